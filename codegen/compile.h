@@ -1,0 +1,47 @@
+/* From a graph to something that runs: lower -> schedule -> plan memory -> emit. The steps are separate functions so
+ * that every stage can be printed (--emit) and tested. */
+#pragma once
+#include "codegen/loop.h"
+#include "ir/graph.h"
+
+/* What the CPU is: rows of codegen/target.def; features are LLVM names. */
+typedef struct sinter_target {
+    const char *text;      /* "cpu:x86-64-v3+avx512vnni" as given, canonical */
+    const char *triple;    /* "x86_64-pc-linux-gnu", "aarch64-linux-gnu" */
+    const char *cpu;       /* LLVM CPU name */
+    const char *features;  /* "+avx2,+fma,..." for LLVM */
+    const char *required;  /* comma-separated /proc/cpuinfo-style names that the artifact demands */
+    uint32_t vector_bytes; /* preferred vector width: 16, 32, 64 */
+    uint32_t registers;    /* vector registers */
+    uint32_t l1_bytes, l2_bytes, l3_bytes;
+    bool fma, f16c, vnni, avx_vnni, avx512bf16, dotprod;
+} sinter_target;
+/* "cpu", "cpu:native", "cpu:x86-64-v3+avx512vnni", "cpu:aarch64"; arena owns the strings. */
+bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *out_target, sinter_diag *diag);
+
+/* Target-blind: groups and nodes become kernels and a host plan. Every node that can't be lowered is reported, all at
+ * once. The program references the module's constants, so the module must outlive it. */
+sinter_loop_program *sinter_lower(sinter_module *module, sinter_diag *diag);
+/* loop -> loop for this CPU: tiles, vector axes, packing, parallel axes. */
+bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *target, int level, sinter_diag *diag);
+/* Workspace offsets for the host's heap buffers (static: one constant size; symbolic: computed by plan). */
+bool sinter_plan_memory(sinter_loop_program *program, sinter_diag *diag);
+/* C17 text of the program that compiles alone (weights as a separate blob or, below a limit, as arrays). */
+bool sinter_emit_c(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag);
+/* LLVM: text of the module (IR or assembly), or an object file in memory. weights_in_object puts the blob in a
+ * section of its own. symbol: name of the exported artifact function. */
+typedef enum sinter_llvm_output { SINTER_LLVM_IR, SINTER_LLVM_ASSEMBLY, SINTER_LLVM_OBJECT } sinter_llvm_output;
+bool sinter_emit_llvm(const sinter_loop_program *program, const sinter_target *target, int level,
+                      sinter_llvm_output output, const char *symbol, bool weights_in_object, sinter_text *out_bytes,
+                      sinter_diag *diag);
+/* In-memory code (ORC): the artifact stays valid until the handle is destroyed. */
+typedef struct sinter_jit sinter_jit;
+sinter_jit *sinter_jit_create(const sinter_loop_program *program, const sinter_target *target, int level, sinter_diag *diag);
+const struct sinter_abi_artifact *sinter_jit_artifact(const sinter_jit *jit);
+void sinter_jit_destroy(sinter_jit *jit);
+/* The weight blob: constants in order, each 64-byte aligned; offsets are what emitted code uses. */
+uint64_t sinter_weights_layout(const sinter_loop_program *program, uint64_t *out_offsets); /* returns total bytes */
+bool sinter_weights_write(const sinter_loop_program *program, int file_descriptor, sinter_diag *diag);
+/* Writes OUT (.so through cc or ld.lld with weights and trailer appended, .o + .h, .c): temporary name, then rename. */
+bool sinter_package(const sinter_loop_program *program, const sinter_target *target, int level, const char *path,
+                    sinter_diag *diag);

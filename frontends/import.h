@@ -1,0 +1,14 @@
+/* One entry point for every file format: looks at the bytes, calls the reader. */
+#pragma once
+#include "ir/graph.h"
+/* .onnx or .sir ("-" is standard input, .sir). NULL after errors. */
+sinter_module *sinter_import_file(const char *path, sinter_diag *diag);
+/* ONNX. All unsupported nodes are listed at once. Weights stay in the mapped file. */
+sinter_module *sinter_import_onnx(const char *path, sinter_diag *diag);
+sinter_module *sinter_import_onnx_memory(const char *name, const void *data, size_t size, sinter_diag *diag); /* copied */
+/* A valid ONNX file (newest opset); written to a temporary name, then renamed. */
+bool sinter_export_onnx(sinter_module *module, const char *path, sinter_diag *diag);
+/* Tensor files: .npy, .pb (TensorProto, also SequenceProto/OptionalProto as the ONNX suite has them), raw. */
+bool sinter_tensor_read_file(const char *path, const sinter_type *expected, sinter_dim_table *dims, sinter_tensor *out_tensor,
+                             sinter_diag *diag); /* expected may be NULL but for raw */
+bool sinter_tensor_write_file(const char *path, const sinter_tensor *tensor, sinter_diag *diag); /* .npy or .pb by name */

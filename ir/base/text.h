@@ -1,0 +1,34 @@
+/* String view and growing text. A view is not NUL-terminated unless it says so. */
+#pragma once
+#include "ir/base/arena.h"
+#include <stdarg.h>
+#include <stdbool.h>
+
+typedef struct sinter_string {
+    const char *data;
+    size_t size;
+} sinter_string;
+#define SINTER_STRING(literal) ((sinter_string){(literal), sizeof(literal) - 1})
+/* for printf("%.*s") */
+#define SINTER_STRING_ARGS(s) (int)(s).size, (s).data
+sinter_string sinter_string_of(const char *text); /* NULL gives the empty string */
+bool sinter_string_equal(sinter_string a, sinter_string b);
+bool sinter_string_is(sinter_string a, const char *b);
+
+/* Heap-backed text builder; deinit frees it. data is always NUL-terminated once non-NULL. */
+typedef struct sinter_text {
+    char *data;
+    size_t size, capacity;
+} sinter_text;
+void sinter_text_deinit(sinter_text *text);
+void sinter_text_append(sinter_text *text, const char *data, size_t size);
+void sinter_text_append_string(sinter_text *text, const char *string);
+void sinter_text_format(sinter_text *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void sinter_text_format_list(sinter_text *text, const char *format, va_list arguments);
+/* "..." with \n \t \" \\ and \xHH escapes; the inverse is in the lexer. */
+void sinter_text_quote(sinter_text *text, sinter_string string);
+/* Shortest decimal that reads back to the same double; inf, -inf, nan spelled so. */
+void sinter_text_double(sinter_text *text, double value);
+/* The same for a float widened to double (fewer digits). */
+void sinter_text_float(sinter_text *text, float value);

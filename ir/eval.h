@@ -1,0 +1,34 @@
+/* The reference evaluator: slow, obvious, the oracle of everything else. One function `eval_<name>` per eval column
+ * of ops.def in eval_*.c, declared from the table. Test: tests/ops/, the ONNX suite with --target=eval */
+#pragma once
+#include "ir/graph.h"
+
+typedef struct sinter_eval {
+    sinter_module *module;
+    sinter_node node;
+    const sinter_node_info *info;
+    const sinter_tensor *const *operands; /* NULL: absent */
+    sinter_tensor *results;               /* to be created by the rule; kind NONE for unused ones */
+    sinter_diag *diag;
+    void *frame; /* the running evaluation, for control ops */
+} sinter_eval;
+typedef bool (*sinter_eval_rule)(sinter_eval *eval);
+
+/* inputs in the order of the main region's arguments; outputs are created, owned by the caller. Input dtype and
+ * rank must match; symbolic dims are bound from the inputs and checked. */
+bool sinter_eval_module(sinter_module *module, const sinter_tensor *inputs, size_t input_count,
+                        sinter_tensor *out_outputs, size_t output_count, sinter_diag *diag);
+/* One node on given operands (constant folding, op tests). */
+bool sinter_eval_node(sinter_module *module, sinter_node node, const sinter_tensor *const *operands,
+                      sinter_tensor *out_results, sinter_diag *diag);
+/* Runs a region of a control op inside a rule: arguments in, yields out. */
+bool sinter_eval_region(sinter_eval *eval, sinter_region region, const sinter_tensor *arguments, size_t argument_count,
+                        sinter_tensor *out_results, size_t result_count);
+/* Error with the node's location; returns false. */
+bool sinter_eval_error(sinter_eval *eval, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Called after every node with its results where set (per-node diff, observers). */
+typedef void (*sinter_eval_observer)(void *user, sinter_module *module, sinter_node node,
+                                     const sinter_tensor *results, size_t count);
+bool sinter_eval_module_observed(sinter_module *module, const sinter_tensor *inputs, size_t input_count,
+                                 sinter_tensor *out_outputs, size_t output_count, sinter_eval_observer observer,
+                                 void *user, sinter_diag *diag);

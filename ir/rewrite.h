@@ -1,0 +1,30 @@
+/* The only way a pass changes a graph. A rewrite is opened at a node with a label; it builds new nodes before
+ * that node, says which results replace which, and erases what died. Locations of the nodes replaced are joined
+ * into the new ones, so "model.onnx: node 'Conv_12'" survives fusion. Test: tests/unit/rewrite_test.c */
+#pragma once
+#include "ir/build.h"
+
+typedef struct sinter_rewrite {
+    sinter_builder build; /* use with sinter_build*(&rewrite.build, ...) */
+    const char *label;    /* pass name, for --print-rewrites */
+    sinter_node root;
+    size_t change_count;  /* over the life of this object */
+} sinter_rewrite;
+
+void sinter_rewrite_begin(sinter_rewrite *rewrite, sinter_module *module, sinter_diag *diag, const char *label);
+/* New nodes go before root and carry its location. */
+void sinter_rewrite_at(sinter_rewrite *rewrite, sinter_node root);
+/* All uses of old become new. Types must agree: same kind, dtype and rank; dims may be refined. */
+void sinter_rewrite_replace(sinter_rewrite *rewrite, sinter_value old_value, sinter_value new_value);
+void sinter_rewrite_replace_node(sinter_rewrite *rewrite, sinter_node node, const sinter_value *new_results);
+/* Erases the node, then every pure producer that has no uses left. Its results must be unused. */
+void sinter_rewrite_erase(sinter_rewrite *rewrite, sinter_node node);
+void sinter_rewrite_set_operand(sinter_rewrite *rewrite, sinter_node node, uint32_t index, sinter_value value);
+void sinter_rewrite_set_attr(sinter_rewrite *rewrite, sinter_node node, const sinter_attr *attr);
+void sinter_rewrite_set_type(sinter_rewrite *rewrite, sinter_value value, sinter_type type);
+void sinter_rewrite_move_before(sinter_rewrite *rewrite, sinter_node node, sinter_node before);
+/* Moves the nodes (in order) into a new `group` node placed before the last of them; values that they use from
+ * outside become operands, values used outside become results. Returns the group. */
+sinter_node sinter_rewrite_outline(sinter_rewrite *rewrite, const sinter_node *nodes, size_t count);
+/* The inverse: nodes of the region go before the group, which is erased. */
+void sinter_rewrite_inline_group(sinter_rewrite *rewrite, sinter_node group);

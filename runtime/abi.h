@@ -1,0 +1,108 @@
+/* The contract, version 1, between an artifact (what `sinter compile` makes) and whoever runs it.
+ *
+ * This header stands alone: C17, no include of ours. An artifact exports one function named
+ * SINTER_ARTIFACT_SYMBOL (objects: <model>_artifact) that returns its sinter_abi_artifact. The artifact is immutable
+ * and thread-safe: each concurrent run has its own sinter_abi_call and workspace. It imports nothing but libc and
+ * libm; services come in through a table and every entry of it may be NULL (serial, malloc, silence).
+ * runtime/abi_demo.c shows by hand what the compiler emits. Test: tests/unit/abi_test.c */
+#ifndef SINTER_ABI_H
+#define SINTER_ABI_H
+#include <stddef.h>
+#include <stdint.h>
+
+#define SINTER_ABI_MAGIC 0x52544e53u /* "SNTR" little-endian */
+#define SINTER_ABI_VERSION 1u
+#define SINTER_ARTIFACT_SYMBOL "sinter_artifact"
+#define SINTER_ABI_MAX_RANK 16
+
+/* Status of a run; the text is in call->message. */
+enum {
+    SINTER_ABI_OK = 0,
+    SINTER_ABI_BAD_INPUT = 1,     /* shape, dtype or missing tensor */
+    SINTER_ABI_OUT_OF_RANGE = 2,  /* an index in the data points outside its axis */
+    SINTER_ABI_OUT_OF_MEMORY = 3, /* workspace too small or an allocation failed */
+    SINTER_ABI_OVERFLOW = 4,      /* a size computed from dims overflows */
+    SINTER_ABI_FAILED = 5         /* anything else, see the message */
+};
+
+/* Element types are ONNX TensorProto.DataType codes. */
+typedef struct sinter_abi_tensor {
+    void *data;     /* inputs: the caller's, const. outputs: NULL asks the artifact to take memory from
+                       services->allocate (or malloc), which the caller then frees the same way */
+    uint64_t bytes; /* inputs: size of data; outputs: capacity, then on return the size used */
+    int64_t dims[SINTER_ABI_MAX_RANK]; /* inputs: given; outputs: filled by plan and run (-1: known only after run) */
+    int32_t rank, dtype;
+} sinter_abi_tensor;
+
+typedef struct sinter_abi_services {
+    uint32_t size; /* sizeof, for growth */
+    uint32_t thread_count; /* how many may run bodies at once, for partitioning; 0 is 1 */
+    void *user;
+    /* Calls body(environment, first, last) over disjoint ranges that cover [0, count), returns when all are done.
+     * NULL: the artifact runs body(environment, 0, count). */
+    void (*parallel_for)(void *user, int64_t count, int64_t grain,
+                         void (*body)(void *environment, int64_t first, int64_t last), void *environment);
+    void *(*allocate)(void *user, size_t size, size_t alignment);
+    void (*deallocate)(void *user, void *pointer, size_t size, size_t alignment);
+    void (*log)(void *user, int32_t level, const char *message);
+    /* Called around each kernel where set: profiling. */
+    void (*trace)(void *user, uint32_t kernel, int32_t begin);
+} sinter_abi_services;
+
+typedef struct sinter_abi_call {
+    uint32_t size; /* sizeof */
+    int32_t code;  /* set on failure */
+    const void *weights; /* base of the weight blob, 64-byte aligned at least */
+    void *workspace;     /* 64-byte aligned */
+    uint64_t workspace_bytes;
+    sinter_abi_tensor *inputs, *outputs;
+    const sinter_abi_services *services; /* NULL allowed */
+    int64_t *symbols; /* symbol_count of them, filled by plan; caller's memory */
+    char message[256];
+} sinter_abi_call;
+
+typedef struct sinter_abi_symbol {
+    const char *name;
+    int64_t min, max, multiple;
+} sinter_abi_symbol;
+
+typedef struct sinter_abi_io {
+    const char *name;
+    int32_t dtype, rank;
+    const int64_t *dims;           /* -1 where symbolic */
+    const char *const *dim_names;  /* "N", "2*N + 1", "224" */
+} sinter_abi_io;
+
+typedef struct sinter_abi_kernel {
+    const char *name, *nodes; /* which graph nodes it computes */
+} sinter_abi_kernel;
+
+typedef struct sinter_abi_artifact {
+    uint32_t magic, version;
+    uint32_t size; /* sizeof, for growth */
+    uint32_t input_count, output_count, symbol_count, kernel_count, reserved;
+    const char *name;         /* model */
+    const char *target;       /* "x86-64-v3+avx512vnni" */
+    const char *cpu_features; /* comma-separated names that the CPU must have; checked before any kernel runs */
+    const sinter_abi_io *inputs, *outputs;
+    const sinter_abi_symbol *symbols;
+    const sinter_abi_kernel *kernels;
+    uint64_t weights_bytes, weights_hash;
+    const void *weights; /* where they are linked in; NULL: appended to the file (so) or given by the caller */
+    /* Checks inputs, binds symbols, fills output dims and call->workspace_bytes. Cheap, no allocation. */
+    int32_t (*plan)(sinter_abi_call *call);
+    /* plan must have been called for these shapes; runs. Returns call->code. */
+    int32_t (*run)(sinter_abi_call *call);
+} sinter_abi_artifact;
+
+/* An .so ends in this trailer, after the weight blob that starts at weights_offset (2 MiB aligned). The loader reads
+ * it, checks sizes and hashes, before it hands the file to dlopen. */
+typedef struct sinter_abi_trailer {
+    uint64_t file_bytes;     /* of everything, trailer included */
+    uint64_t code_bytes;     /* ELF part [0, code_bytes) */
+    uint64_t code_hash;      /* of the ELF part, sinter_hash */
+    uint64_t weights_offset, weights_bytes, weights_hash;
+    uint32_t version, magic; /* magic last */
+} sinter_abi_trailer;
+
+#endif

@@ -104,6 +104,7 @@ typedef struct sinter_loop_stmt {
     const sinter_loop_buffer *buffer_arguments;
     uint32_t buffer_argument_count;
     uint32_t kernel; /* index in program */
+    int32_t code;    /* of FAIL: SINTER_ABI_* */
     sinter_scalar_function combine;
     bool atomic;
     const char *text; /* comment, fail message */
@@ -138,6 +139,8 @@ typedef struct sinter_loop_var_info {
     sinter_dtype dtype;
     bool is_mutable;
     bool is_parameter;
+    int64_t min, max; /* integers: what is known, inclusive. Loop variables have it from their bounds, lets from their
+                         value, parameters from sinter_loop_set_range */
 } sinter_loop_var_info;
 
 typedef struct sinter_loop_function {
@@ -205,14 +208,24 @@ typedef struct sinter_loop_builder {
     sinter_loop_program *program;
     sinter_arena *arena;
     sinter_loop_function *function;
-    sinter_loop_stmt **tail; /* where the next statement is linked */
+    sinter_loop_stmt **tail; /* where the next statement is linked, before what is there already */
+    sinter_loop_stmt *last;  /* appended or closed last, for begin_else */
+    struct sinter_loop_open *open; /* innermost open body */
 } sinter_loop_builder;
 typedef const sinter_loop_expr *sinter_expr;
+/* All operands of an expression are evaluated, those of select and and too: a load that must not happen needs an if. */
 
+/* The caller pushes it to program->kernels or makes it program->host. Names of functions, variables and buffers become
+ * identifiers: other characters turn into '_'. They need not be unique, printing takes care of it. */
 sinter_loop_function *sinter_loop_function_create(sinter_loop_program *program, const char *name);
+/* Appends to what the function has already. */
 void sinter_loop_builder_init(sinter_loop_builder *builder, sinter_loop_program *program, sinter_loop_function *function);
 sinter_loop_var sinter_loop_add_var(sinter_loop_builder *builder, const char *name, sinter_dtype dtype, bool is_mutable);
 sinter_loop_var sinter_loop_add_parameter(sinter_loop_builder *builder, const char *name, sinter_dtype dtype);
+/* A promise of the caller (the interpreter checks parameters), inclusive; simplification of / % < min max relies on it. */
+void sinter_loop_set_range(sinter_loop_builder *builder, sinter_loop_var var, int64_t min, int64_t max);
+/* What the ranges of its variables imply; false (and the whole range) where nothing is known or it may wrap. */
+bool sinter_loop_range(const sinter_loop_function *function, const sinter_loop_expr *expr, int64_t *out_min, int64_t *out_max);
 /* Parameters (INPUT, OUTPUT, INOUT) are appended to buffer_parameters. dims are copied. */
 sinter_loop_buffer sinter_loop_add_buffer(sinter_loop_builder *builder, const char *name, sinter_dtype dtype,
                                           uint32_t rank, const sinter_expr *dims, sinter_loop_scope scope);
@@ -253,6 +266,9 @@ void sinter_loop_store_combine(sinter_loop_builder *builder, sinter_loop_buffer 
 sinter_loop_var sinter_loop_declare(sinter_loop_builder *builder, const char *name, bool is_mutable, sinter_expr value);
 void sinter_loop_assign(sinter_loop_builder *builder, sinter_loop_var var, sinter_expr value);
 void sinter_loop_alloc(sinter_loop_builder *builder, sinter_loop_buffer buffer);
+void sinter_loop_free(sinter_loop_builder *builder, sinter_loop_buffer buffer);
+void sinter_loop_bind(sinter_loop_builder *builder, sinter_loop_buffer buffer, sinter_loop_buffer source, sinter_expr offset);
+void sinter_loop_barrier(sinter_loop_builder *builder);
 void sinter_loop_comment(sinter_loop_builder *builder, const char *text);
 void sinter_loop_fail(sinter_loop_builder *builder, int32_t code, const char *message, const sinter_expr *arguments, uint32_t count);
 void sinter_loop_call_kernel(sinter_loop_builder *builder, uint32_t kernel, const sinter_loop_buffer *buffers,

@@ -250,6 +250,8 @@ sinter_expr sinter_loop_max(sinter_loop_builder *builder, sinter_expr a, sinter_
 sinter_expr sinter_loop_select(sinter_loop_builder *builder, sinter_expr condition, sinter_expr a, sinter_expr b);
 sinter_expr sinter_loop_compare(sinter_loop_builder *builder, sinter_scalar_function comparison, sinter_expr a, sinter_expr b);
 sinter_expr sinter_loop_and(sinter_loop_builder *builder, sinter_expr a, sinter_expr b); /* bool */
+/* An exact copy of *pattern and its argument list, nothing simplified: for the parser and for rebuilding. */
+sinter_expr sinter_loop_expr_make(sinter_arena *arena, const sinter_loop_expr *pattern);
 bool sinter_loop_is_const_int(sinter_expr expr, int64_t *out_value);
 bool sinter_loop_expr_equal(sinter_expr a, sinter_expr b);
 

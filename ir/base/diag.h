@@ -1,5 +1,5 @@
 /* Diagnostics: compiler code reports to a sink that its caller passes in and returns false (or
- * NULL, or an id of 0). Nothing prints on its own and nothing is global.
+ * NULL, or an id of 0). Nothing prints on its own and nothing is global. A NULL sink ignores all.
  * Format on the default sink:  where: error: message   then notes, one a line. */
 #pragma once
 #include "ir/base/text.h"

@@ -26,9 +26,13 @@ void sinter_text_append_string(sinter_text *text, const char *string);
 void sinter_text_format(sinter_text *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void sinter_text_format_list(sinter_text *text, const char *format, va_list arguments);
-/* "..." with \n \t \" \\ and \xHH escapes; the inverse is in the lexer. */
+/* "..." with \n \t \" \\ and \xHH escapes (control bytes and what is not UTF-8). */
 void sinter_text_quote(sinter_text *text, sinter_string string);
-/* Shortest decimal that reads back to the same double; inf, -inf, nan spelled so. */
+/* The inverse: appends what the quoted string at *cursor stands for and moves past it. False, with
+ * *cursor at the offending byte, where it is not closed on its line or an escape is unknown. */
+bool sinter_text_unquote(sinter_text *text, const char **cursor, const char *end);
+/* Shortest decimal that reads back to the same double, always with a point or an exponent ("1.0",
+ * "1e-05") in any locale; inf, -inf, nan spelled so. */
 void sinter_text_double(sinter_text *text, double value);
 /* The same for a float widened to double (fewer digits). */
 void sinter_text_float(sinter_text *text, float value);

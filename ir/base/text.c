@@ -1,0 +1,169 @@
+/* String views and the growing text: formatting, quoting, numbers in their shortest form. Numbers
+ * are written with a point whatever the locale of the process. Test: tests/unit/base_test.c */
+#include "ir/base/text.h"
+
+#include <assert.h>
+#include <locale.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+sinter_string sinter_string_of(const char *text) {
+    return text ? (sinter_string){text, strlen(text)} : (sinter_string){"", 0};
+}
+
+bool sinter_string_equal(sinter_string a, sinter_string b) {
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+bool sinter_string_is(sinter_string a, const char *b) {
+    return sinter_string_equal(a, sinter_string_of(b));
+}
+
+void sinter_text_deinit(sinter_text *text) {
+    sinter_heap_free(text->data);
+    *text = (sinter_text){0};
+}
+
+/* Room for `extra` more bytes and the NUL. */
+static void text_reserve(sinter_text *text, size_t extra) {
+    size_t wanted = text->size + extra + 1;
+    if (wanted <= extra) wanted = SIZE_MAX; /* overflow: let the allocator refuse */
+    if (wanted <= text->capacity) return;
+    size_t capacity = text->capacity ? text->capacity : 64;
+    while (capacity < wanted) capacity = capacity > SIZE_MAX / 2 ? wanted : capacity * 2;
+    text->data = sinter_heap_realloc(text->data, capacity);
+    text->capacity = capacity;
+}
+
+void sinter_text_append(sinter_text *text, const char *data, size_t size) {
+    text_reserve(text, size);
+    if (size) memcpy(text->data + text->size, data, size);
+    text->size += size;
+    text->data[text->size] = 0;
+}
+
+void sinter_text_append_string(sinter_text *text, const char *string) {
+    sinter_text_append(text, string, strlen(string));
+}
+
+void sinter_text_format(sinter_text *text, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    sinter_text_format_list(text, format, arguments);
+    va_end(arguments);
+}
+
+void sinter_text_format_list(sinter_text *text, const char *format, va_list arguments) {
+    va_list again;
+    va_copy(again, arguments);
+    int size = vsnprintf(NULL, 0, format, arguments);
+    assert(size >= 0);
+    text_reserve(text, (size_t)size);
+    vsnprintf(text->data + text->size, (size_t)size + 1, format, again);
+    text->size += (size_t)size;
+    va_end(again);
+}
+
+/* Bytes of the well-formed UTF-8 sequence at data, 0 where there is none. */
+static size_t utf8_length(const unsigned char *data, size_t size) {
+    unsigned char lead = data[0];
+    size_t length = lead < 0x80 ? 1 : lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+    if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4 || length > size) return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((data[i] & 0xc0) != 0x80) return 0;
+    if ((lead == 0xe0 && data[1] < 0xa0) || (lead == 0xed && data[1] > 0x9f) ||
+        (lead == 0xf0 && data[1] < 0x90) || (lead == 0xf4 && data[1] > 0x8f))
+        return 0;
+    return length;
+}
+
+void sinter_text_quote(sinter_text *text, sinter_string string) {
+    sinter_text_append(text, "\"", 1);
+    for (size_t i = 0; i < string.size;) {
+        const unsigned char *at = (const unsigned char *)string.data + i;
+        size_t length = utf8_length(at, string.size - i);
+        if (*at == '\n')
+            sinter_text_append(text, "\\n", 2);
+        else if (*at == '\t')
+            sinter_text_append(text, "\\t", 2);
+        else if (*at == '"' || *at == '\\')
+            sinter_text_append(text, *at == '"' ? "\\\"" : "\\\\", 2);
+        else if (length == 0 || *at < 0x20 || *at == 0x7f)
+            sinter_text_format(text, "\\x%02x", *at);
+        else
+            sinter_text_append(text, string.data + i, length);
+        i += length ? length : 1;
+    }
+    sinter_text_append(text, "\"", 1);
+}
+
+static int hex_digit(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool sinter_text_unquote(sinter_text *text, const char **cursor, const char *end) {
+    const char *at = *cursor;
+    if (at == end || *at != '"') return false;
+    sinter_text_append(text, "", 0); /* an empty string still has data */
+    for (at++; at < end && *at != '"'; at++) {
+        char byte = *at;
+        if (byte == '\n') break;
+        if (byte == '\\') {
+            if (++at == end) break;
+            if (*at == 'x') {
+                int high = end - at > 2 ? hex_digit(at[1]) : -1;
+                int low = high >= 0 ? hex_digit(at[2]) : -1;
+                if (low < 0) break;
+                byte = (char)(high * 16 + low);
+                at += 2;
+            } else if (*at == 'n' || *at == 't') {
+                byte = *at == 'n' ? '\n' : '\t';
+            } else if (*at == '"' || *at == '\\') {
+                byte = *at;
+            } else {
+                break;
+            }
+        }
+        sinter_text_append(text, &byte, 1);
+    }
+    bool closed = at < end && *at == '"';
+    *cursor = closed ? at + 1 : at;
+    return closed;
+}
+
+/* The fewest digits that survive the way back through strtod (or strtof). Numbers of at most
+ * `sure` digits always survive, so shorter tries are only worth it below the normal range. */
+static void append_shortest(sinter_text *text, double value, bool single) {
+    if (isnan(value) || isinf(value)) {
+        sinter_text_append_string(text, isnan(value) ? "nan" : value < 0 ? "-inf" : "inf");
+        return;
+    }
+    int sure = single ? 6 : 15, most = single ? 9 : 17;
+    bool subnormal = value != 0 && fabs(value) < (single ? 0x1p-126 : 0x1p-1022);
+    char digits[64];
+    for (int precision = subnormal ? 1 : sure; precision <= most; precision++) {
+        snprintf(digits, sizeof digits, "%.*g", precision, value);
+        double back = single ? (double)strtof(digits, NULL) : strtod(digits, NULL);
+        if (back == value) break;
+    }
+    const char *point = localeconv()->decimal_point;
+    char *place = *point && strcmp(point, ".") != 0 ? strstr(digits, point) : NULL;
+    if (place) {
+        *place = '.';
+        memmove(place + 1, place + strlen(point), strlen(place + strlen(point)) + 1);
+    }
+    sinter_text_append_string(text, digits);
+    if (!strpbrk(digits, ".e")) sinter_text_append(text, ".0", 2);
+}
+
+void sinter_text_double(sinter_text *text, double value) {
+    append_shortest(text, value, false);
+}
+
+void sinter_text_float(sinter_text *text, float value) {
+    append_shortest(text, (double)value, true);
+}

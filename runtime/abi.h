@@ -14,6 +14,12 @@
 #define SINTER_ABI_VERSION 1u
 #define SINTER_ARTIFACT_SYMBOL "sinter_artifact"
 #define SINTER_ABI_MAX_RANK 16
+/* On every public function: libraries are built with hidden visibility. */
+#if defined(__GNUC__)
+#define SINTER_API __attribute__((visibility("default")))
+#else
+#define SINTER_API
+#endif
 
 /* Status of a run; the text is in call->message. */
 enum {

@@ -14,10 +14,15 @@ typedef struct sinter_target {
     uint32_t vector_bytes; /* preferred vector width: 16, 32, 64 */
     uint32_t registers;    /* vector registers */
     uint32_t l1_bytes, l2_bytes, l3_bytes;
-    bool fma, f16c, vnni, avx_vnni, avx512bf16, dotprod;
+    bool fma, f16c, vnni, avx_vnni, avx_vnni_int8, avx512bf16, dotprod, i8mm;
+    uint64_t feature_bits; /* FEATURE rows of target.def in order */
 } sinter_target;
-/* "cpu", "cpu:native", "cpu:x86-64-v3+avx512vnni", "cpu:aarch64"; arena owns the strings. */
+/* "cpu" and "cpu:native" (this machine), "cpu:x86-64-v3+avx512vnni", "cpu:aarch64"; arena owns the strings. Cache
+ * sizes of the native target are this machine's. */
 bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *out_target, sinter_diag *diag);
+
+/* Has it any of the features in "avx512vnni|avxvnni" (names of FEATURE rows)? The empty list is always there. */
+bool sinter_target_has(const sinter_target *target, const char *any_of);
 
 /* Target-blind: groups and nodes become kernels and a host plan. Every node that can't be lowered is reported, all at
  * once. The program references the module's constants, so the module must outlive it. */

@@ -1,0 +1,255 @@
+/* Reads target names and says what the CPU is.
+ *
+ * The rows are in target.def. A named CPU gives the same target on every machine; "native" asks LLVM for this
+ * machine's name and features, and the system for its caches. Features that generated code may use are all among the
+ * FEATURE rows, so that `required` is complete. Test: tests/unit/target_test.c */
+#include "codegen/compile.h"
+
+#include <assert.h>
+#include <llvm-c/Core.h>
+#include <llvm-c/TargetMachine.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef enum target_arch { ARCH_x86_64, ARCH_aarch64 } target_arch;
+typedef enum target_field {
+    FIELD_none,
+    FIELD_fma,
+    FIELD_f16c,
+    FIELD_vnni,
+    FIELD_avx_vnni,
+    FIELD_avx_vnni_int8,
+    FIELD_avx512bf16,
+    FIELD_dotprod,
+    FIELD_i8mm
+} target_field;
+
+typedef struct feature_row {
+    target_arch arch;
+    const char *name, *llvm, *cpuinfo;
+    target_field field;
+    const char *implies;
+} feature_row;
+static const feature_row features[] = {
+#define FEATURE(arch, name, llvm, cpuinfo, field, implies)                                         \
+    {ARCH_##arch, name, llvm, cpuinfo, FIELD_##field, implies},
+#include "codegen/target.def"
+};
+enum { FEATURE_COUNT = sizeof features / sizeof *features };
+static_assert(FEATURE_COUNT <= 64, "feature_bits holds 64");
+
+typedef struct cpu_row {
+    target_arch arch;
+    const char *name, *llvm, *features;
+    uint32_t vector_bytes, registers, l1, l2, l3;
+} cpu_row;
+static const cpu_row cpus[] = {
+#define CPU(arch, name, llvm, features, vector_bytes, registers, l1, l2, l3)                       \
+    {ARCH_##arch, name, llvm, features, vector_bytes, registers, l1, l2, l3},
+#include "codegen/target.def"
+};
+enum { CPU_COUNT = sizeof cpus / sizeof *cpus };
+
+#ifdef __aarch64__
+static const target_arch host_arch = ARCH_aarch64;
+#else
+static const target_arch host_arch = ARCH_x86_64;
+#endif
+
+static sinter_string next_word(const char **cursor, char separator)
+{
+    const char *start = *cursor, *end = strchr(start, separator);
+    size_t size = end ? (size_t)(end - start) : strlen(start);
+    *cursor = start + size + (end ? 1 : 0);
+    return (sinter_string){start, size};
+}
+
+/* Index of the row, FEATURE_COUNT where unknown. */
+static size_t find_feature(target_arch arch, sinter_string name)
+{
+    size_t i = 0;
+    while (i < FEATURE_COUNT &&
+           (features[i].arch != arch || !sinter_string_is(name, features[i].name)))
+        i++;
+    return i;
+}
+
+static uint64_t with_implied(target_arch arch, uint64_t bits, const char *names)
+{
+    for (const char *cursor = names; *cursor;) {
+        size_t index = find_feature(arch, next_word(&cursor, ' '));
+        uint64_t bit = (uint64_t)1 << index;
+        if (!(bits & bit)) bits = with_implied(arch, bits | bit, features[index].implies);
+    }
+    return bits;
+}
+
+static void set_field(sinter_target *target, target_field field)
+{
+    switch (field) {
+    case FIELD_none: break;
+    case FIELD_fma: target->fma = true; break;
+    case FIELD_f16c: target->f16c = true; break;
+    case FIELD_vnni: target->vnni = true; break;
+    case FIELD_avx_vnni: target->avx_vnni = true; break;
+    case FIELD_avx_vnni_int8: target->avx_vnni_int8 = true; break;
+    case FIELD_avx512bf16: target->avx512bf16 = true; break;
+    case FIELD_dotprod: target->dotprod = true; break;
+    case FIELD_i8mm: target->i8mm = true; break;
+    }
+}
+
+static bool target_has_row(const sinter_target *target, target_arch arch, const char *name)
+{
+    size_t index = find_feature(arch, sinter_string_of(name));
+    return target->feature_bits >> index & 1;
+}
+
+/* Everything that follows from the feature bits: booleans, vector width, LLVM's and the loader's lists. */
+static void finish(sinter_target *target, target_arch arch, const char *llvm_features,
+                   sinter_arena *arena)
+{
+    sinter_text llvm = {0}, required = {0};
+    for (size_t i = 0; i < FEATURE_COUNT; i++) {
+        if (!(target->feature_bits >> i & 1)) continue;
+        set_field(target, features[i].field);
+        sinter_text_format(&llvm, "%s+%s", llvm.size ? "," : "", features[i].llvm);
+        sinter_text_format(&required, "%s%s", required.size ? "," : "", features[i].cpuinfo);
+    }
+    if (arch == ARCH_x86_64 && target_has_row(target, arch, "avx512f")) {
+        target->vector_bytes = 64;
+        target->registers = 32;
+        sinter_text_append_string(&llvm, ",+evex512");
+    } else if (arch == ARCH_x86_64 && target_has_row(target, arch, "avx") &&
+               target->vector_bytes < 32) {
+        target->vector_bytes = 32;
+    }
+    target->triple = arch == ARCH_x86_64 ? "x86_64-pc-linux-gnu" : "aarch64-linux-gnu";
+    target->features = llvm_features ? llvm_features
+                                     : sinter_arena_copy_string(arena, llvm.data ? llvm.data : "",
+                                                                llvm.size);
+    target->required =
+        sinter_arena_copy_string(arena, required.data ? required.data : "", required.size);
+    sinter_text_deinit(&llvm);
+    sinter_text_deinit(&required);
+}
+
+static uint32_t system_cache(int name, uint32_t otherwise)
+{
+    long bytes = sysconf(name);
+    return bytes > 0 && bytes < INT32_MAX ? (uint32_t)bytes : otherwise;
+}
+
+/* This machine: LLVM's opinion of it, less what our rows do not know (which code generation never picks on its own). */
+static void fill_native(sinter_target *target, sinter_arena *arena)
+{
+    char *name = LLVMGetHostCPUName(), *list = LLVMGetHostCPUFeatures();
+    target->cpu = sinter_arena_copy_string(arena, name, strlen(name));
+    target->features = sinter_arena_copy_string(arena, list, strlen(list));
+    LLVMDisposeMessage(name);
+    LLVMDisposeMessage(list);
+    for (const char *cursor = target->features; *cursor;) {
+        sinter_string word = next_word(&cursor, ',');
+        for (size_t i = 0; i < FEATURE_COUNT && word.size > 1; i++)
+            if (features[i].arch == host_arch && word.data[0] == '+' &&
+                sinter_string_is((sinter_string){word.data + 1, word.size - 1}, features[i].llvm))
+                target->feature_bits |= (uint64_t)1 << i;
+    }
+    target->vector_bytes = 16;
+    target->registers = host_arch == ARCH_aarch64 ? 32 : 16;
+    target->l1_bytes = system_cache(_SC_LEVEL1_DCACHE_SIZE, 32768);
+    target->l2_bytes = system_cache(_SC_LEVEL2_CACHE_SIZE, 524288);
+    target->l3_bytes = system_cache(_SC_LEVEL3_CACHE_SIZE, 2097152);
+    finish(target, host_arch, target->features, arena);
+}
+
+static void note_known(sinter_diag *diag, const char *where, bool of_cpus, target_arch arch)
+{
+    sinter_text text = {0};
+    for (size_t i = 0; of_cpus && i < CPU_COUNT; i++)
+        sinter_text_format(&text, "%s%s", text.size ? " " : "", cpus[i].name);
+    for (size_t i = 0; !of_cpus && i < FEATURE_COUNT; i++)
+        if (features[i].arch == arch)
+            sinter_text_format(&text, "%s%s", text.size ? " " : "", features[i].name);
+    sinter_note(diag, where, "known: %s%s", of_cpus ? "native " : "", text.data);
+    sinter_text_deinit(&text);
+}
+
+static bool parse_cpu(const char *text, sinter_string name, sinter_arena *arena,
+                      sinter_target *target, target_arch *out_arch, sinter_diag *diag)
+{
+    if (sinter_string_is(name, "native")) {
+        fill_native(target, arena);
+        *out_arch = host_arch;
+        return true;
+    }
+    for (size_t i = 0; i < CPU_COUNT; i++) {
+        if (!sinter_string_is(name, cpus[i].name)) continue;
+        *out_arch = cpus[i].arch;
+        target->cpu = cpus[i].llvm;
+        target->vector_bytes = cpus[i].vector_bytes;
+        target->registers = cpus[i].registers;
+        target->l1_bytes = cpus[i].l1;
+        target->l2_bytes = cpus[i].l2;
+        target->l3_bytes = cpus[i].l3;
+        target->feature_bits = with_implied(cpus[i].arch, 0, cpus[i].features);
+        return true;
+    }
+    sinter_error(diag, text, "target: unknown CPU '%.*s' [target_c2]", SINTER_STRING_ARGS(name));
+    note_known(diag, text, true, host_arch);
+    return false;
+}
+
+bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *out_target,
+                         sinter_diag *diag)
+{
+    const char *cursor = text;
+    if (strncmp(text, "cpu", 3) || (text[3] && text[3] != ':' && text[3] != '+'))
+        return sinter_error(diag, text,
+                            "target: expected cpu, cpu:native or cpu:NAME, each with +FEATURE... "
+                            "after it [target_c1]");
+    cursor += 3;
+    sinter_string name = SINTER_STRING("native");
+    if (*cursor == ':') {
+        cursor++;
+        name = next_word(&cursor, '+');
+    } else if (*cursor == '+') {
+        cursor++;
+    }
+    *out_target = (sinter_target){0};
+    target_arch arch;
+    if (!parse_cpu(text, name, arena, out_target, &arch, diag)) return false;
+    bool native = sinter_string_is(name, "native"), added = false;
+    while (*cursor) {
+        sinter_string feature = next_word(&cursor, '+');
+        size_t index = find_feature(arch, feature);
+        if (index == FEATURE_COUNT) {
+            sinter_error(diag, text, "target: unknown feature '%.*s' [target_c3]",
+                         SINTER_STRING_ARGS(feature));
+            note_known(diag, text, false, arch);
+            return false;
+        }
+        if (native && !(out_target->feature_bits >> index & 1))
+            return sinter_error(diag, text, "target: this machine has no %.*s [target_c4]",
+                                SINTER_STRING_ARGS(feature));
+        char *copy = sinter_arena_copy_string(arena, feature.data, feature.size);
+        out_target->feature_bits = with_implied(arch, out_target->feature_bits, copy);
+        added = true;
+    }
+    if (!native || added) finish(out_target, arch, native ? out_target->features : NULL, arena);
+    out_target->text = native ? sinter_arena_format(arena, "cpu:%s", out_target->cpu)
+                       : text[3] ? sinter_arena_copy_string(arena, text, strlen(text))
+                                 : "cpu:native";
+    return true;
+}
+
+bool sinter_target_has(const sinter_target *target, const char *any_of)
+{
+    if (!*any_of) return true;
+    target_arch arch = strncmp(target->triple, "aarch64", 7) ? ARCH_x86_64 : ARCH_aarch64;
+    for (const char *cursor = any_of; *cursor;) {
+        size_t index = find_feature(arch, next_word(&cursor, '|'));
+        if (index < FEATURE_COUNT && target->feature_bits >> index & 1) return true;
+    }
+    return false;
+}

@@ -11,6 +11,7 @@ typedef struct sinter_eval {
     sinter_tensor *results;               /* to be created by the rule; kind NONE for unused ones */
     sinter_diag *diag;
     void *frame; /* the running evaluation, for control ops */
+    sinter_arena *scratch; /* memory of the rule, gone when it returns */
 } sinter_eval;
 typedef bool (*sinter_eval_rule)(sinter_eval *eval);
 

@@ -85,6 +85,8 @@ const char *sinter_module_name(const sinter_module *module);
 sinter_arena *sinter_module_arena(sinter_module *module);
 sinter_dim_table *sinter_module_dims(const sinter_module *module);
 sinter_region sinter_module_main(const sinter_module *module);
+/* Name of output i of the main region: the yield's `names` attribute, else the value's own name. */
+const char *sinter_module_output_name(sinter_module *module, uint32_t index);
 /* Key/value text the file carried (producer, licence, ...), printed and exported. */
 void sinter_module_set_metadata(sinter_module *module, sinter_string key, sinter_string value);
 size_t sinter_module_metadata(const sinter_module *module, size_t index, sinter_string *out_key,

@@ -228,3 +228,13 @@ const char *sinter_value_label(sinter_module *module, sinter_value value) {
     sinter_text_deinit(&text);
     return label;
 }
+
+const char *sinter_module_output_name(sinter_module *module, uint32_t index)
+{
+    sinter_node yield = sinter_region_get(module, sinter_module_main(module))->last;
+    const sinter_attr *names = sinter_node_find_attr(module, yield, "names");
+    if (names && names->kind == SINTER_ATTR_STRINGS && index < names->strings.count)
+        return sinter_arena_copy_string(sinter_module_arena(module), names->strings.items[index].data,
+                                        names->strings.items[index].size);
+    return sinter_value_label(module, sinter_node_operand(module, yield, index)) + 1;
+}

@@ -37,6 +37,12 @@ sinter_attr sinter_attr_floats(const char *name, const double *items, size_t cou
                          .floats = {.items = items, .count = count}};
 }
 
+sinter_attr sinter_attr_strings(const char *name, const sinter_string *items, size_t count) {
+    return (sinter_attr){.name = sinter_string_of(name),
+                         .kind = SINTER_ATTR_STRINGS,
+                         .strings = {.items = items, .count = count}};
+}
+
 sinter_attr sinter_attr_dtype(const char *name, sinter_dtype dtype) {
     return (sinter_attr){.name = sinter_string_of(name), .kind = SINTER_ATTR_DTYPE, .dtype = dtype};
 }

@@ -229,12 +229,60 @@ const char *sinter_value_label(sinter_module *module, sinter_value value) {
     return label;
 }
 
-const char *sinter_module_output_name(sinter_module *module, uint32_t index)
-{
-    sinter_node yield = sinter_region_get(module, sinter_module_main(module))->last;
-    const sinter_attr *names = sinter_node_find_attr(module, yield, "names");
+const char *sinter_node_where(sinter_module *module, sinter_node node) {
+    const sinter_node_info *info = sinter_node_get(module, node);
+    if (info->location) return info->location;
+    const char *op = sinter_op_get_info(info->op)->name;
+    sinter_value result = 0;
+    for (uint32_t i = 0; i < info->result_count && !result; i++) result = info->results[i];
+    if (!result)
+        return sinter_arena_format(&module->arena, "module '%s': node (%s)", module->name, op);
+    return sinter_arena_format(&module->arena, "module '%s': node %s (%s)", module->name,
+                               sinter_value_label(module, result), op);
+}
+
+/* ---- inputs and outputs ---- */
+
+/* The yield of the main region; 0 while the module is being built. */
+static sinter_node main_yield(const sinter_module *module) {
+    sinter_node last = module->regions.items[module->main].last;
+    return last && module->nodes.items[last].op == SINTER_OP_yield ? last : 0;
+}
+
+uint32_t sinter_module_input_count(const sinter_module *module) {
+    return module->regions.items[module->main].argument_count;
+}
+
+uint32_t sinter_module_output_count(const sinter_module *module) {
+    sinter_node yield = main_yield(module);
+    return yield ? module->nodes.items[yield].operand_count : 0;
+}
+
+sinter_value sinter_module_input(const sinter_module *module, uint32_t index) {
+    const sinter_region_info *region = &module->regions.items[module->main];
+    return index < region->argument_count ? region->arguments[index] : 0;
+}
+
+sinter_value sinter_module_output(const sinter_module *module, uint32_t index) {
+    sinter_node yield = main_yield(module);
+    return yield ? sinter_node_operand(module, yield, index) : 0;
+}
+
+static const char *name_of(sinter_module *module, sinter_value value, const char *prefix,
+                           uint32_t index) {
+    const char *name = value ? module->values.items[value].name : NULL;
+    return name ? name : sinter_arena_format(&module->arena, "%s_%u", prefix, index);
+}
+
+const char *sinter_module_input_name(sinter_module *module, uint32_t index) {
+    return name_of(module, sinter_module_input(module, index), "input", index);
+}
+
+const char *sinter_module_output_name(sinter_module *module, uint32_t index) {
+    sinter_node yield = main_yield(module);
+    const sinter_attr *names = yield ? sinter_node_find_attr(module, yield, "names") : NULL;
     if (names && names->kind == SINTER_ATTR_STRINGS && index < names->strings.count)
-        return sinter_arena_copy_string(sinter_module_arena(module), names->strings.items[index].data,
+        return sinter_arena_copy_string(&module->arena, names->strings.items[index].data,
                                         names->strings.items[index].size);
-    return sinter_value_label(module, sinter_node_operand(module, yield, index)) + 1;
+    return name_of(module, sinter_module_output(module, index), "output", index);
 }

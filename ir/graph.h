@@ -85,8 +85,6 @@ const char *sinter_module_name(const sinter_module *module);
 sinter_arena *sinter_module_arena(sinter_module *module);
 sinter_dim_table *sinter_module_dims(const sinter_module *module);
 sinter_region sinter_module_main(const sinter_module *module);
-/* Name of output i of the main region: the yield's `names` attribute, else the value's own name. */
-const char *sinter_module_output_name(sinter_module *module, uint32_t index);
 /* Key/value text the file carried (producer, licence, ...), printed and exported. */
 void sinter_module_set_metadata(sinter_module *module, sinter_string key, sinter_string value);
 size_t sinter_module_metadata(const sinter_module *module, size_t index, sinter_string *out_key,
@@ -114,6 +112,17 @@ bool sinter_value_known_dims(sinter_module *module, sinter_value value, const si
                              size_t *out_count);
 /* Printable name, "%conv1" or "%17", in a buffer of the module's arena. */
 const char *sinter_value_label(sinter_module *module, sinter_value value);
+/* Where a node is, for messages: its location, else "module 'm': node %y (conv)". */
+const char *sinter_node_where(sinter_module *module, sinter_node node);
+/* What the world calls the arguments and results of the main region. An output is named by the attribute `names`
+ * of the main yield where there is one (rewrites set it before a replacement would change a name), else like the
+ * value; "input_<i>" and "output_<i>" where nothing has a name. */
+uint32_t sinter_module_input_count(const sinter_module *module);
+uint32_t sinter_module_output_count(const sinter_module *module);
+sinter_value sinter_module_input(const sinter_module *module, uint32_t index);
+sinter_value sinter_module_output(const sinter_module *module, uint32_t index);
+const char *sinter_module_input_name(sinter_module *module, uint32_t index);
+const char *sinter_module_output_name(sinter_module *module, uint32_t index);
 
 /* Attributes: what the node holds, else the schema's default. find_ returns NULL where neither is there. */
 const sinter_attr *sinter_node_find_attr(const sinter_module *module, sinter_node node, const char *name);
@@ -161,6 +170,7 @@ sinter_attr sinter_attr_float(const char *name, double value);
 sinter_attr sinter_attr_string(const char *name, sinter_string value);
 sinter_attr sinter_attr_ints(const char *name, const int64_t *items, size_t count);
 sinter_attr sinter_attr_floats(const char *name, const double *items, size_t count);
+sinter_attr sinter_attr_strings(const char *name, const sinter_string *items, size_t count);
 sinter_attr sinter_attr_dtype(const char *name, sinter_dtype dtype);
 sinter_attr sinter_attr_tensor(const char *name, const sinter_tensor *tensor);
 bool sinter_attr_equal(const sinter_attr *a, const sinter_attr *b);

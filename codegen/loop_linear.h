@@ -1,0 +1,36 @@
+/* i64 index arithmetic as a sum of products: constant + sum of coefficient * factor * factor ... The factors are
+ * expressions that are no sums themselves (variables, loads, divisions, ...), or a sum that is multiplied by something
+ * that is no number. Equal sums have equal forms up to wrap-around, whatever order they were written in, and
+ * sinter_linear_build writes them with the largest strides first, so that i*64 + j*16 + v stays in this order and its outer part
+ * can be hoisted. All arithmetic wraps as i64 does.
+ * Test: tests/unit/loop_test.c */
+#pragma once
+#include "codegen/loop.h"
+
+#define SINTER_LINEAR_MAX_TERMS 16
+#define SINTER_LINEAR_MAX_FACTORS 6
+
+typedef struct sinter_linear_term {
+    int64_t coefficient; /* not 0 */
+    uint32_t count;
+    sinter_expr factors[SINTER_LINEAR_MAX_FACTORS]; /* sorted by sinter_linear_compare */
+} sinter_linear_term;
+
+typedef struct sinter_linear {
+    int64_t constant;
+    uint32_t count;
+    sinter_linear_term terms[SINTER_LINEAR_MAX_TERMS];
+} sinter_linear;
+
+/* False where the sum has more terms or factors than fit; *out_linear is then the expression as one term. */
+bool sinter_linear_of(sinter_expr expr, sinter_linear *out_linear);
+/* target += scale * source; false (and target unspecified) where it does not fit. */
+bool sinter_linear_accumulate(sinter_linear *target, const sinter_linear *source, int64_t scale);
+/* False where it does not fit or where neither is a number or both are a single product. */
+bool sinter_linear_multiply(const sinter_linear *a, const sinter_linear *b, sinter_linear *out_product);
+sinter_expr sinter_linear_build(sinter_arena *arena, const sinter_linear *linear);
+/* Range by the ranges of the variables; false where it is unknown or may wrap. */
+bool sinter_linear_range(const sinter_loop_function *function, const sinter_linear *linear, int64_t *out_min,
+                         int64_t *out_max);
+/* Total structural order of expressions; 0 means the same tree. */
+int sinter_linear_compare(sinter_expr a, sinter_expr b);

@@ -25,8 +25,8 @@ sinter_value sinter_build_int(sinter_builder *builder, int64_t value);          
 /* A scalar of the dtype, converted from double. */
 sinter_value sinter_build_scalar(sinter_builder *builder, sinter_dtype dtype, double value);
 sinter_value sinter_build_cast(sinter_builder *builder, sinter_value x, sinter_dtype dtype); /* x itself where equal */
+/* dims as they are: 0 is an empty dim, one -1 is what is left. */
 sinter_value sinter_build_reshape(sinter_builder *builder, sinter_value x, const int64_t *dims, size_t count);
 sinter_value sinter_build_transpose(sinter_builder *builder, sinter_value x, const int64_t *perm, size_t count);
-/* i64[count] whose elements are dims: a constant, or shape/gather/arithmetic over `source` values is not needed:
- * op dim_vector reads the symbols. */
+/* i64[count] whose elements are dims: a constant, or op dim_vector where one is symbolic. */
 sinter_value sinter_build_dims(sinter_builder *builder, const sinter_dim *items, size_t count);

@@ -1,0 +1,118 @@
+/* Building nodes: schema check, insertion, inference; a node that fails any of it leaves no trace.
+ * The conveniences below are the constants and shape operations that importers and passes write all
+ * the time. Test: tests/unit/graph_test.c */
+#include "ir/build.h"
+#include "ir/infer.h"
+#include "ir/schema.h"
+
+#include <string.h>
+
+sinter_node sinter_build_node(sinter_builder *builder, const sinter_node_spec *spec) {
+    sinter_module *module = builder->module;
+    sinter_node_spec placed = *spec;
+    if (!placed.location) placed.location = builder->location;
+    const char *where = placed.location ? placed.location : sinter_module_name(module);
+    if (!sinter_schema_check(where, &placed, NULL, builder->diag)) return 0;
+    sinter_node node = sinter_node_add(module, builder->region, builder->before, &placed);
+    if (sinter_infer_node(module, node, builder->diag)) return node;
+    sinter_node_erase(module, node);
+    return 0;
+}
+
+sinter_value sinter_build(sinter_builder *builder, sinter_op op, const sinter_value *operands,
+                          uint32_t operand_count, const sinter_attr *attributes,
+                          uint32_t attribute_count) {
+    sinter_node_spec spec = {.op = op,
+                             .operands = operands,
+                             .attributes = attributes,
+                             .operand_count = operand_count,
+                             .attribute_count = attribute_count,
+                             .result_count = 1};
+    sinter_node node = sinter_build_node(builder, &spec);
+    return node ? sinter_node_result(builder->module, node, 0) : 0;
+}
+
+sinter_value sinter_build_unary(sinter_builder *builder, sinter_op op, sinter_value x) {
+    return x ? sinter_build(builder, op, &x, 1, NULL, 0) : 0;
+}
+
+sinter_value sinter_build_binary(sinter_builder *builder, sinter_op op, sinter_value a,
+                                 sinter_value b) {
+    sinter_value operands[] = {a, b};
+    return a && b ? sinter_build(builder, op, operands, 2, NULL, 0) : 0;
+}
+
+sinter_value sinter_build_constant(sinter_builder *builder, sinter_tensor tensor) {
+    sinter_attr value =
+        sinter_attr_tensor("value", sinter_module_keep_tensor(builder->module, tensor));
+    return sinter_build(builder, SINTER_OP_constant, NULL, 0, &value, 1);
+}
+
+sinter_value sinter_build_ints(sinter_builder *builder, const int64_t *items, size_t count) {
+    sinter_tensor tensor;
+    int64_t dim = (int64_t)count;
+    if (!sinter_tensor_create(&tensor, SINTER_DTYPE_i64, 1, &dim, builder->diag)) return 0;
+    if (count) memcpy(sinter_tensor_mutable(&tensor), items, count * sizeof *items);
+    return sinter_build_constant(builder, tensor);
+}
+
+sinter_value sinter_build_int(sinter_builder *builder, int64_t value) {
+    sinter_tensor tensor;
+    if (!sinter_tensor_create(&tensor, SINTER_DTYPE_i64, 0, NULL, builder->diag)) return 0;
+    sinter_tensor_set_int(&tensor, 0, value);
+    return sinter_build_constant(builder, tensor);
+}
+
+sinter_value sinter_build_scalar(sinter_builder *builder, sinter_dtype dtype, double value) {
+    sinter_tensor tensor;
+    sinter_dtype_class class = sinter_dtype_infos[dtype].class;
+    if (class == SINTER_CLASS_NONE || class == SINTER_CLASS_STRING ||
+        class == SINTER_CLASS_COMPLEX) {
+        sinter_error(builder->diag, builder->location, "no %s scalar from a number",
+                     sinter_dtype_infos[dtype].name);
+        return 0;
+    }
+    if (!sinter_tensor_create(&tensor, dtype, 0, NULL, builder->diag)) return 0;
+    if (class == SINTER_CLASS_FLOAT)
+        sinter_tensor_set_double(&tensor, 0, value);
+    else if (class == SINTER_CLASS_BOOL)
+        sinter_tensor_set_int(&tensor, 0, value != 0);
+    else /* beyond int64 only u64 holds it */
+        sinter_tensor_set_int(&tensor, 0,
+                              value >= 0x1p63 ? (int64_t)(uint64_t)value : (int64_t)value);
+    return sinter_build_constant(builder, tensor);
+}
+
+sinter_value sinter_build_cast(sinter_builder *builder, sinter_value x, sinter_dtype dtype) {
+    if (!x || sinter_value_type(builder->module, x)->dtype == dtype) return x;
+    sinter_attr to = sinter_attr_dtype("to", dtype);
+    return sinter_build(builder, SINTER_OP_cast, &x, 1, &to, 1);
+}
+
+sinter_value sinter_build_reshape(sinter_builder *builder, sinter_value x, const int64_t *dims,
+                                  size_t count) {
+    sinter_value operands[] = {x, sinter_build_ints(builder, dims, count)};
+    bool has_zero = false;
+    for (size_t i = 0; i < count; i++) has_zero |= dims[i] == 0;
+    sinter_attr allow_zero = sinter_attr_int("allowzero", 1);
+    if (!operands[0] || !operands[1]) return 0;
+    return sinter_build(builder, SINTER_OP_reshape, operands, 2, &allow_zero, has_zero);
+}
+
+sinter_value sinter_build_transpose(sinter_builder *builder, sinter_value x, const int64_t *perm,
+                                    size_t count) {
+    sinter_attr attr = sinter_attr_ints("perm", perm, count);
+    return x ? sinter_build(builder, SINTER_OP_transpose, &x, 1, &attr, 1) : 0;
+}
+
+sinter_value sinter_build_dims(sinter_builder *builder, const sinter_dim *items, size_t count) {
+    sinter_arena *arena = sinter_module_arena(builder->module);
+    const sinter_dim_table *table = sinter_module_dims(builder->module);
+    int64_t *numbers = SINTER_NEW_ARRAY(arena, int64_t, count);
+    size_t known = 0;
+    while (known < count && sinter_dim_is_const(table, items[known], &numbers[known])) known++;
+    if (known == count) return sinter_build_ints(builder, numbers, count);
+    for (size_t i = 0; i < count; i++) numbers[i] = items[i];
+    sinter_attr attr = sinter_attr_ints("dims", numbers, count);
+    return sinter_build(builder, SINTER_OP_dim_vector, NULL, 0, &attr, 1);
+}

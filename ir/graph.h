@@ -157,6 +157,7 @@ void sinter_node_move_before(sinter_module *module, sinter_node node, sinter_nod
 void sinter_node_move_to(sinter_module *module, sinter_node node, sinter_region region, sinter_node before);
 void sinter_node_drop_result(sinter_module *module, sinter_node node, uint32_t index); /* has no uses */
 void sinter_node_erase(sinter_module *module, sinter_node node); /* results have no uses; regions go too */
+void sinter_node_set_location(sinter_module *module, sinter_node node, const char *location); /* copied; NULL: none */
 void sinter_value_set_type(sinter_module *module, sinter_value value, sinter_type type);
 void sinter_value_set_name(sinter_module *module, sinter_value value, const char *name); /* made unique */
 void sinter_value_set_content(sinter_module *module, sinter_value value, const sinter_dim *items, uint32_t count);

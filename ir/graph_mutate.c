@@ -273,6 +273,11 @@ void sinter_node_set_attr(sinter_module *module, sinter_node node, const sinter_
     info->attributes = grown;
 }
 
+void sinter_node_set_location(sinter_module *module, sinter_node node, const char *location) {
+    node_at(module, node)->location =
+        location ? sinter_arena_copy_string(&module->arena, location, strlen(location)) : NULL;
+}
+
 void sinter_node_move_before(sinter_module *module, sinter_node node, sinter_node before) {
     sinter_node_move_to(module, node, node_at(module, before)->parent, before);
 }

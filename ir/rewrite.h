@@ -8,16 +8,22 @@ typedef struct sinter_rewrite {
     sinter_builder build; /* use with sinter_build*(&rewrite.build, ...) */
     const char *label;    /* pass name, for --print-rewrites */
     sinter_node root;
-    size_t change_count;  /* over the life of this object */
+    sinter_node first_new; /* nodes from this id on were built since rewrite_at */
+    size_t change_count;   /* over the life of this object */
 } sinter_rewrite;
 
 void sinter_rewrite_begin(sinter_rewrite *rewrite, sinter_module *module, sinter_diag *diag, const char *label);
 /* New nodes go before root and carry its location. */
 void sinter_rewrite_at(sinter_rewrite *rewrite, sinter_node root);
-/* All uses of old become new. Types must agree: same kind, dtype and rank; dims may be refined. */
+/* All uses of old become new. Types must agree: same kind, dtype and rank; dims may be refined. A new value without
+ * a name takes the old one's; outputs of the module keep their names in any case. Symbols that were read from old are
+ * read from new. */
 void sinter_rewrite_replace(sinter_rewrite *rewrite, sinter_value old_value, sinter_value new_value);
+/* ... of each result that is used, and erases the node. new_results has one item per result; 0 for unused ones. */
 void sinter_rewrite_replace_node(sinter_rewrite *rewrite, sinter_node node, const sinter_value *new_results);
-/* Erases the node, then every pure producer that has no uses left. Its results must be unused. */
+/* Erases the node, then every producer that has no uses left (but those that a symbol is read from: only
+ * eliminate_dead knows whether anyone needs the symbol). Its results must be unused. Where nodes were built since
+ * rewrite_at, the locations of what is erased are joined into theirs. */
 void sinter_rewrite_erase(sinter_rewrite *rewrite, sinter_node node);
 void sinter_rewrite_set_operand(sinter_rewrite *rewrite, sinter_node node, uint32_t index, sinter_value value);
 void sinter_rewrite_set_attr(sinter_rewrite *rewrite, sinter_node node, const sinter_attr *attr);

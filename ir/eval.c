@@ -62,7 +62,7 @@ static sinter_region defining_region(const sinter_module *module, sinter_value v
 
 /* last[v] = node, at the level of v's definition, after which v is not needed. */
 static void find_last_uses(const sinter_module *module, sinter_region region, sinter_node *last) {
-    SINTER_FOR_NODES(module, region, node) {
+    SINTER_FOR_NODES (module, region, node) {
         const sinter_node_info *info = sinter_node_get(module, node);
         for (uint32_t i = 0; i < info->operand_count; i++) {
             sinter_value value = info->operands[i];
@@ -411,10 +411,14 @@ bool(sinter_eval_error)(sinter_eval *eval, const char *format, ...) {
     return false;
 }
 
+bool sinter_eval_find_dim(sinter_eval *eval, sinter_dim dim, int64_t *out_value) {
+    frame *f = eval->frame;
+    return dim_is_bound(f, dim) && sinter_dim_evaluate(f->dims, dim, f->bindings, out_value);
+}
+
 bool sinter_eval_dim(sinter_eval *eval, sinter_dim dim, int64_t *out_value) {
     frame *f = eval->frame;
-    if (dim_is_bound(f, dim) && sinter_dim_evaluate(f->dims, dim, f->bindings, out_value))
-        return true;
+    if (sinter_eval_find_dim(eval, dim, out_value)) return true;
     sinter_text text = {0};
     sinter_dim_print(f->dims, dim, &text);
     sinter_eval_error(eval, "the dim %s has no value here", text.data);

@@ -180,7 +180,31 @@ bool sinter_eval_expect_rank(sinter_eval *eval, uint32_t operand, uint32_t min, 
                              tensor ? sinter_eval_describe(eval, tensor) : "nothing");
 }
 
+bool sinter_eval_expect_dims(sinter_eval *eval, uint32_t operand, uint32_t rank,
+                             const int64_t *dims) {
+    const sinter_tensor *tensor = sinter_eval_operand(eval, operand);
+    if (!tensor) return true;
+    bool good = tensor->kind == SINTER_TYPE_TENSOR && tensor->rank == rank;
+    for (uint32_t i = 0; good && i < rank; i++) good = tensor->dims[i] == dims[i];
+    if (good) return true;
+    const char *expected = "";
+    for (uint32_t i = 0; i < rank; i++)
+        expected =
+            sinter_arena_format(eval->scratch, "%s%s%" PRId64, expected, i ? "," : "", dims[i]);
+    return sinter_eval_error(eval, "%s: expected the shape [%s], found %s",
+                             operand_name(eval, operand), expected,
+                             sinter_eval_describe(eval, tensor));
+}
+
 /* ---- indices ---- */
+
+sinter_lanes sinter_eval_lanes(uint32_t rank, const int64_t *dims, uint32_t axis) {
+    assert(axis < rank);
+    sinter_lanes lanes = {.outer = 1, .count = dims[axis], .inner = 1};
+    for (uint32_t i = 0; i < axis; i++) lanes.outer *= dims[i];
+    for (uint32_t i = axis + 1; i < rank; i++) lanes.inner *= dims[i];
+    return lanes;
+}
 
 bool sinter_eval_product(const int64_t *dims, uint32_t rank, int64_t *out_product) {
     int64_t product = 1;
@@ -377,4 +401,55 @@ int64_t sinter_eval_saturate(sinter_dtype dtype, double value) {
     }
     if (value <= low) return (int64_t)low;
     return dtype == SINTER_DTYPE_u64 ? (int64_t)(uint64_t)value : (int64_t)value;
+}
+
+/* ---- order ---- */
+
+double sinter_eval_round(sinter_dtype dtype, double value) {
+    return sinter_eval_number(dtype, value).f;
+}
+
+static int compare_strings(sinter_string a, sinter_string b) {
+    size_t shared = a.size < b.size ? a.size : b.size;
+    int order = shared ? memcmp(a.data, b.data, shared) : 0;
+    if (order) return order < 0 ? -1 : 1;
+    return (a.size > b.size) - (a.size < b.size);
+}
+
+int sinter_eval_compare(const sinter_tensor *a, int64_t a_index, const sinter_tensor *b,
+                        int64_t b_index) {
+    assert(a->dtype == b->dtype);
+    if (a->dtype == SINTER_DTYPE_string)
+        return compare_strings(sinter_tensor_get_string(a, a_index),
+                               sinter_tensor_get_string(b, b_index));
+    if (sinter_dtype_is_float(a->dtype)) {
+        double x = sinter_tensor_get_double(a, a_index), y = sinter_tensor_get_double(b, b_index);
+        if (isnan(x) || isnan(y)) return (isnan(x) != 0) - (isnan(y) != 0);
+        return (x > y) - (x < y);
+    }
+    int64_t x = sinter_tensor_get_int(a, a_index), y = sinter_tensor_get_int(b, b_index);
+    if (a->dtype == SINTER_DTYPE_u64)
+        return ((uint64_t)x > (uint64_t)y) - ((uint64_t)x < (uint64_t)y);
+    return (x > y) - (x < y);
+}
+
+void sinter_eval_sort(sinter_eval *eval, int64_t *indices, int64_t count,
+                      sinter_eval_comparison compare, const void *context) {
+    int64_t *from = indices, *to = SINTER_NEW_ARRAY(eval->scratch, int64_t, count + 1);
+    for (int64_t width = 1; width < count; width *= 2) {
+        for (int64_t start = 0; start < count; start += 2 * width) {
+            int64_t middle = start + width < count ? start + width : count;
+            int64_t end = start + 2 * width < count ? start + 2 * width : count;
+            int64_t left = start, right = middle;
+            for (int64_t k = start; k < end; k++) {
+                bool take_left = left < middle &&
+                                 (right >= end || compare(context, from[left], from[right]) <= 0);
+                to[k] = take_left ? from[left++] : from[right++];
+            }
+        }
+        int64_t *swap = from;
+        from = to;
+        to = swap;
+    }
+    if (from != indices) memcpy(indices, from, (size_t)count * sizeof *indices);
 }

@@ -60,6 +60,8 @@ bool sinter_eval_axes(sinter_eval *eval, const int64_t *axes, size_t count, uint
 /* Wraps index from [-size, size) to [0, size). */
 bool sinter_eval_index(sinter_eval *eval, int64_t index, int64_t size, int64_t *out_index);
 bool sinter_eval_expect_rank(sinter_eval *eval, uint32_t operand, uint32_t min, uint32_t max);
+/* A tensor of exactly these dims; an absent operand agrees. */
+bool sinter_eval_expect_dims(sinter_eval *eval, uint32_t operand, uint32_t rank, const int64_t *dims);
 /* "f32[2,3]", in scratch memory, for messages. */
 const char *sinter_eval_describe(sinter_eval *eval, const sinter_tensor *tensor);
 
@@ -80,6 +82,12 @@ bool sinter_eval_broadcast_dims(uint32_t rank_a, const int64_t *a, uint32_t rank
 bool sinter_eval_broadcast(sinter_eval *eval, uint32_t first, uint32_t last, uint32_t *out_rank, int64_t *out_dims);
 /* Strides of a tensor seen under broadcast dims of `rank`: 0 along broadcast axes. */
 void sinter_eval_broadcast_strides(const sinter_tensor *tensor, uint32_t rank, int64_t *out_strides);
+
+/* A tensor cut along one axis: element k of lane (o, i) is at (o * count + k) * inner + i. */
+typedef struct sinter_lanes {
+    int64_t outer, count, inner;
+} sinter_lanes;
+sinter_lanes sinter_eval_lanes(uint32_t rank, const int64_t *dims, uint32_t axis);
 
 /* ---- elements ---- */
 sinter_scalar sinter_eval_load(const sinter_tensor *tensor, int64_t index);
@@ -102,6 +110,17 @@ int64_t sinter_eval_saturate(sinter_dtype dtype, double value);
 /* Limits of an integer dtype (u64's maximum as the double nearest). */
 void sinter_eval_limits(sinter_dtype dtype, double *out_low, double *out_high);
 
+/* A number as a tensor of the float dtype would hold it. */
+double sinter_eval_round(sinter_dtype dtype, double value);
+/* Total order of two elements of one dtype, as -1, 0 or 1: NaNs are equal and above everything, strings by bytes. */
+int sinter_eval_compare(const sinter_tensor *a, int64_t a_index, const sinter_tensor *b, int64_t b_index);
+/* Stable sort of indices, ascending in the order that compare tells. */
+typedef int (*sinter_eval_comparison)(const void *context, int64_t a, int64_t b);
+void sinter_eval_sort(sinter_eval *eval, int64_t *indices, int64_t count, sinter_eval_comparison compare,
+                      const void *context);
+
 /* ---- the evaluation around a rule ---- */
+/* Like sinter_eval_dim, but reports nothing. */
+bool sinter_eval_find_dim(sinter_eval *eval, sinter_dim dim, int64_t *out_value);
 /* Value of a dimension expression under the symbols bound so far; false after an error. */
 bool sinter_eval_dim(sinter_eval *eval, sinter_dim dim, int64_t *out_value);

@@ -1,0 +1,23 @@
+/* Sliding windows, shared by the convolutions and pools of the evaluator. Test: tests/ops/conv.sir */
+#pragma once
+#include "ir/eval_rules.h"
+
+/* Spatial axes only: index i of the arrays is spatial axis i. */
+typedef struct sinter_window {
+    uint32_t rank;
+    int64_t input[SINTER_MAX_RANK], output[SINTER_MAX_RANK], kernel[SINTER_MAX_RANK];
+    int64_t strides[SINTER_MAX_RANK], dilations[SINTER_MAX_RANK];
+    int64_t begin[SINTER_MAX_RANK], end[SINTER_MAX_RANK]; /* pads */
+    int64_t input_count, output_count, kernel_count;      /* products */
+} sinter_window;
+
+/* Reads strides, dilations, pads, auto_pad and ceil_mode of the node and computes output. Attributes that are absent
+ * are 1, or 0 for pads. kernel and input have rank entries. */
+bool sinter_window_init(sinter_eval *eval, sinter_window *window, uint32_t rank, const int64_t *input,
+                        const int64_t *kernel);
+/* Only strides, dilations and kernel (for conv_transpose, whose pads are of the output). */
+bool sinter_window_init_steps(sinter_eval *eval, sinter_window *window, uint32_t rank, const int64_t *input,
+                              const int64_t *kernel);
+/* The cells of the kernel that hit the input for the output position at[]: kernel index and input offset of each, in
+ * order; returns how many. The arrays hold kernel_count entries. */
+int64_t sinter_window_taps(const sinter_window *window, const int64_t *at, int64_t *out_kernel, int64_t *out_input);

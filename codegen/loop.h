@@ -237,6 +237,8 @@ sinter_expr sinter_loop_var_read(sinter_loop_builder *builder, sinter_loop_var v
 sinter_expr sinter_loop_load(sinter_loop_builder *builder, sinter_loop_buffer buffer, const sinter_expr *indices);
 sinter_expr sinter_loop_call(sinter_loop_builder *builder, sinter_scalar_function function, const sinter_expr *arguments);
 sinter_expr sinter_loop_cast(sinter_loop_builder *builder, sinter_expr value, sinter_dtype dtype);
+/* To f8: saturate = false gives infinity or NaN past the largest value, as ONNX Cast does with saturate = 0. */
+sinter_expr sinter_loop_cast_saturating(sinter_loop_builder *builder, sinter_expr value, sinter_dtype dtype, bool saturate);
 sinter_expr sinter_loop_intrinsic_call(sinter_loop_builder *builder, sinter_loop_intrinsic intrinsic,
                                        const sinter_expr *arguments);
 /* Shorthands over sinter_loop_call; operands of one dtype. */

@@ -510,6 +510,14 @@ sinter_expr sinter_loop_cast(sinter_loop_builder *builder, sinter_expr value, si
     return sinter_loop_expr_make(builder->arena, &pattern);
 }
 
+sinter_expr sinter_loop_cast_saturating(sinter_loop_builder *builder, sinter_expr value, sinter_dtype dtype,
+                                        bool saturate) {
+    if (saturate || value->dtype == dtype) return sinter_loop_cast(builder, value, dtype);
+    sinter_loop_expr pattern = {.kind = SINTER_LOOP_CAST, .dtype = dtype, .saturate = false, .arguments = &value,
+                                .argument_count = 1};
+    return sinter_loop_expr_make(builder->arena, &pattern);
+}
+
 sinter_expr sinter_loop_intrinsic_call(sinter_loop_builder *builder,
                                        sinter_loop_intrinsic intrinsic,
                                        const sinter_expr *arguments) {

@@ -1,0 +1,507 @@
+/* Lowering, host level: walks a region and turns every node into host statements and kernels. Dims become host
+ * variables as soon as they can be known: symbols of inputs are parameters of the host function, contents of
+ * tensors are loaded after the kernel that makes them, node dims are bound by the rule of their node.
+ * Needs a verified module without composite ops. Test: tests/codegen/lower/ */
+#include "codegen/lower.h"
+#include "runtime/abi.h"
+#include <stdarg.h>
+#include <stdio.h>
+
+sinter_dtype sinter_lower_compute_dtype(sinter_dtype dtype) {
+    const sinter_dtype_info *info = &sinter_dtype_infos[dtype];
+    if (info->class == SINTER_CLASS_FLOAT && info->bits < 32) return SINTER_DTYPE_f32;
+    if (info->bits < 8 && info->class == SINTER_CLASS_INT) return SINTER_DTYPE_i8;
+    if (info->bits < 8 && info->class == SINTER_CLASS_UINT) return SINTER_DTYPE_u8;
+    return dtype;
+}
+
+bool sinter_lower_error(sinter_lower *lower, sinter_node node, const char *format, ...) {
+    sinter_text text = {0};
+    const sinter_node_info *info = sinter_node_get(lower->module, node);
+    sinter_text_format(&text, "%s: ", sinter_op_get_info(info->op)->name);
+    va_list arguments;
+    va_start(arguments, format);
+    sinter_text_format_list(&text, format, arguments);
+    va_end(arguments);
+    for (uint32_t i = 0; i < info->operand_count; ++i) {
+        sinter_text_append_string(&text, i ? ", " : "; operands ");
+        if (info->operands[i])
+            sinter_type_print(lower->dims, sinter_value_type(lower->module, info->operands[i]),
+                              &text);
+        else
+            sinter_text_append_string(&text, "_");
+    }
+    lower->failed = true;
+    sinter_error(lower->diag, info->location, "%s", text.data);
+    sinter_text_deinit(&text);
+    return false;
+}
+
+/* ---- dims ---- */
+
+static sinter_expr host_dim(void *user, sinter_dim symbol) {
+    sinter_lower *lower = user;
+    uint64_t var = 0;
+    if (!sinter_map_find(&lower->symbols, symbol, &var)) {
+        lower->failed = true;
+        sinter_error(lower->diag, sinter_module_name(lower->module),
+                     "dimension '%s' is not known where it is needed",
+                     sinter_dim_get_symbol(lower->dims, symbol)->name);
+        return sinter_loop_int(&lower->host, 1);
+    }
+    return sinter_loop_var_read(&lower->host, (sinter_loop_var)var);
+}
+
+/* Dim expression -> loop expression; symbols through the callback. */
+static sinter_expr lower_dim(sinter_lower *lower, sinter_loop_builder *build, sinter_dim dim,
+                             sinter_expr (*symbol)(void *, sinter_dim), void *user) {
+    int64_t number = 0;
+    if (sinter_dim_is_const(lower->dims, dim, &number)) return sinter_loop_int(build, number);
+    sinter_dim_kind kind = sinter_dim_get_kind(lower->dims, dim);
+    if (kind == SINTER_DIM_SYMBOL) return symbol(user, dim);
+    const sinter_dim *operands = NULL;
+    size_t count = sinter_dim_operands(lower->dims, dim, &operands);
+    sinter_expr result = lower_dim(lower, build, operands[0], symbol, user);
+    if (kind == SINTER_DIM_SELECT) {
+        sinter_expr arguments[3] = {
+            sinter_loop_compare(build, SINTER_SCALAR_le, sinter_loop_int(build, 0), result),
+            lower_dim(lower, build, operands[1], symbol, user),
+            lower_dim(lower, build, operands[2], symbol, user)};
+        return sinter_loop_call(build, SINTER_SCALAR_select, arguments);
+    }
+    static const sinter_scalar_function functions[] = {
+        [SINTER_DIM_ADD] = SINTER_SCALAR_add,           [SINTER_DIM_MUL] = SINTER_SCALAR_mul,
+        [SINTER_DIM_FLOORDIV] = SINTER_SCALAR_floordiv, [SINTER_DIM_MOD] = SINTER_SCALAR_floormod,
+        [SINTER_DIM_MIN] = SINTER_SCALAR_min,           [SINTER_DIM_MAX] = SINTER_SCALAR_max};
+    for (size_t i = 1; i < count; ++i) {
+        sinter_expr arguments[2] = {result, lower_dim(lower, build, operands[i], symbol, user)};
+        result = sinter_loop_call(build, functions[kind], arguments);
+    }
+    return result;
+}
+
+sinter_expr sinter_lower_host_dim(sinter_lower *lower, sinter_dim dim) {
+    return lower_dim(lower, &lower->host, dim, host_dim, lower);
+}
+
+static sinter_expr kernel_symbol(void *user, sinter_dim symbol) {
+    sinter_kernel *kernel = user;
+    uint64_t var = 0;
+    if (!sinter_map_find(&kernel->symbols, symbol, &var)) {
+        var = sinter_loop_add_parameter(
+            &kernel->build,
+            sinter_arena_format(kernel->build.arena, "n%zu", kernel->host_scalars.count),
+            SINTER_DTYPE_i64);
+        sinter_map_put(&kernel->symbols, symbol, var);
+        sinter_vector_push(&kernel->lower->scratch, &kernel->host_scalars,
+                           host_dim(kernel->lower, symbol));
+    }
+    return sinter_loop_var_read(&kernel->build, (sinter_loop_var)var);
+}
+
+sinter_expr sinter_kernel_dim(sinter_kernel *kernel, sinter_dim dim) {
+    return lower_dim(kernel->lower, &kernel->build, dim, kernel_symbol, kernel);
+}
+
+void sinter_lower_bind_symbol(sinter_lower *lower, sinter_dim symbol, sinter_expr value) {
+    const sinter_dim_symbol *info = sinter_dim_get_symbol(lower->dims, symbol);
+    const char *name = sinter_arena_format(&lower->program->arena, "%s", info->name);
+    sinter_map_put(&lower->symbols, symbol, sinter_loop_declare(&lower->host, name, false, value));
+}
+
+void sinter_lower_bind_content(sinter_lower *lower, sinter_value value) {
+    const sinter_value_info *info = sinter_value_get(lower->module, value);
+    for (uint32_t i = 0; i < info->content_count; ++i) {
+        sinter_dim dim = info->content[i];
+        if (!dim || sinter_dim_get_kind(lower->dims, dim) != SINTER_DIM_SYMBOL) continue;
+        const sinter_dim_symbol *symbol = sinter_dim_get_symbol(lower->dims, dim);
+        uint64_t var = 0;
+        if (symbol->origin != SINTER_DIM_ORIGIN_CONTENT || symbol->value != value ||
+            symbol->index != i)
+            continue;
+        if (sinter_map_find(&lower->symbols, dim, &var)) continue;
+        sinter_expr index[SINTER_MAX_RANK];
+        int64_t rest = i;
+        for (uint32_t d = info->type.rank; d-- > 0;) {
+            int64_t size = 1;
+            sinter_dim_is_const(lower->dims, info->type.dims[d], &size);
+            index[d] = sinter_loop_int(&lower->host, rest % size);
+            rest /= size;
+        }
+        sinter_expr element =
+            sinter_loop_load(&lower->host, sinter_lower_host_buffer(lower, value), index);
+        sinter_lower_bind_symbol(lower, dim,
+                                 sinter_loop_cast(&lower->host, element, SINTER_DTYPE_i64));
+        info = sinter_value_get(lower->module, value);
+    }
+}
+
+void sinter_lower_host_check(sinter_lower *lower, sinter_expr condition, int32_t code,
+                             const char *message, const sinter_expr *arguments, uint32_t count) {
+    if (condition->kind == SINTER_LOOP_CONST && condition->int_value) return;
+    sinter_expr fails = sinter_loop_call(&lower->host, SINTER_SCALAR_not, &condition);
+    sinter_loop_begin_if(&lower->host, fails);
+    sinter_loop_fail(&lower->host, code, message, arguments, count);
+    sinter_loop_end(&lower->host);
+}
+
+/* ---- buffers ---- */
+
+static void type_dims(sinter_lower *lower, const sinter_type *type, sinter_expr *out_dims) {
+    for (uint32_t i = 0; i < type->rank; ++i)
+        out_dims[i] = sinter_lower_host_dim(lower, type->dims[i]);
+}
+
+bool sinter_lower_has_buffer(const sinter_lower *lower, sinter_value value) {
+    uint64_t buffer = 0;
+    return sinter_map_find(&lower->buffers, value, &buffer);
+}
+
+void sinter_lower_set_buffer(sinter_lower *lower, sinter_value value, sinter_loop_buffer buffer) {
+    sinter_map_put(&lower->buffers, value, buffer);
+}
+
+static const char *value_name(sinter_lower *lower, sinter_value value) {
+    return sinter_arena_format(&lower->program->arena, "%s",
+                               sinter_value_label(lower->module, value) + 1);
+}
+
+static sinter_loop_buffer constant_buffer(sinter_lower *lower, sinter_value value,
+                                          const sinter_tensor *tensor) {
+    sinter_loop_constant constant = {{0}};
+    sinter_tensor_copy(&constant.tensor, tensor);
+    sinter_vector_push(&lower->program->arena, &lower->program->constants, constant);
+    sinter_expr dims[SINTER_MAX_RANK];
+    for (uint32_t i = 0; i < tensor->rank; ++i)
+        dims[i] = sinter_loop_int(&lower->host, tensor->dims[i]);
+    sinter_loop_buffer buffer =
+        sinter_loop_add_buffer(&lower->host, value_name(lower, value), tensor->dtype, tensor->rank,
+                               dims, SINTER_SCOPE_CONSTANT);
+    lower->host.function->buffers.items[buffer].constant =
+        (uint32_t)lower->program->constants.count - 1;
+    return buffer;
+}
+
+sinter_loop_buffer sinter_lower_host_buffer(sinter_lower *lower, sinter_value value) {
+    uint64_t found = 0;
+    if (sinter_map_find(&lower->buffers, value, &found)) return (sinter_loop_buffer)found;
+    sinter_loop_buffer buffer;
+    const sinter_tensor *tensor = sinter_value_constant(lower->module, value);
+    if (tensor) {
+        buffer = constant_buffer(lower, value, tensor);
+    } else if (sinter_map_find(&lower->output_of, value, &found)) {
+        buffer = sinter_lower_output_buffer(lower, value, (uint32_t)found - 1);
+    } else {
+        sinter_type type = *sinter_value_type(lower->module, value);
+        sinter_expr dims[SINTER_MAX_RANK];
+        type_dims(lower, &type, dims);
+        buffer = sinter_loop_add_buffer(&lower->host, value_name(lower, value), type.dtype,
+                                        type.rank, dims, SINTER_SCOPE_HEAP);
+        sinter_loop_alloc(&lower->host, buffer);
+    }
+    sinter_map_put(&lower->buffers, value, buffer);
+    return buffer;
+}
+
+sinter_loop_buffer sinter_lower_host_scratch(sinter_lower *lower, const char *name,
+                                             sinter_dtype dtype, uint32_t rank,
+                                             const sinter_expr *dims) {
+    sinter_loop_buffer buffer =
+        sinter_loop_add_buffer(&lower->host, name, dtype, rank, dims, SINTER_SCOPE_HEAP);
+    sinter_loop_alloc(&lower->host, buffer);
+    return buffer;
+}
+
+void sinter_lower_host_alias(sinter_lower *lower, sinter_value value, sinter_value source) {
+    const sinter_type *type = sinter_value_type(lower->module, value);
+    sinter_expr dims[SINTER_MAX_RANK];
+    type_dims(lower, type, dims);
+    sinter_loop_buffer from = sinter_lower_host_buffer(lower, source);
+    sinter_loop_buffer alias = sinter_loop_add_buffer(
+        &lower->host, value_name(lower, value), type->dtype, type->rank, dims, SINTER_SCOPE_ALIAS);
+    sinter_loop_bind(&lower->host, alias, from, sinter_loop_int(&lower->host, 0));
+    sinter_map_put(&lower->buffers, value, alias);
+}
+
+void sinter_lower_host_copy(sinter_lower *lower, sinter_loop_buffer target,
+                            sinter_loop_buffer source) {
+    sinter_kernel kernel;
+    sinter_kernel_begin_named(&kernel, lower, "copy");
+    sinter_loop_buffer from = sinter_kernel_bind_buffer(&kernel, source, SINTER_SCOPE_INPUT, "in");
+    sinter_loop_buffer to = sinter_kernel_bind_buffer(&kernel, target, SINTER_SCOPE_OUTPUT, "out");
+    sinter_loop_buffer_info info = lower->host.function->buffers.items[target];
+    sinter_expr index[SINTER_MAX_RANK];
+    for (uint32_t i = 0; i < info.rank; ++i)
+        index[i] =
+            sinter_kernel_begin_for(&kernel, sinter_arena_format(kernel.build.arena, "i%u", i),
+                                    kernel.build.function->buffers.items[to].dims[i]);
+    sinter_loop_store(&kernel.build, to, index, sinter_loop_load(&kernel.build, from, index));
+    sinter_kernel_end_loops(&kernel, info.rank);
+    sinter_kernel_end(&kernel, 0);
+}
+
+/* ---- nodes ---- */
+
+static bool check_types(sinter_lower *lower, sinter_node node, const sinter_value *values,
+                        uint32_t count) {
+    for (uint32_t i = 0; i < count; ++i) {
+        if (!values[i]) continue;
+        const sinter_type *type = sinter_value_type(lower->module, values[i]);
+        if (type->kind != SINTER_TYPE_TENSOR)
+            return sinter_lower_error(lower, node, "only tensors can be compiled");
+        sinter_dtype_class class = sinter_dtype_infos[type->dtype].class;
+        if (class == SINTER_CLASS_STRING || class == SINTER_CLASS_COMPLEX)
+            return sinter_lower_error(lower, node, "element type %s can't be compiled",
+                                      sinter_dtype_infos[type->dtype].name);
+    }
+    return true;
+}
+
+static void bind_contents(sinter_lower *lower, sinter_node node) {
+    for (uint32_t i = 0; i < sinter_node_get(lower->module, node)->result_count; ++i) {
+        sinter_value result = sinter_node_result(lower->module, node, i);
+        if (result) sinter_lower_bind_content(lower, result);
+    }
+}
+
+static bool lower_to_kernel(sinter_lower *lower, sinter_node node, sinter_lower_kernel_rule rule) {
+    sinter_kernel kernel;
+    sinter_kernel_begin(&kernel, lower, node);
+    bool good = true;
+    if (rule) {
+        good = rule(&kernel, node);
+    } else {
+        /* Element rules: one nest over the result's shape that pulls every element. */
+        sinter_value result = kernel.outputs.items[0];
+        sinter_expr index[SINTER_MAX_RANK];
+        for (size_t i = 0; i < kernel.outputs.count; ++i) {
+            result = kernel.outputs.items[i];
+            sinter_kernel_begin_loops(&kernel, result, index);
+            sinter_expr element = sinter_lower_element(&kernel, result, index);
+            sinter_kernel_store(&kernel, sinter_kernel_buffer(&kernel, result), index, element);
+            sinter_kernel_end_loops(&kernel, sinter_value_type(lower->module, result)->rank);
+        }
+    }
+    return sinter_kernel_end(&kernel, node) && good;
+}
+
+bool sinter_lower_node(sinter_lower *lower, sinter_node node) {
+    const sinter_node_info *info = sinter_node_get(lower->module, node);
+    sinter_lower_element_rule element = NULL;
+    sinter_lower_kernel_rule kernel = NULL;
+    sinter_lower_host_rule host = NULL;
+    sinter_lower_kind kind = sinter_lower_find_rule(info->op, &element, &kernel, &host);
+    if (kind == SINTER_LOWER_NONE)
+        return sinter_lower_error(lower, node, "this operator can't be compiled");
+    if (kind == SINTER_LOWER_HOST) {
+        if (!host(lower, node)) return false;
+    } else {
+        if (!check_types(lower, node, info->operands, info->operand_count) ||
+            !check_types(lower, node, info->results, info->result_count))
+            return false;
+        if (!lower_to_kernel(lower, node, kernel)) return false;
+    }
+    bind_contents(lower, node);
+    return true;
+}
+
+bool sinter_lower_region(sinter_lower *lower, sinter_region region) {
+    bool good = true;
+    SINTER_FOR_NODES (lower->module, region, node) {
+        if (sinter_op_has_trait(sinter_node_get(lower->module, node)->op, SINTER_TRAIT_TERMINATOR))
+            break;
+        if (!sinter_lower_node(lower, node)) good = false;
+    }
+    return good && !lower->failed;
+}
+
+/* ---- the program's face: symbols, inputs, outputs ---- */
+
+static const char *const *dim_names(sinter_lower *lower, const sinter_type *type) {
+    const char **names = SINTER_NEW_ARRAY(&lower->program->arena, const char *, type->rank + 1);
+    for (uint32_t i = 0; i < type->rank; ++i) {
+        sinter_text text = {0};
+        sinter_dim_print(lower->dims, type->dims[i], &text);
+        names[i] = sinter_arena_format(&lower->program->arena, "%s", text.data);
+        sinter_text_deinit(&text);
+    }
+    return names;
+}
+
+static sinter_loop_io make_io(sinter_lower *lower, sinter_value value, const char *name) {
+    sinter_type type = *sinter_value_type(lower->module, value);
+    int64_t *dims = SINTER_NEW_ARRAY(&lower->program->arena, int64_t, type.rank + 1);
+    for (uint32_t i = 0; i < type.rank; ++i)
+        if (!sinter_dim_is_const(lower->dims, type.dims[i], &dims[i])) dims[i] = -1;
+    return (sinter_loop_io){.name = name,
+                            .dtype = type.dtype,
+                            .rank = type.rank,
+                            .dims = dims,
+                            .dim_names = dim_names(lower, &type)};
+}
+
+static void add_entry_symbol(sinter_lower *lower, sinter_dim dim, uint32_t input, uint32_t index,
+                             bool content) {
+    uint64_t found = 0;
+    if (sinter_map_find(&lower->symbols, dim, &found)) return;
+    const sinter_dim_symbol *symbol = sinter_dim_get_symbol(lower->dims, dim);
+    const char *name = sinter_arena_format(&lower->program->arena, "%s", symbol->name);
+    sinter_map_put(&lower->symbols, dim,
+                   sinter_loop_add_parameter(&lower->host, name, SINTER_DTYPE_i64));
+    sinter_loop_symbol entry = {.name = name,
+                                .min = symbol->min,
+                                .max = symbol->max,
+                                .multiple = symbol->multiple,
+                                .input = input,
+                                .index = index,
+                                .content = content};
+    sinter_vector_push(&lower->program->arena, &lower->program->symbols, entry);
+}
+
+static bool lower_inputs(sinter_lower *lower, sinter_region region) {
+    const sinter_region_info *info = sinter_region_get(lower->module, region);
+    uint32_t count = info->argument_count;
+    for (uint32_t i = 0; i < count; ++i) {
+        sinter_value value = sinter_region_get(lower->module, region)->arguments[i];
+        const sinter_value_info *argument = sinter_value_get(lower->module, value);
+        if (argument->type.kind != SINTER_TYPE_TENSOR ||
+            sinter_dtype_infos[argument->type.dtype].class == SINTER_CLASS_STRING ||
+            sinter_dtype_infos[argument->type.dtype].class == SINTER_CLASS_COMPLEX) {
+            sinter_text text = {0};
+            sinter_type_print(lower->dims, &argument->type, &text);
+            sinter_error(lower->diag, sinter_module_name(lower->module),
+                         "input %s of type %s can't be compiled",
+                         sinter_value_label(lower->module, value), text.data);
+            sinter_text_deinit(&text);
+            return false;
+        }
+        for (uint32_t d = 0; d < argument->type.rank; ++d) {
+            sinter_dim dim = argument->type.dims[d];
+            if (sinter_dim_get_kind(lower->dims, dim) == SINTER_DIM_SYMBOL)
+                add_entry_symbol(lower, dim, i, d, false);
+        }
+        for (uint32_t d = 0; d < argument->content_count; ++d) {
+            sinter_dim dim = argument->content[d];
+            if (dim && sinter_dim_get_kind(lower->dims, dim) == SINTER_DIM_SYMBOL &&
+                sinter_dim_get_symbol(lower->dims, dim)->origin == SINTER_DIM_ORIGIN_CONTENT)
+                add_entry_symbol(lower, dim, i, d, true);
+        }
+    }
+    for (uint32_t i = 0; i < count; ++i) {
+        sinter_value value = sinter_region_get(lower->module, region)->arguments[i];
+        sinter_type type = *sinter_value_type(lower->module, value);
+        sinter_expr dims[SINTER_MAX_RANK];
+        type_dims(lower, &type, dims);
+        for (uint32_t d = 0; d < type.rank; ++d) {
+            sinter_loop_check check = {.input = i, .axis = d, .expected = dims[d]};
+            sinter_vector_push(&lower->program->arena, &lower->program->checks, check);
+        }
+        const char *name = value_name(lower, value);
+        sinter_loop_buffer buffer = sinter_loop_add_buffer(&lower->host, name, type.dtype,
+                                                           type.rank, dims, SINTER_SCOPE_INPUT);
+        lower->host.function->buffers.items[buffer].io_index = (int32_t)i;
+        sinter_map_put(&lower->buffers, value, buffer);
+        sinter_vector_push(&lower->program->arena, &lower->program->inputs,
+                           make_io(lower, value, name));
+    }
+    return !lower->failed;
+}
+
+static bool only_entry_symbols(sinter_lower *lower, sinter_expr expr, size_t parameters) {
+    if (expr->kind == SINTER_LOOP_VAR) {
+        for (size_t i = 0; i < parameters; ++i)
+            if (lower->host.function->scalar_parameters.items[i] == expr->var) return true;
+        return false;
+    }
+    for (uint32_t i = 0; i < expr->argument_count; ++i)
+        if (!only_entry_symbols(lower, expr->arguments[i], parameters)) return false;
+    return true;
+}
+
+/* Whether a value's own buffer can be the model's output: made by a node of the main region into fresh memory, and
+ * yielded once. */
+static bool owns_output(sinter_lower *lower, sinter_node yield, uint32_t index,
+                        sinter_region region) {
+    const sinter_node_info *info = sinter_node_get(lower->module, yield);
+    sinter_value value = info->operands[index];
+    for (uint32_t i = 0; i < index; ++i)
+        if (info->operands[i] == value) return false;
+    sinter_node definition = sinter_value_get(lower->module, value)->definition;
+    if (!definition || sinter_node_get(lower->module, definition)->parent != region) return false;
+    sinter_lower_element_rule element;
+    sinter_lower_kernel_rule kernel;
+    sinter_lower_host_rule host;
+    return sinter_lower_find_rule(sinter_node_get(lower->module, definition)->op, &element, &kernel,
+                                  &host) != SINTER_LOWER_HOST;
+}
+
+/* Outputs get their buffers when their node runs; others are copied at the end. */
+static void prepare_outputs(sinter_lower *lower, sinter_region region, sinter_node yield) {
+    uint32_t count = sinter_node_get(lower->module, yield)->operand_count;
+    lower->output_count = count;
+    for (uint32_t i = 0; i < count; ++i)
+        if (owns_output(lower, yield, i, region))
+            sinter_map_put(&lower->output_of, sinter_node_operand(lower->module, yield, i), i + 1);
+}
+
+sinter_loop_buffer sinter_lower_output_buffer(sinter_lower *lower, sinter_value value,
+                                              uint32_t index) {
+    const sinter_type *type = sinter_value_type(lower->module, value);
+    sinter_expr dims[SINTER_MAX_RANK];
+    type_dims(lower, type, dims);
+    const char *name = sinter_arena_format(&lower->program->arena, "%s",
+                                           sinter_value_label(lower->module, value) + 1);
+    sinter_loop_buffer buffer = sinter_loop_add_buffer(&lower->host, name, type->dtype, type->rank,
+                                                       dims, SINTER_SCOPE_OUTPUT);
+    lower->host.function->buffers.items[buffer].io_index = (int32_t)index;
+    sinter_loop_alloc(&lower->host, buffer);
+    return buffer;
+}
+
+static bool finish_outputs(sinter_lower *lower, sinter_node yield) {
+    size_t parameters = lower->program->symbols.count;
+    for (uint32_t i = 0; i < lower->output_count; ++i) {
+        sinter_value value = sinter_node_operand(lower->module, yield, i);
+        const sinter_type *type = sinter_value_type(lower->module, value);
+        if (type->kind != SINTER_TYPE_TENSOR)
+            return sinter_lower_error(lower, yield, "output %u is not a tensor", i);
+        uint64_t slot = 0;
+        if (!sinter_map_find(&lower->output_of, value, &slot) || slot != i + 1)
+            sinter_lower_host_copy(lower, sinter_lower_output_buffer(lower, value, i),
+                                   sinter_lower_host_buffer(lower, value));
+        sinter_loop_io io = make_io(lower, value, sinter_module_output_name(lower->module, i));
+        sinter_expr *exprs = SINTER_NEW_ARRAY(&lower->program->arena, sinter_expr, type->rank + 1);
+        for (uint32_t d = 0; d < type->rank; ++d) {
+            sinter_expr dim = sinter_lower_host_dim(lower, type->dims[d]);
+            exprs[d] = only_entry_symbols(lower, dim, parameters) ? dim : NULL;
+        }
+        io.dim_exprs = exprs;
+        sinter_vector_push(&lower->program->arena, &lower->program->outputs, io);
+    }
+    return true;
+}
+
+sinter_loop_program *sinter_lower_module(sinter_module *module, sinter_diag *diag) {
+    sinter_lower lower = {.module = module, .dims = sinter_module_dims(module), .diag = diag};
+    sinter_arena_init(&lower.scratch);
+    lower.program = sinter_loop_program_create(sinter_module_name(module));
+    lower.program->host = sinter_loop_function_create(lower.program, "host");
+    sinter_loop_builder_init(&lower.host, lower.program, lower.program->host);
+    sinter_map_init(&lower.buffers, &lower.scratch);
+    sinter_map_init(&lower.symbols, &lower.scratch);
+    sinter_map_init(&lower.kernel_texts, &lower.scratch);
+    sinter_map_init(&lower.output_of, &lower.scratch);
+
+    sinter_region region = sinter_module_main(module);
+    sinter_node yield = sinter_region_get(module, region)->last;
+    bool good = lower_inputs(&lower, region);
+    if (good) {
+        prepare_outputs(&lower, region, yield);
+        good =
+            sinter_lower_region(&lower, region) && finish_outputs(&lower, yield) && !lower.failed;
+    }
+    sinter_arena_deinit(&lower.scratch);
+    if (good) return lower.program;
+    sinter_loop_program_destroy(lower.program);
+    return NULL;
+}

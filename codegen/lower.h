@@ -1,0 +1,156 @@
+/* Lowering: graph -> loop IR, target-blind. Private to codegen/lower*.c.
+ *
+ * The host function is built by walking the graph; a node, or a `group` of nodes, becomes one kernel. Inside a kernel
+ * values are *pulled*: sinter_lower_element(kernel, value, index) gives the expression of one element. A value made
+ * inside the kernel by an op with an element rule (elementwise, views, gathers) is computed in place at that index; any
+ * other value is loaded from a buffer parameter. So fusion is nothing but a choice of which values have buffers.
+ *
+ * codegen/lower.def says how each op is lowered:
+ *   ELEMENT  sinter_expr sinter_lower_<rule>(kernel, node, result, index): one element of the result
+ *   KERNEL   bool sinter_lower_<rule>(kernel, node): statements that give every element of every result to
+ *            sinter_lower_store, which applies the elementwise consumers that live in the same group
+ *   HOST     bool sinter_lower_<rule>(lower, node): host statements (control flow, late shapes, aliases)
+ * Elementwise rows of ops.def need no row here: their scalar body is the rule. Composite ops are gone by then: the
+ * `decompose` pass runs before.
+ *
+ * Safety: whatever the data says, no access leaves its buffer: indices read from tensors are checked (FAIL) or clamped,
+ * and shape relations that inference could not prove are checked on the host before the kernel is called.
+ * Test: tests/codegen/lower/, tests/ops/, the ONNX suite. */
+#pragma once
+#include "codegen/compile.h"
+
+typedef enum sinter_lower_kind { SINTER_LOWER_NONE, SINTER_LOWER_ELEMENT, SINTER_LOWER_KERNEL, SINTER_LOWER_HOST } sinter_lower_kind;
+
+typedef struct sinter_lower {
+    sinter_module *module;
+    sinter_dim_table *dims;
+    sinter_diag *diag;
+    sinter_loop_program *program;
+    sinter_loop_builder host;
+    sinter_map buffers;      /* value -> host buffer */
+    sinter_map symbols;      /* dim symbol id -> host variable */
+    sinter_map kernel_texts; /* hash of a kernel's text -> kernel index + 1, to share equal kernels */
+    sinter_map output_of;    /* value -> model output index + 1, where its own buffer is the output's */
+    uint32_t output_count;
+    sinter_arena scratch;
+    bool failed;             /* an error was reported; lowering goes on to report the others */
+} sinter_lower;
+
+typedef struct sinter_kernel {
+    sinter_lower *lower;
+    sinter_loop_builder build; /* the kernel's function */
+    sinter_map inside;         /* node -> 1: computed in this kernel */
+    sinter_map parameters;     /* value -> kernel buffer */
+    sinter_map symbols;        /* dim symbol id -> kernel scalar parameter */
+    sinter_map checked;        /* (node, operand) whose broadcast is checked already */
+    SINTER_VECTOR(sinter_loop_buffer) host_buffers; /* arguments, in parameter order */
+    SINTER_VECTOR(sinter_expr) host_scalars;
+    SINTER_VECTOR(sinter_value) outputs; /* values this kernel must store */
+    sinter_value bound_value;            /* element known right now (the epilogue's operand) ... */
+    const sinter_expr *bound_index;
+    sinter_expr bound_element;
+    const sinter_dim *broadcast_dims; /* dims of the result whose index is being broadcast, or NULL */
+    uint32_t element_depth; /* guards against deep recursion */
+} sinter_kernel;
+
+/* ---- rules ---- */
+typedef sinter_expr (*sinter_lower_element_rule)(sinter_kernel *kernel, sinter_node node, uint32_t result,
+                                                 const sinter_expr *index);
+typedef bool (*sinter_lower_kernel_rule)(sinter_kernel *kernel, sinter_node node);
+typedef bool (*sinter_lower_host_rule)(sinter_lower *lower, sinter_node node);
+#define LOWER_ELEMENT(op, rule)                                                                                        \
+    sinter_expr sinter_lower_##rule(sinter_kernel *kernel, sinter_node node, uint32_t result, const sinter_expr *index);
+#define LOWER_KERNEL(op, rule) bool sinter_lower_##rule(sinter_kernel *kernel, sinter_node node);
+#define LOWER_HOST(op, rule) bool sinter_lower_##rule(sinter_lower *lower, sinter_node node);
+#include "codegen/lower.def"
+#undef LOWER_ELEMENT
+#undef LOWER_KERNEL
+#undef LOWER_HOST
+/* The rule of elementwise rows: their scalar body. */
+sinter_expr sinter_lower_elementwise(sinter_kernel *kernel, sinter_node node, uint32_t result, const sinter_expr *index);
+/* The rules an op has, NULL for those it lacks; the kind is what it does when it stands alone: HOST before KERNEL before
+ * ELEMENT; NONE where the op can't be lowered. */
+sinter_lower_kind sinter_lower_find_rule(sinter_op op, sinter_lower_element_rule *out_element,
+                                         sinter_lower_kernel_rule *out_kernel, sinter_lower_host_rule *out_host);
+
+/* ---- host level ---- */
+bool sinter_lower_region(sinter_lower *lower, sinter_region region); /* every node but the yield */
+bool sinter_lower_node(sinter_lower *lower, sinter_node node);
+/* Error at the node, naming op, dtype and shapes; returns false and remembers that lowering failed. */
+bool sinter_lower_error(sinter_lower *lower, sinter_node node, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The dtype in which elements of a value are computed: narrow floats as f32, sub-byte integers as i8 or u8. */
+sinter_dtype sinter_lower_compute_dtype(sinter_dtype dtype);
+/* A dim as an expression of the host function; symbols must be bound by now. */
+sinter_expr sinter_lower_host_dim(sinter_lower *lower, sinter_dim dim);
+/* The buffer that holds a value, made (as a heap buffer or a model output) and ALLOCated where it has none yet. */
+sinter_loop_buffer sinter_lower_host_buffer(sinter_lower *lower, sinter_value value);
+bool sinter_lower_has_buffer(const sinter_lower *lower, sinter_value value);
+void sinter_lower_set_buffer(sinter_lower *lower, sinter_value value, sinter_loop_buffer buffer);
+/* A buffer for model output `index`, ALLOCated here. */
+sinter_loop_buffer sinter_lower_output_buffer(sinter_lower *lower, sinter_value value, uint32_t index);
+/* A heap buffer of given dims, ALLOCated here. */
+sinter_loop_buffer sinter_lower_host_scratch(sinter_lower *lower, const char *name, sinter_dtype dtype, uint32_t rank,
+                                             const sinter_expr *dims);
+/* value shares `source`'s memory, with its own shape (reshape, identity). */
+void sinter_lower_host_alias(sinter_lower *lower, sinter_value value, sinter_value source);
+/* Copies source into target (same element count) by a kernel. */
+void sinter_lower_host_copy(sinter_lower *lower, sinter_loop_buffer target, sinter_loop_buffer source);
+/* Binds a symbol from a host expression (a late dim), declaring a variable. */
+void sinter_lower_bind_symbol(sinter_lower *lower, sinter_dim symbol, sinter_expr value);
+/* After a value's buffer is written: loads the CONTENT symbols that it defines. */
+void sinter_lower_bind_content(sinter_lower *lower, sinter_value value);
+/* if !(condition) fail. Conditions that are constant true vanish. */
+void sinter_lower_host_check(sinter_lower *lower, sinter_expr condition, int32_t code, const char *message,
+                             const sinter_expr *arguments, uint32_t count);
+
+/* ---- kernels ---- */
+/* begin; emit statements through kernel->build; end adds the call (sharing an equal kernel). results of `node` (or of the
+ * group) become outputs. */
+void sinter_kernel_begin(sinter_kernel *kernel, sinter_lower *lower, sinter_node node);
+bool sinter_kernel_end(sinter_kernel *kernel, sinter_node node);
+/* The same for a kernel that is not the direct image of one node (counting passes, copies): no outputs are assumed. */
+void sinter_kernel_begin_named(sinter_kernel *kernel, sinter_lower *lower, const char *name);
+/* A host buffer as parameter of this kernel. */
+sinter_loop_buffer sinter_kernel_bind_buffer(sinter_kernel *kernel, sinter_loop_buffer host_buffer, sinter_loop_scope scope,
+                                             const char *name);
+/* A host expression as i64 scalar parameter. */
+sinter_expr sinter_kernel_bind_scalar(sinter_kernel *kernel, sinter_expr host_value, const char *name);
+/* The parameter that holds a value (input, or output where this kernel makes it). */
+sinter_loop_buffer sinter_kernel_buffer(sinter_kernel *kernel, sinter_value value);
+/* Host heap scratch visible in this kernel (inout). */
+sinter_loop_buffer sinter_kernel_scratch(sinter_kernel *kernel, const char *name, sinter_dtype dtype, uint32_t rank,
+                                         const sinter_expr *host_dims);
+sinter_expr sinter_kernel_dim(sinter_kernel *kernel, sinter_dim dim);
+/* Dim i of a value's type, negative i from the end. */
+sinter_expr sinter_kernel_dim_of(sinter_kernel *kernel, sinter_value value, int i);
+
+/* One element of value at index (rank of it), in its compute dtype. */
+sinter_expr sinter_lower_element(sinter_kernel *kernel, sinter_value value, const sinter_expr *index);
+/* The same with index of a broader result, by ONNX broadcasting. */
+sinter_expr sinter_lower_element_broadcast(sinter_kernel *kernel, sinter_value value, const sinter_expr *index,
+                                           uint32_t rank);
+/* Operand i of a node, broadcast to the node's result; unproven relations get a host check. */
+sinter_expr sinter_lower_operand(sinter_kernel *kernel, sinter_node node, uint32_t operand, const sinter_expr *index,
+                                 const sinter_type *result);
+/* element 0 of a scalar or one-element tensor. */
+sinter_expr sinter_lower_scalar(sinter_kernel *kernel, sinter_value value);
+/* Gives element `index` of `value` (a result of the node being lowered): stored where the value is an output, and
+ * carried through the elementwise consumers inside the group to the outputs that depend on it. */
+void sinter_lower_store(sinter_kernel *kernel, sinter_value value, const sinter_expr *index, sinter_expr element);
+/* Raw store with conversion from the compute dtype to the buffer's. */
+void sinter_kernel_store(sinter_kernel *kernel, sinter_loop_buffer buffer, const sinter_expr *index, sinter_expr element);
+sinter_expr sinter_kernel_load(sinter_kernel *kernel, sinter_loop_buffer buffer, const sinter_expr *index);
+/* Loops over all elements of a type's shape: fills index[rank]; close with rank sinter_loop_end (kernel_end_loops). */
+void sinter_kernel_begin_loops(sinter_kernel *kernel, sinter_value shape_of, sinter_expr *out_index);
+void sinter_kernel_end_loops(sinter_kernel *kernel, uint32_t count);
+/* for `name` in 0..upper serial; returns the index expression. */
+sinter_expr sinter_kernel_begin_for(sinter_kernel *kernel, const char *name, sinter_expr upper);
+/* A parsed scalar text over expressions ("max(acc, x)", names acc x): constants take the dtype of what they meet, `fallback`
+ * where all are constants. Result in its own dtype. */
+sinter_expr sinter_lower_scalar_text(sinter_kernel *kernel, const char *text, const sinter_string *names,
+                                     const sinter_expr *values, size_t count, sinter_dtype fallback);
+/* Negative indices count from the end; index expression i64 of any integer element, plus `size` where negative. */
+sinter_expr sinter_kernel_wrap_index(sinter_kernel *kernel, sinter_expr element, sinter_expr size);
+/* FAIL with SINTER_ABI_OUT_OF_RANGE unless 0 <= index < size; message names the node. Statement level only. */
+void sinter_kernel_check_index(sinter_kernel *kernel, sinter_node node, sinter_expr index, sinter_expr size);

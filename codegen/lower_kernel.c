@@ -1,0 +1,370 @@
+/* Lowering, kernel level: parameters, dims, pulled elements, stores with fused consumers, loops, sharing of equal
+ * kernels. Test: tests/codegen/lower/ */
+#include "codegen/lower.h"
+#include "runtime/abi.h"
+#include <string.h>
+
+/* ---- life of a kernel ---- */
+
+static void init_kernel(sinter_kernel *kernel, sinter_lower *lower, const char *comment) {
+    memset(kernel, 0, sizeof *kernel);
+    kernel->lower = lower;
+    sinter_map_init(&kernel->inside, &lower->scratch);
+    sinter_map_init(&kernel->parameters, &lower->scratch);
+    sinter_map_init(&kernel->symbols, &lower->scratch);
+    sinter_map_init(&kernel->checked, &lower->scratch);
+    sinter_loop_function *function = sinter_loop_function_create(lower->program, "kernel");
+    function->comment = sinter_arena_format(&lower->program->arena, "%s", comment);
+    sinter_loop_builder_init(&kernel->build, lower->program, function);
+}
+
+static void add_inside(sinter_kernel *kernel, sinter_node node) {
+    sinter_map_put(&kernel->inside, node, 1);
+}
+
+void sinter_kernel_begin(sinter_kernel *kernel, sinter_lower *lower, sinter_node node) {
+    const sinter_node_info *info = sinter_node_get(lower->module, node);
+    const char *location = info->location ? info->location : sinter_op_get_info(info->op)->name;
+    init_kernel(kernel, lower, location);
+    add_inside(kernel, node);
+    if (info->op == SINTER_OP_group) {
+        SINTER_FOR_NODES (lower->module, info->regions[0], inner) add_inside(kernel, inner);
+        sinter_node yield = sinter_region_get(lower->module, info->regions[0])->last;
+        for (uint32_t i = 0; i < sinter_node_get(lower->module, yield)->operand_count; ++i)
+            sinter_vector_push(&lower->scratch, &kernel->outputs,
+                               sinter_node_operand(lower->module, yield, i));
+        return;
+    }
+    for (uint32_t i = 0; i < info->result_count; ++i)
+        if (info->results[i])
+            sinter_vector_push(&lower->scratch, &kernel->outputs, info->results[i]);
+}
+
+void sinter_kernel_begin_named(sinter_kernel *kernel, sinter_lower *lower, const char *name) {
+    init_kernel(kernel, lower, name);
+}
+
+/* Kernels of equal text are one kernel: the text has canonical names, so equal layers share code. */
+static uint32_t share_kernel(sinter_kernel *kernel, const char *op_name) {
+    sinter_lower *lower = kernel->lower;
+    sinter_loop_function *function = kernel->build.function;
+    const char *comment = function->comment;
+    function->comment = NULL;
+    function->name = "";
+    sinter_text text = {0};
+    sinter_loop_print_function(lower->program, function, &text);
+    uint64_t index = 0;
+    sinter_string key = {text.data, text.size};
+    if (!sinter_map_find_string(&lower->kernel_texts, key, &index)) {
+        index = lower->program->kernels.count;
+        function->name =
+            sinter_arena_format(&lower->program->arena, "%s_%u", op_name, (unsigned)index);
+        function->comment = comment;
+        sinter_vector_push(&lower->program->arena, &lower->program->kernels, function);
+        sinter_map_put_string(&lower->kernel_texts, key, index);
+    } else {
+        sinter_loop_function *first = lower->program->kernels.items[index];
+        first->comment =
+            sinter_arena_format(&lower->program->arena, "%s, %s", first->comment, comment);
+    }
+    sinter_text_deinit(&text);
+    return (uint32_t)index;
+}
+
+static const char *kernel_base_name(sinter_kernel *kernel, sinter_node node) {
+    if (!node) return kernel->build.function->comment;
+    const sinter_module *module = kernel->lower->module;
+    const sinter_node_info *info = sinter_node_get(module, node);
+    if (info->op != SINTER_OP_group) return sinter_op_get_info(info->op)->name;
+    sinter_text text = {0};
+    SINTER_FOR_NODES (module, info->regions[0], inner) {
+        sinter_op op = sinter_node_get(module, inner)->op;
+        if (op == SINTER_OP_yield || op == SINTER_OP_constant || text.size > 48) continue;
+        sinter_text_format(&text, "%s%s", text.size ? "_" : "", sinter_op_get_info(op)->name);
+    }
+    const char *name =
+        sinter_arena_format(&kernel->lower->program->arena, "%s", text.data ? text.data : "group");
+    sinter_text_deinit(&text);
+    return name;
+}
+
+bool sinter_kernel_end(sinter_kernel *kernel, sinter_node node) {
+    sinter_lower *lower = kernel->lower;
+    if (lower->failed) return false;
+    uint32_t index = share_kernel(kernel, kernel_base_name(kernel, node));
+    sinter_loop_call_kernel(&lower->host, index, kernel->host_buffers.items,
+                            (uint32_t)kernel->host_buffers.count, kernel->host_scalars.items,
+                            (uint32_t)kernel->host_scalars.count);
+    return true;
+}
+
+/* ---- parameters ---- */
+
+sinter_expr sinter_kernel_bind_scalar(sinter_kernel *kernel, sinter_expr host_value,
+                                      const char *name) {
+    (void)name;
+    int64_t number = 0;
+    if (sinter_loop_is_const_int(host_value, &number))
+        return sinter_loop_int(&kernel->build, number);
+    for (size_t i = 0; i < kernel->host_scalars.count; ++i)
+        if (sinter_loop_expr_equal(kernel->host_scalars.items[i], host_value))
+            return sinter_loop_var_read(&kernel->build,
+                                        kernel->build.function->scalar_parameters.items[i]);
+    const char *text =
+        sinter_arena_format(&kernel->lower->program->arena, "n%zu", kernel->host_scalars.count);
+    sinter_loop_var var = sinter_loop_add_parameter(&kernel->build, text, SINTER_DTYPE_i64);
+    sinter_vector_push(&kernel->lower->scratch, &kernel->host_scalars, host_value);
+    return sinter_loop_var_read(&kernel->build, var);
+}
+
+sinter_loop_buffer sinter_kernel_bind_buffer(sinter_kernel *kernel, sinter_loop_buffer host_buffer,
+                                             sinter_loop_scope scope, const char *name) {
+    sinter_loop_buffer_info info = kernel->lower->host.function->buffers.items[host_buffer];
+    sinter_expr dims[SINTER_MAX_RANK];
+    for (uint32_t i = 0; i < info.rank; ++i)
+        dims[i] = sinter_kernel_bind_scalar(kernel, info.dims[i], NULL);
+    const char *text = sinter_arena_format(&kernel->lower->program->arena, "%s%zu", name,
+                                           kernel->host_buffers.count);
+    sinter_loop_buffer buffer =
+        sinter_loop_add_buffer(&kernel->build, text, info.dtype, info.rank, dims, scope);
+    sinter_vector_push(&kernel->lower->scratch, &kernel->host_buffers, host_buffer);
+    return buffer;
+}
+
+/* Values inside a group that stand for values outside: arguments for operands, yielded values for results. */
+static sinter_value outer_value(sinter_kernel *kernel, sinter_value value, bool *out_is_output) {
+    sinter_module *module = kernel->lower->module;
+    *out_is_output = false;
+    const sinter_value_info *info = sinter_value_get(module, value);
+    if (!info->definition) {
+        sinter_node owner = sinter_region_get(module, info->region)->owner;
+        if (owner && sinter_node_get(module, owner)->op == SINTER_OP_group)
+            return sinter_node_operand(module, owner, info->index);
+        return value;
+    }
+    for (size_t i = 0; i < kernel->outputs.count; ++i) {
+        if (kernel->outputs.items[i] != value) continue;
+        *out_is_output = true;
+        sinter_node parent =
+            sinter_region_get(module, sinter_node_get(module, info->definition)->parent)->owner;
+        if (parent && sinter_node_get(module, parent)->op == SINTER_OP_group)
+            return sinter_node_result(module, parent, (uint32_t)i);
+        return value;
+    }
+    return value;
+}
+
+sinter_loop_buffer sinter_kernel_buffer(sinter_kernel *kernel, sinter_value value) {
+    uint64_t found = 0;
+    if (sinter_map_find(&kernel->parameters, value, &found)) return (sinter_loop_buffer)found;
+    bool is_output = false;
+    sinter_value outer = outer_value(kernel, value, &is_output);
+    sinter_loop_buffer host = sinter_lower_host_buffer(kernel->lower, outer);
+    /* Dims come from the value's own type, so that kernels share symbols instead of opaque scalars. */
+    sinter_type type = *sinter_value_type(kernel->lower->module, outer);
+    sinter_expr dims[SINTER_MAX_RANK];
+    for (uint32_t i = 0; i < type.rank; ++i) dims[i] = sinter_kernel_dim(kernel, type.dims[i]);
+    const char *name = sinter_arena_format(&kernel->lower->program->arena, "%s%zu",
+                                           is_output ? "out" : "in", kernel->host_buffers.count);
+    sinter_loop_buffer buffer =
+        sinter_loop_add_buffer(&kernel->build, name, type.dtype, type.rank, dims,
+                               is_output ? SINTER_SCOPE_OUTPUT : SINTER_SCOPE_INPUT);
+    sinter_vector_push(&kernel->lower->scratch, &kernel->host_buffers, host);
+    sinter_map_put(&kernel->parameters, value, buffer);
+    return buffer;
+}
+
+sinter_loop_buffer sinter_kernel_scratch(sinter_kernel *kernel, const char *name,
+                                         sinter_dtype dtype, uint32_t rank,
+                                         const sinter_expr *host_dims) {
+    sinter_loop_buffer host =
+        sinter_lower_host_scratch(kernel->lower, name, dtype, rank, host_dims);
+    return sinter_kernel_bind_buffer(kernel, host, SINTER_SCOPE_INOUT, "scratch");
+}
+
+sinter_expr sinter_kernel_dim_of(sinter_kernel *kernel, sinter_value value, int i) {
+    const sinter_type *type = sinter_value_type(kernel->lower->module, value);
+    return sinter_kernel_dim(kernel, type->dims[i < 0 ? (int)type->rank + i : i]);
+}
+
+/* ---- elements ---- */
+
+sinter_expr sinter_kernel_load(sinter_kernel *kernel, sinter_loop_buffer buffer,
+                               const sinter_expr *index) {
+    sinter_expr element = sinter_loop_load(&kernel->build, buffer, index);
+    return sinter_loop_cast(&kernel->build, element, sinter_lower_compute_dtype(element->dtype));
+}
+
+void sinter_kernel_store(sinter_kernel *kernel, sinter_loop_buffer buffer, const sinter_expr *index,
+                         sinter_expr element) {
+    sinter_dtype dtype = kernel->build.function->buffers.items[buffer].dtype;
+    sinter_loop_store(&kernel->build, buffer, index,
+                      sinter_loop_cast(&kernel->build, element, dtype));
+}
+
+static sinter_expr constant_element(sinter_kernel *kernel, const sinter_tensor *tensor) {
+    sinter_dtype dtype = sinter_lower_compute_dtype(tensor->dtype);
+    if (sinter_dtype_is_float(tensor->dtype))
+        return sinter_loop_const(&kernel->build, dtype, sinter_tensor_get_double(tensor, 0));
+    return sinter_loop_const_int(&kernel->build, dtype, sinter_tensor_get_int(tensor, 0));
+}
+
+/* The value behind a group's argument, where that is a constant of one element. */
+static const sinter_tensor *scalar_constant(sinter_kernel *kernel, sinter_value value) {
+    bool is_output;
+    const sinter_tensor *tensor =
+        sinter_value_constant(kernel->lower->module, outer_value(kernel, value, &is_output));
+    return tensor && sinter_tensor_count(tensor) == 1 ? tensor : NULL;
+}
+
+sinter_expr sinter_lower_element(sinter_kernel *kernel, sinter_value value,
+                                 const sinter_expr *index) {
+    sinter_module *module = kernel->lower->module;
+    if (value == kernel->bound_value) {
+        bool same = true;
+        uint32_t rank = sinter_value_type(module, value)->rank;
+        for (uint32_t i = 0; i < rank && same; ++i)
+            same = sinter_loop_expr_equal(index[i], kernel->bound_index[i]);
+        if (same) return kernel->bound_element;
+    }
+    const sinter_tensor *tensor = scalar_constant(kernel, value);
+    if (tensor) return constant_element(kernel, tensor);
+    const sinter_value_info *info = sinter_value_get(module, value);
+    uint64_t inside = 0;
+    if (info->definition && sinter_map_find(&kernel->inside, info->definition, &inside)) {
+        sinter_lower_element_rule element = NULL;
+        sinter_lower_kernel_rule statements = NULL;
+        sinter_lower_host_rule host = NULL;
+        sinter_op op = sinter_node_get(module, info->definition)->op;
+        sinter_lower_find_rule(op, &element, &statements, &host);
+        if (element) {
+            sinter_expr result = element(kernel, info->definition, info->index, index);
+            /* A narrow float is rounded where the evaluator rounds it. */
+            sinter_dtype dtype = sinter_value_type(module, value)->dtype;
+            sinter_dtype compute = sinter_lower_compute_dtype(dtype);
+            if (!sinter_dtype_is_float(dtype) || dtype == compute) return result;
+            return sinter_loop_cast(&kernel->build, sinter_loop_cast(&kernel->build, result, dtype),
+                                    compute);
+        }
+    }
+    return sinter_kernel_load(kernel, sinter_kernel_buffer(kernel, value), index);
+}
+
+sinter_expr sinter_lower_element_broadcast(sinter_kernel *kernel, sinter_value value,
+                                           const sinter_expr *index, uint32_t rank) {
+    sinter_type type = *sinter_value_type(kernel->lower->module, value);
+    sinter_expr own[SINTER_MAX_RANK];
+    for (uint32_t i = 0; i < type.rank; ++i) {
+        sinter_expr outer = index[rank - type.rank + i];
+        sinter_expr dim = sinter_kernel_dim(kernel, type.dims[i]);
+        int64_t number = 0, low = 0, high = 0;
+        sinter_dim_range(kernel->lower->dims, type.dims[i], &low, &high);
+        if (sinter_loop_is_const_int(dim, &number)) {
+            own[i] = number == 1 ? sinter_loop_int(&kernel->build, 0) : outer;
+        } else if (kernel->broadcast_dims &&
+                   kernel->broadcast_dims[rank - type.rank + i] == type.dims[i]) {
+            own[i] = outer;
+        } else {
+            sinter_expr one = sinter_loop_compare(&kernel->build, SINTER_SCALAR_eq, dim,
+                                                  sinter_loop_int(&kernel->build, 1));
+            own[i] =
+                sinter_loop_select(&kernel->build, one, sinter_loop_int(&kernel->build, 0), outer);
+        }
+    }
+    return sinter_lower_element(kernel, value, own);
+}
+
+sinter_expr sinter_lower_scalar(sinter_kernel *kernel, sinter_value value) {
+    sinter_expr index[SINTER_MAX_RANK];
+    for (uint32_t i = 0; i < SINTER_MAX_RANK; ++i) index[i] = sinter_loop_int(&kernel->build, 0);
+    return sinter_lower_element(kernel, value, index);
+}
+
+static bool depends_on(sinter_kernel *kernel, sinter_value value, sinter_value source) {
+    if (value == source) return true;
+    sinter_node definition = sinter_value_get(kernel->lower->module, value)->definition;
+    uint64_t inside = 0;
+    if (!definition || !sinter_map_find(&kernel->inside, definition, &inside)) return false;
+    for (uint32_t i = 0; i < sinter_node_get(kernel->lower->module, definition)->operand_count;
+         ++i) {
+        sinter_value operand = sinter_node_operand(kernel->lower->module, definition, i);
+        if (operand && depends_on(kernel, operand, source)) return true;
+    }
+    return false;
+}
+
+void sinter_lower_store(sinter_kernel *kernel, sinter_value value, const sinter_expr *index,
+                        sinter_expr element) {
+    /* Bound to a name, so that several users of the element do not repeat its computation. */
+    if (element->kind != SINTER_LOOP_CONST && element->kind != SINTER_LOOP_VAR) {
+        sinter_loop_var var = sinter_loop_declare(&kernel->build, "element", false, element);
+        element = sinter_loop_var_read(&kernel->build, var);
+    }
+    sinter_dtype dtype = sinter_value_type(kernel->lower->module, value)->dtype;
+    sinter_dtype compute = sinter_lower_compute_dtype(dtype);
+    if (dtype != compute && sinter_dtype_is_float(dtype))
+        element = sinter_loop_cast(&kernel->build, sinter_loop_cast(&kernel->build, element, dtype),
+                                   compute);
+    kernel->bound_value = value;
+    kernel->bound_index = index;
+    kernel->bound_element = element;
+    for (size_t i = 0; i < kernel->outputs.count; ++i) {
+        sinter_value output = kernel->outputs.items[i];
+        if (!depends_on(kernel, output, value)) continue;
+        sinter_expr result = sinter_lower_element(kernel, output, index);
+        sinter_kernel_store(kernel, sinter_kernel_buffer(kernel, output), index, result);
+    }
+    kernel->bound_value = 0;
+}
+
+/* ---- loops and checks ---- */
+
+sinter_expr sinter_kernel_begin_for(sinter_kernel *kernel, const char *name, sinter_expr upper) {
+    sinter_loop_var var = sinter_loop_begin_for(
+        &kernel->build, name, sinter_loop_int(&kernel->build, 0), upper, 1, SINTER_AXIS_SERIAL);
+    return sinter_loop_var_read(&kernel->build, var);
+}
+
+void sinter_kernel_begin_loops(sinter_kernel *kernel, sinter_value shape_of,
+                               sinter_expr *out_index) {
+    sinter_type type = *sinter_value_type(kernel->lower->module, shape_of);
+    for (uint32_t i = 0; i < type.rank; ++i) {
+        out_index[i] =
+            sinter_kernel_begin_for(kernel, sinter_arena_format(kernel->build.arena, "i%u", i),
+                                    sinter_kernel_dim(kernel, type.dims[i]));
+    }
+}
+
+void sinter_kernel_end_loops(sinter_kernel *kernel, uint32_t count) {
+    for (uint32_t i = 0; i < count; ++i) sinter_loop_end(&kernel->build);
+}
+
+sinter_expr sinter_kernel_wrap_index(sinter_kernel *kernel, sinter_expr element, sinter_expr size) {
+    sinter_loop_builder *build = &kernel->build;
+    sinter_expr value = sinter_loop_cast(build, element, SINTER_DTYPE_i64);
+    int64_t number = 0;
+    if (sinter_loop_is_const_int(value, &number) && number >= 0) return value;
+    sinter_expr negative =
+        sinter_loop_compare(build, SINTER_SCALAR_lt, value, sinter_loop_int(build, 0));
+    return sinter_loop_select(build, negative, sinter_loop_add(build, value, size), value);
+}
+
+void sinter_kernel_check_index(sinter_kernel *kernel, sinter_node node, sinter_expr index,
+                               sinter_expr size) {
+    sinter_loop_builder *build = &kernel->build;
+    sinter_expr low =
+        sinter_loop_compare(build, SINTER_SCALAR_lt, index, sinter_loop_int(build, 0));
+    sinter_expr high = sinter_loop_compare(build, SINTER_SCALAR_le, size, index);
+    sinter_expr both[2] = {low, high};
+    sinter_expr outside = sinter_loop_call(build, SINTER_SCALAR_or, both);
+    if (outside->kind == SINTER_LOOP_CONST && !outside->int_value) return;
+    /* No location in the text: kernels of equal code stay equal; the run names the kernel. */
+    sinter_expr arguments[2] = {index, size};
+    const char *op = sinter_op_get_info(sinter_node_get(kernel->lower->module, node)->op)->name;
+    sinter_loop_begin_if(build, outside);
+    sinter_loop_fail(build, SINTER_ABI_OUT_OF_RANGE,
+                     sinter_arena_format(&kernel->lower->program->arena,
+                                         "%s: index %%0 is outside [0, %%1)", op),
+                     arguments, 2);
+    sinter_loop_end(build);
+}

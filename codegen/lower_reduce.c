@@ -1,0 +1,199 @@
+/* Lowering of reductions from their "init; combine; finish" text in ops.def. Axes known at compile time give a loop
+ * nest with one accumulator; axes that come as data give a nest over all elements with strides computed on entry.
+ * Test: tests/ops/reduce_*.sir */
+#include "codegen/lower.h"
+#include <string.h>
+
+typedef struct reduction {
+    char init[64], combine[64], finish[64];
+} reduction;
+
+static void split_body(const char *body, reduction *out_reduction) {
+    char *parts[3] = {out_reduction->init, out_reduction->combine, out_reduction->finish};
+    for (int i = 0; i < 3; ++i) {
+        size_t length = strcspn(body, ";");
+        while (*body == ' ') ++body, --length;
+        memcpy(parts[i], body, length);
+        parts[i][length] = 0;
+        body += length + (body[length] == ';');
+    }
+}
+
+/* Accumulators are at least 32 bits wide; f32 stays f32. */
+static sinter_expr initial_value(sinter_kernel *kernel, const char *text, sinter_dtype dtype) {
+    return sinter_loop_cast(&kernel->build,
+                            sinter_lower_scalar_text(kernel, text, NULL, NULL, 0, dtype), dtype);
+}
+
+static sinter_expr apply(sinter_kernel *kernel, const char *text, sinter_expr accumulator,
+                         sinter_expr x, sinter_expr count, sinter_dtype dtype) {
+    sinter_string names[3] = {SINTER_STRING("acc"), SINTER_STRING("x"), SINTER_STRING("count")};
+    sinter_expr values[3] = {accumulator, x, sinter_loop_cast(&kernel->build, count, dtype)};
+    return sinter_loop_cast(&kernel->build,
+                            sinter_lower_scalar_text(kernel, text, names, values, 3, dtype), dtype);
+}
+
+/* Which axes are reduced: true and the mask where that is known. */
+static bool static_axes(sinter_kernel *kernel, sinter_node node, bool *out_mask) {
+    sinter_module *module = kernel->lower->module;
+    uint32_t rank = sinter_value_type(module, sinter_node_operand(module, node, 0))->rank;
+    sinter_value axes = sinter_node_operand(module, node, 1);
+    int64_t items[SINTER_MAX_RANK];
+    size_t count = 0;
+    if (axes && !sinter_value_known_ints(module, axes, items, SINTER_MAX_RANK, &count)) {
+        const sinter_type *type = sinter_value_type(module, axes);
+        if (!sinter_dim_is(kernel->lower->dims, type->dims[0], 0)) return false;
+    }
+    bool none = count == 0 && sinter_node_get_int(module, node, "noop_with_empty_axes", 0) != 0;
+    for (uint32_t i = 0; i < rank; ++i) out_mask[i] = count == 0 && !none;
+    for (size_t i = 0; i < count; ++i) out_mask[items[i] < 0 ? items[i] + rank : items[i]] = true;
+    return true;
+}
+
+static bool lower_static(sinter_kernel *kernel, sinter_node node, const reduction *text,
+                         const bool *mask) {
+    sinter_module *module = kernel->lower->module;
+    sinter_loop_builder *build = &kernel->build;
+    sinter_value x = sinter_node_operand(module, node, 0), y = sinter_node_result(module, node, 0);
+    uint32_t rank = sinter_value_type(module, x)->rank;
+    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, x)->dtype);
+    sinter_expr out_index[SINTER_MAX_RANK], in_index[SINTER_MAX_RANK];
+    sinter_kernel_begin_loops(kernel, y, out_index);
+    uint32_t out_rank = sinter_value_type(module, y)->rank;
+    bool keep = out_rank == rank;
+    uint32_t next = 0;
+    sinter_expr count = sinter_loop_int(build, 1);
+    for (uint32_t i = 0; i < rank; ++i) {
+        if (!mask[i]) in_index[i] = out_index[keep ? i : next++];
+        if (mask[i]) count = sinter_loop_mul(build, count, sinter_kernel_dim_of(kernel, x, (int)i));
+    }
+    sinter_loop_var acc =
+        sinter_loop_declare(build, "acc", true, initial_value(kernel, text->init, dtype));
+    uint32_t loops = 0;
+    for (uint32_t i = 0; i < rank; ++i) {
+        if (!mask[i]) continue;
+        in_index[i] = sinter_kernel_begin_for(kernel, sinter_arena_format(build->arena, "r%u", i),
+                                              sinter_kernel_dim_of(kernel, x, (int)i));
+        ++loops;
+    }
+    sinter_expr element = sinter_lower_element(kernel, x, in_index);
+    if (element->kind != SINTER_LOOP_CONST && element->kind != SINTER_LOOP_LOAD)
+        element = sinter_loop_var_read(build, sinter_loop_declare(build, "x", false, element));
+    sinter_loop_assign(
+        build, acc,
+        apply(kernel, text->combine, sinter_loop_var_read(build, acc), element, count, dtype));
+    sinter_kernel_end_loops(kernel, loops);
+    sinter_lower_store(kernel, y, out_index,
+                       apply(kernel, text->finish, sinter_loop_var_read(build, acc),
+                             sinter_loop_const_int(build, dtype, 0), count, dtype));
+    sinter_kernel_end_loops(kernel, out_rank);
+    return true;
+}
+
+/* reduced[i] (i64 registers): 1 where some element of axes names axis i. */
+static void mark_axes(sinter_kernel *kernel, sinter_node node, uint32_t rank,
+                      sinter_loop_buffer reduced) {
+    sinter_module *module = kernel->lower->module;
+    sinter_loop_builder *build = &kernel->build;
+    sinter_value axes = sinter_node_operand(module, node, 1);
+    sinter_expr count = sinter_kernel_dim_of(kernel, axes, 0), size = sinter_loop_int(build, rank);
+    bool noop = sinter_node_get_int(module, node, "noop_with_empty_axes", 0) != 0;
+    sinter_expr empty =
+        sinter_loop_compare(build, SINTER_SCALAR_eq, count, sinter_loop_int(build, 0));
+    sinter_expr i = sinter_kernel_begin_for(kernel, "i", size);
+    sinter_loop_store(build, reduced, &i,
+                      noop ? sinter_loop_int(build, 0)
+                           : sinter_loop_cast(build, empty, SINTER_DTYPE_i64));
+    sinter_loop_end(build);
+    sinter_expr k = sinter_kernel_begin_for(kernel, "k", count);
+    sinter_expr axis =
+        sinter_kernel_wrap_index(kernel, sinter_lower_element(kernel, axes, &k), size);
+    axis = sinter_loop_var_read(build, sinter_loop_declare(build, "axis", false, axis));
+    sinter_kernel_check_index(kernel, node, axis, size);
+    sinter_loop_store(build, reduced, &axis, sinter_loop_int(build, 1));
+    sinter_loop_end(build);
+}
+
+/* Axes are data. The result's dims are known by now (inference gave them symbols); the accumulators live in the result
+ * when it is as wide as they are: linear position = sum over kept axes of index * stride. */
+static bool lower_dynamic(sinter_kernel *kernel, sinter_node node, const reduction *text) {
+    sinter_module *module = kernel->lower->module;
+    sinter_loop_builder *build = &kernel->build;
+    sinter_value x = sinter_node_operand(module, node, 0), y = sinter_node_result(module, node, 0);
+    uint32_t rank = sinter_value_type(module, x)->rank;
+    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, x)->dtype);
+    sinter_expr extent = sinter_loop_int(build, rank ? rank : 1);
+    sinter_loop_buffer reduced =
+        sinter_loop_add_buffer(build, "reduced", SINTER_DTYPE_i64, 1, &extent, SINTER_SCOPE_STACK);
+    sinter_loop_alloc(build, reduced);
+    mark_axes(kernel, node, rank, reduced);
+
+    sinter_expr out_index[SINTER_MAX_RANK], in_index[SINTER_MAX_RANK];
+    sinter_kernel_begin_loops(kernel, y, out_index);
+    uint32_t out_rank = sinter_value_type(module, y)->rank;
+    /* The result element's position among kept axes, walked by `next` for the forms without keepdims. */
+    sinter_loop_var acc =
+        sinter_loop_declare(build, "acc", true, initial_value(kernel, text->init, dtype));
+    sinter_loop_var count = sinter_loop_declare(build, "count", true, sinter_loop_int(build, 1));
+    sinter_loop_var next = sinter_loop_declare(build, "next", true, sinter_loop_int(build, 0));
+    sinter_loop_var lower[SINTER_MAX_RANK], upper[SINTER_MAX_RANK];
+    for (uint32_t i = 0; i < rank; ++i) {
+        sinter_expr at = sinter_loop_int(build, i), dim = sinter_kernel_dim_of(kernel, x, (int)i);
+        sinter_expr flag =
+            sinter_loop_compare(build, SINTER_SCALAR_ne, sinter_loop_load(build, reduced, &at),
+                                sinter_loop_int(build, 0));
+        sinter_expr place = sinter_loop_int(build, 0);
+        if (out_rank == rank) {
+            place = out_index[i];
+        } else {
+            for (uint32_t j = out_rank; j-- > 0;) {
+                sinter_expr here =
+                    sinter_loop_compare(build, SINTER_SCALAR_eq, sinter_loop_var_read(build, next),
+                                        sinter_loop_int(build, j));
+                place = sinter_loop_select(build, here, out_index[j], place);
+            }
+        }
+        place = sinter_loop_select(build, flag, sinter_loop_int(build, 0), place);
+        lower[i] = sinter_loop_declare(build, "first", false, place);
+        upper[i] = sinter_loop_declare(
+            build, "limit", false,
+            sinter_loop_select(build, flag, dim,
+                               sinter_loop_add(build, sinter_loop_var_read(build, lower[i]),
+                                               sinter_loop_int(build, 1))));
+        sinter_loop_assign(
+            build, count,
+            sinter_loop_mul(build, sinter_loop_var_read(build, count),
+                            sinter_loop_select(build, flag, dim, sinter_loop_int(build, 1))));
+        sinter_loop_assign(
+            build, next,
+            sinter_loop_add(build, sinter_loop_var_read(build, next),
+                            sinter_loop_select(build, flag, sinter_loop_int(build, 0),
+                                               sinter_loop_int(build, 1))));
+    }
+    for (uint32_t i = 0; i < rank; ++i) {
+        sinter_loop_var r =
+            sinter_loop_begin_for(build, "r", sinter_loop_var_read(build, lower[i]),
+                                  sinter_loop_var_read(build, upper[i]), 1, SINTER_AXIS_SERIAL);
+        in_index[i] = sinter_loop_var_read(build, r);
+    }
+    sinter_expr element = sinter_lower_element(kernel, x, in_index);
+    element = sinter_loop_var_read(build, sinter_loop_declare(build, "x", false, element));
+    sinter_expr total = sinter_loop_var_read(build, count);
+    sinter_loop_assign(
+        build, acc,
+        apply(kernel, text->combine, sinter_loop_var_read(build, acc), element, total, dtype));
+    sinter_kernel_end_loops(kernel, rank);
+    sinter_lower_store(kernel, y, out_index,
+                       apply(kernel, text->finish, sinter_loop_var_read(build, acc),
+                             sinter_loop_const_int(build, dtype, 0), total, dtype));
+    sinter_kernel_end_loops(kernel, out_rank);
+    return true;
+}
+
+bool sinter_lower_reduce(sinter_kernel *kernel, sinter_node node) {
+    reduction text;
+    bool mask[SINTER_MAX_RANK] = {0};
+    split_body(sinter_op_get_info(sinter_node_get(kernel->lower->module, node)->op)->body, &text);
+    if (static_axes(kernel, node, mask)) return lower_static(kernel, node, &text, mask);
+    return lower_dynamic(kernel, node, &text);
+}

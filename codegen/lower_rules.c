@@ -1,0 +1,52 @@
+/* The table of lowering rules, expanded from lower.def. Test: tests/codegen/lower/ */
+#include "codegen/lower.h"
+
+typedef struct rule_row {
+    sinter_lower_element_rule element;
+    sinter_lower_kernel_rule kernel;
+    sinter_lower_host_rule host;
+} rule_row;
+
+#define LOWER_ELEMENT(op, rule) [SINTER_OP_##op] = sinter_lower_##rule,
+#define LOWER_KERNEL(op, rule)
+#define LOWER_HOST(op, rule)
+static const sinter_lower_element_rule element_rules[SINTER_OP_COUNT] = {
+#include "codegen/lower.def"
+};
+#undef LOWER_ELEMENT
+#undef LOWER_KERNEL
+#undef LOWER_HOST
+
+#define LOWER_ELEMENT(op, rule)
+#define LOWER_KERNEL(op, rule) [SINTER_OP_##op] = sinter_lower_##rule,
+#define LOWER_HOST(op, rule)
+static const sinter_lower_kernel_rule kernel_rules[SINTER_OP_COUNT] = {
+#include "codegen/lower.def"
+};
+#undef LOWER_ELEMENT
+#undef LOWER_KERNEL
+#undef LOWER_HOST
+
+#define LOWER_ELEMENT(op, rule)
+#define LOWER_KERNEL(op, rule)
+#define LOWER_HOST(op, rule) [SINTER_OP_##op] = sinter_lower_##rule,
+static const sinter_lower_host_rule host_rules[SINTER_OP_COUNT] = {
+#include "codegen/lower.def"
+};
+#undef LOWER_ELEMENT
+#undef LOWER_KERNEL
+#undef LOWER_HOST
+
+sinter_lower_kind sinter_lower_find_rule(sinter_op op, sinter_lower_element_rule *out_element,
+                                         sinter_lower_kernel_rule *out_kernel,
+                                         sinter_lower_host_rule *out_host) {
+    const sinter_op_info *info = sinter_op_get_info(op);
+    *out_element = element_rules[op];
+    if (!*out_element && info->pattern == SINTER_PATTERN_ELEMENTWISE && info->body[0])
+        *out_element = sinter_lower_elementwise;
+    *out_kernel = kernel_rules[op];
+    *out_host = host_rules[op];
+    if (*out_host) return SINTER_LOWER_HOST;
+    if (*out_kernel) return SINTER_LOWER_KERNEL;
+    return *out_element ? SINTER_LOWER_ELEMENT : SINTER_LOWER_NONE;
+}

@@ -1,0 +1,391 @@
+/* Lowering of sliding windows: convolution, its transpose, pooling. Bounds of the window loops are clipped to the
+ * input instead of testing each tap, so inner loops have no branch. Test: tests/ops/conv*.sir, pool*.sir */
+#include "codegen/lower.h"
+
+typedef struct window {
+    uint32_t spatial; /* number of spatial axes */
+    int64_t stride[SINTER_MAX_RANK], dilation[SINTER_MAX_RANK];
+    sinter_expr kernel[SINTER_MAX_RANK];     /* taps */
+    sinter_expr pad_before[SINTER_MAX_RANK]; /* of auto_pad too */
+    sinter_expr pad_after[SINTER_MAX_RANK];
+} window;
+
+static int64_t attribute_at(sinter_module *module, sinter_node node, const char *name, uint32_t i,
+                            int64_t otherwise) {
+    const int64_t *items = NULL;
+    return i < sinter_node_get_ints(module, node, name, &items) ? items[i] : otherwise;
+}
+
+/* Taps come from kernel_shape or, for convolutions, from the weight's dims. */
+static window describe(sinter_kernel *kernel, sinter_node node, sinter_value x, sinter_value weight,
+                       sinter_value y) {
+    sinter_module *module = kernel->lower->module;
+    sinter_loop_builder *build = &kernel->build;
+    window w = {.spatial = sinter_value_type(module, x)->rank - 2};
+    sinter_string mode = sinter_node_get_string(module, node, "auto_pad");
+    bool same_upper = sinter_string_is(mode, "SAME_UPPER"),
+         same_lower = sinter_string_is(mode, "SAME_LOWER");
+    bool valid = sinter_string_is(mode, "VALID");
+    for (uint32_t i = 0; i < w.spatial; ++i) {
+        w.stride[i] = attribute_at(module, node, "strides", i, 1);
+        w.dilation[i] = attribute_at(module, node, "dilations", i, 1);
+        w.kernel[i] =
+            weight ? sinter_kernel_dim_of(kernel, weight, (int)i + 2)
+                   : sinter_loop_int(build, attribute_at(module, node, "kernel_shape", i, 1));
+        if (same_upper || same_lower) {
+            /* total = (out - 1) * stride + (k - 1) * dilation + 1 - in, the odd one at the end or the start */
+            sinter_expr one = sinter_loop_int(build, 1);
+            sinter_expr out = sinter_kernel_dim_of(kernel, y, (int)i + 2),
+                        in = sinter_kernel_dim_of(kernel, x, (int)i + 2);
+            sinter_expr span =
+                sinter_loop_add(build,
+                                sinter_loop_mul(build, sinter_loop_sub(build, w.kernel[i], one),
+                                                sinter_loop_int(build, w.dilation[i])),
+                                one);
+            sinter_expr total =
+                sinter_loop_add(build,
+                                sinter_loop_mul(build, sinter_loop_sub(build, out, one),
+                                                sinter_loop_int(build, w.stride[i])),
+                                sinter_loop_sub(build, span, in));
+            total = sinter_loop_max(build, total, sinter_loop_int(build, 0));
+            sinter_expr half =
+                sinter_loop_div(build, same_upper ? total : sinter_loop_add(build, total, one),
+                                sinter_loop_int(build, 2));
+            w.pad_before[i] = half;
+            w.pad_after[i] = sinter_loop_sub(build, total, half);
+        } else {
+            w.pad_before[i] =
+                sinter_loop_int(build, valid ? 0 : attribute_at(module, node, "pads", i, 0));
+            w.pad_after[i] = sinter_loop_int(
+                build, valid ? 0 : attribute_at(module, node, "pads", i + w.spatial, 0));
+        }
+    }
+    return w;
+}
+
+static sinter_expr ceil_div(sinter_loop_builder *build, sinter_expr a, int64_t b) {
+    if (b == 1) return a;
+    return sinter_loop_div(build, sinter_loop_add(build, a, sinter_loop_int(build, b - 1)),
+                           sinter_loop_int(build, b));
+}
+
+/* Opens loops over the taps that fall on the input: out_tap[i] is the tap, out_at[i] the input position. first[i] is
+ * the position of tap 0 (may be negative). */
+static void begin_taps(sinter_kernel *kernel, const window *w, sinter_value x,
+                       const sinter_expr *first, sinter_expr *out_tap, sinter_expr *out_at) {
+    sinter_loop_builder *build = &kernel->build;
+    sinter_expr zero = sinter_loop_int(build, 0);
+    for (uint32_t i = 0; i < w->spatial; ++i) {
+        int64_t pad = 0;
+        bool inside = sinter_loop_is_const_int(w->pad_before[i], &pad) && pad == 0;
+        sinter_expr size = sinter_kernel_dim_of(kernel, x, (int)i + 2);
+        sinter_expr low =
+            inside ? zero
+                   : sinter_loop_max(
+                         build, zero,
+                         ceil_div(build, sinter_loop_sub(build, zero, first[i]), w->dilation[i]));
+        bool inside_after = inside && sinter_loop_is_const_int(w->pad_after[i], &pad) && pad == 0 &&
+                            !w->dilation[i];
+        sinter_expr high = w->kernel[i];
+        if (!inside_after)
+            high = sinter_loop_min(
+                build, high,
+                ceil_div(build,
+                         sinter_loop_max(build, zero, sinter_loop_sub(build, size, first[i])),
+                         w->dilation[i]));
+        sinter_loop_var tap = sinter_loop_begin_for(
+            build, sinter_arena_format(build->arena, "k%u", i), low, high, 1, SINTER_AXIS_SERIAL);
+        out_tap[i] = sinter_loop_var_read(build, tap);
+        out_at[i] = sinter_loop_add(
+            build, first[i],
+            sinter_loop_mul(build, out_tap[i], sinter_loop_int(build, w->dilation[i])));
+    }
+}
+
+static sinter_expr first_tap(sinter_kernel *kernel, const window *w, uint32_t i, sinter_expr out) {
+    sinter_loop_builder *build = &kernel->build;
+    return sinter_loop_sub(build, sinter_loop_mul(build, out, sinter_loop_int(build, w->stride[i])),
+                           w->pad_before[i]);
+}
+
+static sinter_expr zero_of(sinter_kernel *kernel, sinter_dtype dtype) {
+    return sinter_dtype_is_float(dtype) ? sinter_loop_const(&kernel->build, dtype, 0)
+                                        : sinter_loop_const_int(&kernel->build, dtype, 0);
+}
+
+/* element - zero point, in the accumulator's type; the zero point is per tensor or per output channel. */
+static sinter_expr centred(sinter_kernel *kernel, sinter_value zero, sinter_expr element,
+                           sinter_expr channel, sinter_dtype dtype) {
+    element = sinter_loop_cast(&kernel->build, element, dtype);
+    if (!zero) return element;
+    sinter_type type = *sinter_value_type(kernel->lower->module, zero);
+    bool one = type.rank == 0 || sinter_dim_is(kernel->lower->dims, type.dims[0], 1);
+    sinter_expr value =
+        one ? sinter_lower_scalar(kernel, zero) : sinter_lower_element(kernel, zero, &channel);
+    return sinter_loop_sub(&kernel->build, element, sinter_loop_cast(&kernel->build, value, dtype));
+}
+
+bool sinter_lower_conv(sinter_kernel *kernel, sinter_node node) {
+    sinter_module *module = kernel->lower->module;
+    sinter_loop_builder *build = &kernel->build;
+    bool integer = sinter_node_get(module, node)->op == SINTER_OP_conv_integer;
+    sinter_value x = sinter_node_operand(module, node, 0),
+                 weight = sinter_node_operand(module, node, 1);
+    sinter_value bias = integer ? 0 : sinter_node_operand(module, node, 2),
+                 y = sinter_node_result(module, node, 0);
+    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, y)->dtype);
+    int64_t group = sinter_node_get_int(module, node, "group", 1);
+    window w = describe(kernel, node, x, weight, y);
+    sinter_expr out[SINTER_MAX_RANK], in[SINTER_MAX_RANK], at[SINTER_MAX_RANK],
+        tap[SINTER_MAX_RANK], first[SINTER_MAX_RANK] = {0};
+    sinter_kernel_begin_loops(kernel, y, out);
+    sinter_loop_var acc = sinter_loop_declare(build, "acc", true,
+                                              bias ? sinter_lower_element(kernel, bias, &out[1])
+                                                   : zero_of(kernel, dtype));
+    sinter_expr channels = sinter_kernel_dim_of(kernel, weight, 1);
+    sinter_expr base = sinter_loop_int(build, 0);
+    if (group > 1) {
+        sinter_expr per_group = sinter_loop_div(build, sinter_kernel_dim_of(kernel, weight, 0),
+                                                sinter_loop_int(build, group));
+        base = sinter_loop_mul(build, sinter_loop_div(build, out[1], per_group), channels);
+    }
+    sinter_expr c = sinter_kernel_begin_for(kernel, "c", channels);
+    for (uint32_t i = 0; i < w.spatial; ++i) first[i] = first_tap(kernel, &w, i, out[i + 2]);
+    begin_taps(kernel, &w, x, first, &tap[2], &in[2]);
+    in[0] = out[0];
+    in[1] = sinter_loop_add(build, base, c);
+    at[0] = out[1];
+    at[1] = c;
+    for (uint32_t i = 0; i < w.spatial; ++i) at[i + 2] = tap[i + 2];
+    sinter_expr a = sinter_lower_element(kernel, x, in),
+                b = sinter_lower_element(kernel, weight, at);
+    if (integer) {
+        a = centred(kernel, sinter_node_operand(module, node, 2), a, out[1], dtype);
+        b = centred(kernel, sinter_node_operand(module, node, 3), b, out[1], dtype);
+    }
+    sinter_loop_assign(
+        build, acc,
+        sinter_loop_add(build, sinter_loop_var_read(build, acc), sinter_loop_mul(build, a, b)));
+    sinter_kernel_end_loops(kernel, w.spatial + 1);
+    sinter_lower_store(kernel, y, out, sinter_loop_var_read(build, acc));
+    sinter_kernel_end_loops(kernel, w.spatial + 2);
+    return true;
+}
+
+/* y[o] = sum over taps k with (o + pad - k * dilation) = i * stride of x[i] * w[k]: every output element gathers what
+ * reaches it, so that elements stay independent. */
+bool sinter_lower_conv_transpose(sinter_kernel *kernel, sinter_node node) {
+    sinter_module *module = kernel->lower->module;
+    sinter_loop_builder *build = &kernel->build;
+    sinter_value x = sinter_node_operand(module, node, 0),
+                 weight = sinter_node_operand(module, node, 1);
+    sinter_value bias = sinter_node_operand(module, node, 2),
+                 y = sinter_node_result(module, node, 0);
+    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, y)->dtype);
+    int64_t group = sinter_node_get_int(module, node, "group", 1);
+    uint32_t spatial = sinter_value_type(module, x)->rank - 2;
+    sinter_string mode = sinter_node_get_string(module, node, "auto_pad");
+    bool same = sinter_string_is(mode, "SAME_UPPER") || sinter_string_is(mode, "SAME_LOWER");
+    const int64_t *shape = NULL;
+    bool has_shape = sinter_node_get_ints(module, node, "output_shape", &shape) > 0;
+    sinter_expr out[SINTER_MAX_RANK], in[SINTER_MAX_RANK], at[SINTER_MAX_RANK];
+    sinter_kernel_begin_loops(kernel, y, out);
+    sinter_expr zero = sinter_loop_int(build, 0), one = sinter_loop_int(build, 1);
+    sinter_loop_var acc = sinter_loop_declare(build, "acc", true,
+                                              bias ? sinter_lower_element(kernel, bias, &out[1])
+                                                   : zero_of(kernel, dtype));
+    sinter_expr per_group_in =
+        sinter_loop_div(build, sinter_kernel_dim_of(kernel, x, 1), sinter_loop_int(build, group));
+    sinter_expr per_group_out = sinter_kernel_dim_of(kernel, weight, 1);
+    sinter_expr which = group > 1 ? sinter_loop_div(build, out[1], per_group_out) : zero;
+    sinter_expr c = sinter_kernel_begin_for(kernel, "c", per_group_in);
+    in[0] = out[0];
+    in[1] = sinter_loop_add(build, sinter_loop_mul(build, which, per_group_in), c);
+    at[0] = in[1];
+    at[1] = group > 1 ? sinter_loop_sub(build, out[1], sinter_loop_mul(build, which, per_group_out))
+                      : out[1];
+    uint32_t blocks = 0;
+    for (uint32_t i = 0; i < spatial; ++i) {
+        int64_t stride = attribute_at(module, node, "strides", i, 1),
+                dilation = attribute_at(module, node, "dilations", i, 1);
+        sinter_expr taps = sinter_kernel_dim_of(kernel, weight, (int)i + 2),
+                    size = sinter_kernel_dim_of(kernel, x, (int)i + 2);
+        sinter_expr pad = sinter_loop_int(
+            build, sinter_string_is(mode, "VALID") ? 0 : attribute_at(module, node, "pads", i, 0));
+        if (same || has_shape) {
+            /* total = stride * (in - 1) + output_padding + span - out */
+            sinter_expr span =
+                sinter_loop_add(build,
+                                sinter_loop_mul(build, sinter_loop_sub(build, taps, one),
+                                                sinter_loop_int(build, dilation)),
+                                one);
+            sinter_expr total = sinter_loop_mul(build, sinter_loop_int(build, stride),
+                                                sinter_loop_sub(build, size, one));
+            total = sinter_loop_add(
+                build, total,
+                sinter_loop_int(build, attribute_at(module, node, "output_padding", i, 0)));
+            total = sinter_loop_sub(build, sinter_loop_add(build, total, span),
+                                    sinter_kernel_dim_of(kernel, y, (int)i + 2));
+            total = sinter_loop_max(build, total, zero);
+            sinter_expr half = sinter_loop_div(build, total, sinter_loop_int(build, 2));
+            pad = sinter_string_is(mode, "SAME_UPPER") ? half : sinter_loop_sub(build, total, half);
+        }
+        sinter_expr tap =
+            sinter_kernel_begin_for(kernel, sinter_arena_format(build->arena, "k%u", i), taps);
+        sinter_expr reach =
+            sinter_loop_sub(build, sinter_loop_add(build, out[i + 2], pad),
+                            sinter_loop_mul(build, tap, sinter_loop_int(build, dilation)));
+        reach = sinter_loop_var_read(build, sinter_loop_declare(build, "reach", false, reach));
+        sinter_expr position = sinter_loop_div(build, reach, sinter_loop_int(build, stride));
+        sinter_expr hits =
+            sinter_loop_and(build, sinter_loop_compare(build, SINTER_SCALAR_le, zero, reach),
+                            sinter_loop_compare(build, SINTER_SCALAR_lt, position, size));
+        if (stride > 1)
+            hits = sinter_loop_and(
+                build, hits,
+                sinter_loop_compare(build, SINTER_SCALAR_eq,
+                                    sinter_loop_rem(build, reach, sinter_loop_int(build, stride)),
+                                    zero));
+        sinter_loop_begin_if(build, hits);
+        in[i + 2] = position;
+        at[i + 2] = tap;
+        blocks += 2;
+    }
+    sinter_expr product = sinter_loop_mul(build, sinter_lower_element(kernel, x, in),
+                                          sinter_lower_element(kernel, weight, at));
+    sinter_loop_assign(build, acc,
+                       sinter_loop_add(build, sinter_loop_var_read(build, acc), product));
+    sinter_kernel_end_loops(kernel, blocks + 1);
+    sinter_lower_store(kernel, y, out, sinter_loop_var_read(build, acc));
+    sinter_kernel_end_loops(kernel, spatial + 2);
+    return true;
+}
+
+/* ---- pooling ---- */
+
+/* Divisor of an average: taps on the input, or on the padded input with count_include_pad (never past its end). */
+static sinter_expr average_count(sinter_kernel *kernel, const window *w, sinter_value x,
+                                 const sinter_expr *first, bool padding) {
+    sinter_loop_builder *build = &kernel->build;
+    sinter_expr zero = sinter_loop_int(build, 0), count = sinter_loop_int(build, 1);
+    for (uint32_t i = 0; i < w->spatial; ++i) {
+        sinter_expr size = sinter_kernel_dim_of(kernel, x, (int)i + 2);
+        sinter_expr low = zero, limit = size;
+        if (padding)
+            limit = sinter_loop_add(build, size, w->pad_after[i]);
+        else
+            low = sinter_loop_max(
+                build, zero,
+                ceil_div(build, sinter_loop_sub(build, zero, first[i]), w->dilation[i]));
+        sinter_expr high = sinter_loop_min(
+            build, w->kernel[i],
+            ceil_div(build, sinter_loop_max(build, zero, sinter_loop_sub(build, limit, first[i])),
+                     w->dilation[i]));
+        count = sinter_loop_mul(build, count, sinter_loop_sub(build, high, low));
+    }
+    return count;
+}
+
+static void pool_maximum(sinter_kernel *kernel, sinter_node node, const window *w,
+                         const sinter_expr *out, const sinter_expr *first) {
+    sinter_module *module = kernel->lower->module;
+    sinter_loop_builder *build = &kernel->build;
+    sinter_value x = sinter_node_operand(module, node, 0), y = sinter_node_result(module, node, 0);
+    sinter_value indices = sinter_node_result(module, node, 1);
+    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, x)->dtype);
+    sinter_expr in[SINTER_MAX_RANK], tap[SINTER_MAX_RANK];
+    sinter_expr lowest = sinter_lower_scalar_text(kernel, "lowest", NULL, NULL, 0, dtype);
+    sinter_loop_var acc =
+        sinter_loop_declare(build, "acc", true, sinter_loop_cast(build, lowest, dtype));
+    sinter_loop_var best =
+        indices ? sinter_loop_declare(build, "best", true, sinter_loop_int(build, -1)) : 0;
+    in[0] = out[0];
+    in[1] = out[1];
+    begin_taps(kernel, w, x, first, tap, &in[2]);
+    sinter_expr element = sinter_lower_element(kernel, x, in);
+    element = sinter_loop_var_read(build, sinter_loop_declare(build, "x", false, element));
+    if (!indices) {
+        sinter_loop_assign(build, acc,
+                           sinter_loop_max(build, sinter_loop_var_read(build, acc), element));
+    } else {
+        sinter_expr better =
+            sinter_loop_compare(build, SINTER_SCALAR_lt, sinter_loop_var_read(build, acc), element);
+        sinter_expr none = sinter_loop_compare(
+            build, SINTER_SCALAR_lt, sinter_loop_var_read(build, best), sinter_loop_int(build, 0));
+        sinter_expr either[2] = {better, none};
+        sinter_loop_begin_if(build, sinter_loop_call(build, SINTER_SCALAR_or, either));
+        sinter_loop_assign(build, acc, element);
+        /* Row-major position in the whole input, or column-major in space with storage_order. */
+        bool columns = sinter_node_get_int(module, node, "storage_order", 0) != 0;
+        sinter_expr position = sinter_loop_int(build, 0);
+        uint32_t rank = w->spatial + 2;
+        for (uint32_t i = 0; i < rank; ++i) {
+            uint32_t axis = i < 2 || !columns ? i : rank - 1 - (i - 2);
+            position = sinter_loop_add(
+                build, sinter_loop_mul(build, position, sinter_kernel_dim_of(kernel, x, (int)axis)),
+                in[axis]);
+        }
+        sinter_loop_assign(build, best, position);
+        sinter_loop_end(build);
+    }
+    sinter_kernel_end_loops(kernel, w->spatial);
+    sinter_lower_store(kernel, y, out, sinter_loop_var_read(build, acc));
+    if (indices) sinter_lower_store(kernel, indices, out, sinter_loop_var_read(build, best));
+}
+
+static void pool_sum(sinter_kernel *kernel, sinter_node node, const window *w,
+                     const sinter_expr *out, const sinter_expr *first) {
+    sinter_module *module = kernel->lower->module;
+    sinter_loop_builder *build = &kernel->build;
+    bool average = sinter_node_get(module, node)->op == SINTER_OP_average_pool;
+    sinter_value x = sinter_node_operand(module, node, 0), y = sinter_node_result(module, node, 0);
+    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, x)->dtype);
+    int64_t p = sinter_node_get_int(module, node, "p", 2);
+    sinter_expr in[SINTER_MAX_RANK], tap[SINTER_MAX_RANK];
+    sinter_loop_var acc = sinter_loop_declare(build, "acc", true, zero_of(kernel, dtype));
+    in[0] = out[0];
+    in[1] = out[1];
+    begin_taps(kernel, w, x, first, tap, &in[2]);
+    sinter_expr element = sinter_lower_element(kernel, x, in);
+    sinter_string names[2] = {SINTER_STRING("x"), SINTER_STRING("p")};
+    sinter_expr values[2] = {element, sinter_loop_const(build, dtype, (double)p)};
+    if (!average)
+        element = sinter_lower_scalar_text(kernel,
+                                           p == 1   ? "abs(x)"
+                                           : p == 2 ? "x * x"
+                                                    : "pow(abs(x), p)",
+                                           names, values, 2, dtype);
+    sinter_loop_assign(build, acc,
+                       sinter_loop_add(build, sinter_loop_var_read(build, acc), element));
+    sinter_kernel_end_loops(kernel, w->spatial);
+    values[0] = sinter_loop_var_read(build, acc);
+    sinter_expr value;
+    if (average) {
+        bool padding = sinter_node_get_int(module, node, "count_include_pad", 0) != 0;
+        sinter_expr count = average_count(kernel, w, x, first, padding);
+        values[1] = sinter_loop_cast(build, count, dtype);
+        value = sinter_lower_scalar_text(kernel, "x / p", names, values, 2, dtype);
+    } else {
+        value = sinter_lower_scalar_text(kernel,
+                                         p == 1   ? "x"
+                                         : p == 2 ? "sqrt(x)"
+                                                  : "pow(x, 1 / p)",
+                                         names, values, 2, dtype);
+    }
+    sinter_lower_store(kernel, y, out, value);
+}
+
+bool sinter_lower_pool(sinter_kernel *kernel, sinter_node node) {
+    sinter_module *module = kernel->lower->module;
+    sinter_value x = sinter_node_operand(module, node, 0), y = sinter_node_result(module, node, 0);
+    window w = describe(kernel, node, x, 0, y);
+    sinter_expr out[SINTER_MAX_RANK], first[SINTER_MAX_RANK] = {0};
+    sinter_kernel_begin_loops(kernel, y, out);
+    for (uint32_t i = 0; i < w.spatial; ++i) first[i] = first_tap(kernel, &w, i, out[i + 2]);
+    if (sinter_node_get(module, node)->op == SINTER_OP_max_pool)
+        pool_maximum(kernel, node, &w, out, first);
+    else
+        pool_sum(kernel, node, &w, out, first);
+    sinter_kernel_end_loops(kernel, w.spatial + 2);
+    return true;
+}

@@ -2,7 +2,7 @@
  *
  * A dimension is an id in its module's table of expressions: numbers, symbols, and + * floordiv mod
  * min max over them, hash-consed in a canonical form (a sorted sum of products), so that equal ids
- * mean equal dims. Different ids may still be equal at run time; sinter_dim_compare says what is known.
+ * mean equal dims. Different ids may still be equal at run time; sinter_dim_known_le says what is known.
  * Symbols carry min, max and multiple-of. Test: tests/unit/dim_test.c */
 #pragma once
 #include "ir/base/diag.h"
@@ -71,6 +71,8 @@ typedef struct sinter_dim_symbol {
 } sinter_dim_symbol;
 
 typedef struct sinter_dim_table sinter_dim_table;
+/* An operand of 0 (unknown) gives 0. What overflows or would divide by zero is kept as it is and fails when
+ * evaluated. MIN, MAX, FLOORDIV and MOD always have two operands; sums and products two or more. */
 sinter_dim_table *sinter_dim_table_create(sinter_arena *arena);
 sinter_dim sinter_dim_const(sinter_dim_table *table, int64_t value);
 /* The symbol of that name, made where absent. */
@@ -91,6 +93,10 @@ bool sinter_dim_is_const(const sinter_dim_table *table, sinter_dim dim, int64_t 
 bool sinter_dim_is(const sinter_dim_table *table, sinter_dim dim, int64_t value);
 /* What the bounds of the symbols imply. */
 void sinter_dim_range(const sinter_dim_table *table, sinter_dim dim, int64_t *out_min, int64_t *out_max);
+/* Largest number known to divide the dim at every binding; 0 for the constant 0, which all numbers divide. */
+int64_t sinter_dim_known_multiple(const sinter_dim_table *table, sinter_dim dim);
+/* True where a <= b at every binding within the bounds of the symbols; false says nothing. */
+bool sinter_dim_known_le(sinter_dim_table *table, sinter_dim a, sinter_dim b);
 /* Exact division known to leave no remainder, e.g. (6*N)/3 or (N*K)/N: 0 where not known. */
 sinter_dim sinter_dim_divide_exact(sinter_dim_table *table, sinter_dim a, sinter_dim b);
 /* Structure, for printing and lowering. */
@@ -105,7 +111,8 @@ bool sinter_dim_evaluate(const sinter_dim_table *table, sinter_dim dim, const in
 size_t sinter_dim_symbol_index(const sinter_dim_table *table, sinter_dim symbol);
 /* Replace symbols: bindings[index] is a dim or 0 to leave it. */
 sinter_dim sinter_dim_substitute(sinter_dim_table *table, sinter_dim dim, const sinter_dim *bindings);
-/* "N", "2*N + 1", "floordiv(N - 3, 2)"; parse is the inverse and advances *cursor. */
+/* "N", "2*N + 1", "floordiv(N - 3, 2)", "?" for 0; a symbol whose name is no identifier is quoted. parse is the
+ * inverse: it advances *cursor, on failure to the offending place. */
 void sinter_dim_print(const sinter_dim_table *table, sinter_dim dim, sinter_text *text);
 bool sinter_dim_parse(sinter_dim_table *table, const char **cursor, const char *end, sinter_dim *out_dim);
 

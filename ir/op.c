@@ -1,0 +1,138 @@
+/* The op table at run time: ops.def expanded once, its schema columns parsed into operand, result
+ * and attribute descriptions. A malformed row is our own bug and asserts. Test:
+ * tests/unit/op_test.c */
+#include "ir/op.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <string.h>
+
+/* clang-format off */
+static sinter_op_info infos[SINTER_OP_COUNT] = {
+#define OP(op_name, operand_list, result_list, attribute_list, trait_set, pattern_name, body_text, infer, eval, doc_text) \
+    [SINTER_OP_##op_name] = {.name = #op_name, .traits = SINTER_TRAIT_##trait_set, \
+        .pattern = SINTER_PATTERN_##pattern_name, .body = body_text, .doc = doc_text, \
+        .operands_text = operand_list, .results_text = result_list, .attributes_text = attribute_list},
+#include "ir/ops.def"
+#undef OP
+};
+/* clang-format on */
+
+static const char *const attr_kind_names[] = {
+    [SINTER_ATTR_INT] = "int",       [SINTER_ATTR_FLOAT] = "float",
+    [SINTER_ATTR_STRING] = "string", [SINTER_ATTR_INTS] = "ints",
+    [SINTER_ATTR_FLOATS] = "floats", [SINTER_ATTR_STRINGS] = "strings",
+    [SINTER_ATTR_TENSOR] = "tensor", [SINTER_ATTR_TYPE] = "type",
+    [SINTER_ATTR_DTYPE] = "dtype",
+};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static sinter_arena arena; /* lives as long as the process */
+static sinter_map by_name;
+
+/* The next comma-separated piece without the blanks before it; false at the end. */
+static bool next_piece(const char **cursor, sinter_string *out_piece) {
+    const char *at = *cursor;
+    while (*at == ' ' || *at == ',') at++;
+    size_t size = strcspn(at, ",");
+    *out_piece = (sinter_string){at, size};
+    *cursor = at + size;
+    return size > 0;
+}
+
+static uint32_t count_pieces(const char *text) {
+    uint32_t count = 0;
+    for (sinter_string piece; next_piece(&text, &piece);) count++;
+    return count;
+}
+
+static const sinter_operand_info *parse_operands(const char *text, uint32_t *out_count) {
+    uint32_t count = count_pieces(text), i = 0;
+    sinter_operand_info *operands = SINTER_NEW_ARRAY(&arena, sinter_operand_info, count);
+    for (sinter_string piece; next_piece(&text, &piece); i++) {
+        char last = piece.data[piece.size - 1];
+        operands[i].arity = last == '?'   ? SINTER_ARITY_OPTIONAL
+                            : last == '*' ? SINTER_ARITY_VARIADIC
+                                          : SINTER_ARITY_ONE;
+        if (operands[i].arity != SINTER_ARITY_ONE) piece.size--;
+        operands[i].name = piece;
+        assert(operands[i].arity != SINTER_ARITY_VARIADIC || i + 1 == count);
+    }
+    *out_count = count;
+    return operands;
+}
+
+static sinter_attr_kind find_attr_kind(sinter_string name) {
+    for (int kind = SINTER_ATTR_INT; kind <= SINTER_ATTR_DTYPE; kind++)
+        if (sinter_string_is(name, attr_kind_names[kind])) return (sinter_attr_kind)kind;
+    return SINTER_ATTR_NONE;
+}
+
+/* "axis:int=-1", "pads:ints?", "to:dtype" */
+static sinter_attr_info parse_attribute(sinter_string piece) {
+    sinter_attr_info info = {.required = true};
+    const char *colon = memchr(piece.data, ':', piece.size);
+    assert(colon);
+    info.name = (sinter_string){piece.data, (size_t)(colon - piece.data)};
+    sinter_string kind = {colon + 1, piece.size - info.name.size - 1};
+    const char *equals = memchr(kind.data, '=', kind.size);
+    if (equals) {
+        size_t kind_size = (size_t)(equals - kind.data);
+        info.default_text = (sinter_string){equals + 1, kind.size - kind_size - 1};
+        info.has_default = true;
+        info.required = false;
+        kind.size = kind_size;
+    } else if (kind.data[kind.size - 1] == '?') {
+        info.required = false;
+        kind.size--;
+    }
+    info.kind = find_attr_kind(kind);
+    assert(info.kind != SINTER_ATTR_NONE);
+    return info;
+}
+
+static const sinter_attr_info *parse_attributes(const char *text, uint32_t *out_count) {
+    uint32_t count = count_pieces(text), i = 0;
+    sinter_attr_info *attributes = SINTER_NEW_ARRAY(&arena, sinter_attr_info, count);
+    for (sinter_string piece; next_piece(&text, &piece); i++)
+        attributes[i] = parse_attribute(piece);
+    *out_count = count;
+    return attributes;
+}
+
+static void build_tables(void) {
+    sinter_arena_init(&arena);
+    sinter_map_init(&by_name, &arena);
+    infos[SINTER_OP_NONE] = (sinter_op_info){.name = "none", .body = "", .doc = ""};
+    for (int op = SINTER_OP_NONE + 1; op < SINTER_OP_COUNT; op++) {
+        sinter_op_info *info = &infos[op];
+        info->operands = parse_operands(info->operands_text, &info->operand_count);
+        info->results = parse_operands(info->results_text, &info->result_count);
+        info->attributes = parse_attributes(info->attributes_text, &info->attribute_count);
+        sinter_map_put_string(&by_name, sinter_string_of(info->name), (uint64_t)op);
+    }
+}
+
+const sinter_op_info *sinter_op_get_info(sinter_op op) {
+    pthread_once(&once, build_tables);
+    assert((unsigned)op < SINTER_OP_COUNT);
+    return &infos[op];
+}
+
+sinter_op sinter_op_find(sinter_string name) {
+    pthread_once(&once, build_tables);
+    uint64_t op = SINTER_OP_NONE;
+    sinter_map_find_string(&by_name, name, &op);
+    return (sinter_op)op;
+}
+
+bool sinter_op_has_trait(sinter_op op, uint32_t trait) {
+    return (sinter_op_get_info(op)->traits & trait) != 0;
+}
+
+int sinter_op_find_attribute(sinter_op op, sinter_string name) {
+    const sinter_op_info *info = sinter_op_get_info(op);
+    for (uint32_t i = 0; i < info->attribute_count; i++)
+        if (sinter_string_equal(info->attributes[i].name, name)) return (int)i;
+    return -1;
+}

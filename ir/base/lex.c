@@ -34,16 +34,18 @@ static bool is_name_char(char c) {
 
 /* ---- positions and errors ---- */
 
-const char *sinter_lexer_where(const sinter_lexer *lexer, const char *position) {
-    size_t line = 1;
-    const char *line_start = lexer->start;
-    for (const char *at = lexer->start; at < position; at++)
-        if (*at == '\n') {
-            line++;
-            line_start = at + 1;
+const char *sinter_lexer_where(sinter_lexer *lexer, const char *position) {
+    if (position < lexer->counted) {
+        lexer->counted = lexer->line_start = lexer->start;
+        lexer->line = 1;
+    }
+    for (; lexer->counted < position; lexer->counted++)
+        if (*lexer->counted == '\n') {
+            lexer->line++;
+            lexer->line_start = lexer->counted + 1;
         }
-    return sinter_arena_format(lexer->arena, "%s:%zu:%zu", lexer->path, line,
-                               (size_t)(position - line_start) + 1);
+    return sinter_arena_format(lexer->arena, "%s:%zu:%zu", lexer->path, lexer->line,
+                               (size_t)(position - lexer->line_start) + 1);
 }
 
 static bool report(sinter_lexer *lexer, const char *position, const char *format, va_list list) {
@@ -299,6 +301,9 @@ void sinter_lexer_init(sinter_lexer *lexer, const char *path, const char *text, 
                             .start = text,
                             .end = text + size,
                             .cursor = text,
+                            .counted = text,
+                            .line_start = text,
+                            .line = 1,
                             .arena = arena,
                             .diag = diag};
     sinter_lexer_next(lexer);

@@ -36,6 +36,9 @@ typedef struct sinter_lexer {
     sinter_arena *arena;
     sinter_diag *diag;
     uint32_t depth; /* of nesting, see enter */
+    const char *counted; /* lines up to here are counted */
+    const char *line_start;
+    size_t line;
 } sinter_lexer;
 
 /* Reads the first token. The text must outlive the lexer and need not end in NUL. */
@@ -70,8 +73,8 @@ bool sinter_lexer_error_at(sinter_lexer *lexer, const char *position, const char
     __attribute__((format(printf, 3, 4)));
 /* "expected WHAT, found 'token'" */
 bool sinter_lexer_error_expected(sinter_lexer *lexer, const char *what);
-/* "path:line:column" in the arena. */
-const char *sinter_lexer_where(const sinter_lexer *lexer, const char *position);
+/* "path:line:column" in the arena. Cheap where positions grow from call to call. */
+const char *sinter_lexer_where(sinter_lexer *lexer, const char *position);
 
 /* Whether a name may follow % or @ without quotes: letters, digits, '_', '$', and '.' between those. */
 bool sinter_lex_is_plain_name(sinter_string name);

@@ -51,6 +51,14 @@ typedef enum sinter_loop_intrinsic {
     SINTER_INTRINSIC_COUNT
 } sinter_loop_intrinsic;
 
+typedef struct sinter_loop_intrinsic_info {
+    const char *name;
+    uint32_t arity;
+    sinter_dtype result;
+    const char *feature, *doc;
+} sinter_loop_intrinsic_info;
+extern const sinter_loop_intrinsic_info sinter_loop_intrinsic_infos[]; /* by sinter_loop_intrinsic */
+
 typedef struct sinter_loop_expr {
     sinter_loop_expr_kind kind;
     sinter_dtype dtype; /* of the value */
@@ -254,6 +262,8 @@ sinter_expr sinter_loop_compare(sinter_loop_builder *builder, sinter_scalar_func
 sinter_expr sinter_loop_and(sinter_loop_builder *builder, sinter_expr a, sinter_expr b); /* bool */
 /* An exact copy of *pattern and its argument list, nothing simplified: for the parser and for rebuilding. */
 sinter_expr sinter_loop_expr_make(sinter_arena *arena, const sinter_loop_expr *pattern);
+/* What a scalar function yields on operands of these types. */
+sinter_dtype sinter_loop_result_dtype(sinter_scalar_function function, const sinter_expr *arguments);
 bool sinter_loop_is_const_int(sinter_expr expr, int64_t *out_value);
 bool sinter_loop_expr_equal(sinter_expr a, sinter_expr b);
 

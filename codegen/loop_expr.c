@@ -9,15 +9,10 @@
 #include <math.h>
 #include <string.h>
 
-static const uint32_t intrinsic_arities[] = {
-    0,
-#define INTRINSIC(name, arity, result, feature, doc) arity,
-#include "codegen/intrinsic.def"
-#undef INTRINSIC
-};
-static const sinter_dtype intrinsic_results[] = {
-    SINTER_DTYPE_NONE,
-#define INTRINSIC(name, arity, result, feature, doc) SINTER_DTYPE_##result,
+const sinter_loop_intrinsic_info sinter_loop_intrinsic_infos[] = {
+    {0},
+#define INTRINSIC(name, arity, result, feature, doc)                                               \
+ {#name, arity, SINTER_DTYPE_##result, feature, doc},
 #include "codegen/intrinsic.def"
 #undef INTRINSIC
 };
@@ -111,7 +106,8 @@ sinter_expr sinter_loop_load(sinter_loop_builder *builder, sinter_loop_buffer bu
 
 /* ---- calls ---- */
 
-static sinter_dtype result_dtype(sinter_scalar_function function, const sinter_expr *arguments) {
+sinter_dtype sinter_loop_result_dtype(sinter_scalar_function function,
+                                      const sinter_expr *arguments) {
     switch (sinter_scalar_get_info(function)->result) {
     case SINTER_RESULT_BOOL:
         return SINTER_DTYPE_bool;
@@ -128,7 +124,7 @@ static sinter_dtype result_dtype(sinter_scalar_function function, const sinter_e
 static sinter_expr make_call(sinter_loop_builder *builder, sinter_scalar_function function,
                              const sinter_expr *arguments) {
     sinter_loop_expr pattern = {.kind = SINTER_LOOP_CALL,
-                                .dtype = result_dtype(function, arguments),
+                                .dtype = sinter_loop_result_dtype(function, arguments),
                                 .function = function,
                                 .arguments = arguments,
                                 .argument_count = sinter_scalar_get_info(function)->arity};
@@ -510,10 +506,13 @@ sinter_expr sinter_loop_cast(sinter_loop_builder *builder, sinter_expr value, si
     return sinter_loop_expr_make(builder->arena, &pattern);
 }
 
-sinter_expr sinter_loop_cast_saturating(sinter_loop_builder *builder, sinter_expr value, sinter_dtype dtype,
-                                        bool saturate) {
+sinter_expr sinter_loop_cast_saturating(sinter_loop_builder *builder, sinter_expr value,
+                                        sinter_dtype dtype, bool saturate) {
     if (saturate || value->dtype == dtype) return sinter_loop_cast(builder, value, dtype);
-    sinter_loop_expr pattern = {.kind = SINTER_LOOP_CAST, .dtype = dtype, .saturate = false, .arguments = &value,
+    sinter_loop_expr pattern = {.kind = SINTER_LOOP_CAST,
+                                .dtype = dtype,
+                                .saturate = false,
+                                .arguments = &value,
                                 .argument_count = 1};
     return sinter_loop_expr_make(builder->arena, &pattern);
 }
@@ -522,10 +521,10 @@ sinter_expr sinter_loop_intrinsic_call(sinter_loop_builder *builder,
                                        sinter_loop_intrinsic intrinsic,
                                        const sinter_expr *arguments) {
     sinter_loop_expr pattern = {.kind = SINTER_LOOP_INTRINSIC,
-                                .dtype = intrinsic_results[intrinsic],
+                                .dtype = sinter_loop_intrinsic_infos[intrinsic].result,
                                 .intrinsic = intrinsic,
                                 .arguments = arguments,
-                                .argument_count = intrinsic_arities[intrinsic]};
+                                .argument_count = sinter_loop_intrinsic_infos[intrinsic].arity};
     return sinter_loop_expr_make(builder->arena, &pattern);
 }
 

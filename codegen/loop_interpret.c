@@ -172,6 +172,11 @@ static void free_buffer(frame *f, uint32_t buffer) {
         if (v != freed && inside && f->code->function->buffers.items[i].scope == SINTER_SCOPE_ALIAS)
             v->memory = NULL;
     }
+    if (freed->capacity) { /* memory of its own */
+        sinter_heap_free(freed->memory->data);
+        sinter_heap_free(freed->memory->written);
+        freed->memory->data = freed->memory->written = NULL;
+    }
     freed->memory = NULL;
     freed->capacity = 0;
 }

@@ -22,12 +22,6 @@ const char *const sinter_loop_axis_names[] = {"",         "unroll", "vector",
                                               "parallel", "block",  "thread"};
 const char *const sinter_loop_scope_names[] = {"in",    "out",    "inout", "constant", "register",
                                                "stack", "shared", "heap",  "alias"};
-const char *const sinter_loop_intrinsic_names[] = {
-    "",
-#define INTRINSIC(name, arity, result, feature, doc) #name,
-#include "codegen/intrinsic.def"
-#undef INTRINSIC
-};
 
 bool sinter_loop_is_reserved(sinter_string word) {
     static const char *const words[] = {"for",   "if",      "else",    "while", "let",  "var",
@@ -204,7 +198,7 @@ static void print_expr(printer *p, sinter_expr expr, int precedence) {
         put(p, ")");
         break;
     case SINTER_LOOP_INTRINSIC:
-        print_arguments(p, sinter_loop_intrinsic_names[expr->intrinsic], expr);
+        print_arguments(p, sinter_loop_intrinsic_infos[expr->intrinsic].name, expr);
         break;
     }
 }

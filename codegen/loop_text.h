@@ -14,7 +14,6 @@ extern const size_t sinter_loop_operator_count;
 
 extern const char *const sinter_loop_axis_names[];  /* by sinter_loop_axis; serial is "" */
 extern const char *const sinter_loop_scope_names[]; /* by sinter_loop_scope */
-extern const char *const sinter_loop_intrinsic_names[];
 bool sinter_loop_is_reserved(sinter_string word);
 
 /* Constants of more bytes print as "..." and have no data when read back. */

@@ -49,6 +49,7 @@ static bool expect_buffer(parser *p, sinter_loop_buffer *out_buffer) {
     const char *position = p->lexer.token.position;
     sinter_string name;
     uint64_t found;
+    *out_buffer = 0;
     if (!sinter_lexer_expect_value(&p->lexer, &name)) return false;
     if (!sinter_map_find_string(&p->buffers, name, &found))
         return sinter_lexer_error_at(&p->lexer, position, "buffer %%%.*s is not declared",
@@ -69,6 +70,7 @@ static bool expect_dtype(parser *p, sinter_dtype *out_dtype) {
 static bool expect_unsigned(parser *p, uint32_t *out_value) {
     const char *position = p->lexer.token.position;
     int64_t value;
+    *out_value = 0;
     if (!sinter_lexer_expect_integer(&p->lexer, &value)) return false;
     if (value < 0 || value > UINT32_MAX)
         return sinter_lexer_error_at(&p->lexer, position, "expected a number in 0..%u", UINT32_MAX);

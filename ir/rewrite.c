@@ -193,6 +193,11 @@ void sinter_rewrite_set_attr(sinter_rewrite *rewrite, sinter_node node, const si
     rewrite->change_count++;
 }
 
+void sinter_rewrite_drop_result(sinter_rewrite *rewrite, sinter_node node, uint32_t index) {
+    sinter_node_drop_result(rewrite->build.module, node, index);
+    rewrite->change_count++;
+}
+
 void sinter_rewrite_set_type(sinter_rewrite *rewrite, sinter_value value, sinter_type type) {
     sinter_value_set_type(rewrite->build.module, value, type);
     rewrite->change_count++;

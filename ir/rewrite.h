@@ -27,6 +27,7 @@ void sinter_rewrite_replace_node(sinter_rewrite *rewrite, sinter_node node, cons
 void sinter_rewrite_erase(sinter_rewrite *rewrite, sinter_node node);
 void sinter_rewrite_set_operand(sinter_rewrite *rewrite, sinter_node node, uint32_t index, sinter_value value);
 void sinter_rewrite_set_attr(sinter_rewrite *rewrite, sinter_node node, const sinter_attr *attr);
+void sinter_rewrite_drop_result(sinter_rewrite *rewrite, sinter_node node, uint32_t index); /* optional, unused */
 void sinter_rewrite_set_type(sinter_rewrite *rewrite, sinter_value value, sinter_type type);
 void sinter_rewrite_move_before(sinter_rewrite *rewrite, sinter_node node, sinter_node before);
 /* Moves the nodes (in order) into a new `group` node placed before the last of them; values that they use from

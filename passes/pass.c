@@ -1,0 +1,92 @@
+/* The table of passes and the manager that runs them: verifying, printing and timing in between,
+ * stopping early for bisection. Test: tests/passes/manager/ */
+#include "passes/pass.h"
+#include "ir/parse.h"
+#include "ir/verify.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+const sinter_pass sinter_passes[] = {
+#define PASS(name, doc) {#name, doc, sinter_pass_##name},
+#include "passes/passes.def"
+#undef PASS
+};
+const size_t sinter_pass_count = sizeof sinter_passes / sizeof *sinter_passes;
+
+/* "fold-constants" and "fold_constants" are one name. */
+static bool same_name(sinter_string given, const char *name) {
+    if (strlen(name) != given.size) return false;
+    for (size_t i = 0; i < given.size; i++)
+        if ((given.data[i] == '-' ? '_' : given.data[i]) != name[i]) return false;
+    return true;
+}
+
+const sinter_pass *sinter_pass_find(sinter_string name) {
+    for (size_t i = 0; i < sinter_pass_count; i++)
+        if (same_name(name, sinter_passes[i].name)) return &sinter_passes[i];
+    return NULL;
+}
+
+static double seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void print_after(sinter_module *module, const sinter_pass *pass,
+                        const sinter_pipeline_options *options) {
+    const char *wanted = options->print_after;
+    if (!wanted || !options->output) return;
+    if (strcmp(wanted, "all") != 0 && !same_name(sinter_string_of(wanted), pass->name)) return;
+    sinter_text text = {0};
+    sinter_print_module(module, NULL, &text);
+    fprintf(options->output, "// after %s\n%s", pass->name, text.data);
+    sinter_text_deinit(&text);
+}
+
+bool sinter_pipeline_run(sinter_module *module, const sinter_pass *const *passes, size_t count,
+                         const sinter_pipeline_options *options, sinter_diag *diag) {
+    int64_t changing = 0;
+    double total = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (options->stop_after >= 0 && changing >= options->stop_after) break;
+        sinter_pass_options pass_options = {.runner = options->runner};
+        double start = seconds_now();
+        if (!passes[i]->run(module, &pass_options, diag)) return false;
+        double seconds = seconds_now() - start;
+        total += seconds;
+        changing += pass_options.change_count > 0;
+        if (options->time_passes && options->output)
+            fprintf(options->output, "// %-24s %8.3f ms %6zu changes\n", passes[i]->name,
+                    1e3 * seconds, pass_options.change_count);
+        print_after(module, passes[i], options);
+        if (options->verify_each && !sinter_verify_module(module, diag)) {
+            sinter_note(diag, sinter_module_name(module), "the graph was broken by pass %s",
+                        passes[i]->name);
+            return false;
+        }
+    }
+    if (options->time_passes && options->output)
+        fprintf(options->output, "// %-24s %8.3f ms\n", "all passes", 1e3 * total);
+    return true;
+}
+
+bool sinter_pipeline_parse(const char *list, sinter_arena *arena,
+                           const sinter_pass *const **out_passes, size_t *out_count,
+                           sinter_diag *diag) {
+    SINTER_VECTOR(const sinter_pass *) passes = {0};
+    while (*list) {
+        size_t size = strcspn(list, ",");
+        const sinter_pass *pass = sinter_pass_find((sinter_string){list, size});
+        if (!pass)
+            return sinter_error(diag, "", "unknown pass '%.*s'; --list-passes shows all", (int)size,
+                                list);
+        sinter_vector_push(arena, &passes, pass);
+        list += size + (list[size] == ',');
+    }
+    *out_passes = passes.items;
+    *out_count = passes.count;
+    return true;
+}

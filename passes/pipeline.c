@@ -1,0 +1,22 @@
+/* The order of passes, as straight lists with the reasons. A pass may stand in a list more than once.
+ * Test: tests/passes/manager/pipeline.sir */
+#include "passes/pass.h"
+
+/* -O0: only what makes later stages simpler to read. */
+static const char level_0[] = "eliminate-dead";
+
+/* -O1 and up. */
+static const char level_1[] = "eliminate-dead";
+
+bool sinter_pipeline_default(sinter_module *module, const sinter_pipeline_options *options,
+                             sinter_diag *diag) {
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    const sinter_pass *const *passes = NULL;
+    size_t count = 0;
+    bool ok = sinter_pipeline_parse(options->level <= 0 ? level_0 : level_1, &scratch, &passes,
+                                    &count, diag) &&
+              sinter_pipeline_run(module, passes, count, options, diag);
+    sinter_arena_deinit(&scratch);
+    return ok;
+}

@@ -167,3 +167,21 @@ void sinter_text_double(sinter_text *text, double value) {
 void sinter_text_float(sinter_text *text, float value) {
     append_shortest(text, (double)value, true);
 }
+
+void sinter_text_json(sinter_text *text, sinter_string string) {
+    const unsigned char *data = (const unsigned char *)string.data;
+    sinter_text_append(text, "\"", 1);
+    for (size_t i = 0; i < string.size;) {
+        size_t length = utf8_length(data + i, string.size - i);
+        if (length == 0) {
+            sinter_text_append_string(text, "\\ufffd");
+            length = 1;
+        } else if (data[i] < 0x20 || data[i] == '"' || data[i] == '\\' || data[i] == 0x7f) {
+            sinter_text_format(text, "\\u%04x", data[i]);
+        } else {
+            sinter_text_append(text, (const char *)data + i, length);
+        }
+        i += length;
+    }
+    sinter_text_append(text, "\"", 1);
+}

@@ -1,0 +1,341 @@
+/* The engine: passes, lowering, schedule, memory plan and code in the order every compilation takes them, and one run
+ * function over all back ends. Test: tests/cli/, the suites */
+#include "runtime/jit/engine.h"
+#include "ir/eval.h"
+#include "ir/verify.h"
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef enum backend { BACKEND_EVAL, BACKEND_LOOPS, BACKEND_C, BACKEND_JIT } backend;
+
+struct sinter_engine {
+    backend backend;
+    sinter_arena arena;
+    sinter_module *module;
+    sinter_loop_program *program;
+    sinter_jit *jit;
+    void *library; /* of the emitted C */
+    const sinter_abi_artifact *artifact;
+    void *weights; /* blob for artifacts that don't carry it */
+    sinter_abi_io *inputs, *outputs;
+    size_t input_count, output_count;
+    sinter_engine_times times;
+};
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* ---- compilation steps ---- */
+
+bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options *options,
+                              sinter_diag *diag) {
+    sinter_pipeline_options pipeline = {.level = options->level,
+                                        .verify_each = options->verify_each,
+                                        .print_after = options->print_after,
+                                        .stop_after = options->stop_after,
+                                        .time_passes = options->time_passes,
+                                        .output = stderr};
+    if (!options->passes) return sinter_pipeline_default(module, &pipeline, diag);
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    const sinter_pass *const *passes = NULL;
+    size_t count = 0;
+    bool good = sinter_pipeline_parse(options->passes, &arena, &passes, &count, diag) &&
+                sinter_pipeline_run(module, passes, count, &pipeline, diag);
+    sinter_arena_deinit(&arena);
+    return good;
+}
+
+sinter_loop_program *sinter_engine_lower(sinter_module *module, const sinter_target *target,
+                                         int level, sinter_diag *diag) {
+    sinter_loop_program *program = sinter_lower_module(module, diag);
+    if (!program) return NULL;
+    if (sinter_schedule_cpu(program, target, level, diag) && sinter_plan_memory(program, diag))
+        return program;
+    sinter_loop_program_destroy(program);
+    return NULL;
+}
+
+/* ---- descriptions of inputs and outputs ---- */
+
+static sinter_abi_io describe(sinter_engine *engine, const char *name, const sinter_type *type) {
+    sinter_dim_table *dims = sinter_module_dims(engine->module);
+    int64_t *numbers = SINTER_NEW_ARRAY(&engine->arena, int64_t, type->rank + 1);
+    const char **names = SINTER_NEW_ARRAY(&engine->arena, const char *, type->rank + 1);
+    for (uint32_t i = 0; i < type->rank; ++i) {
+        if (!sinter_dim_is_const(dims, type->dims[i], &numbers[i])) numbers[i] = -1;
+        sinter_text text = {0};
+        sinter_dim_print(dims, type->dims[i], &text);
+        names[i] = sinter_arena_copy_string(&engine->arena, text.data, text.size);
+        sinter_text_deinit(&text);
+    }
+    return (sinter_abi_io){
+        .name = sinter_arena_copy_string(&engine->arena, name, strlen(name)),
+        .dtype = type->kind == SINTER_TYPE_TENSOR ? sinter_dtype_infos[type->dtype].onnx_code : 0,
+        .rank = (int32_t)type->rank,
+        .dims = numbers,
+        .dim_names = names};
+}
+
+static void describe_module(sinter_engine *engine) {
+    sinter_module *module = engine->module;
+    sinter_region main = sinter_module_main(module);
+    sinter_node yield = sinter_region_get(module, main)->last;
+    engine->input_count = sinter_region_get(module, main)->argument_count;
+    engine->output_count = sinter_node_get(module, yield)->operand_count;
+    engine->inputs = SINTER_NEW_ARRAY(&engine->arena, sinter_abi_io, engine->input_count + 1);
+    engine->outputs = SINTER_NEW_ARRAY(&engine->arena, sinter_abi_io, engine->output_count + 1);
+    for (uint32_t i = 0; i < engine->input_count; ++i) {
+        sinter_value value = sinter_region_get(module, main)->arguments[i];
+        engine->inputs[i] = describe(engine, sinter_value_label(module, value) + 1,
+                                     sinter_value_type(module, value));
+    }
+    for (uint32_t i = 0; i < engine->output_count; ++i) {
+        sinter_value value = sinter_node_operand(module, yield, i);
+        engine->outputs[i] = describe(engine, sinter_module_output_name(module, i),
+                                      sinter_value_type(module, value));
+    }
+}
+
+/* ---- back ends ---- */
+
+static bool make_weights(sinter_engine *engine, sinter_diag *diag) {
+    uint64_t *offsets =
+        SINTER_NEW_ARRAY(&engine->arena, uint64_t, engine->program->constants.count + 1);
+    uint64_t total = sinter_weights_layout(engine->program, offsets);
+    if (posix_memalign(&engine->weights, 4096, total ? total : 1) != 0)
+        return sinter_error(diag, sinter_module_name(engine->module),
+                            "no memory for %llu bytes of weights", (unsigned long long)total);
+    for (size_t i = 0; i < engine->program->constants.count; ++i) {
+        const sinter_tensor *tensor = &engine->program->constants.items[i].tensor;
+        memcpy((char *)engine->weights + offsets[i], tensor->data, sinter_tensor_bytes(tensor));
+    }
+    return true;
+}
+
+static bool run_compiler(const char *source, const char *library, sinter_diag *diag) {
+    pid_t child = fork();
+    if (child == 0) {
+        execlp("cc", "cc", "-std=c17", "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-o",
+               library, source, "-lm", (char *)NULL);
+        _exit(127);
+    }
+    int status = 0;
+    if (child < 0 || waitpid(child, &status, 0) < 0 || !WIFEXITED(status) ||
+        WEXITSTATUS(status) != 0)
+        return sinter_error(diag, source,
+                            WIFEXITED(status) && WEXITSTATUS(status) == 127
+                                ? "no C compiler `cc` found"
+                                : "cc refused the emitted C");
+    return true;
+}
+
+static bool load_c(sinter_engine *engine, const char *folder, sinter_diag *diag) {
+    char source[256], library[256];
+    snprintf(source, sizeof source, "%s/model.c", folder);
+    snprintf(library, sizeof library, "%s/model.so", folder);
+    sinter_text text = {0};
+    FILE *file = NULL;
+    bool good = sinter_emit_c(engine->program, &text, diag);
+    if (good) {
+        file = fopen(source, "w");
+        good = file && fwrite(text.data, 1, text.size, file) == text.size;
+        good = file && fclose(file) == 0 && good;
+        if (!good) sinter_error(diag, source, "can't be written");
+    }
+    sinter_text_deinit(&text);
+    good = good && run_compiler(source, library, diag);
+    if (good) {
+        engine->library = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+        if (!engine->library) good = sinter_error(diag, library, "%s", dlerror());
+    }
+    if (good) {
+        const sinter_abi_artifact *(*get)(void) = NULL;
+        void *symbol = dlsym(engine->library, SINTER_ARTIFACT_SYMBOL);
+        memcpy(&get, &symbol, sizeof get); /* ISO C has no cast from object to function pointer */
+        if (get)
+            engine->artifact = get();
+        else
+            good = sinter_error(diag, library, "the emitted C has no %s", SINTER_ARTIFACT_SYMBOL);
+    }
+    unlink(source);
+    unlink(library);
+    return good;
+}
+
+static bool compile_c(sinter_engine *engine, sinter_diag *diag) {
+    const char *parent = getenv("TMPDIR");
+    char folder[200];
+    snprintf(folder, sizeof folder, "%s/sinter-XXXXXX",
+             parent && strlen(parent) < 150 ? parent : "/tmp");
+    if (!mkdtemp(folder))
+        return sinter_error(diag, folder, "can't make a folder for the emitted C");
+    bool good = load_c(engine, folder, diag);
+    rmdir(folder);
+    return good;
+}
+
+static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
+                    const char *target_text, sinter_diag *diag) {
+    double start = now();
+    if (engine->backend != BACKEND_EVAL || options->passes)
+        if (!sinter_engine_run_passes(engine->module, options, diag)) return false;
+    engine->times.passes = now() - start;
+    if (engine->backend == BACKEND_EVAL) return true;
+    sinter_target target;
+    if (!sinter_target_parse(engine->backend == BACKEND_JIT ? target_text : "cpu", &engine->arena,
+                             &target, diag))
+        return false;
+    start = now();
+    engine->program = sinter_engine_lower(engine->module, &target, options->level, diag);
+    engine->times.lower = now() - start;
+    if (!engine->program) return false;
+    start = now();
+    bool good = true;
+    if (engine->backend == BACKEND_JIT) {
+        engine->jit = sinter_jit_create(engine->program, &target, options->level, diag);
+        if (engine->jit) engine->artifact = sinter_jit_artifact(engine->jit);
+        good = engine->jit != NULL;
+    } else if (engine->backend == BACKEND_C) {
+        good = compile_c(engine, diag);
+    }
+    engine->times.emit = now() - start;
+    if (good && engine->artifact && !engine->artifact->weights) good = make_weights(engine, diag);
+    return good;
+}
+
+sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_options *options,
+                                    sinter_diag *diag) {
+    if (!module) return NULL;
+    const char *target = options->target ? options->target : "cpu";
+    sinter_engine *engine = sinter_heap_alloc(sizeof *engine);
+    sinter_arena_init(&engine->arena);
+    engine->module = module;
+    engine->backend = !strcmp(target, "eval")    ? BACKEND_EVAL
+                      : !strcmp(target, "loops") ? BACKEND_LOOPS
+                      : !strcmp(target, "c")     ? BACKEND_C
+                                                 : BACKEND_JIT;
+    describe_module(engine);
+    if (prepare(engine, options, target, diag)) return engine;
+    sinter_engine_destroy(engine);
+    return NULL;
+}
+
+void sinter_engine_destroy(sinter_engine *engine) {
+    if (!engine) return;
+    if (engine->jit) sinter_jit_destroy(engine->jit);
+    if (engine->library) dlclose(engine->library);
+    free(engine->weights);
+    if (engine->program) sinter_loop_program_destroy(engine->program);
+    sinter_module_destroy(engine->module);
+    sinter_arena_deinit(&engine->arena);
+    sinter_heap_free(engine);
+}
+
+/* ---- one call of an artifact ---- */
+
+static void to_abi(const sinter_tensor *tensor, sinter_abi_tensor *out_tensor) {
+    memset(out_tensor, 0, sizeof *out_tensor);
+    memcpy(&out_tensor->data, &tensor->data,
+           sizeof out_tensor->data); /* inputs are const by contract */
+    out_tensor->bytes = sinter_tensor_bytes(tensor);
+    out_tensor->rank = (int32_t)tensor->rank;
+    out_tensor->dtype = sinter_dtype_infos[tensor->dtype].onnx_code;
+    memcpy(out_tensor->dims, tensor->dims, sizeof(int64_t) * tensor->rank);
+}
+
+static void release_output(void *user, void *data, size_t size) {
+    (void)user;
+    (void)size;
+    free(data);
+}
+
+static bool take_output(sinter_abi_tensor *from, sinter_tensor *out_tensor) {
+    out_tensor->kind = SINTER_TYPE_TENSOR;
+    out_tensor->dtype = sinter_dtype_from_onnx(from->dtype);
+    out_tensor->rank = (uint32_t)from->rank;
+    memcpy(out_tensor->dims, from->dims, sizeof(int64_t) * out_tensor->rank);
+    out_tensor->storage = sinter_storage_wrap(from->data, from->bytes, release_output, NULL);
+    out_tensor->data = from->data;
+    return true;
+}
+
+bool sinter_engine_call(const sinter_abi_artifact *artifact, const void *weights,
+                        const sinter_abi_services *services, const sinter_tensor *inputs,
+                        sinter_tensor *out_outputs, sinter_diag *diag) {
+    uint32_t input_count = artifact->input_count, output_count = artifact->output_count;
+    sinter_abi_tensor *abi_inputs = sinter_heap_alloc((input_count + 1) * sizeof *abi_inputs);
+    sinter_abi_tensor *abi_outputs = sinter_heap_alloc((output_count + 1) * sizeof *abi_outputs);
+    int64_t *symbols = sinter_heap_alloc((artifact->symbol_count + 1) * sizeof *symbols);
+    for (uint32_t i = 0; i < input_count; ++i) to_abi(&inputs[i], &abi_inputs[i]);
+    sinter_abi_call call = {.size = sizeof call,
+                            .weights = weights,
+                            .inputs = abi_inputs,
+                            .outputs = abi_outputs,
+                            .services = services,
+                            .symbols = symbols};
+    int32_t code = artifact->plan(&call);
+    if (!code && call.workspace_bytes &&
+        posix_memalign(&call.workspace, 64, call.workspace_bytes) != 0) {
+        call.workspace = NULL;
+        snprintf(call.message, sizeof call.message, "no memory for a workspace of %llu bytes",
+                 (unsigned long long)call.workspace_bytes);
+        code = SINTER_ABI_OUT_OF_MEMORY;
+    }
+    if (!code) code = artifact->run(&call);
+    free(call.workspace);
+    if (code) {
+        for (uint32_t i = 0; i < output_count; ++i) free(abi_outputs[i].data);
+        sinter_error(diag, artifact->name, "%s", call.message[0] ? call.message : "the run failed");
+    } else {
+        for (uint32_t i = 0; i < output_count; ++i) take_output(&abi_outputs[i], &out_outputs[i]);
+    }
+    sinter_heap_free(abi_inputs);
+    sinter_heap_free(abi_outputs);
+    sinter_heap_free(symbols);
+    return code == 0;
+}
+
+bool sinter_engine_run(sinter_engine *engine, const sinter_tensor *inputs,
+                       sinter_tensor *out_outputs, sinter_diag *diag) {
+    if (engine->backend == BACKEND_EVAL)
+        return sinter_eval_module(engine->module, inputs, engine->input_count, out_outputs,
+                                  engine->output_count, diag);
+    if (engine->backend == BACKEND_LOOPS)
+        return sinter_loop_interpret_host(engine->program, inputs, engine->input_count, out_outputs,
+                                          engine->output_count, diag);
+    const void *weights = engine->artifact->weights ? engine->artifact->weights : engine->weights;
+    return sinter_engine_call(engine->artifact, weights, NULL, inputs, out_outputs, diag);
+}
+
+/* ---- what it is ---- */
+
+size_t sinter_engine_input_count(const sinter_engine *engine) {
+    return engine->input_count;
+}
+size_t sinter_engine_output_count(const sinter_engine *engine) {
+    return engine->output_count;
+}
+const sinter_abi_io *sinter_engine_input(const sinter_engine *engine, size_t index) {
+    return &engine->inputs[index];
+}
+const sinter_abi_io *sinter_engine_output(const sinter_engine *engine, size_t index) {
+    return &engine->outputs[index];
+}
+const sinter_abi_artifact *sinter_engine_artifact(const sinter_engine *engine) {
+    return engine->artifact;
+}
+sinter_module *sinter_engine_module(const sinter_engine *engine) {
+    return engine->module;
+}
+sinter_engine_times sinter_engine_get_times(const sinter_engine *engine) {
+    return engine->times;
+}

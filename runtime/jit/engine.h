@@ -1,0 +1,50 @@
+/* One way to run a model on any back end: the room where compiler and runtime meet. The public facade (sinter.h) and the
+ * command line stand on it. Targets: "cpu[:native|CPU][+FEATURE]" native code made in memory; "c" the emitted C, compiled
+ * by the system's cc; "loops" the loop IR interpreter; "eval" the reference evaluator. Test: tests/cli/, the suites */
+#pragma once
+#include "codegen/compile.h"
+#include "passes/pass.h"
+#include "runtime/abi.h"
+
+typedef struct sinter_engine sinter_engine;
+
+typedef struct sinter_engine_options {
+    const char *target; /* NULL: "cpu" */
+    const char *passes; /* comma-separated list instead of the pipeline of `level`; NULL: the pipeline */
+    int level;          /* -O0..3 */
+    int thread_count;   /* 0: 1 */
+    bool verify_each;
+    const char *print_after; /* to standard error */
+    int64_t stop_after;      /* passes to run, -1: all */
+    bool time_passes;
+} sinter_engine_options;
+#define SINTER_ENGINE_OPTIONS_INIT {.level = 2, .thread_count = 1, .stop_after = -1}
+
+/* Takes the module (destroyed with the engine, also on failure). NULL after errors. */
+sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_options *options, sinter_diag *diag);
+/* An artifact file (.so). */
+sinter_engine *sinter_engine_load(const char *path, const sinter_engine_options *options, sinter_diag *diag);
+void sinter_engine_destroy(sinter_engine *engine); /* NULL allowed */
+
+size_t sinter_engine_input_count(const sinter_engine *engine);
+size_t sinter_engine_output_count(const sinter_engine *engine);
+/* Name and declared type; dims are -1 where symbolic; dtype 0 where not a tensor. Valid as long as the engine. */
+const sinter_abi_io *sinter_engine_input(const sinter_engine *engine, size_t index);
+const sinter_abi_io *sinter_engine_output(const sinter_engine *engine, size_t index);
+/* Outputs are created and belong to the caller. Not for concurrent use of one engine. */
+bool sinter_engine_run(sinter_engine *engine, const sinter_tensor *inputs, sinter_tensor *out_outputs, sinter_diag *diag);
+/* The artifact behind the engine, or NULL (eval, loops). */
+const sinter_abi_artifact *sinter_engine_artifact(const sinter_engine *engine);
+sinter_module *sinter_engine_module(const sinter_engine *engine); /* after passes; NULL for artifacts */
+/* Wall seconds of passes, lowering and scheduling, code generation. */
+typedef struct sinter_engine_times {
+    double passes, lower, emit;
+} sinter_engine_times;
+sinter_engine_times sinter_engine_get_times(const sinter_engine *engine);
+
+/* Module after passes -> scheduled, memory-planned program. The steps of every compilation, in one place. */
+sinter_loop_program *sinter_engine_lower(sinter_module *module, const sinter_target *target, int level, sinter_diag *diag);
+bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options *options, sinter_diag *diag);
+/* One call of an artifact: plan, workspace, run. */
+bool sinter_engine_call(const sinter_abi_artifact *artifact, const void *weights, const sinter_abi_services *services,
+                        const sinter_tensor *inputs, sinter_tensor *out_outputs, sinter_diag *diag);

@@ -247,6 +247,26 @@ static void deinit_tensors(sinter_tensor *tensors, size_t count) {
     for (size_t i = 0; i < count; i++) sinter_tensor_deinit(&tensors[i]);
 }
 
+/* Rules may count on required operands, and, but for identity and the host-level patterns, on tensors. */
+static bool check_operands(sinter_eval *eval) {
+    const sinter_op_info *op = sinter_op_get_info(eval->info->op);
+    bool any_kind = op->pattern == SINTER_PATTERN_CONTROL ||
+                    op->pattern == SINTER_PATTERN_SEQUENCE || eval->info->op == SINTER_OP_identity;
+    for (uint32_t i = 0; i < op->operand_count || i < eval->info->operand_count; i++) {
+        uint32_t last = op->operand_count - 1;
+        const sinter_operand_info *schema = &op->operands[i < last ? i : last];
+        const sinter_tensor *operand = sinter_eval_operand(eval, i);
+        if (!operand && schema->arity == SINTER_ARITY_ONE)
+            return sinter_eval_error(eval, "operand %.*s is missing",
+                                     SINTER_STRING_ARGS(schema->name));
+        if (operand && !any_kind && operand->kind != SINTER_TYPE_TENSOR)
+            return sinter_eval_error(eval, "operand %.*s is %s, expected a tensor",
+                                     SINTER_STRING_ARGS(schema->name),
+                                     sinter_eval_describe(eval, operand));
+    }
+    return true;
+}
+
 static bool run_rule(frame *f, sinter_node node, const sinter_tensor *const *operands,
                      sinter_tensor *results) {
     sinter_arena scratch;
@@ -260,7 +280,7 @@ static bool run_rule(frame *f, sinter_node node, const sinter_tensor *const *ope
                         .frame = f,
                         .scratch = &scratch};
     size_t errors = f->diag->error_count;
-    bool good = rules[eval.info->op](&eval);
+    bool good = check_operands(&eval) && rules[eval.info->op](&eval);
     assert(good || f->diag->error_count > errors);
     (void)errors;
     for (uint32_t i = 0; good && i < eval.info->result_count; i++)

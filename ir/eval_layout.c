@@ -130,12 +130,6 @@ bool eval_slice(sinter_eval *eval) {
 
 /* ---- concat and split ---- */
 
-static int64_t product_of(const int64_t *dims, uint32_t first, uint32_t last) {
-    int64_t product = 1;
-    for (uint32_t i = first; i < last; i++) product *= dims[i];
-    return product;
-}
-
 bool eval_concat(sinter_eval *eval) {
     const sinter_tensor *first = sinter_eval_operand(eval, 0);
     uint32_t axis, count = eval->info->operand_count;
@@ -157,8 +151,8 @@ bool eval_concat(sinter_eval *eval) {
     }
     sinter_tensor *result = sinter_eval_create(eval, 0, first->dtype, first->rank, dims);
     if (!result) return false;
-    int64_t outer = product_of(dims, 0, axis), inner = product_of(dims, axis + 1, first->rank),
-            at = 0;
+    int64_t outer = sinter_eval_extent(dims, 0, axis),
+            inner = sinter_eval_extent(dims, axis + 1, first->rank), at = 0;
     for (int64_t o = 0; o < outer; o++)
         for (uint32_t i = 0; i < count; i++) {
             int64_t run = eval->operands[i]->dims[axis] * inner;
@@ -202,7 +196,8 @@ bool eval_split(sinter_eval *eval) {
         !split_sizes(eval, input->dims[axis], count, sizes))
         return count ? false : sinter_eval_error(eval, "has no results");
     memcpy(dims, input->dims, sizeof dims);
-    int64_t outer = product_of(dims, 0, axis), inner = product_of(dims, axis + 1, input->rank);
+    int64_t outer = sinter_eval_extent(dims, 0, axis),
+            inner = sinter_eval_extent(dims, axis + 1, input->rank);
     for (uint32_t i = 0; i < count; start += sizes[i++]) {
         if (!sinter_eval_wants(eval, i)) continue;
         dims[axis] = sizes[i];
@@ -338,8 +333,8 @@ bool eval_compress(sinter_eval *eval) {
     sinter_tensor *result =
         sinter_eval_create(eval, 0, input->dtype, has_axis ? input->rank : 1, dims);
     if (!result) return false;
-    int64_t outer = has_axis ? product_of(input->dims, 0, axis) : 1, to = 0;
-    int64_t inner = has_axis ? product_of(input->dims, axis + 1, input->rank) : 1;
+    int64_t outer = has_axis ? sinter_eval_extent(input->dims, 0, axis) : 1, to = 0;
+    int64_t inner = has_axis ? sinter_eval_extent(input->dims, axis + 1, input->rank) : 1;
     for (int64_t o = 0; o < outer; o++)
         for (int64_t i = 0; i < condition->dims[0]; i++) {
             if (!sinter_tensor_get_int(condition, i)) continue;

@@ -219,11 +219,17 @@ bool sinter_eval_product(const int64_t *dims, uint32_t rank, int64_t *out_produc
     return true;
 }
 
+int64_t sinter_eval_extent(const int64_t *dims, uint32_t first, uint32_t last) {
+    uint64_t product = 1;
+    for (uint32_t i = first; i < last; i++) product *= (uint64_t)dims[i];
+    return (int64_t)product;
+}
+
 void sinter_eval_strides(uint32_t rank, const int64_t *dims, int64_t *out_strides) {
-    int64_t stride = 1;
+    uint64_t stride = 1; /* may wrap where the tensor is empty and no stride is used */
     for (uint32_t i = rank; i-- > 0;) {
-        out_strides[i] = stride;
-        stride *= dims[i];
+        out_strides[i] = (int64_t)stride;
+        stride *= (uint64_t)dims[i];
     }
 }
 

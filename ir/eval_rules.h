@@ -68,6 +68,8 @@ const char *sinter_eval_describe(sinter_eval *eval, const sinter_tensor *tensor)
 /* ---- indices ---- */
 /* Product; false on overflow or a negative dim. */
 bool sinter_eval_product(const int64_t *dims, uint32_t rank, int64_t *out_product);
+/* Product of dims[first] to dims[last - 1] of an existing tensor, which does not overflow unless it is empty. */
+int64_t sinter_eval_extent(const int64_t *dims, uint32_t first, uint32_t last);
 /* Row-major strides in elements. */
 void sinter_eval_strides(uint32_t rank, const int64_t *dims, int64_t *out_strides);
 /* Steps at[] to the next index in row-major order; false (and all zeros) after the last. */

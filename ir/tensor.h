@@ -7,7 +7,8 @@ typedef struct sinter_storage sinter_storage;
 typedef void (*sinter_storage_release)(void *user, void *data, size_t size);
 /* Takes over `data`; release is called when the last reference goes (NULL: nothing to do). */
 sinter_storage *sinter_storage_wrap(void *data, size_t size, sinter_storage_release release, void *user);
-sinter_storage *sinter_storage_create(size_t size); /* zeroed heap memory, 64-byte aligned */
+/* Zeroed heap memory, 64-byte aligned; NULL where it can't be had. */
+sinter_storage *sinter_storage_create(size_t size);
 /* Maps a whole file read-only; reports to diag and returns NULL where it can't. */
 sinter_storage *sinter_storage_map_file(const char *path, sinter_diag *diag);
 sinter_storage *sinter_storage_retain(sinter_storage *storage);
@@ -16,7 +17,7 @@ const void *sinter_storage_data(const sinter_storage *storage);
 size_t sinter_storage_size(const sinter_storage *storage);
 
 /* A value at run time or a constant. Tensor: data is packed row-major, little-endian. String tensors hold an array
- * of sinter_string whose bytes live in `storage` too or in `strings`. Sequences and optionals hold items. */
+ * of sinter_string whose bytes are owned by `storage` too. Sequences and optionals hold items. */
 typedef struct sinter_tensor {
     sinter_type_kind kind;
     sinter_dtype dtype;
@@ -47,9 +48,18 @@ sinter_string sinter_tensor_get_string(const sinter_tensor *tensor, int64_t inde
 /* Copies the bytes; the tensor must have been created with dtype string. */
 void sinter_tensor_set_string(sinter_tensor *tensor, int64_t index, sinter_string value);
 
-/* Bit-level conversions of one element, the one home of the narrow float formats. */
+/* Bit-level conversions of one element, the one home of the narrow float formats. Encoding rounds to nearest even
+ * (f8e8m0: to the nearest power of two). Beyond the largest number the 8-bit formats saturate, infinity included,
+ * or give their infinity or NaN as ONNX Cast says; f4e2m1 always saturates and turns NaN into -0; wider formats
+ * give infinity. */
 double sinter_float_decode(sinter_dtype dtype, uint64_t bits);
 uint64_t sinter_float_encode(sinter_dtype dtype, double value, bool saturate);
+/* The low bits of value as an element of an integer (or bool: value != 0) dtype. */
+int64_t sinter_integer_wrap(sinter_dtype dtype, int64_t value);
+/* Truncated toward zero, NaN gives 0. Out of range: i32, i64, u64 and what is narrower than i32 saturate to
+ * themselves or to i32, u32 to i64; then the low bits count. (fptosi.sat.i32, fptosi.sat.i64, truncation.)
+ * u64 takes negative numbers through i64. bool: value != 0. */
+int64_t sinter_integer_from_double(sinter_dtype dtype, double value);
 
 /* Comparison used by every test: |a-b| <= atol + rtol*|b|, NaN equals NaN; dtype and shape exact.
  * On mismatch writes a sentence (first place, counts, worst) into out_message and returns false. */

@@ -1,0 +1,346 @@
+/* Decompositions of attention, rotary embedding and causal convolution (ONNX 23-27). Heads are the second axis of
+ * rank-4 tensors; rank-3 operands are split into heads first. Test: tests/passes/decompose/ */
+#include "ir/decompose.h"
+#include <math.h>
+
+typedef struct attention {
+    sinter_rewrite *rewrite;
+    sinter_module *module;
+    sinter_dim_table *table;
+    sinter_node node;
+    sinter_value q, k, v; /* [batch, heads, length, size] */
+    sinter_dtype dtype;   /* of Q and Y */
+    sinter_value mask;    /* additive, or 0 */
+} attention;
+
+static sinter_value operand(sinter_rewrite *rewrite, sinter_node node, uint32_t i) {
+    return sinter_node_operand(rewrite->build.module, node, i);
+}
+
+/* [B, S, H * D] -> [B, H, S, D] */
+static sinter_value split_heads(attention *a, sinter_value x, int64_t heads) {
+    sinter_type type = *sinter_compose_type(a->rewrite, x);
+    if (type.rank == 4) return x;
+    sinter_dim count = sinter_dim_const(a->table, heads);
+    sinter_dim dims[4] = {type.dims[0], type.dims[1], count,
+                          sinter_dim_floordiv(a->table, type.dims[2], count)};
+    const int64_t perm[4] = {0, 2, 1, 3};
+    return sinter_compose_transpose(a->rewrite, sinter_compose_reshape(a->rewrite, x, dims, 4),
+                                    perm, 4);
+}
+
+/* [B, H, S, D] -> [B, S, H * D] */
+static sinter_value merge_heads(attention *a, sinter_value x) {
+    const int64_t perm[4] = {0, 2, 1, 3};
+    sinter_type type = *sinter_compose_type(a->rewrite, x);
+    sinter_dim dims[3] = {type.dims[0], type.dims[2],
+                          sinter_dim_mul(a->table, type.dims[1], type.dims[3])};
+    return sinter_compose_reshape(a->rewrite, sinter_compose_transpose(a->rewrite, x, perm, 4),
+                                  dims, 3);
+}
+
+/* Each key/value head serves a group of query heads: [B, H, S, D] -> [B, H * repeats, S, D], each head repeated. */
+static sinter_value repeat_heads(attention *a, sinter_value x, sinter_dim query_heads) {
+    sinter_type type = *sinter_compose_type(a->rewrite, x);
+    if (type.dims[1] == query_heads) return x;
+    sinter_dim repeats = sinter_dim_floordiv(a->table, query_heads, type.dims[1]);
+    const int64_t axis = 2;
+    sinter_dim wide[5] = {type.dims[0], type.dims[1], repeats, type.dims[2], type.dims[3]};
+    sinter_dim flat[4] = {type.dims[0], query_heads, type.dims[2], type.dims[3]};
+    sinter_value view = sinter_compose_unsqueeze(a->rewrite, x, &axis, 1);
+    sinter_value expanded = sinter_compose_binary(a->rewrite, SINTER_OP_expand, view,
+                                                  sinter_build_dims(&a->rewrite->build, wide, 5));
+    return sinter_compose_reshape(a->rewrite, expanded, flat, 4);
+}
+
+static sinter_value minus_infinity(attention *a, sinter_dtype dtype) {
+    return sinter_build_scalar(&a->rewrite->build, dtype, -INFINITY);
+}
+
+static sinter_value zero(attention *a, sinter_dtype dtype) {
+    return sinter_build_scalar(&a->rewrite->build, dtype, 0);
+}
+
+/* i64 0, 1, ... below `count`. */
+static sinter_value positions(attention *a, sinter_dim count) {
+    sinter_dim one = count;
+    const int64_t squeeze = 0;
+    sinter_value limit = sinter_compose_binary(a->rewrite, SINTER_OP_squeeze,
+                                               sinter_build_dims(&a->rewrite->build, &one, 1),
+                                               sinter_build_ints(&a->rewrite->build, &squeeze, 1));
+    sinter_value operands[3] = {sinter_build_int(&a->rewrite->build, 0), limit,
+                                sinter_build_int(&a->rewrite->build, 1)};
+    return limit ? sinter_build(&a->rewrite->build, SINTER_OP_range, operands, 3, NULL, 0) : 0;
+}
+
+/* A boolean "may attend" as an additive mask of 0 and -inf. */
+static sinter_value additive(attention *a, sinter_value allowed) {
+    return sinter_compose_select(a->rewrite, allowed, zero(a, a->dtype),
+                                 minus_infinity(a, a->dtype));
+}
+
+/* The operand attn_mask as an additive mask; one that is shorter than the keys is padded with "masked". */
+static sinter_value given_mask(attention *a, sinter_value mask, sinter_dim keys) {
+    sinter_type type = *sinter_compose_type(a->rewrite, mask);
+    if (type.dtype == SINTER_DTYPE_bool)
+        mask = additive(a, mask);
+    else
+        mask = sinter_compose_cast(a->rewrite, mask, a->dtype);
+    sinter_dim last = type.dims[type.rank - 1];
+    if (last == keys || sinter_dim_is(a->table, last, 1)) return mask;
+    sinter_dim pads[2 * SINTER_MAX_RANK];
+    for (uint32_t i = 0; i < 2 * type.rank; ++i) pads[i] = sinter_dim_const(a->table, 0);
+    pads[2 * type.rank - 1] = sinter_dim_sub(a->table, keys, last);
+    sinter_value operands[3] = {mask, sinter_build_dims(&a->rewrite->build, pads, 2 * type.rank),
+                                minus_infinity(a, a->dtype)};
+    return mask && operands[1]
+               ? sinter_build(&a->rewrite->build, SINTER_OP_pad, operands, 3, NULL, 0)
+               : 0;
+}
+
+/* Query i sees keys j <= past + i. */
+static sinter_value causal_mask(attention *a, sinter_dim queries, sinter_dim keys,
+                                sinter_dim past) {
+    const int64_t column = 1, squeeze = 0;
+    sinter_value i = sinter_compose_unsqueeze(a->rewrite, positions(a, queries), &column, 1);
+    sinter_value shift = sinter_compose_binary(a->rewrite, SINTER_OP_squeeze,
+                                               sinter_build_dims(&a->rewrite->build, &past, 1),
+                                               sinter_build_ints(&a->rewrite->build, &squeeze, 1));
+    i = sinter_compose_binary(a->rewrite, SINTER_OP_add, i, shift);
+    return additive(
+        a, sinter_compose_binary(a->rewrite, SINTER_OP_less_or_equal, positions(a, keys), i));
+}
+
+static void add_mask(attention *a, sinter_value mask) {
+    a->mask = a->mask ? sinter_compose_binary(a->rewrite, SINTER_OP_add, a->mask, mask) : mask;
+}
+
+static void build_masks(attention *a, sinter_dim past) {
+    sinter_type q = *sinter_compose_type(a->rewrite, a->q),
+                k = *sinter_compose_type(a->rewrite, a->k);
+    sinter_value given = operand(a->rewrite, a->node, 3), lengths = operand(a->rewrite, a->node, 6);
+    if (given) add_mask(a, given_mask(a, given, k.dims[2]));
+    if (sinter_node_get_int(a->module, a->node, "is_causal", 0))
+        add_mask(a, causal_mask(a, q.dims[2], k.dims[2], past));
+    if (lengths) {
+        const int64_t axes[3] = {1, 2, 3};
+        sinter_value limit = sinter_compose_unsqueeze(a->rewrite, lengths, axes, 3);
+        add_mask(a, additive(a, sinter_compose_binary(a->rewrite, SINTER_OP_less,
+                                                      positions(a, k.dims[2]), limit)));
+    }
+}
+
+static sinter_value with_past(attention *a, sinter_value past, sinter_value x) {
+    if (!past) return x;
+    sinter_value items[2] = {past, x};
+    return sinter_compose_concat(a->rewrite, items, 2, 2);
+}
+
+static sinter_value softmax_in(attention *a, sinter_value x, sinter_dtype precision) {
+    sinter_attr axis = sinter_attr_int("axis", -1);
+    sinter_value wide = precision ? sinter_compose_cast(a->rewrite, x, precision) : x;
+    return wide ? sinter_build(&a->rewrite->build, SINTER_OP_softmax, &wide, 1, &axis, 1) : 0;
+}
+
+/* Q K^T, both scaled by the square root of scale, which keeps narrow floats in range. */
+static sinter_value scores(attention *a, sinter_value k, double scale) {
+    const int64_t perm[4] = {0, 1, 3, 2};
+    double root = sqrt(scale);
+    sinter_value q = sinter_compose_with_number(a->rewrite, SINTER_OP_mul, a->q, root);
+    k = sinter_compose_with_number(a->rewrite, SINTER_OP_mul,
+                                   sinter_compose_transpose(a->rewrite, k, perm, 4), root);
+    return sinter_compose_binary(a->rewrite, SINTER_OP_matmul, q, k);
+}
+
+static bool known_scale(attention *a, double *out_scale) {
+    const sinter_attr *given = sinter_node_find_attr(a->module, a->node, "scale");
+    int64_t size = 0;
+    if (given)
+        *out_scale = given->float_value;
+    else if (sinter_dim_is_const(a->table, sinter_compose_type(a->rewrite, a->q)->dims[3], &size) &&
+             size > 0)
+        *out_scale = 1 / sqrt((double)size);
+    else
+        return sinter_error(a->rewrite->build.diag, a->rewrite->build.location,
+                            "attention: the head size must be a number");
+    return true;
+}
+
+bool sinter_decompose_attention(sinter_rewrite *rewrite, sinter_node node,
+                                sinter_value *out_results) {
+    sinter_module *module = rewrite->build.module;
+    attention a = {
+        .rewrite = rewrite, .module = module, .table = sinter_module_dims(module), .node = node};
+    sinter_value q = operand(rewrite, node, 0);
+    a.dtype = sinter_compose_type(rewrite, q)->dtype;
+    bool flat = sinter_compose_type(rewrite, q)->rank == 3;
+    int64_t q_heads = sinter_node_get_int(module, node, "q_num_heads", 0),
+            kv_heads = sinter_node_get_int(module, node, "kv_num_heads", 0);
+    a.q = split_heads(&a, q, q_heads);
+    a.k = with_past(&a, operand(rewrite, node, 4),
+                    split_heads(&a, operand(rewrite, node, 1), kv_heads));
+    a.v = with_past(&a, operand(rewrite, node, 5),
+                    split_heads(&a, operand(rewrite, node, 2), kv_heads));
+    if (!a.q || !a.k || !a.v) return false;
+    sinter_value past = operand(rewrite, node, 4);
+    sinter_dim past_length =
+        past ? sinter_compose_type(rewrite, past)->dims[2] : sinter_dim_const(a.table, 0);
+    double scale = 1;
+    if (!known_scale(&a, &scale)) return false;
+    build_masks(&a, past_length);
+    sinter_dim heads = sinter_compose_type(rewrite, a.q)->dims[1];
+    sinter_value keys = repeat_heads(&a, a.k, heads), values = repeat_heads(&a, a.v, heads);
+    sinter_value raw = scores(&a, keys, scale), capped = raw;
+    double softcap = sinter_node_get_float(module, node, "softcap", 0);
+    if (softcap > 0) {
+        capped = sinter_compose_with_number(rewrite, SINTER_OP_div, raw, softcap);
+        capped = sinter_compose_with_number(
+            rewrite, SINTER_OP_mul, sinter_compose_unary(rewrite, SINTER_OP_tanh, capped), softcap);
+    }
+    sinter_value biased =
+        a.mask ? sinter_compose_binary(rewrite, SINTER_OP_add, capped, a.mask) : capped;
+    sinter_value weights =
+        softmax_in(&a, biased, sinter_node_get_dtype(module, node, "softmax_precision"));
+    sinter_value y = sinter_compose_binary(rewrite, SINTER_OP_matmul,
+                                           sinter_compose_cast(rewrite, weights, a.dtype), values);
+    if (!y) return false;
+    out_results[0] = flat ? merge_heads(&a, y) : y;
+    uint32_t results = sinter_node_get(module, node)->result_count;
+    if (results > 1) out_results[1] = a.k;
+    if (results > 2) out_results[2] = a.v;
+    if (results > 3) {
+        int64_t mode = sinter_node_get_int(module, node, "qk_matmul_output_mode", 0);
+        sinter_value stages[4] = {capped, capped, biased, weights};
+        out_results[3] = sinter_compose_cast(rewrite, stages[mode & 3], a.dtype);
+    }
+    return out_results[0] != 0;
+}
+
+/* ---- rotary embedding ---- */
+
+/* Every second element of the last axis from `first`, or one half of it. */
+static sinter_value half_of(sinter_rewrite *rewrite, sinter_value x, int64_t rotated,
+                            bool interleaved, int64_t which) {
+    int64_t start = interleaved ? which : which * (rotated / 2);
+    int64_t end = interleaved ? rotated : start + rotated / 2, axis = 3, step = interleaved ? 2 : 1;
+    sinter_value operands[5] = {x, sinter_build_ints(&rewrite->build, &start, 1),
+                                sinter_build_ints(&rewrite->build, &end, 1),
+                                sinter_build_ints(&rewrite->build, &axis, 1),
+                                sinter_build_ints(&rewrite->build, &step, 1)};
+    return sinter_build(&rewrite->build, SINTER_OP_slice, operands, 5, NULL, 0);
+}
+
+/* cos or sin of every (batch, position), as [B, S, 1, R/2]. */
+static sinter_value rotation_table(sinter_rewrite *rewrite, sinter_value cache, sinter_value ids) {
+    const int64_t axis = 2;
+    if (ids) {
+        sinter_value operands[2] = {cache, ids};
+        cache = sinter_build(&rewrite->build, SINTER_OP_gather, operands, 2, NULL, 0);
+    }
+    return sinter_compose_unsqueeze(rewrite, cache, &axis, 1);
+}
+
+static sinter_value rotate(sinter_rewrite *rewrite, sinter_value x1, sinter_value x2,
+                           sinter_value c, sinter_value s, bool real) {
+    sinter_value first = sinter_compose_binary(rewrite, SINTER_OP_mul, real ? c : s, x1);
+    sinter_value second = sinter_compose_binary(rewrite, SINTER_OP_mul, real ? s : c, x2);
+    return sinter_compose_binary(rewrite, real ? SINTER_OP_sub : SINTER_OP_add, first, second);
+}
+
+bool sinter_decompose_rotary_embedding(sinter_rewrite *rewrite, sinter_node node,
+                                       sinter_value *out_results) {
+    sinter_module *module = rewrite->build.module;
+    sinter_dim_table *table = sinter_module_dims(module);
+    sinter_value x = operand(rewrite, node, 0);
+    sinter_type type = *sinter_compose_type(rewrite, x);
+    const int64_t perm[4] = {0, 2, 1, 3};
+    sinter_value view = x;
+    if (type.rank == 4) {
+        view = sinter_compose_transpose(rewrite, x, perm, 4);
+    } else {
+        sinter_dim heads =
+            sinter_dim_const(table, sinter_node_get_int(module, node, "num_heads", 1));
+        sinter_dim dims[4] = {type.dims[0], type.dims[1], heads,
+                              sinter_dim_floordiv(table, type.dims[2], heads)};
+        view = sinter_compose_reshape(rewrite, x, dims, 4);
+    }
+    if (!view) return false;
+    sinter_type split = *sinter_compose_type(rewrite, view);
+    int64_t size = 0, rotated = sinter_node_get_int(module, node, "rotary_embedding_dim", 0);
+    if (!sinter_dim_is_const(table, split.dims[3], &size))
+        return sinter_error(rewrite->build.diag, rewrite->build.location,
+                            "rotary_embedding: the head size must be a number");
+    if (rotated == 0) rotated = size;
+    bool interleaved = sinter_node_get_int(module, node, "interleaved", 0) != 0;
+    sinter_value ids = operand(rewrite, node, 3);
+    sinter_value c = rotation_table(rewrite, operand(rewrite, node, 1), ids),
+                 s = rotation_table(rewrite, operand(rewrite, node, 2), ids);
+    sinter_value x1 = half_of(rewrite, view, rotated, interleaved, 0),
+                 x2 = half_of(rewrite, view, rotated, interleaved, 1);
+    sinter_value parts[3] = {rotate(rewrite, x1, x2, c, s, true),
+                             rotate(rewrite, x1, x2, c, s, false), 0};
+    sinter_value turned;
+    if (interleaved) {
+        const int64_t axis = 4;
+        sinter_dim dims[4] = {split.dims[0], split.dims[1], split.dims[2],
+                              sinter_dim_const(table, rotated)};
+        parts[0] = sinter_compose_unsqueeze(rewrite, parts[0], &axis, 1);
+        parts[1] = sinter_compose_unsqueeze(rewrite, parts[1], &axis, 1);
+        turned =
+            sinter_compose_reshape(rewrite, sinter_compose_concat(rewrite, parts, 2, 4), dims, 4);
+    } else {
+        turned = sinter_compose_concat(rewrite, parts, 2, 3);
+    }
+    if (rotated < size && turned) {
+        sinter_value rest[2] = {
+            turned,
+            sinter_compose_slice(rewrite, view, 3, sinter_build_ints(&rewrite->build, &rotated, 1),
+                                 sinter_build_ints(&rewrite->build, &size, 1))};
+        turned = sinter_compose_concat(rewrite, rest, 2, 3);
+    }
+    out_results[0] = type.rank == 4 ? sinter_compose_transpose(rewrite, turned, perm, 4)
+                                    : sinter_compose_reshape(rewrite, turned, type.dims, 3);
+    return out_results[0] != 0;
+}
+
+/* ---- causal convolution: the past is concatenated on the left, then a depthwise valid convolution ---- */
+
+bool sinter_decompose_causal_conv_with_state(sinter_rewrite *rewrite, sinter_node node,
+                                             sinter_value *out_results) {
+    sinter_module *module = rewrite->build.module;
+    sinter_dim_table *table = sinter_module_dims(module);
+    sinter_value x = operand(rewrite, node, 0), weight = operand(rewrite, node, 1),
+                 past = operand(rewrite, node, 3);
+    sinter_type type = *sinter_compose_type(rewrite, x),
+                kernel = *sinter_compose_type(rewrite, weight);
+    int64_t channels = 0, taps = 0;
+    if (!sinter_dim_is_const(table, kernel.dims[0], &channels) ||
+        !sinter_dim_is_const(table, kernel.dims[2], &taps))
+        return sinter_error(rewrite->build.diag, rewrite->build.location,
+                            "causal_conv_with_state: the weight's dims must be numbers");
+    if (!past) {
+        sinter_dim dims[3] = {type.dims[0], type.dims[1], sinter_dim_const(table, taps - 1)};
+        past = sinter_compose_binary(rewrite, SINTER_OP_expand,
+                                     sinter_build_scalar(&rewrite->build, type.dtype, 0),
+                                     sinter_build_dims(&rewrite->build, dims, 3));
+    }
+    sinter_value items[2] = {past, x};
+    sinter_value padded = sinter_compose_concat(rewrite, items, 2, 2);
+    if (!padded) return false;
+    sinter_value operands[3] = {padded, weight, operand(rewrite, node, 2)};
+    sinter_attr group = sinter_attr_int("group", channels);
+    sinter_value y = sinter_build(&rewrite->build, SINTER_OP_conv, operands, 3, &group, 1);
+    if (y && !sinter_string_is(sinter_node_get_string(module, node, "activation"), "none")) {
+        sinter_value wide = sinter_compose_cast(
+            rewrite, y, type.dtype == SINTER_DTYPE_f64 ? SINTER_DTYPE_f64 : SINTER_DTYPE_f32);
+        y = sinter_compose_cast(rewrite, sinter_compose_unary(rewrite, SINTER_OP_swish, wide),
+                                type.dtype);
+    }
+    out_results[0] = y;
+    sinter_dim length = sinter_compose_type(rewrite, padded)->dims[2];
+    sinter_dim start = sinter_dim_sub(table, length, sinter_dim_const(table, taps - 1));
+    out_results[1] =
+        sinter_compose_slice(rewrite, padded, 2, sinter_build_dims(&rewrite->build, &start, 1),
+                             sinter_build_dims(&rewrite->build, &length, 1));
+    return y && out_results[1];
+}

@@ -23,6 +23,9 @@ typedef bool (*sinter_infer_rule)(sinter_infer *infer);
 bool sinter_infer_node(sinter_module *module, sinter_node node, sinter_diag *diag);
 /* All nodes of the region in order, after input types changed or dims were bound. */
 bool sinter_infer_region(sinter_module *module, sinter_region region, sinter_diag *diag);
+/* Forgets the types and contents of all results inside, also in nested regions: before sinter_infer_region where the
+ * shapes of constants or operands were changed on purpose. */
+void sinter_infer_forget_region(sinter_module *module, sinter_region region);
 /* Bind or bound a symbol (--dim N=8, N=1..2048) everywhere, then infer again. */
 bool sinter_infer_bind_dim(sinter_module *module, sinter_string symbol, int64_t min, int64_t max, sinter_diag *diag);
 /* Contents of operand i as dims, one per element; elements not known get fresh symbols of CONTENT origin, recorded

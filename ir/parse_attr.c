@@ -39,12 +39,17 @@ static bool parse_dtype(sinter_parser *parser, sinter_dtype *out_dtype) {
     return true;
 }
 
-static bool parse_tensor_type(sinter_parser *parser, sinter_type *out_type) {
+/* "f32[2,N]"; where `any_rank`, also "f32[*]". */
+static bool parse_tensor_type(sinter_parser *parser, bool any_rank, sinter_type *out_type) {
     sinter_lexer *lexer = &parser->lexer;
     sinter_dtype dtype;
     sinter_dim dims[SINTER_MAX_RANK];
     uint32_t rank = 0;
     if (!parse_dtype(parser, &dtype) || !sinter_lexer_expect(lexer, "[")) return false;
+    if (any_rank && sinter_lexer_accept(lexer, "*")) {
+        *out_type = (sinter_type){.kind = SINTER_TYPE_NONE, .dtype = dtype};
+        return sinter_lexer_expect(lexer, "]");
+    }
     while (!sinter_lexer_is(lexer, "]")) {
         if (rank == SINTER_MAX_RANK)
             return sinter_lexer_error(lexer, "a tensor has at most %d dimensions", SINTER_MAX_RANK);
@@ -56,7 +61,7 @@ static bool parse_tensor_type(sinter_parser *parser, sinter_type *out_type) {
     return true;
 }
 
-bool sinter_parse_type(sinter_parser *parser, sinter_type *out_type) {
+static bool parse_type(sinter_parser *parser, bool any_rank, sinter_type *out_type) {
     sinter_lexer *lexer = &parser->lexer;
     *out_type = (sinter_type){.kind = SINTER_TYPE_NONE};
     if (sinter_lexer_accept(lexer, "none")) return true;
@@ -65,15 +70,20 @@ bool sinter_parse_type(sinter_parser *parser, sinter_type *out_type) {
         return true;
     }
     bool sequence = sinter_lexer_accept(lexer, "seq");
-    if (!sequence && !sinter_lexer_accept(lexer, "opt")) return parse_tensor_type(parser, out_type);
+    if (!sequence && !sinter_lexer_accept(lexer, "opt"))
+        return parse_tensor_type(parser, any_rank, out_type);
     sinter_type *element = SINTER_NEW(&parser->scratch, sinter_type);
     out_type->kind = sequence ? SINTER_TYPE_SEQUENCE : SINTER_TYPE_OPTIONAL;
     out_type->element = element;
     if (!sinter_lexer_enter(lexer) || !sinter_lexer_expect(lexer, "(") ||
-        !sinter_parse_type(parser, element) || !sinter_lexer_expect(lexer, ")"))
+        !parse_type(parser, sequence, element) || !sinter_lexer_expect(lexer, ")"))
         return false;
     sinter_lexer_leave(lexer);
     return true;
+}
+
+bool sinter_parse_type(sinter_parser *parser, sinter_type *out_type) {
+    return parse_type(parser, false, out_type);
 }
 
 /* ---- tensors ---- */

@@ -56,6 +56,7 @@ bool sinter_type_equal(const sinter_type *a, const sinter_type *b) {
     if (a->kind != b->kind) return false;
     switch (a->kind) {
     case SINTER_TYPE_NONE:
+        return a->dtype == b->dtype;
     case SINTER_TYPE_MAP:
         return true;
     case SINTER_TYPE_SEQUENCE:
@@ -74,7 +75,10 @@ bool sinter_type_equal(const sinter_type *a, const sinter_type *b) {
 void sinter_type_print(const sinter_dim_table *table, const sinter_type *type, sinter_text *text) {
     switch (type->kind) {
     case SINTER_TYPE_NONE:
-        sinter_text_append_string(text, "none");
+        if (type->dtype)
+            sinter_text_format(text, "%s[*]", sinter_dtype_infos[type->dtype].name);
+        else
+            sinter_text_append_string(text, "none");
         return;
     case SINTER_TYPE_MAP:
         sinter_text_append_string(text, "map");

@@ -131,7 +131,10 @@ typedef struct sinter_type {
     sinter_dtype dtype;
     uint32_t rank;
     const sinter_dim *dims;           /* rank of them, in the module's arena */
-    const struct sinter_type *element; /* of a sequence or optional */
+    /* Of a sequence or optional. Kind NONE inside a sequence: with a dtype, tensors whose rank differs or is not known,
+     * printed "f32[*]"; without, no element yet, "none". Symbols in a sequence's element may differ from one element to
+     * the next: what takes an element out gives it symbols of its own. */
+    const struct sinter_type *element;
 } sinter_type;
 
 sinter_type sinter_type_tensor(sinter_arena *arena, sinter_dtype dtype, uint32_t rank,

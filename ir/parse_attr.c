@@ -3,6 +3,7 @@
 #include "ir/parse_internal.h"
 #include "ir/schema.h"
 
+#include <math.h>
 #include <string.h>
 
 bool sinter_parse_text(sinter_parser *parser, const char **out_text) {
@@ -116,6 +117,19 @@ static bool parse_integer_element(sinter_parser *parser, const sinter_dtype_info
     return true;
 }
 
+/* inf only where the type has it; what else is too large saturates or overflows as the type does. */
+static bool parse_float_element(sinter_parser *parser, const sinter_dtype_info *info,
+                                double *out_value) {
+    sinter_lexer *lexer = &parser->lexer;
+    const char *position = lexer->token.position;
+    sinter_dtype dtype = (sinter_dtype)(info - sinter_dtype_infos);
+    if (!sinter_lexer_expect_number(lexer, out_value)) return false;
+    if (isinf(*out_value) &&
+        !isinf(sinter_float_decode(dtype, sinter_float_encode(dtype, *out_value, false))))
+        return sinter_lexer_error_at(lexer, position, "%s has no infinity", info->name);
+    return true;
+}
+
 static bool parse_element(sinter_parser *parser, const sinter_dtype_info *info,
                           element *out_element) {
     sinter_lexer *lexer = &parser->lexer;
@@ -124,7 +138,7 @@ static bool parse_element(sinter_parser *parser, const sinter_dtype_info *info,
     case SINTER_CLASS_STRING:
         return sinter_lexer_expect_string(lexer, &out_element->string);
     case SINTER_CLASS_FLOAT:
-        return sinter_lexer_expect_number(lexer, &out_element->number);
+        return parse_float_element(parser, info, &out_element->number);
     case SINTER_CLASS_BOOL:
         out_element->integer = sinter_lexer_is(lexer, "true");
         return sinter_lexer_accept(lexer, "true") || sinter_lexer_accept(lexer, "false") ||
@@ -137,6 +151,21 @@ static bool parse_element(sinter_parser *parser, const sinter_dtype_info *info,
         break;
     }
     return sinter_lexer_error(lexer, "elements of type %s are written as hex bytes", info->name);
+}
+
+/* Storage for a tensor whose type is set. */
+static bool make_tensor(sinter_parser *parser, sinter_tensor *tensor) {
+    sinter_tensor header = *tensor;
+    return sinter_tensor_create(tensor, header.dtype, header.rank, header.dims, parser->lexer.diag);
+}
+
+/* Storing saturates where conversion does, but a written inf is meant. */
+static void set_float(sinter_tensor *tensor, size_t index, double value) {
+    sinter_tensor_set_double(tensor, (int64_t)index, value);
+    uint32_t bits = sinter_dtype_infos[tensor->dtype].bits;
+    if (!isinf(value) || bits < 8) return;
+    uint64_t encoded = sinter_float_encode(tensor->dtype, value, false);
+    memcpy((char *)sinter_tensor_mutable(tensor) + index * (bits / 8), &encoded, bits / 8);
 }
 
 static bool parse_listed(sinter_parser *parser, sinter_tensor *tensor, uint64_t count) {
@@ -155,11 +184,10 @@ static bool parse_listed(sinter_parser *parser, sinter_tensor *tensor, uint64_t 
     if (elements.count != count)
         return sinter_lexer_error_at(lexer, position, "expected %llu elements, found %zu",
                                      (unsigned long long)count, elements.count);
-    if (!sinter_tensor_create(tensor, tensor->dtype, tensor->rank, tensor->dims, lexer->diag))
-        return false;
+    if (!make_tensor(parser, tensor)) return false;
     for (size_t i = 0; i < elements.count; i++) {
         if (info->class == SINTER_CLASS_FLOAT)
-            sinter_tensor_set_double(tensor, (int64_t)i, elements.items[i].number);
+            set_float(tensor, i, elements.items[i].number);
         else if (info->class == SINTER_CLASS_STRING)
             sinter_tensor_set_string(tensor, (int64_t)i, elements.items[i].string);
         else
@@ -183,8 +211,7 @@ static bool parse_bytes(sinter_parser *parser, sinter_tensor *tensor, uint64_t c
         digits.size / 2 != size)
         return sinter_lexer_error(lexer, "expected %llu bytes, found %zu digits",
                                   (unsigned long long)size, digits.size);
-    if (!sinter_tensor_create(tensor, tensor->dtype, tensor->rank, tensor->dims, lexer->diag))
-        return false;
+    if (!make_tensor(parser, tensor)) return false;
     unsigned char *data = sinter_tensor_mutable(tensor), largest = 0;
     for (uint64_t i = 0; i < size; i++) {
         data[i] =

@@ -1,0 +1,189 @@
+/* sinter-opt: reads a .sir file, runs the passes its flags name, in their order, and prints the result.
+ * The tool behind the text tests. Exit status: 0 done, 2 bad usage or input, 3 a pass broke the graph.
+ * Test: tests/passes/manager/, tests/ir/ */
+#include "ir/infer.h"
+#include "ir/parse.h"
+#include "ir/verify.h"
+#include "passes/pass.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STATUS_DONE = 0, STATUS_BAD_INPUT = 2, STATUS_OUR_BUG = 3 };
+
+typedef struct command_line {
+    const char *path;
+    bool default_pipeline, list_passes, help, print_locations;
+    SINTER_VECTOR(const sinter_pass *) passes;
+    SINTER_VECTOR(const char *) dims; /* NAME=8 or NAME=1..64 */
+    sinter_pipeline_options pipeline;
+    sinter_arena arena;
+} command_line;
+
+static const char help[] =
+    "usage: sinter-opt FILE.sir|- [--PASS]... [OPTION]...\n"
+    "Reads a module, runs the passes in the order given, prints the module.\n"
+    "\n"
+    "  --PASS, --passes=LIST  run a pass; a comma-separated list of them\n"
+    "  -O0 .. -O3             then run the default pipeline of that level\n"
+    "  --dim NAME=N|MIN..MAX  bind or bound a symbol before the first pass\n"
+    "  --verify-each          verify after each pass (always done before the first and after the "
+    "last)\n"
+    "  --print-after=PASS     print the module after each run of the pass; 'all' for every pass\n"
+    "  --stop-after=N         stop when N passes have changed something\n"
+    "  --time-passes          time and number of changes of each pass, as comments on standard "
+    "error\n"
+    "  --no-locations         leave out loc(...)\n"
+    "  --list-passes          the passes and what they do\n"
+    "  --help                 this text\n";
+
+/* The value of --name=VALUE; NULL where argument is something else. */
+static const char *option_value(const char *argument, const char *name) {
+    size_t size = strlen(name);
+    bool same = strncmp(argument, name, size) == 0 && argument[size] == '=';
+    return same ? argument + size + 1 : NULL;
+}
+
+static bool add_passes(command_line *command, const char *list, sinter_diag *diag) {
+    const sinter_pass *const *passes = NULL;
+    size_t count = 0;
+    if (!sinter_pipeline_parse(list, &command->arena, &passes, &count, diag)) return false;
+    for (size_t i = 0; i < count; i++)
+        sinter_vector_push(&command->arena, &command->passes, passes[i]);
+    return true;
+}
+
+static bool read_stop_after(command_line *command, const char *value, sinter_diag *diag) {
+    char *end = NULL;
+    command->pipeline.stop_after = strtoll(value, &end, 10);
+    if (end != value && !*end && command->pipeline.stop_after >= 0) return true;
+    return sinter_error(diag, "sinter-opt", "--stop-after: expected a number, found '%s'", value);
+}
+
+static bool read_print_after(command_line *command, const char *value, sinter_diag *diag) {
+    command->pipeline.print_after = value;
+    if (strcmp(value, "all") == 0 || sinter_pass_find(sinter_string_of(value))) return true;
+    return sinter_error(diag, "sinter-opt", "--print-after: unknown pass '%s'", value);
+}
+
+/* An argument that starts with '-' and has more after it. */
+static bool read_option(command_line *command, const char *argument, sinter_diag *diag) {
+    const char *value = NULL;
+    if (strcmp(argument, "--help") == 0)
+        command->help = true;
+    else if (strcmp(argument, "--list-passes") == 0)
+        command->list_passes = true;
+    else if (strcmp(argument, "--verify-each") == 0)
+        command->pipeline.verify_each = true;
+    else if (strcmp(argument, "--time-passes") == 0)
+        command->pipeline.time_passes = true;
+    else if (strcmp(argument, "--no-locations") == 0)
+        command->print_locations = false;
+    else if (strncmp(argument, "-O", 2) == 0 && strlen(argument) == 3 && argument[2] >= '0' &&
+             argument[2] <= '3') {
+        command->default_pipeline = true;
+        command->pipeline.level = argument[2] - '0';
+    } else if ((value = option_value(argument, "--passes")))
+        return add_passes(command, value, diag);
+    else if ((value = option_value(argument, "--stop-after")))
+        return read_stop_after(command, value, diag);
+    else if ((value = option_value(argument, "--print-after")))
+        return read_print_after(command, value, diag);
+    else if ((value = option_value(argument, "--dim")))
+        sinter_vector_push(&command->arena, &command->dims, value);
+    else if (strncmp(argument, "--", 2) == 0 && sinter_pass_find(sinter_string_of(argument + 2)))
+        return add_passes(command, argument + 2, diag);
+    else
+        return sinter_error(diag, "sinter-opt", "unknown option '%s'; see --help and --list-passes",
+                            argument);
+    return true;
+}
+
+static bool read_arguments(command_line *command, int argc, char **argv, sinter_diag *diag) {
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--dim") == 0 && i + 1 < argc) {
+            const char *value = argv[++i];
+            sinter_vector_push(&command->arena, &command->dims, value);
+        } else if (argv[i][0] == '-' && argv[i][1]) {
+            if (!read_option(command, argv[i], diag)) return false;
+        } else if (command->path) {
+            return sinter_error(diag, "sinter-opt", "expected one file, found '%s' and '%s'",
+                                command->path, argv[i]);
+        } else {
+            command->path = argv[i];
+        }
+    }
+    return command->path || command->help || command->list_passes ||
+           sinter_error(diag, "sinter-opt", "expected a file; see --help");
+}
+
+/* NAME=8 or NAME=1..64 */
+static bool bind_dim(sinter_module *module, const char *text, sinter_diag *diag) {
+    const char *equals = strchr(text, '=');
+    char *end = NULL;
+    long long min = equals ? strtoll(equals + 1, &end, 10) : 0, max = min;
+    bool ok = equals && end != equals + 1;
+    if (ok && strncmp(end, "..", 2) == 0) {
+        const char *second = end + 2;
+        max = strtoll(second, &end, 10);
+        ok = end != second;
+    }
+    if (!ok || *end)
+        return sinter_error(diag, "sinter-opt",
+                            "--dim: expected NAME=N or NAME=MIN..MAX, found '%s'", text);
+    return sinter_infer_bind_dim(module, (sinter_string){text, (size_t)(equals - text)}, min, max,
+                                 diag);
+}
+
+static int run_passes(command_line *command, sinter_module *module, sinter_diag *diag) {
+    if (!sinter_verify_module(module, diag)) return STATUS_BAD_INPUT;
+    for (size_t i = 0; i < command->dims.count; i++)
+        if (!bind_dim(module, command->dims.items[i], diag)) return STATUS_BAD_INPUT;
+    bool ok =
+        sinter_pipeline_run(module, command->passes.items, command->passes.count,
+                            &command->pipeline, diag) &&
+        (!command->default_pipeline || sinter_pipeline_default(module, &command->pipeline, diag));
+    bool valid = sinter_verify_module(module, NULL);
+    if (ok && !valid) sinter_verify_module(module, diag); /* says why */
+    if (!valid) return STATUS_OUR_BUG;
+    return ok ? STATUS_DONE : STATUS_BAD_INPUT;
+}
+
+static int run(command_line *command, sinter_diag *diag) {
+    sinter_module *module = sinter_parse_file(command->path, diag);
+    if (!module) return STATUS_BAD_INPUT;
+    int status = run_passes(command, module, diag);
+    if (status == STATUS_DONE) {
+        sinter_text text = {0};
+        sinter_print_options options = {.locations = command->print_locations};
+        sinter_print_module(module, &options, &text);
+        if (fwrite(text.data, 1, text.size, stdout) != text.size || fflush(stdout) != 0) {
+            sinter_error(diag, "sinter-opt", "can't write to standard output");
+            status = STATUS_BAD_INPUT;
+        }
+        sinter_text_deinit(&text);
+    }
+    sinter_module_destroy(module);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stderr};
+    command_line command = {.print_locations = true,
+                            .pipeline = {.stop_after = -1, .output = stderr}};
+    sinter_arena_init(&command.arena);
+    int status = STATUS_BAD_INPUT;
+    if (read_arguments(&command, argc, argv, &diag)) {
+        status = STATUS_DONE;
+        if (command.help)
+            fputs(help, stdout);
+        else if (command.list_passes)
+            for (size_t i = 0; i < sinter_pass_count; i++)
+                printf("%-24s %s\n", sinter_passes[i].name, sinter_passes[i].doc);
+        else
+            status = run(&command, &diag);
+    }
+    sinter_arena_deinit(&command.arena);
+    return status;
+}

@@ -141,16 +141,17 @@ static void open_body(sinter_loop_builder *builder, sinter_loop_stmt *stmt,
     builder->last = NULL;
 }
 
-static void set_loop_range(sinter_loop_builder *builder, sinter_loop_var var, sinter_expr lower,
-                           sinter_expr upper) {
+static void set_loop_range(sinter_loop_builder *builder, sinter_loop_stmt *loop) {
     int64_t lower_min, lower_max, upper_min, upper_max;
-    sinter_loop_range(builder->function, lower, &lower_min, &lower_max);
-    sinter_loop_range(builder->function, upper, &upper_min, &upper_max);
+    sinter_loop_range(builder->function, loop->lower, &lower_min, &lower_max);
+    sinter_loop_range(builder->function, loop->upper, &upper_min, &upper_max);
     if (lower_min < -LOOP_VAR_LIMIT) lower_min = -LOOP_VAR_LIMIT;
     if (upper_max > LOOP_VAR_LIMIT) upper_max = LOOP_VAR_LIMIT;
     if (upper_max <= lower_min)
         upper_max = lower_min + 1; /* the body never runs: any range is true */
-    sinter_loop_set_range(builder, var, lower_min, upper_max - 1);
+    int64_t last = upper_max - 1;
+    if (lower_min == lower_max) last -= (last - lower_min) % loop->step;
+    sinter_loop_set_range(builder, loop->var, lower_min, last);
 }
 
 sinter_loop_var sinter_loop_begin_for(sinter_loop_builder *builder, const char *name,
@@ -163,7 +164,7 @@ sinter_loop_var sinter_loop_begin_for(sinter_loop_builder *builder, const char *
     stmt->upper = upper;
     stmt->step = step;
     stmt->axis = axis;
-    set_loop_range(builder, stmt->var, lower, upper);
+    set_loop_range(builder, stmt);
     open_body(builder, stmt, &stmt->body);
     return stmt->var;
 }

@@ -1,0 +1,323 @@
+/* Accesses of statements and independence of loop iterations (see loop_access.h).
+ *
+ * Two accesses of one buffer at iterations v and v' of a loop cannot meet where some dim keeps them apart: written as
+ * C*v + r and C*v' + r', the difference r' - r stays below the |C|*step that different iterations are apart at least. r is
+ * bounded by putting the first or last value for every variable that may differ between the two, so the bounds are
+ * expressions of what both have in common, and the proof is that their difference is a number or has a range.
+ * Dims that divide one value, i/c and i%c, are taken together as i.
+ * Test: tests/codegen/loops/verify_conflict.loops, tests/unit/loop_rewrite_test.c */
+#include "codegen/loop_access.h"
+#include "codegen/loop_linear.h"
+
+#include <string.h>
+
+/* ---- accesses ---- */
+
+typedef struct collector {
+    sinter_arena *arena;
+    sinter_loop_access_list *list;
+    const sinter_loop_stmt *stmt;
+} collector;
+
+static void collect_load(void *user, sinter_expr expr) {
+    collector *c = user;
+    if (expr->kind != SINTER_LOOP_LOAD) return;
+    sinter_loop_access access = {.buffer = expr->buffer,
+                                 .indices = expr->arguments,
+                                 .rank = expr->argument_count,
+                                 .stmt = c->stmt};
+    sinter_vector_push(c->arena, c->list, access);
+}
+
+static bool collect_place(void *user, sinter_expr *place) {
+    sinter_loop_walk_expr(*place, collect_load, user);
+    return true;
+}
+
+void sinter_loop_collect_stmt_accesses(sinter_arena *arena, const sinter_loop_stmt *stmt,
+                                       sinter_loop_access_list *list) {
+    collector c = {.arena = arena, .list = list, .stmt = stmt};
+    sinter_loop_visit_places((sinter_loop_stmt *)(uintptr_t)stmt, collect_place,
+                             &c); /* only reads */
+    if (stmt->kind != SINTER_LOOP_STORE) return;
+    sinter_loop_access access = {.buffer = stmt->buffer,
+                                 .is_store = true,
+                                 .atomic = stmt->atomic,
+                                 .combine = stmt->combine,
+                                 .indices = stmt->arguments,
+                                 .rank = stmt->argument_count,
+                                 .stmt = stmt};
+    sinter_vector_push(arena, list, access);
+}
+
+void sinter_loop_collect_accesses(sinter_arena *arena, const sinter_loop_stmt *first,
+                                  sinter_loop_access_list *list) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        sinter_loop_collect_stmt_accesses(arena, stmt, list);
+        sinter_loop_collect_accesses(arena, stmt->body, list);
+        sinter_loop_collect_accesses(arena, stmt->else_body, list);
+    }
+}
+
+/* ---- scopes ---- */
+
+static void scan(sinter_loop_scopes *scopes, sinter_loop_stmt *first) {
+    for (sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        if (stmt->kind == SINTER_LOOP_FOR || stmt->kind == SINTER_LOOP_DECLARE)
+            scopes->vars[stmt->var] = stmt;
+        if (stmt->kind == SINTER_LOOP_ALLOC || stmt->kind == SINTER_LOOP_BIND)
+            scopes->buffers[stmt->buffer] = stmt;
+        if (stmt->kind == SINTER_LOOP_DECLARE && stmt->value->dtype == SINTER_DTYPE_i64 &&
+            !scopes->function->vars.items[stmt->var].is_mutable &&
+            !sinter_loop_expr_loads(stmt->value, 0))
+            sinter_loop_map_var(&scopes->lets, stmt->var,
+                                sinter_loop_map_expr(&scopes->lets, stmt->value));
+        scan(scopes, stmt->body);
+        scan(scopes, stmt->else_body);
+    }
+}
+
+void sinter_loop_scopes_init(sinter_loop_scopes *scopes, sinter_loop_program *program,
+                             sinter_loop_function *function, sinter_arena *scratch) {
+    *scopes = (sinter_loop_scopes){.program = program, .function = function};
+    sinter_loop_builder_init(&scopes->builder, program, function);
+    scopes->builder.arena = scratch;
+    sinter_loop_map_init(&scopes->lets, program, function);
+    scopes->lets.builder.arena = scratch;
+    scopes->vars = SINTER_NEW_ARRAY(scratch, sinter_loop_stmt *, function->vars.count);
+    scopes->buffers = SINTER_NEW_ARRAY(scratch, sinter_loop_stmt *, function->buffers.count);
+    scan(scopes, function->body);
+}
+
+/* ---- what may differ between two iterations ---- */
+
+typedef struct comparison {
+    sinter_loop_scopes *scopes;
+    const sinter_loop_stmt *loop;
+    bool *differs;  /* by variable: the loop's own, those declared inside, those of varying loops */
+    bool *declared; /* by buffer: inside the loop, so each iteration has its own */
+    bool *assigned; /* by variable, in the body */
+} comparison;
+
+static void mark_declared(comparison *c, const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        if (stmt->kind == SINTER_LOOP_FOR || stmt->kind == SINTER_LOOP_DECLARE)
+            c->differs[stmt->var] = true;
+        if (stmt->kind == SINTER_LOOP_ASSIGN) c->assigned[stmt->var] = true;
+        if (stmt->kind == SINTER_LOOP_ALLOC) c->declared[stmt->buffer] = true;
+        mark_declared(c, stmt->body);
+        mark_declared(c, stmt->else_body);
+    }
+}
+
+static bool may_differ(const comparison *c, sinter_expr expr) {
+    if (expr->kind == SINTER_LOOP_LOAD) return true;
+    if (expr->kind == SINTER_LOOP_VAR) return c->differs[expr->var] || c->assigned[expr->var];
+    for (uint32_t i = 0; i < expr->argument_count; i++)
+        if (may_differ(c, expr->arguments[i])) return true;
+    return false;
+}
+
+/* Some loop variable in the expression that may differ; the one nested deepest has the largest id of the loops that
+ * its bounds can speak of, and wrong guesses only cost more rounds. */
+static sinter_loop_var find_differing_loop(const comparison *c, sinter_expr expr) {
+    if (expr->kind == SINTER_LOOP_VAR) {
+        const sinter_loop_stmt *stmt = c->scopes->vars[expr->var];
+        return c->differs[expr->var] && stmt && stmt->kind == SINTER_LOOP_FOR ? expr->var : 0;
+    }
+    sinter_loop_var found = 0;
+    for (uint32_t i = 0; i < expr->argument_count; i++) {
+        sinter_loop_var other = find_differing_loop(c, expr->arguments[i]);
+        if (other > found) found = other;
+    }
+    return found;
+}
+
+/* The first or last value of a loop variable, or upper - 1 where the last is not known: no iteration exceeds it. */
+static sinter_expr extreme_value(const comparison *c, sinter_loop_var var, bool last) {
+    const sinter_loop_stmt *loop = c->scopes->vars[var];
+    sinter_loop_scopes *s = c->scopes;
+    int64_t lower, count;
+    if (last && sinter_loop_is_const_int(loop->lower, &lower) && sinter_loop_trip_count(loop, &count) && count > 0)
+        return sinter_loop_int(&s->builder, lower + (count - 1) * loop->step);
+    sinter_expr bound = sinter_loop_map_expr(&s->lets, last ? loop->upper : loop->lower);
+    return last ? sinter_loop_sub(&s->builder, bound, sinter_loop_int(&s->builder, 1)) : bound;
+}
+
+/* Terms that are not affine in what may differ become a number, where their range is known. */
+static bool bound_terms(const comparison *c, sinter_expr *expr, bool upper) {
+    sinter_linear sum, fixed = {0};
+    sinter_linear_of(*expr, &sum);
+    fixed.constant = sum.constant;
+    for (uint32_t i = 0; i < sum.count; i++) {
+        sinter_linear term = {.count = 1, .terms = {sum.terms[i]}};
+        bool differs = false;
+        for (uint32_t k = 0; k < sum.terms[i].count; k++)
+            differs |= may_differ(c, sum.terms[i].factors[k]);
+        if (differs) {
+            int64_t min, max;
+            if (!sinter_linear_range(c->scopes->function, &term, &min, &max)) return false;
+            term = (sinter_linear){.constant = upper ? max : min};
+        }
+        if (!sinter_linear_accumulate(&fixed, &term, 1)) return false;
+    }
+    *expr = sinter_linear_build(c->scopes->builder.arena, &fixed);
+    return true;
+}
+
+/* An upper (or lower) bound of the expression in terms of what both iterations have in common. */
+static bool bound(const comparison *c, sinter_expr expr, bool upper, sinter_expr *out_bound) {
+    sinter_loop_builder *builder = &c->scopes->builder;
+    *out_bound = expr;
+    for (int round = 0; round < 32 && may_differ(c, *out_bound); round++) {
+        sinter_loop_var var = find_differing_loop(c, *out_bound);
+        sinter_expr coefficient, rest;
+        int64_t min, max;
+        bool affine = var && sinter_loop_affine(builder, *out_bound, var, &coefficient, &rest) &&
+                      !may_differ(c, coefficient);
+        if (affine) sinter_loop_range(c->scopes->function, coefficient, &min, &max);
+        if (!affine || (min < 0 && max > 0)) return bound_terms(c, out_bound, upper);
+        sinter_expr value = extreme_value(c, var, upper == (min >= 0));
+        *out_bound = sinter_loop_add(builder, rest, sinter_loop_mul(builder, coefficient, value));
+    }
+    return !may_differ(c, *out_bound);
+}
+
+static bool is_positive(const comparison *c, sinter_expr expr) {
+    int64_t min, max;
+    sinter_loop_range(c->scopes->function, expr, &min, &max);
+    return min >= 1;
+}
+
+/* a < b at any two iterations. */
+static bool always_below(const comparison *c, sinter_expr a, sinter_expr b) {
+    sinter_expr high, low;
+    return bound(c, a, true, &high) && bound(c, b, false, &low) &&
+           is_positive(c, sinter_loop_sub(&c->scopes->builder, low, high));
+}
+
+/* |C| * step > b - a for all that may differ, with C's sign as given. */
+static bool stays_within(const comparison *c, sinter_expr stride, sinter_expr a, sinter_expr b) {
+    sinter_expr high, low;
+    sinter_loop_builder *builder = &c->scopes->builder;
+    if (!bound(c, b, true, &high) || !bound(c, a, false, &low)) return false;
+    return is_positive(c, sinter_loop_sub(builder, stride, sinter_loop_sub(builder, high, low)));
+}
+
+/* Indices a and b of one dim keep different iterations of the loop apart. */
+static bool dim_separates(comparison *c, sinter_expr a, sinter_expr b) {
+    sinter_loop_builder *builder = &c->scopes->builder;
+    sinter_loop_var var = c->loop->var;
+    sinter_expr coefficient_a, rest_a, coefficient_b, rest_b;
+    if (sinter_loop_affine(builder, a, var, &coefficient_a, &rest_a) &&
+        sinter_loop_affine(builder, b, var, &coefficient_b, &rest_b) &&
+        sinter_loop_expr_equal(coefficient_a, coefficient_b) && !may_differ(c, coefficient_a)) {
+        bool same_start = !may_differ(c, sinter_loop_map_expr(&c->scopes->lets, c->loop->lower));
+        sinter_expr step = sinter_loop_int(builder, same_start ? c->loop->step : 1);
+        sinter_expr stride = sinter_loop_mul(builder, coefficient_a, step);
+        for (int sign = 0; sign < 2; sign++) {
+            if (stays_within(c, stride, rest_a, rest_b) && stays_within(c, stride, rest_b, rest_a))
+                return true;
+            stride = sinter_loop_sub(builder, sinter_loop_int(builder, 0), stride);
+        }
+    }
+    return always_below(c, a, b) || always_below(c, b, a);
+}
+
+/* Replaces dims x/n and x%n by x and 0, as often as there are some. */
+static void merge_divided_dims(const comparison *c, sinter_expr *dims, uint32_t rank) {
+    for (uint32_t round = 0; round < rank; round++)
+        for (uint32_t i = 0; i < rank; i++) {
+            if (dims[i]->kind != SINTER_LOOP_CALL || dims[i]->function != SINTER_SCALAR_rem)
+                continue;
+            sinter_expr quotient =
+                sinter_loop_div(&c->scopes->builder, dims[i]->arguments[0], dims[i]->arguments[1]);
+            for (uint32_t k = 0; k < rank; k++) {
+                if (k == i || !sinter_loop_expr_equal(dims[k], quotient)) continue;
+                dims[k] = dims[i]->arguments[0];
+                dims[i] = sinter_loop_int(&c->scopes->builder, 0);
+                break;
+            }
+        }
+}
+
+static void expand(const comparison *c, const sinter_loop_access *access, sinter_expr *dims) {
+    for (uint32_t i = 0; i < access->rank; i++)
+        dims[i] = sinter_loop_map_expr(&c->scopes->lets, access->indices[i]);
+}
+
+static bool accesses_separate(comparison *c, const sinter_loop_access *a,
+                              const sinter_loop_access *b) {
+    sinter_expr dims_a[SINTER_MAX_RANK], dims_b[SINTER_MAX_RANK];
+    expand(c, a, dims_a);
+    expand(c, b, dims_b);
+    for (uint32_t i = 0; i < a->rank; i++)
+        if (dim_separates(c, dims_a[i], dims_b[i])) return true;
+    merge_divided_dims(c, dims_a, a->rank);
+    merge_divided_dims(c, dims_b, b->rank);
+    for (uint32_t i = 0; i < a->rank; i++)
+        if (dim_separates(c, dims_a[i], dims_b[i])) return true;
+    return false;
+}
+
+static bool conflict(comparison *c, const sinter_loop_access *a, const sinter_loop_access *b) {
+    if (a->buffer != b->buffer || !(a->is_store || b->is_store) || c->declared[a->buffer])
+        return false;
+    bool both_atomic =
+        a->is_store && b->is_store && a->atomic && b->atomic && a->combine == b->combine;
+    return !both_atomic && !accesses_separate(c, a, b);
+}
+
+static const char *find_call(const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        if (stmt->kind == SINTER_LOOP_CALL_KERNEL) return "it calls a kernel";
+        if (stmt->kind == SINTER_LOOP_BIND || stmt->kind == SINTER_LOOP_FREE)
+            return "it binds or frees buffers";
+        const char *inner = find_call(stmt->body);
+        if (!inner) inner = find_call(stmt->else_body);
+        if (inner) return inner;
+    }
+    return NULL;
+}
+
+static bool carries_scalar(const comparison *c, sinter_text *reason) {
+    const sinter_loop_function *function = c->scopes->function;
+    for (sinter_loop_var var = 1; var < function->vars.count; var++) {
+        if (!c->assigned[var] || c->differs[var]) continue;
+        sinter_text_format(reason, "iterations of %s share the variable %s",
+                           function->vars.items[c->loop->var].name, function->vars.items[var].name);
+        return true;
+    }
+    return false;
+}
+
+bool sinter_loop_independent(sinter_loop_scopes *scopes, const sinter_loop_stmt *loop,
+                             const sinter_loop_var *varying, size_t varying_count,
+                             sinter_text *reason) {
+    const sinter_loop_function *function = scopes->function;
+    sinter_arena *scratch = scopes->builder.arena;
+    comparison c = {.scopes = scopes, .loop = loop};
+    c.differs = SINTER_NEW_ARRAY(scratch, bool, function->vars.count);
+    c.assigned = SINTER_NEW_ARRAY(scratch, bool, function->vars.count);
+    c.declared = SINTER_NEW_ARRAY(scratch, bool, function->buffers.count);
+    mark_declared(&c, loop->body);
+    c.differs[loop->var] = true;
+    for (size_t i = 0; i < varying_count; i++) c.differs[varying[i]] = true;
+    const char *call = find_call(loop->body);
+    if (call) {
+        sinter_text_append_string(reason, call);
+        return false;
+    }
+    if (carries_scalar(&c, reason)) return false;
+    sinter_loop_access_list list = {0};
+    sinter_loop_collect_accesses(scratch, loop->body, &list);
+    for (size_t i = 0; i < list.count; i++)
+        for (size_t k = i; k < list.count; k++) {
+            if (!conflict(&c, &list.items[i], &list.items[k])) continue;
+            sinter_text_format(reason, "two iterations of %s may touch the same element of %%%s",
+                               function->vars.items[loop->var].name,
+                               function->buffers.items[list.items[i].buffer].name);
+            return false;
+        }
+    return true;
+}

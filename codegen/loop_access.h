@@ -1,0 +1,39 @@
+/* What statements read and write, and whether the iterations of a loop can be told apart by it. Used by the verifier and
+ * by the legality checks of schedules.
+ * Test: tests/codegen/loops/verify_conflict.loops, tests/unit/loop_rewrite_test.c */
+#pragma once
+#include "codegen/loop_rewrite.h"
+
+typedef struct sinter_loop_access {
+    sinter_loop_buffer buffer;
+    bool is_store, atomic;
+    sinter_scalar_function combine;
+    const sinter_expr *indices;
+    uint32_t rank;
+    const sinter_loop_stmt *stmt;
+} sinter_loop_access;
+typedef SINTER_VECTOR(sinter_loop_access) sinter_loop_access_list;
+
+/* Every load and store of the list, in program order; a combining store is one access. */
+void sinter_loop_collect_accesses(sinter_arena *arena, const sinter_loop_stmt *first, sinter_loop_access_list *list);
+/* Those of one statement, without its bodies. */
+void sinter_loop_collect_stmt_accesses(sinter_arena *arena, const sinter_loop_stmt *stmt, sinter_loop_access_list *list);
+
+/* Where everything of a function is declared. Lives in a scratch arena of the caller; edits of the function make it stale. */
+typedef struct sinter_loop_scopes {
+    sinter_loop_program *program;
+    sinter_loop_function *function;
+    sinter_loop_builder builder; /* makes expressions in the scratch arena */
+    sinter_loop_stmt **vars;     /* by variable: FOR or DECLARE, NULL for parameters */
+    sinter_loop_stmt **buffers;  /* by buffer: ALLOC or BIND */
+    sinter_loop_map lets;        /* immutable i64 variables without loads, as expressions of the rest */
+} sinter_loop_scopes;
+void sinter_loop_scopes_init(sinter_loop_scopes *scopes, sinter_loop_program *program, sinter_loop_function *function,
+                             sinter_arena *scratch);
+
+/* Two different iterations of the loop never touch the same element with one of them writing (atomic stores of one
+ * function among themselves aside), and no scalar is carried from one to the next. The loops over `varying` variables,
+ * which enclose it, may be at different iterations too: with the variable of the enclosing loop in it, the answer says
+ * whether the two can be interchanged whatever the outer one carries. False: *reason says what could conflict. */
+bool sinter_loop_independent(sinter_loop_scopes *scopes, const sinter_loop_stmt *loop, const sinter_loop_var *varying,
+                             size_t varying_count, sinter_text *reason);

@@ -1,0 +1,50 @@
+/* What passes over the loop IR are made of: walking statements and expressions, rebuilding them with variables and
+ * buffers replaced, cloning with fresh variables, and index analysis. Rebuilding goes through the builder, so
+ * everything that becomes constant folds.
+ * Test: tests/unit/loop_rewrite_test.c */
+#pragma once
+#include "codegen/loop.h"
+
+/* ---- walking ---- */
+/* Pre-order over the statements of a list and their bodies; false: not into the bodies of this one. */
+typedef bool (*sinter_loop_stmt_visitor)(void *user, sinter_loop_stmt *stmt);
+void sinter_loop_walk(sinter_loop_stmt *first, sinter_loop_stmt_visitor visit, void *user);
+/* Pre-order over an expression and its operands. */
+typedef void (*sinter_loop_expr_visitor)(void *user, sinter_expr expr);
+void sinter_loop_walk_expr(sinter_expr expr, sinter_loop_expr_visitor visit, void *user);
+/* The expressions of this one statement, not of its bodies, each as a place that can be set. Returns false where visit does. */
+typedef bool (*sinter_loop_place_visitor)(void *user, sinter_expr *place);
+bool sinter_loop_visit_places(sinter_loop_stmt *stmt, sinter_loop_place_visitor visit, void *user);
+
+bool sinter_loop_expr_uses(sinter_expr expr, sinter_loop_var var);
+bool sinter_loop_expr_loads(sinter_expr expr, sinter_loop_buffer buffer); /* 0: any */
+/* Anywhere in the list: reads in expressions (also dims of allocated buffers), and assignments where `assigned`. */
+bool sinter_loop_list_uses(const sinter_loop_function *function, const sinter_loop_stmt *first, sinter_loop_var var);
+bool sinter_loop_list_assigns(const sinter_loop_stmt *first, sinter_loop_var var);
+
+/* ---- rebuilding ---- */
+typedef struct sinter_loop_map {
+    sinter_loop_builder builder;
+    SINTER_VECTOR(sinter_expr) vars;           /* by variable: what replaces it, NULL: itself */
+    SINTER_VECTOR(sinter_loop_buffer) buffers; /* by buffer: what replaces it, 0: itself */
+} sinter_loop_map;
+void sinter_loop_map_init(sinter_loop_map *map, sinter_loop_program *program, sinter_loop_function *function);
+void sinter_loop_map_var(sinter_loop_map *map, sinter_loop_var var, sinter_expr replacement);
+void sinter_loop_map_buffer(sinter_loop_map *map, sinter_loop_buffer buffer, sinter_loop_buffer replacement);
+sinter_expr sinter_loop_map_expr(sinter_loop_map *map, sinter_expr expr);
+/* In place, all expressions of the list and the dims of buffers it allocates. */
+void sinter_loop_map_list(sinter_loop_map *map, sinter_loop_stmt *first);
+/* A copy in which everything that the list declares (variables, allocated buffers) is fresh, so that both can stand
+ * in one function. */
+sinter_loop_stmt *sinter_loop_clone_list(sinter_loop_map *map, const sinter_loop_stmt *first);
+/* One statement without its successors. */
+sinter_loop_stmt *sinter_loop_clone_stmt(sinter_loop_map *map, const sinter_loop_stmt *stmt);
+/* A function with the same tables and ids, sharing expressions; statements and tables are its own. */
+sinter_loop_function *sinter_loop_clone_function(sinter_loop_program *program, const sinter_loop_function *function);
+
+/* ---- analysis ---- */
+/* expr = coefficient * var + rest, neither using var; false where it is not so. i64 only. */
+bool sinter_loop_affine(sinter_loop_builder *builder, sinter_expr expr, sinter_loop_var var, sinter_expr *out_coefficient,
+                        sinter_expr *out_rest);
+/* The number of iterations where it is a constant. */
+bool sinter_loop_trip_count(const sinter_loop_stmt *loop, int64_t *out_count);

@@ -56,6 +56,9 @@ static sinter_storage *create_storage(sinter_dtype dtype, size_t size) {
 
 bool sinter_tensor_create(sinter_tensor *out_tensor, sinter_dtype dtype, uint32_t rank,
                           const int64_t *dims, sinter_diag *diag) {
+    int64_t own_dims[SINTER_MAX_RANK]; /* dims may be those of *out_tensor */
+    for (uint32_t i = 0; i < rank && i < SINTER_MAX_RANK; i++) own_dims[i] = dims[i];
+    dims = own_dims;
     *out_tensor = (sinter_tensor){0};
     if (dtype == SINTER_DTYPE_NONE || (unsigned)dtype >= SINTER_DTYPE_COUNT)
         return sinter_error(diag, "", "a tensor needs an element type");

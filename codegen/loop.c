@@ -11,10 +11,6 @@
  * index arithmetic on it then provably does not wrap. */
 #define LOOP_VAR_LIMIT ((int64_t)1 << 48)
 
-struct sinter_loop_open {
-    struct sinter_loop_open *outer;
-    sinter_loop_stmt *stmt;
-};
 
 sinter_loop_program *sinter_loop_program_create(const char *name) {
     sinter_loop_program *program = sinter_heap_alloc(sizeof *program);

@@ -212,6 +212,11 @@ sinter_loop_program *sinter_loop_program_create(const char *name);
 void sinter_loop_program_destroy(sinter_loop_program *program);
 
 /* ---- building: expressions fold constants and simplify index arithmetic as they are made ---- */
+/* A body that is open: its address names the block while the arena lives. */
+struct sinter_loop_open {
+    struct sinter_loop_open *outer;
+    sinter_loop_stmt *stmt;
+};
 typedef struct sinter_loop_builder {
     sinter_loop_program *program;
     sinter_arena *arena;

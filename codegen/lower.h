@@ -36,6 +36,14 @@ typedef struct sinter_lower {
     bool failed;             /* an error was reported; lowering goes on to report the others */
 } sinter_lower;
 
+/* An element that has a name: value at index, valid while the block it was declared in is open. */
+typedef struct sinter_kernel_element {
+    sinter_value value;
+    const sinter_expr *index;
+    const struct sinter_loop_open *block;
+    sinter_expr element;
+} sinter_kernel_element;
+
 typedef struct sinter_kernel {
     sinter_lower *lower;
     sinter_loop_builder build; /* the kernel's function */
@@ -50,7 +58,7 @@ typedef struct sinter_kernel {
     const sinter_expr *bound_index;
     sinter_expr bound_element;
     const sinter_dim *broadcast_dims; /* dims of the result whose index is being broadcast, or NULL */
-    uint32_t element_depth; /* guards against deep recursion */
+    SINTER_VECTOR(sinter_kernel_element) elements; /* computed already, in blocks that may still be open */
 } sinter_kernel;
 
 /* ---- rules ---- */

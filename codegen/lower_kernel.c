@@ -217,35 +217,86 @@ static const sinter_tensor *scalar_constant(sinter_kernel *kernel, sinter_value 
     return tensor && sinter_tensor_count(tensor) == 1 ? tensor : NULL;
 }
 
+static bool same_index(const sinter_expr *a, const sinter_expr *b, uint32_t rank) {
+    for (uint32_t i = 0; i < rank; ++i)
+        if (!sinter_loop_expr_equal(a[i], b[i])) return false;
+    return true;
+}
+
+static bool is_open(const sinter_kernel *kernel, const struct sinter_loop_open *block) {
+    if (!block) return true; /* the body of the function */
+    for (const struct sinter_loop_open *open = kernel->build.open; open; open = open->outer)
+        if (open == block) return true;
+    return false;
+}
+
+static sinter_expr find_element(const sinter_kernel *kernel, sinter_value value,
+                                const sinter_expr *index, uint32_t rank) {
+    for (size_t i = kernel->elements.count; i-- > 0;) {
+        const sinter_kernel_element *known = &kernel->elements.items[i];
+        if (known->value == value && is_open(kernel, known->block) &&
+            same_index(index, known->index, rank))
+            return known->element;
+    }
+    return NULL;
+}
+
+/* An element with several users gets a name, so that a graph of elementwise ops stays a graph. */
+static sinter_expr name_element(sinter_kernel *kernel, sinter_value value, const sinter_expr *index,
+                                uint32_t rank, sinter_expr element) {
+    if (element->kind == SINTER_LOOP_CONST || element->kind == SINTER_LOOP_VAR) return element;
+    element = sinter_loop_var_read(&kernel->build,
+                                   sinter_loop_declare(&kernel->build, "t", false, element));
+    sinter_kernel_element known = {
+        .value = value,
+        .index = sinter_arena_copy(&kernel->lower->scratch, index, sizeof *index * rank),
+        .block = kernel->build.open,
+        .element = element};
+    sinter_vector_push(&kernel->lower->scratch, &kernel->elements, known);
+    return element;
+}
+
+static bool is_output(const sinter_kernel *kernel, sinter_value value) {
+    for (size_t i = 0; i < kernel->outputs.count; ++i)
+        if (kernel->outputs.items[i] == value) return true;
+    return false;
+}
+
+/* By the element rule of the node that makes the value; NULL where there is none. */
+static sinter_expr compute_element(sinter_kernel *kernel, sinter_value value,
+                                   const sinter_expr *index) {
+    sinter_module *module = kernel->lower->module;
+    const sinter_value_info *info = sinter_value_get(module, value);
+    sinter_lower_element_rule element = NULL;
+    sinter_lower_kernel_rule statements = NULL;
+    sinter_lower_host_rule host = NULL;
+    sinter_lower_find_rule(sinter_node_get(module, info->definition)->op, &element, &statements,
+                           &host);
+    if (!element) return NULL;
+    sinter_dtype dtype = info->type.dtype, compute = sinter_lower_compute_dtype(dtype);
+    sinter_expr result = element(kernel, info->definition, info->index, index);
+    /* A narrow float is rounded where the evaluator rounds it. */
+    if (!sinter_dtype_is_float(dtype) || dtype == compute) return result;
+    return sinter_loop_cast(&kernel->build, sinter_loop_cast(&kernel->build, result, dtype),
+                            compute);
+}
+
 sinter_expr sinter_lower_element(sinter_kernel *kernel, sinter_value value,
                                  const sinter_expr *index) {
     sinter_module *module = kernel->lower->module;
-    if (value == kernel->bound_value) {
-        bool same = true;
-        uint32_t rank = sinter_value_type(module, value)->rank;
-        for (uint32_t i = 0; i < rank && same; ++i)
-            same = sinter_loop_expr_equal(index[i], kernel->bound_index[i]);
-        if (same) return kernel->bound_element;
-    }
+    const sinter_value_info *info = sinter_value_get(module, value);
+    uint32_t rank = info->type.rank;
+    if (value == kernel->bound_value && same_index(index, kernel->bound_index, rank))
+        return kernel->bound_element;
     const sinter_tensor *tensor = scalar_constant(kernel, value);
     if (tensor) return constant_element(kernel, tensor);
-    const sinter_value_info *info = sinter_value_get(module, value);
     uint64_t inside = 0;
     if (info->definition && sinter_map_find(&kernel->inside, info->definition, &inside)) {
-        sinter_lower_element_rule element = NULL;
-        sinter_lower_kernel_rule statements = NULL;
-        sinter_lower_host_rule host = NULL;
-        sinter_op op = sinter_node_get(module, info->definition)->op;
-        sinter_lower_find_rule(op, &element, &statements, &host);
-        if (element) {
-            sinter_expr result = element(kernel, info->definition, info->index, index);
-            /* A narrow float is rounded where the evaluator rounds it. */
-            sinter_dtype dtype = sinter_value_type(module, value)->dtype;
-            sinter_dtype compute = sinter_lower_compute_dtype(dtype);
-            if (!sinter_dtype_is_float(dtype) || dtype == compute) return result;
-            return sinter_loop_cast(&kernel->build, sinter_loop_cast(&kernel->build, result, dtype),
-                                    compute);
-        }
+        sinter_expr known = find_element(kernel, value, index, rank);
+        if (known) return known;
+        bool shared = info->uses.count > 1 || is_output(kernel, value);
+        sinter_expr result = compute_element(kernel, value, index);
+        if (result) return shared ? name_element(kernel, value, index, rank, result) : result;
     }
     return sinter_kernel_load(kernel, sinter_kernel_buffer(kernel, value), index);
 }

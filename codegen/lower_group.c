@@ -1,0 +1,44 @@
+/* Lowering of a fused group to one kernel. A group has at most one node with a kernel rule (its anchor: a contraction,
+ * a window, a reduction); the elementwise nodes around it are pulled into its stores and loads. A group without an anchor
+ * is one nest over its results' common shape. Test: tests/codegen/lower/group.sir */
+#include "codegen/lower.h"
+
+/* The anchor's rule, and the anchor; NULL where every node has an element rule. */
+static sinter_lower_kernel_rule find_anchor(sinter_kernel *kernel, sinter_region region,
+                                            sinter_node *out_anchor) {
+    sinter_lower_kernel_rule anchor = NULL;
+    SINTER_FOR_NODES (kernel->lower->module, region, node) {
+        sinter_lower_element_rule element = NULL;
+        sinter_lower_kernel_rule rule = NULL;
+        sinter_lower_host_rule host = NULL;
+        sinter_lower_find_rule(sinter_node_get(kernel->lower->module, node)->op, &element, &rule,
+                               &host);
+        if (element || !rule) continue;
+        *out_anchor = node;
+        anchor = rule;
+    }
+    return anchor;
+}
+
+bool sinter_lower_group(sinter_kernel *kernel, sinter_node node) {
+    sinter_module *module = kernel->lower->module;
+    sinter_node anchor = 0;
+    sinter_lower_kernel_rule rule =
+        find_anchor(kernel, sinter_node_get(module, node)->regions[0], &anchor);
+    if (rule) return rule(kernel, anchor);
+    sinter_expr index[SINTER_MAX_RANK], elements[SINTER_MAX_RANK];
+    sinter_value first = kernel->outputs.items[0];
+    uint32_t rank = sinter_value_type(module, first)->rank;
+    if (kernel->outputs.count > SINTER_MAX_RANK)
+        return sinter_lower_error(kernel->lower, node, "a group has more than %d results",
+                                  SINTER_MAX_RANK);
+    sinter_kernel_begin_loops(kernel, first, index);
+    /* All elements before the first store: an output may take the memory of an operand. */
+    for (size_t i = 0; i < kernel->outputs.count; ++i)
+        elements[i] = sinter_lower_element(kernel, kernel->outputs.items[i], index);
+    for (size_t i = 0; i < kernel->outputs.count; ++i)
+        sinter_kernel_store(kernel, sinter_kernel_buffer(kernel, kernel->outputs.items[i]), index,
+                            elements[i]);
+    sinter_kernel_end_loops(kernel, rank);
+    return true;
+}

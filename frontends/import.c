@@ -1,0 +1,27 @@
+/* Looks at the bytes and calls the reader: text (.sir) begins with the word `module` or a comment, everything
+ * else is taken for ONNX. "-" is text on standard input. Test: tests/unit/onnx_import_test.c, tests/cli/ */
+#include "frontends/import.h"
+#include "ir/parse.h"
+#include <stdio.h>
+#include <string.h>
+
+static bool ends_with(const char *path, const char *ending) {
+    size_t size = strlen(path), tail = strlen(ending);
+    return size >= tail && strcmp(path + size - tail, ending) == 0;
+}
+
+static bool is_text(const char *path) {
+    if (strcmp(path, "-") == 0 || ends_with(path, ".sir")) return true;
+    char start[64] = {0};
+    FILE *file = fopen(path, "rb");
+    if (!file) return false; /* the reader reports it */
+    size_t size = fread(start, 1, sizeof start - 1, file);
+    fclose(file);
+    size_t at = strspn(start, " \t\r\n");
+    return at < size &&
+           (strncmp(start + at, "module", 6) == 0 || strncmp(start + at, "//", 2) == 0);
+}
+
+sinter_module *sinter_import_file(const char *path, sinter_diag *diag) {
+    return is_text(path) ? sinter_parse_file(path, diag) : sinter_import_onnx(path, diag);
+}

@@ -46,6 +46,9 @@ const struct sinter_abi_artifact *sinter_jit_artifact(const sinter_jit *jit);
 void sinter_jit_destroy(sinter_jit *jit);
 /* The weight blob: constants in order, each 64-byte aligned; offsets are what emitted code uses. */
 uint64_t sinter_weights_layout(const sinter_loop_program *program, uint64_t *out_offsets); /* returns total bytes */
+/* sinter_abi_hash of the blob; reads all of it. */
+uint64_t sinter_weights_hash(const sinter_loop_program *program);
+void sinter_weights_copy(const sinter_loop_program *program, void *out_blob); /* memory of the layout's size */
 bool sinter_weights_write(const sinter_loop_program *program, int file_descriptor, sinter_diag *diag);
 /* Writes OUT (.so through cc or ld.lld with weights and trailer appended, .o + .h, .c): temporary name, then rename. */
 bool sinter_package(const sinter_loop_program *program, const sinter_target *target, int level, const char *path,

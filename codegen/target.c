@@ -32,7 +32,7 @@ typedef struct feature_row {
 } feature_row;
 static const feature_row features[] = {
 #define FEATURE(arch, name, llvm, cpuinfo, field, implies)                                         \
-    {ARCH_##arch, name, llvm, cpuinfo, FIELD_##field, implies},
+ {ARCH_##arch, name, llvm, cpuinfo, FIELD_##field, implies},
 #include "codegen/target.def"
 };
 enum { FEATURE_COUNT = sizeof features / sizeof *features };
@@ -45,7 +45,7 @@ typedef struct cpu_row {
 } cpu_row;
 static const cpu_row cpus[] = {
 #define CPU(arch, name, llvm, features, vector_bytes, registers, l1, l2, l3)                       \
-    {ARCH_##arch, name, llvm, features, vector_bytes, registers, l1, l2, l3},
+ {ARCH_##arch, name, llvm, features, vector_bytes, registers, l1, l2, l3},
 #include "codegen/target.def"
 };
 enum { CPU_COUNT = sizeof cpus / sizeof *cpus };
@@ -56,8 +56,7 @@ static const target_arch host_arch = ARCH_aarch64;
 static const target_arch host_arch = ARCH_x86_64;
 #endif
 
-static sinter_string next_word(const char **cursor, char separator)
-{
+static sinter_string next_word(const char **cursor, char separator) {
     const char *start = *cursor, *end = strchr(start, separator);
     size_t size = end ? (size_t)(end - start) : strlen(start);
     *cursor = start + size + (end ? 1 : 0);
@@ -65,8 +64,7 @@ static sinter_string next_word(const char **cursor, char separator)
 }
 
 /* Index of the row, FEATURE_COUNT where unknown. */
-static size_t find_feature(target_arch arch, sinter_string name)
-{
+static size_t find_feature(target_arch arch, sinter_string name) {
     size_t i = 0;
     while (i < FEATURE_COUNT &&
            (features[i].arch != arch || !sinter_string_is(name, features[i].name)))
@@ -74,8 +72,7 @@ static size_t find_feature(target_arch arch, sinter_string name)
     return i;
 }
 
-static uint64_t with_implied(target_arch arch, uint64_t bits, const char *names)
-{
+static uint64_t with_implied(target_arch arch, uint64_t bits, const char *names) {
     for (const char *cursor = names; *cursor;) {
         size_t index = find_feature(arch, next_word(&cursor, ' '));
         uint64_t bit = (uint64_t)1 << index;
@@ -84,31 +81,45 @@ static uint64_t with_implied(target_arch arch, uint64_t bits, const char *names)
     return bits;
 }
 
-static void set_field(sinter_target *target, target_field field)
-{
+static void set_field(sinter_target *target, target_field field) {
     switch (field) {
-    case FIELD_none: break;
-    case FIELD_fma: target->fma = true; break;
-    case FIELD_f16c: target->f16c = true; break;
-    case FIELD_vnni: target->vnni = true; break;
-    case FIELD_avx_vnni: target->avx_vnni = true; break;
-    case FIELD_avx_vnni_int8: target->avx_vnni_int8 = true; break;
-    case FIELD_avx512bf16: target->avx512bf16 = true; break;
-    case FIELD_dotprod: target->dotprod = true; break;
-    case FIELD_i8mm: target->i8mm = true; break;
+    case FIELD_none:
+        break;
+    case FIELD_fma:
+        target->fma = true;
+        break;
+    case FIELD_f16c:
+        target->f16c = true;
+        break;
+    case FIELD_vnni:
+        target->vnni = true;
+        break;
+    case FIELD_avx_vnni:
+        target->avx_vnni = true;
+        break;
+    case FIELD_avx_vnni_int8:
+        target->avx_vnni_int8 = true;
+        break;
+    case FIELD_avx512bf16:
+        target->avx512bf16 = true;
+        break;
+    case FIELD_dotprod:
+        target->dotprod = true;
+        break;
+    case FIELD_i8mm:
+        target->i8mm = true;
+        break;
     }
 }
 
-static bool target_has_row(const sinter_target *target, target_arch arch, const char *name)
-{
+static bool target_has_row(const sinter_target *target, target_arch arch, const char *name) {
     size_t index = find_feature(arch, sinter_string_of(name));
     return target->feature_bits >> index & 1;
 }
 
 /* Everything that follows from the feature bits: booleans, vector width, LLVM's and the loader's lists. */
 static void finish(sinter_target *target, target_arch arch, const char *llvm_features,
-                   sinter_arena *arena)
-{
+                   sinter_arena *arena) {
     sinter_text llvm = {0}, required = {0};
     for (size_t i = 0; i < FEATURE_COUNT; i++) {
         if (!(target->feature_bits >> i & 1)) continue;
@@ -125,24 +136,22 @@ static void finish(sinter_target *target, target_arch arch, const char *llvm_fea
         target->vector_bytes = 32;
     }
     target->triple = arch == ARCH_x86_64 ? "x86_64-pc-linux-gnu" : "aarch64-linux-gnu";
-    target->features = llvm_features ? llvm_features
-                                     : sinter_arena_copy_string(arena, llvm.data ? llvm.data : "",
-                                                                llvm.size);
+    target->features = llvm_features
+                           ? llvm_features
+                           : sinter_arena_copy_string(arena, llvm.data ? llvm.data : "", llvm.size);
     target->required =
         sinter_arena_copy_string(arena, required.data ? required.data : "", required.size);
     sinter_text_deinit(&llvm);
     sinter_text_deinit(&required);
 }
 
-static uint32_t system_cache(int name, uint32_t otherwise)
-{
+static uint32_t system_cache(int name, uint32_t otherwise) {
     long bytes = sysconf(name);
     return bytes > 0 && bytes < INT32_MAX ? (uint32_t)bytes : otherwise;
 }
 
 /* This machine: LLVM's opinion of it, less what our rows do not know (which code generation never picks on its own). */
-static void fill_native(sinter_target *target, sinter_arena *arena)
-{
+static void fill_native(sinter_target *target, sinter_arena *arena) {
     char *name = LLVMGetHostCPUName(), *list = LLVMGetHostCPUFeatures();
     target->cpu = sinter_arena_copy_string(arena, name, strlen(name));
     target->features = sinter_arena_copy_string(arena, list, strlen(list));
@@ -163,8 +172,7 @@ static void fill_native(sinter_target *target, sinter_arena *arena)
     finish(target, host_arch, target->features, arena);
 }
 
-static void note_known(sinter_diag *diag, const char *where, bool of_cpus, target_arch arch)
-{
+static void note_known(sinter_diag *diag, const char *where, bool of_cpus, target_arch arch) {
     sinter_text text = {0};
     for (size_t i = 0; of_cpus && i < CPU_COUNT; i++)
         sinter_text_format(&text, "%s%s", text.size ? " " : "", cpus[i].name);
@@ -176,8 +184,7 @@ static void note_known(sinter_diag *diag, const char *where, bool of_cpus, targe
 }
 
 static bool parse_cpu(const char *text, sinter_string name, sinter_arena *arena,
-                      sinter_target *target, target_arch *out_arch, sinter_diag *diag)
-{
+                      sinter_target *target, target_arch *out_arch, sinter_diag *diag) {
     if (sinter_string_is(name, "native")) {
         fill_native(target, arena);
         *out_arch = host_arch;
@@ -201,8 +208,7 @@ static bool parse_cpu(const char *text, sinter_string name, sinter_arena *arena,
 }
 
 bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *out_target,
-                         sinter_diag *diag)
-{
+                         sinter_diag *diag) {
     const char *cursor = text;
     if (strncmp(text, "cpu", 3) || (text[3] && text[3] != ':' && text[3] != '+'))
         return sinter_error(diag, text,
@@ -237,14 +243,13 @@ bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *o
         added = true;
     }
     if (!native || added) finish(out_target, arch, native ? out_target->features : NULL, arena);
-    out_target->text = native ? sinter_arena_format(arena, "cpu:%s", out_target->cpu)
+    out_target->text = native    ? sinter_arena_format(arena, "cpu:%s", out_target->cpu)
                        : text[3] ? sinter_arena_copy_string(arena, text, strlen(text))
                                  : "cpu:native";
     return true;
 }
 
-bool sinter_target_has(const sinter_target *target, const char *any_of)
-{
+bool sinter_target_has(const sinter_target *target, const char *any_of) {
     if (!*any_of) return true;
     target_arch arch = strncmp(target->triple, "aarch64", 7) ? ARCH_x86_64 : ARCH_aarch64;
     for (const char *cursor = any_of; *cursor;) {

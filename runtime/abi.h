@@ -9,6 +9,7 @@
 #define SINTER_ABI_H
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define SINTER_ABI_MAGIC 0x52544e53u /* "SNTR" little-endian */
 #define SINTER_ABI_VERSION 1u
@@ -101,12 +102,26 @@ typedef struct sinter_abi_artifact {
     int32_t (*run)(sinter_abi_call *call);
 } sinter_abi_artifact;
 
+/* Checksum of code and weights. Chunks of a multiple of 8 bytes may be chained: the result of one is the seed of the
+ * next, 0 begins. Bytes that are missing to a multiple of 8 at the end count as zero. */
+static inline uint64_t sinter_abi_hash(const void *data, size_t size, uint64_t seed)
+{
+    const unsigned char *bytes = (const unsigned char *)data;
+    uint64_t hash = seed;
+    for (size_t at = 0; at < size; at += 8) {
+        uint64_t word = 0;
+        memcpy(&word, bytes + at, size - at < 8 ? size - at : 8); /* little-endian, as all of an artifact */
+        hash = ((hash << 29 | hash >> 35) ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    }
+    return hash;
+}
+
 /* An .so ends in this trailer, after the weight blob that starts at weights_offset (2 MiB aligned). The loader reads
  * it, checks sizes and hashes, before it hands the file to dlopen. */
 typedef struct sinter_abi_trailer {
     uint64_t file_bytes;     /* of everything, trailer included */
     uint64_t code_bytes;     /* ELF part [0, code_bytes) */
-    uint64_t code_hash;      /* of the ELF part, sinter_hash */
+    uint64_t code_hash;      /* of the ELF part, sinter_abi_hash */
     uint64_t weights_offset, weights_bytes, weights_hash;
     uint32_t version, magic; /* magic last */
 } sinter_abi_trailer;

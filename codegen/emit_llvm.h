@@ -1,0 +1,143 @@
+/* Shared by the files of the LLVM emitter; nobody else includes it.
+ *
+ * Needs a legalized program (codegen/legalize.h): every expression has an instruction, an LLVM intrinsic or a libm
+ * function on the target. Gives an LLVM module with one exported function that returns the artifact descriptor.
+ * Inside a vector axis an expression is a scalar where all lanes agree and a vector where they may not.
+ * Test: tests/unit/emit_test.c, tests/codegen/emit/ */
+#pragma once
+#include "codegen/compile.h"
+#include <llvm-c/Core.h>
+#include <llvm-c/TargetMachine.h>
+
+typedef struct sinter_llvm_module {
+    const sinter_loop_program *program;
+    const sinter_target *target;
+    sinter_diag *diag;
+    sinter_arena *arena; /* scratch of the emission */
+    LLVMContextRef context;
+    LLVMModuleRef module;
+    LLVMTypeRef void_type, i1, i8, i16, i32, i64, f32, f64, pointer;
+    LLVMTypeRef dtypes[SINTER_DTYPE_COUNT]; /* in memory; NULL: not a type of emitted code */
+    LLVMValueRef *kernels;                  /* by index in the program */
+    bool *kernel_fails;                     /* contains a FAIL: returns its code */
+    const uint64_t *weight_offsets;
+    uint64_t weight_bytes, weights_hash;
+    LLVMValueRef weights; /* linked in; NULL: given with the call */
+    bool broken;          /* an error was reported */
+} sinter_llvm_module;
+
+typedef struct sinter_llvm_var {
+    LLVMValueRef value; /* or the slot of a mutable one */
+    LLVMTypeRef type;   /* of what a slot holds */
+    const sinter_loop_expr *definition; /* of a let inside the current vector axis */
+    bool is_slot;
+    bool inside; /* declared inside the current vector axis */
+} sinter_llvm_var;
+
+typedef struct sinter_llvm_memo_slot {
+    const sinter_loop_expr *key;
+    LLVMValueRef value;
+    uint32_t generation;
+    bool lane_zero;
+} sinter_llvm_memo_slot;
+
+/* The function being emitted. */
+typedef struct sinter_llvm_function {
+    sinter_llvm_module *module;
+    const sinter_loop_function *function;
+    bool is_host;
+    LLVMBuilderRef builder;
+    LLVMValueRef value;
+    LLVMBasicBlockRef entry;       /* holds allocas only */
+    LLVMValueRef call;             /* sinter_abi_call * */
+    sinter_llvm_var *vars;         /* by variable id */
+    LLVMValueRef *buffers;         /* by buffer id: the base; on the host the slot that holds it */
+    LLVMBasicBlockRef failure;     /* where a FAIL goes; NULL: return the code */
+    bool in_parallel;              /* the body of a parallel loop, returns nothing */
+    LLVMValueRef overflow;         /* i1 slot: i64 arithmetic is checked into it where set */
+    uint32_t lanes;                /* of the current vector axis, 0 outside */
+    sinter_loop_var lane_var;
+    bool lane_zero;                /* evaluate for lane 0 only, as a scalar */
+    LLVMValueRef mask;             /* active lanes; NULL: all */
+    struct {
+        sinter_llvm_memo_slot *slots;
+        size_t count, capacity;
+        uint32_t generation;
+    } memo;
+    struct sinter_llvm_host *host;
+} sinter_llvm_function;
+
+/* ---- emit_llvm.c ---- */
+bool sinter_llvm_emit_module(sinter_llvm_module *module, const char *symbol);
+void sinter_llvm_fail(sinter_llvm_module *module, const char *format, ...) __attribute__((format(printf, 2, 3)));
+LLVMValueRef sinter_llvm_add_function(sinter_llvm_module *module, const char *name, LLVMTypeRef type);
+void sinter_llvm_attribute(sinter_llvm_module *module, LLVMValueRef function, unsigned index, const char *name, uint64_t value);
+/* Begins a body: entry block for allocas, a block after it where the builder stands. */
+void sinter_llvm_begin(sinter_llvm_function *f, sinter_llvm_module *module, const sinter_loop_function *function,
+                       LLVMValueRef value);
+void sinter_llvm_end(sinter_llvm_function *f); /* closes the entry block */
+LLVMValueRef sinter_llvm_int(sinter_llvm_module *module, int64_t value); /* i64 */
+LLVMValueRef sinter_llvm_int32(sinter_llvm_module *module, int32_t value);
+LLVMValueRef sinter_llvm_entry_alloca(sinter_llvm_function *f, LLVMTypeRef type, const char *name);
+LLVMBasicBlockRef sinter_llvm_block(sinter_llvm_function *f, const char *name);
+/* The intrinsic (overloaded by types) or libc function called; arguments are scalars or vectors as it wants them. */
+LLVMValueRef sinter_llvm_intrinsic(sinter_llvm_function *f, const char *name, LLVMTypeRef *types, unsigned type_count,
+                                   LLVMValueRef *arguments, unsigned count);
+LLVMValueRef sinter_llvm_library(sinter_llvm_function *f, const char *name, LLVMTypeRef result, LLVMValueRef *arguments,
+                                 unsigned count);
+/* Field of a struct of abi.h by its byte offset. */
+LLVMValueRef sinter_llvm_field(sinter_llvm_function *f, LLVMValueRef base, size_t offset);
+LLVMValueRef sinter_llvm_load_field(sinter_llvm_function *f, LLVMTypeRef type, LLVMValueRef base, size_t offset);
+void sinter_llvm_store_field(sinter_llvm_function *f, LLVMValueRef value, LLVMValueRef base, size_t offset);
+
+/* ---- emit_llvm_expr.c ---- */
+LLVMTypeRef sinter_llvm_value_type(sinter_llvm_module *module, sinter_dtype dtype); /* bool is i1 in values */
+bool sinter_llvm_is_vector(LLVMValueRef value);
+LLVMValueRef sinter_llvm_widen(sinter_llvm_function *f, LLVMValueRef value); /* a scalar to all lanes */
+LLVMTypeRef sinter_llvm_like(LLVMValueRef like, LLVMTypeRef scalar);         /* with the lanes of `like` */
+void sinter_llvm_forget(sinter_llvm_function *f); /* loads and mutable reads may differ from here on */
+LLVMValueRef sinter_llvm_expr(sinter_llvm_function *f, const sinter_loop_expr *expr);
+/* Coefficient of the lane in an index expression; false where it is not affine. */
+bool sinter_llvm_lane_stride(const sinter_llvm_function *f, const sinter_loop_expr *expr, int64_t *out_stride);
+LLVMValueRef sinter_llvm_load(sinter_llvm_function *f, sinter_loop_buffer buffer, const sinter_loop_expr *const *indices);
+void sinter_llvm_store(sinter_llvm_function *f, sinter_loop_buffer buffer, const sinter_loop_expr *const *indices,
+                       LLVMValueRef value);
+/* Address of one element, indices taken at lane 0. */
+LLVMValueRef sinter_llvm_address(sinter_llvm_function *f, sinter_loop_buffer buffer, const sinter_loop_expr *const *indices);
+/* Elements in a buffer (i64). */
+LLVMValueRef sinter_llvm_element_count(sinter_llvm_function *f, sinter_loop_buffer buffer);
+LLVMValueRef sinter_llvm_buffer_base(sinter_llvm_function *f, sinter_loop_buffer buffer);
+
+/* ---- emit_llvm_scalar.c: operands of one lane count ---- */
+LLVMValueRef sinter_llvm_call(sinter_llvm_function *f, sinter_scalar_function function, sinter_dtype dtype,
+                              LLVMValueRef *arguments, uint32_t count); /* dtype: of the operands */
+LLVMValueRef sinter_llvm_cast(sinter_llvm_function *f, LLVMValueRef value, sinter_dtype from, sinter_dtype to);
+LLVMValueRef sinter_llvm_dot(sinter_llvm_function *f, sinter_loop_intrinsic intrinsic, LLVMValueRef *arguments);
+
+/* ---- emit_llvm_stmt.c ---- */
+void sinter_llvm_statements(sinter_llvm_function *f, const sinter_loop_stmt *first);
+void sinter_llvm_bind_var(sinter_llvm_function *f, sinter_loop_var var, LLVMValueRef value);
+
+/* ---- emit_llvm_parallel.c ---- */
+void sinter_llvm_parallel_for(sinter_llvm_function *f, const sinter_loop_stmt *loop);
+/* Records the failure in the call, first one wins. */
+void sinter_llvm_record_failure(sinter_llvm_function *f, int32_t code, const char *message, LLVMValueRef *arguments,
+                                uint32_t count);
+
+/* ---- emit_llvm_host.c ---- */
+void sinter_llvm_host_statement(sinter_llvm_function *f, const sinter_loop_stmt *statement);
+/* Frees what the block allocated and has not freed yet. */
+void sinter_llvm_host_end_block(sinter_llvm_function *f, const sinter_loop_stmt *first);
+bool sinter_llvm_emit_host(sinter_llvm_module *module, const char *symbol);
+
+/* ---- llvm_object.c ---- */
+LLVMTargetMachineRef sinter_llvm_machine_create(const sinter_target *target, int level, sinter_diag *diag);
+bool sinter_llvm_optimize(LLVMModuleRef module, LLVMTargetMachineRef machine, int level, sinter_diag *diag);
+/* Legalizes, builds, verifies and optimizes the module of a program; NULL after errors. The context is the caller's. */
+LLVMModuleRef sinter_llvm_build(const sinter_loop_program *program, const sinter_target *target, int level,
+                                const char *symbol, bool weights_in_object, bool with_hash, LLVMContextRef context,
+                                LLVMTargetMachineRef machine, sinter_diag *diag);
+/* with_hash: hash the weights for the descriptor, which takes reading them. */
+bool sinter_llvm_write(const sinter_loop_program *program, const sinter_target *target, int level,
+                       sinter_llvm_output output, const char *symbol, bool weights_in_object, bool with_hash,
+                       sinter_text *out_bytes, sinter_diag *diag);

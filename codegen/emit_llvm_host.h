@@ -1,0 +1,25 @@
+/* State of the host function under emission; shared by emit_llvm_host.c and emit_llvm_plan.c. */
+#pragma once
+#include "codegen/emit_llvm.h"
+
+typedef struct sinter_llvm_host {
+    LLVMValueRef inputs, outputs; /* arrays of sinter_abi_tensor */
+    LLVMValueRef workspace;
+    LLVMValueRef traced;     /* i1: services want to hear of kernels */
+    LLVMValueRef *allocated; /* by buffer id: slots of memory that was allocated here, NULL inside where none */
+    LLVMValueRef *sizes;     /* their bytes */
+} sinter_llvm_host;
+
+/* Fails the call with the message where the condition is false, and goes on otherwise. */
+void sinter_llvm_require(sinter_llvm_function *f, LLVMValueRef condition, int32_t code, const char *message,
+                         LLVMValueRef *arguments, uint32_t count);
+/* Evaluates an i64 expression over dims, and fails the call where it overflows. */
+LLVMValueRef sinter_llvm_checked_expr(sinter_llvm_function *f, const sinter_loop_expr *expr, const char *what);
+/* Bytes of a host buffer, overflow checked the same way. */
+LLVMValueRef sinter_llvm_checked_bytes(sinter_llvm_function *f, sinter_loop_buffer buffer);
+/* Address of a sinter_abi_tensor in an array of them. */
+LLVMValueRef sinter_llvm_tensor(sinter_llvm_function *f, LLVMValueRef array, size_t index);
+
+/* ---- emit_llvm_plan.c ---- */
+LLVMValueRef sinter_llvm_emit_plan(sinter_llvm_module *module); /* int32_t plan(sinter_abi_call *) */
+void sinter_llvm_emit_descriptor(sinter_llvm_module *module, const char *symbol, LLVMValueRef plan, LLVMValueRef run);

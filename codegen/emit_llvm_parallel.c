@@ -1,0 +1,314 @@
+/* Parallel loops and failures in LLVM.
+ *
+ * A parallel loop becomes a function of its own over a range of iterations. What it uses from the kernel travels in an
+ * environment of 8-byte fields; a thin function unpacks it, so that the body has parameters and keeps what noalias
+ * says about them. The services' parallel_for runs it where there is one, else one call over all iterations. A failure
+ * writes code and message into the call; the first one wins. Test: tests/unit/emit_test.c */
+#include "codegen/emit_llvm.h"
+#include "ir/base/map.h"
+#include "runtime/abi.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- what a loop uses from outside ---- */
+
+typedef struct uses {
+    sinter_llvm_function *f;
+    bool *vars, *buffers, *assigned;
+    sinter_map visited; /* expressions share subexpressions */
+} uses;
+
+static void use_buffer(uses *u, sinter_loop_buffer buffer);
+
+static void use_expr(uses *u, const sinter_loop_expr *expr) {
+    uint64_t seen;
+    if (!expr || sinter_map_find(&u->visited, (uintptr_t)expr, &seen)) return;
+    sinter_map_put(&u->visited, (uintptr_t)expr, 1);
+    if (expr->kind == SINTER_LOOP_VAR) u->vars[expr->var] = true;
+    if (expr->kind == SINTER_LOOP_LOAD) use_buffer(u, expr->buffer);
+    for (uint32_t i = 0; i < expr->argument_count; i++) use_expr(u, expr->arguments[i]);
+}
+
+static void use_buffer(uses *u, sinter_loop_buffer buffer) {
+    if (!buffer || u->buffers[buffer]) return;
+    u->buffers[buffer] = true;
+    const sinter_loop_buffer_info *info = &u->f->function->buffers.items[buffer];
+    for (uint32_t k = 0; k < info->rank; k++) use_expr(u, info->dims[k]);
+}
+
+static void use_statements(uses *u, const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *s = first; s; s = s->next) {
+        use_expr(u, s->lower);
+        use_expr(u, s->upper);
+        use_expr(u, s->value);
+        for (uint32_t i = 0; i < s->argument_count; i++) use_expr(u, s->arguments[i]);
+        use_buffer(u, s->buffer);
+        if (s->kind == SINTER_LOOP_ASSIGN) u->assigned[s->var] = true;
+        use_statements(u, s->body);
+        use_statements(u, s->else_body);
+    }
+}
+
+typedef struct capture {
+    bool is_buffer;
+    uint32_t id;
+    LLVMValueRef value;
+} capture;
+
+/* Values of the enclosing function that the loop needs. A mutable variable goes by its value at this point. */
+static capture *collect(sinter_llvm_function *f, const sinter_loop_stmt *loop,
+                        uint32_t *out_count) {
+    sinter_llvm_module *m = f->module;
+    size_t vars = f->function->vars.count, buffers = f->function->buffers.count;
+    uses u = {f,
+              SINTER_NEW_ARRAY(m->arena, bool, vars),
+              SINTER_NEW_ARRAY(m->arena, bool, buffers),
+              SINTER_NEW_ARRAY(m->arena, bool, vars),
+              {0}};
+    sinter_map_init(&u.visited, m->arena);
+    use_statements(&u, loop->body);
+    capture *captures = SINTER_NEW_ARRAY(m->arena, capture, vars + buffers);
+    uint32_t count = 0;
+    for (uint32_t i = 1; i < buffers; i++)
+        if (u.buffers[i] && f->buffers[i]) captures[count++] = (capture){true, i, f->buffers[i]};
+    for (uint32_t i = 1; i < vars; i++) {
+        if (!u.vars[i] && !u.assigned[i]) continue;
+        LLVMValueRef value = f->vars[i].value;
+        if (!value || i == loop->var) continue;
+        if (u.assigned[i])
+            sinter_llvm_fail(m, "kernel %s: iterations of a parallel loop assign '%s' [emit_c7]",
+                             f->function->name, f->function->vars.items[i].name);
+        if (f->vars[i].is_slot) value = LLVMBuildLoad2(f->builder, f->vars[i].type, value, "");
+        captures[count++] = (capture){false, i, value};
+    }
+    *out_count = count;
+    return captures;
+}
+
+/* ---- outlining ---- */
+
+/* void body(call, first, last, lower, captures...) */
+static LLVMValueRef emit_body(sinter_llvm_function *f, const sinter_loop_stmt *loop,
+                              const capture *captures, uint32_t count) {
+    sinter_llvm_module *m = f->module;
+    LLVMTypeRef *types = SINTER_NEW_ARRAY(m->arena, LLVMTypeRef, count + 4);
+    types[0] = m->pointer;
+    types[1] = types[2] = types[3] = m->i64;
+    for (uint32_t i = 0; i < count; i++) types[4 + i] = LLVMTypeOf(captures[i].value);
+    const char *name = sinter_arena_format(m->arena, "kernel.%s.body", f->function->name);
+    LLVMValueRef function =
+        sinter_llvm_add_function(m, name, LLVMFunctionType(m->void_type, types, count + 4, false));
+    LLVMSetLinkage(function, LLVMInternalLinkage);
+
+    sinter_llvm_function g;
+    sinter_llvm_begin(&g, m, f->function, function);
+    g.in_parallel = true;
+    g.call = LLVMGetParam(function, 0);
+    for (uint32_t i = 0; i < count; i++) {
+        LLVMValueRef parameter = LLVMGetParam(function, 4 + i);
+        if (captures[i].is_buffer) {
+            g.buffers[captures[i].id] = parameter;
+            sinter_llvm_attribute(m, function, 5 + i, "noalias", 0);
+        } else {
+            sinter_llvm_bind_var(&g, captures[i].id, parameter);
+        }
+    }
+    LLVMValueRef lower = LLVMGetParam(function, 3), step = sinter_llvm_int(m, loop->step);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(g.builder), body = sinter_llvm_block(&g, "body"),
+                      done = sinter_llvm_block(&g, "done");
+    LLVMValueRef first = LLVMGetParam(function, 1), last = LLVMGetParam(function, 2);
+    LLVMBuildCondBr(g.builder, LLVMBuildICmp(g.builder, LLVMIntSLT, first, last, ""), body, done);
+    LLVMPositionBuilderAtEnd(g.builder, body);
+    LLVMValueRef number = LLVMBuildPhi(g.builder, m->i64, "iteration");
+    LLVMValueRef offset = LLVMBuildNSWMul(g.builder, number, step, "");
+    sinter_llvm_bind_var(&g, loop->var, LLVMBuildNSWAdd(g.builder, lower, offset, ""));
+    sinter_llvm_statements(&g, loop->body);
+    LLVMValueRef next = LLVMBuildNSWAdd(g.builder, number, sinter_llvm_int(m, 1), "");
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(g.builder);
+    LLVMBuildCondBr(g.builder, LLVMBuildICmp(g.builder, LLVMIntSLT, next, last, ""), body, done);
+    LLVMAddIncoming(number, (LLVMValueRef[]){first, next}, (LLVMBasicBlockRef[]){before, latch}, 2);
+    LLVMPositionBuilderAtEnd(g.builder, done);
+    LLVMBuildRetVoid(g.builder);
+    sinter_llvm_end(&g);
+    return function;
+}
+
+/* void entry(environment, first, last): unpacks and calls the body. */
+static LLVMValueRef emit_entry(sinter_llvm_function *f, LLVMValueRef body, LLVMTypeRef environment,
+                               uint32_t fields) {
+    sinter_llvm_module *m = f->module;
+    LLVMTypeRef types[] = {m->pointer, m->i64, m->i64};
+    const char *name = sinter_arena_format(m->arena, "kernel.%s.range", f->function->name);
+    LLVMValueRef function =
+        sinter_llvm_add_function(m, name, LLVMFunctionType(m->void_type, types, 3, false));
+    LLVMSetLinkage(function, LLVMInternalLinkage);
+    LLVMBuilderRef b = LLVMCreateBuilderInContext(m->context);
+    LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(m->context, function, "entry"));
+    LLVMValueRef *arguments = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, fields + 2);
+    for (uint32_t i = 0; i < fields; i++) {
+        LLVMValueRef field = LLVMBuildStructGEP2(b, environment, LLVMGetParam(function, 0), i, "");
+        arguments[i ? i + 2 : 0] =
+            LLVMBuildLoad2(b, LLVMStructGetTypeAtIndex(environment, i), field, "");
+    }
+    arguments[1] = LLVMGetParam(function, 1);
+    arguments[2] = LLVMGetParam(function, 2);
+    LLVMBuildCall2(b, LLVMGlobalGetValueType(body), body, arguments, fields + 2, "");
+    LLVMBuildRetVoid(b);
+    LLVMDisposeBuilder(b);
+    return function;
+}
+
+/* ---- how many iterations are worth a thread ---- */
+
+enum { GRAIN_WORK = 16384, UNKNOWN_TRIPS = 16 };
+
+static int64_t expr_work(const sinter_loop_expr *expr) {
+    if (!expr) return 0;
+    int64_t work = expr->kind == SINTER_LOOP_CALL || expr->kind == SINTER_LOOP_LOAD;
+    for (uint32_t i = 0; i < expr->argument_count && work < GRAIN_WORK; i++)
+        work += expr_work(expr->arguments[i]);
+    return work;
+}
+
+/* Scalar operations of a list, roughly, cut off at GRAIN_WORK. */
+static int64_t statements_work(const sinter_loop_function *function,
+                               const sinter_loop_stmt *first) {
+    int64_t work = 0;
+    for (const sinter_loop_stmt *s = first; s && work < GRAIN_WORK; s = s->next) {
+        int64_t inner = 1 + expr_work(s->value) + statements_work(function, s->body) +
+                        statements_work(function, s->else_body);
+        int64_t trips = 1;
+        if (s->kind == SINTER_LOOP_WHILE) trips = UNKNOWN_TRIPS;
+        if (s->kind == SINTER_LOOP_FOR) {
+            int64_t lower, upper;
+            trips = sinter_loop_is_const_int(s->lower, &lower) &&
+                            sinter_loop_is_const_int(s->upper, &upper)
+                        ? (upper - lower) / s->step
+                        : UNKNOWN_TRIPS;
+        }
+        if (trips > GRAIN_WORK) trips = GRAIN_WORK;
+        work += trips > 0 ? trips * inner : 0;
+    }
+    return work < GRAIN_WORK ? work : GRAIN_WORK;
+}
+
+/* ---- the loop ---- */
+
+static void emit_dispatch(sinter_llvm_function *f, LLVMValueRef entry, LLVMValueRef environment,
+                          LLVMValueRef count, int64_t grain) {
+    sinter_llvm_module *m = f->module;
+    LLVMBasicBlockRef ask = sinter_llvm_block(f, "services"), pool = sinter_llvm_block(f, "pool"),
+                      serial = sinter_llvm_block(f, "serial"), done = sinter_llvm_block(f, "done");
+    LLVMValueRef services =
+        sinter_llvm_load_field(f, m->pointer, f->call, offsetof(sinter_abi_call, services));
+    LLVMValueRef many = LLVMBuildICmp(f->builder, LLVMIntSGT, count, sinter_llvm_int(m, grain), "");
+    LLVMValueRef some = LLVMBuildIsNotNull(f->builder, services, "");
+    LLVMBuildCondBr(f->builder, LLVMBuildAnd(f->builder, many, some, ""), ask, serial);
+    LLVMPositionBuilderAtEnd(f->builder, ask);
+    LLVMValueRef run = sinter_llvm_load_field(f, m->pointer, services,
+                                              offsetof(sinter_abi_services, parallel_for));
+    LLVMBuildCondBr(f->builder, LLVMBuildIsNotNull(f->builder, run, ""), pool, serial);
+    LLVMPositionBuilderAtEnd(f->builder, pool);
+    LLVMValueRef user =
+        sinter_llvm_load_field(f, m->pointer, services, offsetof(sinter_abi_services, user));
+    LLVMTypeRef types[] = {m->pointer, m->i64, m->i64, m->pointer, m->pointer};
+    LLVMBuildCall2(f->builder, LLVMFunctionType(m->void_type, types, 5, false), run,
+                   (LLVMValueRef[]){user, count, sinter_llvm_int(m, grain), entry, environment}, 5,
+                   "");
+    LLVMBuildBr(f->builder, done);
+    LLVMPositionBuilderAtEnd(f->builder, serial);
+    LLVMBuildCall2(f->builder, LLVMGlobalGetValueType(entry), entry,
+                   (LLVMValueRef[]){environment, sinter_llvm_int(m, 0), count}, 3, "");
+    LLVMBuildBr(f->builder, done);
+    LLVMPositionBuilderAtEnd(f->builder, done);
+}
+
+/* A kernel that can fail returns after the loop what an iteration recorded. */
+static void emit_return_of_failure(sinter_llvm_function *f) {
+    sinter_llvm_module *m = f->module;
+    if (LLVMGetReturnType(LLVMGlobalGetValueType(f->value)) == m->void_type) return;
+    LLVMValueRef code = sinter_llvm_load_field(f, m->i32, f->call, offsetof(sinter_abi_call, code));
+    LLVMBasicBlockRef failed = sinter_llvm_block(f, "failed"), on = sinter_llvm_block(f, "on");
+    LLVMBuildCondBr(f->builder, LLVMBuildIsNotNull(f->builder, code, ""), failed, on);
+    LLVMPositionBuilderAtEnd(f->builder, failed);
+    LLVMBuildRet(f->builder, code);
+    LLVMPositionBuilderAtEnd(f->builder, on);
+}
+
+void sinter_llvm_parallel_for(sinter_llvm_function *f, const sinter_loop_stmt *loop) {
+    sinter_llvm_module *m = f->module;
+    LLVMBuilderRef b = f->builder;
+    LLVMValueRef lower = sinter_llvm_expr(f, loop->lower), upper = sinter_llvm_expr(f, loop->upper);
+    LLVMValueRef span = LLVMBuildNSWSub(b, upper, lower, "");
+    LLVMValueRef rounded = LLVMBuildNSWAdd(b, span, sinter_llvm_int(m, loop->step - 1), "");
+    LLVMValueRef count = LLVMBuildSDiv(b, rounded, sinter_llvm_int(m, loop->step), "");
+    uint32_t capture_count;
+    capture *captures = collect(f, loop, &capture_count);
+    LLVMValueRef body = emit_body(f, loop, captures, capture_count);
+
+    LLVMTypeRef *types = SINTER_NEW_ARRAY(m->arena, LLVMTypeRef, capture_count + 2);
+    LLVMValueRef *values = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, capture_count + 2);
+    values[0] = f->call;
+    values[1] = lower;
+    for (uint32_t i = 0; i < capture_count; i++) values[2 + i] = captures[i].value;
+    for (uint32_t i = 0; i < capture_count + 2; i++) types[i] = LLVMTypeOf(values[i]);
+    LLVMTypeRef environment_type =
+        LLVMStructTypeInContext(m->context, types, capture_count + 2, false);
+    LLVMValueRef environment = sinter_llvm_entry_alloca(f, environment_type, "environment");
+    for (uint32_t i = 0; i < capture_count + 2; i++)
+        LLVMBuildStore(b, values[i], LLVMBuildStructGEP2(b, environment_type, environment, i, ""));
+    LLVMValueRef entry = emit_entry(f, body, environment_type, capture_count + 2);
+    int64_t work = statements_work(f->function, loop->body);
+    emit_dispatch(f, entry, environment, count, (GRAIN_WORK + work) / (work + 1));
+    emit_return_of_failure(f);
+}
+
+/* ---- failures ---- */
+
+/* "%0" and "%1" become the spelling of an i64 for printf, in the order of their use. */
+static const char *printf_format(sinter_llvm_module *m, const char *message, uint32_t *order,
+                                 uint32_t *out_count, uint32_t capacity) {
+    sinter_text text = {0};
+    *out_count = 0;
+    for (const char *at = message; *at; at++) {
+        if (*at != '%') {
+            sinter_text_append(&text, at, 1);
+        } else if (at[1] >= '0' && at[1] <= '9' && *out_count < capacity) {
+            sinter_text_append_string(&text, "%lld");
+            order[(*out_count)++] = (uint32_t)(*++at - '0');
+        } else {
+            sinter_text_append_string(&text, "%%");
+        }
+    }
+    const char *copy = sinter_arena_copy_string(m->arena, text.data ? text.data : "", text.size);
+    sinter_text_deinit(&text);
+    return copy;
+}
+
+void sinter_llvm_record_failure(sinter_llvm_function *f, int32_t code, const char *message,
+                                LLVMValueRef *arguments, uint32_t count) {
+    sinter_llvm_module *m = f->module;
+    LLVMValueRef slot = sinter_llvm_field(f, f->call, offsetof(sinter_abi_call, code));
+    LLVMValueRef exchange = LLVMBuildAtomicCmpXchg(
+        f->builder, slot, sinter_llvm_int32(m, 0), sinter_llvm_int32(m, code),
+        LLVMAtomicOrderingAcquireRelease, LLVMAtomicOrderingMonotonic, false);
+    LLVMBasicBlockRef first = sinter_llvm_block(f, "first"), done = sinter_llvm_block(f, "done");
+    LLVMBuildCondBr(f->builder, LLVMBuildExtractValue(f->builder, exchange, 1, ""), first, done);
+    LLVMPositionBuilderAtEnd(f->builder, first);
+    uint32_t order[8], used;
+    const char *format = printf_format(m, message, order, &used, 8);
+    LLVMValueRef values[3 + 8];
+    values[0] = sinter_llvm_field(f, f->call, offsetof(sinter_abi_call, message));
+    values[1] = sinter_llvm_int(m, sizeof((sinter_abi_call *)0)->message);
+    values[2] = LLVMBuildGlobalStringPtr(f->builder, format, "message");
+    for (uint32_t i = 0; i < used; i++)
+        values[3 + i] = order[i] < count ? arguments[order[i]] : sinter_llvm_int(m, 0);
+    LLVMTypeRef types[] = {m->pointer, m->i64, m->pointer};
+    LLVMTypeRef type = LLVMFunctionType(m->i32, types, 3, true);
+    LLVMValueRef function = LLVMGetNamedFunction(m->module, "snprintf");
+    if (!function) function = sinter_llvm_add_function(m, "snprintf", type);
+    LLVMBuildCall2(f->builder, type, function, values, 3 + used, "");
+    LLVMBuildBr(f->builder, done);
+    LLVMPositionBuilderAtEnd(f->builder, done);
+}

@@ -1,0 +1,155 @@
+/* In-memory code: compiles to an object and lets ORC load it.
+ *
+ * Emitted code finds nothing but the libc and libm functions of a fixed list, which is also what artifacts may import.
+ * The weights are copied into one blob that lives as long as the handle. Test: tests/unit/emit_test.c */
+#include "codegen/emit_llvm.h"
+#include "runtime/abi.h"
+
+#include <llvm-c/LLJIT.h>
+#include <llvm-c/Orc.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+struct sinter_jit {
+    LLVMOrcLLJITRef jit;
+    sinter_abi_artifact artifact; /* the code's own, with the weights filled in */
+    void *weights;
+    size_t weight_bytes;
+};
+
+/* What emitted code may import. LLVM itself may call the memory functions, fmod, fma and roundeven. */
+#define MATH(X)                                                                                    \
+ X(exp)                                                                                            \
+ X(log)                                                                                            \
+ X(tanh)                                                                                           \
+ X(erf)                                                                                            \
+ X(pow)                                                                                            \
+ X(log1p)                                                                                          \
+ X(expm1)                                                                                          \
+ X(sin)                                                                                            \
+ X(cos)                                                                                            \
+ X(tan)                                                                                            \
+ X(asin)                                                                                           \
+ X(acos)                                                                                           \
+ X(atan)                                                                                           \
+ X(sinh)                                                                                           \
+ X(cosh)                                                                                           \
+ X(asinh)                                                                                          \
+ X(acosh)                                                                                          \
+ X(atanh)                                                                                          \
+ X(fmod)                                                                                           \
+ X(fma)                                                                                            \
+ X(floor)                                                                                          \
+ X(ceil)                                                                                           \
+ X(trunc)                                                                                          \
+ X(rint)                                                                                           \
+ X(sqrt)
+typedef struct import {
+    const char *name;
+    void (*function)(void);
+} import;
+static const import imports[] = {
+#define ROW(name) {#name, (void (*)(void))name}, {#name "f", (void (*)(void))name##f},
+    MATH(ROW)
+#undef ROW
+        {"memcpy", (void (*)(void))memcpy},
+    {"memmove", (void (*)(void))memmove},
+    {"memset", (void (*)(void))memset},
+    {"memcmp", (void (*)(void))memcmp},
+    {"aligned_alloc", (void (*)(void))aligned_alloc},
+    {"free", (void (*)(void))free},
+    {"snprintf", (void (*)(void))snprintf},
+};
+enum { IMPORT_COUNT = sizeof imports / sizeof *imports };
+
+static bool take_error(LLVMErrorRef error, sinter_diag *diag) {
+    if (!error) return true;
+    char *message = LLVMGetErrorMessage(error);
+    sinter_error(diag, "JIT", "%s", message);
+    LLVMDisposeErrorMessage(message);
+    return false;
+}
+
+static bool define_imports(LLVMOrcLLJITRef jit, sinter_diag *diag) {
+    LLVMOrcCSymbolMapPair pairs[IMPORT_COUNT];
+    for (size_t i = 0; i < IMPORT_COUNT; i++) {
+        LLVMJITEvaluatedSymbol symbol = {
+            (LLVMOrcExecutorAddress)(uintptr_t)imports[i].function,
+            {LLVMJITSymbolGenericFlagsExported | LLVMJITSymbolGenericFlagsCallable, 0}};
+        pairs[i].Name = LLVMOrcLLJITMangleAndIntern(jit, imports[i].name);
+        pairs[i].Sym = symbol;
+    }
+    LLVMOrcMaterializationUnitRef unit = LLVMOrcAbsoluteSymbols(pairs, IMPORT_COUNT);
+    LLVMErrorRef error = LLVMOrcJITDylibDefine(LLVMOrcLLJITGetMainJITDylib(jit), unit);
+    if (error) LLVMOrcDisposeMaterializationUnit(unit);
+    return take_error(error, diag);
+}
+
+static bool map_weights(sinter_jit *jit, const sinter_loop_program *program, sinter_diag *diag) {
+    jit->weight_bytes = sinter_weights_layout(program, NULL);
+    if (!jit->weight_bytes) return true;
+    void *memory =
+        mmap(NULL, jit->weight_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return sinter_error(diag, program->name, "no memory for %zu bytes of weights",
+                            jit->weight_bytes);
+    jit->weights = memory;
+#ifdef MADV_HUGEPAGE
+    madvise(memory, jit->weight_bytes, MADV_HUGEPAGE);
+#endif
+    sinter_weights_copy(program, memory);
+    mprotect(memory, jit->weight_bytes, PROT_READ);
+    return true;
+}
+
+/* Takes the object over. */
+static bool load_object(sinter_jit *jit, const sinter_text *object, sinter_diag *diag) {
+    if (!take_error(LLVMOrcCreateLLJIT(&jit->jit, NULL), diag)) return false;
+    if (!define_imports(jit->jit, diag)) return false;
+    LLVMMemoryBufferRef buffer =
+        LLVMCreateMemoryBufferWithMemoryRangeCopy(object->data, object->size, "artifact");
+    LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(jit->jit);
+    if (!take_error(LLVMOrcLLJITAddObjectFile(jit->jit, library, buffer), diag)) return false;
+    LLVMOrcExecutorAddress address = 0;
+    if (!take_error(LLVMOrcLLJITLookup(jit->jit, &address, SINTER_ARTIFACT_SYMBOL), diag))
+        return false;
+    const sinter_abi_artifact *(*get_artifact)(void) =
+        (const sinter_abi_artifact *(*)(void))(uintptr_t)address;
+    jit->artifact = *get_artifact();
+    jit->artifact.weights = jit->weights;
+    return true;
+}
+
+sinter_jit *sinter_jit_create(const sinter_loop_program *program, const sinter_target *target,
+                              int level, sinter_diag *diag) {
+    sinter_text object = {0};
+    sinter_jit *jit = sinter_heap_alloc(sizeof *jit);
+    bool good = sinter_llvm_write(program, target, level, SINTER_LLVM_OBJECT,
+                                  SINTER_ARTIFACT_SYMBOL, false, false, &object, diag) &&
+                map_weights(jit, program, diag) && load_object(jit, &object, diag);
+    sinter_text_deinit(&object);
+    if (good) return jit;
+    sinter_jit_destroy(jit);
+    return NULL;
+}
+
+const sinter_abi_artifact *sinter_jit_artifact(const sinter_jit *jit) {
+    return &jit->artifact;
+}
+
+void sinter_jit_destroy(sinter_jit *jit) {
+    if (!jit) return;
+    if (jit->jit) {
+        char *message = NULL;
+        LLVMErrorRef error = LLVMOrcDisposeLLJIT(jit->jit);
+        if (error) {
+            message = LLVMGetErrorMessage(error);
+            LLVMDisposeErrorMessage(message);
+        }
+    }
+    if (jit->weights) munmap(jit->weights, jit->weight_bytes);
+    sinter_heap_free(jit);
+}

@@ -1,0 +1,82 @@
+/* The weight blob of a program: its constants in order, each at a multiple of 64 bytes, zeros between, the whole a
+ * multiple of 64. Code knows the offsets; nothing here copies a weight but into the place it is written to.
+ * Test: tests/unit/emit_test.c */
+#include "codegen/compile.h"
+#include "runtime/abi.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ALIGNMENT = 64 };
+
+static uint64_t padded(uint64_t bytes) {
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+uint64_t sinter_weights_layout(const sinter_loop_program *program, uint64_t *out_offsets) {
+    uint64_t total = 0;
+    for (size_t i = 0; i < program->constants.count; i++) {
+        if (out_offsets) out_offsets[i] = total;
+        total += padded(sinter_tensor_bytes(&program->constants.items[i].tensor));
+    }
+    return total;
+}
+
+/* The last, partial 64 bytes of a constant with their zeros; returns how many bytes come before them. */
+static uint64_t split_tail(const sinter_tensor *tensor, char out_tail[ALIGNMENT]) {
+    uint64_t bytes = sinter_tensor_bytes(tensor), whole = bytes / ALIGNMENT * ALIGNMENT;
+    memset(out_tail, 0, ALIGNMENT);
+    if (bytes > whole) memcpy(out_tail, (const char *)tensor->data + whole, bytes - whole);
+    return whole;
+}
+
+uint64_t sinter_weights_hash(const sinter_loop_program *program) {
+    uint64_t hash = 0;
+    for (size_t i = 0; i < program->constants.count; i++) {
+        const sinter_tensor *tensor = &program->constants.items[i].tensor;
+        char tail[ALIGNMENT];
+        uint64_t whole = split_tail(tensor, tail);
+        hash = sinter_abi_hash(tensor->data, whole, hash);
+        if (sinter_tensor_bytes(tensor) > whole) hash = sinter_abi_hash(tail, ALIGNMENT, hash);
+    }
+    return hash;
+}
+
+void sinter_weights_copy(const sinter_loop_program *program, void *out_blob) {
+    char *cursor = out_blob;
+    for (size_t i = 0; i < program->constants.count; i++) {
+        const sinter_tensor *tensor = &program->constants.items[i].tensor;
+        uint64_t bytes = sinter_tensor_bytes(tensor), room = padded(bytes);
+        if (bytes) memcpy(cursor, tensor->data, bytes);
+        memset(cursor + bytes, 0, room - bytes);
+        cursor += room;
+    }
+}
+
+static bool write_all(int file_descriptor, const char *data, uint64_t size, sinter_diag *diag) {
+    while (size) {
+        ssize_t written = write(file_descriptor, data, size < 1u << 30 ? size : 1u << 30);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0)
+            return sinter_error(diag, "weights", "cannot write: %s",
+                                strerror(written < 0 ? errno : ENOSPC));
+        data += written;
+        size -= (uint64_t)written;
+    }
+    return true;
+}
+
+bool sinter_weights_write(const sinter_loop_program *program, int file_descriptor,
+                          sinter_diag *diag) {
+    for (size_t i = 0; i < program->constants.count; i++) {
+        const sinter_tensor *tensor = &program->constants.items[i].tensor;
+        char tail[ALIGNMENT];
+        uint64_t whole = split_tail(tensor, tail);
+        if (!write_all(file_descriptor, tensor->data, whole, diag)) return false;
+        if (sinter_tensor_bytes(tensor) > whole &&
+            !write_all(file_descriptor, tail, ALIGNMENT, diag))
+            return false;
+    }
+    return true;
+}

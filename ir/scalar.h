@@ -3,8 +3,10 @@
  *
  *   expression := let name = expression in expression | comparison ...
  *   operators: || && | ^ & == != < <= > >= << >> + - * / % unary - ! ~ and calls f(a, b, c) of scalar.def rows,
- *   select(condition, a, b), cast(dtype, x); names are operands or attributes of the op; numbers take the type of
- *   the other operand; inf, nan, pi.
+ *   select(condition, a, b), cast(dtype, x); names are lets, operands or attributes of the op, in this order; then
+ *   inf, nan, pi, true, false, lowest and highest (the infinities). In place of the dtype of a cast a name means
+ *   the type of that operand or attribute. Numbers (decimal, or 0x up to 53 bits) take the type of the other operand;
+ *   what is infinite becomes the limit of an integer type. ! && || are not, and, or: meant for bool.
  * A parsed body is a small array of nodes in topological order (last = the result); operands are typed when used.
  * Test: tests/unit/scalar_test.c */
 #pragma once
@@ -25,7 +27,7 @@ typedef struct sinter_scalar_info {
     const char *name;
     uint32_t arity;
     sinter_scalar_result result;
-    const char *llvm; /* "+f fadd; +i add; ..." see scalar.def */
+    const char *llvm; /* "f:fadd i:add ...", see scalar.def */
     const char *c, *cuda;
     const char *expansion; /* scalar text over a, b, c for f32 where no instruction exists; NULL: none */
     const char *doc;
@@ -52,6 +54,8 @@ typedef struct sinter_scalar_body {
     uint32_t count;
 } sinter_scalar_body;
 
+/* What a body has at most. */
+enum { SINTER_SCALAR_MAX_NODES = 256 };
 /* names: operand and attribute names in order; a mistake in the text is reported with its column. */
 bool sinter_scalar_parse(sinter_arena *arena, const char *text, const sinter_string *names, size_t name_count,
                          sinter_scalar_body *out_body, sinter_diag *diag);
@@ -66,7 +70,14 @@ typedef struct sinter_scalar {
         int64_t i;
     };
 } sinter_scalar;
+/* Arguments have one dtype, else they are cast to that of the first (pow: see scalar.def). f32 results are rounded
+ * once; f32 functions are computed in double. Rows that a class of dtypes lacks give NaN for floats; for integers
+ * they are computed in double and truncated. */
 sinter_scalar sinter_scalar_apply(sinter_scalar_function function, const sinter_scalar *arguments);
+/* Rounds to any float (f8: saturating), truncates to integers as sinter_integer_from_double says. */
 sinter_scalar sinter_scalar_cast(sinter_scalar value, sinter_dtype dtype);
-/* operands[i] for names; constants take the dtype of the expression they meet. */
+/* A number of scalar text as a value of dtype: infinities become the limits of integers, the rest is truncated and
+ * wraps (-1 is the largest unsigned number). */
+sinter_scalar sinter_scalar_number(sinter_dtype dtype, double number);
+/* operands[i] for names; constants take the dtype of the expression they meet, f64 where they meet none. */
 sinter_scalar sinter_scalar_evaluate(const sinter_scalar_body *body, const sinter_scalar *operands);

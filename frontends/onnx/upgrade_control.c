@@ -7,30 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-bool sinter_onnx_rule_if(sinter_onnx_node *node) {
-    sinter_onnx_draft draft;
-    const Onnx__GraphProto *branches[] = {sinter_onnx_graph(node, "then_branch", true),
-                                          sinter_onnx_graph(node, "else_branch", true)};
-    if (node->failed || !sinter_onnx_draft_begin(node, &draft)) return false;
-    bool ok = true;
-    for (int i = 0; i < 2; i++) {
-        sinter_region region = sinter_onnx_region(node, branches[i], NULL, 0);
-        ok &= region != 0;
-        sinter_vector_push(&node->importer->scratch, &draft.regions, region);
-    }
-    return ok && sinter_onnx_draft_finish(node, &draft);
-}
-
-/* ---- bodies with carried values ---- */
-
-typedef struct body {
-    const Onnx__GraphProto *graph;
-    sinter_type *types; /* of all arguments */
-    uint32_t count;
-    uint32_t first, carried; /* arguments [first, first + carried) */
-    uint32_t yield;          /* where the first carried value is yielded */
-    uint64_t *open;          /* per argument: bit i is set where dim i changes between iterations */
-} body;
+/* ---- if ---- */
 
 /* Takes back a region that no node owns, so that it can be built anew. */
 static void discard_region(sinter_module *module, sinter_region region) {
@@ -43,6 +20,68 @@ static void discard_region(sinter_module *module, sinter_region region) {
     for (uint32_t i = 0; i < info->argument_count; i++)
         sinter_value_set_name(module, info->arguments[i], NULL);
 }
+
+static bool inline_branch(sinter_onnx_node *node, const Onnx__GraphProto *branch) {
+    return sinter_onnx_inline_graph(node, branch, NULL, 0, node->results, node->proto->n_output);
+}
+
+/* What the region's only result is the op's result for, looking at nothing but the last operation. 0: another op. */
+static sinter_value operand_of_last(const sinter_module *module, sinter_region region,
+                                    sinter_op op) {
+    sinter_value value = sinter_node_operand(module, sinter_region_get(module, region)->last, 0);
+    sinter_node definition = value ? sinter_value_get(module, value)->definition : 0;
+    if (!definition || sinter_node_get(module, definition)->op != op) return 0;
+    return sinter_node_operand(module, definition, 0);
+}
+
+/* `x.squeeze(axis)` is exported as If(dim == 1, Squeeze(x), x): results of two ranks, of which the rest of the graph
+ * can take only one. The squeeze is taken, whose dim is then 1 or the run an error. */
+static bool is_squeeze_or_not(const sinter_module *module, const sinter_region *regions) {
+    sinter_value squeezed = operand_of_last(module, regions[0], SINTER_OP_squeeze);
+    sinter_value kept = operand_of_last(module, regions[1], SINTER_OP_identity);
+    if (!kept) kept = sinter_node_operand(module, sinter_region_get(module, regions[1])->last, 0);
+    return squeezed && squeezed == kept;
+}
+
+/* A condition known at import leaves one branch, and the other need not even make sense. */
+bool sinter_onnx_rule_if(sinter_onnx_node *node) {
+    sinter_module *module = node->importer->module;
+    sinter_onnx_draft draft;
+    const Onnx__GraphProto *branches[] = {sinter_onnx_graph(node, "then_branch", true),
+                                          sinter_onnx_graph(node, "else_branch", true)};
+    sinter_value condition = sinter_onnx_need_operand(node, 0, "cond");
+    if (node->failed) return false;
+    int64_t known;
+    size_t count;
+    if (sinter_onnx_known_ints(node, condition, &known, 1, &count) && count == 1)
+        return inline_branch(node, branches[known ? 0 : 1]);
+    if (!sinter_onnx_draft_begin(node, &draft)) return false;
+    sinter_region regions[2];
+    bool ok = true;
+    for (int i = 0; i < 2; i++) {
+        regions[i] = sinter_onnx_region(node, branches[i], NULL, 0);
+        ok &= regions[i] != 0;
+        sinter_vector_push(&node->importer->scratch, &draft.regions, regions[i]);
+    }
+    if (!ok || node->proto->n_output != 1 || !is_squeeze_or_not(module, regions))
+        return ok && sinter_onnx_draft_finish(node, &draft);
+    for (int i = 0; i < 2; i++) discard_region(module, regions[i]);
+    sinter_warning(
+        node->build.diag, node->where,
+        "the rank depends on a dim that is not known: taken to be 1, as squeezing needs it");
+    return inline_branch(node, branches[0]);
+}
+
+/* ---- bodies with carried values ---- */
+
+typedef struct body {
+    const Onnx__GraphProto *graph;
+    sinter_type *types; /* of all arguments */
+    uint32_t count;
+    uint32_t first, carried; /* arguments [first, first + carried) */
+    uint32_t yield;          /* where the first carried value is yielded */
+    uint64_t *open;          /* per argument: bit i is set where dim i changes between iterations */
+} body;
 
 /* The symbols made for open dims are read off the argument in each iteration. */
 static void bind_open_dims(sinter_module *module, const body *b, sinter_region region) {
@@ -65,11 +104,8 @@ static bool widen(sinter_onnx_node *node, body *b, uint32_t argument, const sint
     sinter_module *module = node->importer->module;
     sinter_type *type = &b->types[argument];
     if (sinter_type_equal(type, yielded)) return true;
-    if (type->kind == SINTER_TYPE_SEQUENCE && yielded->kind == SINTER_TYPE_SEQUENCE) {
-        *changed = true; /* elements of every shape: the yielded type knows more */
-        *type = *yielded;
-        return true;
-    }
+    if (type->kind != SINTER_TYPE_TENSOR && type->kind == yielded->kind)
+        return true; /* inference joins them */
     if (type->kind != yielded->kind || type->dtype != yielded->dtype ||
         type->rank != yielded->rank) {
         sinter_text before = {0}, after = {0};
@@ -97,7 +133,7 @@ static bool widen(sinter_onnx_node *node, body *b, uint32_t argument, const sint
 static sinter_region build_body(sinter_onnx_node *node, body *b) {
     sinter_module *module = node->importer->module;
     b->open = SINTER_NEW_ARRAY(&node->importer->scratch, uint64_t, b->count);
-    for (uint32_t attempt = 0;; attempt++) {
+    for (;;) {
         sinter_region region = sinter_onnx_region(node, b->graph, b->types, b->count);
         if (!region) return 0;
         bind_open_dims(module, b, region);
@@ -112,8 +148,7 @@ static sinter_region build_body(sinter_onnx_node *node, body *b) {
             sinter_type yielded = *sinter_value_type(module, value);
             if (!widen(node, b, b->first + i, &yielded, &changed)) return 0;
         }
-        /* Sequences may need a second look, dims one each. */
-        if (!changed || attempt > SINTER_MAX_RANK * (b->carried + 1)) return region;
+        if (!changed) return region;
         discard_region(module, region);
     }
 }

@@ -138,7 +138,8 @@ static sinter_expr extreme_value(const comparison *c, sinter_loop_var var, bool 
     const sinter_loop_stmt *loop = c->scopes->vars[var];
     sinter_loop_scopes *s = c->scopes;
     int64_t lower, count;
-    if (last && sinter_loop_is_const_int(loop->lower, &lower) && sinter_loop_trip_count(loop, &count) && count > 0)
+    if (last && sinter_loop_is_const_int(loop->lower, &lower) &&
+        sinter_loop_trip_count(loop, &count) && count > 0)
         return sinter_loop_int(&s->builder, lower + (count - 1) * loop->step);
     sinter_expr bound = sinter_loop_map_expr(&s->lets, last ? loop->upper : loop->lower);
     return last ? sinter_loop_sub(&s->builder, bound, sinter_loop_int(&s->builder, 1)) : bound;

@@ -43,6 +43,7 @@ typedef struct printer {
     const char **buffer_names;
     SINTER_VECTOR(sinter_loop_var) visible;
     int indent;
+    bool is_brief; /* no bodies */
 } printer;
 
 /* ---- names ---- */
@@ -392,7 +393,8 @@ static void print_body(printer *p, const sinter_loop_stmt *first) {
 }
 
 static void print_block(printer *p, const sinter_loop_stmt *first) {
-    put(p, " {\n");
+    put(p, p->is_brief ? " { ... }\n" : " {\n");
+    if (p->is_brief) return;
     print_body(p, first);
     line(p);
     put(p, "}\n");
@@ -618,5 +620,37 @@ void sinter_loop_print_function(const sinter_loop_program *program,
     for (size_t i = 0; i < program->kernels.count; i++)
         if (program->kernels.items[i] == function) name = p.kernel_names[i];
     print_function(&p, function, function == program->host ? "host" : "kernel", name);
+    sinter_arena_deinit(&p.arena);
+}
+
+/* Names as the tables have them, all visible. */
+static void init_brief(printer *p, const sinter_loop_program *program,
+                       const sinter_loop_function *function, sinter_text *text) {
+    *p = (printer){.program = program, .function = function, .text = text, .is_brief = true};
+    sinter_arena_init(&p->arena);
+    p->var_names = SINTER_NEW_ARRAY(&p->arena, const char *, function->vars.count);
+    p->buffer_names = SINTER_NEW_ARRAY(&p->arena, const char *, function->buffers.count);
+    for (size_t i = 0; i < function->vars.count; i++)
+        p->var_names[i] = function->vars.items[i].name;
+    for (size_t i = 0; i < function->buffers.count; i++)
+        p->buffer_names[i] = function->buffers.items[i].name;
+}
+
+void sinter_loop_print_expr(const sinter_loop_function *function, sinter_expr expr,
+                            sinter_text *text) {
+    printer p;
+    init_brief(&p, NULL, function, text);
+    print_expr(&p, expr, 0);
+    sinter_arena_deinit(&p.arena);
+}
+
+void sinter_loop_print_stmt(const sinter_loop_program *program,
+                            const sinter_loop_function *function, const sinter_loop_stmt *stmt,
+                            sinter_text *text) {
+    printer p;
+    init_brief(&p, program, function, text);
+    if (program) name_kernels(&p);
+    print_stmt(&p, stmt);
+    if (text->size && text->data[text->size - 1] == '\n') text->data[--text->size] = 0;
     sinter_arena_deinit(&p.arena);
 }

@@ -16,5 +16,10 @@ extern const char *const sinter_loop_axis_names[];  /* by sinter_loop_axis; seri
 extern const char *const sinter_loop_scope_names[]; /* by sinter_loop_scope */
 bool sinter_loop_is_reserved(sinter_string word);
 
+/* For messages, with the names that the tables have: an expression; a statement without its bodies, on one line. */
+void sinter_loop_print_expr(const sinter_loop_function *function, sinter_expr expr, sinter_text *text);
+void sinter_loop_print_stmt(const sinter_loop_program *program, const sinter_loop_function *function,
+                            const sinter_loop_stmt *stmt, sinter_text *text);
+
 /* Constants of more bytes print as "..." and have no data when read back. */
 #define SINTER_LOOP_MAX_CONSTANT_TEXT 65536

@@ -1,0 +1,183 @@
+/* The verifier of the loop IR, second half: what statements touch (see loop_verify.h). An error is what can be proven wrong:
+ * an access out of bounds that runs for sure, scratch read before anything wrote it; or what cannot be proven right where
+ * that is required: iterations of concurrent axes that may meet in one element, register buffers with free indices.
+ * Needs: a function that passed the first half. Test: tests/codegen/loops/verify_*.loops */
+#include "codegen/loop_linear.h"
+#include "codegen/loop_verify.h"
+
+#include <inttypes.h>
+
+typedef struct context {
+    int loops, ifs;
+    bool certain; /* runs whenever the function does: no branch, and loops that have an iteration */
+} context;
+
+typedef struct initialised {
+    bool tracked, written;
+    int loops, ifs; /* of the alloc */
+} initialised;
+
+typedef struct walker {
+    sinter_loop_verifier *v;
+    initialised *buffers;
+} walker;
+
+/* ---- bounds ---- */
+
+/* The range is exact: every variable is a loop of constant bounds and occurs once. */
+static bool range_is_exact(const sinter_loop_verifier *v, const sinter_linear *index) {
+    for (uint32_t i = 0; i < index->count; i++) {
+        const sinter_linear_term *term = &index->terms[i];
+        if (term->count != 1 || term->factors[0]->kind != SINTER_LOOP_VAR) return false;
+        const sinter_loop_stmt *loop = v->scopes.vars[term->factors[0]->var];
+        int64_t count;
+        if (!loop || loop->kind != SINTER_LOOP_FOR || !sinter_loop_trip_count(loop, &count))
+            return false;
+    }
+    return true;
+}
+
+static void check_bounds(walker *w, const sinter_loop_access *access) {
+    sinter_loop_verifier *v = w->v;
+    const sinter_loop_buffer_info *info = &v->function->buffers.items[access->buffer];
+    for (uint32_t i = 0; i < access->rank; i++) {
+        int64_t dim, min, max;
+        sinter_linear index;
+        if (!sinter_loop_is_const_int(info->dims[i], &dim)) continue;
+        if (!sinter_linear_of(sinter_loop_map_expr(&v->scopes.lets, access->indices[i]), &index))
+            continue;
+        if (!sinter_linear_range(v->function, &index, &min, &max)) continue;
+        bool outside = max < 0 || min >= dim;
+        bool partly = range_is_exact(v, &index) && (min < 0 || max >= dim);
+        if (outside || partly)
+            sinter_loop_verify_error(v, "loop_c5",
+                                     "index %u of %%%s is in %" PRId64 "..%" PRId64
+                                     ", the dim is %" PRId64,
+                                     i, info->name, min, max, dim);
+    }
+}
+
+/* ---- registers ---- */
+
+static void check_register_index(walker *w, sinter_expr index, const char *name) {
+    sinter_loop_verifier *v = w->v;
+    if (index->kind == SINTER_LOOP_LOAD) {
+        sinter_loop_verify_error(v, "loop_c8", "register buffer %%%s is indexed by a load", name);
+        return;
+    }
+    if (index->kind == SINTER_LOOP_VAR) {
+        const sinter_loop_stmt *loop = v->scopes.vars[index->var];
+        bool fine = loop && loop->kind == SINTER_LOOP_FOR &&
+                    (loop->axis == SINTER_AXIS_UNROLL || loop->axis == SINTER_AXIS_VECTOR);
+        if (!fine)
+            sinter_loop_verify_error(
+                v, "loop_c8", "register buffer %%%s is indexed by %s, no unroll or vector axis",
+                name, v->function->vars.items[index->var].name);
+        return;
+    }
+    for (uint32_t i = 0; i < index->argument_count; i++)
+        check_register_index(w, index->arguments[i], name);
+}
+
+static void check_registers(walker *w, const sinter_loop_access *access) {
+    sinter_loop_verifier *v = w->v;
+    const sinter_loop_buffer_info *info = &v->function->buffers.items[access->buffer];
+    if (info->scope != SINTER_SCOPE_REGISTER) return;
+    for (uint32_t i = 0; i < access->rank; i++)
+        check_register_index(w, sinter_loop_map_expr(&v->scopes.lets, access->indices[i]),
+                             info->name);
+}
+
+/* ---- initialisation ---- */
+
+static void check_read(walker *w, sinter_loop_buffer buffer, context at) {
+    initialised *state = &w->buffers[buffer];
+    if (!state->tracked || state->written) return;
+    /* A branch inside of a loop may be for later iterations, after a write further down. */
+    if (at.ifs > state->ifs && at.loops > state->loops) return;
+    state->written = true; /* said once */
+    sinter_loop_verify_error(w->v, "loop_c7", "%%%s is read before anything is written to it",
+                             w->v->function->buffers.items[buffer].name);
+}
+
+static void check_access(walker *w, const sinter_loop_access *access, context at) {
+    bool reads = !access->is_store || access->combine;
+    if (reads) check_read(w, access->buffer, at);
+    if (access->is_store) w->buffers[access->buffer].written = true;
+    if (at.certain) check_bounds(w, access);
+    check_registers(w, access);
+}
+
+static void check_kernel_arguments(walker *w, const sinter_loop_stmt *stmt, context at) {
+    const sinter_loop_function *kernel = w->v->program->kernels.items[stmt->kernel];
+    for (uint32_t i = 0; i < stmt->buffer_argument_count; i++) {
+        sinter_loop_scope scope = kernel->buffers.items[kernel->buffer_parameters.items[i]].scope;
+        if (scope != SINTER_SCOPE_OUTPUT) check_read(w, stmt->buffer_arguments[i], at);
+        if (scope != SINTER_SCOPE_INPUT) w->buffers[stmt->buffer_arguments[i]].written = true;
+    }
+}
+
+/* ---- conflicts ---- */
+
+static void check_conflicts(walker *w, const sinter_loop_stmt *loop) {
+    bool concurrent = loop->axis == SINTER_AXIS_VECTOR || loop->axis == SINTER_AXIS_PARALLEL ||
+                      loop->axis == SINTER_AXIS_BLOCK;
+    if (!concurrent) return;
+    sinter_text reason = {0};
+    if (!sinter_loop_independent(&w->v->scopes, loop, NULL, 0, &reason))
+        sinter_loop_verify_error(w->v, "loop_c6", "%s", reason.data);
+    sinter_text_deinit(&reason);
+}
+
+/* ---- the walk ---- */
+
+static void walk(walker *w, const sinter_loop_stmt *first, context at) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        w->v->stmt = stmt;
+        sinter_loop_access_list list = {0};
+        sinter_loop_collect_stmt_accesses(&w->v->scratch, stmt, &list);
+        for (size_t i = 0; i < list.count; i++) check_access(w, &list.items[i], at);
+        context inner = at;
+        int64_t count;
+        switch (stmt->kind) {
+        case SINTER_LOOP_ALLOC:
+            w->buffers[stmt->buffer] =
+                (initialised){.tracked = true, .loops = at.loops, .ifs = at.ifs};
+            break;
+        case SINTER_LOOP_BIND: /* from now on two names lead to the memory */
+            w->buffers[stmt->buffer].tracked = w->buffers[stmt->source].tracked = false;
+            break;
+        case SINTER_LOOP_CALL_KERNEL:
+            check_kernel_arguments(w, stmt, at);
+            break;
+        case SINTER_LOOP_FOR:
+            check_conflicts(w, stmt);
+            inner.loops++;
+            inner.certain &= sinter_loop_trip_count(stmt, &count) && count > 0;
+            break;
+        case SINTER_LOOP_WHILE:
+            inner.loops++;
+            inner.certain = false;
+            break;
+        case SINTER_LOOP_IF:
+            inner.ifs++;
+            inner.certain = false;
+            break;
+        default:
+            break;
+        }
+        walk(w, stmt->body, inner);
+        walk(w, stmt->else_body, inner);
+    }
+}
+
+void sinter_loop_verify_accesses(sinter_loop_verifier *v) {
+    sinter_loop_function *function = v->function;
+    walker w = {.v = v,
+                .buffers = SINTER_NEW_ARRAY(&v->scratch, initialised, function->buffers.count)};
+    sinter_loop_scopes_init(&v->scopes, (sinter_loop_program *)(uintptr_t)v->program, function,
+                            &v->scratch);
+    for (sinter_loop_buffer i = 1; i < function->buffers.count; i++)
+        w.buffers[i].tracked = function->buffers.items[i].scope == SINTER_SCOPE_OUTPUT;
+    walk(&w, function->body, (context){.certain = true});
+}

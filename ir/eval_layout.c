@@ -134,8 +134,8 @@ bool eval_concat(sinter_eval *eval) {
     const sinter_tensor *first = sinter_eval_operand(eval, 0);
     uint32_t axis, count = eval->info->operand_count;
     int64_t dims[SINTER_MAX_RANK];
-    if (!first || !sinter_eval_axis(eval, sinter_eval_int(eval, "axis"), first->rank, &axis))
-        return false;
+    if (!first) return sinter_eval_error(eval, "operand 0 is absent");
+    if (!sinter_eval_axis(eval, sinter_eval_int(eval, "axis"), first->rank, &axis)) return false;
     memcpy(dims, first->dims, sizeof dims);
     dims[axis] = 0;
     for (uint32_t i = 0; i < count; i++) {

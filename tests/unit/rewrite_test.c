@@ -1,0 +1,143 @@
+/* Rewrites: what happens to uses, names of outputs, locations, symbols and dead producers; groups out and
+ * in again. */
+#include "ir/parse.h"
+#include "ir/rewrite.h"
+#include "ir/verify.h"
+#include "tests/unit/test.h"
+
+static sinter_diag diag = {.handler = sinter_diag_print_handler};
+
+static sinter_module *parse(const char *text) {
+    diag.user = stdout;
+    return sinter_parse_module("test.sir", text, strlen(text), &diag);
+}
+
+static sinter_value find(const sinter_module *module, const char *name) {
+    for (sinter_value value = 1; value < sinter_module_value_limit(module); value++) {
+        const sinter_value_info *info = sinter_value_get(module, value);
+        if (!info->erased && info->name && strcmp(info->name, name) == 0) return value;
+    }
+    return 0;
+}
+
+static sinter_node node_of(const sinter_module *module, const char *name) {
+    return sinter_value_get(module, find(module, name))->definition;
+}
+
+/* Checks the module, prints it and destroys it. */
+static void check_module(sinter_module *module, const char *expected) {
+    sinter_text text = {0};
+    CHECK(sinter_verify_module(module, &diag));
+    sinter_print_module(module, NULL, &text);
+    CHECK_STRING_EQ(text.data, expected);
+    sinter_text_deinit(&text);
+    sinter_module_destroy(module);
+}
+
+/* A new node takes the place of two: it gets the name of the output and both locations; the constant goes. */
+static void test_fuse(void) {
+    sinter_module *module =
+        parse("module \"m\" { graph (%x: f32[2]) {\n"
+              "  %k = constant() {value = tensor<f32[], [2.0]>} loc(\"k\")\n"
+              "  %a = mul(%x, %k) loc(\"first\")  %y = relu(%a) loc(\"second\")  yield(%y) } }");
+    sinter_rewrite rewrite;
+    sinter_rewrite_begin(&rewrite, module, &diag, "test");
+    sinter_node relu = node_of(module, "y");
+    sinter_rewrite_at(&rewrite, relu);
+    sinter_value made = sinter_build_unary(&rewrite.build, SINTER_OP_relu, find(module, "x"));
+    sinter_rewrite_replace_node(&rewrite, relu, &made);
+    CHECK(rewrite.change_count > 0);
+    check_module(module, "module \"m\" {\n"
+                         "  graph (%x: f32[2]) {\n"
+                         "    %y = relu(%x) : f32[2] loc(\"first + second\")\n"
+                         "    yield(%y)\n"
+                         "  }\n"
+                         "}\n");
+}
+
+/* An output that becomes a named value keeps its name as an attribute of yield. */
+static void test_output_names(void) {
+    sinter_module *module = parse(
+        "module \"m\" { graph (%x: f32[2]) { %y = identity(%x)  %z = relu(%x) yield(%y, %z) } }");
+    sinter_rewrite rewrite;
+    sinter_rewrite_begin(&rewrite, module, &diag, "test");
+    sinter_node identity = node_of(module, "y");
+    sinter_value x = find(module, "x");
+    sinter_rewrite_at(&rewrite, identity);
+    sinter_rewrite_replace_node(&rewrite, identity, &x);
+    CHECK_STRING_EQ(sinter_module_output_name(module, 0), "y");
+    check_module(module, "module \"m\" {\n"
+                         "  graph (%x: f32[2]) {\n"
+                         "    %z = relu(%x) : f32[2]\n"
+                         "    yield(%x, %z) {names = [\"y\", \"z\"]}\n"
+                         "  }\n"
+                         "}\n");
+}
+
+/* Symbols read from a replaced value are read from the new one; erasing spares what symbols are read from. */
+static void test_symbols(void) {
+    sinter_module *module = parse("module \"m\" {\n"
+                                  "  dim one node(%a, 1)\n  dim two node(%b, 1)\n"
+                                  "  graph (%x: f32[2]) { %a = non_zero(%x)  %b = non_zero(%x)\n"
+                                  "    %s = dim_vector() {dims = [two]}  yield(%s) } }");
+    sinter_rewrite rewrite;
+    sinter_rewrite_begin(&rewrite, module, &diag, "test");
+    sinter_node second = node_of(module, "b");
+    sinter_value first = find(module, "a");
+    sinter_rewrite_at(&rewrite, second);
+    sinter_rewrite_replace_node(&rewrite, second, &first);
+    check_module(module, "module \"m\" {\n"
+                         "  dim one = 0..2 node(%a, 1)\n"
+                         "  dim two = 0..2 node(%a, 1)\n"
+                         "  graph (%x: f32[2]) {\n"
+                         "    %a = non_zero(%x) : i64[1,one]\n"
+                         "    %s = dim_vector() {dims = [two]} : i64[1]\n"
+                         "    yield(%s)\n"
+                         "  }\n"
+                         "}\n");
+}
+
+static const char chain[] = "module \"m\" {\n"
+                            "  graph (%x: f32[N,3], %c: bool[]) {\n"
+                            "    %a = relu(%x) : f32[N,3] loc(\"a\")\n"
+                            "    %k = constant() {value = tensor<f32[], [2.0]>} : f32[]\n"
+                            "    %b = mul(%a, %k) : f32[N,3] loc(\"b\")\n"
+                            "    %d = if(%c) ({\n"
+                            "      %e = add(%b, %x) : f32[N,3]\n"
+                            "      yield(%e)\n"
+                            "    }, {\n"
+                            "      yield(%a)\n"
+                            "    }) : f32[N,3] loc(\"d\")\n"
+                            "    %y = neg(%d) : f32[N,3]\n"
+                            "    yield(%y, %a)\n"
+                            "  }\n"
+                            "}\n";
+
+static void test_groups(void) {
+    sinter_module *module = parse(chain);
+    sinter_rewrite rewrite;
+    sinter_rewrite_begin(&rewrite, module, &diag, "test");
+    sinter_node nodes[] = {node_of(module, "a"), node_of(module, "b"), node_of(module, "d")};
+    sinter_node group = sinter_rewrite_outline(&rewrite, nodes, 3);
+    CHECK(sinter_verify_module(module, &diag));
+    const sinter_node_info *info = sinter_node_get(module, group);
+    CHECK_INT_EQ(info->operand_count, 3); /* x, k and c, in the order of use */
+    CHECK_INT_EQ(info->operands[0], find(module, "x"));
+    CHECK_INT_EQ(info->result_count, 2);
+    CHECK_STRING_EQ(info->location, "a + b + d");
+    CHECK_INT_EQ(sinter_module_output(module, 1), info->results[0]);
+    CHECK_STRING_EQ(sinter_module_output_name(module, 1), "a");
+    sinter_rewrite_inline_group(&rewrite, group);
+    CHECK(sinter_node_get(module, group)->erased);
+    /* Back to what it was, but for the place of the constant. */
+    sinter_rewrite_move_before(&rewrite, node_of(module, "k"), nodes[1]);
+    check_module(module, chain);
+}
+
+int main(void) {
+    test_fuse();
+    test_output_names();
+    test_symbols();
+    test_groups();
+    return test_finish();
+}

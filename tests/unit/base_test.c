@@ -1,0 +1,217 @@
+/* ir/base: arena, vector, text, map, diagnostics. */
+#include "ir/base/diag.h"
+#include "ir/base/map.h"
+#include "ir/base/vector.h"
+#include "tests/unit/test.h"
+
+#include <float.h>
+#include <locale.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+
+static jmp_buf out_of_memory;
+static void jump_out(size_t size) {
+    (void)size;
+    longjmp(out_of_memory, 1);
+}
+
+static void test_arena(void) {
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    bool aligned = true, zeroed = true, apart = true;
+    unsigned char *previous = NULL;
+    for (size_t i = 0; i < 2000; i++) {
+        size_t size = i * 37 % 3000;
+        unsigned char *memory = sinter_arena_alloc(&arena, size);
+        aligned &= (uintptr_t)memory % 16 == 0;
+        for (size_t j = 0; j < size; j++) zeroed &= memory[j] == 0;
+        memset(memory, 0xaa, size);
+        if (previous) apart &= *previous == 0xaa;
+        previous = size ? memory : NULL;
+    }
+    CHECK(aligned && zeroed && apart);
+    unsigned char *large = sinter_arena_alloc(&arena, 5000000);
+    large[0] = large[4999999] = 1;
+    CHECK(arena.total >= 5000000);
+    CHECK(sinter_arena_alloc(&arena, 0) != sinter_arena_alloc(&arena, 0));
+    CHECK_STRING_EQ(sinter_arena_format(&arena, "%s-%d", "x", 42), "x-42");
+    CHECK_STRING_EQ(sinter_arena_copy_string(&arena, "abcdef", 3), "abc");
+    CHECK_STRING_EQ(sinter_arena_copy_string(&arena, NULL, 0), "");
+    sinter_set_out_of_memory_handler(jump_out);
+    volatile int refused = 0;
+    if (setjmp(out_of_memory))
+        refused++;
+    else
+        sinter_arena_alloc_array(&arena, SIZE_MAX / 2, 3);
+    if (setjmp(out_of_memory))
+        refused++;
+    else
+        sinter_arena_alloc(&arena, SIZE_MAX - 3);
+    CHECK_INT_EQ(refused, 2);
+    sinter_set_out_of_memory_handler(NULL);
+    sinter_arena_deinit(&arena);
+    CHECK(arena.blocks == NULL);
+}
+
+static void test_vector(void) {
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    SINTER_VECTOR(int) numbers = {0};
+    for (int i = 0; i < 1000; i++) sinter_vector_push(&arena, &numbers, i * 3);
+    CHECK_INT_EQ(numbers.count, 1000);
+    bool good = true;
+    for (int i = 0; i < 1000; i++) good &= numbers.items[i] == i * 3;
+    CHECK(good);
+    sinter_vector_reserve(&arena, &numbers, 5000);
+    CHECK(numbers.capacity >= 5000 && numbers.items[999] == 2997);
+    sinter_arena_deinit(&arena);
+}
+
+static void check_quote(sinter_string string, const char *expected) {
+    sinter_text text = {0}, back = {0};
+    sinter_text_quote(&text, string);
+    CHECK_STRING_EQ(text.data, expected);
+    const char *cursor = text.data;
+    CHECK(sinter_text_unquote(&back, &cursor, text.data + text.size));
+    CHECK(cursor == text.data + text.size);
+    CHECK(sinter_string_equal((sinter_string){back.data, back.size}, string));
+    sinter_text_deinit(&text);
+    sinter_text_deinit(&back);
+}
+
+static void check_unquote_fails(const char *quoted, size_t place) {
+    sinter_text text = {0};
+    const char *cursor = quoted;
+    CHECK(!sinter_text_unquote(&text, &cursor, quoted + strlen(quoted)));
+    CHECK_INT_EQ(cursor - quoted, place);
+    sinter_text_deinit(&text);
+}
+
+static void test_text(void) {
+    CHECK(sinter_string_is(SINTER_STRING("abc"), "abc"));
+    CHECK(!sinter_string_is(SINTER_STRING("abc"), "abcd"));
+    CHECK(sinter_string_equal((sinter_string){0}, sinter_string_of("")));
+    CHECK_INT_EQ(sinter_string_of(NULL).size, 0);
+    sinter_text text = {0};
+    for (int i = 0; i < 100; i++) sinter_text_format(&text, "%d,", i);
+    CHECK_INT_EQ(text.size, 290);
+    CHECK(text.data[text.size] == 0);
+    sinter_text_deinit(&text);
+    check_quote(SINTER_STRING(""), "\"\"");
+    check_quote(SINTER_STRING("a\"b\\c\n\t"), "\"a\\\"b\\\\c\\n\\t\"");
+    check_quote(SINTER_STRING("\0\x1f\x7f"), "\"\\x00\\x1f\\x7f\"");
+    check_quote(SINTER_STRING("\xc3\xa9\xf0\x9f\x98\x80"), "\"\xc3\xa9\xf0\x9f\x98\x80\"");
+    check_quote(SINTER_STRING("\xc3(\xff\xed\xa0\x80"), "\"\\xc3(\\xff\\xed\\xa0\\x80\"");
+    check_unquote_fails("abc", 0);
+    check_unquote_fails("\"abc", 4);
+    check_unquote_fails("\"a\nb\"", 2);
+    check_unquote_fails("\"a\\q\"", 3);
+    check_unquote_fails("\"a\\x4\"", 3);
+    check_unquote_fails("\"a\\", 3);
+}
+
+static void check_number(double value, const char *expected, const char *expected_float) {
+    sinter_text text = {0};
+    sinter_text_double(&text, value);
+    CHECK_STRING_EQ(text.data, expected);
+    text.size = 0;
+    sinter_text_float(&text, (float)value);
+    CHECK_STRING_EQ(text.data, expected_float);
+    sinter_text_deinit(&text);
+}
+
+static void test_numbers(void) {
+    check_number(0, "0.0", "0.0");
+    check_number(-0.0, "-0.0", "-0.0");
+    check_number(1, "1.0", "1.0");
+    check_number(0.1, "0.1", "0.1");
+    check_number(1.0 / 3, "0.3333333333333333", "0.33333334");
+    check_number(1e-5, "1e-05", "1e-05");
+    check_number(1e20, "1e+20", "1e+20");
+    check_number(INFINITY, "inf", "inf");
+    check_number(-INFINITY, "-inf", "-inf");
+    check_number(NAN, "nan", "nan");
+    check_number(16777217, "16777217.0", "16777216.0");
+    check_number(DBL_MAX, "1.7976931348623157e+308", "inf");
+    check_number(0x1p-1074, "5e-324", "0.0");
+    check_number(0x1p-149, "1.401298464324817e-45", "1e-45");
+    /* A decimal comma in the process's locale stays out of the text. */
+    static const char *const locales[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "fr_FR"};
+    for (size_t i = 0; i < sizeof locales / sizeof *locales; i++)
+        if (setlocale(LC_NUMERIC, locales[i])) break;
+    check_number(0.25, "0.25", "0.25");
+    setlocale(LC_NUMERIC, "C");
+}
+
+static void test_map(void) {
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    sinter_map map, names;
+    sinter_map_init(&map, &arena);
+    sinter_map_init(&names, &arena);
+    uint64_t value = 7;
+    CHECK(!sinter_map_find(&map, 5, &value) && value == 7);
+    bool good = true;
+    for (uint64_t i = 0; i < 5000; i++) {
+        char name[16];
+        sinter_map_put(&map, i << 32, i);
+        snprintf(name, sizeof name, "n%d", (int)i);
+        sinter_map_put_string(&names, sinter_string_of(name), i); /* the key is copied */
+    }
+    for (uint64_t i = 0; i < 5000; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "n%d", (int)i);
+        good &= sinter_map_find(&map, i << 32, &value) && value == i;
+        good &= sinter_map_find_string(&names, sinter_string_of(name), &value) && value == i;
+    }
+    CHECK(good);
+    CHECK_INT_EQ(names.count, 5000);
+    CHECK(!sinter_map_find(&map, 1, &value));
+    CHECK(!sinter_map_find_string(&names, SINTER_STRING("n5000"), &value));
+    sinter_map_put_string(&names, SINTER_STRING(""), 1);
+    sinter_map_put_string(&names, (sinter_string){0}, 2);
+    CHECK(sinter_map_find_string(&names, SINTER_STRING(""), &value) && value == 2);
+    CHECK_INT_EQ(names.count, 5001);
+    sinter_arena_deinit(&arena);
+    /* Stable across machines and versions. */
+    CHECK(sinter_hash("sinter", 6, 0) == UINT64_C(0x79b30b203bfc05fe));
+    CHECK(sinter_hash("", 0, 1) != sinter_hash("", 0, 2));
+    CHECK(sinter_hash("\0", 1, 0) != sinter_hash("\0\0", 2, 0));
+}
+
+static void test_diag(void) {
+    sinter_text text = {0};
+    sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &text};
+    CHECK(!sinter_error(&diag, "file.sir:3:7", "expected %d, found %s", 3, "x"));
+    sinter_note(&diag, "file.sir:1:1", "defined here");
+    sinter_warning(&diag, "", "odd");
+    sinter_error(&diag, NULL, "lost");
+    CHECK_STRING_EQ(text.data, "file.sir:3:7: error: expected 3, found x\n"
+                               "file.sir:1:1: note: defined here\n"
+                               "warning: odd\n"
+                               "error: lost\n");
+    CHECK_INT_EQ(diag.error_count, 2);
+    CHECK_INT_EQ(diag.warning_count, 1);
+    CHECK(!sinter_error(NULL, "", "ignored"));
+    sinter_text_deinit(&text);
+    char printed[64] = "";
+    FILE *file = tmpfile();
+    if (CHECK(file != NULL)) {
+        sinter_diag_print_handler(file, SINTER_SEVERITY_NOTE, "here", "text");
+        rewind(file);
+        CHECK(fgets(printed, sizeof printed, file) != NULL);
+        CHECK_STRING_EQ(printed, "here: note: text\n");
+        fclose(file);
+    }
+}
+
+int main(void) {
+    test_arena();
+    test_vector();
+    test_text();
+    test_numbers();
+    test_map();
+    test_diag();
+    return test_finish();
+}

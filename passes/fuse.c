@@ -1,0 +1,221 @@
+/* Fuses elementwise nodes with each other and with the contraction, window or reduction that feeds them, as `group`
+ * nodes: one kernel, one pass over memory. Decides by the pattern column of ops.def.
+ *
+ * A group has at most one anchor (contraction, window, reduction) and every result depends on it, at the anchor's own
+ * result shape; elementwise nodes that feed a reduction join it when nobody else wants their values. The group stands where its last
+ * node stood, so no value of it may be used before that. Needs inferred types; nested regions are fused on their own.
+ * Constants of few elements are copied into the group, where the kernel sees their values.
+ * Test: tests/passes/fuse/ */
+#include "passes/pass.h"
+
+enum { GROUP_LIMIT = 48, SMALL_CONSTANT = 16 };
+
+typedef struct fusion_group {
+    SINTER_VECTOR(sinter_node) nodes;
+    sinter_node anchor;
+    bool dead; /* merged into another */
+} fusion_group;
+
+typedef struct fusion {
+    sinter_module *module;
+    sinter_rewrite rewrite;
+    sinter_arena scratch;
+    sinter_region region;
+    uint32_t *position; /* by node, in this region; 0 elsewhere */
+    uint32_t *group_of; /* by node: index + 1 */
+    SINTER_VECTOR(fusion_group) groups;
+} fusion;
+
+static sinter_pattern pattern_of(const fusion *f, sinter_node node) {
+    return sinter_op_get_info(sinter_node_get(f->module, node)->op)->pattern;
+}
+
+static bool all_numeric(const fusion *f, const sinter_value *values, uint32_t count) {
+    for (uint32_t i = 0; i < count; ++i) {
+        if (!values[i]) continue;
+        const sinter_type *type = sinter_value_type(f->module, values[i]);
+        sinter_dtype_class class = sinter_dtype_infos[type->dtype].class;
+        if (type->kind != SINTER_TYPE_TENSOR || class == SINTER_CLASS_STRING ||
+            class == SINTER_CLASS_COMPLEX)
+            return false;
+    }
+    return true;
+}
+
+static bool is_fusable(const fusion *f, sinter_node node) {
+    const sinter_node_info *info = sinter_node_get(f->module, node);
+    return all_numeric(f, info->operands, info->operand_count) &&
+           all_numeric(f, info->results, info->result_count);
+}
+
+static bool is_elementwise(const fusion *f, sinter_node node) {
+    return pattern_of(f, node) == SINTER_PATTERN_ELEMENTWISE &&
+           sinter_node_get(f->module, node)->op != SINTER_OP_identity && is_fusable(f, node);
+}
+
+static bool is_anchor(const fusion *f, sinter_node node) {
+    sinter_pattern pattern = pattern_of(f, node);
+    return (pattern == SINTER_PATTERN_CONTRACT || pattern == SINTER_PATTERN_WINDOW ||
+            pattern == SINTER_PATTERN_REDUCE) &&
+           is_fusable(f, node);
+}
+
+static bool same_shape(const fusion *f, sinter_value a, sinter_value b) {
+    const sinter_type *x = sinter_value_type(f->module, a), *y = sinter_value_type(f->module, b);
+    if (x->rank != y->rank) return false;
+    for (uint32_t i = 0; i < x->rank; ++i)
+        if (x->dims[i] != y->dims[i]) return false;
+    return true;
+}
+
+/* Position, in this region, of a node here or in a region nested below. */
+static uint32_t position_here(const fusion *f, sinter_node node) {
+    while (node && sinter_node_get(f->module, node)->parent != f->region)
+        node = sinter_region_get(f->module, sinter_node_get(f->module, node)->parent)->owner;
+    return node ? f->position[node] : UINT32_MAX;
+}
+
+/* Whether a value of the group is used by a node outside `group` and `other`, and where first. */
+static uint32_t first_outside_use(const fusion *f, uint32_t group, uint32_t other) {
+    uint32_t first = UINT32_MAX;
+    const fusion_group *members = &f->groups.items[group];
+    for (size_t i = 0; i < members->nodes.count; ++i) {
+        const sinter_node_info *info = sinter_node_get(f->module, members->nodes.items[i]);
+        for (uint32_t r = 0; r < info->result_count; ++r) {
+            if (!info->results[r]) continue;
+            const sinter_value_info *value = sinter_value_get(f->module, info->results[r]);
+            for (size_t u = 0; u < value->uses.count; ++u) {
+                sinter_node user = value->uses.items[u].node;
+                uint32_t of = f->group_of[user];
+                if (of == group + 1 || of == other + 1) continue;
+                uint32_t at = position_here(f, user);
+                if (at < first) first = at;
+            }
+        }
+    }
+    return first;
+}
+
+static void merge(fusion *f, uint32_t into, uint32_t from) {
+    fusion_group *a = &f->groups.items[into], *b = &f->groups.items[from];
+    for (size_t i = 0; i < b->nodes.count; ++i) {
+        sinter_vector_push(&f->scratch, &a->nodes, b->nodes.items[i]);
+        f->group_of[b->nodes.items[i]] = into + 1;
+    }
+    if (b->anchor) a->anchor = b->anchor;
+    b->dead = true;
+}
+
+/* `own` holds node (its newest member) and whatever joined it so far; `producer` made one of node's operands. */
+static bool may_join(const fusion *f, uint32_t own, uint32_t producer, sinter_node node) {
+    const fusion_group *a = &f->groups.items[own], *b = &f->groups.items[producer];
+    if (a->nodes.count + b->nodes.count > GROUP_LIMIT || (a->anchor && b->anchor)) return false;
+    if (first_outside_use(f, producer, own) <= f->position[node]) return false;
+    /* Results that do not depend on the anchor would have no loop to be stored in. */
+    bool anchored = a->anchor || b->anchor;
+    if (anchored && !b->anchor && first_outside_use(f, producer, own) != UINT32_MAX) return false;
+    if (anchored && !a->anchor && a->nodes.count > 1) return false;
+    return true;
+}
+
+static uint32_t new_group(fusion *f, sinter_node node, bool anchor) {
+    fusion_group group = {.anchor = anchor ? node : 0};
+    sinter_vector_push(&f->scratch, &group.nodes, node);
+    sinter_vector_push(&f->scratch, &f->groups, group);
+    f->group_of[node] = (uint32_t)f->groups.count;
+    return (uint32_t)f->groups.count - 1;
+}
+
+static void join_producers(fusion *f, sinter_node node, uint32_t own, sinter_value shape) {
+    const sinter_node_info *info = sinter_node_get(f->module, node);
+    for (uint32_t i = 0; i < info->operand_count; ++i) {
+        if (!info->operands[i] || !same_shape(f, info->operands[i], shape)) continue;
+        sinter_node definition = sinter_value_get(f->module, info->operands[i])->definition;
+        if (!definition || sinter_node_get(f->module, definition)->parent != f->region) continue;
+        uint32_t producer = f->group_of[definition];
+        if (!producer || producer - 1 == own || f->groups.items[producer - 1].dead) continue;
+        if (may_join(f, own, producer - 1, node)) merge(f, own, producer - 1);
+    }
+}
+
+/* A reduction takes in the elementwise nodes that only it reads: each element is computed once anyway. */
+static void join_reduced(fusion *f, sinter_node node, uint32_t own) {
+    sinter_value operand = sinter_node_operand(f->module, node, 0);
+    sinter_node definition = sinter_value_get(f->module, operand)->definition;
+    if (!definition || sinter_node_get(f->module, definition)->parent != f->region) return;
+    uint32_t producer = f->group_of[definition];
+    if (!producer || f->groups.items[producer - 1].anchor) return;
+    if (first_outside_use(f, producer - 1, own) == UINT32_MAX) merge(f, own, producer - 1);
+}
+
+static void copy_small_constants(fusion *f, fusion_group *group) {
+    size_t count = group->nodes.count;
+    for (size_t n = 0; n < count; ++n) {
+        sinter_node node = group->nodes.items[n];
+        for (uint32_t i = 0; i < sinter_node_get(f->module, node)->operand_count; ++i) {
+            sinter_value operand = sinter_node_operand(f->module, node, i);
+            const sinter_tensor *tensor =
+                operand ? sinter_value_constant(f->module, operand) : NULL;
+            if (!tensor || sinter_tensor_count(tensor) > SMALL_CONSTANT) continue;
+            sinter_rewrite_at(&f->rewrite, node);
+            sinter_tensor copy;
+            sinter_tensor_copy(&copy, tensor);
+            sinter_value fresh = sinter_build_constant(&f->rewrite.build, copy);
+            if (!fresh) continue;
+            sinter_rewrite_set_operand(&f->rewrite, node, i, fresh);
+            sinter_vector_push(&f->scratch, &group->nodes,
+                               sinter_value_get(f->module, fresh)->definition);
+        }
+    }
+}
+
+/* Members in the order of the region. */
+static void sort_nodes(fusion *f, fusion_group *group) {
+    size_t count = 0;
+    uint8_t *member = SINTER_NEW_ARRAY(&f->scratch, uint8_t, sinter_module_node_limit(f->module));
+    for (size_t i = 0; i < group->nodes.count; ++i) member[group->nodes.items[i]] = 1;
+    SINTER_FOR_NODES (f->module, f->region, node)
+        if (member[node]) group->nodes.items[count++] = node;
+}
+
+static void fuse_region(fusion *f, sinter_region region) {
+    uint32_t at = 0;
+    f->region = region;
+    f->groups.count = 0;
+    uint32_t nodes = sinter_module_node_limit(f->module);
+    f->position = SINTER_NEW_ARRAY(&f->scratch, uint32_t, nodes);
+    f->group_of = SINTER_NEW_ARRAY(&f->scratch, uint32_t, nodes);
+    SINTER_FOR_NODES (f->module, region, numbered) f->position[numbered] = ++at;
+    SINTER_FOR_NODES (f->module, region, node) {
+        if (is_elementwise(f, node)) {
+            uint32_t own = new_group(f, node, false);
+            join_producers(f, node, own, sinter_node_result(f->module, node, 0));
+        } else if (is_anchor(f, node)) {
+            uint32_t own = new_group(f, node, true);
+            if (pattern_of(f, node) == SINTER_PATTERN_REDUCE) join_reduced(f, node, own);
+        }
+    }
+    for (size_t i = 0; i < f->groups.count; ++i) {
+        fusion_group *group = &f->groups.items[i];
+        if (group->dead || group->nodes.count < 2) continue;
+        copy_small_constants(f, group);
+        sort_nodes(f, group);
+        sinter_rewrite_outline(&f->rewrite, group->nodes.items, group->nodes.count);
+    }
+}
+
+bool sinter_pass_fuse(sinter_module *module, sinter_pass_options *options, sinter_diag *diag) {
+    fusion f = {.module = module};
+    sinter_arena_init(&f.scratch);
+    sinter_rewrite_begin(&f.rewrite, module, diag, "fuse");
+    uint32_t regions = sinter_module_region_limit(module);
+    for (sinter_region region = 1; region < regions; ++region) {
+        const sinter_region_info *info = sinter_region_get(module, region);
+        bool in_group = info->owner && sinter_node_get(module, info->owner)->op == SINTER_OP_group;
+        bool erased = info->owner && sinter_node_get(module, info->owner)->erased;
+        if (info->first && !in_group && !erased) fuse_region(&f, region);
+    }
+    sinter_arena_deinit(&f.scratch);
+    options->change_count += f.rewrite.change_count;
+    return true;
+}

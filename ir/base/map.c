@@ -97,3 +97,11 @@ void sinter_map_put(sinter_map *map, uint64_t key, uint64_t value) {
 bool sinter_map_find(const sinter_map *map, uint64_t key, uint64_t *out_value) {
     return find(map, NULL, key, sinter_hash(&key, sizeof key, 0), out_value);
 }
+
+void sinter_map_copy(sinter_map *out_map, const sinter_map *source, sinter_arena *arena) {
+    *out_map = *source;
+    out_map->arena = arena;
+    if (source->capacity)
+        out_map->slots =
+            sinter_arena_copy(arena, source->slots, source->capacity * sizeof *source->slots);
+}

@@ -17,3 +17,5 @@ void sinter_map_put(sinter_map *map, uint64_t key, uint64_t value);
 bool sinter_map_find(const sinter_map *map, uint64_t key, uint64_t *out_value);
 /* FNV-1a-like 64-bit hash, seedable for chaining; stable across machines and versions. */
 uint64_t sinter_hash(const void *data, size_t size, uint64_t seed);
+/* A map of its own with the same entries. */
+void sinter_map_copy(sinter_map *out_map, const sinter_map *source, sinter_arena *arena);

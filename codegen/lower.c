@@ -168,17 +168,22 @@ static const char *value_name(sinter_lower *lower, sinter_value value) {
 
 static sinter_loop_buffer constant_buffer(sinter_lower *lower, sinter_value value,
                                           const sinter_tensor *tensor) {
-    sinter_loop_constant constant = {{0}};
-    sinter_tensor_copy(&constant.tensor, tensor);
-    sinter_vector_push(&lower->program->arena, &lower->program->constants, constant);
+    uint64_t index = 0; /* equal data is stored once, whoever reads it */
+    uint64_t key = (uint64_t)(uintptr_t)tensor->data;
+    if (!sinter_map_find(&lower->constants, key, &index)) {
+        sinter_loop_constant constant = {{0}};
+        sinter_tensor_copy(&constant.tensor, tensor);
+        sinter_vector_push(&lower->program->arena, &lower->program->constants, constant);
+        index = lower->program->constants.count - 1;
+        if (tensor->data) sinter_map_put(&lower->constants, key, index);
+    }
     sinter_expr dims[SINTER_MAX_RANK];
     for (uint32_t i = 0; i < tensor->rank; ++i)
         dims[i] = sinter_loop_int(&lower->host, tensor->dims[i]);
     sinter_loop_buffer buffer =
         sinter_loop_add_buffer(&lower->host, value_name(lower, value), tensor->dtype, tensor->rank,
                                dims, SINTER_SCOPE_CONSTANT);
-    lower->host.function->buffers.items[buffer].constant =
-        (uint32_t)lower->program->constants.count - 1;
+    lower->host.function->buffers.items[buffer].constant = (uint32_t)index;
     return buffer;
 }
 
@@ -491,6 +496,7 @@ sinter_loop_program *sinter_lower_module(sinter_module *module, sinter_diag *dia
     sinter_map_init(&lower.symbols, &lower.scratch);
     sinter_map_init(&lower.kernel_texts, &lower.scratch);
     sinter_map_init(&lower.output_of, &lower.scratch);
+    sinter_map_init(&lower.constants, &lower.scratch);
 
     sinter_region region = sinter_module_main(module);
     sinter_node yield = sinter_region_get(module, region)->last;

@@ -33,5 +33,9 @@ void sinter_rewrite_move_before(sinter_rewrite *rewrite, sinter_node node, sinte
 /* Moves the nodes (in order) into a new `group` node placed before the last of them; values that they use from
  * outside become operands, values used outside become results. Returns the group. */
 sinter_node sinter_rewrite_outline(sinter_rewrite *rewrite, const sinter_node *nodes, size_t count);
-/* The inverse: nodes of the region go before the group, which is erased. */
+/* The nodes of the region, one of those of `owner`, go before the owner, with `arguments` in place of the region's; what the
+ * region yields replaces the owner's results, and the owner is erased. */
+void sinter_rewrite_inline_region(sinter_rewrite *rewrite, sinter_node owner, sinter_region region,
+                                  const sinter_value *arguments);
+/* The inverse of outline. */
 void sinter_rewrite_inline_group(sinter_rewrite *rewrite, sinter_node group);

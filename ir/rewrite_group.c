@@ -140,19 +140,25 @@ sinter_node sinter_rewrite_outline(sinter_rewrite *rewrite, const sinter_node *n
     return group;
 }
 
-void sinter_rewrite_inline_group(sinter_rewrite *rewrite, sinter_node group) {
+void sinter_rewrite_inline_region(sinter_rewrite *rewrite, sinter_node owner, sinter_region region,
+                                  const sinter_value *arguments) {
     sinter_module *module = rewrite->build.module;
-    const sinter_node_info info = *sinter_node_get(module, group);
-    assert(info.op == SINTER_OP_group);
-    const sinter_region_info region = *sinter_region_get(module, info.regions[0]);
-    for (uint32_t i = 0; i < region.argument_count; i++)
-        sinter_value_replace_uses(module, region.arguments[i], info.operands[i]);
-    sinter_node yield = region.last;
-    for (uint32_t i = 0; i < info.result_count; i++)
-        if (info.results[i])
-            sinter_rewrite_replace(rewrite, info.results[i], sinter_node_operand(module, yield, i));
+    const sinter_region_info info = *sinter_region_get(module, region);
+    assert(info.owner == owner);
+    for (uint32_t i = 0; i < info.argument_count; i++)
+        sinter_value_replace_uses(module, info.arguments[i], arguments[i]);
+    sinter_node yield = info.last;
+    for (uint32_t i = 0; i < sinter_node_get(module, owner)->result_count; i++)
+        if (sinter_node_result(module, owner, i))
+            sinter_rewrite_replace(rewrite, sinter_node_result(module, owner, i),
+                                   sinter_node_operand(module, yield, i));
     sinter_node_erase(module, yield);
-    SINTER_FOR_NODES (module, info.regions[0], node) sinter_node_move_before(module, node, group);
-    sinter_node_erase(module, group);
-    rewrite->change_count++;
+    SINTER_FOR_NODES (module, region, node) sinter_node_move_before(module, node, owner);
+    sinter_rewrite_erase(rewrite, owner);
+}
+
+void sinter_rewrite_inline_group(sinter_rewrite *rewrite, sinter_node group) {
+    const sinter_node_info *info = sinter_node_get(rewrite->build.module, group);
+    assert(info->op == SINTER_OP_group);
+    sinter_rewrite_inline_region(rewrite, group, info->regions[0], info->operands);
 }

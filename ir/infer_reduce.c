@@ -31,10 +31,10 @@ static bool reduce_unknown_axes(sinter_infer *infer, bool keep) {
     for (uint32_t i = 0; i < data->rank; i++) {
         dims[i] = demanded ? data->dims[i] : sinter_infer_node_dim(infer, 0, i, "reduced");
         for (size_t a = 0; demanded && a < count; a++) {
-            /* axis == i or axis == i - rank, as (axis - i) * (i - axis) >= 0 */
+            /* axis == i or axis == i - rank */
             for (int64_t name = i; name >= (int64_t)i - data->rank; name -= data->rank) {
                 sinter_dim off = sinter_infer_plus(infer, axes[a], -name);
-                sinter_dim hit = sinter_infer_times(infer, sinter_dim_mul(table, off, off), -1);
+                sinter_dim hit = sinter_dim_min(table, off, sinter_infer_times(infer, off, -1));
                 dims[i] = sinter_dim_select(table, hit, one, dims[i]);
             }
         }

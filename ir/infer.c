@@ -19,11 +19,7 @@ bool sinter_infer_error(sinter_infer *infer, const char *format, ...) {
     va_start(arguments, format);
     sinter_text_format_list(&text, format, arguments);
     va_end(arguments);
-    const char *where = infer->info->location;
-    for (uint32_t r = 0; !where && r < infer->info->result_count; r++)
-        if (infer->info->results[r])
-            where = sinter_value_label(infer->module, infer->info->results[r]);
-    sinter_error(infer->diag, where ? where : "", "%s: %s",
+    sinter_error(infer->diag, sinter_node_where(infer->module, infer->node), "%s: %s",
                  sinter_op_get_info(infer->info->op)->name, text.data);
     sinter_text_deinit(&text);
     return false;

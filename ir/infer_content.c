@@ -339,7 +339,8 @@ static sinter_dim modulo(sinter_infer *infer, sinter_dim a, sinter_dim b) {
 static sinter_dim is_equal(sinter_infer *infer, sinter_dim a, sinter_dim b) {
     sinter_dim zero = sinter_infer_number(infer, 0), one = sinter_infer_number(infer, 1);
     sinter_dim off = sinter_dim_sub(infer->dims, a, b);
-    return sinter_dim_select(infer->dims, sinter_dim_min(infer->dims, off, negated(infer, off)), one, zero);
+    return sinter_dim_select(infer->dims, sinter_dim_min(infer->dims, off, negated(infer, off)),
+                             one, zero);
 }
 
 static sinter_dim at_least(sinter_infer *infer, sinter_dim a, sinter_dim b) {

@@ -52,17 +52,24 @@ static sinter_dim without_zero(sinter_infer *infer, sinter_dim wanted, sinter_di
     return sinter_dim_select(infer->dims, sinter_infer_plus(infer, wanted, -1), wanted, copied);
 }
 
-/* Elements of data over the other dims. */
+/* Elements of data over the other dims. A dim that divides the count is cancelled even where it may be 0: then the
+ * tensor is empty and no other number says what is left. */
 static sinter_dim remaining(sinter_infer *infer, const sinter_dim *dims, uint32_t rank,
                             uint32_t skip) {
     const sinter_type *data = sinter_infer_operand(infer, 0);
-    sinter_dim total = sinter_type_product(infer->dims, data, 0, data->rank),
+    sinter_dim left = sinter_type_product(infer->dims, data, 0, data->rank),
                others = sinter_infer_number(infer, 1);
-    for (uint32_t i = 0; i < rank; i++)
-        if (i != skip) others = sinter_dim_mul(infer->dims, others, dims[i]);
-    if (sinter_dim_is(infer->dims, others, 0)) return sinter_infer_number(infer, 0);
-    sinter_dim exact = sinter_dim_divide_exact(infer->dims, total, others);
-    return exact ? exact : sinter_dim_floordiv(infer->dims, total, others);
+    for (uint32_t i = 0; i < rank; i++) {
+        if (i == skip) continue;
+        if (sinter_dim_is(infer->dims, dims[i], 0)) return sinter_infer_number(infer, 0);
+        sinter_dim exact = sinter_dim_divide_exact(infer->dims, left, dims[i]);
+        if (exact)
+            left = exact;
+        else
+            others = sinter_dim_mul(infer->dims, others, dims[i]);
+    }
+    sinter_dim exact = sinter_dim_divide_exact(infer->dims, left, others);
+    return exact ? exact : sinter_dim_floordiv(infer->dims, left, others);
 }
 
 static bool check_reshape(sinter_infer *infer, const sinter_dim *dims, uint32_t rank) {

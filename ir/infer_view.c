@@ -91,6 +91,20 @@ static bool unknown_axes(sinter_infer *infer, int sign, const char *prefix) {
     return true;
 }
 
+/* Without axes the rank of the result hangs on which dims are 1. A symbol is taken not to be: its bounds say so from
+ * here on, so a run where it is 1 is an error and not another rank. */
+static bool assume_not_one(sinter_infer *infer, sinter_dim dim) {
+    int64_t min, max;
+    sinter_dim_range(infer->dims, dim, &min, &max);
+    if (min > 1 || max < 1) return true;
+    if (sinter_dim_get_kind(infer->dims, dim) != SINTER_DIM_SYMBOL || max < 2) return false;
+    sinter_dim_symbol *symbol = sinter_dim_get_symbol(infer->dims, dim);
+    symbol->min = 2;
+    sinter_warning(infer->diag, sinter_node_where(infer->module, infer->node),
+                   "squeeze names no axes: '%s' is taken to be 2 or more", symbol->name);
+    return true;
+}
+
 bool infer_squeeze(sinter_infer *infer) {
     const sinter_type *data = sinter_infer_operand(infer, 0);
     const int64_t *axes;
@@ -106,13 +120,13 @@ bool infer_squeeze(sinter_infer *infer) {
         if (!sinter_infer_axes(infer, axes, count, data->rank, places)) return false;
         for (size_t i = 0; i < count; i++) mask |= 1u << places[i];
     } else {
-        int64_t value;
         for (uint32_t i = 0; i < data->rank; i++) {
-            if (!sinter_dim_is_const(infer->dims, data->dims[i], &value))
+            if (sinter_dim_is(infer->dims, data->dims[i], 1))
+                mask |= 1u << i;
+            else if (!assume_not_one(infer, data->dims[i]))
                 return sinter_infer_error(
-                    infer, "which dims of %s are 1 is not known; name the axes [squeeze_c1]",
-                    sinter_infer_text(infer, 0));
-            if (value == 1) mask |= 1u << i;
+                    infer, "whether %s of %s is 1 is not known; name the axes [squeeze_c1]",
+                    sinter_infer_dim_text(infer, data->dims[i]), sinter_infer_text(infer, 0));
         }
     }
     for (uint32_t i = 0; i < data->rank; i++) {

@@ -1,4 +1,4 @@
-/* Evaluator rules of ops that put elements elsewhere: bitcast, center_crop_pad, col2im, max_unpool.
+/* Evaluator rules of ops that put elements elsewhere: bitcast, col2im, max_unpool.
  * Test: tests/ops/ */
 #include "ir/eval_rules.h"
 #include <inttypes.h>
@@ -14,46 +14,6 @@ bool eval_bitcast(sinter_eval *eval) {
                                  sinter_dtype_infos[to].name);
     if (!sinter_eval_share(eval, 0, input, input->rank, input->dims)) return false;
     eval->results[0].dtype = to;
-    return true;
-}
-
-bool eval_center_crop_pad(sinter_eval *eval) {
-    const sinter_tensor *input = eval->operands[0];
-    int64_t shape[SINTER_MAX_RANK], all[SINTER_MAX_RANK], dims[SINTER_MAX_RANK];
-    int64_t shift[SINTER_MAX_RANK] = {0}, strides[SINTER_MAX_RANK], at[SINTER_MAX_RANK] = {0};
-    const int64_t *axes = all;
-    bool marked[SINTER_MAX_RANK];
-    size_t count;
-    if (!sinter_eval_ints(eval, 1, shape, SINTER_MAX_RANK, &count)) return false;
-    for (uint32_t i = 0; i < SINTER_MAX_RANK; i++) all[i] = i;
-    size_t axis_count =
-        sinter_eval_has(eval, "axes") ? sinter_eval_ints_attr(eval, "axes", &axes) : input->rank;
-    if (axis_count != count)
-        return sinter_eval_error(eval, "%zu sizes are given for %zu axes", count, axis_count);
-    if (!sinter_eval_axes(eval, axes, count, input->rank, marked)) return false;
-    memcpy(dims, input->dims, sizeof dims);
-    for (size_t i = 0; i < count; i++) {
-        uint32_t axis = (uint32_t)(axes[i] < 0 ? axes[i] + input->rank : axes[i]);
-        int64_t size = input->dims[axis];
-        dims[axis] = shape[i];
-        if (shape[i] < 0) return sinter_eval_error(eval, "size %" PRId64 " is negative", shape[i]);
-        /* where the difference is odd, the extra element is at the end */
-        shift[axis] = shape[i] < size ? (size - shape[i]) / 2 : -((shape[i] - size) / 2);
-    }
-    sinter_tensor *output = sinter_eval_create(eval, 0, input->dtype, input->rank, dims);
-    if (!output) return false;
-    sinter_eval_strides(input->rank, input->dims, strides);
-    for (int64_t i = 0; i < sinter_tensor_count(output); i++) {
-        int64_t from = 0;
-        bool inside = true;
-        for (uint32_t d = 0; d < input->rank; d++) {
-            int64_t position = at[d] + shift[d];
-            inside = inside && position >= 0 && position < input->dims[d];
-            from += position * strides[d];
-        }
-        if (inside) sinter_eval_copy_element(output, i, input, from);
-        sinter_eval_next(input->rank, dims, at);
-    }
     return true;
 }
 

@@ -173,6 +173,9 @@ static sinter_scalar apply_float(sinter_scalar_function function, sinter_dtype d
     if (function == SINTER_SCALAR_fma && dtype == SINTER_DTYPE_f32)
         return make_float(dtype,
                           (double)fmaf((float)values[0], (float)values[1], (float)values[2]));
+    /* The quotient is rounded before its floor is taken, as code for f32 must do. */
+    if (function == SINTER_SCALAR_floordiv && dtype != SINTER_DTYPE_f64)
+        return make_float(dtype, floor((double)(float)(values[0] / values[1])));
     return make_float(dtype, apply_double(function, values[0], values[1], values[2]));
 }
 

@@ -170,7 +170,8 @@ static sinter_loop_buffer constant_buffer(sinter_lower *lower, sinter_value valu
                                           const sinter_tensor *tensor) {
     uint64_t index = 0; /* equal data is stored once, whoever reads it */
     uint64_t key = (uint64_t)(uintptr_t)tensor->data;
-    if (!sinter_map_find(&lower->constants, key, &index)) {
+    if (!sinter_map_find(&lower->constants, key, &index) ||
+        sinter_tensor_bytes(&lower->program->constants.items[index].tensor) != sinter_tensor_bytes(tensor)) {
         sinter_loop_constant constant = {{0}};
         sinter_tensor_copy(&constant.tensor, tensor);
         sinter_vector_push(&lower->program->arena, &lower->program->constants, constant);

@@ -3,10 +3,18 @@
 #include "passes/pass.h"
 
 /* -O0: only what makes later stages simpler to read. */
-static const char level_0[] = "eliminate-dead";
+static const char level_0[] = "eliminate-dead,"
+                              "decompose,"
+                              "eliminate-dead";
 
 /* -O1 and up. */
-static const char level_1[] = "eliminate-dead";
+static const char level_1[] =
+    "eliminate-dead,"
+    /* Composite operators become what lowering knows. */
+    "decompose,"
+    "eliminate-dead,"
+    /* One kernel, one pass over memory. From here on groups hide their nodes from the passes above. */
+    "fuse";
 
 bool sinter_pipeline_default(sinter_module *module, const sinter_pipeline_options *options,
                              sinter_diag *diag) {

@@ -1,0 +1,280 @@
+/* sinter test: runs cases in the layout of the ONNX backend tests (model.onnx, test_data_set_N/input_K.pb and output_K.pb).
+ * Each case runs in a process of its own with a time limit, so that a crash or a hang is one failed case, not the end.
+ * Test: tests/cli/test_command.test */
+#include "frontends/import.h"
+#include "tools/sinter/command.h"
+#include <dirent.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+typedef enum outcome { OUTCOME_PASSED, OUTCOME_FAILED, OUTCOME_CRASHED, OUTCOME_HUNG } outcome;
+static const char *const outcome_names[] = {"passed", "failed", "crashed", "hung"};
+
+typedef struct test_case {
+    char *path; /* folder of model.onnx */
+    outcome outcome;
+    char *message;
+    double seconds;
+} test_case;
+
+typedef struct test_run {
+    test_case *cases;
+    size_t count, capacity;
+    const arguments *arguments;
+    double rtol, atol, timeout;
+} test_run;
+
+/* The text's new content; valid until the next change. */
+static const char *make_path(sinter_text *text, const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    text->size = 0;
+    sinter_text_format_list(text, format, list);
+    va_end(list);
+    return text->data;
+}
+
+static bool is_file(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+static void add_case(test_run *run, const char *folder) {
+    if (run->count == run->capacity) {
+        run->capacity = run->capacity ? run->capacity * 2 : 64;
+        run->cases = sinter_heap_realloc(run->cases, run->capacity * sizeof *run->cases);
+    }
+    test_case fresh = {.path = strdup(folder)};
+    run->cases[run->count++] = fresh;
+}
+
+/* Folders at any depth that hold a model.onnx, by name. */
+static bool find_cases(test_run *run, const char *folder, int depth) {
+    sinter_text path = {0};
+    bool found = is_file(make_path(&path, "%s/model.onnx", folder));
+    struct dirent **entries = NULL;
+    int count = 0;
+    if (found)
+        add_case(run, folder);
+    else if (depth <= 16)
+        count = scandir(folder, &entries, NULL, alphasort);
+    for (int i = 0; i < count; ++i) {
+        struct stat status;
+        make_path(&path, "%s/%s", folder, entries[i]->d_name);
+        if (entries[i]->d_name[0] != '.' && stat(path.data, &status) == 0 &&
+            S_ISDIR(status.st_mode))
+            find_cases(run, path.data, depth + 1);
+        free(entries[i]);
+    }
+    free(entries);
+    sinter_text_deinit(&path);
+    if (count < 0) fprintf(stderr, "sinter test: error: %s: cannot be read as a folder\n", folder);
+    return count >= 0;
+}
+
+/* ---- one case, in the child ---- */
+
+static bool read_inputs(const char *data_set, const sinter_engine *engine, sinter_tensor *inputs,
+                        sinter_diag *diag) {
+    sinter_text path = {0};
+    bool good = true;
+    for (size_t i = 0; good && i < sinter_engine_input_count(engine); ++i)
+        good = sinter_tensor_read_file(make_path(&path, "%s/input_%zu.pb", data_set, i), NULL, NULL,
+                                       &inputs[i], diag);
+    sinter_text_deinit(&path);
+    return good;
+}
+
+static bool compare_outputs(const test_run *run, const char *data_set, const sinter_engine *engine,
+                            const sinter_tensor *outputs, sinter_diag *diag) {
+    sinter_text path = {0};
+    bool same = true;
+    for (size_t i = 0; same && i < sinter_engine_output_count(engine); ++i) {
+        if (!is_file(make_path(&path, "%s/output_%zu.pb", data_set, i))) continue;
+        sinter_tensor expected = {0};
+        sinter_text message = {0};
+        same = sinter_tensor_read_file(path.data, NULL, NULL, &expected, diag);
+        if (!same) break;
+        same = sinter_tensor_compare(&outputs[i], &expected, run->rtol, run->atol, &message);
+        if (!same)
+            sinter_error(diag, "", "output %zu (%s): %s", i, sinter_engine_output(engine, i)->name,
+                         message.data);
+        sinter_text_deinit(&message);
+        sinter_tensor_deinit(&expected);
+    }
+    sinter_text_deinit(&path);
+    return same;
+}
+
+static bool run_data_set(const test_run *run, const char *data_set, sinter_engine *engine,
+                         sinter_diag *diag) {
+    size_t input_count = sinter_engine_input_count(engine),
+           output_count = sinter_engine_output_count(engine);
+    sinter_tensor *inputs = sinter_heap_alloc((input_count + 1) * sizeof *inputs);
+    sinter_tensor *outputs = sinter_heap_alloc((output_count + 1) * sizeof *outputs);
+    bool good = read_inputs(data_set, engine, inputs, diag) &&
+                sinter_engine_run(engine, inputs, outputs, diag) &&
+                compare_outputs(run, data_set, engine, outputs, diag);
+    for (size_t i = 0; i < input_count; ++i) sinter_tensor_deinit(&inputs[i]);
+    for (size_t i = 0; i < output_count; ++i) sinter_tensor_deinit(&outputs[i]);
+    sinter_heap_free(inputs);
+    sinter_heap_free(outputs);
+    return good;
+}
+
+static bool run_case(const test_run *run, const char *folder, sinter_diag *diag) {
+    sinter_text path = {0};
+    sinter_engine *engine =
+        open_engine(make_path(&path, "%s/model.onnx", folder), run->arguments, diag);
+    bool good = engine != NULL;
+    int sets = 0;
+    for (; good; ++sets) {
+        struct stat status;
+        if (stat(make_path(&path, "%s/test_data_set_%d", folder, sets), &status) != 0) break;
+        good = run_data_set(run, path.data, engine, diag);
+    }
+    if (engine && !sets) good = sinter_error(diag, folder, "no test_data_set_0");
+    sinter_engine_destroy(engine);
+    sinter_text_deinit(&path);
+    return good;
+}
+
+static void run_child(const test_run *run, const char *folder, int output) {
+    sinter_text text = {0};
+    sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &text};
+    bool good = run_case(run, folder, &diag);
+    size_t size = text.size < 4000 ? text.size : 4000;
+    if (text.data && write(output, text.data, size) < 0) _exit(3);
+    sinter_text_deinit(&text);
+    /* exit, not _exit: leak checkers report at exit */
+    exit(good ? 0 : 1);
+}
+
+/* ---- the parent ---- */
+
+static double collect(int input, pid_t child, double timeout, char *message, size_t capacity,
+                      bool *out_hung) {
+    double start = now_seconds();
+    size_t size = 0;
+    *out_hung = false;
+    for (;;) {
+        double left = timeout - (now_seconds() - start);
+        struct pollfd poll_input = {.fd = input, .events = POLLIN};
+        int ready = left > 0 ? poll(&poll_input, 1, (int)(left * 1000) + 1) : 0;
+        if (ready == 0) {
+            *out_hung = true;
+            kill(child, SIGKILL);
+            break;
+        }
+        char scratch[512];
+        ssize_t got = read(input, scratch, sizeof scratch);
+        if (got <= 0) break;
+        for (ssize_t i = 0; i < got && size + 1 < capacity; ++i) message[size++] = scratch[i];
+    }
+    message[size] = 0;
+    return now_seconds() - start;
+}
+
+static void run_isolated(test_run *run, test_case *test) {
+    int ends[2];
+    char message[4096] = "";
+    bool hung = false;
+    int status = 0;
+    fflush(NULL);
+    if (pipe(ends) != 0) return;
+    pid_t child = fork();
+    if (child == 0) {
+        close(ends[0]);
+        run_child(run, test->path, ends[1]);
+    }
+    close(ends[1]);
+    test->seconds = collect(ends[0], child, run->timeout, message, sizeof message, &hung);
+    close(ends[0]);
+    waitpid(child, &status, 0);
+    test->outcome = hung                                            ? OUTCOME_HUNG
+                    : WIFSIGNALED(status)                           ? OUTCOME_CRASHED
+                    : WIFEXITED(status) && WEXITSTATUS(status) == 0 ? OUTCOME_PASSED
+                    : WIFEXITED(status) && WEXITSTATUS(status) == 1 ? OUTCOME_FAILED
+                                                                    : OUTCOME_CRASHED;
+    test->message = strdup(message);
+}
+
+static bool write_json(const test_run *run, const char *path) {
+    FILE *file = fopen(path, "w");
+    if (!file) {
+        fprintf(stderr, "sinter test: error: %s: cannot be written\n", path);
+        return false;
+    }
+    sinter_text text = {0};
+    sinter_text_append_string(&text, "{\"cases\": [");
+    for (size_t i = 0; i < run->count; ++i) {
+        const test_case *test = &run->cases[i];
+        sinter_text_append_string(&text, i ? ",\n  {\"path\": " : "\n  {\"path\": ");
+        sinter_text_json(&text, sinter_string_of(test->path));
+        sinter_text_format(&text, ", \"outcome\": \"%s\", \"seconds\": %.3f, \"message\": ",
+                           outcome_names[test->outcome], test->seconds);
+        sinter_text_json(&text, sinter_string_of(test->message));
+        sinter_text_append_string(&text, "}");
+    }
+    sinter_text_append_string(&text, "\n]}\n");
+    bool good = fwrite(text.data, 1, text.size, file) == text.size;
+    sinter_text_deinit(&text);
+    return fclose(file) == 0 && good;
+}
+
+static const option_spec own_options[] = {
+    {"rtol", true, "relative tolerance (1e-3)"},
+    {"atol", true, "absolute tolerance (1e-7)"},
+    {"timeout", true, "seconds a case may take (60)"},
+    {"json", true, "file for the outcome of each case"},
+    {"v", false, "show every case, also those that pass"},
+    {"help", false, "this text"},
+};
+
+int command_test(int argc, char **argv) {
+    size_t count = 0;
+    const option_spec *specs =
+        join_specs(own_options, sizeof own_options / sizeof own_options[0], &count);
+    arguments a;
+    if (!arguments_parse(argc, argv, specs, count, &a)) return 2;
+    if (arguments_has(&a, "help")) {
+        print_help("sinter test DIR...",
+                   "Runs the ONNX backend test cases below each DIR, any depth.", specs, count);
+        return 0;
+    }
+    test_run run = {.arguments = &a};
+    if (!arguments_number(&a, "rtol", 0, 1e9, 1e-3, &run.rtol) ||
+        !arguments_number(&a, "atol", 0, 1e9, 1e-7, &run.atol) ||
+        !arguments_number(&a, "timeout", 0.001, 1e6, 60, &run.timeout))
+        return 2;
+    if (!a.operand_count) {
+        fputs("sinter test: error: no folder given; see sinter test --help\n", stderr);
+        return 2;
+    }
+    for (size_t i = 0; i < a.operand_count; ++i)
+        if (!find_cases(&run, a.operands[i], 0)) return 2;
+    bool terminal = isatty(1);
+    size_t passed = 0;
+    for (size_t i = 0; i < run.count; ++i) {
+        test_case *test = &run.cases[i];
+        if (terminal) printf("\r\033[K%zu/%zu %s", i + 1, run.count, test->path);
+        run_isolated(&run, test);
+        passed += test->outcome == OUTCOME_PASSED;
+        if (test->outcome == OUTCOME_PASSED && !arguments_has(&a, "v")) continue;
+        if (terminal) printf("\r\033[K");
+        printf("%s: %s%s%s", outcome_names[test->outcome], test->path,
+               test->message[0] ? "\n    " : "\n", test->message);
+    }
+    if (terminal) printf("\r\033[K");
+    const char *json = arguments_find(&a, "json");
+    if (json && !write_json(&run, json)) return 2;
+    printf("%zu passed, %zu failed, 0 skipped\n", passed, run.count - passed);
+    return passed == run.count ? 0 : 1;
+}

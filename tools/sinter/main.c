@@ -1,0 +1,39 @@
+/* `sinter`: dispatches to sub-commands. Test: tests/cli/usage.test */
+#include "tools/sinter/command.h"
+#include <stdio.h>
+#include <string.h>
+
+static const command commands[] = {
+    {"run", "MODEL|ARTIFACT", "run a model on inputs and write or check its outputs", command_run},
+    {"test", "DIR...", "run ONNX backend test cases", command_test},
+};
+enum { command_count = sizeof commands / sizeof commands[0] };
+
+static void usage(FILE *file) {
+    fputs("usage: sinter COMMAND [ARGUMENT]...\n\ncommands:\n", file);
+    for (int i = 0; i < command_count; ++i)
+        fprintf(file, "  %-8s %-16s %s\n", commands[i].name, commands[i].usage, commands[i].doc);
+    fputs("\n`sinter COMMAND --help` tells more. Exit status: 0 done, 1 the answer is no, 2 bad "
+          "usage or\n"
+          "input, 3 a bug of sinter's.\n",
+          file);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        usage(stderr);
+        return 2;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        usage(stdout);
+        return 0;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        puts("sinter 0.1.0");
+        return 0;
+    }
+    for (int i = 0; i < command_count; ++i)
+        if (!strcmp(argv[1], commands[i].name)) return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "sinter: error: unknown command '%s'; see sinter --help\n", argv[1]);
+    return 2;
+}

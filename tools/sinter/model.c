@@ -1,0 +1,173 @@
+/* What the sub-commands share: models with --dim, engines with --target, inputs from files or made. Test: tests/cli/ */
+#include "frontends/import.h"
+#include "ir/infer.h"
+#include "tools/sinter/command.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+const option_spec model_options[] = {
+    {"target", true, "cpu[:native|CPU][+FEATURE]..., c, loops or eval (cpu)"},
+    {"dim", true, "bind or bound a symbolic dimension: N=8, N=1..2048; may be repeated"},
+    {"passes", true, "comma-separated passes instead of the -O pipeline"},
+    {"O", true, "optimisation level 0..3 (2)"},
+    {"threads", true, "threads to run on (1)"},
+    {"verify-each", false, "verify the graph after every pass"},
+    {"print-after", true, "print the graph after PASS, or all"},
+    {"stop-after", true, "run only the first N passes"},
+    {"time-passes", false, "show the time of every pass"},
+    {"i", true, "NAME=FILE: an input (.npy, .pb or raw); missing ones are made from a seed"},
+};
+const size_t model_option_count = sizeof model_options / sizeof model_options[0];
+
+double now_seconds(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+sinter_diag stderr_diag(void) {
+    return (sinter_diag){.handler = sinter_diag_print_handler, .user = stderr};
+}
+
+static bool bind_dim(sinter_module *module, const char *text, sinter_diag *diag) {
+    const char *equals = strchr(text, '=');
+    char *end = NULL;
+    if (!equals || equals == text)
+        return sinter_error(diag, text, "--dim: expected NAME=NUMBER or NAME=MIN..MAX");
+    errno = 0;
+    long long min = strtoll(equals + 1, &end, 10), max = min;
+    if (end == equals + 1 || min < 0)
+        return sinter_error(diag, text, "--dim: expected a number after '='");
+    if (!strncmp(end, "..", 2)) {
+        const char *start = end + 2;
+        max = strtoll(start, &end, 10);
+        if (end == start) return sinter_error(diag, text, "--dim: expected a number after '..'");
+    }
+    if (*end || errno || max < min)
+        return sinter_error(diag, text, "--dim: expected NAME=NUMBER or NAME=MIN..MAX");
+    return sinter_infer_bind_dim(module, (sinter_string){text, (size_t)(equals - text)}, min, max,
+                                 diag);
+}
+
+sinter_module *load_model(const char *path, const arguments *a, sinter_diag *diag) {
+    sinter_module *module = sinter_import_file(path, diag);
+    for (size_t i = 0; module && i < a->option_count; ++i) {
+        if (strcmp(a->options[i].name, "dim") || bind_dim(module, a->options[i].value, diag))
+            continue;
+        sinter_module_destroy(module);
+        return NULL;
+    }
+    return module;
+}
+
+bool engine_options(const arguments *a, sinter_engine_options *out_options) {
+    sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
+    double level, threads, stop;
+    if (!arguments_number(a, "O", 0, 3, 2, &level) ||
+        !arguments_number(a, "threads", 1, 1024, 1, &threads) ||
+        !arguments_number(a, "stop-after", -1, 1e9, -1, &stop))
+        return false;
+    options.target = arguments_find(a, "target");
+    options.passes = arguments_find(a, "passes");
+    options.level = (int)level;
+    options.thread_count = (int)threads;
+    options.stop_after = (int64_t)stop;
+    options.verify_each = arguments_has(a, "verify-each");
+    options.print_after = arguments_find(a, "print-after");
+    options.time_passes = arguments_has(a, "time-passes");
+    *out_options = options;
+    return true;
+}
+
+static bool has_ending(const char *path, const char *ending) {
+    size_t length = strlen(path), size = strlen(ending);
+    return length >= size && !strcmp(path + length - size, ending);
+}
+
+sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag) {
+    sinter_engine_options options;
+    if (!engine_options(a, &options)) return NULL;
+    if (has_ending(path, ".so")) return sinter_engine_load(path, &options, diag);
+    sinter_module *module = load_model(path, a, diag);
+    return module ? sinter_engine_create(module, &options, diag) : NULL;
+}
+
+/* ---- inputs ---- */
+
+static const char *input_file(const arguments *a, const char *name) {
+    for (size_t i = a->option_count; i-- > 0;) {
+        const char *value = a->options[i].value, *equals;
+        if (strcmp(a->options[i].name, "i") || !(equals = strchr(value, '='))) continue;
+        if ((size_t)(equals - value) == strlen(name) && !strncmp(value, name, strlen(name)))
+            return equals + 1;
+    }
+    return NULL;
+}
+
+static uint64_t next_random(uint64_t *state) { /* SplitMix64 */
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* Uniform in [-1, 1) for floats; 0 or 1 for integers, which index something more often than not. */
+static void fill(sinter_tensor *tensor, uint64_t *state) {
+    int64_t count = sinter_tensor_count(tensor);
+    for (int64_t i = 0; i < count; ++i) {
+        uint64_t bits = next_random(state);
+        if (sinter_dtype_is_float(tensor->dtype))
+            sinter_tensor_set_double(tensor, i, (double)(bits >> 11) * 0x1p-52 - 1);
+        else if (tensor->dtype == SINTER_DTYPE_string)
+            sinter_tensor_set_string(tensor, i, SINTER_STRING("text"));
+        else
+            sinter_tensor_set_int(tensor, i, (int64_t)(bits & 1));
+    }
+}
+
+static bool make_input(const sinter_abi_io *io, uint64_t *state, sinter_tensor *out_tensor,
+                       sinter_diag *diag) {
+    int64_t dims[SINTER_MAX_RANK];
+    sinter_text shape = {0};
+    for (int32_t d = 0; d < io->rank; ++d) {
+        dims[d] = io->dims[d] < 0 ? 1 : io->dims[d];
+        sinter_text_format(&shape, d ? ",%lld" : "%lld", (long long)dims[d]);
+    }
+    sinter_dtype dtype = sinter_dtype_from_onnx(io->dtype);
+    if (!dtype)
+        return sinter_error(diag, io->name, "is not a tensor: give it with -i %s=FILE", io->name);
+    fprintf(stderr, "note: input %s: made %s[%s] from a seed%s\n", io->name,
+            sinter_dtype_infos[dtype].name, shape.data ? shape.data : "",
+            sinter_dtype_is_float(dtype) ? "" : " (0 and 1)");
+    sinter_text_deinit(&shape);
+    if (!sinter_tensor_create(out_tensor, dtype, (uint32_t)io->rank, dims, diag)) return false;
+    fill(out_tensor, state);
+    return true;
+}
+
+bool make_inputs(const sinter_engine *engine, const arguments *a, sinter_tensor *out_inputs,
+                 sinter_diag *diag) {
+    uint64_t state = 1;
+    for (size_t i = 0; i < sinter_engine_input_count(engine); ++i) {
+        const sinter_abi_io *io = sinter_engine_input(engine, i);
+        const char *path = input_file(a, io->name);
+        bool good = path ? sinter_tensor_read_file(path, NULL, NULL, &out_inputs[i], diag)
+                         : make_input(io, &state, &out_inputs[i], diag);
+        if (!good) return false;
+    }
+    for (size_t i = 0; i < a->option_count; ++i) {
+        if (strcmp(a->options[i].name, "i")) continue;
+        const char *value = a->options[i].value;
+        size_t length = strcspn(value, "=");
+        bool known = false;
+        for (size_t k = 0; k < sinter_engine_input_count(engine); ++k)
+            known = known || (strlen(sinter_engine_input(engine, k)->name) == length &&
+                              !strncmp(sinter_engine_input(engine, k)->name, value, length));
+        if (!known)
+            return sinter_error(diag, value, "the model has no input of that name (-i NAME=FILE)");
+    }
+    return true;
+}

@@ -45,8 +45,9 @@ static sinter_dtype own_dtype(const scalar_translation *t, uint32_t index) {
 }
 
 static sinter_expr make_number(scalar_translation *t, double number, sinter_dtype dtype) {
-    if (sinter_dtype_is_float(dtype)) return sinter_loop_const(&t->kernel->build, dtype, number);
-    return sinter_loop_const_int(&t->kernel->build, dtype, (int64_t)number);
+    sinter_scalar value = sinter_scalar_number(dtype, number);
+    if (sinter_dtype_is_float(dtype)) return sinter_loop_const(&t->kernel->build, dtype, value.f);
+    return sinter_loop_const_int(&t->kernel->build, dtype, value.i);
 }
 
 static sinter_expr translate_call(scalar_translation *t, const sinter_scalar_node *node,

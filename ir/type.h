@@ -71,7 +71,8 @@ typedef struct sinter_dim_symbol {
 } sinter_dim_symbol;
 
 typedef struct sinter_dim_table sinter_dim_table;
-/* An operand of 0 (unknown) gives 0. What overflows or would divide by zero is kept as it is and fails when
+/* One thread at a time, look-ups included: they keep what they found out in the table.
+ * An operand of 0 (unknown) gives 0. What overflows or would divide by zero is kept as it is and fails when
  * evaluated. MIN, MAX, FLOORDIV and MOD always have two operands; sums and products two or more. */
 sinter_dim_table *sinter_dim_table_create(sinter_arena *arena);
 sinter_dim sinter_dim_const(sinter_dim_table *table, int64_t value);

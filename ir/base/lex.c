@@ -181,22 +181,6 @@ static void read_number(sinter_lexer *lexer) {
                       : SINTER_TOKEN_FLOAT;
 }
 
-/* One escape sequence after the backslash at *cursor; -1 where it is not one. */
-static int read_escape(const char **cursor, const char *end) {
-    static const char from[] = "nt\"\\", to[] = "\n\t\"\\";
-    const char *at = *cursor + 1;
-    if (at == end) return -1;
-    if (*at == 'x') {
-        if (end - at < 3 || hex_digit(at[1]) < 0 || hex_digit(at[2]) < 0) return -1;
-        *cursor = at + 3;
-        return hex_digit(at[1]) << 4 | hex_digit(at[2]);
-    }
-    const char *found = *at ? strchr(from, *at) : NULL;
-    if (!found) return -1;
-    *cursor = at + 1;
-    return to[found - from];
-}
-
 /* The text between the quote at *cursor and its end; cursor goes past it. */
 static bool read_quoted(sinter_lexer *lexer, const char *quote) {
     const char *end = lexer->end, *stop = quote + 1;
@@ -210,21 +194,16 @@ static bool read_quoted(sinter_lexer *lexer, const char *quote) {
     lexer->token.text = (sinter_string){quote + 1, (size_t)(stop - quote) - 1};
     lexer->cursor = stop + 1;
     if (!escaped) return true;
-    char *copy = sinter_arena_alloc(lexer->arena, lexer->token.text.size + 1);
-    size_t size = 0;
-    for (const char *at = quote + 1; at < stop;) {
-        int byte = (unsigned char)*at;
-        const char *escape = at;
-        if (byte == '\\')
-            byte = read_escape(&at, stop);
-        else
-            at++;
-        if (byte < 0)
-            return fail_token(lexer, escape, "unknown escape; known: \\n \\t \\\" \\\\ \\xHH");
-        copy[size++] = (char)byte;
-    }
-    lexer->token.text = (sinter_string){copy, size};
-    return true;
+    sinter_text text = {0};
+    const char *at = quote;
+    bool known = sinter_text_unquote(&text, &at, stop + 1);
+    if (known)
+        lexer->token.text = (sinter_string){
+            sinter_arena_copy_string(lexer->arena, text.data, text.size), text.size};
+    else
+        fail_token(lexer, at, "unknown escape; known: \\n \\t \\\" \\\\ \\xHH");
+    sinter_text_deinit(&text);
+    return known;
 }
 
 static const char *skip_name(const char *at, const char *end) {

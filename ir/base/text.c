@@ -105,30 +105,31 @@ static int hex_digit(char c) {
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
+/* What the escape at *cursor, a backslash, stands for; moves past it. -1 where it is unknown. */
+static int read_escape(const char **cursor, const char *end) {
+    static const char from[] = "nt\"\\", to[] = "\n\t\"\\";
+    const char *at = *cursor + 1;
+    if (at == end) return -1;
+    if (*at == 'x') {
+        if (end - at < 3 || hex_digit(at[1]) < 0 || hex_digit(at[2]) < 0) return -1;
+        *cursor = at + 3;
+        return hex_digit(at[1]) << 4 | hex_digit(at[2]);
+    }
+    const char *found = *at ? strchr(from, *at) : NULL;
+    if (!found) return -1;
+    *cursor = at + 1;
+    return to[found - from];
+}
+
 bool sinter_text_unquote(sinter_text *text, const char **cursor, const char *end) {
     const char *at = *cursor;
     if (at == end || *at != '"') return false;
     sinter_text_append(text, "", 0); /* an empty string still has data */
-    for (at++; at < end && *at != '"'; at++) {
-        char byte = *at;
-        if (byte == '\n') break;
-        if (byte == '\\') {
-            if (++at == end) break;
-            if (*at == 'x') {
-                int high = end - at > 2 ? hex_digit(at[1]) : -1;
-                int low = high >= 0 ? hex_digit(at[2]) : -1;
-                if (low < 0) break;
-                byte = (char)(high * 16 + low);
-                at += 2;
-            } else if (*at == 'n' || *at == 't') {
-                byte = *at == 'n' ? '\n' : '\t';
-            } else if (*at == '"' || *at == '\\') {
-                byte = *at;
-            } else {
-                break;
-            }
-        }
-        sinter_text_append(text, &byte, 1);
+    for (at++; at < end && *at != '"' && *at != '\n';) {
+        int byte = *at == '\\' ? read_escape(&at, end) : (unsigned char)*at++;
+        if (byte < 0) break;
+        char c = (char)byte;
+        sinter_text_append(text, &c, 1);
     }
     bool closed = at < end && *at == '"';
     *cursor = closed ? at + 1 : at;

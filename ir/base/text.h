@@ -29,7 +29,7 @@ void sinter_text_format_list(sinter_text *text, const char *format, va_list argu
 /* "..." with \n \t \" \\ and \xHH escapes (control bytes and what is not UTF-8). */
 void sinter_text_quote(sinter_text *text, sinter_string string);
 /* The inverse: appends what the quoted string at *cursor stands for and moves past it. False, with
- * *cursor at the offending byte, where it is not closed on its line or an escape is unknown. */
+ * *cursor at the offending byte or escape, where it is not closed on its line or an escape is unknown. */
 bool sinter_text_unquote(sinter_text *text, const char **cursor, const char *end);
 /* A JSON string: quotes, backslashes and control characters escaped; bytes that are not UTF-8 become U+FFFD. */
 void sinter_text_json(sinter_text *text, sinter_string string);

@@ -106,9 +106,9 @@ static void test_text(void) {
     check_unquote_fails("abc", 0);
     check_unquote_fails("\"abc", 4);
     check_unquote_fails("\"a\nb\"", 2);
-    check_unquote_fails("\"a\\q\"", 3);
-    check_unquote_fails("\"a\\x4\"", 3);
-    check_unquote_fails("\"a\\", 3);
+    check_unquote_fails("\"a\\q\"", 2);
+    check_unquote_fails("\"a\\x4\"", 2);
+    check_unquote_fails("\"a\\", 2);
 }
 
 static void check_number(double value, const char *expected, const char *expected_float) {

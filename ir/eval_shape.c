@@ -142,8 +142,12 @@ bool eval_constant_of_shape(sinter_eval *eval) {
     sinter_dtype dtype = value ? value->dtype : SINTER_DTYPE_f32;
     sinter_tensor *result = sinter_eval_create(eval, 0, dtype, (uint32_t)rank, dims);
     if (!result) return false;
-    int64_t count = value ? sinter_tensor_count(result) : 0; /* else zeros, as created */
-    for (int64_t i = 0; i < count; i++) sinter_eval_copy_element(result, i, value, 0);
+    int64_t count = sinter_tensor_count(result);
+    if (!value || !count) return true; /* zeros, as created */
+    sinter_eval_copy_element(result, 0, value, 0);
+    for (int64_t done = 1; done < count; done *= 2) /* what is there doubles */
+        sinter_eval_copy_elements(result, done, result, 0,
+                                  done < count - done ? done : count - done);
     return true;
 }
 

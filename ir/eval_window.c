@@ -148,27 +148,52 @@ static bool convolution_init(sinter_eval *eval, convolution *conv, const sinter_
     return true;
 }
 
-/* y[n, g*m, out] += x[n, g*c, in] * w[g*m, c, kernel] */
+/* Four sums side by side: a chain of additions would wait for each. */
+static double dot(const double *a, const double *b, int64_t count) {
+    double sum[4] = {0};
+    int64_t i = 0;
+    for (; i + 4 <= count; i += 4)
+        for (int lane = 0; lane < 4; lane++) sum[lane] += a[i + lane] * b[i + lane];
+    for (; i < count; i++) sum[0] += a[i] * b[i];
+    return sum[0] + sum[1] + (sum[2] + sum[3]);
+}
+
+/* The dot product of a patch[channels, taps] with the cells kernel[] of w[channels, cells]. */
+static double dot_taps(const double *patch, const double *w, int64_t channels, int64_t taps,
+                       const int64_t *kernel, int64_t cells) {
+    double sum = 0;
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t t = 0; t < taps; t++) sum += patch[c * taps + t] * w[c * cells + kernel[t]];
+    return sum;
+}
+
+/* y[n, g*m, out] += x[n, g*c, in] * w[g*m, c, kernel]. Cells of the padding take no part, so that an infinite weight
+ * makes no NaN there. */
 static void convolve(sinter_eval *eval, const convolution *conv, const double *x, const double *w,
                      double *y) {
     const sinter_window *window = &conv->window;
-    int64_t *kernel = SINTER_NEW_ARRAY(eval->scratch, int64_t, window->kernel_count);
-    int64_t *input = SINTER_NEW_ARRAY(eval->scratch, int64_t, window->kernel_count);
-    int64_t at[SINTER_MAX_RANK] = {0};
+    int64_t cells = window->kernel_count, at[SINTER_MAX_RANK] = {0};
+    int64_t channels = conv->groups * conv->input_channels,
+            results = conv->groups * conv->output_channels;
+    int64_t *kernel = SINTER_NEW_ARRAY(eval->scratch, int64_t, cells);
+    int64_t *input = SINTER_NEW_ARRAY(eval->scratch, int64_t, cells);
+    double *patch = SINTER_NEW_ARRAY(eval->scratch, double, channels *cells + 1);
     for (int64_t o = 0; o < window->output_count; o++) {
         int64_t taps = sinter_window_taps(window, at, kernel, input);
-        for (int64_t n = 0; n < conv->batch; n++)
-            for (int64_t m = 0; m < conv->groups * conv->output_channels; m++) {
-                int64_t first = n * conv->groups * conv->input_channels +
-                                m / conv->output_channels * conv->input_channels;
-                double sum = 0;
-                for (int64_t c = 0; c < conv->input_channels; c++) {
-                    const double *xs = x + (first + c) * window->input_count;
-                    const double *ws = w + (m * conv->input_channels + c) * window->kernel_count;
-                    for (int64_t t = 0; t < taps; t++) sum += xs[input[t]] * ws[kernel[t]];
-                }
-                y[(n * conv->groups * conv->output_channels + m) * window->output_count + o] += sum;
+        for (int64_t n = 0; n < conv->batch; n++) {
+            for (int64_t c = 0; c < channels; c++)
+                for (int64_t t = 0; t < taps; t++)
+                    patch[c * taps + t] = x[(n * channels + c) * window->input_count + input[t]];
+            for (int64_t m = 0; m < results; m++) {
+                const double *from =
+                    patch + m / conv->output_channels * conv->input_channels * taps;
+                const double *weights = w + m * conv->input_channels * cells;
+                y[(n * results + m) * window->output_count + o] +=
+                    taps == cells
+                        ? dot(from, weights, conv->input_channels * cells)
+                        : dot_taps(from, weights, conv->input_channels, taps, kernel, cells);
             }
+        }
         sinter_eval_next(window->rank, window->output, at);
     }
 }

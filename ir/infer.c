@@ -335,8 +335,7 @@ static bool store_results(sinter_infer *infer) {
         sinter_type *type = &infer->results[r];
         const sinter_type *declared = sinter_value_type(module, value);
         if (type->kind == SINTER_TYPE_NONE)
-            return sinter_infer_error(
-                infer, "result %u has no type: the op does not yield it [infer_c2]", r);
+            return sinter_infer_error(infer, "result %u has no type: the op does not yield it", r);
         if (!merge_type(infer, declared, type))
             return sinter_infer_error(infer, "%s is declared %s but inference finds %s [infer_c1]",
                                       sinter_value_label(module, value),
@@ -361,7 +360,7 @@ static bool check_operands(sinter_infer *infer) {
     for (uint32_t i = 0; i < schema->operand_count; i++) {
         bool present = sinter_node_operand(infer->module, infer->node, i) != 0;
         if (!present && schema->operands[i].arity == SINTER_ARITY_ONE)
-            return sinter_infer_error(infer, "operand '%.*s' is missing [infer_c3]",
+            return sinter_infer_error(infer, "operand '%.*s' is missing",
                                       SINTER_STRING_ARGS(schema->operands[i].name));
     }
     for (uint32_t i = 0; i < schema->attribute_count; i++) {
@@ -369,12 +368,12 @@ static bool check_operands(sinter_infer *infer) {
         const char *name =
             sinter_arena_copy_string(infer->arena, attribute->name.data, attribute->name.size);
         if (attribute->required && !sinter_node_find_attr(infer->module, infer->node, name))
-            return sinter_infer_error(infer, "attribute '%s' is missing [infer_c4]", name);
+            return sinter_infer_error(infer, "attribute '%s' is missing", name);
     }
     for (uint32_t i = 0; i < infer->info->operand_count; i++) {
         sinter_value value = infer->info->operands[i];
         if (value && sinter_value_type(infer->module, value)->kind == SINTER_TYPE_NONE)
-            return sinter_infer_error(infer, "the type of operand %s is not known yet [infer_c5]",
+            return sinter_infer_error(infer, "the type of operand %s is not known yet",
                                       sinter_value_label(infer->module, value));
     }
     return true;

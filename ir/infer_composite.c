@@ -253,30 +253,6 @@ bool infer_attention(sinter_infer *infer) {
     return true;
 }
 
-/* Each region maps the scores (or probabilities) to a tensor of their type. */
-static bool infer_modifier(sinter_infer *infer, sinter_region region, const sinter_type *scores) {
-    const sinter_region_info *info = sinter_region_get(infer->module, region);
-    if (info->argument_count == 0 && !info->first) return true; /* not given */
-    if (info->argument_count != 1 || sinter_infer_yield_count(infer->module, region) != 1)
-        return sinter_infer_error(infer,
-                                  "a modifier takes one tensor and yields one [attention_c4]");
-    if (sinter_infer_set_argument(infer->module, info->arguments[0], scores))
-        sinter_infer_forget_region(infer->module, region);
-    if (!sinter_infer_region(infer->module, region, infer->diag)) return false;
-    const sinter_type *yielded =
-        sinter_value_type(infer->module, sinter_infer_yielded(infer->module, region, 0));
-    bool ok = yielded->kind == SINTER_TYPE_TENSOR && yielded->dtype == scores->dtype &&
-              yielded->rank == 4;
-    sinter_dim unified;
-    for (uint32_t i = 0; ok && i < 4; i++)
-        ok = sinter_infer_unify_dim(infer, yielded->dims[i], scores->dims[i], &unified);
-    return ok || sinter_infer_error(infer,
-                                    "a modifier must keep the type of the scores: it takes %s and "
-                                    "yields %s [attention_c5]",
-                                    sinter_infer_type_text(infer, scores),
-                                    sinter_infer_type_text(infer, yielded));
-}
-
 bool infer_flex_attention(sinter_infer *infer) {
     const sinter_type *q_type = sinter_infer_operand(infer, 0);
     heads q, k, v;
@@ -287,13 +263,6 @@ bool infer_flex_attention(sinter_infer *infer) {
     if (!read_heads(infer, 0, "", &q) || !read_heads(infer, 1, "", &k) ||
         !read_heads(infer, 2, "", &v) || !check_heads(infer, &q, &k, &v))
         return false;
-    sinter_dtype precision = sinter_node_get_dtype(infer->module, infer->node, "softmax_precision");
-    if (!precision)
-        precision = q_type->dtype == SINTER_DTYPE_f64 ? SINTER_DTYPE_f64 : SINTER_DTYPE_f32;
-    sinter_type scores = sinter_type_tensor(sinter_module_arena(infer->module), precision, 4,
-                                            (sinter_dim[]){q.batch, q.heads, q.length, k.length});
-    for (uint32_t i = 0; i < infer->info->region_count; i++)
-        if (!infer_modifier(infer, infer->info->regions[i], &scores)) return false;
     sinter_infer_set(infer, 0, q_type->dtype, 4,
                      (sinter_dim[]){q.batch, q.heads, q.length, v.size});
     return true;

@@ -106,10 +106,13 @@ static bool bind_letter(einsum_state *state, char letter, sinter_dim dim) {
         *slot = dim;
         return true;
     }
-    if (sinter_infer_broadcast_dim(state->infer, *slot, dim, slot)) return true;
-    return sinter_infer_error(state->infer, "equation '%s': '%c' is both %s and %s [einsum_c2]",
-                              state->text, letter, sinter_infer_dim_text(state->infer, *slot),
-                              sinter_infer_dim_text(state->infer, dim));
+    sinter_dim joined;
+    if (!sinter_infer_broadcast_dim(state->infer, *slot, dim, &joined))
+        return sinter_infer_error(state->infer, "equation '%s': '%c' is both %s and %s [einsum_c2]",
+                                  state->text, letter, sinter_infer_dim_text(state->infer, *slot),
+                                  sinter_infer_dim_text(state->infer, dim));
+    *slot = joined;
+    return true;
 }
 
 /* One term, "b...ij", against one operand. Returns where the term ends, NULL after an error. */

@@ -104,8 +104,8 @@ static bool set_joined(sinter_infer *infer, uint32_t result, sinter_type type, s
 
 static bool check_region_count(sinter_infer *infer, uint32_t count) {
     return infer->info->region_count == count ||
-           sinter_infer_error(infer, "expected %" PRIu32 " region(s), got %" PRIu32 " [control_c2]",
-                              count, infer->info->region_count);
+           sinter_infer_error(infer, "expected %" PRIu32 " region(s), got %" PRIu32 "", count,
+                              infer->info->region_count);
 }
 
 static bool check_signature(sinter_infer *infer, sinter_region region, uint32_t arguments,
@@ -458,7 +458,7 @@ bool infer_constant(sinter_infer *infer) {
     const sinter_tensor *value = sinter_node_find_attr(infer->module, infer->node, "value")->tensor;
     sinter_dim dims[SINTER_MAX_RANK];
     if (value->kind != SINTER_TYPE_TENSOR)
-        return sinter_infer_error(infer, "the value is not a tensor [constant_c1]");
+        return sinter_infer_error(infer, "the value is not a tensor");
     for (uint32_t i = 0; i < value->rank; i++) dims[i] = sinter_infer_number(infer, value->dims[i]);
     sinter_infer_set(infer, 0, value->dtype, value->rank, dims);
     return true;

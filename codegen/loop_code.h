@@ -60,3 +60,6 @@ sinter_code *sinter_code_compile(sinter_arena *arena, const sinter_loop_function
 /* The result of a scalar expression over variables: code that ends with it in register *out_register. */
 sinter_code *sinter_code_compile_expr(sinter_arena *arena, const sinter_loop_function *function,
                                       const sinter_loop_expr *expr, uint32_t *out_register);
+/* An integer expression over variables (values by id), without loads; false where it has some. In loop_interpret.c. */
+bool sinter_code_evaluate(sinter_arena *arena, const sinter_loop_function *function, const sinter_loop_expr *expr,
+                          const int64_t *values, int64_t *out_value);

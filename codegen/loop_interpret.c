@@ -52,6 +52,7 @@ static bool fail(frame *f, const char *format, ...) {
     va_end(list);
     sinter_text where = {0};
     sinter_text_format(&where, "%s @%s", f->is_host ? "host" : "kernel", f->code->function->name);
+
     sinter_error(f->machine->diag, where.data, "%s", message.data ? message.data : "");
     sinter_text_deinit(&where);
     sinter_text_deinit(&message);
@@ -651,6 +652,7 @@ static bool evaluate(frame *f, sinter_expr expr, int64_t *out_value) {
     frame_init(&inner, f->machine,
                sinter_code_compile_expr(&f->machine->arena, f->code->function, expr, &result));
     memcpy(inner.registers, f->registers, f->code->function->vars.count * sizeof *inner.registers);
+    inner.is_host = f->is_host;
     bool ok = run(&inner);
     *out_value = inner.registers[result].i;
     frame_deinit(&inner);
@@ -758,5 +760,18 @@ bool sinter_loop_interpret_host(const sinter_loop_program *program, const sinter
     }
     frame_deinit(&f);
     release(&m);
+    return ok;
+}
+
+bool sinter_code_evaluate(sinter_arena *arena, const sinter_loop_function *function,
+                          sinter_expr expr, const int64_t *values, int64_t *out_value) {
+    machine m = {0}; /* silent, and nothing that such code needs */
+    frame f;
+    uint32_t result;
+    frame_init(&f, &m, sinter_code_compile_expr(arena, function, expr, &result));
+    for (size_t i = 0; i < function->vars.count; i++) f.registers[i].i = values[i];
+    bool ok = run(&f);
+    *out_value = f.registers[result].i;
+    frame_deinit(&f);
     return ok;
 }

@@ -1,0 +1,18 @@
+/* Same values before and after a rewrite: runs two functions of one signature on the same made-up data in the interpreter
+ * and compares every byte of what they write. For tests and for sinter-opt --check.
+ * Test: tests/unit/loop_property_test.c */
+#pragma once
+#include "codegen/loop.h"
+
+typedef struct sinter_loop_check_options {
+    uint64_t seed;
+    int64_t size;           /* of scalar parameters whose range allows it; else the nearest that it allows */
+    const char *const *names; /* NAME, value: parameters that differ from size */
+    const int64_t *values;
+    size_t count;
+} sinter_loop_check_options;
+
+/* Integers in the data are small and not negative; a function that indexes by them guards its loads or fails. False where they differ or where one fails and the other does not; *out_failed (NULL allowed) where both fail. */
+bool sinter_loop_check_equal(const sinter_loop_program *before, const sinter_loop_function *function_before,
+                             const sinter_loop_program *after, const sinter_loop_function *function_after,
+                             const sinter_loop_check_options *options, bool *out_failed, sinter_diag *diag);

@@ -5,6 +5,7 @@
 #include "ir/parse.h"
 #include "ir/verify.h"
 #include "passes/pass.h"
+#include "tools/sinter-opt/loops.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,6 +171,7 @@ static int run(command_line *command, sinter_diag *diag) {
 
 int main(int argc, char **argv) {
     sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stderr};
+    if (sinter_opt_is_loops(argc, argv)) return sinter_opt_loops(argc, argv, &diag);
     command_line command = {.print_locations = true,
                             .pipeline = {.stop_after = -1, .output = stderr}};
     sinter_arena_init(&command.arena);
@@ -177,7 +179,7 @@ int main(int argc, char **argv) {
     if (read_arguments(&command, argc, argv, &diag)) {
         status = STATUS_DONE;
         if (command.help)
-            fputs(help, stdout);
+            printf("%s%s", help, sinter_opt_loops_help);
         else if (command.list_passes)
             for (size_t i = 0; i < sinter_pass_count; i++)
                 printf("%-24s %s\n", sinter_passes[i].name, sinter_passes[i].doc);

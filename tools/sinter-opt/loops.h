@@ -1,0 +1,9 @@
+/* sinter-opt on the loop IR: FILE.loops, options --loop-..., see loops.c. */
+#pragma once
+#include "ir/base/diag.h"
+
+/* Whether the arguments speak of a loop program: a file that ends in .loops, or --loops. */
+bool sinter_opt_is_loops(int argc, char **argv);
+/* The exit status. */
+int sinter_opt_loops(int argc, char **argv, sinter_diag *diag);
+extern const char sinter_opt_loops_help[];

@@ -53,6 +53,11 @@ LLVMValueRef sinter_llvm_add_function(sinter_llvm_module *module, const char *na
     return function;
 }
 
+void sinter_llvm_leave_plain(sinter_llvm_module *module, LLVMValueRef function) {
+    sinter_llvm_attribute(module, function, LLVMAttributeFunctionIndex, "noinline", 0);
+    sinter_llvm_attribute(module, function, LLVMAttributeFunctionIndex, "optnone", 0);
+}
+
 LLVMValueRef sinter_llvm_entry_alloca(sinter_llvm_function *f, LLVMTypeRef type, const char *name) {
     LLVMBasicBlockRef here = LLVMGetInsertBlock(f->builder);
     LLVMPositionBuilderAtEnd(f->builder, f->entry);

@@ -72,6 +72,8 @@ bool sinter_llvm_emit_module(sinter_llvm_module *module, const char *symbol);
 void sinter_llvm_fail(sinter_llvm_module *module, const char *format, ...) __attribute__((format(printf, 2, 3)));
 LLVMValueRef sinter_llvm_add_function(sinter_llvm_module *module, const char *name, LLVMTypeRef type);
 void sinter_llvm_attribute(sinter_llvm_module *module, LLVMValueRef function, unsigned index, const char *name, uint64_t value);
+/* Keeps optimization away: host code is long, runs once a call and would take most of the compile time. */
+void sinter_llvm_leave_plain(sinter_llvm_module *module, LLVMValueRef function);
 /* Begins a body: entry block for allocas, a block after it where the builder stands. */
 void sinter_llvm_begin(sinter_llvm_function *f, sinter_llvm_module *module, const sinter_loop_function *function,
                        LLVMValueRef value);
@@ -111,7 +113,8 @@ LLVMValueRef sinter_llvm_buffer_base(sinter_llvm_function *f, sinter_loop_buffer
 /* ---- emit_llvm_scalar.c: operands of one lane count ---- */
 LLVMValueRef sinter_llvm_call(sinter_llvm_function *f, sinter_scalar_function function, sinter_dtype dtype,
                               LLVMValueRef *arguments, uint32_t count); /* dtype: of the operands */
-LLVMValueRef sinter_llvm_cast(sinter_llvm_function *f, LLVMValueRef value, sinter_dtype from, sinter_dtype to);
+/* within: a float that no i32 saturates from, if it is a number. */
+LLVMValueRef sinter_llvm_cast(sinter_llvm_function *f, LLVMValueRef value, sinter_dtype from, sinter_dtype to, bool within);
 LLVMValueRef sinter_llvm_dot(sinter_llvm_function *f, sinter_loop_intrinsic intrinsic, LLVMValueRef *arguments);
 
 /* ---- emit_llvm_stmt.c ---- */

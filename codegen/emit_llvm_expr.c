@@ -7,7 +7,7 @@
  * shared. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
 
-#include <string.h>
+#include <math.h>
 
 LLVMTypeRef sinter_llvm_value_type(sinter_llvm_module *module, sinter_dtype dtype) {
     return dtype == SINTER_DTYPE_bool ? module->i1 : module->dtypes[dtype];
@@ -387,6 +387,45 @@ static LLVMValueRef emit_intrinsic(sinter_llvm_function *f, const sinter_loop_ex
     return sinter_llvm_dot(f, expr->intrinsic, arguments);
 }
 
+/* Bounds of a float expression that clamps say, where it is a number. */
+static void float_bounds(const sinter_loop_expr *expr, double *out_low, double *out_high) {
+    *out_low = -(double)INFINITY;
+    *out_high = (double)INFINITY;
+    if (expr->kind == SINTER_LOOP_CONST) *out_low = *out_high = expr->float_value;
+    if (expr->kind != SINTER_LOOP_CALL) return;
+    double low, high;
+    switch (expr->function) {
+    case SINTER_SCALAR_min:
+    case SINTER_SCALAR_max: {
+        bool maximum = expr->function == SINTER_SCALAR_max;
+        float_bounds(expr->arguments[0], out_low, out_high);
+        float_bounds(expr->arguments[1], &low, &high);
+        *out_low = maximum ? fmax(*out_low, low) : fmin(*out_low, low);
+        *out_high = maximum ? fmax(*out_high, high) : fmin(*out_high, high);
+        return;
+    }
+    case SINTER_SCALAR_floor:
+    case SINTER_SCALAR_ceil:
+    case SINTER_SCALAR_trunc:
+    case SINTER_SCALAR_round_even:
+        float_bounds(expr->arguments[0], &low, &high);
+        *out_low = floor(low);
+        *out_high = ceil(high);
+        return;
+    default:
+        return;
+    }
+}
+
+static LLVMValueRef emit_cast(sinter_llvm_function *f, const sinter_loop_expr *expr) {
+    const sinter_loop_expr *from = expr->arguments[0];
+    double low = 0, high = 0;
+    bool is_float = sinter_dtype_is_float(from->dtype);
+    if (is_float) float_bounds(from, &low, &high);
+    bool within = low > -0x1p31 && high < 0x1p31;
+    return sinter_llvm_cast(f, sinter_llvm_expr(f, from), from->dtype, expr->dtype, within);
+}
+
 LLVMValueRef sinter_llvm_expr(sinter_llvm_function *f, const sinter_loop_expr *expr) {
     if (expr->kind == SINTER_LOOP_CONST) return emit_constant(f, expr);
     if (expr->kind == SINTER_LOOP_VAR) return emit_var(f, expr);
@@ -400,8 +439,7 @@ LLVMValueRef sinter_llvm_expr(sinter_llvm_function *f, const sinter_loop_expr *e
         value = emit_call(f, expr);
         break;
     case SINTER_LOOP_CAST:
-        value = sinter_llvm_cast(f, sinter_llvm_expr(f, expr->arguments[0]),
-                                 expr->arguments[0]->dtype, expr->dtype);
+        value = emit_cast(f, expr);
         break;
     case SINTER_LOOP_INTRINSIC:
         value = emit_intrinsic(f, expr);

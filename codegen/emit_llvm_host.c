@@ -464,6 +464,7 @@ static LLVMValueRef emit_run(sinter_llvm_module *m) {
     sinter_llvm_function f;
     sinter_llvm_host host = {0};
     sinter_llvm_begin(&f, m, m->program->host, function);
+    sinter_llvm_leave_plain(m, function);
     f.is_host = true;
     f.host = &host;
     f.call = LLVMGetParam(function, 0);

@@ -78,7 +78,7 @@ static LLVMValueRef load_content(sinter_llvm_function *f, const sinter_loop_symb
     LLVMValueRef element = LLVMBuildLoad2(
         f->builder, type, LLVMBuildInBoundsGEP2(f->builder, type, data, &index, 1, ""), "");
     if (io->dtype == SINTER_DTYPE_bool) return LLVMBuildZExt(f->builder, element, m->i64, "");
-    return sinter_llvm_cast(f, element, io->dtype, SINTER_DTYPE_i64);
+    return sinter_llvm_cast(f, element, io->dtype, SINTER_DTYPE_i64, false);
 }
 
 static void check_symbol(sinter_llvm_function *f, const sinter_loop_symbol *symbol,
@@ -164,6 +164,7 @@ LLVMValueRef sinter_llvm_emit_plan(sinter_llvm_module *m) {
     sinter_llvm_function f;
     sinter_llvm_host host = {0};
     sinter_llvm_begin(&f, m, m->program->host, function);
+    sinter_llvm_leave_plain(m, function);
     f.is_host = true;
     f.host = &host;
     f.call = LLVMGetParam(function, 0);

@@ -63,11 +63,6 @@ static LLVMValueRef build_select(sinter_llvm_function *f, LLVMValueRef condition
     return LLVMBuildSelect(f->builder, condition, a, b, "");
 }
 
-static bool is_ordinary_constant(LLVMValueRef value) {
-    LLVMBool loses;
-    return LLVMIsAConstantFP(value) && !isnan(LLVMConstRealGetDouble(value, &loses));
-}
-
 /* Scalars become vectors where one of the operands is. */
 static void unify(sinter_llvm_function *f, LLVMValueRef *arguments, uint32_t count) {
     bool any = false;
@@ -75,18 +70,58 @@ static void unify(sinter_llvm_function *f, LLVMValueRef *arguments, uint32_t cou
     for (uint32_t i = 0; i < count && any; i++) arguments[i] = sinter_llvm_widen(f, arguments[i]);
 }
 
-/* NaN where either is NaN. The select of the bare comparison is one instruction on x86 and hands its second operand on
- * where the comparison is unordered, so a constant that is no NaN needs no test of its own. */
-static LLVMValueRef build_extremum(sinter_llvm_function *f, bool maximum, LLVMValueRef *arguments) {
+/* ---- min and max: NaN where either is NaN, -0 below +0 ---- */
+
+/* With a constant that is no NaN. A select of the bare comparison is one instruction on x86, hands its second operand on
+ * where the comparison is unordered, and takes equal zeros from there too; only where the constant is the zero that
+ * wins over the other must the test be the other way round. */
+static LLVMValueRef extremum_with_constant(sinter_llvm_function *f, bool maximum, LLVMValueRef x,
+                                           LLVMValueRef constant, double value) {
+    bool winning_zero = value == 0 && maximum == !signbit(value);
+    if (winning_zero) {
+        LLVMRealPredicate beyond = maximum ? LLVMRealUGT : LLVMRealULT;
+        return build_select(f, LLVMBuildFCmp(f->builder, beyond, x, constant, ""), x, constant);
+    }
     LLVMRealPredicate predicate = maximum ? LLVMRealOGT : LLVMRealOLT;
-    bool second_is_constant = is_ordinary_constant(arguments[1]);
-    bool tested = !second_is_constant && !is_ordinary_constant(arguments[0]);
+    return build_select(f, LLVMBuildFCmp(f->builder, predicate, constant, x, ""), constant, x);
+}
+
+/* VRANGE orders zeros and ignores a NaN, which the sum brings back. NULL where there is none for this width. */
+static LLVMValueRef extremum_by_range(sinter_llvm_function *f, bool maximum, LLVMValueRef a,
+                                      LLVMValueRef b) {
+    sinter_llvm_module *m = f->module;
+    LLVMTypeRef type = LLVMTypeOf(a);
+    if (!sinter_llvm_is_vector(a) || !sinter_target_has(m->target, "avx512dq")) return NULL;
+    bool is_double = LLVMGetElementType(type) == m->f64;
+    unsigned lanes = LLVMGetVectorSize(type), bits = lanes * (is_double ? 64 : 32);
+    if ((!is_double && LLVMGetElementType(type) != m->f32) || bits < 128 || bits > 512) return NULL;
+    char name[64];
+    snprintf(name, sizeof name, "llvm.x86.avx512.mask.range.p%c.%u", is_double ? 'd' : 's', bits);
+    LLVMTypeRef mask_type = LLVMIntTypeInContext(m->context, lanes < 8 ? 8 : lanes);
+    /* the two low bits choose min or max, the next two take the sign of the comparison's result */
+    LLVMValueRef arguments[] = {a,
+                                b,
+                                sinter_llvm_int32(m, maximum ? 5 : 4),
+                                LLVMConstNull(type),
+                                LLVMConstAllOnes(mask_type),
+                                sinter_llvm_int32(m, 4)};
+    LLVMValueRef range = sinter_llvm_intrinsic(f, name, NULL, 0, arguments, bits == 512 ? 6 : 5);
+    LLVMValueRef nan = LLVMBuildFCmp(f->builder, LLVMRealUNO, a, b, "");
+    return build_select(f, nan, LLVMBuildFAdd(f->builder, a, b, ""), range);
+}
+
+static LLVMValueRef build_extremum(sinter_llvm_function *f, bool maximum, LLVMValueRef *arguments) {
+    int constant = LLVMIsAConstantFP(arguments[1]) ? 1 : LLVMIsAConstantFP(arguments[0]) ? 0 : -1;
+    LLVMBool loses;
+    double value = constant < 0 ? (double)NAN : LLVMConstRealGetDouble(arguments[constant], &loses);
     unify(f, arguments, 2);
-    LLVMValueRef a = arguments[second_is_constant ? 1 : 0],
-                 b = arguments[second_is_constant ? 0 : 1];
-    LLVMValueRef result = build_select(f, LLVMBuildFCmp(f->builder, predicate, a, b, ""), a, b);
-    if (!tested) return result;
-    return build_select(f, LLVMBuildFCmp(f->builder, LLVMRealUNO, a, a, ""), a, result);
+    if (!isnan(value))
+        return extremum_with_constant(f, maximum, arguments[!constant], arguments[constant], value);
+    LLVMValueRef result = extremum_by_range(f, maximum, arguments[0], arguments[1]);
+    if (result) return result;
+    LLVMTypeRef type = LLVMTypeOf(arguments[0]);
+    return sinter_llvm_intrinsic(f, maximum ? "llvm.maximum" : "llvm.minimum", &type, 1, arguments,
+                                 2);
 }
 
 /* A function of libm or of this module, once a lane. */
@@ -240,27 +275,51 @@ LLVMValueRef sinter_llvm_call(sinter_llvm_function *f, sinter_scalar_function fu
     return arguments[0];
 }
 
+/* Truncation with out-of-range numbers at the ends and NaN 0. The plain conversion is undefined there, so it is frozen
+ * and replaced; LLVM's own saturating one is taken apart into lanes on x86. `within`: no number lies outside. */
+static LLVMValueRef saturate(sinter_llvm_function *f, LLVMValueRef value, LLVMTypeRef type,
+                             unsigned bits, bool within) {
+    LLVMTypeRef from = LLVMTypeOf(value);
+    LLVMTypeRef scalar = sinter_llvm_is_vector(value) ? LLVMGetElementType(from) : from;
+    LLVMTypeRef integer = sinter_llvm_is_vector(value) ? LLVMGetElementType(type) : type;
+    LLVMValueRef bounds[] = {value, LLVMConstReal(scalar, ldexp(1, (int)bits - 1)),
+                             LLVMConstReal(scalar, -ldexp(1, (int)bits - 1)),
+                             LLVMConstInt(integer, UINT64_MAX >> (65 - bits), false),
+                             LLVMConstInt(integer, UINT64_C(1) << (bits - 1), false)};
+    unify(f, bounds, 5);
+    LLVMValueRef result = LLVMBuildFPToSI(f->builder, value, type, "");
+    result = LLVMBuildFreeze(f->builder, result, "");
+    if (!within) {
+        LLVMValueRef above = LLVMBuildFCmp(f->builder, LLVMRealOGE, value, bounds[1], "");
+        LLVMValueRef below = LLVMBuildFCmp(f->builder, LLVMRealOLT, value, bounds[2], "");
+        result = build_select(f, above, bounds[3], result);
+        result = build_select(f, below, bounds[4], result);
+    }
+    LLVMValueRef number = LLVMBuildFCmp(f->builder, LLVMRealORD, value, value, "");
+    return build_select(f, number, result, LLVMConstNull(type));
+}
+
 /* As sinter_integer_from_double: types below 32 bits saturate as i32 and wrap, u32 likewise as i64; negative numbers
- * wrap into u64 and large ones saturate. NaN gives 0. */
-static LLVMValueRef float_to_int(sinter_llvm_function *f, LLVMValueRef value, sinter_dtype to) {
+ * wrap into u64 and large ones saturate. */
+static LLVMValueRef float_to_int(sinter_llvm_function *f, LLVMValueRef value, sinter_dtype to,
+                                 bool within) {
     sinter_llvm_module *m = f->module;
     LLVMTypeRef type = sinter_llvm_like(value, m->dtypes[to]), from = LLVMTypeOf(value);
     bool small = sinter_dtype_infos[to].bits < 32 || to == SINTER_DTYPE_i32;
     LLVMTypeRef wide = sinter_llvm_like(value, small ? m->i32 : m->i64);
-    LLVMValueRef result =
-        sinter_llvm_intrinsic(f, "llvm.fptosi.sat", (LLVMTypeRef[]){wide, from}, 2, &value, 1);
     if (to == SINTER_DTYPE_u64) {
         LLVMValueRef large =
             sinter_llvm_intrinsic(f, "llvm.fptoui.sat", (LLVMTypeRef[]){wide, from}, 2, &value, 1);
         LLVMValueRef positive =
             LLVMBuildFCmp(f->builder, LLVMRealOGT, value, LLVMConstNull(from), "");
-        return build_select(f, positive, large, result);
+        return build_select(f, positive, large, saturate(f, value, wide, 64, within));
     }
+    LLVMValueRef result = saturate(f, value, wide, small ? 32 : 64, within);
     return type == wide ? result : LLVMBuildTrunc(f->builder, result, type, "");
 }
 
 LLVMValueRef sinter_llvm_cast(sinter_llvm_function *f, LLVMValueRef value, sinter_dtype from,
-                              sinter_dtype to) {
+                              sinter_dtype to, bool within) {
     if (from == to) return value;
     const sinter_dtype_info *source = &sinter_dtype_infos[from], *target = &sinter_dtype_infos[to];
     LLVMTypeRef type = sinter_llvm_like(value, sinter_llvm_value_type(f->module, to));
@@ -273,7 +332,7 @@ LLVMValueRef sinter_llvm_cast(sinter_llvm_function *f, LLVMValueRef value, sinte
     if (from_float && target->class == SINTER_CLASS_FLOAT)
         return source->bits < target->bits ? LLVMBuildFPExt(f->builder, value, type, "")
                                            : LLVMBuildFPTrunc(f->builder, value, type, "");
-    if (from_float) return float_to_int(f, value, to);
+    if (from_float) return float_to_int(f, value, to, within);
     if (target->class == SINTER_CLASS_FLOAT)
         return source->class == SINTER_CLASS_INT ? LLVMBuildSIToFP(f->builder, value, type, "")
                                                  : LLVMBuildUIToFP(f->builder, value, type, "");

@@ -189,23 +189,80 @@ static sinter_expr call_narrow(sinter_legalizer *l, sinter_scalar_function funct
     return info->result == SINTER_RESULT_SAME ? narrow(l, dtype, result, true) : result;
 }
 
+/* ---- functions that integers have no instruction for ---- */
+
+/* In double, truncated: sqrt, exp, ... */
+static sinter_expr call_in_double(sinter_legalizer *l, sinter_scalar_function function,
+                                  sinter_dtype dtype, const sinter_expr *arguments) {
+    const sinter_scalar_info *info = sinter_scalar_get_info(function);
+    if (info->result == SINTER_RESULT_BOOL) /* is_nan */
+        return sinter_loop_const_int(&l->build, SINTER_DTYPE_bool, 0);
+    sinter_expr wide[3];
+    for (uint32_t i = 0; i < info->arity; i++)
+        wide[i] = sinter_loop_cast(&l->build, arguments[i], SINTER_DTYPE_f64);
+    return sinter_loop_cast(&l->build, sinter_loop_call(&l->build, function, wide), dtype);
+}
+
+/* Integers of one type by squaring; a float on either side makes it a power in floats. */
+static sinter_expr call_power(sinter_legalizer *l, const sinter_expr *arguments) {
+    sinter_expr base = arguments[0], exponent = arguments[1];
+    sinter_dtype dtype = base->dtype;
+    if (sinter_dtype_is_float(dtype))
+        return two(l, SINTER_SCALAR_pow, base, sinter_loop_cast(&l->build, exponent, dtype));
+    if (sinter_dtype_is_float(exponent->dtype))
+        return call_in_double(l, SINTER_SCALAR_pow, dtype, arguments);
+    if (exponent->dtype == dtype) return two(l, SINTER_SCALAR_pow, base, exponent);
+    base = sinter_loop_cast(&l->build, base, SINTER_DTYPE_i64);
+    exponent = sinter_loop_cast(&l->build, exponent, SINTER_DTYPE_i64);
+    return sinter_loop_cast(&l->build, two(l, SINTER_SCALAR_pow, base, exponent), dtype);
+}
+
+static sinter_expr call_integer(sinter_legalizer *l, sinter_scalar_function function,
+                                sinter_dtype dtype, const sinter_expr *arguments) {
+    switch (function) {
+    case SINTER_SCALAR_div:
+    case SINTER_SCALAR_rem:
+        return guard_division(l, function, arguments[0], arguments[1]);
+    case SINTER_SCALAR_floordiv:
+    case SINTER_SCALAR_floormod:
+        return floor_division(l, function, arguments[0], arguments[1]);
+    case SINTER_SCALAR_shl:
+    case SINTER_SCALAR_shr:
+        return guard_shift(l, function, arguments[0], arguments[1]);
+    case SINTER_SCALAR_fma:
+        return two(l, SINTER_SCALAR_add, two(l, SINTER_SCALAR_mul, arguments[0], arguments[1]),
+                   arguments[2]);
+    case SINTER_SCALAR_copysign: {
+        sinter_expr zero = number(l, dtype, 0);
+        sinter_expr flip = two(l, SINTER_SCALAR_ne, two(l, SINTER_SCALAR_lt, arguments[0], zero),
+                               two(l, SINTER_SCALAR_lt, arguments[1], zero));
+        return sinter_loop_select(&l->build, flip,
+                                  sinter_loop_call(&l->build, SINTER_SCALAR_neg, arguments),
+                                  arguments[0]);
+    }
+    case SINTER_SCALAR_bits:
+    case SINTER_SCALAR_from_bits:
+        return sinter_loop_call(&l->build, function, arguments);
+    default: {
+        const char *spellings = sinter_scalar_get_info(function)->llvm;
+        bool is_direct = strstr(spellings, "i:") != NULL;
+        return is_direct ? sinter_loop_call(&l->build, function, arguments)
+                         : call_in_double(l, function, dtype, arguments);
+    }
+    }
+}
+
 sinter_expr sinter_legal_call(sinter_legalizer *l, sinter_scalar_function function,
                               sinter_dtype dtype, const sinter_expr *arguments) {
     if (is_narrow(dtype)) return call_narrow(l, function, dtype, arguments);
-    if (sinter_dtype_is_integer(dtype)) {
-        switch (function) {
-        case SINTER_SCALAR_div:
-        case SINTER_SCALAR_rem:
-            return guard_division(l, function, arguments[0], arguments[1]);
-        case SINTER_SCALAR_floordiv:
-        case SINTER_SCALAR_floormod:
-            return floor_division(l, function, arguments[0], arguments[1]);
-        case SINTER_SCALAR_shl:
-        case SINTER_SCALAR_shr:
-            return guard_shift(l, function, arguments[0], arguments[1]);
-        default:
-            return sinter_loop_call(&l->build, function, arguments);
-        }
+    if (function == SINTER_SCALAR_pow) return call_power(l, arguments);
+    if (sinter_dtype_is_integer(dtype)) return call_integer(l, function, dtype, arguments);
+    if (function == SINTER_SCALAR_floordiv && dtype == SINTER_DTYPE_f32) { /* one rounding only */
+        sinter_expr wide[2];
+        for (int i = 0; i < 2; i++)
+            wide[i] = sinter_loop_cast(&l->build, arguments[i], SINTER_DTYPE_f64);
+        return sinter_loop_cast(&l->build, sinter_legal_call(l, function, SINTER_DTYPE_f64, wide),
+                                dtype);
     }
     const sinter_scalar_info *info = sinter_scalar_get_info(function);
     bool composite = function == SINTER_SCALAR_floordiv || function == SINTER_SCALAR_floormod;
@@ -216,6 +273,28 @@ sinter_expr sinter_legal_call(sinter_legalizer *l, sinter_scalar_function functi
 
 /* ---- casts ---- */
 
+/* A 64-bit integer as a double with its lost bits as the last one, for a second rounding. */
+static sinter_expr integer_to_odd(sinter_legalizer *l, sinter_expr value) {
+    sinter_dtype dtype = value->dtype;
+    bool is_signed = dtype == SINTER_DTYPE_i64;
+    if (!is_signed && dtype != SINTER_DTYPE_u64) return value;
+    sinter_expr top = two(l, SINTER_SCALAR_shr, value, number(l, dtype, 11));
+    sinter_expr lost =
+        two(l, SINTER_SCALAR_ne, two(l, SINTER_SCALAR_and, value, number(l, dtype, 0x7ff)),
+            number(l, dtype, 0));
+    top = two(l, SINTER_SCALAR_or, top, sinter_loop_cast(&l->build, lost, dtype));
+    sinter_expr large =
+        two(l, SINTER_SCALAR_mul, sinter_loop_cast(&l->build, top, SINTER_DTYPE_f64),
+            sinter_loop_const(&l->build, SINTER_DTYPE_f64, 2048));
+    int64_t limit = (int64_t)1 << 53;
+    sinter_expr small = two(l, SINTER_SCALAR_lt, value, number(l, dtype, limit));
+    if (is_signed)
+        small = two(l, SINTER_SCALAR_and, small,
+                    two(l, SINTER_SCALAR_lt, number(l, dtype, -limit), value));
+    return sinter_loop_select(&l->build, small,
+                              sinter_loop_cast(&l->build, value, SINTER_DTYPE_f64), large);
+}
+
 static sinter_expr cast_to_narrow(sinter_legalizer *l, sinter_expr value, sinter_dtype from,
                                   sinter_dtype to, bool saturate) {
     if (sinter_dtype_infos[to].class != SINTER_CLASS_FLOAT) {
@@ -223,8 +302,10 @@ static sinter_expr cast_to_narrow(sinter_legalizer *l, sinter_expr value, sinter
             value = sinter_loop_cast(&l->build, value, SINTER_DTYPE_i32);
         return wrap_sub_byte(l, to, value);
     }
-    if (from == SINTER_DTYPE_i32 || from == SINTER_DTYPE_u32 || from == SINTER_DTYPE_i64 ||
-        from == SINTER_DTYPE_u64)
+    if (to == SINTER_DTYPE_bf16 && sinter_dtype_infos[from].bits == 64)
+        value = integer_to_odd(l, value);
+    else if (from == SINTER_DTYPE_i32 || from == SINTER_DTYPE_u32 || from == SINTER_DTYPE_i64 ||
+             from == SINTER_DTYPE_u64)
         value = sinter_loop_cast(&l->build, value, SINTER_DTYPE_f64);
     value = value->dtype == SINTER_DTYPE_f64 ? sinter_legal_round_to_odd(l, value)
                                              : sinter_loop_cast(&l->build, value, SINTER_DTYPE_f32);

@@ -7,6 +7,7 @@
 #include "codegen/loop_code.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -292,6 +293,10 @@ static void write_element(view *v, int64_t index, const sinter_code_value *value
         memcpy(data + (size_t)index * size, value->bytes, size);
         break;
     }
+    case SINTER_DTYPE_f8e5m2: /* an infinity stays one: what saturates did so in its cast */
+        data[index] =
+            (unsigned char)sinter_float_encode(SINTER_DTYPE_f8e5m2, value->f, !isinf(value->f));
+        break;
     default:
         if (sinter_dtype_is_float(v->tensor.dtype))
             sinter_tensor_set_double(&v->tensor, index, value->f);

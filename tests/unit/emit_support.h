@@ -1,0 +1,136 @@
+/* Hosts around kernels, and one run of a program on a target ("c" or what sinter_target_parse takes). */
+#pragma once
+#include "codegen/compile.h"
+#include "runtime/abi.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static inline void support_begin_host(sinter_loop_program *program, sinter_loop_builder *host) {
+    program->host = sinter_loop_function_create(program, "host");
+    sinter_loop_builder_init(host, program, program->host);
+}
+
+static inline sinter_loop_io support_io(sinter_loop_builder *host, const char *name,
+                                        sinter_dtype dtype, uint32_t rank, const int64_t *dims) {
+    return (sinter_loop_io){.name = name,
+                            .dtype = dtype,
+                            .rank = rank,
+                            .dims = sinter_arena_copy(host->arena, dims, rank * sizeof *dims)};
+}
+
+static inline sinter_loop_buffer support_add_buffer(sinter_loop_builder *host, const char *name,
+                                                    sinter_dtype dtype, uint32_t rank,
+                                                    const int64_t *dims, sinter_loop_scope scope,
+                                                    size_t index) {
+    sinter_expr exprs[SINTER_MAX_RANK];
+    for (uint32_t i = 0; i < rank; i++) exprs[i] = sinter_loop_int(host, dims[i]);
+    sinter_loop_buffer buffer = sinter_loop_add_buffer(host, name, dtype, rank, exprs, scope);
+    host->function->buffers.items[buffer].io_index = (int32_t)index;
+    return buffer;
+}
+
+static inline sinter_loop_buffer support_add_input(sinter_loop_builder *host, const char *name,
+                                                   sinter_dtype dtype, uint32_t rank,
+                                                   const int64_t *dims) {
+    sinter_loop_program *program = host->program;
+    sinter_vector_push(host->arena, &program->inputs, support_io(host, name, dtype, rank, dims));
+    return support_add_buffer(host, name, dtype, rank, dims, SINTER_SCOPE_INPUT,
+                              program->inputs.count - 1);
+}
+
+static inline sinter_loop_buffer support_add_output(sinter_loop_builder *host, const char *name,
+                                                    sinter_dtype dtype, uint32_t rank,
+                                                    const int64_t *dims) {
+    sinter_loop_program *program = host->program;
+    sinter_vector_push(host->arena, &program->outputs, support_io(host, name, dtype, rank, dims));
+    sinter_loop_buffer buffer = support_add_buffer(host, name, dtype, rank, dims,
+                                                   SINTER_SCOPE_OUTPUT, program->outputs.count - 1);
+    sinter_loop_alloc(host, buffer);
+    return buffer;
+}
+
+/* Does this machine have what the target demands? */
+static inline bool support_can_run(const char *text) {
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    sinter_diag quiet = {0};
+    sinter_target native, target;
+    bool can = sinter_target_parse("cpu:native", &arena, &native, &quiet) &&
+               sinter_target_parse(text, &arena, &target, &quiet) &&
+               !strcmp(native.triple, target.triple) &&
+               (target.feature_bits & ~native.feature_bits) == 0;
+    sinter_arena_deinit(&arena);
+    return can;
+}
+
+static inline void support_to_abi(const sinter_tensor *tensor, sinter_abi_tensor *out) {
+    *out = (sinter_abi_tensor){.data = (void *)(uintptr_t)tensor->data,
+                               .bytes = sinter_tensor_bytes(tensor),
+                               .rank = (int32_t)tensor->rank,
+                               .dtype = sinter_dtype_infos[tensor->dtype].onnx_code};
+    memcpy(out->dims, tensor->dims, tensor->rank * sizeof *tensor->dims);
+}
+
+static inline void support_release(void *user, void *data, size_t size) {
+    (void)user, (void)size;
+    free(data);
+}
+
+/* plan, workspace, run; the outputs' memory comes from the artifact. */
+static inline bool support_call(const sinter_abi_artifact *artifact, const void *weights,
+                                const sinter_abi_services *services, const sinter_tensor *inputs,
+                                sinter_tensor *out_outputs, sinter_diag *diag) {
+    sinter_abi_tensor *in = calloc(artifact->input_count + 1, sizeof *in),
+                      *out = calloc(artifact->output_count + 1, sizeof *out);
+    int64_t *symbols = calloc(artifact->symbol_count + 1, sizeof *symbols);
+    if (!in || !out || !symbols) abort();
+    for (uint32_t i = 0; i < artifact->input_count; i++) support_to_abi(&inputs[i], &in[i]);
+    sinter_abi_call call = {.size = sizeof call,
+                            .weights = weights,
+                            .inputs = in,
+                            .outputs = out,
+                            .services = services,
+                            .symbols = symbols};
+    int32_t code = artifact->plan(&call);
+    if (!code) {
+        call.workspace = aligned_alloc(64, (call.workspace_bytes + 127) / 64 * 64);
+        code = artifact->run(&call);
+        free(call.workspace);
+    }
+    if (code) sinter_error(diag, artifact->name, "code %d: %s", code, call.message);
+    for (uint32_t i = 0; i < artifact->output_count; i++) {
+        if (code) {
+            free(out[i].data);
+            continue;
+        }
+        out_outputs[i] = (sinter_tensor){.kind = SINTER_TYPE_TENSOR,
+                                         .dtype = sinter_dtype_from_onnx(out[i].dtype),
+                                         .rank = (uint32_t)out[i].rank,
+                                         .data = out[i].data};
+        memcpy(out_outputs[i].dims, out[i].dims, sizeof(int64_t) * out_outputs[i].rank);
+        out_outputs[i].storage =
+            sinter_storage_wrap(out[i].data, out[i].bytes, support_release, NULL);
+    }
+    free(in);
+    free(out);
+    free(symbols);
+    return code == 0;
+}
+
+static inline bool support_run(const sinter_loop_program *program, const char *target_text,
+                               const sinter_tensor *inputs, sinter_tensor *out_outputs,
+                               sinter_diag *diag) {
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    sinter_target target;
+    sinter_jit *jit = sinter_target_parse(target_text, &arena, &target, diag)
+                          ? sinter_jit_create(program, &target, 2, diag)
+                          : NULL;
+    bool good = jit && support_call(sinter_jit_artifact(jit), sinter_jit_artifact(jit)->weights,
+                                    NULL, inputs, out_outputs, diag);
+    sinter_jit_destroy(jit);
+    sinter_arena_deinit(&arena);
+    return good;
+}

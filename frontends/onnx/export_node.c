@@ -1,0 +1,271 @@
+/* IR node -> ONNX node: the rows of ops.def read backwards, a short table for ops that are an attribute value in
+ * ONNX, constants as initializers, groups opened. Test: tests/suites/onnx_export.py */
+#include "frontends/onnx/exporter.h"
+#include <inttypes.h>
+#include <string.h>
+
+static char *mutable_string(const char *text) { /* protobuf-c only reads through it */
+    return (char *)(uintptr_t)text;
+}
+
+/* ---- which operator ---- */
+
+/* Rules whose newest form has the operands, results and attributes of the IR op. */
+static bool is_one_to_one(sinter_onnx_rule rule) {
+    static const sinter_onnx_rule rules[] = {
+        sinter_onnx_rule_generic, sinter_onnx_rule_split,        sinter_onnx_rule_resize,
+        sinter_onnx_rule_clip,    sinter_onnx_rule_if,           sinter_onnx_rule_loop,
+        sinter_onnx_rule_scan,    sinter_onnx_rule_sequence_map, sinter_onnx_rule_qlinear_binary,
+        sinter_onnx_rule_chain,   sinter_onnx_rule_mod};
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (rules[i] == rule) return true;
+    return false;
+}
+
+/* ONNX's own domain before others, exact rows before n-ary ones, newer before older. */
+static bool is_better(const sinter_onnx_row *a, const sinter_onnx_row *b) {
+    bool own_a = strcmp(a->domain, "com.microsoft") != 0;
+    bool own_b = strcmp(b->domain, "com.microsoft") != 0;
+    if (own_a != own_b) return own_a;
+    bool exact_a = a->rule == sinter_onnx_rule_generic;
+    bool exact_b = b->rule == sinter_onnx_rule_generic;
+    return exact_a != exact_b ? exact_a : a->since > b->since;
+}
+
+const sinter_onnx_row *sinter_onnx_export_row(sinter_op op) {
+    const sinter_onnx_row *best = NULL;
+    for (size_t i = 0; sinter_onnx_row_at(i); i++) {
+        const sinter_onnx_row *row = sinter_onnx_row_at(i);
+        if (row->op == op && is_one_to_one(row->rule) && strcmp(row->name, "Scatter") != 0 &&
+            (!best || is_better(row, best)))
+            best = row;
+    }
+    return best;
+}
+
+/* Ops that ONNX tells apart by an attribute. */
+static const struct {
+    sinter_op op;
+    const char *name, *attribute, *text; /* text NULL: the number 1 */
+} variants[] = {{SINTER_OP_gelu, "Gelu", "approximate", "none"},
+                {SINTER_OP_gelu_tanh, "Gelu", "approximate", "tanh"},
+                {SINTER_OP_fmod, "Mod", "fmod", NULL},
+                {SINTER_OP_shift_left, "BitShift", "direction", "LEFT"},
+                {SINTER_OP_shift_right, "BitShift", "direction", "RIGHT"}};
+
+/* ---- attributes ---- */
+
+Onnx__AttributeProto *sinter_onnx_emit_attr(sinter_onnx_exporter *e, Onnx__NodeProto *node,
+                                            const char *name, sinter_onnx_attr_type type) {
+    Onnx__AttributeProto *a = SINTER_NEW(&e->arena, Onnx__AttributeProto);
+    onnx__attribute_proto__init(a);
+    a->name = mutable_string(name);
+    a->has_type = 1;
+    a->type = type;
+    Onnx__AttributeProto **grown =
+        SINTER_NEW_ARRAY(&e->arena, Onnx__AttributeProto *, node->n_attribute + 1);
+    if (node->n_attribute) memcpy(grown, node->attribute, node->n_attribute * sizeof(*grown));
+    grown[node->n_attribute++] = a;
+    node->attribute = grown;
+    return a;
+}
+
+static ProtobufCBinaryData bytes_of(sinter_arena *arena, sinter_string string) {
+    return (ProtobufCBinaryData){string.size, sinter_arena_copy(arena, string.data, string.size)};
+}
+
+static void set_string(sinter_onnx_exporter *e, Onnx__NodeProto *node, const char *name,
+                       sinter_string value) {
+    Onnx__AttributeProto *a = sinter_onnx_emit_attr(e, node, name, SINTER_ONNX_STRING);
+    a->has_s = 1;
+    a->s = bytes_of(&e->arena, value);
+}
+
+static void set_int(sinter_onnx_exporter *e, Onnx__NodeProto *node, const char *name,
+                    int64_t value) {
+    Onnx__AttributeProto *a = sinter_onnx_emit_attr(e, node, name, SINTER_ONNX_INT);
+    a->has_i = 1;
+    a->i = value;
+}
+
+static void set_list(sinter_onnx_exporter *e, Onnx__NodeProto *node, const char *name,
+                     const sinter_attr *attr) {
+    static const sinter_onnx_attr_type types[] = {[SINTER_ATTR_INTS] = SINTER_ONNX_INTS,
+                                                  [SINTER_ATTR_FLOATS] = SINTER_ONNX_FLOATS,
+                                                  [SINTER_ATTR_STRINGS] = SINTER_ONNX_STRINGS};
+    Onnx__AttributeProto *a = sinter_onnx_emit_attr(e, node, name, types[attr->kind]);
+    if (attr->kind == SINTER_ATTR_INTS) {
+        a->n_ints = attr->ints.count;
+        a->ints = sinter_arena_copy(&e->arena, attr->ints.items, a->n_ints * sizeof *a->ints);
+    } else if (attr->kind == SINTER_ATTR_FLOATS) {
+        a->n_floats = attr->floats.count;
+        a->floats = SINTER_NEW_ARRAY(&e->arena, float, a->n_floats);
+        for (size_t i = 0; i < a->n_floats; i++) a->floats[i] = (float)attr->floats.items[i];
+    } else {
+        a->n_strings = attr->strings.count;
+        a->strings = SINTER_NEW_ARRAY(&e->arena, ProtobufCBinaryData, a->n_strings);
+        for (size_t i = 0; i < a->n_strings; i++)
+            a->strings[i] = bytes_of(&e->arena, attr->strings.items[i]);
+    }
+}
+
+static void write_attr(sinter_onnx_exporter *e, Onnx__NodeProto *node, const sinter_attr *attr) {
+    const char *name = sinter_arena_copy_string(&e->arena, attr->name.data, attr->name.size);
+    Onnx__AttributeProto *a;
+    switch (attr->kind) {
+    case SINTER_ATTR_INT:
+        set_int(e, node, name, attr->int_value);
+        break;
+    case SINTER_ATTR_FLOAT:
+        a = sinter_onnx_emit_attr(e, node, name, SINTER_ONNX_FLOAT);
+        a->has_f = 1;
+        a->f = (float)attr->float_value;
+        break;
+    case SINTER_ATTR_STRING:
+        set_string(e, node, name, attr->string_value);
+        break;
+    case SINTER_ATTR_INTS:
+    case SINTER_ATTR_FLOATS:
+    case SINTER_ATTR_STRINGS:
+        set_list(e, node, name, attr);
+        break;
+    case SINTER_ATTR_TENSOR:
+        a = sinter_onnx_emit_attr(e, node, name, SINTER_ONNX_TENSOR);
+        a->t = sinter_tensor_proto_write(&e->arena, attr->tensor, NULL);
+        break;
+    case SINTER_ATTR_TYPE:
+        a = sinter_onnx_emit_attr(e, node, name, SINTER_ONNX_TYPE_PROTO);
+        a->tp = sinter_onnx_write_type(e, attr->type);
+        break;
+    case SINTER_ATTR_DTYPE:
+        if (attr->dtype) set_int(e, node, name, sinter_dtype_infos[attr->dtype].onnx_code);
+        break;
+    case SINTER_ATTR_NONE:
+        break;
+    }
+}
+
+/* ---- nodes ---- */
+
+static Onnx__NodeProto *new_node(sinter_onnx_exporter *e, sinter_onnx_body *body, const char *op,
+                                 size_t inputs, size_t outputs) {
+    Onnx__NodeProto *node = SINTER_NEW(&e->arena, Onnx__NodeProto);
+    onnx__node_proto__init(node);
+    node->op_type = mutable_string(op);
+    node->n_input = inputs;
+    node->input = SINTER_NEW_ARRAY(&e->arena, char *, inputs);
+    node->n_output = outputs;
+    node->output = SINTER_NEW_ARRAY(&e->arena, char *, outputs);
+    sinter_vector_push(&e->arena, &body->nodes, node);
+    return node;
+}
+
+const char *sinter_onnx_emit(sinter_onnx_exporter *e, sinter_onnx_body *body, const char *op,
+                             const char *const *inputs, size_t input_count, const char *output) {
+    Onnx__NodeProto *node = new_node(e, body, op, input_count, 1);
+    for (size_t i = 0; i < input_count; i++) node->input[i] = mutable_string(inputs[i]);
+    node->output[0] = mutable_string(output ? output : sinter_onnx_unique_name(e, "dim"));
+    return node->output[0];
+}
+
+/* The name that the file of origin gave the node, once; else its first result's. */
+static const char *node_name(sinter_onnx_exporter *e, const sinter_node_info *info,
+                             const char *result) {
+    const char *start = info->location ? strstr(info->location, "node '") : NULL;
+    const char *end = start ? strstr(start, "' (") : NULL;
+    const char *name = result;
+    uint64_t ignored;
+    if (end) {
+        start += strlen("node '");
+        name = sinter_arena_copy_string(&e->arena, start, (size_t)(end - start));
+    }
+    if (!*name || sinter_map_find_string(&e->nodes, sinter_string_of(name), &ignored))
+        name = result;
+    sinter_map_put_string(&e->nodes, sinter_string_of(name), 1);
+    return name;
+}
+
+static bool write_regions(sinter_onnx_exporter *e, Onnx__NodeProto *proto, sinter_node node) {
+    const sinter_node_info *info = sinter_node_get(e->module, node);
+    for (uint32_t i = 0; i < info->region_count; i++) {
+        const char *name = info->op != SINTER_OP_if ? "body" : i ? "else_branch" : "then_branch";
+        Onnx__AttributeProto *a = sinter_onnx_emit_attr(e, proto, name, SINTER_ONNX_GRAPH);
+        a->g = sinter_onnx_write_region(e, info->regions[i], name);
+        if (!a->g) return false;
+    }
+    return true;
+}
+
+static bool write_plain(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_node node) {
+    const sinter_node_info info = *sinter_node_get(e->module, node);
+    const sinter_onnx_row *row = sinter_onnx_export_row(info.op);
+    const char *name = row ? row->name : NULL;
+    size_t variant = 0;
+    while (variant < sizeof variants / sizeof *variants && variants[variant].op != info.op)
+        variant++;
+    bool varied = variant < sizeof variants / sizeof *variants;
+    if (varied) name = variants[variant].name;
+    if (!name)
+        return sinter_error(e->diag, sinter_node_where(e->module, node), "%s has no ONNX operator",
+                            sinter_op_get_info(info.op)->name);
+    Onnx__NodeProto *proto = new_node(e, body, name, info.operand_count, info.result_count);
+    for (uint32_t i = 0; i < info.operand_count; i++)
+        proto->input[i] = mutable_string(sinter_onnx_value_name(e, info.operands[i]));
+    for (uint32_t i = 0; i < info.result_count; i++)
+        proto->output[i] = mutable_string(sinter_onnx_value_name(e, info.results[i]));
+    while (proto->n_output > 1 && !*proto->output[proto->n_output - 1]) proto->n_output--;
+    proto->name = mutable_string(node_name(e, &info, proto->n_output ? proto->output[0] : ""));
+    if (row && !varied && *row->domain) {
+        proto->domain = mutable_string(row->domain);
+        sinter_map_put_string(&e->domains, sinter_string_of(row->domain), 1);
+    }
+    for (uint32_t i = 0; i < info.attribute_count; i++) write_attr(e, proto, &info.attributes[i]);
+    if (varied && variants[variant].text)
+        set_string(e, proto, variants[variant].attribute, sinter_string_of(variants[variant].text));
+    else if (varied)
+        set_int(e, proto, variants[variant].attribute, 1);
+    return write_regions(e, proto, node);
+}
+
+/* A group is its region's nodes, whose arguments and yields are the group's operands and results. */
+static bool write_group(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_node node) {
+    const sinter_node_info info = *sinter_node_get(e->module, node);
+    const sinter_region_info region = *sinter_region_get(e->module, info.regions[0]);
+    for (uint32_t i = 0; i < region.argument_count; i++)
+        e->names[region.arguments[i]] = sinter_onnx_value_name(e, info.operands[i]);
+    bool ok = true;
+    for (sinter_node inside = region.first; inside && inside != region.last;
+         inside = sinter_node_get(e->module, inside)->next)
+        ok &= sinter_onnx_write_node(e, body, inside);
+    for (uint32_t i = 0; i < info.result_count; i++) {
+        const char *input =
+            sinter_onnx_value_name(e, sinter_node_operand(e->module, region.last, i));
+        if (info.results[i])
+            sinter_onnx_emit(e, body, "Identity", &input, 1,
+                             sinter_onnx_value_name(e, info.results[i]));
+    }
+    return ok;
+}
+
+bool sinter_onnx_write_node(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_node node) {
+    const sinter_node_info *info = sinter_node_get(e->module, node);
+    switch (info->op) {
+    case SINTER_OP_constant: {
+        const char *name = sinter_onnx_value_name(e, info->results[0]);
+        Onnx__TensorProto *tensor = sinter_tensor_proto_write(
+            &e->arena, sinter_value_constant(e->module, info->results[0]), name);
+        sinter_vector_push(&e->arena, &body->initializers, tensor);
+        return true;
+    }
+    case SINTER_OP_dim_vector: {
+        const int64_t *dims;
+        size_t count = sinter_node_get_ints(e->module, node, "dims", &dims);
+        return sinter_onnx_write_dims(e, body, sinter_node_where(e->module, node), dims, count,
+                                      sinter_onnx_value_name(e, info->results[0]));
+    }
+    case SINTER_OP_group:
+        return write_group(e, body, node);
+    default:
+        return write_plain(e, body, node);
+    }
+}

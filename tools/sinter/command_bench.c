@@ -1,0 +1,143 @@
+/* sinter bench: latency of one inference with inputs bound, seen from the process that runs it; compile time; memory.
+ * Test: tests/cli/bench.test */
+#include "tools/sinter/command.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+typedef struct measurement {
+    double *seconds;
+    size_t count, capacity;
+    double compile_seconds;
+    uint64_t rss_before, peak_rss; /* bytes */
+} measurement;
+
+static const option_spec own_options[] = {
+    {"seconds", true, "how long to measure (3)"},
+    {"json", true, "file for median_ms, min_ms, max_ms, compile_ms, peak_rss_bytes, run_rss_bytes"},
+    {"help", false, "this text"},
+};
+
+/* Resident memory now, and the largest so far. */
+static uint64_t resident_bytes(void) {
+    FILE *file = fopen("/proc/self/statm", "r");
+    unsigned long long pages = 0, resident = 0;
+    if (file) {
+        if (fscanf(file, "%llu %llu", &pages, &resident) != 2) resident = 0;
+        fclose(file);
+    }
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t peak_bytes(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
+}
+
+static int compare_seconds(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static bool measure(sinter_engine *engine, const sinter_tensor *inputs, sinter_tensor *outputs,
+                    double seconds, measurement *m, sinter_diag *diag) {
+    size_t output_count = sinter_engine_output_count(engine);
+    double start = now_seconds();
+    for (int i = -1; i < 1 || now_seconds() - start < seconds;
+         ++i) { /* the first run is a warm-up */
+        double begin = now_seconds();
+        if (!sinter_engine_run(engine, inputs, outputs, diag)) return false;
+        double end = now_seconds();
+        for (size_t k = 0; k < output_count; ++k) {
+            sinter_tensor_deinit(&outputs[k]);
+            memset(&outputs[k], 0, sizeof outputs[k]);
+        }
+        if (i < 0) continue;
+        if (m->count == m->capacity) {
+            m->capacity = m->capacity ? 2 * m->capacity : 1024;
+            m->seconds = sinter_heap_realloc(m->seconds, m->capacity * sizeof *m->seconds);
+        }
+        m->seconds[m->count++] = end - begin;
+    }
+    qsort(m->seconds, m->count, sizeof *m->seconds, compare_seconds);
+    return true;
+}
+
+static bool write_json(const char *path, const char *model, double threads, const measurement *m) {
+    FILE *file = fopen(path, "w");
+    if (!file) {
+        fprintf(stderr, "sinter bench: error: %s: cannot be written\n", path);
+        return false;
+    }
+    sinter_text text = {0};
+    sinter_text_append_string(&text, "{\"model\": ");
+    sinter_text_json(&text, sinter_string_of(model));
+    sinter_text_format(
+        &text,
+        ", \"threads\": %.0f, \"runs\": %zu, \"median_ms\": %.6f, \"min_ms\": %.6f, \"max_ms\": "
+        "%.6f, "
+        "\"compile_ms\": %.3f, \"peak_rss_bytes\": %llu, \"run_rss_bytes\": %llu}\n",
+        threads, m->count, 1e3 * m->seconds[m->count / 2], 1e3 * m->seconds[0],
+        1e3 * m->seconds[m->count - 1], 1e3 * m->compile_seconds, (unsigned long long)m->peak_rss,
+        (unsigned long long)(m->peak_rss > m->rss_before ? m->peak_rss - m->rss_before : 0));
+    bool good = fwrite(text.data, 1, text.size, file) == text.size;
+    sinter_text_deinit(&text);
+    return fclose(file) == 0 && good;
+}
+
+static int bench_engine(sinter_engine *engine, const arguments *a, const char *path, measurement *m,
+                        sinter_diag *diag) {
+    size_t input_count = sinter_engine_input_count(engine),
+           output_count = sinter_engine_output_count(engine);
+    sinter_tensor *inputs = sinter_heap_alloc((input_count + 1) * sizeof *inputs);
+    sinter_tensor *outputs = sinter_heap_alloc((output_count + 1) * sizeof *outputs);
+    double seconds = 3, threads = 1;
+    int status = 2;
+    if (arguments_number(a, "seconds", 0, 1e6, 3, &seconds) &&
+        arguments_number(a, "threads", 1, 1024, 1, &threads) &&
+        make_inputs(engine, a, inputs, diag) &&
+        measure(engine, inputs, outputs, seconds, m, diag)) {
+        m->peak_rss = peak_bytes();
+        const char *json = arguments_find(a, "json");
+        status = json && !write_json(json, path, threads, m) ? 2 : 0;
+        printf("%s: median %.4f ms, min %.4f ms, max %.4f ms (%zu runs, %.0f thread%s); compile "
+               "%.0f ms; peak memory %.1f MB\n",
+               path, 1e3 * m->seconds[m->count / 2], 1e3 * m->seconds[0],
+               1e3 * m->seconds[m->count - 1], m->count, threads, threads == 1 ? "" : "s",
+               1e3 * m->compile_seconds, (double)m->peak_rss / 1e6);
+    }
+    for (size_t i = 0; i < input_count; ++i) sinter_tensor_deinit(&inputs[i]);
+    sinter_heap_free(inputs);
+    sinter_heap_free(outputs);
+    return status;
+}
+
+int command_bench(int argc, char **argv) {
+    size_t count = 0;
+    const option_spec *specs =
+        join_specs(own_options, sizeof own_options / sizeof own_options[0], &count);
+    arguments a;
+    if (!arguments_parse(argc, argv, specs, count, &a)) return 2;
+    if (arguments_has(&a, "help")) {
+        print_help("sinter bench MODEL|ARTIFACT [--threads=N] [--seconds=S] [-i NAME=FILE]... "
+                   "[--json=FILE]",
+                   "Measures latency, compile time and memory.", specs, count);
+        return 0;
+    }
+    if (a.operand_count != 1) {
+        fputs("sinter bench: error: expected one model; see sinter bench --help\n", stderr);
+        return 2;
+    }
+    sinter_diag diag = stderr_diag();
+    measurement m = {.rss_before = resident_bytes()};
+    double start = now_seconds();
+    sinter_engine *engine = open_engine(a.operands[0], &a, &diag);
+    if (!engine) return 2;
+    m.compile_seconds = now_seconds() - start;
+    int status = bench_engine(engine, &a, a.operands[0], &m, &diag);
+    sinter_engine_destroy(engine);
+    sinter_heap_free(m.seconds);
+    return status;
+}

@@ -1,0 +1,358 @@
+/* Lowering of RNN, GRU and LSTM layers: the input projection of all steps as one contraction, then per step the
+ * recurrent contraction and the cell. Both contractions are plain nests, which the schedules tile and pack like any other.
+ * Directions are unrolled; a reverse direction walks each sequence of the batch from its own end.
+ * Test: tests/ops/lstm.sir, gru.sir, rnn.sir */
+#include "codegen/lower.h"
+#include <string.h>
+
+typedef struct layer {
+    sinter_kernel *kernel;
+    sinter_loop_builder *build;
+    sinter_module *module;
+    sinter_node node;
+    uint32_t gates;                           /* 4 of LSTM (i o f c), 3 of GRU (z r h), 1 of RNN */
+    bool lstm, gru, batch_first, reset_after; /* reset_after: linear_before_reset of GRU */
+    sinter_dtype dtype;
+    sinter_value x, w, r, bias, lengths, initial_h, initial_c, peepholes;
+    sinter_expr steps, batch, inputs, hidden, columns; /* columns = gates * hidden */
+    uint32_t direction;
+    bool reverse;
+    sinter_loop_buffer projected, preactivation, reset, h, c; /* scratch */
+} layer;
+
+static sinter_expr number(layer *l, double value) {
+    return sinter_loop_const(l->build, l->dtype, value);
+}
+static sinter_expr integer(layer *l, int64_t value) {
+    return sinter_loop_int(l->build, value);
+}
+static sinter_expr add(layer *l, sinter_expr a, sinter_expr b) {
+    return sinter_loop_add(l->build, a, b);
+}
+static sinter_expr multiply(layer *l, sinter_expr a, sinter_expr b) {
+    return sinter_loop_mul(l->build, a, b);
+}
+static sinter_expr begin(layer *l, const char *name, sinter_expr upper) {
+    return sinter_kernel_begin_for(l->kernel, name, upper);
+}
+static sinter_expr load2(layer *l, sinter_loop_buffer buffer, sinter_expr i, sinter_expr j) {
+    sinter_expr index[2] = {i, j};
+    return sinter_loop_load(l->build, buffer, index);
+}
+static void store2(layer *l, sinter_loop_buffer buffer, sinter_expr i, sinter_expr j,
+                   sinter_expr value) {
+    sinter_expr index[2] = {i, j};
+    sinter_loop_store(l->build, buffer, index, value);
+}
+
+/* ---- activations ---- */
+
+typedef struct activation {
+    const char *name, *text;
+    double alpha, beta; /* defaults of ONNX RNN, GRU and LSTM */
+} activation;
+static const activation activations[] = {
+    {"Relu", "select(x < 0, 0, x)", 0, 0},
+    {"Tanh", "tanh(x)", 0, 0},
+    {"Sigmoid", "1 / (1 + exp(-x))", 0, 0},
+    {"Affine", "alpha * x + beta", 1, 0},
+    {"LeakyRelu", "select(x < 0, alpha * x, x)", 0.01, 0},
+    {"ThresholdedRelu", "select(x > alpha, x, 0)", 1, 0},
+    {"ScaledTanh", "alpha * tanh(beta * x)", 1, 1},
+    {"HardSigmoid", "max(0, min(1, alpha * x + beta))", 0.2, 0.5},
+    {"Elu", "select(x < 0, alpha * (exp(x) - 1), x)", 1, 0},
+    {"Softsign", "x / (1 + abs(x))", 0, 0},
+    {"Softplus", "max(x, 0) + log1p(exp(-abs(x)))", 0, 0},
+};
+
+static bool same_name(sinter_string name, const char *wanted) {
+    if (name.size != strlen(wanted)) return false;
+    for (size_t i = 0; i < name.size; ++i)
+        if ((name.data[i] | 32) != (wanted[i] | 32)) return false;
+    return true;
+}
+
+/* The which-th function of this direction (f, g, h of the operator's text). */
+static sinter_expr activate(layer *l, uint32_t which, uint32_t per_direction, const char *otherwise,
+                            sinter_expr x) {
+    const sinter_attr *names = sinter_node_find_attr(l->module, l->node, "activations");
+    uint32_t place = l->direction * per_direction + which;
+    sinter_string name = sinter_string_of(otherwise);
+    if (names && names->kind == SINTER_ATTR_STRINGS && place < names->strings.count)
+        name = names->strings.items[place];
+    for (size_t i = 0; i < sizeof activations / sizeof activations[0]; ++i) {
+        if (!same_name(name, activations[i].name)) continue;
+        const double *items = NULL;
+        double alpha =
+            place < sinter_node_get_floats(l->module, l->node, "activation_alpha", &items)
+                ? items[place]
+                : activations[i].alpha;
+        double beta = place < sinter_node_get_floats(l->module, l->node, "activation_beta", &items)
+                          ? items[place]
+                          : activations[i].beta;
+        sinter_string text_names[3] = {SINTER_STRING("x"), SINTER_STRING("alpha"),
+                                       SINTER_STRING("beta")};
+        x = sinter_loop_var_read(l->build, sinter_loop_declare(l->build, "x", false, x));
+        sinter_expr values[3] = {x, number(l, alpha), number(l, beta)};
+        return sinter_lower_scalar_text(l->kernel, activations[i].text, text_names, values, 3,
+                                        l->dtype);
+    }
+    sinter_lower_error(l->kernel->lower, l->node, "unknown activation '%.*s'",
+                       SINTER_STRING_ARGS(name));
+    return x;
+}
+
+static sinter_expr clipped(layer *l, sinter_expr x) {
+    double clip = sinter_node_get_float(l->module, l->node, "clip", 0);
+    if (clip <= 0) return x;
+    return sinter_loop_max(l->build, sinter_loop_min(l->build, x, number(l, clip)),
+                           number(l, -clip));
+}
+
+/* ---- operands ---- */
+
+static sinter_expr peephole_at(layer *l, uint32_t block, sinter_expr j) {
+    sinter_expr index[2] = {integer(l, l->direction),
+                            add(l, multiply(l, integer(l, block), l->hidden), j)};
+    return sinter_lower_element(l->kernel, l->peepholes, index);
+}
+
+/* A state operand or result [directions, batch, hidden], or batch first. */
+static void state_index(layer *l, sinter_expr b, sinter_expr j, sinter_expr *index) {
+    index[0] = l->batch_first ? b : integer(l, l->direction);
+    index[1] = l->batch_first ? integer(l, l->direction) : b;
+    index[2] = j;
+}
+
+static sinter_expr length_of(layer *l, sinter_expr b) {
+    if (!l->lengths) return l->steps;
+    sinter_expr length = sinter_loop_cast(l->build, sinter_lower_element(l->kernel, l->lengths, &b),
+                                          SINTER_DTYPE_i64);
+    return sinter_loop_max(l->build, sinter_loop_min(l->build, length, l->steps), integer(l, 0));
+}
+
+/* Position in the sequence of step t for row b; clamped into it past the row's length. */
+static sinter_expr position_of(layer *l, sinter_expr t, sinter_expr b) {
+    if (!l->reverse) return t;
+    sinter_expr last = sinter_loop_sub(l->build, length_of(l, b), integer(l, 1));
+    return sinter_loop_max(l->build, sinter_loop_sub(l->build, last, t), integer(l, 0));
+}
+
+/* ---- the two contractions ---- */
+
+/* projected[t, b, :] = x[t, b] W^T + both biases (GRU keeps the recurrent bias of its last gate apart). */
+static void project(layer *l) {
+    sinter_expr t = begin(l, "t", l->steps), b = begin(l, "b", l->batch),
+                j = begin(l, "j", l->columns);
+    sinter_expr start = number(l, 0);
+    if (l->bias) {
+        sinter_expr own[2] = {integer(l, l->direction), j},
+                    other[2] = {own[0], add(l, l->columns, j)};
+        start = sinter_lower_element(l->kernel, l->bias, own);
+        if (!l->gru) start = add(l, start, sinter_lower_element(l->kernel, l->bias, other));
+    }
+    sinter_loop_var acc = sinter_loop_declare(l->build, "acc", true, start);
+    sinter_expr i = begin(l, "i", l->inputs);
+    sinter_expr x_index[3] = {l->batch_first ? b : t, l->batch_first ? t : b, i},
+                w_index[3] = {integer(l, l->direction), j, i};
+    sinter_expr product = multiply(l, sinter_lower_element(l->kernel, l->x, x_index),
+                                   sinter_lower_element(l->kernel, l->w, w_index));
+    sinter_loop_assign(l->build, acc, add(l, sinter_loop_var_read(l->build, acc), product));
+    sinter_loop_end(l->build);
+    sinter_expr index[3] = {t, b, j};
+    sinter_loop_store(l->build, l->projected, index, sinter_loop_var_read(l->build, acc));
+    sinter_kernel_end_loops(l->kernel, 3);
+}
+
+/* out[b, first + j] = start + state[b] . R[first + j] over the hidden axis, j below count. */
+static void recur(layer *l, sinter_loop_buffer state, sinter_loop_buffer out, sinter_expr first,
+                  sinter_expr count, bool with_bias) {
+    sinter_expr b = begin(l, "b", l->batch), j = begin(l, "j", count);
+    sinter_expr column = add(l, first, j);
+    sinter_expr start = number(l, 0);
+    if (with_bias && l->bias) {
+        sinter_expr index[2] = {integer(l, l->direction), add(l, l->columns, column)};
+        start = sinter_lower_element(l->kernel, l->bias, index);
+    }
+    sinter_loop_var acc = sinter_loop_declare(l->build, "acc", true, start);
+    sinter_expr k = begin(l, "k", l->hidden);
+    sinter_expr r_index[3] = {integer(l, l->direction), column, k};
+    sinter_expr product =
+        multiply(l, load2(l, state, b, k), sinter_lower_element(l->kernel, l->r, r_index));
+    sinter_loop_assign(l->build, acc, add(l, sinter_loop_var_read(l->build, acc), product));
+    sinter_loop_end(l->build);
+    store2(l, out, b, column, sinter_loop_var_read(l->build, acc));
+    sinter_kernel_end_loops(l->kernel, 2);
+}
+
+/* ---- cells: the new h (and c) of row b, unit j at sequence position `at` ---- */
+
+static sinter_expr gate(layer *l, uint32_t block, sinter_expr at, sinter_expr b, sinter_expr j) {
+    sinter_expr column = add(l, multiply(l, integer(l, block), l->hidden), j);
+    sinter_expr index[3] = {at, b, column};
+    return add(l, sinter_loop_load(l->build, l->projected, index),
+               load2(l, l->preactivation, b, column));
+}
+
+static sinter_expr lstm_cell(layer *l, sinter_expr at, sinter_expr b, sinter_expr j) {
+    sinter_expr i = gate(l, 0, at, b, j), o = gate(l, 1, at, b, j), f = gate(l, 2, at, b, j),
+                g = gate(l, 3, at, b, j);
+    sinter_expr c = load2(l, l->c, b, j);
+    if (l->peepholes) {
+        i = add(l, i, multiply(l, peephole_at(l, 0, j), c));
+        f = add(l, f, multiply(l, peephole_at(l, 2, j), c));
+    }
+    i = activate(l, 0, 3, "Sigmoid", clipped(l, i));
+    if (sinter_node_get_int(l->module, l->node, "input_forget", 0))
+        f = sinter_loop_sub(l->build, number(l, 1), i);
+    else
+        f = activate(l, 0, 3, "Sigmoid", clipped(l, f));
+    g = activate(l, 1, 3, "Tanh", clipped(l, g));
+    sinter_expr fresh = add(l, multiply(l, f, c), multiply(l, i, g));
+    fresh = sinter_loop_var_read(l->build, sinter_loop_declare(l->build, "c", false, fresh));
+    if (l->peepholes) o = add(l, o, multiply(l, peephole_at(l, 1, j), fresh));
+    o = activate(l, 0, 3, "Sigmoid", clipped(l, o));
+    sinter_expr h = multiply(l, o, activate(l, 2, 3, "Tanh", fresh));
+    store2(l, l->c, b, j, fresh);
+    return h;
+}
+
+/* z from the first block; the candidate's own recurrent part was put in `reset` or in the last block. */
+static sinter_expr gru_cell(layer *l, sinter_expr at, sinter_expr b, sinter_expr j) {
+    sinter_expr z = activate(l, 0, 2, "Sigmoid", clipped(l, gate(l, 0, at, b, j)));
+    sinter_expr column = add(l, multiply(l, integer(l, 2), l->hidden), j),
+                index[3] = {at, b, column};
+    sinter_expr input = sinter_loop_load(l->build, l->projected, index),
+                recurrent = load2(l, l->preactivation, b, column);
+    if (l->reset_after) recurrent = multiply(l, load2(l, l->reset, b, j), recurrent);
+    sinter_expr candidate = activate(l, 1, 2, "Tanh", clipped(l, add(l, input, recurrent)));
+    z = sinter_loop_var_read(l->build, sinter_loop_declare(l->build, "z", false, z));
+    sinter_expr kept = multiply(l, z, load2(l, l->h, b, j));
+    return add(l, multiply(l, sinter_loop_sub(l->build, number(l, 1), z), candidate), kept);
+}
+
+/* GRU: r first, because the candidate's recurrent part may need r * h. */
+static void gru_reset(layer *l, sinter_expr t) {
+    sinter_expr two = multiply(l, integer(l, 2), l->hidden);
+    recur(l, l->h, l->preactivation, integer(l, 0), two, true);
+    sinter_expr b = begin(l, "b", l->batch), j = begin(l, "j", l->hidden);
+    sinter_expr r =
+        activate(l, 0, 2, "Sigmoid", clipped(l, gate(l, 1, position_of(l, t, b), b, j)));
+    store2(l, l->reset, b, j, l->reset_after ? r : multiply(l, r, load2(l, l->h, b, j)));
+    sinter_kernel_end_loops(l->kernel, 2);
+    recur(l, l->reset_after ? l->h : l->reset, l->preactivation, two, l->hidden, true);
+}
+
+/* ---- one direction ---- */
+
+static void start_state(layer *l, sinter_loop_buffer state, sinter_value initial) {
+    sinter_expr b = begin(l, "b", l->batch), j = begin(l, "j", l->hidden), index[3];
+    state_index(l, b, j, index);
+    store2(l, state, b, j,
+           initial ? sinter_lower_element(l->kernel, initial, index) : number(l, 0));
+    sinter_kernel_end_loops(l->kernel, 2);
+}
+
+static void store_state(layer *l, sinter_value result, sinter_loop_buffer state) {
+    if (!result) return;
+    sinter_expr b = begin(l, "b", l->batch), j = begin(l, "j", l->hidden), index[3];
+    state_index(l, b, j, index);
+    sinter_kernel_store(l->kernel, sinter_kernel_buffer(l->kernel, result), index,
+                        load2(l, state, b, j));
+    sinter_kernel_end_loops(l->kernel, 2);
+}
+
+static void output_index(layer *l, sinter_expr t, sinter_expr b, sinter_expr j,
+                         sinter_expr *index) {
+    sinter_expr direction = integer(l, l->direction);
+    sinter_expr first[4] = {b, t, direction, j}, other[4] = {t, direction, b, j};
+    memcpy(index, l->batch_first ? first : other, sizeof first);
+}
+
+static void step(layer *l, sinter_expr t, sinter_value y, sinter_loop_buffer fresh) {
+    if (l->gru)
+        gru_reset(l, t);
+    else
+        recur(l, l->h, l->preactivation, integer(l, 0), l->columns, false);
+    sinter_expr b = begin(l, "b", l->batch), j = begin(l, "j", l->hidden);
+    sinter_expr at = position_of(l, t, b), index[4];
+    if (l->lengths)
+        sinter_loop_begin_if(l->build,
+                             sinter_loop_compare(l->build, SINTER_SCALAR_lt, t, length_of(l, b)));
+    sinter_expr h = l->lstm  ? lstm_cell(l, at, b, j)
+                    : l->gru ? gru_cell(l, at, b, j)
+                             : activate(l, 0, 1, "Tanh", clipped(l, gate(l, 0, at, b, j)));
+    h = sinter_loop_var_read(l->build, sinter_loop_declare(l->build, "h", false, h));
+    store2(l, fresh, b, j, h);
+    output_index(l, at, b, j, index);
+    if (y) sinter_kernel_store(l->kernel, sinter_kernel_buffer(l->kernel, y), index, h);
+    if (l->lengths) {
+        sinter_loop_end(l->build);
+        sinter_loop_begin_else(l->build);
+        store2(l, fresh, b, j, load2(l, l->h, b, j));
+        output_index(l, t, b, j, index);
+        if (y)
+            sinter_kernel_store(l->kernel, sinter_kernel_buffer(l->kernel, y), index, number(l, 0));
+        sinter_loop_end(l->build);
+    }
+    sinter_kernel_end_loops(l->kernel, 2);
+    b = begin(l, "b", l->batch);
+    j = begin(l, "j", l->hidden);
+    store2(l, l->h, b, j, load2(l, fresh, b, j));
+    sinter_kernel_end_loops(l->kernel, 2);
+}
+
+static sinter_loop_buffer scratch(layer *l, const char *name, uint32_t rank, sinter_dim a,
+                                  sinter_dim b, sinter_dim c) {
+    sinter_lower *lower = l->kernel->lower;
+    sinter_dim dims[3] = {a, b, c};
+    sinter_expr host[3];
+    for (uint32_t i = 0; i < rank; ++i) host[i] = sinter_lower_host_dim(lower, dims[i]);
+    return sinter_kernel_scratch(l->kernel, name, l->dtype, rank, host);
+}
+
+bool sinter_lower_recurrent(sinter_kernel *kernel, sinter_node node) {
+    sinter_module *module = kernel->lower->module;
+    sinter_dim_table *table = kernel->lower->dims;
+    sinter_op op = sinter_node_get(module, node)->op;
+    layer l = {.kernel = kernel, .build = &kernel->build, .module = module, .node = node};
+    l.lstm = op == SINTER_OP_lstm;
+    l.gru = op == SINTER_OP_gru;
+    l.gates = l.lstm ? 4 : l.gru ? 3 : 1;
+    l.batch_first = sinter_node_get_int(module, node, "layout", 0) != 0;
+    l.reset_after = l.gru && sinter_node_get_int(module, node, "linear_before_reset", 0) != 0;
+    sinter_value *places[] = {&l.x,       &l.w,         &l.r,         &l.bias,
+                              &l.lengths, &l.initial_h, &l.initial_c, &l.peepholes};
+    for (uint32_t i = 0; i < sizeof places / sizeof places[0]; ++i)
+        *places[i] = sinter_node_operand(module, node, i);
+    sinter_type x = *sinter_value_type(module, l.x), r = *sinter_value_type(module, l.r);
+    l.dtype = sinter_lower_compute_dtype(x.dtype);
+    sinter_dim steps = x.dims[l.batch_first ? 1 : 0], batch = x.dims[l.batch_first ? 0 : 1],
+               hidden = r.dims[2];
+    sinter_dim columns = sinter_dim_mul(table, sinter_dim_const(table, l.gates), hidden);
+    l.steps = sinter_kernel_dim(kernel, steps);
+    l.batch = sinter_kernel_dim(kernel, batch);
+    l.inputs = sinter_kernel_dim(kernel, x.dims[2]);
+    l.hidden = sinter_kernel_dim(kernel, hidden);
+    l.columns = sinter_kernel_dim(kernel, columns);
+    l.projected = scratch(&l, "projected", 3, steps, batch, columns);
+    l.preactivation = scratch(&l, "preactivation", 2, batch, columns, 0);
+    l.h = scratch(&l, "h", 2, batch, hidden, 0);
+    sinter_loop_buffer fresh = scratch(&l, "next_h", 2, batch, hidden, 0);
+    if (l.lstm) l.c = scratch(&l, "c", 2, batch, hidden, 0);
+    if (l.gru) l.reset = scratch(&l, "reset", 2, batch, hidden, 0);
+    sinter_string direction = sinter_node_get_string(module, node, "direction");
+    uint32_t directions = sinter_string_is(direction, "bidirectional") ? 2 : 1;
+    for (l.direction = 0; l.direction < directions; ++l.direction) {
+        l.reverse = l.direction == 1 || sinter_string_is(direction, "reverse");
+        project(&l);
+        start_state(&l, l.h, l.initial_h);
+        if (l.lstm) start_state(&l, l.c, l.initial_c);
+        sinter_expr t = begin(&l, "t", l.steps);
+        step(&l, t, sinter_node_result(module, node, 0), fresh);
+        sinter_loop_end(l.build);
+        store_state(&l, sinter_node_result(module, node, 1), l.h);
+        if (l.lstm) store_state(&l, sinter_node_result(module, node, 2), l.c);
+    }
+    return true;
+}

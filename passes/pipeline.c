@@ -9,9 +9,17 @@ static const char level_0[] = "eliminate-dead,"
 
 /* -O1 and up. */
 static const char level_1[] =
+    /* Fewer and simpler nodes first: shape arithmetic becomes numbers or dims, views become reshapes. */
+    "fold-constants,"
+    "canonicalize,"
+    "eliminate-common,"
     "eliminate-dead,"
     /* Composite operators become what lowering knows. */
     "decompose,"
+    /* Decompositions bring constants and views of their own. */
+    "fold-constants,"
+    "canonicalize,"
+    "eliminate-common,"
     "eliminate-dead,"
     /* One kernel, one pass over memory. From here on groups hide their nodes from the passes above. */
     "fuse";

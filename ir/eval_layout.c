@@ -119,7 +119,7 @@ bool eval_slice(sinter_eval *eval) {
         start = step > 0 ? clamp(start, 0, size) : clamp(start, 0, size - 1);
         end = step > 0 ? clamp(end, 0, size) : clamp(end, -1, size - 1);
         int64_t span = step > 0 ? end - start : start - end, length = step > 0 ? step : -step;
-        dims[axis] = span > 0 ? (span - 1) / length + 1 : 0;
+        dims[axis] = size && span > 0 ? (span - 1) / length + 1 : 0;
         if (dims[axis] > 0) base += start * strides[axis];
         strides[axis] = dims[axis] > 1 ? strides[axis] * step : 0;
     }

@@ -161,7 +161,8 @@ static bool resizer_init(sinter_eval *eval, resizer *r, const sinter_tensor *x) 
 
 /* ---- coordinates ---- */
 
-/* Coordinate in the input of position i in the output. */
+/* Coordinate in the input of position i in the output. `length` is that of the output before rounding down, by which
+ * align_corners and half_pixel_symmetric are defined. */
 static double original_coordinate(const resizer *r, const axis_map *axis, int64_t i) {
     double x = (double)i, input = (double)axis->input, length = axis->scale * input;
     switch (r->transform) {
@@ -172,14 +173,14 @@ static double original_coordinate(const resizer *r, const axis_map *axis, int64_
     case ALIGN_CORNERS:
         return length == 1 ? 0 : x * (input - 1) / (length - 1);
     case PYTORCH_HALF_PIXEL:
-        if (length <= 1) return 0;
+        if (axis->output <= 1) return 0;
         break;
     case HALF_PIXEL_SYMMETRIC:
         return input / 2 * (1 - (double)axis->output / length) + (x + 0.5) / axis->scale - 0.5;
     case CROP_AND_RESIZE:
-        if (length <= 1) return 0.5 * (axis->start + axis->end) * (input - 1);
+        if (axis->output <= 1) return 0.5 * (axis->start + axis->end) * (input - 1);
         return axis->start * (input - 1) +
-               x * (axis->end - axis->start) * (input - 1) / (length - 1);
+               x * (axis->end - axis->start) * (input - 1) / (double)(axis->output - 1);
     case TRANSFORM_COUNT:
         break;
     }

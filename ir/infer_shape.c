@@ -215,7 +215,8 @@ static sinter_dim clamp_position(sinter_infer *infer, sinter_dim position, sinte
                highest = sinter_infer_plus(infer, size, high);
     int64_t value, far = INT64_C(1) << 40;
     if (sinter_dim_is_const(table, position, &value)) {
-        if (value >= far) return highest;
+        bool is_last = value == -1 && high == -1; /* where a backward slice may start */
+        if (value >= far || is_last) return highest;
         if (value <= -far) return lowest;
         position = value < 0 ? sinter_dim_add(table, size, position) : position;
     } else {
@@ -244,6 +245,9 @@ static sinter_dim slice_length(sinter_infer *infer, sinter_dim size, sinter_dim 
         backward = sinter_infer_not_negative(
             infer, sinter_dim_ceildiv(table, sinter_dim_sub(table, to, from), step));
     }
+    /* the clamped start of a backward slice is 0 even where nothing is there */
+    sinter_dim_range(table, size, &min, &max);
+    if (backward && min < 1) backward = sinter_dim_min(table, backward, size);
     return !backward  ? forward
            : !forward ? backward
                       : sinter_dim_select(table, step, forward, backward);

@@ -292,9 +292,7 @@ static bool carries_scalar(const comparison *c, sinter_text *reason) {
     return false;
 }
 
-bool sinter_loop_independent(sinter_loop_scopes *scopes, const sinter_loop_stmt *loop,
-                             const sinter_loop_var *varying, size_t varying_count,
-                             sinter_text *reason) {
+static comparison begin_comparison(sinter_loop_scopes *scopes, const sinter_loop_stmt *loop) {
     const sinter_loop_function *function = scopes->function;
     sinter_arena *scratch = scopes->builder.arena;
     comparison c = {.scopes = scopes, .loop = loop};
@@ -303,6 +301,21 @@ bool sinter_loop_independent(sinter_loop_scopes *scopes, const sinter_loop_stmt 
     c.declared = SINTER_NEW_ARRAY(scratch, bool, function->buffers.count);
     mark_declared(&c, loop->body);
     c.differs[loop->var] = true;
+    return c;
+}
+
+static bool say_conflict(const comparison *c, sinter_loop_buffer buffer, sinter_text *reason) {
+    const sinter_loop_function *function = c->scopes->function;
+    sinter_text_format(reason, "two iterations of %s may touch the same element of %%%s",
+                       function->vars.items[c->loop->var].name,
+                       function->buffers.items[buffer].name);
+    return false;
+}
+
+bool sinter_loop_independent(sinter_loop_scopes *scopes, const sinter_loop_stmt *loop,
+                             const sinter_loop_var *varying, size_t varying_count,
+                             sinter_text *reason) {
+    comparison c = begin_comparison(scopes, loop);
     for (size_t i = 0; i < varying_count; i++) c.differs[varying[i]] = true;
     const char *call = find_call(loop->body);
     if (call) {
@@ -311,14 +324,88 @@ bool sinter_loop_independent(sinter_loop_scopes *scopes, const sinter_loop_stmt 
     }
     if (carries_scalar(&c, reason)) return false;
     sinter_loop_access_list list = {0};
-    sinter_loop_collect_accesses(scratch, loop->body, &list);
+    sinter_loop_collect_accesses(scopes->builder.arena, loop->body, &list);
     for (size_t i = 0; i < list.count; i++)
-        for (size_t k = i; k < list.count; k++) {
-            if (!conflict(&c, &list.items[i], &list.items[k])) continue;
-            sinter_text_format(reason, "two iterations of %s may touch the same element of %%%s",
-                               function->vars.items[loop->var].name,
-                               function->buffers.items[list.items[i].buffer].name);
-            return false;
+        for (size_t k = i; k < list.count; k++)
+            if (conflict(&c, &list.items[i], &list.items[k]))
+                return say_conflict(&c, list.items[i].buffer, reason);
+    return true;
+}
+
+/* What the first part of a body declares or assigns and the second uses, or the other way round. */
+static const char *find_shared(const comparison *c, const sinter_loop_stmt *first,
+                               const sinter_loop_stmt *second) {
+    const sinter_loop_function *function = c->scopes->function;
+    for (sinter_loop_var var = 1; var < function->vars.count; var++) {
+        if (var == c->loop->var || !(c->differs[var] || c->assigned[var])) continue;
+        bool in_first =
+            sinter_loop_list_uses(function, first, var) || sinter_loop_list_assigns(first, var);
+        bool in_second =
+            sinter_loop_list_uses(function, second, var) || sinter_loop_list_assigns(second, var);
+        const sinter_loop_stmt *stmt = c->scopes->vars[var];
+        for (const sinter_loop_stmt *at = first; at; at = at->next) in_first |= at == stmt;
+        if (in_first && in_second) return function->vars.items[var].name;
+    }
+    return NULL;
+}
+
+bool sinter_loop_separable(sinter_loop_scopes *scopes, const sinter_loop_stmt *loop,
+                           const sinter_loop_stmt *second, sinter_text *reason) {
+    sinter_arena *scratch = scopes->builder.arena;
+    comparison c = begin_comparison(scopes, loop);
+    /* The first part alone, as a list that ends before the second. */
+    sinter_loop_stmt *cut = loop->body;
+    while (cut->next != second) cut = cut->next;
+    cut->next = NULL;
+    sinter_loop_access_list before = {0}, after = {0};
+    sinter_loop_collect_accesses(scratch, loop->body, &before);
+    sinter_loop_collect_accesses(scratch, second, &after);
+    const char *shared = find_shared(&c, loop->body, second);
+    const char *call = find_call(loop->body);
+    cut->next = (sinter_loop_stmt *)(uintptr_t)second;
+    if (!call) call = find_call(second);
+    if (call) {
+        sinter_text_append_string(reason, call);
+        return false;
+    }
+    if (shared) {
+        sinter_text_format(reason, "both parts use the variable %s", shared);
+        return false;
+    }
+    for (size_t i = 0; i < before.count; i++)
+        for (size_t k = 0; k < after.count; k++) {
+            sinter_loop_buffer buffer = before.items[i].buffer;
+            if (buffer == after.items[k].buffer && c.declared[buffer]) {
+                sinter_text_format(reason, "both parts use %%%s, which the body allocates",
+                                   scopes->function->buffers.items[buffer].name);
+                return false;
+            }
+            if (conflict(&c, &before.items[i], &after.items[k]))
+                return say_conflict(&c, buffer, reason);
         }
+    return true;
+}
+
+static bool list_touches(const sinter_loop_stmt *first, sinter_loop_var var,
+                         sinter_loop_buffer buffer) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        bool sets = stmt->kind == SINTER_LOOP_FOR || stmt->kind == SINTER_LOOP_DECLARE ||
+                    stmt->kind == SINTER_LOOP_ASSIGN;
+        bool writes = stmt->kind == SINTER_LOOP_STORE || stmt->kind == SINTER_LOOP_ALLOC ||
+                      stmt->kind == SINTER_LOOP_BIND || stmt->kind == SINTER_LOOP_FREE;
+        if ((var && sets && stmt->var == var) || (buffer && writes && stmt->buffer == buffer))
+            return true;
+        if (buffer && stmt->kind == SINTER_LOOP_CALL_KERNEL) return true;
+        if (list_touches(stmt->body, var, buffer) || list_touches(stmt->else_body, var, buffer))
+            return true;
+    }
+    return false;
+}
+
+bool sinter_loop_is_invariant(sinter_expr expr, const sinter_loop_stmt *first) {
+    if (expr->kind == SINTER_LOOP_VAR) return !list_touches(first, expr->var, 0);
+    if (expr->kind == SINTER_LOOP_LOAD && list_touches(first, 0, expr->buffer)) return false;
+    for (uint32_t i = 0; i < expr->argument_count; i++)
+        if (!sinter_loop_is_invariant(expr->arguments[i], first)) return false;
     return true;
 }

@@ -37,3 +37,10 @@ void sinter_loop_scopes_init(sinter_loop_scopes *scopes, sinter_loop_program *pr
  * whether the two can be interchanged whatever the outer one carries. False: *reason says what could conflict. */
 bool sinter_loop_independent(sinter_loop_scopes *scopes, const sinter_loop_stmt *loop, const sinter_loop_var *varying,
                              size_t varying_count, sinter_text *reason);
+/* No access before `second`, a statement of the loop's body, meets one at or after it in another iteration, and no scalar or
+ * buffer of the body leads from one part to the other: the loop can be cut in two there. */
+bool sinter_loop_separable(sinter_loop_scopes *scopes, const sinter_loop_stmt *loop, const sinter_loop_stmt *second,
+                           sinter_text *reason);
+/* The value of an expression is the same wherever in the list it is evaluated: it loads no buffer that the list writes or
+ * allocates, reads no variable that the list assigns or declares. */
+bool sinter_loop_is_invariant(sinter_expr expr, const sinter_loop_stmt *first);

@@ -2,7 +2,8 @@
  * rewrites themselves are in codegen/schedule.h. Test: tests/codegen/schedule/ */
 #include "codegen/compile.h"
 
-bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *target, int level, sinter_diag *diag) {
+bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *target, int level,
+                         sinter_diag *diag) {
     (void)program;
     (void)target;
     (void)level;

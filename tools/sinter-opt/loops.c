@@ -5,7 +5,7 @@
  * Test: tests/codegen/loops/ */
 #include "tools/sinter-opt/loops.h"
 #include "codegen/loop_check.h"
-#include "codegen/loop_rewrite.h"
+#include "codegen/schedule.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,14 @@ const char sinter_opt_loops_help[] =
     "  --check                run the kernel before and after each verb and compare what it "
     "writes\n"
     "  --size=NAME=N          value of a scalar parameter for --check; 7 without it\n"
-    "  --no-verify            print without looking at it\n";
+    "  --no-verify            print without looking at it\n"
+    "\n"
+    "Verbs; a loop is named by its variable, I#2 is the second one of that name:\n"
+    "  --loop-split=I,FACTOR[,exact|guard|peel]   --loop-reorder=I,J,...   --loop-fuse=I,J\n"
+    "  --loop-fission=I,COUNT      --loop-unroll=I     --loop-vectorize=I  --loop-parallelize=I\n"
+    "  --loop-expand=VAR,I,J,...   --loop-promote=BUFFER   --loop-hoist=I  --loop-inline=VAR\n"
+    "  --loop-pack=BUFFER,DIM[:BLOCK],...   order of the dims, and blocks of them\n"
+    "  --loop-tile=M|-,N,ACCUMULATOR,TILE_M,TILE_N,VECTOR   --loop-simplify\n";
 
 typedef struct command_line {
     const char *path, *kernel;
@@ -109,9 +116,228 @@ static bool write_program(const sinter_loop_program *program, sinter_diag *diag)
     return ok || sinter_error(diag, "sinter-opt", "can't write to standard output");
 }
 
+/* ---- verbs ---- */
+
+enum { MAX_ARGUMENTS = 16 };
+
+typedef struct verb_call {
+    sinter_schedule *schedule;
+    sinter_diag *diag;
+    const char *arguments[MAX_ARGUMENTS];
+    size_t count;
+} verb_call;
+
+typedef bool (*verb_run)(verb_call *call);
+
+static sinter_loop_var loop_argument(const verb_call *call, size_t index) {
+    return index < call->count
+               ? sinter_schedule_find_loop(call->schedule->function, call->arguments[index])
+               : 0;
+}
+
+static int64_t number_argument(const verb_call *call, size_t index) {
+    return index < call->count ? strtoll(call->arguments[index], NULL, 10) : 0;
+}
+
+static sinter_loop_buffer buffer_argument(const verb_call *call, size_t index) {
+    return index < call->count
+               ? sinter_schedule_find_buffer(call->schedule->function, call->arguments[index])
+               : 0;
+}
+
+static size_t loop_arguments(const verb_call *call, size_t first, sinter_loop_var *out_loops) {
+    for (size_t i = first; i < call->count; i++) out_loops[i - first] = loop_argument(call, i);
+    return call->count > first ? call->count - first : 0;
+}
+
+static bool run_split(verb_call *call) {
+    const char *tail = call->count > 2 ? call->arguments[2] : "exact";
+    sinter_schedule_tail kind = strcmp(tail, "guard") == 0  ? SINTER_TAIL_GUARD
+                                : strcmp(tail, "peel") == 0 ? SINTER_TAIL_PEEL
+                                                            : SINTER_TAIL_EXACT;
+    return sinter_schedule_split(call->schedule, loop_argument(call, 0), number_argument(call, 1),
+                                 kind, NULL, NULL, NULL);
+}
+
+static bool run_reorder(verb_call *call) {
+    sinter_loop_var loops[MAX_ARGUMENTS];
+    size_t count = loop_arguments(call, 0, loops);
+    return sinter_schedule_reorder(call->schedule, loops, count);
+}
+
+static bool run_fuse(verb_call *call) {
+    return sinter_schedule_fuse(call->schedule, loop_argument(call, 0), loop_argument(call, 1),
+                                NULL);
+}
+
+static bool run_fission(verb_call *call) {
+    return sinter_schedule_fission(call->schedule, loop_argument(call, 0),
+                                   (size_t)number_argument(call, 1), NULL);
+}
+
+static bool run_unroll(verb_call *call) {
+    return sinter_schedule_unroll(call->schedule, loop_argument(call, 0));
+}
+
+static bool run_vectorize(verb_call *call) {
+    return sinter_schedule_vectorize(call->schedule, loop_argument(call, 0));
+}
+
+static bool run_parallelize(verb_call *call) {
+    return sinter_schedule_parallelize(call->schedule, loop_argument(call, 0));
+}
+
+static sinter_loop_var var_argument(const verb_call *call, size_t index) {
+    return index < call->count
+               ? sinter_schedule_find_var(call->schedule->function, call->arguments[index])
+               : 0;
+}
+
+static bool run_expand(verb_call *call) {
+    sinter_loop_var loops[MAX_ARGUMENTS];
+    size_t count = loop_arguments(call, 1, loops);
+    return sinter_schedule_expand(call->schedule, var_argument(call, 0), loops, count, NULL);
+}
+
+static bool run_promote(verb_call *call) {
+    return sinter_schedule_promote(call->schedule, buffer_argument(call, 0));
+}
+
+static bool run_hoist(verb_call *call) {
+    return sinter_schedule_hoist(call->schedule, loop_argument(call, 0));
+}
+
+static bool run_inline(verb_call *call) {
+    return sinter_schedule_inline(call->schedule, var_argument(call, 0));
+}
+
+static bool run_pack(verb_call *call) {
+    uint32_t order[MAX_ARGUMENTS];
+    int64_t blocks[MAX_ARGUMENTS] = {0};
+    sinter_loop_buffer buffer = buffer_argument(call, 0);
+    sinter_layout layout;
+    if (!buffer || call->count != 1 + call->schedule->function->buffers.items[buffer].rank)
+        return sinter_error(call->diag, "sinter-opt",
+                            "--loop-pack: expected a buffer and all of its dims");
+    for (size_t i = 1; i < call->count; i++) {
+        const char *colon = strchr(call->arguments[i], ':');
+        order[i - 1] = (uint32_t)number_argument(call, i);
+        if (colon && order[i - 1] < MAX_ARGUMENTS)
+            blocks[order[i - 1]] = strtoll(colon + 1, NULL, 10);
+    }
+    return sinter_schedule_pack(call->schedule, buffer, order, blocks, &layout);
+}
+
+static bool run_tile(verb_call *call) {
+    sinter_register_tile tile = {.m = loop_argument(call, 0),
+                                 .n = loop_argument(call, 1),
+                                 .accumulator = var_argument(call, 2),
+                                 .tile_m = number_argument(call, 3),
+                                 .tile_n = number_argument(call, 4),
+                                 .vector = number_argument(call, 5)};
+    return sinter_schedule_register_tile(call->schedule, &tile);
+}
+
+static bool run_simplify(verb_call *call) {
+    sinter_schedule_simplify(call->schedule);
+    return true;
+}
+
+static const struct {
+    const char *name;
+    verb_run run;
+    bool changes_signature;
+} verbs[] = {{"loop-split", run_split, false},
+             {"loop-reorder", run_reorder, false},
+             {"loop-fuse", run_fuse, false},
+             {"loop-fission", run_fission, false},
+             {"loop-unroll", run_unroll, false},
+             {"loop-vectorize", run_vectorize, false},
+             {"loop-parallelize", run_parallelize, false},
+             {"loop-expand", run_expand, false},
+             {"loop-promote", run_promote, false},
+             {"loop-hoist", run_hoist, false},
+             {"loop-inline", run_inline, false},
+             {"loop-pack", run_pack, true},
+             {"loop-tile", run_tile, false},
+             {"loop-simplify", run_simplify, false}};
+
+/* "loop-split=i,4": the index of the verb, its arguments in call; SIZE_MAX where there is no such verb. */
+static size_t read_verb(command_line *command, const char *text, verb_call *call) {
+    size_t name_size = strcspn(text, "=");
+    char *rest = sinter_arena_copy_string(&command->arena, text, strlen(text));
+    rest = rest[name_size] ? rest + name_size + 1 : rest + name_size;
+    call->count = 0;
+    for (char *part = rest; *part && call->count < MAX_ARGUMENTS;) {
+        char *comma = strchr(part, ',');
+        call->arguments[call->count++] = part;
+        if (!comma) break;
+        *comma = 0;
+        part = comma + 1;
+    }
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (strlen(verbs[i].name) == name_size && strncmp(verbs[i].name, text, name_size) == 0)
+            return i;
+    return SIZE_MAX;
+}
+
+static sinter_loop_function *find_kernel(const command_line *command,
+                                         const sinter_loop_program *program) {
+    for (size_t i = 0; i < program->kernels.count; i++)
+        if (!command->kernel || strcmp(program->kernels.items[i]->name, command->kernel) == 0)
+            return program->kernels.items[i];
+    return NULL;
+}
+
+static int apply_verb(command_line *command, sinter_schedule *schedule, const char *text,
+                      sinter_diag *diag) {
+    verb_call call = {.schedule = schedule, .diag = diag};
+    size_t verb = read_verb(command, text, &call);
+    if (verb == SIZE_MAX) {
+        sinter_error(diag, "sinter-opt", "unknown verb '--%s'; see --help", text);
+        return STATUS_BAD_INPUT;
+    }
+    sinter_loop_function *before =
+        sinter_loop_clone_function(schedule->program, schedule->function);
+    size_t errors = diag->error_count;
+    if (!verbs[verb].run(&call)) {
+        if (diag->error_count == errors)
+            sinter_error(diag, schedule->function->name, "--%s: %s", text,
+                         schedule->reason.data ? schedule->reason.data : "");
+        return STATUS_REFUSED;
+    }
+    if (command->verify && !sinter_loop_verify(schedule->program, diag)) return STATUS_OUR_BUG;
+    if (!command->check || verbs[verb].changes_signature) return STATUS_DONE;
+    sinter_loop_check_options options = {.seed = 1,
+                                         .size = 7,
+                                         .names = command->size_names.items,
+                                         .values = command->sizes.items,
+                                         .count = command->sizes.count};
+    bool failed = false;
+    if (!sinter_loop_check_equal(schedule->program, before, schedule->program, schedule->function,
+                                 &options, &failed, diag))
+        return STATUS_OUR_BUG;
+    if (!failed) return STATUS_DONE;
+    sinter_error(diag, schedule->function->name, "--check: the kernel fails on the made-up data");
+    return STATUS_BAD_INPUT;
+}
+
 static int run(command_line *command, sinter_loop_program *program, sinter_diag *diag) {
     if (command->verify && !sinter_loop_verify(program, diag)) return STATUS_BAD_INPUT;
-    return write_program(program, diag) ? STATUS_DONE : STATUS_BAD_INPUT;
+    sinter_loop_function *kernel = find_kernel(command, program);
+    if (command->verbs.count && !kernel) {
+        sinter_error(diag, "sinter-opt", "there is no kernel %s",
+                     command->kernel ? command->kernel : "");
+        return STATUS_BAD_INPUT;
+    }
+    sinter_schedule schedule;
+    sinter_schedule_init(&schedule, program, kernel);
+    int status = STATUS_DONE;
+    for (size_t i = 0; status == STATUS_DONE && i < command->verbs.count; i++)
+        status = apply_verb(command, &schedule, command->verbs.items[i], diag);
+    sinter_schedule_deinit(&schedule);
+    if (status == STATUS_DONE && !write_program(program, diag)) status = STATUS_BAD_INPUT;
+    return status;
 }
 
 int sinter_opt_loops(int argc, char **argv, sinter_diag *diag) {

@@ -1,0 +1,380 @@
+/* Schedules (see schedule.h): finding loops, splitting, marks. Nests are in schedule_nest.c, memory in schedule_memory.c.
+ * Needs: a function that the verifier accepts. Guarantees: so is the result, with the same values.
+ * Test: tests/codegen/loops/schedule_*.loops, tests/unit/loop_property_test.c */
+#include "codegen/schedule_internal.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_UNROLL = 256 };
+
+void sinter_schedule_init(sinter_schedule *schedule, sinter_loop_program *program,
+                          sinter_loop_function *function) {
+    *schedule = (sinter_schedule){.program = program, .function = function};
+}
+
+void sinter_schedule_deinit(sinter_schedule *schedule) {
+    sinter_text_deinit(&schedule->reason);
+}
+
+bool sinter_schedule_refuse(sinter_schedule *schedule, const char *format, ...) {
+    sinter_text message = {0};
+    va_list list;
+    va_start(list, format);
+    sinter_text_format_list(&message, format, list);
+    va_end(list);
+    sinter_text_deinit(&schedule->reason);
+    schedule->reason = message;
+    return false;
+}
+
+/* ---- finding ---- */
+
+typedef struct name_search {
+    const sinter_loop_function *function;
+    sinter_loop_stmt_kind kind;
+    char name[128];
+    long left; /* of that name, to be passed over */
+    sinter_loop_var found;
+} name_search;
+
+static bool visit_named(void *user, sinter_loop_stmt *stmt) {
+    name_search *search = user;
+    if (!search->found && stmt->kind == search->kind &&
+        !strcmp(search->function->vars.items[stmt->var].name, search->name) && --search->left == 0)
+        search->found = stmt->var;
+    return !search->found;
+}
+
+static sinter_loop_var find_named(const sinter_loop_function *function, const char *name,
+                                  sinter_loop_stmt_kind kind) {
+    name_search search = {.function = function, .kind = kind, .left = 1};
+    const char *mark = strchr(name, '#');
+    size_t size = mark ? (size_t)(mark - name) : strlen(name);
+    if (size >= sizeof search.name) return 0;
+    memcpy(search.name, name, size);
+    if (mark) search.left = strtol(mark + 1, NULL, 10);
+    sinter_loop_walk(function->body, visit_named, &search);
+    return search.found;
+}
+
+sinter_loop_var sinter_schedule_find_loop(const sinter_loop_function *function, const char *name) {
+    return find_named(function, name, SINTER_LOOP_FOR);
+}
+
+sinter_loop_var sinter_schedule_find_var(const sinter_loop_function *function, const char *name) {
+    return find_named(function, name, SINTER_LOOP_DECLARE);
+}
+
+sinter_loop_buffer sinter_schedule_find_buffer(const sinter_loop_function *function,
+                                               const char *name) {
+    for (sinter_loop_buffer i = 1; i < function->buffers.count; i++)
+        if (!strcmp(function->buffers.items[i].name, name)) return i;
+    return 0;
+}
+
+static bool locate_in(sinter_loop_stmt **link, sinter_loop_var var, sinter_arena *scratch,
+                      sinter_schedule_place *place) {
+    for (; *link; link = &(*link)->next) {
+        sinter_loop_stmt *stmt = *link;
+        if ((stmt->kind == SINTER_LOOP_FOR || stmt->kind == SINTER_LOOP_DECLARE) &&
+            stmt->var == var) {
+            place->link = link;
+            return true;
+        }
+        sinter_vector_push(scratch, &place->path, stmt);
+        if (locate_in(&stmt->body, var, scratch, place) ||
+            locate_in(&stmt->else_body, var, scratch, place))
+            return true;
+        place->path.count--;
+    }
+    return false;
+}
+
+bool sinter_schedule_locate(sinter_schedule *schedule, sinter_loop_var var, sinter_arena *scratch,
+                            sinter_schedule_place *out_place) {
+    *out_place = (sinter_schedule_place){0};
+    if (var && locate_in(&schedule->function->body, var, scratch, out_place)) return true;
+    return sinter_schedule_refuse(schedule, "there is no such variable");
+}
+
+bool sinter_schedule_locate_loop(sinter_schedule *schedule, sinter_loop_var var,
+                                 sinter_arena *scratch, sinter_schedule_place *out_place) {
+    *out_place = (sinter_schedule_place){0};
+    if (var && locate_in(&schedule->function->body, var, scratch, out_place) &&
+        (*out_place->link)->kind == SINTER_LOOP_FOR)
+        return true;
+    return sinter_schedule_refuse(schedule, "there is no such loop");
+}
+
+typedef struct loop_search {
+    sinter_loop_var var;
+    sinter_loop_stmt *found;
+} loop_search;
+
+static bool visit_loop(void *user, sinter_loop_stmt *stmt) {
+    loop_search *search = user;
+    if (stmt->kind == SINTER_LOOP_FOR && stmt->var == search->var) search->found = stmt;
+    return !search->found;
+}
+
+sinter_loop_stmt *sinter_schedule_get_loop(const sinter_loop_function *function,
+                                           sinter_loop_var var) {
+    loop_search search = {.var = var};
+    sinter_loop_walk(function->body, visit_loop, &search);
+    return search.found;
+}
+
+const char *sinter_schedule_var_name(const sinter_schedule *schedule, sinter_loop_var var) {
+    return schedule->function->vars.items[var].name;
+}
+
+sinter_expr sinter_schedule_count(sinter_loop_builder *builder, const sinter_loop_stmt *loop) {
+    sinter_expr length = sinter_loop_sub(builder, loop->upper, loop->lower);
+    if (loop->step == 1) return length;
+    length = sinter_loop_add(builder, length, sinter_loop_int(builder, loop->step - 1));
+    return sinter_loop_div(builder, length, sinter_loop_int(builder, loop->step));
+}
+
+bool sinter_schedule_bounds_fixed(const sinter_loop_stmt *loop, const sinter_loop_stmt *first) {
+    return sinter_loop_is_invariant(loop->lower, first) &&
+           sinter_loop_is_invariant(loop->upper, first);
+}
+
+/* ---- split ---- */
+
+typedef struct split {
+    sinter_schedule *schedule;
+    sinter_loop_builder builder;
+    sinter_loop_stmt *loop;
+    int64_t factor;
+    sinter_expr count;
+    sinter_loop_var outer, inner, tail;
+} split;
+
+static const char *suffixed(split *s, const char *suffix) {
+    return sinter_arena_format(s->builder.arena, "%s%s",
+                               sinter_schedule_var_name(s->schedule, s->loop->var), suffix);
+}
+
+/* lower + position * step */
+static sinter_expr value_at(split *s, sinter_expr position) {
+    sinter_expr distance =
+        sinter_loop_mul(&s->builder, position, sinter_loop_int(&s->builder, s->loop->step));
+    return sinter_loop_add(&s->builder, s->loop->lower, distance);
+}
+
+/* The loops in front of the builder's place, the body of the split one inside. */
+static void build_split(split *s, sinter_expr blocks, bool guard) {
+    sinter_loop_builder *b = &s->builder;
+    sinter_expr zero = sinter_loop_int(b, 0), factor = sinter_loop_int(b, s->factor);
+    s->outer = sinter_loop_begin_for(b, suffixed(s, "o"), zero, blocks, 1, s->loop->axis);
+    s->inner = sinter_loop_begin_for(b, suffixed(s, "i"), zero, factor, 1, SINTER_AXIS_SERIAL);
+    sinter_expr position =
+        sinter_loop_add(b, sinter_loop_mul(b, sinter_loop_var_read(b, s->outer), factor),
+                        sinter_loop_var_read(b, s->inner));
+    if (guard)
+        sinter_loop_begin_if(b, sinter_loop_compare(b, SINTER_SCALAR_lt, position, s->count));
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, s->schedule->program, s->schedule->function);
+    sinter_loop_map_var(&map, s->loop->var, value_at(s, position));
+    sinter_loop_map_list(&map, s->loop->body);
+    *b->tail = s->loop->body;
+    if (guard) sinter_loop_end(b);
+    sinter_loop_end(b);
+    sinter_loop_end(b);
+}
+
+/* A loop over a copy of the body for what the blocks leave over. */
+static void build_tail(split *s, sinter_expr blocks) {
+    sinter_loop_builder *b = &s->builder;
+    sinter_expr first = value_at(s, sinter_loop_mul(b, blocks, sinter_loop_int(b, s->factor)));
+    s->tail = sinter_loop_begin_for(b, suffixed(s, "t"), first, s->loop->upper, s->loop->step,
+                                    s->loop->axis);
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, s->schedule->program, s->schedule->function);
+    sinter_loop_map_var(&map, s->loop->var, sinter_loop_var_read(b, s->tail));
+    *b->tail = sinter_loop_clone_list(&map, s->loop->body);
+    sinter_loop_end(b);
+}
+
+static bool is_zero(sinter_expr expr) {
+    int64_t value;
+    return sinter_loop_is_const_int(expr, &value) && value == 0;
+}
+
+bool sinter_schedule_split(sinter_schedule *schedule, sinter_loop_var var, int64_t factor,
+                           sinter_schedule_tail tail, sinter_loop_var *out_outer,
+                           sinter_loop_var *out_inner, sinter_loop_var *out_tail) {
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_schedule_place place;
+    bool found = sinter_schedule_locate_loop(schedule, var, &scratch, &place);
+    sinter_arena_deinit(&scratch);
+    if (!found) return false;
+    split s = {.schedule = schedule, .loop = *place.link, .factor = factor};
+    if (factor < 1) return sinter_schedule_refuse(schedule, "the factor must be positive");
+    if (s.loop->axis == SINTER_AXIS_UNROLL || s.loop->axis == SINTER_AXIS_VECTOR)
+        return sinter_schedule_refuse(schedule, "the loop is marked already");
+    /* The bounds move inside, where they are evaluated again. */
+    if (!sinter_schedule_bounds_fixed(s.loop, s.loop->body))
+        return sinter_schedule_refuse(schedule, "the body changes the bounds");
+    sinter_loop_builder_init(&s.builder, schedule->program, schedule->function);
+    sinter_loop_builder *b = &s.builder;
+    s.count = sinter_schedule_count(b, s.loop);
+    sinter_expr width = sinter_loop_int(b, factor);
+    bool exact = is_zero(sinter_loop_rem(b, s.count, width));
+    if (!exact && tail == SINTER_TAIL_EXACT)
+        return sinter_schedule_refuse(
+            schedule, "the factor %" PRId64 " does not provably divide the count", factor);
+    bool guard = !exact && tail == SINTER_TAIL_GUARD, peel = !exact && tail == SINTER_TAIL_PEEL;
+    sinter_expr counted =
+        guard ? sinter_loop_add(b, s.count, sinter_loop_int(b, factor - 1)) : s.count;
+    sinter_expr blocks = sinter_loop_div(b, counted, width);
+    *place.link = s.loop->next;
+    b->tail = place.link;
+    if (peel) build_tail(&s, blocks); /* before the body changes; the split goes in front */
+    b->tail = place.link;
+    build_split(&s, blocks, guard);
+    if (out_outer) *out_outer = s.outer;
+    if (out_inner) *out_inner = s.inner;
+    if (out_tail) *out_tail = s.tail;
+    return true;
+}
+
+/* ---- marks ---- */
+
+static bool check_serial(sinter_schedule *schedule, const sinter_loop_stmt *loop) {
+    return loop->axis == SINTER_AXIS_SERIAL ||
+           sinter_schedule_refuse(schedule, "the loop is marked already");
+}
+
+bool sinter_schedule_unroll(sinter_schedule *schedule, sinter_loop_var var) {
+    sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, var);
+    int64_t count;
+    if (!loop) return sinter_schedule_refuse(schedule, "there is no such loop");
+    if (!check_serial(schedule, loop)) return false;
+    if (!sinter_loop_trip_count(loop, &count) || count > MAX_UNROLL)
+        return sinter_schedule_refuse(
+            schedule, "the loop does not have a constant count of at most %d", MAX_UNROLL);
+    loop->axis = SINTER_AXIS_UNROLL;
+    return true;
+}
+
+/* What the body of a vector loop can't be made of; NULL: nothing. */
+static const char *find_unfit(const sinter_loop_function *function, const sinter_loop_stmt *first,
+                              sinter_loop_var lane) {
+    const char *found = NULL;
+    for (const sinter_loop_stmt *stmt = first; stmt && !found; stmt = stmt->next) {
+        switch (stmt->kind) {
+        case SINTER_LOOP_FOR:
+            if (stmt->axis == SINTER_AXIS_VECTOR) found = "there is a vector axis inside";
+            if (sinter_loop_expr_uses(stmt->lower, lane) ||
+                sinter_loop_expr_uses(stmt->upper, lane))
+                found = "the bounds of a loop inside differ between lanes";
+            break;
+        case SINTER_LOOP_STORE:
+            if (sinter_dtype_infos[function->buffers.items[stmt->buffer].dtype].bits < 8)
+                found = "elements share bytes";
+            break;
+        case SINTER_LOOP_IF:
+        case SINTER_LOOP_DECLARE:
+        case SINTER_LOOP_ASSIGN:
+        case SINTER_LOOP_COMMENT:
+            break;
+        default:
+            found = "the body has a statement that lanes can't run together";
+        }
+        if (!found) found = find_unfit(function, stmt->body, lane);
+        if (!found) found = find_unfit(function, stmt->else_body, lane);
+    }
+    return found;
+}
+
+static bool is_independent(sinter_schedule *schedule, const sinter_loop_stmt *loop) {
+    sinter_arena scratch;
+    sinter_loop_scopes scopes;
+    sinter_text reason = {0};
+    sinter_arena_init(&scratch);
+    sinter_loop_scopes_init(&scopes, schedule->program, schedule->function, &scratch);
+    bool ok = sinter_loop_independent(&scopes, loop, NULL, 0, &reason);
+    if (!ok) sinter_schedule_refuse(schedule, "%s", reason.data);
+    sinter_text_deinit(&reason);
+    sinter_arena_deinit(&scratch);
+    return ok;
+}
+
+/* i in l..l+n becomes i in 0..n, l added where it is read. */
+static void move_to_zero(sinter_schedule *schedule, sinter_loop_stmt *loop, int64_t lower,
+                         int64_t count) {
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, schedule->program, schedule->function);
+    sinter_loop_builder *b = &map.builder;
+    sinter_loop_var fresh = sinter_loop_add_var(b, sinter_schedule_var_name(schedule, loop->var),
+                                                SINTER_DTYPE_i64, false);
+    sinter_loop_set_range(b, fresh, 0, count - 1);
+    sinter_expr value =
+        sinter_loop_mul(b, sinter_loop_var_read(b, fresh), sinter_loop_int(b, loop->step));
+    sinter_loop_map_var(&map, loop->var, sinter_loop_add(b, value, sinter_loop_int(b, lower)));
+    sinter_loop_map_list(&map, loop->body);
+    loop->var = fresh;
+    loop->lower = sinter_loop_int(b, 0);
+    loop->upper = sinter_loop_int(b, count);
+    loop->step = 1;
+}
+
+bool sinter_schedule_vectorize(sinter_schedule *schedule, sinter_loop_var var) {
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_schedule_place place;
+    bool found = sinter_schedule_locate_loop(schedule, var, &scratch, &place);
+    bool nested = false;
+    for (size_t i = 0; found && i < place.path.count; i++)
+        nested |= place.path.items[i]->kind == SINTER_LOOP_FOR &&
+                  place.path.items[i]->axis == SINTER_AXIS_VECTOR;
+    sinter_arena_deinit(&scratch);
+    if (!found) return false;
+    sinter_loop_stmt *loop = *place.link;
+    int64_t lower, count;
+    if (!check_serial(schedule, loop)) return false;
+    if (nested) return sinter_schedule_refuse(schedule, "the loop is inside of a vector axis");
+    if (!sinter_loop_trip_count(loop, &count) || count < 1 || (count & (count - 1)) ||
+        count > MAX_UNROLL)
+        return sinter_schedule_refuse(
+            schedule, "the count is no constant power of two of at most %d", MAX_UNROLL);
+    const char *unfit = find_unfit(schedule->function, loop->body, var);
+    if (unfit) return sinter_schedule_refuse(schedule, "%s", unfit);
+    if (!is_independent(schedule, loop)) return false;
+    sinter_loop_is_const_int(loop->lower, &lower);
+    if (lower != 0 || loop->step != 1) move_to_zero(schedule, loop, lower, count);
+    loop->axis = SINTER_AXIS_VECTOR;
+    return true;
+}
+
+static bool stores_below_bytes(const sinter_loop_function *function,
+                               const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
+        if ((stmt->kind == SINTER_LOOP_STORE &&
+             sinter_dtype_infos[function->buffers.items[stmt->buffer].dtype].bits < 8) ||
+            stores_below_bytes(function, stmt->body) ||
+            stores_below_bytes(function, stmt->else_body))
+            return true;
+    return false;
+}
+
+bool sinter_schedule_parallelize(sinter_schedule *schedule, sinter_loop_var var) {
+    sinter_loop_function *function = schedule->function;
+    sinter_loop_stmt *loop = function->body;
+    while (loop && !(loop->kind == SINTER_LOOP_FOR && loop->var == var)) loop = loop->next;
+    if (!loop || function == schedule->program->host)
+        return sinter_schedule_refuse(schedule,
+                                      "there is no such loop at the top level of the kernel");
+    if (!check_serial(schedule, loop)) return false;
+    if (stores_below_bytes(function, loop->body))
+        return sinter_schedule_refuse(schedule, "elements share bytes");
+    if (!is_independent(schedule, loop)) return false;
+    loop->axis = SINTER_AXIS_PARALLEL;
+    return true;
+}

@@ -1,0 +1,94 @@
+/* Schedules: loop -> loop rewrites that keep what a kernel computes, bit for bit, and change in which order. Each verb
+ * checks that it may, and otherwise returns false, leaves the function as it was and says why in `reason`.
+ * Loops are named by their variable; a verb that makes loops gives their variables. Targets choose among the verbs in
+ * schedule_<target>.c; tests run them one by one (sinter-opt --loop-<verb>, docs/loops.md).
+ * Test: tests/codegen/loops/schedule_*.loops, tests/unit/loop_property_test.c */
+#pragma once
+#include "codegen/loop_rewrite.h"
+
+typedef struct sinter_schedule {
+    sinter_loop_program *program;
+    sinter_loop_function *function;
+    sinter_text reason; /* of the last refusal */
+} sinter_schedule;
+void sinter_schedule_init(sinter_schedule *schedule, sinter_loop_program *program, sinter_loop_function *function);
+void sinter_schedule_deinit(sinter_schedule *schedule);
+
+/* ---- finding ---- */
+/* The loop whose variable has this name, "i", or the n-th of them in program order, "i#2"; 0 where there is none. */
+sinter_loop_var sinter_schedule_find_loop(const sinter_loop_function *function, const char *name);
+/* The same for declared variables and for buffers. */
+sinter_loop_var sinter_schedule_find_var(const sinter_loop_function *function, const char *name);
+sinter_loop_buffer sinter_schedule_find_buffer(const sinter_loop_function *function, const char *name);
+sinter_loop_stmt *sinter_schedule_get_loop(const sinter_loop_function *function, sinter_loop_var var); /* NULL: none */
+
+/* ---- loops ---- */
+typedef enum sinter_schedule_tail {
+    SINTER_TAIL_EXACT, /* the factor must divide the number of iterations, provably */
+    SINTER_TAIL_GUARD, /* if i < upper around the body */
+    SINTER_TAIL_PEEL   /* a loop of its own for what is left */
+} sinter_schedule_tail;
+/* for i in l..u -> for io in 0..n/factor { for ii in 0..factor { body of i = l + io * factor + ii } }; no tail where the factor
+ * divides the count. The outer loop keeps the axis. out_tail: the loop of what is left, 0 where there is none. Any out may be NULL. */
+bool sinter_schedule_split(sinter_schedule *schedule, sinter_loop_var loop, int64_t factor, sinter_schedule_tail tail,
+                           sinter_loop_var *out_outer, sinter_loop_var *out_inner, sinter_loop_var *out_tail);
+/* Brings perfectly nested loops into this order, outermost first, by exchanging neighbours. */
+bool sinter_schedule_reorder(sinter_schedule *schedule, const sinter_loop_var *order, size_t count);
+/* Two perfectly nested loops become one over the product: outer = f / n, inner = f % n. */
+bool sinter_schedule_fuse(sinter_schedule *schedule, sinter_loop_var outer, sinter_loop_var inner, sinter_loop_var *out_fused);
+/* for i { A B } -> for i { A } for i { B }, with A the first `count` statements. out_second: variable of the second loop. */
+bool sinter_schedule_fission(sinter_schedule *schedule, sinter_loop_var loop, size_t count, sinter_loop_var *out_second);
+
+/* ---- marks ---- */
+bool sinter_schedule_unroll(sinter_schedule *schedule, sinter_loop_var loop);
+/* Iterations must be independent; the count a power of two. A constant lower bound moves to 0. */
+bool sinter_schedule_vectorize(sinter_schedule *schedule, sinter_loop_var loop);
+bool sinter_schedule_parallelize(sinter_schedule *schedule, sinter_loop_var loop);
+
+/* ---- memory ---- */
+/* A scalar declared inside of these loops (constant counts, outermost first) becomes a stack buffer with one element an
+ * iteration, allocated before the outermost of them. */
+bool sinter_schedule_expand(sinter_schedule *schedule, sinter_loop_var var, const sinter_loop_var *loops, size_t count,
+                            sinter_loop_buffer *out_buffer);
+/* A stack buffer whose indices are constants, unroll and vector axes becomes registers. */
+bool sinter_schedule_promote(sinter_schedule *schedule, sinter_loop_buffer buffer);
+/* Lets at the start of the loop's body whose value does not depend on the iteration move before the loop. Loads move where
+ * the loop certainly has an iteration. False where nothing moved. */
+bool sinter_schedule_hoist(sinter_schedule *schedule, sinter_loop_var loop);
+/* Puts the value of an immutable variable where it is read, and removes it; the value must be the same there. */
+bool sinter_schedule_inline(sinter_schedule *schedule, sinter_loop_var var);
+
+/* Where element [i0, i1, ...] of a tensor lies in its packed form: axis a of it is (i[dim] / divide) % modulo (0: no modulo).
+ * Dims are rounded up, so the last block may have padding, which is 0 and never read. */
+typedef struct sinter_layout_axis {
+    uint32_t dim;
+    int64_t divide, modulo;
+} sinter_layout_axis;
+typedef struct sinter_layout {
+    uint32_t rank;
+    sinter_layout_axis axes[SINTER_MAX_RANK];
+} sinter_layout;
+/* Changes a constant-shaped input of the kernel to the packed layout: its dims and every load. The caller packs what it
+ * passes, a constant at compile time. order: the dims of the result, each `dim` whole or, where blocks[dim] > 1, its block
+ * number; the positions inside of the blocks follow as the innermost axes, in the order of `order`. */
+bool sinter_schedule_pack(sinter_schedule *schedule, sinter_loop_buffer buffer, const uint32_t *order, const int64_t *blocks,
+                          sinter_layout *out_layout);
+bool sinter_layout_pack(const sinter_layout *layout, const sinter_tensor *source, sinter_tensor *out_packed, sinter_diag *diag);
+
+/* ---- together ---- */
+/* The nest  for m { for n { var acc = init; for k ... { acc = ... }; uses of acc } }  computes tile_m x tile_n accumulators at
+ * a time with the k loops outside of them:
+ *   for mo { for no { acc[tile_m, tile_n] = init; for k ... { for mi unroll { for ni { acc[mi,ni] = ... } } }; uses } }
+ * ni is made of unroll and vector axes of `vector` lanes (1: unroll only). m = 0: no such loop. What is left of m and n runs in
+ * copies of the nest as it was: out_rest has their m loops (n where m = 0), to be tiled smaller. */
+typedef struct sinter_register_tile {
+    sinter_loop_var m, n, accumulator;
+    int64_t tile_m, tile_n, vector;
+    sinter_loop_var out_m, out_n; /* mo and no; out_m = 0 without m */
+    sinter_loop_var out_rest[2];  /* rest of m (n tiled as before, no registers), rest of n; 0: none */
+    sinter_loop_buffer out_accumulator;
+} sinter_register_tile;
+bool sinter_schedule_register_tile(sinter_schedule *schedule, sinter_register_tile *tile);
+
+/* Drops loops without iterations and branches never taken, replaces loops of one iteration by their body. */
+void sinter_schedule_simplify(sinter_schedule *schedule);

@@ -1,0 +1,340 @@
+/* Schedules of values: expand scalars, promote to registers, hoist and inline lets, pack operands.
+ * Needs: a function that the verifier accepts. Guarantees: the same values, element by element.
+ * Test: tests/codegen/loops/schedule_memory.loops, tests/unit/loop_property_test.c */
+#include "codegen/schedule_internal.h"
+
+#include <string.h>
+
+enum { MAX_REGISTER_ELEMENTS = 4096, MAX_EXPANDED_ELEMENTS = 1 << 16 };
+
+/* ---- expand ---- */
+
+typedef struct expansion {
+    sinter_schedule *schedule;
+    sinter_loop_builder builder;
+    sinter_loop_var var;
+    sinter_loop_buffer buffer;
+    sinter_expr indices[SINTER_MAX_RANK];
+    uint32_t rank;
+} expansion;
+
+static bool store_instead(void *user, sinter_loop_stmt *stmt) {
+    expansion *e = user;
+    bool sets = stmt->kind == SINTER_LOOP_DECLARE || stmt->kind == SINTER_LOOP_ASSIGN;
+    if (sets && stmt->var == e->var) {
+        stmt->kind = SINTER_LOOP_STORE;
+        stmt->var = 0;
+        stmt->buffer = e->buffer;
+        stmt->arguments =
+            sinter_arena_copy(e->builder.arena, e->indices, e->rank * sizeof *e->indices);
+        stmt->argument_count = e->rank;
+        stmt->combine = SINTER_SCALAR_NONE;
+    }
+    return true;
+}
+
+/* The loops enclose the declaration in this order, and no concurrent loop lies between without being one of them. */
+static bool check_enclosing(sinter_schedule *schedule, const sinter_schedule_place *place,
+                            const sinter_loop_var *loops, size_t count) {
+    size_t next = 0;
+    for (size_t i = 0; i < place->path.count; i++) {
+        const sinter_loop_stmt *stmt = place->path.items[i];
+        bool is_loop = stmt->kind == SINTER_LOOP_FOR;
+        bool concurrent =
+            is_loop && stmt->axis != SINTER_AXIS_SERIAL && stmt->axis != SINTER_AXIS_UNROLL;
+        if (is_loop && next < count && stmt->var == loops[next])
+            next++;
+        else if (next && concurrent)
+            return sinter_schedule_refuse(schedule, "iterations of %s would share the elements",
+                                          sinter_schedule_var_name(schedule, stmt->var));
+    }
+    return next == count ||
+           sinter_schedule_refuse(schedule, "the loops do not enclose the variable in this order");
+}
+
+static bool make_indices(expansion *e, const sinter_loop_var *loops, size_t count,
+                         sinter_expr *dims) {
+    int64_t total = 1;
+    for (size_t i = 0; i < count; i++) {
+        const sinter_loop_stmt *loop = sinter_schedule_get_loop(e->schedule->function, loops[i]);
+        int64_t trips;
+        if (!sinter_loop_trip_count(loop, &trips) || trips > MAX_EXPANDED_ELEMENTS ||
+            (total *= trips) > MAX_EXPANDED_ELEMENTS)
+            return sinter_schedule_refuse(e->schedule,
+                                          "the loops have no constant count that is small enough");
+        dims[i] = sinter_loop_int(&e->builder, trips);
+        sinter_expr distance =
+            sinter_loop_sub(&e->builder, sinter_loop_var_read(&e->builder, loops[i]), loop->lower);
+        e->indices[i] =
+            sinter_loop_div(&e->builder, distance, sinter_loop_int(&e->builder, loop->step));
+    }
+    e->rank = (uint32_t)count;
+    return true;
+}
+
+static void apply_expansion(expansion *e, sinter_loop_stmt *declare, sinter_loop_stmt **outermost) {
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, e->schedule->program, e->schedule->function);
+    sinter_loop_map_var(&map, e->var, sinter_loop_load(&e->builder, e->buffer, e->indices));
+    sinter_loop_map_list(&map, declare);
+    sinter_loop_walk(declare, store_instead, e);
+    e->builder.tail = outermost;
+    sinter_loop_alloc(&e->builder, e->buffer);
+}
+
+bool sinter_schedule_expand(sinter_schedule *schedule, sinter_loop_var var,
+                            const sinter_loop_var *loops, size_t count,
+                            sinter_loop_buffer *out_buffer) {
+    sinter_arena scratch;
+    sinter_schedule_place place, outermost;
+    expansion e = {.schedule = schedule, .var = var};
+    sinter_expr dims[SINTER_MAX_RANK];
+    sinter_loop_builder_init(&e.builder, schedule->program, schedule->function);
+    sinter_arena_init(&scratch);
+    bool ok = (count >= 1 && count <= SINTER_MAX_RANK) ||
+              sinter_schedule_refuse(schedule, "expected 1 to 16 loops");
+    ok = ok && sinter_schedule_locate(schedule, var, &scratch, &place) &&
+         sinter_schedule_locate_loop(schedule, loops[0], &scratch, &outermost);
+    if (ok && (*place.link)->kind != SINTER_LOOP_DECLARE)
+        ok = sinter_schedule_refuse(schedule, "this is a loop variable");
+    ok = ok && check_enclosing(schedule, &place, loops, count) &&
+         make_indices(&e, loops, count, dims);
+    if (ok) {
+        const sinter_loop_var_info *info = &schedule->function->vars.items[var];
+        e.buffer = sinter_loop_add_buffer(&e.builder, info->name, info->dtype, e.rank, dims,
+                                          SINTER_SCOPE_STACK);
+        apply_expansion(&e, *place.link, outermost.link);
+        if (out_buffer) *out_buffer = e.buffer;
+    }
+    sinter_arena_deinit(&scratch);
+    return ok;
+}
+
+/* ---- promote ---- */
+
+static bool index_unrolls(const sinter_loop_scopes *scopes, sinter_expr index) {
+    if (index->kind == SINTER_LOOP_LOAD) return false;
+    if (index->kind == SINTER_LOOP_VAR) {
+        const sinter_loop_stmt *loop = scopes->vars[index->var];
+        return loop && loop->kind == SINTER_LOOP_FOR &&
+               (loop->axis == SINTER_AXIS_UNROLL || loop->axis == SINTER_AXIS_VECTOR);
+    }
+    for (uint32_t i = 0; i < index->argument_count; i++)
+        if (!index_unrolls(scopes, index->arguments[i])) return false;
+    return true;
+}
+
+bool sinter_schedule_promote(sinter_schedule *schedule, sinter_loop_buffer buffer) {
+    sinter_loop_function *function = schedule->function;
+    if (!buffer || buffer >= function->buffers.count ||
+        function->buffers.items[buffer].scope != SINTER_SCOPE_STACK)
+        return sinter_schedule_refuse(schedule, "there is no such stack buffer");
+    const sinter_loop_buffer_info *info = &function->buffers.items[buffer];
+    int64_t total = 1, dim;
+    for (uint32_t i = 0; i < info->rank; i++)
+        if (!sinter_loop_is_const_int(info->dims[i], &dim) || dim > MAX_REGISTER_ELEMENTS ||
+            (total *= dim) > MAX_REGISTER_ELEMENTS)
+            return sinter_schedule_refuse(schedule, "%%%s is too large", info->name);
+    sinter_arena scratch;
+    sinter_loop_scopes scopes;
+    sinter_loop_access_list list = {0};
+    sinter_arena_init(&scratch);
+    sinter_loop_scopes_init(&scopes, schedule->program, function, &scratch);
+    sinter_loop_collect_accesses(&scratch, function->body, &list);
+    bool ok = true;
+    for (size_t i = 0; ok && i < list.count; i++)
+        for (uint32_t k = 0; ok && list.items[i].buffer == buffer && k < list.items[i].rank; k++)
+            ok = index_unrolls(&scopes,
+                               sinter_loop_map_expr(&scopes.lets, list.items[i].indices[k]));
+    sinter_arena_deinit(&scratch);
+    if (!ok)
+        return sinter_schedule_refuse(schedule, "%%%s has an index that is not unrolled",
+                                      info->name);
+    function->buffers.items[buffer].scope = SINTER_SCOPE_REGISTER;
+    return true;
+}
+
+/* ---- lets ---- */
+
+static bool may_stop(const sinter_loop_stmt *stmt) {
+    if (stmt->kind == SINTER_LOOP_FAIL || stmt->kind == SINTER_LOOP_CALL_KERNEL) return true;
+    for (const sinter_loop_stmt *s = stmt->body; s; s = s->next)
+        if (may_stop(s)) return true;
+    for (const sinter_loop_stmt *s = stmt->else_body; s; s = s->next)
+        if (may_stop(s)) return true;
+    return false;
+}
+
+bool sinter_schedule_hoist(sinter_schedule *schedule, sinter_loop_var var) {
+    sinter_arena scratch;
+    sinter_schedule_place place;
+    sinter_arena_init(&scratch);
+    bool ok = sinter_schedule_locate_loop(schedule, var, &scratch, &place);
+    sinter_arena_deinit(&scratch);
+    if (!ok) return false;
+    sinter_loop_stmt *loop = *place.link, **before = place.link;
+    int64_t count;
+    bool runs = sinter_loop_trip_count(loop, &count) && count > 0;
+    bool moved = false;
+    for (sinter_loop_stmt **link = &loop->body; *link;) {
+        sinter_loop_stmt *stmt = *link;
+        runs = runs && !may_stop(stmt);
+        bool is_let = stmt->kind == SINTER_LOOP_DECLARE &&
+                      !schedule->function->vars.items[stmt->var].is_mutable;
+        bool fits = is_let && (runs || !sinter_loop_expr_loads(stmt->value, 0)) &&
+                    !sinter_loop_expr_uses(stmt->value, var) &&
+                    sinter_loop_is_invariant(stmt->value, loop->body);
+        if (!fits) {
+            link = &stmt->next;
+            continue;
+        }
+        *link = stmt->next;
+        stmt->next = loop;
+        *before = stmt;
+        before = &stmt->next;
+        moved = true;
+    }
+    return moved ||
+           sinter_schedule_refuse(schedule, "nothing in the body is the same in every iteration");
+}
+
+bool sinter_schedule_inline(sinter_schedule *schedule, sinter_loop_var var) {
+    sinter_arena scratch;
+    sinter_schedule_place place;
+    sinter_arena_init(&scratch);
+    bool ok = sinter_schedule_locate(schedule, var, &scratch, &place);
+    sinter_arena_deinit(&scratch);
+    if (!ok) return false;
+    sinter_loop_stmt *declare = *place.link;
+    if (declare->kind != SINTER_LOOP_DECLARE || schedule->function->vars.items[var].is_mutable)
+        return sinter_schedule_refuse(schedule, "this is no immutable variable");
+    if (!sinter_loop_is_invariant(declare->value, declare->next))
+        return sinter_schedule_refuse(schedule, "the value changes before it is read");
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, schedule->program, schedule->function);
+    sinter_loop_map_var(&map, var, declare->value);
+    sinter_loop_map_list(&map, declare->next);
+    *place.link = declare->next;
+    return true;
+}
+
+/* ---- pack ---- */
+
+typedef struct packing {
+    sinter_loop_builder builder;
+    sinter_loop_buffer buffer;
+    const sinter_layout *layout;
+} packing;
+
+static sinter_expr packed_position(sinter_loop_builder *b, const sinter_layout_axis *axis,
+                                   sinter_expr index) {
+    sinter_expr position = sinter_loop_div(b, index, sinter_loop_int(b, axis->divide));
+    return axis->modulo ? sinter_loop_rem(b, position, sinter_loop_int(b, axis->modulo)) : position;
+}
+
+static sinter_expr pack_expr(packing *p, sinter_expr expr) {
+    if (!expr->argument_count && expr->kind != SINTER_LOOP_LOAD) return expr;
+    sinter_expr arguments[SINTER_MAX_RANK], packed[SINTER_MAX_RANK];
+    bool changed = false;
+    for (uint32_t i = 0; i < expr->argument_count; i++) {
+        arguments[i] = pack_expr(p, expr->arguments[i]);
+        changed |= arguments[i] != expr->arguments[i];
+    }
+    sinter_loop_expr copy = *expr;
+    copy.arguments = arguments;
+    if (expr->kind == SINTER_LOOP_LOAD && expr->buffer == p->buffer) {
+        for (uint32_t a = 0; a < p->layout->rank; a++)
+            packed[a] = packed_position(&p->builder, &p->layout->axes[a],
+                                        arguments[p->layout->axes[a].dim]);
+        copy.arguments = packed;
+        copy.argument_count = p->layout->rank;
+        changed = true;
+    }
+    return changed ? sinter_loop_expr_make(p->builder.arena, &copy) : expr;
+}
+
+static bool pack_place(void *user, sinter_expr *place) {
+    *place = pack_expr(user, *place);
+    return true;
+}
+
+static bool pack_stmt(void *user, sinter_loop_stmt *stmt) {
+    return sinter_loop_visit_places(stmt, pack_place, user);
+}
+
+static bool make_layout(sinter_schedule *schedule, const sinter_loop_buffer_info *info,
+                        const uint32_t *order, const int64_t *blocks, sinter_layout *layout) {
+    bool seen[SINTER_MAX_RANK] = {false};
+    *layout = (sinter_layout){0};
+    for (uint32_t i = 0; i < info->rank; i++) {
+        if (order[i] >= info->rank || seen[order[i]])
+            return sinter_schedule_refuse(schedule, "the order is no permutation");
+        seen[order[i]] = true;
+        int64_t block = blocks[order[i]];
+        layout->axes[layout->rank++] =
+            (sinter_layout_axis){.dim = order[i], .divide = block > 1 ? block : 1};
+    }
+    for (uint32_t i = 0; i < info->rank; i++) {
+        int64_t block = blocks[order[i]];
+        if (block <= 1) continue;
+        if (layout->rank == SINTER_MAX_RANK)
+            return sinter_schedule_refuse(schedule, "the packed form has too many axes");
+        layout->axes[layout->rank++] =
+            (sinter_layout_axis){.dim = order[i], .divide = 1, .modulo = block};
+    }
+    return true;
+}
+
+static int64_t packed_dim(const sinter_layout_axis *axis, int64_t dim) {
+    return axis->modulo ? axis->modulo : (dim + axis->divide - 1) / axis->divide;
+}
+
+bool sinter_schedule_pack(sinter_schedule *schedule, sinter_loop_buffer buffer,
+                          const uint32_t *order, const int64_t *blocks, sinter_layout *out_layout) {
+    sinter_loop_function *function = schedule->function;
+    if (!buffer || buffer >= function->buffers.count ||
+        function->buffers.items[buffer].scope != SINTER_SCOPE_INPUT)
+        return sinter_schedule_refuse(schedule, "there is no such input");
+    sinter_loop_buffer_info *info = &function->buffers.items[buffer];
+    sinter_layout layout;
+    if (!make_layout(schedule, info, order, blocks, &layout)) return false;
+    packing p = {.buffer = buffer, .layout = &layout};
+    sinter_loop_builder_init(&p.builder, schedule->program, function);
+    sinter_expr *dims = SINTER_NEW_ARRAY(p.builder.arena, sinter_expr, layout.rank);
+    for (uint32_t a = 0; a < layout.rank; a++) {
+        int64_t dim;
+        if (!sinter_loop_is_const_int(info->dims[layout.axes[a].dim], &dim))
+            return sinter_schedule_refuse(schedule, "%%%s has a dim that is no constant",
+                                          info->name);
+        dims[a] = sinter_loop_int(&p.builder, packed_dim(&layout.axes[a], dim));
+    }
+    sinter_loop_walk(function->body, pack_stmt, &p);
+    info->rank = layout.rank;
+    info->dims = dims;
+    *out_layout = layout;
+    return true;
+}
+
+bool sinter_layout_pack(const sinter_layout *layout, const sinter_tensor *source,
+                        sinter_tensor *out_packed, sinter_diag *diag) {
+    int64_t dims[SINTER_MAX_RANK], index[SINTER_MAX_RANK] = {0};
+    for (uint32_t a = 0; a < layout->rank; a++)
+        dims[a] = packed_dim(&layout->axes[a], source->dims[layout->axes[a].dim]);
+    if (!sinter_tensor_create(out_packed, source->dtype, layout->rank, dims, diag)) return false;
+    bool is_float = sinter_dtype_is_float(source->dtype);
+    int64_t count = sinter_tensor_count(source);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t target = 0;
+        for (uint32_t a = 0; a < layout->rank; a++) {
+            const sinter_layout_axis *axis = &layout->axes[a];
+            int64_t position = index[axis->dim] / axis->divide;
+            target = target * dims[a] + (axis->modulo ? position % axis->modulo : position);
+        }
+        if (is_float)
+            sinter_tensor_set_double(out_packed, target, sinter_tensor_get_double(source, i));
+        else
+            sinter_tensor_set_int(out_packed, target, sinter_tensor_get_int(source, i));
+        for (uint32_t d = source->rank; d-- > 0 && ++index[d] == source->dims[d];) index[d] = 0;
+    }
+    return true;
+}

@@ -1,0 +1,144 @@
+/* The register tile: accumulators of a block of outputs live in registers while the reduction runs outside of them.
+ * Made of the other verbs, each of which checks itself; when one refuses, the function is put back.
+ * Needs: the nest of schedule.h. Guarantees: every accumulator adds in the order it did.
+ * Test: tests/codegen/loops/schedule_tile.loops, tests/unit/loop_property_test.c */
+#include "codegen/schedule_internal.h"
+
+#include <string.h>
+
+/* Copies of mi and ni for one part of the tile: start, reduction, end. */
+typedef struct part {
+    sinter_loop_var m, n;
+} part;
+
+static sinter_loop_stmt *stmt_at(const sinter_loop_stmt *first, size_t index) {
+    const sinter_loop_stmt *stmt = first;
+    while (stmt && index--) stmt = stmt->next;
+    return (sinter_loop_stmt *)(uintptr_t)stmt;
+}
+
+/* Position of the reduction in the body: the first loop that assigns the accumulator. */
+static bool find_reduction(const sinter_loop_stmt *body, sinter_loop_var accumulator,
+                           size_t *out_index) {
+    *out_index = 0;
+    for (const sinter_loop_stmt *stmt = body; stmt; stmt = stmt->next, ++*out_index)
+        if (stmt->kind == SINTER_LOOP_FOR && sinter_loop_list_assigns(stmt->body, accumulator))
+            return true;
+    return false;
+}
+
+/* Lets in front of the reduction would tie the parts together. */
+static void inline_lets(sinter_schedule *schedule, sinter_loop_stmt *loop,
+                        sinter_loop_var accumulator) {
+    for (sinter_loop_stmt *stmt = loop->body; stmt; stmt = stmt->next)
+        if (stmt->kind == SINTER_LOOP_DECLARE && stmt->var != accumulator &&
+            !schedule->function->vars.items[stmt->var].is_mutable)
+            sinter_schedule_inline(schedule,
+                                   stmt->var); /* where it refuses, the fission will say so */
+}
+
+/* The body of tile.n, and with it tile.m, is cut after `count` statements; the second part's loops. */
+static bool cut(sinter_schedule *schedule, part tile, size_t count, part *out_second) {
+    *out_second = (part){0};
+    return sinter_schedule_fission(schedule, tile.n, count, &out_second->n) &&
+           (!tile.m || sinter_schedule_fission(schedule, tile.m, 1, &out_second->m));
+}
+
+/* Brings the loops of the reduction outside of the tile's. */
+static bool lift_reduction(sinter_schedule *schedule, part tile) {
+    sinter_loop_var order[16];
+    size_t count = 0;
+    sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, tile.n)->body;
+    while (loop && loop->kind == SINTER_LOOP_FOR && !loop->next &&
+           loop->axis == SINTER_AXIS_SERIAL && count < 14) {
+        order[count++] = loop->var;
+        loop = loop->body;
+    }
+    /* Reductions whose inner bounds follow outer ones, or with statements between, keep those
+     * inside. */
+    for (; count; count--) {
+        sinter_loop_var wanted[16];
+        size_t total = count;
+        memcpy(wanted, order, count * sizeof *order);
+        if (tile.m) wanted[total++] = tile.m;
+        wanted[total++] = tile.n;
+        if (sinter_schedule_reorder(schedule, wanted, total)) return true;
+    }
+    return false;
+}
+
+/* The loops of a part become unroll and vector axes. */
+static bool mark(sinter_schedule *schedule, part tile, int64_t vector, bool must_vectorize) {
+    if (tile.m && !sinter_schedule_unroll(schedule, tile.m)) return false;
+    if (vector <= 1) return sinter_schedule_unroll(schedule, tile.n);
+    sinter_loop_var block = 0, lane = tile.n;
+    int64_t count;
+    const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, tile.n);
+    if (!sinter_loop_trip_count(loop, &count))
+        return sinter_schedule_refuse(schedule, "the tile has no constant size");
+    if (count != vector &&
+        !sinter_schedule_split(schedule, tile.n, vector, SINTER_TAIL_EXACT, &block, &lane, NULL))
+        return false;
+    if (block && !sinter_schedule_unroll(schedule, block)) return false;
+    return sinter_schedule_vectorize(schedule, lane) ||
+           (!must_vectorize && sinter_schedule_unroll(schedule, lane));
+}
+
+/* Splits n, then m, and brings the tile's loops together: mo { no { mi { ni } } }. */
+static bool block_nest(sinter_schedule *schedule, sinter_register_tile *tile, part *out_tile) {
+    sinter_loop_var rest = 0;
+    if (!sinter_schedule_split(schedule, tile->n, tile->tile_n, SINTER_TAIL_PEEL, &tile->out_n,
+                               &out_tile->n, &rest))
+        return false;
+    tile->out_rest[1] = rest;
+    if (!tile->m) return true;
+    if (rest && !sinter_schedule_fission(schedule, tile->m, 1, &tile->out_rest[1])) return false;
+    if (!sinter_schedule_split(schedule, tile->m, tile->tile_m, SINTER_TAIL_PEEL, &tile->out_m,
+                               &out_tile->m, &tile->out_rest[0]))
+        return false;
+    const sinter_loop_var order[2] = {tile->out_n, out_tile->m};
+    return sinter_schedule_reorder(schedule, order, 2);
+}
+
+static bool tile_nest(sinter_schedule *schedule, sinter_register_tile *tile) {
+    part start = {0}, reduction = {0}, end = {0};
+    size_t index;
+    if (!block_nest(schedule, tile, &start)) return false;
+    sinter_loop_stmt *inner = sinter_schedule_get_loop(schedule->function, start.n);
+    inline_lets(schedule, inner, tile->accumulator);
+    if (!find_reduction(inner->body, tile->accumulator, &index) || index == 0)
+        return sinter_schedule_refuse(schedule, "there is no reduction into the accumulator");
+    bool ends = stmt_at(inner->body, index + 1) != NULL;
+    const sinter_loop_var loops[2] = {start.m ? start.m : start.n, start.n};
+    if (!sinter_schedule_expand(schedule, tile->accumulator, loops, start.m ? 2 : 1,
+                                &tile->out_accumulator))
+        return false;
+    if (!cut(schedule, start, index, &reduction)) return false;
+    if (ends && !cut(schedule, reduction, 1, &end)) return false;
+    return lift_reduction(schedule, reduction) && mark(schedule, start, tile->vector, true) &&
+           mark(schedule, reduction, tile->vector, true) &&
+           (!ends || mark(schedule, end, tile->vector, false)) &&
+           sinter_schedule_promote(schedule, tile->out_accumulator);
+}
+
+bool sinter_schedule_register_tile(sinter_schedule *schedule, sinter_register_tile *tile) {
+    const sinter_loop_stmt *outer = sinter_schedule_get_loop(schedule->function, tile->m);
+    const sinter_loop_stmt *inner = sinter_schedule_get_loop(schedule->function, tile->n);
+    int64_t count;
+    if (!inner || (tile->m && (!outer || outer->body != inner || inner->next)))
+        return sinter_schedule_refuse(schedule, "these are not perfectly nested loops");
+    if (tile->tile_n < 1 || (tile->m && tile->tile_m < 1) ||
+        (tile->vector > 1 && tile->tile_n % tile->vector))
+        return sinter_schedule_refuse(schedule, "the tile is no whole number of vectors");
+    if ((sinter_loop_trip_count(inner, &count) && count < tile->tile_n) ||
+        (outer && sinter_loop_trip_count(outer, &count) && count < tile->tile_m))
+        return sinter_schedule_refuse(schedule, "the tile is larger than the loops");
+    sinter_loop_function *saved = sinter_loop_clone_function(schedule->program, schedule->function);
+    sinter_register_tile asked = *tile;
+    tile->out_m = tile->out_n = tile->out_rest[0] = tile->out_rest[1] = 0;
+    tile->out_accumulator = 0;
+    if (tile_nest(schedule, tile)) return true;
+    *schedule->function = *saved;
+    *tile = asked;
+    return false;
+}

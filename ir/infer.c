@@ -4,6 +4,7 @@
  * Test: tests/ir/infer_*.sir */
 #include "ir/infer_rules.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 static const sinter_infer_rule rules[SINTER_OP_COUNT] = {
@@ -327,6 +328,18 @@ static bool merge_type(sinter_infer *infer, const sinter_type *declared, sinter_
     return true;
 }
 
+/* No number below zero: what an attribute or a constant says may not fit the operands. */
+static bool check_dims(sinter_infer *infer, uint32_t result) {
+    const sinter_type *type = &infer->results[result];
+    int64_t value;
+    if (type->kind != SINTER_TYPE_TENSOR) return true;
+    for (uint32_t i = 0; i < type->rank; i++)
+        if (sinter_dim_is_const(infer->dims, type->dims[i], &value) && value < 0)
+            return sinter_infer_error(
+                infer, "dim %" PRIu32 " of the result would be %" PRId64 " [infer_c2]", i, value);
+    return true;
+}
+
 static bool store_results(sinter_infer *infer) {
     sinter_module *module = infer->module;
     for (uint32_t r = 0; r < infer->info->result_count; r++) {
@@ -336,6 +349,7 @@ static bool store_results(sinter_infer *infer) {
         const sinter_type *declared = sinter_value_type(module, value);
         if (type->kind == SINTER_TYPE_NONE)
             return sinter_infer_error(infer, "result %u has no type: the op does not yield it", r);
+        if (!check_dims(infer, r)) return false;
         if (!merge_type(infer, declared, type))
             return sinter_infer_error(infer, "%s is declared %s but inference finds %s [infer_c1]",
                                       sinter_value_label(module, value),
@@ -508,7 +522,8 @@ bool sinter_infer_bind_dim(sinter_module *module, sinter_string symbol, int64_t 
     const char *name =
         sinter_arena_copy_string(sinter_module_arena(module), symbol.data, symbol.size);
     sinter_dim dim = find_symbol(module, name);
-    if (!dim) return unknown_symbol(module, symbol, diag);
+    if (!dim || sinter_dim_get_symbol(table, dim)->origin != SINTER_DIM_ORIGIN_INPUT)
+        return unknown_symbol(module, symbol, diag);
     sinter_dim_symbol *info = sinter_dim_get_symbol(table, dim);
     if (min > max || min < 0)
         return sinter_error(diag, sinter_module_name(module), "dimension '%s' can't be %lld..%lld",

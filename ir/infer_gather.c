@@ -154,12 +154,18 @@ bool infer_tensor_scatter(sinter_infer *infer) {
 
 /* ---- one_hot ---- */
 
+/* A number as a dim; 0 (no dim) where it is none that a tensor could have. */
+static sinter_dim dim_of_double(sinter_infer *infer, double value) {
+    bool fits = value >= 0 && value < 9007199254740992.0; /* 2^53 */
+    return fits ? sinter_infer_number(infer, (int64_t)value) : 0;
+}
+
 /* depth may be a float constant. */
 static sinter_dim read_depth(sinter_infer *infer) {
     const sinter_tensor *constant =
         sinter_value_constant(infer->module, sinter_node_operand(infer->module, infer->node, 1));
     if (constant && sinter_tensor_count(constant) == 1 && sinter_dtype_is_float(constant->dtype))
-        return sinter_infer_number(infer, (int64_t)sinter_tensor_get_double(constant, 0));
+        return dim_of_double(infer, sinter_tensor_get_double(constant, 0));
     return sinter_infer_demand_scalar(infer, 1);
 }
 
@@ -332,7 +338,7 @@ static sinter_dim scaled_dim(sinter_infer *infer, sinter_dim dim, double scale) 
     int64_t value;
     if (!(scale > 0) || scale > 1e9) return 0;
     if (sinter_dim_is_const(infer->dims, dim, &value))
-        return sinter_infer_number(infer, (int64_t)floor((double)value * scale));
+        return dim_of_double(infer, floor((double)value * scale));
     double numerator = scale * (1 << DIGITS);
     if (numerator != floor(numerator)) return 0;
     sinter_dim product = sinter_infer_times(infer, dim, (int64_t)numerator);
@@ -403,12 +409,12 @@ static bool resize_to_sizes(sinter_infer *infer, const resize_axes *axes, sinter
         uint32_t axis = axes->places[i];
         int64_t have = 0;
         sinter_dim_is_const(infer->dims, dims[axis], &have);
+        sinter_dim wanted = 0;
         if (known && stretch)
-            dims[axis] = sizes[i];
+            wanted = sizes[i];
         else if (scaled)
-            dims[axis] = sinter_infer_number(infer, (int64_t)floor(scale * (double)have + 0.5));
-        else
-            dims[axis] = sinter_infer_node_dim(infer, 0, axis, "resized");
+            wanted = dim_of_double(infer, floor(scale * (double)have + 0.5));
+        dims[axis] = wanted ? wanted : sinter_infer_node_dim(infer, 0, axis, "resized");
     }
     return true;
 }

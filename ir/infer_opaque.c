@@ -322,7 +322,7 @@ bool infer_tfidf_vectorizer(sinter_infer *infer) {
     size_t count = sinter_node_get_ints(infer->module, infer->node, "ngram_indexes", &indexes);
     for (size_t i = 0; i < count; i++) largest = indexes[i] > largest ? indexes[i] : largest;
     dims[0] = x->dims[0];
-    dims[x->rank - 1] = sinter_infer_number(infer, largest + 1);
+    dims[x->rank - 1] = sinter_infer_plus(infer, sinter_infer_number(infer, largest), 1);
     sinter_infer_set(infer, 0, SINTER_DTYPE_f32, x->rank, dims);
     return true;
 }

@@ -28,15 +28,6 @@ static bool read_shape(sinter_infer *infer, uint32_t index, const sinter_dim **o
     return true;
 }
 
-static bool check_not_negative(sinter_infer *infer, const sinter_dim *dims, uint32_t rank) {
-    int64_t value;
-    for (uint32_t i = 0; i < rank; i++)
-        if (sinter_dim_is_const(infer->dims, dims[i], &value) && value < 0)
-            return sinter_infer_error(infer, "dim %" PRIu32 " would be %" PRId64 " [shape_c2]", i,
-                                      value);
-    return true;
-}
-
 /* ---- reshape ---- */
 
 /* A wanted size that is zero takes the operand's dim in its place (unless allowzero), whatever is below is unsettled:
@@ -142,7 +133,6 @@ bool infer_expand(sinter_infer *infer) {
         sinter_infer_set_unknown(infer, 0, data->dtype, count > rank ? count : rank, "expanded");
         return true;
     }
-    if (!check_not_negative(infer, shape, count)) return false;
     memcpy(dims, data->dims, rank * sizeof *dims);
     if (!sinter_infer_broadcast_into(infer, dims, &rank, shape, count)) {
         sinter_type wanted = sinter_type_tensor(infer->arena, data->dtype, count, shape);
@@ -171,7 +161,6 @@ bool infer_tile(sinter_infer *infer) {
                                   sinter_infer_text(infer, 0));
     for (uint32_t i = 0; i < data->rank; i++)
         dims[i] = sinter_dim_mul(infer->dims, data->dims[i], repeats[i]);
-    if (!check_not_negative(infer, dims, data->rank)) return false;
     sinter_infer_set(infer, 0, data->dtype, data->rank, dims);
     return true;
 }
@@ -187,7 +176,6 @@ bool infer_constant_of_shape(sinter_infer *infer) {
         sinter_infer_set_unknown(infer, 0, dtype, rank, "filled");
         return true;
     }
-    if (!check_not_negative(infer, shape, rank)) return false;
     sinter_infer_set(infer, 0, dtype, rank, shape);
     return true;
 }
@@ -335,7 +323,6 @@ bool infer_pad(sinter_infer *infer) {
         sinter_dim both = sinter_dim_add(infer->dims, pads[i], pads[i + axis_count]);
         dims[places[i]] = sinter_dim_add(infer->dims, dims[places[i]], both);
     }
-    if (!check_not_negative(infer, dims, data->rank)) return false;
     sinter_infer_set(infer, 0, data->dtype, data->rank, dims);
     return true;
 }
@@ -384,7 +371,6 @@ bool infer_split(sinter_infer *infer) {
                                       pieces);
         memcpy(sizes, read, pieces * sizeof *sizes);
         for (uint32_t i = 0; i < pieces; i++) total = sinter_dim_add(infer->dims, total, sizes[i]);
-        if (!check_not_negative(infer, sizes, pieces)) return false;
         if (!sinter_infer_unify_dim(infer, total, x->dims[axis], &unified))
             return sinter_infer_error(
                 infer, "the sizes sum to %s along axis %" PRIu32 " of %s [split_c3]",

@@ -16,7 +16,7 @@ typedef struct window {
     bool ceil;
 } window;
 
-/* An attribute of `count` numbers, each at least min; `otherwise` where absent. */
+/* An attribute of `count` numbers in [min, INT32_MAX], so that sums of them fit; `otherwise` where absent. */
 static bool read_list(sinter_infer *infer, const char *name, uint32_t count, int64_t otherwise,
                       int64_t min, int64_t *out) {
     const int64_t *items;
@@ -31,10 +31,10 @@ static bool read_list(sinter_infer *infer, const char *name, uint32_t count, int
             infer, "attribute '%s' has %zu numbers, expected %" PRIu32 " [window_c1]", name, found,
             count);
     for (uint32_t i = 0; i < count; i++) {
-        if (items[i] < min)
+        if (items[i] < min || items[i] > INT32_MAX)
             return sinter_infer_error(
-                infer, "attribute '%s' holds %" PRId64 ", expected %" PRId64 " or more [window_c2]",
-                name, items[i], min);
+                infer, "attribute '%s' holds %" PRId64 ", expected %" PRId64 " to %d [window_c2]",
+                name, items[i], min, INT32_MAX);
         out[i] = items[i];
     }
     return true;
@@ -54,7 +54,7 @@ static bool read_padding(sinter_infer *infer, window *out) {
                 infer, "auto_pad '%.*s' is not NOTSET, SAME_UPPER, SAME_LOWER or VALID [window_c3]",
                 SINTER_STRING_ARGS(mode));
     }
-    if (!read_list(infer, "pads", 2 * out->count, 0, INT64_MIN, pads)) return false;
+    if (!read_list(infer, "pads", 2 * out->count, 0, -INT32_MAX, pads)) return false;
     for (uint32_t i = 0; i < out->count; i++) {
         bool used = out->padding == PAD_EXPLICIT;
         out->begin[i] = used ? pads[i] : 0;

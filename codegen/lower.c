@@ -171,7 +171,8 @@ static sinter_loop_buffer constant_buffer(sinter_lower *lower, sinter_value valu
     uint64_t index = 0; /* equal data is stored once, whoever reads it */
     uint64_t key = (uint64_t)(uintptr_t)tensor->data;
     if (!sinter_map_find(&lower->constants, key, &index) ||
-        sinter_tensor_bytes(&lower->program->constants.items[index].tensor) != sinter_tensor_bytes(tensor)) {
+        sinter_tensor_bytes(&lower->program->constants.items[index].tensor) !=
+            sinter_tensor_bytes(tensor)) {
         sinter_loop_constant constant = {{0}};
         sinter_tensor_copy(&constant.tensor, tensor);
         sinter_vector_push(&lower->program->arena, &lower->program->constants, constant);
@@ -270,6 +271,28 @@ static void bind_contents(sinter_lower *lower, sinter_node node) {
     }
 }
 
+bool sinter_lower_is_late_dim(const sinter_lower *lower, sinter_dim dim, sinter_value value) {
+    uint64_t bound = 0;
+    if (sinter_dim_get_kind(lower->dims, dim) != SINTER_DIM_SYMBOL ||
+        sinter_map_find(&lower->symbols, dim, &bound))
+        return false;
+    const sinter_dim_symbol *symbol = sinter_dim_get_symbol(lower->dims, dim);
+    return symbol->origin == SINTER_DIM_ORIGIN_NODE && symbol->value == value;
+}
+
+/* Dims that the node decides are bound before its results get their buffers. */
+static bool bind_late_dims(sinter_lower *lower, sinter_node node) {
+    sinter_lower_host_rule rule =
+        sinter_lower_find_dims_rule(sinter_node_get(lower->module, node)->op);
+    for (uint32_t i = 0; rule && i < sinter_node_get(lower->module, node)->result_count; ++i) {
+        sinter_value result = sinter_node_result(lower->module, node, i);
+        const sinter_type *type = result ? sinter_value_type(lower->module, result) : NULL;
+        for (uint32_t d = 0; type && d < type->rank; ++d)
+            if (sinter_lower_is_late_dim(lower, type->dims[d], result)) return rule(lower, node);
+    }
+    return true;
+}
+
 static bool lower_to_kernel(sinter_lower *lower, sinter_node node, sinter_lower_kernel_rule rule) {
     sinter_kernel kernel;
     sinter_kernel_begin(&kernel, lower, node);
@@ -305,7 +328,7 @@ bool sinter_lower_node(sinter_lower *lower, sinter_node node) {
         if (!check_types(lower, node, info->operands, info->operand_count) ||
             !check_types(lower, node, info->results, info->result_count))
             return false;
-        if (!lower_to_kernel(lower, node, kernel)) return false;
+        if (!bind_late_dims(lower, node) || !lower_to_kernel(lower, node, kernel)) return false;
     }
     bind_contents(lower, node);
     return true;

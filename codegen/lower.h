@@ -10,6 +10,8 @@
  *   KERNEL   bool sinter_lower_<rule>(kernel, node): statements that give every element of every result to
  *            sinter_lower_store, which applies the elementwise consumers that live in the same group
  *   HOST     bool sinter_lower_<rule>(lower, node): host statements (control flow, late shapes, aliases)
+ *   DIMS     bool sinter_lower_<rule>(lower, node): before the kernel, binds those dims of the results that only the
+ *            node knows (symbols of NODE origin), e.g. by a kernel that counts
  * Elementwise rows of ops.def need no row here: their scalar body is the rule. Composite ops are gone by then: the
  * `decompose` pass runs before.
  *
@@ -71,10 +73,12 @@ typedef bool (*sinter_lower_host_rule)(sinter_lower *lower, sinter_node node);
     sinter_expr sinter_lower_##rule(sinter_kernel *kernel, sinter_node node, uint32_t result, const sinter_expr *index);
 #define LOWER_KERNEL(op, rule) bool sinter_lower_##rule(sinter_kernel *kernel, sinter_node node);
 #define LOWER_HOST(op, rule) bool sinter_lower_##rule(sinter_lower *lower, sinter_node node);
+#define LOWER_DIMS(op, rule) bool sinter_lower_##rule(sinter_lower *lower, sinter_node node);
 #include "codegen/lower.def"
 #undef LOWER_ELEMENT
 #undef LOWER_KERNEL
 #undef LOWER_HOST
+#undef LOWER_DIMS
 /* The rule of elementwise rows: their scalar body. */
 sinter_expr sinter_lower_elementwise(sinter_kernel *kernel, sinter_node node, uint32_t result, const sinter_expr *index);
 /* The rules an op has, NULL for those it lacks; the kind is what it does when it stands alone: HOST before KERNEL before
@@ -82,7 +86,12 @@ sinter_expr sinter_lower_elementwise(sinter_kernel *kernel, sinter_node node, ui
 sinter_lower_kind sinter_lower_find_rule(sinter_op op, sinter_lower_element_rule *out_element,
                                          sinter_lower_kernel_rule *out_kernel, sinter_lower_host_rule *out_host);
 
+/* The DIMS rule of an op, NULL where it has none. */
+sinter_lower_host_rule sinter_lower_find_dims_rule(sinter_op op);
+
 /* ---- host level ---- */
+/* Whether the symbol is the dim of `value` that its node decides (NODE origin), not bound yet. */
+bool sinter_lower_is_late_dim(const sinter_lower *lower, sinter_dim dim, sinter_value value);
 bool sinter_lower_region(sinter_lower *lower, sinter_region region); /* every node but the yield */
 bool sinter_lower_node(sinter_lower *lower, sinter_node node);
 /* Error at the node, naming op, dtype and shapes; returns false and remembers that lowering failed. */

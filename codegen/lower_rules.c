@@ -10,6 +10,7 @@ typedef struct rule_row {
 #define LOWER_ELEMENT(op, rule) [SINTER_OP_##op] = sinter_lower_##rule,
 #define LOWER_KERNEL(op, rule)
 #define LOWER_HOST(op, rule)
+#define LOWER_DIMS(op, rule)
 static const sinter_lower_element_rule element_rules[SINTER_OP_COUNT] = {
 #include "codegen/lower.def"
 };
@@ -36,6 +37,23 @@ static const sinter_lower_host_rule host_rules[SINTER_OP_COUNT] = {
 #undef LOWER_ELEMENT
 #undef LOWER_KERNEL
 #undef LOWER_HOST
+
+#undef LOWER_DIMS
+#define LOWER_ELEMENT(op, rule)
+#define LOWER_KERNEL(op, rule)
+#define LOWER_HOST(op, rule)
+#define LOWER_DIMS(op, rule) [SINTER_OP_##op] = sinter_lower_##rule,
+static const sinter_lower_host_rule dims_rules[SINTER_OP_COUNT] = {
+#include "codegen/lower.def"
+};
+#undef LOWER_ELEMENT
+#undef LOWER_KERNEL
+#undef LOWER_HOST
+#undef LOWER_DIMS
+
+sinter_lower_host_rule sinter_lower_find_dims_rule(sinter_op op) {
+    return dims_rules[op];
+}
 
 sinter_lower_kind sinter_lower_find_rule(sinter_op op, sinter_lower_element_rule *out_element,
                                          sinter_lower_kernel_rule *out_kernel,

@@ -131,7 +131,8 @@ static void lstm_cell(const layer *l, const step *s) {
         double c = f * s->c[j] + i * activate(l, &s->f[1], gate(l, s, 3, j));
         double o = activate(l, &s->f[0], gate(l, s, 1, j) + peep_o * c);
         s->c[j] = c;
-        s->h[j] = o * activate(l, &s->f[2], c);
+        /* clip bounds what goes into gates, not the state */
+        s->h[j] = o * s->f[2].f(c, s->f[2].alpha, s->f[2].beta);
     }
 }
 

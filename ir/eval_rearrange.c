@@ -32,7 +32,7 @@ static bool read_windows(sinter_eval *eval, uint32_t rank, windows *w) {
         size_t count;
     } parts[] = {{"strides", w->strides, 1, 1, rank},
                  {"dilations", w->dilations, 1, 1, rank},
-                 {"pads", w->pads, 0, INT64_MIN, 2 * (size_t)rank}};
+                 {"pads", w->pads, 0, -INT32_MAX, 2 * (size_t)rank}};
     w->rank = rank;
     for (size_t p = 0; p < sizeof parts / sizeof *parts; p++) {
         const int64_t *given;
@@ -119,6 +119,9 @@ bool eval_max_unpool(sinter_eval *eval) {
         return false;
     if (sinter_eval_ints_attr(eval, "kernel_shape", &kernel) != w.rank)
         return sinter_eval_error(eval, "kernel_shape should have %u numbers", w.rank);
+    for (uint32_t i = 0; i < w.rank; i++)
+        if (kernel[i] < 1 || kernel[i] > INT32_MAX)
+            return sinter_eval_error(eval, "kernel_shape holds %" PRId64, kernel[i]);
     for (uint32_t i = 0; i < w.rank; i++)
         pooled[i + 2] =
             (x->dims[i + 2] - 1) * w.strides[i] - w.pads[i] - w.pads[w.rank + i] + kernel[i];

@@ -58,7 +58,7 @@ static void split_at(sinter_arena *arena, sinter_string text, sinter_string deli
         }
         sinter_vector_push(arena, pieces, (sinter_string){text.data + start, i - start});
         start = i += delimiter.size;
-        most--;
+        if (most > 0) most--;
     }
     sinter_vector_push(arena, pieces, (sinter_string){text.data + start, text.size - start});
 }

@@ -118,7 +118,7 @@ bool infer_rms_normalization(sinter_infer *infer) {
 }
 
 bool infer_dropout(sinter_infer *infer) {
-    if (!sinter_infer_check_float(infer, 0) || !sinter_infer_check_rank(infer, 1, 0, 1) ||
+    if (!sinter_infer_check_float(infer, 0) || !sinter_infer_check_scalar(infer, 1) ||
         !sinter_infer_check_dtype(infer, 2, SINTER_DTYPE_bool))
         return false;
     sinter_infer_set_like(infer, 0, 0);
@@ -348,8 +348,7 @@ bool infer_random(sinter_infer *infer) {
 
 bool infer_window_function(sinter_infer *infer) {
     sinter_dtype dtype = sinter_node_get_dtype(infer->module, infer->node, "output_datatype");
-    if (!sinter_infer_check_rank(infer, 0, 0, 1) || !sinter_infer_check_integer(infer, 0))
-        return false;
+    if (!sinter_infer_check_scalar(infer, 0) || !sinter_infer_check_integer(infer, 0)) return false;
     sinter_dim size = sinter_infer_demand_scalar(infer, 0);
     if (!size) size = sinter_infer_node_dim(infer, 0, 0, "window");
     sinter_infer_set(infer, 0, dtype ? dtype : SINTER_DTYPE_f32, 1, &size);

@@ -74,13 +74,9 @@ bool infer_where(sinter_infer *infer) {
 }
 
 bool infer_clip(sinter_infer *infer) {
-    for (uint32_t i = 1; i <= 2; i++) {
-        size_t count;
-        if (!sinter_infer_check_same_dtype(infer, 0, i)) return false;
-        if (sinter_infer_count(infer, i, &count) && count != 1)
-            return sinter_infer_error(infer, "bounds are scalars, got %s [clip_c1]",
-                                      sinter_infer_text(infer, i));
-    }
+    for (uint32_t i = 1; i <= 2; i++)
+        if (!sinter_infer_check_scalar(infer, i) || !sinter_infer_check_same_dtype(infer, 0, i))
+            return false;
     if (!check_no_strings(infer, 0)) return false;
     sinter_infer_set_like(infer, 0, 0);
     return true;
@@ -119,8 +115,8 @@ static bool check_zero_point(sinter_infer *infer) {
     size_t scale_count, zero_count;
     if (!zero->kind) return true;
     if (!sinter_infer_check_tensor(infer, 2)) return false;
-    if (sinter_infer_count(infer, 1, &scale_count) && sinter_infer_count(infer, 2, &zero_count) &&
-        scale_count == 1 && zero_count == 1)
+    bool one = sinter_infer_count(infer, 1, &scale_count) && scale_count == 1;
+    if (one && zero->rank <= 1 && (!sinter_infer_count(infer, 2, &zero_count) || zero_count == 1))
         return true;
     bool ok = scale->rank == zero->rank;
     sinter_dim unified;

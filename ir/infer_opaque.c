@@ -87,16 +87,13 @@ bool infer_top_k(sinter_infer *infer) {
     int64_t wanted, have;
     sinter_dim dims[SINTER_MAX_RANK];
     if (!sinter_infer_check_rank(infer, 0, 1, SINTER_MAX_RANK) ||
-        !sinter_infer_check_rank(infer, 1, 0, 1) || !sinter_infer_check_integer(infer, 1) ||
+        !sinter_infer_check_scalar(infer, 1) || !sinter_infer_check_integer(infer, 1) ||
         !sinter_infer_axis_attr(infer, "axis", -1, x->rank, &axis))
         return false;
     sinter_dim k = sinter_infer_demand_scalar(infer, 1);
-    if (!k)
-        return sinter_infer_error(infer, "k must be one number, got %s [top_k_c1]",
-                                  sinter_infer_text(infer, 1));
     if (sinter_dim_is_const(infer->dims, k, &wanted) &&
         (wanted < 0 || (sinter_dim_is_const(infer->dims, x->dims[axis], &have) && wanted > have)))
-        return sinter_infer_error(infer, "k = %" PRId64 " for axis %" PRIu32 " of %s [top_k_c2]",
+        return sinter_infer_error(infer, "k = %" PRId64 " for axis %" PRIu32 " of %s [top_k_c1]",
                                   wanted, axis, sinter_infer_text(infer, 0));
     memcpy(dims, x->dims, x->rank * sizeof *dims);
     dims[axis] = k;
@@ -252,7 +249,7 @@ bool infer_stft(sinter_infer *infer) {
 bool infer_mel_weight_matrix(sinter_infer *infer) {
     sinter_dtype dtype = sinter_node_get_dtype(infer->module, infer->node, "output_datatype");
     for (uint32_t i = 0; i < 5; i++)
-        if (!sinter_infer_check_rank(infer, i, 0, 1)) return false;
+        if (!sinter_infer_check_scalar(infer, i)) return false;
     sinter_dim bins = sinter_infer_demand_scalar(infer, 0),
                length = sinter_infer_demand_scalar(infer, 1);
     if (!bins || !length)

@@ -64,7 +64,8 @@ bool sinter_infer_check_same_dtype(sinter_infer *infer, uint32_t a, uint32_t b) 
         sinter_infer_type_text(infer, right));
 }
 
-static bool dtype_error(sinter_infer *infer, uint32_t index, const char *expected) {
+/* "must be f32", "must be one number" */
+static bool kind_error(sinter_infer *infer, uint32_t index, const char *expected) {
     return sinter_infer_error(infer, "operand '%s' must be %s, got %s [operand_c4]",
                               operand_name(infer, index), expected,
                               sinter_infer_text(infer, index));
@@ -74,21 +75,28 @@ bool sinter_infer_check_dtype(sinter_infer *infer, uint32_t index, sinter_dtype 
     const sinter_type *type = sinter_infer_operand(infer, index);
     if (!sinter_infer_check_tensor(infer, index)) return false;
     return !type->kind || type->dtype == dtype ||
-           dtype_error(infer, index, sinter_dtype_infos[dtype].name);
+           kind_error(infer, index, sinter_dtype_infos[dtype].name);
 }
 
 bool sinter_infer_check_integer(sinter_infer *infer, uint32_t index) {
     const sinter_type *type = sinter_infer_operand(infer, index);
     if (!sinter_infer_check_tensor(infer, index)) return false;
     return !type->kind || sinter_dtype_is_integer(type->dtype) ||
-           dtype_error(infer, index, "an integer tensor");
+           kind_error(infer, index, "an integer tensor");
 }
 
 bool sinter_infer_check_float(sinter_infer *infer, uint32_t index) {
     const sinter_type *type = sinter_infer_operand(infer, index);
     if (!sinter_infer_check_tensor(infer, index)) return false;
     return !type->kind || sinter_dtype_is_float(type->dtype) ||
-           dtype_error(infer, index, "a float tensor");
+           kind_error(infer, index, "a float tensor");
+}
+
+bool sinter_infer_check_scalar(sinter_infer *infer, uint32_t index) {
+    size_t count;
+    if (!sinter_infer_check_rank(infer, index, 0, 1)) return false;
+    return !sinter_infer_count(infer, index, &count) || count == 1 ||
+           kind_error(infer, index, "one number");
 }
 
 /* ---- contents ---- */
@@ -137,10 +145,16 @@ bool sinter_infer_find_ints(sinter_infer *infer, uint32_t index, const int64_t *
 }
 
 sinter_dim sinter_infer_demand_scalar(sinter_infer *infer, uint32_t index) {
+    const sinter_type *type = sinter_infer_operand(infer, index);
     const sinter_dim *items;
     size_t count;
-    if (!sinter_infer_demand_content(infer, index, &items, &count) || count != 1) return 0;
-    return items[0];
+    if (sinter_infer_demand_content(infer, index, &items, &count)) return count == 1 ? items[0] : 0;
+    /* A vector of unknown length where one number is wanted holds that number. */
+    if (type->kind != SINTER_TYPE_TENSOR || type->rank != 1 ||
+        !sinter_dtype_is_integer(type->dtype) || sinter_infer_count(infer, index, &count))
+        return 0;
+    sinter_value value = sinter_node_operand(infer->module, infer->node, index);
+    return sinter_infer_own_symbol(infer->module, SINTER_DIM_ORIGIN_CONTENT, value, 0, NULL);
 }
 
 /* ---- results ---- */

@@ -92,7 +92,7 @@ static bool infer_running(sinter_infer *infer) {
     const int64_t *axis;
     size_t count;
     uint32_t place;
-    if (!sinter_infer_check_tensor(infer, 0) || !sinter_infer_check_rank(infer, 1, 0, 1) ||
+    if (!sinter_infer_check_tensor(infer, 0) || !sinter_infer_check_scalar(infer, 1) ||
         !sinter_infer_check_integer(infer, 1))
         return false;
     if (sinter_infer_find_ints(infer, 1, &axis, &count) && count == 1 &&

@@ -27,6 +27,8 @@ bool sinter_infer_check_dtype(sinter_infer *infer, uint32_t index, sinter_dtype 
 bool sinter_infer_check_integer(sinter_infer *infer, uint32_t index);
 /* float of any width; where absent too. */
 bool sinter_infer_check_float(sinter_infer *infer, uint32_t index);
+/* One element: a scalar or a vector that may have length 1. */
+bool sinter_infer_check_scalar(sinter_infer *infer, uint32_t index);
 /* Number of elements where it is a number. */
 bool sinter_infer_count(const sinter_infer *infer, uint32_t index, size_t *out_count);
 /* Elements of an integer or bool operand as dims, 0 where unknown. false where even their count is. Never makes

@@ -411,16 +411,9 @@ bool infer_range(sinter_infer *infer) {
     const sinter_type *start = sinter_infer_operand(infer, 0);
     sinter_dim parts[3], length;
     int64_t count;
-    for (uint32_t i = 0; i < 3; i++) {
-        if (!sinter_infer_check_same_dtype(infer, 0, i) || !sinter_infer_check_rank(infer, i, 0, 1))
+    for (uint32_t i = 0; i < 3; i++)
+        if (!sinter_infer_check_scalar(infer, i) || !sinter_infer_check_same_dtype(infer, 0, i))
             return false;
-        if (sinter_infer_count(infer, i, &(size_t){0}) &&
-            sinter_infer_operand(infer, i)->rank == 1 &&
-            !sinter_dim_is(infer->dims, sinter_infer_operand(infer, i)->dims[0], 1))
-            return sinter_infer_error(infer,
-                                      "start, limit and delta are scalars, got %s [range_c1]",
-                                      sinter_infer_text(infer, i));
-    }
     if (sinter_dtype_is_float(start->dtype)) {
         length = constant_range(infer, &count) ? sinter_infer_number(infer, count)
                                                : sinter_infer_node_dim(infer, 0, 0, "range");
@@ -428,8 +421,7 @@ bool infer_range(sinter_infer *infer) {
         for (uint32_t i = 0; i < 3; i++) {
             parts[i] = sinter_infer_demand_scalar(infer, i);
             if (!parts[i])
-                return sinter_infer_error(infer,
-                                          "start, limit and delta are scalars, got %s [range_c1]",
+                return sinter_infer_error(infer, "no range of %s [range_c1]",
                                           sinter_infer_text(infer, i));
         }
         if (sinter_dim_is(infer->dims, parts[2], 0))

@@ -181,6 +181,9 @@ static const char *node_name(sinter_onnx_exporter *e, const sinter_node_info *in
     }
     if (!*name || sinter_map_find_string(&e->nodes, sinter_string_of(name), &ignored))
         name = result;
+    const char *base = name;
+    for (uint32_t i = 1; sinter_map_find_string(&e->nodes, sinter_string_of(name), &ignored); i++)
+        name = sinter_arena_format(&e->arena, "%s_%" PRIu32, base, i);
     sinter_map_put_string(&e->nodes, sinter_string_of(name), 1);
     return name;
 }

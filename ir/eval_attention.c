@@ -72,16 +72,22 @@ static bool store_heads(sinter_eval *eval, uint32_t result, sinter_dtype dtype, 
     return tensor != NULL;
 }
 
+static const int64_t max_scores = (int64_t)1 << 34; /* heads of size 0 can ask for any number */
+
 static bool expect_matching_heads(sinter_eval *eval, const heads *q, const heads *k,
                                   const heads *v) {
     bool good = q->batch == k->batch && k->batch == v->batch && k->count == v->count &&
                 k->length == v->length && q->size == k->size && k->count > 0 &&
                 q->count % k->count == 0;
-    if (good) return true;
-    return sinter_eval_error(eval, "%s, %s and %s don't fit together",
-                             sinter_eval_describe(eval, eval->operands[0]),
-                             sinter_eval_describe(eval, eval->operands[1]),
-                             sinter_eval_describe(eval, eval->operands[2]));
+    int64_t dims[4] = {q->batch, q->count, q->length, k->length}, scores;
+    if (!good)
+        return sinter_eval_error(eval, "%s, %s and %s don't fit together",
+                                 sinter_eval_describe(eval, eval->operands[0]),
+                                 sinter_eval_describe(eval, eval->operands[1]),
+                                 sinter_eval_describe(eval, eval->operands[2]));
+    if (!sinter_eval_product(dims, 4, &scores) || scores > max_scores)
+        return sinter_eval_error(eval, "there are too many scores");
+    return true;
 }
 
 /* (Q * sqrt(scale)) (K * sqrt(scale))^T: scores [batch, q_heads, q_length, kv_length]. Q and K are scaled in place. */

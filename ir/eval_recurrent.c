@@ -81,6 +81,8 @@ static const struct {
 /* ---- the layer ---- */
 
 enum { MAX_ACTIVATIONS = 6 };
+static const int64_t max_output =
+    (int64_t)1 << 34; /* elements; inputs of no elements can ask for any number */
 
 typedef struct layer {
     int64_t steps, batch, input, hidden, directions, gates;
@@ -302,7 +304,7 @@ static bool run_recurrent(sinter_eval *eval, int64_t gates, const char *const *d
     l.h = load_state(eval, &l, 5);
     l.c = load_state(eval, &l, 6);
     int64_t y_dims[4] = {l.steps, l.directions, l.batch, l.hidden}, y_count;
-    if (!sinter_eval_product(y_dims, 4, &y_count))
+    if (!sinter_eval_product(y_dims, 4, &y_count) || y_count > max_output)
         return sinter_eval_error(eval, "the output is too large");
     l.y = SINTER_NEW_ARRAY(eval->scratch, double, y_count + 1);
     int64_t *lengths = SINTER_NEW_ARRAY(eval->scratch, int64_t, l.batch + 1);

@@ -316,7 +316,11 @@ static bool read_pair(sinter_eval *eval, const char *name, size_t wanted, int64_
     size_t count = sinter_eval_ints_attr(eval, name, &given);
     if (count && count != wanted)
         return sinter_eval_error(eval, "%s has %zu numbers, expected %zu", name, count, wanted);
-    for (size_t i = 0; i < count; i++) items[i] = given[i];
+    for (size_t i = 0; i < count; i++) {
+        if (given[i] < -INT32_MAX || given[i] > INT32_MAX)
+            return sinter_eval_error(eval, "%s holds %" PRId64, name, given[i]);
+        items[i] = given[i];
+    }
     return true;
 }
 

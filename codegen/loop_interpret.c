@@ -298,10 +298,13 @@ static void write_element(view *v, int64_t index, const sinter_code_value *value
             (unsigned char)sinter_float_encode(SINTER_DTYPE_f8e5m2, value->f, !isinf(value->f));
         break;
     default:
-        if (sinter_dtype_is_float(v->tensor.dtype))
-            sinter_tensor_set_double(&v->tensor, index, value->f);
-        else
+        if (!sinter_dtype_is_float(v->tensor.dtype))
             sinter_tensor_set_int(&v->tensor, index, value->i);
+        else if (sinter_dtype_infos[v->tensor.dtype].bits ==
+                 8) /* exact: the cast has decided about infinity */
+            data[index] = (unsigned char)sinter_float_encode(v->tensor.dtype, value->f, false);
+        else
+            sinter_tensor_set_double(&v->tensor, index, value->f);
     }
 }
 

@@ -954,7 +954,7 @@ static bool parse_constant(parser *p) {
     if (rank) memcpy(constant.tensor.dims, dims, rank * sizeof *dims);
     bool left_out = sinter_lexer_accept(lexer, "...");
     /* What is written takes about as much text as memory, so a short text cannot ask for a large tensor. */
-    if (!left_out && count > (uint64_t)(lexer->end - lexer->cursor) + 1)
+    if (!left_out && count > (uint64_t)(lexer->end - lexer->token.position))
         return sinter_lexer_error(lexer, "the text is too short for the constant");
     if (!left_out && !sinter_tensor_create(&constant.tensor, dtype, rank, dims, lexer->diag))
         return false;

@@ -112,7 +112,8 @@ static void check_kernel_arguments(walker *w, const sinter_loop_stmt *stmt, cont
     const sinter_loop_function *kernel = w->v->program->kernels.items[stmt->kernel];
     for (uint32_t i = 0; i < stmt->buffer_argument_count; i++) {
         sinter_loop_scope scope = kernel->buffers.items[kernel->buffer_parameters.items[i]].scope;
-        if (scope != SINTER_SCOPE_OUTPUT) check_read(w, stmt->buffer_arguments[i], at);
+        /* An inout parameter may be scratch that the kernel writes first. */
+        if (scope == SINTER_SCOPE_INPUT) check_read(w, stmt->buffer_arguments[i], at);
         if (scope != SINTER_SCOPE_INPUT) w->buffers[stmt->buffer_arguments[i]].written = true;
     }
 }

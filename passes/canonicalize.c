@@ -21,6 +21,8 @@ static const struct {
     {SINTER_OP_bitwise_not, sinter_canonicalize_involution},
     {SINTER_OP_NONE, sinter_canonicalize_idempotent},
     {SINTER_OP_NONE, sinter_canonicalize_neutral},
+    {SINTER_OP_div, sinter_canonicalize_divisor},
+    {SINTER_OP_pow, sinter_canonicalize_power},
     {SINTER_OP_where, sinter_canonicalize_where},
     {SINTER_OP_NONE, sinter_canonicalize_expanded},
     {SINTER_OP_NONE, sinter_canonicalize_constant_last},

@@ -1,5 +1,6 @@
 /* The rules of canonicalize, by what they look at. A rule gets a node at which the rewrite stands, and returns true
- * where it replaced it. What a rule relies on holds for every value of the operands, NaN, Inf and -0 included. */
+ * where it replaced it. What a rule relies on holds for every value of the operands, NaN, Inf and -0 included, to the last bit; the
+ * one exception is said where it is. */
 #pragma once
 #include "ir/rewrite.h"
 
@@ -12,6 +13,8 @@ bool sinter_canonicalize_cast(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_canonicalize_involution(sinter_rewrite *rewrite, sinter_node node); /* f(f(x)) = x */
 bool sinter_canonicalize_idempotent(sinter_rewrite *rewrite, sinter_node node); /* f(f(x)) = f(x), by trait */
 bool sinter_canonicalize_neutral(sinter_rewrite *rewrite, sinter_node node);    /* x * 1 */
+bool sinter_canonicalize_divisor(sinter_rewrite *rewrite, sinter_node node);    /* x / 8 = x * 0.125 */
+bool sinter_canonicalize_power(sinter_rewrite *rewrite, sinter_node node);      /* x^2 = x * x, x^3 */
 bool sinter_canonicalize_where(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_canonicalize_constant_last(sinter_rewrite *rewrite, sinter_node node); /* c + x = x + c */
 

@@ -1,5 +1,5 @@
 /* Rules of canonicalize about values: copies, conversions, neutral elements, functions that undo or repeat
- * themselves. Test: tests/passes/canonicalize/algebra.sir */
+ * themselves, cheaper ways to say the same. Test: tests/passes/canonicalize/algebra.sir */
 #include "passes/canonicalize.h"
 
 #include <math.h>
@@ -171,6 +171,50 @@ bool sinter_canonicalize_neutral(sinter_rewrite *rewrite, sinter_node node) {
         }
     }
     return false;
+}
+
+/* ---- division and powers ---- */
+
+/* By a power of two whose reciprocal is a normal number: both sides round the same real number. */
+bool sinter_canonicalize_divisor(sinter_rewrite *rewrite, sinter_node node) {
+    sinter_module *module = rewrite->build.module;
+    const sinter_node_info *info = sinter_node_get(module, node);
+    sinter_value x = info->operands[0];
+    sinter_tensor scalar;
+    int exponent = 0;
+    if (!is_splat(module, info->operands[1], &scalar)) return false;
+    if (scalar.dtype != SINTER_DTYPE_f32 && scalar.dtype != SINTER_DTYPE_f64) return false;
+    double divisor = sinter_tensor_get_double(&scalar, 0);
+    if (fabs(frexp(divisor, &exponent)) != 0.5 || exponent < -120 || exponent > 120) return false;
+    sinter_tensor reciprocal;
+    if (!sinter_tensor_create(&reciprocal, scalar.dtype, scalar.rank, scalar.dims,
+                              rewrite->build.diag))
+        return false;
+    for (int64_t i = 0; i < sinter_tensor_count(&reciprocal); i++)
+        sinter_tensor_set_double(&reciprocal, i, 1 / divisor);
+    sinter_value factor = sinter_build_constant(&rewrite->build, reciprocal);
+    return sinter_canonicalize_replace(
+        rewrite, node, sinter_build_binary(&rewrite->build, SINTER_OP_mul, x, factor));
+}
+
+/* A square is the same number; a cube is, but for one more rounding, so only in f32 and wider or integers. */
+bool sinter_canonicalize_power(sinter_rewrite *rewrite, sinter_node node) {
+    sinter_module *module = rewrite->build.module;
+    const sinter_node_info *info = sinter_node_get(module, node);
+    sinter_value x = info->operands[0];
+    const sinter_dtype_info *dtype = &sinter_dtype_infos[sinter_value_type(module, x)->dtype];
+    sinter_tensor scalar;
+    if (!is_splat(module, info->operands[1], &scalar) ||
+        !sinter_type_equal(sinter_value_type(module, x),
+                           sinter_value_type(module, info->results[0])))
+        return false;
+    bool square = is_number(&scalar, FLOATS | INTEGERS, 2, 2);
+    bool cube = is_number(&scalar, FLOATS | INTEGERS, 3, 3) &&
+                (dtype->class != SINTER_CLASS_FLOAT || dtype->bits >= 32);
+    if (!square && !cube) return false;
+    sinter_value product = sinter_build_binary(&rewrite->build, SINTER_OP_mul, x, x);
+    if (cube) product = sinter_build_binary(&rewrite->build, SINTER_OP_mul, product, x);
+    return sinter_canonicalize_replace(rewrite, node, product);
 }
 
 /* ---- choices and order ---- */

@@ -1,7 +1,8 @@
 /* Computes at compile time what is known then, with the reference evaluator: nodes whose operands are constants,
  * integer vectors whose elements inference knows (they become a constant, or dim_vector where a symbol is in them),
  * and `if` on a known condition. Left alone: random draws; results above the limit (fold_limit_bytes); results that are only a
- * longer way to write their operands (a broadcast, a widened weight); products too large for the evaluator.
+ * longer way to write their operands (a broadcast, a widened weight); dequantize_linear, which tells later passes how a weight is
+ * quantized; products too large for the evaluator.
  * Test: tests/passes/fold_constants/ */
 #include "ir/eval.h"
 #include "passes/pass.h"
@@ -62,7 +63,7 @@ static bool measure(const folder *state, const sinter_node_info *info, footprint
 static bool is_worth_it(const folder *state, const sinter_node_info *info) {
     footprint size;
     if (info->region_count || info->result_count == 0 || info->op == SINTER_OP_constant ||
-        info->op == SINTER_OP_dim_vector ||
+        info->op == SINTER_OP_dim_vector || info->op == SINTER_OP_dequantize_linear ||
         sinter_op_has_trait(info->op, SINTER_TRAIT_IMPURE | SINTER_TRAIT_TERMINATOR) ||
         !measure(state, info, &size))
         return false;

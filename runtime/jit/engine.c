@@ -24,6 +24,7 @@ struct sinter_engine {
     void *weights; /* blob for artifacts that don't carry it */
     sinter_abi_io *inputs, *outputs;
     size_t input_count, output_count;
+    const sinter_abi_services *services;
     sinter_engine_times times;
 };
 
@@ -313,7 +314,16 @@ bool sinter_engine_run(sinter_engine *engine, const sinter_tensor *inputs,
         return sinter_loop_interpret_host(engine->program, inputs, engine->input_count, out_outputs,
                                           engine->output_count, diag);
     const void *weights = engine->artifact->weights ? engine->artifact->weights : engine->weights;
-    return sinter_engine_call(engine->artifact, weights, NULL, inputs, out_outputs, diag);
+    return sinter_engine_call(engine->artifact, weights, engine->services, inputs, out_outputs,
+                              diag);
+}
+
+void sinter_engine_set_services(sinter_engine *engine, const sinter_abi_services *services) {
+    engine->services = services;
+}
+
+const sinter_abi_services *sinter_engine_get_services(const sinter_engine *engine) {
+    return engine->services;
 }
 
 /* ---- what it is ---- */

@@ -33,6 +33,9 @@ const sinter_abi_io *sinter_engine_input(const sinter_engine *engine, size_t ind
 const sinter_abi_io *sinter_engine_output(const sinter_engine *engine, size_t index);
 /* Outputs are created and belong to the caller. Not for concurrent use of one engine. */
 bool sinter_engine_run(sinter_engine *engine, const sinter_tensor *inputs, sinter_tensor *out_outputs, sinter_diag *diag);
+/* What runs of native code get from now on: a pool, an allocator, a profiler. NULL: nothing. Must outlive them. */
+void sinter_engine_set_services(sinter_engine *engine, const sinter_abi_services *services);
+const sinter_abi_services *sinter_engine_get_services(const sinter_engine *engine); /* NULL: none */
 /* The artifact behind the engine, or NULL (eval, loops). */
 const sinter_abi_artifact *sinter_engine_artifact(const sinter_engine *engine);
 sinter_module *sinter_engine_module(const sinter_engine *engine); /* after passes; NULL for artifacts */

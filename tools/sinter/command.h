@@ -2,6 +2,7 @@
  * 3 our own bug. Test: tests/cli/ */
 #pragma once
 #include "runtime/jit/engine.h"
+#include <stdio.h>
 
 typedef struct command {
     const char *name, *usage, *doc;
@@ -53,3 +54,12 @@ sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *di
 double now_seconds(void);
 /* Prints diagnostics to standard error. */
 sinter_diag stderr_diag(void);
+
+/* ---- time of each kernel ---- */
+typedef struct profile profile;
+/* Runs of the engine are timed kernel by kernel until it is destroyed. NULL with a message where the engine has no kernels. */
+profile *profile_create(sinter_engine *engine);
+void profile_destroy(profile *p);
+void profile_reset(profile *p); /* forgets the runs so far */
+/* A table of the kernels, slowest first; times are means over `runs` runs. */
+void profile_print(const profile *p, size_t runs, FILE *file);

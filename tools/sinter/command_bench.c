@@ -17,6 +17,7 @@ typedef struct measurement {
 static const option_spec own_options[] = {
     {"seconds", true, "how long to measure (3)"},
     {"json", true, "file for median_ms, min_ms, max_ms, compile_ms, peak_rss_bytes, run_rss_bytes"},
+    {"profile", false, "a table of the kernels and their times; timing them costs a little"},
     {"help", false, "this text"},
 };
 
@@ -42,7 +43,7 @@ static int compare_seconds(const void *a, const void *b) {
 }
 
 static bool measure(sinter_engine *engine, const sinter_tensor *inputs, sinter_tensor *outputs,
-                    double seconds, measurement *m, sinter_diag *diag) {
+                    double seconds, profile *p, measurement *m, sinter_diag *diag) {
     size_t output_count = sinter_engine_output_count(engine);
     double start = now_seconds();
     for (int i = -1; i < 1 || now_seconds() - start < seconds;
@@ -54,7 +55,10 @@ static bool measure(sinter_engine *engine, const sinter_tensor *inputs, sinter_t
             sinter_tensor_deinit(&outputs[k]);
             memset(&outputs[k], 0, sizeof outputs[k]);
         }
-        if (i < 0) continue;
+        if (i < 0) {
+            if (p) profile_reset(p);
+            continue;
+        }
         if (m->count == m->capacity) {
             m->capacity = m->capacity ? 2 * m->capacity : 1024;
             m->seconds = sinter_heap_realloc(m->seconds, m->capacity * sizeof *m->seconds);
@@ -95,10 +99,12 @@ static int bench_engine(sinter_engine *engine, const arguments *a, const char *p
     sinter_tensor *outputs = sinter_heap_alloc((output_count + 1) * sizeof *outputs);
     double seconds = 3, threads = 1;
     int status = 2;
-    if (arguments_number(a, "seconds", 0, 1e6, 3, &seconds) &&
+    profile *p = arguments_has(a, "profile") ? profile_create(engine) : NULL;
+    if ((p || !arguments_has(a, "profile")) &&
+        arguments_number(a, "seconds", 0, 1e6, 3, &seconds) &&
         arguments_number(a, "threads", 1, 1024, 1, &threads) &&
         make_inputs(engine, a, inputs, diag) &&
-        measure(engine, inputs, outputs, seconds, m, diag)) {
+        measure(engine, inputs, outputs, seconds, p, m, diag)) {
         m->peak_rss = peak_bytes();
         const char *json = arguments_find(a, "json");
         status = json && !write_json(json, path, threads, m) ? 2 : 0;
@@ -107,7 +113,9 @@ static int bench_engine(sinter_engine *engine, const arguments *a, const char *p
                path, 1e3 * m->seconds[m->count / 2], 1e3 * m->seconds[0],
                1e3 * m->seconds[m->count - 1], m->count, threads, threads == 1 ? "" : "s",
                1e3 * m->compile_seconds, (double)m->peak_rss / 1e6);
+        if (p) profile_print(p, m->count, stdout);
     }
+    profile_destroy(p);
     for (size_t i = 0; i < input_count; ++i) sinter_tensor_deinit(&inputs[i]);
     sinter_heap_free(inputs);
     sinter_heap_free(outputs);

@@ -169,7 +169,7 @@ bool infer_constant_of_shape(sinter_infer *infer) {
     const sinter_attr *value = sinter_node_find_attr(infer->module, infer->node, "value");
     sinter_dtype dtype = value ? value->tensor->dtype : SINTER_DTYPE_f32;
     const sinter_dim *shape;
-    uint32_t rank;
+    uint32_t rank = 0;
     bool known;
     if (!read_shape(infer, 0, &shape, &rank, &known)) return false;
     if (!known) {

@@ -1,0 +1,9 @@
+/* Contractions on CPUs: matrix products in register tiles over packed weights. No nest is recognised yet: all of them are left to the
+ * next schedule. Test: tests/codegen/schedule/ */
+#include "codegen/schedule_cpu.h"
+
+bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
+    (void)state;
+    (void)nest;
+    return false;
+}

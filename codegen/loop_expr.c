@@ -532,7 +532,7 @@ sinter_expr sinter_loop_intrinsic_call(sinter_loop_builder *builder,
 
 static sinter_expr call_two(sinter_loop_builder *builder, sinter_scalar_function function,
                             sinter_expr a, sinter_expr b) {
-    sinter_expr arguments[2] = {a, b};
+    sinter_expr arguments[3] = {a, b, NULL}; /* of the largest arity */
     return sinter_loop_call(builder, function, arguments);
 }
 sinter_expr sinter_loop_add(sinter_loop_builder *builder, sinter_expr a, sinter_expr b) {

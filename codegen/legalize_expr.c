@@ -127,7 +127,12 @@ static sinter_expr build_body(sinter_legalizer *l, const sinter_scalar_body *bod
                                    ? values[at]
                                    : sinter_loop_const(&l->build, type, body->nodes[at].constant);
             }
-            values[i] = sinter_legal_call(l, node->function, arguments[first]->dtype, arguments);
+            values[i] = node->function == SINTER_SCALAR_fma && !(l->target && l->target->fma)
+                            ? two(l, SINTER_SCALAR_add,
+                                  two(l, SINTER_SCALAR_mul, arguments[0], arguments[1]),
+                                  arguments[2]) /* expansions allow it, and software is slow */
+                            : sinter_legal_call(l, node->function, arguments[first]->dtype,
+                                                arguments);
             break;
         }
         }

@@ -1,0 +1,364 @@
+/* Kernels in C, and the frame of the file: the text of abi.h, helpers, kernels, then the host (emit_c_host.c).
+ * Test: tests/unit/emit_test.c, tests/codegen/emit_c/ */
+#include "codegen/emit_c.h"
+#include "codegen/legalize.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void sinter_c_write(sinter_c_emitter *e, const char *format, ...) {
+    sinter_c_line(e);
+    va_list arguments;
+    va_start(arguments, format);
+    sinter_text_format_list(e->text, format, arguments);
+    va_end(arguments);
+    sinter_text_append_string(e->text, "\n");
+}
+
+/* ---- names ---- */
+
+/* C keywords, what the standard headers and our own code define, and names like t1 of temporaries and b1 of host buffers. */
+static bool is_reserved(const char *name) {
+    static const char *const words[] = {
+        "auto",    "break",     "case",       "char",   "const",    "continue", "default",
+        "do",      "double",    "else",       "enum",   "extern",   "float",    "for",
+        "goto",    "if",        "inline",     "int",    "long",     "register", "restrict",
+        "return",  "short",     "signed",     "sizeof", "static",   "struct",   "switch",
+        "typedef", "union",     "unsigned",   "void",   "volatile", "while",    "bool",
+        "true",    "false",     "NULL",       "NAN",    "INFINITY", "call",     "unix",
+        "linux",   "overflow",  "fmod",       "fma",    "fabs",     "rint",     "free",
+        "malloc",  "stdin",     "stdout",     "stderr", "signbit",  "isinf",    "main",
+        "isnan",   "fmodf",     "fmaf",       "fabsf",  "rintf",    "first",    "last",
+        "plan",    "run",       "artifact",   "inputs", "outputs",  "symbols",  "weights",
+        "kernels", "workspace", "asm",        "typeof", "e",        "captured", "number",
+        "begin",   "before",    "after",      "place",  "blob",     "owned",    "none",
+        "memcpy",  "snprintf",  "environment"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (!strcmp(name, words[i])) return true;
+    if (!strncmp(name, "sinter", 6) || !strncmp(name, "SINTER", 6) || name[0] == '_') return true;
+    size_t size = strlen(name);
+    if (name[0] == 't' && size > 1 && strspn(name + 1, "0123456789") == size - 1) return true;
+    if (sinter_scalar_find(sinter_string_of(name))) return true; /* exp, sqrt, ... */
+    if (name[0] == 'b' && size > 1 && strspn(name + 1, "0123456789") == size - 1) return true;
+    return size > 1 && name[size - 1] == 'f' && sinter_scalar_find((sinter_string){name, size - 1});
+}
+
+static const char *unique_name(sinter_c_emitter *e, sinter_map *taken, const char *name,
+                               uint32_t id) {
+    uint64_t other;
+    bool free =
+        !is_reserved(name) && !sinter_map_find_string(taken, sinter_string_of(name), &other);
+    const char *result = free ? name : sinter_arena_format(e->arena, "%s_%u", name, id);
+    while (!free && sinter_map_find_string(taken, sinter_string_of(result), &other))
+        result = sinter_arena_format(e->arena, "%s_", result);
+    if (result[0] == '_') result = sinter_arena_format(e->arena, "v%s", result);
+    sinter_map_put_string(taken, sinter_string_of(result), 1);
+    return result;
+}
+
+void sinter_c_begin_function(sinter_c_emitter *e, const sinter_loop_function *function) {
+    e->function = function;
+    e->temporary_count = 1;
+    e->vars = SINTER_NEW_ARRAY(e->arena, const char *, function->vars.count);
+    e->buffers = SINTER_NEW_ARRAY(e->arena, const char *, function->buffers.count);
+    sinter_map taken;
+    sinter_map_init(&taken, e->arena);
+    sinter_map_init(&e->temporaries, e->arena);
+    for (uint32_t i = 1; i < function->buffers.count; i++)
+        e->buffers[i] = unique_name(e, &taken, function->buffers.items[i].name, i);
+    for (uint32_t i = 1; i < function->vars.count; i++)
+        e->vars[i] = unique_name(e, &taken, function->vars.items[i].name, i);
+}
+
+/* ---- statements ---- */
+
+static void write_body(sinter_c_emitter *e, const sinter_loop_stmt *body, const char *end) {
+    e->indent++;
+    sinter_c_statements(e, body);
+    e->indent--;
+    sinter_c_write(e, "%s", end);
+}
+
+static char *text_of(sinter_c_emitter *e, const sinter_loop_expr *expr, bool is_index) {
+    sinter_text text = {0};
+    if (is_index)
+        sinter_c_index(e, expr, &text);
+    else
+        sinter_c_expr(e, expr, &text);
+    char *copy = sinter_arena_copy_string(e->arena, text.data, text.size);
+    sinter_text_deinit(&text);
+    return copy;
+}
+
+static void write_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    if (s->axis == SINTER_AXIS_BLOCK || s->axis == SINTER_AXIS_THREAD) {
+        sinter_c_error(e, "a CPU has no block and thread axes [emit_c3]");
+        return;
+    }
+    if (s->axis == SINTER_AXIS_PARALLEL && !e->is_host && !e->in_parallel) {
+        sinter_c_parallel_for(e, s);
+        return;
+    }
+    sinter_c_share(e, (const sinter_loop_expr *[]){s->lower, s->upper}, 2);
+    const char *var = e->vars[s->var], *lower = text_of(e, s->lower, true),
+               *upper = text_of(e, s->upper, true);
+    int64_t known;
+    if (!sinter_loop_is_const_int(s->upper, &known) && s->upper->kind != SINTER_LOOP_VAR) {
+        uint32_t number = e->temporary_count++; /* the bound is read once */
+        sinter_c_write(e, "const int64_t t%u = %s;", number, upper);
+        upper = sinter_arena_format(e->arena, "t%u", number);
+    }
+    if (s->step == 1)
+        sinter_c_write(e, "for (int64_t %s = %s; %s < %s; %s++) {", var, lower, var, upper, var);
+    else
+        sinter_c_write(e, "for (int64_t %s = %s; %s < %s; %s += %lld) {", var, lower, var, upper,
+                       var, (long long)s->step);
+    write_body(e, s->body, "}");
+}
+
+static void write_if(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    sinter_c_share(e, &s->value, 1);
+    sinter_c_write(e, "if (%s) {", text_of(e, s->value, false));
+    write_body(e, s->body, s->else_body ? "} else {" : "}");
+    if (s->else_body) write_body(e, s->else_body, "}");
+}
+
+static void write_while(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    sinter_c_write(e, "for (;;) {");
+    e->indent++;
+    sinter_c_share(e, &s->value, 1);
+    sinter_c_write(e, "if (!%s) break;", text_of(e, s->value, false));
+    e->indent--;
+    write_body(e, s->body, "}");
+}
+
+static void write_store(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    const sinter_loop_expr **exprs =
+        SINTER_NEW_ARRAY(e->arena, const sinter_loop_expr *, s->argument_count + 1);
+    exprs[0] = s->value;
+    for (uint32_t i = 0; i < s->argument_count; i++) exprs[1 + i] = s->arguments[i];
+    sinter_c_share(e, exprs, s->argument_count + 1);
+    sinter_text element = {0}, value = {0};
+    sinter_c_element(e, s->buffer, s->arguments, &element);
+    sinter_c_expr(e, s->value, &value);
+    sinter_dtype dtype = e->function->buffers.items[s->buffer].dtype;
+    if (s->combine == SINTER_SCALAR_NONE) {
+        sinter_c_write(e, "%s = %s;", element.data, value.data);
+    } else {
+        sinter_text update = {0};
+        bool atomic = s->atomic && e->in_parallel;
+        const char *operands[] = {atomic ? "before" : element.data, value.data};
+        sinter_c_apply(e, s->combine, dtype, operands, &update);
+        if (!atomic) {
+            sinter_c_write(e, "%s = %s;", element.data, update.data);
+        } else {
+            const char *type = sinter_c_memory(dtype);
+            sinter_c_write(e, "{");
+            sinter_c_write(e, "    %s *const place = &%s, before, after;", type, element.data);
+            sinter_c_write(e, "    __atomic_load(place, &before, __ATOMIC_RELAXED);");
+            sinter_c_write(e, "    do after = %s;", update.data);
+            sinter_c_write(e, "    while (!__atomic_compare_exchange(place, &before, &after, 0, "
+                              "__ATOMIC_RELAXED, __ATOMIC_RELAXED));");
+            sinter_c_write(e, "}");
+        }
+        sinter_text_deinit(&update);
+    }
+    sinter_text_deinit(&element);
+    sinter_text_deinit(&value);
+}
+
+static void write_alloc(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    const sinter_loop_buffer_info *info = &e->function->buffers.items[s->buffer];
+    int64_t count = 1, low, high;
+    for (uint32_t k = 0; k < info->rank; k++) {
+        bool bounded = sinter_loop_range(e->function, info->dims[k], &low, &high) && high >= 0 &&
+                       !__builtin_mul_overflow(count, high, &count) && count <= 1 << 28;
+        if (!bounded) {
+            sinter_c_error(e, "scratch has no bound on its size [emit_c4]");
+            return;
+        }
+    }
+    sinter_c_write(e, "_Alignas(64) %s %s[%lld];", sinter_c_memory(info->dtype),
+                   e->buffers[s->buffer], (long long)(count > 0 ? count : 1));
+}
+
+/* The message with %0 and %1 as printf wants them, and the arguments in the order of their use. */
+static void write_fail(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    sinter_text format = {0}, arguments = {0};
+    sinter_c_share(e, s->arguments, s->argument_count);
+    for (const char *at = s->text; *at; at++) {
+        if (*at != '%') {
+            sinter_text_append(&format, at, 1);
+        } else if (at[1] >= '0' && (uint32_t)(at[1] - '0') < s->argument_count) {
+            at++;
+            sinter_text_append_string(&format, "%lld");
+            sinter_text_format(&arguments, ", (long long)%s",
+                               text_of(e, s->arguments[*at - '0'], false));
+        } else {
+            sinter_text_append_string(&format, "%%");
+        }
+    }
+    sinter_text literal = {0};
+    sinter_c_string(&literal, format.data ? format.data : "");
+    const char *list = arguments.data ? arguments.data : "";
+    if (e->is_host) {
+        sinter_c_write(e, "sinter_fail(call, %d, %s%s);", s->code, literal.data, list);
+        sinter_c_write(e, "goto failure;");
+    } else if (e->in_parallel) {
+        sinter_c_write(e, "sinter_fail(call, %d, %s%s);", s->code, literal.data, list);
+        sinter_c_write(e, "return;");
+    } else {
+        sinter_c_write(e, "return sinter_fail(call, %d, %s%s);", s->code, literal.data, list);
+    }
+    sinter_text_deinit(&literal);
+    sinter_text_deinit(&format);
+    sinter_text_deinit(&arguments);
+}
+
+static void write_variable(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    const sinter_loop_var_info *info = &e->function->vars.items[s->var];
+    sinter_c_share(e, &s->value, 1);
+    const char *value = text_of(e, s->value, false);
+    if (s->kind == SINTER_LOOP_ASSIGN)
+        sinter_c_write(e, "%s = %s;", e->vars[s->var], value);
+    else
+        sinter_c_write(e, "%s%s %s = %s;", info->is_mutable ? "" : "const ",
+                       sinter_c_type(info->dtype), e->vars[s->var], value);
+}
+
+static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    sinter_map_init(&e->temporaries, e->arena);
+    switch (s->kind) {
+    case SINTER_LOOP_FOR:
+        write_for(e, s);
+        return;
+    case SINTER_LOOP_IF:
+        write_if(e, s);
+        return;
+    case SINTER_LOOP_WHILE:
+        write_while(e, s);
+        return;
+    case SINTER_LOOP_STORE:
+        write_store(e, s);
+        return;
+    case SINTER_LOOP_DECLARE:
+    case SINTER_LOOP_ASSIGN:
+        write_variable(e, s);
+        return;
+    case SINTER_LOOP_FAIL:
+        write_fail(e, s);
+        return;
+    case SINTER_LOOP_COMMENT:
+        if (!strstr(s->text, "*/")) sinter_c_write(e, "/* %s */", s->text);
+        return;
+    case SINTER_LOOP_ALLOC:
+        if (!e->is_host) {
+            write_alloc(e, s);
+            return;
+        }
+        break;
+    case SINTER_LOOP_CALL_KERNEL:
+    case SINTER_LOOP_FREE:
+    case SINTER_LOOP_BIND:
+        if (!e->is_host) {
+            sinter_c_error(e, "a host statement in a kernel [emit_c5]");
+            return;
+        }
+        break;
+    case SINTER_LOOP_BARRIER:
+        sinter_c_error(e, "a CPU has no block barrier [emit_c6]");
+        return;
+    }
+    sinter_c_host_statement(e, s);
+}
+
+void sinter_c_statements(sinter_c_emitter *e, const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *s = first; s && !e->broken; s = s->next) write_statement(e, s);
+    if (e->is_host) sinter_c_host_end_block(e, first);
+    sinter_map_init(&e->temporaries, e->arena);
+}
+
+/* ---- kernels ---- */
+
+static bool contains_fail(const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *s = first; s; s = s->next)
+        if (s->kind == SINTER_LOOP_FAIL || contains_fail(s->body) || contains_fail(s->else_body))
+            return true;
+    return false;
+}
+
+static void write_parameters(sinter_c_emitter *e, const sinter_loop_function *kernel) {
+    sinter_text_append_string(e->text, "sinter_abi_call *call");
+    for (size_t i = 0; i < kernel->buffer_parameters.count; i++) {
+        sinter_loop_buffer id = kernel->buffer_parameters.items[i];
+        const sinter_loop_buffer_info *info = &kernel->buffers.items[id];
+        sinter_text_format(e->text, ", %s%s *restrict %s",
+                           info->scope == SINTER_SCOPE_INPUT ? "const " : "",
+                           sinter_c_memory(info->dtype), e->buffers[id]);
+    }
+    for (size_t i = 0; i < kernel->scalar_parameters.count; i++) {
+        sinter_loop_var id = kernel->scalar_parameters.items[i];
+        sinter_text_format(e->text, ", %s %s", sinter_c_type(kernel->vars.items[id].dtype),
+                           e->vars[id]);
+    }
+}
+
+static void write_kernel(sinter_c_emitter *e, uint32_t index, sinter_text *out) {
+    const sinter_loop_function *kernel = e->program->kernels.items[index];
+    sinter_text text = {0}, bodies = {0};
+    e->text = &text;
+    e->bodies = &bodies;
+    e->indent = 0;
+    sinter_c_begin_function(e, kernel);
+    e->fails = e->kernel_fails[index] = contains_fail(kernel->body);
+    if (kernel->comment && !strstr(kernel->comment, "*/"))
+        sinter_c_write(e, "/* %s */", kernel->comment);
+    sinter_text_format(&text, "static %s kernel_%u_%s(", e->fails ? "int32_t" : "void", index,
+                       kernel->name);
+    write_parameters(e, kernel);
+    sinter_text_append_string(&text, ") {\n");
+    e->indent = 1;
+    sinter_c_write(e, "(void)call;");
+    sinter_c_statements(e, kernel->body);
+    if (e->fails) sinter_c_write(e, "return 0;");
+    e->indent = 0;
+    sinter_c_write(e, "}\n");
+    if (bodies.data) sinter_text_append(out, bodies.data, bodies.size);
+    sinter_text_append(out, text.data, text.size);
+    sinter_text_deinit(&text);
+    sinter_text_deinit(&bodies);
+}
+
+/* ---- the file ---- */
+
+static const char abi_text[] = {
+#include "codegen/abi.inc"
+};
+
+static const char helpers[] = {
+#include "codegen/emit_c_helpers.inc"
+};
+
+bool sinter_emit_c(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag) {
+    sinter_loop_program *legal = sinter_legalize(program, NULL, diag);
+    if (!legal) return false;
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    uint64_t *offsets = SINTER_NEW_ARRAY(&arena, uint64_t, legal->constants.count);
+    sinter_c_emitter e = {.program = legal, .arena = &arena, .diag = diag};
+    e.weight_offsets = offsets;
+    e.weight_bytes = sinter_weights_layout(legal, offsets);
+    e.kernel_fails = SINTER_NEW_ARRAY(&arena, bool, legal->kernels.count);
+    sinter_text_append_string(text, "/* Compiled by Sinter from ");
+    sinter_text_append_string(text, strstr(program->name, "*/") ? "a model" : program->name);
+    sinter_text_append_string(text, ". C17; needs nothing but the C library and libm. */\n\n");
+    sinter_text_append_string(text, abi_text);
+    sinter_text_append_string(text, helpers);
+    for (uint32_t i = 0; i < legal->kernels.count && !e.broken; i++) write_kernel(&e, i, text);
+    e.text = text;
+    if (!e.broken) sinter_c_emit_host(&e);
+    sinter_arena_deinit(&arena);
+    sinter_loop_program_destroy(legal);
+    return !e.broken;
+}

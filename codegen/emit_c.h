@@ -1,0 +1,58 @@
+/* Shared by the files of the C emitter; nobody else includes it.
+ *
+ * Needs a program legalized for no target. Gives C17 text that compiles alone. Axes are plain loops, which a C compiler
+ * unrolls and vectorizes as it sees fit. Test: tests/unit/emit_test.c, tests/codegen/emit_c/ */
+#pragma once
+#include "codegen/compile.h"
+#include "ir/base/map.h"
+
+typedef struct sinter_c_emitter {
+    const sinter_loop_program *program;
+    const sinter_loop_function *function; /* being written */
+    sinter_text *text;                    /* where statements go */
+    sinter_text *bodies;                  /* functions of parallel loops, before the kernel */
+    sinter_arena *arena;
+    sinter_diag *diag;
+    const char **vars, **buffers; /* C names by id */
+    sinter_map temporaries;       /* expression -> number of its temporary, in the current statement */
+    uint32_t temporary_count;
+    uint32_t body_count;
+    int indent;
+    bool *kernel_fails; /* by kernel */
+    bool is_host, in_parallel, fails;
+    bool checked; /* i64 arithmetic notes overflows */
+    const uint64_t *weight_offsets;
+    uint64_t weight_bytes;
+    bool broken;
+} sinter_c_emitter;
+
+/* ---- emit_c_expr.c ---- */
+const char *sinter_c_type(sinter_dtype dtype);   /* of a value */
+const char *sinter_c_memory(sinter_dtype dtype); /* of an element */
+void sinter_c_line(sinter_c_emitter *e);         /* indentation */
+void sinter_c_error(sinter_c_emitter *e, const char *message);
+/* Declares temporaries for what the expressions of the coming statement share; NULLs are skipped. */
+void sinter_c_share(sinter_c_emitter *e, const sinter_loop_expr *const *exprs, size_t count);
+void sinter_c_expr(sinter_c_emitter *e, const sinter_loop_expr *expr, sinter_text *text);
+/* An index or bound: overflow is no concern. */
+void sinter_c_index(sinter_c_emitter *e, const sinter_loop_expr *expr, sinter_text *text);
+/* "buffer[i * 4 + j]" */
+void sinter_c_element(sinter_c_emitter *e, sinter_loop_buffer buffer, const sinter_loop_expr *const *indices,
+                      sinter_text *text);
+/* "function(a, b)" for operand texts, as in an update. */
+void sinter_c_apply(sinter_c_emitter *e, sinter_scalar_function function, sinter_dtype dtype, const char *const *operands,
+                    sinter_text *text);
+void sinter_c_string(sinter_text *text, const char *string); /* a C literal */
+
+/* ---- emit_c.c ---- */
+void sinter_c_begin_function(sinter_c_emitter *e, const sinter_loop_function *function);
+void sinter_c_statements(sinter_c_emitter *e, const sinter_loop_stmt *first);
+void sinter_c_write(sinter_c_emitter *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- emit_c_parallel.c ---- */
+void sinter_c_parallel_for(sinter_c_emitter *e, const sinter_loop_stmt *loop);
+
+/* ---- emit_c_host.c ---- */
+void sinter_c_host_statement(sinter_c_emitter *e, const sinter_loop_stmt *statement);
+void sinter_c_host_end_block(sinter_c_emitter *e, const sinter_loop_stmt *first);
+void sinter_c_emit_host(sinter_c_emitter *e);

@@ -1,0 +1,427 @@
+/* plan, run and the descriptor in C. Host buffers are plain pointers that casts give their element type; memory that
+ * was allocated during the run sits in `owned` and is freed on every way out. Test: tests/unit/emit_test.c */
+#include "codegen/emit_c.h"
+#include "runtime/abi.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { EMBEDDED_WEIGHTS_LIMIT = 1 << 20 };
+
+static const char *raw_name(const sinter_c_emitter *e, sinter_loop_buffer buffer) {
+    return sinter_arena_format(e->arena, "b%u", buffer);
+}
+
+static char *quoted(sinter_c_emitter *e, const char *string) {
+    sinter_text text = {0};
+    sinter_c_string(&text, string ? string : "");
+    char *copy = sinter_arena_copy_string(e->arena, text.data, text.size);
+    sinter_text_deinit(&text);
+    return copy;
+}
+
+static char *text_of(sinter_c_emitter *e, const sinter_loop_expr *expr) {
+    sinter_text text = {0};
+    sinter_map_init(&e->temporaries, e->arena);
+    sinter_c_expr(e, expr, &text);
+    char *copy = sinter_arena_copy_string(e->arena, text.data, text.size);
+    sinter_text_deinit(&text);
+    return copy;
+}
+
+/* ---- sizes ---- */
+
+/* An i64 expression with overflows noted in `overflow`. */
+static char *checked_text(sinter_c_emitter *e, const sinter_loop_expr *expr) {
+    e->checked = true;
+    char *text = text_of(e, expr);
+    e->checked = false;
+    return text;
+}
+
+static char *bytes_text(sinter_c_emitter *e, sinter_loop_buffer buffer, bool *out_checked) {
+    const sinter_loop_buffer_info *info = &e->function->buffers.items[buffer];
+    uint32_t bits = sinter_dtype_infos[info->dtype].bits;
+    int64_t count = 1, dim;
+    bool is_static = true;
+    for (uint32_t k = 0; k < info->rank && is_static; k++)
+        is_static = sinter_loop_is_const_int(info->dims[k], &dim) &&
+                    !__builtin_mul_overflow(count, dim, &count);
+    uint64_t bytes;
+    *out_checked = false;
+    if (is_static && sinter_dtype_bytes(info->dtype, (uint64_t)count, &bytes))
+        return sinter_arena_format(e->arena, "%" PRIu64, bytes);
+    *out_checked = true;
+    const char *text = sinter_arena_format(e->arena, "%u", bits < 8 ? 1 : bits / 8);
+    for (uint32_t k = 0; k < info->rank; k++)
+        text = sinter_arena_format(e->arena, "sinter_checked_mul(%s, %s, &overflow)",
+                                   checked_text(e, info->dims[k]), text);
+    return bits >= 8
+               ? sinter_arena_format(e->arena, "%s", text)
+               : sinter_arena_format(e->arena, "(%s + %u) / %u", text, 8 / bits - 1, 8 / bits);
+}
+
+/* "const int64_t b3_bytes = ...;" with its check; returns the name or the number. */
+static const char *write_bytes(sinter_c_emitter *e, sinter_loop_buffer buffer) {
+    bool checked;
+    const char *text = bytes_text(e, buffer, &checked);
+    if (!checked) return text;
+    const char *name = sinter_arena_format(e->arena, "t%u", e->temporary_count++);
+    sinter_c_write(e, "const int64_t %s = %s;", name, text);
+    sinter_c_write(e, "if (overflow) {");
+    sinter_c_write(e, "    sinter_fail(call, SINTER_ABI_OVERFLOW, \"size of %%s overflows\", %s);",
+                   quoted(e, e->function->buffers.items[buffer].name));
+    sinter_c_write(e, "    goto failure;");
+    sinter_c_write(e, "}");
+    return name;
+}
+
+/* ---- statements ---- */
+
+static bool is_allocated(const sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    return s->kind == SINTER_LOOP_ALLOC && !s->value &&
+           e->function->buffers.items[s->buffer].scope == SINTER_SCOPE_HEAP;
+}
+
+void sinter_c_host_end_block(sinter_c_emitter *e, const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *s = first; s; s = s->next)
+        if (is_allocated(e, s)) sinter_c_write(e, "sinter_release(call, &owned[%u]);", s->buffer);
+}
+
+static void write_alloc_output(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    const sinter_loop_buffer_info *info = &e->function->buffers.items[s->buffer];
+    const char *name = raw_name(e, s->buffer), *bytes = write_bytes(e, s->buffer);
+    sinter_c_write(e, "%s = sinter_output(call, %d, %s, outputs[%d].name);", name, info->io_index,
+                   bytes, info->io_index);
+    sinter_c_write(e, "if (!%s) goto failure;", name);
+    sinter_c_write(e, "call->outputs[%d].rank = %u;", info->io_index, info->rank);
+    sinter_c_write(e, "call->outputs[%d].dtype = outputs[%d].dtype;", info->io_index,
+                   info->io_index);
+    for (uint32_t k = 0; k < info->rank; k++)
+        sinter_c_write(e, "call->outputs[%d].dims[%u] = %s;", info->io_index, k,
+                       text_of(e, info->dims[k]));
+}
+
+static void write_alloc(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    const char *name = raw_name(e, s->buffer);
+    if (e->function->buffers.items[s->buffer].scope == SINTER_SCOPE_OUTPUT) {
+        write_alloc_output(e, s);
+    } else if (s->value) {
+        sinter_c_write(e, "%s = (char *)call->workspace + %s;", name, text_of(e, s->value));
+    } else {
+        sinter_c_write(e, "sinter_release(call, &owned[%u]);", s->buffer);
+        const char *bytes = write_bytes(e, s->buffer);
+        sinter_c_write(e, "owned[%u].bytes = %s;", s->buffer, bytes);
+        sinter_c_write(e, "%s = owned[%u].data = sinter_allocate(call, owned[%u].bytes);", name,
+                       s->buffer, s->buffer);
+        sinter_c_write(e, "if (!%s) {", name);
+        sinter_c_write(e,
+                       "    sinter_fail(call, SINTER_ABI_OUT_OF_MEMORY, \"no memory for the %%lld "
+                       "bytes of %%s\", (long long)owned[%u].bytes, %s);",
+                       s->buffer, quoted(e, e->function->buffers.items[s->buffer].name));
+        sinter_c_write(e, "    goto failure;");
+        sinter_c_write(e, "}");
+    }
+}
+
+static void write_bind(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    uint32_t bits = sinter_dtype_infos[e->function->buffers.items[s->source].dtype].bits;
+    sinter_c_write(e, "%s = (char *)%s + %s * %u / 8;", raw_name(e, s->buffer),
+                   raw_name(e, s->source), text_of(e, s->value), bits);
+}
+
+static void write_call(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    const char *name = e->program->kernels.items[s->kernel]->name;
+    bool fails = e->kernel_fails[s->kernel];
+    sinter_c_write(e, "sinter_trace(call, %u, 1);", s->kernel);
+    sinter_c_line(e);
+    sinter_text_format(e->text, "%skernel_%u_%s(call", fails ? "if (" : "", s->kernel, name);
+    for (uint32_t i = 0; i < s->buffer_argument_count; i++)
+        sinter_text_format(e->text, ", %s", raw_name(e, s->buffer_arguments[i]));
+    for (uint32_t i = 0; i < s->argument_count; i++)
+        sinter_text_format(e->text, ", %s", text_of(e, s->arguments[i]));
+    sinter_text_append_string(e->text, fails ? ")) goto failure;\n" : ");\n");
+    sinter_c_write(e, "sinter_trace(call, %u, 0);", s->kernel);
+}
+
+void sinter_c_host_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    switch (s->kind) {
+    case SINTER_LOOP_ALLOC:
+        write_alloc(e, s);
+        return;
+    case SINTER_LOOP_FREE:
+        if (e->function->buffers.items[s->buffer].scope == SINTER_SCOPE_HEAP)
+            sinter_c_write(e, "sinter_release(call, &owned[%u]);", s->buffer);
+        return;
+    case SINTER_LOOP_BIND:
+        write_bind(e, s);
+        return;
+    case SINTER_LOOP_CALL_KERNEL:
+        write_call(e, s);
+        return;
+    default:
+        sinter_c_error(e, "host: statement without meaning here [emit_c9]");
+        return;
+    }
+}
+
+/* ---- descriptor ---- */
+
+static void write_io(sinter_c_emitter *e, const char *what, const sinter_loop_io *items,
+                     size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (!items[i].rank) continue;
+        sinter_text_format(e->text, "static const int64_t %s_dims_%zu[] = {", what, i);
+        for (uint32_t k = 0; k < items[i].rank; k++)
+            sinter_text_format(e->text, "%s%" PRId64, k ? ", " : "", items[i].dims[k]);
+        sinter_text_format(e->text, "};\nstatic const char *const %s_names_%zu[] = {", what, i);
+        for (uint32_t k = 0; k < items[i].rank; k++) {
+            const char *name = items[i].dim_names && items[i].dim_names[k]
+                                   ? items[i].dim_names[k]
+                                   : sinter_arena_format(e->arena, "%" PRId64, items[i].dims[k]);
+            sinter_text_format(e->text, "%s%s", k ? ", " : "", quoted(e, name));
+        }
+        sinter_text_append_string(e->text, "};\n");
+    }
+    sinter_text_format(e->text, "static const sinter_abi_io %ss[] = {\n", what);
+    for (size_t i = 0; i < count; i++) {
+        sinter_text_format(e->text, "    {%s, %d, %u, ", quoted(e, items[i].name),
+                           sinter_dtype_infos[items[i].dtype].onnx_code, items[i].rank);
+        if (items[i].rank)
+            sinter_text_format(e->text, "%s_dims_%zu, %s_names_%zu},\n", what, i, what, i);
+        else
+            sinter_text_append_string(e->text, "NULL, NULL},\n");
+    }
+    sinter_text_append_string(e->text, count ? "};\n" : "    {0}};\n");
+}
+
+static void write_tables(sinter_c_emitter *e) {
+    const sinter_loop_program *program = e->program;
+    write_io(e, "input", program->inputs.items, program->inputs.count);
+    write_io(e, "output", program->outputs.items, program->outputs.count);
+    sinter_text_append_string(e->text, "static const sinter_abi_symbol symbols[] = {\n");
+    for (size_t i = 0; i < program->symbols.count; i++) {
+        const sinter_loop_symbol *symbol = &program->symbols.items[i];
+        sinter_text_format(e->text, "    {%s, ", quoted(e, symbol->name));
+        if (symbol->min == INT64_MIN)
+            sinter_text_append_string(e->text, "INT64_MIN");
+        else
+            sinter_text_format(e->text, "%" PRId64, symbol->min);
+        sinter_text_format(e->text, ", INT64_C(%" PRId64 "), %" PRId64 "},\n", symbol->max,
+                           symbol->multiple);
+    }
+    sinter_text_append_string(e->text, program->symbols.count ? "};\n" : "    {0}};\n");
+    sinter_text_append_string(e->text, "static const sinter_abi_kernel kernels[] = {\n");
+    for (size_t i = 0; i < program->kernels.count; i++) {
+        const char *comment = program->kernels.items[i]->comment;
+        sinter_text_format(e->text, "    {%s, %s},\n", quoted(e, program->kernels.items[i]->name),
+                           comment ? quoted(e, comment) : "NULL");
+    }
+    sinter_text_append_string(e->text, program->kernels.count ? "};\n" : "    {0}};\n");
+}
+
+static bool embeds_weights(const sinter_c_emitter *e) {
+    return e->weight_bytes && e->weight_bytes <= EMBEDDED_WEIGHTS_LIMIT;
+}
+
+static void write_weights(sinter_c_emitter *e) {
+    if (!embeds_weights(e)) return;
+    uint64_t *blob = sinter_arena_alloc(e->arena, e->weight_bytes);
+    sinter_weights_copy(e->program, blob);
+    sinter_text_append_string(e->text, "static const _Alignas(64) uint64_t weights[] = {");
+    for (uint64_t i = 0; i < e->weight_bytes / 8; i++)
+        sinter_text_format(e->text, "%s0x%" PRIx64 "u,", i % 6 ? " " : "\n    ", blob[i]);
+    sinter_text_append_string(e->text, "\n};\n");
+}
+
+static void write_artifact(sinter_c_emitter *e) {
+    const sinter_loop_program *program = e->program;
+    sinter_text_append_string(e->text, "\nstatic const sinter_abi_artifact artifact = {\n");
+    e->indent = 1;
+    sinter_c_write(e, ".magic = SINTER_ABI_MAGIC,");
+    sinter_c_write(e, ".version = SINTER_ABI_VERSION,");
+    sinter_c_write(e, ".size = sizeof(sinter_abi_artifact),");
+    sinter_c_write(e, ".input_count = %zu,", program->inputs.count);
+    sinter_c_write(e, ".output_count = %zu,", program->outputs.count);
+    sinter_c_write(e, ".symbol_count = %zu,", program->symbols.count);
+    sinter_c_write(e, ".kernel_count = %zu,", program->kernels.count);
+    sinter_c_write(e, ".name = %s,", quoted(e, program->name));
+    sinter_c_write(e, ".target = \"c\",");
+    sinter_c_write(e, ".cpu_features = \"\",");
+    sinter_c_write(e, ".inputs = inputs,");
+    sinter_c_write(e, ".outputs = outputs,");
+    sinter_c_write(e, ".symbols = symbols,");
+    sinter_c_write(e, ".kernels = kernels,");
+    sinter_c_write(e, ".weights_bytes = %" PRIu64 ",", e->weight_bytes);
+    sinter_c_write(e, ".weights_hash = UINT64_C(%" PRIu64 "),", sinter_weights_hash(program));
+    if (embeds_weights(e)) sinter_c_write(e, ".weights = weights,");
+    sinter_c_write(e, ".plan = plan,");
+    sinter_c_write(e, ".run = run,");
+    e->indent = 0;
+    sinter_text_append_string(e->text, "};\n\nconst sinter_abi_artifact *sinter_artifact(void);\n"
+                                       "const sinter_abi_artifact *sinter_artifact(void) {\n"
+                                       "    return &artifact;\n}\n");
+}
+
+/* ---- plan ---- */
+
+static void write_symbol(sinter_c_emitter *e, size_t index) {
+    const sinter_loop_symbol *symbol = &e->program->symbols.items[index];
+    const sinter_loop_io *io = &e->program->inputs.items[symbol->input];
+    const char *name = e->vars[e->function->scalar_parameters.items[index]];
+    const char *type = sinter_c_memory(io->dtype), *label = quoted(e, symbol->name);
+    if (symbol->content) {
+        sinter_c_write(e, "if (!call->inputs[%u].data || call->inputs[%u].bytes < %u * sizeof(%s))",
+                       symbol->input, symbol->input, symbol->index + 1, type);
+        sinter_c_write(e,
+                       "    return sinter_fail(call, SINTER_ABI_BAD_INPUT, \"input '%%s': dims "
+                       "depend on its data, which is missing\", %s);",
+                       quoted(e, io->name));
+        sinter_c_write(e, "const int64_t %s = (int64_t)((const %s *)call->inputs[%u].data)[%u];",
+                       name, type, symbol->input, symbol->index);
+    } else {
+        sinter_c_write(e, "const int64_t %s = call->inputs[%u].dims[%u];", name, symbol->input,
+                       symbol->index);
+    }
+    if (symbol->min > (symbol->content ? INT64_MIN : 0))
+        sinter_c_write(e,
+                       "if (%s < %" PRId64
+                       ") return sinter_fail(call, SINTER_ABI_BAD_INPUT, \"%%s is %%lld and must "
+                       "be at least %" PRId64 "\", %s, (long long)%s);",
+                       name, symbol->min, symbol->min, label, name);
+    if (symbol->max < INT64_MAX)
+        sinter_c_write(e,
+                       "if (%s > %" PRId64
+                       ") return sinter_fail(call, SINTER_ABI_BAD_INPUT, \"%%s is %%lld and must "
+                       "be at most %" PRId64 "\", %s, (long long)%s);",
+                       name, symbol->max, symbol->max, label, name);
+    if (symbol->multiple > 1)
+        sinter_c_write(e,
+                       "if (%s %% %" PRId64
+                       ") return sinter_fail(call, SINTER_ABI_BAD_INPUT, \"%%s is %%lld and must "
+                       "be a multiple of %" PRId64 "\", %s, (long long)%s);",
+                       name, symbol->multiple, symbol->multiple, label, name);
+    sinter_c_write(e, "call->symbols[%zu] = %s;", index, name);
+}
+
+static void write_outputs(sinter_c_emitter *e) {
+    for (size_t i = 0; i < e->program->outputs.count; i++) {
+        const sinter_loop_io *io = &e->program->outputs.items[i];
+        sinter_c_write(e, "call->outputs[%zu].rank = %u;", i, io->rank);
+        sinter_c_write(e, "call->outputs[%zu].dtype = outputs[%zu].dtype;", i, i);
+        for (uint32_t k = 0; k < io->rank; k++) {
+            bool computed = io->dims[k] < 0 && io->dim_exprs && io->dim_exprs[k];
+            sinter_c_write(e, "call->outputs[%zu].dims[%u] = %s;", i, k,
+                           computed ? checked_text(e, io->dim_exprs[k])
+                                    : sinter_arena_format(e->arena, "%" PRId64, io->dims[k]));
+        }
+    }
+}
+
+static void write_plan(sinter_c_emitter *e) {
+    const sinter_loop_program *program = e->program;
+    sinter_text_append_string(e->text, "\nstatic int32_t plan(sinter_abi_call *call) {\n");
+    e->indent = 1;
+    sinter_c_write(e, "bool overflow = false;");
+    sinter_c_write(e, "call->code = 0;");
+    sinter_c_write(e, "if (sinter_check_inputs(call, inputs, %zu)) return call->code;",
+                   program->inputs.count);
+    for (size_t i = 0; i < program->symbols.count; i++) write_symbol(e, i);
+    for (size_t i = 0; i < program->checks.count; i++) {
+        const sinter_loop_check *check = &program->checks.items[i];
+        if (check->expected->kind == SINTER_LOOP_CONST) continue;
+        sinter_c_write(e, "if (call->inputs[%u].dims[%u] != %s)", check->input, check->axis,
+                       checked_text(e, check->expected));
+        sinter_c_write(e,
+                       "    return sinter_fail(call, SINTER_ABI_BAD_INPUT, \"input '%%s': dim %u "
+                       "is %%lld, which does not fit the others\", inputs[%u].name, (long "
+                       "long)call->inputs[%u].dims[%u]);",
+                       check->axis, check->input, check->input, check->axis);
+    }
+    write_outputs(e);
+    sinter_c_write(e, "call->workspace_bytes = (uint64_t)%s;",
+                   program->workspace_bytes ? checked_text(e, program->workspace_bytes) : "0");
+    sinter_c_write(e, "if (overflow) return sinter_fail(call, SINTER_ABI_OVERFLOW, \"a size "
+                      "computed from the dims overflows\");");
+    sinter_c_write(e, "return 0;");
+    e->indent = 0;
+    sinter_c_write(e, "}\n");
+}
+
+/* ---- run ---- */
+
+static void name_buffers(sinter_c_emitter *e) {
+    for (uint32_t i = 1; i < e->function->buffers.count; i++)
+        e->buffers[i] = sinter_arena_format(
+            e->arena, "((%s *)b%u)", sinter_c_memory(e->function->buffers.items[i].dtype), i);
+}
+
+static void write_bindings(sinter_c_emitter *e) {
+    for (uint32_t i = 1; i < e->function->buffers.count; i++) {
+        const sinter_loop_buffer_info *info = &e->function->buffers.items[i];
+        sinter_text comment = {0};
+        sinter_text_format(&comment, strstr(info->name, "*/") ? "" : " /* %s */", info->name);
+        if (info->scope == SINTER_SCOPE_CONSTANT)
+            sinter_c_write(e, "b%u = (void *)(uintptr_t)(blob + %" PRIu64 ");%s", i,
+                           e->weight_offsets[info->constant], comment.data ? comment.data : "");
+        if (info->scope == SINTER_SCOPE_INPUT) {
+            const char *bytes = write_bytes(e, i);
+            sinter_c_write(e, "b%u = sinter_input(call, %d, %s, inputs[%d].name);%s", i,
+                           info->io_index, bytes, info->io_index, comment.data ? comment.data : "");
+            sinter_c_write(e, "if (call->code) goto failure;");
+        }
+        sinter_text_deinit(&comment);
+    }
+}
+
+static void write_run(sinter_c_emitter *e) {
+    const sinter_loop_program *program = e->program;
+    size_t buffers = e->function->buffers.count;
+    sinter_text_append_string(e->text, "static int32_t run(sinter_abi_call *call) {\n");
+    e->indent = 1;
+    name_buffers(e);
+    sinter_c_write(e, "bool overflow = false;");
+    for (uint32_t i = 1; i < buffers; i++) sinter_c_write(e, "void *b%u = NULL;", i);
+    sinter_c_write(e, "sinter_block owned[%zu] = {{0}};", buffers);
+    sinter_c_write(e, "(void)overflow;");
+    sinter_c_write(e, "call->code = 0;");
+    for (size_t i = 0; i < program->symbols.count; i++)
+        sinter_c_write(e, "const int64_t %s = call->symbols[%zu];",
+                       e->vars[e->function->scalar_parameters.items[i]], i);
+    if (program->workspace_bytes) {
+        sinter_c_write(e, "const int64_t workspace_bytes = %s;",
+                       checked_text(e, program->workspace_bytes));
+        sinter_c_write(e, "if (overflow || (uint64_t)workspace_bytes > call->workspace_bytes || "
+                          "(workspace_bytes && !call->workspace))");
+        sinter_c_write(e, "    return sinter_fail(call, SINTER_ABI_OUT_OF_MEMORY, \"the workspace "
+                          "needs %%lld bytes; was plan called?\", (long long)workspace_bytes);");
+    }
+    if (e->weight_bytes) {
+        sinter_c_write(e, "const char *blob = call->weights;");
+        if (embeds_weights(e)) sinter_c_write(e, "if (!blob) blob = (const char *)weights;");
+        sinter_c_write(e, "if (!blob) return sinter_fail(call, SINTER_ABI_BAD_INPUT, \"the weights "
+                          "are missing\");");
+    } else {
+        sinter_c_write(e, "const char *const blob = NULL;");
+        sinter_c_write(e, "(void)blob;");
+    }
+    write_bindings(e);
+    sinter_c_statements(e, e->function->body);
+    sinter_c_write(e, "return 0;");
+    sinter_text_append_string(e->text, "failure:\n");
+    sinter_c_write(e, "for (size_t i = 0; i < %zu; i++) sinter_release(call, &owned[i]);", buffers);
+    sinter_c_write(e, "return call->code;");
+    e->indent = 0;
+    sinter_c_write(e, "}");
+}
+
+void sinter_c_emit_host(sinter_c_emitter *e) {
+    sinter_c_begin_function(e, e->program->host);
+    e->is_host = true;
+    write_tables(e);
+    write_weights(e);
+    write_plan(e);
+    write_run(e);
+    write_artifact(e);
+    e->is_host = false;
+}

@@ -3,7 +3,8 @@
 #include "codegen/lower.h"
 
 typedef struct window {
-    uint32_t spatial; /* number of spatial axes */
+    uint32_t spatial;        /* number of spatial axes */
+    uint32_t channel, space; /* axis of the channels of x and y, and first spatial axis */
     int64_t stride[SINTER_MAX_RANK], dilation[SINTER_MAX_RANK];
     sinter_expr kernel[SINTER_MAX_RANK];     /* taps */
     sinter_expr pad_before[SINTER_MAX_RANK]; /* of auto_pad too */
@@ -21,7 +22,11 @@ static window describe(sinter_kernel *kernel, sinter_node node, sinter_value x, 
                        sinter_value y) {
     sinter_module *module = kernel->lower->module;
     sinter_loop_builder *build = &kernel->build;
-    window w = {.spatial = sinter_value_type(module, x)->rank - 2};
+    uint32_t rank = sinter_value_type(module, x)->rank;
+    bool channels_last = sinter_node_get_int(module, node, "channels_last", 0) != 0;
+    window w = {.spatial = rank - 2,
+                .channel = channels_last ? rank - 1 : 1,
+                .space = channels_last ? 1 : 2};
     sinter_string mode = sinter_node_get_string(module, node, "auto_pad");
     bool same_upper = sinter_string_is(mode, "SAME_UPPER"),
          same_lower = sinter_string_is(mode, "SAME_LOWER");
@@ -35,8 +40,8 @@ static window describe(sinter_kernel *kernel, sinter_node node, sinter_value x, 
         if (same_upper || same_lower) {
             /* total = (out - 1) * stride + (k - 1) * dilation + 1 - in, the odd one at the end or the start */
             sinter_expr one = sinter_loop_int(build, 1);
-            sinter_expr out = sinter_kernel_dim_of(kernel, y, (int)i + 2),
-                        in = sinter_kernel_dim_of(kernel, x, (int)i + 2);
+            sinter_expr out = sinter_kernel_dim_of(kernel, y, (int)(w.space + i)),
+                        in = sinter_kernel_dim_of(kernel, x, (int)(w.space + i));
             sinter_expr span =
                 sinter_loop_add(build,
                                 sinter_loop_mul(build, sinter_loop_sub(build, w.kernel[i], one),
@@ -78,7 +83,7 @@ static void begin_taps(sinter_kernel *kernel, const window *w, sinter_value x,
     for (uint32_t i = 0; i < w->spatial; ++i) {
         int64_t pad = 0;
         bool inside = sinter_loop_is_const_int(w->pad_before[i], &pad) && pad == 0;
-        sinter_expr size = sinter_kernel_dim_of(kernel, x, (int)i + 2);
+        sinter_expr size = sinter_kernel_dim_of(kernel, x, (int)(w->space + i));
         sinter_expr low =
             inside ? zero
                    : sinter_loop_max(
@@ -139,29 +144,29 @@ bool sinter_lower_conv(sinter_kernel *kernel, sinter_node node) {
     sinter_expr out[SINTER_MAX_RANK], in[SINTER_MAX_RANK], at[SINTER_MAX_RANK],
         tap[SINTER_MAX_RANK], first[SINTER_MAX_RANK] = {0};
     sinter_kernel_begin_loops(kernel, y, out);
-    sinter_loop_var acc = sinter_loop_declare(build, "acc", true,
-                                              bias ? sinter_lower_element(kernel, bias, &out[1])
-                                                   : zero_of(kernel, dtype));
+    sinter_loop_var acc = sinter_loop_declare(
+        build, "acc", true,
+        bias ? sinter_lower_element(kernel, bias, &out[w.channel]) : zero_of(kernel, dtype));
     sinter_expr channels = sinter_kernel_dim_of(kernel, weight, 1);
     sinter_expr base = sinter_loop_int(build, 0);
     if (group > 1) {
         sinter_expr per_group = sinter_loop_div(build, sinter_kernel_dim_of(kernel, weight, 0),
                                                 sinter_loop_int(build, group));
-        base = sinter_loop_mul(build, sinter_loop_div(build, out[1], per_group), channels);
+        base = sinter_loop_mul(build, sinter_loop_div(build, out[w.channel], per_group), channels);
     }
     sinter_expr c = sinter_kernel_begin_for(kernel, "c", channels);
-    for (uint32_t i = 0; i < w.spatial; ++i) first[i] = first_tap(kernel, &w, i, out[i + 2]);
-    begin_taps(kernel, &w, x, first, &tap[2], &in[2]);
+    for (uint32_t i = 0; i < w.spatial; ++i) first[i] = first_tap(kernel, &w, i, out[w.space + i]);
+    begin_taps(kernel, &w, x, first, &tap[2], &in[w.space]);
     in[0] = out[0];
-    in[1] = sinter_loop_add(build, base, c);
-    at[0] = out[1];
+    in[w.channel] = sinter_loop_add(build, base, c);
+    at[0] = out[w.channel];
     at[1] = c;
     for (uint32_t i = 0; i < w.spatial; ++i) at[i + 2] = tap[i + 2];
     sinter_expr a = sinter_lower_element(kernel, x, in),
                 b = sinter_lower_element(kernel, weight, at);
     if (integer) {
-        a = centred(kernel, sinter_node_operand(module, node, 2), a, out[1], dtype);
-        b = centred(kernel, sinter_node_operand(module, node, 3), b, out[1], dtype);
+        a = centred(kernel, sinter_node_operand(module, node, 2), a, out[w.channel], dtype);
+        b = centred(kernel, sinter_node_operand(module, node, 3), b, out[w.channel], dtype);
     }
     sinter_loop_assign(
         build, acc,
@@ -184,6 +189,8 @@ bool sinter_lower_conv_transpose(sinter_kernel *kernel, sinter_node node) {
     sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, y)->dtype);
     int64_t group = sinter_node_get_int(module, node, "group", 1);
     uint32_t spatial = sinter_value_type(module, x)->rank - 2;
+    bool channels_last = sinter_node_get_int(module, node, "channels_last", 0) != 0;
+    uint32_t channel = channels_last ? spatial + 1 : 1, space = channels_last ? 1 : 2;
     sinter_string mode = sinter_node_get_string(module, node, "auto_pad");
     bool same = sinter_string_is(mode, "SAME_UPPER") || sinter_string_is(mode, "SAME_LOWER");
     const int64_t *shape = NULL;
@@ -191,25 +198,26 @@ bool sinter_lower_conv_transpose(sinter_kernel *kernel, sinter_node node) {
     sinter_expr out[SINTER_MAX_RANK], in[SINTER_MAX_RANK], at[SINTER_MAX_RANK];
     sinter_kernel_begin_loops(kernel, y, out);
     sinter_expr zero = sinter_loop_int(build, 0), one = sinter_loop_int(build, 1);
-    sinter_loop_var acc = sinter_loop_declare(build, "acc", true,
-                                              bias ? sinter_lower_element(kernel, bias, &out[1])
-                                                   : zero_of(kernel, dtype));
-    sinter_expr per_group_in =
-        sinter_loop_div(build, sinter_kernel_dim_of(kernel, x, 1), sinter_loop_int(build, group));
+    sinter_loop_var acc = sinter_loop_declare(
+        build, "acc", true,
+        bias ? sinter_lower_element(kernel, bias, &out[channel]) : zero_of(kernel, dtype));
+    sinter_expr per_group_in = sinter_loop_div(build, sinter_kernel_dim_of(kernel, x, (int)channel),
+                                               sinter_loop_int(build, group));
     sinter_expr per_group_out = sinter_kernel_dim_of(kernel, weight, 1);
-    sinter_expr which = group > 1 ? sinter_loop_div(build, out[1], per_group_out) : zero;
+    sinter_expr which = group > 1 ? sinter_loop_div(build, out[channel], per_group_out) : zero;
     sinter_expr c = sinter_kernel_begin_for(kernel, "c", per_group_in);
     in[0] = out[0];
-    in[1] = sinter_loop_add(build, sinter_loop_mul(build, which, per_group_in), c);
-    at[0] = in[1];
-    at[1] = group > 1 ? sinter_loop_sub(build, out[1], sinter_loop_mul(build, which, per_group_out))
-                      : out[1];
+    in[channel] = sinter_loop_add(build, sinter_loop_mul(build, which, per_group_in), c);
+    at[0] = in[channel];
+    at[1] = group > 1
+                ? sinter_loop_sub(build, out[channel], sinter_loop_mul(build, which, per_group_out))
+                : out[channel];
     uint32_t blocks = 0;
     for (uint32_t i = 0; i < spatial; ++i) {
         int64_t stride = attribute_at(module, node, "strides", i, 1),
                 dilation = attribute_at(module, node, "dilations", i, 1);
         sinter_expr taps = sinter_kernel_dim_of(kernel, weight, (int)i + 2),
-                    size = sinter_kernel_dim_of(kernel, x, (int)i + 2);
+                    size = sinter_kernel_dim_of(kernel, x, (int)(space + i));
         sinter_expr pad = sinter_loop_int(
             build, sinter_string_is(mode, "VALID") ? 0 : attribute_at(module, node, "pads", i, 0));
         if (same || has_shape) {
@@ -225,7 +233,7 @@ bool sinter_lower_conv_transpose(sinter_kernel *kernel, sinter_node node) {
                 build, total,
                 sinter_loop_int(build, attribute_at(module, node, "output_padding", i, 0)));
             total = sinter_loop_sub(build, sinter_loop_add(build, total, span),
-                                    sinter_kernel_dim_of(kernel, y, (int)i + 2));
+                                    sinter_kernel_dim_of(kernel, y, (int)(space + i)));
             total = sinter_loop_max(build, total, zero);
             sinter_expr half = sinter_loop_div(build, total, sinter_loop_int(build, 2));
             pad = sinter_string_is(mode, "SAME_UPPER") ? half : sinter_loop_sub(build, total, half);
@@ -233,7 +241,7 @@ bool sinter_lower_conv_transpose(sinter_kernel *kernel, sinter_node node) {
         sinter_expr tap =
             sinter_kernel_begin_for(kernel, sinter_arena_format(build->arena, "k%u", i), taps);
         sinter_expr reach =
-            sinter_loop_sub(build, sinter_loop_add(build, out[i + 2], pad),
+            sinter_loop_sub(build, sinter_loop_add(build, out[space + i], pad),
                             sinter_loop_mul(build, tap, sinter_loop_int(build, dilation)));
         reach = sinter_loop_var_read(build, sinter_loop_declare(build, "reach", false, reach));
         sinter_expr position = sinter_loop_div(build, reach, sinter_loop_int(build, stride));
@@ -247,7 +255,7 @@ bool sinter_lower_conv_transpose(sinter_kernel *kernel, sinter_node node) {
                                     sinter_loop_rem(build, reach, sinter_loop_int(build, stride)),
                                     zero));
         sinter_loop_begin_if(build, hits);
-        in[i + 2] = position;
+        in[space + i] = position;
         at[i + 2] = tap;
         blocks += 2;
     }
@@ -269,7 +277,7 @@ static sinter_expr average_count(sinter_kernel *kernel, const window *w, sinter_
     sinter_loop_builder *build = &kernel->build;
     sinter_expr zero = sinter_loop_int(build, 0), count = sinter_loop_int(build, 1);
     for (uint32_t i = 0; i < w->spatial; ++i) {
-        sinter_expr size = sinter_kernel_dim_of(kernel, x, (int)i + 2);
+        sinter_expr size = sinter_kernel_dim_of(kernel, x, (int)(w->space + i));
         sinter_expr low = zero, limit = size;
         if (padding)
             limit = sinter_loop_add(build, size, w->pad_after[i]);
@@ -300,8 +308,8 @@ static void pool_maximum(sinter_kernel *kernel, sinter_node node, const window *
     sinter_loop_var best =
         indices ? sinter_loop_declare(build, "best", true, sinter_loop_int(build, -1)) : 0;
     in[0] = out[0];
-    in[1] = out[1];
-    begin_taps(kernel, w, x, first, tap, &in[2]);
+    in[w->channel] = out[w->channel];
+    begin_taps(kernel, w, x, first, tap, &in[w->space]);
     sinter_expr element = sinter_lower_element(kernel, x, in);
     element = sinter_loop_var_read(build, sinter_loop_declare(build, "x", false, element));
     if (!indices) {
@@ -344,8 +352,8 @@ static void pool_sum(sinter_kernel *kernel, sinter_node node, const window *w,
     sinter_expr in[SINTER_MAX_RANK], tap[SINTER_MAX_RANK];
     sinter_loop_var acc = sinter_loop_declare(build, "acc", true, zero_of(kernel, dtype));
     in[0] = out[0];
-    in[1] = out[1];
-    begin_taps(kernel, w, x, first, tap, &in[2]);
+    in[w->channel] = out[w->channel];
+    begin_taps(kernel, w, x, first, tap, &in[w->space]);
     sinter_expr element = sinter_lower_element(kernel, x, in);
     sinter_string names[2] = {SINTER_STRING("x"), SINTER_STRING("p")};
     sinter_expr values[2] = {element, sinter_loop_const(build, dtype, (double)p)};
@@ -381,7 +389,7 @@ bool sinter_lower_pool(sinter_kernel *kernel, sinter_node node) {
     window w = describe(kernel, node, x, 0, y);
     sinter_expr out[SINTER_MAX_RANK], first[SINTER_MAX_RANK] = {0};
     sinter_kernel_begin_loops(kernel, y, out);
-    for (uint32_t i = 0; i < w.spatial; ++i) first[i] = first_tap(kernel, &w, i, out[i + 2]);
+    for (uint32_t i = 0; i < w.spatial; ++i) first[i] = first_tap(kernel, &w, i, out[w.space + i]);
     if (sinter_node_get(module, node)->op == SINTER_OP_max_pool)
         pool_maximum(kernel, node, &w, out, first);
     else

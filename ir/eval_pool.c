@@ -3,9 +3,10 @@
 #include <math.h>
 #include <string.h>
 
-/* What one window becomes; taps are offsets into the plane. */
+/* What one window becomes; taps are positions in the plane, `apart` elements from one to the next. */
 typedef struct pool_cell {
     const double *plane;
+    int64_t apart;
     const int64_t *taps;
     int64_t tap_count;
     int64_t padded_count; /* cells of the window on the input or its padding */
@@ -33,7 +34,7 @@ static int64_t count_padded(const sinter_window *window, const int64_t *at) {
 
 static double pool_average(pool_state *pool, const pool_cell *cell) {
     double sum = 0;
-    for (int64_t t = 0; t < cell->tap_count; t++) sum += cell->plane[cell->taps[t]];
+    for (int64_t t = 0; t < cell->tap_count; t++) sum += cell->plane[cell->taps[t] * cell->apart];
     int64_t count = pool->include_pad ? cell->padded_count : cell->tap_count;
     return count ? sum / (double)count : 0;
 }
@@ -43,7 +44,7 @@ static double pool_maximum(pool_state *pool, const pool_cell *cell) {
     double best = -INFINITY;
     pool->chosen = cell->tap_count ? cell->taps[0] : 0;
     for (int64_t t = 0; t < cell->tap_count; t++) {
-        double value = cell->plane[cell->taps[t]];
+        double value = cell->plane[cell->taps[t] * cell->apart];
         if (isnan(best) || (!isnan(value) && !(value > best))) continue;
         best = value;
         pool->chosen = cell->taps[t];
@@ -54,7 +55,7 @@ static double pool_maximum(pool_state *pool, const pool_cell *cell) {
 static double pool_norm(pool_state *pool, const pool_cell *cell) {
     double sum = 0;
     for (int64_t t = 0; t < cell->tap_count; t++)
-        sum += pow(fabs(cell->plane[cell->taps[t]]), pool->p);
+        sum += pow(fabs(cell->plane[cell->taps[t] * cell->apart]), pool->p);
     return pow(sum, 1 / pool->p);
 }
 
@@ -77,9 +78,13 @@ static bool run_pool(sinter_eval *eval, pool_state *pool, bool with_indices) {
     if (sinter_eval_ints_attr(eval, "kernel_shape", &kernel) != x->rank - 2)
         return sinter_eval_error(eval, "kernel_shape does not fit %s",
                                  sinter_eval_describe(eval, x));
-    if (!sinter_window_init(eval, &window, x->rank - 2, x->dims + 2, kernel)) return false;
-    memcpy(dims, x->dims, 2 * sizeof *dims);
-    memcpy(dims + 2, window.output, window.rank * sizeof *dims);
+    sinter_window_layout layout = sinter_window_get_layout(eval, x->rank);
+    if (!sinter_window_init(eval, &window, x->rank - 2, x->dims + layout.space, kernel))
+        return false;
+    int64_t channels = x->dims[layout.channel], batch = x->dims[0];
+    dims[0] = batch;
+    dims[layout.channel] = channels;
+    memcpy(dims + layout.space, window.output, window.rank * sizeof *dims);
     sinter_tensor *result = sinter_eval_create(eval, 0, x->dtype, x->rank, dims), *indices = NULL;
     if (!result) return false;
     if (with_indices && sinter_eval_wants(eval, 1)) {
@@ -91,14 +96,15 @@ static bool run_pool(sinter_eval *eval, pool_state *pool, bool with_indices) {
     int64_t *cells = SINTER_NEW_ARRAY(eval->scratch, int64_t, window.kernel_count);
     int64_t *taps = SINTER_NEW_ARRAY(eval->scratch, int64_t, window.kernel_count);
     bool column_major = indices && sinter_eval_int(eval, "storage_order") != 0;
-    int64_t planes = dims[0] * dims[1];
     for (int64_t o = 0; o < window.output_count; o++) {
-        pool_cell cell = {.taps = taps};
+        pool_cell cell = {.taps = taps, .apart = layout.channels_last ? channels : 1};
         cell.tap_count = sinter_window_taps(&window, at, cells, taps);
         cell.padded_count = count_padded(&window, at);
-        for (int64_t plane = 0; plane < planes; plane++) {
-            cell.plane = xs + plane * window.input_count;
-            int64_t n = plane * window.output_count + o;
+        for (int64_t plane = 0; plane < batch * channels; plane++) {
+            int64_t item = plane / channels, c = plane % channels;
+            cell.plane =
+                xs + sinter_window_index(&layout, channels, window.input_count, item, c, 0);
+            int64_t n = sinter_window_index(&layout, channels, window.output_count, item, c, o);
             y[n] = pool->function(pool, &cell);
             if (indices)
                 sinter_tensor_set_int(indices, n,

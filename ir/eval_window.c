@@ -92,6 +92,11 @@ bool sinter_window_init(sinter_eval *eval, sinter_window *window, uint32_t rank,
     return true;
 }
 
+sinter_window_layout sinter_window_get_layout(const sinter_eval *eval, uint32_t rank) {
+    bool last = sinter_eval_int(eval, "channels_last") != 0;
+    return (sinter_window_layout){last, last ? rank - 1 : 1, last ? 1 : 2};
+}
+
 int64_t sinter_window_taps(const sinter_window *window, const int64_t *at, int64_t *out_kernel,
                            int64_t *out_input) {
     int64_t cell[SINTER_MAX_RANK] = {0}, count = 0;
@@ -117,6 +122,7 @@ int64_t sinter_window_taps(const sinter_window *window, const int64_t *at, int64
 
 typedef struct convolution {
     sinter_window window;
+    sinter_window_layout layout;
     int64_t batch, groups, input_channels, output_channels; /* channels of one group */
     int64_t dims[SINTER_MAX_RANK];                          /* of the result */
     uint32_t rank;
@@ -126,11 +132,13 @@ static bool convolution_init(sinter_eval *eval, convolution *conv, const sinter_
                              const sinter_tensor *w) {
     if (!x || !w || x->rank < 2 || w->rank != x->rank)
         return sinter_eval_error(eval, "expected x and w of one rank of at least 2");
+    conv->layout = sinter_window_get_layout(eval, x->rank);
     conv->batch = x->dims[0];
     conv->groups = sinter_eval_int(eval, "group");
     conv->rank = x->rank;
-    if (conv->groups < 1 || x->dims[1] % conv->groups || w->dims[0] % conv->groups ||
-        w->dims[1] != x->dims[1] / conv->groups)
+    int64_t channels = x->dims[conv->layout.channel];
+    if (conv->groups < 1 || channels % conv->groups || w->dims[0] % conv->groups ||
+        w->dims[1] != channels / conv->groups)
         return sinter_eval_error(eval, "x is %s, w is %s: they do not fit %" PRId64 " groups",
                                  sinter_eval_describe(eval, x), sinter_eval_describe(eval, w),
                                  conv->groups);
@@ -140,11 +148,13 @@ static bool convolution_init(sinter_eval *eval, convolution *conv, const sinter_
     size_t given = sinter_eval_ints_attr(eval, "kernel_shape", &kernel);
     if (given && (given != w->rank - 2 || memcmp(kernel, w->dims + 2, given * sizeof *kernel) != 0))
         return sinter_eval_error(eval, "kernel_shape is not that of w");
-    if (!sinter_window_init(eval, &conv->window, x->rank - 2, x->dims + 2, w->dims + 2))
+    if (!sinter_window_init(eval, &conv->window, x->rank - 2, x->dims + conv->layout.space,
+                            w->dims + 2))
         return false;
     conv->dims[0] = x->dims[0];
-    conv->dims[1] = w->dims[0];
-    memcpy(conv->dims + 2, conv->window.output, conv->window.rank * sizeof *conv->dims);
+    conv->dims[conv->layout.channel] = w->dims[0];
+    memcpy(conv->dims + conv->layout.space, conv->window.output,
+           conv->window.rank * sizeof *conv->dims);
     return true;
 }
 
@@ -183,12 +193,13 @@ static void convolve(sinter_eval *eval, const convolution *conv, const double *x
         for (int64_t n = 0; n < conv->batch; n++) {
             for (int64_t c = 0; c < channels; c++)
                 for (int64_t t = 0; t < taps; t++)
-                    patch[c * taps + t] = x[(n * channels + c) * window->input_count + input[t]];
+                    patch[c * taps + t] = x[sinter_window_index(
+                        &conv->layout, channels, window->input_count, n, c, input[t])];
             for (int64_t m = 0; m < results; m++) {
                 const double *from =
                     patch + m / conv->output_channels * conv->input_channels * taps;
                 const double *weights = w + m * conv->input_channels * cells;
-                y[(n * results + m) * window->output_count + o] +=
+                y[sinter_window_index(&conv->layout, results, window->output_count, n, m, o)] +=
                     taps == cells
                         ? dot(from, weights, conv->input_channels * cells)
                         : dot_taps(from, weights, conv->input_channels, taps, kernel, cells);
@@ -198,15 +209,21 @@ static void convolve(sinter_eval *eval, const convolution *conv, const double *x
     }
 }
 
-/* Fills y[batch, channels, inner] with the bias of each channel; zeros where there is none. */
-static bool start_from_bias(sinter_eval *eval, const sinter_tensor *bias, int64_t batch,
+/* Channels lie this many elements apart in a result of that layout. */
+static int64_t channel_stride(const sinter_window_layout *layout, int64_t positions) {
+    return layout->channels_last ? 1 : positions;
+}
+
+/* Fills y, of batch * channels * positions elements with channels `inner` apart, with the bias of each channel; zeros where there is
+ * none. */
+static bool start_from_bias(sinter_eval *eval, const sinter_tensor *bias, int64_t count,
                             int64_t channels, int64_t inner, double *y) {
     if (!bias) return true;
     if (bias->rank != 1 || bias->dims[0] != channels)
         return sinter_eval_error(eval, "bias is %s, expected %" PRId64 " elements",
                                  sinter_eval_describe(eval, bias), channels);
     const double *items = sinter_eval_doubles(eval, bias);
-    for (int64_t i = 0; i < batch * channels * inner; i++) y[i] = items[i / inner % channels];
+    for (int64_t i = 0; i < count; i++) y[i] = items[i / inner % channels];
     return true;
 }
 
@@ -217,8 +234,9 @@ bool eval_conv(sinter_eval *eval) {
     sinter_tensor *result = sinter_eval_create(eval, 0, x->dtype, conv.rank, conv.dims);
     if (!result) return false;
     double *y = SINTER_NEW_ARRAY(eval->scratch, double, sinter_tensor_count(result) + 1);
-    if (!start_from_bias(eval, sinter_eval_operand(eval, 2), conv.dims[0], conv.dims[1],
-                         conv.window.output_count, y))
+    if (!start_from_bias(eval, sinter_eval_operand(eval, 2), sinter_tensor_count(result),
+                         conv.dims[conv.layout.channel],
+                         channel_stride(&conv.layout, conv.window.output_count), y))
         return false;
     convolve(eval, &conv, sinter_eval_doubles(eval, x), sinter_eval_doubles(eval, w), y);
     sinter_eval_store_doubles(result, y);
@@ -274,17 +292,18 @@ bool eval_qlinear_conv(sinter_eval *eval) {
                                  scales, w->dims[0]);
     sinter_tensor *result = sinter_eval_create(eval, 0, y_zero->dtype, conv.rank, conv.dims);
     if (!result) return false;
-    int64_t count = sinter_tensor_count(result), inner = conv.window.output_count;
+    int64_t count = sinter_tensor_count(result), channels = w->dims[0];
+    int64_t inner = channel_stride(&conv.layout, conv.window.output_count);
     double *y = SINTER_NEW_ARRAY(eval->scratch, double, count + 1);
     const double *xs = centred(eval, x, sinter_eval_operand(eval, 2));
     const double *ws = centred(eval, w, sinter_eval_operand(eval, 5));
     if (!xs || !ws ||
-        !start_from_bias(eval, sinter_eval_operand(eval, 8), conv.dims[0], conv.dims[1], inner, y))
+        !start_from_bias(eval, sinter_eval_operand(eval, 8), count, channels, inner, y))
         return false;
     convolve(eval, &conv, xs, ws, y);
     const double *w_scales = sinter_eval_doubles(eval, w_scale);
     for (int64_t i = 0; i < count; i++) {
-        double scale = x_scale * w_scales[scales == 1 ? 0 : i / inner % conv.dims[1]] / y_scale;
+        double scale = x_scale * w_scales[scales == 1 ? 0 : i / inner % channels] / y_scale;
         sinter_tensor_set_int(result, i,
                               sinter_eval_saturate(y_zero->dtype, rint(y[i] * scale) + zero));
     }
@@ -352,36 +371,44 @@ bool eval_conv_transpose(sinter_eval *eval) {
     int64_t groups = sinter_eval_int(eval, "group"), dims[SINTER_MAX_RANK],
             at[SINTER_MAX_RANK] = {0};
     sinter_window window;
-    if (!x || !w || x->rank < 2 || w->rank != x->rank || groups < 1 || w->dims[0] != x->dims[1] ||
-        w->dims[0] % groups)
+    if (!x || !w || x->rank < 2 || w->rank != x->rank)
+        return sinter_eval_error(eval, "expected x and w of one rank of at least 2");
+    sinter_window_layout layout = sinter_window_get_layout(eval, x->rank);
+    if (groups < 1 || w->dims[0] != x->dims[layout.channel] || w->dims[0] % groups)
         return sinter_eval_error(eval, "x and w do not fit %" PRId64 " groups", groups);
-    if (!sinter_window_init_steps(eval, &window, x->rank - 2, x->dims + 2, w->dims + 2) ||
+    if (!sinter_window_init_steps(eval, &window, x->rank - 2, x->dims + layout.space,
+                                  w->dims + 2) ||
         !place_transposed(eval, &window))
         return false;
     dims[0] = x->dims[0];
     if (w->dims[1] > INT64_MAX / groups) return sinter_eval_error(eval, "too many channels");
-    dims[1] = w->dims[1] * groups;
-    memcpy(dims + 2, window.output, window.rank * sizeof *dims);
+    int64_t results = w->dims[1] * groups;
+    dims[layout.channel] = results;
+    memcpy(dims + layout.space, window.output, window.rank * sizeof *dims);
     sinter_tensor *result = sinter_eval_create(eval, 0, x->dtype, x->rank, dims);
     if (!result) return false;
     double *y = SINTER_NEW_ARRAY(eval->scratch, double, sinter_tensor_count(result) + 1);
-    if (!start_from_bias(eval, sinter_eval_operand(eval, 2), dims[0], dims[1], window.output_count,
-                         y))
+    int64_t step = channel_stride(&layout, window.output_count);
+    int64_t apart = layout.channels_last ? results : 1; /* of positions of the result */
+    if (!start_from_bias(eval, sinter_eval_operand(eval, 2), sinter_tensor_count(result), results,
+                         step, y))
         return false;
     const double *xs = sinter_eval_doubles(eval, x), *ws = sinter_eval_doubles(eval, w);
     int64_t *kernel = SINTER_NEW_ARRAY(eval->scratch, int64_t, window.kernel_count);
     int64_t *output = SINTER_NEW_ARRAY(eval->scratch, int64_t, window.kernel_count);
-    int64_t channels = x->dims[1], group_in = channels / groups, group_out = w->dims[1];
+    int64_t channels = w->dims[0], group_in = channels / groups, group_out = w->dims[1];
     for (int64_t p = 0; p < window.input_count; p++) {
         int64_t taps = scattered_taps(&window, at, kernel, output);
         for (int64_t n = 0; n < dims[0]; n++)
             for (int64_t c = 0; c < channels; c++) {
-                double value = xs[(n * channels + c) * window.input_count + p];
+                double value =
+                    xs[sinter_window_index(&layout, channels, window.input_count, n, c, p)];
                 for (int64_t m = 0; m < group_out; m++) {
-                    double *ys =
-                        y + (n * dims[1] + c / group_in * group_out + m) * window.output_count;
+                    double *ys = y + n * results * window.output_count +
+                                 (c / group_in * group_out + m) * step;
                     const double *cells = ws + (c * group_out + m) * window.kernel_count;
-                    for (int64_t t = 0; t < taps; t++) ys[output[t]] += value * cells[kernel[t]];
+                    for (int64_t t = 0; t < taps; t++)
+                        ys[output[t] * apart] += value * cells[kernel[t]];
                 }
             }
         sinter_eval_next(window.rank, window.input, at);

@@ -18,6 +18,18 @@ bool sinter_window_init(sinter_eval *eval, sinter_window *window, uint32_t rank,
 /* Only strides, dilations and kernel (for conv_transpose, whose pads are of the output). */
 bool sinter_window_init_steps(sinter_eval *eval, sinter_window *window, uint32_t rank, const int64_t *input,
                               const int64_t *kernel);
+/* x[N, C, space...], or x[N, space..., C] with the attribute channels_last. Spatial positions are linear. */
+typedef struct sinter_window_layout {
+    bool channels_last;
+    uint32_t channel, space; /* axis of the channels, first spatial axis */
+} sinter_window_layout;
+sinter_window_layout sinter_window_get_layout(const sinter_eval *eval, uint32_t rank);
+/* Element of item n, channel c at a spatial position. */
+static inline int64_t sinter_window_index(const sinter_window_layout *layout, int64_t channels, int64_t positions,
+                                          int64_t n, int64_t c, int64_t position) {
+    return layout->channels_last ? (n * positions + position) * channels + c
+                                 : (n * channels + c) * positions + position;
+}
 /* The cells of the kernel that hit the input for the output position at[]: kernel index and input offset of each, in
  * order; returns how many. The arrays hold kernel_count entries. */
 int64_t sinter_window_taps(const sinter_window *window, const int64_t *at, int64_t *out_kernel, int64_t *out_input);

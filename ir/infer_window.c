@@ -8,7 +8,8 @@
 typedef enum auto_pad { PAD_EXPLICIT, PAD_SAME, PAD_VALID } auto_pad;
 
 typedef struct window {
-    uint32_t count; /* spatial axes */
+    uint32_t count;          /* spatial axes */
+    uint32_t channel, space; /* axis of the channels of x and y, and first spatial axis */
     sinter_dim kernel[SINTER_MAX_RANK];
     int64_t strides[SINTER_MAX_RANK], dilations[SINTER_MAX_RANK];
     int64_t begin[SINTER_MAX_RANK], end[SINTER_MAX_RANK];
@@ -86,7 +87,10 @@ static bool read_kernel(sinter_infer *infer, int weights, window *out) {
 static bool read_window(sinter_infer *infer, uint32_t data, int weights, window *out) {
     const sinter_type *x = sinter_infer_operand(infer, data);
     if (!sinter_infer_check_rank(infer, data, 3, SINTER_MAX_RANK)) return false;
+    bool channels_last = sinter_node_get_int(infer->module, infer->node, "channels_last", 0) != 0;
     out->count = x->rank - 2;
+    out->channel = channels_last ? x->rank - 1 : 1;
+    out->space = channels_last ? 1 : 2;
     if (weights >= 0 && !sinter_infer_check_rank(infer, (uint32_t)weights, x->rank, x->rank))
         return false;
     out->ceil = sinter_op_find_attribute(infer->info->op, SINTER_STRING("ceil_mode")) >= 0 &&
@@ -138,9 +142,10 @@ static bool window_output(sinter_infer *infer, const window *w, uint32_t i, sint
 static bool set_windows(sinter_infer *infer, uint32_t data, const window *w, sinter_dim channels,
                         sinter_dtype dtype) {
     const sinter_type *x = sinter_infer_operand(infer, data);
-    sinter_dim dims[SINTER_MAX_RANK] = {x->dims[0], channels};
+    sinter_dim dims[SINTER_MAX_RANK] = {x->dims[0]};
+    dims[w->channel] = channels;
     for (uint32_t i = 0; i < w->count; i++)
-        if (!window_output(infer, w, i, x->dims[i + 2], &dims[i + 2])) return false;
+        if (!window_output(infer, w, i, x->dims[w->space + i], &dims[w->space + i])) return false;
     sinter_infer_set(infer, 0, dtype, x->rank, dims);
     return true;
 }
@@ -150,7 +155,7 @@ static bool set_windows(sinter_infer *infer, uint32_t data, const window *w, sin
 static bool infer_pool(sinter_infer *infer) {
     window w;
     const sinter_type *x = sinter_infer_operand(infer, 0);
-    return read_window(infer, 0, -1, &w) && set_windows(infer, 0, &w, x->dims[1], x->dtype);
+    return read_window(infer, 0, -1, &w) && set_windows(infer, 0, &w, x->dims[w.channel], x->dtype);
 }
 
 bool infer_average_pool(sinter_infer *infer) {
@@ -163,9 +168,12 @@ bool infer_lp_pool(sinter_infer *infer) {
 
 bool infer_max_pool(sinter_infer *infer) {
     if (!infer_pool(infer)) return false;
-    if (infer->info->result_count > 1)
+    if (infer->info->result_count > 1 && infer->info->results[1]) {
+        if (sinter_node_get_int(infer->module, infer->node, "channels_last", 0))
+            return sinter_infer_error(infer, "indices need channels_last = 0 [pool_c1]");
         sinter_infer_set(infer, 1, SINTER_DTYPE_i64, infer->results[0].rank,
                          infer->results[0].dims);
+    }
     return true;
 }
 
@@ -204,20 +212,20 @@ bool infer_max_unpool(sinter_infer *infer) {
 /* ---- convolution ---- */
 
 /* Channels of x are those of w times group; w's outputs split into groups; the bias has one element an output. */
-static bool check_channels(sinter_infer *infer, uint32_t data, uint32_t weights, uint32_t bias) {
-    const sinter_type *x = sinter_infer_operand(infer, data),
-                      *w = sinter_infer_operand(infer, weights);
+static bool check_channels(sinter_infer *infer, uint32_t data, uint32_t weights, uint32_t bias,
+                           sinter_dim channels) {
+    const sinter_type *w = sinter_infer_operand(infer, weights);
     int64_t group = sinter_node_get_int(infer->module, infer->node, "group", 1);
     sinter_dim unified, per_group;
     if (group < 1)
         return sinter_infer_error(infer, "group = %" PRId64 " is not positive [conv_c1]", group);
-    if (!sinter_infer_unify_dim(infer, x->dims[1], sinter_infer_times(infer, w->dims[1], group),
+    if (!sinter_infer_unify_dim(infer, channels, sinter_infer_times(infer, w->dims[1], group),
                                 &unified))
         return sinter_infer_error(
             infer,
             "channels differ (x has %s, w takes %s in %" PRId64 " group(s)): %s and %s [conv_c2]",
-            sinter_infer_dim_text(infer, x->dims[1]), sinter_infer_dim_text(infer, w->dims[1]),
-            group, sinter_infer_text(infer, data), sinter_infer_text(infer, weights));
+            sinter_infer_dim_text(infer, channels), sinter_infer_dim_text(infer, w->dims[1]), group,
+            sinter_infer_text(infer, data), sinter_infer_text(infer, weights));
     return sinter_infer_divide(infer, w->dims[0], group, "group", &per_group) &&
            sinter_infer_check_rank(infer, bias, 1, 1) &&
            sinter_infer_check_dim(infer, bias, 0, w->dims[0], "bias");
@@ -227,7 +235,8 @@ static bool infer_convolution(sinter_infer *infer, uint32_t data, uint32_t weigh
                               sinter_dtype dtype) {
     window w;
     return read_window(infer, data, (int)weights, &w) &&
-           check_channels(infer, data, weights, bias) &&
+           check_channels(infer, data, weights, bias,
+                          sinter_infer_operand(infer, data)->dims[w.channel]) &&
            set_windows(infer, data, &w, sinter_infer_operand(infer, weights)->dims[0], dtype);
 }
 
@@ -276,27 +285,27 @@ bool infer_conv_transpose(sinter_infer *infer) {
         !sinter_infer_check_same_dtype(infer, 0, 2) || !read_window(infer, 0, 1, &w) ||
         !read_list(infer, "output_padding", w.count, 0, 0, extra))
         return false;
-    if (!sinter_infer_check_dims_equal(infer, 0, 1, 1, 0)) return false;
+    if (!sinter_infer_check_dims_equal(infer, 0, w.channel, 1, 0)) return false;
     if (group < 1)
         return sinter_infer_error(infer, "group = %" PRId64 " is not positive [conv_c1]", group);
-    sinter_dim dims[SINTER_MAX_RANK] = {x->dims[0],
-                                        sinter_infer_times(infer, weight->dims[1], group)};
+    sinter_dim dims[SINTER_MAX_RANK] = {x->dims[0]}, *space = dims + w.space;
+    dims[w.channel] = sinter_infer_times(infer, weight->dims[1], group);
     if (!sinter_infer_check_rank(infer, 2, 1, 1) ||
-        !sinter_infer_check_dim(infer, 2, 0, dims[1], "bias"))
+        !sinter_infer_check_dim(infer, 2, 0, dims[w.channel], "bias"))
         return false;
     bool stated = sinter_node_find_attr(infer->module, infer->node, "output_shape") != NULL;
     if (stated && !read_list(infer, "output_shape", w.count, 0, 1, shape)) return false;
     for (uint32_t i = 0; i < w.count; i++) {
-        sinter_dim input = x->dims[i + 2];
+        sinter_dim input = x->dims[w.space + i];
         if (stated) {
-            dims[i + 2] = sinter_infer_number(infer, shape[i]);
+            space[i] = sinter_infer_number(infer, shape[i]);
         } else if (w.padding == PAD_SAME) {
-            dims[i + 2] = sinter_infer_times(infer, input, w.strides[i]);
+            space[i] = sinter_infer_times(infer, input, w.strides[i]);
         } else {
             sinter_dim steps =
                 sinter_infer_times(infer, sinter_infer_plus(infer, input, -1), w.strides[i]);
             sinter_dim full = sinter_dim_add(infer->dims, steps, window_extent(infer, &w, i));
-            dims[i + 2] = sinter_infer_plus(infer, full, extra[i] - w.begin[i] - w.end[i]);
+            space[i] = sinter_infer_plus(infer, full, extra[i] - w.begin[i] - w.end[i]);
         }
     }
     sinter_infer_set(infer, 0, x->dtype, x->rank, dims);

@@ -199,6 +199,19 @@ static bool write_regions(sinter_onnx_exporter *e, Onnx__NodeProto *proto, sinte
     return true;
 }
 
+/* A transpose that moves the channels to axis 1, or back to the end. */
+static const char *emit_layout(sinter_onnx_exporter *e, sinter_onnx_body *body, const char *input,
+                               const char *output, uint32_t rank, bool to_last) {
+    const char *result = sinter_onnx_emit(e, body, "Transpose", &input, 1, output);
+    Onnx__NodeProto *node = body->nodes.items[body->nodes.count - 1];
+    Onnx__AttributeProto *perm = sinter_onnx_emit_attr(e, node, "perm", SINTER_ONNX_INTS);
+    perm->n_ints = rank;
+    perm->ints = SINTER_NEW_ARRAY(&e->arena, int64_t, rank);
+    for (uint32_t i = 1; i < rank; i++)
+        perm->ints[i] = to_last ? (i + 1 < rank ? i + 1 : 1) : (i > 1 ? i - 1 : rank - 1);
+    return result;
+}
+
 static bool write_plain(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_node node) {
     const sinter_node_info info = *sinter_node_get(e->module, node);
     const sinter_onnx_row *row = sinter_onnx_export_row(info.op);
@@ -211,9 +224,18 @@ static bool write_plain(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_
     if (!name)
         return sinter_error(e->diag, sinter_node_where(e->module, node), "%s has no ONNX operator",
                             sinter_op_get_info(info.op)->name);
+    /* ONNX windows have their channels at axis 1. */
+    bool transposed = sinter_op_get_info(info.op)->pattern == SINTER_PATTERN_WINDOW &&
+                      sinter_node_get_int(e->module, node, "channels_last", 0) != 0;
+    uint32_t rank = transposed ? sinter_value_type(e->module, info.operands[0])->rank : 0;
+    const char *data =
+        transposed
+            ? emit_layout(e, body, sinter_onnx_value_name(e, info.operands[0]), NULL, rank, false)
+            : NULL;
     Onnx__NodeProto *proto = new_node(e, body, name, info.operand_count, info.result_count);
     for (uint32_t i = 0; i < info.operand_count; i++)
-        proto->input[i] = mutable_string(sinter_onnx_value_name(e, info.operands[i]));
+        proto->input[i] = mutable_string(
+            transposed && i == 0 ? data : sinter_onnx_value_name(e, info.operands[i]));
     for (uint32_t i = 0; i < info.result_count; i++)
         proto->output[i] = mutable_string(sinter_onnx_value_name(e, info.results[i]));
     while (proto->n_output > 1 && !*proto->output[proto->n_output - 1]) proto->n_output--;
@@ -222,7 +244,14 @@ static bool write_plain(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_
         proto->domain = mutable_string(row->domain);
         sinter_map_put_string(&e->domains, sinter_string_of(row->domain), 1);
     }
-    for (uint32_t i = 0; i < info.attribute_count; i++) write_attr(e, proto, &info.attributes[i]);
+    for (uint32_t i = 0; i < info.attribute_count; i++)
+        if (!transposed || !sinter_string_is(info.attributes[i].name, "channels_last"))
+            write_attr(e, proto, &info.attributes[i]);
+    if (transposed) {
+        const char *output = proto->output[0];
+        proto->output[0] = mutable_string(sinter_onnx_unique_name(e, "channels_first"));
+        emit_layout(e, body, proto->output[0], output, rank, true);
+    }
     if (varied && variants[variant].text)
         set_string(e, proto, variants[variant].attribute, sinter_string_of(variants[variant].text));
     else if (varied)

@@ -7,6 +7,7 @@ static const command commands[] = {
     {"run", "MODEL|ARTIFACT", "run a model on inputs and write or check its outputs", command_run},
     {"test", "DIR...", "run ONNX backend test cases", command_test},
     {"bench", "MODEL|ARTIFACT", "measure latency, memory and compile time", command_bench},
+    {"inspect", "MODEL", "show what is in a model, as text or as a page", command_inspect},
 };
 enum { command_count = sizeof commands / sizeof commands[0] };
 

@@ -1,0 +1,167 @@
+/* Costs by pattern; the few composites and opaque ops whose work is a matrix product have a row each.
+ * Test: tests/unit/cost_test.c */
+#include "ir/cost.h"
+
+typedef struct counter {
+    sinter_module *module;
+    sinter_dim_table *dims;
+    const sinter_node_info *info;
+    sinter_node node;
+} counter;
+
+static const sinter_type *operand_type(const counter *c, uint32_t index) {
+    sinter_value value = sinter_node_operand(c->module, c->node, index);
+    const sinter_type *type = value ? sinter_value_type(c->module, value) : NULL;
+    return type && type->kind == SINTER_TYPE_TENSOR ? type : NULL;
+}
+
+/* Type of the first result that is computed. */
+static const sinter_type *result_type(const counter *c) {
+    for (uint32_t i = 0; i < c->info->result_count; ++i) {
+        sinter_value value = c->info->results[i];
+        const sinter_type *type = value ? sinter_value_type(c->module, value) : NULL;
+        if (type && type->kind == SINTER_TYPE_TENSOR) return type;
+    }
+    return NULL;
+}
+
+static sinter_dim count(const counter *c, const sinter_type *type, uint32_t first) {
+    if (!type) return 0;
+    return first <= type->rank ? sinter_type_product(c->dims, type, first, type->rank)
+                               : sinter_dim_const(c->dims, 1);
+}
+
+static sinter_dim bytes(const counter *c, const sinter_type *type) {
+    if (!type || type->kind != SINTER_TYPE_TENSOR) return 0;
+    sinter_dim bits = sinter_dim_const(c->dims, sinter_dtype_infos[type->dtype].bits);
+    sinter_dim all = sinter_dim_mul(c->dims, count(c, type, 0), bits);
+    return sinter_dim_ceildiv(c->dims, all, sinter_dim_const(c->dims, 8));
+}
+
+/* Elements of the result times the length of operand 0's last axis: y[..., m, n] = sum over k. */
+static sinter_dim product(const counter *c, bool transposed) {
+    const sinter_type *a = operand_type(c, 0);
+    if (!a || !a->rank) return 0;
+    sinter_dim inner = a->dims[transposed ? 0 : a->rank - 1];
+    return sinter_dim_mul(c->dims, count(c, result_type(c), 0), inner);
+}
+
+/* Each element of `over` meets one filter: the weight tensor without its first axis. */
+static sinter_dim filter(const counter *c, const sinter_type *over, uint32_t weight) {
+    return sinter_dim_mul(c->dims, count(c, over, 0), count(c, operand_type(c, weight), 1));
+}
+
+static sinter_dim pool(const counter *c) {
+    const int64_t *kernel = NULL;
+    size_t rank = sinter_node_get_ints(c->module, c->node, "kernel_shape", &kernel);
+    sinter_dim work = count(c, result_type(c), 0);
+    for (size_t i = 0; i < rank; ++i)
+        work = sinter_dim_mul(c->dims, work, sinter_dim_const(c->dims, kernel[i]));
+    return work;
+}
+
+/* q[b, h, m, d] k[b, h, n, d] v[b, h, n, e]: both products. Operands of rank 3 hold the heads in their last axis. */
+static sinter_dim attention(const counter *c) {
+    const sinter_type *q = operand_type(c, 0), *k = operand_type(c, 1), *y = result_type(c);
+    if (!q || !k || !y || q->rank < 3 || k->rank < 3) return 0;
+    sinter_dim both = sinter_dim_add(c->dims, count(c, q, 0), count(c, y, 0));
+    return sinter_dim_mul(c->dims, both, k->dims[k->rank - 2]);
+}
+
+/* Both weight tensors meet every step of every sequence. x[step, batch, input], either order of the first two. */
+static sinter_dim recurrent(const counter *c) {
+    const sinter_type *x = operand_type(c, 0);
+    if (!x || x->rank != 3) return 0;
+    sinter_dim weights =
+        sinter_dim_add(c->dims, count(c, operand_type(c, 1), 0), count(c, operand_type(c, 2), 0));
+    return sinter_dim_mul(c->dims, sinter_dim_mul(c->dims, x->dims[0], x->dims[1]), weights);
+}
+
+/* Multiply-adds of ops that have them; false for the others. */
+static bool count_products(const counter *c, sinter_dim *out_work) {
+    switch (c->info->op) {
+    case SINTER_OP_matmul:
+    case SINTER_OP_matmul_integer:
+    case SINTER_OP_qlinear_matmul:
+        *out_work = product(c, false);
+        return true;
+    case SINTER_OP_gemm:
+        *out_work = product(c, sinter_node_get_int(c->module, c->node, "transA", 0) != 0);
+        return true;
+    case SINTER_OP_conv:
+    case SINTER_OP_conv_integer:
+    case SINTER_OP_deform_conv:
+        *out_work = filter(c, result_type(c), 1);
+        return true;
+    case SINTER_OP_qlinear_conv:
+        *out_work = filter(c, result_type(c), 3);
+        return true;
+    case SINTER_OP_conv_transpose:
+        *out_work = filter(c, operand_type(c, 0), 1);
+        return true;
+    case SINTER_OP_attention:
+    case SINTER_OP_flex_attention:
+        *out_work = attention(c);
+        return true;
+    case SINTER_OP_lstm:
+    case SINTER_OP_gru:
+    case SINTER_OP_rnn:
+        *out_work = recurrent(c);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static sinter_dim count_elements(const counter *c) {
+    switch (sinter_op_get_info(c->info->op)->pattern) {
+    case SINTER_PATTERN_REDUCE:
+        return count(c, operand_type(c, 0), 0);
+    case SINTER_PATTERN_WINDOW:
+        return pool(c);
+    case SINTER_PATTERN_CONTROL:
+    case SINTER_PATTERN_SOURCE:
+    case SINTER_PATTERN_SEQUENCE:
+        return sinter_dim_const(c->dims, 0);
+    default:
+        return count(c, result_type(c), 0);
+    }
+}
+
+/* The same elements in the same order under other dims. */
+static bool is_renaming(sinter_op op) {
+    return op == SINTER_OP_reshape || op == SINTER_OP_flatten || op == SINTER_OP_squeeze ||
+           op == SINTER_OP_unsqueeze || op == SINTER_OP_identity;
+}
+
+static void count_bytes(const counter *c, sinter_cost *cost) {
+    bool moves = c->info->op != SINTER_OP_constant && !is_renaming(c->info->op);
+    cost->read_bytes = cost->written_bytes = sinter_dim_const(c->dims, 0);
+    for (uint32_t i = 0; i < c->info->operand_count; ++i) {
+        sinter_value value = c->info->operands[i];
+        if (!value) continue;
+        const sinter_tensor *constant = sinter_value_constant(c->module, value);
+        if (constant) {
+            cost->parameter_bytes += sinter_tensor_bytes(constant);
+            cost->parameters += (uint64_t)sinter_tensor_count(constant);
+        }
+        if (moves)
+            cost->read_bytes = sinter_dim_add(c->dims, cost->read_bytes,
+                                              bytes(c, sinter_value_type(c->module, value)));
+    }
+    for (uint32_t i = 0; moves && i < c->info->result_count; ++i)
+        if (c->info->results[i])
+            cost->written_bytes =
+                sinter_dim_add(c->dims, cost->written_bytes,
+                               bytes(c, sinter_value_type(c->module, c->info->results[i])));
+}
+
+sinter_cost sinter_cost_node(sinter_module *module, sinter_node node) {
+    sinter_node_info info = *sinter_node_get(module, node);
+    counter c = {module, sinter_module_dims(module), &info, node};
+    sinter_cost cost = {.multiply_adds = sinter_dim_const(c.dims, 0),
+                        .elements = sinter_dim_const(c.dims, 0)};
+    if (!count_products(&c, &cost.multiply_adds)) cost.elements = count_elements(&c);
+    count_bytes(&c, &cost);
+    return cost;
+}

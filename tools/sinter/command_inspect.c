@@ -1,0 +1,149 @@
+/* sinter inspect: what is in a model, as text or as a page. Test: tests/cli/inspect.test */
+#include "frontends/output_file.h"
+#include "ir/parse.h"
+#include "tools/sinter/inspect.h"
+#include <stdio.h>
+#include <string.h>
+
+static const option_spec own_options[] = {
+    {"html", true, "file for one self-contained page with the graph, shapes, parameters and costs"},
+    {"nodes", false, "list the nodes too"},
+    {"dim", true, "bind or bound a symbolic dimension: N=8, N=1..2048; may be repeated"},
+    {"passes", true, "comma-separated passes to run before"},
+    {"O", true, "run the default pipeline of level 0..3 before"},
+    {"help", false, "this text"},
+};
+enum { own_option_count = sizeof own_options / sizeof own_options[0] };
+
+static void put_io(const inspection *all, const char *name, sinter_value value) {
+    sinter_text type = {0};
+    sinter_type_print(sinter_module_dims(all->module), sinter_value_type(all->module, value),
+                      &type);
+    printf("  %s: %s\n", name, type.data);
+    sinter_text_deinit(&type);
+}
+
+static void put_symbols(const inspection *all) {
+    sinter_dim_table *dims = sinter_module_dims(all->module);
+    bool any = false;
+    for (size_t i = 0; i < sinter_dim_symbol_count(dims); ++i) {
+        const sinter_dim_symbol *symbol =
+            sinter_dim_get_symbol(dims, sinter_dim_symbol_at(dims, i));
+        if (symbol->origin != SINTER_DIM_ORIGIN_INPUT || symbol->min == symbol->max) continue;
+        if (!any) puts("symbols");
+        any = true;
+        printf("  %s = %lld..", symbol->name, (long long)symbol->min);
+        if (symbol->max < INT64_MAX) printf("%lld", (long long)symbol->max);
+        if (symbol->multiple > 1) printf(", a multiple of %lld", (long long)symbol->multiple);
+        puts("");
+    }
+}
+
+typedef struct op_total {
+    uint64_t count, parameters;
+    sinter_dim multiply_adds;
+} op_total;
+
+static void put_operators(const inspection *all) {
+    sinter_dim_table *dims = sinter_module_dims(all->module);
+    op_total totals[SINTER_OP_COUNT] = {{0}};
+    for (size_t i = 0; i < all->nodes.count; ++i) {
+        const inspected_node *one = &all->nodes.items[i];
+        op_total *total = &totals[sinter_node_get(all->module, one->node)->op];
+        if (!total->count) total->multiply_adds = sinter_dim_const(dims, 0);
+        total->count++;
+        total->parameters += one->cost.parameters;
+        total->multiply_adds = sinter_dim_add(dims, total->multiply_adds, one->cost.multiply_adds);
+    }
+    printf("%-28s %7s %12s   %s\n", "operators", "nodes", "parameters", "multiply-adds");
+    for (int op = 1; op < SINTER_OP_COUNT; ++op) {
+        if (!totals[op].count) continue;
+        sinter_text parameters = {0}, work = {0};
+        inspect_print_count((double)totals[op].parameters, &parameters);
+        inspect_print_dim(all->module, totals[op].multiply_adds, &work);
+        printf("  %-26s %7llu %12s   %s\n", sinter_op_get_info((sinter_op)op)->name,
+               (unsigned long long)totals[op].count, parameters.data, work.data);
+        sinter_text_deinit(&parameters);
+        sinter_text_deinit(&work);
+    }
+}
+
+static void put_nodes(const inspection *all) {
+    puts("nodes");
+    for (size_t i = 0; i < all->nodes.count; ++i) {
+        const inspected_node *one = &all->nodes.items[i];
+        if (one->depth) continue; /* printed with the node around it */
+        sinter_text text = {0};
+        sinter_print_node(all->module, one->node, &text);
+        printf("  %.*s\n", (int)text.size - (text.data[text.size - 1] == '\n'), text.data);
+        sinter_text_deinit(&text);
+    }
+}
+
+static void put_text(const inspection *all, const char *path, bool nodes) {
+    sinter_string key, value;
+    sinter_text summary = {0};
+    inspect_summary(all, &summary);
+    printf("%s: %s\n", path, summary.data);
+    sinter_text_deinit(&summary);
+    for (size_t i = 0; i < sinter_module_metadata(all->module, i, &key, &value); ++i)
+        printf("  %.*s: %.*s\n", SINTER_STRING_ARGS(key), SINTER_STRING_ARGS(value));
+    puts("inputs");
+    for (uint32_t i = 0; i < sinter_module_input_count(all->module); ++i)
+        put_io(all, sinter_module_input_name(all->module, i), sinter_module_input(all->module, i));
+    puts("outputs");
+    for (uint32_t i = 0; i < sinter_module_output_count(all->module); ++i)
+        put_io(all, sinter_module_output_name(all->module, i),
+               sinter_module_output(all->module, i));
+    put_symbols(all);
+    put_operators(all);
+    if (nodes) put_nodes(all);
+}
+
+static bool write_page(const inspection *all, const char *path, const char *file,
+                       sinter_diag *diag) {
+    sinter_text page = {0};
+    inspect_page(all, path, &page);
+    sinter_output_file output;
+    bool good = sinter_output_file_open(&output, file, diag);
+    if (good) {
+        bool written = fwrite(page.data, 1, page.size, output.stream) == page.size;
+        good = sinter_output_file_close(&output, written, diag);
+    }
+    sinter_text_deinit(&page);
+    return good;
+}
+
+static bool run_passes(sinter_module *module, const arguments *a, sinter_diag *diag) {
+    sinter_engine_options options;
+    if (!arguments_has(a, "O") && !arguments_has(a, "passes")) return true;
+    return engine_options(a, &options) && sinter_engine_run_passes(module, &options, diag);
+}
+
+int command_inspect(int argc, char **argv) {
+    arguments a;
+    if (!arguments_parse(argc, argv, own_options, own_option_count, &a)) return 2;
+    if (arguments_has(&a, "help")) {
+        print_help("sinter inspect MODEL [--html=FILE] [--nodes]", "Shows what is in a model.",
+                   own_options, own_option_count);
+        return 0;
+    }
+    if (a.operand_count != 1) {
+        fputs("sinter inspect: error: expected one model; see sinter inspect --help\n", stderr);
+        return 2;
+    }
+    sinter_diag diag = stderr_diag();
+    sinter_module *module = load_model(a.operands[0], &a, &diag);
+    if (!module) return 2;
+    int status = 2;
+    if (run_passes(module, &a, &diag)) {
+        inspection all;
+        inspection_init(&all, module);
+        const char *html = arguments_find(&a, "html");
+        if (!html) put_text(&all, a.operands[0], arguments_has(&a, "nodes"));
+        status = html && !write_page(&all, a.operands[0], html, &diag) ? 2 : 0;
+        inspection_deinit(&all);
+    }
+    sinter_module_destroy(module);
+    return status;
+}

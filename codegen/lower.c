@@ -323,7 +323,7 @@ bool sinter_lower_node(sinter_lower *lower, sinter_node node) {
     if (kind == SINTER_LOWER_NONE)
         return sinter_lower_error(lower, node, "this operator can't be compiled");
     if (kind == SINTER_LOWER_HOST) {
-        if (!host(lower, node)) return false;
+        if (!bind_late_dims(lower, node) || !host(lower, node)) return false;
     } else {
         if (!check_types(lower, node, info->operands, info->operand_count) ||
             !check_types(lower, node, info->results, info->result_count))

@@ -1,6 +1,6 @@
 /* Lowering of elementwise ops from their scalar bodies in ops.def: constants take the dtype of the expression that
  * they meet, operands broadcast. Test: tests/ops/ */
-#include "codegen/lower.h"
+#include "codegen/lower_write.h"
 #include "runtime/abi.h"
 #include <stdio.h>
 
@@ -205,6 +205,28 @@ sinter_expr sinter_lower_elementwise(sinter_kernel *kernel, sinter_node node, ui
                             compute);
 }
 
+/* x (f32) as the power of two that f8e8m0 takes for it under round_mode up, down or nearest; NaN past the last one. */
+static sinter_expr power_of_two(sinter_kernel *kernel, sinter_string round_mode, bool saturate,
+                                sinter_expr x) {
+    const char *up =
+        sinter_string_is(round_mode, "up") ? "select((a & 0x7fffff) != 0, 1, 0)"
+        : sinter_string_is(round_mode, "nearest")
+            ? "select((a & 0x7fffff) > select((a >> 23 & 255) == 0, 0x400000, 0x3fffff), 1, 0)"
+            : "a - a";
+    sinter_expr bits = sinter_write_let(kernel, "bits", FORMULA(kernel, "bits(a)", x));
+    sinter_expr exponent =
+        sinter_write_let(kernel, "exponent", FORMULA(kernel, "a >> 23 & 255", bits));
+    sinter_expr last =
+        sinter_loop_const_int(&kernel->build, SINTER_DTYPE_i32, saturate ? 254 : 255);
+    sinter_expr code = sinter_write_let(
+        kernel, "code",
+        FORMULA(kernel, "min(a + b, c)", exponent, FORMULA(kernel, up, bits), last));
+    return FORMULA(kernel,
+                   "select(a == 255 || b == 255, from_bits(0x7fc00000 + (b - b)), "
+                   "from_bits(select(b == 0, 0x400000, b << 23)))",
+                   exponent, code);
+}
+
 sinter_expr sinter_lower_cast(sinter_kernel *kernel, sinter_node node, uint32_t result,
                               const sinter_expr *index) {
     (void)result;
@@ -213,6 +235,9 @@ sinter_expr sinter_lower_cast(sinter_kernel *kernel, sinter_node node, uint32_t 
     sinter_expr x =
         sinter_lower_element(kernel, sinter_node_operand(lower->module, node, 0), index);
     bool saturate = sinter_node_get_int(lower->module, node, "saturate", 1) != 0;
+    if (to == SINTER_DTYPE_f8e8m0)
+        return power_of_two(kernel, sinter_node_get_string(lower->module, node, "round_mode"),
+                            saturate, sinter_loop_cast(&kernel->build, x, SINTER_DTYPE_f32));
     return sinter_loop_cast(&kernel->build,
                             sinter_loop_cast_saturating(&kernel->build, x, to, saturate),
                             sinter_lower_compute_dtype(to));

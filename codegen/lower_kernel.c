@@ -198,8 +198,9 @@ sinter_expr sinter_kernel_load(sinter_kernel *kernel, sinter_loop_buffer buffer,
 void sinter_kernel_store(sinter_kernel *kernel, sinter_loop_buffer buffer, const sinter_expr *index,
                          sinter_expr element) {
     sinter_dtype dtype = kernel->build.function->buffers.items[buffer].dtype;
+    /* Narrow floats are rounded already: the limits of the cast that made them stay as they are. */
     sinter_loop_store(&kernel->build, buffer, index,
-                      sinter_loop_cast(&kernel->build, element, dtype));
+                      sinter_loop_cast_saturating(&kernel->build, element, dtype, false));
 }
 
 static sinter_expr constant_element(sinter_kernel *kernel, const sinter_tensor *tensor) {
@@ -277,8 +278,8 @@ static sinter_expr compute_element(sinter_kernel *kernel, sinter_value value,
     sinter_expr result = element(kernel, info->definition, info->index, index);
     /* A narrow float is rounded where the evaluator rounds it. */
     if (!sinter_dtype_is_float(dtype) || dtype == compute) return result;
-    return sinter_loop_cast(&kernel->build, sinter_loop_cast(&kernel->build, result, dtype),
-                            compute);
+    return sinter_loop_cast(
+        &kernel->build, sinter_loop_cast_saturating(&kernel->build, result, dtype, false), compute);
 }
 
 sinter_expr sinter_lower_element(sinter_kernel *kernel, sinter_value value,
@@ -354,8 +355,9 @@ void sinter_lower_store(sinter_kernel *kernel, sinter_value value, const sinter_
     sinter_dtype dtype = sinter_value_type(kernel->lower->module, value)->dtype;
     sinter_dtype compute = sinter_lower_compute_dtype(dtype);
     if (dtype != compute && sinter_dtype_is_float(dtype))
-        element = sinter_loop_cast(&kernel->build, sinter_loop_cast(&kernel->build, element, dtype),
-                                   compute);
+        element = sinter_loop_cast(
+            &kernel->build, sinter_loop_cast_saturating(&kernel->build, element, dtype, false),
+            compute);
     kernel->bound_value = value;
     kernel->bound_index = index;
     kernel->bound_element = element;

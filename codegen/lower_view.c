@@ -1,6 +1,6 @@
 /* Lowering of views: an output element is an input element at a computed index, or a fill. Alone, a reshape is an
  * alias of its operand's memory. Test: tests/ops/ */
-#include "codegen/lower.h"
+#include "codegen/lower_write.h"
 #include "runtime/abi.h"
 
 /* ---- host: same memory, other shape ---- */
@@ -125,26 +125,6 @@ sinter_expr sinter_lower_expand(sinter_kernel *kernel, sinter_node node, uint32_
     return sinter_lower_operand(kernel, node, 0, index, &type);
 }
 
-/* Element i of a small integer operand as expression: known symbolically, or loaded. */
-static sinter_expr int_operand(sinter_kernel *kernel, sinter_value value, uint32_t i) {
-    const sinter_value_info *info = sinter_value_get(kernel->lower->module, value);
-    int64_t items[64];
-    size_t count = 0;
-    if (sinter_value_known_ints(kernel->lower->module, value, items, 64, &count))
-        return sinter_loop_int(&kernel->build, items[i]);
-    if (i < info->content_count && info->content[i])
-        return sinter_kernel_dim(kernel, info->content[i]);
-    sinter_expr at = sinter_loop_int(&kernel->build, i);
-    return sinter_loop_cast(&kernel->build, sinter_lower_element(kernel, value, &at),
-                            SINTER_DTYPE_i64);
-}
-
-static uint32_t static_count(sinter_kernel *kernel, sinter_value value) {
-    int64_t count = 0;
-    sinter_type type = type_of(kernel, value);
-    return sinter_dim_is_const(kernel->lower->dims, type.dims[0], &count) ? (uint32_t)count : 0;
-}
-
 sinter_expr sinter_lower_slice(sinter_kernel *kernel, sinter_node node, uint32_t result,
                                const sinter_expr *index) {
     (void)result;
@@ -154,7 +134,7 @@ sinter_expr sinter_lower_slice(sinter_kernel *kernel, sinter_node node, uint32_t
     sinter_type type = type_of(kernel, x);
     sinter_expr own[SINTER_MAX_RANK];
     for (uint32_t i = 0; i < type.rank; ++i) own[i] = index[i];
-    uint32_t count = static_count(kernel, operand(kernel, node, 1));
+    uint32_t count = sinter_write_static_count(kernel, operand(kernel, node, 1));
     int64_t known_axes[SINTER_MAX_RANK];
     size_t known = 0;
     bool fixed = !axes || sinter_value_known_ints(kernel->lower->module, axes, known_axes,
@@ -165,9 +145,10 @@ sinter_expr sinter_lower_slice(sinter_kernel *kernel, sinter_node node, uint32_t
             if (fixed && (axis < 0 ? axis + type.rank : axis) != d) continue;
             sinter_expr dim = sinter_kernel_dim(kernel, type.dims[d]),
                         zero = sinter_loop_int(build, 0);
-            sinter_expr step = steps ? int_operand(kernel, steps, i) : sinter_loop_int(build, 1);
+            sinter_expr step =
+                steps ? sinter_write_int_operand(kernel, steps, i) : sinter_loop_int(build, 1);
             sinter_expr start = sinter_kernel_wrap_index(
-                kernel, int_operand(kernel, operand(kernel, node, 1), i), dim);
+                kernel, sinter_write_int_operand(kernel, operand(kernel, node, 1), i), dim);
             /* Clamped as ONNX says: to [0, dim] going up, to [0, dim - 1] going down. */
             sinter_expr down = sinter_loop_compare(build, SINTER_SCALAR_lt, step, zero);
             sinter_expr top = sinter_loop_select(
@@ -177,8 +158,9 @@ sinter_expr sinter_lower_slice(sinter_kernel *kernel, sinter_node node, uint32_t
             if (fixed) {
                 own[d] = at;
             } else {
-                sinter_expr axis_value = sinter_kernel_wrap_index(
-                    kernel, int_operand(kernel, axes, i), sinter_loop_int(build, type.rank));
+                sinter_expr axis_value =
+                    sinter_kernel_wrap_index(kernel, sinter_write_int_operand(kernel, axes, i),
+                                             sinter_loop_int(build, type.rank));
                 sinter_expr here = sinter_loop_compare(build, SINTER_SCALAR_eq, axis_value,
                                                        sinter_loop_int(build, d));
                 own[d] = sinter_loop_select(build, here, at, own[d]);
@@ -201,7 +183,7 @@ sinter_expr sinter_lower_split(sinter_kernel *kernel, sinter_node node, uint32_t
     for (uint32_t i = 0; i < result; ++i) {
         sinter_value before = sinter_node_result(module, node, i);
         sinter_expr extent = before ? sinter_kernel_dim_of(kernel, before, (int)axis)
-                                    : int_operand(kernel, operand(kernel, node, 1), i);
+                                    : sinter_write_int_operand(kernel, operand(kernel, node, 1), i);
         own[axis] = sinter_loop_add(build, own[axis], extent);
     }
     return sinter_lower_element(kernel, x, own);
@@ -226,16 +208,16 @@ sinter_expr sinter_lower_tile(sinter_kernel *kernel, sinter_node node, uint32_t 
 static sinter_expr pad_before(sinter_kernel *kernel, sinter_node node, uint32_t rank, uint32_t d) {
     sinter_loop_builder *build = &kernel->build;
     sinter_value pads = operand(kernel, node, 1), axes = operand(kernel, node, 3);
-    if (!axes) return int_operand(kernel, pads, d);
-    uint32_t count = static_count(kernel, axes);
+    if (!axes) return sinter_write_int_operand(kernel, pads, d);
+    uint32_t count = sinter_write_static_count(kernel, axes);
     (void)rank;
     sinter_expr before = sinter_loop_int(build, 0);
     for (uint32_t i = 0; i < count; ++i) {
-        sinter_expr axis = sinter_kernel_wrap_index(kernel, int_operand(kernel, axes, i),
-                                                    sinter_loop_int(build, rank));
+        sinter_expr axis = sinter_kernel_wrap_index(
+            kernel, sinter_write_int_operand(kernel, axes, i), sinter_loop_int(build, rank));
         sinter_expr here =
             sinter_loop_compare(build, SINTER_SCALAR_eq, axis, sinter_loop_int(build, d));
-        before = sinter_loop_select(build, here, int_operand(kernel, pads, i), before);
+        before = sinter_loop_select(build, here, sinter_write_int_operand(kernel, pads, i), before);
     }
     return before;
 }

@@ -129,8 +129,6 @@ void sinter_llvm_record_failure(sinter_llvm_function *f, int32_t code, const cha
 
 /* ---- emit_llvm_host.c ---- */
 void sinter_llvm_host_statement(sinter_llvm_function *f, const sinter_loop_stmt *statement);
-/* Frees what the block allocated and has not freed yet. */
-void sinter_llvm_host_end_block(sinter_llvm_function *f, const sinter_loop_stmt *first);
 bool sinter_llvm_emit_host(sinter_llvm_module *module, const char *symbol);
 
 /* ---- llvm_object.c ---- */

@@ -1,7 +1,7 @@
 /* The host function as run(call): memory, kernel calls, control flow of the model.
  *
  * Buffers live in slots that hold their address. Heap buffers have an offset in the workspace or are allocated where
- * they become known; what was allocated is freed at FREE, at the end of its block, and on the way out of a failure.
+ * they become known; what was allocated is freed at FREE, before the same statement allocates anew, and on the way out.
  * Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm_host.h"
 #include "runtime/abi.h"
@@ -207,9 +207,10 @@ static bool is_allocated(const sinter_llvm_function *f, const sinter_loop_stmt *
            f->function->buffers.items[s->buffer].scope == SINTER_SCOPE_HEAP;
 }
 
-void sinter_llvm_host_end_block(sinter_llvm_function *f, const sinter_loop_stmt *first) {
-    for (const sinter_loop_stmt *s = first; s; s = s->next)
-        if (is_allocated(f, s)) release(f, s->buffer);
+/* What the run allocated and has not freed yet; an alias may have carried it out of the block it was made in. */
+static void release_all(sinter_llvm_function *f) {
+    for (uint32_t i = 1; i < f->function->buffers.count; i++)
+        if (f->host->allocated[i]) release(f, i);
 }
 
 static void emit_alloc_heap(sinter_llvm_function *f, const sinter_loop_stmt *s) {
@@ -486,10 +487,10 @@ static LLVMValueRef emit_run(sinter_llvm_module *m) {
     bind_buffers(&f);
     host.traced = is_traced(&f);
     sinter_llvm_statements(&f, f.function->body);
+    release_all(&f);
     LLVMBuildRet(f.builder, sinter_llvm_int32(m, 0));
     LLVMPositionBuilderAtEnd(f.builder, f.failure);
-    for (uint32_t i = 1; i < buffers; i++)
-        if (host.allocated[i]) release(&f, i);
+    release_all(&f);
     LLVMBuildRet(f.builder,
                  sinter_llvm_load_field(&f, m->i32, f.call, offsetof(sinter_abi_call, code)));
     sinter_llvm_end(&f);

@@ -382,6 +382,5 @@ void sinter_llvm_statements(sinter_llvm_function *f, const sinter_loop_stmt *fir
         sinter_llvm_forget(f);
         emit_statement(f, s);
     }
-    if (f->is_host) sinter_llvm_host_end_block(f, first);
     sinter_llvm_forget(f);
 }

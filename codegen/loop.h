@@ -91,7 +91,7 @@ typedef enum sinter_loop_stmt_kind {
     SINTER_LOOP_STORE,   /* buffer, indices, value; combine != NONE: buffer[i] = combine(buffer[i], value); atomic */
     SINTER_LOOP_DECLARE, /* var, value: let or var by the variable's `is_mutable` */
     SINTER_LOOP_ASSIGN,  /* var, value */
-    SINTER_LOOP_ALLOC,   /* buffer, until the end of the enclosing block */
+    SINTER_LOOP_ALLOC,   /* buffer, until the end of the enclosing block (heap: see below) */
     SINTER_LOOP_CALL_KERNEL, /* host: kernel, buffer_arguments, arguments (its scalar parameters in order) */
     SINTER_LOOP_FAIL,    /* host or kernel: stop the run with status `code` and text `message`; arguments (i64) fill %0 %1 */
     SINTER_LOOP_BARRIER, /* CUDA block barrier */
@@ -205,7 +205,8 @@ typedef struct sinter_loop_program {
 /* The host function: scalar_parameters are the symbols; its buffers of scope INPUT/OUTPUT are the model's (io_index),
  * CONSTANT the weights. Symbols that only the run can tell are declared variables, loaded from buffers after the kernel that
  * makes them. ALLOC of a HEAP buffer: value is its byte offset in the workspace, or NULL (before planning, and
- * where the size depends on a late variable: then memory comes from services->allocate until FREE or the end).
+ * where the size depends on a late variable: then memory comes from services->allocate until FREE, the next ALLOC of the
+ * same buffer or the end of the run, not of the block: an alias may carry it out).
  * ALLOC of an OUTPUT: its dims are known now; the caller's memory is checked or memory is taken. */
 
 sinter_loop_program *sinter_loop_program_create(const char *name);

@@ -279,25 +279,33 @@ static bool write_group(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_
     return ok;
 }
 
+static bool write_constant(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_node node) {
+    sinter_value value = sinter_node_get(e->module, node)->results[0];
+    Onnx__TensorProto *tensor = sinter_tensor_proto_write(
+        &e->arena, sinter_value_constant(e->module, value), sinter_onnx_value_name(e, value));
+    sinter_vector_push(&e->arena, &body->initializers, tensor);
+    return true;
+}
+
+static bool write_dim_vector(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_node node) {
+    const int64_t *dims;
+    size_t count = sinter_node_get_ints(e->module, node, "dims", &dims);
+    return sinter_onnx_write_dims(
+        e, body, sinter_node_where(e->module, node), dims, count,
+        sinter_onnx_value_name(e, sinter_node_get(e->module, node)->results[0]));
+}
+
+/* Ops that are not one node in ONNX. */
+static const struct {
+    sinter_op op;
+    bool (*write)(sinter_onnx_exporter *, sinter_onnx_body *, sinter_node);
+} writers[] = {{SINTER_OP_constant, write_constant},
+               {SINTER_OP_dim_vector, write_dim_vector},
+               {SINTER_OP_group, write_group}};
+
 bool sinter_onnx_write_node(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_node node) {
-    const sinter_node_info *info = sinter_node_get(e->module, node);
-    switch (info->op) {
-    case SINTER_OP_constant: {
-        const char *name = sinter_onnx_value_name(e, info->results[0]);
-        Onnx__TensorProto *tensor = sinter_tensor_proto_write(
-            &e->arena, sinter_value_constant(e->module, info->results[0]), name);
-        sinter_vector_push(&e->arena, &body->initializers, tensor);
-        return true;
-    }
-    case SINTER_OP_dim_vector: {
-        const int64_t *dims;
-        size_t count = sinter_node_get_ints(e->module, node, "dims", &dims);
-        return sinter_onnx_write_dims(e, body, sinter_node_where(e->module, node), dims, count,
-                                      sinter_onnx_value_name(e, info->results[0]));
-    }
-    case SINTER_OP_group:
-        return write_group(e, body, node);
-    default:
-        return write_plain(e, body, node);
-    }
+    sinter_op op = sinter_node_get(e->module, node)->op;
+    for (size_t i = 0; i < sizeof writers / sizeof *writers; i++)
+        if (writers[i].op == op) return writers[i].write(e, body, node);
+    return write_plain(e, body, node);
 }

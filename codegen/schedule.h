@@ -36,6 +36,9 @@ bool sinter_schedule_split(sinter_schedule *schedule, sinter_loop_var loop, int6
 bool sinter_schedule_reorder(sinter_schedule *schedule, const sinter_loop_var *order, size_t count);
 /* Two perfectly nested loops become one over the product: outer = f / n, inner = f % n. */
 bool sinter_schedule_fuse(sinter_schedule *schedule, sinter_loop_var outer, sinter_loop_var inner, sinter_loop_var *out_fused);
+/* Two perfectly nested loops from 0 become one over the product, f = outer * n + inner, where everything that depends on them
+ * is linear in f: no division. Flat buffers let more loops collapse. */
+bool sinter_schedule_collapse(sinter_schedule *schedule, sinter_loop_var outer, sinter_loop_var inner, sinter_loop_var *out_loop);
 /* for i { A B } -> for i { A } for i { B }, with A the first `count` statements. out_second: variable of the second loop. */
 bool sinter_schedule_fission(sinter_schedule *schedule, sinter_loop_var loop, size_t count, sinter_loop_var *out_second);
 
@@ -52,11 +55,14 @@ bool sinter_schedule_expand(sinter_schedule *schedule, sinter_loop_var var, cons
                             sinter_loop_buffer *out_buffer);
 /* A stack buffer whose indices are constants, unroll and vector axes becomes registers. */
 bool sinter_schedule_promote(sinter_schedule *schedule, sinter_loop_buffer buffer);
-/* Lets at the start of the loop's body whose value does not depend on the iteration move before the loop. Loads move where
- * the loop certainly has an iteration. False where nothing moved. */
+/* Lets of the loop's body whose value does not depend on the iteration move before the loop, and so do checks (if ... { fail })
+ * that only lets precede. Loads and checks move where the loop certainly has an iteration. False where nothing moved. */
 bool sinter_schedule_hoist(sinter_schedule *schedule, sinter_loop_var loop);
 /* Puts the value of an immutable variable where it is read, and removes it; the value must be the same there. */
 bool sinter_schedule_inline(sinter_schedule *schedule, sinter_loop_var var);
+
+/* A parameter of the kernel gets one dim, the product of what it had. The caller's buffer stays as it is. */
+bool sinter_schedule_flatten(sinter_schedule *schedule, sinter_loop_buffer buffer);
 
 /* Where element [i0, i1, ...] of a tensor lies in its packed form: axis a of it is (i[dim] / divide) % modulo (0: no modulo).
  * Dims are rounded up, so the last block may have padding, which is 0 and never read. */

@@ -24,6 +24,7 @@ static void schedule_kernel(sinter_schedule_cpu_state *state) {
     sinter_arena_init(&scratch);
     sinter_loop_function *function = state->program->kernels.items[state->kernel];
     sinter_schedule_init(&state->schedule, state->program, function);
+    sinter_schedule_simplify(&state->schedule);
     for (const sinter_loop_stmt *stmt = function->body; stmt; stmt = stmt->next)
         if (stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL)
             sinter_vector_push(&scratch, &nests, stmt->var);

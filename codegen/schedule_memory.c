@@ -165,6 +165,34 @@ static bool may_stop(const sinter_loop_stmt *stmt) {
     return false;
 }
 
+/* if ... { fail }: a check that has nothing else. */
+static bool is_check(const sinter_loop_stmt *stmt) {
+    if (stmt->kind != SINTER_LOOP_IF || stmt->else_body) return false;
+    for (const sinter_loop_stmt *s = stmt->body; s; s = s->next) {
+        if (s->kind != SINTER_LOOP_FAIL) return false;
+    }
+    return true;
+}
+
+static bool arguments_invariant(const sinter_loop_stmt *check, sinter_loop_var var,
+                                const sinter_loop_stmt *body) {
+    for (const sinter_loop_stmt *s = check->body; s; s = s->next)
+        for (uint32_t i = 0; i < s->argument_count; i++)
+            if (sinter_loop_expr_uses(s->arguments[i], var) ||
+                !sinter_loop_is_invariant(s->arguments[i], body))
+                return false;
+    return true;
+}
+
+static bool has_iteration(const sinter_schedule *schedule, const sinter_loop_stmt *loop) {
+    sinter_loop_builder b;
+    sinter_loop_builder_init(&b, schedule->program, schedule->function);
+    int64_t low, high;
+    sinter_loop_range(schedule->function, sinter_loop_sub(&b, loop->upper, loop->lower), &low,
+                      &high);
+    return low >= 1;
+}
+
 bool sinter_schedule_hoist(sinter_schedule *schedule, sinter_loop_var var) {
     sinter_arena scratch;
     sinter_schedule_place place;
@@ -173,23 +201,25 @@ bool sinter_schedule_hoist(sinter_schedule *schedule, sinter_loop_var var) {
     sinter_arena_deinit(&scratch);
     if (!ok) return false;
     sinter_loop_stmt *loop = *place.link, **before = place.link;
-    int64_t count;
-    bool runs = sinter_loop_trip_count(loop, &count) && count > 0;
-    bool moved = false;
+    bool runs = has_iteration(schedule, loop);
+    bool moved = false, silent = true; /* nothing but lets was passed over */
     for (sinter_loop_stmt **link = &loop->body; *link;) {
         sinter_loop_stmt *stmt = *link;
-        runs = runs && !may_stop(stmt);
         bool is_let = stmt->kind == SINTER_LOOP_DECLARE &&
                       !schedule->function->vars.items[stmt->var].is_mutable;
-        bool fits = is_let && (runs || !sinter_loop_expr_loads(stmt->value, 0)) &&
+        bool check = runs && silent && is_check(stmt) && arguments_invariant(stmt, var, loop->body);
+        runs = runs && (check || !may_stop(stmt));
+        bool fits = (check || (is_let && (runs || !sinter_loop_expr_loads(stmt->value, 0)))) &&
                     !sinter_loop_expr_uses(stmt->value, var) &&
                     sinter_loop_is_invariant(stmt->value, loop->body);
         if (!fits) {
+            runs = runs && !check;
+            silent = silent && is_let;
             link = &stmt->next;
             continue;
         }
         *link = stmt->next;
-        stmt->next = loop;
+        stmt->next = *before;
         *before = stmt;
         before = &stmt->next;
         moved = true;

@@ -255,8 +255,8 @@ static void simplify(sinter_schedule *schedule, sinter_loop_stmt **link) {
             *link = stmt->next;
             continue;
         }
-        /* What a body declares ends with it; it stays a block of its own then. */
-        if (counted && count == 1 && !declares(stmt->body)) {
+        /* What a body declares ends with it; it stays a block of its own where something follows. */
+        if (counted && count == 1 && (!stmt->next || !declares(stmt->body))) {
             sinter_loop_map map;
             sinter_loop_map_init(&map, schedule->program, schedule->function);
             sinter_loop_map_var(&map, stmt->var, stmt->lower);
@@ -264,7 +264,7 @@ static void simplify(sinter_schedule *schedule, sinter_loop_stmt **link) {
             splice(link, stmt->body);
             continue;
         }
-        if (decided && !declares(condition ? stmt->body : stmt->else_body)) {
+        if (decided && (!stmt->next || !declares(condition ? stmt->body : stmt->else_body))) {
             splice(link, condition ? stmt->body : stmt->else_body);
             continue;
         }

@@ -1,0 +1,176 @@
+/* Schedules that forget shapes: flattening of buffers and collapsing of loops that run over consecutive elements.
+ * Needs: a function that the verifier accepts. Guarantees: every access goes to the element it did, in the order it did.
+ * Test: tests/codegen/schedule/shape.loops, tests/unit/loop_property_test.c */
+#include "codegen/schedule_internal.h"
+
+#include <inttypes.h>
+
+/* ---- flatten ---- */
+
+typedef struct flattening {
+    sinter_loop_builder builder;
+    sinter_loop_buffer buffer;
+    const sinter_expr *dims;
+    uint32_t rank;
+} flattening;
+
+static sinter_expr flat_index(flattening *f, const sinter_expr *indices) {
+    sinter_loop_builder *b = &f->builder;
+    sinter_expr stride = sinter_loop_int(b, 1), sum = sinter_loop_int(b, 0);
+    for (uint32_t i = f->rank; i-- > 0;) {
+        sum = sinter_loop_add(b, sum, sinter_loop_mul(b, indices[i], stride));
+        if (i) stride = sinter_loop_mul(b, stride, f->dims[i]);
+    }
+    return sum;
+}
+
+static sinter_expr flatten_expr(flattening *f, sinter_expr expr) {
+    if (!expr->argument_count) return expr;
+    sinter_expr arguments[SINTER_MAX_RANK];
+    bool changed = expr->kind == SINTER_LOOP_LOAD && expr->buffer == f->buffer;
+    for (uint32_t i = 0; i < expr->argument_count; i++) {
+        arguments[i] = flatten_expr(f, expr->arguments[i]);
+        changed |= arguments[i] != expr->arguments[i];
+    }
+    if (!changed) return expr;
+    sinter_loop_expr copy = *expr;
+    copy.arguments = arguments;
+    if (expr->kind == SINTER_LOOP_LOAD && expr->buffer == f->buffer) {
+        arguments[0] = flat_index(f, arguments);
+        copy.argument_count = 1;
+    }
+    return sinter_loop_expr_make(f->builder.arena, &copy);
+}
+
+static bool flatten_place(void *user, sinter_expr *place) {
+    *place = flatten_expr(user, *place);
+    return true;
+}
+
+static bool flatten_stmt(void *user, sinter_loop_stmt *stmt) {
+    flattening *f = user;
+    sinter_loop_visit_places(stmt, flatten_place, f);
+    if (stmt->kind == SINTER_LOOP_STORE && stmt->buffer == f->buffer) {
+        sinter_expr index = flat_index(f, stmt->arguments);
+        stmt->arguments = sinter_arena_copy(f->builder.arena, &index, sizeof index);
+        stmt->argument_count = 1;
+    }
+    return true;
+}
+
+bool sinter_schedule_flatten(sinter_schedule *schedule, sinter_loop_buffer buffer) {
+    sinter_loop_function *function = schedule->function;
+    if (!buffer || buffer >= function->buffers.count ||
+        function->buffers.items[buffer].scope > SINTER_SCOPE_INOUT ||
+        function == schedule->program->host)
+        return sinter_schedule_refuse(schedule, "there is no such parameter of a kernel");
+    sinter_loop_buffer_info *info = &function->buffers.items[buffer];
+    if (info->rank < 2) return sinter_schedule_refuse(schedule, "%%%s is flat", info->name);
+    flattening f = {.buffer = buffer, .dims = info->dims, .rank = info->rank};
+    sinter_loop_builder_init(&f.builder, schedule->program, function);
+    sinter_loop_walk(function->body, flatten_stmt, &f);
+    sinter_expr size = sinter_loop_int(&f.builder, 1);
+    for (uint32_t i = 0; i < info->rank; i++)
+        size = sinter_loop_mul(&f.builder, size, info->dims[i]);
+    info->dims = sinter_arena_copy(f.builder.arena, &size, sizeof size);
+    info->rank = 1;
+    return true;
+}
+
+/* ---- collapse ---- */
+
+typedef struct collapsing {
+    sinter_loop_builder builder;
+    sinter_loop_var outer, inner;
+    sinter_expr width, position; /* of the inner loop; of the new one */
+    bool fails;
+} collapsing;
+
+static bool uses_either(const collapsing *c, sinter_expr expr) {
+    return sinter_loop_expr_uses(expr, c->outer) || sinter_loop_expr_uses(expr, c->inner);
+}
+
+/* coefficient * (outer * width + inner) + rest: NULL where the expression is not of this form. */
+static sinter_expr collapse_sum(collapsing *c, sinter_expr expr) {
+    sinter_loop_builder *b = &c->builder;
+    sinter_expr by_outer, by_inner, rest;
+    if (!sinter_loop_affine(b, expr, c->inner, &by_inner, &rest) || uses_either(c, by_inner) ||
+        !sinter_loop_affine(b, rest, c->outer, &by_outer, &rest) || uses_either(c, by_outer) ||
+        uses_either(c, rest) ||
+        !sinter_loop_expr_equal(by_outer, sinter_loop_mul(b, by_inner, c->width)))
+        return NULL;
+    return sinter_loop_add(b, sinter_loop_mul(b, by_inner, c->position), rest);
+}
+
+static sinter_expr collapse_expr(collapsing *c, sinter_expr expr) {
+    if (c->fails || !uses_either(c, expr)) return expr;
+    sinter_expr sum = expr->dtype == SINTER_DTYPE_i64 ? collapse_sum(c, expr) : NULL;
+    if (sum) return sum;
+    if (expr->kind == SINTER_LOOP_VAR) c->fails = true;
+    if (c->fails) return expr;
+    sinter_expr arguments[SINTER_MAX_RANK];
+    for (uint32_t i = 0; i < expr->argument_count; i++)
+        arguments[i] = collapse_expr(c, expr->arguments[i]);
+    sinter_loop_expr copy = *expr;
+    copy.arguments = arguments;
+    return sinter_loop_expr_make(c->builder.arena, &copy);
+}
+
+static bool collapse_place(void *user, sinter_expr *place) {
+    *place = collapse_expr(user, *place);
+    return true;
+}
+
+static bool collapse_stmt(void *user, sinter_loop_stmt *stmt) {
+    collapsing *c = user;
+    sinter_loop_visit_places(stmt, collapse_place, c);
+    /* Scratch whose size follows the loops has no single dim that would do. */
+    if (stmt->kind == SINTER_LOOP_ALLOC)
+        for (uint32_t i = 0; i < c->builder.function->buffers.items[stmt->buffer].rank; i++)
+            c->fails |= uses_either(c, c->builder.function->buffers.items[stmt->buffer].dims[i]);
+    return !c->fails;
+}
+
+static bool runs_from_zero(const sinter_loop_stmt *loop) {
+    int64_t lower;
+    return loop->step == 1 && sinter_loop_is_const_int(loop->lower, &lower) && lower == 0;
+}
+
+bool sinter_schedule_collapse(sinter_schedule *schedule, sinter_loop_var outer_var,
+                              sinter_loop_var inner_var, sinter_loop_var *out_loop) {
+    sinter_loop_stmt *outer = sinter_schedule_get_loop(schedule->function, outer_var);
+    sinter_loop_stmt *inner = outer ? outer->body : NULL;
+    if (!inner || inner->next || inner->kind != SINTER_LOOP_FOR || inner->var != inner_var)
+        return sinter_schedule_refuse(schedule, "these are not perfectly nested loops");
+    if (inner->axis != SINTER_AXIS_SERIAL || outer->axis != SINTER_AXIS_SERIAL)
+        return sinter_schedule_refuse(schedule, "the loops are marked already");
+    int64_t low, high;
+    sinter_loop_range(schedule->function, inner->upper, &low, &high);
+    if (!runs_from_zero(outer) || !runs_from_zero(inner) || low < 0 ||
+        sinter_loop_expr_uses(inner->upper, outer_var) ||
+        !sinter_schedule_bounds_fixed(inner, outer->body->body) ||
+        !sinter_schedule_bounds_fixed(outer, inner->body))
+        return sinter_schedule_refuse(schedule, "the loops do not run from 0 to fixed counts");
+    sinter_loop_function *saved = sinter_loop_clone_function(schedule->program, schedule->function);
+    collapsing c = {.outer = outer_var, .inner = inner_var, .width = inner->upper};
+    sinter_loop_builder_init(&c.builder, schedule->program, schedule->function);
+    sinter_loop_builder *b = &c.builder;
+    const char *name =
+        sinter_arena_format(b->arena, "%s%s", sinter_schedule_var_name(schedule, outer_var),
+                            sinter_schedule_var_name(schedule, inner_var));
+    sinter_expr total = sinter_loop_mul(b, outer->upper, inner->upper);
+    sinter_loop_var fused = sinter_loop_add_var(b, name, SINTER_DTYPE_i64, false);
+    sinter_loop_range(schedule->function, total, &low, &high);
+    if (high > 0) sinter_loop_set_range(b, fused, 0, high - 1);
+    c.position = sinter_loop_var_read(b, fused);
+    sinter_loop_walk(inner->body, collapse_stmt, &c);
+    if (c.fails) {
+        *schedule->function = *saved;
+        return sinter_schedule_refuse(schedule, "something is not linear in %s", name);
+    }
+    outer->var = fused;
+    outer->upper = total;
+    outer->body = inner->body;
+    if (out_loop) *out_loop = fused;
+    return true;
+}

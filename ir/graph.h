@@ -123,6 +123,8 @@ sinter_value sinter_module_input(const sinter_module *module, uint32_t index);
 sinter_value sinter_module_output(const sinter_module *module, uint32_t index);
 const char *sinter_module_input_name(sinter_module *module, uint32_t index);
 const char *sinter_module_output_name(sinter_module *module, uint32_t index);
+/* Appends values of the main region to its results, so that a run yields them too. For tools, before any pass. */
+void sinter_module_add_outputs(sinter_module *module, const sinter_value *values, uint32_t count);
 
 /* Attributes: what the node holds, else the schema's default. find_ returns NULL where neither is there. */
 const sinter_attr *sinter_node_find_attr(const sinter_module *module, sinter_node node, const char *name);

@@ -331,3 +331,24 @@ const sinter_tensor *sinter_module_keep_tensor(sinter_module *module, sinter_ten
     sinter_vector_push(&module->arena, &module->tensors, kept);
     return kept;
 }
+
+void sinter_module_add_outputs(sinter_module *module, const sinter_value *values, uint32_t count) {
+    uint32_t own = sinter_module_output_count(module);
+    sinter_region main = sinter_module_main(module);
+    sinter_value *all = SINTER_NEW_ARRAY(&module->arena, sinter_value, own + count);
+    sinter_string *names = SINTER_NEW_ARRAY(&module->arena, sinter_string, own + count);
+    for (uint32_t i = 0; i < own + count; i++) {
+        all[i] = i < own ? sinter_module_output(module, i) : values[i - own];
+        names[i] = sinter_string_of(i < own ? sinter_module_output_name(module, i)
+                                            : sinter_value_label(module, values[i - own]) + 1);
+    }
+    sinter_node old = region_at(module, main)->last;
+    sinter_attr attr = sinter_attr_strings("names", names, own + count);
+    sinter_node_spec spec = {.op = SINTER_OP_yield,
+                             .operands = all,
+                             .operand_count = own + count,
+                             .attributes = &attr,
+                             .attribute_count = 1};
+    sinter_node_erase(module, old);
+    sinter_node_add(module, main, 0, &spec);
+}

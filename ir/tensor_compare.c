@@ -120,26 +120,44 @@ static void describe(const comparison *c, sinter_text *out_message) {
                            c->worst_difference / c->largest_expected);
 }
 
+/* Fills the comparison; a and b see complex tensors as pairs. False where types or shapes differ. */
+static bool compare_all(comparison *c, sinter_tensor *a, sinter_tensor *b) {
+    bool same = a->kind == b->kind && a->dtype == b->dtype && a->rank == b->rank;
+    for (uint32_t i = 0; same && i < a->rank; i++) same = a->dims[i] == b->dims[i];
+    if (!same) return false;
+    if (sinter_dtype_infos[a->dtype].class == SINTER_CLASS_COMPLEX && a->rank < SINTER_MAX_RANK) {
+        a->dtype = b->dtype = a->dtype == SINTER_DTYPE_c64 ? SINTER_DTYPE_f32 : SINTER_DTYPE_f64;
+        a->dims[a->rank++] = b->dims[b->rank++] = 2;
+    }
+    c->got = a;
+    c->expected = b;
+    c->count = sinter_tensor_count(a);
+    for (int64_t i = 0; i < c->count; i++) {
+        if (a->dtype == SINTER_DTYPE_string)
+            compare_string(c, i);
+        else
+            compare_number(c, i);
+    }
+    return true;
+}
+
 static bool compare_tensors(const sinter_tensor *got, const sinter_tensor *expected, double rtol,
                             double atol, sinter_text *out_message) {
-    bool same = got->dtype == expected->dtype && got->rank == expected->rank;
-    for (uint32_t i = 0; same && i < got->rank; i++) same = got->dims[i] == expected->dims[i];
-    if (!same) return mismatch_of_types(got, expected, out_message);
     sinter_tensor a = *got, b = *expected;
-    if (sinter_dtype_infos[a.dtype].class == SINTER_CLASS_COMPLEX && a.rank < SINTER_MAX_RANK) {
-        a.dtype = b.dtype = a.dtype == SINTER_DTYPE_c64 ? SINTER_DTYPE_f32 : SINTER_DTYPE_f64;
-        a.dims[a.rank++] = b.dims[b.rank++] = 2;
-    }
-    comparison c = {
-        .got = &a, .expected = &b, .rtol = rtol, .atol = atol, .count = sinter_tensor_count(&a)};
-    for (int64_t i = 0; i < c.count; i++) {
-        if (a.dtype == SINTER_DTYPE_string)
-            compare_string(&c, i);
-        else
-            compare_number(&c, i);
-    }
+    comparison c = {.rtol = rtol, .atol = atol};
+    if (!compare_all(&c, &a, &b)) return mismatch_of_types(got, expected, out_message);
     if (c.bad_count) describe(&c, out_message);
     return c.bad_count == 0;
+}
+
+double sinter_tensor_relative_error(const sinter_tensor *got, const sinter_tensor *expected) {
+    sinter_tensor a = *got, b = *expected;
+    comparison c = {0};
+    if (a.kind != SINTER_TYPE_TENSOR || !compare_all(&c, &a, &b)) return (double)INFINITY;
+    if (c.bad_count == 0) return 0;
+    bool numbers = a.dtype != SINTER_DTYPE_string;
+    return numbers && c.largest_expected > 0 ? c.worst_difference / c.largest_expected
+                                             : (double)INFINITY;
 }
 
 bool sinter_tensor_compare(const sinter_tensor *got, const sinter_tensor *expected, double rtol,

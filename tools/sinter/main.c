@@ -8,6 +8,7 @@ static const command commands[] = {
     {"test", "DIR...", "run ONNX backend test cases", command_test},
     {"bench", "MODEL|ARTIFACT", "measure latency, memory and compile time", command_bench},
     {"inspect", "MODEL", "show what is in a model, as text or as a page", command_inspect},
+    {"diff", "MODEL A B", "compare two ways to run a model, node by node", command_diff},
 };
 enum { command_count = sizeof commands / sizeof commands[0] };
 

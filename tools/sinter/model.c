@@ -148,13 +148,31 @@ static bool make_input(const sinter_abi_io *io, uint64_t *state, sinter_tensor *
     return true;
 }
 
+/* Raw files need the type: dims that are not numbers become symbols. */
+static bool read_input(const char *path, const sinter_abi_io *io, sinter_tensor *out_tensor,
+                       sinter_diag *diag) {
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    sinter_dim_table *table = sinter_dim_table_create(&arena);
+    sinter_dim dims[SINTER_MAX_RANK];
+    for (int32_t d = 0; d < io->rank; ++d)
+        dims[d] =
+            io->dims[d] < 0 ? sinter_dim_fresh(table, "dim") : sinter_dim_const(table, io->dims[d]);
+    sinter_dtype dtype = sinter_dtype_from_onnx(io->dtype);
+    sinter_type type = sinter_type_tensor(&arena, dtype, (uint32_t)io->rank, dims);
+    bool good =
+        sinter_tensor_read_file(path, dtype ? &type : NULL, dtype ? table : NULL, out_tensor, diag);
+    sinter_arena_deinit(&arena);
+    return good;
+}
+
 bool make_inputs(const sinter_engine *engine, const arguments *a, sinter_tensor *out_inputs,
                  sinter_diag *diag) {
     uint64_t state = 1;
     for (size_t i = 0; i < sinter_engine_input_count(engine); ++i) {
         const sinter_abi_io *io = sinter_engine_input(engine, i);
         const char *path = input_file(a, io->name);
-        bool good = path ? sinter_tensor_read_file(path, NULL, NULL, &out_inputs[i], diag)
+        bool good = path ? read_input(path, io, &out_inputs[i], diag)
                          : make_input(io, &state, &out_inputs[i], diag);
         if (!good) return false;
     }

@@ -3,6 +3,7 @@
  * Kernels are internal functions (call, buffers..., scalars...); one that can fail returns its code. Names start with
  * "kernel." so that none is taken for a libc function. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
+#include "codegen/loop_rewrite.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -110,10 +111,25 @@ void sinter_llvm_store_field(sinter_llvm_function *f, LLVMValueRef value, LLVMVa
 
 /* ---- functions ---- */
 
+static void note_rounding(void *user, sinter_expr expr) {
+    if (expr->kind == SINTER_LOOP_CALL && expr->function == SINTER_SCALAR_round_even)
+        *(bool *)user = true;
+}
+
+static bool note_place(void *user, sinter_expr *place) {
+    sinter_loop_walk_expr(*place, note_rounding, user);
+    return true;
+}
+
+static bool note_statement(void *user, sinter_loop_stmt *stmt) {
+    return sinter_loop_visit_places(stmt, note_place, user);
+}
+
 void sinter_llvm_begin(sinter_llvm_function *f, sinter_llvm_module *module,
                        const sinter_loop_function *function, LLVMValueRef value) {
     *f = (sinter_llvm_function){.module = module, .function = function, .value = value};
     f->memo.generation = 1;
+    sinter_loop_walk(function->body, note_statement, &f->exact);
     f->vars = SINTER_NEW_ARRAY(module->arena, sinter_llvm_var, function->vars.count + 1);
     f->buffers = SINTER_NEW_ARRAY(module->arena, LLVMValueRef, function->buffers.count + 1);
     f->builder = LLVMCreateBuilderInContext(module->context);

@@ -283,7 +283,8 @@ sinter_expr sinter_lower_quantize(sinter_kernel *kernel, sinter_node node, uint3
     sinter_dtype compute = x->dtype == SINTER_DTYPE_f64 ? SINTER_DTYPE_f64 : SINTER_DTYPE_f32;
     x = sinter_loop_cast(build, x, compute);
     sinter_expr ratio[2] = {x, sinter_loop_cast(build, scale, compute)};
-    sinter_expr scaled = sinter_loop_call(build, SINTER_SCALAR_div, ratio);
+    bool unit = ratio[1]->kind == SINTER_LOOP_CONST && ratio[1]->float_value == 1;
+    sinter_expr scaled = unit ? x : sinter_loop_call(build, SINTER_SCALAR_div, ratio);
     bool saturate = sinter_node_get_int(lower->module, node, "saturate", 1) != 0;
     if (sinter_dtype_is_float(to)) {
         if (sinter_node_operand(lower->module, node, 2)) {

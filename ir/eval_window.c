@@ -303,9 +303,11 @@ bool eval_qlinear_conv(sinter_eval *eval) {
     convolve(eval, &conv, xs, ws, y);
     const double *w_scales = sinter_eval_doubles(eval, w_scale);
     for (int64_t i = 0; i < count; i++) {
-        double scale = x_scale * w_scales[scales == 1 ? 0 : i / inner % channels] / y_scale;
+        /* in f32, as everywhere in quantized operators: ties decide elements */
+        float w_at = (float)w_scales[scales == 1 ? 0 : i / inner % channels];
+        float scaled = (float)y[i] * ((float)x_scale * w_at / (float)y_scale);
         sinter_tensor_set_int(result, i,
-                              sinter_eval_saturate(y_zero->dtype, rint(y[i] * scale) + zero));
+                              sinter_eval_saturate(y_zero->dtype, rint((double)scaled) + zero));
     }
     return true;
 }

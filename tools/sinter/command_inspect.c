@@ -80,6 +80,18 @@ static void put_nodes(const inspection *all) {
     }
 }
 
+/* One line; long values (vocabularies live there) are cut. */
+static void put_metadata(sinter_string key, sinter_string value) {
+    enum { longest = 80 };
+    size_t size = 0;
+    while (size < value.size && size < longest && value.data[size] != '\n') size++;
+    while (size < value.size && size > 0 && ((unsigned char)value.data[size] & 0xc0) == 0x80)
+        size--; /* not inside of a character */
+    printf("  %.*s: %.*s", SINTER_STRING_ARGS(key), (int)size, value.data);
+    if (size < value.size) printf("... (%zu bytes)", value.size);
+    puts("");
+}
+
 static void put_text(const inspection *all, const char *path, bool nodes) {
     sinter_string key, value;
     sinter_text summary = {0};
@@ -87,7 +99,7 @@ static void put_text(const inspection *all, const char *path, bool nodes) {
     printf("%s: %s\n", path, summary.data);
     sinter_text_deinit(&summary);
     for (size_t i = 0; i < sinter_module_metadata(all->module, i, &key, &value); ++i)
-        printf("  %.*s: %.*s\n", SINTER_STRING_ARGS(key), SINTER_STRING_ARGS(value));
+        put_metadata(key, value);
     puts("inputs");
     for (uint32_t i = 0; i < sinter_module_input_count(all->module); ++i)
         put_io(all, sinter_module_input_name(all->module, i), sinter_module_input(all->module, i));

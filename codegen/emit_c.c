@@ -60,6 +60,7 @@ static const char *unique_name(sinter_c_emitter *e, sinter_map *taken, const cha
 void sinter_c_begin_function(sinter_c_emitter *e, const sinter_loop_function *function) {
     e->function = function;
     e->temporary_count = 1;
+    sinter_c_find_uses(e, function, function->body, &e->uses);
     e->vars = SINTER_NEW_ARRAY(e->arena, const char *, function->vars.count);
     e->buffers = SINTER_NEW_ARRAY(e->arena, const char *, function->buffers.count);
     sinter_map taken;
@@ -181,6 +182,7 @@ static void write_alloc(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     }
     sinter_c_write(e, "_Alignas(64) %s %s[%lld];", sinter_c_memory(info->dtype),
                    e->buffers[s->buffer], (long long)(count > 0 ? count : 1));
+    if (!e->uses.reads[s->buffer]) sinter_c_write(e, "(void)%s;", e->buffers[s->buffer]);
 }
 
 /* The message with %0 and %1 as printf wants them, and the arguments in the order of their use. */
@@ -204,7 +206,7 @@ static void write_fail(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     const char *list = arguments.data ? arguments.data : "";
     if (e->is_host) {
         sinter_c_write(e, "sinter_fail(call, %d, %s%s);", s->code, literal.data, list);
-        sinter_c_write(e, "goto failure;");
+        sinter_c_jump(e, "");
     } else if (e->in_parallel) {
         sinter_c_write(e, "sinter_fail(call, %d, %s%s);", s->code, literal.data, list);
         sinter_c_write(e, "return;");
@@ -220,11 +222,13 @@ static void write_variable(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     const sinter_loop_var_info *info = &e->function->vars.items[s->var];
     sinter_c_share(e, &s->value, 1);
     const char *value = text_of(e, s->value, false);
-    if (s->kind == SINTER_LOOP_ASSIGN)
+    if (s->kind == SINTER_LOOP_ASSIGN) {
         sinter_c_write(e, "%s = %s;", e->vars[s->var], value);
-    else
-        sinter_c_write(e, "%s%s %s = %s;", info->is_mutable ? "" : "const ",
-                       sinter_c_type(info->dtype), e->vars[s->var], value);
+        return;
+    }
+    sinter_c_write(e, "%s%s %s = %s;", info->is_mutable ? "" : "const ", sinter_c_type(info->dtype),
+                   e->vars[s->var], value);
+    if (e->is_host || !e->uses.vars[s->var]) sinter_c_write(e, "(void)%s;", e->vars[s->var]);
 }
 
 static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
@@ -281,13 +285,6 @@ void sinter_c_statements(sinter_c_emitter *e, const sinter_loop_stmt *first) {
 
 /* ---- kernels ---- */
 
-static bool contains_fail(const sinter_loop_stmt *first) {
-    for (const sinter_loop_stmt *s = first; s; s = s->next)
-        if (s->kind == SINTER_LOOP_FAIL || contains_fail(s->body) || contains_fail(s->else_body))
-            return true;
-    return false;
-}
-
 static void write_parameters(sinter_c_emitter *e, const sinter_loop_function *kernel) {
     sinter_text_append_string(e->text, "sinter_abi_call *call");
     for (size_t i = 0; i < kernel->buffer_parameters.count; i++) {
@@ -304,6 +301,18 @@ static void write_parameters(sinter_c_emitter *e, const sinter_loop_function *ke
     }
 }
 
+static void write_unused_parameters(sinter_c_emitter *e, const sinter_loop_function *kernel) {
+    if (!e->uses.fails && !e->uses.in_parallel) sinter_c_write(e, "(void)call;");
+    for (size_t i = 0; i < kernel->buffer_parameters.count; i++) {
+        sinter_loop_buffer id = kernel->buffer_parameters.items[i];
+        if (!e->uses.buffers[id]) sinter_c_write(e, "(void)%s;", e->buffers[id]);
+    }
+    for (size_t i = 0; i < kernel->scalar_parameters.count; i++) {
+        sinter_loop_var id = kernel->scalar_parameters.items[i];
+        if (!e->uses.vars[id]) sinter_c_write(e, "(void)%s;", e->vars[id]);
+    }
+}
+
 static void write_kernel(sinter_c_emitter *e, uint32_t index, sinter_text *out) {
     const sinter_loop_function *kernel = e->program->kernels.items[index];
     sinter_text text = {0}, bodies = {0};
@@ -311,7 +320,7 @@ static void write_kernel(sinter_c_emitter *e, uint32_t index, sinter_text *out) 
     e->bodies = &bodies;
     e->indent = 0;
     sinter_c_begin_function(e, kernel);
-    e->fails = e->kernel_fails[index] = contains_fail(kernel->body);
+    e->fails = e->kernel_fails[index] = e->uses.fails;
     if (kernel->comment && !strstr(kernel->comment, "*/"))
         sinter_c_write(e, "/* %s */", kernel->comment);
     sinter_text_format(&text, "static %s kernel_%u_%s(", e->fails ? "int32_t" : "void", index,
@@ -319,7 +328,7 @@ static void write_kernel(sinter_c_emitter *e, uint32_t index, sinter_text *out) 
     write_parameters(e, kernel);
     sinter_text_append_string(&text, ") {\n");
     e->indent = 1;
-    sinter_c_write(e, "(void)call;");
+    write_unused_parameters(e, kernel);
     sinter_c_statements(e, kernel->body);
     if (e->fails) sinter_c_write(e, "return 0;");
     e->indent = 0;

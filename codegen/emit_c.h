@@ -6,11 +6,21 @@
 #include "codegen/compile.h"
 #include "ir/base/map.h"
 
+/* By id: what a list of statements uses, from outside and of its own. */
+typedef struct sinter_c_uses {
+    const sinter_loop_function *function;
+    bool *vars, *declares;              /* read; declared inside */
+    bool *buffers, *reads, *allocates; /* touched; read or handed to a kernel; allocated inside */
+    bool fails, in_parallel; /* has such a statement, such a loop */
+    sinter_map visited;
+} sinter_c_uses;
+
 typedef struct sinter_c_emitter {
     const sinter_loop_program *program;
     const sinter_loop_function *function; /* being written */
     sinter_text *text;                    /* where statements go */
     sinter_text *bodies;                  /* functions of parallel loops, before the kernel */
+    sinter_c_uses uses;                   /* of the function's body */
     sinter_arena *arena;
     sinter_diag *diag;
     const char **vars, **buffers; /* C names by id */
@@ -21,6 +31,10 @@ typedef struct sinter_c_emitter {
     bool *kernel_fails; /* by kernel */
     bool is_host, in_parallel, fails;
     bool checked; /* i64 arithmetic notes overflows */
+    bool overflows, jumps; /* host: the text mentions `overflow`, `failure` */
+    bool *printed;         /* host: variables that the text mentions */
+    uint32_t *owned;       /* host: which memory taken during the run is the buffer's, from 1 */
+    uint32_t owned_count;
     const uint64_t *weight_offsets;
     uint64_t weight_bytes;
     bool broken;
@@ -49,10 +63,17 @@ void sinter_c_begin_function(sinter_c_emitter *e, const sinter_loop_function *fu
 void sinter_c_statements(sinter_c_emitter *e, const sinter_loop_stmt *first);
 void sinter_c_write(sinter_c_emitter *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* ---- emit_c_uses.c ---- */
+void sinter_c_find_uses(sinter_c_emitter *e, const sinter_loop_function *function,
+                        const sinter_loop_stmt *first, sinter_c_uses *out_uses);
+void sinter_c_use_dims(sinter_c_uses *uses, sinter_loop_buffer buffer);
+void sinter_c_use_expr(sinter_c_uses *uses, const sinter_loop_expr *expr);
+
 /* ---- emit_c_parallel.c ---- */
 void sinter_c_parallel_for(sinter_c_emitter *e, const sinter_loop_stmt *loop);
 
 /* ---- emit_c_host.c ---- */
+void sinter_c_jump(sinter_c_emitter *e, const char *condition); /* "if (...) " or "" */
 void sinter_c_host_statement(sinter_c_emitter *e, const sinter_loop_stmt *statement);
 void sinter_c_host_end_block(sinter_c_emitter *e, const sinter_loop_stmt *first);
 void sinter_c_emit_host(sinter_c_emitter *e);

@@ -289,10 +289,11 @@ static void print_call_expr(sinter_c_emitter *e, const sinter_loop_expr *expr, b
     sinter_dtype dtype = expr->arguments[expr->function == SINTER_SCALAR_select]->dtype;
     bool arithmetic = expr->function == SINTER_SCALAR_add || expr->function == SINTER_SCALAR_sub ||
                       expr->function == SINTER_SCALAR_mul;
-    if (e->checked && arithmetic && dtype == SINTER_DTYPE_i64)
+    if (e->checked && arithmetic && dtype == SINTER_DTYPE_i64) {
+        e->overflows = true;
         sinter_text_format(text, "sinter_checked_%s(%s, %s, &overflow)",
                            sinter_scalar_get_info(expr->function)->name, texts[0], texts[1]);
-    else
+    } else
         sinter_c_apply(e, expr->function, dtype, texts, text);
     for (uint32_t i = 0; i < expr->argument_count; i++) sinter_text_deinit(&operands[i]);
 }
@@ -342,6 +343,7 @@ static void print(sinter_c_emitter *e, const sinter_loop_expr *expr, bool is_ind
         return;
     case SINTER_LOOP_VAR:
         sinter_text_append_string(text, e->vars[expr->var]);
+        if (e->printed) e->printed[expr->var] = true;
         return;
     case SINTER_LOOP_LOAD:
         if (expr->dtype == SINTER_DTYPE_bool) sinter_text_append_string(text, "(bool)");

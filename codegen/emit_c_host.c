@@ -71,21 +71,44 @@ static const char *write_bytes(sinter_c_emitter *e, sinter_loop_buffer buffer) {
     sinter_c_write(e, "if (overflow) {");
     sinter_c_write(e, "    sinter_fail(call, SINTER_ABI_OVERFLOW, \"size of %%s overflows\", %s);",
                    quoted(e, e->function->buffers.items[buffer].name));
-    sinter_c_write(e, "    goto failure;");
+    sinter_c_jump(e, "    ");
     sinter_c_write(e, "}");
+    e->overflows = true;
     return name;
 }
 
 /* ---- statements ---- */
 
-static bool is_allocated(const sinter_c_emitter *e, const sinter_loop_stmt *s) {
-    return s->kind == SINTER_LOOP_ALLOC && !s->value &&
-           e->function->buffers.items[s->buffer].scope == SINTER_SCOPE_HEAP;
+/* Nothing reads the others; outputs are written for the caller. */
+static bool has_pointer(const sinter_c_emitter *e, sinter_loop_buffer buffer) {
+    return e->uses.reads[buffer] || e->function->buffers.items[buffer].scope == SINTER_SCOPE_OUTPUT;
+}
+
+/* Numbers the memory that the run itself takes. */
+static void number_owned(sinter_c_emitter *e, const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *s = first; s; s = s->next) {
+        if (s->kind == SINTER_LOOP_ALLOC && !s->value && has_pointer(e, s->buffer) &&
+            e->function->buffers.items[s->buffer].scope == SINTER_SCOPE_HEAP &&
+            !e->owned[s->buffer])
+            e->owned[s->buffer] = ++e->owned_count;
+        number_owned(e, s->body);
+        number_owned(e, s->else_body);
+    }
+}
+
+static void write_release(sinter_c_emitter *e, sinter_loop_buffer buffer) {
+    if (e->owned[buffer])
+        sinter_c_write(e, "sinter_release(call, &owned[%u]);", e->owned[buffer] - 1);
+}
+
+void sinter_c_jump(sinter_c_emitter *e, const char *condition) {
+    sinter_c_write(e, "%sgoto failure;", condition);
+    e->jumps = true;
 }
 
 void sinter_c_host_end_block(sinter_c_emitter *e, const sinter_loop_stmt *first) {
     for (const sinter_loop_stmt *s = first; s; s = s->next)
-        if (is_allocated(e, s)) sinter_c_write(e, "sinter_release(call, &owned[%u]);", s->buffer);
+        if (s->kind == SINTER_LOOP_ALLOC) write_release(e, s->buffer);
 }
 
 static void write_alloc_output(sinter_c_emitter *e, const sinter_loop_stmt *s) {
@@ -93,7 +116,7 @@ static void write_alloc_output(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     const char *name = raw_name(e, s->buffer), *bytes = write_bytes(e, s->buffer);
     sinter_c_write(e, "%s = sinter_output(call, %d, %s, outputs[%d].name);", name, info->io_index,
                    bytes, info->io_index);
-    sinter_c_write(e, "if (!%s) goto failure;", name);
+    sinter_c_jump(e, sinter_arena_format(e->arena, "if (!%s) ", name));
     sinter_c_write(e, "call->outputs[%d].rank = %u;", info->io_index, info->rank);
     sinter_c_write(e, "call->outputs[%d].dtype = outputs[%d].dtype;", info->io_index,
                    info->io_index);
@@ -104,27 +127,30 @@ static void write_alloc_output(sinter_c_emitter *e, const sinter_loop_stmt *s) {
 
 static void write_alloc(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     const char *name = raw_name(e, s->buffer);
+    if (!has_pointer(e, s->buffer)) return;
     if (e->function->buffers.items[s->buffer].scope == SINTER_SCOPE_OUTPUT) {
         write_alloc_output(e, s);
     } else if (s->value) {
         sinter_c_write(e, "%s = (char *)call->workspace + %s;", name, text_of(e, s->value));
     } else {
-        sinter_c_write(e, "sinter_release(call, &owned[%u]);", s->buffer);
+        uint32_t own = e->owned[s->buffer] - 1;
+        write_release(e, s->buffer);
         const char *bytes = write_bytes(e, s->buffer);
-        sinter_c_write(e, "owned[%u].bytes = %s;", s->buffer, bytes);
+        sinter_c_write(e, "owned[%u].bytes = %s;", own, bytes);
         sinter_c_write(e, "%s = owned[%u].data = sinter_allocate(call, owned[%u].bytes);", name,
-                       s->buffer, s->buffer);
+                       own, own);
         sinter_c_write(e, "if (!%s) {", name);
         sinter_c_write(e,
                        "    sinter_fail(call, SINTER_ABI_OUT_OF_MEMORY, \"no memory for the %%lld "
                        "bytes of %%s\", (long long)owned[%u].bytes, %s);",
-                       s->buffer, quoted(e, e->function->buffers.items[s->buffer].name));
-        sinter_c_write(e, "    goto failure;");
+                       own, quoted(e, e->function->buffers.items[s->buffer].name));
+        sinter_c_jump(e, "    ");
         sinter_c_write(e, "}");
     }
 }
 
 static void write_bind(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    if (!has_pointer(e, s->buffer)) return;
     uint32_t bits = sinter_dtype_infos[e->function->buffers.items[s->source].dtype].bits;
     sinter_c_write(e, "%s = (char *)%s + %s * %u / 8;", raw_name(e, s->buffer),
                    raw_name(e, s->source), text_of(e, s->value), bits);
@@ -134,13 +160,17 @@ static void write_call(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     const char *name = e->program->kernels.items[s->kernel]->name;
     bool fails = e->kernel_fails[s->kernel];
     sinter_c_write(e, "sinter_trace(call, %u, 1);", s->kernel);
-    sinter_c_line(e);
-    sinter_text_format(e->text, "%skernel_%u_%s(call", fails ? "if (" : "", s->kernel, name);
+    sinter_text code = {0};
+    sinter_text_format(&code, "%skernel_%u_%s(call", fails ? "if (" : "", s->kernel, name);
     for (uint32_t i = 0; i < s->buffer_argument_count; i++)
-        sinter_text_format(e->text, ", %s", raw_name(e, s->buffer_arguments[i]));
+        sinter_text_format(&code, ", %s", raw_name(e, s->buffer_arguments[i]));
     for (uint32_t i = 0; i < s->argument_count; i++)
-        sinter_text_format(e->text, ", %s", text_of(e, s->arguments[i]));
-    sinter_text_append_string(e->text, fails ? ")) goto failure;\n" : ");\n");
+        sinter_text_format(&code, ", %s", text_of(e, s->arguments[i]));
+    if (fails)
+        sinter_c_jump(e, sinter_arena_format(e->arena, "%s)) ", code.data));
+    else
+        sinter_c_write(e, "%s);", code.data);
+    sinter_text_deinit(&code);
     sinter_c_write(e, "sinter_trace(call, %u, 0);", s->kernel);
 }
 
@@ -150,8 +180,7 @@ void sinter_c_host_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         write_alloc(e, s);
         return;
     case SINTER_LOOP_FREE:
-        if (e->function->buffers.items[s->buffer].scope == SINTER_SCOPE_HEAP)
-            sinter_c_write(e, "sinter_release(call, &owned[%u]);", s->buffer);
+        write_release(e, s->buffer);
         return;
     case SINTER_LOOP_BIND:
         write_bind(e, s);
@@ -356,61 +385,95 @@ static void name_buffers(sinter_c_emitter *e) {
             e->arena, "((%s *)b%u)", sinter_c_memory(e->function->buffers.items[i].dtype), i);
 }
 
+static void write_input(sinter_c_emitter *e, sinter_loop_buffer buffer) {
+    const sinter_loop_buffer_info *info = &e->function->buffers.items[buffer];
+    const char *bytes = write_bytes(e, buffer);
+    sinter_c_line(e);
+    if (e->uses.reads[buffer]) sinter_text_format(e->text, "%s = ", raw_name(e, buffer));
+    sinter_text_format(e->text, "sinter_input(call, %d, %s, inputs[%d].name);\n", info->io_index,
+                       bytes, info->io_index);
+    sinter_c_jump(e, "if (call->code) ");
+}
+
+/* Where inputs and constants lie. */
 static void write_bindings(sinter_c_emitter *e) {
     for (uint32_t i = 1; i < e->function->buffers.count; i++) {
         const sinter_loop_buffer_info *info = &e->function->buffers.items[i];
-        sinter_text comment = {0};
-        sinter_text_format(&comment, strstr(info->name, "*/") ? "" : " /* %s */", info->name);
-        if (info->scope == SINTER_SCOPE_CONSTANT)
-            sinter_c_write(e, "b%u = (void *)(uintptr_t)(blob + %" PRIu64 ");%s", i,
-                           e->weight_offsets[info->constant], comment.data ? comment.data : "");
-        if (info->scope == SINTER_SCOPE_INPUT) {
-            const char *bytes = write_bytes(e, i);
-            sinter_c_write(e, "b%u = sinter_input(call, %d, %s, inputs[%d].name);%s", i,
-                           info->io_index, bytes, info->io_index, comment.data ? comment.data : "");
-            sinter_c_write(e, "if (call->code) goto failure;");
-        }
-        sinter_text_deinit(&comment);
+        if (info->scope == SINTER_SCOPE_CONSTANT && e->uses.reads[i])
+            sinter_c_write(e, "b%u = (void *)(uintptr_t)(blob + %" PRIu64 ");", i,
+                           e->weight_offsets[info->constant]);
+        if (info->scope == SINTER_SCOPE_INPUT) write_input(e, i);
     }
 }
 
+static void write_buffers(sinter_c_emitter *e) {
+    bool needs_weights = false;
+    for (uint32_t i = 1; i < e->function->buffers.count; i++) {
+        const sinter_loop_buffer_info *info = &e->function->buffers.items[i];
+        if (!has_pointer(e, i)) continue;
+        sinter_c_write(
+            e, strstr(info->name, "*/") ? "void *b%u = NULL;" : "void *b%u = NULL; /* %s */", i,
+            info->name);
+        needs_weights |= info->scope == SINTER_SCOPE_CONSTANT;
+    }
+    if (e->owned_count) sinter_c_write(e, "sinter_block owned[%u] = {{0}};", e->owned_count);
+    if (!needs_weights) return;
+    sinter_c_write(e, "const char *blob = call->weights;");
+    if (embeds_weights(e)) sinter_c_write(e, "if (!blob) blob = (const char *)weights;");
+    sinter_c_write(e, "if (!blob) return sinter_fail(call, SINTER_ABI_BAD_INPUT, \"the weights "
+                      "are missing\");");
+}
+
+static void write_workspace_check(sinter_c_emitter *e) {
+    if (!e->program->workspace_bytes) return;
+    bool before = e->overflows;
+    e->overflows = false;
+    sinter_c_write(e, "const int64_t workspace_bytes = %s;",
+                   checked_text(e, e->program->workspace_bytes));
+    sinter_c_write(e,
+                   "if (%s(uint64_t)workspace_bytes > call->workspace_bytes || (workspace_bytes && "
+                   "!call->workspace))",
+                   e->overflows ? "overflow || " : "");
+    sinter_c_write(e,
+                   "    return sinter_fail(call, SINTER_ABI_OUT_OF_MEMORY, \"the workspace needs "
+                   "%%lld bytes; was plan called?\", (long long)workspace_bytes);");
+    e->overflows |= before;
+}
+
 static void write_run(sinter_c_emitter *e) {
-    const sinter_loop_program *program = e->program;
-    size_t buffers = e->function->buffers.count;
-    sinter_text_append_string(e->text, "static int32_t run(sinter_abi_call *call) {\n");
-    e->indent = 1;
+    sinter_text *outer = e->text, body = {0};
+    e->owned = SINTER_NEW_ARRAY(e->arena, uint32_t, e->function->buffers.count);
+    e->printed = SINTER_NEW_ARRAY(e->arena, bool, e->function->vars.count);
+    e->overflows = e->jumps = false;
     name_buffers(e);
-    sinter_c_write(e, "bool overflow = false;");
-    for (uint32_t i = 1; i < buffers; i++) sinter_c_write(e, "void *b%u = NULL;", i);
-    sinter_c_write(e, "sinter_block owned[%zu] = {{0}};", buffers);
-    sinter_c_write(e, "(void)overflow;");
-    sinter_c_write(e, "call->code = 0;");
-    for (size_t i = 0; i < program->symbols.count; i++)
-        sinter_c_write(e, "const int64_t %s = call->symbols[%zu];",
-                       e->vars[e->function->scalar_parameters.items[i]], i);
-    if (program->workspace_bytes) {
-        sinter_c_write(e, "const int64_t workspace_bytes = %s;",
-                       checked_text(e, program->workspace_bytes));
-        sinter_c_write(e, "if (overflow || (uint64_t)workspace_bytes > call->workspace_bytes || "
-                          "(workspace_bytes && !call->workspace))");
-        sinter_c_write(e, "    return sinter_fail(call, SINTER_ABI_OUT_OF_MEMORY, \"the workspace "
-                          "needs %%lld bytes; was plan called?\", (long long)workspace_bytes);");
-    }
-    if (e->weight_bytes) {
-        sinter_c_write(e, "const char *blob = call->weights;");
-        if (embeds_weights(e)) sinter_c_write(e, "if (!blob) blob = (const char *)weights;");
-        sinter_c_write(e, "if (!blob) return sinter_fail(call, SINTER_ABI_BAD_INPUT, \"the weights "
-                          "are missing\");");
-    } else {
-        sinter_c_write(e, "const char *const blob = NULL;");
-        sinter_c_write(e, "(void)blob;");
-    }
+    number_owned(e, e->function->body);
+    e->text = &body;
+    e->indent = 1;
+    write_workspace_check(e);
+    write_buffers(e);
     write_bindings(e);
     sinter_c_statements(e, e->function->body);
     sinter_c_write(e, "return 0;");
-    sinter_text_append_string(e->text, "failure:\n");
-    sinter_c_write(e, "for (size_t i = 0; i < %zu; i++) sinter_release(call, &owned[i]);", buffers);
-    sinter_c_write(e, "return call->code;");
+    e->text = outer;
+    e->indent = 0;
+    sinter_c_write(e, "static int32_t run(sinter_abi_call *call) {");
+    e->indent = 1;
+    if (e->overflows) sinter_c_write(e, "bool overflow = false;");
+    sinter_c_write(e, "call->code = 0;");
+    for (size_t i = 0; i < e->program->symbols.count; i++) {
+        sinter_loop_var var = e->function->scalar_parameters.items[i];
+        if (e->printed[var])
+            sinter_c_write(e, "const int64_t %s = call->symbols[%zu];", e->vars[var], i);
+    }
+    sinter_text_append(e->text, body.data, body.size);
+    sinter_text_deinit(&body);
+    if (e->jumps) {
+        sinter_text_append_string(e->text, "failure:\n");
+        if (e->owned_count)
+            sinter_c_write(e, "for (size_t i = 0; i < %u; i++) sinter_release(call, &owned[i]);",
+                           e->owned_count);
+        sinter_c_write(e, "return call->code;");
+    }
     e->indent = 0;
     sinter_c_write(e, "}");
 }

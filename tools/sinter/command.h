@@ -50,6 +50,12 @@ extern const size_t model_option_count;
 const option_spec *join_specs(const option_spec *own, size_t own_count, size_t *out_count);
 /* Inputs of the engine from -i NAME=FILE; missing ones are made (seeded, with a note). */
 bool make_inputs(const sinter_engine *engine, const arguments *a, sinter_tensor *out_inputs, sinter_diag *diag);
+/* A tensor file for input `index`; raw files are allowed. */
+bool read_input(const sinter_engine *engine, size_t index, const char *path, sinter_tensor *out_tensor,
+                sinter_diag *diag);
+/* A tensor file to compare output `index` with: the kind is the output's, the rest is the comparison's to say. */
+bool read_expected(const sinter_engine *engine, size_t index, const char *path, sinter_tensor *out_tensor,
+                   sinter_diag *diag);
 sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag); /* model or artifact */
 double now_seconds(void);
 /* Prints diagnostics to standard error. */

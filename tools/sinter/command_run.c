@@ -64,7 +64,7 @@ static int check_expectation(const sinter_engine *engine, const sinter_tensor *o
         const char *name = sinter_engine_output(engine, i)->name;
         if (strlen(name) != length || strncmp(name, text, length) || !text[length]) continue;
         sinter_tensor expected = {0};
-        if (!sinter_tensor_read_file(text + length + 1, NULL, NULL, &expected, diag)) return 2;
+        if (!read_expected(engine, i, text + length + 1, &expected, diag)) return 2;
         sinter_text message = {0};
         bool same = sinter_tensor_compare(&outputs[i], &expected, rtol, atol, &message);
         if (!same) sinter_error(diag, name, "%s", message.data);

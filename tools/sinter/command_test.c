@@ -86,8 +86,8 @@ static bool read_inputs(const char *data_set, const sinter_engine *engine, sinte
     sinter_text path = {0};
     bool good = true;
     for (size_t i = 0; good && i < sinter_engine_input_count(engine); ++i)
-        good = sinter_tensor_read_file(make_path(&path, "%s/input_%zu.pb", data_set, i), NULL, NULL,
-                                       &inputs[i], diag);
+        good = read_input(engine, i, make_path(&path, "%s/input_%zu.pb", data_set, i), &inputs[i],
+                          diag);
     sinter_text_deinit(&path);
     return good;
 }
@@ -100,7 +100,7 @@ static bool compare_outputs(const test_run *run, const char *data_set, const sin
         if (!is_file(make_path(&path, "%s/output_%zu.pb", data_set, i))) continue;
         sinter_tensor expected = {0};
         sinter_text message = {0};
-        same = sinter_tensor_read_file(path.data, NULL, NULL, &expected, diag);
+        same = read_expected(engine, i, path.data, &expected, diag);
         if (!same) break;
         same = sinter_tensor_compare(&outputs[i], &expected, run->rtol, run->atol, &message);
         if (!same)

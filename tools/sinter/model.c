@@ -148,9 +148,27 @@ static bool make_input(const sinter_abi_io *io, uint64_t *state, sinter_tensor *
     return true;
 }
 
+/* Sequences and optionals: the type that the module declares tells how a file keeps them. */
+static const sinter_type *structured_type(const sinter_engine *engine, bool is_output,
+                                          size_t index) {
+    sinter_module *module = sinter_engine_module(engine);
+    if (!module) return NULL;
+    uint32_t i = (uint32_t)index;
+    const sinter_type *type = sinter_value_type(module, is_output ? sinter_module_output(module, i)
+                                                                  : sinter_module_input(module, i));
+    return type->kind == SINTER_TYPE_TENSOR ? NULL : type;
+}
+
 /* Raw files need the type: dims that are not numbers become symbols. */
-static bool read_input(const char *path, const sinter_abi_io *io, sinter_tensor *out_tensor,
-                       sinter_diag *diag) {
+bool read_input(const sinter_engine *engine, size_t index, const char *path,
+                sinter_tensor *out_tensor, sinter_diag *diag) {
+    const sinter_abi_io *io = sinter_engine_input(engine, index);
+    sinter_dtype dtype = sinter_dtype_from_onnx(io->dtype);
+    if (!dtype) {
+        const sinter_type *type = structured_type(engine, false, index);
+        sinter_dim_table *dims = type ? sinter_module_dims(sinter_engine_module(engine)) : NULL;
+        return sinter_tensor_read_file(path, type, dims, out_tensor, diag);
+    }
     sinter_arena arena;
     sinter_arena_init(&arena);
     sinter_dim_table *table = sinter_dim_table_create(&arena);
@@ -158,12 +176,17 @@ static bool read_input(const char *path, const sinter_abi_io *io, sinter_tensor 
     for (int32_t d = 0; d < io->rank; ++d)
         dims[d] =
             io->dims[d] < 0 ? sinter_dim_fresh(table, "dim") : sinter_dim_const(table, io->dims[d]);
-    sinter_dtype dtype = sinter_dtype_from_onnx(io->dtype);
     sinter_type type = sinter_type_tensor(&arena, dtype, (uint32_t)io->rank, dims);
-    bool good =
-        sinter_tensor_read_file(path, dtype ? &type : NULL, dtype ? table : NULL, out_tensor, diag);
+    bool good = sinter_tensor_read_file(path, &type, table, out_tensor, diag);
     sinter_arena_deinit(&arena);
     return good;
+}
+
+bool read_expected(const sinter_engine *engine, size_t index, const char *path,
+                   sinter_tensor *out_tensor, sinter_diag *diag) {
+    const sinter_type *type = structured_type(engine, true, index);
+    sinter_type kind = {.kind = type ? type->kind : SINTER_TYPE_NONE};
+    return sinter_tensor_read_file(path, type ? &kind : NULL, NULL, out_tensor, diag);
 }
 
 bool make_inputs(const sinter_engine *engine, const arguments *a, sinter_tensor *out_inputs,
@@ -172,7 +195,7 @@ bool make_inputs(const sinter_engine *engine, const arguments *a, sinter_tensor 
     for (size_t i = 0; i < sinter_engine_input_count(engine); ++i) {
         const sinter_abi_io *io = sinter_engine_input(engine, i);
         const char *path = input_file(a, io->name);
-        bool good = path ? read_input(path, io, &out_inputs[i], diag)
+        bool good = path ? read_input(engine, i, path, &out_inputs[i], diag)
                          : make_input(io, &state, &out_inputs[i], diag);
         if (!good) return false;
     }

@@ -48,6 +48,11 @@ bool sinter_schedule_unroll(sinter_schedule *schedule, sinter_loop_var loop);
 bool sinter_schedule_vectorize(sinter_schedule *schedule, sinter_loop_var loop);
 bool sinter_schedule_parallelize(sinter_schedule *schedule, sinter_loop_var loop);
 
+/* Reassociates: the loop, whose body ends in acc = f(acc, element) for a function that allows it, keeps one partial result in each
+ * of `lanes` lanes, combined by a tree after it. The one verb after which float sums and products may differ by rounding. What
+ * whole vectors leave over runs in masked lanes, or in the loop as it was. */
+bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var loop, int64_t lanes, bool masked);
+
 /* ---- memory ---- */
 /* A scalar declared inside of these loops (constant counts, outermost first) becomes a stack buffer with one element an
  * iteration, allocated before the outermost of them. */

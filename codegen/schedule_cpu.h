@@ -32,3 +32,29 @@ bool sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state, sinter_lo
 
 /* Lanes of one vector of this element type, at least 1. */
 uint32_t sinter_schedule_cpu_lanes(const sinter_target *target, sinter_dtype dtype);
+
+/* ---- parts of these schedules (schedule_cpu_nest.c) ---- */
+#define SINTER_SCHEDULE_CHAIN_MAX 16
+/* Perfectly nested serial loops, outermost first. */
+typedef struct sinter_schedule_chain {
+    sinter_loop_var loops[SINTER_SCHEDULE_CHAIN_MAX];
+    uint32_t depth;
+} sinter_schedule_chain;
+sinter_schedule_chain sinter_schedule_cpu_chain(const sinter_schedule_cpu_state *state, sinter_loop_var nest);
+/* Every parameter of the kernel gets one dim. */
+void sinter_schedule_cpu_flatten(sinter_schedule_cpu_state *state);
+/* Loops over consecutive elements become one, from the inside out, so that the innermost is as long as can be. */
+void sinter_schedule_cpu_collapse(sinter_schedule_cpu_state *state, sinter_schedule_chain *chain);
+/* The loop, serial and with independent iterations, in vector lanes as far as that pays, with its tail. The loop over whole
+ * vectors, or the loop itself where it stays. */
+sinter_loop_var sinter_schedule_cpu_vectorize(sinter_schedule_cpu_state *state, sinter_loop_var loop);
+/* The chain's outermost loop, fused with the next ones where it is short, runs in parallel if `work` is worth it. */
+void sinter_schedule_cpu_parallelize(sinter_schedule_cpu_state *state, sinter_schedule_chain *chain, int64_t work);
+/* Scalar operations of the whole chain, roughly; at least what is worth a thread where counts are not known. */
+int64_t sinter_schedule_cpu_work(const sinter_schedule_cpu_state *state, const sinter_schedule_chain *chain);
+/* Some load of the loop's body reads the next element in the next iteration, and none jumps. */
+bool sinter_schedule_cpu_streams(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
+/* Lanes of one vector of the widest type in the loop's body. */
+int64_t sinter_schedule_cpu_native_lanes(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
+/* An `if` on lanes becomes masks, for elements of every width. */
+bool sinter_schedule_cpu_has_masks(const sinter_target *target);

@@ -1,9 +1,83 @@
-/* Reductions on CPUs. No nest is recognised yet: all of them are left to the
- * next schedule. Test: tests/codegen/schedule/ */
+/* Rows on CPUs: nests whose innermost free loop has loops of its own inside, over consecutive elements. Reductions
+ * (sums, maxima) keep partial results in lanes, the loops between them (softmax, normalisations) run in vector lanes, and the
+ * rows in parallel. Reductions over strided elements are left to the elementwise schedule, which puts what is
+ * kept into the lanes. Test: tests/codegen/schedule/reduce.loops */
 #include "codegen/schedule_cpu.h"
 
-bool sinter_schedule_cpu_reduce(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
-    (void)state;
-    (void)nest;
+static sinter_loop_stmt *get(const sinter_schedule_cpu_state *state, sinter_loop_var var) {
+    return sinter_schedule_get_loop(state->schedule.function, var);
+}
+
+/* The loop's body is a step of an accumulation that began outside. */
+static bool is_reduction(const sinter_loop_stmt *loop) {
+    for (const sinter_loop_stmt *stmt = loop->body; stmt; stmt = stmt->next)
+        if (stmt->kind == SINTER_LOOP_ASSIGN) return true;
     return false;
+}
+
+/* Collapses what is below the loop and gives the innermost one. */
+static sinter_loop_var innermost(sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    sinter_schedule_chain c = sinter_schedule_cpu_chain(state, loop);
+    sinter_schedule_cpu_collapse(state, &c);
+    return c.depth ? c.loops[c.depth - 1] : loop;
+}
+
+static void reduce_in_lanes(sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    int64_t count = -1, native = sinter_schedule_cpu_native_lanes(state, loop), lanes = native;
+    bool known = sinter_loop_trip_count(get(state, loop), &count);
+    bool masked = sinter_schedule_cpu_has_masks(state->target);
+    if (known && count < (masked ? 5 : 4)) return;
+    /* Four chains of additions hide their latency. */
+    while (lanes < 4 * native && (!known || lanes * 2 <= count)) lanes *= 2;
+    while (known && !masked && lanes > count) lanes /= 2;
+    while (known && masked && lanes / 2 >= count) lanes /= 2;
+    if (lanes >= 2) sinter_schedule_partial(&state->schedule, loop, lanes, masked);
+}
+
+/* The loops directly in the body of a row. */
+static size_t loops_inside(const sinter_loop_stmt *first, sinter_arena *scratch,
+                           sinter_loop_var **out_loops) {
+    SINTER_VECTOR(sinter_loop_var) loops = {0};
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
+        if (stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL)
+            sinter_vector_push(scratch, &loops, stmt->var);
+    *out_loops = loops.items;
+    return loops.count;
+}
+
+static bool schedule_row(sinter_schedule_cpu_state *state, const sinter_schedule_chain *c,
+                         sinter_arena *scratch) {
+    sinter_loop_var row = c->loops[c->depth - 1], *loops;
+    size_t count = loops_inside(get(state, row)->body, scratch, &loops);
+    for (size_t i = 0; i < count; i++) {
+        loops[i] = innermost(state, loops[i]);
+        if (!sinter_schedule_cpu_streams(state, loops[i])) return false;
+    }
+    if (!count) return false;
+    for (size_t i = 0; i < count; i++) {
+        if (is_reduction(get(state, loops[i])))
+            reduce_in_lanes(state, loops[i]);
+        else
+            sinter_schedule_cpu_vectorize(state, loops[i]);
+    }
+    return true;
+}
+
+bool sinter_schedule_cpu_reduce(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
+    sinter_schedule_cpu_flatten(state);
+    sinter_schedule_chain c = sinter_schedule_cpu_chain(state, nest);
+    if (!c.depth) return false;
+    sinter_schedule_cpu_collapse(state, &c);
+    if (is_reduction(get(state, c.loops[c.depth - 1]))) { /* of everything: the loops carry it */
+        if (!sinter_schedule_cpu_streams(state, c.loops[c.depth - 1])) return false;
+        reduce_in_lanes(state, c.loops[c.depth - 1]);
+        return true;
+    }
+    int64_t work = sinter_schedule_cpu_work(state, &c);
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    bool taken = schedule_row(state, &c, &scratch);
+    sinter_arena_deinit(&scratch);
+    if (taken) sinter_schedule_cpu_parallelize(state, &c, work);
+    return taken;
 }

@@ -26,7 +26,7 @@ const char sinter_opt_loops_help[] =
     "\n"
     "Verbs; a loop is named by its variable, I#2 is the second one of that name:\n"
     "  --loop-split=I,FACTOR[,exact|guard|peel]   --loop-reorder=I,J,...   --loop-fuse=I,J\n"
-    "  --loop-flatten=BUFFER       --loop-collapse=I,J\n"
+    "  --loop-flatten=BUFFER       --loop-collapse=I,J   --loop-partial=I,LANES[,masked]\n"
     "  --loop-fission=I,COUNT      --loop-unroll=I     --loop-vectorize=I  --loop-parallelize=I\n"
     "  --loop-expand=VAR,I,J,...   --loop-promote=BUFFER   --loop-hoist=I  --loop-inline=VAR\n"
     "  --loop-pack=BUFFER,DIM[:BLOCK],...   order of the dims, and blocks of them\n"
@@ -180,6 +180,12 @@ static bool run_flatten(verb_call *call) {
     return sinter_schedule_flatten(call->schedule, buffer_argument(call, 0));
 }
 
+static bool run_partial(verb_call *call) {
+    bool masked = call->count > 2 && strcmp(call->arguments[2], "masked") == 0;
+    return sinter_schedule_partial(call->schedule, loop_argument(call, 0),
+                                   number_argument(call, 1), masked);
+}
+
 static bool run_fission(verb_call *call) {
     return sinter_schedule_fission(call->schedule, loop_argument(call, 0),
                                    (size_t)number_argument(call, 1), NULL);
@@ -262,6 +268,7 @@ static const struct {
              {"loop-fuse", run_fuse, false},
              {"loop-collapse", run_collapse, false},
              {"loop-flatten", run_flatten, false},
+             {"loop-partial", run_partial, false},
              {"loop-fission", run_fission, false},
              {"loop-unroll", run_unroll, false},
              {"loop-vectorize", run_vectorize, false},

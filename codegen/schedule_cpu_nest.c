@@ -1,0 +1,268 @@
+/* What the CPU schedules of nests have in common: chains of loops over consecutive elements become one loop, the innermost
+ * one runs in vector lanes, the outermost in parallel where there is enough work. Everything is tried through verbs that
+ * check themselves; what a verb refuses stays as it is. Test: tests/codegen/schedule/elementwise.loops */
+#include "codegen/schedule_cpu.h"
+
+enum {
+    PARALLEL_WORK = 32768, /* scalar operations that are worth waking a second thread */
+    PARALLEL_COUNT = 16,   /* iterations of the outermost loop that divide well among threads */
+    UNKNOWN_COUNT = 16,
+    MAX_COUNT = 1 << 20, /* where counting ends */
+    SIMPLE_WORK = 8      /* operations of an element below which the loop itself counts */
+};
+
+/* ---- the chain of perfectly nested serial loops below a loop ---- */
+
+static sinter_loop_stmt *get(const sinter_schedule_cpu_state *state, sinter_loop_var var) {
+    return sinter_schedule_get_loop(state->schedule.function, var);
+}
+
+sinter_schedule_chain sinter_schedule_cpu_chain(const sinter_schedule_cpu_state *state,
+                                                sinter_loop_var nest) {
+    sinter_schedule_chain c = {0};
+    const sinter_loop_stmt *loop = get(state, nest);
+    while (loop && loop->kind == SINTER_LOOP_FOR && loop->axis == SINTER_AXIS_SERIAL &&
+           c.depth < SINTER_SCHEDULE_CHAIN_MAX) {
+        c.loops[c.depth++] = loop->var;
+        loop = loop->body && !loop->body->next ? loop->body : NULL;
+    }
+    return c;
+}
+
+void sinter_schedule_cpu_flatten(sinter_schedule_cpu_state *state) {
+    sinter_loop_function *function = state->schedule.function;
+    for (size_t i = 0; i < function->buffer_parameters.count; i++)
+        sinter_schedule_flatten(&state->schedule, function->buffer_parameters.items[i]);
+}
+
+/* From the inside out, so that what ends up innermost is as long as can be. */
+void sinter_schedule_cpu_collapse(sinter_schedule_cpu_state *state, sinter_schedule_chain *c) {
+    for (uint32_t i = c->depth; i-- > 1;) {
+        if (!sinter_schedule_collapse(&state->schedule, c->loops[i - 1], c->loops[i],
+                                      &c->loops[i - 1]))
+            continue;
+        c->depth--;
+        for (uint32_t k = i; k < c->depth; k++) c->loops[k] = c->loops[k + 1];
+    }
+}
+
+/* ---- what a body is made of ---- */
+
+typedef struct body_facts {
+    const sinter_schedule_cpu_state *state;
+    sinter_loop_var lane;
+    sinter_loop_builder builder;
+    int64_t work;     /* scalar operations of one run, roughly */
+    uint32_t widest;  /* bits of the widest element touched or computed, i64 indices aside */
+    uint32_t strided; /* loads whose address moves with the lane by other than one element */
+    bool consecutive; /* some load reads the next element in the next lane */
+    bool unfit;       /* lanes would store apart, or divide indices */
+} body_facts;
+
+static int64_t call_work(sinter_scalar_function function) {
+    switch (function) {
+    case SINTER_SCALAR_exp:
+    case SINTER_SCALAR_log:
+    case SINTER_SCALAR_tanh:
+    case SINTER_SCALAR_erf:
+    case SINTER_SCALAR_pow:
+    case SINTER_SCALAR_sin:
+    case SINTER_SCALAR_cos:
+        return 24;
+    case SINTER_SCALAR_div:
+    case SINTER_SCALAR_sqrt:
+        return 4;
+    default:
+        return 1;
+    }
+}
+
+/* The element moves by this many elements from lane to lane; false where that is no number. */
+static bool lane_stride(body_facts *f, const sinter_expr *indices, uint32_t rank, int64_t *out) {
+    sinter_expr coefficient, rest;
+    *out = 0;
+    if (!rank) return true;
+    for (uint32_t i = 0; i + 1 < rank; i++)
+        if (sinter_loop_expr_uses(indices[i], f->lane)) return false;
+    return sinter_loop_affine(&f->builder, indices[rank - 1], f->lane, &coefficient, &rest) &&
+           !sinter_loop_expr_uses(rest, f->lane) && sinter_loop_is_const_int(coefficient, out);
+}
+
+static void note_width(body_facts *f, sinter_dtype dtype) {
+    uint32_t bits = sinter_dtype_infos[dtype].bits;
+    if (bits > f->widest) f->widest = bits;
+}
+
+static void visit_index(void *user, sinter_expr expr) {
+    body_facts *f = user;
+    bool divides = expr->kind == SINTER_LOOP_CALL && expr->dtype == SINTER_DTYPE_i64 &&
+                   (expr->function == SINTER_SCALAR_div || expr->function == SINTER_SCALAR_rem);
+    if (divides && sinter_loop_expr_uses(expr, f->lane)) f->unfit = true;
+}
+
+static void visit_value(void *user, sinter_expr expr) {
+    body_facts *f = user;
+    int64_t stride;
+    if (expr->kind == SINTER_LOOP_LOAD) {
+        f->work++;
+        note_width(f, expr->dtype);
+        bool known = lane_stride(f, expr->arguments, expr->argument_count, &stride);
+        if (!known || (stride != 0 && stride != 1)) f->strided++;
+        f->consecutive |= known && stride == 1;
+    } else if (expr->kind == SINTER_LOOP_CALL && expr->dtype != SINTER_DTYPE_i64) {
+        f->work += call_work(expr->function);
+        if (expr->dtype != SINTER_DTYPE_bool) note_width(f, expr->dtype);
+    } else if (expr->kind == SINTER_LOOP_CAST) {
+        f->work++;
+        note_width(f, expr->dtype);
+    }
+    visit_index(f, expr);
+}
+
+static bool visit_place(void *user, sinter_expr *place) {
+    sinter_loop_walk_expr(*place, visit_value, user);
+    return true;
+}
+
+static void visit_list(body_facts *f, sinter_loop_stmt *first) {
+    for (sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        int64_t stride, count, before = f->work;
+        sinter_loop_visit_places(stmt, visit_place, f);
+        if (stmt->kind == SINTER_LOOP_STORE) {
+            f->work++;
+            note_width(f, f->state->schedule.function->buffers.items[stmt->buffer].dtype);
+            if (!lane_stride(f, stmt->arguments, stmt->argument_count, &stride) || stride != 1)
+                f->unfit = true;
+        }
+        visit_list(f, stmt->body);
+        visit_list(f, stmt->else_body);
+        if (stmt->kind != SINTER_LOOP_FOR && stmt->kind != SINTER_LOOP_WHILE) continue;
+        bool known = stmt->kind == SINTER_LOOP_FOR && sinter_loop_trip_count(stmt, &count);
+        count = known ? count < MAX_COUNT ? count : MAX_COUNT : UNKNOWN_COUNT;
+        int64_t inside = f->work - before;
+        f->work = before + (inside < PARALLEL_WORK ? inside : PARALLEL_WORK) * count;
+    }
+}
+
+static body_facts study(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    body_facts f = {.state = state, .lane = loop};
+    sinter_loop_builder_init(&f.builder, state->program, state->schedule.function);
+    visit_list(&f, get(state, loop)->body);
+    return f;
+}
+
+/* ---- vector lanes ---- */
+
+bool sinter_schedule_cpu_has_masks(const sinter_target *target) {
+    return target->vector_bytes == 64 && sinter_target_has(target, "avx512bw");
+}
+
+static int64_t power_below(int64_t value) {
+    int64_t power = 1;
+    while (power * 2 <= value) power *= 2;
+    return power;
+}
+
+/* Elements in one go: a vector of the widest type, several where the work of an element is small. */
+static int64_t choose_lanes(const sinter_target *target, const body_facts *f, int64_t count) {
+    int64_t lanes = f->widest ? (int64_t)target->vector_bytes * 8 / f->widest : 1;
+    int64_t copies = f->work <= SIMPLE_WORK ? 4 : f->work <= 2 * SIMPLE_WORK ? 2 : 1;
+    if (count < 0) return lanes * copies;
+    while (copies > 1 && (count < lanes * copies || count % (lanes * copies))) copies /= 2;
+    return lanes * copies;
+}
+
+static bool lanes_divide(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    return study(state, loop).unfit;
+}
+
+static bool vectorize_exact(sinter_schedule_cpu_state *state, sinter_loop_var loop, int64_t lanes,
+                            sinter_schedule_tail tail, sinter_loop_var *out_outer,
+                            sinter_loop_var *out_tail) {
+    sinter_schedule *schedule = &state->schedule;
+    sinter_loop_function *saved = sinter_loop_clone_function(schedule->program, schedule->function);
+    sinter_loop_var inner = 0;
+    if (sinter_schedule_split(schedule, loop, lanes, tail, out_outer, &inner, out_tail) &&
+        !lanes_divide(state, inner) && sinter_schedule_vectorize(schedule, inner))
+        return true;
+    *schedule->function = *saved;
+    return false;
+}
+
+/* What whole vectors left over, at most lanes - 1 iterations. */
+static void vectorize_tail(sinter_schedule_cpu_state *state, sinter_loop_var tail, int64_t lanes) {
+    int64_t count;
+    bool known = sinter_loop_trip_count(get(state, tail), &count);
+    if (sinter_schedule_cpu_has_masks(state->target) && (!known || count > 1)) {
+        if (known)
+            while (lanes / 2 >= count) lanes /= 2;
+        vectorize_exact(state, tail, lanes, SINTER_TAIL_GUARD, NULL, NULL);
+        return;
+    }
+    while (known && count > 1) {
+        sinter_loop_var rest = 0;
+        if (!vectorize_exact(state, tail, power_below(count), SINTER_TAIL_PEEL, NULL, &rest) ||
+            !rest)
+            return;
+        tail = rest;
+        known = sinter_loop_trip_count(get(state, tail), &count);
+    }
+}
+
+/* The loop over whole vectors; the loop itself where it stays as it is. */
+sinter_loop_var sinter_schedule_cpu_vectorize(sinter_schedule_cpu_state *state,
+                                              sinter_loop_var loop) {
+    body_facts f = study(state, loop);
+    int64_t count = -1;
+    if (!sinter_loop_trip_count(get(state, loop), &count)) count = -1;
+    bool gathers = f.strided && f.work <= SIMPLE_WORK; /* one load each is as good */
+    if (gathers || count == 0 || count == 1) return loop;
+    int64_t lanes = choose_lanes(state->target, &f, count);
+    if (lanes < 2) return loop;
+    if (count >= 0 && count < lanes) {
+        vectorize_tail(state, loop, lanes);
+        return loop;
+    }
+    sinter_loop_var outer = loop, tail = 0;
+    if (!vectorize_exact(state, loop, lanes, SINTER_TAIL_PEEL, &outer, &tail)) return loop;
+    if (tail) vectorize_tail(state, tail, lanes);
+    return outer;
+}
+
+/* ---- threads ---- */
+
+static int64_t count_or(const sinter_schedule_cpu_state *state, sinter_loop_var loop,
+                        int64_t otherwise) {
+    const sinter_loop_stmt *stmt = get(state, loop);
+    int64_t count;
+    return stmt && sinter_loop_trip_count(stmt, &count) ? count : otherwise;
+}
+
+void sinter_schedule_cpu_parallelize(sinter_schedule_cpu_state *state, sinter_schedule_chain *c,
+                                     int64_t work) {
+    if (work < PARALLEL_WORK) return;
+    sinter_loop_var outer = c->loops[0];
+    /* A quotient and a remainder for each row are cheap beside the row. */
+    for (uint32_t i = 1; i < c->depth && count_or(state, outer, 0) < PARALLEL_COUNT; i++)
+        if (!sinter_schedule_fuse(&state->schedule, outer, c->loops[i], &outer)) break;
+    sinter_schedule_parallelize(&state->schedule, outer);
+}
+
+int64_t sinter_schedule_cpu_work(const sinter_schedule_cpu_state *state,
+                                 const sinter_schedule_chain *c) {
+    int64_t work = study(state, c->loops[c->depth - 1]).work;
+    for (uint32_t i = 0; i < c->depth && work < PARALLEL_WORK; i++)
+        work *= count_or(state, c->loops[i], PARALLEL_WORK);
+    return work;
+}
+
+bool sinter_schedule_cpu_streams(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    body_facts f = study(state, loop);
+    return f.consecutive && !f.strided;
+}
+
+int64_t sinter_schedule_cpu_native_lanes(const sinter_schedule_cpu_state *state,
+                                         sinter_loop_var loop) {
+    body_facts f = study(state, loop);
+    return f.widest ? (int64_t)state->target->vector_bytes * 8 / f.widest : 1;
+}

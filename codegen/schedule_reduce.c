@@ -1,0 +1,225 @@
+/* Reductions in lanes: a serial accumulation becomes one partial result a lane and a tree over the lanes at the end.
+ * Needs: a function that the verifier accepts. Guarantees: the elements are combined by the same function in an order that
+ * depends on the number of lanes alone; integers, min and max keep their value, float sums and products their meaning.
+ * Test: tests/codegen/schedule/partial.loops, tests/unit/loop_property_test.c */
+#include "codegen/schedule_internal.h"
+
+#include <math.h>
+
+enum { MAX_LANES = 256 };
+
+typedef struct partial {
+    sinter_schedule *schedule;
+    sinter_loop_builder builder;
+    sinter_loop_stmt *loop;
+    sinter_loop_stmt
+        *assign; /* accumulator = function(accumulator, element), the last of the body */
+    sinter_scalar_function function;
+    bool accumulator_first; /* of the operands */
+    int64_t lanes;
+    sinter_loop_buffer lane_results;
+} partial;
+
+/* ---- recognition ---- */
+
+static bool is_read_of(sinter_expr expr, sinter_loop_var var) {
+    return expr->kind == SINTER_LOOP_VAR && expr->var == var;
+}
+
+static bool find_assign(partial *p) {
+    for (sinter_loop_stmt *stmt = p->loop->body; stmt; stmt = stmt->next) {
+        bool is_let = stmt->kind == SINTER_LOOP_DECLARE &&
+                      !p->schedule->function->vars.items[stmt->var].is_mutable;
+        if (is_let || stmt->kind == SINTER_LOOP_COMMENT) continue;
+        if (stmt->kind != SINTER_LOOP_ASSIGN || stmt->next) return false;
+        p->assign = stmt;
+    }
+    return p->assign != NULL;
+}
+
+static bool is_associative(sinter_scalar_function function) {
+    switch (function) {
+    case SINTER_SCALAR_add:
+    case SINTER_SCALAR_mul:
+    case SINTER_SCALAR_min:
+    case SINTER_SCALAR_max:
+    case SINTER_SCALAR_and:
+    case SINTER_SCALAR_or:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool recognize(partial *p) {
+    if (!find_assign(p)) return false;
+    sinter_expr value = p->assign->value;
+    sinter_loop_var accumulator = p->assign->var;
+    if (value->kind != SINTER_LOOP_CALL || !is_associative(value->function)) return false;
+    p->function = value->function;
+    p->accumulator_first = is_read_of(value->arguments[0], accumulator);
+    if (!p->accumulator_first && !is_read_of(value->arguments[1], accumulator)) return false;
+    if (sinter_loop_expr_uses(value->arguments[p->accumulator_first], accumulator)) return false;
+    for (const sinter_loop_stmt *stmt = p->loop->body; stmt != p->assign; stmt = stmt->next)
+        if (stmt->value && sinter_loop_expr_uses(stmt->value, accumulator)) return false;
+    return true;
+}
+
+/* What leaves any value as it is. */
+static sinter_expr neutral(partial *p, sinter_dtype dtype) {
+    sinter_loop_builder *b = &p->builder;
+    bool is_float = sinter_dtype_is_float(dtype), is_signed = false;
+    const sinter_dtype_info *info = &sinter_dtype_infos[dtype];
+    is_signed = info->class == SINTER_CLASS_INT;
+    uint32_t bits = info->bits;
+    int64_t lowest = is_signed ? (int64_t)(UINT64_MAX << (bits - 1)) : 0;
+    int64_t highest =
+        bits == 64 && !is_signed ? -1 : (int64_t)(UINT64_MAX >> (64 - bits + is_signed));
+    switch (p->function) {
+    case SINTER_SCALAR_add: /* 0 + -0 is 0, -0 + -0 is -0 */
+        return sinter_loop_const(b, dtype, is_float ? -0.0 : 0);
+    case SINTER_SCALAR_mul:
+        return sinter_loop_const(b, dtype, 1);
+    case SINTER_SCALAR_max:
+        return is_float ? sinter_loop_const(b, dtype, -(double)INFINITY)
+                        : sinter_loop_const_int(b, dtype, lowest);
+    case SINTER_SCALAR_min:
+        return is_float ? sinter_loop_const(b, dtype, (double)INFINITY)
+                        : sinter_loop_const_int(b, dtype, highest);
+    case SINTER_SCALAR_and:
+        return dtype == SINTER_DTYPE_bool ? sinter_loop_const_int(b, dtype, 1)
+                                          : sinter_loop_const_int(b, dtype, -1);
+    default:
+        return sinter_loop_const_int(b, dtype, 0);
+    }
+}
+
+/* ---- the parts ---- */
+
+static sinter_expr combine(partial *p, sinter_expr accumulator, sinter_expr element) {
+    sinter_expr arguments[2] = {accumulator, element};
+    if (!p->accumulator_first) {
+        arguments[0] = element;
+        arguments[1] = accumulator;
+    }
+    return sinter_loop_call(&p->builder, p->function, arguments);
+}
+
+static sinter_expr begin_lanes(partial *p, int64_t count) {
+    sinter_loop_builder *b = &p->builder;
+    return sinter_loop_var_read(b, sinter_loop_begin_for(b, "lane", sinter_loop_int(b, 0),
+                                                         sinter_loop_int(b, count), 1,
+                                                         SINTER_AXIS_VECTOR));
+}
+
+/* The body for iteration `position`, adding into the lane. */
+static void add_body(partial *p, sinter_expr position, sinter_expr lane) {
+    sinter_loop_builder *b = &p->builder;
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, p->schedule->program, p->schedule->function);
+    sinter_expr distance = sinter_loop_mul(b, position, sinter_loop_int(b, p->loop->step));
+    sinter_loop_map_var(&map, p->loop->var, sinter_loop_add(b, p->loop->lower, distance));
+    sinter_loop_stmt *copy = sinter_loop_clone_list(&map, p->loop->body), **link = &copy;
+    while (*link && (*link)->kind != SINTER_LOOP_ASSIGN) link = &(*link)->next;
+    sinter_expr element = (*link)->value->arguments[p->accumulator_first];
+    *link = NULL;
+    for (*b->tail = copy; *b->tail;) b->tail = &(*b->tail)->next;
+    sinter_loop_store(b, p->lane_results, &lane,
+                      combine(p, sinter_loop_load(b, p->lane_results, &lane), element));
+}
+
+/* Lane results in memory, halved until one is left, which joins the accumulator. */
+static void add_tree(partial *p, sinter_dtype dtype) {
+    sinter_loop_builder *b = &p->builder;
+    sinter_expr size = sinter_loop_int(b, p->lanes), zero = sinter_loop_int(b, 0);
+    sinter_loop_buffer tree =
+        sinter_loop_add_buffer(b, "tree", dtype, 1, &size, SINTER_SCOPE_STACK);
+    sinter_loop_alloc(b, tree);
+    sinter_expr lane = begin_lanes(p, p->lanes);
+    sinter_loop_store(b, tree, &lane, sinter_loop_load(b, p->lane_results, &lane));
+    sinter_loop_end(b);
+    for (int64_t half = p->lanes / 2; half >= 1; half /= 2) {
+        lane = half > 1 ? begin_lanes(p, half) : zero;
+        sinter_expr other = sinter_loop_add(b, lane, sinter_loop_int(b, half));
+        sinter_loop_store(
+            b, tree, &lane,
+            combine(p, sinter_loop_load(b, tree, &lane), sinter_loop_load(b, tree, &other)));
+        if (half > 1) sinter_loop_end(b);
+    }
+    sinter_loop_assign(
+        b, p->assign->var,
+        combine(p, sinter_loop_var_read(b, p->assign->var), sinter_loop_load(b, tree, &zero)));
+}
+
+static void build(partial *p, bool masked) {
+    sinter_loop_builder *b = &p->builder;
+    sinter_dtype dtype = p->assign->value->dtype;
+    sinter_expr size = sinter_loop_int(b, p->lanes), zero = sinter_loop_int(b, 0);
+    sinter_expr count = sinter_schedule_count(b, p->loop), blocks = sinter_loop_div(b, count, size);
+    p->lane_results = sinter_loop_add_buffer(b, "lanes", dtype, 1, &size, SINTER_SCOPE_REGISTER);
+    sinter_loop_alloc(b, p->lane_results);
+    sinter_expr lane = begin_lanes(p, p->lanes);
+    sinter_loop_store(b, p->lane_results, &lane, neutral(p, dtype));
+    sinter_loop_end(b);
+    const char *name = sinter_schedule_var_name(p->schedule, p->loop->var);
+    sinter_loop_var block = sinter_loop_begin_for(b, sinter_arena_format(b->arena, "%so", name),
+                                                  zero, blocks, 1, SINTER_AXIS_SERIAL);
+    lane = begin_lanes(p, p->lanes);
+    sinter_expr position =
+        sinter_loop_add(b, sinter_loop_mul(b, sinter_loop_var_read(b, block), size), lane);
+    add_body(p, position, lane);
+    sinter_loop_end(b);
+    sinter_loop_end(b);
+    int64_t left = 1;
+    bool exact = sinter_loop_is_const_int(sinter_loop_rem(b, count, size), &left) && left == 0;
+    sinter_expr done = sinter_loop_mul(b, blocks, size);
+    if (!exact && masked) {
+        lane = begin_lanes(p, p->lanes);
+        position = sinter_loop_add(b, done, lane);
+        sinter_loop_begin_if(b, sinter_loop_compare(b, SINTER_SCALAR_lt, position, count));
+        add_body(p, position, lane);
+        sinter_loop_end(b);
+        sinter_loop_end(b);
+    }
+    add_tree(p, dtype);
+    if (exact || masked) return;
+    sinter_expr first = sinter_loop_add(
+        b, p->loop->lower, sinter_loop_mul(b, done, sinter_loop_int(b, p->loop->step)));
+    p->loop->lower = first; /* the loop itself does the rest */
+}
+
+bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var var, int64_t lanes,
+                             bool masked) {
+    sinter_arena scratch;
+    sinter_schedule_place place;
+    sinter_arena_init(&scratch);
+    bool found = sinter_schedule_locate_loop(schedule, var, &scratch, &place);
+    bool nested = false;
+    for (size_t i = 0; found && i < place.path.count; i++)
+        nested |= place.path.items[i]->kind == SINTER_LOOP_FOR &&
+                  place.path.items[i]->axis == SINTER_AXIS_VECTOR;
+    sinter_arena_deinit(&scratch);
+    if (!found) return false;
+    partial p = {.schedule = schedule, .loop = *place.link, .lanes = lanes};
+    if (lanes < 2 || lanes > MAX_LANES || (lanes & (lanes - 1)))
+        return sinter_schedule_refuse(schedule, "the lanes are no power of two of 2 to %d",
+                                      MAX_LANES);
+    if (p.loop->axis != SINTER_AXIS_SERIAL || nested)
+        return sinter_schedule_refuse(schedule, "the loop is marked already");
+    if (!recognize(&p))
+        return sinter_schedule_refuse(
+            schedule, "the body does not end in accumulator = function(accumulator, element)");
+    if (!sinter_schedule_bounds_fixed(p.loop, p.loop->body))
+        return sinter_schedule_refuse(schedule, "the body changes the bounds");
+    sinter_loop_builder_init(&p.builder, schedule->program, schedule->function);
+    sinter_loop_stmt *loop = p.loop;
+    p.builder.tail = place.link; /* in front of the loop */
+    sinter_expr lower = loop->lower;
+    build(&p, masked);
+    if (loop->lower == lower) { /* nothing is left for it */
+        sinter_loop_stmt **link = p.builder.tail;
+        while (*link != loop) link = &(*link)->next;
+        *link = loop->next;
+    }
+    return true;
+}

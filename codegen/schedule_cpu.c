@@ -1,7 +1,7 @@
 /* The choice of schedule for CPUs: which loop runs in parallel, which in vector lanes, what is tiled and packed. This
  * file walks the program and asks the schedules of schedule_cpu.h; the rewrites themselves are in codegen/schedule.h.
  * Test: tests/codegen/schedule/ */
-#include "codegen/schedule_cpu.h"
+#include "codegen/schedule_cpu_tile.h"
 
 typedef bool (*nest_schedule)(sinter_schedule_cpu_state *state, sinter_loop_var nest);
 
@@ -24,7 +24,7 @@ static void schedule_kernel(sinter_schedule_cpu_state *state) {
     sinter_arena_init(&scratch);
     sinter_loop_function *function = state->program->kernels.items[state->kernel];
     sinter_schedule_init(&state->schedule, state->program, function);
-    sinter_schedule_simplify(&state->schedule);
+    sinter_schedule_simplify(&state->schedule); /* axes of one element are no loops */
     for (const sinter_loop_stmt *stmt = function->body; stmt; stmt = stmt->next)
         if (stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL)
             sinter_vector_push(&scratch, &nests, stmt->var);
@@ -41,9 +41,12 @@ bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *targ
     if (level <= 0) return true;
     sinter_schedule_cpu_state state = {
         .program = program, .target = target, .level = level, .diag = diag};
+    sinter_arena_init(&state.scratch);
     for (uint32_t i = 0; i < program->kernels.count && !state.failed; i++) {
         state.kernel = i;
         schedule_kernel(&state);
     }
-    return !state.failed;
+    bool good = !state.failed && sinter_cpu_pack_constants(&state);
+    sinter_arena_deinit(&state.scratch);
+    return good;
 }

@@ -10,6 +10,12 @@
 #include "codegen/compile.h"
 #include "codegen/schedule.h"
 
+/* A constant that a kernel wants in another order: parameter `parameter` of every call of `kernel`. */
+typedef struct sinter_schedule_cpu_packing {
+    uint32_t kernel, parameter;
+    sinter_layout layout;
+} sinter_schedule_cpu_packing;
+
 typedef struct sinter_schedule_cpu_state {
     sinter_loop_program *program;
     const sinter_target *target;
@@ -18,6 +24,8 @@ typedef struct sinter_schedule_cpu_state {
     uint32_t kernel; /* index in the program */
     sinter_schedule schedule; /* of this kernel's function */
     bool failed;     /* an error went to diag */
+    sinter_arena scratch;
+    SINTER_VECTOR(sinter_schedule_cpu_packing) packings; /* promised, done when all kernels are scheduled */
 } sinter_schedule_cpu_state;
 
 /* `nest`: variable of a top-level loop of the kernel. */

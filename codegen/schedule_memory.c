@@ -345,26 +345,80 @@ bool sinter_schedule_pack(sinter_schedule *schedule, sinter_loop_buffer buffer,
     return true;
 }
 
+/* ---- packing of data ---- */
+
+/* Where one axis of the packed form is found in the source. */
+typedef struct pack_axis {
+    int64_t count, stride; /* bytes in the source */
+    uint32_t dim;
+    int64_t scale; /* of its position in the index of that dim */
+} pack_axis;
+
+typedef struct pack_copy {
+    const sinter_tensor *source;
+    pack_axis axes[SINTER_MAX_RANK];
+    uint32_t rank;
+    size_t element;
+    int64_t index[SINTER_MAX_RANK]; /* in the source, so far */
+    char *target;
+} pack_copy;
+
+static void copy_elements(char *target, const char *source, int64_t count, int64_t stride,
+                          size_t element) {
+    if ((size_t)stride == element) {
+        memcpy(target, source, (size_t)count * element);
+        return;
+    }
+    if (element == 4) { /* by far the most */
+        for (int64_t i = 0; i < count; i++) memcpy(target + i * 4, source + i * stride, 4);
+        return;
+    }
+    for (int64_t i = 0; i < count; i++)
+        memcpy(target + (size_t)i * element, source + i * stride, element);
+}
+
+/* The target is written front to back; what lies behind the end of a dim stays 0. */
+static void copy_axes(pack_copy *p, uint32_t at, const char *source) {
+    const pack_axis *axis = &p->axes[at];
+    int64_t first = p->index[axis->dim];
+    int64_t left = (p->source->dims[axis->dim] - first + axis->scale - 1) / axis->scale;
+    int64_t there = left < 0 ? 0 : left < axis->count ? left : axis->count;
+    int64_t inner = (int64_t)p->element;
+    for (uint32_t i = at + 1; i < p->rank; i++) inner *= p->axes[i].count;
+    if (at + 1 == p->rank) {
+        copy_elements(p->target, source, there, axis->stride, p->element);
+        p->target += axis->count * inner;
+        return;
+    }
+    for (int64_t i = 0; i < there; i++) {
+        p->index[axis->dim] = first + i * axis->scale;
+        copy_axes(p, at + 1, source + i * axis->stride);
+    }
+    p->index[axis->dim] = first;
+    p->target += (axis->count - there) * inner;
+}
+
 bool sinter_layout_pack(const sinter_layout *layout, const sinter_tensor *source,
                         sinter_tensor *out_packed, sinter_diag *diag) {
-    int64_t dims[SINTER_MAX_RANK], index[SINTER_MAX_RANK] = {0};
-    for (uint32_t a = 0; a < layout->rank; a++)
-        dims[a] = packed_dim(&layout->axes[a], source->dims[layout->axes[a].dim]);
-    if (!sinter_tensor_create(out_packed, source->dtype, layout->rank, dims, diag)) return false;
-    bool is_float = sinter_dtype_is_float(source->dtype);
-    int64_t count = sinter_tensor_count(source);
-    for (int64_t i = 0; i < count; i++) {
-        int64_t target = 0;
-        for (uint32_t a = 0; a < layout->rank; a++) {
-            const sinter_layout_axis *axis = &layout->axes[a];
-            int64_t position = index[axis->dim] / axis->divide;
-            target = target * dims[a] + (axis->modulo ? position % axis->modulo : position);
-        }
-        if (is_float)
-            sinter_tensor_set_double(out_packed, target, sinter_tensor_get_double(source, i));
-        else
-            sinter_tensor_set_int(out_packed, target, sinter_tensor_get_int(source, i));
-        for (uint32_t d = source->rank; d-- > 0 && ++index[d] == source->dims[d];) index[d] = 0;
+    int64_t dims[SINTER_MAX_RANK];
+    pack_copy p = {.source = source,
+                   .rank = layout->rank,
+                   .element = sinter_dtype_infos[source->dtype].bits / 8};
+    if (sinter_dtype_infos[source->dtype].bits < 8)
+        return sinter_error(diag, "pack", "elements of %s are smaller than a byte",
+                            sinter_dtype_infos[source->dtype].name);
+    for (uint32_t a = 0; a < layout->rank; a++) {
+        const sinter_layout_axis *axis = &layout->axes[a];
+        dims[a] = packed_dim(axis, source->dims[axis->dim]);
+        int64_t stride = (int64_t)p.element;
+        for (uint32_t d = axis->dim + 1; d < source->rank; d++) stride *= source->dims[d];
+        p.axes[a] = (pack_axis){dims[a], stride * axis->divide, axis->dim, axis->divide};
     }
+    if (!sinter_tensor_create(out_packed, source->dtype, layout->rank, dims, diag)) return false;
+    p.target = sinter_tensor_mutable(out_packed);
+    if (!p.rank)
+        memcpy(p.target, source->data, p.element);
+    else if (sinter_tensor_count(source))
+        copy_axes(&p, 0, source->data);
     return true;
 }

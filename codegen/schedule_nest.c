@@ -255,7 +255,7 @@ static void simplify(sinter_schedule *schedule, sinter_loop_stmt **link) {
             *link = stmt->next;
             continue;
         }
-        /* What a body declares ends with it; it stays a block of its own where something follows. */
+        /* What a body declares ends with it; it stays a block of its own then, unless the block around ends there too. */
         if (counted && count == 1 && (!stmt->next || !declares(stmt->body))) {
             sinter_loop_map map;
             sinter_loop_map_init(&map, schedule->program, schedule->function);

@@ -1,0 +1,225 @@
+/* Constants in the order in which kernels read them. While kernels are scheduled, packings are promises; when all
+ * are known, each constant is packed once a layout, in place where nobody wants it as it was.
+ * Needs: the program's constants. Guarantees: every call passes what its kernel expects. Test: tests/codegen/schedule/ */
+#include "codegen/schedule_cpu_tile.h"
+
+#include <string.h>
+
+/* ---- who passes what ---- */
+
+typedef struct call_search {
+    const sinter_loop_function *host;
+    uint32_t kernel, parameter;
+    bool all_constant, found;
+} call_search;
+
+static bool visit_call(void *user, sinter_loop_stmt *stmt) {
+    call_search *search = user;
+    if (stmt->kind != SINTER_LOOP_CALL_KERNEL || stmt->kernel != search->kernel) return true;
+    sinter_loop_buffer buffer = stmt->buffer_arguments[search->parameter];
+    search->found = true;
+    if (search->host->buffers.items[buffer].scope != SINTER_SCOPE_CONSTANT)
+        search->all_constant = false;
+    return true;
+}
+
+static bool find_parameter(const sinter_loop_function *function, sinter_loop_buffer buffer,
+                           uint32_t *out_index) {
+    for (uint32_t i = 0; i < function->buffer_parameters.count; i++)
+        if (function->buffer_parameters.items[i] == buffer) {
+            *out_index = i;
+            return true;
+        }
+    return false;
+}
+
+bool sinter_cpu_is_constant(const sinter_schedule_cpu_state *state, sinter_loop_buffer parameter) {
+    uint32_t index;
+    if (!state->program->host || !find_parameter(state->schedule.function, parameter, &index))
+        return false;
+    call_search search = {state->program->host, state->kernel, index, true, false};
+    sinter_loop_walk(state->program->host->body, visit_call, &search);
+    return search.found && search.all_constant;
+}
+
+bool sinter_cpu_pack(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter,
+                     const uint32_t *order, const int64_t *blocks) {
+    sinter_schedule_cpu_packing packing = {.kernel = state->kernel};
+    if (!find_parameter(state->schedule.function, parameter, &packing.parameter)) return false;
+    for (size_t i = 0; i < state->packings.count; i++)
+        if (state->packings.items[i].kernel == packing.kernel &&
+            state->packings.items[i].parameter == packing.parameter)
+            return false; /* packed already */
+    if (!sinter_schedule_pack(&state->schedule, parameter, order, blocks, &packing.layout))
+        return false;
+    sinter_vector_push(&state->scratch, &state->packings, packing);
+    return true;
+}
+
+/* ---- packing ---- */
+
+static bool same_layout(const sinter_layout *a, const sinter_layout *b) {
+    if (a->rank != b->rank) return false;
+    for (uint32_t i = 0; i < a->rank; i++)
+        if (a->axes[i].dim != b->axes[i].dim || a->axes[i].divide != b->axes[i].divide ||
+            a->axes[i].modulo != b->axes[i].modulo)
+            return false;
+    return true;
+}
+
+/* The packed form of a host constant. */
+typedef struct packed_form {
+    uint32_t source; /* constant in the program, as it was */
+    sinter_expr *source_dims;
+    uint32_t source_rank;
+    sinter_layout layout;
+    sinter_loop_buffer buffer; /* new one of the host */
+} packed_form;
+
+typedef struct packer {
+    sinter_schedule_cpu_state *state;
+    sinter_loop_builder host;
+    SINTER_VECTOR(packed_form) forms;
+    bool *kept; /* by constant: somebody reads it as it was */
+    bool failed;
+} packer;
+
+static const sinter_schedule_cpu_packing *find_packing(const sinter_schedule_cpu_state *state,
+                                                       uint32_t kernel, uint32_t parameter) {
+    for (size_t i = 0; i < state->packings.count; i++)
+        if (state->packings.items[i].kernel == kernel &&
+            state->packings.items[i].parameter == parameter)
+            return &state->packings.items[i];
+    return NULL;
+}
+
+static bool same_shape(const sinter_loop_buffer_info *info, const packed_form *form) {
+    if (info->rank != form->source_rank) return false;
+    for (uint32_t i = 0; i < info->rank; i++)
+        if (!sinter_loop_expr_equal(info->dims[i], form->source_dims[i])) return false;
+    return true;
+}
+
+/* A buffer of the host for this form of the constant behind `buffer`; its data comes later. */
+static sinter_loop_buffer find_form(packer *p, sinter_loop_buffer buffer,
+                                    const sinter_layout *layout) {
+    sinter_loop_program *program = p->state->program;
+    const sinter_loop_buffer_info info = program->host->buffers.items[buffer];
+    for (size_t i = 0; i < p->forms.count; i++) {
+        const packed_form *form = &p->forms.items[i];
+        if (form->source == info.constant && same_layout(&form->layout, layout) &&
+            same_shape(&info, form))
+            return form->buffer;
+    }
+    sinter_expr dims[SINTER_MAX_RANK];
+    for (uint32_t a = 0; a < layout->rank; a++) {
+        const sinter_layout_axis *axis = &layout->axes[a];
+        sinter_expr divide = sinter_loop_int(&p->host, axis->divide);
+        sinter_expr rounded = sinter_loop_add(&p->host, info.dims[axis->dim],
+                                              sinter_loop_int(&p->host, axis->divide - 1));
+        dims[a] = axis->modulo ? sinter_loop_int(&p->host, axis->modulo)
+                               : sinter_loop_div(&p->host, rounded, divide);
+    }
+    packed_form form = {.source = info.constant,
+                        .source_rank = info.rank,
+                        .source_dims = sinter_arena_copy(&p->state->scratch, info.dims,
+                                                         info.rank * sizeof *info.dims),
+                        .layout = *layout};
+    form.buffer = sinter_loop_add_buffer(&p->host, info.name, info.dtype, layout->rank, dims,
+                                         SINTER_SCOPE_CONSTANT);
+    sinter_vector_push(&p->state->scratch, &p->forms, form);
+    return form.buffer;
+}
+
+static void keep(packer *p, sinter_loop_buffer buffer) {
+    const sinter_loop_buffer_info *info = &p->state->program->host->buffers.items[buffer];
+    if (buffer && info->scope == SINTER_SCOPE_CONSTANT) p->kept[info->constant] = true;
+}
+
+static void keep_loaded(void *user, sinter_expr expr) {
+    if (expr->kind == SINTER_LOOP_LOAD) keep(user, expr->buffer);
+}
+
+static bool keep_place(void *user, sinter_expr *place) {
+    sinter_loop_walk_expr(*place, keep_loaded, user);
+    return true;
+}
+
+static bool redirect(void *user, sinter_loop_stmt *stmt) {
+    packer *p = user;
+    sinter_loop_visit_places(stmt, keep_place, p);
+    if (stmt->kind == SINTER_LOOP_BIND) keep(p, stmt->source);
+    if (stmt->kind != SINTER_LOOP_CALL_KERNEL) return true;
+    sinter_loop_buffer *arguments =
+        sinter_arena_copy(&p->state->program->arena, stmt->buffer_arguments,
+                          stmt->buffer_argument_count * sizeof *arguments);
+    for (uint32_t i = 0; i < stmt->buffer_argument_count; i++) {
+        const sinter_schedule_cpu_packing *packing = find_packing(p->state, stmt->kernel, i);
+        if (packing)
+            arguments[i] = find_form(p, arguments[i], &packing->layout);
+        else
+            keep(p, arguments[i]);
+    }
+    stmt->buffer_arguments = arguments;
+    return true;
+}
+
+/* The constant's data in its new order, where the old one was or behind all others. */
+static bool pack_form(packer *p, packed_form *form, bool last) {
+    sinter_loop_program *program = p->state->program;
+    sinter_tensor source = program->constants.items[form->source].tensor;
+    source.rank =
+        form->source_rank; /* tensors of equal data are one constant, whatever their shapes */
+    for (uint32_t i = 0; i < source.rank; i++)
+        sinter_loop_is_const_int(form->source_dims[i], &source.dims[i]);
+    sinter_loop_constant packed = {{0}};
+    if (!sinter_layout_pack(&form->layout, &source, &packed.tensor, p->state->diag)) return false;
+    uint32_t index = form->source;
+    if (p->kept[form->source] || !last) {
+        index = (uint32_t)program->constants.count;
+        sinter_vector_push(&program->arena, &program->constants, packed);
+    } else {
+        sinter_tensor_deinit(&program->constants.items[index].tensor);
+        program->constants.items[index] = packed;
+    }
+    program->host->buffers.items[form->buffer].constant = index;
+    return true;
+}
+
+/* Buffers of the host that nobody passes any more describe what is not there any more. */
+static void forget_unused(packer *p) {
+    sinter_loop_function *host = p->state->program->host;
+    for (size_t i = 1; i < host->buffers.count; i++) {
+        sinter_loop_buffer_info *info = &host->buffers.items[i];
+        bool packed = false;
+        for (size_t k = 0; k < p->forms.count; k++) packed |= p->forms.items[k].buffer == i;
+        if (info->scope != SINTER_SCOPE_CONSTANT || packed || p->kept[info->constant]) continue;
+        for (size_t k = 0; k < p->forms.count; k++)
+            if (p->forms.items[k].source == info->constant) {
+                const sinter_loop_buffer_info *form =
+                    &host->buffers.items[p->forms.items[k].buffer];
+                info->rank = form->rank;
+                info->dims = form->dims;
+                info->constant = form->constant;
+                break;
+            }
+    }
+}
+
+bool sinter_cpu_pack_constants(sinter_schedule_cpu_state *state) {
+    sinter_loop_program *program = state->program;
+    if (!state->packings.count || !program->host) return true;
+    packer p = {.state = state};
+    sinter_loop_builder_init(&p.host, program, program->host);
+    p.kept = SINTER_NEW_ARRAY(&state->scratch, bool, program->constants.count);
+    sinter_loop_walk(program->host->body, redirect, &p);
+    bool good = true;
+    for (size_t i = 0; good && i < p.forms.count; i++) {
+        bool last = true;
+        for (size_t k = i + 1; k < p.forms.count; k++)
+            last &= p.forms.items[k].source != p.forms.items[i].source;
+        good = pack_form(&p, &p.forms.items[i], last);
+    }
+    if (good) forget_unused(&p);
+    return good;
+}

@@ -1,0 +1,457 @@
+/* Register tiles for nests around one accumulator: matrix products, convolutions, pools. The rows of a tile share what a
+ * column loads and the other way round; columns are vectors. What the tile leaves over of rows and columns is tiled
+ * smaller, by the same code. Needs: a nest of sinter_cpu_find_nest. Guarantees: the same values.
+ * Test: tests/codegen/schedule/ */
+#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_internal.h"
+
+#include <string.h>
+
+/* ---- recognition ---- */
+
+static bool is_serial(const sinter_loop_stmt *stmt) {
+    return stmt && stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL;
+}
+
+/* The reductions below `loop`: perfectly nested loops around statements that assign the accumulator. */
+static bool find_reductions(sinter_cpu_nest *nest, const sinter_loop_stmt *loop) {
+    nest->reduction = loop;
+    for (; is_serial(loop); loop = loop->body) {
+        if (nest->reduction_count == SINTER_MAX_RANK) return false;
+        nest->reductions[nest->reduction_count++] = loop->var;
+        if (!is_serial(loop->body) || loop->body->next) break;
+    }
+    for (const sinter_loop_stmt *stmt = loop->body; stmt; stmt = stmt->next)
+        if (stmt->kind != SINTER_LOOP_ASSIGN && stmt->kind != SINTER_LOOP_DECLARE) return false;
+    return true;
+}
+
+bool sinter_cpu_find_nest(const sinter_loop_function *function, sinter_loop_var outermost,
+                          sinter_cpu_nest *out_nest) {
+    *out_nest = (sinter_cpu_nest){0};
+    const sinter_loop_stmt *loop = sinter_schedule_get_loop(function, outermost);
+    for (; is_serial(loop); loop = loop->body) {
+        if (out_nest->loop_count == SINTER_MAX_RANK) return false;
+        out_nest->loops[out_nest->loop_count++] = loop->var;
+        if (!is_serial(loop->body) || loop->body->next) break;
+    }
+    if (!loop) return false;
+    for (const sinter_loop_stmt *stmt = loop->body; stmt; stmt = stmt->next) {
+        bool is_mutable =
+            stmt->kind == SINTER_LOOP_DECLARE && function->vars.items[stmt->var].is_mutable;
+        if (is_mutable && out_nest->accumulator) return false;
+        if (is_mutable) out_nest->accumulator = stmt->var;
+        if (stmt->kind == SINTER_LOOP_FOR) {
+            if (!out_nest->accumulator || out_nest->reduction || !is_serial(stmt) ||
+                !find_reductions(out_nest, stmt))
+                return false;
+        } else if (stmt->kind != SINTER_LOOP_DECLARE && stmt->kind != SINTER_LOOP_STORE) {
+            return false;
+        }
+    }
+    if (!out_nest->accumulator || !out_nest->reduction) return false;
+    out_nest->dtype = function->vars.items[out_nest->accumulator].dtype;
+    return true;
+}
+
+/* ---- what the reduction loads ---- */
+
+static bool uses(const sinter_loop_access *access, sinter_loop_var var) {
+    for (uint32_t i = 0; i < access->rank; i++)
+        if (sinter_loop_expr_uses(access->indices[i], var)) return true;
+    return false;
+}
+
+static bool bounds_use(const sinter_cpu_nest *nest, sinter_loop_var var) {
+    const sinter_loop_stmt *loop = nest->reduction;
+    for (uint32_t i = 0; i < nest->reduction_count; i++, loop = loop->body)
+        if (sinter_loop_expr_uses(loop->lower, var) || sinter_loop_expr_uses(loop->upper, var))
+            return true;
+    return false;
+}
+
+sinter_loop_var sinter_cpu_find_row(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest) {
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_loop_access_list loads = {0};
+    sinter_loop_collect_accesses(&scratch, nest->reduction->body, &loads);
+    sinter_loop_var column = nest->loops[nest->loop_count - 1], found = 0;
+    for (uint32_t i = nest->loop_count - 1; i-- > 0 && !found;) {
+        if (bounds_use(nest, nest->loops[i])) continue;
+        for (size_t k = 0; k < loads.count && !found; k++)
+            if (uses(&loads.items[k], column) && !uses(&loads.items[k], nest->loops[i]))
+                found = nest->loops[i];
+    }
+    sinter_arena_deinit(&scratch);
+    (void)state;
+    return found;
+}
+
+/* ---- shape of the tile ---- */
+
+enum { MAX_ROWS = 8, MAX_VECTORS = 8, LATENCY = 8, MANY_ROWS = 840 };
+
+/* Half cycles for one step of the reduction: two multiply-adds and two loads a cycle, four cycles until a sum can go on;
+ * one more for the loop. */
+static int64_t tile_time(int64_t rows, int64_t vectors) {
+    int64_t work = rows * vectors, loads = rows + vectors, time = work > loads ? work : loads;
+    return (time > LATENCY ? time : LATENCY) + 1;
+}
+
+/* All tiles of `rows` rows, the last one with what is left. */
+static int64_t rows_time(int64_t rows, int64_t tile, int64_t vectors) {
+    int64_t time = rows / tile * tile_time(tile, vectors);
+    return rows % tile ? time + tile_time(rows % tile, vectors) : time;
+}
+
+sinter_cpu_tile sinter_cpu_choose_tile(const sinter_target *target, sinter_dtype dtype,
+                                       int64_t rows, int64_t columns, bool reuse) {
+    int64_t lanes = sinter_schedule_cpu_lanes(target, dtype), best_time = INT64_MAX;
+    int64_t registers = target->registers - (target->fma ? 1 : 2);
+    sinter_cpu_tile best = {.rows = 1, .columns = lanes, .lanes = lanes};
+    int64_t many_rows = rows < 0 ? MANY_ROWS : rows, vectors = 840;
+    if (columns >= 0) vectors = columns < lanes ? 1 : (columns + lanes - 1) / lanes;
+    for (int64_t v = 1; v <= MAX_VECTORS && v <= vectors; v++) {
+        for (int64_t r = 1; r <= MAX_ROWS && r <= many_rows; r++) {
+            if (r * v + v + 1 > registers) break;
+            if (!reuse && r > 1) break;
+            int64_t time = vectors / v * rows_time(many_rows, r, v);
+            if (vectors % v) time += rows_time(many_rows, r, vectors % v);
+            if (time > best_time) continue;
+            best_time = time;
+            best.rows = r;
+            best.columns = v * lanes;
+        }
+    }
+    return best;
+}
+
+/* ---- splitting a nest into parts ---- */
+
+typedef struct tiling {
+    sinter_schedule_cpu_state *state;
+    sinter_cpu_tile tile;
+    bool has_row;
+    bool columns_outside;                        /* blocks of columns go around blocks of rows */
+    sinter_loop_var free_loops[SINTER_MAX_RANK]; /* loops that columns may go around too */
+    uint32_t free_count;
+    uint32_t done;
+} tiling;
+
+/* Loops around the loop, outermost first. */
+static uint32_t loops_around(sinter_schedule *schedule, sinter_loop_var loop,
+                             sinter_loop_var *out_loops) {
+    sinter_arena scratch;
+    sinter_schedule_place place;
+    uint32_t count = 0;
+    sinter_arena_init(&scratch);
+    if (sinter_schedule_locate_loop(schedule, loop, &scratch, &place))
+        for (size_t i = 0; i < place.path.count && count < SINTER_MAX_RANK; i++)
+            if (place.path.items[i]->kind == SINTER_LOOP_FOR)
+                out_loops[count++] = place.path.items[i]->var;
+    sinter_arena_deinit(&scratch);
+    return count;
+}
+
+static sinter_loop_var parent_of(sinter_schedule *schedule, sinter_loop_var loop) {
+    sinter_loop_var around[SINTER_MAX_RANK];
+    uint32_t count = loops_around(schedule, loop, around);
+    return count ? around[count - 1] : 0;
+}
+
+/* Cuts the loops around until each has nothing but the way to this one. */
+static bool isolate(sinter_schedule *schedule, sinter_loop_var loop) {
+    for (;;) {
+        sinter_loop_var around[SINTER_MAX_RANK], child = loop;
+        uint32_t count = loops_around(schedule, loop, around);
+        bool changed = false;
+        while (count-- > 0 && !changed) {
+            const sinter_loop_stmt *parent =
+                sinter_schedule_get_loop(schedule->function, around[count]);
+            size_t before = 0;
+            const sinter_loop_stmt *stmt = parent->body;
+            for (; stmt && !(stmt->kind == SINTER_LOOP_FOR && stmt->var == child);
+                 stmt = stmt->next)
+                before++;
+            if (stmt && (before || stmt->next)) {
+                if (!sinter_schedule_fission(schedule, parent->var, before ? before : 1, NULL))
+                    return false;
+                changed = true;
+            }
+            child = around[count];
+        }
+        if (!changed) return true;
+    }
+}
+
+static int64_t trips(sinter_schedule *schedule, sinter_loop_var loop) {
+    int64_t count;
+    const sinter_loop_stmt *stmt = sinter_schedule_get_loop(schedule->function, loop);
+    return stmt && sinter_loop_trip_count(stmt, &count) ? count : -1;
+}
+
+static sinter_loop_var only_child(sinter_schedule *schedule, sinter_loop_var loop) {
+    const sinter_loop_stmt *stmt = sinter_schedule_get_loop(schedule->function, loop);
+    return stmt && is_serial(stmt->body) && !stmt->body->next ? stmt->body->var : 0;
+}
+
+static bool tile_block(tiling *t, sinter_loop_var row, sinter_loop_var column, int64_t rows,
+                       int64_t columns, sinter_loop_var accumulator) {
+    int64_t vector = columns < t->tile.lanes ? columns : t->tile.lanes;
+    sinter_register_tile tile = {.m = row,
+                                 .n = column,
+                                 .accumulator = accumulator,
+                                 .tile_m = rows,
+                                 .tile_n = columns,
+                                 .vector = vector};
+    if (!sinter_schedule_register_tile(&t->state->schedule, &tile)) return false;
+    t->done++;
+    return true;
+}
+
+/* The mutable variable in front of the reduction. */
+static sinter_loop_var accumulator_in(sinter_schedule *schedule, sinter_loop_var column) {
+    const sinter_loop_stmt *stmt = sinter_schedule_get_loop(schedule->function, column)->body;
+    for (; stmt; stmt = stmt->next)
+        if (stmt->kind == SINTER_LOOP_DECLARE &&
+            schedule->function->vars.items[stmt->var].is_mutable)
+            return stmt->var;
+    return 0;
+}
+
+/* Blocks of columns outside of all loops that don't need other columns. */
+static void lift_columns(tiling *t, sinter_loop_var blocks) {
+    sinter_schedule *schedule = &t->state->schedule;
+    sinter_loop_var around[SINTER_MAX_RANK], order[SINTER_MAX_RANK];
+    uint32_t count = loops_around(schedule, blocks, around), fixed = 0, used = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bool is_free = false;
+        for (uint32_t k = 0; k < t->free_count; k++) is_free |= around[i] == t->free_loops[k];
+        if (!is_free) fixed = i + 1;
+    }
+    if (fixed == count) return;
+    order[used++] = blocks;
+    for (uint32_t i = fixed; i < count; i++) order[used++] = around[i];
+    sinter_schedule_reorder(schedule, order, used);
+}
+
+/* row { blocks { column } }: tiles of rows, then what is left of them. */
+static bool tile_rows(tiling *t, sinter_loop_var row, sinter_loop_var blocks,
+                      sinter_loop_var column, int64_t columns) {
+    sinter_schedule *schedule = &t->state->schedule;
+    if (!row) return tile_block(t, 0, column, 1, columns, accumulator_in(schedule, column));
+    bool outside = t->columns_outside;
+    const sinter_loop_var columns_first[2] = {blocks, row};
+    if (outside && !sinter_schedule_reorder(schedule, columns_first, 2)) return false;
+    if (outside) lift_columns(t, blocks);
+    int64_t rows = t->tile.rows;
+    while (row) {
+        int64_t count = trips(schedule, row);
+        if (count >= 0 && count < rows) rows = count;
+        sinter_loop_var outer = 0, inner = row, rest = 0;
+        if (rows > 1 &&
+            !sinter_schedule_split(schedule, row, rows, SINTER_TAIL_PEEL, &outer, &inner, &rest))
+            return false;
+        if (rest && !isolate(schedule, rest)) return false;
+        blocks = outside ? 0 : only_child(schedule, inner);
+        column = outside ? only_child(schedule, inner) : only_child(schedule, blocks);
+        const sinter_loop_var rows_inside[2] = {blocks, inner};
+        if (!outside && rows > 1 && !sinter_schedule_reorder(schedule, rows_inside, 2))
+            return false;
+        if (!tile_block(t, rows > 1 ? inner : 0, column, rows, columns,
+                        accumulator_in(schedule, column)))
+            return false;
+        row = rest;
+        rows = rows > 4 ? 2 : 1;
+        if (row && trips(schedule, row) > 0) rows = trips(schedule, row);
+    }
+    return true;
+}
+
+/* Columns at a time for what is left: whole vectors where they fit, then a power of two. 0: one by one. */
+static int64_t next_width(const tiling *t, int64_t count, int64_t width) {
+    int64_t lanes = t->tile.lanes;
+    if (count < 0) return width > lanes ? lanes : width > 4 ? 4 : 0;
+    if (count >= t->tile.columns) return t->tile.columns;
+    if (count >= lanes) return count / lanes * lanes;
+    int64_t power = 1;
+    while (power * 2 <= count) power *= 2;
+    return power > 1 ? power : 0;
+}
+
+static bool tile_columns(tiling *t, sinter_loop_var column) {
+    sinter_schedule *schedule = &t->state->schedule;
+    int64_t count = trips(schedule, column), width = t->tile.columns;
+    if (count >= 0) width = next_width(t, count, 0);
+    while (width && column) {
+        sinter_loop_var outer = 0, inner = 0, rest = 0;
+        if (!sinter_schedule_split(schedule, column, width, SINTER_TAIL_PEEL, &outer, &inner,
+                                   &rest))
+            return false;
+        if (rest && !isolate(schedule, rest)) return false;
+        sinter_loop_var row = t->has_row ? parent_of(schedule, outer) : 0;
+        if (!tile_rows(t, row, outer, inner, width)) return false;
+        column = rest;
+        if (column) width = next_width(t, trips(schedule, column), width);
+    }
+    return true;
+}
+
+/* ---- packing of what the reduction loads ---- */
+
+typedef struct pack_plan {
+    sinter_loop_buffer buffer;
+    uint32_t order[SINTER_MAX_RANK];
+    int64_t blocks[SINTER_MAX_RANK];
+} pack_plan;
+
+static uint32_t reduction_depth(const sinter_cpu_nest *nest, sinter_expr index) {
+    for (uint32_t i = nest->reduction_count; i-- > 0;)
+        if (sinter_loop_expr_uses(index, nest->reductions[i])) return i + 1;
+    return 0;
+}
+
+/* Outer axes, blocks of columns, axes of the reduction as its loops go, then the columns of a block. */
+static bool plan_packing(const sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                         const sinter_loop_access *load, int64_t width, pack_plan *out_plan) {
+    const sinter_loop_function *function = state->schedule.function;
+    const sinter_loop_buffer_info *info = &function->buffers.items[load->buffer];
+    sinter_loop_var column = nest->loops[nest->loop_count - 1];
+    *out_plan = (pack_plan){.buffer = load->buffer};
+    uint32_t column_dim = load->rank, used = 0;
+    for (uint32_t i = 0; i < load->rank; i++) {
+        out_plan->blocks[i] = 1;
+        if (!sinter_loop_expr_uses(load->indices[i], column)) continue;
+        bool plain = load->indices[i]->kind == SINTER_LOOP_VAR && load->indices[i]->var == column;
+        if (!plain || column_dim < load->rank) return false;
+        column_dim = i;
+    }
+    int64_t size;
+    if (column_dim == load->rank || !sinter_loop_is_const_int(info->dims[column_dim], &size) ||
+        width < 2)
+        return false;
+    for (uint32_t depth = 0; depth <= nest->reduction_count; depth++) {
+        for (uint32_t i = 0; i < load->rank; i++)
+            if (i != column_dim && reduction_depth(nest, load->indices[i]) == depth)
+                out_plan->order[used++] = i;
+        if (depth == 0) out_plan->order[used++] = column_dim;
+    }
+    if (size > width) {
+        out_plan->blocks[column_dim] = width;
+        return true;
+    }
+    /* One block: the columns are the last axis. */
+    uint32_t at = 0;
+    while (out_plan->order[at] != column_dim) at++;
+    memmove(&out_plan->order[at], &out_plan->order[at + 1], (used - at - 1) * sizeof(uint32_t));
+    out_plan->order[used - 1] = column_dim;
+    for (uint32_t i = 0; i < used; i++)
+        if (out_plan->order[i] != i) return true;
+    return false;
+}
+
+/* Constants that depend on the column and not on the row. */
+static void plan_packings(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                          int64_t width, sinter_arena *scratch, pack_plan *plans,
+                          uint32_t *out_count, uint32_t capacity) {
+    sinter_loop_access_list all = {0}, loads = {0};
+    sinter_loop_collect_accesses(scratch, state->schedule.function->body, &all);
+    sinter_loop_collect_accesses(scratch, nest->reduction->body, &loads);
+    *out_count = 0;
+    for (size_t i = 0; i < loads.count && *out_count < capacity; i++) {
+        sinter_loop_buffer buffer = loads.items[i].buffer;
+        uint32_t readers = 0;
+        for (size_t k = 0; k < all.count; k++) readers += all.items[k].buffer == buffer;
+        if (readers == 1 && sinter_cpu_is_constant(state, buffer) &&
+            plan_packing(state, nest, &loads.items[i], width, &plans[*out_count]))
+            ++*out_count;
+    }
+}
+
+/* ---- the whole ---- */
+
+/* Bytes of the operands that depend on the column; a large number where they have no constant size. */
+static int64_t column_bytes(const sinter_loop_function *function, const sinter_cpu_nest *nest,
+                            const sinter_loop_access_list *loads) {
+    int64_t total = 0;
+    sinter_loop_var column = nest->loops[nest->loop_count - 1];
+    for (size_t i = 0; i < loads->count; i++) {
+        const sinter_loop_buffer_info *info = &function->buffers.items[loads->items[i].buffer];
+        if (!uses(&loads->items[i], column)) continue;
+        int64_t bytes = sinter_dtype_infos[info->dtype].bits / 8, dim;
+        for (uint32_t k = 0; k < info->rank; k++) {
+            bool varies = sinter_loop_expr_uses(loads->items[i].indices[k], column) ||
+                          reduction_depth(nest, loads->items[i].indices[k]);
+            if (!varies) continue;
+            if (!sinter_loop_is_const_int(info->dims[k], &dim)) return INT64_MAX;
+            bytes *= dim;
+        }
+        total += bytes;
+    }
+    return total;
+}
+
+static void describe_tiling(tiling *t, const sinter_cpu_nest *nest, sinter_loop_var row) {
+    sinter_arena scratch;
+    sinter_loop_access_list loads = {0};
+    sinter_arena_init(&scratch);
+    sinter_loop_collect_accesses(&scratch, nest->reduction->body, &loads);
+    sinter_loop_var column = nest->loops[nest->loop_count - 1];
+    t->has_row = row != 0;
+    t->columns_outside = row && column_bytes(t->state->schedule.function, nest, &loads) >
+                                    (int64_t)t->state->target->l2_bytes / 2;
+    for (uint32_t i = 0; i + 1 < nest->loop_count; i++) {
+        bool needed = nest->loops[i] == row;
+        for (size_t k = 0; k < loads.count; k++)
+            needed |= uses(&loads.items[k], column) && uses(&loads.items[k], nest->loops[i]);
+        if (!needed) t->free_loops[t->free_count++] = nest->loops[i];
+    }
+    sinter_arena_deinit(&scratch);
+}
+
+/* The outermost loops of all parts; `before`: the function when the other nests were as they are now. */
+static void run_in_parallel(sinter_schedule *schedule, const sinter_loop_function *before,
+                            sinter_loop_var outermost) {
+    SINTER_VECTOR(sinter_loop_var) loops = {0};
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    for (const sinter_loop_stmt *stmt = schedule->function->body; stmt; stmt = stmt->next) {
+        bool other = !is_serial(stmt);
+        for (const sinter_loop_stmt *old = before->body; old && !other; old = old->next)
+            other = is_serial(old) && old->var == stmt->var && old->var != outermost;
+        if (!other) sinter_vector_push(&scratch, &loops, stmt->var);
+    }
+    for (size_t i = 0; i < loops.count; i++) sinter_schedule_parallelize(schedule, loops.items[i]);
+    sinter_arena_deinit(&scratch);
+}
+
+bool sinter_cpu_tile_nest(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                          sinter_loop_var row, sinter_cpu_tile tile) {
+    sinter_schedule *schedule = &state->schedule;
+    sinter_arena scratch;
+    pack_plan plans[4];
+    uint32_t plan_count;
+    tiling t = {.state = state, .tile = tile};
+    describe_tiling(&t, nest, row);
+    sinter_arena_init(&scratch);
+    plan_packings(state, nest, tile.columns, &scratch, plans, &plan_count, 4);
+    sinter_arena_deinit(&scratch);
+    sinter_loop_function *saved = sinter_loop_clone_function(state->program, schedule->function);
+    sinter_loop_var column = nest->loops[nest->loop_count - 1], order[SINTER_MAX_RANK];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i + 1 < nest->loop_count; i++)
+        if (nest->loops[i] != row) order[count++] = nest->loops[i];
+    if (row) order[count++] = row;
+    order[count++] = column;
+    bool good = count < 2 || sinter_schedule_reorder(schedule, order, count);
+    good = good && (tile_columns(&t, column) || t.done);
+    if (!good || !t.done) {
+        *schedule->function = *saved;
+        return false;
+    }
+    for (uint32_t i = 0; i < plan_count; i++)
+        sinter_cpu_pack(state, plans[i].buffer, plans[i].order, plans[i].blocks);
+    sinter_schedule_simplify(schedule);
+    run_in_parallel(schedule, saved, nest->loops[0]);
+    return true;
+}

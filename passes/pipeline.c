@@ -19,6 +19,8 @@ static const char level_1[] =
     /* Decompositions bring constants and views of their own. */
     "fold-constants,"
     "canonicalize,"
+    /* Batch normalisations and scales are now products and sums with constants: they go into weights. */
+    "fold-scale,"
     "eliminate-common,"
     "eliminate-dead,"
     /* One kernel, one pass over memory. From here on groups hide their nodes from the passes above. */

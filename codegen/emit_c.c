@@ -110,6 +110,7 @@ static void write_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         sinter_c_write(e, "const int64_t t%u = %s;", number, upper);
         upper = sinter_arena_format(e->arena, "t%u", number);
     }
+    if (s->axis == SINTER_AXIS_VECTOR) sinter_c_write(e, "SINTER_VECTOR");
     if (s->step == 1)
         sinter_c_write(e, "for (int64_t %s = %s; %s < %s; %s++) {", var, lower, var, upper, var);
     else
@@ -157,10 +158,9 @@ static void write_store(sinter_c_emitter *e, const sinter_loop_stmt *s) {
             const char *type = sinter_c_memory(dtype);
             sinter_c_write(e, "{");
             sinter_c_write(e, "    %s *const place = &%s, before, after;", type, element.data);
-            sinter_c_write(e, "    __atomic_load(place, &before, __ATOMIC_RELAXED);");
+            sinter_c_write(e, "    SINTER_LOAD(place, &before);");
             sinter_c_write(e, "    do after = %s;", update.data);
-            sinter_c_write(e, "    while (!__atomic_compare_exchange(place, &before, &after, 0, "
-                              "__ATOMIC_RELAXED, __ATOMIC_RELAXED));");
+            sinter_c_write(e, "    while (!SINTER_EXCHANGE(place, &before, &after));");
             sinter_c_write(e, "}");
         }
         sinter_text_deinit(&update);
@@ -341,6 +341,16 @@ static void write_kernel(sinter_c_emitter *e, uint32_t index, sinter_text *out) 
 
 /* ---- the file ---- */
 
+static const char introduction[] =
+    ".\n *\n"
+    " * C17; needs nothing but the C library and libm. Arithmetic is IEEE 754 in the order "
+    "written: any level of\n"
+    " * optimization will do, -ffast-math will not, and -ffp-contract=off (which -std=c17 implies "
+    "in gcc) gives\n"
+    " * the same bits on every machine. -DSINTER_BOARD: no heap, no stdio, memory is the caller's. "
+    "*/\n\n"
+    "#ifdef __clang__\n#pragma clang diagnostic ignored \"-Wunused-function\"\n#endif\n\n";
+
 static const char abi_text[] = {
 #include "codegen/abi.inc"
 };
@@ -361,7 +371,7 @@ bool sinter_emit_c(const sinter_loop_program *program, sinter_text *text, sinter
     e.kernel_fails = SINTER_NEW_ARRAY(&arena, bool, legal->kernels.count);
     sinter_text_append_string(text, "/* Compiled by Sinter from ");
     sinter_text_append_string(text, strstr(program->name, "*/") ? "a model" : program->name);
-    sinter_text_append_string(text, ". C17; needs nothing but the C library and libm. */\n\n");
+    sinter_text_append_string(text, introduction);
     sinter_text_append_string(text, abi_text);
     sinter_text_append_string(text, helpers);
     for (uint32_t i = 0; i < legal->kernels.count && !e.broken; i++) write_kernel(&e, i, text);

@@ -276,9 +276,25 @@ static bool print_plain(sinter_c_emitter *e, const sinter_loop_expr *expr, bool 
     return true;
 }
 
+/* Nothing is less than the least number of its type, or greater than the greatest; compilers warn of such tests. */
+static bool print_known_comparison(const sinter_loop_expr *expr, sinter_text *text) {
+    bool less = expr->function == SINTER_SCALAR_lt;
+    if (!less && expr->function != SINTER_SCALAR_le) return false;
+    const sinter_loop_expr *low = expr->arguments[less], *high = expr->arguments[!less];
+    const sinter_dtype_info *info = &sinter_dtype_infos[low->dtype];
+    if (!sinter_dtype_is_integer(low->dtype) || low->dtype == SINTER_DTYPE_bool) return false;
+    uint64_t ones = info->bits == 64 ? UINT64_MAX : ((uint64_t)1 << info->bits) - 1;
+    bool has_sign = info->class == SINTER_CLASS_INT;
+    int64_t most = (int64_t)(ones >> has_sign), least = has_sign ? -most - 1 : 0, value;
+    bool known = (sinter_loop_is_const_int(low, &value) && value == least) ||
+                 (sinter_loop_is_const_int(high, &value) && value == most);
+    if (known) sinter_text_append_string(text, less ? "false" : "true");
+    return known;
+}
+
 static void print_call_expr(sinter_c_emitter *e, const sinter_loop_expr *expr, bool is_index,
                             sinter_text *text) {
-    if (print_plain(e, expr, is_index, text)) return;
+    if (print_plain(e, expr, is_index, text) || print_known_comparison(expr, text)) return;
     sinter_text operands[3] = {{0}};
     const char *texts[3] = {0};
     bool inner_index = is_index && expr->dtype == SINTER_DTYPE_i64;
@@ -296,6 +312,16 @@ static void print_call_expr(sinter_c_emitter *e, const sinter_loop_expr *expr, b
     } else
         sinter_c_apply(e, expr->function, dtype, texts, text);
     for (uint32_t i = 0; i < expr->argument_count; i++) sinter_text_deinit(&operands[i]);
+}
+
+/* The helpers have a function for each row of intrinsic.def. */
+static void print_intrinsic(sinter_c_emitter *e, const sinter_loop_expr *expr, sinter_text *text) {
+    sinter_text_format(text, "sinter_%s(", sinter_loop_intrinsic_infos[expr->intrinsic].name);
+    for (uint32_t i = 0; i < expr->argument_count; i++) {
+        if (i) sinter_text_append_string(text, ", ");
+        print(e, expr->arguments[i], false, text);
+    }
+    sinter_text_append_string(text, ")");
 }
 
 /* Does the parenthesis that a text begins with close at its end? */
@@ -360,7 +386,7 @@ static void print(sinter_c_emitter *e, const sinter_loop_expr *expr, bool is_ind
         return;
     }
     case SINTER_LOOP_INTRINSIC:
-        sinter_c_error(e, "an intrinsic survived legalization (a bug of ours)");
+        print_intrinsic(e, expr, text);
         return;
     }
 }

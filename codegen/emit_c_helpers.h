@@ -1,9 +1,23 @@
-/* What emitted C is written with; abi.h comes before it. Semantics are those of ir/scalar.c. */
+/* What emitted C is written with; abi.h comes before it. Semantics are those of ir/scalar.c.
+ * SINTER_BOARD leaves out the heap and stdio: memory comes from the caller, messages are not filled in. */
 #include <math.h>
-#include <stdarg.h>
 #include <stdbool.h>
+#ifndef SINTER_BOARD
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#endif
+
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "no fast math: NaN, infinities and the order of sums mean what they say"
+#endif
+
+/* Iterations of the loop that follows do not depend on each other. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define SINTER_VECTOR _Pragma("GCC ivdep")
+#else
+#define SINTER_VECTOR
+#endif
 
 #define SINTER_FLOATS(name, type, integer, integer_name)                                           \
     static inline type sinter_min_##name(type a, type b) {                                         \
@@ -86,10 +100,52 @@ static inline int64_t sinter_checked_mul(int64_t a, int64_t b, bool *overflow) {
     return product;
 }
 
-/* The first failure of a call is the one that is told. */
-static inline int32_t sinter_fail(sinter_abi_call *call, int32_t code, const char *format, ...) {
+/* acc + the sum of four products of bytes; a is unsigned in the first, signed in the second. */
+static inline int32_t sinter_dot4_u8i8(int32_t acc, int32_t a, int32_t b) {
+    uint32_t sum = (uint32_t)acc;
+    for (int i = 0; i < 32; i += 8)
+        sum += (uint32_t)((uint8_t)((uint32_t)a >> i) * (int8_t)((uint32_t)b >> i));
+    return (int32_t)sum;
+}
+static inline int32_t sinter_dot4_i8i8(int32_t acc, int32_t a, int32_t b) {
+    uint32_t sum = (uint32_t)acc;
+    for (int i = 0; i < 32; i += 8)
+        sum += (uint32_t)((int8_t)((uint32_t)a >> i) * (int8_t)((uint32_t)b >> i));
+    return (int32_t)sum;
+}
+
+/* Without these builtins all runs on one thread. */
+#ifdef __GNUC__
+#define SINTER_LOAD(place, out) __atomic_load(place, out, __ATOMIC_RELAXED)
+#define SINTER_EXCHANGE(place, expected, desired)                                                  \
+    __atomic_compare_exchange(place, expected, desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)
+#else
+#define SINTER_LOAD(place, out) (*(out) = *(place))
+#define SINTER_EXCHANGE(place, expected, desired) (*(place) = *(desired), true)
+#endif
+
+/* Is this the first failure of the call, the one that is told? */
+static inline bool sinter_is_first(sinter_abi_call *call, int32_t code) {
     int32_t none = 0;
-    if (__atomic_compare_exchange_n(&call->code, &none, code, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+    SINTER_LOAD(&call->code, &none);
+    return none == 0 && SINTER_EXCHANGE(&call->code, &none, &code);
+}
+
+#ifdef SINTER_BOARD
+static inline int32_t sinter_fail_plainly(sinter_abi_call *call, int32_t code, const char *text) {
+    if (sinter_is_first(call, code)) {
+        size_t size = 0;
+        while (text[size] && size + 1 < sizeof call->message) size++;
+        memcpy(call->message, text, size);
+        call->message[size] = 0;
+    }
+    return code;
+}
+#define SINTER_FIRST(first, ...) first
+#define sinter_fail(call, code, ...) sinter_fail_plainly(call, code, SINTER_FIRST(__VA_ARGS__, ""))
+#else
+static inline int32_t sinter_fail(sinter_abi_call *call, int32_t code, const char *format, ...) {
+    if (sinter_is_first(call, code)) {
         va_list arguments;
         va_start(arguments, format);
         vsnprintf(call->message, sizeof call->message, format, arguments);
@@ -97,6 +153,7 @@ static inline int32_t sinter_fail(sinter_abi_call *call, int32_t code, const cha
     }
     return code;
 }
+#endif
 
 typedef struct {
     void *data;
@@ -107,7 +164,11 @@ static inline void *sinter_allocate(sinter_abi_call *call, int64_t bytes) {
     size_t size = bytes > 0 ? ((size_t)bytes + 63) / 64 * 64 : 64;
     if (call->services && call->services->allocate)
         return call->services->allocate(call->services->user, size, 64);
+#ifdef SINTER_BOARD
+    return NULL;
+#else
     return aligned_alloc(64, size);
+#endif
 }
 
 static inline void sinter_release(sinter_abi_call *call, sinter_block *block) {
@@ -115,8 +176,10 @@ static inline void sinter_release(sinter_abi_call *call, sinter_block *block) {
     size_t size = block->bytes > 0 ? ((size_t)block->bytes + 63) / 64 * 64 : 64;
     if (call->services && call->services->deallocate)
         call->services->deallocate(call->services->user, block->data, size, 64);
+#ifndef SINTER_BOARD
     else
         free(block->data);
+#endif
     block->data = NULL;
 }
 
@@ -127,10 +190,14 @@ static inline void sinter_trace(sinter_abi_call *call, uint32_t kernel, int32_t 
 
 static inline void sinter_parallel_for(sinter_abi_call *call, int64_t count,
                                        void (*body)(void *, int64_t, int64_t), void *environment) {
-    if (count > 1 && call->services && call->services->parallel_for)
+#ifdef __GNUC__
+    if (count > 1 && call->services && call->services->parallel_for) {
         call->services->parallel_for(call->services->user, count, 1, body, environment);
-    else
-        body(environment, 0, count);
+        return;
+    }
+#endif
+    (void)call;
+    body(environment, 0, count);
 }
 
 /* Element types, ranks and the dims that are numbers. */

@@ -127,12 +127,12 @@ static sinter_expr build_body(sinter_legalizer *l, const sinter_scalar_body *bod
                                    ? values[at]
                                    : sinter_loop_const(&l->build, type, body->nodes[at].constant);
             }
-            values[i] = node->function == SINTER_SCALAR_fma && !(l->target && l->target->fma)
-                            ? two(l, SINTER_SCALAR_add,
-                                  two(l, SINTER_SCALAR_mul, arguments[0], arguments[1]),
-                                  arguments[2]) /* expansions allow it, and software is slow */
-                            : sinter_legal_call(l, node->function, arguments[first]->dtype,
-                                                arguments);
+            values[i] =
+                node->function == SINTER_SCALAR_fma && !(l->target && l->target->fma)
+                    ? two(l, SINTER_SCALAR_add,
+                          two(l, SINTER_SCALAR_mul, arguments[0], arguments[1]),
+                          arguments[2]) /* expansions allow it, and software is slow */
+                    : sinter_legal_call(l, node->function, arguments[first]->dtype, arguments);
             break;
         }
         }
@@ -238,6 +238,7 @@ static sinter_expr call_integer(sinter_legalizer *l, sinter_scalar_function func
         return two(l, SINTER_SCALAR_add, two(l, SINTER_SCALAR_mul, arguments[0], arguments[1]),
                    arguments[2]);
     case SINTER_SCALAR_copysign: {
+        if (sinter_dtype_infos[dtype].class == SINTER_CLASS_UINT) return arguments[0];
         sinter_expr zero = number(l, dtype, 0);
         sinter_expr flip = two(l, SINTER_SCALAR_ne, two(l, SINTER_SCALAR_lt, arguments[0], zero),
                                two(l, SINTER_SCALAR_lt, arguments[1], zero));
@@ -391,10 +392,10 @@ static const char *intrinsic_features(sinter_loop_intrinsic intrinsic) {
     return features[intrinsic];
 }
 
-/* On x86 16-bit multiply-adds do without a feature, exactly. */
+/* Plain C spells each as a function. On x86 16-bit multiply-adds do without a feature, exactly. */
 static bool has_intrinsic(const sinter_target *target, sinter_loop_intrinsic intrinsic) {
-    return target && (!strncmp(target->triple, "x86_64", 6) ||
-                      sinter_target_has(target, intrinsic_features(intrinsic)));
+    return !target || (!strncmp(target->triple, "x86_64", 6) ||
+                       sinter_target_has(target, intrinsic_features(intrinsic)));
 }
 
 /* ---- the walk ---- */

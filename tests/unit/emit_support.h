@@ -1,11 +1,13 @@
-/* Hosts around kernels, and one run of a program on a target ("c" or what sinter_target_parse takes). */
+/* Hosts around kernels, and one run of a program on a target: what sinter_target_parse takes, or "c:COMPILER". */
 #pragma once
 #include "codegen/compile.h"
 #include "runtime/abi.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static inline void support_begin_host(sinter_loop_program *program, sinter_loop_builder *host) {
     program->host = sinter_loop_function_create(program, "host");
@@ -53,6 +55,11 @@ static inline sinter_loop_buffer support_add_output(sinter_loop_builder *host, c
 
 /* Does this machine have what the target demands? */
 static inline bool support_can_run(const char *text) {
+    if (!strncmp(text, "c:", 2)) {
+        char command[256];
+        snprintf(command, sizeof command, "command -v %s >/dev/null", text + 2);
+        return system(command) == 0;
+    }
     sinter_arena arena;
     sinter_arena_init(&arena);
     sinter_diag quiet = {0};
@@ -119,9 +126,56 @@ static inline bool support_call(const sinter_abi_artifact *artifact, const void 
     return code == 0;
 }
 
+static inline bool support_write(const char *path, const sinter_text *text) {
+    FILE *file = fopen(path, "w");
+    if (!file) return false;
+    bool good = fwrite(text->data, 1, text->size, file) == text->size;
+    return fclose(file) == 0 && good;
+}
+
+/* The emitted C in a library of its own; a warning is an error. Without weights in it the caller gives a blob. */
+static inline void *support_compile_c(const sinter_loop_program *program, const char *compiler,
+                                      sinter_diag *diag) {
+    char folder[] = "/tmp/sinter-emit-XXXXXX", source[64], library[64], command[512];
+    if (!mkdtemp(folder)) return NULL;
+    snprintf(source, sizeof source, "%s/model.c", folder);
+    snprintf(library, sizeof library, "%s/model.so", folder);
+    snprintf(command, sizeof command,
+             "%s -std=c17 -O1 -ffp-contract=off -Wall -Wextra -Wpedantic -Werror -shared -fPIC -o "
+             "%s %s -lm",
+             compiler, library, source);
+    sinter_text text = {0};
+    void *handle = NULL;
+    if (sinter_emit_c(program, &text, diag) && support_write(source, &text) &&
+        system(command) == 0) {
+        handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+        if (!handle) sinter_error(diag, library, "%s", dlerror());
+    }
+    sinter_text_deinit(&text);
+    unlink(source);
+    unlink(library);
+    rmdir(folder);
+    return handle;
+}
+
+static inline bool support_run_c(const sinter_loop_program *program, const char *compiler,
+                                 const sinter_tensor *inputs, sinter_tensor *out_outputs,
+                                 sinter_diag *diag) {
+    void *handle = support_compile_c(program, compiler, diag);
+    if (!handle) return false;
+    void *symbol = dlsym(handle, SINTER_ARTIFACT_SYMBOL);
+    const sinter_abi_artifact *(*get)(void) = NULL;
+    memcpy(&get, &symbol, sizeof get);
+    bool good = get && support_call(get(), get()->weights, NULL, inputs, out_outputs, diag);
+    dlclose(handle);
+    return good;
+}
+
 static inline bool support_run(const sinter_loop_program *program, const char *target_text,
                                const sinter_tensor *inputs, sinter_tensor *out_outputs,
                                sinter_diag *diag) {
+    if (!strncmp(target_text, "c:", 2))
+        return support_run_c(program, target_text + 2, inputs, out_outputs, diag);
     sinter_arena arena;
     sinter_arena_init(&arena);
     sinter_target target;

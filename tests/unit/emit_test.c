@@ -274,7 +274,8 @@ static void test_casts(const char *target) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const targets[] = {"cpu:native", "cpu:x86-64-v2", "cpu:x86-64-v3"};
+    static const char *const targets[] = {"cpu:native", "cpu:x86-64-v2", "cpu:x86-64-v3", "c:cc",
+                                          "c:clang"};
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         if (argc > 1 && strcmp(argv[1], targets[i])) continue;
         if (!support_can_run(targets[i])) continue;

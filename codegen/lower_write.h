@@ -69,3 +69,12 @@ void sinter_late_set(sinter_late_dims *late, uint32_t i, sinter_expr size);
 bool sinter_late_end(sinter_late_dims *late);
 /* Dim `axis` of value is sizes[i], unless it is known already. */
 void sinter_late_bind(sinter_late_dims *late, sinter_value value, uint32_t axis, uint32_t i);
+
+/* ---- order (lower_sort.c): NaN is above every number and equal to itself, as the evaluator has it ---- */
+/* a < b */
+sinter_expr sinter_write_less(sinter_kernel *kernel, sinter_expr a, sinter_expr b);
+/* Whether item b must come before item a; may append statements. Items are i64 expressions. */
+typedef sinter_expr (*sinter_sort_before)(sinter_kernel *kernel, void *user, sinter_expr a, sinter_expr b);
+/* Sorts order[0, count) (i64) stably; `spare` has the same size. */
+void sinter_write_sort(sinter_kernel *kernel, sinter_loop_buffer order, sinter_loop_buffer spare, sinter_expr count,
+                       sinter_sort_before before, void *user);

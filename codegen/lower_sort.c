@@ -1,6 +1,6 @@
-/* Sorting in loop IR (a stable bottom-up merge sort of indices) and the ops made of it: unique, non_max_suppression. Both
- * find out how much they keep before their results have memory: a first kernel works on scratch, the host reads the count,
- * a second kernel writes the results. Test: tests/ops/unique.sir, non_max_suppression.sir */
+/* Sorting in loop IR (a stable bottom-up merge sort of indices) and unique, which is made of it. It
+ * finds out how much it keeps before its results have memory: a first kernel works on scratch, the host reads the count,
+ * a second kernel writes the results. Test: tests/ops/unique.sir */
 #include "codegen/lower_write.h"
 
 sinter_expr sinter_write_less(sinter_kernel *kernel, sinter_expr a, sinter_expr b) {

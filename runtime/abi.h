@@ -116,13 +116,19 @@ static inline uint64_t sinter_abi_hash(const void *data, size_t size, uint64_t s
     return hash;
 }
 
-/* An .so ends in this trailer, after the weight blob that starts at weights_offset (2 MiB aligned). The loader reads
- * it, checks sizes and hashes, before it hands the file to dlopen. */
+/* An .so is [ELF shared object | required CPU features as text, ends in a zero byte | zeros | weights | this trailer].
+ * The weights start at a multiple of 2 MiB (where there are any), in the file and, by the loader's doing, in memory. The
+ * loader checks everything but the weights before it hands the file to dlopen. */
+#define SINTER_ABI_WEIGHTS_ALIGNMENT (UINT64_C(2) << 20)
 typedef struct sinter_abi_trailer {
     uint64_t file_bytes;     /* of everything, trailer included */
-    uint64_t code_bytes;     /* ELF part [0, code_bytes) */
-    uint64_t code_hash;      /* of the ELF part, sinter_abi_hash */
+    uint64_t code_bytes;     /* of the ELF part, from 0 on; the features follow */
+    uint64_t features_bytes; /* zero byte included */
+    uint64_t head_hash;      /* sinter_abi_hash of [0, weights_offset) */
     uint64_t weights_offset, weights_bytes, weights_hash;
+    uint64_t trailer_hash;   /* of the fields before this one, seeded with machine */
+    uint32_t machine;        /* e_machine of the ELF part */
+    uint32_t reserved;       /* 0 */
     uint32_t version, magic; /* magic last */
 } sinter_abi_trailer;
 

@@ -3,6 +3,7 @@
 #include "runtime/jit/engine.h"
 #include "ir/eval.h"
 #include "ir/verify.h"
+#include "runtime/sinter_runtime.h"
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,13 @@
 #include <time.h>
 #include <unistd.h>
 
-typedef enum backend { BACKEND_EVAL, BACKEND_LOOPS, BACKEND_C, BACKEND_JIT } backend;
+typedef enum backend {
+    BACKEND_EVAL,
+    BACKEND_LOOPS,
+    BACKEND_C,
+    BACKEND_JIT,
+    BACKEND_ARTIFACT
+} backend;
 
 struct sinter_engine {
     backend backend;
@@ -22,7 +29,11 @@ struct sinter_engine {
     void *library; /* of the emitted C */
     const sinter_abi_artifact *artifact;
     void *weights; /* blob for artifacts that don't carry it */
-    sinter_abi_io *inputs, *outputs;
+    sinter_executable *executable; /* around the artifact, or loaded */
+    sinter_pool *pool;
+    void *context; /* of runs, as large as one needed so far */
+    uint64_t context_bytes;
+    const sinter_abi_io *inputs, *outputs;
     size_t input_count, output_count;
     const sinter_abi_services *services;
     sinter_engine_times times;
@@ -92,34 +103,54 @@ static void describe_module(sinter_engine *engine) {
     sinter_node yield = sinter_region_get(module, main)->last;
     engine->input_count = sinter_region_get(module, main)->argument_count;
     engine->output_count = sinter_node_get(module, yield)->operand_count;
-    engine->inputs = SINTER_NEW_ARRAY(&engine->arena, sinter_abi_io, engine->input_count + 1);
-    engine->outputs = SINTER_NEW_ARRAY(&engine->arena, sinter_abi_io, engine->output_count + 1);
+    sinter_abi_io *inputs =
+        SINTER_NEW_ARRAY(&engine->arena, sinter_abi_io, engine->input_count + 1);
+    sinter_abi_io *outputs =
+        SINTER_NEW_ARRAY(&engine->arena, sinter_abi_io, engine->output_count + 1);
     for (uint32_t i = 0; i < engine->input_count; ++i) {
         sinter_value value = sinter_region_get(module, main)->arguments[i];
-        engine->inputs[i] = describe(engine, sinter_value_label(module, value) + 1,
-                                     sinter_value_type(module, value));
+        inputs[i] = describe(engine, sinter_value_label(module, value) + 1,
+                             sinter_value_type(module, value));
     }
     for (uint32_t i = 0; i < engine->output_count; ++i) {
         sinter_value value = sinter_node_operand(module, yield, i);
-        engine->outputs[i] = describe(engine, sinter_module_output_name(module, i),
-                                      sinter_value_type(module, value));
+        outputs[i] = describe(engine, sinter_module_output_name(module, i),
+                              sinter_value_type(module, value));
     }
+    engine->inputs = inputs;
+    engine->outputs = outputs;
 }
 
 /* ---- back ends ---- */
 
 static bool make_weights(sinter_engine *engine, sinter_diag *diag) {
-    uint64_t *offsets =
-        SINTER_NEW_ARRAY(&engine->arena, uint64_t, engine->program->constants.count + 1);
-    uint64_t total = sinter_weights_layout(engine->program, offsets);
+    uint64_t total = sinter_weights_layout(engine->program, NULL);
     if (posix_memalign(&engine->weights, 4096, total ? total : 1) != 0)
         return sinter_error(diag, sinter_module_name(engine->module),
                             "no memory for %llu bytes of weights", (unsigned long long)total);
-    for (size_t i = 0; i < engine->program->constants.count; ++i) {
-        const sinter_tensor *tensor = &engine->program->constants.items[i].tensor;
-        memcpy((char *)engine->weights + offsets[i], tensor->data, sinter_tensor_bytes(tensor));
-    }
+    sinter_weights_copy(engine->program, engine->weights);
     return true;
+}
+
+/* Reports what is not NULL, without saying `where` twice. */
+static bool take_status(sinter_status *status, const char *where, sinter_diag *diag) {
+    if (!status) return true;
+    const char *message = sinter_status_message(status);
+    size_t length = strlen(where);
+    if (!strncmp(message, where, length) && !strncmp(message + length, ": ", 2))
+        message += length + 2;
+    sinter_error(diag, where, "%s", message);
+    sinter_status_destroy(status);
+    return false;
+}
+
+static bool start_pool(sinter_engine *engine, const sinter_engine_options *options,
+                       sinter_diag *diag) {
+    if (options->thread_count <= 1) return true;
+    sinter_status *status =
+        sinter_pool_create((uint32_t)options->thread_count, NULL, &engine->pool);
+    engine->services = sinter_pool_services(engine->pool);
+    return take_status(status, "threads", diag);
 }
 
 static bool run_compiler(const char *source, const char *library, sinter_diag *diag) {
@@ -210,6 +241,11 @@ static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
     }
     engine->times.emit = now() - start;
     if (good && engine->artifact && !engine->artifact->weights) good = make_weights(engine, diag);
+    if (good && engine->artifact)
+        good = take_status(sinter_executable_wrap(engine->artifact, engine->weights, NULL,
+                                                  &engine->executable),
+                           sinter_module_name(engine->module), diag) &&
+               start_pool(engine, options, diag);
     return good;
 }
 
@@ -230,18 +266,39 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
     return NULL;
 }
 
+sinter_engine *sinter_engine_load(const char *path, const sinter_engine_options *options,
+                                  sinter_diag *diag) {
+    sinter_engine *engine = sinter_heap_alloc(sizeof *engine);
+    sinter_arena_init(&engine->arena);
+    engine->backend = BACKEND_ARTIFACT;
+    if (take_status(sinter_executable_load(path, NULL, &engine->executable), path, diag) &&
+        start_pool(engine, options, diag)) {
+        engine->artifact = sinter_executable_describe(engine->executable);
+        engine->input_count = engine->artifact->input_count;
+        engine->output_count = engine->artifact->output_count;
+        engine->inputs = engine->artifact->inputs;
+        engine->outputs = engine->artifact->outputs;
+        return engine;
+    }
+    sinter_engine_destroy(engine);
+    return NULL;
+}
+
 void sinter_engine_destroy(sinter_engine *engine) {
     if (!engine) return;
+    sinter_executable_destroy(engine->executable);
+    sinter_pool_destroy(engine->pool);
+    free(engine->context);
     if (engine->jit) sinter_jit_destroy(engine->jit);
     if (engine->library) dlclose(engine->library);
     free(engine->weights);
     if (engine->program) sinter_loop_program_destroy(engine->program);
-    sinter_module_destroy(engine->module);
+    if (engine->module) sinter_module_destroy(engine->module);
     sinter_arena_deinit(&engine->arena);
     sinter_heap_free(engine);
 }
 
-/* ---- one call of an artifact ---- */
+/* ---- runs ---- */
 
 static void to_abi(const sinter_tensor *tensor, sinter_abi_tensor *out_tensor) {
     memset(out_tensor, 0, sizeof *out_tensor);
@@ -259,50 +316,46 @@ static void release_output(void *user, void *data, size_t size) {
     free(data);
 }
 
-static bool take_output(sinter_abi_tensor *from, sinter_tensor *out_tensor) {
+static void take_output(sinter_abi_tensor *from, sinter_tensor *out_tensor) {
     out_tensor->kind = SINTER_TYPE_TENSOR;
     out_tensor->dtype = sinter_dtype_from_onnx(from->dtype);
     out_tensor->rank = (uint32_t)from->rank;
     memcpy(out_tensor->dims, from->dims, sizeof(int64_t) * out_tensor->rank);
     out_tensor->storage = sinter_storage_wrap(from->data, from->bytes, release_output, NULL);
     out_tensor->data = from->data;
-    return true;
 }
 
-bool sinter_engine_call(const sinter_abi_artifact *artifact, const void *weights,
-                        const sinter_abi_services *services, const sinter_tensor *inputs,
+static bool grow_context(sinter_engine *engine, uint64_t bytes) {
+    if (engine->context && bytes <= engine->context_bytes) return true;
+    free(engine->context);
+    engine->context = aligned_alloc(64, bytes ? bytes : 64);
+    engine->context_bytes = engine->context ? bytes : 0;
+    return engine->context != NULL;
+}
+
+static bool run_native(sinter_engine *engine, const sinter_abi_tensor *inputs,
+                       sinter_abi_tensor *outputs, sinter_diag *diag) {
+    uint64_t bytes = 0;
+    const char *name = engine->artifact->name;
+    if (!take_status(sinter_executable_plan(engine->executable, inputs, outputs, &bytes), name,
+                     diag))
+        return false;
+    if (!grow_context(engine, bytes))
+        return sinter_error(diag, name, "no memory for %llu bytes", (unsigned long long)bytes);
+    return take_status(sinter_executable_run(engine->executable, inputs, outputs, engine->services,
+                                             engine->context, engine->context_bytes),
+                       name, diag);
+}
+
+static bool run_tensors(sinter_engine *engine, const sinter_tensor *inputs,
                         sinter_tensor *out_outputs, sinter_diag *diag) {
-    uint32_t input_count = artifact->input_count, output_count = artifact->output_count;
-    sinter_abi_tensor *abi_inputs = sinter_heap_alloc((input_count + 1) * sizeof *abi_inputs);
-    sinter_abi_tensor *abi_outputs = sinter_heap_alloc((output_count + 1) * sizeof *abi_outputs);
-    int64_t *symbols = sinter_heap_alloc((artifact->symbol_count + 1) * sizeof *symbols);
-    for (uint32_t i = 0; i < input_count; ++i) to_abi(&inputs[i], &abi_inputs[i]);
-    sinter_abi_call call = {.size = sizeof call,
-                            .weights = weights,
-                            .inputs = abi_inputs,
-                            .outputs = abi_outputs,
-                            .services = services,
-                            .symbols = symbols};
-    int32_t code = artifact->plan(&call);
-    if (!code && call.workspace_bytes &&
-        posix_memalign(&call.workspace, 64, call.workspace_bytes) != 0) {
-        call.workspace = NULL;
-        snprintf(call.message, sizeof call.message, "no memory for a workspace of %llu bytes",
-                 (unsigned long long)call.workspace_bytes);
-        code = SINTER_ABI_OUT_OF_MEMORY;
-    }
-    if (!code) code = artifact->run(&call);
-    free(call.workspace);
-    if (code) {
-        for (uint32_t i = 0; i < output_count; ++i) free(abi_outputs[i].data);
-        sinter_error(diag, artifact->name, "%s", call.message[0] ? call.message : "the run failed");
-    } else {
-        for (uint32_t i = 0; i < output_count; ++i) take_output(&abi_outputs[i], &out_outputs[i]);
-    }
-    sinter_heap_free(abi_inputs);
-    sinter_heap_free(abi_outputs);
-    sinter_heap_free(symbols);
-    return code == 0;
+    size_t in = engine->input_count, out = engine->output_count;
+    sinter_abi_tensor *tensors = sinter_heap_alloc((in + out + 1) * sizeof *tensors);
+    for (size_t i = 0; i < in; ++i) to_abi(&inputs[i], &tensors[i]);
+    bool good = run_native(engine, tensors, tensors + in, diag);
+    for (size_t i = 0; i < out && good; ++i) take_output(&tensors[in + i], &out_outputs[i]);
+    sinter_heap_free(tensors);
+    return good;
 }
 
 bool sinter_engine_run(sinter_engine *engine, const sinter_tensor *inputs,
@@ -313,9 +366,7 @@ bool sinter_engine_run(sinter_engine *engine, const sinter_tensor *inputs,
     if (engine->backend == BACKEND_LOOPS)
         return sinter_loop_interpret_host(engine->program, inputs, engine->input_count, out_outputs,
                                           engine->output_count, diag);
-    const void *weights = engine->artifact->weights ? engine->artifact->weights : engine->weights;
-    return sinter_engine_call(engine->artifact, weights, engine->services, inputs, out_outputs,
-                              diag);
+    return run_tensors(engine, inputs, out_outputs, diag);
 }
 
 void sinter_engine_set_services(sinter_engine *engine, const sinter_abi_services *services) {

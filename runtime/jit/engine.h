@@ -33,7 +33,8 @@ const sinter_abi_io *sinter_engine_input(const sinter_engine *engine, size_t ind
 const sinter_abi_io *sinter_engine_output(const sinter_engine *engine, size_t index);
 /* Outputs are created and belong to the caller. Not for concurrent use of one engine. */
 bool sinter_engine_run(sinter_engine *engine, const sinter_tensor *inputs, sinter_tensor *out_outputs, sinter_diag *diag);
-/* What runs of native code get from now on: a pool, an allocator, a profiler. NULL: nothing. Must outlive them. */
+/* What runs of native code get from now on: a pool, an allocator that is malloc, a profiler. NULL: nothing. Must outlive
+ * them. Before that: a pool of options.thread_count. */
 void sinter_engine_set_services(sinter_engine *engine, const sinter_abi_services *services);
 const sinter_abi_services *sinter_engine_get_services(const sinter_engine *engine); /* NULL: none */
 /* The artifact behind the engine, or NULL (eval, loops). */
@@ -48,6 +49,3 @@ sinter_engine_times sinter_engine_get_times(const sinter_engine *engine);
 /* Module after passes -> scheduled, memory-planned program. The steps of every compilation, in one place. */
 sinter_loop_program *sinter_engine_lower(sinter_module *module, const sinter_target *target, int level, sinter_diag *diag);
 bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options *options, sinter_diag *diag);
-/* One call of an artifact: plan, workspace, run. */
-bool sinter_engine_call(const sinter_abi_artifact *artifact, const void *weights, const sinter_abi_services *services,
-                        const sinter_tensor *inputs, sinter_tensor *out_outputs, sinter_diag *diag);

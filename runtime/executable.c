@@ -1,0 +1,186 @@
+/* One run of an artifact: plan, memory, run. The same path for files, linked-in models and code made in memory.
+ *
+ * A context is [symbols | which outputs were taken | workspace], each part a multiple of 64 bytes.
+ * Test: tests/unit/executable_test.c */
+#include "runtime/executable.h"
+#include "runtime/allocator.h"
+#include "runtime/status.h"
+
+#include <string.h>
+
+enum { ALIGNMENT = 64, LOCAL_SYMBOLS = 64 };
+
+static uint64_t padded(uint64_t bytes) {
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+/* ---- executables ---- */
+
+sinter_status *sinter_executable_make(const sinter_abi_artifact *artifact, const void *weights,
+                                      const sinter_allocator *allocator,
+                                      sinter_executable **out_executable) {
+    *out_executable = NULL;
+    if (!artifact || artifact->magic != SINTER_ABI_MAGIC)
+        return SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT,
+                           "not an artifact: the magic number is wrong");
+    if (artifact->version != SINTER_ABI_VERSION)
+        return SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT,
+                           "artifact of version %u; this runtime speaks version %u",
+                           artifact->version, SINTER_ABI_VERSION);
+    if (artifact->size < sizeof *artifact)
+        return SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT,
+                           "the artifact's descriptor has %u bytes, expected %zu", artifact->size,
+                           sizeof *artifact);
+    if (!weights) weights = artifact->weights;
+    if (!weights && artifact->weights_bytes)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "%s: its %llu bytes of weights are missing",
+                           artifact->name, (unsigned long long)artifact->weights_bytes);
+    sinter_executable *executable = sinter_allocate(allocator, sizeof *executable, ALIGNMENT);
+    if (!executable) return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for an executable");
+    *executable = (sinter_executable){
+        .artifact = artifact, .weights = weights, .has_allocator = allocator != NULL};
+    if (allocator) executable->allocator = *allocator;
+    *out_executable = executable;
+    return NULL;
+}
+
+sinter_status *sinter_executable_wrap(const sinter_abi_artifact *artifact, const void *weights,
+                                      const sinter_allocator *allocator,
+                                      sinter_executable **out_executable) {
+    return sinter_executable_make(artifact, weights, allocator, out_executable);
+}
+
+void sinter_executable_destroy(sinter_executable *executable) {
+    if (!executable) return;
+    sinter_executable_unload(executable);
+    sinter_allocator allocator = executable->allocator;
+    sinter_deallocate(executable->has_allocator ? &allocator : NULL, executable, sizeof *executable,
+                      ALIGNMENT);
+}
+
+const sinter_abi_artifact *sinter_executable_describe(const sinter_executable *executable) {
+    return executable->artifact;
+}
+
+/* ---- runs ---- */
+
+/* Inputs are const by contract; abi.h has one type for both. */
+static sinter_abi_tensor *inputs_of(const sinter_abi_tensor *inputs) {
+    return (sinter_abi_tensor *)(uintptr_t)inputs;
+}
+
+static sinter_status *failure(const sinter_abi_call *call, int32_t code) {
+    sinter_status_code known = code >= SINTER_ABI_BAD_INPUT && code <= SINTER_ABI_FAILED
+                                   ? (sinter_status_code)code
+                                   : SINTER_STATUS_FAILED;
+    return SINTER_FAIL(known, "%s", call->message[0] ? call->message : "the run failed");
+}
+
+static uint64_t head_bytes(const sinter_abi_artifact *artifact) {
+    return padded(artifact->symbol_count * sizeof(int64_t)) + padded(artifact->output_count);
+}
+
+static void *service_allocate(const sinter_abi_services *services, size_t bytes) {
+    if (services && services->allocate)
+        return services->allocate(services->user, padded(bytes ? bytes : 1), ALIGNMENT);
+    return sinter_allocate(NULL, padded(bytes ? bytes : 1), ALIGNMENT);
+}
+
+static void service_deallocate(const sinter_abi_services *services, void *pointer, size_t bytes) {
+    if (!pointer) return;
+    if (!services || !services->allocate)
+        sinter_deallocate(NULL, pointer, bytes, ALIGNMENT);
+    else if (services->deallocate)
+        services->deallocate(services->user, pointer, padded(bytes ? bytes : 1), ALIGNMENT);
+}
+
+void sinter_output_free(sinter_abi_tensor *output, const sinter_abi_services *services) {
+    service_deallocate(services, output->data, output->bytes);
+    output->data = NULL;
+}
+
+sinter_status *sinter_executable_plan(const sinter_executable *executable,
+                                      const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs,
+                                      uint64_t *out_context_bytes) {
+    const sinter_abi_artifact *artifact = executable->artifact;
+    int64_t local[LOCAL_SYMBOLS];
+    bool many = artifact->symbol_count > LOCAL_SYMBOLS;
+    sinter_abi_call call = {
+        .size = sizeof call, .weights = executable->weights, .outputs = outputs, .symbols = local};
+    call.inputs = inputs_of(inputs);
+    if (many) call.symbols = service_allocate(NULL, artifact->symbol_count * sizeof(int64_t));
+    if (!call.symbols)
+        return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for %u symbols",
+                           artifact->symbol_count);
+    int32_t code = artifact->plan(&call);
+    if (many) service_deallocate(NULL, call.symbols, artifact->symbol_count * sizeof(int64_t));
+    if (code) return failure(&call, code);
+    *out_context_bytes = head_bytes(artifact) + padded(call.workspace_bytes);
+    return NULL;
+}
+
+/* Frees what the artifact had allocated for outputs before it failed. */
+static void drop_outputs(const sinter_abi_call *call, const unsigned char *given, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        if (!given[i]) sinter_output_free(&call->outputs[i], call->services);
+}
+
+/* The context has head_bytes at least; own_workspace: the workspace is taken for this run alone. */
+static sinter_status *run_in(const sinter_executable *executable, sinter_abi_call *call,
+                             char *context, uint64_t context_bytes, bool own_workspace) {
+    const sinter_abi_artifact *artifact = executable->artifact;
+    unsigned char *given =
+        (unsigned char *)context + padded(artifact->symbol_count * sizeof(int64_t));
+    call->symbols = (int64_t *)(void *)context;
+    for (uint32_t i = 0; i < artifact->output_count; i++) given[i] = call->outputs[i].data != NULL;
+    int32_t code = artifact->plan(call);
+    if (code) return failure(call, code);
+    uint64_t needed = call->workspace_bytes;
+    if (own_workspace) {
+        call->workspace = service_allocate(call->services, needed);
+        if (!call->workspace)
+            return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY,
+                               "no memory for a workspace of %llu bytes",
+                               (unsigned long long)needed);
+    } else {
+        call->workspace = context + head_bytes(artifact);
+        call->workspace_bytes = context_bytes - head_bytes(artifact);
+        if (call->workspace_bytes < needed)
+            return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY,
+                               "the context has %llu bytes and needs %llu",
+                               (unsigned long long)context_bytes,
+                               (unsigned long long)(head_bytes(artifact) + padded(needed)));
+    }
+    code = artifact->run(call);
+    if (own_workspace) service_deallocate(call->services, call->workspace, needed);
+    if (!code) return NULL;
+    drop_outputs(call, given, artifact->output_count);
+    return failure(call, code);
+}
+
+sinter_status *sinter_executable_run(const sinter_executable *executable,
+                                     const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs,
+                                     const sinter_abi_services *services, void *context,
+                                     uint64_t context_bytes) {
+    const sinter_abi_artifact *artifact = executable->artifact;
+    sinter_abi_call call = {.size = sizeof call,
+                            .weights = executable->weights,
+                            .outputs = outputs,
+                            .services = services};
+    call.inputs = inputs_of(inputs);
+    uint64_t head = head_bytes(artifact);
+    if (!context) {
+        void *taken = service_allocate(services, head);
+        if (!taken) return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for a context");
+        sinter_status *status = run_in(executable, &call, taken, head, true);
+        service_deallocate(services, taken, head);
+        return status;
+    }
+    if ((uintptr_t)context % ALIGNMENT)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "the context is not 64-byte aligned");
+    if (context_bytes < head)
+        return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY,
+                           "the context has %llu bytes and needs %llu at least",
+                           (unsigned long long)context_bytes, (unsigned long long)head);
+    return run_in(executable, &call, context, context_bytes, false);
+}

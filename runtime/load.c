@@ -1,0 +1,149 @@
+/* Artifacts from files: check, then map the weights at a 2 MiB boundary, then dlopen.
+ *
+ * dlopen gets the file by the descriptor that was checked where the system has /proc, so what is checked is what runs.
+ * Test: tests/unit/loader_test.c */
+#include "runtime/artifact_file.h"
+#include "runtime/executable.h"
+#include "runtime/status.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Reserves a little more than needed, so that a boundary lies inside, and gives the rest back. */
+static sinter_status *map_weights(const char *path, int file, const sinter_abi_trailer *t,
+                                  void **out_memory) {
+    *out_memory = NULL;
+    if (!t->weights_bytes) return NULL;
+    const size_t boundary = SINTER_ABI_WEIGHTS_ALIGNMENT, page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t bytes = (t->weights_bytes + page - 1) / page * page;
+    char *reserved =
+        mmap(NULL, bytes + boundary, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (reserved == MAP_FAILED)
+        return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "%s: no room for %zu bytes of weights",
+                           path, bytes);
+    size_t before = (boundary - (uintptr_t)reserved % boundary) % boundary;
+    char *start = reserved + before;
+    if (before) munmap(reserved, before);
+    munmap(start + bytes, boundary - before);
+    if (mmap(start, bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, (off_t)t->weights_offset) ==
+        MAP_FAILED) {
+        sinter_status *status = SINTER_FAIL(
+            SINTER_STATUS_FAILED, "%s: the weights can't be mapped: %s", path, strerror(errno));
+        munmap(start, bytes);
+        return status;
+    }
+#ifdef MADV_HUGEPAGE
+    madvise(start, bytes, MADV_HUGEPAGE); /* a wish: not every file system can */
+#endif
+    *out_memory = start;
+    return NULL;
+}
+
+/* dlopen takes two files of one name for one file, and the number of a descriptor comes back once it is closed; so every
+ * load spells the path its own way, a bit of a counter per component. */
+static void spell_descriptor(int file, char *out_path) {
+    static _Atomic uint64_t loads;
+    uint64_t number = atomic_fetch_add(&loads, 1);
+    char *at = out_path + sprintf(out_path, "/proc/self/fd/");
+    for (; number; number >>= 1) at += sprintf(at, number & 1 ? ".//" : "./");
+    sprintf(at, "%d", file);
+}
+
+static void *open_library(const char *path, int file) {
+    char by_descriptor[256];
+    spell_descriptor(file, by_descriptor);
+    struct stat opened, named;
+    bool same = fstat(file, &opened) == 0 && stat(by_descriptor, &named) == 0 &&
+                opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
+    if (same) return dlopen(by_descriptor, RTLD_NOW | RTLD_LOCAL);
+    char *whole = realpath(path, NULL); /* a bare name would be searched for elsewhere */
+    void *library = dlopen(whole ? whole : path, RTLD_NOW | RTLD_LOCAL);
+    free(whole);
+    return library;
+}
+
+static sinter_status *open_code(const char *path, int file, const sinter_abi_trailer *t,
+                                void **out_library, const sinter_abi_artifact **out_artifact) {
+    *out_library = open_library(path, file);
+    if (!*out_library)
+        return SINTER_FAIL(SINTER_STATUS_FAILED, "%s: the system can't load it: %s", path,
+                           dlerror());
+    void *symbol = dlsym(*out_library, SINTER_ARTIFACT_SYMBOL);
+    const sinter_abi_artifact *(*get)(void) = NULL;
+    memcpy(&get, &symbol, sizeof get); /* ISO C has no cast from object to function pointer */
+    *out_artifact = get ? get() : NULL;
+    if (*out_artifact && (*out_artifact)->weights_bytes == t->weights_bytes &&
+        (*out_artifact)->weights_hash == t->weights_hash)
+        return NULL;
+    return SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT, "%s: %s", path,
+                       *out_artifact ? "code and weights do not belong together"
+                                     : "it has no " SINTER_ARTIFACT_SYMBOL);
+}
+
+static sinter_status *load_checked(const char *path, int file, const sinter_abi_trailer *t,
+                                   const sinter_load_options *options,
+                                   sinter_executable **out_executable) {
+    void *weights = NULL, *library = NULL;
+    const sinter_abi_artifact *artifact = NULL;
+    sinter_status *status = map_weights(path, file, t, &weights);
+    if (status) return status;
+    status = open_code(path, file, t, &library, &artifact);
+    if (!status)
+        status = sinter_executable_make(artifact, weights, options->allocator, out_executable);
+    if (!status) {
+        (*out_executable)->library = library;
+        (*out_executable)->mapping = weights;
+        (*out_executable)->mapping_bytes = t->weights_bytes;
+        return NULL;
+    }
+    if (library) dlclose(library);
+    if (weights) munmap(weights, t->weights_bytes);
+    return status;
+}
+
+static sinter_status *load_open(const char *path, int file, const sinter_load_options *options,
+                                sinter_executable **out_executable) {
+    struct stat about;
+    if (fstat(file, &about) != 0 || !S_ISREG(about.st_mode))
+        return SINTER_FAIL(SINTER_STATUS_UNREADABLE, "%s: not a regular file", path);
+    if (about.st_size == 0)
+        return SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT, "%s: not an artifact: too short", path);
+    size_t size = (size_t)about.st_size;
+    void *image = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
+    if (image == MAP_FAILED)
+        return SINTER_FAIL(SINTER_STATUS_UNREADABLE, "%s: can't be read: %s", path,
+                           strerror(errno));
+    sinter_artifact_file checked;
+    sinter_status *status = sinter_artifact_check(path, image, size, options->verify, &checked);
+    munmap(image, size);
+    return status ? status : load_checked(path, file, &checked.trailer, options, out_executable);
+}
+
+sinter_status *sinter_executable_load(const char *path, const sinter_load_options *options,
+                                      sinter_executable **out_executable) {
+    sinter_load_options none = {.size = sizeof none};
+    *out_executable = NULL;
+    if (options && options->size < sizeof *options)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "sinter_load_options.size is %u, expected %zu",
+                           options->size, sizeof *options);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return SINTER_FAIL(SINTER_STATUS_UNREADABLE, "%s: can't be opened: %s", path,
+                           strerror(errno));
+    sinter_status *status = load_open(path, file, options ? options : &none, out_executable);
+    close(file);
+    return status;
+}
+
+void sinter_executable_unload(sinter_executable *executable) {
+    if (executable->library) dlclose(executable->library);
+    if (executable->mapping) munmap(executable->mapping, executable->mapping_bytes);
+}

@@ -1,0 +1,291 @@
+/* The thread pool: helpers for parallel loops of any number of concurrent callers.
+ *
+ * A loop takes one of a few slots and is cut into chunks whose borders depend on count, grain and pool size alone. Chunks
+ * are claimed by compare-and-swap on a ticket that carries the slot's generation, so a helper that looks at a slot late
+ * can't touch the loop that came after. A bit per slot says where chunks are left to claim. The caller claims too, then
+ * waits for the stragglers. Helpers spin on the bits for a while, then sleep; who publishes work looks for sleepers after
+ * setting the bit, who falls asleep looks at the bits after saying so, so no wake-up is lost.
+ * All slots taken: the loop runs on its caller alone. Test: tests/unit/pool_test.c, also under the thread sanitizer */
+#include "runtime/allocator.h"
+#include "runtime/status.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    SLOT_COUNT = 16,
+    CHUNKS_PER_THREAD = 4, /* a thread that is late takes fewer of them */
+    SPINS = 4000,          /* pauses before sleep: some tens of microseconds */
+    LINE = 128             /* of a cache, and its neighbour that is fetched along */
+};
+
+typedef void (*pool_body)(void *environment, int64_t first, int64_t last);
+
+typedef struct slot {
+    _Alignas(LINE) _Atomic uint64_t ticket; /* generation << 32 | next chunk */
+    _Atomic uint32_t chunk_count;
+    _Atomic int64_t count, chunk_size;
+    _Atomic(pool_body) body;
+    _Atomic(void *) environment;
+    _Alignas(LINE) _Atomic uint32_t remaining; /* chunks that are not done */
+    _Atomic uint32_t waiting;                  /* the caller sleeps until they are */
+} slot;
+
+struct sinter_pool {
+    slot slots[SLOT_COUNT];
+    _Alignas(LINE) _Atomic uint32_t claimable; /* by slot: chunks are left */
+    _Alignas(LINE) _Atomic uint32_t taken;     /* by slot: a caller owns it */
+    _Atomic uint32_t sleepers;
+    _Atomic bool stop;
+    pthread_mutex_t mutex;
+    pthread_cond_t work, done;
+    sinter_allocator allocator;
+    bool has_allocator;
+    sinter_abi_services services;
+    uint32_t spins, worker_count;
+    size_t bytes; /* of this object */
+    pthread_t workers[];
+};
+
+static inline void pause_briefly(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* ---- chunks ---- */
+
+/* Takes the next chunk of the slot; false where none is left. */
+static bool claim(sinter_pool *pool, slot *s, uint32_t *out_chunk, uint32_t *out_chunk_count) {
+    uint64_t ticket = atomic_load_explicit(&s->ticket, memory_order_acquire);
+    for (;;) {
+        uint32_t chunk = (uint32_t)ticket;
+        uint32_t count = atomic_load_explicit(&s->chunk_count, memory_order_acquire);
+        if (chunk >= count) return false;
+        if (!atomic_compare_exchange_weak_explicit(&s->ticket, &ticket, ticket + 1,
+                                                   memory_order_acq_rel, memory_order_acquire))
+            continue;
+        /* The ticket was of this generation until now, and the loop can't end before this chunk is done. */
+        if (chunk + 1 == count) atomic_fetch_and(&pool->claimable, ~(1u << (s - pool->slots)));
+        *out_chunk = chunk;
+        *out_chunk_count = count;
+        return true;
+    }
+}
+
+static void finish_chunk(sinter_pool *pool, slot *s) {
+    if (atomic_fetch_sub(&s->remaining, 1) != 1 || !atomic_load(&s->waiting)) return;
+    pthread_mutex_lock(&pool->mutex);
+    pthread_cond_broadcast(&pool->done);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+/* Runs chunks until none is left to claim. */
+static void help(sinter_pool *pool, slot *s) {
+    uint32_t chunk, chunk_count;
+    while (claim(pool, s, &chunk, &chunk_count)) {
+        int64_t count = atomic_load_explicit(&s->count, memory_order_relaxed);
+        int64_t size = atomic_load_explicit(&s->chunk_size, memory_order_relaxed);
+        int64_t first = (int64_t)chunk * size;
+        int64_t last = chunk + 1 == chunk_count ? count : first + size;
+        pool_body body = atomic_load_explicit(&s->body, memory_order_relaxed);
+        body(atomic_load_explicit(&s->environment, memory_order_relaxed), first, last);
+        finish_chunk(pool, s);
+    }
+}
+
+/* ---- helpers ---- */
+
+static void help_anyone(sinter_pool *pool) {
+    uint32_t bits = atomic_load(&pool->claimable);
+    for (uint32_t i = 0; bits; i++, bits >>= 1)
+        if (bits & 1) help(pool, &pool->slots[i]);
+}
+
+static void *worker(void *user) {
+    sinter_pool *pool = user;
+    for (;;) {
+        uint32_t spins = 0;
+        while (spins < pool->spins) {
+            if (atomic_load_explicit(&pool->claimable, memory_order_relaxed)) {
+                help_anyone(pool);
+                spins = 0;
+            }
+            pause_briefly();
+            spins++;
+        }
+        pthread_mutex_lock(&pool->mutex);
+        atomic_fetch_add(&pool->sleepers, 1);
+        while (!atomic_load(&pool->claimable) && !atomic_load(&pool->stop))
+            pthread_cond_wait(&pool->work, &pool->mutex);
+        atomic_fetch_sub(&pool->sleepers, 1);
+        pthread_mutex_unlock(&pool->mutex);
+        if (atomic_load(&pool->stop)) return NULL;
+        help_anyone(pool);
+    }
+}
+
+static void wake(sinter_pool *pool, uint32_t useful) {
+    uint32_t sleepers = atomic_load(&pool->sleepers);
+    if (!sleepers) return;
+    pthread_mutex_lock(&pool->mutex);
+    if (useful >= sleepers)
+        pthread_cond_broadcast(&pool->work);
+    else
+        while (useful--) pthread_cond_signal(&pool->work);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+/* ---- loops ---- */
+
+static slot *take_slot(sinter_pool *pool) {
+    uint32_t taken = atomic_load_explicit(&pool->taken, memory_order_relaxed);
+    for (;;) {
+        uint32_t free = ~taken & ((1u << SLOT_COUNT) - 1);
+        if (!free) return NULL;
+        uint32_t bit = free & -free;
+        if (atomic_compare_exchange_weak(&pool->taken, &taken, taken | bit))
+            return &pool->slots[__builtin_ctz(bit)];
+    }
+}
+
+static void wait_for_rest(sinter_pool *pool, slot *s) {
+    for (uint32_t spins = 0; spins <= pool->spins; spins++) {
+        if (!atomic_load_explicit(&s->remaining, memory_order_acquire)) return;
+        pause_briefly();
+    }
+    pthread_mutex_lock(&pool->mutex);
+    atomic_store(&s->waiting, 1);
+    while (atomic_load(&s->remaining)) pthread_cond_wait(&pool->done, &pool->mutex);
+    atomic_store(&s->waiting, 0);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+void sinter_pool_parallel_for(sinter_pool *pool, int64_t count, int64_t grain, pool_body body,
+                              void *environment) {
+    if (count <= 0) return;
+    if (grain < 1) grain = 1;
+    int64_t most = ((int64_t)pool->worker_count + 1) * CHUNKS_PER_THREAD;
+    int64_t size = count / most + (count % most != 0);
+    if (size < grain) size = grain;
+    int64_t chunks = count / size + (count % size != 0);
+    slot *s = pool->worker_count && chunks > 1 ? take_slot(pool) : NULL;
+    if (!s) {
+        body(environment, 0, count);
+        return;
+    }
+    /* Nobody claims while chunk_count is 0, so everything else is in place before, and the bit is set before the claim of the
+     * last chunk clears it. */
+    uint32_t generation =
+        (uint32_t)(atomic_load_explicit(&s->ticket, memory_order_relaxed) >> 32) + 1;
+    atomic_store_explicit(&s->body, body, memory_order_relaxed);
+    atomic_store_explicit(&s->environment, environment, memory_order_relaxed);
+    atomic_store_explicit(&s->count, count, memory_order_relaxed);
+    atomic_store_explicit(&s->chunk_size, size, memory_order_relaxed);
+    atomic_store_explicit(&s->remaining, (uint32_t)chunks, memory_order_relaxed);
+    atomic_store_explicit(&s->ticket, (uint64_t)generation << 32, memory_order_release);
+    uint32_t bit = 1u << (s - pool->slots);
+    atomic_fetch_or(&pool->claimable, bit);
+    atomic_store_explicit(&s->chunk_count, (uint32_t)chunks, memory_order_release);
+    wake(pool, (uint32_t)chunks - 1);
+    help(pool, s);
+    wait_for_rest(pool, s);
+    atomic_store_explicit(&s->chunk_count, 0, memory_order_relaxed);
+    atomic_fetch_and(&pool->taken, ~bit);
+}
+
+static void run_parallel_for(void *user, int64_t count, int64_t grain, pool_body body,
+                             void *environment) {
+    sinter_pool_parallel_for(user, count, grain, body, environment);
+}
+
+/* ---- the pool itself ---- */
+
+static void *allocate_for(void *user, size_t size, size_t alignment) {
+    const sinter_pool *pool = user;
+    return sinter_allocate(pool->has_allocator ? &pool->allocator : NULL, size, alignment);
+}
+
+static void deallocate_for(void *user, void *pointer, size_t size, size_t alignment) {
+    const sinter_pool *pool = user;
+    sinter_deallocate(pool->has_allocator ? &pool->allocator : NULL, pointer, size, alignment);
+}
+
+/* The helpers take no signals: those are the program's own threads' business. */
+static int start_workers(sinter_pool *pool, uint32_t count) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = 0;
+    while (!error && pool->worker_count < count) {
+        error = pthread_create(&pool->workers[pool->worker_count], NULL, worker, pool);
+        if (!error) pool->worker_count++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+sinter_status *sinter_pool_create(uint32_t thread_count, const sinter_allocator *allocator,
+                                  sinter_pool **out_pool) {
+    *out_pool = NULL;
+    if (thread_count < 1 || thread_count > 4096)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "a pool of %u threads: expected 1 to 4096",
+                           thread_count);
+    size_t bytes =
+        (sizeof(sinter_pool) + (thread_count - 1) * sizeof(pthread_t) + LINE - 1) / LINE * LINE;
+    sinter_pool *pool = sinter_allocate(allocator, bytes, LINE);
+    if (!pool)
+        return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for a pool of %u threads",
+                           thread_count);
+    memset(pool, 0, bytes);
+    pool->bytes = bytes;
+    pool->has_allocator = allocator != NULL;
+    if (allocator) pool->allocator = *allocator;
+    pthread_mutex_init(&pool->mutex, NULL);
+    pthread_cond_init(&pool->work, NULL);
+    pthread_cond_init(&pool->done, NULL);
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    pool->spins = processors > 0 && thread_count > (unsigned long)processors ? 0 : SPINS;
+    pool->services =
+        (sinter_abi_services){.size = sizeof(sinter_abi_services),
+                              .thread_count = thread_count,
+                              .user = pool,
+                              .parallel_for = thread_count > 1 ? run_parallel_for : NULL,
+                              .allocate = allocate_for,
+                              .deallocate = deallocate_for};
+    int error = start_workers(pool, thread_count - 1);
+    if (!error) {
+        *out_pool = pool;
+        return NULL;
+    }
+    sinter_pool_destroy(pool);
+    return SINTER_FAIL(SINTER_STATUS_FAILED, "a pool of %u threads can't be started: %s",
+                       thread_count, strerror(error));
+}
+
+void sinter_pool_destroy(sinter_pool *pool) {
+    if (!pool) return;
+    atomic_store(&pool->stop, true);
+    pthread_mutex_lock(&pool->mutex);
+    pthread_cond_broadcast(&pool->work);
+    pthread_mutex_unlock(&pool->mutex);
+    for (uint32_t i = 0; i < pool->worker_count; i++) pthread_join(pool->workers[i], NULL);
+    pthread_cond_destroy(&pool->work);
+    pthread_cond_destroy(&pool->done);
+    pthread_mutex_destroy(&pool->mutex);
+    sinter_allocator allocator = pool->allocator;
+    sinter_deallocate(pool->has_allocator ? &allocator : NULL, pool, pool->bytes, LINE);
+}
+
+uint32_t sinter_pool_thread_count(const sinter_pool *pool) {
+    return pool->services.thread_count;
+}
+
+const sinter_abi_services *sinter_pool_services(const sinter_pool *pool) {
+    return pool ? &pool->services : NULL;
+}

@@ -1,0 +1,141 @@
+/* The thread pool: every index once whatever the sizes, callers from many threads at a time, loops inside of loops, sleep and
+ * wake-up, the caller's allocator. Run under the thread sanitizer too. */
+#include "runtime/sinter_runtime.h"
+#include "tests/unit/test.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+typedef struct sweep {
+    unsigned char *seen; /* written by whoever gets the index: the sanitizer sees an overlap */
+    int64_t grain, count;
+    _Atomic int short_ranges;
+} sweep;
+
+static void mark(void *environment, int64_t first, int64_t last) {
+    sweep *s = environment;
+    if (last - first < s->grain && last != s->count) atomic_fetch_add(&s->short_ranges, 1);
+    for (int64_t i = first; i < last; i++) s->seen[i]++;
+}
+
+static bool covers(sinter_pool *pool, int64_t count, int64_t grain) {
+    sweep s = {.seen = calloc((size_t)count + 1, 1), .grain = grain, .count = count};
+    sinter_pool_parallel_for(pool, count, grain, mark, &s);
+    bool good = s.short_ranges == 0 && s.seen[count] == 0;
+    for (int64_t i = 0; i < count; i++) good = good && s.seen[i] == 1;
+    free(s.seen);
+    return good;
+}
+
+static void test_ranges(void) {
+    for (uint32_t threads = 1; threads <= 5; threads += 2) {
+        sinter_pool *pool = NULL;
+        CHECK(sinter_pool_create(threads, NULL, &pool) == NULL);
+        CHECK_INT_EQ(sinter_pool_thread_count(pool), threads);
+        CHECK_INT_EQ(sinter_pool_services(pool)->thread_count, threads);
+        static const int64_t counts[] = {0, 1, 2, 3, 7, 16, 17, 1000, 4097};
+        for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+            for (int64_t grain = 0; grain < 40; grain += 13) CHECK(covers(pool, counts[i], grain));
+        sinter_pool_destroy(pool);
+    }
+}
+
+/* Many short loops in a row: slots are used again and again while helpers still look at them. */
+static void *many_loops(void *user) {
+    bool good = true;
+    for (int i = 0; i < 2000; i++) good = good && covers(user, 1 + i % 37, 1 + i % 3);
+    return good ? user : NULL;
+}
+
+static void test_callers(void) {
+    enum { CALLERS = 20 }; /* more than the pool has slots */
+    sinter_pool *pool = NULL;
+    CHECK(sinter_pool_create(4, NULL, &pool) == NULL);
+    pthread_t threads[CALLERS];
+    for (int i = 0; i < CALLERS; i++)
+        CHECK(pthread_create(&threads[i], NULL, many_loops, pool) == 0);
+    for (int i = 0; i < CALLERS; i++) {
+        void *result = NULL;
+        pthread_join(threads[i], &result);
+        CHECK(result == pool);
+    }
+    sinter_pool_destroy(pool);
+}
+
+typedef struct nest {
+    sinter_pool *pool;
+    _Atomic int64_t sum;
+} nest;
+
+static void inner(void *environment, int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; i++) atomic_fetch_add(&((nest *)environment)->sum, i);
+}
+
+static void outer(void *environment, int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; i++)
+        sinter_pool_parallel_for(((nest *)environment)->pool, 100, 1, inner, environment);
+}
+
+static void test_nested_and_asleep(void) {
+    nest n = {0};
+    CHECK(sinter_pool_create(3, NULL, &n.pool) == NULL);
+    for (int round = 0; round < 5; round++) {
+        n.sum = 0;
+        sinter_pool_parallel_for(n.pool, 50, 1, outer, &n);
+        CHECK_INT_EQ(n.sum, 50 * 4950);
+        nanosleep(&(struct timespec){.tv_nsec = 3000000}, NULL); /* the helpers fall asleep */
+    }
+    sinter_pool_destroy(n.pool);
+}
+
+static int64_t outstanding;
+static void *count_allocate(void *user, size_t size, size_t alignment) {
+    (void)user;
+    outstanding += (int64_t)size;
+    return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+static void count_deallocate(void *user, void *pointer, size_t size, size_t alignment) {
+    (void)user, (void)alignment;
+    outstanding -= (int64_t)size;
+    free(pointer);
+}
+
+static void test_allocator(void) {
+    sinter_allocator allocator = {NULL, count_allocate, count_deallocate};
+    sinter_pool *pool = NULL;
+    CHECK(sinter_pool_create(2, &allocator, &pool) == NULL);
+    CHECK(outstanding > 0);
+    const sinter_abi_services *services = sinter_pool_services(pool);
+    void *memory = services->allocate(services->user, 100, 64);
+    CHECK(memory && (uintptr_t)memory % 64 == 0);
+    services->deallocate(services->user, memory, 100, 64);
+    sinter_pool_destroy(pool);
+    CHECK_INT_EQ(outstanding, 0);
+}
+
+static void test_refusals(void) {
+    sinter_pool *pool = NULL;
+    sinter_status *status = sinter_pool_create(0, NULL, &pool);
+    CHECK_INT_EQ(sinter_status_get_code(status), SINTER_STATUS_BAD_INPUT);
+    CHECK_STRING_EQ(sinter_status_message(status), "a pool of 0 threads: expected 1 to 4096");
+    CHECK_STRING_EQ(sinter_status_file(status), "runtime/pool.c");
+    CHECK(sinter_status_line(status) > 0);
+    CHECK(pool == NULL);
+    sinter_status_destroy(status);
+    sinter_pool_destroy(NULL);
+    sinter_status_destroy(NULL);
+    CHECK(sinter_pool_services(NULL) == NULL);
+    CHECK_INT_EQ(sinter_status_get_code(NULL), SINTER_STATUS_OK);
+    CHECK_STRING_EQ(sinter_status_message(NULL), "");
+}
+
+int main(void) {
+    test_ranges();
+    test_callers();
+    test_nested_and_asleep();
+    test_allocator();
+    test_refusals();
+    return test_finish();
+}

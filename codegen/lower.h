@@ -164,6 +164,16 @@ void sinter_kernel_begin_loops(sinter_kernel *kernel, sinter_value shape_of, sin
 void sinter_kernel_end_loops(sinter_kernel *kernel, uint32_t count);
 /* for `name` in 0..upper serial; returns the index expression. */
 sinter_expr sinter_kernel_begin_for(sinter_kernel *kernel, const char *name, sinter_expr upper);
+/* A reduction step by step: the accumulator declared, one element combined into it, the result. count: elements reduced. */
+sinter_loop_var sinter_lower_reduce_begin(sinter_kernel *kernel, sinter_node node);
+void sinter_lower_reduce_step(sinter_kernel *kernel, sinter_node node, sinter_loop_var accumulator, sinter_expr element,
+                              sinter_expr count);
+sinter_expr sinter_lower_reduce_end(sinter_kernel *kernel, sinter_node node, sinter_loop_var accumulator, sinter_expr count);
+/* A group of reductions over the same last axes and of elementwise nodes; false: the group is not of this kind. */
+bool sinter_lower_is_rows(sinter_kernel *kernel, sinter_region region);
+bool sinter_lower_rows(sinter_kernel *kernel, sinter_region region);
+/* value at index has this element from here to the end of the open block. */
+void sinter_lower_set_element(sinter_kernel *kernel, sinter_value value, const sinter_expr *index, sinter_expr element);
 /* A parsed scalar text over expressions ("max(acc, x)", names acc x): constants take the dtype of what they meet, `fallback`
  * where all are constants. Result in its own dtype. */
 sinter_expr sinter_lower_scalar_text(sinter_kernel *kernel, const char *text, const sinter_string *names,

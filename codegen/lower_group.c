@@ -1,4 +1,4 @@
-/* Lowering of a fused group to one kernel. A group has at most one node with a kernel rule (its anchor: a contraction,
+/* Lowering of a fused group to one kernel. Groups that work through rows are in lower_rows.c; any other has at most one node with a kernel rule (its anchor: a contraction,
  * a window, a reduction); the elementwise nodes around it are pulled into its stores and loads. A group without an anchor
  * is one nest over its results' common shape. Test: tests/codegen/lower/group.sir */
 #include "codegen/lower.h"
@@ -23,8 +23,9 @@ static sinter_lower_kernel_rule find_anchor(sinter_kernel *kernel, sinter_region
 bool sinter_lower_group(sinter_kernel *kernel, sinter_node node) {
     sinter_module *module = kernel->lower->module;
     sinter_node anchor = 0;
-    sinter_lower_kernel_rule rule =
-        find_anchor(kernel, sinter_node_get(module, node)->regions[0], &anchor);
+    sinter_region region = sinter_node_get(module, node)->regions[0];
+    if (sinter_lower_is_rows(kernel, region)) return sinter_lower_rows(kernel, region);
+    sinter_lower_kernel_rule rule = find_anchor(kernel, region, &anchor);
     if (rule) return rule(kernel, anchor);
     sinter_expr index[SINTER_MAX_RANK], elements[SINTER_MAX_RANK];
     sinter_value first = kernel->outputs.items[0];

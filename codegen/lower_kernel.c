@@ -242,18 +242,24 @@ static sinter_expr find_element(const sinter_kernel *kernel, sinter_value value,
     return NULL;
 }
 
-/* An element with several users gets a name, so that a graph of elementwise ops stays a graph. */
-static sinter_expr name_element(sinter_kernel *kernel, sinter_value value, const sinter_expr *index,
-                                uint32_t rank, sinter_expr element) {
-    if (element->kind == SINTER_LOOP_CONST || element->kind == SINTER_LOOP_VAR) return element;
-    element = sinter_loop_var_read(&kernel->build,
-                                   sinter_loop_declare(&kernel->build, "t", false, element));
+void sinter_lower_set_element(sinter_kernel *kernel, sinter_value value, const sinter_expr *index,
+                              sinter_expr element) {
+    uint32_t rank = sinter_value_type(kernel->lower->module, value)->rank;
     sinter_kernel_element known = {
         .value = value,
         .index = sinter_arena_copy(&kernel->lower->scratch, index, sizeof *index * rank),
         .block = kernel->build.open,
         .element = element};
     sinter_vector_push(&kernel->lower->scratch, &kernel->elements, known);
+}
+
+/* An element with several users gets a name, so that a graph of elementwise ops stays a graph. */
+static sinter_expr name_element(sinter_kernel *kernel, sinter_value value, const sinter_expr *index,
+                                sinter_expr element) {
+    if (element->kind == SINTER_LOOP_CONST || element->kind == SINTER_LOOP_VAR) return element;
+    element = sinter_loop_var_read(&kernel->build,
+                                   sinter_loop_declare(&kernel->build, "t", false, element));
+    sinter_lower_set_element(kernel, value, index, element);
     return element;
 }
 
@@ -297,7 +303,7 @@ sinter_expr sinter_lower_element(sinter_kernel *kernel, sinter_value value,
         if (known) return known;
         bool shared = info->uses.count > 1 || is_output(kernel, value);
         sinter_expr result = compute_element(kernel, value, index);
-        if (result) return shared ? name_element(kernel, value, index, rank, result) : result;
+        if (result) return shared ? name_element(kernel, value, index, result) : result;
     }
     return sinter_kernel_load(kernel, sinter_kernel_buffer(kernel, value), index);
 }

@@ -50,13 +50,51 @@ static bool static_axes(sinter_kernel *kernel, sinter_node node, bool *out_mask)
     return true;
 }
 
-static bool lower_static(sinter_kernel *kernel, sinter_node node, const reduction *text,
-                         const bool *mask) {
+/* ---- the steps one by one, for groups that reduce several times ---- */
+
+static reduction text_of(const sinter_kernel *kernel, sinter_node node) {
+    reduction text;
+    split_body(sinter_op_get_info(sinter_node_get(kernel->lower->module, node)->op)->body, &text);
+    return text;
+}
+
+static sinter_dtype accumulator_dtype(const sinter_kernel *kernel, sinter_node node) {
+    sinter_module *module = kernel->lower->module;
+    return sinter_lower_compute_dtype(
+        sinter_value_type(module, sinter_node_operand(module, node, 0))->dtype);
+}
+
+sinter_loop_var sinter_lower_reduce_begin(sinter_kernel *kernel, sinter_node node) {
+    reduction text = text_of(kernel, node);
+    return sinter_loop_declare(&kernel->build, "acc", true,
+                               initial_value(kernel, text.init, accumulator_dtype(kernel, node)));
+}
+
+void sinter_lower_reduce_step(sinter_kernel *kernel, sinter_node node, sinter_loop_var accumulator,
+                              sinter_expr element, sinter_expr count) {
+    sinter_loop_builder *build = &kernel->build;
+    reduction text = text_of(kernel, node);
+    if (element->kind != SINTER_LOOP_CONST && element->kind != SINTER_LOOP_LOAD &&
+        element->kind != SINTER_LOOP_VAR)
+        element = sinter_loop_var_read(build, sinter_loop_declare(build, "x", false, element));
+    sinter_loop_assign(build, accumulator,
+                       apply(kernel, text.combine, sinter_loop_var_read(build, accumulator),
+                             element, count, accumulator_dtype(kernel, node)));
+}
+
+sinter_expr sinter_lower_reduce_end(sinter_kernel *kernel, sinter_node node,
+                                    sinter_loop_var accumulator, sinter_expr count) {
+    reduction text = text_of(kernel, node);
+    sinter_dtype dtype = accumulator_dtype(kernel, node);
+    return apply(kernel, text.finish, sinter_loop_var_read(&kernel->build, accumulator),
+                 sinter_loop_const_int(&kernel->build, dtype, 0), count, dtype);
+}
+
+static bool lower_static(sinter_kernel *kernel, sinter_node node, const bool *mask) {
     sinter_module *module = kernel->lower->module;
     sinter_loop_builder *build = &kernel->build;
     sinter_value x = sinter_node_operand(module, node, 0), y = sinter_node_result(module, node, 0);
     uint32_t rank = sinter_value_type(module, x)->rank;
-    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, x)->dtype);
     sinter_expr out_index[SINTER_MAX_RANK], in_index[SINTER_MAX_RANK];
     sinter_kernel_begin_loops(kernel, y, out_index);
     uint32_t out_rank = sinter_value_type(module, y)->rank;
@@ -67,8 +105,7 @@ static bool lower_static(sinter_kernel *kernel, sinter_node node, const reductio
         if (!mask[i]) in_index[i] = out_index[keep ? i : next++];
         if (mask[i]) count = sinter_loop_mul(build, count, sinter_kernel_dim_of(kernel, x, (int)i));
     }
-    sinter_loop_var acc =
-        sinter_loop_declare(build, "acc", true, initial_value(kernel, text->init, dtype));
+    sinter_loop_var acc = sinter_lower_reduce_begin(kernel, node);
     uint32_t loops = 0;
     for (uint32_t i = 0; i < rank; ++i) {
         if (!mask[i]) continue;
@@ -77,15 +114,9 @@ static bool lower_static(sinter_kernel *kernel, sinter_node node, const reductio
         ++loops;
     }
     sinter_expr element = sinter_lower_element(kernel, x, in_index);
-    if (element->kind != SINTER_LOOP_CONST && element->kind != SINTER_LOOP_LOAD)
-        element = sinter_loop_var_read(build, sinter_loop_declare(build, "x", false, element));
-    sinter_loop_assign(
-        build, acc,
-        apply(kernel, text->combine, sinter_loop_var_read(build, acc), element, count, dtype));
+    sinter_lower_reduce_step(kernel, node, acc, element, count);
     sinter_kernel_end_loops(kernel, loops);
-    sinter_lower_store(kernel, y, out_index,
-                       apply(kernel, text->finish, sinter_loop_var_read(build, acc),
-                             sinter_loop_const_int(build, dtype, 0), count, dtype));
+    sinter_lower_store(kernel, y, out_index, sinter_lower_reduce_end(kernel, node, acc, count));
     sinter_kernel_end_loops(kernel, out_rank);
     return true;
 }
@@ -191,9 +222,8 @@ static bool lower_dynamic(sinter_kernel *kernel, sinter_node node, const reducti
 }
 
 bool sinter_lower_reduce(sinter_kernel *kernel, sinter_node node) {
-    reduction text;
+    reduction text = text_of(kernel, node);
     bool mask[SINTER_MAX_RANK] = {0};
-    split_body(sinter_op_get_info(sinter_node_get(kernel->lower->module, node)->op)->body, &text);
-    if (static_axes(kernel, node, mask)) return lower_static(kernel, node, &text, mask);
+    if (static_axes(kernel, node, mask)) return lower_static(kernel, node, mask);
     return lower_dynamic(kernel, node, &text);
 }

@@ -2,18 +2,23 @@
  * nodes: one kernel, one pass over memory. Decides by the pattern column of ops.def.
  *
  * A group has at most one anchor (contraction, window, reduction) and every result depends on it, at the anchor's own
- * result shape; elementwise nodes that feed a reduction join it when nobody else wants their values. The group stands where its last
+ * result shape; elementwise nodes that feed a reduction join it when nobody else wants their values. Reductions over the
+ * same last axes are the exception: with the elementwise nodes before, between and after them (softmax, normalisations)
+ * they are one group, which works through its rows. The group stands where its last
  * node stood, so no value of it may be used before that. Needs inferred types; nested regions are fused on their own.
  * Constants of few elements are copied into the group, where the kernel sees their values.
  * Test: tests/passes/fuse/ */
 #include "passes/pass.h"
+#include <string.h>
 
-enum { GROUP_LIMIT = 48, SMALL_CONSTANT = 16 };
+enum { GROUP_LIMIT = 48, SMALL_CONSTANT = 16, LONG_ROW = 16384 };
 
 typedef struct fusion_group {
     SINTER_VECTOR(sinter_node) nodes;
     sinter_node anchor;
-    bool dead; /* merged into another */
+    sinter_value row;  /* where the anchor reduces whole rows, dims kept: what it reduces */
+    uint32_t row_axis; /* the first of the reduced axes */
+    bool dead;         /* merged into another */
 } fusion_group;
 
 typedef struct fusion {
@@ -120,7 +125,85 @@ static void merge(fusion *f, uint32_t into, uint32_t from) {
         f->group_of[b->nodes.items[i]] = into + 1;
     }
     if (b->anchor) a->anchor = b->anchor;
+    if (b->row) {
+        a->row = b->row;
+        a->row_axis = b->row_axis;
+    }
     b->dead = true;
+}
+
+/* ---- rows ---- */
+
+/* One long row alone would leave all threads but one without work. */
+static bool has_rows(const fusion *f, const sinter_type *type, uint32_t axis) {
+    const sinter_dim_table *dims = sinter_module_dims(f->module);
+    int64_t rows = 1, length = 1, low, high;
+    for (uint32_t i = 0; i < type->rank; ++i) {
+        sinter_dim_range(dims, type->dims[i], &low, &high);
+        int64_t *product = i < axis ? &rows : &length;
+        if (high > LONG_ROW || *product > LONG_ROW)
+            high = *product = LONG_ROW + 1;
+        else
+            *product *= high;
+    }
+    return rows > 1 || length <= LONG_ROW;
+}
+
+/* A reduction over known last axes that keeps its dims. */
+static bool reduces_rows(const fusion *f, sinter_node node, uint32_t *out_axis) {
+    sinter_module *module = f->module;
+    const sinter_op_info *op = sinter_op_get_info(sinter_node_get(module, node)->op);
+    if (op->pattern != SINTER_PATTERN_REDUCE || !strchr(op->body, ';') ||
+        !sinter_node_get_int(module, node, "keepdims", 1))
+        return false;
+    const sinter_type *type = sinter_value_type(module, sinter_node_operand(module, node, 0));
+    sinter_value axes = sinter_node_operand(module, node, 1);
+    int64_t items[SINTER_MAX_RANK];
+    size_t count = 0;
+    if (axes && !sinter_value_known_ints(module, axes, items, SINTER_MAX_RANK, &count))
+        return false;
+    uint32_t reduced = 0;
+    for (size_t i = 0; i < count; ++i)
+        reduced |= 1u << (items[i] < 0 ? items[i] + type->rank : items[i]);
+    if (!reduced) return false;
+    uint32_t axis = (uint32_t)__builtin_ctz(reduced);
+    if (reduced != (1u << type->rank) - (1u << axis) || !has_rows(f, type, axis)) return false;
+    *out_axis = axis;
+    return true;
+}
+
+/* May the two be one group that works through rows? `own` ends in node, the newest of all. */
+static bool may_join_rows(const fusion *f, uint32_t own, uint32_t producer, sinter_node node) {
+    const fusion_group *a = &f->groups.items[own], *b = &f->groups.items[producer];
+    if (a->nodes.count + b->nodes.count > GROUP_LIMIT) return false;
+    if ((a->anchor && !a->row) || (b->anchor && !b->row) || (!a->row && !b->row)) return false;
+    if (a->row && b->row && (a->row_axis != b->row_axis || !same_shape(f, a->row, b->row)))
+        return false;
+    /* Values of a group are as large as a row, or one for each row. */
+    sinter_value row = a->row ? a->row : b->row;
+    const fusion_group *other = a->row ? b : a;
+    for (size_t i = 0; i < other->nodes.count && !other->row; ++i) {
+        const sinter_node_info *info = sinter_node_get(f->module, other->nodes.items[i]);
+        for (uint32_t r = 0; r < info->result_count; ++r)
+            if (info->results[r] && !same_shape(f, info->results[r], row)) return false;
+    }
+    return first_outside_use(f, producer, own) > f->position[node];
+}
+
+/* The groups that make operands of the node, which is elementwise at the shape of the rows or reduces them. */
+static void join_rows(fusion *f, sinter_node node, uint32_t own) {
+    const sinter_node_info *info = sinter_node_get(f->module, node);
+    for (int round = 0; round < 2; ++round) { /* the first operand may become a row by the second */
+        for (uint32_t i = 0; i < info->operand_count; ++i) {
+            sinter_node definition =
+                info->operands[i] ? sinter_value_get(f->module, info->operands[i])->definition : 0;
+            if (!definition || sinter_node_get(f->module, definition)->parent != f->region)
+                continue;
+            uint32_t producer = f->group_of[definition];
+            if (!producer || producer - 1 == own || f->groups.items[producer - 1].dead) continue;
+            if (may_join_rows(f, own, producer - 1, node)) merge(f, own, producer - 1);
+        }
+    }
 }
 
 /* `own` holds node (its newest member) and whatever joined it so far; `producer` made one of node's operands. */
@@ -206,10 +289,17 @@ static void fuse_region(fusion *f, sinter_region region) {
     SINTER_FOR_NODES (f->module, region, node) {
         if (is_elementwise(f, node)) {
             uint32_t own = new_group(f, node, false);
+            join_rows(f, node, own);
             join_producers(f, node, own, sinter_node_result(f->module, node, 0));
         } else if (is_anchor(f, node)) {
             uint32_t own = new_group(f, node, true);
-            if (pattern_of(f, node) == SINTER_PATTERN_REDUCE) join_reduced(f, node, own);
+            fusion_group *group = &f->groups.items[own];
+            if (reduces_rows(f, node, &group->row_axis)) {
+                group->row = sinter_node_operand(f->module, node, 0);
+                join_rows(f, node, own);
+            } else if (pattern_of(f, node) == SINTER_PATTERN_REDUCE) {
+                join_reduced(f, node, own);
+            }
         }
     }
     for (size_t i = 0; i < f->groups.count; ++i) {

@@ -23,6 +23,12 @@ static const char level_1[] =
     "fold-scale,"
     "eliminate-common,"
     "eliminate-dead,"
+    /* Weights are constants and chains are short: what is quantized becomes integer arithmetic, which brings constants. */
+    "recognize-integer,"
+    "fold-constants,"
+    "canonicalize,"
+    "eliminate-common,"
+    "eliminate-dead,"
     /* One kernel, one pass over memory. From here on groups hide their nodes from the passes above. */
     "fuse";
 

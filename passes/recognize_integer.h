@@ -1,0 +1,47 @@
+/* Shared by the files of the pass recognize_integer (recognize_integer.c says what it does). A rule gets a node at which the
+ * rewrite stands and returns true where it changed the graph. */
+#pragma once
+#include "ir/rewrite.h"
+
+typedef bool (*sinter_integer_rule)(sinter_rewrite *rewrite, sinter_node node);
+
+/* A float value that is (x - zero) * scale, by constant parameters. */
+typedef struct sinter_quantization {
+    sinter_value x;             /* the integers; 0 for a quantization */
+    sinter_value zero_point;    /* 0: none */
+    const sinter_tensor *scale; /* f32, one element or a vector along axis */
+    const sinter_tensor *zero;  /* NULL: 0 */
+    sinter_dtype dtype;         /* of the integers */
+    int64_t axis;               /* -1: one scale for all */
+} sinter_quantization;
+/* Whether value is the result of a dequantize_linear, to f32 by constants per tensor or per axis. */
+bool sinter_integer_dequantized(const sinter_module *module, sinter_value value, sinter_quantization *out);
+/* The same of the parameters of a quantize_linear, to an integer type. */
+bool sinter_integer_quantizes(const sinter_module *module, sinter_node node, sinter_quantization *out);
+int64_t sinter_integer_zero(const sinter_quantization *q, int64_t index);
+double sinter_integer_scale(const sinter_quantization *q, int64_t index);
+bool sinter_integer_is_narrow(sinter_dtype dtype); /* an integer of at most 8 bits */
+bool sinter_integer_has_one_use(const sinter_module *module, sinter_value value);
+/* dequantize_linear of x with one scale, with the scale and zero point of `node` (a dequantize_linear). */
+sinter_value sinter_integer_convert_like(sinter_rewrite *rewrite, sinter_node node, sinter_value x);
+/* A constant vector seen as [count, 1, ...] of `rank` axes; rank 0 and count 1: a scalar. Items are rounded to the dtype. */
+sinter_value sinter_integer_constant(sinter_rewrite *rewrite, sinter_dtype dtype, const double *items, int64_t count,
+                                     uint32_t rank);
+sinter_value sinter_integer_transform(sinter_rewrite *rewrite, sinter_op op, sinter_value a, sinter_value b); /* 0 in, 0 out */
+bool sinter_integer_replace(sinter_rewrite *rewrite, sinter_node node, sinter_value value); /* false where value is 0 */
+
+/* recognize_integer.c */
+bool sinter_integer_sink(sinter_rewrite *rewrite, sinter_node node);   /* view(dequantize(x)) = dequantize(view(x)) */
+bool sinter_integer_raise(sinter_rewrite *rewrite, sinter_node node);  /* quantize(view(x)) = view(quantize(x)) */
+bool sinter_integer_cancel(sinter_rewrite *rewrite, sinter_node node); /* quantize(dequantize(x)) = x */
+/* recognize_integer_product.c */
+bool sinter_integer_matmul(sinter_rewrite *rewrite, sinter_node node);
+bool sinter_integer_conv(sinter_rewrite *rewrite, sinter_node node);
+bool sinter_integer_sum(sinter_rewrite *rewrite, sinter_node node);    /* reduce_mean, reduce_sum */
+/* recognize_integer_scale.c */
+bool sinter_integer_clamp(sinter_rewrite *rewrite, sinter_node node);  /* quantize(relu(x)) = clip(quantize(x)) */
+bool sinter_integer_rescale(sinter_rewrite *rewrite, sinter_node node); /* quantize(x * s, t) = quantize(x * (s / t), 1) */
+/* recognize_integer_zero.c */
+bool sinter_integer_matmul_zeros(sinter_rewrite *rewrite, sinter_node node);
+bool sinter_integer_conv_zeros(sinter_rewrite *rewrite, sinter_node node);
+bool sinter_integer_merge_sums(sinter_rewrite *rewrite, sinter_node node);

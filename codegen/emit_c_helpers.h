@@ -131,29 +131,21 @@ static inline bool sinter_is_first(sinter_abi_call *call, int32_t code) {
     return none == 0 && SINTER_EXCHANGE(&call->code, &none, &code);
 }
 
-#ifdef SINTER_BOARD
-static inline int32_t sinter_fail_plainly(sinter_abi_call *call, int32_t code, const char *text) {
-    if (sinter_is_first(call, code)) {
-        size_t size = 0;
-        while (text[size] && size + 1 < sizeof call->message) size++;
-        memcpy(call->message, text, size);
-        call->message[size] = 0;
-    }
-    return code;
-}
-#define SINTER_FIRST(first, ...) first
-#define sinter_fail(call, code, ...) sinter_fail_plainly(call, code, SINTER_FIRST(__VA_ARGS__, ""))
-#else
 static inline int32_t sinter_fail(sinter_abi_call *call, int32_t code, const char *format, ...) {
-    if (sinter_is_first(call, code)) {
-        va_list arguments;
-        va_start(arguments, format);
-        vsnprintf(call->message, sizeof call->message, format, arguments);
-        va_end(arguments);
-    }
+    if (!sinter_is_first(call, code)) return code;
+#ifdef SINTER_BOARD
+    size_t size = strlen(format);
+    if (size >= sizeof call->message) size = sizeof call->message - 1;
+    memcpy(call->message, format, size);
+    call->message[size] = 0;
+#else
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(call->message, sizeof call->message, format, arguments);
+    va_end(arguments);
+#endif
     return code;
 }
-#endif
 
 typedef struct {
     void *data;

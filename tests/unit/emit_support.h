@@ -1,4 +1,5 @@
-/* Hosts around kernels, and one run of a program on a target: what sinter_target_parse takes, or "c:COMPILER". */
+/* Hosts around kernels, and one run of a program on a target: what sinter_target_parse takes, or the emitted C
+ * by "c:COMPILER" or "board:COMPILER" (without heap and stdio). */
 #pragma once
 #include "codegen/compile.h"
 #include "runtime/abi.h"
@@ -53,11 +54,24 @@ static inline sinter_loop_buffer support_add_output(sinter_loop_builder *host, c
     return buffer;
 }
 
+/* 64-bit Arm is cross-compiled and emulated. */
+#define SUPPORT_CROSS_CC "aarch64-linux-gnu-gcc"
+
+static inline bool support_is_cross(const char *target) {
+    return strstr(target, "aarch64") || strstr(target, "cortex") || strstr(target, "neoverse");
+}
+
+static inline bool support_is_cpu(const char *target) {
+    return !strncmp(target, "cpu", 3);
+}
+
 /* Does this machine have what the target demands? */
 static inline bool support_can_run(const char *text) {
-    if (!strncmp(text, "c:", 2)) {
+    if (support_is_cross(text))
+        return system("command -v " SUPPORT_CROSS_CC " qemu-aarch64 >/dev/null") == 0;
+    if (!support_is_cpu(text)) {
         char command[256];
-        snprintf(command, sizeof command, "command -v %s >/dev/null", text + 2);
+        snprintf(command, sizeof command, "command -v %s >/dev/null", strchr(text, ':') + 1);
         return system(command) == 0;
     }
     sinter_arena arena;
@@ -171,9 +185,80 @@ static inline bool support_run_c(const sinter_loop_program *program, const char 
     return good;
 }
 
+/* ---- 64-bit Arm, under emulation ---- */
+
+static inline bool support_write_data(const char *path, const sinter_loop_program *program,
+                                      const sinter_tensor *inputs, const sinter_tensor *outputs) {
+    FILE *file = fopen(path, "w");
+    if (!file) return false;
+    for (size_t i = 0; i < program->inputs.count; i++) {
+        uint64_t bytes = sinter_tensor_bytes(&inputs[i]);
+        fwrite(&bytes, sizeof bytes, 1, file);
+        fwrite(inputs[i].data, 1, bytes, file);
+    }
+    for (size_t i = 0; i < program->outputs.count; i++) {
+        uint64_t bytes = sinter_tensor_bytes(&outputs[i]);
+        fwrite(&bytes, sizeof bytes, 1, file);
+    }
+    return fclose(file) == 0;
+}
+
+static inline bool support_read_data(const char *path, const sinter_loop_program *program,
+                                     sinter_tensor *outputs) {
+    FILE *file = fopen(path, "r");
+    bool good = file != NULL;
+    for (size_t i = 0; good && i < program->outputs.count; i++) {
+        uint64_t bytes = sinter_tensor_bytes(&outputs[i]);
+        good = fread((void *)(uintptr_t)outputs[i].data, 1, bytes, file) == bytes;
+    }
+    if (file) fclose(file);
+    return good;
+}
+
+/* The object, or the emitted C, linked to tests/unit/isa_driver.c and run. Shapes are constant. */
+static inline bool support_run_driver(const sinter_loop_program *program, const char *target_text,
+                                      const sinter_tensor *inputs, sinter_tensor *out_outputs,
+                                      sinter_diag *diag) {
+    bool is_native = support_is_cpu(target_text), on_arm = support_is_cross(target_text);
+    char folder[] = "/tmp/sinter-isa-XXXXXX", model[64], command[1024];
+    if (!mkdtemp(folder)) return false;
+    snprintf(model, sizeof model, "%s/model.%c", folder, is_native ? 'o' : 'c');
+    sinter_text text = {0};
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    sinter_target target;
+    bool good = is_native ? sinter_target_parse(target_text, &arena, &target, diag) &&
+                                sinter_emit_llvm(program, &target, 2, SINTER_LLVM_OBJECT,
+                                                 SINTER_ARTIFACT_SYMBOL, true, &text, diag)
+                          : sinter_emit_c(program, &text, diag);
+    good = good && support_write(model, &text);
+    for (size_t i = 0; good && i < program->outputs.count; i++) {
+        const sinter_loop_io *io = &program->outputs.items[i];
+        good = sinter_tensor_create(&out_outputs[i], io->dtype, io->rank, io->dims, diag);
+    }
+    snprintf(command, sizeof command, "%s/in", folder);
+    good = good && support_write_data(command, program, inputs, out_outputs);
+    snprintf(command, sizeof command,
+             "%s -std=c17 -O1 -ffp-contract=off -Wall -Wextra -Werror %s -I. -o %s/run "
+             "tests/unit/isa_driver.c %s -lm && %s %s/run %s/in %s/out",
+             on_arm ? SUPPORT_CROSS_CC : strchr(target_text, ':') + 1,
+             on_arm ? "-static" : "-DSINTER_BOARD", folder, model, on_arm ? "qemu-aarch64" : "",
+             folder, folder, folder);
+    good = good && system(command) == 0;
+    snprintf(command, sizeof command, "%s/out", folder);
+    good = good && support_read_data(command, program, out_outputs);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    good &= system(command) == 0;
+    sinter_text_deinit(&text);
+    sinter_arena_deinit(&arena);
+    return good;
+}
+
 static inline bool support_run(const sinter_loop_program *program, const char *target_text,
                                const sinter_tensor *inputs, sinter_tensor *out_outputs,
                                sinter_diag *diag) {
+    if (support_is_cross(target_text) || !strncmp(target_text, "board:", 6))
+        return support_run_driver(program, target_text, inputs, out_outputs, diag);
     if (!strncmp(target_text, "c:", 2))
         return support_run_c(program, target_text + 2, inputs, out_outputs, diag);
     sinter_arena arena;

@@ -49,6 +49,8 @@ uint64_t sinter_weights_layout(const sinter_loop_program *program, uint64_t *out
 /* sinter_abi_hash of the blob; reads all of it. */
 uint64_t sinter_weights_hash(const sinter_loop_program *program);
 void sinter_weights_copy(const sinter_loop_program *program, void *out_blob); /* memory of the layout's size */
+/* The same into fresh storage of that size, constant by constant; each then lives in the blob and lets its old memory go. */
+void sinter_weights_move(sinter_loop_program *program, sinter_storage *blob);
 bool sinter_weights_write(const sinter_loop_program *program, int file_descriptor, sinter_diag *diag);
 /* Writes OUT (.so through cc or ld.lld with weights and trailer appended, .o + .h, .c): temporary name, then rename. */
 bool sinter_package(const sinter_loop_program *program, const sinter_target *target, int level, const char *path,

@@ -174,6 +174,7 @@ static bool pack_form(packer *p, packed_form *form, bool last) {
         sinter_loop_is_const_int(form->source_dims[i], &source.dims[i]);
     sinter_loop_constant packed = {{0}};
     if (!sinter_layout_pack(&form->layout, &source, &packed.tensor, p->state->diag)) return false;
+    sinter_storage_drop_pages(source.storage, source.data, sinter_tensor_bytes(&source));
     uint32_t index = form->source;
     if (p->kept[form->source] || !last) {
         index = (uint32_t)program->constants.count;

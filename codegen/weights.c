@@ -54,6 +54,25 @@ void sinter_weights_copy(const sinter_loop_program *program, void *out_blob) {
     }
 }
 
+void sinter_weights_move(sinter_loop_program *program, sinter_storage *blob) {
+    char *cursor = (char *)(uintptr_t)sinter_storage_data(blob); /* fresh: nobody else reads it */
+    for (size_t i = 0; i < program->constants.count; i++) {
+        sinter_tensor *tensor = &program->constants.items[i].tensor;
+        uint64_t bytes = sinter_tensor_bytes(tensor);
+        if (tensor->dtype ==
+            SINTER_DTYPE_string) { /* pointers into its own storage; no code reads it */
+            cursor += padded(bytes);
+            continue;
+        }
+        if (bytes) memcpy(cursor, tensor->data, bytes);
+        sinter_storage_drop_pages(tensor->storage, tensor->data, bytes);
+        sinter_storage_release_reference(tensor->storage);
+        tensor->storage = sinter_storage_retain(blob);
+        tensor->data = cursor;
+        cursor += padded(bytes);
+    }
+}
+
 static bool write_all(int file_descriptor, const char *data, uint64_t size, sinter_diag *diag) {
     while (size) {
         ssize_t written = write(file_descriptor, data, size < 1u << 30 ? size : 1u << 30);

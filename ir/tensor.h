@@ -15,6 +15,9 @@ sinter_storage *sinter_storage_retain(sinter_storage *storage);
 void sinter_storage_release_reference(sinter_storage *storage); /* NULL allowed */
 const void *sinter_storage_data(const sinter_storage *storage);
 size_t sinter_storage_size(const sinter_storage *storage);
+/* The bytes were read and will not be soon: where they are a mapped file's, their pages may leave memory (they come back
+ * when read). Nothing happens to other storage. */
+void sinter_storage_drop_pages(const sinter_storage *storage, const void *data, size_t size);
 
 /* A value at run time or a constant. Tensor: data is packed row-major, little-endian. String tensors hold an array
  * of sinter_string whose bytes are owned by `storage` too. Sequences and optionals hold items. */

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20, LARGE = 4 << 20 };
 
 struct sinter_storage {
     atomic_size_t references;
@@ -39,8 +39,32 @@ static void release_heap(void *user, void *data, size_t size) {
     free(user);
 }
 
+static size_t whole_pages(size_t size) {
+    return (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+}
+
+static void release_large(void *user, void *data, size_t size) {
+    (void)user;
+    munmap(data, whole_pages(size));
+}
+
+/* Large blocks begin at a huge page and ask for them: weights are read front to back, and 4 KiB pages would cost a
+ * translation miss every few rows. */
+static sinter_storage *create_large(size_t size) {
+    size_t whole = whole_pages(size);
+    char *block = mmap(NULL, whole + HUGE_PAGE, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (block == MAP_FAILED) return NULL;
+    size_t before = (HUGE_PAGE - (uintptr_t)block % HUGE_PAGE) % HUGE_PAGE;
+    if (before) munmap(block, before);
+    if (before < HUGE_PAGE) munmap(block + before + whole, HUGE_PAGE - before);
+    madvise(block + before, whole, MADV_HUGEPAGE); /* a wish: the kernel may have none */
+    return sinter_storage_wrap(block + before, size, release_large, NULL);
+}
+
 sinter_storage *sinter_storage_create(size_t size) {
-    if (size > SIZE_MAX - 2 * ALIGNMENT) return NULL;
+    if (size > SIZE_MAX - 2 * HUGE_PAGE) return NULL;
+    if (size >= LARGE) return create_large(size);
     /* calloc hands out large blocks as untouched zero pages, which aligned_alloc would not. */
     char *block = calloc(1, size + 2 * ALIGNMENT);
     if (!block) return NULL;
@@ -48,7 +72,7 @@ sinter_storage *sinter_storage_create(size_t size) {
     return sinter_storage_wrap(aligned, size, release_heap, block);
 }
 
-static void release_mapping(void *user, void *data, size_t size) {
+static void release_file(void *user, void *data, size_t size) {
     (void)user;
     munmap(data, size);
 }
@@ -75,7 +99,7 @@ static sinter_storage *map_open_file(int file, const char *path, sinter_diag *di
         sinter_error(diag, path, "cannot be mapped: %s", strerror(errno));
         return NULL;
     }
-    return sinter_storage_wrap(data, size, release_mapping, NULL);
+    return sinter_storage_wrap(data, size, release_file, NULL);
 }
 
 sinter_storage *sinter_storage_map_file(const char *path, sinter_diag *diag) {
@@ -109,4 +133,14 @@ const void *sinter_storage_data(const sinter_storage *storage) {
 
 size_t sinter_storage_size(const sinter_storage *storage) {
     return storage->size;
+}
+
+void sinter_storage_drop_pages(const sinter_storage *storage, const void *data, size_t size) {
+    if (!storage || storage->release != release_file) return;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = ((uintptr_t)data + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)data + size) / page * page;
+    if (first < end)
+        madvise((char *)storage->data + (first - (uintptr_t)storage->data), end - first,
+                MADV_DONTNEED);
 }

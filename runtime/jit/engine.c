@@ -28,7 +28,7 @@ struct sinter_engine {
     sinter_jit *jit;
     void *library; /* of the emitted C */
     const sinter_abi_artifact *artifact;
-    void *weights; /* blob for artifacts that don't carry it */
+    sinter_storage *weights;       /* blob for artifacts that don't carry it */
     sinter_executable *executable; /* around the artifact, or loaded */
     sinter_pool *pool;
     void *context; /* of runs, as large as one needed so far */
@@ -125,10 +125,11 @@ static void describe_module(sinter_engine *engine) {
 
 static bool make_weights(sinter_engine *engine, sinter_diag *diag) {
     uint64_t total = sinter_weights_layout(engine->program, NULL);
-    if (posix_memalign(&engine->weights, 4096, total ? total : 1) != 0)
+    engine->weights = sinter_storage_create(total);
+    if (!engine->weights)
         return sinter_error(diag, sinter_module_name(engine->module),
                             "no memory for %llu bytes of weights", (unsigned long long)total);
-    sinter_weights_copy(engine->program, engine->weights);
+    sinter_weights_move(engine->program, engine->weights);
     return true;
 }
 
@@ -242,8 +243,10 @@ static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
     engine->times.emit = now() - start;
     if (good && engine->artifact && !engine->artifact->weights) good = make_weights(engine, diag);
     if (good && engine->artifact)
-        good = take_status(sinter_executable_wrap(engine->artifact, engine->weights, NULL,
-                                                  &engine->executable),
+        good = take_status(sinter_executable_wrap(
+                               engine->artifact,
+                               engine->weights ? sinter_storage_data(engine->weights) : NULL, NULL,
+                               &engine->executable),
                            sinter_module_name(engine->module), diag) &&
                start_pool(engine, options, diag);
     return good;
@@ -291,7 +294,7 @@ void sinter_engine_destroy(sinter_engine *engine) {
     free(engine->context);
     if (engine->jit) sinter_jit_destroy(engine->jit);
     if (engine->library) dlclose(engine->library);
-    free(engine->weights);
+    sinter_storage_release_reference(engine->weights);
     if (engine->program) sinter_loop_program_destroy(engine->program);
     if (engine->module) sinter_module_destroy(engine->module);
     sinter_arena_deinit(&engine->arena);

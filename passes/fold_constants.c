@@ -4,8 +4,11 @@
  * longer way to write their operands (a broadcast, a widened weight); dequantize_linear, which tells later passes how a weight is
  * quantized; products too large for the evaluator.
  * Test: tests/passes/fold_constants/ */
+#include "passes/fold_constants.h"
 #include "ir/eval.h"
 #include "passes/pass.h"
+
+#include <assert.h>
 
 enum {
     DEFAULT_LIMIT = 64 << 20,
@@ -123,6 +126,25 @@ static bool fold_node(folder *state, sinter_node node) {
     }
     if (ok) sinter_rewrite_replace_node(&state->rewrite, node, values);
     return ok;
+}
+
+sinter_value sinter_fold_value(sinter_rewrite *rewrite, sinter_value value) {
+    sinter_module *module = rewrite->build.module;
+    const sinter_tensor *operands[8] = {0};
+    sinter_tensor tensor = {0};
+    if (!value) return 0;
+    sinter_node node = sinter_value_get(module, value)->definition;
+    uint32_t count = sinter_node_get(module, node)->operand_count;
+    assert(count <= sizeof operands / sizeof *operands);
+    for (uint32_t i = 0; i < count; i++) {
+        sinter_value operand = sinter_node_operand(module, node, i);
+        operands[i] = operand ? sinter_value_constant(module, operand) : NULL;
+    }
+    sinter_value folded = sinter_eval_node(module, node, operands, &tensor, rewrite->build.diag)
+                              ? sinter_build_constant(&rewrite->build, tensor)
+                              : 0;
+    sinter_rewrite_erase(rewrite, node);
+    return folded;
 }
 
 /* ---- known contents ---- */

@@ -6,7 +6,7 @@
  * Lossy: each weight is rounded once more and sums are taken in another order, so that results differ by float rounding
  * (relative error of a tensor below 1e-6 a fold in f32). Only f32 and f64. Weights that would overflow or vanish stay.
  * Test: tests/passes/fold_scale/ */
-#include "ir/eval.h"
+#include "passes/fold_constants.h"
 #include "passes/pass.h"
 
 #include <math.h>
@@ -220,18 +220,8 @@ static bool scaled_weight(const folder *f, const anchor *a, const factor *scale,
 
 /* a op b of two constants, as a constant before the rewrite's root; 0 after an error. */
 static sinter_value constant_binary(folder *f, sinter_op op, sinter_value a, sinter_value b) {
-    sinter_value result = a && b ? sinter_build_binary(&f->rewrite.build, op, a, b) : 0;
-    if (!result) return 0;
-    sinter_node node = sinter_value_get(f->module, result)->definition;
-    const sinter_tensor *operands[2] = {sinter_value_constant(f->module, a),
-                                        sinter_value_constant(f->module, b)};
-    sinter_tensor tensor = {0};
-    sinter_value folded =
-        sinter_eval_node(f->module, node, operands, &tensor, f->rewrite.build.diag)
-            ? sinter_build_constant(&f->rewrite.build, tensor)
-            : 0;
-    sinter_rewrite_erase(&f->rewrite, node);
-    return folded;
+    return a && b ? sinter_fold_value(&f->rewrite, sinter_build_binary(&f->rewrite.build, op, a, b))
+                  : 0;
 }
 
 /* A constant of the module again, before the rewrite's root: the first may stand later. */

@@ -21,14 +21,14 @@ static const char level_1[] =
     "canonicalize,"
     /* Batch normalisations and scales are now products and sums with constants: they go into weights. */
     "fold-scale,"
-    /* What follows is by the order of elements in memory; views that this brings cancel or become reshapes. */
-    "propagate-layouts,"
-    "canonicalize,"
     "eliminate-common,"
     "eliminate-dead,"
     /* Weights are constants and chains are short: what is quantized becomes integer arithmetic, which brings constants. */
     "recognize-integer,"
     "fold-constants,"
+    "canonicalize,"
+    /* What follows is by the order of elements in memory; views that this brings cancel or become reshapes. */
+    "propagate-layouts,"
     "canonicalize,"
     "eliminate-common,"
     "eliminate-dead,"

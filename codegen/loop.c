@@ -137,7 +137,7 @@ static void open_body(sinter_loop_builder *builder, sinter_loop_stmt *stmt,
     builder->last = NULL;
 }
 
-static void set_loop_range(sinter_loop_builder *builder, sinter_loop_stmt *loop) {
+void sinter_loop_take_range(sinter_loop_builder *builder, const sinter_loop_stmt *loop) {
     int64_t lower_min, lower_max, upper_min, upper_max;
     sinter_loop_range(builder->function, loop->lower, &lower_min, &lower_max);
     sinter_loop_range(builder->function, loop->upper, &upper_min, &upper_max);
@@ -160,7 +160,7 @@ sinter_loop_var sinter_loop_begin_for(sinter_loop_builder *builder, const char *
     stmt->upper = upper;
     stmt->step = step;
     stmt->axis = axis;
-    set_loop_range(builder, stmt);
+    sinter_loop_take_range(builder, stmt);
     open_body(builder, stmt, &stmt->body);
     return stmt->var;
 }

@@ -154,9 +154,12 @@ bool sinter_lower_conv(sinter_kernel *kernel, sinter_node node) {
                                                 sinter_loop_int(build, group));
         base = sinter_loop_mul(build, sinter_loop_div(build, out[w.channel], per_group), channels);
     }
-    sinter_expr c = sinter_kernel_begin_for(kernel, "c", channels);
     for (uint32_t i = 0; i < w.spatial; ++i) first[i] = first_tap(kernel, &w, i, out[w.space + i]);
+    /* The innermost loop walks along what lies together. */
+    bool channels_last = w.channel > 1;
+    sinter_expr c = channels_last ? NULL : sinter_kernel_begin_for(kernel, "c", channels);
     begin_taps(kernel, &w, x, first, &tap[2], &in[w.space]);
+    if (channels_last) c = sinter_kernel_begin_for(kernel, "c", channels);
     in[0] = out[0];
     in[w.channel] = sinter_loop_add(build, base, c);
     at[0] = out[w.channel];

@@ -244,6 +244,54 @@ bool sinter_schedule_split(sinter_schedule *schedule, sinter_loop_var var, int64
     return true;
 }
 
+/* ---- cut ---- */
+
+/* The loop from `lower` to `upper` around a body that is its own already, in front of the builder's place. */
+static sinter_loop_var build_part(sinter_loop_map *map, const sinter_loop_stmt *loop,
+                                  const char *name, sinter_expr lower, sinter_expr upper,
+                                  sinter_loop_stmt *body) {
+    sinter_loop_builder *b = &map->builder;
+    sinter_loop_var var = sinter_loop_begin_for(b, name, lower, upper, 1, loop->axis);
+    sinter_loop_map_var(map, loop->var, sinter_loop_var_read(b, var));
+    sinter_loop_map_list(map, body);
+    *b->tail = body;
+    sinter_loop_end(b);
+    return var;
+}
+
+bool sinter_schedule_cut(sinter_schedule *schedule, sinter_loop_var var, int64_t at,
+                         sinter_loop_var *out_first, sinter_loop_var *out_second) {
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_schedule_place place;
+    bool found = sinter_schedule_locate_loop(schedule, var, &scratch, &place);
+    sinter_arena_deinit(&scratch);
+    if (!found) return false;
+    sinter_loop_stmt *loop = *place.link;
+    if (loop->step != 1 || (loop->axis != SINTER_AXIS_SERIAL && loop->axis != SINTER_AXIS_PARALLEL))
+        return sinter_schedule_refuse(schedule, "the loop is marked already or has a step");
+    if (!sinter_schedule_bounds_fixed(loop, loop->body))
+        return sinter_schedule_refuse(schedule, "the body changes the bounds");
+    sinter_loop_map map, other;
+    sinter_loop_map_init(&map, schedule->program, schedule->function);
+    sinter_loop_stmt *copy = sinter_loop_clone_list(&map, loop->body);
+    sinter_loop_builder *b = &map.builder;
+    sinter_expr middle = sinter_loop_int(b, at);
+    const char *name = sinter_schedule_var_name(schedule, var);
+    *place.link = loop->next;
+    b->tail = place.link;
+    sinter_loop_var first =
+        build_part(&map, loop, name, loop->lower, sinter_loop_min(b, loop->upper, middle), copy);
+    sinter_loop_map_init(&other, schedule->program, schedule->function);
+    other.builder.tail = b->tail;
+    sinter_loop_var second =
+        build_part(&other, loop, name, sinter_loop_max(&other.builder, loop->lower, middle),
+                   loop->upper, loop->body);
+    if (out_first) *out_first = first;
+    if (out_second) *out_second = second;
+    return true;
+}
+
 /* ---- marks ---- */
 
 static bool check_serial(sinter_schedule *schedule, const sinter_loop_stmt *loop) {

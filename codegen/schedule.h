@@ -32,6 +32,9 @@ typedef enum sinter_schedule_tail {
  * divides the count. The outer loop keeps the axis. out_tail: the loop of what is left, 0 where there is none. Any out may be NULL. */
 bool sinter_schedule_split(sinter_schedule *schedule, sinter_loop_var loop, int64_t factor, sinter_schedule_tail tail,
                            sinter_loop_var *out_outer, sinter_loop_var *out_inner, sinter_loop_var *out_tail);
+/* for i in l..u -> for i in l..min(u, at) and for i in max(l, at)..u. Bounds and conditions that hold in one part fold there. */
+bool sinter_schedule_cut(sinter_schedule *schedule, sinter_loop_var loop, int64_t at, sinter_loop_var *out_first,
+                         sinter_loop_var *out_second);
 /* Brings perfectly nested loops into this order, outermost first, by exchanging neighbours. */
 bool sinter_schedule_reorder(sinter_schedule *schedule, const sinter_loop_var *order, size_t count);
 /* Two perfectly nested loops become one over the product: outer = f / n, inner = f % n. */

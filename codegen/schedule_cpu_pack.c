@@ -1,6 +1,7 @@
 /* Constants in the order in which kernels read them. While kernels are scheduled, packings are promises; when all
  * are known, each constant is packed once a layout, in place where nobody wants it as it was.
  * Needs: the program's constants. Guarantees: every call passes what its kernel expects. Test: tests/codegen/schedule/ */
+#include "codegen/loop_access.h"
 #include "codegen/schedule_cpu_tile.h"
 
 #include <string.h>
@@ -54,6 +55,83 @@ bool sinter_cpu_pack(sinter_schedule_cpu_state *state, sinter_loop_buffer parame
         return false;
     sinter_vector_push(&state->scratch, &state->packings, packing);
     return true;
+}
+
+/* ---- what a nest wants ---- */
+
+/* The innermost reduction in the index, counted from 1; 0: none. */
+static uint32_t reduction_depth(const sinter_cpu_nest *nest, sinter_expr index) {
+    for (uint32_t i = nest->reduction_count; i-- > 0;)
+        if (sinter_loop_expr_uses(index, nest->reductions[i])) return i + 1;
+    return 0;
+}
+
+/* The only dim indexed by the column, and by nothing but the column; false where there is none. */
+static bool find_column_dim(const sinter_loop_access *load, sinter_loop_var column,
+                            uint32_t *out_dim) {
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < load->rank; i++) {
+        if (!sinter_loop_expr_uses(load->indices[i], column)) continue;
+        if (load->indices[i]->kind != SINTER_LOOP_VAR || found++) return false;
+        *out_dim = i;
+    }
+    return found == 1;
+}
+
+/* Outer axes, panels of columns, axes of the reduction as its loops go; the columns of a panel will be the last axis. */
+static bool plan_one(const sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                     const sinter_loop_access *load, sinter_cpu_packing *out_packing) {
+    const sinter_loop_buffer_info *info = &state->schedule.function->buffers.items[load->buffer];
+    sinter_cpu_packing *p = out_packing;
+    *p = (sinter_cpu_packing){.buffer = load->buffer, .rank = load->rank};
+    uint32_t used = 0;
+    if (!find_column_dim(load, nest->loops[nest->loop_count - 1], &p->column_dim) ||
+        !sinter_loop_is_const_int(info->dims[p->column_dim], &p->columns))
+        return false;
+    for (uint32_t depth = 0; depth <= nest->reduction_count; depth++) {
+        for (uint32_t i = 0; i < load->rank; i++)
+            if (i != p->column_dim && reduction_depth(nest, load->indices[i]) == depth)
+                p->order[used++] = i;
+        if (depth == 0) p->panels_at = used;
+    }
+    return true;
+}
+
+void sinter_cpu_plan_packing(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                             sinter_cpu_pack_plan *out_plan) {
+    sinter_arena scratch;
+    sinter_loop_access_list all = {0}, loads = {0};
+    sinter_arena_init(&scratch);
+    sinter_loop_collect_accesses(&scratch, state->schedule.function->body, &all);
+    sinter_loop_collect_accesses(&scratch, nest->reduction->body, &loads);
+    out_plan->count = 0;
+    for (size_t i = 0; i < loads.count && out_plan->count < SINTER_CPU_MAX_PACKED; i++) {
+        sinter_loop_buffer buffer = loads.items[i].buffer;
+        uint32_t readers = 0;
+        for (size_t k = 0; k < all.count; k++) readers += all.items[k].buffer == buffer;
+        if (readers == 1 && sinter_cpu_is_constant(state, buffer))
+            out_plan->count +=
+                plan_one(state, nest, &loads.items[i], &out_plan->items[out_plan->count]);
+    }
+    sinter_arena_deinit(&scratch);
+}
+
+void sinter_cpu_apply_packing(sinter_schedule_cpu_state *state, const sinter_cpu_pack_plan *plan,
+                              int64_t columns) {
+    for (uint32_t i = 0; i < plan->count; i++) {
+        const sinter_cpu_packing *p = &plan->items[i];
+        uint32_t order[SINTER_MAX_RANK], used = 0;
+        int64_t blocks[SINTER_MAX_RANK] = {0};
+        bool panels = p->columns > columns && columns > 1, in_order = !panels;
+        for (uint32_t k = 0; k < p->rank; k++) {
+            if (panels && k == p->panels_at) order[used++] = p->column_dim;
+            if (k + 1 < p->rank) order[used++] = p->order[k];
+        }
+        if (!panels) order[used++] = p->column_dim;
+        if (panels) blocks[p->column_dim] = columns;
+        for (uint32_t k = 0; k < p->rank; k++) in_order &= order[k] == k;
+        if (!in_order) sinter_cpu_pack(state, p->buffer, order, blocks);
+    }
 }
 
 /* ---- packing ---- */

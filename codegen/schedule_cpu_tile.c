@@ -62,7 +62,7 @@ static bool uses(const sinter_loop_access *access, sinter_loop_var var) {
     return false;
 }
 
-static bool bounds_use(const sinter_cpu_nest *nest, sinter_loop_var var) {
+bool sinter_cpu_bounds_use(const sinter_cpu_nest *nest, sinter_loop_var var) {
     const sinter_loop_stmt *loop = nest->reduction;
     for (uint32_t i = 0; i < nest->reduction_count; i++, loop = loop->body)
         if (sinter_loop_expr_uses(loop->lower, var) || sinter_loop_expr_uses(loop->upper, var))
@@ -77,25 +77,31 @@ sinter_loop_var sinter_cpu_find_row(sinter_schedule_cpu_state *state, const sint
     sinter_loop_collect_accesses(&scratch, nest->reduction->body, &loads);
     sinter_loop_var column = nest->loops[nest->loop_count - 1], found = 0;
     for (uint32_t i = nest->loop_count - 1; i-- > 0 && !found;) {
-        if (bounds_use(nest, nest->loops[i])) continue;
+        int64_t count;
+        if (sinter_cpu_bounds_use(nest, nest->loops[i]) ||
+            (sinter_loop_trip_count(
+                 sinter_schedule_get_loop(state->schedule.function, nest->loops[i]), &count) &&
+             count == 1))
+            continue;
         for (size_t k = 0; k < loads.count && !found; k++)
             if (uses(&loads.items[k], column) && !uses(&loads.items[k], nest->loops[i]))
                 found = nest->loops[i];
     }
     sinter_arena_deinit(&scratch);
-    (void)state;
     return found;
 }
 
 /* ---- shape of the tile ---- */
 
-enum { MAX_ROWS = 8, MAX_VECTORS = 8, LATENCY = 8, MANY_ROWS = 840 };
+enum { MAX_ROWS = 8, MAX_VECTORS = 8, LATENCY = 16, MANY_ROWS = 840 };
+enum { MAX_STEPS = 5 }; /* of a reduction that is unrolled */
 
-/* Half cycles for one step of the reduction: two multiply-adds and two loads a cycle, four cycles until a sum can go on;
- * one more for the loop. */
+/* Quarter cycles for one step of the reduction: two multiply-adds and two loads a cycle, four cycles until a sum can go
+ * on; the loop costs something, and columns more than rows because they come from farther away. */
 static int64_t tile_time(int64_t rows, int64_t vectors) {
-    int64_t work = rows * vectors, loads = rows + vectors, time = work > loads ? work : loads;
-    return (time > LATENCY ? time : LATENCY) + 1;
+    int64_t work = 2 * rows * vectors, loads = 2 * (rows + vectors);
+    int64_t time = work > loads ? work : loads;
+    return (time > LATENCY ? time : LATENCY) + 2 + vectors;
 }
 
 /* All tiles of `rows` rows, the last one with what is left. */
@@ -104,17 +110,19 @@ static int64_t rows_time(int64_t rows, int64_t tile, int64_t vectors) {
     return rows % tile ? time + tile_time(rows % tile, vectors) : time;
 }
 
+static bool fits_registers(const sinter_target *target, int64_t rows, int64_t vectors) {
+    return rows * vectors + vectors + 1 <= target->registers - (target->fma ? 1 : 2);
+}
+
 sinter_cpu_tile sinter_cpu_choose_tile(const sinter_target *target, sinter_dtype dtype,
                                        int64_t rows, int64_t columns, bool reuse) {
     int64_t lanes = sinter_schedule_cpu_lanes(target, dtype), best_time = INT64_MAX;
-    int64_t registers = target->registers - (target->fma ? 1 : 2);
     sinter_cpu_tile best = {.rows = 1, .columns = lanes, .lanes = lanes};
-    int64_t many_rows = rows < 0 ? MANY_ROWS : rows, vectors = 840;
+    int64_t many_rows = rows < 0 ? MANY_ROWS : rows, vectors = MANY_ROWS;
     if (columns >= 0) vectors = columns < lanes ? 1 : (columns + lanes - 1) / lanes;
     for (int64_t v = 1; v <= MAX_VECTORS && v <= vectors; v++) {
-        for (int64_t r = 1; r <= MAX_ROWS && r <= many_rows; r++) {
-            if (r * v + v + 1 > registers) break;
-            if (!reuse && r > 1) break;
+        for (int64_t r = 1; r <= (reuse ? MAX_ROWS : 1) && r <= many_rows; r++) {
+            if (!fits_registers(target, r, v)) break;
             int64_t time = vectors / v * rows_time(many_rows, r, v);
             if (vectors % v) time += rows_time(many_rows, r, vectors % v);
             if (time > best_time) continue;
@@ -124,6 +132,21 @@ sinter_cpu_tile sinter_cpu_choose_tile(const sinter_target *target, sinter_dtype
         }
     }
     return best;
+}
+
+sinter_cpu_tile sinter_cpu_choose_rows(const sinter_target *target, sinter_cpu_tile tile,
+                                       int64_t rows, bool reuse) {
+    int64_t vectors = tile.columns / tile.lanes, best_time = INT64_MAX;
+    int64_t many_rows = rows < 0 ? MANY_ROWS : rows;
+    tile.rows = 1;
+    for (int64_t r = 1; r <= (reuse ? MAX_ROWS : 1) && r <= many_rows; r++) {
+        if (!fits_registers(target, r, vectors)) break;
+        int64_t time = rows_time(many_rows, r, vectors);
+        if (time > best_time) continue;
+        best_time = time;
+        tile.rows = r;
+    }
+    return tile;
 }
 
 /* ---- splitting a nest into parts ---- */
@@ -160,7 +183,7 @@ static sinter_loop_var parent_of(sinter_schedule *schedule, sinter_loop_var loop
 }
 
 /* Cuts the loops around until each has nothing but the way to this one. */
-static bool isolate(sinter_schedule *schedule, sinter_loop_var loop) {
+bool sinter_cpu_isolate(sinter_schedule *schedule, sinter_loop_var loop) {
     for (;;) {
         sinter_loop_var around[SINTER_MAX_RANK], child = loop;
         uint32_t count = loops_around(schedule, loop, around);
@@ -195,6 +218,14 @@ static sinter_loop_var only_child(sinter_schedule *schedule, sinter_loop_var loo
     return stmt && is_serial(stmt->body) && !stmt->body->next ? stmt->body->var : 0;
 }
 
+/* The loop whose body assigns the accumulator. */
+static sinter_loop_var innermost_reduction(sinter_schedule *schedule, sinter_loop_var column) {
+    const sinter_loop_stmt *stmt = sinter_schedule_get_loop(schedule->function, column)->body;
+    while (stmt && stmt->kind != SINTER_LOOP_FOR) stmt = stmt->next;
+    while (stmt && is_serial(stmt->body) && !stmt->body->next) stmt = stmt->body;
+    return stmt ? stmt->var : 0;
+}
+
 static bool tile_block(tiling *t, sinter_loop_var row, sinter_loop_var column, int64_t rows,
                        int64_t columns, sinter_loop_var accumulator) {
     int64_t vector = columns < t->tile.lanes ? columns : t->tile.lanes;
@@ -204,7 +235,10 @@ static bool tile_block(tiling *t, sinter_loop_var row, sinter_loop_var column, i
                                  .tile_m = rows,
                                  .tile_n = columns,
                                  .vector = vector};
+    sinter_loop_var innermost = innermost_reduction(&t->state->schedule, column);
     if (!sinter_schedule_register_tile(&t->state->schedule, &tile)) return false;
+    int64_t steps = trips(&t->state->schedule, innermost);
+    if (steps > 0 && steps <= MAX_STEPS) sinter_schedule_unroll(&t->state->schedule, innermost);
     t->done++;
     return true;
 }
@@ -252,7 +286,7 @@ static bool tile_rows(tiling *t, sinter_loop_var row, sinter_loop_var blocks,
         if (rows > 1 &&
             !sinter_schedule_split(schedule, row, rows, SINTER_TAIL_PEEL, &outer, &inner, &rest))
             return false;
-        if (rest && !isolate(schedule, rest)) return false;
+        if (rest && !sinter_cpu_isolate(schedule, rest)) return false;
         blocks = outside ? 0 : only_child(schedule, inner);
         column = outside ? only_child(schedule, inner) : only_child(schedule, blocks);
         const sinter_loop_var rows_inside[2] = {blocks, inner};
@@ -288,84 +322,13 @@ static bool tile_columns(tiling *t, sinter_loop_var column) {
         if (!sinter_schedule_split(schedule, column, width, SINTER_TAIL_PEEL, &outer, &inner,
                                    &rest))
             return false;
-        if (rest && !isolate(schedule, rest)) return false;
+        if (rest && !sinter_cpu_isolate(schedule, rest)) return false;
         sinter_loop_var row = t->has_row ? parent_of(schedule, outer) : 0;
         if (!tile_rows(t, row, outer, inner, width)) return false;
         column = rest;
         if (column) width = next_width(t, trips(schedule, column), width);
     }
     return true;
-}
-
-/* ---- packing of what the reduction loads ---- */
-
-typedef struct pack_plan {
-    sinter_loop_buffer buffer;
-    uint32_t order[SINTER_MAX_RANK];
-    int64_t blocks[SINTER_MAX_RANK];
-} pack_plan;
-
-static uint32_t reduction_depth(const sinter_cpu_nest *nest, sinter_expr index) {
-    for (uint32_t i = nest->reduction_count; i-- > 0;)
-        if (sinter_loop_expr_uses(index, nest->reductions[i])) return i + 1;
-    return 0;
-}
-
-/* Outer axes, blocks of columns, axes of the reduction as its loops go, then the columns of a block. */
-static bool plan_packing(const sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
-                         const sinter_loop_access *load, int64_t width, pack_plan *out_plan) {
-    const sinter_loop_function *function = state->schedule.function;
-    const sinter_loop_buffer_info *info = &function->buffers.items[load->buffer];
-    sinter_loop_var column = nest->loops[nest->loop_count - 1];
-    *out_plan = (pack_plan){.buffer = load->buffer};
-    uint32_t column_dim = load->rank, used = 0;
-    for (uint32_t i = 0; i < load->rank; i++) {
-        out_plan->blocks[i] = 1;
-        if (!sinter_loop_expr_uses(load->indices[i], column)) continue;
-        bool plain = load->indices[i]->kind == SINTER_LOOP_VAR && load->indices[i]->var == column;
-        if (!plain || column_dim < load->rank) return false;
-        column_dim = i;
-    }
-    int64_t size;
-    if (column_dim == load->rank || !sinter_loop_is_const_int(info->dims[column_dim], &size) ||
-        width < 2)
-        return false;
-    for (uint32_t depth = 0; depth <= nest->reduction_count; depth++) {
-        for (uint32_t i = 0; i < load->rank; i++)
-            if (i != column_dim && reduction_depth(nest, load->indices[i]) == depth)
-                out_plan->order[used++] = i;
-        if (depth == 0) out_plan->order[used++] = column_dim;
-    }
-    if (size > width) {
-        out_plan->blocks[column_dim] = width;
-        return true;
-    }
-    /* One block: the columns are the last axis. */
-    uint32_t at = 0;
-    while (out_plan->order[at] != column_dim) at++;
-    memmove(&out_plan->order[at], &out_plan->order[at + 1], (used - at - 1) * sizeof(uint32_t));
-    out_plan->order[used - 1] = column_dim;
-    for (uint32_t i = 0; i < used; i++)
-        if (out_plan->order[i] != i) return true;
-    return false;
-}
-
-/* Constants that depend on the column and not on the row. */
-static void plan_packings(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
-                          int64_t width, sinter_arena *scratch, pack_plan *plans,
-                          uint32_t *out_count, uint32_t capacity) {
-    sinter_loop_access_list all = {0}, loads = {0};
-    sinter_loop_collect_accesses(scratch, state->schedule.function->body, &all);
-    sinter_loop_collect_accesses(scratch, nest->reduction->body, &loads);
-    *out_count = 0;
-    for (size_t i = 0; i < loads.count && *out_count < capacity; i++) {
-        sinter_loop_buffer buffer = loads.items[i].buffer;
-        uint32_t readers = 0;
-        for (size_t k = 0; k < all.count; k++) readers += all.items[k].buffer == buffer;
-        if (readers == 1 && sinter_cpu_is_constant(state, buffer) &&
-            plan_packing(state, nest, &loads.items[i], width, &plans[*out_count]))
-            ++*out_count;
-    }
 }
 
 /* ---- the whole ---- */
@@ -380,8 +343,9 @@ static int64_t column_bytes(const sinter_loop_function *function, const sinter_c
         if (!uses(&loads->items[i], column)) continue;
         int64_t bytes = sinter_dtype_infos[info->dtype].bits / 8, dim;
         for (uint32_t k = 0; k < info->rank; k++) {
-            bool varies = sinter_loop_expr_uses(loads->items[i].indices[k], column) ||
-                          reduction_depth(nest, loads->items[i].indices[k]);
+            bool varies = sinter_loop_expr_uses(loads->items[i].indices[k], column);
+            for (uint32_t r = 0; r < nest->reduction_count; r++)
+                varies |= sinter_loop_expr_uses(loads->items[i].indices[k], nest->reductions[r]);
             if (!varies) continue;
             if (!sinter_loop_is_const_int(info->dims[k], &dim)) return INT64_MAX;
             bytes *= dim;
@@ -410,8 +374,8 @@ static void describe_tiling(tiling *t, const sinter_cpu_nest *nest, sinter_loop_
 }
 
 /* The outermost loops of all parts; `before`: the function when the other nests were as they are now. */
-static void run_in_parallel(sinter_schedule *schedule, const sinter_loop_function *before,
-                            sinter_loop_var outermost) {
+void sinter_cpu_run_in_parallel(sinter_schedule *schedule, const sinter_loop_function *before,
+                                sinter_loop_var outermost) {
     SINTER_VECTOR(sinter_loop_var) loops = {0};
     sinter_arena scratch;
     sinter_arena_init(&scratch);
@@ -428,14 +392,8 @@ static void run_in_parallel(sinter_schedule *schedule, const sinter_loop_functio
 bool sinter_cpu_tile_nest(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
                           sinter_loop_var row, sinter_cpu_tile tile) {
     sinter_schedule *schedule = &state->schedule;
-    sinter_arena scratch;
-    pack_plan plans[4];
-    uint32_t plan_count;
     tiling t = {.state = state, .tile = tile};
     describe_tiling(&t, nest, row);
-    sinter_arena_init(&scratch);
-    plan_packings(state, nest, tile.columns, &scratch, plans, &plan_count, 4);
-    sinter_arena_deinit(&scratch);
     sinter_loop_function *saved = sinter_loop_clone_function(state->program, schedule->function);
     sinter_loop_var column = nest->loops[nest->loop_count - 1], order[SINTER_MAX_RANK];
     uint32_t count = 0;
@@ -444,14 +402,7 @@ bool sinter_cpu_tile_nest(sinter_schedule_cpu_state *state, const sinter_cpu_nes
     if (row) order[count++] = row;
     order[count++] = column;
     bool good = count < 2 || sinter_schedule_reorder(schedule, order, count);
-    good = good && (tile_columns(&t, column) || t.done);
-    if (!good || !t.done) {
-        *schedule->function = *saved;
-        return false;
-    }
-    for (uint32_t i = 0; i < plan_count; i++)
-        sinter_cpu_pack(state, plans[i].buffer, plans[i].order, plans[i].blocks);
-    sinter_schedule_simplify(schedule);
-    run_in_parallel(schedule, saved, nest->loops[0]);
-    return true;
+    if (good) tile_columns(&t, column);
+    if (!t.done) *schedule->function = *saved;
+    return t.done > 0;
 }

@@ -23,13 +23,39 @@ typedef struct sinter_cpu_tile {
 } sinter_cpu_tile;
 /* The shape that needs the least time for rows x columns outputs (-1: unknown); reuse: what a row loads serves all rows. */
 sinter_cpu_tile sinter_cpu_choose_tile(const sinter_target *target, sinter_dtype dtype, int64_t rows, int64_t columns, bool reuse);
+/* The same with as many columns as chosen before. */
+sinter_cpu_tile sinter_cpu_choose_rows(const sinter_target *target, sinter_cpu_tile tile, int64_t rows, bool reuse);
+/* Some bound of the reductions depends on the variable. */
+bool sinter_cpu_bounds_use(const sinter_cpu_nest *nest, sinter_loop_var var);
 /* Tiles the innermost loop of the nest and `row` (0: none), one of its other loops, which a load of the reduction does not
- * depend on; packs constant operands. False: nothing was changed. */
+ * depend on. False: nothing was changed. */
 bool sinter_cpu_tile_nest(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_loop_var row, sinter_cpu_tile tile);
 /* The loop, not the innermost one, whose iterations share the most of what the reduction loads; 0: none. */
 sinter_loop_var sinter_cpu_find_row(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest);
 
+/* Cuts the loops around until each has nothing but the way to this one. */
+bool sinter_cpu_isolate(sinter_schedule *schedule, sinter_loop_var loop);
+/* Top-level loops that came from the nest at `outermost` run in parallel; `before`: the function when other nests were as
+ * they are now. */
+void sinter_cpu_run_in_parallel(sinter_schedule *schedule, const sinter_loop_function *before, sinter_loop_var outermost);
+
 /* ---- constants (schedule_cpu_pack.c) ---- */
+/* Constant operands of a nest that depend on its columns: planned on the nest as it was made, packed in panels of `columns`
+ * when it is tiled. */
+#define SINTER_CPU_MAX_PACKED 4
+typedef struct sinter_cpu_packing {
+    sinter_loop_buffer buffer;
+    uint32_t rank, column_dim;
+    int64_t columns;                 /* size of that dim */
+    uint32_t order[SINTER_MAX_RANK]; /* of the others */
+    uint32_t panels_at;              /* where in it the number of the panel goes */
+} sinter_cpu_packing;
+typedef struct sinter_cpu_pack_plan {
+    sinter_cpu_packing items[SINTER_CPU_MAX_PACKED];
+    uint32_t count;
+} sinter_cpu_pack_plan;
+void sinter_cpu_plan_packing(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_cpu_pack_plan *out_plan);
+void sinter_cpu_apply_packing(sinter_schedule_cpu_state *state, const sinter_cpu_pack_plan *plan, int64_t columns);
 /* Every call of this kernel passes a constant there. */
 bool sinter_cpu_is_constant(const sinter_schedule_cpu_state *state, sinter_loop_buffer parameter);
 /* sinter_schedule_pack of such a parameter, with the promise that the calls will pass the packed constant. */

@@ -1,9 +1,155 @@
-/* Sliding windows on CPUs: convolutions and pools. No nest is recognised yet: all of them are left to the
- * next schedule. Test: tests/codegen/schedule/ */
-#include "codegen/schedule_cpu.h"
+/* Sliding windows on CPUs: convolutions and pools whose taps are clipped at the borders. The loop over one axis of the
+ * output is cut where the taps are all inside; there it can be the rows of register tiles, or their columns. At the
+ * borders another axis takes its place. Test: tests/codegen/schedule/window.loops */
+#include "codegen/schedule_cpu_tile.h"
+
+/* ---- where the taps are all there ---- */
+
+/* The bounds of the reduction loops with `var` = value, where they depend on nothing else; false otherwise. */
+static bool bounds_at(sinter_loop_map *map, const sinter_cpu_nest *nest, sinter_loop_var var,
+                      int64_t value, int64_t *out_bounds) {
+    const sinter_loop_stmt *loop = nest->reduction;
+    sinter_loop_map_var(map, var, sinter_loop_int(&map->builder, value));
+    for (uint32_t i = 0; i < nest->reduction_count; i++, loop = loop->body) {
+        bool depends =
+            sinter_loop_expr_uses(loop->lower, var) || sinter_loop_expr_uses(loop->upper, var);
+        out_bounds[2 * i] = out_bounds[2 * i + 1] = 0;
+        if (depends && (!sinter_loop_is_const_int(sinter_loop_map_expr(map, loop->lower),
+                                                  &out_bounds[2 * i]) ||
+                        !sinter_loop_is_const_int(sinter_loop_map_expr(map, loop->upper),
+                                                  &out_bounds[2 * i + 1])))
+            return false;
+    }
+    return true;
+}
+
+static bool same_bounds(const int64_t *a, const int64_t *b, uint32_t count) {
+    for (uint32_t i = 0; i < 2 * count; i++)
+        if (a[i] != b[i]) return false;
+    return true;
+}
+
+/* The iterations around the middle one in which the taps are the same. */
+static bool find_interior(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                          sinter_loop_var var, int64_t *out_first, int64_t *out_end) {
+    enum { MAX_TRIPS = 1 << 14 };
+    int64_t lower, count, middle[2 * SINTER_MAX_RANK], other[2 * SINTER_MAX_RANK];
+    const sinter_loop_stmt *loop = sinter_schedule_get_loop(state->schedule.function, var);
+    if (!sinter_loop_trip_count(loop, &count) || count < 1 || count > MAX_TRIPS ||
+        !sinter_loop_is_const_int(loop->lower, &lower))
+        return false;
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, state->program, state->schedule.function);
+    int64_t at = lower + count / 2;
+    if (!bounds_at(&map, nest, var, at, middle)) return false;
+    for (*out_first = at; *out_first > lower; --*out_first)
+        if (!bounds_at(&map, nest, var, *out_first - 1, other) ||
+            !same_bounds(middle, other, nest->reduction_count))
+            break;
+    for (*out_end = at + 1; *out_end < lower + count; ++*out_end)
+        if (!bounds_at(&map, nest, var, *out_end, other) ||
+            !same_bounds(middle, other, nest->reduction_count))
+            break;
+    return true;
+}
+
+/* ---- parts ---- */
+
+typedef struct window {
+    sinter_schedule_cpu_state *state;
+    sinter_cpu_tile tile;
+    uint32_t done;
+} window;
+
+static int64_t trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    int64_t count;
+    const sinter_loop_stmt *stmt =
+        loop ? sinter_schedule_get_loop(state->schedule.function, loop) : NULL;
+    return stmt && sinter_loop_trip_count(stmt, &count) ? count : -1;
+}
+
+static sinter_loop_var outermost_of(sinter_schedule *schedule, sinter_loop_var inside) {
+    const sinter_loop_stmt *stmt = schedule->function->body;
+    for (; stmt; stmt = stmt->next) {
+        const sinter_loop_stmt *loop = stmt;
+        for (; loop && loop->kind == SINTER_LOOP_FOR; loop = loop->body)
+            if (loop->var == inside) return stmt->var;
+    }
+    return 0;
+}
+
+/* Cuts the loop at the borders of its interior; *out_parts: interior first, 1 to 3 of them. 0 where it can't be cut. */
+static uint32_t cut_interior(window *w, const sinter_cpu_nest *nest, sinter_loop_var loop,
+                             sinter_loop_var *out_parts) {
+    sinter_schedule *schedule = &w->state->schedule;
+    int64_t first, end, lower;
+    if (!find_interior(w->state, nest, loop, &first, &end)) return 0;
+    uint32_t count = 1;
+    out_parts[0] = loop;
+    const sinter_loop_stmt *stmt = sinter_schedule_get_loop(schedule->function, loop);
+    int64_t upper = trips(w->state, loop);
+    if (!sinter_loop_is_const_int(stmt->lower, &lower)) return 0;
+    upper += lower;
+    if (first > lower) {
+        if (!sinter_schedule_cut(schedule, loop, first, &out_parts[1], &out_parts[0])) return 0;
+        count++;
+    }
+    if (end < upper) {
+        if (!sinter_schedule_cut(schedule, out_parts[0], end, &out_parts[0], &out_parts[count]))
+            return 0;
+        count++;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (!sinter_cpu_isolate(schedule, out_parts[i])) return 0;
+    return count;
+}
+
+static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
+    sinter_schedule_cpu_state *state = w->state;
+    sinter_schedule *schedule = &state->schedule;
+    sinter_cpu_nest nest;
+    sinter_loop_var parts[3];
+    sinter_loop_var outermost = outermost_of(schedule, inside);
+    if (!outermost || !sinter_cpu_find_nest(schedule->function, outermost, &nest)) return;
+    sinter_loop_var column = nest.loops[nest.loop_count - 1],
+                    row = sinter_cpu_find_row(state, &nest);
+    /* The innermost loop that could do more if the window did not meet a border in it. */
+    sinter_loop_var cut = 0;
+    for (uint32_t i = nest.loop_count; i-- > 0 && !cut && depth < 3;)
+        if (sinter_cpu_bounds_use(&nest, nest.loops[i]) &&
+            (nest.loops[i] == column || !row || depth == 0))
+            cut = nest.loops[i];
+    uint32_t count = cut ? cut_interior(w, &nest, cut, parts) : 0;
+    if (count > 1) {
+        for (uint32_t i = 0; i < count; i++) tile_part(w, parts[i], depth + 1);
+        return;
+    }
+    if (sinter_cpu_bounds_use(&nest, column)) return;
+    if (!w->done) {
+        w->tile = sinter_cpu_choose_tile(state->target, nest.dtype, row ? trips(state, row) : 1,
+                                         trips(state, column), row != 0);
+    } else {
+        w->tile =
+            sinter_cpu_choose_rows(state->target, w->tile, row ? trips(state, row) : 1, row != 0);
+    }
+    w->done += sinter_cpu_tile_nest(state, &nest, row, w->tile);
+}
 
 bool sinter_schedule_cpu_window(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
-    (void)state;
-    (void)nest;
-    return false;
+    sinter_cpu_nest found;
+    sinter_cpu_pack_plan packing;
+    sinter_schedule *schedule = &state->schedule;
+    window w = {.state = state};
+    if (!sinter_cpu_find_nest(schedule->function, nest, &found)) return false;
+    sinter_cpu_plan_packing(state, &found, &packing);
+    sinter_loop_function *before = sinter_loop_clone_function(state->program, schedule->function);
+    tile_part(&w, nest, 0);
+    if (!w.done) {
+        *schedule->function = *before;
+        return false;
+    }
+    sinter_cpu_apply_packing(state, &packing, w.tile.columns);
+    sinter_schedule_simplify(schedule);
+    sinter_cpu_run_in_parallel(schedule, before, nest);
+    return true;
 }

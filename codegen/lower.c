@@ -166,8 +166,8 @@ static const char *value_name(sinter_lower *lower, sinter_value value) {
                                sinter_value_label(lower->module, value) + 1);
 }
 
-static sinter_loop_buffer constant_buffer(sinter_lower *lower, sinter_value value,
-                                          const sinter_tensor *tensor) {
+sinter_loop_buffer sinter_lower_host_constant(sinter_lower *lower, const char *name,
+                                              const sinter_tensor *tensor) {
     uint64_t index = 0; /* equal data is stored once, whoever reads it */
     uint64_t key = (uint64_t)(uintptr_t)tensor->data;
     if (!sinter_map_find(&lower->constants, key, &index) ||
@@ -182,9 +182,8 @@ static sinter_loop_buffer constant_buffer(sinter_lower *lower, sinter_value valu
     sinter_expr dims[SINTER_MAX_RANK];
     for (uint32_t i = 0; i < tensor->rank; ++i)
         dims[i] = sinter_loop_int(&lower->host, tensor->dims[i]);
-    sinter_loop_buffer buffer =
-        sinter_loop_add_buffer(&lower->host, value_name(lower, value), tensor->dtype, tensor->rank,
-                               dims, SINTER_SCOPE_CONSTANT);
+    sinter_loop_buffer buffer = sinter_loop_add_buffer(&lower->host, name, tensor->dtype,
+                                                       tensor->rank, dims, SINTER_SCOPE_CONSTANT);
     lower->host.function->buffers.items[buffer].constant = (uint32_t)index;
     return buffer;
 }
@@ -195,7 +194,7 @@ sinter_loop_buffer sinter_lower_host_buffer(sinter_lower *lower, sinter_value va
     sinter_loop_buffer buffer;
     const sinter_tensor *tensor = sinter_value_constant(lower->module, value);
     if (tensor) {
-        buffer = constant_buffer(lower, value, tensor);
+        buffer = sinter_lower_host_constant(lower, value_name(lower, value), tensor);
     } else if (sinter_map_find(&lower->output_of, value, &found)) {
         buffer = sinter_lower_output_buffer(lower, value, (uint32_t)found - 1);
     } else {

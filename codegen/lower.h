@@ -110,6 +110,8 @@ sinter_loop_buffer sinter_lower_output_buffer(sinter_lower *lower, sinter_value 
 /* A heap buffer of given dims, ALLOCated here. */
 sinter_loop_buffer sinter_lower_host_scratch(sinter_lower *lower, const char *name, sinter_dtype dtype, uint32_t rank,
                                              const sinter_expr *dims);
+/* A constant of the program; equal data (the same memory) is stored once. */
+sinter_loop_buffer sinter_lower_host_constant(sinter_lower *lower, const char *name, const sinter_tensor *tensor);
 /* value shares `source`'s memory, with its own shape (reshape, identity). */
 void sinter_lower_host_alias(sinter_lower *lower, sinter_value value, sinter_value source);
 /* Copies source into target (same element count) by a kernel. */

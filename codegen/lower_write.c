@@ -120,6 +120,26 @@ sinter_loop_buffer sinter_write_scratch(sinter_kernel *kernel, const char *name,
     return sinter_kernel_scratch(kernel, name, dtype, rank, host);
 }
 
+sinter_loop_buffer sinter_write_table(sinter_kernel *kernel, const char *name,
+                                      const sinter_tensor *tensor) {
+    sinter_loop_buffer host = sinter_lower_host_constant(kernel->lower, name, tensor);
+    return sinter_kernel_bind_buffer(kernel, host, SINTER_SCOPE_INPUT, name);
+}
+
+sinter_loop_buffer sinter_write_table_ints(sinter_kernel *kernel, const char *name,
+                                           const int64_t *items, size_t count) {
+    sinter_tensor tensor;
+    int64_t size = count ? (int64_t)count : 1;
+    if (!sinter_tensor_create(&tensor, SINTER_DTYPE_i64, 1, &size, kernel->lower->diag)) {
+        kernel->lower->failed = true;
+        return sinter_write_stack(kernel, name, SINTER_DTYPE_i64, 1);
+    }
+    for (int64_t i = 0; i < size; ++i) sinter_tensor_set_int(&tensor, i, count ? items[i] : 0);
+    sinter_loop_buffer buffer = sinter_write_table(kernel, name, &tensor);
+    sinter_tensor_deinit(&tensor);
+    return buffer;
+}
+
 /* ---- the node at hand ---- */
 
 sinter_value sinter_write_operand(const sinter_kernel *kernel, sinter_node node, uint32_t i) {

@@ -41,6 +41,10 @@ sinter_loop_buffer sinter_write_stack(sinter_kernel *kernel, const char *name, s
 sinter_loop_buffer sinter_write_scratch(sinter_kernel *kernel, const char *name, sinter_dtype dtype, uint32_t rank,
                                         const sinter_dim *dims);
 
+/* Constant tables (at least one element, so that they can be read) in the weights of the program. */
+sinter_loop_buffer sinter_write_table_ints(sinter_kernel *kernel, const char *name, const int64_t *items, size_t count);
+sinter_loop_buffer sinter_write_table(sinter_kernel *kernel, const char *name, const sinter_tensor *tensor);
+
 /* ---- the node at hand ---- */
 sinter_value sinter_write_operand(const sinter_kernel *kernel, sinter_node node, uint32_t i);
 sinter_value sinter_write_result(const sinter_kernel *kernel, sinter_node node, uint32_t i);

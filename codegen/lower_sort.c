@@ -81,16 +81,6 @@ typedef struct uniqueness {
         own[UNIQUE_BUFFERS]; /* i64 [count], in host and kernel */
 } uniqueness;
 
-/* The index of item i of the flattened x. */
-static void unflatten(sinter_kernel *k, sinter_value x, sinter_expr item, sinter_expr *index) {
-    sinter_type type = sinter_write_type(k, x);
-    for (uint32_t d = type.rank; d-- > 0;) {
-        sinter_expr dim = sinter_kernel_dim(k, type.dims[d]);
-        index[d] = d ? sinter_write_let(k, "at", sinter_loop_rem(&k->build, item, dim)) : item;
-        if (d) item = sinter_write_let(k, "rest", sinter_loop_div(&k->build, item, dim));
-    }
-}
-
 /* -1, 0, 1 in a variable: item a against item b. */
 static sinter_expr compare_items(sinter_kernel *k, const uniqueness *u, sinter_expr a,
                                  sinter_expr b) {
@@ -104,8 +94,8 @@ static sinter_expr compare_items(sinter_kernel *k, const uniqueness *u, sinter_e
         at_b[u->axis] = b;
         sinter_write_if(k, FORMULA(k, "a == 0", sinter_write_get(k, order)));
     } else {
-        unflatten(k, u->x, a, at_a);
-        unflatten(k, u->x, b, at_b);
+        sinter_write_unflatten(k, u->x, a, at_a);
+        sinter_write_unflatten(k, u->x, b, at_b);
     }
     sinter_expr x = sinter_write_let(k, "x", sinter_lower_element(k, u->x, at_a)),
                 y = sinter_write_let(k, "y", sinter_lower_element(k, u->x, at_b));
@@ -191,7 +181,7 @@ static void write_unique(sinter_kernel *k, sinter_node node, const uniqueness *u
                             sinter_lower_element(k, u->x, from));
         sinter_kernel_end_loops(k, rank - 1);
     } else if (results[0]) {
-        unflatten(k, u->x, first, from);
+        sinter_write_unflatten(k, u->x, first, from);
         sinter_write_store1(k, sinter_kernel_buffer(k, results[0]), place,
                             sinter_lower_element(k, u->x, from));
     }

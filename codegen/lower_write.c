@@ -196,6 +196,20 @@ void sinter_write_begin_lines(sinter_kernel *kernel, sinter_value value, uint32_
                                         sinter_kernel_dim(kernel, type.dims[i]));
 }
 
+void sinter_write_unflatten(sinter_kernel *kernel, sinter_value value, sinter_expr position,
+                            sinter_expr *out_index) {
+    sinter_type type = sinter_write_type(kernel, value);
+    for (uint32_t d = type.rank; d-- > 0;) {
+        sinter_expr dim = sinter_kernel_dim(kernel, type.dims[d]);
+        out_index[d] =
+            d ? sinter_write_let(kernel, "at", sinter_loop_rem(&kernel->build, position, dim))
+              : position;
+        if (d)
+            position =
+                sinter_write_let(kernel, "rest", sinter_loop_div(&kernel->build, position, dim));
+    }
+}
+
 /* ---- late dims ---- */
 
 void sinter_late_begin(sinter_late_dims *late, sinter_lower *lower, sinter_node node,

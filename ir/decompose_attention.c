@@ -142,28 +142,33 @@ static sinter_value softmax_in(attention *a, sinter_value x, sinter_dtype precis
     return wide ? sinter_build(&a->rewrite->build, SINTER_OP_softmax, &wide, 1, &axis, 1) : 0;
 }
 
-/* Q K^T, both scaled by the square root of scale, which keeps narrow floats in range. */
-static sinter_value scores(attention *a, sinter_value k, double scale) {
-    const int64_t perm[4] = {0, 1, 3, 2};
-    double root = sqrt(scale);
-    sinter_value q = sinter_compose_with_number(a->rewrite, SINTER_OP_mul, a->q, root);
-    k = sinter_compose_with_number(a->rewrite, SINTER_OP_mul,
-                                   sinter_compose_transpose(a->rewrite, k, perm, 4), root);
-    return sinter_compose_binary(a->rewrite, SINTER_OP_matmul, q, k);
+/* The square root of the scale, in the type of Q: a number, or [1] where the head size is a symbol. */
+static sinter_value root_of_scale(attention *a) {
+    sinter_rewrite *rewrite = a->rewrite;
+    const sinter_attr *given = sinter_node_find_attr(a->module, a->node, "scale");
+    sinter_dim size = sinter_compose_type(rewrite, a->q)->dims[3];
+    int64_t number = 1;
+    if (given) return sinter_build_scalar(&rewrite->build, a->dtype, sqrt(given->float_value));
+    if (sinter_dim_is_const(a->table, size, &number))
+        return sinter_build_scalar(&rewrite->build, a->dtype,
+                                   number > 0 ? sqrt(1 / sqrt((double)number)) : 1);
+    sinter_dtype wide = a->dtype == SINTER_DTYPE_f64 ? SINTER_DTYPE_f64 : SINTER_DTYPE_f32;
+    sinter_value root =
+        sinter_compose_cast(rewrite, sinter_build_dims(&rewrite->build, &size, 1), wide);
+    root = sinter_compose_unary(rewrite, SINTER_OP_sqrt, root);
+    root = sinter_compose_unary(rewrite, SINTER_OP_reciprocal,
+                                sinter_compose_unary(rewrite, SINTER_OP_sqrt, root));
+    return sinter_compose_cast(rewrite, root, a->dtype);
 }
 
-static bool known_scale(attention *a, double *out_scale) {
-    const sinter_attr *given = sinter_node_find_attr(a->module, a->node, "scale");
-    int64_t size = 0;
-    if (given)
-        *out_scale = given->float_value;
-    else if (sinter_dim_is_const(a->table, sinter_compose_type(a->rewrite, a->q)->dims[3], &size) &&
-             size > 0)
-        *out_scale = 1 / sqrt((double)size);
-    else
-        return sinter_error(a->rewrite->build.diag, a->rewrite->build.location,
-                            "attention: the head size must be a number");
-    return true;
+/* Q K^T, both scaled by the square root of scale, which keeps narrow floats in range. */
+static sinter_value scores(attention *a, sinter_value k) {
+    const int64_t perm[4] = {0, 1, 3, 2};
+    sinter_value root = root_of_scale(a);
+    sinter_value q = sinter_compose_binary(a->rewrite, SINTER_OP_mul, a->q, root);
+    k = sinter_compose_binary(a->rewrite, SINTER_OP_mul,
+                              sinter_compose_transpose(a->rewrite, k, perm, 4), root);
+    return sinter_compose_binary(a->rewrite, SINTER_OP_matmul, q, k);
 }
 
 bool sinter_decompose_attention(sinter_rewrite *rewrite, sinter_node node,
@@ -185,12 +190,10 @@ bool sinter_decompose_attention(sinter_rewrite *rewrite, sinter_node node,
     sinter_value past = operand(rewrite, node, 4);
     sinter_dim past_length =
         past ? sinter_compose_type(rewrite, past)->dims[2] : sinter_dim_const(a.table, 0);
-    double scale = 1;
-    if (!known_scale(&a, &scale)) return false;
     build_masks(&a, past_length);
     sinter_dim heads = sinter_compose_type(rewrite, a.q)->dims[1];
     sinter_value keys = repeat_heads(&a, a.k, heads), values = repeat_heads(&a, a.v, heads);
-    sinter_value raw = scores(&a, keys, scale), capped = raw;
+    sinter_value raw = scores(&a, keys), capped = raw;
     double softcap = sinter_node_get_float(module, node, "softcap", 0);
     if (softcap > 0) {
         capped = sinter_compose_with_number(rewrite, SINTER_OP_div, raw, softcap);
@@ -219,12 +222,16 @@ bool sinter_decompose_attention(sinter_rewrite *rewrite, sinter_node node,
 /* ---- rotary embedding ---- */
 
 /* Every second element of the last axis from `first`, or one half of it. */
-static sinter_value half_of(sinter_rewrite *rewrite, sinter_value x, int64_t rotated,
+static sinter_value half_of(sinter_rewrite *rewrite, sinter_value x, sinter_dim rotated,
                             bool interleaved, int64_t which) {
-    int64_t start = interleaved ? which : which * (rotated / 2);
-    int64_t end = interleaved ? rotated : start + rotated / 2, axis = 3, step = interleaved ? 2 : 1;
-    sinter_value operands[5] = {x, sinter_build_ints(&rewrite->build, &start, 1),
-                                sinter_build_ints(&rewrite->build, &end, 1),
+    sinter_dim_table *table = sinter_module_dims(rewrite->build.module);
+    sinter_dim first = sinter_dim_const(table, which),
+               half = sinter_dim_floordiv(table, rotated, sinter_dim_const(table, 2));
+    sinter_dim start = interleaved ? first : sinter_dim_mul(table, first, half);
+    sinter_dim end = interleaved ? rotated : sinter_dim_add(table, start, half);
+    const int64_t axis = 3, step = interleaved ? 2 : 1;
+    sinter_value operands[5] = {x, sinter_build_dims(&rewrite->build, &start, 1),
+                                sinter_build_dims(&rewrite->build, &end, 1),
                                 sinter_build_ints(&rewrite->build, &axis, 1),
                                 sinter_build_ints(&rewrite->build, &step, 1)};
     return sinter_build(&rewrite->build, SINTER_OP_slice, operands, 5, NULL, 0);
@@ -266,11 +273,8 @@ bool sinter_decompose_rotary_embedding(sinter_rewrite *rewrite, sinter_node node
     }
     if (!view) return false;
     sinter_type split = *sinter_compose_type(rewrite, view);
-    int64_t size = 0, rotated = sinter_node_get_int(module, node, "rotary_embedding_dim", 0);
-    if (!sinter_dim_is_const(table, split.dims[3], &size))
-        return sinter_error(rewrite->build.diag, rewrite->build.location,
-                            "rotary_embedding: the head size must be a number");
-    if (rotated == 0) rotated = size;
+    int64_t part = sinter_node_get_int(module, node, "rotary_embedding_dim", 0);
+    sinter_dim size = split.dims[3], rotated = part ? sinter_dim_const(table, part) : size;
     bool interleaved = sinter_node_get_int(module, node, "interleaved", 0) != 0;
     sinter_value ids = operand(rewrite, node, 3);
     sinter_value c = rotation_table(rewrite, operand(rewrite, node, 1), ids),
@@ -282,8 +286,7 @@ bool sinter_decompose_rotary_embedding(sinter_rewrite *rewrite, sinter_node node
     sinter_value turned;
     if (interleaved) {
         const int64_t axis = 4;
-        sinter_dim dims[4] = {split.dims[0], split.dims[1], split.dims[2],
-                              sinter_dim_const(table, rotated)};
+        sinter_dim dims[4] = {split.dims[0], split.dims[1], split.dims[2], rotated};
         parts[0] = sinter_compose_unsqueeze(rewrite, parts[0], &axis, 1);
         parts[1] = sinter_compose_unsqueeze(rewrite, parts[1], &axis, 1);
         turned =
@@ -291,11 +294,11 @@ bool sinter_decompose_rotary_embedding(sinter_rewrite *rewrite, sinter_node node
     } else {
         turned = sinter_compose_concat(rewrite, parts, 2, 3);
     }
-    if (rotated < size && turned) {
+    if (rotated != size && turned) {
         sinter_value rest[2] = {
             turned,
-            sinter_compose_slice(rewrite, view, 3, sinter_build_ints(&rewrite->build, &rotated, 1),
-                                 sinter_build_ints(&rewrite->build, &size, 1))};
+            sinter_compose_slice(rewrite, view, 3, sinter_build_dims(&rewrite->build, &rotated, 1),
+                                 sinter_build_dims(&rewrite->build, &size, 1))};
         turned = sinter_compose_concat(rewrite, rest, 2, 3);
     }
     out_results[0] = type.rank == 4 ? sinter_compose_transpose(rewrite, turned, perm, 4)

@@ -110,43 +110,52 @@ def read_expected():
     return expected
 
 
-def update_expected(target, cases, results):
-    """Rewrites the lines of the target for the cases that ran."""
+def update_expected(label, cases, results):
+    """Rewrites the lines of the label for the cases that ran."""
     before = read_expected()
-    after = {key: reason for key, reason in before.items() if key[0] != target or key[1] not in cases}
+    after = {key: reason for key, reason in before.items() if key[0] != label or key[1] not in cases}
     for case, (outcome, message) in results.items():
         if outcome in NEVER_EXPECTED:
             print(f"not listed: {case} {outcome}")
         elif outcome != "passed":
-            after[target, case] = before.get((target, case), first_sentence(message))
+            after[label, case] = before.get((label, case), first_sentence(message))
     lines = [f"{target} {case}  {reason}\n" for (target, case), reason in sorted(after.items())]
     EXPECTED_FAILURES.write_text(HEADER + "".join(lines))
 
 
-def judge(tally, target, results):
+def judge(tally, label, results):
     """Counts each case: as expected, or a failure of the suite."""
     expected = read_expected()
     for case, (outcome, message) in results.items():
-        reason = expected.get((target, case))
+        reason = expected.get((label, case))
         if outcome in NEVER_EXPECTED:
-            tally.failed(f"{target} {case}", f"{outcome}; {first_sentence(message)}")
+            tally.failed(f"{label} {case}", f"{outcome}; {first_sentence(message)}")
         elif outcome == "passed" and reason:
-            tally.failed(f"{target} {case}", f"passes: take it off {EXPECTED_FAILURES.name}")
+            tally.failed(f"{label} {case}", f"passes: take it off {EXPECTED_FAILURES.name}")
         elif outcome == "passed":
             tally.passed(case)
         elif not reason:
-            tally.failed(f"{target} {case}", first_sentence(message))
+            tally.failed(f"{label} {case}", first_sentence(message))
+
+
+def run_listed(tally, target, cases, label=None, least=0.0):
+    """Runs the cases and judges them by the lines of `label`; a share below `least` is one more failure."""
+    label = label or target
+    results = run_cases(cases, target)
+    if "--update" in sys.argv[1:]:
+        update_expected(label, cases, results)
+    judge(tally, label, results)
+    passed = sum(outcome == "passed" for outcome, _ in results.values())
+    listed = sum(1 for listed, case in read_expected() if listed == label and case in cases)
+    share = f"{100 * passed / max(len(results), 1):.1f} %"
+    print(f"{label}: {passed} of {len(results)} cases pass ({share}), {listed} are expected to fail", flush=True)
+    if passed < least * len(results):
+        tally.failed(label, f"{share} of the cases pass, at least {100 * least:.0f} % are wanted")
 
 
 def main(targets, cases):
     """A suite over the targets. --update rewrites the list of expected failures instead of failing."""
     tally = Tally()
     for target in targets:
-        results = run_cases(cases, target)
-        if "--update" in sys.argv[1:]:
-            update_expected(target, cases, results)
-        listed = sum(1 for listed, case in read_expected() if listed == target and case in cases)
-        judge(tally, target, results)
-        passed = sum(outcome == "passed" for outcome, _ in results.values())
-        print(f"{target}: {passed} of {len(results)} cases pass, {listed} are expected to fail", flush=True)
+        run_listed(tally, target, cases)
     tally.finish()

@@ -76,12 +76,19 @@ static sinter_expr centred(sinter_kernel *kernel, sinter_node node, uint32_t zer
     sinter_type type = *sinter_value_type(module, zero);
     sinter_expr value;
     sinter_expr origin = sinter_loop_int(&kernel->build, 0);
-    if (type.rank == 0 || (type.rank == 1 && sinter_dim_is(kernel->lower->dims, type.dims[0], 1))) {
+    sinter_type x = *sinter_value_type(module, sinter_node_operand(module, node, zero_operand - 2));
+    if (type.rank == 0) {
         value = sinter_lower_scalar(kernel, zero);
+    } else if (type.rank == 1) { /* one for all, or one a row or column */
+        sinter_dim full = x.rank < 2 ? sinter_dim_const(kernel->lower->dims, 1)
+                                     : x.dims[rows ? x.rank - 2 : x.rank - 1];
+        const sinter_type vector = {
+            .kind = SINTER_TYPE_TENSOR, .dtype = type.dtype, .rank = 1, .dims = &full};
+        value = sinter_lower_operand(kernel, node, zero_operand, &place, &vector);
     } else {
         sinter_expr index[SINTER_MAX_RANK];
         for (uint32_t i = 0; i < type.rank; ++i) index[i] = origin;
-        index[type.rank == 1 ? 0 : rows ? type.rank - 2 : type.rank - 1] = place;
+        index[rows ? type.rank - 2 : type.rank - 1] = place;
         value = sinter_lower_element(kernel, zero, index);
     }
     return sinter_loop_sub(&kernel->build, element, sinter_loop_cast(&kernel->build, value, dtype));

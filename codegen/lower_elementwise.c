@@ -263,7 +263,14 @@ static sinter_expr quantization_parameter(sinter_kernel *kernel, sinter_node nod
     if (axis < 0) axis += x.rank;
     if (type.rank == 0 || (type.rank == 1 && sinter_dim_is(lower->dims, type.dims[0], 1)))
         return sinter_lower_scalar(kernel, value);
-    if (type.rank == 1 && block == 0) return sinter_lower_element(kernel, value, &index[axis]);
+    if (type.rank == 1 && block == 0) { /* a symbol may be 1, and be meant for all */
+        bool inside = axis < (int64_t)x.rank;
+        sinter_dim full = inside ? x.dims[axis] : sinter_dim_const(lower->dims, 1);
+        sinter_expr first = sinter_loop_int(&kernel->build, 0);
+        const sinter_type vector = {
+            .kind = SINTER_TYPE_TENSOR, .dtype = type.dtype, .rank = 1, .dims = &full};
+        return sinter_lower_operand(kernel, node, operand, inside ? &index[axis] : &first, &vector);
+    }
     sinter_expr own[SINTER_MAX_RANK];
     for (uint32_t i = 0; i < type.rank; ++i) own[i] = index[i];
     own[axis] =

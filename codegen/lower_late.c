@@ -175,7 +175,7 @@ bool sinter_lower_pad_dims(sinter_lower *lower, sinter_node node) {
     begin_like(&late, lower, node);
     sinter_kernel *k = &late.kernel;
     sinter_value pads = sinter_write_operand(k, node, 1), axes = sinter_write_operand(k, node, 3);
-    uint32_t count = axes ? sinter_write_static_count(k, axes) : late.count;
+    uint32_t count = axes ? sinter_write_static_count(k, node, axes) : late.count;
     for (uint32_t i = 0; i < count; ++i) {
         sinter_expr axis = axis_at(&late, axes, i);
         if (axes) sinter_kernel_check_index(k, node, axis, sinter_write_int(k, late.count));
@@ -196,7 +196,7 @@ bool sinter_lower_slice_dims(sinter_lower *lower, sinter_node node) {
     sinter_kernel *k = &late.kernel;
     sinter_value starts = sinter_write_operand(k, node, 1), ends = sinter_write_operand(k, node, 2),
                  axes = sinter_write_operand(k, node, 3), steps = sinter_write_operand(k, node, 4);
-    uint32_t count = sinter_write_static_count(k, starts);
+    uint32_t count = sinter_write_static_count(k, node, starts);
     for (uint32_t i = 0; i < count && i < late.count; ++i) {
         sinter_expr axis = axis_at(&late, axes, i);
         if (axes) sinter_kernel_check_index(k, node, axis, sinter_write_int(k, late.count));

@@ -377,7 +377,21 @@ static sinter_expr host_element(sinter_lower *lower, sinter_value value, size_t 
         SINTER_DTYPE_f64);
 }
 
+/* Which of scales and sizes is given is told by their lengths. */
+static bool lengths_known(sinter_lower *lower, sinter_node node) {
+    for (uint32_t i = 1; i <= 3; ++i) {
+        sinter_value value = sinter_node_operand(lower->module, node, i);
+        int64_t length;
+        if (value && !sinter_dim_is_const(
+                         lower->dims, sinter_value_type(lower->module, value)->dims[0], &length))
+            return sinter_lower_error(
+                lower, node, "the lengths of roi, scales and sizes must be known when compiling");
+    }
+    return true;
+}
+
 bool sinter_lower_resize_dims(sinter_lower *lower, sinter_node node) {
+    if (!lengths_known(lower, node)) return false;
     sinter_module *module = lower->module;
     sinter_loop_builder *host = &lower->host;
     resizing r = {.module = module,

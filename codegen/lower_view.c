@@ -134,7 +134,7 @@ sinter_expr sinter_lower_slice(sinter_kernel *kernel, sinter_node node, uint32_t
     sinter_type type = type_of(kernel, x);
     sinter_expr own[SINTER_MAX_RANK];
     for (uint32_t i = 0; i < type.rank; ++i) own[i] = index[i];
-    uint32_t count = sinter_write_static_count(kernel, operand(kernel, node, 1));
+    uint32_t count = sinter_write_static_count(kernel, node, operand(kernel, node, 1));
     int64_t known_axes[SINTER_MAX_RANK];
     size_t known = 0;
     bool fixed = !axes || sinter_value_known_ints(kernel->lower->module, axes, known_axes,
@@ -209,7 +209,7 @@ static sinter_expr pad_before(sinter_kernel *kernel, sinter_node node, uint32_t 
     sinter_loop_builder *build = &kernel->build;
     sinter_value pads = operand(kernel, node, 1), axes = operand(kernel, node, 3);
     if (!axes) return sinter_write_int_operand(kernel, pads, d);
-    uint32_t count = sinter_write_static_count(kernel, axes);
+    uint32_t count = sinter_write_static_count(kernel, node, axes);
     (void)rank;
     sinter_expr before = sinter_loop_int(build, 0);
     for (uint32_t i = 0; i < count; ++i) {

@@ -180,10 +180,14 @@ sinter_expr sinter_write_int_operand(sinter_kernel *kernel, sinter_value value, 
                             SINTER_DTYPE_i64);
 }
 
-uint32_t sinter_write_static_count(const sinter_kernel *kernel, sinter_value value) {
+uint32_t sinter_write_static_count(const sinter_kernel *kernel, sinter_node node,
+                                   sinter_value value) {
     int64_t count = 0;
     sinter_type type = sinter_write_type(kernel, value);
-    return sinter_dim_is_const(kernel->lower->dims, type.dims[0], &count) ? (uint32_t)count : 0;
+    if (!sinter_dim_is_const(kernel->lower->dims, type.dims[0], &count))
+        sinter_lower_error(kernel->lower, node,
+                           "how many axes the operands speak of must be known when compiling");
+    return (uint32_t)count;
 }
 
 void sinter_write_begin_lines(sinter_kernel *kernel, sinter_value value, uint32_t axis,

@@ -56,8 +56,8 @@ sinter_expr sinter_write_scalar(sinter_kernel *kernel, sinter_node node, uint32_
                                 double otherwise);
 /* Element i of a small integer operand as i64: a number where it is known, a dim, or a load. */
 sinter_expr sinter_write_int_operand(sinter_kernel *kernel, sinter_value value, uint32_t i);
-/* Element count of a rank-1 value where it is a number, else 0. */
-uint32_t sinter_write_static_count(const sinter_kernel *kernel, sinter_value value);
+/* Element count of a rank-1 operand that says axes, bounds or sizes; reports and gives 0 where it is no number. */
+uint32_t sinter_write_static_count(const sinter_kernel *kernel, sinter_node node, sinter_value value);
 /* The index of a row-major position in a value. */
 void sinter_write_unflatten(sinter_kernel *kernel, sinter_value value, sinter_expr position, sinter_expr *out_index);
 /* Loops over all axes of a value but one: fills index[], leaving index[axis]; close with rank - 1 ends. */

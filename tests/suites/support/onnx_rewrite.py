@@ -24,16 +24,21 @@ def forget_result_shapes(model):
                 dim.Clear()
 
 
-# Operands whose last dim says the rank of a result, which has to be known.
+# Operands whose last dim says the rank of a result, or how many axes other operands speak of: a number in any file.
 RANK_OPERANDS = {
     "AffineGrid": (1,),
     "Col2Im": (1, 2),
     "ConstantOfShape": (0,),
     "Expand": (1,),
     "GatherND": (1,),
+    "Pad": (1, 3),
     "Reshape": (1,),
+    "Resize": (1, 2, 3),
     "ScatterND": (1,),
+    "Slice": (1, 2, 3, 4),
+    "Split": (1,),
     "Squeeze": (1,),
+    "Tile": (1,),
     "Unsqueeze": (1,),
 }
 

@@ -1,6 +1,7 @@
 /* Lowering of RNN, GRU and LSTM layers: the input projection of all steps as one contraction, then per step the
  * recurrent contraction and the cell. Both contractions are plain nests, which the schedules tile and pack like any other.
- * Directions are unrolled; a reverse direction walks each sequence of the batch from its own end.
+ * Two directions are iterations of one loop, or two copies where their activations differ; a reverse direction walks each
+ * sequence of the batch from its own end. Scratch has the direction as its first axis.
  * Test: tests/ops/lstm.sir, gru.sir, rnn.sir */
 #include "codegen/lower.h"
 #include <string.h>
@@ -15,8 +16,10 @@ typedef struct layer {
     sinter_dtype dtype;
     sinter_value x, w, r, bias, lengths, initial_h, initial_c, peepholes;
     sinter_expr steps, batch, inputs, hidden, columns; /* columns = gates * hidden */
-    uint32_t direction;
-    bool reverse;
+    uint32_t direction;                                /* whose activations these are */
+    sinter_expr
+        place; /* the direction in operands and results, a loop's variable where both are one code */
+    sinter_expr reverse;                                      /* bool */
     sinter_loop_buffer projected, preactivation, reset, h, c; /* scratch */
 } layer;
 
@@ -36,12 +39,12 @@ static sinter_expr begin(layer *l, const char *name, sinter_expr upper) {
     return sinter_kernel_begin_for(l->kernel, name, upper);
 }
 static sinter_expr load2(layer *l, sinter_loop_buffer buffer, sinter_expr i, sinter_expr j) {
-    sinter_expr index[2] = {i, j};
+    sinter_expr index[3] = {l->place, i, j};
     return sinter_loop_load(l->build, buffer, index);
 }
 static void store2(layer *l, sinter_loop_buffer buffer, sinter_expr i, sinter_expr j,
                    sinter_expr value) {
-    sinter_expr index[2] = {i, j};
+    sinter_expr index[3] = {l->place, i, j};
     sinter_loop_store(l->build, buffer, index, value);
 }
 
@@ -112,15 +115,14 @@ static sinter_expr clipped(layer *l, sinter_expr x) {
 /* ---- operands ---- */
 
 static sinter_expr peephole_at(layer *l, uint32_t block, sinter_expr j) {
-    sinter_expr index[2] = {integer(l, l->direction),
-                            add(l, multiply(l, integer(l, block), l->hidden), j)};
+    sinter_expr index[2] = {l->place, add(l, multiply(l, integer(l, block), l->hidden), j)};
     return sinter_lower_element(l->kernel, l->peepholes, index);
 }
 
 /* A state operand or result [directions, batch, hidden], or batch first. */
 static void state_index(layer *l, sinter_expr b, sinter_expr j, sinter_expr *index) {
-    index[0] = l->batch_first ? b : integer(l, l->direction);
-    index[1] = l->batch_first ? integer(l, l->direction) : b;
+    index[0] = l->batch_first ? b : l->place;
+    index[1] = l->batch_first ? l->place : b;
     index[2] = j;
 }
 
@@ -133,9 +135,11 @@ static sinter_expr length_of(layer *l, sinter_expr b) {
 
 /* Position in the sequence of step t for row b; clamped into it past the row's length. */
 static sinter_expr position_of(layer *l, sinter_expr t, sinter_expr b) {
-    if (!l->reverse) return t;
+    int64_t constant;
+    if (sinter_loop_is_const_int(l->reverse, &constant) && !constant) return t;
     sinter_expr last = sinter_loop_sub(l->build, length_of(l, b), integer(l, 1));
-    return sinter_loop_max(l->build, sinter_loop_sub(l->build, last, t), integer(l, 0));
+    sinter_expr back = sinter_loop_max(l->build, sinter_loop_sub(l->build, last, t), integer(l, 0));
+    return sinter_loop_select(l->build, l->reverse, back, t);
 }
 
 /* ---- the two contractions ---- */
@@ -146,20 +150,19 @@ static void project(layer *l) {
                 j = begin(l, "j", l->columns);
     sinter_expr start = number(l, 0);
     if (l->bias) {
-        sinter_expr own[2] = {integer(l, l->direction), j},
-                    other[2] = {own[0], add(l, l->columns, j)};
+        sinter_expr own[2] = {l->place, j}, other[2] = {own[0], add(l, l->columns, j)};
         start = sinter_lower_element(l->kernel, l->bias, own);
         if (!l->gru) start = add(l, start, sinter_lower_element(l->kernel, l->bias, other));
     }
     sinter_loop_var acc = sinter_loop_declare(l->build, "acc", true, start);
     sinter_expr i = begin(l, "i", l->inputs);
     sinter_expr x_index[3] = {l->batch_first ? b : t, l->batch_first ? t : b, i},
-                w_index[3] = {integer(l, l->direction), j, i};
+                w_index[3] = {l->place, j, i};
     sinter_expr product = multiply(l, sinter_lower_element(l->kernel, l->x, x_index),
                                    sinter_lower_element(l->kernel, l->w, w_index));
     sinter_loop_assign(l->build, acc, add(l, sinter_loop_var_read(l->build, acc), product));
     sinter_loop_end(l->build);
-    sinter_expr index[3] = {t, b, j};
+    sinter_expr index[4] = {l->place, t, b, j};
     sinter_loop_store(l->build, l->projected, index, sinter_loop_var_read(l->build, acc));
     sinter_kernel_end_loops(l->kernel, 3);
 }
@@ -171,12 +174,12 @@ static void recur(layer *l, sinter_loop_buffer state, sinter_loop_buffer out, si
     sinter_expr column = add(l, first, j);
     sinter_expr start = number(l, 0);
     if (with_bias && l->bias) {
-        sinter_expr index[2] = {integer(l, l->direction), add(l, l->columns, column)};
+        sinter_expr index[2] = {l->place, add(l, l->columns, column)};
         start = sinter_lower_element(l->kernel, l->bias, index);
     }
     sinter_loop_var acc = sinter_loop_declare(l->build, "acc", true, start);
     sinter_expr k = begin(l, "k", l->hidden);
-    sinter_expr r_index[3] = {integer(l, l->direction), column, k};
+    sinter_expr r_index[3] = {l->place, column, k};
     sinter_expr product =
         multiply(l, load2(l, state, b, k), sinter_lower_element(l->kernel, l->r, r_index));
     sinter_loop_assign(l->build, acc, add(l, sinter_loop_var_read(l->build, acc), product));
@@ -189,7 +192,7 @@ static void recur(layer *l, sinter_loop_buffer state, sinter_loop_buffer out, si
 
 static sinter_expr gate(layer *l, uint32_t block, sinter_expr at, sinter_expr b, sinter_expr j) {
     sinter_expr column = add(l, multiply(l, integer(l, block), l->hidden), j);
-    sinter_expr index[3] = {at, b, column};
+    sinter_expr index[4] = {l->place, at, b, column};
     return add(l, sinter_loop_load(l->build, l->projected, index),
                load2(l, l->preactivation, b, column));
 }
@@ -221,7 +224,7 @@ static sinter_expr lstm_cell(layer *l, sinter_expr at, sinter_expr b, sinter_exp
 static sinter_expr gru_cell(layer *l, sinter_expr at, sinter_expr b, sinter_expr j) {
     sinter_expr z = activate(l, 0, 2, "Sigmoid", clipped(l, gate(l, 0, at, b, j)));
     sinter_expr column = add(l, multiply(l, integer(l, 2), l->hidden), j),
-                index[3] = {at, b, column};
+                index[4] = {l->place, at, b, column};
     sinter_expr input = sinter_loop_load(l->build, l->projected, index),
                 recurrent = load2(l, l->preactivation, b, column);
     if (l->reset_after) recurrent = multiply(l, load2(l, l->reset, b, j), recurrent);
@@ -264,8 +267,7 @@ static void store_state(layer *l, sinter_value result, sinter_loop_buffer state)
 
 static void output_index(layer *l, sinter_expr t, sinter_expr b, sinter_expr j,
                          sinter_expr *index) {
-    sinter_expr direction = integer(l, l->direction);
-    sinter_expr first[4] = {b, t, direction, j}, other[4] = {t, direction, b, j};
+    sinter_expr first[4] = {b, t, l->place, j}, other[4] = {t, l->place, b, j};
     memcpy(index, l->batch_first ? first : other, sizeof first);
 }
 
@@ -302,13 +304,61 @@ static void step(layer *l, sinter_expr t, sinter_value y, sinter_loop_buffer fre
     sinter_kernel_end_loops(l->kernel, 2);
 }
 
-static sinter_loop_buffer scratch(layer *l, const char *name, uint32_t rank, sinter_dim a,
-                                  sinter_dim b, sinter_dim c) {
+static sinter_loop_buffer scratch(layer *l, const char *name, uint32_t rank, uint32_t directions,
+                                  sinter_dim a, sinter_dim b, sinter_dim c) {
     sinter_lower *lower = l->kernel->lower;
-    sinter_dim dims[3] = {a, b, c};
-    sinter_expr host[3];
+    sinter_dim dims[4] = {sinter_dim_const(lower->dims, directions), a, b, c};
+    sinter_expr host[4];
     for (uint32_t i = 0; i < rank; ++i) host[i] = sinter_lower_host_dim(lower, dims[i]);
     return sinter_kernel_scratch(l->kernel, name, l->dtype, rank, host);
+}
+
+/* All steps of one direction, or of that which the loop around is at. */
+static void run_direction(layer *l, sinter_loop_buffer fresh) {
+    project(l);
+    start_state(l, l->h, l->initial_h);
+    if (l->lstm) start_state(l, l->c, l->initial_c);
+    sinter_expr t = begin(l, "t", l->steps);
+    step(l, t, sinter_node_result(l->module, l->node, 0), fresh);
+    sinter_loop_end(l->build);
+    store_state(l, sinter_node_result(l->module, l->node, 1), l->h);
+    if (l->lstm) store_state(l, sinter_node_result(l->module, l->node, 2), l->c);
+}
+
+/* The second half of a list of both directions says what the first does. */
+static bool is_repeated(layer *l, const char *attribute) {
+    const sinter_attr *attr = sinter_node_find_attr(l->module, l->node, attribute);
+    if (!attr) return true;
+    bool same = true;
+    if (attr->kind == SINTER_ATTR_STRINGS)
+        for (size_t i = 0; i < attr->strings.count / 2; ++i)
+            same = same && sinter_string_equal(attr->strings.items[i],
+                                               attr->strings.items[i + attr->strings.count / 2]);
+    const double *items = NULL;
+    size_t count = attr->kind == SINTER_ATTR_FLOATS
+                       ? sinter_node_get_floats(l->module, l->node, attribute, &items)
+                       : 0;
+    for (size_t i = 0; i < count / 2; ++i) same = same && items[i] == items[i + count / 2];
+    return same && !(count % 2);
+}
+
+static void run_directions(layer *l, sinter_loop_buffer fresh, bool both) {
+    sinter_string direction = sinter_node_get_string(l->module, l->node, "direction");
+    bool one_code = is_repeated(l, "activations") && is_repeated(l, "activation_alpha") &&
+                    is_repeated(l, "activation_beta");
+    if (both && one_code) {
+        l->place = begin(l, "direction", integer(l, 2));
+        l->reverse = sinter_loop_compare(l->build, SINTER_SCALAR_eq, l->place, integer(l, 1));
+        run_direction(l, fresh);
+        sinter_loop_end(l->build);
+        return;
+    }
+    for (l->direction = 0; l->direction < (both ? 2 : 1); ++l->direction) {
+        bool reverse = l->direction == 1 || sinter_string_is(direction, "reverse");
+        l->place = integer(l, l->direction);
+        l->reverse = sinter_loop_const_int(l->build, SINTER_DTYPE_bool, reverse);
+        run_direction(l, fresh);
+    }
 }
 
 bool sinter_lower_recurrent(sinter_kernel *kernel, sinter_node node) {
@@ -335,24 +385,15 @@ bool sinter_lower_recurrent(sinter_kernel *kernel, sinter_node node) {
     l.inputs = sinter_kernel_dim(kernel, x.dims[2]);
     l.hidden = sinter_kernel_dim(kernel, hidden);
     l.columns = sinter_kernel_dim(kernel, columns);
-    l.projected = scratch(&l, "projected", 3, steps, batch, columns);
-    l.preactivation = scratch(&l, "preactivation", 2, batch, columns, 0);
-    l.h = scratch(&l, "h", 2, batch, hidden, 0);
-    sinter_loop_buffer fresh = scratch(&l, "next_h", 2, batch, hidden, 0);
-    if (l.lstm) l.c = scratch(&l, "c", 2, batch, hidden, 0);
-    if (l.gru) l.reset = scratch(&l, "reset", 2, batch, hidden, 0);
     sinter_string direction = sinter_node_get_string(module, node, "direction");
-    uint32_t directions = sinter_string_is(direction, "bidirectional") ? 2 : 1;
-    for (l.direction = 0; l.direction < directions; ++l.direction) {
-        l.reverse = l.direction == 1 || sinter_string_is(direction, "reverse");
-        project(&l);
-        start_state(&l, l.h, l.initial_h);
-        if (l.lstm) start_state(&l, l.c, l.initial_c);
-        sinter_expr t = begin(&l, "t", l.steps);
-        step(&l, t, sinter_node_result(module, node, 0), fresh);
-        sinter_loop_end(l.build);
-        store_state(&l, sinter_node_result(module, node, 1), l.h);
-        if (l.lstm) store_state(&l, sinter_node_result(module, node, 2), l.c);
-    }
+    bool both = sinter_string_is(direction, "bidirectional");
+    uint32_t n = both ? 2 : 1;
+    l.projected = scratch(&l, "projected", 4, n, steps, batch, columns);
+    l.preactivation = scratch(&l, "preactivation", 3, n, batch, columns, 0);
+    l.h = scratch(&l, "h", 3, n, batch, hidden, 0);
+    sinter_loop_buffer fresh = scratch(&l, "next_h", 3, n, batch, hidden, 0);
+    if (l.lstm) l.c = scratch(&l, "c", 3, n, batch, hidden, 0);
+    if (l.gru) l.reset = scratch(&l, "reset", 3, n, batch, hidden, 0);
+    run_directions(&l, fresh, both);
     return true;
 }

@@ -3,34 +3,108 @@
  * Test: tests/codegen/schedule/ */
 #include "codegen/schedule_cpu_tile.h"
 
-typedef bool (*nest_schedule)(sinter_schedule_cpu_state *state, sinter_loop_var nest);
-
-static const nest_schedule schedules[] = {
-    sinter_schedule_cpu_contract,
-    sinter_schedule_cpu_window,
-    sinter_schedule_cpu_reduce,
-    sinter_schedule_cpu_elementwise,
-};
-
 uint32_t sinter_schedule_cpu_lanes(const sinter_target *target, sinter_dtype dtype) {
     uint32_t bits = sinter_dtype_infos[dtype].bits;
     uint32_t lanes = bits >= 8 ? target->vector_bytes * 8 / bits : 1;
     return lanes ? lanes : 1;
 }
 
+/* ---- nests within nests ---- */
+
+typedef SINTER_VECTOR(sinter_loop_var) loop_list;
+
+static bool holds(const loop_list *list, sinter_loop_var loop) {
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i] == loop) return true;
+    return false;
+}
+
+/* The serial and parallel loops of a list, also those in branches, that are not in the lists already. */
+static void find_loops(const sinter_loop_stmt *first, sinter_arena *scratch, const loop_list *known,
+                       loop_list *list) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        if (stmt->kind == SINTER_LOOP_FOR) {
+            bool open = stmt->axis == SINTER_AXIS_SERIAL || stmt->axis == SINTER_AXIS_PARALLEL;
+            if (open && !holds(list, stmt->var) && !(known && holds(known, stmt->var)))
+                sinter_vector_push(scratch, list, stmt->var);
+            continue;
+        }
+        find_loops(stmt->body, scratch, known, list);
+        find_loops(stmt->else_body, scratch, known, list);
+    }
+}
+
+static bool find_marked(void *user, sinter_loop_stmt *stmt) {
+    bool *found = user;
+    *found |= stmt->kind == SINTER_LOOP_FOR && stmt->axis != SINTER_AXIS_SERIAL &&
+              stmt->axis != SINTER_AXIS_PARALLEL;
+    return !*found;
+}
+
+/* Something in the loop has been decided about. */
+static bool is_scheduled(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    const sinter_loop_stmt *stmt = sinter_schedule_get_loop(state->schedule.function, loop);
+    bool found = false;
+    if (stmt) sinter_loop_walk(stmt->body, find_marked, &found);
+    return found;
+}
+
+/* Loops that nobody takes as they are: a step of time, directions, rows with several nests of their own. */
+static void schedule_inside(sinter_schedule_cpu_state *state, sinter_loop_var loop,
+                            bool (*schedule)(sinter_schedule_cpu_state *, sinter_loop_var)) {
+    const sinter_loop_stmt *stmt = sinter_schedule_get_loop(state->schedule.function, loop);
+    loop_list inner = {0};
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    if (stmt) find_loops(stmt->body, &scratch, NULL, &inner);
+    for (size_t i = 0; i < inner.count; i++) schedule(state, inner.items[i]);
+    sinter_arena_deinit(&scratch);
+}
+
+/* True: the whole loop is done. */
+static bool schedule_contractions(sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    if (sinter_schedule_cpu_contract(state, loop) || sinter_schedule_cpu_window(state, loop))
+        return true;
+    schedule_inside(state, loop, schedule_contractions);
+    return false;
+}
+
+static bool schedule_rest(sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    bool partly = is_scheduled(state, loop);
+    if (!partly && sinter_schedule_cpu_reduce(state, loop)) return true;
+    if (!partly) loop = sinter_schedule_cpu_elementwise(state, loop);
+    if (partly || !is_scheduled(state, loop)) schedule_inside(state, loop, schedule_rest);
+    return true;
+}
+
+/* Contractions first: they pack constants, whose dims the others forget. */
 static void schedule_kernel(sinter_schedule_cpu_state *state) {
-    SINTER_VECTOR(sinter_loop_var) nests = {0};
+    loop_list nests = {0}, seen = {0}, done = {0}, rest = {0};
     sinter_arena scratch;
     sinter_arena_init(&scratch);
     sinter_loop_function *function = state->program->kernels.items[state->kernel];
     sinter_schedule_init(&state->schedule, state->program, function);
     sinter_schedule_simplify(&state->schedule); /* axes of one element are no loops */
-    for (const sinter_loop_stmt *stmt = function->body; stmt; stmt = stmt->next)
-        if (stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL)
-            sinter_vector_push(&scratch, &nests, stmt->var);
-    for (size_t i = 0; i < nests.count; i++)
-        for (size_t k = 0; k < sizeof schedules / sizeof *schedules; k++)
-            if (schedules[k](state, nests.items[i])) break;
+    find_loops(function->body, &scratch, NULL, &nests);
+    find_loops(function->body, &scratch, NULL, &seen);
+    for (size_t i = 0; i < nests.count; i++) {
+        bool taken = schedule_contractions(state, nests.items[i]);
+        if (taken) sinter_vector_push(&scratch, &done, nests.items[i]);
+        /* The parts that a nest fell into are done with it, or are looked at below. */
+        loop_list parts = {0};
+        find_loops(function->body, &scratch, &seen, &parts);
+        for (size_t k = 0; k < parts.count; k++) {
+            sinter_vector_push(&scratch, &seen, parts.items[k]);
+            if (taken) sinter_vector_push(&scratch, &done, parts.items[k]);
+        }
+    }
+    find_loops(function->body, &scratch, &done, &rest);
+    for (size_t i = 0; i < rest.count; i++) {
+        sinter_schedule_chain alone = {{rest.items[i]}, 1};
+        if (is_scheduled(state, rest.items[i]))
+            sinter_schedule_cpu_parallelize(state, &alone, sinter_schedule_cpu_work(state, &alone));
+        schedule_rest(state, rest.items[i]);
+    }
     sinter_schedule_simplify(&state->schedule);
     sinter_schedule_deinit(&state->schedule);
     sinter_arena_deinit(&scratch);

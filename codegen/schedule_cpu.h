@@ -35,8 +35,8 @@ bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_
 bool sinter_schedule_cpu_window(sinter_schedule_cpu_state *state, sinter_loop_var nest);
 /* Reductions over the last axes, also several in a row (softmax, normalisations). */
 bool sinter_schedule_cpu_reduce(sinter_schedule_cpu_state *state, sinter_loop_var nest);
-/* Independent iterations. */
-bool sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state, sinter_loop_var nest);
+/* Independent iterations; the last one that is asked. The outermost loop of what it made of the nest. */
+sinter_loop_var sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state, sinter_loop_var nest);
 
 /* Lanes of one vector of this element type, at least 1. */
 uint32_t sinter_schedule_cpu_lanes(const sinter_target *target, sinter_dtype dtype);
@@ -49,15 +49,16 @@ typedef struct sinter_schedule_chain {
     uint32_t depth;
 } sinter_schedule_chain;
 sinter_schedule_chain sinter_schedule_cpu_chain(const sinter_schedule_cpu_state *state, sinter_loop_var nest);
-/* Every parameter of the kernel gets one dim. */
+/* Every parameter of the kernel gets one dim, as long as nothing in it runs in parallel yet. */
 void sinter_schedule_cpu_flatten(sinter_schedule_cpu_state *state);
 /* Loops over consecutive elements become one, from the inside out, so that the innermost is as long as can be. */
 void sinter_schedule_cpu_collapse(sinter_schedule_cpu_state *state, sinter_schedule_chain *chain);
 /* The loop, serial and with independent iterations, in vector lanes as far as that pays, with its tail. The loop over whole
  * vectors, or the loop itself where it stays. */
 sinter_loop_var sinter_schedule_cpu_vectorize(sinter_schedule_cpu_state *state, sinter_loop_var loop);
-/* The chain's outermost loop, fused with the next ones where it is short, runs in parallel if `work` is worth it. */
-void sinter_schedule_cpu_parallelize(sinter_schedule_cpu_state *state, sinter_schedule_chain *chain, int64_t work);
+/* The chain's outermost loop, fused with the next ones where it is short, runs in parallel if `work` is worth it and nothing
+ * is around it. The outermost loop now. */
+sinter_loop_var sinter_schedule_cpu_parallelize(sinter_schedule_cpu_state *state, sinter_schedule_chain *chain, int64_t work);
 /* Scalar operations of the whole chain, roughly; at least what is worth a thread where counts are not known. */
 int64_t sinter_schedule_cpu_work(const sinter_schedule_cpu_state *state, const sinter_schedule_chain *chain);
 /* Some load of the loop's body reads the next element in the next iteration, and none jumps. */

@@ -3,10 +3,11 @@
  * for it what its verbs allow. Test: tests/codegen/schedule/elementwise.loops */
 #include "codegen/schedule_cpu.h"
 
-bool sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
+sinter_loop_var sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state,
+                                                sinter_loop_var nest) {
     sinter_schedule_cpu_flatten(state);
     sinter_schedule_chain c = sinter_schedule_cpu_chain(state, nest);
-    if (!c.depth) return false;
+    if (!c.depth) return nest;
     sinter_schedule_cpu_collapse(state, &c);
     int64_t work = sinter_schedule_cpu_work(state, &c);
     sinter_loop_var inner = c.loops[c.depth - 1];
@@ -16,6 +17,5 @@ bool sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state, sinter_lo
         c.loops[0] = vectors;
     else
         c.depth--;
-    sinter_schedule_cpu_parallelize(state, &c, work);
-    return true;
+    return sinter_schedule_cpu_parallelize(state, &c, work);
 }

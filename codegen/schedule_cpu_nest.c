@@ -31,6 +31,9 @@ sinter_schedule_chain sinter_schedule_cpu_chain(const sinter_schedule_cpu_state 
 
 void sinter_schedule_cpu_flatten(sinter_schedule_cpu_state *state) {
     sinter_loop_function *function = state->schedule.function;
+    /* Parallel loops around contractions may be told apart by a dim of their own. */
+    for (const sinter_loop_stmt *stmt = function->body; stmt; stmt = stmt->next)
+        if (stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_PARALLEL) return;
     for (size_t i = 0; i < function->buffer_parameters.count; i++)
         sinter_schedule_flatten(&state->schedule, function->buffer_parameters.items[i]);
 }
@@ -238,14 +241,21 @@ static int64_t count_or(const sinter_schedule_cpu_state *state, sinter_loop_var 
     return stmt && sinter_loop_trip_count(stmt, &count) ? count : otherwise;
 }
 
-void sinter_schedule_cpu_parallelize(sinter_schedule_cpu_state *state, sinter_schedule_chain *c,
-                                     int64_t work) {
-    if (work < PARALLEL_WORK) return;
+static bool is_outermost(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    for (const sinter_loop_stmt *stmt = state->schedule.function->body; stmt; stmt = stmt->next)
+        if (stmt->kind == SINTER_LOOP_FOR && stmt->var == loop) return true;
+    return false;
+}
+
+sinter_loop_var sinter_schedule_cpu_parallelize(sinter_schedule_cpu_state *state,
+                                                sinter_schedule_chain *c, int64_t work) {
     sinter_loop_var outer = c->loops[0];
+    if (work < PARALLEL_WORK || !is_outermost(state, outer)) return outer;
     /* A quotient and a remainder for each row are cheap beside the row. */
     for (uint32_t i = 1; i < c->depth && count_or(state, outer, 0) < PARALLEL_COUNT; i++)
         if (!sinter_schedule_fuse(&state->schedule, outer, c->loops[i], &outer)) break;
     sinter_schedule_parallelize(&state->schedule, outer);
+    return outer;
 }
 
 int64_t sinter_schedule_cpu_work(const sinter_schedule_cpu_state *state,

@@ -14,6 +14,8 @@ static const char level_1[] =
     "canonicalize,"
     "eliminate-common,"
     "eliminate-dead,"
+    /* One form of each, whatever the exporter. */
+    "recognize,"
     /* Composite operators become what lowering knows. */
     "decompose,"
     /* Decompositions bring constants and views of their own. */

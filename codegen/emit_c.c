@@ -60,6 +60,7 @@ static const char *unique_name(sinter_c_emitter *e, sinter_map *taken, const cha
 void sinter_c_begin_function(sinter_c_emitter *e, const sinter_loop_function *function) {
     e->function = function;
     e->temporary_count = 1;
+    e->printed = SINTER_NEW_ARRAY(e->arena, bool, function->vars.count);
     sinter_c_find_uses(e, function, function->body, &e->uses);
     e->vars = SINTER_NEW_ARRAY(e->arena, const char *, function->vars.count);
     e->buffers = SINTER_NEW_ARRAY(e->arena, const char *, function->buffers.count);
@@ -81,15 +82,15 @@ static void write_body(sinter_c_emitter *e, const sinter_loop_stmt *body, const 
     sinter_c_write(e, "%s", end);
 }
 
-static char *text_of(sinter_c_emitter *e, const sinter_loop_expr *expr, bool is_index) {
+static const char *text_of(sinter_c_emitter *e, const sinter_loop_expr *expr, bool is_index) {
     sinter_text text = {0};
     if (is_index)
         sinter_c_index(e, expr, &text);
     else
         sinter_c_expr(e, expr, &text);
-    char *copy = sinter_arena_copy_string(e->arena, text.data, text.size);
+    const char *copy = sinter_arena_copy_string(e->arena, text.data, text.size);
     sinter_text_deinit(&text);
-    return copy;
+    return sinter_c_strip(e, copy);
 }
 
 static void write_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
@@ -130,7 +131,7 @@ static void write_while(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     sinter_c_write(e, "for (;;) {");
     e->indent++;
     sinter_c_share(e, &s->value, 1);
-    sinter_c_write(e, "if (!%s) break;", text_of(e, s->value, false));
+    sinter_c_write(e, "if (!(%s)) break;", text_of(e, s->value, false));
     e->indent--;
     write_body(e, s->body, "}");
 }
@@ -146,14 +147,14 @@ static void write_store(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     sinter_c_expr(e, s->value, &value);
     sinter_dtype dtype = e->function->buffers.items[s->buffer].dtype;
     if (s->combine == SINTER_SCALAR_NONE) {
-        sinter_c_write(e, "%s = %s;", element.data, value.data);
+        sinter_c_write(e, "%s = %s;", element.data, sinter_c_strip(e, value.data));
     } else {
         sinter_text update = {0};
         bool atomic = s->atomic && e->in_parallel;
         const char *operands[] = {atomic ? "before" : element.data, value.data};
         sinter_c_apply(e, s->combine, dtype, operands, &update);
         if (!atomic) {
-            sinter_c_write(e, "%s = %s;", element.data, update.data);
+            sinter_c_write(e, "%s = %s;", element.data, sinter_c_strip(e, update.data));
         } else {
             const char *type = sinter_c_memory(dtype);
             sinter_c_write(e, "{");
@@ -195,7 +196,7 @@ static void write_fail(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         } else if (at[1] >= '0' && (uint32_t)(at[1] - '0') < s->argument_count) {
             at++;
             sinter_text_append_string(&format, "%lld");
-            sinter_text_format(&arguments, ", (long long)%s",
+            sinter_text_format(&arguments, ", (long long)(%s)",
                                text_of(e, s->arguments[*at - '0'], false));
         } else {
             sinter_text_append_string(&format, "%%");
@@ -228,7 +229,7 @@ static void write_variable(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     }
     sinter_c_write(e, "%s%s %s = %s;", info->is_mutable ? "" : "const ", sinter_c_type(info->dtype),
                    e->vars[s->var], value);
-    if (e->is_host || !e->uses.vars[s->var]) sinter_c_write(e, "(void)%s;", e->vars[s->var]);
+    if (e->mentioned && !e->mentioned[s->var]) sinter_c_write(e, "(void)%s;", e->vars[s->var]);
 }
 
 static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
@@ -309,34 +310,46 @@ static void write_unused_parameters(sinter_c_emitter *e, const sinter_loop_funct
     }
     for (size_t i = 0; i < kernel->scalar_parameters.count; i++) {
         sinter_loop_var id = kernel->scalar_parameters.items[i];
-        if (!e->uses.vars[id]) sinter_c_write(e, "(void)%s;", e->vars[id]);
+        if (!e->mentioned[id]) sinter_c_write(e, "(void)%s;", e->vars[id]);
     }
 }
 
-static void write_kernel(sinter_c_emitter *e, uint32_t index, sinter_text *out) {
+static void write_kernel_once(sinter_c_emitter *e, uint32_t index, sinter_text *text,
+                              sinter_text *bodies) {
     const sinter_loop_function *kernel = e->program->kernels.items[index];
-    sinter_text text = {0}, bodies = {0};
-    e->text = &text;
-    e->bodies = &bodies;
+    e->text = text;
+    e->bodies = bodies;
     e->indent = 0;
     sinter_c_begin_function(e, kernel);
     e->fails = e->kernel_fails[index] = e->uses.fails;
     if (kernel->comment && !strstr(kernel->comment, "*/"))
         sinter_c_write(e, "/* %s */", kernel->comment);
-    sinter_text_format(&text, "static %s kernel_%u_%s(", e->fails ? "int32_t" : "void", index,
+    sinter_text_format(text, "static %s kernel_%u_%s(", e->fails ? "int32_t" : "void", index,
                        kernel->name);
     write_parameters(e, kernel);
-    sinter_text_append_string(&text, ") {\n");
+    sinter_text_append_string(text, ") {\n");
     e->indent = 1;
-    write_unused_parameters(e, kernel);
+    if (e->mentioned) write_unused_parameters(e, kernel);
     sinter_c_statements(e, kernel->body);
     if (e->fails) sinter_c_write(e, "return 0;");
     e->indent = 0;
     sinter_c_write(e, "}\n");
-    if (bodies.data) sinter_text_append(out, bodies.data, bodies.size);
-    sinter_text_append(out, text.data, text.size);
-    sinter_text_deinit(&text);
-    sinter_text_deinit(&bodies);
+}
+
+/* Twice: the first time tells which variables the text mentions. */
+static void write_kernel(sinter_c_emitter *e, uint32_t index, sinter_text *out) {
+    uint32_t body_count = e->body_count;
+    e->mentioned = NULL;
+    for (int pass = 0; pass < 2 && !e->broken; pass++) {
+        sinter_text text = {0}, bodies = {0};
+        e->body_count = body_count;
+        write_kernel_once(e, index, &text, &bodies);
+        e->mentioned = e->printed;
+        if (pass && bodies.data) sinter_text_append(out, bodies.data, bodies.size);
+        if (pass) sinter_text_append(out, text.data, text.size);
+        sinter_text_deinit(&text);
+        sinter_text_deinit(&bodies);
+    }
 }
 
 /* ---- the file ---- */

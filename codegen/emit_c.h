@@ -32,7 +32,8 @@ typedef struct sinter_c_emitter {
     bool is_host, in_parallel, fails;
     bool checked; /* i64 arithmetic notes overflows */
     bool overflows, jumps; /* host: the text mentions `overflow`, `failure` */
-    bool *printed;         /* host: variables that the text mentions */
+    bool *printed;         /* variables that the text mentions, so far */
+    const bool *mentioned; /* those that all of it does; NULL at first */
     uint32_t *owned;       /* host: which memory taken during the run is the buffer's, from 1 */
     uint32_t owned_count;
     const uint64_t *weight_offsets;
@@ -56,6 +57,7 @@ void sinter_c_element(sinter_c_emitter *e, sinter_loop_buffer buffer, const sint
 /* "function(a, b)" for operand texts, as in an update. */
 void sinter_c_apply(sinter_c_emitter *e, sinter_scalar_function function, sinter_dtype dtype, const char *const *operands,
                     sinter_text *text);
+const char *sinter_c_strip(sinter_c_emitter *e, const char *text);
 void sinter_c_string(sinter_text *text, const char *string); /* a C literal */
 
 /* ---- emit_c.c ---- */

@@ -91,6 +91,22 @@ static void print_constant(const sinter_loop_expr *expr, sinter_text *text) {
         sinter_text_format(text, value < 0 ? "(%" PRId64 ")" : "%" PRId64, value);
 }
 
+/* Does the parenthesis that a text begins with close at its end? */
+static bool closes_at_end(const char *text) {
+    int depth = 0;
+    for (const char *at = text; *at; at++) {
+        depth += (*at == '(') - (*at == ')');
+        if (!depth) return !at[1];
+    }
+    return false;
+}
+
+/* A whole expression needs no parentheses around it. */
+const char *sinter_c_strip(sinter_c_emitter *e, const char *text) {
+    if (text[0] != '(' || !closes_at_end(text)) return text;
+    return sinter_arena_copy_string(e->arena, text + 1, strlen(text) - 2);
+}
+
 /* ---- functions on operand texts ---- */
 
 static const char *unsigned_type(sinter_dtype dtype) {
@@ -324,35 +340,26 @@ static void print_intrinsic(sinter_c_emitter *e, const sinter_loop_expr *expr, s
     sinter_text_append_string(text, ")");
 }
 
-/* Does the parenthesis that a text begins with close at its end? */
-static bool closes_at_end(const char *text) {
-    int depth = 0;
-    for (const char *at = text; *at; at++) {
-        depth += (*at == '(') - (*at == ')');
-        if (!depth) return !at[1];
-    }
-    return false;
-}
-
 void sinter_c_element(sinter_c_emitter *e, sinter_loop_buffer buffer,
                       const sinter_loop_expr *const *indices, sinter_text *text) {
     const sinter_loop_buffer_info *info = &e->function->buffers.items[buffer];
     sinter_text linear = {0};
-    for (uint32_t i = 2; i < info->rank; i++) sinter_text_append_string(&linear, "(");
     for (uint32_t i = 0; i < info->rank; i++) {
-        if (i) {
-            sinter_text_append_string(&linear, " * ");
-            sinter_c_index(e, info->dims[i], &linear);
-            sinter_text_append_string(&linear, " + ");
+        int64_t index;
+        bool is_zero = sinter_loop_is_const_int(indices[i], &index) && index == 0;
+        if (linear.size) {
+            bool is_sum = strstr(linear.data, " + ") != NULL;
+            sinter_text outer = {0};
+            sinter_text_format(&outer, is_sum ? "(%s) * " : "%s * ", linear.data);
+            sinter_c_index(e, info->dims[i], &outer);
+            if (!is_zero) sinter_text_append_string(&outer, " + ");
+            sinter_text_deinit(&linear);
+            linear = outer;
         }
-        sinter_c_index(e, indices[i], &linear);
-        if (i && i + 1 < info->rank) sinter_text_append_string(&linear, ")");
+        if (!is_zero) sinter_c_index(e, indices[i], &linear);
     }
-    /* one sum needs no parentheses of its own */
-    bool wrapped = info->rank == 1 && linear.data[0] == '(' && closes_at_end(linear.data);
-    if (wrapped) linear.data[linear.size - 1] = 0;
-    sinter_text_format(text, "%s[%s]", e->buffers[buffer],
-                       info->rank ? linear.data + wrapped : "0");
+    const char *index = linear.size ? linear.data : "0";
+    sinter_text_format(text, "%s[%s]", e->buffers[buffer], sinter_c_strip(e, index));
     sinter_text_deinit(&linear);
 }
 
@@ -369,7 +376,7 @@ static void print(sinter_c_emitter *e, const sinter_loop_expr *expr, bool is_ind
         return;
     case SINTER_LOOP_VAR:
         sinter_text_append_string(text, e->vars[expr->var]);
-        if (e->printed) e->printed[expr->var] = true;
+        e->printed[expr->var] = true;
         return;
     case SINTER_LOOP_LOAD:
         if (expr->dtype == SINTER_DTYPE_bool) sinter_text_append_string(text, "(bool)");
@@ -427,7 +434,7 @@ static void declare_shared(sinter_c_emitter *e, const sinter_map *uses, sinter_m
     print(e, expr, expr->dtype == SINTER_DTYPE_i64 && !may_wrap(e, expr), &value);
     sinter_c_line(e);
     sinter_text_format(e->text, "const %s t%u = %s;\n", sinter_c_type(expr->dtype),
-                       e->temporary_count, value.data);
+                       e->temporary_count, sinter_c_strip(e, value.data));
     sinter_map_put(&e->temporaries, (uintptr_t)expr, e->temporary_count++);
     sinter_text_deinit(&value);
 }

@@ -349,9 +349,16 @@ static void write_outputs(sinter_c_emitter *e) {
 
 static void write_plan(sinter_c_emitter *e) {
     const sinter_loop_program *program = e->program;
-    sinter_text_append_string(e->text, "\nstatic int32_t plan(sinter_abi_call *call) {\n");
+    int64_t workspace = 0;
+    if (!program->workspace_bytes || sinter_loop_is_const_int(program->workspace_bytes, &workspace))
+        sinter_c_write(
+            e,
+            "\n/* A constant, for callers without a heap. */\n#define SINTER_WORKSPACE_BYTES %lld",
+            (long long)workspace);
+    sinter_text *outer = e->text, body = {0};
+    e->overflows = false;
+    e->text = &body;
     e->indent = 1;
-    sinter_c_write(e, "bool overflow = false;");
     sinter_c_write(e, "call->code = 0;");
     sinter_c_write(e, "if (sinter_check_inputs(call, inputs, %zu)) return call->code;",
                    program->inputs.count);
@@ -370,9 +377,17 @@ static void write_plan(sinter_c_emitter *e) {
     write_outputs(e);
     sinter_c_write(e, "call->workspace_bytes = (uint64_t)%s;",
                    program->workspace_bytes ? checked_text(e, program->workspace_bytes) : "0");
-    sinter_c_write(e, "if (overflow) return sinter_fail(call, SINTER_ABI_OVERFLOW, \"a size "
-                      "computed from the dims overflows\");");
+    if (e->overflows)
+        sinter_c_write(e, "if (overflow) return sinter_fail(call, SINTER_ABI_OVERFLOW, \"a size "
+                          "computed from the dims overflows\");");
     sinter_c_write(e, "return 0;");
+    e->text = outer;
+    e->indent = 0;
+    sinter_c_write(e, "\nstatic int32_t plan(sinter_abi_call *call) {");
+    e->indent = 1;
+    if (e->overflows) sinter_c_write(e, "bool overflow = false;");
+    sinter_text_append(e->text, body.data, body.size);
+    sinter_text_deinit(&body);
     e->indent = 0;
     sinter_c_write(e, "}\n");
 }
@@ -440,20 +455,31 @@ static void write_workspace_check(sinter_c_emitter *e) {
     e->overflows |= before;
 }
 
-static void write_run(sinter_c_emitter *e) {
-    sinter_text *outer = e->text, body = {0};
+static void write_run_body(sinter_c_emitter *e, sinter_text *body) {
     e->owned = SINTER_NEW_ARRAY(e->arena, uint32_t, e->function->buffers.count);
-    e->printed = SINTER_NEW_ARRAY(e->arena, bool, e->function->vars.count);
+    e->owned_count = 0;
     e->overflows = e->jumps = false;
-    name_buffers(e);
     number_owned(e, e->function->body);
-    e->text = &body;
+    e->text = body;
     e->indent = 1;
     write_workspace_check(e);
     write_buffers(e);
     write_bindings(e);
     sinter_c_statements(e, e->function->body);
     sinter_c_write(e, "return 0;");
+}
+
+static void write_run(sinter_c_emitter *e) {
+    sinter_text *outer = e->text, body = {0};
+    e->mentioned = NULL;
+    for (int pass = 0; pass < 2; pass++) { /* the first tells which variables the text mentions */
+        sinter_text_deinit(&body);
+        body = (sinter_text){0};
+        sinter_c_begin_function(e, e->program->host);
+        name_buffers(e);
+        write_run_body(e, &body);
+        e->mentioned = e->printed;
+    }
     e->text = outer;
     e->indent = 0;
     sinter_c_write(e, "static int32_t run(sinter_abi_call *call) {");

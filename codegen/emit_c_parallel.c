@@ -37,12 +37,34 @@ static void write_captures(sinter_c_emitter *e, const sinter_c_uses *u, pass whi
     }
 }
 
-static void write_body_function(sinter_c_emitter *e, const sinter_loop_stmt *loop,
-                                const sinter_c_uses *u, const char *name) {
-    sinter_text *outer = e->text;
-    int indent = e->indent;
-    e->text = e->bodies;
+/* The iterations; what they mention of the kernel's variables decides what is captured. */
+static void write_iterations(sinter_c_emitter *e, const sinter_loop_stmt *loop) {
+    sinter_c_write(e, "for (int64_t number = first; number < last; number++) {");
+    e->indent = 2;
+    const char *by =
+        loop->step == 1 ? "" : sinter_arena_format(e->arena, " * %lld", (long long)loop->step);
+    const char *var = e->vars[loop->var];
+    sinter_c_write(e, "const int64_t %s = e->begin + number%s;", var, by);
+    if (e->mentioned && !e->mentioned[loop->var]) sinter_c_write(e, "(void)%s;", var);
+    e->in_parallel = true;
+    sinter_c_statements(e, loop->body);
+    e->in_parallel = false;
     e->indent = 0;
+    sinter_c_write(e, "    }\n}\n");
+}
+
+static void write_body_function(sinter_c_emitter *e, const sinter_loop_stmt *loop, sinter_c_uses *u,
+                                const char *name) {
+    size_t vars = e->function->vars.count;
+    sinter_text *outer = e->text, iterations = {0};
+    int indent = e->indent;
+    bool *outer_printed = e->printed;
+    e->printed = SINTER_NEW_ARRAY(e->arena, bool, vars);
+    e->text = &iterations;
+    e->indent = 1;
+    write_iterations(e, loop);
+    u->vars = e->printed;
+    e->text = e->bodies;
     sinter_c_write(e, "struct %s {", name);
     e->indent = 1;
     sinter_c_write(e, "sinter_abi_call *call;");
@@ -55,16 +77,10 @@ static void write_body_function(sinter_c_emitter *e, const sinter_loop_stmt *loo
     sinter_c_write(e, "const struct %s *const e = environment;", name);
     if (u->fails) sinter_c_write(e, "sinter_abi_call *const call = e->call;");
     write_captures(e, u, PASS_UNPACK);
-    sinter_c_write(e, "for (int64_t number = first; number < last; number++) {");
-    e->indent = 2;
-    sinter_c_write(e, "const int64_t %s = e->begin + number * %lld;", e->vars[loop->var],
-                   (long long)loop->step);
-    if (!u->vars[loop->var]) sinter_c_write(e, "(void)%s;", e->vars[loop->var]);
-    e->in_parallel = true;
-    sinter_c_statements(e, loop->body);
-    e->in_parallel = false;
-    e->indent = 0;
-    sinter_c_write(e, "    }\n}\n");
+    sinter_text_append(e->text, iterations.data, iterations.size);
+    sinter_text_deinit(&iterations);
+    for (size_t i = 0; i < vars; i++) outer_printed[i] |= e->printed[i];
+    e->printed = outer_printed;
     e->text = outer;
     e->indent = indent;
 }
@@ -85,10 +101,11 @@ void sinter_c_parallel_for(sinter_c_emitter *e, const sinter_loop_stmt *loop) {
     sinter_text_format(e->text, "    struct %s captured = {call, %s", name, lower.data);
     write_captures(e, &u, PASS_PACK);
     sinter_text_append_string(e->text, "};\n");
-    sinter_c_write(e,
-                   "    sinter_parallel_for(call, (%s - captured.begin + %lld) / %lld, %s, "
-                   "&captured);",
-                   upper.data, (long long)loop->step - 1, (long long)loop->step, name);
+    const char *count = sinter_arena_format(e->arena, "%s - captured.begin", upper.data);
+    if (loop->step != 1)
+        count = sinter_arena_format(e->arena, "(%s + %lld) / %lld", count,
+                                    (long long)loop->step - 1, (long long)loop->step);
+    sinter_c_write(e, "    sinter_parallel_for(call, %s, %s, &captured);", count, name);
     if (e->fails) sinter_c_write(e, "    if (call->code) return call->code;");
     sinter_c_write(e, "}");
     sinter_text_deinit(&lower);

@@ -98,6 +98,7 @@ bool sinter_layout_pack(const sinter_layout *layout, const sinter_tensor *source
 typedef struct sinter_register_tile {
     sinter_loop_var m, n, accumulator;
     int64_t tile_m, tile_n, vector;
+    bool rolled; /* the uses stay a loop over rows and read the accumulators from the stack: less code */
     sinter_loop_var out_m, out_n; /* mo and no; out_m = 0 without m */
     sinter_loop_var out_rest[2];  /* rest of m (n tiled as before, no registers), rest of n; 0: none */
     sinter_loop_buffer out_accumulator;

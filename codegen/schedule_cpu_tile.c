@@ -70,6 +70,18 @@ bool sinter_cpu_bounds_use(const sinter_cpu_nest *nest, sinter_loop_var var) {
     return false;
 }
 
+bool sinter_cpu_broadcasts(const sinter_cpu_nest *nest) {
+    sinter_arena scratch;
+    sinter_loop_access_list loads = {0};
+    sinter_arena_init(&scratch);
+    sinter_loop_collect_accesses(&scratch, nest->reduction->body, &loads);
+    bool found = false;
+    for (size_t k = 0; k < loads.count; k++)
+        found |= !uses(&loads.items[k], nest->loops[nest->loop_count - 1]);
+    sinter_arena_deinit(&scratch);
+    return found;
+}
+
 sinter_loop_var sinter_cpu_find_row(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest) {
     sinter_arena scratch;
     sinter_arena_init(&scratch);
@@ -226,6 +238,28 @@ static sinter_loop_var innermost_reduction(sinter_schedule *schedule, sinter_loo
     return stmt ? stmt->var : 0;
 }
 
+static void count_expansions(void *user, sinter_expr expr) {
+    uint32_t *count = user;
+    if (expr->kind == SINTER_LOOP_CALL && !*sinter_scalar_get_info(expr->function)->llvm) ++*count;
+}
+
+static bool count_in_place(void *user, sinter_expr *place) {
+    sinter_loop_walk_expr(*place, count_expansions, user);
+    return true;
+}
+
+static bool count_in_stmt(void *user, sinter_loop_stmt *stmt) {
+    return sinter_loop_visit_places(stmt, count_in_place, user);
+}
+
+/* Functions that take many instructions: one copy of them must do. */
+static bool is_long(sinter_schedule *schedule, sinter_loop_var column) {
+    uint32_t count = 0;
+    sinter_loop_walk(sinter_schedule_get_loop(schedule->function, column)->body, count_in_stmt,
+                     &count);
+    return count > 0;
+}
+
 static bool tile_block(tiling *t, sinter_loop_var row, sinter_loop_var column, int64_t rows,
                        int64_t columns, sinter_loop_var accumulator) {
     int64_t vector = columns < t->tile.lanes ? columns : t->tile.lanes;
@@ -234,7 +268,8 @@ static bool tile_block(tiling *t, sinter_loop_var row, sinter_loop_var column, i
                                  .accumulator = accumulator,
                                  .tile_m = rows,
                                  .tile_n = columns,
-                                 .vector = vector};
+                                 .vector = vector,
+                                 .rolled = is_long(&t->state->schedule, column)};
     sinter_loop_var innermost = innermost_reduction(&t->state->schedule, column);
     if (!sinter_schedule_register_tile(&t->state->schedule, &tile)) return false;
     int64_t steps = trips(&t->state->schedule, innermost);

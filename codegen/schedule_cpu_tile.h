@@ -30,6 +30,8 @@ bool sinter_cpu_bounds_use(const sinter_cpu_nest *nest, sinter_loop_var var);
 /* Tiles the innermost loop of the nest and `row` (0: none), one of its other loops, which a load of the reduction does not
  * depend on. False: nothing was changed. */
 bool sinter_cpu_tile_nest(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_loop_var row, sinter_cpu_tile tile);
+/* Some load of the reduction is the same for all columns. */
+bool sinter_cpu_broadcasts(const sinter_cpu_nest *nest);
 /* The loop, not the innermost one, whose iterations share the most of what the reduction loads; 0: none. */
 sinter_loop_var sinter_cpu_find_row(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest);
 

@@ -113,11 +113,13 @@ static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
     if (!outermost || !sinter_cpu_find_nest(schedule->function, outermost, &nest)) return;
     sinter_loop_var column = nest.loops[nest.loop_count - 1],
                     row = sinter_cpu_find_row(state, &nest);
-    /* The innermost loop that could do more if the window did not meet a border in it. */
+    /* The innermost loop that could do more if the window did not meet a border in it. Borders are worth another cut only
+     * where rows share loads that are not their own. */
+    bool shares = sinter_cpu_broadcasts(&nest);
     sinter_loop_var cut = 0;
     for (uint32_t i = nest.loop_count; i-- > 0 && !cut && depth < 3;)
         if (sinter_cpu_bounds_use(&nest, nest.loops[i]) &&
-            (nest.loops[i] == column || !row || depth == 0))
+            (nest.loops[i] == column || (!row && shares) || depth == 0))
             cut = nest.loops[i];
     uint32_t count = cut ? cut_interior(w, &nest, cut, parts) : 0;
     if (count > 1) {

@@ -100,6 +100,62 @@ static bool block_nest(sinter_schedule *schedule, sinter_register_tile *tile, pa
     return sinter_schedule_reorder(schedule, order, 2);
 }
 
+/* A copy of the accumulators on the stack, made in front of the uses, which read it instead. */
+static bool spill(sinter_schedule *schedule, const sinter_register_tile *tile, part end,
+                  part *out_copy) {
+    sinter_arena scratch;
+    sinter_schedule_place place;
+    sinter_arena_init(&scratch);
+    bool found = sinter_schedule_locate_loop(schedule, end.m ? end.m : end.n, &scratch, &place);
+    sinter_arena_deinit(&scratch);
+    if (!found) return false;
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, schedule->program, schedule->function);
+    sinter_loop_builder *b = &map.builder;
+    const sinter_loop_buffer_info info = schedule->function->buffers.items[tile->out_accumulator];
+    sinter_loop_buffer copy =
+        sinter_loop_add_buffer(b, info.name, info.dtype, info.rank, info.dims, SINTER_SCOPE_STACK);
+    sinter_loop_map_buffer(&map, tile->out_accumulator, copy);
+    sinter_loop_map_list(&map, *place.link);
+    b->tail = place.link;
+    sinter_loop_alloc(b, copy);
+    sinter_expr index[2];
+    for (uint32_t i = 0; i < info.rank; i++) {
+        sinter_loop_var var =
+            sinter_loop_begin_for(b, i + 1 < info.rank ? "m" : "n", sinter_loop_int(b, 0),
+                                  info.dims[i], 1, SINTER_AXIS_SERIAL);
+        if (i + 1 < info.rank)
+            out_copy->m = var;
+        else
+            out_copy->n = var;
+        index[i] = sinter_loop_var_read(b, var);
+    }
+    sinter_loop_store(b, copy, index, sinter_loop_load(b, tile->out_accumulator, index));
+    for (uint32_t i = 0; i < info.rank; i++) sinter_loop_end(b);
+    return true;
+}
+
+/* The uses as a loop over rows, or over vectors where there is one row. */
+static bool mark_rolled(sinter_schedule *schedule, part tile, int64_t vector) {
+    sinter_loop_var block = 0, lane = tile.n;
+    int64_t count;
+    const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, tile.n);
+    if (vector <= 1 || !sinter_loop_trip_count(loop, &count)) return true;
+    if (count != vector &&
+        !sinter_schedule_split(schedule, tile.n, vector, SINTER_TAIL_EXACT, &block, &lane, NULL))
+        return false;
+    if (tile.m && block) sinter_schedule_unroll(schedule, block);
+    sinter_schedule_vectorize(schedule, lane); /* or it stays serial */
+    return true;
+}
+
+static bool mark_uses(sinter_schedule *schedule, const sinter_register_tile *tile, part end) {
+    part copy = {0};
+    if (!tile->rolled) return mark(schedule, end, tile->vector, false);
+    return spill(schedule, tile, end, &copy) && mark(schedule, copy, tile->vector, true) &&
+           mark_rolled(schedule, end, tile->vector);
+}
+
 static bool tile_nest(sinter_schedule *schedule, sinter_register_tile *tile) {
     part start = {0}, reduction = {0}, end = {0};
     size_t index;
@@ -117,7 +173,7 @@ static bool tile_nest(sinter_schedule *schedule, sinter_register_tile *tile) {
     if (ends && !cut(schedule, reduction, 1, &end)) return false;
     return lift_reduction(schedule, reduction) && mark(schedule, start, tile->vector, true) &&
            mark(schedule, reduction, tile->vector, true) &&
-           (!ends || mark(schedule, end, tile->vector, false)) &&
+           (!ends || mark_uses(schedule, tile, end)) &&
            sinter_schedule_promote(schedule, tile->out_accumulator);
 }
 

@@ -33,8 +33,11 @@ bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *targ
 bool sinter_plan_memory(sinter_loop_program *program, sinter_diag *diag);
 /* C17 text of the program that compiles alone (weights as a separate blob or, below a limit, as arrays). */
 bool sinter_emit_c(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag);
-/* LLVM: text of the module (IR or assembly), or an object file in memory. weights_in_object puts the blob in a
- * section of its own. symbol: name of the exported artifact function. */
+extern const char sinter_c_abi_text[]; /* runtime/abi.h, for headers that stand alone */
+bool sinter_c_embeds_weights(uint64_t weight_bytes);
+/* LLVM: text of the module (IR or assembly), or an object file in memory. symbol: name of the exported artifact function.
+ * weights_in_object: code finds the blob at the external symbol <symbol>_weights, which sinter_package defines in a section of
+ * its own. */
 typedef enum sinter_llvm_output { SINTER_LLVM_IR, SINTER_LLVM_ASSEMBLY, SINTER_LLVM_OBJECT } sinter_llvm_output;
 bool sinter_emit_llvm(const sinter_loop_program *program, const sinter_target *target, int level,
                       sinter_llvm_output output, const char *symbol, bool weights_in_object, sinter_text *out_bytes,
@@ -51,7 +54,12 @@ uint64_t sinter_weights_hash(const sinter_loop_program *program);
 void sinter_weights_copy(const sinter_loop_program *program, void *out_blob); /* memory of the layout's size */
 /* The same into fresh storage of that size, constant by constant; each then lives in the blob and lets its old memory go. */
 void sinter_weights_move(sinter_loop_program *program, sinter_storage *blob);
-bool sinter_weights_write(const sinter_loop_program *program, int file_descriptor, sinter_diag *diag);
-/* Writes OUT (.so through cc or ld.lld with weights and trailer appended, .o + .h, .c): temporary name, then rename. */
-bool sinter_package(const sinter_loop_program *program, const sinter_target *target, int level, const char *path,
-                    sinter_diag *diag);
+struct sinter_output;
+bool sinter_weights_write(const sinter_loop_program *program, struct sinter_output *output, sinter_diag *diag);
+/* Writes the artifact: a shared object linked by the system's cc or ld.lld, with features, weights and trailer behind it
+ * (abi.h); an object with the weights in a section of its own, and its header `path` with .h for .o; C text, with the weights
+ * in `path` with .weights for .c where they are many. A temporary name in the same folder, then rename: no file is ever
+ * there in part. Same program and target, same bytes. */
+typedef enum sinter_package_kind { SINTER_PACKAGE_SHARED, SINTER_PACKAGE_OBJECT, SINTER_PACKAGE_C } sinter_package_kind;
+bool sinter_package(const sinter_loop_program *program, const sinter_target *target, int level, sinter_package_kind kind,
+                    const char *path, sinter_diag *diag);

@@ -364,7 +364,7 @@ static const char introduction[] =
     "*/\n\n"
     "#ifdef __clang__\n#pragma clang diagnostic ignored \"-Wunused-function\"\n#endif\n\n";
 
-static const char abi_text[] = {
+const char sinter_c_abi_text[] = {
 #include "codegen/abi.inc"
 };
 
@@ -385,7 +385,7 @@ bool sinter_emit_c(const sinter_loop_program *program, sinter_text *text, sinter
     sinter_text_append_string(text, "/* Compiled by Sinter from ");
     sinter_text_append_string(text, strstr(program->name, "*/") ? "a model" : program->name);
     sinter_text_append_string(text, introduction);
-    sinter_text_append_string(text, abi_text);
+    sinter_text_append_string(text, sinter_c_abi_text);
     sinter_text_append_string(text, helpers);
     for (uint32_t i = 0; i < legal->kernels.count && !e.broken; i++) write_kernel(&e, i, text);
     e.text = text;

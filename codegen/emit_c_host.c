@@ -249,12 +249,12 @@ static void write_tables(sinter_c_emitter *e) {
     sinter_text_append_string(e->text, program->kernels.count ? "};\n" : "    {0}};\n");
 }
 
-static bool embeds_weights(const sinter_c_emitter *e) {
-    return e->weight_bytes && e->weight_bytes <= EMBEDDED_WEIGHTS_LIMIT;
+bool sinter_c_embeds_weights(uint64_t weight_bytes) {
+    return weight_bytes && weight_bytes <= EMBEDDED_WEIGHTS_LIMIT;
 }
 
 static void write_weights(sinter_c_emitter *e) {
-    if (!embeds_weights(e)) return;
+    if (!sinter_c_embeds_weights(e->weight_bytes)) return;
     uint64_t *blob = sinter_arena_alloc(e->arena, e->weight_bytes);
     sinter_weights_copy(e->program, blob);
     sinter_text_append_string(e->text, "static const _Alignas(64) uint64_t weights[] = {");
@@ -283,7 +283,7 @@ static void write_artifact(sinter_c_emitter *e) {
     sinter_c_write(e, ".kernels = kernels,");
     sinter_c_write(e, ".weights_bytes = %" PRIu64 ",", e->weight_bytes);
     sinter_c_write(e, ".weights_hash = UINT64_C(%" PRIu64 "),", sinter_weights_hash(program));
-    if (embeds_weights(e)) sinter_c_write(e, ".weights = weights,");
+    if (sinter_c_embeds_weights(e->weight_bytes)) sinter_c_write(e, ".weights = weights,");
     sinter_c_write(e, ".plan = plan,");
     sinter_c_write(e, ".run = run,");
     e->indent = 0;
@@ -434,7 +434,7 @@ static void write_buffers(sinter_c_emitter *e) {
     if (e->owned_count) sinter_c_write(e, "sinter_block owned[%u] = {{0}};", e->owned_count);
     if (!needs_weights) return;
     sinter_c_write(e, "const char *blob = call->weights;");
-    if (embeds_weights(e)) sinter_c_write(e, "if (!blob) blob = (const char *)weights;");
+    if (sinter_c_embeds_weights(e->weight_bytes)) sinter_c_write(e, "if (!blob) blob = (const char *)weights;");
     sinter_c_write(e, "if (!blob) return sinter_fail(call, SINTER_ABI_BAD_INPUT, \"the weights "
                       "are missing\");");
 }

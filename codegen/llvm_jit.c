@@ -1,6 +1,6 @@
 /* In-memory code: compiles to an object and lets ORC load it.
  *
- * Emitted code finds nothing but the libc and libm functions of a fixed list, which is also what artifacts may import.
+ * Emitted code finds nothing but the functions of imports.def, which is also what artifacts may import.
  * The weights are copied into one blob that lives as long as the handle. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
 #include "runtime/abi.h"
@@ -20,48 +20,14 @@ struct sinter_jit {
     size_t weight_bytes;
 };
 
-/* What emitted code may import. LLVM itself may call the memory functions, fmod, fma and roundeven. */
-#define MATH(X)                                                                                    \
- X(exp)                                                                                            \
- X(log)                                                                                            \
- X(tanh)                                                                                           \
- X(erf)                                                                                            \
- X(pow)                                                                                            \
- X(log1p)                                                                                          \
- X(expm1)                                                                                          \
- X(sin)                                                                                            \
- X(cos)                                                                                            \
- X(tan)                                                                                            \
- X(asin)                                                                                           \
- X(acos)                                                                                           \
- X(atan)                                                                                           \
- X(sinh)                                                                                           \
- X(cosh)                                                                                           \
- X(asinh)                                                                                          \
- X(acosh)                                                                                          \
- X(atanh)                                                                                          \
- X(fmod)                                                                                           \
- X(fma)                                                                                            \
- X(floor)                                                                                          \
- X(ceil)                                                                                           \
- X(trunc)                                                                                          \
- X(rint)                                                                                           \
- X(sqrt)
 typedef struct import {
     const char *name;
     void (*function)(void);
 } import;
 static const import imports[] = {
-#define ROW(name) {#name, (void (*)(void))name}, {#name "f", (void (*)(void))name##f},
-    MATH(ROW)
-#undef ROW
-        {"memcpy", (void (*)(void))memcpy},
-    {"memmove", (void (*)(void))memmove},
-    {"memset", (void (*)(void))memset},
-    {"memcmp", (void (*)(void))memcmp},
-    {"aligned_alloc", (void (*)(void))aligned_alloc},
-    {"free", (void (*)(void))free},
-    {"snprintf", (void (*)(void))snprintf},
+#define IMPORT_MATH(name) {#name, (void (*)(void))name}, {#name "f", (void (*)(void))name##f},
+#define IMPORT_C(name) {#name, (void (*)(void))name},
+#include "codegen/imports.def"
 };
 enum { IMPORT_COUNT = sizeof imports / sizeof *imports };
 

@@ -78,19 +78,13 @@ static void report_diagnostic(LLVMDiagnosticInfoRef info, void *user) {
     LLVMDisposeMessage(message);
 }
 
-/* Weights in a section of their own; for linking into a program. */
-static void add_weights(sinter_llvm_module *m) {
+/* For linking into a program: an external symbol that package_object.c defines, so that LLVM never sees the blob. */
+static void add_weights(sinter_llvm_module *m, const char *symbol) {
     if (!m->weight_bytes) return;
-    char *blob = sinter_heap_alloc(m->weight_bytes);
-    sinter_weights_copy(m->program, blob);
-    LLVMValueRef data = LLVMConstStringInContext2(m->context, blob, m->weight_bytes, true);
-    sinter_heap_free(blob);
-    m->weights = LLVMAddGlobal(m->module, LLVMTypeOf(data), "sinter.weights");
-    LLVMSetInitializer(m->weights, data);
-    LLVMSetLinkage(m->weights, LLVMInternalLinkage);
+    m->weights = LLVMAddGlobal(m->module, LLVMInt8TypeInContext(m->context), sinter_arena_format(m->arena, "%s_weights", symbol));
+    LLVMSetVisibility(m->weights, LLVMHiddenVisibility);
     LLVMSetGlobalConstant(m->weights, true);
-    LLVMSetSection(m->weights, ".sinter_weights");
-    LLVMSetAlignment(m->weights, 4096);
+    LLVMSetAlignment(m->weights, 64);
 }
 
 static bool emit_into(LLVMModuleRef module, const sinter_loop_program *program,
@@ -108,7 +102,7 @@ static bool emit_into(LLVMModuleRef module, const sinter_loop_program *program,
                             .weight_offsets = offsets};
     m.weight_bytes = sinter_weights_layout(program, offsets);
     if (with_hash) m.weights_hash = sinter_weights_hash(program);
-    if (weights_in_object) add_weights(&m);
+    if (weights_in_object) add_weights(&m, symbol);
     bool good = sinter_llvm_emit_module(&m, symbol);
     sinter_arena_deinit(&arena);
     return good;
@@ -122,7 +116,7 @@ LLVMModuleRef sinter_llvm_build(const sinter_loop_program *program, const sinter
                                 LLVMTargetMachineRef machine, sinter_diag *diag) {
     if (weights_in_object && sinter_weights_layout(program, NULL) > OBJECT_WEIGHTS_LIMIT) {
         sinter_error(diag, program->name,
-                     "weights of %llu bytes are too large for an object file; make an .so",
+                     "weights of %llu bytes are too large for an object file; make a .so",
                      (unsigned long long)sinter_weights_layout(program, NULL));
         return NULL;
     }

@@ -2,11 +2,10 @@
  * multiple of 64. Code knows the offsets; nothing here copies a weight but into the place it is written to.
  * Test: tests/unit/emit_test.c */
 #include "codegen/compile.h"
+#include "codegen/output.h"
 #include "runtime/abi.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { ALIGNMENT = 64 };
 
@@ -73,28 +72,15 @@ void sinter_weights_move(sinter_loop_program *program, sinter_storage *blob) {
     }
 }
 
-static bool write_all(int file_descriptor, const char *data, uint64_t size, sinter_diag *diag) {
-    while (size) {
-        ssize_t written = write(file_descriptor, data, size < 1u << 30 ? size : 1u << 30);
-        if (written < 0 && errno == EINTR) continue;
-        if (written <= 0)
-            return sinter_error(diag, "weights", "cannot write: %s",
-                                strerror(written < 0 ? errno : ENOSPC));
-        data += written;
-        size -= (uint64_t)written;
-    }
-    return true;
-}
-
-bool sinter_weights_write(const sinter_loop_program *program, int file_descriptor,
+bool sinter_weights_write(const sinter_loop_program *program, sinter_output *output,
                           sinter_diag *diag) {
     for (size_t i = 0; i < program->constants.count; i++) {
         const sinter_tensor *tensor = &program->constants.items[i].tensor;
         char tail[ALIGNMENT];
         uint64_t whole = split_tail(tensor, tail);
-        if (!write_all(file_descriptor, tensor->data, whole, diag)) return false;
+        if (!sinter_output_write(output, tensor->data, whole, diag)) return false;
         if (sinter_tensor_bytes(tensor) > whole &&
-            !write_all(file_descriptor, tail, ALIGNMENT, diag))
+            !sinter_output_write(output, tail, ALIGNMENT, diag))
             return false;
     }
     return true;

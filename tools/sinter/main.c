@@ -4,6 +4,8 @@
 #include <string.h>
 
 static const command commands[] = {
+    {"compile", "MODEL -o OUT", "compile ahead of time: artifact, object, C, or any stage",
+     command_compile},
     {"run", "MODEL|ARTIFACT", "run a model on inputs and write or check its outputs", command_run},
     {"test", "DIR...", "run ONNX backend test cases", command_test},
     {"bench", "MODEL|ARTIFACT", "measure latency, memory and compile time", command_bench},

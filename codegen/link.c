@@ -1,0 +1,252 @@
+/* See link.h. Works in a folder of its own under TMPDIR.
+ *
+ * No start files and no libraries but libm and libc: an artifact needs nothing else, and has nothing that runs when it is
+ * loaded. ld.lld may link for machines whose libraries are not here, so it gets stand-ins for both, made of imports.def.
+ * Test: tests/unit/package_test.c, tests/cli/compile.test */
+#include "codegen/link.h"
+#include "codegen/emit_llvm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { PATH_SIZE = 256, ARGUMENT_COUNT = 24 };
+typedef enum outcome { DONE, ABSENT, FAILED } outcome;
+
+typedef struct linker {
+    const sinter_target *target;
+    char folder[PATH_SIZE - 32];
+    sinter_diag *diag;
+} linker;
+
+static const char *in_folder(const linker *l, const char *name, char *buffer) {
+    snprintf(buffer, PATH_SIZE, "%s/%s", l->folder, name);
+    return buffer;
+}
+
+/* ---- files of the folder ---- */
+
+static bool write_file(linker *l, const char *name, const sinter_text *bytes) {
+    char path[PATH_SIZE];
+    FILE *file = fopen(in_folder(l, name, path), "wb");
+    bool good = file && fwrite(bytes->data, 1, bytes->size, file) == bytes->size;
+    good = file && fclose(file) == 0 && good;
+    return good || sinter_error(l->diag, path, "cannot be written: %s", strerror(errno));
+}
+
+static bool read_file(linker *l, const char *name, sinter_text *out_bytes) {
+    char path[PATH_SIZE], block[65536];
+    FILE *file = fopen(in_folder(l, name, path), "rb");
+    if (!file) return sinter_error(l->diag, path, "cannot be read: %s", strerror(errno));
+    for (size_t got; (got = fread(block, 1, sizeof block, file)) > 0;)
+        sinter_text_append(out_bytes, block, got);
+    bool good = !ferror(file);
+    fclose(file);
+    return good || sinter_error(l->diag, path, "cannot be read");
+}
+
+/* ---- running a program ---- */
+
+static void report(linker *l, const char *program, int status) {
+    sinter_text said = {0};
+    if (WIFEXITED(status))
+        sinter_error(l->diag, program, "linking failed with status %d", WEXITSTATUS(status));
+    else
+        sinter_error(l->diag, program, "linking was stopped by signal %d", WTERMSIG(status));
+    if (read_file(l, "said", &said) && said.size)
+        sinter_note(l->diag, program, "%.*s", (int)(said.size < 2000 ? said.size : 2000),
+                    said.data);
+    sinter_text_deinit(&said);
+}
+
+static outcome run(linker *l, const char *const *arguments) {
+    char said[PATH_SIZE];
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 1, in_folder(l, "said", said),
+                                     O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    posix_spawn_file_actions_adddup2(&actions, 1, 2);
+    char *list[ARGUMENT_COUNT];
+    size_t count = 0;
+    for (; arguments[count]; count++)
+        list[count] = (char *)(uintptr_t)arguments[count]; /* not written by exec */
+    list[count] = NULL;
+    pid_t child;
+    int error = posix_spawnp(&child, list[0], &actions, NULL, list, environ), status = 0;
+    posix_spawn_file_actions_destroy(&actions);
+    if (error == ENOENT || error == EACCES || error == ENOTDIR) return ABSENT;
+    if (error) {
+        sinter_error(l->diag, list[0], "cannot be started: %s", strerror(error));
+        return FAILED;
+    }
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return DONE;
+    report(l, list[0], status);
+    return FAILED;
+}
+
+/* ---- the C compiler ---- */
+
+static outcome link_by_compiler(linker *l, const char *program) {
+    char object[PATH_SIZE], shared[PATH_SIZE];
+    in_folder(l, "model.o", object);
+    in_folder(l, "model.so", shared);
+    const char *arguments[] = {program,
+                               "-shared",
+                               "-nostdlib",
+                               "-o",
+                               shared,
+                               object,
+                               "-Wl,--build-id=none",
+                               "-Wl,-s",
+                               "-Wl,-z,noexecstack",
+                               "-Wl,-z,relro,-z,now",
+                               "-Wl,-z,defs",
+                               "-Wl,--hash-style=gnu",
+                               "-Wl,--as-needed",
+                               "-lm",
+                               "-lc",
+                               NULL};
+    return run(l, arguments);
+}
+
+/* ---- ld.lld, with libraries made for the purpose ---- */
+
+typedef struct stub_row {
+    const char *name;
+    bool is_math;
+} stub_row;
+static const stub_row stub_rows[] = {
+#define IMPORT_MATH(name) {#name, true}, {#name "f", true},
+#define IMPORT_C(name) {#name, false},
+#include "codegen/imports.def"
+};
+
+/* An object with empty functions of the library's names. */
+static bool write_stub(linker *l, const char *name, bool is_math) {
+    LLVMTargetMachineRef machine = sinter_llvm_machine_create(l->target, 0, l->diag);
+    if (!machine) return false;
+    LLVMContextRef context = LLVMContextCreate();
+    LLVMModuleRef module = LLVMModuleCreateWithNameInContext("stub", context);
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
+    LLVMSetTarget(module, l->target->triple);
+    LLVMSetModuleDataLayout(module, layout);
+    LLVMDisposeTargetData(layout);
+    LLVMBuilderRef builder = LLVMCreateBuilderInContext(context);
+    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(context), NULL, 0, false);
+    for (size_t i = 0; i < sizeof stub_rows / sizeof *stub_rows; i++) {
+        if (stub_rows[i].is_math != is_math) continue;
+        LLVMValueRef function = LLVMAddFunction(module, stub_rows[i].name, type);
+        LLVMPositionBuilderAtEnd(builder, LLVMAppendBasicBlockInContext(context, function, ""));
+        LLVMBuildRetVoid(builder);
+    }
+    char path[PATH_SIZE], *message = NULL;
+    in_folder(l, name, path);
+    bool good = !LLVMTargetMachineEmitToFile(machine, module, path, LLVMObjectFile, &message);
+    if (!good) sinter_error(l->diag, path, "LLVM: %s", message);
+    LLVMDisposeMessage(message);
+    LLVMDisposeBuilder(builder);
+    LLVMDisposeModule(module);
+    LLVMContextDispose(context);
+    LLVMDisposeTargetMachine(machine);
+    return good;
+}
+
+static outcome link_stub(linker *l, const char *program, const char *object, const char *library,
+                         const char *soname) {
+    char from[PATH_SIZE], to[PATH_SIZE];
+    in_folder(l, object, from);
+    in_folder(l, library, to);
+    const char *arguments[] = {program, "-shared", "-soname", soname, "-o", to, from, NULL};
+    return run(l, arguments);
+}
+
+static outcome link_by_lld(linker *l, const char *program) {
+    if (!write_stub(l, "m.o", true) || !write_stub(l, "c.o", false)) return FAILED;
+    outcome result = link_stub(l, program, "m.o", "libm.so", "libm.so.6");
+    if (result == DONE) result = link_stub(l, program, "c.o", "libc.so", "libc.so.6");
+    if (result != DONE) return result;
+    char object[PATH_SIZE], shared[PATH_SIZE], math[PATH_SIZE], c[PATH_SIZE];
+    in_folder(l, "model.o", object);
+    in_folder(l, "model.so", shared);
+    in_folder(l, "libm.so", math);
+    in_folder(l, "libc.so", c);
+    const char *arguments[] = {program,
+                               "-shared",
+                               "-o",
+                               shared,
+                               object,
+                               "--build-id=none",
+                               "-s",
+                               "-z",
+                               "noexecstack",
+                               "-z",
+                               "relro",
+                               "-z",
+                               "now",
+                               "-z",
+                               "defs",
+                               "--hash-style=gnu",
+                               "--as-needed",
+                               math,
+                               c,
+                               NULL};
+    return run(l, arguments);
+}
+
+/* ---- choice ---- */
+
+#if defined(__aarch64__)
+static const char host_arch[] = "aarch64";
+#else
+static const char host_arch[] = "x86_64";
+#endif
+
+static outcome link_by_any(linker *l) {
+    bool arm = !strncmp(l->target->triple, "aarch64", 7);
+    bool native = !strncmp(l->target->triple, host_arch, strlen(host_arch));
+    outcome result = link_by_compiler(l, native ? "cc"
+                                         : arm  ? "aarch64-linux-gnu-gcc"
+                                                : "x86_64-linux-gnu-gcc");
+    static const char *const lld[] = {"ld.lld", "ld.lld-19"};
+    for (size_t i = 0; result == ABSENT && i < sizeof lld / sizeof *lld; i++)
+        result = link_by_lld(l, lld[i]);
+    if (result == ABSENT)
+        sinter_error(l->diag, "link",
+                     "a shared object needs the system's linker: neither %s nor ld.lld was found "
+                     "(emit an object with -o NAME.o, or install one of them)",
+                     native ? "cc"
+                     : arm  ? "aarch64-linux-gnu-gcc"
+                            : "x86_64-linux-gnu-gcc");
+    return result;
+}
+
+static void remove_folder(linker *l) {
+    static const char *const names[] = {"model.o", "model.so", "said",   "m.o",
+                                        "c.o",     "libm.so",  "libc.so"};
+    char path[PATH_SIZE];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) unlink(in_folder(l, names[i], path));
+    rmdir(l->folder);
+}
+
+bool sinter_link_shared(const sinter_text *object, const sinter_target *target,
+                        sinter_text *out_shared, sinter_diag *diag) {
+    linker l = {.target = target, .diag = diag};
+    const char *parent = getenv("TMPDIR");
+    if (!parent || !*parent || strlen(parent) > sizeof l.folder - 32) parent = "/tmp";
+    snprintf(l.folder, sizeof l.folder, "%s/sinter-XXXXXX", parent);
+    if (!mkdtemp(l.folder))
+        return sinter_error(diag, l.folder, "cannot be made: %s", strerror(errno));
+    bool good = write_file(&l, "model.o", object) && link_by_any(&l) == DONE &&
+                read_file(&l, "model.so", out_shared);
+    remove_folder(&l);
+    return good;
+}

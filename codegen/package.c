@@ -1,0 +1,160 @@
+/* Artifacts as files: shared objects with features, weights and trailer (abi.h), objects with their header, C text.
+ *
+ * Weights go from the mapped model file to the output by write(2) alone. Nothing that differs from run to run gets into
+ * the bytes: no time, no temporary name, no build id. Test: tests/unit/package_test.c, tests/cli/compile.test */
+#include "codegen/package.h"
+#include "codegen/link.h"
+#include "runtime/abi.h"
+
+#include <ctype.h>
+#include <elf.h>
+#include <string.h>
+
+const char *sinter_package_identifier(const char *path, sinter_arena *arena) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t size = strcspn(name, ".");
+    char *text = sinter_arena_format(
+        arena, "%s%.*s", !size || isdigit((unsigned char)*name) ? "model_" : "", (int)size, name);
+    for (char *c = text; *c; c++)
+        if (!isalnum((unsigned char)*c)) *c = '_';
+    return text;
+}
+
+/* ---- shared objects ---- */
+
+typedef struct shared_parts {
+    const sinter_loop_program *program;
+    const sinter_text *code;
+    const char *features;
+    sinter_abi_trailer trailer;
+} shared_parts;
+
+/* Over code, features and the zeros after them, without putting them into one buffer. */
+static uint64_t hash_head(const shared_parts *p) {
+    uint64_t whole = p->code->size / 8 * 8, at = whole;
+    uint64_t hash = sinter_abi_hash(p->code->data, whole, 0);
+    const uint64_t features_end = p->trailer.code_bytes + p->trailer.features_bytes;
+    for (; at < p->trailer.weights_offset; at += 8) {
+        unsigned char word[8] = {0};
+        for (uint64_t k = at; k < at + 8 && k < features_end; k++)
+            word[k - at] = (unsigned char)(k < p->code->size ? p->code->data[k]
+                                                             : p->features[k - p->code->size]);
+        hash = sinter_abi_hash(word, 8, hash);
+    }
+    return hash;
+}
+
+static void fill_trailer(shared_parts *p) {
+    sinter_abi_trailer *t = &p->trailer;
+    Elf64_Ehdr head;
+    memcpy(&head, p->code->data, sizeof head);
+    t->magic = SINTER_ABI_MAGIC;
+    t->version = SINTER_ABI_VERSION;
+    t->machine = head.e_machine;
+    t->code_bytes = p->code->size;
+    t->features_bytes = strlen(p->features) + 1;
+    t->weights_bytes = sinter_weights_layout(p->program, NULL);
+    t->weights_hash = t->weights_bytes ? sinter_weights_hash(p->program) : 0;
+    uint64_t alignment = t->weights_bytes ? SINTER_ABI_WEIGHTS_ALIGNMENT : 64;
+    t->weights_offset = (t->code_bytes + t->features_bytes + alignment - 1) / alignment * alignment;
+    t->file_bytes = t->weights_offset + t->weights_bytes + sizeof *t;
+    t->head_hash = hash_head(p);
+    t->trailer_hash = sinter_abi_hash(t, offsetof(sinter_abi_trailer, trailer_hash), t->machine);
+}
+
+static bool write_shared(const shared_parts *p, const char *path, sinter_diag *diag) {
+    sinter_output output;
+    if (!sinter_output_open(&output, path, true, diag)) return false;
+    bool good = sinter_output_write(&output, p->code->data, p->code->size, diag) &&
+                sinter_output_write(&output, p->features, p->trailer.features_bytes, diag) &&
+                sinter_output_pad(&output, p->trailer.weights_offset, diag) &&
+                sinter_weights_write(p->program, &output, diag) &&
+                sinter_output_write(&output, &p->trailer, sizeof p->trailer, diag);
+    if (good) return sinter_output_commit(&output, diag);
+    sinter_output_abandon(&output);
+    return false;
+}
+
+static bool package_shared(const sinter_loop_program *program, const sinter_target *target,
+                           int level, const char *path, sinter_diag *diag) {
+    sinter_text object = {0}, code = {0};
+    bool good = sinter_emit_llvm(program, target, level, SINTER_LLVM_OBJECT, SINTER_ARTIFACT_SYMBOL,
+                                 false, &object, diag) &&
+                sinter_link_shared(&object, target, &code, diag);
+    sinter_text_deinit(&object);
+    if (good && code.size < sizeof(Elf64_Ehdr))
+        good = sinter_error(diag, path, "the linker made no shared object");
+    if (good) {
+        shared_parts parts = {.program = program, .code = &code, .features = target->required};
+        fill_trailer(&parts);
+        good = write_shared(&parts, path, diag);
+    }
+    sinter_text_deinit(&code);
+    return good;
+}
+
+/* ---- the other kinds ---- */
+
+static bool has_ending(const char *path, const char *ending) {
+    size_t length = strlen(path), size = strlen(ending);
+    return length > size && !strcmp(path + length - size, ending);
+}
+
+/* "m.o" -> "m.h" */
+static const char *replace_ending(const char *path, const char *ending, const char *with,
+                                  sinter_arena *arena) {
+    size_t length = strlen(path) - (has_ending(path, ending) ? strlen(ending) : 0);
+    return sinter_arena_format(arena, "%.*s%s", (int)length, path, with);
+}
+
+static bool package_object(const sinter_loop_program *program, const sinter_target *target,
+                           int level, const char *path, sinter_arena *arena, sinter_diag *diag) {
+    const char *name = sinter_package_identifier(path, arena);
+    const char *symbol = sinter_arena_format(arena, "%s_artifact", name);
+    sinter_text text = {0};
+    sinter_package_header(program, target, name, &text);
+    bool good = sinter_package_object(program, target, level, symbol, path, diag) &&
+                sinter_output_write_file(replace_ending(path, ".o", ".h", arena), text.data,
+                                         text.size, diag);
+    sinter_text_deinit(&text);
+    return good;
+}
+
+static bool package_c(const sinter_loop_program *program, const char *path, sinter_arena *arena,
+                      sinter_diag *diag) {
+    sinter_text text = {0};
+    bool good = sinter_emit_c(program, &text, diag);
+    uint64_t bytes = sinter_weights_layout(program, NULL);
+    if (good && bytes && !sinter_c_embeds_weights(bytes)) {
+        const char *beside = replace_ending(path, ".c", ".weights", arena);
+        sinter_output output;
+        good = sinter_output_open(&output, beside, false, diag);
+        if (good && sinter_weights_write(program, &output, diag))
+            good = sinter_output_commit(&output, diag);
+        else if (good)
+            good = false, sinter_output_abandon(&output);
+    }
+    good = good && sinter_output_write_file(path, text.data, text.size, diag);
+    sinter_text_deinit(&text);
+    return good;
+}
+
+bool sinter_package(const sinter_loop_program *program, const sinter_target *target, int level,
+                    sinter_package_kind kind, const char *path, sinter_diag *diag) {
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    bool good = false;
+    switch (kind) {
+    case SINTER_PACKAGE_SHARED:
+        good = package_shared(program, target, level, path, diag);
+        break;
+    case SINTER_PACKAGE_OBJECT:
+        good = package_object(program, target, level, path, &arena, diag);
+        break;
+    case SINTER_PACKAGE_C:
+        good = package_c(program, path, &arena, diag);
+        break;
+    }
+    sinter_arena_deinit(&arena);
+    return good;
+}

@@ -1,0 +1,207 @@
+/* sinter compile: a model in, a file out: an artifact, or any stage on the way to it.
+ *
+ * The kind of file follows from --emit, or else from the ending of -o. Text may go to standard output. Progress shows on a
+ * terminal only. Test: tests/cli/compile.test, tests/cli/compile_object.test */
+#include "codegen/output.h"
+#include "frontends/import.h"
+#include "ir/parse.h"
+#include "tools/sinter/command.h"
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef enum stage { STAGE_GRAPH, STAGE_PROGRAM, STAGE_CODE } stage;
+
+struct job;
+typedef struct emission {
+    const char *name, *ending;
+    stage stage;
+    bool is_text; /* may go to standard output */
+    bool (*write)(const struct job *j);
+} emission;
+
+typedef struct job {
+    const emission *kind;
+    const char *path; /* of the output; "-": standard output */
+    int level;
+    sinter_module *module;
+    const sinter_loop_program *program;
+    const sinter_target *target;
+    sinter_diag *diag;
+} job;
+
+/* ---- what can be written ---- */
+
+static bool write_text(const job *j, sinter_text *text, bool good) {
+    if (good && strcmp(j->path, "-")) {
+        good = sinter_output_write_file(j->path, text->data, text->size, j->diag);
+    } else if (good) {
+        good = fwrite(text->data, 1, text->size, stdout) == text->size && fflush(stdout) == 0;
+        if (!good) sinter_error(j->diag, "standard output", "cannot be written");
+    }
+    sinter_text_deinit(text);
+    return good;
+}
+
+static bool write_sir(const job *j) {
+    sinter_text text = {0};
+    sinter_print_module(j->module, NULL, &text);
+    return write_text(j, &text, true);
+}
+
+static bool write_onnx(const job *j) {
+    return sinter_export_onnx(j->module, j->path, j->diag);
+}
+
+static bool write_loops(const job *j) {
+    sinter_text text = {0};
+    sinter_loop_print(j->program, &text);
+    return write_text(j, &text, true);
+}
+
+static bool write_c(const job *j) {
+    if (strcmp(j->path, "-"))
+        return sinter_package(j->program, j->target, j->level, SINTER_PACKAGE_C, j->path, j->diag);
+    sinter_text text = {0};
+    return write_text(j, &text, sinter_emit_c(j->program, &text, j->diag));
+}
+
+static bool write_llvm_text(const job *j, sinter_llvm_output output) {
+    sinter_text text = {0};
+    return write_text(j, &text,
+                      sinter_emit_llvm(j->program, j->target, j->level, output,
+                                       SINTER_ARTIFACT_SYMBOL, false, &text, j->diag));
+}
+static bool write_llvm(const job *j) {
+    return write_llvm_text(j, SINTER_LLVM_IR);
+}
+static bool write_assembly(const job *j) {
+    return write_llvm_text(j, SINTER_LLVM_ASSEMBLY);
+}
+
+static bool write_object(const job *j) {
+    return sinter_package(j->program, j->target, j->level, SINTER_PACKAGE_OBJECT, j->path, j->diag);
+}
+static bool write_shared(const job *j) {
+    return sinter_package(j->program, j->target, j->level, SINTER_PACKAGE_SHARED, j->path, j->diag);
+}
+
+static const emission emissions[] = {
+    {"so", ".so", STAGE_CODE, false, write_shared},
+    {"obj", ".o", STAGE_CODE, false, write_object},
+    {"sir", ".sir", STAGE_GRAPH, true, write_sir},
+    {"onnx", ".onnx", STAGE_GRAPH, false, write_onnx},
+    {"loops", ".loops", STAGE_PROGRAM, true, write_loops},
+    {"c", ".c", STAGE_CODE, true, write_c},
+    {"llvm", ".ll", STAGE_CODE, true, write_llvm},
+    {"asm", ".s", STAGE_CODE, true, write_assembly},
+};
+enum { EMISSION_COUNT = sizeof emissions / sizeof *emissions };
+
+static bool usage_error(const char *format, const char *what) {
+    fprintf(stderr, "sinter compile: error: ");
+    fprintf(stderr, format, what);
+    fputs("; see sinter compile --help\n", stderr);
+    return false;
+}
+
+static bool find_emission(const char *name, const char *path, const emission **out_kind) {
+    size_t length = path ? strlen(path) : 0;
+    for (size_t i = 0; i < EMISSION_COUNT; ++i) {
+        const emission *e = &emissions[i];
+        size_t size = strlen(e->ending);
+        bool fits = name ? !strcmp(name, e->name)
+                         : length > size && !strcmp(path + length - size, e->ending);
+        if (!fits) continue;
+        *out_kind = e;
+        if (!path && !e->is_text) return usage_error("--emit=%s needs -o OUT", e->name);
+        return true;
+    }
+    if (name)
+        return usage_error("--emit=%s: expected so, obj, sir, onnx, loops, c, llvm or asm", name);
+    if (!path) return usage_error("%s", "expected -o OUT, or --emit=KIND for text");
+    return usage_error(
+        "-o %s: its ending says no kind (.so .o .sir .onnx .loops .c .ll .s); add --emit=KIND",
+        path);
+}
+
+/* ---- the way there ---- */
+
+static void show_progress(const char *what) {
+    if (isatty(STDERR_FILENO)) fprintf(stderr, "\r\033[K%s", what);
+}
+
+static bool compile(job *j, const sinter_engine_options *options) {
+    sinter_arena arena;
+    sinter_target target;
+    sinter_loop_program *program = NULL;
+    sinter_arena_init(&arena);
+    bool good =
+        sinter_target_parse(options->target ? options->target : "cpu", &arena, &target, j->diag);
+    j->target = &target;
+    show_progress("graph passes ...");
+    good = good && sinter_engine_run_passes(j->module, options, j->diag);
+    if (good && j->kind->stage != STAGE_GRAPH) {
+        show_progress("loops ...");
+        j->program = program = sinter_engine_lower(j->module, &target, options->level, j->diag);
+        good = program != NULL;
+    }
+    show_progress(good ? "writing ..." : "");
+    good = good && j->kind->write(j);
+    show_progress("");
+    if (program) sinter_loop_program_destroy(program);
+    sinter_arena_deinit(&arena);
+    return good;
+}
+
+static const option_spec own_options[] = {
+    {"o", true, "the file to write; '-' is standard output"},
+    {"emit", true,
+     "so, obj (with a header), sir, onnx, loops, c, llvm or asm; otherwise the ending of -o tells"},
+    {"help", false, "this text"},
+};
+
+/* The shared options without those of runs. */
+static const option_spec *compile_specs(size_t *out_count) {
+    size_t count = 0, kept = 0;
+    const option_spec *all =
+        join_specs(own_options, sizeof own_options / sizeof own_options[0], &count);
+    option_spec *specs = sinter_heap_alloc(count * sizeof *specs);
+    for (size_t i = 0; i < count; ++i)
+        if (strcmp(all[i].name, "threads") && strcmp(all[i].name, "i")) specs[kept++] = all[i];
+    *out_count = kept;
+    return specs;
+}
+
+int command_compile(int argc, char **argv) {
+    size_t count = 0;
+    const option_spec *specs = compile_specs(&count);
+    arguments a;
+    if (!arguments_parse(argc, argv, specs, count, &a)) return 2;
+    if (arguments_has(&a, "help")) {
+        print_help(
+            "sinter compile MODEL -o OUT [--target=cpu[:native|CPU][+FEATURE]...] [--emit=KIND]",
+            "Compiles a model ahead of time: to an artifact, an object with a C header, C, or any "
+            "stage before.",
+            specs, count);
+        return 0;
+    }
+    if (a.operand_count != 1) {
+        fputs("sinter compile: error: expected one model; see sinter compile --help\n", stderr);
+        return 2;
+    }
+    sinter_diag diag = stderr_diag();
+    sinter_engine_options options;
+    const char *path = arguments_find(&a, "o");
+    if (path && !strcmp(path, "-")) path = NULL;
+    job j = {.path = path ? path : "-", .diag = &diag};
+    if (!find_emission(arguments_find(&a, "emit"), path, &j.kind) || !engine_options(&a, &options))
+        return 2;
+    j.level = options.level;
+    show_progress("reading ...");
+    j.module = load_model(a.operands[0], &a, &diag);
+    int status = j.module && compile(&j, &options) ? 0 : 2;
+    show_progress("");
+    if (j.module) sinter_module_destroy(j.module);
+    return status;
+}

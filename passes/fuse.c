@@ -248,6 +248,22 @@ static void join_reduced(fusion *f, sinter_node node, uint32_t own) {
     if (first_outside_use(f, producer - 1, own) == UINT32_MAX) merge(f, own, producer - 1);
 }
 
+/* A contraction takes in the transposition of a weight: it reads the weight packed, from whatever order it had. */
+static void join_transposed_weights(fusion *f, sinter_node node, uint32_t own) {
+    for (uint32_t i = 0; i < sinter_node_get(f->module, node)->operand_count; ++i) {
+        sinter_value operand = sinter_node_operand(f->module, node, i);
+        sinter_node definition = operand ? sinter_value_get(f->module, operand)->definition : 0;
+        if (!definition || sinter_node_get(f->module, definition)->op != SINTER_OP_transpose ||
+            !sinter_value_constant(f->module, sinter_node_operand(f->module, definition, 0)) ||
+            sinter_value_get(f->module, operand)->uses.count != 1 ||
+            sinter_node_get(f->module, definition)->parent != f->region ||
+            f->group_of[definition] || !is_fusable(f, definition))
+            continue;
+        sinter_vector_push(&f->scratch, &f->groups.items[own].nodes, definition);
+        f->group_of[definition] = own + 1;
+    }
+}
+
 static void copy_small_constants(fusion *f, fusion_group *group) {
     size_t count = group->nodes.count;
     for (size_t n = 0; n < count; ++n) {
@@ -299,6 +315,8 @@ static void fuse_region(fusion *f, sinter_region region) {
                 join_rows(f, node, own);
             } else if (pattern_of(f, node) == SINTER_PATTERN_REDUCE) {
                 join_reduced(f, node, own);
+            } else if (pattern_of(f, node) == SINTER_PATTERN_CONTRACT) {
+                join_transposed_weights(f, node, own);
             }
         }
     }

@@ -151,7 +151,8 @@ static void add_tree(partial *p, sinter_dtype dtype) {
         combine(p, sinter_loop_var_read(b, p->assign->var), sinter_loop_load(b, tree, &zero)));
 }
 
-static void build(partial *p, bool masked) {
+/* Returns whether the loop itself has nothing left to do. */
+static bool build(partial *p, bool masked) {
     sinter_loop_builder *b = &p->builder;
     sinter_dtype dtype = p->assign->value->dtype;
     sinter_expr size = sinter_loop_int(b, p->lanes), zero = sinter_loop_int(b, 0);
@@ -182,10 +183,11 @@ static void build(partial *p, bool masked) {
         sinter_loop_end(b);
     }
     add_tree(p, dtype);
-    if (exact || masked) return;
+    if (exact || masked) return true;
     sinter_expr first = sinter_loop_add(
         b, p->loop->lower, sinter_loop_mul(b, done, sinter_loop_int(b, p->loop->step)));
     p->loop->lower = first; /* the loop itself does the rest */
+    return false;
 }
 
 bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var var, int64_t lanes,
@@ -214,9 +216,7 @@ bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var var, int
     sinter_loop_builder_init(&p.builder, schedule->program, schedule->function);
     sinter_loop_stmt *loop = p.loop;
     p.builder.tail = place.link; /* in front of the loop */
-    sinter_expr lower = loop->lower;
-    build(&p, masked);
-    if (loop->lower == lower) { /* nothing is left for it */
+    if (build(&p, masked)) {
         sinter_loop_stmt **link = p.builder.tail;
         while (*link != loop) link = &(*link)->next;
         *link = loop->next;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains the four embedded models on scikit-learn's handwritten digits and writes them as ONNX.
 
-Writes, beside itself: mlp.onnx, cnn.onnx, lstm.onnx, transformer.onnx, the held-out test split
+Writes, beside itself: mlp.onnx, cnn.onnx, lstm.onnx, transformer.onnx, cnn_int8.onnx (quantized), the held-out test split
 (digits_test_images.npy, digits_test_labels.npy) and accuracy.json, measured with ONNX Runtime on
 the written files. `--check` trains nothing: it checks the files that are there.
 
@@ -33,6 +33,7 @@ SPLIT_SEED = 20240
 PIXEL_MEAN = 4.875
 PIXEL_DEVIATION = 6.0
 
+CALIBRATION_IMAGES = 400
 BATCH_SIZES = (1, 7)
 LENGTHS = (3, 8, 12)
 
@@ -590,6 +591,37 @@ def train(model, images, labels):
     return jax.tree.map(np.asarray, {**params, **state}), forward
 
 
+# ---- Quantization ------------------------------------------------------------------------------
+
+
+def quantize_cnn(training_images):
+    """Writes cnn_int8.onnx: cnn.onnx with 8-bit weights per channel and 8-bit activations, as QuantizeLinear and
+    DequantizeLinear pairs, calibrated on training images."""
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(quantization.CalibrationDataReader):
+        def __init__(self):
+            self.batches = iter(np.split(training_images[:CALIBRATION_IMAGES], CALIBRATION_IMAGES // 50))
+
+        def get_next(self):
+            batch = next(self.batches, None)
+            return None if batch is None else {"pixels": batch}
+
+    target, prepared = FOLDER / "cnn_int8.onnx", FOLDER / "cnn_prepared.onnx"
+    quant_pre_process(str(FOLDER / "cnn.onnx"), str(prepared), skip_symbolic_shape=True)
+    quantization.quantize_static(
+        str(prepared),
+        str(target),
+        Reader(),
+        quant_format=quantization.QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
+    )
+    prepared.unlink()
+
+
 # ---- Checking ----------------------------------------------------------------------------------
 
 
@@ -660,10 +692,22 @@ def check_files():
     return lines
 
 
+def write_quantized(train_images, test_images, train_labels, test_labels):
+    quantize_cnn(train_images)
+    accuracy, _ = measure(open_session(FOLDER / "cnn_int8.onnx"), test_images, test_labels)
+    recorded = json.loads((FOLDER / "accuracy.json").read_text())
+    recorded["cnn_int8"] = {"accuracy": accuracy, "input": "pixels", "output": "logits"}
+    (FOLDER / "accuracy.json").write_text(json.dumps(recorded, indent=2) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="check the stored files, train nothing")
-    if not parser.parse_args().check:
+    parser.add_argument("--quantize", action="store_true", help="write cnn_int8.onnx from cnn.onnx, train nothing")
+    arguments = parser.parse_args()
+    if arguments.quantize:
+        write_quantized(*load_split())
+    elif not arguments.check:
         train_images, test_images, train_labels, test_labels = load_split()
         np.save(FOLDER / "digits_test_images.npy", test_images)
         np.save(FOLDER / "digits_test_labels.npy", test_labels)
@@ -677,6 +721,7 @@ def main():
             accuracy, _ = measure(session, test_images, test_labels)
             accuracies[model.name] = {"accuracy": accuracy, "input": "pixels", "output": "logits"}
         (FOLDER / "accuracy.json").write_text(json.dumps(accuracies, indent=2) + "\n")
+        write_quantized(train_images, test_images, train_labels, test_labels)
     print("\n".join(check_files()))
 
 

@@ -11,6 +11,8 @@ static const option_spec own_options[] = {
     {"expect", true, "NAME=FILE: compare an output; exit 1 where it differs; may be repeated"},
     {"rtol", true, "relative tolerance of --expect (1e-3)"},
     {"atol", true, "absolute tolerance of --expect (1e-7)"},
+    {"each", false,
+     "inputs from files have one more axis in front: one run for each index; outputs are stacked"},
     {"device", true, "cpu"},
     {"help", false, "this text"},
 };
@@ -91,13 +93,98 @@ static int check_expectations(const sinter_engine *engine, const sinter_tensor *
     return status;
 }
 
+/* ---- one run for each index of a leading axis ---- */
+
+static bool is_stacked(const sinter_engine *engine, size_t i, const sinter_tensor *input) {
+    return input->kind == SINTER_TYPE_TENSOR &&
+           (int64_t)input->rank == sinter_engine_input(engine, i)->rank + 1;
+}
+
+/* Item `index` of a stack, borrowed. */
+static sinter_tensor item_of(const sinter_tensor *stack, int64_t index) {
+    sinter_tensor item = *stack;
+    item.storage = NULL;
+    item.rank--;
+    memmove(item.dims, stack->dims + 1, item.rank * sizeof *item.dims);
+    if (index > 0)
+        item.data = (const char *)stack->data +
+                    sinter_tensor_bytes(stack) / (size_t)stack->dims[0] * (size_t)index;
+    return item;
+}
+
+/* Number of runs; -1 after an error: stacks differ in length, or their elements are not whole bytes. */
+static int64_t count_items(const sinter_engine *engine, const sinter_tensor *inputs,
+                           sinter_diag *diag) {
+    int64_t count = -1;
+    for (size_t i = 0; i < sinter_engine_input_count(engine); ++i) {
+        const char *name = sinter_engine_input(engine, i)->name;
+        if (!is_stacked(engine, i, &inputs[i])) continue;
+        if (sinter_dtype_infos[inputs[i].dtype].bits % 8 ||
+            inputs[i].dtype == SINTER_DTYPE_string) {
+            sinter_error(diag, name, "--each: elements must be whole bytes");
+            return -1;
+        }
+        if (count >= 0 && inputs[i].dims[0] != count) {
+            sinter_error(diag, name, "--each: has %lld items, another input %lld",
+                         (long long)inputs[i].dims[0], (long long)count);
+            return -1;
+        }
+        count = inputs[i].dims[0];
+    }
+    if (count < 1) sinter_error(diag, "--each", "no input has a leading axis of items");
+    return count < 1 ? -1 : count;
+}
+
+/* Puts output `index` of one run at its place of the stack, which the first run makes. */
+static bool stack_output(const sinter_tensor *output, int64_t index, int64_t count,
+                         sinter_tensor *stack, sinter_diag *diag) {
+    int64_t dims[SINTER_MAX_RANK] = {count};
+    if (output->kind != SINTER_TYPE_TENSOR || output->rank + 1 > SINTER_MAX_RANK ||
+        output->dtype == SINTER_DTYPE_string || sinter_dtype_infos[output->dtype].bits % 8)
+        return sinter_error(diag, "--each", "outputs of this type can't be stacked");
+    memcpy(dims + 1, output->dims, output->rank * sizeof *dims);
+    if (index == 0 && !sinter_tensor_create(stack, output->dtype, output->rank + 1, dims, diag))
+        return false;
+    if (memcmp(stack->dims + 1, output->dims, output->rank * sizeof *dims))
+        return sinter_error(diag, "--each", "an output changes its shape from run to run");
+    size_t bytes = sinter_tensor_bytes(output);
+    memcpy((char *)sinter_tensor_mutable(stack) + bytes * (size_t)index, output->data, bytes);
+    return true;
+}
+
+static bool run_each(sinter_engine *engine, const sinter_tensor *inputs, sinter_tensor *stacks,
+                     sinter_diag *diag) {
+    size_t input_count = sinter_engine_input_count(engine),
+           output_count = sinter_engine_output_count(engine);
+    int64_t count = count_items(engine, inputs, diag);
+    sinter_tensor *items = sinter_heap_alloc((input_count + 1) * sizeof *items);
+    sinter_tensor *outputs = sinter_heap_alloc((output_count + 1) * sizeof *outputs);
+    bool good = count > 0;
+    for (int64_t run = 0; good && run < count; ++run) {
+        for (size_t i = 0; i < input_count; ++i)
+            items[i] = is_stacked(engine, i, &inputs[i]) ? item_of(&inputs[i], run) : inputs[i];
+        good = sinter_engine_run(engine, items, outputs, diag);
+        for (size_t i = 0; i < output_count; ++i) {
+            good = good && stack_output(&outputs[i], run, count, &stacks[i], diag);
+            sinter_tensor_deinit(&outputs[i]);
+            outputs[i] = (sinter_tensor){0};
+        }
+    }
+    sinter_heap_free(items);
+    sinter_heap_free(outputs);
+    return good;
+}
+
 static int run_engine(sinter_engine *engine, const arguments *a, sinter_diag *diag) {
     size_t input_count = sinter_engine_input_count(engine),
            output_count = sinter_engine_output_count(engine);
     sinter_tensor *inputs = sinter_heap_alloc((input_count + 1) * sizeof *inputs);
     sinter_tensor *outputs = sinter_heap_alloc((output_count + 1) * sizeof *outputs);
     int status = 2;
-    if (make_inputs(engine, a, inputs, diag) && sinter_engine_run(engine, inputs, outputs, diag)) {
+    bool each = arguments_has(a, "each");
+    if (make_inputs(engine, a, inputs, diag) &&
+        (each ? run_each(engine, inputs, outputs, diag)
+              : sinter_engine_run(engine, inputs, outputs, diag))) {
         const char *folder = arguments_find(a, "o");
         status = check_expectations(engine, outputs, a, diag);
         if (folder && !write_outputs(engine, outputs, folder, diag)) status = 2;

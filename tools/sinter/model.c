@@ -192,11 +192,14 @@ bool read_expected(const sinter_engine *engine, size_t index, const char *path,
 bool make_inputs(const sinter_engine *engine, const arguments *a, sinter_tensor *out_inputs,
                  sinter_diag *diag) {
     uint64_t state = 1;
+    bool stacks = arguments_has(a, "each");
     for (size_t i = 0; i < sinter_engine_input_count(engine); ++i) {
         const sinter_abi_io *io = sinter_engine_input(engine, i);
         const char *path = input_file(a, io->name);
-        bool good = path ? read_input(engine, i, path, &out_inputs[i], diag)
-                         : make_input(io, &state, &out_inputs[i], diag);
+        /* stacks of items are checked item by item when run */
+        bool good = !path    ? make_input(io, &state, &out_inputs[i], diag)
+                    : stacks ? sinter_tensor_read_file(path, NULL, NULL, &out_inputs[i], diag)
+                             : read_input(engine, i, path, &out_inputs[i], diag);
         if (!good) return false;
     }
     for (size_t i = 0; i < a->option_count; ++i) {

@@ -295,8 +295,8 @@ static void sum_neighbours(resizing *r, const resized_axis *axes, size_t count) 
     if (r->crop) sinter_loop_begin_if(r->build, inside);
     sinter_expr element = sinter_lower_element(r->kernel, r->x, in),
                 current = sinter_loop_var_read(r->build, acc);
-    if (r->nearest) {
-        sinter_loop_assign(r->build, acc, element);
+    if (r->nearest || !weight) { /* one neighbour, or no axis changes */
+        sinter_loop_assign(r->build, acc, sinter_loop_cast(r->build, element, dtype));
     } else {
         sinter_expr product =
             sinter_loop_mul(r->build, weight, sinter_loop_cast(r->build, element, dtype));

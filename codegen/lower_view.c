@@ -239,7 +239,8 @@ sinter_expr sinter_lower_pad(sinter_kernel *kernel, sinter_node node, uint32_t r
     (void)result;
     sinter_loop_builder *build = &kernel->build;
     sinter_value x = operand(kernel, node, 0), fill = operand(kernel, node, 2);
-    sinter_type type = type_of(kernel, x);
+    sinter_type type = type_of(kernel, x),
+                padded = type_of(kernel, sinter_node_result(kernel->lower->module, node, 0));
     sinter_string mode = sinter_node_get_string(kernel->lower->module, node, "mode");
     sinter_dtype compute = sinter_lower_compute_dtype(type.dtype);
     sinter_expr own[SINTER_MAX_RANK], inside = sinter_loop_const_int(build, SINTER_DTYPE_bool, 1);
@@ -256,10 +257,10 @@ sinter_expr sinter_lower_pad(sinter_kernel *kernel, sinter_node node, uint32_t r
             sinter_expr pair[2] = {own[d], size};
             own[d] = sinter_loop_call(build, SINTER_SCALAR_floormod, pair);
         }
+        if (own[d] == index[d] && padded.dims[d] == type.dims[d]) continue;
         sinter_expr low = sinter_loop_compare(build, SINTER_SCALAR_le, zero, own[d]);
         sinter_expr high = sinter_loop_compare(build, SINTER_SCALAR_lt, own[d], size);
-        if (own[d] != index[d])
-            inside = sinter_loop_and(build, inside, sinter_loop_and(build, low, high));
+        inside = sinter_loop_and(build, inside, sinter_loop_and(build, low, high));
     }
     /* A statement, not a select: outside there is nothing to load. */
     sinter_expr start =

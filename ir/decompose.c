@@ -17,6 +17,9 @@ bool sinter_decompose_node(sinter_rewrite *rewrite, sinter_node node) {
     sinter_value *results = SINTER_NEW_ARRAY(sinter_module_arena(module), sinter_value, count + 1);
     sinter_rewrite_at(rewrite, node);
     if (!rules[sinter_node_get(module, node)->op](rewrite, node, results)) return false;
+    bool stays = true;
+    for (uint32_t i = 0; i < count; ++i) stays = stays && !results[i];
+    if (stays) return true;
     for (uint32_t i = 0; i < count; ++i) {
         sinter_value old = sinter_node_result(module, node, i);
         if (!old) continue;

@@ -4,14 +4,15 @@
 #pragma once
 #include "ir/rewrite.h"
 
-/* out_results has one place per result of the node; unused results may stay 0. False after an error. */
+/* out_results has one place per result of the node; unused results may stay 0; all 0: the node stays as it is. False
+ * after an error. */
 typedef bool (*sinter_decompose_rule)(sinter_rewrite *rewrite, sinter_node node, sinter_value *out_results);
 #define DECOMPOSE(op, rule) bool sinter_decompose_##rule(sinter_rewrite *, sinter_node, sinter_value *);
 #include "ir/decompose.def"
 #undef DECOMPOSE
 /* NULL where the op has none. */
 sinter_decompose_rule sinter_decompose_find(sinter_op op);
-/* Replaces the node; false (with an error) where the rule can't. */
+/* Replaces the node, unless its rule leaves it; false (with an error) where the rule can't. */
 bool sinter_decompose_node(sinter_rewrite *rewrite, sinter_node node);
 
 /* ---- short forms for rules: each appends one node before the root; 0 in gives 0 out ---- */

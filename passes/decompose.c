@@ -17,11 +17,11 @@ static bool decompose_region(sinter_rewrite *rewrite, sinter_region region) {
         if (sinter_decompose_find(op)) {
             /* What a rule builds may be composite itself: go on from the first node it made. */
             sinter_node previous = sinter_node_get(module, node)->previous;
-            if (sinter_decompose_node(rewrite, node))
+            if (!sinter_decompose_node(rewrite, node))
+                good = false;
+            else if (sinter_node_get(module, node)->erased)
                 next = previous ? sinter_node_get(module, previous)->next
                                 : sinter_region_get(module, region)->first;
-            else
-                good = false;
         }
         node = next;
     }

@@ -12,6 +12,10 @@
 #error "no fast math: NaN, infinities and the order of sums mean what they say"
 #endif
 
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "weights and packed elements are little-endian"
+#endif
+
 /* Iterations of the loop that follows do not depend on each other. */
 #if defined(__GNUC__) && !defined(__clang__)
 #define SINTER_VECTOR _Pragma("GCC ivdep")

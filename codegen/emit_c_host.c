@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { EMBEDDED_WEIGHTS_LIMIT = 1 << 20 };
+enum { EMBEDDED_WEIGHTS_LIMIT = 1 << 22 };
 
 static const char *raw_name(const sinter_c_emitter *e, sinter_loop_buffer buffer) {
     return sinter_arena_format(e->arena, "b%u", buffer);

@@ -1,0 +1,186 @@
+"""Whole models on every instruction set, through their own schedules: objects for the targets, emitted C with and
+without a heap, on this machine and as 64-bit Arm under qemu. Integer models give the same bits everywhere, floats agree
+within 1e-5; an object or C text emitted twice has the same bytes.
+
+    tests/suites/isa.py     with PYTHONPATH=tests/suites and SINTER_BUILD
+
+Each is linked with tests/unit/isa_driver.c. What a machine lacks is skipped.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import tempfile
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from tally import Tally
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("SINTER_BUILD", ROOT / "build" / "dev"))
+SINTER = BUILD / "bin" / "sinter"
+MODELS = ROOT / "tests" / "models"
+ARM_CC, ARM_RUN = "aarch64-linux-gnu-gcc", "qemu-aarch64"
+WARNINGS = ["-std=c17", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
+# name: (target of the compiler, or None for C; flags of cc; what the machine must have in /proc/cpuinfo, or "arm")
+WAYS = {
+    "x86-64-v2": ("cpu:x86-64-v2", [], "sse4_2"),
+    "x86-64-v3": ("cpu:x86-64-v3", [], "avx2"),
+    "x86-64-v4": ("cpu:x86-64-v4", [], "avx512vl"),
+    "x86-64-v4+avx512vnni": ("cpu:x86-64-v4+avx512vnni", [], "avx512_vnni"),
+    "aarch64": ("cpu:aarch64", [], "arm"),
+    "neoverse-v1": ("cpu:neoverse-v1", [], "arm"),
+    "c": (None, ["-O1"], ""),
+    "c, a board": (None, ["-O1", "-DSINTER_BOARD"], ""),
+    "c, aarch64": (None, ["-O1"], "arm"),
+}
+HEAP_AND_THREADS = ("alloc", "free", "print", "abort", "pthread", "sinter")
+
+
+def run(command, **options):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]}: {done.stderr.strip()[:400]}")
+    return done.stdout
+
+
+def integer_model(path):
+    """Quantized products and windows, with zero points and uneven sizes."""
+    random = np.random.default_rng(7)
+    u8 = lambda *shape: random.integers(0, 256, shape).astype(np.uint8)
+    i8 = lambda *shape: random.integers(-128, 128, shape).astype(np.int8)
+    constants = {
+        "w": i8(5, 3, 3, 3), "wz": np.int8(-3), "xz": np.uint8(131), "b": i8(45, 19), "bz": i8(19),
+        "scale": np.float32(0.031), "wscale": np.float32(0.007), "yscale": np.float32(0.11), "yz": np.uint8(120),
+        "shape": np.array([-1, 45]),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("ConvInteger", ["x", "w", "xz", "wz"], ["sums"], pads=[1, 1, 1, 1]),
+        helper.make_node("QLinearConv", ["x", "scale", "xz", "w", "wscale", "wz", "yscale", "yz"], ["conv"], pads=[1, 1, 1, 1]),
+        helper.make_node("Reshape", ["conv", "shape"], ["rows"]),
+        helper.make_node("MatMulInteger", ["rows", "b", "yz", "bz"], ["product"]),
+        helper.make_node("MatMulInteger", ["signed", "b"], ["signed_product"]),
+    ]
+    inputs = [("x", TensorProto.UINT8, [1, 3, 9, 9]), ("signed", TensorProto.INT8, [7, 45])]
+    outputs = [("sums", TensorProto.INT32, [1, 5, 9, 9]), ("conv", TensorProto.UINT8, [1, 5, 9, 9]),
+               ("product", TensorProto.INT32, [9, 19]), ("signed_product", TensorProto.INT32, [7, 19])]  # fmt: skip
+    graph = helper.make_graph(
+        nodes, "integers", [helper.make_tensor_value_info(*entry) for entry in inputs],
+        [helper.make_tensor_value_info(*entry) for entry in outputs],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return [u8(1, 3, 9, 9), i8(7, 45)], [np.zeros(shape, np.uint8 if kind == TensorProto.UINT8 else np.int32) for _, kind, shape in outputs]
+
+
+def cases(work):
+    """{name: (model, options, inputs, what the outputs look like, exact)}"""
+    image = np.load(MODELS / "digits_test_images.npy")[:1]
+    logits = [np.zeros((1, 10), np.float32)]
+    found = {
+        name: (MODELS / f"{name}.onnx", ["--dim", "batch=1", *more], [image], logits, False)
+        for name, more in (("cnn", []), ("lstm", ["--dim", "length=8"]), ("transformer", ["--dim", "length=8"]))
+    }
+    path = work / "integers.onnx"
+    inputs, outputs = integer_model(path)
+    found["integers"] = (path, [], inputs, outputs, True)
+    return found
+
+
+def reference(work, model, options, inputs, outputs):
+    """The evaluator's answer."""
+    folder = work / "reference"
+    folder.mkdir()
+    arguments = []
+    names = [value.name for value in onnx.load(model).graph.input]
+    for name, array in zip(names, inputs):
+        np.save(folder / f"in_{name}.npy", array)
+        arguments += ["-i", f"{name}={folder}/in_{name}.npy"]
+    run([SINTER, "run", model, "--target=eval", *options, *arguments, "-o", folder])
+    return [np.load(folder / f"{value.name}.npy") for value in onnx.load(model).graph.output]
+
+
+def answer(work, way, model, options, inputs, outputs):
+    """What the model says when it is compiled that way; RuntimeError where a step fails."""
+    target, flags, machine = WAYS[way]
+    compiler = ["--target", target, "--emit=obj"] if target else ["--emit=c"]
+    files = [work / f"{turn}.{'o' if target else 'c'}" for turn in ("model", "again")]
+    for file in files:
+        run([SINTER, "compile", model, *options, *compiler, "-o", file])
+    if files[0].read_bytes().replace(b"again", b"model") != files[1].read_bytes().replace(b"again", b"model"):
+        raise RuntimeError("compiled twice, different bytes")
+    cc = [ARM_CC, "-static"] if machine == "arm" else ["cc"]
+    linked = files[0]
+    if "-DSINTER_BOARD" in flags:
+        linked = work / "board.o"
+        run([*cc, *WARNINGS, *flags, "-c", files[0], "-o", linked])
+        wanted = [line for line in run(["nm", "-u", linked]).split() if any(word in line for word in HEAP_AND_THREADS)]
+        if wanted:
+            raise RuntimeError(f"a board has no {' '.join(wanted)}")
+    symbol = [f"-Dsinter_artifact={symbol_of(linked, machine)}"] if target else []
+    run([*cc, *WARNINGS, *flags, *symbol, f"-I{ROOT}", ROOT / "tests/unit/isa_driver.c", linked, "-lm", "-o", work / "run"])
+    blobs = b"".join(struct.pack("<Q", array.nbytes) + array.tobytes() for array in inputs)
+    (work / "in").write_bytes(blobs + b"".join(struct.pack("<Q", array.nbytes) for array in outputs))
+    run([*([ARM_RUN] if machine == "arm" else []), work / "run", work / "in", work / "out"])
+    data, at, found = (work / "out").read_bytes(), 0, []
+    for array in outputs:
+        found.append(np.frombuffer(data, array.dtype, array.size, at).reshape(array.shape))
+        at += array.nbytes
+    return found
+
+
+def symbol_of(path, machine):
+    """The artifact function that the object exports."""
+    tool = "aarch64-linux-gnu-nm" if machine == "arm" else "nm"
+    return next(line.split()[-1] for line in run([tool, path]).splitlines() if line.endswith("_artifact") and " T " in line)
+
+
+def check(work, name, way, case, expected):
+    """None, or what is wrong."""
+    model, options, inputs, outputs, exact = case
+    folder = work / f"{name}-{way.replace(' ', '').replace(',', '-')}"
+    folder.mkdir()
+    try:
+        found = answer(folder, way, model, options, inputs, outputs)
+    except RuntimeError as error:
+        return str(error)
+    for a, b in zip(found, expected):
+        if exact and not np.array_equal(a, b):
+            return f"{np.count_nonzero(a != b)} of {a.size} integers differ"
+        if not exact and not np.abs(a - b).max() <= 1e-5 * np.abs(b).max():
+            return f"off by {np.abs(a - b).max() / np.abs(b).max():.2g}"
+    return None
+
+
+def can_run(machine):
+    if machine == "arm":
+        return shutil.which(ARM_CC) and shutil.which(ARM_RUN)
+    return machine in pathlib.Path("/proc/cpuinfo").read_text().split() if machine else True
+
+
+def main():
+    tally = Tally()
+    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        work = pathlib.Path(folder)
+        jobs = {}
+        for name, case in cases(work).items():
+            (work / name).mkdir()
+            expected = reference(work / name, *case[:4])
+            for way, (_, _, machine) in WAYS.items():
+                if can_run(machine):
+                    jobs[name, way] = pool.submit(check, work, name, way, case, expected)
+                else:
+                    tally.skipped(f"{name}: {way}", "this machine cannot run it")
+        for (name, way), job in jobs.items():
+            problem = job.result()
+            tally.check(f"{name}: {way}", [problem] if problem else [])
+    tally.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,8 @@
  * C*v + r and C*v' + r', the difference r' - r stays below the |C|*step that different iterations are apart at least. r is
  * bounded by putting the first or last value for every variable that may differ between the two, so the bounds are
  * expressions of what both have in common, and the proof is that their difference is a number or has a range.
- * Dims that divide one value, i/c and i%c, are taken together as i.
+ * Dims that divide one value, i/c and i%c, are taken together as i; terms that count for more than all others together are
+ * told apart one by one, as digits are.
  * Test: tests/codegen/loops/verify_conflict.loops, tests/unit/loop_rewrite_test.c */
 #include "codegen/loop_access.h"
 #include "codegen/loop_linear.h"
@@ -205,10 +206,49 @@ static bool stays_within(const comparison *c, sinter_expr stride, sinter_expr a,
     return is_positive(c, sinter_loop_sub(builder, stride, sinter_loop_sub(builder, high, low)));
 }
 
+static bool same_factors(const sinter_linear_term *a, const sinter_linear_term *b) {
+    if (a->count != b->count || a->coefficient != b->coefficient) return false;
+    for (uint32_t i = 0; i < a->count; i++)
+        if (!sinter_loop_expr_equal(a->factors[i], b->factors[i])) return false;
+    return true;
+}
+
+static sinter_expr without_term(const comparison *c, const sinter_linear *sum, uint32_t term) {
+    sinter_linear rest = *sum;
+    rest.terms[term] = rest.terms[--rest.count];
+    return sinter_linear_build(c->scopes->builder.arena, &rest);
+}
+
+/* A term whose coefficient exceeds by how much the rest of the two indices can differ is the same in both where they meet,
+ * as the digits of a number are: it can be left out. True where there was one. */
+static bool drop_digit(comparison *c, sinter_expr *a, sinter_expr *b) {
+    sinter_linear sum_a, sum_b;
+    if (!sinter_linear_of(*a, &sum_a) || !sinter_linear_of(*b, &sum_b)) return false;
+    for (uint32_t i = 0; i < sum_a.count; i++) {
+        const sinter_linear_term *term = &sum_a.terms[i];
+        bool differs = false, own = term->count == 1 && term->factors[0]->kind == SINTER_LOOP_VAR &&
+                                    term->factors[0]->var == c->loop->var;
+        for (uint32_t k = 0; k < term->count; k++) differs |= may_differ(c, term->factors[k]);
+        uint32_t other = 0;
+        while (other < sum_b.count && !same_factors(term, &sum_b.terms[other])) other++;
+        if (own || !differs || other == sum_b.count || term->coefficient == INT64_MIN) continue;
+        int64_t size = term->coefficient < 0 ? -term->coefficient : term->coefficient;
+        sinter_expr stride = sinter_loop_int(&c->scopes->builder, size);
+        sinter_expr rest_a = without_term(c, &sum_a, i), rest_b = without_term(c, &sum_b, other);
+        if (!stays_within(c, stride, rest_a, rest_b) || !stays_within(c, stride, rest_b, rest_a))
+            continue;
+        *a = rest_a;
+        *b = rest_b;
+        return true;
+    }
+    return false;
+}
+
 /* Indices a and b of one dim keep different iterations of the loop apart. */
 static bool dim_separates(comparison *c, sinter_expr a, sinter_expr b) {
     sinter_loop_builder *builder = &c->scopes->builder;
     sinter_loop_var var = c->loop->var;
+    while (drop_digit(c, &a, &b)) continue;
     sinter_expr coefficient_a, rest_a, coefficient_b, rest_b;
     if (sinter_loop_affine(builder, a, var, &coefficient_a, &rest_a) &&
         sinter_loop_affine(builder, b, var, &coefficient_b, &rest_b) &&

@@ -56,13 +56,15 @@ void sinter_schedule_cpu_collapse(sinter_schedule_cpu_state *state, sinter_sched
 /* The loop, serial and with independent iterations, in vector lanes as far as that pays, with its tail. The loop over whole
  * vectors, or the loop itself where it stays. */
 sinter_loop_var sinter_schedule_cpu_vectorize(sinter_schedule_cpu_state *state, sinter_loop_var loop);
-/* The chain's outermost loop, fused with the next ones where it is short, runs in parallel if `work` is worth it and nothing
- * is around it. The outermost loop now. */
+/* A loop of the chain that is long enough goes to the outside and runs in parallel, if `work` is worth it and nothing is
+ * around the chain. The outermost loop now. */
 sinter_loop_var sinter_schedule_cpu_parallelize(sinter_schedule_cpu_state *state, sinter_schedule_chain *chain, int64_t work);
 /* Scalar operations of the whole chain, roughly; at least what is worth a thread where counts are not known. */
 int64_t sinter_schedule_cpu_work(const sinter_schedule_cpu_state *state, const sinter_schedule_chain *chain);
 /* Some load of the loop's body reads the next element in the next iteration, and none jumps. */
 bool sinter_schedule_cpu_streams(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
+/* There is little in the loop's body but loads of elements that are not next to each other: lanes gain nothing. */
+bool sinter_schedule_cpu_jumps(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
 /* Lanes of one vector of the widest type in the loop's body. */
 int64_t sinter_schedule_cpu_native_lanes(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
 /* An `if` on lanes becomes masks, for elements of every width. */

@@ -218,8 +218,7 @@ sinter_loop_var sinter_schedule_cpu_vectorize(sinter_schedule_cpu_state *state,
     body_facts f = study(state, loop);
     int64_t count = -1;
     if (!sinter_loop_trip_count(get(state, loop), &count)) count = -1;
-    bool gathers = f.strided && f.work <= SIMPLE_WORK; /* one load each is as good */
-    if (gathers || count == 0 || count == 1) return loop;
+    if (count == 0 || count == 1) return loop;
     int64_t lanes = choose_lanes(state->target, &f, count);
     if (lanes < 2) return loop;
     if (count >= 0 && count < lanes) {
@@ -247,13 +246,31 @@ static bool is_outermost(const sinter_schedule_cpu_state *state, sinter_loop_var
     return false;
 }
 
+/* The chain's loop that divides best: the first that is long enough, else the longest. */
+static uint32_t choose_parallel(const sinter_schedule_cpu_state *state,
+                                const sinter_schedule_chain *c) {
+    uint32_t best = 0;
+    int64_t longest = count_or(state, c->loops[0], 1);
+    for (uint32_t i = 1; i < c->depth && longest < PARALLEL_COUNT; i++) {
+        int64_t count = count_or(state, c->loops[i], 1);
+        if (count <= longest) continue;
+        longest = count;
+        best = i;
+    }
+    return best;
+}
+
 sinter_loop_var sinter_schedule_cpu_parallelize(sinter_schedule_cpu_state *state,
                                                 sinter_schedule_chain *c, int64_t work) {
+    if (work < PARALLEL_WORK || !is_outermost(state, c->loops[0])) return c->loops[0];
+    uint32_t best = choose_parallel(state, c);
+    sinter_loop_var order[SINTER_SCHEDULE_CHAIN_MAX];
+    size_t count = 0;
+    order[count++] = c->loops[best];
+    for (uint32_t i = 0; i <= best; i++)
+        if (i != best) order[count++] = c->loops[i];
     sinter_loop_var outer = c->loops[0];
-    if (work < PARALLEL_WORK || !is_outermost(state, outer)) return outer;
-    /* A quotient and a remainder for each row are cheap beside the row. */
-    for (uint32_t i = 1; i < c->depth && count_or(state, outer, 0) < PARALLEL_COUNT; i++)
-        if (!sinter_schedule_fuse(&state->schedule, outer, c->loops[i], &outer)) break;
+    if (best && sinter_schedule_reorder(&state->schedule, order, count)) outer = order[0];
     sinter_schedule_parallelize(&state->schedule, outer);
     return outer;
 }
@@ -264,6 +281,11 @@ int64_t sinter_schedule_cpu_work(const sinter_schedule_cpu_state *state,
     for (uint32_t i = 0; i < c->depth && work < PARALLEL_WORK; i++)
         work *= count_or(state, c->loops[i], PARALLEL_WORK);
     return work;
+}
+
+bool sinter_schedule_cpu_jumps(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    body_facts f = study(state, loop);
+    return f.strided && f.work <= SIMPLE_WORK;
 }
 
 bool sinter_schedule_cpu_streams(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {

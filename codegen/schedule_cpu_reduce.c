@@ -63,7 +63,7 @@ static bool schedule_row(sinter_schedule_cpu_state *state, const sinter_schedule
     return true;
 }
 
-bool sinter_schedule_cpu_reduce(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
+static bool schedule_rows(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
     sinter_schedule_cpu_flatten(state);
     sinter_schedule_chain c = sinter_schedule_cpu_chain(state, nest);
     if (!c.depth) return false;
@@ -80,4 +80,12 @@ bool sinter_schedule_cpu_reduce(sinter_schedule_cpu_state *state, sinter_loop_va
     sinter_arena_deinit(&scratch);
     if (taken) sinter_schedule_cpu_parallelize(state, &c, work);
     return taken;
+}
+
+bool sinter_schedule_cpu_reduce(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
+    sinter_loop_function *saved =
+        sinter_loop_clone_function(state->program, state->schedule.function);
+    if (schedule_rows(state, nest)) return true;
+    *state->schedule.function = *saved;
+    return false;
 }

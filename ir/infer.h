@@ -28,6 +28,8 @@ bool sinter_infer_region(sinter_module *module, sinter_region region, sinter_dia
 void sinter_infer_forget_region(sinter_module *module, sinter_region region);
 /* Bind or bound a symbol (--dim N=8, N=1..2048) everywhere, then infer again. */
 bool sinter_infer_bind_dim(sinter_module *module, sinter_string symbol, int64_t min, int64_t max, sinter_diag *diag);
+/* The same from "N=8" or "N=1..2048". */
+bool sinter_infer_bind_text(sinter_module *module, const char *text, sinter_diag *diag);
 /* Contents of operand i as dims, one per element; elements not known get fresh symbols of CONTENT origin, recorded
  * in the value, so that "reshape to what this tensor says" stays an expression. false (no error reported) where the
  * element count itself is not a number or exceeds 64: the rule then uses symbols of NODE origin. */

@@ -397,6 +397,9 @@ const sinter_abi_io *sinter_engine_output(const sinter_engine *engine, size_t in
 const sinter_abi_artifact *sinter_engine_artifact(const sinter_engine *engine) {
     return engine->artifact;
 }
+const sinter_executable *sinter_engine_executable(const sinter_engine *engine) {
+    return engine->executable;
+}
 sinter_module *sinter_engine_module(const sinter_engine *engine) {
     return engine->module;
 }

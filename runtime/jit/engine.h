@@ -39,6 +39,8 @@ void sinter_engine_set_services(sinter_engine *engine, const sinter_abi_services
 const sinter_abi_services *sinter_engine_get_services(const sinter_engine *engine); /* NULL: none */
 /* The artifact behind the engine, or NULL (eval, loops). */
 const sinter_abi_artifact *sinter_engine_artifact(const sinter_engine *engine);
+/* What runs it, from any number of threads at once; NULL (eval, loops). Lives as long as the engine. */
+const struct sinter_executable *sinter_engine_executable(const sinter_engine *engine);
 sinter_module *sinter_engine_module(const sinter_engine *engine); /* after passes; NULL for artifacts */
 /* Wall seconds of passes, lowering and scheduling, code generation. */
 typedef struct sinter_engine_times {

@@ -119,28 +119,10 @@ static bool read_arguments(command_line *command, int argc, char **argv, sinter_
            sinter_error(diag, "sinter-opt", "expected a file; see --help");
 }
 
-/* NAME=8 or NAME=1..64 */
-static bool bind_dim(sinter_module *module, const char *text, sinter_diag *diag) {
-    const char *equals = strchr(text, '=');
-    char *end = NULL;
-    long long min = equals ? strtoll(equals + 1, &end, 10) : 0, max = min;
-    bool ok = equals && end != equals + 1;
-    if (ok && strncmp(end, "..", 2) == 0) {
-        const char *second = end + 2;
-        max = strtoll(second, &end, 10);
-        ok = end != second;
-    }
-    if (!ok || *end)
-        return sinter_error(diag, "sinter-opt",
-                            "--dim: expected NAME=N or NAME=MIN..MAX, found '%s'", text);
-    return sinter_infer_bind_dim(module, (sinter_string){text, (size_t)(equals - text)}, min, max,
-                                 diag);
-}
-
 static int run_passes(command_line *command, sinter_module *module, sinter_diag *diag) {
     if (!sinter_verify_module(module, diag)) return STATUS_BAD_INPUT;
     for (size_t i = 0; i < command->dims.count; i++)
-        if (!bind_dim(module, command->dims.items[i], diag)) return STATUS_BAD_INPUT;
+        if (!sinter_infer_bind_text(module, command->dims.items[i], diag)) return STATUS_BAD_INPUT;
     bool ok =
         sinter_pipeline_run(module, command->passes.items, command->passes.count,
                             &command->pipeline, diag) &&

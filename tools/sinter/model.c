@@ -32,30 +32,11 @@ sinter_diag stderr_diag(void) {
     return (sinter_diag){.handler = sinter_diag_print_handler, .user = stderr};
 }
 
-static bool bind_dim(sinter_module *module, const char *text, sinter_diag *diag) {
-    const char *equals = strchr(text, '=');
-    char *end = NULL;
-    if (!equals || equals == text)
-        return sinter_error(diag, text, "--dim: expected NAME=NUMBER or NAME=MIN..MAX");
-    errno = 0;
-    long long min = strtoll(equals + 1, &end, 10), max = min;
-    if (end == equals + 1 || min < 0)
-        return sinter_error(diag, text, "--dim: expected a number after '='");
-    if (!strncmp(end, "..", 2)) {
-        const char *start = end + 2;
-        max = strtoll(start, &end, 10);
-        if (end == start) return sinter_error(diag, text, "--dim: expected a number after '..'");
-    }
-    if (*end || errno || max < min)
-        return sinter_error(diag, text, "--dim: expected NAME=NUMBER or NAME=MIN..MAX");
-    return sinter_infer_bind_dim(module, (sinter_string){text, (size_t)(equals - text)}, min, max,
-                                 diag);
-}
-
 sinter_module *load_model(const char *path, const arguments *a, sinter_diag *diag) {
     sinter_module *module = sinter_import_file(path, diag);
     for (size_t i = 0; module && i < a->option_count; ++i) {
-        if (strcmp(a->options[i].name, "dim") || bind_dim(module, a->options[i].value, diag))
+        if (strcmp(a->options[i].name, "dim") ||
+            sinter_infer_bind_text(module, a->options[i].value, diag))
             continue;
         sinter_module_destroy(module);
         return NULL;

@@ -1,0 +1,203 @@
+/* The public facade over engine and runtime: diagnostics become statuses, runs get contexts that are kept for the next one.
+ *
+ * A lock that runs take for reading keeps the pool in place while they use it. Test: tests/unit/sinter_test.c,
+ * docs/examples/jit.c by tests/suites/install.py */
+#include "runtime/jit/sinter.h"
+#include "frontends/import.h"
+#include "ir/infer.h"
+#include "runtime/jit/engine.h"
+#include "runtime/status.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SPARE_COUNT = 8 };
+
+typedef struct spare {
+    void *memory;
+    uint64_t bytes;
+} spare;
+
+struct sinter_model {
+    sinter_engine *engine;
+    const sinter_executable *executable;
+    sinter_pool *own_pool, *pool; /* pool: what runs use; the own one or the caller's */
+    pthread_rwlock_t pool_lock;
+    pthread_mutex_t spare_lock;
+    spare spares[SPARE_COUNT]; /* contexts of runs that ended */
+};
+
+/* ---- loading ---- */
+
+static bool is_artifact(const char *path) {
+    size_t length = strlen(path);
+    return length > 3 && !strcmp(path + length - 3, ".so");
+}
+
+static sinter_engine *open_engine(const char *path, const sinter_options *options,
+                                  sinter_diag *diag) {
+    sinter_engine_options engine = SINTER_ENGINE_OPTIONS_INIT;
+    engine.target = options->target;
+    engine.passes = options->passes;
+    engine.level = options->level;
+    if (is_artifact(path)) return sinter_engine_load(path, &engine, diag);
+    sinter_module *module = sinter_import_file(path, diag);
+    for (const char *const *dim = options->dims; module && dim && *dim; dim++) {
+        if (sinter_infer_bind_text(module, *dim, diag)) continue;
+        sinter_module_destroy(module);
+        return NULL;
+    }
+    return module ? sinter_engine_create(module, &engine, diag) : NULL;
+}
+
+static sinter_status *check_options(const sinter_options *options) {
+    if (options->size < sizeof *options)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
+                           "sinter_options.size is %u, expected %zu: use SINTER_OPTIONS_INIT",
+                           options->size, sizeof *options);
+    if (options->level < 0 || options->level > 3)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "sinter_options.level is %d, expected 0 to 3",
+                           (int)options->level);
+    if (options->target && strncmp(options->target, "cpu", 3) != 0)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
+                           "sinter_options.target is '%s', expected cpu[:CPU][+FEATURE]...",
+                           options->target);
+    return NULL;
+}
+
+sinter_status *sinter_load(const char *path, const sinter_options *options,
+                           sinter_model **out_model) {
+    sinter_options defaults = SINTER_OPTIONS_INIT;
+    *out_model = NULL;
+    if (!options) options = &defaults;
+    sinter_status *status = check_options(options);
+    if (status) return status;
+    sinter_model *model = calloc(1, sizeof *model);
+    if (!model) return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "%s: no memory for a model", path);
+    pthread_rwlock_init(&model->pool_lock, NULL);
+    pthread_mutex_init(&model->spare_lock, NULL);
+    sinter_text text = {0};
+    sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &text};
+    model->engine = open_engine(path, options, &diag);
+    if (!model->engine) {
+        while (text.size && text.data[text.size - 1] == '\n') text.data[--text.size] = '\0';
+        status = SINTER_FAIL(SINTER_STATUS_BAD_MODEL, "%s",
+                             text.size ? text.data : "the model can't be loaded");
+    } else {
+        model->executable = sinter_engine_executable(model->engine);
+        model->pool = options->pool;
+        if (!model->pool) status = sinter_set_threads(model, options->thread_count);
+    }
+    sinter_text_deinit(&text);
+    if (!status) {
+        *out_model = model;
+        return NULL;
+    }
+    sinter_destroy(model);
+    return status;
+}
+
+void sinter_destroy(sinter_model *model) {
+    if (!model) return;
+    sinter_engine_destroy(model->engine);
+    sinter_pool_destroy(model->own_pool);
+    for (int i = 0; i < SPARE_COUNT; i++) free(model->spares[i].memory);
+    pthread_rwlock_destroy(&model->pool_lock);
+    pthread_mutex_destroy(&model->spare_lock);
+    free(model);
+}
+
+const sinter_abi_artifact *sinter_describe(const sinter_model *model) {
+    return sinter_executable_describe(model->executable);
+}
+
+sinter_status *sinter_set_threads(sinter_model *model, uint32_t thread_count) {
+    sinter_pool *fresh = NULL;
+    if (thread_count != 1) {
+        sinter_status *status = sinter_pool_create(thread_count, NULL, &fresh);
+        if (status) return status;
+    }
+    pthread_rwlock_wrlock(&model->pool_lock);
+    sinter_pool *before = model->own_pool;
+    model->pool = model->own_pool = fresh;
+    pthread_rwlock_unlock(&model->pool_lock);
+    sinter_pool_destroy(before);
+    return NULL;
+}
+
+/* ---- contexts ---- */
+
+/* A spare one that is large enough, or the memory of a smaller one replaced. */
+static spare take_context(sinter_model *model, uint64_t bytes) {
+    spare found = {NULL, 0};
+    pthread_mutex_lock(&model->spare_lock);
+    for (int i = 0; i < SPARE_COUNT; i++) {
+        if (!model->spares[i].memory || (found.memory && found.bytes >= bytes)) continue;
+        spare here = model->spares[i];
+        model->spares[i] = found; /* the one held so far goes back */
+        found = here;
+    }
+    pthread_mutex_unlock(&model->spare_lock);
+    if (found.memory && found.bytes >= bytes) return found;
+    free(found.memory);
+    found.bytes = bytes ? bytes : 64;
+    found.memory = aligned_alloc(64, found.bytes);
+    return found;
+}
+
+static void give_context(sinter_model *model, spare context) {
+    pthread_mutex_lock(&model->spare_lock);
+    for (int i = 0; i < SPARE_COUNT && context.memory; i++)
+        if (!model->spares[i].memory) {
+            model->spares[i] = context;
+            context.memory = NULL;
+        }
+    pthread_mutex_unlock(&model->spare_lock);
+    free(context.memory);
+}
+
+/* ---- runs ---- */
+
+static sinter_status *run(sinter_model *model, const sinter_abi_tensor *inputs,
+                          sinter_abi_tensor *outputs) {
+    uint64_t bytes = 0;
+    sinter_status *status = sinter_executable_plan(model->executable, inputs, outputs, &bytes);
+    if (status) return status;
+    spare context = take_context(model, bytes);
+    if (!context.memory)
+        return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for %llu bytes",
+                           (unsigned long long)bytes);
+    pthread_rwlock_rdlock(&model->pool_lock);
+    status =
+        sinter_executable_run(model->executable, inputs, outputs, sinter_pool_services(model->pool),
+                              context.memory, context.bytes);
+    pthread_rwlock_unlock(&model->pool_lock);
+    give_context(model, context);
+    return status;
+}
+
+sinter_status *sinter_run(sinter_model *model, const sinter_abi_tensor *inputs,
+                          sinter_abi_tensor *outputs) {
+    uint32_t count = sinter_describe(model)->output_count;
+    if (count) memset(outputs, 0, count * sizeof *outputs);
+    return run(model, inputs, outputs);
+}
+
+void sinter_outputs_free(const sinter_model *model, sinter_abi_tensor *outputs) {
+    /* The model's own pools take memory from malloc, the caller's from where it said. */
+    const sinter_abi_services *services =
+        model->own_pool ? NULL : sinter_pool_services(model->pool);
+    for (uint32_t i = 0; i < sinter_describe(model)->output_count; i++)
+        sinter_output_free(&outputs[i], services);
+}
+
+sinter_status *sinter_run_into(sinter_model *model, const sinter_abi_tensor *inputs,
+                               sinter_abi_tensor *outputs) {
+    const sinter_abi_artifact *artifact = sinter_describe(model);
+    for (uint32_t i = 0; i < artifact->output_count; i++)
+        if (!outputs[i].data)
+            return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "output '%s' has no memory",
+                               artifact->outputs[i].name);
+    return run(model, inputs, outputs);
+}

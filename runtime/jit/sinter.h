@@ -1,0 +1,66 @@
+/* Sinter as a library: load a model, run it. Compiles in memory; takes compiled artifacts (.so) just as well.
+ *
+ *   sinter_model *model;
+ *   sinter_status *status = sinter_load("model.onnx", NULL, &model);
+ *   ...
+ *   status = sinter_run(model, inputs, outputs);
+ *
+ * Functions that can fail return a sinter_status *: NULL is success, anything else is the caller's to destroy; its message may
+ * have several lines. A model may be run by any number of threads at once. Statuses, tensors, pools and what describes a model
+ * are those of sinter_runtime.h. Example: docs/examples/jit.c */
+#ifndef SINTER_H
+#define SINTER_H
+#include "runtime/sinter_runtime.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sinter_model sinter_model;
+
+typedef struct sinter_options {
+    uint32_t size;             /* sizeof(sinter_options) */
+    const char *target;        /* "cpu[:native|CPU][+FEATURE]..."; NULL: this machine */
+    const char *passes;        /* comma-separated passes instead of the pipeline of `level`; NULL: the pipeline */
+    const char *const *dims;   /* "N=8" or "N=1..2048": binds or bounds symbolic dims; ends with NULL; NULL: none */
+    int32_t level;             /* of optimization, 0 to 3 */
+    uint32_t thread_count;     /* of the model's own pool; 1: no thread is started */
+    sinter_pool *pool;         /* the caller's pool instead; must outlive the model */
+} sinter_options;
+#define SINTER_OPTIONS_INIT {.size = sizeof(sinter_options), .level = 2, .thread_count = 1}
+
+/* .onnx, .sir (both are compiled) or .so (an artifact; dims, passes and level do not apply). options: NULL for none. */
+SINTER_API sinter_status *sinter_load(const char *path, const sinter_options *options, sinter_model **out_model);
+SINTER_API void sinter_destroy(sinter_model *model); /* no run may be under way; NULL allowed */
+
+/* Names, element types (ONNX codes: 1 is float), ranks and dims (-1: symbolic, named in dim_names) of inputs and outputs;
+ * symbols with their bounds; the target. Lives as long as the model. */
+SINTER_API const sinter_abi_artifact *sinter_describe(const sinter_model *model);
+
+/* Runs from now on use a pool of so many threads of the model's own; waits for the runs under way. */
+SINTER_API sinter_status *sinter_set_threads(sinter_model *model, uint32_t thread_count);
+
+/* A row-major tensor over the caller's memory of `bytes`. */
+static inline sinter_abi_tensor sinter_tensor_over(const void *data, uint64_t bytes, int32_t dtype, int32_t rank,
+                                                   const int64_t *dims)
+{
+    sinter_abi_tensor tensor;
+    memset(&tensor, 0, sizeof tensor);
+    tensor.data = (void *)(uintptr_t)data;
+    tensor.bytes = bytes;
+    tensor.dtype = dtype;
+    tensor.rank = rank;
+    for (int32_t i = 0; i < rank && i < SINTER_ABI_MAX_RANK; i++) tensor.dims[i] = dims[i];
+    return tensor;
+}
+
+/* Runs on inputs in the model's order. outputs, one per output, are filled: shape, type and fresh memory, which the caller
+ * gives back with sinter_outputs_free. Nothing is left behind by a run that fails. */
+SINTER_API sinter_status *sinter_run(sinter_model *model, const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs);
+SINTER_API void sinter_outputs_free(const sinter_model *model, sinter_abi_tensor *outputs);
+/* The same into the caller's memory: outputs[i].data of outputs[i].bytes; bytes becomes what was used. */
+SINTER_API sinter_status *sinter_run_into(sinter_model *model, const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,133 @@
+/* The public library: load, describe, run, run into the caller's memory, threads changed under way, statuses with messages. */
+#include "runtime/jit/sinter.h"
+#include "tests/unit/test.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { BATCH = 3 };
+static float pixels[BATCH * 64];
+
+static sinter_abi_tensor input(int64_t batch) {
+    return sinter_tensor_over(pixels, (uint64_t)batch * 64 * sizeof(float), 1, 3,
+                              (int64_t[]){batch, 8, 8});
+}
+
+static void expect(sinter_status *status, sinter_status_code code, const char *part) {
+    CHECK_INT_EQ(sinter_status_get_code(status), code);
+    if (!CHECK(strstr(sinter_status_message(status), part) != NULL))
+        puts(sinter_status_message(status));
+    sinter_status_destroy(status);
+}
+
+typedef struct job {
+    sinter_model *model;
+    const float *expected;
+    bool good;
+} job;
+
+static void *run_many(void *user) {
+    job *j = user;
+    j->good = true;
+    for (int i = 0; i < 60 && j->good; i++) {
+        int64_t batch = 1 + i % BATCH;
+        sinter_abi_tensor in = input(batch), out;
+        j->good = !sinter_run(j->model, &in, &out) &&
+                  !memcmp(out.data, j->expected, (size_t)batch * 10 * sizeof(float));
+        if (j->good) sinter_outputs_free(j->model, &out);
+    }
+    return NULL;
+}
+
+static void test_model(void) {
+    sinter_model *model = NULL;
+    sinter_abi_tensor in = input(BATCH), out;
+    CHECK(sinter_load("tests/models/mlp.onnx", NULL, &model) == NULL);
+    if (!model) return;
+    const sinter_abi_artifact *about = sinter_describe(model);
+    CHECK_INT_EQ(about->input_count, 1);
+    CHECK_STRING_EQ(about->inputs[0].name, "pixels");
+    CHECK_STRING_EQ(about->inputs[0].dim_names[0], "batch");
+    CHECK_INT_EQ(about->outputs[0].dims[1], 10);
+    CHECK(sinter_run(model, &in, &out) == NULL);
+    CHECK_INT_EQ(out.bytes, BATCH * 10 * sizeof(float));
+
+    /* Into the caller's memory: the same bits, and a buffer that is too small is refused. */
+    float mine[BATCH * 10];
+    sinter_abi_tensor into = {.data = mine, .bytes = sizeof mine};
+    CHECK(sinter_run_into(model, &in, &into) == NULL);
+    CHECK(!memcmp(mine, out.data, sizeof mine));
+    into.bytes = 8;
+    expect(sinter_run_into(model, &in, &into), SINTER_STATUS_BAD_INPUT,
+           "output 'logits' needs 120 bytes and has 8");
+    into.data = NULL;
+    expect(sinter_run_into(model, &in, &into), SINTER_STATUS_BAD_INPUT,
+           "output 'logits' has no memory");
+    in.dims[1] = 9;
+    expect(sinter_run(model, &in, &into), SINTER_STATUS_BAD_INPUT, "expected dim 1 of 8, found 9");
+
+    /* Many threads run while the pool is changed under them. */
+    pthread_t threads[6];
+    job jobs[6];
+    for (int i = 0; i < 6; i++) {
+        jobs[i] = (job){model, out.data, false};
+        CHECK(pthread_create(&threads[i], NULL, run_many, &jobs[i]) == 0);
+    }
+    for (uint32_t i = 0; i < 12; i++) CHECK(sinter_set_threads(model, 1 + i % 4) == NULL);
+    for (int i = 0; i < 6; i++) {
+        pthread_join(threads[i], NULL);
+        CHECK(jobs[i].good);
+    }
+    expect(sinter_set_threads(model, 0), SINTER_STATUS_BAD_INPUT, "a pool of 0 threads");
+    sinter_outputs_free(model, &out);
+    CHECK(out.data == NULL);
+    sinter_destroy(model);
+    sinter_destroy(NULL);
+}
+
+static void test_options(void) {
+    sinter_options options = SINTER_OPTIONS_INIT;
+    sinter_model *model = NULL;
+    sinter_pool *pool = NULL;
+    sinter_abi_tensor in = input(2), out;
+    CHECK(sinter_pool_create(2, NULL, &pool) == NULL);
+    options.dims = (const char *const[]){"batch=2", NULL};
+    options.pool = pool;
+    options.level = 1;
+    CHECK(sinter_load("tests/models/cnn.onnx", &options, &model) == NULL);
+    CHECK(model && sinter_describe(model)->inputs[0].dims[0] == 2);
+    CHECK(sinter_run(model, &in, &out) == NULL);
+    sinter_outputs_free(model, &out);
+    sinter_destroy(model);
+    options.dims = (const char *const[]){"batch=two", NULL};
+    expect(sinter_load("tests/models/cnn.onnx", &options, &model), SINTER_STATUS_BAD_MODEL,
+           "expected NAME=NUMBER or NAME=MIN..MAX");
+    CHECK(model == NULL);
+    options.dims = NULL;
+    options.target = "cpu:pentium";
+    expect(sinter_load("tests/models/cnn.onnx", &options, &model), SINTER_STATUS_BAD_MODEL,
+           "unknown CPU 'pentium'");
+    options.target = "eval";
+    expect(sinter_load("tests/models/cnn.onnx", &options, &model), SINTER_STATUS_BAD_INPUT,
+           "target is 'eval'");
+    options.level = 4;
+    options.target = NULL;
+    expect(sinter_load("tests/models/cnn.onnx", &options, &model), SINTER_STATUS_BAD_INPUT,
+           "level is 4");
+    options.size = 8;
+    expect(sinter_load("tests/models/cnn.onnx", &options, &model), SINTER_STATUS_BAD_INPUT,
+           "SINTER_OPTIONS_INIT");
+    expect(sinter_load("tests/models/none.onnx", NULL, &model), SINTER_STATUS_BAD_MODEL,
+           "none.onnx");
+    expect(sinter_load("tests/models/none.so", NULL, &model), SINTER_STATUS_BAD_MODEL, "none.so");
+    expect(sinter_load("tests/models/README.md", NULL, &model), SINTER_STATUS_BAD_MODEL,
+           "README.md");
+    sinter_pool_destroy(pool);
+}
+
+int main(void) {
+    for (int i = 0; i < BATCH * 64; i++) pixels[i] = (float)(i % 16);
+    test_model();
+    test_options();
+    return test_finish();
+}

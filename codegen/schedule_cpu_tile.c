@@ -321,7 +321,8 @@ static bool tile_rows(tiling *t, sinter_loop_var row, sinter_loop_var blocks,
         if (rows > 1 &&
             !sinter_schedule_split(schedule, row, rows, SINTER_TAIL_PEEL, &outer, &inner, &rest))
             return false;
-        if (rest && !sinter_cpu_isolate(schedule, rest)) return false;
+        /* Inside of blocks of columns, all rows follow each other: the block is read once. */
+        if (rest && !outside && !sinter_cpu_isolate(schedule, rest)) return false;
         blocks = outside ? 0 : only_child(schedule, inner);
         column = outside ? only_child(schedule, inner) : only_child(schedule, blocks);
         const sinter_loop_var rows_inside[2] = {blocks, inner};

@@ -248,16 +248,26 @@ static void join_reduced(fusion *f, sinter_node node, uint32_t own) {
     if (first_outside_use(f, producer - 1, own) == UINT32_MAX) merge(f, own, producer - 1);
 }
 
-/* A contraction takes in the transposition of a weight: it reads the weight packed, from whatever order it had. */
-static void join_transposed_weights(fusion *f, sinter_node node, uint32_t own) {
-    for (uint32_t i = 0; i < sinter_node_get(f->module, node)->operand_count; ++i) {
+/* The transposition leaves neighbours neighbours. */
+static bool keeps_last_axis(const fusion *f, sinter_node transpose) {
+    const int64_t *perm = NULL;
+    size_t rank = sinter_node_get_ints(f->module, transpose, "perm", &perm);
+    return rank && perm[rank - 1] == (int64_t)rank - 1;
+}
+
+/* A contraction reads through the transpositions that only it wants: of constants, which are packed for it anyway, and
+ * of axes other than the last. */
+static void join_transposed(fusion *f, sinter_node node, uint32_t own) {
+    for (uint32_t i = 0; i < 2; ++i) {
         sinter_value operand = sinter_node_operand(f->module, node, i);
-        sinter_node definition = operand ? sinter_value_get(f->module, operand)->definition : 0;
-        if (!definition || sinter_node_get(f->module, definition)->op != SINTER_OP_transpose ||
-            !sinter_value_constant(f->module, sinter_node_operand(f->module, definition, 0)) ||
-            sinter_value_get(f->module, operand)->uses.count != 1 ||
-            sinter_node_get(f->module, definition)->parent != f->region ||
-            f->group_of[definition] || !is_fusable(f, definition))
+        const sinter_value_info *info = sinter_value_get(f->module, operand);
+        sinter_node definition = info->definition;
+        if (!definition || info->uses.count != 1 || f->group_of[definition] ||
+            !is_fusable(f, definition))
+            continue;
+        const sinter_node_info *made = sinter_node_get(f->module, definition);
+        if (made->op != SINTER_OP_transpose || made->parent != f->region) continue;
+        if (!sinter_value_constant(f->module, made->operands[0]) && !keeps_last_axis(f, definition))
             continue;
         sinter_vector_push(&f->scratch, &f->groups.items[own].nodes, definition);
         f->group_of[definition] = own + 1;
@@ -316,7 +326,7 @@ static void fuse_region(fusion *f, sinter_region region) {
             } else if (pattern_of(f, node) == SINTER_PATTERN_REDUCE) {
                 join_reduced(f, node, own);
             } else if (pattern_of(f, node) == SINTER_PATTERN_CONTRACT) {
-                join_transposed_weights(f, node, own);
+                join_transposed(f, node, own);
             }
         }
     }

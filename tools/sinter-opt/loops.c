@@ -4,6 +4,7 @@
  * Exit status: 0 done, 1 a verb refused, 2 bad usage or input, 3 a verb broke the program.
  * Test: tests/codegen/loops/ */
 #include "tools/sinter-opt/loops.h"
+#include "codegen/compile.h"
 #include "codegen/loop_check.h"
 #include "codegen/schedule.h"
 
@@ -30,7 +31,8 @@ const char sinter_opt_loops_help[] =
     "  --loop-fission=I,COUNT      --loop-unroll=I     --loop-vectorize=I  --loop-parallelize=I\n"
     "  --loop-expand=VAR,I,J,...   --loop-promote=BUFFER   --loop-hoist=I  --loop-inline=VAR\n"
     "  --loop-pack=BUFFER,DIM[:BLOCK],...   order of the dims, and blocks of them\n"
-    "  --loop-tile=M|-,N,ACCUMULATOR,TILE_M,TILE_N,VECTOR   --loop-simplify\n";
+    "  --loop-tile=M|-,N,ACCUMULATOR,TILE_M,TILE_N,VECTOR   --loop-cut=I,AT   --loop-simplify\n"
+    "  --schedule=TARGET      all kernels as they are compiled for a CPU, \"cpu:x86-64-v3\"\n";
 
 typedef struct command_line {
     const char *path, *kernel;
@@ -83,7 +85,7 @@ static bool read_arguments(command_line *command, int argc, char **argv, sinter_
             command->kernel = value;
         else if ((value = option_value(argument, "--size"))) {
             if (!add_size(command, value, diag)) return false;
-        } else if (strncmp(argument, "--loop-", 7) == 0)
+        } else if (strncmp(argument, "--loop-", 7) == 0 || option_value(argument, "--schedule"))
             sinter_vector_push(&command->arena, &command->verbs, argument + 2);
         else if (argument[0] == '-' && argument[1])
             return sinter_error(diag, "sinter-opt", "unknown option '%s'; see --help", argument);
@@ -182,8 +184,8 @@ static bool run_flatten(verb_call *call) {
 
 static bool run_partial(verb_call *call) {
     bool masked = call->count > 2 && strcmp(call->arguments[2], "masked") == 0;
-    return sinter_schedule_partial(call->schedule, loop_argument(call, 0),
-                                   number_argument(call, 1), masked);
+    return sinter_schedule_partial(call->schedule, loop_argument(call, 0), number_argument(call, 1),
+                                   masked);
 }
 
 static bool run_fission(verb_call *call) {
@@ -254,6 +256,19 @@ static bool run_tile(verb_call *call) {
     return sinter_schedule_register_tile(call->schedule, &tile);
 }
 
+static bool run_cut(verb_call *call) {
+    return sinter_schedule_cut(call->schedule, loop_argument(call, 0), number_argument(call, 1),
+                               NULL, NULL);
+}
+
+static bool run_schedule(verb_call *call) {
+    sinter_target target;
+    sinter_arena *arena = &call->schedule->program->arena;
+    return call->count == 1 &&
+           sinter_target_parse(call->arguments[0], arena, &target, call->diag) &&
+           sinter_schedule_cpu(call->schedule->program, &target, 2, call->diag);
+}
+
 static bool run_simplify(verb_call *call) {
     sinter_schedule_simplify(call->schedule);
     return true;
@@ -279,7 +294,9 @@ static const struct {
              {"loop-inline", run_inline, false},
              {"loop-pack", run_pack, true},
              {"loop-tile", run_tile, false},
-             {"loop-simplify", run_simplify, false}};
+             {"loop-cut", run_cut, false},
+             {"loop-simplify", run_simplify, false},
+             {"schedule", run_schedule, false}};
 
 /* "loop-split=i,4": the index of the verb, its arguments in call; SIZE_MAX where there is no such verb. */
 static size_t read_verb(command_line *command, const char *text, verb_call *call) {

@@ -4,6 +4,7 @@
 #include "frontends/import.h"
 #include "tools/sinter/command.h"
 #include <dirent.h>
+#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -28,7 +29,7 @@ typedef struct test_run {
     test_case *cases;
     size_t count, capacity;
     const arguments *arguments;
-    double rtol, atol, timeout;
+    double rtol, atol, relative, timeout; /* relative: negative where rtol and atol count */
 } test_run;
 
 /* The text's new content; valid until the next change. */
@@ -92,6 +93,25 @@ static bool read_inputs(const char *data_set, const sinter_engine *engine, sinte
     return good;
 }
 
+static double largest_magnitude(const sinter_tensor *tensor) {
+    double largest = 0;
+    bool numbers = tensor->kind == SINTER_TYPE_TENSOR && tensor->dtype != SINTER_DTYPE_string;
+    int64_t count = numbers ? sinter_tensor_count(tensor) : 0;
+    for (int64_t i = 0; i < count; ++i)
+        largest = fmax(largest, fabs(sinter_dtype_is_float(tensor->dtype)
+                                         ? sinter_tensor_get_double(tensor, i)
+                                         : (double)sinter_tensor_get_int(tensor, i)));
+    return largest;
+}
+
+static bool is_close(const test_run *run, const sinter_tensor *got, const sinter_tensor *expected,
+                     sinter_text *message) {
+    if (run->relative < 0)
+        return sinter_tensor_compare(got, expected, run->rtol, run->atol, message);
+    return sinter_tensor_compare(got, expected, 0, run->relative * largest_magnitude(expected),
+                                 message);
+}
+
 static bool compare_outputs(const test_run *run, const char *data_set, const sinter_engine *engine,
                             const sinter_tensor *outputs, sinter_diag *diag) {
     sinter_text path = {0};
@@ -102,7 +122,7 @@ static bool compare_outputs(const test_run *run, const char *data_set, const sin
         sinter_text message = {0};
         same = read_expected(engine, i, path.data, &expected, diag);
         if (!same) break;
-        same = sinter_tensor_compare(&outputs[i], &expected, run->rtol, run->atol, &message);
+        same = is_close(run, &outputs[i], &expected, &message);
         if (!same)
             sinter_error(diag, "", "output %zu (%s): %s", i, sinter_engine_output(engine, i)->name,
                          message.data);
@@ -232,6 +252,7 @@ static bool write_json(const test_run *run, const char *path) {
 static const option_spec own_options[] = {
     {"rtol", true, "relative tolerance (1e-3)"},
     {"atol", true, "absolute tolerance (1e-7)"},
+    {"relative", true, "allowed max|a-b| / max|b| of an output, instead of --rtol and --atol"},
     {"timeout", true, "seconds a case may take (60)"},
     {"json", true, "file for the outcome of each case"},
     {"v", false, "show every case, also those that pass"},
@@ -252,6 +273,7 @@ int command_test(int argc, char **argv) {
     test_run run = {.arguments = &a};
     if (!arguments_number(&a, "rtol", 0, 1e9, 1e-3, &run.rtol) ||
         !arguments_number(&a, "atol", 0, 1e9, 1e-7, &run.atol) ||
+        !arguments_number(&a, "relative", 0, 1e9, -1, &run.relative) ||
         !arguments_number(&a, "timeout", 0.001, 1e6, 60, &run.timeout))
         return 2;
     if (!a.operand_count) {

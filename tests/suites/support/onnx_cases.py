@@ -95,7 +95,8 @@ def run_cases(cases, target, *options):
 
 def first_sentence(message):
     """The error of a failed case, short enough for a line of the list."""
-    text = message.strip().splitlines()[0] if message.strip() else "no message"
+    lines = message.strip().splitlines() or ["no message"]
+    text = next((line for line in lines if "error:" in line), lines[0])
     text = re.sub(r"^\S*model\.onnx: ", "", text.replace(str(DATA) + "/", ""))
     return " ".join(text.split())[:160]
 

@@ -4,6 +4,7 @@
 
 /* -O0: only what makes later stages simpler to read. */
 static const char level_0[] = "eliminate-dead,"
+                              "fold-sequences," /* there are none in loops */
                               "decompose,"
                               "eliminate-dead";
 
@@ -11,6 +12,8 @@ static const char level_0[] = "eliminate-dead,"
 static const char level_1[] =
     /* Fewer and simpler nodes first: shape arithmetic becomes numbers or dims, views become reshapes. */
     "fold-constants,"
+    /* Positions are numbers now; sequences are gone before anything else looks. */
+    "fold-sequences,"
     "canonicalize,"
     "eliminate-common,"
     "eliminate-dead,"

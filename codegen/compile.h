@@ -33,6 +33,8 @@ bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *targ
 bool sinter_plan_memory(sinter_loop_program *program, sinter_diag *diag);
 /* C17 text of the program that compiles alone (weights as a separate blob or, below a limit, as arrays). */
 bool sinter_emit_c(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag);
+/* The kernels alone, and the host where there is one: what differs between programs. For tests. */
+bool sinter_emit_c_code(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag);
 extern const char sinter_c_abi_text[]; /* runtime/abi.h, for headers that stand alone */
 bool sinter_c_embeds_weights(uint64_t weight_bytes);
 /* LLVM: text of the module (IR or assembly), or an object file in memory. symbol: name of the exported artifact function.

@@ -372,7 +372,7 @@ static const char helpers[] = {
 #include "codegen/emit_c_helpers.inc"
 };
 
-bool sinter_emit_c(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag) {
+bool sinter_emit_c_code(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag) {
     sinter_loop_program *legal = sinter_legalize(program, NULL, diag);
     if (!legal) return false;
     sinter_arena arena;
@@ -382,15 +382,19 @@ bool sinter_emit_c(const sinter_loop_program *program, sinter_text *text, sinter
     e.weight_offsets = offsets;
     e.weight_bytes = sinter_weights_layout(legal, offsets);
     e.kernel_fails = SINTER_NEW_ARRAY(&arena, bool, legal->kernels.count);
+    for (uint32_t i = 0; i < legal->kernels.count && !e.broken; i++) write_kernel(&e, i, text);
+    e.text = text;
+    if (!e.broken && legal->host) sinter_c_emit_host(&e);
+    sinter_arena_deinit(&arena);
+    sinter_loop_program_destroy(legal);
+    return !e.broken;
+}
+
+bool sinter_emit_c(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag) {
     sinter_text_append_string(text, "/* Compiled by Sinter from ");
     sinter_text_append_string(text, strstr(program->name, "*/") ? "a model" : program->name);
     sinter_text_append_string(text, introduction);
     sinter_text_append_string(text, sinter_c_abi_text);
     sinter_text_append_string(text, helpers);
-    for (uint32_t i = 0; i < legal->kernels.count && !e.broken; i++) write_kernel(&e, i, text);
-    e.text = text;
-    if (!e.broken) sinter_c_emit_host(&e);
-    sinter_arena_deinit(&arena);
-    sinter_loop_program_destroy(legal);
-    return !e.broken;
+    return sinter_emit_c_code(program, text, diag);
 }

@@ -267,9 +267,20 @@ static void print_cast(sinter_dtype from, sinter_dtype to, const char *operand, 
 
 /* ---- expressions ---- */
 
+/* A sum, difference or product of i64 or i32. */
 static bool may_wrap(const sinter_c_emitter *e, const sinter_loop_expr *expr) {
-    int64_t low, high;
-    return !sinter_loop_range(e->function, expr, &low, &high);
+    int64_t low, high, a[2], b[2];
+    if (expr->dtype != SINTER_DTYPE_i32) return !sinter_loop_range(e->function, expr, &low, &high);
+    sinter_loop_range(e->function, expr->arguments[0], &a[0], &a[1]);
+    sinter_loop_range(e->function, expr->arguments[1], &b[0], &b[1]);
+    for (int i = 0; i < 4; i++) { /* the corners; of 32 bits each, so that 64 hold the results */
+        int64_t x = a[i & 1], y = b[i >> 1];
+        int64_t result = expr->function == SINTER_SCALAR_add   ? x + y
+                         : expr->function == SINTER_SCALAR_sub ? x - y
+                                                               : x * y;
+        if (result < INT32_MIN || result > INT32_MAX) return true;
+    }
+    return false;
 }
 
 static void print(sinter_c_emitter *e, const sinter_loop_expr *expr, bool is_index,

@@ -147,7 +147,7 @@ static inline bool support_write(const char *path, const sinter_text *text) {
     return fclose(file) == 0 && good;
 }
 
-/* The emitted C in a library of its own; a warning is an error. Without weights in it the caller gives a blob. */
+/* The emitted C in a library of its own; a warning is an error, undefined behaviour a trap. */
 static inline void *support_compile_c(const sinter_loop_program *program, const char *compiler,
                                       sinter_diag *diag) {
     char folder[] = "/tmp/sinter-emit-XXXXXX", source[64], library[64], command[512];
@@ -155,8 +155,9 @@ static inline void *support_compile_c(const sinter_loop_program *program, const 
     snprintf(source, sizeof source, "%s/model.c", folder);
     snprintf(library, sizeof library, "%s/model.so", folder);
     snprintf(command, sizeof command,
-             "%s -std=c17 -O1 -ffp-contract=off -Wall -Wextra -Wpedantic -Werror -shared -fPIC -o "
-             "%s %s -lm",
+             "%s -std=c17 -O1 -ffp-contract=off -Wall -Wextra -Wpedantic -Werror "
+             "-fsanitize=undefined,float-cast-overflow -fsanitize-undefined-trap-on-error "
+             "-shared -fPIC -o %s %s -lm",
              compiler, library, source);
     sinter_text text = {0};
     void *handle = NULL;

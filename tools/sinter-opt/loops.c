@@ -24,6 +24,7 @@ const char sinter_opt_loops_help[] =
     "writes\n"
     "  --size=NAME=N          value of a scalar parameter for --check; 7 without it\n"
     "  --no-verify            print without looking at it\n"
+    "  --emit=c               C instead of loops, without what every C text carries\n"
     "\n"
     "Verbs; a loop is named by its variable, I#2 is the second one of that name:\n"
     "  --loop-split=I,FACTOR[,exact|guard|peel]   --loop-reorder=I,J,...   --loop-fuse=I,J\n"
@@ -36,7 +37,7 @@ const char sinter_opt_loops_help[] =
 
 typedef struct command_line {
     const char *path, *kernel;
-    bool check, verify;
+    bool check, verify, emit_c;
     SINTER_VECTOR(const char *) verbs;
     SINTER_VECTOR(const char *) size_names;
     SINTER_VECTOR(int64_t) sizes;
@@ -81,6 +82,8 @@ static bool read_arguments(command_line *command, int argc, char **argv, sinter_
             command->check = true;
         else if (strcmp(argument, "--no-verify") == 0)
             command->verify = false;
+        else if (strcmp(argument, "--emit=c") == 0)
+            command->emit_c = true;
         else if ((value = option_value(argument, "--kernel")))
             command->kernel = value;
         else if ((value = option_value(argument, "--size"))) {
@@ -111,9 +114,10 @@ static bool read_file(const char *path, sinter_text *text, sinter_diag *diag) {
     return ok || sinter_error(diag, path, "can't read the file");
 }
 
-static bool write_program(const sinter_loop_program *program, sinter_diag *diag) {
+static bool write_program(const sinter_loop_program *program, bool as_c, sinter_diag *diag) {
     sinter_text text = {0};
-    sinter_loop_print(program, &text);
+    if (as_c && !sinter_emit_c_code(program, &text, diag)) return false;
+    if (!as_c) sinter_loop_print(program, &text);
     bool ok = fwrite(text.data, 1, text.size, stdout) == text.size && fflush(stdout) == 0;
     sinter_text_deinit(&text);
     return ok || sinter_error(diag, "sinter-opt", "can't write to standard output");
@@ -372,7 +376,8 @@ static int run(command_line *command, sinter_loop_program *program, sinter_diag 
     for (size_t i = 0; status == STATUS_DONE && i < command->verbs.count; i++)
         status = apply_verb(command, &schedule, command->verbs.items[i], diag);
     sinter_schedule_deinit(&schedule);
-    if (status == STATUS_DONE && !write_program(program, diag)) status = STATUS_BAD_INPUT;
+    if (status == STATUS_DONE && !write_program(program, command->emit_c, diag))
+        status = STATUS_BAD_INPUT;
     return status;
 }
 

@@ -154,11 +154,15 @@ static bool start_pool(sinter_engine *engine, const sinter_engine_options *optio
     return take_status(status, "threads", diag);
 }
 
-static bool run_compiler(const char *source, const char *library, sinter_diag *diag) {
+static bool run_compiler(const char *source, const char *library, int level, sinter_diag *diag) {
+    static const char *const levels[] = {"-O0", "-O1", "-O1", "-O3"};
     pid_t child = fork();
     if (child == 0) {
-        execlp("cc", "cc", "-std=c17", "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-o",
-               library, source, "-lm", (char *)NULL);
+        execlp("cc", "cc", "-std=c17",
+               levels[level < 0   ? 0
+                      : level > 3 ? 3
+                                  : level],
+               "-ffp-contract=off", "-shared", "-fPIC", "-o", library, source, "-lm", (char *)NULL);
         _exit(127);
     }
     int status = 0;
@@ -171,7 +175,7 @@ static bool run_compiler(const char *source, const char *library, sinter_diag *d
     return true;
 }
 
-static bool load_c(sinter_engine *engine, const char *folder, sinter_diag *diag) {
+static bool load_c(sinter_engine *engine, const char *folder, int level, sinter_diag *diag) {
     char source[256], library[256];
     snprintf(source, sizeof source, "%s/model.c", folder);
     snprintf(library, sizeof library, "%s/model.so", folder);
@@ -185,7 +189,7 @@ static bool load_c(sinter_engine *engine, const char *folder, sinter_diag *diag)
         if (!good) sinter_error(diag, source, "can't be written");
     }
     sinter_text_deinit(&text);
-    good = good && run_compiler(source, library, diag);
+    good = good && run_compiler(source, library, level, diag);
     if (good) {
         engine->library = dlopen(library, RTLD_NOW | RTLD_LOCAL);
         if (!engine->library) good = sinter_error(diag, library, "%s", dlerror());
@@ -204,14 +208,14 @@ static bool load_c(sinter_engine *engine, const char *folder, sinter_diag *diag)
     return good;
 }
 
-static bool compile_c(sinter_engine *engine, sinter_diag *diag) {
+static bool compile_c(sinter_engine *engine, int level, sinter_diag *diag) {
     const char *parent = getenv("TMPDIR");
     char folder[200];
     snprintf(folder, sizeof folder, "%s/sinter-XXXXXX",
              parent && strlen(parent) < 150 ? parent : "/tmp");
     if (!mkdtemp(folder))
         return sinter_error(diag, folder, "can't make a folder for the emitted C");
-    bool good = load_c(engine, folder, diag);
+    bool good = load_c(engine, folder, level, diag);
     rmdir(folder);
     return good;
 }
@@ -238,7 +242,7 @@ static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
         if (engine->jit) engine->artifact = sinter_jit_artifact(engine->jit);
         good = engine->jit != NULL;
     } else if (engine->backend == BACKEND_C) {
-        good = compile_c(engine, diag);
+        good = compile_c(engine, options->level, diag);
     }
     engine->times.emit = now() - start;
     if (good && engine->artifact && !engine->artifact->weights) good = make_weights(engine, diag);

@@ -37,6 +37,8 @@ struct sinter_engine {
     size_t input_count, output_count;
     const sinter_abi_services *services;
     sinter_engine_times times;
+    sinter_target target;
+    int level;
 };
 
 static double now(void) {
@@ -227,18 +229,17 @@ static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
         if (!sinter_engine_run_passes(engine->module, options, diag)) return false;
     engine->times.passes = now() - start;
     if (engine->backend == BACKEND_EVAL) return true;
-    sinter_target target;
     if (!sinter_target_parse(engine->backend == BACKEND_JIT ? target_text : "cpu", &engine->arena,
-                             &target, diag))
+                             &engine->target, diag))
         return false;
     start = now();
-    engine->program = sinter_engine_lower(engine->module, &target, options->level, diag);
+    engine->program = sinter_engine_lower(engine->module, &engine->target, options->level, diag);
     engine->times.lower = now() - start;
     if (!engine->program) return false;
     start = now();
     bool good = true;
     if (engine->backend == BACKEND_JIT) {
-        engine->jit = sinter_jit_create(engine->program, &target, options->level, diag);
+        engine->jit = sinter_jit_create(engine->program, &engine->target, options->level, diag);
         if (engine->jit) engine->artifact = sinter_jit_artifact(engine->jit);
         good = engine->jit != NULL;
     } else if (engine->backend == BACKEND_C) {
@@ -263,6 +264,7 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
     sinter_engine *engine = sinter_heap_alloc(sizeof *engine);
     sinter_arena_init(&engine->arena);
     engine->module = module;
+    engine->level = options->level;
     engine->backend = !strcmp(target, "eval")    ? BACKEND_EVAL
                       : !strcmp(target, "loops") ? BACKEND_LOOPS
                       : !strcmp(target, "c")     ? BACKEND_C
@@ -406,6 +408,10 @@ const sinter_executable *sinter_engine_executable(const sinter_engine *engine) {
 }
 sinter_module *sinter_engine_module(const sinter_engine *engine) {
     return engine->module;
+}
+bool sinter_engine_package(const sinter_engine *engine, const char *path, sinter_diag *diag) {
+    return sinter_package(engine->program, &engine->target, engine->level, SINTER_PACKAGE_SHARED,
+                          path, diag);
 }
 sinter_engine_times sinter_engine_get_times(const sinter_engine *engine) {
     return engine->times;

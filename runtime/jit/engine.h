@@ -42,6 +42,8 @@ const sinter_abi_artifact *sinter_engine_artifact(const sinter_engine *engine);
 /* What runs it, from any number of threads at once; NULL (eval, loops). Lives as long as the engine. */
 const struct sinter_executable *sinter_engine_executable(const sinter_engine *engine);
 sinter_module *sinter_engine_module(const sinter_engine *engine); /* after passes; NULL for artifacts */
+/* Its program as a shared object (sinter_package); for engines that compile. */
+bool sinter_engine_package(const sinter_engine *engine, const char *path, sinter_diag *diag);
 /* Wall seconds of passes, lowering and scheduling, code generation. */
 typedef struct sinter_engine_times {
     double passes, lower, emit;

@@ -58,6 +58,11 @@ bool read_expected(const sinter_engine *engine, size_t index, const char *path, 
                    sinter_diag *diag);
 sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag); /* model or artifact */
 double now_seconds(void);
+/* Resident bytes of this process: now, and the largest so far. */
+uint64_t memory_now(void);
+uint64_t memory_peak(void);
+/* The peak of a process that loads the compiled artifact and runs it, less what it held before. */
+bool measure_run_memory(const sinter_engine *engine, const arguments *a, uint64_t *out_bytes, sinter_diag *diag);
 /* Prints diagnostics to standard error. */
 sinter_diag stderr_diag(void);
 

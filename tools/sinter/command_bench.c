@@ -4,14 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 typedef struct measurement {
     double *seconds;
     size_t count, capacity;
     double compile_seconds;
-    uint64_t rss_before, peak_rss; /* bytes */
+    uint64_t rss_before, peak_rss, run_rss; /* bytes; run_rss: of a process that only runs */
 } measurement;
 
 static const option_spec own_options[] = {
@@ -20,22 +18,6 @@ static const option_spec own_options[] = {
     {"profile", false, "a table of the kernels and their times; timing them costs a little"},
     {"help", false, "this text"},
 };
-
-/* Resident memory now, and the largest so far. */
-static uint64_t resident_bytes(void) {
-    FILE *file = fopen("/proc/self/statm", "r");
-    unsigned long long pages = 0, resident = 0;
-    if (file) {
-        if (fscanf(file, "%llu %llu", &pages, &resident) != 2) resident = 0;
-        fclose(file);
-    }
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-static uint64_t peak_bytes(void) {
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
-}
 
 static int compare_seconds(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -85,7 +67,7 @@ static bool write_json(const char *path, const char *model, double threads, cons
         "\"compile_ms\": %.3f, \"peak_rss_bytes\": %llu, \"run_rss_bytes\": %llu}\n",
         threads, m->count, 1e3 * m->seconds[m->count / 2], 1e3 * m->seconds[0],
         1e3 * m->seconds[m->count - 1], 1e3 * m->compile_seconds, (unsigned long long)m->peak_rss,
-        (unsigned long long)(m->peak_rss > m->rss_before ? m->peak_rss - m->rss_before : 0));
+        (unsigned long long)m->run_rss);
     bool good = fwrite(text.data, 1, text.size, file) == text.size;
     sinter_text_deinit(&text);
     return fclose(file) == 0 && good;
@@ -105,9 +87,12 @@ static int bench_engine(sinter_engine *engine, const arguments *a, const char *p
         arguments_number(a, "threads", 1, 1024, 1, &threads) &&
         make_inputs(engine, a, inputs, diag) &&
         measure(engine, inputs, outputs, seconds, p, m, diag)) {
-        m->peak_rss = peak_bytes();
+        m->peak_rss = memory_peak();
+        m->run_rss = m->peak_rss > m->rss_before ? m->peak_rss - m->rss_before : 0;
         const char *json = arguments_find(a, "json");
-        status = json && !write_json(json, path, threads, m) ? 2 : 0;
+        bool compiled = sinter_engine_module(engine) && sinter_engine_artifact(engine);
+        bool good = !json || !compiled || measure_run_memory(engine, a, &m->run_rss, diag);
+        status = good && (!json || write_json(json, path, threads, m)) ? 0 : 2;
         printf("%s: median %.4f ms, min %.4f ms, max %.4f ms (%zu runs, %.0f thread%s); compile "
                "%.0f ms; peak memory %.1f MB\n",
                path, 1e3 * m->seconds[m->count / 2], 1e3 * m->seconds[0],
@@ -139,7 +124,7 @@ int command_bench(int argc, char **argv) {
         return 2;
     }
     sinter_diag diag = stderr_diag();
-    measurement m = {.rss_before = resident_bytes()};
+    measurement m = {.rss_before = memory_now()};
     double start = now_seconds();
     sinter_engine *engine = open_engine(a.operands[0], &a, &diag);
     if (!engine) return 2;

@@ -1,0 +1,97 @@
+/* What a run takes where no compiler is around: the engine's program as an artifact, run by a process of its own, whose peak
+ * less what it held before is the figure. Test: tests/cli/bench.test */
+#include "tools/sinter/command.h"
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+uint64_t memory_now(void) {
+    FILE *file = fopen("/proc/self/statm", "r");
+    unsigned long long pages = 0, resident = 0;
+    if (file) {
+        if (fscanf(file, "%llu %llu", &pages, &resident) != 2) resident = 0;
+        fclose(file);
+    }
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Of this program image: getrusage would count what the parent had. */
+uint64_t memory_peak(void) {
+    FILE *file = fopen("/proc/self/status", "r");
+    char line[256];
+    unsigned long long kilobytes = 0;
+    while (file && fgets(line, sizeof line, file) &&
+           sscanf(line, "VmHWM: %llu kB", &kilobytes) != 1)
+        continue;
+    if (file) fclose(file);
+    return kilobytes * 1024;
+}
+
+static bool read_figure(const char *path, uint64_t *out_bytes) {
+    char text[4096];
+    FILE *file = fopen(path, "r");
+    size_t size = file ? fread(text, 1, sizeof text - 1, file) : 0;
+    if (file) fclose(file);
+    text[size] = '\0';
+    const char *found = strstr(text, "\"run_rss_bytes\": ");
+    unsigned long long bytes = 0;
+    if (!found || sscanf(found, "\"run_rss_bytes\": %llu", &bytes) != 1) return false;
+    *out_bytes = bytes;
+    return true;
+}
+
+/* The same command on the artifact, for one run. */
+static bool run_child(const char *artifact, const char *json, const arguments *a) {
+    char json_option[300];
+    snprintf(json_option, sizeof json_option, "--json=%s", json);
+    const char **list = sinter_heap_alloc((10 + 2 * a->option_count) * sizeof *list);
+    size_t count = 0;
+    list[count++] = "sinter";
+    list[count++] = "bench";
+    list[count++] = artifact;
+    list[count++] = "--seconds=0";
+    list[count++] = json_option;
+    for (size_t i = 0; i < a->option_count; ++i) {
+        bool is_input = !strcmp(a->options[i].name, "i");
+        if (!is_input && strcmp(a->options[i].name, "threads")) continue;
+        list[count++] = is_input ? "-i" : "--threads";
+        list[count++] = a->options[i].value;
+    }
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    pid_t child;
+    int status = 1;
+    bool good = posix_spawn(&child, "/proc/self/exe", &actions, NULL,
+                            (char *const *)(uintptr_t)list, environ) == 0 &&
+                waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+                WEXITSTATUS(status) == 0;
+    posix_spawn_file_actions_destroy(&actions);
+    sinter_heap_free(list);
+    return good;
+}
+
+bool measure_run_memory(const sinter_engine *engine, const arguments *a, uint64_t *out_bytes,
+                        sinter_diag *diag) {
+    char folder[200], artifact[256], json[256];
+    const char *parent = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/sinter-XXXXXX",
+             parent && *parent && strlen(parent) < 150 ? parent : "/tmp");
+    if (!mkdtemp(folder)) return sinter_error(diag, folder, "cannot be made");
+    snprintf(artifact, sizeof artifact, "%s/model.so", folder);
+    snprintf(json, sizeof json, "%s/figures.json", folder);
+    bool good = sinter_engine_package(engine, artifact, diag);
+    if (good && (!run_child(artifact, json, a) || !read_figure(json, out_bytes)))
+        good = sinter_error(diag, artifact, "the artifact does not run in a process of its own");
+    unlink(artifact);
+    unlink(json);
+    rmdir(folder);
+    return good;
+}

@@ -1,0 +1,307 @@
+/* Products of bytes by dot-accumulate: the innermost loop of a reduction  acc += i32(a[.., c]) * i32(b[.., c, ..])  of u8
+ * times i8 takes four steps at once, where a lies along c, b is a constant and c runs over a multiple of four.
+ * The four bytes of b become one i32 of a constant that replaces it, so that columns are lanes of i32 and everything that
+ * tiles and packs goes on as with any other element type. Exact: i32 wraps the same way in any order.
+ * Test: tests/codegen/schedule/dot.test, tests/suites/embedded_models.py */
+#include "codegen/loop_access.h"
+#include "codegen/schedule_cpu_tile.h"
+
+#include <string.h>
+
+enum { BYTES = 4 };
+
+typedef struct dot {
+    sinter_schedule_cpu_state *state;
+    sinter_loop_builder build;
+    sinter_loop_stmt *loop;   /* innermost reduction */
+    sinter_loop_stmt *assign; /* its body */
+    sinter_expr a, b;         /* loads of u8 and i8 */
+    uint32_t b_dim;           /* indexed by the loop's variable */
+} dot;
+
+/* ---- recognition ---- */
+
+static bool is_call(sinter_expr expr, sinter_scalar_function function) {
+    return expr->kind == SINTER_LOOP_CALL && expr->function == function;
+}
+
+static sinter_expr widened_load(sinter_expr expr) {
+    bool is_cast = expr->kind == SINTER_LOOP_CAST && expr->dtype == SINTER_DTYPE_i32;
+    return is_cast && expr->arguments[0]->kind == SINTER_LOOP_LOAD ? expr->arguments[0] : NULL;
+}
+
+/* acc = acc + i32(u8 load) * i32(i8 load) */
+static bool match_product(dot *d) {
+    sinter_expr sum = d->assign->value;
+    if (!is_call(sum, SINTER_SCALAR_add)) return false;
+    for (int i = 0; i < 2; i++) {
+        sinter_expr acc = sum->arguments[i], product = sum->arguments[1 - i];
+        if (acc->kind != SINTER_LOOP_VAR || acc->var != d->assign->var ||
+            !is_call(product, SINTER_SCALAR_mul))
+            continue;
+        sinter_expr x = widened_load(product->arguments[0]),
+                    y = widened_load(product->arguments[1]);
+        if (!x || !y) return false;
+        bool in_order = x->dtype == SINTER_DTYPE_u8;
+        d->a = in_order ? x : y;
+        d->b = in_order ? y : x;
+        return d->a->dtype == SINTER_DTYPE_u8 && d->b->dtype == SINTER_DTYPE_i8;
+    }
+    return false;
+}
+
+/* The last index of a moves by one element a step, the others do not move. */
+static bool lies_along(dot *d) {
+    sinter_expr coefficient, rest;
+    int64_t step;
+    uint32_t last = d->a->argument_count - 1;
+    for (uint32_t i = 0; i < last; i++)
+        if (sinter_loop_expr_uses(d->a->arguments[i], d->loop->var)) return false;
+    return d->a->argument_count > 0 &&
+           sinter_loop_affine(&d->build, d->a->arguments[last], d->loop->var, &coefficient,
+                              &rest) &&
+           sinter_loop_is_const_int(coefficient, &step) && step == 1;
+}
+
+/* One dim of b is the loop's variable itself, the others do not depend on it. */
+static bool find_dim(dot *d) {
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < d->b->argument_count; i++) {
+        sinter_expr index = d->b->arguments[i];
+        if (!sinter_loop_expr_uses(index, d->loop->var)) continue;
+        if (index->kind != SINTER_LOOP_VAR || found++) return false;
+        d->b_dim = i;
+    }
+    return found == 1;
+}
+
+static uint32_t count_accesses(const dot *d, sinter_loop_buffer buffer) {
+    sinter_arena scratch;
+    sinter_loop_access_list all = {0};
+    uint32_t count = 0;
+    sinter_arena_init(&scratch);
+    sinter_loop_collect_accesses(&scratch, d->state->schedule.function->body, &all);
+    for (size_t i = 0; i < all.count; i++) count += all.items[i].buffer == buffer;
+    sinter_arena_deinit(&scratch);
+    return count;
+}
+
+/* What the constant holds is exactly one dim of the loop's length by numbers. */
+static bool has_whole_words(const dot *d) {
+    const sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->b->buffer];
+    int64_t lower, steps, dim;
+    for (uint32_t i = 0; i < info->rank; i++)
+        if (!sinter_loop_is_const_int(info->dims[i], &dim)) return false;
+    return sinter_loop_is_const_int(d->loop->lower, &lower) && lower == 0 && d->loop->step == 1 &&
+           sinter_loop_trip_count(d->loop, &steps) && steps % BYTES == 0 && steps > 0 &&
+           sinter_loop_is_const_int(info->dims[d->b_dim], &dim) && dim == steps;
+}
+
+static bool match(dot *d, const sinter_cpu_nest *nest) {
+    if (nest->dtype != SINTER_DTYPE_i32) return false;
+    d->loop = sinter_schedule_get_loop(d->state->schedule.function,
+                                       nest->reductions[nest->reduction_count - 1]);
+    d->assign = d->loop ? d->loop->body : NULL;
+    return d->assign && d->assign->kind == SINTER_LOOP_ASSIGN && !d->assign->next &&
+           d->assign->var == nest->accumulator && match_product(d) && lies_along(d) &&
+           find_dim(d) && has_whole_words(d) && count_accesses(d, d->b->buffer) == 1 &&
+           sinter_cpu_is_constant(d->state, d->b->buffer);
+}
+
+/* ---- constants ---- */
+
+/* Groups of four along a dim as one i32 each, the first in the low bits. */
+static bool pack_words(const sinter_tensor *source, uint32_t dim, sinter_tensor *out_packed,
+                       sinter_diag *diag) {
+    int64_t dims[SINTER_MAX_RANK], inner = 1;
+    memcpy(dims, source->dims, source->rank * sizeof *dims);
+    dims[dim] /= BYTES;
+    for (uint32_t i = dim + 1; i < source->rank; i++) inner *= dims[i];
+    if (!sinter_tensor_create(out_packed, SINTER_DTYPE_i32, source->rank, dims, diag)) return false;
+    const uint8_t *from = source->data;
+    uint8_t *to = sinter_tensor_mutable(out_packed);
+    int64_t words = sinter_tensor_count(out_packed);
+    for (int64_t w = 0; w < words; w++)
+        for (int64_t k = 0; k < BYTES; k++)
+            to[w * BYTES + k] = from[(w / inner * BYTES + k) * inner + w % inner];
+    return true;
+}
+
+/* Replaces one constant in the calls of this kernel. */
+typedef struct replacement {
+    const dot *d;
+    uint32_t parameter;
+    uint32_t constant;         /* of the program */
+    bool elsewhere;            /* somebody else reads it */
+    sinter_loop_buffer buffer; /* what is passed instead */
+} replacement;
+
+static bool is_it(const replacement *r, sinter_loop_buffer buffer) {
+    const sinter_loop_buffer_info *info = &r->d->state->program->host->buffers.items[buffer];
+    return buffer && info->scope == SINTER_SCOPE_CONSTANT && info->constant == r->constant;
+}
+
+static void search_expr(void *user, sinter_expr expr) {
+    replacement *r = user;
+    if (expr->kind == SINTER_LOOP_LOAD && is_it(r, expr->buffer)) r->elsewhere = true;
+}
+
+static bool search_place(void *user, sinter_expr *place) {
+    sinter_loop_walk_expr(*place, search_expr, user);
+    return true;
+}
+
+static bool search_stmt(void *user, sinter_loop_stmt *stmt) {
+    replacement *r = user;
+    sinter_loop_visit_places(stmt, search_place, r);
+    if (stmt->kind == SINTER_LOOP_BIND && is_it(r, stmt->source)) r->elsewhere = true;
+    if (stmt->kind != SINTER_LOOP_CALL_KERNEL) return true;
+    for (uint32_t i = 0; i < stmt->buffer_argument_count; i++) {
+        bool here = stmt->kernel == r->d->state->kernel && i == r->parameter;
+        if (!here && is_it(r, stmt->buffer_arguments[i])) r->elsewhere = true;
+    }
+    return true;
+}
+
+static bool pass_replacement(void *user, sinter_loop_stmt *stmt) {
+    replacement *r = user;
+    if (stmt->kind != SINTER_LOOP_CALL_KERNEL || stmt->kernel != r->d->state->kernel ||
+        !is_it(r, stmt->buffer_arguments[r->parameter]))
+        return true;
+    sinter_loop_buffer *arguments =
+        sinter_arena_copy(&r->d->state->program->arena, stmt->buffer_arguments,
+                          stmt->buffer_argument_count * sizeof *arguments);
+    arguments[r->parameter] = r->buffer;
+    stmt->buffer_arguments = arguments;
+    return true;
+}
+
+static void describe_words(sinter_loop_builder *build, sinter_loop_buffer_info *info,
+                           uint32_t dim) {
+    sinter_expr *dims = SINTER_NEW_ARRAY(build->arena, sinter_expr, info->rank);
+    memcpy(dims, info->dims, info->rank * sizeof *dims);
+    dims[dim] = sinter_loop_div(build, dims[dim], sinter_loop_int(build, BYTES));
+    info->dims = dims;
+    info->dtype = SINTER_DTYPE_i32;
+}
+
+/* Words in place of the bytes where nobody else wants the bytes, else beside them. */
+static bool replace_constant(replacement *r, const sinter_loop_buffer_info *parameter) {
+    sinter_loop_program *program = r->d->state->program;
+    sinter_loop_function *host = program->host;
+    sinter_loop_builder build;
+    sinter_loop_constant words = {{0}};
+    sinter_tensor source = program->constants.items[r->constant].tensor;
+    source.rank =
+        parameter->rank; /* tensors of equal data are one constant, whatever their shapes */
+    for (uint32_t i = 0; i < source.rank; i++)
+        sinter_loop_is_const_int(parameter->dims[i], &source.dims[i]);
+    if (!pack_words(&source, r->d->b_dim, &words.tensor, r->d->state->diag)) return false;
+    sinter_loop_builder_init(&build, program, host);
+    sinter_loop_walk(host->body, search_stmt, r);
+    if (!r->elsewhere) {
+        sinter_storage_drop_pages(source.storage, source.data, sinter_tensor_bytes(&source));
+        sinter_tensor_deinit(&program->constants.items[r->constant].tensor);
+        program->constants.items[r->constant] = words;
+        for (sinter_loop_buffer i = 1; i < host->buffers.count; i++) {
+            sinter_loop_buffer_info *info = &host->buffers.items[i];
+            if (!is_it(r, i)) continue;
+            info->rank = parameter->rank;
+            info->dims = parameter->dims;
+            describe_words(&build, info, r->d->b_dim);
+        }
+        return true;
+    }
+    r->buffer = sinter_loop_add_buffer(&build, parameter->name, SINTER_DTYPE_i8, parameter->rank,
+                                       parameter->dims, SINTER_SCOPE_CONSTANT);
+    describe_words(&build, &host->buffers.items[r->buffer], r->d->b_dim);
+    host->buffers.items[r->buffer].constant = (uint32_t)program->constants.count;
+    sinter_vector_push(&program->arena, &program->constants, words);
+    sinter_loop_walk(host->body, pass_replacement, r);
+    return true;
+}
+
+typedef struct argument_list {
+    const dot *d;
+    uint32_t parameter;
+    SINTER_VECTOR(uint32_t) constants;
+} argument_list;
+
+static bool list_argument(void *user, sinter_loop_stmt *stmt) {
+    argument_list *list = user;
+    const sinter_schedule_cpu_state *state = list->d->state;
+    if (stmt->kind != SINTER_LOOP_CALL_KERNEL || stmt->kernel != state->kernel) return true;
+    uint32_t constant =
+        state->program->host->buffers.items[stmt->buffer_arguments[list->parameter]].constant;
+    for (size_t i = 0; i < list->constants.count; i++)
+        if (list->constants.items[i] == constant) return true;
+    sinter_vector_push(&list->d->state->scratch, &list->constants, constant);
+    return true;
+}
+
+/* Gives every call of this kernel words in place of bytes. */
+static bool replace_constants(const dot *d) {
+    const sinter_loop_function *function = d->state->schedule.function;
+    const sinter_loop_buffer_info parameter = function->buffers.items[d->b->buffer];
+    argument_list list = {.d = d};
+    while (function->buffer_parameters.items[list.parameter] != d->b->buffer) list.parameter++;
+    sinter_loop_walk(d->state->program->host->body, list_argument, &list);
+    for (size_t i = 0; i < list.constants.count; i++) {
+        replacement r = {.d = d, .parameter = list.parameter, .constant = list.constants.items[i]};
+        if (!replace_constant(&r, &parameter)) return false;
+    }
+    return true;
+}
+
+/* ---- the loop ---- */
+
+static sinter_expr two(dot *d, sinter_scalar_function function, sinter_expr a, sinter_expr b) {
+    const sinter_expr arguments[2] = {a, b};
+    return sinter_loop_call(&d->build, function, arguments);
+}
+
+/* Four bytes of a from step 4 * c on as one i32; emitters make it one load. */
+static sinter_expr load_word(dot *d) {
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
+    sinter_expr first = two(d, SINTER_SCALAR_mul, sinter_loop_var_read(&d->build, d->loop->var),
+                            sinter_loop_int(&d->build, BYTES));
+    sinter_expr word = NULL;
+    for (int k = 0; k < BYTES; k++) {
+        sinter_loop_map_var(&map, d->loop->var,
+                            two(d, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k)));
+        sinter_expr byte =
+            sinter_loop_cast(&d->build, sinter_loop_map_expr(&map, d->a), SINTER_DTYPE_i32);
+        if (k)
+            byte = two(d, SINTER_SCALAR_shl, byte,
+                       sinter_loop_const_int(&d->build, SINTER_DTYPE_i32, 8 * k));
+        word = k ? two(d, SINTER_SCALAR_or, word, byte) : byte;
+    }
+    return word;
+}
+
+static bool has_dots(const sinter_target *target) {
+    return !strncmp(target->triple, "x86_64", 6) || sinter_target_has(target, "i8mm");
+}
+
+bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest) {
+    dot d = {.state = state};
+    int64_t steps;
+    sinter_loop_function *function = state->schedule.function;
+    sinter_loop_builder_init(&d.build, state->program, function);
+    if (!has_dots(state->target) || !state->program->host || !match(&d, nest)) return false;
+    if (!replace_constants(&d)) {
+        state->failed = true;
+        return false;
+    }
+    sinter_loop_trip_count(d.loop, &steps);
+    sinter_loop_buffer_info *b = &function->buffers.items[d.b->buffer];
+    describe_words(&d.build, b, d.b_dim);
+    const sinter_expr arguments[3] = {sinter_loop_var_read(&d.build, d.assign->var), load_word(&d),
+                                      sinter_loop_load(&d.build, d.b->buffer, d.b->arguments)};
+    d.loop->upper = sinter_loop_int(&d.build, steps / BYTES);
+    d.assign->value = sinter_loop_intrinsic_call(&d.build, SINTER_INTRINSIC_dot4_u8i8, arguments);
+    /* the loop's variable is known to end earlier */
+    function->vars.items[d.loop->var].max = steps / BYTES - 1;
+    return true;
+}

@@ -293,12 +293,17 @@ static bool find_route(folder *f, sinter_value value, const factor *scale, route
     return false;
 }
 
+/* Without axes where uniform: a view on the way may have changed the rank. */
+static sinter_value factor_again(folder *f, const factor *scale) {
+    return scale->axis < 0 ? flat_constant(f, scale->tensor) : again(f, scale->tensor);
+}
+
 /* Multiplies the constant operand of the node. */
 static void scale_constant(folder *f, sinter_node node, const factor *scale) {
     uint32_t index = (uint32_t)constant_operand(f, node);
     sinter_rewrite_at(&f->rewrite, node);
     sinter_value product = constant_binary(
-        f, SINTER_OP_mul, sinter_node_operand(f->module, node, index), again(f, scale->tensor));
+        f, SINTER_OP_mul, sinter_node_operand(f->module, node, index), factor_again(f, scale));
     if (product) sinter_rewrite_set_operand(&f->rewrite, node, index, product);
 }
 

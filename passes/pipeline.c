@@ -38,7 +38,9 @@ static const char level_1[] =
     "eliminate-common,"
     "eliminate-dead,"
     /* One kernel, one pass over memory. From here on groups hide their nodes from the passes above. */
-    "fuse";
+    "fuse,"
+    /* Groups have copies of their own of small constants. */
+    "eliminate-dead";
 
 bool sinter_pipeline_default(sinter_module *module, const sinter_pipeline_options *options,
                              sinter_diag *diag) {

@@ -255,7 +255,7 @@ static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         write_fail(e, s);
         return;
     case SINTER_LOOP_COMMENT:
-        if (!strstr(s->text, "*/")) sinter_c_write(e, "/* %s */", s->text);
+        sinter_c_write(e, "/* %s */", sinter_c_comment(e->arena, s->text));
         return;
     case SINTER_LOOP_ALLOC:
         if (!e->is_host) {
@@ -322,8 +322,7 @@ static void write_kernel_once(sinter_c_emitter *e, uint32_t index, sinter_text *
     e->indent = 0;
     sinter_c_begin_function(e, kernel);
     e->fails = e->kernel_fails[index] = e->uses.fails;
-    if (kernel->comment && !strstr(kernel->comment, "*/"))
-        sinter_c_write(e, "/* %s */", kernel->comment);
+    if (kernel->comment) sinter_c_write(e, "/* %s */", sinter_c_comment(e->arena, kernel->comment));
     sinter_text_format(text, "static %s kernel_%u_%s(", e->fails ? "int32_t" : "void", index,
                        kernel->name);
     write_parameters(e, kernel);
@@ -391,9 +390,11 @@ bool sinter_emit_c_code(const sinter_loop_program *program, sinter_text *text, s
 }
 
 bool sinter_emit_c(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag) {
-    sinter_text_append_string(text, "/* Compiled by Sinter from ");
-    sinter_text_append_string(text, strstr(program->name, "*/") ? "a model" : program->name);
-    sinter_text_append_string(text, introduction);
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_text_format(text, "/* Compiled by Sinter from %s%s",
+                       sinter_c_comment(&scratch, program->name), introduction);
+    sinter_arena_deinit(&scratch);
     sinter_text_append_string(text, sinter_c_abi_text);
     sinter_text_append_string(text, helpers);
     return sinter_emit_c_code(program, text, diag);

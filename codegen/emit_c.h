@@ -59,6 +59,8 @@ void sinter_c_apply(sinter_c_emitter *e, sinter_scalar_function function, sinter
                     sinter_text *text);
 const char *sinter_c_strip(sinter_c_emitter *e, const char *text);
 void sinter_c_string(sinter_text *text, const char *string); /* a C literal */
+/* What may stand in a comment: names come from models. */
+const char *sinter_c_comment(sinter_arena *arena, const char *string);
 
 /* ---- emit_c.c ---- */
 void sinter_c_begin_function(sinter_c_emitter *e, const sinter_loop_function *function);

@@ -46,6 +46,15 @@ void sinter_c_string(sinter_text *text, const char *string) {
     sinter_text_append_string(text, "\"");
 }
 
+const char *sinter_c_comment(sinter_arena *arena, const char *string) {
+    char *copy = sinter_arena_copy_string(arena, string, strlen(string));
+    for (char *at = copy; *at; at++) {
+        bool ends = at > copy && ((at[-1] == '*' && *at == '/') || (at[-1] == '/' && *at == '*'));
+        if (ends || *at < 32 || *at > 126 || *at == '\\') *at = '?';
+    }
+    return copy;
+}
+
 static bool is_signed(sinter_dtype dtype) {
     return sinter_dtype_infos[dtype].class == SINTER_CLASS_INT;
 }

@@ -426,15 +426,14 @@ static void write_buffers(sinter_c_emitter *e) {
     for (uint32_t i = 1; i < e->function->buffers.count; i++) {
         const sinter_loop_buffer_info *info = &e->function->buffers.items[i];
         if (!has_pointer(e, i)) continue;
-        sinter_c_write(
-            e, strstr(info->name, "*/") ? "void *b%u = NULL;" : "void *b%u = NULL; /* %s */", i,
-            info->name);
+        sinter_c_write(e, "void *b%u = NULL; /* %s */", i, info->name); /* an identifier */
         needs_weights |= info->scope == SINTER_SCOPE_CONSTANT;
     }
     if (e->owned_count) sinter_c_write(e, "sinter_block owned[%u] = {{0}};", e->owned_count);
     if (!needs_weights) return;
     sinter_c_write(e, "const char *blob = call->weights;");
-    if (sinter_c_embeds_weights(e->weight_bytes)) sinter_c_write(e, "if (!blob) blob = (const char *)weights;");
+    if (sinter_c_embeds_weights(e->weight_bytes))
+        sinter_c_write(e, "if (!blob) blob = (const char *)weights;");
     sinter_c_write(e, "if (!blob) return sinter_fail(call, SINTER_ABI_BAD_INPUT, \"the weights "
                       "are missing\");");
 }

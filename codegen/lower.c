@@ -162,6 +162,8 @@ void sinter_lower_set_buffer(sinter_lower *lower, sinter_value value, sinter_loo
 }
 
 static const char *value_name(sinter_lower *lower, sinter_value value) {
+    const char *name = sinter_value_get(lower->module, value)->name;
+    if (name) return sinter_arena_format(&lower->program->arena, "%s", name);
     return sinter_arena_format(&lower->program->arena, "%s",
                                sinter_value_label(lower->module, value) + 1);
 }
@@ -424,7 +426,8 @@ static bool lower_inputs(sinter_lower *lower, sinter_region region) {
             sinter_loop_check check = {.input = i, .axis = d, .expected = dims[d]};
             sinter_vector_push(&lower->program->arena, &lower->program->checks, check);
         }
-        const char *name = value_name(lower, value);
+        const char *name = sinter_arena_format(&lower->program->arena, "%s",
+                                               sinter_module_input_name(lower->module, i));
         sinter_loop_buffer buffer = sinter_loop_add_buffer(&lower->host, name, type.dtype,
                                                            type.rank, dims, SINTER_SCOPE_INPUT);
         lower->host.function->buffers.items[buffer].io_index = (int32_t)i;
@@ -477,10 +480,8 @@ sinter_loop_buffer sinter_lower_output_buffer(sinter_lower *lower, sinter_value 
     const sinter_type *type = sinter_value_type(lower->module, value);
     sinter_expr dims[SINTER_MAX_RANK];
     type_dims(lower, type, dims);
-    const char *name = sinter_arena_format(&lower->program->arena, "%s",
-                                           sinter_value_label(lower->module, value) + 1);
-    sinter_loop_buffer buffer = sinter_loop_add_buffer(&lower->host, name, type->dtype, type->rank,
-                                                       dims, SINTER_SCOPE_OUTPUT);
+    sinter_loop_buffer buffer = sinter_loop_add_buffer(
+        &lower->host, value_name(lower, value), type->dtype, type->rank, dims, SINTER_SCOPE_OUTPUT);
     lower->host.function->buffers.items[buffer].io_index = (int32_t)index;
     sinter_loop_alloc(&lower->host, buffer);
     return buffer;

@@ -111,8 +111,8 @@ static void describe_module(sinter_engine *engine) {
         SINTER_NEW_ARRAY(&engine->arena, sinter_abi_io, engine->output_count + 1);
     for (uint32_t i = 0; i < engine->input_count; ++i) {
         sinter_value value = sinter_region_get(module, main)->arguments[i];
-        inputs[i] = describe(engine, sinter_value_label(module, value) + 1,
-                             sinter_value_type(module, value));
+        inputs[i] =
+            describe(engine, sinter_module_input_name(module, i), sinter_value_type(module, value));
     }
     for (uint32_t i = 0; i < engine->output_count; ++i) {
         sinter_value value = sinter_node_operand(module, yield, i);

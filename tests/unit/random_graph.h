@@ -14,6 +14,7 @@ typedef struct random_graph {
     uint64_t state;
     SINTER_VECTOR(sinter_value) values;
     sinter_dim symbol;
+    sinter_dtype dtype; /* of all floating-point values */
 } random_graph;
 
 /* ---- numbers ---- */
@@ -40,11 +41,11 @@ static inline double random_number(random_graph *g, double low, double high) {
 static inline sinter_tensor random_tensor(random_graph *g, uint32_t rank, const int64_t *dims,
                                           double low, double high) {
     sinter_tensor tensor;
-    bool made = sinter_tensor_create(&tensor, SINTER_DTYPE_f32, rank, dims, g->build.diag);
+    bool made = sinter_tensor_create(&tensor, g->dtype, rank, dims, g->build.diag);
     assert(made);
     (void)made;
     for (int64_t i = 0; i < sinter_tensor_count(&tensor); i++)
-        sinter_tensor_set_double(&tensor, i, (float)random_number(g, low, high));
+        sinter_tensor_set_double(&tensor, i, random_number(g, low, high));
     return tensor;
 }
 
@@ -92,7 +93,7 @@ static inline sinter_value binary(random_graph *g, sinter_op op, sinter_value a,
 }
 
 static inline sinter_value number(random_graph *g, double value) {
-    return sinter_build_scalar(&g->build, SINTER_DTYPE_f32, value);
+    return sinter_build_scalar(&g->build, g->dtype, value);
 }
 
 static inline sinter_value ints(random_graph *g, const int64_t *items, size_t count) {
@@ -151,6 +152,48 @@ static inline sinter_value add_binary(random_graph *g, sinter_value x) {
         if (fits) return random_chance(g, 50) ? binary(g, op, x, other) : binary(g, op, other, x);
     }
     return binary(g, op, x, x);
+}
+
+/* A mask known at compile time chooses between two. */
+static inline sinter_value add_where(random_graph *g, sinter_value x) {
+    sinter_type type = type_of(g, x);
+    sinter_tensor mask;
+    int64_t dim = 1;
+    if (type.rank)
+        sinter_dim_is_const(sinter_module_dims(g->build.module), type.dims[type.rank - 1], &dim);
+    if (!sinter_tensor_create(&mask, SINTER_DTYPE_bool, 1, &dim, g->build.diag)) return 0;
+    for (int64_t i = 0; i < dim; i++) sinter_tensor_set_int(&mask, i, random_chance(g, 50));
+    sinter_value operands[3] = {sinter_build_constant(&g->build, mask), x,
+                                broadcast_constant(g, &type, -1, 1)};
+    return sinter_build(&g->build, SINTER_OP_where, operands, 3, NULL, 0);
+}
+
+static inline sinter_region add_branch(random_graph *g, sinter_value x) {
+    sinter_region outer = g->build.region;
+    sinter_region branch = g->build.region = sinter_region_add(g->build.module);
+    for (int64_t steps = random_below(g, 3); steps > 0; steps--) x = add_unary(g, x);
+    if (random_chance(g, 50)) x = binary(g, SINTER_OP_mul, x, number(g, 0.5));
+    sinter_node_spec yield = {.op = SINTER_OP_yield, .operands = &x, .operand_count = 1};
+    sinter_build_node(&g->build, &yield);
+    g->build.region = outer;
+    return branch;
+}
+
+/* Branches of one type; the condition is known at compile time or is not. */
+static inline sinter_value add_if(random_graph *g, sinter_value x) {
+    sinter_attr drop = sinter_attr_int("keepdims", 0);
+    sinter_value largest = sinter_build(&g->build, SINTER_OP_reduce_max, &x, 1, &drop, 1);
+    sinter_value condition =
+        binary(g, SINTER_OP_greater, random_chance(g, 30) ? number(g, 1) : largest, number(g, 0.3));
+    sinter_region regions[2] = {add_branch(g, x), add_branch(g, x)};
+    sinter_node_spec spec = {.op = SINTER_OP_if,
+                             .operands = &condition,
+                             .operand_count = 1,
+                             .regions = regions,
+                             .region_count = 2,
+                             .result_count = 1};
+    sinter_node node = sinter_build_node(&g->build, &spec);
+    return node ? sinter_node_result(g->build.module, node, 0) : 0;
 }
 
 /* ---- windows and products ---- */
@@ -462,7 +505,8 @@ static inline bool random_graph_grow(random_graph *g) {
                                                            add_reshape,     add_reshape,
                                                            add_slice,       add_pad,
                                                            add_concat,      add_split,
-                                                           add_resize};
+                                                           add_resize,      add_where,
+                                                           add_if};
     sinter_value made = makers[random_below(g, sizeof makers / sizeof *makers)](g, pick(g));
     if (!made) return false;
     sinter_type type = type_of(g, made);
@@ -483,7 +527,7 @@ static inline void random_graph_add_input(random_graph *g) {
                       : sinter_dim_const(table, 1 + random_below(g, limit));
     }
     sinter_type type =
-        sinter_type_tensor(sinter_module_arena(g->build.module), SINTER_DTYPE_f32, rank, dims);
+        sinter_type_tensor(sinter_module_arena(g->build.module), g->dtype, rank, dims);
     sinter_value input = sinter_region_add_argument(
         g->build.module, sinter_module_main(g->build.module), type, NULL);
     sinter_vector_push(sinter_module_arena(g->build.module), &g->values, input);
@@ -496,6 +540,9 @@ static inline sinter_module *random_graph_make(random_graph *g, uint64_t seed, i
     *g = (random_graph){
         .state = seed,
         .build = {.module = module, .region = sinter_module_main(module), .diag = diag}};
+    g->dtype = random_chance(g, 80)   ? SINTER_DTYPE_f32
+               : random_chance(g, 50) ? SINTER_DTYPE_f16
+                                      : SINTER_DTYPE_f64;
     g->symbol = sinter_dim_symbol_named(sinter_module_dims(module), SINTER_STRING("N"));
     for (int64_t inputs = 1 + random_below(g, 2); inputs > 0; inputs--) random_graph_add_input(g);
     for (int made = 0, tried = 0; made < size && tried < 4 * size; tried++)

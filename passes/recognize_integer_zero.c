@@ -305,6 +305,77 @@ bool sinter_integer_conv_zeros(sinter_rewrite *rewrite, sinter_node node) {
     return sinter_integer_replace(rewrite, node, y);
 }
 
+/* ---- whole words ---- */
+
+enum { WORD = 4, WORTH_COPYING = 64 /* products an element of x, which pay for moving it */ };
+
+/* Weights with channels of zeros, up to a multiple of four. */
+static sinter_value widen_filters(sinter_rewrite *rewrite, const sinter_tensor *w,
+                                  int64_t channels) {
+    sinter_tensor wide;
+    int64_t dims[SINTER_MAX_RANK];
+    memcpy(dims, w->dims, sizeof dims);
+    dims[1] = channels;
+    if (!sinter_tensor_create(&wide, SINTER_DTYPE_i8, w->rank, dims, rewrite->build.diag)) return 0;
+    size_t filter = sinter_tensor_bytes(w) / (size_t)w->dims[0],
+           wide_filter = sinter_tensor_bytes(&wide) / (size_t)w->dims[0];
+    for (int64_t i = 0; i < w->dims[0]; i++)
+        memcpy((uint8_t *)sinter_tensor_mutable(&wide) + (size_t)i * wide_filter,
+               (const uint8_t *)w->data + (size_t)i * filter, filter);
+    return sinter_build_constant(&rewrite->build, wide);
+}
+
+/* x with more channels, whose values do not matter: one pad, also where x is padded already. */
+static sinter_value widen_data(sinter_rewrite *rewrite, sinter_value x, int64_t more, bool last) {
+    sinter_module *module = rewrite->build.module;
+    int64_t pads[2 * SINTER_MAX_RANK] = {0};
+    size_t count = 0;
+    uint32_t rank = sinter_value_type(module, x)->rank;
+    sinter_value value = 0;
+    sinter_node inner = sinter_value_get(module, x)->definition;
+    bool joins = inner && sinter_node_get(module, inner)->op == SINTER_OP_pad &&
+                 sinter_string_is(sinter_node_get_string(module, inner, "mode"), "constant") &&
+                 !sinter_node_operand(module, inner, 3) && sinter_integer_has_one_use(module, x) &&
+                 sinter_value_known_ints(module, sinter_node_operand(module, inner, 1), pads,
+                                         2 * SINTER_MAX_RANK, &count) &&
+                 count == 2 * (size_t)rank;
+    if (joins) {
+        x = sinter_node_operand(module, inner, 0);
+        value = sinter_node_operand(module, inner, 2);
+    } else {
+        memset(pads, 0, sizeof pads);
+    }
+    pads[rank + (last ? rank - 1 : 1)] += more;
+    sinter_value operands[3] = {x, sinter_build_ints(&rewrite->build, pads, 2 * (size_t)rank),
+                                value};
+    return sinter_build(&rewrite->build, SINTER_OP_pad, operands, value ? 3 : 2, NULL, 0);
+}
+
+/* Channels in groups of four, which is what kernels multiply at a time; the first layer of a network has three. */
+bool sinter_integer_conv_words(sinter_rewrite *rewrite, sinter_node node) {
+    sinter_module *module = rewrite->build.module;
+    const sinter_node_info *info = sinter_node_get(module, node);
+    if (info->op != SINTER_OP_conv_integer || sinter_node_operand(module, node, 2) ||
+        sinter_node_operand(module, node, 3) || sinter_node_get_int(module, node, "group", 1) != 1)
+        return false;
+    sinter_value x = info->operands[0];
+    const sinter_tensor *w = sinter_value_constant(module, info->operands[1]);
+    if (!w || w->dtype != SINTER_DTYPE_i8 ||
+        sinter_value_type(module, x)->dtype != SINTER_DTYPE_u8 || sinter_tensor_count(w) == 0 ||
+        w->dims[1] % WORD == 0)
+        return false;
+    double products = (double)w->dims[0];
+    for (uint32_t i = 2; i < w->rank; i++)
+        products *= (double)w->dims[i] / (double)attribute_at(module, node, "strides", i - 2, 1);
+    if (products < WORTH_COPYING) return false;
+    bool last = sinter_node_get_int(module, node, "channels_last", 0) != 0;
+    int64_t channels = (w->dims[1] + WORD - 1) / WORD * WORD;
+    sinter_value data = widen_data(rewrite, x, channels - w->dims[1], last);
+    sinter_value filters = widen_filters(rewrite, w, channels);
+    return data && filters &&
+           sinter_integer_replace(rewrite, node, convolve(rewrite, node, data, filters, false));
+}
+
 /* (x + a) + b = x + (a + b) in integers: what the rules above add meets the bias. */
 bool sinter_integer_merge_sums(sinter_rewrite *rewrite, sinter_node node) {
     sinter_module *module = rewrite->build.module;

@@ -105,8 +105,12 @@ sinter_loop_var sinter_cpu_find_row(sinter_schedule_cpu_state *state, const sint
 
 /* ---- shape of the tile ---- */
 
-enum { MAX_ROWS = 8, MAX_VECTORS = 8, LATENCY = 16, MANY_ROWS = 840 };
-enum { MAX_STEPS = 5 }; /* of a reduction that is unrolled */
+enum { MAX_ROWS = 8, MAX_VECTORS = 8, LATENCY = 16, REST_COST = 16, MANY_ROWS = 840 };
+enum {
+    MAX_STEPS = 5,        /* of a reduction that is unrolled */
+    FEW_ITERATIONS = 16,  /* for all threads that there may be */
+    THREAD_WORK = 1 << 15 /* vector instructions that are worth a second thread */
+};
 
 /* Quarter cycles for one step of the reduction: two multiply-adds and two loads a cycle, four cycles until a sum can go
  * on; the loop costs something, and columns more than rows because they come from farther away. */
@@ -136,7 +140,7 @@ sinter_cpu_tile sinter_cpu_choose_tile(const sinter_target *target, sinter_dtype
         for (int64_t r = 1; r <= (reuse ? MAX_ROWS : 1) && r <= many_rows; r++) {
             if (!fits_registers(target, r, v)) break;
             int64_t time = vectors / v * rows_time(many_rows, r, v);
-            if (vectors % v) time += rows_time(many_rows, r, vectors % v);
+            if (vectors % v) time += rows_time(many_rows, r, vectors % v) + time / REST_COST;
             if (time > best_time) continue;
             best_time = time;
             best.rows = r;
@@ -409,6 +413,16 @@ static void describe_tiling(tiling *t, const sinter_cpu_nest *nest, sinter_loop_
     sinter_arena_deinit(&scratch);
 }
 
+/* Vector instructions that the loop runs, roughly and not above THREAD_WORK. */
+static int64_t statements_of(const sinter_loop_stmt *loop) {
+    int64_t inside = 0, count;
+    if (!sinter_loop_trip_count(loop, &count) || count > THREAD_WORK) count = THREAD_WORK;
+    if (loop->axis == SINTER_AXIS_VECTOR) count = 1;
+    for (const sinter_loop_stmt *stmt = loop->body; stmt && inside < THREAD_WORK; stmt = stmt->next)
+        inside += stmt->kind == SINTER_LOOP_FOR ? statements_of(stmt) : 1;
+    return inside && count > THREAD_WORK / inside ? THREAD_WORK : inside * count;
+}
+
 /* The outermost loops of all parts; `before`: the function when the other nests were as they are now. */
 void sinter_cpu_run_in_parallel(sinter_schedule *schedule, const sinter_loop_function *before,
                                 sinter_loop_var outermost) {
@@ -421,7 +435,17 @@ void sinter_cpu_run_in_parallel(sinter_schedule *schedule, const sinter_loop_fun
             other = is_serial(old) && old->var == stmt->var && old->var != outermost;
         if (!other) sinter_vector_push(&scratch, &loops, stmt->var);
     }
-    for (size_t i = 0; i < loops.count; i++) sinter_schedule_parallelize(schedule, loops.items[i]);
+    for (size_t i = 0; i < loops.count; i++) {
+        sinter_loop_var loop = loops.items[i], inner;
+        if (statements_of(sinter_schedule_get_loop(schedule->function, loop)) < THREAD_WORK ||
+            !sinter_schedule_parallelize(schedule, loop))
+            continue;
+        for (int64_t count = trips(schedule, loop); count > 0 && count < FEW_ITERATIONS;
+             count = trips(schedule, loop))
+            if (!(inner = only_child(schedule, loop)) ||
+                !sinter_schedule_fuse(schedule, loop, inner, &loop))
+                break;
+    }
     sinter_arena_deinit(&scratch);
 }
 

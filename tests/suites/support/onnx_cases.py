@@ -97,7 +97,7 @@ def first_sentence(message):
     """The error of a failed case, short enough for a line of the list."""
     lines = message.strip().splitlines() or ["no message"]
     text = next((line for line in lines if "error:" in line), lines[0])
-    text = re.sub(r"^\S*model\.onnx: ", "", text.replace(str(DATA) + "/", ""))
+    text = re.sub(r"^\S*model\.onnx: ", "", text.replace(f"{DATA}/", "").replace(f"{ROOT}/", ""))
     return " ".join(text.split())[:160]
 
 
@@ -139,10 +139,8 @@ def judge(tally, label, results):
             tally.failed(f"{label} {case}", first_sentence(message))
 
 
-def run_listed(tally, target, cases, label=None, least=0.0):
-    """Runs the cases and judges them by the lines of `label`; a share below `least` is one more failure."""
-    label = label or target
-    results = run_cases(cases, target)
+def report_listed(tally, cases, results, label, least=0.0):
+    """Judges the results by the lines of `label`; a share below `least` is one more failure."""
     if "--update" in sys.argv[1:]:
         update_expected(label, cases, results)
     judge(tally, label, results)
@@ -152,6 +150,11 @@ def run_listed(tally, target, cases, label=None, least=0.0):
     print(f"{label}: {passed} of {len(results)} cases pass ({share}), {listed} are expected to fail", flush=True)
     if passed < least * len(results):
         tally.failed(label, f"{share} of the cases pass, at least {100 * least:.0f} % are wanted")
+
+
+def run_listed(tally, target, cases, label=None, least=0.0):
+    """Runs the cases on a target and judges them by the lines of `label` (the target)."""
+    report_listed(tally, cases, run_cases(cases, target), label or target, least)
 
 
 def main(targets, cases):

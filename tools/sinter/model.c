@@ -188,6 +188,8 @@ bool make_inputs(const sinter_engine *engine, const arguments *a, sinter_tensor 
         const char *value = a->options[i].value;
         size_t length = strcspn(value, "=");
         bool known = false;
+        if (!value[length] || !value[length + 1])
+            return sinter_error(diag, value, "-i: expected NAME=FILE");
         for (size_t k = 0; k < sinter_engine_input_count(engine); ++k)
             known = known || (strlen(sinter_engine_input(engine, k)->name) == length &&
                               !strncmp(sinter_engine_input(engine, k)->name, value, length));

@@ -1,0 +1,347 @@
+"""Bad input is an answer: damaged, hostile and unsuitable files and arguments end with status 2 and an error that says
+what and where, within seconds and a bounded amount of memory, and leave nothing half-written behind."""
+
+import os
+import pathlib
+import random
+import resource
+import subprocess
+import tempfile
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from tally import Tally
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SINTER = pathlib.Path(os.environ.get("SINTER_BUILD", ROOT / "build" / "dev")) / "bin" / "sinter"
+SECONDS = 60
+MEMORY = 16 << 30  # address space; sanitizers, which reserve terabytes, run without the bound
+DEEP = 1_000_000
+FLIPS = 200
+
+
+def sanitized():
+    libraries = subprocess.run(["ldd", SINTER], capture_output=True, text=True).stdout
+    return "asan" in libraries or "tsan" in libraries
+
+
+def limit_memory():
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+class Bench:
+    """A folder to work in, and the counting of what the program makes of what lies there."""
+
+    def __init__(self, folder):
+        self.folder, self.tally = folder, Tally()
+        self.limit = None if sanitized() else limit_memory
+
+    def run(self, *arguments, **options):
+        command = [str(SINTER), *map(str, arguments)]
+        options.setdefault("stdout", subprocess.PIPE)
+        return subprocess.run(
+            command, stderr=subprocess.PIPE, cwd=self.folder, timeout=SECONDS, preexec_fn=self.limit, **options
+        )
+
+    def expect(self, name, *arguments, words=(), allowed=(2,), **options):
+        """One check: the status is one of those allowed; with status 2 there is an error with all the words."""
+        before = set(self.folder.rglob("*"))
+        try:
+            done = self.run(*arguments, **options)
+        except subprocess.TimeoutExpired:
+            self.tally.failed(name, f"takes more than {SECONDS} s")
+            return
+        text = done.stderr.decode("utf-8", "replace")
+        problems = []
+        if done.returncode not in allowed:
+            problems.append(f"status {done.returncode}, expected {allowed}: {text[:300]}")
+        if done.returncode == 2:
+            if "error:" not in text:
+                problems.append(f"no error on standard error: {text[:300]}")
+            problems += [f"'{word}' is not in: {text[:300]}" for word in words if word not in text]
+            problems += [f"left behind: {path.name}" for path in set(self.folder.rglob("*")) - before]
+        self.tally.check(name, problems)
+
+    def write(self, name, content):
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
+        return path
+
+    def compile(self, name, path, **options):
+        self.expect(name, "compile", path, "--emit=sir", "-O0", "-o", "out.sir", **options)
+        (self.folder / "out.sir").unlink(missing_ok=True)
+
+
+# ---- models ----
+
+
+def tensor(name, dims, kind=TensorProto.FLOAT):
+    return helper.make_tensor_value_info(name, kind, dims)
+
+
+def model(nodes, inputs=None, outputs=None, initializers=()):
+    inputs = [tensor("x", [2, 3])] if inputs is None else inputs
+    outputs = [tensor("y", None)] if outputs is None else outputs
+    graph = helper.make_graph(nodes, "g", inputs, outputs, initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def small_model():
+    weights = numpy_helper.from_array(np.arange(6, dtype=np.float32).reshape(3, 2), "w")
+    return model([helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("Relu", ["m"], ["y"])], initializers=[weights])
+
+
+def damaged_files(bench):
+    """Cut after every byte, and with bits turned over: read, or refused; never anything else."""
+    data = small_model().SerializeToString()
+    for size in range(len(data)):
+        bench.compile(f"cut after {size} bytes", bench.write("cut.onnx", data[:size]), allowed=(0, 2))
+    choose = random.Random(1)
+    for flip in range(FLIPS):
+        damaged = bytearray(data)
+        for _ in range(choose.randint(1, 3)):
+            damaged[choose.randrange(len(data))] ^= 1 << choose.randrange(8)
+        bench.compile(f"flip {flip}", bench.write("flip.onnx", bytes(damaged)), allowed=(0, 2))
+    bench.compile("empty file", bench.write("empty.onnx", b""))
+    bench.compile("a text", bench.write("text.onnx", b"this is not a model\n" * 100))
+    bench.compile("no such file", bench.folder / "none.onnx", words=("none.onnx",))
+    bench.compile("a folder", bench.folder)
+
+
+def hostile_numbers(bench):
+    """Sizes that overflow, that no memory has, that are negative."""
+    for name, dims in {
+        "overflowing dims": [1 << 40, 1 << 40, 1 << 40],
+        "petabytes": [1 << 50],
+        "negative dim": [-1, 4],
+        "too many dims": [1] * 100,
+    }.items():
+        constant = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=dims, raw_data=b"\0" * 16)
+        bench.compile(name, bench.write("m.onnx", model([helper.make_node("Relu", ["w"], ["y"])], [], initializers=[constant])))
+    short = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[8], raw_data=b"\0" * 16)
+    path = bench.write("m.onnx", model([helper.make_node("Relu", ["w"], ["y"])], [], initializers=[short]))
+    bench.compile("short data", path, words=("w",))
+    kind = TensorProto(name="w", data_type=1234, dims=[4], raw_data=b"\0" * 16)
+    bench.compile("unknown element type", bench.write("m.onnx", model([helper.make_node("Relu", ["w"], ["y"])], [], initializers=[kind])))
+    for name, node, values in (
+        ("a constant of petabytes", helper.make_node("ConstantOfShape", ["s"], ["y"]), [1 << 50]),
+        ("a constant of overflowing size", helper.make_node("ConstantOfShape", ["s"], ["y"]), [1 << 40, 1 << 40]),
+        ("expanded to petabytes", helper.make_node("Expand", ["one", "s"], ["y"]), [1 << 50]),
+        ("tiled to petabytes", helper.make_node("Tile", ["one", "s"], ["y"]), [1 << 50]),
+    ):
+        shape = numpy_helper.from_array(np.array(values, np.int64), "s")
+        one = numpy_helper.from_array(np.ones(1, np.float32), "one")
+        path = bench.write("m.onnx", model([node], [], initializers=[shape, one]))
+        for target in ("eval", "cpu"):
+            bench.expect(f"{name}, {target}", "run", path, f"--target={target}")
+    asked = bench.write("m.onnx", model([helper.make_node("ConstantOfShape", ["s"], ["y"])], [tensor("s", [1], TensorProto.INT64)]))
+    np.save(bench.folder / "s.npy", np.array([1 << 50]))
+    for target in ("eval", "cpu"):
+        bench.expect(f"petabytes asked for by an input, {target}", "run", asked, f"--target={target}", "-i", "s=s.npy")
+    huge = bench.write("m.onnx", model([helper.make_node("Relu", ["x"], ["y"])], [tensor("x", [1 << 31, 1 << 31])]))
+    for target in ("eval", "cpu"):
+        bench.expect(f"an input of exabytes, {target}", "run", huge, f"--target={target}")
+
+
+def impossible_graphs(bench):
+    relu = lambda source, result: helper.make_node("Relu", [source], [result])
+    cases = {
+        "a cycle": [helper.make_node("Add", ["x", "b"], ["a"]), relu("a", "b"), relu("b", "y")],
+        "a node that uses itself": [helper.make_node("Add", ["x", "y"], ["y"])],
+        "a value from nowhere": [relu("nowhere", "y")],
+        "a value made twice": [relu("x", "y"), relu("x", "y")],
+        "no such operator": [helper.make_node("NoSuchOperator", ["x"], ["y"])],
+        "no such domain": [helper.make_node("Relu", ["x"], ["y"], domain="no.such.domain")],
+        "too few operands": [helper.make_node("MatMul", ["x"], ["y"])],
+        "too many operands": [helper.make_node("Relu", ["x"] * 5, ["y"])],
+        "dims that do not fit": [helper.make_node("MatMul", ["x", "x"], ["y"])],
+        "an axis too far": [helper.make_node("Softmax", ["x"], ["y"], axis=7)],
+        "an attribute of the wrong kind": [helper.make_node("Softmax", ["x"], ["y"], axis="one")],
+        "a missing attribute": [helper.make_node("Cast", ["x"], ["y"])],
+        "a result that nobody makes": [relu("x", "z")],
+    }
+    for name, nodes in cases.items():
+        bench.compile(name, bench.write("m.onnx", model(nodes)))
+    call = helper.make_node("F", ["x"], ["y"], domain="own")
+    recursive = model([call])
+    recursive.opset_import.append(helper.make_opsetid("own", 1))
+    recursive.functions.append(helper.make_function("own", "F", ["x"], ["y"], [call], recursive.opset_import))
+    bench.compile("a function that calls itself", bench.write("m.onnx", recursive))
+    future = model([relu("x", "y")])
+    future.opset_import[0].version = 1000
+    bench.compile("an opset of the future", bench.write("m.onnx", future), allowed=(0, 2))
+    several = model([helper.make_node("NoSuchOperator", ["x"], ["a"], "first"), helper.make_node("NorThis", ["a"], ["y"], "second")])
+    bench.compile("all unsupported nodes are listed", bench.write("m.onnx", several), words=("first", "second"))
+
+
+def external_data(bench):
+    """Data outside of the model's folder is not read, whatever the path looks like."""
+    inside = bench.folder / "inside"
+    inside.mkdir()
+    (bench.folder / "secret.bin").write_bytes(b"\0" * 64)
+    (inside / "data.bin").write_bytes(b"\0" * 64)
+    (inside / "link.bin").symlink_to("../secret.bin")
+    (inside / "up").symlink_to("..")
+    absolute = str(bench.folder / "secret.bin")
+    cases = {
+        "plain": ("data.bin", {}, 0),
+        "parent folder": ("../secret.bin", {}, 2),
+        "parent folder on the way": ("up/../../secret.bin", {}, 2),
+        "absolute": (absolute, {}, 2),
+        "a link to a file outside": ("link.bin", {}, 2),
+        "a link to a folder outside": ("up/secret.bin", {}, 2),
+        "not there": ("none.bin", {}, 2),
+        "a folder": (".", {}, 2),
+        "a device": ("/dev/zero", {}, 2),
+        "offset beyond the end": ("data.bin", {"offset": 60}, 2),
+        "an offset that overflows": ("data.bin", {"offset": (1 << 64) - 8}, 2),
+        "a length beyond the end": ("data.bin", {"length": 4096}, 2),
+        "a negative offset": ("data.bin", {"offset": -4}, 2),
+    }
+    for name, (location, more, status) in cases.items():
+        weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+        for key, text in {"location": location, **more}.items():
+            weights.external_data.add(key=key, value=str(text))
+        path = bench.write("inside/m.onnx", model([helper.make_node("Relu", ["w"], ["y"])], [], initializers=[weights]))
+        bench.compile(f"external data: {name}", path, allowed=(status,))
+
+
+# ---- depth and size ----
+
+
+def varint(number):
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes(out + bytes([number]))
+
+
+def nested_graphs(levels):
+    """ModelProto bytes: graph { node { attribute { g: graph { ... } } } }, made from the inside."""
+    pieces, size = [], 0
+    for _ in range(levels):
+        for tag in (6 << 3 | 2, 5 << 3 | 2, 1 << 3 | 2):  # AttributeProto.g, NodeProto.attribute, GraphProto.node
+            head = bytes([tag]) + varint(size)
+            pieces.append(head)
+            size += len(head)
+    return bytes([7 << 3 | 2]) + varint(size) + b"".join(reversed(pieces))
+
+
+def deep_and_large(bench):
+    bench.compile("graphs nested a million deep", bench.write("deep.onnx", nested_graphs(DEEP)))
+    brackets = bench.write("deep.sir", b'module "m" {\n  (%x: ' + b"seq(" * DEEP)
+    bench.compile("a type nested a million deep", brackets)
+    bench.compile("brackets a million deep", bench.write("deep2.sir", b"(" * DEEP))
+    bench.compile("blocks a million deep", bench.write("deep3.sir", b'module "m" ' + b"{" * DEEP))
+    for name, head in {
+        "zeros": b"",
+        "a doc string": bytes([6 << 3 | 2]) + varint((3 << 30) - 64),
+        "a graph": bytes([7 << 3 | 2]) + varint((3 << 30) - 64),
+    }.items():
+        path = bench.write("large.onnx", head)
+        os.truncate(path, 3 << 30)  # sparse
+        bench.compile(f"3 GB: {name}", path)
+        path.unlink()
+    text = bench.write("large.sir", b"")
+    os.truncate(text, 3 << 30)
+    bench.compile("3 GB: text of zeros", text)
+    text.unlink()
+
+
+# ---- inputs, outputs, arguments ----
+
+
+def bad_tensors(bench):
+    """Files for -i: the wrong kind of tensor, damaged, hostile."""
+    path = bench.write("small.onnx", small_model())
+    run = lambda name, file, **more: bench.expect(f"input: {name}", "run", path, "--target=eval", "-i", f"x={file}", **more)
+    good = np.ones((2, 3), np.float32)
+    np.save(bench.folder / "good.npy", good)
+    run("good", "good.npy", allowed=(0,))
+    for name, array in {
+        "wrong shape": np.ones((3, 3), np.float32),
+        "wrong rank": np.ones(6, np.float32),
+        "wrong element type": np.ones((2, 3), np.int64),
+        "complex": np.ones((2, 3), np.complex64),
+        "objects": np.array([["a", None, 3]] * 2, object),
+    }.items():
+        np.save(bench.folder / "bad.npy", array, allow_pickle=True)
+        run(name, "bad.npy")
+    data = (bench.folder / "good.npy").read_bytes()
+    for size in (0, 5, 8, 10, 64, 127, 128, 129, len(data) - 1):
+        bench.write("cut.npy", data[:size])
+        run(f".npy cut after {size} bytes", "cut.npy")
+    bench.write("huge.npy", data.replace(b"(2, 3), }", b"(1152921504606846976, 3), }")[: len(data)])
+    run("an .npy of exabytes", "huge.npy")
+    proto = numpy_helper.from_array(good).SerializeToString()
+    for size in range(len(proto)):
+        bench.write("cut.pb", proto[:size])
+        run(f".pb cut after {size} bytes", "cut.pb")
+    bench.write("raw.bin", b"\0" * 23)
+    run("raw bytes of the wrong size", "raw.bin")
+    run("no such file", "none.npy")
+    run("a folder", ".")
+    bench.expect("input: no such name", "run", path, "-i", "nobody=good.npy", words=("nobody",))
+    bench.expect("input: no file", "run", path, "-i", "x")
+    bench.expect("output: no such name", "run", path, "--target=eval", "-i", "x=good.npy", "--expect", "nobody=good.npy")
+    bench.expect("output: another answer", "run", path, "--target=eval", "-i", "x=good.npy", "--expect", "y=good.npy", allowed=(1,))
+
+
+def bad_outputs(bench):
+    """Files that can't be written: an error, and nothing there afterwards."""
+    path = bench.write("small.onnx", small_model())
+    (bench.folder / "taken.so").mkdir()
+    for ending in ("so", "sir", "onnx", "loops", "c", "obj", "llvm"):
+        emit = f"--emit={ending}"
+        bench.expect(f"{ending} into no folder", "compile", path, emit, "-o", "none/out")
+        bench.expect(f"{ending} over a folder", "compile", path, emit, "-o", "taken.so")
+        bench.expect(f"{ending} below a file", "compile", path, emit, "-o", "small.onnx/out")
+    with open("/dev/full", "wb") as full:
+        bench.expect("text onto a full disk", "compile", path, "--emit=sir", "-o", "-", stdout=full)
+    bench.expect("results into a file", "run", path, "--target=eval", "-o", "small.onnx")
+    kept = bench.write("kept.so", b"what was there before")
+    broken = bench.write("broken.onnx", small_model().SerializeToString()[:-20])
+    bench.expect("a failed compilation", "compile", broken, "-o", "kept.so")
+    bench.tally.check("leaves the old file alone", [] if kept.read_bytes() == b"what was there before" else ["it changed"])
+
+
+def bad_arguments(bench):
+    path = bench.write("small.onnx", small_model())
+    for name, arguments in {
+        "no command": ("nonsense",),
+        "no model": ("compile",),
+        "no output": ("compile", path),
+        "two models": ("run", path, path),
+        "unknown option": ("run", path, "--nonsense"),
+        "unknown target": ("run", path, "--target=abacus"),
+        "unknown CPU": ("run", path, "--target=cpu:abacus"),
+        "unknown feature": ("run", path, "--target=cpu+abacus"),
+        "unknown kind": ("compile", path, "-o", "out", "--emit=abacus"),
+        "unknown pass": ("run", path, "--passes=abacus"),
+        "level": ("run", path, "-O9"),
+        "threads": ("run", path, "--threads=-1"),
+        "dim without a number": ("run", path, "--dim", "N="),
+        "dim that is negative": ("run", path, "--dim", "N=-5"),
+        "dim that overflows": ("run", path, "--dim", "N=99999999999999999999"),
+        "dim that nobody has": ("run", path, "--dim", "nobody=5"),
+        "test without folders": ("test",),
+        "test of no folder": ("test", "none"),
+    }.items():
+        bench.expect(f"arguments: {name}", *arguments)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(pathlib.Path(folder).resolve())
+        for part in (
+            hostile_numbers, impossible_graphs, external_data, deep_and_large, bad_tensors, bad_outputs, bad_arguments, damaged_files,
+        ):
+            part(bench)
+    bench.tally.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -247,6 +247,12 @@ static void write_tables(sinter_c_emitter *e) {
                            comment ? quoted(e, comment) : "NULL");
     }
     sinter_text_append_string(e->text, program->kernels.count ? "};\n" : "    {0}};\n");
+    if (!program->donations.count) return;
+    sinter_text_append_string(e->text, "static const sinter_abi_donation donations[] = {\n");
+    for (size_t i = 0; i < program->donations.count; i++)
+        sinter_text_format(e->text, "    {%u, %u},\n", program->donations.items[i].output,
+                           program->donations.items[i].input);
+    sinter_text_append_string(e->text, "};\n");
 }
 
 bool sinter_c_embeds_weights(uint64_t weight_bytes) {
@@ -284,6 +290,10 @@ static void write_artifact(sinter_c_emitter *e) {
     sinter_c_write(e, ".weights_bytes = %" PRIu64 ",", e->weight_bytes);
     sinter_c_write(e, ".weights_hash = UINT64_C(%" PRIu64 "),", sinter_weights_hash(program));
     if (sinter_c_embeds_weights(e->weight_bytes)) sinter_c_write(e, ".weights = weights,");
+    if (program->donations.count) {
+        sinter_c_write(e, ".donation_count = %zu,", program->donations.count);
+        sinter_c_write(e, ".donations = donations,");
+    }
     sinter_c_write(e, ".plan = plan,");
     sinter_c_write(e, ".run = run,");
     e->indent = 0;

@@ -267,6 +267,20 @@ static LLVMValueRef kernel_constants(sinter_llvm_module *m) {
     return array_constant(m, count ? LLVMTypeOf(rows[0]) : m->i8, rows, count);
 }
 
+static LLVMValueRef donation_constants(sinter_llvm_module *m) {
+    size_t count = m->program->donations.count;
+    LLVMValueRef *rows = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, count);
+    for (size_t i = 0; i < count; i++) {
+        const sinter_loop_donation *donation = &m->program->donations.items[i];
+        static_assert(sizeof(sinter_abi_donation) == 8, "fields of sinter_abi_donation");
+        rows[i] = struct_constant(m,
+                                  (LLVMValueRef[]){sinter_llvm_int32(m, (int32_t)donation->output),
+                                                   sinter_llvm_int32(m, (int32_t)donation->input)},
+                                  2);
+    }
+    return array_constant(m, count ? LLVMTypeOf(rows[0]) : m->i8, rows, count);
+}
+
 void sinter_llvm_emit_descriptor(sinter_llvm_module *m, const char *symbol, LLVMValueRef plan,
                                  LLVMValueRef run) {
     const sinter_loop_program *program = m->program;
@@ -278,7 +292,7 @@ void sinter_llvm_emit_descriptor(sinter_llvm_module *m, const char *symbol, LLVM
         sinter_llvm_int32(m, (int32_t)program->outputs.count),
         sinter_llvm_int32(m, (int32_t)program->symbols.count),
         sinter_llvm_int32(m, (int32_t)program->kernels.count),
-        sinter_llvm_int32(m, 0),
+        sinter_llvm_int32(m, (int32_t)program->donations.count),
         text_constant(m, program->name),
         text_constant(m, m->target->text),
         text_constant(m, m->target->required),
@@ -289,10 +303,11 @@ void sinter_llvm_emit_descriptor(sinter_llvm_module *m, const char *symbol, LLVM
         sinter_llvm_int(m, (int64_t)m->weight_bytes),
         sinter_llvm_int(m, (int64_t)m->weights_hash),
         m->weights ? m->weights : LLVMConstNull(m->pointer),
+        donation_constants(m),
         plan,
         run,
     };
-    static_assert(sizeof(sinter_abi_artifact) == 128 && sizeof(void *) == 8,
+    static_assert(sizeof(sinter_abi_artifact) == 136 && sizeof(void *) == 8,
                   "fields of sinter_abi_artifact");
     LLVMValueRef artifact =
         add_constant(m, struct_constant(m, fields, sizeof fields / sizeof *fields));

@@ -163,6 +163,10 @@ static void copy_face(sinter_legalizer *l, sinter_loop_program *copy,
         check.expected = sinter_legal_expr(l, check.expected);
         sinter_vector_push(arena, &copy->checks, check);
     }
+    copy->donations.items =
+        sinter_arena_copy(&copy->arena, program->donations.items,
+                          program->donations.count * sizeof *copy->donations.items);
+    copy->donations.count = copy->donations.capacity = program->donations.count;
     if (program->workspace_bytes)
         copy->workspace_bytes = sinter_legal_expr(l, program->workspace_bytes);
 }

@@ -189,6 +189,11 @@ typedef struct sinter_loop_check {
     const sinter_loop_expr *expected;
 } sinter_loop_check;
 
+/* The output may take the memory of the input; see sinter_abi_donation. */
+typedef struct sinter_loop_donation {
+    uint32_t output, input;
+} sinter_loop_donation;
+
 typedef struct sinter_loop_program {
     sinter_arena arena; /* owns everything but constant storage */
     const char *name;
@@ -200,6 +205,7 @@ typedef struct sinter_loop_program {
     SINTER_VECTOR(sinter_loop_symbol) symbols;
     SINTER_VECTOR(sinter_loop_check) checks;
     const sinter_loop_expr *workspace_bytes; /* over symbols; set by plan_memory, NULL before */
+    SINTER_VECTOR(sinter_loop_donation) donations; /* set by plan_memory */
 } sinter_loop_program;
 
 /* The host function: scalar_parameters are the symbols; its buffers of scope INPUT/OUTPUT are the model's (io_index),

@@ -111,6 +111,21 @@ static bool parse_check(sinter_loop_parser *p) {
     return true;
 }
 
+static bool parse_donation(sinter_loop_parser *p) {
+    const char *position = p->lexer.token.position;
+    sinter_loop_donation donation = {0};
+    if (!sinter_lexer_expect(&p->lexer, "output") ||
+        !sinter_loop_parse_unsigned(p, &donation.output) ||
+        !sinter_lexer_expect(&p->lexer, "takes") || !sinter_lexer_expect(&p->lexer, "input") ||
+        !sinter_loop_parse_unsigned(p, &donation.input))
+        return false;
+    if (donation.output >= p->program->outputs.count || donation.input >= p->program->inputs.count)
+        return sinter_lexer_error_at(&p->lexer, position, "there is no output %u or no input %u",
+                                     donation.output, donation.input);
+    sinter_vector_push(p->arena, &p->program->donations, donation);
+    return true;
+}
+
 static bool parse_workspace(sinter_loop_parser *p) {
     return need_host(p, p->lexer.token.position) &&
            sinter_loop_parse_expr(p, &p->program->workspace_bytes);
@@ -227,14 +242,14 @@ static bool parse_section(sinter_loop_parser *p) {
     static const struct {
         const char *word;
         bool (*parse)(sinter_loop_parser *);
-    } sections[] = {{"input", parse_input},   {"output", parse_output},
-                    {"symbol", parse_symbol}, {"constant", parse_constant},
-                    {"kernel", parse_kernel}, {"host", parse_host},
-                    {"check", parse_check},   {"workspace", parse_workspace}};
+    } sections[] = {
+        {"input", parse_input},       {"output", parse_output},       {"symbol", parse_symbol},
+        {"constant", parse_constant}, {"kernel", parse_kernel},       {"host", parse_host},
+        {"check", parse_check},       {"workspace", parse_workspace}, {"donate", parse_donation}};
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
         if (sinter_lexer_accept(&p->lexer, sections[i].word)) return sections[i].parse(p);
     return sinter_lexer_error_expected(
-        &p->lexer, "kernel, host, input, output, symbol, constant, check or workspace");
+        &p->lexer, "kernel, host, input, output, symbol, constant, check, donate or workspace");
 }
 
 static bool parse_program(sinter_loop_parser *p) {

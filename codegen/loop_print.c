@@ -583,6 +583,11 @@ static void print_sections(printer *p) {
     for (size_t i = 0; i < program->outputs.count; i++)
         print_io(p, "output", &program->outputs.items[i]);
     for (size_t i = 0; i < program->checks.count; i++) print_check(p, &program->checks.items[i]);
+    for (size_t i = 0; i < program->donations.count; i++) {
+        line(p);
+        sinter_text_format(p->text, "donate output %u takes input %u\n",
+                           program->donations.items[i].output, program->donations.items[i].input);
+    }
     if (!program->workspace_bytes) return;
     line(p);
     put(p, "workspace ");

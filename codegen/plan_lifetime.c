@@ -40,7 +40,8 @@ static void find_sources(walker *w, sinter_loop_stmt *first) {
 static void reach(walker *w, sinter_loop_buffer buffer) {
     if (!buffer || w->mark[buffer] == w->generation) return;
     w->mark[buffer] = w->generation;
-    if (w->host->buffers.items[buffer].scope == SINTER_SCOPE_HEAP) {
+    sinter_loop_scope scope = w->host->buffers.items[buffer].scope;
+    if (scope == SINTER_SCOPE_HEAP || scope == SINTER_SCOPE_INPUT) {
         use one = {buffer, w->position};
         sinter_vector_push(w->arena, &w->uses, one);
     }
@@ -70,6 +71,8 @@ static void walk_stmt(walker *w, sinter_loop_stmt *s) {
             sinter_loop_walk_expr(info->dims[k], reach_expr, w);
         if (info->scope == SINTER_SCOPE_HEAP)
             w->lifetimes[s->buffer] = (sinter_plan_lifetime){true, w->position, w->position, s, s};
+        else if (!w->lifetimes[s->buffer].first)
+            w->lifetimes[s->buffer].first = w->position;
     }
     bool loops = s->kind == SINTER_LOOP_FOR || s->kind == SINTER_LOOP_WHILE;
     uint32_t begin = w->position;
@@ -137,8 +140,7 @@ sinter_plan_lifetime *sinter_plan_lifetimes(const sinter_loop_program *program, 
     find_sources(&w, program->host->body);
     walk_list(&w, program->host->body);
     for (size_t i = 0; i < w.uses.count; i++)
-        if (w.lifetimes[w.uses.items[i].buffer].allocated && !apply_use(&w, w.uses.items[i], diag))
-            return NULL;
+        if (!apply_use(&w, w.uses.items[i], diag)) return NULL;
     uint32_t position = 0;
     find_ends(&w, program->host->body, &position);
     return w.lifetimes;

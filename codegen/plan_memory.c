@@ -298,6 +298,35 @@ static void free_late(planner *p) {
     }
 }
 
+/* ---- outputs that may take the memory of an input ---- */
+
+static bool same_size(const sinter_loop_buffer_info *a, const sinter_loop_buffer_info *b) {
+    bool same = a->rank == b->rank &&
+                sinter_dtype_infos[a->dtype].bits == sinter_dtype_infos[b->dtype].bits;
+    for (uint32_t k = 0; k < a->rank && same; k++)
+        same = sinter_loop_expr_equal(a->dims[k], b->dims[k]);
+    return same;
+}
+
+/* The first input that fits and is dead before the output is there. */
+static void find_donations(planner *p) {
+    bool *used = SINTER_NEW_ARRAY(&p->scratch, bool, p->host->buffers.count);
+    for (sinter_loop_buffer out = 1; out < p->host->buffers.count; out++) {
+        const sinter_loop_buffer_info *output = &p->host->buffers.items[out];
+        if (output->scope != SINTER_SCOPE_OUTPUT || !p->lifetimes[out].first) continue;
+        for (sinter_loop_buffer in = 1; in < p->host->buffers.count; in++) {
+            const sinter_loop_buffer_info *input = &p->host->buffers.items[in];
+            if (input->scope != SINTER_SCOPE_INPUT || used[in] || !same_size(output, input) ||
+                p->lifetimes[in].last >= p->lifetimes[out].first)
+                continue;
+            sinter_loop_donation donation = {(uint32_t)output->io_index, (uint32_t)input->io_index};
+            sinter_vector_push(&p->program->arena, &p->program->donations, donation);
+            used[in] = true;
+            break;
+        }
+    }
+}
+
 bool sinter_plan_memory(sinter_loop_program *program, sinter_diag *diag) {
     planner p = {.program = program, .host = program->host};
     sinter_arena_init(&p.scratch);
@@ -312,6 +341,7 @@ bool sinter_plan_memory(sinter_loop_program *program, sinter_diag *diag) {
         assign_slots(&p);
         set_offsets(&p);
         free_late(&p);
+        find_donations(&p);
     }
     sinter_arena_deinit(&p.scratch);
     return p.lifetimes != NULL;

@@ -6,7 +6,8 @@
 /* Positions count the host's statements in the order they stand; a loop's body lies between two positions of its own. */
 typedef struct sinter_plan_lifetime {
     bool allocated;          /* there is an ALLOC of this heap buffer */
-    uint32_t first, last;    /* inclusive: from its ALLOC to the last statement that may reach its memory */
+    uint32_t first, last;    /* inclusive: from its ALLOC to the last statement that may reach its memory. Inputs: from 0.
+                                Outputs: first alone */
     sinter_loop_stmt *alloc; /* its statement, and the one of the same list after which the memory is dead: */
     sinter_loop_stmt *after; /* NULL where that lies outside of the list */
 } sinter_plan_lifetime;

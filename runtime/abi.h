@@ -4,7 +4,7 @@
  * SINTER_ARTIFACT_SYMBOL (objects: <model>_artifact) that returns its sinter_abi_artifact. The artifact is immutable
  * and thread-safe: each concurrent run has its own sinter_abi_call and workspace. It imports nothing but libc and
  * libm; services come in through a table and every entry of it may be NULL (serial, malloc, silence).
- * runtime/abi_demo.c shows by hand what the compiler emits. Test: tests/unit/abi_test.c */
+ * tests/unit/abi_test.c shows by hand what the compiler emits. */
 #ifndef SINTER_ABI_H
 #define SINTER_ABI_H
 #include <stddef.h>
@@ -84,10 +84,17 @@ typedef struct sinter_abi_kernel {
     const char *name, *nodes; /* which graph nodes it computes */
 } sinter_abi_kernel;
 
+/* The output may be given the memory of the input (the same data pointer): both have the same size for all shapes, and the
+ * input is not read any more when the output is first written. Each input for one output at most. For state that one run
+ * hands to the next. */
+typedef struct sinter_abi_donation {
+    uint32_t output, input;
+} sinter_abi_donation;
+
 typedef struct sinter_abi_artifact {
     uint32_t magic, version;
     uint32_t size; /* sizeof, for growth */
-    uint32_t input_count, output_count, symbol_count, kernel_count, reserved;
+    uint32_t input_count, output_count, symbol_count, kernel_count, donation_count;
     const char *name;         /* model */
     const char *target;       /* "x86-64-v3+avx512vnni" */
     const char *cpu_features; /* comma-separated names that the CPU must have; checked before any kernel runs */
@@ -96,6 +103,7 @@ typedef struct sinter_abi_artifact {
     const sinter_abi_kernel *kernels;
     uint64_t weights_bytes, weights_hash;
     const void *weights; /* where they are linked in; NULL: appended to the file (so) or given by the caller */
+    const sinter_abi_donation *donations; /* where an output may take an input's memory */
     /* Checks inputs, binds symbols, fills output dims and call->workspace_bytes. Cheap, no allocation. */
     int32_t (*plan)(sinter_abi_call *call);
     /* plan must have been called for these shapes; runs. Returns call->code. */

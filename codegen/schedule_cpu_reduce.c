@@ -2,6 +2,7 @@
  * (sums, maxima) keep partial results in lanes, the loops between them (softmax, normalisations) run in vector lanes, and the
  * rows in parallel. Reductions over strided elements are left to the elementwise schedule, which puts what is
  * kept into the lanes. Test: tests/codegen/schedule/reduce.loops */
+#include "codegen/loop_access.h"
 #include "codegen/schedule_cpu.h"
 
 static sinter_loop_stmt *get(const sinter_schedule_cpu_state *state, sinter_loop_var var) {
@@ -31,7 +32,9 @@ static void reduce_in_lanes(sinter_schedule_cpu_state *state, sinter_loop_var lo
     while (lanes < 4 * native && (!known || lanes * 2 <= count)) lanes *= 2;
     while (known && !masked && lanes > count) lanes /= 2;
     while (known && masked && lanes / 2 >= count) lanes /= 2;
-    if (lanes >= 2) sinter_schedule_partial(&state->schedule, loop, lanes, masked);
+    if (lanes < 2 || !sinter_schedule_partial(&state->schedule, loop, lanes, masked)) return;
+    /* What is left of a known count may fill a smaller vector. */
+    if (known && get(state, loop) && count > lanes) reduce_in_lanes(state, loop);
 }
 
 /* The loops directly in the body of a row. */
@@ -61,6 +64,35 @@ static bool schedule_row(sinter_schedule_cpu_state *state, const sinter_schedule
             sinter_schedule_cpu_vectorize(state, loops[i]);
     }
     return true;
+}
+
+/* ---- what is no contraction ---- */
+
+/* Every load of the reduction belongs to one row alone, whose elements lie next to each other. */
+bool sinter_schedule_cpu_is_row(const sinter_schedule_cpu_state *state, sinter_loop_var nest) {
+    sinter_schedule_chain c = sinter_schedule_cpu_chain(state, nest);
+    if (!c.depth) return false;
+    sinter_loop_var row = c.loops[c.depth - 1];
+    const sinter_loop_stmt *loop = NULL;
+    for (const sinter_loop_stmt *stmt = get(state, row)->body; stmt; stmt = stmt->next)
+        if (stmt->kind == SINTER_LOOP_FOR && !loop) loop = stmt;
+    while (loop && loop->body && loop->body->kind == SINTER_LOOP_FOR) loop = loop->body;
+    if (!loop || !is_reduction(loop) || !sinter_schedule_cpu_streams(state, loop->var))
+        return false;
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_loop_access_list loads = {0};
+    sinter_loop_collect_accesses(&scratch, loop->body, &loads);
+    bool own = true;
+    for (size_t i = 0; i < loads.count; i++) {
+        const sinter_loop_access *load = &loads.items[i];
+        bool uses = false;
+        for (uint32_t k = 0; k + 1 < load->rank; k++)
+            uses |= sinter_loop_expr_uses(load->indices[k], row);
+        own &= uses && !sinter_loop_expr_uses(load->indices[load->rank - 1], row);
+    }
+    sinter_arena_deinit(&scratch);
+    return own;
 }
 
 static bool schedule_rows(sinter_schedule_cpu_state *state, sinter_loop_var nest) {

@@ -31,6 +31,7 @@ static const struct {
     {SINTER_OP_flatten, sinter_canonicalize_to_reshape},
     {SINTER_OP_reshape, sinter_canonicalize_reshape},
     {SINTER_OP_transpose, sinter_canonicalize_transpose},
+    {SINTER_OP_transpose, sinter_canonicalize_chain},
     {SINTER_OP_expand, sinter_canonicalize_same_shape},
     {SINTER_OP_tile, sinter_canonicalize_same_shape},
     {SINTER_OP_slice, sinter_canonicalize_slice},

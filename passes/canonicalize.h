@@ -22,11 +22,16 @@ bool sinter_canonicalize_constant_last(sinter_rewrite *rewrite, sinter_node node
 bool sinter_canonicalize_to_reshape(sinter_rewrite *rewrite, sinter_node node); /* squeeze, unsqueeze, flatten */
 bool sinter_canonicalize_reshape(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_canonicalize_transpose(sinter_rewrite *rewrite, sinter_node node);
+/* perm of a transpose; absent means reversed. */
+void sinter_canonicalize_perm(const sinter_module *module, sinter_node node, uint32_t rank, int64_t *out_perm);
 bool sinter_canonicalize_same_shape(sinter_rewrite *rewrite, sinter_node node); /* expand, tile to the shape it has */
 bool sinter_canonicalize_slice(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_canonicalize_pad(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_canonicalize_single(sinter_rewrite *rewrite, sinter_node node); /* concat, split of one piece */
 bool sinter_canonicalize_expanded(sinter_rewrite *rewrite, sinter_node node); /* x + expand(y) = x + y */
+
+/* canonicalize_chain.c */
+bool sinter_canonicalize_chain(sinter_rewrite *rewrite, sinter_node node); /* reshapes and two transposes or more */
 
 /* The node that defines the value where it is of this op, else 0. */
 sinter_node sinter_canonicalize_producer(const sinter_module *module, sinter_value value, sinter_op op);

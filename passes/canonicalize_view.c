@@ -66,9 +66,8 @@ bool sinter_canonicalize_reshape(sinter_rewrite *rewrite, sinter_node node) {
 
 /* ---- transposes ---- */
 
-/* perm of a transpose; absent means reversed. */
-static void get_perm(const sinter_module *module, sinter_node node, uint32_t rank,
-                     int64_t *out_perm) {
+void sinter_canonicalize_perm(const sinter_module *module, sinter_node node, uint32_t rank,
+                              int64_t *out_perm) {
     const int64_t *given = NULL;
     size_t count = sinter_node_get_ints(module, node, "perm", &given);
     for (uint32_t i = 0; i < rank; i++)
@@ -92,13 +91,13 @@ bool sinter_canonicalize_transpose(sinter_rewrite *rewrite, sinter_node node) {
     sinter_value x = sinter_node_operand(module, node, 0);
     sinter_type type = *sinter_value_type(module, x);
     int64_t perm[SINTER_MAX_RANK], inner_perm[SINTER_MAX_RANK], joined[SINTER_MAX_RANK];
-    get_perm(module, node, type.rank, perm);
+    sinter_canonicalize_perm(module, node, type.rank, perm);
     bool identity = true;
     for (uint32_t i = 0; i < type.rank; i++) identity &= perm[i] == i;
     if (identity) return sinter_canonicalize_replace(rewrite, node, x);
     sinter_node inner = sinter_canonicalize_producer(module, x, SINTER_OP_transpose);
     if (inner) {
-        get_perm(module, inner, type.rank, inner_perm);
+        sinter_canonicalize_perm(module, inner, type.rank, inner_perm);
         for (uint32_t i = 0; i < type.rank; i++) joined[i] = inner_perm[perm[i]];
         sinter_value source = sinter_node_operand(module, inner, 0);
         sinter_value made = sinter_build_transpose(&rewrite->build, source, joined, type.rank);

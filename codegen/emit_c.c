@@ -266,6 +266,7 @@ static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     case SINTER_LOOP_CALL_KERNEL:
     case SINTER_LOOP_FREE:
     case SINTER_LOOP_BIND:
+    case SINTER_LOOP_TAKE:
         if (!e->is_host) {
             sinter_c_error(e, "a host statement in a kernel [emit_c5]");
             return;

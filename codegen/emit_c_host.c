@@ -156,6 +156,19 @@ static void write_bind(sinter_c_emitter *e, const sinter_loop_stmt *s) {
                    raw_name(e, s->source), text_of(e, s->value), bits);
 }
 
+static void write_take(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    if (!e->owned[s->buffer] || !e->owned[s->source]) {
+        if (has_pointer(e, s->buffer))
+            sinter_c_error(e, "host: memory of the workspace can't be taken [emit_c9]");
+        return;
+    }
+    uint32_t own = e->owned[s->buffer] - 1, other = e->owned[s->source] - 1;
+    write_release(e, s->buffer);
+    sinter_c_write(e, "owned[%u] = owned[%u];", own, other);
+    sinter_c_write(e, "owned[%u].data = NULL;", other);
+    sinter_c_write(e, "%s = owned[%u].data;", raw_name(e, s->buffer), own);
+}
+
 static void write_call(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     const char *name = e->program->kernels.items[s->kernel]->name;
     bool fails = e->kernel_fails[s->kernel];
@@ -184,6 +197,9 @@ void sinter_c_host_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         return;
     case SINTER_LOOP_BIND:
         write_bind(e, s);
+        return;
+    case SINTER_LOOP_TAKE:
+        write_take(e, s);
         return;
     case SINTER_LOOP_CALL_KERNEL:
         write_call(e, s);

@@ -35,7 +35,8 @@ static void use_statements(sinter_c_uses *u, const sinter_loop_stmt *first) {
             read_buffer(u, s->buffer_arguments[i]);
         use_buffer(u, s->buffer);
         read_buffer(u, s->source);
-        if (s->kind == SINTER_LOOP_STORE && s->combine != SINTER_SCALAR_NONE)
+        if (s->kind == SINTER_LOOP_TAKE ||
+            (s->kind == SINTER_LOOP_STORE && s->combine != SINTER_SCALAR_NONE))
             read_buffer(u, s->buffer);
         if (s->kind == SINTER_LOOP_ALLOC) u->allocates[s->buffer] = true;
         if (s->kind == SINTER_LOOP_FOR || s->kind == SINTER_LOOP_DECLARE)

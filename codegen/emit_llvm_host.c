@@ -279,6 +279,22 @@ static void emit_bind(sinter_llvm_function *f, const sinter_loop_stmt *s) {
                    f->buffers[s->buffer]);
 }
 
+static void emit_take(sinter_llvm_function *f, const sinter_loop_stmt *s) {
+    sinter_llvm_module *m = f->module;
+    LLVMValueRef own = f->host->allocated[s->buffer], other = f->host->allocated[s->source];
+    if (!own || !other) {
+        sinter_llvm_fail(m, "host: memory of the workspace can't be taken [emit_c9]");
+        return;
+    }
+    release(f, s->buffer);
+    LLVMValueRef pointer = LLVMBuildLoad2(f->builder, m->pointer, other, "");
+    LLVMValueRef bytes = LLVMBuildLoad2(f->builder, m->i64, f->host->sizes[s->source], "");
+    LLVMBuildStore(f->builder, bytes, f->host->sizes[s->buffer]);
+    LLVMBuildStore(f->builder, pointer, own);
+    LLVMBuildStore(f->builder, pointer, f->buffers[s->buffer]);
+    LLVMBuildStore(f->builder, LLVMConstNull(m->pointer), other);
+}
+
 /* ---- kernels ---- */
 
 /* void trace(call, kernel, begin): calls services->trace, which is there. */
@@ -352,6 +368,9 @@ void sinter_llvm_host_statement(sinter_llvm_function *f, const sinter_loop_stmt 
         return;
     case SINTER_LOOP_BIND:
         emit_bind(f, s);
+        return;
+    case SINTER_LOOP_TAKE:
+        emit_take(f, s);
         return;
     case SINTER_LOOP_CALL_KERNEL:
         emit_call_kernel(f, s);

@@ -54,6 +54,7 @@ static bool statement_runs_in_lockstep(const sinter_llvm_function *f, const sint
     case SINTER_LOOP_BARRIER:
     case SINTER_LOOP_FREE:
     case SINTER_LOOP_BIND:
+    case SINTER_LOOP_TAKE:
         return false;
     }
     return false;
@@ -365,6 +366,7 @@ static void emit_statement(sinter_llvm_function *f, const sinter_loop_stmt *s) {
     case SINTER_LOOP_CALL_KERNEL:
     case SINTER_LOOP_FREE:
     case SINTER_LOOP_BIND:
+    case SINTER_LOOP_TAKE:
         if (f->is_host) break;
         sinter_llvm_fail(f->module, "kernel %s: a host statement in a kernel [emit_c5]",
                          f->function->name);

@@ -11,7 +11,6 @@
  * index arithmetic on it then provably does not wrap. */
 #define LOOP_VAR_LIMIT ((int64_t)1 << 48)
 
-
 sinter_loop_program *sinter_loop_program_create(const char *name) {
     sinter_loop_program *program = sinter_heap_alloc(sizeof *program);
     sinter_arena_init(&program->arena);
@@ -239,6 +238,13 @@ void sinter_loop_bind(sinter_loop_builder *builder, sinter_loop_buffer buffer,
     stmt->buffer = buffer;
     stmt->source = source;
     stmt->value = offset;
+}
+
+void sinter_loop_take(sinter_loop_builder *builder, sinter_loop_buffer buffer,
+                      sinter_loop_buffer source) {
+    sinter_loop_stmt *stmt = append(builder, SINTER_LOOP_TAKE);
+    stmt->buffer = buffer;
+    stmt->source = source;
 }
 
 void sinter_loop_barrier(sinter_loop_builder *builder) {

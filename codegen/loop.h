@@ -97,7 +97,10 @@ typedef enum sinter_loop_stmt_kind {
     SINTER_LOOP_BARRIER, /* CUDA block barrier */
     SINTER_LOOP_COMMENT,
     SINTER_LOOP_FREE,    /* host: heap buffer is dead */
-    SINTER_LOOP_BIND     /* host: buffer (scope alias) = other buffer's memory from element offset `value`, new shape */
+    SINTER_LOOP_BIND,    /* host: buffer (scope alias) = other buffer's memory from element offset `value`, new shape */
+    SINTER_LOOP_TAKE     /* host: heap buffer gives its memory back and takes that of heap buffer `source`, which has none
+                            then; its dims are what they are now. What grows from round to round of a loop lives so. The
+                            memory of both comes from the allocator, never from the workspace */
 } sinter_loop_stmt_kind;
 
 typedef struct sinter_loop_stmt {
@@ -296,6 +299,7 @@ void sinter_loop_assign(sinter_loop_builder *builder, sinter_loop_var var, sinte
 void sinter_loop_alloc(sinter_loop_builder *builder, sinter_loop_buffer buffer);
 void sinter_loop_free(sinter_loop_builder *builder, sinter_loop_buffer buffer);
 void sinter_loop_bind(sinter_loop_builder *builder, sinter_loop_buffer buffer, sinter_loop_buffer source, sinter_expr offset);
+void sinter_loop_take(sinter_loop_builder *builder, sinter_loop_buffer buffer, sinter_loop_buffer source);
 void sinter_loop_barrier(sinter_loop_builder *builder);
 void sinter_loop_comment(sinter_loop_builder *builder, const char *text);
 void sinter_loop_fail(sinter_loop_builder *builder, int32_t code, const char *message, const sinter_expr *arguments, uint32_t count);

@@ -312,7 +312,8 @@ static bool conflict(comparison *c, const sinter_loop_access *a, const sinter_lo
 static const char *find_call(const sinter_loop_stmt *first) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
         if (stmt->kind == SINTER_LOOP_CALL_KERNEL) return "it calls a kernel";
-        if (stmt->kind == SINTER_LOOP_BIND || stmt->kind == SINTER_LOOP_FREE)
+        if (stmt->kind == SINTER_LOOP_BIND || stmt->kind == SINTER_LOOP_FREE ||
+            stmt->kind == SINTER_LOOP_TAKE)
             return "it binds or frees buffers";
         const char *inner = find_call(stmt->body);
         if (!inner) inner = find_call(stmt->else_body);
@@ -432,7 +433,9 @@ static bool list_touches(const sinter_loop_stmt *first, sinter_loop_var var,
         bool sets = stmt->kind == SINTER_LOOP_FOR || stmt->kind == SINTER_LOOP_DECLARE ||
                     stmt->kind == SINTER_LOOP_ASSIGN;
         bool writes = stmt->kind == SINTER_LOOP_STORE || stmt->kind == SINTER_LOOP_ALLOC ||
-                      stmt->kind == SINTER_LOOP_BIND || stmt->kind == SINTER_LOOP_FREE;
+                      stmt->kind == SINTER_LOOP_BIND || stmt->kind == SINTER_LOOP_FREE ||
+                      stmt->kind == SINTER_LOOP_TAKE;
+        if (buffer && stmt->kind == SINTER_LOOP_TAKE && stmt->source == buffer) return true;
         if ((var && sets && stmt->var == var) || (buffer && writes && stmt->buffer == buffer))
             return true;
         if (buffer && stmt->kind == SINTER_LOOP_CALL_KERNEL) return true;

@@ -153,11 +153,13 @@ static void compile_while(compiler *c, const sinter_loop_stmt *stmt) {
     land(c, leave);
 }
 
-/* ALLOC and BIND: dims, then the offset. */
+/* ALLOC, BIND and TAKE: dims, then the offset. */
 static void compile_memory(compiler *c, const sinter_loop_stmt *stmt) {
     const sinter_loop_buffer_info *info = &c->code->function->buffers.items[stmt->buffer];
     sinter_code_instruction instruction = {.op = stmt->kind == SINTER_LOOP_ALLOC ? SINTER_CODE_ALLOC
-                                                                                 : SINTER_CODE_BIND,
+                                                 : stmt->kind == SINTER_LOOP_TAKE
+                                                     ? SINTER_CODE_TAKE
+                                                     : SINTER_CODE_BIND,
                                            .a = stmt->buffer,
                                            .result = stmt->source,
                                            .stmt = stmt};
@@ -180,6 +182,7 @@ static void compile_stmt(compiler *c, const sinter_loop_stmt *stmt) {
         return;
     case SINTER_LOOP_ALLOC:
     case SINTER_LOOP_BIND:
+    case SINTER_LOOP_TAKE:
         compile_memory(c, stmt);
         return;
     case SINTER_LOOP_COMMENT:

@@ -20,6 +20,7 @@ typedef enum sinter_code_op {
     SINTER_CODE_ALLOC,         /* buffer a with the dims of the operands from b; c: register of the offset, or 0 */
     SINTER_CODE_FREE,          /* buffer a */
     SINTER_CODE_BIND,          /* buffer a with the dims of the operands from b = buffer result at element c */
+    SINTER_CODE_TAKE,          /* buffer a with the dims of the operands from b takes the memory of buffer result */
     SINTER_CODE_CALL_KERNEL,   /* of stmt, scalars are the operands from b */
     SINTER_CODE_FAIL,          /* of stmt, arguments are the operands from b */
     SINTER_CODE_BARRIER,

@@ -200,6 +200,22 @@ static bool bind(frame *f, const sinter_code_instruction *at) {
     return true;
 }
 
+static bool take(frame *f, const sinter_code_instruction *at) {
+    view *v = &f->views[at->a], *source = &f->views[at->result];
+    if (!source->memory)
+        return fail(f, "%%%s takes %%%s, which has no memory", name_of(f, at->a),
+                    name_of(f, at->result));
+    if (!set_dims(f, at)) return false;
+    if (v->bytes > source->bytes)
+        return fail(f, "%%%s of %zu bytes takes %%%s of %zu bytes", name_of(f, at->a), v->bytes,
+                    name_of(f, at->result), source->bytes);
+    v->memory = source->memory;
+    v->tensor.data = source->tensor.data;
+    v->capacity = source->capacity;
+    *source = (view){.tensor = {.dtype = source->tensor.dtype}};
+    return true;
+}
+
 /* A parameter has memory of the caller's; its dims are what the function says, its size must agree. */
 static bool check_parameter(frame *f, const sinter_code_instruction *at) {
     view *v = &f->views[at->a];
@@ -532,6 +548,9 @@ static bool run(frame *f) {
             break;
         case SINTER_CODE_BIND:
             ok = bind(f, at);
+            break;
+        case SINTER_CODE_TAKE:
+            ok = take(f, at);
             break;
         case SINTER_CODE_CALL_KERNEL:
             ok = call_kernel(f, at);

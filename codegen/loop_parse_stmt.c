@@ -218,6 +218,15 @@ static bool parse_bind(sinter_loop_parser *p) {
     return true;
 }
 
+static bool parse_take(sinter_loop_parser *p) {
+    sinter_loop_buffer buffer, source;
+    if (!sinter_loop_parse_buffer(p, &buffer) || !sinter_lexer_expect(&p->lexer, "=") ||
+        !sinter_loop_parse_buffer(p, &source))
+        return false;
+    sinter_loop_take(&p->builder, buffer, source);
+    return true;
+}
+
 static bool parse_free(sinter_loop_parser *p) {
     sinter_loop_buffer buffer;
     if (!sinter_loop_parse_buffer(p, &buffer)) return false;
@@ -308,12 +317,13 @@ static bool parse_stmt(sinter_loop_parser *p) {
     static const struct {
         const char *word;
         bool (*parse)(sinter_loop_parser *);
-    } statements[] = {
-        {"for", parse_for},           {"if", parse_if},           {"while", parse_while},
-        {"let", parse_let},           {"var", parse_var},         {"alloc", parse_alloc},
-        {"bind", parse_bind},         {"free", parse_free},       {"call", parse_call_kernel},
-        {"fail", parse_fail},         {"barrier", parse_barrier}, {"comment", parse_comment},
-        {"buffer", parse_buffer_line}};
+    } statements[] = {{"for", parse_for},         {"if", parse_if},
+                      {"while", parse_while},     {"let", parse_let},
+                      {"var", parse_var},         {"alloc", parse_alloc},
+                      {"bind", parse_bind},       {"free", parse_free},
+                      {"take", parse_take},       {"call", parse_call_kernel},
+                      {"fail", parse_fail},       {"barrier", parse_barrier},
+                      {"comment", parse_comment}, {"buffer", parse_buffer_line}};
     sinter_lexer *lexer = &p->lexer;
     if (lexer->token.kind == SINTER_TOKEN_VALUE) return parse_store(p);
     sinter_string word = lexer->token.text;

@@ -323,6 +323,11 @@ static void print_memory(printer *p, const sinter_loop_stmt *stmt) {
         sinter_text_format(p->text, "free %%%s\n", buffer_name(p, stmt->buffer));
         return;
     }
+    if (stmt->kind == SINTER_LOOP_TAKE) {
+        sinter_text_format(p->text, "take %%%s", buffer_name(p, stmt->buffer));
+        sinter_text_format(p->text, " = %%%s\n", buffer_name(p, stmt->source));
+        return;
+    }
     bool bind = stmt->kind == SINTER_LOOP_BIND;
     put(p, bind ? "bind " : "alloc ");
     print_buffer(p, stmt->buffer, false);
@@ -365,6 +370,7 @@ static void print_stmt(printer *p, const sinter_loop_stmt *stmt) {
     case SINTER_LOOP_ALLOC:
     case SINTER_LOOP_FREE:
     case SINTER_LOOP_BIND:
+    case SINTER_LOOP_TAKE:
         print_memory(p, stmt);
         break;
     case SINTER_LOOP_CALL_KERNEL:

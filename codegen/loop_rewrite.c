@@ -56,7 +56,9 @@ static bool stmt_uses(const sinter_loop_function *function, const sinter_loop_st
     if (stmt->value && sinter_loop_expr_uses(stmt->value, var)) return true;
     for (uint32_t i = 0; i < stmt->argument_count; i++)
         if (sinter_loop_expr_uses(stmt->arguments[i], var)) return true;
-    if (stmt->kind != SINTER_LOOP_ALLOC && stmt->kind != SINTER_LOOP_BIND) return false;
+    if (stmt->kind != SINTER_LOOP_ALLOC && stmt->kind != SINTER_LOOP_BIND &&
+        stmt->kind != SINTER_LOOP_TAKE)
+        return false;
     const sinter_loop_buffer_info *info = &function->buffers.items[stmt->buffer];
     for (uint32_t i = 0; i < info->rank; i++)
         if (sinter_loop_expr_uses(info->dims[i], var)) return true;

@@ -313,6 +313,17 @@ static void check_alloc(sinter_loop_verifier *v, const sinter_loop_stmt *stmt) {
     v->visible_buffers[stmt->buffer] = true;
 }
 
+static void check_take(sinter_loop_verifier *v, const sinter_loop_stmt *stmt) {
+    if (!v->is_host) sinter_loop_verify_error(v, "loop_c11", "only the host function moves memory");
+    if (!check_buffer(v, stmt->buffer) || !check_buffer(v, stmt->source)) return;
+    const sinter_loop_buffer_info *info = &v->function->buffers.items[stmt->buffer],
+                                  *from = &v->function->buffers.items[stmt->source];
+    if (info->scope != SINTER_SCOPE_HEAP || from->scope != SINTER_SCOPE_HEAP)
+        sinter_loop_verify_error(v, "loop_c11", "%%%s cannot take the memory of %%%s", info->name,
+                                 from->name);
+    check_dtype(v, from->dtype, info->dtype, "the source");
+}
+
 static void check_call_kernel(sinter_loop_verifier *v, const sinter_loop_stmt *stmt) {
     if (!v->is_host)
         sinter_loop_verify_error(v, "loop_c11", "only the host function calls kernels");
@@ -386,6 +397,9 @@ static void check_stmt(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, pl
         if (!v->is_host)
             sinter_loop_verify_error(v, "loop_c11", "only the host function frees buffers");
         check_buffer(v, stmt->buffer);
+        break;
+    case SINTER_LOOP_TAKE:
+        check_take(v, stmt);
         break;
     case SINTER_LOOP_BARRIER:
     case SINTER_LOOP_COMMENT:

@@ -145,6 +145,7 @@ static void walk(walker *w, const sinter_loop_stmt *first, context at) {
             w->buffers[stmt->buffer] =
                 (initialised){.tracked = true, .loops = at.loops, .ifs = at.ifs};
             break;
+        case SINTER_LOOP_TAKE:
         case SINTER_LOOP_BIND: /* from now on two names lead to the memory */
             w->buffers[stmt->buffer].tracked = w->buffers[stmt->source].tracked = false;
             break;

@@ -64,7 +64,7 @@ static void walk_stmt(walker *w, sinter_loop_stmt *s) {
     sinter_loop_visit_places(s, reach_place, w);
     for (uint32_t i = 0; i < s->buffer_argument_count; i++) reach(w, s->buffer_arguments[i]);
     reach(w, s->source);
-    if (s->kind == SINTER_LOOP_STORE) reach(w, s->buffer);
+    if (s->kind == SINTER_LOOP_STORE || s->kind == SINTER_LOOP_TAKE) reach(w, s->buffer);
     if (s->kind == SINTER_LOOP_ALLOC) {
         const sinter_loop_buffer_info *info = &w->host->buffers.items[s->buffer];
         for (uint32_t k = 0; k < info->rank; k++)

@@ -37,6 +37,7 @@ typedef struct planner {
     sinter_loop_function *host;
     sinter_arena scratch;
     sinter_loop_map map; /* variables that are expressions over the symbols */
+    bool *taken;         /* by buffer: gives or gets memory by TAKE, which the workspace can't */
     bool *known;         /* by variable: a symbol, or in the map */
     const sinter_plan_lifetime *lifetimes;
     SINTER_VECTOR(group) groups;
@@ -61,6 +62,12 @@ static bool learn_let(void *user, sinter_loop_stmt *s) {
         return true;
     p->known[s->var] = true;
     sinter_loop_map_var(&p->map, s->var, sinter_loop_map_expr(&p->map, s->value));
+    return true;
+}
+
+static bool find_taken(void *user, sinter_loop_stmt *s) {
+    planner *p = user;
+    if (s->kind == SINTER_LOOP_TAKE) p->taken[s->buffer] = p->taken[s->source] = true;
     return true;
 }
 
@@ -201,7 +208,7 @@ static group *find_group(planner *p, sinter_expr whole) {
 
 static void collect_groups(planner *p) {
     for (sinter_loop_buffer i = 1; i < p->host->buffers.count; i++) {
-        if (!p->lifetimes[i].allocated) continue;
+        if (!p->lifetimes[i].allocated || p->taken[i]) continue;
         sinter_plan_item item = {.first = p->lifetimes[i].first, .last = p->lifetimes[i].last};
         sinter_expr whole = NULL;
         if (!find_size(p, i, &item.size, &whole)) continue;
@@ -337,6 +344,8 @@ bool sinter_plan_memory(sinter_loop_program *program, sinter_diag *diag) {
         for (size_t i = 0; i < program->symbols.count; i++)
             p.known[p.host->scalar_parameters.items[i]] = true;
         sinter_loop_walk(p.host->body, learn_let, &p);
+        p.taken = SINTER_NEW_ARRAY(&p.scratch, bool, p.host->buffers.count);
+        sinter_loop_walk(p.host->body, find_taken, &p);
         collect_groups(&p);
         assign_slots(&p);
         set_offsets(&p);

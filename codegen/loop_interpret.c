@@ -183,6 +183,7 @@ static void free_buffer(frame *f, uint32_t buffer) {
     freed->capacity = 0;
 }
 
+/* BIND, and TAKE, after which the source has no memory. */
 static bool bind(frame *f, const sinter_code_instruction *at) {
     view *v = &f->views[at->a], *source = &f->views[at->result];
     const char *name = name_of(f, at->a);
@@ -197,22 +198,10 @@ static bool bind(frame *f, const sinter_code_instruction *at) {
     v->memory = source->memory;
     v->tensor.data = (const unsigned char *)source->tensor.data + bits / 8;
     v->read_only = source->read_only;
-    return true;
-}
-
-static bool take(frame *f, const sinter_code_instruction *at) {
-    view *v = &f->views[at->a], *source = &f->views[at->result];
-    if (!source->memory)
-        return fail(f, "%%%s takes %%%s, which has no memory", name_of(f, at->a),
-                    name_of(f, at->result));
-    if (!set_dims(f, at)) return false;
-    if (v->bytes > source->bytes)
-        return fail(f, "%%%s of %zu bytes takes %%%s of %zu bytes", name_of(f, at->a), v->bytes,
-                    name_of(f, at->result), source->bytes);
-    v->memory = source->memory;
-    v->tensor.data = source->tensor.data;
-    v->capacity = source->capacity;
-    *source = (view){.tensor = {.dtype = source->tensor.dtype}};
+    if (at->op == SINTER_CODE_TAKE) {
+        v->capacity = source->capacity;
+        *source = (view){.tensor = {.dtype = source->tensor.dtype}};
+    }
     return true;
 }
 
@@ -547,10 +536,8 @@ static bool run(frame *f) {
             free_buffer(f, at->a);
             break;
         case SINTER_CODE_BIND:
-            ok = bind(f, at);
-            break;
         case SINTER_CODE_TAKE:
-            ok = take(f, at);
+            ok = bind(f, at);
             break;
         case SINTER_CODE_CALL_KERNEL:
             ok = call_kernel(f, at);

@@ -78,9 +78,9 @@ bool eval_col2im(sinter_eval *eval) {
     if (!read_windows(eval, (uint32_t)rank, &w) || !count_blocks(eval, &w, image, block, blocks))
         return false;
     const sinter_tensor *input = eval->operands[0];
-    int64_t block_size, positions, dims[SINTER_MAX_RANK] = {input->dims[0]};
+    int64_t block_size = 0, positions = 0, dims[SINTER_MAX_RANK] = {input->dims[0]};
     if (!sinter_eval_product(block, (uint32_t)rank, &block_size) ||
-        !sinter_eval_product(blocks, (uint32_t)rank, &positions) ||
+        !sinter_eval_product(blocks, (uint32_t)rank, &positions) || block_size == 0 ||
         input->dims[1] % block_size != 0 || input->dims[2] != positions)
         return sinter_eval_error(eval,
                                  "%s does not hold %" PRId64 " blocks of %" PRId64 " elements",

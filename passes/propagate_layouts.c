@@ -179,7 +179,8 @@ static void keep_what_pays(layouts *s) {
     }
     SINTER_FOR_NODES (s->module, s->region, kept) {
         uint32_t root = find_component(s, kept);
-        if (s->last[kept] && (work[root] <= 0 || work[root] < WORK_PER_ELEMENT * moved[root]))
+        if (s->last[kept] &&
+            (work[root] <= 0 || work[root] < (double)WORK_PER_ELEMENT * moved[root]))
             s->last[kept] = false;
     }
 }

@@ -30,7 +30,7 @@ def main():
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(paths):
             if path.stat().st_size <= LARGEST:
-                shutil.copyfile(path, folder / f"seed-{path.parent.name}-{path.name}")
+                shutil.copyfile(path, folder / "-".join(path.parts[-3:]))
 
 
 if __name__ == "__main__":

@@ -218,7 +218,13 @@ bool sinter_onnx_rule_embed_layer_norm(sinter_onnx_node *node) {
     if (wants_sum) node->results[2] = sum;
     if (!wants_count) return true;
     const int64_t axis = 1;
-    if (!mask) return sinter_onnx_fail(node, "mask_index without a mask is not supported");
+    if (!mask) { /* zeros */
+        sinter_dim batch = sinter_onnx_type_of(node, ids)->dims[0];
+        node->results[1] = sinter_onnx_op2(node, SINTER_OP_expand,
+                                           sinter_build_scalar(&node->build, SINTER_DTYPE_i32, 0),
+                                           sinter_build_dims(&node->build, &batch, 1));
+        return node->results[1] != 0;
+    }
     sinter_value operands[] = {mask, sinter_build_ints(&node->build, &axis, 1)};
     sinter_attr keep = sinter_attr_int("keepdims", 0);
     node->results[1] = sinter_build(&node->build, SINTER_OP_reduce_sum, operands, 2, &keep, 1);

@@ -30,6 +30,7 @@ typedef struct slot {
     _Atomic int64_t count, chunk_size;
     _Atomic(pool_body) body;
     _Atomic(void *) environment;
+    _Atomic uint64_t float_mode;               /* of the caller */
     _Alignas(LINE) _Atomic uint32_t remaining; /* chunks that are not done */
     _Atomic uint32_t waiting;                  /* the caller sleeps until they are */
 } slot;
@@ -55,6 +56,30 @@ static inline void pause_briefly(void) {
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
+#endif
+}
+
+/* Rounding and flush-to-zero, which belong to a thread; helpers take the caller's, so that results do not depend on who
+ * computes them. */
+static inline uint64_t get_float_mode(void) {
+#if defined(__x86_64__)
+    return __builtin_ia32_stmxcsr() & 0xffc0u; /* without the flags of what has happened */
+#elif defined(__aarch64__)
+    uint64_t mode;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    return mode;
+#else
+    return 0;
+#endif
+}
+
+static inline void set_float_mode(uint64_t mode) {
+#if defined(__x86_64__)
+    __builtin_ia32_ldmxcsr((unsigned)mode);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"(mode));
+#else
+    (void)mode;
 #endif
 }
 
@@ -94,7 +119,11 @@ static void help(sinter_pool *pool, slot *s) {
         int64_t first = (int64_t)chunk * size;
         int64_t last = chunk + 1 == chunk_count ? count : first + size;
         pool_body body = atomic_load_explicit(&s->body, memory_order_relaxed);
+        uint64_t mode = atomic_load_explicit(&s->float_mode, memory_order_relaxed);
+        uint64_t own = get_float_mode();
+        if (mode != own) set_float_mode(mode);
         body(atomic_load_explicit(&s->environment, memory_order_relaxed), first, last);
+        if (mode != own) set_float_mode(own);
         finish_chunk(pool, s);
     }
 }
@@ -185,6 +214,7 @@ void sinter_pool_parallel_for(sinter_pool *pool, int64_t count, int64_t grain, p
         (uint32_t)(atomic_load_explicit(&s->ticket, memory_order_relaxed) >> 32) + 1;
     atomic_store_explicit(&s->body, body, memory_order_relaxed);
     atomic_store_explicit(&s->environment, environment, memory_order_relaxed);
+    atomic_store_explicit(&s->float_mode, get_float_mode(), memory_order_relaxed);
     atomic_store_explicit(&s->count, count, memory_order_relaxed);
     atomic_store_explicit(&s->chunk_size, size, memory_order_relaxed);
     atomic_store_explicit(&s->remaining, (uint32_t)chunks, memory_order_relaxed);

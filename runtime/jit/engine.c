@@ -210,16 +210,47 @@ static bool load_c(sinter_engine *engine, const char *folder, int level, sinter_
     return good;
 }
 
-static bool compile_c(sinter_engine *engine, int level, sinter_diag *diag) {
+static bool load_package(sinter_engine *engine, const char *folder, int level, sinter_diag *diag) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/model.so", folder);
+    bool good = sinter_package(engine->program, &engine->target, level, SINTER_PACKAGE_SHARED, path,
+                               diag) &&
+                take_status(sinter_executable_load(path, NULL, &engine->executable), path, diag);
+    if (good) engine->artifact = sinter_executable_describe(engine->executable);
+    unlink(path);
+    return good;
+}
+
+/* Back ends that go through files get a folder of their own for the time. */
+static bool compile_in_folder(sinter_engine *engine, int level, sinter_diag *diag) {
     const char *parent = getenv("TMPDIR");
     char folder[200];
     snprintf(folder, sizeof folder, "%s/sinter-XXXXXX",
              parent && strlen(parent) < 150 ? parent : "/tmp");
     if (!mkdtemp(folder))
-        return sinter_error(diag, folder, "can't make a folder for the emitted C");
-    bool good = load_c(engine, folder, level, diag);
+        return sinter_error(diag, folder, "can't make a folder for what is compiled");
+    bool good = engine->backend == BACKEND_C ? load_c(engine, folder, level, diag)
+                                             : load_package(engine, folder, level, diag);
     rmdir(folder);
     return good;
+}
+
+static bool is_native(const sinter_engine *engine) {
+    return engine->backend == BACKEND_JIT || engine->backend == BACKEND_ARTIFACT;
+}
+
+/* The artifact as something that runs, with its weights and threads. */
+static bool make_executable(sinter_engine *engine, const sinter_engine_options *options,
+                            sinter_diag *diag) {
+    if (!engine->artifact) return true;
+    if (!engine->executable && !engine->artifact->weights && !make_weights(engine, diag))
+        return false;
+    const void *weights = engine->weights ? sinter_storage_data(engine->weights) : NULL;
+    if (!engine->executable &&
+        !take_status(sinter_executable_wrap(engine->artifact, weights, NULL, &engine->executable),
+                     sinter_module_name(engine->module), diag))
+        return false;
+    return start_pool(engine, options, diag);
 }
 
 static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
@@ -229,7 +260,7 @@ static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
         if (!sinter_engine_run_passes(engine->module, options, diag)) return false;
     engine->times.passes = now() - start;
     if (engine->backend == BACKEND_EVAL) return true;
-    if (!sinter_target_parse(engine->backend == BACKEND_JIT ? target_text : "cpu", &engine->arena,
+    if (!sinter_target_parse(is_native(engine) ? target_text : "cpu", &engine->arena,
                              &engine->target, diag))
         return false;
     start = now();
@@ -242,19 +273,11 @@ static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
         engine->jit = sinter_jit_create(engine->program, &engine->target, options->level, diag);
         if (engine->jit) engine->artifact = sinter_jit_artifact(engine->jit);
         good = engine->jit != NULL;
-    } else if (engine->backend == BACKEND_C) {
-        good = compile_c(engine, options->level, diag);
+    } else if (engine->backend != BACKEND_LOOPS) {
+        good = compile_in_folder(engine, options->level, diag);
     }
     engine->times.emit = now() - start;
-    if (good && engine->artifact && !engine->artifact->weights) good = make_weights(engine, diag);
-    if (good && engine->artifact)
-        good = take_status(sinter_executable_wrap(
-                               engine->artifact,
-                               engine->weights ? sinter_storage_data(engine->weights) : NULL, NULL,
-                               &engine->executable),
-                           sinter_module_name(engine->module), diag) &&
-               start_pool(engine, options, diag);
-    return good;
+    return good && make_executable(engine, options, diag);
 }
 
 sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_options *options,
@@ -265,10 +288,13 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
     sinter_arena_init(&engine->arena);
     engine->module = module;
     engine->level = options->level;
-    engine->backend = !strcmp(target, "eval")    ? BACKEND_EVAL
-                      : !strcmp(target, "loops") ? BACKEND_LOOPS
-                      : !strcmp(target, "c")     ? BACKEND_C
-                                                 : BACKEND_JIT;
+    engine->backend = !strcmp(target, "eval")     ? BACKEND_EVAL
+                      : !strcmp(target, "loops")  ? BACKEND_LOOPS
+                      : !strcmp(target, "c")      ? BACKEND_C
+                      : !strncmp(target, "so", 2) ? BACKEND_ARTIFACT
+                                                  : BACKEND_JIT;
+    if (engine->backend == BACKEND_ARTIFACT) /* "so:..." compiles for "cpu:..." */
+        target = sinter_arena_format(&engine->arena, "cpu%s", target + 2);
     describe_module(engine);
     if (prepare(engine, options, target, diag)) return engine;
     sinter_engine_destroy(engine);

@@ -3,6 +3,7 @@
 #include "runtime/sinter_runtime.h"
 #include "tests/unit/test.h"
 
+#include <fenv.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -115,6 +116,38 @@ static void test_allocator(void) {
     CHECK_INT_EQ(outstanding, 0);
 }
 
+/* ---- the caller's floating-point mode ---- */
+
+static void divide(void *environment, int64_t first, int64_t last) {
+    float *out = environment;
+    for (int64_t i = first; i < last; i++) {
+        volatile float one = 1, three = 3;
+        out[i] = one / three;
+        nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL); /* everyone gets some */
+    }
+}
+
+static void test_float_mode(void) {
+    static float nearest[200], downward[200];
+    sinter_pool *pool = NULL;
+    CHECK(sinter_pool_create(4, NULL, &pool) == NULL);
+    sinter_pool_parallel_for(pool, 200, 1, divide, nearest);
+    int before = fegetround();
+    CHECK(fesetround(FE_DOWNWARD) == 0);
+    sinter_pool_parallel_for(pool, 200, 1, divide, downward);
+    CHECK(fegetround() == FE_DOWNWARD);
+    fesetround(before);
+    CHECK(downward[0] < nearest[0]);
+    bool same = true;
+    for (int i = 1; i < 200; i++)
+        same = same && downward[i] == downward[0] && nearest[i] == nearest[0];
+    CHECK(same);
+    sinter_pool_parallel_for(pool, 200, 1, divide, downward); /* and the helpers forget it again */
+    for (int i = 0; i < 200; i++) same = same && downward[i] == nearest[0];
+    CHECK(same);
+    sinter_pool_destroy(pool);
+}
+
 static void test_refusals(void) {
     sinter_pool *pool = NULL;
     sinter_status *status = sinter_pool_create(0, NULL, &pool);
@@ -136,6 +169,7 @@ int main(void) {
     test_callers();
     test_nested_and_asleep();
     test_allocator();
+    test_float_mode();
     test_refusals();
     return test_finish();
 }

@@ -9,7 +9,7 @@
 #include <time.h>
 
 const option_spec model_options[] = {
-    {"target", true, "cpu[:native|CPU][+FEATURE]..., c, loops or eval (cpu)"},
+    {"target", true, "cpu[:native|CPU][+FEATURE]..., so (the same through a file), c, loops or eval (cpu)"},
     {"dim", true, "bind or bound a symbolic dimension: N=8, N=1..2048; may be repeated"},
     {"passes", true, "comma-separated passes instead of the -O pipeline"},
     {"O", true, "optimisation level 0..3 (2)"},

@@ -2,6 +2,7 @@
  * kernels. Test: tests/codegen/lower/ */
 #include "codegen/lower.h"
 #include "runtime/abi.h"
+#include <math.h>
 #include <string.h>
 
 /* ---- life of a kernel ---- */
@@ -19,6 +20,8 @@ static void init_kernel(sinter_kernel *kernel, sinter_lower *lower, const char *
 }
 
 static void add_inside(sinter_kernel *kernel, sinter_node node) {
+    sinter_op op = sinter_node_get(kernel->lower->module, node)->op;
+    kernel->is_quantized |= op == SINTER_OP_quantize_linear || op == SINTER_OP_dequantize_linear;
     sinter_map_put(&kernel->inside, node, 1);
 }
 
@@ -210,12 +213,28 @@ static sinter_expr constant_element(sinter_kernel *kernel, const sinter_tensor *
     return sinter_loop_const_int(&kernel->build, dtype, sinter_tensor_get_int(tensor, 0));
 }
 
+/* Scales and zero points are numbers of one layer: read from memory, they leave layers of one shape one kernel. Plain
+ * numbers are worth more as constants. */
+static bool belongs_to_layer(const sinter_kernel *kernel, const sinter_tensor *tensor) {
+    if (sinter_dtype_is_float(tensor->dtype)) {
+        double value = sinter_tensor_get_double(tensor, 0);
+        return kernel->is_quantized && tensor->dtype == SINTER_DTYPE_f32 &&
+               value != rint(value * 64) / 64;
+    }
+    int64_t value = sinter_tensor_get_int(tensor, 0);
+    bool usual = (value >= -1 && value <= 2) || value == 128 || value == -128;
+    bool fits = tensor->dtype == SINTER_DTYPE_i32 || tensor->dtype == SINTER_DTYPE_u8 ||
+                tensor->dtype == SINTER_DTYPE_i8;
+    return fits && !usual;
+}
+
 /* The value behind a group's argument, where that is a constant of one element. */
 static const sinter_tensor *scalar_constant(sinter_kernel *kernel, sinter_value value) {
     bool is_output;
     const sinter_tensor *tensor =
         sinter_value_constant(kernel->lower->module, outer_value(kernel, value, &is_output));
-    return tensor && sinter_tensor_count(tensor) == 1 ? tensor : NULL;
+    bool inlined = tensor && sinter_tensor_count(tensor) == 1 && !belongs_to_layer(kernel, tensor);
+    return inlined ? tensor : NULL;
 }
 
 static bool same_index(const sinter_expr *a, const sinter_expr *b, uint32_t rank) {

@@ -49,6 +49,7 @@ bool sinter_lower_det(sinter_kernel *kernel, sinter_node node) {
     sinter_value x = sinter_write_operand(k, node, 0), y = sinter_write_result(k, node, 0);
     sinter_type type = sinter_write_type(k, x);
     sinter_dim size = type.dims[type.rank - 1], dims[2] = {size, size};
+    sinter_write_same_size(k, node, x, type.rank - 2, x, type.rank - 1);
     sinter_loop_buffer m = sinter_write_scratch(k, "matrix", SINTER_DTYPE_f64, 2, dims);
     sinter_expr n = sinter_kernel_dim(k, size), at[SINTER_MAX_RANK];
     sinter_kernel_begin_loops(k, y, at);
@@ -193,6 +194,7 @@ bool sinter_lower_max_unpool(sinter_kernel *kernel, sinter_node node) {
     sinter_loop_buffer buffer = sinter_kernel_buffer(k, y);
     sinter_expr at[SINTER_MAX_RANK], pooled[SINTER_MAX_RANK], count = sinter_write_int(k, 1);
     for (uint32_t d = 0; d < type.rank; ++d) {
+        sinter_write_same_size(k, node, indices, d, x, d);
         pooled[d] = sinter_kernel_dim(k, type.dims[d]);
         uint32_t axis = d < 2 ? 0 : d - 2, axes = type.rank - 2;
         if (d >= 2)

@@ -65,6 +65,9 @@ sinter_expr sinter_lower_affine_grid(sinter_kernel *kernel, sinter_node node, ui
                  y = sinter_write_result(kernel, node, result);
     uint32_t space = sinter_write_type(kernel, y).rank - 2;
     bool corners = sinter_node_get_int(kernel->lower->module, node, "align_corners", 0) != 0;
+    sinter_write_same_size(kernel, node, theta, 0, y, 0);
+    sinter_write_same_size(kernel, node, theta, 1, 0, space);
+    sinter_write_same_size(kernel, node, theta, 2, 0, space + 1);
     sinter_expr at[3] = {index[0], index[space + 1], sinter_write_int(kernel, space)};
     sinter_expr sum = sinter_lower_element(kernel, theta, at);
     for (uint32_t d = 0; d < space; ++d) {

@@ -163,6 +163,9 @@ bool sinter_lower_linear_attention(sinter_kernel *kernel, sinter_node node) {
             ? sinter_write_number(k, l.dtype, given)
             : sinter_write_let(k, "scale",
                                FORMULA(k, "1 / sqrt(a)", sinter_write_cast(k, l.rows, l.dtype)));
+    sinter_expr q_width = sinter_kernel_dim_of(k, l.query, 2);
+    sinter_write_check(k, FORMULA(k, "a == b * c", q_width, sinter_write_int(k, q_heads), l.rows),
+                       "linear_attention: a query of width %0", q_width);
     check_widths(&l, sinter_write_int(k, heads));
     l.batch = sinter_kernel_begin_for(k, "batch", sinter_kernel_dim(k, state.dims[0]));
     l.head = sinter_kernel_begin_for(k, "head", sinter_write_int(k, heads));

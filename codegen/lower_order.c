@@ -15,6 +15,8 @@ bool sinter_lower_arg_reduce(sinter_kernel *kernel, sinter_node node) {
     sinter_kernel_begin_loops(kernel, y, out);
     for (uint32_t i = 0; i < rank; ++i)
         in[i] = i == axis ? NULL : out[out_rank == rank || i < axis ? i : i - 1];
+    sinter_kernel_check_index(kernel, node, sinter_loop_int(build, 0),
+                              sinter_kernel_dim_of(kernel, x, (int)axis));
     in[axis] = sinter_loop_int(build, 0);
     sinter_loop_var best =
         sinter_loop_declare(build, "best", true, sinter_lower_element(kernel, x, in));

@@ -28,6 +28,9 @@ bool sinter_lower_max_roi_pool(sinter_kernel *kernel, sinter_node node) {
                  y = sinter_write_result(k, node, 0);
     sinter_expr scale = real(k, sinter_node_get_float(k->lower->module, node, "spatial_scale", 1));
     sinter_expr at[4], ends[2][2];
+    sinter_write_same_size(k, node, rois, 0, y, 0);
+    sinter_write_same_size(k, node, rois, 1, 0, 5);
+    sinter_write_same_size(k, node, x, 1, y, 1);
     sinter_kernel_begin_loops(k, y, at);
     sinter_expr batch = sinter_write_let(k, "batch", to_index(k, cell(k, rois, at[0], 0)));
     sinter_kernel_check_index(k, node, batch, sinter_kernel_dim_of(k, x, 0));
@@ -154,6 +157,10 @@ bool sinter_lower_roi_align(sinter_kernel *kernel, sinter_node node) {
     align a = {.k = k, .x = sinter_write_operand(k, node, 0)};
     sinter_value rois = sinter_write_operand(k, node, 1),
                  batches = sinter_write_operand(k, node, 2), y = sinter_write_result(k, node, 0);
+    sinter_write_same_size(k, node, rois, 0, y, 0);
+    sinter_write_same_size(k, node, rois, 1, 0, 4);
+    sinter_write_same_size(k, node, batches, 0, y, 0);
+    sinter_write_same_size(k, node, a.x, 1, y, 1);
     a.takes_max = sinter_string_is(sinter_node_get_string(k->lower->module, node, "mode"), "max");
     sinter_expr at[4], sample[2];
     for (int d = 2; d < 4; ++d) {
@@ -257,6 +264,13 @@ bool sinter_lower_deform_conv(sinter_kernel *kernel, sinter_node node) {
                 .offset = sinter_write_operand(k, node, 2),
                 .mask = sinter_write_operand(k, node, 4)};
     read_deform(&d, node);
+    sinter_value like_y[3] = {d.x, d.offset, d.mask};
+    for (uint32_t i = 0; i < 3; ++i)
+        for (uint32_t axis = 0; like_y[i] && axis < 4; ++axis)
+            if (axis == 0 || (i && axis > 1))
+                sinter_write_same_size(k, node, like_y[i], axis, y, axis);
+    sinter_write_same_size(k, node, w, 0, y, 1);
+    if (bias) sinter_write_same_size(k, node, bias, 0, y, 1);
     d.dtype = sinter_lower_compute_dtype(sinter_write_type(k, d.x).dtype);
     sinter_expr groups = sinter_write_int(k, sinter_node_get_int(module, node, "group", 1)),
                 sets = sinter_write_int(k, sinter_node_get_int(module, node, "offset_group", 1));
@@ -406,6 +420,11 @@ bool sinter_lower_grid_sample(sinter_kernel *kernel, sinter_node node) {
     sinter_dtype out = sinter_lower_compute_dtype(sinter_write_type(k, y).dtype);
     sinter_dtype dtype = out == SINTER_DTYPE_f32 ? SINTER_DTYPE_f32 : SINTER_DTYPE_f64;
     sinter_expr at[SINTER_MAX_RANK], in[SINTER_MAX_RANK], point[SINTER_MAX_RANK];
+    sinter_write_same_size(k, node, s.x, 0, y, 0);
+    sinter_write_same_size(k, node, s.x, 1, y, 1);
+    sinter_write_same_size(k, node, grid, 0, y, 0);
+    for (uint32_t d = 0; d < axes; ++d) sinter_write_same_size(k, node, grid, d + 1, y, d + 2);
+    sinter_write_same_size(k, node, grid, axes + 1, 0, axes);
     for (uint32_t d = 0; d < axes; ++d) {
         sinter_expr size = sinter_kernel_dim_of(k, s.x, (int)d + 2);
         sinter_write_check(k, FORMULA(k, "a >= 1", size), "grid_sample: an axis is empty", size);

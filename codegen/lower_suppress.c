@@ -159,6 +159,9 @@ bool sinter_lower_non_max_suppression(sinter_lower *lower, sinter_node node) {
     sinter_late_dims late;
     sinter_late_begin(&late, lower, node, 1);
     sinter_kernel *k = s.k = &late.kernel;
+    sinter_write_same_size(k, node, s.boxes, 0, s.scores, 0);
+    sinter_write_same_size(k, node, s.boxes, 1, s.scores, 2);
+    sinter_write_same_size(k, node, s.boxes, 2, 0, 4);
     s.order = sinter_kernel_bind_buffer(k, host[0], SINTER_SCOPE_INOUT, "order");
     sinter_loop_buffer spare = sinter_kernel_bind_buffer(k, host[1], SINTER_SCOPE_INOUT, "spare");
     s.kept = sinter_kernel_bind_buffer(k, host[2], SINTER_SCOPE_INOUT, "kept");

@@ -83,6 +83,22 @@ void sinter_write_check(sinter_kernel *kernel, sinter_expr condition, const char
     sinter_loop_end(&kernel->build);
 }
 
+void sinter_write_same_size(sinter_kernel *kernel, sinter_node node, sinter_value a, uint32_t i,
+                            sinter_value b, uint32_t j) {
+    sinter_lower *lower = kernel->lower;
+    sinter_dim first = sinter_write_type(kernel, a).dims[i],
+               second = b ? sinter_write_type(kernel, b).dims[j] : sinter_dim_const(lower->dims, j);
+    if (first == second) return;
+    sinter_expr pair[2] = {sinter_lower_host_dim(lower, first),
+                           sinter_lower_host_dim(lower, second)};
+    const char *op = sinter_op_get_info(sinter_node_get(lower->module, node)->op)->name;
+    sinter_lower_host_check(
+        lower, sinter_loop_compare(&lower->host, SINTER_SCALAR_eq, pair[0], pair[1]),
+        SINTER_ABI_BAD_INPUT,
+        sinter_arena_format(&lower->program->arena, "%s: sizes %%0 and %%1 should agree", op), pair,
+        2);
+}
+
 /* ---- buffers ---- */
 
 sinter_expr sinter_write_load1(sinter_kernel *kernel, sinter_loop_buffer buffer, sinter_expr i) {

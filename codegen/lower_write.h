@@ -30,6 +30,11 @@ void sinter_write_end(sinter_kernel *kernel);
 /* Stops the run with SINTER_ABI_BAD_INPUT unless the condition holds; %0 in the text is the argument. */
 void sinter_write_check(sinter_kernel *kernel, sinter_expr condition, const char *message, sinter_expr argument);
 
+/* Stops the run, before the kernel, unless axis i of a is as long as axis j of b (b 0: as j): what inference could not
+ * prove, but indices rely on. */
+void sinter_write_same_size(sinter_kernel *kernel, sinter_node node, sinter_value a, uint32_t i, sinter_value b,
+                            uint32_t j);
+
 sinter_expr sinter_write_load1(sinter_kernel *kernel, sinter_loop_buffer buffer, sinter_expr i);
 sinter_expr sinter_write_load2(sinter_kernel *kernel, sinter_loop_buffer buffer, sinter_expr i, sinter_expr j);
 void sinter_write_store1(sinter_kernel *kernel, sinter_loop_buffer buffer, sinter_expr i, sinter_expr value);

@@ -1,6 +1,6 @@
 /* Decomposition of einsum: diagonals of repeated labels, sums over labels that only one operand has, then the operands
  * from left to right, two at a time, as a matrix product where they share a label that ends there, else as a product
- * of broadcast tensors. Inference has checked the equation. Test: tests/passes/decompose/einsum.sir */
+ * of broadcast tensors. Inference has checked the equation. Test: tests/ops/einsum.sir */
 #include "ir/decompose.h"
 
 /* A letter, or ELLIPSIS + place from the right for an axis of "...". */

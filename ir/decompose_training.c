@@ -1,6 +1,6 @@
 /* Decompositions of hardmax and of the optimizers of ai.onnx.preview.training: adagrad, adam, momentum. An optimizer has
  * the learning rate, the update count, then lists of one length: tensors, gradients, one or two states; its results are
- * the new tensors and states. Test: tests/passes/decompose/optimizers.sir */
+ * the new tensors and states. Test: tests/ops/hardmax.sir, optimizers.sir */
 #include "ir/decompose.h"
 
 /* One at the first maximum along axis. */

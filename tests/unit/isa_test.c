@@ -56,6 +56,12 @@ static const struct {
     {"brains", "bf16",
      "for i in 0..512 step 16 { for v in 0..16 vector { %y[i + v] = cast(bf16, cast(f32, %e[i + "
      "v]) * %x[i + v]) } }"},
+    {"swish", "f16", /* rounded after each step: expressions that share much */
+     "for i in 0..512 step 16 { for v in 0..16 vector { let r: f16 = cast(f16, %x[i + v]) "
+     "%y[i + v] = cast(f16, cast(f32, cast(f16, cast(f32, cast(f16, cast(f32, cast(f16, %x[i + "
+     "v])) "
+     "/ (exp(cast(f32, cast(f16, %x[i + v])) * -1.0:f32) + 1.0:f32))) * 0.5:f32)) + cast(f32, r)) "
+     "} }"},
     {"eighths", "f8e5m2",
      "for i in 0..512 step 32 { for v in 0..32 vector { %y[i + v] = cast(f8e5m2, cast(f32, %h[i + "
      "v])) } }"},

@@ -15,6 +15,8 @@ typedef struct random_graph {
     SINTER_VECTOR(sinter_value) values;
     sinter_dim symbol;
     sinter_dtype dtype; /* of all floating-point values */
+    bool quantizes;     /* some values are quantized: they may be a whole step apart */
+    bool narrow_weights;
 } random_graph;
 
 /* ---- numbers ---- */
@@ -52,6 +54,26 @@ static inline sinter_tensor random_tensor(random_graph *g, uint32_t rank, const 
 static inline sinter_value random_constant(random_graph *g, uint32_t rank, const int64_t *dims,
                                            double low, double high) {
     return sinter_build_constant(&g->build, random_tensor(g, rank, dims, low, high));
+}
+
+/* Of convolutions and products: at times 8-bit ones with a scale for each index of the axis. */
+static inline sinter_value random_weight(random_graph *g, uint32_t rank, const int64_t *dims,
+                                         double bound, int64_t axis) {
+    if (!g->narrow_weights) return random_constant(g, rank, dims, -bound, bound);
+    sinter_tensor weight, scale;
+    bool per_axis = random_chance(g, 50);
+    bool made = sinter_tensor_create(&weight, SINTER_DTYPE_i8, rank, dims, g->build.diag) &&
+                sinter_tensor_create(&scale, g->dtype, per_axis, &dims[axis], g->build.diag);
+    assert(made);
+    (void)made;
+    for (int64_t i = 0; i < sinter_tensor_count(&weight); i++)
+        sinter_tensor_set_int(&weight, i, random_below(g, 255) - 127);
+    for (int64_t i = 0; i < sinter_tensor_count(&scale); i++)
+        sinter_tensor_set_double(&scale, i, bound / 127 * random_number(g, 0.5, 1));
+    sinter_value operands[2] = {sinter_build_constant(&g->build, weight),
+                                sinter_build_constant(&g->build, scale)};
+    sinter_attr attribute = sinter_attr_int("axis", axis);
+    return sinter_build(&g->build, SINTER_OP_dequantize_linear, operands, 2, &attribute, 1);
 }
 
 /* ---- values ---- */
@@ -228,7 +250,7 @@ static inline sinter_value add_convolution(random_graph *g, sinter_value x) {
         if ((kernel[i] - 1) * dilations[i] + 1 > dim_at(g, &type, i + 2)) return 0;
     }
     double scale = 1.5 / sqrt((double)(channels / group));
-    sinter_value operands[3] = {x, random_constant(g, type.rank, dims, -scale, scale),
+    sinter_value operands[3] = {x, random_weight(g, type.rank, dims, scale, transposed),
                                 random_chance(g, 50) ? random_constant(g, 1, &result, -1, 1) : 0};
     sinter_attr attributes[4];
     if (group > 1) attributes[count++] = sinter_attr_int("group", group);
@@ -286,15 +308,41 @@ static inline sinter_value add_product(random_graph *g, sinter_value x) {
         bool trans = random_chance(g, 50);
         sinter_attr attributes[3] = {sinter_attr_int("transB", trans),
                                      sinter_attr_float("alpha", 0.5), sinter_attr_float("beta", 2)};
-        sinter_value operands[3] = {x, random_constant(g, 2, trans ? turned : dims, -scale, scale),
+        sinter_value operands[3] = {x, random_weight(g, 2, trans ? turned : dims, scale, !trans),
                                     random_constant(g, 1, &dims[1], -1, 1)};
         return sinter_build(&g->build, SINTER_OP_gemm, operands, 3, attributes,
                             random_chance(g, 50) ? 3 : 1);
     }
-    sinter_value y = binary(g, SINTER_OP_matmul, x, random_constant(g, 2, dims, -scale, scale));
+    sinter_value y = binary(g, SINTER_OP_matmul, x, random_weight(g, 2, dims, scale, 1));
     return random_chance(g, 50)
                ? binary(g, SINTER_OP_add, y, random_constant(g, 1, &dims[1], -1, 1))
                : y;
+}
+
+/* To 8 bits and back. */
+static inline sinter_value quantize(random_graph *g, sinter_value x) {
+    bool is_signed = random_chance(g, 50);
+    sinter_tensor zero;
+    if (!x || !sinter_tensor_create(&zero, is_signed ? SINTER_DTYPE_i8 : SINTER_DTYPE_u8, 0, NULL,
+                                    g->build.diag))
+        return 0;
+    sinter_tensor_set_int(&zero, 0, (is_signed ? 0 : 128) + random_below(g, 20) - 10);
+    sinter_value parameters[2] = {number(g, random_number(g, 0.02, 0.04)),
+                                  sinter_build_constant(&g->build, zero)};
+    sinter_value forth[3] = {x, parameters[0], parameters[1]};
+    sinter_value back[3] = {sinter_build(&g->build, SINTER_OP_quantize_linear, forth, 3, NULL, 0),
+                            parameters[0], parameters[1]};
+    return sinter_build(&g->build, SINTER_OP_dequantize_linear, back, 3, NULL, 0);
+}
+
+static inline sinter_value add_quantized(random_graph *g, sinter_value x) {
+    if (!g->quantizes) return 0;
+    g->narrow_weights = true;
+    sinter_value narrow = quantize(g, x);
+    sinter_value y = random_chance(g, 60) ? add_convolution(g, narrow) : add_product(g, narrow);
+    g->narrow_weights = false;
+    if (y && random_chance(g, 50)) y = unary(g, SINTER_OP_relu, y);
+    return quantize(g, y ? y : narrow);
 }
 
 /* ---- reductions and what is made of them ---- */
@@ -506,7 +554,8 @@ static inline bool random_graph_grow(random_graph *g) {
                                                            add_slice,       add_pad,
                                                            add_concat,      add_split,
                                                            add_resize,      add_where,
-                                                           add_if};
+                                                           add_if,          add_quantized,
+                                                           add_quantized};
     sinter_value made = makers[random_below(g, sizeof makers / sizeof *makers)](g, pick(g));
     if (!made) return false;
     sinter_type type = type_of(g, made);
@@ -543,6 +592,7 @@ static inline sinter_module *random_graph_make(random_graph *g, uint64_t seed, i
     g->dtype = random_chance(g, 80)   ? SINTER_DTYPE_f32
                : random_chance(g, 50) ? SINTER_DTYPE_f16
                                       : SINTER_DTYPE_f64;
+    g->quantizes = g->dtype == SINTER_DTYPE_f32 && random_chance(g, 25);
     g->symbol = sinter_dim_symbol_named(sinter_module_dims(module), SINTER_STRING("N"));
     for (int64_t inputs = 1 + random_below(g, 2); inputs > 0; inputs--) random_graph_add_input(g);
     for (int made = 0, tried = 0; made < size && tried < 4 * size; tried++)

@@ -36,8 +36,9 @@ static bool fail(trial *t, const char *what) {
     return CHECK(!"the same values");
 }
 
-/* By law 12: errors are relative to the largest element of the tensor. */
-static bool same_values(const sinter_tensor *a, const sinter_tensor *b) {
+/* By law 12: errors are relative to the largest element of the tensor. What is quantized may have been rounded the other
+ * way, by a step that later operators make larger. */
+static bool same_values(const random_graph *graph, const sinter_tensor *a, const sinter_tensor *b) {
     double largest = 0, worst = 0;
     if (a->rank != b->rank || a->dtype != b->dtype ||
         memcmp(a->dims, b->dims, a->rank * sizeof *a->dims) != 0)
@@ -51,8 +52,8 @@ static bool same_values(const sinter_tensor *a, const sinter_tensor *b) {
         if (fabs(y) > largest) largest = fabs(y);
         if (fabs(x - y) > worst) worst = fabs(x - y);
     }
-    return a->dtype == SINTER_DTYPE_f16 ? worst <= 0.03 * largest + 0.003
-                                        : worst <= 2e-4 * largest + 2e-5;
+    if (graph->quantizes) return worst <= 0.15 * largest + 0.1;
+    return worst <= (a->dtype == SINTER_DTYPE_f16 ? 0.03 * largest + 0.003 : 2e-4 * largest + 2e-5);
 }
 
 static void release(sinter_tensor *tensors, uint32_t count) {
@@ -61,7 +62,8 @@ static void release(sinter_tensor *tensors, uint32_t count) {
 
 static bool all_same(trial *t, sinter_tensor *got) {
     bool same = true;
-    for (uint32_t i = 0; i < t->output_count; i++) same &= same_values(&got[i], &t->expected[i]);
+    for (uint32_t i = 0; i < t->output_count; i++)
+        same &= same_values(&t->graph, &got[i], &t->expected[i]);
     release(got, t->output_count);
     return same;
 }
@@ -146,12 +148,9 @@ static bool test_compiled(trial *t, const char *target) {
     return good || fail(t, target);
 }
 
-/* Passes over integers and sequences, of which these graphs have none. */
+/* Passes over sequences, of which these graphs have none. */
 static bool is_elsewhere(const char *pass) {
-    static const char *const names[] = {"recognize_integer", "fold_sequences"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i], pass) == 0) return true;
-    return false;
+    return strcmp(pass, "fold_sequences") == 0;
 }
 
 int main(int argc, char **argv) {

@@ -301,6 +301,16 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
     return NULL;
 }
 
+bool sinter_engine_is_artifact(const char *path) {
+    char head[4] = {0};
+    size_t length = strlen(path);
+    FILE *file = fopen(path, "rb");
+    if (!file) return length > 3 && !strcmp(path + length - 3, ".so"); /* for the error message */
+    size_t got = fread(head, 1, sizeof head, file);
+    fclose(file);
+    return got == sizeof head && !memcmp(head, "\177ELF", sizeof head);
+}
+
 sinter_engine *sinter_engine_load(const char *path, const sinter_engine_options *options,
                                   sinter_diag *diag) {
     sinter_engine *engine = sinter_heap_alloc(sizeof *engine);

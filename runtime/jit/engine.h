@@ -23,6 +23,8 @@ typedef struct sinter_engine_options {
 
 /* Takes the module (destroyed with the engine, also on failure). NULL after errors. */
 sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_options *options, sinter_diag *diag);
+/* Is it an ELF file, by its first bytes? Models never are. */
+bool sinter_engine_is_artifact(const char *path);
 /* An artifact file (.so). */
 sinter_engine *sinter_engine_load(const char *path, const sinter_engine_options *options, sinter_diag *diag);
 void sinter_engine_destroy(sinter_engine *engine); /* NULL allowed */

@@ -30,18 +30,13 @@ struct sinter_model {
 
 /* ---- loading ---- */
 
-static bool is_artifact(const char *path) {
-    size_t length = strlen(path);
-    return length > 3 && !strcmp(path + length - 3, ".so");
-}
-
 static sinter_engine *open_engine(const char *path, const sinter_options *options,
                                   sinter_diag *diag) {
     sinter_engine_options engine = SINTER_ENGINE_OPTIONS_INIT;
     engine.target = options->target;
     engine.passes = options->passes;
     engine.level = options->level;
-    if (is_artifact(path)) return sinter_engine_load(path, &engine, diag);
+    if (sinter_engine_is_artifact(path)) return sinter_engine_load(path, &engine, diag);
     sinter_module *module = sinter_import_file(path, diag);
     for (const char *const *dim = options->dims; module && dim && *dim; dim++) {
         if (sinter_infer_bind_text(module, *dim, diag)) continue;

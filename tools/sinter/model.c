@@ -9,7 +9,8 @@
 #include <time.h>
 
 const option_spec model_options[] = {
-    {"target", true, "cpu[:native|CPU][+FEATURE]..., so (the same through a file), c, loops or eval (cpu)"},
+    {"target", true,
+     "cpu[:native|CPU][+FEATURE]..., so (the same through a file), c, loops or eval (cpu)"},
     {"dim", true, "bind or bound a symbolic dimension: N=8, N=1..2048; may be repeated"},
     {"passes", true, "comma-separated passes instead of the -O pipeline"},
     {"O", true, "optimisation level 0..3 (2)"},
@@ -63,15 +64,10 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     return true;
 }
 
-static bool has_ending(const char *path, const char *ending) {
-    size_t length = strlen(path), size = strlen(ending);
-    return length >= size && !strcmp(path + length - size, ending);
-}
-
 sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag) {
     sinter_engine_options options;
     if (!engine_options(a, &options)) return NULL;
-    if (has_ending(path, ".so")) return sinter_engine_load(path, &options, diag);
+    if (sinter_engine_is_artifact(path)) return sinter_engine_load(path, &options, diag);
     sinter_module *module = load_model(path, a, diag);
     return module ? sinter_engine_create(module, &options, diag) : NULL;
 }

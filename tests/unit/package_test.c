@@ -1,0 +1,164 @@
+/* Packages: names, bytes that repeat, objects with the weights in their own section, C with the weights beside it, and outputs
+ * that are there whole or not at all. */
+#include "codegen/package.h"
+#include "tests/unit/artifact_support.h"
+#include "tests/unit/test.h"
+
+#include <dirent.h>
+
+static char folder[200];
+
+static const char *in_folder(const char *name) {
+    static char path[300];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+static int count_files(void) {
+    int count = 0;
+    DIR *directory = opendir(folder);
+    for (struct dirent *entry; directory && (entry = readdir(directory));)
+        count += strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
+    if (directory) closedir(directory);
+    return count;
+}
+
+/* ---- names and outputs ---- */
+
+static void test_names(void) {
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    CHECK_STRING_EQ(sinter_package_identifier("a/b/mobile-net.v2/model.so", &arena), "model");
+    CHECK_STRING_EQ(sinter_package_identifier("3-layers.o", &arena), "model_3_layers");
+    CHECK_STRING_EQ(sinter_package_identifier("out/.o", &arena), "model_");
+    sinter_arena_deinit(&arena);
+}
+
+static void test_outputs(void) {
+    sinter_diag diag = {0};
+    sinter_output output;
+    size_t size = 0;
+    CHECK(sinter_output_write_file(in_folder("file"), "old", 3, &diag));
+    CHECK(sinter_output_open(&output, in_folder("file"), false, &diag));
+    CHECK(sinter_output_write(&output, "half", 4, &diag));
+    sinter_output_abandon(&output);
+    unsigned char *bytes = support_read(in_folder("file"), &size);
+    CHECK(size == 3 && bytes && !memcmp(bytes, "old", 3));
+    free(bytes);
+    char path[300];
+    snprintf(path, sizeof path, "%s", in_folder("file"));
+    CHECK(sinter_output_open(&output, path, false, &diag));
+    CHECK(sinter_output_write(&output, "new", 3, &diag) &&
+          sinter_output_pad(&output, 5000, &diag) &&
+          sinter_output_write(&output, "end", 3, &diag) && sinter_output_commit(&output, &diag));
+    bytes = support_read(path, &size);
+    CHECK(size == 5003 && bytes && !memcmp(bytes, "new\0", 4) && !memcmp(bytes + 4999, "\0end", 4));
+    free(bytes);
+    CHECK_INT_EQ(count_files(), 1);
+    unlink(path);
+    CHECK_INT_EQ(diag.error_count, 0);
+    CHECK(sinter_output_write_file("/dev/null", "gone", 4, &diag)); /* no file: written as it is */
+    CHECK(!sinter_output_write_file("/dev/full", "gone", 4, &diag));
+    CHECK(!sinter_output_write_file(in_folder("no/where"), "gone", 4, &diag));
+    CHECK_INT_EQ(diag.error_count, 2);
+    CHECK_INT_EQ(count_files(), 0);
+}
+
+/* ---- kinds ---- */
+
+/* y = x + w, with `count` numbers of weights. */
+static sinter_loop_program *make_program(int64_t count, sinter_diag *diag) {
+    sinter_text text = {0};
+    sinter_text_format(
+        &text,
+        "program \"sum\" {\n  input \"x\": f32[%lld]\n  constant 0: f32[%lld] = ...\n"
+        "  kernel @sum(%%x: f32[%lld] in, %%w: f32[%lld] in, %%y: f32[%lld] out) {\n"
+        "    for i in 0..%lld { %%y[i] = %%x[i] + %%w[i] }\n  }\n"
+        "  host @main(%%x: f32[%lld] in 0, %%y: f32[%lld] out 0) {\n"
+        "    buffer %%w: f32[%lld] constant 0\n    alloc %%y: f32[%lld] out 0\n    call @sum(%%x, "
+        "%%w, %%y)\n  }\n"
+        "  output \"y\": f32[%lld] = [%lld]\n}\n",
+        (long long)count, (long long)count, (long long)count, (long long)count, (long long)count,
+        (long long)count, (long long)count, (long long)count, (long long)count, (long long)count,
+        (long long)count, (long long)count);
+    sinter_loop_program *program = sinter_loop_parse("sum", text.data, text.size, diag);
+    sinter_text_deinit(&text);
+    if (!program) return NULL;
+    sinter_tensor *weights = &program->constants.items[0].tensor;
+    sinter_tensor_deinit(weights);
+    memset(weights, 0, sizeof *weights);
+    if (!sinter_tensor_create(weights, SINTER_DTYPE_f32, 1, &count, diag)) return NULL;
+    for (int64_t i = 0; i < count; i++) sinter_tensor_set_double(weights, i, (double)i);
+    return sinter_plan_memory(program, diag) ? program : NULL;
+}
+
+static void check_object(const char *path, int64_t count) {
+    size_t size = 0;
+    unsigned char *bytes = support_read(path, &size);
+    Elf64_Ehdr head;
+    if (!CHECK(bytes && size > sizeof head)) return;
+    memcpy(&head, bytes, sizeof head);
+    Elf64_Shdr *sections = calloc(head.e_shnum, sizeof *sections);
+    memcpy(sections, bytes + head.e_shoff, head.e_shnum * sizeof *sections);
+    const Elf64_Shdr *last = &sections[head.e_shnum - 1];
+    CHECK_STRING_EQ((const char *)bytes + sections[head.e_shstrndx].sh_offset + last->sh_name,
+                    ".sinter_weights");
+    CHECK(last->sh_size >= (uint64_t)count * 4 && last->sh_offset + last->sh_size == size &&
+          last->sh_offset % 64 == 0);
+    float value;
+    memcpy(&value, bytes + last->sh_offset + 4 * 17, sizeof value);
+    CHECK(value == 17);
+    free(sections);
+    free(bytes);
+}
+
+static void test_kinds(void) {
+    enum { FEW = 100, MANY = 3 << 19 };
+    sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stdout};
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    sinter_target target;
+    CHECK(sinter_target_parse("cpu", &arena, &target, &diag));
+    sinter_loop_program *few = make_program(FEW, &diag), *many = make_program(MANY, &diag);
+    if (!CHECK(few && many)) return;
+    char path[300];
+    snprintf(path, sizeof path, "%s", in_folder("m.o"));
+    CHECK(sinter_package(many, &target, 2, SINTER_PACKAGE_OBJECT, path, &diag));
+    check_object(path, MANY);
+    CHECK_INT_EQ(count_files(), 2); /* and m.h */
+    unlink(path);
+    unlink(in_folder("m.h"));
+    snprintf(path, sizeof path, "%s", in_folder("m.c"));
+    CHECK(sinter_package(few, &target, 2, SINTER_PACKAGE_C, path, &diag));
+    CHECK_INT_EQ(count_files(), 1);
+    CHECK(sinter_package(many, &target, 2, SINTER_PACKAGE_C, path, &diag));
+    CHECK_INT_EQ(count_files(), 2);
+    size_t size = 0, again = 0;
+    free(support_read(in_folder("m.weights"), &size));
+    CHECK_INT_EQ(size, MANY * 4);
+    unlink(path);
+    unlink(in_folder("m.weights"));
+    snprintf(path, sizeof path, "%s", in_folder("m.so"));
+    CHECK(sinter_package(many, &target, 2, SINTER_PACKAGE_SHARED, path, &diag));
+    unsigned char *first = support_read(path, &size);
+    CHECK(sinter_package(many, &target, 2, SINTER_PACKAGE_SHARED, path, &diag));
+    unsigned char *second = support_read(path, &again);
+    CHECK(first && second && size == again && !memcmp(first, second, size));
+    CHECK(size > 2 * (SINTER_ABI_WEIGHTS_ALIGNMENT));
+    free(first);
+    free(second);
+    unlink(path);
+    CHECK_INT_EQ(count_files(), 0);
+    sinter_loop_program_destroy(few);
+    sinter_loop_program_destroy(many);
+    sinter_arena_deinit(&arena);
+}
+
+int main(void) {
+    if (!CHECK(support_folder(folder, sizeof folder))) return test_finish();
+    test_names();
+    test_outputs();
+    test_kinds();
+    rmdir(folder);
+    return test_finish();
+}

@@ -35,6 +35,9 @@ bool sinter_schedule_split(sinter_schedule *schedule, sinter_loop_var loop, int6
 /* for i in l..u -> for i in l..min(u, at) and for i in max(l, at)..u. Bounds and conditions that hold in one part fold there. */
 bool sinter_schedule_cut(sinter_schedule *schedule, sinter_loop_var loop, int64_t at, sinter_loop_var *out_first,
                          sinter_loop_var *out_second);
+/* for v { ... for k in max(l(v), 0)..min(u(v), 3) ... } -> if (nothing is clipped in any iteration of v) { the loop with k in 0..3 }
+ * else { the loop as it was }. out_general: the loop of the else branch. */
+bool sinter_schedule_specialize(sinter_schedule *schedule, sinter_loop_var loop, sinter_loop_var *out_general);
 /* Brings perfectly nested loops into this order, outermost first, by exchanging neighbours. */
 bool sinter_schedule_reorder(sinter_schedule *schedule, const sinter_loop_var *order, size_t count);
 /* Two perfectly nested loops become one over the product: outer = f / n, inner = f % n. */

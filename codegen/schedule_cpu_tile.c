@@ -449,19 +449,30 @@ void sinter_cpu_run_in_parallel(sinter_schedule *schedule, const sinter_loop_fun
     sinter_arena_deinit(&scratch);
 }
 
+bool sinter_cpu_order_nest(sinter_schedule *schedule, const sinter_cpu_nest *nest,
+                           sinter_loop_var row) {
+    sinter_loop_var order[SINTER_MAX_RANK];
+    uint32_t count = 0, last = nest->loop_count - 1;
+    for (uint32_t i = 0; i < last; i++)
+        if (nest->loops[i] != row) order[count++] = nest->loops[i];
+    if (count > 1 && trips(schedule, order[0]) < 0) {
+        sinter_loop_var first = order[0];
+        memmove(order, order + 1, (count - 1) * sizeof *order);
+        order[count - 1] = first;
+    }
+    if (row) order[count++] = row;
+    order[count++] = nest->loops[last];
+    return count < 2 || sinter_schedule_reorder(schedule, order, count);
+}
+
 bool sinter_cpu_tile_nest(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
                           sinter_loop_var row, sinter_cpu_tile tile) {
     sinter_schedule *schedule = &state->schedule;
     tiling t = {.state = state, .tile = tile};
     describe_tiling(&t, nest, row);
     sinter_loop_function *saved = sinter_loop_clone_function(state->program, schedule->function);
-    sinter_loop_var column = nest->loops[nest->loop_count - 1], order[SINTER_MAX_RANK];
-    uint32_t count = 0;
-    for (uint32_t i = 0; i + 1 < nest->loop_count; i++)
-        if (nest->loops[i] != row) order[count++] = nest->loops[i];
-    if (row) order[count++] = row;
-    order[count++] = column;
-    bool good = count < 2 || sinter_schedule_reorder(schedule, order, count);
+    sinter_loop_var column = nest->loops[nest->loop_count - 1];
+    bool good = sinter_cpu_order_nest(schedule, nest, row);
     if (good) tile_columns(&t, column);
     if (!t.done) *schedule->function = *saved;
     return t.done > 0;

@@ -35,6 +35,9 @@ bool sinter_cpu_broadcasts(const sinter_cpu_nest *nest);
 /* The loop, not the innermost one, whose iterations share the most of what the reduction loads; 0: none. */
 sinter_loop_var sinter_cpu_find_row(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest);
 
+/* The row's loop and the columns' innermost. An outermost loop of unknown length, a batch as a rule, goes inside of the other
+ * ones, which have more for threads to do. */
+bool sinter_cpu_order_nest(sinter_schedule *schedule, const sinter_cpu_nest *nest, sinter_loop_var row);
 /* Cuts the loops around until each has nothing but the way to this one. */
 bool sinter_cpu_isolate(sinter_schedule *schedule, sinter_loop_var loop);
 /* Top-level loops that came from the nest at `outermost` run in parallel; `before`: the function when other nests were as

@@ -104,6 +104,41 @@ static uint32_t cut_interior(window *w, const sinter_cpu_nest *nest, sinter_loop
     return count;
 }
 
+static void choose(window *w, const sinter_cpu_nest *nest, sinter_loop_var row) {
+    sinter_schedule_cpu_state *state = w->state;
+    int64_t rows = row ? trips(state, row) : 1;
+    int64_t columns = trips(state, nest->loops[nest->loop_count - 1]);
+    w->tile = w->done ? sinter_cpu_choose_rows(state->target, w->tile, rows, row != 0)
+                      : sinter_cpu_choose_tile(state->target, nest->dtype, rows, columns, row != 0);
+}
+
+/* The nest from this loop inwards, which may be inside of others and of conditions. */
+static void tile_inside(window *w, sinter_loop_var loop, sinter_loop_var row) {
+    sinter_cpu_nest nest;
+    if (!sinter_cpu_find_nest(w->state->schedule.function, loop, &nest)) return;
+    choose(w, &nest, row);
+    w->done += sinter_cpu_tile_nest(w->state, &nest, row, w->tile);
+}
+
+/* A loop of unknown length: blocks of rows, each of which asks whether it meets a border. */
+static bool tile_blocks(window *w, const sinter_cpu_nest *nest, sinter_loop_var loop) {
+    sinter_schedule *schedule = &w->state->schedule;
+    sinter_loop_var column = nest->loops[nest->loop_count - 1];
+    sinter_loop_var outer, inner, rest = 0, general;
+    if (loop == column || !sinter_cpu_order_nest(schedule, nest, loop)) return false;
+    sinter_cpu_tile tile =
+        sinter_cpu_choose_tile(w->state->target, nest->dtype, -1, trips(w->state, column), true);
+    if (tile.rows < 2 ||
+        !sinter_schedule_split(schedule, loop, tile.rows, SINTER_TAIL_PEEL, &outer, &inner, &rest))
+        return false;
+    if (!sinter_schedule_specialize(schedule, inner, &general)) return false;
+    tile_inside(w, inner, inner);
+    if (!w->done) return false;
+    tile_inside(w, general, 0);
+    if (rest && sinter_cpu_isolate(schedule, rest)) tile_inside(w, rest, 0);
+    return true;
+}
+
 static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
     sinter_schedule_cpu_state *state = w->state;
     sinter_schedule *schedule = &state->schedule;
@@ -111,8 +146,8 @@ static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
     sinter_loop_var parts[3];
     sinter_loop_var outermost = outermost_of(schedule, inside);
     if (!outermost || !sinter_cpu_find_nest(schedule->function, outermost, &nest)) return;
-    sinter_loop_var column = nest.loops[nest.loop_count - 1],
-                    row = sinter_cpu_find_row(state, &nest);
+    sinter_loop_var column = nest.loops[nest.loop_count - 1];
+    sinter_loop_var row = sinter_cpu_find_row(state, &nest);
     /* The innermost loop that could do more if the window did not meet a border in it. Borders are worth another cut only
      * where rows share loads that are not their own. */
     bool shares = sinter_cpu_broadcasts(&nest);
@@ -127,13 +162,15 @@ static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
         return;
     }
     if (sinter_cpu_bounds_use(&nest, column)) return;
-    if (!w->done) {
-        w->tile = sinter_cpu_choose_tile(state->target, nest.dtype, row ? trips(state, row) : 1,
-                                         trips(state, column), row != 0);
-    } else {
-        w->tile =
-            sinter_cpu_choose_rows(state->target, w->tile, row ? trips(state, row) : 1, row != 0);
+    if (cut && trips(state, cut) < 0 && depth == 0 && !w->done) {
+        sinter_loop_function *saved =
+            sinter_loop_clone_function(state->program, schedule->function);
+        if (tile_blocks(w, &nest, cut)) return;
+        *schedule->function = *saved;
+        sinter_cpu_find_nest(schedule->function, outermost, &nest);
     }
+    if (row && trips(state, row) < 0 && cut) row = 0; /* more images than one are rare */
+    choose(w, &nest, row);
     w->done += sinter_cpu_tile_nest(state, &nest, row, w->tile);
 }
 

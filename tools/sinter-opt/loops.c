@@ -32,7 +32,8 @@ const char sinter_opt_loops_help[] =
     "  --loop-fission=I,COUNT      --loop-unroll=I     --loop-vectorize=I  --loop-parallelize=I\n"
     "  --loop-expand=VAR,I,J,...   --loop-promote=BUFFER   --loop-hoist=I  --loop-inline=VAR\n"
     "  --loop-pack=BUFFER,DIM[:BLOCK],...   order of the dims, and blocks of them\n"
-    "  --loop-tile=M|-,N,ACCUMULATOR,TILE_M,TILE_N,VECTOR   --loop-cut=I,AT   --loop-simplify\n"
+    "  --loop-tile=M|-,N,ACCUMULATOR,TILE_M,TILE_N,VECTOR   --loop-cut=I,AT   --loop-specialize=I  "
+    " --loop-simplify\n"
     "  --schedule=TARGET      all kernels as they are compiled for a CPU, \"cpu:x86-64-v3\"\n";
 
 typedef struct command_line {
@@ -265,6 +266,10 @@ static bool run_cut(verb_call *call) {
                                NULL, NULL);
 }
 
+static bool run_specialize(verb_call *call) {
+    return sinter_schedule_specialize(call->schedule, loop_argument(call, 0), NULL);
+}
+
 static bool run_schedule(verb_call *call) {
     sinter_target target;
     sinter_arena *arena = &call->schedule->program->arena;
@@ -299,6 +304,7 @@ static const struct {
              {"loop-pack", run_pack, true},
              {"loop-tile", run_tile, false},
              {"loop-cut", run_cut, false},
+             {"loop-specialize", run_specialize, false},
              {"loop-simplify", run_simplify, false},
              {"schedule", run_schedule, false}};
 

@@ -167,6 +167,20 @@ static bool bound_terms(const comparison *c, sinter_expr *expr, bool upper) {
     return true;
 }
 
+/* a * b, multiplied out over the terms of b, so that products of dims cancel. */
+static sinter_expr multiply_out(sinter_loop_builder *builder, sinter_expr a, sinter_expr b) {
+    sinter_linear sum;
+    if (!sinter_linear_of(b, &sum)) return sinter_loop_mul(builder, a, b);
+    sinter_expr total = sinter_loop_mul(builder, a, sinter_loop_int(builder, sum.constant));
+    for (uint32_t i = 0; i < sum.count; i++) {
+        sinter_linear term = {.count = 1, .terms = {sum.terms[i]}};
+        total = sinter_loop_add(
+            builder, total,
+            sinter_loop_mul(builder, a, sinter_linear_build(builder->arena, &term)));
+    }
+    return total;
+}
+
 /* An upper (or lower) bound of the expression in terms of what both iterations have in common. */
 static bool bound(const comparison *c, sinter_expr expr, bool upper, sinter_expr *out_bound) {
     sinter_loop_builder *builder = &c->scopes->builder;
@@ -178,9 +192,10 @@ static bool bound(const comparison *c, sinter_expr expr, bool upper, sinter_expr
         bool affine = var && sinter_loop_affine(builder, *out_bound, var, &coefficient, &rest) &&
                       !may_differ(c, coefficient);
         if (affine) sinter_loop_range(c->scopes->function, coefficient, &min, &max);
+        if (affine && sinter_linear_is_size(c->scopes->function, coefficient)) min = 0;
         if (!affine || (min < 0 && max > 0)) return bound_terms(c, out_bound, upper);
         sinter_expr value = extreme_value(c, var, upper == (min >= 0));
-        *out_bound = sinter_loop_add(builder, rest, sinter_loop_mul(builder, coefficient, value));
+        *out_bound = sinter_loop_add(builder, rest, multiply_out(builder, coefficient, value));
     }
     return !may_differ(c, *out_bound);
 }
@@ -219,21 +234,43 @@ static sinter_expr without_term(const comparison *c, const sinter_linear *sum, u
     return sinter_linear_build(c->scopes->builder.arena, &rest);
 }
 
-/* A term whose coefficient exceeds by how much the rest of the two indices can differ is the same in both where they meet,
+/* The one factor of a term that may differ, or SINTER_LINEAR_MAX_FACTORS. */
+static uint32_t differing_factor(const comparison *c, const sinter_linear_term *term) {
+    uint32_t found = SINTER_LINEAR_MAX_FACTORS, count = 0;
+    for (uint32_t k = 0; k < term->count; k++) {
+        if (!may_differ(c, term->factors[k])) continue;
+        found = k;
+        count++;
+    }
+    return count == 1 ? found : SINTER_LINEAR_MAX_FACTORS;
+}
+
+/* What a step of the differing factor moves the index by, its sign left out. */
+static sinter_expr digit_stride(const comparison *c, const sinter_linear_term *term,
+                                uint32_t digit) {
+    sinter_loop_builder *builder = &c->scopes->builder;
+    int64_t size = term->coefficient < 0 ? -term->coefficient : term->coefficient;
+    sinter_expr stride = sinter_loop_int(builder, size);
+    for (uint32_t k = 0; k < term->count; k++)
+        if (k != digit) stride = sinter_loop_mul(builder, stride, term->factors[k]);
+    return stride;
+}
+
+/* A term whose steps are larger than what the rest of the two indices can differ by is the same in both where they meet,
  * as the digits of a number are: it can be left out. True where there was one. */
 static bool drop_digit(comparison *c, sinter_expr *a, sinter_expr *b) {
     sinter_linear sum_a, sum_b;
     if (!sinter_linear_of(*a, &sum_a) || !sinter_linear_of(*b, &sum_b)) return false;
     for (uint32_t i = 0; i < sum_a.count; i++) {
         const sinter_linear_term *term = &sum_a.terms[i];
-        bool differs = false, own = term->count == 1 && term->factors[0]->kind == SINTER_LOOP_VAR &&
-                                    term->factors[0]->var == c->loop->var;
-        for (uint32_t k = 0; k < term->count; k++) differs |= may_differ(c, term->factors[k]);
-        uint32_t other = 0;
+        uint32_t digit = differing_factor(c, term), other = 0;
+        if (digit == SINTER_LINEAR_MAX_FACTORS || term->coefficient == INT64_MIN) continue;
+        if (term->factors[digit]->kind == SINTER_LOOP_VAR &&
+            term->factors[digit]->var == c->loop->var)
+            continue;
         while (other < sum_b.count && !same_factors(term, &sum_b.terms[other])) other++;
-        if (own || !differs || other == sum_b.count || term->coefficient == INT64_MIN) continue;
-        int64_t size = term->coefficient < 0 ? -term->coefficient : term->coefficient;
-        sinter_expr stride = sinter_loop_int(&c->scopes->builder, size);
+        if (other == sum_b.count) continue;
+        sinter_expr stride = digit_stride(c, term, digit);
         sinter_expr rest_a = without_term(c, &sum_a, i), rest_b = without_term(c, &sum_b, other);
         if (!stays_within(c, stride, rest_a, rest_b) || !stays_within(c, stride, rest_b, rest_a))
             continue;

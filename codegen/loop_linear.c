@@ -405,3 +405,18 @@ bool sinter_loop_range(const sinter_loop_function *function, sinter_expr expr, i
     *out_max = found.max;
     return known;
 }
+
+bool sinter_linear_is_size(const sinter_loop_function *function, sinter_expr expr) {
+    sinter_linear sum;
+    int64_t min, max;
+    if (sinter_loop_range(function, expr, &min, &max) && min >= 0) return true;
+    if (expr->dtype != SINTER_DTYPE_i64 || !sinter_linear_of(expr, &sum) || sum.constant < 0)
+        return false;
+    for (uint32_t i = 0; i < sum.count; i++) {
+        if (sum.terms[i].coefficient < 0) return false;
+        for (uint32_t k = 0; k < sum.terms[i].count; k++)
+            if (!sinter_loop_range(function, sum.terms[i].factors[k], &min, &max) || min < 0)
+                return false;
+    }
+    return true;
+}

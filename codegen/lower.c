@@ -84,6 +84,18 @@ sinter_expr sinter_lower_host_dim(sinter_lower *lower, sinter_dim dim) {
     return lower_dim(lower, &lower->host, dim, host_dim, lower);
 }
 
+/* What schedules may rely on. A dim beyond the limit belongs to a tensor without elements, for which no loop runs; contents of
+ * tensors are whatever they are. */
+static void set_symbol_range(sinter_kernel *kernel, sinter_loop_var var, sinter_dim symbol) {
+    const int64_t limit = INT64_C(1) << 40;
+    const sinter_dim_symbol *info = sinter_dim_get_symbol(kernel->lower->dims, symbol);
+    bool content = info->origin == SINTER_DIM_ORIGIN_CONTENT;
+    int64_t min = info->min, max = info->max;
+    if (!content && min < 0) min = 0;
+    if (!content && max > limit) max = limit;
+    if (min <= max) sinter_loop_set_range(&kernel->build, var, min, max);
+}
+
 static sinter_expr kernel_symbol(void *user, sinter_dim symbol) {
     sinter_kernel *kernel = user;
     uint64_t var = 0;
@@ -92,6 +104,7 @@ static sinter_expr kernel_symbol(void *user, sinter_dim symbol) {
             &kernel->build,
             sinter_arena_format(kernel->build.arena, "n%zu", kernel->host_scalars.count),
             SINTER_DTYPE_i64);
+        set_symbol_range(kernel, (sinter_loop_var)var, symbol);
         sinter_map_put(&kernel->symbols, symbol, var);
         sinter_vector_push(&kernel->lower->scratch, &kernel->host_scalars,
                            host_dim(kernel->lower, symbol));

@@ -246,13 +246,14 @@ static bool is_outermost(const sinter_schedule_cpu_state *state, sinter_loop_var
     return false;
 }
 
-/* The chain's loop that divides best: the first that is long enough, else the longest. */
+/* The chain's loop that divides best: the first that is long enough, else the longest. Of counts that only the run knows the
+ * outermost is taken for a batch of one. */
 static uint32_t choose_parallel(const sinter_schedule_cpu_state *state,
                                 const sinter_schedule_chain *c) {
     uint32_t best = 0;
     int64_t longest = count_or(state, c->loops[0], 1);
     for (uint32_t i = 1; i < c->depth && longest < PARALLEL_COUNT; i++) {
-        int64_t count = count_or(state, c->loops[i], 1);
+        int64_t count = count_or(state, c->loops[i], PARALLEL_COUNT);
         if (count <= longest) continue;
         longest = count;
         best = i;

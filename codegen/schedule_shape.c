@@ -1,6 +1,7 @@
 /* Schedules that forget shapes: flattening of buffers and collapsing of loops that run over consecutive elements.
  * Needs: a function that the verifier accepts. Guarantees: every access goes to the element it did, in the order it did.
  * Test: tests/codegen/schedule/shape.loops, tests/unit/loop_property_test.c */
+#include "codegen/loop_linear.h"
 #include "codegen/schedule_internal.h"
 
 #include <inttypes.h>
@@ -145,8 +146,8 @@ bool sinter_schedule_collapse(sinter_schedule *schedule, sinter_loop_var outer_v
     if (inner->axis != SINTER_AXIS_SERIAL || outer->axis != SINTER_AXIS_SERIAL)
         return sinter_schedule_refuse(schedule, "the loops are marked already");
     int64_t low, high;
-    sinter_loop_range(schedule->function, inner->upper, &low, &high);
-    if (!runs_from_zero(outer) || !runs_from_zero(inner) || low < 0 ||
+    if (!runs_from_zero(outer) || !runs_from_zero(inner) ||
+        !sinter_linear_is_size(schedule->function, inner->upper) ||
         sinter_loop_expr_uses(inner->upper, outer_var) ||
         !sinter_schedule_bounds_fixed(inner, outer->body->body) ||
         !sinter_schedule_bounds_fixed(outer, inner->body))

@@ -220,13 +220,16 @@ static inline int32_t sinter_check_inputs(sinter_abi_call *call, const sinter_ab
 }
 
 /* The data of an input; NULL after a failure, and where it is empty and not there. */
-static inline void *sinter_input(sinter_abi_call *call, uint32_t index, int64_t bytes, const char *name) {
+static inline void *sinter_input(sinter_abi_call *call, uint32_t index, int64_t bytes, size_t alignment,
+                                 const char *name) {
     const sinter_abi_tensor *tensor = &call->inputs[index];
     if ((uint64_t)bytes > tensor->bytes)
         sinter_fail(call, SINTER_ABI_BAD_INPUT, "input '%s' needs %lld bytes and has %lld", name, (long long)bytes,
                     (long long)tensor->bytes);
     else if (bytes && !tensor->data)
         sinter_fail(call, SINTER_ABI_BAD_INPUT, "input '%s' has no data", name);
+    else if ((uintptr_t)tensor->data % alignment)
+        sinter_fail(call, SINTER_ABI_BAD_INPUT, "input '%s' is not aligned to its elements", name);
     return tensor->data;
 }
 

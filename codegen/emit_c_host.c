@@ -431,8 +431,8 @@ static void write_input(sinter_c_emitter *e, sinter_loop_buffer buffer) {
     const char *bytes = write_bytes(e, buffer);
     sinter_c_line(e);
     if (e->uses.reads[buffer]) sinter_text_format(e->text, "%s = ", raw_name(e, buffer));
-    sinter_text_format(e->text, "sinter_input(call, %d, %s, inputs[%d].name);\n", info->io_index,
-                       bytes, info->io_index);
+    sinter_text_format(e->text, "sinter_input(call, %d, %s, _Alignof(%s), inputs[%d].name);\n",
+                       info->io_index, bytes, sinter_c_memory(info->dtype), info->io_index);
     sinter_c_jump(e, "if (call->code) ");
 }
 

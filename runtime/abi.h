@@ -34,7 +34,7 @@ enum {
 
 /* Element types are ONNX TensorProto.DataType codes. */
 typedef struct sinter_abi_tensor {
-    void *data;     /* inputs: the caller's, const. outputs: NULL asks the artifact to take memory from
+    void *data;     /* inputs: the caller's, const, aligned to its elements. outputs: NULL asks the artifact to take memory from
                        services->allocate (or malloc), which the caller then frees the same way */
     uint64_t bytes; /* inputs: size of data; outputs: capacity, then on return the size used */
     int64_t dims[SINTER_ABI_MAX_RANK]; /* inputs: given; outputs: filled by plan and run (-1: known only after run) */

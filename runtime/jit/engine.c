@@ -355,6 +355,15 @@ static void to_abi(const sinter_tensor *tensor, sinter_abi_tensor *out_tensor) {
     memcpy(out_tensor->dims, tensor->dims, sizeof(int64_t) * tensor->rank);
 }
 
+/* Tensors of mapped files may lie anywhere, an artifact wants its elements aligned: then a copy, else NULL. */
+static void *align_input(sinter_abi_tensor *tensor) {
+    if ((uintptr_t)tensor->data % 8 == 0 || !tensor->bytes) return NULL;
+    void *copy = sinter_heap_alloc(tensor->bytes);
+    memcpy(copy, tensor->data, tensor->bytes);
+    tensor->data = copy;
+    return copy;
+}
+
 static void release_output(void *user, void *data, size_t size) {
     (void)user;
     (void)size;
@@ -396,9 +405,15 @@ static bool run_tensors(sinter_engine *engine, const sinter_tensor *inputs,
                         sinter_tensor *out_outputs, sinter_diag *diag) {
     size_t in = engine->input_count, out = engine->output_count;
     sinter_abi_tensor *tensors = sinter_heap_alloc((in + out + 1) * sizeof *tensors);
-    for (size_t i = 0; i < in; ++i) to_abi(&inputs[i], &tensors[i]);
+    void **copies = sinter_heap_alloc((in + 1) * sizeof *copies);
+    for (size_t i = 0; i < in; ++i) {
+        to_abi(&inputs[i], &tensors[i]);
+        copies[i] = align_input(&tensors[i]);
+    }
     bool good = run_native(engine, tensors, tensors + in, diag);
     for (size_t i = 0; i < out && good; ++i) take_output(&tensors[in + i], &out_outputs[i]);
+    for (size_t i = 0; i < in; ++i) sinter_heap_free(copies[i]);
+    sinter_heap_free(copies);
     sinter_heap_free(tensors);
     return good;
 }

@@ -43,6 +43,42 @@ static bool is_squeeze_or_not(const sinter_module *module, const sinter_region *
     return squeezed && squeezed == kept;
 }
 
+static bool is_one_element(const sinter_module *module, const sinter_type *type) {
+    for (uint32_t i = 0; i < type->rank; i++)
+        if (!sinter_dim_is(sinter_module_dims(module), type->dims[i], 1)) return false;
+    return type->kind == SINTER_TYPE_TENSOR;
+}
+
+/* Where one branch yields T[] and the other T[1], the number of lower rank gets the axes of the other: both are one
+ * element, and the rank of a result can't depend on data. */
+static bool unite_single_elements(sinter_onnx_node *node, const sinter_region *regions) {
+    sinter_module *module = node->importer->module;
+    int64_t ones[SINTER_MAX_RANK];
+    for (uint32_t i = 0; i < SINTER_MAX_RANK; i++) ones[i] = 1;
+    for (uint32_t i = 0; i < node->proto->n_output; i++) {
+        sinter_node yields[2];
+        sinter_type types[2];
+        for (int k = 0; k < 2; k++) {
+            yields[k] = sinter_region_get(module, regions[k])->last;
+            sinter_value value = sinter_node_operand(module, yields[k], i);
+            if (!value) return true; /* a branch of fewer results, which is reported later */
+            types[k] = *sinter_value_type(module, value);
+        }
+        if (types[0].rank == types[1].rank || !is_one_element(module, &types[0]) ||
+            !is_one_element(module, &types[1]))
+            continue;
+        int low = types[1].rank < types[0].rank;
+        sinter_builder build = node->build;
+        build.region = regions[low];
+        build.before = yields[low];
+        sinter_value raised = sinter_build_reshape(
+            &build, sinter_node_operand(module, yields[low], i), ones, types[!low].rank);
+        if (!raised) return false;
+        sinter_node_set_operand(module, yields[low], i, raised);
+    }
+    return true;
+}
+
 /* A condition known at import leaves one branch, and the other need not even make sense. */
 bool sinter_onnx_rule_if(sinter_onnx_node *node) {
     sinter_module *module = node->importer->module;
@@ -64,7 +100,7 @@ bool sinter_onnx_rule_if(sinter_onnx_node *node) {
         sinter_vector_push(&node->importer->scratch, &draft.regions, regions[i]);
     }
     if (!ok || node->proto->n_output != 1 || !is_squeeze_or_not(module, regions))
-        return ok && sinter_onnx_draft_finish(node, &draft);
+        return ok && unite_single_elements(node, regions) && sinter_onnx_draft_finish(node, &draft);
     for (int i = 0; i < 2; i++) discard_region(module, regions[i]);
     sinter_warning(
         node->build.diag, node->where,

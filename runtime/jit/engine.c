@@ -316,7 +316,8 @@ sinter_engine *sinter_engine_load(const char *path, const sinter_engine_options 
     sinter_engine *engine = sinter_heap_alloc(sizeof *engine);
     sinter_arena_init(&engine->arena);
     engine->backend = BACKEND_ARTIFACT;
-    if (take_status(sinter_executable_load(path, NULL, &engine->executable), path, diag) &&
+    sinter_load_options load = {.size = sizeof load, .verify = options->verify_weights};
+    if (take_status(sinter_executable_load(path, &load, &engine->executable), path, diag) &&
         start_pool(engine, options, diag)) {
         engine->artifact = sinter_executable_describe(engine->executable);
         engine->input_count = engine->artifact->input_count;

@@ -15,6 +15,7 @@ typedef struct sinter_engine_options {
     int level;          /* -O0..3 */
     int thread_count;   /* 0: 1 */
     bool verify_each;
+    bool verify_weights; /* of an artifact that is loaded, against their checksum */
     const char *print_after; /* to standard error */
     int64_t stop_after;      /* passes to run, -1: all */
     bool time_passes;

@@ -14,6 +14,8 @@ static const option_spec own_options[] = {
     {"each", false,
      "inputs from files have one more axis in front: one run for each index; outputs are stacked"},
     {"device", true, "cpu"},
+    {"verify", false,
+     "check the weights of an artifact against their checksum, which reads them all"},
     {"help", false, "this text"},
 };
 

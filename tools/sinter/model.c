@@ -58,16 +58,28 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     options.thread_count = (int)threads;
     options.stop_after = (int64_t)stop;
     options.verify_each = arguments_has(a, "verify-each");
+    options.verify_weights = arguments_has(a, "verify");
     options.print_after = arguments_find(a, "print-after");
     options.time_passes = arguments_has(a, "time-passes");
     *out_options = options;
     return true;
 }
 
+/* What is compiled is compiled: options of compilation would do nothing. */
+static bool only_run_options(const char *path, const arguments *a, sinter_diag *diag) {
+    static const char *const of_compilation[] = {"target", "dim", "passes", "O"};
+    for (size_t i = 0; i < sizeof of_compilation / sizeof *of_compilation; ++i)
+        if (arguments_has(a, of_compilation[i]))
+            return sinter_error(diag, path, "is compiled already: %s%s does not apply",
+                                of_compilation[i][1] ? "--" : "-", of_compilation[i]);
+    return true;
+}
+
 sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag) {
     sinter_engine_options options;
     if (!engine_options(a, &options)) return NULL;
-    if (sinter_engine_is_artifact(path)) return sinter_engine_load(path, &options, diag);
+    if (sinter_engine_is_artifact(path))
+        return only_run_options(path, a, diag) ? sinter_engine_load(path, &options, diag) : NULL;
     sinter_module *module = load_model(path, a, diag);
     return module ? sinter_engine_create(module, &options, diag) : NULL;
 }

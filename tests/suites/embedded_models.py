@@ -1,5 +1,5 @@
 """The models of tests/models, compiled: their accuracy is the recorded one, and what is quantized gives the same bytes on
-every instruction set that this machine has and for every number of threads.
+every instruction set that this machine has, for every number of threads, and as emitted C.
 
     tests/suites/embedded_models.py     with PYTHONPATH=tests/suites and SINTER_BUILD
 """
@@ -44,7 +44,7 @@ def check_bytes(tally, images):
     model, stacked = MODELS / f"{QUANTIZED}.onnx", {"pixels": images[None]}
     expected = accuracy.run(model, stacked)["logits"]
     runs = [(target, ()) for target in INSTRUCTION_SETS.get(platform.machine(), [])]
-    runs += [("cpu", ("--threads=3",)), ("loops", ())]
+    runs += [("cpu", ("--threads=3",)), ("c", ()), ("loops", ())]
     for target, options in runs:
         name = " ".join([QUANTIZED, target, *options])
         few = len(images) if target != "loops" else 2  # the interpreter is slow

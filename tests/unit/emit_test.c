@@ -37,7 +37,8 @@ static void fill(sinter_tensor *tensor, uint64_t seed) {
             int64_t value = at < 20 ? (int64_t)at - 8 : (int64_t)(state >> (bits % 60));
             if (at == 21) value = INT64_MIN;
             if (at == 22) value = INT64_MAX;
-            if (at == 23) value = -((int64_t)1 << (sinter_dtype_infos[tensor->dtype].bits - 1));
+            if (at == 23)
+                value = (int64_t)(~UINT64_C(0) << (sinter_dtype_infos[tensor->dtype].bits - 1));
             sinter_tensor_set_int(tensor, i, value);
         }
     }

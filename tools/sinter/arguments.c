@@ -18,10 +18,16 @@ static bool bad(const char *name, const char *problem, const char *what) {
     return false;
 }
 
+void *keep_until_exit(size_t size) {
+    static sinter_arena memory; /* reachable to the end, so that leak checkers know it is meant */
+    if (!memory.blocks) sinter_arena_init(&memory);
+    return sinter_arena_alloc(&memory, size);
+}
+
 bool arguments_parse(int argc, char **argv, const option_spec *specs, size_t spec_count,
                      arguments *out_arguments) {
-    arguments a = {sinter_heap_alloc(sizeof(option) * (size_t)(argc + 1)),
-                   sinter_heap_alloc(sizeof(char *) * (size_t)(argc + 1)), 0, 0};
+    arguments a = {keep_until_exit(sizeof(option) * (size_t)(argc + 1)),
+                   keep_until_exit(sizeof(char *) * (size_t)(argc + 1)), 0, 0};
     bool only_operands = false;
     for (int i = 1; i < argc; ++i) {
         const char *text = argv[i];
@@ -95,7 +101,7 @@ void print_help(const char *usage, const char *doc, const option_spec *specs, si
 }
 
 const option_spec *join_specs(const option_spec *own, size_t own_count, size_t *out_count) {
-    option_spec *joined = sinter_heap_alloc(sizeof *joined * (own_count + model_option_count));
+    option_spec *joined = keep_until_exit(sizeof *joined * (own_count + model_option_count));
     memcpy(joined, own, own_count * sizeof *joined);
     memcpy(joined + own_count, model_options, model_option_count * sizeof *joined);
     *out_count = own_count + model_option_count;

@@ -37,6 +37,8 @@ const char *arguments_find(const arguments *a, const char *name); /* last value,
 bool arguments_has(const arguments *a, const char *name);
 /* A number within [low, high]; `otherwise` where absent; false after a message. */
 bool arguments_number(const arguments *a, const char *name, double low, double high, double otherwise, double *out_number);
+/* Zeroed memory that is never given back. */
+void *keep_until_exit(size_t size);
 void print_help(const char *usage, const char *doc, const option_spec *specs, size_t spec_count);
 
 /* ---- models and tensors ---- */

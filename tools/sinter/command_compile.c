@@ -166,7 +166,7 @@ static const option_spec *compile_specs(size_t *out_count) {
     size_t count = 0, kept = 0;
     const option_spec *all =
         join_specs(own_options, sizeof own_options / sizeof own_options[0], &count);
-    option_spec *specs = sinter_heap_alloc(count * sizeof *specs);
+    option_spec *specs = keep_until_exit(count * sizeof *specs);
     for (size_t i = 0; i < count; ++i)
         if (strcmp(all[i].name, "threads") && strcmp(all[i].name, "i")) specs[kept++] = all[i];
     *out_count = kept;

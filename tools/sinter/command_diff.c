@@ -41,7 +41,7 @@ typedef struct comparison {
 static bool parse_way(const char *text, const arguments *a, way *out_way) {
     *out_way = (way){.text = text};
     if (!engine_options(a, &out_way->options)) return false;
-    char *copy = sinter_heap_alloc(strlen(text) + 1);
+    char *copy = keep_until_exit(strlen(text) + 1);
     strcpy(copy, text);
     char *rest = NULL;
     out_way->options.target = strtok_r(copy, ",", &rest);

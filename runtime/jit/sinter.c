@@ -23,6 +23,8 @@ struct sinter_model {
     sinter_engine *engine;
     const sinter_executable *executable;
     sinter_pool *own_pool, *pool; /* pool: what runs use; the own one or the caller's */
+    const sinter_abi_services
+        *memory; /* whose allocator all runs use: the caller's pool, or NULL for malloc */
     pthread_rwlock_t pool_lock;
     pthread_mutex_t spare_lock;
     spare spares[SPARE_COUNT]; /* contexts of runs that ended */
@@ -82,6 +84,7 @@ sinter_status *sinter_load(const char *path, const sinter_options *options,
     } else {
         model->executable = sinter_engine_executable(model->engine);
         model->pool = options->pool;
+        model->memory = sinter_pool_services(options->pool);
         if (!model->pool) status = sinter_set_threads(model, options->thread_count);
     }
     sinter_text_deinit(&text);
@@ -109,8 +112,12 @@ const sinter_abi_artifact *sinter_describe(const sinter_model *model) {
 
 sinter_status *sinter_set_threads(sinter_model *model, uint32_t thread_count) {
     sinter_pool *fresh = NULL;
-    if (thread_count != 1) {
-        sinter_status *status = sinter_pool_create(thread_count, NULL, &fresh);
+    const sinter_abi_services *memory = model->memory;
+    sinter_allocator allocator = {NULL, NULL, NULL};
+    if (memory) allocator = (sinter_allocator){memory->user, memory->allocate, memory->deallocate};
+    if (thread_count != 1 || memory) { /* one thread and malloc need no pool */
+        sinter_status *status =
+            sinter_pool_create(thread_count, memory ? &allocator : NULL, &fresh);
         if (status) return status;
     }
     pthread_rwlock_wrlock(&model->pool_lock);
@@ -180,11 +187,8 @@ sinter_status *sinter_run(sinter_model *model, const sinter_abi_tensor *inputs,
 }
 
 void sinter_outputs_free(const sinter_model *model, sinter_abi_tensor *outputs) {
-    /* The model's own pools take memory from malloc, the caller's from where it said. */
-    const sinter_abi_services *services =
-        model->own_pool ? NULL : sinter_pool_services(model->pool);
     for (uint32_t i = 0; i < sinter_describe(model)->output_count; i++)
-        sinter_output_free(&outputs[i], services);
+        sinter_output_free(&outputs[i], model->memory);
 }
 
 sinter_status *sinter_run_into(sinter_model *model, const sinter_abi_tensor *inputs,

@@ -85,20 +85,39 @@ static void test_model(void) {
     sinter_destroy(NULL);
 }
 
+static _Atomic int64_t outstanding;
+static void *counted_allocate(void *user, size_t size, size_t alignment) {
+    (void)user;
+    outstanding += (int64_t)size;
+    return aligned_alloc(alignment, size);
+}
+static void counted_deallocate(void *user, void *pointer, size_t size, size_t alignment) {
+    (void)user, (void)alignment;
+    outstanding -= (int64_t)size;
+    free(pointer);
+}
+
 static void test_options(void) {
     sinter_options options = SINTER_OPTIONS_INIT;
     sinter_model *model = NULL;
     sinter_pool *pool = NULL;
     sinter_abi_tensor in = input(2), out;
-    CHECK(sinter_pool_create(2, NULL, &pool) == NULL);
+    sinter_allocator allocator = {NULL, counted_allocate, counted_deallocate};
+    CHECK(sinter_pool_create(2, &allocator, &pool) == NULL);
+    int64_t in_pool = outstanding;
+    CHECK(in_pool > 0);
     options.dims = (const char *const[]){"batch=2", NULL};
     options.pool = pool;
     options.level = 1;
     CHECK(sinter_load("tests/models/cnn.onnx", &options, &model) == NULL);
     CHECK(model && sinter_describe(model)->inputs[0].dims[0] == 2);
     CHECK(sinter_run(model, &in, &out) == NULL);
+    CHECK(sinter_set_threads(model, 1) == NULL); /* memory stays the affair of the caller's pool */
+    sinter_outputs_free(model, &out);
+    CHECK(sinter_run(model, &in, &out) == NULL);
     sinter_outputs_free(model, &out);
     sinter_destroy(model);
+    CHECK_INT_EQ(outstanding, in_pool); /* nothing is left but the pool itself */
     options.dims = (const char *const[]){"batch=two", NULL};
     expect(sinter_load("tests/models/cnn.onnx", &options, &model), SINTER_STATUS_BAD_MODEL,
            "expected NAME=NUMBER or NAME=MIN..MAX");
@@ -123,6 +142,7 @@ static void test_options(void) {
     expect(sinter_load("tests/models/README.md", NULL, &model), SINTER_STATUS_BAD_MODEL,
            "README.md");
     sinter_pool_destroy(pool);
+    CHECK_INT_EQ(outstanding, 0);
 }
 
 int main(void) {

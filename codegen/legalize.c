@@ -1,6 +1,6 @@
 /* Statements and tables of legalize. Variables and buffers keep their numbers; only types and expressions change.
  * Host buffers keep their types, which say how many bytes they take: host code does not compute with narrow elements.
- * Test: tests/unit/legalize_test.c, tests/codegen/legalize/ */
+ * Test: tests/unit/emit_test.c */
 #include "codegen/legalize_expr.h"
 
 static const sinter_expr *rewrite_list(sinter_legalizer *l, const sinter_expr *list,

@@ -1,5 +1,5 @@
 /* Expressions for a target: guards around integer division and shifts, functions by their expansion, values of narrow
- * types by what stands for them. Rewritten expressions are remembered, so sharing survives. Test: tests/unit/legalize_test.c */
+ * types by what stands for them. Rewritten expressions are remembered, so sharing survives. Test: tests/unit/emit_test.c */
 #include "codegen/legalize_expr.h"
 
 #include <string.h>

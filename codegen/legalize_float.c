@@ -2,7 +2,7 @@
  *
  * Encoding rounds once, to nearest even, like sinter_float_encode: normal numbers on the bits of the f32, subnormal
  * ones by an addition whose last place is theirs. Everything is selects, so that it vectorizes.
- * Test: tests/unit/legalize_test.c (every code both ways, rounding ties, ends of the range) */
+ * Test: tests/unit/emit_test.c */
 #include "codegen/legalize_expr.h"
 
 typedef enum nan_style { NAN_IEEE, NAN_ALL_ONES, NAN_MINUS_0, NAN_NONE } nan_style;

@@ -2,7 +2,7 @@
  *
  * The rows are in target.def. A named CPU gives the same target on every machine; "native" asks LLVM for this
  * machine's name and features, and the system for its caches. Features that generated code may use are all among the
- * FEATURE rows, so that `required` is complete. Test: tests/unit/target_test.c */
+ * FEATURE rows, so that `required` is complete. Test: tests/unit/isa_test.c */
 #include "codegen/compile.h"
 
 #include <assert.h>

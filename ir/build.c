@@ -77,9 +77,11 @@ sinter_value sinter_build_scalar(sinter_builder *builder, sinter_dtype dtype, do
         sinter_tensor_set_double(&tensor, 0, value);
     else if (class == SINTER_CLASS_BOOL)
         sinter_tensor_set_int(&tensor, 0, value != 0);
-    else /* beyond int64 only u64 holds it */
-        sinter_tensor_set_int(&tensor, 0,
-                              value >= 0x1p63 ? (int64_t)(uint64_t)value : (int64_t)value);
+    else
+        sinter_tensor_set_int(
+            &tensor, 0,
+            sinter_integer_from_double(
+                dtype == SINTER_DTYPE_u64 && value >= 0 ? dtype : SINTER_DTYPE_i64, value));
     return sinter_build_constant(builder, tensor);
 }
 

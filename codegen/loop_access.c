@@ -401,6 +401,8 @@ bool sinter_loop_independent(sinter_loop_scopes *scopes, const sinter_loop_stmt 
         return false;
     }
     if (carries_scalar(&c, reason)) return false;
+    int64_t trips;
+    if (!varying_count && sinter_loop_trip_count(loop, &trips) && trips <= 1) return true;
     sinter_loop_access_list list = {0};
     sinter_loop_collect_accesses(scopes->builder.arena, loop->body, &list);
     for (size_t i = 0; i < list.count; i++)
@@ -427,6 +429,15 @@ static const char *find_shared(const comparison *c, const sinter_loop_stmt *firs
     return NULL;
 }
 
+/* A buffer that the list allocates for what comes after it. */
+static sinter_loop_buffer find_allocated(const sinter_loop_stmt *first,
+                                         const sinter_loop_access_list *after) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
+        for (size_t i = 0; stmt->kind == SINTER_LOOP_ALLOC && i < after->count; i++)
+            if (after->items[i].buffer == stmt->buffer) return stmt->buffer;
+    return 0;
+}
+
 bool sinter_loop_separable(sinter_loop_scopes *scopes, const sinter_loop_stmt *loop,
                            const sinter_loop_stmt *second, sinter_text *reason) {
     sinter_arena *scratch = scopes->builder.arena;
@@ -438,12 +449,18 @@ bool sinter_loop_separable(sinter_loop_scopes *scopes, const sinter_loop_stmt *l
     sinter_loop_access_list before = {0}, after = {0};
     sinter_loop_collect_accesses(scratch, loop->body, &before);
     sinter_loop_collect_accesses(scratch, second, &after);
+    sinter_loop_buffer taken = find_allocated(loop->body, &after);
     const char *shared = find_shared(&c, loop->body, second);
     const char *call = find_call(loop->body);
     cut->next = (sinter_loop_stmt *)(uintptr_t)second;
     if (!call) call = find_call(second);
     if (call) {
         sinter_text_append_string(reason, call);
+        return false;
+    }
+    if (taken) {
+        sinter_text_format(reason, "the second part uses %%%s, which the first allocates",
+                           scopes->function->buffers.items[taken].name);
         return false;
     }
     if (shared) {

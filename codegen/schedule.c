@@ -143,6 +143,37 @@ bool sinter_schedule_bounds_fixed(const sinter_loop_stmt *loop, const sinter_loo
            sinter_loop_is_invariant(loop->upper, first);
 }
 
+typedef struct mark_check {
+    sinter_loop_scopes scopes;
+    sinter_text reason;
+    bool good;
+} mark_check;
+
+static bool check_mark(void *user, sinter_loop_stmt *stmt) {
+    mark_check *check = user;
+    bool concurrent = stmt->kind == SINTER_LOOP_FOR &&
+                      (stmt->axis == SINTER_AXIS_VECTOR || stmt->axis == SINTER_AXIS_PARALLEL ||
+                       stmt->axis == SINTER_AXIS_BLOCK);
+    if (check->good && concurrent)
+        check->good = sinter_loop_independent(&check->scopes, stmt, NULL, 0, &check->reason);
+    return check->good;
+}
+
+bool sinter_schedule_keeps_marks(sinter_schedule *schedule, const sinter_loop_function *saved) {
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    mark_check check = {.good = true};
+    sinter_loop_scopes_init(&check.scopes, schedule->program, schedule->function, &scratch);
+    sinter_loop_walk(schedule->function->body, check_mark, &check);
+    if (!check.good) {
+        sinter_schedule_refuse(schedule, "%s", check.reason.data);
+        *schedule->function = *saved;
+    }
+    sinter_text_deinit(&check.reason);
+    sinter_arena_deinit(&scratch);
+    return check.good;
+}
+
 /* ---- split ---- */
 
 typedef struct split {
@@ -233,11 +264,15 @@ bool sinter_schedule_split(sinter_schedule *schedule, sinter_loop_var var, int64
     sinter_expr counted =
         guard ? sinter_loop_add(b, s.count, sinter_loop_int(b, factor - 1)) : s.count;
     sinter_expr blocks = sinter_loop_div(b, counted, width);
+    /* A guard or a tail may hide what keeps iterations of loops around apart. */
+    sinter_loop_function *saved =
+        guard || peel ? sinter_loop_clone_function(schedule->program, schedule->function) : NULL;
     *place.link = s.loop->next;
     b->tail = place.link;
     if (peel) build_tail(&s, blocks); /* before the body changes; the split goes in front */
     b->tail = place.link;
     build_split(&s, blocks, guard);
+    if ((guard || peel) && !sinter_schedule_keeps_marks(schedule, saved)) return false;
     if (out_outer) *out_outer = s.outer;
     if (out_inner) *out_inner = s.inner;
     if (out_tail) *out_tail = s.tail;

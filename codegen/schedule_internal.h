@@ -19,3 +19,5 @@ const char *sinter_schedule_var_name(const sinter_schedule *schedule, sinter_loo
 sinter_expr sinter_schedule_count(sinter_loop_builder *builder, const sinter_loop_stmt *loop);
 /* Neither bound changes while the list runs. */
 bool sinter_schedule_bounds_fixed(const sinter_loop_stmt *loop, const sinter_loop_stmt *first);
+/* Loops that run concurrently can still be told apart; otherwise the function is put back to `saved`, with the reason. */
+bool sinter_schedule_keeps_marks(sinter_schedule *schedule, const sinter_loop_function *saved);

@@ -163,22 +163,8 @@ bool sinter_schedule_fuse(sinter_schedule *schedule, sinter_loop_var outer_var,
     sinter_loop_map_var(&map, inner_var, value_of(b, inner, sinter_loop_rem(b, position, width)));
     sinter_loop_map_list(&map, inner->body);
     *b->tail = inner->body;
-    sinter_loop_stmt *loop = *place.link;
     sinter_loop_end(b);
-    if (loop->axis == SINTER_AXIS_PARALLEL) {
-        sinter_loop_scopes scopes;
-        sinter_text reason = {0};
-        sinter_arena_init(&scratch);
-        sinter_loop_scopes_init(&scopes, schedule->program, schedule->function, &scratch);
-        bool ok = sinter_loop_independent(&scopes, loop, NULL, 0, &reason);
-        if (!ok) {
-            sinter_schedule_refuse(schedule, "%s", reason.data);
-            *schedule->function = *saved;
-        }
-        sinter_text_deinit(&reason);
-        sinter_arena_deinit(&scratch);
-        if (!ok) return false;
-    }
+    if (!sinter_schedule_keeps_marks(schedule, saved)) return false;
     if (out_fused) *out_fused = fused;
     return true;
 }

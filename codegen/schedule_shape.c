@@ -69,13 +69,14 @@ bool sinter_schedule_flatten(sinter_schedule *schedule, sinter_loop_buffer buffe
     if (info->rank < 2) return sinter_schedule_refuse(schedule, "%%%s is flat", info->name);
     flattening f = {.buffer = buffer, .dims = info->dims, .rank = info->rank};
     sinter_loop_builder_init(&f.builder, schedule->program, function);
+    sinter_loop_function *saved = sinter_loop_clone_function(schedule->program, function);
     sinter_loop_walk(function->body, flatten_stmt, &f);
     sinter_expr size = sinter_loop_int(&f.builder, 1);
     for (uint32_t i = 0; i < info->rank; i++)
         size = sinter_loop_mul(&f.builder, size, info->dims[i]);
     info->dims = sinter_arena_copy(f.builder.arena, &size, sizeof size);
     info->rank = 1;
-    return true;
+    return sinter_schedule_keeps_marks(schedule, saved);
 }
 
 /* ---- collapse ---- */
@@ -172,6 +173,7 @@ bool sinter_schedule_collapse(sinter_schedule *schedule, sinter_loop_var outer_v
     outer->var = fused;
     outer->upper = total;
     outer->body = inner->body;
+    if (!sinter_schedule_keeps_marks(schedule, saved)) return false;
     if (out_loop) *out_loop = fused;
     return true;
 }

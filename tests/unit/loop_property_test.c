@@ -1,0 +1,234 @@
+/* Random sequences of schedule verbs on kernels of several kinds: whatever a verb accepts, the verifier accepts the result
+ * and the kernel writes what it wrote before, bit for bit. Sums that may be reassociated are of integers, or of floats whose
+ * sums are exact.
+ *
+ *   loop_property_test [COUNT [FIRST_SEED]]     COUNT sequences, default 400; a failure prints its seed and the verbs */
+#include "codegen/loop_check.h"
+#include "codegen/schedule.h"
+#include "tests/unit/test.h"
+
+#include <stdlib.h>
+
+enum { MAX_VERBS = 8 };
+
+static const char *const kernels[] = {
+    "kernel @add(%x: f32[3,N,5] in, %b: f32[N] in, %y: f32[3,N,5] out, N: i64 range(1, 9)) {\n"
+    "  for i in 0..3 { for j in 0..N { for k in 0..5 {\n"
+    "    let t: f32 = %x[i,j,k] + %b[j]\n"
+    "    %y[i,j,k] = max(t, 0.0:f32) }}}}",
+    "kernel @product(%a: i32[M,6] in, %w: i32[6,10] in, %c: i32[10] in, %y: i32[M,10] out, M: i64 "
+    "range(1, 20)) {\n"
+    "  for m in 0..M { for n in 0..10 {\n"
+    "    var acc: i32 = %c[n]\n"
+    "    for k in 0..6 { acc = acc + %a[m,k] * %w[k,n] }\n"
+    "    let t: i32 = acc * 2:i32\n"
+    "    %y[m,n] = t }}}",
+    "kernel @window(%x: i32[9,7] in, %w: i32[3,2] in, %y: i32[7,6] out) {\n"
+    "  for i in 0..7 { for j in 0..6 {\n"
+    "    var acc: i32 = 0:i32\n"
+    "    for k in 0..3 { for l in 0..2 { acc = acc + %x[i + k,j + l] * %w[k,l] }}\n"
+    "    %y[i,j] = acc }}}",
+    "kernel @rows(%x: f32[4,13] in, %y: f32[4,13] out, %s: f32[4] out) {\n"
+    "  for i in 0..4 {\n"
+    "    var top: f32 = -inf:f32\n"
+    "    for k in 0..13 { top = max(top, %x[i,k]) }\n"
+    "    var acc: f32 = 0.0:f32\n"
+    "    for k in 0..13 { let d: f32 = top - %x[i,k]\n acc = acc + d }\n"
+    "    for k in 0..13 { %y[i,k] = top - %x[i,k] }\n"
+    "    %s[i] = acc }}",
+    "kernel @transpose(%x: u8[6,2,11] in, %y: u8[11,2,6] out) {\n"
+    "  for i in 0..11 { for j in 0..2 { for k in 0..6 { %y[i,j,k] = %x[k,j,i] }}}}",
+    "kernel @scan(%x: i64[5,8] in, %h: i64[8] inout) {\n"
+    "  for t in 0..5 { for j in 0..8 { %h[j] = %h[j] * 3 + %x[t,j] }}}",
+    "kernel @prefix(%x: i64[12] in, %y: i64[12] out) {\n"
+    "  var s: i64 = 0:i64\n"
+    "  for i in 0..12 { s = s + %x[i]\n %y[i] = s }}",
+    "kernel @padded(%x: f32[6,6] in, %y: f32[8,8] out) {\n"
+    "  for i in 0..8 { for j in 0..8 {\n"
+    "    var v: f32 = 0.5:f32\n"
+    "    if 1 <= i & i < 7 & 1 <= j & j < 7 { v = %x[i - 1,j - 1] }\n"
+    "    %y[i,j] = v }}}",
+    "kernel @gather(%n: i64[6] in, %x: f32[9,5] in, %y: f32[6,5] out) {\n"
+    "  for i in 0..6 { for j in 0..5 {\n"
+    "    let at: i64 = %n[i]\n"
+    "    if at < 0 | 9 <= at { fail 2 \"outside\" }\n"
+    "    %y[i,j] = %x[at,j] }}}",
+    "kernel @triangle(%x: i32[7,7] in, %y: i32[7] out) {\n"
+    "  for i in 0..7 {\n"
+    "    var acc: i32 = 0:i32\n"
+    "    for j in 0..i { acc = acc + %x[i,j] }\n"
+    "    %y[i] = acc }}",
+    "kernel @strided(%x: i8[40] in, %y: i8[20] out) {\n"
+    "  for i in 2..40 step 4 { %y[i / 2] = %x[i]\n %y[i / 2 - 1] = %x[i - 1] }}",
+    "kernel @digits(%x: f32[2,3,4] in, %y: f32[24] out) {\n"
+    "  for a in 0..2 { for b in 0..3 { for c in 0..4 { %y[b * 8 + a * 4 + c] = %x[a,b,c] }}}}",
+};
+
+/* ---- the pieces a verb can be about ---- */
+
+typedef struct pieces {
+    sinter_loop_var loops[64], scalars[64];
+    uint32_t loop_count, scalar_count;
+} pieces;
+
+static bool collect(void *user, sinter_loop_stmt *stmt) {
+    pieces *p = user;
+    if (stmt->kind == SINTER_LOOP_FOR && p->loop_count < 64) p->loops[p->loop_count++] = stmt->var;
+    if (stmt->kind == SINTER_LOOP_DECLARE && p->scalar_count < 64)
+        p->scalars[p->scalar_count++] = stmt->var;
+    return true;
+}
+
+typedef struct trial {
+    uint64_t random;
+    sinter_schedule *schedule;
+    pieces pieces;
+    sinter_text log;
+} trial;
+
+static uint64_t below(trial *t, uint64_t limit) { /* SplitMix64 */
+    uint64_t z = t->random += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return limit ? (z ^ z >> 31) % limit : 0;
+}
+
+static sinter_loop_var any_loop(trial *t) {
+    return t->pieces.loop_count ? t->pieces.loops[below(t, t->pieces.loop_count)] : 0;
+}
+
+static sinter_loop_var any_scalar(trial *t) {
+    return t->pieces.scalar_count ? t->pieces.scalars[below(t, t->pieces.scalar_count)] : 0;
+}
+
+static sinter_loop_buffer any_buffer(trial *t) {
+    return (sinter_loop_buffer)(1 + below(t, t->schedule->function->buffers.count - 1));
+}
+
+/* The loop that is all that the body of this one has, where it is so. */
+static sinter_loop_var inner_of(trial *t, sinter_loop_var loop) {
+    const sinter_loop_stmt *stmt = sinter_schedule_get_loop(t->schedule->function, loop);
+    const sinter_loop_stmt *inner = stmt ? stmt->body : NULL;
+    return inner && inner->kind == SINTER_LOOP_FOR ? inner->var : any_loop(t);
+}
+
+static bool tile(trial *t, sinter_loop_var loop) {
+    static const int64_t columns[] = {2, 4, 8};
+    int64_t vector = (int64_t)1 << below(t, 3);
+    sinter_register_tile asked = {.m = below(t, 3) ? loop : 0,
+                                  .n = inner_of(t, loop),
+                                  .accumulator = any_scalar(t),
+                                  .tile_m = 1 + (int64_t)below(t, 3),
+                                  .tile_n = columns[below(t, 3)],
+                                  .vector = vector};
+    return sinter_schedule_register_tile(t->schedule, &asked);
+}
+
+/* One verb with arguments that may fit; whether it was accepted. */
+static bool apply(trial *t) {
+    static const int64_t factors[] = {1, 2, 3, 4, 5, 8, 16};
+    sinter_schedule *s = t->schedule;
+    sinter_loop_var loop = any_loop(t), inner = inner_of(t, loop), pair[2] = {inner, loop};
+    int64_t factor = factors[below(t, 7)];
+    uint64_t verb = below(t, 17);
+    sinter_text_format(&t->log, " verb %d loop %u factor %d;", (int)verb, loop, (int)factor);
+    switch (verb) {
+    case 0:
+    case 1:
+        return sinter_schedule_split(s, loop, factor, (sinter_schedule_tail)below(t, 3), NULL, NULL,
+                                     NULL);
+    case 2:
+        return sinter_schedule_reorder(s, pair, 2);
+    case 3:
+        return sinter_schedule_fuse(s, loop, inner, NULL);
+    case 4:
+        return sinter_schedule_collapse(s, loop, inner, NULL);
+    case 5:
+        return sinter_schedule_flatten(s, any_buffer(t));
+    case 6:
+        return sinter_schedule_fission(s, loop, 1 + below(t, 3), NULL);
+    case 7:
+        return sinter_schedule_unroll(s, loop);
+    case 8:
+    case 9:
+        return sinter_schedule_vectorize(s, loop);
+    case 10:
+        return sinter_schedule_parallelize(s, loop);
+    case 11:
+        return sinter_schedule_partial(s, loop, (int64_t)2 << below(t, 4), below(t, 2));
+    case 12:
+        return sinter_schedule_expand(s, any_scalar(t), &loop, 1, NULL);
+    case 13:
+        return sinter_schedule_promote(s, any_buffer(t));
+    case 14:
+        return sinter_schedule_hoist(s, loop);
+    case 15:
+        return sinter_schedule_inline(s, any_scalar(t));
+    default:
+        return tile(t, loop);
+    }
+}
+
+/* ---- sequences ---- */
+
+static sinter_loop_program *parse(const char *text) {
+    sinter_text whole = {0}, errors = {0};
+    sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &errors};
+    sinter_text_format(&whole, "program \"property\" {\n%s\n}\n", text);
+    sinter_loop_program *program = sinter_loop_parse("kernel", whole.data, whole.size, &diag);
+    if (!program) printf("%s\n", errors.data);
+    sinter_text_deinit(&whole);
+    sinter_text_deinit(&errors);
+    return program;
+}
+
+static bool same(const sinter_loop_program *before, const sinter_loop_program *after, uint64_t seed,
+                 sinter_diag *diag) {
+    sinter_loop_check_options options = {.seed = seed, .size = 1 + (int64_t)(seed % 13)};
+    return sinter_loop_verify(after, diag) &&
+           sinter_loop_check_equal(before, before->kernels.items[0], after, after->kernels.items[0],
+                                   &options, NULL, diag);
+}
+
+static bool run(uint64_t seed, uint64_t *accepted) {
+    size_t which = seed % (sizeof kernels / sizeof *kernels);
+    sinter_loop_program *before = parse(kernels[which]), *after = parse(kernels[which]);
+    if (!CHECK(before && after)) return false;
+    sinter_text errors = {0};
+    sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &errors};
+    sinter_schedule schedule;
+    sinter_schedule_init(&schedule, after, after->kernels.items[0]);
+    trial t = {.schedule = &schedule, .random = seed};
+    uint64_t verbs = 1 + below(&t, MAX_VERBS);
+    bool good = true;
+    for (uint64_t i = 0; i < verbs && good; i++) {
+        t.pieces = (pieces){0};
+        sinter_loop_walk(schedule.function->body, collect, &t.pieces);
+        if (!apply(&t)) continue;
+        ++*accepted;
+        if (below(&t, 6) == 0) sinter_schedule_simplify(&schedule);
+        good = same(before, after, seed, &diag);
+    }
+    if (!good) {
+        sinter_text text = {0};
+        sinter_loop_print(after, &text);
+        printf("seed %llu:%s\n%s%s\n", (unsigned long long)seed, t.log.data, errors.data,
+               text.data);
+        sinter_text_deinit(&text);
+    }
+    CHECK(good);
+    sinter_text_deinit(&errors);
+    sinter_text_deinit(&t.log);
+    sinter_schedule_deinit(&schedule);
+    sinter_loop_program_destroy(before);
+    sinter_loop_program_destroy(after);
+    return good;
+}
+
+int main(int argc, char **argv) {
+    uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : 400;
+    uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1, accepted = 0;
+    for (uint64_t i = 0; i < count; i++) run(first + i, &accepted);
+    CHECK(accepted >= count / 2); /* the verbs are not all refused */
+    return test_finish();
+}

@@ -3,7 +3,7 @@
  * Needs a legalized program (codegen/legalize.h): every expression has an instruction, an LLVM intrinsic or a libm
  * function on the target. Gives an LLVM module with one exported function that returns the artifact descriptor.
  * Inside a vector axis an expression is a scalar where all lanes agree and a vector where they may not.
- * Test: tests/unit/emit_test.c, tests/codegen/emit/ */
+ * Test: tests/unit/emit_test.c */
 #pragma once
 #include "codegen/compile.h"
 #include <llvm-c/Core.h>

@@ -1,7 +1,7 @@
 /* Statements in LLVM: loops by axis, conditions and masks, variables, scratch buffers.
  *
  * A vector axis whose body cannot run in lockstep (a bound, a failure or an update that differs by lane) is emitted as
- * a serial loop, which means the same. Test: tests/unit/emit_test.c, tests/codegen/emit/ */
+ * a serial loop, which means the same. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
 
 #include <assert.h>

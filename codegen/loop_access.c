@@ -6,7 +6,7 @@
  * expressions of what both have in common, and the proof is that their difference is a number or has a range.
  * Dims that divide one value, i/c and i%c, are taken together as i; terms that count for more than all others together are
  * told apart one by one, as digits are.
- * Test: tests/codegen/loops/verify_conflict.loops, tests/unit/loop_rewrite_test.c */
+ * Test: tests/codegen/loops/verify_conflict.loops, tests/unit/loop_property_test.c */
 #include "codegen/loop_access.h"
 #include "codegen/loop_linear.h"
 

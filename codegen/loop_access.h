@@ -1,6 +1,6 @@
 /* What statements read and write, and whether the iterations of a loop can be told apart by it. Used by the verifier and
  * by the legality checks of schedules.
- * Test: tests/codegen/loops/verify_conflict.loops, tests/unit/loop_rewrite_test.c */
+ * Test: tests/codegen/loops/verify_conflict.loops, tests/unit/loop_property_test.c */
 #pragma once
 #include "codegen/loop_rewrite.h"
 

@@ -1,7 +1,7 @@
 /* Walking, rebuilding, cloning and index analysis of the loop IR (see loop_rewrite.h).
  * Needs: ids in range. Guarantees: maps never change a shared expression, they build new ones; clones share nothing that a
  * later edit of statements could touch.
- * Test: tests/unit/loop_rewrite_test.c */
+ * Test: tests/unit/loop_property_test.c */
 #include "codegen/loop_rewrite.h"
 #include "codegen/loop_linear.h"
 

@@ -1,7 +1,7 @@
 /* What passes over the loop IR are made of: walking statements and expressions, rebuilding them with variables and
  * buffers replaced, cloning with fresh variables, and index analysis. Rebuilding goes through the builder, so
  * everything that becomes constant folds.
- * Test: tests/unit/loop_rewrite_test.c */
+ * Test: tests/unit/loop_property_test.c */
 #pragma once
 #include "codegen/loop.h"
 

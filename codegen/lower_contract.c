@@ -1,5 +1,5 @@
 /* Lowering of contractions (matmul, matmul_integer): batch loops, then m, n, and k inside with one accumulator. The
- * schedules recognise this nest. Test: tests/ops/matmul*.sir */
+ * schedules recognise this nest. Test: tests/suites/onnx_suite.py */
 #include "codegen/lower.h"
 
 typedef struct contraction {

@@ -1,5 +1,6 @@
 /* Lowering of control flow into host statements. A result whose dims are known before the node has one buffer that
- * both sides write; one whose dims depend on the side taken is an alias bound on each side. Test: tests/codegen/lower/if.sir */
+ * both sides write; one whose dims depend on the side taken is an alias bound on each side.
+ * Test: tests/unit/random_graph_test.c, tests/suites/onnx_suite.py */
 #include "codegen/lower.h"
 
 static bool is_node_symbol(sinter_lower *lower, sinter_dim dim, sinter_value value) {

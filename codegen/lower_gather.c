@@ -1,5 +1,5 @@
 /* Lowering of gathers and scatters: indices come from tensors, so each is wrapped (negative counts from the end) and
- * checked before it is used. Test: tests/ops/gather*.sir, scatter*.sir */
+ * checked before it is used. Test: tests/suites/onnx_suite.py */
 #include "codegen/lower.h"
 
 static sinter_value operand(sinter_kernel *kernel, sinter_node node, uint32_t i) {

@@ -2,7 +2,7 @@
  * recurrent contraction and the cell. Both contractions are plain nests, which the schedules tile and pack like any other.
  * Two directions are iterations of one loop, or two copies where their activations differ; a reverse direction walks each
  * sequence of the batch from its own end. Scratch has the direction as its first axis.
- * Test: tests/ops/lstm.sir, gru.sir, rnn.sir */
+ * Test: tests/suites/onnx_suite.py */
 #include "codegen/lower.h"
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* Lowering of reductions from their "init; combine; finish" text in ops.def. Axes known at compile time give a loop
  * nest with one accumulator; axes that come as data give a nest over all elements with strides computed on entry.
- * Test: tests/ops/reduce_*.sir */
+ * Test: tests/suites/onnx_suite.py */
 #include "codegen/lower.h"
 #include <string.h>
 

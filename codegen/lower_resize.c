@@ -1,6 +1,6 @@
 /* Lowering of resize. Every resized axis gets a table of neighbours and weights for each output position, computed once
  * per run in f64; the main nest then is a weighted sum over the tables, separable in its axes. Nearest is one neighbour
- * of weight 1. Formulas: ONNX Resize. Test: tests/ops/resize.sir */
+ * of weight 1. Formulas: ONNX Resize. Test: tests/suites/onnx_suite.py */
 #include "codegen/lower.h"
 
 typedef struct resizing {

@@ -3,7 +3,7 @@
  * elements that are stored before the next. What a later loop needs again is computed again, or kept in scratch
  * of one row where that is dear.
  * Values have the shape of the rows, or dims of 1 where those are reduced ("one for each row").
- * Test: tests/codegen/lower/rows.sir */
+ * Test: tests/unit/random_graph_test.c, tests/suites/embedded_models.py */
 #include "codegen/lower.h"
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* Lowering of sliding windows: convolution, its transpose, pooling. Bounds of the window loops are clipped to the
- * input instead of testing each tap, so inner loops have no branch. Test: tests/ops/conv*.sir, pool*.sir */
+ * input instead of testing each tap, so inner loops have no branch. Test: tests/suites/onnx_suite.py */
 #include "codegen/lower.h"
 
 typedef struct window {

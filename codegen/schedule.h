@@ -2,7 +2,7 @@
  * checks that it may, and otherwise returns false, leaves the function as it was and says why in `reason`.
  * Loops are named by their variable; a verb that makes loops gives their variables. Targets choose among the verbs in
  * schedule_<target>.c; tests run them one by one (sinter-opt --loop-<verb>, docs/loops.md).
- * Test: tests/codegen/loops/schedule_*.loops, tests/unit/loop_property_test.c */
+ * Test: tests/codegen/schedule/, tests/unit/loop_property_test.c */
 #pragma once
 #include "codegen/loop_rewrite.h"
 

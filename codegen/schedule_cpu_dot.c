@@ -2,7 +2,7 @@
  * times i8 takes four steps at once, where a lies along c, b is a constant and c runs over a multiple of four.
  * The four bytes of b become one i32 of a constant that replaces it, so that columns are lanes of i32 and everything that
  * tiles and packs goes on as with any other element type. Exact: i32 wraps the same way in any order.
- * Test: tests/codegen/schedule/dot.test, tests/suites/embedded_models.py */
+ * Test: tests/codegen/schedule/dot.loops, tests/suites/embedded_models.py */
 #include "codegen/loop_access.h"
 #include "codegen/schedule_cpu_tile.h"
 

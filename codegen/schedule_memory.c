@@ -1,6 +1,6 @@
 /* Schedules of values: expand scalars, promote to registers, hoist and inline lets, pack operands.
  * Needs: a function that the verifier accepts. Guarantees: the same values, element by element.
- * Test: tests/codegen/loops/schedule_memory.loops, tests/unit/loop_property_test.c */
+ * Test: tests/unit/loop_property_test.c */
 #include "codegen/schedule_internal.h"
 
 #include <string.h>

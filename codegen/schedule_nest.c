@@ -1,6 +1,6 @@
 /* Schedules of loop nests: reorder, fuse, fission, and the clean-up of loops that became trivial.
  * Needs: a function that the verifier accepts. Guarantees: each element gets its values in the order it did before.
- * Test: tests/codegen/loops/schedule_nest.loops, tests/unit/loop_property_test.c */
+ * Test: tests/unit/loop_property_test.c */
 #include "codegen/schedule_internal.h"
 
 #include <assert.h>

@@ -1,7 +1,7 @@
 /* The register tile: accumulators of a block of outputs live in registers while the reduction runs outside of them.
  * Made of the other verbs, each of which checks itself; when one refuses, the function is put back.
  * Needs: the nest of schedule.h. Guarantees: every accumulator adds in the order it did.
- * Test: tests/codegen/loops/schedule_tile.loops, tests/unit/loop_property_test.c */
+ * Test: tests/unit/loop_property_test.c */
 #include "codegen/schedule_internal.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Looks at the bytes and calls the reader: text (.sir) begins with the word `module` or a comment, everything
- * else is taken for ONNX. "-" is text on standard input. Test: tests/unit/onnx_import_test.c, tests/cli/ */
+ * else is taken for ONNX. "-" is text on standard input. Test: tests/suites/bad_input.py, tests/cli/ */
 #include "frontends/import.h"
 #include "ir/parse.h"
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Reader and writer of .npy, versions 1 to 3: see npy.h. The header is a Python dictionary literal
- * with three known keys; anything else in it is an error. Test: tests/unit/tensor_file_test.c */
+ * with three known keys; anything else in it is an error. Test: tests/fuzz/tensor_fuzz.c, tests/suites/bad_input.py */
 #include "frontends/npy.h"
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* NumPy's .npy files. Element types that NumPy lacks travel as raw bytes ('V1', 'V2') or, below a byte, one
- * element a byte; the expected type says what they are. Test: tests/unit/tensor_file_test.c */
+ * element a byte; the expected type says what they are. Test: tests/fuzz/tensor_fuzz.c, tests/suites/bad_input.py */
 #pragma once
 #include "ir/tensor.h"
 #include <stdio.h>

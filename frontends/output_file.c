@@ -1,4 +1,4 @@
-/* Files that appear complete or not at all: see output_file.h. Test: tests/unit/tensor_file_test.c
+/* Files that appear complete or not at all: see output_file.h. Test: tests/suites/bad_input.py
  */
 #include "frontends/output_file.h"
 #include <errno.h>

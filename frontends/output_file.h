@@ -1,5 +1,5 @@
 /* A file written under a temporary name in the same folder and renamed when complete, so that nobody ever sees
- * half of it. Test: tests/unit/tensor_file_test.c */
+ * half of it. Test: tests/suites/bad_input.py */
 #pragma once
 #include "ir/base/diag.h"
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* Tensor files, by content and name: .npy, .pb (TensorProto, SequenceProto, OptionalProto, told
  * apart by the expected type or, without one, by their fields) and raw little-endian bytes. What is
  * read is checked against the expected type: kind, element type, rank and the dims that are
- * numbers. Test: tests/unit/tensor_file_test.c, tests/fuzz/tensor_fuzz.c */
+ * numbers. Test: tests/fuzz/tensor_fuzz.c, tests/suites/bad_input.py */
 #include "frontends/import.h"
 #include "frontends/npy.h"
 #include "frontends/onnx/tensor_proto.h"

@@ -1,6 +1,6 @@
 /* Conversions of the reference evaluator: cast between numbers and strings, quantize_linear, dequantize_linear.
  * Numbers print as the shortest decimal that reads back, in the layout of NumPy ("1.0", "1e-05"). Strings that are
- * no numbers are errors. Test: tests/ops/cast.sir, tests/ops/quantize_linear.sir */
+ * no numbers are errors. Test: tests/ops/cast_f8.sir, tests/suites/onnx_suite.py */
 #include "ir/eval_rules.h"
 #include <ctype.h>
 #include <errno.h>

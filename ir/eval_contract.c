@@ -1,5 +1,5 @@
 /* Matrix products of the reference evaluator: NumPy batch rules, floats accumulated in f64 and rounded once,
- * integers modulo 2^64 and wrapped to their width when stored. Test: tests/ops/matmul.sir */
+ * integers modulo 2^64 and wrapped to their width when stored. Test: tests/suites/onnx_suite.py */
 #include "ir/eval_rules.h"
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* Evaluator rules that read or write at indices found in a tensor: gather, gather_elements, gather_nd, one_hot,
  * scatter_elements, scatter_nd, tensor_scatter. Negative indices count from the end; others out of range are errors,
- * but in one_hot, where they yield the off value. Test: tests/ops/gather.sir, tests/ops/scatter.sir */
+ * but in one_hot, where they yield the off value. Test: tests/suites/onnx_suite.py */
 #include "ir/eval_rules.h"
 #include <inttypes.h>
 #include <math.h>

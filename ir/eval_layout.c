@@ -1,6 +1,6 @@
 /* Evaluator rules that move elements by an index map known from dims and small integer operands: transpose, expand,
  * slice, concat, split, tile, ... Elements are copied bit for bit, whatever their type. Most maps are strides: see
- * copy_strided. Test: tests/ops/slice.sir, tests/ops/transpose.sir */
+ * copy_strided. Test: tests/suites/onnx_suite.py */
 #include "ir/eval_rules.h"
 #include <inttypes.h>
 #include <string.h>

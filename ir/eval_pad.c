@@ -1,4 +1,5 @@
-/* Evaluator rules that put a border around a tensor or cut one off: pad, center_crop_pad. Test: tests/ops/pad.sir */
+/* Evaluator rules that put a border around a tensor or cut one off: pad, center_crop_pad.
+ * Test: tests/ops/center_crop_pad.sir, tests/suites/onnx_suite.py */
 #include "ir/eval_rules.h"
 #include <inttypes.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Pools of the reference evaluator: average, maximum with indices, p-norm. Test: tests/ops/pool.sir */
+/* Pools of the reference evaluator: average, maximum with indices, p-norm. Test: tests/suites/onnx_suite.py */
 #include "ir/eval_window.h"
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Reductions of the reference evaluator: "init; combine; finish" of the op table over the axes given at run time,
  * and arg_max / arg_min. Floats are accumulated in f64 and rounded once; integers wrap in their own type.
- * Test: tests/ops/reduce.sir */
+ * Test: tests/suites/onnx_suite.py */
 #include "ir/eval_rules.h"
 #include <inttypes.h>
 #include <math.h>

@@ -1,5 +1,5 @@
 /* Resize of the reference evaluator: each axis in turn, as weights over neighbours, in f64; nearest picks elements of
- * any type by an index per axis. Formulas: ONNX Resize. Test: tests/ops/resize.sir */
+ * any type by an index per axis. Formulas: ONNX Resize. Test: tests/suites/onnx_suite.py */
 #include "ir/eval_rules.h"
 #include <inttypes.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /* Interpolation in the reference evaluator: grid_sample and resize. Both are separable: every axis has a list of
  * (index, weight) per sample, in f64. Formulas: ONNX GridSample and Resize; cubic convolution after R. G. Keys, IEEE
- * Trans. ASSP 29 (1981). Test: tests/ops/resize.sir, tests/ops/grid_sample.sir */
+ * Trans. ASSP 29 (1981). Test: tests/ops/grid_sample.sir, tests/suites/onnx_suite.py */
 #include "ir/eval_rules.h"
 #include <inttypes.h>
 #include <math.h>

@@ -1,5 +1,5 @@
 /* Evaluator rules that give elements other dims without moving them, or make tensors out of dims: reshape, squeeze,
- * flatten, shape, constants, range, ... Test: tests/ops/reshape.sir, tests/ops/range.sir */
+ * flatten, shape, constants, range, ... Test: tests/suites/onnx_suite.py */
 #include "ir/eval_rules.h"
 #include <inttypes.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /* Convolutions of the reference evaluator, and the geometry that they share with the pools: strides, dilations, pads,
  * auto_pad, ceil_mode. Sums are in f64 (exact for the integer convolutions: products of 8-bit numbers).
- * Test: tests/ops/conv.sir */
+ * Test: tests/suites/onnx_suite.py */
 #include "ir/eval_window.h"
 #include <inttypes.h>
 #include <math.h>

@@ -1,4 +1,4 @@
-/* Sliding windows, shared by the convolutions and pools of the evaluator. Test: tests/ops/conv.sir */
+/* Sliding windows, shared by the convolutions and pools of the evaluator. Test: tests/suites/onnx_suite.py */
 #pragma once
 #include "ir/eval_rules.h"
 

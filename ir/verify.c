@@ -12,7 +12,7 @@
  *   [graph_c14] a group has one argument an operand, one yielded value a result, of the same types, and uses nothing else
  *   [graph_c15] bounds of symbols hold something; what a symbol is read from exists
  *   [graph_c16] a constant holds a tensor
- * Test: tests/ir/verify_*.sir, tests/unit/verify_test.c */
+ * Test: tests/ir/verify_*.sir */
 #include "ir/verify.h"
 #include "ir/infer.h"
 #include "ir/schema.h"

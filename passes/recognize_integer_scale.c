@@ -1,6 +1,6 @@
 /* Rules of recognize_integer: what stands between scaled integers and their quantization. Clamps become clamps of the
  * result, which saturation often makes already; the scale of the quantization divides the constant scales before it, so that
- * an element is multiplied once. Test: tests/passes/recognize_integer/scale.sir */
+ * an element is multiplied once. Test: tests/passes/recognize_integer/moves.sir */
 #include "passes/recognize_integer.h"
 
 #include <math.h>

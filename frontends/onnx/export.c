@@ -1,6 +1,6 @@
 /* A module as an ONNX file of the newest opset. Inputs and outputs keep their names and symbolic dims; every value
  * has one name in the whole file. Tensors go to a file beside it, NAME.data, where protobuf's 2 GiB would not do.
- * Test: tests/suites/onnx_export.py */
+ * Test: tests/suites/long/onnx_export.py */
 #include "frontends/import.h"
 #include "frontends/onnx/exporter.h"
 #include "frontends/output_file.h"

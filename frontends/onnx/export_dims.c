@@ -1,5 +1,5 @@
 /* Dim expressions as ONNX nodes: a symbol is read off the shape or the contents of the value that it belongs to,
- * arithmetic is integer arithmetic on vectors of one element. Test: tests/suites/onnx_export.py */
+ * arithmetic is integer arithmetic on vectors of one element. Test: tests/suites/long/onnx_export.py */
 #include "frontends/onnx/exporter.h"
 #include <inttypes.h>
 

@@ -1,5 +1,5 @@
 /* IR node -> ONNX node: the rows of ops.def read backwards, a short table for ops that are an attribute value in
- * ONNX, constants as initializers, groups opened. Test: tests/suites/onnx_export.py */
+ * ONNX, constants as initializers, groups opened. Test: tests/suites/long/onnx_export.py */
 #include "frontends/onnx/exporter.h"
 #include <inttypes.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* What the files of the ONNX exporter share. The module is turned into protobuf-c messages in an arena; weights
- * stay where they are, the messages point at them. Test: tests/suites/onnx_export.py */
+ * stay where they are, the messages point at them. Test: tests/suites/long/onnx_export.py */
 #pragma once
 #include "frontends/onnx/importer.h"
 

@@ -1,5 +1,5 @@
 /* Finds and maps the files that hold external tensors: see external_data.h for what is refused.
- * Test: tests/suites/onnx_bad_input.py */
+ * Test: tests/suites/bad_input.py */
 #include "frontends/onnx/external_data.h"
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Tensors whose bytes are in files beside the model. Each file is mapped once. A location is a relative path
  * that stays inside the model's folder: absolute paths, "..", and links that lead out of it are refused, so that
- * a model from elsewhere can't read this machine's files. Test: tests/suites/onnx_bad_input.py */
+ * a model from elsewhere can't read this machine's files. Test: tests/suites/bad_input.py */
 #pragma once
 #include "ir/tensor.h"
 

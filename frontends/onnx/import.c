@@ -1,7 +1,7 @@
 /* Entry of the ONNX importer: maps the file, unpacks the messages without the weights, checks what the whole model
  * says (opsets, functions), imports the main graph, and keeps the file's metadata. Nothing of the messages
  * survives; weights stay in the mapped file, which their tensors hold.
- * Test: tests/unit/onnx_import_test.c, tests/suites/onnx_bad_input.py, tests/fuzz/onnx_fuzz.c */
+ * Test: tests/suites/onnx_suite.py, tests/suites/bad_input.py, tests/fuzz/onnx_fuzz.c */
 #include "frontends/import.h"
 #include "frontends/onnx/importer.h"
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 /* Attributes of nodes: found by name, references of function bodies resolved through the calls around them, read
  * with their kind checked, or converted to the attribute of the IR's schema.
- * Test: tests/unit/onnx_import_test.c, tests/suites/onnx_bad_input.py */
+ * Test: tests/suites/onnx_suite.py, tests/suites/bad_input.py */
 #include "frontends/onnx/importer.h"
 #include <inttypes.h>
 #include <string.h>

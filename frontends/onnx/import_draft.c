@@ -1,6 +1,6 @@
 /* The generic path: operands by position, attributes by name, both edited as the node's row in ops.def says, then
  * one IR node. Rules whose nodes differ in a detail begin a draft, change it and finish it.
- * Test: tests/unit/onnx_import_test.c */
+ * Test: tests/suites/onnx_suite.py */
 #include "frontends/onnx/importer.h"
 #include <inttypes.h>
 #include <stdlib.h>

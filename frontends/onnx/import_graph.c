@@ -1,7 +1,7 @@
 /* Graphs: the model's own, the subgraphs of control operators, and (through sinter_onnx_nodes) function bodies.
  * Names are looked up in scopes; nodes are imported in dependency order, which is the file's order wherever that
  * is right; duplicate definitions and cycles are errors. Initializers are constants, also those that files of
- * ir_version < 4 repeat among the inputs. Test: tests/unit/onnx_import_test.c, tests/suites/onnx_bad_input.py */
+ * ir_version < 4 repeat among the inputs. Test: tests/suites/onnx_suite.py, tests/suites/bad_input.py */
 #include "frontends/onnx/importer.h"
 #include <inttypes.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* One node: its operands from the scope, its row from ops.def, its rule, its results into the scope. Also the list
  * of what is not supported: a node without a row is reported with everything known about it, and so is every
  * other one, since nodes behind it are looked up though they can't be built.
- * Test: tests/unit/onnx_import_test.c */
+ * Test: tests/suites/onnx_suite.py */
 #include "frontends/onnx/importer.h"
 #include <inttypes.h>
 #include <string.h>

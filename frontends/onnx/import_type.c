@@ -1,7 +1,7 @@
 /* TypeProto -> sinter_type. A dim is a number, a symbol named by its dim_param, or, where the dim_param is
  * arithmetic over names that are plain dims of some input ("past + 1"), that expression. "?" and -1, which
  * exporters write for unknown dims, and dims without anything get symbols of their own.
- * Test: tests/unit/onnx_import_test.c */
+ * Test: tests/suites/onnx_suite.py */
 #include "frontends/onnx/importer.h"
 #include <ctype.h>
 #include <inttypes.h>

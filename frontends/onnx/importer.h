@@ -1,7 +1,7 @@
 /* What the files of the ONNX importer share. A model is imported graph by graph, node by node: each node finds its
  * row in ops.def, and the row's rule builds IR nodes that mean what the newest opset means. A value that could not
  * be built is UNKNOWN; nodes that need it are still looked up, so that every unsupported node is reported in one
- * go, but not built. Test: tests/unit/onnx_import_test.c, tests/suites/onnx_bad_input.py */
+ * go, but not built. Test: tests/suites/onnx_suite.py, tests/suites/bad_input.py */
 #pragma once
 #include "frontends/onnx/tensor_proto.h"
 #include "ir/build.h"

@@ -1,7 +1,7 @@
 /* Model-local functions: a call becomes the function's nodes, in the caller's region, with the formal inputs bound
  * to the operands and attribute references led to the call's attributes. Functions may call functions; one that
  * reaches itself is an error. A function of the file wins over a row of ops.def except in ONNX's own domain.
- * Test: tests/unit/onnx_import_test.c */
+ * Test: tests/fuzz/onnx_fuzz.c, tests/suites/bad_input.py */
 #include "frontends/onnx/importer.h"
 #include <inttypes.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* TensorProto -> sinter_tensor: see tensor_proto.h. The five places where a message may keep its
  * elements (raw bytes, typed lists, external file, span of the mapped file, strings) end in one
- * packed layout. Test: tests/unit/tensor_file_test.c, tests/suites/onnx_bad_input.py */
+ * packed layout. Test: tests/fuzz/tensor_fuzz.c, tests/suites/bad_input.py */
 #include "frontends/onnx/tensor_proto.h"
 #include <errno.h>
 #include <inttypes.h>

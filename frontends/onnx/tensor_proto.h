@@ -1,6 +1,6 @@
 /* TensorProto and its relatives <-> sinter_tensor. Bytes that lie in a mapped file are shared with it, all
  * others are copied into storage of the tensor. Sizes are checked against the data before anything is allocated.
- * Test: tests/unit/tensor_file_test.c, tests/suites/onnx_bad_input.py */
+ * Test: tests/fuzz/tensor_fuzz.c, tests/suites/bad_input.py */
 #pragma once
 #include "frontends/onnx/external_data.h"
 #include "frontends/onnx/wire.h"

@@ -1,6 +1,6 @@
 /* sinter_tensor -> TensorProto, SequenceProto, OptionalProto, for export and for .pb files. The
  * messages live in the arena; raw data points at the tensor's, which must outlive them. Test:
- * tests/unit/tensor_file_test.c */
+ * tests/fuzz/tensor_fuzz.c */
 #include "frontends/onnx/tensor_proto.h"
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* FlexAttention: attention whose scores and probabilities pass through graphs of the file. It is built from
  * matmul and softmax with those graphs in between, so that they fuse like everything else.
- * Test: tests/unit/onnx_import_test.c */
+ * Test: tests/suites/onnx_suite.py */
 #include "frontends/onnx/importer.h"
 #include <inttypes.h>
 #include <math.h>

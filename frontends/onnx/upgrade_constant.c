@@ -1,4 +1,4 @@
-/* Constant in all its forms: a tensor, a sparse tensor, numbers and strings. Test: tests/unit/onnx_import_test.c */
+/* Constant in all its forms: a tensor, a sparse tensor, numbers and strings. Test: tests/suites/onnx_suite.py */
 #include "frontends/onnx/importer.h"
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* Fused float operators of com.microsoft, as ONNX Runtime's optimizer writes them into files: each is the
- * composition it was fused from. Test: tests/unit/onnx_import_test.c */
+ * composition it was fused from. Test: tests/suites/contrib_operators.py */
 #include "frontends/onnx/importer.h"
 #include <inttypes.h>
 #include <string.h>

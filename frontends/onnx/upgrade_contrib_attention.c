@@ -1,7 +1,7 @@
 /* Attention, MultiHeadAttention and RotaryEmbedding of com.microsoft in terms of the ONNX operators of the same
  * purpose: projections, biases, masks and caches become what attention of the IR takes. Forms that cannot be said
  * that way (packed key-value pairs, shared cache buffers, beams) are refused.
- * Test: tests/unit/onnx_import_test.c */
+ * Test: tests/suites/contrib_operators.py */
 #include "frontends/onnx/importer.h"
 #include <inttypes.h>
 

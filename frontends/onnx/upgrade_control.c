@@ -2,7 +2,7 @@
  *
  * The type of a carried value is that of its first value. Where the body yields other dims (a tensor that grows)
  * those dims become symbols, each iteration's own, and the body is built again: at most once a dim.
- * Test: tests/unit/onnx_import_test.c */
+ * Test: tests/suites/onnx_suite.py */
 #include "frontends/onnx/importer.h"
 #include <inttypes.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Rules of elementwise operators whose old forms, or whose ONNX form, the generic path can't say: broadcasting by
  * attribute (opset < 7), n operands where the IR has two, one operator that is two IR ops.
- * Test: tests/unit/onnx_import_test.c */
+ * Test: tests/suites/onnx_suite.py */
 #include "frontends/onnx/importer.h"
 #include <math.h>
 #include <string.h>

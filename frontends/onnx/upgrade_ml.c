@@ -1,4 +1,4 @@
-/* Rules of ai.onnx.ml operators. Test: tests/unit/onnx_import_test.c */
+/* Rules of ai.onnx.ml operators. Test: tests/suites/onnx_suite.py */
 #include "frontends/onnx/importer.h"
 
 /* Version 1: string <-> index by one list of classes; which way, the input's type says. */

@@ -1,4 +1,4 @@
-/* Rules of normalization layers and dropout in their old forms. Test: tests/unit/onnx_import_test.c */
+/* Rules of normalization layers and dropout in their old forms. Test: tests/suites/onnx_suite.py */
 #include "frontends/onnx/importer.h"
 #include <inttypes.h>
 

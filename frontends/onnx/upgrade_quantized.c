@@ -1,6 +1,6 @@
 /* Quantized operators of com.microsoft. Those that the IR has no op for are their float operator between a
  * dequantization and a quantization, which is what they are defined to be; MatMulNBits keeps its packed weights,
- * seen as a blockwise quantized tensor. Test: tests/unit/onnx_import_test.c */
+ * seen as a blockwise quantized tensor. Test: tests/suites/onnx_suite.py */
 #include "frontends/onnx/importer.h"
 #include <inttypes.h>
 #include <string.h>

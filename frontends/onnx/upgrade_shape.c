@@ -1,5 +1,5 @@
 /* Rules of shape operators: resizing in all its forms, split, tile, crop, and the softmax family of opset < 13,
- * which looked at its input as a matrix. Test: tests/unit/onnx_import_test.c */
+ * which looked at its input as a matrix. Test: tests/suites/onnx_suite.py */
 #include "frontends/onnx/importer.h"
 #include <inttypes.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* The scanner in front of protobuf-c: see wire.h for why. One pass over the file; the reduced copy
  * gets five-byte lengths for nested messages (valid, not minimal), so that they can be filled in
- * afterwards. Test: tests/unit/onnx_wire_test.c, tests/fuzz/onnx_fuzz.c */
+ * afterwards. Test: tests/fuzz/onnx_fuzz.c, tests/suites/bad_input.py */
 #include "frontends/onnx/wire.h"
 #include <inttypes.h>
 #include <string.h>

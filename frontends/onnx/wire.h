@@ -4,7 +4,7 @@
  * file itself. A scanner walks the bytes first, against the message descriptors: tags, lengths, wire types,
  * packed contents and nesting are checked, unknown fields are dropped, and each large `raw_data` of a tensor is
  * replaced by the number of a span. protobuf-c unpacks the small copy that results; the tensor finds its bytes
- * through the span, still in the mapped file. Test: tests/unit/onnx_wire_test.c */
+ * through the span, still in the mapped file. Test: tests/fuzz/onnx_fuzz.c, tests/suites/bad_input.py */
 #pragma once
 #include "frontends/onnx/onnx.pb-c.h"
 #include "ir/base/diag.h"

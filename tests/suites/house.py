@@ -1,14 +1,15 @@
 """House rules that a machine can check, over the project's own sources and the built runtime library.
 
 Include arrows, op names only where they belong, a test folder for every pass, file lengths, opening
-comments, words that do not belong, and the size and needs of the runtime. ARCHITECTURE.md says why.
-A rule whose files do not exist yet is skipped.
+comments and the tests they name, words that do not belong, generated pages, and the size and needs of
+the runtime. ARCHITECTURE.md has the picture of the rooms. A rule whose files do not exist yet is skipped.
 """
 
 import os
 import pathlib
 import re
 import subprocess
+import sys
 import tempfile
 
 from tally import Tally
@@ -41,6 +42,10 @@ FORBIDDEN = [
     (re.compile(r"(?<![\w.}$])/(?:root|Users|home/\w+)/"), "a path of one machine"),
     (re.compile(r"\b(?:this|last|previous|earlier|next) session\b", re.IGNORECASE), "how it was written"),
 ]
+
+# What follows "Test:" in a comment, a list of files, folders and patterns, up to the end of its sentence.
+NAMED_TESTS = re.compile(r"\bTest:\s(.*?)(?:\*/|\"\"\"|\.\s|\n[\s*#/]*\n|\Z)", re.DOTALL)
+TEST_FILE = re.compile(r"[\w*]+\.(?:sir|test|loops|py|c)")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]')
 
@@ -118,6 +123,28 @@ def check_opening_comment(path, text):
     return [] if not text.strip() or first.startswith(openings) else [f"{path}: does not open with a comment"]
 
 
+def check_named_tests(path, text):
+    """Tests that a comment names exist; a name without a folder is in the folder of the one before."""
+    problems = []
+    for match in NAMED_TESTS.finditer(text):
+        where = f"{path}:{text.count(chr(10), 0, match.start()) + 1}"
+        folder, named = None, 0
+        for word in re.sub(r"\n\s*(?:\*|//|#)?", " ", match[1]).split():
+            word = word.strip(",.;()")
+            if word.startswith("tests/"):
+                folder = word if word.endswith("/") else word.rpartition("/")[0] + "/"
+            elif folder and TEST_FILE.fullmatch(word):
+                word = folder + word
+            else:
+                continue
+            named += 1
+            if not any(ROOT.glob(word)):
+                problems.append(f"{where}: names the test {word}, which does not exist")
+        if not named:
+            problems.append(f"{where}: no file or folder of tests/ after 'Test:'")
+    return problems
+
+
 def check_words(path, text):
     if path in ("LICENSE", "tests/suites/house.py"):
         return []
@@ -149,6 +176,15 @@ def check_passes(tally, files):
         tally.check(f"pass {name}", problems)
 
 
+def check_generated(tally):
+    """The generated pages of docs/ say what the tables say."""
+    checked = subprocess.run(
+        [sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True
+    )
+    said = (checked.stdout + checked.stderr).splitlines()
+    tally.check("generated pages", (said or ["docs/generate.py --check failed"]) if checked.returncode else [])
+
+
 def check_runtime(tally):
     """The built runtime library is small and needs the C library only."""
     library = pathlib.Path(os.environ.get("SINTER_BUILD", ROOT / "build" / "dev")) / "lib" / "libsinter_runtime.so"
@@ -176,12 +212,14 @@ def main():
         problems = check_words(path, text)
         if is_source(path):
             problems += check_opening_comment(path, text) + check_length(path, text)
+            problems += check_named_tests(path, text)
         if pathlib.PurePath(path).suffix in C_SUFFIXES:
             problems += check_ops(path, text)
             if path.startswith(tuple(f"{room}/" for room in ROOMS)):
                 problems += check_arrows(path, text)
         tally.check(path, problems)
     check_passes(tally, files)
+    check_generated(tally)
     check_runtime(tally)
     tally.finish()
 

@@ -1,4 +1,4 @@
-/* Command-line arguments: options anywhere, `--` ends them. Test: tests/cli/usage.test */
+/* Command-line arguments: options anywhere, `--` ends them. Test: tests/suites/bad_input.py */
 #include "tools/sinter/command.h"
 #include <errno.h>
 #include <stdio.h>

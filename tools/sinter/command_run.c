@@ -1,4 +1,4 @@
-/* sinter run: inputs in, outputs out; --expect compares. Test: tests/cli/run.test */
+/* sinter run: inputs in, outputs out; --expect compares. Test: tests/cli/target_c.test, tests/suites/bad_input.py */
 #include "frontends/import.h"
 #include "tools/sinter/command.h"
 #include <errno.h>

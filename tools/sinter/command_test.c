@@ -1,6 +1,6 @@
 /* sinter test: runs cases in the layout of the ONNX backend tests (model.onnx, test_data_set_N/input_K.pb and output_K.pb).
  * Each case runs in a process of its own with a time limit, so that a crash or a hang is one failed case, not the end.
- * Test: tests/cli/test_command.test */
+ * Test: tests/suites/onnx_suite.py */
 #include "frontends/import.h"
 #include "tools/sinter/command.h"
 #include <dirent.h>

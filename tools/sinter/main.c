@@ -1,4 +1,4 @@
-/* `sinter`: dispatches to sub-commands. Test: tests/cli/usage.test */
+/* `sinter`: dispatches to sub-commands. Test: tests/cli/, tests/suites/bad_input.py */
 #include "tools/sinter/command.h"
 #include <stdio.h>
 #include <string.h>

@@ -337,12 +337,16 @@ bool sinter_lower_node(sinter_lower *lower, sinter_node node) {
     if (kind == SINTER_LOWER_NONE)
         return sinter_lower_error(lower, node, "this operator can't be compiled");
     if (kind == SINTER_LOWER_HOST) {
-        if (!bind_late_dims(lower, node) || !host(lower, node)) return false;
+        sinter_lower_host_rule check = sinter_lower_find_check_rule(info->op);
+        if ((check && !check(lower, node)) || !bind_late_dims(lower, node) || !host(lower, node))
+            return false;
     } else {
         if (!check_types(lower, node, info->operands, info->operand_count) ||
             !check_types(lower, node, info->results, info->result_count))
             return false;
-        if (!bind_late_dims(lower, node) || !lower_to_kernel(lower, node, kernel)) return false;
+        if (!bind_late_dims(lower, node) || !sinter_lower_check_node(lower, node) ||
+            !lower_to_kernel(lower, node, kernel))
+            return false;
     }
     bind_contents(lower, node);
     return true;

@@ -10,6 +10,7 @@
  *   KERNEL   bool sinter_lower_<rule>(kernel, node): statements that give every element of every result to
  *            sinter_lower_store, which applies the elementwise consumers that live in the same group
  *   HOST     bool sinter_lower_<rule>(lower, node): host statements (control flow, late shapes, aliases)
+ *   CHECK    bool sinter_lower_check_<rule>(lower, node): host checks before the node runs
  *   DIMS     bool sinter_lower_<rule>(lower, node): before the kernel, binds those dims of the results that only the
  *            node knows (symbols of NODE origin), e.g. by a kernel that counts
  * Elementwise rows of ops.def need no row here: their scalar body is the rule. Composite ops are gone by then: the
@@ -75,11 +76,13 @@ typedef bool (*sinter_lower_host_rule)(sinter_lower *lower, sinter_node node);
 #define LOWER_KERNEL(op, rule) bool sinter_lower_##rule(sinter_kernel *kernel, sinter_node node);
 #define LOWER_HOST(op, rule) bool sinter_lower_##rule(sinter_lower *lower, sinter_node node);
 #define LOWER_DIMS(op, rule) bool sinter_lower_##rule(sinter_lower *lower, sinter_node node);
+#define LOWER_CHECK(op, rule) bool sinter_lower_check_##rule(sinter_lower *lower, sinter_node node);
 #include "codegen/lower.def"
 #undef LOWER_ELEMENT
 #undef LOWER_KERNEL
 #undef LOWER_HOST
 #undef LOWER_DIMS
+#undef LOWER_CHECK
 /* The rule of elementwise rows: their scalar body. */
 sinter_expr sinter_lower_elementwise(sinter_kernel *kernel, sinter_node node, uint32_t result, const sinter_expr *index);
 /* The rules an op has, NULL for those it lacks; the kind is what it does when it stands alone: HOST before KERNEL before
@@ -89,6 +92,10 @@ sinter_lower_kind sinter_lower_find_rule(sinter_op op, sinter_lower_element_rule
 
 /* The DIMS rule of an op, NULL where it has none. */
 sinter_lower_host_rule sinter_lower_find_dims_rule(sinter_op op);
+/* The CHECK rule of an op, NULL where it has none: what the host makes sure of before the node runs. */
+sinter_lower_host_rule sinter_lower_find_check_rule(sinter_op op);
+/* Runs it, and checks dims of results that may be negative. */
+bool sinter_lower_check_node(sinter_lower *lower, sinter_node node);
 
 /* ---- host level ---- */
 /* Whether the symbol is the dim of `value` that its node decides (NODE origin), not bound yet. */

@@ -1,58 +1,59 @@
 /* The table of lowering rules, expanded from lower.def. Test: tests/codegen/lower/ */
 #include "codegen/lower.h"
 
-typedef struct rule_row {
-    sinter_lower_element_rule element;
-    sinter_lower_kernel_rule kernel;
-    sinter_lower_host_rule host;
-} rule_row;
-
-#define LOWER_ELEMENT(op, rule) [SINTER_OP_##op] = sinter_lower_##rule,
+/* Each table takes the rows of one kind; the other kinds expand to nothing. */
+#define LOWER_ELEMENT(op, rule)
 #define LOWER_KERNEL(op, rule)
 #define LOWER_HOST(op, rule)
 #define LOWER_DIMS(op, rule)
+#define LOWER_CHECK(op, rule)
+
+#undef LOWER_ELEMENT
+#define LOWER_ELEMENT(op, rule) [SINTER_OP_##op] = sinter_lower_##rule,
 static const sinter_lower_element_rule element_rules[SINTER_OP_COUNT] = {
 #include "codegen/lower.def"
 };
 #undef LOWER_ELEMENT
-#undef LOWER_KERNEL
-#undef LOWER_HOST
-
 #define LOWER_ELEMENT(op, rule)
+
+#undef LOWER_KERNEL
 #define LOWER_KERNEL(op, rule) [SINTER_OP_##op] = sinter_lower_##rule,
-#define LOWER_HOST(op, rule)
 static const sinter_lower_kernel_rule kernel_rules[SINTER_OP_COUNT] = {
 #include "codegen/lower.def"
 };
-#undef LOWER_ELEMENT
 #undef LOWER_KERNEL
-#undef LOWER_HOST
-
-#define LOWER_ELEMENT(op, rule)
 #define LOWER_KERNEL(op, rule)
+
+#undef LOWER_HOST
 #define LOWER_HOST(op, rule) [SINTER_OP_##op] = sinter_lower_##rule,
 static const sinter_lower_host_rule host_rules[SINTER_OP_COUNT] = {
 #include "codegen/lower.def"
 };
-#undef LOWER_ELEMENT
-#undef LOWER_KERNEL
 #undef LOWER_HOST
+#define LOWER_HOST(op, rule)
 
 #undef LOWER_DIMS
-#define LOWER_ELEMENT(op, rule)
-#define LOWER_KERNEL(op, rule)
-#define LOWER_HOST(op, rule)
 #define LOWER_DIMS(op, rule) [SINTER_OP_##op] = sinter_lower_##rule,
 static const sinter_lower_host_rule dims_rules[SINTER_OP_COUNT] = {
 #include "codegen/lower.def"
 };
-#undef LOWER_ELEMENT
-#undef LOWER_KERNEL
-#undef LOWER_HOST
 #undef LOWER_DIMS
+#define LOWER_DIMS(op, rule)
+
+#undef LOWER_CHECK
+#define LOWER_CHECK(op, rule) [SINTER_OP_##op] = sinter_lower_check_##rule,
+static const sinter_lower_host_rule check_rules[SINTER_OP_COUNT] = {
+#include "codegen/lower.def"
+};
+#undef LOWER_CHECK
+#define LOWER_CHECK(op, rule)
 
 sinter_lower_host_rule sinter_lower_find_dims_rule(sinter_op op) {
     return dims_rules[op];
+}
+
+sinter_lower_host_rule sinter_lower_find_check_rule(sinter_op op) {
+    return check_rules[op];
 }
 
 sinter_lower_kind sinter_lower_find_rule(sinter_op op, sinter_lower_element_rule *out_element,

@@ -1,0 +1,175 @@
+/* What a node's operands must say for its result to exist: checked on the host before the node's kernel runs, where
+ * inference could not prove it because the numbers are data. Every dim of a result is checked against being negative; ops
+ * whose operands have to fit each other beyond that have a LOWER_CHECK row. Test: tests/codegen/lower/bad_data.sir */
+#include "codegen/lower.h"
+#include "runtime/abi.h"
+
+static const sinter_type *type_of(sinter_lower *lower, sinter_value value) {
+    return sinter_value_type(lower->module, value);
+}
+
+static sinter_expr at_least(sinter_lower *lower, sinter_expr value, int64_t least) {
+    return sinter_loop_compare(&lower->host, SINTER_SCALAR_le, sinter_loop_int(&lower->host, least),
+                               value);
+}
+
+static sinter_expr equal(sinter_lower *lower, sinter_expr a, sinter_expr b) {
+    return sinter_loop_compare(&lower->host, SINTER_SCALAR_eq, a, b);
+}
+
+static sinter_expr either(sinter_lower *lower, sinter_expr a, sinter_expr b) {
+    sinter_expr pair[2] = {a, b};
+    return sinter_loop_call(&lower->host, SINTER_SCALAR_or, pair);
+}
+
+/* Elements of an integer vector as dims, 0 where only its data tells; false where it is not a vector of static length. */
+static bool vector_length(sinter_lower *lower, sinter_value value, int64_t *out_length) {
+    const sinter_type *type = value ? type_of(lower, value) : NULL;
+    return type && type->rank == 1 && sinter_dim_is_const(lower->dims, type->dims[0], out_length);
+}
+
+/* The element as a dim, where inference knows it. */
+static sinter_dim known_element(sinter_lower *lower, sinter_value value, int64_t index) {
+    const sinter_dim *items = NULL;
+    size_t count = 0;
+    if (!sinter_value_known_dims(lower->module, value, &items, &count)) return 0;
+    return (size_t)index < count ? items[index] : 0;
+}
+
+static sinter_expr element(sinter_lower *lower, sinter_value value, int64_t index) {
+    sinter_dim known = known_element(lower, value, index);
+    if (known) return sinter_lower_host_dim(lower, known);
+    sinter_expr at = sinter_loop_int(&lower->host, index);
+    return sinter_loop_cast(
+        &lower->host, sinter_loop_load(&lower->host, sinter_lower_host_buffer(lower, value), &at),
+        SINTER_DTYPE_i64);
+}
+
+/* The shape that is asked for broadcasts with the data. */
+bool sinter_lower_check_expand(sinter_lower *lower, sinter_node node) {
+    sinter_value shape = sinter_node_operand(lower->module, node, 1);
+    sinter_type x = *type_of(lower, sinter_node_operand(lower->module, node, 0));
+    int64_t length = 0;
+    if (!vector_length(lower, shape, &length)) return true;
+    for (int64_t i = 0; i < length; ++i) {
+        int64_t axis = i - length + x.rank;
+        if (axis >= 0 && sinter_dim_is(lower->dims, x.dims[axis], 1)) axis = -1;
+        sinter_dim known = known_element(lower, shape, i);
+        if (axis >= 0 && known && (known == x.dims[axis] || sinter_dim_is(lower->dims, known, 1)))
+            continue;
+        sinter_expr asked = element(lower, shape, i);
+        if (axis < 0) {
+            sinter_lower_host_check(lower, at_least(lower, asked, 0), SINTER_ABI_BAD_INPUT,
+                                    "expand: dim %0 is negative", &asked, 1);
+            continue;
+        }
+        sinter_expr own = sinter_lower_host_dim(lower, x.dims[axis]);
+        sinter_expr one = sinter_loop_int(&lower->host, 1), pair[2] = {own, asked};
+        sinter_expr fits = either(lower, equal(lower, asked, own),
+                                  either(lower, equal(lower, asked, one), equal(lower, own, one)));
+        sinter_lower_host_check(lower, fits, SINTER_ABI_BAD_INPUT,
+                                "expand: dim %0 does not broadcast to %1", pair, 2);
+    }
+    return true;
+}
+
+/* At most one -1, nothing below it. */
+bool sinter_lower_check_reshape(sinter_lower *lower, sinter_node node) {
+    sinter_value shape = sinter_node_operand(lower->module, node, 1);
+    int64_t length = 0;
+    if (!vector_length(lower, shape, &length)) return true;
+    sinter_expr inferred = sinter_loop_int(&lower->host, 0);
+    for (int64_t i = 0; i < length; ++i) {
+        sinter_dim known = known_element(lower, shape, i);
+        int64_t low = INT64_MIN, high;
+        if (known) sinter_dim_range(lower->dims, known, &low, &high);
+        if (low >= 0) continue;
+        sinter_expr asked = element(lower, shape, i);
+        sinter_lower_host_check(lower, at_least(lower, asked, -1), SINTER_ABI_BAD_INPUT,
+                                "reshape: dim %0 is below -1", &asked, 1);
+        sinter_expr is_inferred = equal(lower, asked, sinter_loop_int(&lower->host, -1));
+        inferred = sinter_loop_add(&lower->host, inferred,
+                                   sinter_loop_cast(&lower->host, is_inferred, SINTER_DTYPE_i64));
+    }
+    sinter_expr most = sinter_loop_compare(&lower->host, SINTER_SCALAR_le, inferred,
+                                           sinter_loop_int(&lower->host, 1));
+    sinter_lower_host_check(lower, most, SINTER_ABI_BAD_INPUT,
+                            "reshape: %0 dims are -1; at most one can be inferred", &inferred, 1);
+    return true;
+}
+
+/* The pieces are the whole axis. */
+bool sinter_lower_check_split(sinter_lower *lower, sinter_node node) {
+    sinter_module *module = lower->module;
+    sinter_value sizes = sinter_node_operand(module, node, 1);
+    sinter_type x = *type_of(lower, sinter_node_operand(module, node, 0));
+    int64_t axis = sinter_node_get_int(module, node, "axis", 0);
+    if (axis < 0) axis += x.rank;
+    sinter_dim total = sinter_dim_const(lower->dims, 0);
+    sinter_expr sum = sinter_loop_int(&lower->host, 0);
+    uint32_t count = sinter_node_get(module, node)->result_count;
+    for (uint32_t i = 0; i < count; ++i) {
+        sinter_value result = sinter_node_result(module, node, i);
+        sinter_dim piece = result  ? type_of(lower, result)->dims[axis]
+                           : sizes ? known_element(lower, sizes, i)
+                                   : 0;
+        if (!piece && !sizes) return true; /* equal pieces: inference has divided */
+        total = sinter_dim_add(lower->dims, total, piece);
+        sinter_expr extent = piece ? sinter_lower_host_dim(lower, piece) : element(lower, sizes, i);
+        sinter_lower_host_check(lower, at_least(lower, extent, 0), SINTER_ABI_BAD_INPUT,
+                                "split: a piece of %0 elements", &extent, 1);
+        sum = sinter_loop_add(&lower->host, sum, extent);
+    }
+    if (total == x.dims[axis]) return true;
+    sinter_expr pair[2] = {sum, sinter_lower_host_dim(lower, x.dims[axis])};
+    sinter_lower_host_check(lower, equal(lower, pair[0], pair[1]), SINTER_ABI_BAD_INPUT,
+                            "split: the pieces have %0 elements, the axis has %1", pair, 2);
+    return true;
+}
+
+/* A step of zero never arrives. */
+bool sinter_lower_check_range(sinter_lower *lower, sinter_node node) {
+    sinter_value step = sinter_node_operand(lower->module, node, 2);
+    if (sinter_value_constant(lower->module, step)) return true;
+    sinter_expr value = sinter_loop_load(&lower->host, sinter_lower_host_buffer(lower, step), NULL);
+    sinter_expr zero = sinter_dtype_is_float(value->dtype)
+                           ? sinter_loop_const(&lower->host, value->dtype, 0)
+                           : sinter_loop_const_int(&lower->host, value->dtype, 0);
+    sinter_expr stands = equal(lower, value, zero);
+    sinter_lower_host_check(lower, sinter_loop_call(&lower->host, SINTER_SCALAR_not, &stands),
+                            SINTER_ABI_BAD_INPUT, "range: the step is 0", NULL, 0);
+    return true;
+}
+
+/* ---- every node ---- */
+
+static void check_dims(sinter_lower *lower, sinter_node node, sinter_value result) {
+    sinter_type type = *type_of(lower, result);
+    for (uint32_t d = 0; type.kind == SINTER_TYPE_TENSOR && d < type.rank; ++d) {
+        int64_t low, high;
+        sinter_dim_range(lower->dims, type.dims[d], &low, &high);
+        if (low >= 0) continue;
+        sinter_expr dim = sinter_lower_host_dim(lower, type.dims[d]);
+        const char *message = sinter_arena_format(
+            &lower->program->arena, "%s: dim %u of the result is %%0",
+            sinter_op_get_info(sinter_node_get(lower->module, node)->op)->name, d);
+        sinter_lower_host_check(lower, at_least(lower, dim, 0), SINTER_ABI_BAD_INPUT, message, &dim,
+                                1);
+    }
+}
+
+bool sinter_lower_check_node(sinter_lower *lower, sinter_node node) {
+    sinter_node_info info = *sinter_node_get(lower->module, node);
+    sinter_lower_host_rule rule = sinter_lower_find_check_rule(info.op);
+    if (rule && !rule(lower, node)) return false;
+    for (uint32_t i = 0; i < info.result_count; ++i)
+        if (info.results[i]) check_dims(lower, node, info.results[i]);
+    /* What a group does not store it still computes. */
+    for (uint32_t r = 0; r < info.region_count; ++r)
+        SINTER_FOR_NODES (lower->module, info.regions[r], inner) {
+            sinter_node_info own = *sinter_node_get(lower->module, inner);
+            for (uint32_t i = 0; i < own.result_count; ++i)
+                if (own.results[i]) check_dims(lower, inner, own.results[i]);
+        }
+    return true;
+}

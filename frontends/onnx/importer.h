@@ -10,7 +10,7 @@ enum {
     SINTER_ONNX_NEWEST_OPSET = 27,
     SINTER_ONNX_MAX_ERRORS = 100,
     SINTER_ONNX_MAX_CALLS = 50,       /* nested calls of model-local functions */
-    SINTER_ONNX_MAX_NODES = 1 << 22   /* after functions are inlined: they may double at every level */
+    SINTER_ONNX_MAX_NODES = 1 << 19   /* after functions are inlined: they may double at every level */
 };
 #define SINTER_ONNX_UNKNOWN UINT32_MAX /* a value that a failed node would have made */
 

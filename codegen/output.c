@@ -85,6 +85,17 @@ bool sinter_output_commit(sinter_output *output, sinter_diag *diag) {
     return true;
 }
 
+bool sinter_output_commit_pair(sinter_output *companion, sinter_output *output, sinter_diag *diag) {
+    bool in_place = !companion->temporary;
+    if (!sinter_output_commit(companion, diag)) {
+        sinter_output_abandon(output);
+        return false;
+    }
+    if (sinter_output_commit(output, diag)) return true;
+    if (!in_place) unlink(companion->path);
+    return false;
+}
+
 bool sinter_output_write_file(const char *path, const void *data, size_t size, sinter_diag *diag) {
     sinter_output output;
     if (!sinter_output_open(&output, path, false, diag)) return false;

@@ -17,5 +17,7 @@ bool sinter_output_pad(sinter_output *output, uint64_t offset, sinter_diag *diag
 /* Ends with commit (false where the last of it couldn't be written) or abandon. */
 bool sinter_output_commit(sinter_output *output, sinter_diag *diag);
 void sinter_output_abandon(sinter_output *output);
+/* Both or none: a file and the one that goes with it. */
+bool sinter_output_commit_pair(sinter_output *companion, sinter_output *output, sinter_diag *diag);
 /* All of it. */
 bool sinter_output_write_file(const char *path, const void *data, size_t size, sinter_diag *diag);

@@ -107,17 +107,41 @@ static const char *replace_ending(const char *path, const char *ending, const ch
     return sinter_arena_format(arena, "%.*s%s", (int)length, path, with);
 }
 
+/* Ends both files; output NULL: it couldn't be opened. */
+static bool finish_pair(sinter_output *companion, sinter_output *output, bool good,
+                        sinter_diag *diag) {
+    if (good) return sinter_output_commit_pair(companion, output, diag);
+    sinter_output_abandon(companion);
+    if (output) sinter_output_abandon(output);
+    return false;
+}
+
 static bool package_object(const sinter_loop_program *program, const sinter_target *target,
                            int level, const char *path, sinter_arena *arena, sinter_diag *diag) {
     const char *name = sinter_package_identifier(path, arena);
     const char *symbol = sinter_arena_format(arena, "%s_artifact", name);
     sinter_text text = {0};
     sinter_package_header(program, target, name, &text);
-    bool good = sinter_package_object(program, target, level, symbol, path, diag) &&
-                sinter_output_write_file(replace_ending(path, ".o", ".h", arena), text.data,
-                                         text.size, diag);
+    sinter_output header, object;
+    bool good = sinter_output_open(&header, replace_ending(path, ".o", ".h", arena), false, diag);
+    if (good) {
+        bool opened = sinter_output_open(&object, path, false, diag);
+        good = opened && sinter_output_write(&header, text.data, text.size, diag) &&
+               sinter_package_object(program, target, level, symbol, &object, diag);
+        good = finish_pair(&header, opened ? &object : NULL, good, diag);
+    }
     sinter_text_deinit(&text);
     return good;
+}
+
+static bool write_c_and_weights(const sinter_loop_program *program, const sinter_text *text,
+                                const char *path, const char *beside, sinter_diag *diag) {
+    sinter_output weights, code;
+    if (!sinter_output_open(&weights, beside, false, diag)) return false;
+    bool opened = sinter_output_open(&code, path, false, diag);
+    bool good = opened && sinter_output_write(&code, text->data, text->size, diag) &&
+                sinter_weights_write(program, &weights, diag);
+    return finish_pair(&weights, opened ? &code : NULL, good, diag);
 }
 
 static bool package_c(const sinter_loop_program *program, const char *path, sinter_arena *arena,
@@ -127,14 +151,10 @@ static bool package_c(const sinter_loop_program *program, const char *path, sint
     uint64_t bytes = sinter_weights_layout(program, NULL);
     if (good && bytes && !sinter_c_embeds_weights(bytes)) {
         const char *beside = replace_ending(path, ".c", ".weights", arena);
-        sinter_output output;
-        good = sinter_output_open(&output, beside, false, diag);
-        if (good && sinter_weights_write(program, &output, diag))
-            good = sinter_output_commit(&output, diag);
-        else if (good)
-            good = false, sinter_output_abandon(&output);
+        good = write_c_and_weights(program, &text, path, beside, diag);
+    } else {
+        good = good && sinter_output_write_file(path, text.data, text.size, diag);
     }
-    good = good && sinter_output_write_file(path, text.data, text.size, diag);
     sinter_text_deinit(&text);
     return good;
 }

@@ -68,6 +68,7 @@ int64_t sinter_integer_from_double(sinter_dtype dtype, double value);
  * On mismatch writes a sentence (first place, counts, worst) into out_message and returns false. */
 bool sinter_tensor_compare(const sinter_tensor *got, const sinter_tensor *expected, double rtol, double atol,
                            sinter_text *out_message);
-/* max|got - expected| / max|expected| of two tensors of numbers; 0 where nothing differs, infinite where types, shapes or
+/* max|got - expected| / max|expected| of two tensors of numbers, the worst one over the elements of
+ * sequences and optionals; 0 where nothing differs, infinite where types, shapes or
  * strings do or where an expected tensor of zeros is missed. */
 double sinter_tensor_relative_error(const sinter_tensor *got, const sinter_tensor *expected);

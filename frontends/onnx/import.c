@@ -120,6 +120,10 @@ sinter_module *sinter_import_onnx(const char *path, sinter_diag *diag) {
 sinter_module *sinter_import_onnx_memory(const char *name, const void *data, size_t size,
                                          sinter_diag *diag) {
     sinter_storage *copy = sinter_storage_create(size);
+    if (!copy) {
+        sinter_error(diag, name, "no memory for a copy of %zu bytes", size);
+        return NULL;
+    }
     if (size) memcpy((void *)(uintptr_t)sinter_storage_data(copy), data, size);
     sinter_module *module = import_storage(name, NULL, copy, diag);
     sinter_storage_release_reference(copy);

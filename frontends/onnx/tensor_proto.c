@@ -70,21 +70,26 @@ static bool wrong_count(const reading *r, const char *list, size_t got, size_t e
 
 static bool own_storage(reading *r) {
     r->tensor.storage = sinter_storage_create((size_t)r->bytes);
+    if (!r->tensor.storage) return fail(r, "no memory for %" PRIu64 " bytes", r->bytes);
     r->tensor.data = sinter_storage_data(r->tensor.storage);
     return true;
 }
 
 /* Any byte other than 0 and 1 would be undefined behaviour further on. */
-static void normalize_bool(reading *r) {
+static bool normalize_bool(reading *r) {
     const uint8_t *bytes = r->tensor.data;
     size_t i = 0;
     while (i < r->bytes && bytes[i] <= 1) i++;
-    if (i == r->bytes) return;
+    if (i == r->bytes) return true;
     sinter_storage *shared = r->tensor.storage;
-    own_storage(r);
+    if (!own_storage(r)) {
+        r->tensor.storage = shared;
+        return false;
+    }
     uint8_t *fixed = sinter_tensor_mutable(&r->tensor);
     for (i = 0; i < r->bytes; i++) fixed[i] = bytes[i] != 0;
     sinter_storage_release_reference(shared);
+    return true;
 }
 
 /* Bytes that stay where they are: a part of a mapped file. */
@@ -93,16 +98,14 @@ static bool share(reading *r, sinter_storage *storage, const void *data, uint64_
         return fail(r, "%" PRIu64 " bytes of data, expected %" PRIu64, size, r->bytes);
     r->tensor.storage = sinter_storage_retain(storage);
     r->tensor.data = data;
-    if (r->tensor.dtype == SINTER_DTYPE_bool) normalize_bool(r);
-    return true;
+    return r->tensor.dtype != SINTER_DTYPE_bool || normalize_bool(r);
 }
 
 static bool copy_raw(reading *r, const void *data, size_t size) {
     if (size != r->bytes) return fail(r, "%zu bytes of data, expected %" PRIu64, size, r->bytes);
-    own_storage(r);
+    if (!own_storage(r)) return false;
     if (size) memcpy(sinter_tensor_mutable(&r->tensor), data, size);
-    if (r->tensor.dtype == SINTER_DTYPE_bool) normalize_bool(r);
-    return true;
+    return r->tensor.dtype != SINTER_DTYPE_bool || normalize_bool(r);
 }
 
 /* A list whose elements are as wide as the tensor's (or, for complex types, half as wide). */
@@ -116,7 +119,7 @@ static bool narrow_int32(reading *r) {
     size_t width = unit_bytes(r->tensor.dtype), expected = (size_t)(r->bytes / width);
     if (proto->n_int32_data != expected)
         return wrong_count(r, "int32_data", proto->n_int32_data, expected);
-    own_storage(r);
+    if (!own_storage(r)) return false;
     uint8_t *out = sinter_tensor_mutable(&r->tensor);
     int64_t low = -(INT64_C(1) << (8 * width - 1)), high = (INT64_C(1) << (8 * width)) - 1;
     for (size_t i = 0; i < expected; i++) {
@@ -127,15 +130,14 @@ static bool narrow_int32(reading *r) {
         for (size_t byte = 0; byte < width; byte++)
             out[i * width + byte] = (uint8_t)((uint64_t)value >> (8 * byte));
     }
-    if (r->tensor.dtype == SINTER_DTYPE_bool) normalize_bool(r);
-    return true;
+    return r->tensor.dtype != SINTER_DTYPE_bool || normalize_bool(r);
 }
 
 static bool narrow_uint64(reading *r) {
     const Onnx__TensorProto *proto = r->proto;
     if (proto->n_uint64_data != r->count)
         return wrong_count(r, "uint64_data", proto->n_uint64_data, (size_t)r->count);
-    own_storage(r);
+    if (!own_storage(r)) return false;
     uint32_t *out = sinter_tensor_mutable(&r->tensor);
     for (size_t i = 0; i < r->count; i++) {
         if (proto->uint64_data[i] > UINT32_MAX)

@@ -70,6 +70,13 @@ bool arguments_has(const arguments *a, const char *name) {
     return arguments_find(a, name) != NULL;
 }
 
+static bool complain(const char *name, const char *text, const char *kind, double low,
+                     double high) {
+    fprintf(stderr, "sinter: error: %s%s=%s: expected %s from %g to %g\n", name[1] ? "--" : "-",
+            name, text, kind, low, high);
+    return false;
+}
+
 bool arguments_number(const arguments *a, const char *name, double low, double high,
                       double otherwise, double *out_number) {
     const char *text = arguments_find(a, name);
@@ -78,11 +85,22 @@ bool arguments_number(const arguments *a, const char *name, double low, double h
     char *end = NULL;
     errno = 0;
     double number = strtod(text, &end);
-    if (errno || end == text || *end || !(number >= low && number <= high)) {
-        fprintf(stderr, "sinter: error: --%s=%s: expected a number from %g to %g\n", name, text,
-                low, high);
-        return false;
-    }
+    if (errno || end == text || *end || !(number >= low && number <= high))
+        return complain(name, text, "a number", low, high);
+    *out_number = number;
+    return true;
+}
+
+bool arguments_integer(const arguments *a, const char *name, int64_t low, int64_t high,
+                       int64_t otherwise, int64_t *out_number) {
+    const char *text = arguments_find(a, name);
+    *out_number = otherwise;
+    if (!text) return true;
+    char *end = NULL;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    if (errno || end == text || *end || number < low || number > high)
+        return complain(name, text, "an integer", (double)low, (double)high);
     *out_number = number;
     return true;
 }

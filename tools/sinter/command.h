@@ -37,6 +37,9 @@ const char *arguments_find(const arguments *a, const char *name); /* last value,
 bool arguments_has(const arguments *a, const char *name);
 /* A number within [low, high]; `otherwise` where absent; false after a message. */
 bool arguments_number(const arguments *a, const char *name, double low, double high, double otherwise, double *out_number);
+/* The same of whole numbers. */
+bool arguments_integer(const arguments *a, const char *name, int64_t low, int64_t high, int64_t otherwise,
+                       int64_t *out_number);
 /* Zeroed memory that is never given back. */
 void *keep_until_exit(size_t size);
 void print_help(const char *usage, const char *doc, const option_spec *specs, size_t spec_count);

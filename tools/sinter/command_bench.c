@@ -1,5 +1,6 @@
 /* sinter bench: latency of one inference with inputs bound, seen from the process that runs it; compile time; memory.
  * Test: tests/cli/bench.test */
+#include "frontends/output_file.h"
 #include "tools/sinter/command.h"
 #include <malloc.h>
 #include <stdio.h>
@@ -52,26 +53,22 @@ static bool measure(sinter_engine *engine, const sinter_tensor *inputs, sinter_t
     return true;
 }
 
-static bool write_json(const char *path, const char *model, double threads, const measurement *m) {
-    FILE *file = fopen(path, "w");
-    if (!file) {
-        fprintf(stderr, "sinter bench: error: %s: cannot be written\n", path);
-        return false;
-    }
+static bool write_json(const char *path, const char *model, int64_t threads, const measurement *m,
+                       sinter_diag *diag) {
     sinter_text text = {0};
     sinter_text_append_string(&text, "{\"model\": ");
     sinter_text_json(&text, sinter_string_of(model));
     sinter_text_format(
         &text,
-        ", \"threads\": %.0f, \"runs\": %zu, \"median_ms\": %.6f, \"min_ms\": %.6f, \"max_ms\": "
+        ", \"threads\": %lld, \"runs\": %zu, \"median_ms\": %.6f, \"min_ms\": %.6f, \"max_ms\": "
         "%.6f, "
         "\"compile_ms\": %.3f, \"peak_rss_bytes\": %llu, \"run_rss_bytes\": %llu}\n",
-        threads, m->count, 1e3 * m->seconds[m->count / 2], 1e3 * m->seconds[0],
+        (long long)threads, m->count, 1e3 * m->seconds[m->count / 2], 1e3 * m->seconds[0],
         1e3 * m->seconds[m->count - 1], 1e3 * m->compile_seconds, (unsigned long long)m->peak_rss,
         (unsigned long long)m->run_rss);
-    bool good = fwrite(text.data, 1, text.size, file) == text.size;
+    bool good = sinter_output_file_write(path, text.data, text.size, diag);
     sinter_text_deinit(&text);
-    return fclose(file) == 0 && good;
+    return good;
 }
 
 /* Outputs are taken and given back in each run. Their pages stay with the process, as they do with a caller who keeps
@@ -88,12 +85,13 @@ static int bench_engine(sinter_engine *engine, const arguments *a, const char *p
            output_count = sinter_engine_output_count(engine);
     sinter_tensor *inputs = sinter_heap_alloc((input_count + 1) * sizeof *inputs);
     sinter_tensor *outputs = sinter_heap_alloc((output_count + 1) * sizeof *outputs);
-    double seconds = 3, threads = 1;
+    double seconds = 3;
+    int64_t threads = 1;
     int status = 2;
     profile *p = arguments_has(a, "profile") ? profile_create(engine) : NULL;
     if ((p || !arguments_has(a, "profile")) &&
         arguments_number(a, "seconds", 0, 1e6, 3, &seconds) &&
-        arguments_number(a, "threads", 1, 1024, 1, &threads) &&
+        arguments_integer(a, "threads", 1, 1024, 1, &threads) &&
         make_inputs(engine, a, inputs, diag) &&
         measure(engine, inputs, outputs, seconds, p, m, diag)) {
         m->peak_rss = memory_peak();
@@ -101,12 +99,12 @@ static int bench_engine(sinter_engine *engine, const arguments *a, const char *p
         const char *json = arguments_find(a, "json");
         bool compiled = sinter_engine_module(engine) && sinter_engine_artifact(engine);
         bool good = !json || !compiled || measure_run_memory(engine, a, &m->run_rss, diag);
-        status = good && (!json || write_json(json, path, threads, m)) ? 0 : 2;
-        printf("%s: median %.4f ms, min %.4f ms, max %.4f ms (%zu runs, %.0f thread%s); compile "
+        status = good && (!json || write_json(json, path, threads, m, diag)) ? 0 : 2;
+        printf("%s: median %.4f ms, min %.4f ms, max %.4f ms (%zu runs, %lld thread%s); compile "
                "%.0f ms; peak memory %.1f MB\n",
                path, 1e3 * m->seconds[m->count / 2], 1e3 * m->seconds[0],
-               1e3 * m->seconds[m->count - 1], m->count, threads, threads == 1 ? "" : "s",
-               1e3 * m->compile_seconds, (double)m->peak_rss / 1e6);
+               1e3 * m->seconds[m->count - 1], m->count, (long long)threads,
+               threads == 1 ? "" : "s", 1e3 * m->compile_seconds, (double)m->peak_rss / 1e6);
         if (p) profile_print(p, m->count, stdout);
     }
     profile_destroy(p);

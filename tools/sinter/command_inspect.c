@@ -116,12 +116,7 @@ static bool write_page(const inspection *all, const char *path, const char *file
                        sinter_diag *diag) {
     sinter_text page = {0};
     inspect_page(all, path, &page);
-    sinter_output_file output;
-    bool good = sinter_output_file_open(&output, file, diag);
-    if (good) {
-        bool written = fwrite(page.data, 1, page.size, output.stream) == page.size;
-        good = sinter_output_file_close(&output, written, diag);
-    }
+    bool good = sinter_output_file_write(file, page.data, page.size, diag);
     sinter_text_deinit(&page);
     return good;
 }

@@ -2,6 +2,7 @@
 #include "frontends/import.h"
 #include "tools/sinter/command.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -45,17 +46,43 @@ static void print_output(const sinter_abi_io *io, const sinter_tensor *tensor) {
     puts(count > 12 ? " ..." : "");
 }
 
+/* NAME.npy; names are free text, and the file stays in its folder. */
+static void append_file_name(const char *name, sinter_text *text) {
+    for (const char *c = name; *c; ++c) sinter_text_append(text, *c == '/' ? "_" : c, 1);
+    sinter_text_append_string(text, ".npy");
+}
+
+/* No two outputs may go to one file, and each name has to fit a file's. */
+static bool check_file_names(const sinter_engine *engine, sinter_diag *diag) {
+    size_t count = sinter_engine_output_count(engine);
+    sinter_text *names = sinter_heap_alloc((count + 1) * sizeof *names);
+    bool good = true;
+    for (size_t i = 0; good && i < count; ++i) {
+        const char *name = sinter_engine_output(engine, i)->name;
+        append_file_name(name, &names[i]);
+        if (names[i].size > NAME_MAX)
+            good = sinter_error(diag, name, "-o: the name of the output is too long for a file");
+        for (size_t k = 0; good && k < i; ++k)
+            if (!strcmp(names[i].data, names[k].data))
+                good = sinter_error(diag, name, "-o: goes to the file %s, and so does output %s",
+                                    names[i].data, sinter_engine_output(engine, k)->name);
+    }
+    for (size_t i = 0; i < count; ++i) sinter_text_deinit(&names[i]);
+    sinter_heap_free(names);
+    return good;
+}
+
 static bool write_outputs(const sinter_engine *engine, const sinter_tensor *outputs,
                           const char *folder, sinter_diag *diag) {
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return sinter_error(diag, folder, "can't be made: %s", strerror(errno));
     for (size_t i = 0; i < sinter_engine_output_count(engine); ++i) {
-        char path[4096], name[256];
-        snprintf(name, sizeof name, "%s", sinter_engine_output(engine, i)->name);
-        for (char *c = name; *c; ++c)
-            if (*c == '/') *c = '_'; /* names are free text; the file stays in the folder */
-        snprintf(path, sizeof path, "%s/%s.npy", folder, name);
-        if (!sinter_tensor_write_file(path, &outputs[i], diag)) return false;
+        sinter_text path = {0};
+        sinter_text_format(&path, "%s/", folder);
+        append_file_name(sinter_engine_output(engine, i)->name, &path);
+        bool good = sinter_tensor_write_file(path.data, &outputs[i], diag);
+        sinter_text_deinit(&path);
+        if (!good) return false;
     }
     return true;
 }
@@ -184,10 +211,10 @@ static int run_engine(sinter_engine *engine, const arguments *a, sinter_diag *di
     sinter_tensor *outputs = sinter_heap_alloc((output_count + 1) * sizeof *outputs);
     int status = 2;
     bool each = arguments_has(a, "each");
-    if (make_inputs(engine, a, inputs, diag) &&
+    const char *folder = arguments_find(a, "o");
+    if ((!folder || check_file_names(engine, diag)) && make_inputs(engine, a, inputs, diag) &&
         (each ? run_each(engine, inputs, outputs, diag)
               : sinter_engine_run(engine, inputs, outputs, diag))) {
-        const char *folder = arguments_find(a, "o");
         status = check_expectations(engine, outputs, a, diag);
         if (folder && !write_outputs(engine, outputs, folder, diag)) status = 2;
         for (size_t i = 0; i < output_count; ++i)

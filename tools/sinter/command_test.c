@@ -2,8 +2,10 @@
  * Each case runs in a process of its own with a time limit, so that a crash or a hang is one failed case, not the end.
  * Test: tests/suites/onnx_suite.py */
 #include "frontends/import.h"
+#include "frontends/output_file.h"
 #include "tools/sinter/command.h"
 #include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
@@ -57,7 +59,7 @@ static void add_case(test_run *run, const char *folder) {
 }
 
 /* Folders at any depth that hold a model.onnx, by name. */
-static bool find_cases(test_run *run, const char *folder, int depth) {
+static bool find_cases_below(test_run *run, const char *folder, int depth) {
     sinter_text path = {0};
     bool found = is_file(make_path(&path, "%s/model.onnx", folder));
     struct dirent **entries = NULL;
@@ -71,13 +73,21 @@ static bool find_cases(test_run *run, const char *folder, int depth) {
         make_path(&path, "%s/%s", folder, entries[i]->d_name);
         if (entries[i]->d_name[0] != '.' && stat(path.data, &status) == 0 &&
             S_ISDIR(status.st_mode))
-            find_cases(run, path.data, depth + 1);
+            find_cases_below(run, path.data, depth + 1);
         free(entries[i]);
     }
     free(entries);
     sinter_text_deinit(&path);
     if (count < 0) fprintf(stderr, "sinter test: error: %s: cannot be read as a folder\n", folder);
     return count >= 0;
+}
+
+/* A folder without cases is a wrong path more likely than a wish. */
+static bool find_cases(test_run *run, const char *folder) {
+    size_t before = run->count;
+    if (!find_cases_below(run, folder, 0)) return false;
+    if (run->count == before) fprintf(stderr, "sinter test: error: %s: no test cases\n", folder);
+    return run->count > before;
 }
 
 /* ---- one case, in the child ---- */
@@ -115,10 +125,13 @@ static bool is_close(const test_run *run, const sinter_tensor *got, const sinter
 static bool compare_outputs(const test_run *run, const char *data_set, const sinter_engine *engine,
                             const sinter_tensor *outputs, sinter_diag *diag) {
     sinter_text path = {0};
-    bool same = true;
+    bool same = sinter_engine_output_count(engine) > 0;
+    if (!same) sinter_error(diag, data_set, "no expected outputs: the model has none");
     for (size_t i = 0; same && i < sinter_engine_output_count(engine); ++i) {
-        if (!is_file(make_path(&path, "%s/output_%zu.pb", data_set, i))) continue;
         sinter_tensor expected = {0};
+        same = is_file(make_path(&path, "%s/output_%zu.pb", data_set, i)) ||
+               sinter_error(diag, data_set, "no expected outputs: output_%zu.pb is missing", i);
+        if (!same) break;
         sinter_text message = {0};
         same = read_expected(engine, i, path.data, &expected, diag);
         if (!same) break;
@@ -202,14 +215,31 @@ static double collect(int input, pid_t child, double timeout, char *message, siz
     return now_seconds() - start;
 }
 
+static void fail_to_start(test_case *test, const char *what, int error) {
+    sinter_text message = {0};
+    sinter_text_format(&message, "no process to run in: %s: %s\n", what, strerror(error));
+    test->outcome = OUTCOME_FAILED;
+    test->message = strdup(message.data);
+    sinter_text_deinit(&message);
+}
+
 static void run_isolated(test_run *run, test_case *test) {
     int ends[2];
     char message[4096] = "";
     bool hung = false;
     int status = 0;
     fflush(NULL);
-    if (pipe(ends) != 0) return;
+    if (pipe(ends) != 0) {
+        fail_to_start(test, "pipe", errno);
+        return;
+    }
     pid_t child = fork();
+    if (child < 0) {
+        fail_to_start(test, "fork", errno);
+        close(ends[0]);
+        close(ends[1]);
+        return;
+    }
     if (child == 0) {
         close(ends[0]);
         run_child(run, test->path, ends[1]);
@@ -227,11 +257,6 @@ static void run_isolated(test_run *run, test_case *test) {
 }
 
 static bool write_json(const test_run *run, const char *path) {
-    FILE *file = fopen(path, "w");
-    if (!file) {
-        fprintf(stderr, "sinter test: error: %s: cannot be written\n", path);
-        return false;
-    }
     sinter_text text = {0};
     sinter_text_append_string(&text, "{\"cases\": [");
     for (size_t i = 0; i < run->count; ++i) {
@@ -244,9 +269,10 @@ static bool write_json(const test_run *run, const char *path) {
         sinter_text_append_string(&text, "}");
     }
     sinter_text_append_string(&text, "\n]}\n");
-    bool good = fwrite(text.data, 1, text.size, file) == text.size;
+    sinter_diag diag = stderr_diag();
+    bool good = sinter_output_file_write(path, text.data, text.size, &diag);
     sinter_text_deinit(&text);
-    return fclose(file) == 0 && good;
+    return good;
 }
 
 static const option_spec own_options[] = {
@@ -281,7 +307,7 @@ int command_test(int argc, char **argv) {
         return 2;
     }
     for (size_t i = 0; i < a.operand_count; ++i)
-        if (!find_cases(&run, a.operands[i], 0)) return 2;
+        if (!find_cases(&run, a.operands[i])) return 2;
     bool terminal = isatty(1);
     size_t passed = 0;
     for (size_t i = 0; i < run.count; ++i) {

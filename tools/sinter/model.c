@@ -47,16 +47,16 @@ sinter_module *load_model(const char *path, const arguments *a, sinter_diag *dia
 
 bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
-    double level, threads, stop;
-    if (!arguments_number(a, "O", 0, 3, 2, &level) ||
-        !arguments_number(a, "threads", 1, 1024, 1, &threads) ||
-        !arguments_number(a, "stop-after", -1, 1e9, -1, &stop))
+    int64_t level, threads, stop;
+    if (!arguments_integer(a, "O", 0, 3, 2, &level) ||
+        !arguments_integer(a, "threads", 1, 1024, 1, &threads) ||
+        !arguments_integer(a, "stop-after", -1, 1000000000, -1, &stop))
         return false;
     options.target = arguments_find(a, "target");
     options.passes = arguments_find(a, "passes");
     options.level = (int)level;
     options.thread_count = (int)threads;
-    options.stop_after = (int64_t)stop;
+    options.stop_after = stop;
     options.verify_each = arguments_has(a, "verify-each");
     options.verify_weights = arguments_has(a, "verify");
     options.print_after = arguments_find(a, "print-after");

@@ -349,6 +349,29 @@ static void test_sequences(void) {
                   "got a sequence, expected f32[1,1]");
 }
 
+/* The worst of the elements; infinite where one has no counterpart. */
+static void test_relative_error(void) {
+    const double got[] = {1, 2, 3}, expected[] = {1, 2.5, 4}, damaged[] = {1, NAN, 4};
+    sinter_tensor items[] = {make(SINTER_DTYPE_f32, 1, 3, got),
+                             make(SINTER_DTYPE_f32, 1, 3, expected),
+                             make(SINTER_DTYPE_f32, 1, 3, damaged)};
+    CHECK_DOUBLE_EQ(sinter_tensor_relative_error(&items[0], &items[1]), 0.25);
+    CHECK(isinf(sinter_tensor_relative_error(&items[2], &items[1])));
+    CHECK(isinf(sinter_tensor_relative_error(&items[1], &items[2])));
+    sinter_tensor a[] = {items[1], items[0]}, b[] = {items[1], items[1]},
+                  c[] = {items[1], items[2]};
+    sinter_tensor left = {.kind = SINTER_TYPE_SEQUENCE, .items = a, .item_count = 2};
+    sinter_tensor right = {.kind = SINTER_TYPE_SEQUENCE, .items = b, .item_count = 2};
+    CHECK_DOUBLE_EQ(sinter_tensor_relative_error(&left, &left), 0);
+    CHECK_DOUBLE_EQ(sinter_tensor_relative_error(&left, &right), 0.25);
+    left.items = c;
+    CHECK(isinf(sinter_tensor_relative_error(&left, &right)));
+    CHECK(isinf(sinter_tensor_relative_error(&left, &items[0])));
+    right.item_count = 1;
+    CHECK(isinf(sinter_tensor_relative_error(&right, &left)));
+    for (size_t i = 0; i < 3; i++) sinter_tensor_deinit(&items[i]);
+}
+
 int main(void) {
     test_narrow_floats();
     test_integers();
@@ -357,6 +380,7 @@ int main(void) {
     test_storage();
     test_strings();
     test_compare();
+    test_relative_error();
     test_sequences();
     return test_finish();
 }

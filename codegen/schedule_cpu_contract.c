@@ -3,13 +3,6 @@
  * Test: tests/codegen/schedule/contract.loops */
 #include "codegen/schedule_cpu_tile.h"
 
-static int64_t trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
-    int64_t count;
-    const sinter_loop_stmt *stmt =
-        loop ? sinter_schedule_get_loop(state->schedule.function, loop) : NULL;
-    return stmt && sinter_loop_trip_count(stmt, &count) ? count : -1;
-}
-
 bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
     sinter_cpu_nest found;
     sinter_cpu_pack_plan packing;
@@ -19,8 +12,8 @@ bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_
         if (sinter_cpu_bounds_use(&found, found.loops[i])) return false;
     sinter_cpu_use_dots(state, &found);
     sinter_loop_var row = sinter_cpu_find_row(state, &found);
-    int64_t rows = row ? trips(state, row) : 1;
-    int64_t columns = trips(state, found.loops[found.loop_count - 1]);
+    int64_t rows = row ? sinter_cpu_trips(state, row) : 1;
+    int64_t columns = sinter_cpu_trips(state, found.loops[found.loop_count - 1]);
     sinter_cpu_tile tile =
         sinter_cpu_choose_tile(state->target, found.dtype, rows, columns, row != 0);
     sinter_cpu_plan_packing(state, &found, &packing);

@@ -477,3 +477,10 @@ bool sinter_cpu_tile_nest(sinter_schedule_cpu_state *state, const sinter_cpu_nes
     if (!t.done) *schedule->function = *saved;
     return t.done > 0;
 }
+
+int64_t sinter_cpu_trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    int64_t count;
+    const sinter_loop_stmt *stmt =
+        loop ? sinter_schedule_get_loop(state->schedule.function, loop) : NULL;
+    return stmt && sinter_loop_trip_count(stmt, &count) ? count : -1;
+}

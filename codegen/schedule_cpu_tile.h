@@ -25,6 +25,8 @@ typedef struct sinter_cpu_tile {
 sinter_cpu_tile sinter_cpu_choose_tile(const sinter_target *target, sinter_dtype dtype, int64_t rows, int64_t columns, bool reuse);
 /* The same with as many columns as chosen before. */
 sinter_cpu_tile sinter_cpu_choose_rows(const sinter_target *target, sinter_cpu_tile tile, int64_t rows, bool reuse);
+/* Iterations of a loop; -1 where they are no number or there is no such loop (0). */
+int64_t sinter_cpu_trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
 /* Some bound of the reductions depends on the variable. */
 bool sinter_cpu_bounds_use(const sinter_cpu_nest *nest, sinter_loop_var var);
 /* Tiles the innermost loop of the nest and `row` (0: none), one of its other loops, which a load of the reduction does not

@@ -61,13 +61,6 @@ typedef struct window {
     uint32_t done;
 } window;
 
-static int64_t trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
-    int64_t count;
-    const sinter_loop_stmt *stmt =
-        loop ? sinter_schedule_get_loop(state->schedule.function, loop) : NULL;
-    return stmt && sinter_loop_trip_count(stmt, &count) ? count : -1;
-}
-
 static sinter_loop_var outermost_of(sinter_schedule *schedule, sinter_loop_var inside) {
     const sinter_loop_stmt *stmt = schedule->function->body;
     for (; stmt; stmt = stmt->next) {
@@ -87,7 +80,7 @@ static uint32_t cut_interior(window *w, const sinter_cpu_nest *nest, sinter_loop
     uint32_t count = 1;
     out_parts[0] = loop;
     const sinter_loop_stmt *stmt = sinter_schedule_get_loop(schedule->function, loop);
-    int64_t upper = trips(w->state, loop);
+    int64_t upper = sinter_cpu_trips(w->state, loop);
     if (!sinter_loop_is_const_int(stmt->lower, &lower)) return 0;
     upper += lower;
     if (first > lower) {
@@ -106,8 +99,8 @@ static uint32_t cut_interior(window *w, const sinter_cpu_nest *nest, sinter_loop
 
 static void choose(window *w, const sinter_cpu_nest *nest, sinter_loop_var row) {
     sinter_schedule_cpu_state *state = w->state;
-    int64_t rows = row ? trips(state, row) : 1;
-    int64_t columns = trips(state, nest->loops[nest->loop_count - 1]);
+    int64_t rows = row ? sinter_cpu_trips(state, row) : 1;
+    int64_t columns = sinter_cpu_trips(state, nest->loops[nest->loop_count - 1]);
     w->tile = w->done ? sinter_cpu_choose_rows(state->target, w->tile, rows, row != 0)
                       : sinter_cpu_choose_tile(state->target, nest->dtype, rows, columns, row != 0);
 }
@@ -126,8 +119,8 @@ static bool tile_blocks(window *w, const sinter_cpu_nest *nest, sinter_loop_var 
     sinter_loop_var column = nest->loops[nest->loop_count - 1];
     sinter_loop_var outer, inner, rest = 0, general;
     if (loop == column || !sinter_cpu_order_nest(schedule, nest, loop)) return false;
-    sinter_cpu_tile tile =
-        sinter_cpu_choose_tile(w->state->target, nest->dtype, -1, trips(w->state, column), true);
+    sinter_cpu_tile tile = sinter_cpu_choose_tile(w->state->target, nest->dtype, -1,
+                                                  sinter_cpu_trips(w->state, column), true);
     if (tile.rows < 2 ||
         !sinter_schedule_split(schedule, loop, tile.rows, SINTER_TAIL_PEEL, &outer, &inner, &rest))
         return false;
@@ -162,14 +155,14 @@ static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
         return;
     }
     if (sinter_cpu_bounds_use(&nest, column)) return;
-    if (cut && trips(state, cut) < 0 && depth == 0 && !w->done) {
+    if (cut && sinter_cpu_trips(state, cut) < 0 && depth == 0 && !w->done) {
         sinter_loop_function *saved =
             sinter_loop_clone_function(state->program, schedule->function);
         if (tile_blocks(w, &nest, cut)) return;
         *schedule->function = *saved;
         sinter_cpu_find_nest(schedule->function, outermost, &nest);
     }
-    if (row && trips(state, row) < 0 && cut) row = 0; /* more images than one are rare */
+    if (row && sinter_cpu_trips(state, row) < 0 && cut) row = 0; /* more images than one are rare */
     choose(w, &nest, row);
     w->done += sinter_cpu_tile_nest(state, &nest, row, w->tile);
 }

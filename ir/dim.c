@@ -451,3 +451,15 @@ sinter_dim sinter_dim_substitute(sinter_dim_table *table, sinter_dim dim,
     table->memo_epoch++;
     return substitute(table, dim, bindings);
 }
+
+bool sinter_dim_reads(sinter_dim_table *table, sinter_dim dim, uint32_t value) {
+    if (sinter_dim_get_kind(table, dim) == SINTER_DIM_SYMBOL) {
+        const sinter_dim_symbol *symbol = sinter_dim_get_symbol(table, dim);
+        return symbol->origin != SINTER_DIM_ORIGIN_INPUT && symbol->value == value;
+    }
+    const sinter_dim *operands = NULL;
+    size_t count = sinter_dim_operands(table, dim, &operands);
+    for (size_t i = 0; i < count; i++)
+        if (sinter_dim_reads(table, operands[i], value)) return true;
+    return false;
+}

@@ -106,6 +106,8 @@ size_t sinter_dim_operands(const sinter_dim_table *table, sinter_dim dim, const 
 sinter_dim_symbol *sinter_dim_get_symbol(sinter_dim_table *table, sinter_dim dim); /* kind SYMBOL */
 size_t sinter_dim_symbol_count(const sinter_dim_table *table);
 sinter_dim sinter_dim_symbol_at(const sinter_dim_table *table, size_t index); /* in order of making */
+/* Whether a symbol of the dim is read from the contents of the value or is a dim of it that its node decides. */
+bool sinter_dim_reads(sinter_dim_table *table, sinter_dim dim, uint32_t value);
 /* Value with symbols bound by bindings[index of symbol]; false on overflow or division by zero. */
 bool sinter_dim_evaluate(const sinter_dim_table *table, sinter_dim dim, const int64_t *bindings,
                          int64_t *out_value);

@@ -4,22 +4,9 @@
 
 /* ---- reshapes ---- */
 
-/* Whether a dim is read from the contents of the value or belongs to it. */
-static bool reads(sinter_dim_table *table, sinter_dim dim, sinter_value value) {
-    if (sinter_dim_get_kind(table, dim) == SINTER_DIM_SYMBOL) {
-        const sinter_dim_symbol *symbol = sinter_dim_get_symbol(table, dim);
-        return symbol->origin != SINTER_DIM_ORIGIN_INPUT && symbol->value == value;
-    }
-    const sinter_dim *operands = NULL;
-    size_t count = sinter_dim_operands(table, dim, &operands);
-    for (size_t i = 0; i < count; i++)
-        if (reads(table, operands[i], value)) return true;
-    return false;
-}
-
 static bool type_reads(const sinter_module *module, const sinter_type *type, sinter_value value) {
     for (uint32_t i = 0; i < type->rank; i++)
-        if (reads(sinter_module_dims(module), type->dims[i], value)) return true;
+        if (sinter_dim_reads(sinter_module_dims(module), type->dims[i], value)) return true;
     return false;
 }
 

@@ -149,18 +149,6 @@ sinter_value sinter_fold_value(sinter_rewrite *rewrite, sinter_value value) {
 
 /* ---- known contents ---- */
 
-static bool reads(sinter_dim_table *table, sinter_dim dim, sinter_value value) {
-    if (sinter_dim_get_kind(table, dim) == SINTER_DIM_SYMBOL) {
-        const sinter_dim_symbol *symbol = sinter_dim_get_symbol(table, dim);
-        return symbol->origin != SINTER_DIM_ORIGIN_INPUT && symbol->value == value;
-    }
-    const sinter_dim *operands = NULL;
-    size_t count = sinter_dim_operands(table, dim, &operands);
-    for (size_t i = 0; i < count; i++)
-        if (reads(table, operands[i], value)) return true;
-    return false;
-}
-
 /* The elements as a constant of the value's type; 0 where one is not a number. */
 static sinter_value constant_of(folder *state, const sinter_type *type, const sinter_dim *items,
                                 size_t count) {
@@ -196,7 +184,7 @@ static bool fold_content(folder *state, sinter_node node) {
         elements != count)
         return false;
     for (size_t i = 0; i < count; i++)
-        if (reads(sinter_module_dims(module), items[i], result)) return false;
+        if (sinter_dim_reads(sinter_module_dims(module), items[i], result)) return false;
     sinter_value value = constant_of(state, &type, items, count);
     if (!value && type.rank == 1 && type.dtype == SINTER_DTYPE_i64)
         value = sinter_build_dims(&state->rewrite.build, items, count);

@@ -128,7 +128,8 @@ static void test_parse_errors(void) {
 static void check_range(const char *text, int64_t min, int64_t max) {
     int64_t low, high;
     sinter_dim_range(table, parse(text), &low, &high);
-    if (!CHECK_INT_EQ(low, min) | !CHECK_INT_EQ(high, max)) printf("  case \"%s\"\n", text);
+    bool low_right = CHECK_INT_EQ(low, min), high_right = CHECK_INT_EQ(high, max);
+    if (!low_right || !high_right) printf("  case \"%s\"\n", text);
 }
 
 static void test_ranges(void) {

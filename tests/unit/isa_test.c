@@ -285,7 +285,7 @@ int main(void) {
                                           "cpu:neoverse-v1",
                                           "c:cc",
                                           "c:clang",
-                                          "c:" SUPPORT_CROSS_CC,
+                                          ("c:" SUPPORT_CROSS_CC),
                                           "board:cc"};
     if (CHECK(sinter_loop_interpret_host(program, tensors, INPUT_COUNT, expected, count, &diag)))
         for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)

@@ -34,14 +34,18 @@ static sinter_scalar evaluate(const char *text, sinter_scalar x, sinter_scalar y
 
 static void check_float(const char *text, sinter_dtype dtype, double x, double y, double expected) {
     sinter_scalar result = evaluate(text, number(dtype, x), number(dtype, y), number(dtype, 3));
-    if (!CHECK_INT_EQ(result.dtype, dtype) | !CHECK_DOUBLE_EQ(result.f, expected))
+    bool type_right = CHECK_INT_EQ(result.dtype, dtype),
+         value_right = CHECK_DOUBLE_EQ(result.f, expected);
+    if (!type_right || !value_right)
         printf("  case %s: %s\n", sinter_dtype_infos[dtype].name, text);
 }
 
 static void check_int(const char *text, sinter_dtype dtype, int64_t x, int64_t y,
                       sinter_dtype result_dtype, int64_t expected) {
     sinter_scalar result = evaluate(text, integer(dtype, x), integer(dtype, y), integer(dtype, 3));
-    if (!CHECK_INT_EQ(result.dtype, result_dtype) | !CHECK_INT_EQ(result.i, expected))
+    bool type_right = CHECK_INT_EQ(result.dtype, result_dtype),
+         value_right = CHECK_INT_EQ(result.i, expected);
+    if (!type_right || !value_right)
         printf("  case %s: %s\n", sinter_dtype_infos[dtype].name, text);
 }
 
@@ -53,8 +57,9 @@ static void check_same(const char *text, sinter_dtype dtype, int64_t x, int64_t 
 static void check_truth(const char *text, double x, double y, bool expected) {
     sinter_scalar result = evaluate(text, number(SINTER_DTYPE_f32, x), number(SINTER_DTYPE_f32, y),
                                     number(SINTER_DTYPE_f32, 3));
-    if (!CHECK_INT_EQ(result.dtype, SINTER_DTYPE_bool) | !CHECK_INT_EQ(result.i, expected))
-        printf("  case %s\n", text);
+    bool type_right = CHECK_INT_EQ(result.dtype, SINTER_DTYPE_bool),
+         value_right = CHECK_INT_EQ(result.i, expected);
+    if (!type_right || !value_right) printf("  case %s\n", text);
 }
 
 static void test_language(void) {

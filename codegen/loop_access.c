@@ -30,16 +30,10 @@ static void collect_load(void *user, sinter_expr expr) {
     sinter_vector_push(c->arena, c->list, access);
 }
 
-static bool collect_place(void *user, sinter_expr *place) {
-    sinter_loop_walk_expr(*place, collect_load, user);
-    return true;
-}
-
 void sinter_loop_collect_stmt_accesses(sinter_arena *arena, const sinter_loop_stmt *stmt,
                                        sinter_loop_access_list *list) {
     collector c = {.arena = arena, .list = list, .stmt = stmt};
-    sinter_loop_visit_places((sinter_loop_stmt *)(uintptr_t)stmt, collect_place,
-                             &c); /* only reads */
+    sinter_loop_walk_stmt_exprs(stmt, collect_load, &c);
     if (stmt->kind != SINTER_LOOP_STORE) return;
     sinter_loop_access access = {.buffer = stmt->buffer,
                                  .is_store = true,

@@ -24,6 +24,15 @@ void sinter_loop_walk_expr(sinter_expr expr, sinter_loop_expr_visitor visit, voi
         sinter_loop_walk_expr(expr->arguments[i], visit, user);
 }
 
+void sinter_loop_walk_stmt_exprs(const sinter_loop_stmt *stmt, sinter_loop_expr_visitor visit,
+                                 void *user) {
+    if (stmt->lower) sinter_loop_walk_expr(stmt->lower, visit, user);
+    if (stmt->upper) sinter_loop_walk_expr(stmt->upper, visit, user);
+    if (stmt->value) sinter_loop_walk_expr(stmt->value, visit, user);
+    for (uint32_t i = 0; i < stmt->argument_count; i++)
+        sinter_loop_walk_expr(stmt->arguments[i], visit, user);
+}
+
 bool sinter_loop_visit_places(sinter_loop_stmt *stmt, sinter_loop_place_visitor visit, void *user) {
     if (stmt->lower && !visit(user, &stmt->lower)) return false;
     if (stmt->upper && !visit(user, &stmt->upper)) return false;

@@ -12,6 +12,8 @@ void sinter_loop_walk(sinter_loop_stmt *first, sinter_loop_stmt_visitor visit, v
 /* Pre-order over an expression and its operands. */
 typedef void (*sinter_loop_expr_visitor)(void *user, sinter_expr expr);
 void sinter_loop_walk_expr(sinter_expr expr, sinter_loop_expr_visitor visit, void *user);
+/* Those of this one statement, not of its bodies. */
+void sinter_loop_walk_stmt_exprs(const sinter_loop_stmt *stmt, sinter_loop_expr_visitor visit, void *user);
 /* The expressions of this one statement, not of its bodies, each as a place that can be set. Returns false where visit does. */
 typedef bool (*sinter_loop_place_visitor)(void *user, sinter_expr *place);
 bool sinter_loop_visit_places(sinter_loop_stmt *stmt, sinter_loop_place_visitor visit, void *user);

@@ -52,16 +52,11 @@ static void reach_expr(void *user, sinter_expr expr) {
     if (expr->kind == SINTER_LOOP_LOAD) reach(user, expr->buffer);
 }
 
-static bool reach_place(void *user, sinter_expr *place) {
-    sinter_loop_walk_expr(*place, reach_expr, user);
-    return true;
-}
-
 static void walk_list(walker *w, sinter_loop_stmt *first);
 
 static void walk_stmt(walker *w, sinter_loop_stmt *s) {
     w->generation++;
-    sinter_loop_visit_places(s, reach_place, w);
+    sinter_loop_walk_stmt_exprs(s, reach_expr, w);
     for (uint32_t i = 0; i < s->buffer_argument_count; i++) reach(w, s->buffer_arguments[i]);
     reach(w, s->source);
     if (s->kind == SINTER_LOOP_STORE || s->kind == SINTER_LOOP_TAKE) reach(w, s->buffer);

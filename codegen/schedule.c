@@ -75,38 +75,55 @@ sinter_loop_buffer sinter_schedule_find_buffer(const sinter_loop_function *funct
     return 0;
 }
 
-static bool locate_in(sinter_loop_stmt **link, sinter_loop_var var, sinter_arena *scratch,
-                      sinter_schedule_place *place) {
-    for (; *link; link = &(*link)->next) {
-        sinter_loop_stmt *stmt = *link;
-        if ((stmt->kind == SINTER_LOOP_FOR || stmt->kind == SINTER_LOOP_DECLARE) &&
-            stmt->var == var) {
-            place->link = link;
-            return true;
-        }
-        sinter_vector_push(scratch, &place->path, stmt);
-        if (locate_in(&stmt->body, var, scratch, place) ||
-            locate_in(&stmt->else_body, var, scratch, place))
-            return true;
-        place->path.count--;
+static sinter_loop_stmt **find_link(sinter_loop_stmt **link, sinter_loop_stmt_kind kind,
+                                    sinter_loop_var var) {
+    sinter_loop_stmt **found = NULL;
+    for (; *link && !found; link = &(*link)->next) {
+        if ((*link)->kind == kind && (*link)->var == var) return link;
+        found = find_link(&(*link)->body, kind, var);
+        if (!found) found = find_link(&(*link)->else_body, kind, var);
     }
-    return false;
+    return found;
 }
 
-bool sinter_schedule_locate(sinter_schedule *schedule, sinter_loop_var var, sinter_arena *scratch,
-                            sinter_schedule_place *out_place) {
-    *out_place = (sinter_schedule_place){0};
-    if (var && locate_in(&schedule->function->body, var, scratch, out_place)) return true;
-    return sinter_schedule_refuse(schedule, "there is no such variable");
+sinter_loop_stmt **sinter_schedule_find_link(sinter_schedule *schedule, sinter_loop_stmt_kind kind,
+                                             sinter_loop_var var) {
+    sinter_loop_stmt **link = var ? find_link(&schedule->function->body, kind, var) : NULL;
+    if (!link)
+        sinter_schedule_refuse(schedule, kind == SINTER_LOOP_FOR ? "there is no such loop"
+                                                                 : "there is no such variable");
+    return link;
 }
 
-bool sinter_schedule_locate_loop(sinter_schedule *schedule, sinter_loop_var var,
-                                 sinter_arena *scratch, sinter_schedule_place *out_place) {
-    *out_place = (sinter_schedule_place){0};
-    if (var && locate_in(&schedule->function->body, var, scratch, out_place) &&
-        (*out_place->link)->kind == SINTER_LOOP_FOR)
-        return true;
-    return sinter_schedule_refuse(schedule, "there is no such loop");
+static bool find_path(sinter_loop_stmt **at, sinter_loop_stmt **link, sinter_arena *arena,
+                      sinter_schedule_path *path) {
+    for (; at != link && *at; at = &(*at)->next) {
+        sinter_vector_push(arena, path, *at);
+        if (find_path(&(*at)->body, link, arena, path) ||
+            find_path(&(*at)->else_body, link, arena, path))
+            return true;
+        path->count--;
+    }
+    return at == link;
+}
+
+sinter_schedule_path sinter_schedule_path_to(const sinter_schedule *schedule,
+                                             sinter_loop_stmt **link, sinter_arena *arena) {
+    sinter_schedule_path path = {0};
+    find_path(&schedule->function->body, link, arena, &path);
+    return path;
+}
+
+bool sinter_schedule_in_vector(const sinter_schedule *schedule, sinter_loop_stmt **link) {
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_schedule_path path = sinter_schedule_path_to(schedule, link, &scratch);
+    bool inside = false;
+    for (size_t i = 0; i < path.count; i++)
+        inside |=
+            path.items[i]->kind == SINTER_LOOP_FOR && path.items[i]->axis == SINTER_AXIS_VECTOR;
+    sinter_arena_deinit(&scratch);
+    return inside;
 }
 
 typedef struct loop_search {
@@ -239,13 +256,9 @@ static bool is_zero(sinter_expr expr) {
 bool sinter_schedule_split(sinter_schedule *schedule, sinter_loop_var var, int64_t factor,
                            sinter_schedule_tail tail, sinter_loop_var *out_outer,
                            sinter_loop_var *out_inner, sinter_loop_var *out_tail) {
-    sinter_arena scratch;
-    sinter_arena_init(&scratch);
-    sinter_schedule_place place;
-    bool found = sinter_schedule_locate_loop(schedule, var, &scratch, &place);
-    sinter_arena_deinit(&scratch);
-    if (!found) return false;
-    split s = {.schedule = schedule, .loop = *place.link, .factor = factor};
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, var);
+    if (!link) return false;
+    split s = {.schedule = schedule, .loop = *link, .factor = factor};
     if (factor < 1) return sinter_schedule_refuse(schedule, "the factor must be positive");
     if (s.loop->axis == SINTER_AXIS_UNROLL || s.loop->axis == SINTER_AXIS_VECTOR)
         return sinter_schedule_refuse(schedule, "the loop is marked already");
@@ -267,10 +280,10 @@ bool sinter_schedule_split(sinter_schedule *schedule, sinter_loop_var var, int64
     /* A guard or a tail may hide what keeps iterations of loops around apart. */
     sinter_loop_function *saved =
         guard || peel ? sinter_loop_clone_function(schedule->program, schedule->function) : NULL;
-    *place.link = s.loop->next;
-    b->tail = place.link;
+    *link = s.loop->next;
+    b->tail = link;
     if (peel) build_tail(&s, blocks); /* before the body changes; the split goes in front */
-    b->tail = place.link;
+    b->tail = link;
     build_split(&s, blocks, guard);
     if ((guard || peel) && !sinter_schedule_keeps_marks(schedule, saved)) return false;
     if (out_outer) *out_outer = s.outer;
@@ -296,13 +309,9 @@ static sinter_loop_var build_part(sinter_loop_map *map, const sinter_loop_stmt *
 
 bool sinter_schedule_cut(sinter_schedule *schedule, sinter_loop_var var, int64_t at,
                          sinter_loop_var *out_first, sinter_loop_var *out_second) {
-    sinter_arena scratch;
-    sinter_arena_init(&scratch);
-    sinter_schedule_place place;
-    bool found = sinter_schedule_locate_loop(schedule, var, &scratch, &place);
-    sinter_arena_deinit(&scratch);
-    if (!found) return false;
-    sinter_loop_stmt *loop = *place.link;
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, var);
+    if (!link) return false;
+    sinter_loop_stmt *loop = *link;
     if (loop->step != 1 || (loop->axis != SINTER_AXIS_SERIAL && loop->axis != SINTER_AXIS_PARALLEL))
         return sinter_schedule_refuse(schedule, "the loop is marked already or has a step");
     if (!sinter_schedule_bounds_fixed(loop, loop->body))
@@ -313,8 +322,8 @@ bool sinter_schedule_cut(sinter_schedule *schedule, sinter_loop_var var, int64_t
     sinter_loop_builder *b = &map.builder;
     sinter_expr middle = sinter_loop_int(b, at);
     const char *name = sinter_schedule_var_name(schedule, var);
-    *place.link = loop->next;
-    b->tail = place.link;
+    *link = loop->next;
+    b->tail = link;
     sinter_loop_var first =
         build_part(&map, loop, name, loop->lower, sinter_loop_min(b, loop->upper, middle), copy);
     sinter_loop_map_init(&other, schedule->program, schedule->function);
@@ -409,20 +418,13 @@ static void move_to_zero(sinter_schedule *schedule, sinter_loop_stmt *loop, int6
 }
 
 bool sinter_schedule_vectorize(sinter_schedule *schedule, sinter_loop_var var) {
-    sinter_arena scratch;
-    sinter_arena_init(&scratch);
-    sinter_schedule_place place;
-    bool found = sinter_schedule_locate_loop(schedule, var, &scratch, &place);
-    bool nested = false;
-    for (size_t i = 0; found && i < place.path.count; i++)
-        nested |= place.path.items[i]->kind == SINTER_LOOP_FOR &&
-                  place.path.items[i]->axis == SINTER_AXIS_VECTOR;
-    sinter_arena_deinit(&scratch);
-    if (!found) return false;
-    sinter_loop_stmt *loop = *place.link;
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, var);
+    if (!link) return false;
+    sinter_loop_stmt *loop = *link;
     int64_t lower, count;
     if (!check_serial(schedule, loop)) return false;
-    if (nested) return sinter_schedule_refuse(schedule, "the loop is inside of a vector axis");
+    if (sinter_schedule_in_vector(schedule, link))
+        return sinter_schedule_refuse(schedule, "the loop is inside of a vector axis");
     if (!sinter_loop_trip_count(loop, &count) || count < 1 || (count & (count - 1)) ||
         count > MAX_UNROLL)
         return sinter_schedule_refuse(

@@ -146,14 +146,9 @@ static void search_expr(void *user, sinter_expr expr) {
     if (expr->kind == SINTER_LOOP_LOAD && is_it(r, expr->buffer)) r->elsewhere = true;
 }
 
-static bool search_place(void *user, sinter_expr *place) {
-    sinter_loop_walk_expr(*place, search_expr, user);
-    return true;
-}
-
 static bool search_stmt(void *user, sinter_loop_stmt *stmt) {
     replacement *r = user;
-    sinter_loop_visit_places(stmt, search_place, r);
+    sinter_loop_walk_stmt_exprs(stmt, search_expr, r);
     if (stmt->kind == SINTER_LOOP_BIND && is_it(r, stmt->source)) r->elsewhere = true;
     if (stmt->kind != SINTER_LOOP_CALL_KERNEL) return true;
     for (uint32_t i = 0; i < stmt->buffer_argument_count; i++) {

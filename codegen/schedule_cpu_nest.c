@@ -122,15 +122,10 @@ static void visit_value(void *user, sinter_expr expr) {
     visit_index(f, expr);
 }
 
-static bool visit_place(void *user, sinter_expr *place) {
-    sinter_loop_walk_expr(*place, visit_value, user);
-    return true;
-}
-
 static void visit_list(body_facts *f, sinter_loop_stmt *first) {
     for (sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
         int64_t stride, count, before = f->work;
-        sinter_loop_visit_places(stmt, visit_place, f);
+        sinter_loop_walk_stmt_exprs(stmt, visit_value, f);
         if (stmt->kind == SINTER_LOOP_STORE) {
             f->work++;
             note_width(f, f->state->schedule.function->buffers.items[stmt->buffer].dtype);

@@ -218,14 +218,9 @@ static void keep_loaded(void *user, sinter_expr expr) {
     if (expr->kind == SINTER_LOOP_LOAD) keep(user, expr->buffer);
 }
 
-static bool keep_place(void *user, sinter_expr *place) {
-    sinter_loop_walk_expr(*place, keep_loaded, user);
-    return true;
-}
-
 static bool redirect(void *user, sinter_loop_stmt *stmt) {
     packer *p = user;
-    sinter_loop_visit_places(stmt, keep_place, p);
+    sinter_loop_walk_stmt_exprs(stmt, keep_loaded, p);
     if (stmt->kind == SINTER_LOOP_BIND) keep(p, stmt->source);
     if (stmt->kind != SINTER_LOOP_CALL_KERNEL) return true;
     sinter_loop_buffer *arguments =

@@ -180,14 +180,14 @@ typedef struct tiling {
 /* Loops around the loop, outermost first. */
 static uint32_t loops_around(sinter_schedule *schedule, sinter_loop_var loop,
                              sinter_loop_var *out_loops) {
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, loop);
+    if (!link) return 0;
     sinter_arena scratch;
-    sinter_schedule_place place;
     uint32_t count = 0;
     sinter_arena_init(&scratch);
-    if (sinter_schedule_locate_loop(schedule, loop, &scratch, &place))
-        for (size_t i = 0; i < place.path.count && count < SINTER_MAX_RANK; i++)
-            if (place.path.items[i]->kind == SINTER_LOOP_FOR)
-                out_loops[count++] = place.path.items[i]->var;
+    sinter_schedule_path path = sinter_schedule_path_to(schedule, link, &scratch);
+    for (size_t i = 0; i < path.count && count < SINTER_MAX_RANK; i++)
+        if (path.items[i]->kind == SINTER_LOOP_FOR) out_loops[count++] = path.items[i]->var;
     sinter_arena_deinit(&scratch);
     return count;
 }
@@ -247,13 +247,9 @@ static void count_expansions(void *user, sinter_expr expr) {
     if (expr->kind == SINTER_LOOP_CALL && !*sinter_scalar_get_info(expr->function)->llvm) ++*count;
 }
 
-static bool count_in_place(void *user, sinter_expr *place) {
-    sinter_loop_walk_expr(*place, count_expansions, user);
-    return true;
-}
-
 static bool count_in_stmt(void *user, sinter_loop_stmt *stmt) {
-    return sinter_loop_visit_places(stmt, count_in_place, user);
+    sinter_loop_walk_stmt_exprs(stmt, count_expansions, user);
+    return true;
 }
 
 /* Functions that take many instructions: one copy of them must do. */

@@ -5,15 +5,13 @@
 
 /* Sets the reason; always false. */
 bool sinter_schedule_refuse(sinter_schedule *schedule, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Where a statement hangs: *link is the statement, `path` the enclosing statements, outermost first. */
-typedef struct sinter_schedule_place {
-    sinter_loop_stmt **link;
-    SINTER_VECTOR(sinter_loop_stmt *) path;
-} sinter_schedule_place;
-/* The FOR or DECLARE of a variable; false with a reason where there is none. */
-bool sinter_schedule_locate(sinter_schedule *schedule, sinter_loop_var var, sinter_arena *scratch, sinter_schedule_place *out_place);
-bool sinter_schedule_locate_loop(sinter_schedule *schedule, sinter_loop_var var, sinter_arena *scratch,
-                                 sinter_schedule_place *out_place);
+/* Where the loop, or the declaration, of a variable hangs; NULL with a reason where there is none. */
+sinter_loop_stmt **sinter_schedule_find_link(sinter_schedule *schedule, sinter_loop_stmt_kind kind, sinter_loop_var var);
+/* The statements around the one that hangs there, outermost first. */
+typedef SINTER_VECTOR(sinter_loop_stmt *) sinter_schedule_path;
+sinter_schedule_path sinter_schedule_path_to(const sinter_schedule *schedule, sinter_loop_stmt **link, sinter_arena *arena);
+/* The statement that hangs there is inside of a vector axis. */
+bool sinter_schedule_in_vector(const sinter_schedule *schedule, sinter_loop_stmt **link);
 const char *sinter_schedule_var_name(const sinter_schedule *schedule, sinter_loop_var var);
 /* The number of iterations as an expression; may be negative where there are none. */
 sinter_expr sinter_schedule_count(sinter_loop_builder *builder, const sinter_loop_stmt *loop);

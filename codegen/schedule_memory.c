@@ -34,11 +34,11 @@ static bool store_instead(void *user, sinter_loop_stmt *stmt) {
 }
 
 /* The loops enclose the declaration in this order, and no concurrent loop lies between without being one of them. */
-static bool check_enclosing(sinter_schedule *schedule, const sinter_schedule_place *place,
+static bool check_enclosing(sinter_schedule *schedule, const sinter_schedule_path *path,
                             const sinter_loop_var *loops, size_t count) {
     size_t next = 0;
-    for (size_t i = 0; i < place->path.count; i++) {
-        const sinter_loop_stmt *stmt = place->path.items[i];
+    for (size_t i = 0; i < path->count; i++) {
+        const sinter_loop_stmt *stmt = path->items[i];
         bool is_loop = stmt->kind == SINTER_LOOP_FOR;
         bool concurrent =
             is_loop && stmt->axis != SINTER_AXIS_SERIAL && stmt->axis != SINTER_AXIS_UNROLL;
@@ -86,24 +86,26 @@ bool sinter_schedule_expand(sinter_schedule *schedule, sinter_loop_var var,
                             const sinter_loop_var *loops, size_t count,
                             sinter_loop_buffer *out_buffer) {
     sinter_arena scratch;
-    sinter_schedule_place place, outermost;
     expansion e = {.schedule = schedule, .var = var};
     sinter_expr dims[SINTER_MAX_RANK];
     sinter_loop_builder_init(&e.builder, schedule->program, schedule->function);
     sinter_arena_init(&scratch);
     bool ok = (count >= 1 && count <= SINTER_MAX_RANK) ||
               sinter_schedule_refuse(schedule, "expected 1 to 16 loops");
-    ok = ok && sinter_schedule_locate(schedule, var, &scratch, &place) &&
-         sinter_schedule_locate_loop(schedule, loops[0], &scratch, &outermost);
-    if (ok && (*place.link)->kind != SINTER_LOOP_DECLARE)
-        ok = sinter_schedule_refuse(schedule, "this is a loop variable");
-    ok = ok && check_enclosing(schedule, &place, loops, count) &&
-         make_indices(&e, loops, count, dims);
+    sinter_loop_stmt **link =
+        ok ? sinter_schedule_find_link(schedule, SINTER_LOOP_DECLARE, var) : NULL;
+    sinter_loop_stmt **outermost =
+        link ? sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, loops[0]) : NULL;
+    ok = outermost != NULL;
+    if (ok) {
+        sinter_schedule_path path = sinter_schedule_path_to(schedule, link, &scratch);
+        ok = check_enclosing(schedule, &path, loops, count) && make_indices(&e, loops, count, dims);
+    }
     if (ok) {
         const sinter_loop_var_info *info = &schedule->function->vars.items[var];
         e.buffer = sinter_loop_add_buffer(&e.builder, info->name, info->dtype, e.rank, dims,
                                           SINTER_SCOPE_STACK);
-        apply_expansion(&e, *place.link, outermost.link);
+        apply_expansion(&e, *link, outermost);
         if (out_buffer) *out_buffer = e.buffer;
     }
     sinter_arena_deinit(&scratch);
@@ -194,13 +196,9 @@ static bool has_iteration(const sinter_schedule *schedule, const sinter_loop_stm
 }
 
 bool sinter_schedule_hoist(sinter_schedule *schedule, sinter_loop_var var) {
-    sinter_arena scratch;
-    sinter_schedule_place place;
-    sinter_arena_init(&scratch);
-    bool ok = sinter_schedule_locate_loop(schedule, var, &scratch, &place);
-    sinter_arena_deinit(&scratch);
-    if (!ok) return false;
-    sinter_loop_stmt *loop = *place.link, **before = place.link;
+    sinter_loop_stmt **before = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, var);
+    if (!before) return false;
+    sinter_loop_stmt *loop = *before;
     bool runs = has_iteration(schedule, loop);
     bool moved = false, silent = true; /* nothing but lets was passed over */
     for (sinter_loop_stmt **link = &loop->body; *link;) {
@@ -229,14 +227,10 @@ bool sinter_schedule_hoist(sinter_schedule *schedule, sinter_loop_var var) {
 }
 
 bool sinter_schedule_inline(sinter_schedule *schedule, sinter_loop_var var) {
-    sinter_arena scratch;
-    sinter_schedule_place place;
-    sinter_arena_init(&scratch);
-    bool ok = sinter_schedule_locate(schedule, var, &scratch, &place);
-    sinter_arena_deinit(&scratch);
-    if (!ok) return false;
-    sinter_loop_stmt *declare = *place.link;
-    if (declare->kind != SINTER_LOOP_DECLARE || schedule->function->vars.items[var].is_mutable)
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_DECLARE, var);
+    if (!link) return false;
+    sinter_loop_stmt *declare = *link;
+    if (schedule->function->vars.items[var].is_mutable)
         return sinter_schedule_refuse(schedule, "this is no immutable variable");
     if (!sinter_loop_is_invariant(declare->value, declare->next))
         return sinter_schedule_refuse(schedule, "the value changes before it is read");
@@ -244,7 +238,7 @@ bool sinter_schedule_inline(sinter_schedule *schedule, sinter_loop_var var) {
     sinter_loop_map_init(&map, schedule->program, schedule->function);
     sinter_loop_map_var(&map, var, declare->value);
     sinter_loop_map_list(&map, declare->next);
-    *place.link = declare->next;
+    *link = declare->next;
     return true;
 }
 

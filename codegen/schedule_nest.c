@@ -133,13 +133,9 @@ static sinter_expr value_of(sinter_loop_builder *b, const sinter_loop_stmt *loop
 
 bool sinter_schedule_fuse(sinter_schedule *schedule, sinter_loop_var outer_var,
                           sinter_loop_var inner_var, sinter_loop_var *out_fused) {
-    sinter_arena scratch;
-    sinter_arena_init(&scratch);
-    sinter_schedule_place place;
-    bool found = sinter_schedule_locate_loop(schedule, outer_var, &scratch, &place);
-    sinter_arena_deinit(&scratch);
-    if (!found) return false;
-    sinter_loop_stmt *outer = *place.link, *inner = only_loop(outer);
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, outer_var);
+    if (!link) return false;
+    sinter_loop_stmt *outer = *link, *inner = only_loop(outer);
     if (!inner || inner->var != inner_var)
         return sinter_schedule_refuse(schedule, "these are not perfectly nested loops");
     if (inner->axis != SINTER_AXIS_SERIAL ||
@@ -151,8 +147,8 @@ bool sinter_schedule_fuse(sinter_schedule *schedule, sinter_loop_var outer_var,
     sinter_loop_map_init(&map, schedule->program, schedule->function);
     sinter_loop_builder *b = &map.builder;
     sinter_expr width = count_of(b, inner), total = sinter_loop_mul(b, count_of(b, outer), width);
-    *place.link = outer->next;
-    b->tail = place.link;
+    *link = outer->next;
+    b->tail = link;
     const char *name =
         sinter_arena_format(b->arena, "%s%s", sinter_schedule_var_name(schedule, outer_var),
                             sinter_schedule_var_name(schedule, inner_var));

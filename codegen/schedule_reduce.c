@@ -192,21 +192,13 @@ static bool build(partial *p, bool masked) {
 
 bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var var, int64_t lanes,
                              bool masked) {
-    sinter_arena scratch;
-    sinter_schedule_place place;
-    sinter_arena_init(&scratch);
-    bool found = sinter_schedule_locate_loop(schedule, var, &scratch, &place);
-    bool nested = false;
-    for (size_t i = 0; found && i < place.path.count; i++)
-        nested |= place.path.items[i]->kind == SINTER_LOOP_FOR &&
-                  place.path.items[i]->axis == SINTER_AXIS_VECTOR;
-    sinter_arena_deinit(&scratch);
-    if (!found) return false;
-    partial p = {.schedule = schedule, .loop = *place.link, .lanes = lanes};
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, var);
+    if (!link) return false;
+    partial p = {.schedule = schedule, .loop = *link, .lanes = lanes};
     if (lanes < 2 || lanes > MAX_LANES || (lanes & (lanes - 1)))
         return sinter_schedule_refuse(schedule, "the lanes are no power of two of 2 to %d",
                                       MAX_LANES);
-    if (p.loop->axis != SINTER_AXIS_SERIAL || nested)
+    if (p.loop->axis != SINTER_AXIS_SERIAL || sinter_schedule_in_vector(schedule, link))
         return sinter_schedule_refuse(schedule, "the loop is marked already");
     if (!recognize(&p))
         return sinter_schedule_refuse(
@@ -215,9 +207,9 @@ bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var var, int
         return sinter_schedule_refuse(schedule, "the body changes the bounds");
     sinter_loop_builder_init(&p.builder, schedule->program, schedule->function);
     sinter_loop_stmt *loop = p.loop;
-    p.builder.tail = place.link; /* in front of the loop */
+    p.builder.tail = link; /* in front of the loop */
     if (build(&p, masked)) {
-        sinter_loop_stmt **link = p.builder.tail;
+        link = p.builder.tail;
         while (*link != loop) link = &(*link)->next;
         *link = loop->next;
     }

@@ -97,13 +97,9 @@ static bool visit_bounds(void *user, sinter_loop_stmt *stmt) {
 
 bool sinter_schedule_specialize(sinter_schedule *schedule, sinter_loop_var var,
                                 sinter_loop_var *out_general) {
-    sinter_arena scratch;
-    sinter_arena_init(&scratch);
-    sinter_schedule_place place;
-    bool found = sinter_schedule_locate_loop(schedule, var, &scratch, &place);
-    sinter_arena_deinit(&scratch);
-    if (!found) return false;
-    sinter_loop_stmt *loop = *place.link, *next = loop->next;
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, var);
+    if (!link) return false;
+    sinter_loop_stmt *loop = *link, *next = loop->next;
     if (loop->axis != SINTER_AXIS_SERIAL || loop->step != 1)
         return sinter_schedule_refuse(schedule, "the loop is marked already or has a step");
     special s = {.schedule = schedule, .loop = loop, .fits = true};
@@ -118,9 +114,9 @@ bool sinter_schedule_specialize(sinter_schedule *schedule, sinter_loop_var var,
     s.change = true;
     sinter_loop_walk(loop->body, visit_bounds, &s);
     sinter_loop_builder *b = &s.map.builder;
-    *place.link = next;
+    *link = next;
     loop->next = NULL;
-    b->tail = place.link;
+    b->tail = link;
     sinter_loop_begin_if(b, s.condition);
     *b->tail = loop;
     sinter_loop_end(b);

@@ -103,12 +103,9 @@ static bool block_nest(sinter_schedule *schedule, sinter_register_tile *tile, pa
 /* A copy of the accumulators on the stack, made in front of the uses, which read it instead. */
 static bool spill(sinter_schedule *schedule, const sinter_register_tile *tile, part end,
                   part *out_copy) {
-    sinter_arena scratch;
-    sinter_schedule_place place;
-    sinter_arena_init(&scratch);
-    bool found = sinter_schedule_locate_loop(schedule, end.m ? end.m : end.n, &scratch, &place);
-    sinter_arena_deinit(&scratch);
-    if (!found) return false;
+    sinter_loop_stmt **link =
+        sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, end.m ? end.m : end.n);
+    if (!link) return false;
     sinter_loop_map map;
     sinter_loop_map_init(&map, schedule->program, schedule->function);
     sinter_loop_builder *b = &map.builder;
@@ -116,8 +113,8 @@ static bool spill(sinter_schedule *schedule, const sinter_register_tile *tile, p
     sinter_loop_buffer copy =
         sinter_loop_add_buffer(b, info.name, info.dtype, info.rank, info.dims, SINTER_SCOPE_STACK);
     sinter_loop_map_buffer(&map, tile->out_accumulator, copy);
-    sinter_loop_map_list(&map, *place.link);
-    b->tail = place.link;
+    sinter_loop_map_list(&map, *link);
+    b->tail = link;
     sinter_loop_alloc(b, copy);
     sinter_expr index[2];
     for (uint32_t i = 0; i < info.rank; i++) {

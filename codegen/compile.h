@@ -56,8 +56,8 @@ uint64_t sinter_weights_hash(const sinter_loop_program *program);
 void sinter_weights_copy(const sinter_loop_program *program, void *out_blob); /* memory of the layout's size */
 /* The same into fresh storage of that size, constant by constant; each then lives in the blob and lets its old memory go. */
 void sinter_weights_move(sinter_loop_program *program, sinter_storage *blob);
-struct sinter_output;
-bool sinter_weights_write(const sinter_loop_program *program, struct sinter_output *output, sinter_diag *diag);
+struct sinter_file_writer;
+void sinter_weights_write(const sinter_loop_program *program, struct sinter_file_writer *writer);
 /* Writes the artifact: a shared object linked by the system's cc or ld.lld, with features, weights and trailer behind it
  * (abi.h); an object with the weights in a section of its own, and its header `path` with .h for .o; C text, with the weights
  * in `path` with .weights for .c where they are many. A temporary name in the same folder, then rename: no file is ever

@@ -5,6 +5,7 @@
  * Test: tests/unit/package_test.c, tests/cli/compile.test */
 #include "codegen/link.h"
 #include "codegen/emit_llvm.h"
+#include "ir/base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,36 +33,16 @@ static const char *in_folder(const linker *l, const char *name, char *buffer) {
     return buffer;
 }
 
-/* ---- files of the folder ---- */
-
-static bool write_file(linker *l, const char *name, const sinter_text *bytes) {
-    char path[PATH_SIZE];
-    FILE *file = fopen(in_folder(l, name, path), "wb");
-    bool good = file && fwrite(bytes->data, 1, bytes->size, file) == bytes->size;
-    good = file && fclose(file) == 0 && good;
-    return good || sinter_error(l->diag, path, "cannot be written: %s", strerror(errno));
-}
-
-static bool read_file(linker *l, const char *name, sinter_text *out_bytes) {
-    char path[PATH_SIZE], block[65536];
-    FILE *file = fopen(in_folder(l, name, path), "rb");
-    if (!file) return sinter_error(l->diag, path, "cannot be read: %s", strerror(errno));
-    for (size_t got; (got = fread(block, 1, sizeof block, file)) > 0;)
-        sinter_text_append(out_bytes, block, got);
-    bool good = !ferror(file);
-    fclose(file);
-    return good || sinter_error(l->diag, path, "cannot be read");
-}
-
 /* ---- running a program ---- */
 
 static void report(linker *l, const char *program, int status) {
     sinter_text said = {0};
+    char path[PATH_SIZE];
     if (WIFEXITED(status))
         sinter_error(l->diag, program, "linking failed with status %d", WEXITSTATUS(status));
     else
         sinter_error(l->diag, program, "linking was stopped by signal %d", WTERMSIG(status));
-    if (read_file(l, "said", &said) && said.size)
+    if (sinter_file_read(in_folder(l, "said", path), &said, NULL) && said.size)
         sinter_note(l->diag, program, "%.*s", (int)(said.size < 2000 ? said.size : 2000),
                     said.data);
     sinter_text_deinit(&said);
@@ -240,13 +221,16 @@ static void remove_folder(linker *l) {
 bool sinter_link_shared(const sinter_text *object, const sinter_target *target,
                         sinter_text *out_shared, sinter_diag *diag) {
     linker l = {.target = target, .diag = diag};
+    char path[PATH_SIZE];
     const char *parent = getenv("TMPDIR");
     if (!parent || !*parent || strlen(parent) > sizeof l.folder - 32) parent = "/tmp";
     snprintf(l.folder, sizeof l.folder, "%s/sinter-XXXXXX", parent);
     if (!mkdtemp(l.folder))
         return sinter_error(diag, l.folder, "cannot be made: %s", strerror(errno));
-    bool good = write_file(&l, "model.o", object) && link_by_any(&l) == DONE &&
-                read_file(&l, "model.so", out_shared);
+    bool good =
+        sinter_file_write(in_folder(&l, "model.o", path), object->data, object->size, diag) &&
+        link_by_any(&l) == DONE &&
+        sinter_file_read(in_folder(&l, "model.so", path), out_shared, diag);
     remove_folder(&l);
     return good;
 }

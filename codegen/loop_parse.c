@@ -166,10 +166,6 @@ static bool parse_elements(sinter_loop_parser *p, sinter_tensor *tensor) {
            sinter_lexer_error(lexer, "expected %" PRId64 " elements, found %" PRId64, count, index);
 }
 
-static unsigned hex_digit(char c) {
-    return (unsigned)(c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
-}
-
 static bool parse_bytes(sinter_loop_parser *p, sinter_tensor *tensor) {
     sinter_string digits = p->lexer.token.text;
     size_t bytes = sinter_tensor_bytes(tensor);
@@ -178,8 +174,8 @@ static bool parse_bytes(sinter_loop_parser *p, sinter_tensor *tensor) {
                                   digits.size);
     unsigned char *data = sinter_tensor_mutable(tensor);
     for (size_t i = 0; i < bytes; i++)
-        data[i] =
-            (unsigned char)(hex_digit(digits.data[2 * i]) << 4 | hex_digit(digits.data[2 * i + 1]));
+        data[i] = (unsigned char)(sinter_hex_digit(digits.data[2 * i]) << 4 |
+                                  sinter_hex_digit(digits.data[2 * i + 1]));
     sinter_lexer_next(&p->lexer);
     return true;
 }

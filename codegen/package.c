@@ -63,16 +63,14 @@ static void fill_trailer(shared_parts *p) {
 }
 
 static bool write_shared(const shared_parts *p, const char *path, sinter_diag *diag) {
-    sinter_output output;
-    if (!sinter_output_open(&output, path, true, diag)) return false;
-    bool good = sinter_output_write(&output, p->code->data, p->code->size, diag) &&
-                sinter_output_write(&output, p->features, p->trailer.features_bytes, diag) &&
-                sinter_output_pad(&output, p->trailer.weights_offset, diag) &&
-                sinter_weights_write(p->program, &output, diag) &&
-                sinter_output_write(&output, &p->trailer, sizeof p->trailer, diag);
-    if (good) return sinter_output_commit(&output, diag);
-    sinter_output_abandon(&output);
-    return false;
+    sinter_file_writer writer;
+    if (!sinter_file_writer_open(&writer, path, true, diag)) return false;
+    sinter_file_writer_append(&writer, p->code->data, p->code->size);
+    sinter_file_writer_append(&writer, p->features, p->trailer.features_bytes);
+    sinter_file_writer_pad(&writer, p->trailer.weights_offset);
+    sinter_weights_write(p->program, &writer);
+    sinter_file_writer_append(&writer, &p->trailer, sizeof p->trailer);
+    return sinter_file_writer_close(&writer, true, diag);
 }
 
 static bool package_shared(const sinter_loop_program *program, const sinter_target *target,
@@ -95,25 +93,19 @@ static bool package_shared(const sinter_loop_program *program, const sinter_targ
 
 /* ---- the other kinds ---- */
 
-static bool has_ending(const char *path, const char *ending) {
-    size_t length = strlen(path), size = strlen(ending);
-    return length > size && !strcmp(path + length - size, ending);
-}
-
 /* "m.o" -> "m.h" */
 static const char *replace_ending(const char *path, const char *ending, const char *with,
                                   sinter_arena *arena) {
-    size_t length = strlen(path) - (has_ending(path, ending) ? strlen(ending) : 0);
+    size_t length = strlen(path) - (sinter_string_ends_with(path, ending) ? strlen(ending) : 0);
     return sinter_arena_format(arena, "%.*s%s", (int)length, path, with);
 }
 
-/* Ends both files; output NULL: it couldn't be opened. */
-static bool finish_pair(sinter_output *companion, sinter_output *output, bool good,
-                        sinter_diag *diag) {
-    if (good) return sinter_output_commit_pair(companion, output, diag);
-    sinter_output_abandon(companion);
-    if (output) sinter_output_abandon(output);
-    return false;
+/* A file and the one that goes with it. */
+static bool open_pair(sinter_file_writer *companion, const char *beside, sinter_file_writer *writer,
+                      const char *path, sinter_diag *diag) {
+    if (!sinter_file_writer_open(companion, beside, false, diag)) return false;
+    if (sinter_file_writer_open(writer, path, false, diag)) return true;
+    return sinter_file_writer_close(companion, false, diag);
 }
 
 static bool package_object(const sinter_loop_program *program, const sinter_target *target,
@@ -122,13 +114,12 @@ static bool package_object(const sinter_loop_program *program, const sinter_targ
     const char *symbol = sinter_arena_format(arena, "%s_artifact", name);
     sinter_text text = {0};
     sinter_package_header(program, target, name, &text);
-    sinter_output header, object;
-    bool good = sinter_output_open(&header, replace_ending(path, ".o", ".h", arena), false, diag);
+    sinter_file_writer header, object;
+    bool good = open_pair(&header, replace_ending(path, ".o", ".h", arena), &object, path, diag);
     if (good) {
-        bool opened = sinter_output_open(&object, path, false, diag);
-        good = opened && sinter_output_write(&header, text.data, text.size, diag) &&
-               sinter_package_object(program, target, level, symbol, &object, diag);
-        good = finish_pair(&header, opened ? &object : NULL, good, diag);
+        sinter_file_writer_append(&header, text.data, text.size);
+        good = sinter_package_object(program, target, level, symbol, &object, diag);
+        good = sinter_file_writer_close_pair(&header, &object, good, diag);
     }
     sinter_text_deinit(&text);
     return good;
@@ -136,12 +127,11 @@ static bool package_object(const sinter_loop_program *program, const sinter_targ
 
 static bool write_c_and_weights(const sinter_loop_program *program, const sinter_text *text,
                                 const char *path, const char *beside, sinter_diag *diag) {
-    sinter_output weights, code;
-    if (!sinter_output_open(&weights, beside, false, diag)) return false;
-    bool opened = sinter_output_open(&code, path, false, diag);
-    bool good = opened && sinter_output_write(&code, text->data, text->size, diag) &&
-                sinter_weights_write(program, &weights, diag);
-    return finish_pair(&weights, opened ? &code : NULL, good, diag);
+    sinter_file_writer weights, code;
+    if (!open_pair(&weights, beside, &code, path, diag)) return false;
+    sinter_file_writer_append(&code, text->data, text->size);
+    sinter_weights_write(program, &weights);
+    return sinter_file_writer_close_pair(&weights, &code, true, diag);
 }
 
 static bool package_c(const sinter_loop_program *program, const char *path, sinter_arena *arena,
@@ -153,7 +143,7 @@ static bool package_c(const sinter_loop_program *program, const char *path, sint
         const char *beside = replace_ending(path, ".c", ".weights", arena);
         good = write_c_and_weights(program, &text, path, beside, diag);
     } else {
-        good = good && sinter_output_write_file(path, text.data, text.size, diag);
+        good = good && sinter_file_write(path, text.data, text.size, diag);
     }
     sinter_text_deinit(&text);
     return good;

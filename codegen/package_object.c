@@ -61,8 +61,8 @@ static bool define_symbol(object *o, const char *symbol, uint64_t size) {
 }
 
 /* [LLVM's file | section names | section table | weights] */
-static bool write_object(object *o, const sinter_loop_program *program, uint64_t weight_bytes,
-                         sinter_output *output, sinter_diag *diag) {
+static void write_object(object *o, const sinter_loop_program *program, uint64_t weight_bytes,
+                         sinter_file_writer *writer) {
     Elf64_Shdr *names = &o->sections[o->head.e_shstrndx], *fresh = &o->sections[o->head.e_shnum];
     sinter_text table = {0};
     sinter_text_append(&table, o->bytes->data + names->sh_offset, names->sh_size);
@@ -81,18 +81,17 @@ static bool write_object(object *o, const sinter_loop_program *program, uint64_t
     o->head.e_shoff = table_at;
     o->head.e_shnum++;
     memcpy(o->bytes->data, &o->head, sizeof o->head);
-    bool good = sinter_output_write(output, o->bytes->data, o->bytes->size, diag) &&
-                sinter_output_write(output, table.data, table.size, diag) &&
-                sinter_output_pad(output, table_at, diag) &&
-                sinter_output_write(output, o->sections, table_bytes, diag) &&
-                sinter_output_pad(output, fresh->sh_offset, diag) &&
-                sinter_weights_write(program, output, diag);
+    sinter_file_writer_append(writer, o->bytes->data, o->bytes->size);
+    sinter_file_writer_append(writer, table.data, table.size);
+    sinter_file_writer_pad(writer, table_at);
+    sinter_file_writer_append(writer, o->sections, table_bytes);
+    sinter_file_writer_pad(writer, fresh->sh_offset);
+    sinter_weights_write(program, writer);
     sinter_text_deinit(&table);
-    return good;
 }
 
 bool sinter_package_object(const sinter_loop_program *program, const sinter_target *target,
-                           int level, const char *symbol, sinter_output *output,
+                           int level, const char *symbol, sinter_file_writer *writer,
                            sinter_diag *diag) {
     sinter_text bytes = {0};
     object o = {.bytes = &bytes};
@@ -101,12 +100,12 @@ bool sinter_package_object(const sinter_loop_program *program, const sinter_targ
     bool good =
         sinter_emit_llvm(program, target, level, SINTER_LLVM_OBJECT, symbol, true, &bytes, diag);
     if (good && !weight_bytes) {
-        good = sinter_output_write(output, bytes.data, bytes.size, diag);
+        sinter_file_writer_append(writer, bytes.data, bytes.size);
     } else if (good) {
         const char *blob = sinter_arena_format(&o.arena, "%s_weights", symbol);
-        good = read_sections(&o, output->path, diag) &&
-               (define_symbol(&o, blob, weight_bytes) || bad(output->path, diag)) &&
-               write_object(&o, program, weight_bytes, output, diag);
+        good = read_sections(&o, writer->path, diag) &&
+               (define_symbol(&o, blob, weight_bytes) || bad(writer->path, diag));
+        if (good) write_object(&o, program, weight_bytes, writer);
     }
     sinter_arena_deinit(&o.arena);
     sinter_text_deinit(&bytes);

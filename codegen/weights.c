@@ -2,7 +2,7 @@
  * multiple of 64. Code knows the offsets; nothing here copies a weight but into the place it is written to.
  * Test: tests/unit/emit_test.c */
 #include "codegen/compile.h"
-#include "codegen/output.h"
+#include "ir/base/file.h"
 #include "runtime/abi.h"
 
 #include <string.h>
@@ -72,16 +72,12 @@ void sinter_weights_move(sinter_loop_program *program, sinter_storage *blob) {
     }
 }
 
-bool sinter_weights_write(const sinter_loop_program *program, sinter_output *output,
-                          sinter_diag *diag) {
+void sinter_weights_write(const sinter_loop_program *program, sinter_file_writer *writer) {
     for (size_t i = 0; i < program->constants.count; i++) {
         const sinter_tensor *tensor = &program->constants.items[i].tensor;
         char tail[ALIGNMENT];
         uint64_t whole = split_tail(tensor, tail);
-        if (!sinter_output_write(output, tensor->data, whole, diag)) return false;
-        if (sinter_tensor_bytes(tensor) > whole &&
-            !sinter_output_write(output, tail, ALIGNMENT, diag))
-            return false;
+        sinter_file_writer_append(writer, tensor->data, whole);
+        if (sinter_tensor_bytes(tensor) > whole) sinter_file_writer_append(writer, tail, ALIGNMENT);
     }
-    return true;
 }

@@ -5,13 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool ends_with(const char *path, const char *ending) {
-    size_t size = strlen(path), tail = strlen(ending);
-    return size >= tail && strcmp(path + size - tail, ending) == 0;
-}
-
 static bool is_text(const char *path) {
-    if (strcmp(path, "-") == 0 || ends_with(path, ".sir")) return true;
+    if (strcmp(path, "-") == 0 || sinter_string_ends_with(path, ".sir")) return true;
     char start[64] = {0};
     FILE *file = fopen(path, "rb");
     if (!file) return false; /* the reader reports it */

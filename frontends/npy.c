@@ -292,7 +292,8 @@ static int64_t count_characters(sinter_string string) {
     return count;
 }
 
-static void write_string(FILE *stream, sinter_string string, bool unicode, uint64_t width) {
+static void write_string(sinter_file_writer *file, sinter_string string, bool unicode,
+                         uint64_t width) {
     uint64_t written = 0;
     for (size_t i = 0; i < string.size; written++) {
         uint8_t lead = (uint8_t)string.data[i++];
@@ -303,12 +304,13 @@ static void write_string(FILE *stream, sinter_string string, bool unicode, uint6
             for (; more; more--) code = code << 6 | ((uint8_t)string.data[i++] & 0x3f);
         }
         for (unsigned byte = 0; byte < (unicode ? 4 : 1); byte++)
-            fputc((int)(code >> (8 * byte) & 0xff), stream);
+            sinter_file_writer_append(file, &(uint8_t){(uint8_t)(code >> (8 * byte))}, 1);
     }
-    for (uint64_t i = written * (unicode ? 4 : 1); i < width; i++) fputc(0, stream);
+    for (uint64_t i = written * (unicode ? 4 : 1); i < width; i++)
+        sinter_file_writer_append(file, "", 1);
 }
 
-static void write_header(FILE *stream, char order, char kind, uint64_t width,
+static void write_header(sinter_file_writer *file, char order, char kind, uint64_t width,
                          const sinter_tensor *tensor) {
     sinter_text text = {0};
     sinter_text_format(&text, "{'descr': '%c%c%" PRIu64 "', 'fortran_order': False, 'shape': (",
@@ -319,14 +321,14 @@ static void write_header(FILE *stream, char order, char kind, uint64_t width,
     sinter_text_append_string(&text, "), }");
     while ((10 + text.size + 1) % 64) sinter_text_append_string(&text, " ");
     sinter_text_append_string(&text, "\n");
-    fwrite(magic, 1, sizeof magic, stream);
+    sinter_file_writer_append(file, magic, sizeof magic);
     uint8_t rest[4] = {1, 0, (uint8_t)text.size, (uint8_t)(text.size >> 8)};
-    fwrite(rest, 1, sizeof rest, stream);
-    fwrite(text.data, 1, text.size, stream);
+    sinter_file_writer_append(file, rest, sizeof rest);
+    sinter_file_writer_append(file, text.data, text.size);
     sinter_text_deinit(&text);
 }
 
-static void write_strings(FILE *stream, const sinter_tensor *tensor) {
+static void write_strings(sinter_file_writer *file, const sinter_tensor *tensor) {
     int64_t count = sinter_tensor_count(tensor), longest = 1, longest_bytes = 1;
     bool unicode = true;
     for (int64_t i = 0; i < count; i++) {
@@ -337,19 +339,19 @@ static void write_strings(FILE *stream, const sinter_tensor *tensor) {
         if ((int64_t)string.size > longest_bytes) longest_bytes = (int64_t)string.size;
     }
     uint64_t width = (uint64_t)(unicode ? longest : longest_bytes);
-    write_header(stream, unicode ? '<' : '|', unicode ? 'U' : 'S', width, tensor);
+    write_header(file, unicode ? '<' : '|', unicode ? 'U' : 'S', width, tensor);
     for (int64_t i = 0; i < count; i++)
-        write_string(stream, sinter_tensor_get_string(tensor, i), unicode,
+        write_string(file, sinter_tensor_get_string(tensor, i), unicode,
                      unicode ? 4 * width : width);
 }
 
-bool sinter_npy_write(FILE *stream, const char *path, const sinter_tensor *tensor,
-                      sinter_diag *diag) {
+bool sinter_npy_write(sinter_file_writer *file, const sinter_tensor *tensor, sinter_diag *diag) {
     if (tensor->kind != SINTER_TYPE_TENSOR)
-        return sinter_error(diag, path, ".npy holds one tensor; sequences and optionals need .pb");
+        return sinter_error(diag, file->path,
+                            ".npy holds one tensor; sequences and optionals need .pb");
     const sinter_dtype_info *info = &sinter_dtype_infos[tensor->dtype];
     if (tensor->dtype == SINTER_DTYPE_string) {
-        write_strings(stream, tensor);
+        write_strings(file, tensor);
         return true;
     }
     char kind = info->class == SINTER_CLASS_UINT  ? 'u'
@@ -358,9 +360,9 @@ bool sinter_npy_write(FILE *stream, const char *path, const sinter_tensor *tenso
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
         if (formats[i].dtype == tensor->dtype) kind = formats[i].kind;
     uint64_t width = info->bits < 8 ? 1 : info->bits / 8;
-    write_header(stream, width == 1 || kind == 'V' ? '|' : '<', kind, width, tensor);
+    write_header(file, width == 1 || kind == 'V' ? '|' : '<', kind, width, tensor);
     if (info->bits >= 8) {
-        fwrite(tensor->data, 1, sinter_tensor_bytes(tensor), stream);
+        sinter_file_writer_append(file, tensor->data, sinter_tensor_bytes(tensor));
         return true;
     }
     const uint8_t *packed = tensor->data;
@@ -368,7 +370,7 @@ bool sinter_npy_write(FILE *stream, const char *path, const sinter_tensor *tenso
         size_t bit = (size_t)i * info->bits;
         unsigned code = packed[bit / 8] >> bit % 8 & ((1u << info->bits) - 1);
         if (kind == 'i' && code >> (info->bits - 1)) code |= 0xffu << info->bits;
-        fputc((int)(code & 0xff), stream);
+        sinter_file_writer_append(file, &(uint8_t){(uint8_t)code}, 1);
     }
     return true;
 }

@@ -5,7 +5,6 @@
 #include "frontends/import.h"
 #include "frontends/npy.h"
 #include "frontends/onnx/tensor_proto.h"
-#include "frontends/output_file.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -115,11 +114,6 @@ static bool fits(const sinter_tensor *tensor, const sinter_type *type,
     return true;
 }
 
-static bool ends_with(const char *path, const char *ending) {
-    size_t size = strlen(path), tail = strlen(ending);
-    return size >= tail && strcmp(path + size - tail, ending) == 0;
-}
-
 bool sinter_tensor_read_file(const char *path, const sinter_type *expected, sinter_dim_table *dims,
                              sinter_tensor *out_tensor, sinter_diag *diag) {
     sinter_storage *file = sinter_storage_map_file(path, diag);
@@ -129,7 +123,7 @@ bool sinter_tensor_read_file(const char *path, const sinter_type *expected, sint
     if (sinter_npy_is(sinter_storage_data(file), sinter_storage_size(file)))
         ok = sinter_npy_read(file, path, expected ? expected->dtype : SINTER_DTYPE_NONE, &tensor,
                              diag);
-    else if (ends_with(path, ".pb"))
+    else if (sinter_string_ends_with(path, ".pb"))
         ok = read_proto(file, path, expected ? expected->kind : SINTER_TYPE_NONE, &tensor, diag);
     else
         ok = read_raw(file, path, expected, dims, &tensor, diag);
@@ -151,50 +145,40 @@ bool sinter_tensor_read_file(const char *path, const sinter_type *expected, sint
 
 /* ---- writing ---- */
 
-typedef struct stream_buffer {
-    ProtobufCBuffer base; /* first: protobuf-c hands back a pointer to it */
-    FILE *stream;
-} stream_buffer;
-
-static void append_to_stream(ProtobufCBuffer *buffer, size_t size, const uint8_t *data) {
-    fwrite(data, 1, size, ((stream_buffer *)buffer)->stream);
-}
-
-static void write_proto(FILE *stream, const sinter_tensor *tensor) {
+static void write_proto(sinter_file_writer *file, const sinter_tensor *tensor) {
     sinter_arena arena;
     sinter_arena_init(&arena);
-    stream_buffer buffer = {{append_to_stream}, stream};
     const ProtobufCMessage *message =
         tensor->kind == SINTER_TYPE_SEQUENCE
             ? &sinter_tensor_proto_write_sequence(&arena, tensor)->base
         : tensor->kind == SINTER_TYPE_OPTIONAL
             ? &sinter_tensor_proto_write_optional(&arena, tensor)->base
             : &sinter_tensor_proto_write(&arena, tensor, NULL)->base;
-    protobuf_c_message_pack_to_buffer(message, &buffer.base);
+    sinter_wire_write(message, file);
     sinter_arena_deinit(&arena);
 }
 
-static bool write_raw(FILE *stream, const char *path, const sinter_tensor *tensor,
-                      sinter_diag *diag) {
+static bool write_raw(sinter_file_writer *file, const sinter_tensor *tensor, sinter_diag *diag) {
     if (tensor->kind != SINTER_TYPE_TENSOR || tensor->dtype == SINTER_DTYPE_string)
-        return sinter_error(diag, path, "raw bytes hold a tensor of numbers; use .pb");
-    fwrite(tensor->data, 1, sinter_tensor_bytes(tensor), stream);
+        return sinter_error(diag, file->path, "raw bytes hold a tensor of numbers; use .pb");
+    sinter_file_writer_append(file, tensor->data, sinter_tensor_bytes(tensor));
     return true;
 }
 
 bool sinter_tensor_write_file(const char *path, const sinter_tensor *tensor, sinter_diag *diag) {
-    bool npy = ends_with(path, ".npy"), proto = ends_with(path, ".pb");
-    if (!npy && !proto && !ends_with(path, ".raw") && !ends_with(path, ".bin"))
+    bool npy = sinter_string_ends_with(path, ".npy"), proto = sinter_string_ends_with(path, ".pb");
+    if (!npy && !proto && !sinter_string_ends_with(path, ".raw") &&
+        !sinter_string_ends_with(path, ".bin"))
         return sinter_error(diag, path,
                             "unknown kind of tensor file, expected .npy, .pb, .raw or .bin");
-    sinter_output_file file;
-    if (!sinter_output_file_open(&file, path, diag)) return false;
+    sinter_file_writer file;
+    if (!sinter_file_writer_open(&file, path, false, diag)) return false;
     bool ok = true;
     if (npy)
-        ok = sinter_npy_write(file.stream, path, tensor, diag);
+        ok = sinter_npy_write(&file, tensor, diag);
     else if (proto)
-        write_proto(file.stream, tensor);
+        write_proto(&file, tensor);
     else
-        ok = write_raw(file.stream, path, tensor, diag);
-    return sinter_output_file_close(&file, ok, diag);
+        ok = write_raw(&file, tensor, diag);
+    return sinter_file_writer_close(&file, ok, diag);
 }

@@ -54,16 +54,12 @@ sinter_attr sinter_attr_tensor(const char *name, const sinter_tensor *tensor) {
 
 /* ---- copies ---- */
 
-static sinter_string copy_string(sinter_arena *arena, sinter_string string) {
-    return (sinter_string){sinter_arena_copy_string(arena, string.data, string.size), string.size};
-}
-
 sinter_attr sinter_attr_copy(sinter_arena *arena, const sinter_attr *attr) {
     sinter_attr copy = *attr;
-    copy.name = copy_string(arena, attr->name);
+    copy.name = sinter_string_copy(arena, attr->name);
     switch (attr->kind) {
     case SINTER_ATTR_STRING:
-        copy.string_value = copy_string(arena, attr->string_value);
+        copy.string_value = sinter_string_copy(arena, attr->string_value);
         break;
     case SINTER_ATTR_INTS:
         copy.ints.items =
@@ -76,7 +72,7 @@ sinter_attr sinter_attr_copy(sinter_arena *arena, const sinter_attr *attr) {
     case SINTER_ATTR_STRINGS: {
         sinter_string *items = SINTER_NEW_ARRAY(arena, sinter_string, attr->strings.count);
         for (size_t i = 0; i < attr->strings.count; i++)
-            items[i] = copy_string(arena, attr->strings.items[i]);
+            items[i] = sinter_string_copy(arena, attr->strings.items[i]);
         copy.strings.items = items;
         break;
     }

@@ -51,18 +51,14 @@ sinter_region sinter_module_main(const sinter_module *module) {
     return module->main;
 }
 
-static sinter_string copy_string(sinter_arena *arena, sinter_string string) {
-    return (sinter_string){sinter_arena_copy_string(arena, string.data, string.size), string.size};
-}
-
 void sinter_module_set_metadata(sinter_module *module, sinter_string key, sinter_string value) {
-    sinter_string copy = copy_string(&module->arena, value);
+    sinter_string copy = sinter_string_copy(&module->arena, value);
     for (size_t i = 0; i < module->metadata.count; i++)
         if (sinter_string_equal(module->metadata.items[i].key, key)) {
             module->metadata.items[i].value = copy;
             return;
         }
-    sinter_metadata entry = {copy_string(&module->arena, key), copy};
+    sinter_metadata entry = {sinter_string_copy(&module->arena, key), copy};
     sinter_vector_push(&module->arena, &module->metadata, entry);
 }
 

@@ -4,11 +4,11 @@
  * symbol that it made when the text was printed instead of making another.
  * Grammar: docs/ir.md. Test: tests/ir/, tests/fuzz/sir_fuzz.c */
 #include "ir/parse.h"
+#include "ir/base/file.h"
 #include "ir/infer.h"
 #include "ir/parse_internal.h"
 #include "ir/schema.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* In `names`: the region that defined the name is over. */
@@ -429,23 +429,11 @@ sinter_module *sinter_parse_module(const char *path, const char *text, size_t si
 }
 
 sinter_module *sinter_parse_file(const char *path, sinter_diag *diag) {
-    bool standard = strcmp(path, "-") == 0;
-    FILE *file = standard ? stdin : fopen(path, "rb");
-    if (!file) {
-        sinter_error(diag, path, "can't open the file");
-        return NULL;
-    }
     sinter_text text = {0};
-    char chunk[1 << 16];
-    for (size_t size; (size = fread(chunk, 1, sizeof chunk, file)) > 0;)
-        sinter_text_append(&text, chunk, size);
-    bool ok = !ferror(file);
-    if (!standard) fclose(file);
     sinter_module *module = NULL;
-    if (ok)
-        module = sinter_parse_module(standard ? "<stdin>" : path, text.data, text.size, diag);
-    else
-        sinter_error(diag, path, "can't read the file");
+    if (sinter_file_read(path, &text, diag))
+        module =
+            sinter_parse_module(strcmp(path, "-") ? path : "<stdin>", text.data, text.size, diag);
     sinter_text_deinit(&text);
     return module;
 }

@@ -196,10 +196,6 @@ static bool parse_listed(sinter_parser *parser, sinter_tensor *tensor, uint64_t 
     return true;
 }
 
-static unsigned hex_value(char c) {
-    return (unsigned)(c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
-}
-
 static bool parse_bytes(sinter_parser *parser, sinter_tensor *tensor, uint64_t count) {
     sinter_lexer *lexer = &parser->lexer;
     sinter_string digits = lexer->token.text;
@@ -214,8 +210,8 @@ static bool parse_bytes(sinter_parser *parser, sinter_tensor *tensor, uint64_t c
     if (!make_tensor(parser, tensor)) return false;
     unsigned char *data = sinter_tensor_mutable(tensor), largest = 0;
     for (uint64_t i = 0; i < size; i++) {
-        data[i] =
-            (unsigned char)(hex_value(digits.data[2 * i]) << 4 | hex_value(digits.data[2 * i + 1]));
+        data[i] = (unsigned char)(sinter_hex_digit(digits.data[2 * i]) << 4 |
+                                  sinter_hex_digit(digits.data[2 * i + 1]));
         if (data[i] > largest) largest = data[i];
     }
     if (info->class == SINTER_CLASS_BOOL && largest > 1) {

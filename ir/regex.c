@@ -153,21 +153,14 @@ static bool add_class(parser *p, range_list *target, sinter_string name, bool ne
     return fail(p, "unknown class of characters");
 }
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 /* After \x: two digits, or any number in braces. */
 static bool parse_hexadecimal(parser *p, uint32_t *out_code) {
     bool braces = p->cursor < p->end && *p->cursor == '{';
     int digits = 0;
     *out_code = 0;
     if (braces) p->cursor++;
-    while (p->cursor < p->end && hex_digit(*p->cursor) >= 0 && digits < (braces ? 6 : 2)) {
-        *out_code = *out_code * 16 + (uint32_t)hex_digit(*p->cursor++);
+    while (p->cursor < p->end && sinter_hex_digit(*p->cursor) >= 0 && digits < (braces ? 6 : 2)) {
+        *out_code = *out_code * 16 + (uint32_t)sinter_hex_digit(*p->cursor++);
         digits++;
     }
     bool closed = !braces || (p->cursor < p->end && *p->cursor++ == '}');

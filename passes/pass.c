@@ -1,12 +1,12 @@
 /* The table of passes and the manager that runs them: verifying, printing and timing in between,
  * stopping early for bisection. Test: tests/passes/manager/ */
 #include "passes/pass.h"
+#include "ir/base/clock.h"
 #include "ir/parse.h"
 #include "ir/verify.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 const sinter_pass sinter_passes[] = {
 #define PASS(name, doc) {#name, doc, sinter_pass_##name},
@@ -29,12 +29,6 @@ const sinter_pass *sinter_pass_find(sinter_string name) {
     return NULL;
 }
 
-static double seconds_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static void print_after(sinter_module *module, const sinter_pass *pass,
                         const sinter_pipeline_options *options) {
     const char *wanted = options->print_after;
@@ -53,9 +47,9 @@ bool sinter_pipeline_run(sinter_module *module, const sinter_pass *const *passes
     for (size_t i = 0; i < count; i++) {
         if (options->stop_after >= 0 && changing >= options->stop_after) break;
         sinter_pass_options pass_options = {.runner = options->runner};
-        double start = seconds_now();
+        double start = sinter_clock_seconds();
         if (!passes[i]->run(module, &pass_options, diag)) return false;
-        double seconds = seconds_now() - start;
+        double seconds = sinter_clock_seconds() - start;
         total += seconds;
         changing += pass_options.change_count > 0;
         if (options->time_passes && options->output)

@@ -3,7 +3,8 @@
  * Test: tests/suites/long/onnx_export.py */
 #include "frontends/import.h"
 #include "frontends/onnx/exporter.h"
-#include "frontends/output_file.h"
+#include "frontends/onnx/wire.h"
+#include "ir/base/file.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -248,15 +249,6 @@ static Onnx__ModelProto *write_model(sinter_onnx_exporter *e) {
 
 /* ---- files ---- */
 
-typedef struct stream_buffer {
-    ProtobufCBuffer base; /* first: protobuf-c hands back a pointer to it */
-    FILE *stream;
-} stream_buffer;
-
-static void append_to_stream(ProtobufCBuffer *buffer, size_t size, const uint8_t *data) {
-    fwrite(data, 1, size, ((stream_buffer *)buffer)->stream);
-}
-
 static Onnx__StringStringEntryProto *entry(sinter_arena *arena, const char *key,
                                            const char *value) {
     Onnx__StringStringEntryProto *proto = SINTER_NEW(arena, Onnx__StringStringEntryProto);
@@ -267,22 +259,20 @@ static Onnx__StringStringEntryProto *entry(sinter_arena *arena, const char *key,
 }
 
 static void write_external(sinter_onnx_exporter *e, Onnx__TensorProto *tensor, const char *location,
-                           FILE *stream, uint64_t *offset) {
-    static const char zeros[EXTERNAL_ALIGNMENT];
-    size_t padding = (EXTERNAL_ALIGNMENT - *offset % EXTERNAL_ALIGNMENT) % EXTERNAL_ALIGNMENT;
-    fwrite(zeros, 1, padding, stream);
-    fwrite(tensor->raw_data.data, 1, tensor->raw_data.len, stream);
-    *offset += padding;
+                           sinter_file_writer *file) {
+    uint64_t blocks = (file->size + EXTERNAL_ALIGNMENT - 1) / EXTERNAL_ALIGNMENT;
+    uint64_t offset = blocks * EXTERNAL_ALIGNMENT;
+    sinter_file_writer_pad(file, offset);
+    sinter_file_writer_append(file, tensor->raw_data.data, tensor->raw_data.len);
     tensor->n_external_data = 3;
     tensor->external_data = SINTER_NEW_ARRAY(&e->arena, Onnx__StringStringEntryProto *, 3);
     tensor->external_data[0] = entry(&e->arena, "location", location);
     tensor->external_data[1] =
-        entry(&e->arena, "offset", sinter_arena_format(&e->arena, "%" PRIu64, *offset));
+        entry(&e->arena, "offset", sinter_arena_format(&e->arena, "%" PRIu64, offset));
     tensor->external_data[2] =
         entry(&e->arena, "length", sinter_arena_format(&e->arena, "%zu", tensor->raw_data.len));
     tensor->has_data_location = 1;
     tensor->data_location = DATA_LOCATION_EXTERNAL;
-    *offset += tensor->raw_data.len;
     tensor->has_raw_data = 0;
 }
 
@@ -290,15 +280,13 @@ static void write_external(sinter_onnx_exporter *e, Onnx__TensorProto *tensor, c
 static bool move_weights(sinter_onnx_exporter *e, Onnx__GraphProto *graph) {
     const char *path = sinter_arena_format(&e->arena, "%s.data", e->path);
     const char *slash = strrchr(path, '/');
-    sinter_output_file file;
-    uint64_t offset = 0;
-    if (!sinter_output_file_open(&file, path, e->diag)) return false;
+    sinter_file_writer file;
+    if (!sinter_file_writer_open(&file, path, false, e->diag)) return false;
     for (size_t i = 0; i < graph->n_initializer; i++)
         if (graph->initializer[i]->has_raw_data &&
             graph->initializer[i]->raw_data.len >= EXTERNAL_MIN_BYTES)
-            write_external(e, graph->initializer[i], slash ? slash + 1 : path, file.stream,
-                           &offset);
-    return sinter_output_file_close(&file, true, e->diag);
+            write_external(e, graph->initializer[i], slash ? slash + 1 : path, &file);
+    return sinter_file_writer_close(&file, true, e->diag);
 }
 
 static uint64_t weight_bytes(const Onnx__GraphProto *graph) {
@@ -317,13 +305,11 @@ bool sinter_export_onnx(sinter_module *module, const char *path, sinter_diag *di
     Onnx__ModelProto *model = write_model(&e);
     bool ok = model != NULL;
     if (ok && weight_bytes(model->graph) > max_file_bytes) ok = move_weights(&e, model->graph);
-    sinter_output_file file;
-    if (ok && sinter_output_file_open(&file, path, diag)) {
-        stream_buffer buffer = {{append_to_stream}, file.stream};
-        protobuf_c_message_pack_to_buffer(&model->base, &buffer.base);
-        ok = sinter_output_file_close(&file, true, diag);
-    } else {
-        ok = false;
+    sinter_file_writer file;
+    ok = ok && sinter_file_writer_open(&file, path, false, diag);
+    if (ok) {
+        sinter_wire_write(&model->base, &file);
+        ok = sinter_file_writer_close(&file, true, diag);
     }
     sinter_arena_deinit(&e.arena);
     return ok;

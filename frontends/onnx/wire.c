@@ -235,3 +235,19 @@ ProtobufCMessage *sinter_wire_unpack(sinter_arena *arena,
     sinter_text_deinit(&s.out);
     return message;
 }
+
+/* ---- writing ---- */
+
+typedef struct file_buffer {
+    ProtobufCBuffer base; /* first: protobuf-c hands back a pointer to it */
+    sinter_file_writer *file;
+} file_buffer;
+
+static void append_to_file(ProtobufCBuffer *buffer, size_t size, const uint8_t *data) {
+    sinter_file_writer_append(((file_buffer *)buffer)->file, data, size);
+}
+
+void sinter_wire_write(const ProtobufCMessage *message, sinter_file_writer *file) {
+    file_buffer buffer = {{append_to_file}, file};
+    protobuf_c_message_pack_to_buffer(message, &buffer.base);
+}

@@ -7,7 +7,7 @@
  * through the span, still in the mapped file. Test: tests/fuzz/onnx_fuzz.c, tests/suites/bad_input.py */
 #pragma once
 #include "frontends/onnx/onnx.pb-c.h"
-#include "ir/base/diag.h"
+#include "ir/base/file.h"
 #include "ir/base/vector.h"
 
 enum {
@@ -29,3 +29,5 @@ typedef struct sinter_wire_spans {
 ProtobufCMessage *sinter_wire_unpack(sinter_arena *arena, const ProtobufCMessageDescriptor *descriptor,
                                      const void *data, size_t size, sinter_wire_spans *out_spans, const char *where,
                                      sinter_diag *diag);
+/* The inverse. */
+void sinter_wire_write(const ProtobufCMessage *message, sinter_file_writer *file);

@@ -21,13 +21,6 @@ static bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
-static int hex_digit(char c) {
-    if (is_digit(c)) return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 static bool is_name_char(char c) {
     return is_letter(c) || is_digit(c) || c == '$';
 }
@@ -123,7 +116,8 @@ static void read_hex(sinter_lexer *lexer) {
     sinter_token *token = &lexer->token;
     const char *at = token->position + 2;
     uint64_t value = 0;
-    while (at < lexer->end && hex_digit(*at) >= 0) value = value << 4 | (uint64_t)hex_digit(*at++);
+    while (at < lexer->end && sinter_hex_digit(*at) >= 0)
+        value = value << 4 | (uint64_t)sinter_hex_digit(*at++);
     token->kind = SINTER_TOKEN_HEX;
     token->text = (sinter_string){token->position + 2, (size_t)(at - token->position) - 2};
     token->integer = value;
@@ -151,7 +145,7 @@ static void read_number(sinter_lexer *lexer) {
     sinter_token *token = &lexer->token;
     const char *end = lexer->end, *start = token->position;
     if (end - start > 2 && start[0] == '0' && (start[1] == 'x' || start[1] == 'X') &&
-        hex_digit(start[2]) >= 0) {
+        sinter_hex_digit(start[2]) >= 0) {
         read_hex(lexer);
         return;
     }

@@ -21,6 +21,21 @@ bool sinter_string_is(sinter_string a, const char *b) {
     return sinter_string_equal(a, sinter_string_of(b));
 }
 
+sinter_string sinter_string_copy(sinter_arena *arena, sinter_string string) {
+    return (sinter_string){sinter_arena_copy_string(arena, string.data, string.size), string.size};
+}
+
+bool sinter_string_ends_with(const char *text, const char *ending) {
+    size_t size = strlen(text), tail = strlen(ending);
+    return size >= tail && strcmp(text + size - tail, ending) == 0;
+}
+
+int sinter_hex_digit(char digit) {
+    if (digit >= '0' && digit <= '9') return digit - '0';
+    if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;
+    return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
+}
+
 void sinter_text_deinit(sinter_text *text) {
     sinter_heap_free(text->data);
     *text = (sinter_text){0};
@@ -99,21 +114,15 @@ void sinter_text_quote(sinter_text *text, sinter_string string) {
     sinter_text_append(text, "\"", 1);
 }
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* What the escape at *cursor, a backslash, stands for; moves past it. -1 where it is unknown. */
 static int read_escape(const char **cursor, const char *end) {
     static const char from[] = "nt\"\\", to[] = "\n\t\"\\";
     const char *at = *cursor + 1;
     if (at == end) return -1;
     if (*at == 'x') {
-        if (end - at < 3 || hex_digit(at[1]) < 0 || hex_digit(at[2]) < 0) return -1;
+        if (end - at < 3 || sinter_hex_digit(at[1]) < 0 || sinter_hex_digit(at[2]) < 0) return -1;
         *cursor = at + 3;
-        return hex_digit(at[1]) << 4 | hex_digit(at[2]);
+        return sinter_hex_digit(at[1]) << 4 | sinter_hex_digit(at[2]);
     }
     const char *found = *at ? strchr(from, *at) : NULL;
     if (!found) return -1;

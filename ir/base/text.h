@@ -14,6 +14,10 @@ typedef struct sinter_string {
 sinter_string sinter_string_of(const char *text); /* NULL gives the empty string */
 bool sinter_string_equal(sinter_string a, sinter_string b);
 bool sinter_string_is(sinter_string a, const char *b);
+/* A copy in the arena, NUL-terminated. */
+sinter_string sinter_string_copy(sinter_arena *arena, sinter_string string);
+bool sinter_string_ends_with(const char *text, const char *ending);
+int sinter_hex_digit(char digit); /* its value; -1 where it is none */
 
 /* Heap-backed text builder; deinit frees it. data is always NUL-terminated once non-NULL. */
 typedef struct sinter_text {

@@ -1,6 +1,8 @@
 /* The engine: passes, lowering, schedule, memory plan and code in the order every compilation takes them, and one run
  * function over all back ends. Test: tests/cli/, the suites */
 #include "runtime/jit/engine.h"
+#include "ir/base/clock.h"
+#include "ir/base/file.h"
 #include "ir/eval.h"
 #include "ir/verify.h"
 #include "runtime/sinter_runtime.h"
@@ -9,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef enum backend {
@@ -40,12 +41,6 @@ struct sinter_engine {
     sinter_target target;
     int level;
 };
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 /* ---- compilation steps ---- */
 
@@ -182,14 +177,8 @@ static bool load_c(sinter_engine *engine, const char *folder, int level, sinter_
     snprintf(source, sizeof source, "%s/model.c", folder);
     snprintf(library, sizeof library, "%s/model.so", folder);
     sinter_text text = {0};
-    FILE *file = NULL;
-    bool good = sinter_emit_c(engine->program, &text, diag);
-    if (good) {
-        file = fopen(source, "w");
-        good = file && fwrite(text.data, 1, text.size, file) == text.size;
-        good = file && fclose(file) == 0 && good;
-        if (!good) sinter_error(diag, source, "can't be written");
-    }
+    bool good = sinter_emit_c(engine->program, &text, diag) &&
+                sinter_file_write(source, text.data, text.size, diag);
     sinter_text_deinit(&text);
     good = good && run_compiler(source, library, level, diag);
     if (good) {
@@ -255,19 +244,19 @@ static bool make_executable(sinter_engine *engine, const sinter_engine_options *
 
 static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
                     const char *target_text, sinter_diag *diag) {
-    double start = now();
+    double start = sinter_clock_seconds();
     if (engine->backend != BACKEND_EVAL || options->passes)
         if (!sinter_engine_run_passes(engine->module, options, diag)) return false;
-    engine->times.passes = now() - start;
+    engine->times.passes = sinter_clock_seconds() - start;
     if (engine->backend == BACKEND_EVAL) return true;
     if (!sinter_target_parse(is_native(engine) ? target_text : "cpu", &engine->arena,
                              &engine->target, diag))
         return false;
-    start = now();
+    start = sinter_clock_seconds();
     engine->program = sinter_engine_lower(engine->module, &engine->target, options->level, diag);
-    engine->times.lower = now() - start;
+    engine->times.lower = sinter_clock_seconds() - start;
     if (!engine->program) return false;
-    start = now();
+    start = sinter_clock_seconds();
     bool good = true;
     if (engine->backend == BACKEND_JIT) {
         engine->jit = sinter_jit_create(engine->program, &engine->target, options->level, diag);
@@ -276,7 +265,7 @@ static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
     } else if (engine->backend != BACKEND_LOOPS) {
         good = compile_in_folder(engine, options->level, diag);
     }
-    engine->times.emit = now() - start;
+    engine->times.emit = sinter_clock_seconds() - start;
     return good && make_executable(engine, options, diag);
 }
 
@@ -303,9 +292,8 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
 
 bool sinter_engine_is_artifact(const char *path) {
     char head[4] = {0};
-    size_t length = strlen(path);
     FILE *file = fopen(path, "rb");
-    if (!file) return length > 3 && !strcmp(path + length - 3, ".so"); /* for the error message */
+    if (!file) return sinter_string_ends_with(path, ".so"); /* for the error message */
     size_t got = fread(head, 1, sizeof head, file);
     fclose(file);
     return got == sizeof head && !memcmp(head, "\177ELF", sizeof head);

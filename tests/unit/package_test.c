@@ -1,5 +1,4 @@
-/* Packages: names, bytes that repeat, objects with the weights in their own section, C with the weights beside it, and outputs
- * that are there whole or not at all. */
+/* Packages: names, bytes that repeat, objects with the weights in their own section, C with the weights beside it. */
 #include "codegen/package.h"
 #include "tests/unit/artifact_support.h"
 #include "tests/unit/test.h"
@@ -23,7 +22,7 @@ static int count_files(void) {
     return count;
 }
 
-/* ---- names and outputs ---- */
+/* ---- names ---- */
 
 static void test_names(void) {
     sinter_arena arena;
@@ -32,36 +31,6 @@ static void test_names(void) {
     CHECK_STRING_EQ(sinter_package_identifier("3-layers.o", &arena), "model_3_layers");
     CHECK_STRING_EQ(sinter_package_identifier("out/.o", &arena), "model_");
     sinter_arena_deinit(&arena);
-}
-
-static void test_outputs(void) {
-    sinter_diag diag = {0};
-    sinter_output output;
-    size_t size = 0;
-    CHECK(sinter_output_write_file(in_folder("file"), "old", 3, &diag));
-    CHECK(sinter_output_open(&output, in_folder("file"), false, &diag));
-    CHECK(sinter_output_write(&output, "half", 4, &diag));
-    sinter_output_abandon(&output);
-    unsigned char *bytes = support_read(in_folder("file"), &size);
-    CHECK(size == 3 && bytes && !memcmp(bytes, "old", 3));
-    free(bytes);
-    char path[300];
-    snprintf(path, sizeof path, "%s", in_folder("file"));
-    CHECK(sinter_output_open(&output, path, false, &diag));
-    CHECK(sinter_output_write(&output, "new", 3, &diag) &&
-          sinter_output_pad(&output, 5000, &diag) &&
-          sinter_output_write(&output, "end", 3, &diag) && sinter_output_commit(&output, &diag));
-    bytes = support_read(path, &size);
-    CHECK(size == 5003 && bytes && !memcmp(bytes, "new\0", 4) && !memcmp(bytes + 4999, "\0end", 4));
-    free(bytes);
-    CHECK_INT_EQ(count_files(), 1);
-    unlink(path);
-    CHECK_INT_EQ(diag.error_count, 0);
-    CHECK(sinter_output_write_file("/dev/null", "gone", 4, &diag)); /* no file: written as it is */
-    CHECK(!sinter_output_write_file("/dev/full", "gone", 4, &diag));
-    CHECK(!sinter_output_write_file(in_folder("no/where"), "gone", 4, &diag));
-    CHECK_INT_EQ(diag.error_count, 2);
-    CHECK_INT_EQ(count_files(), 0);
 }
 
 /* ---- kinds ---- */
@@ -157,7 +126,6 @@ static void test_kinds(void) {
 int main(void) {
     if (!CHECK(support_folder(folder, sizeof folder))) return test_finish();
     test_names();
-    test_outputs();
     test_kinds();
     rmdir(folder);
     return test_finish();

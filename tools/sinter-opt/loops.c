@@ -7,6 +7,7 @@
 #include "codegen/compile.h"
 #include "codegen/loop_check.h"
 #include "codegen/schedule.h"
+#include "ir/base/file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,22 +46,11 @@ typedef struct command_line {
     sinter_arena arena;
 } command_line;
 
-static bool ends_with(const char *text, const char *end) {
-    size_t size = strlen(text), end_size = strlen(end);
-    return size >= end_size && strcmp(text + size - end_size, end) == 0;
-}
-
 bool sinter_opt_is_loops(int argc, char **argv) {
     for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "--loops") == 0 || ends_with(argv[i], ".loops")) return true;
+        if (strcmp(argv[i], "--loops") == 0 || sinter_string_ends_with(argv[i], ".loops"))
+            return true;
     return false;
-}
-
-/* The value of --name=VALUE; NULL where argument is something else. */
-static const char *option_value(const char *argument, const char *name) {
-    size_t size = strlen(name);
-    bool same = strncmp(argument, name, size) == 0 && argument[size] == '=';
-    return same ? argument + size + 1 : NULL;
 }
 
 static bool add_size(command_line *command, const char *value, sinter_diag *diag) {
@@ -85,11 +75,11 @@ static bool read_arguments(command_line *command, int argc, char **argv, sinter_
             command->verify = false;
         else if (strcmp(argument, "--emit=c") == 0)
             command->emit_c = true;
-        else if ((value = option_value(argument, "--kernel")))
+        else if ((value = sinter_opt_value(argument, "--kernel")))
             command->kernel = value;
-        else if ((value = option_value(argument, "--size"))) {
+        else if ((value = sinter_opt_value(argument, "--size"))) {
             if (!add_size(command, value, diag)) return false;
-        } else if (strncmp(argument, "--loop-", 7) == 0 || option_value(argument, "--schedule"))
+        } else if (strncmp(argument, "--loop-", 7) == 0 || sinter_opt_value(argument, "--schedule"))
             sinter_vector_push(&command->arena, &command->verbs, argument + 2);
         else if (argument[0] == '-' && argument[1])
             return sinter_error(diag, "sinter-opt", "unknown option '%s'; see --help", argument);
@@ -100,19 +90,6 @@ static bool read_arguments(command_line *command, int argc, char **argv, sinter_
             command->path = argument;
     }
     return command->path || sinter_error(diag, "sinter-opt", "expected a file; see --help");
-}
-
-static bool read_file(const char *path, sinter_text *text, sinter_diag *diag) {
-    bool is_stdin = strcmp(path, "-") == 0;
-    FILE *file = is_stdin ? stdin : fopen(path, "rb");
-    if (!file) return sinter_error(diag, path, "can't open the file");
-    char buffer[65536];
-    size_t size;
-    while ((size = fread(buffer, 1, sizeof buffer, file)) > 0)
-        sinter_text_append(text, buffer, size);
-    bool ok = !ferror(file);
-    if (!is_stdin) fclose(file);
-    return ok || sinter_error(diag, path, "can't read the file");
 }
 
 static bool write_program(const sinter_loop_program *program, bool as_c, sinter_diag *diag) {
@@ -392,7 +369,7 @@ int sinter_opt_loops(int argc, char **argv, sinter_diag *diag) {
     sinter_text text = {0};
     sinter_arena_init(&command.arena);
     int status = STATUS_BAD_INPUT;
-    if (read_arguments(&command, argc, argv, diag) && read_file(command.path, &text, diag)) {
+    if (read_arguments(&command, argc, argv, diag) && sinter_file_read(command.path, &text, diag)) {
         sinter_loop_program *program = sinter_loop_parse(command.path, text.data, text.size, diag);
         if (program) status = run(&command, program, diag);
         sinter_loop_program_destroy(program);

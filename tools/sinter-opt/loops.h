@@ -7,3 +7,5 @@ bool sinter_opt_is_loops(int argc, char **argv);
 /* The exit status. */
 int sinter_opt_loops(int argc, char **argv, sinter_diag *diag);
 extern const char sinter_opt_loops_help[];
+/* The value of --name=VALUE; NULL where argument is something else. */
+const char *sinter_opt_value(const char *argument, const char *name);

@@ -39,8 +39,7 @@ static const char help[] =
     "  --list-passes          the passes and what they do\n"
     "  --help                 this text\n";
 
-/* The value of --name=VALUE; NULL where argument is something else. */
-static const char *option_value(const char *argument, const char *name) {
+const char *sinter_opt_value(const char *argument, const char *name) {
     size_t size = strlen(name);
     bool same = strncmp(argument, name, size) == 0 && argument[size] == '=';
     return same ? argument + size + 1 : NULL;
@@ -85,13 +84,13 @@ static bool read_option(command_line *command, const char *argument, sinter_diag
              argument[2] <= '3') {
         command->default_pipeline = true;
         command->pipeline.level = argument[2] - '0';
-    } else if ((value = option_value(argument, "--passes")))
+    } else if ((value = sinter_opt_value(argument, "--passes")))
         return add_passes(command, value, diag);
-    else if ((value = option_value(argument, "--stop-after")))
+    else if ((value = sinter_opt_value(argument, "--stop-after")))
         return read_stop_after(command, value, diag);
-    else if ((value = option_value(argument, "--print-after")))
+    else if ((value = sinter_opt_value(argument, "--print-after")))
         return read_print_after(command, value, diag);
-    else if ((value = option_value(argument, "--dim")))
+    else if ((value = sinter_opt_value(argument, "--dim")))
         sinter_vector_push(&command->arena, &command->dims, value);
     else if (strncmp(argument, "--", 2) == 0 && sinter_pass_find(sinter_string_of(argument + 2)))
         return add_passes(command, argument + 2, diag);

@@ -1,6 +1,7 @@
 /* The sub-commands of `sinter` and what they share. Exit statuses: 0 done, 1 the answer is no, 2 bad usage or input,
  * 3 our own bug. Test: tests/cli/ */
 #pragma once
+#include "ir/base/clock.h"
 #include "runtime/jit/engine.h"
 #include <stdio.h>
 
@@ -62,7 +63,6 @@ bool read_input(const sinter_engine *engine, size_t index, const char *path, sin
 bool read_expected(const sinter_engine *engine, size_t index, const char *path, sinter_tensor *out_tensor,
                    sinter_diag *diag);
 sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag); /* model or artifact */
-double now_seconds(void);
 /* Resident bytes of this process: now, and the largest so far. */
 uint64_t memory_now(void);
 uint64_t memory_peak(void);

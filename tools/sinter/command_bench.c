@@ -1,6 +1,6 @@
 /* sinter bench: latency of one inference with inputs bound, seen from the process that runs it; compile time; memory.
  * Test: tests/cli/bench.test */
-#include "frontends/output_file.h"
+#include "ir/base/file.h"
 #include "tools/sinter/command.h"
 #include <malloc.h>
 #include <stdio.h>
@@ -29,12 +29,12 @@ static int compare_seconds(const void *a, const void *b) {
 static bool measure(sinter_engine *engine, const sinter_tensor *inputs, sinter_tensor *outputs,
                     double seconds, profile *p, measurement *m, sinter_diag *diag) {
     size_t output_count = sinter_engine_output_count(engine);
-    double start = now_seconds();
-    for (int i = -1; i < 1 || now_seconds() - start < seconds;
+    double start = sinter_clock_seconds();
+    for (int i = -1; i < 1 || sinter_clock_seconds() - start < seconds;
          ++i) { /* the first run is a warm-up */
-        double begin = now_seconds();
+        double begin = sinter_clock_seconds();
         if (!sinter_engine_run(engine, inputs, outputs, diag)) return false;
-        double end = now_seconds();
+        double end = sinter_clock_seconds();
         for (size_t k = 0; k < output_count; ++k) {
             sinter_tensor_deinit(&outputs[k]);
             memset(&outputs[k], 0, sizeof outputs[k]);
@@ -66,7 +66,7 @@ static bool write_json(const char *path, const char *model, int64_t threads, con
         (long long)threads, m->count, 1e3 * m->seconds[m->count / 2], 1e3 * m->seconds[0],
         1e3 * m->seconds[m->count - 1], 1e3 * m->compile_seconds, (unsigned long long)m->peak_rss,
         (unsigned long long)m->run_rss);
-    bool good = sinter_output_file_write(path, text.data, text.size, diag);
+    bool good = sinter_file_write(path, text.data, text.size, diag);
     sinter_text_deinit(&text);
     return good;
 }
@@ -133,10 +133,10 @@ int command_bench(int argc, char **argv) {
     sinter_diag diag = stderr_diag();
     keep_pages();
     measurement m = {.rss_before = memory_now()};
-    double start = now_seconds();
+    double start = sinter_clock_seconds();
     sinter_engine *engine = open_engine(a.operands[0], &a, &diag);
     if (!engine) return 2;
-    m.compile_seconds = now_seconds() - start;
+    m.compile_seconds = sinter_clock_seconds() - start;
     int status = bench_engine(engine, &a, a.operands[0], &m, &diag);
     sinter_engine_destroy(engine);
     sinter_heap_free(m.seconds);

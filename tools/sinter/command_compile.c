@@ -2,8 +2,8 @@
  *
  * The kind of file follows from --emit, or else from the ending of -o. Text may go to standard output. Progress shows on a
  * terminal only. Test: tests/cli/compile.test, tests/cli/compile_object.test */
-#include "codegen/output.h"
 #include "frontends/import.h"
+#include "ir/base/file.h"
 #include "ir/parse.h"
 #include "tools/sinter/command.h"
 #include <stdio.h>
@@ -34,7 +34,7 @@ typedef struct job {
 
 static bool write_text(const job *j, sinter_text *text, bool good) {
     if (good && strcmp(j->path, "-")) {
-        good = sinter_output_write_file(j->path, text->data, text->size, j->diag);
+        good = sinter_file_write(j->path, text->data, text->size, j->diag);
     } else if (good) {
         good = fwrite(text->data, 1, text->size, stdout) == text->size && fflush(stdout) == 0;
         if (!good) sinter_error(j->diag, "standard output", "cannot be written");

@@ -1,5 +1,5 @@
 /* sinter inspect: what is in a model, as text or as a page. Test: tests/cli/inspect.test */
-#include "frontends/output_file.h"
+#include "ir/base/file.h"
 #include "ir/parse.h"
 #include "tools/sinter/inspect.h"
 #include <stdio.h>
@@ -116,7 +116,7 @@ static bool write_page(const inspection *all, const char *path, const char *file
                        sinter_diag *diag) {
     sinter_text page = {0};
     inspect_page(all, path, &page);
-    bool good = sinter_output_file_write(file, page.data, page.size, diag);
+    bool good = sinter_file_write(file, page.data, page.size, diag);
     sinter_text_deinit(&page);
     return good;
 }

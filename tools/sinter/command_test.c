@@ -2,7 +2,7 @@
  * Each case runs in a process of its own with a time limit, so that a crash or a hang is one failed case, not the end.
  * Test: tests/suites/onnx_suite.py */
 #include "frontends/import.h"
-#include "frontends/output_file.h"
+#include "ir/base/file.h"
 #include "tools/sinter/command.h"
 #include <dirent.h>
 #include <errno.h>
@@ -194,11 +194,11 @@ static void run_child(const test_run *run, const char *folder, int output) {
 
 static double collect(int input, pid_t child, double timeout, char *message, size_t capacity,
                       bool *out_hung) {
-    double start = now_seconds();
+    double start = sinter_clock_seconds();
     size_t size = 0;
     *out_hung = false;
     for (;;) {
-        double left = timeout - (now_seconds() - start);
+        double left = timeout - (sinter_clock_seconds() - start);
         struct pollfd poll_input = {.fd = input, .events = POLLIN};
         int ready = left > 0 ? poll(&poll_input, 1, (int)(left * 1000) + 1) : 0;
         if (ready == 0) {
@@ -212,7 +212,7 @@ static double collect(int input, pid_t child, double timeout, char *message, siz
         for (ssize_t i = 0; i < got && size + 1 < capacity; ++i) message[size++] = scratch[i];
     }
     message[size] = 0;
-    return now_seconds() - start;
+    return sinter_clock_seconds() - start;
 }
 
 static void fail_to_start(test_case *test, const char *what, int error) {
@@ -270,7 +270,7 @@ static bool write_json(const test_run *run, const char *path) {
     }
     sinter_text_append_string(&text, "\n]}\n");
     sinter_diag diag = stderr_diag();
-    bool good = sinter_output_file_write(path, text.data, text.size, &diag);
+    bool good = sinter_file_write(path, text.data, text.size, &diag);
     sinter_text_deinit(&text);
     return good;
 }

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 const option_spec model_options[] = {
     {"target", true,
@@ -22,12 +21,6 @@ const option_spec model_options[] = {
     {"i", true, "NAME=FILE: an input (.npy, .pb or raw); missing ones are made from a seed"},
 };
 const size_t model_option_count = sizeof model_options / sizeof model_options[0];
-
-double now_seconds(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 sinter_diag stderr_diag(void) {
     return (sinter_diag){.handler = sinter_diag_print_handler, .user = stderr};

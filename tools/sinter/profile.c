@@ -21,9 +21,9 @@ struct profile {
 static void on_trace(void *user, uint32_t kernel, int32_t begin) {
     profile *p = user;
     if (begin) {
-        p->begin = now_seconds();
+        p->begin = sinter_clock_seconds();
     } else if (kernel < p->count) {
-        p->entries[kernel].seconds += now_seconds() - p->begin;
+        p->entries[kernel].seconds += sinter_clock_seconds() - p->begin;
         p->entries[kernel].calls++;
     }
 }

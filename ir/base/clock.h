@@ -1,0 +1,4 @@
+/* Time that only goes forward, for measuring. */
+#pragma once
+
+double sinter_clock_seconds(void);

@@ -1,0 +1,117 @@
+/* See file.h. Test: tests/unit/file_test.c */
+#include "ir/base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool sinter_file_read(const char *path, sinter_text *out_text, sinter_diag *diag) {
+    bool standard = strcmp(path, "-") == 0;
+    FILE *file = standard ? stdin : fopen(path, "rb");
+    if (!file) return sinter_error(diag, path, "cannot be read: %s", strerror(errno));
+    char chunk[1 << 16];
+    for (size_t size; (size = fread(chunk, 1, sizeof chunk, file)) > 0;)
+        sinter_text_append(out_text, chunk, size);
+    int error = ferror(file) ? errno : 0;
+    if (!standard) fclose(file);
+    return !error || sinter_error(diag, path, "cannot be read: %s", strerror(error));
+}
+
+bool sinter_file_write(const char *path, const void *data, size_t size, sinter_diag *diag) {
+    sinter_file_writer writer;
+    if (!sinter_file_writer_open(&writer, path, false, diag)) return false;
+    sinter_file_writer_append(&writer, data, size);
+    return sinter_file_writer_close(&writer, true, diag);
+}
+
+/* ---- piece by piece ---- */
+
+static void release(sinter_file_writer *writer) {
+    sinter_heap_free(writer->path);
+    sinter_heap_free(writer->temporary);
+    *writer = (sinter_file_writer){0};
+}
+
+/* A new file beside the target, hidden; -1 with errno. */
+static int open_temporary(sinter_file_writer *writer, bool executable) {
+    const char *slash = strrchr(writer->path, '/');
+    int folder = slash ? (int)(slash - writer->path) + 1 : 0, file = -1;
+    for (unsigned attempt = 0; attempt < 100; attempt++) {
+        sinter_text name = {0};
+        sinter_text_format(&name, "%.*s.%s.%ld.%u", folder, writer->path, writer->path + folder,
+                           (long)getpid(), attempt);
+        file = open(name.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, executable ? 0777 : 0666);
+        if (file >= 0) {
+            writer->temporary = name.data;
+            return file;
+        }
+        sinter_text_deinit(&name);
+        if (errno != EEXIST) break;
+    }
+    return -1;
+}
+
+bool sinter_file_writer_open(sinter_file_writer *out_writer, const char *path, bool executable,
+                             sinter_diag *diag) {
+    sinter_text copy = {0};
+    sinter_text_append_string(&copy, path);
+    *out_writer = (sinter_file_writer){.path = copy.data};
+    struct stat about;
+    bool in_place = stat(path, &about) == 0 && !S_ISREG(about.st_mode);
+    int file = in_place ? open(path, O_WRONLY | O_CLOEXEC) : open_temporary(out_writer, executable);
+    out_writer->stream = file >= 0 ? fdopen(file, "wb") : NULL;
+    if (out_writer->stream) return true;
+    sinter_error(diag, path, "cannot be written: %s", strerror(errno));
+    if (file >= 0) close(file);
+    if (out_writer->temporary) unlink(out_writer->temporary);
+    release(out_writer);
+    return false;
+}
+
+void sinter_file_writer_append(sinter_file_writer *writer, const void *data, size_t size) {
+    if (writer->error || !size) return;
+    errno = 0;
+    if (fwrite(data, 1, size, writer->stream) != size) writer->error = errno ? errno : EIO;
+    writer->size += size;
+}
+
+void sinter_file_writer_pad(sinter_file_writer *writer, uint64_t size) {
+    static const char zeros[4096];
+    if (writer->error || size <= writer->size) return;
+    if (writer->temporary) {
+        if (fseeko(writer->stream, (off_t)size - 1, SEEK_SET) != 0) writer->error = errno;
+        writer->size = size - 1;
+    }
+    while (!writer->error && writer->size < size) {
+        uint64_t left = size - writer->size;
+        sinter_file_writer_append(writer, zeros, left < sizeof zeros ? left : sizeof zeros);
+    }
+}
+
+bool sinter_file_writer_close(sinter_file_writer *writer, bool keep, sinter_diag *diag) {
+    if (fclose(writer->stream) != 0 && !writer->error) writer->error = errno;
+    bool kept = keep && !writer->error;
+    if (kept && writer->temporary && rename(writer->temporary, writer->path) != 0) {
+        writer->error = errno;
+        kept = false;
+    }
+    if (keep && !kept)
+        sinter_error(diag, writer->path, "cannot be written: %s", strerror(writer->error));
+    if (!kept && writer->temporary) unlink(writer->temporary);
+    release(writer);
+    return kept;
+}
+
+bool sinter_file_writer_close_pair(sinter_file_writer *companion, sinter_file_writer *writer,
+                                   bool keep, sinter_diag *diag) {
+    bool in_place = !companion->temporary;
+    sinter_text path = {0};
+    sinter_text_append_string(&path, companion->path);
+    bool first = sinter_file_writer_close(companion, keep, diag);
+    bool both = sinter_file_writer_close(writer, first, diag);
+    if (first && !both && !in_place) unlink(path.data);
+    sinter_text_deinit(&path);
+    return both;
+}

@@ -1,0 +1,28 @@
+/* Files as a whole: read in one piece, and written so that they appear complete or not at all. A file is written under a
+ * temporary name in the folder of the target and renamed at the end; what is no regular file (a pipe, /dev/stdout) is
+ * written as it is. Errors come as diagnostics at the path. Test: tests/unit/file_test.c */
+#pragma once
+#include "ir/base/diag.h"
+#include <stdio.h>
+
+/* Appends all of it; "-" is standard input. */
+bool sinter_file_read(const char *path, sinter_text *out_text, sinter_diag *diag);
+bool sinter_file_write(const char *path, const void *data, size_t size, sinter_diag *diag);
+
+/* A file written piece by piece. The first piece that fails is remembered and reported on close. */
+typedef struct sinter_file_writer {
+    FILE *stream;
+    char *path, *temporary; /* temporary NULL: written in place */
+    uint64_t size;          /* so far */
+    int error;
+} sinter_file_writer;
+
+/* executable: with the permission to run. */
+bool sinter_file_writer_open(sinter_file_writer *out_writer, const char *path, bool executable, sinter_diag *diag);
+void sinter_file_writer_append(sinter_file_writer *writer, const void *data, size_t size);
+/* Zeros up to this size; they take no space in a regular file. */
+void sinter_file_writer_pad(sinter_file_writer *writer, uint64_t size);
+/* Puts the file in its place where `keep` holds and all was written, otherwise leaves no trace. True when kept. */
+bool sinter_file_writer_close(sinter_file_writer *writer, bool keep, sinter_diag *diag);
+/* Both or none: a file and the one that goes with it. */
+bool sinter_file_writer_close_pair(sinter_file_writer *companion, sinter_file_writer *writer, bool keep, sinter_diag *diag);

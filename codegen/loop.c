@@ -149,6 +149,15 @@ void sinter_loop_take_range(sinter_loop_builder *builder, const sinter_loop_stmt
     sinter_loop_set_range(builder, loop->var, lower_min, last);
 }
 
+void sinter_loop_narrow_range(sinter_loop_builder *builder, const sinter_loop_stmt *loop) {
+    const sinter_loop_var_info old = builder->function->vars.items[loop->var];
+    sinter_loop_take_range(builder, loop);
+    const sinter_loop_var_info *now = &builder->function->vars.items[loop->var];
+    int64_t min = now->min > old.min ? now->min : old.min;
+    int64_t max = now->max < old.max ? now->max : old.max;
+    if (min <= max) sinter_loop_set_range(builder, loop->var, min, max);
+}
+
 sinter_loop_var sinter_loop_begin_for(sinter_loop_builder *builder, const char *name,
                                       sinter_expr lower, sinter_expr upper, int64_t step,
                                       sinter_loop_axis axis) {

@@ -249,6 +249,8 @@ sinter_loop_var sinter_loop_add_parameter(sinter_loop_builder *builder, const ch
 void sinter_loop_set_range(sinter_loop_builder *builder, sinter_loop_var var, int64_t min, int64_t max);
 /* The range of a loop's variable from its bounds, again after they changed. */
 void sinter_loop_take_range(sinter_loop_builder *builder, const sinter_loop_stmt *loop);
+/* The same where the bounds only became tighter: what the range said before stays true. */
+void sinter_loop_narrow_range(sinter_loop_builder *builder, const sinter_loop_stmt *loop);
 /* What the ranges of its variables imply; false (and the whole range) where nothing is known or it may wrap. */
 bool sinter_loop_range(const sinter_loop_function *function, const sinter_loop_expr *expr, int64_t *out_min, int64_t *out_max);
 /* Parameters (INPUT, OUTPUT, INOUT) are appended to buffer_parameters. dims are copied. */

@@ -4,8 +4,8 @@
  * C*v + r and C*v' + r', the difference r' - r stays below the |C|*step that different iterations are apart at least. r is
  * bounded by putting the first or last value for every variable that may differ between the two, so the bounds are
  * expressions of what both have in common, and the proof is that their difference is a number or has a range.
- * Dims that divide one value, i/c and i%c, are taken together as i; terms that count for more than all others together are
- * told apart one by one, as digits are.
+ * Terms that count for more than all others together are told apart one by one, as digits are; dims and digits that divide
+ * one value, i/c and i%c, are taken together as i.
  * Test: tests/codegen/loops/verify_conflict.loops, tests/unit/loop_property_test.c */
 #include "codegen/loop_access.h"
 #include "codegen/loop_linear.h"
@@ -215,20 +215,13 @@ static bool stays_within(const comparison *c, sinter_expr stride, sinter_expr a,
     return is_positive(c, sinter_loop_sub(builder, stride, sinter_loop_sub(builder, high, low)));
 }
 
-static bool same_factors(const sinter_linear_term *a, const sinter_linear_term *b) {
-    if (a->count != b->count || a->coefficient != b->coefficient) return false;
-    for (uint32_t i = 0; i < a->count; i++)
-        if (!sinter_loop_expr_equal(a->factors[i], b->factors[i])) return false;
-    return true;
-}
-
 static sinter_expr without_term(const comparison *c, const sinter_linear *sum, uint32_t term) {
     sinter_linear rest = *sum;
     rest.terms[term] = rest.terms[--rest.count];
     return sinter_linear_build(c->scopes->builder.arena, &rest);
 }
 
-/* The one factor of a term that may differ, or SINTER_LINEAR_MAX_FACTORS. */
+/* The one factor of a term that may differ, or SINTER_LINEAR_MAX_FACTORS; the loop's own variable is none. */
 static uint32_t differing_factor(const comparison *c, const sinter_linear_term *term) {
     uint32_t found = SINTER_LINEAR_MAX_FACTORS, count = 0;
     for (uint32_t k = 0; k < term->count; k++) {
@@ -236,7 +229,9 @@ static uint32_t differing_factor(const comparison *c, const sinter_linear_term *
         found = k;
         count++;
     }
-    return count == 1 ? found : SINTER_LINEAR_MAX_FACTORS;
+    bool own = count == 1 && term->factors[found]->kind == SINTER_LOOP_VAR &&
+               term->factors[found]->var == c->loop->var;
+    return count == 1 && !own ? found : SINTER_LINEAR_MAX_FACTORS;
 }
 
 /* What a step of the differing factor moves the index by, its sign left out. */
@@ -250,36 +245,55 @@ static sinter_expr digit_stride(const comparison *c, const sinter_linear_term *t
     return stride;
 }
 
-/* A term whose steps are larger than what the rest of the two indices can differ by is the same in both where they meet,
- * as the digits of a number are: it can be left out. True where there was one. */
-static bool drop_digit(comparison *c, sinter_expr *a, sinter_expr *b) {
+/* Pairs of numbers, of access a and of access b, that are equal wherever the two touch the same element: the indices of
+ * each dim, and what follows from them. */
+typedef struct index_pairs {
+    sinter_expr a[4 * SINTER_MAX_RANK], b[4 * SINTER_MAX_RANK];
+    uint32_t count;
+} index_pairs;
+
+/* A pair more, where there is room: each is one more way to tell the two apart. */
+static void push_pair(index_pairs *pairs, sinter_expr a, sinter_expr b) {
+    if (pairs->count == sizeof pairs->a / sizeof *pairs->a) return;
+    pairs->a[pairs->count] = a;
+    pairs->b[pairs->count++] = b;
+}
+
+/* Leaves out terms i of a and k of b, where these are the same wherever a and b are: their steps are alike and larger than
+ * what the rest of the two can differ by, as those of digits are. Their digits are a pair of their own. */
+static bool drop_terms(comparison *c, sinter_expr *a, sinter_expr *b, const sinter_linear *sum_a,
+                       uint32_t i, const sinter_linear *sum_b, uint32_t k, index_pairs *digits) {
+    const sinter_linear_term *term_a = &sum_a->terms[i], *term_b = &sum_b->terms[k];
+    uint32_t digit_a = differing_factor(c, term_a), digit_b = differing_factor(c, term_b);
+    if (digit_a == SINTER_LINEAR_MAX_FACTORS || digit_b == SINTER_LINEAR_MAX_FACTORS ||
+        term_a->coefficient != term_b->coefficient || term_a->coefficient == INT64_MIN)
+        return false;
+    sinter_expr stride = digit_stride(c, term_a, digit_a);
+    if (!sinter_loop_expr_equal(stride, digit_stride(c, term_b, digit_b))) return false;
+    sinter_expr rest_a = without_term(c, sum_a, i), rest_b = without_term(c, sum_b, k);
+    if (!stays_within(c, stride, rest_a, rest_b) || !stays_within(c, stride, rest_b, rest_a))
+        return false;
+    push_pair(digits, term_a->factors[digit_a], term_b->factors[digit_b]);
+    *a = rest_a;
+    *b = rest_b;
+    return true;
+}
+
+/* Leaves out a term of each that is the same in both. True where there was one. */
+static bool drop_digit(comparison *c, sinter_expr *a, sinter_expr *b, index_pairs *digits) {
     sinter_linear sum_a, sum_b;
     if (!sinter_linear_of(*a, &sum_a) || !sinter_linear_of(*b, &sum_b)) return false;
-    for (uint32_t i = 0; i < sum_a.count; i++) {
-        const sinter_linear_term *term = &sum_a.terms[i];
-        uint32_t digit = differing_factor(c, term), other = 0;
-        if (digit == SINTER_LINEAR_MAX_FACTORS || term->coefficient == INT64_MIN) continue;
-        if (term->factors[digit]->kind == SINTER_LOOP_VAR &&
-            term->factors[digit]->var == c->loop->var)
-            continue;
-        while (other < sum_b.count && !same_factors(term, &sum_b.terms[other])) other++;
-        if (other == sum_b.count) continue;
-        sinter_expr stride = digit_stride(c, term, digit);
-        sinter_expr rest_a = without_term(c, &sum_a, i), rest_b = without_term(c, &sum_b, other);
-        if (!stays_within(c, stride, rest_a, rest_b) || !stays_within(c, stride, rest_b, rest_a))
-            continue;
-        *a = rest_a;
-        *b = rest_b;
-        return true;
-    }
+    for (uint32_t i = 0; i < sum_a.count; i++)
+        for (uint32_t k = 0; k < sum_b.count; k++)
+            if (drop_terms(c, a, b, &sum_a, i, &sum_b, k, digits)) return true;
     return false;
 }
 
-/* Indices a and b of one dim keep different iterations of the loop apart. */
-static bool dim_separates(comparison *c, sinter_expr a, sinter_expr b) {
+/* Numbers a and b keep different iterations of the loop apart. If they don't, the pairs get what they consist of. */
+static bool pair_separates(comparison *c, sinter_expr a, sinter_expr b, index_pairs *pairs) {
     sinter_loop_builder *builder = &c->scopes->builder;
     sinter_loop_var var = c->loop->var;
-    while (drop_digit(c, &a, &b)) continue;
+    while (drop_digit(c, &a, &b, pairs)) continue;
     sinter_expr coefficient_a, rest_a, coefficient_b, rest_b;
     if (sinter_loop_affine(builder, a, var, &coefficient_a, &rest_a) &&
         sinter_loop_affine(builder, b, var, &coefficient_b, &rest_b) &&
@@ -293,42 +307,99 @@ static bool dim_separates(comparison *c, sinter_expr a, sinter_expr b) {
             stride = sinter_loop_sub(builder, sinter_loop_int(builder, 0), stride);
         }
     }
+    push_pair(pairs, a, b);
     return always_below(c, a, b) || always_below(c, b, a);
 }
 
-/* Replaces dims x/n and x%n by x and 0, as often as there are some. */
-static void merge_divided_dims(const comparison *c, sinter_expr *dims, uint32_t rank) {
-    for (uint32_t round = 0; round < rank; round++)
-        for (uint32_t i = 0; i < rank; i++) {
-            if (dims[i]->kind != SINTER_LOOP_CALL || dims[i]->function != SINTER_SCALAR_rem)
-                continue;
-            sinter_expr quotient =
-                sinter_loop_div(&c->scopes->builder, dims[i]->arguments[0], dims[i]->arguments[1]);
-            for (uint32_t k = 0; k < rank; k++) {
-                if (k == i || !sinter_loop_expr_equal(dims[k], quotient)) continue;
-                dims[k] = dims[i]->arguments[0];
-                dims[i] = sinter_loop_int(&c->scopes->builder, 0);
-                break;
-            }
-        }
+/* Two numbers of one access that divide one value: high = times * (x / n) + whole and low = rest_times * (x % n) + rest. */
+typedef struct division {
+    sinter_scalar_function remainder;
+    sinter_expr x, n, whole, rest;
+    int64_t times, rest_times;
+} division;
+
+static bool is_remainder(sinter_expr expr) {
+    return expr->kind == SINTER_LOOP_CALL &&
+           (expr->function == SINTER_SCALAR_rem || expr->function == SINTER_SCALAR_floormod);
 }
 
-static void expand(const comparison *c, const sinter_loop_access *access, sinter_expr *dims) {
-    for (uint32_t i = 0; i < access->rank; i++)
-        dims[i] = sinter_loop_map_expr(&c->scopes->lets, access->indices[i]);
+/* The term of the sum that is a number times the expression, or its count of terms. */
+static uint32_t find_term(const sinter_linear *sum, sinter_expr expr) {
+    uint32_t at = 0;
+    while (at < sum->count &&
+           (sum->terms[at].count != 1 || !sinter_loop_expr_equal(sum->terms[at].factors[0], expr)))
+        at++;
+    return at;
+}
+
+/* A division that the two are parts of; like: one that it has to agree with in all numbers (NULL: with none). */
+static bool find_division(const comparison *c, sinter_expr high, sinter_expr low,
+                          const division *like, division *out) {
+    sinter_linear high_sum, low_sum;
+    if (!sinter_linear_of(high, &high_sum) || !sinter_linear_of(low, &low_sum)) return false;
+    for (uint32_t i = 0; i < low_sum.count; i++) {
+        const sinter_linear_term *term = &low_sum.terms[i];
+        if (term->count != 1 || !is_remainder(term->factors[0])) continue;
+        sinter_expr remainder = term->factors[0];
+        sinter_scalar_function divides =
+            remainder->function == SINTER_SCALAR_rem ? SINTER_SCALAR_div : SINTER_SCALAR_floordiv;
+        uint32_t at = find_term(
+            &high_sum, sinter_loop_call(&c->scopes->builder, divides, remainder->arguments));
+        if (at == high_sum.count) continue;
+        *out = (division){.remainder = remainder->function,
+                          .x = remainder->arguments[0],
+                          .n = remainder->arguments[1],
+                          .times = high_sum.terms[at].coefficient,
+                          .rest_times = term->coefficient,
+                          .whole = without_term(c, &high_sum, at),
+                          .rest = without_term(c, &low_sum, i)};
+        bool agrees = !like || (like->remainder == out->remainder && like->times == out->times &&
+                                like->rest_times == out->rest_times &&
+                                sinter_loop_expr_equal(like->n, out->n));
+        if (agrees && !may_differ(c, out->n)) return true;
+    }
+    return false;
+}
+
+/* n * rest_times * high + times * low, where  n * (x / n) + x % n  is x. */
+static sinter_expr join_division(const comparison *c, const division *d) {
+    sinter_loop_builder *b = &c->scopes->builder;
+    sinter_expr times = sinter_loop_int(b, d->times),
+                rest_times = sinter_loop_int(b, d->rest_times);
+    sinter_expr sum = multiply_out(b, sinter_loop_mul(b, times, rest_times), d->x);
+    sum = sinter_loop_add(b, sum, multiply_out(b, sinter_loop_mul(b, d->n, rest_times), d->whole));
+    return sinter_loop_add(b, sum, multiply_out(b, times, d->rest));
+}
+
+/* Puts one pair in the place of two that divide one value alike. True where there were such. */
+static bool join_pairs(const comparison *c, index_pairs *pairs) {
+    for (uint32_t low = 0; low < pairs->count; low++)
+        for (uint32_t high = 0; high < pairs->count; high++) {
+            division a, b;
+            if (high == low || !find_division(c, pairs->a[high], pairs->a[low], NULL, &a) ||
+                !find_division(c, pairs->b[high], pairs->b[low], &a, &b))
+                continue;
+            pairs->a[high] = join_division(c, &a);
+            pairs->b[high] = join_division(c, &b);
+            pairs->a[low] = pairs->a[--pairs->count];
+            pairs->b[low] = pairs->b[pairs->count];
+            return true;
+        }
+    return false;
 }
 
 static bool accesses_separate(comparison *c, const sinter_loop_access *a,
                               const sinter_loop_access *b) {
-    sinter_expr dims_a[SINTER_MAX_RANK], dims_b[SINTER_MAX_RANK];
-    expand(c, a, dims_a);
-    expand(c, b, dims_b);
-    for (uint32_t i = 0; i < a->rank; i++)
-        if (dim_separates(c, dims_a[i], dims_b[i])) return true;
-    merge_divided_dims(c, dims_a, a->rank);
-    merge_divided_dims(c, dims_b, b->rank);
-    for (uint32_t i = 0; i < a->rank; i++)
-        if (dim_separates(c, dims_a[i], dims_b[i])) return true;
+    index_pairs pairs = {0}, parts = {0};
+    for (uint32_t i = 0; i < a->rank; i++) {
+        sinter_expr index_a = sinter_loop_map_expr(&c->scopes->lets, a->indices[i]);
+        sinter_expr index_b = sinter_loop_map_expr(&c->scopes->lets, b->indices[i]);
+        if (pair_separates(c, index_a, index_b, &pairs)) return true;
+    }
+    if (!join_pairs(c, &pairs)) return false;
+    while (join_pairs(c, &pairs)) continue;
+    for (uint32_t i = 0; i < pairs.count; i++)
+        if (pair_separates(c, pairs.a[i], pairs.b[i], &parts)) return true;
     return false;
 }
 

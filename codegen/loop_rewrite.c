@@ -169,16 +169,6 @@ static void map_dims(sinter_loop_map *map, sinter_loop_buffer buffer) {
     map->builder.function->buffers.items[buffer].dims = dims;
 }
 
-/* New bounds may say more than the old ones did; both are true. */
-static void narrow_range(sinter_loop_map *map, const sinter_loop_stmt *loop) {
-    const sinter_loop_var_info old = map->builder.function->vars.items[loop->var];
-    sinter_loop_take_range(&map->builder, loop);
-    const sinter_loop_var_info *now = &map->builder.function->vars.items[loop->var];
-    int64_t min = now->min > old.min ? now->min : old.min;
-    int64_t max = now->max < old.max ? now->max : old.max;
-    if (min <= max) sinter_loop_set_range(&map->builder, loop->var, min, max);
-}
-
 void sinter_loop_map_list(sinter_loop_map *map, sinter_loop_stmt *first) {
     for (sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
         sinter_loop_visit_places(stmt, map_place, map);
@@ -189,7 +179,7 @@ void sinter_loop_map_list(sinter_loop_map *map, sinter_loop_stmt *first) {
             buffers[i] = mapped_buffer(map, buffers[i]);
         if (stmt->kind == SINTER_LOOP_ALLOC || stmt->kind == SINTER_LOOP_BIND)
             map_dims(map, stmt->buffer);
-        if (stmt->kind == SINTER_LOOP_FOR) narrow_range(map, stmt);
+        if (stmt->kind == SINTER_LOOP_FOR) sinter_loop_narrow_range(&map->builder, stmt);
         sinter_loop_map_list(map, stmt->body);
         sinter_loop_map_list(map, stmt->else_body);
     }

@@ -166,17 +166,33 @@ typedef struct mark_check {
     bool good;
 } mark_check;
 
+static bool is_concurrent(const sinter_loop_stmt *stmt) {
+    return stmt->kind == SINTER_LOOP_FOR &&
+           (stmt->axis == SINTER_AXIS_VECTOR || stmt->axis == SINTER_AXIS_PARALLEL ||
+            stmt->axis == SINTER_AXIS_BLOCK);
+}
+
 static bool check_mark(void *user, sinter_loop_stmt *stmt) {
     mark_check *check = user;
-    bool concurrent = stmt->kind == SINTER_LOOP_FOR &&
-                      (stmt->axis == SINTER_AXIS_VECTOR || stmt->axis == SINTER_AXIS_PARALLEL ||
-                       stmt->axis == SINTER_AXIS_BLOCK);
-    if (check->good && concurrent)
+    if (check->good && is_concurrent(stmt))
         check->good = sinter_loop_independent(&check->scopes, stmt, NULL, 0, &check->reason);
     return check->good;
 }
 
+static bool has_no_mark(void *user, sinter_loop_stmt *stmt) {
+    bool *found = user;
+    *found |= is_concurrent(stmt);
+    return !*found;
+}
+
+sinter_loop_function *sinter_schedule_save(sinter_schedule *schedule) {
+    bool marked = false;
+    sinter_loop_walk(schedule->function->body, has_no_mark, &marked);
+    return marked ? sinter_loop_clone_function(schedule->program, schedule->function) : NULL;
+}
+
 bool sinter_schedule_keeps_marks(sinter_schedule *schedule, const sinter_loop_function *saved) {
+    if (!saved) return true;
     sinter_arena scratch;
     sinter_arena_init(&scratch);
     mark_check check = {.good = true};
@@ -277,15 +293,13 @@ bool sinter_schedule_split(sinter_schedule *schedule, sinter_loop_var var, int64
     sinter_expr counted =
         guard ? sinter_loop_add(b, s.count, sinter_loop_int(b, factor - 1)) : s.count;
     sinter_expr blocks = sinter_loop_div(b, counted, width);
-    /* A guard or a tail may hide what keeps iterations of loops around apart. */
-    sinter_loop_function *saved =
-        guard || peel ? sinter_loop_clone_function(schedule->program, schedule->function) : NULL;
+    sinter_loop_function *saved = sinter_schedule_save(schedule);
     *link = s.loop->next;
     b->tail = link;
     if (peel) build_tail(&s, blocks); /* before the body changes; the split goes in front */
     b->tail = link;
     build_split(&s, blocks, guard);
-    if ((guard || peel) && !sinter_schedule_keeps_marks(schedule, saved)) return false;
+    if (!sinter_schedule_keeps_marks(schedule, saved)) return false;
     if (out_outer) *out_outer = s.outer;
     if (out_inner) *out_inner = s.inner;
     if (out_tail) *out_tail = s.tail;
@@ -316,6 +330,7 @@ bool sinter_schedule_cut(sinter_schedule *schedule, sinter_loop_var var, int64_t
         return sinter_schedule_refuse(schedule, "the loop is marked already or has a step");
     if (!sinter_schedule_bounds_fixed(loop, loop->body))
         return sinter_schedule_refuse(schedule, "the body changes the bounds");
+    sinter_loop_function *saved = sinter_schedule_save(schedule);
     sinter_loop_map map, other;
     sinter_loop_map_init(&map, schedule->program, schedule->function);
     sinter_loop_stmt *copy = sinter_loop_clone_list(&map, loop->body);
@@ -331,6 +346,7 @@ bool sinter_schedule_cut(sinter_schedule *schedule, sinter_loop_var var, int64_t
     sinter_loop_var second =
         build_part(&other, loop, name, sinter_loop_max(&other.builder, loop->lower, middle),
                    loop->upper, loop->body);
+    if (!sinter_schedule_keeps_marks(schedule, saved)) return false;
     if (out_first) *out_first = first;
     if (out_second) *out_second = second;
     return true;

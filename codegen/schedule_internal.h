@@ -17,5 +17,8 @@ const char *sinter_schedule_var_name(const sinter_schedule *schedule, sinter_loo
 sinter_expr sinter_schedule_count(sinter_loop_builder *builder, const sinter_loop_stmt *loop);
 /* Neither bound changes while the list runs. */
 bool sinter_schedule_bounds_fixed(const sinter_loop_stmt *loop, const sinter_loop_stmt *first);
-/* Loops that run concurrently can still be told apart; otherwise the function is put back to `saved`, with the reason. */
+/* A copy of the function for sinter_schedule_keeps_marks; NULL where no loop runs concurrently, and nothing can be lost. */
+sinter_loop_function *sinter_schedule_save(sinter_schedule *schedule);
+/* Iterations of loops that run concurrently can still be told apart; otherwise the function is put back to `saved`, with
+ * the reason. Every verb that changes indices or the nest around them asks this. */
 bool sinter_schedule_keeps_marks(sinter_schedule *schedule, const sinter_loop_function *saved);

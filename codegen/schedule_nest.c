@@ -96,6 +96,7 @@ bool sinter_schedule_reorder(sinter_schedule *schedule, const sinter_loop_var *o
                              size_t count) {
     sinter_loop_stmt *first = count ? find_outermost(schedule, order, count) : NULL;
     if (!first) return sinter_schedule_refuse(schedule, "these are not perfectly nested loops");
+    sinter_loop_function *saved = sinter_schedule_save(schedule);
     /* Bubble sort: each exchange of neighbours is legal by itself; undone in reverse where one is not. */
     SINTER_VECTOR(sinter_loop_stmt *) done = {0};
     for (size_t round = 0; round + 1 < count; round++) {
@@ -115,7 +116,7 @@ bool sinter_schedule_reorder(sinter_schedule *schedule, const sinter_loop_var *o
             sinter_vector_push(&schedule->program->arena, &done, outer);
         }
     }
-    return true;
+    return sinter_schedule_keeps_marks(schedule, saved);
 }
 
 /* ---- fuse ---- */
@@ -142,7 +143,7 @@ bool sinter_schedule_fuse(sinter_schedule *schedule, sinter_loop_var outer_var,
         (outer->axis != SINTER_AXIS_SERIAL && outer->axis != SINTER_AXIS_PARALLEL))
         return sinter_schedule_refuse(schedule, "the loops are marked already");
     if (!check_rectangle(schedule, outer, inner)) return false;
-    sinter_loop_function *saved = sinter_loop_clone_function(schedule->program, schedule->function);
+    sinter_loop_function *saved = sinter_schedule_save(schedule);
     sinter_loop_map map;
     sinter_loop_map_init(&map, schedule->program, schedule->function);
     sinter_loop_builder *b = &map.builder;
@@ -187,6 +188,7 @@ bool sinter_schedule_fission(sinter_schedule *schedule, sinter_loop_var var, siz
     sinter_text_deinit(&reason);
     sinter_arena_deinit(&scratch);
     if (!ok) return false;
+    sinter_loop_function *saved = sinter_schedule_save(schedule);
     sinter_loop_stmt *second = *cut;
     *cut = NULL;
     sinter_loop_map map;
@@ -199,6 +201,7 @@ bool sinter_schedule_fission(sinter_schedule *schedule, sinter_loop_var var, siz
     sinter_loop_map_list(&map, second);
     *map.builder.tail = second;
     sinter_loop_end(&map.builder);
+    if (!sinter_schedule_keeps_marks(schedule, saved)) return false;
     if (out_second) *out_second = fresh;
     return true;
 }

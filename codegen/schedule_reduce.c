@@ -187,6 +187,7 @@ static bool build(partial *p, bool masked) {
     sinter_expr first = sinter_loop_add(
         b, p->loop->lower, sinter_loop_mul(b, done, sinter_loop_int(b, p->loop->step)));
     p->loop->lower = first; /* the loop itself does the rest */
+    sinter_loop_narrow_range(b, p->loop);
     return false;
 }
 

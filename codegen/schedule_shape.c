@@ -69,7 +69,7 @@ bool sinter_schedule_flatten(sinter_schedule *schedule, sinter_loop_buffer buffe
     if (info->rank < 2) return sinter_schedule_refuse(schedule, "%%%s is flat", info->name);
     flattening f = {.buffer = buffer, .dims = info->dims, .rank = info->rank};
     sinter_loop_builder_init(&f.builder, schedule->program, function);
-    sinter_loop_function *saved = sinter_loop_clone_function(schedule->program, function);
+    sinter_loop_function *saved = sinter_schedule_save(schedule);
     sinter_loop_walk(function->body, flatten_stmt, &f);
     sinter_expr size = sinter_loop_int(&f.builder, 1);
     for (uint32_t i = 0; i < info->rank; i++)

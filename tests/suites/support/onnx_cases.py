@@ -152,14 +152,14 @@ def report_listed(tally, cases, results, label, least=0.0):
         tally.failed(label, f"{share} of the cases pass, at least {100 * least:.0f} % are wanted")
 
 
-def run_listed(tally, target, cases, label=None, least=0.0):
+def run_listed(tally, target, cases, *options, label=None, least=0.0):
     """Runs the cases on a target and judges them by the lines of `label` (the target)."""
-    report_listed(tally, cases, run_cases(cases, target), label or target, least)
+    report_listed(tally, cases, run_cases(cases, target, *options), label or target, least)
 
 
-def main(targets, cases):
+def main(targets, cases, *options):
     """A suite over the targets. --update rewrites the list of expected failures instead of failing."""
     tally = Tally()
     for target in targets:
-        run_listed(tally, target, cases)
+        run_listed(tally, target, cases, *options)
     tally.finish()

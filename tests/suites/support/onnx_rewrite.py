@@ -117,5 +117,5 @@ def main(variant, rewrite, targets, least):
     rewritten = rewrite_cases(cases, variant, rewrite)
     for target in targets:
         passing = {name: folder for name, folder in rewritten.items() if (target, name) not in failing}
-        onnx_cases.run_listed(tally, target, passing, f"{target}-{variant}", least)
+        onnx_cases.run_listed(tally, target, passing, label=f"{target}-{variant}", least=least)
     tally.finish()

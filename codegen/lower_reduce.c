@@ -1,8 +1,12 @@
 /* Lowering of reductions from their "init; combine; finish" text in ops.def. Axes known at compile time give a loop
  * nest with one accumulator; axes that come as data give a nest over all elements with strides computed on entry.
- * Test: tests/suites/onnx_suite.py */
+ * Sums of floats over very many elements accumulate in f64, as the evaluator does: in f32 their error would grow with the
+ * number of elements.
+ * Test: tests/suites/onnx_suite.py, tests/ops/reduce.sir */
 #include "codegen/lower.h"
 #include <string.h>
+
+enum { LONG_SUM = 16384 }; /* elements: what f32 still sums to six digits, one after the other */
 
 typedef struct reduction {
     char init[64], combine[64], finish[64];
@@ -19,7 +23,7 @@ static void split_body(const char *body, reduction *out_reduction) {
     }
 }
 
-/* Accumulators are at least 32 bits wide; f32 stays f32. */
+/* Accumulators are at least 32 bits wide. */
 static sinter_expr initial_value(sinter_kernel *kernel, const char *text, sinter_dtype dtype) {
     return sinter_loop_cast(&kernel->build,
                             sinter_lower_scalar_text(kernel, text, NULL, NULL, 0, dtype), dtype);
@@ -28,13 +32,14 @@ static sinter_expr initial_value(sinter_kernel *kernel, const char *text, sinter
 static sinter_expr apply(sinter_kernel *kernel, const char *text, sinter_expr accumulator,
                          sinter_expr x, sinter_expr count, sinter_dtype dtype) {
     sinter_string names[3] = {SINTER_STRING("acc"), SINTER_STRING("x"), SINTER_STRING("count")};
-    sinter_expr values[3] = {accumulator, x, sinter_loop_cast(&kernel->build, count, dtype)};
+    sinter_expr values[3] = {accumulator, sinter_loop_cast(&kernel->build, x, dtype),
+                             sinter_loop_cast(&kernel->build, count, dtype)};
     return sinter_loop_cast(&kernel->build,
                             sinter_lower_scalar_text(kernel, text, names, values, 3, dtype), dtype);
 }
 
 /* Which axes are reduced: true and the mask where that is known. */
-static bool static_axes(sinter_kernel *kernel, sinter_node node, bool *out_mask) {
+static bool static_axes(const sinter_kernel *kernel, sinter_node node, bool *out_mask) {
     sinter_module *module = kernel->lower->module;
     uint32_t rank = sinter_value_type(module, sinter_node_operand(module, node, 0))->rank;
     sinter_value axes = sinter_node_operand(module, node, 1);
@@ -58,10 +63,33 @@ static reduction text_of(const sinter_kernel *kernel, sinter_node node) {
     return text;
 }
 
+/* Whether each result may combine more than LONG_SUM elements. Of two axes of unknown size (a picture) that is likely, of
+ * one (a text) it is not. */
+static bool is_long(const sinter_kernel *kernel, sinter_node node) {
+    sinter_module *module = kernel->lower->module;
+    const sinter_type *type = sinter_value_type(module, sinter_node_operand(module, node, 0));
+    bool mask[SINTER_MAX_RANK] = {0};
+    uint32_t unbounded = 0;
+    double most = 1;
+    if (!static_axes(kernel, node, mask)) return true;
+    for (uint32_t i = 0; i < type->rank; ++i) {
+        int64_t low = 0, high = 0;
+        if (!mask[i]) continue;
+        sinter_dim_range(kernel->lower->dims, type->dims[i], &low, &high);
+        if (high >= INT32_MAX)
+            ++unbounded;
+        else
+            most *= (double)high;
+    }
+    return unbounded > 1 || most > LONG_SUM;
+}
+
 static sinter_dtype accumulator_dtype(const sinter_kernel *kernel, sinter_node node) {
     sinter_module *module = kernel->lower->module;
-    return sinter_lower_compute_dtype(
+    sinter_dtype dtype = sinter_lower_compute_dtype(
         sinter_value_type(module, sinter_node_operand(module, node, 0))->dtype);
+    bool sums = dtype == SINTER_DTYPE_f32 && strstr(text_of(kernel, node).combine, "acc +");
+    return sums && is_long(kernel, node) ? SINTER_DTYPE_f64 : dtype;
 }
 
 sinter_loop_var sinter_lower_reduce_begin(sinter_kernel *kernel, sinter_node node) {
@@ -86,8 +114,12 @@ sinter_expr sinter_lower_reduce_end(sinter_kernel *kernel, sinter_node node,
                                     sinter_loop_var accumulator, sinter_expr count) {
     reduction text = text_of(kernel, node);
     sinter_dtype dtype = accumulator_dtype(kernel, node);
-    return apply(kernel, text.finish, sinter_loop_var_read(&kernel->build, accumulator),
-                 sinter_loop_const_int(&kernel->build, dtype, 0), count, dtype);
+    sinter_value x = sinter_node_operand(kernel->lower->module, node, 0);
+    sinter_expr result =
+        apply(kernel, text.finish, sinter_loop_var_read(&kernel->build, accumulator),
+              sinter_loop_const_int(&kernel->build, dtype, 0), count, dtype);
+    sinter_dtype narrow = sinter_value_type(kernel->lower->module, x)->dtype;
+    return sinter_loop_cast(&kernel->build, result, sinter_lower_compute_dtype(narrow));
 }
 
 static bool lower_static(sinter_kernel *kernel, sinter_node node, const bool *mask) {
@@ -152,7 +184,7 @@ static bool lower_dynamic(sinter_kernel *kernel, sinter_node node, const reducti
     sinter_loop_builder *build = &kernel->build;
     sinter_value x = sinter_node_operand(module, node, 0), y = sinter_node_result(module, node, 0);
     uint32_t rank = sinter_value_type(module, x)->rank;
-    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, x)->dtype);
+    sinter_dtype dtype = accumulator_dtype(kernel, node);
     sinter_expr extent = sinter_loop_int(build, rank ? rank : 1);
     sinter_loop_buffer reduced =
         sinter_loop_add_buffer(build, "reduced", SINTER_DTYPE_i64, 1, &extent, SINTER_SCOPE_STACK);

@@ -37,16 +37,24 @@ bool sinter_emit_c(const sinter_loop_program *program, sinter_text *text, sinter
 bool sinter_emit_c_code(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag);
 extern const char sinter_c_abi_text[]; /* runtime/abi.h, for headers that stand alone */
 bool sinter_c_embeds_weights(uint64_t weight_bytes);
+/* How code is made of loops. */
+typedef struct sinter_codegen_options {
+    int level;     /* LLVM's, 0..3 */
+    uint32_t jobs; /* threads that compile kernels, the caller's included; 0: one a core. The bytes do not depend on it */
+    const char *cache; /* folder of kernels that were compiled before (codegen/kernel_cache.h); NULL: none */
+} sinter_codegen_options;
+
 /* LLVM: text of the module (IR or assembly), or an object file in memory. symbol: name of the exported artifact function.
- * weights_in_object: code finds the blob at the external symbol <symbol>_weights, which sinter_package defines in a section of
- * its own. */
+ * weights_in_object: the object ends where the caller writes the blob of sinter_weights_layout, which is its last section and
+ * which code finds at the hidden symbol <symbol>_weights. */
 typedef enum sinter_llvm_output { SINTER_LLVM_IR, SINTER_LLVM_ASSEMBLY, SINTER_LLVM_OBJECT } sinter_llvm_output;
-bool sinter_emit_llvm(const sinter_loop_program *program, const sinter_target *target, int level,
-                      sinter_llvm_output output, const char *symbol, bool weights_in_object, sinter_text *out_bytes,
+bool sinter_emit_llvm(const sinter_loop_program *program, const sinter_target *target,
+                      const sinter_codegen_options *options, sinter_llvm_output output, const char *symbol, bool weights_in_object, sinter_text *out_bytes,
                       sinter_diag *diag);
 /* In-memory code (ORC): the artifact stays valid until the handle is destroyed. */
 typedef struct sinter_jit sinter_jit;
-sinter_jit *sinter_jit_create(const sinter_loop_program *program, const sinter_target *target, int level, sinter_diag *diag);
+sinter_jit *sinter_jit_create(const sinter_loop_program *program, const sinter_target *target,
+                              const sinter_codegen_options *options, sinter_diag *diag);
 const struct sinter_abi_artifact *sinter_jit_artifact(const sinter_jit *jit);
 void sinter_jit_destroy(sinter_jit *jit);
 /* The weight blob: constants in order, each 64-byte aligned; offsets are what emitted code uses. */
@@ -63,5 +71,5 @@ void sinter_weights_write(const sinter_loop_program *program, struct sinter_file
  * in `path` with .weights for .c where they are many. A temporary name in the same folder, then rename: no file is ever
  * there in part. Same program and target, same bytes. */
 typedef enum sinter_package_kind { SINTER_PACKAGE_SHARED, SINTER_PACKAGE_OBJECT, SINTER_PACKAGE_C } sinter_package_kind;
-bool sinter_package(const sinter_loop_program *program, const sinter_target *target, int level, sinter_package_kind kind,
-                    const char *path, sinter_diag *diag);
+bool sinter_package(const sinter_loop_program *program, const sinter_target *target, const sinter_codegen_options *options,
+                    sinter_package_kind kind, const char *path, sinter_diag *diag);

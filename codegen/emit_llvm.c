@@ -1,6 +1,6 @@
-/* Emits a program as one LLVM module: kernels, then the host functions and the descriptor (emit_llvm_host.c).
+/* Emits a part of a program as an LLVM module: kernels, then the host functions and the descriptor (emit_llvm_host.c).
  *
- * Kernels are internal functions (call, buffers..., scalars...); one that can fail returns its code. Names start with
+ * Kernels are hidden functions (call, buffers..., scalars...); one that can fail returns its code. Names start with
  * "kernel." so that none is taken for a libc function. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
 #include "codegen/loop_rewrite.h"
@@ -191,9 +191,9 @@ static void declare_kernel(sinter_llvm_module *m, uint32_t index) {
     m->kernel_fails[index] = contains_fail(kernel->body);
     LLVMTypeRef result = m->kernel_fails[index] ? m->i32 : m->void_type;
     LLVMValueRef function = sinter_llvm_add_function(
-        m, sinter_arena_format(m->arena, "kernel.%s", kernel->name),
+        m, sinter_arena_format(m->arena, "kernel.%s", m->kernel_names[index]),
         LLVMFunctionType(result, types, (unsigned)(1 + buffers + scalars), false));
-    LLVMSetLinkage(function, LLVMInternalLinkage);
+    LLVMSetVisibility(function, LLVMHiddenVisibility);
     sinter_llvm_attribute(m, function, LLVMAttributeFunctionIndex, "noinline", 0);
     for (unsigned i = 0; i < buffers; i++) {
         sinter_loop_buffer buffer = kernel->buffer_parameters.items[i];
@@ -244,12 +244,14 @@ static void fill_types(sinter_llvm_module *m) {
     m->dtypes[SINTER_DTYPE_f16] = LLVMHalfTypeInContext(c);
 }
 
-bool sinter_llvm_emit_module(sinter_llvm_module *m, const char *symbol) {
+bool sinter_llvm_emit_module(sinter_llvm_module *m, sinter_llvm_part part, const char *symbol) {
     fill_types(m);
-    uint32_t count = (uint32_t)m->program->kernels.count;
+    uint32_t count = (uint32_t)m->program->kernels.count,
+             end = part.first_kernel + part.kernel_count;
     m->kernels = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, count);
     m->kernel_fails = SINTER_NEW_ARRAY(m->arena, bool, count);
-    for (uint32_t i = 0; i < count; i++) declare_kernel(m, i);
-    for (uint32_t i = 0; i < count && !m->broken; i++) emit_kernel(m, i);
-    return !m->broken && sinter_llvm_emit_host(m, symbol) && !m->broken;
+    for (uint32_t i = 0; i < count; i++)
+        if (part.host || (i >= part.first_kernel && i < end)) declare_kernel(m, i);
+    for (uint32_t i = part.first_kernel; i < end && !m->broken; i++) emit_kernel(m, i);
+    return !m->broken && (!part.host || sinter_llvm_emit_host(m, symbol)) && !m->broken;
 }

@@ -18,7 +18,8 @@ typedef struct sinter_llvm_module {
     LLVMModuleRef module;
     LLVMTypeRef void_type, i1, i8, i16, i32, i64, f32, f64, pointer;
     LLVMTypeRef dtypes[SINTER_DTYPE_COUNT]; /* in memory; NULL: not a type of emitted code */
-    LLVMValueRef *kernels;                  /* by index in the program */
+    const char *const *kernel_names;        /* by index in the program, each once */
+    LLVMValueRef *kernels;                  /* by index; NULL: not in this module */
     bool *kernel_fails;                     /* contains a FAIL: returns its code */
     const uint64_t *weight_offsets;
     uint64_t weight_bytes, weights_hash;
@@ -68,8 +69,26 @@ typedef struct sinter_llvm_function {
     struct sinter_llvm_host *host;
 } sinter_llvm_function;
 
+/* What of a program a module holds. Kernels are hidden symbols, so that the host finds those of other modules. */
+typedef struct sinter_llvm_part {
+    uint32_t first_kernel, kernel_count;
+    bool host;
+} sinter_llvm_part;
+
+/* What the modules of one program share. */
+typedef struct sinter_llvm_emission {
+    const sinter_loop_program *program; /* legalized */
+    const sinter_target *target;
+    int level;
+    const char *symbol; /* of the artifact function */
+    const char *weights_symbol; /* of the blob in the same object; NULL: it is given with the call */
+    const char *const *kernel_names;
+    const uint64_t *weight_offsets;
+    uint64_t weight_bytes, weights_hash;
+} sinter_llvm_emission;
+
 /* ---- emit_llvm.c ---- */
-bool sinter_llvm_emit_module(sinter_llvm_module *module, const char *symbol);
+bool sinter_llvm_emit_module(sinter_llvm_module *module, sinter_llvm_part part, const char *symbol);
 void sinter_llvm_fail(sinter_llvm_module *module, const char *format, ...) __attribute__((format(printf, 2, 3)));
 LLVMValueRef sinter_llvm_add_function(sinter_llvm_module *module, const char *name, LLVMTypeRef type);
 void sinter_llvm_attribute(sinter_llvm_module *module, LLVMValueRef function, unsigned index, const char *name, uint64_t value);
@@ -134,12 +153,12 @@ bool sinter_llvm_emit_host(sinter_llvm_module *module, const char *symbol);
 
 /* ---- llvm_object.c ---- */
 LLVMTargetMachineRef sinter_llvm_machine_create(const sinter_target *target, int level, sinter_diag *diag);
-bool sinter_llvm_optimize(LLVMModuleRef module, LLVMTargetMachineRef machine, int level, sinter_diag *diag);
-/* Legalizes, builds, verifies and optimizes the module of a program; NULL after errors. The context is the caller's. */
-LLVMModuleRef sinter_llvm_build(const sinter_loop_program *program, const sinter_target *target, int level,
-                                const char *symbol, bool weights_in_object, bool with_hash, LLVMContextRef context,
-                                LLVMTargetMachineRef machine, sinter_diag *diag);
+/* Emits, verifies, optimizes and writes one module. The machine may be used again, by one thread at a time. */
+bool sinter_llvm_write_part(const sinter_llvm_emission *emission, sinter_llvm_part part, LLVMTargetMachineRef machine,
+                            sinter_llvm_output output, sinter_text *out_bytes, sinter_diag *diag);
+
+/* ---- llvm_program.c ---- */
 /* with_hash: hash the weights for the descriptor, which takes reading them. */
-bool sinter_llvm_write(const sinter_loop_program *program, const sinter_target *target, int level,
-                       sinter_llvm_output output, const char *symbol, bool weights_in_object, bool with_hash,
-                       sinter_text *out_bytes, sinter_diag *diag);
+bool sinter_llvm_write(const sinter_loop_program *program, const sinter_target *target,
+                       const sinter_codegen_options *options, sinter_llvm_output output, const char *symbol,
+                       bool weights_in_object, bool with_hash, sinter_text *out_bytes, sinter_diag *diag);

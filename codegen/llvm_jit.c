@@ -90,10 +90,10 @@ static bool load_object(sinter_jit *jit, const sinter_text *object, sinter_diag 
 }
 
 sinter_jit *sinter_jit_create(const sinter_loop_program *program, const sinter_target *target,
-                              int level, sinter_diag *diag) {
+                              const sinter_codegen_options *options, sinter_diag *diag) {
     sinter_text object = {0};
     sinter_jit *jit = sinter_heap_alloc(sizeof *jit);
-    bool good = sinter_llvm_write(program, target, level, SINTER_LLVM_OBJECT,
+    bool good = sinter_llvm_write(program, target, options, SINTER_LLVM_OBJECT,
                                   SINTER_ARTIFACT_SYMBOL, false, false, &object, diag) &&
                 map_weights(jit, program, diag) && load_object(jit, &object, diag);
     sinter_text_deinit(&object);

@@ -1,9 +1,8 @@
-/* From a program to an LLVM module, optimized, as IR text, assembly or an object file.
+/* From a part of a program to an LLVM module, optimized, as IR text, assembly or an object file.
  *
- * Every emission has a context of its own, so that compilations may run side by side. Targets are initialized once.
+ * Every module has a context of its own, so that compilations may run side by side. Targets are initialized once.
  * Errors of LLVM reach the sink; what a target lacks is checked before LLVM sees it. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
-#include "codegen/legalize.h"
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Transforms/PassBuilder.h>
@@ -55,8 +54,8 @@ static const char *find_pipeline(int level) {
            "instcombine<no-verify-fixpoint>,loop-mssa(licm),dse,simplifycfg),globaldce";
 }
 
-bool sinter_llvm_optimize(LLVMModuleRef module, LLVMTargetMachineRef machine, int level,
-                          sinter_diag *diag) {
+static bool optimize(LLVMModuleRef module, LLVMTargetMachineRef machine, int level,
+                     sinter_diag *diag) {
     LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
     LLVMErrorRef error = LLVMRunPasses(module, find_pipeline(level), machine, options);
     LLVMDisposePassBuilderOptions(options);
@@ -78,67 +77,47 @@ static void report_diagnostic(LLVMDiagnosticInfoRef info, void *user) {
     LLVMDisposeMessage(message);
 }
 
-/* For linking into a program: an external symbol that package_object.c defines, so that LLVM never sees the blob. */
+static LLVMModuleRef create_module(const sinter_llvm_emission *e, LLVMContextRef context,
+                                   LLVMTargetMachineRef machine) {
+    LLVMModuleRef module = LLVMModuleCreateWithNameInContext(e->program->name, context);
+    LLVMSetTarget(module, e->target->triple);
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
+    LLVMSetModuleDataLayout(module, layout);
+    LLVMDisposeTargetData(layout);
+    return module;
+}
+
+/* For linking into a program: a symbol that the object defines outside of LLVM, which never sees the blob. */
 static void add_weights(sinter_llvm_module *m, const char *symbol) {
-    if (!m->weight_bytes) return;
-    m->weights = LLVMAddGlobal(m->module, LLVMInt8TypeInContext(m->context), sinter_arena_format(m->arena, "%s_weights", symbol));
+    m->weights = LLVMAddGlobal(m->module, LLVMInt8TypeInContext(m->context), symbol);
     LLVMSetVisibility(m->weights, LLVMHiddenVisibility);
     LLVMSetGlobalConstant(m->weights, true);
     LLVMSetAlignment(m->weights, 64);
 }
 
-static bool emit_into(LLVMModuleRef module, const sinter_loop_program *program,
-                      const sinter_target *target, const char *symbol, bool weights_in_object,
-                      bool with_hash, LLVMContextRef context, sinter_diag *diag) {
+static bool emit_into(LLVMModuleRef module, const sinter_llvm_emission *e, sinter_llvm_part part,
+                      LLVMContextRef context, sinter_diag *diag) {
     sinter_arena arena;
     sinter_arena_init(&arena);
-    uint64_t *offsets = SINTER_NEW_ARRAY(&arena, uint64_t, program->constants.count);
-    sinter_llvm_module m = {.program = program,
-                            .target = target,
+    sinter_llvm_module m = {.program = e->program,
+                            .target = e->target,
                             .diag = diag,
                             .arena = &arena,
                             .context = context,
                             .module = module,
-                            .weight_offsets = offsets};
-    m.weight_bytes = sinter_weights_layout(program, offsets);
-    if (with_hash) m.weights_hash = sinter_weights_hash(program);
-    if (weights_in_object) add_weights(&m, symbol);
-    bool good = sinter_llvm_emit_module(&m, symbol);
+                            .kernel_names = e->kernel_names,
+                            .weight_offsets = e->weight_offsets,
+                            .weight_bytes = e->weight_bytes,
+                            .weights_hash = e->weights_hash};
+    if (part.host && e->weights_symbol) add_weights(&m, e->weights_symbol);
+    bool good = sinter_llvm_emit_module(&m, part, e->symbol);
     sinter_arena_deinit(&arena);
-    return good;
-}
-
-enum { OBJECT_WEIGHTS_LIMIT = 1 << 30 };
-
-LLVMModuleRef sinter_llvm_build(const sinter_loop_program *program, const sinter_target *target,
-                                int level, const char *symbol, bool weights_in_object,
-                                bool with_hash, LLVMContextRef context,
-                                LLVMTargetMachineRef machine, sinter_diag *diag) {
-    if (weights_in_object && sinter_weights_layout(program, NULL) > OBJECT_WEIGHTS_LIMIT) {
-        sinter_error(diag, program->name,
-                     "weights of %llu bytes are too large for an object file; make a .so",
-                     (unsigned long long)sinter_weights_layout(program, NULL));
-        return NULL;
-    }
-    sinter_loop_program *legal = sinter_legalize(program, target, diag);
-    if (!legal) return NULL;
-    LLVMContextSetDiagnosticHandler(context, report_diagnostic, diag);
-    LLVMModuleRef module = LLVMModuleCreateWithNameInContext(program->name, context);
-    LLVMSetTarget(module, target->triple);
-    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
-    LLVMSetModuleDataLayout(module, layout);
-    LLVMDisposeTargetData(layout);
-    bool good =
-        emit_into(module, legal, target, symbol, weights_in_object, with_hash, context, diag);
-    sinter_loop_program_destroy(legal);
     char *message = NULL;
     if (good && LLVMVerifyModule(module, LLVMReturnStatusAction, &message))
-        good =
-            sinter_error(diag, program->name, "emitted LLVM is wrong (a bug of ours): %s", message);
+        good = sinter_error(diag, e->program->name, "emitted LLVM is wrong (a bug of ours): %s",
+                            message);
     LLVMDisposeMessage(message);
-    if (good && sinter_llvm_optimize(module, machine, level, diag)) return module;
-    LLVMDisposeModule(module);
-    return NULL;
+    return good;
 }
 
 static bool write_module(LLVMModuleRef module, LLVMTargetMachineRef machine,
@@ -162,26 +141,18 @@ static bool write_module(LLVMModuleRef module, LLVMTargetMachineRef machine,
     return true;
 }
 
-bool sinter_llvm_write(const sinter_loop_program *program, const sinter_target *target, int level,
-                       sinter_llvm_output output, const char *symbol, bool weights_in_object,
-                       bool with_hash, sinter_text *out_bytes, sinter_diag *diag) {
-    LLVMTargetMachineRef machine = sinter_llvm_machine_create(target, level, diag);
-    if (!machine) return false;
+bool sinter_llvm_write_part(const sinter_llvm_emission *emission, sinter_llvm_part part,
+                            LLVMTargetMachineRef machine, sinter_llvm_output output,
+                            sinter_text *out_bytes, sinter_diag *diag) {
     LLVMContextRef context = LLVMContextCreate();
-    LLVMModuleRef module = sinter_llvm_build(program, target, level, symbol, weights_in_object,
-                                             with_hash, context, machine, diag);
+    LLVMContextSetDiagnosticHandler(context, report_diagnostic, diag);
+    LLVMModuleRef module = create_module(emission, context, machine);
     size_t errors = diag->error_count;
-    bool good = module && write_module(module, machine, output, out_bytes, diag) &&
+    bool good = emit_into(module, emission, part, context, diag) &&
+                optimize(module, machine, emission->level, diag) &&
+                write_module(module, machine, output, out_bytes, diag) &&
                 diag->error_count == errors;
-    if (module) LLVMDisposeModule(module);
+    LLVMDisposeModule(module);
     LLVMContextDispose(context);
-    LLVMDisposeTargetMachine(machine);
     return good;
-}
-
-bool sinter_emit_llvm(const sinter_loop_program *program, const sinter_target *target, int level,
-                      sinter_llvm_output output, const char *symbol, bool weights_in_object,
-                      sinter_text *out_bytes, sinter_diag *diag) {
-    return sinter_llvm_write(program, target, level, output, symbol, weights_in_object, true,
-                             out_bytes, diag);
 }

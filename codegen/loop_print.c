@@ -626,11 +626,14 @@ void sinter_loop_print(const sinter_loop_program *program, sinter_text *text) {
 void sinter_loop_print_function(const sinter_loop_program *program,
                                 const sinter_loop_function *function, sinter_text *text) {
     printer p;
-    init(&p, program, text);
+    if (program)
+        init(&p, program, text);
+    else
+        p = (printer){.text = text}, sinter_arena_init(&p.arena);
     const char *name = function->name;
-    for (size_t i = 0; i < program->kernels.count; i++)
+    for (size_t i = 0; program && i < program->kernels.count; i++)
         if (program->kernels.items[i] == function) name = p.kernel_names[i];
-    print_function(&p, function, function == program->host ? "host" : "kernel", name);
+    print_function(&p, function, program && function == program->host ? "host" : "kernel", name);
     sinter_arena_deinit(&p.arena);
 }
 

@@ -74,9 +74,9 @@ static bool write_shared(const shared_parts *p, const char *path, sinter_diag *d
 }
 
 static bool package_shared(const sinter_loop_program *program, const sinter_target *target,
-                           int level, const char *path, sinter_diag *diag) {
+                           const sinter_codegen_options *options, const char *path, sinter_diag *diag) {
     sinter_text object = {0}, code = {0};
-    bool good = sinter_emit_llvm(program, target, level, SINTER_LLVM_OBJECT, SINTER_ARTIFACT_SYMBOL,
+    bool good = sinter_emit_llvm(program, target, options, SINTER_LLVM_OBJECT, SINTER_ARTIFACT_SYMBOL,
                                  false, &object, diag) &&
                 sinter_link_shared(&object, target, &code, diag);
     sinter_text_deinit(&object);
@@ -108,8 +108,24 @@ static bool open_pair(sinter_file_writer *companion, const char *beside, sinter_
     return sinter_file_writer_close(companion, false, diag);
 }
 
+/* The object, with the blob straight behind it. */
+static bool write_object(const sinter_loop_program *program, const sinter_target *target,
+                         const sinter_codegen_options *options, const char *symbol,
+                         sinter_file_writer *writer, sinter_diag *diag) {
+    sinter_text bytes = {0};
+    bool good = sinter_emit_llvm(program, target, options, SINTER_LLVM_OBJECT, symbol, true, &bytes,
+                                 diag);
+    if (good) {
+        sinter_file_writer_append(writer, bytes.data, bytes.size);
+        sinter_weights_write(program, writer);
+    }
+    sinter_text_deinit(&bytes);
+    return good;
+}
+
 static bool package_object(const sinter_loop_program *program, const sinter_target *target,
-                           int level, const char *path, sinter_arena *arena, sinter_diag *diag) {
+                           const sinter_codegen_options *options, const char *path,
+                           sinter_arena *arena, sinter_diag *diag) {
     const char *name = sinter_package_identifier(path, arena);
     const char *symbol = sinter_arena_format(arena, "%s_artifact", name);
     sinter_text text = {0};
@@ -118,7 +134,7 @@ static bool package_object(const sinter_loop_program *program, const sinter_targ
     bool good = open_pair(&header, replace_ending(path, ".o", ".h", arena), &object, path, diag);
     if (good) {
         sinter_file_writer_append(&header, text.data, text.size);
-        good = sinter_package_object(program, target, level, symbol, &object, diag);
+        good = write_object(program, target, options, symbol, &object, diag);
         good = sinter_file_writer_close_pair(&header, &object, good, diag);
     }
     sinter_text_deinit(&text);
@@ -149,17 +165,18 @@ static bool package_c(const sinter_loop_program *program, const char *path, sint
     return good;
 }
 
-bool sinter_package(const sinter_loop_program *program, const sinter_target *target, int level,
+bool sinter_package(const sinter_loop_program *program, const sinter_target *target,
+                    const sinter_codegen_options *options,
                     sinter_package_kind kind, const char *path, sinter_diag *diag) {
     sinter_arena arena;
     sinter_arena_init(&arena);
     bool good = false;
     switch (kind) {
     case SINTER_PACKAGE_SHARED:
-        good = package_shared(program, target, level, path, diag);
+        good = package_shared(program, target, options, path, diag);
         break;
     case SINTER_PACKAGE_OBJECT:
-        good = package_object(program, target, level, path, &arena, diag);
+        good = package_object(program, target, options, path, &arena, diag);
         break;
     case SINTER_PACKAGE_C:
         good = package_c(program, path, &arena, diag);

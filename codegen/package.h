@@ -5,9 +5,6 @@
 
 /* "3-layers.v2/model.so" -> "model": letters, digits and _, no digit first. Of the arena. */
 const char *sinter_package_identifier(const char *path, sinter_arena *arena);
-/* Writes the object, which the caller closes: LLVM's, with the blob in section .sinter_weights where the symbol <symbol>_weights is wanted. */
-bool sinter_package_object(const sinter_loop_program *program, const sinter_target *target, int level, const char *symbol,
-                           sinter_file_writer *writer, sinter_diag *diag);
 /* C header for the object: the contract, what goes in and out, a typed function, an example. */
 void sinter_package_header(const sinter_loop_program *program, const sinter_target *target, const char *name,
                            sinter_text *text);

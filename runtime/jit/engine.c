@@ -39,7 +39,7 @@ struct sinter_engine {
     const sinter_abi_services *services;
     sinter_engine_times times;
     sinter_target target;
-    int level;
+    sinter_codegen_options codegen;
 };
 
 /* ---- compilation steps ---- */
@@ -172,7 +172,7 @@ static bool run_compiler(const char *source, const char *library, int level, sin
     return true;
 }
 
-static bool load_c(sinter_engine *engine, const char *folder, int level, sinter_diag *diag) {
+static bool load_c(sinter_engine *engine, const char *folder, sinter_diag *diag) {
     char source[256], library[256];
     snprintf(source, sizeof source, "%s/model.c", folder);
     snprintf(library, sizeof library, "%s/model.so", folder);
@@ -180,7 +180,7 @@ static bool load_c(sinter_engine *engine, const char *folder, int level, sinter_
     bool good = sinter_emit_c(engine->program, &text, diag) &&
                 sinter_file_write(source, text.data, text.size, diag);
     sinter_text_deinit(&text);
-    good = good && run_compiler(source, library, level, diag);
+    good = good && run_compiler(source, library, engine->codegen.level, diag);
     if (good) {
         engine->library = dlopen(library, RTLD_NOW | RTLD_LOCAL);
         if (!engine->library) good = sinter_error(diag, library, "%s", dlerror());
@@ -199,10 +199,10 @@ static bool load_c(sinter_engine *engine, const char *folder, int level, sinter_
     return good;
 }
 
-static bool load_package(sinter_engine *engine, const char *folder, int level, sinter_diag *diag) {
+static bool load_package(sinter_engine *engine, const char *folder, sinter_diag *diag) {
     char path[256];
     snprintf(path, sizeof path, "%s/model.so", folder);
-    bool good = sinter_package(engine->program, &engine->target, level, SINTER_PACKAGE_SHARED, path,
+    bool good = sinter_package(engine->program, &engine->target, &engine->codegen, SINTER_PACKAGE_SHARED, path,
                                diag) &&
                 take_status(sinter_executable_load(path, NULL, &engine->executable), path, diag);
     if (good) engine->artifact = sinter_executable_describe(engine->executable);
@@ -211,15 +211,15 @@ static bool load_package(sinter_engine *engine, const char *folder, int level, s
 }
 
 /* Back ends that go through files get a folder of their own for the time. */
-static bool compile_in_folder(sinter_engine *engine, int level, sinter_diag *diag) {
+static bool compile_in_folder(sinter_engine *engine, sinter_diag *diag) {
     const char *parent = getenv("TMPDIR");
     char folder[200];
     snprintf(folder, sizeof folder, "%s/sinter-XXXXXX",
              parent && strlen(parent) < 150 ? parent : "/tmp");
     if (!mkdtemp(folder))
         return sinter_error(diag, folder, "can't make a folder for what is compiled");
-    bool good = engine->backend == BACKEND_C ? load_c(engine, folder, level, diag)
-                                             : load_package(engine, folder, level, diag);
+    bool good = engine->backend == BACKEND_C ? load_c(engine, folder, diag)
+                                             : load_package(engine, folder, diag);
     rmdir(folder);
     return good;
 }
@@ -259,11 +259,11 @@ static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
     start = sinter_clock_seconds();
     bool good = true;
     if (engine->backend == BACKEND_JIT) {
-        engine->jit = sinter_jit_create(engine->program, &engine->target, options->level, diag);
+        engine->jit = sinter_jit_create(engine->program, &engine->target, &engine->codegen, diag);
         if (engine->jit) engine->artifact = sinter_jit_artifact(engine->jit);
         good = engine->jit != NULL;
     } else if (engine->backend != BACKEND_LOOPS) {
-        good = compile_in_folder(engine, options->level, diag);
+        good = compile_in_folder(engine, diag);
     }
     engine->times.emit = sinter_clock_seconds() - start;
     return good && make_executable(engine, options, diag);
@@ -276,7 +276,10 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
     sinter_engine *engine = sinter_heap_alloc(sizeof *engine);
     sinter_arena_init(&engine->arena);
     engine->module = module;
-    engine->level = options->level;
+    engine->codegen = (sinter_codegen_options){
+        .level = options->level,
+        .jobs = (uint32_t)options->jobs,
+        .cache = options->cache ? sinter_arena_format(&engine->arena, "%s", options->cache) : NULL};
     engine->backend = !strcmp(target, "eval")     ? BACKEND_EVAL
                       : !strcmp(target, "loops")  ? BACKEND_LOOPS
                       : !strcmp(target, "c")      ? BACKEND_C
@@ -450,7 +453,7 @@ sinter_module *sinter_engine_module(const sinter_engine *engine) {
     return engine->module;
 }
 bool sinter_engine_package(const sinter_engine *engine, const char *path, sinter_diag *diag) {
-    return sinter_package(engine->program, &engine->target, engine->level, SINTER_PACKAGE_SHARED,
+    return sinter_package(engine->program, &engine->target, &engine->codegen, SINTER_PACKAGE_SHARED,
                           path, diag);
 }
 sinter_engine_times sinter_engine_get_times(const sinter_engine *engine) {

@@ -14,6 +14,8 @@ typedef struct sinter_engine_options {
     const char *passes; /* comma-separated list instead of the pipeline of `level`; NULL: the pipeline */
     int level;          /* -O0..3 */
     int thread_count;   /* 0: 1 */
+    int jobs;           /* threads to compile with, 0: one a core */
+    const char *cache;  /* folder of compiled kernels; NULL: none */
     bool verify_each;
     bool verify_weights; /* of an artifact that is loaded, against their checksum */
     const char *print_after; /* to standard error */

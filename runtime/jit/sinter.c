@@ -38,6 +38,8 @@ static sinter_engine *open_engine(const char *path, const sinter_options *option
     engine.target = options->target;
     engine.passes = options->passes;
     engine.level = options->level;
+    engine.cache = options->cache_folder;
+    engine.jobs = (int)(options->compile_threads < 64 ? options->compile_threads : 64);
     if (sinter_engine_is_artifact(path)) return sinter_engine_load(path, &engine, diag);
     sinter_module *module = sinter_import_file(path, diag);
     for (const char *const *dim = options->dims; module && dim && *dim; dim++) {

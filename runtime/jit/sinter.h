@@ -24,6 +24,8 @@ typedef struct sinter_options {
     const char *const *dims;   /* "N=8" or "N=1..2048": binds or bounds symbolic dims; ends with NULL; NULL: none */
     int32_t level;             /* of optimization, 0 to 3 */
     uint32_t thread_count;     /* of the model's own pool; 1: no thread is started */
+    uint32_t compile_threads;  /* threads that sinter_load compiles with, gone when it returns; 0: one a core */
+    const char *cache_folder;  /* where compiled kernels are kept from load to load; made when missing. NULL: nowhere */
     sinter_pool *pool;         /* the caller's pool instead, and its allocator for all runs; must outlive the model */
 } sinter_options;
 #define SINTER_OPTIONS_INIT {.size = sizeof(sinter_options), .level = 2, .thread_count = 1}

@@ -180,7 +180,8 @@ static void test_donation(void) {
     CHECK(strstr(text.data, "donate output 1") == NULL);
     sinter_loop_program *again = sinter_loop_parse("again", text.data, text.size, &diag);
     CHECK(again && again->donations.count == 1 && again->donations.items[0].input == 1);
-    sinter_jit *jit = sinter_jit_create(program, &target, 2, &diag);
+    sinter_jit *jit =
+        sinter_jit_create(program, &target, &(sinter_codegen_options){.level = 2}, &diag);
     const sinter_abi_artifact *artifact = jit ? sinter_jit_artifact(jit) : NULL;
     if (CHECK(artifact && artifact->donation_count == 1 && artifact->donations[0].output == 0 &&
               artifact->donations[0].input == 1)) {

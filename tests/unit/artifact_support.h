@@ -35,7 +35,7 @@ static inline bool support_compile(const char *name, int64_t batch, const char *
         good = sinter_infer_bind_dim(module, SINTER_STRING("batch"), batch, batch, &diag);
     good = good && sinter_engine_run_passes(module, &options, &diag);
     sinter_loop_program *program = good ? sinter_engine_lower(module, &target, 2, &diag) : NULL;
-    good = program && sinter_package(program, &target, 2, SINTER_PACKAGE_SHARED, path, &diag);
+    good = program && sinter_package(program, &target, &(sinter_codegen_options){.level = 2}, SINTER_PACKAGE_SHARED, path, &diag);
     if (program) sinter_loop_program_destroy(program);
     if (module) sinter_module_destroy(module);
     sinter_arena_deinit(&arena);

@@ -229,7 +229,7 @@ static inline bool support_run_driver(const sinter_loop_program *program, const 
     sinter_arena_init(&arena);
     sinter_target target;
     bool good = is_native ? sinter_target_parse(target_text, &arena, &target, diag) &&
-                                sinter_emit_llvm(program, &target, 2, SINTER_LLVM_OBJECT,
+                                sinter_emit_llvm(program, &target, &(sinter_codegen_options){.level = 2}, SINTER_LLVM_OBJECT,
                                                  SINTER_ARTIFACT_SYMBOL, true, &text, diag)
                           : sinter_emit_c(program, &text, diag);
     good = good && support_write(model, &text);
@@ -266,7 +266,7 @@ static inline bool support_run(const sinter_loop_program *program, const char *t
     sinter_arena_init(&arena);
     sinter_target target;
     sinter_jit *jit = sinter_target_parse(target_text, &arena, &target, diag)
-                          ? sinter_jit_create(program, &target, 2, diag)
+                          ? sinter_jit_create(program, &target, &(sinter_codegen_options){.level = 2}, diag)
                           : NULL;
     bool good = jit && support_call(sinter_jit_artifact(jit), sinter_jit_artifact(jit)->weights,
                                     NULL, inputs, out_outputs, diag);

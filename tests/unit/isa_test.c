@@ -193,8 +193,8 @@ static bool emit_object(const sinter_loop_program *program, const char *text, in
     sinter_arena_init(&arena);
     sinter_target target;
     bool good = sinter_target_parse(text, &arena, &target, diag) &&
-                sinter_emit_llvm(program, &target, level, SINTER_LLVM_OBJECT, "isa_artifact", true,
-                                 out_bytes, diag);
+                sinter_emit_llvm(program, &target, &(sinter_codegen_options){.level = level},
+                                 SINTER_LLVM_OBJECT, "isa_artifact", true, out_bytes, diag);
     sinter_arena_deinit(&arena);
     return good;
 }

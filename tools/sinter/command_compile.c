@@ -23,7 +23,7 @@ typedef struct emission {
 typedef struct job {
     const emission *kind;
     const char *path; /* of the output; "-": standard output */
-    int level;
+    sinter_codegen_options codegen;
     sinter_module *module;
     const sinter_loop_program *program;
     const sinter_target *target;
@@ -61,7 +61,7 @@ static bool write_loops(const job *j) {
 
 static bool write_c(const job *j) {
     if (strcmp(j->path, "-"))
-        return sinter_package(j->program, j->target, j->level, SINTER_PACKAGE_C, j->path, j->diag);
+        return sinter_package(j->program, j->target, &j->codegen, SINTER_PACKAGE_C, j->path, j->diag);
     sinter_text text = {0};
     return write_text(j, &text, sinter_emit_c(j->program, &text, j->diag));
 }
@@ -69,7 +69,7 @@ static bool write_c(const job *j) {
 static bool write_llvm_text(const job *j, sinter_llvm_output output) {
     sinter_text text = {0};
     return write_text(j, &text,
-                      sinter_emit_llvm(j->program, j->target, j->level, output,
+                      sinter_emit_llvm(j->program, j->target, &j->codegen, output,
                                        SINTER_ARTIFACT_SYMBOL, false, &text, j->diag));
 }
 static bool write_llvm(const job *j) {
@@ -80,10 +80,10 @@ static bool write_assembly(const job *j) {
 }
 
 static bool write_object(const job *j) {
-    return sinter_package(j->program, j->target, j->level, SINTER_PACKAGE_OBJECT, j->path, j->diag);
+    return sinter_package(j->program, j->target, &j->codegen, SINTER_PACKAGE_OBJECT, j->path, j->diag);
 }
 static bool write_shared(const job *j) {
-    return sinter_package(j->program, j->target, j->level, SINTER_PACKAGE_SHARED, j->path, j->diag);
+    return sinter_package(j->program, j->target, &j->codegen, SINTER_PACKAGE_SHARED, j->path, j->diag);
 }
 
 static const emission emissions[] = {
@@ -197,7 +197,7 @@ int command_compile(int argc, char **argv) {
     job j = {.path = path ? path : "-", .diag = &diag};
     if (!find_emission(arguments_find(&a, "emit"), path, &j.kind) || !engine_options(&a, &options))
         return 2;
-    j.level = options.level;
+    j.codegen = (sinter_codegen_options){options.level, (uint32_t)options.jobs, options.cache};
     show_progress("reading ...");
     j.module = load_model(a.operands[0], &a, &diag);
     int status = j.module && compile(&j, &options) ? 0 : 2;

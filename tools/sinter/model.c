@@ -14,6 +14,8 @@ const option_spec model_options[] = {
     {"passes", true, "comma-separated passes instead of the -O pipeline"},
     {"O", true, "optimisation level 0..3 (2)"},
     {"threads", true, "threads to run on (1)"},
+    {"jobs", true, "threads to compile with (one a core)"},
+    {"cache", true, "folder of compiled kernels to use and to fill ($SINTER_CACHE; none)"},
     {"verify-each", false, "verify the graph after every pass"},
     {"print-after", true, "print the graph after PASS, or all"},
     {"stop-after", true, "run only the first N passes"},
@@ -40,15 +42,19 @@ sinter_module *load_model(const char *path, const arguments *a, sinter_diag *dia
 
 bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
-    int64_t level, threads, stop;
+    int64_t level, threads, jobs, stop;
     if (!arguments_integer(a, "O", 0, 3, 2, &level) ||
         !arguments_integer(a, "threads", 1, 1024, 1, &threads) ||
+        !arguments_integer(a, "jobs", 0, 64, 0, &jobs) ||
         !arguments_integer(a, "stop-after", -1, 1000000000, -1, &stop))
         return false;
     options.target = arguments_find(a, "target");
     options.passes = arguments_find(a, "passes");
     options.level = (int)level;
     options.thread_count = (int)threads;
+    options.jobs = (int)jobs;
+    options.cache = arguments_has(a, "cache") ? arguments_find(a, "cache") : getenv("SINTER_CACHE");
+    if (options.cache && !*options.cache) options.cache = NULL;
     options.stop_after = stop;
     options.verify_each = arguments_has(a, "verify-each");
     options.verify_weights = arguments_has(a, "verify");
@@ -60,7 +66,7 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
 
 /* What is compiled is compiled: options of compilation would do nothing. */
 static bool only_run_options(const char *path, const arguments *a, sinter_diag *diag) {
-    static const char *const of_compilation[] = {"target", "dim", "passes", "O"};
+    static const char *const of_compilation[] = {"target", "dim", "passes", "O", "jobs", "cache"};
     for (size_t i = 0; i < sizeof of_compilation / sizeof *of_compilation; ++i)
         if (arguments_has(a, of_compilation[i]))
             return sinter_error(diag, path, "is compiled already: %s%s does not apply",

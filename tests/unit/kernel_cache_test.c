@@ -1,0 +1,164 @@
+/* codegen/kernel_cache.c: what is kept is found again by the same key alone, damage counts as absence, the oldest go first, and
+ * a compilation that finds its kernels writes the same bytes as one that makes them. */
+#include "codegen/kernel_cache.h"
+#include "tests/unit/artifact_support.h"
+#include "tests/unit/test.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+static char folder[200];
+
+static int count_entries(const char *path) {
+    int count = 0;
+    DIR *directory = opendir(path);
+    for (struct dirent *entry; directory && (entry = readdir(directory));)
+        count += entry->d_name[0] != '.';
+    if (directory) closedir(directory);
+    return count;
+}
+
+/* The only entry, or the one numbered `index` in the folder's order. */
+static void entry_path(const char *path, int index, char *out_path, size_t capacity) {
+    DIR *directory = opendir(path);
+    *out_path = 0;
+    for (struct dirent *entry; directory && (entry = readdir(directory));)
+        if (entry->d_name[0] != '.' && index-- == 0)
+            snprintf(out_path, capacity, "%s/%s", path, entry->d_name);
+    if (directory) closedir(directory);
+}
+
+static void remove_entries(const char *path) {
+    char entry[500];
+    for (entry_path(path, 0, entry, sizeof entry); *entry; entry_path(path, 0, entry, sizeof entry))
+        unlink(entry);
+    rmdir(path);
+}
+
+static sinter_text text_of(const char *string) {
+    sinter_text text = {0};
+    sinter_text_append_string(&text, string);
+    return text;
+}
+
+static bool finds(const sinter_kernel_cache *cache, const sinter_text *key, const char *object) {
+    sinter_text found = {0};
+    bool good = sinter_kernel_cache_find(cache, key, &found) && !strcmp(found.data, object);
+    sinter_text_deinit(&found);
+    return good;
+}
+
+static void test_entries(void) {
+    char path[300], entry[500];
+    snprintf(path, sizeof path, "%s/a/b", folder);
+    sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stdout};
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    sinter_kernel_cache cache;
+    if (!CHECK(sinter_kernel_cache_open(&cache, path, &arena, &diag))) return;
+    sinter_text key = text_of("key"), other = text_of("kez"), object = text_of("code"),
+                fresh = text_of("more code");
+    CHECK(!finds(&cache, &key, "code"));
+    sinter_kernel_cache_store(&cache, &key, &object, &diag);
+    CHECK(finds(&cache, &key, "code") && !finds(&cache, &other, "code"));
+    sinter_kernel_cache_store(&cache, &key, &fresh, &diag); /* another process was there as well */
+    CHECK(finds(&cache, &key, "more code"));
+    CHECK_INT_EQ(count_entries(path), 1);
+    entry_path(path, 0, entry, sizeof entry);
+    size_t size = 0;
+    unsigned char *bytes = support_read(entry, &size);
+    for (size_t i = 0; bytes && i < size; i++) { /* any byte */
+        bytes[i] ^= 0x20;
+        CHECK(support_write(entry, bytes, size) && !finds(&cache, &key, "more code"));
+        bytes[i] ^= 0x20;
+    }
+    for (size_t i = 0; bytes && i < size; i++)
+        CHECK(support_write(entry, bytes, i) && !finds(&cache, &key, "more code"));
+    free(bytes);
+    CHECK_INT_EQ(diag.error_count + diag.warning_count, 0);
+    unlink(entry);
+    CHECK(!rmdir(path));
+    sinter_diag quiet = {0};
+    sinter_kernel_cache_store(&cache, &key, &object, &quiet); /* the folder is gone */
+    CHECK(quiet.warning_count == 1 && quiet.error_count == 0);
+    CHECK(!sinter_kernel_cache_open(&cache, "/dev/null/cache", &arena, &quiet) &&
+          quiet.error_count == 1);
+    snprintf(path, sizeof path, "%s/a", folder);
+    rmdir(path);
+    sinter_text_deinit(&key);
+    sinter_text_deinit(&other);
+    sinter_text_deinit(&object);
+    sinter_text_deinit(&fresh);
+    sinter_arena_deinit(&arena);
+}
+
+static void test_trim(void) {
+    char path[300], entry[500];
+    snprintf(path, sizeof path, "%s/trim", folder);
+    sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stdout};
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    sinter_kernel_cache cache;
+    if (!CHECK(sinter_kernel_cache_open(&cache, path, &arena, &diag))) return;
+    enum { COUNT = 10, OBJECT_BYTES = 1000 };
+    static char zeros[OBJECT_BYTES];
+    sinter_text object = {0}, keys[COUNT] = {{0}};
+    sinter_text_append(&object, zeros, sizeof zeros);
+    for (int i = 0; i < COUNT; i++) {
+        sinter_text_format(&keys[i], "key %d", i);
+        sinter_kernel_cache_store(&cache, &keys[i], &object, &diag);
+    }
+    for (int i = 0; i < COUNT; i++) { /* long ago, all of them */
+        entry_path(path, i, entry, sizeof entry);
+        CHECK(!utimensat(AT_FDCWD, entry, (struct timespec[]){{1000, 0}, {1000, 0}}, 0));
+    }
+    sinter_text found = {0};
+    CHECK(sinter_kernel_cache_find(&cache, &keys[7], &found)); /* and this one now */
+    sinter_kernel_cache_trim(&cache, 3 * OBJECT_BYTES + 500);
+    CHECK_INT_EQ(count_entries(path), 3);
+    CHECK(sinter_kernel_cache_find(&cache, &keys[7], &found));
+    remove_entries(path);
+    for (int i = 0; i < COUNT; i++) sinter_text_deinit(&keys[i]);
+    sinter_text_deinit(&object);
+    sinter_text_deinit(&found);
+    sinter_arena_deinit(&arena);
+}
+
+static bool compile(const char *cache, const char *path) {
+    sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stdout};
+    sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
+    options.target = "so";
+    options.cache = cache;
+    sinter_module *module = sinter_import_file("tests/models/cnn.onnx", &diag);
+    sinter_engine *engine = module ? sinter_engine_create(module, &options, &diag) : NULL;
+    bool good = engine && sinter_engine_package(engine, path, &diag);
+    if (engine) sinter_engine_destroy(engine);
+    return good && !diag.warning_count;
+}
+
+static void test_compilation(void) {
+    char cache[300], path[300];
+    size_t sizes[3] = {0};
+    unsigned char *bytes[3] = {0};
+    snprintf(cache, sizeof cache, "%s/kernels", folder);
+    snprintf(path, sizeof path, "%s/m.so", folder);
+    for (int i = 0; i < 3; i++) { /* without, filling, finding */
+        CHECK(compile(i ? cache : NULL, path));
+        bytes[i] = support_read(path, &sizes[i]);
+        CHECK(bytes[i] && sizes[i] == sizes[0] && !memcmp(bytes[i], bytes[0], sizes[0]));
+    }
+    CHECK(count_entries(cache) > 1);
+    for (int i = 0; i < 3; i++) free(bytes[i]);
+    unlink(path);
+    remove_entries(cache);
+}
+
+int main(void) {
+    if (!CHECK(support_folder(folder, sizeof folder))) return test_finish();
+    test_entries();
+    test_trim();
+    test_compilation();
+    CHECK(!rmdir(folder));
+    return test_finish();
+}

@@ -2,7 +2,7 @@
 #define _GNU_SOURCE /* dl_iterate_phdr */
 #include "codegen/kernel_cache.h"
 
-#include "codegen/output.h"
+#include "ir/base/file.h"
 
 #include <dirent.h>
 #include <elf.h>
@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -154,17 +153,12 @@ static bool take_entry(const sinter_text *key, const char *bytes, size_t size,
 bool sinter_kernel_cache_find(const sinter_kernel_cache *cache, const sinter_text *key,
                               sinter_text *out_object) {
     char path[PATH_SIZE];
-    if (!find_path(cache, key, path)) return false;
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return false;
-    struct stat found;
-    bool good = !fstat(file, &found) && S_ISREG(found.st_mode) && found.st_size > 0;
-    size_t size = good ? (size_t)found.st_size : 0;
-    void *bytes = good ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0) : MAP_FAILED;
-    good = bytes != MAP_FAILED && take_entry(key, bytes, size, out_object);
-    if (bytes != MAP_FAILED) munmap(bytes, size);
-    if (good) futimens(file, NULL); /* it was used: trimming goes by time */
-    close(file);
+    sinter_text bytes = {0};
+    bool good = find_path(cache, key, path) && !access(path, R_OK) &&
+                sinter_file_read(path, &bytes, NULL) &&
+                take_entry(key, bytes.data, bytes.size, out_object);
+    if (good) utimensat(AT_FDCWD, path, NULL, 0); /* it was used: trimming goes by time */
+    sinter_text_deinit(&bytes);
     return good;
 }
 
@@ -176,16 +170,13 @@ void sinter_kernel_cache_store(const sinter_kernel_cache *cache, const sinter_te
                        hash_entry(key, object->data, object->size)};
     sinter_text said = {0};
     sinter_diag quiet = {.handler = sinter_diag_text_handler, .user = &said};
-    sinter_output output;
-    bool good = sinter_output_open(&output, path, false, &quiet);
+    sinter_file_writer writer;
+    bool good = sinter_file_writer_open(&writer, path, false, &quiet);
     if (good) {
-        good = sinter_output_write(&output, &head, sizeof head, &quiet) &&
-               sinter_output_write(&output, key->data, key->size, &quiet) &&
-               sinter_output_write(&output, object->data, object->size, &quiet);
-        if (good)
-            good = sinter_output_commit(&output, &quiet);
-        else
-            sinter_output_abandon(&output);
+        sinter_file_writer_append(&writer, &head, sizeof head);
+        sinter_file_writer_append(&writer, key->data, key->size);
+        sinter_file_writer_append(&writer, object->data, object->size);
+        good = sinter_file_writer_close(&writer, true, &quiet);
     }
     if (!good)
         sinter_warning(diag, cache->folder, "a kernel was not kept: %s",

@@ -135,6 +135,11 @@ LLVMValueRef sinter_llvm_call(sinter_llvm_function *f, sinter_scalar_function fu
                               LLVMValueRef *arguments, uint32_t count); /* dtype: of the operands */
 /* within: a float that no i32 saturates from, if it is a number. */
 LLVMValueRef sinter_llvm_cast(sinter_llvm_function *f, LLVMValueRef value, sinter_dtype from, sinter_dtype to, bool within);
+/* cast(i32, min(max(round_even(v) + z, low), high)), as such or in an 8-bit type that holds it; NULL: not of that form, or
+ * the target has no instruction for it. */
+LLVMValueRef sinter_llvm_round(sinter_llvm_function *f, const sinter_loop_expr *cast);
+/* The i32 whose value the 8-bit expression has, because it was clamped; otherwise the expression. */
+const sinter_loop_expr *sinter_llvm_wide_form(const sinter_loop_expr *expr);
 LLVMValueRef sinter_llvm_dot(sinter_llvm_function *f, sinter_loop_intrinsic intrinsic, LLVMValueRef *arguments);
 
 /* ---- emit_llvm_stmt.c ---- */

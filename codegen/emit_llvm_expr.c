@@ -418,7 +418,9 @@ static void float_bounds(const sinter_loop_expr *expr, double *out_low, double *
 }
 
 static LLVMValueRef emit_cast(sinter_llvm_function *f, const sinter_loop_expr *expr) {
-    const sinter_loop_expr *from = expr->arguments[0];
+    LLVMValueRef rounded = sinter_llvm_round(f, expr);
+    if (rounded) return rounded;
+    const sinter_loop_expr *from = sinter_llvm_wide_form(expr->arguments[0]);
     double low = 0, high = 0;
     bool is_float = sinter_dtype_is_float(from->dtype);
     if (is_float) float_bounds(from, &low, &high);

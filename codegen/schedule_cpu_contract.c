@@ -11,6 +11,7 @@ bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_
     for (uint32_t i = 0; i < found.loop_count; i++)
         if (sinter_cpu_bounds_use(&found, found.loops[i])) return false;
     sinter_cpu_use_dots(state, &found);
+    sinter_cpu_start_with_sums(state, &found);
     sinter_loop_var row = sinter_cpu_find_row(state, &found);
     int64_t rows = row ? sinter_cpu_trips(state, row) : 1;
     int64_t columns = sinter_cpu_trips(state, found.loops[found.loop_count - 1]);

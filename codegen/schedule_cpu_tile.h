@@ -46,6 +46,10 @@ bool sinter_cpu_isolate(sinter_schedule *schedule, sinter_loop_var loop);
  * they are now. */
 void sinter_cpu_run_in_parallel(sinter_schedule *schedule, const sinter_loop_function *before, sinter_loop_var outermost);
 
+/* ---- sums of integers (schedule_cpu_start.c) ---- */
+/* What is added to the accumulator of the nest after its reduction becomes what it starts with. */
+void sinter_cpu_start_with_sums(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest);
+
 /* ---- bytes (schedule_cpu_dot.c) ---- */
 /* Sums of products of u8 and constant i8 four steps at a time, where the nest is of that form and the target has dots. */
 bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest);

@@ -174,6 +174,7 @@ bool sinter_schedule_cpu_window(sinter_schedule_cpu_state *state, sinter_loop_va
     window w = {.state = state};
     if (!sinter_cpu_find_nest(schedule->function, nest, &found)) return false;
     sinter_cpu_use_dots(state, &found);
+    sinter_cpu_start_with_sums(state, &found);
     sinter_cpu_plan_packing(state, &found, &packing);
     sinter_loop_function *before = sinter_loop_clone_function(state->program, schedule->function);
     tile_part(&w, nest, 0);

@@ -19,6 +19,32 @@ static const struct {
               {"h", "f16"}, {"g", "bf16"}, {"e", "f8e4m3fn"}, {"q", "i4"},  {"u", "u8"}};
 enum { INPUT_COUNT = sizeof inputs / sizeof *inputs };
 
+/* Steps of a quantization: rounded, shifted, clamped numbers, infinities and NaN. */
+#define QUOTIENT "%x[i + v] * 60.0:f32 / cast(f32, %q[i + v]) * cast(f32, %q[511 - i])"
+#define CLAMPED(shift, low, high)                                                                  \
+ "cast(i32, min(max(round_even(" QUOTIENT ")" shift ", " low ":f32), " high ":f32))"
+#define ROUND(name, dtype, lanes, value)                                                           \
+ {                                                                                                 \
+  "round_" name "_" lanes, dtype,                                                                  \
+      "for i in 0..512 step " lanes " { for v in 0.." lanes " vector { %y[i + v] = " value " } }"  \
+ }
+#define ROUNDS(lanes)                                                                              \
+ ROUND("u8", "u8", lanes, "cast(u8, " CLAMPED("", "0.0", "255.0") ")"),                            \
+     ROUND("u8_zero", "u8", lanes, "cast(u8, " CLAMPED(" + 0.0:f32", "0.0", "255.0") ")"),         \
+     ROUND("u8_shift", "u8", lanes,                                                                \
+           "cast(u8, " CLAMPED(" + cast(f32, %u[5])", "0.0", "255.0") ")"),                        \
+     ROUND("u8_high", "u8", lanes, "cast(u8, " CLAMPED(" + 3.0:f32", "3.0", "200.0") ")"),         \
+     ROUND("i8", "i8", lanes, "cast(i8, " CLAMPED("", "-128.0", "127.0") ")"),                     \
+     ROUND("i8_shift", "i8", lanes, "cast(i8, " CLAMPED(" - 7.0:f32", "-128.0", "127.0") ")"),     \
+     ROUND("i8_low", "i8", lanes,                                                                  \
+           "cast(i8, " CLAMPED(" + cast(f32, cast(i8, %u[7]))", "-128.0", "127.0") ")"),           \
+     ROUND("i16", "i32", lanes, CLAMPED(" + -9.0:f32", "-32768.0", "32767.0")),                    \
+     ROUND("f32", "f32", lanes,                                                                    \
+           "cast(f32, cast(i32, cast(i8, " CLAMPED(                                                \
+               "", "-128.0",                                                                       \
+               "127.0") ")) - 3:i32) * 0.5:f32 + cast(f32, cast(u8, " CLAMPED("", "0.0",           \
+                                                                              "255.0") "))")
+
 /* Kernels with one output of 512 elements. */
 static const struct {
     const char *name, *dtype, *body;
@@ -71,6 +97,10 @@ static const struct {
     {"quantize", "u8",
      "for i in 0..512 step 16 { for v in 0..16 vector { %y[i + v] = "
      "cast(u8, min(max(round_even(%x[i + v] * 3.5:f32) + 128.0:f32, 0.0:f32), 255.0:f32)) } }"},
+    ROUNDS("4"),
+    ROUNDS("8"),
+    ROUNDS("16"),
+    ROUNDS("32"),
     {"wide", "i64",
      "for i in 0..512 step 4 { for v in 0..4 vector { %y[i + v] = "
      "cast(i64, %a[i + v]) * cast(i64, %b[i + v]) / max(cast(i64, %u[i + v]), 1) } }"},

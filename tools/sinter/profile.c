@@ -6,6 +6,7 @@
 typedef struct entry {
     const sinter_abi_kernel *kernel;
     double seconds;
+    double fastest; /* call */
     size_t calls;
 } entry;
 
@@ -23,8 +24,10 @@ static void on_trace(void *user, uint32_t kernel, int32_t begin) {
     if (begin) {
         p->begin = sinter_clock_seconds();
     } else if (kernel < p->count) {
-        p->entries[kernel].seconds += sinter_clock_seconds() - p->begin;
-        p->entries[kernel].calls++;
+        entry *e = &p->entries[kernel];
+        double seconds = sinter_clock_seconds() - p->begin;
+        e->seconds += seconds;
+        if (!e->calls++ || seconds < e->fastest) e->fastest = seconds;
     }
 }
 
@@ -102,13 +105,13 @@ void profile_print(const profile *p, size_t runs, FILE *file) {
     entry *sorted = sinter_heap_alloc((p->count + 1) * sizeof *sorted);
     for (uint32_t i = 0; i < p->count; ++i) sorted[i] = p->entries[i];
     qsort(sorted, p->count, sizeof *sorted, slower_first);
-    fprintf(file, "kernels: %.4f ms a run\n%10s %6s %6s  %-24s %s\n", 1e3 * total / divisor, "ms",
-            "%", "calls", "kernel", "nodes");
+    fprintf(file, "kernels: %.4f ms a run\n%10s %6s %6s %10s  %-24s %s\n", 1e3 * total / divisor,
+            "ms", "%", "calls", "fastest", "kernel", "nodes");
     for (uint32_t i = 0; i < p->count; ++i) {
         const entry *e = &sorted[i];
-        fprintf(file, "%10.4f %6.2f %6.0f  %-24s %s\n", 1e3 * e->seconds / divisor,
+        fprintf(file, "%10.4f %6.2f %6.0f %10.4f  %-24s %s\n", 1e3 * e->seconds / divisor,
                 total > 0 ? 100 * e->seconds / total : 0, (double)e->calls / divisor,
-                e->kernel->name, e->kernel->nodes ? e->kernel->nodes : "");
+                1e3 * e->fastest, e->kernel->name, e->kernel->nodes ? e->kernel->nodes : "");
     }
     sinter_heap_free(sorted);
 }

@@ -272,6 +272,8 @@ static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
             return;
         }
         break;
+    case SINTER_LOOP_PREFETCH: /* C has no word for it */
+        return;
     case SINTER_LOOP_BARRIER:
         sinter_c_error(e, "a CPU has no block barrier [emit_c6]");
         return;

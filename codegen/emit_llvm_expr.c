@@ -207,6 +207,22 @@ LLVMValueRef sinter_llvm_address(sinter_llvm_function *f, sinter_loop_buffer buf
     return pointer;
 }
 
+/* Into the second cache: the first is for what is in use. The address may lie outside of the buffer. */
+void sinter_llvm_prefetch(sinter_llvm_function *f, sinter_loop_buffer buffer,
+                          const sinter_loop_expr *const *indices) {
+    sinter_llvm_module *m = f->module;
+    bool before = f->lane_zero;
+    f->lane_zero = true;
+    LLVMValueRef linear = linear_index(f, buffer, indices);
+    LLVMTypeRef type = m->dtypes[f->function->buffers.items[buffer].dtype];
+    LLVMValueRef pointer =
+        LLVMBuildGEP2(f->builder, type, sinter_llvm_buffer_base(f, buffer), &linear, 1, "");
+    f->lane_zero = before;
+    LLVMValueRef arguments[] = {pointer, sinter_llvm_int32(m, 0), sinter_llvm_int32(m, 2),
+                                sinter_llvm_int32(m, 1)};
+    sinter_llvm_intrinsic(f, "llvm.prefetch", &m->pointer, 1, arguments, 4);
+}
+
 LLVMValueRef sinter_llvm_element_count(sinter_llvm_function *f, sinter_loop_buffer buffer) {
     const sinter_loop_buffer_info *info = &f->function->buffers.items[buffer];
     LLVMValueRef count = sinter_llvm_int(f->module, 1);

@@ -52,6 +52,7 @@ static bool statement_runs_in_lockstep(const sinter_llvm_function *f, const sint
     case SINTER_LOOP_CALL_KERNEL:
     case SINTER_LOOP_FAIL:
     case SINTER_LOOP_BARRIER:
+    case SINTER_LOOP_PREFETCH:
     case SINTER_LOOP_FREE:
     case SINTER_LOOP_BIND:
     case SINTER_LOOP_TAKE:
@@ -356,6 +357,9 @@ static void emit_statement(sinter_llvm_function *f, const sinter_loop_stmt *s) {
         emit_fail(f, s);
         return;
     case SINTER_LOOP_COMMENT:
+        return;
+    case SINTER_LOOP_PREFETCH:
+        sinter_llvm_prefetch(f, s->buffer, s->arguments);
         return;
     case SINTER_LOOP_ALLOC:
         if (!f->is_host) {

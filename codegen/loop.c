@@ -260,6 +260,14 @@ void sinter_loop_barrier(sinter_loop_builder *builder) {
     append(builder, SINTER_LOOP_BARRIER);
 }
 
+void sinter_loop_prefetch(sinter_loop_builder *builder, sinter_loop_buffer buffer,
+                          const sinter_expr *indices) {
+    sinter_loop_stmt *stmt = append(builder, SINTER_LOOP_PREFETCH);
+    stmt->buffer = buffer;
+    stmt->argument_count = builder->function->buffers.items[buffer].rank;
+    stmt->arguments = copy_expressions(builder, indices, stmt->argument_count);
+}
+
 void sinter_loop_comment(sinter_loop_builder *builder, const char *text) {
     append(builder, SINTER_LOOP_COMMENT)->text = copy_text(builder, text);
 }

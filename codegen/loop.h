@@ -95,6 +95,7 @@ typedef enum sinter_loop_stmt_kind {
     SINTER_LOOP_CALL_KERNEL, /* host: kernel, buffer_arguments, arguments (its scalar parameters in order) */
     SINTER_LOOP_FAIL,    /* host or kernel: stop the run with status `code` and text `message`; arguments (i64) fill %0 %1 */
     SINTER_LOOP_BARRIER, /* CUDA block barrier */
+    SINTER_LOOP_PREFETCH, /* hint: buffer[arguments] is wanted in the cache soon; the element need not exist */
     SINTER_LOOP_COMMENT,
     SINTER_LOOP_FREE,    /* host: heap buffer is dead */
     SINTER_LOOP_BIND,    /* host: buffer (scope alias) = other buffer's memory from element offset `value`, new shape */
@@ -304,6 +305,7 @@ void sinter_loop_bind(sinter_loop_builder *builder, sinter_loop_buffer buffer, s
 void sinter_loop_take(sinter_loop_builder *builder, sinter_loop_buffer buffer, sinter_loop_buffer source);
 void sinter_loop_barrier(sinter_loop_builder *builder);
 void sinter_loop_comment(sinter_loop_builder *builder, const char *text);
+void sinter_loop_prefetch(sinter_loop_builder *builder, sinter_loop_buffer buffer, const sinter_expr *indices);
 void sinter_loop_fail(sinter_loop_builder *builder, int32_t code, const char *message, const sinter_expr *arguments, uint32_t count);
 void sinter_loop_call_kernel(sinter_loop_builder *builder, uint32_t kernel, const sinter_loop_buffer *buffers,
                              uint32_t buffer_count, const sinter_expr *scalars, uint32_t scalar_count);

@@ -186,6 +186,7 @@ static void compile_stmt(compiler *c, const sinter_loop_stmt *stmt) {
         compile_memory(c, stmt);
         return;
     case SINTER_LOOP_COMMENT:
+    case SINTER_LOOP_PREFETCH:
         return;
     case SINTER_LOOP_STORE:
         instruction.op = SINTER_CODE_STORE;

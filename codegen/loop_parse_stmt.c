@@ -300,6 +300,16 @@ static bool parse_barrier(sinter_loop_parser *p) {
     return true;
 }
 
+static bool parse_prefetch(sinter_loop_parser *p) {
+    sinter_loop_buffer buffer;
+    sinter_loop_exprs indices;
+    p->operators = 0;
+    if (!sinter_loop_parse_buffer(p, &buffer) || !sinter_loop_parse_indices(p, buffer, &indices))
+        return false;
+    sinter_loop_prefetch(&p->builder, buffer, indices.items);
+    return true;
+}
+
 static bool parse_let(sinter_loop_parser *p) {
     return parse_declare(p, false);
 }
@@ -323,7 +333,8 @@ static bool parse_stmt(sinter_loop_parser *p) {
                       {"bind", parse_bind},       {"free", parse_free},
                       {"take", parse_take},       {"call", parse_call_kernel},
                       {"fail", parse_fail},       {"barrier", parse_barrier},
-                      {"comment", parse_comment}, {"buffer", parse_buffer_line}};
+                      {"comment", parse_comment}, {"buffer", parse_buffer_line},
+                      {"prefetch", parse_prefetch}};
     sinter_lexer *lexer = &p->lexer;
     if (lexer->token.kind == SINTER_TOKEN_VALUE) return parse_store(p);
     sinter_string word = lexer->token.text;

@@ -27,7 +27,7 @@ bool sinter_loop_is_reserved(sinter_string word) {
     static const char *const words[] = {"for",   "if",      "else",    "while", "let",  "var",
                                         "alloc", "barrier", "comment", "fail",  "call", "free",
                                         "bind",  "in",      "true",    "false", "inf",  "nan",
-                                        "step",  "combine", "_"};
+                                        "step",  "combine", "prefetch", "_"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (sinter_string_is(word, words[i])) return true;
     return false;
@@ -378,6 +378,11 @@ static void print_stmt(printer *p, const sinter_loop_stmt *stmt) {
         break;
     case SINTER_LOOP_FAIL:
         print_fail(p, stmt);
+        break;
+    case SINTER_LOOP_PREFETCH:
+        sinter_text_format(p->text, "prefetch %%%s[", buffer_name(p, stmt->buffer));
+        print_list(p, stmt->arguments, stmt->argument_count, ",");
+        put(p, "]\n");
         break;
     case SINTER_LOOP_BARRIER:
         put(p, "barrier\n");

@@ -271,6 +271,13 @@ static void check_store(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, p
                                  dtype_name(info->dtype));
 }
 
+static void check_prefetch(sinter_loop_verifier *v, const sinter_loop_stmt *stmt) {
+    bool ok = check_buffer(v, stmt->buffer);
+    for (uint32_t i = 0; i < stmt->argument_count; i++)
+        ok = check_expr(v, stmt->arguments[i]) && ok;
+    if (ok) check_indices(v, stmt->buffer, stmt->arguments, stmt->argument_count);
+}
+
 static void check_dims(sinter_loop_verifier *v, sinter_loop_buffer buffer) {
     const sinter_loop_buffer_info *info = &v->function->buffers.items[buffer];
     if (info->rank > SINTER_MAX_RANK)
@@ -400,6 +407,9 @@ static void check_stmt(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, pl
         break;
     case SINTER_LOOP_TAKE:
         check_take(v, stmt);
+        break;
+    case SINTER_LOOP_PREFETCH:
+        check_prefetch(v, stmt);
         break;
     case SINTER_LOOP_BARRIER:
     case SINTER_LOOP_COMMENT:

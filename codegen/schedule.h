@@ -92,6 +92,12 @@ bool sinter_schedule_pack(sinter_schedule *schedule, sinter_loop_buffer buffer, 
                           sinter_layout *out_layout);
 bool sinter_layout_pack(const sinter_layout *layout, const sinter_tensor *source, sinter_tensor *out_packed, sinter_diag *diag);
 
+/* In the body of `inner`: asks for what the next iteration of `outer`, a loop around it, will read of inputs in the same
+ * iteration of `inner`. Only where these reads move on evenly with `inner`, and are the same in all iterations of `between`, a
+ * loop in between; each of those asks for other lines of `line` bytes, so that all is asked for once or a few times. */
+bool sinter_schedule_prefetch(sinter_schedule *schedule, sinter_loop_var inner, sinter_loop_var outer, sinter_loop_var between,
+                              int64_t line);
+
 /* ---- together ---- */
 /* The nest  for m { for n { var acc = init; for k ... { acc = ... }; uses of acc } }  computes tile_m x tile_n accumulators at
  * a time with the k loops outside of them:

@@ -22,6 +22,7 @@ bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_
     if (!sinter_cpu_tile_nest(state, &found, row, tile)) return false;
     sinter_cpu_apply_packing(state, &packing, tile.columns);
     sinter_schedule_simplify(schedule);
+    sinter_cpu_prefetch(state);
     sinter_cpu_run_in_parallel(schedule, before, nest);
     return true;
 }

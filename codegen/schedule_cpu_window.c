@@ -184,6 +184,7 @@ bool sinter_schedule_cpu_window(sinter_schedule_cpu_state *state, sinter_loop_va
     }
     sinter_cpu_apply_packing(state, &packing, w.tile.columns);
     sinter_schedule_simplify(schedule);
+    sinter_cpu_prefetch(state);
     sinter_cpu_run_in_parallel(schedule, before, nest);
     return true;
 }

@@ -286,6 +286,17 @@ static bool pack_stmt(void *user, sinter_loop_stmt *stmt) {
     return sinter_loop_visit_places(stmt, pack_place, user);
 }
 
+typedef struct prefetch_search {
+    sinter_loop_buffer buffer;
+    bool found;
+} prefetch_search;
+
+static bool find_prefetch(void *user, sinter_loop_stmt *stmt) {
+    prefetch_search *search = user;
+    search->found |= stmt->kind == SINTER_LOOP_PREFETCH && stmt->buffer == search->buffer;
+    return !search->found;
+}
+
 static bool make_layout(sinter_schedule *schedule, const sinter_loop_buffer_info *info,
                         const uint32_t *order, const int64_t *blocks, sinter_layout *layout) {
     bool seen[SINTER_MAX_RANK] = {false};
@@ -320,6 +331,10 @@ bool sinter_schedule_pack(sinter_schedule *schedule, sinter_loop_buffer buffer,
         function->buffers.items[buffer].scope != SINTER_SCOPE_INPUT)
         return sinter_schedule_refuse(schedule, "there is no such input");
     sinter_loop_buffer_info *info = &function->buffers.items[buffer];
+    prefetch_search search = {.buffer = buffer};
+    sinter_loop_walk(function->body, find_prefetch, &search);
+    if (search.found)
+        return sinter_schedule_refuse(schedule, "%%%s is prefetched as it is", info->name);
     sinter_layout layout;
     if (!make_layout(schedule, info, order, blocks, &layout)) return false;
     packing p = {.buffer = buffer, .layout = &layout};

@@ -51,7 +51,8 @@ static bool flatten_place(void *user, sinter_expr *place) {
 static bool flatten_stmt(void *user, sinter_loop_stmt *stmt) {
     flattening *f = user;
     sinter_loop_visit_places(stmt, flatten_place, f);
-    if (stmt->kind == SINTER_LOOP_STORE && stmt->buffer == f->buffer) {
+    bool indexes = stmt->kind == SINTER_LOOP_STORE || stmt->kind == SINTER_LOOP_PREFETCH;
+    if (indexes && stmt->buffer == f->buffer) {
         sinter_expr index = flat_index(f, stmt->arguments);
         stmt->arguments = sinter_arena_copy(f->builder.arena, &index, sizeof index);
         stmt->argument_count = 1;

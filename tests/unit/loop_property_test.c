@@ -130,7 +130,7 @@ static bool apply(trial *t) {
     sinter_schedule *s = t->schedule;
     sinter_loop_var loop = any_loop(t), inner = inner_of(t, loop), pair[2] = {inner, loop};
     int64_t factor = factors[below(t, 7)];
-    uint64_t verb = below(t, 17);
+    uint64_t verb = below(t, 18);
     sinter_text_format(&t->log, " verb %d loop %u factor %d;", (int)verb, loop, (int)factor);
     switch (verb) {
     case 0:
@@ -164,6 +164,8 @@ static bool apply(trial *t) {
         return sinter_schedule_hoist(s, loop);
     case 15:
         return sinter_schedule_inline(s, any_scalar(t));
+    case 16:
+        return sinter_schedule_prefetch(s, inner_of(t, inner), loop, any_loop(t), 16);
     default:
         return tile(t, loop);
     }

@@ -35,6 +35,7 @@ const char sinter_opt_loops_help[] =
     "  --loop-pack=BUFFER,DIM[:BLOCK],...   order of the dims, and blocks of them\n"
     "  --loop-tile=M|-,N,ACCUMULATOR,TILE_M,TILE_N,VECTOR   --loop-cut=I,AT   --loop-specialize=I  "
     " --loop-simplify\n"
+    "  --loop-prefetch=INNER,OUTER,BETWEEN,LINE\n"
     "  --schedule=TARGET      all kernels as they are compiled for a CPU, \"cpu:x86-64-v3\"\n";
 
 typedef struct command_line {
@@ -247,6 +248,11 @@ static bool run_specialize(verb_call *call) {
     return sinter_schedule_specialize(call->schedule, loop_argument(call, 0), NULL);
 }
 
+static bool run_prefetch(verb_call *call) {
+    return sinter_schedule_prefetch(call->schedule, loop_argument(call, 0), loop_argument(call, 1),
+                                    loop_argument(call, 2), number_argument(call, 3));
+}
+
 static bool run_schedule(verb_call *call) {
     sinter_target target;
     sinter_arena *arena = &call->schedule->program->arena;
@@ -282,6 +288,7 @@ static const struct {
              {"loop-tile", run_tile, false},
              {"loop-cut", run_cut, false},
              {"loop-specialize", run_specialize, false},
+             {"loop-prefetch", run_prefetch, false},
              {"loop-simplify", run_simplify, false},
              {"schedule", run_schedule, false}};
 

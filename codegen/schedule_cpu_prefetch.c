@@ -1,0 +1,106 @@
+/* Large constants that are read block after block, each block many times: while one is in use, the next one comes from
+ * memory. Without it the first use of each block waits for memory, and the others leave memory idle. Looks at loops that
+ * are tiled and constants that are packed already. Test: tests/codegen/schedule/prefetch.loops */
+#include "codegen/loop_access.h"
+#include "codegen/schedule_cpu_tile.h"
+
+enum {
+    LINE = 64,        /* bytes of a cache line */
+    FEW_BYTES = 8192, /* a block that hardware fetches in time */
+    FEW_ROUNDS = 3    /* uses of a block that leave no time */
+};
+
+typedef struct search {
+    sinter_schedule_cpu_state *state;
+    sinter_arena scratch;
+    const sinter_loop_stmt *path[SINTER_SCHEDULE_CHAIN_MAX];
+    uint32_t depth;
+} search;
+
+static bool uses(const sinter_loop_access *access, sinter_loop_var var) {
+    for (uint32_t i = 0; i < access->rank; i++)
+        if (sinter_loop_expr_uses(access->indices[i], var)) return true;
+    return false;
+}
+
+static int64_t buffer_bytes(const sinter_loop_buffer_info *info) {
+    int64_t bytes = sinter_dtype_infos[info->dtype].bits / 8, dim;
+    for (uint32_t i = 0; i < info->rank; i++) {
+        if (!sinter_loop_is_const_int(info->dims[i], &dim)) return 0;
+        bytes *= dim;
+    }
+    return bytes;
+}
+
+/* Outside of the innermost loop: loops that walk through a block, one that uses it again, one that goes to the next. */
+static bool find_block(const search *s, const sinter_loop_access *load, sinter_loop_var *out_outer,
+                       sinter_loop_var *out_between) {
+    const sinter_loop_buffer_info *info =
+        &s->state->schedule.function->buffers.items[load->buffer];
+    const int64_t l2 = s->state->target->l2_bytes, whole = buffer_bytes(info);
+    int64_t rounds = 1, blocks = 1, trips;
+    uint32_t i = s->depth - 1;
+    *out_between = 0;
+    while (i > 0 && uses(load, s->path[i - 1]->var)) i--;
+    for (; i > 0 && !uses(load, s->path[i - 1]->var); i--) {
+        bool known = sinter_loop_trip_count(s->path[i - 1], &trips);
+        rounds *= known ? trips : FEW_ROUNDS + 1;
+        if (!*out_between && (!known || trips > 1)) *out_between = s->path[i - 1]->var;
+    }
+    if (!i || !*out_between || rounds <= FEW_ROUNDS || whole <= l2 / 2) return false;
+    *out_outer = s->path[i - 1]->var;
+    for (; i > 0; i--) {
+        if (!uses(load, s->path[i - 1]->var)) continue;
+        if (!sinter_loop_trip_count(s->path[i - 1], &trips)) return false;
+        blocks *= trips;
+    }
+    /* This block and the next one, beside the rows that use it. */
+    return whole / blocks > FEW_BYTES && whole / blocks * 2 <= l2 / 2;
+}
+
+static bool has_serial(const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
+        if ((stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL) ||
+            has_serial(stmt->body) || has_serial(stmt->else_body))
+            return true;
+    return false;
+}
+
+static void visit(search *s, const sinter_loop_stmt *loop) {
+    sinter_loop_access_list loads = {0};
+    sinter_loop_var outer, between;
+    if (loop->body && loop->body->kind == SINTER_LOOP_PREFETCH) return; /* of a nest before */
+    sinter_loop_collect_accesses(&s->scratch, loop->body, &loads);
+    for (size_t i = 0; i < loads.count; i++) {
+        const sinter_loop_access *load = &loads.items[i];
+        if (load->is_store || !uses(load, loop->var) ||
+            !sinter_cpu_is_constant(s->state, load->buffer) ||
+            !find_block(s, load, &outer, &between))
+            continue;
+        sinter_schedule_prefetch(&s->state->schedule, loop->var, outer, between, LINE);
+        return;
+    }
+}
+
+static void visit_list(search *s, const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        bool is_loop = stmt->kind == SINTER_LOOP_FOR;
+        if (is_loop && stmt->axis != SINTER_AXIS_SERIAL && stmt->axis != SINTER_AXIS_PARALLEL)
+            continue;
+        if (is_loop && s->depth == SINTER_SCHEDULE_CHAIN_MAX) continue;
+        if (is_loop) s->path[s->depth++] = stmt;
+        if (is_loop && !has_serial(stmt->body))
+            visit(s, stmt);
+        else
+            visit_list(s, stmt->body);
+        visit_list(s, stmt->else_body);
+        if (is_loop) s->depth--;
+    }
+}
+
+void sinter_cpu_prefetch(sinter_schedule_cpu_state *state) {
+    search s = {.state = state};
+    sinter_arena_init(&s.scratch);
+    visit_list(&s, state->schedule.function->body);
+    sinter_arena_deinit(&s.scratch);
+}

@@ -1,0 +1,127 @@
+/* Prefetches: while a block of an operand serves many iterations, the next block is asked for, a few lines at a time, so
+ * that memory works while the arithmetic does. Needs: reads of inputs at a constant stride. Guarantees: values stay; what is
+ * asked for may lie behind the end of the buffer, where nothing happens.
+ * Test: tests/codegen/schedule/prefetch.loops */
+#include "codegen/schedule_internal.h"
+
+enum { MAX_LINES = 16 }; /* of one iteration, beyond which the reads are no stream */
+
+typedef struct prefetching {
+    sinter_schedule *schedule;
+    sinter_loop_builder builder;
+    sinter_loop_map next; /* the same iteration of the inner loop, one of the outer loop later */
+    const sinter_loop_stmt *inner, *outer, *between;
+    int64_t line;
+} prefetching;
+
+static bool uses(const sinter_loop_access *access, sinter_loop_var var) {
+    for (uint32_t i = 0; i < access->rank; i++)
+        if (sinter_loop_expr_uses(access->indices[i], var)) return true;
+    return false;
+}
+
+/* Loops of the body stand at their first iteration; false where something else is declared there. */
+static bool map_body(prefetching *p, const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        if (stmt->kind == SINTER_LOOP_DECLARE) return false;
+        if (stmt->kind == SINTER_LOOP_FOR) {
+            if (stmt->lower->kind != SINTER_LOOP_CONST) return false;
+            sinter_loop_map_var(&p->next, stmt->var, stmt->lower);
+        }
+        if (!map_body(p, stmt->body) || !map_body(p, stmt->else_body)) return false;
+    }
+    return true;
+}
+
+/* Bytes from one iteration of the inner loop to the next; 0 where they are no number. */
+static int64_t step_bytes(prefetching *p, sinter_loop_buffer buffer, const sinter_expr *indices) {
+    const sinter_loop_buffer_info *info = &p->schedule->function->buffers.items[buffer];
+    sinter_loop_builder *b = &p->builder;
+    sinter_expr place = sinter_loop_int(b, 0), coefficient, rest;
+    int64_t elements;
+    for (uint32_t i = 0; i < info->rank; i++)
+        place = sinter_loop_add(b, sinter_loop_mul(b, place, info->dims[i]), indices[i]);
+    if (!sinter_loop_affine(b, place, p->inner->var, &coefficient, &rest) ||
+        !sinter_loop_is_const_int(coefficient, &elements) || elements <= 0)
+        return 0;
+    return elements * p->inner->step * sinter_dtype_infos[info->dtype].bits / 8;
+}
+
+static bool ask(prefetching *p, const sinter_loop_access *load) {
+    const sinter_loop_buffer_info *info = &p->schedule->function->buffers.items[load->buffer];
+    sinter_loop_builder *b = &p->builder;
+    sinter_expr indices[SINTER_MAX_RANK];
+    int64_t bits = sinter_dtype_infos[info->dtype].bits, rounds;
+    if (!load->rank || bits < 8) return false;
+    for (uint32_t i = 0; i < load->rank; i++)
+        indices[i] = sinter_loop_map_expr(&p->next, load->indices[i]);
+    int64_t bytes = step_bytes(p, load->buffer, indices), lines = (bytes + p->line - 1) / p->line;
+    if (bytes <= 0 || lines > MAX_LINES) return false;
+    if (!sinter_loop_trip_count(p->between, &rounds)) rounds = lines;
+    int64_t each = (lines + rounds - 1) / rounds;
+    sinter_expr last = indices[load->rank - 1],
+                turn = sinter_loop_mul(b, sinter_loop_var_read(b, p->between->var),
+                                       sinter_loop_int(b, each));
+    for (int64_t i = 0; i < each; i++) {
+        sinter_expr line = sinter_loop_rem(b, sinter_loop_add(b, turn, sinter_loop_int(b, i)),
+                                           sinter_loop_int(b, lines));
+        line = sinter_loop_mul(b, line, sinter_loop_int(b, p->line * 8 / bits));
+        indices[load->rank - 1] = sinter_loop_add(b, last, line);
+        sinter_loop_prefetch(b, load->buffer, indices);
+    }
+    return true;
+}
+
+/* The loop of this variable on the path to the inner one. */
+static const sinter_loop_stmt *find_around(const sinter_schedule_path *path, sinter_loop_var var) {
+    for (size_t i = 0; i < path->count; i++)
+        if (path->items[i]->kind == SINTER_LOOP_FOR && path->items[i]->var == var)
+            return path->items[i];
+    return NULL;
+}
+
+static bool ask_for_all(prefetching *p, sinter_arena *scratch) {
+    sinter_loop_access_list loads = {0};
+    const sinter_loop_function *function = p->schedule->function;
+    sinter_loop_collect_accesses(scratch, p->inner->body, &loads);
+    bool asked = false;
+    for (size_t i = 0; i < loads.count; i++) {
+        const sinter_loop_access *load = &loads.items[i];
+        bool again = false;
+        for (size_t k = 0; k < i; k++) again |= loads.items[k].buffer == load->buffer;
+        if (again || load->is_store ||
+            function->buffers.items[load->buffer].scope != SINTER_SCOPE_INPUT ||
+            !uses(load, p->outer->var) || uses(load, p->between->var))
+            continue;
+        asked |= ask(p, load);
+    }
+    return asked;
+}
+
+bool sinter_schedule_prefetch(sinter_schedule *schedule, sinter_loop_var inner,
+                              sinter_loop_var outer, sinter_loop_var between, int64_t line) {
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, inner);
+    if (!link) return false;
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_schedule_path path = sinter_schedule_path_to(schedule, link, &scratch);
+    prefetching p = {.schedule = schedule,
+                     .inner = *link,
+                     .outer = find_around(&path, outer),
+                     .between = find_around(&path, between),
+                     .line = line};
+    bool fits = p.outer && p.between && p.outer != p.between && line > 0, asked = false;
+    if (fits) {
+        sinter_loop_builder_init(&p.builder, schedule->program, schedule->function);
+        sinter_loop_map_init(&p.next, schedule->program, schedule->function);
+        sinter_expr later = sinter_loop_add(&p.builder, sinter_loop_var_read(&p.builder, outer),
+                                            sinter_loop_int(&p.builder, p.outer->step));
+        sinter_loop_map_var(&p.next, outer, later);
+        p.builder.tail = &(*link)->body;
+        asked = p.inner->axis == SINTER_AXIS_SERIAL && map_body(&p, p.inner->body) &&
+                ask_for_all(&p, &scratch);
+    }
+    sinter_arena_deinit(&scratch);
+    if (!fits) return sinter_schedule_refuse(schedule, "there are no such loops around it");
+    return asked || sinter_schedule_refuse(schedule, "no input is read in such a way");
+}

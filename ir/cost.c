@@ -156,6 +156,11 @@ static void count_bytes(const counter *c, sinter_cost *cost) {
                                bytes(c, sinter_value_type(c->module, c->info->results[i])));
 }
 
+sinter_dim sinter_cost_value_bytes(sinter_module *module, sinter_value value) {
+    counter c = {.module = module, .dims = sinter_module_dims(module)};
+    return bytes(&c, sinter_value_type(module, value));
+}
+
 sinter_cost sinter_cost_node(sinter_module *module, sinter_node node) {
     sinter_node_info info = *sinter_node_get(module, node);
     counter c = {module, sinter_module_dims(module), &info, node};

@@ -12,5 +12,7 @@ typedef struct sinter_cost {
     uint64_t parameters;      /* their elements */
 } sinter_cost;
 
+/* Bytes of a tensor; 0 where not known. */
+sinter_dim sinter_cost_value_bytes(sinter_module *module, sinter_value value);
 /* Regions are not entered: what runs in them, and how often, is up to the caller. */
 sinter_cost sinter_cost_node(sinter_module *module, sinter_node node);

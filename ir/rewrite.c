@@ -27,19 +27,33 @@ void sinter_rewrite_at(sinter_rewrite *rewrite, sinter_node root) {
 
 /* ---- locations ---- */
 
+/* Sets "first + second", unless one is in the other already. */
+static void set_joined(sinter_module *module, sinter_node node, const char *first,
+                       const char *second) {
+    if (first && second &&
+        (strstr(first, second) || strstr(second, first) ||
+         strlen(first) + strlen(second) > MAX_LOCATION))
+        return;
+    sinter_node_set_location(
+        module, node,
+        first && second ? sinter_arena_format(sinter_module_arena(module), "%s + %s", first, second)
+        : first         ? first
+                        : second);
+}
+
+void sinter_rewrite_take_over(sinter_rewrite *rewrite, sinter_node node, sinter_node other) {
+    sinter_module *module = rewrite->build.module;
+    set_joined(module, node, sinter_node_get(module, node)->location,
+               sinter_node_get(module, other)->location);
+}
+
 static void join_location(sinter_rewrite *rewrite, const char *location) {
     sinter_module *module = rewrite->build.module;
     if (!location) return;
     for (sinter_node node = rewrite->first_new; node < sinter_module_node_limit(module); node++) {
         const sinter_node_info *info = sinter_node_get(module, node);
         if (info->erased || info->op == SINTER_OP_constant) continue;
-        const char *old = info->location;
-        if (old && (strstr(old, location) || strlen(old) + strlen(location) > MAX_LOCATION))
-            continue;
-        sinter_node_set_location(
-            module, node,
-            old ? sinter_arena_format(sinter_module_arena(module), "%s + %s", location, old)
-                : location);
+        set_joined(module, node, location, info->location);
     }
 }
 

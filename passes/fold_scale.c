@@ -327,6 +327,7 @@ static bool fold_factor_after(folder *f, sinter_node node) {
         }
     }
     sinter_rewrite_at(&f->rewrite, node);
+    sinter_rewrite_take_over(&f->rewrite, way.product ? way.product : way.anchor.node, node);
     sinter_rewrite_replace(&f->rewrite, sinter_node_result(f->module, node, 0), scaled);
     sinter_rewrite_erase(&f->rewrite, node);
     return true;
@@ -389,6 +390,7 @@ static bool fold_sum_after(folder *f, sinter_node node) {
         return false;
     }
     sinter_rewrite_at(&f->rewrite, node);
+    sinter_rewrite_take_over(&f->rewrite, before, node);
     sinter_rewrite_replace(&f->rewrite, sinter_node_result(f->module, node, 0), x);
     sinter_rewrite_erase(&f->rewrite, node);
     return true;
@@ -418,6 +420,7 @@ static bool fold_factor_before(folder *f, const anchor *a, sinter_node before) {
         return false;
     replace_weight(f, a, weight);
     sinter_rewrite_set_operand(&f->rewrite, a->node, 1 - a->weight, source);
+    sinter_rewrite_take_over(&f->rewrite, a->node, before);
     sinter_rewrite_erase(&f->rewrite, before);
     return true;
 }
@@ -450,6 +453,7 @@ static bool fold_sum_before(folder *f, const anchor *a, sinter_node before) {
     if (!ok) return false;
     sinter_rewrite_set_operand(&f->rewrite, a->node, 0,
                                sinter_node_operand(f->module, before, 1 - (uint32_t)index));
+    sinter_rewrite_take_over(&f->rewrite, a->node, before);
     sinter_rewrite_erase(&f->rewrite, before);
     return true;
 }

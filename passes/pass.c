@@ -40,10 +40,22 @@ static void print_after(sinter_module *module, const sinter_pass *pass,
     sinter_text_deinit(&text);
 }
 
+/* Printing after a pass that does not run would print nothing. */
+static bool check_print_after(const sinter_pass *const *passes, size_t count, const char *wanted,
+                              sinter_diag *diag) {
+    if (!wanted || !strcmp(wanted, "all")) return true;
+    const sinter_pass *pass = sinter_pass_find(sinter_string_of(wanted));
+    if (!pass) return sinter_error(diag, "--print-after", "unknown pass '%s'", wanted);
+    for (size_t i = 0; i < count; i++)
+        if (passes[i] == pass) return true;
+    return sinter_error(diag, "--print-after", "pass '%s' is not among those that run", wanted);
+}
+
 bool sinter_pipeline_run(sinter_module *module, const sinter_pass *const *passes, size_t count,
                          const sinter_pipeline_options *options, sinter_diag *diag) {
     int64_t changing = 0;
     double total = 0;
+    if (!check_print_after(passes, count, options->print_after, diag)) return false;
     for (size_t i = 0; i < count; i++) {
         if (options->stop_after >= 0 && changing >= options->stop_after) break;
         sinter_pass_options pass_options = {.runner = options->runner};

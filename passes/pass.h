@@ -32,7 +32,6 @@ const sinter_pass *sinter_pass_find(sinter_string name); /* dashes or underscore
 #undef PASS
 
 typedef struct sinter_pipeline_options {
-    int level;                 /* -O0..3 */
     bool verify_each;
     const char *print_after;   /* pass name, or "all" */
     int64_t stop_after;        /* number of rewrites-making passes to run; -1: all (bisect) */
@@ -43,8 +42,8 @@ typedef struct sinter_pipeline_options {
 /* Runs passes in order; names may repeat. */
 bool sinter_pipeline_run(sinter_module *module, const sinter_pass *const *passes, size_t count,
                          const sinter_pipeline_options *options, sinter_diag *diag);
-/* The commented straight-line lists of pipeline.c. */
-bool sinter_pipeline_default(sinter_module *module, const sinter_pipeline_options *options, sinter_diag *diag);
+/* The list of a level, to be parsed. */
+const char *sinter_pipeline_of_level(int level);
 /* "fold-constants,fuse" */
 bool sinter_pipeline_parse(const char *list, sinter_arena *arena, const sinter_pass *const **out_passes, size_t *out_count,
                            sinter_diag *diag);

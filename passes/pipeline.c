@@ -42,15 +42,6 @@ static const char level_1[] =
     /* Groups have copies of their own of small constants. */
     "eliminate-dead";
 
-bool sinter_pipeline_default(sinter_module *module, const sinter_pipeline_options *options,
-                             sinter_diag *diag) {
-    sinter_arena scratch;
-    sinter_arena_init(&scratch);
-    const sinter_pass *const *passes = NULL;
-    size_t count = 0;
-    bool ok = sinter_pipeline_parse(options->level <= 0 ? level_0 : level_1, &scratch, &passes,
-                                    &count, diag) &&
-              sinter_pipeline_run(module, passes, count, options, diag);
-    sinter_arena_deinit(&scratch);
-    return ok;
+const char *sinter_pipeline_of_level(int level) {
+    return level <= 0 ? level_0 : level_1;
 }

@@ -46,18 +46,17 @@ struct sinter_engine {
 
 bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options *options,
                               sinter_diag *diag) {
-    sinter_pipeline_options pipeline = {.level = options->level,
-                                        .verify_each = options->verify_each,
+    sinter_pipeline_options pipeline = {.verify_each = options->verify_each,
                                         .print_after = options->print_after,
                                         .stop_after = options->stop_after,
                                         .time_passes = options->time_passes,
                                         .output = stderr};
-    if (!options->passes) return sinter_pipeline_default(module, &pipeline, diag);
     sinter_arena arena;
     sinter_arena_init(&arena);
     const sinter_pass *const *passes = NULL;
     size_t count = 0;
-    bool good = sinter_pipeline_parse(options->passes, &arena, &passes, &count, diag) &&
+    const char *list = options->passes ? options->passes : sinter_pipeline_of_level(options->level);
+    bool good = sinter_pipeline_parse(list, &arena, &passes, &count, diag) &&
                 sinter_pipeline_run(module, passes, count, &pipeline, diag);
     sinter_arena_deinit(&arena);
     return good;
@@ -283,7 +282,7 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
     engine->backend = !strcmp(target, "eval")     ? BACKEND_EVAL
                       : !strcmp(target, "loops")  ? BACKEND_LOOPS
                       : !strcmp(target, "c")      ? BACKEND_C
-                      : !strncmp(target, "so", 2) ? BACKEND_ARTIFACT
+                      : !strcmp(target, "so") || !strncmp(target, "so:", 3) ? BACKEND_ARTIFACT
                                                   : BACKEND_JIT;
     if (engine->backend == BACKEND_ARTIFACT) /* "so:..." compiles for "cpu:..." */
         target = sinter_arena_format(&engine->arena, "cpu%s", target + 2);

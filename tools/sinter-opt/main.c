@@ -15,7 +15,8 @@ enum { STATUS_DONE = 0, STATUS_BAD_INPUT = 2, STATUS_OUR_BUG = 3 };
 
 typedef struct command_line {
     const char *path;
-    bool default_pipeline, list_passes, help, print_locations;
+    bool list_passes, help, print_locations;
+    const char *level_passes; /* of -O, NULL without */
     SINTER_VECTOR(const sinter_pass *) passes;
     SINTER_VECTOR(const char *) dims; /* NAME=8 or NAME=1..64 */
     sinter_pipeline_options pipeline;
@@ -82,8 +83,7 @@ static bool read_option(command_line *command, const char *argument, sinter_diag
         command->print_locations = false;
     else if (strncmp(argument, "-O", 2) == 0 && strlen(argument) == 3 && argument[2] >= '0' &&
              argument[2] <= '3') {
-        command->default_pipeline = true;
-        command->pipeline.level = argument[2] - '0';
+        command->level_passes = sinter_pipeline_of_level(argument[2] - '0');
     } else if ((value = sinter_opt_value(argument, "--passes")))
         return add_passes(command, value, diag);
     else if ((value = sinter_opt_value(argument, "--stop-after")))
@@ -114,18 +114,25 @@ static bool read_arguments(command_line *command, int argc, char **argv, sinter_
             command->path = argv[i];
         }
     }
-    return command->path || command->help || command->list_passes ||
-           sinter_error(diag, "sinter-opt", "expected a file; see --help");
+    if (command->help || command->list_passes) return true;
+    if (!command->path) return sinter_error(diag, "sinter-opt", "expected a file; see --help");
+    if (command->level_passes && !add_passes(command, command->level_passes, diag)) return false;
+    const sinter_pipeline_options *how = &command->pipeline;
+    const char *idle = how->verify_each       ? "--verify-each"
+                       : how->print_after     ? "--print-after"
+                       : how->stop_after >= 0 ? "--stop-after"
+                       : how->time_passes     ? "--time-passes"
+                                              : NULL;
+    return command->passes.count || !idle ||
+           sinter_error(diag, "sinter-opt", "%s does nothing without passes; see --help", idle);
 }
 
 static int run_passes(command_line *command, sinter_module *module, sinter_diag *diag) {
     if (!sinter_verify_module(module, diag)) return STATUS_BAD_INPUT;
     for (size_t i = 0; i < command->dims.count; i++)
         if (!sinter_infer_bind_text(module, command->dims.items[i], diag)) return STATUS_BAD_INPUT;
-    bool ok =
-        sinter_pipeline_run(module, command->passes.items, command->passes.count,
-                            &command->pipeline, diag) &&
-        (!command->default_pipeline || sinter_pipeline_default(module, &command->pipeline, diag));
+    bool ok = sinter_pipeline_run(module, command->passes.items, command->passes.count,
+                                  &command->pipeline, diag);
     bool valid = sinter_verify_module(module, NULL);
     if (ok && !valid) sinter_verify_module(module, diag); /* says why */
     if (!valid) return STATUS_OUR_BUG;

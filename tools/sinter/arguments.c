@@ -1,6 +1,7 @@
 /* Command-line arguments: options anywhere, `--` ends them. Test: tests/suites/bad_input.py */
 #include "tools/sinter/command.h"
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,18 @@ static const option_spec *find_spec(const option_spec *specs, size_t count, cons
     return NULL;
 }
 
-static bool bad(const char *name, const char *problem, const char *what) {
-    fprintf(stderr, "sinter %s: error: %s '%s'; see sinter %s --help\n", name, problem, what, name);
+bool usage_error(const char *verb, const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    fprintf(stderr, "sinter %s: error: ", verb);
+    vfprintf(stderr, format, list);
+    fprintf(stderr, "; see sinter %s --help\n", verb);
+    va_end(list);
     return false;
+}
+
+static const char *dashes(const char *name) {
+    return name[1] ? "--" : "-";
 }
 
 void *keep_until_exit(size_t size) {
@@ -24,9 +34,43 @@ void *keep_until_exit(size_t size) {
     return sinter_arena_alloc(&memory, size);
 }
 
-bool arguments_parse(int argc, char **argv, const option_spec *specs, size_t spec_count,
-                     arguments *out_arguments) {
-    arguments a = {keep_until_exit(sizeof(option) * (size_t)(argc + 1)),
+/* Options that need another one, or that another one leaves without effect. */
+static bool check_companions(const arguments *a) {
+    for (size_t i = 0; i < a->option_count; ++i) {
+        const option_spec *spec = a->options[i].spec;
+        if (spec->with && !arguments_has(a, spec->with))
+            return usage_error(a->verb, "%s%s does nothing without %s%s", dashes(spec->name),
+                               spec->name, dashes(spec->with), spec->with);
+        if (spec->without && arguments_has(a, spec->without))
+            return usage_error(a->verb, "%s%s does nothing with %s%s", dashes(spec->name),
+                               spec->name, dashes(spec->without), spec->without);
+    }
+    return true;
+}
+
+static bool is_named(const char *names, const char *name) {
+    size_t size = strlen(name);
+    for (const char *at = names; *at; at += strcspn(at, " "), at += *at == ' ')
+        if (strcspn(at, " ") == size && !memcmp(at, name, size)) return true;
+    return false;
+}
+
+const option_spec *command_options(const command *which, size_t *out_count) {
+    static const option_spec help = {.name = "help", .doc = "this text"};
+    size_t count = which->option_count;
+    option_spec *specs = keep_until_exit((count + shared_option_count + 1) * sizeof *specs);
+    memcpy(specs, which->options, count * sizeof *specs);
+    for (size_t i = 0; i < shared_option_count; ++i)
+        if (is_named(which->shared, shared_options[i].name)) specs[count++] = shared_options[i];
+    specs[count++] = help;
+    *out_count = count;
+    return specs;
+}
+
+bool arguments_parse(int argc, char **argv, const command *which, arguments *out_arguments) {
+    size_t spec_count = 0;
+    const option_spec *specs = command_options(which, &spec_count);
+    arguments a = {argv[0], keep_until_exit(sizeof(option) * (size_t)(argc + 1)),
                    keep_until_exit(sizeof(char *) * (size_t)(argc + 1)), 0, 0};
     bool only_operands = false;
     for (int i = 1; i < argc; ++i) {
@@ -47,15 +91,42 @@ bool arguments_parse(int argc, char **argv, const option_spec *specs, size_t spe
             spec = find_spec(specs, spec_count, name, 1);
             value = name + 1;
         }
-        if (!spec) return bad(argv[0], "unknown option", text);
-        if (!spec->has_value && value) return bad(argv[0], "no value goes with", text);
+        if (!spec) return usage_error(argv[0], "unknown option '%s'", text);
+        if (!spec->has_value && value) return usage_error(argv[0], "no value goes with '%s'", text);
         if (spec->has_value && !value) {
-            if (i + 1 == argc) return bad(argv[0], "a value is missing after", text);
+            if (i + 1 == argc) return usage_error(argv[0], "a value is missing after '%s'", text);
             value = argv[++i];
         }
-        a.options[a.option_count++] = (option){spec->name, value};
+        a.options[a.option_count++] = (option){spec, spec->name, value};
     }
     *out_arguments = a;
+    if (arguments_has(&a, "help")) return true;
+    if (a.operand_count < which->least || a.operand_count > which->most)
+        return usage_error(a.verb, "expected %s", which->expected);
+    return check_companions(&a);
+}
+
+bool arguments_apply(const arguments *a, bool is_artifact, const char *target) {
+    bool eval = target && !strcmp(target, "eval"), loops = target && !strcmp(target, "loops");
+    bool c = target && !strcmp(target, "c");
+    bool passes = !eval || arguments_has(a, "passes");
+    for (size_t i = 0; i < a->option_count; ++i) {
+        const option *o = &a->options[i];
+        option_need need = o->spec->need;
+        bool compiles = need == NEEDS_MODEL || need == NEEDS_LOOPS || need == NEEDS_PASSES ||
+                        need == NEEDS_CODE;
+        if (is_artifact && compiles)
+            return usage_error(a->verb, "%s%s does nothing for what is compiled already",
+                               dashes(o->name), o->name);
+        if (!is_artifact && need == NEEDS_ARTIFACT)
+            return usage_error(a->verb, "%s%s does nothing for a model: it is of artifacts",
+                               dashes(o->name), o->name);
+        if ((need == NEEDS_LOOPS && eval) || (need == NEEDS_PASSES && !passes) ||
+            (need == NEEDS_CODE && (eval || loops || c)) ||
+            (need == NEEDS_NATIVE && (eval || loops)))
+            return usage_error(a->verb, "%s%s does nothing with target %s", dashes(o->name),
+                               o->name, target);
+    }
     return true;
 }
 
@@ -72,8 +143,8 @@ bool arguments_has(const arguments *a, const char *name) {
 
 static bool complain(const char *name, const char *text, const char *kind, double low,
                      double high) {
-    fprintf(stderr, "sinter: error: %s%s=%s: expected %s from %g to %g\n", name[1] ? "--" : "-",
-            name, text, kind, low, high);
+    fprintf(stderr, "sinter: error: %s%s=%s: expected %s from %g to %g\n", dashes(name), name, text,
+            kind, low, high);
     return false;
 }
 
@@ -105,23 +176,17 @@ bool arguments_integer(const arguments *a, const char *name, int64_t low, int64_
     return true;
 }
 
-void print_help(const char *usage, const char *doc, const option_spec *specs, size_t spec_count) {
-    printf("usage: %s\n%s\n\noptions:\n", usage, doc);
-    for (size_t i = 0; i < spec_count; ++i) {
+void print_help(const command *which) {
+    size_t count = 0;
+    const option_spec *specs = command_options(which, &count);
+    printf("usage: %s\n%s\n\noptions:\n", which->usage, which->details);
+    for (size_t i = 0; i < count; ++i) {
         char text[64];
         bool is_short = strlen(specs[i].name) == 1;
-        snprintf(text, sizeof text, "%s%s%s", is_short ? "-" : "--", specs[i].name,
+        snprintf(text, sizeof text, "%s%s%s", dashes(specs[i].name), specs[i].name,
                  !specs[i].has_value ? ""
                  : is_short          ? " VALUE"
                                      : "=VALUE");
         printf("  %-24s %s\n", text, specs[i].doc);
     }
-}
-
-const option_spec *join_specs(const option_spec *own, size_t own_count, size_t *out_count) {
-    option_spec *joined = keep_until_exit(sizeof *joined * (own_count + model_option_count));
-    memcpy(joined, own, own_count * sizeof *joined);
-    memcpy(joined + own_count, model_options, model_option_count * sizeof *joined);
-    *out_count = own_count + model_option_count;
-    return joined;
 }

@@ -2,6 +2,7 @@
  * less what it held before is the figure. Test: tests/cli/bench.test */
 #include "tools/sinter/command.h"
 #include <fcntl.h>
+#include <malloc.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,12 @@
 #include <unistd.h>
 
 extern char **environ;
+
+void keep_pages(void) {
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    mallopt(M_TOP_PAD, 64 << 20);
+}
 
 uint64_t memory_now(void) {
     FILE *file = fopen("/proc/self/statm", "r");

@@ -5,35 +5,58 @@
 #include "runtime/jit/engine.h"
 #include <stdio.h>
 
-typedef struct command {
-    const char *name, *usage, *doc;
-    int (*run)(int argc, char **argv); /* argv[0] is the command's name */
-} command;
-
-int command_compile(int argc, char **argv);
-int command_run(int argc, char **argv);
-int command_test(int argc, char **argv);
-int command_bench(int argc, char **argv);
-int command_inspect(int argc, char **argv);
-int command_diff(int argc, char **argv);
-
 /* ---- arguments ---- */
-/* Options are --name=value, --name value, -n value, or flags. A spec without `value` is a flag. */
+/* An option that would do nothing is a usage error: what it needs besides the options that `with` and `without` name. */
+typedef enum option_need {
+    NEEDS_NOTHING,
+    NEEDS_MODEL,    /* something to compile */
+    NEEDS_LOOPS,    /* lowering: any target but eval */
+    NEEDS_PASSES,   /* as well, or --passes */
+    NEEDS_CODE,     /* code made here: neither eval, loops nor c */
+    NEEDS_NATIVE,   /* native code: neither eval nor loops */
+    NEEDS_ARTIFACT, /* something compiled */
+} option_need;
+/* Options are --name=value, --name value, -n value, or flags. */
 typedef struct option_spec {
     const char *name;  /* "threads" (--threads) or "o" (-o) */
     bool has_value;
     const char *doc;
+    option_need need;
+    const char *with, *without; /* names of other options, or NULL */
 } option_spec;
 typedef struct option {
+    const option_spec *spec;
     const char *name, *value; /* value NULL for flags */
 } option;
 typedef struct arguments {
+    const char *verb;
     option *options;      /* in order */
     const char **operands;
     size_t option_count, operand_count;
 } arguments;
-/* False after a message on standard error. Memory lives until the process ends. */
-bool arguments_parse(int argc, char **argv, const option_spec *specs, size_t spec_count, arguments *out_arguments);
+
+typedef struct command {
+    const char *name, *operands, *doc; /* a line each, for the list of commands */
+    const char *usage, *details;       /* for its own --help */
+    const option_spec *options;
+    size_t option_count;
+    const char *shared; /* names of the shared options that it takes, "target dim passes" */
+    const char *expected; /* what its operands are, for messages */
+    size_t least, most;   /* operands */
+    int (*run)(const arguments *a);
+} command;
+#define COMMAND_OPTIONS(list) .options = (list), .option_count = sizeof(list) / sizeof *(list)
+extern const command command_compile, command_run, command_test, command_bench, command_inspect, command_diff;
+
+/* All that return bool: false after a message on standard error. Memory lives until the process ends.
+ * argv[0] is the command's name. */
+bool arguments_parse(int argc, char **argv, const command *which, arguments *out_arguments);
+/* The options of the command and the shared ones it takes. */
+const option_spec *command_options(const command *which, size_t *out_count);
+/* "sinter VERB: error: ...; see sinter VERB --help" */
+bool usage_error(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Whether each option does something for an artifact, or for a model on this target (NULL: cpu). */
+bool arguments_apply(const arguments *a, bool is_artifact, const char *target);
 const char *arguments_find(const arguments *a, const char *name); /* last value, NULL where absent; "" for flags */
 bool arguments_has(const arguments *a, const char *name);
 /* A number within [low, high]; `otherwise` where absent; false after a message. */
@@ -43,19 +66,33 @@ bool arguments_integer(const arguments *a, const char *name, int64_t low, int64_
                        int64_t *out_number);
 /* Zeroed memory that is never given back. */
 void *keep_until_exit(size_t size);
-void print_help(const char *usage, const char *doc, const option_spec *specs, size_t spec_count);
+void print_help(const command *which);
 
 /* ---- models and tensors ---- */
 /* Import with --dim applied: "N=8", "N=1..2048". */
 sinter_module *load_model(const char *path, const arguments *a, sinter_diag *diag);
 /* --target, --passes, -O, --threads, --verify-each, ... */
 bool engine_options(const arguments *a, sinter_engine_options *out_options);
-extern const option_spec model_options[];
-extern const size_t model_option_count;
-/* model_options followed by `own`. */
-const option_spec *join_specs(const option_spec *own, size_t own_count, size_t *out_count);
+extern const option_spec shared_options[];
+extern const size_t shared_option_count;
 /* Inputs of the engine from -i NAME=FILE; missing ones are made (seeded, with a note). */
 bool make_inputs(const sinter_engine *engine, const arguments *a, sinter_tensor *out_inputs, sinter_diag *diag);
+/* Tensors of a run, zeroed where there are none yet. */
+typedef struct tensors {
+    sinter_tensor *items;
+    size_t count;
+} tensors;
+tensors tensors_create(size_t count);
+void tensors_clear(tensors *list); /* the tensors, not the list */
+void tensors_destroy(tensors *list);
+/* An engine with inputs and outputs of its own. */
+typedef struct bound_run {
+    sinter_engine *engine;
+    tensors inputs, outputs;
+} bound_run;
+bound_run bound_run_create(sinter_engine *engine); /* all empty */
+bool bound_run_execute(bound_run *run, sinter_diag *diag); /* outputs must be empty */
+void bound_run_destroy(bound_run *run);                    /* not the engine */
 /* A tensor file for input `index`; raw files are allowed. */
 bool read_input(const sinter_engine *engine, size_t index, const char *path, sinter_tensor *out_tensor,
                 sinter_diag *diag);
@@ -63,6 +100,9 @@ bool read_input(const sinter_engine *engine, size_t index, const char *path, sin
 bool read_expected(const sinter_engine *engine, size_t index, const char *path, sinter_tensor *out_tensor,
                    sinter_diag *diag);
 sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag); /* model or artifact */
+/* Outputs are taken and given back in each run. Their pages stay with the process, as they do with a caller who keeps
+ * buffers: what is measured is the model, not the system clearing pages. */
+void keep_pages(void);
 /* Resident bytes of this process: now, and the largest so far. */
 uint64_t memory_now(void);
 uint64_t memory_peak(void);
@@ -73,9 +113,19 @@ sinter_diag stderr_diag(void);
 
 /* ---- time of each kernel ---- */
 typedef struct profile profile;
-/* Runs of the engine are timed kernel by kernel until it is destroyed. NULL with a message where the engine has no kernels. */
+enum { PROFILE_MAX_CALLS = 4096 };
+typedef struct profile_kernel {
+    const sinter_abi_kernel *kernel;
+    double seconds;       /* of a run, the shortest of the runs */
+    size_t calls;         /* in the last run */
+    double *call_seconds; /* of the i-th call in a run, the shortest; for the first PROFILE_MAX_CALLS calls */
+    size_t call_capacity;
+} profile_kernel;
+/* Runs of the engine, which has native code, are timed kernel by kernel until it is destroyed. */
 profile *profile_create(sinter_engine *engine);
-void profile_destroy(profile *p);
-void profile_reset(profile *p); /* forgets the runs so far */
-/* A table of the kernels, slowest first; times are means over `runs` runs. */
-void profile_print(const profile *p, size_t runs, FILE *file);
+void profile_destroy(profile *p); /* NULL allowed */
+void profile_begin_run(profile *p);
+void profile_end_run(profile *p);
+const profile_kernel *profile_kernels(const profile *p, size_t *out_count);
+/* A table of the kernels, slowest first. */
+void profile_print(const profile *p, FILE *file);

@@ -61,7 +61,8 @@ static bool write_loops(const job *j) {
 
 static bool write_c(const job *j) {
     if (strcmp(j->path, "-"))
-        return sinter_package(j->program, j->target, &j->codegen, SINTER_PACKAGE_C, j->path, j->diag);
+        return sinter_package(j->program, j->target, &j->codegen, SINTER_PACKAGE_C, j->path,
+                              j->diag);
     sinter_text text = {0};
     return write_text(j, &text, sinter_emit_c(j->program, &text, j->diag));
 }
@@ -80,10 +81,12 @@ static bool write_assembly(const job *j) {
 }
 
 static bool write_object(const job *j) {
-    return sinter_package(j->program, j->target, &j->codegen, SINTER_PACKAGE_OBJECT, j->path, j->diag);
+    return sinter_package(j->program, j->target, &j->codegen, SINTER_PACKAGE_OBJECT, j->path,
+                          j->diag);
 }
 static bool write_shared(const job *j) {
-    return sinter_package(j->program, j->target, &j->codegen, SINTER_PACKAGE_SHARED, j->path, j->diag);
+    return sinter_package(j->program, j->target, &j->codegen, SINTER_PACKAGE_SHARED, j->path,
+                          j->diag);
 }
 
 static const emission emissions[] = {
@@ -98,13 +101,6 @@ static const emission emissions[] = {
 };
 enum { EMISSION_COUNT = sizeof emissions / sizeof *emissions };
 
-static bool usage_error(const char *format, const char *what) {
-    fprintf(stderr, "sinter compile: error: ");
-    fprintf(stderr, format, what);
-    fputs("; see sinter compile --help\n", stderr);
-    return false;
-}
-
 static bool find_emission(const char *name, const char *path, const emission **out_kind) {
     size_t length = path ? strlen(path) : 0;
     for (size_t i = 0; i < EMISSION_COUNT; ++i) {
@@ -114,13 +110,15 @@ static bool find_emission(const char *name, const char *path, const emission **o
                          : length > size && !strcmp(path + length - size, e->ending);
         if (!fits) continue;
         *out_kind = e;
-        if (!path && !e->is_text) return usage_error("--emit=%s needs -o OUT", e->name);
+        if (!path && !e->is_text) return usage_error("compile", "--emit=%s needs -o OUT", e->name);
         return true;
     }
     if (name)
-        return usage_error("--emit=%s: expected so, obj, sir, onnx, loops, c, llvm or asm", name);
-    if (!path) return usage_error("%s", "expected -o OUT, or --emit=KIND for text");
+        return usage_error("compile",
+                           "--emit=%s: expected so, obj, sir, onnx, loops, c, llvm or asm", name);
+    if (!path) return usage_error("compile", "expected -o OUT, or --emit=KIND for text");
     return usage_error(
+        "compile",
         "-o %s: its ending says no kind (.so .o .sir .onnx .loops .c .ll .s); add --emit=KIND",
         path);
 }
@@ -155,53 +153,60 @@ static bool compile(job *j, const sinter_engine_options *options) {
 }
 
 static const option_spec own_options[] = {
-    {"o", true, "the file to write; '-' is standard output"},
-    {"emit", true,
-     "so, obj (with a header), sir, onnx, loops, c, llvm or asm; otherwise the ending of -o tells"},
-    {"help", false, "this text"},
+    {.name = "o", .has_value = true, .doc = "the file to write; '-' is standard output"},
+    {.name = "emit",
+     .has_value = true,
+     .doc = "so, obj (with a header), sir, onnx, loops, c, llvm or asm; otherwise the ending of -o "
+            "tells"},
 };
 
-/* The shared options without those of runs. */
-static const option_spec *compile_specs(size_t *out_count) {
-    size_t count = 0, kept = 0;
-    const option_spec *all =
-        join_specs(own_options, sizeof own_options / sizeof own_options[0], &count);
-    option_spec *specs = keep_until_exit(count * sizeof *specs);
-    for (size_t i = 0; i < count; ++i)
-        if (strcmp(all[i].name, "threads") && strcmp(all[i].name, "i")) specs[kept++] = all[i];
-    *out_count = kept;
-    return specs;
+/* Graphs are the same for every target, and the list of passes is all that makes them. */
+static bool check_options(const arguments *a, const emission *kind) {
+    bool machine_code = kind->stage == STAGE_CODE && !kind->is_text;
+    const char *idle = arguments_has(a, "jobs")    ? "jobs"
+                       : arguments_has(a, "cache") ? "cache"
+                                                   : NULL;
+    if (idle && !machine_code)
+        return usage_error("compile", "--%s does nothing for %s: it is no machine code", idle,
+                           kind->name);
+    if (kind->stage != STAGE_GRAPH) return true;
+    if (arguments_has(a, "target"))
+        return usage_error("compile", "--target does nothing for %s: it is before any target",
+                           kind->name);
+    return !arguments_has(a, "passes") || !arguments_has(a, "O") ||
+           usage_error("compile", "-O does nothing for %s with --passes", kind->name);
 }
 
-int command_compile(int argc, char **argv) {
-    size_t count = 0;
-    const option_spec *specs = compile_specs(&count);
-    arguments a;
-    if (!arguments_parse(argc, argv, specs, count, &a)) return 2;
-    if (arguments_has(&a, "help")) {
-        print_help(
-            "sinter compile MODEL -o OUT [--target=cpu[:native|CPU][+FEATURE]...] [--emit=KIND]",
-            "Compiles a model ahead of time: to an artifact, an object with a C header, C, or any "
-            "stage before.",
-            specs, count);
-        return 0;
-    }
-    if (a.operand_count != 1) {
-        fputs("sinter compile: error: expected one model; see sinter compile --help\n", stderr);
-        return 2;
-    }
+static int compile_model(const arguments *a) {
     sinter_diag diag = stderr_diag();
     sinter_engine_options options;
-    const char *path = arguments_find(&a, "o");
+    const char *path = arguments_find(a, "o");
     if (path && !strcmp(path, "-")) path = NULL;
     job j = {.path = path ? path : "-", .diag = &diag};
-    if (!find_emission(arguments_find(&a, "emit"), path, &j.kind) || !engine_options(&a, &options))
+    if (!find_emission(arguments_find(a, "emit"), path, &j.kind) || !check_options(a, j.kind) ||
+        !engine_options(a, &options))
         return 2;
     j.codegen = (sinter_codegen_options){options.level, (uint32_t)options.jobs, options.cache};
     show_progress("reading ...");
-    j.module = load_model(a.operands[0], &a, &diag);
+    j.module = load_model(a->operands[0], a, &diag);
     int status = j.module && compile(&j, &options) ? 0 : 2;
     show_progress("");
     if (j.module) sinter_module_destroy(j.module);
     return status;
 }
+
+const command command_compile = {
+    .name = "compile",
+    .operands = "MODEL -o OUT",
+    .doc = "compile ahead of time: artifact, object, C, or any stage",
+    .usage = "sinter compile MODEL -o OUT [--target=cpu[:native|CPU][+FEATURE]...] [--emit=KIND]",
+    .details =
+        "Compiles a model ahead of time: to an artifact, an object with a C header, C, or any "
+        "stage before.",
+    COMMAND_OPTIONS(own_options),
+    .shared = "target dim passes O jobs cache verify-each print-after stop-after time-passes",
+    .expected = "one model",
+    .least = 1,
+    .most = 1,
+    .run = compile_model,
+};

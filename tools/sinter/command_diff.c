@@ -7,24 +7,16 @@
 #include <string.h>
 
 static const option_spec own_options[] = {
-    {"rtol", true, "relative error that counts as a difference: max|a-b| / max|b| (1e-4)"},
-    {"all", false, "list every node, not only those that differ"},
-    {"i", true, "NAME=FILE: an input (.npy, .pb or raw); missing ones are made from a seed"},
-    {"dim", true, "bind or bound a symbolic dimension: N=8, N=1..2048; may be repeated"},
-    {"threads", true, "threads to run on (1)"},
-    {"help", false, "this text"},
+    {.name = "rtol",
+     .has_value = true,
+     .doc = "relative error that counts as a difference: max|a-b| / max|b| (1e-4)"},
+    {.name = "all", .doc = "list every node, not only those that differ"},
 };
-enum { own_option_count = sizeof own_options / sizeof own_options[0] };
 
 typedef struct way {
     const char *text; /* as given */
     sinter_engine_options options;
 } way;
-
-typedef struct tensors {
-    sinter_tensor *items;
-    size_t count;
-} tensors;
 
 typedef struct comparison {
     const arguments *arguments;
@@ -43,27 +35,24 @@ static bool parse_way(const char *text, const arguments *a, way *out_way) {
     char *copy = keep_until_exit(strlen(text) + 1);
     strcpy(copy, text);
     char *rest = NULL;
+    bool has_level = false;
     out_way->options.target = strtok_r(copy, ",", &rest);
     for (char *part; (part = strtok_r(NULL, ",", &rest));) {
         if (part[0] == 'O' && part[1] >= '0' && part[1] <= '3' && !part[2]) {
             out_way->options.level = part[1] - '0';
+            has_level = true;
         } else if (!strncmp(part, "passes=", 7)) {
             for (char *c = part; (c = strchr(c, '+'));) *c = ',';
             out_way->options.passes = part + 7;
         } else {
-            fprintf(stderr,
-                    "sinter diff: error: '%s': expected TARGET[,O0..O3][,passes=A+B], found '%s'\n",
-                    text, part);
-            return false;
+            return usage_error("diff", "'%s': expected TARGET[,O0..O3][,passes=A+B], found '%s'",
+                               text, part);
         }
     }
-    return out_way->options.target != NULL;
-}
-
-static void release(tensors *all) {
-    for (size_t i = 0; i < all->count; ++i) sinter_tensor_deinit(&all->items[i]);
-    sinter_heap_free(all->items);
-    *all = (tensors){0};
+    const char *target = out_way->options.target;
+    if (!target) return usage_error("diff", "'%s': expected TARGET", text);
+    return !has_level || strcmp(target, "eval") ||
+           usage_error("diff", "'%s': a level does nothing with target eval", text);
 }
 
 /* The outputs of the model, then the values. Inputs are made by the first run. */
@@ -75,14 +64,12 @@ static bool run_way(comparison *c, const way *how, const sinter_value *values, u
     if (!engine) return false;
     bool good = true;
     if (!c->inputs.items) {
-        c->inputs.count = sinter_engine_input_count(engine);
-        c->inputs.items = sinter_heap_alloc((c->inputs.count + 1) * sizeof *c->inputs.items);
+        c->inputs = tensors_create(sinter_engine_input_count(engine));
         good = make_inputs(engine, c->arguments, c->inputs.items, c->diag);
     }
-    out_outputs->count = sinter_engine_output_count(engine);
-    out_outputs->items = sinter_heap_alloc((out_outputs->count + 1) * sizeof *out_outputs->items);
+    *out_outputs = tensors_create(sinter_engine_output_count(engine));
     good = good && sinter_engine_run(engine, c->inputs.items, out_outputs->items, c->diag);
-    if (!good) release(out_outputs);
+    if (!good) tensors_destroy(out_outputs);
     sinter_engine_destroy(engine);
     return good;
 }
@@ -92,7 +79,7 @@ static bool run_both(comparison *c, const sinter_value *values, uint32_t count, 
     if (run_way(c, &c->ways[0], values, count, &out[0]) &&
         run_way(c, &c->ways[1], values, count, &out[1]))
         return true;
-    release(&out[0]);
+    tensors_destroy(&out[0]);
     return false;
 }
 
@@ -147,8 +134,8 @@ static int bisect(comparison *c, const sinter_value *values, uint32_t count) {
         if (!run_both(c, &values[middle], 1, both)) return 2;
         size_t last = both[0].count - 1;
         double error = sinter_tensor_relative_error(&both[0].items[last], &both[1].items[last]);
-        release(&both[0]);
-        release(&both[1]);
+        tensors_destroy(&both[0]);
+        tensors_destroy(&both[1]);
         if (!(error <= c->rtol)) { /* NaN is a difference */
             high = middle;
             worst = error;
@@ -174,8 +161,8 @@ static int compare(comparison *c) {
     tensors plain[2], tapped[2];
     if (!run_both(c, NULL, 0, plain)) return 2;
     bool same = compare_outputs(c, plain);
-    release(&plain[0]);
-    release(&plain[1]);
+    tensors_destroy(&plain[0]);
+    tensors_destroy(&plain[1]);
     if (!run_both(c, values, count, tapped)) return 2;
     uint32_t first = sinter_module_output_count(c->module);
     for (uint32_t i = 0; i < count; ++i) {
@@ -185,8 +172,8 @@ static int compare(comparison *c) {
         if (bad && different++ == 0) puts("first node that differs:");
         if (bad || arguments_has(c->arguments, "all")) print_value(c, values[i], error);
     }
-    release(&tapped[0]);
-    release(&tapped[1]);
+    tensors_destroy(&tapped[0]);
+    tensors_destroy(&tapped[1]);
     printf("%u of %u values differ by more than %g (%s against %s)\n", different, count, c->rtol,
            c->ways[0].text, c->ways[1].text);
     int status = different ? 1 : same ? 0 : bisect(c, values, count);
@@ -194,31 +181,38 @@ static int compare(comparison *c) {
     return status;
 }
 
-int command_diff(int argc, char **argv) {
-    arguments a;
-    if (!arguments_parse(argc, argv, own_options, own_option_count, &a)) return 2;
-    if (arguments_has(&a, "help")) {
-        print_help("sinter diff MODEL A B",
-                   "Runs a model two ways and compares the values node by node. A and B are\n"
-                   "TARGET[,O0..O3][,passes=A+B], such as eval, cpu,O0 or "
-                   "cpu:x86-64-v3,passes=decompose+fuse.\nB is what A should be.",
-                   own_options, own_option_count);
-        return 0;
-    }
-    if (a.operand_count != 3) {
-        fputs(
-            "sinter diff: error: expected a model and two ways to run it; see sinter diff --help\n",
-            stderr);
-        return 2;
-    }
+/* Threads are of native code: one of the ways has to be. */
+static bool check_threads(const comparison *c) {
+    const char *first = c->ways[0].options.target, *second = c->ways[1].options.target;
+    bool interpreted = !strcmp(first, "eval") || !strcmp(first, "loops");
+    return arguments_apply(c->arguments, false, interpreted ? second : first);
+}
+
+static int diff(const arguments *a) {
     sinter_diag diag = stderr_diag();
-    comparison c = {.arguments = &a, .path = a.operands[0], .diag = &diag};
-    if (!arguments_number(&a, "rtol", 0, 1e9, 1e-4, &c.rtol) ||
-        !parse_way(a.operands[1], &a, &c.ways[0]) || !parse_way(a.operands[2], &a, &c.ways[1]) ||
-        !(c.module = load_model(c.path, &a, &diag)))
+    comparison c = {.arguments = a, .path = a->operands[0], .diag = &diag};
+    if (!arguments_number(a, "rtol", 0, 1e9, 1e-4, &c.rtol) ||
+        !parse_way(a->operands[1], a, &c.ways[0]) || !parse_way(a->operands[2], a, &c.ways[1]) ||
+        !check_threads(&c) || !(c.module = load_model(c.path, a, &diag)))
         return 2;
     int status = compare(&c);
-    release(&c.inputs);
+    tensors_destroy(&c.inputs);
     sinter_module_destroy(c.module);
     return status;
 }
+
+const command command_diff = {
+    .name = "diff",
+    .operands = "MODEL A B",
+    .doc = "compare two ways to run a model, node by node",
+    .usage = "sinter diff MODEL A B",
+    .details = "Runs a model two ways and compares the values node by node. A and B are\n"
+               "TARGET[,O0..O3][,passes=A+B], such as eval, cpu,O0 or "
+               "cpu:x86-64-v3,passes=decompose+fuse.\nB is what A should be.",
+    COMMAND_OPTIONS(own_options),
+    .shared = "dim threads jobs cache i",
+    .expected = "a model and two ways to run it",
+    .least = 3,
+    .most = 3,
+    .run = diff,
+};

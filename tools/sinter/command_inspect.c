@@ -6,14 +6,29 @@
 #include <string.h>
 
 static const option_spec own_options[] = {
-    {"html", true, "file for one self-contained page with the graph, shapes, parameters and costs"},
-    {"nodes", false, "list the nodes too"},
-    {"dim", true, "bind or bound a symbolic dimension: N=8, N=1..2048; may be repeated"},
-    {"passes", true, "comma-separated passes to run before"},
-    {"O", true, "run the default pipeline of level 0..3 before"},
-    {"help", false, "this text"},
+    {.name = "html",
+     .has_value = true,
+     .doc = "file for one self-contained page with the graph, shapes, parameters, costs and times"},
+    {.name = "nodes", .doc = "list the nodes too", .without = "html"},
+    {.name = "no-time",
+     .doc = "a page without the time of each node, which takes compiling and running the model",
+     .with = "html"},
+    {.name = "passes", .has_value = true, .doc = "comma-separated passes to run before"},
+    {.name = "O",
+     .has_value = true,
+     .doc = "run the default pipeline of level 0..3 before",
+     .without = "passes"},
+    {.name = "threads",
+     .has_value = true,
+     .doc = "threads that times are measured with (1)",
+     .with = "html",
+     .without = "no-time"},
+    {.name = "i",
+     .has_value = true,
+     .doc = "NAME=FILE: an input for the run that is timed; missing ones are made from a seed",
+     .with = "html",
+     .without = "no-time"},
 };
-enum { own_option_count = sizeof own_options / sizeof own_options[0] };
 
 static void put_io(const inspection *all, const char *name, sinter_value value) {
     sinter_text type = {0};
@@ -121,36 +136,50 @@ static bool write_page(const inspection *all, const char *path, const char *file
     return good;
 }
 
-static bool run_passes(sinter_module *module, const arguments *a, sinter_diag *diag) {
-    sinter_engine_options options;
-    if (!arguments_has(a, "O") && !arguments_has(a, "passes")) return true;
-    return engine_options(a, &options) && sinter_engine_run_passes(module, &options, diag);
+/* Where nobody asked in so many words, a model that can't run here is no error. */
+static bool add_times(inspection *all, const arguments *a, sinter_diag *diag) {
+    bool asked = arguments_has(a, "threads") || arguments_has(a, "i");
+    sinter_text said = {0};
+    sinter_diag quiet = {.handler = sinter_diag_text_handler, .user = &said};
+    bool good = inspect_times(all, a, asked ? diag : &quiet);
+    if (!good && !asked)
+        fprintf(stderr, "note: no times, because the model does not run here:\n%s",
+                said.data ? said.data : "");
+    sinter_text_deinit(&said);
+    return good || !asked;
 }
 
-int command_inspect(int argc, char **argv) {
-    arguments a;
-    if (!arguments_parse(argc, argv, own_options, own_option_count, &a)) return 2;
-    if (arguments_has(&a, "help")) {
-        print_help("sinter inspect MODEL [--html=FILE] [--nodes]", "Shows what is in a model.",
-                   own_options, own_option_count);
-        return 0;
-    }
-    if (a.operand_count != 1) {
-        fputs("sinter inspect: error: expected one model; see sinter inspect --help\n", stderr);
-        return 2;
-    }
+static int inspect(const arguments *a) {
     sinter_diag diag = stderr_diag();
-    sinter_module *module = load_model(a.operands[0], &a, &diag);
+    sinter_engine_options options;
+    if (!engine_options(a, &options)) return 2;
+    sinter_module *module = load_model(a->operands[0], a, &diag);
     if (!module) return 2;
     int status = 2;
-    if (run_passes(module, &a, &diag)) {
+    bool rewrite = arguments_has(a, "O") || arguments_has(a, "passes");
+    if (!rewrite || sinter_engine_run_passes(module, &options, &diag)) {
         inspection all;
         inspection_init(&all, module);
-        const char *html = arguments_find(&a, "html");
-        if (!html) put_text(&all, a.operands[0], arguments_has(&a, "nodes"));
-        status = html && !write_page(&all, a.operands[0], html, &diag) ? 2 : 0;
+        const char *html = arguments_find(a, "html");
+        if (!html) put_text(&all, a->operands[0], arguments_has(a, "nodes"));
+        bool good = !html || arguments_has(a, "no-time") || add_times(&all, a, &diag);
+        status = good && (!html || write_page(&all, a->operands[0], html, &diag)) ? 0 : 2;
         inspection_deinit(&all);
     }
     sinter_module_destroy(module);
     return status;
 }
+
+const command command_inspect = {
+    .name = "inspect",
+    .operands = "MODEL",
+    .doc = "show what is in a model, as text or as a page",
+    .usage = "sinter inspect MODEL [--html=FILE] [--nodes]",
+    .details = "Shows what is in a model.",
+    COMMAND_OPTIONS(own_options),
+    .shared = "dim",
+    .expected = "one model",
+    .least = 1,
+    .most = 1,
+    .run = inspect,
+};

@@ -8,16 +8,26 @@
 #include <sys/stat.h>
 
 static const option_spec own_options[] = {
-    {"o", true, "folder for the outputs, one NAME.npy each"},
-    {"expect", true, "NAME=FILE: compare an output; exit 1 where it differs; may be repeated"},
-    {"rtol", true, "relative tolerance of --expect (1e-3)"},
-    {"atol", true, "absolute tolerance of --expect (1e-7)"},
-    {"each", false,
-     "inputs from files have one more axis in front: one run for each index; outputs are stacked"},
-    {"device", true, "cpu"},
-    {"verify", false,
-     "check the weights of an artifact against their checksum, which reads them all"},
-    {"help", false, "this text"},
+    {.name = "o", .has_value = true, .doc = "folder for the outputs, one NAME.npy each"},
+    {.name = "expect",
+     .has_value = true,
+     .doc = "NAME=FILE: compare an output; exit 1 where it differs; may be repeated"},
+    {.name = "rtol",
+     .has_value = true,
+     .doc = "relative tolerance of --expect (1e-3)",
+     .with = "expect"},
+    {.name = "atol",
+     .has_value = true,
+     .doc = "absolute tolerance of --expect (1e-7)",
+     .with = "expect"},
+    {.name = "each",
+     .doc = "inputs from files have one more axis in front: one run for each index; outputs are "
+            "stacked",
+     .with = "i"},
+    {.name = "device", .has_value = true, .doc = "cpu"},
+    {.name = "verify",
+     .doc = "check the weights of an artifact against their checksum, which reads them all",
+     .need = NEEDS_ARTIFACT},
 };
 
 /* First and last elements, shape, range. */
@@ -181,76 +191,69 @@ static bool stack_output(const sinter_tensor *output, int64_t index, int64_t cou
     return true;
 }
 
-static bool run_each(sinter_engine *engine, const sinter_tensor *inputs, sinter_tensor *stacks,
-                     sinter_diag *diag) {
-    size_t input_count = sinter_engine_input_count(engine),
-           output_count = sinter_engine_output_count(engine);
-    int64_t count = count_items(engine, inputs, diag);
-    sinter_tensor *items = sinter_heap_alloc((input_count + 1) * sizeof *items);
-    sinter_tensor *outputs = sinter_heap_alloc((output_count + 1) * sizeof *outputs);
+/* Into stacks. */
+static bool run_each(bound_run *run, sinter_diag *diag) {
+    const tensors *inputs = &run->inputs, *stacks = &run->outputs;
+    int64_t count = count_items(run->engine, inputs->items, diag);
+    sinter_tensor *items = sinter_heap_alloc((inputs->count + 1) * sizeof *items); /* borrowed */
+    tensors outputs = tensors_create(stacks->count);
     bool good = count > 0;
-    for (int64_t run = 0; good && run < count; ++run) {
-        for (size_t i = 0; i < input_count; ++i)
-            items[i] = is_stacked(engine, i, &inputs[i]) ? item_of(&inputs[i], run) : inputs[i];
-        good = sinter_engine_run(engine, items, outputs, diag);
-        for (size_t i = 0; i < output_count; ++i) {
-            good = good && stack_output(&outputs[i], run, count, &stacks[i], diag);
-            sinter_tensor_deinit(&outputs[i]);
-            outputs[i] = (sinter_tensor){0};
-        }
+    for (int64_t index = 0; good && index < count; ++index) {
+        for (size_t i = 0; i < inputs->count; ++i)
+            items[i] = is_stacked(run->engine, i, &inputs->items[i])
+                           ? item_of(&inputs->items[i], index)
+                           : inputs->items[i];
+        good = sinter_engine_run(run->engine, items, outputs.items, diag);
+        for (size_t i = 0; good && i < stacks->count; ++i)
+            good = stack_output(&outputs.items[i], index, count, &stacks->items[i], diag);
+        tensors_clear(&outputs);
     }
     sinter_heap_free(items);
-    sinter_heap_free(outputs);
+    tensors_destroy(&outputs);
     return good;
 }
 
 static int run_engine(sinter_engine *engine, const arguments *a, sinter_diag *diag) {
-    size_t input_count = sinter_engine_input_count(engine),
-           output_count = sinter_engine_output_count(engine);
-    sinter_tensor *inputs = sinter_heap_alloc((input_count + 1) * sizeof *inputs);
-    sinter_tensor *outputs = sinter_heap_alloc((output_count + 1) * sizeof *outputs);
-    int status = 2;
-    bool each = arguments_has(a, "each");
     const char *folder = arguments_find(a, "o");
-    if ((!folder || check_file_names(engine, diag)) && make_inputs(engine, a, inputs, diag) &&
-        (each ? run_each(engine, inputs, outputs, diag)
-              : sinter_engine_run(engine, inputs, outputs, diag))) {
-        status = check_expectations(engine, outputs, a, diag);
-        if (folder && !write_outputs(engine, outputs, folder, diag)) status = 2;
-        for (size_t i = 0; i < output_count; ++i)
-            print_output(sinter_engine_output(engine, i), &outputs[i]);
+    if (folder && !check_file_names(engine, diag)) return 2;
+    bound_run run = bound_run_create(engine);
+    int status = 2;
+    if (make_inputs(engine, a, run.inputs.items, diag) &&
+        (arguments_has(a, "each") ? run_each(&run, diag) : bound_run_execute(&run, diag))) {
+        status = check_expectations(engine, run.outputs.items, a, diag);
+        if (folder && !write_outputs(engine, run.outputs.items, folder, diag)) status = 2;
+        for (size_t i = 0; i < run.outputs.count; ++i)
+            print_output(sinter_engine_output(engine, i), &run.outputs.items[i]);
     }
-    for (size_t i = 0; i < input_count; ++i) sinter_tensor_deinit(&inputs[i]);
-    for (size_t i = 0; i < output_count; ++i) sinter_tensor_deinit(&outputs[i]);
-    sinter_heap_free(inputs);
-    sinter_heap_free(outputs);
+    bound_run_destroy(&run);
     return status;
 }
 
-int command_run(int argc, char **argv) {
-    size_t count = 0;
-    const option_spec *specs =
-        join_specs(own_options, sizeof own_options / sizeof own_options[0], &count);
-    arguments a;
-    if (!arguments_parse(argc, argv, specs, count, &a)) return 2;
-    if (arguments_has(&a, "help")) {
-        print_help("sinter run MODEL|ARTIFACT [-i NAME=FILE]... [-o DIR] [--expect NAME=FILE]...",
-                   "Runs a model.", specs, count);
-        return 0;
-    }
-    const char *device = arguments_find(&a, "device");
+static int run(const arguments *a) {
+    const char *device = arguments_find(a, "device");
     if (device && strcmp(device, "cpu")) {
-        fprintf(stderr, "sinter run: error: --device=%s: this build runs on cpu only\n", device);
-        return 2;
-    }
-    if (a.operand_count != 1) {
-        fputs("sinter run: error: expected one model; see sinter run --help\n", stderr);
+        usage_error("run", "--device=%s: this build runs on cpu only", device);
         return 2;
     }
     sinter_diag diag = stderr_diag();
-    sinter_engine *engine = open_engine(a.operands[0], &a, &diag);
+    sinter_engine *engine = open_engine(a->operands[0], a, &diag);
     if (!engine) return 2;
-    int status = run_engine(engine, &a, &diag);
+    int status = run_engine(engine, a, &diag);
     sinter_engine_destroy(engine);
     return status;
 }
+
+const command command_run = {
+    .name = "run",
+    .operands = "MODEL|ARTIFACT",
+    .doc = "run a model on inputs and write or check its outputs",
+    .usage = "sinter run MODEL|ARTIFACT [-i NAME=FILE]... [-o DIR] [--expect NAME=FILE]...",
+    .details = "Runs a model.",
+    COMMAND_OPTIONS(own_options),
+    .shared =
+        "target dim passes O threads jobs cache verify-each print-after stop-after time-passes i",
+    .expected = "one model",
+    .least = 1,
+    .most = 1,
+    .run = run,
+};

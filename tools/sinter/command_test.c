@@ -148,17 +148,11 @@ static bool compare_outputs(const test_run *run, const char *data_set, const sin
 
 static bool run_data_set(const test_run *run, const char *data_set, sinter_engine *engine,
                          sinter_diag *diag) {
-    size_t input_count = sinter_engine_input_count(engine),
-           output_count = sinter_engine_output_count(engine);
-    sinter_tensor *inputs = sinter_heap_alloc((input_count + 1) * sizeof *inputs);
-    sinter_tensor *outputs = sinter_heap_alloc((output_count + 1) * sizeof *outputs);
-    bool good = read_inputs(data_set, engine, inputs, diag) &&
-                sinter_engine_run(engine, inputs, outputs, diag) &&
-                compare_outputs(run, data_set, engine, outputs, diag);
-    for (size_t i = 0; i < input_count; ++i) sinter_tensor_deinit(&inputs[i]);
-    for (size_t i = 0; i < output_count; ++i) sinter_tensor_deinit(&outputs[i]);
-    sinter_heap_free(inputs);
-    sinter_heap_free(outputs);
+    bound_run bound = bound_run_create(engine);
+    bool good = read_inputs(data_set, engine, bound.inputs.items, diag) &&
+                bound_run_execute(&bound, diag) &&
+                compare_outputs(run, data_set, engine, bound.outputs.items, diag);
+    bound_run_destroy(&bound);
     return good;
 }
 
@@ -276,38 +270,27 @@ static bool write_json(const test_run *run, const char *path) {
 }
 
 static const option_spec own_options[] = {
-    {"rtol", true, "relative tolerance (1e-3)"},
-    {"atol", true, "absolute tolerance (1e-7)"},
-    {"relative", true, "allowed max|a-b| / max|b| of an output, instead of --rtol and --atol"},
-    {"timeout", true, "seconds a case may take (60)"},
-    {"json", true, "file for the outcome of each case"},
-    {"v", false, "show every case, also those that pass"},
-    {"help", false, "this text"},
+    {.name = "rtol", .has_value = true, .doc = "relative tolerance (1e-3)", .without = "relative"},
+    {.name = "atol", .has_value = true, .doc = "absolute tolerance (1e-7)", .without = "relative"},
+    {.name = "relative",
+     .has_value = true,
+     .doc = "allowed max|a-b| / max|b| of an output, instead of --rtol and --atol"},
+    {.name = "timeout", .has_value = true, .doc = "seconds a case may take (60)"},
+    {.name = "json", .has_value = true, .doc = "file for the outcome of each case"},
+    {.name = "v", .doc = "show every case, also those that pass"},
 };
 
-int command_test(int argc, char **argv) {
-    size_t count = 0;
-    const option_spec *specs =
-        join_specs(own_options, sizeof own_options / sizeof own_options[0], &count);
-    arguments a;
-    if (!arguments_parse(argc, argv, specs, count, &a)) return 2;
-    if (arguments_has(&a, "help")) {
-        print_help("sinter test DIR...",
-                   "Runs the ONNX backend test cases below each DIR, any depth.", specs, count);
-        return 0;
-    }
-    test_run run = {.arguments = &a};
-    if (!arguments_number(&a, "rtol", 0, 1e9, 1e-3, &run.rtol) ||
-        !arguments_number(&a, "atol", 0, 1e9, 1e-7, &run.atol) ||
-        !arguments_number(&a, "relative", 0, 1e9, -1, &run.relative) ||
-        !arguments_number(&a, "timeout", 0.001, 1e6, 60, &run.timeout))
+static int run_tests(const arguments *a) {
+    test_run run = {.arguments = a};
+    sinter_engine_options options;
+    if (!arguments_number(a, "rtol", 0, 1e9, 1e-3, &run.rtol) ||
+        !arguments_number(a, "atol", 0, 1e9, 1e-7, &run.atol) ||
+        !arguments_number(a, "relative", 0, 1e9, -1, &run.relative) ||
+        !arguments_number(a, "timeout", 0.001, 1e6, 60, &run.timeout) ||
+        !engine_options(a, &options) || !arguments_apply(a, false, options.target))
         return 2;
-    if (!a.operand_count) {
-        fputs("sinter test: error: no folder given; see sinter test --help\n", stderr);
-        return 2;
-    }
-    for (size_t i = 0; i < a.operand_count; ++i)
-        if (!find_cases(&run, a.operands[i])) return 2;
+    for (size_t i = 0; i < a->operand_count; ++i)
+        if (!find_cases(&run, a->operands[i])) return 2;
     bool terminal = isatty(1);
     size_t passed = 0;
     for (size_t i = 0; i < run.count; ++i) {
@@ -315,14 +298,29 @@ int command_test(int argc, char **argv) {
         if (terminal) printf("\r\033[K%zu/%zu %s", i + 1, run.count, test->path);
         run_isolated(&run, test);
         passed += test->outcome == OUTCOME_PASSED;
-        if (test->outcome == OUTCOME_PASSED && !arguments_has(&a, "v")) continue;
+        if (test->outcome == OUTCOME_PASSED && !arguments_has(a, "v")) continue;
         if (terminal) printf("\r\033[K");
         printf("%s: %s%s%s", outcome_names[test->outcome], test->path,
                test->message[0] ? "\n    " : "\n", test->message);
     }
     if (terminal) printf("\r\033[K");
-    const char *json = arguments_find(&a, "json");
+    const char *json = arguments_find(a, "json");
     if (json && !write_json(&run, json)) return 2;
     printf("%zu passed, %zu failed, 0 skipped\n", passed, run.count - passed);
     return passed == run.count ? 0 : 1;
 }
+
+const command command_test = {
+    .name = "test",
+    .operands = "DIR...",
+    .doc = "run ONNX backend test cases",
+    .usage = "sinter test DIR...",
+    .details = "Runs the ONNX backend test cases below each DIR, any depth.",
+    COMMAND_OPTIONS(own_options),
+    .shared =
+        "target dim passes O threads jobs cache verify-each print-after stop-after time-passes",
+    .expected = "folders of test cases",
+    .least = 1,
+    .most = SIZE_MAX,
+    .run = run_tests,
+};

@@ -7,8 +7,18 @@ typedef struct inspected_node {
     sinter_node node;
     unsigned depth; /* of regions around it */
     sinter_cost cost;
-    double seconds; /* measured; negative where not */
+    /* Where the time was measured and is told here: a kernel's is told at the node with most of its work. Negative where not. */
+    double seconds, flops, bytes; /* of a run; a second */
 } inspected_node;
+
+/* What ran as one: calls of a kernel that made these nodes. */
+typedef struct inspected_kernel {
+    const char *name;
+    double seconds; /* of a run */
+    SINTER_VECTOR(uint32_t) nodes; /* of the main region, by their number in program order */
+    uint32_t leader;               /* the node at which the time is told */
+    double multiply_adds, bytes;   /* of the nodes whose longest kernel it is; negative where not known */
+} inspected_kernel;
 
 typedef struct inspection {
     sinter_arena arena;
@@ -17,10 +27,14 @@ typedef struct inspection {
     uint64_t parameters, parameter_bytes; /* each constant once */
     sinter_dim multiply_adds;             /* those known, of the main region */
     size_t unknown;                       /* nodes whose cost can't be told */
+    SINTER_VECTOR(inspected_kernel) kernels; /* none where no time was measured */
+    int threads;
 } inspection;
 
 void inspection_init(inspection *all, sinter_module *module);
 void inspection_deinit(inspection *all);
+/* Compiles the module for this machine, runs it and fills in the times. False after an error. */
+bool inspect_times(inspection *all, const arguments *a, sinter_diag *diag);
 /* A number with a metric prefix where the dim is one, else its expression, "?" where unknown. */
 void inspect_print_dim(sinter_module *module, sinter_dim dim, sinter_text *text);
 void inspect_print_count(double count, sinter_text *text); /* "4.09 G" */

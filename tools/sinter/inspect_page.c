@@ -70,7 +70,9 @@ static void put_node(const inspection *all, const inspected_node *one, sinter_te
              sinter_dim_add(sinter_module_dims(all->module), one->cost.read_bytes,
                             one->cost.written_bytes),
              text);
-    if (one->seconds >= 0) sinter_text_format(text, ",\"milliseconds\":%.4f", 1e3 * one->seconds);
+    if (one->seconds >= 0) sinter_text_format(text, ",\"milliseconds\":%.4g", 1e3 * one->seconds);
+    if (one->flops >= 0) sinter_text_format(text, ",\"gigaflops\":%.4g", 1e-9 * one->flops);
+    if (one->bytes >= 0) sinter_text_format(text, ",\"gigabytes\":%.4g", 1e-9 * one->bytes);
     sinter_text_append_string(text, ",\"inputs\":[");
     bool first = true;
     put_inputs(all, one->node, &first, text);
@@ -83,6 +85,28 @@ static void put_node(const inspection *all, const inspected_node *one, sinter_te
     }
     sinter_text_append_string(text, "]}");
     sinter_text_deinit(&scratch);
+}
+
+/* What was measured: where a kernel makes several nodes, the time is theirs together. */
+static void put_kernels(const inspection *all, sinter_text *text) {
+    double total = 0;
+    sinter_text_append_string(text, "],\n\"kernels\":[");
+    for (size_t i = 0; i < all->kernels.count; ++i) {
+        const inspected_kernel *kernel = &all->kernels.items[i];
+        total += kernel->seconds;
+        sinter_text_append_string(text, i ? ",\n{\"name\":" : "\n{\"name\":");
+        sinter_text_json(text, sinter_string_of(kernel->name));
+        sinter_text_format(text, ",\"milliseconds\":%.4g,\"leader\":%u,\"nodes\":[",
+                           1e3 * kernel->seconds, kernel->leader);
+        for (size_t k = 0; k < kernel->nodes.count; ++k)
+            sinter_text_format(text, "%s%u", k ? "," : "", kernel->nodes.items[k]);
+        sinter_text_append_string(text, "]}");
+    }
+    sinter_text_append_string(text, "\n]");
+    if (all->kernels.count)
+        sinter_text_format(
+            text, ",\"time\":\"%.4g ms in kernels (the shortest of some runs, %d thread%s)\"",
+            1e3 * total, all->threads, all->threads == 1 ? "" : "s");
 }
 
 static void put_model(const inspection *all, const char *path, sinter_text *text) {
@@ -110,7 +134,8 @@ static void put_model(const inspection *all, const char *path, sinter_text *text
         sinter_text_append_string(text, written++ ? ",\n" : "\n");
         put_node(all, &all->nodes.items[i], text);
     }
-    sinter_text_append_string(text, "\n]}");
+    put_kernels(all, text);
+    sinter_text_append_string(text, "}");
 }
 
 void inspect_page(const inspection *all, const char *path, sinter_text *text) {

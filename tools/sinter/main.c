@@ -3,25 +3,27 @@
 #include <stdio.h>
 #include <string.h>
 
-static const command commands[] = {
-    {"compile", "MODEL -o OUT", "compile ahead of time: artifact, object, C, or any stage",
-     command_compile},
-    {"run", "MODEL|ARTIFACT", "run a model on inputs and write or check its outputs", command_run},
-    {"test", "DIR...", "run ONNX backend test cases", command_test},
-    {"bench", "MODEL|ARTIFACT", "measure latency, memory and compile time", command_bench},
-    {"inspect", "MODEL", "show what is in a model, as text or as a page", command_inspect},
-    {"diff", "MODEL A B", "compare two ways to run a model, node by node", command_diff},
-};
-enum { command_count = sizeof commands / sizeof commands[0] };
+static const command *const commands[] = {&command_compile, &command_run,     &command_test,
+                                          &command_bench,   &command_inspect, &command_diff};
+enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
 static void usage(FILE *file) {
     fputs("usage: sinter COMMAND [ARGUMENT]...\n\ncommands:\n", file);
-    for (int i = 0; i < command_count; ++i)
-        fprintf(file, "  %-8s %-16s %s\n", commands[i].name, commands[i].usage, commands[i].doc);
+    for (int i = 0; i < COMMAND_COUNT; ++i)
+        fprintf(file, "  %-8s %-16s %s\n", commands[i]->name, commands[i]->operands,
+                commands[i]->doc);
     fputs("\n`sinter COMMAND --help` tells more. Exit status: 0 done, 1 the answer is no, 2 bad "
           "usage or\n"
           "input, 3 a bug of sinter's.\n",
           file);
+}
+
+static int run(const command *which, int argc, char **argv) {
+    arguments a;
+    if (!arguments_parse(argc, argv, which, &a)) return 2;
+    if (!arguments_has(&a, "help")) return which->run(&a);
+    print_help(which);
+    return 0;
 }
 
 int main(int argc, char **argv) {
@@ -37,8 +39,8 @@ int main(int argc, char **argv) {
         puts("sinter 0.1.0");
         return 0;
     }
-    for (int i = 0; i < command_count; ++i)
-        if (!strcmp(argv[1], commands[i].name)) return commands[i].run(argc - 1, argv + 1);
+    for (int i = 0; i < COMMAND_COUNT; ++i)
+        if (!strcmp(argv[1], commands[i]->name)) return run(commands[i], argc - 1, argv + 1);
     fprintf(stderr, "sinter: error: unknown command '%s'; see sinter --help\n", argv[1]);
     return 2;
 }

@@ -7,22 +7,44 @@
 #include <stdlib.h>
 #include <string.h>
 
-const option_spec model_options[] = {
-    {"target", true,
-     "cpu[:native|CPU][+FEATURE]..., so (the same through a file), c, loops or eval (cpu)"},
-    {"dim", true, "bind or bound a symbolic dimension: N=8, N=1..2048; may be repeated"},
-    {"passes", true, "comma-separated passes instead of the -O pipeline"},
-    {"O", true, "optimisation level 0..3 (2)"},
-    {"threads", true, "threads to run on (1)"},
-    {"jobs", true, "threads to compile with (one a core)"},
-    {"cache", true, "folder of compiled kernels to use and to fill ($SINTER_CACHE; none)"},
-    {"verify-each", false, "verify the graph after every pass"},
-    {"print-after", true, "print the graph after PASS, or all"},
-    {"stop-after", true, "run only the first N passes"},
-    {"time-passes", false, "show the time of every pass"},
-    {"i", true, "NAME=FILE: an input (.npy, .pb or raw); missing ones are made from a seed"},
+const option_spec shared_options[] = {
+    {.name = "target",
+     .has_value = true,
+     .doc = "cpu[:native|CPU][+FEATURE]..., so (the same through a file), c, loops or eval (cpu)",
+     .need = NEEDS_MODEL},
+    {.name = "dim",
+     .has_value = true,
+     .doc = "bind or bound a symbolic dimension: N=8, N=1..2048; may be repeated",
+     .need = NEEDS_MODEL},
+    {.name = "passes",
+     .has_value = true,
+     .doc = "comma-separated passes instead of the -O pipeline",
+     .need = NEEDS_MODEL},
+    {.name = "O", .has_value = true, .doc = "optimisation level 0..3 (2)", .need = NEEDS_LOOPS},
+    {.name = "threads", .has_value = true, .doc = "threads to run on (1)", .need = NEEDS_NATIVE},
+    {.name = "jobs",
+     .has_value = true,
+     .doc = "threads to compile with (one a core)",
+     .need = NEEDS_CODE},
+    {.name = "cache",
+     .has_value = true,
+     .doc = "folder of compiled kernels to use and to fill ($SINTER_CACHE; none)",
+     .need = NEEDS_CODE},
+    {.name = "verify-each", .doc = "verify the graph after every pass", .need = NEEDS_PASSES},
+    {.name = "print-after",
+     .has_value = true,
+     .doc = "print the graph after PASS, or all",
+     .need = NEEDS_PASSES},
+    {.name = "stop-after",
+     .has_value = true,
+     .doc = "run only the first N passes that change something",
+     .need = NEEDS_PASSES},
+    {.name = "time-passes", .doc = "show the time of every pass", .need = NEEDS_PASSES},
+    {.name = "i",
+     .has_value = true,
+     .doc = "NAME=FILE: an input (.npy, .pb or raw); missing ones are made from a seed"},
 };
-const size_t model_option_count = sizeof model_options / sizeof model_options[0];
+const size_t shared_option_count = sizeof shared_options / sizeof *shared_options;
 
 sinter_diag stderr_diag(void) {
     return (sinter_diag){.handler = sinter_diag_print_handler, .user = stderr};
@@ -64,23 +86,47 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     return true;
 }
 
-/* What is compiled is compiled: options of compilation would do nothing. */
-static bool only_run_options(const char *path, const arguments *a, sinter_diag *diag) {
-    static const char *const of_compilation[] = {"target", "dim", "passes", "O", "jobs", "cache"};
-    for (size_t i = 0; i < sizeof of_compilation / sizeof *of_compilation; ++i)
-        if (arguments_has(a, of_compilation[i]))
-            return sinter_error(diag, path, "is compiled already: %s%s does not apply",
-                                of_compilation[i][1] ? "--" : "-", of_compilation[i]);
-    return true;
-}
-
 sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag) {
     sinter_engine_options options;
-    if (!engine_options(a, &options)) return NULL;
-    if (sinter_engine_is_artifact(path))
-        return only_run_options(path, a, diag) ? sinter_engine_load(path, &options, diag) : NULL;
+    bool is_artifact = sinter_engine_is_artifact(path);
+    if (!engine_options(a, &options) || !arguments_apply(a, is_artifact, options.target))
+        return NULL;
+    if (is_artifact) return sinter_engine_load(path, &options, diag);
     sinter_module *module = load_model(path, a, diag);
     return module ? sinter_engine_create(module, &options, diag) : NULL;
+}
+
+/* ---- runs ---- */
+
+tensors tensors_create(size_t count) {
+    return (tensors){sinter_heap_alloc((count + 1) * sizeof(sinter_tensor)), count};
+}
+
+void tensors_clear(tensors *list) {
+    for (size_t i = 0; i < list->count; ++i) {
+        sinter_tensor_deinit(&list->items[i]);
+        list->items[i] = (sinter_tensor){0};
+    }
+}
+
+void tensors_destroy(tensors *list) {
+    tensors_clear(list);
+    sinter_heap_free(list->items);
+    *list = (tensors){0};
+}
+
+bound_run bound_run_create(sinter_engine *engine) {
+    return (bound_run){engine, tensors_create(sinter_engine_input_count(engine)),
+                       tensors_create(sinter_engine_output_count(engine))};
+}
+
+bool bound_run_execute(bound_run *run, sinter_diag *diag) {
+    return sinter_engine_run(run->engine, run->inputs.items, run->outputs.items, diag);
+}
+
+void bound_run_destroy(bound_run *run) {
+    tensors_destroy(&run->inputs);
+    tensors_destroy(&run->outputs);
 }
 
 /* ---- inputs ---- */
@@ -177,8 +223,30 @@ bool read_expected(const sinter_engine *engine, size_t index, const char *path,
     return sinter_tensor_read_file(path, type ? &kind : NULL, NULL, out_tensor, diag);
 }
 
+/* Each -i names an input, and no input twice. */
+static bool check_input_names(const sinter_engine *engine, const arguments *a, sinter_diag *diag) {
+    bool *given = keep_until_exit((sinter_engine_input_count(engine) + 1) * sizeof *given);
+    for (size_t i = 0; i < a->option_count; ++i) {
+        if (strcmp(a->options[i].name, "i")) continue;
+        const char *value = a->options[i].value;
+        size_t length = strcspn(value, "="), k = 0;
+        if (!value[length] || !value[length + 1])
+            return sinter_error(diag, value, "-i: expected NAME=FILE");
+        for (; k < sinter_engine_input_count(engine); ++k) {
+            const char *name = sinter_engine_input(engine, k)->name;
+            if (strlen(name) == length && !strncmp(name, value, length)) break;
+        }
+        if (k == sinter_engine_input_count(engine))
+            return sinter_error(diag, value, "the model has no input of that name (-i NAME=FILE)");
+        if (given[k]) return sinter_error(diag, value, "-i: the input is given twice");
+        given[k] = true;
+    }
+    return true;
+}
+
 bool make_inputs(const sinter_engine *engine, const arguments *a, sinter_tensor *out_inputs,
                  sinter_diag *diag) {
+    if (!check_input_names(engine, a, diag)) return false;
     uint64_t state = 1;
     bool stacks = arguments_has(a, "each");
     for (size_t i = 0; i < sinter_engine_input_count(engine); ++i) {
@@ -189,19 +257,6 @@ bool make_inputs(const sinter_engine *engine, const arguments *a, sinter_tensor 
                     : stacks ? sinter_tensor_read_file(path, NULL, NULL, &out_inputs[i], diag)
                              : read_input(engine, i, path, &out_inputs[i], diag);
         if (!good) return false;
-    }
-    for (size_t i = 0; i < a->option_count; ++i) {
-        if (strcmp(a->options[i].name, "i")) continue;
-        const char *value = a->options[i].value;
-        size_t length = strcspn(value, "=");
-        bool known = false;
-        if (!value[length] || !value[length + 1])
-            return sinter_error(diag, value, "-i: expected NAME=FILE");
-        for (size_t k = 0; k < sinter_engine_input_count(engine); ++k)
-            known = known || (strlen(sinter_engine_input(engine, k)->name) == length &&
-                              !strncmp(sinter_engine_input(engine, k)->name, value, length));
-        if (!known)
-            return sinter_error(diag, value, "the model has no input of that name (-i NAME=FILE)");
     }
     return true;
 }

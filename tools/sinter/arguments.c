@@ -106,26 +106,47 @@ bool arguments_parse(int argc, char **argv, const command *which, arguments *out
     return check_companions(&a);
 }
 
-bool arguments_apply(const arguments *a, bool is_artifact, const char *target) {
-    bool eval = target && !strcmp(target, "eval"), loops = target && !strcmp(target, "loops");
-    bool c = target && !strcmp(target, "c");
-    bool passes = !eval || arguments_has(a, "passes");
+static bool is_target(const char *target, const char *name) {
+    return target && !strcmp(target, name);
+}
+
+static bool has_effect(const arguments *a, option_need need, const char *target) {
+    bool eval = is_target(target, "eval"), interpreted = eval || is_target(target, "loops");
+    bool listed = arguments_has(a, "passes");
+    switch (need) {
+    case NEEDS_LEVEL:
+        return !eval || !listed;
+    case NEEDS_PASSES:
+        return !eval || listed || arguments_has(a, "O");
+    case NEEDS_CODE:
+        return !interpreted && !is_target(target, "c");
+    case NEEDS_NATIVE:
+        return !interpreted;
+    default:
+        return true;
+    }
+}
+
+static bool is_compilation(option_need need) {
+    return need == NEEDS_MODEL || need == NEEDS_LEVEL || need == NEEDS_PASSES || need == NEEDS_CODE;
+}
+
+bool arguments_apply(const arguments *a, bool is_artifact, const char *const *targets,
+                     size_t count) {
     for (size_t i = 0; i < a->option_count; ++i) {
-        const option *o = &a->options[i];
-        option_need need = o->spec->need;
-        bool compiles = need == NEEDS_MODEL || need == NEEDS_LOOPS || need == NEEDS_PASSES ||
-                        need == NEEDS_CODE;
-        if (is_artifact && compiles)
+        const char *name = a->options[i].name;
+        option_need need = a->options[i].spec->need;
+        if (is_artifact && is_compilation(need))
             return usage_error(a->verb, "%s%s does nothing for what is compiled already",
-                               dashes(o->name), o->name);
+                               dashes(name), name);
         if (!is_artifact && need == NEEDS_ARTIFACT)
             return usage_error(a->verb, "%s%s does nothing for a model: it is of artifacts",
-                               dashes(o->name), o->name);
-        if ((need == NEEDS_LOOPS && eval) || (need == NEEDS_PASSES && !passes) ||
-            (need == NEEDS_CODE && (eval || loops || c)) ||
-            (need == NEEDS_NATIVE && (eval || loops)))
-            return usage_error(a->verb, "%s%s does nothing with target %s", dashes(o->name),
-                               o->name, target);
+                               dashes(name), name);
+        bool helps = is_artifact;
+        for (size_t k = 0; k < count; ++k) helps = helps || has_effect(a, need, targets[k]);
+        if (!helps)
+            return usage_error(a->verb, "%s%s does nothing with target %s", dashes(name), name,
+                               targets[count - 1]);
     }
     return true;
 }

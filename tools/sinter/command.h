@@ -10,8 +10,8 @@
 typedef enum option_need {
     NEEDS_NOTHING,
     NEEDS_MODEL,    /* something to compile */
-    NEEDS_LOOPS,    /* lowering: any target but eval */
-    NEEDS_PASSES,   /* as well, or --passes */
+    NEEDS_LEVEL,    /* that the level is not overruled: eval with --passes has none */
+    NEEDS_PASSES,   /* passes that run: eval has them with --passes or -O only */
     NEEDS_CODE,     /* code made here: neither eval, loops nor c */
     NEEDS_NATIVE,   /* native code: neither eval nor loops */
     NEEDS_ARTIFACT, /* something compiled */
@@ -55,8 +55,8 @@ bool arguments_parse(int argc, char **argv, const command *which, arguments *out
 const option_spec *command_options(const command *which, size_t *out_count);
 /* "sinter VERB: error: ...; see sinter VERB --help" */
 bool usage_error(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Whether each option does something for an artifact, or for a model on this target (NULL: cpu). */
-bool arguments_apply(const arguments *a, bool is_artifact, const char *target);
+/* Whether each option does something for an artifact, or for a model on one of these targets (NULL: cpu). */
+bool arguments_apply(const arguments *a, bool is_artifact, const char *const *targets, size_t count);
 const char *arguments_find(const arguments *a, const char *name); /* last value, NULL where absent; "" for flags */
 bool arguments_has(const arguments *a, const char *name);
 /* A number within [low, high]; `otherwise` where absent; false after a message. */

@@ -51,8 +51,11 @@ static bool parse_way(const char *text, const arguments *a, way *out_way) {
     }
     const char *target = out_way->options.target;
     if (!target) return usage_error("diff", "'%s': expected TARGET", text);
-    return !has_level || strcmp(target, "eval") ||
-           usage_error("diff", "'%s': a level does nothing with target eval", text);
+    if (!has_level || strcmp(target, "eval")) return true;
+    if (out_way->options.passes)
+        return usage_error("diff", "'%s': a level does nothing for eval with passes", text);
+    out_way->options.passes = sinter_pipeline_of_level(out_way->options.level);
+    return true;
 }
 
 /* The outputs of the model, then the values. Inputs are made by the first run. */
@@ -181,19 +184,14 @@ static int compare(comparison *c) {
     return status;
 }
 
-/* Threads are of native code: one of the ways has to be. */
-static bool check_threads(const comparison *c) {
-    const char *first = c->ways[0].options.target, *second = c->ways[1].options.target;
-    bool interpreted = !strcmp(first, "eval") || !strcmp(first, "loops");
-    return arguments_apply(c->arguments, false, interpreted ? second : first);
-}
-
 static int diff(const arguments *a) {
     sinter_diag diag = stderr_diag();
     comparison c = {.arguments = a, .path = a->operands[0], .diag = &diag};
     if (!arguments_number(a, "rtol", 0, 1e9, 1e-4, &c.rtol) ||
         !parse_way(a->operands[1], a, &c.ways[0]) || !parse_way(a->operands[2], a, &c.ways[1]) ||
-        !check_threads(&c) || !(c.module = load_model(c.path, a, &diag)))
+        !arguments_apply(a, false,
+                         (const char *[]){c.ways[0].options.target, c.ways[1].options.target}, 2) ||
+        !(c.module = load_model(c.path, a, &diag)))
         return 2;
     int status = compare(&c);
     tensors_destroy(&c.inputs);

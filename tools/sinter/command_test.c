@@ -287,7 +287,7 @@ static int run_tests(const arguments *a) {
         !arguments_number(a, "atol", 0, 1e9, 1e-7, &run.atol) ||
         !arguments_number(a, "relative", 0, 1e9, -1, &run.relative) ||
         !arguments_number(a, "timeout", 0.001, 1e6, 60, &run.timeout) ||
-        !engine_options(a, &options) || !arguments_apply(a, false, options.target))
+        !engine_options(a, &options) || !arguments_apply(a, false, &options.target, 1))
         return 2;
     for (size_t i = 0; i < a->operand_count; ++i)
         if (!find_cases(&run, a->operands[i])) return 2;

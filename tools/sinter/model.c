@@ -20,7 +20,7 @@ const option_spec shared_options[] = {
      .has_value = true,
      .doc = "comma-separated passes instead of the -O pipeline",
      .need = NEEDS_MODEL},
-    {.name = "O", .has_value = true, .doc = "optimisation level 0..3 (2)", .need = NEEDS_LOOPS},
+    {.name = "O", .has_value = true, .doc = "optimisation level 0..3 (2)", .need = NEEDS_LEVEL},
     {.name = "threads", .has_value = true, .doc = "threads to run on (1)", .need = NEEDS_NATIVE},
     {.name = "jobs",
      .has_value = true,
@@ -73,6 +73,9 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     options.target = arguments_find(a, "target");
     options.passes = arguments_find(a, "passes");
     options.level = (int)level;
+    bool eval = options.target && !strcmp(options.target, "eval");
+    if (eval && !options.passes && arguments_has(a, "O")) /* otherwise the graph as it is */
+        options.passes = sinter_pipeline_of_level(options.level);
     options.thread_count = (int)threads;
     options.jobs = (int)jobs;
     options.cache = arguments_has(a, "cache") ? arguments_find(a, "cache") : getenv("SINTER_CACHE");
@@ -89,7 +92,7 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
 sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag) {
     sinter_engine_options options;
     bool is_artifact = sinter_engine_is_artifact(path);
-    if (!engine_options(a, &options) || !arguments_apply(a, is_artifact, options.target))
+    if (!engine_options(a, &options) || !arguments_apply(a, is_artifact, &options.target, 1))
         return NULL;
     if (is_artifact) return sinter_engine_load(path, &options, diag);
     sinter_module *module = load_model(path, a, diag);

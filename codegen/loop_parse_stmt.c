@@ -409,7 +409,7 @@ static bool skip_scalar_parameter(sinter_loop_parser *p) {
     while (depth || (!sinter_lexer_is(&p->lexer, ",") && !sinter_lexer_is(&p->lexer, ")"))) {
         if (sinter_lexer_is(&p->lexer, "(")) depth++;
         if (sinter_lexer_is(&p->lexer, ")")) depth--;
-        if (p->lexer.token.kind == SINTER_TOKEN_END)
+        if (p->lexer.token.kind == SINTER_TOKEN_END || p->lexer.token.kind == SINTER_TOKEN_ERROR)
             return sinter_lexer_error_expected(&p->lexer, "')'");
         sinter_lexer_next(&p->lexer);
     }

@@ -328,12 +328,19 @@ static void write_header(sinter_file_writer *file, char order, char kind, uint64
     sinter_text_deinit(&text);
 }
 
-static void write_strings(sinter_file_writer *file, const sinter_tensor *tensor) {
+/* Readers of .npy take zeros at the end for padding. */
+static bool write_strings(sinter_file_writer *file, const sinter_tensor *tensor,
+                          sinter_diag *diag) {
     int64_t count = sinter_tensor_count(tensor), longest = 1, longest_bytes = 1;
     bool unicode = true;
     for (int64_t i = 0; i < count; i++) {
         sinter_string string = sinter_tensor_get_string(tensor, i);
         int64_t characters = count_characters(string);
+        if (string.size && !string.data[string.size - 1])
+            return sinter_error(diag, file->path,
+                                "element %lld ends in a zero byte, which .npy does not keep; "
+                                "write a .pb",
+                                (long long)i);
         if (characters < 0) unicode = false;
         if (characters > longest) longest = characters;
         if ((int64_t)string.size > longest_bytes) longest_bytes = (int64_t)string.size;
@@ -343,6 +350,7 @@ static void write_strings(sinter_file_writer *file, const sinter_tensor *tensor)
     for (int64_t i = 0; i < count; i++)
         write_string(file, sinter_tensor_get_string(tensor, i), unicode,
                      unicode ? 4 * width : width);
+    return true;
 }
 
 bool sinter_npy_write(sinter_file_writer *file, const sinter_tensor *tensor, sinter_diag *diag) {
@@ -350,10 +358,7 @@ bool sinter_npy_write(sinter_file_writer *file, const sinter_tensor *tensor, sin
         return sinter_error(diag, file->path,
                             ".npy holds one tensor; sequences and optionals need .pb");
     const sinter_dtype_info *info = &sinter_dtype_infos[tensor->dtype];
-    if (tensor->dtype == SINTER_DTYPE_string) {
-        write_strings(file, tensor);
-        return true;
-    }
+    if (tensor->dtype == SINTER_DTYPE_string) return write_strings(file, tensor, diag);
     char kind = info->class == SINTER_CLASS_UINT  ? 'u'
                 : info->class == SINTER_CLASS_INT ? 'i'
                                                   : 'V';

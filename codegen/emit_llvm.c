@@ -146,6 +146,10 @@ static bool rounds(const sinter_loop_function *function) {
     return search.found;
 }
 
+static void release_builder(void *builder) {
+    LLVMDisposeBuilder(builder);
+}
+
 void sinter_llvm_begin(sinter_llvm_function *f, sinter_llvm_module *module,
                        const sinter_loop_function *function, LLVMValueRef value) {
     *f = (sinter_llvm_function){.module = module, .function = function, .value = value};
@@ -154,6 +158,7 @@ void sinter_llvm_begin(sinter_llvm_function *f, sinter_llvm_module *module,
     f->vars = SINTER_NEW_ARRAY(module->arena, sinter_llvm_var, function->vars.count + 1);
     f->buffers = SINTER_NEW_ARRAY(module->arena, LLVMValueRef, function->buffers.count + 1);
     f->builder = LLVMCreateBuilderInContext(module->context);
+    sinter_own(&f->owned_builder, release_builder, f->builder);
     f->entry = sinter_llvm_block(f, "entry");
     LLVMPositionBuilderAtEnd(f->builder, sinter_llvm_block(f, "begin"));
 }
@@ -168,6 +173,7 @@ void sinter_llvm_end(sinter_llvm_function *f) {
     }
     LLVMPositionBuilderAtEnd(f->builder, f->entry);
     LLVMBuildBr(f->builder, LLVMGetNextBasicBlock(f->entry));
+    sinter_disown(&f->owned_builder);
     LLVMDisposeBuilder(f->builder);
     f->builder = NULL;
 }

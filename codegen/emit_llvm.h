@@ -7,6 +7,7 @@
 #pragma once
 #include "codegen/compile.h"
 #include <llvm-c/Core.h>
+#include <llvm-c/Error.h>
 #include <llvm-c/TargetMachine.h>
 
 typedef struct sinter_llvm_module {
@@ -48,6 +49,7 @@ typedef struct sinter_llvm_function {
     const sinter_loop_function *function;
     bool is_host;
     LLVMBuilderRef builder;
+    sinter_owned owned_builder;
     LLVMValueRef value;
     LLVMBasicBlockRef entry;       /* holds allocas only */
     LLVMValueRef call;             /* sinter_abi_call * */
@@ -159,6 +161,8 @@ bool sinter_llvm_emit_host(sinter_llvm_module *module, const char *symbol);
 
 /* ---- llvm_object.c ---- */
 LLVMTargetMachineRef sinter_llvm_machine_create(const sinter_target *target, int level, sinter_diag *diag);
+/* Reports what is not success; false then. */
+bool sinter_llvm_take_error(LLVMErrorRef error, const char *where, sinter_diag *diag);
 /* Emits, verifies, optimizes and writes one module. The machine may be used again, by one thread at a time. */
 bool sinter_llvm_write_part(const sinter_llvm_emission *emission, sinter_llvm_part part, LLVMTargetMachineRef machine,
                             sinter_llvm_output output, sinter_text *out_bytes, sinter_diag *diag);

@@ -143,9 +143,9 @@ static LLVMValueRef emit_entry(sinter_llvm_function *f, LLVMValueRef body, LLVMT
     LLVMValueRef function =
         sinter_llvm_add_function(m, name, LLVMFunctionType(m->void_type, types, 3, false));
     LLVMSetLinkage(function, LLVMInternalLinkage);
+    LLVMValueRef *arguments = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, fields + 2);
     LLVMBuilderRef b = LLVMCreateBuilderInContext(m->context);
     LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(m->context, function, "entry"));
-    LLVMValueRef *arguments = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, fields + 2);
     for (uint32_t i = 0; i < fields; i++) {
         LLVMValueRef field = LLVMBuildStructGEP2(b, environment, LLVMGetParam(function, 0), i, "");
         arguments[i ? i + 2 : 0] =

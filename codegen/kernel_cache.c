@@ -199,9 +199,15 @@ static int by_use(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
+static void close_folder(void *folder) {
+    closedir(folder);
+}
+
 void sinter_kernel_cache_trim(const sinter_kernel_cache *cache, uint64_t limit) {
     DIR *folder = opendir(cache->folder);
     if (!folder) return;
+    sinter_owned owned;
+    sinter_own(&owned, close_folder, folder);
     sinter_arena arena;
     sinter_arena_init(&arena);
     SINTER_VECTOR(file_info) files = {0};
@@ -224,6 +230,7 @@ void sinter_kernel_cache_trim(const sinter_kernel_cache *cache, uint64_t limit) 
         unlinkat(dirfd(folder), files.items[i].name, 0); /* another process may have been first */
         total -= files.items[i].bytes;
     }
+    sinter_disown(&owned);
     closedir(folder);
     sinter_arena_deinit(&arena);
 }

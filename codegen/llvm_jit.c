@@ -18,6 +18,7 @@ struct sinter_jit {
     sinter_abi_artifact artifact; /* the code's own, with the weights filled in */
     void *weights;
     size_t weight_bytes;
+    sinter_owned owned; /* all but the struct */
 };
 
 typedef struct import {
@@ -31,14 +32,6 @@ static const import imports[] = {
 };
 enum { IMPORT_COUNT = sizeof imports / sizeof *imports };
 
-static bool take_error(LLVMErrorRef error, sinter_diag *diag) {
-    if (!error) return true;
-    char *message = LLVMGetErrorMessage(error);
-    sinter_error(diag, "JIT", "%s", message);
-    LLVMDisposeErrorMessage(message);
-    return false;
-}
-
 static bool define_imports(LLVMOrcLLJITRef jit, sinter_diag *diag) {
     LLVMOrcCSymbolMapPair pairs[IMPORT_COUNT];
     for (size_t i = 0; i < IMPORT_COUNT; i++) {
@@ -51,7 +44,7 @@ static bool define_imports(LLVMOrcLLJITRef jit, sinter_diag *diag) {
     LLVMOrcMaterializationUnitRef unit = LLVMOrcAbsoluteSymbols(pairs, IMPORT_COUNT);
     LLVMErrorRef error = LLVMOrcJITDylibDefine(LLVMOrcLLJITGetMainJITDylib(jit), unit);
     if (error) LLVMOrcDisposeMaterializationUnit(unit);
-    return take_error(error, diag);
+    return sinter_llvm_take_error(error, "JIT", diag);
 }
 
 static bool map_weights(sinter_jit *jit, const sinter_loop_program *program, sinter_diag *diag) {
@@ -73,14 +66,16 @@ static bool map_weights(sinter_jit *jit, const sinter_loop_program *program, sin
 
 /* Takes the object over. */
 static bool load_object(sinter_jit *jit, const sinter_text *object, sinter_diag *diag) {
-    if (!take_error(LLVMOrcCreateLLJIT(&jit->jit, NULL), diag)) return false;
+    if (!sinter_llvm_take_error(LLVMOrcCreateLLJIT(&jit->jit, NULL), "JIT", diag)) return false;
     if (!define_imports(jit->jit, diag)) return false;
     LLVMMemoryBufferRef buffer =
         LLVMCreateMemoryBufferWithMemoryRangeCopy(object->data, object->size, "artifact");
     LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(jit->jit);
-    if (!take_error(LLVMOrcLLJITAddObjectFile(jit->jit, library, buffer), diag)) return false;
+    if (!sinter_llvm_take_error(LLVMOrcLLJITAddObjectFile(jit->jit, library, buffer), "JIT", diag))
+        return false;
     LLVMOrcExecutorAddress address = 0;
-    if (!take_error(LLVMOrcLLJITLookup(jit->jit, &address, SINTER_ARTIFACT_SYMBOL), diag))
+    if (!sinter_llvm_take_error(LLVMOrcLLJITLookup(jit->jit, &address, SINTER_ARTIFACT_SYMBOL),
+                                "JIT", diag))
         return false;
     const sinter_abi_artifact *(*get_artifact)(void) =
         (const sinter_abi_artifact *(*)(void))(uintptr_t)address;
@@ -89,10 +84,18 @@ static bool load_object(sinter_jit *jit, const sinter_text *object, sinter_diag 
     return true;
 }
 
+static void release_code(void *user) {
+    sinter_jit *jit = user;
+    LLVMErrorRef error = jit->jit ? LLVMOrcDisposeLLJIT(jit->jit) : NULL;
+    if (error) LLVMConsumeError(error); /* nobody to tell */
+    if (jit->weights) munmap(jit->weights, jit->weight_bytes);
+}
+
 sinter_jit *sinter_jit_create(const sinter_loop_program *program, const sinter_target *target,
                               const sinter_codegen_options *options, sinter_diag *diag) {
     sinter_text object = {0};
     sinter_jit *jit = sinter_heap_alloc(sizeof *jit);
+    sinter_own(&jit->owned, release_code, jit);
     bool good = sinter_llvm_write(program, target, options, SINTER_LLVM_OBJECT,
                                   SINTER_ARTIFACT_SYMBOL, false, false, &object, diag) &&
                 map_weights(jit, program, diag) && load_object(jit, &object, diag);
@@ -108,14 +111,7 @@ const sinter_abi_artifact *sinter_jit_artifact(const sinter_jit *jit) {
 
 void sinter_jit_destroy(sinter_jit *jit) {
     if (!jit) return;
-    if (jit->jit) {
-        char *message = NULL;
-        LLVMErrorRef error = LLVMOrcDisposeLLJIT(jit->jit);
-        if (error) {
-            message = LLVMGetErrorMessage(error);
-            LLVMDisposeErrorMessage(message);
-        }
-    }
-    if (jit->weights) munmap(jit->weights, jit->weight_bytes);
+    sinter_disown(&jit->owned);
+    release_code(jit);
     sinter_heap_free(jit);
 }

@@ -7,6 +7,7 @@
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 static void initialize_targets(void) {
@@ -22,6 +23,22 @@ static void initialize_targets(void) {
     LLVMInitializeAArch64AsmParser();
 }
 
+/* Where memory runs out in the sink its caller's guard takes over: what LLVM gave is freed before. */
+static bool report(char *message, const char *where, const char *prefix, sinter_diag *diag) {
+    char text[2048];
+    snprintf(text, sizeof text, "%s", message);
+    LLVMDisposeMessage(message);
+    return sinter_error(diag, where, "%s%s", prefix, text);
+}
+
+bool sinter_llvm_take_error(LLVMErrorRef error, const char *where, sinter_diag *diag) {
+    if (!error) return true;
+    char *message = LLVMGetErrorMessage(error), text[2048];
+    snprintf(text, sizeof text, "%s", message);
+    LLVMDisposeErrorMessage(message);
+    return sinter_error(diag, where, "%s", text);
+}
+
 LLVMTargetMachineRef sinter_llvm_machine_create(const sinter_target *target, int level,
                                                 sinter_diag *diag) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -29,8 +46,7 @@ LLVMTargetMachineRef sinter_llvm_machine_create(const sinter_target *target, int
     LLVMTargetRef found;
     char *message = NULL;
     if (LLVMGetTargetFromTriple(target->triple, &found, &message)) {
-        sinter_error(diag, target->text, "LLVM: %s", message);
-        LLVMDisposeMessage(message);
+        report(message, target->text, "LLVM: ", diag);
         return NULL;
     }
     LLVMCodeGenOptLevel levels[] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess,
@@ -59,32 +75,70 @@ static bool optimize(LLVMModuleRef module, LLVMTargetMachineRef machine, int lev
     LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
     LLVMErrorRef error = LLVMRunPasses(module, find_pipeline(level), machine, options);
     LLVMDisposePassBuilderOptions(options);
-    if (!error) return true;
-    char *message = LLVMGetErrorMessage(error);
-    sinter_error(diag, "LLVM", "%s", message);
-    LLVMDisposeErrorMessage(message);
-    return false;
+    return sinter_llvm_take_error(error, "LLVM", diag);
 }
 
-static void report_diagnostic(LLVMDiagnosticInfoRef info, void *user) {
+/* What LLVM says while it works: kept, because the sink may not be called across its frames. */
+typedef struct remarks {
+    uint32_t count; /* those past the end are only counted */
+    struct {
+        bool is_error;
+        char text[256];
+    } items[8];
+} remarks;
+
+static void keep_remark(LLVMDiagnosticInfoRef info, void *user) {
+    remarks *r = user;
     LLVMDiagnosticSeverity severity = LLVMGetDiagInfoSeverity(info);
     if (severity != LLVMDSError && severity != LLVMDSWarning) return;
+    uint32_t i = r->count++;
+    if (i >= sizeof r->items / sizeof *r->items) return;
     char *message = LLVMGetDiagInfoDescription(info);
-    if (severity == LLVMDSError)
-        sinter_error(user, "LLVM", "%s", message);
-    else
-        sinter_warning(user, "LLVM", "%s", message);
+    r->items[i].is_error = severity == LLVMDSError;
+    snprintf(r->items[i].text, sizeof r->items[i].text, "%s", message);
     LLVMDisposeMessage(message);
 }
 
-static LLVMModuleRef create_module(const sinter_llvm_emission *e, LLVMContextRef context,
-                                   LLVMTargetMachineRef machine) {
-    LLVMModuleRef module = LLVMModuleCreateWithNameInContext(e->program->name, context);
-    LLVMSetTarget(module, e->target->triple);
+static bool report_remarks(const remarks *r, sinter_diag *diag) {
+    uint32_t room = sizeof r->items / sizeof *r->items;
+    bool good = r->count <= room; /* so many can't be good */
+    for (uint32_t i = 0; i < r->count && i < room; i++) {
+        if (r->items[i].is_error)
+            good = sinter_error(diag, "LLVM", "%s", r->items[i].text);
+        else
+            sinter_warning(diag, "LLVM", "%s", r->items[i].text);
+    }
+    if (r->count > room) sinter_error(diag, "LLVM", "%u more messages", r->count - room);
+    return good;
+}
+
+/* ---- one module ---- */
+
+typedef struct workshop {
+    LLVMContextRef context;
+    LLVMModuleRef module;
+    LLVMMemoryBufferRef buffer; /* what was written */
+    remarks remarks;
+    sinter_owned owned;
+} workshop;
+
+static void close_workshop(void *user) {
+    workshop *w = user;
+    if (w->buffer) LLVMDisposeMemoryBuffer(w->buffer);
+    LLVMDisposeModule(w->module);
+    LLVMContextDispose(w->context);
+}
+
+static void open_workshop(workshop *w, const sinter_llvm_emission *e,
+                          LLVMTargetMachineRef machine) {
+    *w = (workshop){.context = LLVMContextCreate()};
+    LLVMContextSetDiagnosticHandler(w->context, keep_remark, &w->remarks);
+    w->module = LLVMModuleCreateWithNameInContext(e->program->name, w->context);
+    LLVMSetTarget(w->module, e->target->triple);
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
-    LLVMSetModuleDataLayout(module, layout);
+    LLVMSetModuleDataLayout(w->module, layout);
     LLVMDisposeTargetData(layout);
-    return module;
+    sinter_own(&w->owned, close_workshop, w);
 }
 
 /* For linking into a program: a symbol that the object defines outside of LLVM, which never sees the blob. */
@@ -95,16 +149,16 @@ static void add_weights(sinter_llvm_module *m, const char *symbol) {
     LLVMSetAlignment(m->weights, 64);
 }
 
-static bool emit_into(LLVMModuleRef module, const sinter_llvm_emission *e, sinter_llvm_part part,
-                      LLVMContextRef context, sinter_diag *diag) {
+static bool emit(const workshop *w, const sinter_llvm_emission *e, sinter_llvm_part part,
+                 sinter_diag *diag) {
     sinter_arena arena;
     sinter_arena_init(&arena);
     sinter_llvm_module m = {.program = e->program,
                             .target = e->target,
                             .diag = diag,
                             .arena = &arena,
-                            .context = context,
-                            .module = module,
+                            .context = w->context,
+                            .module = w->module,
                             .kernel_names = e->kernel_names,
                             .weight_offsets = e->weight_offsets,
                             .weight_bytes = e->weight_bytes,
@@ -112,47 +166,40 @@ static bool emit_into(LLVMModuleRef module, const sinter_llvm_emission *e, sinte
     if (part.host && e->weights_symbol) add_weights(&m, e->weights_symbol);
     bool good = sinter_llvm_emit_module(&m, part, e->symbol);
     sinter_arena_deinit(&arena);
+    if (!good) return false;
     char *message = NULL;
-    if (good && LLVMVerifyModule(module, LLVMReturnStatusAction, &message))
-        good = sinter_error(diag, e->program->name, "emitted LLVM is wrong (a bug of ours): %s",
-                            message);
+    if (LLVMVerifyModule(w->module, LLVMReturnStatusAction, &message))
+        return report(message, e->program->name, "emitted LLVM is wrong (a bug of ours): ", diag);
     LLVMDisposeMessage(message);
-    return good;
+    return true;
 }
 
-static bool write_module(LLVMModuleRef module, LLVMTargetMachineRef machine,
-                         sinter_llvm_output output, sinter_text *out_bytes, sinter_diag *diag) {
-    if (output == SINTER_LLVM_IR) {
-        char *text = LLVMPrintModuleToString(module);
-        sinter_text_append_string(out_bytes, text);
-        LLVMDisposeMessage(text);
-        return true;
-    }
-    LLVMCodeGenFileType type = output == SINTER_LLVM_OBJECT ? LLVMObjectFile : LLVMAssemblyFile;
-    LLVMMemoryBufferRef buffer;
+static bool write_module(workshop *w, LLVMTargetMachineRef machine, sinter_llvm_output output,
+                         sinter_text *out_bytes, sinter_diag *diag) {
     char *message = NULL;
-    if (LLVMTargetMachineEmitToMemoryBuffer(machine, module, type, &message, &buffer)) {
-        sinter_error(diag, "LLVM", "%s", message);
+    if (output == SINTER_LLVM_IR) {
+        message = LLVMPrintModuleToString(w->module);
+        w->buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(message, strlen(message), "module");
         LLVMDisposeMessage(message);
-        return false;
+    } else {
+        LLVMCodeGenFileType type = output == SINTER_LLVM_OBJECT ? LLVMObjectFile : LLVMAssemblyFile;
+        if (LLVMTargetMachineEmitToMemoryBuffer(machine, w->module, type, &message, &w->buffer))
+            return report(message, "LLVM", "", diag);
     }
-    sinter_text_append(out_bytes, LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
-    LLVMDisposeMemoryBuffer(buffer);
+    sinter_text_append(out_bytes, LLVMGetBufferStart(w->buffer), LLVMGetBufferSize(w->buffer));
     return true;
 }
 
 bool sinter_llvm_write_part(const sinter_llvm_emission *emission, sinter_llvm_part part,
                             LLVMTargetMachineRef machine, sinter_llvm_output output,
                             sinter_text *out_bytes, sinter_diag *diag) {
-    LLVMContextRef context = LLVMContextCreate();
-    LLVMContextSetDiagnosticHandler(context, report_diagnostic, diag);
-    LLVMModuleRef module = create_module(emission, context, machine);
-    size_t errors = diag->error_count;
-    bool good = emit_into(module, emission, part, context, diag) &&
-                optimize(module, machine, emission->level, diag) &&
-                write_module(module, machine, output, out_bytes, diag) &&
-                diag->error_count == errors;
-    LLVMDisposeModule(module);
-    LLVMContextDispose(context);
+    workshop w;
+    open_workshop(&w, emission, machine);
+    bool good = emit(&w, emission, part, diag) &&
+                optimize(w.module, machine, emission->level, diag) &&
+                write_module(&w, machine, output, out_bytes, diag);
+    good = report_remarks(&w.remarks, diag) && good;
+    sinter_disown(&w.owned);
+    close_workshop(&w);
     return good;
 }

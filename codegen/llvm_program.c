@@ -98,17 +98,40 @@ static bool find_or_compile(crew *c, compiled_part *part, LLVMTargetMachineRef *
     return good;
 }
 
-static void *work(void *user) {
-    crew *c = user;
-    LLVMTargetMachineRef machine =
-        NULL; /* made once a thread, and only where something is compiled */
+/* One thread of the crew. */
+typedef struct worker {
+    crew *crew;
+    LLVMTargetMachineRef machine; /* made once, and only where something is compiled */
+    sinter_owned owned;
+    sinter_owned left; /* the memory of its parts */
+    bool done;         /* not: it ran out of memory, */
+    size_t wanted;     /* of so much */
+} worker;
+
+static void release_machine(void *user) {
+    worker *w = user;
+    if (w->machine) LLVMDisposeTargetMachine(w->machine);
+    w->machine = NULL;
+}
+
+static void compile_parts(void *user) {
+    worker *w = user;
+    crew *c = w->crew;
+    sinter_own(&w->owned, release_machine, w);
     for (size_t i; !c->failed && (i = c->next++) < c->count;) {
         compiled_part *part = &c->parts[i];
         sinter_diag diag = {keep_message, part, 0, 0};
-        part->good = find_or_compile(c, part, &machine, &diag);
+        part->good = find_or_compile(c, part, &w->machine, &diag);
         if (!part->good) c->failed = true;
     }
-    if (machine) LLVMDisposeTargetMachine(machine);
+    sinter_disown(&w->owned);
+    release_machine(w);
+}
+
+static void *work(void *user) {
+    worker *w = user;
+    w->done = sinter_heap_guard_thread(compile_parts, w, &w->left, &w->wanted);
+    if (!w->done) w->crew->failed = true;
     return NULL;
 }
 
@@ -120,15 +143,21 @@ static void run_crew(crew *c, uint32_t jobs) {
     size_t wanted = jobs ? jobs : cores > 0 ? (size_t)cores : 1, started = 0;
     if (wanted > c->count) wanted = c->count;
     if (wanted > JOBS_LIMIT) wanted = JOBS_LIMIT;
+    worker workers[JOBS_LIMIT];
     pthread_t threads[JOBS_LIMIT];
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES); /* LLVM recurses */
-    while (started + 1 < wanted && !pthread_create(&threads[started], &attributes, work, c))
+    for (size_t i = 0; i < wanted; i++) workers[i] = (worker){.crew = c};
+    while (started + 1 < wanted &&
+           !pthread_create(&threads[started], &attributes, work, &workers[started]))
         started++;
     pthread_attr_destroy(&attributes);
-    work(c);
+    work(&workers[started]);
     for (size_t i = 0; i < started; i++) pthread_join(threads[i], NULL);
+    for (size_t i = 0; i <= started; i++) sinter_heap_take_over(&workers[i].left);
+    for (size_t i = 0; i <= started; i++)
+        if (!workers[i].done) sinter_out_of_memory(workers[i].wanted);
 }
 
 static void say_again(const compiled_part *part, sinter_diag *diag) {
@@ -189,9 +218,12 @@ static bool write_text(const sinter_llvm_emission *e, sinter_llvm_output output,
                        sinter_text *out_bytes, sinter_diag *diag) {
     LLVMTargetMachineRef machine = sinter_llvm_machine_create(e->target, e->level, diag);
     if (!machine) return false;
+    worker w = {.machine = machine};
+    sinter_own(&w.owned, release_machine, &w);
     sinter_llvm_part all = {0, (uint32_t)e->program->kernels.count, true};
     bool good = sinter_llvm_write_part(e, all, machine, output, out_bytes, diag);
-    LLVMDisposeTargetMachine(machine);
+    sinter_disown(&w.owned);
+    release_machine(&w);
     return good;
 }
 

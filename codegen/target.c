@@ -150,13 +150,22 @@ static uint32_t system_cache(int name, uint32_t otherwise) {
     return bytes > 0 && bytes < INT32_MAX ? (uint32_t)bytes : otherwise;
 }
 
+static void release_message(void *message) {
+    LLVMDisposeMessage(message);
+}
+
 /* This machine: LLVM's opinion of it, less what our rows do not know (which code generation never picks on its own). */
 static void fill_native(sinter_target *target, sinter_arena *arena) {
     char *name = LLVMGetHostCPUName(), *list = LLVMGetHostCPUFeatures();
+    sinter_owned owned[2];
+    sinter_own(&owned[0], release_message, name);
+    sinter_own(&owned[1], release_message, list);
     target->cpu = sinter_arena_copy_string(arena, name, strlen(name));
     target->features = sinter_arena_copy_string(arena, list, strlen(list));
-    LLVMDisposeMessage(name);
-    LLVMDisposeMessage(list);
+    for (int i = 0; i < 2; i++) {
+        sinter_disown(&owned[i]);
+        release_message(owned[i].object);
+    }
     for (const char *cursor = target->features; *cursor;) {
         sinter_string word = next_word(&cursor, ',');
         for (size_t i = 0; i < FEATURE_COUNT && word.size > 1; i++)

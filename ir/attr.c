@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <threads.h>
 
 /* ---- constructors ---- */
 
@@ -244,13 +243,13 @@ static void make_defaults(void) {
 
 const sinter_attr *sinter_node_find_attr(const sinter_module *module, sinter_node node,
                                          const char *name) {
-    static once_flag once = ONCE_FLAG_INIT;
+    static sinter_once once = SINTER_ONCE_INIT;
     const sinter_node_info *info = sinter_node_get(module, node);
     for (uint32_t i = 0; i < info->attribute_count; i++)
         if (sinter_string_is(info->attributes[i].name, name)) return &info->attributes[i];
     int index = sinter_op_find_attribute(info->op, sinter_string_of(name));
     if (index < 0) return NULL;
-    call_once(&once, make_defaults);
+    sinter_once_run(&once, make_defaults);
     const sinter_attr *attr = &defaults[info->op][index];
     return attr->kind == SINTER_ATTR_NONE ? NULL : attr;
 }

@@ -4,7 +4,6 @@
 #include "ir/op.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <string.h>
 
 /* clang-format off */
@@ -26,7 +25,7 @@ static const char *const attr_kind_names[] = {
     [SINTER_ATTR_DTYPE] = "dtype",
 };
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static sinter_once once = SINTER_ONCE_INIT;
 static sinter_arena arena; /* lives as long as the process */
 static sinter_map by_name;
 
@@ -114,13 +113,13 @@ static void build_tables(void) {
 }
 
 const sinter_op_info *sinter_op_get_info(sinter_op op) {
-    pthread_once(&once, build_tables);
+    sinter_once_run(&once, build_tables);
     assert((unsigned)op < SINTER_OP_COUNT);
     return &infos[op];
 }
 
 sinter_op sinter_op_find(sinter_string name) {
-    pthread_once(&once, build_tables);
+    sinter_once_run(&once, build_tables);
     uint64_t op = SINTER_OP_NONE;
     sinter_map_find_string(&by_name, name, &op);
     return (sinter_op)op;

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -21,22 +20,33 @@ struct sinter_storage {
     size_t size;
     sinter_storage_release release;
     void *user;
+    sinter_owned owned; /* the data; the struct is a block of the heap */
 };
+
+static void release_data(void *object) {
+    sinter_storage *storage = object;
+    if (storage->release) storage->release(storage->user, storage->data, storage->size);
+}
 
 sinter_storage *sinter_storage_wrap(void *data, size_t size, sinter_storage_release release,
                                     void *user) {
-    sinter_storage *storage = sinter_heap_alloc(sizeof *storage);
+    sinter_storage *storage = sinter_heap_try_alloc(sizeof *storage);
+    if (!storage) {
+        if (release) release(user, data, size);
+        sinter_out_of_memory(sizeof *storage);
+    }
     atomic_init(&storage->references, 1);
     storage->data = data;
     storage->size = size;
     storage->release = release;
     storage->user = user;
+    sinter_own(&storage->owned, release_data, storage);
     return storage;
 }
 
 static void release_heap(void *user, void *data, size_t size) {
     (void)data, (void)size;
-    free(user);
+    sinter_heap_free(user);
 }
 
 static size_t whole_pages(size_t size) {
@@ -65,9 +75,7 @@ static sinter_storage *create_large(size_t size) {
 sinter_storage *sinter_storage_create(size_t size) {
     if (size > SIZE_MAX - 2 * HUGE_PAGE) return NULL;
     if (size >= LARGE) return create_large(size);
-    /* calloc hands out large blocks as untouched zero pages, which aligned_alloc would not. */
-    char *block = calloc(1, size + 2 * ALIGNMENT);
-    if (!block) return NULL;
+    char *block = sinter_heap_alloc(size + 2 * ALIGNMENT);
     char *aligned = block + ALIGNMENT - (uintptr_t)block % ALIGNMENT;
     return sinter_storage_wrap(aligned, size, release_heap, block);
 }
@@ -77,29 +85,14 @@ static void release_file(void *user, void *data, size_t size) {
     munmap(data, size);
 }
 
-static sinter_storage *map_open_file(int file, const char *path, sinter_diag *diag) {
+/* The size of an open file that can be mapped, or why there is none. */
+static const char *find_size(int file, size_t *out_size) {
     struct stat status;
-    if (fstat(file, &status) != 0) {
-        sinter_error(diag, path, "cannot be examined: %s", strerror(errno));
-        return NULL;
-    }
-    if (!S_ISREG(status.st_mode)) {
-        sinter_error(diag, path, "is not a regular file");
-        return NULL;
-    }
-    if ((uint64_t)status.st_size > SIZE_MAX) {
-        sinter_error(diag, path, "is too large for this machine's addresses: %lld bytes",
-                     (long long)status.st_size);
-        return NULL;
-    }
-    size_t size = (size_t)status.st_size;
-    if (size == 0) return sinter_storage_create(0); /* nothing cannot be mapped */
-    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
-    if (data == MAP_FAILED) {
-        sinter_error(diag, path, "cannot be mapped: %s", strerror(errno));
-        return NULL;
-    }
-    return sinter_storage_wrap(data, size, release_file, NULL);
+    if (fstat(file, &status) != 0) return strerror(errno);
+    if (!S_ISREG(status.st_mode)) return "not a regular file";
+    if ((uint64_t)status.st_size > SIZE_MAX) return "too large for this machine's addresses";
+    *out_size = (size_t)status.st_size;
+    return NULL;
 }
 
 sinter_storage *sinter_storage_map_file(const char *path, sinter_diag *diag) {
@@ -108,9 +101,18 @@ sinter_storage *sinter_storage_map_file(const char *path, sinter_diag *diag) {
         sinter_error(diag, path, "cannot be opened: %s", strerror(errno));
         return NULL;
     }
-    sinter_storage *storage = map_open_file(file, path, diag);
-    close(file);
-    return storage;
+    size_t size = 0;
+    void *data = NULL;
+    const char *problem = find_size(file, &size);
+    if (!problem && size) data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
+    if (data == MAP_FAILED) problem = strerror(errno);
+    close(file); /* before anything that takes memory of the heap */
+    if (problem) {
+        sinter_error(diag, path, "cannot be mapped: %s", problem);
+        return NULL;
+    }
+    /* nothing cannot be mapped */
+    return data ? sinter_storage_wrap(data, size, release_file, NULL) : sinter_storage_create(0);
 }
 
 sinter_storage *sinter_storage_retain(sinter_storage *storage) {
@@ -123,7 +125,8 @@ void sinter_storage_release_reference(sinter_storage *storage) {
     size_t before = atomic_fetch_sub_explicit(&storage->references, 1, memory_order_acq_rel);
     assert(before > 0);
     if (before > 1) return;
-    if (storage->release) storage->release(storage->user, storage->data, storage->size);
+    sinter_disown(&storage->owned);
+    release_data(storage);
     sinter_heap_free(storage);
 }
 

@@ -36,6 +36,9 @@ static const char *resolve(sinter_external_data *external, const char *location,
     char *folder = realpath(external->folder, NULL);
     char *file = folder ? realpath(joined, NULL) : NULL;
     const char *path = NULL;
+    sinter_owned owned[2];
+    sinter_own(&owned[0], free, folder);
+    sinter_own(&owned[1], free, file);
     if (!file) {
         sinter_error(diag, where, "external data: can't open '%s': %s", joined, strerror(errno));
     } else if (!is_below(folder, file)) {
@@ -44,8 +47,10 @@ static const char *resolve(sinter_external_data *external, const char *location,
     } else {
         path = sinter_arena_copy_string(external->arena, file, strlen(file));
     }
-    free(folder);
-    free(file);
+    for (int i = 0; i < 2; i++) {
+        sinter_disown(&owned[i]);
+        free(owned[i].object);
+    }
     return path;
 }
 

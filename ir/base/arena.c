@@ -1,13 +1,11 @@
-/* Bump allocator and the out-of-memory policy. Blocks are chained newest first and double in size
+/* Bump allocator. Blocks are chained newest first and double in size
  * up to a cap; a request larger than a block gets one of its own. Memory is zeroed and 16-byte
  * aligned. Test: tests/unit/base_test.c */
 #include "ir/base/arena.h"
 
 #include <assert.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { ALIGNMENT = 16, FIRST_BLOCK = 4096, LARGEST_BLOCK = 1 << 20 };
@@ -16,35 +14,6 @@ struct sinter_arena_block {
     _Alignas(ALIGNMENT) sinter_arena_block *next;
     size_t size; /* bytes after the header */
 };
-
-static _Atomic(sinter_out_of_memory_handler) out_of_memory_handler;
-
-static _Noreturn void out_of_memory(size_t size) {
-    sinter_out_of_memory_handler handler = atomic_load(&out_of_memory_handler);
-    if (handler) handler(size);
-    fprintf(stderr, "error: out of memory: %zu bytes could not be had\n", size);
-    exit(3);
-}
-
-void sinter_set_out_of_memory_handler(sinter_out_of_memory_handler handler) {
-    atomic_store(&out_of_memory_handler, handler);
-}
-
-void *sinter_heap_alloc(size_t size) {
-    void *memory = calloc(1, size ? size : 1);
-    if (!memory) out_of_memory(size);
-    return memory;
-}
-
-void *sinter_heap_realloc(void *pointer, size_t size) {
-    void *memory = realloc(pointer, size ? size : 1);
-    if (!memory) out_of_memory(size);
-    return memory;
-}
-
-void sinter_heap_free(void *pointer) {
-    free(pointer);
-}
 
 void sinter_arena_init(sinter_arena *arena) {
     *arena = (sinter_arena){0};
@@ -60,7 +29,7 @@ void sinter_arena_deinit(sinter_arena *arena) {
 }
 
 static sinter_arena_block *add_block(sinter_arena *arena, size_t size) {
-    if (size > SIZE_MAX - sizeof(sinter_arena_block)) out_of_memory(size);
+    if (size > SIZE_MAX - sizeof(sinter_arena_block)) sinter_out_of_memory(size);
     sinter_arena_block *block = sinter_heap_alloc(sizeof *block + size);
     block->size = size;
     block->next = arena->blocks;
@@ -69,7 +38,7 @@ static sinter_arena_block *add_block(sinter_arena *arena, size_t size) {
 }
 
 void *sinter_arena_alloc(sinter_arena *arena, size_t size) {
-    if (size > SIZE_MAX - ALIGNMENT) out_of_memory(size);
+    if (size > SIZE_MAX - ALIGNMENT) sinter_out_of_memory(size);
     size_t padded = size ? (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
     arena->total += padded;
     if (padded > (size_t)(arena->limit - arena->cursor)) {
@@ -98,7 +67,7 @@ void *sinter_arena_alloc(sinter_arena *arena, size_t size) {
 
 void *sinter_arena_alloc_array(sinter_arena *arena, size_t count, size_t size) {
     size_t total;
-    if (__builtin_mul_overflow(count, size, &total)) out_of_memory(SIZE_MAX);
+    if (__builtin_mul_overflow(count, size, &total)) sinter_out_of_memory(SIZE_MAX);
     return sinter_arena_alloc(arena, total);
 }
 
@@ -109,7 +78,7 @@ void *sinter_arena_copy(sinter_arena *arena, const void *data, size_t size) {
 }
 
 char *sinter_arena_copy_string(sinter_arena *arena, const char *data, size_t size) {
-    if (size == SIZE_MAX) out_of_memory(size);
+    if (size == SIZE_MAX) sinter_out_of_memory(size);
     char *text = sinter_arena_alloc(arena, size + 1);
     if (size) memcpy(text, data, size);
     return text;

@@ -1,10 +1,9 @@
 /* Bump allocator. Everything of a module lives in the module's arena and dies with it; a pass has a
- * scratch arena. Running out of memory calls the handler set below (default: message, exit 3), so
- * callers never see NULL. Sizes that come from a file must be checked before they get here.
+ * scratch arena. Blocks come from the heap of heap.h, which says what happens where there is no memory: callers never
+ * see NULL. Sizes that come from a file must be checked before they get here.
  * Test: tests/unit/base_test.c */
 #pragma once
-#include <stddef.h>
-#include <stdint.h>
+#include "ir/base/heap.h"
 
 typedef struct sinter_arena_block sinter_arena_block;
 typedef struct sinter_arena {
@@ -29,11 +28,3 @@ char *sinter_arena_format(sinter_arena *arena, const char *format, ...)
 #define SINTER_NEW(arena, type) ((type *)sinter_arena_alloc((arena), sizeof(type)))
 #define SINTER_NEW_ARRAY(arena, type, count)                                                       \
     ((type *)sinter_arena_alloc_array((arena), (size_t)(count), sizeof(type)))
-
-typedef void (*sinter_out_of_memory_handler)(size_t size);
-/* NULL restores the default. The handler must not return. */
-void sinter_set_out_of_memory_handler(sinter_out_of_memory_handler handler);
-/* malloc/realloc/free that never return NULL; for the few heap objects that outlive an arena. */
-void *sinter_heap_alloc(size_t size); /* zeroed */
-void *sinter_heap_realloc(void *pointer, size_t size);
-void sinter_heap_free(void *pointer);

@@ -7,14 +7,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static void close_stream(void *stream) {
+    fclose(stream);
+}
+
 bool sinter_file_read(const char *path, sinter_text *out_text, sinter_diag *diag) {
     bool standard = strcmp(path, "-") == 0;
     FILE *file = standard ? stdin : fopen(path, "rb");
     if (!file) return sinter_error(diag, path, "cannot be read: %s", strerror(errno));
+    sinter_owned owned = {0};
+    if (!standard) sinter_own(&owned, close_stream, file);
     char chunk[1 << 16];
     for (size_t size; (size = fread(chunk, 1, sizeof chunk, file)) > 0;)
         sinter_text_append(out_text, chunk, size);
     int error = ferror(file) ? errno : 0;
+    sinter_disown(&owned);
     if (!standard) fclose(file);
     return !error || sinter_error(diag, path, "cannot be read: %s", strerror(error));
 }
@@ -27,6 +34,12 @@ bool sinter_file_write(const char *path, const void *data, size_t size, sinter_d
 }
 
 /* ---- piece by piece ---- */
+
+static void abandon(void *user) {
+    sinter_file_writer *writer = user;
+    fclose(writer->stream);
+    if (writer->temporary) unlink(writer->temporary);
+}
 
 static void release(sinter_file_writer *writer) {
     sinter_heap_free(writer->path);
@@ -62,12 +75,15 @@ bool sinter_file_writer_open(sinter_file_writer *out_writer, const char *path, b
     bool in_place = stat(path, &about) == 0 && !S_ISREG(about.st_mode);
     int file = in_place ? open(path, O_WRONLY | O_CLOEXEC) : open_temporary(out_writer, executable);
     out_writer->stream = file >= 0 ? fdopen(file, "wb") : NULL;
-    if (out_writer->stream) return true;
-    sinter_error(diag, path, "cannot be written: %s", strerror(errno));
+    if (out_writer->stream) {
+        sinter_own(&out_writer->owned, abandon, out_writer);
+        return true;
+    }
+    int error = errno;
     if (file >= 0) close(file);
     if (out_writer->temporary) unlink(out_writer->temporary);
     release(out_writer);
-    return false;
+    return sinter_error(diag, path, "cannot be written: %s", strerror(error));
 }
 
 void sinter_file_writer_append(sinter_file_writer *writer, const void *data, size_t size) {
@@ -91,15 +107,16 @@ void sinter_file_writer_pad(sinter_file_writer *writer, uint64_t size) {
 }
 
 bool sinter_file_writer_close(sinter_file_writer *writer, bool keep, sinter_diag *diag) {
+    sinter_disown(&writer->owned);
     if (fclose(writer->stream) != 0 && !writer->error) writer->error = errno;
     bool kept = keep && !writer->error;
     if (kept && writer->temporary && rename(writer->temporary, writer->path) != 0) {
         writer->error = errno;
         kept = false;
     }
+    if (!kept && writer->temporary) unlink(writer->temporary);
     if (keep && !kept)
         sinter_error(diag, writer->path, "cannot be written: %s", strerror(writer->error));
-    if (!kept && writer->temporary) unlink(writer->temporary);
     release(writer);
     return kept;
 }

@@ -15,6 +15,7 @@ typedef struct sinter_file_writer {
     char *path, *temporary; /* temporary NULL: written in place */
     uint64_t size;          /* so far */
     int error;
+    sinter_owned owned; /* so it may not be moved while it is open */
 } sinter_file_writer;
 
 /* executable: with the permission to run. */

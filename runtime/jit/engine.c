@@ -40,6 +40,7 @@ struct sinter_engine {
     sinter_engine_times times;
     sinter_target target;
     sinter_codegen_options codegen;
+    sinter_owned owned; /* what the runtime made */
 };
 
 /* ---- compilation steps ---- */
@@ -201,8 +202,8 @@ static bool load_c(sinter_engine *engine, const char *folder, sinter_diag *diag)
 static bool load_package(sinter_engine *engine, const char *folder, sinter_diag *diag) {
     char path[256];
     snprintf(path, sizeof path, "%s/model.so", folder);
-    bool good = sinter_package(engine->program, &engine->target, &engine->codegen, SINTER_PACKAGE_SHARED, path,
-                               diag) &&
+    bool good = sinter_package(engine->program, &engine->target, &engine->codegen,
+                               SINTER_PACKAGE_SHARED, path, diag) &&
                 take_status(sinter_executable_load(path, NULL, &engine->executable), path, diag);
     if (good) engine->artifact = sinter_executable_describe(engine->executable);
     unlink(path);
@@ -227,6 +228,13 @@ static bool is_native(const sinter_engine *engine) {
     return engine->backend == BACKEND_JIT || engine->backend == BACKEND_ARTIFACT;
 }
 
+static void release_runtime(void *user) {
+    sinter_engine *engine = user;
+    sinter_executable_destroy(engine->executable);
+    sinter_pool_destroy(engine->pool);
+    free(engine->context);
+}
+
 /* The artifact as something that runs, with its weights and threads. */
 static bool make_executable(sinter_engine *engine, const sinter_engine_options *options,
                             sinter_diag *diag) {
@@ -238,6 +246,7 @@ static bool make_executable(sinter_engine *engine, const sinter_engine_options *
         !take_status(sinter_executable_wrap(engine->artifact, weights, NULL, &engine->executable),
                      sinter_module_name(engine->module), diag))
         return false;
+    sinter_own(&engine->owned, release_runtime, engine);
     return start_pool(engine, options, diag);
 }
 
@@ -307,8 +316,9 @@ sinter_engine *sinter_engine_load(const char *path, const sinter_engine_options 
     sinter_arena_init(&engine->arena);
     engine->backend = BACKEND_ARTIFACT;
     sinter_load_options load = {.size = sizeof load, .verify = options->verify_weights};
-    if (take_status(sinter_executable_load(path, &load, &engine->executable), path, diag) &&
-        start_pool(engine, options, diag)) {
+    bool good = take_status(sinter_executable_load(path, &load, &engine->executable), path, diag);
+    sinter_own(&engine->owned, release_runtime, engine);
+    if (good && start_pool(engine, options, diag)) {
         engine->artifact = sinter_executable_describe(engine->executable);
         engine->input_count = engine->artifact->input_count;
         engine->output_count = engine->artifact->output_count;
@@ -322,9 +332,8 @@ sinter_engine *sinter_engine_load(const char *path, const sinter_engine_options 
 
 void sinter_engine_destroy(sinter_engine *engine) {
     if (!engine) return;
-    sinter_executable_destroy(engine->executable);
-    sinter_pool_destroy(engine->pool);
-    free(engine->context);
+    sinter_disown(&engine->owned);
+    release_runtime(engine);
     if (engine->jit) sinter_jit_destroy(engine->jit);
     if (engine->library) dlclose(engine->library);
     sinter_storage_release_reference(engine->weights);

@@ -5,6 +5,7 @@
 #include "runtime/jit/sinter.h"
 #include "frontends/import.h"
 #include "ir/infer.h"
+#include "runtime/allocator.h"
 #include "runtime/jit/engine.h"
 #include "runtime/status.h"
 
@@ -12,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPARE_COUNT = 8 };
+enum { SPARE_COUNT = 8, CONTEXT_ALIGNMENT = 64 };
 
 typedef struct spare {
     void *memory;
@@ -30,27 +31,54 @@ struct sinter_model {
     spare spares[SPARE_COUNT]; /* contexts of runs that ended */
 };
 
+/* ---- memory of runs ---- */
+
+/* That of the caller's pool, or one that says malloc. */
+static sinter_allocator get_allocator(const sinter_model *model) {
+    const sinter_abi_services *memory = model->memory;
+    if (!memory) return (sinter_allocator){NULL, NULL, NULL};
+    return (sinter_allocator){memory->user, memory->allocate, memory->deallocate};
+}
+
+static void free_context(const sinter_model *model, spare context) {
+    sinter_allocator allocator = get_allocator(model);
+    sinter_deallocate(&allocator, context.memory, context.bytes, CONTEXT_ALIGNMENT);
+}
+
 /* ---- loading ---- */
 
-static sinter_engine *open_engine(const char *path, const sinter_options *options,
-                                  sinter_diag *diag) {
+/* What sinter_load does under a guard. */
+typedef struct loading {
+    const char *path;
+    const sinter_options *options;
+    sinter_diag diag;
+    sinter_text text;      /* of the messages */
+    sinter_engine *engine; /* NULL after errors */
+} loading;
+
+static void open_engine(void *user) {
+    loading *l = user;
+    const sinter_options *options = l->options;
     sinter_engine_options engine = SINTER_ENGINE_OPTIONS_INIT;
     engine.target = options->target;
     engine.passes = options->passes;
     engine.level = options->level;
     engine.cache = options->cache_folder;
     engine.jobs = (int)(options->compile_threads < 64 ? options->compile_threads : 64);
-    if (sinter_engine_is_artifact(path)) return sinter_engine_load(path, &engine, diag);
-    sinter_module *module = sinter_import_file(path, diag);
-    for (const char *const *dim = options->dims; module && dim && *dim; dim++) {
-        if (sinter_infer_bind_text(module, *dim, diag)) continue;
-        sinter_module_destroy(module);
-        return NULL;
+    if (sinter_engine_is_artifact(l->path)) {
+        l->engine = sinter_engine_load(l->path, &engine, &l->diag);
+        return;
     }
-    return module ? sinter_engine_create(module, &engine, diag) : NULL;
+    sinter_module *module = sinter_import_file(l->path, &l->diag);
+    for (const char *const *dim = options->dims; module && dim && *dim; dim++) {
+        if (sinter_infer_bind_text(module, *dim, &l->diag)) continue;
+        sinter_module_destroy(module);
+        return;
+    }
+    if (module) l->engine = sinter_engine_create(module, &engine, &l->diag);
 }
 
-static sinter_status *check_options(const sinter_options *options) {
+static sinter_status *check_options(const char *path, const sinter_options *options) {
     if (options->size < sizeof *options)
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
                            "sinter_options.size is %u, expected %zu: use SINTER_OPTIONS_INIT",
@@ -62,7 +90,36 @@ static sinter_status *check_options(const sinter_options *options) {
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
                            "sinter_options.target is '%s', expected cpu[:CPU][+FEATURE]...",
                            options->target);
+    const char *of_compilation = options->target   ? "target"
+                                 : options->passes ? "passes"
+                                 : options->dims   ? "dims"
+                                                   : NULL;
+    if (of_compilation && sinter_engine_is_artifact(path)) /* it would do nothing */
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
+                           "%s: is compiled already: sinter_options.%s does not apply", path,
+                           of_compilation);
     return NULL;
+}
+
+/* The engine, or why there is none; what an attempt took that ran out of memory is given back. */
+static sinter_status *load_engine(const char *path, const sinter_options *options,
+                                  sinter_engine **out_engine) {
+    loading l = {.path = path, .options = options};
+    l.diag = (sinter_diag){.handler = sinter_diag_text_handler, .user = &l.text};
+    size_t wanted = 0;
+    if (!sinter_heap_guard(open_engine, &l, &wanted))
+        return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "%s: out of memory: no %zu bytes", path,
+                           wanted);
+    sinter_status *status = NULL;
+    *out_engine = l.engine;
+    if (!l.engine) {
+        sinter_text *text = &l.text;
+        while (text->size && text->data[text->size - 1] == '\n') text->data[--text->size] = '\0';
+        status = SINTER_FAIL(SINTER_STATUS_BAD_MODEL, "%s",
+                             text->size ? text->data : "the model can't be loaded");
+    }
+    sinter_text_deinit(&l.text);
+    return status;
 }
 
 sinter_status *sinter_load(const char *path, const sinter_options *options,
@@ -70,26 +127,19 @@ sinter_status *sinter_load(const char *path, const sinter_options *options,
     sinter_options defaults = SINTER_OPTIONS_INIT;
     *out_model = NULL;
     if (!options) options = &defaults;
-    sinter_status *status = check_options(options);
+    sinter_status *status = check_options(path, options);
     if (status) return status;
     sinter_model *model = calloc(1, sizeof *model);
     if (!model) return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "%s: no memory for a model", path);
     pthread_rwlock_init(&model->pool_lock, NULL);
     pthread_mutex_init(&model->spare_lock, NULL);
-    sinter_text text = {0};
-    sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &text};
-    model->engine = open_engine(path, options, &diag);
-    if (!model->engine) {
-        while (text.size && text.data[text.size - 1] == '\n') text.data[--text.size] = '\0';
-        status = SINTER_FAIL(SINTER_STATUS_BAD_MODEL, "%s",
-                             text.size ? text.data : "the model can't be loaded");
-    } else {
+    status = load_engine(path, options, &model->engine);
+    if (!status) {
         model->executable = sinter_engine_executable(model->engine);
         model->pool = options->pool;
         model->memory = sinter_pool_services(options->pool);
         if (!model->pool) status = sinter_set_threads(model, options->thread_count);
     }
-    sinter_text_deinit(&text);
     if (!status) {
         *out_model = model;
         return NULL;
@@ -102,7 +152,7 @@ void sinter_destroy(sinter_model *model) {
     if (!model) return;
     sinter_engine_destroy(model->engine);
     sinter_pool_destroy(model->own_pool);
-    for (int i = 0; i < SPARE_COUNT; i++) free(model->spares[i].memory);
+    for (int i = 0; i < SPARE_COUNT; i++) free_context(model, model->spares[i]);
     pthread_rwlock_destroy(&model->pool_lock);
     pthread_mutex_destroy(&model->spare_lock);
     free(model);
@@ -114,12 +164,10 @@ const sinter_abi_artifact *sinter_describe(const sinter_model *model) {
 
 sinter_status *sinter_set_threads(sinter_model *model, uint32_t thread_count) {
     sinter_pool *fresh = NULL;
-    const sinter_abi_services *memory = model->memory;
-    sinter_allocator allocator = {NULL, NULL, NULL};
-    if (memory) allocator = (sinter_allocator){memory->user, memory->allocate, memory->deallocate};
-    if (thread_count != 1 || memory) { /* one thread and malloc need no pool */
+    sinter_allocator allocator = get_allocator(model);
+    if (thread_count != 1 || model->memory) { /* one thread and malloc need no pool */
         sinter_status *status =
-            sinter_pool_create(thread_count, memory ? &allocator : NULL, &fresh);
+            sinter_pool_create(thread_count, model->memory ? &allocator : NULL, &fresh);
         if (status) return status;
     }
     pthread_rwlock_wrlock(&model->pool_lock);
@@ -144,9 +192,10 @@ static spare take_context(sinter_model *model, uint64_t bytes) {
     }
     pthread_mutex_unlock(&model->spare_lock);
     if (found.memory && found.bytes >= bytes) return found;
-    free(found.memory);
-    found.bytes = bytes ? bytes : 64;
-    found.memory = aligned_alloc(64, found.bytes);
+    free_context(model, found);
+    sinter_allocator allocator = get_allocator(model);
+    found.bytes = bytes ? bytes : CONTEXT_ALIGNMENT;
+    found.memory = sinter_allocate(&allocator, found.bytes, CONTEXT_ALIGNMENT);
     return found;
 }
 
@@ -158,7 +207,7 @@ static void give_context(sinter_model *model, spare context) {
             context.memory = NULL;
         }
     pthread_mutex_unlock(&model->spare_lock);
-    free(context.memory);
+    free_context(model, context);
 }
 
 /* ---- runs ---- */

@@ -26,11 +26,14 @@ typedef struct sinter_options {
     uint32_t thread_count;     /* of the model's own pool; 1: no thread is started */
     uint32_t compile_threads;  /* threads that sinter_load compiles with, gone when it returns; 0: one a core */
     const char *cache_folder;  /* where compiled kernels are kept from load to load; made when missing. NULL: nowhere */
-    sinter_pool *pool;         /* the caller's pool instead, and its allocator for all runs; must outlive the model */
+    sinter_pool *pool;         /* the caller's pool instead; its allocator gives contexts and outputs of all runs; must
+                                  outlive the model */
 } sinter_options;
 #define SINTER_OPTIONS_INIT {.size = sizeof(sinter_options), .level = 2, .thread_count = 1}
 
-/* .onnx, .sir (both are compiled) or .so (an artifact; dims, passes and level do not apply). options: NULL for none. */
+/* .onnx, .sir (both are compiled) or .so (an artifact: giving target, passes or dims for it is an error, level does nothing).
+ * options: NULL for none. Nothing is left behind by a load that fails, for lack of memory as well; only LLVM, which makes the
+ * code, ends the process where it gets no memory. */
 SINTER_API sinter_status *sinter_load(const char *path, const sinter_options *options, sinter_model **out_model);
 SINTER_API void sinter_destroy(sinter_model *model); /* no run may be under way; NULL allowed */
 

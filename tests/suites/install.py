@@ -78,7 +78,7 @@ class Stranger:
         source = self.folder / "source"
         source.mkdir()
         (source / "CMakeLists.txt").write_text(CMAKE.format(examples=EXAMPLES))
-        run("cmake", "-S", source, "-B", source / "build", f"-DCMAKE_PREFIX_PATH={self.prefix}", env=self.environment)
+        run("cmake", "-G", "Ninja", "-S", source, "-B", source / "build", f"-DCMAKE_PREFIX_PATH={self.prefix}", env=self.environment)
         run("cmake", "--build", source / "build", env=self.environment)
         self.check_output(source / "build" / "jit", MODEL)
         self.check_output(source / "build" / "aot", self.artifact)

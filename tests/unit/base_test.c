@@ -7,13 +7,14 @@
 #include <float.h>
 #include <locale.h>
 #include <math.h>
-#include <setjmp.h>
 #include <stdlib.h>
 
-static jmp_buf out_of_memory;
-static void jump_out(size_t size) {
-    (void)size;
-    longjmp(out_of_memory, 1);
+static void take_product(void *arena) {
+    sinter_arena_alloc(arena, 100);
+    sinter_arena_alloc_array(arena, SIZE_MAX / 2, 3);
+}
+static void take_enormous(void *arena) {
+    sinter_arena_alloc(arena, SIZE_MAX - 3);
 }
 
 static void test_arena(void) {
@@ -38,20 +39,95 @@ static void test_arena(void) {
     CHECK_STRING_EQ(sinter_arena_format(&arena, "%s-%d", "x", 42), "x-42");
     CHECK_STRING_EQ(sinter_arena_copy_string(&arena, "abcdef", 3), "abc");
     CHECK_STRING_EQ(sinter_arena_copy_string(&arena, NULL, 0), "");
-    sinter_set_out_of_memory_handler(jump_out);
-    volatile int refused = 0;
-    if (setjmp(out_of_memory))
-        refused++;
-    else
-        sinter_arena_alloc_array(&arena, SIZE_MAX / 2, 3);
-    if (setjmp(out_of_memory))
-        refused++;
-    else
-        sinter_arena_alloc(&arena, SIZE_MAX - 3);
-    CHECK_INT_EQ(refused, 2);
-    sinter_set_out_of_memory_handler(NULL);
+    size_t wanted = 0;
+    CHECK(!sinter_heap_guard(take_product, &arena, &wanted) && wanted == SIZE_MAX);
+    CHECK(!sinter_heap_guard(take_enormous, &arena, &wanted) && wanted == SIZE_MAX - 3);
     sinter_arena_deinit(&arena);
     CHECK(arena.blocks == NULL);
+}
+
+/* What a guarded body does, and what it leaves behind. */
+typedef struct guarded {
+    char order[8]; /* letters of the resources in the order of their release */
+    sinter_owned owned[3];
+    sinter_text text;
+    char *outer, *inner;
+    bool fail;
+} guarded;
+
+static void append_letter(guarded *g, char letter) {
+    g->order[strlen(g->order)] = letter;
+}
+static void release_a(void *user) {
+    append_letter(user, 'a');
+}
+static void release_b(void *user) {
+    append_letter(user, 'b');
+}
+static void release_c(void *user) {
+    append_letter(user, 'c');
+}
+
+static void take_inner(void *user) {
+    guarded *g = user;
+    sinter_own(&g->owned[1], release_b, g);
+    for (int i = 0; i < 1000; i++) sinter_text_append_string(&g->text, "moves a block of before");
+    g->inner = sinter_heap_alloc(10);
+    sinter_own(&g->owned[2], release_c, g);
+    sinter_disown(&g->owned[2]);
+    if (g->fail) sinter_out_of_memory(7);
+}
+
+static void take_outer(void *user) {
+    guarded *g = user;
+    size_t wanted = 0;
+    sinter_own(&g->owned[0], release_a, g);
+    g->outer = sinter_heap_alloc(10);
+    sinter_text_append_string(&g->text, "begun outside");
+    bool fail = g->fail;
+    g->fail = true;
+    CHECK(!sinter_heap_guard(take_inner, g, &wanted) && wanted == 7);
+    CHECK_STRING_EQ(g->order, "b"); /* the outer guard's stays, and so does the text */
+    CHECK(g->text.size > 20000 && strncmp(g->text.data, "begun outside", 13) == 0);
+    g->fail = false;
+    CHECK(sinter_heap_guard(take_inner, g, &wanted));
+    if (fail) sinter_out_of_memory(8);
+    sinter_disown(&g->owned[0]);
+    sinter_disown(&g->owned[1]);
+}
+
+static void test_guard(void) {
+    guarded good = {0}, bad = {.fail = true};
+    size_t wanted = 0;
+    CHECK(sinter_heap_guard(take_outer, &good, &wanted));
+    CHECK_STRING_EQ(good.order, "b");
+    good.inner[9] = good.outer[9] = 'x'; /* what is left is the caller's */
+    sinter_heap_free(good.inner);
+    sinter_heap_free(good.outer);
+    sinter_text_deinit(&good.text);
+    CHECK(!sinter_heap_guard(take_outer, &bad, &wanted) && wanted == 8);
+    CHECK_STRING_EQ(bad.order, "bba"); /* newest first, the kept inner one with its outer guard */
+}
+
+static sinter_once table_once = SINTER_ONCE_INIT;
+static char *table;
+static int builds;
+static void build_table(void) {
+    table = sinter_heap_alloc(10);
+    if (++builds == 1) sinter_out_of_memory(5);
+}
+static void use_table(void *fail) {
+    sinter_once_run(&table_once, build_table);
+    if (fail) sinter_out_of_memory(6);
+}
+
+static void test_once(void) {
+    size_t wanted = 0;
+    CHECK(!sinter_heap_guard(use_table, NULL, &wanted) && wanted == 5); /* not built */
+    CHECK(!sinter_heap_guard(use_table, &wanted, &wanted) && wanted == 6); /* built and kept */
+    table[9] = 'x';
+    use_table(NULL);
+    CHECK_INT_EQ(builds, 2);
 }
 
 static void test_vector(void) {
@@ -208,6 +284,8 @@ static void test_diag(void) {
 
 int main(void) {
     test_arena();
+    test_guard();
+    test_once();
     test_vector();
     test_text();
     test_numbers();

@@ -1,5 +1,6 @@
 /* The public library: load, describe, run, run into the caller's memory, threads changed under way, statuses with messages. */
 #include "runtime/jit/sinter.h"
+#include "tests/unit/artifact_support.h"
 #include "tests/unit/test.h"
 
 #include <pthread.h>
@@ -85,16 +86,45 @@ static void test_model(void) {
     sinter_destroy(NULL);
 }
 
-static _Atomic int64_t outstanding;
+static _Atomic int64_t outstanding, allocations;
 static void *counted_allocate(void *user, size_t size, size_t alignment) {
     (void)user;
     outstanding += (int64_t)size;
+    allocations++;
     return aligned_alloc(alignment, size);
 }
 static void counted_deallocate(void *user, void *pointer, size_t size, size_t alignment) {
     (void)user, (void)alignment;
     outstanding -= (int64_t)size;
     free(pointer);
+}
+
+/* Options of compilation are refused for what is compiled already. */
+static void test_artifact_options(void) {
+    char folder[256], path[300];
+    CHECK(support_folder(folder, sizeof folder));
+    snprintf(path, sizeof path, "%s/mlp.so", folder);
+    CHECK(support_compile("mlp", 0, "cpu", path));
+    const sinter_options refused[] = {
+        {.size = sizeof(sinter_options), .thread_count = 1, .target = "cpu"},
+        {.size = sizeof(sinter_options), .thread_count = 1, .passes = "fuse"},
+        {.size = sizeof(sinter_options),
+         .thread_count = 1,
+         .dims = (const char *const[]){"batch=2", NULL}}};
+    static const char *const messages[] = {"sinter_options.target does not apply",
+                                           "sinter_options.passes does not apply",
+                                           "sinter_options.dims does not apply"};
+    sinter_model *model = NULL;
+    for (int i = 0; i < 3; i++) {
+        sinter_status *status = sinter_load(path, &refused[i], &model);
+        CHECK(strstr(sinter_status_message(status), path) != NULL);
+        expect(status, SINTER_STATUS_BAD_INPUT, messages[i]);
+        CHECK(model == NULL);
+    }
+    CHECK(sinter_load(path, NULL, &model) == NULL);
+    sinter_destroy(model);
+    remove(path);
+    rmdir(folder);
 }
 
 static void test_options(void) {
@@ -111,7 +141,9 @@ static void test_options(void) {
     options.level = 1;
     CHECK(sinter_load("tests/models/cnn.onnx", &options, &model) == NULL);
     CHECK(model && sinter_describe(model)->inputs[0].dims[0] == 2);
+    int64_t before = allocations;
     CHECK(sinter_run(model, &in, &out) == NULL);
+    CHECK_INT_EQ(allocations, before + 2);       /* the output and the context */
     CHECK(sinter_set_threads(model, 1) == NULL); /* memory stays the affair of the caller's pool */
     sinter_outputs_free(model, &out);
     CHECK(sinter_run(model, &in, &out) == NULL);
@@ -143,6 +175,7 @@ static void test_options(void) {
            "README.md");
     sinter_pool_destroy(pool);
     CHECK_INT_EQ(outstanding, 0);
+    test_artifact_options();
 }
 
 int main(void) {

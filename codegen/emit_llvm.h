@@ -141,6 +141,8 @@ LLVMValueRef sinter_llvm_cast(sinter_llvm_function *f, LLVMValueRef value, sinte
 /* cast(i32, min(max(round_even(v) + z, low), high)), as such or in an 8-bit type that holds it; NULL: not of that form, or
  * the target has no instruction for it. */
 LLVMValueRef sinter_llvm_round(sinter_llvm_function *f, const sinter_loop_expr *cast);
+/* Four bytes put together, as one load; NULL: not of that form. */
+LLVMValueRef sinter_llvm_word(sinter_llvm_function *f, const sinter_loop_expr *expr);
 /* The i32 whose value the 8-bit expression has, because it was clamped; otherwise the expression. */
 const sinter_loop_expr *sinter_llvm_wide_form(const sinter_loop_expr *expr);
 LLVMValueRef sinter_llvm_dot(sinter_llvm_function *f, sinter_loop_intrinsic intrinsic, LLVMValueRef *arguments);

@@ -381,7 +381,8 @@ static LLVMValueRef emit_checked(sinter_llvm_function *f, const char *name,
 }
 
 static LLVMValueRef emit_call(sinter_llvm_function *f, const sinter_loop_expr *expr) {
-    LLVMValueRef arguments[3];
+    LLVMValueRef arguments[3], word = sinter_llvm_word(f, expr);
+    if (word) return word;
     for (uint32_t i = 0; i < expr->argument_count; i++)
         arguments[i] = sinter_llvm_expr(f, expr->arguments[i]);
     if (f->overflow && expr->dtype == SINTER_DTYPE_i64) {

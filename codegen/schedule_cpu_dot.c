@@ -1,5 +1,7 @@
 /* Products of bytes by dot-accumulate: the innermost loop of a reduction  acc += i32(a[.., c]) * i32(b[.., c, ..])  of u8
- * times i8 takes four steps at once, where a lies along c, b is a constant and c runs over a multiple of four.
+ * times i8 takes four steps at once, where a lies along c, b is a constant and c runs over a multiple of four, or over
+ * few bytes. Where c is short and the loop around it goes on where c ends, as taps of a window over three channels do, the
+ * two are one loop first.
  * The four bytes of b become one i32 of a constant that replaces it, so that columns are lanes of i32 and everything that
  * tiles and packs goes on as with any other element type. Exact: i32 wraps the same way in any order.
  * Test: tests/codegen/schedule/dot.loops, tests/suites/embedded_models.py */
@@ -8,15 +10,22 @@
 
 #include <string.h>
 
-enum { BYTES = 4 };
+enum {
+    BYTES = 4,
+    FEW_BYTES = 40 /* at most, where the last word is not whole: no loop */
+};
 
 typedef struct dot {
     sinter_schedule_cpu_state *state;
     sinter_loop_builder build;
     sinter_loop_stmt *loop;   /* innermost reduction */
+    sinter_loop_stmt *around; /* the loop around it that goes on where it ends; NULL: none */
     sinter_loop_stmt *assign; /* its body */
     sinter_expr a, b;         /* loads of u8 and i8 */
+    sinter_expr row;          /* first row of a, where there is a loop around */
     uint32_t b_dim;           /* indexed by the loop's variable */
+    uint32_t b_row;           /* by that of the loop around */
+    int64_t steps, count;     /* of the loop, of the loop around or 1 */
 } dot;
 
 /* ---- recognition ---- */
@@ -63,16 +72,21 @@ static bool lies_along(dot *d) {
            sinter_loop_is_const_int(coefficient, &step) && step == 1;
 }
 
-/* One dim of b is the loop's variable itself, the others do not depend on it. */
-static bool find_dim(dot *d) {
+/* One dim of b is the loop's variable itself, the others do not depend on it; the loop goes over all of it. */
+static bool find_dim(const dot *d, const sinter_loop_stmt *loop, uint32_t *out_dim,
+                     int64_t *out_count) {
+    const sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->b->buffer];
     uint32_t found = 0;
+    int64_t lower, dim;
     for (uint32_t i = 0; i < d->b->argument_count; i++) {
         sinter_expr index = d->b->arguments[i];
-        if (!sinter_loop_expr_uses(index, d->loop->var)) continue;
+        if (!sinter_loop_expr_uses(index, loop->var)) continue;
         if (index->kind != SINTER_LOOP_VAR || found++) return false;
-        d->b_dim = i;
+        *out_dim = i;
     }
-    return found == 1;
+    return found == 1 && sinter_loop_is_const_int(loop->lower, &lower) && lower == 0 &&
+           loop->step == 1 && sinter_loop_trip_count(loop, out_count) && *out_count > 0 &&
+           sinter_loop_is_const_int(info->dims[*out_dim], &dim) && dim == *out_count;
 }
 
 static uint32_t count_accesses(const dot *d, sinter_loop_buffer buffer) {
@@ -86,44 +100,99 @@ static uint32_t count_accesses(const dot *d, sinter_loop_buffer buffer) {
     return count;
 }
 
-/* What the constant holds is exactly one dim of the loop's length by numbers. */
-static bool has_whole_words(const dot *d) {
+static bool is_constant(const dot *d) {
     const sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->b->buffer];
-    int64_t lower, steps, dim;
+    int64_t dim;
     for (uint32_t i = 0; i < info->rank; i++)
         if (!sinter_loop_is_const_int(info->dims[i], &dim)) return false;
-    return sinter_loop_is_const_int(d->loop->lower, &lower) && lower == 0 && d->loop->step == 1 &&
-           sinter_loop_trip_count(d->loop, &steps) && steps % BYTES == 0 && steps > 0 &&
-           sinter_loop_is_const_int(info->dims[d->b_dim], &dim) && dim == steps;
+    return count_accesses(d, d->b->buffer) == 1 && sinter_cpu_is_constant(d->state, d->b->buffer);
+}
+
+/* The loop around goes over rows of a, one after the other, and the loop over all of a row. */
+static bool goes_on(dot *d) {
+    const sinter_loop_function *function = d->state->schedule.function;
+    const sinter_loop_buffer_info *a = &function->buffers.items[d->a->buffer];
+    sinter_expr coefficient;
+    int64_t step, dim;
+    uint32_t rank = d->a->argument_count;
+    if (rank < 2 || a->scope != SINTER_SCOPE_INPUT || count_accesses(d, d->a->buffer) != 1)
+        return false;
+    for (uint32_t i = 0; i + 2 < rank; i++)
+        if (sinter_loop_expr_uses(d->a->arguments[i], d->around->var)) return false;
+    return find_dim(d, d->around, &d->b_row, &d->count) &&
+           d->a->arguments[rank - 1]->kind == SINTER_LOOP_VAR &&
+           sinter_loop_is_const_int(a->dims[rank - 1], &dim) && dim == d->steps &&
+           sinter_loop_affine(&d->build, d->a->arguments[rank - 2], d->around->var, &coefficient,
+                              &d->row) &&
+           sinter_loop_is_const_int(coefficient, &step) && step == 1;
+}
+
+static bool has_words(int64_t steps) {
+    return steps % BYTES == 0 || steps <= FEW_BYTES;
 }
 
 static bool match(dot *d, const sinter_cpu_nest *nest) {
+    uint32_t last = nest->reduction_count - 1;
     if (nest->dtype != SINTER_DTYPE_i32) return false;
-    d->loop = sinter_schedule_get_loop(d->state->schedule.function,
-                                       nest->reductions[nest->reduction_count - 1]);
+    d->loop = sinter_schedule_get_loop(d->state->schedule.function, nest->reductions[last]);
     d->assign = d->loop ? d->loop->body : NULL;
-    return d->assign && d->assign->kind == SINTER_LOOP_ASSIGN && !d->assign->next &&
-           d->assign->var == nest->accumulator && match_product(d) && lies_along(d) &&
-           find_dim(d) && has_whole_words(d) && count_accesses(d, d->b->buffer) == 1 &&
-           sinter_cpu_is_constant(d->state, d->b->buffer);
+    if (!d->assign || d->assign->kind != SINTER_LOOP_ASSIGN || d->assign->next ||
+        d->assign->var != nest->accumulator || !match_product(d) || !lies_along(d) ||
+        !find_dim(d, d->loop, &d->b_dim, &d->steps) || !is_constant(d))
+        return false;
+    d->around = d->steps % BYTES && last > 0 ? sinter_schedule_get_loop(d->state->schedule.function,
+                                                                        nest->reductions[last - 1])
+                                             : NULL;
+    if (d->around && goes_on(d) && has_words(d->count * d->steps)) return true;
+    d->around = NULL;
+    d->count = 1;
+    return has_words(d->steps);
 }
 
 /* ---- constants ---- */
 
-/* Groups of four along a dim as one i32 each, the first in the low bits. */
-static bool pack_words(const sinter_tensor *source, uint32_t dim, sinter_tensor *out_packed,
+static int64_t word_count(const dot *d) {
+    return (d->count * d->steps + BYTES - 1) / BYTES;
+}
+
+/* The dims of the constant as words: the bytes of one word lie along the loop, and along the loop around where there is
+ * one, whose dim the other one joins. */
+static uint32_t word_dims(const dot *d, uint32_t rank, const int64_t *dims, int64_t *out_dims,
+                          uint32_t *out_from) {
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < rank; i++) {
+        if (d->around && i == d->b_dim) continue;
+        out_dims[used] = i == (d->around ? d->b_row : d->b_dim) ? word_count(d) : dims[i];
+        out_from[used++] = i;
+    }
+    return used;
+}
+
+/* Four steps as one i32, the first in the low bits, the last word filled up with zeros. */
+static bool pack_words(const dot *d, const sinter_tensor *source, sinter_tensor *out_packed,
                        sinter_diag *diag) {
-    int64_t dims[SINTER_MAX_RANK], inner = 1;
-    memcpy(dims, source->dims, source->rank * sizeof *dims);
-    dims[dim] /= BYTES;
-    for (uint32_t i = dim + 1; i < source->rank; i++) inner *= dims[i];
-    if (!sinter_tensor_create(out_packed, SINTER_DTYPE_i32, source->rank, dims, diag)) return false;
+    int64_t dims[SINTER_MAX_RANK], strides[SINTER_MAX_RANK], stride = 1;
+    uint32_t from_dims[SINTER_MAX_RANK], word_dim = d->around ? d->b_row : d->b_dim;
+    uint32_t rank = word_dims(d, source->rank, source->dims, dims, from_dims);
+    if (!sinter_tensor_create(out_packed, SINTER_DTYPE_i32, rank, dims, diag)) return false;
+    for (uint32_t i = source->rank; i-- > 0; stride *= source->dims[i]) strides[i] = stride;
     const uint8_t *from = source->data;
     uint8_t *to = sinter_tensor_mutable(out_packed);
     int64_t words = sinter_tensor_count(out_packed);
-    for (int64_t w = 0; w < words; w++)
-        for (int64_t k = 0; k < BYTES; k++)
-            to[w * BYTES + k] = from[(w / inner * BYTES + k) * inner + w % inner];
+    for (int64_t w = 0; w < words; w++) {
+        int64_t rest = w, base = 0, first = 0;
+        for (uint32_t i = rank; i-- > 0; rest /= dims[i]) {
+            if (from_dims[i] == word_dim)
+                first = rest % dims[i] * BYTES;
+            else
+                base += rest % dims[i] * strides[from_dims[i]];
+        }
+        for (int64_t step = first; step < first + BYTES; step++) {
+            int64_t at = base + step % d->steps * strides[d->b_dim];
+            if (d->around) at += step / d->steps * strides[d->b_row];
+            to[w * BYTES + step - first] = step < d->count * d->steps ? from[at] : 0;
+        }
+    }
     return true;
 }
 
@@ -171,12 +240,15 @@ static bool pass_replacement(void *user, sinter_loop_stmt *stmt) {
     return true;
 }
 
-static void describe_words(sinter_loop_builder *build, sinter_loop_buffer_info *info,
-                           uint32_t dim) {
-    sinter_expr *dims = SINTER_NEW_ARRAY(build->arena, sinter_expr, info->rank);
-    memcpy(dims, info->dims, info->rank * sizeof *dims);
-    dims[dim] = sinter_loop_div(build, dims[dim], sinter_loop_int(build, BYTES));
-    info->dims = dims;
+static void describe_words(const dot *d, sinter_loop_builder *build,
+                           sinter_loop_buffer_info *info) {
+    int64_t dims[SINTER_MAX_RANK], word[SINTER_MAX_RANK];
+    uint32_t from[SINTER_MAX_RANK];
+    for (uint32_t i = 0; i < info->rank; i++) sinter_loop_is_const_int(info->dims[i], &dims[i]);
+    info->rank = word_dims(d, info->rank, dims, word, from);
+    sinter_expr *exprs = SINTER_NEW_ARRAY(build->arena, sinter_expr, info->rank);
+    for (uint32_t i = 0; i < info->rank; i++) exprs[i] = sinter_loop_int(build, word[i]);
+    info->dims = exprs;
     info->dtype = SINTER_DTYPE_i32;
 }
 
@@ -191,7 +263,7 @@ static bool replace_constant(replacement *r, const sinter_loop_buffer_info *para
         parameter->rank; /* tensors of equal data are one constant, whatever their shapes */
     for (uint32_t i = 0; i < source.rank; i++)
         sinter_loop_is_const_int(parameter->dims[i], &source.dims[i]);
-    if (!pack_words(&source, r->d->b_dim, &words.tensor, r->d->state->diag)) return false;
+    if (!pack_words(r->d, &source, &words.tensor, r->d->state->diag)) return false;
     sinter_loop_builder_init(&build, program, host);
     sinter_loop_walk(host->body, search_stmt, r);
     if (!r->elsewhere) {
@@ -203,13 +275,13 @@ static bool replace_constant(replacement *r, const sinter_loop_buffer_info *para
             if (!is_it(r, i)) continue;
             info->rank = parameter->rank;
             info->dims = parameter->dims;
-            describe_words(&build, info, r->d->b_dim);
+            describe_words(r->d, &build, info);
         }
         return true;
     }
     r->buffer = sinter_loop_add_buffer(&build, parameter->name, SINTER_DTYPE_i8, parameter->rank,
                                        parameter->dims, SINTER_SCOPE_CONSTANT);
-    describe_words(&build, &host->buffers.items[r->buffer], r->d->b_dim);
+    describe_words(r->d, &build, &host->buffers.items[r->buffer]);
     host->buffers.items[r->buffer].constant = (uint32_t)program->constants.count;
     sinter_vector_push(&program->arena, &program->constants, words);
     sinter_loop_walk(host->body, pass_replacement, r);
@@ -255,18 +327,28 @@ static sinter_expr two(dot *d, sinter_scalar_function function, sinter_expr a, s
     return sinter_loop_call(&d->build, function, arguments);
 }
 
-/* Four bytes of a from step 4 * c on as one i32; emitters make it one load. */
-static sinter_expr load_word(dot *d) {
+/* Element `step` of the row of a, or of the rows that are one now. */
+static sinter_expr load_byte(dot *d, sinter_expr step) {
     sinter_loop_map map;
+    sinter_expr indices[SINTER_MAX_RANK];
     sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
-    sinter_expr first = two(d, SINTER_SCALAR_mul, sinter_loop_var_read(&d->build, d->loop->var),
-                            sinter_loop_int(&d->build, BYTES));
+    if (!d->around) {
+        sinter_loop_map_var(&map, d->loop->var, step);
+        return sinter_loop_map_expr(&map, d->a);
+    }
+    uint32_t last = d->a->argument_count - 2;
+    for (uint32_t i = 0; i < last; i++) indices[i] = d->a->arguments[i];
+    sinter_expr first = two(d, SINTER_SCALAR_mul, d->row, sinter_loop_int(&d->build, d->steps));
+    indices[last] = two(d, SINTER_SCALAR_add, first, step);
+    return sinter_loop_load(&d->build, d->a->buffer, indices);
+}
+
+/* `count` bytes of a from step `first` on as one i32; emitters make whole words one load. */
+static sinter_expr load_word(dot *d, sinter_expr first, int64_t count) {
     sinter_expr word = NULL;
-    for (int k = 0; k < BYTES; k++) {
-        sinter_loop_map_var(&map, d->loop->var,
-                            two(d, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k)));
-        sinter_expr byte =
-            sinter_loop_cast(&d->build, sinter_loop_map_expr(&map, d->a), SINTER_DTYPE_i32);
+    for (int k = 0; k < count; k++) {
+        sinter_expr step = two(d, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k));
+        sinter_expr byte = sinter_loop_cast(&d->build, load_byte(d, step), SINTER_DTYPE_i32);
         if (k)
             byte = two(d, SINTER_SCALAR_shl, byte,
                        sinter_loop_const_int(&d->build, SINTER_DTYPE_i32, 8 * k));
@@ -275,13 +357,59 @@ static sinter_expr load_word(dot *d) {
     return word;
 }
 
+/* The accumulator and the product of word `index` and `count` bytes of a. */
+static sinter_expr accumulated(dot *d, sinter_expr index, int64_t count) {
+    sinter_expr indices[SINTER_MAX_RANK];
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < d->b->argument_count; i++) {
+        if (d->around && i == d->b_dim) continue;
+        indices[used++] = i == (d->around ? d->b_row : d->b_dim) ? index : d->b->arguments[i];
+    }
+    sinter_expr first = two(d, SINTER_SCALAR_mul, index, sinter_loop_int(&d->build, BYTES));
+    const sinter_expr arguments[3] = {sinter_loop_var_read(&d->build, d->assign->var),
+                                      load_word(d, first, count),
+                                      sinter_loop_load(&d->build, d->b->buffer, indices)};
+    return sinter_loop_intrinsic_call(&d->build, SINTER_INTRINSIC_dot4_u8i8, arguments);
+}
+
+/* The last two dims of a become one. */
+static void join_rows(dot *d) {
+    sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->a->buffer];
+    sinter_expr *dims = sinter_arena_copy(d->build.arena, info->dims, info->rank * sizeof *dims);
+    info->rank--;
+    dims[info->rank - 1] = sinter_loop_mul(&d->build, dims[info->rank - 1], dims[info->rank]);
+    info->dims = dims;
+    d->around->body = d->assign;
+}
+
+/* A statement a word, in a loop of one iteration, where the last word is not whole; else a loop over words. */
+static void write_loop(dot *d) {
+    sinter_loop_stmt *loop = d->around ? d->around : d->loop, *assign = d->assign;
+    int64_t steps = d->count * d->steps;
+    bool whole = steps % BYTES == 0;
+    loop->upper = sinter_loop_int(&d->build, whole ? steps / BYTES : 1);
+    sinter_loop_take_range(&d->build, loop);
+    if (whole) {
+        assign->value = accumulated(d, sinter_loop_var_read(&d->build, loop->var), BYTES);
+        return;
+    }
+    for (int64_t at = 0; at < steps; at += BYTES) {
+        if (at) {
+            assign->next = sinter_arena_copy(d->build.arena, d->assign, sizeof *d->assign);
+            assign = assign->next;
+            assign->next = NULL;
+        }
+        sinter_expr index = sinter_loop_int(&d->build, at / BYTES);
+        assign->value = accumulated(d, index, steps - at < BYTES ? steps - at : BYTES);
+    }
+}
+
 static bool has_dots(const sinter_target *target) {
     return !strncmp(target->triple, "x86_64", 6) || sinter_target_has(target, "i8mm");
 }
 
-bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest) {
+bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest) {
     dot d = {.state = state};
-    int64_t steps;
     sinter_loop_function *function = state->schedule.function;
     sinter_loop_builder_init(&d.build, state->program, function);
     if (!has_dots(state->target) || !state->program->host || !match(&d, nest)) return false;
@@ -289,14 +417,8 @@ bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, const sinter_cpu_nest
         state->failed = true;
         return false;
     }
-    sinter_loop_trip_count(d.loop, &steps);
-    sinter_loop_buffer_info *b = &function->buffers.items[d.b->buffer];
-    describe_words(&d.build, b, d.b_dim);
-    const sinter_expr arguments[3] = {sinter_loop_var_read(&d.build, d.assign->var), load_word(&d),
-                                      sinter_loop_load(&d.build, d.b->buffer, d.b->arguments)};
-    d.loop->upper = sinter_loop_int(&d.build, steps / BYTES);
-    d.assign->value = sinter_loop_intrinsic_call(&d.build, SINTER_INTRINSIC_dot4_u8i8, arguments);
-    /* the loop's variable is known to end earlier */
-    function->vars.items[d.loop->var].max = steps / BYTES - 1;
-    return true;
+    describe_words(&d, &d.build, &function->buffers.items[d.b->buffer]);
+    if (d.around) join_rows(&d);
+    write_loop(&d);
+    return sinter_cpu_find_nest(function, nest->loops[0], nest);
 }

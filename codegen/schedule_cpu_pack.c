@@ -97,6 +97,30 @@ static bool plan_one(const sinter_schedule_cpu_state *state, const sinter_cpu_ne
     return true;
 }
 
+static bool same_plan(const sinter_cpu_packing *a, const sinter_cpu_packing *b) {
+    if (a->column_dim != b->column_dim || a->panels_at != b->panels_at) return false;
+    for (uint32_t i = 0; i + 1 < a->rank; i++)
+        if (a->order[i] != b->order[i]) return false;
+    return true;
+}
+
+/* All loads of the buffer that the kernel has are in the list, and want the same. */
+static bool plan_all(const sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                     const sinter_loop_access_list *loads, const sinter_loop_access_list *all,
+                     sinter_loop_buffer buffer, sinter_cpu_packing *out_packing) {
+    sinter_cpu_packing other;
+    uint32_t here = 0, everywhere = 0;
+    for (size_t i = 0; i < loads->count; i++) {
+        if (loads->items[i].buffer != buffer) continue;
+        if (!plan_one(state, nest, &loads->items[i], here ? &other : out_packing) ||
+            (here && !same_plan(out_packing, &other)))
+            return false;
+        here++;
+    }
+    for (size_t i = 0; i < all->count; i++) everywhere += all->items[i].buffer == buffer;
+    return here == everywhere;
+}
+
 void sinter_cpu_plan_packing(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
                              sinter_cpu_pack_plan *out_plan) {
     sinter_arena scratch;
@@ -107,11 +131,12 @@ void sinter_cpu_plan_packing(sinter_schedule_cpu_state *state, const sinter_cpu_
     out_plan->count = 0;
     for (size_t i = 0; i < loads.count && out_plan->count < SINTER_CPU_MAX_PACKED; i++) {
         sinter_loop_buffer buffer = loads.items[i].buffer;
-        uint32_t readers = 0;
-        for (size_t k = 0; k < all.count; k++) readers += all.items[k].buffer == buffer;
-        if (readers == 1 && sinter_cpu_is_constant(state, buffer))
+        bool planned = false;
+        for (uint32_t k = 0; k < out_plan->count; k++)
+            planned |= out_plan->items[k].buffer == buffer;
+        if (!planned && sinter_cpu_is_constant(state, buffer))
             out_plan->count +=
-                plan_one(state, nest, &loads.items[i], &out_plan->items[out_plan->count]);
+                plan_all(state, nest, &loads, &all, buffer, &out_plan->items[out_plan->count]);
     }
     sinter_arena_deinit(&scratch);
 }

@@ -61,6 +61,11 @@ static const struct {
      "for k in 0..8 { for r in 0..2 unroll { for v in 0..8 vector { "
      "%c[r,v] = dot4_i8i8(%c[r,v], %a[i * 16 + r * 8 + k], %b[k * 8 + v]) } } } "
      "for r in 0..2 unroll { for v in 0..8 vector { %y[i * 16 + r * 8 + v] = %c[r,v] } } }"},
+    {"words", "i32", /* of bytes that others have too */
+     "for i in 0..64 { for v in 0..8 vector { %y[i * 8 + v] = dot4_u8i8(dot4_u8i8(%s[i * 8 + v], "
+     "cast(i32, %u[i * 6]) | cast(i32, %u[i * 6 + 1]) << 8:i32 | cast(i32, %u[i * 6 + 2]) << "
+     "16:i32 | cast(i32, %u[i * 6 + 3]) << 24:i32, %b[i * 8 + v]), cast(i32, %u[i * 6 + 3]) | "
+     "cast(i32, %u[i * 6 + 4]) << 8:i32 | cast(i32, %u[i * 6 + 5]) << 16:i32, %b[i * 8 + v]) } }"},
     {"gemm", "f32",
      "for i in 0..8 parallel { alloc %c: f32[4,16] register "
      "for r in 0..4 unroll { for v in 0..16 vector { %c[r,v] = 0.0:f32 } } "

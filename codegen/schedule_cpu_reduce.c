@@ -3,7 +3,7 @@
  * rows in parallel. Reductions over strided elements are left to the elementwise schedule, which puts what is
  * kept into the lanes. Test: tests/codegen/schedule/reduce.loops */
 #include "codegen/loop_access.h"
-#include "codegen/schedule_cpu.h"
+#include "codegen/schedule_cpu_tile.h"
 
 static sinter_loop_stmt *get(const sinter_schedule_cpu_state *state, sinter_loop_var var) {
     return sinter_schedule_get_loop(state->schedule.function, var);
@@ -68,7 +68,28 @@ static bool schedule_row(sinter_schedule_cpu_state *state, const sinter_schedule
 
 /* ---- what is no contraction ---- */
 
-/* Every load of the reduction belongs to one row alone, whose elements lie next to each other. */
+/* Elements of the load, which are next to each other within a row, serve this row alone. */
+static bool belongs_to_row(const sinter_schedule_cpu_state *state, const sinter_schedule_chain *c,
+                           const sinter_loop_access *load) {
+    bool all = !sinter_loop_expr_uses(load->indices[load->rank - 1], c->loops[c->depth - 1]);
+    for (uint32_t i = 0; i < c->depth; i++) {
+        bool uses = false;
+        for (uint32_t k = 0; k + 1 < load->rank; k++)
+            uses |= sinter_loop_expr_uses(load->indices[k], c->loops[i]);
+        all &= uses;
+    }
+    return all && !sinter_cpu_is_constant(state, load->buffer);
+}
+
+/* The load is the same in all rows. */
+static bool is_shared(const sinter_loop_access *load, sinter_loop_var row) {
+    for (uint32_t k = 0; k < load->rank; k++)
+        if (sinter_loop_expr_uses(load->indices[k], row)) return false;
+    return true;
+}
+
+/* Every load of the reduction belongs to one row alone, whose elements lie next to each other; or those of one load do,
+ * and the others are the same in all rows: a matrix that is read once, times a vector. */
 bool sinter_schedule_cpu_is_row(const sinter_schedule_cpu_state *state, sinter_loop_var nest) {
     sinter_schedule_chain c = sinter_schedule_cpu_chain(state, nest);
     if (!c.depth) return false;
@@ -83,16 +104,17 @@ bool sinter_schedule_cpu_is_row(const sinter_schedule_cpu_state *state, sinter_l
     sinter_arena_init(&scratch);
     sinter_loop_access_list loads = {0};
     sinter_loop_collect_accesses(&scratch, loop->body, &loads);
-    bool own = true;
+    bool own = true, matrix = true;
     for (size_t i = 0; i < loads.count; i++) {
         const sinter_loop_access *load = &loads.items[i];
-        bool uses = false;
+        bool uses = false, shared = is_shared(load, row);
         for (uint32_t k = 0; k + 1 < load->rank; k++)
             uses |= sinter_loop_expr_uses(load->indices[k], row);
         own &= uses && !sinter_loop_expr_uses(load->indices[load->rank - 1], row);
+        matrix &= shared || belongs_to_row(state, &c, load);
     }
     sinter_arena_deinit(&scratch);
-    return own;
+    return own || matrix;
 }
 
 static bool schedule_rows(sinter_schedule_cpu_state *state, sinter_loop_var nest) {

@@ -255,8 +255,21 @@ static bool keeps_last_axis(const fusion *f, sinter_node transpose) {
     return rank && perm[rank - 1] == (int64_t)rank - 1;
 }
 
-/* A contraction reads through the transpositions that only it wants: of constants, which are packed for it anyway, and
- * of axes other than the last. */
+/* A single row times a transposed matrix: each of its elements is used once, along the axis that was last. */
+static bool is_read_in_order(const fusion *f, sinter_node contraction, sinter_node transpose) {
+    const sinter_type *row =
+        sinter_value_type(f->module, sinter_node_operand(f->module, contraction, 0));
+    const int64_t *perm = NULL;
+    size_t rank = sinter_node_get_ints(f->module, transpose, "perm", &perm);
+    int64_t rows = 1;
+    bool single = row->rank < 2 || (sinter_dim_is_const(sinter_module_dims(f->module),
+                                                        row->dims[row->rank - 2], &rows) &&
+                                    rows == 1);
+    return single && rank > 1 && perm[rank - 2] == (int64_t)rank - 1;
+}
+
+/* A contraction reads through the transpositions that only it wants: of constants, which are packed for it anyway, of
+ * axes other than the last, and where that is the order in which a single row reads. */
 static void join_transposed(fusion *f, sinter_node node, uint32_t own) {
     for (uint32_t i = 0; i < 2; ++i) {
         sinter_value operand = sinter_node_operand(f->module, node, i);
@@ -267,7 +280,8 @@ static void join_transposed(fusion *f, sinter_node node, uint32_t own) {
             continue;
         const sinter_node_info *made = sinter_node_get(f->module, definition);
         if (made->op != SINTER_OP_transpose || made->parent != f->region) continue;
-        if (!sinter_value_constant(f->module, made->operands[0]) && !keeps_last_axis(f, definition))
+        if (!sinter_value_constant(f->module, made->operands[0]) &&
+            !keeps_last_axis(f, definition) && !(i == 1 && is_read_in_order(f, node, definition)))
             continue;
         sinter_vector_push(&f->scratch, &f->groups.items[own].nodes, definition);
         f->group_of[definition] = own + 1;

@@ -1,7 +1,11 @@
 /* Random graphs through random passes: every graph that comes out is sound and gives the values that it gave before, in the
  * evaluator after the passes and, compiled, after the default pipeline.
  *
- *   random_graph_test [COUNT [FIRST_SEED]]     COUNT graphs, default 250; a failure prints its seed, the passes and the graph */
+ *   random_graph_test [COUNT [FIRST_SEED [FOLDER]]]     COUNT graphs, default 250; a failure prints its seed, the passes and
+ *                                                       the graph
+ * FOLDER gets each graph as SEED.onnx with its inputs, SEED.in0.npy, and what the evaluator makes of them, SEED.out0.npy,
+ * for the opinion of another: tests/suites/long/random_graphs.py. */
+#include "frontends/import.h"
 #include "ir/eval.h"
 #include "ir/parse.h"
 #include "ir/verify.h"
@@ -148,6 +152,29 @@ static bool test_compiled(trial *t, const char *target) {
     return good || fail(t, target);
 }
 
+static bool write_tensors(trial *t, const char *folder, const char *kind,
+                          const sinter_tensor *tensors, uint32_t count) {
+    bool good = true;
+    for (uint32_t i = 0; good && i < count; i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/%llu.%s%u.npy", folder, (unsigned long long)t->seed, kind,
+                 i);
+        good = sinter_tensor_write_file(path, &tensors[i], &t->diag);
+    }
+    return good;
+}
+
+static bool write_case(trial *t, const char *folder) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/%llu.onnx", folder, (unsigned long long)t->seed);
+    sinter_module *module = sinter_module_clone(t->module);
+    bool good = sinter_export_onnx(module, path, &t->diag) &&
+                write_tensors(t, folder, "in", t->inputs, t->input_count) &&
+                write_tensors(t, folder, "out", t->expected, t->output_count);
+    sinter_module_destroy(module);
+    return good || fail(t, "not written as ONNX");
+}
+
 /* Passes over sequences, of which these graphs have none. */
 static bool is_elsewhere(const char *pass) {
     return strcmp(pass, "fold_sequences") == 0;
@@ -157,12 +184,14 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0); /* a crash must not hide the seed */
     uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 0) : 250;
     uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
+    const char *folder = argc > 3 ? argv[3] : NULL;
     uint32_t failures = 0;
     for (uint64_t seed = first; seed < first + count && failures < 5; seed++) {
         trial t;
         bool good = start(&t, seed) && test_passes(&t) && test_compiled(&t, "eval") &&
                     test_compiled(&t, "loops") &&
-                    (seed % NATIVE_EVERY != 0 || test_compiled(&t, "cpu"));
+                    (seed % NATIVE_EVERY != 0 || test_compiled(&t, "cpu")) &&
+                    (!folder || write_case(&t, folder));
         CHECK(good);
         failures += !good;
         finish(&t);

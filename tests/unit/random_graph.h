@@ -1,135 +1,20 @@
-/* Random graphs of floating-point operators, for tests that change a graph and want the same values. What is made is
- * continuous and of moderate size: a last bit that differs early stays a last bit. The graph and the data depend on the seed alone.
+/* Random graphs, for tests that change a graph and want the same values. What is made of floating-point values is continuous and
+ * of moderate size: a last bit that differs early stays a last bit. The graph and the data depend on the seed alone.
  * Used by random_graph_test.c. */
 #pragma once
-#include "ir/build.h"
-
-#include <assert.h>
-#include <math.h>
-
-enum { RANDOM_GRAPH_ELEMENTS = 600, RANDOM_GRAPH_BATCH = 2 /* what symbol N is at run time */ };
-
-typedef struct random_graph {
-    sinter_builder build;
-    uint64_t state;
-    SINTER_VECTOR(sinter_value) values;
-    sinter_dim symbol;
-    sinter_dtype dtype; /* of all floating-point values */
-    bool quantizes;     /* some values are quantized: they may be a whole step apart */
-    bool narrow_weights;
-} random_graph;
-
-/* ---- numbers ---- */
-
-static inline uint32_t random_bits(random_graph *g) { /* SplitMix64 */
-    uint64_t z = g->state += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return (uint32_t)(z >> 32);
-}
-
-static inline int64_t random_below(random_graph *g, int64_t limit) {
-    return random_bits(g) % limit;
-}
-
-static inline bool random_chance(random_graph *g, int percent) {
-    return random_below(g, 100) < percent;
-}
-
-static inline double random_number(random_graph *g, double low, double high) {
-    return low + (high - low) * random_bits(g) / 4294967296.0;
-}
-
-static inline sinter_tensor random_tensor(random_graph *g, uint32_t rank, const int64_t *dims,
-                                          double low, double high) {
-    sinter_tensor tensor;
-    bool made = sinter_tensor_create(&tensor, g->dtype, rank, dims, g->build.diag);
-    assert(made);
-    (void)made;
-    for (int64_t i = 0; i < sinter_tensor_count(&tensor); i++)
-        sinter_tensor_set_double(&tensor, i, random_number(g, low, high));
-    return tensor;
-}
-
-static inline sinter_value random_constant(random_graph *g, uint32_t rank, const int64_t *dims,
-                                           double low, double high) {
-    return sinter_build_constant(&g->build, random_tensor(g, rank, dims, low, high));
-}
-
-/* Of convolutions and products: at times 8-bit ones with a scale for each index of the axis. */
-static inline sinter_value random_weight(random_graph *g, uint32_t rank, const int64_t *dims,
-                                         double bound, int64_t axis) {
-    if (!g->narrow_weights) return random_constant(g, rank, dims, -bound, bound);
-    sinter_tensor weight, scale;
-    bool per_axis = random_chance(g, 50);
-    bool made = sinter_tensor_create(&weight, SINTER_DTYPE_i8, rank, dims, g->build.diag) &&
-                sinter_tensor_create(&scale, g->dtype, per_axis, &dims[axis], g->build.diag);
-    assert(made);
-    (void)made;
-    for (int64_t i = 0; i < sinter_tensor_count(&weight); i++)
-        sinter_tensor_set_int(&weight, i, random_below(g, 255) - 127);
-    for (int64_t i = 0; i < sinter_tensor_count(&scale); i++)
-        sinter_tensor_set_double(&scale, i, bound / 127 * random_number(g, 0.5, 1));
-    sinter_value operands[2] = {sinter_build_constant(&g->build, weight),
-                                sinter_build_constant(&g->build, scale)};
-    sinter_attr attribute = sinter_attr_int("axis", axis);
-    return sinter_build(&g->build, SINTER_OP_dequantize_linear, operands, 2, &attribute, 1);
-}
-
-/* ---- values ---- */
-
-static inline sinter_type type_of(const random_graph *g, sinter_value value) {
-    return *sinter_value_type(g->build.module, value);
-}
-
-/* What the dim is at run time. */
-static inline int64_t dim_at(const random_graph *g, const sinter_type *type, uint32_t axis) {
-    int64_t value = 0, bindings[] = {RANDOM_GRAPH_BATCH};
-    sinter_dim_evaluate(sinter_module_dims(g->build.module), type->dims[axis], bindings, &value);
-    return value;
-}
-
-static inline int64_t count_of(const random_graph *g, const sinter_type *type) {
-    int64_t count = 1;
-    for (uint32_t i = 0; i < type->rank; i++) count *= dim_at(g, type, i);
-    return count;
-}
-
-static inline bool is_static(const random_graph *g, const sinter_type *type) {
-    uint64_t count = 0;
-    return sinter_type_static_count(sinter_module_dims(g->build.module), type, &count);
-}
-
-static inline sinter_value pick(random_graph *g) { /* newer ones more often */
-    size_t count = g->values.count;
-    size_t back = (size_t)random_below(g, 1 + random_below(g, (int64_t)count));
-    return g->values.items[count - 1 - back];
-}
-
-static inline sinter_value unary(random_graph *g, sinter_op op, sinter_value x) {
-    return sinter_build_unary(&g->build, op, x);
-}
-
-static inline sinter_value binary(random_graph *g, sinter_op op, sinter_value a, sinter_value b) {
-    return sinter_build_binary(&g->build, op, a, b);
-}
-
-static inline sinter_value number(random_graph *g, double value) {
-    return sinter_build_scalar(&g->build, g->dtype, value);
-}
-
-static inline sinter_value ints(random_graph *g, const int64_t *items, size_t count) {
-    return sinter_build_ints(&g->build, items, count);
-}
+#include "tests/unit/random_graph_data.h"
 
 /* ---- elementwise ---- */
 
 static inline sinter_value add_unary(random_graph *g, sinter_value x) {
     static const sinter_op ops[] = {
-        SINTER_OP_tanh,         SINTER_OP_sigmoid,  SINTER_OP_relu, SINTER_OP_abs,
-        SINTER_OP_neg,          SINTER_OP_identity, SINTER_OP_gelu, SINTER_OP_leaky_relu,
-        SINTER_OP_hard_sigmoid, SINTER_OP_swish,    SINTER_OP_erf,  SINTER_OP_sin,
-        SINTER_OP_hard_swish,   SINTER_OP_softsign, SINTER_OP_elu};
+        SINTER_OP_tanh,         SINTER_OP_sigmoid,  SINTER_OP_relu,      SINTER_OP_abs,
+        SINTER_OP_neg,          SINTER_OP_identity, SINTER_OP_gelu,      SINTER_OP_leaky_relu,
+        SINTER_OP_hard_sigmoid, SINTER_OP_swish,    SINTER_OP_erf,       SINTER_OP_sin,
+        SINTER_OP_hard_swish,   SINTER_OP_softsign, SINTER_OP_elu,       SINTER_OP_softplus,
+        SINTER_OP_mish,         SINTER_OP_selu,     SINTER_OP_gelu_tanh, SINTER_OP_cos,
+        SINTER_OP_atan};
+    if (g->dtype == SINTER_DTYPE_f32 && random_chance(g, 3)) return unary(g, SINTER_OP_celu, x);
     return unary(g, ops[random_below(g, sizeof ops / sizeof *ops)], x);
 }
 
@@ -542,20 +427,53 @@ static inline sinter_value add_resize(random_graph *g, sinter_value x) {
 
 static inline bool random_graph_grow(random_graph *g) {
     static sinter_value (*const makers[])(random_graph *,
-                                          sinter_value) = {add_unary,       add_unary,
-                                                           add_binary,      add_binary,
-                                                           add_binary,      add_convolution,
-                                                           add_convolution, add_pool,
-                                                           add_product,     add_product,
-                                                           add_reduction,   add_composite,
-                                                           add_spelled,     add_batch_normalization,
-                                                           add_transpose,   add_transpose,
-                                                           add_reshape,     add_reshape,
-                                                           add_slice,       add_pad,
-                                                           add_concat,      add_split,
-                                                           add_resize,      add_where,
-                                                           add_if,          add_quantized,
-                                                           add_quantized};
+                                          sinter_value) = {add_unary,
+                                                           add_unary,
+                                                           add_binary,
+                                                           add_binary,
+                                                           add_binary,
+                                                           add_convolution,
+                                                           add_convolution,
+                                                           add_pool,
+                                                           add_product,
+                                                           add_product,
+                                                           add_reduction,
+                                                           add_composite,
+                                                           add_spelled,
+                                                           add_batch_normalization,
+                                                           add_transpose,
+                                                           add_transpose,
+                                                           add_reshape,
+                                                           add_reshape,
+                                                           add_slice,
+                                                           add_pad,
+                                                           add_concat,
+                                                           add_split,
+                                                           add_resize,
+                                                           add_where,
+                                                           add_if,
+                                                           add_quantized,
+                                                           add_quantized,
+                                                           add_integer,
+                                                           add_integer,
+                                                           add_gather,
+                                                           add_gather,
+                                                           add_elements,
+                                                           add_rows,
+                                                           add_largest,
+                                                           add_repeat,
+                                                           add_axes,
+                                                           add_far_slice,
+                                                           add_nothing,
+                                                           add_norm,
+                                                           add_channel_normalization,
+                                                           add_log_softmax,
+                                                           add_padded_pool,
+                                                           add_padded_convolution,
+                                                           add_blocks,
+                                                           add_loop,
+                                                           add_scan,
+                                                           add_recurrent};
     sinter_value made = makers[random_below(g, sizeof makers / sizeof *makers)](g, pick(g));
     if (!made) return false;
     sinter_type type = type_of(g, made);
@@ -571,8 +489,9 @@ static inline void random_graph_add_input(random_graph *g) {
     uint32_t rank = 2 + (uint32_t)random_below(g, 3);
     for (uint32_t i = 0; i < rank; i++) {
         int64_t limit = i == 0 ? 2 : i == 1 ? 5 : 6;
-        dims[i] = i == 0 && random_chance(g, 40)
-                      ? g->symbol
+        dims[i] = i == 0 && random_chance(g, 40) ? g->symbols[0]
+                  : i > 0 && random_chance(g, 10)
+                      ? g->symbols[1]
                       : sinter_dim_const(table, 1 + random_below(g, limit));
     }
     sinter_type type =
@@ -580,6 +499,17 @@ static inline void random_graph_add_input(random_graph *g) {
     sinter_value input = sinter_region_add_argument(
         g->build.module, sinter_module_main(g->build.module), type, NULL);
     sinter_vector_push(sinter_module_arena(g->build.module), &g->values, input);
+}
+
+static inline void random_graph_add_integers(random_graph *g) {
+    sinter_dim dims[3];
+    uint32_t rank = 1 + (uint32_t)random_below(g, 2);
+    for (uint32_t i = 0; i < rank; i++)
+        dims[i] = sinter_dim_const(sinter_module_dims(g->build.module), 1 + random_below(g, 4));
+    sinter_type type = sinter_type_tensor(sinter_module_arena(g->build.module),
+                                          random_integer_dtype(g), rank, dims);
+    keep_integer(g, sinter_region_add_argument(g->build.module, sinter_module_main(g->build.module),
+                                               type, NULL));
 }
 
 /* A module of about `size` operators. */
@@ -590,10 +520,13 @@ static inline sinter_module *random_graph_make(random_graph *g, uint64_t seed, i
         .state = seed,
         .build = {.module = module, .region = sinter_module_main(module), .diag = diag}};
     g->dtype = random_chance(g, 80)   ? SINTER_DTYPE_f32
-               : random_chance(g, 50) ? SINTER_DTYPE_f16
+               : random_chance(g, 40) ? SINTER_DTYPE_f16
+               : random_chance(g, 50) ? SINTER_DTYPE_bf16
                                       : SINTER_DTYPE_f64;
     g->quantizes = g->dtype == SINTER_DTYPE_f32 && random_chance(g, 25);
-    g->symbol = sinter_dim_symbol_named(sinter_module_dims(module), SINTER_STRING("N"));
+    g->symbols[0] = sinter_dim_symbol_named(sinter_module_dims(module), SINTER_STRING("N"));
+    g->symbols[1] = sinter_dim_symbol_named(sinter_module_dims(module), SINTER_STRING("M"));
+    if (random_chance(g, 40)) random_graph_add_integers(g);
     for (int64_t inputs = 1 + random_below(g, 2); inputs > 0; inputs--) random_graph_add_input(g);
     for (int made = 0, tried = 0; made < size && tried < 4 * size; tried++)
         made += random_graph_grow(g);
@@ -605,6 +538,9 @@ static inline sinter_module *random_graph_make(random_graph *g, uint64_t seed, i
             (!results.count && i + 1 == g->values.count))
             sinter_vector_push(sinter_module_arena(module), &results, g->values.items[i]);
     }
+    for (size_t i = 0; i < g->integers.count; i++)
+        if (sinter_value_get(module, g->integers.items[i])->definition && random_chance(g, 30))
+            sinter_vector_push(sinter_module_arena(module), &results, g->integers.items[i]);
     sinter_node_spec yield = {
         .op = SINTER_OP_yield, .operands = results.items, .operand_count = (uint32_t)results.count};
     return sinter_build_node(&g->build, &yield) ? module : NULL;

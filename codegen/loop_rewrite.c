@@ -244,6 +244,7 @@ sinter_loop_stmt *sinter_loop_clone_stmt(sinter_loop_map *map, const sinter_loop
         buffers[i] = mapped_buffer(map, buffers[i]);
     if (stmt->kind == SINTER_LOOP_FOR || stmt->kind == SINTER_LOOP_DECLARE) {
         copy->var = fresh_var(map, stmt->var);
+        if (stmt->kind == SINTER_LOOP_FOR) sinter_loop_narrow_range(&map->builder, copy);
     } else if (stmt->kind == SINTER_LOOP_ASSIGN) {
         sinter_expr mapped = stmt->var < map->vars.count ? map->vars.items[stmt->var] : NULL;
         assert(!mapped || mapped->kind == SINTER_LOOP_VAR);

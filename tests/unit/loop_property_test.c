@@ -58,6 +58,12 @@ static const char *const kernels[] = {
     "    var acc: i32 = 0:i32\n"
     "    for j in 0..i { acc = acc + %x[i,j] }\n"
     "    %y[i] = acc }}",
+    "kernel @clipped(%x: i32[9,9] in, %y: i32[9,9] out) {\n"
+    "  for i in 0..9 { for j in 0..9 {\n"
+    "    var acc: i32 = 0:i32\n"
+    "    for k in max(1 - i, 0)..min(10 - i, 3) { for l in max(1 - j, 0)..min(10 - j, 3) {\n"
+    "      acc = acc + %x[i + k - 1,j + l - 1] }}\n"
+    "    %y[i,j] = acc }}}",
     "kernel @strided(%x: i8[40] in, %y: i8[20] out) {\n"
     "  for i in 2..40 step 4 { %y[i / 2] = %x[i]\n %y[i / 2 - 1] = %x[i - 1] }}",
     "kernel @digits(%x: f32[2,3,4] in, %y: f32[24] out) {\n"
@@ -130,7 +136,7 @@ static bool apply(trial *t) {
     sinter_schedule *s = t->schedule;
     sinter_loop_var loop = any_loop(t), inner = inner_of(t, loop), pair[2] = {inner, loop};
     int64_t factor = factors[below(t, 7)];
-    uint64_t verb = below(t, 18);
+    uint64_t verb = below(t, 20);
     sinter_text_format(&t->log, " verb %d loop %u factor %d;", (int)verb, loop, (int)factor);
     switch (verb) {
     case 0:
@@ -166,6 +172,10 @@ static bool apply(trial *t) {
         return sinter_schedule_inline(s, any_scalar(t));
     case 16:
         return sinter_schedule_prefetch(s, inner_of(t, inner), loop, any_loop(t), 16);
+    case 17:
+        return sinter_schedule_cut(s, loop, factor, NULL, NULL);
+    case 18:
+        return sinter_schedule_specialize(s, loop, NULL);
     default:
         return tile(t, loop);
     }

@@ -161,6 +161,16 @@ static inline sinter_value add_pool(random_graph *g, sinter_value x) {
                         attributes, 3);
 }
 
+/* Times or plus a number for each channel. */
+static inline sinter_value add_scaled_convolution(random_graph *g, sinter_value x) {
+    sinter_value y = add_convolution(g, x);
+    if (!y) return 0;
+    sinter_type type = type_of(g, y);
+    int64_t dims[3] = {dim_at(g, &type, 1), 1, 1};
+    sinter_value scale = random_constant(g, type.rank - 1, dims, -1.5, 1.5);
+    return binary(g, random_chance(g, 70) ? SINTER_OP_mul : SINTER_OP_add, y, scale);
+}
+
 static inline sinter_value add_batch_normalization(random_graph *g, sinter_value x) {
     sinter_type type = type_of(g, x);
     if (!is_image(g, &type)) return 0;
@@ -426,54 +436,31 @@ static inline sinter_value add_resize(random_graph *g, sinter_value x) {
 /* ---- whole graphs ---- */
 
 static inline bool random_graph_grow(random_graph *g) {
-    static sinter_value (*const makers[])(random_graph *,
-                                          sinter_value) = {add_unary,
-                                                           add_unary,
-                                                           add_binary,
-                                                           add_binary,
-                                                           add_binary,
-                                                           add_convolution,
-                                                           add_convolution,
-                                                           add_pool,
-                                                           add_product,
-                                                           add_product,
-                                                           add_reduction,
-                                                           add_composite,
-                                                           add_spelled,
-                                                           add_batch_normalization,
-                                                           add_transpose,
-                                                           add_transpose,
-                                                           add_reshape,
-                                                           add_reshape,
-                                                           add_slice,
-                                                           add_pad,
-                                                           add_concat,
-                                                           add_split,
-                                                           add_resize,
-                                                           add_where,
-                                                           add_if,
-                                                           add_quantized,
-                                                           add_quantized,
-                                                           add_integer,
-                                                           add_integer,
-                                                           add_gather,
-                                                           add_gather,
-                                                           add_elements,
-                                                           add_rows,
-                                                           add_largest,
-                                                           add_repeat,
-                                                           add_axes,
-                                                           add_far_slice,
-                                                           add_nothing,
-                                                           add_norm,
-                                                           add_channel_normalization,
-                                                           add_log_softmax,
-                                                           add_padded_pool,
-                                                           add_padded_convolution,
-                                                           add_blocks,
-                                                           add_loop,
-                                                           add_scan,
-                                                           add_recurrent};
+    static sinter_value (*const makers[])(random_graph *, sinter_value) = {
+        add_unary,       add_unary,
+        add_binary,      add_binary,
+        add_binary,      add_convolution,
+        add_convolution, add_pool,
+        add_product,     add_product,
+        add_reduction,   add_composite,
+        add_spelled,     add_batch_normalization,
+        add_transpose,   add_transpose,
+        add_reshape,     add_reshape,
+        add_slice,       add_pad,
+        add_concat,      add_split,
+        add_resize,      add_where,
+        add_if,          add_quantized,
+        add_quantized,   add_integer,
+        add_integer,     add_gather,
+        add_gather,      add_elements,
+        add_rows,        add_largest,
+        add_repeat,      add_axes,
+        add_far_slice,   add_nothing,
+        add_norm,        add_channel_normalization,
+        add_log_softmax, add_scaled_convolution,
+        add_padded_pool, add_padded_convolution,
+        add_blocks,      add_loop,
+        add_scan,        add_recurrent};
     sinter_value made = makers[random_below(g, sizeof makers / sizeof *makers)](g, pick(g));
     if (!made) return false;
     sinter_type type = type_of(g, made);

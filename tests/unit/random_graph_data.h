@@ -388,7 +388,8 @@ static inline void give_window(random_graph *g, attribute_list *list, const wind
     give(list, sinter_attr_ints("kernel_shape", w->kernel, w->space));
     if (random_chance(g, 60)) give(list, sinter_attr_ints("strides", w->strides, w->space));
     if (dilates) give(list, sinter_attr_ints("dilations", w->dilations, w->space));
-    for (uint32_t i = 0; i < w->space; i++) fits &= w->pads[i] == 0 && w->pads[i + w->space] == 0;
+    for (uint32_t i = 0; i < w->space; i++)
+        fits &= w->pads[i] == 0 && w->pads[i + w->space] == 0 && w->strides[i] <= w->kernel[i];
     if (fits && !dilates && random_chance(g, 70))
         give(list, sinter_attr_string("auto_pad", sinter_string_of(automatic[random_below(g, 3)])));
     else

@@ -274,8 +274,10 @@ sinter_loop_var sinter_schedule_cpu_parallelize(sinter_schedule_cpu_state *state
 int64_t sinter_schedule_cpu_work(const sinter_schedule_cpu_state *state,
                                  const sinter_schedule_chain *c) {
     int64_t work = study(state, c->loops[c->depth - 1]).work;
-    for (uint32_t i = 0; i < c->depth && work < PARALLEL_WORK; i++)
-        work *= count_or(state, c->loops[i], PARALLEL_WORK);
+    for (uint32_t i = 0; i < c->depth && work < PARALLEL_WORK; i++) {
+        int64_t count = count_or(state, c->loops[i], PARALLEL_WORK);
+        work *= count < PARALLEL_WORK ? count : PARALLEL_WORK;
+    }
     return work;
 }
 

@@ -107,9 +107,10 @@ sinter_loop_var sinter_cpu_find_row(sinter_schedule_cpu_state *state, const sint
 
 enum { MAX_ROWS = 8, MAX_VECTORS = 8, LATENCY = 16, REST_COST = 16, MANY_ROWS = 840 };
 enum {
-    MAX_STEPS = 5,        /* of a reduction that is unrolled */
-    FEW_ITERATIONS = 16,  /* for all threads that there may be */
-    THREAD_WORK = 1 << 15 /* vector instructions that are worth a second thread */
+    MAX_STEPS = 5,         /* of a reduction that is unrolled */
+    FEW_ITERATIONS = 16,   /* for all threads that there may be */
+    THREAD_WORK = 1 << 15, /* vector instructions that are worth a second thread */
+    MOST_TIMED = 1 << 24   /* rows or vectors; beyond, the best tile is the same */
 };
 
 /* Quarter cycles for one step of the reduction: two multiply-adds and two loads a cycle, four cycles until a sum can go
@@ -118,6 +119,11 @@ static int64_t tile_time(int64_t rows, int64_t vectors) {
     int64_t work = 2 * rows * vectors, loads = 2 * (rows + vectors);
     int64_t time = work > loads ? work : loads;
     return (time > LATENCY ? time : LATENCY) + 2 + vectors;
+}
+
+/* A count to estimate times with: unknown ones are many, and of any size the times can be multiplied. */
+static int64_t timed_count(int64_t count) {
+    return count < 0 ? MANY_ROWS : count < MOST_TIMED ? count : MOST_TIMED;
 }
 
 /* All tiles of `rows` rows, the last one with what is left. */
@@ -134,8 +140,8 @@ sinter_cpu_tile sinter_cpu_choose_tile(const sinter_target *target, sinter_dtype
                                        int64_t rows, int64_t columns, bool reuse) {
     int64_t lanes = sinter_schedule_cpu_lanes(target, dtype), best_time = INT64_MAX;
     sinter_cpu_tile best = {.rows = 1, .columns = lanes, .lanes = lanes};
-    int64_t many_rows = rows < 0 ? MANY_ROWS : rows, vectors = MANY_ROWS;
-    if (columns >= 0) vectors = columns < lanes ? 1 : (columns + lanes - 1) / lanes;
+    int64_t many_rows = timed_count(rows), vectors = MANY_ROWS;
+    if (columns >= 0) vectors = columns < lanes ? 1 : timed_count((columns - 1) / lanes + 1);
     for (int64_t v = 1; v <= MAX_VECTORS && v <= vectors; v++) {
         for (int64_t r = 1; r <= (reuse ? MAX_ROWS : 1) && r <= many_rows; r++) {
             if (!fits_registers(target, r, v)) break;
@@ -153,7 +159,7 @@ sinter_cpu_tile sinter_cpu_choose_tile(const sinter_target *target, sinter_dtype
 sinter_cpu_tile sinter_cpu_choose_rows(const sinter_target *target, sinter_cpu_tile tile,
                                        int64_t rows, bool reuse) {
     int64_t vectors = tile.columns / tile.lanes, best_time = INT64_MAX;
-    int64_t many_rows = rows < 0 ? MANY_ROWS : rows;
+    int64_t many_rows = timed_count(rows);
     tile.rows = 1;
     for (int64_t r = 1; r <= (reuse ? MAX_ROWS : 1) && r <= many_rows; r++) {
         if (!fits_registers(target, r, vectors)) break;
@@ -383,10 +389,11 @@ static int64_t column_bytes(const sinter_loop_function *function, const sinter_c
             for (uint32_t r = 0; r < nest->reduction_count; r++)
                 varies |= sinter_loop_expr_uses(loads->items[i].indices[k], nest->reductions[r]);
             if (!varies) continue;
-            if (!sinter_loop_is_const_int(info->dims[k], &dim)) return INT64_MAX;
-            bytes *= dim;
+            if (!sinter_loop_is_const_int(info->dims[k], &dim) ||
+                __builtin_mul_overflow(bytes, dim, &bytes))
+                return INT64_MAX;
         }
-        total += bytes;
+        if (__builtin_add_overflow(total, bytes, &total)) return INT64_MAX;
     }
     return total;
 }

@@ -41,7 +41,7 @@ config.substitutions += [
 # FileCheck, not, count are found on the path, after everything else: the system's own clang stays first.
 config.environment["PATH"] = os.pathsep.join([os.environ["PATH"], llvm_bin()])
 config.environment["FILECHECK_OPTS"] = "-enable-var-scope"
-for name in ("HOME", "TMPDIR", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "CUDA_VISIBLE_DEVICES"):
+for name in ("CC", "HOME", "TMPDIR", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "CUDA_VISIBLE_DEVICES"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
 
@@ -51,5 +51,3 @@ if os.path.exists("/dev/nvidia0"):
     config.available_features.add("cuda")
 if shutil.which("qemu-aarch64") and shutil.which("aarch64-linux-gnu-gcc"):
     config.available_features.add("qemu-aarch64")
-if os.path.basename(build) in ("asan", "tsan"):
-    config.available_features.add(os.path.basename(build))

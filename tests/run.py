@@ -24,6 +24,8 @@ import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
+sys.path.insert(0, str(TESTS / "suites"))
+from support import sanitizers  # noqa: E402
 CLOSING_LINE = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 LIT_PASSED = {"PASS", "XFAIL", "FLAKYPASS"}
 LIT_SKIPPED = {"UNSUPPORTED", "SKIPPED"}
@@ -149,6 +151,7 @@ def main():
     parser.add_argument("name", nargs="?", help="one suite, a path below tests/, or a part of a test's name")
     arguments = parser.parse_args()
     build = arguments.build.resolve()
+    sanitizers.set_options(build)
     total = Sum()
     for suite, run in choose(build, arguments.name).items():
         start = time.monotonic()

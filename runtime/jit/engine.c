@@ -151,15 +151,16 @@ static bool start_pool(sinter_engine *engine, const sinter_engine_options *optio
     return take_status(status, "threads", diag);
 }
 
+/* By way of the shell, which takes apart what $CC says: a name, and options perhaps. */
 static bool run_compiler(const char *source, const char *library, int level, sinter_diag *diag) {
     static const char *const levels[] = {"-O0", "-O1", "-O1", "-O3"};
     pid_t child = fork();
     if (child == 0) {
-        execlp("cc", "cc", "-std=c17",
-               levels[level < 0   ? 0
-                      : level > 3 ? 3
-                                  : level],
-               "-ffp-contract=off", "-shared", "-fPIC", "-o", library, source, "-lm", (char *)NULL);
+        execl("/bin/sh", "sh", "-c", "exec ${CC:-cc} \"$@\"", "sh", "-std=c17",
+              levels[level < 0   ? 0
+                     : level > 3 ? 3
+                                 : level],
+              "-ffp-contract=off", "-shared", "-fPIC", "-o", library, source, "-lm", (char *)NULL);
         _exit(127);
     }
     int status = 0;
@@ -167,8 +168,8 @@ static bool run_compiler(const char *source, const char *library, int level, sin
         WEXITSTATUS(status) != 0)
         return sinter_error(diag, source,
                             WIFEXITED(status) && WEXITSTATUS(status) == 127
-                                ? "no C compiler `cc` found"
-                                : "cc refused the emitted C");
+                                ? "no C compiler found: neither $CC nor cc"
+                                : "the C compiler refused the emitted C");
     return true;
 }
 

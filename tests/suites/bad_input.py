@@ -12,19 +12,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from support import sanitizers
 from tally import Tally
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SINTER = pathlib.Path(os.environ.get("SINTER_BUILD", ROOT / "build" / "dev")) / "bin" / "sinter"
-SECONDS = 60
+BUILD = pathlib.Path(os.environ.get("SINTER_BUILD", ROOT / "build" / "dev"))
+SINTER = BUILD / "bin" / "sinter"
+SECONDS = sanitizers.seconds(60, BUILD)
 MEMORY = 16 << 30  # address space; sanitizers, which reserve terabytes, run without the bound
 DEEP = 1_000_000
 FLIPS = 200
-
-
-def sanitized():
-    libraries = subprocess.run(["ldd", SINTER], capture_output=True, text=True).stdout
-    return "asan" in libraries or "tsan" in libraries
 
 
 def limit_memory():
@@ -36,7 +33,7 @@ class Bench:
 
     def __init__(self, folder):
         self.folder, self.tally = folder, Tally()
-        self.limit = None if sanitized() else limit_memory
+        self.limit = None if sanitizers.used(BUILD) else limit_memory
 
     def run(self, *arguments, **options):
         command = [str(SINTER), *map(str, arguments)]
@@ -143,6 +140,32 @@ def hostile_numbers(bench):
     huge = bench.write("m.onnx", model([helper.make_node("Relu", ["x"], ["y"])], [tensor("x", [1 << 31, 1 << 31])]))
     for target in ("eval", "cpu"):
         bench.expect(f"an input of exabytes, {target}", "run", huge, f"--target={target}")
+
+
+def huge_dims(bench):
+    """Sizes that fit an i64, but not what is computed from them: schedules, memory plans and costs measure without overflow
+    (preset asan sees it), and the model is compiled or refused."""
+    node = helper.make_node
+    for name, nodes, shapes in (
+        ("MatMul", [node("MatMul", ["a", "b"], ["y"])], ("4DD", "DD")),
+        ("Gemm", [node("Gemm", ["a", "b", "c"], ["y"], transB=1)], ("DD", "DD", "D")),
+        ("Conv", [node("Conv", ["a", "b"], ["y"], pads=[1, 1, 1, 1])], ("13DD", "8333")),
+        ("AveragePool", [node("AveragePool", ["a"], ["y"], kernel_shape=[3, 3], strides=[2, 2])], ("1DDD",)),
+        ("Softmax", [node("Softmax", ["a"], ["y"])], ("D4D",)),
+        ("LayerNormalization", [node("LayerNormalization", ["a", "b"], ["y"])], ("D8D", "D")),
+        ("a sum of products", [node("Mul", ["a", "b"], ["p"]), node("ReduceSum", ["p"], ["y"])], ("DDD", "D1D")),
+        ("Transpose", [node("Transpose", ["a"], ["t"], perm=[2, 0, 1]), node("Relu", ["t"], ["y"])], ("D4D",)),
+        ("Concat", [node("Concat", ["a", "a", "b"], ["y"], axis=1)], ("DD4", "DD4")),
+        ("LSTM", [node("LSTM", ["a", "b", "c"], ["y"], hidden_size=1)], ("D1D", "14D", "141")),
+        ("Einsum", [node("Einsum", ["a", "b"], ["y"], equation="bij,bkj->bik")], ("DDD", "DDD")),
+    ):
+        for power in (20, 31, 40, 62):
+            inputs = [tensor(value, [1 << power if dim == "D" else int(dim) for dim in shape]) for value, shape in zip("abc", shapes)]
+            path = bench.write("m.onnx", model(nodes, inputs))
+            for kind in ("loops", "obj"):
+                bench.expect(f"{name} of 2^{power}, {kind}", "compile", path, f"--emit={kind}", "-o", f"out.{kind}", allowed=(0, 2))
+                for made in bench.folder.glob("out.*"):
+                    made.unlink()
 
 
 def impossible_graphs(bench):
@@ -337,7 +360,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(pathlib.Path(folder).resolve())
         for part in (
-            hostile_numbers, impossible_graphs, external_data, deep_and_large, bad_tensors, bad_outputs, bad_arguments, damaged_files,
+            hostile_numbers, huge_dims, impossible_graphs, external_data, deep_and_large, bad_tensors, bad_outputs, bad_arguments,
+            damaged_files,
         ):
             part(bench)
     bench.tally.finish()

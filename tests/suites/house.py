@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 
+from support import sanitizers
 from tally import Tally
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -187,13 +188,14 @@ def check_generated(tally):
 
 def check_runtime(tally):
     """The built runtime library is small and needs the C library only."""
-    library = pathlib.Path(os.environ.get("SINTER_BUILD", ROOT / "build" / "dev")) / "lib" / "libsinter_runtime.so"
+    build = pathlib.Path(os.environ.get("SINTER_BUILD", ROOT / "build" / "dev"))
+    library = build / "lib" / "libsinter_runtime.so"
     if not library.exists() or not list((ROOT / "runtime").glob("*.c")):
         tally.skipped("runtime library", "not built")
         return
     dynamic = subprocess.run(["readelf", "-dW", library], check=True, capture_output=True, text=True).stdout
     needs = set(re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic))
-    if any(re.match(r"lib(a|t|ub)san", need) for need in needs):
+    if sanitizers.used(build):
         tally.skipped("runtime library", "built with sanitizers")
         return
     with tempfile.NamedTemporaryFile() as stripped:

@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from support import sanitizers
 from tally import Tally
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -35,7 +36,7 @@ WAYS = {
     "x86-64-v4+avx512vnni": ("cpu:x86-64-v4+avx512vnni", [], "avx512_vnni"),
     "aarch64": ("cpu:aarch64", [], "arm"),
     "neoverse-v1": ("cpu:neoverse-v1", [], "arm"),
-    "c": (None, ["-O1"], ""),
+    "c": (None, ["-O1", *sanitizers.flags(BUILD)], ""),
     "c, a board": (None, ["-O1", "-DSINTER_BOARD"], ""),
     "c, aarch64": (None, ["-O1"], "arm"),
 }

@@ -157,9 +157,8 @@ static int bisect(comparison *c, const sinter_value *values, uint32_t count) {
     return 1;
 }
 
-static int compare(comparison *c) {
-    sinter_value *values =
-        sinter_heap_alloc((sinter_module_value_limit(c->module) + 1) * sizeof *values);
+/* `values` has room for every value of the module. */
+static int compare(comparison *c, sinter_value *values) {
     uint32_t count = list_values(c->module, values), different = 0;
     tensors plain[2], tapped[2];
     if (!run_both(c, NULL, 0, plain)) return 2;
@@ -179,9 +178,7 @@ static int compare(comparison *c) {
     tensors_destroy(&tapped[1]);
     printf("%u of %u values differ by more than %g (%s against %s)\n", different, count, c->rtol,
            c->ways[0].text, c->ways[1].text);
-    int status = different ? 1 : same ? 0 : bisect(c, values, count);
-    sinter_heap_free(values);
-    return status;
+    return different ? 1 : same ? 0 : bisect(c, values, count);
 }
 
 static int diff(const arguments *a) {
@@ -193,7 +190,10 @@ static int diff(const arguments *a) {
                          (const char *[]){c.ways[0].options.target, c.ways[1].options.target}, 2) ||
         !(c.module = load_model(c.path, a, &diag)))
         return 2;
-    int status = compare(&c);
+    sinter_value *values =
+        sinter_heap_alloc((sinter_module_value_limit(c.module) + 1) * sizeof *values);
+    int status = compare(&c, values);
+    sinter_heap_free(values);
     tensors_destroy(&c.inputs);
     sinter_module_destroy(c.module);
     return status;

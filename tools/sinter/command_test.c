@@ -49,6 +49,14 @@ static bool is_file(const char *path) {
     return stat(path, &status) == 0 && S_ISREG(status.st_mode);
 }
 
+static void release_cases(test_run *run) {
+    for (size_t i = 0; i < run->count; ++i) {
+        free(run->cases[i].path);
+        free(run->cases[i].message);
+    }
+    sinter_heap_free(run->cases);
+}
+
 static void add_case(test_run *run, const char *folder) {
     if (run->count == run->capacity) {
         run->capacity = run->capacity ? run->capacity * 2 : 64;
@@ -269,6 +277,27 @@ static bool write_json(const test_run *run, const char *path) {
     return good;
 }
 
+/* All cases, one after the other; what failed is shown, and with -v what passed. The exit status. */
+static int run_cases(test_run *run) {
+    bool terminal = isatty(1);
+    size_t passed = 0;
+    for (size_t i = 0; i < run->count; ++i) {
+        test_case *test = &run->cases[i];
+        if (terminal) printf("\r\033[K%zu/%zu %s", i + 1, run->count, test->path);
+        run_isolated(run, test);
+        passed += test->outcome == OUTCOME_PASSED;
+        if (test->outcome == OUTCOME_PASSED && !arguments_has(run->arguments, "v")) continue;
+        if (terminal) printf("\r\033[K");
+        printf("%s: %s%s%s", outcome_names[test->outcome], test->path,
+               test->message[0] ? "\n    " : "\n", test->message);
+    }
+    if (terminal) printf("\r\033[K");
+    const char *json = arguments_find(run->arguments, "json");
+    if (json && !write_json(run, json)) return 2;
+    printf("%zu passed, %zu failed, 0 skipped\n", passed, run->count - passed);
+    return passed == run->count ? 0 : 1;
+}
+
 static const option_spec own_options[] = {
     {.name = "rtol", .has_value = true, .doc = "relative tolerance (1e-3)", .without = "relative"},
     {.name = "atol", .has_value = true, .doc = "absolute tolerance (1e-7)", .without = "relative"},
@@ -289,25 +318,12 @@ static int run_tests(const arguments *a) {
         !arguments_number(a, "timeout", 0.001, 1e6, 60, &run.timeout) ||
         !engine_options(a, &options) || !arguments_apply(a, false, &options.target, 1))
         return 2;
-    for (size_t i = 0; i < a->operand_count; ++i)
-        if (!find_cases(&run, a->operands[i])) return 2;
-    bool terminal = isatty(1);
-    size_t passed = 0;
-    for (size_t i = 0; i < run.count; ++i) {
-        test_case *test = &run.cases[i];
-        if (terminal) printf("\r\033[K%zu/%zu %s", i + 1, run.count, test->path);
-        run_isolated(&run, test);
-        passed += test->outcome == OUTCOME_PASSED;
-        if (test->outcome == OUTCOME_PASSED && !arguments_has(a, "v")) continue;
-        if (terminal) printf("\r\033[K");
-        printf("%s: %s%s%s", outcome_names[test->outcome], test->path,
-               test->message[0] ? "\n    " : "\n", test->message);
-    }
-    if (terminal) printf("\r\033[K");
-    const char *json = arguments_find(a, "json");
-    if (json && !write_json(&run, json)) return 2;
-    printf("%zu passed, %zu failed, 0 skipped\n", passed, run.count - passed);
-    return passed == run.count ? 0 : 1;
+    int status = 0;
+    for (size_t i = 0; status == 0 && i < a->operand_count; ++i)
+        if (!find_cases(&run, a->operands[i])) status = 2;
+    if (status == 0) status = run_cases(&run);
+    release_cases(&run);
+    return status;
 }
 
 const command command_test = {

@@ -66,7 +66,7 @@ def check_case(name, folder):
     out = onnx_cases.WORK / "export" / f"{name}.onnx"
     out.parent.mkdir(parents=True, exist_ok=True)
     command = [onnx_cases.SINTER, "compile", folder / "model.onnx", "--emit=onnx", "-O0", "-o", out]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=onnx_cases.sanitizers.seconds(120, onnx_cases.BUILD))
     if done.returncode != 0:
         return ("failed" if done.returncode > 0 else "crashed"), done.stderr
     try:

@@ -28,7 +28,7 @@ WORK = ROOT / "build" / "real-models"
 SHARED = pathlib.Path(os.environ.get("SINTER_SHARED", ROOT.parent / "shared")) / "models"
 BENCH = pathlib.Path(os.environ.get("SINTER_BENCH_MODELS", ROOT.parent / "bench-models"))
 OCR_WHEEL = "rapidocr-onnxruntime==1.4.4"
-SECONDS = 600
+SECONDS = onnx_cases.sanitizers.seconds(600, onnx_cases.BUILD)
 
 TOLERANCE = 1e-4
 HALF_TOLERANCE = 5e-3

@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 
+from support import sanitizers
 from tally import Tally
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -28,6 +29,7 @@ SINTER = BUILD / "bin" / "sinter"
 DATA = pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data"
 WORK = ROOT / "build" / "onnx-suite"
 EXPECTED_FAILURES = ROOT / "tests" / "suites" / "onnx_expected_failures.txt"
+SECONDS = sanitizers.seconds(60, BUILD)  # for a case, unless the options say otherwise
 NEVER_EXPECTED = ("crashed", "hung")
 HEADER = """\
 # Cases of the ONNX backend suite that fail: target, case, reason. The list may only shrink: a case that fails and is not
@@ -68,7 +70,7 @@ def run_chunk(folders, options, report):
     """Outcomes of one `sinter test`, {folder: (outcome, message)}."""
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    command = [str(SINTER), "test", *options, f"--json={report}", *map(str, folders)]
+    command = [str(SINTER), "test", f"--timeout={SECONDS}", *options, f"--json={report}", *map(str, folders)]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
     if not report.exists():
         sys.exit(f"sinter test ended with status {done.returncode}: {done.stderr[:400]}")

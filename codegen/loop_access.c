@@ -532,6 +532,8 @@ bool sinter_loop_separable(sinter_loop_scopes *scopes, const sinter_loop_stmt *l
         sinter_text_format(reason, "both parts use the variable %s", shared);
         return false;
     }
+    int64_t trips;
+    if (sinter_loop_trip_count(loop, &trips) && trips <= 1) return true;
     for (size_t i = 0; i < before.count; i++)
         for (size_t k = 0; k < after.count; k++) {
             sinter_loop_buffer buffer = before.items[i].buffer;

@@ -40,6 +40,10 @@ bool sinter_schedule_cpu_is_row(const sinter_schedule_cpu_state *state, sinter_l
 /* Independent iterations; the last one that is asked. The outermost loop of what it made of the nest. */
 sinter_loop_var sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state, sinter_loop_var nest);
 
+/* Cuts a nest where its conditions change (schedule_cpu_border.c). How many nests it is then; 0: it is as it was. */
+#define SINTER_SCHEDULE_MAX_PARTS 16
+uint32_t sinter_schedule_cpu_cut_borders(sinter_schedule_cpu_state *state, sinter_loop_var nest, sinter_loop_var *out_parts);
+
 /* Lanes of one vector of this element type, at least 1. */
 uint32_t sinter_schedule_cpu_lanes(const sinter_target *target, sinter_dtype dtype);
 

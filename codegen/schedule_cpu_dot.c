@@ -12,7 +12,8 @@
 
 enum {
     BYTES = 4,
-    FEW_BYTES = 40 /* at most, where the last word is not whole: no loop */
+    FEW_BYTES = 40, /* at most, where the last word is not whole: no loop */
+    FEW_TAPS = 8    /* of a window, one way */
 };
 
 typedef struct dot {
@@ -72,21 +73,24 @@ static bool lies_along(dot *d) {
            sinter_loop_is_const_int(coefficient, &step) && step == 1;
 }
 
-/* One dim of b is the loop's variable itself, the others do not depend on it; the loop goes over all of it. */
+/* One dim of b is the loop's variable itself, the others do not depend on it. *out_count: size of the dim. */
 static bool find_dim(const dot *d, const sinter_loop_stmt *loop, uint32_t *out_dim,
                      int64_t *out_count) {
     const sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->b->buffer];
     uint32_t found = 0;
-    int64_t lower, dim;
     for (uint32_t i = 0; i < d->b->argument_count; i++) {
         sinter_expr index = d->b->arguments[i];
         if (!sinter_loop_expr_uses(index, loop->var)) continue;
         if (index->kind != SINTER_LOOP_VAR || found++) return false;
         *out_dim = i;
     }
-    return found == 1 && sinter_loop_is_const_int(loop->lower, &lower) && lower == 0 &&
-           loop->step == 1 && sinter_loop_trip_count(loop, out_count) && *out_count > 0 &&
-           sinter_loop_is_const_int(info->dims[*out_dim], &dim) && dim == *out_count;
+    return found == 1 && sinter_loop_is_const_int(info->dims[*out_dim], out_count);
+}
+
+static bool goes_over(const sinter_loop_stmt *loop, int64_t size) {
+    int64_t lower, count;
+    return sinter_loop_is_const_int(loop->lower, &lower) && lower == 0 && loop->step == 1 &&
+           sinter_loop_trip_count(loop, &count) && count == size && count > 0;
 }
 
 static uint32_t count_accesses(const dot *d, sinter_loop_buffer buffer) {
@@ -119,7 +123,7 @@ static bool goes_on(dot *d) {
         return false;
     for (uint32_t i = 0; i + 2 < rank; i++)
         if (sinter_loop_expr_uses(d->a->arguments[i], d->around->var)) return false;
-    return find_dim(d, d->around, &d->b_row, &d->count) &&
+    return find_dim(d, d->around, &d->b_row, &d->count) && goes_over(d->around, d->count) &&
            d->a->arguments[rank - 1]->kind == SINTER_LOOP_VAR &&
            sinter_loop_is_const_int(a->dims[rank - 1], &dim) && dim == d->steps &&
            sinter_loop_affine(&d->build, d->a->arguments[rank - 2], d->around->var, &coefficient,
@@ -138,7 +142,8 @@ static bool match(dot *d, const sinter_cpu_nest *nest) {
     d->assign = d->loop ? d->loop->body : NULL;
     if (!d->assign || d->assign->kind != SINTER_LOOP_ASSIGN || d->assign->next ||
         d->assign->var != nest->accumulator || !match_product(d) || !lies_along(d) ||
-        !find_dim(d, d->loop, &d->b_dim, &d->steps) || !is_constant(d))
+        !find_dim(d, d->loop, &d->b_dim, &d->steps) || !goes_over(d->loop, d->steps) ||
+        !is_constant(d))
         return false;
     d->around = d->steps % BYTES && last > 0 ? sinter_schedule_get_loop(d->state->schedule.function,
                                                                         nest->reductions[last - 1])
@@ -403,6 +408,135 @@ static void write_loop(dot *d) {
         assign->value = accumulated(d, index, steps - at < BYTES ? steps - at : BYTES);
     }
 }
+
+/* ---- taps of a channel of its own ---- */
+
+/* One index is the column's variable, and no other one has it. */
+static bool has_column(sinter_expr load, sinter_loop_var column, uint32_t *out_dim) {
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < load->argument_count; i++) {
+        if (!sinter_loop_expr_uses(load->arguments[i], column)) continue;
+        if (load->arguments[i]->kind != SINTER_LOOP_VAR || found++) return false;
+        *out_dim = i;
+    }
+    return found == 1;
+}
+
+/* The outermost reduction goes over few taps, of which those within its bounds count; a and b are elements of the column. */
+static bool match_taps(dot *d, const sinter_cpu_nest *nest) {
+    const sinter_loop_function *function = d->state->schedule.function;
+    sinter_loop_var column = nest->loops[nest->loop_count - 1];
+    sinter_expr coefficient;
+    int64_t step;
+    uint32_t used = 0, dim;
+    d->around = NULL;
+    d->count = 1;
+    d->loop = sinter_schedule_get_loop(function, nest->reductions[0]);
+    const sinter_loop_stmt *inner =
+        sinter_schedule_get_loop(function, nest->reductions[nest->reduction_count - 1]);
+    if (nest->dtype != SINTER_DTYPE_i32 || nest->reduction_count < 2 || !inner) return false;
+    d->assign = inner->body;
+    if (d->assign->kind != SINTER_LOOP_ASSIGN || d->assign->next ||
+        d->assign->var != nest->accumulator || !match_product(d) || !is_constant(d) ||
+        !has_column(d->b, column, &dim) || !has_column(d->a, column, &dim) ||
+        dim + 1 != d->a->argument_count || d->loop->step != 1 ||
+        !find_dim(d, d->loop, &d->b_dim, &d->steps) || d->steps > FEW_TAPS)
+        return false;
+    for (const sinter_loop_stmt *loop = d->loop->body; loop->kind == SINTER_LOOP_FOR;
+         loop = loop->body)
+        if (sinter_loop_expr_uses(loop->lower, d->loop->var) ||
+            sinter_loop_expr_uses(loop->upper, d->loop->var))
+            return false;
+    for (uint32_t i = 0; i < d->a->argument_count; i++) {
+        if (!sinter_loop_expr_uses(d->a->arguments[i], d->loop->var)) continue;
+        if (used++ ||
+            !sinter_loop_affine(&d->build, d->a->arguments[i], d->loop->var, &coefficient,
+                                &d->row) ||
+            !sinter_loop_is_const_int(coefficient, &step))
+            return false;
+    }
+    return used == 1;
+}
+
+/* The tap counts, as far as the bounds of the loop say. */
+static sinter_expr is_inside(dot *d, int64_t tap) {
+    sinter_expr at = sinter_loop_int(&d->build, tap);
+    return sinter_loop_and(&d->build,
+                           sinter_loop_compare(&d->build, SINTER_SCALAR_le, d->loop->lower, at),
+                           sinter_loop_compare(&d->build, SINTER_SCALAR_lt, at, d->loop->upper));
+}
+
+/* a at this tap; where the tap does not count, some element. */
+static sinter_expr load_tap(dot *d, int64_t tap) {
+    const sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->a->buffer];
+    sinter_expr indices[SINTER_MAX_RANK];
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
+    sinter_loop_map_var(&map, d->loop->var, sinter_loop_int(&d->build, tap));
+    for (uint32_t i = 0; i < d->a->argument_count; i++) {
+        indices[i] = sinter_loop_map_expr(&map, d->a->arguments[i]);
+        if (!sinter_loop_expr_uses(d->a->arguments[i], d->loop->var)) continue;
+        sinter_expr last = sinter_loop_sub(&d->build, info->dims[i], sinter_loop_int(&d->build, 1));
+        indices[i] = sinter_loop_max(&d->build, sinter_loop_min(&d->build, indices[i], last),
+                                     sinter_loop_int(&d->build, 0));
+    }
+    return sinter_loop_load(&d->build, d->a->buffer, indices);
+}
+
+/* acc + the taps of word `index`: bytes of a beside each other, those of b that don't count masked out. */
+static sinter_expr accumulated_taps(dot *d, int64_t index) {
+    sinter_expr indices[SINTER_MAX_RANK], word = NULL, mask = NULL;
+    for (int64_t k = 0; k < BYTES && index * BYTES + k < d->steps; k++) {
+        int64_t tap = index * BYTES + k;
+        sinter_expr shift = sinter_loop_const_int(&d->build, SINTER_DTYPE_i32, 8 * k);
+        sinter_expr byte = sinter_loop_cast(&d->build, load_tap(d, tap), SINTER_DTYPE_i32);
+        sinter_expr bits = sinter_loop_select(
+            &d->build, is_inside(d, tap),
+            sinter_loop_const_int(&d->build, SINTER_DTYPE_i32, (int32_t)(0xffu << 8 * k)),
+            sinter_loop_const_int(&d->build, SINTER_DTYPE_i32, 0));
+        if (k) byte = two(d, SINTER_SCALAR_shl, byte, shift);
+        word = k ? two(d, SINTER_SCALAR_or, word, byte) : byte;
+        mask = k ? two(d, SINTER_SCALAR_or, mask, bits) : bits;
+    }
+    for (uint32_t i = 0; i < d->b->argument_count; i++)
+        indices[i] = i == d->b_dim ? sinter_loop_int(&d->build, index) : d->b->arguments[i];
+    sinter_expr weights = sinter_loop_load(&d->build, d->b->buffer, indices);
+    if (mask->kind != SINTER_LOOP_CONST) weights = two(d, SINTER_SCALAR_and, weights, mask);
+    const sinter_expr arguments[3] = {sinter_loop_var_read(&d->build, d->assign->var), word,
+                                      weights};
+    return sinter_loop_intrinsic_call(&d->build, SINTER_INTRINSIC_dot4_u8i8, arguments);
+}
+
+/* A statement for each word of taps takes the place of the loop over them. */
+static void write_taps(dot *d) {
+    sinter_loop_stmt *assign = d->assign, *next = d->loop->next;
+    for (int64_t index = 0; index < word_count(d); index++) {
+        if (index) {
+            assign->next = sinter_arena_copy(d->build.arena, d->assign, sizeof *d->assign);
+            assign = assign->next;
+            assign->next = NULL;
+        }
+        assign->value = accumulated_taps(d, index);
+    }
+    *d->loop = *d->loop->body;
+    d->loop->next = next;
+}
+
+bool sinter_cpu_use_tap_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest) {
+    dot d = {.state = state};
+    sinter_loop_function *function = state->schedule.function;
+    sinter_loop_builder_init(&d.build, state->program, function);
+    if (!state->target->vnni || !state->program->host || !match_taps(&d, nest)) return false;
+    if (!replace_constants(&d)) {
+        state->failed = true;
+        return false;
+    }
+    describe_words(&d, &d.build, &function->buffers.items[d.b->buffer]);
+    write_taps(&d);
+    return sinter_cpu_find_nest(function, nest->loops[0], nest);
+}
+
+/* ---- sums along a ---- */
 
 static bool has_dots(const sinter_target *target) {
     return !strncmp(target->triple, "x86_64", 6) || sinter_target_has(target, "i8mm");

@@ -56,9 +56,7 @@ static void tile_transpose(sinter_schedule_cpu_state *state, sinter_schedule_cha
     if (used == 1) c->loops[0] = blocks;
 }
 
-sinter_loop_var sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state,
-                                                sinter_loop_var nest) {
-    sinter_schedule_cpu_flatten(state);
+static sinter_loop_var schedule_part(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
     sinter_schedule_chain c = sinter_schedule_cpu_chain(state, nest);
     if (!c.depth) return nest;
     sinter_schedule_cpu_collapse(state, &c);
@@ -74,4 +72,14 @@ sinter_loop_var sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state
     else
         c.depth--;
     return sinter_schedule_cpu_parallelize(state, &c, work);
+}
+
+sinter_loop_var sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state,
+                                                sinter_loop_var nest) {
+    sinter_loop_var parts[SINTER_SCHEDULE_MAX_PARTS], last = 0;
+    uint32_t count = sinter_schedule_cpu_cut_borders(state, nest, parts);
+    sinter_schedule_cpu_flatten(state);
+    if (!count) return schedule_part(state, nest);
+    for (uint32_t i = 0; i < count; i++) last = schedule_part(state, parts[i]);
+    return last;
 }

@@ -54,6 +54,9 @@ void sinter_cpu_start_with_sums(sinter_schedule_cpu_state *state, const sinter_c
 /* Sums of products of u8 and constant i8 four steps at a time, where the nest is of that form and the target has dots. */
 bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest);
 
+/* The same across taps of a window, whose bytes come from different rows: where u8 and i8 both are elements of the column. */
+bool sinter_cpu_use_tap_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest);
+
 /* ---- constants (schedule_cpu_pack.c) ---- */
 /* Constant operands of a nest that depend on its columns: planned on the nest as it was made, packed in panels of `columns`
  * when it is tiled. */

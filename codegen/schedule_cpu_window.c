@@ -59,6 +59,8 @@ typedef struct window {
     sinter_schedule_cpu_state *state;
     sinter_cpu_tile tile;
     uint32_t done;
+    bool
+        narrow; /* one vector of columns: what is loaded is made of several loads, and all rows share it */
 } window;
 
 static sinter_loop_var outermost_of(sinter_schedule *schedule, sinter_loop_var inside) {
@@ -101,6 +103,8 @@ static void choose(window *w, const sinter_cpu_nest *nest, sinter_loop_var row) 
     sinter_schedule_cpu_state *state = w->state;
     int64_t rows = row ? sinter_cpu_trips(state, row) : 1;
     int64_t columns = sinter_cpu_trips(state, nest->loops[nest->loop_count - 1]);
+    if (w->narrow && columns > sinter_schedule_cpu_lanes(state->target, nest->dtype))
+        columns = sinter_schedule_cpu_lanes(state->target, nest->dtype);
     w->tile = w->done ? sinter_cpu_choose_rows(state->target, w->tile, rows, row != 0)
                       : sinter_cpu_choose_tile(state->target, nest->dtype, rows, columns, row != 0);
 }
@@ -173,7 +177,7 @@ bool sinter_schedule_cpu_window(sinter_schedule_cpu_state *state, sinter_loop_va
     sinter_schedule *schedule = &state->schedule;
     window w = {.state = state};
     if (!sinter_cpu_find_nest(schedule->function, nest, &found)) return false;
-    sinter_cpu_use_dots(state, &found);
+    w.narrow = !sinter_cpu_use_dots(state, &found) && sinter_cpu_use_tap_dots(state, &found);
     sinter_cpu_start_with_sums(state, &found);
     sinter_cpu_plan_packing(state, &found, &packing);
     sinter_loop_function *before = sinter_loop_clone_function(state->program, schedule->function);

@@ -61,7 +61,7 @@ void sinter_c_begin_function(sinter_c_emitter *e, const sinter_loop_function *fu
     e->function = function;
     e->temporary_count = 1;
     e->printed = SINTER_NEW_ARRAY(e->arena, bool, function->vars.count);
-    sinter_c_find_uses(e, function, function->body, &e->uses);
+    sinter_loop_find_uses(e->arena, function, function->body, &e->uses);
     e->vars = SINTER_NEW_ARRAY(e->arena, const char *, function->vars.count);
     e->buffers = SINTER_NEW_ARRAY(e->arena, const char *, function->buffers.count);
     sinter_map taken;

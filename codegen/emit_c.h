@@ -4,23 +4,14 @@
  * unrolls and vectorizes as it sees fit. Test: tests/unit/emit_test.c, tests/codegen/emit_c/ */
 #pragma once
 #include "codegen/compile.h"
-#include "ir/base/map.h"
-
-/* By id: what a list of statements uses, from outside and of its own. */
-typedef struct sinter_c_uses {
-    const sinter_loop_function *function;
-    bool *vars, *declares;              /* read; declared inside */
-    bool *buffers, *reads, *allocates; /* touched; read or handed to a kernel; allocated inside */
-    bool fails, in_parallel; /* has such a statement, such a loop */
-    sinter_map visited;
-} sinter_c_uses;
+#include "codegen/loop_uses.h"
 
 typedef struct sinter_c_emitter {
     const sinter_loop_program *program;
     const sinter_loop_function *function; /* being written */
     sinter_text *text;                    /* where statements go */
     sinter_text *bodies;                  /* functions of parallel loops, before the kernel */
-    sinter_c_uses uses;                   /* of the function's body */
+    sinter_loop_uses uses;                   /* of the function's body */
     sinter_arena *arena;
     sinter_diag *diag;
     const char **vars, **buffers; /* C names by id */
@@ -66,12 +57,6 @@ const char *sinter_c_comment(sinter_arena *arena, const char *string);
 void sinter_c_begin_function(sinter_c_emitter *e, const sinter_loop_function *function);
 void sinter_c_statements(sinter_c_emitter *e, const sinter_loop_stmt *first);
 void sinter_c_write(sinter_c_emitter *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* ---- emit_c_uses.c ---- */
-void sinter_c_find_uses(sinter_c_emitter *e, const sinter_loop_function *function,
-                        const sinter_loop_stmt *first, sinter_c_uses *out_uses);
-void sinter_c_use_dims(sinter_c_uses *uses, sinter_loop_buffer buffer);
-void sinter_c_use_expr(sinter_c_uses *uses, const sinter_loop_expr *expr);
 
 /* ---- emit_c_parallel.c ---- */
 void sinter_c_parallel_for(sinter_c_emitter *e, const sinter_loop_stmt *loop);

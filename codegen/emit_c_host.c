@@ -42,14 +42,9 @@ static char *checked_text(sinter_c_emitter *e, const sinter_loop_expr *expr) {
 static char *bytes_text(sinter_c_emitter *e, sinter_loop_buffer buffer, bool *out_checked) {
     const sinter_loop_buffer_info *info = &e->function->buffers.items[buffer];
     uint32_t bits = sinter_dtype_infos[info->dtype].bits;
-    int64_t count = 1, dim;
-    bool is_static = true;
-    for (uint32_t k = 0; k < info->rank && is_static; k++)
-        is_static = sinter_loop_is_const_int(info->dims[k], &dim) &&
-                    !__builtin_mul_overflow(count, dim, &count);
     uint64_t bytes;
     *out_checked = false;
-    if (is_static && sinter_dtype_bytes(info->dtype, (uint64_t)count, &bytes))
+    if (sinter_loop_static_bytes(info, &bytes))
         return sinter_arena_format(e->arena, "%" PRIu64, bytes);
     *out_checked = true;
     const char *text = sinter_arena_format(e->arena, "%u", bits < 8 ? 1 : bits / 8);

@@ -13,7 +13,7 @@ static void write_field(sinter_c_emitter *e, const char *type, const char *star,
 typedef enum pass { PASS_FIELDS, PASS_UNPACK, PASS_PACK } pass;
 
 /* The struct's fields, their unpacking, or the list that fills one. */
-static void write_captures(sinter_c_emitter *e, const sinter_c_uses *u, pass which) {
+static void write_captures(sinter_c_emitter *e, const sinter_loop_uses *u, pass which) {
     const sinter_loop_function *function = e->function;
     for (uint32_t i = 1; i < function->buffers.count; i++) {
         if (!u->buffers[i] || u->allocates[i]) continue;
@@ -53,8 +53,8 @@ static void write_iterations(sinter_c_emitter *e, const sinter_loop_stmt *loop) 
     sinter_c_write(e, "    }\n}\n");
 }
 
-static void write_body_function(sinter_c_emitter *e, const sinter_loop_stmt *loop, sinter_c_uses *u,
-                                const char *name) {
+static void write_body_function(sinter_c_emitter *e, const sinter_loop_stmt *loop,
+                                sinter_loop_uses *u, const char *name) {
     size_t vars = e->function->vars.count;
     sinter_text *outer = e->text, iterations = {0};
     int indent = e->indent;
@@ -86,8 +86,8 @@ static void write_body_function(sinter_c_emitter *e, const sinter_loop_stmt *loo
 }
 
 void sinter_c_parallel_for(sinter_c_emitter *e, const sinter_loop_stmt *loop) {
-    sinter_c_uses u;
-    sinter_c_find_uses(e, e->function, loop->body, &u);
+    sinter_loop_uses u;
+    sinter_loop_find_uses(e->arena, e->function, loop->body, &u);
     u.declares[loop->var] = true;
     const char *name =
         sinter_arena_format(e->arena, "body_%u_%s", e->body_count++, e->function->name);

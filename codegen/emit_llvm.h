@@ -129,8 +129,6 @@ void sinter_llvm_store(sinter_llvm_function *f, sinter_loop_buffer buffer, const
 /* Address of one element, indices taken at lane 0. */
 LLVMValueRef sinter_llvm_address(sinter_llvm_function *f, sinter_loop_buffer buffer, const sinter_loop_expr *const *indices);
 void sinter_llvm_prefetch(sinter_llvm_function *f, sinter_loop_buffer buffer, const sinter_loop_expr *const *indices);
-/* Elements in a buffer (i64). */
-LLVMValueRef sinter_llvm_element_count(sinter_llvm_function *f, sinter_loop_buffer buffer);
 LLVMValueRef sinter_llvm_buffer_base(sinter_llvm_function *f, sinter_loop_buffer buffer);
 
 /* ---- emit_llvm_scalar.c: operands of one lane count ---- */

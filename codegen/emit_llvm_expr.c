@@ -223,14 +223,6 @@ void sinter_llvm_prefetch(sinter_llvm_function *f, sinter_loop_buffer buffer,
     sinter_llvm_intrinsic(f, "llvm.prefetch", &m->pointer, 1, arguments, 4);
 }
 
-LLVMValueRef sinter_llvm_element_count(sinter_llvm_function *f, sinter_loop_buffer buffer) {
-    const sinter_loop_buffer_info *info = &f->function->buffers.items[buffer];
-    LLVMValueRef count = sinter_llvm_int(f->module, 1);
-    for (uint32_t k = 0; k < info->rank; k++)
-        count = LLVMBuildMul(f->builder, count, sinter_llvm_expr(f, info->dims[k]), "");
-    return count;
-}
-
 static unsigned element_bytes(const sinter_llvm_function *f, sinter_loop_buffer buffer) {
     return sinter_dtype_infos[f->function->buffers.items[buffer].dtype].bits / 8;
 }

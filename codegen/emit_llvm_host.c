@@ -64,14 +64,8 @@ LLVMValueRef sinter_llvm_checked_bytes(sinter_llvm_function *f, sinter_loop_buff
     sinter_llvm_module *m = f->module;
     const sinter_loop_buffer_info *info = &f->function->buffers.items[buffer];
     uint32_t bits = sinter_dtype_infos[info->dtype].bits;
-    int64_t count = 1, dim;
-    bool is_static = true;
-    for (uint32_t k = 0; k < info->rank && is_static; k++)
-        is_static = sinter_loop_is_const_int(info->dims[k], &dim) &&
-                    !__builtin_mul_overflow(count, dim, &count);
     uint64_t bytes;
-    if (is_static && sinter_dtype_bytes(info->dtype, (uint64_t)count, &bytes))
-        return sinter_llvm_int(m, (int64_t)bytes);
+    if (sinter_loop_static_bytes(info, &bytes)) return sinter_llvm_int(m, (int64_t)bytes);
     begin_checked(f);
     LLVMValueRef value = sinter_llvm_int(m, bits < 8 ? 1 : bits / 8);
     for (uint32_t k = 0; k < info->rank; k++)
@@ -477,21 +471,29 @@ static LLVMValueRef is_traced(sinter_llvm_function *f) {
     return LLVMBuildLoad2(f->builder, m->i1, slot, "");
 }
 
-static LLVMValueRef emit_run(sinter_llvm_module *m) {
+LLVMValueRef sinter_llvm_begin_entry(sinter_llvm_function *f, sinter_llvm_host *host,
+                                     sinter_llvm_module *m, const char *name) {
     LLVMTypeRef type = LLVMFunctionType(m->i32, &m->pointer, 1, false);
-    LLVMValueRef function = sinter_llvm_add_function(m, "sinter.run", type);
+    LLVMValueRef function = sinter_llvm_add_function(m, name, type);
     LLVMSetLinkage(function, LLVMInternalLinkage);
-    sinter_llvm_function f;
-    sinter_llvm_host host = {0};
-    sinter_llvm_begin(&f, m, m->program->host, function);
+    *host = (sinter_llvm_host){0};
+    sinter_llvm_begin(f, m, m->program->host, function);
     sinter_llvm_leave_plain(m, function);
-    f.is_host = true;
-    f.host = &host;
-    f.call = LLVMGetParam(function, 0);
-    sinter_llvm_store_field(&f, sinter_llvm_int32(m, 0), f.call, offsetof(sinter_abi_call, code));
-    host.inputs = sinter_llvm_load_field(&f, m->pointer, f.call, offsetof(sinter_abi_call, inputs));
-    host.outputs =
-        sinter_llvm_load_field(&f, m->pointer, f.call, offsetof(sinter_abi_call, outputs));
+    f->is_host = true;
+    f->host = host;
+    f->call = LLVMGetParam(function, 0);
+    sinter_llvm_store_field(f, sinter_llvm_int32(m, 0), f->call, offsetof(sinter_abi_call, code));
+    host->inputs =
+        sinter_llvm_load_field(f, m->pointer, f->call, offsetof(sinter_abi_call, inputs));
+    host->outputs =
+        sinter_llvm_load_field(f, m->pointer, f->call, offsetof(sinter_abi_call, outputs));
+    return function;
+}
+
+static LLVMValueRef emit_run(sinter_llvm_module *m) {
+    sinter_llvm_function f;
+    sinter_llvm_host host;
+    LLVMValueRef function = sinter_llvm_begin_entry(&f, &host, m, "sinter.run");
     size_t buffers = f.function->buffers.count;
     host.allocated = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, buffers);
     host.sizes = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, buffers);

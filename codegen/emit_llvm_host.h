@@ -10,6 +10,9 @@ typedef struct sinter_llvm_host {
     LLVMValueRef *sizes;     /* their bytes */
 } sinter_llvm_host;
 
+/* Begins int32_t name(sinter_abi_call *): the call's code is 0, inputs and outputs are at hand. */
+LLVMValueRef sinter_llvm_begin_entry(sinter_llvm_function *f, sinter_llvm_host *host, sinter_llvm_module *module,
+                                     const char *name);
 /* Fails the call with the message where the condition is false, and goes on otherwise. */
 void sinter_llvm_require(sinter_llvm_function *f, LLVMValueRef condition, int32_t code, const char *message,
                          LLVMValueRef *arguments, uint32_t count);

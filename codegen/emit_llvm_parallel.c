@@ -5,50 +5,13 @@
  * says about them. The services' parallel_for runs it where there is one, else one call over all iterations. A failure
  * writes code and message into the call; the first one wins. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
-#include "ir/base/map.h"
+#include "codegen/loop_uses.h"
 #include "runtime/abi.h"
 
 #include <stdio.h>
 #include <string.h>
 
 /* ---- what a loop uses from outside ---- */
-
-typedef struct uses {
-    sinter_llvm_function *f;
-    bool *vars, *buffers, *assigned;
-    sinter_map visited; /* expressions share subexpressions */
-} uses;
-
-static void use_buffer(uses *u, sinter_loop_buffer buffer);
-
-static void use_expr(uses *u, const sinter_loop_expr *expr) {
-    uint64_t seen;
-    if (!expr || sinter_map_find(&u->visited, (uintptr_t)expr, &seen)) return;
-    sinter_map_put(&u->visited, (uintptr_t)expr, 1);
-    if (expr->kind == SINTER_LOOP_VAR) u->vars[expr->var] = true;
-    if (expr->kind == SINTER_LOOP_LOAD) use_buffer(u, expr->buffer);
-    for (uint32_t i = 0; i < expr->argument_count; i++) use_expr(u, expr->arguments[i]);
-}
-
-static void use_buffer(uses *u, sinter_loop_buffer buffer) {
-    if (!buffer || u->buffers[buffer]) return;
-    u->buffers[buffer] = true;
-    const sinter_loop_buffer_info *info = &u->f->function->buffers.items[buffer];
-    for (uint32_t k = 0; k < info->rank; k++) use_expr(u, info->dims[k]);
-}
-
-static void use_statements(uses *u, const sinter_loop_stmt *first) {
-    for (const sinter_loop_stmt *s = first; s; s = s->next) {
-        use_expr(u, s->lower);
-        use_expr(u, s->upper);
-        use_expr(u, s->value);
-        for (uint32_t i = 0; i < s->argument_count; i++) use_expr(u, s->arguments[i]);
-        use_buffer(u, s->buffer);
-        if (s->kind == SINTER_LOOP_ASSIGN) u->assigned[s->var] = true;
-        use_statements(u, s->body);
-        use_statements(u, s->else_body);
-    }
-}
 
 typedef struct capture {
     bool is_buffer;
@@ -61,22 +24,17 @@ static capture *collect(sinter_llvm_function *f, const sinter_loop_stmt *loop,
                         uint32_t *out_count) {
     sinter_llvm_module *m = f->module;
     size_t vars = f->function->vars.count, buffers = f->function->buffers.count;
-    uses u = {f,
-              SINTER_NEW_ARRAY(m->arena, bool, vars),
-              SINTER_NEW_ARRAY(m->arena, bool, buffers),
-              SINTER_NEW_ARRAY(m->arena, bool, vars),
-              {0}};
-    sinter_map_init(&u.visited, m->arena);
-    use_statements(&u, loop->body);
+    sinter_loop_uses u;
+    sinter_loop_find_uses(m->arena, f->function, loop->body, &u);
     capture *captures = SINTER_NEW_ARRAY(m->arena, capture, vars + buffers);
     uint32_t count = 0;
     for (uint32_t i = 1; i < buffers; i++)
         if (u.buffers[i] && f->buffers[i]) captures[count++] = (capture){true, i, f->buffers[i]};
     for (uint32_t i = 1; i < vars; i++) {
-        if (!u.vars[i] && !u.assigned[i]) continue;
+        if (!u.vars[i] && !u.assigns[i]) continue;
         LLVMValueRef value = f->vars[i].value;
         if (!value || i == loop->var) continue;
-        if (u.assigned[i])
+        if (u.assigns[i])
             sinter_llvm_fail(m, "kernel %s: iterations of a parallel loop assign '%s' [emit_c7]",
                              f->function->name, f->function->vars.items[i].name);
         if (f->vars[i].is_slot) value = LLVMBuildLoad2(f->builder, f->vars[i].type, value, "");

@@ -158,20 +158,9 @@ static void fill_output(sinter_llvm_function *f, size_t index) {
 }
 
 LLVMValueRef sinter_llvm_emit_plan(sinter_llvm_module *m) {
-    LLVMTypeRef type = LLVMFunctionType(m->i32, &m->pointer, 1, false);
-    LLVMValueRef function = sinter_llvm_add_function(m, "sinter.plan", type);
-    LLVMSetLinkage(function, LLVMInternalLinkage);
     sinter_llvm_function f;
-    sinter_llvm_host host = {0};
-    sinter_llvm_begin(&f, m, m->program->host, function);
-    sinter_llvm_leave_plain(m, function);
-    f.is_host = true;
-    f.host = &host;
-    f.call = LLVMGetParam(function, 0);
-    sinter_llvm_store_field(&f, sinter_llvm_int32(m, 0), f.call, offsetof(sinter_abi_call, code));
-    host.inputs = sinter_llvm_load_field(&f, m->pointer, f.call, offsetof(sinter_abi_call, inputs));
-    host.outputs =
-        sinter_llvm_load_field(&f, m->pointer, f.call, offsetof(sinter_abi_call, outputs));
+    sinter_llvm_host host;
+    LLVMValueRef function = sinter_llvm_begin_entry(&f, &host, m, "sinter.plan");
     for (size_t i = 0; i < m->program->inputs.count; i++) check_input_type(&f, i);
     bind_symbols(&f);
     check_dims(&f);
@@ -211,6 +200,11 @@ static LLVMValueRef array_constant(sinter_llvm_module *m, LLVMTypeRef type, LLVM
     return add_constant(m, LLVMConstArray2(type, items, count));
 }
 
+/* Rows of a table: all of one type. */
+static LLVMValueRef row_constants(sinter_llvm_module *m, LLVMValueRef *rows, size_t count) {
+    return array_constant(m, count ? LLVMTypeOf(rows[0]) : m->i8, rows, count);
+}
+
 static LLVMValueRef struct_constant(sinter_llvm_module *m, LLVMValueRef *fields, unsigned count) {
     return LLVMConstStructInContext(m->context, fields, count, false);
 }
@@ -236,7 +230,7 @@ static LLVMValueRef io_constants(sinter_llvm_module *m, const sinter_loop_io *it
         static_assert(sizeof(sinter_abi_io) == 32, "fields of sinter_abi_io");
         rows[i] = struct_constant(m, fields, 5);
     }
-    return array_constant(m, count ? LLVMTypeOf(rows[0]) : m->i8, rows, count);
+    return row_constants(m, rows, count);
 }
 
 static LLVMValueRef symbol_constants(sinter_llvm_module *m) {
@@ -251,7 +245,7 @@ static LLVMValueRef symbol_constants(sinter_llvm_module *m) {
                              sinter_llvm_int(m, symbol->max), sinter_llvm_int(m, symbol->multiple)},
             4);
     }
-    return array_constant(m, count ? LLVMTypeOf(rows[0]) : m->i8, rows, count);
+    return row_constants(m, rows, count);
 }
 
 static LLVMValueRef kernel_constants(sinter_llvm_module *m) {
@@ -264,7 +258,7 @@ static LLVMValueRef kernel_constants(sinter_llvm_module *m) {
             m, (LLVMValueRef[]){text_constant(m, kernel->name), text_constant(m, kernel->comment)},
             2);
     }
-    return array_constant(m, count ? LLVMTypeOf(rows[0]) : m->i8, rows, count);
+    return row_constants(m, rows, count);
 }
 
 static LLVMValueRef donation_constants(sinter_llvm_module *m) {
@@ -278,7 +272,7 @@ static LLVMValueRef donation_constants(sinter_llvm_module *m) {
                                                    sinter_llvm_int32(m, (int32_t)donation->input)},
                                   2);
     }
-    return array_constant(m, count ? LLVMTypeOf(rows[0]) : m->i8, rows, count);
+    return row_constants(m, rows, count);
 }
 
 void sinter_llvm_emit_descriptor(sinter_llvm_module *m, const char *symbol, LLVMValueRef plan,

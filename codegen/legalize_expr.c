@@ -4,11 +4,6 @@
 
 #include <string.h>
 
-static sinter_expr two(sinter_legalizer *l, sinter_scalar_function function, sinter_expr a,
-                       sinter_expr b) {
-    return sinter_loop_call(&l->build, function, (sinter_expr[]){a, b});
-}
-
 static sinter_expr number(sinter_legalizer *l, sinter_dtype dtype, int64_t value) {
     return sinter_loop_const_int(&l->build, dtype, value);
 }
@@ -31,15 +26,17 @@ static divisor_facts know_divisor(sinter_legalizer *l, sinter_expr b) {
 static sinter_expr guard_division(sinter_legalizer *l, sinter_scalar_function function,
                                   sinter_expr a, sinter_expr b) {
     divisor_facts facts = know_divisor(l, b);
-    if (!facts.may_be_zero && !facts.may_be_minus_one) return two(l, function, a, b);
+    if (!facts.may_be_zero && !facts.may_be_minus_one)
+        return sinter_loop_call2(&l->build, function, a, b);
     sinter_expr zero = number(l, b->dtype, 0), one = number(l, b->dtype, 1), divisor = b;
-    sinter_expr is_zero = two(l, SINTER_SCALAR_eq, b, zero), is_minus_one = NULL;
+    sinter_expr is_zero = sinter_loop_call2(&l->build, SINTER_SCALAR_eq, b, zero),
+                is_minus_one = NULL;
     if (facts.may_be_zero) divisor = sinter_loop_select(&l->build, is_zero, one, divisor);
     if (facts.may_be_minus_one) {
-        is_minus_one = two(l, SINTER_SCALAR_eq, b, number(l, b->dtype, -1));
+        is_minus_one = sinter_loop_call2(&l->build, SINTER_SCALAR_eq, b, number(l, b->dtype, -1));
         divisor = sinter_loop_select(&l->build, is_minus_one, one, divisor);
     }
-    sinter_expr result = two(l, function, a, divisor);
+    sinter_expr result = sinter_loop_call2(&l->build, function, a, divisor);
     bool quotient = function == SINTER_SCALAR_div;
     if (is_minus_one && quotient)
         result = sinter_loop_select(&l->build, is_minus_one,
@@ -64,14 +61,16 @@ static sinter_expr floor_division(sinter_legalizer *l, sinter_scalar_function fu
         return guard_division(l, plain, a, b);
     sinter_expr zero = number(l, a->dtype, 0);
     sinter_expr rest = guard_division(l, SINTER_SCALAR_rem, a, b);
-    sinter_expr signs_differ = two(l, SINTER_SCALAR_ne, two(l, SINTER_SCALAR_lt, rest, zero),
-                                   two(l, SINTER_SCALAR_lt, b, zero));
-    sinter_expr off = two(l, SINTER_SCALAR_and, two(l, SINTER_SCALAR_ne, rest, zero), signs_differ);
+    sinter_expr signs_differ = sinter_loop_call2(
+        &l->build, SINTER_SCALAR_ne, sinter_loop_call2(&l->build, SINTER_SCALAR_lt, rest, zero),
+        sinter_loop_call2(&l->build, SINTER_SCALAR_lt, b, zero));
+    sinter_expr off = sinter_loop_and(
+        &l->build, sinter_loop_call2(&l->build, SINTER_SCALAR_ne, rest, zero), signs_differ);
     if (!quotient)
-        return sinter_loop_select(&l->build, off, two(l, SINTER_SCALAR_add, rest, b), rest);
+        return sinter_loop_select(&l->build, off, sinter_loop_add(&l->build, rest, b), rest);
     sinter_expr whole = guard_division(l, SINTER_SCALAR_div, a, b);
     return sinter_loop_select(&l->build, off,
-                              two(l, SINTER_SCALAR_sub, whole, number(l, a->dtype, 1)), whole);
+                              sinter_loop_sub(&l->build, whole, number(l, a->dtype, 1)), whole);
 }
 
 /* Shifts by the width and more, or by a negative count, give 0 or the sign. */
@@ -79,18 +78,22 @@ static sinter_expr guard_shift(sinter_legalizer *l, sinter_scalar_function funct
                                sinter_expr b) {
     int64_t width = sinter_dtype_infos[a->dtype].bits, low, high, known;
     if (sinter_loop_is_const_int(b, &known) && known >= 0 && known < width)
-        return two(l, function, a, b);
+        return sinter_loop_call2(&l->build, function, a, b);
     if (sinter_loop_range(l->build.function, b, &low, &high) && low >= 0 && high < width)
-        return two(l, function, a, b);
+        return sinter_loop_call2(&l->build, function, a, b);
     bool is_signed = sinter_dtype_infos[a->dtype].class == SINTER_CLASS_INT;
     sinter_expr zero = number(l, b->dtype, 0);
-    sinter_expr inside = two(l, SINTER_SCALAR_lt, b, number(l, b->dtype, width));
+    sinter_expr inside =
+        sinter_loop_call2(&l->build, SINTER_SCALAR_lt, b, number(l, b->dtype, width));
     if (sinter_dtype_infos[b->dtype].class == SINTER_CLASS_INT)
-        inside = two(l, SINTER_SCALAR_and, inside, two(l, SINTER_SCALAR_le, zero, b));
-    sinter_expr result = two(l, function, a, sinter_loop_select(&l->build, inside, b, zero));
+        inside = sinter_loop_and(&l->build, inside,
+                                 sinter_loop_call2(&l->build, SINTER_SCALAR_le, zero, b));
+    sinter_expr result =
+        sinter_loop_call2(&l->build, function, a, sinter_loop_select(&l->build, inside, b, zero));
     sinter_expr outside = number(l, a->dtype, 0);
     if (function == SINTER_SCALAR_shr && is_signed)
-        outside = sinter_loop_select(&l->build, two(l, SINTER_SCALAR_lt, a, outside),
+        outside = sinter_loop_select(&l->build,
+                                     sinter_loop_call2(&l->build, SINTER_SCALAR_lt, a, outside),
                                      number(l, a->dtype, -1), outside);
     return sinter_loop_select(&l->build, inside, result, outside);
 }
@@ -129,8 +132,9 @@ static sinter_expr build_body(sinter_legalizer *l, const sinter_scalar_body *bod
             }
             values[i] =
                 node->function == SINTER_SCALAR_fma && !(l->target && l->target->fma)
-                    ? two(l, SINTER_SCALAR_add,
-                          two(l, SINTER_SCALAR_mul, arguments[0], arguments[1]),
+                    ? sinter_loop_call2(
+                          &l->build, SINTER_SCALAR_add,
+                          sinter_loop_mul(&l->build, arguments[0], arguments[1]),
                           arguments[2]) /* expansions allow it, and software is slow */
                     : sinter_legal_call(l, node->function, arguments[first]->dtype, arguments);
             break;
@@ -166,9 +170,10 @@ static sinter_expr wrap_sub_byte(sinter_legalizer *l, sinter_dtype dtype, sinter
     sinter_dtype storage = sinter_legal_dtype(l, dtype);
     value = sinter_loop_cast(&l->build, value, storage);
     if (info->class == SINTER_CLASS_UINT)
-        return two(l, SINTER_SCALAR_and, value, number(l, storage, (1 << info->bits) - 1));
+        return sinter_loop_and(&l->build, value, number(l, storage, (1 << info->bits) - 1));
     sinter_expr shift = number(l, storage, 8 - info->bits);
-    return two(l, SINTER_SCALAR_shr, two(l, SINTER_SCALAR_shl, value, shift), shift);
+    return sinter_loop_call2(&l->build, SINTER_SCALAR_shr,
+                             sinter_loop_call2(&l->build, SINTER_SCALAR_shl, value, shift), shift);
 }
 
 static sinter_expr narrow(sinter_legalizer *l, sinter_dtype dtype, sinter_expr value,
@@ -213,13 +218,16 @@ static sinter_expr call_power(sinter_legalizer *l, const sinter_expr *arguments)
     sinter_expr base = arguments[0], exponent = arguments[1];
     sinter_dtype dtype = base->dtype;
     if (sinter_dtype_is_float(dtype))
-        return two(l, SINTER_SCALAR_pow, base, sinter_loop_cast(&l->build, exponent, dtype));
+        return sinter_loop_call2(&l->build, SINTER_SCALAR_pow, base,
+                                 sinter_loop_cast(&l->build, exponent, dtype));
     if (sinter_dtype_is_float(exponent->dtype))
         return call_in_double(l, SINTER_SCALAR_pow, dtype, arguments);
-    if (exponent->dtype == dtype) return two(l, SINTER_SCALAR_pow, base, exponent);
+    if (exponent->dtype == dtype)
+        return sinter_loop_call2(&l->build, SINTER_SCALAR_pow, base, exponent);
     base = sinter_loop_cast(&l->build, base, SINTER_DTYPE_i64);
     exponent = sinter_loop_cast(&l->build, exponent, SINTER_DTYPE_i64);
-    return sinter_loop_cast(&l->build, two(l, SINTER_SCALAR_pow, base, exponent), dtype);
+    return sinter_loop_cast(&l->build,
+                            sinter_loop_call2(&l->build, SINTER_SCALAR_pow, base, exponent), dtype);
 }
 
 static sinter_expr call_integer(sinter_legalizer *l, sinter_scalar_function function,
@@ -235,13 +243,15 @@ static sinter_expr call_integer(sinter_legalizer *l, sinter_scalar_function func
     case SINTER_SCALAR_shr:
         return guard_shift(l, function, arguments[0], arguments[1]);
     case SINTER_SCALAR_fma:
-        return two(l, SINTER_SCALAR_add, two(l, SINTER_SCALAR_mul, arguments[0], arguments[1]),
-                   arguments[2]);
+        return sinter_loop_add(&l->build, sinter_loop_mul(&l->build, arguments[0], arguments[1]),
+                               arguments[2]);
     case SINTER_SCALAR_copysign: {
         if (sinter_dtype_infos[dtype].class == SINTER_CLASS_UINT) return arguments[0];
         sinter_expr zero = number(l, dtype, 0);
-        sinter_expr flip = two(l, SINTER_SCALAR_ne, two(l, SINTER_SCALAR_lt, arguments[0], zero),
-                               two(l, SINTER_SCALAR_lt, arguments[1], zero));
+        sinter_expr flip =
+            sinter_loop_call2(&l->build, SINTER_SCALAR_ne,
+                              sinter_loop_call2(&l->build, SINTER_SCALAR_lt, arguments[0], zero),
+                              sinter_loop_call2(&l->build, SINTER_SCALAR_lt, arguments[1], zero));
         return sinter_loop_select(&l->build, flip,
                                   sinter_loop_call(&l->build, SINTER_SCALAR_neg, arguments),
                                   arguments[0]);
@@ -284,19 +294,21 @@ static sinter_expr integer_to_odd(sinter_legalizer *l, sinter_expr value) {
     sinter_dtype dtype = value->dtype;
     bool is_signed = dtype == SINTER_DTYPE_i64;
     if (!is_signed && dtype != SINTER_DTYPE_u64) return value;
-    sinter_expr top = two(l, SINTER_SCALAR_shr, value, number(l, dtype, 11));
-    sinter_expr lost =
-        two(l, SINTER_SCALAR_ne, two(l, SINTER_SCALAR_and, value, number(l, dtype, 0x7ff)),
-            number(l, dtype, 0));
-    top = two(l, SINTER_SCALAR_or, top, sinter_loop_cast(&l->build, lost, dtype));
+    sinter_expr top = sinter_loop_call2(&l->build, SINTER_SCALAR_shr, value, number(l, dtype, 11));
+    sinter_expr lost = sinter_loop_call2(&l->build, SINTER_SCALAR_ne,
+                                         sinter_loop_and(&l->build, value, number(l, dtype, 0x7ff)),
+                                         number(l, dtype, 0));
+    top = sinter_loop_or(&l->build, top, sinter_loop_cast(&l->build, lost, dtype));
     sinter_expr large =
-        two(l, SINTER_SCALAR_mul, sinter_loop_cast(&l->build, top, SINTER_DTYPE_f64),
-            sinter_loop_const(&l->build, SINTER_DTYPE_f64, 2048));
+        sinter_loop_mul(&l->build, sinter_loop_cast(&l->build, top, SINTER_DTYPE_f64),
+                        sinter_loop_const(&l->build, SINTER_DTYPE_f64, 2048));
     int64_t limit = (int64_t)1 << 53;
-    sinter_expr small = two(l, SINTER_SCALAR_lt, value, number(l, dtype, limit));
+    sinter_expr small =
+        sinter_loop_call2(&l->build, SINTER_SCALAR_lt, value, number(l, dtype, limit));
     if (is_signed)
-        small = two(l, SINTER_SCALAR_and, small,
-                    two(l, SINTER_SCALAR_lt, number(l, dtype, -limit), value));
+        small = sinter_loop_and(
+            &l->build, small,
+            sinter_loop_call2(&l->build, SINTER_SCALAR_lt, number(l, dtype, -limit), value));
     return sinter_loop_select(&l->build, small,
                               sinter_loop_cast(&l->build, value, SINTER_DTYPE_f64), large);
 }
@@ -341,10 +353,10 @@ void sinter_legal_place(sinter_legalizer *l, sinter_loop_buffer buffer, const si
         linear = sinter_loop_add(
             &l->build, sinter_loop_mul(&l->build, linear, sinter_legal_expr(l, info->dims[k])),
             indices[k]);
-    *out_byte =
-        two(l, SINTER_SCALAR_shr, linear, sinter_loop_int(&l->build, per_byte == 2 ? 1 : 2));
+    *out_byte = sinter_loop_call2(&l->build, SINTER_SCALAR_shr, linear,
+                                  sinter_loop_int(&l->build, per_byte == 2 ? 1 : 2));
     sinter_expr within =
-        two(l, SINTER_SCALAR_and, linear, sinter_loop_int(&l->build, per_byte - 1));
+        sinter_loop_and(&l->build, linear, sinter_loop_int(&l->build, per_byte - 1));
     *out_shift = sinter_loop_cast(
         &l->build, sinter_loop_mul(&l->build, within, sinter_loop_int(&l->build, bits)),
         SINTER_DTYPE_u8);
@@ -356,9 +368,9 @@ static sinter_expr load_sub_byte(sinter_legalizer *l, sinter_loop_buffer buffer,
     sinter_expr byte, shift;
     sinter_legal_place(l, buffer, indices, &byte, &shift);
     sinter_expr packed = sinter_loop_load(&l->build, buffer, &byte);
-    sinter_expr value = two(l, SINTER_SCALAR_shr, packed, shift);
+    sinter_expr value = sinter_loop_call2(&l->build, SINTER_SCALAR_shr, packed, shift);
     if (sinter_dtype_is_float(dtype))
-        return two(l, SINTER_SCALAR_and, value, number(l, SINTER_DTYPE_u8, 15));
+        return sinter_loop_and(&l->build, value, number(l, SINTER_DTYPE_u8, 15));
     return wrap_sub_byte(l, dtype, value);
 }
 
@@ -367,8 +379,10 @@ static sinter_expr load_sub_byte(sinter_legalizer *l, sinter_loop_buffer buffer,
 static sinter_expr byte_of(sinter_legalizer *l, sinter_expr word, int index, bool is_signed) {
     sinter_expr up = number(l, SINTER_DTYPE_i32, 24 - 8 * index),
                 down = number(l, SINTER_DTYPE_i32, 24);
-    sinter_expr value = two(l, SINTER_SCALAR_shr, two(l, SINTER_SCALAR_shl, word, up), down);
-    return is_signed ? value : two(l, SINTER_SCALAR_and, value, number(l, SINTER_DTYPE_i32, 0xff));
+    sinter_expr value =
+        sinter_loop_call2(&l->build, SINTER_SCALAR_shr,
+                          sinter_loop_call2(&l->build, SINTER_SCALAR_shl, word, up), down);
+    return is_signed ? value : sinter_loop_and(&l->build, value, number(l, SINTER_DTYPE_i32, 0xff));
 }
 
 static sinter_expr expand_dot(sinter_legalizer *l, sinter_loop_intrinsic intrinsic,
@@ -376,9 +390,9 @@ static sinter_expr expand_dot(sinter_legalizer *l, sinter_loop_intrinsic intrins
     bool a_is_signed = intrinsic == SINTER_INTRINSIC_dot4_i8i8;
     sinter_expr sum = arguments[0];
     for (int i = 0; i < 4; i++)
-        sum = two(l, SINTER_SCALAR_add, sum,
-                  two(l, SINTER_SCALAR_mul, byte_of(l, arguments[1], i, a_is_signed),
-                      byte_of(l, arguments[2], i, true)));
+        sum = sinter_loop_add(&l->build, sum,
+                              sinter_loop_mul(&l->build, byte_of(l, arguments[1], i, a_is_signed),
+                                              byte_of(l, arguments[2], i, true)));
     return sum;
 }
 

@@ -40,21 +40,16 @@ static sinter_expr number(sinter_legalizer *l, int64_t value) {
     return sinter_loop_const_int(&l->build, SINTER_DTYPE_i32, value);
 }
 
-static sinter_expr two(sinter_legalizer *l, sinter_scalar_function function, sinter_expr a,
-                       sinter_expr b) {
-    return sinter_loop_call(&l->build, function, (sinter_expr[]){a, b});
-}
-
 static sinter_expr and_bits(sinter_legalizer *l, sinter_expr a, int64_t mask) {
-    return two(l, SINTER_SCALAR_and, a, number(l, mask));
+    return sinter_loop_and(&l->build, a, number(l, mask));
 }
 
 static sinter_expr shift_left(sinter_legalizer *l, sinter_expr a, int by) {
-    return by ? two(l, SINTER_SCALAR_shl, a, number(l, by)) : a;
+    return by ? sinter_loop_call2(&l->build, SINTER_SCALAR_shl, a, number(l, by)) : a;
 }
 
 static sinter_expr shift_right(sinter_legalizer *l, sinter_expr a, int by) {
-    return by ? two(l, SINTER_SCALAR_shr, a, number(l, by)) : a;
+    return by ? sinter_loop_call2(&l->build, SINTER_SCALAR_shr, a, number(l, by)) : a;
 }
 
 static sinter_expr choose(sinter_legalizer *l, sinter_expr condition, sinter_expr a,
@@ -63,7 +58,7 @@ static sinter_expr choose(sinter_legalizer *l, sinter_expr condition, sinter_exp
 }
 
 static sinter_expr less(sinter_legalizer *l, sinter_expr a, int64_t b) {
-    return two(l, SINTER_SCALAR_lt, a, number(l, b));
+    return sinter_loop_call2(&l->build, SINTER_SCALAR_lt, a, number(l, b));
 }
 
 static sinter_expr bits_of(sinter_legalizer *l, sinter_expr value) {
@@ -75,7 +70,7 @@ static sinter_expr from_bits(sinter_legalizer *l, sinter_expr value) {
 }
 
 static sinter_expr add(sinter_legalizer *l, sinter_expr a, sinter_expr b) {
-    return two(l, SINTER_SCALAR_add, a, b);
+    return sinter_loop_add(&l->build, a, b);
 }
 
 static int64_t ones(int count) {
@@ -85,8 +80,8 @@ static int64_t ones(int count) {
 /* ---- decode ---- */
 
 static sinter_expr decode_e8m0(sinter_legalizer *l, sinter_expr code) {
-    sinter_expr least = two(l, SINTER_SCALAR_eq, code, number(l, 0));
-    sinter_expr nan = two(l, SINTER_SCALAR_eq, code, number(l, 0xff));
+    sinter_expr least = sinter_loop_call2(&l->build, SINTER_SCALAR_eq, code, number(l, 0));
+    sinter_expr nan = sinter_loop_call2(&l->build, SINTER_SCALAR_eq, code, number(l, 0xff));
     sinter_expr bits = choose(l, least, number(l, 0x00400000), shift_left(l, code, 23));
     return from_bits(l, choose(l, nan, number(l, 0x7fc00000), bits));
 }
@@ -102,9 +97,10 @@ static sinter_expr decode_special(sinter_legalizer *l, const float_format *forma
     if (format->style != NAN_IEEE) return bits;
     int64_t infinity = ones(format->exponent_bits) << fraction_bits;
     sinter_expr fraction = and_bits(l, magnitude, ones(fraction_bits));
-    sinter_expr payload = two(l, SINTER_SCALAR_or, number(l, 0x7fc00000),
-                              shift_left(l, fraction, 23 - fraction_bits));
-    sinter_expr nan = two(l, SINTER_SCALAR_lt, number(l, infinity), magnitude);
+    sinter_expr payload = sinter_loop_or(&l->build, number(l, 0x7fc00000),
+                                         shift_left(l, fraction, 23 - fraction_bits));
+    sinter_expr nan =
+        sinter_loop_call2(&l->build, SINTER_SCALAR_lt, number(l, infinity), magnitude);
     sinter_expr special = choose(l, nan, payload, number(l, 0x7f800000));
     return choose(l, less(l, magnitude, infinity), bits, special);
 }
@@ -122,14 +118,15 @@ sinter_expr sinter_legal_decode(sinter_legalizer *l, sinter_dtype dtype, sinter_
     sinter_expr whole = sinter_loop_cast(&l->build, magnitude, SINTER_DTYPE_f32);
     sinter_expr quantum =
         from_bits(l, number(l, (int64_t)(127 + 1 - format->bias - fraction_bits) << 23));
-    sinter_expr subnormal = bits_of(l, two(l, SINTER_SCALAR_mul, whole, quantum));
+    sinter_expr subnormal = bits_of(l, sinter_loop_mul(&l->build, whole, quantum));
     sinter_expr value =
         choose(l, less(l, magnitude, (int64_t)1 << fraction_bits), subnormal, normal);
     value = decode_special(l, format, magnitude, value);
     sinter_expr sign = shift_left(l, and_bits(l, shift_right(l, code, sign_place), 1), 31);
-    value = two(l, SINTER_SCALAR_or, value, sign);
+    value = sinter_loop_or(&l->build, value, sign);
     if (format->style == NAN_MINUS_0) {
-        sinter_expr nan = two(l, SINTER_SCALAR_eq, code, number(l, (int64_t)1 << sign_place));
+        sinter_expr nan = sinter_loop_call2(&l->build, SINTER_SCALAR_eq, code,
+                                            number(l, (int64_t)1 << sign_place));
         value = choose(l, nan, number(l, 0xffc00000), value);
     }
     return from_bits(l, value);
@@ -150,11 +147,13 @@ static sinter_expr encode_e8m0(sinter_legalizer *l, sinter_expr bits, bool satur
                               choose(l, less(l, fraction, 0x600000), number(l, 0), number(l, 1)));
     sinter_expr code = choose(l, less(l, exponent, 1), tiny, normal);
     sinter_expr magnitude = and_bits(l, bits, 0x7fffffff);
-    sinter_expr nan = two(l, SINTER_SCALAR_lt, number(l, 0x7f800000), magnitude);
-    sinter_expr minus_zero = two(l, SINTER_SCALAR_eq, magnitude, number(l, 0));
-    sinter_expr negative = two(l, SINTER_SCALAR_and, less(l, bits, 0),
-                               sinter_loop_call(&l->build, SINTER_SCALAR_not, &minus_zero));
-    return choose(l, two(l, SINTER_SCALAR_or, nan, negative), none, code);
+    sinter_expr nan =
+        sinter_loop_call2(&l->build, SINTER_SCALAR_lt, number(l, 0x7f800000), magnitude);
+    sinter_expr minus_zero =
+        sinter_loop_call2(&l->build, SINTER_SCALAR_eq, magnitude, number(l, 0));
+    sinter_expr negative = sinter_loop_and(
+        &l->build, less(l, bits, 0), sinter_loop_call(&l->build, SINTER_SCALAR_not, &minus_zero));
+    return choose(l, sinter_loop_or(&l->build, nan, negative), none, code);
 }
 
 /* Rounded magnitude as a code of the format, before its upper end is looked at. */
@@ -165,12 +164,12 @@ static sinter_expr round_magnitude(sinter_legalizer *l, const float_format *form
     sinter_expr rounded = add(l, add(l, magnitude, odd), number(l, ones(drop - 1)));
     int64_t rebias = (int64_t)(127 - format->bias) << format->fraction_bits;
     sinter_expr normal =
-        two(l, SINTER_SCALAR_sub, shift_right(l, rounded, drop), number(l, rebias));
+        sinter_loop_sub(&l->build, shift_right(l, rounded, drop), number(l, rebias));
     if (format->bias == 127) return normal; /* subnormal where f32 is */
     int64_t magic = (int64_t)(127 + 1 - format->bias + drop) << 23;
     sinter_expr shifted =
-        two(l, SINTER_SCALAR_add, from_bits(l, magnitude), from_bits(l, number(l, magic)));
-    sinter_expr subnormal = two(l, SINTER_SCALAR_sub, bits_of(l, shifted), number(l, magic));
+        sinter_loop_add(&l->build, from_bits(l, magnitude), from_bits(l, number(l, magic)));
+    sinter_expr subnormal = sinter_loop_sub(&l->build, bits_of(l, shifted), number(l, magic));
     int64_t least_normal = (int64_t)(127 + 1 - format->bias) << 23;
     return choose(l, less(l, magnitude, least_normal), subnormal, normal);
 }
@@ -198,36 +197,38 @@ sinter_expr sinter_legal_encode(sinter_legalizer *l, sinter_dtype dtype, sinter_
         code = choose(l, within, code, number(l, past - 1));
     else if (format->style != NAN_MINUS_0)
         code = choose(l, within, code, number(l, past));
-    sinter_expr result = two(l, SINTER_SCALAR_or, code, sign);
+    sinter_expr result = sinter_loop_or(&l->build, code, sign);
     if (format->style == NAN_MINUS_0) {
-        sinter_expr zero = two(l, SINTER_SCALAR_eq, code, number(l, 0));
+        sinter_expr zero = sinter_loop_call2(&l->build, SINTER_SCALAR_eq, code, number(l, 0));
         result = choose(l, zero, number(l, 0), result);
         if (!clamps) result = choose(l, within, result, minus_zero);
     }
     sinter_expr nan_code = minus_zero;
     if (format->style == NAN_ALL_ONES)
-        nan_code = two(l, SINTER_SCALAR_or, sign, number(l, ones(sign_place)));
+        nan_code = sinter_loop_or(&l->build, sign, number(l, ones(sign_place)));
     if (format->style == NAN_IEEE) {
         sinter_expr payload = shift_right(l, and_bits(l, bits, 0x7fffff), 23 - fraction_bits);
         int64_t quiet = exponent_ones | (int64_t)1 << (fraction_bits - 1);
         nan_code =
-            two(l, SINTER_SCALAR_or, two(l, SINTER_SCALAR_or, payload, number(l, quiet)), sign);
+            sinter_loop_or(&l->build, sinter_loop_or(&l->build, payload, number(l, quiet)), sign);
     }
-    sinter_expr nan = two(l, SINTER_SCALAR_lt, number(l, 0x7f800000), magnitude);
+    sinter_expr nan =
+        sinter_loop_call2(&l->build, SINTER_SCALAR_lt, number(l, 0x7f800000), magnitude);
     return sinter_loop_cast(&l->build, choose(l, nan, nan_code, result), storage);
 }
 
 sinter_expr sinter_legal_round_to_odd(sinter_legalizer *l, sinter_expr value) {
     sinter_expr rounded = sinter_loop_cast(&l->build, value, SINTER_DTYPE_f32);
     sinter_expr back = sinter_loop_cast(&l->build, rounded, SINTER_DTYPE_f64);
-    sinter_expr exact = two(l, SINTER_SCALAR_eq, back, value);
+    sinter_expr exact = sinter_loop_call2(&l->build, SINTER_SCALAR_eq, back, value);
     sinter_expr is_nan = sinter_loop_call(&l->build, SINTER_SCALAR_is_nan, &value);
     sinter_expr size = sinter_loop_call(&l->build, SINTER_SCALAR_abs, &value),
                 rounded_size = sinter_loop_call(&l->build, SINTER_SCALAR_abs, &back);
     sinter_expr bits = bits_of(l, rounded);
-    sinter_expr toward_zero = choose(l, two(l, SINTER_SCALAR_lt, size, rounded_size),
-                                     two(l, SINTER_SCALAR_sub, bits, number(l, 1)), bits);
-    sinter_expr odd = two(l, SINTER_SCALAR_or, toward_zero, number(l, 1));
-    sinter_expr keep = two(l, SINTER_SCALAR_or, exact, is_nan);
+    sinter_expr toward_zero =
+        choose(l, sinter_loop_call2(&l->build, SINTER_SCALAR_lt, size, rounded_size),
+               sinter_loop_sub(&l->build, bits, number(l, 1)), bits);
+    sinter_expr odd = sinter_loop_or(&l->build, toward_zero, number(l, 1));
+    sinter_expr keep = sinter_loop_or(&l->build, exact, is_nan);
     return from_bits(l, choose(l, keep, bits, odd));
 }

@@ -270,6 +270,7 @@ sinter_expr sinter_loop_cast_saturating(sinter_loop_builder *builder, sinter_exp
 sinter_expr sinter_loop_intrinsic_call(sinter_loop_builder *builder, sinter_loop_intrinsic intrinsic,
                                        const sinter_expr *arguments);
 /* Shorthands over sinter_loop_call; operands of one dtype. */
+sinter_expr sinter_loop_call2(sinter_loop_builder *builder, sinter_scalar_function function, sinter_expr a, sinter_expr b);
 sinter_expr sinter_loop_add(sinter_loop_builder *builder, sinter_expr a, sinter_expr b);
 sinter_expr sinter_loop_sub(sinter_loop_builder *builder, sinter_expr a, sinter_expr b);
 sinter_expr sinter_loop_mul(sinter_loop_builder *builder, sinter_expr a, sinter_expr b);
@@ -280,12 +281,15 @@ sinter_expr sinter_loop_max(sinter_loop_builder *builder, sinter_expr a, sinter_
 sinter_expr sinter_loop_select(sinter_loop_builder *builder, sinter_expr condition, sinter_expr a, sinter_expr b);
 sinter_expr sinter_loop_compare(sinter_loop_builder *builder, sinter_scalar_function comparison, sinter_expr a, sinter_expr b);
 sinter_expr sinter_loop_and(sinter_loop_builder *builder, sinter_expr a, sinter_expr b); /* bool */
+sinter_expr sinter_loop_or(sinter_loop_builder *builder, sinter_expr a, sinter_expr b);
 /* An exact copy of *pattern and its argument list, nothing simplified: for the parser and for rebuilding. */
 sinter_expr sinter_loop_expr_make(sinter_arena *arena, const sinter_loop_expr *pattern);
 /* What a scalar function yields on operands of these types. */
 sinter_dtype sinter_loop_result_dtype(sinter_scalar_function function, const sinter_expr *arguments);
 bool sinter_loop_is_const_int(sinter_expr expr, int64_t *out_value);
 bool sinter_loop_expr_equal(sinter_expr a, sinter_expr b);
+/* Bytes of a buffer where its dims are numbers. */
+bool sinter_loop_static_bytes(const sinter_loop_buffer_info *buffer, uint64_t *out_bytes);
 
 /* Statements are appended at the builder's position. begin_* opens a body, end closes the innermost open one. */
 sinter_loop_var sinter_loop_begin_for(sinter_loop_builder *builder, const char *name, sinter_expr lower,

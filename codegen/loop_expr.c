@@ -66,6 +66,15 @@ bool sinter_loop_is_const_int(sinter_expr expr, int64_t *out_value) {
     return true;
 }
 
+bool sinter_loop_static_bytes(const sinter_loop_buffer_info *buffer, uint64_t *out_bytes) {
+    int64_t count = 1, dim;
+    for (uint32_t k = 0; k < buffer->rank; k++)
+        if (!sinter_loop_is_const_int(buffer->dims[k], &dim) ||
+            __builtin_mul_overflow(count, dim, &count))
+            return false;
+    return sinter_dtype_bytes(buffer->dtype, (uint64_t)count, out_bytes);
+}
+
 bool sinter_loop_expr_equal(sinter_expr a, sinter_expr b) {
     return sinter_linear_compare(a, b) == 0;
 }
@@ -530,31 +539,31 @@ sinter_expr sinter_loop_intrinsic_call(sinter_loop_builder *builder,
 
 /* ---- shorthands ---- */
 
-static sinter_expr call_two(sinter_loop_builder *builder, sinter_scalar_function function,
-                            sinter_expr a, sinter_expr b) {
+sinter_expr sinter_loop_call2(sinter_loop_builder *builder, sinter_scalar_function function,
+                              sinter_expr a, sinter_expr b) {
     sinter_expr arguments[3] = {a, b, NULL}; /* of the largest arity */
     return sinter_loop_call(builder, function, arguments);
 }
 sinter_expr sinter_loop_add(sinter_loop_builder *builder, sinter_expr a, sinter_expr b) {
-    return call_two(builder, SINTER_SCALAR_add, a, b);
+    return sinter_loop_call2(builder, SINTER_SCALAR_add, a, b);
 }
 sinter_expr sinter_loop_sub(sinter_loop_builder *builder, sinter_expr a, sinter_expr b) {
-    return call_two(builder, SINTER_SCALAR_sub, a, b);
+    return sinter_loop_call2(builder, SINTER_SCALAR_sub, a, b);
 }
 sinter_expr sinter_loop_mul(sinter_loop_builder *builder, sinter_expr a, sinter_expr b) {
-    return call_two(builder, SINTER_SCALAR_mul, a, b);
+    return sinter_loop_call2(builder, SINTER_SCALAR_mul, a, b);
 }
 sinter_expr sinter_loop_div(sinter_loop_builder *builder, sinter_expr a, sinter_expr b) {
-    return call_two(builder, SINTER_SCALAR_div, a, b);
+    return sinter_loop_call2(builder, SINTER_SCALAR_div, a, b);
 }
 sinter_expr sinter_loop_rem(sinter_loop_builder *builder, sinter_expr a, sinter_expr b) {
-    return call_two(builder, SINTER_SCALAR_rem, a, b);
+    return sinter_loop_call2(builder, SINTER_SCALAR_rem, a, b);
 }
 sinter_expr sinter_loop_min(sinter_loop_builder *builder, sinter_expr a, sinter_expr b) {
-    return call_two(builder, SINTER_SCALAR_min, a, b);
+    return sinter_loop_call2(builder, SINTER_SCALAR_min, a, b);
 }
 sinter_expr sinter_loop_max(sinter_loop_builder *builder, sinter_expr a, sinter_expr b) {
-    return call_two(builder, SINTER_SCALAR_max, a, b);
+    return sinter_loop_call2(builder, SINTER_SCALAR_max, a, b);
 }
 sinter_expr sinter_loop_select(sinter_loop_builder *builder, sinter_expr condition, sinter_expr a,
                                sinter_expr b) {
@@ -563,8 +572,11 @@ sinter_expr sinter_loop_select(sinter_loop_builder *builder, sinter_expr conditi
 }
 sinter_expr sinter_loop_compare(sinter_loop_builder *builder, sinter_scalar_function comparison,
                                 sinter_expr a, sinter_expr b) {
-    return call_two(builder, comparison, a, b);
+    return sinter_loop_call2(builder, comparison, a, b);
+}
+sinter_expr sinter_loop_or(sinter_loop_builder *builder, sinter_expr a, sinter_expr b) {
+    return sinter_loop_call2(builder, SINTER_SCALAR_or, a, b);
 }
 sinter_expr sinter_loop_and(sinter_loop_builder *builder, sinter_expr a, sinter_expr b) {
-    return call_two(builder, SINTER_SCALAR_and, a, b);
+    return sinter_loop_call2(builder, SINTER_SCALAR_and, a, b);
 }

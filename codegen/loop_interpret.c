@@ -5,6 +5,7 @@
  * Heap buffers with an offset live in one workspace, so a plan that lets two live buffers overlap is found too.
  * Test: tests/unit/loop_test.c */
 #include "codegen/loop_code.h"
+#include "codegen/loop_uses.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -723,19 +724,11 @@ static bool attach_host_buffers(frame *f, const sinter_tensor *inputs, size_t in
     return true;
 }
 
-static void mark_allocated(const sinter_loop_stmt *first, bool *allocated) {
-    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
-        if (stmt->kind == SINTER_LOOP_ALLOC) allocated[stmt->buffer] = true;
-        mark_allocated(stmt->body, allocated);
-        mark_allocated(stmt->else_body, allocated);
-    }
-}
-
 static bool run_host(frame *f, const sinter_tensor *inputs, size_t input_count) {
     machine *m = f->machine;
     const sinter_loop_program *program = m->program;
     bool *allocated = SINTER_NEW_ARRAY(&m->arena, bool, program->host->buffers.count);
-    mark_allocated(program->host->body, allocated);
+    sinter_loop_mark_allocated(program->host->body, allocated);
     if (!bind_symbols(f, inputs, input_count) || !check_dims(f, inputs, input_count)) return false;
     if (program->workspace_bytes) {
         int64_t bytes;

@@ -4,6 +4,7 @@
  * Test: tests/codegen/loops/verify_*.loops */
 #include "codegen/loop_verify.h"
 #include "codegen/loop_text.h"
+#include "codegen/loop_uses.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -431,18 +432,10 @@ static void check_list(sinter_loop_verifier *v, const sinter_loop_stmt *first, p
 
 /* ---- functions and programs ---- */
 
-static void mark_late(const sinter_loop_stmt *first, bool *late) {
-    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
-        if (stmt->kind == SINTER_LOOP_ALLOC) late[stmt->buffer] = true;
-        mark_late(stmt->body, late);
-        mark_late(stmt->else_body, late);
-    }
-}
-
 static void check_parameters(sinter_loop_verifier *v) {
     sinter_loop_function *function = v->function;
     bool *late = SINTER_NEW_ARRAY(&v->scratch, bool, function->buffers.count);
-    mark_late(function->body, late);
+    sinter_loop_mark_allocated(function->body, late);
     for (size_t i = 0; i < function->scalar_parameters.count; i++)
         v->visible_vars[function->scalar_parameters.items[i]] = true;
     for (sinter_loop_buffer i = 1; i < function->buffers.count; i++) {

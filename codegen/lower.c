@@ -165,11 +165,6 @@ static void type_dims(sinter_lower *lower, const sinter_type *type, sinter_expr 
         out_dims[i] = sinter_lower_host_dim(lower, type->dims[i]);
 }
 
-bool sinter_lower_has_buffer(const sinter_lower *lower, sinter_value value) {
-    uint64_t buffer = 0;
-    return sinter_map_find(&lower->buffers, value, &buffer);
-}
-
 void sinter_lower_set_buffer(sinter_lower *lower, sinter_value value, sinter_loop_buffer buffer) {
     sinter_map_put(&lower->buffers, value, buffer);
 }

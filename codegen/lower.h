@@ -111,7 +111,6 @@ sinter_dtype sinter_lower_compute_dtype(sinter_dtype dtype);
 sinter_expr sinter_lower_host_dim(sinter_lower *lower, sinter_dim dim);
 /* The buffer that holds a value, made (as a heap buffer or a model output) and ALLOCated where it has none yet. */
 sinter_loop_buffer sinter_lower_host_buffer(sinter_lower *lower, sinter_value value);
-bool sinter_lower_has_buffer(const sinter_lower *lower, sinter_value value);
 void sinter_lower_set_buffer(sinter_lower *lower, sinter_value value, sinter_loop_buffer buffer);
 /* A buffer for model output `index`, ALLOCated here. */
 sinter_loop_buffer sinter_lower_output_buffer(sinter_lower *lower, sinter_value value, uint32_t index);

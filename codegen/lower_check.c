@@ -17,11 +17,6 @@ static sinter_expr equal(sinter_lower *lower, sinter_expr a, sinter_expr b) {
     return sinter_loop_compare(&lower->host, SINTER_SCALAR_eq, a, b);
 }
 
-static sinter_expr either(sinter_lower *lower, sinter_expr a, sinter_expr b) {
-    sinter_expr pair[2] = {a, b};
-    return sinter_loop_call(&lower->host, SINTER_SCALAR_or, pair);
-}
-
 /* Elements of an integer vector as dims, 0 where only its data tells; false where it is not a vector of static length. */
 static bool vector_length(sinter_lower *lower, sinter_value value, int64_t *out_length) {
     const sinter_type *type = value ? type_of(lower, value) : NULL;
@@ -65,8 +60,9 @@ bool sinter_lower_check_expand(sinter_lower *lower, sinter_node node) {
         }
         sinter_expr own = sinter_lower_host_dim(lower, x.dims[axis]);
         sinter_expr one = sinter_loop_int(&lower->host, 1), pair[2] = {own, asked};
-        sinter_expr fits = either(lower, equal(lower, asked, own),
-                                  either(lower, equal(lower, asked, one), equal(lower, own, one)));
+        sinter_expr fits = sinter_loop_or(
+            &lower->host, equal(lower, asked, own),
+            sinter_loop_or(&lower->host, equal(lower, asked, one), equal(lower, own, one)));
         sinter_lower_host_check(lower, fits, SINTER_ABI_BAD_INPUT,
                                 "expand: dim %0 does not broadcast to %1", pair, 2);
     }
@@ -103,8 +99,7 @@ bool sinter_lower_check_split(sinter_lower *lower, sinter_node node) {
     sinter_module *module = lower->module;
     sinter_value sizes = sinter_node_operand(module, node, 1);
     sinter_type x = *type_of(lower, sinter_node_operand(module, node, 0));
-    int64_t axis = sinter_node_get_int(module, node, "axis", 0);
-    if (axis < 0) axis += x.rank;
+    uint32_t axis = sinter_node_get_axis(module, node, 0, x.rank);
     sinter_dim total = sinter_dim_const(lower->dims, 0);
     sinter_expr sum = sinter_loop_int(&lower->host, 0);
     uint32_t count = sinter_node_get(module, node)->result_count;

@@ -258,9 +258,8 @@ static sinter_expr quantization_parameter(sinter_kernel *kernel, sinter_node nod
     sinter_value value = sinter_node_operand(lower->module, node, operand);
     sinter_type type = *sinter_value_type(lower->module, value);
     sinter_type x = *sinter_value_type(lower->module, sinter_node_operand(lower->module, node, 0));
-    int64_t axis = sinter_node_get_int(lower->module, node, "axis", 1);
+    uint32_t axis = sinter_node_get_axis(lower->module, node, 1, x.rank);
     int64_t block = sinter_node_get_int(lower->module, node, "block_size", 0);
-    if (axis < 0) axis += x.rank;
     if (type.rank == 0 || (type.rank == 1 && sinter_dim_is(lower->dims, type.dims[0], 1)))
         return sinter_lower_scalar(kernel, value);
     if (type.rank == 1 && block == 0) { /* a symbol may be 1, and be meant for all */

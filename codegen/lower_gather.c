@@ -10,11 +10,6 @@ static sinter_type type_of(sinter_kernel *kernel, sinter_value value) {
     return *sinter_value_type(kernel->lower->module, value);
 }
 
-static int64_t axis_of(sinter_kernel *kernel, sinter_node node, uint32_t rank) {
-    int64_t axis = sinter_node_get_int(kernel->lower->module, node, "axis", 0);
-    return axis < 0 ? axis + rank : axis;
-}
-
 /* An index read from a tensor, safe to use. */
 static sinter_expr checked_index(sinter_kernel *kernel, sinter_node node, sinter_expr element,
                                  sinter_expr size) {
@@ -31,7 +26,7 @@ sinter_expr sinter_lower_gather(sinter_kernel *kernel, sinter_node node, uint32_
     (void)result;
     sinter_value data = operand(kernel, node, 0), indices = operand(kernel, node, 1);
     uint32_t rank = type_of(kernel, data).rank, index_rank = type_of(kernel, indices).rank;
-    uint32_t axis = (uint32_t)axis_of(kernel, node, rank);
+    uint32_t axis = sinter_node_get_axis(kernel->lower->module, node, 0, rank);
     sinter_expr own[SINTER_MAX_RANK];
     for (uint32_t i = 0; i < rank; ++i)
         own[i] = i < axis ? index[i] : i > axis ? index[i + index_rank - 1] : NULL;
@@ -44,7 +39,8 @@ sinter_expr sinter_lower_gather_elements(sinter_kernel *kernel, sinter_node node
                                          const sinter_expr *index) {
     (void)result;
     sinter_value data = operand(kernel, node, 0);
-    uint32_t rank = type_of(kernel, data).rank, axis = (uint32_t)axis_of(kernel, node, rank);
+    uint32_t rank = type_of(kernel, data).rank,
+             axis = sinter_node_get_axis(kernel->lower->module, node, 0, rank);
     sinter_expr own[SINTER_MAX_RANK];
     for (uint32_t i = 0; i < rank; ++i) own[i] = index[i];
     sinter_expr element = sinter_lower_element(kernel, operand(kernel, node, 1), index);
@@ -86,7 +82,8 @@ sinter_expr sinter_lower_one_hot(sinter_kernel *kernel, sinter_node node, uint32
     sinter_loop_builder *build = &kernel->build;
     sinter_value y = sinter_node_result(kernel->lower->module, node, result),
                  values = operand(kernel, node, 2);
-    uint32_t rank = type_of(kernel, y).rank, axis = (uint32_t)axis_of(kernel, node, rank);
+    uint32_t rank = type_of(kernel, y).rank,
+             axis = sinter_node_get_axis(kernel->lower->module, node, 0, rank);
     sinter_expr own[SINTER_MAX_RANK];
     for (uint32_t i = 0; i + 1 < rank; ++i) own[i] = index[i < axis ? i : i + 1];
     sinter_expr hot = sinter_lower_element(kernel, operand(kernel, node, 0), own);
@@ -128,7 +125,8 @@ bool sinter_lower_scatter_elements(sinter_kernel *kernel, sinter_node node) {
     sinter_value data = operand(kernel, node, 0), indices = operand(kernel, node, 1),
                  updates = operand(kernel, node, 2);
     sinter_value y = sinter_node_result(kernel->lower->module, node, 0);
-    uint32_t rank = type_of(kernel, data).rank, axis = (uint32_t)axis_of(kernel, node, rank);
+    uint32_t rank = type_of(kernel, data).rank,
+             axis = sinter_node_get_axis(kernel->lower->module, node, 0, rank);
     copy_data(kernel, data, y);
     sinter_expr index[SINTER_MAX_RANK], own[SINTER_MAX_RANK];
     sinter_kernel_begin_loops(kernel, indices, index);
@@ -181,7 +179,8 @@ bool sinter_lower_tensor_scatter(sinter_kernel *kernel, sinter_node node) {
     sinter_value cache = operand(kernel, node, 0), update = operand(kernel, node, 1),
                  starts = operand(kernel, node, 2);
     sinter_value y = sinter_node_result(kernel->lower->module, node, 0);
-    uint32_t rank = type_of(kernel, cache).rank, axis = (uint32_t)axis_of(kernel, node, rank);
+    uint32_t rank = type_of(kernel, cache).rank,
+             axis = sinter_node_get_axis(kernel->lower->module, node, 0, rank);
     bool circular =
         sinter_string_is(sinter_node_get_string(kernel->lower->module, node, "mode"), "circular");
     copy_data(kernel, cache, y);

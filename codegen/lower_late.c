@@ -141,7 +141,8 @@ bool sinter_lower_one_hot_dims(sinter_lower *lower, sinter_node node) {
                        depth);
     sinter_late_set(&late, 0, depth);
     bool good = sinter_late_end(&late);
-    sinter_late_bind(&late, y, sinter_write_axis(k, node, "axis", sinter_write_type(k, y).rank), 0);
+    sinter_late_bind(
+        &late, y, sinter_node_get_axis(k->lower->module, node, 0, sinter_write_type(k, y).rank), 0);
     return good;
 }
 

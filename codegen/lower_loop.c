@@ -219,12 +219,6 @@ static void end_round(rounds *r) {
     lower->symbols = r->symbols;
 }
 
-static sinter_expr host_two(sinter_lower *lower, sinter_scalar_function function, sinter_expr a,
-                            sinter_expr b) {
-    sinter_expr pair[2] = {a, b};
-    return sinter_loop_call(&lower->host, function, pair);
-}
-
 /* ---- stacked outputs ---- */
 
 /* Room for `rows` slices of each stacked output; rows NULL: none yet, it grows. */
@@ -272,12 +266,12 @@ static void check_slice(rounds *r, uint32_t s, sinter_expr now) {
     for (uint32_t d = 0; d < slice.rank; ++d) {
         if (!r->slice_dims[s][d]) continue;
         sinter_expr size = sinter_lower_host_dim(lower, slice.dims[d]);
-        sinter_loop_begin_if(host,
-                             host_two(lower, SINTER_SCALAR_eq, now, sinter_loop_int(host, 0)));
+        sinter_loop_begin_if(
+            host, sinter_loop_call2(host, SINTER_SCALAR_eq, now, sinter_loop_int(host, 0)));
         sinter_loop_assign(host, r->slice_dims[s][d], size);
         sinter_loop_end(host);
         sinter_expr pair[2] = {size, sinter_loop_var_read(host, r->slice_dims[s][d])};
-        sinter_lower_host_check(lower, host_two(lower, SINTER_SCALAR_eq, pair[0], pair[1]),
+        sinter_lower_host_check(lower, sinter_loop_call2(host, SINTER_SCALAR_eq, pair[0], pair[1]),
                                 SINTER_ABI_BAD_INPUT,
                                 "loop: a slice of size %0 follows one of size %1", pair, 2);
     }
@@ -305,7 +299,7 @@ static void make_room(rounds *r, const uint32_t *axes, sinter_expr now) {
     sinter_expr room = sinter_loop_var_read(host, r->room);
     sinter_loop_buffer *grown =
         SINTER_NEW_ARRAY(&lower->scratch, sinter_loop_buffer, r->stacked_count + 1);
-    sinter_loop_begin_if(host, host_two(lower, SINTER_SCALAR_le, room, now));
+    sinter_loop_begin_if(host, sinter_loop_call2(host, SINTER_SCALAR_le, room, now));
     sinter_expr twice = sinter_loop_max(host, sinter_loop_mul(host, room, sinter_loop_int(host, 2)),
                                         sinter_loop_int(host, 8));
     if (r->all) twice = r->all;
@@ -395,8 +389,9 @@ static bool lower_rounds(rounds *r, const uint32_t *axes, sinter_expr trips, sin
     sinter_loop_builder *host = &lower->host;
     sinter_expr now = sinter_loop_var_read(host, count), on = sinter_loop_var_read(host, going);
     sinter_loop_begin_while(
-        host,
-        trips ? sinter_loop_and(host, on, host_two(lower, SINTER_SCALAR_lt, now, trips)) : on);
+        host, trips
+                  ? sinter_loop_and(host, on, sinter_loop_call2(host, SINTER_SCALAR_lt, now, trips))
+                  : on);
     begin_round(r);
     give_scalar(lower, argument_of(r, 0), now);
     give_scalar(lower, argument_of(r, 1), sinter_loop_int(host, 1));
@@ -407,8 +402,7 @@ static bool lower_rounds(rounds *r, const uint32_t *axes, sinter_expr trips, sin
             sinter_loop_assign(host, going, load_scalar(lower, yielded(r, 0)));
     }
     if (good) end_round(r);
-    sinter_loop_assign(host, count,
-                       host_two(lower, SINTER_SCALAR_add, now, sinter_loop_int(host, 1)));
+    sinter_loop_assign(host, count, sinter_loop_add(host, now, sinter_loop_int(host, 1)));
     sinter_loop_end(host);
     return good;
 }
@@ -505,7 +499,8 @@ bool sinter_lower_scan(sinter_lower *lower, sinter_node node) {
             sinter_lower_host_dim(lower, type.dims[scan_axis(&r, "scan_input_axes", i, type.rank)]);
         sinter_expr pair[2] = {size, trips ? trips : size};
         if (trips)
-            sinter_lower_host_check(lower, host_two(lower, SINTER_SCALAR_eq, size, trips),
+            sinter_lower_host_check(lower,
+                                    sinter_loop_call2(&lower->host, SINTER_SCALAR_eq, size, trips),
                                     SINTER_ABI_BAD_INPUT, "scan: lengths of %0 and %1", pair, 2);
         trips = pair[1];
     }

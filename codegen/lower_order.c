@@ -7,8 +7,7 @@ bool sinter_lower_arg_reduce(sinter_kernel *kernel, sinter_node node) {
     sinter_value x = sinter_node_operand(module, node, 0), y = sinter_node_result(module, node, 0);
     uint32_t rank = sinter_value_type(module, x)->rank,
              out_rank = sinter_value_type(module, y)->rank;
-    int64_t axis = sinter_node_get_int(module, node, "axis", 0);
-    if (axis < 0) axis += rank;
+    uint32_t axis = sinter_node_get_axis(module, node, 0, rank);
     bool last = sinter_node_get_int(module, node, "select_last_index", 0) != 0;
     bool largest = sinter_node_get(module, node)->op == SINTER_OP_arg_max;
     sinter_expr out[SINTER_MAX_RANK], in[SINTER_MAX_RANK];

@@ -363,12 +363,6 @@ bool sinter_lower_resize(sinter_kernel *kernel, sinter_node node) {
 
 /* ---- dims, where scales or sizes with an aspect policy are known only at run time ---- */
 
-static sinter_expr host_formula(sinter_lower *lower, sinter_scalar_function function, sinter_expr a,
-                                sinter_expr b) {
-    sinter_expr pair[2] = {a, b};
-    return sinter_loop_call(&lower->host, function, pair);
-}
-
 static sinter_expr host_element(sinter_lower *lower, sinter_value value, size_t place) {
     sinter_expr index = sinter_loop_int(&lower->host, (int64_t)place);
     return sinter_loop_cast(
@@ -411,12 +405,12 @@ bool sinter_lower_resize_dims(sinter_lower *lower, sinter_node node) {
         if (place < 0) continue;
         sinter_expr input =
             sinter_loop_cast(host, sinter_lower_host_dim(lower, from.dims[d]), SINTER_DTYPE_f64);
-        sinter_expr ratio = host_formula(
-            lower, SINTER_SCALAR_div,
+        sinter_expr ratio = sinter_loop_call2(
+            host, SINTER_SCALAR_div,
             host_element(lower, sinter_node_operand(module, node, 3), (size_t)place), input);
         common = !common ? ratio
-                         : host_formula(lower, smaller ? SINTER_SCALAR_min : SINTER_SCALAR_max,
-                                        common, ratio);
+                         : sinter_loop_call2(host, smaller ? SINTER_SCALAR_min : SINTER_SCALAR_max,
+                                             common, ratio);
     }
     for (uint32_t d = 0; d < to.rank; ++d) {
         size_t count;
@@ -429,15 +423,14 @@ bool sinter_lower_resize_dims(sinter_lower *lower, sinter_node node) {
                 sinter_value roi = sinter_node_operand(module, node, 1);
                 sinter_expr start = host_element(lower, roi, (size_t)place),
                             end = host_element(lower, roi, count + (size_t)place);
-                size = host_formula(lower, SINTER_SCALAR_mul, size,
-                                    host_formula(lower, SINTER_SCALAR_sub, end, start));
+                size = sinter_loop_mul(host, size, sinter_loop_sub(host, end, start));
             }
-            size = host_formula(
-                lower, SINTER_SCALAR_mul, size,
+            size = sinter_loop_mul(
+                host, size,
                 host_element(lower, sinter_node_operand(module, node, 2), (size_t)place));
         } else {
-            size = host_formula(lower, SINTER_SCALAR_add,
-                                host_formula(lower, SINTER_SCALAR_mul, size, common), half);
+            size = sinter_loop_call2(host, SINTER_SCALAR_add, sinter_loop_mul(host, size, common),
+                                     half);
         }
         sinter_expr floor = sinter_loop_call(host, SINTER_SCALAR_floor, &size);
         sinter_lower_bind_symbol(lower, to.dims[d],

@@ -106,7 +106,7 @@ bool sinter_lower_top_k(sinter_kernel *kernel, sinter_node node) {
     sinter_value x = sinter_write_operand(kernel, node, 0),
                  y = sinter_write_result(kernel, node, 0);
     uint32_t rank = sinter_write_type(kernel, x).rank;
-    top_k t = {.k = kernel, .axis = sinter_write_axis(kernel, node, "axis", rank)};
+    top_k t = {.k = kernel, .axis = sinter_node_get_axis(kernel->lower->module, node, 0, rank)};
     t.largest = sinter_node_get_int(kernel->lower->module, node, "largest", 1) != 0;
     t.values = sinter_kernel_buffer(kernel, y);
     t.places = sinter_kernel_buffer(kernel, sinter_write_result(kernel, node, 1));
@@ -174,7 +174,8 @@ bool sinter_lower_compress_dims(sinter_lower *lower, sinter_node node) {
     sinter_value x = sinter_write_operand(k, node, 0), condition = sinter_write_operand(k, node, 1),
                  y = sinter_write_result(k, node, 0);
     sinter_type type = sinter_write_type(k, x);
-    uint32_t axis = has_axis(k, node) ? sinter_write_axis(k, node, "axis", type.rank) : 0;
+    uint32_t axis =
+        has_axis(k, node) ? sinter_node_get_axis(k->lower->module, node, 0, type.rank) : 0;
     sinter_expr size =
         has_axis(k, node)
             ? sinter_kernel_dim(k, type.dims[axis])
@@ -196,7 +197,8 @@ bool sinter_lower_compress_dims(sinter_lower *lower, sinter_node node) {
 /* The slices along axis that stay, one after the other. */
 static void compress_axis(sinter_kernel *k, sinter_node node, sinter_value x,
                           sinter_loop_buffer y) {
-    uint32_t rank = sinter_write_type(k, x).rank, axis = sinter_write_axis(k, node, "axis", rank);
+    uint32_t rank = sinter_write_type(k, x).rank,
+             axis = sinter_node_get_axis(k->lower->module, node, 0, rank);
     sinter_value condition = sinter_write_operand(k, node, 1);
     sinter_expr index[SINTER_MAX_RANK];
     sinter_loop_var next = sinter_write_var(k, "next", sinter_write_int(k, 0));

@@ -216,8 +216,7 @@ bool sinter_lower_unique(sinter_lower *lower, sinter_node node) {
     uniqueness u = {.x = sinter_node_operand(module, node, 0)};
     sinter_type type = *sinter_value_type(module, u.x);
     u.along = sinter_node_find_attr(module, node, "axis") != NULL;
-    int64_t axis = sinter_node_get_int(module, node, "axis", 0);
-    u.axis = (uint32_t)(axis < 0 ? axis + type.rank : axis);
+    u.axis = sinter_node_get_axis(module, node, 0, type.rank);
     sinter_dim all =
         u.along ? type.dims[u.axis] : sinter_type_product(lower->dims, &type, 0, type.rank);
     sinter_expr count = sinter_lower_host_dim(lower, all);

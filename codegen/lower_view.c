@@ -176,8 +176,7 @@ sinter_expr sinter_lower_split(sinter_kernel *kernel, sinter_node node, uint32_t
     sinter_module *module = kernel->lower->module;
     sinter_value x = operand(kernel, node, 0);
     sinter_type type = type_of(kernel, x);
-    int64_t axis = sinter_node_get_int(module, node, "axis", 0);
-    if (axis < 0) axis += type.rank;
+    uint32_t axis = sinter_node_get_axis(module, node, 0, type.rank);
     sinter_expr own[SINTER_MAX_RANK];
     for (uint32_t i = 0; i < type.rank; ++i) own[i] = index[i];
     for (uint32_t i = 0; i < result; ++i) {
@@ -422,8 +421,7 @@ bool sinter_lower_concat(sinter_kernel *kernel, sinter_node node) {
     sinter_module *module = kernel->lower->module;
     sinter_value y = sinter_node_result(module, node, 0);
     uint32_t rank = type_of(kernel, y).rank;
-    int64_t axis = sinter_node_get_int(module, node, "axis", 0);
-    if (axis < 0) axis += rank;
+    uint32_t axis = sinter_node_get_axis(module, node, 0, rank);
     sinter_expr offset = sinter_loop_int(build, 0);
     for (uint32_t i = 0; i < sinter_node_get(module, node)->operand_count; ++i) {
         sinter_value x = operand(kernel, node, i);

@@ -11,12 +11,6 @@ typedef struct window {
     sinter_expr pad_after[SINTER_MAX_RANK];
 } window;
 
-static int64_t attribute_at(sinter_module *module, sinter_node node, const char *name, uint32_t i,
-                            int64_t otherwise) {
-    const int64_t *items = NULL;
-    return i < sinter_node_get_ints(module, node, name, &items) ? items[i] : otherwise;
-}
-
 /* Taps come from kernel_shape or, for convolutions, from the weight's dims. */
 static window describe(sinter_kernel *kernel, sinter_node node, sinter_value x, sinter_value weight,
                        sinter_value y) {
@@ -32,11 +26,11 @@ static window describe(sinter_kernel *kernel, sinter_node node, sinter_value x, 
          same_lower = sinter_string_is(mode, "SAME_LOWER");
     bool valid = sinter_string_is(mode, "VALID");
     for (uint32_t i = 0; i < w.spatial; ++i) {
-        w.stride[i] = attribute_at(module, node, "strides", i, 1);
-        w.dilation[i] = attribute_at(module, node, "dilations", i, 1);
-        w.kernel[i] =
-            weight ? sinter_kernel_dim_of(kernel, weight, (int)i + 2)
-                   : sinter_loop_int(build, attribute_at(module, node, "kernel_shape", i, 1));
+        w.stride[i] = sinter_node_get_int_at(module, node, "strides", i, 1);
+        w.dilation[i] = sinter_node_get_int_at(module, node, "dilations", i, 1);
+        w.kernel[i] = weight ? sinter_kernel_dim_of(kernel, weight, (int)i + 2)
+                             : sinter_loop_int(build, sinter_node_get_int_at(module, node,
+                                                                             "kernel_shape", i, 1));
         if (same_upper || same_lower) {
             /* total = (out - 1) * stride + (k - 1) * dilation + 1 - in, the odd one at the end or the start */
             sinter_expr one = sinter_loop_int(build, 1);
@@ -59,10 +53,10 @@ static window describe(sinter_kernel *kernel, sinter_node node, sinter_value x, 
             w.pad_before[i] = half;
             w.pad_after[i] = sinter_loop_sub(build, total, half);
         } else {
-            w.pad_before[i] =
-                sinter_loop_int(build, valid ? 0 : attribute_at(module, node, "pads", i, 0));
+            w.pad_before[i] = sinter_loop_int(
+                build, valid ? 0 : sinter_node_get_int_at(module, node, "pads", i, 0));
             w.pad_after[i] = sinter_loop_int(
-                build, valid ? 0 : attribute_at(module, node, "pads", i + w.spatial, 0));
+                build, valid ? 0 : sinter_node_get_int_at(module, node, "pads", i + w.spatial, 0));
         }
     }
     return w;
@@ -217,12 +211,14 @@ bool sinter_lower_conv_transpose(sinter_kernel *kernel, sinter_node node) {
                 : out[channel];
     uint32_t blocks = 0;
     for (uint32_t i = 0; i < spatial; ++i) {
-        int64_t stride = attribute_at(module, node, "strides", i, 1),
-                dilation = attribute_at(module, node, "dilations", i, 1);
+        int64_t stride = sinter_node_get_int_at(module, node, "strides", i, 1),
+                dilation = sinter_node_get_int_at(module, node, "dilations", i, 1);
         sinter_expr taps = sinter_kernel_dim_of(kernel, weight, (int)i + 2),
                     size = sinter_kernel_dim_of(kernel, x, (int)(space + i));
-        sinter_expr pad = sinter_loop_int(
-            build, sinter_string_is(mode, "VALID") ? 0 : attribute_at(module, node, "pads", i, 0));
+        sinter_expr pad =
+            sinter_loop_int(build, sinter_string_is(mode, "VALID")
+                                       ? 0
+                                       : sinter_node_get_int_at(module, node, "pads", i, 0));
         if (same || has_shape) {
             /* total = stride * (in - 1) + output_padding + span - out */
             sinter_expr span =
@@ -234,7 +230,8 @@ bool sinter_lower_conv_transpose(sinter_kernel *kernel, sinter_node node) {
                                                 sinter_loop_sub(build, size, one));
             total = sinter_loop_add(
                 build, total,
-                sinter_loop_int(build, attribute_at(module, node, "output_padding", i, 0)));
+                sinter_loop_int(build,
+                                sinter_node_get_int_at(module, node, "output_padding", i, 0)));
             total = sinter_loop_sub(build, sinter_loop_add(build, total, span),
                                     sinter_kernel_dim_of(kernel, y, (int)(space + i)));
             total = sinter_loop_max(build, total, zero);

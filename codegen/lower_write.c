@@ -170,12 +170,6 @@ sinter_type sinter_write_type(const sinter_kernel *kernel, sinter_value value) {
     return *sinter_value_type(kernel->lower->module, value);
 }
 
-uint32_t sinter_write_axis(const sinter_kernel *kernel, sinter_node node, const char *name,
-                           uint32_t rank) {
-    int64_t axis = sinter_node_get_int(kernel->lower->module, node, name, 0);
-    return (uint32_t)(axis < 0 ? axis + rank : axis);
-}
-
 sinter_expr sinter_write_scalar(sinter_kernel *kernel, sinter_node node, uint32_t operand,
                                 sinter_dtype dtype, double otherwise) {
     sinter_value value = sinter_write_operand(kernel, node, operand);

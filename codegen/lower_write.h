@@ -54,8 +54,6 @@ sinter_loop_buffer sinter_write_table(sinter_kernel *kernel, const char *name, c
 sinter_value sinter_write_operand(const sinter_kernel *kernel, sinter_node node, uint32_t i);
 sinter_value sinter_write_result(const sinter_kernel *kernel, sinter_node node, uint32_t i);
 sinter_type sinter_write_type(const sinter_kernel *kernel, sinter_value value);
-/* An attribute axis (or the schema's default), counted from the front. */
-uint32_t sinter_write_axis(const sinter_kernel *kernel, sinter_node node, const char *name, uint32_t rank);
 /* The single element of an operand, in a dtype; `otherwise` where the operand is absent. */
 sinter_expr sinter_write_scalar(sinter_kernel *kernel, sinter_node node, uint32_t operand, sinter_dtype dtype,
                                 double otherwise);

@@ -30,12 +30,6 @@ sinter_attr sinter_attr_ints(const char *name, const int64_t *items, size_t coun
                          .ints = {.items = items, .count = count}};
 }
 
-sinter_attr sinter_attr_floats(const char *name, const double *items, size_t count) {
-    return (sinter_attr){.name = sinter_string_of(name),
-                         .kind = SINTER_ATTR_FLOATS,
-                         .floats = {.items = items, .count = count}};
-}
-
 sinter_attr sinter_attr_strings(const char *name, const sinter_string *items, size_t count) {
     return (sinter_attr){.name = sinter_string_of(name),
                          .kind = SINTER_ATTR_STRINGS,
@@ -283,6 +277,18 @@ size_t sinter_node_get_ints(const sinter_module *module, sinter_node node, const
     const sinter_attr *attr = find_kind(module, node, name, SINTER_ATTR_INTS);
     *out_items = attr ? attr->ints.items : NULL;
     return attr ? attr->ints.count : 0;
+}
+
+int64_t sinter_node_get_int_at(const sinter_module *module, sinter_node node, const char *name,
+                               size_t i, int64_t otherwise) {
+    const int64_t *items = NULL;
+    return i < sinter_node_get_ints(module, node, name, &items) ? items[i] : otherwise;
+}
+
+uint32_t sinter_node_get_axis(const sinter_module *module, sinter_node node, int64_t otherwise,
+                              uint32_t rank) {
+    int64_t axis = sinter_node_get_int(module, node, "axis", otherwise);
+    return (uint32_t)(axis < 0 ? axis + rank : axis);
 }
 
 size_t sinter_node_get_floats(const sinter_module *module, sinter_node node, const char *name,

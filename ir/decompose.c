@@ -38,6 +38,10 @@ sinter_value sinter_compose_unary(sinter_rewrite *rewrite, sinter_op op, sinter_
     return x ? sinter_build_unary(&rewrite->build, op, x) : 0;
 }
 
+sinter_value sinter_compose_operand(sinter_rewrite *rewrite, sinter_node node, uint32_t i) {
+    return sinter_node_operand(rewrite->build.module, node, i);
+}
+
 sinter_value sinter_compose_binary(sinter_rewrite *rewrite, sinter_op op, sinter_value a,
                                    sinter_value b) {
     return a && b ? sinter_build_binary(&rewrite->build, op, a, b) : 0;

@@ -34,4 +34,5 @@ sinter_value sinter_compose_slice(sinter_rewrite *rewrite, sinter_value x, int64
 sinter_value sinter_compose_concat(sinter_rewrite *rewrite, const sinter_value *items, size_t count, int64_t axis);
 /* rank-1 value of extent C viewed as [C, 1, ...] so that it broadcasts against axis 1 of a tensor of that rank. */
 sinter_value sinter_compose_channel_view(sinter_rewrite *rewrite, sinter_value x, uint32_t rank);
+sinter_value sinter_compose_operand(sinter_rewrite *rewrite, sinter_node node, uint32_t i);
 const sinter_type *sinter_compose_type(sinter_rewrite *rewrite, sinter_value value);

@@ -13,10 +13,6 @@ typedef struct attention {
     sinter_value mask;    /* additive, or 0 */
 } attention;
 
-static sinter_value operand(sinter_rewrite *rewrite, sinter_node node, uint32_t i) {
-    return sinter_node_operand(rewrite->build.module, node, i);
-}
-
 /* [B, S, H * D] -> [B, H, S, D] */
 static sinter_value split_heads(attention *a, sinter_value x, int64_t heads) {
     sinter_type type = *sinter_compose_type(a->rewrite, x);
@@ -118,7 +114,8 @@ static void add_mask(attention *a, sinter_value mask) {
 static void build_masks(attention *a, sinter_dim past) {
     sinter_type q = *sinter_compose_type(a->rewrite, a->q),
                 k = *sinter_compose_type(a->rewrite, a->k);
-    sinter_value given = operand(a->rewrite, a->node, 3), lengths = operand(a->rewrite, a->node, 6);
+    sinter_value given = sinter_compose_operand(a->rewrite, a->node, 3),
+                 lengths = sinter_compose_operand(a->rewrite, a->node, 6);
     if (given) add_mask(a, given_mask(a, given, k.dims[2]));
     if (sinter_node_get_int(a->module, a->node, "is_causal", 0))
         add_mask(a, causal_mask(a, q.dims[2], k.dims[2], past));
@@ -176,18 +173,18 @@ bool sinter_decompose_attention(sinter_rewrite *rewrite, sinter_node node,
     sinter_module *module = rewrite->build.module;
     attention a = {
         .rewrite = rewrite, .module = module, .table = sinter_module_dims(module), .node = node};
-    sinter_value q = operand(rewrite, node, 0);
+    sinter_value q = sinter_compose_operand(rewrite, node, 0);
     a.dtype = sinter_compose_type(rewrite, q)->dtype;
     bool flat = sinter_compose_type(rewrite, q)->rank == 3;
     int64_t q_heads = sinter_node_get_int(module, node, "q_num_heads", 0),
             kv_heads = sinter_node_get_int(module, node, "kv_num_heads", 0);
     a.q = split_heads(&a, q, q_heads);
-    a.k = with_past(&a, operand(rewrite, node, 4),
-                    split_heads(&a, operand(rewrite, node, 1), kv_heads));
-    a.v = with_past(&a, operand(rewrite, node, 5),
-                    split_heads(&a, operand(rewrite, node, 2), kv_heads));
+    a.k = with_past(&a, sinter_compose_operand(rewrite, node, 4),
+                    split_heads(&a, sinter_compose_operand(rewrite, node, 1), kv_heads));
+    a.v = with_past(&a, sinter_compose_operand(rewrite, node, 5),
+                    split_heads(&a, sinter_compose_operand(rewrite, node, 2), kv_heads));
     if (!a.q || !a.k || !a.v) return false;
-    sinter_value past = operand(rewrite, node, 4);
+    sinter_value past = sinter_compose_operand(rewrite, node, 4);
     sinter_dim past_length =
         past ? sinter_compose_type(rewrite, past)->dims[2] : sinter_dim_const(a.table, 0);
     build_masks(&a, past_length);
@@ -258,7 +255,7 @@ bool sinter_decompose_rotary_embedding(sinter_rewrite *rewrite, sinter_node node
                                        sinter_value *out_results) {
     sinter_module *module = rewrite->build.module;
     sinter_dim_table *table = sinter_module_dims(module);
-    sinter_value x = operand(rewrite, node, 0);
+    sinter_value x = sinter_compose_operand(rewrite, node, 0);
     sinter_type type = *sinter_compose_type(rewrite, x);
     const int64_t perm[4] = {0, 2, 1, 3};
     sinter_value view = x;
@@ -276,9 +273,9 @@ bool sinter_decompose_rotary_embedding(sinter_rewrite *rewrite, sinter_node node
     int64_t part = sinter_node_get_int(module, node, "rotary_embedding_dim", 0);
     sinter_dim size = split.dims[3], rotated = part ? sinter_dim_const(table, part) : size;
     bool interleaved = sinter_node_get_int(module, node, "interleaved", 0) != 0;
-    sinter_value ids = operand(rewrite, node, 3);
-    sinter_value c = rotation_table(rewrite, operand(rewrite, node, 1), ids),
-                 s = rotation_table(rewrite, operand(rewrite, node, 2), ids);
+    sinter_value ids = sinter_compose_operand(rewrite, node, 3);
+    sinter_value c = rotation_table(rewrite, sinter_compose_operand(rewrite, node, 1), ids),
+                 s = rotation_table(rewrite, sinter_compose_operand(rewrite, node, 2), ids);
     sinter_value x1 = half_of(rewrite, view, rotated, interleaved, 0),
                  x2 = half_of(rewrite, view, rotated, interleaved, 1);
     sinter_value parts[3] = {rotate(rewrite, x1, x2, c, s, true),
@@ -312,8 +309,9 @@ bool sinter_decompose_causal_conv_with_state(sinter_rewrite *rewrite, sinter_nod
                                              sinter_value *out_results) {
     sinter_module *module = rewrite->build.module;
     sinter_dim_table *table = sinter_module_dims(module);
-    sinter_value x = operand(rewrite, node, 0), weight = operand(rewrite, node, 1),
-                 past = operand(rewrite, node, 3);
+    sinter_value x = sinter_compose_operand(rewrite, node, 0),
+                 weight = sinter_compose_operand(rewrite, node, 1),
+                 past = sinter_compose_operand(rewrite, node, 3);
     sinter_type type = *sinter_compose_type(rewrite, x),
                 kernel = *sinter_compose_type(rewrite, weight);
     int64_t channels = 0, taps = 0;
@@ -330,7 +328,7 @@ bool sinter_decompose_causal_conv_with_state(sinter_rewrite *rewrite, sinter_nod
     sinter_value items[2] = {past, x};
     sinter_value padded = sinter_compose_concat(rewrite, items, 2, 2);
     if (!padded) return false;
-    sinter_value operands[3] = {padded, weight, operand(rewrite, node, 2)};
+    sinter_value operands[3] = {padded, weight, sinter_compose_operand(rewrite, node, 2)};
     sinter_attr group = sinter_attr_int("group", channels);
     sinter_value y = sinter_build(&rewrite->build, SINTER_OP_conv, operands, 3, &group, 1);
     if (y && !sinter_string_is(sinter_node_get_string(module, node, "activation"), "none")) {

@@ -1,10 +1,6 @@
 /* Decompositions of the losses, dropout and other small composites. Test: tests/passes/decompose/ */
 #include "ir/decompose.h"
 
-static sinter_value operand(sinter_rewrite *rewrite, sinter_node node, uint32_t i) {
-    return sinter_node_operand(rewrite->build.module, node, i);
-}
-
 static sinter_value reduce_all(sinter_rewrite *rewrite, sinter_op op, sinter_value x) {
     int64_t axes[SINTER_MAX_RANK];
     if (!x) return 0;
@@ -61,20 +57,22 @@ static sinter_value negative_log_likelihood(sinter_rewrite *rewrite, sinter_node
 
 bool sinter_decompose_negative_log_likelihood_loss(sinter_rewrite *rewrite, sinter_node node,
                                                    sinter_value *out_results) {
-    out_results[0] = negative_log_likelihood(rewrite, node, operand(rewrite, node, 0),
-                                             operand(rewrite, node, 1), operand(rewrite, node, 2));
+    out_results[0] = negative_log_likelihood(
+        rewrite, node, sinter_compose_operand(rewrite, node, 0),
+        sinter_compose_operand(rewrite, node, 1), sinter_compose_operand(rewrite, node, 2));
     return out_results[0] != 0;
 }
 
 bool sinter_decompose_softmax_cross_entropy_loss(sinter_rewrite *rewrite, sinter_node node,
                                                  sinter_value *out_results) {
-    sinter_value scores = operand(rewrite, node, 0);
+    sinter_value scores = sinter_compose_operand(rewrite, node, 0);
     sinter_attr axis = sinter_attr_int("axis", 1);
     sinter_value logarithms =
         sinter_build(&rewrite->build, SINTER_OP_log_softmax, &scores, 1, &axis, 1);
     if (!logarithms) return false;
-    out_results[0] = negative_log_likelihood(rewrite, node, logarithms, operand(rewrite, node, 1),
-                                             operand(rewrite, node, 2));
+    out_results[0] =
+        negative_log_likelihood(rewrite, node, logarithms, sinter_compose_operand(rewrite, node, 1),
+                                sinter_compose_operand(rewrite, node, 2));
     if (sinter_node_get(rewrite->build.module, node)->result_count > 1) out_results[1] = logarithms;
     return out_results[0] != 0;
 }
@@ -83,8 +81,9 @@ bool sinter_decompose_softmax_cross_entropy_loss(sinter_rewrite *rewrite, sinter
 bool sinter_decompose_dropout(sinter_rewrite *rewrite, sinter_node node,
                               sinter_value *out_results) {
     sinter_module *module = rewrite->build.module;
-    sinter_value x = operand(rewrite, node, 0), training = operand(rewrite, node, 2),
-                 ratio = operand(rewrite, node, 1);
+    sinter_value x = sinter_compose_operand(rewrite, node, 0),
+                 training = sinter_compose_operand(rewrite, node, 2),
+                 ratio = sinter_compose_operand(rewrite, node, 1);
     const sinter_tensor *flag = training ? sinter_value_constant(module, training) : NULL;
     const sinter_tensor *rate = ratio ? sinter_value_constant(module, ratio) : NULL;
     bool draws = training && !(flag && sinter_tensor_get_int(flag, 0) == 0) &&
@@ -104,7 +103,7 @@ bool sinter_decompose_dropout(sinter_rewrite *rewrite, sinter_node node,
 /* u8: scale = (max(x, 0) - min(x, 0)) / 255, zero point = saturate(round(-min / scale)). */
 bool sinter_decompose_dynamic_quantize_linear(sinter_rewrite *rewrite, sinter_node node,
                                               sinter_value *out_results) {
-    sinter_value x = operand(rewrite, node, 0);
+    sinter_value x = sinter_compose_operand(rewrite, node, 0);
     sinter_value low = sinter_compose_with_number(rewrite, SINTER_OP_min,
                                                   reduce_all(rewrite, SINTER_OP_reduce_min, x), 0);
     sinter_value high = sinter_compose_with_number(rewrite, SINTER_OP_max,

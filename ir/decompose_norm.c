@@ -2,16 +2,6 @@
  * operators' stash_type says. Test: tests/passes/decompose/ */
 #include "ir/decompose.h"
 
-static int64_t axis_of(sinter_rewrite *rewrite, sinter_node node, int64_t otherwise,
-                       uint32_t rank) {
-    int64_t axis = sinter_node_get_int(rewrite->build.module, node, "axis", otherwise);
-    return axis < 0 ? axis + rank : axis;
-}
-
-static sinter_value operand(sinter_rewrite *rewrite, sinter_node node, uint32_t i) {
-    return sinter_node_operand(rewrite->build.module, node, i);
-}
-
 /* The wider type in which statistics are taken. */
 static sinter_dtype statistics_dtype(sinter_dtype dtype) {
     return dtype == SINTER_DTYPE_f64 ? SINTER_DTYPE_f64 : SINTER_DTYPE_f32;
@@ -27,12 +17,12 @@ static sinter_value shifted(sinter_rewrite *rewrite, sinter_value x, const int64
 
 bool sinter_decompose_softmax(sinter_rewrite *rewrite, sinter_node node,
                               sinter_value *out_results) {
-    sinter_value x = operand(rewrite, node, 0);
+    sinter_value x = sinter_compose_operand(rewrite, node, 0);
     sinter_type type = *sinter_compose_type(rewrite, x);
     if (type.rank == 0)
         return sinter_error(rewrite->build.diag, rewrite->build.location,
                             "softmax of a scalar has no axis");
-    int64_t axis = axis_of(rewrite, node, -1, type.rank);
+    int64_t axis = sinter_node_get_axis(rewrite->build.module, node, -1, type.rank);
     bool logarithm = sinter_node_get(rewrite->build.module, node)->op == SINTER_OP_log_softmax;
     sinter_value s =
         shifted(rewrite, sinter_compose_cast(rewrite, x, statistics_dtype(type.dtype)), &axis, 1);
@@ -48,7 +38,8 @@ bool sinter_decompose_softmax(sinter_rewrite *rewrite, sinter_node node,
 
 bool sinter_decompose_reduce_log_sum_exp(sinter_rewrite *rewrite, sinter_node node,
                                          sinter_value *out_results) {
-    sinter_value x = operand(rewrite, node, 0), axes = operand(rewrite, node, 1);
+    sinter_value x = sinter_compose_operand(rewrite, node, 0),
+                 axes = sinter_compose_operand(rewrite, node, 1);
     sinter_dtype dtype = sinter_compose_type(rewrite, x)->dtype;
     sinter_value wide =
         sinter_dtype_is_float(dtype) ? sinter_compose_cast(rewrite, x, statistics_dtype(dtype)) : x;
@@ -110,12 +101,14 @@ static size_t axes_from(int64_t first, uint32_t rank, int64_t *axes) {
 bool sinter_decompose_layer_normalization(sinter_rewrite *rewrite, sinter_node node,
                                           sinter_value *out_results) {
     sinter_module *module = rewrite->build.module;
-    sinter_value x = operand(rewrite, node, 0), scale = operand(rewrite, node, 1),
-                 bias = operand(rewrite, node, 2);
+    sinter_value x = sinter_compose_operand(rewrite, node, 0),
+                 scale = sinter_compose_operand(rewrite, node, 1),
+                 bias = sinter_compose_operand(rewrite, node, 2);
     sinter_type type = *sinter_compose_type(rewrite, x);
     sinter_dtype wide = statistics_dtype(type.dtype);
     int64_t axes[SINTER_MAX_RANK];
-    size_t count = axes_from(axis_of(rewrite, node, -1, type.rank), type.rank, axes);
+    size_t count = axes_from(sinter_node_get_axis(rewrite->build.module, node, -1, type.rank),
+                             type.rank, axes);
     moments m = take_moments(rewrite, sinter_compose_cast(rewrite, x, wide), axes, count,
                              sinter_node_get_float(module, node, "epsilon", 1e-5));
     sinter_value y = sinter_compose_cast(
@@ -131,10 +124,12 @@ bool sinter_decompose_layer_normalization(sinter_rewrite *rewrite, sinter_node n
 
 bool sinter_decompose_rms_normalization(sinter_rewrite *rewrite, sinter_node node,
                                         sinter_value *out_results) {
-    sinter_value x = operand(rewrite, node, 0), scale = operand(rewrite, node, 1);
+    sinter_value x = sinter_compose_operand(rewrite, node, 0),
+                 scale = sinter_compose_operand(rewrite, node, 1);
     sinter_type type = *sinter_compose_type(rewrite, x);
     int64_t axes[SINTER_MAX_RANK];
-    size_t count = axes_from(axis_of(rewrite, node, -1, type.rank), type.rank, axes);
+    size_t count = axes_from(sinter_node_get_axis(rewrite->build.module, node, -1, type.rank),
+                             type.rank, axes);
     sinter_value wide = sinter_compose_cast(rewrite, x, statistics_dtype(type.dtype));
     sinter_value square = sinter_compose_binary(rewrite, SINTER_OP_mul, wide, wide);
     sinter_value mean =
@@ -154,7 +149,7 @@ bool sinter_decompose_rms_normalization(sinter_rewrite *rewrite, sinter_node nod
 
 bool sinter_decompose_instance_normalization(sinter_rewrite *rewrite, sinter_node node,
                                              sinter_value *out_results) {
-    sinter_value x = operand(rewrite, node, 0);
+    sinter_value x = sinter_compose_operand(rewrite, node, 0);
     sinter_type type = *sinter_compose_type(rewrite, x);
     sinter_dtype wide = statistics_dtype(type.dtype);
     int64_t axes[SINTER_MAX_RANK];
@@ -162,9 +157,13 @@ bool sinter_decompose_instance_normalization(sinter_rewrite *rewrite, sinter_nod
     moments m = take_moments(rewrite, sinter_compose_cast(rewrite, x, wide), axes, count,
                              sinter_node_get_float(rewrite->build.module, node, "epsilon", 1e-5));
     sinter_value scale = sinter_compose_cast(
-        rewrite, sinter_compose_channel_view(rewrite, operand(rewrite, node, 1), type.rank), wide);
+        rewrite,
+        sinter_compose_channel_view(rewrite, sinter_compose_operand(rewrite, node, 1), type.rank),
+        wide);
     sinter_value bias = sinter_compose_cast(
-        rewrite, sinter_compose_channel_view(rewrite, operand(rewrite, node, 2), type.rank), wide);
+        rewrite,
+        sinter_compose_channel_view(rewrite, sinter_compose_operand(rewrite, node, 2), type.rank),
+        wide);
     sinter_value y =
         sinter_compose_binary(rewrite, SINTER_OP_mul, m.centred,
                               sinter_compose_binary(rewrite, SINTER_OP_mul, m.inverse, scale));
@@ -177,7 +176,7 @@ bool sinter_decompose_group_normalization(sinter_rewrite *rewrite, sinter_node n
                                           sinter_value *out_results) {
     sinter_module *module = rewrite->build.module;
     sinter_dim_table *table = sinter_module_dims(module);
-    sinter_value x = operand(rewrite, node, 0);
+    sinter_value x = sinter_compose_operand(rewrite, node, 0);
     sinter_type type = *sinter_compose_type(rewrite, x);
     int64_t groups = sinter_node_get_int(module, node, "num_groups", 1);
     sinter_dtype wide = statistics_dtype(type.dtype);
@@ -194,9 +193,13 @@ bool sinter_decompose_group_normalization(sinter_rewrite *rewrite, sinter_node n
         rewrite, sinter_compose_binary(rewrite, SINTER_OP_mul, m.centred, m.inverse), type.dims,
         type.rank);
     sinter_value scale = sinter_compose_cast(
-        rewrite, sinter_compose_channel_view(rewrite, operand(rewrite, node, 1), type.rank), wide);
+        rewrite,
+        sinter_compose_channel_view(rewrite, sinter_compose_operand(rewrite, node, 1), type.rank),
+        wide);
     sinter_value bias = sinter_compose_cast(
-        rewrite, sinter_compose_channel_view(rewrite, operand(rewrite, node, 2), type.rank), wide);
+        rewrite,
+        sinter_compose_channel_view(rewrite, sinter_compose_operand(rewrite, node, 2), type.rank),
+        wide);
     y = sinter_compose_binary(rewrite, SINTER_OP_add,
                               sinter_compose_binary(rewrite, SINTER_OP_mul, y, scale), bias);
     out_results[0] = sinter_compose_cast(rewrite, y, type.dtype);
@@ -216,8 +219,9 @@ static sinter_value running(sinter_rewrite *rewrite, sinter_value old, sinter_va
 bool sinter_decompose_batch_normalization(sinter_rewrite *rewrite, sinter_node node,
                                           sinter_value *out_results) {
     sinter_module *module = rewrite->build.module;
-    sinter_value x = operand(rewrite, node, 0), mean = operand(rewrite, node, 3),
-                 variance = operand(rewrite, node, 4);
+    sinter_value x = sinter_compose_operand(rewrite, node, 0),
+                 mean = sinter_compose_operand(rewrite, node, 3),
+                 variance = sinter_compose_operand(rewrite, node, 4);
     sinter_type type = *sinter_compose_type(rewrite, x);
     sinter_dtype wide = statistics_dtype(type.dtype);
     sinter_value wide_x = sinter_compose_cast(rewrite, x, wide);
@@ -249,10 +253,11 @@ bool sinter_decompose_batch_normalization(sinter_rewrite *rewrite, sinter_node n
         sinter_compose_with_number(rewrite, SINTER_OP_add,
                                    sinter_compose_cast(rewrite, variance, wide), epsilon));
     sinter_value a = sinter_compose_binary(
-        rewrite, SINTER_OP_div, sinter_compose_cast(rewrite, operand(rewrite, node, 1), wide),
-        deviation);
+        rewrite, SINTER_OP_div,
+        sinter_compose_cast(rewrite, sinter_compose_operand(rewrite, node, 1), wide), deviation);
     sinter_value b = sinter_compose_binary(
-        rewrite, SINTER_OP_sub, sinter_compose_cast(rewrite, operand(rewrite, node, 2), wide),
+        rewrite, SINTER_OP_sub,
+        sinter_compose_cast(rewrite, sinter_compose_operand(rewrite, node, 2), wide),
         sinter_compose_binary(rewrite, SINTER_OP_mul, sinter_compose_cast(rewrite, mean, wide), a));
     sinter_value y = sinter_compose_binary(rewrite, SINTER_OP_mul, wide_x,
                                            sinter_compose_channel_view(rewrite, a, type.rank));
@@ -264,7 +269,7 @@ bool sinter_decompose_batch_normalization(sinter_rewrite *rewrite, sinter_node n
 
 bool sinter_decompose_mean_variance_normalization(sinter_rewrite *rewrite, sinter_node node,
                                                   sinter_value *out_results) {
-    sinter_value x = operand(rewrite, node, 0);
+    sinter_value x = sinter_compose_operand(rewrite, node, 0);
     sinter_type type = *sinter_compose_type(rewrite, x);
     const int64_t *axes = NULL;
     size_t count = sinter_node_get_ints(rewrite->build.module, node, "axes", &axes);
@@ -285,9 +290,9 @@ bool sinter_decompose_mean_variance_normalization(sinter_rewrite *rewrite, sinte
 
 bool sinter_decompose_lp_normalization(sinter_rewrite *rewrite, sinter_node node,
                                        sinter_value *out_results) {
-    sinter_value x = operand(rewrite, node, 0);
+    sinter_value x = sinter_compose_operand(rewrite, node, 0);
     sinter_type type = *sinter_compose_type(rewrite, x);
-    int64_t axis = axis_of(rewrite, node, -1, type.rank);
+    int64_t axis = sinter_node_get_axis(rewrite->build.module, node, -1, type.rank);
     bool absolute = sinter_node_get_int(rewrite->build.module, node, "p", 2) == 1;
     sinter_value norm = sinter_compose_reduce(
         rewrite, absolute ? SINTER_OP_reduce_l1 : SINTER_OP_reduce_l2, x, &axis, 1, true);
@@ -303,7 +308,7 @@ bool sinter_decompose_lp_normalization(sinter_rewrite *rewrite, sinter_node node
 bool sinter_decompose_global_pool(sinter_rewrite *rewrite, sinter_node node,
                                   sinter_value *out_results) {
     sinter_module *module = rewrite->build.module;
-    sinter_value x = operand(rewrite, node, 0);
+    sinter_value x = sinter_compose_operand(rewrite, node, 0);
     sinter_op op = sinter_node_get(module, node)->op;
     if (op != SINTER_OP_global_lp_pool) {
         out_results[0] = sinter_compose_reduce_from(
@@ -326,8 +331,9 @@ bool sinter_decompose_global_pool(sinter_rewrite *rewrite, sinter_node node,
 
 bool sinter_decompose_gemm(sinter_rewrite *rewrite, sinter_node node, sinter_value *out_results) {
     sinter_module *module = rewrite->build.module;
-    sinter_value a = operand(rewrite, node, 0), b = operand(rewrite, node, 1),
-                 c = operand(rewrite, node, 2);
+    sinter_value a = sinter_compose_operand(rewrite, node, 0),
+                 b = sinter_compose_operand(rewrite, node, 1),
+                 c = sinter_compose_operand(rewrite, node, 2);
     const int64_t swap[2] = {1, 0};
     double alpha = sinter_node_get_float(module, node, "alpha", 1),
            beta = sinter_node_get_float(module, node, "beta", 1);

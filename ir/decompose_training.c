@@ -9,8 +9,7 @@ bool sinter_decompose_hardmax(sinter_rewrite *rewrite, sinter_node node,
     sinter_module *module = rewrite->build.module;
     sinter_value x = sinter_node_operand(module, node, 0);
     sinter_type type = *sinter_compose_type(rewrite, x);
-    int64_t axis = sinter_node_get_int(module, node, "axis", -1);
-    if (axis < 0) axis += type.rank;
+    int64_t axis = sinter_node_get_axis(module, node, -1, type.rank);
     sinter_attr attributes[2] = {sinter_attr_int("axis", axis), sinter_attr_int("keepdims", 0)};
     sinter_value place = sinter_build(&rewrite->build, SINTER_OP_arg_max, &x, 1, attributes, 2);
     sinter_value items[2] = {sinter_build_scalar(&rewrite->build, type.dtype, 0),

@@ -134,6 +134,11 @@ sinter_string sinter_node_get_string(const sinter_module *module, sinter_node no
 /* count 0 where absent. */
 size_t sinter_node_get_ints(const sinter_module *module, sinter_node node, const char *name,
                             const int64_t **out_items);
+/* Element i of the list, `otherwise` where it has fewer. */
+int64_t sinter_node_get_int_at(const sinter_module *module, sinter_node node, const char *name, size_t i,
+                               int64_t otherwise);
+/* The attribute `axis`, counted from the front. */
+uint32_t sinter_node_get_axis(const sinter_module *module, sinter_node node, int64_t otherwise, uint32_t rank);
 size_t sinter_node_get_floats(const sinter_module *module, sinter_node node, const char *name,
                               const double **out_items);
 sinter_dtype sinter_node_get_dtype(const sinter_module *module, sinter_node node, const char *name);
@@ -172,7 +177,6 @@ sinter_attr sinter_attr_int(const char *name, int64_t value);
 sinter_attr sinter_attr_float(const char *name, double value);
 sinter_attr sinter_attr_string(const char *name, sinter_string value);
 sinter_attr sinter_attr_ints(const char *name, const int64_t *items, size_t count);
-sinter_attr sinter_attr_floats(const char *name, const double *items, size_t count);
 sinter_attr sinter_attr_strings(const char *name, const sinter_string *items, size_t count);
 sinter_attr sinter_attr_dtype(const char *name, sinter_dtype dtype);
 sinter_attr sinter_attr_tensor(const char *name, const sinter_tensor *tensor);

@@ -186,8 +186,7 @@ static sinter_value piece_sizes(folder *f, sinter_node node, sinter_dim size, si
 static bool know_split(folder *f, sinter_node node) {
     sinter_value x = operand(f, node, 0);
     sinter_type type = *type_of(f, x);
-    int64_t axis = sinter_node_get_int(f->module, node, "axis", 0);
-    if (axis < 0) axis += type.rank;
+    int64_t axis = sinter_node_get_axis(f->module, node, 0, type.rank);
     size_t pieces = 0;
     sinter_value sizes = piece_sizes(f, node, type.dims[axis], &pieces);
     if (!pieces || !sizes) return true;

@@ -160,12 +160,6 @@ typedef struct borders {
     bool any;
 } borders;
 
-static int64_t attribute_at(const sinter_module *module, sinter_node node, const char *name,
-                            uint32_t i, int64_t otherwise) {
-    const int64_t *items = NULL;
-    return i < sinter_node_get_ints(module, node, name, &items) ? items[i] : otherwise;
-}
-
 /* Pads in numbers; false where they depend on a dim that is none. */
 static bool read_borders(const sinter_module *module, sinter_node node, const sinter_tensor *w,
                          bool last, borders *out) {
@@ -183,15 +177,16 @@ static bool read_borders(const sinter_module *module, sinter_node node, const si
                 dims, sinter_value_type(module, sinter_node_result(module, node, 0))->dims[axis],
                 &result[0], &result[1]);
             if (in[0] != in[1] || result[0] != result[1]) return false;
-            int64_t total = (result[0] - 1) * attribute_at(module, node, "strides", i, 1) +
-                            (w->dims[i + 2] - 1) * attribute_at(module, node, "dilations", i, 1) +
-                            1 - in[0];
+            int64_t total =
+                (result[0] - 1) * sinter_node_get_int_at(module, node, "strides", i, 1) +
+                (w->dims[i + 2] - 1) * sinter_node_get_int_at(module, node, "dilations", i, 1) + 1 -
+                in[0];
             if (total < 0) total = 0;
             out->before[i] = upper ? total / 2 : total - total / 2;
             out->after[i] = total - out->before[i];
         } else if (!sinter_string_is(mode, "VALID")) {
-            out->before[i] = attribute_at(module, node, "pads", i, 0);
-            out->after[i] = attribute_at(module, node, "pads", i + out->spatial, 0);
+            out->before[i] = sinter_node_get_int_at(module, node, "pads", i, 0);
+            out->after[i] = sinter_node_get_int_at(module, node, "pads", i + out->spatial, 0);
         }
         out->any |= out->before[i] != 0 || out->after[i] != 0;
     }
@@ -366,7 +361,8 @@ bool sinter_integer_conv_words(sinter_rewrite *rewrite, sinter_node node) {
         return false;
     double products = (double)w->dims[0];
     for (uint32_t i = 2; i < w->rank; i++)
-        products *= (double)w->dims[i] / (double)attribute_at(module, node, "strides", i - 2, 1);
+        products *=
+            (double)w->dims[i] / (double)sinter_node_get_int_at(module, node, "strides", i - 2, 1);
     if (products < WORTH_COPYING) return false;
     bool last = sinter_node_get_int(module, node, "channels_last", 0) != 0;
     int64_t channels = (w->dims[1] + WORD - 1) / WORD * WORD;

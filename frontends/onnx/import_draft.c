@@ -61,16 +61,6 @@ void sinter_onnx_draft_set_attr(sinter_onnx_node *node, sinter_onnx_draft *draft
     sinter_vector_push(&node->importer->scratch, &draft->attributes, attr);
 }
 
-void sinter_onnx_draft_drop_attr(sinter_onnx_draft *draft, const char *name) {
-    for (size_t i = 0; i < draft->attributes.count; i++)
-        if (sinter_string_is(draft->attributes.items[i].name, name)) {
-            memmove(&draft->attributes.items[i], &draft->attributes.items[i + 1],
-                    (draft->attributes.count - i - 1) * sizeof *draft->attributes.items);
-            draft->attributes.count--;
-            return;
-        }
-}
-
 /* ---- from the node ---- */
 
 /* An attribute that became an operand: a list is a vector, a number a scalar (or, marked with v, a vector of one);

@@ -183,7 +183,6 @@ void sinter_onnx_draft_set_operand(sinter_onnx_node *node, sinter_onnx_draft *dr
                                    sinter_value value);
 /* Adds or replaces. */
 void sinter_onnx_draft_set_attr(sinter_onnx_node *node, sinter_onnx_draft *draft, sinter_attr attr);
-void sinter_onnx_draft_drop_attr(sinter_onnx_draft *draft, const char *name);
 /* Builds it: node->results become its results. */
 bool sinter_onnx_draft_finish(sinter_onnx_node *node, sinter_onnx_draft *draft);
 

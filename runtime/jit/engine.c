@@ -1,7 +1,6 @@
 /* The engine: passes, lowering, schedule, memory plan and code in the order every compilation takes them, and one run
  * function over all back ends. Test: tests/cli/, the suites */
 #include "runtime/jit/engine.h"
-#include "ir/base/clock.h"
 #include "ir/base/file.h"
 #include "ir/eval.h"
 #include "ir/verify.h"
@@ -37,7 +36,6 @@ struct sinter_engine {
     const sinter_abi_io *inputs, *outputs;
     size_t input_count, output_count;
     const sinter_abi_services *services;
-    sinter_engine_times times;
     sinter_target target;
     sinter_codegen_options codegen;
     sinter_owned owned; /* what the runtime made */
@@ -253,19 +251,14 @@ static bool make_executable(sinter_engine *engine, const sinter_engine_options *
 
 static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
                     const char *target_text, sinter_diag *diag) {
-    double start = sinter_clock_seconds();
     if (engine->backend != BACKEND_EVAL || options->passes)
         if (!sinter_engine_run_passes(engine->module, options, diag)) return false;
-    engine->times.passes = sinter_clock_seconds() - start;
     if (engine->backend == BACKEND_EVAL) return true;
     if (!sinter_target_parse(is_native(engine) ? target_text : "cpu", &engine->arena,
                              &engine->target, diag))
         return false;
-    start = sinter_clock_seconds();
     engine->program = sinter_engine_lower(engine->module, &engine->target, options->level, diag);
-    engine->times.lower = sinter_clock_seconds() - start;
     if (!engine->program) return false;
-    start = sinter_clock_seconds();
     bool good = true;
     if (engine->backend == BACKEND_JIT) {
         engine->jit = sinter_jit_create(engine->program, &engine->target, &engine->codegen, diag);
@@ -274,7 +267,6 @@ static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
     } else if (engine->backend != BACKEND_LOOPS) {
         good = compile_in_folder(engine, diag);
     }
-    engine->times.emit = sinter_clock_seconds() - start;
     return good && make_executable(engine, options, diag);
 }
 
@@ -464,7 +456,4 @@ sinter_module *sinter_engine_module(const sinter_engine *engine) {
 bool sinter_engine_package(const sinter_engine *engine, const char *path, sinter_diag *diag) {
     return sinter_package(engine->program, &engine->target, &engine->codegen, SINTER_PACKAGE_SHARED,
                           path, diag);
-}
-sinter_engine_times sinter_engine_get_times(const sinter_engine *engine) {
-    return engine->times;
 }

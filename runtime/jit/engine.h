@@ -50,11 +50,6 @@ const struct sinter_executable *sinter_engine_executable(const sinter_engine *en
 sinter_module *sinter_engine_module(const sinter_engine *engine); /* after passes; NULL for artifacts */
 /* Its program as a shared object (sinter_package); for engines that compile. */
 bool sinter_engine_package(const sinter_engine *engine, const char *path, sinter_diag *diag);
-/* Wall seconds of passes, lowering and scheduling, code generation. */
-typedef struct sinter_engine_times {
-    double passes, lower, emit;
-} sinter_engine_times;
-sinter_engine_times sinter_engine_get_times(const sinter_engine *engine);
 
 /* Module after passes -> scheduled, memory-planned program. The steps of every compilation, in one place. */
 sinter_loop_program *sinter_engine_lower(sinter_module *module, const sinter_target *target, int level, sinter_diag *diag);

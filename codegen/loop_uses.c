@@ -1,22 +1,21 @@
-/* Which variables and buffers a list of statements uses: what the function of a parallel loop takes along, and what
- * would be an unused variable in the C text. Test: tests/unit/emit_test.c (compiled with -Wall -Wextra -Werror) */
-#include "codegen/emit_c.h"
+/* See loop_uses.h. Test: tests/unit/emit_test.c (compiled with -Wall -Wextra -Werror) */
+#include "codegen/loop_uses.h"
 
-static void use_expr(sinter_c_uses *u, const sinter_loop_expr *expr);
+static void use_expr(sinter_loop_uses *u, const sinter_loop_expr *expr);
 
-static void use_buffer(sinter_c_uses *u, sinter_loop_buffer buffer) {
+static void use_buffer(sinter_loop_uses *u, sinter_loop_buffer buffer) {
     if (!buffer || u->buffers[buffer]) return;
     u->buffers[buffer] = true;
     const sinter_loop_buffer_info *info = &u->function->buffers.items[buffer];
     for (uint32_t k = 0; k < info->rank; k++) use_expr(u, info->dims[k]);
 }
 
-static void read_buffer(sinter_c_uses *u, sinter_loop_buffer buffer) {
+static void read_buffer(sinter_loop_uses *u, sinter_loop_buffer buffer) {
     use_buffer(u, buffer);
     if (buffer) u->reads[buffer] = true;
 }
 
-static void use_expr(sinter_c_uses *u, const sinter_loop_expr *expr) {
+static void use_expr(sinter_loop_uses *u, const sinter_loop_expr *expr) {
     uint64_t seen;
     if (!expr || sinter_map_find(&u->visited, (uintptr_t)expr, &seen)) return;
     sinter_map_put(&u->visited, (uintptr_t)expr, 1);
@@ -25,7 +24,7 @@ static void use_expr(sinter_c_uses *u, const sinter_loop_expr *expr) {
     for (uint32_t i = 0; i < expr->argument_count; i++) use_expr(u, expr->arguments[i]);
 }
 
-static void use_statements(sinter_c_uses *u, const sinter_loop_stmt *first) {
+static void use_statements(sinter_loop_uses *u, const sinter_loop_stmt *first) {
     for (const sinter_loop_stmt *s = first; s; s = s->next) {
         use_expr(u, s->lower);
         use_expr(u, s->upper);
@@ -38,6 +37,7 @@ static void use_statements(sinter_c_uses *u, const sinter_loop_stmt *first) {
         if (s->kind == SINTER_LOOP_TAKE ||
             (s->kind == SINTER_LOOP_STORE && s->combine != SINTER_SCALAR_NONE))
             read_buffer(u, s->buffer);
+        if (s->kind == SINTER_LOOP_ASSIGN) u->assigns[s->var] = true;
         if (s->kind == SINTER_LOOP_ALLOC) u->allocates[s->buffer] = true;
         if (s->kind == SINTER_LOOP_FOR || s->kind == SINTER_LOOP_DECLARE)
             u->declares[s->var] = true;
@@ -48,23 +48,24 @@ static void use_statements(sinter_c_uses *u, const sinter_loop_stmt *first) {
     }
 }
 
-void sinter_c_find_uses(sinter_c_emitter *e, const sinter_loop_function *function,
-                        const sinter_loop_stmt *first, sinter_c_uses *out_uses) {
+void sinter_loop_find_uses(sinter_arena *arena, const sinter_loop_function *function,
+                           const sinter_loop_stmt *first, sinter_loop_uses *out_uses) {
     size_t vars = function->vars.count, buffers = function->buffers.count;
-    *out_uses = (sinter_c_uses){.function = function,
-                                .vars = SINTER_NEW_ARRAY(e->arena, bool, vars),
-                                .declares = SINTER_NEW_ARRAY(e->arena, bool, vars),
-                                .buffers = SINTER_NEW_ARRAY(e->arena, bool, buffers),
-                                .reads = SINTER_NEW_ARRAY(e->arena, bool, buffers),
-                                .allocates = SINTER_NEW_ARRAY(e->arena, bool, buffers)};
-    sinter_map_init(&out_uses->visited, e->arena);
+    *out_uses = (sinter_loop_uses){.function = function,
+                                   .vars = SINTER_NEW_ARRAY(arena, bool, vars),
+                                   .declares = SINTER_NEW_ARRAY(arena, bool, vars),
+                                   .assigns = SINTER_NEW_ARRAY(arena, bool, vars),
+                                   .buffers = SINTER_NEW_ARRAY(arena, bool, buffers),
+                                   .reads = SINTER_NEW_ARRAY(arena, bool, buffers),
+                                   .allocates = SINTER_NEW_ARRAY(arena, bool, buffers)};
+    sinter_map_init(&out_uses->visited, arena);
     use_statements(out_uses, first);
 }
 
-void sinter_c_use_dims(sinter_c_uses *uses, sinter_loop_buffer buffer) {
-    use_buffer(uses, buffer);
-}
-
-void sinter_c_use_expr(sinter_c_uses *uses, const sinter_loop_expr *expr) {
-    use_expr(uses, expr);
+void sinter_loop_mark_allocated(const sinter_loop_stmt *first, bool *allocated) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        if (stmt->kind == SINTER_LOOP_ALLOC) allocated[stmt->buffer] = true;
+        sinter_loop_mark_allocated(stmt->body, allocated);
+        sinter_loop_mark_allocated(stmt->else_body, allocated);
+    }
 }

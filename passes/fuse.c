@@ -268,8 +268,29 @@ static bool is_read_in_order(const fusion *f, sinter_node contraction, sinter_no
     return single && rank > 1 && perm[rank - 2] == (int64_t)rank - 1;
 }
 
+/* A reshape that adds or removes axes of size 1 alone, not the last one, of what nobody else wants. */
+static bool is_thin_view(const fusion *f, sinter_node node) {
+    const sinter_dim_table *dims = sinter_module_dims(f->module);
+    const sinter_node_info *info = sinter_node_get(f->module, node);
+    if (info->op != SINTER_OP_reshape || info->parent != f->region || f->group_of[node] ||
+        sinter_value_get(f->module, info->operands[0])->uses.count != 1)
+        return false;
+    const sinter_type *from = sinter_value_type(f->module, info->operands[0]),
+                      *to = sinter_value_type(f->module, info->results[0]);
+    uint32_t i = 0, k = 0;
+    for (;;) {
+        while (i < from->rank && sinter_dim_is(dims, from->dims[i], 1)) i++;
+        while (k < to->rank && sinter_dim_is(dims, to->dims[k], 1)) k++;
+        if (i == from->rank || k == to->rank || from->dims[i] != to->dims[k]) break;
+        i++, k++;
+    }
+    return i == from->rank && k == to->rank && from->rank && to->rank &&
+           from->dims[from->rank - 1] == to->dims[to->rank - 1];
+}
+
 /* A contraction reads through the transpositions that only it wants: of constants, which are packed for it anyway, of
- * axes other than the last, and where that is the order in which a single row reads. */
+ * axes other than the last, and where that is the order in which a single row reads. Axes of size 1 may come or go
+ * in between. */
 static void join_transposed(fusion *f, sinter_node node, uint32_t own) {
     for (uint32_t i = 0; i < 2; ++i) {
         sinter_value operand = sinter_node_operand(f->module, node, i);
@@ -278,11 +299,22 @@ static void join_transposed(fusion *f, sinter_node node, uint32_t own) {
         if (!definition || info->uses.count != 1 || f->group_of[definition] ||
             !is_fusable(f, definition))
             continue;
+        sinter_node view = is_thin_view(f, definition) ? definition : 0;
+        if (view) {
+            sinter_value source = sinter_node_operand(f->module, view, 0);
+            definition = sinter_value_get(f->module, source)->definition;
+            if (!definition || f->group_of[definition] || !is_fusable(f, definition)) continue;
+        }
         const sinter_node_info *made = sinter_node_get(f->module, definition);
         if (made->op != SINTER_OP_transpose || made->parent != f->region) continue;
         if (!sinter_value_constant(f->module, made->operands[0]) &&
-            !keeps_last_axis(f, definition) && !(i == 1 && is_read_in_order(f, node, definition)))
+            !keeps_last_axis(f, definition) &&
+            !(i == 1 && !view && is_read_in_order(f, node, definition)))
             continue;
+        if (view) {
+            sinter_vector_push(&f->scratch, &f->groups.items[own].nodes, view);
+            f->group_of[view] = own + 1;
+        }
         sinter_vector_push(&f->scratch, &f->groups.items[own].nodes, definition);
         f->group_of[definition] = own + 1;
     }

@@ -24,6 +24,10 @@ static const char level_1[] =
     /* Decompositions bring constants and views of their own. */
     "fold-constants,"
     "canonicalize,"
+    /* Queries, keys and values at once are three products: their weights are sliced, their views meet those of the users. */
+    "split-contraction,"
+    "fold-constants,"
+    "canonicalize,"
     /* Batch normalisations and scales are now products and sums with constants: they go into weights. */
     "fold-scale,"
     "eliminate-common,"

@@ -214,6 +214,56 @@ static inline sinter_value add_product(random_graph *g, sinter_value x) {
                : y;
 }
 
+/* One part of an axis of its own, which is in front. */
+static inline sinter_value select_part(random_graph *g, sinter_value x, int64_t part) {
+    sinter_attr axis = sinter_attr_int("axis", 0);
+    sinter_value operands[2] = {x, sinter_build_int(&g->build, part)};
+    return sinter_build(&g->build, SINTER_OP_gather, operands, 2, &axis, 1);
+}
+
+/* Two parts of the columns of a product, split or selected. */
+static inline sinter_value add_parts(random_graph *g, sinter_value x) {
+    enum { WIDTH = 32 };
+    sinter_type type = type_of(g, x);
+    int64_t inner = 0, parts = 2 + random_below(g, 2), perm[SINTER_MAX_RANK];
+    if (type.rank < 2 || type.rank > 3 ||
+        !sinter_dim_is_const(sinter_module_dims(g->build.module), type.dims[type.rank - 1],
+                             &inner) ||
+        inner > 64)
+        return 0;
+    int64_t dims[2] = {inner, parts * WIDTH};
+    double scale = 1.5 / sqrt((double)(inner ? inner : 1));
+    sinter_value y = binary(g, SINTER_OP_matmul, x, random_constant(g, 2, dims, -scale, scale));
+    if (random_chance(g, 50))
+        y = binary(g, SINTER_OP_add, y, random_constant(g, 1, &dims[1], -1, 1));
+    if (random_chance(g, 40)) {
+        sinter_attr attributes[2] = {sinter_attr_int("axis", -1),
+                                     sinter_attr_int("num_outputs", parts)};
+        sinter_node_spec spec = {.op = SINTER_OP_split,
+                                 .operands = &y,
+                                 .operand_count = 1,
+                                 .attributes = attributes,
+                                 .attribute_count = 2,
+                                 .result_count = (uint32_t)parts};
+        sinter_node node = sinter_build_node(&g->build, &spec);
+        return node ? binary(g, SINTER_OP_mul, sinter_node_result(g->build.module, node, 0),
+                             sinter_node_result(g->build.module, node, (uint32_t)parts - 1))
+                    : 0;
+    }
+    sinter_dim cut[SINTER_MAX_RANK];
+    for (uint32_t i = 0; i + 1 < type.rank; i++) cut[i] = type.dims[i];
+    cut[type.rank - 1] = sinter_dim_const(sinter_module_dims(g->build.module), parts);
+    cut[type.rank] = sinter_dim_const(sinter_module_dims(g->build.module), WIDTH);
+    sinter_value operands[2] = {y, sinter_build_dims(&g->build, cut, type.rank + 1)};
+    sinter_value apart = sinter_build(&g->build, SINTER_OP_reshape, operands, 2, NULL, 0);
+    perm[0] = type.rank - 1;
+    for (uint32_t i = 0; i + 1 < type.rank; i++) perm[i + 1] = i;
+    perm[type.rank] = type.rank;
+    apart = apart ? sinter_build_transpose(&g->build, apart, perm, type.rank + 1) : 0;
+    return apart ? binary(g, SINTER_OP_sub, select_part(g, apart, 0), select_part(g, apart, -1))
+                 : 0;
+}
+
 /* To 8 bits and back. */
 static inline sinter_value quantize(random_graph *g, sinter_value x) {
     bool is_signed = random_chance(g, 50);
@@ -460,7 +510,8 @@ static inline bool random_graph_grow(random_graph *g) {
         add_log_softmax, add_scaled_convolution,
         add_padded_pool, add_padded_convolution,
         add_blocks,      add_loop,
-        add_scan,        add_recurrent};
+        add_scan,        add_recurrent,
+        add_parts,       add_parts};
     sinter_value made = makers[random_below(g, sizeof makers / sizeof *makers)](g, pick(g));
     if (!made) return false;
     sinter_type type = type_of(g, made);

@@ -57,7 +57,7 @@ static bool ask(prefetching *p, const sinter_loop_access *load) {
         indices[i] = sinter_loop_map_expr(&p->next, load->indices[i]);
     int64_t bytes = step_bytes(p, load->buffer, indices), lines = (bytes + p->line - 1) / p->line;
     if (bytes <= 0 || lines > MAX_LINES) return false;
-    if (!sinter_loop_trip_count(p->between, &rounds)) rounds = lines;
+    if (!sinter_loop_trip_count(p->between, &rounds) || rounds < 1) rounds = lines;
     int64_t each = (lines + rounds - 1) / rounds;
     sinter_expr last = indices[load->rank - 1],
                 turn = sinter_loop_mul(b, sinter_loop_var_read(b, p->between->var),

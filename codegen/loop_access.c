@@ -279,6 +279,27 @@ static bool drop_terms(comparison *c, sinter_expr *a, sinter_expr *b, const sint
     return true;
 }
 
+/* The same for term i of a where b has no such term but a constant, which has a digit there as well. */
+static bool drop_constant(comparison *c, sinter_expr *a, sinter_expr *b, const sinter_linear *sum_a,
+                          uint32_t i, const sinter_linear *sum_b, index_pairs *digits) {
+    uint32_t digit = differing_factor(c, &sum_a->terms[i]);
+    int64_t stride = sum_a->terms[i].coefficient;
+    if (digit == SINTER_LINEAR_MAX_FACTORS || sum_a->terms[i].count != 1 || stride < 2)
+        return false;
+    sinter_linear rest = *sum_b;
+    rest.constant = (sum_b->constant % stride + stride) % stride;
+    sinter_expr rest_a = without_term(c, sum_a, i);
+    sinter_expr rest_b = sinter_linear_build(c->scopes->builder.arena, &rest);
+    sinter_expr step = sinter_loop_int(&c->scopes->builder, stride);
+    if (!stays_within(c, step, rest_a, rest_b) || !stays_within(c, step, rest_b, rest_a))
+        return false;
+    push_pair(digits, sum_a->terms[i].factors[digit],
+              sinter_loop_int(&c->scopes->builder, (sum_b->constant - rest.constant) / stride));
+    *a = rest_a;
+    *b = rest_b;
+    return true;
+}
+
 /* Leaves out a term of each that is the same in both. True where there was one. */
 static bool drop_digit(comparison *c, sinter_expr *a, sinter_expr *b, index_pairs *digits) {
     sinter_linear sum_a, sum_b;
@@ -286,14 +307,25 @@ static bool drop_digit(comparison *c, sinter_expr *a, sinter_expr *b, index_pair
     for (uint32_t i = 0; i < sum_a.count; i++)
         for (uint32_t k = 0; k < sum_b.count; k++)
             if (drop_terms(c, a, b, &sum_a, i, &sum_b, k, digits)) return true;
+    for (uint32_t i = 0; i < sum_a.count; i++)
+        if (drop_constant(c, a, b, &sum_a, i, &sum_b, digits)) return true;
     return false;
+}
+
+/* The same with b's terms first. */
+static bool drop_digit_of_second(comparison *c, sinter_expr *a, sinter_expr *b,
+                                 index_pairs *digits) {
+    index_pairs turned = {0};
+    if (!drop_digit(c, b, a, &turned)) return false;
+    push_pair(digits, turned.b[0], turned.a[0]);
+    return true;
 }
 
 /* Numbers a and b keep different iterations of the loop apart. If they don't, the pairs get what they consist of. */
 static bool pair_separates(comparison *c, sinter_expr a, sinter_expr b, index_pairs *pairs) {
     sinter_loop_builder *builder = &c->scopes->builder;
     sinter_loop_var var = c->loop->var;
-    while (drop_digit(c, &a, &b, pairs)) continue;
+    while (drop_digit(c, &a, &b, pairs) || drop_digit_of_second(c, &a, &b, pairs)) continue;
     sinter_expr coefficient_a, rest_a, coefficient_b, rest_b;
     if (sinter_loop_affine(builder, a, var, &coefficient_a, &rest_a) &&
         sinter_loop_affine(builder, b, var, &coefficient_b, &rest_b) &&

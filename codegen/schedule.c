@@ -449,9 +449,12 @@ bool sinter_schedule_vectorize(sinter_schedule *schedule, sinter_loop_var var) {
     if (unfit) return sinter_schedule_refuse(schedule, "%s", unfit);
     if (!is_independent(schedule, loop)) return false;
     sinter_loop_is_const_int(loop->lower, &lower);
-    if (lower != 0 || loop->step != 1) move_to_zero(schedule, loop, lower, count);
+    bool moves = lower != 0 || loop->step != 1;
+    sinter_loop_function *saved =
+        moves ? sinter_loop_clone_function(schedule->program, schedule->function) : NULL;
+    if (moves) move_to_zero(schedule, loop, lower, count);
     loop->axis = SINTER_AXIS_VECTOR;
-    return true;
+    return sinter_schedule_keeps_marks(schedule, saved);
 }
 
 static bool stores_below_bytes(const sinter_loop_function *function,

@@ -53,8 +53,11 @@ static bool ask(prefetching *p, const sinter_loop_access *load) {
     sinter_expr indices[SINTER_MAX_RANK];
     int64_t bits = sinter_dtype_infos[info->dtype].bits, rounds;
     if (!load->rank || bits < 8) return false;
-    for (uint32_t i = 0; i < load->rank; i++)
+    for (uint32_t i = 0; i < load->rank;
+         i++) { /* a place beyond the end is asked for, but not read */
+        if (sinter_loop_expr_loads(load->indices[i], 0)) return false;
         indices[i] = sinter_loop_map_expr(&p->next, load->indices[i]);
+    }
     int64_t bytes = step_bytes(p, load->buffer, indices), lines = (bytes + p->line - 1) / p->line;
     if (bytes <= 0 || lines > MAX_LINES) return false;
     if (!sinter_loop_trip_count(p->between, &rounds) || rounds < 1) rounds = lines;

@@ -161,10 +161,7 @@ bool sinter_lower_check_node(sinter_lower *lower, sinter_node node) {
         if (info.results[i]) check_dims(lower, node, info.results[i]);
     /* What a group does not store it still computes. */
     for (uint32_t r = 0; r < info.region_count; ++r)
-        SINTER_FOR_NODES (lower->module, info.regions[r], inner) {
-            sinter_node_info own = *sinter_node_get(lower->module, inner);
-            for (uint32_t i = 0; i < own.result_count; ++i)
-                if (own.results[i]) check_dims(lower, inner, own.results[i]);
-        }
+        SINTER_FOR_NODES (lower->module, info.regions[r], inner)
+            if (!sinter_lower_check_node(lower, inner)) return false;
     return true;
 }

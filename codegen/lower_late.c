@@ -203,7 +203,8 @@ bool sinter_lower_slice_dims(sinter_lower *lower, sinter_node node) {
         if (axes) sinter_kernel_check_index(k, node, axis, sinter_write_int(k, late.count));
         sinter_expr dim = sinter_write_let(k, "dim", sinter_write_load1(k, late.sizes, axis));
         sinter_expr step = steps ? sinter_write_int_operand(k, steps, i) : sinter_write_int(k, 1);
-        step = sinter_write_let(k, "step", step);
+        sinter_expr far = sinter_write_int(k, INT64_C(1) << 62); /* as good as any longer step */
+        step = sinter_write_let(k, "step", FORMULA(k, "max(-b, min(a, b))", step, far));
         sinter_write_check(k, FORMULA(k, "a != 0", step), "slice: a step is %0", step);
         sinter_expr range[2] = {sinter_write_int_operand(k, starts, i),
                                 sinter_write_int_operand(k, ends, i)};

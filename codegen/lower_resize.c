@@ -2,6 +2,7 @@
  * per run in f64; the main nest then is a weighted sum over the tables, separable in its axes. Nearest is one neighbour
  * of weight 1. Formulas: ONNX Resize. Test: tests/suites/onnx_suite.py */
 #include "codegen/lower.h"
+#include "runtime/abi.h"
 
 typedef struct resizing {
     sinter_kernel *kernel;
@@ -384,6 +385,24 @@ static bool lengths_known(sinter_lower *lower, sinter_node node) {
     return true;
 }
 
+/* Scales are positive and sizes are numbers that an axis can have; NaN is neither. */
+static void check_size(sinter_lower *lower, const resizing *r, sinter_expr size, size_t place) {
+    sinter_loop_builder *host = &lower->host;
+    sinter_expr none = sinter_loop_const(host, SINTER_DTYPE_f64, 0),
+                most = sinter_loop_const(host, SINTER_DTYPE_f64, 0x1p40),
+                axis = sinter_loop_int(host, (int64_t)place);
+    sinter_expr fits = host_formula(lower, SINTER_SCALAR_and,
+                                    sinter_loop_compare(host, SINTER_SCALAR_le, none, size),
+                                    sinter_loop_compare(host, SINTER_SCALAR_lt, size, most));
+    if (is_given(r, 2)) {
+        sinter_expr scale = host_element(lower, sinter_node_operand(r->module, r->node, 2), place);
+        fits = host_formula(lower, SINTER_SCALAR_and, fits,
+                            sinter_loop_compare(host, SINTER_SCALAR_lt, none, scale));
+    }
+    sinter_lower_host_check(lower, fits, SINTER_ABI_BAD_INPUT,
+                            "resize: scale or size %0 gives no usable size", &axis, 1);
+}
+
 bool sinter_lower_resize_dims(sinter_lower *lower, sinter_node node) {
     if (!lengths_known(lower, node)) return false;
     sinter_module *module = lower->module;
@@ -433,6 +452,7 @@ bool sinter_lower_resize_dims(sinter_lower *lower, sinter_node node) {
                                      half);
         }
         sinter_expr floor = sinter_loop_call(host, SINTER_SCALAR_floor, &size);
+        check_size(lower, &r, floor, (size_t)place);
         sinter_lower_bind_symbol(lower, to.dims[d],
                                  sinter_loop_cast(host, floor, SINTER_DTYPE_i64));
     }

@@ -416,6 +416,19 @@ sinter_expr sinter_lower_dims_of(sinter_kernel *kernel, sinter_node node, uint32
 
 /* ---- concat: one nest an operand, so that each is a straight copy ---- */
 
+enum { KERNEL_OPERANDS = 64 }; /* schedules look at a kernel as a whole, for each of its nests */
+
+/* The next operands are for another kernel that writes the same result. Groups have one kernel. */
+static bool begin_next_kernel(sinter_kernel *kernel, sinter_node node) {
+    sinter_lower *lower = kernel->lower;
+    sinter_node owner =
+        sinter_region_get(lower->module, sinter_node_get(lower->module, node)->parent)->owner;
+    if (owner && sinter_node_get(lower->module, owner)->op == SINTER_OP_group) return true;
+    if (!sinter_kernel_end(kernel, node)) return false;
+    sinter_kernel_begin(kernel, lower, node);
+    return true;
+}
+
 bool sinter_lower_concat(sinter_kernel *kernel, sinter_node node) {
     sinter_loop_builder *build = &kernel->build;
     sinter_module *module = kernel->lower->module;
@@ -423,7 +436,12 @@ bool sinter_lower_concat(sinter_kernel *kernel, sinter_node node) {
     uint32_t rank = type_of(kernel, y).rank;
     uint32_t axis = sinter_node_get_axis(module, node, 0, rank);
     sinter_expr offset = sinter_loop_int(build, 0);
+    sinter_dim before = sinter_dim_const(kernel->lower->dims, 0);
     for (uint32_t i = 0; i < sinter_node_get(module, node)->operand_count; ++i) {
+        if (i > 0 && i % KERNEL_OPERANDS == 0) {
+            if (!begin_next_kernel(kernel, node)) return false;
+            offset = sinter_kernel_dim(kernel, before);
+        }
         sinter_value x = operand(kernel, node, i);
         sinter_type from = type_of(kernel, x), to = type_of(kernel, y);
         for (uint32_t d = 0; d < rank; ++d) {
@@ -442,6 +460,7 @@ bool sinter_lower_concat(sinter_kernel *kernel, sinter_node node) {
         sinter_lower_store(kernel, y, index, element);
         sinter_kernel_end_loops(kernel, rank);
         offset = sinter_loop_add(build, offset, sinter_kernel_dim(kernel, from.dims[axis]));
+        before = sinter_dim_add(kernel->lower->dims, before, from.dims[axis]);
     }
     return true;
 }

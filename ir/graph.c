@@ -32,6 +32,7 @@ void sinter_module_destroy(sinter_module *module) {
     for (size_t i = 0; i < module->tensors.count; i++)
         sinter_tensor_deinit(module->tensors.items[i]);
     sinter_arena_deinit(&module->arena);
+    sinter_heap_free(module->numbers);
     sinter_heap_free(module);
 }
 
@@ -212,11 +213,12 @@ const char *sinter_value_label(sinter_module *module, sinter_value value) {
     const sinter_value_info *info = sinter_value_get(module, value);
     if (info->erased) return "%<erased>";
     if (!info->name) {
-        sinter_arena scratch;
-        sinter_arena_init(&scratch);
-        uint32_t number = sinter_graph_number_values(module, &scratch)[value];
-        sinter_arena_deinit(&scratch);
-        return sinter_arena_format(&module->arena, "%%%u", number);
+        if (!module->numbers) {
+            module->numbers = sinter_heap_alloc(module->values.count * sizeof *module->numbers);
+            numbering state = {.module = module, .numbers = module->numbers};
+            number_region(&state, module->main);
+        }
+        return sinter_arena_format(&module->arena, "%%%u", module->numbers[value]);
     }
     sinter_text text = {0};
     sinter_lex_print_name(&text, '%', sinter_string_of(info->name));

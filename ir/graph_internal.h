@@ -19,6 +19,7 @@ struct sinter_module {
     sinter_map names;       /* value name -> value id; 0: the name is free again */
     sinter_map name_counts; /* name -> how often it had to be made unique */
     sinter_region main;
+    uint32_t *numbers; /* kept for labels until a value comes, goes or moves; NULL: not counted yet */
 };
 
 /* Numbers of the unnamed values, in the order of printing, by value id. Items of named and detached values are 0. */

@@ -21,6 +21,12 @@ static sinter_region_info *region_at(sinter_module *module, sinter_region region
     return &module->regions.items[region];
 }
 
+/* The order of values changes, or which of them have names. */
+static void forget_numbers(sinter_module *module) {
+    sinter_heap_free(module->numbers);
+    module->numbers = NULL;
+}
+
 /* ---- values ---- */
 
 static void claim_name(sinter_module *module, sinter_value value, const char *name) {
@@ -52,17 +58,20 @@ static void release_name(sinter_module *module, sinter_value value) {
 void sinter_value_set_name(sinter_module *module, sinter_value value, const char *name) {
     const char *old = value_at(module, value)->name;
     if (old && name && strcmp(old, name) == 0) return;
+    forget_numbers(module);
     release_name(module, value);
     if (name && *name) claim_name(module, value, name);
 }
 
 static sinter_value add_value(sinter_module *module, sinter_value_info info) {
+    forget_numbers(module);
     sinter_vector_push(&module->arena, &module->values, info);
     return (sinter_value)(module->values.count - 1);
 }
 
 static void erase_value(sinter_module *module, sinter_value value) {
     assert(value_at(module, value)->uses.count == 0);
+    forget_numbers(module);
     release_name(module, value);
     value_at(module, value)->erased = true;
 }
@@ -161,6 +170,7 @@ static void link_node(sinter_module *module, sinter_node node, sinter_region reg
     sinter_node_info *info = node_at(module, node);
     sinter_region_info *parent = region_at(module, region);
     assert(!before || node_at(module, before)->parent == region);
+    forget_numbers(module);
     info->parent = region;
     info->next = before;
     info->previous = before ? node_at(module, before)->previous : parent->last;
@@ -177,6 +187,7 @@ static void link_node(sinter_module *module, sinter_node node, sinter_region reg
 static void unlink_node(sinter_module *module, sinter_node node) {
     sinter_node_info *info = node_at(module, node);
     sinter_region_info *parent = region_at(module, info->parent);
+    forget_numbers(module);
     if (info->previous)
         node_at(module, info->previous)->next = info->next;
     else

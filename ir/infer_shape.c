@@ -195,21 +195,36 @@ static bool read_positions(sinter_infer *infer, uint32_t index, size_t count,
     return true;
 }
 
-/* A position made non-negative and limited to [low, size + high]. Far ends, as INT64_MAX, mean the limit itself. */
+/* Longer than any axis, and short enough for sums with axes: ends as INT64_MAX and -INT64_MAX mean the limit itself. */
+static const int64_t far = INT64_C(1) << 40;
+
+/* A step within [-far, far]. */
+static sinter_dim limit_step(sinter_infer *infer, sinter_dim step) {
+    sinter_dim_table *table = infer->dims;
+    int64_t low, high;
+    sinter_dim_range(table, step, &low, &high);
+    if (low >= -far && high <= far) return step;
+    return sinter_dim_max(table, sinter_dim_min(table, step, sinter_infer_number(infer, far)),
+                          sinter_infer_number(infer, -far));
+}
+
+/* A position made non-negative and limited to [low, size + high]. */
 static sinter_dim clamp_position(sinter_infer *infer, sinter_dim position, sinter_dim size,
                                  int64_t low, int64_t high) {
     sinter_dim_table *table = infer->dims;
     sinter_dim lowest = sinter_infer_number(infer, low),
                highest = sinter_infer_plus(infer, size, high);
-    int64_t value, far = INT64_C(1) << 40;
+    int64_t value;
     if (sinter_dim_is_const(table, position, &value)) {
         bool is_last = value == -1 && high == -1; /* where a backward slice may start */
         if (value >= far || is_last) return highest;
         if (value <= -far) return lowest;
         position = value < 0 ? sinter_dim_add(table, size, position) : position;
     } else {
+        /* The sum must not overflow where it is not taken. */
+        sinter_dim negative = sinter_dim_min(table, position, sinter_infer_number(infer, 0));
         position =
-            sinter_dim_select(table, position, position, sinter_dim_add(table, position, size));
+            sinter_dim_select(table, position, position, sinter_dim_add(table, negative, size));
     }
     return sinter_dim_max(table, sinter_dim_min(table, position, highest), lowest);
 }
@@ -219,6 +234,7 @@ static sinter_dim slice_length(sinter_infer *infer, sinter_dim size, sinter_dim 
     sinter_dim_table *table = infer->dims;
     sinter_dim forward = 0, backward = 0;
     int64_t value, min, max;
+    step = limit_step(infer, step);
     sinter_dim_range(table, step, &min, &max);
     if (sinter_dim_is_const(table, step, &value)) min = max = value;
     if (max > 0) {

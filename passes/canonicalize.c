@@ -32,7 +32,7 @@ static const struct {
     {SINTER_OP_reshape, sinter_canonicalize_reshape},
     {SINTER_OP_transpose, sinter_canonicalize_transpose},
     {SINTER_OP_transpose, sinter_canonicalize_chain},
-    {SINTER_OP_expand, sinter_canonicalize_same_shape},
+    {SINTER_OP_expand, sinter_canonicalize_expand},
     {SINTER_OP_tile, sinter_canonicalize_same_shape},
     {SINTER_OP_slice, sinter_canonicalize_slice},
     {SINTER_OP_pad, sinter_canonicalize_pad},

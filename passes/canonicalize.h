@@ -24,7 +24,8 @@ bool sinter_canonicalize_reshape(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_canonicalize_transpose(sinter_rewrite *rewrite, sinter_node node);
 /* perm of a transpose; absent means reversed. */
 void sinter_canonicalize_perm(const sinter_module *module, sinter_node node, uint32_t rank, int64_t *out_perm);
-bool sinter_canonicalize_same_shape(sinter_rewrite *rewrite, sinter_node node); /* expand, tile to the shape it has */
+bool sinter_canonicalize_same_shape(sinter_rewrite *rewrite, sinter_node node); /* tile to the shape it has */
+bool sinter_canonicalize_expand(sinter_rewrite *rewrite, sinter_node node);     /* the same, by a shape that is known */
 bool sinter_canonicalize_slice(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_canonicalize_pad(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_canonicalize_single(sinter_rewrite *rewrite, sinter_node node); /* concat, split of one piece */

@@ -132,6 +132,30 @@ bool sinter_canonicalize_single(sinter_rewrite *rewrite, sinter_node node) {
            sinter_canonicalize_replace(rewrite, node, info->operands[0]);
 }
 
+/* Whether the shape is known and fits for certain: where it is data, the node is what refuses bad ones. */
+static bool surely_expands(sinter_module *module, sinter_node node) {
+    const sinter_dim *shape = NULL;
+    size_t count = 0;
+    sinter_dim_table *table = sinter_module_dims(module);
+    const sinter_type *data = sinter_value_type(module, sinter_node_operand(module, node, 0));
+    if (!sinter_value_known_dims(module, sinter_node_operand(module, node, 1), &shape, &count))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        int64_t low, high, axis = (int64_t)(i + data->rank) - (int64_t)count;
+        sinter_dim own = axis < 0 ? 0 : data->dims[axis];
+        bool fits = sinter_dim_is(table, shape[i], 1) || shape[i] == own;
+        sinter_dim_range(table, shape[i], &low, &high);
+        if (!fits && (low < 0 || (own && !sinter_dim_is(table, own, 1)))) return false;
+    }
+    return true;
+}
+
+bool sinter_canonicalize_expand(sinter_rewrite *rewrite, sinter_node node) {
+    sinter_module *module = rewrite->build.module;
+    return surely_expands(module, node) &&
+           sinter_canonicalize_replace(rewrite, node, sinter_node_operand(module, node, 0));
+}
+
 /* ---- broadcasts ---- */
 
 /* Ops that broadcast all their operands alike. */
@@ -163,7 +187,7 @@ bool sinter_canonicalize_expanded(sinter_rewrite *rewrite, sinter_node node) {
     for (uint32_t i = 0; i < info->operand_count; i++) {
         sinter_node expand =
             sinter_canonicalize_producer(module, info->operands[i], SINTER_OP_expand);
-        if (!expand) continue;
+        if (!expand || !surely_expands(module, expand)) continue;
         sinter_value source = sinter_node_operand(module, expand, 0);
         bool same = true;
         for (uint32_t axis = 0; same && axis < result->rank; axis++) {

@@ -80,6 +80,34 @@ static void test_uses_and_order(void) {
     sinter_module_destroy(module);
 }
 
+/* Unnamed values are numbered in order, also after what changes the order; many of them are labelled at once. */
+static void test_labels(void) {
+    enum { COUNT = 30000 };
+    sinter_module *module = sinter_module_create("labels");
+    sinter_region main = sinter_module_main(module);
+    sinter_type type = {.kind = SINTER_TYPE_TENSOR, .dtype = SINTER_DTYPE_f32};
+    sinter_value x = sinter_region_add_argument(module, main, type, NULL), last = x;
+    sinter_node first = 0, node = 0;
+    for (int i = 0; i < COUNT; i++) {
+        sinter_node_spec spec = {
+            .op = SINTER_OP_relu, .operands = &last, .operand_count = 1, .result_count = 1};
+        node = sinter_node_add(module, main, 0, &spec);
+        last = sinter_node_result(module, node, 0);
+        if (!first) first = node;
+    }
+    CHECK_STRING_EQ(sinter_value_label(module, x), "%0");
+    for (sinter_node at = first; at; at = sinter_node_get(module, at)->next)
+        CHECK(sinter_value_label(module, sinter_node_result(module, at, 0))[0] == '%');
+    CHECK_STRING_EQ(sinter_value_label(module, last), "%30000");
+    sinter_value_set_name(module, x, "x");
+    CHECK_STRING_EQ(sinter_value_label(module, last), "%29999");
+    sinter_node_move_before(module, node, first);
+    CHECK_STRING_EQ(sinter_value_label(module, last), "%0");
+    sinter_node_erase(module, node);
+    CHECK_STRING_EQ(sinter_value_label(module, sinter_node_result(module, first, 0)), "%0");
+    sinter_module_destroy(module);
+}
+
 static void test_names(void) {
     sinter_module *module = parse(example);
     sinter_value a = find(module, "a"), b = find(module, "b");
@@ -279,6 +307,7 @@ static void test_verify(void) {
 
 int main(void) {
     test_uses_and_order();
+    test_labels();
     test_names();
     test_attributes();
     test_build();

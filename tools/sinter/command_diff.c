@@ -208,7 +208,7 @@ const command command_diff = {
                "TARGET[,O0..O3][,passes=A+B], such as eval, cpu,O0 or "
                "cpu:x86-64-v3,passes=decompose+fuse.\nB is what A should be.",
     COMMAND_OPTIONS(own_options),
-    .shared = "dim threads jobs cache i",
+    .shared = "dim threads jobs cache i size",
     .expected = "a model and two ways to run it",
     .least = 3,
     .most = 3,

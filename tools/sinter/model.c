@@ -43,6 +43,10 @@ const option_spec shared_options[] = {
     {.name = "i",
      .has_value = true,
      .doc = "NAME=FILE: an input (.npy, .pb or raw); missing ones are made from a seed"},
+    {.name = "size",
+     .has_value = true,
+     .doc = "N=8: a symbolic dimension of inputs that are made (1); may be repeated",
+     .need = NEEDS_MODEL},
 };
 const size_t shared_option_count = sizeof shared_options / sizeof *shared_options;
 
@@ -165,12 +169,42 @@ static void fill(sinter_tensor *tensor, uint64_t *state) {
     }
 }
 
-static bool make_input(const sinter_abi_io *io, uint64_t *state, sinter_tensor *out_tensor,
-                       sinter_diag *diag) {
+/* What --size says of a dim of an input; 1 where nothing does. */
+static int64_t made_size(const sinter_engine *engine, const arguments *a, size_t input, int32_t d) {
+    sinter_module *module = sinter_engine_module(engine);
+    if (!module) return 1;
+    sinter_dim_table *dims = sinter_module_dims(module);
+    const sinter_type *type =
+        sinter_value_type(module, sinter_module_input(module, (uint32_t)input));
+    if (sinter_dim_get_kind(dims, type->dims[d]) != SINTER_DIM_SYMBOL) return 1;
+    const char *name = sinter_dim_get_symbol(dims, type->dims[d])->name;
+    for (size_t i = 0; i < a->option_count; ++i) {
+        const char *value = a->options[i].value;
+        if (!strcmp(a->options[i].name, "size") && !strncmp(value, name, strlen(name)) &&
+            value[strlen(name)] == '=')
+            return strtoll(value + strlen(name) + 1, NULL, 10);
+    }
+    return 1;
+}
+
+static bool check_sizes(const arguments *a, sinter_diag *diag) {
+    for (size_t i = 0; i < a->option_count; ++i) {
+        if (strcmp(a->options[i].name, "size")) continue;
+        const char *value = a->options[i].value, *equals = strchr(value, '=');
+        size_t digits = equals ? strspn(equals + 1, "0123456789") : 0;
+        if (digits == 0 || digits > 12 || equals[1 + digits])
+            return sinter_error(diag, value, "--size: expected NAME=NUMBER");
+    }
+    return true;
+}
+
+static bool make_input(const sinter_engine *engine, const arguments *a, size_t input,
+                       uint64_t *state, sinter_tensor *out_tensor, sinter_diag *diag) {
+    const sinter_abi_io *io = sinter_engine_input(engine, input);
     int64_t dims[SINTER_MAX_RANK];
     sinter_text shape = {0};
     for (int32_t d = 0; d < io->rank; ++d) {
-        dims[d] = io->dims[d] < 0 ? 1 : io->dims[d];
+        dims[d] = io->dims[d] < 0 ? made_size(engine, a, input, d) : io->dims[d];
         sinter_text_format(&shape, d ? ",%lld" : "%lld", (long long)dims[d]);
     }
     sinter_dtype dtype = sinter_dtype_from_onnx(io->dtype);
@@ -252,11 +286,12 @@ bool make_inputs(const sinter_engine *engine, const arguments *a, sinter_tensor 
     if (!check_input_names(engine, a, diag)) return false;
     uint64_t state = 1;
     bool stacks = arguments_has(a, "each");
+    if (!check_sizes(a, diag)) return false;
     for (size_t i = 0; i < sinter_engine_input_count(engine); ++i) {
         const sinter_abi_io *io = sinter_engine_input(engine, i);
         const char *path = input_file(a, io->name);
         /* stacks of items are checked item by item when run */
-        bool good = !path    ? make_input(io, &state, &out_inputs[i], diag)
+        bool good = !path    ? make_input(engine, a, i, &state, &out_inputs[i], diag)
                     : stacks ? sinter_tensor_read_file(path, NULL, NULL, &out_inputs[i], diag)
                              : read_input(engine, i, path, &out_inputs[i], diag);
         if (!good) return false;

@@ -391,13 +391,13 @@ static void check_size(sinter_lower *lower, const resizing *r, sinter_expr size,
     sinter_expr none = sinter_loop_const(host, SINTER_DTYPE_f64, 0),
                 most = sinter_loop_const(host, SINTER_DTYPE_f64, 0x1p40),
                 axis = sinter_loop_int(host, (int64_t)place);
-    sinter_expr fits = host_formula(lower, SINTER_SCALAR_and,
-                                    sinter_loop_compare(host, SINTER_SCALAR_le, none, size),
-                                    sinter_loop_compare(host, SINTER_SCALAR_lt, size, most));
+    sinter_expr fits = sinter_loop_call2(host, SINTER_SCALAR_and,
+                                         sinter_loop_compare(host, SINTER_SCALAR_le, none, size),
+                                         sinter_loop_compare(host, SINTER_SCALAR_lt, size, most));
     if (is_given(r, 2)) {
         sinter_expr scale = host_element(lower, sinter_node_operand(r->module, r->node, 2), place);
-        fits = host_formula(lower, SINTER_SCALAR_and, fits,
-                            sinter_loop_compare(host, SINTER_SCALAR_lt, none, scale));
+        fits = sinter_loop_call2(host, SINTER_SCALAR_and, fits,
+                                 sinter_loop_compare(host, SINTER_SCALAR_lt, none, scale));
     }
     sinter_lower_host_check(lower, fits, SINTER_ABI_BAD_INPUT,
                             "resize: scale or size %0 gives no usable size", &axis, 1);

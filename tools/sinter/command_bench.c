@@ -127,7 +127,7 @@ const command command_bench = {
     .details = "Measures latency, the time to compile or load, and memory.",
     COMMAND_OPTIONS(own_options),
     .shared = "target dim passes O threads jobs cache verify-each print-after stop-after "
-              "time-passes i size size",
+              "time-passes i size",
     .expected = "one model",
     .least = 1,
     .most = 1,

@@ -251,7 +251,7 @@ const command command_run = {
     .details = "Runs a model.",
     COMMAND_OPTIONS(own_options),
     .shared = "target dim passes O threads jobs cache verify-each print-after stop-after "
-              "time-passes i size size",
+              "time-passes i size",
     .expected = "one model",
     .least = 1,
     .most = 1,

@@ -177,8 +177,51 @@ static void mark_axes(sinter_kernel *kernel, sinter_node node, uint32_t rank,
     sinter_loop_end(build);
 }
 
-/* Axes are data. The result's dims are known by now (inference gave them symbols); the accumulators live in the result
- * when it is as wide as they are: linear position = sum over kept axes of index * stride. */
+/* Axes that are data: which of the input's go (reduced), how many elements that makes (count), and how many of those before
+ * stay (next), which is the result's axis where dims are not kept. */
+typedef struct data_axes {
+    sinter_loop_buffer reduced;
+    sinter_loop_var count, next;
+    const sinter_expr *out_index;
+    uint32_t out_rank;
+    bool keeps;
+} data_axes;
+
+/* Where axis i stands in the result's index. */
+static sinter_expr kept_place(sinter_loop_builder *build, const data_axes *d, uint32_t i) {
+    if (d->keeps) return d->out_index[i];
+    sinter_expr place = sinter_loop_int(build, 0);
+    for (uint32_t j = d->out_rank; j-- > 0;) {
+        sinter_expr here =
+            sinter_loop_compare(build, SINTER_SCALAR_eq, sinter_loop_var_read(build, d->next),
+                                sinter_loop_int(build, j));
+        place = sinter_loop_select(build, here, d->out_index[j], place);
+    }
+    return place;
+}
+
+/* Axis i runs over all of its dim where it goes, and else over the one place of the result. */
+static void bound_axis(sinter_kernel *kernel, const data_axes *d, uint32_t i, sinter_expr dim,
+                       sinter_loop_var *out_lower, sinter_loop_var *out_upper) {
+    sinter_loop_builder *build = &kernel->build;
+    sinter_expr at = sinter_loop_int(build, i), zero = sinter_loop_int(build, 0),
+                one = sinter_loop_int(build, 1);
+    sinter_expr flag = sinter_loop_compare(build, SINTER_SCALAR_ne,
+                                           sinter_loop_load(build, d->reduced, &at), zero);
+    *out_lower = sinter_loop_declare(
+        build, "first", false, sinter_loop_select(build, flag, zero, kept_place(build, d, i)));
+    sinter_expr next_place = sinter_loop_add(build, sinter_loop_var_read(build, *out_lower), one);
+    *out_upper = sinter_loop_declare(build, "limit", false,
+                                     sinter_loop_select(build, flag, dim, next_place));
+    sinter_loop_assign(build, d->count,
+                       sinter_loop_mul(build, sinter_loop_var_read(build, d->count),
+                                       sinter_loop_select(build, flag, dim, one)));
+    sinter_loop_assign(build, d->next,
+                       sinter_loop_add(build, sinter_loop_var_read(build, d->next),
+                                       sinter_loop_select(build, flag, zero, one)));
+}
+
+/* The result's dims are known by now: inference gave them symbols. */
 static bool lower_dynamic(sinter_kernel *kernel, sinter_node node, const reduction *text) {
     sinter_module *module = kernel->lower->module;
     sinter_loop_builder *build = &kernel->build;
@@ -186,53 +229,21 @@ static bool lower_dynamic(sinter_kernel *kernel, sinter_node node, const reducti
     uint32_t rank = sinter_value_type(module, x)->rank;
     sinter_dtype dtype = accumulator_dtype(kernel, node);
     sinter_expr extent = sinter_loop_int(build, rank ? rank : 1);
-    sinter_loop_buffer reduced =
-        sinter_loop_add_buffer(build, "reduced", SINTER_DTYPE_i64, 1, &extent, SINTER_SCOPE_STACK);
-    sinter_loop_alloc(build, reduced);
-    mark_axes(kernel, node, rank, reduced);
-
     sinter_expr out_index[SINTER_MAX_RANK], in_index[SINTER_MAX_RANK];
+    data_axes d = {.out_index = out_index, .out_rank = sinter_value_type(module, y)->rank};
+    d.keeps = d.out_rank == rank;
+    d.reduced =
+        sinter_loop_add_buffer(build, "reduced", SINTER_DTYPE_i64, 1, &extent, SINTER_SCOPE_STACK);
+    sinter_loop_alloc(build, d.reduced);
+    mark_axes(kernel, node, rank, d.reduced);
     sinter_kernel_begin_loops(kernel, y, out_index);
-    uint32_t out_rank = sinter_value_type(module, y)->rank;
-    /* The result element's position among kept axes, walked by `next` for the forms without keepdims. */
     sinter_loop_var acc =
         sinter_loop_declare(build, "acc", true, initial_value(kernel, text->init, dtype));
-    sinter_loop_var count = sinter_loop_declare(build, "count", true, sinter_loop_int(build, 1));
-    sinter_loop_var next = sinter_loop_declare(build, "next", true, sinter_loop_int(build, 0));
+    d.count = sinter_loop_declare(build, "count", true, sinter_loop_int(build, 1));
+    d.next = sinter_loop_declare(build, "next", true, sinter_loop_int(build, 0));
     sinter_loop_var lower[SINTER_MAX_RANK], upper[SINTER_MAX_RANK];
-    for (uint32_t i = 0; i < rank; ++i) {
-        sinter_expr at = sinter_loop_int(build, i), dim = sinter_kernel_dim_of(kernel, x, (int)i);
-        sinter_expr flag =
-            sinter_loop_compare(build, SINTER_SCALAR_ne, sinter_loop_load(build, reduced, &at),
-                                sinter_loop_int(build, 0));
-        sinter_expr place = sinter_loop_int(build, 0);
-        if (out_rank == rank) {
-            place = out_index[i];
-        } else {
-            for (uint32_t j = out_rank; j-- > 0;) {
-                sinter_expr here =
-                    sinter_loop_compare(build, SINTER_SCALAR_eq, sinter_loop_var_read(build, next),
-                                        sinter_loop_int(build, j));
-                place = sinter_loop_select(build, here, out_index[j], place);
-            }
-        }
-        place = sinter_loop_select(build, flag, sinter_loop_int(build, 0), place);
-        lower[i] = sinter_loop_declare(build, "first", false, place);
-        upper[i] = sinter_loop_declare(
-            build, "limit", false,
-            sinter_loop_select(build, flag, dim,
-                               sinter_loop_add(build, sinter_loop_var_read(build, lower[i]),
-                                               sinter_loop_int(build, 1))));
-        sinter_loop_assign(
-            build, count,
-            sinter_loop_mul(build, sinter_loop_var_read(build, count),
-                            sinter_loop_select(build, flag, dim, sinter_loop_int(build, 1))));
-        sinter_loop_assign(
-            build, next,
-            sinter_loop_add(build, sinter_loop_var_read(build, next),
-                            sinter_loop_select(build, flag, sinter_loop_int(build, 0),
-                                               sinter_loop_int(build, 1))));
-    }
+    for (uint32_t i = 0; i < rank; ++i)
+        bound_axis(kernel, &d, i, sinter_kernel_dim_of(kernel, x, (int)i), &lower[i], &upper[i]);
     for (uint32_t i = 0; i < rank; ++i) {
         sinter_loop_var r =
             sinter_loop_begin_for(build, "r", sinter_loop_var_read(build, lower[i]),
@@ -241,7 +252,7 @@ static bool lower_dynamic(sinter_kernel *kernel, sinter_node node, const reducti
     }
     sinter_expr element = sinter_lower_element(kernel, x, in_index);
     element = sinter_loop_var_read(build, sinter_loop_declare(build, "x", false, element));
-    sinter_expr total = sinter_loop_var_read(build, count);
+    sinter_expr total = sinter_loop_var_read(build, d.count);
     sinter_loop_assign(
         build, acc,
         apply(kernel, text->combine, sinter_loop_var_read(build, acc), element, total, dtype));
@@ -249,7 +260,7 @@ static bool lower_dynamic(sinter_kernel *kernel, sinter_node node, const reducti
     sinter_lower_store(kernel, y, out_index,
                        apply(kernel, text->finish, sinter_loop_var_read(build, acc),
                              sinter_loop_const_int(build, dtype, 0), total, dtype));
-    sinter_kernel_end_loops(kernel, out_rank);
+    sinter_kernel_end_loops(kernel, d.out_rank);
     return true;
 }
 

@@ -305,13 +305,6 @@ static double mean_of(const double *items, int64_t count) {
     return sum / (double)count;
 }
 
-static double maximum_of(const double *items, int64_t count) {
-    double high = -INFINITY;
-    for (int64_t i = 0; i < count; i++)
-        if (items[i] > high || isnan(items[i])) high = items[i];
-    return high;
-}
-
 bool eval_global_pool(sinter_eval *eval) {
     const sinter_tensor *input = eval->operands[0];
     if (!sinter_eval_expect_rank(eval, 0, 2, SINTER_MAX_RANK)) return false;
@@ -327,8 +320,9 @@ bool eval_global_pool(sinter_eval *eval) {
     for (int64_t i = 0; i < count; i++) {
         const double *items = x + i * space;
         double value = eval->info->op == SINTER_OP_global_average_pool ? mean_of(items, space)
-                       : eval->info->op == SINTER_OP_global_max_pool   ? maximum_of(items, space)
-                                                                       : p_norm(items, space, 1, p);
+                       : eval->info->op == SINTER_OP_global_max_pool
+                           ? sinter_eval_largest(items, space)
+                           : p_norm(items, space, 1, p);
         sinter_tensor_set_double(y, i, value);
     }
     return true;

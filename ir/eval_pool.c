@@ -98,7 +98,7 @@ static bool run_pool(sinter_eval *eval, pool_state *pool, bool with_indices) {
     bool column_major = indices && sinter_eval_int(eval, "storage_order") != 0;
     for (int64_t o = 0; o < window.output_count; o++) {
         pool_cell cell = {.taps = taps, .apart = layout.channels_last ? channels : 1};
-        cell.tap_count = sinter_window_taps(&window, at, cells, taps);
+        cell.tap_count = sinter_window_taps(&window, window.input, at, cells, taps);
         cell.padded_count = count_padded(&window, at);
         for (int64_t plane = 0; plane < batch * channels; plane++) {
             int64_t item = plane / channels, c = plane % channels;

@@ -459,3 +459,10 @@ void sinter_eval_sort(sinter_eval *eval, int64_t *indices, int64_t count,
     }
     if (from != indices) memcpy(indices, from, (size_t)count * sizeof *indices);
 }
+
+double sinter_eval_largest(const double *items, int64_t count) {
+    double high = -INFINITY;
+    for (int64_t i = 0; i < count; i++)
+        if (items[i] > high || isnan(items[i])) high = items[i];
+    return high;
+}

@@ -126,3 +126,5 @@ void sinter_eval_sort(sinter_eval *eval, int64_t *indices, int64_t count, sinter
 bool sinter_eval_find_dim(sinter_eval *eval, sinter_dim dim, int64_t *out_value);
 /* Value of a dimension expression under the symbols bound so far; false after an error. */
 bool sinter_eval_dim(sinter_eval *eval, sinter_dim dim, int64_t *out_value);
+/* -inf of none, NaN where any item is. */
+double sinter_eval_largest(const double *items, int64_t count);

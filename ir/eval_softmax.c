@@ -28,13 +28,6 @@ static bool map_lanes(sinter_eval *eval, void (*f)(double *items, int64_t count)
     return true;
 }
 
-static double largest(const double *items, int64_t count) {
-    double high = -INFINITY;
-    for (int64_t k = 0; k < count; k++)
-        if (items[k] > high || isnan(items[k])) high = items[k];
-    return high;
-}
-
 static double sum_of_exponentials(const double *items, int64_t count, double shift) {
     double sum = 0;
     for (int64_t k = 0; k < count; k++) sum += exp(items[k] - shift);
@@ -42,12 +35,12 @@ static double sum_of_exponentials(const double *items, int64_t count, double shi
 }
 
 static void softmax_lane(double *items, int64_t count) {
-    double high = largest(items, count), sum = sum_of_exponentials(items, count, high);
+    double high = sinter_eval_largest(items, count), sum = sum_of_exponentials(items, count, high);
     for (int64_t k = 0; k < count; k++) items[k] = exp(items[k] - high) / sum;
 }
 
 static void log_softmax_lane(double *items, int64_t count) {
-    double high = largest(items, count), sum = sum_of_exponentials(items, count, high);
+    double high = sinter_eval_largest(items, count), sum = sum_of_exponentials(items, count, high);
     for (int64_t k = 0; k < count; k++) items[k] = items[k] - high - log(sum);
 }
 

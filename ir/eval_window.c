@@ -97,8 +97,8 @@ sinter_window_layout sinter_window_get_layout(const sinter_eval *eval, uint32_t 
     return (sinter_window_layout){last, last ? rank - 1 : 1, last ? 1 : 2};
 }
 
-int64_t sinter_window_taps(const sinter_window *window, const int64_t *at, int64_t *out_kernel,
-                           int64_t *out_input) {
+int64_t sinter_window_taps(const sinter_window *window, const int64_t *extents, const int64_t *at,
+                           int64_t *out_kernel, int64_t *out_offset) {
     int64_t cell[SINTER_MAX_RANK] = {0}, count = 0;
     for (int64_t k = 0; k < window->kernel_count; k++) {
         int64_t offset = 0;
@@ -106,12 +106,12 @@ int64_t sinter_window_taps(const sinter_window *window, const int64_t *at, int64
         for (uint32_t i = 0; i < window->rank; i++) {
             int64_t x =
                 at[i] * window->strides[i] - window->begin[i] + cell[i] * window->dilations[i];
-            inside = inside && x >= 0 && x < window->input[i];
-            offset = offset * window->input[i] + x;
+            inside = inside && x >= 0 && x < extents[i];
+            offset = offset * extents[i] + x;
         }
         if (inside) {
             out_kernel[count] = k;
-            out_input[count++] = offset;
+            out_offset[count++] = offset;
         }
         sinter_eval_next(window->rank, window->kernel, cell);
     }
@@ -189,7 +189,7 @@ static void convolve(sinter_eval *eval, const convolution *conv, const double *x
     int64_t *input = SINTER_NEW_ARRAY(eval->scratch, int64_t, cells);
     double *patch = SINTER_NEW_ARRAY(eval->scratch, double, channels *cells + 1);
     for (int64_t o = 0; o < window->output_count; o++) {
-        int64_t taps = sinter_window_taps(window, at, kernel, input);
+        int64_t taps = sinter_window_taps(window, window->input, at, kernel, input);
         for (int64_t n = 0; n < conv->batch; n++) {
             for (int64_t c = 0; c < channels; c++)
                 for (int64_t t = 0; t < taps; t++)
@@ -346,28 +346,6 @@ static bool place_transposed(sinter_eval *eval, sinter_window *window) {
     return true;
 }
 
-/* Every input position adds its multiple of the kernel to the output: kernel cells that stay inside. */
-static int64_t scattered_taps(const sinter_window *window, const int64_t *at, int64_t *out_kernel,
-                              int64_t *out_output) {
-    int64_t cell[SINTER_MAX_RANK] = {0}, count = 0;
-    for (int64_t k = 0; k < window->kernel_count; k++) {
-        int64_t offset = 0;
-        bool inside = true;
-        for (uint32_t i = 0; i < window->rank; i++) {
-            int64_t y =
-                at[i] * window->strides[i] - window->begin[i] + cell[i] * window->dilations[i];
-            inside = inside && y >= 0 && y < window->output[i];
-            offset = offset * window->output[i] + y;
-        }
-        if (inside) {
-            out_kernel[count] = k;
-            out_output[count++] = offset;
-        }
-        sinter_eval_next(window->rank, window->kernel, cell);
-    }
-    return count;
-}
-
 bool eval_conv_transpose(sinter_eval *eval) {
     const sinter_tensor *x = sinter_eval_operand(eval, 0), *w = sinter_eval_operand(eval, 1);
     int64_t groups = sinter_eval_int(eval, "group"), dims[SINTER_MAX_RANK],
@@ -400,7 +378,7 @@ bool eval_conv_transpose(sinter_eval *eval) {
     int64_t *output = SINTER_NEW_ARRAY(eval->scratch, int64_t, window.kernel_count);
     int64_t channels = w->dims[0], group_in = channels / groups, group_out = w->dims[1];
     for (int64_t p = 0; p < window.input_count; p++) {
-        int64_t taps = scattered_taps(&window, at, kernel, output);
+        int64_t taps = sinter_window_taps(&window, window.output, at, kernel, output);
         for (int64_t n = 0; n < dims[0]; n++)
             for (int64_t c = 0; c < channels; c++) {
                 double value =

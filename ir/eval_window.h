@@ -30,6 +30,8 @@ static inline int64_t sinter_window_index(const sinter_window_layout *layout, in
     return layout->channels_last ? (n * positions + position) * channels + c
                                  : (n * channels + c) * positions + position;
 }
-/* The cells of the kernel that hit the input for the output position at[]: kernel index and input offset of each, in
- * order; returns how many. The arrays hold kernel_count entries. */
-int64_t sinter_window_taps(const sinter_window *window, const int64_t *at, int64_t *out_kernel, int64_t *out_input);
+/* The cells of the kernel that hit a space of these extents (the input; the output of conv_transpose) from position at[] of
+ * the other one: kernel index and offset in the space of each, in order; returns how many. The arrays hold kernel_count
+ * entries. */
+int64_t sinter_window_taps(const sinter_window *window, const int64_t *extents, const int64_t *at, int64_t *out_kernel,
+                           int64_t *out_offset);

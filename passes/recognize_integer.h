@@ -44,5 +44,4 @@ bool sinter_integer_rescale(sinter_rewrite *rewrite, sinter_node node); /* quant
 /* recognize_integer_zero.c */
 bool sinter_integer_matmul_zeros(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_integer_conv_zeros(sinter_rewrite *rewrite, sinter_node node);
-bool sinter_integer_conv_words(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_integer_merge_sums(sinter_rewrite *rewrite, sinter_node node);

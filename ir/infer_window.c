@@ -128,7 +128,7 @@ static bool window_output(sinter_infer *infer, const window *w, uint32_t i, sint
                                   " of %s with pads %" PRId64 " and %" PRId64 " [window_c4]",
                                   sinter_infer_dim_text(infer, extent), i,
                                   sinter_infer_text(infer, 0), w->begin[i], w->end[i]);
-    if (w->ceil && w->padding == PAD_EXPLICIT) {
+    if (w->ceil) {
         sinter_dim last_start =
             sinter_dim_floordiv(table, sinter_infer_plus(infer, input, w->begin[i] - 1), stride);
         *out = sinter_infer_plus(

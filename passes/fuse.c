@@ -6,7 +6,8 @@
  * same last axes are the exception: with the elementwise nodes before, between and after them (softmax, normalisations)
  * they are one group, which works through its rows. The group stands where its last
  * node stood, so no value of it may be used before that. Needs inferred types; nested regions are fused on their own.
- * Constants of few elements are copied into the group, where the kernel sees their values.
+ * Constants of few elements are copied into the group, where the kernel sees their values. Elements that are widened
+ * between two groups, as dequantized ones are, lie in memory as they were before.
  * Test: tests/passes/fuse/ */
 #include "passes/pass.h"
 #include <string.h>
@@ -320,6 +321,55 @@ static void join_transposed(fusion *f, sinter_node node, uint32_t own) {
     }
 }
 
+/* ---- what lies between two groups ---- */
+
+/* Makes wider elements of those of its first operand, and of constants. */
+static bool widens(const fusion *f, sinter_node node) {
+    const sinter_node_info *info = sinter_node_get(f->module, node);
+    if (!is_elementwise(f, node) || info->result_count != 1 || !info->operand_count ||
+        !same_shape(f, info->operands[0], info->results[0]))
+        return false;
+    for (uint32_t i = 1; i < info->operand_count; ++i)
+        if (info->operands[i] && !sinter_value_constant(f->module, info->operands[i])) return false;
+    return sinter_dtype_infos[sinter_value_type(f->module, info->operands[0])->dtype].bits <
+           sinter_dtype_infos[sinter_value_type(f->module, info->results[0])->dtype].bits;
+}
+
+/* The one other group, plus 1, whose nodes read the value element by element; 0: there is none, or someone else reads it. */
+static uint32_t only_reader(const fusion *f, sinter_value value, uint32_t own) {
+    const sinter_value_info *info = sinter_value_get(f->module, value);
+    uint32_t reader = 0;
+    for (size_t u = 0; u < info->uses.count; ++u) {
+        sinter_node user = info->uses.items[u].node;
+        uint32_t of = f->group_of[user];
+        sinter_pattern pattern = pattern_of(f, user);
+        bool once = pattern == SINTER_PATTERN_REDUCE ||
+                    (is_elementwise(f, user) &&
+                     same_shape(f, sinter_node_result(f->module, user, 0), value));
+        if (!of || of == own + 1 || (reader && of != reader) || !once) return 0;
+        reader = of;
+    }
+    return reader;
+}
+
+/* Memory between two groups holds the narrow elements: the node that widens them moves to the reader. */
+static void widen_late(fusion *f, uint32_t own) {
+    fusion_group *group = &f->groups.items[own];
+    for (size_t i = 0; i < group->nodes.count; ++i) {
+        sinter_node node = group->nodes.items[i];
+        if (group->nodes.count < 2 || node == group->anchor || !widens(f, node)) continue;
+        sinter_value operand = sinter_node_operand(f->module, node, 0);
+        sinter_node definition = sinter_value_get(f->module, operand)->definition;
+        uint32_t reader = only_reader(f, sinter_node_result(f->module, node, 0), own);
+        if (!reader || !definition || f->group_of[definition] != own + 1 ||
+            f->groups.items[reader - 1].nodes.count >= GROUP_LIMIT)
+            continue;
+        sinter_vector_push(&f->scratch, &f->groups.items[reader - 1].nodes, node);
+        f->group_of[node] = reader;
+        group->nodes.items[i--] = group->nodes.items[--group->nodes.count];
+    }
+}
+
 static void copy_small_constants(fusion *f, fusion_group *group) {
     size_t count = group->nodes.count;
     for (size_t n = 0; n < count; ++n) {
@@ -376,6 +426,8 @@ static void fuse_region(fusion *f, sinter_region region) {
             }
         }
     }
+    for (uint32_t i = 0; i < f->groups.count; ++i)
+        if (!f->groups.items[i].dead) widen_late(f, i);
     for (size_t i = 0; i < f->groups.count; ++i) {
         fusion_group *group = &f->groups.items[i];
         if (group->dead || group->nodes.count < 2) continue;

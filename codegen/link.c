@@ -24,7 +24,7 @@ typedef enum outcome { DONE, ABSENT, FAILED } outcome;
 
 typedef struct linker {
     const sinter_target *target;
-    char folder[PATH_SIZE - 32];
+    char folder[SINTER_FILE_FOLDER_BYTES];
     sinter_diag *diag;
 } linker;
 
@@ -222,11 +222,7 @@ bool sinter_link_shared(const sinter_text *object, const sinter_target *target,
                         sinter_text *out_shared, sinter_diag *diag) {
     linker l = {.target = target, .diag = diag};
     char path[PATH_SIZE];
-    const char *parent = getenv("TMPDIR");
-    if (!parent || !*parent || strlen(parent) > sizeof l.folder - 32) parent = "/tmp";
-    snprintf(l.folder, sizeof l.folder, "%s/sinter-XXXXXX", parent);
-    if (!mkdtemp(l.folder))
-        return sinter_error(diag, l.folder, "cannot be made: %s", strerror(errno));
+    if (!sinter_file_make_folder(l.folder, diag)) return false;
     bool good =
         sinter_file_write(in_folder(&l, "model.o", path), object->data, object->size, diag) &&
         link_by_any(&l) == DONE &&

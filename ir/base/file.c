@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,6 +32,16 @@ bool sinter_file_write(const char *path, const void *data, size_t size, sinter_d
     if (!sinter_file_writer_open(&writer, path, false, diag)) return false;
     sinter_file_writer_append(&writer, data, size);
     return sinter_file_writer_close(&writer, true, diag);
+}
+
+bool sinter_file_make_folder(char out_folder[SINTER_FILE_FOLDER_BYTES], sinter_diag *diag) {
+    static const char name[] = "/sinter-XXXXXX";
+    const char *parent = getenv("TMPDIR");
+    if (!parent || !*parent || strlen(parent) + sizeof name > SINTER_FILE_FOLDER_BYTES)
+        parent = "/tmp";
+    snprintf(out_folder, SINTER_FILE_FOLDER_BYTES, "%s%s", parent, name);
+    return mkdtemp(out_folder) ||
+           sinter_error(diag, out_folder, "cannot be made: %s", strerror(errno));
 }
 
 /* ---- piece by piece ---- */

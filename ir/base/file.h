@@ -9,6 +9,10 @@
 bool sinter_file_read(const char *path, sinter_text *out_text, sinter_diag *diag);
 bool sinter_file_write(const char *path, const void *data, size_t size, sinter_diag *diag);
 
+/* A new folder of our own under TMPDIR, or /tmp, for the caller to empty and remove. */
+enum { SINTER_FILE_FOLDER_BYTES = 200 };
+bool sinter_file_make_folder(char out_folder[SINTER_FILE_FOLDER_BYTES], sinter_diag *diag);
+
 /* A file written piece by piece. The first piece that fails is remembered and reported on close. */
 typedef struct sinter_file_writer {
     FILE *stream;

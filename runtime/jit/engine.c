@@ -211,12 +211,8 @@ static bool load_package(sinter_engine *engine, const char *folder, sinter_diag 
 
 /* Back ends that go through files get a folder of their own for the time. */
 static bool compile_in_folder(sinter_engine *engine, sinter_diag *diag) {
-    const char *parent = getenv("TMPDIR");
-    char folder[200];
-    snprintf(folder, sizeof folder, "%s/sinter-XXXXXX",
-             parent && strlen(parent) < 150 ? parent : "/tmp");
-    if (!mkdtemp(folder))
-        return sinter_error(diag, folder, "can't make a folder for what is compiled");
+    char folder[SINTER_FILE_FOLDER_BYTES];
+    if (!sinter_file_make_folder(folder, diag)) return false;
     bool good = engine->backend == BACKEND_C ? load_c(engine, folder, diag)
                                              : load_package(engine, folder, diag);
     rmdir(folder);

@@ -8,11 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char folder[] = "/tmp/sinter-file-XXXXXX";
+static char folder[SINTER_FILE_FOLDER_BYTES];
 static sinter_diag diag;
 
-static const char *in_folder(const char *name, char path[64]) {
-    snprintf(path, 64, "%s/%s", folder, name);
+static const char *in_folder(const char *name, char path[256]) {
+    snprintf(path, 256, "%s/%s", folder, name);
     return path;
 }
 
@@ -33,7 +33,7 @@ static void check_content(const char *path, const char *data, size_t size) {
 }
 
 static void test_whole(void) {
-    char path[64];
+    char path[256];
     in_folder("file", path);
     CHECK(sinter_file_write(path, "old", 3, &diag));
     sinter_file_writer writer;
@@ -65,7 +65,7 @@ static void test_whole(void) {
 }
 
 static void test_pairs(void) {
-    char path[64], beside[64];
+    char path[256], beside[256];
     in_folder("file", path);
     in_folder("beside", beside);
     sinter_file_writer companion, writer;
@@ -89,7 +89,7 @@ static void test_pairs(void) {
 }
 
 static void test_errors(void) {
-    char path[64];
+    char path[256];
     sinter_text text = {0}, said = {0};
     diag = (sinter_diag){.handler = sinter_diag_text_handler, .user = &said};
     CHECK(sinter_file_write("/dev/null", "gone", 4, &diag)); /* no file: written as it is */
@@ -113,7 +113,10 @@ static void test_errors(void) {
 }
 
 int main(void) {
-    if (!CHECK(mkdtemp(folder))) return test_finish();
+    setenv("TMPDIR", "/no/such/folder", 1);
+    CHECK(!sinter_file_make_folder(folder, NULL));
+    unsetenv("TMPDIR");
+    if (!CHECK(sinter_file_make_folder(folder, &diag))) return test_finish();
     test_whole();
     test_pairs();
     test_errors();

@@ -1,5 +1,6 @@
 /* What a run takes where no compiler is around: the engine's program as an artifact, run by a process of its own, whose peak
  * less what it held before is the figure. Test: tests/cli/bench.test */
+#include "ir/base/file.h"
 #include "tools/sinter/command.h"
 #include <fcntl.h>
 #include <malloc.h>
@@ -87,11 +88,8 @@ static bool run_child(const char *artifact, const char *json, const arguments *a
 
 bool measure_run_memory(const sinter_engine *engine, const arguments *a, uint64_t *out_bytes,
                         sinter_diag *diag) {
-    char folder[200], artifact[256], json[256];
-    const char *parent = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/sinter-XXXXXX",
-             parent && *parent && strlen(parent) < 150 ? parent : "/tmp");
-    if (!mkdtemp(folder)) return sinter_error(diag, folder, "cannot be made");
+    char folder[SINTER_FILE_FOLDER_BYTES], artifact[256], json[256];
+    if (!sinter_file_make_folder(folder, diag)) return false;
     snprintf(artifact, sizeof artifact, "%s/model.so", folder);
     snprintf(json, sizeof json, "%s/figures.json", folder);
     bool good = sinter_engine_package(engine, artifact, diag);

@@ -319,6 +319,28 @@ static LLVMValueRef float_to_int(sinter_llvm_function *f, LLVMValueRef value, si
     return type == wide ? result : LLVMBuildTrunc(f->builder, result, type, "");
 }
 
+static const char FENCE[] = "llvm.arithmetic.fence";
+
+/* LLVM would narrow what is done with a widened f16 (a comparison with zero) back to f16, which processors without
+ * arithmetic on it do lane by lane. The fence is no instruction, it only keeps LLVM from looking through. */
+static LLVMValueRef widen_float(sinter_llvm_function *f, LLVMValueRef value, LLVMTypeRef type,
+                                sinter_dtype from) {
+    LLVMValueRef wide = LLVMBuildFPExt(f->builder, value, type, "");
+    if (from != SINTER_DTYPE_f16) return wide;
+    return sinter_llvm_intrinsic(f, FENCE, &type, 1, &wide, 1);
+}
+
+/* What was widened, through a fence, is what it was before. */
+static LLVMValueRef narrow_float(sinter_llvm_function *f, LLVMValueRef value, LLVMTypeRef type) {
+    LLVMValueRef called = LLVMIsACallInst(value) ? LLVMGetCalledValue(value) : NULL;
+    unsigned fence = LLVMLookupIntrinsicID(FENCE, strlen(FENCE));
+    bool fenced = called && LLVMIsAFunction(called) && LLVMGetIntrinsicID(called) == fence;
+    LLVMValueRef wide = fenced ? LLVMGetOperand(value, 0) : NULL;
+    LLVMValueRef before = wide && LLVMIsAFPExtInst(wide) ? LLVMGetOperand(wide, 0) : NULL;
+    if (before && LLVMTypeOf(before) == type) return before;
+    return LLVMBuildFPTrunc(f->builder, value, type, "");
+}
+
 LLVMValueRef sinter_llvm_cast(sinter_llvm_function *f, LLVMValueRef value, sinter_dtype from,
                               sinter_dtype to, bool within) {
     if (from == to) return value;
@@ -331,8 +353,8 @@ LLVMValueRef sinter_llvm_cast(sinter_llvm_function *f, LLVMValueRef value, sinte
                           : LLVMBuildICmp(f->builder, LLVMIntNE, value, zero, "");
     }
     if (from_float && target->class == SINTER_CLASS_FLOAT)
-        return source->bits < target->bits ? LLVMBuildFPExt(f->builder, value, type, "")
-                                           : LLVMBuildFPTrunc(f->builder, value, type, "");
+        return source->bits < target->bits ? widen_float(f, value, type, from)
+                                           : narrow_float(f, value, type);
     if (from_float) return float_to_int(f, value, to, within);
     if (target->class == SINTER_CLASS_FLOAT)
         return source->class == SINTER_CLASS_INT ? LLVMBuildSIToFP(f->builder, value, type, "")

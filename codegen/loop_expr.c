@@ -498,15 +498,22 @@ sinter_expr sinter_loop_call(sinter_loop_builder *builder, sinter_scalar_functio
     return folded ? folded : make_call(builder, function, ordered);
 }
 
+/* Widening and back gives the same: among integers bit by bit, among floats because f32 holds each narrower value and
+ * f64 each f32. */
+static bool is_widened(sinter_expr value, sinter_dtype dtype) {
+    if (value->kind != SINTER_LOOP_CAST || value->arguments[0]->dtype != dtype) return false;
+    uint32_t narrow = sinter_dtype_infos[dtype].bits, wide = sinter_dtype_infos[value->dtype].bits;
+    if (sinter_dtype_is_integer(dtype))
+        return sinter_dtype_is_integer(value->dtype) && wide >= narrow;
+    return sinter_dtype_is_float(dtype) && wide > narrow &&
+           (value->dtype == SINTER_DTYPE_f32 || value->dtype == SINTER_DTYPE_f64);
+}
+
 sinter_expr sinter_loop_cast(sinter_loop_builder *builder, sinter_expr value, sinter_dtype dtype) {
     if (value->dtype == dtype) return value;
     if (value->kind == SINTER_LOOP_CONST)
         return make_const(builder->arena, sinter_scalar_cast(const_value(value), dtype));
-    /* Widening and back, among integers, gives the same bits. */
-    if (value->kind == SINTER_LOOP_CAST && value->arguments[0]->dtype == dtype &&
-        sinter_dtype_is_integer(dtype) && sinter_dtype_is_integer(value->dtype) &&
-        sinter_dtype_infos[value->dtype].bits >= sinter_dtype_infos[dtype].bits)
-        return value->arguments[0];
+    if (is_widened(value, dtype)) return value->arguments[0];
     sinter_loop_expr pattern = {.kind = SINTER_LOOP_CAST,
                                 .dtype = dtype,
                                 .saturate = true,
@@ -517,7 +524,9 @@ sinter_expr sinter_loop_cast(sinter_loop_builder *builder, sinter_expr value, si
 
 sinter_expr sinter_loop_cast_saturating(sinter_loop_builder *builder, sinter_expr value,
                                         sinter_dtype dtype, bool saturate) {
-    if (saturate || value->dtype == dtype) return sinter_loop_cast(builder, value, dtype);
+    if (saturate || value->dtype == dtype ||
+        (sinter_dtype_is_float(dtype) && is_widened(value, dtype)))
+        return sinter_loop_cast(builder, value, dtype);
     sinter_loop_expr pattern = {.kind = SINTER_LOOP_CAST,
                                 .dtype = dtype,
                                 .saturate = false,

@@ -127,8 +127,7 @@ static sinter_expr rebuild(sinter_loop_map *map, sinter_expr expr, const sinter_
     case SINTER_LOOP_INTRINSIC:
         return sinter_loop_intrinsic_call(builder, expr->intrinsic, arguments);
     case SINTER_LOOP_CAST:
-        if (expr->saturate) return sinter_loop_cast(builder, arguments[0], expr->dtype);
-        break;
+        return sinter_loop_cast_saturating(builder, arguments[0], expr->dtype, expr->saturate);
     case SINTER_LOOP_CONST:
     case SINTER_LOOP_VAR:
         break;

@@ -55,7 +55,7 @@ static void fill_trailer(shared_parts *p) {
     t->features_bytes = strlen(p->features) + 1;
     t->weights_bytes = sinter_weights_layout(p->program, NULL);
     t->weights_hash = t->weights_bytes ? sinter_weights_hash(p->program) : 0;
-    uint64_t alignment = t->weights_bytes ? SINTER_ABI_WEIGHTS_ALIGNMENT : 64;
+    uint64_t alignment = sinter_abi_weights_alignment(t->weights_bytes);
     t->weights_offset = (t->code_bytes + t->features_bytes + alignment - 1) / alignment * alignment;
     t->file_bytes = t->weights_offset + t->weights_bytes + sizeof *t;
     t->head_hash = hash_head(p);

@@ -125,9 +125,14 @@ static inline uint64_t sinter_abi_hash(const void *data, size_t size, uint64_t s
 }
 
 /* An .so is [ELF shared object | required CPU features as text, ends in a zero byte | zeros | weights | this trailer].
- * The weights start at a multiple of 2 MiB (where there are any), in the file and, by the loader's doing, in memory. The
- * loader checks everything but the weights before it hands the file to dlopen. */
-#define SINTER_ABI_WEIGHTS_ALIGNMENT (UINT64_C(2) << 20)
+ * Weights of 2 MiB and more start at a multiple of 2 MiB, in the file and, by the loader's doing, in memory, so that huge
+ * pages fit; smaller ones at a multiple of 64. The loader checks everything but the weights before it hands the file to
+ * dlopen. */
+#define SINTER_ABI_HUGE_PAGE (UINT64_C(2) << 20)
+static inline uint64_t sinter_abi_weights_alignment(uint64_t weights_bytes)
+{
+    return weights_bytes < SINTER_ABI_HUGE_PAGE ? 64 : SINTER_ABI_HUGE_PAGE;
+}
 typedef struct sinter_abi_trailer {
     uint64_t file_bytes;     /* of everything, trailer included */
     uint64_t code_bytes;     /* of the ELF part, from 0 on; the features follow */

@@ -31,7 +31,7 @@ static bool parts_fit(const sinter_abi_trailer *t, uint64_t size) {
     if (t->file_bytes != size || t->reserved || !t->features_bytes) return false;
     if (__builtin_add_overflow(t->code_bytes, t->features_bytes, &head) || head > t->weights_offset)
         return false;
-    if (t->weights_bytes && t->weights_offset % SINTER_ABI_WEIGHTS_ALIGNMENT) return false;
+    if (t->weights_offset % sinter_abi_weights_alignment(t->weights_bytes)) return false;
     return !__builtin_add_overflow(t->weights_offset, t->weights_bytes, &end) &&
            end == size - sizeof *t;
 }

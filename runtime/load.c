@@ -1,4 +1,4 @@
-/* Artifacts from files: check, then map the weights at a 2 MiB boundary, then dlopen.
+/* Artifacts from files: check, then map the weights, large ones at a 2 MiB boundary, then dlopen.
  *
  * dlopen gets the file by the descriptor that was checked where the system has /proc, so what is checked is what runs.
  * Test: tests/unit/loader_test.c */
@@ -17,33 +17,46 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Reserves a little more than needed, so that a boundary lies inside, and gives the rest back. */
-static sinter_status *map_weights(const char *path, int file, const sinter_abi_trailer *t,
-                                  void **out_memory) {
-    *out_memory = NULL;
-    if (!t->weights_bytes) return NULL;
-    const size_t boundary = SINTER_ABI_WEIGHTS_ALIGNMENT, page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t bytes = (t->weights_bytes + page - 1) / page * page;
+typedef struct mapping {
+    char *memory; /* whole pages */
+    size_t bytes;
+    const void *weights; /* in it */
+} mapping;
+
+/* Room that begins at the boundary: a little more than needed is reserved, and the rest given back. */
+static char *reserve(size_t bytes, size_t boundary) {
     char *reserved =
         mmap(NULL, bytes + boundary, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (reserved == MAP_FAILED)
+    if (reserved == MAP_FAILED) return NULL;
+    size_t before = (boundary - (uintptr_t)reserved % boundary) % boundary;
+    if (before) munmap(reserved, before);
+    munmap(reserved + before + bytes, boundary - before);
+    return reserved + before;
+}
+
+/* The pages of the file that hold the weights, which need not begin where a page does. */
+static sinter_status *map_weights(const char *path, int file, const sinter_abi_trailer *t,
+                                  mapping *out_mapping) {
+    *out_mapping = (mapping){0};
+    if (!t->weights_bytes) return NULL;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), within = t->weights_offset % page;
+    size_t bytes = (within + t->weights_bytes + page - 1) / page * page;
+    bool huge = t->weights_bytes >= SINTER_ABI_HUGE_PAGE;
+    char *start = reserve(bytes, huge ? SINTER_ABI_HUGE_PAGE : page);
+    if (!start)
         return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "%s: no room for %zu bytes of weights",
                            path, bytes);
-    size_t before = (boundary - (uintptr_t)reserved % boundary) % boundary;
-    char *start = reserved + before;
-    if (before) munmap(reserved, before);
-    munmap(start + bytes, boundary - before);
-    if (mmap(start, bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, (off_t)t->weights_offset) ==
-        MAP_FAILED) {
+    if (mmap(start, bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, file,
+             (off_t)(t->weights_offset - within)) == MAP_FAILED) {
         sinter_status *status = SINTER_FAIL(
             SINTER_STATUS_FAILED, "%s: the weights can't be mapped: %s", path, strerror(errno));
         munmap(start, bytes);
         return status;
     }
 #ifdef MADV_HUGEPAGE
-    madvise(start, bytes, MADV_HUGEPAGE); /* a wish: not every file system can */
+    if (huge) madvise(start, bytes, MADV_HUGEPAGE); /* a wish: not every file system can */
 #endif
-    *out_memory = start;
+    *out_mapping = (mapping){start, bytes, start + within};
     return NULL;
 }
 
@@ -91,21 +104,23 @@ static sinter_status *open_code(const char *path, int file, const sinter_abi_tra
 static sinter_status *load_checked(const char *path, int file, const sinter_abi_trailer *t,
                                    const sinter_load_options *options,
                                    sinter_executable **out_executable) {
-    void *weights = NULL, *library = NULL;
+    mapping mapped;
+    void *library = NULL;
     const sinter_abi_artifact *artifact = NULL;
-    sinter_status *status = map_weights(path, file, t, &weights);
+    sinter_status *status = map_weights(path, file, t, &mapped);
     if (status) return status;
     status = open_code(path, file, t, &library, &artifact);
     if (!status)
-        status = sinter_executable_make(artifact, weights, options->allocator, out_executable);
+        status =
+            sinter_executable_make(artifact, mapped.weights, options->allocator, out_executable);
     if (!status) {
         (*out_executable)->library = library;
-        (*out_executable)->mapping = weights;
-        (*out_executable)->mapping_bytes = t->weights_bytes;
+        (*out_executable)->mapping = mapped.memory;
+        (*out_executable)->mapping_bytes = mapped.bytes;
         return NULL;
     }
     if (library) dlclose(library);
-    if (weights) munmap(weights, t->weights_bytes);
+    if (mapped.memory) munmap(mapped.memory, mapped.bytes);
     return status;
 }
 

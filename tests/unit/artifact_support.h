@@ -74,7 +74,7 @@ static inline unsigned char *support_image(const char *features, uint64_t weight
 #endif
     sinter_abi_trailer t = {
         .magic = SINTER_ABI_MAGIC, .version = SINTER_ABI_VERSION, .machine = head.e_machine};
-    uint64_t alignment = weight_bytes ? SINTER_ABI_WEIGHTS_ALIGNMENT : 64;
+    uint64_t alignment = sinter_abi_weights_alignment(weight_bytes);
     t.code_bytes = sizeof head;
     t.features_bytes = strlen(features) + 1;
     t.weights_bytes = weight_bytes;

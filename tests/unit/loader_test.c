@@ -36,17 +36,19 @@ static void test_flipped_bits(void) {
     free(image);
 }
 
-static void test_weights(void) {
+static void test_weights(uint64_t bytes) {
     char message[512];
     size_t size;
-    unsigned char *image = support_image("", 100, &size);
+    unsigned char *image = support_image("", bytes, &size);
+    size_t weights = size - sizeof(sinter_abi_trailer) - bytes;
+    CHECK_INT_EQ(weights % sinter_abi_weights_alignment(bytes), 0);
     CHECK_INT_EQ(check(image, size, true, message), SINTER_STATUS_OK);
-    image[SINTER_ABI_WEIGHTS_ALIGNMENT + 7] ^= 1;
+    image[weights + 7] ^= 1;
     CHECK_INT_EQ(check(image, size, false, message), SINTER_STATUS_OK);
     CHECK_INT_EQ(check(image, size, true, message), SINTER_STATUS_BAD_ARTIFACT);
     CHECK_STRING_EQ(message,
                     "m.so: damaged or incomplete artifact: the checksum of its weights is wrong");
-    image[SINTER_ABI_WEIGHTS_ALIGNMENT - 1] ^= 1; /* even the zeros before them count */
+    image[weights - 1] ^= 1; /* even the zeros before them count */
     CHECK_INT_EQ(check(image, size, false, message), SINTER_STATUS_BAD_ARTIFACT);
     free(image);
 }
@@ -154,7 +156,8 @@ static void test_files(void) {
 
 int main(void) {
     test_flipped_bits();
-    test_weights();
+    test_weights(100);
+    test_weights(SINTER_ABI_HUGE_PAGE);
     test_other_machines();
     test_features();
     test_files();

@@ -1,7 +1,7 @@
-/* Memory that runs out: the n-th allocation fails, for every n that a load and a run of a small model take. Each time the
- * answer is a status, nothing is left behind, and the next load works. An argument: every so many of the larger models'
- * (29). The linker sends the allocations of our code here
- * (--wrap, see CMakeLists.txt); those of LLVM and libc are out of reach. */
+/* Memory that runs out: the n-th allocation fails, for every n that a load and a run of a small model take (an argument:
+ * every so many of the larger models'; 29). Each time the answer is a status, nothing is left behind, and the next load
+ * works. The linker sends the allocations of our code here (--wrap, see CMakeLists.txt); those of LLVM and libc are out of
+ * reach. */
 #include "tests/unit/artifact_support.h"
 #include "tests/unit/test.h"
 
@@ -215,7 +215,7 @@ int main(int argument_count, char **arguments) {
     sinter_options options = SINTER_OPTIONS_INIT;
     options.compile_threads = 1;
     test_every("tests/models/mlp.onnx", &options, 0, 40, 1, true, NULL);
-    test_kind("tests/models/mlp.onnx", &options, 1);
+    test_kind("tests/models/mlp.onnx", &options, (stride + 9) / 10);
     CHECK(support_write(text, text_model, sizeof text_model - 1));
     test_kind(text, &options, 1);
     CHECK(support_compile("mlp", 0, "cpu", artifact));

@@ -120,7 +120,7 @@ static void test_kinds(void) {
                          SINTER_PACKAGE_SHARED, path, &diag));
     unsigned char *second = support_read(path, &again);
     CHECK(first && second && size == again && !memcmp(first, second, size));
-    CHECK(size > 2 * (SINTER_ABI_WEIGHTS_ALIGNMENT));
+    CHECK(size > 2 * SINTER_ABI_HUGE_PAGE);
     free(first);
     free(second);
     unlink(path);

@@ -18,6 +18,7 @@ typedef struct emission {
     stage stage;
     bool is_text; /* may go to standard output */
     bool (*write)(const struct job *j);
+    const char *target; /* without --target; NULL: this machine */
 } emission;
 
 typedef struct job {
@@ -90,14 +91,15 @@ static bool write_shared(const job *j) {
 }
 
 static const emission emissions[] = {
-    {"so", ".so", STAGE_CODE, false, write_shared},
-    {"obj", ".o", STAGE_CODE, false, write_object},
-    {"sir", ".sir", STAGE_GRAPH, true, write_sir},
-    {"onnx", ".onnx", STAGE_GRAPH, false, write_onnx},
-    {"loops", ".loops", STAGE_PROGRAM, true, write_loops},
-    {"c", ".c", STAGE_CODE, true, write_c},
-    {"llvm", ".ll", STAGE_CODE, true, write_llvm},
-    {"asm", ".s", STAGE_CODE, true, write_assembly},
+    {"so", ".so", STAGE_CODE, false, write_shared, NULL},
+    {"obj", ".o", STAGE_CODE, false, write_object, NULL},
+    {"sir", ".sir", STAGE_GRAPH, true, write_sir, NULL},
+    {"onnx", ".onnx", STAGE_GRAPH, false, write_onnx, NULL},
+    {"loops", ".loops", STAGE_PROGRAM, true, write_loops, NULL},
+    /* C is for another compiler, on whatever machine: the text does not depend on this one. */
+    {"c", ".c", STAGE_CODE, true, write_c, "cpu:x86-64-v3"},
+    {"llvm", ".ll", STAGE_CODE, true, write_llvm, NULL},
+    {"asm", ".s", STAGE_CODE, true, write_assembly, NULL},
 };
 enum { EMISSION_COUNT = sizeof emissions / sizeof *emissions };
 
@@ -134,8 +136,9 @@ static bool compile(job *j, const sinter_engine_options *options) {
     sinter_target target;
     sinter_loop_program *program = NULL;
     sinter_arena_init(&arena);
-    bool good =
-        sinter_target_parse(options->target ? options->target : "cpu", &arena, &target, j->diag);
+    const char *otherwise = j->kind->target ? j->kind->target : "cpu";
+    bool good = sinter_target_parse(options->target ? options->target : otherwise, &arena, &target,
+                                    j->diag);
     j->target = &target;
     show_progress("graph passes ...");
     good = good && sinter_engine_run_passes(j->module, options, j->diag);

@@ -94,7 +94,8 @@ bool sinter_layout_pack(const sinter_layout *layout, const sinter_tensor *source
 
 /* In the body of `inner`: asks for what the next iteration of `outer`, a loop around it, will read of inputs in the same
  * iteration of `inner`. Only where these reads move on evenly with `inner`, and are the same in all iterations of `between`, a
- * loop in between; each of those asks for other lines of `line` bytes, so that all is asked for once or a few times. */
+ * loop in between; each of those asks for other lines of `line` bytes, so that all is asked for once, evenly, or a few times where
+ * the number of iterations is not known. */
 bool sinter_schedule_prefetch(sinter_schedule *schedule, sinter_loop_var inner, sinter_loop_var outer, sinter_loop_var between,
                               int64_t line);
 

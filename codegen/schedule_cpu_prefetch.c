@@ -54,8 +54,7 @@ static bool find_block(const search *s, const sinter_loop_access *load, sinter_l
         if (!sinter_loop_trip_count(s->path[i - 1], &trips)) return false;
         blocks *= trips;
     }
-    /* This block and the next one, beside the rows that use it. */
-    return whole / blocks > FEW_BYTES && whole / blocks * 2 <= l2 / 2;
+    return whole / blocks > FEW_BYTES && whole / blocks <= l2;
 }
 
 static bool has_serial(const sinter_loop_stmt *first) {

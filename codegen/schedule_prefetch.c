@@ -47,11 +47,13 @@ static int64_t step_bytes(prefetching *p, sinter_loop_buffer buffer, const sinte
     return elements * p->inner->step * sinter_dtype_infos[info->dtype].bits / 8;
 }
 
+/* The lines of a block, in the order of memory: iteration `position` of all that go over it asks for lines from
+ * position * lines / rounds on, so that each line is asked for once and memory is busy all the time. */
 static bool ask(prefetching *p, const sinter_loop_access *load) {
     const sinter_loop_buffer_info *info = &p->schedule->function->buffers.items[load->buffer];
     sinter_loop_builder *b = &p->builder;
-    sinter_expr indices[SINTER_MAX_RANK];
-    int64_t bits = sinter_dtype_infos[info->dtype].bits, rounds;
+    sinter_expr indices[SINTER_MAX_RANK], first[SINTER_MAX_RANK];
+    int64_t bits = sinter_dtype_infos[info->dtype].bits, rounds, steps, lower;
     if (!load->rank || bits < 8) return false;
     for (uint32_t i = 0; i < load->rank;
          i++) { /* a place beyond the end is asked for, but not read */
@@ -60,17 +62,31 @@ static bool ask(prefetching *p, const sinter_loop_access *load) {
     }
     int64_t bytes = step_bytes(p, load->buffer, indices), lines = (bytes + p->line - 1) / p->line;
     if (bytes <= 0 || lines > MAX_LINES) return false;
-    if (!sinter_loop_trip_count(p->between, &rounds) || rounds < 1) rounds = lines;
-    int64_t each = (lines + rounds - 1) / rounds;
-    sinter_expr last = indices[load->rank - 1],
-                turn = sinter_loop_mul(b, sinter_loop_var_read(b, p->between->var),
-                                       sinter_loop_int(b, each));
-    for (int64_t i = 0; i < each; i++) {
-        sinter_expr line = sinter_loop_rem(b, sinter_loop_add(b, turn, sinter_loop_int(b, i)),
-                                           sinter_loop_int(b, lines));
-        line = sinter_loop_mul(b, line, sinter_loop_int(b, p->line * 8 / bits));
-        indices[load->rank - 1] = sinter_loop_add(b, last, line);
-        sinter_loop_prefetch(b, load->buffer, indices);
+    sinter_expr turn = sinter_loop_var_read(b, p->between->var), start;
+    if (sinter_loop_trip_count(p->between, &rounds) && sinter_loop_trip_count(p->inner, &steps) &&
+        rounds > 0 && p->between->step == 1 && p->inner->step == 1 &&
+        sinter_loop_is_const_int(p->between->lower, &lower) &&
+        sinter_loop_is_const_int(p->inner->lower, &lower)) {
+        start = sinter_loop_sub(b, turn, p->between->lower);
+        start = sinter_loop_add(b, sinter_loop_mul(b, start, sinter_loop_int(b, steps)),
+                                sinter_loop_sub(b, sinter_loop_var_read(b, p->inner->var),
+                                                p->inner->lower));
+        start = sinter_loop_div(b, sinter_loop_mul(b, start, sinter_loop_int(b, lines)),
+                                sinter_loop_int(b, rounds));
+        sinter_loop_map_var(&p->next, p->inner->var, p->inner->lower);
+        for (uint32_t i = 0; i < load->rank; i++)
+            first[i] = sinter_loop_map_expr(&p->next, load->indices[i]);
+    } else { /* a line an iteration */
+        start = sinter_loop_rem(b, turn, sinter_loop_int(b, lines));
+        for (uint32_t i = 0; i < load->rank; i++) first[i] = indices[i];
+        rounds = lines;
+    }
+    sinter_expr last = first[load->rank - 1];
+    for (int64_t i = 0; i < (lines + rounds - 1) / rounds; i++) {
+        sinter_expr line = sinter_loop_add(b, start, sinter_loop_int(b, i));
+        first[load->rank - 1] = sinter_loop_add(
+            b, last, sinter_loop_mul(b, line, sinter_loop_int(b, p->line * 8 / bits)));
+        sinter_loop_prefetch(b, load->buffer, first);
     }
     return true;
 }
@@ -96,6 +112,7 @@ static bool ask_for_all(prefetching *p, sinter_arena *scratch) {
             function->buffers.items[load->buffer].scope != SINTER_SCOPE_INPUT ||
             !uses(load, p->outer->var) || uses(load, p->between->var))
             continue;
+        sinter_loop_map_var(&p->next, p->inner->var, NULL);
         asked |= ask(p, load);
     }
     return asked;

@@ -2,6 +2,8 @@
  * times i8 takes four steps at once, where a lies along c, b is a constant and c runs over a multiple of four, or over
  * few bytes. Where c is short and the loop around it goes on where c ends, as taps of a window over three channels do, the
  * two are one loop first.
+ * Where b is no constant, words are made of it where they are read, if enough rows share them. Taps of one channel are
+ * summed the same way, the bytes of a word coming from different rows of a.
  * The four bytes of b become one i32 of a constant that replaces it, so that columns are lanes of i32 and everything that
  * tiles and packs goes on as with any other element type. Exact: i32 wraps the same way in any order.
  * Test: tests/codegen/schedule/dot.loops, tests/suites/embedded_models.py */
@@ -27,6 +29,7 @@ typedef struct dot {
     uint32_t b_dim;           /* indexed by the loop's variable */
     uint32_t b_row;           /* by that of the loop around */
     int64_t steps, count;     /* of the loop, of the loop around or 1 */
+    bool made;                /* b is no constant: its words are made where they are read */
 } dot;
 
 /* ---- recognition ---- */
@@ -135,6 +138,35 @@ static bool has_words(int64_t steps) {
     return steps % BYTES == 0 || steps <= FEW_BYTES;
 }
 
+/* One index is the column's variable, and no other one has it. */
+static bool has_column(sinter_expr load, sinter_loop_var column, uint32_t *out_dim) {
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < load->argument_count; i++) {
+        if (!sinter_loop_expr_uses(load->arguments[i], column)) continue;
+        if (load->arguments[i]->kind != SINTER_LOOP_VAR || found++) return false;
+        *out_dim = i;
+    }
+    return found == 1;
+}
+
+/* Rows enough share the words of b that making them pays: four bytes of a column from as many rows of b. */
+static bool pays(const dot *d, const sinter_cpu_nest *nest) {
+    enum { MIN_SHARED = 4 };
+    sinter_loop_var column = nest->loops[nest->loop_count - 1];
+    uint32_t dim;
+    if (!d->state->target->vnni || d->steps % BYTES || !has_column(d->b, column, &dim) ||
+        dim + 1 != d->b->argument_count)
+        return false;
+    for (uint32_t i = 0; i + 1 < nest->loop_count; i++) {
+        int64_t trips = sinter_cpu_trips(d->state, nest->loops[i]);
+        bool shares = true;
+        for (uint32_t k = 0; k < d->b->argument_count; k++)
+            shares &= !sinter_loop_expr_uses(d->b->arguments[k], nest->loops[i]);
+        if (shares && (trips < 0 || trips >= MIN_SHARED)) return true;
+    }
+    return false;
+}
+
 static bool match(dot *d, const sinter_cpu_nest *nest) {
     uint32_t last = nest->reduction_count - 1;
     if (nest->dtype != SINTER_DTYPE_i32) return false;
@@ -142,9 +174,14 @@ static bool match(dot *d, const sinter_cpu_nest *nest) {
     d->assign = d->loop ? d->loop->body : NULL;
     if (!d->assign || d->assign->kind != SINTER_LOOP_ASSIGN || d->assign->next ||
         d->assign->var != nest->accumulator || !match_product(d) || !lies_along(d) ||
-        !find_dim(d, d->loop, &d->b_dim, &d->steps) || !goes_over(d->loop, d->steps) ||
-        !is_constant(d))
+        !find_dim(d, d->loop, &d->b_dim, &d->steps) || !goes_over(d->loop, d->steps))
         return false;
+    d->made = !is_constant(d);
+    if (d->made) {
+        d->around = NULL;
+        d->count = 1;
+        return pays(d, nest);
+    }
     d->around = d->steps % BYTES && last > 0 ? sinter_schedule_get_loop(d->state->schedule.function,
                                                                         nest->reductions[last - 1])
                                              : NULL;
@@ -362,6 +399,25 @@ static sinter_expr load_word(dot *d, sinter_expr first, int64_t count) {
     return word;
 }
 
+/* Four bytes of one column of b as one i32. */
+static sinter_expr make_word(dot *d, sinter_expr first) {
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
+    sinter_expr word = NULL;
+    for (int k = 0; k < BYTES; k++) {
+        sinter_loop_map_var(&map, d->loop->var,
+                            two(d, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k)));
+        sinter_expr byte =
+            sinter_loop_cast(&d->build, sinter_loop_map_expr(&map, d->b), SINTER_DTYPE_u8);
+        byte = sinter_loop_cast(&d->build, byte, SINTER_DTYPE_i32);
+        if (k)
+            byte = two(d, SINTER_SCALAR_shl, byte,
+                       sinter_loop_const_int(&d->build, SINTER_DTYPE_i32, 8 * k));
+        word = k ? two(d, SINTER_SCALAR_or, word, byte) : byte;
+    }
+    return word;
+}
+
 /* The accumulator and the product of word `index` and `count` bytes of a. */
 static sinter_expr accumulated(dot *d, sinter_expr index, int64_t count) {
     sinter_expr indices[SINTER_MAX_RANK];
@@ -371,9 +427,9 @@ static sinter_expr accumulated(dot *d, sinter_expr index, int64_t count) {
         indices[used++] = i == (d->around ? d->b_row : d->b_dim) ? index : d->b->arguments[i];
     }
     sinter_expr first = two(d, SINTER_SCALAR_mul, index, sinter_loop_int(&d->build, BYTES));
-    const sinter_expr arguments[3] = {sinter_loop_var_read(&d->build, d->assign->var),
-                                      load_word(d, first, count),
-                                      sinter_loop_load(&d->build, d->b->buffer, indices)};
+    const sinter_expr arguments[3] = {
+        sinter_loop_var_read(&d->build, d->assign->var), load_word(d, first, count),
+        d->made ? make_word(d, first) : sinter_loop_load(&d->build, d->b->buffer, indices)};
     return sinter_loop_intrinsic_call(&d->build, SINTER_INTRINSIC_dot4_u8i8, arguments);
 }
 
@@ -410,17 +466,6 @@ static void write_loop(dot *d) {
 }
 
 /* ---- taps of a channel of its own ---- */
-
-/* One index is the column's variable, and no other one has it. */
-static bool has_column(sinter_expr load, sinter_loop_var column, uint32_t *out_dim) {
-    uint32_t found = 0;
-    for (uint32_t i = 0; i < load->argument_count; i++) {
-        if (!sinter_loop_expr_uses(load->arguments[i], column)) continue;
-        if (load->arguments[i]->kind != SINTER_LOOP_VAR || found++) return false;
-        *out_dim = i;
-    }
-    return found == 1;
-}
 
 /* The outermost reduction goes over few taps, of which those within its bounds count; a and b are elements of the column. */
 static bool match_taps(dot *d, const sinter_cpu_nest *nest) {
@@ -547,11 +592,11 @@ bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest
     sinter_loop_function *function = state->schedule.function;
     sinter_loop_builder_init(&d.build, state->program, function);
     if (!has_dots(state->target) || !state->program->host || !match(&d, nest)) return false;
-    if (!replace_constants(&d)) {
+    if (!d.made && !replace_constants(&d)) {
         state->failed = true;
         return false;
     }
-    describe_words(&d, &d.build, &function->buffers.items[d.b->buffer]);
+    if (!d.made) describe_words(&d, &d.build, &function->buffers.items[d.b->buffer]);
     if (d.around) join_rows(&d);
     write_loop(&d);
     return sinter_cpu_find_nest(function, nest->loops[0], nest);

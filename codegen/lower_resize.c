@@ -131,10 +131,11 @@ static sinter_expr coordinate(resizing *r, const resized_axis *a, sinter_expr i)
     }
     if (r->crop) {
         sinter_expr middle = formula(r, "0.5 * (a + b) * (c - 1)", a->start, a->end, input, NULL);
+        sinter_expr output = to_real(r, a->output);
         sinter_expr run =
-            formula(r, "(a - b) * (c - 1) / (d - 1)", a->end, a->start, input, length);
+            formula(r, "(a - b) * (c - 1) / (d - 1)", a->end, a->start, input, output);
         sinter_expr along = formula(r, "a * (b - 1) + c * d", a->start, input, x, run);
-        return formula(r, "select(a <= 1, b, c)", length, middle, along, NULL);
+        return formula(r, "select(a <= 1, b, c)", output, middle, along, NULL);
     }
     return half;
 }

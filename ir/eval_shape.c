@@ -7,6 +7,23 @@
 
 /* ---- same elements, other dims ---- */
 
+/* Of an empty tensor: zeros of the shape cancel those of the data, as symbolic dims do, and the rest says what is left. */
+static int64_t remaining_of_empty(const sinter_tensor *data, const int64_t *dims, size_t rank) {
+    int64_t left = 1, others = 1;
+    size_t zeros = 0;
+    for (size_t i = 0; i < rank; i++) {
+        zeros += dims[i] == 0;
+        if (dims[i]) others *= dims[i];
+    }
+    for (uint32_t i = 0; i < data->rank; i++) {
+        if (zeros > 0 && data->dims[i] == 0)
+            zeros--;
+        else
+            left *= data->dims[i];
+    }
+    return zeros ? 0 : left / others;
+}
+
 bool eval_reshape(sinter_eval *eval) {
     const sinter_tensor *data = sinter_eval_operand(eval, 0);
     int64_t dims[SINTER_MAX_RANK], known = 1;
@@ -32,6 +49,8 @@ bool eval_reshape(sinter_eval *eval) {
     if (inferred < SINTER_MAX_RANK && known && count % known == 0) {
         dims[inferred] = count / known;
         known = count;
+    } else if (inferred < SINTER_MAX_RANK && !known && !count) {
+        dims[inferred] = remaining_of_empty(data, dims, rank);
     }
     if (known != count)
         return sinter_eval_error(eval, "%" PRId64 " elements do not fit a shape of %" PRId64, count,

@@ -44,15 +44,24 @@ static sinter_dim without_zero(sinter_infer *infer, sinter_dim wanted, sinter_di
 }
 
 /* Elements of data over the other dims. A dim that divides the count is cancelled even where it may be 0: then the
- * tensor is empty and no other number says what is left. */
+ * tensor is empty and no other number says what is left. So is a 0 that the data has as well. */
 static sinter_dim remaining(sinter_infer *infer, const sinter_dim *dims, uint32_t rank,
                             uint32_t skip) {
     const sinter_type *data = sinter_infer_operand(infer, 0);
-    sinter_dim left = sinter_type_product(infer->dims, data, 0, data->rank),
-               others = sinter_infer_number(infer, 1);
+    sinter_dim left = sinter_infer_number(infer, 1), others = left;
+    uint32_t empty = 0;
+    for (uint32_t i = 0; i < rank; i++)
+        empty += i != skip && sinter_dim_is(infer->dims, dims[i], 0);
+    for (uint32_t i = 0; i < data->rank; i++) {
+        bool cancels = empty > 0 && sinter_dim_is(infer->dims, data->dims[i], 0);
+        if (cancels)
+            --empty;
+        else
+            left = sinter_dim_mul(infer->dims, left, data->dims[i]);
+    }
+    if (empty > 0) return sinter_infer_number(infer, 0);
     for (uint32_t i = 0; i < rank; i++) {
-        if (i == skip) continue;
-        if (sinter_dim_is(infer->dims, dims[i], 0)) return sinter_infer_number(infer, 0);
+        if (i == skip || sinter_dim_is(infer->dims, dims[i], 0)) continue;
         sinter_dim exact = sinter_dim_divide_exact(infer->dims, left, dims[i]);
         if (exact)
             left = exact;

@@ -1,6 +1,6 @@
 """House rules that a machine can check, over the project's own sources and the built runtime library.
 
-Include arrows, op names only where they belong, a test folder for every pass, file lengths, opening
+Include arrows, op names only where they belong, a test folder for every pass, a test of every op, file lengths, opening
 comments and the tests they name, words that do not belong, generated pages, and the size and needs of
 the runtime. ARCHITECTURE.md has the picture of the rooms. A rule whose files do not exist yet is skipped.
 """
@@ -43,6 +43,9 @@ FORBIDDEN = [
     (re.compile(r"(?<![\w.}$])/(?:root|Users|home/\w+)/"), "a path of one machine"),
     (re.compile(r"\b(?:this|last|previous|earlier|next) session\b", re.IGNORECASE), "how it was written"),
 ]
+
+# Ops that passes make, and the text tests of those.
+OPS_TESTED_ELSEWHERE = {"group": "tests/passes/fuse/", "dim_vector": "tests/passes/canonicalize/"}
 
 # What follows "Test:" in a comment, a list of files, folders and patterns, up to the end of its sentence.
 NAMED_TESTS = re.compile(r"\bTest:\s(.*?)(?:\*/|\"\"\"|\.\s|\n[\s*#/]*\n|\Z)", re.DOTALL)
@@ -177,6 +180,22 @@ def check_passes(tally, files):
         tally.check(f"pass {name}", problems)
 
 
+def check_op_tests(tally, files):
+    """Every op stands in a text test of tests/ops, which runs it on the back ends; the compiler's own are tested by what makes them."""
+    table = files.get("ir/ops.def")
+    if table is None:
+        tally.skipped("op tests", "no ir/ops.def yet")
+        return
+    tested = "\n".join(text for path, text in files.items() if path.startswith("tests/ops/"))
+    used = set(re.findall(r"(?:= |^\s*)(\w+)\(", tested, re.MULTILINE))
+    for name in re.findall(r"^OP\((\w+)", table, re.MULTILINE):
+        missing = name not in used and name not in OPS_TESTED_ELSEWHERE
+        tally.check(f"op {name}", [f"no file of tests/ops has {name}"] if missing else [])
+    for name, folder in OPS_TESTED_ELSEWHERE.items():
+        found = any(path.startswith(folder) and f"{name}(" in text for path, text in files.items())
+        tally.check(f"op {name} elsewhere", [] if found else [f"{folder} has no test of {name}"])
+
+
 def check_generated(tally):
     """The generated pages of docs/ say what the tables say."""
     checked = subprocess.run(
@@ -221,6 +240,7 @@ def main():
                 problems += check_arrows(path, text)
         tally.check(path, problems)
     check_passes(tally, files)
+    check_op_tests(tally, files)
     check_generated(tally)
     check_runtime(tally)
     tally.finish()

@@ -111,11 +111,6 @@ sinter_value sinter_integer_constant(sinter_rewrite *rewrite, sinter_dtype dtype
     return sinter_build_constant(&rewrite->build, tensor);
 }
 
-sinter_value sinter_integer_transform(sinter_rewrite *rewrite, sinter_op op, sinter_value a,
-                                      sinter_value b) {
-    return a && b ? sinter_build_binary(&rewrite->build, op, a, b) : 0;
-}
-
 bool sinter_integer_replace(sinter_rewrite *rewrite, sinter_node node, sinter_value value) {
     if (!value) return false;
     sinter_rewrite_replace(rewrite, sinter_node_result(rewrite->build.module, node, 0), value);

@@ -27,7 +27,6 @@ sinter_value sinter_integer_convert_like(sinter_rewrite *rewrite, sinter_node no
 /* A constant vector seen as [count, 1, ...] of `rank` axes; rank 0 and count 1: a scalar. Items are rounded to the dtype. */
 sinter_value sinter_integer_constant(sinter_rewrite *rewrite, sinter_dtype dtype, const double *items, int64_t count,
                                      uint32_t rank);
-sinter_value sinter_integer_transform(sinter_rewrite *rewrite, sinter_op op, sinter_value a, sinter_value b); /* 0 in, 0 out */
 bool sinter_integer_replace(sinter_rewrite *rewrite, sinter_node node, sinter_value value); /* false where value is 0 */
 
 /* recognize_integer.c */

@@ -29,7 +29,7 @@ static sinter_value product_scale(sinter_rewrite *rewrite, const sinter_quantiza
 
 static sinter_value scaled(sinter_rewrite *rewrite, sinter_value sum, sinter_value scale) {
     sinter_value y = sinter_compose_cast(rewrite, sum, SINTER_DTYPE_f32);
-    return sinter_integer_transform(rewrite, SINTER_OP_mul, y, scale);
+    return sinter_compose_binary(rewrite, SINTER_OP_mul, y, scale);
 }
 
 /* Sums of `count` products of 8-bit numbers fit i32, whatever the symbols in it are. */

@@ -18,13 +18,6 @@ static const char *vector_constant(sinter_onnx_exporter *e, sinter_onnx_body *bo
     return tensor->name;
 }
 
-static void set_int(sinter_onnx_exporter *e, Onnx__NodeProto *node, const char *name,
-                    int64_t value) {
-    Onnx__AttributeProto *a = sinter_onnx_emit_attr(e, node, name, SINTER_ONNX_INT);
-    a->has_i = 1;
-    a->i = value;
-}
-
 static Onnx__NodeProto *last_node(const sinter_onnx_body *body) {
     return body->nodes.items[body->nodes.count - 1];
 }
@@ -40,8 +33,8 @@ static const char *shape_of(sinter_onnx_exporter *e, sinter_onnx_body *body, sin
                             uint32_t index) {
     const char *input = sinter_onnx_value_name(e, value);
     const char *name = sinter_onnx_emit(e, body, "Shape", &input, 1, NULL);
-    set_int(e, last_node(body), "start", index);
-    set_int(e, last_node(body), "end", (int64_t)index + 1);
+    sinter_onnx_emit_int(e, last_node(body), "start", index);
+    sinter_onnx_emit_int(e, last_node(body), "end", (int64_t)index + 1);
     return name;
 }
 
@@ -53,7 +46,7 @@ static const char *content_of(sinter_onnx_exporter *e, sinter_onnx_body *body, s
     const char *item = emit2(e, body, "Gather", flat, vector_constant(e, body, index));
     if (sinter_value_type(e->module, value)->dtype == SINTER_DTYPE_i64) return item;
     const char *name = sinter_onnx_emit(e, body, "Cast", &item, 1, NULL);
-    set_int(e, last_node(body), "to", sinter_dtype_infos[SINTER_DTYPE_i64].onnx_code);
+    sinter_onnx_emit_int(e, last_node(body), "to", sinter_dtype_infos[SINTER_DTYPE_i64].onnx_code);
     return name;
 }
 
@@ -119,6 +112,6 @@ bool sinter_onnx_write_dims(sinter_onnx_exporter *e, sinter_onnx_body *body, con
         return false;
     }
     sinter_onnx_emit(e, body, "Concat", parts, count, output);
-    set_int(e, last_node(body), "axis", 0);
+    sinter_onnx_emit_int(e, last_node(body), "axis", 0);
     return true;
 }

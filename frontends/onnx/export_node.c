@@ -81,8 +81,8 @@ static void set_string(sinter_onnx_exporter *e, Onnx__NodeProto *node, const cha
     a->s = bytes_of(&e->arena, value);
 }
 
-static void set_int(sinter_onnx_exporter *e, Onnx__NodeProto *node, const char *name,
-                    int64_t value) {
+void sinter_onnx_emit_int(sinter_onnx_exporter *e, Onnx__NodeProto *node, const char *name,
+                          int64_t value) {
     Onnx__AttributeProto *a = sinter_onnx_emit_attr(e, node, name, SINTER_ONNX_INT);
     a->has_i = 1;
     a->i = value;
@@ -114,7 +114,7 @@ static void write_attr(sinter_onnx_exporter *e, Onnx__NodeProto *node, const sin
     Onnx__AttributeProto *a;
     switch (attr->kind) {
     case SINTER_ATTR_INT:
-        set_int(e, node, name, attr->int_value);
+        sinter_onnx_emit_int(e, node, name, attr->int_value);
         break;
     case SINTER_ATTR_FLOAT:
         a = sinter_onnx_emit_attr(e, node, name, SINTER_ONNX_FLOAT);
@@ -138,7 +138,8 @@ static void write_attr(sinter_onnx_exporter *e, Onnx__NodeProto *node, const sin
         a->tp = sinter_onnx_write_type(e, attr->type);
         break;
     case SINTER_ATTR_DTYPE:
-        if (attr->dtype) set_int(e, node, name, sinter_dtype_infos[attr->dtype].onnx_code);
+        if (attr->dtype)
+            sinter_onnx_emit_int(e, node, name, sinter_dtype_infos[attr->dtype].onnx_code);
         break;
     case SINTER_ATTR_NONE:
         break;
@@ -255,7 +256,7 @@ static bool write_plain(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_
     if (varied && variants[variant].text)
         set_string(e, proto, variants[variant].attribute, sinter_string_of(variants[variant].text));
     else if (varied)
-        set_int(e, proto, variants[variant].attribute, 1);
+        sinter_onnx_emit_int(e, proto, variants[variant].attribute, 1);
     return write_regions(e, proto, node);
 }
 

@@ -41,6 +41,7 @@ int main(int argc, char **argv) {
     if (!code) {
         call.workspace = aligned_alloc(64, (call.workspace_bytes + 64) / 64 * 64);
         code = artifact->run(&call);
+        free(call.workspace);
     }
     if (code) {
         fprintf(stderr, "code %d: %s\n", (int)code, call.message);

@@ -177,6 +177,7 @@ typedef struct tiling {
     sinter_schedule_cpu_state *state;
     sinter_cpu_tile tile;
     bool has_row;
+    uint32_t outside;                            /* loops around the nest */
     bool columns_outside;                        /* blocks of columns go around blocks of rows */
     sinter_loop_var free_loops[SINTER_MAX_RANK]; /* loops that columns may go around too */
     uint32_t free_count;
@@ -204,13 +205,17 @@ static sinter_loop_var parent_of(sinter_schedule *schedule, sinter_loop_var loop
     return count ? around[count - 1] : 0;
 }
 
-/* Cuts the loops around until each has nothing but the way to this one. */
-bool sinter_cpu_isolate(sinter_schedule *schedule, sinter_loop_var loop) {
+uint32_t sinter_cpu_depth(sinter_schedule *schedule, sinter_loop_var loop) {
+    sinter_loop_var around[SINTER_MAX_RANK];
+    return loops_around(schedule, loop, around);
+}
+
+bool sinter_cpu_isolate(sinter_schedule *schedule, sinter_loop_var loop, uint32_t outside) {
     for (;;) {
         sinter_loop_var around[SINTER_MAX_RANK], child = loop;
         uint32_t count = loops_around(schedule, loop, around);
         bool changed = false;
-        while (count-- > 0 && !changed) {
+        while (count-- > outside && !changed) {
             const sinter_loop_stmt *parent =
                 sinter_schedule_get_loop(schedule->function, around[count]);
             size_t before = 0;
@@ -328,7 +333,7 @@ static bool tile_rows(tiling *t, sinter_loop_var row, sinter_loop_var blocks,
             !sinter_schedule_split(schedule, row, rows, SINTER_TAIL_PEEL, &outer, &inner, &rest))
             return false;
         /* Inside of blocks of columns, all rows follow each other: the block is read once. */
-        if (rest && !outside && !sinter_cpu_isolate(schedule, rest)) return false;
+        if (rest && !outside && !sinter_cpu_isolate(schedule, rest, t->outside)) return false;
         blocks = outside ? 0 : only_child(schedule, inner);
         column = outside ? only_child(schedule, inner) : only_child(schedule, blocks);
         const sinter_loop_var rows_inside[2] = {blocks, inner};
@@ -364,7 +369,7 @@ static bool tile_columns(tiling *t, sinter_loop_var column) {
         if (!sinter_schedule_split(schedule, column, width, SINTER_TAIL_PEEL, &outer, &inner,
                                    &rest))
             return false;
-        if (rest && !sinter_cpu_isolate(schedule, rest)) return false;
+        if (rest && !sinter_cpu_isolate(schedule, rest, t->outside)) return false;
         sinter_loop_var row = t->has_row ? parent_of(schedule, outer) : 0;
         if (!tile_rows(t, row, outer, inner, width)) return false;
         column = rest;
@@ -405,6 +410,7 @@ static void describe_tiling(tiling *t, const sinter_cpu_nest *nest, sinter_loop_
     sinter_loop_collect_accesses(&scratch, nest->reduction->body, &loads);
     sinter_loop_var column = nest->loops[nest->loop_count - 1];
     t->has_row = row != 0;
+    t->outside = sinter_cpu_depth(&t->state->schedule, nest->loops[0]);
     t->columns_outside = row && column_bytes(t->state->schedule.function, nest, &loads) >
                                     (int64_t)t->state->target->l2_bytes / 2;
     for (uint32_t i = 0; i + 1 < nest->loop_count; i++) {

@@ -40,8 +40,10 @@ sinter_loop_var sinter_cpu_find_row(sinter_schedule_cpu_state *state, const sint
 /* The row's loop and the columns' innermost. An outermost loop of unknown length, a batch as a rule, goes inside of the other
  * ones, which have more for threads to do. */
 bool sinter_cpu_order_nest(sinter_schedule *schedule, const sinter_cpu_nest *nest, sinter_loop_var row);
-/* Cuts the loops around until each has nothing but the way to this one. */
-bool sinter_cpu_isolate(sinter_schedule *schedule, sinter_loop_var loop);
+/* Loops around the loop. */
+uint32_t sinter_cpu_depth(sinter_schedule *schedule, sinter_loop_var loop);
+/* Cuts the loops around, but for the `outside` outermost ones, until each has nothing but the way to this one. */
+bool sinter_cpu_isolate(sinter_schedule *schedule, sinter_loop_var loop, uint32_t outside);
 /* Top-level loops that came from the nest at `outermost` run in parallel; `before`: the function when other nests were as
  * they are now. */
 void sinter_cpu_run_in_parallel(sinter_schedule *schedule, const sinter_loop_function *before, sinter_loop_var outermost);

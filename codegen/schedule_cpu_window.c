@@ -58,6 +58,7 @@ static bool find_interior(sinter_schedule_cpu_state *state, const sinter_cpu_nes
 typedef struct window {
     sinter_schedule_cpu_state *state;
     sinter_cpu_tile tile;
+    uint32_t outside; /* loops around the nest */
     uint32_t done;
     bool
         narrow; /* one vector of columns: what is loaded is made of several loads, and all rows share it */
@@ -95,7 +96,7 @@ static uint32_t cut_interior(window *w, const sinter_cpu_nest *nest, sinter_loop
         count++;
     }
     for (uint32_t i = 0; i < count; i++)
-        if (!sinter_cpu_isolate(schedule, out_parts[i])) return 0;
+        if (!sinter_cpu_isolate(schedule, out_parts[i], w->outside)) return 0;
     return count;
 }
 
@@ -132,7 +133,7 @@ static bool tile_blocks(window *w, const sinter_cpu_nest *nest, sinter_loop_var 
     tile_inside(w, inner, inner);
     if (!w->done) return false;
     tile_inside(w, general, 0);
-    if (rest && sinter_cpu_isolate(schedule, rest)) tile_inside(w, rest, 0);
+    if (rest && sinter_cpu_isolate(schedule, rest, w->outside)) tile_inside(w, rest, 0);
     return true;
 }
 
@@ -175,7 +176,7 @@ bool sinter_schedule_cpu_window(sinter_schedule_cpu_state *state, sinter_loop_va
     sinter_cpu_nest found;
     sinter_cpu_pack_plan packing;
     sinter_schedule *schedule = &state->schedule;
-    window w = {.state = state};
+    window w = {.state = state, .outside = sinter_cpu_depth(schedule, nest)};
     if (!sinter_cpu_find_nest(schedule->function, nest, &found)) return false;
     w.narrow = !sinter_cpu_use_dots(state, &found) && sinter_cpu_use_tap_dots(state, &found);
     sinter_cpu_start_with_sums(state, &found);

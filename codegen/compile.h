@@ -3,6 +3,7 @@
 #pragma once
 #include "codegen/loop.h"
 #include "ir/graph.h"
+#include "ir/machine.h"
 
 /* What the CPU is: rows of codegen/target.def; features are LLVM names. */
 typedef struct sinter_target {
@@ -14,12 +15,16 @@ typedef struct sinter_target {
     uint32_t vector_bytes; /* preferred vector width: 16, 32, 64 */
     uint32_t registers;    /* vector registers */
     uint32_t l1_bytes, l2_bytes, l3_bytes;
+    uint32_t products, memory_bytes; /* see ir/machine.h */
     bool fma, f16c, vnni, avx_vnni, avx_vnni_int8, avx512bf16, dotprod, i8mm;
     uint64_t feature_bits; /* FEATURE rows of target.def in order */
 } sinter_target;
 /* "cpu" and "cpu:native" (this machine), "cpu:x86-64-v3+avx512vnni", "cpu:aarch64"; arena owns the strings. Cache
  * sizes of the native target are this machine's. */
 bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *out_target, sinter_diag *diag);
+
+/* What passes may know of it. */
+sinter_machine sinter_target_machine(const sinter_target *target);
 
 /* Has it any of the features in "avx512vnni|avxvnni" (names of FEATURE rows)? The empty list is always there. */
 bool sinter_target_has(const sinter_target *target, const char *any_of);

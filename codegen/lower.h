@@ -145,6 +145,8 @@ sinter_loop_buffer sinter_kernel_bind_buffer(sinter_kernel *kernel, sinter_loop_
 sinter_expr sinter_kernel_bind_scalar(sinter_kernel *kernel, sinter_expr host_value, const char *name);
 /* The parameter that holds a value (input, or output where this kernel makes it). */
 sinter_loop_buffer sinter_kernel_buffer(sinter_kernel *kernel, sinter_value value);
+/* The value's tensor where it is constant, also behind a group's argument; NULL otherwise. */
+const sinter_tensor *sinter_kernel_constant(sinter_kernel *kernel, sinter_value value);
 /* Host heap scratch visible in this kernel (inout). */
 sinter_loop_buffer sinter_kernel_scratch(sinter_kernel *kernel, const char *name, sinter_dtype dtype, uint32_t rank,
                                          const sinter_expr *host_dims);

@@ -228,11 +228,14 @@ static bool belongs_to_layer(const sinter_kernel *kernel, const sinter_tensor *t
     return fits && !usual;
 }
 
-/* The value behind a group's argument, where that is a constant of one element. */
-static const sinter_tensor *scalar_constant(sinter_kernel *kernel, sinter_value value) {
+const sinter_tensor *sinter_kernel_constant(sinter_kernel *kernel, sinter_value value) {
     bool is_output;
-    const sinter_tensor *tensor =
-        sinter_value_constant(kernel->lower->module, outer_value(kernel, value, &is_output));
+    return sinter_value_constant(kernel->lower->module, outer_value(kernel, value, &is_output));
+}
+
+/* A constant of one element. */
+static const sinter_tensor *scalar_constant(sinter_kernel *kernel, sinter_value value) {
+    const sinter_tensor *tensor = sinter_kernel_constant(kernel, value);
     bool inlined = tensor && sinter_tensor_count(tensor) == 1 && !belongs_to_layer(kernel, tensor);
     return inlined ? tensor : NULL;
 }

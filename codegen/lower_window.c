@@ -1,6 +1,6 @@
 /* Lowering of sliding windows: convolution, its transpose, pooling. Bounds of the window loops are clipped to the
  * input instead of testing each tap, so inner loops have no branch. Test: tests/suites/onnx_suite.py */
-#include "codegen/lower.h"
+#include "codegen/lower_winograd.h"
 
 typedef struct window {
     uint32_t spatial;        /* number of spatial axes */
@@ -126,6 +126,8 @@ static sinter_expr centred(sinter_kernel *kernel, sinter_value zero, sinter_expr
 
 bool sinter_lower_conv(sinter_kernel *kernel, sinter_node node) {
     sinter_module *module = kernel->lower->module;
+    const int64_t *plan = NULL;
+    if (sinter_node_get_ints(module, node, "winograd", &plan)) return sinter_lower_winograd(kernel, node);
     sinter_loop_builder *build = &kernel->build;
     bool integer = sinter_node_get(module, node)->op == SINTER_OP_conv_integer;
     sinter_value x = sinter_node_operand(module, node, 0),

@@ -69,7 +69,7 @@ static bool cut_one(sinter_schedule_cpu_state *state, sinter_loop_var nest,
     if (s.depth == chain.depth) return false;
     *out_first = *out_second = 0;
     if (sinter_schedule_cut(schedule, chain.loops[s.depth], s.at, &first, &second) &&
-        sinter_cpu_isolate(schedule, first) && sinter_cpu_isolate(schedule, second)) {
+        sinter_cpu_isolate(schedule, first, 0) && sinter_cpu_isolate(schedule, second, 0)) {
         *out_first = top_of(schedule->function, first);
         *out_second = top_of(schedule->function, second);
     }

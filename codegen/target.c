@@ -41,11 +41,11 @@ static_assert(FEATURE_COUNT <= 64, "feature_bits holds 64");
 typedef struct cpu_row {
     target_arch arch;
     const char *name, *llvm, *features;
-    uint32_t vector_bytes, registers, l1, l2, l3;
+    uint32_t vector_bytes, registers, l1, l2, l3, products, memory;
 } cpu_row;
 static const cpu_row cpus[] = {
-#define CPU(arch, name, llvm, features, vector_bytes, registers, l1, l2, l3)                       \
- {ARCH_##arch, name, llvm, features, vector_bytes, registers, l1, l2, l3},
+#define CPU(arch, name, llvm, features, vector_bytes, registers, l1, l2, l3, products, memory)     \
+ {ARCH_##arch, name, llvm, features, vector_bytes, registers, l1, l2, l3, products, memory},
 #include "codegen/target.def"
 };
 enum { CPU_COUNT = sizeof cpus / sizeof *cpus };
@@ -173,6 +173,14 @@ static void fill_native(sinter_target *target, sinter_arena *arena) {
                 sinter_string_is((sinter_string){word.data + 1, word.size - 1}, features[i].llvm))
                 target->feature_bits |= (uint64_t)1 << i;
     }
+    const sinter_machine any = SINTER_MACHINE_ANY;
+    target->products = any.products;
+    target->memory_bytes = any.memory_bytes;
+    for (size_t i = 0; i < CPU_COUNT; i++)
+        if (cpus[i].arch == host_arch && !strcmp(cpus[i].llvm, target->cpu)) {
+            target->products = cpus[i].products;
+            target->memory_bytes = cpus[i].memory;
+        }
     target->vector_bytes = 16;
     target->registers = host_arch == ARCH_aarch64 ? 32 : 16;
     target->l1_bytes = system_cache(_SC_LEVEL1_DCACHE_SIZE, 32768);
@@ -208,6 +216,8 @@ static bool parse_cpu(const char *text, sinter_string name, sinter_arena *arena,
         target->l1_bytes = cpus[i].l1;
         target->l2_bytes = cpus[i].l2;
         target->l3_bytes = cpus[i].l3;
+        target->products = cpus[i].products;
+        target->memory_bytes = cpus[i].memory;
         target->feature_bits = with_implied(cpus[i].arch, 0, cpus[i].features);
         return true;
     }
@@ -256,6 +266,13 @@ bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *o
                        : text[3] ? sinter_arena_copy_string(arena, text, strlen(text))
                                  : "cpu:native";
     return true;
+}
+
+sinter_machine sinter_target_machine(const sinter_target *target) {
+    return (sinter_machine){.vector_bytes = target->vector_bytes,
+                            .products = target->products,
+                            .memory_bytes = target->memory_bytes,
+                            .l2_bytes = target->l2_bytes};
 }
 
 bool sinter_target_has(const sinter_target *target, const char *any_of) {

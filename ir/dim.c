@@ -393,6 +393,17 @@ static bool evaluate(const sinter_dim_table *table, sinter_dim dim, const int64_
     return node->memo_valid;
 }
 
+const int64_t *sinter_dim_assume(sinter_dim_table *table, sinter_arena *arena, int64_t value) {
+    size_t count = sinter_dim_symbol_count(table);
+    int64_t *bindings = SINTER_NEW_ARRAY(arena, int64_t, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        const sinter_dim_symbol *symbol =
+            sinter_dim_get_symbol(table, sinter_dim_symbol_at(table, i));
+        bindings[i] = value < symbol->min ? symbol->min : value > symbol->max ? symbol->max : value;
+    }
+    return bindings;
+}
+
 bool sinter_dim_evaluate(const sinter_dim_table *table, sinter_dim dim, const int64_t *bindings,
                          int64_t *out_value) {
     if (!dim) return false;

@@ -58,7 +58,9 @@ bool sinter_pipeline_run(sinter_module *module, const sinter_pass *const *passes
     if (!check_print_after(passes, count, options->print_after, diag)) return false;
     for (size_t i = 0; i < count; i++) {
         if (options->stop_after >= 0 && changing >= options->stop_after) break;
-        sinter_pass_options pass_options = {.runner = options->runner};
+        sinter_pass_options pass_options = {.runner = options->runner,
+                                            .machine = options->machine,
+                                            .no_winograd = options->no_winograd};
         double start = sinter_clock_seconds();
         if (!passes[i]->run(module, &pass_options, diag)) return false;
         double seconds = sinter_clock_seconds() - start;

@@ -2,6 +2,7 @@
  * bool sinter_pass_<name>(module, options, diag): true where it could do its work (changed or not).
  * Test: tests/passes/manager/ */
 #pragma once
+#include "ir/machine.h"
 #include "ir/rewrite.h"
 
 /* A pass that must run a model (observers, folding of large constants) gets this from its caller. */
@@ -13,6 +14,8 @@ typedef struct sinter_runner {
 
 typedef struct sinter_pass_options {
     const sinter_runner *runner;  /* NULL: the evaluator */
+    const sinter_machine *machine; /* that the code is for; NULL: any */
+    bool no_winograd;             /* convolutions stay sums of the products that they are defined by */
     size_t fold_limit_bytes;      /* largest constant that folding may make; 0: default 64 MiB */
     size_t change_count;          /* out: how many changes the pass made */
 } sinter_pass_options;
@@ -37,6 +40,8 @@ typedef struct sinter_pipeline_options {
     int64_t stop_after;        /* number of rewrites-making passes to run; -1: all (bisect) */
     bool time_passes;
     const sinter_runner *runner;
+    const sinter_machine *machine; /* as in sinter_pass_options */
+    bool no_winograd;
     void *output;              /* FILE * for print_after and times */
 } sinter_pipeline_options;
 /* Runs passes in order; names may repeat. */

@@ -41,6 +41,8 @@ static const char level_1[] =
     "canonicalize,"
     "eliminate-common,"
     "eliminate-dead,"
+    /* Layouts are known, convolutions still stand alone. */
+    "winograd,"
     /* One kernel, one pass over memory. From here on groups hide their nodes from the passes above. */
     "fuse,"
     /* Groups have copies of their own of small constants. */

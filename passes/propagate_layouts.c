@@ -25,7 +25,7 @@ typedef struct layouts {
     bool *last;                       /* by node: rewritten */
     uint32_t *component;              /* by node: union-find */
     sinter_value *moved;              /* by value: with channels last */
-    int64_t *bindings;                /* of symbols, for estimates */
+    const int64_t *bindings;          /* of symbols, for estimates */
 } layouts;
 
 /* ---- costs ---- */
@@ -40,20 +40,6 @@ static double elements(const layouts *s, sinter_value value) {
         count *= known && dim > 0 ? (double)dim : (double)ASSUMED_DIM;
     }
     return count;
-}
-
-static void assume_symbols(layouts *s) {
-    sinter_dim_table *table = sinter_module_dims(s->module);
-    size_t count = sinter_dim_symbol_count(table);
-    s->bindings = SINTER_NEW_ARRAY(&s->scratch, int64_t, count + 1);
-    for (size_t i = 0; i < count; i++) {
-        const sinter_dim_symbol *symbol =
-            sinter_dim_get_symbol(table, sinter_dim_symbol_at(table, i));
-        int64_t value = ASSUMED_DIM;
-        if (value < symbol->min) value = symbol->min;
-        if (value > symbol->max) value = symbol->max;
-        s->bindings[i] = value;
-    }
 }
 
 /* Whether the node takes this operand with channels last, once it is rewritten. */
@@ -321,7 +307,7 @@ static bool move_region(layouts *s, sinter_region region) {
         any |= s->plans[planned].possible && s->plans[planned].is_window;
     }
     if (!any) return true;
-    assume_symbols(s);
+    s->bindings = sinter_dim_assume(sinter_module_dims(module), &s->scratch, ASSUMED_DIM);
     shrink_borders(s);
     keep_what_pays(s);
     SINTER_FOR_NODES (module, region, chosen)

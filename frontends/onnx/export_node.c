@@ -213,6 +213,11 @@ static const char *emit_layout(sinter_onnx_exporter *e, sinter_onnx_body *body, 
     return result;
 }
 
+/* Attributes of windows that ONNX has no word for: what the layout and the way to compute are. */
+static bool is_of_layout(sinter_string name) {
+    return sinter_string_is(name, "channels_last") || sinter_string_is(name, "winograd");
+}
+
 static bool write_plain(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_node node) {
     const sinter_node_info info = *sinter_node_get(e->module, node);
     const sinter_onnx_row *row = sinter_onnx_export_row(info.op);
@@ -246,7 +251,7 @@ static bool write_plain(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_
         sinter_map_put_string(&e->domains, sinter_string_of(row->domain), 1);
     }
     for (uint32_t i = 0; i < info.attribute_count; i++)
-        if (!transposed || !sinter_string_is(info.attributes[i].name, "channels_last"))
+        if (!transposed || !is_of_layout(info.attributes[i].name))
             write_attr(e, proto, &info.attributes[i]);
     if (transposed) {
         const char *output = proto->output[0];

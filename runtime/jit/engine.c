@@ -43,12 +43,30 @@ struct sinter_engine {
 
 /* ---- compilation steps ---- */
 
+/* The machine that the code is for; interpreters and C are scheduled for this one. */
+static bool find_machine(const char *target, sinter_machine *out_machine, sinter_diag *diag) {
+    sinter_arena arena;
+    sinter_target parsed;
+    sinter_arena_init(&arena);
+    bool artifact = target && !strncmp(target, "so", 2);
+    if (artifact) target = sinter_arena_format(&arena, "cpu%s", target + 2);
+    bool native = target && !strncmp(target, "cpu", 3);
+    bool good = sinter_target_parse(native ? target : "cpu", &arena, &parsed, diag);
+    if (good) *out_machine = sinter_target_machine(&parsed);
+    sinter_arena_deinit(&arena);
+    return good;
+}
+
 bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options *options,
                               sinter_diag *diag) {
+    sinter_machine machine;
+    if (!find_machine(options->target, &machine, diag)) return false;
     sinter_pipeline_options pipeline = {.verify_each = options->verify_each,
                                         .print_after = options->print_after,
                                         .stop_after = options->stop_after,
                                         .time_passes = options->time_passes,
+                                        .machine = &machine,
+                                        .no_winograd = options->no_winograd,
                                         .output = stderr};
     sinter_arena arena;
     sinter_arena_init(&arena);

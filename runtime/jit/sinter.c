@@ -65,6 +65,7 @@ static void open_engine(void *user) {
     engine.level = options->level;
     engine.cache = options->cache_folder;
     engine.jobs = (int)(options->compile_threads < 64 ? options->compile_threads : 64);
+    engine.no_winograd = options->no_winograd != 0;
     if (sinter_engine_is_artifact(l->path)) {
         l->engine = sinter_engine_load(l->path, &engine, &l->diag);
         return;

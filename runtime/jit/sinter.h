@@ -28,6 +28,8 @@ typedef struct sinter_options {
     const char *cache_folder;  /* where compiled kernels are kept from load to load; made when missing. NULL: nowhere */
     sinter_pool *pool;         /* the caller's pool instead; its allocator gives contexts and outputs of all runs; must
                                   outlive the model */
+    int32_t no_winograd;       /* 1: 3x3 convolutions stay sums of the products that define them: slower, and rounded as any
+                                  order of such sums is, about ten times less than the quick way */
 } sinter_options;
 #define SINTER_OPTIONS_INIT {.size = sizeof(sinter_options), .level = 2, .thread_count = 1}
 

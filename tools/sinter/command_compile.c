@@ -207,7 +207,8 @@ const command command_compile = {
         "Compiles a model ahead of time: to an artifact, an object with a C header, C, or any "
         "stage before.",
     COMMAND_OPTIONS(own_options),
-    .shared = "target dim passes O jobs cache verify-each print-after stop-after time-passes",
+    .shared =
+        "target dim passes O no-winograd jobs cache verify-each print-after stop-after time-passes",
     .expected = "one model",
     .least = 1,
     .most = 1,

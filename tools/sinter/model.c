@@ -21,6 +21,9 @@ const option_spec shared_options[] = {
      .doc = "comma-separated passes instead of the -O pipeline",
      .need = NEEDS_MODEL},
     {.name = "O", .has_value = true, .doc = "optimisation level 0..3 (2)", .need = NEEDS_LEVEL},
+    {.name = "no-winograd",
+     .doc = "no Winograd convolutions: slower, but sums of the very products that define them",
+     .need = NEEDS_PASSES},
     {.name = "threads", .has_value = true, .doc = "threads to run on (1)", .need = NEEDS_NATIVE},
     {.name = "jobs",
      .has_value = true,
@@ -89,6 +92,7 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     options.verify_weights = arguments_has(a, "verify");
     options.print_after = arguments_find(a, "print-after");
     options.time_passes = arguments_has(a, "time-passes");
+    options.no_winograd = arguments_has(a, "no-winograd");
     *out_options = options;
     return true;
 }

@@ -1,0 +1,218 @@
+/* Chooses Winograd's minimal filtering for 3x3 convolutions in f32: fewer multiplications, for transforms of input and result
+ * and larger weights. The choice, and how tiles are blocked, goes by an estimate of cycles from the shapes and the machine
+ * (ir/machine.h); conv carries it in the attribute `winograd`, which lowering reads (codegen/lower_winograd.c).
+ *
+ * Needs layouts settled: only convolutions with channels last and constant weights are looked at. Results change by rounding:
+ * about 1e-5 of the largest element with tiles of 4, 1e-6 with tiles of 2. Test: tests/passes/winograd/ */
+#include "ir/machine.h"
+#include "passes/pass.h"
+
+enum {
+    ASSUMED_DIM = 64, /* of a symbol, within its bounds */
+    TAPS = 3,
+    LINE = 16,                  /* f32 of a cache line; scratch is padded by one */
+    MAX_PANEL = 64,             /* output channels at a time */
+    MAX_BLOCK = 64,             /* tiles */
+    STACK_BYTES = 384 << 10,    /* that the scratch of a block may take, or half of the L2 cache */
+    WORKSPACE_BYTES = 16 << 20, /* that the scratch of all tiles may take */
+    CACHE_SPEED = 8,            /* of the shared cache, times the memory's */
+    GAIN_PERCENT = 90           /* of the direct time that Winograd's may take at most */
+};
+
+/* Vector instructions for one tile of one vector of channels: loads, arithmetic, stores. */
+static const struct {
+    int64_t tile;
+    double input, output;
+} forms[] = {{2, 64, 64}, {4, 192, 192}};
+enum { FORM_COUNT = sizeof forms / sizeof *forms };
+
+/* A convolution: extents of the result (of tiles, as far as they are known), channels, and the machine in numbers. */
+typedef struct layer {
+    int64_t images, height, width, channels, filters;
+    bool is_static; /* height and width are numbers */
+    double lanes, products, memory, l2;
+} layer;
+
+typedef struct plan {
+    int64_t items
+        [4]; /* tile edge; then, where there are blocks: rows and columns of tiles, output channels of one */
+    size_t count;
+    double cycles;
+} plan;
+
+static double vectors(const layer *l, int64_t channels) {
+    double count = (double)channels / l->lanes;
+    return (double)(int64_t)count < count ? (double)(int64_t)count + 1 : count;
+}
+
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+static double direct_cycles(const layer *l) {
+    double filter = (double)(TAPS * TAPS * l->channels);
+    double sums = (double)l->images * (double)l->height * (double)l->width * vectors(l, l->filters);
+    return sums * filter / l->products + filter * (double)l->filters * sizeof(float) / l->memory;
+}
+
+/* ---- one way to do it ---- */
+
+static double scratch_bytes(int64_t places, int64_t tiles, int64_t width) {
+    return (double)places * (double)(tiles | 1) * (double)((ceil_div(width, LINE) | 1) * LINE) *
+           (double)sizeof(float);
+}
+
+/* `tiles` of them a block. What all blocks but the first read of the weights comes from a cache. */
+static double winograd_cycles(const layer *l, size_t form, double tiles, double blocks) {
+    double places = (double)((forms[form].tile + TAPS - 1) * (forms[form].tile + TAPS - 1));
+    double in = vectors(l, l->channels), out = vectors(l, l->filters);
+    double weights = places * (double)l->channels * (double)l->filters * (double)sizeof(float);
+    /* A vector of weights is loaded once for all rows of a register tile. */
+    double products = places * (tiles + 1) * (double)l->channels * out / l->products;
+    double transforms = tiles * (in * forms[form].input + out * forms[form].output) / l->products;
+    double again = weights > l->l2 ? (blocks - 1) * weights / (l->memory * CACHE_SPEED) : 0;
+    return blocks * (products + transforms) + weights / l->memory + again;
+}
+
+static void keep_better(plan *best, const plan *other) {
+    if (!best->count || other->cycles < best->cycles) *best = *other;
+}
+
+/* All tiles through each step: weights are read once, what lies between the steps goes through the shared cache. */
+static void try_whole(const layer *l, size_t form, plan *best) {
+    int64_t tile = forms[form].tile, places = (tile + TAPS - 1) * (tile + TAPS - 1);
+    int64_t tiles = l->images * ceil_div(l->height, tile) * ceil_div(l->width, tile);
+    double bytes =
+        scratch_bytes(places, tiles, l->channels) + scratch_bytes(places, tiles, l->filters);
+    if (!l->is_static || bytes > WORKSPACE_BYTES) return;
+    plan p = {.items = {tile}, .count = 1, .cycles = winograd_cycles(l, form, (double)tiles, 1)};
+    if (bytes > l->l2 / 2) p.cycles += 2 * bytes / (l->memory * CACHE_SPEED);
+    keep_better(best, &p);
+}
+
+/* The most output channels that leave no rest, whole vectors where that is possible. */
+static int64_t choose_panel(const layer *l) {
+    int64_t best = 0, lanes = (int64_t)l->lanes;
+    if (l->filters <= MAX_PANEL) return l->filters;
+    for (int64_t panel = MAX_PANEL; panel >= lanes && !best; panel--)
+        if (l->filters % panel == 0 && panel % lanes == 0) best = panel;
+    for (int64_t panel = MAX_PANEL; panel >= lanes && !best; panel--)
+        if (l->filters % panel == 0) best = panel;
+    return best ? best : l->filters;
+}
+
+static void try_block(const layer *l, size_t form, int64_t rows, int64_t columns, plan *best) {
+    int64_t tile = forms[form].tile, places = (tile + TAPS - 1) * (tile + TAPS - 1);
+    int64_t panel = choose_panel(l), tiles = rows * columns;
+    double limit = l->l2 / 2 < STACK_BYTES ? l->l2 / 2 : STACK_BYTES;
+    if (scratch_bytes(places, tiles, l->channels) + scratch_bytes(places, tiles, panel) > limit)
+        return;
+    int64_t blocks = l->images * ceil_div(ceil_div(l->height, tile), rows) *
+                     ceil_div(ceil_div(l->width, tile), columns);
+    plan p = {.items = {tile, rows, columns, panel},
+              .count = 4,
+              .cycles = winograd_cycles(l, form, (double)tiles, (double)blocks)};
+    keep_better(best, &p);
+}
+
+/* Parts of a row of tiles, or several whole rows where these are a part of all. */
+static void try_blocks(const layer *l, size_t form, plan *best) {
+    int64_t down = ceil_div(l->height, forms[form].tile),
+            across = ceil_div(l->width, forms[form].tile);
+    for (int64_t columns = 2; !l->is_static && columns <= MAX_BLOCK; columns *= 2)
+        try_block(l, form, 1, columns, best);
+    for (int64_t parts = 1; l->is_static && parts <= across; parts++)
+        if (ceil_div(across, parts) <= MAX_BLOCK)
+            try_block(l, form, 1, ceil_div(across, parts), best);
+    for (int64_t rows = 2; l->is_static && rows < down && rows * across <= MAX_BLOCK; rows++)
+        if (down % rows == 0) try_block(l, form, rows, across, best);
+}
+
+/* ---- which convolutions ---- */
+
+/* Every item lies within the bounds; so do items that are not there. */
+static bool items_within(const sinter_module *module, sinter_node node, const char *name,
+                         int64_t low, int64_t high) {
+    const int64_t *items = NULL;
+    size_t count = sinter_node_get_ints(module, node, name, &items);
+    for (size_t i = 0; i < count; i++)
+        if (items[i] < low || items[i] > high) return false;
+    return true;
+}
+
+static bool is_candidate(const sinter_module *module, sinter_node node) {
+    const sinter_node_info *info = sinter_node_get(module, node);
+    if (info->op != SINTER_OP_conv || sinter_node_find_attr(module, node, "winograd") ||
+        sinter_node_get_int(module, node, "group", 1) != 1 ||
+        !sinter_node_get_int(module, node, "channels_last", 0))
+        return false;
+    const sinter_tensor *weight = sinter_value_constant(module, info->operands[1]);
+    const sinter_type *type = sinter_value_type(module, info->results[0]);
+    return weight && weight->rank == 4 && weight->dtype == SINTER_DTYPE_f32 &&
+           type->dtype == SINTER_DTYPE_f32 && weight->dims[0] > 0 && weight->dims[1] > 0 &&
+           weight->dims[2] == TAPS && weight->dims[3] == TAPS &&
+           items_within(module, node, "strides", 1, 1) &&
+           items_within(module, node, "dilations", 1, 1) &&
+           items_within(module, node, "pads", 0, 1);
+}
+
+static layer describe(const sinter_module *module, sinter_node node, const sinter_machine *machine,
+                      const int64_t *bindings) {
+    const sinter_node_info *info = sinter_node_get(module, node);
+    const sinter_tensor *weight = sinter_value_constant(module, info->operands[1]);
+    const sinter_type *type = sinter_value_type(module, info->results[0]);
+    const sinter_dim_table *dims = sinter_module_dims(module);
+    layer l = {.channels = weight->dims[1],
+               .filters = weight->dims[0],
+               .lanes = machine->vector_bytes / sizeof(float),
+               .products = machine->products,
+               .memory = machine->memory_bytes,
+               .l2 = machine->l2_bytes};
+    int64_t *extents[3] = {&l.images, &l.height, &l.width}, number;
+    l.is_static = true;
+    for (int i = 0; i < 3; i++) {
+        if (!sinter_dim_evaluate(dims, type->dims[i], bindings, extents[i]) || *extents[i] < 1)
+            *extents[i] = i ? ASSUMED_DIM : 1;
+        if (i) l.is_static &= sinter_dim_is_const(dims, type->dims[i], &number);
+    }
+    if (!sinter_dim_is_const(dims, type->dims[0], &number)) l.images = 1;
+    return l;
+}
+
+static void choose(sinter_rewrite *rewrite, sinter_node node, const layer *l) {
+    plan best = {0};
+    for (size_t form = 0; form < FORM_COUNT; form++) {
+        try_whole(l, form, &best);
+        try_blocks(l, form, &best);
+    }
+    if (!best.count || best.cycles * 100 > direct_cycles(l) * GAIN_PERCENT) return;
+    sinter_attr attr = sinter_attr_ints("winograd", best.items, best.count);
+    sinter_rewrite_set_attr(rewrite, node, &attr);
+}
+
+static void choose_in(sinter_rewrite *rewrite, sinter_region region, const sinter_machine *machine,
+                      const int64_t *bindings) {
+    sinter_module *module = rewrite->build.module;
+    SINTER_FOR_NODES (module, region, node) {
+        const sinter_node_info *info = sinter_node_get(module, node);
+        for (uint32_t i = 0; i < info->region_count; i++)
+            choose_in(rewrite, info->regions[i], machine, bindings);
+        if (!is_candidate(module, node)) continue;
+        layer l = describe(module, node, machine, bindings);
+        choose(rewrite, node, &l);
+    }
+}
+
+bool sinter_pass_winograd(sinter_module *module, sinter_pass_options *options, sinter_diag *diag) {
+    static const sinter_machine any = SINTER_MACHINE_ANY;
+    if (options->no_winograd) return true;
+    sinter_rewrite rewrite;
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_rewrite_begin(&rewrite, module, diag, "winograd");
+    choose_in(&rewrite, sinter_module_main(module), options->machine ? options->machine : &any,
+              sinter_dim_assume(sinter_module_dims(module), &scratch, ASSUMED_DIM));
+    sinter_arena_deinit(&scratch);
+    options->change_count += rewrite.change_count;
+    return true;
+}

@@ -30,7 +30,7 @@ static void entry_path(const char *path, int index, char *out_path, size_t capac
 }
 
 static void remove_entries(const char *path) {
-    char entry[500];
+    char entry[600];
     for (entry_path(path, 0, entry, sizeof entry); *entry; entry_path(path, 0, entry, sizeof entry))
         unlink(entry);
     rmdir(path);
@@ -50,7 +50,7 @@ static bool finds(const sinter_kernel_cache *cache, const sinter_text *key, cons
 }
 
 static void test_entries(void) {
-    char path[300], entry[500];
+    char path[300], entry[600];
     snprintf(path, sizeof path, "%s/a/b", folder);
     sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stdout};
     sinter_arena arena;
@@ -94,7 +94,7 @@ static void test_entries(void) {
 }
 
 static void test_trim(void) {
-    char path[300], entry[500];
+    char path[300], entry[600];
     snprintf(path, sizeof path, "%s/trim", folder);
     sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stdout};
     sinter_arena arena;

@@ -5,7 +5,7 @@
  * bounded by putting the first or last value for every variable that may differ between the two, so the bounds are
  * expressions of what both have in common, and the proof is that their difference is a number or has a range.
  * Terms that count for more than all others together are told apart one by one, as digits are; dims and digits that divide
- * one value, i/c and i%c, are taken together as i.
+ * one value, i/c and i%c, are taken together as i. The last value of a variable is its loop's or its guard's.
  * Test: tests/codegen/loops/verify_conflict.loops, tests/unit/loop_property_test.c */
 #include "codegen/loop_access.h"
 #include "codegen/loop_linear.h"
@@ -92,6 +92,7 @@ typedef struct comparison {
     bool *differs;  /* by variable: the loop's own, those declared inside, those of varying loops */
     bool *declared; /* by buffer: inside the loop, so each iteration has its own */
     bool *assigned; /* by variable, in the body */
+    bool guards;    /* conditions around what a loop does bound its variable */
 } comparison;
 
 static void mark_declared(comparison *c, const sinter_loop_stmt *first) {
@@ -128,11 +129,34 @@ static sinter_loop_var find_differing_loop(const comparison *c, sinter_expr expr
     return found;
 }
 
+/* The largest value of a loop variable for which the loop does anything, where a condition says it, as that of masked tails
+ * does: for v { if v + rest < limit { ... } }. */
+static bool guarded_last(const comparison *c, const sinter_loop_stmt *loop, sinter_expr *out_last) {
+    sinter_loop_scopes *s = c->scopes;
+    const sinter_loop_stmt *guard = loop->body;
+    if (!guard || guard->next || guard->kind != SINTER_LOOP_IF || guard->else_body) return false;
+    sinter_expr condition = guard->value, coefficient, rest;
+    int64_t times;
+    if (condition->kind != SINTER_LOOP_CALL || condition->function != SINTER_SCALAR_lt ||
+        condition->arguments[0]->dtype != SINTER_DTYPE_i64 || sinter_loop_expr_loads(condition, 0))
+        return false;
+    sinter_expr left = sinter_loop_map_expr(&s->lets, condition->arguments[0]);
+    sinter_expr limit = sinter_loop_map_expr(&s->lets, condition->arguments[1]);
+    if (!sinter_loop_affine(&s->builder, left, loop->var, &coefficient, &rest) ||
+        !sinter_loop_is_const_int(coefficient, &times) || times != 1)
+        return false;
+    sinter_expr beyond = sinter_loop_sub(&s->builder, limit, rest);
+    *out_last = sinter_loop_sub(&s->builder, beyond, sinter_loop_int(&s->builder, 1));
+    return true;
+}
+
 /* The first or last value of a loop variable, or upper - 1 where the last is not known: no iteration exceeds it. */
 static sinter_expr extreme_value(const comparison *c, sinter_loop_var var, bool last) {
     const sinter_loop_stmt *loop = c->scopes->vars[var];
     sinter_loop_scopes *s = c->scopes;
     int64_t lower, count;
+    sinter_expr guarded;
+    if (last && c->guards && guarded_last(c, loop, &guarded)) return guarded;
     if (last && sinter_loop_is_const_int(loop->lower, &lower) &&
         sinter_loop_trip_count(loop, &count) && count > 0)
         return sinter_loop_int(&s->builder, lower + (count - 1) * loop->step);
@@ -440,7 +464,12 @@ static bool conflict(comparison *c, const sinter_loop_access *a, const sinter_lo
         return false;
     bool both_atomic =
         a->is_store && b->is_store && a->atomic && b->atomic && a->combine == b->combine;
-    return !both_atomic && !accesses_separate(c, a, b);
+    if (both_atomic) return false;
+    for (int guards = 0; guards < 2; guards++) { /* neither bound is always the closer one */
+        c->guards = guards;
+        if (accesses_separate(c, a, b)) return false;
+    }
+    return true;
 }
 
 static const char *find_call(const sinter_loop_stmt *first) {

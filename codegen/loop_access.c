@@ -129,12 +129,27 @@ static sinter_loop_var find_differing_loop(const comparison *c, sinter_expr expr
     return found;
 }
 
+/* The condition around all that a list reads and writes, NULL where there is none. */
+static const sinter_loop_stmt *find_guard(const comparison *c, const sinter_loop_stmt *first) {
+    const sinter_loop_stmt *guard = NULL;
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        sinter_loop_access_list accesses = {0};
+        bool plain = stmt->kind == SINTER_LOOP_PREFETCH || stmt->kind == SINTER_LOOP_COMMENT ||
+                     stmt->kind == SINTER_LOOP_DECLARE;
+        if (plain) sinter_loop_collect_stmt_accesses(c->scopes->builder.arena, stmt, &accesses);
+        if (plain && !accesses.count) continue;
+        if (guard || stmt->kind != SINTER_LOOP_IF || stmt->else_body) return NULL;
+        guard = stmt;
+    }
+    return guard;
+}
+
 /* The largest value of a loop variable for which the loop does anything, where a condition says it, as that of masked tails
  * does: for v { if v + rest < limit { ... } }. */
 static bool guarded_last(const comparison *c, const sinter_loop_stmt *loop, sinter_expr *out_last) {
     sinter_loop_scopes *s = c->scopes;
-    const sinter_loop_stmt *guard = loop->body;
-    if (!guard || guard->next || guard->kind != SINTER_LOOP_IF || guard->else_body) return false;
+    const sinter_loop_stmt *guard = find_guard(c, loop->body);
+    if (!guard) return false;
     sinter_expr condition = guard->value, coefficient, rest;
     int64_t times;
     if (condition->kind != SINTER_LOOP_CALL || condition->function != SINTER_SCALAR_lt ||

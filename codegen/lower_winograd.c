@@ -87,11 +87,13 @@ static bool transform_weights(winograd *w) {
     int64_t dims[4] = {w->filters / w->panel, places, w->channels, w->panel};
     sinter_tensor made;
     if (!sinter_tensor_create(&made, SINTER_DTYPE_f32, 4, dims, w->k->lower->diag)) return false;
-    const float *taps = source->data;
+    const char *from = source->data; /* a mapped file aligns nothing */
+    float taps[TAPS * TAPS];
     float *out = sinter_tensor_mutable(&made);
     double filter[MAX_EDGE * MAX_EDGE];
     for (int64_t o = 0; o < w->filters; o++)
-        for (int64_t c = 0; c < w->channels; c++, taps += TAPS * TAPS) {
+        for (int64_t c = 0; c < w->channels; c++, from += sizeof taps) {
+            memcpy(taps, from, sizeof taps);
             transform_filter(w->form, taps, filter);
             float *at = out + (o / w->panel * places * w->channels + c) * w->panel + o % w->panel;
             for (int64_t p = 0; p < places; p++) at[p * w->channels * w->panel] = (float)filter[p];

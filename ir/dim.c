@@ -374,7 +374,8 @@ static bool evaluate_node(const sinter_dim_table *table, const dim_node *node,
         return true;
     case SINTER_DIM_MOD:
         if (b == 0) return false;
-        *out_value = b == -1 ? 0 : a - dim_floor_divide(a, b) * b;
+        *out_value = b == -1 ? 0 : a % b;
+        if (*out_value && (*out_value < 0) != (b < 0)) *out_value += b;
         return true;
     default:
         *out_value = node->kind == SINTER_DIM_MIN ? smaller(a, b) : larger(a, b);

@@ -252,7 +252,8 @@ static sinter_dim reduce_modulo(sinter_dim_table *table, sinter_dim a, int64_t c
     dim_to_polynomial(table, a, &sum);
     for (uint32_t i = 0; i < sum.count; i++) {
         dim_term term = sum.terms[i];
-        term.coefficient -= dim_floor_divide(term.coefficient, c) * c;
+        term.coefficient %= c;
+        if (term.coefficient < 0) term.coefficient += c;
         dim_polynomial single = {.count = term.coefficient != 0, .terms = {term}}, inner;
         sinter_dim x;
         int64_t modulus;

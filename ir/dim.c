@@ -162,6 +162,11 @@ int64_t dim_gcd(int64_t a, int64_t b) {
     return x > INT64_MAX ? 1 : (int64_t)x; /* 2^63 cannot be said; 1 is always true */
 }
 
+int64_t dim_floor_modulo(int64_t a, int64_t b) {
+    int64_t rest = b == -1 ? 0 : a % b; /* INT64_MIN % -1 has no answer in C */
+    return rest && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+
 int64_t dim_floor_divide(int64_t a, int64_t b) {
     return a / b - (a % b != 0 && (a < 0) != (b < 0));
 }
@@ -374,8 +379,7 @@ static bool evaluate_node(const sinter_dim_table *table, const dim_node *node,
         return true;
     case SINTER_DIM_MOD:
         if (b == 0) return false;
-        *out_value = b == -1 ? 0 : a % b;
-        if (*out_value && (*out_value < 0) != (b < 0)) *out_value += b;
+        *out_value = dim_floor_modulo(a, b);
         return true;
     default:
         *out_value = node->kind == SINTER_DIM_MIN ? smaller(a, b) : larger(a, b);

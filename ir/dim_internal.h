@@ -63,6 +63,7 @@ dim_facts dim_get_facts(const sinter_dim_table *table, sinter_dim dim);
 dim_facts dim_polynomial_facts(const sinter_dim_table *table, const dim_polynomial *polynomial);
 int64_t dim_gcd(int64_t a, int64_t b);
 int64_t dim_floor_divide(int64_t a, int64_t b); /* b not 0, no overflow */
+int64_t dim_floor_modulo(int64_t a, int64_t b); /* b not 0; of b's sign */
 
 void dim_to_polynomial(const sinter_dim_table *table, sinter_dim dim, dim_polynomial *out);
 sinter_dim dim_from_polynomial(sinter_dim_table *table, const dim_polynomial *polynomial);

@@ -132,7 +132,7 @@ static bool split_by_constant(const sinter_dim_table *table, const dim_polynomia
         dim_term quotient = a->terms[i], rest = a->terms[i];
         if (rest.degree == 0 || rest.coefficient % c == 0) {
             quotient.coefficient = dim_floor_divide(rest.coefficient, c);
-            rest.coefficient -= quotient.coefficient * c;
+            rest.coefficient = dim_floor_modulo(rest.coefficient, c);
         } else {
             quotient.coefficient = 0;
         }
@@ -252,8 +252,7 @@ static sinter_dim reduce_modulo(sinter_dim_table *table, sinter_dim a, int64_t c
     dim_to_polynomial(table, a, &sum);
     for (uint32_t i = 0; i < sum.count; i++) {
         dim_term term = sum.terms[i];
-        term.coefficient %= c;
-        if (term.coefficient < 0) term.coefficient += c;
+        term.coefficient = dim_floor_modulo(term.coefficient, c);
         dim_polynomial single = {.count = term.coefficient != 0, .terms = {term}}, inner;
         sinter_dim x;
         int64_t modulus;

@@ -115,6 +115,18 @@ sinter_value sinter_node_result(const sinter_module *module, sinter_node node, u
     return i < info->result_count ? info->results[i] : 0;
 }
 
+sinter_op sinter_node_op(const sinter_module *module, sinter_node node) {
+    return node ? sinter_node_get(module, node)->op : SINTER_OP_NONE;
+}
+
+sinter_node sinter_value_definition(const sinter_module *module, sinter_value value) {
+    return value ? sinter_value_get(module, value)->definition : 0;
+}
+
+bool sinter_value_has_one_use(const sinter_module *module, sinter_value value) {
+    return sinter_value_get(module, value)->uses.count == 1;
+}
+
 /* ---- what is known of a value ---- */
 
 const sinter_tensor *sinter_value_constant(const sinter_module *module, sinter_value value) {

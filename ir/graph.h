@@ -102,6 +102,11 @@ uint32_t sinter_module_region_limit(const sinter_module *module);
 /* Operand i, 0 where absent or past the end. */
 sinter_value sinter_node_operand(const sinter_module *module, sinter_node node, uint32_t i);
 sinter_value sinter_node_result(const sinter_module *module, sinter_node node, uint32_t i);
+/* SINTER_OP_NONE for no node. */
+sinter_op sinter_node_op(const sinter_module *module, sinter_node node);
+/* The node that yields the value; 0 for no value and for arguments of regions. */
+sinter_node sinter_value_definition(const sinter_module *module, sinter_value value);
+bool sinter_value_has_one_use(const sinter_module *module, sinter_value value);
 /* The constant a value is, or NULL (definition is `constant`; no look-through). */
 const sinter_tensor *sinter_value_constant(const sinter_module *module, sinter_value value);
 /* Elements of a small integer tensor known at compile time: constant or fully known content. count <= capacity. */

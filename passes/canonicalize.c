@@ -42,8 +42,8 @@ static const struct {
 
 sinter_node sinter_canonicalize_producer(const sinter_module *module, sinter_value value,
                                          sinter_op op) {
-    sinter_node node = value ? sinter_value_get(module, value)->definition : 0;
-    return node && sinter_node_get(module, node)->op == op ? node : 0;
+    sinter_node node = sinter_value_definition(module, value);
+    return sinter_node_op(module, node) == op ? node : 0;
 }
 
 bool sinter_canonicalize_replace(sinter_rewrite *rewrite, sinter_node node, sinter_value value) {

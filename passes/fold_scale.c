@@ -103,22 +103,10 @@ static int constant_operand(const folder *f, sinter_node node) {
     return -1;
 }
 
-static bool is_op(const folder *f, sinter_node node, sinter_op op) {
-    return node && sinter_node_get(f->module, node)->op == op;
-}
-
-static sinter_node definition_of(const folder *f, sinter_value value) {
-    return value ? sinter_value_get(f->module, value)->definition : 0;
-}
-
-static bool used_once(const folder *f, sinter_value value) {
-    return sinter_value_get(f->module, value)->uses.count == 1;
-}
-
 /* The constant of x * c, c * x or x / c as a factor on x; builds the reciprocal before the rewrite's root. */
 static bool read_factor(folder *f, sinter_node node, factor *out_factor, sinter_value *out_scaled) {
-    bool divides = is_op(f, node, SINTER_OP_div);
-    if (!divides && !is_op(f, node, SINTER_OP_mul)) return false;
+    bool divides = sinter_node_op(f->module, node) == SINTER_OP_div;
+    if (!divides && sinter_node_op(f->module, node) != SINTER_OP_mul) return false;
     int index = constant_operand(f, node);
     if (index < 0 || (divides && index == 0)) return false;
     sinter_value value = sinter_node_operand(f->module, node, (uint32_t)index);
@@ -167,10 +155,10 @@ static bool describe_matmul(const folder *f, anchor *a) {
 
 /* Whether the node is one that takes factors, and how. */
 static bool describe_anchor(const folder *f, sinter_node node, anchor *out) {
-    bool transposed = is_op(f, node, SINTER_OP_conv_transpose);
+    bool transposed = sinter_node_op(f->module, node) == SINTER_OP_conv_transpose;
     *out = (anchor){.node = node, .weight = 1, .rows_result = !transposed};
-    if (is_op(f, node, SINTER_OP_matmul)) return describe_matmul(f, out);
-    if (!transposed && !is_op(f, node, SINTER_OP_conv)) return false;
+    if (sinter_node_op(f->module, node) == SINTER_OP_matmul) return describe_matmul(f, out);
+    if (!transposed && sinter_node_op(f->module, node) != SINTER_OP_conv) return false;
     const sinter_tensor *weight = constant_float(f, sinter_node_operand(f->module, node, 1));
     sinter_value bias = sinter_node_operand(f->module, node, 2);
     if (!weight || (bias && !constant_float(f, bias))) return false;
@@ -197,7 +185,7 @@ static int64_t channel_of(const anchor *a, bool of_result, int64_t i) {
 /* Whether the weight may be replaced: nobody else's, or small. */
 static bool may_replace_weight(const folder *f, const anchor *a) {
     sinter_value weight = sinter_node_operand(f->module, a->node, a->weight);
-    return used_once(f, weight) ||
+    return sinter_value_has_one_use(f->module, weight) ||
            sinter_tensor_bytes(sinter_value_constant(f->module, weight)) <= COPY_LIMIT;
 }
 
@@ -259,18 +247,19 @@ typedef struct route {
 
 static bool find_route(folder *f, sinter_value value, const factor *scale, route *out) {
     *out = (route){0};
-    sinter_node first = definition_of(f, value);
+    sinter_node first = sinter_value_definition(f->module, value);
     for (int step = 0; step < MAX_CHAIN; step++) {
-        sinter_node node = definition_of(f, value);
-        if (!node || !used_once(f, value) ||
+        sinter_node node = sinter_value_definition(f->module, value);
+        sinter_op op = sinter_node_op(f->module, node);
+        if (!node || !sinter_value_has_one_use(f->module, value) ||
             sinter_node_get(f->module, node)->parent != sinter_node_get(f->module, first)->parent)
             return false;
-        if (is_op(f, node, SINTER_OP_add) || is_op(f, node, SINTER_OP_sub)) {
+        if (op == SINTER_OP_add || op == SINTER_OP_sub) {
             int index = constant_operand(f, node);
             if (index < 0) return false;
             out->sums[out->sum_count++] = node;
             value = sinter_node_operand(f->module, node, 1 - (uint32_t)index);
-        } else if (is_op(f, node, SINTER_OP_mul)) {
+        } else if (op == SINTER_OP_mul) {
             int index = constant_operand(f, node);
             out->product = node;
             /* The product of the two constants must not have more elements than either. */
@@ -282,9 +271,8 @@ static bool find_route(folder *f, sinter_value value, const factor *scale, route
         } else if (describe_anchor(f, node, &out->anchor)) {
             return (scale->axis < 0 || scale->axis == (int)out->anchor.result_axis) &&
                    scaled_weight(f, &out->anchor, scale, true, &out->weight);
-        } else if (scale->axis < 0 &&
-                   (is_op(f, node, SINTER_OP_reshape) || is_op(f, node, SINTER_OP_transpose) ||
-                    is_op(f, node, SINTER_OP_matmul))) {
+        } else if (scale->axis < 0 && (op == SINTER_OP_reshape || op == SINTER_OP_transpose ||
+                                       op == SINTER_OP_matmul)) {
             value = sinter_node_operand(f->module, node, 0); /* linear in it */
         } else {
             return false;
@@ -359,22 +347,22 @@ static bool is_window(const folder *f, sinter_node node) {
 }
 
 static bool fold_sum_after(folder *f, sinter_node node) {
-    bool subtracts = is_op(f, node, SINTER_OP_sub);
-    if (!subtracts && !is_op(f, node, SINTER_OP_add)) return false;
+    bool subtracts = sinter_node_op(f->module, node) == SINTER_OP_sub;
+    if (!subtracts && sinter_node_op(f->module, node) != SINTER_OP_add) return false;
     int index = constant_operand(f, node);
     if (index < 0 || (subtracts && index == 0)) return false;
     sinter_value own = sinter_node_operand(f->module, node, (uint32_t)index);
     sinter_value x = sinter_node_operand(f->module, node, 1 - (uint32_t)index);
     const sinter_tensor *tensor = constant_float(f, own);
-    sinter_node before = definition_of(f, x);
+    sinter_node before = sinter_value_definition(f->module, x);
     int axis = channel_axis(tensor, sinter_value_type(f->module, x));
     anchor a;
-    if (!before || !used_once(f, x) || !is_moderate(tensor)) return false;
+    if (!before || !sinter_value_has_one_use(f->module, x) || !is_moderate(tensor)) return false;
     if (describe_anchor(f, before, &a)) {
         if (!is_window(f, before) || (axis != -1 && axis != (int)a.result_axis) ||
             !add_to_bias(f, &a, tensor, subtracts ? -1 : 1))
             return false;
-    } else if (!subtracts && is_op(f, before, SINTER_OP_add)) {
+    } else if (!subtracts && sinter_node_op(f->module, before) == SINTER_OP_add) {
         int other = constant_operand(f, before);
         if (other < 0) return false;
         sinter_value first = sinter_node_operand(f->module, before, (uint32_t)other);
@@ -427,8 +415,8 @@ static bool fold_factor_before(folder *f, const anchor *a, sinter_node before) {
 
 /* w (x + c) = w x + w c, where every output sees all cells of the kernel. */
 static bool fold_sum_before(folder *f, const anchor *a, sinter_node before) {
-    if (!is_op(f, before, SINTER_OP_add) || !is_op(f, a->node, SINTER_OP_conv) ||
-        !is_unpadded(f, a->node))
+    if (sinter_node_op(f->module, before) != SINTER_OP_add ||
+        sinter_node_op(f->module, a->node) != SINTER_OP_conv || !is_unpadded(f, a->node))
         return false;
     int index = constant_operand(f, before);
     if (index < 0) return false;
@@ -462,8 +450,8 @@ static bool fold_before(folder *f, sinter_node node) {
     anchor a;
     if (!describe_anchor(f, node, &a)) return false;
     sinter_value x = sinter_node_operand(f->module, node, 1 - a.weight);
-    sinter_node before = definition_of(f, x);
-    return before && used_once(f, x) &&
+    sinter_node before = sinter_value_definition(f->module, x);
+    return before && sinter_value_has_one_use(f->module, x) &&
            sinter_node_get(f->module, before)->parent == sinter_node_get(f->module, node)->parent &&
            (fold_factor_before(f, &a, before) || fold_sum_before(f, &a, before));
 }

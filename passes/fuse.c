@@ -196,8 +196,7 @@ static void join_rows(fusion *f, sinter_node node, uint32_t own) {
     const sinter_node_info *info = sinter_node_get(f->module, node);
     for (int round = 0; round < 2; ++round) { /* the first operand may become a row by the second */
         for (uint32_t i = 0; i < info->operand_count; ++i) {
-            sinter_node definition =
-                info->operands[i] ? sinter_value_get(f->module, info->operands[i])->definition : 0;
+            sinter_node definition = sinter_value_definition(f->module, info->operands[i]);
             if (!definition || sinter_node_get(f->module, definition)->parent != f->region)
                 continue;
             uint32_t producer = f->group_of[definition];

@@ -151,8 +151,7 @@ static void keep_what_pays(layouts *s) {
         if (!s->last[node]) continue;
         const sinter_node_info *info = sinter_node_get(s->module, node);
         for (uint32_t i = 0; i < info->operand_count; i++) {
-            sinter_node producer =
-                info->operands[i] ? sinter_value_get(s->module, info->operands[i])->definition : 0;
+            sinter_node producer = sinter_value_definition(s->module, info->operands[i]);
             if (is_last(s, producer) && !s->plans[producer].result_keeps && takes_last(s, node, i))
                 s->component[find_component(s, node)] = find_component(s, producer);
         }

@@ -42,8 +42,8 @@ static bool read_parameters(const sinter_module *module, sinter_node node,
 
 bool sinter_integer_dequantized(const sinter_module *module, sinter_value value,
                                 sinter_quantization *out) {
-    sinter_node node = value ? sinter_value_get(module, value)->definition : 0;
-    if (!node || sinter_node_get(module, node)->op != SINTER_OP_dequantize_linear ||
+    sinter_node node = sinter_value_definition(module, value);
+    if (sinter_node_op(module, node) != SINTER_OP_dequantize_linear ||
         sinter_value_type(module, value)->dtype != SINTER_DTYPE_f32)
         return false;
     out->x = sinter_node_operand(module, node, 0);
@@ -77,10 +77,6 @@ double sinter_integer_scale(const sinter_quantization *q, int64_t index) {
 
 bool sinter_integer_is_narrow(sinter_dtype dtype) {
     return sinter_dtype_is_integer(dtype) && sinter_dtype_infos[dtype].bits <= 8;
-}
-
-bool sinter_integer_has_one_use(const sinter_module *module, sinter_value value) {
-    return sinter_value_get(module, value)->uses.count == 1;
 }
 
 /* ---- building ---- */
@@ -246,7 +242,7 @@ bool sinter_integer_raise(sinter_rewrite *rewrite, sinter_node node) {
     if (!sinter_integer_quantizes(module, node, &q) || q.axis >= 0) return false;
     sinter_value x = sinter_node_operand(module, node, 0);
     sinter_node view = sinter_value_get(module, x)->definition;
-    if (!view || !sinter_integer_has_one_use(module, x) || !sinter_integer_is_narrow(q.dtype))
+    if (!view || !sinter_value_has_one_use(module, x) || !sinter_integer_is_narrow(q.dtype))
         return false;
     const sinter_node_info *info = sinter_node_get(module, view);
     int move = find_move(info->op);

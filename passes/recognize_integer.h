@@ -21,7 +21,6 @@ bool sinter_integer_quantizes(const sinter_module *module, sinter_node node, sin
 int64_t sinter_integer_zero(const sinter_quantization *q, int64_t index);
 double sinter_integer_scale(const sinter_quantization *q, int64_t index);
 bool sinter_integer_is_narrow(sinter_dtype dtype); /* an integer of at most 8 bits */
-bool sinter_integer_has_one_use(const sinter_module *module, sinter_value value);
 /* dequantize_linear of x with one scale, with the scale and zero point of `node` (a dequantize_linear). */
 sinter_value sinter_integer_convert_like(sinter_rewrite *rewrite, sinter_node node, sinter_value x);
 /* A constant vector seen as [count, 1, ...] of `rank` axes; rank 0 and count 1: a scalar. Items are rounded to the dtype. */

@@ -8,8 +8,7 @@
 enum { MAX_DEPTH = 12 };
 
 static sinter_op op_of(const sinter_module *module, sinter_value value) {
-    sinter_node node = value ? sinter_value_get(module, value)->definition : 0;
-    return node ? sinter_node_get(module, node)->op : SINTER_OP_NONE;
+    return sinter_node_op(module, sinter_value_definition(module, value));
 }
 
 static sinter_value operand_of(const sinter_module *module, sinter_value value, uint32_t i) {
@@ -61,11 +60,11 @@ static bool can_divide(const sinter_module *module, sinter_value value, uint32_t
             *has_integers |= is_integer_as_float(module, x);
             return true;
         }
-        return sinter_integer_has_one_use(module, value) &&
+        return sinter_value_has_one_use(module, value) &&
                can_divide(module, x, depth + 1, has_integers);
     }
     uint32_t count = scaled_operands(op);
-    if (count == 0 || !sinter_integer_has_one_use(module, value)) return false;
+    if (count == 0 || !sinter_value_has_one_use(module, value)) return false;
     for (uint32_t i = 0; i < count; i++)
         if (!can_divide(module, operand_of(module, value, i), depth + 1, has_integers))
             return false;
@@ -190,8 +189,7 @@ bool sinter_integer_clamp(sinter_rewrite *rewrite, sinter_node node) {
         return false;
     sinter_value x = sinter_node_operand(module, node, 0);
     sinter_node inner = sinter_value_get(module, x)->definition;
-    if (!inner || !sinter_integer_has_one_use(module, x) ||
-        !read_clamp(module, inner, &low, &high) ||
+    if (!inner || !sinter_value_has_one_use(module, x) || !read_clamp(module, inner, &low, &high) ||
         !is_number(module, sinter_node_operand(module, inner, 0), 0))
         return false;
     const sinter_dtype_info *info = &sinter_dtype_infos[q.dtype];

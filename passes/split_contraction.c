@@ -33,18 +33,6 @@ typedef struct splitter {
     sinter_rewrite rewrite;
 } splitter;
 
-static sinter_node definition_of(const splitter *s, sinter_value value) {
-    return value ? sinter_value_get(s->module, value)->definition : 0;
-}
-
-static bool is_op(const splitter *s, sinter_node node, sinter_op op) {
-    return node && sinter_node_get(s->module, node)->op == op;
-}
-
-static bool used_once(const splitter *s, sinter_value value) {
-    return sinter_value_get(s->module, value)->uses.count == 1;
-}
-
 static bool const_dim(const splitter *s, const sinter_type *type, uint32_t axis, int64_t *out) {
     return sinter_dim_is_const(s->dims, type->dims[axis], out);
 }
@@ -66,24 +54,24 @@ static bool is_bias(const splitter *s, sinter_value value) {
 
 static bool find_product(const splitter *s, sinter_value y, product *out_product) {
     const sinter_type *type = sinter_value_type(s->module, y);
-    sinter_node node = definition_of(s, y);
+    sinter_node node = sinter_value_definition(s->module, y);
     int64_t columns, bias_columns = 1;
     *out_product = (product){0};
     if (!type->rank || !const_dim(s, type, type->rank - 1, &columns) || is_single_row(s, type))
         return false;
-    if (is_op(s, node, SINTER_OP_add)) {
+    if (sinter_node_op(s->module, node) == SINTER_OP_add) {
         out_product->bias_first = is_bias(s, sinter_node_operand(s->module, node, 0));
         out_product->bias = sinter_node_operand(s->module, node, !out_product->bias_first);
         sinter_value sum = sinter_node_operand(s->module, node, out_product->bias_first);
-        if (!is_bias(s, out_product->bias) || !used_once(s, sum) ||
+        if (!is_bias(s, out_product->bias) || !sinter_value_has_one_use(s->module, sum) ||
             sinter_value_type(s->module, sum)->rank != type->rank)
             return false;
         const sinter_type *bias = sinter_value_type(s->module, out_product->bias);
         if (!const_dim(s, bias, bias->rank - 1, &bias_columns) || bias_columns != columns)
             return false;
-        node = definition_of(s, sum);
+        node = sinter_value_definition(s->module, sum);
     }
-    if (!is_op(s, node, SINTER_OP_matmul)) return false;
+    if (sinter_node_op(s->module, node) != SINTER_OP_matmul) return false;
     out_product->x = sinter_node_operand(s->module, node, 0);
     out_product->weight = sinter_node_operand(s->module, node, 1);
     const sinter_tensor *weight = sinter_value_constant(s->module, out_product->weight);
@@ -111,8 +99,8 @@ static void visit_split(splitter *s, sinter_node node) {
     const uint32_t rank = sinter_value_type(s->module, y)->rank;
     int64_t axis = sinter_node_get_int(s->module, node, "axis", 0), begin = 0, size;
     uint32_t count = sinter_node_get(s->module, node)->result_count;
-    if ((axis < 0 ? axis + rank : axis) != (int64_t)rank - 1 || !used_once(s, y) ||
-        !find_product(s, y, &p))
+    if ((axis < 0 ? axis + rank : axis) != (int64_t)rank - 1 ||
+        !sinter_value_has_one_use(s->module, y) || !find_product(s, y, &p))
         return;
     for (uint32_t i = 0; i < count; i++) {
         sinter_value part = sinter_node_result(s->module, node, i);
@@ -133,8 +121,9 @@ static void visit_split(splitter *s, sinter_node node) {
 /* ---- parts selected from an axis of their own ---- */
 
 /* The node takes one element of an axis that is the same for all users of its operand. */
-static bool selects_one(const splitter *s, sinter_node node, int64_t *out_axis, int64_t *out_index) {
-    if (!is_op(s, node, SINTER_OP_gather)) return false;
+static bool selects_one(const splitter *s, sinter_node node, int64_t *out_axis,
+                        int64_t *out_index) {
+    if (sinter_node_op(s->module, node) != SINTER_OP_gather) return false;
     sinter_value indices = sinter_node_operand(s->module, node, 1);
     size_t count = 0;
     if (sinter_value_type(s->module, indices)->rank ||
@@ -205,14 +194,14 @@ static bool cuts_columns(const splitter *s, const sinter_type *from, const sinte
 static bool find_views(const splitter *s, sinter_value value, uint32_t axis, view_chain *chain,
                        product *out_product, int64_t *out_size) {
     for (chain->count = 0; chain->count < MAX_VIEWS;) {
-        sinter_node node = definition_of(s, value);
-        bool turns = is_op(s, node, SINTER_OP_transpose);
-        if (!turns && !is_op(s, node, SINTER_OP_reshape)) return false;
+        sinter_node node = sinter_value_definition(s->module, value);
+        bool turns = sinter_node_op(s->module, node) == SINTER_OP_transpose;
+        if (!turns && sinter_node_op(s->module, node) != SINTER_OP_reshape) return false;
         sinter_value source = sinter_node_operand(s->module, node, 0);
         const sinter_type *from = sinter_value_type(s->module, source),
                           *to = sinter_value_type(s->module, value);
         const int64_t *perm = NULL;
-        if (!used_once(s, source)) return false;
+        if (!sinter_value_has_one_use(s->module, source)) return false;
         chain->nodes[chain->count] = node;
         chain->axes[chain->count++] = axis;
         if (turns) {
@@ -236,7 +225,7 @@ static sinter_value build_views(splitter *s, const view_chain *chain, sinter_val
         sinter_dim dims[SINTER_MAX_RANK];
         for (uint32_t k = 0; k < type.rank; k++) dims[k] = type.dims[k];
         dims[chain->axes[i]] = sinter_dim_const(s->dims, 1);
-        if (is_op(s, node, SINTER_OP_transpose) &&
+        if (sinter_node_op(s->module, node) == SINTER_OP_transpose &&
             sinter_node_get_ints(s->module, node, "perm", &perm))
             value = sinter_compose_transpose(&s->rewrite, value, perm, type.rank);
         else
@@ -271,9 +260,9 @@ static void visit_region(splitter *s, sinter_region region) {
     SINTER_FOR_NODES (s->module, region, node) {
         for (uint32_t i = 0; i < sinter_node_get(s->module, node)->region_count; i++)
             visit_region(s, sinter_node_get(s->module, node)->regions[i]);
-        if (is_op(s, node, SINTER_OP_split))
+        if (sinter_node_op(s->module, node) == SINTER_OP_split)
             visit_split(s, node);
-        else if (is_op(s, node, SINTER_OP_gather))
+        else if (sinter_node_op(s->module, node) == SINTER_OP_gather)
             visit_selection(s, node);
     }
 }

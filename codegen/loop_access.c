@@ -54,12 +54,48 @@ void sinter_loop_collect_accesses(sinter_arena *arena, const sinter_loop_stmt *f
     }
 }
 
+bool sinter_loop_access_uses(const sinter_loop_access *access, sinter_loop_var var) {
+    for (uint32_t i = 0; i < access->rank; i++)
+        if (sinter_loop_expr_uses(access->indices[i], var)) return true;
+    return false;
+}
+
+bool sinter_loop_find_axis(const sinter_expr *indices, uint32_t rank, sinter_loop_var var,
+                           uint32_t *out_dim) {
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < rank; i++) {
+        if (!sinter_loop_expr_uses(indices[i], var)) continue;
+        if (indices[i]->kind != SINTER_LOOP_VAR || found++) return false;
+        *out_dim = i;
+    }
+    return found == 1;
+}
+
 /* ---- scopes ---- */
+
+/* The condition around all that a list reads and writes, NULL where there is none. */
+static const sinter_loop_stmt *find_guard(sinter_arena *scratch, const sinter_loop_stmt *first) {
+    const sinter_loop_stmt *guard = NULL;
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        sinter_loop_access_list accesses = {0};
+        bool plain = stmt->kind == SINTER_LOOP_PREFETCH || stmt->kind == SINTER_LOOP_COMMENT ||
+                     stmt->kind == SINTER_LOOP_DECLARE;
+        if (plain) sinter_loop_collect_stmt_accesses(scratch, stmt, &accesses);
+        if (plain && !accesses.count) continue;
+        if (guard || stmt->kind != SINTER_LOOP_IF || stmt->else_body) return NULL;
+        guard = stmt;
+    }
+    return guard;
+}
 
 static void scan(sinter_loop_scopes *scopes, sinter_loop_stmt *first) {
     for (sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
         if (stmt->kind == SINTER_LOOP_FOR || stmt->kind == SINTER_LOOP_DECLARE)
             scopes->vars[stmt->var] = stmt;
+        if (stmt->kind == SINTER_LOOP_FOR) {
+            scopes->guards[stmt->var] = find_guard(scopes->builder.arena, stmt->body);
+            scopes->has_guards |= scopes->guards[stmt->var] != NULL;
+        }
         if (stmt->kind == SINTER_LOOP_ALLOC || stmt->kind == SINTER_LOOP_BIND)
             scopes->buffers[stmt->buffer] = stmt;
         if (stmt->kind == SINTER_LOOP_DECLARE && stmt->value->dtype == SINTER_DTYPE_i64 &&
@@ -80,6 +116,7 @@ void sinter_loop_scopes_init(sinter_loop_scopes *scopes, sinter_loop_program *pr
     sinter_loop_map_init(&scopes->lets, program, function);
     scopes->lets.builder.arena = scratch;
     scopes->vars = SINTER_NEW_ARRAY(scratch, sinter_loop_stmt *, function->vars.count);
+    scopes->guards = SINTER_NEW_ARRAY(scratch, const sinter_loop_stmt *, function->vars.count);
     scopes->buffers = SINTER_NEW_ARRAY(scratch, sinter_loop_stmt *, function->buffers.count);
     scan(scopes, function->body);
 }
@@ -129,26 +166,11 @@ static sinter_loop_var find_differing_loop(const comparison *c, sinter_expr expr
     return found;
 }
 
-/* The condition around all that a list reads and writes, NULL where there is none. */
-static const sinter_loop_stmt *find_guard(const comparison *c, const sinter_loop_stmt *first) {
-    const sinter_loop_stmt *guard = NULL;
-    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
-        sinter_loop_access_list accesses = {0};
-        bool plain = stmt->kind == SINTER_LOOP_PREFETCH || stmt->kind == SINTER_LOOP_COMMENT ||
-                     stmt->kind == SINTER_LOOP_DECLARE;
-        if (plain) sinter_loop_collect_stmt_accesses(c->scopes->builder.arena, stmt, &accesses);
-        if (plain && !accesses.count) continue;
-        if (guard || stmt->kind != SINTER_LOOP_IF || stmt->else_body) return NULL;
-        guard = stmt;
-    }
-    return guard;
-}
-
 /* The largest value of a loop variable for which the loop does anything, where a condition says it, as that of masked tails
  * does: for v { if v + rest < limit { ... } }. */
 static bool guarded_last(const comparison *c, const sinter_loop_stmt *loop, sinter_expr *out_last) {
     sinter_loop_scopes *s = c->scopes;
-    const sinter_loop_stmt *guard = find_guard(c, loop->body);
+    const sinter_loop_stmt *guard = s->guards[loop->var];
     if (!guard) return false;
     sinter_expr condition = guard->value, coefficient, rest;
     int64_t times;
@@ -480,7 +502,7 @@ static bool conflict(comparison *c, const sinter_loop_access *a, const sinter_lo
     bool both_atomic =
         a->is_store && b->is_store && a->atomic && b->atomic && a->combine == b->combine;
     if (both_atomic) return false;
-    for (int guards = 0; guards < 2; guards++) { /* neither bound is always the closer one */
+    for (int guards = 0; guards <= c->scopes->has_guards; guards++) { /* neither is always closer */
         c->guards = guards;
         if (accesses_separate(c, a, b)) return false;
     }

@@ -19,6 +19,10 @@ void sinter_loop_collect_accesses(sinter_arena *arena, const sinter_loop_stmt *f
 /* Those of one statement, without its bodies. */
 void sinter_loop_collect_stmt_accesses(sinter_arena *arena, const sinter_loop_stmt *stmt, sinter_loop_access_list *list);
 
+bool sinter_loop_access_uses(const sinter_loop_access *access, sinter_loop_var var); /* in some index */
+/* The only dim indexed by the variable, and by nothing but the variable; false where there is none. */
+bool sinter_loop_find_axis(const sinter_expr *indices, uint32_t rank, sinter_loop_var var, uint32_t *out_dim);
+
 /* Where everything of a function is declared. Lives in a scratch arena of the caller; edits of the function make it stale. */
 typedef struct sinter_loop_scopes {
     sinter_loop_program *program;
@@ -26,6 +30,8 @@ typedef struct sinter_loop_scopes {
     sinter_loop_builder builder; /* makes expressions in the scratch arena */
     sinter_loop_stmt **vars;     /* by variable: FOR or DECLARE, NULL for parameters */
     sinter_loop_stmt **buffers;  /* by buffer: ALLOC or BIND */
+    const sinter_loop_stmt **guards; /* by variable of a FOR: the IF around all that its body reads and writes, or NULL */
+    bool has_guards;
     sinter_loop_map lets;        /* immutable i64 variables without loads, as expressions of the rest */
 } sinter_loop_scopes;
 void sinter_loop_scopes_init(sinter_loop_scopes *scopes, sinter_loop_program *program, sinter_loop_function *function,

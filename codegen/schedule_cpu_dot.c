@@ -138,23 +138,13 @@ static bool has_words(int64_t steps) {
     return steps % BYTES == 0 || steps <= FEW_BYTES;
 }
 
-/* One index is the column's variable, and no other one has it. */
-static bool has_column(sinter_expr load, sinter_loop_var column, uint32_t *out_dim) {
-    uint32_t found = 0;
-    for (uint32_t i = 0; i < load->argument_count; i++) {
-        if (!sinter_loop_expr_uses(load->arguments[i], column)) continue;
-        if (load->arguments[i]->kind != SINTER_LOOP_VAR || found++) return false;
-        *out_dim = i;
-    }
-    return found == 1;
-}
-
 /* Rows enough share the words of b that making them pays: four bytes of a column from as many rows of b. */
 static bool pays(const dot *d, const sinter_cpu_nest *nest) {
     enum { MIN_SHARED = 4 };
     sinter_loop_var column = nest->loops[nest->loop_count - 1];
     uint32_t dim;
-    if (!d->state->target->vnni || d->steps % BYTES || !has_column(d->b, column, &dim) ||
+    if (!d->state->target->vnni || d->steps % BYTES ||
+        !sinter_loop_find_axis(d->b->arguments, d->b->argument_count, column, &dim) ||
         dim + 1 != d->b->argument_count)
         return false;
     for (uint32_t i = 0; i + 1 < nest->loop_count; i++) {
@@ -483,7 +473,8 @@ static bool match_taps(dot *d, const sinter_cpu_nest *nest) {
     d->assign = inner->body;
     if (d->assign->kind != SINTER_LOOP_ASSIGN || d->assign->next ||
         d->assign->var != nest->accumulator || !match_product(d) || !is_constant(d) ||
-        !has_column(d->b, column, &dim) || !has_column(d->a, column, &dim) ||
+        !sinter_loop_find_axis(d->b->arguments, d->b->argument_count, column, &dim) ||
+        !sinter_loop_find_axis(d->a->arguments, d->a->argument_count, column, &dim) ||
         dim + 1 != d->a->argument_count || d->loop->step != 1 ||
         !find_dim(d, d->loop, &d->b_dim, &d->steps) || d->steps > FEW_TAPS)
         return false;

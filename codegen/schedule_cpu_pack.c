@@ -66,18 +66,6 @@ static uint32_t reduction_depth(const sinter_cpu_nest *nest, sinter_expr index) 
     return 0;
 }
 
-/* The only dim indexed by the column, and by nothing but the column; false where there is none. */
-static bool find_column_dim(const sinter_loop_access *load, sinter_loop_var column,
-                            uint32_t *out_dim) {
-    uint32_t found = 0;
-    for (uint32_t i = 0; i < load->rank; i++) {
-        if (!sinter_loop_expr_uses(load->indices[i], column)) continue;
-        if (load->indices[i]->kind != SINTER_LOOP_VAR || found++) return false;
-        *out_dim = i;
-    }
-    return found == 1;
-}
-
 /* Outer axes, panels of columns, axes of the reduction as its loops go; the columns of a panel will be the last axis. */
 static bool plan_one(const sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
                      const sinter_loop_access *load, sinter_cpu_packing *out_packing) {
@@ -85,7 +73,8 @@ static bool plan_one(const sinter_schedule_cpu_state *state, const sinter_cpu_ne
     sinter_cpu_packing *p = out_packing;
     *p = (sinter_cpu_packing){.buffer = load->buffer, .rank = load->rank};
     uint32_t used = 0;
-    if (!find_column_dim(load, nest->loops[nest->loop_count - 1], &p->column_dim) ||
+    if (!sinter_loop_find_axis(load->indices, load->rank, nest->loops[nest->loop_count - 1],
+                               &p->column_dim) ||
         !sinter_loop_is_const_int(info->dims[p->column_dim], &p->columns))
         return false;
     for (uint32_t depth = 0; depth <= nest->reduction_count; depth++) {

@@ -17,12 +17,6 @@ typedef struct search {
     uint32_t depth;
 } search;
 
-static bool uses(const sinter_loop_access *access, sinter_loop_var var) {
-    for (uint32_t i = 0; i < access->rank; i++)
-        if (sinter_loop_expr_uses(access->indices[i], var)) return true;
-    return false;
-}
-
 static int64_t buffer_bytes(const sinter_loop_buffer_info *info) {
     int64_t bytes = sinter_dtype_infos[info->dtype].bits / 8, dim;
     for (uint32_t i = 0; i < info->rank; i++) {
@@ -35,14 +29,13 @@ static int64_t buffer_bytes(const sinter_loop_buffer_info *info) {
 /* Outside of the innermost loop: loops that walk through a block, one that uses it again, one that goes to the next. */
 static bool find_block(const search *s, const sinter_loop_access *load, sinter_loop_var *out_outer,
                        sinter_loop_var *out_between) {
-    const sinter_loop_buffer_info *info =
-        &s->state->schedule.function->buffers.items[load->buffer];
+    const sinter_loop_buffer_info *info = &s->state->schedule.function->buffers.items[load->buffer];
     const int64_t l2 = s->state->target->l2_bytes, whole = buffer_bytes(info);
     int64_t rounds = 1, blocks = 1, trips;
     uint32_t i = s->depth - 1;
     *out_between = 0;
-    while (i > 0 && uses(load, s->path[i - 1]->var)) i--;
-    for (; i > 0 && !uses(load, s->path[i - 1]->var); i--) {
+    while (i > 0 && sinter_loop_access_uses(load, s->path[i - 1]->var)) i--;
+    for (; i > 0 && !sinter_loop_access_uses(load, s->path[i - 1]->var); i--) {
         bool known = sinter_loop_trip_count(s->path[i - 1], &trips);
         rounds *= known ? trips : FEW_ROUNDS + 1;
         if (!*out_between && (!known || trips > 1)) *out_between = s->path[i - 1]->var;
@@ -50,7 +43,7 @@ static bool find_block(const search *s, const sinter_loop_access *load, sinter_l
     if (!i || !*out_between || rounds <= FEW_ROUNDS || whole <= l2 / 2) return false;
     *out_outer = s->path[i - 1]->var;
     for (; i > 0; i--) {
-        if (!uses(load, s->path[i - 1]->var)) continue;
+        if (!sinter_loop_access_uses(load, s->path[i - 1]->var)) continue;
         if (!sinter_loop_trip_count(s->path[i - 1], &trips)) return false;
         blocks *= trips;
     }
@@ -72,7 +65,7 @@ static void visit(search *s, const sinter_loop_stmt *loop) {
     sinter_loop_collect_accesses(&s->scratch, loop->body, &loads);
     for (size_t i = 0; i < loads.count; i++) {
         const sinter_loop_access *load = &loads.items[i];
-        if (load->is_store || !uses(load, loop->var) ||
+        if (load->is_store || !sinter_loop_access_uses(load, loop->var) ||
             !sinter_cpu_is_constant(s->state, load->buffer) ||
             !find_block(s, load, &outer, &between))
             continue;

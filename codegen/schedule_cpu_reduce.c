@@ -81,13 +81,6 @@ static bool belongs_to_row(const sinter_schedule_cpu_state *state, const sinter_
     return all && !sinter_cpu_is_constant(state, load->buffer);
 }
 
-/* The load is the same in all rows. */
-static bool is_shared(const sinter_loop_access *load, sinter_loop_var row) {
-    for (uint32_t k = 0; k < load->rank; k++)
-        if (sinter_loop_expr_uses(load->indices[k], row)) return false;
-    return true;
-}
-
 /* Every load of the reduction belongs to one row alone, whose elements lie next to each other; or those of one load do,
  * and the others are the same in all rows: a matrix that is read once, times a vector. */
 bool sinter_schedule_cpu_is_row(const sinter_schedule_cpu_state *state, sinter_loop_var nest) {
@@ -107,10 +100,8 @@ bool sinter_schedule_cpu_is_row(const sinter_schedule_cpu_state *state, sinter_l
     bool own = true, matrix = true;
     for (size_t i = 0; i < loads.count; i++) {
         const sinter_loop_access *load = &loads.items[i];
-        bool uses = false, shared = is_shared(load, row);
-        for (uint32_t k = 0; k + 1 < load->rank; k++)
-            uses |= sinter_loop_expr_uses(load->indices[k], row);
-        own &= uses && !sinter_loop_expr_uses(load->indices[load->rank - 1], row);
+        bool shared = !sinter_loop_access_uses(load, row); /* the same in all rows */
+        own &= !shared && !sinter_loop_expr_uses(load->indices[load->rank - 1], row);
         matrix &= shared || belongs_to_row(state, &c, load);
     }
     sinter_arena_deinit(&scratch);

@@ -56,12 +56,6 @@ bool sinter_cpu_find_nest(const sinter_loop_function *function, sinter_loop_var 
 
 /* ---- what the reduction loads ---- */
 
-static bool uses(const sinter_loop_access *access, sinter_loop_var var) {
-    for (uint32_t i = 0; i < access->rank; i++)
-        if (sinter_loop_expr_uses(access->indices[i], var)) return true;
-    return false;
-}
-
 bool sinter_cpu_bounds_use(const sinter_cpu_nest *nest, sinter_loop_var var) {
     const sinter_loop_stmt *loop = nest->reduction;
     for (uint32_t i = 0; i < nest->reduction_count; i++, loop = loop->body)
@@ -77,7 +71,7 @@ bool sinter_cpu_broadcasts(const sinter_cpu_nest *nest) {
     sinter_loop_collect_accesses(&scratch, nest->reduction->body, &loads);
     bool found = false;
     for (size_t k = 0; k < loads.count; k++)
-        found |= !uses(&loads.items[k], nest->loops[nest->loop_count - 1]);
+        found |= !sinter_loop_access_uses(&loads.items[k], nest->loops[nest->loop_count - 1]);
     sinter_arena_deinit(&scratch);
     return found;
 }
@@ -96,7 +90,8 @@ sinter_loop_var sinter_cpu_find_row(sinter_schedule_cpu_state *state, const sint
              count == 1))
             continue;
         for (size_t k = 0; k < loads.count && !found; k++)
-            if (uses(&loads.items[k], column) && !uses(&loads.items[k], nest->loops[i]))
+            if (sinter_loop_access_uses(&loads.items[k], column) &&
+                !sinter_loop_access_uses(&loads.items[k], nest->loops[i]))
                 found = nest->loops[i];
     }
     sinter_arena_deinit(&scratch);
@@ -387,7 +382,7 @@ static int64_t column_bytes(const sinter_loop_function *function, const sinter_c
     sinter_loop_var column = nest->loops[nest->loop_count - 1];
     for (size_t i = 0; i < loads->count; i++) {
         const sinter_loop_buffer_info *info = &function->buffers.items[loads->items[i].buffer];
-        if (!uses(&loads->items[i], column)) continue;
+        if (!sinter_loop_access_uses(&loads->items[i], column)) continue;
         int64_t bytes = sinter_dtype_infos[info->dtype].bits / 8, dim;
         for (uint32_t k = 0; k < info->rank; k++) {
             bool varies = sinter_loop_expr_uses(loads->items[i].indices[k], column);
@@ -416,7 +411,8 @@ static void describe_tiling(tiling *t, const sinter_cpu_nest *nest, sinter_loop_
     for (uint32_t i = 0; i + 1 < nest->loop_count; i++) {
         bool needed = nest->loops[i] == row;
         for (size_t k = 0; k < loads.count; k++)
-            needed |= uses(&loads.items[k], column) && uses(&loads.items[k], nest->loops[i]);
+            needed |= sinter_loop_access_uses(&loads.items[k], column) &&
+                      sinter_loop_access_uses(&loads.items[k], nest->loops[i]);
         if (!needed) t->free_loops[t->free_count++] = nest->loops[i];
     }
     sinter_arena_deinit(&scratch);

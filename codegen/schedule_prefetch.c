@@ -14,12 +14,6 @@ typedef struct prefetching {
     int64_t line;
 } prefetching;
 
-static bool uses(const sinter_loop_access *access, sinter_loop_var var) {
-    for (uint32_t i = 0; i < access->rank; i++)
-        if (sinter_loop_expr_uses(access->indices[i], var)) return true;
-    return false;
-}
-
 /* Loops of the body stand at their first iteration; false where something else is declared there. */
 static bool map_body(prefetching *p, const sinter_loop_stmt *first) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
@@ -68,9 +62,9 @@ static bool ask(prefetching *p, const sinter_loop_access *load) {
         sinter_loop_is_const_int(p->between->lower, &lower) &&
         sinter_loop_is_const_int(p->inner->lower, &lower)) {
         start = sinter_loop_sub(b, turn, p->between->lower);
-        start = sinter_loop_add(b, sinter_loop_mul(b, start, sinter_loop_int(b, steps)),
-                                sinter_loop_sub(b, sinter_loop_var_read(b, p->inner->var),
-                                                p->inner->lower));
+        start = sinter_loop_add(
+            b, sinter_loop_mul(b, start, sinter_loop_int(b, steps)),
+            sinter_loop_sub(b, sinter_loop_var_read(b, p->inner->var), p->inner->lower));
         start = sinter_loop_div(b, sinter_loop_mul(b, start, sinter_loop_int(b, lines)),
                                 sinter_loop_int(b, rounds));
         sinter_loop_map_var(&p->next, p->inner->var, p->inner->lower);
@@ -110,7 +104,8 @@ static bool ask_for_all(prefetching *p, sinter_arena *scratch) {
         for (size_t k = 0; k < i; k++) again |= loads.items[k].buffer == load->buffer;
         if (again || load->is_store ||
             function->buffers.items[load->buffer].scope != SINTER_SCOPE_INPUT ||
-            !uses(load, p->outer->var) || uses(load, p->between->var))
+            !sinter_loop_access_uses(load, p->outer->var) ||
+            sinter_loop_access_uses(load, p->between->var))
             continue;
         sinter_loop_map_var(&p->next, p->inner->var, NULL);
         asked |= ask(p, load);

@@ -2,6 +2,7 @@
 #pragma once
 #include "codegen/compile.h"
 #include "frontends/import.h"
+#include "ir/base/file.h"
 #include "ir/infer.h"
 #include "runtime/jit/engine.h"
 #include "runtime/sinter_runtime.h"
@@ -11,13 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* A fresh folder below TMPDIR. */
-static inline bool support_folder(char *out_folder, size_t capacity) {
-    const char *parent = getenv("TMPDIR");
-    snprintf(out_folder, capacity, "%s/sinter-test-XXXXXX", parent && *parent ? parent : "/tmp");
-    return mkdtemp(out_folder) != NULL;
-}
 
 /* tests/models/<name>.onnx with batch bound where it is positive -> path. */
 static inline bool support_compile(const char *name, int64_t batch, const char *target_text,

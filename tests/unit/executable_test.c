@@ -275,8 +275,8 @@ static void test_wrap(void) {
 }
 
 int main(void) {
-    char folder[200];
-    if (!CHECK(support_folder(folder, sizeof folder))) return test_finish();
+    char folder[SINTER_FILE_FOLDER_BYTES];
+    if (!CHECK(sinter_file_make_folder(folder, NULL))) return test_finish();
     sinter_executable *mlp = load(folder, "mlp", 0, "cpu"), *cnn = load(folder, "cnn", 0, "cpu");
     sinter_executable *fixed = load(folder, "mlp", 1, "cpu");
     if (mlp && cnn && fixed) {

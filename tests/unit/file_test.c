@@ -1,8 +1,8 @@
 /* Files that are there whole or not at all, alone and in pairs, and what is said where they can't be. */
 #include "ir/base/file.h"
+#include "tests/unit/folder_support.h"
 #include "tests/unit/test.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,15 +14,6 @@ static sinter_diag diag;
 static const char *in_folder(const char *name, char path[256]) {
     snprintf(path, 256, "%s/%s", folder, name);
     return path;
-}
-
-static int count_files(void) {
-    int count = 0;
-    DIR *directory = opendir(folder);
-    for (struct dirent *entry; directory && (entry = readdir(directory));)
-        count += strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
-    if (directory) closedir(directory);
-    return count;
 }
 
 static void check_content(const char *path, const char *data, size_t size) {
@@ -39,10 +30,10 @@ static void test_whole(void) {
     sinter_file_writer writer;
     CHECK(sinter_file_writer_open(&writer, path, false, &diag));
     sinter_file_writer_append(&writer, "half", 4);
-    CHECK_INT_EQ(count_files(), 2);
+    CHECK_INT_EQ(support_count_files(folder), 2);
     CHECK(!sinter_file_writer_close(&writer, false, &diag));
     check_content(path, "old", 3);
-    CHECK_INT_EQ(count_files(), 1);
+    CHECK_INT_EQ(support_count_files(folder), 1);
 
     static char expected[5003] = "new";
     memcpy(expected + 5000, "end", 3);
@@ -73,7 +64,7 @@ static void test_pairs(void) {
     CHECK(sinter_file_writer_open(&writer, path, false, &diag));
     sinter_file_writer_append(&companion, "1", 1);
     CHECK(sinter_file_writer_close_pair(&companion, &writer, true, &diag));
-    CHECK_INT_EQ(count_files(), 2);
+    CHECK_INT_EQ(support_count_files(folder), 2);
     check_content(beside, "1", 1);
     check_content(path, "", 0);
     unlink(path);
@@ -84,7 +75,7 @@ static void test_pairs(void) {
     CHECK(sinter_file_writer_open(&writer, "/dev/full", false, &diag));
     sinter_file_writer_append(&writer, "1", 1);
     CHECK(!sinter_file_writer_close_pair(&companion, &writer, true, &diag));
-    CHECK_INT_EQ(count_files(), 0);
+    CHECK_INT_EQ(support_count_files(folder), 0);
     CHECK_INT_EQ(diag.error_count, 1);
 }
 
@@ -120,7 +111,7 @@ int main(void) {
     test_whole();
     test_pairs();
     test_errors();
-    CHECK_INT_EQ(count_files(), 0);
+    CHECK_INT_EQ(support_count_files(folder), 0);
     rmdir(folder);
     return test_finish();
 }

@@ -2,22 +2,14 @@
  * a compilation that finds its kernels writes the same bytes as one that makes them. */
 #include "codegen/kernel_cache.h"
 #include "tests/unit/artifact_support.h"
+#include "tests/unit/folder_support.h"
 #include "tests/unit/test.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
-static char folder[200];
-
-static int count_entries(const char *path) {
-    int count = 0;
-    DIR *directory = opendir(path);
-    for (struct dirent *entry; directory && (entry = readdir(directory));)
-        count += entry->d_name[0] != '.';
-    if (directory) closedir(directory);
-    return count;
-}
+static char folder[SINTER_FILE_FOLDER_BYTES];
 
 /* The only entry, or the one numbered `index` in the folder's order. */
 static void entry_path(const char *path, int index, char *out_path, size_t capacity) {
@@ -64,7 +56,7 @@ static void test_entries(void) {
     CHECK(finds(&cache, &key, "code") && !finds(&cache, &other, "code"));
     sinter_kernel_cache_store(&cache, &key, &fresh, &diag); /* another process was there as well */
     CHECK(finds(&cache, &key, "more code"));
-    CHECK_INT_EQ(count_entries(path), 1);
+    CHECK_INT_EQ(support_count_files(path), 1);
     entry_path(path, 0, entry, sizeof entry);
     size_t size = 0;
     unsigned char *bytes = support_read(entry, &size);
@@ -116,7 +108,7 @@ static void test_trim(void) {
     sinter_text found = {0};
     CHECK(sinter_kernel_cache_find(&cache, &keys[7], &found)); /* and this one now */
     sinter_kernel_cache_trim(&cache, 3 * OBJECT_BYTES + 500);
-    CHECK_INT_EQ(count_entries(path), 3);
+    CHECK_INT_EQ(support_count_files(path), 3);
     CHECK(sinter_kernel_cache_find(&cache, &keys[7], &found));
     remove_entries(path);
     for (int i = 0; i < COUNT; i++) sinter_text_deinit(&keys[i]);
@@ -148,14 +140,14 @@ static void test_compilation(void) {
         bytes[i] = support_read(path, &sizes[i]);
         CHECK(bytes[i] && sizes[i] == sizes[0] && !memcmp(bytes[i], bytes[0], sizes[0]));
     }
-    CHECK(count_entries(cache) > 1);
+    CHECK(support_count_files(cache) > 1);
     for (int i = 0; i < 3; i++) free(bytes[i]);
     unlink(path);
     remove_entries(cache);
 }
 
 int main(void) {
-    if (!CHECK(support_folder(folder, sizeof folder))) return test_finish();
+    if (!CHECK(sinter_file_make_folder(folder, NULL))) return test_finish();
     test_entries();
     test_trim();
     test_compilation();

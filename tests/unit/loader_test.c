@@ -107,8 +107,8 @@ static void test_features(void) {
 }
 
 static void test_files(void) {
-    char folder[200], path[256], copy[256];
-    CHECK(support_folder(folder, sizeof folder));
+    char folder[SINTER_FILE_FOLDER_BYTES], path[256], copy[256];
+    CHECK(sinter_file_make_folder(folder, NULL));
     snprintf(path, sizeof path, "%s/m.so", folder);
     snprintf(copy, sizeof copy, "%s/copy.so", folder);
     CHECK(support_compile("mlp", 0, "cpu", path));

@@ -208,7 +208,7 @@ int main(int argument_count, char **arguments) {
     int64_t stride = argument_count > 1 ? atoll(arguments[1]) : 29;
     char folder[256], artifact[300], text[300];
     for (int i = 0; i < 64; i++) pixels[i] = (float)(i % 16);
-    CHECK(support_folder(folder, sizeof folder));
+    CHECK(sinter_file_make_folder(folder, NULL));
     snprintf(artifact, sizeof artifact, "%s/mlp.so", folder);
     snprintf(text, sizeof text, "%s/text.sir", folder);
 

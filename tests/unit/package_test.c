@@ -1,25 +1,15 @@
 /* Packages: names, bytes that repeat, objects with the weights in their own section, C with the weights beside it. */
 #include "codegen/package.h"
 #include "tests/unit/artifact_support.h"
+#include "tests/unit/folder_support.h"
 #include "tests/unit/test.h"
 
-#include <dirent.h>
-
-static char folder[200];
+static char folder[SINTER_FILE_FOLDER_BYTES];
 
 static const char *in_folder(const char *name) {
     static char path[300];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     return path;
-}
-
-static int count_files(void) {
-    int count = 0;
-    DIR *directory = opendir(folder);
-    for (struct dirent *entry; directory && (entry = readdir(directory));)
-        count += strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
-    if (directory) closedir(directory);
-    return count;
 }
 
 /* ---- names ---- */
@@ -97,16 +87,16 @@ static void test_kinds(void) {
     CHECK(sinter_package(many, &target, &(sinter_codegen_options){.level = 2},
                          SINTER_PACKAGE_OBJECT, path, &diag));
     check_object(path, MANY);
-    CHECK_INT_EQ(count_files(), 2); /* and m.h */
+    CHECK_INT_EQ(support_count_files(folder), 2); /* and m.h */
     unlink(path);
     unlink(in_folder("m.h"));
     snprintf(path, sizeof path, "%s", in_folder("m.c"));
     CHECK(sinter_package(few, &target, &(sinter_codegen_options){.level = 2}, SINTER_PACKAGE_C,
                          path, &diag));
-    CHECK_INT_EQ(count_files(), 1);
+    CHECK_INT_EQ(support_count_files(folder), 1);
     CHECK(sinter_package(many, &target, &(sinter_codegen_options){.level = 2}, SINTER_PACKAGE_C,
                          path, &diag));
-    CHECK_INT_EQ(count_files(), 2);
+    CHECK_INT_EQ(support_count_files(folder), 2);
     size_t size = 0, again = 0;
     free(support_read(in_folder("m.weights"), &size));
     CHECK_INT_EQ(size, MANY * 4);
@@ -124,14 +114,14 @@ static void test_kinds(void) {
     free(first);
     free(second);
     unlink(path);
-    CHECK_INT_EQ(count_files(), 0);
+    CHECK_INT_EQ(support_count_files(folder), 0);
     sinter_loop_program_destroy(few);
     sinter_loop_program_destroy(many);
     sinter_arena_deinit(&arena);
 }
 
 int main(void) {
-    if (!CHECK(support_folder(folder, sizeof folder))) return test_finish();
+    if (!CHECK(sinter_file_make_folder(folder, NULL))) return test_finish();
     test_names();
     test_kinds();
     rmdir(folder);

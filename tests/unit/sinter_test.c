@@ -102,7 +102,7 @@ static void counted_deallocate(void *user, void *pointer, size_t size, size_t al
 /* Options of compilation are refused for what is compiled already. */
 static void test_artifact_options(void) {
     char folder[256], path[300];
-    CHECK(support_folder(folder, sizeof folder));
+    CHECK(sinter_file_make_folder(folder, NULL));
     snprintf(path, sizeof path, "%s/mlp.so", folder);
     CHECK(support_compile("mlp", 0, "cpu", path));
     const sinter_options refused[] = {

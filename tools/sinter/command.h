@@ -45,6 +45,10 @@ typedef struct command {
     size_t least, most;   /* operands */
     int (*run)(const arguments *a);
 } command;
+/* The shared options of a command that compiles and runs. */
+#define ENGINE_OPTIONS                                                                             \
+    "target dim passes O no-winograd threads jobs cache verify-each print-after stop-after "       \
+    "time-passes"
 #define COMMAND_OPTIONS(list) .options = (list), .option_count = sizeof(list) / sizeof *(list)
 extern const command command_compile, command_run, command_test, command_bench, command_inspect, command_diff;
 

@@ -126,8 +126,7 @@ const command command_bench = {
              "[--json=FILE]",
     .details = "Measures latency, the time to compile or load, and memory.",
     COMMAND_OPTIONS(own_options),
-    .shared = "target dim passes O no-winograd threads jobs cache verify-each print-after "
-              "stop-after time-passes i size",
+    .shared = ENGINE_OPTIONS " i size",
     .expected = "one model",
     .least = 1,
     .most = 1,

@@ -250,8 +250,7 @@ const command command_run = {
     .usage = "sinter run MODEL|ARTIFACT [-i NAME=FILE]... [-o DIR] [--expect NAME=FILE]...",
     .details = "Runs a model.",
     COMMAND_OPTIONS(own_options),
-    .shared = "target dim passes O no-winograd threads jobs cache verify-each print-after "
-              "stop-after time-passes i size",
+    .shared = ENGINE_OPTIONS " i size",
     .expected = "one model",
     .least = 1,
     .most = 1,

@@ -333,8 +333,7 @@ const command command_test = {
     .usage = "sinter test DIR...",
     .details = "Runs the ONNX backend test cases below each DIR, any depth.",
     COMMAND_OPTIONS(own_options),
-    .shared = "target dim passes O no-winograd threads jobs cache verify-each print-after "
-              "stop-after time-passes",
+    .shared = ENGINE_OPTIONS,
     .expected = "folders of test cases",
     .least = 1,
     .most = SIZE_MAX,

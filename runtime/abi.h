@@ -97,7 +97,8 @@ typedef struct sinter_abi_artifact {
     uint32_t input_count, output_count, symbol_count, kernel_count, donation_count;
     const char *name;         /* model */
     const char *target;       /* "x86-64-v3+avx512vnni" */
-    const char *cpu_features; /* comma-separated names that the CPU must have; checked before any kernel runs */
+    const char *cpu_features; /* comma-separated names that the CPU must have, NULL for none; the runtime checks them before
+                                 any kernel runs, a caller of run checks them itself */
     const sinter_abi_io *inputs, *outputs;
     const sinter_abi_symbol *symbols;
     const sinter_abi_kernel *kernels;

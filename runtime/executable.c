@@ -4,6 +4,7 @@
  * Test: tests/unit/executable_test.c */
 #include "runtime/executable.h"
 #include "runtime/allocator.h"
+#include "runtime/cpu_features.h"
 #include "runtime/status.h"
 
 #include <string.h>
@@ -47,7 +48,15 @@ sinter_status *sinter_executable_make(const sinter_abi_artifact *artifact, const
 sinter_status *sinter_executable_wrap(const sinter_abi_artifact *artifact, const void *weights,
                                       const sinter_allocator *allocator,
                                       sinter_executable **out_executable) {
-    return sinter_executable_make(artifact, weights, allocator, out_executable);
+    sinter_status *status = sinter_executable_make(artifact, weights, allocator, out_executable);
+    char missing[512];
+    if (status || !artifact->cpu_features ||
+        sinter_cpu_has_all(artifact->cpu_features, missing, sizeof missing))
+        return status;
+    sinter_executable_destroy(*out_executable);
+    *out_executable = NULL;
+    return SINTER_FAIL(SINTER_STATUS_WRONG_CPU, "%s: this CPU lacks what it was compiled for: %s",
+                       artifact->name, missing);
 }
 
 void sinter_executable_destroy(sinter_executable *executable) {

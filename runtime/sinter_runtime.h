@@ -77,8 +77,8 @@ typedef struct sinter_load_options {
 /* Checks size, version, checksum and CPU features of the file before any of its code is loaded. options: NULL for none. */
 SINTER_API sinter_status *sinter_executable_load(const char *path, const sinter_load_options *options,
                                                  sinter_executable **out_executable);
-/* An artifact that is linked into the program, or made in memory. weights: NULL where it carries them; they and the artifact
- * must outlive the executable. */
+/* An artifact that is linked into the program, or made in memory; refused where this CPU lacks what it needs. weights: NULL
+ * where it carries them; they and the artifact must outlive the executable. */
 SINTER_API sinter_status *sinter_executable_wrap(const sinter_abi_artifact *artifact, const void *weights,
                                                  const sinter_allocator *allocator, sinter_executable **out_executable);
 SINTER_API void sinter_executable_destroy(sinter_executable *executable); /* no run may be under way; NULL allowed */

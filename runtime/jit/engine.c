@@ -4,6 +4,7 @@
 #include "ir/base/file.h"
 #include "ir/eval.h"
 #include "ir/verify.h"
+#include "runtime/cpu_features.h"
 #include "runtime/sinter_runtime.h"
 #include <dlfcn.h>
 #include <stdio.h>
@@ -263,6 +264,13 @@ static bool make_executable(sinter_engine *engine, const sinter_engine_options *
     return start_pool(engine, options, diag);
 }
 
+/* Code for another processor may be compiled, not run. */
+static bool runs_here(const sinter_target *target, sinter_diag *diag) {
+    char missing[512];
+    if (sinter_cpu_has_all(target->required, missing, sizeof missing)) return true;
+    return sinter_error(diag, target->text, "can't run here: this CPU lacks %s", missing);
+}
+
 static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
                     const char *target_text, sinter_diag *diag) {
     if (engine->backend != BACKEND_EVAL || options->passes)
@@ -271,6 +279,7 @@ static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
     if (!sinter_target_parse(is_native(engine) ? target_text : "cpu", &engine->arena,
                              &engine->target, diag))
         return false;
+    if (is_native(engine) && !runs_here(&engine->target, diag)) return false;
     engine->program = sinter_engine_lower(engine->module, &engine->target, options->level, diag);
     if (!engine->program) return false;
     bool good = true;

@@ -260,8 +260,16 @@ static void test_wrap(void) {
     CHECK(sinter_executable_wrap(&artifact, NULL, NULL, &executable) == NULL);
     sinter_executable_destroy(executable);
     sinter_executable_destroy(NULL);
-    artifact.weights_bytes = 5;
+    artifact.cpu_features = "abacus,wheel";
     sinter_status *status = sinter_executable_wrap(&artifact, NULL, NULL, &executable);
+    CHECK_INT_EQ(sinter_status_get_code(status), SINTER_STATUS_WRONG_CPU);
+    CHECK_STRING_EQ(sinter_status_message(status),
+                    "made: this CPU lacks what it was compiled for: abacus wheel");
+    CHECK(executable == NULL);
+    sinter_status_destroy(status);
+    artifact.cpu_features = "";
+    artifact.weights_bytes = 5;
+    status = sinter_executable_wrap(&artifact, NULL, NULL, &executable);
     CHECK_INT_EQ(sinter_status_get_code(status), SINTER_STATUS_BAD_INPUT);
     CHECK_STRING_EQ(sinter_status_message(status), "made: its 5 bytes of weights are missing");
     sinter_status_destroy(status);

@@ -1,10 +1,13 @@
 /* The thread pool: helpers for parallel loops of any number of concurrent callers.
  *
- * A loop takes one of a few slots and is cut into chunks whose borders depend on count, grain and pool size alone. Chunks
- * are claimed by compare-and-swap on a ticket that carries the slot's generation, so a helper that looks at a slot late
- * can't touch the loop that came after. A bit per slot says where chunks are left to claim. The caller claims too, then
- * waits for the stragglers. Helpers spin on the bits for a while, then sleep; who publishes work looks for sleepers after
- * setting the bit, who falls asleep looks at the bits after saying so, so no wake-up is lost.
+ * A loop takes one of a few slots and is cut into chunks whose borders depend on count, grain and pool size alone. Every
+ * thread has a range of neighbouring chunks, the same share of every loop, so that what it wrote in one loop is in its cache in
+ * the next and what it prefetches is for itself. It takes them from the front; who has none left takes the last one of
+ * another thread (affinity scheduling: Markatos and LeBlanc, 1994). Both do so by compare-and-swap on a word that carries
+ * the slot's generation, so a helper that looks at a slot late can't touch the loop that came after. A bit per slot says
+ * where chunks are left to claim. The caller claims too, then waits for the stragglers. Helpers spin on the bits for a
+ * while, then sleep; who publishes work looks for sleepers after setting the bit, who falls asleep looks at the bits after
+ * saying so, so no wake-up is lost.
  * All slots taken: the loop runs on its caller alone. Test: tests/unit/pool_test.c, also under the thread sanitizer */
 #include "runtime/allocator.h"
 #include "runtime/status.h"
@@ -17,21 +20,29 @@
 
 enum {
     SLOT_COUNT = 16,
-    CHUNKS_PER_THREAD = 4, /* a thread that is late takes fewer of them */
+    MAX_THREADS = 4096,
+    CHUNKS_PER_THREAD = 4, /* a thread that is late leaves some of them to others */
     SPINS = 4000,          /* pauses before sleep: some tens of microseconds */
     LINE = 128             /* of a cache, and its neighbour that is fetched along */
 };
 
 typedef void (*pool_body)(void *environment, int64_t first, int64_t last);
 
+/* Chunks that one thread is to run. */
+typedef struct range {
+    _Alignas(LINE) _Atomic uint64_t left; /* generation << 32 | first << 16 | end */
+} range;
+
 typedef struct slot {
-    _Alignas(LINE) _Atomic uint64_t ticket; /* generation << 32 | next chunk */
+    _Alignas(LINE) _Atomic int64_t count;
     _Atomic uint32_t chunk_count;
-    _Atomic int64_t count, chunk_size;
     _Atomic(pool_body) body;
     _Atomic(void *) environment;
     _Atomic uint64_t float_mode;               /* of the caller */
-    _Alignas(LINE) _Atomic uint32_t remaining; /* chunks that are not done */
+    range *ranges;                             /* one a thread; the caller's is the first */
+    uint32_t generation;                       /* of the owner */
+    _Alignas(LINE) _Atomic uint32_t unclaimed; /* chunks */
+    _Atomic uint32_t remaining;                /* chunks that are not done */
     _Atomic uint32_t waiting;                  /* the caller sleeps until they are */
 } slot;
 
@@ -47,8 +58,12 @@ struct sinter_pool {
     bool has_allocator;
     sinter_abi_services services;
     uint32_t spins, worker_count;
-    size_t bytes; /* of this object */
-    pthread_t workers[];
+    size_t bytes; /* of this object, with workers and ranges */
+    struct worker {
+        sinter_pool *pool;
+        uint32_t thread; /* from 1: 0 is whoever calls */
+        pthread_t id;
+    } workers[];
 };
 
 static inline void pause_briefly(void) {
@@ -85,68 +100,81 @@ static inline void set_float_mode(uint64_t mode) {
 
 /* ---- chunks ---- */
 
-/* Takes the next chunk of the slot; false where none is left. */
-static bool claim(sinter_pool *pool, slot *s, uint32_t *out_chunk, uint32_t *out_chunk_count) {
-    uint64_t ticket = atomic_load_explicit(&s->ticket, memory_order_acquire);
+/* Takes the range's first chunk, or its last one; false where none is left. */
+static bool claim(sinter_pool *pool, slot *s, uint32_t from, bool is_own, uint32_t *out_chunk) {
+    _Atomic uint64_t *word = &s->ranges[from].left;
+    uint64_t left = atomic_load_explicit(word, memory_order_acquire);
     for (;;) {
-        uint32_t chunk = (uint32_t)ticket;
-        uint32_t count = atomic_load_explicit(&s->chunk_count, memory_order_acquire);
-        if (chunk >= count) return false;
-        if (!atomic_compare_exchange_weak_explicit(&s->ticket, &ticket, ticket + 1,
+        uint32_t first = (uint32_t)(left >> 16) & 0xffff, end = (uint32_t)left & 0xffff;
+        if (first >= end) return false;
+        if (!atomic_compare_exchange_weak_explicit(word, &left,
+                                                   is_own ? left + (1u << 16) : left - 1,
                                                    memory_order_acq_rel, memory_order_acquire))
             continue;
-        /* The ticket was of this generation until now, and the loop can't end before this chunk is done. */
-        if (chunk + 1 == count) atomic_fetch_and(&pool->claimable, ~(1u << (s - pool->slots)));
-        *out_chunk = chunk;
-        *out_chunk_count = count;
+        /* The range was of this generation until now, and the loop can't end before this chunk is done. */
+        if (atomic_fetch_sub(&s->unclaimed, 1) == 1)
+            atomic_fetch_and(&pool->claimable, ~(1u << (s - pool->slots)));
+        *out_chunk = is_own ? first : end - 1;
         return true;
     }
 }
 
-static void finish_chunk(sinter_pool *pool, slot *s) {
-    if (atomic_fetch_sub(&s->remaining, 1) != 1 || !atomic_load(&s->waiting)) return;
+/* A chunk of the thread's own, else of one that comes after it. */
+static bool claim_any(sinter_pool *pool, slot *s, uint32_t thread, uint32_t *out_chunk) {
+    uint32_t thread_count = pool->services.thread_count;
+    for (uint32_t i = 0; i < thread_count; i++)
+        if (claim(pool, s, (thread + i) % thread_count, i == 0, out_chunk)) return true;
+    return false;
+}
+
+static int64_t border(int64_t count, uint32_t chunk, uint32_t chunk_count) {
+    return count / chunk_count * chunk + count % chunk_count * chunk / chunk_count;
+}
+
+static void finish_chunks(sinter_pool *pool, slot *s, uint32_t done) {
+    if (atomic_fetch_sub(&s->remaining, done) != done || !atomic_load(&s->waiting)) return;
     pthread_mutex_lock(&pool->mutex);
     pthread_cond_broadcast(&pool->done);
     pthread_mutex_unlock(&pool->mutex);
 }
 
-/* Runs chunks until none is left to claim. */
-static void help(sinter_pool *pool, slot *s) {
-    uint32_t chunk, chunk_count;
-    while (claim(pool, s, &chunk, &chunk_count)) {
+/* Runs chunks until none is left to claim; false: there was none. */
+static bool help(sinter_pool *pool, slot *s, uint32_t thread) {
+    uint32_t chunk, done = 0;
+    uint64_t own = get_float_mode();
+    for (; claim_any(pool, s, thread, &chunk); done++) {
         int64_t count = atomic_load_explicit(&s->count, memory_order_relaxed);
-        int64_t size = atomic_load_explicit(&s->chunk_size, memory_order_relaxed);
-        int64_t first = (int64_t)chunk * size;
-        int64_t last = chunk + 1 == chunk_count ? count : first + size;
+        uint32_t chunk_count = atomic_load_explicit(&s->chunk_count, memory_order_relaxed);
         pool_body body = atomic_load_explicit(&s->body, memory_order_relaxed);
         uint64_t mode = atomic_load_explicit(&s->float_mode, memory_order_relaxed);
-        uint64_t own = get_float_mode();
         if (mode != own) set_float_mode(mode);
-        body(atomic_load_explicit(&s->environment, memory_order_relaxed), first, last);
+        body(atomic_load_explicit(&s->environment, memory_order_relaxed),
+             border(count, chunk, chunk_count), border(count, chunk + 1, chunk_count));
         if (mode != own) set_float_mode(own);
-        finish_chunk(pool, s);
     }
+    if (done) finish_chunks(pool, s, done);
+    return done > 0;
 }
 
 /* ---- helpers ---- */
 
-static void help_anyone(sinter_pool *pool) {
+static bool help_anyone(sinter_pool *pool, uint32_t thread) {
     uint32_t bits = atomic_load(&pool->claimable);
+    bool helped = false;
     for (uint32_t i = 0; bits; i++, bits >>= 1)
-        if (bits & 1) help(pool, &pool->slots[i]);
+        if (bits & 1) helped |= help(pool, &pool->slots[i], thread);
+    return helped;
 }
 
 static void *worker(void *user) {
-    sinter_pool *pool = user;
+    struct worker *self = user;
+    sinter_pool *pool = self->pool;
     for (;;) {
-        uint32_t spins = 0;
-        while (spins < pool->spins) {
-            if (atomic_load_explicit(&pool->claimable, memory_order_relaxed)) {
-                help_anyone(pool);
+        for (uint32_t spins = 0; spins < pool->spins; spins++) {
+            if (atomic_load_explicit(&pool->claimable, memory_order_relaxed) &&
+                help_anyone(pool, self->thread))
                 spins = 0;
-            }
             pause_briefly();
-            spins++;
         }
         pthread_mutex_lock(&pool->mutex);
         atomic_fetch_add(&pool->sleepers, 1);
@@ -155,7 +183,7 @@ static void *worker(void *user) {
         atomic_fetch_sub(&pool->sleepers, 1);
         pthread_mutex_unlock(&pool->mutex);
         if (atomic_load(&pool->stop)) return NULL;
-        help_anyone(pool);
+        help_anyone(pool, self->thread);
     }
 }
 
@@ -195,37 +223,45 @@ static void wait_for_rest(sinter_pool *pool, slot *s) {
     pthread_mutex_unlock(&pool->mutex);
 }
 
+/* Neighbouring chunks for every thread, in the order of threads. */
+static void publish_ranges(slot *s, uint32_t threads, uint32_t chunks) {
+    uint64_t generation = (uint64_t)++s->generation << 32;
+    for (uint32_t i = 0; i < threads; i++) {
+        uint64_t first = (uint64_t)border(chunks, i, threads);
+        uint64_t end = (uint64_t)border(chunks, i + 1, threads);
+        atomic_store_explicit(&s->ranges[i].left, generation | first << 16 | end,
+                              memory_order_release);
+    }
+}
+
 void sinter_pool_parallel_for(sinter_pool *pool, int64_t count, int64_t grain, pool_body body,
                               void *environment) {
     if (count <= 0) return;
     if (grain < 1) grain = 1;
-    int64_t most = ((int64_t)pool->worker_count + 1) * CHUNKS_PER_THREAD;
-    int64_t size = count / most + (count % most != 0);
-    if (size < grain) size = grain;
-    int64_t chunks = count / size + (count % size != 0);
+    uint32_t threads = pool->services.thread_count;
+    int64_t most = (int64_t)threads * CHUNKS_PER_THREAD, chunks = count / grain;
+    if (chunks > most) chunks = most;
+    if (chunks > threads) chunks -= chunks % threads; /* as many for each */
     slot *s = pool->worker_count && chunks > 1 ? take_slot(pool) : NULL;
     if (!s) {
         body(environment, 0, count);
         return;
     }
-    /* Nobody claims while chunk_count is 0, so everything else is in place before, and the bit is set before the claim of the
-     * last chunk clears it. */
-    uint32_t generation =
-        (uint32_t)(atomic_load_explicit(&s->ticket, memory_order_relaxed) >> 32) + 1;
+    /* Nobody claims while the ranges are empty, so everything else is in place before, and the bit is set before the claim of
+     * the last chunk clears it. */
     atomic_store_explicit(&s->body, body, memory_order_relaxed);
     atomic_store_explicit(&s->environment, environment, memory_order_relaxed);
     atomic_store_explicit(&s->float_mode, get_float_mode(), memory_order_relaxed);
     atomic_store_explicit(&s->count, count, memory_order_relaxed);
-    atomic_store_explicit(&s->chunk_size, size, memory_order_relaxed);
+    atomic_store_explicit(&s->chunk_count, (uint32_t)chunks, memory_order_relaxed);
+    atomic_store_explicit(&s->unclaimed, (uint32_t)chunks, memory_order_relaxed);
     atomic_store_explicit(&s->remaining, (uint32_t)chunks, memory_order_relaxed);
-    atomic_store_explicit(&s->ticket, (uint64_t)generation << 32, memory_order_release);
     uint32_t bit = 1u << (s - pool->slots);
     atomic_fetch_or(&pool->claimable, bit);
-    atomic_store_explicit(&s->chunk_count, (uint32_t)chunks, memory_order_release);
+    publish_ranges(s, threads, (uint32_t)chunks);
     wake(pool, (uint32_t)chunks - 1);
-    help(pool, s);
+    help(pool, s, 0);
     wait_for_rest(pool, s);
-    atomic_store_explicit(&s->chunk_count, 0, memory_order_relaxed);
     atomic_fetch_and(&pool->taken, ~bit);
 }
 
@@ -253,7 +289,9 @@ static int start_workers(sinter_pool *pool, uint32_t count) {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = 0;
     while (!error && pool->worker_count < count) {
-        error = pthread_create(&pool->workers[pool->worker_count], NULL, worker, pool);
+        struct worker *next = &pool->workers[pool->worker_count];
+        *next = (struct worker){.pool = pool, .thread = pool->worker_count + 1};
+        error = pthread_create(&next->id, NULL, worker, next);
         if (!error) pool->worker_count++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -263,17 +301,20 @@ static int start_workers(sinter_pool *pool, uint32_t count) {
 sinter_status *sinter_pool_create(uint32_t thread_count, const sinter_allocator *allocator,
                                   sinter_pool **out_pool) {
     *out_pool = NULL;
-    if (thread_count < 1 || thread_count > 4096)
-        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "a pool of %u threads: expected 1 to 4096",
-                           thread_count);
-    size_t bytes =
-        (sizeof(sinter_pool) + (thread_count - 1) * sizeof(pthread_t) + LINE - 1) / LINE * LINE;
+    if (thread_count < 1 || thread_count > MAX_THREADS)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "a pool of %u threads: expected 1 to %d",
+                           thread_count, MAX_THREADS);
+    size_t head =
+        (sizeof(sinter_pool) + (thread_count - 1) * sizeof(struct worker) + LINE - 1) / LINE * LINE;
+    size_t bytes = head + (thread_count > 1 ? SLOT_COUNT * thread_count * sizeof(range) : 0);
     sinter_pool *pool = sinter_allocate(allocator, bytes, LINE);
     if (!pool)
         return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for a pool of %u threads",
                            thread_count);
     memset(pool, 0, bytes);
     pool->bytes = bytes;
+    for (uint32_t i = 0; i < SLOT_COUNT; i++)
+        pool->slots[i].ranges = (range *)((char *)pool + head) + (size_t)i * thread_count;
     pool->has_allocator = allocator != NULL;
     if (allocator) pool->allocator = *allocator;
     pthread_mutex_init(&pool->mutex, NULL);
@@ -304,7 +345,7 @@ void sinter_pool_destroy(sinter_pool *pool) {
     pthread_mutex_lock(&pool->mutex);
     pthread_cond_broadcast(&pool->work);
     pthread_mutex_unlock(&pool->mutex);
-    for (uint32_t i = 0; i < pool->worker_count; i++) pthread_join(pool->workers[i], NULL);
+    for (uint32_t i = 0; i < pool->worker_count; i++) pthread_join(pool->workers[i].id, NULL);
     pthread_cond_destroy(&pool->work);
     pthread_cond_destroy(&pool->done);
     pthread_mutex_destroy(&pool->mutex);

@@ -17,7 +17,7 @@ typedef struct sweep {
 
 static void mark(void *environment, int64_t first, int64_t last) {
     sweep *s = environment;
-    if (last - first < s->grain && last != s->count) atomic_fetch_add(&s->short_ranges, 1);
+    if (last - first < s->grain && last - first != s->count) atomic_fetch_add(&s->short_ranges, 1);
     for (int64_t i = first; i < last; i++) s->seen[i]++;
 }
 
@@ -39,6 +39,33 @@ static void test_ranges(void) {
         static const int64_t counts[] = {0, 1, 2, 3, 7, 16, 17, 1000, 4097};
         for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
             for (int64_t grain = 0; grain < 40; grain += 13) CHECK(covers(pool, counts[i], grain));
+        sinter_pool_destroy(pool);
+    }
+}
+
+typedef struct shares {
+    int64_t count, threads;
+    _Atomic int straddling; /* chunks that are of two threads' shares */
+} shares;
+
+static void look_at_shares(void *environment, int64_t first, int64_t last) {
+    shares *s = environment;
+    for (int64_t i = 1; i < s->threads; i++) {
+        int64_t border = s->count / s->threads * i;
+        if (first < border && border < last) atomic_fetch_add(&s->straddling, 1);
+    }
+}
+
+/* Counts that the threads divide are divided evenly, also where they are no multiple of the chunks. */
+static void test_shares(void) {
+    for (uint32_t threads = 2; threads <= 4; threads++) {
+        sinter_pool *pool = NULL;
+        CHECK(sinter_pool_create(threads, NULL, &pool) == NULL);
+        for (int64_t each = 1; each < 40; each++) {
+            shares s = {.count = each * threads, .threads = threads};
+            sinter_pool_parallel_for(pool, s.count, 1, look_at_shares, &s);
+            CHECK_INT_EQ(s.straddling, 0);
+        }
         sinter_pool_destroy(pool);
     }
 }
@@ -166,6 +193,7 @@ static void test_refusals(void) {
 
 int main(void) {
     test_ranges();
+    test_shares();
     test_callers();
     test_nested_and_asleep();
     test_allocator();

@@ -139,33 +139,39 @@ static sinter_value softmax_in(attention *a, sinter_value x, sinter_dtype precis
     return wide ? sinter_build(&a->rewrite->build, SINTER_OP_softmax, &wide, 1, &axis, 1) : 0;
 }
 
-/* The square root of the scale, in the type of Q: a number, or [1] where the head size is a symbol. */
-static sinter_value root_of_scale(attention *a) {
+/* The scale or its square root, in the type of Q: a number, or [1] where the head size is a symbol. 0: it is 1. */
+static sinter_value scale_of(attention *a, bool root) {
     sinter_rewrite *rewrite = a->rewrite;
     const sinter_attr *given = sinter_node_find_attr(a->module, a->node, "scale");
     sinter_dim size = sinter_compose_type(rewrite, a->q)->dims[3];
     int64_t number = 1;
-    if (given) return sinter_build_scalar(&rewrite->build, a->dtype, sqrt(given->float_value));
-    if (sinter_dim_is_const(a->table, size, &number))
-        return sinter_build_scalar(&rewrite->build, a->dtype,
-                                   number > 0 ? sqrt(1 / sqrt((double)number)) : 1);
+    if (given || sinter_dim_is_const(a->table, size, &number)) {
+        double scale = given ? given->float_value : number > 0 ? 1 / sqrt((double)number) : 1;
+        if (scale == 1) return 0;
+        return sinter_build_scalar(&rewrite->build, a->dtype, root ? sqrt(scale) : scale);
+    }
     sinter_dtype wide = a->dtype == SINTER_DTYPE_f64 ? SINTER_DTYPE_f64 : SINTER_DTYPE_f32;
-    sinter_value root =
+    sinter_value scale =
         sinter_compose_cast(rewrite, sinter_build_dims(&rewrite->build, &size, 1), wide);
-    root = sinter_compose_unary(rewrite, SINTER_OP_sqrt, root);
-    root = sinter_compose_unary(rewrite, SINTER_OP_reciprocal,
-                                sinter_compose_unary(rewrite, SINTER_OP_sqrt, root));
-    return sinter_compose_cast(rewrite, root, a->dtype);
+    scale = sinter_compose_unary(rewrite, SINTER_OP_reciprocal,
+                                 sinter_compose_unary(rewrite, SINTER_OP_sqrt, scale));
+    if (root) scale = sinter_compose_unary(rewrite, SINTER_OP_sqrt, scale);
+    return sinter_compose_cast(rewrite, scale, a->dtype);
 }
 
-/* Q K^T, both scaled by the square root of scale, which keeps narrow floats in range. */
+/* Q K^T and the scale. In narrow floats both are scaled by its square root before, which keeps products in range. */
 static sinter_value scores(attention *a, sinter_value k) {
     const int64_t perm[4] = {0, 1, 3, 2};
-    sinter_value root = root_of_scale(a);
-    sinter_value q = sinter_compose_binary(a->rewrite, SINTER_OP_mul, a->q, root);
-    k = sinter_compose_binary(a->rewrite, SINTER_OP_mul,
-                              sinter_compose_transpose(a->rewrite, k, perm, 4), root);
-    return sinter_compose_binary(a->rewrite, SINTER_OP_matmul, q, k);
+    bool narrow = sinter_dtype_infos[a->dtype].bits < 32;
+    sinter_value q = a->q, scale = scale_of(a, narrow);
+    k = sinter_compose_transpose(a->rewrite, k, perm, 4);
+    if (narrow && scale) {
+        q = sinter_compose_binary(a->rewrite, SINTER_OP_mul, q, scale);
+        k = sinter_compose_binary(a->rewrite, SINTER_OP_mul, k, scale);
+    }
+    sinter_value product = sinter_compose_binary(a->rewrite, SINTER_OP_matmul, q, k);
+    return scale && !narrow ? sinter_compose_binary(a->rewrite, SINTER_OP_mul, product, scale)
+                            : product;
 }
 
 bool sinter_decompose_attention(sinter_rewrite *rewrite, sinter_node node,

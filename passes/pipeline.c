@@ -19,6 +19,7 @@ static const char level_1[] =
     "eliminate-dead,"
     /* One form of each, whatever the exporter. */
     "recognize,"
+    "recognize-attention,"
     /* Composite operators become what lowering knows. */
     "decompose,"
     /* Decompositions bring constants and views of their own. */

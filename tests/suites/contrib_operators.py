@@ -81,6 +81,46 @@ def float_cases():
     yield Case("embed_one_segment", "EmbedLayerNormalization", [embed[0], None, embed[2], embed[3], None, embed[5], embed[6]], outputs=2)
 
 
+def group_cases():
+    """Groups of queries share heads of keys; caches as long as what they hold, or with room for more."""
+    size, q_heads, heads = 16, 4, 2
+    groups = {"num_heads": q_heads, "kv_num_heads": heads}
+
+    def parts(batch, length):
+        return f(batch, length, q_heads * size), f(batch, length, heads * size), f(batch, length, heads * size)
+
+    def lengths(*items):
+        return np.array([item - 1 for item in items], np.int32), np.array(max(items), np.int32)
+
+    def caches(batch, length):
+        return f(batch, heads, length, size), f(batch, heads, length, size)
+
+    angles = f(32, size // 2)
+    tables = [np.cos(angles), np.sin(angles)]
+    prompt = [*parts(2, 5), None, None, *lengths(5, 5)]
+    step = [*parts(2, 1), *caches(2, 6), *lengths(7, 7)]
+    counted = {"constants": (6,), "outputs": 3}
+    yield Case("group_prompt", "GroupQueryAttention", prompt, **counted, **groups)
+    yield Case("group_step", "GroupQueryAttention", step, **counted, **groups)
+    yield Case("group_total", "GroupQueryAttention", step, outputs=3, **groups)
+    yield Case("group_chunk", "GroupQueryAttention", [*parts(1, 3), *caches(1, 4), *lengths(7)], **counted, **groups)
+    yield Case("group_room", "GroupQueryAttention", [*parts(2, 1), *caches(2, 9), *lengths(9, 9)], **counted, **groups)
+    ragged = caches(2, 9)
+    for cache in ragged:
+        cache[0, :, 6:] = 0  # what lies behind the keys of a sample is not defined
+    yield Case("group_ragged", "GroupQueryAttention", [*parts(2, 1), *ragged, *lengths(7, 9)], **counted, **groups)
+    yield Case("group_scale", "GroupQueryAttention", prompt, scale=0.3, softcap=2.0, **counted, **groups)
+    yield Case("group_rotary", "GroupQueryAttention", [*prompt, *tables], do_rotary=1, **counted, **groups)
+    yield Case("group_rotary_step", "GroupQueryAttention", [*step, *tables], do_rotary=1, rotary_interleaved=1, **counted, **groups)
+    yield Case("group_window", "GroupQueryAttention", [*parts(2, 9), None, None, *lengths(9, 9)], local_window_size=3, **counted, **groups)
+    yield Case("group_window_step", "GroupQueryAttention", step, local_window_size=3, **counted, **groups)
+    packed = [f(2, 5, (q_heads + 2 * heads) * size), None, None, None, None, *lengths(5, 5)]
+    yield Case("group_packed", "GroupQueryAttention", packed, **counted, **groups)
+    yield Case("group_packed_rotary", "GroupQueryAttention", [*packed, *tables], do_rotary=1, **counted, **groups)
+    bias = f(2, q_heads, 1, 7)
+    yield Case("group_bias", "GroupQueryAttention", [*step, None, None, None, bias], **counted, **groups)
+
+
 def attention_cases():
     hidden, heads = 8, 2
     rows, weights, bias = f(2, 4, hidden), f(hidden, 3 * hidden), f(3 * hidden)
@@ -102,6 +142,7 @@ def attention_cases():
     yield Case("multi_head_scores", "MultiHeadAttention", [q, k, v, None, None, f(2, heads, 4, 5)], num_heads=heads, scale=0.3)
     caches = [f(2, heads, 3, hidden // heads), f(2, heads, 3, hidden // heads)]
     yield Case("multi_head_past", "MultiHeadAttention", [q, k, v, None, None, None, *caches], outputs=3, num_heads=heads)
+    yield from group_cases()
     angles = f(16, 2)
     tables = [np.cos(angles), np.sin(angles)]
     places = np.tile(np.arange(4), (2, 1)).astype(np.int64)

@@ -7,6 +7,7 @@
 #include "codegen/legalize.h"
 #include "codegen/object.h"
 
+#include <locale.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -58,6 +59,7 @@ typedef struct crew {
     const sinter_kernel_cache *cache;  /* NULL: none */
     compiled_part *parts;
     size_t count;
+    locale_t locale; /* of the thread that calls, for those that help it */
     atomic_size_t next;
     atomic_bool failed; /* nobody begins another part then */
     atomic_bool stored; /* into the cache */
@@ -130,6 +132,7 @@ static void compile_parts(void *user) {
 
 static void *work(void *user) {
     worker *w = user;
+    uselocale(w->crew->locale);
     w->done = sinter_heap_guard_thread(compile_parts, w, &w->left, &w->wanted);
     if (!w->done) w->crew->failed = true;
     return NULL;
@@ -196,6 +199,7 @@ static bool write_object(const sinter_llvm_emission *e, const sinter_loop_progra
         return false;
     crew c = {.emission = e,
               .source = source,
+              .locale = uselocale((locale_t)0),
               .cache = options->cache ? &cache : NULL,
               .parts = SINTER_NEW_ARRAY(arena, compiled_part, kernels + 1)};
     c.parts[c.count++].part.host = true;

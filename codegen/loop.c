@@ -28,17 +28,10 @@ void sinter_loop_program_destroy(sinter_loop_program *program) {
 }
 
 static const char *make_identifier(sinter_arena *arena, const char *name) {
-    size_t size = name ? strlen(name) : 0;
-    if (!size) return "_";
+    if (!name || !*name) return "_";
     bool digit = name[0] >= '0' && name[0] <= '9';
-    char *result = sinter_arena_alloc(arena, size + 2);
-    if (digit) result[0] = '_';
-    for (size_t i = 0; i < size; i++) {
-        char c = name[i];
-        bool fine =
-            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-        result[i + digit] = fine ? c : '_';
-    }
+    char *result = sinter_arena_format(arena, digit ? "_%s" : "%s", name);
+    sinter_make_identifier(result);
     return result;
 }
 

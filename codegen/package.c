@@ -15,8 +15,7 @@ const char *sinter_package_identifier(const char *path, sinter_arena *arena) {
     size_t size = strcspn(name, ".");
     char *text = sinter_arena_format(
         arena, "%s%.*s", !size || isdigit((unsigned char)*name) ? "model_" : "", (int)size, name);
-    for (char *c = text; *c; c++)
-        if (!isalnum((unsigned char)*c)) *c = '_';
+    sinter_make_identifier(text);
     return text;
 }
 
@@ -74,10 +73,11 @@ static bool write_shared(const shared_parts *p, const char *path, sinter_diag *d
 }
 
 static bool package_shared(const sinter_loop_program *program, const sinter_target *target,
-                           const sinter_codegen_options *options, const char *path, sinter_diag *diag) {
+                           const sinter_codegen_options *options, const char *path,
+                           sinter_diag *diag) {
     sinter_text object = {0}, code = {0};
-    bool good = sinter_emit_llvm(program, target, options, SINTER_LLVM_OBJECT, SINTER_ARTIFACT_SYMBOL,
-                                 false, &object, diag) &&
+    bool good = sinter_emit_llvm(program, target, options, SINTER_LLVM_OBJECT,
+                                 SINTER_ARTIFACT_SYMBOL, false, &object, diag) &&
                 sinter_link_shared(&object, target, &code, diag);
     sinter_text_deinit(&object);
     if (good && code.size < sizeof(Elf64_Ehdr))
@@ -113,8 +113,8 @@ static bool write_object(const sinter_loop_program *program, const sinter_target
                          const sinter_codegen_options *options, const char *symbol,
                          sinter_file_writer *writer, sinter_diag *diag) {
     sinter_text bytes = {0};
-    bool good = sinter_emit_llvm(program, target, options, SINTER_LLVM_OBJECT, symbol, true, &bytes,
-                                 diag);
+    bool good =
+        sinter_emit_llvm(program, target, options, SINTER_LLVM_OBJECT, symbol, true, &bytes, diag);
     if (good) {
         sinter_file_writer_append(writer, bytes.data, bytes.size);
         sinter_weights_write(program, writer);
@@ -166,8 +166,8 @@ static bool package_c(const sinter_loop_program *program, const char *path, sint
 }
 
 bool sinter_package(const sinter_loop_program *program, const sinter_target *target,
-                    const sinter_codegen_options *options,
-                    sinter_package_kind kind, const char *path, sinter_diag *diag) {
+                    const sinter_codegen_options *options, sinter_package_kind kind,
+                    const char *path, sinter_diag *diag) {
     sinter_arena arena;
     sinter_arena_init(&arena);
     bool good = false;

@@ -44,8 +44,7 @@ static const char **parameter_names(header *h, const char *prefix, const sinter_
     const char **names = SINTER_NEW_ARRAY(&h->arena, const char *, count + 1);
     for (size_t i = 0; i < count; i++) {
         char *name = sinter_arena_format(&h->arena, "%s_%s", prefix, items[i].name);
-        for (char *c = name; *c; c++)
-            if (!isalnum((unsigned char)*c)) *c = '_';
+        sinter_make_identifier(name);
         names[i] = name;
         for (size_t k = 0; k < i; k++)
             if (!strcmp(names[k], names[i]))

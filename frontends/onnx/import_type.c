@@ -9,24 +9,11 @@
 
 typedef Onnx__TensorShapeProto__Dimension onnx_dimension;
 
-static bool is_identifier(const char *text) {
-    if (!isalpha((unsigned char)*text) && *text != '_') return false;
-    for (; *text; text++)
-        if (!isalnum((unsigned char)*text) && *text != '_') return false;
-    return true;
-}
-
 /* A name that the text form can write: letters, digits and underscores. NULL where nothing is left. */
 static const char *clean_name(sinter_arena *arena, const char *text) {
     char *clean = sinter_arena_copy_string(arena, text, strlen(text));
-    bool letters = false;
-    for (char *at = clean; *at; at++) {
-        if (!isalnum((unsigned char)*at))
-            *at = '_';
-        else
-            letters = true;
-    }
-    if (!letters) return NULL;
+    sinter_make_identifier(clean);
+    if (strspn(clean, "_") == strlen(clean)) return NULL;
     return isdigit((unsigned char)*clean) ? sinter_arena_format(arena, "_%s", clean) : clean;
 }
 
@@ -42,7 +29,8 @@ void sinter_onnx_declare_symbols(sinter_onnx_importer *importer, const Onnx__Gra
         for (size_t k = 0; shape && k < shape->n_dim; k++) {
             const onnx_dimension *dim = shape->dim[k];
             if (dim->value_case != ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM) continue;
-            if (!dim->dim_param || !is_identifier(dim->dim_param)) continue;
+            if (!dim->dim_param || !sinter_string_is_identifier(sinter_string_of(dim->dim_param)))
+                continue;
             sinter_string name = sinter_string_of(dim->dim_param);
             sinter_map_put_string(&importer->symbols, name, sinter_dim_symbol_named(dims, name));
         }
@@ -79,7 +67,7 @@ static sinter_dim named_dim(sinter_onnx_importer *importer, const char *text, co
     if (!clean) return sinter_dim_fresh(dims, prefix); /* "?" is no name */
     sinter_dim dim = 0;
     const char *cursor = text, *end = text + strlen(text);
-    if (is_identifier(text))
+    if (sinter_string_is_identifier(key))
         dim = sinter_dim_symbol_named(dims, key);
     else if (!names_are_known(importer, text) || !sinter_dim_parse(dims, &cursor, end, &dim) ||
              cursor != end)

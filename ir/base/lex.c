@@ -1,15 +1,13 @@
 /* Lexer of the text forms. Positions are pointers into the source; lines and columns are counted
- * only when something is reported, so reading a large file pays nothing for them. Decimal numbers
- * are read in the C locale whatever the process has set. Test: tests/unit/lex_test.c */
+ * only when something is reported, so reading a large file pays nothing for them.
+ * Test: tests/unit/lex_test.c */
 #define _GNU_SOURCE
 #include "ir/base/lex.h"
 
-#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <threads.h>
 
 enum { MAX_DEPTH = 256, MAX_NUMBER = 400 };
 
@@ -89,20 +87,12 @@ static void skip_blanks(sinter_lexer *lexer) {
     lexer->cursor = at;
 }
 
-static locale_t c_locale;
-
-static void make_c_locale(void) {
-    c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-}
-
 /* The digits are in the source, which has no terminator. */
 static double read_decimal(const char *data, size_t size) {
-    static once_flag once = ONCE_FLAG_INIT;
-    call_once(&once, make_c_locale);
     char buffer[MAX_NUMBER + 1];
     memcpy(buffer, data, size);
     buffer[size] = 0;
-    return c_locale ? strtod_l(buffer, NULL, c_locale) : strtod(buffer, NULL);
+    return strtod(buffer, NULL);
 }
 
 static bool fail_token(sinter_lexer *lexer, const char *position, const char *message) {
@@ -377,23 +367,17 @@ void sinter_lexer_leave(sinter_lexer *lexer) {
 
 /* ---- names ---- */
 
-bool sinter_lex_is_plain_name(sinter_string name) {
+/* Whether a name may follow % or @ without quotes: letters, digits, '_', '$', and '.' between those. */
+static bool is_plain_name(sinter_string name) {
     return name.size > 0 && is_name_char(name.data[0]) &&
            skip_name(name.data, name.data + name.size) == name.data + name.size;
-}
-
-bool sinter_lex_is_identifier(sinter_string text) {
-    if (text.size == 0 || !is_letter(text.data[0])) return false;
-    for (size_t i = 1; i < text.size; i++)
-        if (!is_letter(text.data[i]) && !is_digit(text.data[i])) return false;
-    return true;
 }
 
 void sinter_lex_print_name(sinter_text *text, char sigil, sinter_string name) {
     sinter_text_append(text, &sigil, 1);
     bool digits =
         name.size > 0 && skip_digits(name.data, name.data + name.size) == name.data + name.size;
-    if (!digits && sinter_lex_is_plain_name(name))
+    if (!digits && is_plain_name(name))
         sinter_text_append(text, name.data, name.size);
     else
         sinter_text_quote(text, name);

@@ -76,10 +76,6 @@ bool sinter_lexer_error_expected(sinter_lexer *lexer, const char *what);
 /* "path:line:column" in the arena. Cheap where positions grow from call to call. */
 const char *sinter_lexer_where(sinter_lexer *lexer, const char *position);
 
-/* Whether a name may follow % or @ without quotes: letters, digits, '_', '$', and '.' between those. */
-bool sinter_lex_is_plain_name(sinter_string name);
-/* Whether a text is an identifier: a letter or '_', then letters, digits and '_'. */
-bool sinter_lex_is_identifier(sinter_string text);
 /* Appends sigil and name, quoted where it must be. Names of digits only are quoted too: bare numbers are the names
  * that printers give to unnamed values. */
 void sinter_lex_print_name(sinter_text *text, char sigil, sinter_string name);

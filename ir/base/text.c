@@ -1,9 +1,9 @@
-/* String views and the growing text: formatting, quoting, numbers in their shortest form. Numbers
- * are written with a point whatever the locale of the process. Test: tests/unit/base_test.c */
+/* String views and the growing text: formatting, quoting, numbers in their shortest form.
+ * Test: tests/unit/base_test.c */
 #include "ir/base/text.h"
 
 #include <assert.h>
-#include <locale.h>
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +28,22 @@ sinter_string sinter_string_copy(sinter_arena *arena, sinter_string string) {
 bool sinter_string_ends_with(const char *text, const char *ending) {
     size_t size = strlen(text), tail = strlen(ending);
     return size >= tail && strcmp(text + size - tail, ending) == 0;
+}
+
+static bool is_identifier_byte(char c) {
+    return isalnum((unsigned char)c) || c == '_';
+}
+
+bool sinter_string_is_identifier(sinter_string string) {
+    if (!string.size || isdigit((unsigned char)*string.data)) return false;
+    for (size_t i = 0; i < string.size; i++)
+        if (!is_identifier_byte(string.data[i])) return false;
+    return true;
+}
+
+void sinter_make_identifier(char *text) {
+    for (; *text; text++)
+        if (!is_identifier_byte(*text)) *text = '_';
 }
 
 int sinter_hex_digit(char digit) {
@@ -159,12 +175,6 @@ static void append_shortest(sinter_text *text, double value, bool single) {
         snprintf(digits, sizeof digits, "%.*g", precision, value);
         double back = single ? (double)strtof(digits, NULL) : strtod(digits, NULL);
         if (back == value) break;
-    }
-    const char *point = localeconv()->decimal_point;
-    char *place = *point && strcmp(point, ".") != 0 ? strstr(digits, point) : NULL;
-    if (place) {
-        *place = '.';
-        memmove(place + 1, place + strlen(point), strlen(place + strlen(point)) + 1);
     }
     sinter_text_append_string(text, digits);
     if (!strpbrk(digits, ".e")) sinter_text_append(text, ".0", 2);

@@ -1,4 +1,5 @@
-/* String view and growing text. A view is not NUL-terminated unless it says so. */
+/* String view and growing text. A view is not NUL-terminated unless it says so. What reads and writes numbers, here and in
+ * all of the compiler, needs a thread in the C locale: programs begin in it, libsinter sees to it. */
 #pragma once
 #include "ir/base/arena.h"
 #include <stdarg.h>
@@ -17,6 +18,10 @@ bool sinter_string_is(sinter_string a, const char *b);
 /* A copy in the arena, NUL-terminated. */
 sinter_string sinter_string_copy(sinter_arena *arena, sinter_string string);
 bool sinter_string_ends_with(const char *text, const char *ending);
+/* A letter or '_', then letters, digits and '_'. */
+bool sinter_string_is_identifier(sinter_string string);
+/* Bytes that no identifier has become '_'; a digit may still come first. */
+void sinter_make_identifier(char *text);
 int sinter_hex_digit(char digit); /* its value; -1 where it is none */
 
 /* Heap-backed text builder; deinit frees it. data is always NUL-terminated once non-NULL. */
@@ -38,7 +43,7 @@ bool sinter_text_unquote(sinter_text *text, const char **cursor, const char *end
 /* A JSON string: quotes, backslashes and control characters escaped; bytes that are not UTF-8 become U+FFFD. */
 void sinter_text_json(sinter_text *text, sinter_string string);
 /* Shortest decimal that reads back to the same double, always with a point or an exponent ("1.0",
- * "1e-05") in any locale; inf, -inf, nan spelled so. */
+ * "1e-05"); inf, -inf, nan spelled so. */
 void sinter_text_double(sinter_text *text, double value);
 /* The same for a float widened to double (fewer digits). */
 void sinter_text_float(sinter_text *text, float value);

@@ -9,6 +9,7 @@
 #include "runtime/jit/engine.h"
 #include "runtime/status.h"
 
+#include <locale.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,13 +103,20 @@ static sinter_status *check_options(const char *path, const sinter_options *opti
     return NULL;
 }
 
-/* The engine, or why there is none; what an attempt took that ran out of memory is given back. */
+/* The engine, or why there is none; what an attempt took that ran out of memory is given back. Compiler code reads and
+ * writes numbers as the C locale has them, whatever the program's locale is. */
 static sinter_status *load_engine(const char *path, const sinter_options *options,
                                   sinter_engine **out_engine) {
     loading l = {.path = path, .options = options};
     l.diag = (sinter_diag){.handler = sinter_diag_text_handler, .user = &l.text};
     size_t wanted = 0;
-    if (!sinter_heap_guard(open_engine, &l, &wanted))
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (!plain) return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "%s: no memory for a locale", path);
+    locale_t callers = uselocale(plain); /* of this thread */
+    bool finished = sinter_heap_guard(open_engine, &l, &wanted);
+    uselocale(callers);
+    freelocale(plain);
+    if (!finished)
         return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "%s: out of memory: no %zu bytes", path,
                            wanted);
     sinter_status *status = NULL;

@@ -114,8 +114,6 @@ static void test_names(void) {
     check_name("a.", 2, "%\"a.\"");
     check_name("a/b:0", 5, "%\"a/b:0\"");
     check_name("q\"\0\n", 4, "%\"q\\\"\\x00\\n\"");
-    CHECK(sinter_lex_is_identifier(sinter_string_of("_a1")));
-    CHECK(!sinter_lex_is_identifier(sinter_string_of("1a")));
 }
 
 int main(void) {

@@ -3,6 +3,7 @@
 #include "tests/unit/artifact_support.h"
 #include "tests/unit/test.h"
 
+#include <locale.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -178,8 +179,46 @@ static void test_options(void) {
     test_artifact_options();
 }
 
+/* A locale with a decimal comma, from the system or made in the folder; false where neither is to be had. */
+static bool set_comma_locale(const char *folder) {
+    if (setlocale(LC_ALL, "de_DE.UTF-8")) return true;
+    char command[2 * SINTER_FILE_FOLDER_BYTES + 100];
+    snprintf(command, sizeof command, "localedef -i de_DE -f UTF-8 %s/de_DE.UTF-8 >%s/log 2>&1",
+             folder, folder);
+    if (system(command)) puts("note: localedef can't make a locale here");
+    setenv("LOCPATH", folder, 1);
+    return setlocale(LC_ALL, "de_DE.UTF-8") != NULL;
+}
+
+/* Numbers in models, tables and options have a point, also where the program writes a comma. */
+static void test_locale(void) {
+    char folder[SINTER_FILE_FOLDER_BYTES], path[SINTER_FILE_FOLDER_BYTES + 20];
+    if (!CHECK(sinter_file_make_folder(folder, NULL))) return;
+    snprintf(path, sizeof path, "%s/slope.sir", folder);
+    const char *text = "module \"slope\" { graph (%x: f32[2]) {"
+                       " %y = leaky_relu(%x) %z = mul(%y, %y) yield(%z) } }";
+    CHECK(sinter_file_write(path, text, strlen(text), NULL));
+    if (set_comma_locale(folder)) {
+        sinter_model *model = NULL;
+        float x[2] = {-100, 3}, y[2] = {0};
+        sinter_abi_tensor in = sinter_tensor_over(x, sizeof x, 1, 1, (int64_t[]){2});
+        sinter_abi_tensor out = {.data = y, .bytes = sizeof y};
+        CHECK(sinter_load(path, NULL, &model) == NULL);
+        CHECK(model && sinter_run_into(model, &in, &out) == NULL);
+        CHECK_DOUBLE_EQ((double)y[0], 1); /* the slope is 0.01 unless the node says otherwise */
+        CHECK_DOUBLE_EQ((double)y[1], 9);
+        CHECK_STRING_EQ(localeconv()->decimal_point, ","); /* the caller's is as it was */
+        sinter_destroy(model);
+        setlocale(LC_ALL, "C");
+    }
+    char command[SINTER_FILE_FOLDER_BYTES + 20];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    CHECK(system(command) == 0);
+}
+
 int main(void) {
     for (int i = 0; i < BATCH * 64; i++) pixels[i] = (float)(i % 16);
+    test_locale(); /* first: tables that are made once are made in it */
     test_model();
     test_options();
     return test_finish();

@@ -60,7 +60,8 @@ static LLVMValueRef checked_multiply(sinter_llvm_function *f, LLVMValueRef a, LL
     return LLVMBuildExtractValue(f->builder, pair, 0, "");
 }
 
-LLVMValueRef sinter_llvm_checked_bytes(sinter_llvm_function *f, sinter_loop_buffer buffer) {
+/* Bytes of a host buffer, overflow checked the same way. */
+static LLVMValueRef checked_bytes(sinter_llvm_function *f, sinter_loop_buffer buffer) {
     sinter_llvm_module *m = f->module;
     const sinter_loop_buffer_info *info = &f->function->buffers.items[buffer];
     uint32_t bits = sinter_dtype_infos[info->dtype].bits;
@@ -216,7 +217,7 @@ static void emit_alloc_heap(sinter_llvm_function *f, const sinter_loop_stmt *s) 
         return;
     }
     release(f, s->buffer); /* an iteration before may have left it */
-    LLVMValueRef bytes = sinter_llvm_checked_bytes(f, s->buffer);
+    LLVMValueRef bytes = checked_bytes(f, s->buffer);
     LLVMValueRef pointer = allocate(f, bytes, f->function->buffers.items[s->buffer].name);
     LLVMBuildStore(f->builder, bytes, f->host->sizes[s->buffer]);
     LLVMBuildStore(f->builder, pointer, f->host->allocated[s->buffer]);
@@ -228,7 +229,7 @@ static void emit_alloc_output(sinter_llvm_function *f, const sinter_loop_stmt *s
     sinter_llvm_module *m = f->module;
     const sinter_loop_buffer_info *info = &f->function->buffers.items[s->buffer];
     const sinter_loop_io *io = &m->program->outputs.items[info->io_index];
-    LLVMValueRef bytes = sinter_llvm_checked_bytes(f, s->buffer);
+    LLVMValueRef bytes = checked_bytes(f, s->buffer);
     LLVMValueRef tensor = sinter_llvm_tensor(f, f->host->outputs, (size_t)info->io_index);
     LLVMValueRef given =
         sinter_llvm_load_field(f, m->pointer, tensor, offsetof(sinter_abi_tensor, data));
@@ -396,7 +397,7 @@ static void bind_input(sinter_llvm_function *f, sinter_loop_buffer buffer) {
     const sinter_loop_buffer_info *info = &f->function->buffers.items[buffer];
     const char *name = m->program->inputs.items[info->io_index].name;
     LLVMValueRef tensor = sinter_llvm_tensor(f, f->host->inputs, (size_t)info->io_index);
-    LLVMValueRef needed = sinter_llvm_checked_bytes(f, buffer);
+    LLVMValueRef needed = checked_bytes(f, buffer);
     LLVMValueRef given =
         sinter_llvm_load_field(f, m->i64, tensor, offsetof(sinter_abi_tensor, bytes));
     LLVMValueRef data =

@@ -18,8 +18,6 @@ void sinter_llvm_require(sinter_llvm_function *f, LLVMValueRef condition, int32_
                          LLVMValueRef *arguments, uint32_t count);
 /* Evaluates an i64 expression over dims, and fails the call where it overflows. */
 LLVMValueRef sinter_llvm_checked_expr(sinter_llvm_function *f, const sinter_loop_expr *expr, const char *what);
-/* Bytes of a host buffer, overflow checked the same way. */
-LLVMValueRef sinter_llvm_checked_bytes(sinter_llvm_function *f, sinter_loop_buffer buffer);
 /* Address of a sinter_abi_tensor in an array of them. */
 LLVMValueRef sinter_llvm_tensor(sinter_llvm_function *f, LLVMValueRef array, size_t index);
 

@@ -91,8 +91,8 @@ static bool is_single_product(const sinter_linear *linear) {
     return linear->count == 1 && linear->constant == 0;
 }
 
-bool sinter_linear_multiply(const sinter_linear *a, const sinter_linear *b,
-                            sinter_linear *out_product) {
+/* False where it does not fit or where neither is a number or both are a single product. */
+static bool multiply(const sinter_linear *a, const sinter_linear *b, sinter_linear *out_product) {
     *out_product = (sinter_linear){0};
     if (a->count == 0) return sinter_linear_accumulate(out_product, b, a->constant);
     if (b->count == 0) return sinter_linear_accumulate(out_product, a, b->constant);
@@ -113,7 +113,7 @@ static void set_atom(sinter_expr expr, sinter_linear *out_linear) {
  * product of factors. */
 static bool multiply_sums(sinter_expr expr, const sinter_linear *a, const sinter_linear *b,
                           sinter_linear *out_linear) {
-    if (sinter_linear_multiply(a, b, out_linear)) return true;
+    if (multiply(a, b, out_linear)) return true;
     sinter_linear factors[2];
     if (is_single_product(a))
         factors[0] = *a;
@@ -123,7 +123,7 @@ static bool multiply_sums(sinter_expr expr, const sinter_linear *a, const sinter
         factors[1] = *b;
     else
         set_atom(expr->arguments[1], &factors[1]);
-    return sinter_linear_multiply(&factors[0], &factors[1], out_linear);
+    return multiply(&factors[0], &factors[1], out_linear);
 }
 
 static bool linear_of_call(sinter_expr expr, sinter_linear *out_linear) {

@@ -26,8 +26,6 @@ typedef struct sinter_linear {
 bool sinter_linear_of(sinter_expr expr, sinter_linear *out_linear);
 /* target += scale * source; false (and target unspecified) where it does not fit. */
 bool sinter_linear_accumulate(sinter_linear *target, const sinter_linear *source, int64_t scale);
-/* False where it does not fit or where neither is a number or both are a single product. */
-bool sinter_linear_multiply(const sinter_linear *a, const sinter_linear *b, sinter_linear *out_product);
 sinter_expr sinter_linear_build(sinter_arena *arena, const sinter_linear *linear);
 /* Range by the ranges of the variables; false where it is unknown or may wrap. */
 bool sinter_linear_range(const sinter_loop_function *function, const sinter_linear *linear, int64_t *out_min,

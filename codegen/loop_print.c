@@ -23,10 +23,10 @@ const char *const sinter_loop_axis_names[] = {"",         "unroll", "vector",
 const char *const sinter_loop_scope_names[] = {"in",    "out",    "inout", "constant", "register",
                                                "stack", "shared", "heap",  "alias"};
 
-bool sinter_loop_is_reserved(sinter_string word) {
-    static const char *const words[] = {"for",   "if",      "else",    "while", "let",  "var",
-                                        "alloc", "barrier", "comment", "fail",  "call", "free",
-                                        "bind",  "in",      "true",    "false", "inf",  "nan",
+static bool is_reserved(sinter_string word) {
+    static const char *const words[] = {"for",   "if",      "else",     "while", "let",  "var",
+                                        "alloc", "barrier", "comment",  "fail",  "call", "free",
+                                        "bind",  "in",      "true",     "false", "inf",  "nan",
                                         "step",  "combine", "prefetch", "_"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (sinter_string_is(word, words[i])) return true;
@@ -58,7 +58,7 @@ static const char *unique_name(printer *p, const char *base,
 }
 
 static bool var_name_taken(printer *p, const char *name) {
-    if (sinter_loop_is_reserved(sinter_string_of(name))) return true;
+    if (is_reserved(sinter_string_of(name))) return true;
     for (size_t i = 0; i < p->visible.count; i++)
         if (!strcmp(p->var_names[p->visible.items[i]], name)) return true;
     return false;

@@ -14,7 +14,6 @@ extern const size_t sinter_loop_operator_count;
 
 extern const char *const sinter_loop_axis_names[];  /* by sinter_loop_axis; serial is "" */
 extern const char *const sinter_loop_scope_names[]; /* by sinter_loop_scope */
-bool sinter_loop_is_reserved(sinter_string word);
 
 /* For messages, with the names that the tables have: an expression; a statement without its bodies, on one line. */
 void sinter_loop_print_expr(const sinter_loop_function *function, sinter_expr expr, sinter_text *text);

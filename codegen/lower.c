@@ -198,6 +198,17 @@ sinter_loop_buffer sinter_lower_host_constant(sinter_lower *lower, const char *n
     return buffer;
 }
 
+static sinter_loop_buffer output_buffer(sinter_lower *lower, sinter_value value, uint32_t index) {
+    const sinter_type *type = sinter_value_type(lower->module, value);
+    sinter_expr dims[SINTER_MAX_RANK];
+    type_dims(lower, type, dims);
+    sinter_loop_buffer buffer = sinter_loop_add_buffer(
+        &lower->host, value_name(lower, value), type->dtype, type->rank, dims, SINTER_SCOPE_OUTPUT);
+    lower->host.function->buffers.items[buffer].io_index = (int32_t)index;
+    sinter_loop_alloc(&lower->host, buffer);
+    return buffer;
+}
+
 sinter_loop_buffer sinter_lower_host_buffer(sinter_lower *lower, sinter_value value) {
     uint64_t found = 0;
     if (sinter_map_find(&lower->buffers, value, &found)) return (sinter_loop_buffer)found;
@@ -206,7 +217,7 @@ sinter_loop_buffer sinter_lower_host_buffer(sinter_lower *lower, sinter_value va
     if (tensor) {
         buffer = sinter_lower_host_constant(lower, value_name(lower, value), tensor);
     } else if (sinter_map_find(&lower->output_of, value, &found)) {
-        buffer = sinter_lower_output_buffer(lower, value, (uint32_t)found - 1);
+        buffer = output_buffer(lower, value, (uint32_t)found - 1);
     } else {
         sinter_type type = *sinter_value_type(lower->module, value);
         sinter_expr dims[SINTER_MAX_RANK];
@@ -323,7 +334,7 @@ static bool lower_to_kernel(sinter_lower *lower, sinter_node node, sinter_lower_
     return sinter_kernel_end(&kernel, node) && good;
 }
 
-bool sinter_lower_node(sinter_lower *lower, sinter_node node) {
+static bool lower_node(sinter_lower *lower, sinter_node node) {
     const sinter_node_info *info = sinter_node_get(lower->module, node);
     sinter_lower_element_rule element = NULL;
     sinter_lower_kernel_rule kernel = NULL;
@@ -352,7 +363,7 @@ bool sinter_lower_region(sinter_lower *lower, sinter_region region) {
     SINTER_FOR_NODES (lower->module, region, node) {
         if (sinter_op_has_trait(sinter_node_get(lower->module, node)->op, SINTER_TRAIT_TERMINATOR))
             break;
-        if (!sinter_lower_node(lower, node)) good = false;
+        if (!lower_node(lower, node)) good = false;
     }
     return good && !lower->failed;
 }
@@ -487,18 +498,6 @@ static void prepare_outputs(sinter_lower *lower, sinter_region region, sinter_no
             sinter_map_put(&lower->output_of, sinter_node_operand(lower->module, yield, i), i + 1);
 }
 
-sinter_loop_buffer sinter_lower_output_buffer(sinter_lower *lower, sinter_value value,
-                                              uint32_t index) {
-    const sinter_type *type = sinter_value_type(lower->module, value);
-    sinter_expr dims[SINTER_MAX_RANK];
-    type_dims(lower, type, dims);
-    sinter_loop_buffer buffer = sinter_loop_add_buffer(
-        &lower->host, value_name(lower, value), type->dtype, type->rank, dims, SINTER_SCOPE_OUTPUT);
-    lower->host.function->buffers.items[buffer].io_index = (int32_t)index;
-    sinter_loop_alloc(&lower->host, buffer);
-    return buffer;
-}
-
 static bool finish_outputs(sinter_lower *lower, sinter_node yield) {
     size_t parameters = lower->program->symbols.count;
     for (uint32_t i = 0; i < lower->output_count; ++i) {
@@ -508,7 +507,7 @@ static bool finish_outputs(sinter_lower *lower, sinter_node yield) {
             return sinter_lower_error(lower, yield, "output %u is not a tensor", i);
         uint64_t slot = 0;
         if (!sinter_map_find(&lower->output_of, value, &slot) || slot != i + 1)
-            sinter_lower_host_copy(lower, sinter_lower_output_buffer(lower, value, i),
+            sinter_lower_host_copy(lower, output_buffer(lower, value, i),
                                    sinter_lower_host_buffer(lower, value));
         sinter_loop_io io = make_io(lower, value, sinter_module_output_name(lower->module, i));
         sinter_expr *exprs = SINTER_NEW_ARRAY(&lower->program->arena, sinter_expr, type->rank + 1);

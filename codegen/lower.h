@@ -101,7 +101,6 @@ bool sinter_lower_check_node(sinter_lower *lower, sinter_node node);
 /* Whether the symbol is the dim of `value` that its node decides (NODE origin), not bound yet. */
 bool sinter_lower_is_late_dim(const sinter_lower *lower, sinter_dim dim, sinter_value value);
 bool sinter_lower_region(sinter_lower *lower, sinter_region region); /* every node but the yield */
-bool sinter_lower_node(sinter_lower *lower, sinter_node node);
 /* Error at the node, naming op, dtype and shapes; returns false and remembers that lowering failed. */
 bool sinter_lower_error(sinter_lower *lower, sinter_node node, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -112,8 +111,6 @@ sinter_expr sinter_lower_host_dim(sinter_lower *lower, sinter_dim dim);
 /* The buffer that holds a value, made (as a heap buffer or a model output) and ALLOCated where it has none yet. */
 sinter_loop_buffer sinter_lower_host_buffer(sinter_lower *lower, sinter_value value);
 void sinter_lower_set_buffer(sinter_lower *lower, sinter_value value, sinter_loop_buffer buffer);
-/* A buffer for model output `index`, ALLOCated here. */
-sinter_loop_buffer sinter_lower_output_buffer(sinter_lower *lower, sinter_value value, uint32_t index);
 /* A heap buffer of given dims, ALLOCated here. */
 sinter_loop_buffer sinter_lower_host_scratch(sinter_lower *lower, const char *name, sinter_dtype dtype, uint32_t rank,
                                              const sinter_expr *dims);

@@ -43,8 +43,9 @@ bool sinter_cpu_is_constant(const sinter_schedule_cpu_state *state, sinter_loop_
     return search.found && search.all_constant;
 }
 
-bool sinter_cpu_pack(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter,
-                     const uint32_t *order, const int64_t *blocks) {
+/* sinter_schedule_pack of such a parameter, with the promise that the calls will pass the packed constant. */
+static bool pack_parameter(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter,
+                           const uint32_t *order, const int64_t *blocks) {
     sinter_schedule_cpu_packing packing = {.kernel = state->kernel};
     if (!find_parameter(state->schedule.function, parameter, &packing.parameter)) return false;
     for (size_t i = 0; i < state->packings.count; i++)
@@ -144,7 +145,7 @@ void sinter_cpu_apply_packing(sinter_schedule_cpu_state *state, const sinter_cpu
         if (!panels) order[used++] = p->column_dim;
         if (panels) blocks[p->column_dim] = columns;
         for (uint32_t k = 0; k < p->rank; k++) in_order &= order[k] == k;
-        if (!in_order) sinter_cpu_pack(state, p->buffer, order, blocks);
+        if (!in_order) pack_parameter(state, p->buffer, order, blocks);
     }
 }
 

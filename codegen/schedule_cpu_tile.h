@@ -78,8 +78,6 @@ void sinter_cpu_plan_packing(sinter_schedule_cpu_state *state, const sinter_cpu_
 void sinter_cpu_apply_packing(sinter_schedule_cpu_state *state, const sinter_cpu_pack_plan *plan, int64_t columns);
 /* Every call of this kernel passes a constant there. */
 bool sinter_cpu_is_constant(const sinter_schedule_cpu_state *state, sinter_loop_buffer parameter);
-/* sinter_schedule_pack of such a parameter, with the promise that the calls will pass the packed constant. */
-bool sinter_cpu_pack(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter, const uint32_t *order, const int64_t *blocks);
 /* Asks memory early for blocks of constants that the kernel's loops go through, as they are tiled and packed
  * (schedule_cpu_prefetch.c). */
 void sinter_cpu_prefetch(sinter_schedule_cpu_state *state);

@@ -386,7 +386,8 @@ void sinter_eval_store_doubles(sinter_tensor *tensor, const double *items) {
     }
 }
 
-void sinter_eval_limits(sinter_dtype dtype, double *out_low, double *out_high) {
+/* Limits of an integer dtype (u64's maximum as the double nearest). */
+static void integer_limits(sinter_dtype dtype, double *out_low, double *out_high) {
     const sinter_dtype_info *info = &sinter_dtype_infos[dtype];
     assert(sinter_dtype_is_integer(dtype));
     bool is_signed = info->class == SINTER_CLASS_INT;
@@ -396,7 +397,7 @@ void sinter_eval_limits(sinter_dtype dtype, double *out_low, double *out_high) {
 
 int64_t sinter_eval_saturate(sinter_dtype dtype, double value) {
     double low, high;
-    sinter_eval_limits(dtype, &low, &high);
+    integer_limits(dtype, &low, &high);
     if (isnan(value)) return 0;
     value = rint(value);
     /* `high` of the 64-bit types rounds up to a power of two that does not fit */

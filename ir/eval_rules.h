@@ -109,8 +109,6 @@ int64_t *sinter_eval_integers(sinter_eval *eval, const sinter_tensor *tensor);
 void sinter_eval_store_doubles(sinter_tensor *tensor, const double *items);
 /* Nearest-even rounding, then limited to what the integer dtype holds (quantization). NaN gives 0. */
 int64_t sinter_eval_saturate(sinter_dtype dtype, double value);
-/* Limits of an integer dtype (u64's maximum as the double nearest). */
-void sinter_eval_limits(sinter_dtype dtype, double *out_low, double *out_high);
 
 /* A number as a tensor of the float dtype would hold it. */
 double sinter_eval_round(sinter_dtype dtype, double value);

@@ -28,8 +28,9 @@ static bool read_list(sinter_eval *eval, const char *name, size_t count, int64_t
     return true;
 }
 
-bool sinter_window_init_steps(sinter_eval *eval, sinter_window *window, uint32_t rank,
-                              const int64_t *input, const int64_t *kernel) {
+/* Only strides, dilations and kernel (for conv_transpose, whose pads are of the output). */
+static bool init_steps(sinter_eval *eval, sinter_window *window, uint32_t rank,
+                       const int64_t *input, const int64_t *kernel) {
     *window = (sinter_window){.rank = rank};
     if (!read_list(eval, "strides", rank, 1, 1, window->strides) ||
         !read_list(eval, "dilations", rank, 1, 1, window->dilations))
@@ -79,7 +80,7 @@ static bool place_window(sinter_eval *eval, sinter_window *window, uint32_t i, b
 bool sinter_window_init(sinter_eval *eval, sinter_window *window, uint32_t rank,
                         const int64_t *input, const int64_t *kernel) {
     int64_t pads[2 * SINTER_MAX_RANK];
-    if (!sinter_window_init_steps(eval, window, rank, input, kernel) ||
+    if (!init_steps(eval, window, rank, input, kernel) ||
         !read_list(eval, "pads", 2 * (size_t)rank, 0, 0, pads))
         return false;
     memcpy(window->begin, pads, rank * sizeof *pads);
@@ -356,8 +357,7 @@ bool eval_conv_transpose(sinter_eval *eval) {
     sinter_window_layout layout = sinter_window_get_layout(eval, x->rank);
     if (groups < 1 || w->dims[0] != x->dims[layout.channel] || w->dims[0] % groups)
         return sinter_eval_error(eval, "x and w do not fit %" PRId64 " groups", groups);
-    if (!sinter_window_init_steps(eval, &window, x->rank - 2, x->dims + layout.space,
-                                  w->dims + 2) ||
+    if (!init_steps(eval, &window, x->rank - 2, x->dims + layout.space, w->dims + 2) ||
         !place_transposed(eval, &window))
         return false;
     dims[0] = x->dims[0];

@@ -15,9 +15,6 @@ typedef struct sinter_window {
  * are 1, or 0 for pads. kernel and input have rank entries. */
 bool sinter_window_init(sinter_eval *eval, sinter_window *window, uint32_t rank, const int64_t *input,
                         const int64_t *kernel);
-/* Only strides, dilations and kernel (for conv_transpose, whose pads are of the output). */
-bool sinter_window_init_steps(sinter_eval *eval, sinter_window *window, uint32_t rank, const int64_t *input,
-                              const int64_t *kernel);
 /* x[N, C, space...], or x[N, space..., C] with the attribute channels_last. Spatial positions are linear. */
 typedef struct sinter_window_layout {
     bool channels_last;

@@ -9,20 +9,21 @@
 
 /* ---- what control rules share ---- */
 
-bool sinter_infer_set_argument(sinter_module *module, sinter_value argument,
-                               const sinter_type *type) {
+/* Sets the type of a region argument unless it is equal already; true where it changed. */
+static bool set_argument(sinter_module *module, sinter_value argument, const sinter_type *type) {
     if (sinter_type_equal(sinter_value_type(module, argument), type)) return false;
     sinter_value_set_type(module, argument,
                           sinter_infer_copy_type(sinter_module_arena(module), type));
     return true;
 }
 
-uint32_t sinter_infer_yield_count(const sinter_module *module, sinter_region region) {
+static uint32_t yield_count(const sinter_module *module, sinter_region region) {
     sinter_node last = sinter_region_get(module, region)->last;
     return last ? sinter_node_get(module, last)->operand_count : 0;
 }
 
-sinter_value sinter_infer_yielded(const sinter_module *module, sinter_region region, uint32_t k) {
+/* Operand k of the region's yield, 0 past the end. */
+static sinter_value yielded(const sinter_module *module, sinter_region region, uint32_t k) {
     sinter_node last = sinter_region_get(module, region)->last;
     return last ? sinter_node_operand(module, last, k) : 0;
 }
@@ -111,7 +112,7 @@ static bool check_region_count(sinter_infer *infer, uint32_t count) {
 static bool check_signature(sinter_infer *infer, sinter_region region, uint32_t arguments,
                             uint32_t yields) {
     uint32_t have = sinter_region_get(infer->module, region)->argument_count;
-    uint32_t found = sinter_infer_yield_count(infer->module, region);
+    uint32_t found = yield_count(infer->module, region);
     if (have == arguments && found >= yields) return true;
     return sinter_infer_error(infer,
                               "the region takes %" PRIu32 " and yields %" PRIu32
@@ -135,17 +136,16 @@ bool infer_group(sinter_infer *infer) {
         const sinter_value_info *operand =
             sinter_value_get(infer->module, infer->info->operands[i]);
         sinter_value argument = sinter_region_get(infer->module, region)->arguments[i];
-        sinter_infer_set_argument(infer->module, argument, &operand->type);
+        set_argument(infer->module, argument, &operand->type);
         if (operand->content_count)
             sinter_value_set_content(infer->module, argument, operand->content,
                                      operand->content_count);
     }
     if (!sinter_infer_region(infer->module, region, infer->diag)) return false;
     for (uint32_t r = 0; r < infer->info->result_count; r++)
-        if (!set_joined(
-                infer, r,
-                *sinter_value_type(infer->module, sinter_infer_yielded(infer->module, region, r)),
-                region, "fused"))
+        if (!set_joined(infer, r,
+                        *sinter_value_type(infer->module, yielded(infer->module, region, r)),
+                        region, "fused"))
             return false;
     return true;
 }
@@ -166,8 +166,7 @@ bool infer_if(sinter_infer *infer) {
         const sinter_type *types[2];
         sinter_type joined;
         for (uint32_t k = 0; k < 2; k++)
-            types[k] = sinter_value_type(infer->module,
-                                         sinter_infer_yielded(infer->module, regions[k], r));
+            types[k] = sinter_value_type(infer->module, yielded(infer->module, regions[k], r));
         if (!sinter_infer_join(infer, types[0], types[1], &joined) ||
             (joined.kind == SINTER_TYPE_NONE && infer->info->results[r]))
             return sinter_infer_error(infer,
@@ -204,7 +203,7 @@ static void start_argument(sinter_infer *infer, sinter_value argument, const sin
             type = joined;
         }
     }
-    sinter_infer_set_argument(infer->module, argument, &type);
+    set_argument(infer->module, argument, &type);
 }
 
 /* Argument `argument` also takes the type of `next`; true in *changed where that widened it. */
@@ -220,7 +219,7 @@ static bool widen_argument(sinter_infer *infer, sinter_region region, sinter_val
             sinter_infer_type_text(infer, type), sinter_infer_type_text(infer, yielded));
     (void)region;
     name_dims(infer, &joined, 0, argument, 0, "carried");
-    *changed |= sinter_infer_set_argument(infer->module, argument, &joined);
+    *changed |= set_argument(infer->module, argument, &joined);
     return true;
 }
 
@@ -233,8 +232,7 @@ static bool infer_carried(sinter_infer *infer, sinter_region region, uint32_t fi
         for (uint32_t i = 0; i < count; i++) {
             sinter_value argument = sinter_region_get(infer->module, region)->arguments[first + i];
             if (!widen_argument(infer, region, argument,
-                                sinter_infer_yielded(infer->module, region, yield_first + i),
-                                &changed))
+                                yielded(infer->module, region, yield_first + i), &changed))
                 return false;
         }
         if (!changed) return true;
@@ -290,7 +288,7 @@ static bool is_true(const sinter_module *module, sinter_value value) {
 static bool runs_all_trips(const sinter_infer *infer, sinter_region region) {
     const sinter_module *module = infer->module;
     sinter_value initial = sinter_node_operand(module, infer->node, 1),
-                 next = sinter_infer_yielded(module, region, 0);
+                 next = yielded(module, region, 0);
     if (initial && !is_true(module, initial)) return false;
     for (;;) { /* through identities to the argument itself */
         sinter_node definition = sinter_value_get(module, next)->definition;
@@ -305,7 +303,7 @@ bool infer_loop(sinter_infer *infer) {
     if (!check_region_count(infer, 1)) return false;
     sinter_region region = infer->info->regions[0];
     uint32_t carried = infer->info->operand_count > 2 ? infer->info->operand_count - 2 : 0;
-    uint32_t yields = sinter_infer_yield_count(module, region);
+    uint32_t yields = yield_count(module, region);
     if (!check_signature(infer, region, carried + 2, carried + 1)) return false;
     if (!sinter_infer_check_integer(infer, 0) ||
         !sinter_infer_check_dtype(infer, 1, SINTER_DTYPE_bool))
@@ -319,14 +317,14 @@ bool infer_loop(sinter_infer *infer) {
     sinter_type iteration = sinter_infer_scalar_type(SINTER_DTYPE_i64),
                 condition = sinter_infer_scalar_type(SINTER_DTYPE_bool);
     const sinter_value *arguments = sinter_region_get(module, region)->arguments;
-    sinter_infer_set_argument(module, arguments[0], &iteration);
-    sinter_infer_set_argument(module, arguments[1], &condition);
+    set_argument(module, arguments[0], &iteration);
+    set_argument(module, arguments[1], &condition);
     for (uint32_t i = 0; i < carried; i++)
         start_argument(infer, arguments[i + 2], sinter_infer_operand(infer, i + 2));
     if (!infer_carried(infer, region, 2, carried, 1)) return false;
     for (uint32_t i = 0; i < carried && i < infer->info->result_count; i++)
         if (!set_final(infer, region, i, sinter_infer_operand(infer, i + 2),
-                       sinter_infer_yielded(module, region, i + 1)))
+                       yielded(module, region, i + 1)))
             return false;
     if (infer->info->result_count <= carried) return true;
     sinter_dim trips = 0;
@@ -335,8 +333,7 @@ bool infer_loop(sinter_infer *infer) {
         if (trips) trips = sinter_infer_not_negative(infer, trips);
     }
     for (uint32_t r = carried; r < infer->info->result_count; r++) {
-        if (!set_stacked(infer, region, r, sinter_infer_yielded(module, region, r + 1), 0, trips))
-            return false;
+        if (!set_stacked(infer, region, r, yielded(module, region, r + 1), 0, trips)) return false;
         if (!trips && infer->info->results[r]) trips = infer->results[r].dims[0];
     }
     return true;
@@ -362,7 +359,7 @@ static bool set_scanned(sinter_infer *infer, sinter_value argument, uint32_t ope
                                   sinter_infer_dim_text(infer, *trips),
                                   sinter_infer_text(infer, operand));
     sinter_type slice = sinter_type_tensor(infer->arena, type->dtype, rank, dims);
-    sinter_infer_set_argument(infer->module, argument, &slice);
+    set_argument(infer->module, argument, &slice);
     return true;
 }
 
@@ -379,7 +376,7 @@ bool infer_scan(sinter_infer *infer) {
             operands);
     uint32_t states = operands - (uint32_t)scans;
     if (!check_signature(infer, region, operands, states)) return false;
-    if (infer->info->result_count > sinter_infer_yield_count(module, region))
+    if (infer->info->result_count > yield_count(module, region))
         return sinter_infer_error(infer, "there are more results than the region yields [scan_c3]");
     const sinter_value *arguments = sinter_region_get(module, region)->arguments;
     size_t axis_count = sinter_node_get_ints(module, infer->node, "scan_input_axes", &axes);
@@ -393,13 +390,12 @@ bool infer_scan(sinter_infer *infer) {
     if (!infer_carried(infer, region, 0, states, 0)) return false;
     for (uint32_t i = 0; i < states; i++)
         if (!set_final(infer, region, i, sinter_infer_operand(infer, i),
-                       sinter_infer_yielded(module, region, i)))
+                       yielded(module, region, i)))
             return false;
     axis_count = sinter_node_get_ints(module, infer->node, "scan_output_axes", &axes);
     for (uint32_t r = states; r < infer->info->result_count; r++) {
         int64_t axis = r - states < axis_count ? axes[r - states] : 0;
-        if (!set_stacked(infer, region, r, sinter_infer_yielded(module, region, r), axis, trips))
-            return false;
+        if (!set_stacked(infer, region, r, yielded(module, region, r), axis, trips)) return false;
     }
     return true;
 }
@@ -439,12 +435,12 @@ bool infer_sequence_map(sinter_infer *infer) {
                 element = sinter_type_tensor(infer->arena, element.dtype, element.rank, dims);
             }
         }
-        sinter_infer_set_argument(module, argument, &element);
+        set_argument(module, argument, &element);
     }
     if (!sinter_infer_region(module, region, infer->diag)) return false;
     for (uint32_t r = 0; r < infer->info->result_count; r++) {
         sinter_type *element = SINTER_NEW(infer->arena, sinter_type);
-        *element = *sinter_value_type(module, sinter_infer_yielded(module, region, r));
+        *element = *sinter_value_type(module, yielded(module, region, r));
         if (!set_joined(infer, r, (sinter_type){.kind = SINTER_TYPE_SEQUENCE, .element = element},
                         region, "element"))
             return false;

@@ -100,12 +100,7 @@ bool sinter_infer_dim_mentions_region(sinter_module *module, sinter_dim dim, sin
 /* The symbol of a value's dim (NODE) or element (CONTENT), the same one each time. */
 sinter_dim sinter_infer_own_symbol(sinter_module *module, sinter_dim_origin origin, sinter_value value,
                                    uint32_t index, const char *prefix);
-/* Sets the type of a region argument unless it is equal already; true where it changed. */
-bool sinter_infer_set_argument(sinter_module *module, sinter_value argument, const sinter_type *type);
 sinter_type sinter_infer_copy_type(sinter_arena *arena, const sinter_type *type);
-/* Operand k of the region's yield, 0 past the end. */
-sinter_value sinter_infer_yielded(const sinter_module *module, sinter_region region, uint32_t k);
-uint32_t sinter_infer_yield_count(const sinter_module *module, sinter_region region);
 /* A rank-0 tensor type. */
 sinter_type sinter_infer_scalar_type(sinter_dtype dtype);
 /* The least type both are instances of: dims that differ become 0 (the caller names them). false: no such type. */

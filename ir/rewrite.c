@@ -211,13 +211,3 @@ void sinter_rewrite_drop_result(sinter_rewrite *rewrite, sinter_node node, uint3
     sinter_node_drop_result(rewrite->build.module, node, index);
     rewrite->change_count++;
 }
-
-void sinter_rewrite_set_type(sinter_rewrite *rewrite, sinter_value value, sinter_type type) {
-    sinter_value_set_type(rewrite->build.module, value, type);
-    rewrite->change_count++;
-}
-
-void sinter_rewrite_move_before(sinter_rewrite *rewrite, sinter_node node, sinter_node before) {
-    sinter_node_move_before(rewrite->build.module, node, before);
-    rewrite->change_count++;
-}

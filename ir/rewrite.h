@@ -30,8 +30,6 @@ void sinter_rewrite_take_over(sinter_rewrite *rewrite, sinter_node node, sinter_
 void sinter_rewrite_set_operand(sinter_rewrite *rewrite, sinter_node node, uint32_t index, sinter_value value);
 void sinter_rewrite_set_attr(sinter_rewrite *rewrite, sinter_node node, const sinter_attr *attr);
 void sinter_rewrite_drop_result(sinter_rewrite *rewrite, sinter_node node, uint32_t index); /* optional, unused */
-void sinter_rewrite_set_type(sinter_rewrite *rewrite, sinter_value value, sinter_type type);
-void sinter_rewrite_move_before(sinter_rewrite *rewrite, sinter_node node, sinter_node before);
 /* Moves the nodes (in order) into a new `group` node placed before the last of them; values that they use from
  * outside become operands, values used outside become results. Returns the group. */
 sinter_node sinter_rewrite_outline(sinter_rewrite *rewrite, const sinter_node *nodes, size_t count);
@@ -39,5 +37,3 @@ sinter_node sinter_rewrite_outline(sinter_rewrite *rewrite, const sinter_node *n
  * region yields replaces the owner's results, and the owner is erased. */
 void sinter_rewrite_inline_region(sinter_rewrite *rewrite, sinter_node owner, sinter_region region,
                                   const sinter_value *arguments);
-/* The inverse of outline. */
-void sinter_rewrite_inline_group(sinter_rewrite *rewrite, sinter_node group);

@@ -156,9 +156,3 @@ void sinter_rewrite_inline_region(sinter_rewrite *rewrite, sinter_node owner, si
     SINTER_FOR_NODES (module, region, node) sinter_node_move_before(module, node, owner);
     sinter_rewrite_erase(rewrite, owner);
 }
-
-void sinter_rewrite_inline_group(sinter_rewrite *rewrite, sinter_node group) {
-    const sinter_node_info *info = sinter_node_get(rewrite->build.module, group);
-    assert(info->op == SINTER_OP_group);
-    sinter_rewrite_inline_region(rewrite, group, info->regions[0], info->operands);
-}

@@ -11,7 +11,8 @@ const char *sinter_schema_kind_name(sinter_attr_kind kind) {
     return names[kind];
 }
 
-uint32_t sinter_schema_region_count(sinter_op op) {
+/* Regions that nodes of the op own: 0 but for control ops. */
+static uint32_t region_count(sinter_op op) {
     switch (op) {
     case SINTER_OP_if:
         return 2;
@@ -99,7 +100,7 @@ bool sinter_schema_check(const char *where, const sinter_node_spec *spec,
     ok &= check_places(&state, "result", "graph_c4", state.op->results, state.op->result_count,
                        results, spec->result_count);
     ok &= check_attributes(&state, spec->attributes, spec->attribute_count);
-    uint32_t regions = sinter_schema_region_count(spec->op);
+    uint32_t regions = region_count(spec->op);
     if (spec->region_count != regions)
         ok = sinter_error(diag, where, "%s: expected %u regions, found %u [graph_c8]",
                           state.op->name, regions, spec->region_count);

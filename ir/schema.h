@@ -13,7 +13,5 @@
  * results: NULL where all spec->result_count of them exist. Reports all errors; true where there are none. */
 bool sinter_schema_check(const char *where, const sinter_node_spec *spec, const sinter_value *results,
                          sinter_diag *diag);
-/* Regions that nodes of the op own: 0 but for control ops. */
-uint32_t sinter_schema_region_count(sinter_op op);
 /* "int", "floats", ... as in the table. */
 const char *sinter_schema_kind_name(sinter_attr_kind kind);

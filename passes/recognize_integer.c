@@ -209,7 +209,8 @@ static sinter_value dequantize_along(sinter_rewrite *rewrite, sinter_node conver
                         &attribute, 1);
 }
 
-bool sinter_integer_sink(sinter_rewrite *rewrite, sinter_node node) {
+/* view(dequantize(x)) = dequantize(view(x)) */
+static bool sink(sinter_rewrite *rewrite, sinter_node node) {
     sinter_module *module = rewrite->build.module;
     const sinter_node_info *info = sinter_node_get(module, node);
     sinter_quantization q;
@@ -236,7 +237,8 @@ bool sinter_integer_sink(sinter_rewrite *rewrite, sinter_node node) {
     return true;
 }
 
-bool sinter_integer_raise(sinter_rewrite *rewrite, sinter_node node) {
+/* quantize(view(x)) = view(quantize(x)) */
+static bool raise_view(sinter_rewrite *rewrite, sinter_node node) {
     sinter_module *module = rewrite->build.module;
     sinter_quantization q;
     if (!sinter_integer_quantizes(module, node, &q) || q.axis >= 0) return false;
@@ -265,7 +267,8 @@ bool sinter_integer_raise(sinter_rewrite *rewrite, sinter_node node) {
     return moved && sinter_integer_replace(rewrite, node, sinter_node_result(module, moved, 0));
 }
 
-bool sinter_integer_cancel(sinter_rewrite *rewrite, sinter_node node) {
+/* quantize(dequantize(x)) = x */
+static bool cancel(sinter_rewrite *rewrite, sinter_node node) {
     sinter_module *module = rewrite->build.module;
     sinter_quantization to, from;
     if (!sinter_integer_quantizes(module, node, &to) || to.axis >= 0 ||
@@ -297,9 +300,14 @@ static bool fold_constant(sinter_rewrite *rewrite, sinter_node node) {
 
 /* ---- driver ---- */
 
-static const sinter_integer_rule arithmetic[] = {
-    sinter_integer_cancel, sinter_integer_sink, sinter_integer_raise, sinter_integer_matmul,
-    sinter_integer_conv,   sinter_integer_sum,  sinter_integer_clamp, NULL};
+static const sinter_integer_rule arithmetic[] = {cancel,
+                                                 sink,
+                                                 raise_view,
+                                                 sinter_integer_matmul,
+                                                 sinter_integer_conv,
+                                                 sinter_integer_sum,
+                                                 sinter_integer_clamp,
+                                                 NULL};
 static const sinter_integer_rule scales[] = {sinter_integer_rescale, NULL};
 static const sinter_integer_rule zero_points[] = {
     sinter_integer_matmul_zeros, sinter_integer_conv_zeros, sinter_integer_merge_sums, NULL};

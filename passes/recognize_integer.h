@@ -28,10 +28,6 @@ sinter_value sinter_integer_constant(sinter_rewrite *rewrite, sinter_dtype dtype
                                      uint32_t rank);
 bool sinter_integer_replace(sinter_rewrite *rewrite, sinter_node node, sinter_value value); /* false where value is 0 */
 
-/* recognize_integer.c */
-bool sinter_integer_sink(sinter_rewrite *rewrite, sinter_node node);   /* view(dequantize(x)) = dequantize(view(x)) */
-bool sinter_integer_raise(sinter_rewrite *rewrite, sinter_node node);  /* quantize(view(x)) = view(quantize(x)) */
-bool sinter_integer_cancel(sinter_rewrite *rewrite, sinter_node node); /* quantize(dequantize(x)) = x */
 /* recognize_integer_product.c */
 bool sinter_integer_matmul(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_integer_conv(sinter_rewrite *rewrite, sinter_node node);

@@ -55,8 +55,8 @@ static const struct {
 
 /* ---- attributes ---- */
 
-Onnx__AttributeProto *sinter_onnx_emit_attr(sinter_onnx_exporter *e, Onnx__NodeProto *node,
-                                            const char *name, sinter_onnx_attr_type type) {
+static Onnx__AttributeProto *emit_attr(sinter_onnx_exporter *e, Onnx__NodeProto *node,
+                                       const char *name, sinter_onnx_attr_type type) {
     Onnx__AttributeProto *a = SINTER_NEW(&e->arena, Onnx__AttributeProto);
     onnx__attribute_proto__init(a);
     a->name = mutable_string(name);
@@ -76,14 +76,14 @@ static ProtobufCBinaryData bytes_of(sinter_arena *arena, sinter_string string) {
 
 static void set_string(sinter_onnx_exporter *e, Onnx__NodeProto *node, const char *name,
                        sinter_string value) {
-    Onnx__AttributeProto *a = sinter_onnx_emit_attr(e, node, name, SINTER_ONNX_STRING);
+    Onnx__AttributeProto *a = emit_attr(e, node, name, SINTER_ONNX_STRING);
     a->has_s = 1;
     a->s = bytes_of(&e->arena, value);
 }
 
 void sinter_onnx_emit_int(sinter_onnx_exporter *e, Onnx__NodeProto *node, const char *name,
                           int64_t value) {
-    Onnx__AttributeProto *a = sinter_onnx_emit_attr(e, node, name, SINTER_ONNX_INT);
+    Onnx__AttributeProto *a = emit_attr(e, node, name, SINTER_ONNX_INT);
     a->has_i = 1;
     a->i = value;
 }
@@ -93,7 +93,7 @@ static void set_list(sinter_onnx_exporter *e, Onnx__NodeProto *node, const char 
     static const sinter_onnx_attr_type types[] = {[SINTER_ATTR_INTS] = SINTER_ONNX_INTS,
                                                   [SINTER_ATTR_FLOATS] = SINTER_ONNX_FLOATS,
                                                   [SINTER_ATTR_STRINGS] = SINTER_ONNX_STRINGS};
-    Onnx__AttributeProto *a = sinter_onnx_emit_attr(e, node, name, types[attr->kind]);
+    Onnx__AttributeProto *a = emit_attr(e, node, name, types[attr->kind]);
     if (attr->kind == SINTER_ATTR_INTS) {
         a->n_ints = attr->ints.count;
         a->ints = sinter_arena_copy(&e->arena, attr->ints.items, a->n_ints * sizeof *a->ints);
@@ -117,7 +117,7 @@ static void write_attr(sinter_onnx_exporter *e, Onnx__NodeProto *node, const sin
         sinter_onnx_emit_int(e, node, name, attr->int_value);
         break;
     case SINTER_ATTR_FLOAT:
-        a = sinter_onnx_emit_attr(e, node, name, SINTER_ONNX_FLOAT);
+        a = emit_attr(e, node, name, SINTER_ONNX_FLOAT);
         a->has_f = 1;
         a->f = (float)attr->float_value;
         break;
@@ -130,11 +130,11 @@ static void write_attr(sinter_onnx_exporter *e, Onnx__NodeProto *node, const sin
         set_list(e, node, name, attr);
         break;
     case SINTER_ATTR_TENSOR:
-        a = sinter_onnx_emit_attr(e, node, name, SINTER_ONNX_TENSOR);
+        a = emit_attr(e, node, name, SINTER_ONNX_TENSOR);
         a->t = sinter_tensor_proto_write(&e->arena, attr->tensor, NULL);
         break;
     case SINTER_ATTR_TYPE:
-        a = sinter_onnx_emit_attr(e, node, name, SINTER_ONNX_TYPE_PROTO);
+        a = emit_attr(e, node, name, SINTER_ONNX_TYPE_PROTO);
         a->tp = sinter_onnx_write_type(e, attr->type);
         break;
     case SINTER_ATTR_DTYPE:
@@ -193,7 +193,7 @@ static bool write_regions(sinter_onnx_exporter *e, Onnx__NodeProto *proto, sinte
     const sinter_node_info *info = sinter_node_get(e->module, node);
     for (uint32_t i = 0; i < info->region_count; i++) {
         const char *name = info->op != SINTER_OP_if ? "body" : i ? "else_branch" : "then_branch";
-        Onnx__AttributeProto *a = sinter_onnx_emit_attr(e, proto, name, SINTER_ONNX_GRAPH);
+        Onnx__AttributeProto *a = emit_attr(e, proto, name, SINTER_ONNX_GRAPH);
         a->g = sinter_onnx_write_region(e, info->regions[i], name);
         if (!a->g) return false;
     }
@@ -205,7 +205,7 @@ static const char *emit_layout(sinter_onnx_exporter *e, sinter_onnx_body *body, 
                                const char *output, uint32_t rank, bool to_last) {
     const char *result = sinter_onnx_emit(e, body, "Transpose", &input, 1, output);
     Onnx__NodeProto *node = body->nodes.items[body->nodes.count - 1];
-    Onnx__AttributeProto *perm = sinter_onnx_emit_attr(e, node, "perm", SINTER_ONNX_INTS);
+    Onnx__AttributeProto *perm = emit_attr(e, node, "perm", SINTER_ONNX_INTS);
     perm->n_ints = rank;
     perm->ints = SINTER_NEW_ARRAY(&e->arena, int64_t, rank);
     for (uint32_t i = 1; i < rank; i++)

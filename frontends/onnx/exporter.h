@@ -42,8 +42,6 @@ bool sinter_onnx_write_node(sinter_onnx_exporter *exporter, sinter_onnx_body *bo
 /* A node of our own; arrays are copied. Returns the name of its one output. */
 const char *sinter_onnx_emit(sinter_onnx_exporter *exporter, sinter_onnx_body *body, const char *op,
                              const char *const *inputs, size_t input_count, const char *output);
-Onnx__AttributeProto *sinter_onnx_emit_attr(sinter_onnx_exporter *exporter, Onnx__NodeProto *node, const char *name,
-                                            sinter_onnx_attr_type type);
 void sinter_onnx_emit_int(sinter_onnx_exporter *exporter, Onnx__NodeProto *node, const char *name, int64_t value);
 /* The row whose operator writes an IR op; NULL where there is none. */
 const sinter_onnx_row *sinter_onnx_export_row(sinter_op op);

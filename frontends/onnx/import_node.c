@@ -86,13 +86,8 @@ static void check_node(sinter_onnx_importer *importer, const sinter_onnx_scope *
         !sinter_onnx_find_row(domain, proto->op_type ? proto->op_type : "", version))
         report_unsupported(importer, scope, proto, version);
     for (size_t i = 0; i < proto->n_attribute; i++)
-        if (proto->attribute[i]->g)
-            sinter_onnx_check_graph(importer, scope, proto->attribute[i]->g);
-}
-
-void sinter_onnx_check_graph(sinter_onnx_importer *importer, const sinter_onnx_scope *scope,
-                             const Onnx__GraphProto *graph) {
-    for (size_t i = 0; i < graph->n_node; i++) check_node(importer, scope, graph->node[i]);
+        for (size_t k = 0; proto->attribute[i]->g && k < proto->attribute[i]->g->n_node; k++)
+            check_node(importer, scope, proto->attribute[i]->g->node[k]);
 }
 
 /* ---- one node ---- */

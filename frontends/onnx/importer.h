@@ -113,9 +113,6 @@ void sinter_onnx_scope_init(sinter_onnx_importer *importer, sinter_onnx_scope *s
 
 /* ---- import_node.c ---- */
 bool sinter_onnx_node_import(sinter_onnx_importer *importer, sinter_onnx_scope *scope, const Onnx__NodeProto *proto);
-/* Reports what a graph holds that no row knows, without building it. */
-void sinter_onnx_check_graph(sinter_onnx_importer *importer, const sinter_onnx_scope *scope,
-                             const Onnx__GraphProto *graph);
 const sinter_onnx_row *sinter_onnx_find_row(const char *domain, const char *name, int64_t version);
 /* Iterates ops.def; NULL past the end. */
 const sinter_onnx_row *sinter_onnx_row_at(size_t index);

@@ -127,10 +127,10 @@ static void test_groups(void) {
     CHECK_STRING_EQ(info->location, "a + b + d");
     CHECK_INT_EQ(sinter_module_output(module, 1), info->results[0]);
     CHECK_STRING_EQ(sinter_module_output_name(module, 1), "a");
-    sinter_rewrite_inline_group(&rewrite, group);
+    sinter_rewrite_inline_region(&rewrite, group, info->regions[0], info->operands);
     CHECK(sinter_node_get(module, group)->erased);
     /* Back to what it was, but for the place of the constant. */
-    sinter_rewrite_move_before(&rewrite, node_of(module, "k"), nodes[1]);
+    sinter_node_move_before(module, node_of(module, "k"), nodes[1]);
     check_module(module, chain);
 }
 

@@ -55,7 +55,8 @@ static bool is_named(const char *names, const char *name) {
     return false;
 }
 
-const option_spec *command_options(const command *which, size_t *out_count) {
+/* The options of the command and the shared ones it takes. */
+static const option_spec *command_options(const command *which, size_t *out_count) {
     static const option_spec help = {.name = "help", .doc = "this text"};
     size_t count = which->option_count;
     option_spec *specs = keep_until_exit((count + shared_option_count + 1) * sizeof *specs);

@@ -55,8 +55,6 @@ extern const command command_compile, command_run, command_test, command_bench, 
 /* All that return bool: false after a message on standard error. Memory lives until the process ends.
  * argv[0] is the command's name. */
 bool arguments_parse(int argc, char **argv, const command *which, arguments *out_arguments);
-/* The options of the command and the shared ones it takes. */
-const option_spec *command_options(const command *which, size_t *out_count);
 /* "sinter VERB: error: ...; see sinter VERB --help" */
 bool usage_error(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Whether each option does something for an artifact, or for a model on one of these targets (NULL: cpu). */

@@ -16,8 +16,7 @@ typedef struct sinter_target {
     uint32_t registers;    /* vector registers */
     uint32_t l1_bytes, l2_bytes, l3_bytes;
     uint32_t products, memory_bytes; /* see ir/machine.h */
-    bool fma, f16c, vnni, avx_vnni, avx_vnni_int8, avx512bf16, dotprod, i8mm;
-    uint64_t feature_bits; /* FEATURE rows of target.def in order */
+    uint64_t feature_bits; /* FEATURE rows of target.def in order: ask sinter_target_has */
 } sinter_target;
 /* "cpu" and "cpu:native" (this machine), "cpu:x86-64-v3+avx512vnni", "cpu:aarch64"; arena owns the strings. Cache
  * sizes of the native target are this machine's. */

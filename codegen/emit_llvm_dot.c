@@ -38,16 +38,16 @@ typedef struct dot_kind {
 } dot_kind;
 
 static dot_kind choose(const sinter_target *target, bool is_signed, unsigned lanes) {
-    bool wide = target->vnni && lanes >= 16;
+    bool wide = sinter_target_has(target, "avx512vnni") && lanes >= 16;
     unsigned fits = wide ? 16 : lanes >= 8 ? 8 : 4;
     if (target->triple[0] == 'a') {
         if (is_signed) return (dot_kind){"llvm.aarch64.neon.sdot", 4, true, false};
         return (dot_kind){"llvm.aarch64.neon.usdot", 4, true, false};
     }
-    if (is_signed && target->avx_vnni_int8)
+    if (is_signed && sinter_target_has(target, "avxvnniint8"))
         return (dot_kind){fits >= 8 ? "llvm.x86.avx2.vpdpbssd.256" : "llvm.x86.avx2.vpdpbssd.128",
                           fits >= 8 ? 8 : 4, false, false};
-    if (target->vnni || target->avx_vnni)
+    if (sinter_target_has(target, "avx512vnni|avxvnni"))
         return (dot_kind){fits == 16  ? "llvm.x86.avx512.vpdpbusd.512"
                           : fits == 8 ? "llvm.x86.avx512.vpdpbusd.256"
                                       : "llvm.x86.avx512.vpdpbusd.128",

@@ -131,7 +131,8 @@ static sinter_expr build_body(sinter_legalizer *l, const sinter_scalar_body *bod
                                    : sinter_loop_const(&l->build, type, body->nodes[at].constant);
             }
             values[i] =
-                node->function == SINTER_SCALAR_fma && !(l->target && l->target->fma)
+                node->function == SINTER_SCALAR_fma &&
+                        !(l->target && sinter_target_has(l->target, "fma|neon"))
                     ? sinter_loop_call2(
                           &l->build, SINTER_SCALAR_add,
                           sinter_loop_mul(&l->build, arguments[0], arguments[1]),

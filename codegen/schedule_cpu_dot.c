@@ -143,7 +143,7 @@ static bool pays(const dot *d, const sinter_cpu_nest *nest) {
     enum { MIN_SHARED = 4 };
     sinter_loop_var column = nest->loops[nest->loop_count - 1];
     uint32_t dim;
-    if (!d->state->target->vnni || d->steps % BYTES ||
+    if (!sinter_target_has(d->state->target, "avx512vnni") || d->steps % BYTES ||
         !sinter_loop_find_axis(d->b->arguments, d->b->argument_count, column, &dim) ||
         dim + 1 != d->b->argument_count)
         return false;
@@ -562,7 +562,9 @@ bool sinter_cpu_use_tap_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *
     dot d = {.state = state};
     sinter_loop_function *function = state->schedule.function;
     sinter_loop_builder_init(&d.build, state->program, function);
-    if (!state->target->vnni || !state->program->host || !match_taps(&d, nest)) return false;
+    if (!sinter_target_has(state->target, "avx512vnni") || !state->program->host ||
+        !match_taps(&d, nest))
+        return false;
     if (!replace_constants(&d)) {
         state->failed = true;
         return false;

@@ -128,7 +128,8 @@ static int64_t rows_time(int64_t rows, int64_t tile, int64_t vectors) {
 }
 
 static bool fits_registers(const sinter_target *target, int64_t rows, int64_t vectors) {
-    return rows * vectors + vectors + 1 <= target->registers - (target->fma ? 1 : 2);
+    int64_t temporaries = sinter_target_has(target, "fma|neon") ? 1 : 2;
+    return rows * vectors + vectors + temporaries < target->registers;
 }
 
 sinter_cpu_tile sinter_cpu_choose_tile(const sinter_target *target, sinter_dtype dtype,

@@ -12,27 +12,13 @@
 #include <unistd.h>
 
 typedef enum target_arch { ARCH_x86_64, ARCH_aarch64 } target_arch;
-typedef enum target_field {
-    FIELD_none,
-    FIELD_fma,
-    FIELD_f16c,
-    FIELD_vnni,
-    FIELD_avx_vnni,
-    FIELD_avx_vnni_int8,
-    FIELD_avx512bf16,
-    FIELD_dotprod,
-    FIELD_i8mm
-} target_field;
-
 typedef struct feature_row {
     target_arch arch;
     const char *name, *llvm, *cpuinfo;
-    target_field field;
     const char *implies;
 } feature_row;
 static const feature_row features[] = {
-#define FEATURE(arch, name, llvm, cpuinfo, field, implies)                                         \
- {ARCH_##arch, name, llvm, cpuinfo, FIELD_##field, implies},
+#define FEATURE(arch, name, llvm, cpuinfo, implies) {ARCH_##arch, name, llvm, cpuinfo, implies},
 #include "codegen/target.def"
 };
 enum { FEATURE_COUNT = sizeof features / sizeof *features };
@@ -81,49 +67,17 @@ static uint64_t with_implied(target_arch arch, uint64_t bits, const char *names)
     return bits;
 }
 
-static void set_field(sinter_target *target, target_field field) {
-    switch (field) {
-    case FIELD_none:
-        break;
-    case FIELD_fma:
-        target->fma = true;
-        break;
-    case FIELD_f16c:
-        target->f16c = true;
-        break;
-    case FIELD_vnni:
-        target->vnni = true;
-        break;
-    case FIELD_avx_vnni:
-        target->avx_vnni = true;
-        break;
-    case FIELD_avx_vnni_int8:
-        target->avx_vnni_int8 = true;
-        break;
-    case FIELD_avx512bf16:
-        target->avx512bf16 = true;
-        break;
-    case FIELD_dotprod:
-        target->dotprod = true;
-        break;
-    case FIELD_i8mm:
-        target->i8mm = true;
-        break;
-    }
-}
-
 static bool target_has_row(const sinter_target *target, target_arch arch, const char *name) {
     size_t index = find_feature(arch, sinter_string_of(name));
     return target->feature_bits >> index & 1;
 }
 
-/* Everything that follows from the feature bits: booleans, vector width, LLVM's and the loader's lists. */
+/* Everything that follows from the feature bits: vector width, LLVM's and the loader's lists. */
 static void finish(sinter_target *target, target_arch arch, const char *llvm_features,
                    sinter_arena *arena) {
     sinter_text llvm = {0}, required = {0};
     for (size_t i = 0; i < FEATURE_COUNT; i++) {
         if (!(target->feature_bits >> i & 1)) continue;
-        set_field(target, features[i].field);
         sinter_text_format(&llvm, "%s+%s", llvm.size ? "," : "", features[i].llvm);
         sinter_text_format(&required, "%s%s", required.size ? "," : "", features[i].cpuinfo);
     }

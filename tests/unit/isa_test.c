@@ -249,7 +249,7 @@ static void test_every_target(const sinter_loop_program *program, sinter_diag *d
 #include "codegen/target.def"
 #define PLAIN_x86_64 "cpu:x86-64-v2+"
 #define PLAIN_aarch64 "cpu:aarch64+"
-#define FEATURE(arch, name, llvm, cpuinfo, field, implies) PLAIN_##arch name,
+#define FEATURE(arch, name, llvm, cpuinfo, implies) PLAIN_##arch name,
 #include "codegen/target.def"
     };
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)

@@ -77,7 +77,7 @@ static void test_features(void) {
     static const struct {
         const char *arch, *cpuinfo;
     } rows[] = {
-#define FEATURE(arch, name, llvm, cpuinfo, field, implies) {#arch, cpuinfo},
+#define FEATURE(arch, name, llvm, cpuinfo, implies) {#arch, cpuinfo},
 #include "codegen/target.def"
     };
     static const char *const known[] = {

@@ -256,28 +256,32 @@ static size_t element_offset(const view *v, int64_t index) {
     return start + (size_t)((uint64_t)index * sinter_dtype_infos[v->tensor.dtype].bits / 8);
 }
 
+/* Inputs of mapped files may lie anywhere, so elements are copied out. */
 static void read_element(const view *v, int64_t index, sinter_code_value *result) {
-    const void *data = v->tensor.data;
+    size_t size = sinter_dtype_infos[v->tensor.dtype].bits / 8;
+    const unsigned char *data = (const unsigned char *)v->tensor.data + (size_t)index * size;
+    float single;
+    int32_t word;
     switch (v->tensor.dtype) {
     case SINTER_DTYPE_f32:
-        result->f = ((const float *)data)[index];
+        memcpy(&single, data, sizeof single);
+        result->f = single;
         break;
     case SINTER_DTYPE_f64:
-        result->f = ((const double *)data)[index];
+        memcpy(&result->f, data, sizeof result->f);
         break;
     case SINTER_DTYPE_i64:
-        result->i = ((const int64_t *)data)[index];
+        memcpy(&result->i, data, sizeof result->i);
         break;
     case SINTER_DTYPE_i32:
-        result->i = ((const int32_t *)data)[index];
+        memcpy(&word, data, sizeof word);
+        result->i = word;
         break;
     case SINTER_DTYPE_string:
     case SINTER_DTYPE_c64:
-    case SINTER_DTYPE_c128: {
-        size_t size = sinter_dtype_infos[v->tensor.dtype].bits / 8;
-        memcpy(result->bytes, (const unsigned char *)data + (size_t)index * size, size);
+    case SINTER_DTYPE_c128:
+        memcpy(result->bytes, data, size);
         break;
-    }
     default:
         if (sinter_dtype_is_float(v->tensor.dtype))
             result->f = sinter_tensor_get_double(&v->tensor, index);

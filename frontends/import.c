@@ -1,17 +1,14 @@
 /* Looks at the bytes and calls the reader: text (.sir) begins with the word `module` or a comment, everything
  * else is taken for ONNX. "-" is text on standard input. Test: tests/suites/bad_input.py, tests/cli/ */
 #include "frontends/import.h"
+#include "ir/base/file.h"
 #include "ir/parse.h"
-#include <stdio.h>
 #include <string.h>
 
 static bool is_text(const char *path) {
     if (strcmp(path, "-") == 0 || sinter_string_ends_with(path, ".sir")) return true;
     char start[64] = {0};
-    FILE *file = fopen(path, "rb");
-    if (!file) return false; /* the reader reports it */
-    size_t size = fread(start, 1, sizeof start - 1, file);
-    fclose(file);
+    size_t size = sinter_file_peek(path, start, sizeof start - 1); /* 0: the reader reports why */
     size_t at = strspn(start, " \t\r\n");
     return at < size &&
            (strncmp(start + at, "module", 6) == 0 || strncmp(start + at, "//", 2) == 0);

@@ -96,7 +96,7 @@ static const char *find_size(int file, size_t *out_size) {
 }
 
 sinter_storage *sinter_storage_map_file(const char *path, sinter_diag *diag) {
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused, not awaited */
     if (file < 0) {
         sinter_error(diag, path, "cannot be opened: %s", strerror(errno));
         return NULL;

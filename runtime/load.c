@@ -149,7 +149,7 @@ sinter_status *sinter_executable_load(const char *path, const sinter_load_option
     if (options && options->size < sizeof *options)
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "sinter_load_options.size is %u, expected %zu",
                            options->size, sizeof *options);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused, not awaited */
     if (file < 0)
         return SINTER_FAIL(SINTER_STATUS_UNREADABLE, "%s: can't be opened: %s", path,
                            strerror(errno));

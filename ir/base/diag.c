@@ -48,5 +48,10 @@ void sinter_diag_text_handler(void *user, sinter_severity severity, const char *
 
 void sinter_diag_print_handler(void *user, sinter_severity severity, const char *where,
                                const char *message) {
-    fprintf(user, "%s%s%s: %s\n", where, *where ? ": " : "", severity_names[severity], message);
+    sinter_text text = {0}; /* names of a model may be anything */
+    sinter_text_printable(&text, sinter_string_of(where), "");
+    sinter_text_format(&text, "%s%s: ", *where ? ": " : "", severity_names[severity]);
+    sinter_text_printable(&text, sinter_string_of(message), "\n\t");
+    fprintf(user, "%s\n", text.data);
+    sinter_text_deinit(&text);
 }

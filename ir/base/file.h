@@ -1,13 +1,21 @@
-/* Files as a whole: read in one piece, and written so that they appear complete or not at all. A file is written under a
- * temporary name in the folder of the target and renamed at the end; what is no regular file (a pipe, /dev/stdout) is
- * written as it is. Errors come as diagnostics at the path. Test: tests/unit/file_test.c */
+/* Files as a whole: read in one piece, and written so that they appear complete or not at all. A file is written without a
+ * name (a temporary one in the folder of the target where the system can't do that), so that a process that is stopped
+ * leaves nothing, and moved to its place at the end; what is no regular file (a pipe, /dev/stdout) is written as it is. Errors come as diagnostics at the path. Test: tests/unit/file_test.c */
 #pragma once
 #include "ir/base/diag.h"
 #include <stdio.h>
 
 /* Appends all of it; "-" is standard input. */
 bool sinter_file_read(const char *path, sinter_text *out_text, sinter_diag *diag);
+/* The first bytes of a regular file, at most `size` of them, for a look at what it is; 0 of what is none. */
+size_t sinter_file_peek(const char *path, char *out_start, size_t size);
 bool sinter_file_write(const char *path, const void *data, size_t size, sinter_diag *diag);
+
+/* The first call of a program: standard streams that are closed become ones that can't be read or written, so that no
+ * file gets their numbers; a limit of file sizes is an error and no signal. */
+void sinter_file_begin_program(void);
+/* The last one: standard output is written. False after an error. */
+bool sinter_file_end_program(sinter_diag *diag);
 
 /* A new folder of our own under TMPDIR, or /tmp, for the caller to empty and remove. */
 enum { SINTER_FILE_FOLDER_BYTES = 200 };
@@ -16,7 +24,8 @@ bool sinter_file_make_folder(char out_folder[SINTER_FILE_FOLDER_BYTES], sinter_d
 /* A file written piece by piece. The first piece that fails is remembered and reported on close. */
 typedef struct sinter_file_writer {
     FILE *stream;
-    char *path, *temporary; /* temporary NULL: written in place */
+    char *path, *temporary; /* temporary NULL: no name yet */
+    bool in_place;
     uint64_t size;          /* so far */
     int error;
     sinter_owned owned; /* so it may not be moved while it is open */

@@ -110,24 +110,37 @@ static size_t utf8_length(const unsigned char *data, size_t size) {
     return length;
 }
 
+/* The first character of data, escaped where it is a control character or no character at all; its bytes. */
+static size_t append_character(sinter_text *text, const char *data, size_t size) {
+    const unsigned char *at = (const unsigned char *)data;
+    size_t length = utf8_length(at, size);
+    bool control = *at < 0x20 || *at == 0x7f || (length == 2 && *at == 0xc2 && at[1] < 0xa0);
+    if (*at == '\n')
+        sinter_text_append(text, "\\n", 2);
+    else if (*at == '\t')
+        sinter_text_append(text, "\\t", 2);
+    else if (length && !control)
+        sinter_text_append(text, data, length);
+    else
+        for (size_t i = 0; i < length || i == 0; i++) sinter_text_format(text, "\\x%02x", at[i]);
+    return length ? length : 1;
+}
+
 void sinter_text_quote(sinter_text *text, sinter_string string) {
     sinter_text_append(text, "\"", 1);
     for (size_t i = 0; i < string.size;) {
-        const unsigned char *at = (const unsigned char *)string.data + i;
-        size_t length = utf8_length(at, string.size - i);
-        if (*at == '\n')
-            sinter_text_append(text, "\\n", 2);
-        else if (*at == '\t')
-            sinter_text_append(text, "\\t", 2);
-        else if (*at == '"' || *at == '\\')
-            sinter_text_append(text, *at == '"' ? "\\\"" : "\\\\", 2);
-        else if (length == 0 || *at < 0x20 || *at == 0x7f)
-            sinter_text_format(text, "\\x%02x", *at);
-        else
-            sinter_text_append(text, string.data + i, length);
-        i += length ? length : 1;
+        if (string.data[i] == '"' || string.data[i] == '\\') sinter_text_append(text, "\\", 1);
+        i += append_character(text, string.data + i, string.size - i);
     }
     sinter_text_append(text, "\"", 1);
+}
+
+void sinter_text_printable(sinter_text *text, sinter_string string, const char *kept) {
+    for (size_t i = 0; i < string.size;)
+        if (string.data[i] && strchr(kept, string.data[i]))
+            sinter_text_append(text, &string.data[i++], 1);
+        else
+            i += append_character(text, string.data + i, string.size - i);
 }
 
 /* What the escape at *cursor, a backslash, stands for; moves past it. -1 where it is unknown. */

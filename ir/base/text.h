@@ -35,6 +35,8 @@ void sinter_text_append_string(sinter_text *text, const char *string);
 void sinter_text_format(sinter_text *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void sinter_text_format_list(sinter_text *text, const char *format, va_list arguments);
+/* For a terminal: escapes for control characters but those of `kept`, and for what is not UTF-8. */
+void sinter_text_printable(sinter_text *text, sinter_string string, const char *kept);
 /* "..." with \n \t \" \\ and \xHH escapes (control bytes and what is not UTF-8). */
 void sinter_text_quote(sinter_text *text, sinter_string string);
 /* The inverse: appends what the quoted string at *cursor stands for and moves past it. False, with

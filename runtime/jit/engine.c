@@ -304,11 +304,11 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
         .level = options->level,
         .jobs = (uint32_t)options->jobs,
         .cache = options->cache ? sinter_arena_format(&engine->arena, "%s", options->cache) : NULL};
-    engine->backend = !strcmp(target, "eval")     ? BACKEND_EVAL
-                      : !strcmp(target, "loops")  ? BACKEND_LOOPS
-                      : !strcmp(target, "c")      ? BACKEND_C
+    engine->backend = !strcmp(target, "eval")                               ? BACKEND_EVAL
+                      : !strcmp(target, "loops")                            ? BACKEND_LOOPS
+                      : !strcmp(target, "c")                                ? BACKEND_C
                       : !strcmp(target, "so") || !strncmp(target, "so:", 3) ? BACKEND_ARTIFACT
-                                                  : BACKEND_JIT;
+                                                                            : BACKEND_JIT;
     if (engine->backend == BACKEND_ARTIFACT) /* "so:..." compiles for "cpu:..." */
         target = sinter_arena_format(&engine->arena, "cpu%s", target + 2);
     describe_module(engine);
@@ -319,11 +319,9 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
 
 bool sinter_engine_is_artifact(const char *path) {
     char head[4] = {0};
-    FILE *file = fopen(path, "rb");
-    if (!file) return sinter_string_ends_with(path, ".so"); /* for the error message */
-    size_t got = fread(head, 1, sizeof head, file);
-    fclose(file);
-    return got == sizeof head && !memcmp(head, "\177ELF", sizeof head);
+    if (access(path, R_OK)) return sinter_string_ends_with(path, ".so"); /* for the error message */
+    return sinter_file_peek(path, head, sizeof head) == sizeof head &&
+           !memcmp(head, "\177ELF", sizeof head);
 }
 
 sinter_engine *sinter_engine_load(const char *path, const sinter_engine_options *options,

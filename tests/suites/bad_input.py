@@ -37,10 +37,8 @@ class Bench:
 
     def run(self, *arguments, **options):
         command = [str(SINTER), *map(str, arguments)]
-        options.setdefault("stdout", subprocess.PIPE)
-        return subprocess.run(
-            command, stderr=subprocess.PIPE, cwd=self.folder, timeout=SECONDS, preexec_fn=self.limit, **options
-        )
+        options = {"stdout": subprocess.PIPE, "preexec_fn": self.limit, **options}
+        return subprocess.run(command, stderr=subprocess.PIPE, cwd=self.folder, timeout=SECONDS, **options)
 
     def expect(self, name, *arguments, words=(), allowed=(2,), **options):
         """One check: the status is one of those allowed; with status 2 there is an error with all the words."""
@@ -63,6 +61,7 @@ class Bench:
 
     def write(self, name, content):
         path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
         return path
 
@@ -105,6 +104,8 @@ def damaged_files(bench):
     bench.compile("a text", bench.write("text.onnx", b"this is not a model\n" * 100))
     bench.compile("no such file", bench.folder / "none.onnx", words=("none.onnx",))
     bench.compile("a folder", bench.folder)
+    os.mkfifo(bench.folder / "pipe.onnx")
+    bench.compile("a pipe that nobody writes to", bench.folder / "pipe.onnx", words=("pipe.onnx",))
 
 
 def hostile_numbers(bench):
@@ -207,6 +208,7 @@ def external_data(bench):
     (inside / "data.bin").write_bytes(b"\0" * 64)
     (inside / "link.bin").symlink_to("../secret.bin")
     (inside / "up").symlink_to("..")
+    os.mkfifo(inside / "pipe.bin")
     absolute = str(bench.folder / "secret.bin")
     cases = {
         "plain": ("data.bin", {}, 0),
@@ -216,6 +218,7 @@ def external_data(bench):
         "a link to a file outside": ("link.bin", {}, 2),
         "a link to a folder outside": ("up/secret.bin", {}, 2),
         "not there": ("none.bin", {}, 2),
+        "a pipe": ("pipe.bin", {}, 2),
         "a folder": (".", {}, 2),
         "a device": ("/dev/zero", {}, 2),
         "offset beyond the end": ("data.bin", {"offset": 60}, 2),
@@ -307,6 +310,8 @@ def bad_tensors(bench):
     run("raw bytes of the wrong size", "raw.bin")
     run("no such file", "none.npy")
     run("a folder", ".")
+    os.mkfifo(bench.folder / "pipe")
+    run("a pipe that nobody writes to", "pipe")
     bench.expect("input: no such name", "run", path, "-i", "nobody=good.npy", words=("nobody",))
     bench.expect("input: no file", "run", path, "-i", "x")
     bench.expect("output: no such name", "run", path, "--target=eval", "-i", "x=good.npy", "--expect", "nobody=good.npy")
@@ -331,6 +336,31 @@ def bad_outputs(bench):
     bench.tally.check("leaves the old file alone", [] if kept.read_bytes() == b"what was there before" else ["it changed"])
 
 
+def bad_surroundings(bench):
+    """Standard streams that are full or closed, a limit of file sizes; what is printed has no control characters."""
+    path = bench.write("small.onnx", small_model())
+    case = bench.write("case/model.onnx", small_model()).parent
+    for command in (("run", path), ("inspect", path), ("bench", "--seconds=0", path), ("diff", path, "eval", "loops"), ("test", case), ("--help",)):
+        with open("/dev/full", "wb") as full:
+            bench.expect(f"onto a full disk: {command[0]}", *command, stdout=full, words=("standard output",))
+    streams = lambda *numbers: {"stdout": None, "preexec_fn": lambda: [os.close(number) for number in numbers]}
+    bench.expect("no standard output", "compile", path, "--emit=sir", "-o", "-", **streams(1), words=("standard output",))
+    bench.expect("no standard streams", "compile", path, "-o", "alone.sir", **streams(0, 1), allowed=(0,))
+    bench.expect("some standard streams", "compile", path, "-o", "some.sir", allowed=(0,))
+    same = (bench.folder / "alone.sir").read_bytes() == (bench.folder / "some.sir").read_bytes()
+    bench.tally.check("nothing else gets into a file", [] if same else ["it differs"])
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    bench.expect("a limit of file sizes", "compile", path, "-o", "out.sir", preexec_fn=limit, words=("out.sir",))
+    name = "\x1b[31m\u009bred\n\x7f"
+    for nodes, status in (([helper.make_node("Relu", ["x"], [name])], 0), ([helper.make_node(name, ["x"], [name], name)], 2)):
+        named = bench.write("named.onnx", model(nodes, outputs=[tensor(name, None)]))
+        for command in (("run", named), ("inspect", named), ("diff", named, "eval", "loops")):
+            done = bench.run(*command)
+            found = [c for c in (done.stdout + done.stderr).decode() if c != "\n" and (c < " " or "\x7f" <= c < "\xa0")]
+            problems = [f"status {done.returncode}"] if done.returncode != status else []
+            bench.tally.check(f"control characters: {command[0]}, {status}", problems + [f"printed: {found}"] * bool(found))
+
+
 def bad_arguments(bench):
     path = bench.write("small.onnx", small_model())
     for name, arguments in {
@@ -350,6 +380,7 @@ def bad_arguments(bench):
         "dim that is negative": ("run", path, "--dim", "N=-5"),
         "dim that overflows": ("run", path, "--dim", "N=99999999999999999999"),
         "dim that nobody has": ("run", path, "--dim", "nobody=5"),
+        "size that nobody has": ("run", path, "--size", "nobody=5"),
         "test without folders": ("test",),
         "test of no folder": ("test", "none"),
     }.items():
@@ -360,7 +391,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(pathlib.Path(folder).resolve())
         for part in (
-            hostile_numbers, huge_dims, impossible_graphs, external_data, deep_and_large, bad_tensors, bad_outputs, bad_arguments,
+            hostile_numbers, huge_dims, impossible_graphs, external_data, deep_and_large, bad_tensors, bad_outputs, bad_surroundings,
+            bad_arguments,
             damaged_files,
         ):
             part(bench)

@@ -30,7 +30,7 @@ static void test_whole(void) {
     sinter_file_writer writer;
     CHECK(sinter_file_writer_open(&writer, path, false, &diag));
     sinter_file_writer_append(&writer, "half", 4);
-    CHECK_INT_EQ(support_count_files(folder), 2);
+    CHECK(support_count_files(folder) <= 2); /* without a name, where the file system can do that */
     CHECK(!sinter_file_writer_close(&writer, false, &diag));
     check_content(path, "old", 3);
     CHECK_INT_EQ(support_count_files(folder), 1);

@@ -1,6 +1,7 @@
 /* sinter-opt: reads a .sir file, runs the passes its flags name, in their order, and prints the result.
  * The tool behind the text tests. Exit status: 0 done, 2 bad usage or input, 3 a pass broke the graph.
  * Test: tests/passes/manager/, tests/ir/ */
+#include "ir/base/file.h"
 #include "ir/infer.h"
 #include "ir/parse.h"
 #include "ir/verify.h"
@@ -147,24 +148,19 @@ static int run(command_line *command, sinter_diag *diag) {
         sinter_text text = {0};
         sinter_print_options options = {.locations = command->print_locations};
         sinter_print_module(module, &options, &text);
-        if (fwrite(text.data, 1, text.size, stdout) != text.size || fflush(stdout) != 0) {
-            sinter_error(diag, "sinter-opt", "can't write to standard output");
-            status = STATUS_BAD_INPUT;
-        }
+        fwrite(text.data, 1, text.size, stdout);
         sinter_text_deinit(&text);
     }
     sinter_module_destroy(module);
     return status;
 }
 
-int main(int argc, char **argv) {
-    sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stderr};
-    if (sinter_opt_is_loops(argc, argv)) return sinter_opt_loops(argc, argv, &diag);
+static int run_graph(int argc, char **argv, sinter_diag *diag) {
     command_line command = {.print_locations = true,
                             .pipeline = {.stop_after = -1, .output = stderr}};
     sinter_arena_init(&command.arena);
     int status = STATUS_BAD_INPUT;
-    if (read_arguments(&command, argc, argv, &diag)) {
+    if (read_arguments(&command, argc, argv, diag)) {
         status = STATUS_DONE;
         if (command.help)
             printf("%s%s", help, sinter_opt_loops_help);
@@ -172,8 +168,16 @@ int main(int argc, char **argv) {
             for (size_t i = 0; i < sinter_pass_count; i++)
                 printf("%-24s %s\n", sinter_passes[i].name, sinter_passes[i].doc);
         else
-            status = run(&command, &diag);
+            status = run(&command, diag);
     }
     sinter_arena_deinit(&command.arena);
     return status;
+}
+
+int main(int argc, char **argv) {
+    sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stderr};
+    sinter_file_begin_program();
+    int status = sinter_opt_is_loops(argc, argv) ? sinter_opt_loops(argc, argv, &diag)
+                                                 : run_graph(argc, argv, &diag);
+    return sinter_file_end_program(&diag) ? status : STATUS_BAD_INPUT;
 }

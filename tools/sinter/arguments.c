@@ -198,6 +198,15 @@ bool arguments_integer(const arguments *a, const char *name, int64_t low, int64_
     return true;
 }
 
+const char *shown(const char *name) {
+    sinter_text text = {0};
+    sinter_text_printable(&text, sinter_string_of(name), "");
+    char *copy = keep_until_exit(text.size + 1);
+    if (text.size) memcpy(copy, text.data, text.size);
+    sinter_text_deinit(&text);
+    return copy;
+}
+
 void print_help(const command *which) {
     size_t count = 0;
     const option_spec *specs = command_options(which, &count);

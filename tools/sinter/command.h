@@ -68,6 +68,8 @@ bool arguments_integer(const arguments *a, const char *name, int64_t low, int64_
                        int64_t *out_number);
 /* Zeroed memory that is never given back. */
 void *keep_until_exit(size_t size);
+/* A name of the model's for the terminal: without control characters. Never given back. */
+const char *shown(const char *name);
 void print_help(const command *which);
 
 /* ---- models and tensors ---- */

@@ -104,9 +104,9 @@ static void print_value(comparison *c, sinter_value value, double error) {
     sinter_node node = sinter_value_get(c->module, value)->definition;
     sinter_text type = {0};
     sinter_type_print(sinter_module_dims(c->module), sinter_value_type(c->module, value), &type);
-    printf("%-10.3g %s: %s  %s (%s)\n", error, sinter_value_label(c->module, value), type.data,
-           sinter_op_get_info(sinter_node_get(c->module, node)->op)->name,
-           sinter_node_where(c->module, node));
+    printf("%-10.3g %s: %s  %s (%s)\n", error, shown(sinter_value_label(c->module, value)),
+           type.data, sinter_op_get_info(sinter_node_get(c->module, node)->op)->name,
+           shown(sinter_node_where(c->module, node)));
     sinter_text_deinit(&type);
 }
 
@@ -118,8 +118,9 @@ static bool compare_outputs(comparison *c, const tensors both[2]) {
         const sinter_tensor *got = &both[0].items[i], *expected = &both[1].items[i];
         double error = sinter_tensor_relative_error(got, expected);
         if (!(error <= c->rtol)) sinter_tensor_compare(got, expected, c->rtol, 0, &message);
-        printf("output %s: relative error %.3g%s%s\n", sinter_module_output_name(c->module, i),
-               error, message.size ? ": " : "", message.size ? message.data : "");
+        printf("output %s: relative error %.3g%s%s\n",
+               shown(sinter_module_output_name(c->module, i)), error, message.size ? ": " : "",
+               message.size ? message.data : "");
         same = same && error <= c->rtol;
         sinter_text_deinit(&message);
     }

@@ -34,7 +34,7 @@ static void put_io(const inspection *all, const char *name, sinter_value value) 
     sinter_text type = {0};
     sinter_type_print(sinter_module_dims(all->module), sinter_value_type(all->module, value),
                       &type);
-    printf("  %s: %s\n", name, type.data);
+    printf("  %s: %s\n", shown(name), type.data);
     sinter_text_deinit(&type);
 }
 
@@ -102,7 +102,12 @@ static void put_metadata(sinter_string key, sinter_string value) {
     while (size < value.size && size < longest && value.data[size] != '\n') size++;
     while (size < value.size && size > 0 && ((unsigned char)value.data[size] & 0xc0) == 0x80)
         size--; /* not inside of a character */
-    printf("  %.*s: %.*s", SINTER_STRING_ARGS(key), (int)size, value.data);
+    sinter_text text = {0};
+    sinter_text_printable(&text, key, "");
+    sinter_text_append_string(&text, ": ");
+    sinter_text_printable(&text, (sinter_string){value.data, size}, "");
+    printf("  %s", text.data);
+    sinter_text_deinit(&text);
     if (size < value.size) printf("... (%zu bytes)", value.size);
     puts("");
 }

@@ -32,7 +32,7 @@ static const option_spec own_options[] = {
 
 /* First and last elements, shape, range. */
 static void print_output(const sinter_abi_io *io, const sinter_tensor *tensor) {
-    printf("%s: ", io->name);
+    printf("%s: ", shown(io->name));
     if (tensor->kind != SINTER_TYPE_TENSOR) {
         printf("%s of %zu\n", tensor->kind == SINTER_TYPE_SEQUENCE ? "sequence" : "optional",
                tensor->item_count);
@@ -45,8 +45,10 @@ static void print_output(const sinter_abi_io *io, const sinter_tensor *tensor) {
     int64_t count = sinter_tensor_count(tensor);
     for (int64_t i = 0; i < count && i < 12; ++i) {
         if (tensor->dtype == SINTER_DTYPE_string) {
-            sinter_string text = sinter_tensor_get_string(tensor, i);
-            printf(" \"%.*s\"", SINTER_STRING_ARGS(text));
+            sinter_text text = {0};
+            sinter_text_quote(&text, sinter_tensor_get_string(tensor, i));
+            printf(" %s", text.data);
+            sinter_text_deinit(&text);
         } else if (sinter_dtype_is_float(tensor->dtype)) {
             printf(" %.6g", sinter_tensor_get_double(tensor, i));
         } else {

@@ -1,4 +1,5 @@
 /* `sinter`: dispatches to sub-commands. Test: tests/cli/, tests/suites/bad_input.py */
+#include "ir/base/file.h"
 #include "tools/sinter/command.h"
 #include <stdio.h>
 #include <string.h>
@@ -26,7 +27,7 @@ static int run(const command *which, int argc, char **argv) {
     return 0;
 }
 
-int main(int argc, char **argv) {
+static int dispatch(int argc, char **argv) {
     if (argc < 2) {
         usage(stderr);
         return 2;
@@ -43,4 +44,11 @@ int main(int argc, char **argv) {
         if (!strcmp(argv[1], commands[i]->name)) return run(commands[i], argc - 1, argv + 1);
     fprintf(stderr, "sinter: error: unknown command '%s'; see sinter --help\n", argv[1]);
     return 2;
+}
+
+int main(int argc, char **argv) {
+    sinter_file_begin_program();
+    int status = dispatch(argc, argv);
+    sinter_diag diag = stderr_diag();
+    return sinter_file_end_program(&diag) ? status : 2;
 }

@@ -182,7 +182,7 @@ static int64_t made_size(const sinter_engine *engine, const arguments *a, size_t
         sinter_value_type(module, sinter_module_input(module, (uint32_t)input));
     if (sinter_dim_get_kind(dims, type->dims[d]) != SINTER_DIM_SYMBOL) return 1;
     const char *name = sinter_dim_get_symbol(dims, type->dims[d])->name;
-    for (size_t i = 0; i < a->option_count; ++i) {
+    for (size_t i = a->option_count; i-- > 0;) { /* the last one holds, as with other options */
         const char *value = a->options[i].value;
         if (!strcmp(a->options[i].name, "size") && !strncmp(value, name, strlen(name)) &&
             value[strlen(name)] == '=')
@@ -191,13 +191,31 @@ static int64_t made_size(const sinter_engine *engine, const arguments *a, size_t
     return 1;
 }
 
-static bool check_sizes(const arguments *a, sinter_diag *diag) {
+/* The symbol is one that a dim of an input is. */
+static bool is_input_symbol(const sinter_engine *engine, const char *name, size_t length) {
+    sinter_module *module = sinter_engine_module(engine);
+    sinter_dim_table *dims = sinter_module_dims(module);
+    for (uint32_t i = 0; i < sinter_module_input_count(module); ++i) {
+        const sinter_type *type = sinter_value_type(module, sinter_module_input(module, i));
+        for (uint32_t d = 0; type->kind == SINTER_TYPE_TENSOR && d < type->rank; ++d) {
+            if (sinter_dim_get_kind(dims, type->dims[d]) != SINTER_DIM_SYMBOL) continue;
+            const char *known = sinter_dim_get_symbol(dims, type->dims[d])->name;
+            if (strlen(known) == length && !memcmp(known, name, length)) return true;
+        }
+    }
+    return false;
+}
+
+static bool check_sizes(const sinter_engine *engine, const arguments *a, sinter_diag *diag) {
     for (size_t i = 0; i < a->option_count; ++i) {
         if (strcmp(a->options[i].name, "size")) continue;
         const char *value = a->options[i].value, *equals = strchr(value, '=');
         size_t digits = equals ? strspn(equals + 1, "0123456789") : 0;
         if (digits == 0 || digits > 12 || equals[1 + digits])
             return sinter_error(diag, value, "--size: expected NAME=NUMBER");
+        if (sinter_engine_module(engine) &&
+            !is_input_symbol(engine, value, (size_t)(equals - value)))
+            return sinter_error(diag, value, "--size: no dim of an input has this name");
     }
     return true;
 }
@@ -214,7 +232,7 @@ static bool make_input(const sinter_engine *engine, const arguments *a, size_t i
     sinter_dtype dtype = sinter_dtype_from_onnx(io->dtype);
     if (!dtype)
         return sinter_error(diag, io->name, "is not a tensor: give it with -i %s=FILE", io->name);
-    fprintf(stderr, "note: input %s: made %s[%s] from a seed%s\n", io->name,
+    fprintf(stderr, "note: input %s: made %s[%s] from a seed%s\n", shown(io->name),
             sinter_dtype_infos[dtype].name, shape.data ? shape.data : "",
             sinter_dtype_is_float(dtype) ? "" : " (0 and 1)");
     sinter_text_deinit(&shape);
@@ -290,7 +308,7 @@ bool make_inputs(const sinter_engine *engine, const arguments *a, sinter_tensor 
     if (!check_input_names(engine, a, diag)) return false;
     uint64_t state = 1;
     bool stacks = arguments_has(a, "each");
-    if (!check_sizes(a, diag)) return false;
+    if (!check_sizes(engine, a, diag)) return false;
     for (size_t i = 0; i < sinter_engine_input_count(engine); ++i) {
         const sinter_abi_io *io = sinter_engine_input(engine, i);
         const char *path = input_file(a, io->name);

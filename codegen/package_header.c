@@ -38,13 +38,21 @@ static const char *c_type(sinter_dtype dtype) {
     return info->class == SINTER_CLASS_INT && info->bits >= 8 ? is_signed[log] : is_unsigned[log];
 }
 
-/* A prefix keeps names off keywords and inputs off outputs; a number keeps those apart that fall together. */
+static bool ends_with(const char *name, const char *ending) {
+    size_t size = strlen(name), length = strlen(ending);
+    return size >= length && !strcmp(name + size - length, ending);
+}
+
+/* A prefix keeps names off keywords and inputs off outputs, an underscore off the dims and bytes of another parameter;
+ * a number keeps those apart that fall together. */
 static const char **parameter_names(header *h, const char *prefix, const sinter_loop_io *items,
                                     size_t count) {
     const char **names = SINTER_NEW_ARRAY(&h->arena, const char *, count + 1);
     for (size_t i = 0; i < count; i++) {
         char *name = sinter_arena_format(&h->arena, "%s_%s", prefix, items[i].name);
         sinter_make_identifier(name);
+        if (ends_with(name, "_dims") || ends_with(name, "_bytes"))
+            name = sinter_arena_format(&h->arena, "%s_", name);
         names[i] = name;
         for (size_t k = 0; k < i; k++)
             if (!strcmp(names[k], names[i]))
@@ -221,7 +229,8 @@ static void add_body(header *h, bool fixed) {
         add(h,
             "    void *workspace = code ? NULL : aligned_alloc(64, (size_t)(call.workspace_bytes + "
             "127) / 64 * 64);\n"
-            "    if (!code && !workspace) code = SINTER_ABI_OUT_OF_MEMORY;\n"
+            "    if (!code && !workspace) {\n        code = SINTER_ABI_OUT_OF_MEMORY;\n"
+            "        memcpy(call.message, \"no memory for the workspace\", 28);\n    }\n"
             "    call.workspace = workspace;\n    if (!code) code = %s_artifact()->run(&call);\n   "
             " free(workspace);\n",
             h->name);
@@ -233,7 +242,8 @@ static void add_body(header *h, bool fixed) {
                     p->outputs.items[i].rank, h->outputs[i], i);
             }
     }
-    add(h, "    return code;\n}\n");
+    add(h, "    if (code && services && services->log)\n"
+           "        services->log(services->user, 0, call.message);\n    return code;\n}\n");
 }
 
 void sinter_package_header(const sinter_loop_program *program, const sinter_target *target,
@@ -261,7 +271,10 @@ void sinter_package_header(const sinter_loop_program *program, const sinter_targ
         "sinter_abi_artifact above. */\n"
         "const sinter_abi_artifact *%s_artifact(void);\n\n",
         name);
-    add(&h, "/* 0, or a SINTER_ABI_* code. services: NULL for one thread and malloc.%s */\n",
+    add(&h,
+        "/* 0, or a SINTER_ABI_* code, and services->log is told why. services: NULL for one "
+        "thread, malloc and\n"
+        " * silence.%s */\n",
         fixed ? " workspace: 64-byte aligned. Allocates nothing." : "");
     add(&h, "static inline int32_t %s_run(", name);
     add_parameters(&h, fixed);

@@ -51,7 +51,7 @@ typedef struct sinter_abi_services {
                          void (*body)(void *environment, int64_t first, int64_t last), void *environment);
     void *(*allocate)(void *user, size_t size, size_t alignment);
     void (*deallocate)(void *user, void *pointer, size_t size, size_t alignment);
-    void (*log)(void *user, int32_t level, const char *message);
+    void (*log)(void *user, int32_t level, const char *message); /* level 0: why a run failed */
     /* Called around each kernel where set: profiling. */
     void (*trace)(void *user, uint32_t kernel, int32_t begin);
 } sinter_abi_services;

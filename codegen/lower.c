@@ -422,9 +422,10 @@ static bool lower_inputs(sinter_lower *lower, sinter_region region) {
             sinter_dtype_infos[argument->type.dtype].class == SINTER_CLASS_COMPLEX) {
             sinter_text text = {0};
             sinter_type_print(lower->dims, &argument->type, &text);
-            sinter_error(lower->diag, sinter_module_name(lower->module),
-                         "input %s of type %s can't be compiled",
-                         sinter_value_label(lower->module, value), text.data);
+            sinter_error(
+                lower->diag, sinter_module_name(lower->module),
+                "input %s of type %s can't be compiled; --target=eval interprets the model",
+                sinter_value_label(lower->module, value), text.data);
             sinter_text_deinit(&text);
             return false;
         }

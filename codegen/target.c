@@ -162,7 +162,8 @@ static bool parse_cpu(const char *text, sinter_string name, sinter_arena *arena,
         return true;
     }
     for (size_t i = 0; i < CPU_COUNT; i++) {
-        if (!sinter_string_is(name, cpus[i].name)) continue;
+        if (!sinter_string_is(name, cpus[i].name) && !sinter_string_is(name, cpus[i].llvm))
+            continue; /* "native" is called what LLVM calls it */
         *out_arch = cpus[i].arch;
         target->cpu = cpus[i].llvm;
         target->vector_bytes = cpus[i].vector_bytes;

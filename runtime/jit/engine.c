@@ -309,10 +309,13 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
                       : !strcmp(target, "c")                                ? BACKEND_C
                       : !strcmp(target, "so") || !strncmp(target, "so:", 3) ? BACKEND_ARTIFACT
                                                                             : BACKEND_JIT;
+    bool known =
+        engine->backend != BACKEND_JIT || !strncmp(target, "cpu", 3) ||
+        sinter_error(diag, target, "target: expected cpu[:CPU][+FEATURE]..., so, c, loops or eval");
     if (engine->backend == BACKEND_ARTIFACT) /* "so:..." compiles for "cpu:..." */
         target = sinter_arena_format(&engine->arena, "cpu%s", target + 2);
     describe_module(engine);
-    if (prepare(engine, options, target, diag)) return engine;
+    if (known && prepare(engine, options, target, diag)) return engine;
     sinter_engine_destroy(engine);
     return NULL;
 }

@@ -140,6 +140,15 @@ static int run_passes(command_line *command, sinter_module *module, sinter_diag 
     return ok ? STATUS_DONE : STATUS_BAD_INPUT;
 }
 
+/* As it is written on the command line, with dashes. */
+static void put_pass(const sinter_pass *pass) {
+    char flag[64];
+    snprintf(flag, sizeof flag, "--%s", pass->name);
+    for (char *c = flag; *c; c++)
+        if (*c == '_') *c = '-';
+    printf("%-24s %s\n", flag, pass->doc);
+}
+
 static int run(command_line *command, sinter_diag *diag) {
     sinter_module *module = sinter_parse_file(command->path, diag);
     if (!module) return STATUS_BAD_INPUT;
@@ -165,8 +174,7 @@ static int run_graph(int argc, char **argv, sinter_diag *diag) {
         if (command.help)
             printf("%s%s", help, sinter_opt_loops_help);
         else if (command.list_passes)
-            for (size_t i = 0; i < sinter_pass_count; i++)
-                printf("%-24s %s\n", sinter_passes[i].name, sinter_passes[i].doc);
+            for (size_t i = 0; i < sinter_pass_count; i++) put_pass(&sinter_passes[i]);
         else
             status = run(&command, diag);
     }

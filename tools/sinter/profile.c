@@ -129,6 +129,26 @@ static double fastest_call(const profile_kernel *kernel) {
     return fastest;
 }
 
+/* Without the file's name before each node, and cut where it is long: "'a' (Conv) + 'b' (Relu)". */
+static void append_nodes(const char *nodes, sinter_text *text) {
+    enum { longest = 100 };
+    size_t more = 0;
+    for (const char *at = nodes, *next; *at; at = next) {
+        const char *plus = strstr(at, " + "), *comma = strstr(at, ", ");
+        next = plus && (!comma || plus < comma) ? plus + 3 : comma ? comma + 2 : at + strlen(at);
+        const char *name = strstr(at, ": node ");
+        if (!name || name >= next)
+            name = at;
+        else
+            name += strlen(": node ");
+        if (text->size && text->size + (size_t)(next - name) > longest)
+            more++;
+        else
+            sinter_text_append(text, name, (size_t)(next - name));
+    }
+    if (more) sinter_text_format(text, "... and %zu more", more);
+}
+
 void profile_print(const profile *p, FILE *file) {
     double total = 0;
     profile_kernel *sorted = sinter_heap_alloc((p->count + 1) * sizeof *sorted);
@@ -141,9 +161,12 @@ void profile_print(const profile *p, FILE *file) {
             "calls", "fastest", "kernel", "nodes");
     for (uint32_t i = 0; i < p->count; ++i) {
         const profile_kernel *k = &sorted[i];
+        sinter_text nodes = {0};
+        append_nodes(k->kernel->nodes ? k->kernel->nodes : "", &nodes);
         fprintf(file, "%10.4f %6.2f %6zu %10.4f  %-24s %s\n", 1e3 * k->seconds,
                 total > 0 ? 100 * k->seconds / total : 0, k->calls, 1e3 * fastest_call(k),
-                k->kernel->name, k->kernel->nodes ? k->kernel->nodes : "");
+                k->kernel->name, nodes.data ? nodes.data : "");
+        sinter_text_deinit(&nodes);
     }
     sinter_heap_free(sorted);
 }

@@ -48,7 +48,7 @@ static bool check_companions(const arguments *a) {
     return true;
 }
 
-static bool is_named(const char *names, const char *name) {
+bool is_named(const char *names, const char *name) {
     size_t size = strlen(name);
     for (const char *at = names; *at; at += strcspn(at, " "), at += *at == ' ')
         if (strcspn(at, " ") == size && !memcmp(at, name, size)) return true;
@@ -84,6 +84,7 @@ bool arguments_parse(int argc, char **argv, const command *which, arguments *out
             only_operands = true;
             continue;
         }
+        if (!strcmp(text, "-h")) text = "--help";
         const char *name = text + (text[1] == '-' ? 2 : 1);
         size_t length = strcspn(name, "=");
         const option_spec *spec = find_spec(specs, spec_count, name, length);
@@ -93,8 +94,8 @@ bool arguments_parse(int argc, char **argv, const command *which, arguments *out
             value = name + 1;
         }
         if (!spec) return usage_error(argv[0], "unknown option '%s'", text);
-        if (!spec->has_value && value) return usage_error(argv[0], "no value goes with '%s'", text);
-        if (spec->has_value && !value) {
+        if (!spec->value && value) return usage_error(argv[0], "no value goes with '%s'", text);
+        if (spec->value && !value) {
             if (i + 1 == argc) return usage_error(argv[0], "a value is missing after '%s'", text);
             value = argv[++i];
         }
@@ -165,8 +166,8 @@ bool arguments_has(const arguments *a, const char *name) {
 
 static bool complain(const char *name, const char *text, const char *kind, double low,
                      double high) {
-    fprintf(stderr, "sinter: error: %s%s=%s: expected %s from %g to %g\n", dashes(name), name, text,
-            kind, low, high);
+    fprintf(stderr, "sinter: error: %s%s%s%s: expected %s from %g to %g\n", dashes(name), name,
+            name[1] ? "=" : " ", text, kind, low, high);
     return false;
 }
 
@@ -213,11 +214,12 @@ void print_help(const command *which) {
     printf("usage: %s\n%s\n\noptions:\n", which->usage, which->details);
     for (size_t i = 0; i < count; ++i) {
         char text[64];
-        bool is_short = strlen(specs[i].name) == 1;
-        snprintf(text, sizeof text, "%s%s%s", dashes(specs[i].name), specs[i].name,
-                 !specs[i].has_value ? ""
-                 : is_short          ? " VALUE"
-                                     : "=VALUE");
+        const char *name = specs[i].name, *value = specs[i].value;
+        snprintf(text, sizeof text, "%s%s%s%s", dashes(name), name,
+                 !value    ? ""
+                 : name[1] ? "="
+                           : " ",
+                 value ? value : "");
         printf("  %-24s %s\n", text, specs[i].doc);
     }
 }

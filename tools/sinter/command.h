@@ -19,7 +19,7 @@ typedef enum option_need {
 /* Options are --name=value, --name value, -n value, or flags. */
 typedef struct option_spec {
     const char *name;  /* "threads" (--threads) or "o" (-o) */
-    bool has_value;
+    const char *value; /* what its value is called in the help; NULL: a flag */
     const char *doc;
     option_need need;
     const char *with, *without; /* names of other options, or NULL */
@@ -71,6 +71,8 @@ void *keep_until_exit(size_t size);
 /* A name of the model's for the terminal: without control characters. Never given back. */
 const char *shown(const char *name);
 void print_help(const command *which);
+/* Is the name one of those in a list with blanks between them? */
+bool is_named(const char *names, const char *name);
 
 /* ---- models and tensors ---- */
 /* Import with --dim applied: "N=8", "N=1..2048". */

@@ -14,9 +14,9 @@ typedef struct measurement {
 } measurement;
 
 static const option_spec own_options[] = {
-    {.name = "seconds", .has_value = true, .doc = "how long to measure (3)"},
+    {.name = "seconds", .value = "S", .doc = "how long to measure (3)"},
     {.name = "json",
-     .has_value = true,
+     .value = "FILE",
      .doc = "file for median_ms, min_ms, max_ms, compile_ms, load_ms (of an artifact), "
             "peak_rss_bytes, run_rss_bytes"},
     {.name = "profile",

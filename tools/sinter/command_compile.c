@@ -154,11 +154,15 @@ static bool compile(job *j, const sinter_engine_options *options) {
 }
 
 static const option_spec own_options[] = {
-    {.name = "o", .has_value = true, .doc = "the file to write; '-' is standard output"},
+    {.name = "o", .value = "FILE", .doc = "the file to write; '-' is standard output"},
     {.name = "emit",
-     .has_value = true,
+     .value = "KIND",
      .doc = "so, obj (with a header), sir, onnx, loops, c, llvm or asm; otherwise the ending of -o "
             "tells"},
+    {.name = "target",
+     .value = "TARGET",
+     .doc = "cpu[:CPU][+FEATURE]...; a wrong CPU or FEATURE lists the known ones (this machine; "
+            "of C cpu:x86-64-v3)"},
 };
 
 /* Graphs are the same for every target, and the list of passes is all that makes them. */
@@ -200,13 +204,12 @@ const command command_compile = {
     .name = "compile",
     .operands = "MODEL -o OUT",
     .doc = "compile ahead of time: artifact, object, C, or any stage",
-    .usage = "sinter compile MODEL -o OUT [--target=cpu[:native|CPU][+FEATURE]...] [--emit=KIND]",
+    .usage = "sinter compile MODEL -o OUT [--target=cpu[:CPU][+FEATURE]...] [--emit=KIND]",
     .details =
         "Compiles a model ahead of time: to an artifact, an object with a C header, C, or any "
         "stage before.",
     COMMAND_OPTIONS(own_options),
-    .shared =
-        "target dim passes O no-winograd jobs cache verify-each print-after stop-after time-passes",
+    .shared = "dim passes O no-winograd jobs cache verify-each print-after stop-after time-passes",
     .expected = "one model",
     .least = 1,
     .most = 1,

@@ -8,7 +8,7 @@
 
 static const option_spec own_options[] = {
     {.name = "rtol",
-     .has_value = true,
+     .value = "X",
      .doc = "relative error that counts as a difference: max|a-b| / max|b| (1e-4)"},
     {.name = "all", .doc = "list every node, not only those that differ"},
 };

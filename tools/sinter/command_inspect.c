@@ -7,25 +7,30 @@
 
 static const option_spec own_options[] = {
     {.name = "html",
-     .has_value = true,
+     .value = "FILE",
      .doc = "file for one self-contained page with the graph, shapes, parameters, costs and times"},
     {.name = "nodes", .doc = "list the nodes too", .without = "html"},
     {.name = "no-time",
      .doc = "a page without the time of each node, which takes compiling and running the model",
      .with = "html"},
-    {.name = "passes", .has_value = true, .doc = "comma-separated passes to run before"},
+    {.name = "passes", .value = "LIST", .doc = "comma-separated passes to run before"},
     {.name = "O",
-     .has_value = true,
+     .value = "LEVEL",
      .doc = "run the default pipeline of level 0..3 before",
      .without = "passes"},
     {.name = "threads",
-     .has_value = true,
+     .value = "N",
      .doc = "threads that times are measured with (1)",
      .with = "html",
      .without = "no-time"},
     {.name = "i",
-     .has_value = true,
-     .doc = "NAME=FILE: an input for the run that is timed; missing ones are made from a seed",
+     .value = "NAME=FILE",
+     .doc = "an input for the run that is timed; missing ones are made from a seed",
+     .with = "html",
+     .without = "no-time"},
+    {.name = "size",
+     .value = "NAME=N",
+     .doc = "a symbolic dimension of inputs that are made for it (1)",
      .with = "html",
      .without = "no-time"},
 };
@@ -38,6 +43,13 @@ static void put_io(const inspection *all, const char *name, sinter_value value) 
     sinter_text_deinit(&type);
 }
 
+static void put_range(const char *name, int64_t min, int64_t max, int64_t multiple) {
+    printf("  %s = %lld..", name, (long long)min);
+    if (max < INT64_MAX) printf("%lld", (long long)max);
+    if (multiple > 1) printf(", a multiple of %lld", (long long)multiple);
+    puts("");
+}
+
 static void put_symbols(const inspection *all) {
     sinter_dim_table *dims = sinter_module_dims(all->module);
     bool any = false;
@@ -47,10 +59,7 @@ static void put_symbols(const inspection *all) {
         if (symbol->origin != SINTER_DIM_ORIGIN_INPUT || symbol->min == symbol->max) continue;
         if (!any) puts("symbols");
         any = true;
-        printf("  %s = %lld..", symbol->name, (long long)symbol->min);
-        if (symbol->max < INT64_MAX) printf("%lld", (long long)symbol->max);
-        if (symbol->multiple > 1) printf(", a multiple of %lld", (long long)symbol->multiple);
-        puts("");
+        put_range(symbol->name, symbol->min, symbol->max, symbol->multiple);
     }
 }
 
@@ -143,7 +152,7 @@ static bool write_page(const inspection *all, const char *path, const char *file
 
 /* Where nobody asked in so many words, a model that can't run here is no error. */
 static bool add_times(inspection *all, const arguments *a, sinter_diag *diag) {
-    bool asked = arguments_has(a, "threads") || arguments_has(a, "i");
+    bool asked = arguments_has(a, "threads") || arguments_has(a, "i") || arguments_has(a, "size");
     sinter_text said = {0};
     sinter_diag quiet = {.handler = sinter_diag_text_handler, .user = &said};
     bool good = inspect_times(all, a, asked ? diag : &quiet);
@@ -154,10 +163,51 @@ static bool add_times(inspection *all, const arguments *a, sinter_diag *diag) {
     return good || !asked;
 }
 
+/* ---- artifacts: what their description says ---- */
+
+static void put_declared(const sinter_abi_io *io) {
+    printf("  %s: %s[", io->name, sinter_dtype_infos[sinter_dtype_from_onnx(io->dtype)].name);
+    for (int32_t d = 0; d < io->rank; ++d) printf("%s%s", d ? "," : "", io->dim_names[d]);
+    puts("]");
+}
+
+static void put_artifact(const sinter_abi_artifact *artifact, const char *path) {
+    sinter_text weights = {0};
+    inspect_print_count((double)artifact->weights_bytes, &weights);
+    printf("%s: artifact of %s, compiled for %s; %u kernels, weights %sB\n", path, artifact->name,
+           artifact->target, artifact->kernel_count, weights.data);
+    sinter_text_deinit(&weights);
+    printf("needs of the CPU\n  %s\ninputs\n",
+           *artifact->cpu_features ? artifact->cpu_features : "nothing in particular");
+    for (uint32_t i = 0; i < artifact->input_count; ++i) put_declared(&artifact->inputs[i]);
+    puts("outputs");
+    for (uint32_t i = 0; i < artifact->output_count; ++i) put_declared(&artifact->outputs[i]);
+    if (artifact->symbol_count) puts("symbols");
+    for (uint32_t i = 0; i < artifact->symbol_count; ++i)
+        put_range(artifact->symbols[i].name, artifact->symbols[i].min, artifact->symbols[i].max,
+                  artifact->symbols[i].multiple);
+}
+
+static int inspect_artifact(const arguments *a, sinter_diag *diag) {
+    if (a->option_count) {
+        const char *name = a->options[0].name;
+        usage_error("inspect", "%s%s needs the model: an artifact has no graph",
+                    name[1] ? "--" : "-", name);
+        return 2;
+    }
+    sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
+    sinter_engine *engine = sinter_engine_load(a->operands[0], &options, diag);
+    if (!engine) return 2;
+    put_artifact(sinter_engine_artifact(engine), a->operands[0]);
+    sinter_engine_destroy(engine);
+    return 0;
+}
+
 static int inspect(const arguments *a) {
     sinter_diag diag = stderr_diag();
     sinter_engine_options options;
     if (!engine_options(a, &options)) return 2;
+    if (sinter_engine_is_artifact(a->operands[0])) return inspect_artifact(a, &diag);
     sinter_module *module = load_model(a->operands[0], a, &diag);
     if (!module) return 2;
     int status = 2;
@@ -177,10 +227,10 @@ static int inspect(const arguments *a) {
 
 const command command_inspect = {
     .name = "inspect",
-    .operands = "MODEL",
+    .operands = "MODEL|ARTIFACT",
     .doc = "show what is in a model, as text or as a page",
-    .usage = "sinter inspect MODEL [--html=FILE] [--nodes]",
-    .details = "Shows what is in a model.",
+    .usage = "sinter inspect MODEL|ARTIFACT [--html=FILE] [--nodes]",
+    .details = "Shows what is in a model; of an artifact what it takes, gives and needs.",
     COMMAND_OPTIONS(own_options),
     .shared = "dim",
     .expected = "one model",

@@ -8,23 +8,23 @@
 #include <sys/stat.h>
 
 static const option_spec own_options[] = {
-    {.name = "o", .has_value = true, .doc = "folder for the outputs, one NAME.npy each"},
+    {.name = "o", .value = "DIR", .doc = "folder for the outputs, one NAME.npy each"},
     {.name = "expect",
-     .has_value = true,
-     .doc = "NAME=FILE: compare an output; exit 1 where it differs; may be repeated"},
+     .value = "NAME=FILE",
+     .doc = "compare an output; exit 1 where it differs; may be repeated"},
     {.name = "rtol",
-     .has_value = true,
+     .value = "X",
      .doc = "relative tolerance of --expect (1e-3)",
      .with = "expect"},
     {.name = "atol",
-     .has_value = true,
+     .value = "X",
      .doc = "absolute tolerance of --expect (1e-7)",
      .with = "expect"},
     {.name = "each",
      .doc = "inputs from files have one more axis in front: one run for each index; outputs are "
             "stacked",
      .with = "i"},
-    {.name = "device", .has_value = true, .doc = "cpu"},
+    {.name = "device", .value = "DEVICE", .doc = "cpu"},
     {.name = "verify",
      .doc = "check the weights of an artifact against their checksum, which reads them all",
      .need = NEEDS_ARTIFACT},
@@ -99,24 +99,40 @@ static bool write_outputs(const sinter_engine *engine, const sinter_tensor *outp
     return true;
 }
 
+/* The output that NAME=FILE names; the number of outputs after an error. */
+static size_t expected_output(const sinter_engine *engine, const char *text, sinter_diag *diag) {
+    size_t length = strcspn(text, "="), count = sinter_engine_output_count(engine);
+    for (size_t i = 0; i < count && text[length]; ++i) {
+        const char *name = sinter_engine_output(engine, i)->name;
+        if (strlen(name) == length && !strncmp(name, text, length)) return i;
+    }
+    sinter_error(diag, text, "the model has no output of that name (--expect NAME=FILE)");
+    return count;
+}
+
+/* Before the run, which may take long. */
+static bool check_expected_names(const sinter_engine *engine, const arguments *a,
+                                 sinter_diag *diag) {
+    for (size_t i = 0; i < a->option_count; ++i)
+        if (!strcmp(a->options[i].name, "expect") &&
+            expected_output(engine, a->options[i].value, diag) ==
+                sinter_engine_output_count(engine))
+            return false;
+    return true;
+}
+
 /* 0 equal, 1 different, 2 unusable. */
 static int check_expectation(const sinter_engine *engine, const sinter_tensor *outputs,
                              const char *text, double rtol, double atol, sinter_diag *diag) {
-    size_t length = strcspn(text, "=");
-    for (size_t i = 0; i < sinter_engine_output_count(engine); ++i) {
-        const char *name = sinter_engine_output(engine, i)->name;
-        if (strlen(name) != length || strncmp(name, text, length) || !text[length]) continue;
-        sinter_tensor expected = {0};
-        if (!read_expected(engine, i, text + length + 1, &expected, diag)) return 2;
-        sinter_text message = {0};
-        bool same = sinter_tensor_compare(&outputs[i], &expected, rtol, atol, &message);
-        if (!same) sinter_error(diag, name, "%s", message.data);
-        sinter_text_deinit(&message);
-        sinter_tensor_deinit(&expected);
-        return same ? 0 : 1;
-    }
-    sinter_error(diag, text, "the model has no output of that name (--expect NAME=FILE)");
-    return 2;
+    size_t i = expected_output(engine, text, diag);
+    sinter_tensor expected = {0};
+    if (!read_expected(engine, i, text + strcspn(text, "=") + 1, &expected, diag)) return 2;
+    sinter_text message = {0};
+    bool same = sinter_tensor_compare(&outputs[i], &expected, rtol, atol, &message);
+    if (!same) sinter_error(diag, sinter_engine_output(engine, i)->name, "%s", message.data);
+    sinter_text_deinit(&message);
+    sinter_tensor_deinit(&expected);
+    return same ? 0 : 1;
 }
 
 static int check_expectations(const sinter_engine *engine, const sinter_tensor *outputs,
@@ -172,7 +188,9 @@ static int64_t count_items(const sinter_engine *engine, const sinter_tensor *inp
         }
         count = inputs[i].dims[0];
     }
-    if (count < 1) sinter_error(diag, "--each", "no input has a leading axis of items");
+    if (count < 1)
+        sinter_error(diag, "--each",
+                     "no input from a file has an axis more than the model's input");
     return count < 1 ? -1 : count;
 }
 
@@ -218,6 +236,7 @@ static bool run_each(bound_run *run, sinter_diag *diag) {
 static int run_engine(sinter_engine *engine, const arguments *a, sinter_diag *diag) {
     const char *folder = arguments_find(a, "o");
     if (folder && !check_file_names(engine, diag)) return 2;
+    if (!check_expected_names(engine, a, diag)) return 2;
     bound_run run = bound_run_create(engine);
     int status = 2;
     if (make_inputs(engine, a, run.inputs.items, diag) &&

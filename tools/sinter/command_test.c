@@ -299,13 +299,13 @@ static int run_cases(test_run *run) {
 }
 
 static const option_spec own_options[] = {
-    {.name = "rtol", .has_value = true, .doc = "relative tolerance (1e-3)", .without = "relative"},
-    {.name = "atol", .has_value = true, .doc = "absolute tolerance (1e-7)", .without = "relative"},
+    {.name = "rtol", .value = "X", .doc = "relative tolerance (1e-3)", .without = "relative"},
+    {.name = "atol", .value = "X", .doc = "absolute tolerance (1e-7)", .without = "relative"},
     {.name = "relative",
-     .has_value = true,
+     .value = "X",
      .doc = "allowed max|a-b| / max|b| of an output, instead of --rtol and --atol"},
-    {.name = "timeout", .has_value = true, .doc = "seconds a case may take (60)"},
-    {.name = "json", .has_value = true, .doc = "file for the outcome of each case"},
+    {.name = "timeout", .value = "S", .doc = "seconds a case may take (60)"},
+    {.name = "json", .value = "FILE", .doc = "file for the outcome of each case"},
     {.name = "v", .doc = "show every case, also those that pass"},
 };
 

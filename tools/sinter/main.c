@@ -32,7 +32,8 @@ static int dispatch(int argc, char **argv) {
         usage(stderr);
         return 2;
     }
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+    bool asks = !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help");
+    if (asks && argc == 2) {
         usage(stdout);
         return 0;
     }
@@ -40,9 +41,14 @@ static int dispatch(int argc, char **argv) {
         puts("sinter 0.1.0");
         return 0;
     }
-    for (int i = 0; i < COMMAND_COUNT; ++i)
-        if (!strcmp(argv[1], commands[i]->name)) return run(commands[i], argc - 1, argv + 1);
-    fprintf(stderr, "sinter: error: unknown command '%s'; see sinter --help\n", argv[1]);
+    const char *name = argv[asks ? 2 : 1];
+    for (int i = 0; i < COMMAND_COUNT; ++i) {
+        if (strcmp(name, commands[i]->name)) continue;
+        if (!asks) return run(commands[i], argc - 1, argv + 1);
+        print_help(commands[i]);
+        return 0;
+    }
+    fprintf(stderr, "sinter: error: unknown command '%s'; see sinter --help\n", name);
     return 2;
 }
 

@@ -8,48 +8,48 @@
 #include <string.h>
 
 const option_spec shared_options[] = {
+    {.name = "i",
+     .value = "NAME=FILE",
+     .doc = "an input from a file (.npy, .pb or raw numbers); missing ones are made from a seed"},
+    {.name = "size",
+     .value = "NAME=N",
+     .doc = "a symbolic dimension of inputs that are made (as in the inputs given, or 1); may be "
+            "repeated"},
     {.name = "target",
-     .has_value = true,
-     .doc = "cpu[:native|CPU][+FEATURE]..., so (the same through a file), c, loops or eval (cpu)",
+     .value = "TARGET",
+     .doc = "cpu[:CPU][+FEATURE]..., so (the same through a file), c, loops or eval (cpu)",
      .need = NEEDS_MODEL},
     {.name = "dim",
-     .has_value = true,
+     .value = "NAME=SIZE",
      .doc = "bind or bound a symbolic dimension: N=8, N=1..2048; may be repeated",
      .need = NEEDS_MODEL},
     {.name = "passes",
-     .has_value = true,
+     .value = "LIST",
      .doc = "comma-separated passes instead of the -O pipeline",
      .need = NEEDS_MODEL},
-    {.name = "O", .has_value = true, .doc = "optimisation level 0..3 (2)", .need = NEEDS_LEVEL},
+    {.name = "O", .value = "LEVEL", .doc = "optimisation level 0..3 (2)", .need = NEEDS_LEVEL},
     {.name = "no-winograd",
      .doc = "no Winograd convolutions: slower, but sums of the very products that define them",
      .need = NEEDS_PASSES},
-    {.name = "threads", .has_value = true, .doc = "threads to run on (1)", .need = NEEDS_NATIVE},
+    {.name = "threads", .value = "N", .doc = "threads to run on (1)", .need = NEEDS_NATIVE},
     {.name = "jobs",
-     .has_value = true,
+     .value = "N",
      .doc = "threads to compile with (one a core)",
      .need = NEEDS_CODE},
     {.name = "cache",
-     .has_value = true,
+     .value = "DIR",
      .doc = "folder of compiled kernels to use and to fill ($SINTER_CACHE; none)",
      .need = NEEDS_CODE},
     {.name = "verify-each", .doc = "verify the graph after every pass", .need = NEEDS_PASSES},
     {.name = "print-after",
-     .has_value = true,
+     .value = "PASS",
      .doc = "print the graph after PASS, or all",
      .need = NEEDS_PASSES},
     {.name = "stop-after",
-     .has_value = true,
+     .value = "N",
      .doc = "run only the first N passes that change something",
      .need = NEEDS_PASSES},
     {.name = "time-passes", .doc = "show the time of every pass", .need = NEEDS_PASSES},
-    {.name = "i",
-     .has_value = true,
-     .doc = "NAME=FILE: an input (.npy, .pb or raw); missing ones are made from a seed"},
-    {.name = "size",
-     .has_value = true,
-     .doc = "N=8: a symbolic dimension of inputs that are made (1); may be repeated",
-     .need = NEEDS_MODEL},
 };
 const size_t shared_option_count = sizeof shared_options / sizeof *shared_options;
 
@@ -58,6 +58,10 @@ sinter_diag stderr_diag(void) {
 }
 
 sinter_module *load_model(const char *path, const arguments *a, sinter_diag *diag) {
+    if (sinter_engine_is_artifact(path)) {
+        sinter_error(diag, path, "is compiled already; this needs the model");
+        return NULL;
+    }
     sinter_module *module = sinter_import_file(path, diag);
     for (size_t i = 0; module && i < a->option_count; ++i) {
         if (strcmp(a->options[i].name, "dim") ||
@@ -173,37 +177,56 @@ static void fill(sinter_tensor *tensor, uint64_t *state) {
     }
 }
 
-/* What --size says of a dim of an input; 1 where nothing does. */
-static int64_t made_size(const sinter_engine *engine, const arguments *a, size_t input, int32_t d) {
-    sinter_module *module = sinter_engine_module(engine);
-    if (!module) return 1;
-    sinter_dim_table *dims = sinter_module_dims(module);
-    const sinter_type *type =
-        sinter_value_type(module, sinter_module_input(module, (uint32_t)input));
-    if (sinter_dim_get_kind(dims, type->dims[d]) != SINTER_DIM_SYMBOL) return 1;
-    const char *name = sinter_dim_get_symbol(dims, type->dims[d])->name;
+/* "N", where the dim is a symbol. */
+static const char *dim_name(const sinter_abi_io *io, int32_t d) {
+    const char *name = io->dims[d] < 0 && io->dim_names ? io->dim_names[d] : NULL;
+    return name && !strpbrk(name, " *(") ? name : "";
+}
+
+/* The size of a dim of that name in an input from a file. */
+static int64_t given_size(const sinter_engine *engine, const sinter_tensor *inputs,
+                          const char *name, int64_t otherwise) {
+    for (size_t i = 0; i < sinter_engine_input_count(engine); ++i) {
+        const sinter_abi_io *io = sinter_engine_input(engine, i);
+        if (inputs[i].kind != SINTER_TYPE_TENSOR || inputs[i].rank < (uint32_t)io->rank) continue;
+        uint32_t skip = inputs[i].rank - (uint32_t)io->rank; /* --each has an axis in front */
+        for (int32_t d = 0; d < io->rank; ++d)
+            if (!strcmp(dim_name(io, d), name)) return inputs[i].dims[skip + (uint32_t)d];
+    }
+    return otherwise;
+}
+
+/* What --size says of a dim of an input, else what inputs from files have there, else 1. */
+static int64_t made_size(const sinter_engine *engine, const arguments *a,
+                         const sinter_tensor *inputs, const char *name) {
+    if (!*name) return 1;
     for (size_t i = a->option_count; i-- > 0;) { /* the last one holds, as with other options */
         const char *value = a->options[i].value;
         if (!strcmp(a->options[i].name, "size") && !strncmp(value, name, strlen(name)) &&
             value[strlen(name)] == '=')
             return strtoll(value + strlen(name) + 1, NULL, 10);
     }
-    return 1;
+    return given_size(engine, inputs, name, 1);
 }
 
-/* The symbol is one that a dim of an input is. */
-static bool is_input_symbol(const sinter_engine *engine, const char *name, size_t length) {
-    sinter_module *module = sinter_engine_module(engine);
-    sinter_dim_table *dims = sinter_module_dims(module);
-    for (uint32_t i = 0; i < sinter_module_input_count(module); ++i) {
-        const sinter_type *type = sinter_value_type(module, sinter_module_input(module, i));
-        for (uint32_t d = 0; type->kind == SINTER_TYPE_TENSOR && d < type->rank; ++d) {
-            if (sinter_dim_get_kind(dims, type->dims[d]) != SINTER_DIM_SYMBOL) continue;
-            const char *known = sinter_dim_get_symbol(dims, type->dims[d])->name;
-            if (strlen(known) == length && !memcmp(known, name, length)) return true;
+static bool check_size_name(const sinter_engine *engine, const char *value, sinter_diag *diag) {
+    sinter_text known = {0};
+    bool found = false;
+    for (size_t i = 0; i < sinter_engine_input_count(engine); ++i) {
+        const sinter_abi_io *io = sinter_engine_input(engine, i);
+        for (int32_t d = 0; d < io->rank; ++d) {
+            const char *name = dim_name(io, d);
+            size_t size = strlen(name);
+            found = found || (size && !strncmp(name, value, size) && value[size] == '=');
+            if (size && !is_named(known.data ? known.data : "", name))
+                sinter_text_format(&known, "%s%s", known.size ? " " : "", name);
         }
     }
-    return false;
+    if (!found)
+        sinter_error(diag, value, "--size: no input has a dimension of that name; there %s%s",
+                     known.size ? "are: " : "is none", known.size ? known.data : "");
+    sinter_text_deinit(&known);
+    return found;
 }
 
 static bool check_sizes(const sinter_engine *engine, const arguments *a, sinter_diag *diag) {
@@ -213,20 +236,18 @@ static bool check_sizes(const sinter_engine *engine, const arguments *a, sinter_
         size_t digits = equals ? strspn(equals + 1, "0123456789") : 0;
         if (digits == 0 || digits > 12 || equals[1 + digits])
             return sinter_error(diag, value, "--size: expected NAME=NUMBER");
-        if (sinter_engine_module(engine) &&
-            !is_input_symbol(engine, value, (size_t)(equals - value)))
-            return sinter_error(diag, value, "--size: no dim of an input has this name");
+        if (!check_size_name(engine, value, diag)) return false;
     }
     return true;
 }
 
 static bool make_input(const sinter_engine *engine, const arguments *a, size_t input,
-                       uint64_t *state, sinter_tensor *out_tensor, sinter_diag *diag) {
+                       uint64_t *state, sinter_tensor *inputs, sinter_diag *diag) {
     const sinter_abi_io *io = sinter_engine_input(engine, input);
     int64_t dims[SINTER_MAX_RANK];
     sinter_text shape = {0};
     for (int32_t d = 0; d < io->rank; ++d) {
-        dims[d] = io->dims[d] < 0 ? made_size(engine, a, input, d) : io->dims[d];
+        dims[d] = io->dims[d] < 0 ? made_size(engine, a, inputs, dim_name(io, d)) : io->dims[d];
         sinter_text_format(&shape, d ? ",%lld" : "%lld", (long long)dims[d]);
     }
     sinter_dtype dtype = sinter_dtype_from_onnx(io->dtype);
@@ -236,8 +257,8 @@ static bool make_input(const sinter_engine *engine, const arguments *a, size_t i
             sinter_dtype_infos[dtype].name, shape.data ? shape.data : "",
             sinter_dtype_is_float(dtype) ? "" : " (0 and 1)");
     sinter_text_deinit(&shape);
-    if (!sinter_tensor_create(out_tensor, dtype, (uint32_t)io->rank, dims, diag)) return false;
-    fill(out_tensor, state);
+    if (!sinter_tensor_create(&inputs[input], dtype, (uint32_t)io->rank, dims, diag)) return false;
+    fill(&inputs[input], state);
     return true;
 }
 
@@ -266,9 +287,12 @@ bool read_input(const sinter_engine *engine, size_t index, const char *path,
     sinter_arena_init(&arena);
     sinter_dim_table *table = sinter_dim_table_create(&arena);
     sinter_dim dims[SINTER_MAX_RANK];
-    for (int32_t d = 0; d < io->rank; ++d)
-        dims[d] =
-            io->dims[d] < 0 ? sinter_dim_fresh(table, "dim") : sinter_dim_const(table, io->dims[d]);
+    for (int32_t d = 0; d < io->rank; ++d) {
+        const char *name = dim_name(io, d); /* for messages */
+        dims[d] = io->dims[d] >= 0 ? sinter_dim_const(table, io->dims[d])
+                  : *name          ? sinter_dim_symbol_named(table, sinter_string_of(name))
+                                   : sinter_dim_fresh(table, "dim");
+    }
     sinter_type type = sinter_type_tensor(&arena, dtype, (uint32_t)io->rank, dims);
     bool good = sinter_tensor_read_file(path, &type, table, out_tensor, diag);
     sinter_arena_deinit(&arena);
@@ -310,13 +334,16 @@ bool make_inputs(const sinter_engine *engine, const arguments *a, sinter_tensor 
     bool stacks = arguments_has(a, "each");
     if (!check_sizes(engine, a, diag)) return false;
     for (size_t i = 0; i < sinter_engine_input_count(engine); ++i) {
-        const sinter_abi_io *io = sinter_engine_input(engine, i);
-        const char *path = input_file(a, io->name);
+        const char *path = input_file(a, sinter_engine_input(engine, i)->name);
+        if (!path) continue;
         /* stacks of items are checked item by item when run */
-        bool good = !path    ? make_input(engine, a, i, &state, &out_inputs[i], diag)
-                    : stacks ? sinter_tensor_read_file(path, NULL, NULL, &out_inputs[i], diag)
-                             : read_input(engine, i, path, &out_inputs[i], diag);
-        if (!good) return false;
+        if (!(stacks ? sinter_tensor_read_file(path, NULL, NULL, &out_inputs[i], diag)
+                     : read_input(engine, i, path, &out_inputs[i], diag)))
+            return false;
     }
+    for (size_t i = 0; i < sinter_engine_input_count(engine); ++i)
+        if (!input_file(a, sinter_engine_input(engine, i)->name) &&
+            !make_input(engine, a, i, &state, out_inputs, diag))
+            return false;
     return true;
 }

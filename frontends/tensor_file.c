@@ -72,12 +72,15 @@ static bool read_raw(sinter_storage *file, const char *path, const sinter_type *
         }
     }
     uint32_t bits = sinter_dtype_infos[tensor.dtype].bits;
+    uint64_t row = 0; /* bytes of one index of the dim that is not known */
+    bool rows = unknown >= 0 && sinter_dtype_bytes(tensor.dtype, count, &row);
     if (unknown >= 0) {
         if (count) tensor.dims[unknown] = (int64_t)(size * 8 / bits / count);
         count *= (uint64_t)tensor.dims[unknown];
     }
     if (!sinter_dtype_bytes(tensor.dtype, count, &bytes) || bytes != size)
-        return sinter_error(diag, path, "%" PRIu64 " bytes, expected %" PRIu64, size, bytes);
+        return sinter_error(diag, path, "raw numbers: %" PRIu64 " bytes, expected %s%" PRIu64, size,
+                            rows ? "a multiple of " : "", rows ? row : bytes);
     tensor.storage = sinter_storage_retain(file);
     tensor.data = sinter_storage_data(file);
     *out_tensor = tensor;
@@ -123,6 +126,8 @@ bool sinter_tensor_read_file(const char *path, const sinter_type *expected, sint
     if (sinter_npy_is(sinter_storage_data(file), sinter_storage_size(file)))
         ok = sinter_npy_read(file, path, expected ? expected->dtype : SINTER_DTYPE_NONE, &tensor,
                              diag);
+    else if (sinter_string_ends_with(path, ".npz"))
+        ok = sinter_error(diag, path, "an .npz holds many arrays; save each with numpy.save");
     else if (sinter_string_ends_with(path, ".pb"))
         ok = read_proto(file, path, expected ? expected->kind : SINTER_TYPE_NONE, &tensor, diag);
     else

@@ -62,6 +62,10 @@ static bool write_c(const job *j) {
     if (strcmp(j->path, "-"))
         return sinter_package(j->program, j->target, &j->codegen, SINTER_PACKAGE_C, j->path,
                               j->diag);
+    uint64_t bytes = sinter_weights_layout(j->program, NULL);
+    if (!sinter_c_embeds_weights(bytes))
+        fprintf(stderr, "note: %llu bytes of weights are left out; -o FILE.c writes FILE.weights\n",
+                (unsigned long long)bytes);
     sinter_text text = {0};
     return write_text(j, &text, sinter_emit_c(j->program, &text, j->diag));
 }

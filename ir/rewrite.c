@@ -10,9 +10,8 @@
 /* Joined locations stop growing here: a group of hundreds of nodes still prints on a screen. */
 enum { MAX_LOCATION = 1000 };
 
-void sinter_rewrite_begin(sinter_rewrite *rewrite, sinter_module *module, sinter_diag *diag,
-                          const char *label) {
-    *rewrite = (sinter_rewrite){.build = {.module = module, .diag = diag}, .label = label};
+void sinter_rewrite_begin(sinter_rewrite *rewrite, sinter_module *module, sinter_diag *diag) {
+    *rewrite = (sinter_rewrite){.build = {.module = module, .diag = diag}};
     rewrite->first_new = sinter_module_node_limit(module);
 }
 

@@ -1,4 +1,4 @@
-/* The only way a pass changes a graph. A rewrite is opened at a node with a label; it builds new nodes before
+/* The only way a pass changes a graph. A rewrite is opened at a node; it builds new nodes before
  * that node, says which results replace which, and erases what died. Locations of the nodes replaced are joined
  * into the new ones, so "model.onnx: node 'Conv_12'" survives fusion. Test: tests/unit/rewrite_test.c */
 #pragma once
@@ -6,13 +6,12 @@
 
 typedef struct sinter_rewrite {
     sinter_builder build; /* use with sinter_build*(&rewrite.build, ...) */
-    const char *label;    /* pass name, for --print-rewrites */
     sinter_node root;
     sinter_node first_new; /* nodes from this id on were built since rewrite_at */
     size_t change_count;   /* over the life of this object */
 } sinter_rewrite;
 
-void sinter_rewrite_begin(sinter_rewrite *rewrite, sinter_module *module, sinter_diag *diag, const char *label);
+void sinter_rewrite_begin(sinter_rewrite *rewrite, sinter_module *module, sinter_diag *diag);
 /* New nodes go before root and carry its location. */
 void sinter_rewrite_at(sinter_rewrite *rewrite, sinter_node root);
 /* All uses of old become new. Types must agree: same kind, dtype and rank; dims may be refined. A new value without

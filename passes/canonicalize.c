@@ -74,16 +74,12 @@ static void visit_region(sinter_rewrite *rewrite, sinter_region region) {
     }
 }
 
-bool sinter_pass_canonicalize(sinter_module *module, sinter_pass_options *options,
-                              sinter_diag *diag) {
-    sinter_rewrite rewrite;
-    sinter_rewrite_begin(&rewrite, module, diag, "canonicalize");
-    size_t errors = diag ? diag->error_count : 0;
+void sinter_pass_canonicalize(sinter_pass_context *context) {
+    sinter_module *module = context->module;
+    sinter_rewrite *rewrite = &context->rewrite;
     for (int sweep = 0; sweep < MAX_SWEEPS; sweep++) {
-        size_t before = rewrite.change_count;
-        visit_region(&rewrite, sinter_module_main(module));
-        if (rewrite.change_count == before) break;
+        size_t before = rewrite->change_count;
+        visit_region(rewrite, sinter_module_main(module));
+        if (rewrite->change_count == before) break;
     }
-    options->change_count += rewrite.change_count;
-    return !diag || diag->error_count == errors;
 }

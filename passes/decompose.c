@@ -28,10 +28,6 @@ static bool decompose_region(sinter_rewrite *rewrite, sinter_region region) {
     return good;
 }
 
-bool sinter_pass_decompose(sinter_module *module, sinter_pass_options *options, sinter_diag *diag) {
-    sinter_rewrite rewrite;
-    sinter_rewrite_begin(&rewrite, module, diag, "decompose");
-    bool good = decompose_region(&rewrite, sinter_module_main(module));
-    options->change_count += rewrite.change_count;
-    return good;
+void sinter_pass_decompose(sinter_pass_context *context) {
+    decompose_region(&context->rewrite, sinter_module_main(context->module));
 }

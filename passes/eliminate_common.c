@@ -15,8 +15,8 @@ typedef struct scope_entry {
 
 typedef struct merger {
     sinter_module *module;
-    sinter_rewrite rewrite;
-    sinter_arena scratch;
+    sinter_rewrite *rewrite;
+    sinter_arena *scratch;
     sinter_map *known; /* hash -> newest node; older ones of the hash by next_same */
     SINTER_VECTOR(scope_entry) entries;
     uint64_t *next_same; /* by node */
@@ -111,7 +111,7 @@ static void visit_region(merger *state, sinter_region region);
 
 static void visit_closed_region(merger *state, sinter_region region) {
     sinter_map *outside = state->known, inside;
-    sinter_map_init(&inside, &state->scratch);
+    sinter_map_init(&inside, state->scratch);
     state->known = &inside;
     visit_region(state, region);
     state->known = outside;
@@ -123,7 +123,7 @@ static void remember(merger *state, uint64_t hash, sinter_node node) {
     state->next_same[node] = before;
     sinter_map_put(state->known, hash, node);
     scope_entry entry = {hash, before};
-    sinter_vector_push(&state->scratch, &state->entries, entry);
+    sinter_vector_push(state->scratch, &state->entries, entry);
 }
 
 static void visit_node(merger *state, sinter_node node) {
@@ -143,8 +143,8 @@ static void visit_node(merger *state, sinter_node node) {
         if (other->erased || !same_nodes(module, other, info)) continue;
         if (sinter_op_has_trait(info->op, SINTER_TRAIT_SHAPE_FROM_DATA))
             state->merged_symbols = true;
-        sinter_rewrite_at(&state->rewrite, node);
-        sinter_rewrite_replace_node(&state->rewrite, node, other->results);
+        sinter_rewrite_at(state->rewrite, node);
+        sinter_rewrite_replace_node(state->rewrite, node, other->results);
         return;
     }
     remember(state, hash, node);
@@ -159,19 +159,15 @@ static void visit_region(merger *state, sinter_region region) {
     }
 }
 
-bool sinter_pass_eliminate_common(sinter_module *module, sinter_pass_options *options,
-                                  sinter_diag *diag) {
-    merger state = {.module = module};
+void sinter_pass_eliminate_common(sinter_pass_context *context) {
+    sinter_module *module = context->module;
+    merger state = {.module = module, .scratch = &context->scratch, .rewrite = &context->rewrite};
     sinter_map known;
-    sinter_arena_init(&state.scratch);
-    sinter_map_init(&known, &state.scratch);
+    sinter_map_init(&known, &context->scratch);
     state.known = &known;
-    state.next_same = SINTER_NEW_ARRAY(&state.scratch, uint64_t, sinter_module_node_limit(module));
-    sinter_rewrite_begin(&state.rewrite, module, diag, "eliminate_common");
+    state.next_same =
+        SINTER_NEW_ARRAY(&context->scratch, uint64_t, sinter_module_node_limit(module));
     visit_region(&state, sinter_module_main(module));
-    options->change_count += state.rewrite.change_count;
-    bool ok =
-        !state.merged_symbols || sinter_infer_region(module, sinter_module_main(module), diag);
-    sinter_arena_deinit(&state.scratch);
-    return ok;
+    if (state.merged_symbols)
+        sinter_infer_region(module, sinter_module_main(module), context->rewrite.build.diag);
 }

@@ -6,7 +6,7 @@
 
 typedef struct liveness {
     sinter_module *module;
-    sinter_arena scratch;
+    sinter_arena *scratch;
     bool *nodes;  /* by id */
     bool *values; /* by id: used or read from */
     bool *dims;   /* by symbol index */
@@ -16,7 +16,7 @@ typedef struct liveness {
 static void mark_node(liveness *state, sinter_node node) {
     if (state->nodes[node]) return;
     state->nodes[node] = true;
-    sinter_vector_push(&state->scratch, &state->work, node);
+    sinter_vector_push(state->scratch, &state->work, node);
 }
 
 static void mark_dim(liveness *state, sinter_dim dim);
@@ -70,7 +70,7 @@ typedef SINTER_VECTOR(sinter_node) node_list;
 static void collect_dead(liveness *state, sinter_region region, node_list *list) {
     SINTER_FOR_NODES (state->module, region, node) {
         if (!state->nodes[node]) {
-            sinter_vector_push(&state->scratch, list, node);
+            sinter_vector_push(state->scratch, list, node);
             continue;
         }
         const sinter_node_info *info = sinter_node_get(state->module, node);
@@ -89,29 +89,24 @@ static void drop_results(liveness *state, sinter_rewrite *rewrite, sinter_node n
     }
 }
 
-bool sinter_pass_eliminate_dead(sinter_module *module, sinter_pass_options *options,
-                                sinter_diag *diag) {
-    liveness state = {.module = module};
-    sinter_arena_init(&state.scratch);
-    state.nodes = SINTER_NEW_ARRAY(&state.scratch, bool, sinter_module_node_limit(module));
-    state.values = SINTER_NEW_ARRAY(&state.scratch, bool, sinter_module_value_limit(module));
-    state.dims =
-        SINTER_NEW_ARRAY(&state.scratch, bool, sinter_dim_symbol_count(sinter_module_dims(module)));
+void sinter_pass_eliminate_dead(sinter_pass_context *context) {
+    sinter_module *module = context->module;
+    sinter_rewrite *rewrite = &context->rewrite;
+    liveness state = {.module = module, .scratch = &context->scratch};
+    state.nodes = SINTER_NEW_ARRAY(&context->scratch, bool, sinter_module_node_limit(module));
+    state.values = SINTER_NEW_ARRAY(&context->scratch, bool, sinter_module_value_limit(module));
+    state.dims = SINTER_NEW_ARRAY(&context->scratch, bool,
+                                  sinter_dim_symbol_count(sinter_module_dims(module)));
     sinter_region main = sinter_module_main(module);
     mark_node(&state, sinter_region_get(module, main)->last);
     while (state.work.count > 0) mark_needs(&state, state.work.items[--state.work.count]);
 
-    sinter_rewrite rewrite;
-    sinter_rewrite_begin(&rewrite, module, diag, "eliminate_dead");
     node_list dead = {0};
     collect_dead(&state, main, &dead);
     while (dead.count > 0) {
         sinter_node node = dead.items[--dead.count];
-        if (!sinter_node_get(module, node)->erased) sinter_rewrite_erase(&rewrite, node);
+        if (!sinter_node_get(module, node)->erased) sinter_rewrite_erase(rewrite, node);
     }
     for (sinter_node node = 1; node < sinter_module_node_limit(module); node++)
-        if (!sinter_node_get(module, node)->erased) drop_results(&state, &rewrite, node);
-    sinter_arena_deinit(&state.scratch);
-    options->change_count += rewrite.change_count;
-    return true;
+        if (!sinter_node_get(module, node)->erased) drop_results(&state, rewrite, node);
 }

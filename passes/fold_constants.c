@@ -1,6 +1,6 @@
 /* Computes at compile time what is known then, with the reference evaluator: nodes whose operands are constants,
  * integer vectors whose elements inference knows (they become a constant, or dim_vector where a symbol is in them),
- * and `if` on a known condition. Left alone: random draws; results above the limit (fold_limit_bytes); results that are only a
+ * and `if` on a known condition. Left alone: random draws; results above a limit; results that are only a
  * longer way to write their operands (a broadcast, a widened weight); dequantize_linear, which tells later passes how a weight is
  * quantized; products too large for the evaluator.
  * Test: tests/passes/fold_constants/ */
@@ -11,7 +11,7 @@
 #include <assert.h>
 
 enum {
-    DEFAULT_LIMIT = 64 << 20,
+    LIMIT = 64 << 20,
     SMALL = 1 << 14,   /* bytes that may always be written out */
     MAX_GROWTH = 2,    /* of longer ones: result bytes over operand bytes */
     MAX_WORK_LOG2 = 32 /* products of element counts that the evaluator does in seconds */
@@ -19,9 +19,8 @@ enum {
 
 typedef struct folder {
     sinter_module *module;
-    sinter_rewrite rewrite;
-    sinter_arena scratch;
-    uint64_t limit;
+    sinter_rewrite *rewrite;
+    sinter_arena *scratch;
 } folder;
 
 /* ---- what is worth folding ---- */
@@ -54,13 +53,12 @@ static bool measure(const folder *state, const sinter_node_info *info, footprint
     }
     for (uint32_t i = 0; i < info->result_count; i++) {
         if (!info->results[i]) continue;
-        if (!tensor_bytes(state, info->results[i], &count, &bytes) || bytes > state->limit)
-            return false;
+        if (!tensor_bytes(state, info->results[i], &count, &bytes) || bytes > LIMIT) return false;
         out->result_bytes += bytes;
         out->results += count;
         out->keeps_count |= count == out->largest_operand;
     }
-    return out->result_bytes <= state->limit;
+    return out->result_bytes <= LIMIT;
 }
 
 static bool is_worth_it(const folder *state, const sinter_node_info *info) {
@@ -87,7 +85,7 @@ static bool is_worth_it(const folder *state, const sinter_node_info *info) {
 static bool evaluate(folder *state, sinter_node node, sinter_tensor *out_results) {
     const sinter_node_info *info = sinter_node_get(state->module, node);
     const sinter_tensor **operands =
-        SINTER_NEW_ARRAY(&state->scratch, const sinter_tensor *, info->operand_count);
+        SINTER_NEW_ARRAY(state->scratch, const sinter_tensor *, info->operand_count);
     for (uint32_t i = 0; i < info->operand_count; i++)
         operands[i] = sinter_value_constant(state->module, info->operands[i]);
     /* What fails here fails when run, too, and is reported then. */
@@ -110,8 +108,8 @@ static bool fold_node(folder *state, sinter_node node) {
     sinter_module *module = state->module;
     if (!is_worth_it(state, sinter_node_get(module, node))) return false;
     uint32_t count = sinter_node_get(module, node)->result_count;
-    sinter_tensor *results = SINTER_NEW_ARRAY(&state->scratch, sinter_tensor, count);
-    sinter_value *values = SINTER_NEW_ARRAY(&state->scratch, sinter_value, count);
+    sinter_tensor *results = SINTER_NEW_ARRAY(state->scratch, sinter_tensor, count);
+    sinter_value *values = SINTER_NEW_ARRAY(state->scratch, sinter_value, count);
     if (!evaluate(state, node, results)) return false;
     bool ok = true;
     for (uint32_t i = 0; i < count; i++) {
@@ -120,11 +118,11 @@ static bool fold_node(folder *state, sinter_node node) {
     }
     for (uint32_t i = 0; i < count; i++) {
         if (ok && sinter_node_result(module, node, i))
-            values[i] = sinter_build_constant(&state->rewrite.build, results[i]);
+            values[i] = sinter_build_constant(&state->rewrite->build, results[i]);
         else
             sinter_tensor_deinit(&results[i]);
     }
-    if (ok) sinter_rewrite_replace_node(&state->rewrite, node, values);
+    if (ok) sinter_rewrite_replace_node(state->rewrite, node, values);
     return ok;
 }
 
@@ -159,13 +157,13 @@ static sinter_value constant_of(folder *state, const sinter_type *type, const si
         if (!sinter_dim_is_const(table, items[i], &number)) return 0;
     for (uint32_t i = 0; i < type->rank; i++)
         if (!sinter_dim_is_const(table, type->dims[i], &dims[i])) return 0;
-    if (!sinter_tensor_create(&tensor, type->dtype, type->rank, dims, state->rewrite.build.diag))
+    if (!sinter_tensor_create(&tensor, type->dtype, type->rank, dims, state->rewrite->build.diag))
         return 0;
     for (size_t i = 0; i < count; i++) {
         sinter_dim_is_const(table, items[i], &number);
         sinter_tensor_set_int(&tensor, (int64_t)i, number);
     }
-    return sinter_build_constant(&state->rewrite.build, tensor);
+    return sinter_build_constant(&state->rewrite->build, tensor);
 }
 
 /* A node of one result, all of whose elements inference knows. */
@@ -187,8 +185,8 @@ static bool fold_content(folder *state, sinter_node node) {
         if (sinter_dim_reads(sinter_module_dims(module), items[i], result)) return false;
     sinter_value value = constant_of(state, &type, items, count);
     if (!value && type.rank == 1 && type.dtype == SINTER_DTYPE_i64)
-        value = sinter_build_dims(&state->rewrite.build, items, count);
-    if (value) sinter_rewrite_replace_node(&state->rewrite, node, &value);
+        value = sinter_build_dims(&state->rewrite->build, items, count);
+    if (value) sinter_rewrite_replace_node(state->rewrite, node, &value);
     return value != 0;
 }
 
@@ -211,7 +209,7 @@ static bool fold_if(folder *state, sinter_node node) {
         if (type->kind != own->kind || type->dtype != own->dtype || type->rank != own->rank)
             return false;
     }
-    sinter_rewrite_inline_region(&state->rewrite, node, taken, NULL);
+    sinter_rewrite_inline_region(state->rewrite, node, taken, NULL);
     return true;
 }
 
@@ -219,7 +217,7 @@ static void fold_region(folder *state, sinter_region region);
 
 static void visit_node(folder *state, sinter_node node) {
     sinter_module *module = state->module;
-    sinter_rewrite_at(&state->rewrite, node);
+    sinter_rewrite_at(state->rewrite, node);
     if (fold_if(state, node) || fold_node(state, node) || fold_content(state, node)) return;
     for (uint32_t i = 0; i < sinter_node_get(module, node)->region_count; i++)
         fold_region(state, sinter_node_get(module, node)->regions[i]);
@@ -242,15 +240,8 @@ static void fold_region(folder *state, sinter_region region) {
     }
 }
 
-bool sinter_pass_fold_constants(sinter_module *module, sinter_pass_options *options,
-                                sinter_diag *diag) {
-    folder state = {.module = module,
-                    .limit = options->fold_limit_bytes ? options->fold_limit_bytes : DEFAULT_LIMIT};
-    size_t errors = diag ? diag->error_count : 0;
-    sinter_arena_init(&state.scratch);
-    sinter_rewrite_begin(&state.rewrite, module, diag, "fold_constants");
+void sinter_pass_fold_constants(sinter_pass_context *context) {
+    sinter_module *module = context->module;
+    folder state = {.module = module, .scratch = &context->scratch, .rewrite = &context->rewrite};
     fold_region(&state, sinter_module_main(module));
-    sinter_arena_deinit(&state.scratch);
-    options->change_count += state.rewrite.change_count;
-    return !diag || diag->error_count == errors;
 }

@@ -33,8 +33,8 @@ typedef struct anchor {
 
 typedef struct folder {
     sinter_module *module;
-    sinter_rewrite rewrite;
-    sinter_arena scratch;
+    sinter_rewrite *rewrite;
+    sinter_arena *scratch;
 } folder;
 
 /* ---- factors ---- */
@@ -115,7 +115,7 @@ static bool read_factor(folder *f, sinter_node node, factor *out_factor, sinter_
     if (divides) {
         sinter_tensor inverse;
         if (!sinter_tensor_create(&inverse, tensor->dtype, tensor->rank, tensor->dims,
-                                  f->rewrite.build.diag))
+                                  f->rewrite->build.diag))
             return false;
         for (int64_t i = 0; i < sinter_tensor_count(tensor); i++)
             set_element(&inverse, i, 1 / element(tensor, i));
@@ -195,7 +195,7 @@ static bool scaled_weight(const folder *f, const anchor *a, const factor *scale,
     const sinter_tensor *weight =
         constant_float(f, sinter_node_operand(f->module, a->node, a->weight));
     if (!may_replace_weight(f, a) || !sinter_tensor_create(out, weight->dtype, weight->rank,
-                                                           weight->dims, f->rewrite.build.diag))
+                                                           weight->dims, f->rewrite->build.diag))
         return false;
     for (int64_t i = 0; i < sinter_tensor_count(weight); i++) {
         int64_t channel = scale->axis < 0 ? 0 : channel_of(a, of_result, i);
@@ -208,7 +208,7 @@ static bool scaled_weight(const folder *f, const anchor *a, const factor *scale,
 
 /* a op b of two constants, as a constant before the rewrite's root; 0 after an error. */
 static sinter_value constant_binary(folder *f, sinter_op op, sinter_value a, sinter_value b) {
-    return a && b ? sinter_fold_value(&f->rewrite, sinter_build_binary(&f->rewrite.build, op, a, b))
+    return a && b ? sinter_fold_value(f->rewrite, sinter_build_binary(&f->rewrite->build, op, a, b))
                   : 0;
 }
 
@@ -216,7 +216,7 @@ static sinter_value constant_binary(folder *f, sinter_op op, sinter_value a, sin
 static sinter_value again(folder *f, const sinter_tensor *tensor) {
     sinter_tensor copy;
     sinter_tensor_copy(&copy, tensor);
-    return sinter_build_constant(&f->rewrite.build, copy);
+    return sinter_build_constant(&f->rewrite->build, copy);
 }
 
 /* The factor as [channels], or [] where uniform. */
@@ -225,13 +225,13 @@ static sinter_value flat_constant(folder *f, const sinter_tensor *tensor) {
     sinter_tensor_copy(&copy, tensor);
     copy.dims[0] = sinter_tensor_count(tensor);
     copy.rank = copy.dims[0] > 1;
-    return sinter_build_constant(&f->rewrite.build, copy);
+    return sinter_build_constant(&f->rewrite->build, copy);
 }
 
 static void replace_weight(folder *f, const anchor *a, sinter_tensor tensor) {
-    sinter_rewrite_at(&f->rewrite, a->node);
-    sinter_rewrite_set_operand(&f->rewrite, a->node, a->weight,
-                               sinter_build_constant(&f->rewrite.build, tensor));
+    sinter_rewrite_at(f->rewrite, a->node);
+    sinter_rewrite_set_operand(f->rewrite, a->node, a->weight,
+                               sinter_build_constant(&f->rewrite->build, tensor));
 }
 
 /* ---- a factor after: into what made the tensor ---- */
@@ -289,10 +289,10 @@ static sinter_value factor_again(folder *f, const factor *scale) {
 /* Multiplies the constant operand of the node. */
 static void scale_constant(folder *f, sinter_node node, const factor *scale) {
     uint32_t index = (uint32_t)constant_operand(f, node);
-    sinter_rewrite_at(&f->rewrite, node);
+    sinter_rewrite_at(f->rewrite, node);
     sinter_value product = constant_binary(
         f, SINTER_OP_mul, sinter_node_operand(f->module, node, index), factor_again(f, scale));
-    if (product) sinter_rewrite_set_operand(&f->rewrite, node, index, product);
+    if (product) sinter_rewrite_set_operand(f->rewrite, node, index, product);
 }
 
 static bool fold_factor_after(folder *f, sinter_node node) {
@@ -311,13 +311,13 @@ static bool fold_factor_after(folder *f, sinter_node node) {
             sinter_value bias =
                 constant_binary(f, SINTER_OP_mul, sinter_node_operand(f->module, a->node, 2),
                                 flat_constant(f, scale.tensor));
-            if (bias) sinter_rewrite_set_operand(&f->rewrite, a->node, 2, bias);
+            if (bias) sinter_rewrite_set_operand(f->rewrite, a->node, 2, bias);
         }
     }
-    sinter_rewrite_at(&f->rewrite, node);
-    sinter_rewrite_take_over(&f->rewrite, way.product ? way.product : way.anchor.node, node);
-    sinter_rewrite_replace(&f->rewrite, sinter_node_result(f->module, node, 0), scaled);
-    sinter_rewrite_erase(&f->rewrite, node);
+    sinter_rewrite_at(f->rewrite, node);
+    sinter_rewrite_take_over(f->rewrite, way.product ? way.product : way.anchor.node, node);
+    sinter_rewrite_replace(f->rewrite, sinter_node_result(f->module, node, 0), scaled);
+    sinter_rewrite_erase(f->rewrite, node);
     return true;
 }
 
@@ -330,14 +330,14 @@ static bool add_to_bias(folder *f, const anchor *a, const sinter_tensor *tensor,
     int64_t channels = result_channels(a), count = sinter_tensor_count(tensor);
     sinter_tensor sum;
     if (count != 1 && count != channels) return false;
-    if (!sinter_tensor_create(&sum, tensor->dtype, 1, &channels, f->rewrite.build.diag))
+    if (!sinter_tensor_create(&sum, tensor->dtype, 1, &channels, f->rewrite->build.diag))
         return false;
     for (int64_t i = 0; i < channels; i++)
         set_element(&sum, i,
                     (bias ? element(bias, i) : 0) + sign * element(tensor, count == 1 ? 0 : i));
-    sinter_rewrite_at(&f->rewrite, a->node);
-    sinter_value value = sinter_build_constant(&f->rewrite.build, sum);
-    if (value) sinter_rewrite_set_operand(&f->rewrite, a->node, 2, value);
+    sinter_rewrite_at(f->rewrite, a->node);
+    sinter_value value = sinter_build_constant(&f->rewrite->build, sum);
+    if (value) sinter_rewrite_set_operand(f->rewrite, a->node, 2, value);
     return value != 0;
 }
 
@@ -370,17 +370,17 @@ static bool fold_sum_after(folder *f, sinter_node node) {
         int other_axis = channel_axis(addend, sinter_value_type(f->module, x));
         if (axis == -2 || other_axis == -2 || (axis >= 0 && other_axis >= 0 && axis != other_axis))
             return false;
-        sinter_rewrite_at(&f->rewrite, before);
+        sinter_rewrite_at(f->rewrite, before);
         sinter_value sum = constant_binary(f, SINTER_OP_add, first, again(f, tensor));
         if (!sum) return false;
-        sinter_rewrite_set_operand(&f->rewrite, before, (uint32_t)other, sum);
+        sinter_rewrite_set_operand(f->rewrite, before, (uint32_t)other, sum);
     } else {
         return false;
     }
-    sinter_rewrite_at(&f->rewrite, node);
-    sinter_rewrite_take_over(&f->rewrite, before, node);
-    sinter_rewrite_replace(&f->rewrite, sinter_node_result(f->module, node, 0), x);
-    sinter_rewrite_erase(&f->rewrite, node);
+    sinter_rewrite_at(f->rewrite, node);
+    sinter_rewrite_take_over(f->rewrite, before, node);
+    sinter_rewrite_replace(f->rewrite, sinter_node_result(f->module, node, 0), x);
+    sinter_rewrite_erase(f->rewrite, node);
     return true;
 }
 
@@ -401,15 +401,15 @@ static bool fold_factor_before(folder *f, const anchor *a, sinter_node before) {
     factor scale;
     sinter_value source;
     sinter_tensor weight;
-    sinter_rewrite_at(&f->rewrite, a->node);
+    sinter_rewrite_at(f->rewrite, a->node);
     if (!read_factor(f, before, &scale, &source) ||
         (scale.axis >= 0 && scale.axis != (int)a->data_axis) ||
         !scaled_weight(f, a, &scale, false, &weight))
         return false;
     replace_weight(f, a, weight);
-    sinter_rewrite_set_operand(&f->rewrite, a->node, 1 - a->weight, source);
-    sinter_rewrite_take_over(&f->rewrite, a->node, before);
-    sinter_rewrite_erase(&f->rewrite, before);
+    sinter_rewrite_set_operand(f->rewrite, a->node, 1 - a->weight, source);
+    sinter_rewrite_take_over(f->rewrite, a->node, before);
+    sinter_rewrite_erase(f->rewrite, before);
     return true;
 }
 
@@ -428,21 +428,21 @@ static bool fold_sum_before(folder *f, const anchor *a, sinter_node before) {
     if (axis == -2 || (axis >= 0 && axis != (int)a->data_axis) || !is_moderate(tensor))
         return false;
     int64_t channels = result_channels(a);
-    double *sums = SINTER_NEW_ARRAY(&f->scratch, double, channels);
+    double *sums = SINTER_NEW_ARRAY(f->scratch, double, channels);
     for (int64_t i = 0; i < sinter_tensor_count(weight); i++)
         sums[channel_of(a, true, i)] +=
             element(weight, i) * element(tensor, axis < 0 ? 0 : channel_of(a, false, i));
     sinter_tensor shift;
-    if (!sinter_tensor_create(&shift, weight->dtype, 1, &channels, f->rewrite.build.diag))
+    if (!sinter_tensor_create(&shift, weight->dtype, 1, &channels, f->rewrite->build.diag))
         return false;
     for (int64_t i = 0; i < channels; i++) set_element(&shift, i, sums[i]);
     bool ok = is_moderate(&shift) && add_to_bias(f, a, &shift, 1);
     sinter_tensor_deinit(&shift);
     if (!ok) return false;
-    sinter_rewrite_set_operand(&f->rewrite, a->node, 0,
+    sinter_rewrite_set_operand(f->rewrite, a->node, 0,
                                sinter_node_operand(f->module, before, 1 - (uint32_t)index));
-    sinter_rewrite_take_over(&f->rewrite, a->node, before);
-    sinter_rewrite_erase(&f->rewrite, before);
+    sinter_rewrite_take_over(f->rewrite, a->node, before);
+    sinter_rewrite_erase(f->rewrite, before);
     return true;
 }
 
@@ -462,19 +462,13 @@ static void fold_region(folder *f, sinter_region region) {
             fold_region(f, sinter_node_get(f->module, node)->regions[i]);
         while (fold_before(f, node)) {
         }
-        sinter_rewrite_at(&f->rewrite, node);
+        sinter_rewrite_at(f->rewrite, node);
         if (!fold_factor_after(f, node)) fold_sum_after(f, node);
     }
 }
 
-bool sinter_pass_fold_scale(sinter_module *module, sinter_pass_options *options,
-                            sinter_diag *diag) {
-    folder f = {.module = module};
-    size_t errors = diag ? diag->error_count : 0;
-    sinter_arena_init(&f.scratch);
-    sinter_rewrite_begin(&f.rewrite, module, diag, "fold_scale");
+void sinter_pass_fold_scale(sinter_pass_context *context) {
+    sinter_module *module = context->module;
+    folder f = {.module = module, .scratch = &context->scratch, .rewrite = &context->rewrite};
     fold_region(&f, sinter_module_main(module));
-    sinter_arena_deinit(&f.scratch);
-    options->change_count += f.rewrite.change_count;
-    return !diag || diag->error_count == errors;
 }

@@ -16,8 +16,8 @@ typedef struct sequence {
 
 typedef struct folder {
     sinter_module *module;
-    sinter_rewrite rewrite;
-    sinter_arena scratch;
+    sinter_rewrite *rewrite;
+    sinter_arena *scratch;
     sinter_map known; /* value -> address of its sequence */
 } folder;
 
@@ -29,8 +29,8 @@ static const sequence *find_sequence(const folder *f, sinter_value value) {
 
 /* A list of room for `count` items that `value` stands for. */
 static sequence *add_sequence(folder *f, sinter_value value, size_t count) {
-    sequence *s = SINTER_NEW(&f->scratch, sequence);
-    s->items = SINTER_NEW_ARRAY(&f->scratch, sinter_value, count + 1);
+    sequence *s = SINTER_NEW(f->scratch, sequence);
+    s->items = SINTER_NEW_ARRAY(f->scratch, sinter_value, count + 1);
     s->count = count;
     sinter_map_put(&f->known, value, (uint64_t)(uintptr_t)s);
     return s;
@@ -73,30 +73,30 @@ static bool one_type(const folder *f, const sinter_value *items, size_t count) {
 }
 
 static sinter_value two(folder *f, sinter_op op, sinter_value a, sinter_value b) {
-    return a && b ? sinter_build_binary(&f->rewrite.build, op, a, b) : 0;
+    return a && b ? sinter_build_binary(&f->rewrite->build, op, a, b) : 0;
 }
 static sinter_value number(folder *f, int64_t value) {
-    return sinter_build_int(&f->rewrite.build, value);
+    return sinter_build_int(&f->rewrite->build, value);
 }
 static sinter_value choose(folder *f, sinter_value condition, sinter_value a, sinter_value b) {
     sinter_value operands[3] = {condition, a, b};
     return condition && a && b
-               ? sinter_build(&f->rewrite.build, SINTER_OP_where, operands, 3, NULL, 0)
+               ? sinter_build(&f->rewrite->build, SINTER_OP_where, operands, 3, NULL, 0)
                : 0;
 }
 
 /* A position that is data, as an i64 scalar in [0, limit): read from 0, 1, ..., so that the run fails where it is
  * outside. Negative ones count from `count`. */
 static sinter_value checked_position(folder *f, sinter_value position, size_t count, size_t limit) {
-    int64_t *places = SINTER_NEW_ARRAY(&f->scratch, int64_t, limit + 1);
+    int64_t *places = SINTER_NEW_ARRAY(f->scratch, int64_t, limit + 1);
     for (size_t i = 0; i < limit; ++i) places[i] = (int64_t)i;
     if (type_of(f, position)->rank)
-        position = sinter_build_reshape(&f->rewrite.build, position, NULL, 0);
-    if (position) position = sinter_build_cast(&f->rewrite.build, position, SINTER_DTYPE_i64);
+        position = sinter_build_reshape(&f->rewrite->build, position, NULL, 0);
+    if (position) position = sinter_build_cast(&f->rewrite->build, position, SINTER_DTYPE_i64);
     sinter_value wrapped = two(f, SINTER_OP_add, position, number(f, (int64_t)count));
     sinter_value at = choose(f, two(f, SINTER_OP_less, position, number(f, 0)), wrapped, position);
     at = choose(f, two(f, SINTER_OP_less, at, number(f, 0)), number(f, (int64_t)limit), at);
-    return two(f, SINTER_OP_gather, sinter_build_ints(&f->rewrite.build, places, limit), at);
+    return two(f, SINTER_OP_gather, sinter_build_ints(&f->rewrite->build, places, limit), at);
 }
 
 /* ---- what makes sequences ---- */
@@ -178,9 +178,9 @@ static sinter_value piece_sizes(folder *f, sinter_node node, sinter_dim size, si
         (given && (!sinter_value_known_ints(f->module, given, &step, 1, &known) || known != 1)) ||
         step < 1 || have / step >= LENGTH_LIMIT)
         return 0;
-    int64_t *sizes = SINTER_NEW_ARRAY(&f->scratch, int64_t, have / step + 2);
+    int64_t *sizes = SINTER_NEW_ARRAY(f->scratch, int64_t, have / step + 2);
     for (; have > 0; have -= step) sizes[(*out_pieces)++] = have < step ? have : step;
-    return sinter_build_ints(&f->rewrite.build, sizes, *out_pieces);
+    return sinter_build_ints(&f->rewrite->build, sizes, *out_pieces);
 }
 
 static bool know_split(folder *f, sinter_node node) {
@@ -192,13 +192,13 @@ static bool know_split(folder *f, sinter_node node) {
     if (!pieces || !sizes) return true;
     sinter_value operands[2] = {x, sizes};
     sinter_attr attribute = sinter_attr_int("axis", axis);
-    sinter_node split =
-        sinter_build_node(&f->rewrite.build, &(sinter_node_spec){.op = SINTER_OP_split,
-                                                                 .operands = operands,
-                                                                 .operand_count = 2,
-                                                                 .attributes = &attribute,
-                                                                 .attribute_count = 1,
-                                                                 .result_count = (uint32_t)pieces});
+    sinter_node split = sinter_build_node(&f->rewrite->build,
+                                          &(sinter_node_spec){.op = SINTER_OP_split,
+                                                              .operands = operands,
+                                                              .operand_count = 2,
+                                                              .attributes = &attribute,
+                                                              .attribute_count = 1,
+                                                              .result_count = (uint32_t)pieces});
     if (!split) return false;
     bool keep = operand(f, node, 1) || sinter_node_get_int(f->module, node, "keepdims", 1) != 0;
     sequence *s = add_sequence(f, result(f, node), pieces);
@@ -206,7 +206,7 @@ static bool know_split(folder *f, sinter_node node) {
         s->items[i] = sinter_node_result(f->module, split, (uint32_t)i);
         if (!keep)
             s->items[i] = two(f, SINTER_OP_squeeze, s->items[i],
-                              sinter_build_ints(&f->rewrite.build, &axis, 1));
+                              sinter_build_ints(&f->rewrite->build, &axis, 1));
         if (!s->items[i]) return false;
     }
     return true;
@@ -230,7 +230,7 @@ static bool know_identity(folder *f, sinter_node node) {
 
 static bool replace(folder *f, sinter_node node, sinter_value value) {
     if (!value) return false;
-    sinter_rewrite_replace(&f->rewrite, result(f, node), value);
+    sinter_rewrite_replace(f->rewrite, result(f, node), value);
     return true;
 }
 
@@ -242,12 +242,12 @@ static bool fold_at(folder *f, sinter_node node) {
         return index < 0 || index >= (int64_t)s->count || replace(f, node, s->items[index]);
     if (!one_type(f, s->items, s->count)) return true;
     int64_t first = 0;
-    sinter_value axis = sinter_build_ints(&f->rewrite.build, &first, 1);
-    sinter_value *stacked = SINTER_NEW_ARRAY(&f->scratch, sinter_value, s->count + 1);
+    sinter_value axis = sinter_build_ints(&f->rewrite->build, &first, 1);
+    sinter_value *stacked = SINTER_NEW_ARRAY(f->scratch, sinter_value, s->count + 1);
     for (size_t i = 0; i < s->count; ++i)
         if (!(stacked[i] = two(f, SINTER_OP_unsqueeze, s->items[i], axis))) return false;
     sinter_attr attribute = sinter_attr_int("axis", 0);
-    sinter_value whole = sinter_build(&f->rewrite.build, SINTER_OP_concat, stacked,
+    sinter_value whole = sinter_build(&f->rewrite->build, SINTER_OP_concat, stacked,
                                       (uint32_t)s->count, &attribute, 1);
     sinter_value at = checked_position(f, operand(f, node, 1), s->count, s->count);
     return replace(f, node, two(f, SINTER_OP_gather, whole, at));
@@ -264,16 +264,16 @@ static bool fold_concat(folder *f, sinter_node node) {
     int64_t axis = sinter_node_get_int(f->module, node, "axis", 0);
     bool is_new = sinter_node_get_int(f->module, node, "new_axis", 0) != 0;
     if (axis < 0) axis += type_of(f, s->items[0])->rank + is_new;
-    sinter_value *items = SINTER_NEW_ARRAY(&f->scratch, sinter_value, s->count + 1);
+    sinter_value *items = SINTER_NEW_ARRAY(f->scratch, sinter_value, s->count + 1);
     for (size_t i = 0; i < s->count; ++i) {
         items[i] = is_new ? two(f, SINTER_OP_unsqueeze, s->items[i],
-                                sinter_build_ints(&f->rewrite.build, &axis, 1))
+                                sinter_build_ints(&f->rewrite->build, &axis, 1))
                           : s->items[i];
         if (!items[i]) return false;
     }
     sinter_attr attribute = sinter_attr_int("axis", axis);
     return replace(f, node,
-                   sinter_build(&f->rewrite.build, SINTER_OP_concat, items, (uint32_t)s->count,
+                   sinter_build(&f->rewrite->build, SINTER_OP_concat, items, (uint32_t)s->count,
                                 &attribute, 1));
 }
 
@@ -289,7 +289,7 @@ static bool fold_has_element(folder *f, sinter_node node) {
     const sequence *s = find_sequence(f, x);
     if (x && type_of(f, x)->kind == SINTER_TYPE_OPTIONAL && !s) return true;
     bool has = x && (!s || !s->is_optional || s->count);
-    return replace(f, node, sinter_build_scalar(&f->rewrite.build, SINTER_DTYPE_bool, has));
+    return replace(f, node, sinter_build_scalar(&f->rewrite->build, SINTER_DTYPE_bool, has));
 }
 
 /* ---- the walk ---- */
@@ -313,7 +313,7 @@ static const struct {
 static bool fold_region(folder *f, sinter_region region) {
     SINTER_FOR_NODES (f->module, region, node) {
         sinter_op op = sinter_node_get(f->module, node)->op;
-        sinter_rewrite_at(&f->rewrite, node);
+        sinter_rewrite_at(f->rewrite, node);
         for (size_t i = 0; i < sizeof rules / sizeof *rules; ++i)
             if (rules[i].op == op && result(f, node) && !rules[i].fold(f, node)) return false;
         for (uint32_t i = 0; i < sinter_node_get(f->module, node)->region_count; ++i)
@@ -333,8 +333,8 @@ static void erase_unused(folder *f, sinter_region region) {
         for (size_t i = 0; i < sizeof rules / sizeof *rules; ++i)
             if (rules[i].op == op && result(f, node) && op != SINTER_OP_identity &&
                 !sinter_value_get(f->module, result(f, node))->uses.count) {
-                sinter_rewrite_at(&f->rewrite, node);
-                sinter_rewrite_erase(&f->rewrite, node);
+                sinter_rewrite_at(f->rewrite, node);
+                sinter_rewrite_erase(f->rewrite, node);
                 previous = sinter_region_get(f->module, region)->last;
                 break;
             }
@@ -342,15 +342,10 @@ static void erase_unused(folder *f, sinter_region region) {
     }
 }
 
-bool sinter_pass_fold_sequences(sinter_module *module, sinter_pass_options *options,
-                                sinter_diag *diag) {
-    folder f = {.module = module};
-    sinter_arena_init(&f.scratch);
-    sinter_map_init(&f.known, &f.scratch);
-    sinter_rewrite_begin(&f.rewrite, module, diag, "fold_sequences");
+void sinter_pass_fold_sequences(sinter_pass_context *context) {
+    sinter_module *module = context->module;
+    folder f = {.module = module, .scratch = &context->scratch, .rewrite = &context->rewrite};
+    sinter_map_init(&f.known, &context->scratch);
     bool good = fold_region(&f, sinter_module_main(module));
     if (good) erase_unused(&f, sinter_module_main(module));
-    options->change_count += f.rewrite.change_count;
-    sinter_arena_deinit(&f.scratch);
-    return good;
 }

@@ -24,8 +24,8 @@ typedef struct fusion_group {
 
 typedef struct fusion {
     sinter_module *module;
-    sinter_rewrite rewrite;
-    sinter_arena scratch;
+    sinter_rewrite *rewrite;
+    sinter_arena *scratch;
     sinter_region region;
     uint32_t *position; /* by node, in this region; 0 elsewhere */
     uint32_t *group_of; /* by node: index + 1 */
@@ -122,7 +122,7 @@ static uint32_t first_outside_use(const fusion *f, uint32_t group, uint32_t othe
 static void merge(fusion *f, uint32_t into, uint32_t from) {
     fusion_group *a = &f->groups.items[into], *b = &f->groups.items[from];
     for (size_t i = 0; i < b->nodes.count; ++i) {
-        sinter_vector_push(&f->scratch, &a->nodes, b->nodes.items[i]);
+        sinter_vector_push(f->scratch, &a->nodes, b->nodes.items[i]);
         f->group_of[b->nodes.items[i]] = into + 1;
     }
     if (b->anchor) a->anchor = b->anchor;
@@ -220,8 +220,8 @@ static bool may_join(const fusion *f, uint32_t own, uint32_t producer, sinter_no
 
 static uint32_t new_group(fusion *f, sinter_node node, bool anchor) {
     fusion_group group = {.anchor = anchor ? node : 0};
-    sinter_vector_push(&f->scratch, &group.nodes, node);
-    sinter_vector_push(&f->scratch, &f->groups, group);
+    sinter_vector_push(f->scratch, &group.nodes, node);
+    sinter_vector_push(f->scratch, &f->groups, group);
     f->group_of[node] = (uint32_t)f->groups.count;
     return (uint32_t)f->groups.count - 1;
 }
@@ -312,10 +312,10 @@ static void join_transposed(fusion *f, sinter_node node, uint32_t own) {
             !(i == 1 && !view && is_read_in_order(f, node, definition)))
             continue;
         if (view) {
-            sinter_vector_push(&f->scratch, &f->groups.items[own].nodes, view);
+            sinter_vector_push(f->scratch, &f->groups.items[own].nodes, view);
             f->group_of[view] = own + 1;
         }
-        sinter_vector_push(&f->scratch, &f->groups.items[own].nodes, definition);
+        sinter_vector_push(f->scratch, &f->groups.items[own].nodes, definition);
         f->group_of[definition] = own + 1;
     }
 }
@@ -363,7 +363,7 @@ static void widen_late(fusion *f, uint32_t own) {
         if (!reader || !definition || f->group_of[definition] != own + 1 ||
             f->groups.items[reader - 1].nodes.count >= GROUP_LIMIT)
             continue;
-        sinter_vector_push(&f->scratch, &f->groups.items[reader - 1].nodes, node);
+        sinter_vector_push(f->scratch, &f->groups.items[reader - 1].nodes, node);
         f->group_of[node] = reader;
         group->nodes.items[i--] = group->nodes.items[--group->nodes.count];
     }
@@ -378,13 +378,13 @@ static void copy_small_constants(fusion *f, fusion_group *group) {
             const sinter_tensor *tensor =
                 operand ? sinter_value_constant(f->module, operand) : NULL;
             if (!tensor || sinter_tensor_count(tensor) > SMALL_CONSTANT) continue;
-            sinter_rewrite_at(&f->rewrite, node);
+            sinter_rewrite_at(f->rewrite, node);
             sinter_tensor copy;
             sinter_tensor_copy(&copy, tensor);
-            sinter_value fresh = sinter_build_constant(&f->rewrite.build, copy);
+            sinter_value fresh = sinter_build_constant(&f->rewrite->build, copy);
             if (!fresh) continue;
-            sinter_rewrite_set_operand(&f->rewrite, node, i, fresh);
-            sinter_vector_push(&f->scratch, &group->nodes,
+            sinter_rewrite_set_operand(f->rewrite, node, i, fresh);
+            sinter_vector_push(f->scratch, &group->nodes,
                                sinter_value_get(f->module, fresh)->definition);
         }
     }
@@ -393,7 +393,7 @@ static void copy_small_constants(fusion *f, fusion_group *group) {
 /* Members in the order of the region. */
 static void sort_nodes(fusion *f, fusion_group *group) {
     size_t count = 0;
-    uint8_t *member = SINTER_NEW_ARRAY(&f->scratch, uint8_t, sinter_module_node_limit(f->module));
+    uint8_t *member = SINTER_NEW_ARRAY(f->scratch, uint8_t, sinter_module_node_limit(f->module));
     for (size_t i = 0; i < group->nodes.count; ++i) member[group->nodes.items[i]] = 1;
     SINTER_FOR_NODES (f->module, f->region, node)
         if (member[node]) group->nodes.items[count++] = node;
@@ -404,8 +404,8 @@ static void fuse_region(fusion *f, sinter_region region) {
     f->region = region;
     f->groups.count = 0;
     uint32_t nodes = sinter_module_node_limit(f->module);
-    f->position = SINTER_NEW_ARRAY(&f->scratch, uint32_t, nodes);
-    f->group_of = SINTER_NEW_ARRAY(&f->scratch, uint32_t, nodes);
+    f->position = SINTER_NEW_ARRAY(f->scratch, uint32_t, nodes);
+    f->group_of = SINTER_NEW_ARRAY(f->scratch, uint32_t, nodes);
     SINTER_FOR_NODES (f->module, region, numbered) f->position[numbered] = ++at;
     SINTER_FOR_NODES (f->module, region, node) {
         if (is_elementwise(f, node)) {
@@ -432,14 +432,13 @@ static void fuse_region(fusion *f, sinter_region region) {
         if (group->dead || group->nodes.count < 2) continue;
         copy_small_constants(f, group);
         sort_nodes(f, group);
-        sinter_rewrite_outline(&f->rewrite, group->nodes.items, group->nodes.count);
+        sinter_rewrite_outline(f->rewrite, group->nodes.items, group->nodes.count);
     }
 }
 
-bool sinter_pass_fuse(sinter_module *module, sinter_pass_options *options, sinter_diag *diag) {
-    fusion f = {.module = module};
-    sinter_arena_init(&f.scratch);
-    sinter_rewrite_begin(&f.rewrite, module, diag, "fuse");
+void sinter_pass_fuse(sinter_pass_context *context) {
+    sinter_module *module = context->module;
+    fusion f = {.module = module, .scratch = &context->scratch, .rewrite = &context->rewrite};
     uint32_t regions = sinter_module_region_limit(module);
     for (sinter_region region = 1; region < regions; ++region) {
         const sinter_region_info *info = sinter_region_get(module, region);
@@ -447,7 +446,4 @@ bool sinter_pass_fuse(sinter_module *module, sinter_pass_options *options, sinte
         bool erased = info->owner && sinter_node_get(module, info->owner)->erased;
         if (info->first && !in_group && !erased) fuse_region(&f, region);
     }
-    sinter_arena_deinit(&f.scratch);
-    options->change_count += f.rewrite.change_count;
-    return true;
 }

@@ -29,6 +29,21 @@ const sinter_pass *sinter_pass_find(sinter_string name) {
     return NULL;
 }
 
+bool sinter_pass_run(const sinter_pass *pass, sinter_module *module, const sinter_machine *machine,
+                     size_t *out_change_count, sinter_diag *diag) {
+    static const sinter_machine any = SINTER_MACHINE_ANY;
+    sinter_diag silent = {0};
+    if (!diag) diag = &silent;
+    size_t errors = diag->error_count;
+    sinter_pass_context context = {.module = module, .machine = machine ? machine : &any};
+    sinter_rewrite_begin(&context.rewrite, module, diag);
+    sinter_arena_init(&context.scratch);
+    pass->run(&context);
+    sinter_arena_deinit(&context.scratch);
+    *out_change_count = context.rewrite.change_count;
+    return diag->error_count == errors;
+}
+
 static void print_after(sinter_module *module, const sinter_pass *pass,
                         const sinter_pipeline_options *options) {
     const char *wanted = options->print_after;
@@ -41,13 +56,14 @@ static void print_after(sinter_module *module, const sinter_pass *pass,
 }
 
 /* Printing after a pass that does not run would print nothing. */
-static bool check_print_after(const sinter_pass *const *passes, size_t count, const char *wanted,
-                              sinter_diag *diag) {
+static bool check_print_after(const sinter_pass *const *passes, size_t count,
+                              const sinter_pipeline_options *options, sinter_diag *diag) {
+    const char *wanted = options->print_after;
     if (!wanted || !strcmp(wanted, "all")) return true;
     const sinter_pass *pass = sinter_pass_find(sinter_string_of(wanted));
     if (!pass) return sinter_error(diag, "--print-after", "unknown pass '%s'", wanted);
     for (size_t i = 0; i < count; i++)
-        if (passes[i] == pass) return true;
+        if (passes[i] == pass && pass != options->without) return true;
     return sinter_error(diag, "--print-after", "pass '%s' is not among those that run", wanted);
 }
 
@@ -55,20 +71,19 @@ bool sinter_pipeline_run(sinter_module *module, const sinter_pass *const *passes
                          const sinter_pipeline_options *options, sinter_diag *diag) {
     int64_t changing = 0;
     double total = 0;
-    if (!check_print_after(passes, count, options->print_after, diag)) return false;
+    if (!check_print_after(passes, count, options, diag)) return false;
     for (size_t i = 0; i < count; i++) {
         if (options->stop_after >= 0 && changing >= options->stop_after) break;
-        sinter_pass_options pass_options = {.runner = options->runner,
-                                            .machine = options->machine,
-                                            .no_winograd = options->no_winograd};
+        if (passes[i] == options->without) continue;
+        size_t changes = 0;
         double start = sinter_clock_seconds();
-        if (!passes[i]->run(module, &pass_options, diag)) return false;
+        if (!sinter_pass_run(passes[i], module, options->machine, &changes, diag)) return false;
         double seconds = sinter_clock_seconds() - start;
         total += seconds;
-        changing += pass_options.change_count > 0;
+        changing += changes > 0;
         if (options->time_passes && options->output)
             fprintf(options->output, "// %-24s %8.3f ms %6zu changes\n", passes[i]->name,
-                    1e3 * seconds, pass_options.change_count);
+                    1e3 * seconds, changes);
         print_after(module, passes[i], options);
         if (options->verify_each && !sinter_verify_module(module, diag)) {
             sinter_note(diag, sinter_module_name(module), "the graph was broken by pass %s",

@@ -1,26 +1,19 @@
 /* The pass manager. A pass is one file, one row of passes.def, one flag, one folder of tests.
- * bool sinter_pass_<name>(module, options, diag): true where it could do its work (changed or not).
  * Test: tests/passes/manager/ */
 #pragma once
 #include "ir/machine.h"
 #include "ir/rewrite.h"
 
-/* A pass that must run a model (observers, folding of large constants) gets this from its caller. */
-typedef struct sinter_runner {
-    void *user;
-    bool (*run)(void *user, sinter_module *module, const sinter_tensor *inputs, size_t input_count,
-                sinter_tensor *out_outputs, size_t output_count, sinter_diag *diag);
-} sinter_runner;
+/* What a pass works with. It changes the module through the rewrite only, and reports what goes wrong to the rewrite's diag:
+ * where that heard of an error the pass has failed. */
+typedef struct sinter_pass_context {
+    sinter_module *module;
+    sinter_rewrite rewrite;
+    sinter_arena scratch; /* the pass's own, gone when it returns */
+    const sinter_machine *machine; /* that the code is for */
+} sinter_pass_context;
+typedef void (*sinter_pass_function)(sinter_pass_context *context);
 
-typedef struct sinter_pass_options {
-    const sinter_runner *runner;  /* NULL: the evaluator */
-    const sinter_machine *machine; /* that the code is for; NULL: any */
-    bool no_winograd;             /* convolutions stay sums of the products that they are defined by */
-    size_t fold_limit_bytes;      /* largest constant that folding may make; 0: default 64 MiB */
-    size_t change_count;          /* out: how many changes the pass made */
-} sinter_pass_options;
-
-typedef bool (*sinter_pass_function)(sinter_module *module, sinter_pass_options *options, sinter_diag *diag);
 typedef struct sinter_pass {
     const char *name; /* with underscores; the flag has dashes */
     const char *doc;
@@ -29,20 +22,22 @@ typedef struct sinter_pass {
 extern const sinter_pass sinter_passes[];
 extern const size_t sinter_pass_count;
 const sinter_pass *sinter_pass_find(sinter_string name); /* dashes or underscores; NULL where unknown */
+/* Runs one pass. False after an error. machine: NULL for any. out_change_count: 0 where the graph was as it should be. */
+bool sinter_pass_run(const sinter_pass *pass, sinter_module *module, const sinter_machine *machine,
+                     size_t *out_change_count, sinter_diag *diag);
 
-#define PASS(name, doc) bool sinter_pass_##name(sinter_module *, sinter_pass_options *, sinter_diag *);
+#define PASS(name, doc) void sinter_pass_##name(sinter_pass_context *);
 #include "passes/passes.def"
 #undef PASS
 
 typedef struct sinter_pipeline_options {
+    const sinter_machine *machine; /* NULL: any */
+    const sinter_pass *without; /* left out wherever it stands; NULL: none */
+    const char *print_after;  /* pass name, or "all" */
+    int64_t stop_after;       /* passes that change something to run; -1: all (bisect) */
     bool verify_each;
-    const char *print_after;   /* pass name, or "all" */
-    int64_t stop_after;        /* number of rewrites-making passes to run; -1: all (bisect) */
     bool time_passes;
-    const sinter_runner *runner;
-    const sinter_machine *machine; /* as in sinter_pass_options */
-    bool no_winograd;
-    void *output;              /* FILE * for print_after and times */
+    void *output; /* FILE * for print_after and times; NULL: neither */
 } sinter_pipeline_options;
 /* Runs passes in order; names may repeat. */
 bool sinter_pipeline_run(sinter_module *module, const sinter_pass *const *passes, size_t count,

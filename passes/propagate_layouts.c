@@ -17,8 +17,8 @@ enum {
 
 typedef struct layouts {
     sinter_module *module;
-    sinter_rewrite rewrite;
-    sinter_arena scratch;
+    sinter_rewrite *rewrite;
+    sinter_arena *scratch;
     sinter_region region;
     uint32_t node_limit, value_limit; /* when the region was begun */
     sinter_layout_plan *plans;        /* by node */
@@ -145,8 +145,8 @@ static void shrink_borders(layouts *s) {
 }
 
 static void keep_what_pays(layouts *s) {
-    double *work = SINTER_NEW_ARRAY(&s->scratch, double, s->node_limit);
-    double *moved = SINTER_NEW_ARRAY(&s->scratch, double, s->node_limit);
+    double *work = SINTER_NEW_ARRAY(s->scratch, double, s->node_limit);
+    double *moved = SINTER_NEW_ARRAY(s->scratch, double, s->node_limit);
     SINTER_FOR_NODES (s->module, s->region, node) {
         if (!s->last[node]) continue;
         const sinter_node_info *info = sinter_node_get(s->module, node);
@@ -174,7 +174,7 @@ static void keep_what_pays(layouts *s) {
 
 /* The constant with its axes in the order of channels last, missing ones put in front. */
 static sinter_value move_constant(layouts *s, sinter_value value, uint32_t rank) {
-    sinter_builder *build = &s->rewrite.build;
+    sinter_builder *build = &s->rewrite->build;
     const sinter_tensor *tensor = sinter_value_constant(s->module, value);
     int64_t dims[SINTER_MAX_RANK], perm[SINTER_MAX_RANK];
     for (uint32_t i = 0; i < rank; i++)
@@ -187,7 +187,7 @@ static sinter_value move_constant(layouts *s, sinter_value value, uint32_t rank)
         value = sinter_build_constant(build, view);
     }
     sinter_layout_perm(rank, true, perm);
-    return sinter_fold_value(&s->rewrite, sinter_build_transpose(build, value, perm, rank));
+    return sinter_fold_value(s->rewrite, sinter_build_transpose(build, value, perm, rank));
 }
 
 /* The operand with channels last, before the rewrite's root. */
@@ -200,7 +200,7 @@ static sinter_value move_operand(layouts *s, sinter_value value, uint32_t rank) 
         moved = move_constant(s, value, rank);
     } else {
         sinter_layout_perm(rank, true, perm);
-        moved = sinter_build_transpose(&s->rewrite.build, value, perm, rank);
+        moved = sinter_build_transpose(&s->rewrite->build, value, perm, rank);
     }
     if (remember) s->moved[value] = moved;
     return moved;
@@ -224,13 +224,13 @@ static bool rewrite_node(layouts *s, sinter_node node) {
                         ->rank;
     uint32_t room = info.operand_count > 4 ? info.operand_count : 4;
     sinter_layout_draft draft = {
-        .rewrite = &s->rewrite,
-        .operands = SINTER_NEW_ARRAY(&s->scratch, sinter_value, room),
-        .attributes = SINTER_NEW_ARRAY(&s->scratch, sinter_attr, info.attribute_count + 2),
+        .rewrite = s->rewrite,
+        .operands = SINTER_NEW_ARRAY(s->scratch, sinter_value, room),
+        .attributes = SINTER_NEW_ARRAY(s->scratch, sinter_attr, info.attribute_count + 2),
         .attribute_count = info.attribute_count};
     for (uint32_t i = 0; i < info.attribute_count; i++) draft.attributes[i] = info.attributes[i];
     for (uint32_t i = 0; i < info.operand_count; i++) draft.operands[i] = info.operands[i];
-    sinter_rewrite_at(&s->rewrite, node);
+    sinter_rewrite_at(s->rewrite, node);
     for (uint32_t i = 0; i < info.operand_count; i++) {
         if (!info.operands[i]) continue;
         const sinter_tensor *constant = sinter_value_constant(s->module, info.operands[i]);
@@ -252,17 +252,17 @@ static bool rewrite_node(layouts *s, sinter_node node) {
                              .result_count = info.result_count,
                              .location = info.location};
     while (spec.result_count > 1 && !info.results[spec.result_count - 1]) spec.result_count--;
-    sinter_node made = sinter_build_node(&s->rewrite.build, &spec);
+    sinter_node made = sinter_build_node(&s->rewrite->build, &spec);
     if (!made) return false;
     for (uint32_t i = 0; i < spec.result_count; i++) {
         sinter_value result = sinter_node_result(s->module, made, i);
         if (!info.results[i]) continue;
         if (!is_moved_type(s, result, info.results[i], keeps))
-            return sinter_error(s->rewrite.build.diag, sinter_node_where(s->module, node),
+            return sinter_error(s->rewrite->build.diag, sinter_node_where(s->module, node),
                                 "%s has another type with its channels last",
                                 sinter_op_get_info(info.op)->name);
         if (keeps)
-            sinter_rewrite_replace(&s->rewrite, info.results[i], result);
+            sinter_rewrite_replace(s->rewrite, info.results[i], result);
         else
             s->moved[info.results[i]] = result;
     }
@@ -279,12 +279,12 @@ static bool retire_node(layouts *s, sinter_node node) {
         int64_t perm[SINTER_MAX_RANK];
         uint32_t rank = sinter_value_type(s->module, old)->rank;
         sinter_layout_perm(rank, false, perm);
-        sinter_rewrite_at(&s->rewrite, node);
-        sinter_value back = sinter_build_transpose(&s->rewrite.build, s->moved[old], perm, rank);
+        sinter_rewrite_at(s->rewrite, node);
+        sinter_value back = sinter_build_transpose(&s->rewrite->build, s->moved[old], perm, rank);
         if (!back) return false;
-        sinter_rewrite_replace(&s->rewrite, old, back);
+        sinter_rewrite_replace(s->rewrite, old, back);
     }
-    sinter_rewrite_erase(&s->rewrite, node);
+    sinter_rewrite_erase(s->rewrite, node);
     return true;
 }
 
@@ -294,10 +294,10 @@ static bool move_region(layouts *s, sinter_region region) {
     s->region = region;
     s->node_limit = sinter_module_node_limit(module);
     s->value_limit = sinter_module_value_limit(module);
-    s->plans = SINTER_NEW_ARRAY(&s->scratch, sinter_layout_plan, s->node_limit);
-    s->last = SINTER_NEW_ARRAY(&s->scratch, bool, s->node_limit);
-    s->component = SINTER_NEW_ARRAY(&s->scratch, uint32_t, s->node_limit);
-    s->moved = SINTER_NEW_ARRAY(&s->scratch, sinter_value, s->value_limit);
+    s->plans = SINTER_NEW_ARRAY(s->scratch, sinter_layout_plan, s->node_limit);
+    s->last = SINTER_NEW_ARRAY(s->scratch, bool, s->node_limit);
+    s->component = SINTER_NEW_ARRAY(s->scratch, uint32_t, s->node_limit);
+    s->moved = SINTER_NEW_ARRAY(s->scratch, sinter_value, s->value_limit);
     bool any = false;
     SINTER_FOR_NODES (module, region, planned) {
         s->plans[planned] = sinter_layout_plan_node(module, planned);
@@ -306,11 +306,11 @@ static bool move_region(layouts *s, sinter_region region) {
         any |= s->plans[planned].possible && s->plans[planned].is_window;
     }
     if (!any) return true;
-    s->bindings = sinter_dim_assume(sinter_module_dims(module), &s->scratch, ASSUMED_DIM);
+    s->bindings = sinter_dim_assume(sinter_module_dims(module), s->scratch, ASSUMED_DIM);
     shrink_borders(s);
     keep_what_pays(s);
     SINTER_FOR_NODES (module, region, chosen)
-        if (s->last[chosen]) sinter_vector_push(&s->scratch, &nodes, chosen);
+        if (s->last[chosen]) sinter_vector_push(s->scratch, &nodes, chosen);
     for (size_t i = 0; i < nodes.count; i++)
         if (!rewrite_node(s, nodes.items[i])) return false;
     for (size_t i = nodes.count; i-- > 0;)
@@ -319,11 +319,9 @@ static bool move_region(layouts *s, sinter_region region) {
     return true;
 }
 
-bool sinter_pass_propagate_layouts(sinter_module *module, sinter_pass_options *options,
-                                   sinter_diag *diag) {
-    layouts s = {.module = module};
-    sinter_arena_init(&s.scratch);
-    sinter_rewrite_begin(&s.rewrite, module, diag, "propagate_layouts");
+void sinter_pass_propagate_layouts(sinter_pass_context *context) {
+    sinter_module *module = context->module;
+    layouts s = {.module = module, .scratch = &context->scratch, .rewrite = &context->rewrite};
     bool ok = true;
     uint32_t regions = sinter_module_region_limit(module);
     for (sinter_region region = 1; ok && region < regions; region++) {
@@ -332,7 +330,4 @@ bool sinter_pass_propagate_layouts(sinter_module *module, sinter_pass_options *o
         if (!info->first || (owner && (owner->erased || owner->op == SINTER_OP_group))) continue;
         ok = move_region(&s, region);
     }
-    sinter_arena_deinit(&s.scratch);
-    options->change_count += s.rewrite.change_count;
-    return ok;
 }

@@ -257,11 +257,6 @@ static void recognize_region(sinter_rewrite *rewrite, sinter_region region) {
     }
 }
 
-bool sinter_pass_recognize_attention(sinter_module *module, sinter_pass_options *options,
-                                     sinter_diag *diag) {
-    sinter_rewrite rewrite;
-    sinter_rewrite_begin(&rewrite, module, diag, "recognize_attention");
-    recognize_region(&rewrite, sinter_module_main(module));
-    options->change_count += rewrite.change_count;
-    return true;
+void sinter_pass_recognize_attention(sinter_pass_context *context) {
+    recognize_region(&context->rewrite, sinter_module_main(context->module));
 }

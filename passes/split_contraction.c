@@ -30,7 +30,7 @@ typedef struct view_chain {
 typedef struct splitter {
     sinter_module *module;
     sinter_dim_table *dims;
-    sinter_rewrite rewrite;
+    sinter_rewrite *rewrite;
 } splitter;
 
 static bool const_dim(const splitter *s, const sinter_type *type, uint32_t axis, int64_t *out) {
@@ -80,7 +80,7 @@ static bool find_product(const splitter *s, sinter_value y, product *out_product
 
 /* Columns [begin, end) of the product. */
 static sinter_value build_part(splitter *s, const product *p, int64_t begin, int64_t end) {
-    sinter_rewrite *rewrite = &s->rewrite;
+    sinter_rewrite *rewrite = s->rewrite;
     sinter_value from = sinter_build_ints(&rewrite->build, &begin, 1),
                  to = sinter_build_ints(&rewrite->build, &end, 1);
     sinter_value weight = sinter_compose_slice(rewrite, p->weight, 1, from, to);
@@ -108,14 +108,14 @@ static void visit_split(splitter *s, sinter_node node) {
             size < FEW_COLUMNS)
             return;
     }
-    sinter_rewrite_at(&s->rewrite, node);
+    sinter_rewrite_at(s->rewrite, node);
     sinter_value *parts = SINTER_NEW_ARRAY(sinter_module_arena(s->module), sinter_value, count);
     for (uint32_t i = 0; i < count; i++, begin += size) {
         sinter_value old = sinter_node_result(s->module, node, i);
         const_dim(s, sinter_value_type(s->module, old), rank - 1, &size);
         if (!(parts[i] = build_part(s, &p, begin, begin + size))) return;
     }
-    sinter_rewrite_replace_node(&s->rewrite, node, parts);
+    sinter_rewrite_replace_node(s->rewrite, node, parts);
 }
 
 /* ---- parts selected from an axis of their own ---- */
@@ -227,9 +227,9 @@ static sinter_value build_views(splitter *s, const view_chain *chain, sinter_val
         dims[chain->axes[i]] = sinter_dim_const(s->dims, 1);
         if (sinter_node_op(s->module, node) == SINTER_OP_transpose &&
             sinter_node_get_ints(s->module, node, "perm", &perm))
-            value = sinter_compose_transpose(&s->rewrite, value, perm, type.rank);
+            value = sinter_compose_transpose(s->rewrite, value, perm, type.rank);
         else
-            value = sinter_compose_reshape(&s->rewrite, value, dims, type.rank);
+            value = sinter_compose_reshape(s->rewrite, value, dims, type.rank);
     }
     return value;
 }
@@ -247,13 +247,13 @@ static void visit_selection(splitter *s, sinter_node node) {
         return;
     sinter_value result = sinter_node_result(s->module, node, 0);
     const sinter_type type = *sinter_value_type(s->module, result);
-    sinter_rewrite_at(&s->rewrite, node);
+    sinter_rewrite_at(s->rewrite, node);
     sinter_value part = build_part(s, &p, index * size, (index + 1) * size);
     part = build_views(s, &chain, part);
-    part = sinter_compose_reshape(&s->rewrite, part, type.dims, type.rank);
+    part = sinter_compose_reshape(s->rewrite, part, type.dims, type.rank);
     if (!part) return;
-    sinter_rewrite_replace(&s->rewrite, result, part);
-    sinter_rewrite_erase(&s->rewrite, node);
+    sinter_rewrite_replace(s->rewrite, result, part);
+    sinter_rewrite_erase(s->rewrite, node);
 }
 
 static void visit_region(splitter *s, sinter_region region) {
@@ -267,12 +267,9 @@ static void visit_region(splitter *s, sinter_region region) {
     }
 }
 
-bool sinter_pass_split_contraction(sinter_module *module, sinter_pass_options *options,
-                                   sinter_diag *diag) {
-    splitter s = {.module = module, .dims = sinter_module_dims(module)};
-    size_t errors = diag ? diag->error_count : 0;
-    sinter_rewrite_begin(&s.rewrite, module, diag, "split-contraction");
+void sinter_pass_split_contraction(sinter_pass_context *context) {
+    sinter_module *module = context->module;
+    splitter s = {
+        .module = module, .rewrite = &context->rewrite, .dims = sinter_module_dims(module)};
     visit_region(&s, sinter_module_main(module));
-    options->change_count += s.rewrite.change_count;
-    return !diag || diag->error_count == errors;
 }

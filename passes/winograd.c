@@ -203,16 +203,9 @@ static void choose_in(sinter_rewrite *rewrite, sinter_region region, const sinte
     }
 }
 
-bool sinter_pass_winograd(sinter_module *module, sinter_pass_options *options, sinter_diag *diag) {
-    static const sinter_machine any = SINTER_MACHINE_ANY;
-    if (options->no_winograd) return true;
-    sinter_rewrite rewrite;
-    sinter_arena scratch;
-    sinter_arena_init(&scratch);
-    sinter_rewrite_begin(&rewrite, module, diag, "winograd");
-    choose_in(&rewrite, sinter_module_main(module), options->machine ? options->machine : &any,
-              sinter_dim_assume(sinter_module_dims(module), &scratch, ASSUMED_DIM));
-    sinter_arena_deinit(&scratch);
-    options->change_count += rewrite.change_count;
-    return true;
+void sinter_pass_winograd(sinter_pass_context *context) {
+    sinter_module *module = context->module;
+    sinter_rewrite *rewrite = &context->rewrite;
+    choose_in(rewrite, sinter_module_main(module), context->machine,
+              sinter_dim_assume(sinter_module_dims(module), &context->scratch, ASSUMED_DIM));
 }

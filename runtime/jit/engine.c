@@ -67,8 +67,8 @@ bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options
                                         .stop_after = options->stop_after,
                                         .time_passes = options->time_passes,
                                         .machine = &machine,
-                                        .no_winograd = options->no_winograd,
                                         .output = stderr};
+    if (options->no_winograd) pipeline.without = sinter_pass_find(SINTER_STRING("winograd"));
     sinter_arena arena;
     sinter_arena_init(&arena);
     const sinter_pass *const *passes = NULL;

@@ -41,7 +41,7 @@ static void test_fuse(void) {
               "  %k = constant() {value = tensor<f32[], [2.0]>} loc(\"k\")\n"
               "  %a = mul(%x, %k) loc(\"first\")  %y = relu(%a) loc(\"second\")  yield(%y) } }");
     sinter_rewrite rewrite;
-    sinter_rewrite_begin(&rewrite, module, &diag, "test");
+    sinter_rewrite_begin(&rewrite, module, &diag);
     sinter_node relu = node_of(module, "y");
     sinter_rewrite_at(&rewrite, relu);
     sinter_value made = sinter_build_unary(&rewrite.build, SINTER_OP_relu, find(module, "x"));
@@ -60,7 +60,7 @@ static void test_output_names(void) {
     sinter_module *module = parse(
         "module \"m\" { graph (%x: f32[2]) { %y = identity(%x)  %z = relu(%x) yield(%y, %z) } }");
     sinter_rewrite rewrite;
-    sinter_rewrite_begin(&rewrite, module, &diag, "test");
+    sinter_rewrite_begin(&rewrite, module, &diag);
     sinter_node identity = node_of(module, "y");
     sinter_value x = find(module, "x");
     sinter_rewrite_at(&rewrite, identity);
@@ -81,7 +81,7 @@ static void test_symbols(void) {
                                   "  graph (%x: f32[2]) { %a = non_zero(%x)  %b = non_zero(%x)\n"
                                   "    %s = dim_vector() {dims = [two]}  yield(%s) } }");
     sinter_rewrite rewrite;
-    sinter_rewrite_begin(&rewrite, module, &diag, "test");
+    sinter_rewrite_begin(&rewrite, module, &diag);
     sinter_node second = node_of(module, "b");
     sinter_value first = find(module, "a");
     sinter_rewrite_at(&rewrite, second);
@@ -116,7 +116,7 @@ static const char chain[] = "module \"m\" {\n"
 static void test_groups(void) {
     sinter_module *module = parse(chain);
     sinter_rewrite rewrite;
-    sinter_rewrite_begin(&rewrite, module, &diag, "test");
+    sinter_rewrite_begin(&rewrite, module, &diag);
     sinter_node nodes[] = {node_of(module, "a"), node_of(module, "b"), node_of(module, "d")};
     sinter_node group = sinter_rewrite_outline(&rewrite, nodes, 3);
     CHECK(sinter_verify_module(module, &diag));

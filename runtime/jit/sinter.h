@@ -31,7 +31,19 @@ typedef struct sinter_options {
     int32_t no_winograd;       /* 1: 3x3 convolutions stay sums of the products that define them: slower, and rounded as any
                                   order of such sums is, about ten times less than the quick way */
 } sinter_options;
+#ifdef __cplusplus
+static inline sinter_options sinter_options_init(void)
+{
+    sinter_options options = {};
+    options.size = sizeof options;
+    options.level = 2;
+    options.thread_count = 1;
+    return options;
+}
+#define SINTER_OPTIONS_INIT sinter_options_init()
+#else
 #define SINTER_OPTIONS_INIT {.size = sizeof(sinter_options), .level = 2, .thread_count = 1}
+#endif
 
 /* .onnx, .sir (both are compiled) or .so (an artifact: giving target, passes or dims for it is an error, level does nothing).
  * options: NULL for none. Nothing is left behind by a load that fails, for lack of memory as well; only LLVM, which makes the

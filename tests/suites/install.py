@@ -96,12 +96,13 @@ class Stranger:
         self.check_output(program, self.artifact)
 
     def headers_alone(self):
-        """Each public header compiles on its own, as C and as C++."""
+        """Each public header compiles on its own, as C and as C++, and so does what its macros say."""
         for header in HEADERS:
+            use = "int main(void) { sinter_options o = SINTER_OPTIONS_INIT; return o.level; }" if header == "sinter.h" else ""
             for language, standard in (("c", "-std=c17"), ("c++", "-std=c++17")):
                 run(
                     "cc", "-x", language, standard, "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-fsyntax-only",
-                    f"-I{self.prefix / 'include'}", "-", input=f"#include <sinter/{header}>\n",
+                    f"-I{self.prefix / 'include'}", "-", input=f"#include <sinter/{header}>\n{use}\n",
                 )  # fmt: skip
 
 

@@ -8,7 +8,12 @@ sinter_module *sinter_import_onnx(const char *path, sinter_diag *diag);
 sinter_module *sinter_import_onnx_memory(const char *name, const void *data, size_t size, sinter_diag *diag); /* copied */
 /* A valid ONNX file (newest opset); written to a temporary name, then renamed. */
 bool sinter_export_onnx(sinter_module *module, const char *path, sinter_diag *diag);
-/* Tensor files: .npy, .pb (TensorProto, also SequenceProto/OptionalProto as the ONNX suite has them), raw. */
+/* Tensor files: .npy, .npz, .pb (TensorProto, also SequenceProto/OptionalProto as the ONNX suite has them), raw. */
 bool sinter_tensor_read_file(const char *path, const sinter_type *expected, sinter_dim_table *dims, sinter_tensor *out_tensor,
                              sinter_diag *diag); /* expected may be NULL but for raw */
+/* The same; of an .npz, which holds many, the array of that name. */
+bool sinter_tensor_read_named(const char *path, const char *name, const sinter_type *expected, sinter_dim_table *dims,
+                              sinter_tensor *out_tensor, sinter_diag *diag);
+/* Appends the names in an .npz, each with a zero byte behind it. */
+bool sinter_tensor_archive_names(const char *path, sinter_text *out_names, size_t *out_count, sinter_diag *diag);
 bool sinter_tensor_write_file(const char *path, const sinter_tensor *tensor, sinter_diag *diag); /* .npy or .pb by name */

@@ -1,9 +1,10 @@
-/* Tensor files, by content and name: .npy, .pb (TensorProto, SequenceProto, OptionalProto, told
+/* Tensor files, by content and name: .npy, .npz, .pb (TensorProto, SequenceProto, OptionalProto, told
  * apart by the expected type or, without one, by their fields) and raw little-endian bytes. What is
  * read is checked against the expected type: kind, element type, rank and the dims that are
  * numbers. Test: tests/fuzz/tensor_fuzz.c, tests/suites/bad_input.py */
 #include "frontends/import.h"
 #include "frontends/npy.h"
+#include "frontends/npz.h"
 #include "frontends/onnx/tensor_proto.h"
 #include <inttypes.h>
 #include <string.h>
@@ -117,17 +118,34 @@ static bool fits(const sinter_tensor *tensor, const sinter_type *type,
     return true;
 }
 
+/* The file, or what an archive has under that name; NULL after an error. */
+static sinter_storage *open_file(const char *path, const char *name, sinter_diag *diag) {
+    sinter_storage *file = sinter_storage_map_file(path, diag);
+    if (!file || !sinter_npz_is(sinter_storage_data(file), sinter_storage_size(file))) return file;
+    sinter_storage *member = NULL;
+    if (name)
+        member = sinter_npz_read(file, path, sinter_string_of(name), diag);
+    else
+        sinter_error(diag, path, "an .npz holds many arrays, and none is named");
+    sinter_storage_release_reference(file);
+    return member;
+}
+
 bool sinter_tensor_read_file(const char *path, const sinter_type *expected, sinter_dim_table *dims,
                              sinter_tensor *out_tensor, sinter_diag *diag) {
-    sinter_storage *file = sinter_storage_map_file(path, diag);
+    return sinter_tensor_read_named(path, NULL, expected, dims, out_tensor, diag);
+}
+
+bool sinter_tensor_read_named(const char *path, const char *name, const sinter_type *expected,
+                              sinter_dim_table *dims, sinter_tensor *out_tensor,
+                              sinter_diag *diag) {
+    sinter_storage *file = open_file(path, name, diag);
     if (!file) return false;
     sinter_tensor tensor = {0};
     bool ok;
     if (sinter_npy_is(sinter_storage_data(file), sinter_storage_size(file)))
         ok = sinter_npy_read(file, path, expected ? expected->dtype : SINTER_DTYPE_NONE, &tensor,
                              diag);
-    else if (sinter_string_ends_with(path, ".npz"))
-        ok = sinter_error(diag, path, "an .npz holds many arrays; save each with numpy.save");
     else if (sinter_string_ends_with(path, ".pb"))
         ok = read_proto(file, path, expected ? expected->kind : SINTER_TYPE_NONE, &tensor, diag);
     else

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -38,6 +39,25 @@ static void check_copy(const char *path, const sinter_tensor *tensor, const sint
     sinter_text_deinit(&why);
 }
 
+/* Every array that an archive says it has is read, or refused with a message. */
+static void read_archive(sinter_dim_table *dims) {
+    sinter_text names = {0};
+    size_t count = 0;
+    sinter_diag diag = {0};
+    if (!sinter_tensor_archive_names(input, &names, &count, &diag) && diag.error_count == 0)
+        abort();
+    const char *name = names.data;
+    for (size_t i = 0; i < count && i < 16; i++, name += strlen(name) + 1) {
+        sinter_tensor tensor = {0};
+        sinter_diag why = {0};
+        if (!sinter_tensor_read_named(input, name, NULL, dims, &tensor, &why) &&
+            why.error_count == 0)
+            abort();
+        sinter_tensor_deinit(&tensor);
+    }
+    sinter_text_deinit(&names);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const sinter_type_kind kinds[] = {SINTER_TYPE_TENSOR, SINTER_TYPE_SEQUENCE,
                                              SINTER_TYPE_OPTIONAL};
@@ -68,6 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         abort();
     }
     sinter_tensor_deinit(&tensor);
+    read_archive(dims);
     sinter_arena_deinit(&arena);
     return 0;
 }

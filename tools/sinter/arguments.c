@@ -1,4 +1,5 @@
 /* Command-line arguments: options anywhere, `--` ends them. Test: tests/suites/bad_input.py */
+#include "frontends/import.h"
 #include "tools/sinter/command.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -68,6 +69,44 @@ static const option_spec *command_options(const command *which, size_t *out_coun
     return specs;
 }
 
+static bool is_archive(const option *o) {
+    return o->spec->takes_archive && !strchr(o->value, '=') &&
+           sinter_string_ends_with(o->value, ".npz");
+}
+
+/* FILE.npz becomes one option for each array of the file. */
+static bool expand_archive(arguments *a, size_t at) {
+    sinter_diag diag = stderr_diag();
+    const option one = a->options[at];
+    sinter_text names = {0};
+    size_t count = 0;
+    bool good = sinter_tensor_archive_names(one.value, &names, &count, &diag);
+    if (good) {
+        option *options = keep_until_exit((a->option_count + count) * sizeof *options);
+        memcpy(options, a->options, at * sizeof *options);
+        size_t file = strlen(one.value);
+        const char *name = names.data;
+        for (size_t i = 0; i < count; ++i, name += strlen(name) + 1) {
+            size_t room = strlen(name) + file + 2;
+            char *value = keep_until_exit(room);
+            snprintf(value, room, "%s=%s", name, one.value);
+            options[at + i] = (option){one.spec, one.name, value};
+        }
+        memcpy(options + at + count, a->options + at + 1,
+               (a->option_count - at - 1) * sizeof *options);
+        a->options = options;
+        a->option_count += count - 1;
+    }
+    sinter_text_deinit(&names);
+    return good;
+}
+
+static bool expand_archives(arguments *a) {
+    for (size_t i = a->option_count; i-- > 0;)
+        if (is_archive(&a->options[i]) && !expand_archive(a, i)) return false;
+    return true;
+}
+
 bool arguments_parse(int argc, char **argv, const command *which, arguments *out_arguments) {
     size_t spec_count = 0;
     const option_spec *specs = command_options(which, &spec_count);
@@ -105,7 +144,7 @@ bool arguments_parse(int argc, char **argv, const command *which, arguments *out
     if (arguments_has(&a, "help")) return true;
     if (a.operand_count < which->least || a.operand_count > which->most)
         return usage_error(a.verb, "expected %s", which->expected);
-    return check_companions(&a);
+    return check_companions(&a) && expand_archives(out_arguments);
 }
 
 static bool is_target(const char *target, const char *name) {

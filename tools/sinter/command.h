@@ -23,6 +23,7 @@ typedef struct option_spec {
     const char *doc;
     option_need need;
     const char *with, *without; /* names of other options, or NULL */
+    bool takes_archive; /* FILE.npz stands for NAME=FILE.npz with each name that it has */
 } option_spec;
 typedef struct option {
     const option_spec *spec;

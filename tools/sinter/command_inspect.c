@@ -25,6 +25,7 @@ static const option_spec own_options[] = {
      .without = "no-time"},
     {.name = "i",
      .value = "NAME=FILE",
+     .takes_archive = true,
      .doc = "an input for the run that is timed; missing ones are made from a seed",
      .with = "html",
      .without = "no-time"},

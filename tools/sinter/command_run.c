@@ -11,7 +11,9 @@ static const option_spec own_options[] = {
     {.name = "o", .value = "DIR", .doc = "folder for the outputs, one NAME.npy each"},
     {.name = "expect",
      .value = "NAME=FILE",
-     .doc = "compare an output; exit 1 where it differs; may be repeated"},
+     .takes_archive = true,
+     .doc = "compare an output; exit 1 where it differs; may be repeated, and be FILE.npz for all "
+            "that it has"},
     {.name = "rtol",
      .value = "X",
      .doc = "relative tolerance of --expect (1e-3)",
@@ -268,7 +270,8 @@ const command command_run = {
     .name = "run",
     .operands = "MODEL|ARTIFACT",
     .doc = "run a model on inputs and write or check its outputs",
-    .usage = "sinter run MODEL|ARTIFACT [-i NAME=FILE]... [-o DIR] [--expect NAME=FILE]...",
+    .usage = "sinter run MODEL|ARTIFACT [-i NAME=FILE|FILE.npz]... [-o DIR] "
+             "[--expect=NAME=FILE|FILE.npz]...",
     .details = "Runs a model.",
     COMMAND_OPTIONS(own_options),
     .shared = ENGINE_OPTIONS " i size",

@@ -10,7 +10,9 @@
 const option_spec shared_options[] = {
     {.name = "i",
      .value = "NAME=FILE",
-     .doc = "an input from a file (.npy, .pb or raw numbers); missing ones are made from a seed"},
+     .takes_archive = true,
+     .doc = "an input from a file (.npy, .npz, .pb or raw numbers), or FILE.npz for all that it "
+            "has; missing ones are made from a seed"},
     {.name = "size",
      .value = "NAME=N",
      .doc = "a symbolic dimension of inputs that are made (as in the inputs given, or 1); may be "
@@ -281,7 +283,7 @@ bool read_input(const sinter_engine *engine, size_t index, const char *path,
     if (!dtype) {
         const sinter_type *type = structured_type(engine, false, index);
         sinter_dim_table *dims = type ? sinter_module_dims(sinter_engine_module(engine)) : NULL;
-        return sinter_tensor_read_file(path, type, dims, out_tensor, diag);
+        return sinter_tensor_read_named(path, io->name, type, dims, out_tensor, diag);
     }
     sinter_arena arena;
     sinter_arena_init(&arena);
@@ -294,7 +296,7 @@ bool read_input(const sinter_engine *engine, size_t index, const char *path,
                                    : sinter_dim_fresh(table, "dim");
     }
     sinter_type type = sinter_type_tensor(&arena, dtype, (uint32_t)io->rank, dims);
-    bool good = sinter_tensor_read_file(path, &type, table, out_tensor, diag);
+    bool good = sinter_tensor_read_named(path, io->name, &type, table, out_tensor, diag);
     sinter_arena_deinit(&arena);
     return good;
 }
@@ -303,7 +305,8 @@ bool read_expected(const sinter_engine *engine, size_t index, const char *path,
                    sinter_tensor *out_tensor, sinter_diag *diag) {
     const sinter_type *type = structured_type(engine, true, index);
     sinter_type kind = {.kind = type ? type->kind : SINTER_TYPE_NONE};
-    return sinter_tensor_read_file(path, type ? &kind : NULL, NULL, out_tensor, diag);
+    return sinter_tensor_read_named(path, sinter_engine_output(engine, index)->name,
+                                    type ? &kind : NULL, NULL, out_tensor, diag);
 }
 
 /* Each -i names an input, and no input twice. */
@@ -334,10 +337,10 @@ bool make_inputs(const sinter_engine *engine, const arguments *a, sinter_tensor 
     bool stacks = arguments_has(a, "each");
     if (!check_sizes(engine, a, diag)) return false;
     for (size_t i = 0; i < sinter_engine_input_count(engine); ++i) {
-        const char *path = input_file(a, sinter_engine_input(engine, i)->name);
+        const char *name = sinter_engine_input(engine, i)->name, *path = input_file(a, name);
         if (!path) continue;
         /* stacks of items are checked item by item when run */
-        if (!(stacks ? sinter_tensor_read_file(path, NULL, NULL, &out_inputs[i], diag)
+        if (!(stacks ? sinter_tensor_read_named(path, name, NULL, NULL, &out_inputs[i], diag)
                      : read_input(engine, i, path, &out_inputs[i], diag)))
             return false;
     }

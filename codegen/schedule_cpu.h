@@ -67,6 +67,8 @@ sinter_loop_var sinter_schedule_cpu_vectorize(sinter_schedule_cpu_state *state, 
 sinter_loop_var sinter_schedule_cpu_parallelize(sinter_schedule_cpu_state *state, sinter_schedule_chain *chain, int64_t work);
 /* Scalar operations of the whole chain, roughly; at least what is worth a thread where counts are not known. */
 int64_t sinter_schedule_cpu_work(const sinter_schedule_cpu_state *state, const sinter_schedule_chain *chain);
+/* Instructions of the statement without the statements inside of it, roughly: at least one. */
+int64_t sinter_schedule_cpu_instructions(const sinter_loop_stmt *stmt);
 /* Some load of the loop's body reads the next element in the next iteration, and none jumps. */
 bool sinter_schedule_cpu_streams(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
 /* There is little in the loop's body but loads of elements that are not next to each other: lanes gain nothing. */

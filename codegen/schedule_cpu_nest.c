@@ -80,6 +80,25 @@ static int64_t call_work(sinter_scalar_function function) {
     }
 }
 
+/* Products that a sum takes along cost nothing; loads do where they are widened. */
+static void count_instructions(void *user, sinter_expr expr) {
+    int64_t *count = user;
+    if (expr->kind == SINTER_LOOP_CAST) ++*count;
+    if (expr->kind != SINTER_LOOP_CALL || expr->dtype == SINTER_DTYPE_i64) return;
+    *count += call_work(expr->function);
+    bool sums = expr->function == SINTER_SCALAR_add || expr->function == SINTER_SCALAR_sub;
+    for (uint32_t i = 0; i < expr->argument_count && sums; i++) {
+        sinter_expr argument = expr->arguments[i];
+        if (argument->kind == SINTER_LOOP_CALL && argument->function == SINTER_SCALAR_mul) --*count;
+    }
+}
+
+int64_t sinter_schedule_cpu_instructions(const sinter_loop_stmt *stmt) {
+    int64_t count = 0;
+    sinter_loop_walk_stmt_exprs(stmt, count_instructions, &count);
+    return count < 1 ? 1 : count;
+}
+
 /* The element moves by this many elements from lane to lane; false where that is no number. */
 static bool lane_stride(body_facts *f, const sinter_expr *indices, uint32_t rank, int64_t *out) {
     sinter_expr coefficient, rest;

@@ -104,7 +104,7 @@ enum { MAX_ROWS = 8, MAX_VECTORS = 8, LATENCY = 16, REST_COST = 16, MANY_ROWS = 
 enum {
     MAX_STEPS = 5,         /* of a reduction that is unrolled */
     FEW_ITERATIONS = 16,   /* for all threads that there may be */
-    THREAD_WORK = 1 << 15, /* vector instructions that are worth a second thread */
+    THREAD_WORK = 1 << 14, /* vector instructions that are worth a second thread */
     MOST_TIMED = 1 << 24   /* rows or vectors; beyond, the best tile is the same */
 };
 
@@ -420,12 +420,13 @@ static void describe_tiling(tiling *t, const sinter_cpu_nest *nest, sinter_loop_
 }
 
 /* Vector instructions that the loop runs, roughly and not above THREAD_WORK. */
-static int64_t statements_of(const sinter_loop_stmt *loop) {
+static int64_t instructions_of(const sinter_loop_stmt *loop) {
     int64_t inside = 0, count;
     if (!sinter_loop_trip_count(loop, &count) || count > THREAD_WORK) count = THREAD_WORK;
     if (loop->axis == SINTER_AXIS_VECTOR) count = 1;
     for (const sinter_loop_stmt *stmt = loop->body; stmt && inside < THREAD_WORK; stmt = stmt->next)
-        inside += stmt->kind == SINTER_LOOP_FOR ? statements_of(stmt) : 1;
+        inside += stmt->kind == SINTER_LOOP_FOR ? instructions_of(stmt)
+                                                : sinter_schedule_cpu_instructions(stmt);
     return inside && count > THREAD_WORK / inside ? THREAD_WORK : inside * count;
 }
 
@@ -443,7 +444,7 @@ void sinter_cpu_run_in_parallel(sinter_schedule *schedule, const sinter_loop_fun
     }
     for (size_t i = 0; i < loops.count; i++) {
         sinter_loop_var loop = loops.items[i], inner;
-        if (statements_of(sinter_schedule_get_loop(schedule->function, loop)) < THREAD_WORK ||
+        if (instructions_of(sinter_schedule_get_loop(schedule->function, loop)) < THREAD_WORK ||
             !sinter_schedule_parallelize(schedule, loop))
             continue;
         for (int64_t count = trips(schedule, loop); count > 0 && count < FEW_ITERATIONS;

@@ -98,10 +98,6 @@ static void write_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         sinter_c_error(e, "a CPU has no block and thread axes [emit_c3]");
         return;
     }
-    if (s->axis == SINTER_AXIS_PARALLEL && !e->is_host && !e->in_parallel) {
-        sinter_c_parallel_for(e, s);
-        return;
-    }
     sinter_c_share(e, (const sinter_loop_expr *[]){s->lower, s->upper}, 2);
     const char *var = e->vars[s->var], *lower = text_of(e, s->lower, true),
                *upper = text_of(e, s->upper, true);
@@ -282,7 +278,13 @@ static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
 }
 
 void sinter_c_statements(sinter_c_emitter *e, const sinter_loop_stmt *first) {
-    for (const sinter_loop_stmt *s = first; s && !e->broken; s = s->next) write_statement(e, s);
+    bool threads = !e->is_host && !e->in_parallel;
+    for (const sinter_loop_stmt *s = first; s && !e->broken; s = s->next) {
+        if (threads && s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_PARALLEL)
+            s = sinter_c_parallel_for(e, s);
+        else
+            write_statement(e, s);
+    }
     if (e->is_host) sinter_c_host_end_block(e, first);
     sinter_map_init(&e->temporaries, e->arena);
 }

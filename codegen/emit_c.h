@@ -59,7 +59,8 @@ void sinter_c_statements(sinter_c_emitter *e, const sinter_loop_stmt *first);
 void sinter_c_write(sinter_c_emitter *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- emit_c_parallel.c ---- */
-void sinter_c_parallel_for(sinter_c_emitter *e, const sinter_loop_stmt *loop);
+/* The loop and those that are joined to it; the last of them. */
+const sinter_loop_stmt *sinter_c_parallel_for(sinter_c_emitter *e, const sinter_loop_stmt *first);
 
 /* ---- emit_c_host.c ---- */
 void sinter_c_jump(sinter_c_emitter *e, const char *condition); /* "if (...) " or "" */

@@ -150,7 +150,8 @@ void sinter_llvm_statements(sinter_llvm_function *f, const sinter_loop_stmt *fir
 void sinter_llvm_bind_var(sinter_llvm_function *f, sinter_loop_var var, LLVMValueRef value);
 
 /* ---- emit_llvm_parallel.c ---- */
-void sinter_llvm_parallel_for(sinter_llvm_function *f, const sinter_loop_stmt *loop);
+/* The loop and those that are joined to it; the last of them. */
+const sinter_loop_stmt *sinter_llvm_parallel_for(sinter_llvm_function *f, const sinter_loop_stmt *first);
 /* Records the failure in the call, first one wins. */
 void sinter_llvm_record_failure(sinter_llvm_function *f, int32_t code, const char *message, LLVMValueRef *arguments,
                                 uint32_t count);

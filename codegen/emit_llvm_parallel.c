@@ -2,9 +2,11 @@
  *
  * A parallel loop becomes a function of its own over a range of iterations. What it uses from the kernel travels in an
  * environment of 8-byte fields; a thin function unpacks it, so that the body has parameters and keeps what noalias
- * says about them. The services' parallel_for runs it where there is one, else one call over all iterations. A failure
+ * says about them. The services' parallel_for runs it where there is one, else one call over all iterations. Loops that
+ * are joined are one call: the range is one of the longest of them, and each runs the same part of its own. A failure
  * writes code and message into the call; the first one wins. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
+#include "codegen/loop_access.h"
 #include "codegen/loop_uses.h"
 #include "runtime/abi.h"
 
@@ -92,26 +94,54 @@ static LLVMValueRef emit_body(sinter_llvm_function *f, const sinter_loop_stmt *l
     return function;
 }
 
-/* void entry(environment, first, last): unpacks and calls the body. */
-static LLVMValueRef emit_entry(sinter_llvm_function *f, LLVMValueRef body, LLVMTypeRef environment,
-                               uint32_t fields) {
+/* ---- groups ---- */
+
+/* One loop of a group. Its fields of the environment: lower bound, captures. */
+typedef struct member {
+    const sinter_loop_stmt *loop;
+    LLVMValueRef body, lower;
+    capture *captures;
+    uint32_t capture_count, first_field;
+    int64_t count; /* iterations, in a group of several */
+} member;
+
+/* The part of the member's iterations that goes with this one of the longest loop's. */
+static LLVMValueRef scale(sinter_llvm_module *m, LLVMBuilderRef b, LLVMValueRef position,
+                          int64_t count, int64_t longest) {
+    if (count == longest) return position;
+    LLVMValueRef product = LLVMBuildNSWMul(b, position, sinter_llvm_int(m, count), "");
+    return LLVMBuildSDiv(b, product, sinter_llvm_int(m, longest), "");
+}
+
+/* void entry(environment, first, last): unpacks and calls the bodies. */
+static LLVMValueRef emit_entry(sinter_llvm_function *f, LLVMTypeRef environment,
+                               const member *members, uint32_t member_count, int64_t longest) {
     sinter_llvm_module *m = f->module;
     LLVMTypeRef types[] = {m->pointer, m->i64, m->i64};
     const char *name = sinter_arena_format(m->arena, "kernel.%s.range", f->function->name);
     LLVMValueRef function =
         sinter_llvm_add_function(m, name, LLVMFunctionType(m->void_type, types, 3, false));
     LLVMSetLinkage(function, LLVMInternalLinkage);
-    LLVMValueRef *arguments = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, fields + 2);
     LLVMBuilderRef b = LLVMCreateBuilderInContext(m->context);
     LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(m->context, function, "entry"));
-    for (uint32_t i = 0; i < fields; i++) {
-        LLVMValueRef field = LLVMBuildStructGEP2(b, environment, LLVMGetParam(function, 0), i, "");
-        arguments[i ? i + 2 : 0] =
-            LLVMBuildLoad2(b, LLVMStructGetTypeAtIndex(environment, i), field, "");
+    LLVMValueRef fields = LLVMGetParam(function, 0);
+    LLVMValueRef call =
+        LLVMBuildLoad2(b, m->pointer, LLVMBuildStructGEP2(b, environment, fields, 0, ""), "");
+    for (uint32_t k = 0; k < member_count; k++) {
+        const member *of = &members[k];
+        LLVMValueRef *arguments = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, of->capture_count + 4);
+        arguments[0] = call;
+        arguments[1] = scale(m, b, LLVMGetParam(function, 1), of->count, longest);
+        arguments[2] = scale(m, b, LLVMGetParam(function, 2), of->count, longest);
+        for (uint32_t i = 0; i <= of->capture_count; i++) {
+            uint32_t at = of->first_field + i;
+            LLVMValueRef field = LLVMBuildStructGEP2(b, environment, fields, at, "");
+            arguments[3 + i] =
+                LLVMBuildLoad2(b, LLVMStructGetTypeAtIndex(environment, at), field, "");
+        }
+        LLVMBuildCall2(b, LLVMGlobalGetValueType(of->body), of->body, arguments,
+                       of->capture_count + 4, "");
     }
-    arguments[1] = LLVMGetParam(function, 1);
-    arguments[2] = LLVMGetParam(function, 2);
-    LLVMBuildCall2(b, LLVMGlobalGetValueType(body), body, arguments, fields + 2, "");
     LLVMBuildRetVoid(b);
     LLVMDisposeBuilder(b);
     return function;
@@ -194,32 +224,74 @@ static void emit_return_of_failure(sinter_llvm_function *f) {
     LLVMPositionBuilderAtEnd(f->builder, on);
 }
 
-void sinter_llvm_parallel_for(sinter_llvm_function *f, const sinter_loop_stmt *loop) {
+static LLVMValueRef emit_count(sinter_llvm_function *f, const sinter_loop_stmt *loop,
+                               LLVMValueRef lower) {
     sinter_llvm_module *m = f->module;
-    LLVMBuilderRef b = f->builder;
-    LLVMValueRef lower = sinter_llvm_expr(f, loop->lower), upper = sinter_llvm_expr(f, loop->upper);
-    LLVMValueRef span = LLVMBuildNSWSub(b, upper, lower, "");
-    LLVMValueRef rounded = LLVMBuildNSWAdd(b, span, sinter_llvm_int(m, loop->step - 1), "");
-    LLVMValueRef count = LLVMBuildSDiv(b, rounded, sinter_llvm_int(m, loop->step), "");
-    uint32_t capture_count;
-    capture *captures = collect(f, loop, &capture_count);
-    LLVMValueRef body = emit_body(f, loop, captures, capture_count);
+    LLVMValueRef span = LLVMBuildNSWSub(f->builder, sinter_llvm_expr(f, loop->upper), lower, "");
+    LLVMValueRef rounded =
+        LLVMBuildNSWAdd(f->builder, span, sinter_llvm_int(m, loop->step - 1), "");
+    return LLVMBuildSDiv(f->builder, rounded, sinter_llvm_int(m, loop->step), "");
+}
 
-    LLVMTypeRef *types = SINTER_NEW_ARRAY(m->arena, LLVMTypeRef, capture_count + 2);
-    LLVMValueRef *values = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, capture_count + 2);
+/* What the bodies need of the kernel, in memory of its frame. */
+static LLVMValueRef pack_environment(sinter_llvm_function *f, const member *members,
+                                     uint32_t member_count, LLVMTypeRef *out_type) {
+    sinter_llvm_module *m = f->module;
+    const member *last = &members[member_count - 1];
+    uint32_t field_count = last->first_field + last->capture_count + 1;
+    LLVMTypeRef *types = SINTER_NEW_ARRAY(m->arena, LLVMTypeRef, field_count);
+    LLVMValueRef *values = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, field_count);
     values[0] = f->call;
-    values[1] = lower;
-    for (uint32_t i = 0; i < capture_count; i++) values[2 + i] = captures[i].value;
-    for (uint32_t i = 0; i < capture_count + 2; i++) types[i] = LLVMTypeOf(values[i]);
-    LLVMTypeRef environment_type =
-        LLVMStructTypeInContext(m->context, types, capture_count + 2, false);
-    LLVMValueRef environment = sinter_llvm_entry_alloca(f, environment_type, "environment");
-    for (uint32_t i = 0; i < capture_count + 2; i++)
-        LLVMBuildStore(b, values[i], LLVMBuildStructGEP2(b, environment_type, environment, i, ""));
-    LLVMValueRef entry = emit_entry(f, body, environment_type, capture_count + 2);
-    int64_t work = statements_work(f->function, loop->body);
-    emit_dispatch(f, entry, environment, count, (GRAIN_WORK + work) / (work + 1));
+    for (uint32_t k = 0; k < member_count; k++) {
+        values[members[k].first_field] = members[k].lower;
+        for (uint32_t i = 0; i < members[k].capture_count; i++)
+            values[members[k].first_field + 1 + i] = members[k].captures[i].value;
+    }
+    for (uint32_t i = 0; i < field_count; i++) types[i] = LLVMTypeOf(values[i]);
+    *out_type = LLVMStructTypeInContext(m->context, types, field_count, false);
+    LLVMValueRef environment = sinter_llvm_entry_alloca(f, *out_type, "environment");
+    for (uint32_t i = 0; i < field_count; i++)
+        LLVMBuildStore(f->builder, values[i],
+                       LLVMBuildStructGEP2(f->builder, *out_type, environment, i, ""));
+    return environment;
+}
+
+static int64_t divide_up(int64_t a, int64_t b) {
+    return a / b + (a % b != 0);
+}
+
+const sinter_loop_stmt *sinter_llvm_parallel_for(sinter_llvm_function *f,
+                                                 const sinter_loop_stmt *first) {
+    sinter_llvm_module *m = f->module;
+    const sinter_loop_stmt *end = sinter_loop_group_end(first), *loop = first;
+    uint32_t count = 1, fields = 1;
+    for (; loop != end; loop = loop->next) count++;
+    member *members = SINTER_NEW_ARRAY(m->arena, member, count);
+    int64_t longest = 0, work = 0;
+    loop = first;
+    for (uint32_t k = 0; k < count; k++, loop = loop->next) {
+        member *of = &members[k];
+        of->loop = loop;
+        of->lower = sinter_llvm_expr(f, loop->lower);
+        of->captures = collect(f, loop, &of->capture_count);
+        of->body = emit_body(f, loop, of->captures, of->capture_count);
+        of->first_field = fields;
+        fields += of->capture_count + 1;
+        if (count > 1) sinter_loop_trip_count(loop, &of->count);
+        if (of->count > longest) longest = of->count;
+    }
+    LLVMValueRef iterations =
+        count > 1 ? sinter_llvm_int(m, longest) : emit_count(f, first, members[0].lower);
+    for (uint32_t k = 0; k < count; k++) {
+        int64_t one = statements_work(f->function, members[k].loop->body);
+        work += count > 1 ? divide_up(one * members[k].count, longest) : one;
+    }
+    LLVMTypeRef type;
+    LLVMValueRef environment = pack_environment(f, members, count, &type);
+    LLVMValueRef entry = emit_entry(f, type, members, count, longest);
+    emit_dispatch(f, entry, environment, iterations, (GRAIN_WORK + work) / (work + 1));
     emit_return_of_failure(f);
+    return end;
 }
 
 /* ---- failures ---- */

@@ -157,10 +157,7 @@ static void emit_for(sinter_llvm_function *f, const sinter_loop_stmt *loop) {
             emit_vector(f, loop);
         return;
     case SINTER_AXIS_PARALLEL:
-        if (f->is_host || f->in_parallel || f->lanes)
-            emit_serial(f, loop);
-        else
-            sinter_llvm_parallel_for(f, loop);
+        emit_serial(f, loop); /* of a thread's own share */
         return;
     case SINTER_AXIS_BLOCK:
     case SINTER_AXIS_THREAD:
@@ -384,9 +381,13 @@ static void emit_statement(sinter_llvm_function *f, const sinter_loop_stmt *s) {
 }
 
 void sinter_llvm_statements(sinter_llvm_function *f, const sinter_loop_stmt *first) {
+    bool threads = !f->is_host && !f->in_parallel && !f->lanes;
     for (const sinter_loop_stmt *s = first; s && !f->module->broken; s = s->next) {
         sinter_llvm_forget(f);
-        emit_statement(f, s);
+        if (threads && s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_PARALLEL)
+            s = sinter_llvm_parallel_for(f, s);
+        else
+            emit_statement(f, s);
     }
     sinter_llvm_forget(f);
 }

@@ -119,6 +119,7 @@ typedef struct sinter_loop_stmt {
     int32_t code;    /* of FAIL: SINTER_ABI_* */
     sinter_scalar_function combine;
     bool atomic;
+    bool joined;      /* FOR, parallel: may run at the same time as the parallel loops right before it */
     const char *text; /* comment, fail message */
     struct sinter_loop_stmt *body, *else_body; /* first of a list */
     struct sinter_loop_stmt *next;

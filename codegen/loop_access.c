@@ -646,6 +646,59 @@ bool sinter_loop_separable(sinter_loop_scopes *scopes, const sinter_loop_stmt *l
     return true;
 }
 
+static bool is_parallel(const sinter_loop_stmt *stmt) {
+    int64_t count;
+    return stmt && stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_PARALLEL &&
+           sinter_loop_trip_count(stmt, &count) && count > 0 && count <= INT32_MAX;
+}
+
+const sinter_loop_stmt *sinter_loop_group_end(const sinter_loop_stmt *first) {
+    while (is_parallel(first) && is_parallel(first->next) && first->next->joined)
+        first = first->next;
+    return first;
+}
+
+static bool are_apart(sinter_loop_scopes *scopes, const sinter_loop_stmt *first,
+                      const sinter_loop_stmt *second, sinter_text *reason) {
+    sinter_arena *scratch = scopes->builder.arena;
+    comparison c = begin_comparison(scopes, second);
+    mark_declared(&c, first->body);
+    c.differs[first->var] = true;
+    const char *call = find_call(first->body);
+    if (!call) call = find_call(second->body);
+    if (call) {
+        sinter_text_append_string(reason, call);
+        return false;
+    }
+    if (carries_scalar(&c, reason)) return false;
+    sinter_loop_access_list before = {0}, after = {0};
+    sinter_loop_collect_accesses(scratch, first->body, &before);
+    sinter_loop_collect_accesses(scratch, second->body, &after);
+    for (size_t i = 0; i < before.count; i++)
+        for (size_t k = 0; k < after.count; k++) {
+            if (!conflict(&c, &before.items[i], &after.items[k])) continue;
+            const sinter_loop_function *function = scopes->function;
+            sinter_text_format(reason, "%s and %s may touch the same element of %%%s",
+                               function->vars.items[first->var].name,
+                               function->vars.items[second->var].name,
+                               function->buffers.items[before.items[i].buffer].name);
+            return false;
+        }
+    return true;
+}
+
+bool sinter_loop_groups_apart(sinter_loop_scopes *scopes, const sinter_loop_stmt *first,
+                              sinter_text *reason) {
+    for (; first; first = first->next) {
+        const sinter_loop_stmt *end = sinter_loop_group_end(first);
+        for (const sinter_loop_stmt *loop = first; loop != end; loop = loop->next)
+            for (const sinter_loop_stmt *other = loop; other != end; other = other->next)
+                if (!are_apart(scopes, loop, other->next, reason)) return false;
+        first = end;
+    }
+    return true;
+}
+
 static bool list_touches(const sinter_loop_stmt *first, sinter_loop_var var,
                          sinter_loop_buffer buffer) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {

@@ -47,6 +47,12 @@ bool sinter_loop_independent(sinter_loop_scopes *scopes, const sinter_loop_stmt 
  * buffer of the body leads from one part to the other: the loop can be cut in two there. */
 bool sinter_loop_separable(sinter_loop_scopes *scopes, const sinter_loop_stmt *loop, const sinter_loop_stmt *second,
                            sinter_text *reason);
+/* The last loop of the group that starts with this parallel one: the loop itself where none that follows is joined to it.
+ * All of a group have constant counts. */
+const sinter_loop_stmt *sinter_loop_group_end(const sinter_loop_stmt *first);
+/* In every group of the list no iteration of one loop touches an element that one of another writes, and they exchange no
+ * scalars: they may run at the same time. */
+bool sinter_loop_groups_apart(sinter_loop_scopes *scopes, const sinter_loop_stmt *first, sinter_text *reason);
 /* The value of an expression is the same wherever in the list it is evaluated: it loads no buffer that the list writes or
  * allocates, reads no variable that the list assigns or declares. */
 bool sinter_loop_is_invariant(sinter_expr expr, const sinter_loop_stmt *first);

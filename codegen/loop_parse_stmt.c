@@ -105,6 +105,7 @@ static bool parse_for(sinter_loop_parser *p) {
     if (step < 1) return sinter_lexer_error_at(lexer, position, "the step must be positive");
     int axis = SINTER_AXIS_THREAD;
     while (axis && !sinter_lexer_accept(lexer, sinter_loop_axis_names[axis])) axis--;
+    bool joined = axis == SINTER_AXIS_PARALLEL && sinter_lexer_accept(lexer, "joined");
     size_t visible = p->visible.count;
     sinter_loop_var var = sinter_loop_begin_for(&p->builder, sinter_loop_parse_copy(p, name), lower,
                                                 upper, step, (sinter_loop_axis)axis);
@@ -112,6 +113,7 @@ static bool parse_for(sinter_loop_parser *p) {
     bool ok = parse_block(p);
     p->visible.count = visible;
     sinter_loop_end(&p->builder);
+    if (joined) p->builder.last->joined = true;
     return ok;
 }
 
@@ -327,13 +329,13 @@ static bool parse_stmt(sinter_loop_parser *p) {
     static const struct {
         const char *word;
         bool (*parse)(sinter_loop_parser *);
-    } statements[] = {{"for", parse_for},         {"if", parse_if},
-                      {"while", parse_while},     {"let", parse_let},
-                      {"var", parse_var},         {"alloc", parse_alloc},
-                      {"bind", parse_bind},       {"free", parse_free},
-                      {"take", parse_take},       {"call", parse_call_kernel},
-                      {"fail", parse_fail},       {"barrier", parse_barrier},
-                      {"comment", parse_comment}, {"buffer", parse_buffer_line},
+    } statements[] = {{"for", parse_for},          {"if", parse_if},
+                      {"while", parse_while},      {"let", parse_let},
+                      {"var", parse_var},          {"alloc", parse_alloc},
+                      {"bind", parse_bind},        {"free", parse_free},
+                      {"take", parse_take},        {"call", parse_call_kernel},
+                      {"fail", parse_fail},        {"barrier", parse_barrier},
+                      {"comment", parse_comment},  {"buffer", parse_buffer_line},
                       {"prefetch", parse_prefetch}};
     sinter_lexer *lexer = &p->lexer;
     if (lexer->token.kind == SINTER_TOKEN_VALUE) return parse_store(p);

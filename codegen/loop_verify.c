@@ -191,6 +191,8 @@ static void check_axis(sinter_loop_verifier *v, const sinter_loop_stmt *loop, pl
                     sinter_loop_is_const_int(loop->upper, &upper);
     bool has_count = sinter_loop_trip_count(loop, &count);
     bool plain = loop->axis == SINTER_AXIS_SERIAL || loop->axis == SINTER_AXIS_UNROLL;
+    if (loop->joined && loop->axis != SINTER_AXIS_PARALLEL)
+        sinter_loop_verify_error(v, "loop_c9", "a joined loop is not parallel");
     if (v->is_host && !plain)
         sinter_loop_verify_error(v, "loop_c9", "the host function has serial loops only");
     switch (loop->axis) {

@@ -182,4 +182,8 @@ void sinter_loop_verify_accesses(sinter_loop_verifier *v) {
     for (sinter_loop_buffer i = 1; i < function->buffers.count; i++)
         w.buffers[i].tracked = function->buffers.items[i].scope == SINTER_SCOPE_OUTPUT;
     walk(&w, function->body, (context){.certain = true});
+    sinter_text reason = {0};
+    if (!sinter_loop_groups_apart(&v->scopes, function->body, &reason))
+        sinter_loop_verify_error(v, "loop_c6", "%s", reason.data);
+    sinter_text_deinit(&reason);
 }

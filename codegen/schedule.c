@@ -198,6 +198,8 @@ bool sinter_schedule_keeps_marks(sinter_schedule *schedule, const sinter_loop_fu
     mark_check check = {.good = true};
     sinter_loop_scopes_init(&check.scopes, schedule->program, schedule->function, &scratch);
     sinter_loop_walk(schedule->function->body, check_mark, &check);
+    check.good = check.good &&
+                 sinter_loop_groups_apart(&check.scopes, schedule->function->body, &check.reason);
     if (!check.good) {
         sinter_schedule_refuse(schedule, "%s", check.reason.data);
         *schedule->function = *saved;
@@ -481,4 +483,33 @@ bool sinter_schedule_parallelize(sinter_schedule *schedule, sinter_loop_var var)
     if (!is_independent(schedule, loop)) return false;
     loop->axis = SINTER_AXIS_PARALLEL;
     return true;
+}
+
+static bool groups_apart(sinter_schedule *schedule, const sinter_loop_stmt *first) {
+    sinter_arena scratch;
+    sinter_loop_scopes scopes;
+    sinter_text reason = {0};
+    sinter_arena_init(&scratch);
+    sinter_loop_scopes_init(&scopes, schedule->program, schedule->function, &scratch);
+    bool ok = sinter_loop_groups_apart(&scopes, first, &reason);
+    if (!ok) sinter_schedule_refuse(schedule, "%s", reason.data);
+    sinter_text_deinit(&reason);
+    sinter_arena_deinit(&scratch);
+    return ok;
+}
+
+bool sinter_schedule_join(sinter_schedule *schedule, sinter_loop_var var) {
+    sinter_loop_stmt *group = NULL, *loop = schedule->function->body;
+    for (; loop && !(loop->kind == SINTER_LOOP_FOR && loop->var == var); loop = loop->next)
+        if (!loop->joined) group = loop;
+    if (!group || !loop || loop->joined)
+        return sinter_schedule_refuse(schedule, "there is nothing before it to join");
+    loop->joined = true;
+    const sinter_loop_stmt *end = group;
+    while (end != loop && sinter_loop_group_end(end) != end) end = end->next;
+    bool joins = end == loop;
+    if (!joins)
+        sinter_schedule_refuse(schedule, "the two are no parallel loops of constant counts");
+    loop->joined = joins && groups_apart(schedule, group);
+    return loop->joined;
 }

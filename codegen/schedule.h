@@ -53,6 +53,9 @@ bool sinter_schedule_unroll(sinter_schedule *schedule, sinter_loop_var loop);
 /* Iterations must be independent; the count a power of two. A constant lower bound moves to 0. */
 bool sinter_schedule_vectorize(sinter_schedule *schedule, sinter_loop_var loop);
 bool sinter_schedule_parallelize(sinter_schedule *schedule, sinter_loop_var loop);
+/* The parallel loop runs together with the parallel loops right before it: one wake-up of the threads for all, which take
+ * the same share of each. All must have constant counts, and none may touch what another writes. */
+bool sinter_schedule_join(sinter_schedule *schedule, sinter_loop_var loop);
 
 /* Reassociates: the loop, whose body ends in acc = f(acc, element) for a function that allows it, keeps one partial result in each
  * of `lanes` lanes, combined by a tree after it. The one verb after which float sums and products may differ by rounding. What

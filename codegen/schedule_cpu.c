@@ -78,6 +78,30 @@ static bool schedule_rest(sinter_schedule_cpu_state *state, sinter_loop_var loop
     return true;
 }
 
+/* Neighbours of which one is worth a second thread run together where they may: what one nest fell into, as a rule. A loop
+ * that alone is too small for threads costs nothing then. */
+static void join_parallel(sinter_schedule_cpu_state *state) {
+    enum { MAX_GROUP = 8 }; /* every loop is compared with all of its group */
+    sinter_schedule *schedule = &state->schedule;
+    uint32_t size = 1;
+    for (sinter_loop_stmt *stmt = schedule->function->body; stmt && stmt->next; stmt = stmt->next) {
+        sinter_loop_stmt *next = stmt->next;
+        bool pair = stmt->kind == SINTER_LOOP_FOR && next->kind == SINTER_LOOP_FOR &&
+                    size < MAX_GROUP &&
+                    (stmt->axis == SINTER_AXIS_PARALLEL || next->axis == SINTER_AXIS_PARALLEL);
+        sinter_loop_axis axis = stmt->axis, next_axis = next->axis;
+        if (pair && axis != SINTER_AXIS_PARALLEL)
+            pair = sinter_schedule_parallelize(schedule, stmt->var);
+        if (pair && next_axis != SINTER_AXIS_PARALLEL)
+            pair = sinter_schedule_parallelize(schedule, next->var);
+        pair = pair && sinter_schedule_join(schedule, next->var);
+        size = pair ? size + 1 : 1;
+        if (pair) continue;
+        stmt->axis = axis;
+        next->axis = next_axis;
+    }
+}
+
 /* Contractions first: they pack constants, whose dims the others forget. */
 static void schedule_kernel(sinter_schedule_cpu_state *state) {
     loop_list nests = {0}, seen = {0}, done = {0}, rest = {0};
@@ -107,6 +131,7 @@ static void schedule_kernel(sinter_schedule_cpu_state *state) {
         schedule_rest(state, rest.items[i]);
     }
     sinter_schedule_simplify(&state->schedule);
+    join_parallel(state);
     sinter_schedule_deinit(&state->schedule);
     sinter_arena_deinit(&scratch);
 }

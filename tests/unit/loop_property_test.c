@@ -136,7 +136,7 @@ static bool apply(trial *t) {
     sinter_schedule *s = t->schedule;
     sinter_loop_var loop = any_loop(t), inner = inner_of(t, loop), pair[2] = {inner, loop};
     int64_t factor = factors[below(t, 7)];
-    uint64_t verb = below(t, 20);
+    uint64_t verb = below(t, 21);
     sinter_text_format(&t->log, " verb %d loop %u factor %d;", (int)verb, loop, (int)factor);
     switch (verb) {
     case 0:
@@ -176,6 +176,8 @@ static bool apply(trial *t) {
         return sinter_schedule_cut(s, loop, factor, NULL, NULL);
     case 18:
         return sinter_schedule_specialize(s, loop, NULL);
+    case 19:
+        return sinter_schedule_join(s, loop);
     default:
         return tile(t, loop);
     }

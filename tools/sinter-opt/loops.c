@@ -31,6 +31,7 @@ const char sinter_opt_loops_help[] =
     "  --loop-split=I,FACTOR[,exact|guard|peel]   --loop-reorder=I,J,...   --loop-fuse=I,J\n"
     "  --loop-flatten=BUFFER       --loop-collapse=I,J   --loop-partial=I,LANES[,masked]\n"
     "  --loop-fission=I,COUNT      --loop-unroll=I     --loop-vectorize=I  --loop-parallelize=I\n"
+    "  --loop-join=I\n"
     "  --loop-expand=VAR,I,J,...   --loop-promote=BUFFER   --loop-hoist=I  --loop-inline=VAR\n"
     "  --loop-pack=BUFFER,DIM[:BLOCK],...   order of the dims, and blocks of them\n"
     "  --loop-tile=M|-,N,ACCUMULATOR,TILE_M,TILE_N,VECTOR   --loop-cut=I,AT   --loop-specialize=I  "
@@ -189,6 +190,10 @@ static bool run_parallelize(verb_call *call) {
     return sinter_schedule_parallelize(call->schedule, loop_argument(call, 0));
 }
 
+static bool run_join(verb_call *call) {
+    return sinter_schedule_join(call->schedule, loop_argument(call, 0));
+}
+
 static sinter_loop_var var_argument(const verb_call *call, size_t index) {
     return index < call->count
                ? sinter_schedule_find_var(call->schedule->function, call->arguments[index])
@@ -281,6 +286,7 @@ static const struct {
              {"loop-unroll", run_unroll, false},
              {"loop-vectorize", run_vectorize, false},
              {"loop-parallelize", run_parallelize, false},
+             {"loop-join", run_join, false},
              {"loop-expand", run_expand, false},
              {"loop-promote", run_promote, false},
              {"loop-hoist", run_hoist, false},

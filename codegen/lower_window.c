@@ -11,6 +11,22 @@ typedef struct window {
     sinter_expr pad_after[SINTER_MAX_RANK];
 } window;
 
+/* What windows at `narrow` places reach in all, less the `wide` elements there are: the padding that SAME asks for. */
+static sinter_expr overhang(sinter_loop_builder *build, const window *w, uint32_t i,
+                            sinter_expr narrow, sinter_expr wide) {
+    sinter_expr one = sinter_loop_int(build, 1);
+    sinter_expr span =
+        sinter_loop_add(build,
+                        sinter_loop_mul(build, sinter_loop_sub(build, w->kernel[i], one),
+                                        sinter_loop_int(build, w->dilation[i])),
+                        one);
+    sinter_expr total = sinter_loop_add(build,
+                                        sinter_loop_mul(build, sinter_loop_sub(build, narrow, one),
+                                                        sinter_loop_int(build, w->stride[i])),
+                                        sinter_loop_sub(build, span, wide));
+    return sinter_loop_max(build, total, sinter_loop_int(build, 0));
+}
+
 /* Taps come from kernel_shape or, for convolutions, from the weight's dims. */
 static window describe(sinter_kernel *kernel, sinter_node node, sinter_value x, sinter_value weight,
                        sinter_value y) {
@@ -32,21 +48,10 @@ static window describe(sinter_kernel *kernel, sinter_node node, sinter_value x, 
                              : sinter_loop_int(build, sinter_node_get_int_at(module, node,
                                                                              "kernel_shape", i, 1));
         if (same_upper || same_lower) {
-            /* total = (out - 1) * stride + (k - 1) * dilation + 1 - in, the odd one at the end or the start */
-            sinter_expr one = sinter_loop_int(build, 1);
-            sinter_expr out = sinter_kernel_dim_of(kernel, y, (int)(w.space + i)),
-                        in = sinter_kernel_dim_of(kernel, x, (int)(w.space + i));
-            sinter_expr span =
-                sinter_loop_add(build,
-                                sinter_loop_mul(build, sinter_loop_sub(build, w.kernel[i], one),
-                                                sinter_loop_int(build, w.dilation[i])),
-                                one);
             sinter_expr total =
-                sinter_loop_add(build,
-                                sinter_loop_mul(build, sinter_loop_sub(build, out, one),
-                                                sinter_loop_int(build, w.stride[i])),
-                                sinter_loop_sub(build, span, in));
-            total = sinter_loop_max(build, total, sinter_loop_int(build, 0));
+                overhang(build, &w, i, sinter_kernel_dim_of(kernel, y, (int)(w.space + i)),
+                         sinter_kernel_dim_of(kernel, x, (int)(w.space + i)));
+            sinter_expr one = sinter_loop_int(build, 1); /* the odd one at the end or the start */
             sinter_expr half =
                 sinter_loop_div(build, same_upper ? total : sinter_loop_add(build, total, one),
                                 sinter_loop_int(build, 2));
@@ -127,7 +132,8 @@ static sinter_expr centred(sinter_kernel *kernel, sinter_value zero, sinter_expr
 bool sinter_lower_conv(sinter_kernel *kernel, sinter_node node) {
     sinter_module *module = kernel->lower->module;
     const int64_t *plan = NULL;
-    if (sinter_node_get_ints(module, node, "winograd", &plan)) return sinter_lower_winograd(kernel, node);
+    if (sinter_node_get_ints(module, node, "winograd", &plan))
+        return sinter_lower_winograd(kernel, node);
     sinter_loop_builder *build = &kernel->build;
     bool integer = sinter_node_get(module, node)->op == SINTER_OP_conv_integer;
     sinter_value x = sinter_node_operand(module, node, 0),
@@ -176,7 +182,54 @@ bool sinter_lower_conv(sinter_kernel *kernel, sinter_node node) {
     return true;
 }
 
-/* y[o] = sum over taps k with (o + pad - k * dilation) = i * stride of x[i] * w[k]: every output element gathers what
+/* How much of the whole product a transposed convolution leaves out before y: pads, or what auto_pad or the shape asked
+ * for make of them. */
+static sinter_expr crop_before(sinter_kernel *kernel, sinter_node node, const window *w,
+                               uint32_t i) {
+    sinter_module *module = kernel->lower->module;
+    sinter_loop_builder *build = &kernel->build;
+    sinter_string mode = sinter_node_get_string(module, node, "auto_pad");
+    bool upper = sinter_string_is(mode, "SAME_UPPER");
+    const int64_t *shape = NULL;
+    if (!upper && !sinter_string_is(mode, "SAME_LOWER") &&
+        !sinter_node_get_ints(module, node, "output_shape", &shape))
+        return w->pad_before[i];
+    int axis = (int)(w->space + i);
+    sinter_expr extra =
+        sinter_loop_int(build, sinter_node_get_int_at(module, node, "output_padding", i, 0));
+    sinter_expr size = sinter_kernel_dim_of(kernel, sinter_node_result(module, node, 0), axis);
+    sinter_expr total = overhang(
+        build, w, i, sinter_kernel_dim_of(kernel, sinter_node_operand(module, node, 0), axis),
+        sinter_loop_sub(build, size, extra));
+    sinter_expr half = sinter_loop_div(build, total, sinter_loop_int(build, 2));
+    return upper ? half : sinter_loop_sub(build, total, half);
+}
+
+/* Opens the loop over the taps of an axis and, in it, the test whether one carries an element of x to `place` of the whole
+ * product, with (position in x) * stride = place - tap * dilation. Returns the tap. */
+static sinter_expr begin_reach(sinter_kernel *kernel, const window *w, uint32_t i,
+                               sinter_expr place, sinter_expr size, sinter_expr *out_position) {
+    sinter_loop_builder *build = &kernel->build;
+    sinter_expr zero = sinter_loop_int(build, 0), stride = sinter_loop_int(build, w->stride[i]);
+    sinter_expr tap =
+        sinter_kernel_begin_for(kernel, sinter_arena_format(build->arena, "k%u", i), w->kernel[i]);
+    sinter_expr reach = sinter_loop_sub(
+        build, place, sinter_loop_mul(build, tap, sinter_loop_int(build, w->dilation[i])));
+    reach = sinter_loop_var_read(build, sinter_loop_declare(build, "reach", false, reach));
+    sinter_expr position = sinter_loop_div(build, reach, stride);
+    sinter_expr hits =
+        sinter_loop_and(build, sinter_loop_compare(build, SINTER_SCALAR_le, zero, reach),
+                        sinter_loop_compare(build, SINTER_SCALAR_lt, position, size));
+    if (w->stride[i] > 1)
+        hits = sinter_loop_and(build, hits,
+                               sinter_loop_compare(build, SINTER_SCALAR_eq,
+                                                   sinter_loop_rem(build, reach, stride), zero));
+    sinter_loop_begin_if(build, hits);
+    *out_position = position;
+    return tap;
+}
+
+/* y[o] = sum over taps k with (o + crop - k * dilation) = i * stride of x[i] * w[k]: every output element gathers what
  * reaches it, so that elements stay independent. */
 bool sinter_lower_conv_transpose(sinter_kernel *kernel, sinter_node node) {
     sinter_module *module = kernel->lower->module;
@@ -187,87 +240,35 @@ bool sinter_lower_conv_transpose(sinter_kernel *kernel, sinter_node node) {
                  y = sinter_node_result(module, node, 0);
     sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, y)->dtype);
     int64_t group = sinter_node_get_int(module, node, "group", 1);
-    uint32_t spatial = sinter_value_type(module, x)->rank - 2;
-    bool channels_last = sinter_node_get_int(module, node, "channels_last", 0) != 0;
-    uint32_t channel = channels_last ? spatial + 1 : 1, space = channels_last ? 1 : 2;
-    sinter_string mode = sinter_node_get_string(module, node, "auto_pad");
-    bool same = sinter_string_is(mode, "SAME_UPPER") || sinter_string_is(mode, "SAME_LOWER");
-    const int64_t *shape = NULL;
-    bool has_shape = sinter_node_get_ints(module, node, "output_shape", &shape) > 0;
+    window w = describe(kernel, node, x, weight, y);
     sinter_expr out[SINTER_MAX_RANK], in[SINTER_MAX_RANK], at[SINTER_MAX_RANK];
     sinter_kernel_begin_loops(kernel, y, out);
-    sinter_expr zero = sinter_loop_int(build, 0), one = sinter_loop_int(build, 1);
     sinter_loop_var acc = sinter_loop_declare(
         build, "acc", true,
-        bias ? sinter_lower_element(kernel, bias, &out[channel]) : zero_of(kernel, dtype));
-    sinter_expr per_group_in = sinter_loop_div(build, sinter_kernel_dim_of(kernel, x, (int)channel),
-                                               sinter_loop_int(build, group));
+        bias ? sinter_lower_element(kernel, bias, &out[w.channel]) : zero_of(kernel, dtype));
+    sinter_expr per_group_in = sinter_loop_div(
+        build, sinter_kernel_dim_of(kernel, x, (int)w.channel), sinter_loop_int(build, group));
     sinter_expr per_group_out = sinter_kernel_dim_of(kernel, weight, 1);
-    sinter_expr which = group > 1 ? sinter_loop_div(build, out[channel], per_group_out) : zero;
+    sinter_expr which = group > 1 ? sinter_loop_div(build, out[w.channel], per_group_out)
+                                  : sinter_loop_int(build, 0);
     sinter_expr c = sinter_kernel_begin_for(kernel, "c", per_group_in);
     in[0] = out[0];
-    in[channel] = sinter_loop_add(build, sinter_loop_mul(build, which, per_group_in), c);
-    at[0] = in[channel];
-    at[1] = group > 1
-                ? sinter_loop_sub(build, out[channel], sinter_loop_mul(build, which, per_group_out))
-                : out[channel];
-    uint32_t blocks = 0;
-    for (uint32_t i = 0; i < spatial; ++i) {
-        int64_t stride = sinter_node_get_int_at(module, node, "strides", i, 1),
-                dilation = sinter_node_get_int_at(module, node, "dilations", i, 1);
-        sinter_expr taps = sinter_kernel_dim_of(kernel, weight, (int)i + 2),
-                    size = sinter_kernel_dim_of(kernel, x, (int)(space + i));
-        sinter_expr pad =
-            sinter_loop_int(build, sinter_string_is(mode, "VALID")
-                                       ? 0
-                                       : sinter_node_get_int_at(module, node, "pads", i, 0));
-        if (same || has_shape) {
-            /* total = stride * (in - 1) + output_padding + span - out */
-            sinter_expr span =
-                sinter_loop_add(build,
-                                sinter_loop_mul(build, sinter_loop_sub(build, taps, one),
-                                                sinter_loop_int(build, dilation)),
-                                one);
-            sinter_expr total = sinter_loop_mul(build, sinter_loop_int(build, stride),
-                                                sinter_loop_sub(build, size, one));
-            total = sinter_loop_add(
-                build, total,
-                sinter_loop_int(build,
-                                sinter_node_get_int_at(module, node, "output_padding", i, 0)));
-            total = sinter_loop_sub(build, sinter_loop_add(build, total, span),
-                                    sinter_kernel_dim_of(kernel, y, (int)(space + i)));
-            total = sinter_loop_max(build, total, zero);
-            sinter_expr half = sinter_loop_div(build, total, sinter_loop_int(build, 2));
-            pad = sinter_string_is(mode, "SAME_UPPER") ? half : sinter_loop_sub(build, total, half);
-        }
-        sinter_expr tap =
-            sinter_kernel_begin_for(kernel, sinter_arena_format(build->arena, "k%u", i), taps);
-        sinter_expr reach =
-            sinter_loop_sub(build, sinter_loop_add(build, out[space + i], pad),
-                            sinter_loop_mul(build, tap, sinter_loop_int(build, dilation)));
-        reach = sinter_loop_var_read(build, sinter_loop_declare(build, "reach", false, reach));
-        sinter_expr position = sinter_loop_div(build, reach, sinter_loop_int(build, stride));
-        sinter_expr hits =
-            sinter_loop_and(build, sinter_loop_compare(build, SINTER_SCALAR_le, zero, reach),
-                            sinter_loop_compare(build, SINTER_SCALAR_lt, position, size));
-        if (stride > 1)
-            hits = sinter_loop_and(
-                build, hits,
-                sinter_loop_compare(build, SINTER_SCALAR_eq,
-                                    sinter_loop_rem(build, reach, sinter_loop_int(build, stride)),
-                                    zero));
-        sinter_loop_begin_if(build, hits);
-        in[space + i] = position;
-        at[i + 2] = tap;
-        blocks += 2;
+    in[w.channel] = sinter_loop_add(build, sinter_loop_mul(build, which, per_group_in), c);
+    at[0] = in[w.channel];
+    at[1] = sinter_loop_sub(build, out[w.channel], sinter_loop_mul(build, which, per_group_out));
+    for (uint32_t i = 0; i < w.spatial; ++i) {
+        sinter_expr place =
+            sinter_loop_add(build, out[w.space + i], crop_before(kernel, node, &w, i));
+        sinter_expr size = sinter_kernel_dim_of(kernel, x, (int)(w.space + i));
+        at[i + 2] = begin_reach(kernel, &w, i, place, size, &in[w.space + i]);
     }
     sinter_expr product = sinter_loop_mul(build, sinter_lower_element(kernel, x, in),
                                           sinter_lower_element(kernel, weight, at));
     sinter_loop_assign(build, acc,
                        sinter_loop_add(build, sinter_loop_var_read(build, acc), product));
-    sinter_kernel_end_loops(kernel, blocks + 1);
+    sinter_kernel_end_loops(kernel, 2 * w.spatial + 1);
     sinter_lower_store(kernel, y, out, sinter_loop_var_read(build, acc));
-    sinter_kernel_end_loops(kernel, spatial + 2);
+    sinter_kernel_end_loops(kernel, w.spatial + 2);
     return true;
 }
 

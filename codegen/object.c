@@ -353,7 +353,6 @@ static void renumber(const joiner *j, sinter_text *relocations) {
 }
 
 typedef struct writer {
-    joiner *joiner;
     sinter_text *out;
     sinter_text names;
     Elf64_Shdr *headers;
@@ -372,10 +371,50 @@ static void put_section(writer *w, const char *name, Elf64_Shdr header, const si
     w->headers[w->count++] = header;
 }
 
+/* The sections of code and data. Returns the header of the blob, which follows the table of headers; 0: none. */
+static uint16_t put_contents(writer *w, const joiner *j, bool has_blob) {
+    uint16_t blob_header = 0;
+    for (size_t i = 0; i < j->sections.count; i++) {
+        const section *s = &j->sections.items[i];
+        bool is_blob = has_blob && i + 1 == j->sections.count;
+        if (is_blob) blob_header = w->count;
+        Elf64_Shdr header = {.sh_type = s->type,
+                             .sh_flags = s->flags,
+                             .sh_size = s->size,
+                             .sh_addralign = s->alignment,
+                             .sh_entsize = s->entry_bytes};
+        put_section(w, s->name, header, s->type == SHT_NOBITS || is_blob ? NULL : &s->bytes);
+    }
+    return blob_header;
+}
+
+static void put_relocations(writer *w, joiner *j, uint32_t symbols_at) {
+    for (size_t i = 0; i < j->sections.count; i++) {
+        section *s = &j->sections.items[i];
+        if (!s->relocations.size) continue;
+        renumber(j, &s->relocations);
+        Elf64_Shdr header = {.sh_type = SHT_RELA,
+                             .sh_flags = SHF_INFO_LINK,
+                             .sh_link = symbols_at,
+                             .sh_info = (uint32_t)(i + 1),
+                             .sh_entsize = sizeof(Elf64_Rela)};
+        put_section(w, sinter_arena_format(&j->arena, ".rela%s", s->name), header, &s->relocations);
+    }
+}
+
+/* The last section: the names of all, its own among them. */
+static void put_names(writer *w) {
+    sinter_text names = {0};
+    uint32_t own = put_text(&w->names, ".shstrtab");
+    sinter_text_append(&names, w->names.data, w->names.size);
+    put_section(w, "", (Elf64_Shdr){.sh_type = SHT_STRTAB, .sh_addralign = 1}, &names);
+    w->headers[w->count - 1].sh_name = own;
+    sinter_text_deinit(&names);
+}
+
 static void write_object(joiner *j, const sinter_object_blob *blob, sinter_text *out) {
     size_t count = j->sections.count;
-    writer w = {
-        .joiner = j, .out = out, .headers = SINTER_NEW_ARRAY(&j->arena, Elf64_Shdr, 2 * count + 4)};
+    writer w = {.out = out, .headers = SINTER_NEW_ARRAY(&j->arena, Elf64_Shdr, 2 * count + 4)};
     sinter_text table = {0}, strings = {0};
     uint32_t locals = write_symbols(j, blob, &table, &strings);
     Elf64_Ehdr head = {.e_type = ET_REL,
@@ -391,43 +430,17 @@ static void write_object(joiner *j, const sinter_object_blob *blob, sinter_text 
     sinter_text_append(out, (const char *)&head, sizeof head);
     sinter_text_append(&w.names, "", 1);
     w.count = 1; /* the null section */
-    uint16_t blob_header = 0;
-    for (size_t i = 0; i < count; i++) {
-        const section *s = &j->sections.items[i];
-        bool is_blob = blob->bytes && i + 1 == count;
-        if (is_blob) blob_header = w.count;
-        Elf64_Shdr header = {.sh_type = s->type,
-                             .sh_flags = s->flags,
-                             .sh_size = s->size,
-                             .sh_addralign = s->alignment,
-                             .sh_entsize = s->entry_bytes};
-        put_section(&w, s->name, header, s->type == SHT_NOBITS || is_blob ? NULL : &s->bytes);
-    }
+    uint16_t blob_header = put_contents(&w, j, blob->bytes != 0);
     uint32_t symbols_at = w.count;
     for (size_t i = 0; i < count; i++) symbols_at += j->sections.items[i].relocations.size != 0;
-    for (size_t i = 0; i < count; i++) {
-        section *s = &j->sections.items[i];
-        if (!s->relocations.size) continue;
-        renumber(j, &s->relocations);
-        Elf64_Shdr header = {.sh_type = SHT_RELA,
-                             .sh_flags = SHF_INFO_LINK,
-                             .sh_link = symbols_at,
-                             .sh_info = (uint32_t)(i + 1),
-                             .sh_entsize = sizeof(Elf64_Rela)};
-        put_section(&w, sinter_arena_format(&j->arena, ".rela%s", s->name), header,
-                    &s->relocations);
-    }
+    put_relocations(&w, j, symbols_at);
     Elf64_Shdr symbols = {.sh_type = SHT_SYMTAB,
                           .sh_link = symbols_at + 1,
                           .sh_info = locals,
                           .sh_entsize = sizeof(Elf64_Sym)};
     put_section(&w, ".symtab", symbols, &table);
     put_section(&w, ".strtab", (Elf64_Shdr){.sh_type = SHT_STRTAB, .sh_addralign = 1}, &strings);
-    sinter_text names = {0}; /* its own name has to be in it */
-    uint32_t own = put_text(&w.names, ".shstrtab");
-    sinter_text_append(&names, w.names.data, w.names.size);
-    put_section(&w, "", (Elf64_Shdr){.sh_type = SHT_STRTAB, .sh_addralign = 1}, &names);
-    w.headers[w.count - 1].sh_name = own;
+    put_names(&w);
     pad_to(out, align(out->size, 8));
     uint64_t table_at = out->size, table_bytes = (uint64_t)w.count * sizeof(Elf64_Shdr);
     if (blob_header)
@@ -438,7 +451,6 @@ static void write_object(joiner *j, const sinter_object_blob *blob, sinter_text 
     head.e_shnum = w.count;
     head.e_shstrndx = (uint16_t)(w.count - 1);
     memcpy(out->data, &head, sizeof head);
-    sinter_text_deinit(&names);
     sinter_text_deinit(&w.names);
     sinter_text_deinit(&table);
     sinter_text_deinit(&strings);

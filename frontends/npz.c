@@ -100,7 +100,7 @@ static sinter_storage *copy_entry(const sinter_storage *archive, const char *pat
 sinter_storage *sinter_npz_read(const sinter_storage *archive, const char *path, sinter_string name,
                                 sinter_diag *diag) {
     zip_directory directory;
-    zip_entry entry;
+    zip_entry entry = {0};
     if (!find_directory(archive, path, &directory, diag)) return NULL;
     while (directory.count) {
         if (!next_entry(&directory, path, &entry, diag)) return NULL;
@@ -115,7 +115,7 @@ bool sinter_tensor_archive_names(const char *path, sinter_text *out_names, size_
     sinter_storage *archive = sinter_storage_map_file(path, diag);
     if (!archive) return false;
     zip_directory directory;
-    zip_entry entry;
+    zip_entry entry = {0};
     bool good = (sinter_npz_is(sinter_storage_data(archive), sinter_storage_size(archive)) ||
                  sinter_error(diag, path, "not an .npz file")) &&
                 find_directory(archive, path, &directory, diag);

@@ -28,6 +28,7 @@ sys.path.insert(0, str(TESTS / "suites"))
 from support import sanitizers  # noqa: E402
 CLOSING_LINE = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 LIT_PASSED = {"PASS", "XFAIL", "FLAKYPASS"}
+TEXT_TESTS = {".sir", ".loops", ".test"}
 LIT_SKIPPED = {"UNSUPPORTED", "SKIPPED"}
 
 
@@ -135,7 +136,8 @@ def choose(build, name):
     if name in everyday or name in long:
         return {name: {**everyday, **long}[name]}
     path = next((path for path in (TESTS / name, ROOT / name) if path.exists()), None)
-    if path and path.suffix != ".c":
+    has_texts = path and (path.is_file() or any(file.suffix in TEXT_TESTS for file in path.rglob("*.*")))
+    if has_texts and path.suffix != ".c":
         return {"lit": lambda: run_lit(build, [path])}
     part = pathlib.Path(name).stem if path else name
     return {
@@ -155,6 +157,8 @@ def main():
     total = Sum()
     for suite, run in choose(build, arguments.name).items():
         start = time.monotonic()
+        if sys.stdout.isatty():
+            print(f"{suite} ...", end="\r", flush=True)
         result = run()
         print(f"{suite + ':':<20} {result}  ({time.monotonic() - start:.1f} s)", flush=True)
         total += result

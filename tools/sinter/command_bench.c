@@ -1,7 +1,7 @@
 /* sinter bench: latency of one inference with inputs bound, seen from the process that runs it; the time to compile or
  * load; memory.  * Test: tests/cli/bench.test */
 #include "ir/base/file.h"
-#include "tools/sinter/command.h"
+#include "tools/sinter/inspect.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +22,10 @@ static const option_spec own_options[] = {
     {.name = "profile",
      .doc = "a table of the kernels and their times; timing them costs a little",
      .need = NEEDS_NATIVE},
+    {.name = "per-node",
+     .doc = "a table of the groups of nodes: time, GFLOP/s, GB/s, and the share of this machine's "
+            "measured roofline",
+     .need = NEEDS_CODE},
 };
 
 static int compare_seconds(const void *a, const void *b) {
@@ -115,6 +119,7 @@ static int bench(const arguments *a) {
     int status = bench_engine(engine, a, a->operands[0], &m, &diag);
     sinter_engine_destroy(engine);
     sinter_heap_free(m.seconds);
+    if (!status && arguments_has(a, "per-node") && !bench_nodes(a, &diag)) status = 2;
     return status;
 }
 

@@ -156,7 +156,7 @@ static bool add_times(inspection *all, const arguments *a, sinter_diag *diag) {
     bool asked = arguments_has(a, "threads") || arguments_has(a, "i") || arguments_has(a, "size");
     sinter_text said = {0};
     sinter_diag quiet = {.handler = sinter_diag_text_handler, .user = &said};
-    bool good = inspect_times(all, a, asked ? diag : &quiet);
+    bool good = inspect_times(all, a, true, asked ? diag : &quiet);
     if (!good && !asked)
         fprintf(stderr, "note: no times, because the model does not run here:\n%s",
                 said.data ? said.data : "");

@@ -33,8 +33,11 @@ typedef struct inspection {
 
 void inspection_init(inspection *all, sinter_module *module);
 void inspection_deinit(inspection *all);
-/* Compiles the module for this machine, runs it and fills in the times. False after an error. */
-bool inspect_times(inspection *all, const arguments *a, sinter_diag *diag);
+/* Compiles the module for this machine, runs it and fills in the times. is_rewritten: the module is what the passes of the
+ * options made. False after an error. */
+bool inspect_times(inspection *all, const arguments *a, bool is_rewritten, sinter_diag *diag);
+/* The table of `sinter bench --per-node` (bench_nodes.c), on standard output. */
+bool bench_nodes(const arguments *a, sinter_diag *diag);
 /* A number with a metric prefix where the dim is one, else its expression, "?" where unknown. */
 void inspect_print_dim(sinter_module *module, sinter_dim dim, sinter_text *text);
 void inspect_print_count(double count, sinter_text *text); /* "4.09 G" */

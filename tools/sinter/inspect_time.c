@@ -259,13 +259,13 @@ static void translate(void *user, sinter_severity severity, const char *where,
     if (to->diag->handler) to->diag->handler(to->diag->user, severity, where, message);
 }
 
-bool inspect_times(inspection *all, const arguments *a, sinter_diag *diag) {
+bool inspect_times(inspection *all, const arguments *a, bool is_rewritten, sinter_diag *diag) {
     timing t = {.all = all};
     translator to = {&t, diag};
     sinter_diag translated = {.handler = translate, .user = &to};
     sinter_engine_options options;
     if (!engine_options(a, &options)) return false;
-    options.passes = NULL; /* those were for the graph that is shown */
+    if (is_rewritten) options.passes = NULL;
     all->threads = options.thread_count;
     sinter_map_init(&t.numbers, &all->arena);
     keep_pages();

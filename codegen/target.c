@@ -8,8 +8,9 @@
 #include <assert.h>
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef enum target_arch { ARCH_x86_64, ARCH_aarch64 } target_arch;
 typedef struct feature_row {
@@ -99,9 +100,34 @@ static void finish(sinter_target *target, target_arch arch, const char *llvm_fea
     sinter_text_deinit(&required);
 }
 
-static uint32_t system_cache(int name, uint32_t otherwise) {
-    long bytes = sysconf(name);
-    return bytes > 0 && bytes < INT32_MAX ? (uint32_t)bytes : otherwise;
+/* A word of what the kernel tells of one cache of the first core; "" where it tells nothing. */
+static void read_cache_fact(int index, const char *fact, char *out_word, size_t size) {
+    char path[96];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/%s", index, fact);
+    *out_word = 0;
+    FILE *file = fopen(path, "r");
+    if (!file) return;
+    if (!fgets(out_word, (int)size, file)) *out_word = 0;
+    fclose(file);
+}
+
+/* Bytes of the cache that a core of this machine has, alone or with its neighbours. The C library sums up the last level
+ * of a whole socket, of which a core sees a part. */
+static uint32_t system_cache(long level, uint32_t otherwise) {
+    enum { MAX_CACHES = 8 };
+    char word[32], *unit;
+    for (int i = 0; i < MAX_CACHES; i++) {
+        read_cache_fact(i, "level", word, sizeof word);
+        if (strtol(word, NULL, 10) != level) continue;
+        read_cache_fact(i, "type", word, sizeof word);
+        if (*word == 'I') continue; /* of instructions */
+        read_cache_fact(i, "size", word, sizeof word);
+        long count = strtol(word, &unit, 10), scale = *unit == 'M'   ? 1 << 20
+                                                      : *unit == 'K' ? 1024
+                                                                     : 1;
+        if (count > 0 && count < INT32_MAX / scale) return (uint32_t)(count * scale);
+    }
+    return otherwise;
 }
 
 static void release_message(void *message) {
@@ -137,9 +163,9 @@ static void fill_native(sinter_target *target, sinter_arena *arena) {
         }
     target->vector_bytes = 16;
     target->registers = host_arch == ARCH_aarch64 ? 32 : 16;
-    target->l1_bytes = system_cache(_SC_LEVEL1_DCACHE_SIZE, 32768);
-    target->l2_bytes = system_cache(_SC_LEVEL2_CACHE_SIZE, 524288);
-    target->l3_bytes = system_cache(_SC_LEVEL3_CACHE_SIZE, 2097152);
+    target->l1_bytes = system_cache(1, 32768);
+    target->l2_bytes = system_cache(2, 524288);
+    target->l3_bytes = system_cache(3, 2097152);
     finish(target, host_arch, target->features, arena);
 }
 

@@ -2,8 +2,6 @@
  * least. The model is compiled once more for it, with numbers for locations (inspect_time.c).
  * Test: tests/cli/bench_nodes.test */
 #include "tools/sinter/inspect.h"
-#include "tools/sinter/roofline.h"
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,40 +17,24 @@ static void put_rate(double value, double unit) {
         printf(" %8s", "?");
 }
 
-/* Products of bytes: what the kernel's nodes take that is no weight is bytes, quantized outside of it. */
-static bool multiplies_bytes(const inspection *all, const uint32_t *numbered,
-                             const inspected_kernel *kernel) {
-    for (size_t i = 0; i < kernel->nodes.count; ++i) {
-        sinter_node node = all->nodes.items[numbered[kernel->nodes.items[i]]].node;
-        sinter_value value = sinter_node_operand(all->module, node, 0);
-        const sinter_type *type = value ? sinter_value_type(all->module, value) : NULL;
-        if (type && type->kind == SINTER_TYPE_TENSOR && sinter_dtype_infos[type->dtype].bits == 8 &&
-            sinter_dtype_is_integer(type->dtype) && !sinter_value_constant(all->module, value))
-            return true;
-    }
-    return false;
-}
-
 static void put_kernel(const inspection *all, const uint32_t *numbered,
-                       const inspected_kernel *kernel, double total, const roofline *roof) {
+                       const inspected_kernel *kernel, double total) {
     sinter_node leader = all->nodes.items[numbered[kernel->leader]].node;
-    bool integer = multiplies_bytes(all, numbered, kernel);
     printf("%10.4f %6.2f", 1e3 * kernel->seconds, total > 0 ? 100 * kernel->seconds / total : 0);
     put_rate(kernel->multiply_adds < 0 ? -1 : 2 * kernel->multiply_adds / kernel->seconds, 1e9);
     put_rate(kernel->bytes < 0 ? -1 : kernel->bytes / kernel->seconds, 1e9);
-    if (kernel->multiply_adds < 0 || kernel->bytes < 0)
+    if (kernel->share < 0)
         printf(" %6s", "?");
     else
-        printf(" %5.0f%%",
-               100 * roofline_seconds(roof, kernel->multiply_adds, kernel->bytes, integer) /
-                   kernel->seconds);
+        printf(" %5.0f%%", 100 * kernel->share);
     const char *where = sinter_node_where(all->module, leader), *name = strstr(where, ": node ");
     printf("  %-24.40s %s", kernel->name, shown(name ? name + strlen(": node ") : where));
     if (kernel->nodes.count > 1) printf(" and %zu more", kernel->nodes.count - 1);
     putchar('\n');
 }
 
-static void put_table(inspection *all, const roofline *roof) {
+static void put_table(inspection *all) {
+    const roofline *roof = &all->roof;
     double total = 0;
     uint32_t *numbered = SINTER_NEW_ARRAY(&all->arena, uint32_t, all->nodes.count + 1), count = 0;
     for (uint32_t i = 0; i < all->nodes.count; ++i)
@@ -69,26 +51,17 @@ static void put_table(inspection *all, const roofline *roof) {
     printf("%10s %6s %8s %8s %6s  %-24s %s\n", "ms", "%", "GFLOP/s", "GB/s", "share", "kernel",
            "most of its work");
     for (size_t i = 0; i < all->kernels.count; ++i)
-        put_kernel(all, numbered, &all->kernels.items[i], total, roof);
+        put_kernel(all, numbered, &all->kernels.items[i], total);
 }
 
 bool bench_nodes(const arguments *a, sinter_diag *diag) {
-    sinter_engine_options options;
     sinter_module *module = load_model(a->operands[0], a, diag);
-    if (!module || !engine_options(a, &options)) return false;
-    sinter_arena scratch;
-    sinter_arena_init(&scratch);
+    if (!module) return false;
     inspection all;
     inspection_init(&all, module);
-    sinter_target target;
-    roofline roof;
-    bool good =
-        inspect_times(&all, a, false, diag) &&
-        sinter_target_parse(options.target ? options.target : "cpu", &scratch, &target, diag) &&
-        roofline_measure(&target, all.threads, &roof, diag);
-    if (good) put_table(&all, &roof);
+    bool good = inspect_times(&all, a, false, diag);
+    if (good) put_table(&all);
     inspection_deinit(&all);
-    sinter_arena_deinit(&scratch);
     sinter_module_destroy(module);
     return good;
 }

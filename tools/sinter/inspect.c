@@ -18,7 +18,8 @@ static void visit(inspection *all, sinter_region region, unsigned depth, bool on
                               .cost = sinter_cost_node(all->module, node),
                               .seconds = -1,
                               .flops = -1,
-                              .bytes = -1};
+                              .bytes = -1,
+                              .share = -1};
         sinter_vector_push(&all->arena, &all->nodes, one);
         if (once && one.cost.multiply_adds)
             all->multiply_adds = sinter_dim_add(sinter_module_dims(all->module), all->multiply_adds,

@@ -2,6 +2,7 @@
 #pragma once
 #include "ir/cost.h"
 #include "tools/sinter/command.h"
+#include "tools/sinter/roofline.h"
 
 typedef struct inspected_node {
     sinter_node node;
@@ -9,6 +10,7 @@ typedef struct inspected_node {
     sinter_cost cost;
     /* Where the time was measured and is told here: a kernel's is told at the node with most of its work. Negative where not. */
     double seconds, flops, bytes; /* of a run; a second */
+    double share;                 /* of its time that this machine needs at least */
 } inspected_node;
 
 /* What ran as one: calls of a kernel that made these nodes. */
@@ -18,6 +20,7 @@ typedef struct inspected_kernel {
     SINTER_VECTOR(uint32_t) nodes; /* of the main region, by their number in program order */
     uint32_t leader;               /* the node at which the time is told */
     double multiply_adds, bytes;   /* of the nodes whose longest kernel it is; negative where not known */
+    double share;                  /* of its time that this machine needs at least; negative where not known */
 } inspected_kernel;
 
 typedef struct inspection {
@@ -29,6 +32,7 @@ typedef struct inspection {
     size_t unknown;                       /* nodes whose cost can't be told */
     SINTER_VECTOR(inspected_kernel) kernels; /* none where no time was measured */
     int threads;
+    roofline roof; /* where times were measured */
 } inspection;
 
 void inspection_init(inspection *all, sinter_module *module);

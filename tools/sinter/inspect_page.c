@@ -73,6 +73,7 @@ static void put_node(const inspection *all, const inspected_node *one, sinter_te
     if (one->seconds >= 0) sinter_text_format(text, ",\"milliseconds\":%.4g", 1e3 * one->seconds);
     if (one->flops >= 0) sinter_text_format(text, ",\"gigaflops\":%.4g", 1e-9 * one->flops);
     if (one->bytes >= 0) sinter_text_format(text, ",\"gigabytes\":%.4g", 1e-9 * one->bytes);
+    if (one->share >= 0) sinter_text_format(text, ",\"share\":%.0f", 100 * one->share);
     sinter_text_append_string(text, ",\"inputs\":[");
     bool first = true;
     put_inputs(all, one->node, &first, text);

@@ -213,16 +213,41 @@ static void weigh(timing *t, uint32_t index, const uint32_t *homes) {
         count_traffic(t, kernel, index + 1, homes);
 }
 
+/* Products of bytes: what the kernel's nodes take that is no weight is bytes, quantized outside of it. */
+static bool multiplies_bytes(const timing *t, const inspected_kernel *kernel) {
+    sinter_module *module = t->all->module;
+    for (size_t i = 0; i < kernel->nodes.count; ++i) {
+        sinter_node node = node_at(t, kernel->nodes.items[i])->node;
+        sinter_value value = sinter_node_operand(module, node, 0);
+        const sinter_type *type = value ? sinter_value_type(module, value) : NULL;
+        if (type && type->kind == SINTER_TYPE_TENSOR && sinter_dtype_infos[type->dtype].bits == 8 &&
+            sinter_dtype_is_integer(type->dtype) && !sinter_value_constant(module, value))
+            return true;
+    }
+    return false;
+}
+
+/* What part of the kernel's time the machine needs at least. */
+static void compare_with_roof(const timing *t, inspected_kernel *kernel) {
+    kernel->share = -1;
+    if (kernel->multiply_adds < 0 || kernel->bytes < 0 || kernel->seconds <= 0) return;
+    kernel->share = roofline_seconds(&t->all->roof, kernel->multiply_adds, kernel->bytes,
+                                     multiplies_bytes(t, kernel)) /
+                    kernel->seconds;
+}
+
 static void tell_times(timing *t) {
     const uint32_t *homes = find_homes(t);
     for (uint32_t i = 0; i < t->all->kernels.count; ++i) {
         weigh(t, i, homes);
+        compare_with_roof(t, &t->all->kernels.items[i]);
         const inspected_kernel *kernel = &t->all->kernels.items[i];
         inspected_node *leader = node_at(t, kernel->leader);
         leader->seconds = (leader->seconds > 0 ? leader->seconds : 0) + kernel->seconds;
         if (kernel->seconds <= 0 || homes[kernel->leader] != i + 1) continue;
         if (kernel->multiply_adds > 0) leader->flops = 2 * kernel->multiply_adds / kernel->seconds;
         if (kernel->bytes > 0) leader->bytes = kernel->bytes / kernel->seconds;
+        leader->share = kernel->share;
     }
 }
 
@@ -241,6 +266,13 @@ static bool time_engine(timing *t, sinter_engine *engine, const arguments *a, si
     profile_destroy(p);
     bound_run_destroy(&run);
     return good;
+}
+
+static bool measure_roof(inspection *all, const sinter_engine_options *options, sinter_diag *diag) {
+    sinter_target target;
+    return sinter_target_parse(options->target ? options->target : "cpu", &all->arena, &target,
+                               diag) &&
+           roofline_measure(&target, all->threads, &all->roof, diag);
 }
 
 typedef struct translator {
@@ -269,6 +301,7 @@ bool inspect_times(inspection *all, const arguments *a, bool is_rewritten, sinte
     all->threads = options.thread_count;
     sinter_map_init(&t.numbers, &all->arena);
     keep_pages();
+    if (!measure_roof(all, &options, diag)) return false;
     sinter_engine *engine = sinter_engine_create(number_nodes(&t), &options, &translated);
     bool good = engine && time_engine(&t, engine, a, &translated);
     sinter_engine_destroy(engine);

@@ -228,128 +228,20 @@ static bool pack_words(const dot *d, const sinter_tensor *source, sinter_tensor 
     return true;
 }
 
-/* Replaces one constant in the calls of this kernel. */
-typedef struct replacement {
-    const dot *d;
-    uint32_t parameter;
-    uint32_t constant;         /* of the program */
-    bool elsewhere;            /* somebody else reads it */
-    sinter_loop_buffer buffer; /* what is passed instead */
-} replacement;
-
-static bool is_it(const replacement *r, sinter_loop_buffer buffer) {
-    const sinter_loop_buffer_info *info = &r->d->state->program->host->buffers.items[buffer];
-    return buffer && info->scope == SINTER_SCOPE_CONSTANT && info->constant == r->constant;
+/* What the bytes become, for every call of this kernel. */
+static bool make_words(void *user, const sinter_tensor *source, sinter_tensor *out_words,
+                       sinter_diag *diag) {
+    return pack_words(user, source, out_words, diag);
 }
 
-static void search_expr(void *user, sinter_expr expr) {
-    replacement *r = user;
-    if (expr->kind == SINTER_LOOP_LOAD && is_it(r, expr->buffer)) r->elsewhere = true;
-}
-
-static bool search_stmt(void *user, sinter_loop_stmt *stmt) {
-    replacement *r = user;
-    sinter_loop_walk_stmt_exprs(stmt, search_expr, r);
-    if (stmt->kind == SINTER_LOOP_BIND && is_it(r, stmt->source)) r->elsewhere = true;
-    if (stmt->kind != SINTER_LOOP_CALL_KERNEL) return true;
-    for (uint32_t i = 0; i < stmt->buffer_argument_count; i++) {
-        bool here = stmt->kernel == r->d->state->kernel && i == r->parameter;
-        if (!here && is_it(r, stmt->buffer_arguments[i])) r->elsewhere = true;
-    }
-    return true;
-}
-
-static bool pass_replacement(void *user, sinter_loop_stmt *stmt) {
-    replacement *r = user;
-    if (stmt->kind != SINTER_LOOP_CALL_KERNEL || stmt->kernel != r->d->state->kernel ||
-        !is_it(r, stmt->buffer_arguments[r->parameter]))
-        return true;
-    sinter_loop_buffer *arguments =
-        sinter_arena_copy(&r->d->state->program->arena, stmt->buffer_arguments,
-                          stmt->buffer_argument_count * sizeof *arguments);
-    arguments[r->parameter] = r->buffer;
-    stmt->buffer_arguments = arguments;
-    return true;
-}
-
-static void describe_words(const dot *d, sinter_loop_builder *build,
-                           sinter_loop_buffer_info *info) {
-    int64_t dims[SINTER_MAX_RANK], word[SINTER_MAX_RANK];
+static bool replace_constants(dot *d) {
+    const sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->b->buffer];
+    sinter_cpu_conversion words = {.convert = make_words, .user = d, .dtype = SINTER_DTYPE_i32};
+    int64_t dims[SINTER_MAX_RANK];
     uint32_t from[SINTER_MAX_RANK];
     for (uint32_t i = 0; i < info->rank; i++) sinter_loop_is_const_int(info->dims[i], &dims[i]);
-    info->rank = word_dims(d, info->rank, dims, word, from);
-    sinter_expr *exprs = SINTER_NEW_ARRAY(build->arena, sinter_expr, info->rank);
-    for (uint32_t i = 0; i < info->rank; i++) exprs[i] = sinter_loop_int(build, word[i]);
-    info->dims = exprs;
-    info->dtype = SINTER_DTYPE_i32;
-}
-
-/* Words in place of the bytes where nobody else wants the bytes, else beside them. */
-static bool replace_constant(replacement *r, const sinter_loop_buffer_info *parameter) {
-    sinter_loop_program *program = r->d->state->program;
-    sinter_loop_function *host = program->host;
-    sinter_loop_builder build;
-    sinter_loop_constant words = {{0}};
-    sinter_tensor source = program->constants.items[r->constant].tensor;
-    source.rank =
-        parameter->rank; /* tensors of equal data are one constant, whatever their shapes */
-    for (uint32_t i = 0; i < source.rank; i++)
-        sinter_loop_is_const_int(parameter->dims[i], &source.dims[i]);
-    if (!pack_words(r->d, &source, &words.tensor, r->d->state->diag)) return false;
-    sinter_loop_builder_init(&build, program, host);
-    sinter_loop_walk(host->body, search_stmt, r);
-    if (!r->elsewhere) {
-        sinter_storage_drop_pages(source.storage, source.data, sinter_tensor_bytes(&source));
-        sinter_tensor_deinit(&program->constants.items[r->constant].tensor);
-        program->constants.items[r->constant] = words;
-        for (sinter_loop_buffer i = 1; i < host->buffers.count; i++) {
-            sinter_loop_buffer_info *info = &host->buffers.items[i];
-            if (!is_it(r, i)) continue;
-            info->rank = parameter->rank;
-            info->dims = parameter->dims;
-            describe_words(r->d, &build, info);
-        }
-        return true;
-    }
-    r->buffer = sinter_loop_add_buffer(&build, parameter->name, SINTER_DTYPE_i8, parameter->rank,
-                                       parameter->dims, SINTER_SCOPE_CONSTANT);
-    describe_words(r->d, &build, &host->buffers.items[r->buffer]);
-    host->buffers.items[r->buffer].constant = (uint32_t)program->constants.count;
-    sinter_vector_push(&program->arena, &program->constants, words);
-    sinter_loop_walk(host->body, pass_replacement, r);
-    return true;
-}
-
-typedef struct argument_list {
-    const dot *d;
-    uint32_t parameter;
-    SINTER_VECTOR(uint32_t) constants;
-} argument_list;
-
-static bool list_argument(void *user, sinter_loop_stmt *stmt) {
-    argument_list *list = user;
-    const sinter_schedule_cpu_state *state = list->d->state;
-    if (stmt->kind != SINTER_LOOP_CALL_KERNEL || stmt->kernel != state->kernel) return true;
-    uint32_t constant =
-        state->program->host->buffers.items[stmt->buffer_arguments[list->parameter]].constant;
-    for (size_t i = 0; i < list->constants.count; i++)
-        if (list->constants.items[i] == constant) return true;
-    sinter_vector_push(&list->d->state->scratch, &list->constants, constant);
-    return true;
-}
-
-/* Gives every call of this kernel words in place of bytes. */
-static bool replace_constants(const dot *d) {
-    const sinter_loop_function *function = d->state->schedule.function;
-    const sinter_loop_buffer_info parameter = function->buffers.items[d->b->buffer];
-    argument_list list = {.d = d};
-    while (function->buffer_parameters.items[list.parameter] != d->b->buffer) list.parameter++;
-    sinter_loop_walk(d->state->program->host->body, list_argument, &list);
-    for (size_t i = 0; i < list.constants.count; i++) {
-        replacement r = {.d = d, .parameter = list.parameter, .constant = list.constants.items[i]};
-        if (!replace_constant(&r, &parameter)) return false;
-    }
-    return true;
+    words.rank = word_dims(d, info->rank, dims, words.dims, from);
+    return sinter_cpu_convert_constants(d->state, d->b->buffer, &words);
 }
 
 /* ---- the loop ---- */
@@ -569,7 +461,6 @@ bool sinter_cpu_use_tap_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *
         state->failed = true;
         return false;
     }
-    describe_words(&d, &d.build, &function->buffers.items[d.b->buffer]);
     write_taps(&d);
     return sinter_cpu_find_nest(function, nest->loops[0], nest);
 }
@@ -589,7 +480,6 @@ bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest
         state->failed = true;
         return false;
     }
-    if (!d.made) describe_words(&d, &d.build, &function->buffers.items[d.b->buffer]);
     if (d.around) join_rows(&d);
     write_loop(&d);
     return sinter_cpu_find_nest(function, nest->loops[0], nest);

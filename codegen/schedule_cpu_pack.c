@@ -74,7 +74,8 @@ static bool plan_one(const sinter_schedule_cpu_state *state, const sinter_cpu_ne
     sinter_cpu_packing *p = out_packing;
     *p = (sinter_cpu_packing){.buffer = load->buffer, .rank = load->rank};
     uint32_t used = 0;
-    if (!sinter_loop_find_axis(load->indices, load->rank, nest->loops[nest->loop_count - 1],
+    if (sinter_dtype_infos[info->dtype].bits < 8 ||
+        !sinter_loop_find_axis(load->indices, load->rank, nest->loops[nest->loop_count - 1],
                                &p->column_dim) ||
         !sinter_loop_is_const_int(info->dims[p->column_dim], &p->columns))
         return false;

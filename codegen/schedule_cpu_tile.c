@@ -58,9 +58,11 @@ bool sinter_cpu_find_nest(const sinter_loop_function *function, sinter_loop_var 
 
 bool sinter_cpu_bounds_use(const sinter_cpu_nest *nest, sinter_loop_var var) {
     const sinter_loop_stmt *loop = nest->reduction;
-    for (uint32_t i = 0; i < nest->reduction_count; i++, loop = loop->body)
+    for (uint32_t i = 0; i < nest->reduction_count; i++, loop = loop->body) {
+        while (loop->kind != SINTER_LOOP_FOR) loop = loop->next; /* a sum of its own */
         if (sinter_loop_expr_uses(loop->lower, var) || sinter_loop_expr_uses(loop->upper, var))
             return true;
+    }
     return false;
 }
 
@@ -251,7 +253,8 @@ static sinter_loop_var innermost_reduction(sinter_schedule *schedule, sinter_loo
 
 static void count_expansions(void *user, sinter_expr expr) {
     uint32_t *count = user;
-    if (expr->kind == SINTER_LOOP_CALL && !*sinter_scalar_get_info(expr->function)->llvm) ++*count;
+    if (expr->kind == SINTER_LOOP_CALL && sinter_scalar_get_info(expr->function)->expansion)
+        ++*count;
 }
 
 static bool count_in_stmt(void *user, sinter_loop_stmt *stmt) {

@@ -59,7 +59,26 @@ bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest
 /* The same across taps of a window, whose bytes come from different rows: where u8 and i8 both are elements of the column. */
 bool sinter_cpu_use_tap_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest);
 
-/* ---- constants (schedule_cpu_pack.c) ---- */
+/* ---- weights of few bits (schedule_cpu_bits.c) ---- */
+/* Sums of products with constants of 2 or 4 bits that share scales in blocks: words of constants, a sum a block. */
+bool sinter_cpu_use_bits(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest);
+
+/* ---- constants in another form (schedule_cpu_constant.c) ---- */
+typedef struct sinter_cpu_conversion {
+    bool (*convert)(void *user, const sinter_tensor *source, sinter_tensor *out_converted, sinter_diag *diag);
+    void *user;
+    sinter_dtype dtype; /* of what it makes */
+    uint32_t rank;
+    int64_t dims[SINTER_MAX_RANK];
+} sinter_cpu_conversion;
+/* Every call of this kernel passes what the conversion makes of its constant, and the kernel's parameter is so now; its loads are
+ * the caller's to change. In place of the constant where nobody else wants it. False: an error went to diag. */
+bool sinter_cpu_convert_constants(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter,
+                                  const sinter_cpu_conversion *conversion);
+/* The constants that calls of this kernel pass, by number in the program, each once. In the state's scratch arena. */
+size_t sinter_cpu_list_constants(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter, const uint32_t **out_constants);
+
+/* ---- constants in another order (schedule_cpu_pack.c) ---- */
 /* Constant operands of a nest that depend on its columns: planned on the nest as it was made, packed in panels of `columns`
  * when it is tiled. */
 #define SINTER_CPU_MAX_PACKED 4

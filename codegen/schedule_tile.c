@@ -153,10 +153,19 @@ static bool mark_uses(sinter_schedule *schedule, const sinter_register_tile *til
            mark_rolled(schedule, end, tile->vector);
 }
 
-static bool tile_nest(sinter_schedule *schedule, sinter_register_tile *tile) {
-    part start = {0}, reduction = {0}, end = {0};
+/* The sum of its own that an iteration of the reduction begins with; 0: none. */
+static sinter_loop_var inner_sum(const sinter_schedule *schedule, part reduction) {
+    const sinter_loop_stmt *first = sinter_schedule_get_loop(schedule->function, reduction.n)->body;
+    bool declares = first->kind == SINTER_LOOP_DECLARE;
+    return declares && schedule->function->vars.items[first->var].is_mutable ? first->var : 0;
+}
+
+/* Sums of the tile's elements in front of, in and behind a reduction outside of its loops. What an iteration of the
+ * reduction sums up for itself is a tile within. */
+static bool tile_sums(sinter_schedule *schedule, const sinter_register_tile *tile, part start,
+                      sinter_loop_buffer *out_accumulator) {
+    part reduction = {0}, end = {0};
     size_t index;
-    if (!block_nest(schedule, tile, &start)) return false;
     sinter_loop_stmt *inner = sinter_schedule_get_loop(schedule->function, start.n);
     inline_lets(schedule, inner, tile->accumulator);
     if (!find_reduction(inner->body, tile->accumulator, &index) || index == 0)
@@ -164,14 +173,26 @@ static bool tile_nest(sinter_schedule *schedule, sinter_register_tile *tile) {
     bool ends = stmt_at(inner->body, index + 1) != NULL;
     const sinter_loop_var loops[2] = {start.m ? start.m : start.n, start.n};
     if (!sinter_schedule_expand(schedule, tile->accumulator, loops, start.m ? 2 : 1,
-                                &tile->out_accumulator))
+                                out_accumulator) ||
+        !cut(schedule, start, index, &reduction) || (ends && !cut(schedule, reduction, 1, &end)) ||
+        !lift_reduction(schedule, reduction))
         return false;
-    if (!cut(schedule, start, index, &reduction)) return false;
-    if (ends && !cut(schedule, reduction, 1, &end)) return false;
-    return lift_reduction(schedule, reduction) && mark(schedule, start, tile->vector, true) &&
-           mark(schedule, reduction, tile->vector, true) &&
-           (!ends || mark_uses(schedule, tile, end)) &&
-           sinter_schedule_promote(schedule, tile->out_accumulator);
+    sinter_register_tile within = *tile;
+    within.accumulator = inner_sum(schedule, reduction);
+    within.rolled = false;
+    if (within.accumulator ? !tile_sums(schedule, &within, reduction, &within.out_accumulator)
+                           : !mark(schedule, reduction, tile->vector, true))
+        return false;
+    sinter_register_tile own = *tile;
+    own.out_accumulator = *out_accumulator;
+    return mark(schedule, start, tile->vector, true) && (!ends || mark_uses(schedule, &own, end)) &&
+           sinter_schedule_promote(schedule, *out_accumulator);
+}
+
+static bool tile_nest(sinter_schedule *schedule, sinter_register_tile *tile) {
+    part start = {0};
+    return block_nest(schedule, tile, &start) &&
+           tile_sums(schedule, tile, start, &tile->out_accumulator);
 }
 
 bool sinter_schedule_register_tile(sinter_schedule *schedule, sinter_register_tile *tile) {

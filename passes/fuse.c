@@ -320,6 +320,41 @@ static void join_transposed(fusion *f, sinter_node node, uint32_t own) {
     }
 }
 
+/* Blocks of fewer than eight bits with scales of their own, all constant, that only `user` wants. */
+static bool is_packed_weight(const fusion *f, sinter_node node, sinter_node user) {
+    enum { BYTE = 8 };
+    const sinter_node_info *info = sinter_node_get(f->module, node);
+    if (info->op != SINTER_OP_dequantize_linear ||
+        info->parent != sinter_node_get(f->module, user)->parent || !f->group_of[node] ||
+        f->groups.items[f->group_of[node] - 1].nodes.count != 1 ||
+        sinter_node_get_int(f->module, node, "block_size", 0) % BYTE)
+        return false;
+    for (uint32_t i = 0; i < info->operand_count; ++i)
+        if (info->operands[i] && !sinter_value_constant(f->module, info->operands[i])) return false;
+    return sinter_dtype_infos[sinter_value_type(f->module, info->operands[0])->dtype].bits < BYTE;
+}
+
+/* A contraction reads weights of few bits as they are, through a transposition too. */
+static void join_packed_weight(fusion *f, sinter_node node, uint32_t own) {
+    sinter_node last = node, view = 0;
+    for (sinter_value value = sinter_node_operand(f->module, node, 1);
+         sinter_value_has_one_use(f->module, value);
+         value = sinter_node_operand(f->module, view, 0)) {
+        last = sinter_value_get(f->module, value)->definition;
+        if (!last) return;
+        if (is_packed_weight(f, last, node)) break;
+        if (view || sinter_node_get(f->module, last)->op != SINTER_OP_transpose ||
+            sinter_node_get(f->module, last)->parent != f->region)
+            return;
+        view = last;
+    }
+    if (last == node || !is_packed_weight(f, last, node)) return;
+    merge(f, own, f->group_of[last] - 1);
+    if (!view) return;
+    sinter_vector_push(f->scratch, &f->groups.items[own].nodes, view);
+    f->group_of[view] = own + 1;
+}
+
 /* ---- what lies between two groups ---- */
 
 /* Makes wider elements of those of its first operand, and of constants. */
@@ -421,6 +456,7 @@ static void fuse_region(fusion *f, sinter_region region) {
             } else if (pattern_of(f, node) == SINTER_PATTERN_REDUCE) {
                 join_reduced(f, node, own);
             } else if (pattern_of(f, node) == SINTER_PATTERN_CONTRACT) {
+                join_packed_weight(f, node, own);
                 join_transposed(f, node, own);
             }
         }

@@ -181,6 +181,14 @@ def quantized_cases():
     bits = {"K": 64, "N": 6, "bits": 4, "block_size": 32}
     yield Case("matmul_4_bits", "MatMulNBits", [f(3, 64), packed, block_scales.reshape(-1)], constants=(1, 2), **bits)
     yield Case("matmul_4_bits_zero", "MatMulNBits", [f(3, 64), packed, block_scales.reshape(-1), u8(6)], constants=(1, 2, 3), **bits)
+    for rows, k, n, width, block, zeros in ((1, 256, 130, 4, 32, False), (1, 128, 67, 4, 16, True), (11, 256, 80, 4, 128, True),
+                                            (40, 96, 100, 4, 32, False), (2, 100, 9, 4, 32, True), (5, 64, 33, 8, 32, True)):  # fmt: skip
+        blocks = (k + block - 1) // block
+        operands = [f(rows, k), u8(n, blocks, block * width // 8), f(n * blocks)]
+        if zeros:
+            operands.append(u8(n * ((blocks * width + 7) // 8)))
+        name = f"matmul_bits_{rows}_{k}_{n}_{width}_{block}"
+        yield Case(name, "MatMulNBits", operands, constants=(1, 2, 3), K=k, N=n, bits=width, block_size=block)
 
 
 def build(case):

@@ -79,6 +79,27 @@ def integer_model(path):
     return [u8(1, 3, 9, 9), i8(7, 45)], [np.zeros(shape, np.uint8 if kind == TensorProto.UINT8 else np.int32) for _, kind, shape in outputs]
 
 
+def narrow_model(path):
+    """Products with weights of 4 bits whose blocks share scales: one row and many, zero points and none, uneven columns."""
+    random = np.random.default_rng(8)
+    nodes, constants, inputs, outputs = [], [], [], []
+    for name, rows, columns, zeros in (("one", 1, 150, True), ("many", 13, 37, False)):
+        packed = random.integers(0, 256, 128 * columns // 2).astype(np.uint8).tobytes()
+        constants.append(helper.make_tensor(f"{name}_w", TensorProto.UINT4, [128, columns], packed, raw=True))
+        constants.append(numpy_helper.from_array(random.random((4, columns), np.float32) + np.float32(0.1), f"{name}_s"))
+        constants.append(helper.make_tensor(f"{name}_z", TensorProto.UINT4, [4, columns], packed[: 2 * columns], raw=True))
+        operands = [f"{name}_{part}" for part in ("wsz" if zeros else "ws")]
+        nodes.append(helper.make_node("DequantizeLinear", operands, [f"{name}_weight"], axis=0, block_size=32))
+        nodes.append(helper.make_node("MatMul", [f"{name}_x", f"{name}_weight"], [f"{name}_y"]))
+        inputs.append(random.standard_normal((rows, 128), np.float32))
+        outputs.append(np.zeros((rows, columns), np.float32))
+    describe = lambda kind: lambda node, array: helper.make_tensor_value_info(f"{node}_{kind}", TensorProto.FLOAT, array.shape)
+    names = ("one", "many")
+    graph = helper.make_graph(nodes, "narrow", list(map(describe("x"), names, inputs)), list(map(describe("y"), names, outputs)), constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+    return inputs, outputs
+
+
 def cases(work):
     """{name: (model, options, inputs, what the outputs look like, exact)}"""
     image = np.load(MODELS / "digits_test_images.npy")[:1]
@@ -90,6 +111,8 @@ def cases(work):
     path = work / "integers.onnx"
     inputs, outputs = integer_model(path)
     found["integers"] = (path, [], inputs, outputs, True)
+    path = work / "narrow.onnx"
+    found["narrow"] = (path, [], *narrow_model(path), False)
     return found
 
 

@@ -1,0 +1,343 @@
+/* Products with weights of few bits that share scales in blocks along the reduction:
+ *   acc += x[k] * (f32(q[k, n] - z[k / B, n]) * s[k / B, n])
+ * The weights become words of a constant that replaces them, each with the bits of consecutive k, so that columns are lanes of i32
+ * as with any other element type, and the loop becomes one over blocks with a sum of its own:
+ *   for kb { part = 0; for word { for each field: part += x * (q - z) }; acc += part * s }
+ * A field becomes a float without shift or conversion: under the exponent at which the lowest bit of the field counts one,
+ * its bits are the number 2^e + q, and taking 2^e + z away is exact. Fields above the mantissa are shifted down first,
+ * all at once.
+ * Products with a scale become the product of a sum with it: rounding differs, by less than summing in another order does.
+ * Signed weights are stored 2^(bits - 1) higher, and so are their zero points.
+ * Needs: constants, whole blocks of whole words. Test: tests/codegen/schedule/bits.loops, tests/suites/contrib_operators.py */
+#include "codegen/loop_access.h"
+#include "codegen/schedule_cpu_tile.h"
+
+#include <string.h>
+
+enum { WORD = 32, MANTISSA = 23, EXPONENT_BIAS = 127, MOST_BITS = 4 };
+
+typedef struct bits {
+    sinter_schedule_cpu_state *state;
+    sinter_loop_builder build;
+    sinter_loop_stmt *loop, *assign;    /* the reduction and its body */
+    sinter_expr x, weight, zero, scale; /* zero: load, NULL where there is none */
+    uint32_t dim;                       /* of the weight's indices: the reduction's variable */
+    int64_t width, fields;              /* bits of a weight, weights of a word */
+    int64_t steps, block;
+    bool is_signed, same_zero; /* same_zero: `zero_value` for all */
+    int64_t zero_value;        /* in stored weights */
+} bits;
+
+/* ---- recognition ---- */
+
+static bool is_call(sinter_expr expr, sinter_scalar_function function) {
+    return expr->kind == SINTER_LOOP_CALL && expr->function == function;
+}
+
+/* The load below conversions between integers. */
+static sinter_expr integer_load(sinter_expr expr) {
+    while (expr->kind == SINTER_LOOP_CAST && !sinter_dtype_is_float(expr->dtype))
+        expr = expr->arguments[0];
+    return expr->kind == SINTER_LOOP_LOAD && !sinter_dtype_is_float(expr->dtype) ? expr : NULL;
+}
+
+/* f32(q - z) or f32(q) */
+static bool match_difference(bits *b, sinter_expr expr) {
+    if (expr->kind != SINTER_LOOP_CAST || expr->dtype != SINTER_DTYPE_f32) return false;
+    expr = expr->arguments[0];
+    b->zero = NULL;
+    if (is_call(expr, SINTER_SCALAR_sub)) {
+        if (!(b->zero = integer_load(expr->arguments[1]))) return false;
+        expr = expr->arguments[0];
+    }
+    if (!(b->weight = integer_load(expr))) return false;
+    const sinter_dtype_info *info = &sinter_dtype_infos[b->weight->dtype];
+    b->width = info->bits;
+    b->is_signed = info->class == SINTER_CLASS_INT;
+    b->fields = WORD / b->width;
+    return b->width <= MOST_BITS && WORD % b->width == 0 &&
+           (!b->zero || b->zero->dtype == b->weight->dtype);
+}
+
+static bool match_weight(bits *b, sinter_expr expr) {
+    if (!is_call(expr, SINTER_SCALAR_mul)) return false;
+    for (int i = 0; i < 2; i++) {
+        b->scale = expr->arguments[1 - i];
+        if (match_difference(b, expr->arguments[i])) return true;
+    }
+    return false;
+}
+
+/* acc = acc + x * weight */
+static bool match_sum(bits *b, const sinter_cpu_nest *nest) {
+    sinter_expr sum = b->assign->value;
+    if (b->assign->kind != SINTER_LOOP_ASSIGN || b->assign->next ||
+        b->assign->var != nest->accumulator || !is_call(sum, SINTER_SCALAR_add))
+        return false;
+    for (int i = 0; i < 2; i++) {
+        sinter_expr acc = sum->arguments[i], product = sum->arguments[1 - i];
+        if (acc->kind != SINTER_LOOP_VAR || acc->var != nest->accumulator ||
+            !is_call(product, SINTER_SCALAR_mul))
+            continue;
+        for (int k = 0; k < 2; k++) {
+            b->x = product->arguments[k];
+            if (match_weight(b, product->arguments[1 - k])) return true;
+        }
+    }
+    return false;
+}
+
+typedef struct divisor_search {
+    sinter_loop_var var;
+    int64_t divisor; /* 0: none */
+    bool other;      /* the variable is used in another way */
+} divisor_search;
+
+static void search_divisor(divisor_search *s, sinter_expr expr) {
+    int64_t divisor;
+    if (is_call(expr, SINTER_SCALAR_div) && expr->arguments[0]->kind == SINTER_LOOP_VAR &&
+        expr->arguments[0]->var == s->var &&
+        sinter_loop_is_const_int(expr->arguments[1], &divisor)) {
+        s->other |= s->divisor && s->divisor != divisor;
+        s->divisor = divisor;
+        return;
+    }
+    s->other |= expr->kind == SINTER_LOOP_VAR && expr->var == s->var;
+    for (uint32_t i = 0; i < expr->argument_count; i++) search_divisor(s, expr->arguments[i]);
+}
+
+/* Scales and zero points change every `block` steps, or never. */
+static bool find_block(bits *b) {
+    divisor_search s = {.var = b->loop->var};
+    search_divisor(&s, b->scale);
+    if (b->zero) search_divisor(&s, b->zero);
+    b->block = s.divisor ? s.divisor : b->steps;
+    return !s.other && b->block > 0 && b->steps % b->block == 0 && b->block % b->fields == 0;
+}
+
+static bool has_known_dims(const bits *b, sinter_loop_buffer buffer) {
+    const sinter_loop_buffer_info *info = &b->state->schedule.function->buffers.items[buffer];
+    int64_t dim;
+    for (uint32_t i = 0; i < info->rank; i++)
+        if (!sinter_loop_is_const_int(info->dims[i], &dim)) return false;
+    return true;
+}
+
+/* Every call passes a constant, and this is the only place that reads it. */
+static bool is_own_constant(const bits *b, sinter_loop_buffer buffer) {
+    sinter_arena scratch;
+    sinter_loop_access_list all = {0};
+    uint32_t count = 0;
+    sinter_arena_init(&scratch);
+    sinter_loop_collect_accesses(&scratch, b->state->schedule.function->body, &all);
+    for (size_t i = 0; i < all.count; i++) count += all.items[i].buffer == buffer;
+    sinter_arena_deinit(&scratch);
+    return count == 1 && has_known_dims(b, buffer) && sinter_cpu_is_constant(b->state, buffer);
+}
+
+static bool match(bits *b, const sinter_cpu_nest *nest) {
+    int64_t lower, size;
+    const sinter_loop_function *function = b->state->schedule.function;
+    if (nest->dtype != SINTER_DTYPE_f32 || nest->reduction_count != 1) return false;
+    b->loop = sinter_schedule_get_loop(function, nest->reductions[0]);
+    b->assign = b->loop->body;
+    if (!match_sum(b, nest) || !sinter_loop_is_const_int(b->loop->lower, &lower) || lower != 0 ||
+        !sinter_loop_trip_count(b->loop, &b->steps) || b->loop->step != 1 ||
+        !sinter_loop_find_axis(b->weight->arguments, b->weight->argument_count, b->loop->var,
+                               &b->dim))
+        return false;
+    const sinter_loop_buffer_info *info = &function->buffers.items[b->weight->buffer];
+    return sinter_loop_is_const_int(info->dims[b->dim], &size) && size == b->steps &&
+           find_block(b) && is_own_constant(b, b->weight->buffer) &&
+           (!b->zero || is_own_constant(b, b->zero->buffer));
+}
+
+/* ---- constants ---- */
+
+/* Bits of element `index`; what is signed moves up. */
+static uint32_t stored(const bits *b, const sinter_tensor *source, int64_t index) {
+    const uint8_t *bytes = source->data;
+    int64_t at = index * b->width;
+    uint32_t mask = (1u << b->width) - 1, value = (uint32_t)bytes[at / 8] >> at % 8 & mask;
+    return b->is_signed ? value ^ 1u << (b->width - 1) : value;
+}
+
+/* Rows of words as they lie in memory already. */
+static void copy_words(const bits *b, const sinter_tensor *source, uint8_t *to, size_t size) {
+    uint8_t flip = 0;
+    for (int64_t at = b->width - 1; b->is_signed && at < 8; at += b->width)
+        flip |= (uint8_t)(1u << at);
+    const uint8_t *from = source->data;
+    for (size_t i = 0; i < size; i++) to[i] = from[i] ^ flip;
+}
+
+/* The fields of a word from the low bits on lie along the reduction. */
+static bool make_words(void *user, const sinter_tensor *source, sinter_tensor *out_words,
+                       sinter_diag *diag) {
+    const bits *b = user;
+    int64_t dims[SINTER_MAX_RANK], stride = 1;
+    memcpy(dims, source->dims, source->rank * sizeof *dims);
+    dims[b->dim] /= b->fields;
+    if (!sinter_tensor_create(out_words, SINTER_DTYPE_i32, source->rank, dims, diag)) return false;
+    uint8_t *to = sinter_tensor_mutable(out_words);
+    for (uint32_t i = b->dim + 1; i < source->rank; i++) stride *= source->dims[i];
+    if (stride == 1) {
+        copy_words(b, source, to, sinter_tensor_bytes(out_words));
+        return true;
+    }
+    int64_t words = sinter_tensor_count(out_words);
+    for (int64_t w = 0; w < words; w++) {
+        int64_t first = w / stride * stride * b->fields + w % stride;
+        uint32_t word = 0;
+        for (int64_t f = 0; f < b->fields; f++)
+            word |= stored(b, source, first + f * stride) << f * b->width;
+        for (int i = 0; i < 4; i++) to[4 * w + i] = (uint8_t)(word >> 8 * i);
+    }
+    return true;
+}
+
+static bool make_zeros(void *user, const sinter_tensor *source, sinter_tensor *out_zeros,
+                       sinter_diag *diag) {
+    const bits *b = user;
+    if (!sinter_tensor_create(out_zeros, SINTER_DTYPE_u8, source->rank, source->dims, diag))
+        return false;
+    uint8_t *to = sinter_tensor_mutable(out_zeros);
+    int64_t count = sinter_tensor_count(out_zeros);
+    for (int64_t i = 0; i < count; i++) to[i] = (uint8_t)stored(b, source, i);
+    return true;
+}
+
+/* One zero point for all blocks of all constants that are passed. */
+static void find_same_zero(bits *b) {
+    const uint32_t *constants;
+    b->same_zero = true;
+    b->zero_value = b->is_signed ? 1 << (b->width - 1) : 0;
+    if (!b->zero) return;
+    size_t count = sinter_cpu_list_constants(b->state, b->zero->buffer, &constants);
+    for (size_t i = 0; i < count; i++) {
+        const sinter_tensor *tensor = &b->state->program->constants.items[constants[i]].tensor;
+        int64_t elements = sinter_tensor_count(tensor);
+        if (!i && elements) b->zero_value = stored(b, tensor, 0);
+        for (int64_t k = 0; k < elements && b->same_zero; k++)
+            b->same_zero = stored(b, tensor, k) == b->zero_value;
+    }
+}
+
+static bool convert_constants(bits *b) {
+    const sinter_loop_function *function = b->state->schedule.function;
+    sinter_cpu_conversion words = {.convert = make_words, .user = b, .dtype = SINTER_DTYPE_i32};
+    sinter_cpu_conversion zeros = {.convert = make_zeros, .user = b, .dtype = SINTER_DTYPE_u8};
+    const sinter_loop_buffer_info *info = &function->buffers.items[b->weight->buffer];
+    words.rank = info->rank;
+    for (uint32_t i = 0; i < info->rank; i++)
+        sinter_loop_is_const_int(info->dims[i], &words.dims[i]);
+    words.dims[b->dim] /= b->fields;
+    find_same_zero(b);
+    if (!sinter_cpu_convert_constants(b->state, b->weight->buffer, &words)) return false;
+    if (b->same_zero) return true;
+    info = &function->buffers.items[b->zero->buffer];
+    zeros.rank = info->rank;
+    for (uint32_t i = 0; i < info->rank; i++)
+        sinter_loop_is_const_int(info->dims[i], &zeros.dims[i]);
+    return sinter_cpu_convert_constants(b->state, b->zero->buffer, &zeros);
+}
+
+/* ---- the loops ---- */
+
+static sinter_expr integer(bits *b, int64_t value) {
+    return sinter_loop_const_int(&b->build, SINTER_DTYPE_i32, value);
+}
+
+/* The expression where the reduction's variable is `step`. */
+static sinter_expr at_step(bits *b, sinter_expr expr, sinter_expr step) {
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, b->state->program, b->state->schedule.function);
+    sinter_loop_map_var(&map, b->loop->var, step);
+    return sinter_loop_map_expr(&map, expr);
+}
+
+/* Field `index` of the word less the zero point (f32, NULL: the same for all). */
+static sinter_expr field(bits *b, sinter_expr word, sinter_expr zero, int64_t index) {
+    int64_t group = MANTISSA / b->width, place = index % group * b->width;
+    int64_t exponent = MANTISSA - place;
+    sinter_loop_builder *build = &b->build;
+    if (index >= group)
+        word = sinter_loop_call2(build, SINTER_SCALAR_shr, word,
+                                 integer(b, index / group * group * b->width));
+    sinter_expr masked = sinter_loop_call2(build, SINTER_SCALAR_and, word,
+                                           integer(b, ((INT64_C(1) << b->width) - 1) << place));
+    sinter_expr number = sinter_loop_call2(build, SINTER_SCALAR_or, masked,
+                                           integer(b, (exponent + EXPONENT_BIAS) << MANTISSA));
+    number = sinter_loop_call(build, SINTER_SCALAR_from_bits, &number);
+    double origin = (double)(INT64_C(1) << exponent);
+    if (!zero)
+        return sinter_loop_sub(
+            build, number,
+            sinter_loop_const(build, SINTER_DTYPE_f32, origin + (double)b->zero_value));
+    return sinter_loop_sub(
+        build, number,
+        sinter_loop_add(build, zero, sinter_loop_const(build, SINTER_DTYPE_f32, origin)));
+}
+
+/* part = part + x * field, for all fields of a word. */
+static void write_word(bits *b, sinter_loop_var part, sinter_expr index, sinter_expr zero) {
+    sinter_loop_builder *build = &b->build;
+    sinter_expr indices[SINTER_MAX_RANK];
+    memcpy(indices, b->weight->arguments, b->weight->argument_count * sizeof *indices);
+    indices[b->dim] = index;
+    sinter_loop_var word = sinter_loop_declare(build, "word", false,
+                                               sinter_loop_load(build, b->weight->buffer, indices));
+    sinter_expr first = sinter_loop_mul(build, index, sinter_loop_int(build, b->fields));
+    for (int64_t f = 0; f < b->fields; f++) {
+        sinter_expr x = at_step(b, b->x, sinter_loop_add(build, first, sinter_loop_int(build, f)));
+        sinter_expr value = field(b, sinter_loop_var_read(build, word), zero, f);
+        sinter_loop_assign(build, part,
+                           sinter_loop_add(build, sinter_loop_var_read(build, part),
+                                           sinter_loop_mul(build, x, value)));
+    }
+}
+
+/* The loop goes over blocks; the loop over words inside of it. */
+static sinter_loop_var write_loops(bits *b) {
+    sinter_loop_builder *build = &b->build;
+    int64_t words = b->block / b->fields;
+    sinter_loop_stmt *loop = b->loop;
+    sinter_expr block = sinter_loop_var_read(build, loop->var);
+    sinter_expr step = sinter_loop_mul(build, block, sinter_loop_int(build, b->block));
+    loop->upper = sinter_loop_int(build, b->steps / b->block);
+    loop->body = NULL;
+    sinter_loop_take_range(build, loop);
+    sinter_expr scale = at_step(b, b->scale, step), zero = NULL;
+    if (!b->same_zero) {
+        sinter_expr load = at_step(b, b->zero, step);
+        load = sinter_loop_load(build, load->buffer, load->arguments); /* of bytes now */
+        zero = sinter_loop_cast(build, load, SINTER_DTYPE_f32);
+    }
+    build->tail = &loop->body;
+    sinter_loop_var part =
+        sinter_loop_declare(build, "part", true, sinter_loop_const(build, SINTER_DTYPE_f32, 0));
+    sinter_loop_var inner =
+        sinter_loop_begin_for(build, "word", sinter_loop_int(build, 0),
+                              sinter_loop_int(build, words), 1, SINTER_AXIS_SERIAL);
+    sinter_expr index =
+        sinter_loop_add(build, sinter_loop_mul(build, block, sinter_loop_int(build, words)),
+                        sinter_loop_var_read(build, inner));
+    write_word(b, part, index, zero);
+    sinter_loop_end(build);
+    sinter_expr sum = sinter_loop_mul(build, sinter_loop_var_read(build, part), scale);
+    sinter_loop_assign(build, b->assign->var,
+                       sinter_loop_add(build, sinter_loop_var_read(build, b->assign->var), sum));
+    return inner;
+}
+
+bool sinter_cpu_use_bits(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest) {
+    bits b = {.state = state};
+    sinter_loop_builder_init(&b.build, state->program, state->schedule.function);
+    if (!state->program->host || !match(&b, nest)) return false;
+    if (!convert_constants(&b)) {
+        state->failed = true;
+        return false;
+    }
+    nest->reductions[nest->reduction_count++] = write_loops(&b);
+    return true;
+}

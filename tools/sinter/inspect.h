@@ -20,6 +20,7 @@ typedef struct inspected_kernel {
     SINTER_VECTOR(uint32_t) nodes; /* of the main region, by their number in program order */
     uint32_t leader;               /* the node at which the time is told */
     double multiply_adds, bytes;   /* of the nodes whose longest kernel it is; negative where not known */
+    double parameter_bytes;        /* of these bytes */
     double share;                  /* of its time that this machine needs at least; negative where not known */
 } inspected_kernel;
 

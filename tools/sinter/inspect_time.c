@@ -155,6 +155,7 @@ static uint32_t maker_of(const timing *t, const uint32_t *homes, sinter_node nod
 static void add_bytes(const timing *t, inspected_kernel *kernel, sinter_value value) {
     double bytes = number_of(t, sinter_cost_value_bytes(t->all->module, value));
     kernel->bytes = bytes < 0 || kernel->bytes < 0 ? -1 : kernel->bytes + bytes;
+    if (bytes > 0 && sinter_value_constant(t->all->module, value)) kernel->parameter_bytes += bytes;
 }
 
 /* What goes into and comes out of the nodes whose home it is. */
@@ -231,9 +232,15 @@ static bool multiplies_bytes(const timing *t, const inspected_kernel *kernel) {
 static void compare_with_roof(const timing *t, inspected_kernel *kernel) {
     kernel->share = -1;
     if (kernel->multiply_adds < 0 || kernel->bytes < 0 || kernel->seconds <= 0) return;
-    kernel->share = roofline_seconds(&t->all->roof, kernel->multiply_adds, kernel->bytes,
-                                     multiplies_bytes(t, kernel)) /
-                    kernel->seconds;
+    const roofline *roof = &t->all->roof;
+    double products =
+        roofline_products_seconds(roof, kernel->multiply_adds, multiplies_bytes(t, kernel));
+    /* Until its turn comes again all other weights have been read. */
+    double moved = kernel->bytes - kernel->parameter_bytes;
+    double reads =
+        roofline_read_seconds(roof, moved, moved) +
+        roofline_read_seconds(roof, kernel->parameter_bytes, (double)t->all->parameter_bytes);
+    kernel->share = (products > reads ? products : reads) / kernel->seconds;
 }
 
 static void tell_times(timing *t) {

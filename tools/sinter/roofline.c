@@ -13,6 +13,7 @@ enum {
     STEPS = 1 << 18, /* of every chain: a few milliseconds */
     SHARES = 4,      /* iterations for a thread */
     RUNS = 8,
+    AHEAD = 2048,        /* elements: hardware stops at the ends of pages */
     STREAMS = 4,         /* vectors read in one go */
     MEMORY_TIMES_L3 = 4, /* what is read of memory, in caches */
     MIN_READ = 1 << 25,  /* bytes of a run, as often as it takes over the smaller levels */
@@ -74,11 +75,12 @@ static void write_reads(sinter_text *text, int64_t shares, int64_t elements, int
     sinter_text_format(&input, "%s in, ", type.data);
     write_begin(text, input.data, "f32", shares, STREAMS, lanes);
     sinter_text_format(text,
-                       "for n in 0..%lld { for k in 0..%lld { for r in 0..%d unroll { for l in "
-                       "0..%lld vector { %%a[r,l] = %%a[r,l] + %%x[t,k * %lld + r * %lld + l] } } "
-                       "} }\n",
-                       (long long)rounds, elements / once, STREAMS, (long long)lanes, once,
-                       (long long)lanes);
+                       "for n in 0..%lld { for k in 0..%lld { for r in 0..%d unroll {\n"
+                       "prefetch %%x[t,k * %lld + r * %lld + %d]\n"
+                       "for l in 0..%lld vector { %%a[r,l] = %%a[r,l] + %%x[t,k * %lld + r * %lld "
+                       "+ l] } } } }\n",
+                       (long long)rounds, elements / once, STREAMS, once, (long long)lanes, AHEAD,
+                       (long long)lanes, once, (long long)lanes);
     input.size = 0;
     sinter_text_format(&input, "%s in 0, ", type.data);
     write_end(text, input.data, "f32", shares, STREAMS, lanes);
@@ -186,9 +188,12 @@ bool roofline_measure(const sinter_target *target, int threads, roofline *out, s
     return good;
 }
 
-double roofline_seconds(const roofline *roof, double multiply_adds, double bytes, bool integer) {
+double roofline_products_seconds(const roofline *roof, double multiply_adds, bool integer) {
+    return 2 * multiply_adds / (integer ? roof->integer_operations : roof->float_operations);
+}
+
+double roofline_read_seconds(const roofline *roof, double bytes, double held) {
     int level = 0;
-    while (level + 1 < ROOFLINE_LEVELS && bytes > roof->level_bytes[level]) level++;
-    double operations = integer ? roof->integer_operations : roof->float_operations;
-    return fmax(2 * multiply_adds / operations, bytes / roof->read_bytes[level]);
+    while (level + 1 < ROOFLINE_LEVELS && held > roof->level_bytes[level]) level++;
+    return bytes / roof->read_bytes[level];
 }

@@ -15,5 +15,7 @@ typedef struct roofline {
 
 /* All threads at once, the best of several runs; takes a quarter of a second. False after an error. */
 bool roofline_measure(const sinter_target *target, int threads, roofline *out, sinter_diag *diag);
-/* Seconds that the work takes at least, with its data where it fits. */
-double roofline_seconds(const roofline *roof, double multiply_adds, double bytes, bool integer);
+/* Seconds that the products take at least, of f32 or of bytes. */
+double roofline_products_seconds(const roofline *roof, double multiply_adds, bool integer);
+/* The same of reading, or writing, these bytes of a set of `held` bytes, which lies where it fits. */
+double roofline_read_seconds(const roofline *roof, double bytes, double held);

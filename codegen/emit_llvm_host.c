@@ -112,6 +112,15 @@ static LLVMValueRef load_service(sinter_llvm_function *g, size_t entry, LLVMValu
     return function;
 }
 
+/* What is asked of the allocator for so many bytes: whole blocks of 64, one at least. */
+static LLVMValueRef block_size(sinter_llvm_function *g, LLVMValueRef bytes) {
+    sinter_llvm_module *m = g->module;
+    LLVMValueRef more = LLVMBuildAdd(g->builder, bytes, sinter_llvm_int(m, 63), "");
+    LLVMValueRef rounded = LLVMBuildAnd(g->builder, more, sinter_llvm_int(m, -64), "");
+    LLVMValueRef none = LLVMBuildICmp(g->builder, LLVMIntEQ, rounded, sinter_llvm_int(m, 0), "");
+    return LLVMBuildSelect(g->builder, none, sinter_llvm_int(m, 64), rounded, "");
+}
+
 /* void *allocate(call, bytes): the services' allocator or aligned_alloc; never of size 0. */
 static LLVMValueRef allocate_function(sinter_llvm_function *f) {
     sinter_llvm_module *m = f->module;
@@ -121,10 +130,7 @@ static LLVMValueRef allocate_function(sinter_llvm_function *f) {
     LLVMValueRef function =
         helper_begin(f, &g, "sinter.allocate", m->pointer, (LLVMTypeRef[]){m->pointer, m->i64}, 2);
     LLVMValueRef bytes = LLVMGetParam(function, 1), user;
-    LLVMValueRef more = LLVMBuildAdd(g.builder, bytes, sinter_llvm_int(m, 63), "");
-    LLVMValueRef rounded = LLVMBuildAnd(g.builder, more, sinter_llvm_int(m, -64), "");
-    LLVMValueRef none = LLVMBuildICmp(g.builder, LLVMIntEQ, rounded, sinter_llvm_int(m, 0), "");
-    LLVMValueRef size = LLVMBuildSelect(g.builder, none, sinter_llvm_int(m, 64), rounded, "");
+    LLVMValueRef size = block_size(&g, bytes);
     LLVMBasicBlockRef otherwise;
     LLVMValueRef service =
         load_service(&g, offsetof(sinter_abi_services, allocate), &user, &otherwise);
@@ -149,11 +155,7 @@ static LLVMValueRef release_function(sinter_llvm_function *f) {
     LLVMValueRef function = helper_begin(f, &g, "sinter.release", m->void_type,
                                          (LLVMTypeRef[]){m->pointer, m->pointer, m->i64}, 3);
     LLVMValueRef pointer = LLVMGetParam(function, 1), user;
-    LLVMValueRef more =
-        LLVMBuildAdd(g.builder, LLVMGetParam(function, 2), sinter_llvm_int(m, 63), "");
-    LLVMValueRef rounded = LLVMBuildAnd(g.builder, more, sinter_llvm_int(m, -64), "");
-    LLVMValueRef none = LLVMBuildICmp(g.builder, LLVMIntEQ, rounded, sinter_llvm_int(m, 0), "");
-    LLVMValueRef size = LLVMBuildSelect(g.builder, none, sinter_llvm_int(m, 64), rounded, "");
+    LLVMValueRef size = block_size(&g, LLVMGetParam(function, 2));
     LLVMBasicBlockRef otherwise;
     LLVMValueRef service =
         load_service(&g, offsetof(sinter_abi_services, deallocate), &user, &otherwise);

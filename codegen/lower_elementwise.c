@@ -277,6 +277,14 @@ static sinter_expr quantization_parameter(sinter_kernel *kernel, sinter_node nod
     return sinter_lower_element(kernel, value, own);
 }
 
+static sinter_expr add_zero_point(sinter_kernel *kernel, sinter_node node, const sinter_expr *index,
+                                  sinter_expr value) {
+    if (!sinter_node_operand(kernel->lower->module, node, 2)) return value;
+    sinter_expr zero = quantization_parameter(kernel, node, 2, index);
+    return sinter_loop_add(&kernel->build, value,
+                           sinter_loop_cast(&kernel->build, zero, value->dtype));
+}
+
 sinter_expr sinter_lower_quantize(sinter_kernel *kernel, sinter_node node, uint32_t result,
                                   const sinter_expr *index) {
     sinter_lower *lower = kernel->lower;
@@ -293,11 +301,7 @@ sinter_expr sinter_lower_quantize(sinter_kernel *kernel, sinter_node node, uint3
     sinter_expr scaled = unit ? x : sinter_loop_call(build, SINTER_SCALAR_div, ratio);
     bool saturate = sinter_node_get_int(lower->module, node, "saturate", 1) != 0;
     if (sinter_dtype_is_float(to)) {
-        if (sinter_node_operand(lower->module, node, 2)) {
-            sinter_expr zero =
-                sinter_loop_cast(build, quantization_parameter(kernel, node, 2, index), compute);
-            scaled = sinter_loop_add(build, scaled, zero);
-        }
+        scaled = add_zero_point(kernel, node, index, scaled);
         return sinter_loop_cast(build, sinter_loop_cast_saturating(build, scaled, to, saturate),
                                 sinter_lower_compute_dtype(to));
     }
@@ -306,11 +310,7 @@ sinter_expr sinter_lower_quantize(sinter_kernel *kernel, sinter_node node, uint3
     double low = is_signed ? -(double)(1ll << (info->bits - 1)) : 0;
     double high = (double)((1ll << (info->bits - (is_signed ? 1 : 0))) - 1);
     sinter_expr value = sinter_loop_call(build, SINTER_SCALAR_round_even, &scaled);
-    if (sinter_node_operand(lower->module, node, 2)) {
-        sinter_expr zero =
-            sinter_loop_cast(build, quantization_parameter(kernel, node, 2, index), compute);
-        value = sinter_loop_add(build, value, zero);
-    }
+    value = add_zero_point(kernel, node, index, value);
     value = sinter_loop_max(build, value, sinter_loop_const(build, compute, low));
     value = sinter_loop_min(build, value, sinter_loop_const(build, compute, high));
     /* Through i32 where that is a single conversion; u32 and wider go straight. */

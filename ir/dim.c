@@ -421,16 +421,13 @@ bool sinter_dim_evaluate(const sinter_dim_table *table, sinter_dim dim, const in
     return true;
 }
 
-static sinter_dim substitute(sinter_dim_table *table, sinter_dim dim, const sinter_dim *bindings);
-
-static sinter_dim substitute_node(sinter_dim_table *table, sinter_dim dim,
-                                  const sinter_dim *bindings) {
-    dim_node node = *dim_get(table, dim); /* a copy: the nodes move as new ones are made */
-    if (node.kind == SINTER_DIM_CONST) return dim;
-    if (node.kind == SINTER_DIM_SYMBOL) return bindings[node.symbol] ? bindings[node.symbol] : dim;
-    sinter_dim a = substitute(table, node.operands[0], bindings);
-    sinter_dim b = substitute(table, node.operands[1], bindings);
-    switch (node.kind) {
+sinter_dim sinter_dim_binary(sinter_dim_table *table, sinter_dim_kind kind, sinter_dim a,
+                             sinter_dim b) {
+    switch (kind) {
+    case SINTER_DIM_ADD:
+        return sinter_dim_add(table, a, b);
+    case SINTER_DIM_MUL:
+        return sinter_dim_mul(table, a, b);
     case SINTER_DIM_FLOORDIV:
         return sinter_dim_floordiv(table, a, b);
     case SINTER_DIM_MOD:
@@ -439,16 +436,31 @@ static sinter_dim substitute_node(sinter_dim_table *table, sinter_dim dim,
         return sinter_dim_min(table, a, b);
     case SINTER_DIM_MAX:
         return sinter_dim_max(table, a, b);
+    case SINTER_DIM_CONST:
+    case SINTER_DIM_SYMBOL:
     case SINTER_DIM_SELECT:
-        return sinter_dim_select(table, a, b, substitute(table, node.operands[2], bindings));
-    default:
         break;
     }
-    for (uint32_t i = 1; i < node.operand_count; i++) {
-        if (i > 1) b = substitute(table, node.operands[i], bindings);
-        a = node.kind == SINTER_DIM_ADD ? sinter_dim_add(table, a, b) : sinter_dim_mul(table, a, b);
+    assert(!"a dim of two operands");
+    return 0;
+}
+
+static sinter_dim substitute(sinter_dim_table *table, sinter_dim dim, const sinter_dim *bindings);
+
+static sinter_dim substitute_node(sinter_dim_table *table, sinter_dim dim,
+                                  const sinter_dim *bindings) {
+    dim_node node = *dim_get(table, dim); /* a copy: the nodes move as new ones are made */
+    if (node.kind == SINTER_DIM_CONST) return dim;
+    if (node.kind == SINTER_DIM_SYMBOL) return bindings[node.symbol] ? bindings[node.symbol] : dim;
+    sinter_dim first = substitute(table, node.operands[0], bindings);
+    if (node.kind == SINTER_DIM_SELECT) {
+        sinter_dim a = substitute(table, node.operands[1], bindings);
+        return sinter_dim_select(table, first, a, substitute(table, node.operands[2], bindings));
     }
-    return a;
+    for (uint32_t i = 1; i < node.operand_count; i++)
+        first = sinter_dim_binary(table, node.kind, first,
+                                  substitute(table, node.operands[i], bindings));
+    return first;
 }
 
 static sinter_dim substitute(sinter_dim_table *table, sinter_dim dim, const sinter_dim *bindings) {

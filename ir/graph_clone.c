@@ -13,29 +13,6 @@ typedef struct cloner {
     sinter_arena scratch;
 } cloner;
 
-static sinter_dim combine(sinter_dim_table *table, sinter_dim_kind kind, sinter_dim a,
-                          sinter_dim b) {
-    switch (kind) {
-    case SINTER_DIM_ADD:
-        return sinter_dim_add(table, a, b);
-    case SINTER_DIM_MUL:
-        return sinter_dim_mul(table, a, b);
-    case SINTER_DIM_FLOORDIV:
-        return sinter_dim_floordiv(table, a, b);
-    case SINTER_DIM_MOD:
-        return sinter_dim_mod(table, a, b);
-    case SINTER_DIM_MIN:
-        return sinter_dim_min(table, a, b);
-    case SINTER_DIM_MAX:
-        return sinter_dim_max(table, a, b);
-    case SINTER_DIM_CONST:
-    case SINTER_DIM_SYMBOL:
-    case SINTER_DIM_SELECT:
-        break;
-    }
-    return 0;
-}
-
 static sinter_dim clone_dim(cloner *state, sinter_dim dim) {
     if (!dim) return 0;
     uint64_t known = 0;
@@ -55,7 +32,7 @@ static sinter_dim clone_dim(cloner *state, sinter_dim dim) {
                                      clone_dim(state, operands[2]));
         else
             for (size_t i = 1; i < count; i++)
-                copy = combine(to, kind, copy, clone_dim(state, operands[i]));
+                copy = sinter_dim_binary(to, kind, copy, clone_dim(state, operands[i]));
     }
     sinter_map_put(&state->dims, dim, copy);
     return copy;

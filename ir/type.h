@@ -89,6 +89,8 @@ sinter_dim sinter_dim_mod(sinter_dim_table *table, sinter_dim a, sinter_dim b);
 sinter_dim sinter_dim_min(sinter_dim_table *table, sinter_dim a, sinter_dim b);
 sinter_dim sinter_dim_max(sinter_dim_table *table, sinter_dim a, sinter_dim b);
 sinter_dim sinter_dim_select(sinter_dim_table *table, sinter_dim c, sinter_dim a, sinter_dim b); /* c >= 0 ? a : b */
+/* The one of these that the kind names: ADD, MUL, FLOORDIV, MOD, MIN or MAX. */
+sinter_dim sinter_dim_binary(sinter_dim_table *table, sinter_dim_kind kind, sinter_dim a, sinter_dim b);
 /* True and the value where the dim is a number. */
 bool sinter_dim_is_const(const sinter_dim_table *table, sinter_dim dim, int64_t *out_value);
 bool sinter_dim_is(const sinter_dim_table *table, sinter_dim dim, int64_t value);

@@ -4,6 +4,7 @@
 #include "ir/infer.h"
 #include "ir/parse.h"
 #include "ir/verify.h"
+#include "tests/unit/graph_support.h"
 #include "tests/unit/test.h"
 
 static sinter_text messages;
@@ -18,18 +19,6 @@ static sinter_module *parse(const char *text) {
     sinter_module *module = sinter_parse_module("test.sir", text, strlen(text), &diag);
     if (!module) printf("%s", messages.data);
     return module;
-}
-
-static sinter_value find(const sinter_module *module, const char *name) {
-    for (sinter_value value = 1; value < sinter_module_value_limit(module); value++) {
-        const sinter_value_info *info = sinter_value_get(module, value);
-        if (!info->erased && info->name && strcmp(info->name, name) == 0) return value;
-    }
-    return 0;
-}
-
-static sinter_node node_of(const sinter_module *module, const char *name) {
-    return sinter_value_get(module, find(module, name))->definition;
 }
 
 static char *print(sinter_module *module) {

@@ -99,8 +99,7 @@ static inline sinter_value add_if(random_graph *g, sinter_value x) {
                              .regions = regions,
                              .region_count = 2,
                              .result_count = 1};
-    sinter_node node = sinter_build_node(&g->build, &spec);
-    return node ? sinter_node_result(g->build.module, node, 0) : 0;
+    return first_result(g, &spec);
 }
 
 /* ---- windows and products ---- */

@@ -220,8 +220,7 @@ static inline sinter_value add_largest(random_graph *g, sinter_value x) {
                              .attributes = list,
                              .attribute_count = 2,
                              .result_count = 2};
-    sinter_node node = sinter_build_node(&g->build, &spec);
-    return node ? sinter_node_result(g->build.module, node, 0) : 0;
+    return first_result(g, &spec);
 }
 
 /* ---- more views ---- */

@@ -128,6 +128,12 @@ static inline sinter_value unary(random_graph *g, sinter_op op, sinter_value x) 
     return sinter_build_unary(&g->build, op, x);
 }
 
+/* Of a node built so; 0 after an error. */
+static inline sinter_value first_result(random_graph *g, const sinter_node_spec *spec) {
+    sinter_node node = sinter_build_node(&g->build, spec);
+    return node ? sinter_node_result(g->build.module, node, 0) : 0;
+}
+
 static inline sinter_value binary(random_graph *g, sinter_op op, sinter_value a, sinter_value b) {
     return sinter_build_binary(&g->build, op, a, b);
 }

@@ -3,6 +3,7 @@
 #include "ir/parse.h"
 #include "ir/rewrite.h"
 #include "ir/verify.h"
+#include "tests/unit/graph_support.h"
 #include "tests/unit/test.h"
 
 static sinter_diag diag = {.handler = sinter_diag_print_handler};
@@ -10,18 +11,6 @@ static sinter_diag diag = {.handler = sinter_diag_print_handler};
 static sinter_module *parse(const char *text) {
     diag.user = stdout;
     return sinter_parse_module("test.sir", text, strlen(text), &diag);
-}
-
-static sinter_value find(const sinter_module *module, const char *name) {
-    for (sinter_value value = 1; value < sinter_module_value_limit(module); value++) {
-        const sinter_value_info *info = sinter_value_get(module, value);
-        if (!info->erased && info->name && strcmp(info->name, name) == 0) return value;
-    }
-    return 0;
-}
-
-static sinter_node node_of(const sinter_module *module, const char *name) {
-    return sinter_value_get(module, find(module, name))->definition;
 }
 
 /* Checks the module, prints it and destroys it. */

@@ -203,11 +203,10 @@ bool arguments_has(const arguments *a, const char *name) {
     return arguments_find(a, name) != NULL;
 }
 
-static bool complain(const char *name, const char *text, const char *kind, double low,
-                     double high) {
-    fprintf(stderr, "sinter: error: %s%s%s%s: expected %s from %g to %g\n", dashes(name), name,
-            name[1] ? "=" : " ", text, kind, low, high);
-    return false;
+static bool refuse_number(const arguments *a, const char *name, const char *kind, double low,
+                          double high) {
+    return usage_error(a->verb, "%s%s%s%s: expected %s from %g to %g", dashes(name), name,
+                       name[1] ? "=" : " ", arguments_find(a, name), kind, low, high);
 }
 
 bool arguments_number(const arguments *a, const char *name, double low, double high,
@@ -219,7 +218,7 @@ bool arguments_number(const arguments *a, const char *name, double low, double h
     errno = 0;
     double number = strtod(text, &end);
     if (errno || end == text || *end || !(number >= low && number <= high))
-        return complain(name, text, "a number", low, high);
+        return refuse_number(a, name, "a number", low, high);
     *out_number = number;
     return true;
 }
@@ -233,7 +232,7 @@ bool arguments_integer(const arguments *a, const char *name, int64_t low, int64_
     errno = 0;
     long long number = strtoll(text, &end, 10);
     if (errno || end == text || *end || number < low || number > high)
-        return complain(name, text, "an integer", (double)low, (double)high);
+        return refuse_number(a, name, "an integer", (double)low, (double)high);
     *out_number = number;
     return true;
 }

@@ -568,10 +568,13 @@ bool sinter_loop_independent(sinter_loop_scopes *scopes, const sinter_loop_stmt 
     if (!varying_count && sinter_loop_trip_count(loop, &trips) && trips <= 1) return true;
     sinter_loop_access_list list = {0};
     sinter_loop_collect_accesses(scopes->builder.arena, loop->body, &list);
-    for (size_t i = 0; i < list.count; i++)
-        for (size_t k = i; k < list.count; k++)
-            if (conflict(&c, &list.items[i], &list.items[k]))
+    for (size_t i = 0; i < list.count; i++) {
+        if (!list.items[i].is_store) continue;
+        for (size_t k = 0; k < list.count; k++)
+            if ((k >= i || !list.items[k].is_store) &&
+                conflict(&c, &list.items[i], &list.items[k]))
                 return say_conflict(&c, list.items[i].buffer, reason);
+    }
     return true;
 }
 

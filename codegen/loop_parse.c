@@ -57,7 +57,6 @@ static bool parse_output(sinter_loop_parser *p) {
     if (!parse_io(p, &io)) return false;
     if (sinter_lexer_accept(&p->lexer, "=")) {
         sinter_loop_exprs dims;
-        p->operators = 0;
         if (!need_host(p, position) || !sinter_lexer_expect(&p->lexer, "[") ||
             !sinter_loop_parse_list(p, "]", true, &dims))
             return false;

@@ -19,7 +19,7 @@ typedef struct sinter_loop_parser {
     sinter_map buffers; /* of the function, by name */
     sinter_map kernels; /* by name: index */
     bool is_host;
-    int operators; /* of the statement so far */
+    int height; /* of the expression, or the list, that was read last */
 } sinter_loop_parser;
 
 typedef SINTER_VECTOR(sinter_expr) sinter_loop_exprs;
@@ -31,7 +31,6 @@ sinter_loop_var sinter_loop_parse_find_var(const sinter_loop_parser *parser, sin
 bool sinter_loop_parse_buffer(sinter_loop_parser *parser, sinter_loop_buffer *out_buffer);
 bool sinter_loop_parse_dtype(sinter_loop_parser *parser, sinter_dtype *out_dtype);
 bool sinter_loop_parse_unsigned(sinter_loop_parser *parser, uint32_t *out_value);
-/* An expression of a statement: the count of operators starts anew. */
 bool sinter_loop_parse_expr(sinter_loop_parser *parser, sinter_expr *out_expr);
 /* Up to the closing token, which is consumed. '_' and '?' give NULL where `optional`. */
 bool sinter_loop_parse_list(sinter_loop_parser *parser, const char *close, bool optional,

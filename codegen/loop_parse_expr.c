@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Longer chains of operators would only serve to exhaust the stack of whoever walks the tree. */
-enum { MAX_OPERATORS = 500 };
+/* Higher trees would only serve to exhaust the stack of whoever walks them. */
+enum { MAX_HEIGHT = 1000 };
 
 /* ---- names ---- */
 
@@ -59,25 +59,31 @@ bool sinter_loop_parse_unsigned(sinter_loop_parser *p, uint32_t *out_value) {
 
 /* ---- expressions ---- */
 
-static bool parse_expr(sinter_loop_parser *p, sinter_expr *out_expr);
 static bool parse_unary(sinter_loop_parser *p, sinter_expr *out_expr);
 
 bool sinter_loop_parse_list(sinter_loop_parser *p, const char *close, bool optional,
                             sinter_loop_exprs *out_list) {
     *out_list = (sinter_loop_exprs){0};
+    p->height = 0;
     if (sinter_lexer_accept(&p->lexer, close)) return true;
-    for (;;) {
+    for (int highest = 0;;) {
         sinter_expr item = NULL;
         bool absent = optional &&
                       (sinter_lexer_accept(&p->lexer, "_") || sinter_lexer_accept(&p->lexer, "?"));
-        if (!absent && !parse_expr(p, &item)) return false;
+        if (!absent && !sinter_loop_parse_expr(p, &item)) return false;
+        if (!absent && p->height > highest) highest = p->height;
+        p->height = highest;
         sinter_vector_push(p->arena, out_list, item);
         if (sinter_lexer_accept(&p->lexer, close)) return true;
         if (!sinter_lexer_expect(&p->lexer, ",")) return false;
     }
 }
 
+/* The height is that of the arguments, and becomes that of the expression. */
 static bool make(sinter_loop_parser *p, sinter_loop_expr pattern, sinter_expr *out_expr) {
+    p->height = pattern.argument_count ? p->height + 1 : 0;
+    if (p->height > MAX_HEIGHT)
+        return sinter_lexer_error(&p->lexer, "the expression is too long");
     *out_expr = sinter_loop_expr_make(p->arena, &pattern);
     return true;
 }
@@ -124,7 +130,7 @@ static bool parse_cast(sinter_loop_parser *p, bool saturate, sinter_expr *out_ex
         .kind = SINTER_LOOP_CAST, .saturate = saturate, .argument_count = 1};
     sinter_expr value;
     if (!sinter_loop_parse_dtype(p, &pattern.dtype) || !sinter_lexer_expect(&p->lexer, ",") ||
-        !parse_expr(p, &value) || !sinter_lexer_expect(&p->lexer, ")"))
+        !sinter_loop_parse_expr(p, &value) || !sinter_lexer_expect(&p->lexer, ")"))
         return false;
     pattern.arguments = &value;
     return make(p, pattern, out_expr);
@@ -238,7 +244,7 @@ static bool parse_unary(sinter_loop_parser *p, sinter_expr *out_expr) {
     if (sinter_lexer_accept(lexer, "!") || sinter_lexer_accept(lexer, "~"))
         return parse_negation(p, SINTER_SCALAR_not, out_expr);
     if (sinter_lexer_accept(lexer, "("))
-        return parse_expr(p, out_expr) && sinter_lexer_expect(lexer, ")");
+        return sinter_loop_parse_expr(p, out_expr) && sinter_lexer_expect(lexer, ")");
     switch (lexer->token.kind) {
     case SINTER_TOKEN_VALUE:
         return parse_load(p, out_expr);
@@ -269,29 +275,24 @@ static bool parse_binary(sinter_loop_parser *p, int precedence, sinter_expr *out
     bool swap;
     const sinter_loop_operator *op;
     while ((op = find_operator(p, &swap)) && op->precedence >= precedence) {
-        if (++p->operators > MAX_OPERATORS)
-            return sinter_lexer_error(&p->lexer, "the expression is too long");
         sinter_lexer_next(&p->lexer);
         sinter_expr right;
+        int left_height = p->height;
         if (!parse_binary(p, op->precedence + 1, &right)) return false;
+        if (left_height > p->height) p->height = left_height;
         sinter_expr operands[2] = {swap ? right : *out_expr, swap ? *out_expr : right};
         sinter_loop_expr pattern = {.kind = SINTER_LOOP_CALL,
                                     .dtype = sinter_loop_result_dtype(op->function, operands),
                                     .function = op->function,
                                     .arguments = operands,
                                     .argument_count = 2};
-        make(p, pattern, out_expr);
+        if (!make(p, pattern, out_expr)) return false;
     }
     return true;
 }
 
-static bool parse_expr(sinter_loop_parser *p, sinter_expr *out_expr) {
+bool sinter_loop_parse_expr(sinter_loop_parser *p, sinter_expr *out_expr) {
     if (!sinter_lexer_enter(&p->lexer) || !parse_binary(p, 0, out_expr)) return false;
     sinter_lexer_leave(&p->lexer);
     return true;
-}
-
-bool sinter_loop_parse_expr(sinter_loop_parser *p, sinter_expr *out_expr) {
-    p->operators = 0;
-    return parse_expr(p, out_expr);
 }

@@ -19,7 +19,6 @@ typedef struct buffer_text {
 static bool parse_buffer(sinter_loop_parser *p, bool is_parameter, buffer_text *out) {
     sinter_lexer *lexer = &p->lexer;
     *out = (buffer_text){.index = UINT32_MAX};
-    p->operators = 0;
     if (!sinter_lexer_expect_value(lexer, &out->name) || !sinter_lexer_expect(lexer, ":") ||
         !sinter_loop_parse_dtype(p, &out->dtype) || !sinter_lexer_expect(lexer, "[") ||
         !sinter_loop_parse_list(p, "]", is_parameter, &out->dims))
@@ -189,7 +188,6 @@ static bool parse_store(sinter_loop_parser *p) {
     sinter_scalar_function combine = SINTER_SCALAR_NONE;
     bool atomic = false;
     sinter_expr value;
-    p->operators = 0;
     if (!sinter_loop_parse_buffer(p, &buffer) || !sinter_loop_parse_indices(p, buffer, &indices))
         return false;
     if (sinter_lexer_accept(lexer, "combine")) {
@@ -280,7 +278,6 @@ static bool parse_fail(sinter_loop_parser *p) {
     uint32_t code;
     sinter_string message;
     sinter_loop_exprs arguments = {0};
-    p->operators = 0;
     if (!sinter_loop_parse_unsigned(p, &code) || !sinter_lexer_expect_string(&p->lexer, &message))
         return false;
     if (sinter_lexer_accept(&p->lexer, "(") && !sinter_loop_parse_list(p, ")", false, &arguments))
@@ -305,7 +302,6 @@ static bool parse_barrier(sinter_loop_parser *p) {
 static bool parse_prefetch(sinter_loop_parser *p) {
     sinter_loop_buffer buffer;
     sinter_loop_exprs indices;
-    p->operators = 0;
     if (!sinter_loop_parse_buffer(p, &buffer) || !sinter_loop_parse_indices(p, buffer, &indices))
         return false;
     sinter_loop_prefetch(&p->builder, buffer, indices.items);
@@ -461,7 +457,6 @@ bool sinter_loop_parse_function(sinter_loop_parser *p, bool is_host) {
     sinter_map_init(&p->buffers, p->arena);
     p->visible.count = 0;
     p->is_host = is_host;
-    p->operators = 0;
     if (!sinter_lexer_expect(lexer, "(")) return false;
     const char *parameters = lexer->token.position;
     if (!parse_scalar_parameters(p)) return false;

@@ -522,6 +522,15 @@ static bool finish_outputs(sinter_lower *lower, sinter_node yield) {
     return true;
 }
 
+static void set_comments(sinter_lower *lower) {
+    for (size_t i = 0; i < lower->locations.count; ++i) {
+        sinter_text *text = &lower->locations.items[i];
+        lower->program->kernels.items[i]->comment =
+            sinter_arena_copy_string(&lower->program->arena, text->data, text->size);
+        sinter_text_deinit(text);
+    }
+}
+
 sinter_loop_program *sinter_lower_module(sinter_module *module, sinter_diag *diag) {
     sinter_lower lower = {.module = module, .dims = sinter_module_dims(module), .diag = diag};
     sinter_arena_init(&lower.scratch);
@@ -542,6 +551,7 @@ sinter_loop_program *sinter_lower_module(sinter_module *module, sinter_diag *dia
         good =
             sinter_lower_region(&lower, region) && finish_outputs(&lower, yield) && !lower.failed;
     }
+    set_comments(&lower);
     sinter_arena_deinit(&lower.scratch);
     if (good) return lower.program;
     sinter_loop_program_destroy(lower.program);

@@ -35,6 +35,7 @@ typedef struct sinter_lower {
     sinter_map kernel_texts; /* hash of a kernel's text -> kernel index + 1, to share equal kernels */
     sinter_map output_of;    /* value -> model output index + 1, where its own buffer is the output's */
     sinter_map constants;    /* address of a constant's data -> index in the program's constants */
+    SINTER_VECTOR(sinter_text) locations; /* by kernel: of the nodes that share it, for its comment */
     uint32_t output_count;
     sinter_arena scratch;
     bool failed;             /* an error was reported; lowering goes on to report the others */

@@ -4,6 +4,8 @@
 #include "runtime/abi.h"
 #include <stdio.h>
 
+enum { LARGE_OPERAND = 16 }; /* nodes of an expression */
+
 /* ---- scalar text -> loop expressions ---- */
 
 typedef struct scalar_translation {
@@ -177,6 +179,38 @@ static double attribute_number(const sinter_kernel *kernel, sinter_node node,
     return 0;
 }
 
+/* How often the body reads one of its names. */
+static uint32_t count_reads(const sinter_scalar_body *body, uint32_t name) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < body->count; ++i) {
+        const sinter_scalar_node *node = &body->nodes[i];
+        uint32_t arity = node->kind == SINTER_SCALAR_NODE_CALL
+                             ? sinter_scalar_get_info(node->function)->arity
+                             : node->kind == SINTER_SCALAR_NODE_CAST;
+        for (uint32_t a = 0; a < arity; ++a) {
+            const sinter_scalar_node *argument = &body->nodes[node->arguments[a]];
+            count += argument->kind == SINTER_SCALAR_NODE_OPERAND && argument->index == name;
+        }
+    }
+    return count;
+}
+
+/* Takes the nodes of the expression out of the budget while it lasts. */
+static bool has_more_nodes(sinter_expr expr, uint32_t *budget) {
+    if (!*budget) return true;
+    --*budget;
+    for (uint32_t i = 0; i < expr->argument_count; ++i)
+        if (has_more_nodes(expr->arguments[i], budget)) return true;
+    return false;
+}
+
+/* Expressions are printed, rewritten and emitted as trees. An operand that is large and read more than once gets a name,
+ * so that a chain of such ops grows by their number, not by a power of it. */
+static sinter_expr name_large(sinter_kernel *kernel, sinter_expr operand) {
+    uint32_t budget = LARGE_OPERAND;
+    return has_more_nodes(operand, &budget) ? sinter_write_let(kernel, "x", operand) : operand;
+}
+
 sinter_expr sinter_lower_elementwise(sinter_kernel *kernel, sinter_node node, uint32_t result,
                                      const sinter_expr *index) {
     sinter_lower *lower = kernel->lower;
@@ -200,6 +234,8 @@ sinter_expr sinter_lower_elementwise(sinter_kernel *kernel, sinter_node node, ui
         lower->failed = true;
         return sinter_loop_const(&kernel->build, sinter_lower_compute_dtype(type.dtype), 0);
     }
+    for (uint32_t i = 0; i < op->operand_count; ++i)
+        if (count_reads(&body, i) > 1) values[i] = name_large(kernel, values[i]);
     sinter_dtype compute = sinter_lower_compute_dtype(type.dtype);
     return sinter_loop_cast(&kernel->build, translate_body(kernel, &body, values, numbers, compute),
                             compute);

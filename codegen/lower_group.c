@@ -1,6 +1,6 @@
-/* Lowering of a fused group to one kernel. Groups that work through rows are in lower_rows.c; any other has at most one node with a kernel rule (its anchor: a contraction,
- * a window, a reduction); the elementwise nodes around it are pulled into its stores and loads. A group without an anchor
- * is one nest over its results' common shape. Test: tests/unit/random_graph_test.c, tests/suites/embedded_models.py */
+/* Lowering of a fused group to one kernel. Groups that work through rows are in lower_rows.c; any other has at most
+ * one node with a kernel rule (its anchor: a contraction, a window, a reduction); the elementwise nodes around it are pulled
+ * into its stores and loads. A group without an anchor is one nest over its results' common shape. Test: tests/unit/random_graph_test.c, tests/suites/embedded_models.py */
 #include "codegen/lower.h"
 
 /* The anchor's rule, and the anchor; NULL where every node has an element rule. */
@@ -27,12 +27,11 @@ bool sinter_lower_group(sinter_kernel *kernel, sinter_node node) {
     if (sinter_lower_is_rows(kernel, region)) return sinter_lower_rows(kernel, region);
     sinter_lower_kernel_rule rule = find_anchor(kernel, region, &anchor);
     if (rule) return rule(kernel, anchor);
-    sinter_expr index[SINTER_MAX_RANK], elements[SINTER_MAX_RANK];
+    sinter_expr index[SINTER_MAX_RANK];
+    sinter_expr *elements =
+        SINTER_NEW_ARRAY(&kernel->lower->scratch, sinter_expr, kernel->outputs.count);
     sinter_value first = kernel->outputs.items[0];
     uint32_t rank = sinter_value_type(module, first)->rank;
-    if (kernel->outputs.count > SINTER_MAX_RANK)
-        return sinter_lower_error(kernel->lower, node, "a group has more than %d results",
-                                  SINTER_MAX_RANK);
     sinter_kernel_begin_loops(kernel, first, index);
     /* All elements before the first store: an output may take the memory of an operand. */
     for (size_t i = 0; i < kernel->outputs.count; ++i)

@@ -62,15 +62,14 @@ static uint32_t share_kernel(sinter_kernel *kernel, const char *op_name) {
         index = lower->program->kernels.count;
         function->name =
             sinter_arena_format(&lower->program->arena, "%s_%u", op_name, (unsigned)index);
-        function->comment = comment;
         sinter_vector_push(&lower->program->arena, &lower->program->kernels, function);
+        sinter_vector_push(&lower->scratch, &lower->locations, (sinter_text){0});
         sinter_map_put_string(&lower->kernel_texts, key, index);
-    } else {
-        sinter_loop_function *first = lower->program->kernels.items[index];
-        first->comment =
-            sinter_arena_format(&lower->program->arena, "%s, %s", first->comment, comment);
     }
     sinter_text_deinit(&text);
+    sinter_text *locations = &lower->locations.items[index];
+    if (locations->size) sinter_text_append_string(locations, ", ");
+    sinter_text_append_string(locations, comment);
     return (uint32_t)index;
 }
 

@@ -105,23 +105,34 @@ static bool apply_use(walker *w, use one, sinter_diag *diag) {
     return true;
 }
 
+typedef struct stmt_end {
+    sinter_loop_stmt *stmt;
+    uint32_t position;
+} stmt_end;
+
 /* The statement of each list that holds the last use of what the list allocates. */
 static void find_ends(walker *w, sinter_loop_stmt *first, uint32_t *position) {
-    SINTER_VECTOR(uint32_t) ends = {0};
+    SINTER_VECTOR(stmt_end) ends = {0};
     for (sinter_loop_stmt *s = first; s; s = s->next) {
         ++*position;
         find_ends(w, s->body, position);
         find_ends(w, s->else_body, position);
         if (s->kind == SINTER_LOOP_FOR || s->kind == SINTER_LOOP_WHILE) ++*position;
-        sinter_vector_push(w->arena, &ends, *position);
+        stmt_end end = {s, *position};
+        sinter_vector_push(w->arena, &ends, end);
     }
     for (sinter_loop_stmt *a = first; a; a = a->next) {
         sinter_plan_lifetime *life = a->kind == SINTER_LOOP_ALLOC ? &w->lifetimes[a->buffer] : NULL;
         if (!life || !life->allocated) continue;
-        size_t i = 0;
-        sinter_loop_stmt *s = first;
-        while (s && ends.items[i] < life->last) s = s->next, i++;
-        life->after = s;
+        size_t low = 0, high = ends.count; /* the first that ends there or later */
+        while (low < high) {
+            size_t middle = low + (high - low) / 2;
+            if (ends.items[middle].position < life->last)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        life->after = low < ends.count ? ends.items[low].stmt : NULL;
     }
 }
 

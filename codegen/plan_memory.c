@@ -268,19 +268,34 @@ static sinter_expr times_factor(planner *p, const group *one, uint64_t units) {
     return one->factor ? sinter_loop_mul(&p->map.builder, one->factor, value) : value;
 }
 
+/* In front of the host's statements, where the symbols are known: each allocation in a slot reads where it begins. */
+static sinter_expr name_offset(planner *p, sinter_loop_stmt ***tail, sinter_expr offset) {
+    int64_t number;
+    if (sinter_loop_is_const_int(offset, &number)) return offset;
+    sinter_loop_builder *b = &p->map.builder;
+    b->tail = *tail;
+    sinter_loop_var var = sinter_loop_declare(b, "slot", false, offset);
+    *tail = b->tail;
+    return sinter_loop_var_read(b, var);
+}
+
+/* Bytes of a slot with these groups: a balanced tree of maxima, which nests as little as it can. */
+static sinter_expr largest(planner *p, const uint32_t *groups, size_t count) {
+    const group *first = &p->groups.items[groups[0]];
+    if (count == 1) return times_factor(p, first, first->units);
+    size_t half = (count + 1) / 2;
+    return sinter_loop_max(&p->map.builder, largest(p, groups, half),
+                           largest(p, groups + half, count - half));
+}
+
 static void set_offsets(planner *p) {
     sinter_loop_builder *b = &p->map.builder;
     sinter_expr total = sinter_loop_int(b, 0);
+    sinter_loop_stmt **tail = &p->host->body;
     for (size_t i = 0; i < p->slots.count; i++) {
         slot *one = &p->slots.items[i];
-        one->offset = total;
-        sinter_expr size = NULL;
-        for (size_t k = 0; k < one->groups.count; k++) {
-            const group *member = &p->groups.items[one->groups.items[k]];
-            sinter_expr bytes = times_factor(p, member, member->units);
-            size = size ? sinter_loop_max(b, size, bytes) : bytes;
-        }
-        total = sinter_loop_add(b, total, size);
+        one->offset = name_offset(p, &tail, total);
+        total = sinter_loop_add(b, total, largest(p, one->groups.items, one->groups.count));
     }
     p->program->workspace_bytes = total;
     for (size_t i = 0; i < p->groups.count; i++) {

@@ -27,14 +27,18 @@ static bool find_reduction(const sinter_loop_stmt *body, sinter_loop_var accumul
     return false;
 }
 
-/* Lets in front of the reduction would tie the parts together. */
+/* Lets in front of the reduction would tie the parts together. Those after it stay: they keep what is read twice from
+ * being computed twice. */
 static void inline_lets(sinter_schedule *schedule, sinter_loop_stmt *loop,
                         sinter_loop_var accumulator) {
-    for (sinter_loop_stmt *stmt = loop->body; stmt; stmt = stmt->next)
+    for (sinter_loop_stmt *stmt = loop->body; stmt; stmt = stmt->next) {
+        if (stmt->kind == SINTER_LOOP_FOR && sinter_loop_list_assigns(stmt->body, accumulator))
+            break;
         if (stmt->kind == SINTER_LOOP_DECLARE && stmt->var != accumulator &&
             !schedule->function->vars.items[stmt->var].is_mutable)
             sinter_schedule_inline(schedule,
                                    stmt->var); /* where it refuses, the fission will say so */
+    }
 }
 
 /* The body of tile.n, and with it tile.m, is cut after `count` statements; the second part's loops. */

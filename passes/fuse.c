@@ -10,6 +10,8 @@
  * between two groups, as dequantized ones are, lie in memory as they were before.
  * Test: tests/passes/fuse/ */
 #include "passes/pass.h"
+
+#include <stdlib.h>
 #include <string.h>
 
 enum { GROUP_LIMIT = 48, SMALL_CONSTANT = 16, LONG_ROW = 16384 };
@@ -27,6 +29,7 @@ typedef struct fusion {
     sinter_rewrite *rewrite;
     sinter_arena *scratch;
     sinter_region region;
+    sinter_map copies;  /* constants copied into a group -> position of the node they are for */
     uint32_t *position; /* by node, in this region; 0 elsewhere */
     uint32_t *group_of; /* by node: index + 1 */
     SINTER_VECTOR(fusion_group) groups;
@@ -419,19 +422,36 @@ static void copy_small_constants(fusion *f, fusion_group *group) {
             sinter_value fresh = sinter_build_constant(&f->rewrite->build, copy);
             if (!fresh) continue;
             sinter_rewrite_set_operand(f->rewrite, node, i, fresh);
-            sinter_vector_push(f->scratch, &group->nodes,
-                               sinter_value_get(f->module, fresh)->definition);
+            sinter_node copied = sinter_value_get(f->module, fresh)->definition;
+            sinter_map_put(&f->copies, copied, f->position[node]);
+            sinter_vector_push(f->scratch, &group->nodes, copied);
         }
     }
 }
 
-/* Members in the order of the region. */
+typedef struct place {
+    uint64_t position;
+    sinter_node node;
+} place;
+
+static int compare_places(const void *a, const void *b) {
+    const place *x = a, *y = b;
+    if (x->position != y->position) return x->position < y->position ? -1 : 1;
+    return (x->node > y->node) - (x->node < y->node);
+}
+
+/* Members in the order of the region; copied constants stand right before the node they are for. */
 static void sort_nodes(fusion *f, fusion_group *group) {
-    size_t count = 0;
-    uint8_t *member = SINTER_NEW_ARRAY(f->scratch, uint8_t, sinter_module_node_limit(f->module));
-    for (size_t i = 0; i < group->nodes.count; ++i) member[group->nodes.items[i]] = 1;
-    SINTER_FOR_NODES (f->module, f->region, node)
-        if (member[node]) group->nodes.items[count++] = node;
+    size_t count = group->nodes.count;
+    place *places = SINTER_NEW_ARRAY(f->scratch, place, count);
+    for (size_t i = 0; i < count; ++i) {
+        sinter_node node = group->nodes.items[i];
+        uint64_t reader = 0;
+        bool copied = sinter_map_find(&f->copies, node, &reader);
+        places[i] = (place){copied ? 2 * reader - 1 : 2 * (uint64_t)f->position[node], node};
+    }
+    qsort(places, count, sizeof *places, compare_places);
+    for (size_t i = 0; i < count; ++i) group->nodes.items[i] = places[i].node;
 }
 
 static void fuse_region(fusion *f, sinter_region region) {
@@ -475,6 +495,7 @@ static void fuse_region(fusion *f, sinter_region region) {
 void sinter_pass_fuse(sinter_pass_context *context) {
     sinter_module *module = context->module;
     fusion f = {.module = module, .scratch = &context->scratch, .rewrite = &context->rewrite};
+    sinter_map_init(&f.copies, f.scratch);
     uint32_t regions = sinter_module_region_limit(module);
     for (sinter_region region = 1; region < regions; ++region) {
         const sinter_region_info *info = sinter_region_get(module, region);

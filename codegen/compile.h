@@ -40,6 +40,7 @@ bool sinter_emit_c(const sinter_loop_program *program, sinter_text *text, sinter
 /* The kernels alone, and the host where there is one: what differs between programs. For tests. */
 bool sinter_emit_c_code(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag);
 extern const char sinter_c_abi_text[]; /* runtime/abi.h, for headers that stand alone */
+/* Whether C text carries weights of this size itself. */
 bool sinter_c_embeds_weights(uint64_t weight_bytes);
 /* How code is made of loops. */
 typedef struct sinter_codegen_options {
@@ -53,8 +54,8 @@ typedef struct sinter_codegen_options {
  * which code finds at the hidden symbol <symbol>_weights. */
 typedef enum sinter_llvm_output { SINTER_LLVM_IR, SINTER_LLVM_ASSEMBLY, SINTER_LLVM_OBJECT } sinter_llvm_output;
 bool sinter_emit_llvm(const sinter_loop_program *program, const sinter_target *target,
-                      const sinter_codegen_options *options, sinter_llvm_output output, const char *symbol, bool weights_in_object, sinter_text *out_bytes,
-                      sinter_diag *diag);
+                      const sinter_codegen_options *options, sinter_llvm_output output, const char *symbol,
+                      bool weights_in_object, sinter_text *out_bytes, sinter_diag *diag);
 /* In-memory code (ORC): the artifact stays valid until the handle is destroyed. */
 typedef struct sinter_jit sinter_jit;
 sinter_jit *sinter_jit_create(const sinter_loop_program *program, const sinter_target *target,

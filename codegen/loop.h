@@ -319,6 +319,7 @@ void sinter_loop_call_kernel(sinter_loop_builder *builder, uint32_t kernel, cons
 void sinter_loop_print(const sinter_loop_program *program, sinter_text *text);
 /* program: NULL for a kernel that stands alone. */
 void sinter_loop_print_function(const sinter_loop_program *program, const sinter_loop_function *function, sinter_text *text);
+/* NULL after errors ("path:line:column: error: ..."). The caller destroys the program. */
 sinter_loop_program *sinter_loop_parse(const char *path, const char *text, size_t size, sinter_diag *diag);
 /* Bounds where they can be proven or refuted, conflicting writes on parallel and vector axes, scratch read before it
  * is written, types, scopes. Labels [loop_c1]... */

@@ -31,8 +31,6 @@ typedef struct frame {
     uint32_t *born_next; /* by symbol index */
     size_t symbol_count;
     uint32_t value_limit;
-    sinter_eval_observer observer;
-    void *user;
     sinter_diag *diag;
 } frame;
 
@@ -304,7 +302,6 @@ static bool run_node(frame *f, sinter_node node) {
                                 sinter_value_label(f->module, info->operands[i]));
     }
     good = good && run_rule(f, node, operands, results);
-    if (good && f->observer) f->observer(f->user, f->module, node, results, info->result_count);
     for (uint32_t i = 0; i < info->result_count; i++) {
         if (good && info->results[i])
             good = frame_set(f, info->results[i], &results[i], where);
@@ -372,10 +369,8 @@ static bool bind_inputs(frame *f, const sinter_region_info *main, const sinter_t
     return good;
 }
 
-bool sinter_eval_module_observed(sinter_module *module, const sinter_tensor *inputs,
-                                 size_t input_count, sinter_tensor *out_outputs,
-                                 size_t output_count, sinter_eval_observer observer, void *user,
-                                 sinter_diag *diag) {
+bool sinter_eval_module(sinter_module *module, const sinter_tensor *inputs, size_t input_count,
+                        sinter_tensor *out_outputs, size_t output_count, sinter_diag *diag) {
     sinter_region region = sinter_module_main(module);
     const sinter_region_info *info = sinter_region_get(module, region);
     const char *where = sinter_module_name(module);
@@ -386,18 +381,10 @@ bool sinter_eval_module_observed(sinter_module *module, const sinter_tensor *inp
     frame f;
     frame_init(&f, module, diag);
     frame_init_values(&f, region);
-    f.observer = observer;
-    f.user = user;
     bool good = bind_inputs(&f, info, inputs) &&
                 run_region(&f, region, inputs, input_count, out_outputs, output_count, where);
     frame_deinit(&f);
     return good;
-}
-
-bool sinter_eval_module(sinter_module *module, const sinter_tensor *inputs, size_t input_count,
-                        sinter_tensor *out_outputs, size_t output_count, sinter_diag *diag) {
-    return sinter_eval_module_observed(module, inputs, input_count, out_outputs, output_count, NULL,
-                                       NULL, diag);
 }
 
 bool sinter_eval_node(sinter_module *module, sinter_node node, const sinter_tensor *const *operands,

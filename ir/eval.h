@@ -27,9 +27,3 @@ bool sinter_eval_region(sinter_eval *eval, sinter_region region, const sinter_te
                         sinter_tensor *out_results, size_t result_count);
 /* Error with the node's location; returns false. */
 bool sinter_eval_error(sinter_eval *eval, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Called after every node with its results where set (per-node diff, observers). */
-typedef void (*sinter_eval_observer)(void *user, sinter_module *module, sinter_node node,
-                                     const sinter_tensor *results, size_t count);
-bool sinter_eval_module_observed(sinter_module *module, const sinter_tensor *inputs, size_t input_count,
-                                 sinter_tensor *out_outputs, size_t output_count, sinter_eval_observer observer,
-                                 void *user, sinter_diag *diag);

@@ -146,6 +146,7 @@ int64_t sinter_node_get_int_at(const sinter_module *module, sinter_node node, co
 uint32_t sinter_node_get_axis(const sinter_module *module, sinter_node node, int64_t otherwise, uint32_t rank);
 size_t sinter_node_get_floats(const sinter_module *module, sinter_node node, const char *name,
                               const double **out_items);
+/* NONE where absent. */
 sinter_dtype sinter_node_get_dtype(const sinter_module *module, sinter_node node, const char *name);
 
 /* ---- primitives for build, rewrite, parse and importers ---- */

@@ -45,14 +45,16 @@ typedef struct sinter_abi_services {
     uint32_t size; /* sizeof, for growth */
     uint32_t thread_count; /* how many may run bodies at once, for partitioning; 0 is 1 */
     void *user;
-    /* Calls body(environment, first, last) over disjoint ranges that cover [0, count), returns when all are done.
-     * NULL: the artifact runs body(environment, 0, count). */
+    /* Calls body(environment, first, last) over disjoint ranges that cover [0, count), returns when all are done. Fewer than
+     * `grain` iterations are not worth a thread. NULL: the artifact runs body(environment, 0, count). This function and those
+     * below are called on the thread of the run, not by bodies. */
     void (*parallel_for)(void *user, int64_t count, int64_t grain,
                          void (*body)(void *environment, int64_t first, int64_t last), void *environment);
+    /* Bytes, not 0; alignment is a power of two; NULL where there is no memory. deallocate gets what was asked for. */
     void *(*allocate)(void *user, size_t size, size_t alignment);
     void (*deallocate)(void *user, void *pointer, size_t size, size_t alignment);
     void (*log)(void *user, int32_t level, const char *message); /* level 0: why a run failed */
-    /* Called around each kernel where set: profiling. */
+    /* Called around each kernel where set, for profiling: begin is 1 before it, 0 after it; kernel counts in the artifact's. */
     void (*trace)(void *user, uint32_t kernel, int32_t begin);
 } sinter_abi_services;
 
@@ -61,7 +63,7 @@ typedef struct sinter_abi_call {
     int32_t code;  /* set on failure */
     const void *weights; /* base of the weight blob, 64-byte aligned at least */
     void *workspace;     /* 64-byte aligned */
-    uint64_t workspace_bytes;
+    uint64_t workspace_bytes; /* plan says how many are needed; run is told how many there are */
     sinter_abi_tensor *inputs, *outputs;
     const sinter_abi_services *services; /* NULL allowed */
     int64_t *symbols; /* symbol_count of them, filled by plan; caller's memory */

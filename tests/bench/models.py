@@ -1,0 +1,110 @@
+"""Whole models beside ONNX Runtime, as its users run it (from Python): medians and their ratio. Both engines take turns, each turn a
+process of its own, so that a slow minute of the machine hits both; the number is the median of the turns' medians."""
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import numpy
+
+import turns
+
+COMPARED = "sinter_ms"
+PEER = """
+import json, sys, time, numpy, onnxruntime
+path, inputs, threads, seconds, outputs = sys.argv[1:6]
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = int(threads)
+options.inter_op_num_threads = 1
+options.log_severity_level = 4
+start = time.perf_counter()
+session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+load = time.perf_counter() - start
+feeds = dict(numpy.load(inputs))
+results = session.run(None, feeds)
+numpy.savez(outputs, **{output.name: result for output, result in zip(session.get_outputs(), results)})
+times, end = [], time.perf_counter() + float(seconds)
+while time.perf_counter() < end or len(times) < 3:
+    start = time.perf_counter()
+    session.run(None, feeds)
+    times.append(time.perf_counter() - start)
+print(json.dumps({"median_ms": 1e3 * sorted(times)[len(times) // 2], "min_ms": 1e3 * min(times), "load_ms": 1e3 * load}))
+"""
+
+
+def input_options(folder, names):
+    return [part for i, name in enumerate(names) for part in ("-i", f"{name}={folder / 'feeds' / (str(i) + '.npy')}")]
+
+
+def sinter_turn(bench, model, folder, names, threads):
+    result = folder / "sinter.json"
+    bench.run(bench.sinter, "bench", model, f"--threads={threads}", f"--seconds={bench.options.seconds}", f"--json={result}",
+              *input_options(folder, names))
+    return json.loads(result.read_text())
+
+
+def peer_turn(bench, model, folder, threads):
+    return json.loads(bench.run(sys.executable, "-c", PEER, model, folder / "feeds.npz", threads, bench.options.seconds,
+                                folder / "expected.npz"))
+
+
+def error_of(bench, model, folder, names):
+    """Largest relative error over the outputs: max|a-b| / max|b|."""
+    subprocess.run([bench.sinter, "run", model, "-o", folder / "got", *input_options(folder, names)], check=True,
+                   stdout=subprocess.DEVNULL)
+    worst = 0.0
+    for name, expected in numpy.load(folder / "expected.npz").items():
+        got = numpy.load(folder / "got" / (name.replace("/", "_") + ".npy"))
+        scale = numpy.abs(expected.astype("f8")).max(initial=0) or 1
+        worst = max(worst, float(numpy.abs(got.astype("f8") - expected.astype("f8")).max(initial=0) / scale))
+    return worst
+
+
+def measure_model(bench, model, threads):
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        feeds = turns.make_feeds(model, bench.options.dims)
+        numpy.savez(folder / "feeds.npz", **feeds)
+        (folder / "feeds").mkdir()
+        for i, array in enumerate(feeds.values()):
+            numpy.save(folder / "feeds" / f"{i}.npy", array)
+        own, peer = [], []
+        for _ in range(bench.options.rounds):
+            peer.append(peer_turn(bench, model, folder, threads))
+            own.append(sinter_turn(bench, model, folder, list(feeds), threads))
+        median = statistics.median
+        return {
+            "sinter_ms": median(turn["median_ms"] for turn in own),
+            "peer_ms": median(turn["median_ms"] for turn in peer),
+            "sinter_min_ms": min(turn["min_ms"] for turn in own),
+            "peer_min_ms": min(turn["min_ms"] for turn in peer),
+            "compile_ms": median(turn["compile_ms"] for turn in own),
+            "peer_load_ms": median(turn["load_ms"] for turn in peer),
+            "run_rss_bytes": median(turn["run_rss_bytes"] for turn in own),
+            "error": error_of(bench, model, folder, list(feeds)),
+        }
+
+
+def measure(bench):
+    models = bench.options.models or sorted(turns.EMBEDDED.glob("*.onnx"))
+    rows = {}
+    for threads in bench.options.threads:
+        table = turns.Table(f"Models beside ONNX Runtime, {threads} thread(s)", "model", "Sinter ms", "ONNX Runtime ms",
+                            "Sinter / ONNX Runtime", "fastest: Sinter ms", "ONNX Runtime ms", "compile ms", "load ms (ONNX Runtime)",
+                            "relative error")
+        ratios = []
+        for model in models:
+            try:
+                row = measure_model(bench, model, threads)
+            except (RuntimeError, subprocess.CalledProcessError) as error:
+                bench.fail(f"{model.stem}: {error}")
+                continue
+            rows[f"{model.stem}, {threads} thread(s)"] = row
+            ratios.append(row["sinter_ms"] / row["peer_ms"])
+            table.row(model.stem, f"{row['sinter_ms']:.3f}", f"{row['peer_ms']:.3f}", f"{ratios[-1]:.2f}", f"{row['sinter_min_ms']:.3f}",
+                      f"{row['peer_min_ms']:.3f}", f"{row['compile_ms']:.0f}", f"{row['peer_load_ms']:.0f}", f"{row['error']:.1e}")
+        if ratios:
+            print(f"\ngeometric mean of the ratios: {statistics.geometric_mean(ratios):.2f}")
+    return rows

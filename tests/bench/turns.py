@@ -1,0 +1,114 @@
+"""What the benchmarks share: where things are, inputs for a model, a compiled artifact, a turn of `beside`, markdown tables."""
+import glob
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+import numpy
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+SHARED = pathlib.Path(os.environ.get("SINTER_SHARED", ROOT.parent / "shared"))
+BENCH_MODELS = pathlib.Path(os.environ.get("SINTER_BENCH_MODELS", ROOT.parent / "bench-models"))
+EMBEDDED = ROOT / "tests" / "models"
+NUMPY_TYPES = {"tensor(float)": "f4", "tensor(float16)": "f2", "tensor(double)": "f8", "tensor(int64)": "i8", "tensor(int32)": "i4",
+               "tensor(uint8)": "u1", "tensor(int8)": "i1", "tensor(bool)": "?"}
+
+
+def make_feeds(model, dims):
+    """Arrays for the model's inputs, by name: those of NAME.in.npz beside NAME.onnx, otherwise from a seed. `dims` has the sizes of
+    symbolic dims, 1 where it has not."""
+    import onnxruntime
+    stored = model.with_suffix(".in.npz")
+    if stored.exists():
+        return dict(numpy.load(stored))
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+    random = numpy.random.default_rng(0)
+    feeds = {}
+    for value in session.get_inputs():
+        shape = [d if isinstance(d, int) else dims.get(d, 1) for d in value.shape]
+        kind = NUMPY_TYPES[value.type]
+        feeds[value.name] = make_array(random, shape, kind)
+    return feeds
+
+
+def make_array(random, shape, kind):
+    if kind.startswith("f"):
+        return random.standard_normal(shape).astype(kind)
+    low, high = (-128, 128) if kind == "i1" else (0, 256) if kind == "u1" else (0, 2)
+    return random.integers(low, high, shape).astype(kind)
+
+
+def onnxruntime_library():
+    import onnxruntime
+    found = glob.glob(os.path.join(os.path.dirname(onnxruntime.__file__), "capi", "libonnxruntime.so*"))
+    return found[0] if found else None
+
+
+class Bench:
+    """One run of benchmarks: the build that is measured, the options, and a folder for files."""
+
+    def __init__(self, options, folder):
+        self.options, self.folder = options, pathlib.Path(folder)
+        build = ROOT / "build" / options.build
+        self.sinter = build / "bin" / "sinter"
+        self.program = build / "tests" / "beside"
+        self.counter, self.failures = 0, []
+
+    def run(self, *command, **settings):
+        """A program that is timed: alone among those with real-time priority, where that is asked for."""
+        prefix = []
+        if self.options.realtime:
+            wait_for_real_time_programs()
+            prefix = ["chrt", "-f", str(self.options.realtime)]
+        done = subprocess.run([*prefix, *map(str, command)], capture_output=True, text=True, **settings)
+        if done.returncode:
+            raise RuntimeError(f"{pathlib.Path(command[0]).name}: {done.stderr.strip()[-300:]}")
+        return done.stdout
+
+    def fail(self, message):
+        self.failures.append(message)
+        print(f"\nfailed: {message}", flush=True)
+
+    def compile(self, model, *arguments):
+        self.counter += 1
+        artifact = self.folder / f"{self.counter}-{model.stem}.so"
+        subprocess.run([self.sinter, "compile", model, "-o", artifact, *arguments], check=True, stderr=subprocess.DEVNULL)
+        return artifact
+
+    def save(self, arrays):
+        """Files of the arrays, in their order."""
+        files = []
+        for array in arrays:
+            self.counter += 1
+            files.append(self.folder / f"{self.counter}.npy")
+            numpy.save(files[-1], array)
+        return files
+
+    def beside(self, artifact, peer, files, threads):
+        """Figures of an artifact and its peer, the best of the rounds."""
+        rounds = [json.loads(self.run(self.program, artifact, peer, threads, self.options.seconds, *files))
+                  for _ in range(self.options.rounds)]
+        return {name: min(one[name] for one in rounds) if name != "error" else rounds[0][name] for name in rounds[0]}
+
+
+def wait_for_real_time_programs():
+    """Until no other program (the kernel's own threads are children of process 2) has first-in first-out priority."""
+    while True:
+        listed = subprocess.run(["ps", "-eo", "ppid,cls"], capture_output=True, text=True).stdout
+        if not any(line.split() and line.split()[-1] == "FF" and line.split()[0] not in ("0", "2") for line in listed.splitlines()):
+            return
+        time.sleep(0.2)
+
+
+class Table:
+    """A markdown table that grows as its rows are measured."""
+
+    def __init__(self, title, *columns):
+        print(f"\n## {title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
+
+    def row(self, *cells):
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)

@@ -12,7 +12,8 @@ typedef struct sinter_loop_check_options {
     size_t count;
 } sinter_loop_check_options;
 
-/* Integers in the data are small and not negative; a function that indexes by them guards its loads or fails. False where they differ or where one fails and the other does not; *out_failed (NULL allowed) where both fail. */
+/* Integers in the data are small and not negative; a function that indexes by them guards its loads or fails. False where
+ * they differ or where one fails and the other does not; *out_failed (NULL allowed) where both fail. */
 bool sinter_loop_check_equal(const sinter_loop_program *before, const sinter_loop_function *function_before,
                              const sinter_loop_program *after, const sinter_loop_function *function_after,
                              const sinter_loop_check_options *options, bool *out_failed, sinter_diag *diag);

@@ -1,6 +1,7 @@
 /* Lowering of a fused group to one kernel. Groups that work through rows are in lower_rows.c; any other has at most
  * one node with a kernel rule (its anchor: a contraction, a window, a reduction); the elementwise nodes around it are pulled
- * into its stores and loads. A group without an anchor is one nest over its results' common shape. Test: tests/unit/random_graph_test.c, tests/suites/embedded_models.py */
+ * into its stores and loads. A group without an anchor is one nest over its results' common shape.
+ * Test: tests/unit/random_graph_test.c, tests/suites/embedded_models.py */
 #include "codegen/lower.h"
 
 /* The anchor's rule, and the anchor; NULL where every node has an element rule. */

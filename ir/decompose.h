@@ -23,7 +23,8 @@ sinter_value sinter_compose_with_number(sinter_rewrite *rewrite, sinter_op op, s
 /* Reduction over axes, dims kept or not. */
 sinter_value sinter_compose_reduce(sinter_rewrite *rewrite, sinter_op op, sinter_value x, const int64_t *axes, size_t count,
                                    bool keep);
-sinter_value sinter_compose_reduce_from(sinter_rewrite *rewrite, sinter_op op, sinter_value x, int64_t first_axis); /* [first, rank), kept */
+/* Over the axes from the first one on, dims kept. */
+sinter_value sinter_compose_reduce_from(sinter_rewrite *rewrite, sinter_op op, sinter_value x, int64_t first_axis);
 sinter_value sinter_compose_cast(sinter_rewrite *rewrite, sinter_value x, sinter_dtype dtype);
 sinter_value sinter_compose_reshape(sinter_rewrite *rewrite, sinter_value x, const sinter_dim *dims, size_t count);
 sinter_value sinter_compose_transpose(sinter_rewrite *rewrite, sinter_value x, const int64_t *perm, size_t count);

@@ -1,6 +1,7 @@
 /* Files as a whole: read in one piece, and written so that they appear complete or not at all. A file is written without a
  * name (a temporary one in the folder of the target where the system can't do that), so that a process that is stopped
- * leaves nothing, and moved to its place at the end; what is no regular file (a pipe, /dev/stdout) is written as it is. Errors come as diagnostics at the path. Test: tests/unit/file_test.c */
+ * leaves nothing, and moved to its place at the end; what is no regular file (a pipe, /dev/stdout) is
+ * written as it is. Errors come as diagnostics at the path. Test: tests/unit/file_test.c */
 #pragma once
 #include "ir/base/diag.h"
 #include <stdio.h>

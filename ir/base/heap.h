@@ -4,7 +4,8 @@
  * its work in sinter_heap_guard, which releases everything the work had taken so far and returns false. What is released is
  * every block of this heap (so arenas, texts, tensors) and every other resource that was registered with sinter_own: code
  * that may run under a guard registers what it holds of others (mappings, files, LLVM's objects) while it may allocate.
- * A guard is its thread's; a block that another thread's guard owns may not be freed or grown. No frame of a foreign language may lie between guard and allocation.
+ * A guard is its thread's; a block that another thread's guard owns may not be freed or grown. No frame of a foreign
+ * language may lie between guard and allocation.
  * LLVM has its own heap and ends the process where it gets nothing.
  * Test: tests/unit/base_test.c, tests/unit/out_of_memory_test.c */
 #pragma once

@@ -7,6 +7,7 @@
  * its bits are the number 2^e + q, and taking 2^e + z away is exact. Fields above the mantissa are shifted down first,
  * all at once.
  * Products with a scale become the product of a sum with it: rounding differs, by less than summing in another order does.
+ * Scales that are floats of 16 bits, whatever their type, become such where the target converts them.
  * Signed weights are stored 2^(bits - 1) higher, and so are their zero points.
  * Needs: constants, whole blocks of whole words. Test: tests/codegen/schedule/bits.loops, tests/suites/contrib_operators.py */
 #include "codegen/loop_access.h"
@@ -24,8 +25,9 @@ typedef struct bits {
     uint32_t dim;                       /* of the weight's indices: the reduction's variable */
     int64_t width, fields;              /* bits of a weight, weights of a word */
     int64_t steps, block;
-    bool is_signed, same_zero; /* same_zero: `zero_value` for all */
-    int64_t zero_value;        /* in stored weights */
+    bool is_signed, half_scales;
+    bool same_zero;     /* `zero_value` for all */
+    int64_t zero_value; /* in stored weights */
 } bits;
 
 /* ---- recognition ---- */
@@ -207,6 +209,54 @@ static bool make_zeros(void *user, const sinter_tensor *source, sinter_tensor *o
     return true;
 }
 
+/* A scale is a float of half the bits, where that changes none: then they are read as such. */
+static bool make_scales(void *user, const sinter_tensor *source, sinter_tensor *out_scales,
+                        sinter_diag *diag) {
+    (void)user;
+    if (!sinter_tensor_create(out_scales, SINTER_DTYPE_f16, source->rank, source->dims, diag))
+        return false;
+    int64_t count = sinter_tensor_count(out_scales);
+    for (int64_t i = 0; i < count; i++)
+        sinter_tensor_set_double(out_scales, i, sinter_tensor_get_double(source, i));
+    return true;
+}
+
+static bool keeps_scales(const sinter_tensor *source) {
+    sinter_tensor one;
+    const int64_t dim = 1;
+    bool same = true;
+    if (!sinter_tensor_create(&one, SINTER_DTYPE_f16, 1, &dim, NULL)) return false;
+    int64_t count = sinter_tensor_count(source);
+    for (int64_t i = 0; i < count && same; i++) {
+        double scale = sinter_tensor_get_double(source, i);
+        sinter_tensor_set_double(&one, 0, scale);
+        same = sinter_tensor_get_double(&one, 0) == scale;
+    }
+    sinter_tensor_deinit(&one);
+    return same;
+}
+
+static bool halves_scales(const bits *b) {
+    const uint32_t *constants;
+    bool x86 = !strncmp(b->state->target->triple, "x86_64", 6);
+    if (b->scale->kind != SINTER_LOOP_LOAD || b->scale->dtype != SINTER_DTYPE_f32 ||
+        (x86 && !sinter_target_has(b->state->target, "f16c")) ||
+        !is_own_constant(b, b->scale->buffer))
+        return false;
+    size_t count = sinter_cpu_list_constants(b->state, b->scale->buffer, &constants);
+    for (size_t i = 0; i < count; i++)
+        if (!keeps_scales(&b->state->program->constants.items[constants[i]].tensor)) return false;
+    return true;
+}
+
+/* Nobody reads it any more. */
+static bool make_nothing(void *user, const sinter_tensor *source, sinter_tensor *out_nothing,
+                         sinter_diag *diag) {
+    const int64_t dim = 1;
+    (void)user, (void)source;
+    return sinter_tensor_create(out_nothing, SINTER_DTYPE_u8, 1, &dim, diag);
+}
+
 /* One zero point for all blocks of all constants that are passed. */
 static void find_same_zero(bits *b) {
     const uint32_t *constants;
@@ -223,22 +273,31 @@ static void find_same_zero(bits *b) {
     }
 }
 
+/* A conversion to elements of this type, of the shape that the parameter has. */
+static sinter_cpu_conversion conversion(bits *b, sinter_loop_buffer buffer, sinter_dtype dtype) {
+    const sinter_loop_buffer_info *info = &b->state->schedule.function->buffers.items[buffer];
+    sinter_cpu_conversion c = {.user = b, .dtype = dtype, .rank = info->rank};
+    for (uint32_t i = 0; i < info->rank; i++) sinter_loop_is_const_int(info->dims[i], &c.dims[i]);
+    return c;
+}
+
 static bool convert_constants(bits *b) {
-    const sinter_loop_function *function = b->state->schedule.function;
-    sinter_cpu_conversion words = {.convert = make_words, .user = b, .dtype = SINTER_DTYPE_i32};
-    sinter_cpu_conversion zeros = {.convert = make_zeros, .user = b, .dtype = SINTER_DTYPE_u8};
-    const sinter_loop_buffer_info *info = &function->buffers.items[b->weight->buffer];
-    words.rank = info->rank;
-    for (uint32_t i = 0; i < info->rank; i++)
-        sinter_loop_is_const_int(info->dims[i], &words.dims[i]);
-    words.dims[b->dim] /= b->fields;
     find_same_zero(b);
+    b->half_scales = halves_scales(b);
+    sinter_cpu_conversion words = conversion(b, b->weight->buffer, SINTER_DTYPE_i32);
+    words.convert = make_words;
+    words.dims[b->dim] /= b->fields;
     if (!sinter_cpu_convert_constants(b->state, b->weight->buffer, &words)) return false;
-    if (b->same_zero) return true;
-    info = &function->buffers.items[b->zero->buffer];
-    zeros.rank = info->rank;
-    for (uint32_t i = 0; i < info->rank; i++)
-        sinter_loop_is_const_int(info->dims[i], &zeros.dims[i]);
+    if (b->half_scales) {
+        sinter_cpu_conversion scales = conversion(b, b->scale->buffer, SINTER_DTYPE_f16);
+        scales.convert = make_scales;
+        if (!sinter_cpu_convert_constants(b->state, b->scale->buffer, &scales)) return false;
+    }
+    if (!b->zero) return true;
+    sinter_cpu_conversion zeros = conversion(b, b->zero->buffer, SINTER_DTYPE_u8);
+    zeros.convert = b->same_zero ? make_nothing : make_zeros;
+    if (b->same_zero) zeros.rank = 1;
+    if (b->same_zero) zeros.dims[0] = 1;
     return sinter_cpu_convert_constants(b->state, b->zero->buffer, &zeros);
 }
 
@@ -308,10 +367,14 @@ static sinter_loop_var write_loops(bits *b) {
     loop->body = NULL;
     sinter_loop_take_range(build, loop);
     sinter_expr scale = at_step(b, b->scale, step), zero = NULL;
+    /* Loads of what the constants are now. */
+    if (b->half_scales)
+        scale = sinter_loop_cast(build, sinter_loop_load(build, scale->buffer, scale->arguments),
+                                 SINTER_DTYPE_f32);
     if (!b->same_zero) {
         sinter_expr load = at_step(b, b->zero, step);
-        load = sinter_loop_load(build, load->buffer, load->arguments); /* of bytes now */
-        zero = sinter_loop_cast(build, load, SINTER_DTYPE_f32);
+        zero = sinter_loop_cast(build, sinter_loop_load(build, load->buffer, load->arguments),
+                                SINTER_DTYPE_f32);
     }
     build->tail = &loop->body;
     sinter_loop_var part =

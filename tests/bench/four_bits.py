@@ -26,22 +26,22 @@ def arguments():
 
 
 def quantize(matrix, block, with_zeros):
-    """[K, N] f32 -> numbers [N, K] u8 of 0..15, scales [N, K / block], zero points likewise or None (then 8)."""
+    """[K, N] f32 -> numbers [N, K] u8 of 0..15, scales [N, K / block], zero points likewise or None (then 8). Scales are
+    numbers that f16 has too, as those of llama.cpp's q4_0."""
+    half = lambda scales: numpy.where(scales == 0, 1, scales).astype(numpy.float16).astype(numpy.float32)
     rows = numpy.ascontiguousarray(matrix.T)
     blocks = rows.reshape(rows.shape[0], -1, block)
     zeros = None
     if with_zeros:
         low, high = numpy.minimum(blocks.min(-1), 0), numpy.maximum(blocks.max(-1), 0)
-        scales = (high - low) / 15
-        scales[scales == 0] = 1
+        scales = half((high - low) / 15)
         zeros = numpy.clip(numpy.rint(-low / scales), 0, 15)
     else:
         largest = numpy.take_along_axis(blocks, numpy.abs(blocks).argmax(-1)[..., None], -1)[..., 0]
-        scales = largest / -8
-        scales[scales == 0] = 1
+        scales = half(largest / -8)
     centre = 8 if zeros is None else zeros[..., None]
     numbers = numpy.clip(numpy.rint(blocks / scales[..., None]) + centre, 0, 15).astype(numpy.uint8)
-    return numbers.reshape(rows.shape), scales.astype(numpy.float32), None if zeros is None else zeros.astype(numpy.uint8)
+    return numbers.reshape(rows.shape), scales, None if zeros is None else zeros.astype(numpy.uint8)
 
 
 def pack(numbers):

@@ -80,13 +80,16 @@ def integer_model(path):
 
 
 def narrow_model(path):
-    """Products with weights of 4 bits whose blocks share scales: one row and many, zero points and none, uneven columns."""
+    """Products with weights of 4 bits whose blocks share scales: one row and many, zero points and none, scales that f16
+    holds and others, uneven columns."""
     random = np.random.default_rng(8)
     nodes, constants, inputs, outputs = [], [], [], []
     for name, rows, columns, zeros in (("one", 1, 150, True), ("many", 13, 37, False)):
         packed = random.integers(0, 256, 128 * columns // 2).astype(np.uint8).tobytes()
         constants.append(helper.make_tensor(f"{name}_w", TensorProto.UINT4, [128, columns], packed, raw=True))
-        constants.append(numpy_helper.from_array(random.random((4, columns), np.float32) + np.float32(0.1), f"{name}_s"))
+        scales = random.random((4, columns), np.float32) + np.float32(0.1)
+        half = scales.astype(np.float16).astype(np.float32)
+        constants.append(numpy_helper.from_array(scales if zeros else half, f"{name}_s"))
         constants.append(helper.make_tensor(f"{name}_z", TensorProto.UINT4, [4, columns], packed[: 2 * columns], raw=True))
         operands = [f"{name}_{part}" for part in ("wsz" if zeros else "ws")]
         nodes.append(helper.make_node("DequantizeLinear", operands, [f"{name}_weight"], axis=0, block_size=32))

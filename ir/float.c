@@ -157,6 +157,27 @@ uint64_t sinter_float_encode(sinter_dtype dtype, double value, bool saturate) {
     return format.style == NAN_MINUS_0 && bits == 0 ? 0 : sign | bits;
 }
 
+void sinter_float_encode_all(sinter_dtype dtype, const float *values, int64_t count,
+                             uint16_t *out_bits) {
+    float_format format = formats[dtype];
+    int drop = 23 - format.fraction_bits;
+    uint32_t least = (uint32_t)(128 - format.bias) << 23; /* the smallest normal number */
+    uint32_t past = (uint32_t)(128 + format.bias) << 23, rebias = (uint32_t)(127 - format.bias)
+                                                                  << 23;
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        uint32_t magnitude = bits & 0x7fffffff, sign = bits >> 16 & 0x8000;
+        uint32_t rounded = magnitude + ((1u << (drop - 1)) - 1) + (magnitude >> drop & 1);
+        if (magnitude >= least && magnitude < past)
+            out_bits[i] = (uint16_t)(sign | (rounded - rebias) >> drop);
+        else if (!magnitude)
+            out_bits[i] = (uint16_t)sign;
+        else
+            out_bits[i] = (uint16_t)sinter_float_encode(dtype, (double)values[i], false);
+    }
+}
+
 int64_t sinter_integer_wrap(sinter_dtype dtype, int64_t value) {
     const sinter_dtype_info *info = &sinter_dtype_infos[dtype];
     if (info->class == SINTER_CLASS_BOOL) return value != 0;

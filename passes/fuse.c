@@ -291,12 +291,45 @@ static bool is_thin_view(const fusion *f, sinter_node node) {
            from->dims[from->rank - 1] == to->dims[to->rank - 1];
 }
 
+/* A conversion from a narrower float, which a kernel makes of what it loads. */
+static bool is_widening_cast(const fusion *f, sinter_node node) {
+    const sinter_node_info *info = sinter_node_get(f->module, node);
+    if (info->op != SINTER_OP_cast) return false;
+    sinter_dtype from = sinter_value_type(f->module, info->operands[0])->dtype,
+                 to = sinter_value_type(f->module, info->results[0])->dtype;
+    return sinter_dtype_is_float(from) && sinter_dtype_is_float(to) &&
+           sinter_dtype_infos[from].bits < sinter_dtype_infos[to].bits;
+}
+
+/* Contractions and windows read narrow floats as they are: the casts of what they multiply, which nobody else wants, come
+ * out of the groups that they are in. */
+static void join_widened(fusion *f, sinter_node node, uint32_t own) {
+    for (uint32_t i = 0; i < 2 && i < sinter_node_get(f->module, node)->operand_count; ++i) {
+        sinter_value operand = sinter_node_operand(f->module, node, i);
+        sinter_node cast = sinter_value_definition(f->module, operand);
+        if (!cast || !f->group_of[cast] || !sinter_value_has_one_use(f->module, operand) ||
+            sinter_node_get(f->module, cast)->parent != f->region || !is_widening_cast(f, cast))
+            continue;
+        fusion_group *from = &f->groups.items[f->group_of[cast] - 1];
+        size_t kept = 0;
+        for (size_t k = 0; k < from->nodes.count; ++k)
+            if (from->nodes.items[k] != cast) from->nodes.items[kept++] = from->nodes.items[k];
+        from->nodes.count = kept;
+        from->dead |= kept == 0;
+        sinter_vector_push(f->scratch, &f->groups.items[own].nodes, cast);
+        f->group_of[cast] = own + 1;
+    }
+}
+
 /* A contraction reads through the transpositions that only it wants: of constants, which are packed for it anyway, of
  * axes other than the last, and where that is the order in which a single row reads. Axes of size 1 may come or go
  * in between. */
 static void join_transposed(fusion *f, sinter_node node, uint32_t own) {
     for (uint32_t i = 0; i < 2; ++i) {
         sinter_value operand = sinter_node_operand(f->module, node, i);
+        sinter_node cast = sinter_value_definition(f->module, operand);
+        if (cast && f->group_of[cast] == own + 1 && is_widening_cast(f, cast))
+            operand = sinter_node_operand(f->module, cast, 0);
         const sinter_value_info *info = sinter_value_get(f->module, operand);
         sinter_node definition = info->definition;
         if (!definition || info->uses.count != 1 || f->group_of[definition] ||
@@ -469,6 +502,7 @@ static void fuse_region(fusion *f, sinter_region region) {
             join_producers(f, node, own, sinter_node_result(f->module, node, 0));
         } else if (is_anchor(f, node)) {
             uint32_t own = new_group(f, node, true);
+            if (pattern_of(f, node) != SINTER_PATTERN_REDUCE) join_widened(f, node, own);
             fusion_group *group = &f->groups.items[own];
             if (reduces_rows(f, node, &group->row_axis)) {
                 group->row = sinter_node_operand(f->module, node, 0);

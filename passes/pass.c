@@ -29,13 +29,16 @@ const sinter_pass *sinter_pass_find(sinter_string name) {
     return NULL;
 }
 
-bool sinter_pass_run(const sinter_pass *pass, sinter_module *module, const sinter_machine *machine,
-                     size_t *out_change_count, sinter_diag *diag) {
+bool sinter_pass_run(const sinter_pass *pass, sinter_module *module,
+                     const sinter_pipeline_options *options, size_t *out_change_count,
+                     sinter_diag *diag) {
     static const sinter_machine any = SINTER_MACHINE_ANY;
     sinter_diag silent = {0};
     if (!diag) diag = &silent;
     size_t errors = diag->error_count;
-    sinter_pass_context context = {.module = module, .machine = machine ? machine : &any};
+    sinter_pass_context context = {.module = module, .machine = &any};
+    if (options && options->machine) context.machine = options->machine;
+    if (options) context.precision = options->precision;
     sinter_rewrite_begin(&context.rewrite, module, diag);
     sinter_arena_init(&context.scratch);
     pass->run(&context);
@@ -77,7 +80,7 @@ bool sinter_pipeline_run(sinter_module *module, const sinter_pass *const *passes
         if (passes[i] == options->without) continue;
         size_t changes = 0;
         double start = sinter_clock_seconds();
-        if (!sinter_pass_run(passes[i], module, options->machine, &changes, diag)) return false;
+        if (!sinter_pass_run(passes[i], module, options, &changes, diag)) return false;
         double seconds = sinter_clock_seconds() - start;
         total += seconds;
         changing += changes > 0;
@@ -112,4 +115,13 @@ bool sinter_pipeline_parse(const char *list, sinter_arena *arena,
     *out_passes = passes.items;
     *out_count = passes.count;
     return true;
+}
+
+bool sinter_precision_parse(const char *text, sinter_dtype *out_precision) {
+    static const sinter_dtype known[] = {SINTER_DTYPE_f32, SINTER_DTYPE_bf16, SINTER_DTYPE_f16};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        *out_precision = known[i];
+        if (!strcmp(text, sinter_dtype_infos[known[i]].name)) return true;
+    }
+    return false;
 }

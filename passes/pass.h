@@ -11,6 +11,7 @@ typedef struct sinter_pass_context {
     sinter_rewrite rewrite;
     sinter_arena scratch; /* the pass's own, gone when it returns */
     const sinter_machine *machine; /* that the code is for */
+    sinter_dtype precision; /* what contractions may round their operands to; NONE or f32: nothing */
 } sinter_pass_context;
 typedef void (*sinter_pass_function)(sinter_pass_context *context);
 
@@ -22,16 +23,13 @@ typedef struct sinter_pass {
 extern const sinter_pass sinter_passes[];
 extern const size_t sinter_pass_count;
 const sinter_pass *sinter_pass_find(sinter_string name); /* dashes or underscores; NULL where unknown */
-/* Runs one pass. False after an error. machine: NULL for any. out_change_count: 0 where the graph was as it should be. */
-bool sinter_pass_run(const sinter_pass *pass, sinter_module *module, const sinter_machine *machine,
-                     size_t *out_change_count, sinter_diag *diag);
-
 #define PASS(name, doc) void sinter_pass_##name(sinter_pass_context *);
 #include "passes/passes.def"
 #undef PASS
 
 typedef struct sinter_pipeline_options {
     const sinter_machine *machine; /* NULL: any */
+    sinter_dtype precision; /* bf16 or f16: contractions round their operands; otherwise nothing is rounded */
     const sinter_pass *without; /* left out wherever it stands; NULL: none */
     const char *print_after;  /* pass name, or "all" */
     int64_t stop_after;       /* passes that change something to run; -1: all (bisect) */
@@ -39,9 +37,15 @@ typedef struct sinter_pipeline_options {
     bool time_passes;
     void *output; /* FILE * for print_after and times; NULL: neither */
 } sinter_pipeline_options;
+/* Runs one pass. False after an error. options: what it may know of them, NULL for none. out_change_count: 0 where the graph was as
+ * it should be. */
+bool sinter_pass_run(const sinter_pass *pass, sinter_module *module, const sinter_pipeline_options *options,
+                     size_t *out_change_count, sinter_diag *diag);
 /* Runs passes in order; names may repeat. */
 bool sinter_pipeline_run(sinter_module *module, const sinter_pass *const *passes, size_t count,
                          const sinter_pipeline_options *options, sinter_diag *diag);
+/* "f32", "bf16" or "f16", what `precision` may be; false for anything else. */
+bool sinter_precision_parse(const char *text, sinter_dtype *out_precision);
 /* The list of a level, to be parsed. */
 const char *sinter_pipeline_of_level(int level);
 /* "fold-constants,fuse" */

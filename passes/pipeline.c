@@ -44,6 +44,8 @@ static const char level_1[] =
     "eliminate-dead,"
     /* Layouts are known, convolutions still stand alone. */
     "winograd,"
+    /* Nothing may fold the casts of weights any more. */
+    "lower-precision,"
     /* One kernel, one pass over memory. From here on groups hide their nodes from the passes above. */
     "fuse,"
     /* Groups have copies of their own of small constants. */

@@ -67,6 +67,7 @@ bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options
                                         .stop_after = options->stop_after,
                                         .time_passes = options->time_passes,
                                         .machine = &machine,
+                                        .precision = options->precision,
                                         .output = stderr};
     if (options->no_winograd) pipeline.without = sinter_pass_find(SINTER_STRING("winograd"));
     sinter_arena arena;

@@ -21,6 +21,7 @@ typedef struct sinter_engine_options {
     const char *print_after; /* to standard error */
     int64_t stop_after;      /* passes to run, -1: all */
     bool time_passes;
+    sinter_dtype precision; /* bf16 or f16: contractions round their operands to it (passes/lower_precision.c); else f32 is f32 */
     bool no_winograd; /* 3x3 convolutions in f32 stay exact sums of products */
 } sinter_engine_options;
 #define SINTER_ENGINE_OPTIONS_INIT {.level = 2, .thread_count = 1, .stop_after = -1}

@@ -67,6 +67,7 @@ static void open_engine(void *user) {
     engine.cache = options->cache_folder;
     engine.jobs = (int)(options->compile_threads < 64 ? options->compile_threads : 64);
     engine.no_winograd = options->no_winograd != 0;
+    if (options->precision) sinter_precision_parse(options->precision, &engine.precision);
     if (sinter_engine_is_artifact(l->path)) {
         l->engine = sinter_engine_load(l->path, &engine, &l->diag);
         return;
@@ -92,10 +93,16 @@ static sinter_status *check_options(const char *path, const sinter_options *opti
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
                            "sinter_options.target is '%s', expected cpu[:CPU][+FEATURE]...",
                            options->target);
-    const char *of_compilation = options->target   ? "target"
-                                 : options->passes ? "passes"
-                                 : options->dims   ? "dims"
-                                                   : NULL;
+    sinter_dtype precision;
+    if (options->precision && !sinter_precision_parse(options->precision, &precision))
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
+                           "sinter_options.precision is '%s', expected f32, bf16 or f16",
+                           options->precision);
+    const char *of_compilation = options->target      ? "target"
+                                 : options->passes    ? "passes"
+                                 : options->dims      ? "dims"
+                                 : options->precision ? "precision"
+                                                      : NULL;
     if (of_compilation && sinter_engine_is_artifact(path)) /* it would do nothing */
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
                            "%s: is compiled already: sinter_options.%s does not apply", path,

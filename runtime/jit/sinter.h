@@ -30,6 +30,8 @@ typedef struct sinter_options {
                                   outlive the model */
     int32_t no_winograd;       /* 1: 3x3 convolutions stay sums of the products that define them: slower, and rounded as any
                                   order of such sums is, about ten times less than the quick way */
+    const char *precision;     /* "bf16": products of operands rounded to bf16, summed in f32; "f16": weights rounded to f16;
+                                  NULL or "f32": f32 */
 } sinter_options;
 #ifdef __cplusplus
 static inline sinter_options sinter_options_init(void)
@@ -45,7 +47,7 @@ static inline sinter_options sinter_options_init(void)
 #define SINTER_OPTIONS_INIT {.size = sizeof(sinter_options), .level = 2, .thread_count = 1}
 #endif
 
-/* .onnx, .sir (both are compiled) or .so (an artifact: giving target, passes or dims for it is an error, level does nothing).
+/* .onnx, .sir (both are compiled) or .so (an artifact: giving target, passes, dims or precision for it is an error, level does nothing).
  * options: NULL for none. Nothing is left behind by a load that fails, for lack of memory as well; only LLVM, which makes the
  * code, ends the process where it gets no memory. */
 SINTER_API sinter_status *sinter_load(const char *path, const sinter_options *options, sinter_model **out_model);

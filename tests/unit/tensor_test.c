@@ -116,6 +116,30 @@ static void test_narrow_floats(void) {
     CHECK_INT_EQ(sinter_float_encode(SINTER_DTYPE_f16, (double)-NAN, false) >> 9, 0xfe00 >> 9);
 }
 
+/* Many at once: normal and subnormal numbers of the format, ties, both ends, zeros, infinities, NaN. */
+static void test_encode_all(void) {
+    static const sinter_dtype dtypes[] = {SINTER_DTYPE_f16, SINTER_DTYPE_bf16};
+    enum { COUNT = 1 << 14 };
+    static float values[COUNT];
+    static uint16_t bits[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        /* Every exponent and sign, with fractions at and beside the middle of two numbers of either format. */
+        static const uint32_t fractions[] = {
+            0,      1,      0x7fff,   0x8000,   0x8001,   0x18000,  0x1000,   0x0fff,
+            0x1001, 0x3000, 0x7fffff, 0x7f8000, 0x7ff000, 0x123456, 0x654321, 0x2000};
+        uint32_t word = (uint32_t)(i >> 5 & 0xff) << 23 | (uint32_t)(i & 1) << 31 |
+                        (fractions[i >> 1 & 15] ^ (uint32_t)(i >> 13) << 16);
+        memcpy(&values[i], &word, sizeof word);
+    }
+    for (int d = 0; d < 2; d++) {
+        int64_t wrong = 0;
+        sinter_float_encode_all(dtypes[d], values, COUNT, bits);
+        for (int i = 0; i < COUNT; i++)
+            wrong += bits[i] != sinter_float_encode(dtypes[d], (double)values[i], false);
+        CHECK_INT_EQ(wrong, 0);
+    }
+}
+
 static void test_integers(void) {
     static const struct {
         sinter_dtype dtype;
@@ -374,6 +398,7 @@ static void test_relative_error(void) {
 
 int main(void) {
     test_narrow_floats();
+    test_encode_all();
     test_integers();
     test_elements();
     test_hostile_sizes();

@@ -31,6 +31,7 @@ static const char help[] =
     "  --PASS, --passes=LIST  run a pass; a comma-separated list of them\n"
     "  -O0 .. -O3             then run the default pipeline of that level\n"
     "  --dim NAME=N|MIN..MAX  bind or bound a symbol before the first pass\n"
+    "  --precision=TYPE       f32, bf16 or f16, for the pass lower-precision\n"
     "  --verify-each          verify after each pass (always done before the first and after the "
     "last)\n"
     "  --print-after=PASS     print the module after each run of the pass; 'all' for every pass\n"
@@ -87,7 +88,11 @@ static bool read_option(command_line *command, const char *argument, sinter_diag
         command->level_passes = sinter_pipeline_of_level(argument[2] - '0');
     } else if ((value = sinter_opt_value(argument, "--passes")))
         return add_passes(command, value, diag);
-    else if ((value = sinter_opt_value(argument, "--stop-after")))
+    else if ((value = sinter_opt_value(argument, "--precision"))) {
+        if (!sinter_precision_parse(value, &command->pipeline.precision))
+            return sinter_error(diag, "sinter-opt", "--precision=%s: expected f32, bf16 or f16",
+                                value);
+    } else if ((value = sinter_opt_value(argument, "--stop-after")))
         return read_stop_after(command, value, diag);
     else if ((value = sinter_opt_value(argument, "--print-after")))
         return read_print_after(command, value, diag);
@@ -123,6 +128,7 @@ static bool read_arguments(command_line *command, int argc, char **argv, sinter_
                        : how->print_after     ? "--print-after"
                        : how->stop_after >= 0 ? "--stop-after"
                        : how->time_passes     ? "--time-passes"
+                       : how->precision       ? "--precision"
                                               : NULL;
     return command->passes.count || !idle ||
            sinter_error(diag, "sinter-opt", "%s does nothing without passes; see --help", idle);

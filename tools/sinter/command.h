@@ -48,7 +48,7 @@ typedef struct command {
 } command;
 /* The shared options of a command that compiles and runs. */
 #define ENGINE_OPTIONS                                                                             \
-    "target dim passes O no-winograd threads jobs cache verify-each print-after stop-after "       \
+    "target dim passes O precision no-winograd threads jobs cache verify-each print-after stop-after "       \
     "time-passes"
 #define COMMAND_OPTIONS(list) .options = (list), .option_count = sizeof(list) / sizeof *(list)
 extern const command command_compile, command_run, command_test, command_bench, command_inspect, command_diff;

@@ -213,7 +213,7 @@ const command command_compile = {
         "Compiles a model ahead of time: to an artifact, an object with a C header, C, or any "
         "stage before.",
     COMMAND_OPTIONS(own_options),
-    .shared = "dim passes O no-winograd jobs cache verify-each print-after stop-after time-passes",
+    .shared = "dim passes O precision no-winograd jobs cache verify-each print-after stop-after time-passes",
     .expected = "one model",
     .least = 1,
     .most = 1,

@@ -28,7 +28,7 @@ typedef struct comparison {
     sinter_diag *diag;
 } comparison;
 
-/* TARGET[,O0..O3][,passes=A+B]; the text is taken apart in a copy that lives until the process ends. */
+/* TARGET[,O0..O3][,precision=TYPE][,passes=A+B]; the text is taken apart in a copy that lives until the process ends. */
 static bool parse_way(const char *text, const arguments *a, way *out_way) {
     *out_way = (way){.text = text};
     if (!engine_options(a, &out_way->options)) return false;
@@ -41,12 +41,16 @@ static bool parse_way(const char *text, const arguments *a, way *out_way) {
         if (part[0] == 'O' && part[1] >= '0' && part[1] <= '3' && !part[2]) {
             out_way->options.level = part[1] - '0';
             has_level = true;
+        } else if (!strncmp(part, "precision=", 10) &&
+                   sinter_precision_parse(part + 10, &out_way->options.precision)) {
+            continue;
         } else if (!strncmp(part, "passes=", 7)) {
             for (char *c = part; (c = strchr(c, '+'));) *c = ',';
             out_way->options.passes = part + 7;
         } else {
-            return usage_error("diff", "'%s': expected TARGET[,O0..O3][,passes=A+B], found '%s'",
-                               text, part);
+            return usage_error(
+                "diff", "'%s': expected TARGET[,O0..O3][,precision=TYPE][,passes=A+B], found '%s'",
+                text, part);
         }
     }
     const char *target = out_way->options.target;
@@ -206,8 +210,8 @@ const command command_diff = {
     .doc = "compare two ways to run a model, node by node",
     .usage = "sinter diff MODEL A B",
     .details = "Runs a model two ways and compares the values node by node. A and B are\n"
-               "TARGET[,O0..O3][,passes=A+B], such as eval, cpu,O0 or "
-               "cpu:x86-64-v3,passes=decompose+fuse.\nB is what A should be.",
+               "TARGET[,O0..O3][,precision=f32|bf16|f16][,passes=A+B], such as eval, cpu,O0,\n"
+               "cpu,precision=bf16 or cpu:x86-64-v3,passes=decompose+fuse.\nB is what A should be.",
     COMMAND_OPTIONS(own_options),
     .shared = "dim threads jobs cache i size",
     .expected = "a model and two ways to run it",

@@ -30,6 +30,11 @@ const option_spec shared_options[] = {
      .doc = "comma-separated passes instead of the -O pipeline",
      .need = NEEDS_MODEL},
     {.name = "O", .value = "LEVEL", .doc = "optimisation level 0..3 (2)", .need = NEEDS_LEVEL},
+    {.name = "precision",
+     .value = "TYPE",
+     .doc = "f32; bf16: products of operands rounded to bf16, summed in f32, which some processors "
+            "do twice as fast; f16: weights rounded to f16, half the bytes (f32)",
+     .need = NEEDS_PASSES},
     {.name = "no-winograd",
      .doc = "no Winograd convolutions: slower, but sums of the very products that define them",
      .need = NEEDS_PASSES},
@@ -99,6 +104,9 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     options.print_after = arguments_find(a, "print-after");
     options.time_passes = arguments_has(a, "time-passes");
     options.no_winograd = arguments_has(a, "no-winograd");
+    const char *precision = arguments_find(a, "precision");
+    if (precision && !sinter_precision_parse(precision, &options.precision))
+        return usage_error(a->verb, "--precision=%s: expected f32, bf16 or f16", precision);
     *out_options = options;
     return true;
 }

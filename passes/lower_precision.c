@@ -1,0 +1,176 @@
+/* Rounds what contractions and convolutions with constant weights read to a narrower float, where that was asked for: weights
+ * become constants of half the bytes, and for bf16 so do the activations, where they are made. Products and sums stay f32:
+ *   matmul(x, w)  ->  matmul(cast(cast(x, bf16), f32), cast(w as bf16, f32))
+ * so the graph says itself what is computed, and the evaluator computes it. f16 rounds weights alone: it is about bytes, and
+ * activations might not fit its range.
+ *
+ * Needs: layouts settled and constants folded, because nothing may fold the casts of weights afterwards; the pass fuse puts
+ * them into the kernels that read them. What is small, depthwise or Winograd's stays as it is: there is nothing to gain.
+ * Test: tests/passes/lower_precision/ */
+#include "ir/base/map.h"
+#include "passes/pass.h"
+
+#include <math.h>
+
+enum {
+    LEAST_WEIGHTS = 1024, /* elements that are worth it */
+    LEAST_STEPS = 8       /* products of one sum, or of one tap's channels */
+};
+
+typedef struct lowering {
+    sinter_module *module;
+    sinter_rewrite *rewrite;
+    sinter_dtype dtype; /* to round to */
+    sinter_map known;   /* value -> what it is rounded */
+} lowering;
+
+/* ---- weights ---- */
+
+/* No finite element becomes infinite. */
+static bool fits(const sinter_tensor *tensor, sinter_dtype dtype) {
+    const float *items = tensor->data;
+    int64_t count = sinter_tensor_count(tensor);
+    float largest = 0;
+    for (int64_t i = 0; i < count; i++) {
+        float magnitude = fabsf(items[i]);
+        if (isfinite(magnitude) && magnitude > largest) largest = magnitude;
+    }
+    return isfinite(sinter_float_decode(dtype, sinter_float_encode(dtype, largest, false)));
+}
+
+static sinter_value round_constant(lowering *l, sinter_value value) {
+    const sinter_tensor *tensor = sinter_value_constant(l->module, value);
+    sinter_tensor rounded;
+    if (!fits(tensor, l->dtype) || !sinter_tensor_create(&rounded, l->dtype, tensor->rank,
+                                                         tensor->dims, l->rewrite->build.diag))
+        return 0;
+    sinter_float_encode_all(l->dtype, tensor->data, sinter_tensor_count(tensor),
+                            sinter_tensor_mutable(&rounded));
+    return sinter_build_constant(&l->rewrite->build, rounded);
+}
+
+static void begin_after(lowering *l, sinter_node node) {
+    const sinter_node_info *info = sinter_node_get(l->module, node);
+    sinter_rewrite_at(l->rewrite, info->next);
+    l->rewrite->build.location = info->location;
+}
+
+/* The node again, after itself, of another first operand. */
+static sinter_value repeat(lowering *l, sinter_node node, sinter_value first) {
+    begin_after(l, node);
+    const sinter_node_info info = *sinter_node_get(l->module, node);
+    sinter_value operands[2] = {first, sinter_node_operand(l->module, node, 1)};
+    return sinter_build(&l->rewrite->build, info.op, operands, info.operand_count, info.attributes,
+                        info.attribute_count);
+}
+
+/* A constant, or one that is transposed; 0 where the value is something else. */
+static sinter_value round_weight(lowering *l, sinter_value value) {
+    uint64_t known = 0;
+    if (sinter_map_find(&l->known, value, &known)) return (sinter_value)known;
+    sinter_node node = sinter_value_definition(l->module, value);
+    sinter_value rounded = 0;
+    if (sinter_value_constant(l->module, value)) {
+        begin_after(l, node);
+        rounded = round_constant(l, value);
+    } else if (sinter_node_op(l->module, node) == SINTER_OP_transpose) {
+        rounded = round_weight(l, sinter_node_operand(l->module, node, 0));
+        if (rounded) rounded = repeat(l, node, rounded);
+    }
+    sinter_map_put(&l->known, value, rounded);
+    return rounded;
+}
+
+/* ---- activations ---- */
+
+/* Moves elements only, and costs no more of the narrow ones. */
+static bool is_view(const lowering *l, sinter_node node) {
+    sinter_op op = sinter_node_op(l->module, node);
+    return op == SINTER_OP_reshape ||
+           (op == SINTER_OP_transpose &&
+            sinter_value_has_one_use(l->module, sinter_node_result(l->module, node, 0)));
+}
+
+/* Rounded right after it is made, whoever reads it: the kernel that makes it can store both. */
+static sinter_value round_activation(lowering *l, sinter_value value, sinter_node reader) {
+    uint64_t known = 0;
+    if (sinter_map_find(&l->known, value, &known)) return (sinter_value)known;
+    sinter_node node = sinter_value_definition(l->module, value);
+    if (!node) { /* an argument of a region: every reader has one of its own */
+        sinter_rewrite_at(l->rewrite, reader);
+        return sinter_build_cast(&l->rewrite->build, value, l->dtype);
+    }
+    sinter_value rounded;
+    if (is_view(l, node)) {
+        rounded = round_activation(l, sinter_node_operand(l->module, node, 0), node);
+        rounded = rounded ? repeat(l, node, rounded) : 0;
+    } else {
+        begin_after(l, node);
+        rounded = sinter_build_cast(&l->rewrite->build, value, l->dtype);
+    }
+    sinter_map_put(&l->known, value, rounded);
+    return rounded;
+}
+
+/* ---- contractions ---- */
+
+static bool is_f32(const lowering *l, sinter_value value) {
+    return value && sinter_value_type(l->module, value)->dtype == SINTER_DTYPE_f32;
+}
+
+/* The length of the sum, or of the part of it that lies together, and how many weights there are, as far as they are known. */
+static bool is_large(const lowering *l, sinter_node node) {
+    const sinter_dim_table *dims = sinter_module_dims(l->module);
+    const sinter_type *type = sinter_value_type(l->module, sinter_node_operand(l->module, node, 1));
+    bool is_conv = sinter_node_op(l->module, node) == SINTER_OP_conv;
+    int64_t count = 1, steps = 0;
+    if (type->rank < 2) return false;
+    for (uint32_t i = 0; i < type->rank; i++) {
+        int64_t size;
+        if (!sinter_dim_is_const(dims, type->dims[i], &size)) return false;
+        count *= size;
+        if (i == (is_conv ? 1 : type->rank - 2)) steps = size;
+    }
+    return count >= LEAST_WEIGHTS && steps >= LEAST_STEPS;
+}
+
+static bool is_candidate(const lowering *l, sinter_node node) {
+    sinter_op op = sinter_node_op(l->module, node);
+    const int64_t *plan = NULL;
+    if (op != SINTER_OP_matmul && op != SINTER_OP_conv) return false;
+    return is_f32(l, sinter_node_operand(l->module, node, 0)) &&
+           is_f32(l, sinter_node_operand(l->module, node, 1)) && is_large(l, node) &&
+           !(op == SINTER_OP_conv && sinter_node_get_ints(l->module, node, "winograd", &plan));
+}
+
+static void widen_operand(lowering *l, sinter_node node, uint32_t index, sinter_value narrow) {
+    sinter_rewrite_at(l->rewrite, node);
+    sinter_value wide = sinter_build_cast(&l->rewrite->build, narrow, SINTER_DTYPE_f32);
+    if (wide) sinter_rewrite_set_operand(l->rewrite, node, index, wide);
+}
+
+static void lower_node(lowering *l, sinter_node node) {
+    if (!is_candidate(l, node)) return;
+    sinter_value weight = round_weight(l, sinter_node_operand(l->module, node, 1));
+    if (!weight) return;
+    widen_operand(l, node, 1, weight);
+    if (l->dtype != SINTER_DTYPE_bf16) return;
+    sinter_value x = round_activation(l, sinter_node_operand(l->module, node, 0), node);
+    if (x) widen_operand(l, node, 0, x);
+}
+
+static void lower_region(lowering *l, sinter_region region) {
+    SINTER_FOR_NODES (l->module, region, node) {
+        const sinter_node_info info = *sinter_node_get(l->module, node);
+        for (uint32_t i = 0; i < info.region_count; i++) lower_region(l, info.regions[i]);
+        lower_node(l, node);
+    }
+}
+
+void sinter_pass_lower_precision(sinter_pass_context *context) {
+    if (context->precision != SINTER_DTYPE_bf16 && context->precision != SINTER_DTYPE_f16) return;
+    lowering l = {
+        .module = context->module, .rewrite = &context->rewrite, .dtype = context->precision};
+    sinter_map_init(&l.known, &context->scratch);
+    lower_region(&l, sinter_module_main(context->module));
+}

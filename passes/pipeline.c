@@ -39,6 +39,8 @@ static const char level_1[] =
     "canonicalize,"
     /* What follows is by the order of elements in memory; views that this brings cancel or become reshapes. */
     "propagate-layouts,"
+    /* Its channels lie together now, and move as one between positions. */
+    "split-conv-transpose,"
     "canonicalize,"
     "eliminate-common,"
     "eliminate-dead,"

@@ -356,18 +356,24 @@ static void join_transposed(fusion *f, sinter_node node, uint32_t own) {
     }
 }
 
-/* Blocks of fewer than eight bits with scales of their own, all constant, that only `user` wants. */
+/* A matrix of fewer than eight bits with its scales, all constant, that only `user` wants, whose blocks are whole words along the
+ * reduction. */
 static bool is_packed_weight(const fusion *f, sinter_node node, sinter_node user) {
-    enum { BYTE = 8 };
+    enum { BYTE = 8, WORD = 32 };
     const sinter_node_info *info = sinter_node_get(f->module, node);
     if (info->op != SINTER_OP_dequantize_linear ||
         info->parent != sinter_node_get(f->module, user)->parent || !f->group_of[node] ||
-        f->groups.items[f->group_of[node] - 1].nodes.count != 1 ||
-        sinter_node_get_int(f->module, node, "block_size", 0) % BYTE)
+        f->groups.items[f->group_of[node] - 1].nodes.count != 1)
         return false;
     for (uint32_t i = 0; i < info->operand_count; ++i)
         if (info->operands[i] && !sinter_value_constant(f->module, info->operands[i])) return false;
-    return sinter_dtype_infos[sinter_value_type(f->module, info->operands[0])->dtype].bits < BYTE;
+    const sinter_type *matrix =
+        sinter_value_type(f->module, sinter_node_operand(f->module, user, 1));
+    int64_t bits = sinter_dtype_infos[sinter_value_type(f->module, info->operands[0])->dtype].bits,
+            steps = 0, block = sinter_node_get_int(f->module, node, "block_size", 0);
+    return bits < BYTE && WORD % bits == 0 && matrix->rank == 2 &&
+           sinter_dim_is_const(sinter_module_dims(f->module), matrix->dims[0], &steps) &&
+           steps % (WORD / bits) == 0 && block % (WORD / bits) == 0;
 }
 
 /* A contraction reads weights of few bits as they are, through a transposition too. */

@@ -95,20 +95,10 @@ bool infer_gather_nd(sinter_infer *infer) {
 
 /* ---- scatter ---- */
 
-static bool check_reduction(sinter_infer *infer) {
-    static const char *const names[] = {"none", "add", "mul", "max", "min"};
-    sinter_string reduction = sinter_node_get_string(infer->module, infer->node, "reduction");
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (sinter_string_is(reduction, names[i])) return true;
-    return sinter_infer_error(infer,
-                              "reduction '%.*s' is not none, add, mul, max or min [scatter_c1]",
-                              SINTER_STRING_ARGS(reduction));
-}
-
 bool infer_scatter_elements(sinter_infer *infer) {
     const sinter_type *indices = sinter_infer_operand(infer, 1);
     if (!check_elements(infer) || !sinter_infer_check_same_dtype(infer, 0, 2) ||
-        !check_reduction(infer) || !sinter_infer_check_rank(infer, 2, indices->rank, indices->rank))
+        !sinter_infer_check_rank(infer, 2, indices->rank, indices->rank))
         return false;
     for (uint32_t i = 0; i < indices->rank; i++)
         if (!sinter_infer_check_dims_equal(infer, 1, i, 2, i)) return false;
@@ -120,8 +110,7 @@ bool infer_scatter_nd(sinter_infer *infer) {
     const sinter_type *data = sinter_infer_operand(infer, 0),
                       *indices = sinter_infer_operand(infer, 1);
     uint32_t size;
-    if (!tuple_size(infer, 0, &size) || !sinter_infer_check_same_dtype(infer, 0, 2) ||
-        !check_reduction(infer))
+    if (!tuple_size(infer, 0, &size) || !sinter_infer_check_same_dtype(infer, 0, 2))
         return false;
     uint32_t outer = indices->rank - 1, rank = outer + data->rank - size;
     if (!sinter_infer_check_rank(infer, 2, rank, rank)) return false;

@@ -139,10 +139,6 @@ static bool infer_recurrent(sinter_infer *infer, int64_t gates) {
         !sinter_infer_check_integer(infer, 4) || !sinter_infer_check_dims_equal(infer, 1, 2, 0, 2))
         return false;
     bool both = sinter_string_is(direction, "bidirectional");
-    if (!both && !sinter_string_is(direction, "forward") && !sinter_string_is(direction, "reverse"))
-        return sinter_infer_error(
-            infer, "direction '%.*s' is not forward, reverse or bidirectional [recurrent_c1]",
-            SINTER_STRING_ARGS(direction));
     sinter_dim directions = sinter_infer_number(infer, both ? 2 : 1), hidden = r->dims[2];
     int64_t stated = sinter_node_get_int(infer->module, infer->node, "hidden_size", 0);
     if (stated > 0) {

@@ -67,7 +67,7 @@ static sinter_attr_kind find_attr_kind(sinter_string name) {
     return SINTER_ATTR_NONE;
 }
 
-/* "axis:int=-1", "pads:ints?", "to:dtype" */
+/* "axis:int=-1", "pads:ints?", "to:dtype", "mode:string(linear cubic)=linear" */
 static sinter_attr_info parse_attribute(sinter_string piece) {
     sinter_attr_info info = {.required = true};
     const char *colon = memchr(piece.data, ':', piece.size);
@@ -84,6 +84,13 @@ static sinter_attr_info parse_attribute(sinter_string piece) {
     } else if (kind.data[kind.size - 1] == '?') {
         info.required = false;
         kind.size--;
+    }
+    const char *paren = memchr(kind.data, '(', kind.size);
+    if (paren) {
+        size_t kind_size = (size_t)(paren - kind.data);
+        assert(kind.data[kind.size - 1] == ')');
+        info.choices = (sinter_string){paren + 1, kind.size - kind_size - 2};
+        kind.size = kind_size;
     }
     info.kind = find_attr_kind(kind);
     assert(info.kind != SINTER_ATTR_NONE);
@@ -127,6 +134,17 @@ sinter_op sinter_op_find(sinter_string name) {
 
 bool sinter_op_has_trait(sinter_op op, uint32_t trait) {
     return (sinter_op_get_info(op)->traits & trait) != 0;
+}
+
+bool sinter_op_allows_text(const sinter_attr_info *attribute, sinter_string text) {
+    const char *at = attribute->choices.data, *end = at + attribute->choices.size;
+    if (at == end) return true;
+    for (const char *blank; at < end; at = blank + 1) {
+        blank = memchr(at, ' ', (size_t)(end - at));
+        if (!blank) blank = end;
+        if (sinter_string_equal(text, (sinter_string){at, (size_t)(blank - at)})) return true;
+    }
+    return false;
 }
 
 int sinter_op_find_attribute(sinter_op op, sinter_string name) {

@@ -65,6 +65,7 @@ typedef struct sinter_attr_info {
     bool required;
     bool has_default;
     sinter_string default_text; /* as in the table */
+    sinter_string choices;      /* words that a string may be, parted by blanks; empty: any text */
 } sinter_attr_info;
 
 typedef struct sinter_op_info {
@@ -83,5 +84,7 @@ typedef struct sinter_op_info {
 const sinter_op_info *sinter_op_get_info(sinter_op op);
 sinter_op sinter_op_find(sinter_string name); /* SINTER_OP_NONE where unknown */
 bool sinter_op_has_trait(sinter_op op, uint32_t trait);
+/* Whether a string attribute may be this text. */
+bool sinter_op_allows_text(const sinter_attr_info *attribute, sinter_string text);
 /* Index in attributes, or -1. */
 int sinter_op_find_attribute(sinter_op op, sinter_string name);

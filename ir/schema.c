@@ -73,6 +73,13 @@ static bool check_attributes(const checker *state, const sinter_attr *items, uin
                 state->diag, state->where, "%s: attribute '%.*s': expected %s, found %s [graph_c6]",
                 op->name, SINTER_STRING_ARGS(items[i].name), sinter_schema_kind_name(known->kind),
                 sinter_schema_kind_name(items[i].kind));
+        else if (!sinter_op_allows_text(known, items[i].string_value))
+            ok = sinter_error(
+                state->diag, state->where,
+                "%s: attribute '%.*s' is '%.*s', expected one of: %.*s [graph_c9]", op->name,
+                SINTER_STRING_ARGS(known->name),
+                (int)(items[i].string_value.size < 64 ? items[i].string_value.size : 64),
+                items[i].string_value.data, SINTER_STRING_ARGS(known->choices));
         for (uint32_t k = 0; k < i; k++)
             if (sinter_string_equal(items[k].name, items[i].name))
                 ok = sinter_error(state->diag, state->where,

@@ -10,6 +10,7 @@
  *   [graph_c6] every attribute has the kind of the schema
  *   [graph_c7] required attributes are there
  *   [graph_c8] the op has its number of regions
+ *   [graph_c9] an attribute that is one of some words is one of them
  * results: NULL where all spec->result_count of them exist. Reports all errors; true where there are none. */
 bool sinter_schema_check(const char *where, const sinter_node_spec *spec, const sinter_value *results,
                          sinter_diag *diag);

@@ -42,7 +42,7 @@ def read_attributes():
     """{op: {attribute: default text or None}}"""
     ops = {}
     for op, text in OP.findall((ROOT / "ir" / "ops.def").read_text()):
-        found = re.findall(r"(\w+):\w+(?:=([^,]*)|\?)?(?:,|$)", text)
+        found = re.findall(r"(\w+):\w+(?:\([^)]*\))?(?:=([^,]*)|\?)?(?:,|$)", text)
         ops[op] = {name: default for name, default in found}
     return ops
 

@@ -195,7 +195,7 @@ bool sinter_lower_dropout(sinter_kernel *kernel, sinter_node node) {
     sinter_expr ratio = sinter_write_let(k, "ratio",
                                          sinter_write_scalar(k, node, 1, SINTER_DTYPE_f64, 0.5)),
                 training = sinter_write_scalar(k, node, 2, SINTER_DTYPE_i64, 0);
-    sinter_write_check(k, FORMULA(k, "a >= 0 && a < 1", ratio),
+    sinter_write_check(k, FORMULA(k, "a == 0 || (b >= 0 && b < 1)", training, ratio),
                        "dropout: the ratio is not in [0, 1)", sinter_write_int(k, 0));
     sinter_expr drops =
         sinter_write_let(k, "drops", FORMULA(k, "a != 0 && b > 0", training, ratio));

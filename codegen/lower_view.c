@@ -281,11 +281,11 @@ sinter_expr sinter_lower_trilu(sinter_kernel *kernel, sinter_node node, uint32_t
     sinter_expr offset =
         k ? sinter_loop_cast(build, sinter_lower_scalar(kernel, k), SINTER_DTYPE_i64)
           : sinter_loop_int(build, 0);
-    sinter_expr diagonal = sinter_loop_add(build, index[rank - 2], offset);
+    /* The offset may be any number: nothing is added to it. */
+    sinter_expr diagonal = sinter_loop_sub(build, index[rank - 1], index[rank - 2]);
     bool upper = sinter_node_get_int(kernel->lower->module, node, "upper", 1) != 0;
-    sinter_expr keep =
-        upper ? sinter_loop_compare(build, SINTER_SCALAR_le, diagonal, index[rank - 1])
-              : sinter_loop_compare(build, SINTER_SCALAR_le, index[rank - 1], diagonal);
+    sinter_expr keep = upper ? sinter_loop_compare(build, SINTER_SCALAR_le, offset, diagonal)
+                             : sinter_loop_compare(build, SINTER_SCALAR_le, diagonal, offset);
     sinter_expr element = sinter_lower_element(kernel, x, index);
     return sinter_loop_select(build, keep, element,
                               sinter_loop_cast(build, sinter_loop_int(build, 0), element->dtype));
@@ -299,7 +299,7 @@ sinter_expr sinter_lower_eye_like(sinter_kernel *kernel, sinter_node node, uint3
     sinter_expr k =
         sinter_loop_int(build, sinter_node_get_int(kernel->lower->module, node, "k", 0));
     sinter_expr on =
-        sinter_loop_compare(build, SINTER_SCALAR_eq, sinter_loop_add(build, index[0], k), index[1]);
+        sinter_loop_compare(build, SINTER_SCALAR_eq, sinter_loop_sub(build, index[1], index[0]), k);
     return sinter_loop_cast(build, on, sinter_lower_compute_dtype(dtype));
 }
 
@@ -358,8 +358,9 @@ sinter_expr sinter_lower_reverse_sequence(sinter_kernel *kernel, sinter_node nod
     sinter_expr length = sinter_loop_cast(
         build, sinter_lower_element(kernel, operand(kernel, node, 1), &index[batch]),
         SINTER_DTYPE_i64);
-    /* Lengths beyond the axis are held to it. */
-    length = sinter_loop_min(build, length, sinter_kernel_dim_of(kernel, x, (int)time));
+    sinter_kernel_check_index(kernel, node, length,
+                              sinter_loop_add(build, sinter_kernel_dim_of(kernel, x, (int)time),
+                                              sinter_loop_int(build, 1)));
     sinter_expr mirrored = sinter_loop_sub(
         build, sinter_loop_sub(build, length, sinter_loop_int(build, 1)), index[time]);
     own[time] =

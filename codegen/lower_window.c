@@ -374,7 +374,9 @@ static void pool_sum(sinter_kernel *kernel, sinter_node node, const window *w,
     if (average) {
         bool padding = sinter_node_get_int(module, node, "count_include_pad", 0) != 0;
         sinter_expr count = average_count(kernel, w, x, first, padding);
-        values[1] = sinter_loop_cast(build, count, dtype);
+        /* A window of padding alone has no element: its mean is 0. */
+        values[1] =
+            sinter_loop_cast(build, sinter_loop_max(build, count, sinter_loop_int(build, 1)), dtype);
         value = sinter_lower_scalar_text(kernel, "x / p", names, values, 2, dtype);
     } else {
         value = sinter_lower_scalar_text(kernel,

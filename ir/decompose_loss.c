@@ -9,6 +9,18 @@ static sinter_value reduce_all(sinter_rewrite *rewrite, sinter_op op, sinter_val
     return sinter_compose_reduce(rewrite, op, x, axes, rank, false);
 }
 
+/* Classes that count from the end are none: they become one past the last, which the gather refuses. */
+static sinter_value refuse_negative(sinter_rewrite *rewrite, sinter_value target,
+                                    sinter_value scores) {
+    sinter_type type = *sinter_compose_type(rewrite, target);
+    sinter_value past = sinter_compose_cast(
+        rewrite,
+        sinter_build_dims(&rewrite->build, &sinter_compose_type(rewrite, scores)->dims[1], 1),
+        type.dtype);
+    return sinter_compose_select(
+        rewrite, sinter_compose_with_number(rewrite, SINTER_OP_less, target, 0), past, target);
+}
+
 /* Negative log likelihood of `target` [N, ...] under `scores` [N, C, ...] (log probabilities). Ignored targets have weight
  * 0 and read class 0, so that no index leaves the axis. */
 static sinter_value negative_log_likelihood(sinter_rewrite *rewrite, sinter_node node,
@@ -19,14 +31,14 @@ static sinter_value negative_log_likelihood(sinter_rewrite *rewrite, sinter_node
     const sinter_attr *ignore = sinter_node_find_attr(module, node, "ignore_index");
     sinter_string reduction = sinter_node_get_string(module, node, "reduction");
     const int64_t axis = 1;
-    sinter_value ignored = 0, safe = target;
+    sinter_value ignored = 0, safe = refuse_negative(rewrite, target, scores);
     if (ignore) {
         ignored =
             sinter_compose_with_number(rewrite, SINTER_OP_equal, target, (double)ignore->int_value);
         safe = sinter_compose_select(
             rewrite, ignored,
             sinter_build_scalar(&rewrite->build, sinter_compose_type(rewrite, target)->dtype, 0),
-            target);
+            safe);
     }
     sinter_attr attribute = sinter_attr_int("axis", 1);
     sinter_value operands[2] = {scores, sinter_compose_unsqueeze(rewrite, safe, &axis, 1)};

@@ -95,7 +95,7 @@ bool eval_dropout(sinter_eval *eval) {
     int64_t training = 0;
     if (sinter_eval_operand(eval, 1) && !sinter_eval_float_scalar(eval, 1, &ratio)) return false;
     if (sinter_eval_operand(eval, 2) && !sinter_eval_int_scalar(eval, 2, &training)) return false;
-    if (!(ratio >= 0 && ratio < 1))
+    if (training && !(ratio >= 0 && ratio < 1))
         return sinter_eval_error(eval, "the ratio is %g, expected 0 or more and below 1", ratio);
     bool drops = training && ratio > 0;
     sinter_tensor *mask = NULL;

@@ -84,19 +84,10 @@ typedef struct linear {
     double *state; /* [batch, heads, key_size, value_size] */
 } linear;
 
-static bool read_update_rule(sinter_eval *eval, linear *l) {
+static void read_update_rule(sinter_eval *eval, linear *l) {
     sinter_string rule = sinter_eval_string(eval, "update_rule");
     l->gated = sinter_string_is(rule, "gated") || sinter_string_is(rule, "gated_delta");
     l->delta = sinter_string_is(rule, "delta") || sinter_string_is(rule, "gated_delta");
-    if (!l->gated && !l->delta && !sinter_string_is(rule, "linear"))
-        return sinter_eval_error(eval, "unknown update_rule '%.*s'", SINTER_STRING_ARGS(rule));
-    if (l->gated != (sinter_eval_operand(eval, 4) != NULL))
-        return sinter_eval_error(eval, "update_rule '%.*s' %s decay", SINTER_STRING_ARGS(rule),
-                                 l->gated ? "needs" : "has no use for");
-    if (l->delta != (sinter_eval_operand(eval, 5) != NULL))
-        return sinter_eval_error(eval, "update_rule '%.*s' %s beta", SINTER_STRING_ARGS(rule),
-                                 l->delta ? "needs" : "has no use for");
-    return true;
 }
 
 static bool read_linear(sinter_eval *eval, linear *l) {
@@ -118,8 +109,9 @@ static bool read_linear(sinter_eval *eval, linear *l) {
     int64_t value[3] = {l->batch, l->length, l->heads * l->value_size};
     int64_t state[4] = {l->batch, l->heads, l->key_size, l->value_size};
     if (!sinter_eval_expect_dims(eval, 1, 3, key) || !sinter_eval_expect_dims(eval, 2, 3, value) ||
-        !sinter_eval_expect_dims(eval, 3, 4, state) || !read_update_rule(eval, l))
+        !sinter_eval_expect_dims(eval, 3, 4, state))
         return false;
+    read_update_rule(eval, l);
     if (l->gated) {
         if (!sinter_eval_expect_rank(eval, 4, 3, 3)) return false;
         int64_t width = eval->operands[4]->dims[2];

@@ -274,6 +274,22 @@ bool infer_rotary_embedding(sinter_infer *infer) {
     return true;
 }
 
+/* Gates decay, deltas have a rate. */
+static bool check_update_rule(sinter_infer *infer) {
+    sinter_string rule = sinter_node_get_string(infer->module, infer->node, "update_rule");
+    bool both = sinter_string_is(rule, "gated_delta");
+    bool gated = both || sinter_string_is(rule, "gated"),
+         delta = both || sinter_string_is(rule, "delta");
+    for (uint32_t i = 0; i < 2; i++) {
+        bool needs = i ? delta : gated, has = sinter_infer_operand(infer, 4 + i)->kind != 0;
+        if (needs != has)
+            return sinter_infer_error(
+                infer, "update_rule '%.*s' %s %s [linear_attention_c1]", SINTER_STRING_ARGS(rule),
+                needs ? "needs" : "has no use for", i ? "beta" : "decay");
+    }
+    return true;
+}
+
 bool infer_linear_attention(sinter_infer *infer) {
     const sinter_type *past = sinter_infer_operand(infer, 3);
     heads q, k, v;
@@ -284,6 +300,7 @@ bool infer_linear_attention(sinter_infer *infer) {
         !read_heads(infer, 1, "kv_num_heads", &k) || !read_heads(infer, 2, "kv_num_heads", &v) ||
         !check_heads(infer, &q, &k, &v))
         return false;
+    if (!check_update_rule(infer)) return false;
     sinter_dtype dtype = sinter_infer_operand(infer, 0)->dtype;
     sinter_infer_set(
         infer, 0, dtype, 3,

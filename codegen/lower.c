@@ -344,7 +344,8 @@ static bool lower_node(sinter_lower *lower, sinter_node node) {
         return sinter_lower_error(lower, node, "this operator can't be compiled");
     if (kind == SINTER_LOWER_HOST) {
         sinter_lower_host_rule check = sinter_lower_find_check_rule(info->op);
-        if ((check && !check(lower, node)) || !bind_late_dims(lower, node) || !host(lower, node))
+        if ((check && !check(lower, node)) || !bind_late_dims(lower, node) ||
+            !sinter_lower_check_trusted(lower, node) || !host(lower, node))
             return false;
     } else {
         if (!check_types(lower, node, info->operands, info->operand_count) ||

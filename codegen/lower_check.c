@@ -2,6 +2,7 @@
  * inference could not prove it because the numbers are data. Every dim of a result is checked against being negative; ops
  * whose operands have to fit each other beyond that have a LOWER_CHECK row. Test: tests/codegen/lower/bad_data.sir */
 #include "codegen/lower.h"
+#include "ir/infer.h"
 #include "runtime/abi.h"
 
 static const sinter_type *type_of(sinter_lower *lower, sinter_value value) {
@@ -138,6 +139,52 @@ bool sinter_lower_check_range(sinter_lower *lower, sinter_node node) {
 
 /* ---- every node ---- */
 
+/* All symbols in the dim have their numbers by now. */
+static bool is_bound(sinter_lower *lower, sinter_dim dim) {
+    uint64_t var;
+    if (sinter_dim_get_kind(lower->dims, dim) == SINTER_DIM_SYMBOL)
+        return sinter_map_find(&lower->symbols, dim, &var);
+    const sinter_dim *operands;
+    size_t count = sinter_dim_operands(lower->dims, dim, &operands);
+    for (size_t i = 0; i < count; i++)
+        if (!is_bound(lower, operands[i])) return false;
+    return true;
+}
+
+static void check_relation(sinter_lower *lower, const char *op, const sinter_infer_trust *trust) {
+    static const char *const messages[] = {
+        [SINTER_INFER_EQUAL] = "%s: sizes %%0 and %%1 should agree",
+        [SINTER_INFER_BROADCASTS] = "%s: sizes %%0 and %%1 do not broadcast",
+        [SINTER_INFER_BROADCASTS_TO] = "%s: size %%0 does not broadcast to %%1",
+        [SINTER_INFER_AT_MOST] = "%s: size %%0 reaches beyond %%1"};
+    sinter_expr pair[2] = {sinter_lower_host_dim(lower, trust->a),
+                           sinter_lower_host_dim(lower, trust->b)};
+    sinter_expr one = sinter_loop_int(&lower->host, 1);
+    sinter_expr fits = trust->relation == SINTER_INFER_AT_MOST
+                           ? sinter_loop_compare(&lower->host, SINTER_SCALAR_le, pair[0], pair[1])
+                           : equal(lower, pair[0], pair[1]);
+    if (trust->relation == SINTER_INFER_BROADCASTS || trust->relation == SINTER_INFER_BROADCASTS_TO)
+        fits = sinter_loop_or(&lower->host, fits, equal(lower, pair[0], one));
+    if (trust->relation == SINTER_INFER_BROADCASTS)
+        fits = sinter_loop_or(&lower->host, fits, equal(lower, pair[1], one));
+    sinter_lower_host_check(
+        lower, fits, SINTER_ABI_BAD_INPUT,
+        sinter_arena_format(&lower->program->arena, messages[trust->relation], op), pair, 2);
+}
+
+bool sinter_lower_check_trusted(sinter_lower *lower, sinter_node node) {
+    sinter_infer_trusts trusted = {0};
+    const sinter_node_info *info = sinter_node_get(lower->module, node);
+    if (info->region_count) return true;
+    const char *op = sinter_op_get_info(info->op)->name;
+    if (!sinter_infer_list_trusted(lower->module, node, &lower->scratch, &trusted, lower->diag))
+        return false;
+    for (size_t i = 0; i < trusted.count; i++)
+        if (is_bound(lower, trusted.items[i].a) && is_bound(lower, trusted.items[i].b))
+            check_relation(lower, op, &trusted.items[i]);
+    return true;
+}
+
 static void check_dims(sinter_lower *lower, sinter_node node, sinter_value result) {
     sinter_type type = *type_of(lower, result);
     for (uint32_t d = 0; type.kind == SINTER_TYPE_TENSOR && d < type.rank; ++d) {
@@ -156,7 +203,7 @@ static void check_dims(sinter_lower *lower, sinter_node node, sinter_value resul
 bool sinter_lower_check_node(sinter_lower *lower, sinter_node node) {
     sinter_node_info info = *sinter_node_get(lower->module, node);
     sinter_lower_host_rule rule = sinter_lower_find_check_rule(info.op);
-    if (rule && !rule(lower, node)) return false;
+    if ((rule && !rule(lower, node)) || !sinter_lower_check_trusted(lower, node)) return false;
     for (uint32_t i = 0; i < info.result_count; ++i)
         if (info.results[i]) check_dims(lower, node, info.results[i]);
     /* What a group does not store it still computes. */

@@ -133,6 +133,17 @@ static sinter_expr length_of(layer *l, sinter_expr b) {
     return sinter_loop_max(l->build, sinter_loop_min(l->build, length, l->steps), integer(l, 0));
 }
 
+/* Once, before any step. */
+static void check_lengths(layer *l) {
+    sinter_expr b = begin(l, "row", l->batch);
+    sinter_kernel_check_index(l->kernel, l->node,
+                              sinter_loop_cast(l->build,
+                                               sinter_lower_element(l->kernel, l->lengths, &b),
+                                               SINTER_DTYPE_i64),
+                              sinter_loop_add(l->build, l->steps, integer(l, 1)));
+    sinter_loop_end(l->build);
+}
+
 /* Position in the sequence of step t for row b; clamped into it past the row's length. */
 static sinter_expr position_of(layer *l, sinter_expr t, sinter_expr b) {
     int64_t constant;
@@ -394,6 +405,7 @@ bool sinter_lower_recurrent(sinter_kernel *kernel, sinter_node node) {
     sinter_loop_buffer fresh = scratch(&l, "next_h", 3, n, batch, hidden, 0);
     if (l.lstm) l.c = scratch(&l, "c", 3, n, batch, hidden, 0);
     if (l.gru) l.reset = scratch(&l, "reset", 3, n, batch, hidden, 0);
+    if (l.lengths) check_lengths(&l);
     run_directions(&l, fresh, both);
     return true;
 }

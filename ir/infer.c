@@ -4,6 +4,7 @@
  * Test: tests/ir/infer_*.sir */
 #include "ir/infer_rules.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -393,8 +394,8 @@ static bool check_operands(sinter_infer *infer) {
     return true;
 }
 
-static bool infer_node(sinter_module *module, sinter_node node, sinter_arena *scratch,
-                       sinter_diag *diag) {
+static sinter_infer begin_node(sinter_module *module, sinter_node node, sinter_arena *scratch,
+                               sinter_diag *diag) {
     const sinter_node_info *info = sinter_node_get(module, node);
     sinter_infer infer = {.module = module,
                           .dims = sinter_module_dims(module),
@@ -405,7 +406,36 @@ static bool infer_node(sinter_module *module, sinter_node node, sinter_arena *sc
     infer.results = SINTER_NEW_ARRAY(scratch, sinter_type, info->result_count + 1);
     infer.contents = SINTER_NEW_ARRAY(scratch, const sinter_dim *, info->result_count + 1);
     infer.content_counts = SINTER_NEW_ARRAY(scratch, uint32_t, info->result_count + 1);
-    return check_operands(&infer) && rules[info->op](&infer) && store_results(&infer);
+    return infer;
+}
+
+static bool infer_node(sinter_module *module, sinter_node node, sinter_arena *scratch,
+                       sinter_diag *diag) {
+    sinter_infer infer = begin_node(module, node, scratch, diag);
+    return check_operands(&infer) && rules[infer.info->op](&infer) && store_results(&infer);
+}
+
+/* Dims of a result that are declared as other than what the rule finds. */
+static void list_declared(sinter_infer *infer, sinter_value value, const sinter_type *found) {
+    const sinter_type *declared = value ? sinter_value_type(infer->module, value) : NULL;
+    if (!declared || declared->kind != SINTER_TYPE_TENSOR || found->kind != SINTER_TYPE_TENSOR)
+        return;
+    for (uint32_t i = 0; i < declared->rank && i < found->rank; i++) {
+        sinter_infer_trust one = {SINTER_INFER_EQUAL, declared->dims[i], found->dims[i]};
+        if (one.a != one.b) sinter_vector_push(infer->arena, infer->trusted, one);
+    }
+}
+
+bool sinter_infer_list_trusted(sinter_module *module, sinter_node node, sinter_arena *arena,
+                               sinter_infer_trusts *out_list, sinter_diag *diag) {
+    sinter_infer infer = begin_node(module, node, arena, diag);
+    assert(!infer.info->region_count);
+    *out_list = (sinter_infer_trusts){0};
+    infer.trusted = out_list;
+    if (!check_operands(&infer) || !rules[infer.info->op](&infer)) return false;
+    for (uint32_t r = 0; r < infer.info->result_count; r++)
+        list_declared(&infer, infer.info->results[r], &infer.results[r]);
+    return true;
 }
 
 bool sinter_infer_node(sinter_module *module, sinter_node node, sinter_diag *diag) {

@@ -4,6 +4,19 @@
 #pragma once
 #include "ir/graph.h"
 
+/* What a rule takes on trust: two dims whose numbers only a run knows. */
+typedef enum sinter_infer_relation {
+    SINTER_INFER_EQUAL,
+    SINTER_INFER_BROADCASTS,   /* equal, or one of them is 1 */
+    SINTER_INFER_BROADCASTS_TO, /* equal, or the first is 1 */
+    SINTER_INFER_AT_MOST       /* the first is not above the second */
+} sinter_infer_relation;
+typedef struct sinter_infer_trust {
+    sinter_infer_relation relation;
+    sinter_dim a, b;
+} sinter_infer_trust;
+typedef SINTER_VECTOR(sinter_infer_trust) sinter_infer_trusts;
+
 /* What a rule sees. It sets results[i] (type NONE already set for absent ones) and may set content. */
 typedef struct sinter_infer {
     sinter_module *module;
@@ -15,12 +28,17 @@ typedef struct sinter_infer {
     sinter_type *results; /* info->result_count */
     const sinter_dim **contents;
     uint32_t *content_counts;
+    sinter_infer_trusts *trusted; /* in `arena`; NULL: nobody asks */
 } sinter_infer;
 typedef bool (*sinter_infer_rule)(sinter_infer *infer);
 
 /* Infers one node and stores types and contents in its results; regions inside are inferred by the rule. Existing
  * result types that are more precise (a number where inference finds a symbol) are kept, contradictions are errors. */
 bool sinter_infer_node(sinter_module *module, sinter_node node, sinter_diag *diag);
+/* What inference of the node took on trust, for whoever compiles it to check when it runs; the node is one without regions.
+ * False after an error. */
+bool sinter_infer_list_trusted(sinter_module *module, sinter_node node, sinter_arena *arena, sinter_infer_trusts *out_list,
+                               sinter_diag *diag);
 /* All nodes of the region in order, after input types changed or dims were bound. */
 bool sinter_infer_region(sinter_module *module, sinter_region region, sinter_diag *diag);
 /* Forgets the types and contents of all results inside, also in nested regions: before sinter_infer_region where the

@@ -67,9 +67,7 @@ bool infer_gemm(sinter_infer *infer) {
             a_turned ? " transposed" : "", sinter_infer_text(infer, 1),
             b_turned ? " transposed" : "");
     for (uint32_t i = 0; i < c->rank; i++) {
-        sinter_dim from = c->dims[c->rank - 1 - i], to = dims[1 - i], unified;
-        if (!sinter_dim_is(infer->dims, from, 1) &&
-            !sinter_infer_unify_dim(infer, from, to, &unified))
+        if (!sinter_infer_broadcast_dim_to(infer, c->dims[c->rank - 1 - i], dims[1 - i]))
             return sinter_infer_error(infer,
                                       "%s does not broadcast to the product of %s and %s [gemm_c2]",
                                       sinter_infer_text(infer, 2), sinter_infer_text(infer, 0),

@@ -1,5 +1,5 @@
 /* Arithmetic and agreement of dims for inference rules. A number is checked against a number exactly; a symbol is
- * taken at its word where its range allows (the host plan checks it when the symbol is solved).
+ * taken at its word where its range allows: the word is kept for lowering, which has the host check it.
  * Test: tests/ir/infer_*.sir */
 #include "ir/infer_rules.h"
 
@@ -27,16 +27,27 @@ static bool range_holds(const sinter_dim_table *table, sinter_dim dim, int64_t v
     return value >= min && value <= max;
 }
 
-bool sinter_infer_unify_dim(sinter_infer *infer, sinter_dim a, sinter_dim b, sinter_dim *out_dim) {
+static bool trust(sinter_infer *infer, sinter_infer_relation relation, sinter_dim a, sinter_dim b) {
+    sinter_infer_trust one = {relation, a, b};
+    if (infer->trusted) sinter_vector_push(infer->arena, infer->trusted, one);
+    return true;
+}
+
+/* Both may be one number. */
+static bool may_be_equal(const sinter_dim_table *table, sinter_dim a, sinter_dim b) {
     int64_t x, y;
-    bool a_known = sinter_dim_is_const(infer->dims, a, &x),
-         b_known = sinter_dim_is_const(infer->dims, b, &y);
+    bool a_known = sinter_dim_is_const(table, a, &x), b_known = sinter_dim_is_const(table, b, &y);
+    if (a_known && b_known) return x == y;
+    return a_known ? range_holds(table, b, x) : !b_known || range_holds(table, a, y);
+}
+
+bool sinter_infer_unify_dim(sinter_infer *infer, sinter_dim a, sinter_dim b, sinter_dim *out_dim) {
+    int64_t number;
+    bool a_known = sinter_dim_is_const(infer->dims, a, &number),
+         b_known = sinter_dim_is_const(infer->dims, b, &number);
     *out_dim = b_known && !a_known ? b : a;
     if (a == b) return true;
-    if (a_known && b_known) return false;
-    if (a_known) return range_holds(infer->dims, b, x);
-    if (b_known) return range_holds(infer->dims, a, y);
-    return true;
+    return may_be_equal(infer->dims, a, b) && trust(infer, SINTER_INFER_EQUAL, a, b);
 }
 
 /* A dim that can only be above one is the result of broadcasting it with anything. */
@@ -59,13 +70,28 @@ bool sinter_infer_broadcast_dim(sinter_infer *infer, sinter_dim a, sinter_dim b,
     if (a_known || b_known) {
         sinter_dim symbol = a_known ? b : a;
         *out_dim = a_known ? a : b;
-        return range_holds(table, symbol, 1) || range_holds(table, symbol, a_known ? x : y);
+        return (range_holds(table, symbol, 1) || range_holds(table, symbol, a_known ? x : y)) &&
+               trust(infer, SINTER_INFER_BROADCASTS_TO, symbol, *out_dim);
     }
     if (surely_above_one(table, a))
         *out_dim = a;
     else if (!surely_above_one(table, b))
         *out_dim = sinter_dim_max(table, a, b);
-    return true;
+    return trust(infer, SINTER_INFER_BROADCASTS, a, b);
+}
+
+bool sinter_infer_broadcast_dim_to(sinter_infer *infer, sinter_dim from, sinter_dim to) {
+    if (from == to || sinter_dim_is(infer->dims, from, 1)) return true;
+    return (may_be_equal(infer->dims, from, to) || range_holds(infer->dims, from, 1)) &&
+           trust(infer, SINTER_INFER_BROADCASTS_TO, from, to);
+}
+
+bool sinter_infer_dim_at_most(sinter_infer *infer, sinter_dim a, sinter_dim b) {
+    int64_t least, most, low, high;
+    sinter_dim_range(infer->dims, a, &least, &most);
+    sinter_dim_range(infer->dims, b, &low, &high);
+    if (a == b || most <= low) return true;
+    return least <= high && trust(infer, SINTER_INFER_AT_MOST, a, b);
 }
 
 bool sinter_infer_broadcast_into(sinter_infer *infer, sinter_dim *dims, uint32_t *rank,
@@ -115,11 +141,9 @@ bool sinter_infer_check_broadcast_to(sinter_infer *infer, uint32_t a, uint32_t b
     const sinter_type *from = sinter_infer_operand(infer, a), *to = sinter_infer_operand(infer, b);
     if (!from->kind) return true;
     bool ok = sinter_infer_check_tensor(infer, a) && from->rank <= to->rank;
-    for (uint32_t i = 0; ok && i < from->rank; i++) {
-        sinter_dim x = from->dims[from->rank - 1 - i], y = to->dims[to->rank - 1 - i], unified;
-        ok = sinter_dim_is(infer->dims, x, 1) || sinter_infer_unify_dim(infer, x, y, &unified) ||
-             range_holds(infer->dims, x, 1);
-    }
+    for (uint32_t i = 0; ok && i < from->rank; i++)
+        ok = sinter_infer_broadcast_dim_to(infer, from->dims[from->rank - 1 - i],
+                                           to->dims[to->rank - 1 - i]);
     return ok || sinter_infer_error(infer, "%s does not broadcast to %s [broadcast_c2]",
                                     sinter_infer_text(infer, a), sinter_infer_text(infer, b));
 }
@@ -186,8 +210,10 @@ bool sinter_infer_divide(sinter_infer *infer, sinter_dim a, int64_t b, const cha
             infer, "%" PRId64 " is not a multiple of %s = %" PRId64 " [divide_c2]", value, what, b);
     sinter_dim divisor = sinter_dim_const(infer->dims, b);
     *out_dim = sinter_dim_divide_exact(infer->dims, a, divisor);
-    if (!*out_dim) *out_dim = sinter_dim_floordiv(infer->dims, a, divisor);
-    return true;
+    if (*out_dim) return true;
+    *out_dim = sinter_dim_floordiv(infer->dims, a, divisor);
+    return trust(infer, SINTER_INFER_EQUAL, sinter_dim_mod(infer->dims, a, divisor),
+                 sinter_infer_number(infer, 0));
 }
 
 static bool region_inside(const sinter_module *module, sinter_region inner, sinter_region outer) {

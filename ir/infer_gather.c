@@ -36,14 +36,11 @@ static bool check_elements(sinter_infer *infer) {
         !sinter_infer_check_rank(infer, 1, data->rank, data->rank) ||
         !sinter_infer_axis_attr(infer, "axis", 0, data->rank, &axis))
         return false;
-    for (uint32_t i = 0; i < data->rank; i++) {
-        int64_t have, want;
-        if (i != axis && sinter_dim_is_const(infer->dims, data->dims[i], &have) &&
-            sinter_dim_is_const(infer->dims, indices->dims[i], &want) && want > have)
+    for (uint32_t i = 0; i < data->rank; i++)
+        if (i != axis && !sinter_infer_dim_at_most(infer, indices->dims[i], data->dims[i]))
             return sinter_infer_error(infer,
                                       "indices %s reach outside %s in dim %" PRIu32 " [gather_c1]",
                                       sinter_infer_text(infer, 1), sinter_infer_text(infer, 0), i);
-    }
     return true;
 }
 
@@ -110,8 +107,7 @@ bool infer_scatter_nd(sinter_infer *infer) {
     const sinter_type *data = sinter_infer_operand(infer, 0),
                       *indices = sinter_infer_operand(infer, 1);
     uint32_t size;
-    if (!tuple_size(infer, 0, &size) || !sinter_infer_check_same_dtype(infer, 0, 2))
-        return false;
+    if (!tuple_size(infer, 0, &size) || !sinter_infer_check_same_dtype(infer, 0, 2)) return false;
     uint32_t outer = indices->rank - 1, rank = outer + data->rank - size;
     if (!sinter_infer_check_rank(infer, 2, rank, rank)) return false;
     for (uint32_t i = 0; i < rank; i++) {

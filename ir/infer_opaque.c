@@ -153,6 +153,19 @@ static bool infer_recurrent(sinter_infer *infer, int64_t gates) {
         !sinter_infer_check_dim(infer, 2, 1, rows, "gates"))
         return false;
     sinter_dim time = x->dims[batch_first], batch = x->dims[!batch_first];
+    sinter_dim state[2][3] = {{directions, batch, hidden}, {batch, directions, hidden}};
+    for (uint32_t d = 0; d < 3; d++)
+        for (uint32_t i = 5; i < 7; i++)
+            if (!sinter_infer_check_rank(infer, i, 3, 3) ||
+                !sinter_infer_check_dim(infer, i, d, state[batch_first][d], "initial state"))
+                return false;
+    if (!sinter_infer_check_rank(infer, 7, 2, 2) ||
+        !sinter_infer_check_dim(infer, 3, 0, directions, "directions") ||
+        !sinter_infer_check_dim(infer, 3, 1, sinter_infer_times(infer, rows, 2), "gates") ||
+        !sinter_infer_check_dim(infer, 4, 0, batch, "batch") ||
+        !sinter_infer_check_dim(infer, 7, 0, directions, "directions") ||
+        !sinter_infer_check_dim(infer, 7, 1, sinter_infer_times(infer, hidden, 3), "gates"))
+        return false;
     sinter_dim y[2][4] = {{time, directions, batch, hidden}, {batch, time, directions, hidden}};
     sinter_dim last[2][3] = {{directions, batch, hidden}, {batch, directions, hidden}};
     sinter_infer_set(infer, 0, x->dtype, 4, y[batch_first]);

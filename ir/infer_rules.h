@@ -70,6 +70,10 @@ sinter_dim sinter_infer_times(sinter_infer *infer, sinter_dim dim, int64_t value
 bool sinter_infer_broadcast_dim(sinter_infer *infer, sinter_dim a, sinter_dim b, sinter_dim *out_dim);
 /* Two dims that must be equal: the better known one; false where they can't be. */
 bool sinter_infer_unify_dim(sinter_infer *infer, sinter_dim a, sinter_dim b, sinter_dim *out_dim);
+/* Whether `from` can be 1 or `to`. */
+bool sinter_infer_broadcast_dim_to(sinter_infer *infer, sinter_dim from, sinter_dim to);
+/* Whether a can be at most b. */
+bool sinter_infer_dim_at_most(sinter_infer *infer, sinter_dim a, sinter_dim b);
 /* Joins dims from the right into dims[0..*rank); false where they can't be. */
 bool sinter_infer_broadcast_into(sinter_infer *infer, sinter_dim *dims, uint32_t *rank, const sinter_dim *other,
                                  uint32_t other_rank);

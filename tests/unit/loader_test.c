@@ -137,6 +137,19 @@ static void test_files(void) {
     CHECK_INT_EQ(sinter_status_get_code(status), SINTER_STATUS_BAD_ARTIFACT);
     CHECK(first == NULL);
     sinter_status_destroy(status);
+    /* Weights of somebody else, with sums that are right. */
+    bytes[0x200] ^= 0x40;
+    sinter_abi_trailer t;
+    memcpy(&t, bytes + size - sizeof t, sizeof t);
+    bytes[t.weights_offset] ^= 1;
+    t.weights_hash = sinter_abi_hash(bytes + t.weights_offset, t.weights_bytes, 0);
+    t.trailer_hash = sinter_abi_hash(&t, offsetof(sinter_abi_trailer, trailer_hash), t.machine);
+    memcpy(bytes + size - sizeof t, &t, sizeof t);
+    CHECK(support_write(copy, bytes, size));
+    status = sinter_executable_load(copy, &options, &first);
+    CHECK_INT_EQ(sinter_status_get_code(status), SINTER_STATUS_BAD_ARTIFACT);
+    CHECK(strstr(sinter_status_message(status), "do not belong together") != NULL);
+    sinter_status_destroy(status);
     CHECK(support_write(copy, "", 0));
     status = sinter_executable_load(copy, NULL, &first);
     CHECK_INT_EQ(sinter_status_get_code(status), SINTER_STATUS_BAD_ARTIFACT);

@@ -5,6 +5,7 @@
 
 #include <fenv.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -175,6 +176,38 @@ static void test_float_mode(void) {
     sinter_pool_destroy(pool);
 }
 
+typedef struct listeners {
+    pthread_t caller;
+    _Atomic int helpers, open; /* indices that helpers ran, and those where a signal could come in */
+} listeners;
+
+static void look_at_signals(void *environment, int64_t first, int64_t last) {
+    listeners *l = environment;
+    sigset_t blocked;
+    nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+    if (pthread_equal(l->caller, pthread_self())) return;
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    atomic_fetch_add(&l->helpers, (int)(last - first));
+    if (!sigismember(&blocked, SIGINT) || !sigismember(&blocked, SIGUSR1))
+        atomic_fetch_add(&l->open, 1);
+}
+
+/* Signals are for the program's own threads, whose mask stays as it was. */
+static void test_signals(void) {
+    sigset_t before, after;
+    sinter_pool *pool = NULL;
+    pthread_sigmask(SIG_SETMASK, NULL, &before);
+    CHECK(sinter_pool_create(3, NULL, &pool) == NULL);
+    pthread_sigmask(SIG_SETMASK, NULL, &after);
+    CHECK_INT_EQ(sigismember(&after, SIGINT), sigismember(&before, SIGINT));
+    listeners l = {.caller = pthread_self()};
+    for (int round = 0; round < 1000 && !l.helpers; round++)
+        sinter_pool_parallel_for(pool, 30, 1, look_at_signals, &l);
+    CHECK(l.helpers > 0);
+    CHECK_INT_EQ(l.open, 0);
+    sinter_pool_destroy(pool);
+}
+
 static void test_refusals(void) {
     sinter_pool *pool = NULL;
     sinter_status *status = sinter_pool_create(0, NULL, &pool);
@@ -198,6 +231,7 @@ int main(void) {
     test_nested_and_asleep();
     test_allocator();
     test_float_mode();
+    test_signals();
     test_refusals();
     return test_finish();
 }

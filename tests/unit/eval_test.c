@@ -110,6 +110,9 @@ static void test_results(void) {
                  "tensor<f32[3], [1, 0.00001, nan]>", "string[3] \"1.0\" \"1e-05\" \"nan\"");
     check_result("graph (%a: f32[4]) { %c = cast(%a) {to = u4} yield(%c) }",
                  "tensor<f32[4], [0, 1, 7, 15]>", "u4[4] 0 1 7 15");
+    check_result("graph (%a: f32[4]) { %c = arg_max(%a) %d = arg_min(%a) {select_last_index = 1} "
+                 "yield(%c, %d) }",
+                 "tensor<f32[4], [5, nan, 7, nan]>", "i64[1] 1; i64[1] 3"); /* as in NumPy */
 }
 
 static void test_symbols(void) {

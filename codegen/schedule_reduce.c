@@ -16,6 +16,7 @@ typedef struct partial {
         *assign; /* accumulator = function(accumulator, element), the last of the body */
     sinter_scalar_function function;
     bool accumulator_first; /* of the operands */
+    bool selects;           /* accumulator = select(accumulator < element, element, accumulator) */
     int64_t lanes;
     sinter_loop_buffer lane_results;
 } partial;
@@ -51,8 +52,23 @@ static bool is_associative(sinter_scalar_function function) {
     }
 }
 
+/* The larger one, for which NaN is not there: combined as max is, by a function of its own. */
+static bool recognize_select(partial *p) {
+    sinter_expr value = p->assign->value;
+    if (value->kind != SINTER_LOOP_CALL || value->function != SINTER_SCALAR_select) return false;
+    sinter_expr condition = value->arguments[0], element = value->arguments[1];
+    p->selects = condition->kind == SINTER_LOOP_CALL && condition->function == SINTER_SCALAR_lt &&
+                 is_read_of(value->arguments[2], p->assign->var) &&
+                 is_read_of(condition->arguments[0], p->assign->var) &&
+                 sinter_loop_expr_equal(condition->arguments[1], element) &&
+                 !sinter_loop_expr_uses(element, p->assign->var);
+    p->function = SINTER_SCALAR_max;
+    return p->selects;
+}
+
 static bool recognize(partial *p) {
     if (!find_assign(p)) return false;
+    if (recognize_select(p)) return true;
     sinter_expr value = p->assign->value;
     sinter_loop_var accumulator = p->assign->var;
     if (value->kind != SINTER_LOOP_CALL || !is_associative(value->function)) return false;
@@ -97,6 +113,10 @@ static sinter_expr neutral(partial *p, sinter_dtype dtype) {
 /* ---- the parts ---- */
 
 static sinter_expr combine(partial *p, sinter_expr accumulator, sinter_expr element) {
+    if (p->selects)
+        return sinter_loop_select(
+            &p->builder, sinter_loop_compare(&p->builder, SINTER_SCALAR_lt, accumulator, element),
+            element, accumulator);
     sinter_expr arguments[2] = {accumulator, element};
     if (!p->accumulator_first) {
         arguments[0] = element;
@@ -121,7 +141,7 @@ static void add_body(partial *p, sinter_expr position, sinter_expr lane) {
     sinter_loop_map_var(&map, p->loop->var, sinter_loop_add(b, p->loop->lower, distance));
     sinter_loop_stmt *copy = sinter_loop_clone_list(&map, p->loop->body), **link = &copy;
     while (*link && (*link)->kind != SINTER_LOOP_ASSIGN) link = &(*link)->next;
-    sinter_expr element = (*link)->value->arguments[p->accumulator_first];
+    sinter_expr element = (*link)->value->arguments[p->selects || p->accumulator_first];
     *link = NULL;
     for (*b->tail = copy; *b->tail;) b->tail = &(*b->tail)->next;
     sinter_loop_store(b, p->lane_results, &lane,

@@ -174,13 +174,103 @@ static sinter_value scores(attention *a, sinter_value k) {
                             : product;
 }
 
+/* Operands that lowering takes block by block: heads as an axis, their number and sizes known and not too large for what is kept
+ * of a block, at most a mask of the keys that is added; enough queries to fill blocks with. */
+static bool fits_blocks(const attention *a) {
+    enum { FEW_QUERIES = 8, LARGEST_SIZE = 512 };
+    const sinter_value operands[3] = {a->q, a->k, a->v};
+    const sinter_type *types[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        int64_t heads, size;
+        types[i] = sinter_compose_type(a->rewrite, operands[i]);
+        if (types[i]->rank != 4 || types[i]->dtype != SINTER_DTYPE_f32 ||
+            !sinter_dim_is_const(a->table, types[i]->dims[1], &heads) || heads < 1 ||
+            !sinter_dim_is_const(a->table, types[i]->dims[3], &size) || size < 1 ||
+            size > LARGEST_SIZE)
+            return false;
+    }
+    const sinter_type *mask = a->mask ? sinter_compose_type(a->rewrite, a->mask) : NULL;
+    if (mask && (mask->dtype != SINTER_DTYPE_f32 || !mask->rank ||
+                 mask->dims[mask->rank - 1] != types[1]->dims[2]))
+        return false;
+    int64_t queries;
+    return !sinter_dim_is_const(a->table, types[0]->dims[2], &queries) || queries >= FEW_QUERIES;
+}
+
+/* No more than softmax(scale * Q K^T + mask) V, and that alone. */
+static bool is_plain(const attention *a) {
+    const sinter_node_info *info = sinter_node_get(a->module, a->node);
+    sinter_dtype precision = sinter_node_get_dtype(a->module, a->node, "softmax_precision");
+    bool more = info->result_count > 3 && info->results[3];
+    return !more && (!precision || precision == a->dtype) &&
+           sinter_node_get_float(a->module, a->node, "softcap", 0) <= 0;
+}
+
+/* It is as lowering takes it. */
+static bool stays(attention *a) {
+    const sinter_node_info *info = sinter_node_get(a->module, a->node);
+    if (info->operand_count > 4 || !sinter_node_find_attr(a->module, a->node, "scale") ||
+        sinter_node_get_int(a->module, a->node, "is_causal", 0))
+        return false;
+    for (uint32_t i = 1; i < info->result_count; i++)
+        if (info->results[i]) return false;
+    a->q = info->operands[0];
+    a->k = info->operands[1];
+    a->v = info->operands[2];
+    a->mask = sinter_compose_operand(a->rewrite, a->node, 3);
+    bool fits = is_plain(a) && fits_blocks(a);
+    a->mask = 0;
+    return fits;
+}
+
+static double scale_number(const attention *a) {
+    const sinter_attr *given = sinter_node_find_attr(a->module, a->node, "scale");
+    int64_t size = 1;
+    sinter_dim_is_const(a->table, sinter_compose_type(a->rewrite, a->q)->dims[3], &size);
+    return given ? given->float_value : 1 / sqrt((double)size);
+}
+
+/* With masks, caches and heads as they were made of what the node says. */
+static sinter_value build_plain(attention *a) {
+    sinter_value operands[4] = {a->q, a->k, a->v, a->mask};
+    sinter_attr scale = sinter_attr_float("scale", scale_number(a));
+    return sinter_build(&a->rewrite->build, SINTER_OP_attention, operands, a->mask ? 4 : 3, &scale,
+                        1);
+}
+
+/* Product, softmax, product; the stages of the scores where they are wanted. */
+static sinter_value build_products(attention *a, sinter_value *out_stage) {
+    sinter_rewrite *rewrite = a->rewrite;
+    sinter_dim heads = sinter_compose_type(rewrite, a->q)->dims[1];
+    sinter_value keys = repeat_heads(a, a->k, heads), values = repeat_heads(a, a->v, heads);
+    sinter_value raw = scores(a, keys), capped = raw;
+    double softcap = sinter_node_get_float(a->module, a->node, "softcap", 0);
+    if (softcap > 0) {
+        capped = sinter_compose_with_number(rewrite, SINTER_OP_div, raw, softcap);
+        capped = sinter_compose_with_number(
+            rewrite, SINTER_OP_mul, sinter_compose_unary(rewrite, SINTER_OP_tanh, capped), softcap);
+    }
+    sinter_value biased =
+        a->mask ? sinter_compose_binary(rewrite, SINTER_OP_add, capped, a->mask) : capped;
+    sinter_value weights =
+        softmax_in(a, biased, sinter_node_get_dtype(a->module, a->node, "softmax_precision"));
+    if (sinter_node_get(a->module, a->node)->result_count > 3) {
+        int64_t mode = sinter_node_get_int(a->module, a->node, "qk_matmul_output_mode", 0);
+        sinter_value stages[4] = {capped, capped, biased, weights};
+        *out_stage = sinter_compose_cast(rewrite, stages[mode & 3], a->dtype);
+    }
+    return sinter_compose_binary(rewrite, SINTER_OP_matmul,
+                                 sinter_compose_cast(rewrite, weights, a->dtype), values);
+}
+
 bool sinter_decompose_attention(sinter_rewrite *rewrite, sinter_node node,
                                 sinter_value *out_results) {
     sinter_module *module = rewrite->build.module;
     attention a = {
         .rewrite = rewrite, .module = module, .table = sinter_module_dims(module), .node = node};
-    sinter_value q = sinter_compose_operand(rewrite, node, 0);
+    sinter_value q = sinter_compose_operand(rewrite, node, 0), stage = 0;
     a.dtype = sinter_compose_type(rewrite, q)->dtype;
+    if (stays(&a)) return true;
     bool flat = sinter_compose_type(rewrite, q)->rank == 3;
     int64_t q_heads = sinter_node_get_int(module, node, "q_num_heads", 0),
             kv_heads = sinter_node_get_int(module, node, "kv_num_heads", 0);
@@ -194,31 +284,13 @@ bool sinter_decompose_attention(sinter_rewrite *rewrite, sinter_node node,
     sinter_dim past_length =
         past ? sinter_compose_type(rewrite, past)->dims[2] : sinter_dim_const(a.table, 0);
     build_masks(&a, past_length);
-    sinter_dim heads = sinter_compose_type(rewrite, a.q)->dims[1];
-    sinter_value keys = repeat_heads(&a, a.k, heads), values = repeat_heads(&a, a.v, heads);
-    sinter_value raw = scores(&a, keys), capped = raw;
-    double softcap = sinter_node_get_float(module, node, "softcap", 0);
-    if (softcap > 0) {
-        capped = sinter_compose_with_number(rewrite, SINTER_OP_div, raw, softcap);
-        capped = sinter_compose_with_number(
-            rewrite, SINTER_OP_mul, sinter_compose_unary(rewrite, SINTER_OP_tanh, capped), softcap);
-    }
-    sinter_value biased =
-        a.mask ? sinter_compose_binary(rewrite, SINTER_OP_add, capped, a.mask) : capped;
-    sinter_value weights =
-        softmax_in(&a, biased, sinter_node_get_dtype(module, node, "softmax_precision"));
-    sinter_value y = sinter_compose_binary(rewrite, SINTER_OP_matmul,
-                                           sinter_compose_cast(rewrite, weights, a.dtype), values);
+    sinter_value y = is_plain(&a) && fits_blocks(&a) ? build_plain(&a) : build_products(&a, &stage);
     if (!y) return false;
     out_results[0] = flat ? merge_heads(&a, y) : y;
     uint32_t results = sinter_node_get(module, node)->result_count;
     if (results > 1) out_results[1] = a.k;
     if (results > 2) out_results[2] = a.v;
-    if (results > 3) {
-        int64_t mode = sinter_node_get_int(module, node, "qk_matmul_output_mode", 0);
-        sinter_value stages[4] = {capped, capped, biased, weights};
-        out_results[3] = sinter_compose_cast(rewrite, stages[mode & 3], a.dtype);
-    }
+    if (results > 3) out_results[3] = stage;
     return out_results[0] != 0;
 }
 

@@ -325,8 +325,9 @@ static void join_widened(fusion *f, sinter_node node, uint32_t own) {
  * axes other than the last, and where that is the order in which a single row reads. Axes of size 1 may come or go
  * in between. */
 static void join_transposed(fusion *f, sinter_node node, uint32_t own) {
-    for (uint32_t i = 0; i < 2; ++i) {
+    for (uint32_t i = 0; i < sinter_node_get(f->module, node)->operand_count; ++i) {
         sinter_value operand = sinter_node_operand(f->module, node, i);
+        if (!operand) continue;
         sinter_node cast = sinter_value_definition(f->module, operand);
         if (cast && f->group_of[cast] == own + 1 && is_widening_cast(f, cast))
             operand = sinter_node_operand(f->module, cast, 0);

@@ -6,14 +6,15 @@
  * Needs the form that decompose leaves: rank 4, f32 or f64, heads of queries a multiple of those of keys, at most a mask that is
  * added, no other result than y. Test: tests/codegen/lower/attention.sir, tests/ops/attention.sir */
 #include "codegen/lower_write.h"
+#include "ir/decompose.h"
 #include <math.h>
 
 enum {
-    LINE =
-        16, /* elements by which rows of scratch are padded, so that they don't meet in a cache */
+    LINE = 16,          /* elements; rows of scratch are an odd number of lines */
     ROWS = 32,          /* queries at a time, about */
     MOST_ROWS = 64,     /* at most */
-    UNKNOWN_ROWS = 16,  /* where it is not known how many there are */
+    UNKNOWN_ROWS = 16,  /* where it is not known how many there are, */
+    FEW_ROWS = 6,       /* unless there are fewer than these */
     ROW_STEP = 8,       /* rows that are multiplied at a time, as a rule */
     MOST_COLUMNS = 512, /* keys whose scores are kept at once */
     COLUMNS = 384       /* keys at a time, where there are more, or it is not known how many */
@@ -261,6 +262,7 @@ static sinter_expr block_count(attention *a, sinter_expr all, int64_t block) {
 static void multiply_rows(attention *a) {
     sinter_kernel *k = a->k;
     sinter_expr all = dim_of(a, a->keys, 2);
+    a->queries = a->products = 0;
     a->scores =
         scratch(a, "scores", a->block_rows, ((a->block_columns + LINE - 1) / LINE | 1) * LINE);
     a->shifts = scratch(a, "shifts", a->block_rows, 0);
@@ -335,38 +337,56 @@ static void check_sizes(attention *a) {
     sinter_write_same_size(k, a->node, a->keys, 2, a->v, 2);
 }
 
+/* The queries in `count` blocks. */
+static void multiply_all(attention *a, int64_t heads, int64_t shared, sinter_expr count) {
+    sinter_kernel *k = a->k;
+    a->rows = sinter_write_int(k, a->block_rows);
+    a->head = sinter_kernel_begin_for(k, "head", sinter_write_int(k, heads));
+    a->shared = heads == shared ? a->head
+                                : FORMULA(k, "a / b", a->head, sinter_write_int(k, heads / shared));
+    a->batch = sinter_kernel_begin_for(k, "batch", dim_of(a, a->q, 0));
+    sinter_expr block = sinter_kernel_begin_for(k, "rows", count);
+    a->row = FORMULA(k, "a * b", block, a->rows);
+    multiply_rows(a);
+    sinter_kernel_end_loops(k, 3);
+}
+
+/* Blocks that would be mostly empty are not worth it: few queries go one by one. */
+static void multiply_unknown(attention *a, int64_t heads, int64_t shared) {
+    sinter_kernel *k = a->k;
+    sinter_expr all = dim_of(a, a->q, 2), blocks = block_count(a, all, a->block_rows);
+    sinter_expr few = sinter_write_int(k, FEW_ROWS);
+    multiply_all(a, heads, shared, FORMULA(k, "select(a < b, 0, c)", all, few, blocks));
+    a->block_rows = 1;
+    a->last_row = NULL;
+    multiply_all(a, heads, shared, FORMULA(k, "select(a < b, a, 0)", all, few));
+}
+
 bool sinter_lower_attention(sinter_kernel *kernel, sinter_node node) {
     sinter_kernel *k = kernel;
+    if (!sinter_decompose_leaves_attention(k->lower->module, node))
+        return sinter_lower_error(k->lower, node, "expected attention as decompose leaves it");
     attention a = {.k = k, .node = node, .y = sinter_write_result(k, node, 0)};
     a.q = sinter_write_operand(k, node, 0);
     a.keys = sinter_write_operand(k, node, 1);
     a.v = sinter_write_operand(k, node, 2);
     a.mask = sinter_write_operand(k, node, 3);
     const sinter_type q = sinter_write_type(k, a.q), keys = sinter_write_type(k, a.keys);
-    const sinter_attr *scale = sinter_node_find_attr(k->lower->module, node, "scale");
     int64_t heads = number_or(dim_of(&a, a.q, 1), 0), shared = number_or(dim_of(&a, a.keys, 1), 0);
+    if (heads % shared) return sinter_lower_error(k->lower, node, "the heads do not fit");
     a.size = number_or(dim_of(&a, a.q, 3), 0);
     a.value_size = number_or(dim_of(&a, a.v, 3), 0);
-    if (q.rank != 4 || keys.rank != 4 || !scale || !heads || !shared || heads % shared || !a.size ||
-        !a.value_size || sinter_node_operand(k->lower->module, node, 4) ||
-        sinter_node_operand(k->lower->module, node, 6))
-        return sinter_lower_error(k->lower, node, "expected attention as decompose leaves it");
     sinter_dim dims[4] = {q.dims[0], q.dims[1], q.dims[2], keys.dims[2]};
     a.dtype = q.dtype;
     a.scores_type =
         (sinter_type){.kind = SINTER_TYPE_TENSOR, .dtype = q.dtype, .rank = 4, .dims = dims};
     choose_blocks(&a);
     check_sizes(&a);
-    turn_keys(&a, scale->float_value);
-    a.head = sinter_kernel_begin_for(k, "head", sinter_write_int(k, heads));
-    a.shared =
-        heads == shared ? a.head : FORMULA(k, "a / b", a.head, sinter_write_int(k, heads / shared));
-    a.batch = sinter_kernel_begin_for(k, "batch", dim_of(&a, a.q, 0));
+    turn_keys(&a, sinter_node_get_float(k->lower->module, node, "scale", 1));
     sinter_expr all = dim_of(&a, a.q, 2);
-    sinter_expr block = sinter_kernel_begin_for(k, "rows", block_count(&a, all, a.block_rows));
-    a.row = FORMULA(k, "a * b", block, sinter_write_int(k, a.block_rows));
-    a.rows = sinter_write_int(k, a.block_rows);
-    multiply_rows(&a);
-    sinter_kernel_end_loops(k, 3);
+    if (number_or(all, 0))
+        multiply_all(&a, heads, shared, block_count(&a, all, a.block_rows));
+    else
+        multiply_unknown(&a, heads, shared);
     return true;
 }

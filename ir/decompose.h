@@ -15,6 +15,10 @@ sinter_decompose_rule sinter_decompose_find(sinter_op op);
 /* Replaces the node, unless its rule leaves it; false (with an error) where the rule can't. */
 bool sinter_decompose_node(sinter_rewrite *rewrite, sinter_node node);
 
+/* The attention is of the form that decompose leaves: rank 4, f32, numbers of heads and sizes known, scale given, at most a mask
+ * that is added to scores of all keys, no result but y, enough queries. Lowering takes no other. */
+bool sinter_decompose_leaves_attention(sinter_module *module, sinter_node node);
+
 /* ---- short forms for rules: each appends one node before the root; 0 in gives 0 out ---- */
 sinter_value sinter_compose_unary(sinter_rewrite *rewrite, sinter_op op, sinter_value x);
 sinter_value sinter_compose_binary(sinter_rewrite *rewrite, sinter_op op, sinter_value a, sinter_value b);

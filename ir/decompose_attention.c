@@ -223,6 +223,16 @@ static bool stays(attention *a) {
     return fits;
 }
 
+bool sinter_decompose_leaves_attention(sinter_module *module, sinter_node node) {
+    sinter_rewrite rewrite = {.build = {.module = module}};
+    attention a = {.rewrite = &rewrite,
+                   .module = module,
+                   .table = sinter_module_dims(module),
+                   .node = node,
+                   .dtype = SINTER_DTYPE_f32};
+    return stays(&a);
+}
+
 static double scale_number(const attention *a) {
     const sinter_attr *given = sinter_node_find_attr(a->module, a->node, "scale");
     int64_t size = 1;

@@ -117,6 +117,16 @@ static inline int32_t sinter_dot4_i8i8(int32_t acc, int32_t a, int32_t b) {
         sum += (uint32_t)((int8_t)((uint32_t)a >> i) * (int8_t)((uint32_t)b >> i));
     return (int32_t)sum;
 }
+/* acc + the products of the two pairs of bf16, the low ones first. */
+static inline float sinter_dot2_bf16(float acc, int32_t a, int32_t b) {
+    for (int i = 16; i >= 0; i -= 16) {
+        uint32_t bits[2] = {(uint32_t)a << i & 0xffff0000u, (uint32_t)b << i & 0xffff0000u};
+        float pair[2];
+        memcpy(pair, bits, sizeof pair);
+        acc += pair[0] * pair[1];
+    }
+    return acc;
+}
 
 /* Without these builtins all runs on one thread. */
 #ifdef __GNUC__

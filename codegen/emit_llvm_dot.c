@@ -1,7 +1,7 @@
-/* Dot-accumulate intrinsics in LLVM: four 8-bit products summed into each 32-bit lane.
+/* Dot-accumulate intrinsics in LLVM: four 8-bit products, or two of bf16, summed into each 32-bit lane.
  *
- * Chosen by the target's features, always exact: VNNI and its kin, Arm's dot products, or on x86 16-bit
- * multiply-adds, which cannot saturate. Test: tests/unit/emit_test.c */
+ * Chosen by the target's features. Of bytes always exact: VNNI and its kin, Arm's dot products, or on x86 16-bit
+ * multiply-adds, which cannot saturate. Needs: legalized loops, where the target lacks that of bf16. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
 
 /* Lanes [first, first + count) of a vector; lanes past its end repeat lane 0. */
@@ -35,26 +35,33 @@ typedef struct dot_kind {
     unsigned lanes;   /* of 32 bits */
     bool as_bytes;    /* packed operands are <4n x i8> */
     bool flip;        /* a is signed and the instruction wants it unsigned */
+    bool as_pairs;    /* packed operands are <2n x bfloat> */
 } dot_kind;
+
+static dot_kind choose_pairs(unsigned lanes) {
+    if (lanes >= 16) return (dot_kind){"llvm.x86.avx512bf16.dpbf16ps.512", 16, false, false, true};
+    if (lanes >= 8) return (dot_kind){"llvm.x86.avx512bf16.dpbf16ps.256", 8, false, false, true};
+    return (dot_kind){"llvm.x86.avx512bf16.dpbf16ps.128", 4, false, false, true};
+}
 
 static dot_kind choose(const sinter_target *target, bool is_signed, unsigned lanes) {
     bool wide = sinter_target_has(target, "avx512vnni") && lanes >= 16;
     unsigned fits = wide ? 16 : lanes >= 8 ? 8 : 4;
     if (target->triple[0] == 'a') {
-        if (is_signed) return (dot_kind){"llvm.aarch64.neon.sdot", 4, true, false};
-        return (dot_kind){"llvm.aarch64.neon.usdot", 4, true, false};
+        if (is_signed) return (dot_kind){"llvm.aarch64.neon.sdot", 4, true, false, false};
+        return (dot_kind){"llvm.aarch64.neon.usdot", 4, true, false, false};
     }
     if (is_signed && sinter_target_has(target, "avxvnniint8"))
         return (dot_kind){fits >= 8 ? "llvm.x86.avx2.vpdpbssd.256" : "llvm.x86.avx2.vpdpbssd.128",
-                          fits >= 8 ? 8 : 4, false, false};
+                          fits >= 8 ? 8 : 4, false, false, false};
     if (sinter_target_has(target, "avx512vnni|avxvnni"))
         return (dot_kind){fits == 16  ? "llvm.x86.avx512.vpdpbusd.512"
                           : fits == 8 ? "llvm.x86.avx512.vpdpbusd.256"
                                       : "llvm.x86.avx512.vpdpbusd.128",
-                          fits, false, is_signed};
+                          fits, false, is_signed, false};
     bool avx2 = sinter_target_has(target, "avx2"), avx512 = sinter_target_has(target, "avx512bw");
-    if (avx512 && lanes >= 16) return (dot_kind){NULL, 16, false, false};
-    return (dot_kind){NULL, avx2 && lanes >= 8 ? 8 : 4, false, false};
+    if (avx512 && lanes >= 16) return (dot_kind){NULL, 16, false, false, false};
+    return (dot_kind){NULL, avx2 && lanes >= 8 ? 8 : 4, false, false, false};
 }
 
 /* acc + madd16(even bytes) + madd16(odd bytes): products of 8-bit numbers fit where 16-bit ones are added in pairs. */
@@ -94,6 +101,11 @@ static LLVMValueRef dot_part(sinter_llvm_function *f, const dot_kind *kind, bool
         return sinter_llvm_intrinsic(f, kind->name, (LLVMTypeRef[]){sums, bytes}, 2,
                                      (LLVMValueRef[]){acc, a, b}, 3);
     }
+    if (kind->as_pairs) {
+        LLVMTypeRef pairs = LLVMVectorType(LLVMBFloatTypeInContext(m->context), kind->lanes * 2);
+        a = LLVMBuildBitCast(f->builder, a, pairs, "");
+        b = LLVMBuildBitCast(f->builder, b, pairs, "");
+    }
     if (!kind->flip)
         return sinter_llvm_intrinsic(f, kind->name, NULL, 0, (LLVMValueRef[]){acc, a, b}, 3);
     /* sum a*b = sum (a + 128)*b - sum 128*b */
@@ -113,7 +125,8 @@ LLVMValueRef sinter_llvm_dot(sinter_llvm_function *f, sinter_loop_intrinsic intr
     bool is_signed = intrinsic == SINTER_INTRINSIC_dot4_i8i8, any = false;
     for (int i = 0; i < 3; i++) any |= sinter_llvm_is_vector(arguments[i]);
     unsigned lanes = any ? f->lanes : 1;
-    dot_kind kind = choose(f->module->target, is_signed, lanes);
+    bool is_float = intrinsic == SINTER_INTRINSIC_dot2_bf16;
+    dot_kind kind = is_float ? choose_pairs(lanes) : choose(f->module->target, is_signed, lanes);
     LLVMValueRef whole[3];
     for (int i = 0; i < 3; i++) {
         whole[i] = arguments[i];
@@ -121,7 +134,7 @@ LLVMValueRef sinter_llvm_dot(sinter_llvm_function *f, sinter_loop_intrinsic intr
             whole[i] = sinter_llvm_widen(f, arguments[i]);
             continue;
         }
-        LLVMValueRef empty = LLVMConstNull(LLVMVectorType(f->module->i32, kind.lanes));
+        LLVMValueRef empty = LLVMConstNull(LLVMVectorType(LLVMTypeOf(arguments[i]), kind.lanes));
         whole[i] = LLVMBuildInsertElement(f->builder, empty, arguments[i],
                                           sinter_llvm_int(f->module, 0), "");
     }

@@ -1,24 +1,45 @@
-/* Four bytes that follow each other, put together as one i32, are one load in LLVM:
+/* Elements that follow each other, put together as one i32, are one load in LLVM: four bytes, or two of 16 bits
  *   cast(i32, b[i]) | cast(i32, b[i + 1]) << 8 | cast(i32, b[i + 2]) << 16 | cast(i32, b[i + 3]) << 24
- * LLVM finds that by itself only where each byte is wanted once. Needs: a little-endian target, as all are, and the same
- * address in all lanes. Test: tests/unit/isa_test.c */
+ *   cast(i32, h[i]) << 16 >> 16 & 0xffff | cast(i32, h[i + 1]) << 16
+ * (the latter is what the bits of two bf16 become). LLVM finds that by itself only where each element is wanted once. Needs: a
+ * little-endian target, as all are, and the same address in all lanes. Test: tests/unit/isa_test.c */
 #include "codegen/emit_llvm.h"
 #include "codegen/loop_linear.h"
 
-enum { BYTES = 4 };
+enum { WORD = 32, HALF = 16, MOST_PARTS = 4 };
 
-/* The load under a cast to i32 and a shift by whole bytes. */
-static const sinter_loop_expr *byte_load(const sinter_loop_expr *expr, int64_t *out_byte) {
+/* The operand of a call with this constant beside it; NULL: it is none. */
+static const sinter_loop_expr *operand_beside(const sinter_loop_expr *expr,
+                                              sinter_scalar_function function, int64_t constant) {
+    int64_t value;
+    bool fits = expr->kind == SINTER_LOOP_CALL && expr->function == function &&
+                sinter_loop_is_const_int(expr->arguments[1], &value) && value == constant;
+    return fits ? expr->arguments[0] : NULL;
+}
+
+/* x of  x << 16 >> 16 & 0xffff, or the expression itself. */
+static const sinter_loop_expr *low_half(const sinter_loop_expr *expr) {
+    const sinter_loop_expr *inner = operand_beside(expr, SINTER_SCALAR_and, 0xffff);
+    if (inner) inner = operand_beside(inner, SINTER_SCALAR_shr, HALF);
+    if (inner) inner = operand_beside(inner, SINTER_SCALAR_shl, HALF);
+    return inner ? inner : expr;
+}
+
+/* The load under a cast to i32 and a shift by whole elements. */
+static const sinter_loop_expr *part_load(const sinter_loop_expr *expr, int64_t *out_part) {
     int64_t shift = 0;
+    expr = low_half(expr);
     if (expr->kind == SINTER_LOOP_CALL && expr->function == SINTER_SCALAR_shl) {
         if (!sinter_loop_is_const_int(expr->arguments[1], &shift)) return NULL;
         expr = expr->arguments[0];
     }
     if (expr->kind != SINTER_LOOP_CAST || expr->dtype != SINTER_DTYPE_i32) return NULL;
     const sinter_loop_expr *load = expr->arguments[0];
-    *out_byte = shift / 8;
-    bool is_byte = load->kind == SINTER_LOOP_LOAD && load->dtype == SINTER_DTYPE_u8;
-    return is_byte && shift % 8 == 0 && shift >= 0 && shift < 8 * BYTES ? load : NULL;
+    int64_t bits = sinter_dtype_infos[load->dtype].bits;
+    bool is_part = load->kind == SINTER_LOOP_LOAD &&
+                   (load->dtype == SINTER_DTYPE_u8 || load->dtype == SINTER_DTYPE_u16);
+    *out_part = shift / bits;
+    return is_part && shift % bits == 0 && shift >= 0 && shift < WORD ? load : NULL;
 }
 
 static bool is_or(const sinter_loop_expr *expr) {
@@ -28,13 +49,13 @@ static bool is_or(const sinter_loop_expr *expr) {
 
 static bool find_loads(const sinter_loop_expr *expr, const sinter_loop_expr **loads,
                        uint32_t *count) {
-    int64_t byte;
+    int64_t part;
     if (is_or(expr))
         return find_loads(expr->arguments[0], loads, count) &&
                find_loads(expr->arguments[1], loads, count);
-    const sinter_loop_expr *load = byte_load(expr, &byte);
-    if (!load || ++*count > BYTES || loads[byte]) return false;
-    loads[byte] = load;
+    const sinter_loop_expr *load = part_load(expr, &part);
+    if (!load || ++*count > MOST_PARTS || loads[part]) return false;
+    loads[part] = load;
     return true;
 }
 
@@ -52,14 +73,15 @@ static bool follows(const sinter_loop_expr *a, const sinter_loop_expr *b, int64_
 }
 
 LLVMValueRef sinter_llvm_word(sinter_llvm_function *f, const sinter_loop_expr *expr) {
-    const sinter_loop_expr *loads[BYTES] = {0};
+    const sinter_loop_expr *loads[MOST_PARTS] = {0};
     uint32_t count = 0;
     int64_t stride;
-    if (!is_or(expr) || !find_loads(expr, loads, &count) || count != BYTES ||
-        !loads[0]->argument_count)
+    if (!is_or(expr) || !find_loads(expr, loads, &count) || !loads[0] ||
+        count * sinter_dtype_infos[loads[0]->dtype].bits != WORD || !loads[0]->argument_count)
         return NULL;
-    for (int k = 1; k < BYTES; k++)
-        if (!follows(loads[0], loads[k], k)) return NULL;
+    for (uint32_t k = 1; k < count; k++)
+        if (!loads[k] || loads[k]->dtype != loads[0]->dtype || !follows(loads[0], loads[k], k))
+            return NULL;
     for (uint32_t i = 0; f->lanes && !f->lane_zero && i < loads[0]->argument_count; i++)
         if (!sinter_llvm_lane_stride(f, loads[0]->arguments[i], &stride) || stride) return NULL;
     LLVMValueRef address = sinter_llvm_address(f, loads[0]->buffer, loads[0]->arguments);

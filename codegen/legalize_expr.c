@@ -397,6 +397,23 @@ static sinter_expr expand_dot(sinter_legalizer *l, sinter_loop_intrinsic intrins
     return sum;
 }
 
+static sinter_expr half_of(sinter_legalizer *l, sinter_expr word, int index) {
+    sinter_expr bits =
+        index ? sinter_loop_and(&l->build, word, number(l, SINTER_DTYPE_i32, INT32_MIN >> 15))
+              : sinter_loop_call2(&l->build, SINTER_SCALAR_shl, word,
+                                  number(l, SINTER_DTYPE_i32, 16));
+    return sinter_loop_call(&l->build, SINTER_SCALAR_from_bits, &bits);
+}
+
+static sinter_expr expand_dot2(sinter_legalizer *l, const sinter_expr *arguments) {
+    sinter_expr sum = arguments[0];
+    for (int i = 0; i < 2; i++)
+        sum = sinter_loop_add(
+            &l->build, sum,
+            sinter_loop_mul(&l->build, half_of(l, arguments[1], i), half_of(l, arguments[2], i)));
+    return sum;
+}
+
 static const char *intrinsic_features(sinter_loop_intrinsic intrinsic) {
     static const char *const features[] = {
         "",
@@ -407,10 +424,11 @@ static const char *intrinsic_features(sinter_loop_intrinsic intrinsic) {
     return features[intrinsic];
 }
 
-/* Plain C spells each as a function. On x86 16-bit multiply-adds do without a feature, exactly. */
+/* Plain C spells each as a function. On x86 16-bit multiply-adds make those of bytes without a feature, exactly. */
 static bool has_intrinsic(const sinter_target *target, sinter_loop_intrinsic intrinsic) {
-    return !target || (!strncmp(target->triple, "x86_64", 6) ||
-                       sinter_target_has(target, intrinsic_features(intrinsic)));
+    bool of_bytes = sinter_loop_intrinsic_infos[intrinsic].result == SINTER_DTYPE_i32;
+    return !target || (of_bytes && !strncmp(target->triple, "x86_64", 6)) ||
+           sinter_target_has(target, intrinsic_features(intrinsic));
 }
 
 /* ---- the walk ---- */
@@ -441,6 +459,7 @@ static sinter_expr rewrite(sinter_legalizer *l, sinter_expr expr) {
         return legal_cast(l, arguments[0], expr->arguments[0]->dtype, expr->dtype, expr->saturate);
     case SINTER_LOOP_INTRINSIC:
         if (has_intrinsic(l->target, expr->intrinsic)) break;
+        if (expr->intrinsic == SINTER_INTRINSIC_dot2_bf16) return expand_dot2(l, arguments);
         return expand_dot(l, expr->intrinsic, arguments);
     }
     if (legal == expr->dtype && !expr->argument_count) return expr;

@@ -467,6 +467,11 @@ static sinter_expr simplify(sinter_loop_builder *builder, sinter_scalar_function
     if (function == SINTER_SCALAR_not) return fold_not(builder, arguments[0]);
     if (function == SINTER_SCALAR_neg && dtype == SINTER_DTYPE_i64)
         return fold_sum(builder, function, arguments);
+    sinter_scalar_function back = function == SINTER_SCALAR_bits        ? SINTER_SCALAR_from_bits
+                                  : function == SINTER_SCALAR_from_bits ? SINTER_SCALAR_bits
+                                                                        : SINTER_SCALAR_NONE;
+    if (back && arguments[0]->kind == SINTER_LOOP_CALL && arguments[0]->function == back)
+        return arguments[0]->arguments[0];
     if (arity != 2) return NULL;
     sinter_expr a = arguments[0], b = arguments[1];
     if (is_float_type) return fold_float(function, a, b);

@@ -399,7 +399,21 @@ static int64_t dot4(int64_t accumulator, int64_t a, int64_t b, bool a_is_signed)
     return (int32_t)sum;
 }
 
+/* Products of bf16 are exact in f32. */
+static double dot2(double accumulator, int64_t a, int64_t b) {
+    float sum = (float)accumulator;
+    for (int i = 0; i < 2; i++) {
+        uint64_t left = (uint64_t)a >> (16 * i) & 0xffff, right = (uint64_t)b >> (16 * i) & 0xffff;
+        sum += (float)sinter_float_decode(SINTER_DTYPE_bf16, left) *
+               (float)sinter_float_decode(SINTER_DTYPE_bf16, right);
+    }
+    return (double)sum;
+}
+
 static sinter_code_value intrinsic(const frame *f, const sinter_code_instruction *at) {
+    if (at->function == SINTER_INTRINSIC_dot2_bf16)
+        return (sinter_code_value){
+            .f = dot2(f->registers[at->a].f, f->registers[at->b].i, f->registers[at->c].i)};
     int64_t a = f->registers[at->a].i, b = f->registers[at->b].i, c = f->registers[at->c].i;
     bool is_signed = at->function == SINTER_INTRINSIC_dot4_i8i8;
     return (sinter_code_value){.i = dot4(a, b, c, is_signed)};

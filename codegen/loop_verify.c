@@ -135,7 +135,7 @@ static bool check_cast(sinter_loop_verifier *v, sinter_expr expr) {
 static bool check_intrinsic(sinter_loop_verifier *v, sinter_expr expr) {
     bool ok = true;
     for (uint32_t i = 0; i < expr->argument_count; i++)
-        ok = check_dtype(v, expr->arguments[i]->dtype, SINTER_DTYPE_i32,
+        ok = check_dtype(v, expr->arguments[i]->dtype, i ? SINTER_DTYPE_i32 : expr->dtype,
                          "an operand of an intrinsic") &&
              ok;
     return ok;

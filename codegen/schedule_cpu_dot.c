@@ -1,11 +1,12 @@
-/* Products of bytes by dot-accumulate: the innermost loop of a reduction  acc += i32(a[.., c]) * i32(b[.., c, ..])  of u8
- * times i8 takes four steps at once, where a lies along c, b is a constant and c runs over a multiple of four, or over
- * few bytes. Where c is short and the loop around it goes on where c ends, as taps of a window over three channels do, the
+/* Products of narrow elements by dot-accumulate: the innermost loop of a reduction  acc += i32(a[.., c]) * i32(b[.., c, ..])  of
+ * u8 times i8 takes four steps at once, that of f32(a) * f32(b) of bf16 two, where a lies along c, b is a constant and c runs over
+ * a multiple of that, or over few elements. Where c is short and the loop around it goes on where c ends, as taps of a window over three channels do, the
  * two are one loop first.
  * Where b is no constant, words are made of it where they are read, if enough rows share them. Taps of one channel are
  * summed the same way, the bytes of a word coming from different rows of a.
- * The four bytes of b become one i32 of a constant that replaces it, so that columns are lanes of i32 and everything that
- * tiles and packs goes on as with any other element type. Exact: i32 wraps the same way in any order.
+ * The elements of b become one i32 of a constant that replaces it, so that columns are lanes of i32 and everything that
+ * tiles and packs goes on as with any other element type. Exact: i32 wraps the same way in any order, and those of bf16 are
+ * added in order.
  * Test: tests/codegen/schedule/dot.loops, tests/suites/embedded_models.py */
 #include "codegen/loop_access.h"
 #include "codegen/schedule_cpu_tile.h"
@@ -14,17 +15,29 @@
 
 enum {
     BYTES = 4,
-    FEW_BYTES = 40, /* at most, where the last word is not whole: no loop */
+    FEW_STEPS = 40, /* at most, where the last word is not whole: no loop */
     FEW_TAPS = 8    /* of a window, one way */
+};
+
+/* What is multiplied, and what makes so many products at a time. */
+typedef struct dot_kind {
+    sinter_dtype a, b, sum;
+    int64_t fields;
+    sinter_loop_intrinsic intrinsic;
+} dot_kind;
+static const dot_kind kinds[] = {
+    {SINTER_DTYPE_u8, SINTER_DTYPE_i8, SINTER_DTYPE_i32, BYTES, SINTER_INTRINSIC_dot4_u8i8},
+    {SINTER_DTYPE_bf16, SINTER_DTYPE_bf16, SINTER_DTYPE_f32, 2, SINTER_INTRINSIC_dot2_bf16},
 };
 
 typedef struct dot {
     sinter_schedule_cpu_state *state;
+    const dot_kind *kind;
     sinter_loop_builder build;
     sinter_loop_stmt *loop;   /* innermost reduction */
     sinter_loop_stmt *around; /* the loop around it that goes on where it ends; NULL: none */
     sinter_loop_stmt *assign; /* its body */
-    sinter_expr a, b;         /* loads of u8 and i8 */
+    sinter_expr a, b;         /* loads of the kind's types */
     sinter_expr row;          /* first row of a, where there is a loop around */
     uint32_t b_dim;           /* indexed by the loop's variable */
     uint32_t b_row;           /* by that of the loop around */
@@ -38,27 +51,29 @@ static bool is_call(sinter_expr expr, sinter_scalar_function function) {
     return expr->kind == SINTER_LOOP_CALL && expr->function == function;
 }
 
-static sinter_expr widened_load(sinter_expr expr) {
-    bool is_cast = expr->kind == SINTER_LOOP_CAST && expr->dtype == SINTER_DTYPE_i32;
+static sinter_expr widened_load(sinter_expr expr, sinter_dtype dtype) {
+    bool is_cast = expr->kind == SINTER_LOOP_CAST && expr->dtype == dtype;
     return is_cast && expr->arguments[0]->kind == SINTER_LOOP_LOAD ? expr->arguments[0] : NULL;
 }
 
-/* acc = acc + i32(u8 load) * i32(i8 load) */
+/* acc = acc + i32(u8 load) * i32(i8 load), or f32(bf16 load) * f32(bf16 load) */
 static bool match_product(dot *d) {
     sinter_expr sum = d->assign->value;
-    if (!is_call(sum, SINTER_SCALAR_add)) return false;
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+        if (kinds[k].sum == sum->dtype) d->kind = &kinds[k];
+    if (!d->kind || !is_call(sum, SINTER_SCALAR_add)) return false;
     for (int i = 0; i < 2; i++) {
         sinter_expr acc = sum->arguments[i], product = sum->arguments[1 - i];
         if (acc->kind != SINTER_LOOP_VAR || acc->var != d->assign->var ||
             !is_call(product, SINTER_SCALAR_mul))
             continue;
-        sinter_expr x = widened_load(product->arguments[0]),
-                    y = widened_load(product->arguments[1]);
+        sinter_expr x = widened_load(product->arguments[0], sum->dtype),
+                    y = widened_load(product->arguments[1], sum->dtype);
         if (!x || !y) return false;
-        bool in_order = x->dtype == SINTER_DTYPE_u8;
+        bool in_order = x->dtype == d->kind->a;
         d->a = in_order ? x : y;
         d->b = in_order ? y : x;
-        return d->a->dtype == SINTER_DTYPE_u8 && d->b->dtype == SINTER_DTYPE_i8;
+        return d->a->dtype == d->kind->a && d->b->dtype == d->kind->b;
     }
     return false;
 }
@@ -134,8 +149,14 @@ static bool goes_on(dot *d) {
            sinter_loop_is_const_int(coefficient, &step) && step == 1;
 }
 
-static bool has_words(int64_t steps) {
-    return steps % BYTES == 0 || steps <= FEW_BYTES;
+static bool has_words(const dot *d, int64_t steps) {
+    return steps % d->kind->fields == 0 || steps <= FEW_STEPS;
+}
+
+static bool has_dots(const dot *d) {
+    const sinter_target *target = d->state->target;
+    if (d->kind->sum == SINTER_DTYPE_f32) return sinter_target_has(target, "avx512bf16");
+    return !strncmp(target->triple, "x86_64", 6) || sinter_target_has(target, "i8mm");
 }
 
 /* Rows enough share the words of b that making them pays: four bytes of a column from as many rows of b. */
@@ -143,7 +164,8 @@ static bool pays(const dot *d, const sinter_cpu_nest *nest) {
     enum { MIN_SHARED = 4 };
     sinter_loop_var column = nest->loops[nest->loop_count - 1];
     uint32_t dim;
-    if (!sinter_target_has(d->state->target, "avx512vnni") || d->steps % BYTES ||
+    if (d->kind->sum != SINTER_DTYPE_i32 || !sinter_target_has(d->state->target, "avx512vnni") ||
+        d->steps % BYTES ||
         !sinter_loop_find_axis(d->b->arguments, d->b->argument_count, column, &dim) ||
         dim + 1 != d->b->argument_count)
         return false;
@@ -159,12 +181,12 @@ static bool pays(const dot *d, const sinter_cpu_nest *nest) {
 
 static bool match(dot *d, const sinter_cpu_nest *nest) {
     uint32_t last = nest->reduction_count - 1;
-    if (nest->dtype != SINTER_DTYPE_i32) return false;
     d->loop = sinter_schedule_get_loop(d->state->schedule.function, nest->reductions[last]);
     d->assign = d->loop ? d->loop->body : NULL;
     if (!d->assign || d->assign->kind != SINTER_LOOP_ASSIGN || d->assign->next ||
-        d->assign->var != nest->accumulator || !match_product(d) || !lies_along(d) ||
-        !find_dim(d, d->loop, &d->b_dim, &d->steps) || !goes_over(d->loop, d->steps))
+        d->assign->var != nest->accumulator || !match_product(d) || !has_dots(d) ||
+        !lies_along(d) || !find_dim(d, d->loop, &d->b_dim, &d->steps) ||
+        !goes_over(d->loop, d->steps))
         return false;
     d->made = !is_constant(d);
     if (d->made) {
@@ -172,22 +194,23 @@ static bool match(dot *d, const sinter_cpu_nest *nest) {
         d->count = 1;
         return pays(d, nest);
     }
-    d->around = d->steps % BYTES && last > 0 ? sinter_schedule_get_loop(d->state->schedule.function,
-                                                                        nest->reductions[last - 1])
-                                             : NULL;
-    if (d->around && goes_on(d) && has_words(d->count * d->steps)) return true;
+    d->around =
+        d->steps % d->kind->fields && last > 0
+            ? sinter_schedule_get_loop(d->state->schedule.function, nest->reductions[last - 1])
+            : NULL;
+    if (d->around && goes_on(d) && has_words(d, d->count * d->steps)) return true;
     d->around = NULL;
     d->count = 1;
-    return has_words(d->steps);
+    return has_words(d, d->steps);
 }
 
 /* ---- constants ---- */
 
 static int64_t word_count(const dot *d) {
-    return (d->count * d->steps + BYTES - 1) / BYTES;
+    return (d->count * d->steps + d->kind->fields - 1) / d->kind->fields;
 }
 
-/* The dims of the constant as words: the bytes of one word lie along the loop, and along the loop around where there is
+/* The dims of the constant as words: the elements of one word lie along the loop, and along the loop around where there is
  * one, whose dim the other one joins. */
 static uint32_t word_dims(const dot *d, uint32_t rank, const int64_t *dims, int64_t *out_dims,
                           uint32_t *out_from) {
@@ -200,11 +223,12 @@ static uint32_t word_dims(const dot *d, uint32_t rank, const int64_t *dims, int6
     return used;
 }
 
-/* Four steps as one i32, the first in the low bits, the last word filled up with zeros. */
+/* So many steps as one i32, the first in the low bits, the last word filled up with zeros. */
 static bool pack_words(const dot *d, const sinter_tensor *source, sinter_tensor *out_packed,
                        sinter_diag *diag) {
     int64_t dims[SINTER_MAX_RANK], strides[SINTER_MAX_RANK], stride = 1;
     uint32_t from_dims[SINTER_MAX_RANK], word_dim = d->around ? d->b_row : d->b_dim;
+    int64_t fields = d->kind->fields, bytes = BYTES / fields;
     uint32_t rank = word_dims(d, source->rank, source->dims, dims, from_dims);
     if (!sinter_tensor_create(out_packed, SINTER_DTYPE_i32, rank, dims, diag)) return false;
     for (uint32_t i = source->rank; i-- > 0; stride *= source->dims[i]) strides[i] = stride;
@@ -215,20 +239,21 @@ static bool pack_words(const dot *d, const sinter_tensor *source, sinter_tensor 
         int64_t rest = w, base = 0, first = 0;
         for (uint32_t i = rank; i-- > 0; rest /= dims[i]) {
             if (from_dims[i] == word_dim)
-                first = rest % dims[i] * BYTES;
+                first = rest % dims[i] * fields;
             else
                 base += rest % dims[i] * strides[from_dims[i]];
         }
-        for (int64_t step = first; step < first + BYTES; step++) {
+        for (int64_t step = first; step < first + fields; step++) {
             int64_t at = base + step % d->steps * strides[d->b_dim];
             if (d->around) at += step / d->steps * strides[d->b_row];
-            to[w * BYTES + step - first] = step < d->count * d->steps ? from[at] : 0;
+            if (step < d->count * d->steps)
+                memcpy(to + w * BYTES + (step - first) * bytes, from + at * bytes, (size_t)bytes);
         }
     }
     return true;
 }
 
-/* What the bytes become, for every call of this kernel. */
+/* What the elements become, for every call of this kernel. */
 static bool make_words(void *user, const sinter_tensor *source, sinter_tensor *out_words,
                        sinter_diag *diag) {
     return pack_words(user, source, out_words, diag);
@@ -252,7 +277,7 @@ static sinter_expr two(dot *d, sinter_scalar_function function, sinter_expr a, s
 }
 
 /* Element `step` of the row of a, or of the rows that are one now. */
-static sinter_expr load_byte(dot *d, sinter_expr step) {
+static sinter_expr load_element(dot *d, sinter_expr step) {
     sinter_loop_map map;
     sinter_expr indices[SINTER_MAX_RANK];
     sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
@@ -267,16 +292,31 @@ static sinter_expr load_byte(dot *d, sinter_expr step) {
     return sinter_loop_load(&d->build, d->a->buffer, indices);
 }
 
-/* `count` bytes of a from step `first` on as one i32; emitters make whole words one load. */
+/* The bits of an element of a in their place of a word. */
+static sinter_expr placed(dot *d, sinter_expr element, int64_t place) {
+    sinter_loop_builder *build = &d->build;
+    bool is_float = sinter_dtype_is_float(element->dtype);
+    sinter_expr half = sinter_loop_const_int(build, SINTER_DTYPE_i32, 16);
+    if (!is_float) {
+        sinter_expr bits = sinter_loop_cast(build, element, SINTER_DTYPE_i32);
+        sinter_expr by = sinter_loop_const_int(build, SINTER_DTYPE_i32, 8 * place);
+        return place ? two(d, SINTER_SCALAR_shl, bits, by) : bits;
+    }
+    sinter_expr wide =
+        sinter_loop_cast(build, element, SINTER_DTYPE_f32); /* bf16 is its upper half */
+    sinter_expr bits = sinter_loop_call(build, SINTER_SCALAR_bits, &wide);
+    if (place) return bits;
+    return two(d, SINTER_SCALAR_and, two(d, SINTER_SCALAR_shr, bits, half),
+               sinter_loop_const_int(build, SINTER_DTYPE_i32, 0xffff));
+}
+
+/* `count` elements of a from step `first` on as one i32; emitters make whole words one load. */
 static sinter_expr load_word(dot *d, sinter_expr first, int64_t count) {
     sinter_expr word = NULL;
     for (int k = 0; k < count; k++) {
         sinter_expr step = two(d, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k));
-        sinter_expr byte = sinter_loop_cast(&d->build, load_byte(d, step), SINTER_DTYPE_i32);
-        if (k)
-            byte = two(d, SINTER_SCALAR_shl, byte,
-                       sinter_loop_const_int(&d->build, SINTER_DTYPE_i32, 8 * k));
-        word = k ? two(d, SINTER_SCALAR_or, word, byte) : byte;
+        sinter_expr part = placed(d, load_element(d, step), k);
+        word = k ? two(d, SINTER_SCALAR_or, word, part) : part;
     }
     return word;
 }
@@ -300,7 +340,7 @@ static sinter_expr make_word(dot *d, sinter_expr first) {
     return word;
 }
 
-/* The accumulator and the product of word `index` and `count` bytes of a. */
+/* The accumulator and the product of word `index` and `count` elements of a. */
 static sinter_expr accumulated(dot *d, sinter_expr index, int64_t count) {
     sinter_expr indices[SINTER_MAX_RANK];
     uint32_t used = 0;
@@ -308,11 +348,12 @@ static sinter_expr accumulated(dot *d, sinter_expr index, int64_t count) {
         if (d->around && i == d->b_dim) continue;
         indices[used++] = i == (d->around ? d->b_row : d->b_dim) ? index : d->b->arguments[i];
     }
-    sinter_expr first = two(d, SINTER_SCALAR_mul, index, sinter_loop_int(&d->build, BYTES));
+    sinter_expr first =
+        two(d, SINTER_SCALAR_mul, index, sinter_loop_int(&d->build, d->kind->fields));
     const sinter_expr arguments[3] = {
         sinter_loop_var_read(&d->build, d->assign->var), load_word(d, first, count),
         d->made ? make_word(d, first) : sinter_loop_load(&d->build, d->b->buffer, indices)};
-    return sinter_loop_intrinsic_call(&d->build, SINTER_INTRINSIC_dot4_u8i8, arguments);
+    return sinter_loop_intrinsic_call(&d->build, d->kind->intrinsic, arguments);
 }
 
 /* The last two dims of a become one. */
@@ -328,22 +369,22 @@ static void join_rows(dot *d) {
 /* A statement a word, in a loop of one iteration, where the last word is not whole; else a loop over words. */
 static void write_loop(dot *d) {
     sinter_loop_stmt *loop = d->around ? d->around : d->loop, *assign = d->assign;
-    int64_t steps = d->count * d->steps;
-    bool whole = steps % BYTES == 0;
-    loop->upper = sinter_loop_int(&d->build, whole ? steps / BYTES : 1);
+    int64_t steps = d->count * d->steps, fields = d->kind->fields;
+    bool whole = steps % fields == 0;
+    loop->upper = sinter_loop_int(&d->build, whole ? steps / fields : 1);
     sinter_loop_take_range(&d->build, loop);
     if (whole) {
-        assign->value = accumulated(d, sinter_loop_var_read(&d->build, loop->var), BYTES);
+        assign->value = accumulated(d, sinter_loop_var_read(&d->build, loop->var), fields);
         return;
     }
-    for (int64_t at = 0; at < steps; at += BYTES) {
+    for (int64_t at = 0; at < steps; at += fields) {
         if (at) {
             assign->next = sinter_arena_copy(d->build.arena, d->assign, sizeof *d->assign);
             assign = assign->next;
             assign->next = NULL;
         }
-        sinter_expr index = sinter_loop_int(&d->build, at / BYTES);
-        assign->value = accumulated(d, index, steps - at < BYTES ? steps - at : BYTES);
+        sinter_expr index = sinter_loop_int(&d->build, at / fields);
+        assign->value = accumulated(d, index, steps - at < fields ? steps - at : fields);
     }
 }
 
@@ -467,15 +508,11 @@ bool sinter_cpu_use_tap_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *
 
 /* ---- sums along a ---- */
 
-static bool has_dots(const sinter_target *target) {
-    return !strncmp(target->triple, "x86_64", 6) || sinter_target_has(target, "i8mm");
-}
-
 bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest) {
     dot d = {.state = state};
     sinter_loop_function *function = state->schedule.function;
     sinter_loop_builder_init(&d.build, state->program, function);
-    if (!has_dots(state->target) || !state->program->host || !match(&d, nest)) return false;
+    if (!state->program->host || !match(&d, nest)) return false;
     if (!d.made && !replace_constants(&d)) {
         state->failed = true;
         return false;

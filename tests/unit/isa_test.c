@@ -66,6 +66,10 @@ static const struct {
      "cast(i32, %u[i * 6]) | cast(i32, %u[i * 6 + 1]) << 8:i32 | cast(i32, %u[i * 6 + 2]) << "
      "16:i32 | cast(i32, %u[i * 6 + 3]) << 24:i32, %b[i * 8 + v]), cast(i32, %u[i * 6 + 3]) | "
      "cast(i32, %u[i * 6 + 4]) << 8:i32 | cast(i32, %u[i * 6 + 5]) << 16:i32, %b[i * 8 + v]) } }"},
+    {"pairs", "f32",
+     "for i in 0..64 { for v in 0..8 vector { %y[i * 8 + v] = dot2_bf16(%x[i * 8 + v], "
+     "bits(cast(f32, %g[i * 6])) >> 16:i32 & 65535:i32 | bits(cast(f32, %g[i * 6 + 1])), "
+     "bits(cast(f32, %g[i * 8 + v])) >> 16:i32 & 65535:i32 | bits(cast(f32, %g[511 - i]))) } }"},
     {"gemm", "f32",
      "for i in 0..8 parallel { alloc %c: f32[4,16] register "
      "for r in 0..4 unroll { for v in 0..16 vector { %c[r,v] = 0.0:f32 } } "
@@ -119,7 +123,11 @@ static const struct {
      "for i in 0..512 { var n: i32 = 0:i32 var k: i32 = cast(i32, %u[i]) "
      "while 0:i32 < k { n = n + (k & 1:i32) k = k >> 1:i32 } %y[i] = n }"},
 };
-enum { BODY_COUNT = sizeof bodies / sizeof *bodies };
+enum {
+    BODY_COUNT = sizeof bodies / sizeof *bodies,
+    SHAPES = 14
+}; /* of an intrinsic: lanes, broadcast or not */
+enum { OUTPUT_LIMIT = BODY_COUNT + SHAPES * SINTER_INTRINSIC_COUNT };
 
 static void add_output(sinter_text *kernels, sinter_text *host, sinter_text *outputs, size_t index,
                        const char *name, const char *dtype, const char *body) {
@@ -137,26 +145,37 @@ static void add_output(sinter_text *kernels, sinter_text *host, sinter_text *out
 static sinter_loop_program *make_program(sinter_diag *diag) {
     sinter_text text = {0}, kernels = {0}, host = {0}, outputs = {0}, parameters = {0};
     size_t count = 0;
-    char name[64], body[256];
+    char name[64], body[512];
+    const char *dtypes[OUTPUT_LIMIT];
     for (int row = 1; row < SINTER_INTRINSIC_COUNT; row++) {
         const sinter_loop_intrinsic_info *info = &sinter_loop_intrinsic_infos[row];
+        bool is_float = info->result == SINTER_DTYPE_f32;
         CHECK(info->arity == 3 &&
-              info->result == SINTER_DTYPE_i32); /* else teach this test the row */
+              (is_float || info->result == SINTER_DTYPE_i32)); /* else teach this test the row */
+        const char *formats[] = {
+            "for i in 0..512 step %d { for v in 0..%d %s { %%y[i + v] = %s(%%s[i + v], %%a[%s], "
+            "%%b[i + v]) } }",
+            /* Pairs of numbers, not of any bits. */
+            "for i in 0..512 step %d { for v in 0..%d %s { %%y[i + v] = %s(%%x[i + v], "
+            "bits(cast(f32, %%g[%s])) >> 16:i32 & 65535:i32 | bits(cast(f32, %%g[i / 2])), "
+            "bits(cast(f32, %%g[511 - i])) >> 16:i32 & 65535:i32 | bits(cast(f32, %%g[i + v]))) } "
+            "}"};
         for (int lanes = 1; lanes <= 64; lanes *= 2)
             for (int broadcast = 0; broadcast < 2; broadcast++) {
                 const char *axis = lanes > 1 ? "vector" : "";
                 snprintf(name, sizeof name, "%s_%d_%d", info->name, lanes, broadcast);
-                snprintf(
-                    body, sizeof body,
-                    "for i in 0..512 step %d { for v in 0..%d %s { %%y[i + v] = %s(%%s[i + v], "
-                    "%%a[%s], %%b[i + v]) } }",
-                    lanes, lanes, axis, info->name, broadcast ? "i" : "i + v");
-                add_output(&kernels, &host, &outputs, count++, name, "i32", body);
+                snprintf(body, sizeof body, formats[is_float], lanes, lanes, axis, info->name,
+                         broadcast ? "i" : "i + v");
+                dtypes[count] = sinter_dtype_infos[info->result].name;
+                add_output(&kernels, &host, &outputs, count, name, dtypes[count], body);
+                count++;
             }
     }
-    for (size_t i = 0; i < BODY_COUNT; i++)
+    for (size_t i = 0; i < BODY_COUNT; i++) {
+        dtypes[count] = bodies[i].dtype;
         add_output(&kernels, &host, &outputs, count++, bodies[i].name, bodies[i].dtype,
                    bodies[i].body);
+    }
     sinter_text_append_string(&text, "program \"isa\" {\n");
     for (size_t i = 0; i < INPUT_COUNT; i++) {
         sinter_text_format(&text, "input \"%s\": %s[512]\n", inputs[i].name, inputs[i].dtype);
@@ -164,8 +183,7 @@ static sinter_loop_program *make_program(sinter_diag *diag) {
                            i);
     }
     for (size_t i = 0; i < count; i++)
-        sinter_text_format(&parameters, "%s%%y%zu: %s[512] out %zu", i ? ", " : "", i,
-                           i < count - BODY_COUNT ? "i32" : bodies[i + BODY_COUNT - count].dtype,
+        sinter_text_format(&parameters, "%s%%y%zu: %s[512] out %zu", i ? ", " : "", i, dtypes[i],
                            i);
     sinter_text_format(&text, "%shost @main(%s) {\n%s}\n%s}\n", kernels.data, parameters.data,
                        host.data, outputs.data);
@@ -245,7 +263,8 @@ static void test_object(const sinter_loop_program *program, const char *target, 
 
 static void test_every_target(const sinter_loop_program *program, sinter_diag *diag) {
     static const char *const targets[] = {
-#define CPU(arch, name, llvm, features, vector_bytes, registers, l1, l2, l3, products, memory) "cpu:" name,
+#define CPU(arch, name, llvm, features, vector_bytes, registers, l1, l2, l3, products, memory)     \
+ "cpu:" name,
 #include "codegen/target.def"
 #define PLAIN_x86_64 "cpu:x86-64-v2+"
 #define PLAIN_aarch64 "cpu:aarch64+"
@@ -313,6 +332,7 @@ int main(void) {
                                           "cpu:x86-64-v3",
                                           "cpu:x86-64-v4",
                                           "cpu:x86-64-v4+avx512vnni",
+                                          "cpu:x86-64-v4+avx512bf16",
                                           "cpu:x86-64-v3+avxvnni",
                                           "cpu:x86-64-v3+avxvnniint8",
                                           "cpu:aarch64",

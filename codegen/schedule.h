@@ -77,6 +77,8 @@ bool sinter_schedule_inline(sinter_schedule *schedule, sinter_loop_var var);
 
 /* A parameter of the kernel gets one dim, the product of what it had. The caller's buffer stays as it is. */
 bool sinter_schedule_flatten(sinter_schedule *schedule, sinter_loop_buffer buffer);
+/* The same of `count` dims in a row; the others stay. */
+bool sinter_schedule_merge(sinter_schedule *schedule, sinter_loop_buffer buffer, uint32_t first, uint32_t count);
 
 /* Where element [i0, i1, ...] of a tensor lies in its packed form: axis a of it is (i[dim] / divide) % modulo (0: no modulo).
  * Dims are rounded up, so the last block may have padding, which is 0 and never read. */

@@ -1,7 +1,98 @@
 /* Contractions on CPUs: matrix products, and convolutions whose window never leaves the input, in register tiles over
  * packed weights. The bounds of the reduction are the same in all iterations of the free loops.
  * Test: tests/codegen/schedule/contract.loops */
+#include "codegen/loop_access.h"
 #include "codegen/schedule_cpu_tile.h"
+
+/* ---- rows of several loops ---- */
+
+/* The dim that `outer` alone indexes, with `row` alone behind it; SINTER_MAX_RANK where neither is used; false where they are used in
+ * another way. */
+static bool find_row_dims(const sinter_loop_function *function, const sinter_loop_access *access,
+                          sinter_loop_var outer, const sinter_loop_stmt *row, uint32_t *out_dim) {
+    const sinter_loop_buffer_info *info = &function->buffers.items[access->buffer];
+    *out_dim = SINTER_MAX_RANK;
+    for (uint32_t d = 0; d < access->rank; d++) {
+        sinter_expr index = access->indices[d];
+        bool pair = d + 1 < access->rank && index->kind == SINTER_LOOP_VAR && index->var == outer &&
+                    access->indices[d + 1]->kind == SINTER_LOOP_VAR &&
+                    access->indices[d + 1]->var == row->var &&
+                    sinter_loop_expr_equal(info->dims[d + 1], row->upper);
+        if (pair && *out_dim == SINTER_MAX_RANK && info->scope <= SINTER_SCOPE_INOUT)
+            *out_dim = d++;
+        else if (sinter_loop_expr_uses(index, outer) || sinter_loop_expr_uses(index, row->var))
+            return false;
+    }
+    return true;
+}
+
+typedef struct row_dims {
+    sinter_loop_buffer buffer;
+    uint32_t dim;
+} row_dims;
+typedef SINTER_VECTOR(row_dims) row_dims_list;
+
+/* Of each buffer below the loop: the dims of rows, the same in all accesses. */
+static bool find_all_row_dims(const sinter_loop_function *function, const sinter_loop_stmt *outer,
+                              const sinter_loop_stmt *row, sinter_arena *scratch,
+                              row_dims_list *out) {
+    sinter_loop_access_list accesses = {0};
+    sinter_loop_collect_accesses(scratch, outer->body, &accesses);
+    for (size_t i = 0; i < accesses.count; i++) {
+        row_dims one = {.buffer = accesses.items[i].buffer};
+        if (!find_row_dims(function, &accesses.items[i], outer->var, row, &one.dim)) return false;
+        if (one.dim == SINTER_MAX_RANK) continue;
+        bool known = false;
+        for (size_t k = 0; k < out->count; k++) {
+            if (out->items[k].buffer != one.buffer) continue;
+            if (out->items[k].dim != one.dim) return false;
+            known = true;
+        }
+        if (!known) sinter_vector_push(scratch, out, one);
+    }
+    return out->count > 0;
+}
+
+/* The loop around the rows, and theirs, as one. */
+static bool join_with_outer(sinter_schedule *schedule, const sinter_cpu_nest *nest,
+                            uint32_t row_index, sinter_loop_var *out_joined) {
+    sinter_loop_var row = nest->loops[row_index], outer = nest->loops[row_index - 1];
+    row_dims_list list = {0};
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    bool good =
+        find_all_row_dims(schedule->function, sinter_schedule_get_loop(schedule->function, outer),
+                          sinter_schedule_get_loop(schedule->function, row), &scratch, &list);
+    for (size_t i = 0; i < list.count && good; i++)
+        good = sinter_schedule_merge(schedule, list.items[i].buffer, list.items[i].dim, 2);
+    sinter_arena_deinit(&scratch);
+    return good && sinter_schedule_collapse(schedule, outer, row, out_joined);
+}
+
+/* Rows of unknown number that lie in several dims become rows of one: tiles of them may begin in one iteration of the outer
+ * loop and end in another, so that a batch of short sequences is as fast as one long sequence. The nest's outermost loop. */
+static sinter_loop_var join_rows(sinter_schedule_cpu_state *state, sinter_loop_var outermost) {
+    sinter_schedule *schedule = &state->schedule;
+    sinter_cpu_nest nest;
+    for (;;) {
+        uint32_t at = 0;
+        sinter_loop_var row = 0, joined;
+        if (sinter_cpu_find_nest(schedule->function, outermost, &nest))
+            row = sinter_cpu_find_row(state, &nest);
+        while (row && nest.loops[at] != row) at++;
+        /* Operands that columns use are the same for all rows: no dim of rows is in them. */
+        if (!at || sinter_cpu_trips(state, row) >= 0) return outermost;
+        sinter_loop_function *saved =
+            sinter_loop_clone_function(state->program, schedule->function);
+        if (!join_with_outer(schedule, &nest, at, &joined)) {
+            *schedule->function = *saved;
+            return outermost;
+        }
+        if (at == 1) outermost = joined;
+    }
+}
+
+/* ---- the schedule ---- */
 
 /* What making weights of words takes beside the accumulators. */
 enum { BITS_REGISTERS = 4 };
@@ -13,6 +104,9 @@ bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_
     if (!sinter_cpu_find_nest(schedule->function, nest, &found)) return false;
     for (uint32_t i = 0; i < found.loop_count; i++)
         if (sinter_cpu_bounds_use(&found, found.loops[i])) return false;
+    sinter_loop_function *given = sinter_loop_clone_function(state->program, schedule->function);
+    nest = join_rows(state, nest);
+    if (!sinter_cpu_find_nest(schedule->function, nest, &found)) return false;
     sinter_cpu_use_dots(state, &found);
     sinter_target target = *state->target;
     if (sinter_cpu_use_bits(state, &found)) target.registers -= BITS_REGISTERS;
@@ -23,7 +117,10 @@ bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_
     sinter_cpu_tile tile = sinter_cpu_choose_tile(&target, found.dtype, rows, columns, row != 0);
     sinter_cpu_plan_packing(state, &found, &packing);
     sinter_loop_function *before = sinter_loop_clone_function(state->program, schedule->function);
-    if (!sinter_cpu_tile_nest(state, &found, row, tile)) return false;
+    if (!sinter_cpu_tile_nest(state, &found, row, tile)) {
+        *schedule->function = *given;
+        return false;
+    }
     sinter_cpu_apply_packing(state, &packing, tile.columns);
     sinter_schedule_simplify(schedule);
     sinter_cpu_prefetch(state);

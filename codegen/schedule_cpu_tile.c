@@ -314,11 +314,40 @@ static void lift_columns(tiling *t, sinter_loop_var blocks) {
     sinter_schedule_reorder(schedule, order, used);
 }
 
+/* Rows, or blocks of columns, of so many columns whose sums are enough not to wait for each other. */
+static int64_t rows_for_latency(const tiling *t, int64_t columns) {
+    int64_t vectors = columns < t->tile.lanes ? 1 : columns / t->tile.lanes;
+    return (LATENCY / 2 - 1) / vectors + 1;
+}
+
+/* Blocks of columns that one row takes at a time: enough for their sums not to wait for each other, or else as many as can be. */
+static int64_t blocks_for_latency(const tiling *t, int64_t count, int64_t columns) {
+    int64_t wanted = rows_for_latency(t, columns), most = 1;
+    if (columns < t->tile.lanes) return 1;
+    for (int64_t factor = 2; factor <= count && factor < 2 * wanted; factor++)
+        if (count % factor == 0 && most < wanted &&
+            fits_registers(t->state->target, factor, columns / t->tile.lanes))
+            most = factor;
+    return most;
+}
+
+/* blocks { column } of one row. */
+static bool tile_single_row(tiling *t, sinter_loop_var blocks, sinter_loop_var column,
+                            int64_t columns) {
+    sinter_schedule *schedule = &t->state->schedule;
+    sinter_loop_var together = 0;
+    int64_t factor = blocks ? blocks_for_latency(t, trips(schedule, blocks), columns) : 1;
+    if (factor > 1 &&
+        !sinter_schedule_split(schedule, blocks, factor, SINTER_TAIL_EXACT, NULL, &together, NULL))
+        return false;
+    return tile_block(t, together, column, factor, columns, accumulator_in(schedule, column));
+}
+
 /* row { blocks { column } }: tiles of rows, then what is left of them. */
 static bool tile_rows(tiling *t, sinter_loop_var row, sinter_loop_var blocks,
                       sinter_loop_var column, int64_t columns) {
     sinter_schedule *schedule = &t->state->schedule;
-    if (!row) return tile_block(t, 0, column, 1, columns, accumulator_in(schedule, column));
+    if (!row) return tile_single_row(t, blocks, column, columns);
     bool outside = t->columns_outside;
     const sinter_loop_var columns_first[2] = {blocks, row};
     if (outside && !sinter_schedule_reorder(schedule, columns_first, 2)) return false;
@@ -338,11 +367,13 @@ static bool tile_rows(tiling *t, sinter_loop_var row, sinter_loop_var blocks,
         const sinter_loop_var rows_inside[2] = {blocks, inner};
         if (!outside && rows > 1 && !sinter_schedule_reorder(schedule, rows_inside, 2))
             return false;
-        if (!tile_block(t, rows > 1 ? inner : 0, column, rows, columns,
-                        accumulator_in(schedule, column)))
-            return false;
+        bool good =
+            rows > 1 ? tile_block(t, inner, column, rows, columns, accumulator_in(schedule, column))
+                     : tile_single_row(t, blocks, column, columns);
+        if (!good) return false;
         row = rest;
-        rows = rows > 4 ? 2 : 1;
+        int64_t fewer = rows_for_latency(t, columns);
+        rows = rows <= 4 ? 1 : fewer < rows / 2 ? fewer : rows / 2;
         if (row && trips(schedule, row) > 0) rows = trips(schedule, row);
     }
     return true;

@@ -5,6 +5,7 @@
 #include "codegen/schedule_internal.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 /* ---- flatten ---- */
 
@@ -12,17 +13,24 @@ typedef struct flattening {
     sinter_loop_builder builder;
     sinter_loop_buffer buffer;
     const sinter_expr *dims;
-    uint32_t rank;
+    uint32_t rank, first, count; /* dims that become one */
 } flattening;
 
 static sinter_expr flat_index(flattening *f, const sinter_expr *indices) {
     sinter_loop_builder *b = &f->builder;
     sinter_expr stride = sinter_loop_int(b, 1), sum = sinter_loop_int(b, 0);
-    for (uint32_t i = f->rank; i-- > 0;) {
+    for (uint32_t i = f->first + f->count; i-- > f->first;) {
         sum = sinter_loop_add(b, sum, sinter_loop_mul(b, indices[i], stride));
-        if (i) stride = sinter_loop_mul(b, stride, f->dims[i]);
+        if (i > f->first) stride = sinter_loop_mul(b, stride, f->dims[i]);
     }
     return sum;
+}
+
+/* Puts the one dim, or index, in the place of several. */
+static uint32_t put_flat(const flattening *f, sinter_expr flat, sinter_expr *list) {
+    list[f->first] = flat;
+    for (uint32_t i = f->first + f->count; i < f->rank; i++) list[i - f->count + 1] = list[i];
+    return f->rank - f->count + 1;
 }
 
 static sinter_expr flatten_expr(flattening *f, sinter_expr expr) {
@@ -37,8 +45,7 @@ static sinter_expr flatten_expr(flattening *f, sinter_expr expr) {
     sinter_loop_expr copy = *expr;
     copy.arguments = arguments;
     if (expr->kind == SINTER_LOOP_LOAD && expr->buffer == f->buffer) {
-        arguments[0] = flat_index(f, arguments);
-        copy.argument_count = 1;
+        copy.argument_count = put_flat(f, flat_index(f, arguments), arguments);
     }
     return sinter_loop_expr_make(f->builder.arena, &copy);
 }
@@ -53,14 +60,24 @@ static bool flatten_stmt(void *user, sinter_loop_stmt *stmt) {
     sinter_loop_visit_places(stmt, flatten_place, f);
     bool indexes = stmt->kind == SINTER_LOOP_STORE || stmt->kind == SINTER_LOOP_PREFETCH;
     if (indexes && stmt->buffer == f->buffer) {
-        sinter_expr index = flat_index(f, stmt->arguments);
-        stmt->arguments = sinter_arena_copy(f->builder.arena, &index, sizeof index);
-        stmt->argument_count = 1;
+        sinter_expr indices[SINTER_MAX_RANK];
+        memcpy(indices, stmt->arguments, f->rank * sizeof *indices);
+        stmt->argument_count = put_flat(f, flat_index(f, indices), indices);
+        stmt->arguments =
+            sinter_arena_copy(f->builder.arena, indices, stmt->argument_count * sizeof *indices);
     }
     return true;
 }
 
 bool sinter_schedule_flatten(sinter_schedule *schedule, sinter_loop_buffer buffer) {
+    const sinter_loop_function *function = schedule->function;
+    bool known = buffer && buffer < function->buffers.count;
+    return sinter_schedule_merge(schedule, buffer, 0,
+                                 known ? function->buffers.items[buffer].rank : 0);
+}
+
+bool sinter_schedule_merge(sinter_schedule *schedule, sinter_loop_buffer buffer, uint32_t first,
+                           uint32_t count) {
     sinter_loop_function *function = schedule->function;
     if (!buffer || buffer >= function->buffers.count ||
         function->buffers.items[buffer].scope > SINTER_SCOPE_INOUT ||
@@ -68,15 +85,19 @@ bool sinter_schedule_flatten(sinter_schedule *schedule, sinter_loop_buffer buffe
         return sinter_schedule_refuse(schedule, "there is no such parameter of a kernel");
     sinter_loop_buffer_info *info = &function->buffers.items[buffer];
     if (info->rank < 2) return sinter_schedule_refuse(schedule, "%%%s is flat", info->name);
-    flattening f = {.buffer = buffer, .dims = info->dims, .rank = info->rank};
+    if (count < 2 || count > info->rank || first > info->rank - count)
+        return sinter_schedule_refuse(schedule, "%%%s has no such dims", info->name);
+    flattening f = {
+        .buffer = buffer, .dims = info->dims, .rank = info->rank, .first = first, .count = count};
     sinter_loop_builder_init(&f.builder, schedule->program, function);
     sinter_loop_function *saved = sinter_schedule_save(schedule);
     sinter_loop_walk(function->body, flatten_stmt, &f);
-    sinter_expr size = sinter_loop_int(&f.builder, 1);
-    for (uint32_t i = 0; i < info->rank; i++)
+    sinter_expr size = sinter_loop_int(&f.builder, 1), dims[SINTER_MAX_RANK];
+    for (uint32_t i = first; i < first + count; i++)
         size = sinter_loop_mul(&f.builder, size, info->dims[i]);
-    info->dims = sinter_arena_copy(f.builder.arena, &size, sizeof size);
-    info->rank = 1;
+    memcpy(dims, info->dims, info->rank * sizeof *dims);
+    info->rank = put_flat(&f, size, dims);
+    info->dims = sinter_arena_copy(f.builder.arena, dims, info->rank * sizeof *dims);
     return sinter_schedule_keeps_marks(schedule, saved);
 }
 

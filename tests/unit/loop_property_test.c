@@ -150,7 +150,9 @@ static bool apply(trial *t) {
     case 4:
         return sinter_schedule_collapse(s, loop, inner, NULL);
     case 5:
-        return sinter_schedule_flatten(s, any_buffer(t));
+        return below(t, 2) ? sinter_schedule_flatten(s, any_buffer(t))
+                           : sinter_schedule_merge(s, any_buffer(t), (uint32_t)below(t, 3),
+                                                   2 + (uint32_t)below(t, 2));
     case 6:
         return sinter_schedule_fission(s, loop, 1 + below(t, 3), NULL);
     case 7:

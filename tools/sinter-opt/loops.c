@@ -29,7 +29,8 @@ const char sinter_opt_loops_help[] =
     "\n"
     "Verbs; a loop is named by its variable, I#2 is the second one of that name:\n"
     "  --loop-split=I,FACTOR[,exact|guard|peel]   --loop-reorder=I,J,...   --loop-fuse=I,J\n"
-    "  --loop-flatten=BUFFER       --loop-collapse=I,J   --loop-partial=I,LANES[,masked]\n"
+    "  --loop-flatten=BUFFER       --loop-merge=BUFFER,DIM,COUNT\n"
+    "  --loop-collapse=I,J         --loop-partial=I,LANES[,masked]\n"
     "  --loop-fission=I,COUNT      --loop-unroll=I     --loop-vectorize=I  --loop-parallelize=I\n"
     "  --loop-join=I\n"
     "  --loop-expand=VAR,I,J,...   --loop-promote=BUFFER   --loop-hoist=I  --loop-inline=VAR\n"
@@ -167,6 +168,12 @@ static bool run_flatten(verb_call *call) {
     return sinter_schedule_flatten(call->schedule, buffer_argument(call, 0));
 }
 
+static bool run_merge(verb_call *call) {
+    return sinter_schedule_merge(call->schedule, buffer_argument(call, 0),
+                                 (uint32_t)number_argument(call, 1),
+                                 (uint32_t)number_argument(call, 2));
+}
+
 static bool run_partial(verb_call *call) {
     bool masked = call->count > 2 && strcmp(call->arguments[2], "masked") == 0;
     return sinter_schedule_partial(call->schedule, loop_argument(call, 0), number_argument(call, 1),
@@ -281,6 +288,7 @@ static const struct {
              {"loop-fuse", run_fuse, false},
              {"loop-collapse", run_collapse, false},
              {"loop-flatten", run_flatten, false},
+             {"loop-merge", run_merge, false},
              {"loop-partial", run_partial, false},
              {"loop-fission", run_fission, false},
              {"loop-unroll", run_unroll, false},

@@ -420,6 +420,12 @@ bool infer_resize(sinter_infer *infer) {
                  !(sinter_infer_count(infer, 3, &count) && count == 0 && axes.count != 0);
     if (scales == sizes)
         return sinter_infer_error(infer, "one of scales and sizes must be given [resize_c3]");
+    bool crops = sinter_string_is(
+        sinter_node_get_string(infer->module, infer->node, "coordinate_transformation_mode"),
+        "tf_crop_and_resize");
+    if (crops && !sinter_infer_check_dim(
+                     infer, 1, 0, sinter_infer_number(infer, 2 * (int64_t)axes.count), "roi"))
+        return false;
     if (!(scales ? resize_by_scales(infer, &axes, dims) : resize_to_sizes(infer, &axes, dims)))
         return false;
     sinter_infer_set(infer, 0, x->dtype, x->rank, dims);

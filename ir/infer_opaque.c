@@ -241,6 +241,10 @@ bool infer_stft(sinter_infer *infer) {
                         : window->kind             ? window->dims[0]
                                                    : 0;
     if (!length) return sinter_infer_error(infer, "frame_length or a window is needed [stft_c1]");
+    if (!sinter_infer_check_dim(infer, 2, 0, length, "window")) return false;
+    if (signal->rank == 3 &&
+        !sinter_infer_dim_at_most(infer, sinter_infer_number(infer, 1), signal->dims[2]))
+        return sinter_infer_error(infer, "%s has no parts [stft_c3]", sinter_infer_text(infer, 0));
     if (!step || sinter_dim_is(infer->dims, step, 0))
         return sinter_infer_error(infer, "frame_step must be one number above 0 [stft_c2]");
     sinter_dim room = sinter_dim_sub(infer->dims, signal->dims[1], length);

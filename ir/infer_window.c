@@ -248,6 +248,17 @@ bool infer_conv(sinter_infer *infer) {
 
 bool infer_conv_integer(sinter_infer *infer) {
     enum { NO_BIAS = 4 };
+    const sinter_type *w = sinter_infer_operand(infer, 1);
+    for (uint32_t i = 2; i < 4;
+         i++) { /* of x one for all, of w that or one a channel of the result */
+        const sinter_type *zero = sinter_infer_operand(infer, i);
+        bool vector = zero->kind == SINTER_TYPE_TENSOR && zero->rank == 1;
+        if (!vector || sinter_dim_is(infer->dims, zero->dims[0], 1)) continue;
+        if (!sinter_infer_check_rank(infer, 1, 1, SINTER_MAX_RANK) ||
+            !sinter_infer_check_dim(
+                infer, i, 0, i == 2 ? sinter_infer_number(infer, 1) : w->dims[0], "zero point"))
+            return false;
+    }
     return sinter_infer_check_integer(infer, 0) && sinter_infer_check_integer(infer, 1) &&
            sinter_infer_check_same_dtype(infer, 0, 2) &&
            sinter_infer_check_same_dtype(infer, 1, 3) &&

@@ -1,7 +1,6 @@
 """Products of matrices beside OpenBLAS, and the share of what the cores can do: squares with a constant operand and without, rows
 against a large constant matrix, batches of small ones, transposed operands."""
 import ctypes.util
-import os
 import re
 
 import numpy
@@ -49,14 +48,10 @@ def roofline(bench, threads):
 
 
 def find_openblas():
-    """Its name for the loader. One that is older than the machine takes its kernels for AVX2 where those for AVX-512 are faster,
-    unless told: it shall be at its best."""
+    """Its name for the loader."""
     name = ctypes.util.find_library("openblas")
     if not name:
         raise RuntimeError("no OpenBLAS here (libopenblas-dev)")
-    with open("/proc/cpuinfo") as file:
-        if "avx512vl" in file.read():
-            os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
     return name
 
 

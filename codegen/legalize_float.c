@@ -175,10 +175,22 @@ static sinter_expr round_magnitude(sinter_legalizer *l, const float_format *form
     return choose(l, less(l, magnitude, least_normal), subnormal, normal);
 }
 
+/* The upper half of f32, whose exponent it has: a carry goes where it belongs, and only NaN must not be rounded. */
+static sinter_expr encode_upper_half(sinter_legalizer *l, sinter_expr value) {
+    sinter_expr bits = bits_of(l, value);
+    sinter_expr odd = and_bits(l, shift_right(l, bits, 16), 1);
+    sinter_expr rounded = add(l, add(l, bits, number(l, 0x7fff)), odd);
+    sinter_expr nan = sinter_loop_call(&l->build, SINTER_SCALAR_is_nan, &value);
+    sinter_expr quiet = sinter_loop_or(&l->build, bits, number(l, 0x400000));
+    return shift_right(l, choose(l, nan, quiet, rounded), 16);
+}
+
 sinter_expr sinter_legal_encode(sinter_legalizer *l, sinter_dtype dtype, sinter_expr value,
                                 bool saturate) {
     const float_format *format = &formats[dtype];
     sinter_dtype storage = sinter_legal_dtype(l, dtype);
+    if (dtype == SINTER_DTYPE_bf16)
+        return sinter_loop_cast(&l->build, encode_upper_half(l, value), storage);
     sinter_expr bits = bits_of(l, value);
     if (dtype == SINTER_DTYPE_f8e8m0)
         return sinter_loop_cast(&l->build, encode_e8m0(l, bits, saturate), storage);

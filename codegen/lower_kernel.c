@@ -278,8 +278,15 @@ void sinter_lower_set_element(sinter_kernel *kernel, sinter_value value, const s
 static sinter_expr name_element(sinter_kernel *kernel, sinter_value value, const sinter_expr *index,
                                 sinter_expr element) {
     if (element->kind == SINTER_LOOP_CONST || element->kind == SINTER_LOOP_VAR) return element;
+    sinter_dtype dtype = element->dtype;
+    /* Half floats under the name, so that a store does not round once more. */
+    bool is_half = element->kind == SINTER_LOOP_CAST && sinter_dtype_is_float(dtype) &&
+                   sinter_dtype_is_float(element->arguments[0]->dtype) &&
+                   sinter_dtype_infos[element->arguments[0]->dtype].bits == 16;
+    if (is_half) element = element->arguments[0];
     element = sinter_loop_var_read(&kernel->build,
                                    sinter_loop_declare(&kernel->build, "t", false, element));
+    element = sinter_loop_cast(&kernel->build, element, dtype);
     sinter_lower_set_element(kernel, value, index, element);
     return element;
 }

@@ -253,7 +253,8 @@ sinter_machine sinter_target_machine(const sinter_target *target) {
     return (sinter_machine){.vector_bytes = target->vector_bytes,
                             .products = target->products,
                             .memory_bytes = target->memory_bytes,
-                            .l2_bytes = target->l2_bytes};
+                            .l2_bytes = target->l2_bytes,
+                            .pairs_of_bf16 = sinter_target_has(target, "avx512bf16")};
 }
 
 bool sinter_target_has(const sinter_target *target, const char *any_of) {

@@ -1,6 +1,7 @@
 /* What passes may know of the machine that the code is for: enough to compare the times of two ways to compute the same.
  * codegen/target.def has the numbers; they are rough on purpose. Test: tests/passes/winograd/ */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct sinter_machine {
@@ -8,6 +9,7 @@ typedef struct sinter_machine {
     uint32_t products;     /* vector multiply-adds a cycle */
     uint32_t memory_bytes; /* bytes a cycle that one core reads from memory */
     uint32_t l2_bytes;     /* cache of one core */
+    bool pairs_of_bf16;    /* two products of bf16 a lane in the time of one of f32 */
 } sinter_machine;
 /* Where nobody says which machine. */
 #define SINTER_MACHINE_ANY {.vector_bytes = 32, .products = 2, .memory_bytes = 6, .l2_bytes = 524288}

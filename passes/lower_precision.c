@@ -13,8 +13,8 @@
 #include <math.h>
 
 enum {
-    LEAST_WEIGHTS = 1024, /* elements that are worth it */
-    LEAST_STEPS = 8       /* products of one sum, or of one tap's channels */
+    LEAST_WEIGHTS = 512, /* elements that are worth it */
+    LEAST_STEPS = 3      /* products of one sum, or of one tap's channels */
 };
 
 typedef struct lowering {

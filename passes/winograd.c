@@ -31,6 +31,7 @@ typedef struct layer {
     int64_t images, height, width, channels, filters;
     bool is_static; /* height and width are numbers */
     double lanes, products, memory, l2;
+    double pairs; /* 2 where the convolution itself would multiply pairs of bf16, else 1 */
 } layer;
 
 typedef struct plan {
@@ -52,7 +53,8 @@ static int64_t ceil_div(int64_t a, int64_t b) {
 static double direct_cycles(const layer *l) {
     double filter = (double)(TAPS * TAPS * l->channels);
     double sums = (double)l->images * (double)l->height * (double)l->width * vectors(l, l->filters);
-    return sums * filter / l->products + filter * (double)l->filters * sizeof(float) / l->memory;
+    return sums * filter / (l->products * l->pairs) +
+           filter * (double)l->filters * sizeof(float) / (l->memory * l->pairs);
 }
 
 /* ---- one way to do it ---- */
@@ -167,7 +169,8 @@ static layer describe(const sinter_module *module, sinter_node node, const sinte
                .lanes = machine->vector_bytes / sizeof(float),
                .products = machine->products,
                .memory = machine->memory_bytes,
-               .l2 = machine->l2_bytes};
+               .l2 = machine->l2_bytes,
+               .pairs = 1};
     int64_t *extents[3] = {&l.images, &l.height, &l.width}, number;
     l.is_static = true;
     for (int i = 0; i < 3; i++) {
@@ -190,22 +193,22 @@ static void choose(sinter_rewrite *rewrite, sinter_node node, const layer *l) {
     sinter_rewrite_set_attr(rewrite, node, &attr);
 }
 
-static void choose_in(sinter_rewrite *rewrite, sinter_region region, const sinter_machine *machine,
-                      const int64_t *bindings) {
-    sinter_module *module = rewrite->build.module;
+static void choose_in(sinter_pass_context *context, sinter_region region, const int64_t *bindings) {
+    sinter_rewrite *rewrite = &context->rewrite;
+    sinter_module *module = context->module;
     SINTER_FOR_NODES (module, region, node) {
         const sinter_node_info *info = sinter_node_get(module, node);
         for (uint32_t i = 0; i < info->region_count; i++)
-            choose_in(rewrite, info->regions[i], machine, bindings);
+            choose_in(context, info->regions[i], bindings);
         if (!is_candidate(module, node)) continue;
-        layer l = describe(module, node, machine, bindings);
+        layer l = describe(module, node, context->machine, bindings);
+        if (context->precision == SINTER_DTYPE_bf16 && context->machine->pairs_of_bf16) l.pairs = 2;
         choose(rewrite, node, &l);
     }
 }
 
 void sinter_pass_winograd(sinter_pass_context *context) {
     sinter_module *module = context->module;
-    sinter_rewrite *rewrite = &context->rewrite;
-    choose_in(rewrite, sinter_module_main(module), context->machine,
+    choose_in(context, sinter_module_main(module),
               sinter_dim_assume(sinter_module_dims(module), &context->scratch, ASSUMED_DIM));
 }

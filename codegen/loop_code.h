@@ -1,6 +1,6 @@
 /* Compact code that the loop interpreter runs: one instruction list a function, on numbered registers. Registers
  * [0, vars) are the variables; behind them come constants and temporaries. Private to loop_code.c, which makes it, and
- * loop_interpret.c, which runs it. Test: tests/unit/loop_test.c */
+ * loop_interpret.c, which runs it with what loop_intrinsic.c says of intrinsics. Test: tests/unit/loop_test.c */
 #pragma once
 #include "codegen/loop.h"
 
@@ -61,6 +61,8 @@ sinter_code *sinter_code_compile(sinter_arena *arena, const sinter_loop_function
 /* The result of a scalar expression over variables: code that ends with it in register *out_register. */
 sinter_code *sinter_code_compile_expr(sinter_arena *arena, const sinter_loop_function *function,
                                       const sinter_loop_expr *expr, uint32_t *out_register);
+/* One of codegen/intrinsic.def on these operands. In loop_intrinsic.c. */
+sinter_code_value sinter_code_intrinsic(sinter_loop_intrinsic function, sinter_code_value a, sinter_code_value b, sinter_code_value c);
 /* An integer expression over variables (values by id), without loads; false where it has some. In loop_interpret.c. */
 bool sinter_code_evaluate(sinter_arena *arena, const sinter_loop_function *function, const sinter_loop_expr *expr,
                           const int64_t *values, int64_t *out_value);

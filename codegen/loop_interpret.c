@@ -388,37 +388,6 @@ static sinter_code_value cast(const frame *f, const sinter_code_instruction *at)
         .f = sinter_float_decode(dtype, sinter_float_encode(dtype, wide, false))};
 }
 
-/* Four products of the bytes of a and b, added to the accumulator, wrapping. */
-static int64_t dot4(int64_t accumulator, int64_t a, int64_t b, bool a_is_signed) {
-    uint32_t sum = (uint32_t)accumulator;
-    for (int i = 0; i < 4; i++) {
-        uint8_t byte = (uint8_t)((uint64_t)a >> (8 * i));
-        int32_t left = a_is_signed ? (int8_t)byte : byte;
-        sum += (uint32_t)(left * (int8_t)((uint64_t)b >> (8 * i)));
-    }
-    return (int32_t)sum;
-}
-
-/* Products of bf16 are exact in f32. */
-static double dot2(double accumulator, int64_t a, int64_t b) {
-    float sum = (float)accumulator;
-    for (int i = 0; i < 2; i++) {
-        uint64_t left = (uint64_t)a >> (16 * i) & 0xffff, right = (uint64_t)b >> (16 * i) & 0xffff;
-        sum += (float)sinter_float_decode(SINTER_DTYPE_bf16, left) *
-               (float)sinter_float_decode(SINTER_DTYPE_bf16, right);
-    }
-    return (double)sum;
-}
-
-static sinter_code_value intrinsic(const frame *f, const sinter_code_instruction *at) {
-    if (at->function == SINTER_INTRINSIC_dot2_bf16)
-        return (sinter_code_value){
-            .f = dot2(f->registers[at->a].f, f->registers[at->b].i, f->registers[at->c].i)};
-    int64_t a = f->registers[at->a].i, b = f->registers[at->b].i, c = f->registers[at->c].i;
-    bool is_signed = at->function == SINTER_INTRINSIC_dot4_i8i8;
-    return (sinter_code_value){.i = dot4(a, b, c, is_signed)};
-}
-
 /* "%0 of %1" with the arguments put in. */
 static bool fail_by_program(frame *f, const sinter_code_instruction *at) {
     const sinter_loop_stmt *stmt = at->stmt;
@@ -524,7 +493,8 @@ static bool run(frame *f) {
             r[at->result] = cast(f, at);
             break;
         case SINTER_CODE_INTRINSIC:
-            r[at->result] = intrinsic(f, at);
+            r[at->result] = sinter_code_intrinsic((sinter_loop_intrinsic)at->function, r[at->a],
+                                                  r[at->b], r[at->c]);
             break;
         case SINTER_CODE_MOVE:
             r[at->result] = r[at->a];

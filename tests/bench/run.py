@@ -6,6 +6,7 @@ run. Without a part: all of them; with models alone: the part `models`. docs/ben
   small     small models beside ONNX Runtime inside one process, without Python
   kernels   products of matrices beside OpenBLAS, and their share of the machine's peak
   symbolic  one artifact for all sizes beside a build for each
+  precision bf16 beside f32, and beside OpenVINO in bf16
   compile   time and memory of compiling without a cache, time of loading
   peers     ../shared/bench/side_by_side.py, where it and models for it are
 """
@@ -19,12 +20,14 @@ import tempfile
 import compile_time
 import kernels
 import models
+import precision
 import results
 import small
 import symbolic
 import turns
 
-PARTS = {"models": models, "small": small, "kernels": kernels, "symbolic": symbolic, "compile": compile_time}
+PARTS = {"models": models, "small": small, "kernels": kernels, "symbolic": symbolic, "precision": precision,
+         "compile": compile_time}
 
 
 def arguments():

@@ -1,0 +1,98 @@
+"""What --precision=bf16 gains and costs: time of each model in f32 and in bf16, and how far its outputs are from those of f32; beside
+OpenVINO in bf16, where the Python that SINTER_BENCH_PYTHON names has it. The models: those in f32 of ../bench-models
+(SINTER_BENCH_MODELS) where they are, otherwise the embedded ones."""
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import numpy
+
+import turns
+
+COMPARED = "bf16_min_ms"
+PYTHON = os.environ.get("SINTER_BENCH_PYTHON", sys.executable)
+PEER = """
+import json, sys, time
+import numpy, openvino
+model, feeds, threads, seconds, answers = sys.argv[1:]
+settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "bf16"}
+compiled = openvino.Core().compile_model(model, "CPU", settings)
+request = compiled.create_infer_request()
+arrays = dict(numpy.load(feeds))
+for port in compiled.inputs:
+    request.set_tensor(port, openvino.Tensor(arrays[next(name for name in port.get_names() if name in arrays)]))
+times, end = [], time.perf_counter() + float(seconds)
+while len(times) < 5 or time.perf_counter() < end:
+    start = time.perf_counter()
+    request.infer(share_outputs=True)
+    times.append(1e3 * (time.perf_counter() - start))
+numpy.savez(answers, **{name: request.get_tensor(port).data for port in compiled.outputs for name in port.get_names()})
+print(json.dumps({"median_ms": sorted(times)[len(times) // 2], "min_ms": min(times)}))
+"""
+
+
+def error_of(answers, expected):
+    """The worst max|a-b| / max|b| of the outputs, by name."""
+    def error(got, wanted):
+        return numpy.abs(got.astype("f8") - wanted.astype("f8")).max(initial=0) / (numpy.abs(wanted).max(initial=0) or 1)
+    return max(float(error(answers[name], wanted)) for name, wanted in expected.items())
+
+
+def answers_of(bench, model, feeds, folder, precision):
+    folder.mkdir()
+    bench.run(bench.sinter, "run", model, f"--precision={precision}", "-i", feeds, "-o", folder)
+    return {path.stem: numpy.load(path) for path in folder.glob("*.npy")}
+
+
+def turn(bench, model, folder, precision, threads):
+    bench.run(bench.sinter, "bench", model, f"--precision={precision}", "-i", folder / "feeds.npz", f"--threads={threads}",
+              f"--seconds={bench.options.seconds}", f"--json={folder / 'report.json'}")
+    return json.loads((folder / "report.json").read_text())
+
+
+def measure_model(bench, model, threads, has_peer):
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        numpy.savez(folder / "feeds.npz", **turns.make_feeds(model, bench.options.dims))
+        expected, own = (answers_of(bench, model, folder / "feeds.npz", folder / precision, precision) for precision in ("f32", "bf16"))
+        row, rounds = {"error": error_of(own, expected)}, range(bench.options.rounds)
+        turns_of = {precision: [] for precision in ("f32", "bf16", "peer")}
+        for _ in rounds:
+            for precision in ("f32", "bf16"):
+                turns_of[precision].append(turn(bench, model, folder, precision, threads))
+            if has_peer:
+                output = bench.run(PYTHON, "-c", PEER, model, folder / "feeds.npz", threads, bench.options.seconds, folder / "peer.npz")
+                turns_of["peer"].append(json.loads(output.splitlines()[-1]))
+        for precision, made in turns_of.items():
+            for figure in ("median_ms", "min_ms") if made else ():
+                row[f"{precision}_{figure}"] = min(one[figure] for one in made)
+        if has_peer:
+            row["peer_error"] = error_of(numpy.load(folder / "peer.npz"), expected)
+        return row
+
+
+def measure(bench):
+    large = sorted(model for model in turns.BENCH_MODELS.glob("*.onnx") if "int8" not in model.stem)
+    has_peer = subprocess.run([PYTHON, "-c", "import openvino"], capture_output=True).returncode == 0
+    rows = {}
+    for threads in bench.options.threads:
+        table = turns.Table(f"Operands of products in bf16, {threads} thread(s); fastest runs", "model", "f32 ms", "bf16 ms", "f32 / bf16",
+                            "OpenVINO bf16 ms", "OpenVINO / Sinter", "error", "OpenVINO's error")
+        gains, leads = [], []
+        for model in bench.options.models or large or sorted(turns.EMBEDDED.glob("*.onnx")):
+            row = rows[f"{model.stem}, {threads} thread(s)"] = measure_model(bench, model, threads, has_peer)
+            gains.append(row["f32_min_ms"] / row["bf16_min_ms"])
+            peer = ["", "", ""]
+            if has_peer:
+                leads.append(row["peer_min_ms"] / row["bf16_min_ms"])
+                peer = [f"{row['peer_min_ms']:.3f}", f"{leads[-1]:.2f}", f"{row['peer_error']:.1e}"]
+            table.row(model.stem, f"{row['f32_min_ms']:.3f}", f"{row['bf16_min_ms']:.3f}", f"{gains[-1]:.2f}", *peer[:2],
+                      f"{row['error']:.1e}", peer[2])
+        for what, ratios in (("f32 / bf16", gains), ("OpenVINO / Sinter", leads)):
+            if ratios:
+                print(f"\ngeometric mean of {what}: {statistics.geometric_mean(ratios):.2f}")
+    return rows

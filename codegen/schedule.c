@@ -403,13 +403,15 @@ static const char *find_unfit(const sinter_loop_function *function, const sinter
     return found;
 }
 
-static bool is_independent(sinter_schedule *schedule, const sinter_loop_stmt *loop) {
+/* The loop's iterations, or the loops of all groups from here on, may run at the same time. */
+static bool may_run_at_once(sinter_schedule *schedule, const sinter_loop_stmt *loop, bool groups) {
     sinter_arena scratch;
     sinter_loop_scopes scopes;
     sinter_text reason = {0};
     sinter_arena_init(&scratch);
     sinter_loop_scopes_init(&scopes, schedule->program, schedule->function, &scratch);
-    bool ok = sinter_loop_independent(&scopes, loop, NULL, 0, &reason);
+    bool ok = groups ? sinter_loop_groups_apart(&scopes, loop, &reason)
+                     : sinter_loop_independent(&scopes, loop, NULL, 0, &reason);
     if (!ok) sinter_schedule_refuse(schedule, "%s", reason.data);
     sinter_text_deinit(&reason);
     sinter_arena_deinit(&scratch);
@@ -449,7 +451,7 @@ bool sinter_schedule_vectorize(sinter_schedule *schedule, sinter_loop_var var) {
             schedule, "the count is no constant power of two of at most %d", MAX_UNROLL);
     const char *unfit = find_unfit(schedule->function, loop->body, var);
     if (unfit) return sinter_schedule_refuse(schedule, "%s", unfit);
-    if (!is_independent(schedule, loop)) return false;
+    if (!may_run_at_once(schedule, loop, false)) return false;
     sinter_loop_is_const_int(loop->lower, &lower);
     bool moves = lower != 0 || loop->step != 1;
     sinter_loop_function *saved =
@@ -480,22 +482,9 @@ bool sinter_schedule_parallelize(sinter_schedule *schedule, sinter_loop_var var)
     if (!check_serial(schedule, loop)) return false;
     if (stores_below_bytes(function, loop->body))
         return sinter_schedule_refuse(schedule, "elements share bytes");
-    if (!is_independent(schedule, loop)) return false;
+    if (!may_run_at_once(schedule, loop, false)) return false;
     loop->axis = SINTER_AXIS_PARALLEL;
     return true;
-}
-
-static bool groups_apart(sinter_schedule *schedule, const sinter_loop_stmt *first) {
-    sinter_arena scratch;
-    sinter_loop_scopes scopes;
-    sinter_text reason = {0};
-    sinter_arena_init(&scratch);
-    sinter_loop_scopes_init(&scopes, schedule->program, schedule->function, &scratch);
-    bool ok = sinter_loop_groups_apart(&scopes, first, &reason);
-    if (!ok) sinter_schedule_refuse(schedule, "%s", reason.data);
-    sinter_text_deinit(&reason);
-    sinter_arena_deinit(&scratch);
-    return ok;
 }
 
 bool sinter_schedule_join(sinter_schedule *schedule, sinter_loop_var var) {
@@ -510,6 +499,6 @@ bool sinter_schedule_join(sinter_schedule *schedule, sinter_loop_var var) {
     bool joins = end == loop;
     if (!joins)
         sinter_schedule_refuse(schedule, "the two are no parallel loops of constant counts");
-    loop->joined = joins && groups_apart(schedule, group);
+    loop->joined = joins && may_run_at_once(schedule, group, true);
     return loop->joined;
 }

@@ -117,26 +117,6 @@ static bool find_block(bits *b) {
     return !s.other && b->block > 0 && b->steps % b->block == 0 && b->block % b->fields == 0;
 }
 
-static bool has_known_dims(const bits *b, sinter_loop_buffer buffer) {
-    const sinter_loop_buffer_info *info = &b->state->schedule.function->buffers.items[buffer];
-    int64_t dim;
-    for (uint32_t i = 0; i < info->rank; i++)
-        if (!sinter_loop_is_const_int(info->dims[i], &dim)) return false;
-    return true;
-}
-
-/* Every call passes a constant, and this is the only place that reads it. */
-static bool is_own_constant(const bits *b, sinter_loop_buffer buffer) {
-    sinter_arena scratch;
-    sinter_loop_access_list all = {0};
-    uint32_t count = 0;
-    sinter_arena_init(&scratch);
-    sinter_loop_collect_accesses(&scratch, b->state->schedule.function->body, &all);
-    for (size_t i = 0; i < all.count; i++) count += all.items[i].buffer == buffer;
-    sinter_arena_deinit(&scratch);
-    return count == 1 && has_known_dims(b, buffer) && sinter_cpu_is_constant(b->state, buffer);
-}
-
 static bool match(bits *b, const sinter_cpu_nest *nest) {
     int64_t lower, size;
     const sinter_loop_function *function = b->state->schedule.function;
@@ -150,8 +130,8 @@ static bool match(bits *b, const sinter_cpu_nest *nest) {
         return false;
     const sinter_loop_buffer_info *info = &function->buffers.items[b->weight->buffer];
     return sinter_loop_is_const_int(info->dims[b->dim], &size) && size == b->steps &&
-           find_block(b) && is_own_constant(b, b->weight->buffer) &&
-           (!b->zero || is_own_constant(b, b->zero->buffer));
+           find_block(b) && sinter_cpu_is_own_constant(b->state, b->weight->buffer) &&
+           (!b->zero || sinter_cpu_is_own_constant(b->state, b->zero->buffer));
 }
 
 /* ---- constants ---- */
@@ -241,7 +221,7 @@ static bool halves_scales(const bits *b) {
     bool x86 = !strncmp(b->state->target->triple, "x86_64", 6);
     if (b->scale->kind != SINTER_LOOP_LOAD || b->scale->dtype != SINTER_DTYPE_f32 ||
         (x86 && !sinter_target_has(b->state->target, "f16c")) ||
-        !is_own_constant(b, b->scale->buffer))
+        !sinter_cpu_is_own_constant(b->state, b->scale->buffer))
         return false;
     size_t count = sinter_cpu_list_constants(b->state, b->scale->buffer, &constants);
     for (size_t i = 0; i < count; i++)

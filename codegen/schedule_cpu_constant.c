@@ -2,7 +2,32 @@
  * has what its calls pass converted here, at once.
  * Needs: a parameter for which every call passes a constant. Guarantees: who else reads the constant finds it as it was.
  * Test: tests/codegen/schedule/dot.loops, bits.loops */
+#include "codegen/loop_access.h"
 #include "codegen/schedule_cpu_tile.h"
+
+/* ---- who reads what ---- */
+
+uint32_t sinter_cpu_count_accesses(const sinter_schedule_cpu_state *state,
+                                   sinter_loop_buffer buffer) {
+    sinter_arena scratch;
+    sinter_loop_access_list all = {0};
+    uint32_t count = 0;
+    sinter_arena_init(&scratch);
+    sinter_loop_collect_accesses(&scratch, state->schedule.function->body, &all);
+    for (size_t i = 0; i < all.count; i++) count += all.items[i].buffer == buffer;
+    sinter_arena_deinit(&scratch);
+    return count;
+}
+
+bool sinter_cpu_is_own_constant(const sinter_schedule_cpu_state *state,
+                                sinter_loop_buffer parameter) {
+    const sinter_loop_buffer_info *info = &state->schedule.function->buffers.items[parameter];
+    int64_t dim;
+    for (uint32_t i = 0; i < info->rank; i++)
+        if (!sinter_loop_is_const_int(info->dims[i], &dim)) return false;
+    return sinter_cpu_count_accesses(state, parameter) == 1 &&
+           sinter_cpu_is_constant(state, parameter);
+}
 
 /* ---- who passes what ---- */
 

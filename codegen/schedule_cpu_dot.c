@@ -111,25 +111,6 @@ static bool goes_over(const sinter_loop_stmt *loop, int64_t size) {
            sinter_loop_trip_count(loop, &count) && count == size && count > 0;
 }
 
-static uint32_t count_accesses(const dot *d, sinter_loop_buffer buffer) {
-    sinter_arena scratch;
-    sinter_loop_access_list all = {0};
-    uint32_t count = 0;
-    sinter_arena_init(&scratch);
-    sinter_loop_collect_accesses(&scratch, d->state->schedule.function->body, &all);
-    for (size_t i = 0; i < all.count; i++) count += all.items[i].buffer == buffer;
-    sinter_arena_deinit(&scratch);
-    return count;
-}
-
-static bool is_constant(const dot *d) {
-    const sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->b->buffer];
-    int64_t dim;
-    for (uint32_t i = 0; i < info->rank; i++)
-        if (!sinter_loop_is_const_int(info->dims[i], &dim)) return false;
-    return count_accesses(d, d->b->buffer) == 1 && sinter_cpu_is_constant(d->state, d->b->buffer);
-}
-
 /* The loop around goes over rows of a, one after the other, and the loop over all of a row. */
 static bool goes_on(dot *d) {
     const sinter_loop_function *function = d->state->schedule.function;
@@ -137,7 +118,8 @@ static bool goes_on(dot *d) {
     sinter_expr coefficient;
     int64_t step, dim;
     uint32_t rank = d->a->argument_count;
-    if (rank < 2 || a->scope != SINTER_SCOPE_INPUT || count_accesses(d, d->a->buffer) != 1)
+    if (rank < 2 || a->scope != SINTER_SCOPE_INPUT ||
+        sinter_cpu_count_accesses(d->state, d->a->buffer) != 1)
         return false;
     for (uint32_t i = 0; i + 2 < rank; i++)
         if (sinter_loop_expr_uses(d->a->arguments[i], d->around->var)) return false;
@@ -188,7 +170,7 @@ static bool match(dot *d, const sinter_cpu_nest *nest) {
         !lies_along(d) || !find_dim(d, d->loop, &d->b_dim, &d->steps) ||
         !goes_over(d->loop, d->steps))
         return false;
-    d->made = !is_constant(d);
+    d->made = !sinter_cpu_is_own_constant(d->state, d->b->buffer);
     if (d->made) {
         d->around = NULL;
         d->count = 1;
@@ -405,7 +387,8 @@ static bool match_taps(dot *d, const sinter_cpu_nest *nest) {
     if (nest->dtype != SINTER_DTYPE_i32 || nest->reduction_count < 2 || !inner) return false;
     d->assign = inner->body;
     if (d->assign->kind != SINTER_LOOP_ASSIGN || d->assign->next ||
-        d->assign->var != nest->accumulator || !match_product(d) || !is_constant(d) ||
+        d->assign->var != nest->accumulator || !match_product(d) ||
+        !sinter_cpu_is_own_constant(d->state, d->b->buffer) ||
         !sinter_loop_find_axis(d->b->arguments, d->b->argument_count, column, &dim) ||
         !sinter_loop_find_axis(d->a->arguments, d->a->argument_count, column, &dim) ||
         dim + 1 != d->a->argument_count || d->loop->step != 1 ||

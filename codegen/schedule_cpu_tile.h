@@ -97,6 +97,10 @@ void sinter_cpu_plan_packing(sinter_schedule_cpu_state *state, const sinter_cpu_
 void sinter_cpu_apply_packing(sinter_schedule_cpu_state *state, const sinter_cpu_pack_plan *plan, int64_t columns);
 /* Every call of this kernel passes a constant there. */
 bool sinter_cpu_is_constant(const sinter_schedule_cpu_state *state, sinter_loop_buffer parameter);
+/* Loads and stores of the buffer in the kernel as it is written, however often they run (schedule_cpu_constant.c). */
+uint32_t sinter_cpu_count_accesses(const sinter_schedule_cpu_state *state, sinter_loop_buffer buffer);
+/* It is a constant of known dims, and one place alone reads it. */
+bool sinter_cpu_is_own_constant(const sinter_schedule_cpu_state *state, sinter_loop_buffer parameter);
 /* Asks memory early for blocks of constants that the kernel's loops go through, as they are tiled and packed
  * (schedule_cpu_prefetch.c). */
 void sinter_cpu_prefetch(sinter_schedule_cpu_state *state);

@@ -1,6 +1,7 @@
 /* Tensor files of any content: no crash, every refusal has a message, and a tensor that was read is written and
  * read back equal. The first byte picks the kind of file. */
 #include "frontends/import.h"
+#include "ir/base/file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +10,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static char folder[] = "/tmp/sinter_tensor_fuzz_XXXXXX";
-static char input[64], output[64], again[64];
+enum { PATH_BYTES = SINTER_FILE_FOLDER_BYTES + 16 };
+static char folder[SINTER_FILE_FOLDER_BYTES];
+static char input[PATH_BYTES], output[PATH_BYTES], again[PATH_BYTES];
 
 static void remove_files(void) {
     unlink(input);
@@ -21,7 +23,7 @@ static void remove_files(void) {
 
 static void prepare(void) {
     if (input[0]) return;
-    if (!mkdtemp(folder)) abort();
+    if (!sinter_file_make_folder(folder, NULL)) abort();
     snprintf(input, sizeof input, "%s/input.pb", folder);
     snprintf(output, sizeof output, "%s/output.npy", folder);
     snprintf(again, sizeof again, "%s/again.pb", folder);

@@ -2,6 +2,7 @@
  * by "c:COMPILER" or "board:COMPILER" (without heap and stdio). */
 #pragma once
 #include "codegen/compile.h"
+#include "ir/base/file.h"
 #include "runtime/abi.h"
 
 #include <dlfcn.h>
@@ -150,8 +151,9 @@ static inline bool support_write(const char *path, const sinter_text *text) {
 /* The emitted C in a library of its own; a warning is an error, undefined behaviour a trap. */
 static inline void *support_compile_c(const sinter_loop_program *program, const char *compiler,
                                       sinter_diag *diag) {
-    char folder[] = "/tmp/sinter-emit-XXXXXX", source[64], library[64], command[512];
-    if (!mkdtemp(folder)) return NULL;
+    char folder[SINTER_FILE_FOLDER_BYTES], source[sizeof folder + 16], library[sizeof folder + 16];
+    char command[1024];
+    if (!sinter_file_make_folder(folder, diag)) return NULL;
     snprintf(source, sizeof source, "%s/model.c", folder);
     snprintf(library, sizeof library, "%s/model.so", folder);
     snprintf(command, sizeof command,
@@ -221,8 +223,8 @@ static inline bool support_run_driver(const sinter_loop_program *program, const 
                                       const sinter_tensor *inputs, sinter_tensor *out_outputs,
                                       sinter_diag *diag) {
     bool is_native = support_is_cpu(target_text), on_arm = support_is_cross(target_text);
-    char folder[] = "/tmp/sinter-isa-XXXXXX", model[64], command[1024];
-    if (!mkdtemp(folder)) return false;
+    char folder[SINTER_FILE_FOLDER_BYTES], model[sizeof folder + 16], command[2048];
+    if (!sinter_file_make_folder(folder, diag)) return false;
     snprintf(model, sizeof model, "%s/model.%c", folder, is_native ? 'o' : 'c');
     sinter_text text = {0};
     sinter_arena arena;

@@ -301,9 +301,9 @@ static void test_reproducible(const sinter_loop_program *program, sinter_diag *d
 
 /* What the board's object wants from elsewhere: memory blocks and libm. */
 static void test_board(const sinter_loop_program *program, sinter_diag *diag) {
-    char folder[] = "/tmp/sinter-board-XXXXXX", path[64], command[512];
+    char folder[SINTER_FILE_FOLDER_BYTES], path[sizeof folder + 16], command[1024];
     sinter_text text = {0};
-    if (!CHECK(mkdtemp(folder) != NULL)) return;
+    if (!CHECK(sinter_file_make_folder(folder, NULL))) return;
     snprintf(path, sizeof path, "%s/model.c", folder);
     CHECK(sinter_emit_c(program, &text, diag) && support_write(path, &text));
     sinter_text_deinit(&text);

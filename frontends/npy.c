@@ -278,36 +278,29 @@ bool sinter_npy_read(sinter_storage *file, const char *path, sinter_dtype expect
 /* Characters of a UTF-8 string, or -1 where it is not one. */
 static int64_t count_characters(sinter_string string) {
     int64_t count = 0;
-    for (size_t i = 0; i < string.size; count++) {
-        uint8_t lead = (uint8_t)string.data[i++];
-        unsigned more = lead < 0x80       ? 0
-                        : lead >> 5 == 6  ? 1
-                        : lead >> 4 == 14 ? 2
-                        : lead >> 3 == 30 ? 3
-                                          : 9;
-        if (more > string.size - i) return -1;
-        for (; more; more--)
-            if (((uint8_t)string.data[i++] & 0xc0) != 0x80) return -1;
+    uint32_t code;
+    for (size_t i = 0, length; i < string.size; i += length, count++) {
+        length = sinter_utf8_decode(string.data + i, string.size - i, &code);
+        if (length == 0) return -1;
     }
     return count;
 }
 
+/* As characters of four bytes where unicode, which all are then, else as bytes; zeros up to width bytes. */
 static void write_string(sinter_file_writer *file, sinter_string string, bool unicode,
                          uint64_t width) {
     uint64_t written = 0;
-    for (size_t i = 0; i < string.size; written++) {
-        uint8_t lead = (uint8_t)string.data[i++];
-        uint32_t code = lead;
-        if (unicode && lead >= 0x80) {
-            unsigned more = lead >> 5 == 6 ? 1 : lead >> 4 == 14 ? 2 : 3;
-            code = lead & (0x3fu >> more);
-            for (; more; more--) code = code << 6 | ((uint8_t)string.data[i++] & 0x3f);
-        }
-        for (unsigned byte = 0; byte < (unicode ? 4 : 1); byte++)
-            sinter_file_writer_append(file, &(uint8_t){(uint8_t)(code >> (8 * byte))}, 1);
+    uint32_t code = 0;
+    for (size_t i = 0; unicode && i < string.size; written += 4) {
+        i += sinter_utf8_decode(string.data + i, string.size - i, &code);
+        const uint8_t bytes[] = {(uint8_t)code, (uint8_t)(code >> 8), (uint8_t)(code >> 16), 0};
+        sinter_file_writer_append(file, bytes, sizeof bytes);
     }
-    for (uint64_t i = written * (unicode ? 4 : 1); i < width; i++)
-        sinter_file_writer_append(file, "", 1);
+    if (!unicode) {
+        sinter_file_writer_append(file, string.data, string.size);
+        written = string.size;
+    }
+    for (; written < width; written++) sinter_file_writer_append(file, "", 1);
 }
 
 static void write_header(sinter_file_writer *file, char order, char kind, uint64_t width,

@@ -137,8 +137,8 @@ bool sinter_op_has_trait(sinter_op op, uint32_t trait) {
 }
 
 bool sinter_op_allows_text(const sinter_attr_info *attribute, sinter_string text) {
+    if (attribute->choices.size == 0) return true;
     const char *at = attribute->choices.data, *end = at + attribute->choices.size;
-    if (at == end) return true;
     for (const char *blank; at < end; at = blank + 1) {
         blank = memchr(at, ' ', (size_t)(end - at));
         if (!blank) blank = end;

@@ -5,7 +5,7 @@
 #include "ir/base/vector.h"
 #include <string.h>
 
-enum { MAX_PROGRAM = 200000, MAX_REPEAT = 1000, MAX_DEPTH = 200, LAST_CODE_POINT = 0x10FFFF };
+enum { MAX_PROGRAM = 200000, MAX_REPEAT = 1000, MAX_DEPTH = 200 };
 
 typedef enum opcode { OP_SET, OP_SPLIT, OP_JUMP, OP_ASSERT, OP_MATCH } opcode;
 typedef enum assertion {
@@ -40,24 +40,10 @@ struct sinter_regex {
 
 /* The code point at *cursor, which moves past it; what is not UTF-8 counts as U+FFFD, a byte each. */
 static uint32_t decode(const char **cursor, const char *end) {
-    const uint8_t *p = (const uint8_t *)*cursor;
-    size_t left = (size_t)(end - *cursor);
-    uint32_t length = p[0] < 0x80   ? 1
-                      : p[0] < 0xC2 ? 0
-                      : p[0] < 0xE0 ? 2
-                      : p[0] < 0xF0 ? 3
-                      : p[0] < 0xF5 ? 4
-                                    : 0;
-    uint32_t c = length == 1 ? p[0] : length ? p[0] & (0x7Fu >> length) : 0xFFFD;
-    bool good = length && length <= left;
-    for (uint32_t i = 1; good && i < length; i++) {
-        good = (p[i] & 0xC0) == 0x80;
-        c = c << 6 | (p[i] & 0x3Fu);
-    }
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    good = good && c >= least[length] && c <= LAST_CODE_POINT && (c < 0xD800 || c > 0xDFFF);
-    *cursor += good ? length : 1;
-    return good ? c : 0xFFFD;
+    uint32_t code = 0xFFFD;
+    size_t length = sinter_utf8_decode(*cursor, (size_t)(end - *cursor), &code);
+    *cursor += length ? length : 1;
+    return code;
 }
 
 static bool is_word(uint32_t c) {
@@ -117,8 +103,8 @@ static void add_complement(parser *p, range_list *target, range_list *list) {
             sinter_vector_push(p->regex->arena, target, (range){next, list->items[i].low - 1});
         if (list->items[i].high + 1 > next) next = list->items[i].high + 1;
     }
-    if (next <= LAST_CODE_POINT)
-        sinter_vector_push(p->regex->arena, target, (range){next, LAST_CODE_POINT});
+    if (next <= SINTER_LAST_CODE_POINT)
+        sinter_vector_push(p->regex->arena, target, (range){next, SINTER_LAST_CODE_POINT});
 }
 
 static bool emit_set(parser *p, const range_list *list, bool negated) {
@@ -164,7 +150,7 @@ static bool parse_hexadecimal(parser *p, uint32_t *out_code) {
         digits++;
     }
     bool closed = !braces || (p->cursor < p->end && *p->cursor++ == '}');
-    if (!closed || digits < (braces ? 1 : 2) || *out_code > LAST_CODE_POINT)
+    if (!closed || digits < (braces ? 1 : 2) || *out_code > SINTER_LAST_CODE_POINT)
         return fail(p, "malformed \\x");
     return true;
 }

@@ -97,24 +97,28 @@ void sinter_text_format_list(sinter_text *text, const char *format, va_list argu
     va_end(again);
 }
 
-/* Bytes of the well-formed UTF-8 sequence at data, 0 where there is none. */
-static size_t utf8_length(const unsigned char *data, size_t size) {
-    unsigned char lead = data[0];
-    size_t length = lead < 0x80 ? 1 : lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-    if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4 || length > size) return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((data[i] & 0xc0) != 0x80) return 0;
-    if ((lead == 0xe0 && data[1] < 0xa0) || (lead == 0xed && data[1] > 0x9f) ||
-        (lead == 0xf0 && data[1] < 0x90) || (lead == 0xf4 && data[1] > 0x8f))
-        return 0;
+size_t sinter_utf8_decode(const char *data, size_t size, uint32_t *out_code) {
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const unsigned char *at = (const unsigned char *)data;
+    size_t length = at[0] < 0x80 ? 1 : at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
+    if ((at[0] >= 0x80 && at[0] < 0xc2) || at[0] > 0xf4 || length > size) return 0;
+    uint32_t code = length == 1 ? at[0] : at[0] & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((at[i] & 0xc0) != 0x80) return 0;
+        code = code << 6 | (at[i] & 0x3fu);
+    }
+    bool surrogate = code >= 0xd800 && code <= 0xdfff;
+    if (code < least[length] || code > SINTER_LAST_CODE_POINT || surrogate) return 0;
+    *out_code = code;
     return length;
 }
 
 /* The first character of data, escaped where it is a control character or no character at all; its bytes. */
 static size_t append_character(sinter_text *text, const char *data, size_t size) {
     const unsigned char *at = (const unsigned char *)data;
-    size_t length = utf8_length(at, size);
-    bool control = *at < 0x20 || *at == 0x7f || (length == 2 && *at == 0xc2 && at[1] < 0xa0);
+    uint32_t code = 0;
+    size_t length = sinter_utf8_decode(data, size, &code);
+    bool control = code < 0x20 || (code >= 0x7f && code < 0xa0);
     if (*at == '\n')
         sinter_text_append(text, "\\n", 2);
     else if (*at == '\t')
@@ -202,17 +206,17 @@ void sinter_text_float(sinter_text *text, float value) {
 }
 
 void sinter_text_json(sinter_text *text, sinter_string string) {
-    const unsigned char *data = (const unsigned char *)string.data;
     sinter_text_append(text, "\"", 1);
     for (size_t i = 0; i < string.size;) {
-        size_t length = utf8_length(data + i, string.size - i);
+        uint32_t code = 0;
+        size_t length = sinter_utf8_decode(string.data + i, string.size - i, &code);
         if (length == 0) {
             sinter_text_append_string(text, "\\ufffd");
             length = 1;
-        } else if (data[i] < 0x20 || data[i] == '"' || data[i] == '\\' || data[i] == 0x7f) {
-            sinter_text_format(text, "\\u%04x", data[i]);
+        } else if (code < 0x20 || code == '"' || code == '\\' || code == 0x7f) {
+            sinter_text_format(text, "\\u%04x", code);
         } else {
-            sinter_text_append(text, (const char *)data + i, length);
+            sinter_text_append(text, string.data + i, length);
         }
         i += length;
     }

@@ -35,6 +35,10 @@ void sinter_text_append_string(sinter_text *text, const char *string);
 void sinter_text_format(sinter_text *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void sinter_text_format_list(sinter_text *text, const char *format, va_list arguments);
+enum { SINTER_LAST_CODE_POINT = 0x10ffff }; /* of Unicode */
+/* Bytes of the UTF-8 sequence that data, of size bytes, at least one, begins with; 0 where it is not well-formed (Unicode
+ * 15, table 3-7), and *out_code is then left alone. */
+size_t sinter_utf8_decode(const char *data, size_t size, uint32_t *out_code);
 /* For a terminal: escapes for control characters but those of `kept`, and for what is not UTF-8. */
 void sinter_text_printable(sinter_text *text, sinter_string string, const char *kept);
 /* "..." with \n \t \" \\ and \xHH escapes (control bytes and what is not UTF-8). */

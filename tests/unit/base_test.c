@@ -185,6 +185,7 @@ static void test_text(void) {
     check_quote(SINTER_STRING("\0\x1f\x7f"), "\"\\x00\\x1f\\x7f\"");
     check_quote(SINTER_STRING("\xc3\xa9\xf0\x9f\x98\x80"), "\"\xc3\xa9\xf0\x9f\x98\x80\"");
     check_quote(SINTER_STRING("\xc3(\xff\xed\xa0\x80"), "\"\\xc3(\\xff\\xed\\xa0\\x80\"");
+    check_quote(SINTER_STRING("\xc1\xa0\xe0\x80\xaf"), "\"\\xc1\\xa0\\xe0\\x80\\xaf\"");
     check_unquote_fails("abc", 0);
     check_unquote_fails("\"abc", 4);
     check_unquote_fails("\"a\nb\"", 2);

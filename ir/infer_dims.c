@@ -154,7 +154,8 @@ bool sinter_infer_check_dims_equal(sinter_infer *infer, uint32_t a, uint32_t a_a
                       *right = sinter_infer_operand(infer, b);
     sinter_dim unified;
     if (!left->kind || !right->kind) return true;
-    if (sinter_infer_unify_dim(infer, left->dims[a_axis], right->dims[b_axis], &unified))
+    bool both = a_axis < left->rank && b_axis < right->rank;
+    if (both && sinter_infer_unify_dim(infer, left->dims[a_axis], right->dims[b_axis], &unified))
         return true;
     return sinter_infer_error(
         infer, "dim %" PRIu32 " of %s and dim %" PRIu32 " of %s differ [dims_c1]", a_axis,
@@ -165,7 +166,9 @@ bool sinter_infer_check_dim(sinter_infer *infer, uint32_t operand, uint32_t axis
                             const char *what) {
     const sinter_type *type = sinter_infer_operand(infer, operand);
     sinter_dim unified;
-    if (!type->kind || sinter_infer_unify_dim(infer, type->dims[axis], dim, &unified)) return true;
+    if (!type->kind) return true;
+    if (axis < type->rank && sinter_infer_unify_dim(infer, type->dims[axis], dim, &unified))
+        return true;
     return sinter_infer_error(infer, "%s: dim %" PRIu32 " of %s must be %s [dims_c2]", what, axis,
                               sinter_infer_text(infer, operand), sinter_infer_dim_text(infer, dim));
 }

@@ -143,7 +143,9 @@ LLVMValueRef sinter_llvm_round(sinter_llvm_function *f, const sinter_loop_expr *
 LLVMValueRef sinter_llvm_word(sinter_llvm_function *f, const sinter_loop_expr *expr);
 /* The i32 whose value the 8-bit expression has, because it was clamped; otherwise the expression. */
 const sinter_loop_expr *sinter_llvm_wide_form(const sinter_loop_expr *expr);
+/* ---- emit_llvm_instruction.c: operands are vectors, scalars or both ---- */
 LLVMValueRef sinter_llvm_dot(sinter_llvm_function *f, sinter_loop_intrinsic intrinsic, LLVMValueRef *arguments);
+LLVMValueRef sinter_llvm_scale(sinter_llvm_function *f, LLVMValueRef *arguments); /* f32; needs avx512vl */
 
 /* ---- emit_llvm_stmt.c ---- */
 void sinter_llvm_statements(sinter_llvm_function *f, const sinter_loop_stmt *first);

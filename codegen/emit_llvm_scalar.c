@@ -230,6 +230,15 @@ static LLVMValueRef call_intrinsic(sinter_llvm_function *f, sinter_string spelli
     return sinter_llvm_intrinsic(f, name, &type, 1, all, count);
 }
 
+/* a * 2^b: f32 arrives here where there is an instruction; powers of two are exact in f64. */
+static LLVMValueRef build_scale(sinter_llvm_function *f, sinter_dtype dtype,
+                                LLVMValueRef *arguments) {
+    if (dtype == SINTER_DTYPE_f32) return sinter_llvm_scale(f, arguments);
+    LLVMTypeRef type = LLVMTypeOf(arguments[1]);
+    LLVMValueRef power = sinter_llvm_intrinsic(f, "llvm.exp2", &type, 1, &arguments[1], 1);
+    return LLVMBuildFMul(f->builder, arguments[0], power, "");
+}
+
 static LLVMValueRef call_comparison(sinter_llvm_function *f, sinter_string spelling,
                                     LLVMValueRef *arguments, uint32_t count) {
     sinter_string name = {spelling.data + 5, spelling.size - 5};
@@ -260,6 +269,7 @@ LLVMValueRef sinter_llvm_call(sinter_llvm_function *f, sinter_scalar_function fu
     if (!spelling.size) return call_without_spelling(f, function, dtype, arguments, count);
     if (spelling.data[0] == '@') return call_intrinsic(f, spelling, arguments, count);
     if (sinter_string_is(spelling, "copy")) return arguments[0];
+    if (sinter_string_is(spelling, "scale")) return build_scale(f, dtype, arguments);
     if (sinter_string_is(spelling, "fneg")) return LLVMBuildFNeg(f->builder, arguments[0], "");
     if (sinter_string_is(spelling, "neg")) return LLVMBuildNeg(f->builder, arguments[0], "");
     if (sinter_string_is(spelling, "not")) return LLVMBuildNot(f->builder, arguments[0], "");

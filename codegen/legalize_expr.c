@@ -100,6 +100,12 @@ static sinter_expr guard_shift(sinter_legalizer *l, sinter_scalar_function funct
 
 /* ---- functions by their expansion ---- */
 
+/* In f32, as scalar.def's column `feature` says. */
+static bool has_instruction(const sinter_legalizer *l, sinter_scalar_function function) {
+    const char *feature = sinter_scalar_get_info(function)->feature;
+    return *feature && l->target && sinter_target_has(l->target, feature);
+}
+
 /* A scalar body over legal operands; numbers take the type of what they meet. */
 static sinter_expr build_body(sinter_legalizer *l, const sinter_scalar_body *body,
                               const sinter_expr *operands, sinter_dtype dtype) {
@@ -131,8 +137,7 @@ static sinter_expr build_body(sinter_legalizer *l, const sinter_scalar_body *bod
                                    : sinter_loop_const(&l->build, type, body->nodes[at].constant);
             }
             values[i] =
-                node->function == SINTER_SCALAR_fma &&
-                        !(l->target && sinter_target_has(l->target, "fma|neon"))
+                node->function == SINTER_SCALAR_fma && !has_instruction(l, node->function)
                     ? sinter_loop_call2(
                           &l->build, SINTER_SCALAR_add,
                           sinter_loop_mul(&l->build, arguments[0], arguments[1]),
@@ -283,7 +288,8 @@ sinter_expr sinter_legal_call(sinter_legalizer *l, sinter_scalar_function functi
     }
     const sinter_scalar_info *info = sinter_scalar_get_info(function);
     bool composite = function == SINTER_SCALAR_floordiv || function == SINTER_SCALAR_floormod;
-    if (info->expansion && *info->expansion && (dtype == SINTER_DTYPE_f32 || composite))
+    bool single = dtype == SINTER_DTYPE_f32 && !has_instruction(l, function);
+    if (info->expansion && *info->expansion && (single || composite))
         return expand(l, info, arguments);
     return sinter_loop_call(&l->build, function, arguments);
 }

@@ -145,21 +145,13 @@ static void find_highest(attention *a) {
     sinter_write_end(k);
 }
 
-/* exp(a - b) of what is not above 0, to 1.5 ulp; 0 below the normal numbers. The polynomial is that of exp in ir/scalar.def. */
-static const char exponential[] =
-    "let d = a - b in let z = d < -87 in let x = select(z, -87, d) in let t = fma(x, 1.442695, "
-    "12582912) in let n = t - 12582912 in let r = fma(n, -1.4286068e-06, fma(n, -0.69314575, x)) "
-    "in "
-    "let p = fma(r, fma(r, fma(r, fma(r, fma(r, fma(r, 0.0013820742, 0.008369248), 0.04166828), "
-    "0.16666517), 0.49999994), 1.0), 1.0) in select(z, 0, from_bits(bits(p) + (bits(t) << 23)))";
-
 /* Scores become exponentials, less the highest one of the row. */
 static void exponentiate(attention *a) {
     sinter_kernel *k = a->k;
     sinter_expr m = sinter_kernel_begin_for(k, "m", a->rows),
                 n = sinter_kernel_begin_for(k, "n", a->columns);
     sinter_write_store2(k, a->scores, m, n,
-                        FORMULA(k, exponential, sinter_write_load2(k, a->scores, m, n),
+                        FORMULA(k, "exp(a - b)", sinter_write_load2(k, a->scores, m, n),
                                 sinter_write_load1(k, a->shifts, m)));
     sinter_kernel_end_loops(k, 2);
 }

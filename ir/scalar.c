@@ -12,8 +12,9 @@
 
 static const sinter_scalar_info infos[SINTER_SCALAR_COUNT] = {
     [SINTER_SCALAR_NONE] = {.name = "none", .llvm = "", .c = "", .cuda = "", .doc = ""},
-#define SCALAR(name, arity, result, llvm, c, cuda, expansion, doc)                                 \
- [SINTER_SCALAR_##name] = {#name, arity, SINTER_RESULT_##result, llvm, c, cuda, expansion, doc},
+#define SCALAR(name, arity, result, llvm, feature, c, cuda, expansion, doc)                        \
+ [SINTER_SCALAR_##                                                                                 \
+     name] = {#name, arity, SINTER_RESULT_##result, llvm, feature, c, cuda, expansion, doc},
 #include "ir/scalar.def"
 #undef SCALAR
 };
@@ -120,6 +121,11 @@ static double floor_remainder(double a, double b) {
     return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
 }
 
+/* Powers of two beyond +-2,000 take every number to zero or infinity. */
+static double scale(double a, double b) {
+    return isnan(b) ? b : ldexp(a, (int)fmax(-2200, fmin(2200, b)));
+}
+
 /* clang-format off */
 static double apply_double(sinter_scalar_function function, double a, double b, double c) {
     switch (function) {
@@ -141,6 +147,7 @@ static double apply_double(sinter_scalar_function function, double a, double b, 
     case SINTER_SCALAR_trunc: return trunc(a);
     case SINTER_SCALAR_round_even: return round_even(a);
     case SINTER_SCALAR_copysign: return copysign(a, b);
+    case SINTER_SCALAR_scale: return scale(a, b);
     case SINTER_SCALAR_exp: return exp(a);
     case SINTER_SCALAR_log: return log(a);
     case SINTER_SCALAR_tanh: return tanh(a);

@@ -14,7 +14,7 @@
 
 typedef enum sinter_scalar_function {
     SINTER_SCALAR_NONE,
-#define SCALAR(name, arity, result, llvm, c, cuda, expansion, doc) SINTER_SCALAR_##name,
+#define SCALAR(name, arity, result, llvm, feature, c, cuda, expansion, doc) SINTER_SCALAR_##name,
 #include "ir/scalar.def"
 #undef SCALAR
     SINTER_SCALAR_COUNT
@@ -27,7 +27,8 @@ typedef struct sinter_scalar_info {
     const char *name;
     uint32_t arity;
     sinter_scalar_result result;
-    const char *llvm; /* "f:fadd i:add ...", see scalar.def */
+    const char *llvm;    /* "f:fadd i:add ...", see scalar.def */
+    const char *feature; /* of CPUs with an instruction for it in f32, "a|b"; "": no matter */
     const char *c, *cuda;
     const char *expansion; /* scalar text over a, b, c for f32 where no instruction exists; NULL: none */
     const char *doc;

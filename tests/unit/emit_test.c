@@ -86,6 +86,17 @@ static void end_loops(sinter_loop_builder *b, bool vector) {
     if (vector) sinter_loop_end(b);
 }
 
+/* What scale is defined for. */
+static sinter_expr make_exponent(sinter_loop_builder *b, sinter_expr value) {
+    sinter_dtype dtype = value->dtype;
+    if (!sinter_dtype_is_float(dtype)) return value;
+    sinter_expr is_nan = sinter_loop_call(b, SINTER_SCALAR_is_nan, &value);
+    value = sinter_loop_call(b, SINTER_SCALAR_round_even, &value);
+    value = sinter_loop_call2(b, SINTER_SCALAR_min, value, sinter_loop_const(b, dtype, 254));
+    value = sinter_loop_call2(b, SINTER_SCALAR_max, value, sinter_loop_const(b, dtype, -252));
+    return sinter_loop_select(b, is_nan, sinter_loop_const(b, dtype, -149), value);
+}
+
 /* out[i] = function(in0[i], in1[i], in2[i]), or with SINTER_SCALAR_NONE a cast from in0. */
 static void add_case(suite *s, sinter_scalar_function function, const sinter_dtype *types,
                      uint32_t arity, sinter_dtype result, bool vector, bool saturate,
@@ -104,6 +115,7 @@ static void add_case(suite *s, sinter_scalar_function function, const sinter_dty
     parameters[arity] = sinter_loop_add_buffer(&b, "out", result, 1, &dim, SINTER_SCOPE_OUTPUT);
     sinter_expr index = begin_loops(&b, vector), operands[3];
     for (uint32_t i = 0; i < arity; i++) operands[i] = sinter_loop_load(&b, parameters[i], &index);
+    if (function == SINTER_SCALAR_scale) operands[1] = make_exponent(&b, operands[1]);
     sinter_expr value = function ? sinter_loop_call(&b, function, operands)
                                  : sinter_loop_cast_saturating(&b, operands[0], result, saturate);
     sinter_loop_store(&b, parameters[arity], &index, value);

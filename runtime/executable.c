@@ -67,6 +67,11 @@ void sinter_executable_destroy(sinter_executable *executable) {
                       ALIGNMENT);
 }
 
+const void *sinter_executable_weights(const sinter_executable *executable, uint64_t *out_bytes) {
+    *out_bytes = executable->artifact->weights_bytes;
+    return *out_bytes ? executable->weights : NULL;
+}
+
 const sinter_abi_artifact *sinter_executable_describe(const sinter_executable *executable) {
     return executable->artifact;
 }

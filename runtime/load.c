@@ -1,4 +1,4 @@
-/* Artifacts from files: check, then map the weights, large ones at a 2 MiB boundary, then dlopen.
+/* Artifacts from files: check, then map the weights, or copy them, large ones at a 2 MiB boundary, then dlopen.
  *
  * dlopen gets the file by the descriptor that was checked where the system has /proc, so what is checked is what runs.
  * Test: tests/unit/loader_test.c */
@@ -34,9 +34,36 @@ static char *reserve(size_t bytes, size_t boundary) {
     return reserved + before;
 }
 
+/* Bytes of the file from `offset` on; false with errno, which is 0 where the file ends before. */
+static bool read_whole(int file, char *to, size_t bytes, uint64_t offset) {
+    for (size_t done = 0; done < bytes;) {
+        ssize_t got = pread(file, to + done, bytes - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR) continue;
+        if (got == 0) errno = 0;
+        if (got <= 0) return false;
+        done += (size_t)got;
+    }
+    return true;
+}
+
+/* The file's pages in that place, or memory that has what they hold. */
+static bool fill(char *start, size_t bytes, int file, const sinter_abi_trailer *t, size_t within,
+                 bool copy) {
+    int flags = MAP_PRIVATE | MAP_FIXED | (copy ? MAP_ANONYMOUS : 0);
+    if (mmap(start, bytes, copy ? PROT_READ | PROT_WRITE : PROT_READ, flags, copy ? -1 : file,
+             copy ? 0 : (off_t)(t->weights_offset - within)) == MAP_FAILED)
+        return false;
+#ifdef MADV_HUGEPAGE
+    if (t->weights_bytes >= SINTER_ABI_HUGE_PAGE)
+        madvise(start, bytes, MADV_HUGEPAGE); /* a wish: not every file system can */
+#endif
+    return !copy || (read_whole(file, start + within, t->weights_bytes, t->weights_offset) &&
+                     mprotect(start, bytes, PROT_READ) == 0);
+}
+
 /* The pages of the file that hold the weights, which need not begin where a page does. */
 static sinter_status *map_weights(const char *path, int file, const sinter_abi_trailer *t,
-                                  mapping *out_mapping) {
+                                  bool copy, mapping *out_mapping) {
     *out_mapping = (mapping){0};
     if (!t->weights_bytes) return NULL;
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), within = t->weights_offset % page;
@@ -46,16 +73,14 @@ static sinter_status *map_weights(const char *path, int file, const sinter_abi_t
     if (!start)
         return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "%s: no room for %zu bytes of weights",
                            path, bytes);
-    if (mmap(start, bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, file,
-             (off_t)(t->weights_offset - within)) == MAP_FAILED) {
+    if (!fill(start, bytes, file, t, within, copy && huge)) {
         sinter_status *status = SINTER_FAIL(
-            SINTER_STATUS_FAILED, "%s: the weights can't be mapped: %s", path, strerror(errno));
+            errno == ENOMEM ? SINTER_STATUS_OUT_OF_MEMORY : SINTER_STATUS_FAILED,
+            "%s: %zu bytes of weights can't be %s: %s", path, bytes,
+            copy && huge ? "copied" : "mapped", errno ? strerror(errno) : "the file has shrunk");
         munmap(start, bytes);
         return status;
     }
-#ifdef MADV_HUGEPAGE
-    if (huge) madvise(start, bytes, MADV_HUGEPAGE); /* a wish: not every file system can */
-#endif
     *out_mapping = (mapping){start, bytes, start + within};
     return NULL;
 }
@@ -107,7 +132,7 @@ static sinter_status *load_checked(const char *path, int file, const sinter_abi_
     mapping mapped;
     void *library = NULL;
     const sinter_abi_artifact *artifact = NULL;
-    sinter_status *status = map_weights(path, file, t, &mapped);
+    sinter_status *status = map_weights(path, file, t, options->copy_weights, &mapped);
     if (status) return status;
     status = open_code(path, file, t, &library, &artifact);
     if (!status)

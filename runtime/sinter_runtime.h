@@ -71,6 +71,9 @@ typedef struct sinter_executable sinter_executable;
 typedef struct sinter_load_options {
     uint32_t size;                     /* sizeof(sinter_load_options) */
     bool verify;                       /* also check the weights against their checksum: reads all of them */
+    bool copy_weights;                 /* read them into memory of this process, which asks for huge pages, instead of mapping
+                                          the file: for file systems that map it in small pages only. Not shared between
+                                          processes, and loading reads all of them. No effect below 2 MiB */
     const sinter_allocator *allocator; /* of the executable itself; NULL: malloc */
 } sinter_load_options;
 
@@ -84,6 +87,9 @@ SINTER_API sinter_status *sinter_executable_wrap(const sinter_abi_artifact *arti
 SINTER_API void sinter_executable_destroy(sinter_executable *executable); /* no run may be under way; NULL allowed */
 /* Names, types and shapes of inputs and outputs, symbols, kernels, target. */
 SINTER_API const sinter_abi_artifact *sinter_executable_describe(const sinter_executable *executable);
+/* Where its weights are in this process, out_bytes of them (not NULL): for locking or prefetching, or to see on what pages they
+ * lie. NULL: it has none. */
+SINTER_API const void *sinter_executable_weights(const sinter_executable *executable, uint64_t *out_bytes);
 
 /* Checks the inputs' types and shapes, fills the outputs' (a dim of -1 is known only after the run) and says how many bytes a
  * context for them takes. Inputs need data only where it decides shapes. outputs and out_context_bytes may not be NULL. */

@@ -333,7 +333,9 @@ sinter_engine *sinter_engine_load(const char *path, const sinter_engine_options 
     sinter_engine *engine = sinter_heap_alloc(sizeof *engine);
     sinter_arena_init(&engine->arena);
     engine->backend = BACKEND_ARTIFACT;
-    sinter_load_options load = {.size = sizeof load, .verify = options->verify_weights};
+    sinter_load_options load = {.size = sizeof load,
+                                .verify = options->verify_weights,
+                                .copy_weights = options->copy_weights};
     bool good = take_status(sinter_executable_load(path, &load, &engine->executable), path, diag);
     sinter_own(&engine->owned, release_runtime, engine);
     if (good && start_pool(engine, options, diag)) {

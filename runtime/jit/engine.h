@@ -18,6 +18,7 @@ typedef struct sinter_engine_options {
     const char *cache;  /* folder of compiled kernels; NULL: none */
     bool verify_each;
     bool verify_weights; /* of an artifact that is loaded, against their checksum */
+    bool copy_weights;   /* of an artifact that is loaded: sinter_load_options */
     const char *print_after; /* to standard error */
     int64_t stop_after;      /* passes to run, -1: all */
     bool time_passes;

@@ -67,6 +67,7 @@ static void open_engine(void *user) {
     engine.cache = options->cache_folder;
     engine.jobs = (int)(options->compile_threads < 64 ? options->compile_threads : 64);
     engine.no_winograd = options->no_winograd != 0;
+    engine.copy_weights = options->copy_weights != 0;
     if (options->precision) sinter_precision_parse(options->precision, &engine.precision);
     if (sinter_engine_is_artifact(l->path)) {
         l->engine = sinter_engine_load(l->path, &engine, &l->diag);

@@ -30,6 +30,7 @@ typedef struct sinter_options {
                                   outlive the model */
     int32_t no_winograd;       /* 1: 3x3 convolutions stay sums of the products that define them: slower, and rounded as any
                                   order of such sums is, about ten times less than the quick way */
+    int32_t copy_weights;      /* 1: an artifact's weights are copied into memory that asks for huge pages: sinter_load_options */
     const char *precision;     /* "bf16": products of operands rounded to bf16, summed in f32; "f16": weights rounded to f16;
                                   NULL or "f32": f32 */
 } sinter_options;

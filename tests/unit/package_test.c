@@ -73,6 +73,28 @@ static void check_object(const char *path, int64_t count) {
     free(bytes);
 }
 
+/* They are what the file holds, at a huge page, and stay so when the file changes. */
+static void check_copied_weights(const char *path, const unsigned char *bytes, size_t size) {
+    sinter_load_options options = {.size = sizeof options, .copy_weights = true};
+    sinter_executable *executable = NULL;
+    sinter_abi_trailer t;
+    uint64_t count = 0;
+    memcpy(&t, bytes + size - sizeof t, sizeof t);
+    if (!CHECK(sinter_executable_load(path, &options, &executable) == NULL)) return;
+    const void *weights = sinter_executable_weights(executable, &count);
+    CHECK_INT_EQ(count, t.weights_bytes);
+    CHECK_INT_EQ((uintptr_t)weights % SINTER_ABI_HUGE_PAGE, 0);
+    CHECK(memcmp(weights, bytes + t.weights_offset, count) == 0);
+    FILE *file = fopen(path, "r+b");
+    if (CHECK(file != NULL)) {
+        CHECK(fseek(file, (long)t.weights_offset, SEEK_SET) == 0);
+        CHECK_INT_EQ(fputc(bytes[t.weights_offset] ^ 1, file), bytes[t.weights_offset] ^ 1);
+        CHECK(fclose(file) == 0);
+        CHECK(memcmp(weights, bytes + t.weights_offset, count) == 0);
+    }
+    sinter_executable_destroy(executable);
+}
+
 static void test_kinds(void) {
     enum { FEW = 100, MANY = 3 << 19 };
     sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stdout};
@@ -111,6 +133,7 @@ static void test_kinds(void) {
     unsigned char *second = support_read(path, &again);
     CHECK(first && second && size == again && !memcmp(first, second, size));
     CHECK(size > 2 * SINTER_ABI_HUGE_PAGE);
+    if (first) check_copied_weights(path, first, size);
     free(first);
     free(second);
     unlink(path);

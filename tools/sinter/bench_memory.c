@@ -41,6 +41,29 @@ uint64_t memory_peak(void) {
     return kilobytes * 1024;
 }
 
+/* A mapping that only overlaps the range counts for its share of it, which is exact where it lies on one kind of pages. */
+uint64_t memory_huge(const void *start, uint64_t bytes) {
+    FILE *file = fopen("/proc/self/smaps", "r");
+    char line[512], key[64];
+    unsigned long long first = 0, end = 0, kilobytes;
+    const uint64_t from = (uintptr_t)start, to = from + bytes;
+    double huge = 0;
+    while (file && fgets(line, sizeof line, file)) {
+        unsigned long long low, high;
+        if (sscanf(line, "%llx-%llx ", &low, &high) == 2) {
+            first = low;
+            end = high;
+        } else if (first < to && end > from &&
+                   sscanf(line, "%63[A-Za-z]: %llu", key, &kilobytes) == 2 &&
+                   is_named("AnonHugePages FilePmdMapped ShmemPmdMapped", key)) {
+            uint64_t low_end = first > from ? first : from, high_end = end < to ? end : to;
+            huge += (double)kilobytes * 1024 * (double)(high_end - low_end) / (double)(end - first);
+        }
+    }
+    if (file) fclose(file);
+    return (uint64_t)huge;
+}
+
 static bool read_figure(const char *path, uint64_t *out_bytes) {
     char text[4096];
     FILE *file = fopen(path, "r");

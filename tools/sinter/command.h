@@ -113,6 +113,8 @@ void keep_pages(void);
 /* Resident bytes of this process: now, and the largest so far. */
 uint64_t memory_now(void);
 uint64_t memory_peak(void);
+/* Of those from start on: how many lie on huge pages. */
+uint64_t memory_huge(const void *start, uint64_t bytes);
 /* The peak of a process that loads the compiled artifact and runs it, less what it held before. */
 bool measure_run_memory(const sinter_engine *engine, const arguments *a, uint64_t *out_bytes, sinter_diag *diag);
 /* Prints diagnostics to standard error. */

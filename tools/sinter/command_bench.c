@@ -1,6 +1,7 @@
 /* sinter bench: latency of one inference with inputs bound, seen from the process that runs it; the time to compile or
  * load; memory.  * Test: tests/cli/bench.test */
 #include "ir/base/file.h"
+#include "runtime/sinter_runtime.h"
 #include "tools/sinter/inspect.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@ typedef struct measurement {
     size_t count, capacity;
     double compile_seconds, load_seconds;   /* of a model; of an artifact */
     uint64_t rss_before, peak_rss, run_rss; /* bytes; run_rss: of a process that only runs */
+    uint64_t weights, huge;                 /* bytes of weights, of those on huge pages */
 } measurement;
 
 static const option_spec own_options[] = {
@@ -18,7 +20,7 @@ static const option_spec own_options[] = {
     {.name = "json",
      .value = "FILE",
      .doc = "file for median_ms, min_ms, max_ms, compile_ms, load_ms (of an artifact), "
-            "peak_rss_bytes, run_rss_bytes"},
+            "peak_rss_bytes, run_rss_bytes, weights_bytes, huge_page_bytes (of the weights)"},
     {.name = "profile",
      .doc = "a table of the kernels and their times; timing them costs a little",
      .need = NEEDS_NATIVE},
@@ -64,10 +66,11 @@ static bool write_json(const char *path, const char *model, int64_t threads, con
         ", \"threads\": %lld, \"runs\": %zu, \"median_ms\": %.6f, \"min_ms\": %.6f, \"max_ms\": "
         "%.6f, "
         "\"compile_ms\": %.3f, \"load_ms\": %.3f, \"peak_rss_bytes\": %llu, \"run_rss_bytes\": "
-        "%llu}\n",
+        "%llu, \"weights_bytes\": %llu, \"huge_page_bytes\": %llu}\n",
         (long long)threads, m->count, 1e3 * m->seconds[m->count / 2], 1e3 * m->seconds[0],
         1e3 * m->seconds[m->count - 1], 1e3 * m->compile_seconds, 1e3 * m->load_seconds,
-        (unsigned long long)m->peak_rss, (unsigned long long)m->run_rss);
+        (unsigned long long)m->peak_rss, (unsigned long long)m->run_rss,
+        (unsigned long long)m->weights, (unsigned long long)m->huge);
     bool good = sinter_file_write(path, text.data, text.size, diag);
     sinter_text_deinit(&text);
     return good;
@@ -75,11 +78,21 @@ static bool write_json(const char *path, const char *model, int64_t threads, con
 
 static void print_measurement(const char *path, int64_t threads, const measurement *m) {
     printf("%s: median %.4f ms, min %.4f ms, max %.4f ms (%zu runs, %lld thread%s); %s %.0f ms; "
-           "peak memory %.1f MB\n",
+           "peak memory %.1f MB",
            path, 1e3 * m->seconds[m->count / 2], 1e3 * m->seconds[0],
            1e3 * m->seconds[m->count - 1], m->count, (long long)threads, threads == 1 ? "" : "s",
            m->load_seconds > 0 ? "load" : "compile", 1e3 * (m->compile_seconds + m->load_seconds),
            (double)m->peak_rss / 1e6);
+    if (m->weights >= SINTER_ABI_HUGE_PAGE)
+        printf("; weights %.1f MB, %.0f %% on huge pages", (double)m->weights / 1e6,
+               100 * (double)m->huge / (double)m->weights);
+    printf("\n");
+}
+
+static void look_at_weights(const sinter_engine *engine, measurement *m) {
+    const sinter_executable *executable = sinter_engine_executable(engine);
+    const void *weights = executable ? sinter_executable_weights(executable, &m->weights) : NULL;
+    if (weights) m->huge = memory_huge(weights, m->weights);
 }
 
 static int bench_engine(sinter_engine *engine, const arguments *a, const char *path, measurement *m,
@@ -94,6 +107,7 @@ static int bench_engine(sinter_engine *engine, const arguments *a, const char *p
     int status = 2;
     if (make_inputs(engine, a, run.inputs.items, diag) && measure(&run, seconds, p, m, diag)) {
         m->peak_rss = memory_peak();
+        look_at_weights(engine, m);
         m->run_rss = m->peak_rss > m->rss_before ? m->peak_rss - m->rss_before : 0;
         const char *json = arguments_find(a, "json");
         bool compiled = sinter_engine_module(engine) && sinter_engine_artifact(engine);
@@ -131,7 +145,7 @@ const command command_bench = {
              "[--json=FILE]",
     .details = "Measures latency, the time to compile or load, and memory.",
     COMMAND_OPTIONS(own_options),
-    .shared = ENGINE_OPTIONS " i size",
+    .shared = ENGINE_OPTIONS " i size copy-weights",
     .expected = "one model",
     .least = 1,
     .most = 1,

@@ -274,7 +274,7 @@ const command command_run = {
              "[--expect=NAME=FILE|FILE.npz]...",
     .details = "Runs a model.",
     COMMAND_OPTIONS(own_options),
-    .shared = ENGINE_OPTIONS " i size",
+    .shared = ENGINE_OPTIONS " i size copy-weights",
     .expected = "one model",
     .least = 1,
     .most = 1,

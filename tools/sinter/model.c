@@ -39,6 +39,10 @@ const option_spec shared_options[] = {
      .doc = "no Winograd convolutions: slower, but sums of the very products that define them",
      .need = NEEDS_PASSES},
     {.name = "threads", .value = "N", .doc = "threads to run on (1)", .need = NEEDS_NATIVE},
+    {.name = "copy-weights",
+     .doc = "copy an artifact's weights into memory that asks for huge pages instead of mapping "
+            "its file: for file systems that map in small ones",
+     .need = NEEDS_ARTIFACT},
     {.name = "jobs",
      .value = "N",
      .doc = "threads to compile with (one a core)",
@@ -101,6 +105,7 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     options.stop_after = stop;
     options.verify_each = arguments_has(a, "verify-each");
     options.verify_weights = arguments_has(a, "verify");
+    options.copy_weights = arguments_has(a, "copy-weights");
     options.print_after = arguments_find(a, "print-after");
     options.time_passes = arguments_has(a, "time-passes");
     options.no_winograd = arguments_has(a, "no-winograd");

@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAGIC = 0x434e4953, FORMAT = 1, PATH_SIZE = 4096 };
+enum { MAGIC = 0x434e4953, FORMAT = 1, PATH_SIZE = 4096, NAME_SIZE = sizeof "/.kernel" + 32 };
 
 typedef struct entry_head {
     uint32_t magic, format;
@@ -90,7 +90,7 @@ static const char *find_identity(sinter_arena *arena) {
 static bool make_folders(const char *folder) {
     char path[PATH_SIZE];
     size_t size = strlen(folder);
-    if (!size || size >= sizeof path) return errno = ENAMETOOLONG, false;
+    if (!size || size + NAME_SIZE > sizeof path) return errno = size ? ENAMETOOLONG : ENOENT, false;
     memcpy(path, folder, size + 1);
     for (size_t i = 1; i <= size; i++) {
         if (path[i] && path[i] != '/') continue;
@@ -135,13 +135,17 @@ static uint64_t hash_entry(const sinter_text *key, const char *object, size_t si
     return sinter_hash(object, size, sinter_hash(key->data, key->size, FORMAT));
 }
 
+static bool is_head(const entry_head *head, const sinter_text *key) {
+    return head->magic == MAGIC && head->format == FORMAT && head->key_bytes == key->size;
+}
+
 static bool take_entry(const sinter_text *key, const char *bytes, size_t size,
                        sinter_text *out_object) {
     entry_head head;
     if (size < sizeof head) return false;
     memcpy(&head, bytes, sizeof head);
-    if (head.magic != MAGIC || head.format != FORMAT || head.key_bytes != key->size ||
-        size - sizeof head < key->size || head.object_bytes != size - sizeof head - key->size ||
+    if (!is_head(&head, key) || size - sizeof head < key->size ||
+        head.object_bytes != size - sizeof head - key->size ||
         memcmp(bytes + sizeof head, key->data, key->size) != 0)
         return false;
     const char *object = bytes + sizeof head + key->size;
@@ -154,18 +158,23 @@ bool sinter_kernel_cache_find(const sinter_kernel_cache *cache, const sinter_tex
                               sinter_text *out_object) {
     char path[PATH_SIZE];
     sinter_text bytes = {0};
-    bool good = find_path(cache, key, path) && !access(path, R_OK) &&
-                sinter_file_read(path, &bytes, NULL) &&
+    entry_head head = {0};
+    bool good = find_path(cache, key, path) &&
+                sinter_file_peek(path, (char *)&head, sizeof head) == sizeof head &&
+                is_head(&head, key) && sinter_file_read(path, &bytes, NULL) &&
                 take_entry(key, bytes.data, bytes.size, out_object);
     if (good) utimensat(AT_FDCWD, path, NULL, 0); /* it was used: trimming goes by time */
     sinter_text_deinit(&bytes);
     return good;
 }
 
-void sinter_kernel_cache_store(const sinter_kernel_cache *cache, const sinter_text *key,
+bool sinter_kernel_cache_store(const sinter_kernel_cache *cache, const sinter_text *key,
                                const sinter_text *object, sinter_diag *diag) {
     char path[PATH_SIZE];
-    if (!find_path(cache, key, path)) return;
+    if (!find_path(cache, key, path)) return false;
+    struct stat found;
+    if (!lstat(path, &found) && !S_ISREG(found.st_mode))
+        remove(path); /* a pipe, a link: not ours */
     entry_head head = {MAGIC, FORMAT, key->size, object->size,
                        hash_entry(key, object->data, object->size)};
     sinter_text said = {0};
@@ -179,9 +188,10 @@ void sinter_kernel_cache_store(const sinter_kernel_cache *cache, const sinter_te
         good = sinter_file_writer_close(&writer, true, &quiet);
     }
     if (!good)
-        sinter_warning(diag, cache->folder, "a kernel was not kept: %s",
-                       said.data ? said.data : "");
+        sinter_warning(diag, cache->folder, "compiled kernels are not kept: %.*s",
+                       said.data ? (int)strcspn(said.data, "\n") : 0, said.data ? said.data : "");
     sinter_text_deinit(&said);
+    return good;
 }
 
 /* ---- trimming ---- */

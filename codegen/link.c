@@ -6,20 +6,14 @@
 #include "codegen/link.h"
 #include "codegen/emit_llvm.h"
 #include "ir/base/file.h"
+#include "ir/base/process.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-extern char **environ;
-
-enum { PATH_SIZE = 256, ARGUMENT_COUNT = 24 };
+enum { PATH_SIZE = 256 };
 typedef enum outcome { DONE, ABSENT, FAILED } outcome;
 
 typedef struct linker {
@@ -50,27 +44,14 @@ static void report(linker *l, const char *program, int status) {
 
 static outcome run(linker *l, const char *const *arguments) {
     char said[PATH_SIZE];
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, in_folder(l, "said", said),
-                                     O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawn_file_actions_adddup2(&actions, 1, 2);
-    char *list[ARGUMENT_COUNT];
-    size_t count = 0;
-    for (; arguments[count]; count++)
-        list[count] = (char *)(uintptr_t)arguments[count]; /* not written by exec */
-    list[count] = NULL;
-    pid_t child;
-    int error = posix_spawnp(&child, list[0], &actions, NULL, list, environ), status = 0;
-    posix_spawn_file_actions_destroy(&actions);
+    int status = 0, error = sinter_process_run(arguments, in_folder(l, "said", said), &status);
     if (error == ENOENT || error == EACCES || error == ENOTDIR) return ABSENT;
     if (error) {
-        sinter_error(l->diag, list[0], "cannot be started: %s", strerror(error));
+        sinter_error(l->diag, arguments[0], "cannot be started: %s", strerror(error));
         return FAILED;
     }
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return DONE;
-    report(l, list[0], status);
+    report(l, arguments[0], status);
     return FAILED;
 }
 
@@ -210,14 +191,6 @@ static outcome link_by_any(linker *l) {
     return result;
 }
 
-static void remove_folder(linker *l) {
-    static const char *const names[] = {"model.o", "model.so", "said",   "m.o",
-                                        "c.o",     "libm.so",  "libc.so"};
-    char path[PATH_SIZE];
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) unlink(in_folder(l, names[i], path));
-    rmdir(l->folder);
-}
-
 bool sinter_link_shared(const sinter_text *object, const sinter_target *target,
                         sinter_text *out_shared, sinter_diag *diag) {
     linker l = {.target = target, .diag = diag};
@@ -227,6 +200,6 @@ bool sinter_link_shared(const sinter_text *object, const sinter_target *target,
         sinter_file_write(in_folder(&l, "model.o", path), object->data, object->size, diag) &&
         link_by_any(&l) == DONE &&
         sinter_file_read(in_folder(&l, "model.so", path), out_shared, diag);
-    remove_folder(&l);
+    sinter_file_remove_folder(l.folder);
     return good;
 }

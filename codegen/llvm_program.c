@@ -63,6 +63,8 @@ typedef struct crew {
     atomic_size_t next;
     atomic_bool failed; /* nobody begins another part then */
     atomic_bool stored; /* into the cache */
+    atomic_bool
+        full; /* or else whatever keeps it from taking more: said once, and not tried again */
 } crew;
 
 static void keep_message(void *user, sinter_severity severity, const char *where,
@@ -92,9 +94,11 @@ static bool find_or_compile(crew *c, compiled_part *part, LLVMTargetMachineRef *
                             &key);
     bool found = sinter_kernel_cache_find(c->cache, &key, &part->object);
     bool good = found || compile_part(c, part, machine, diag);
-    if (good && !found) {
-        sinter_kernel_cache_store(c->cache, &key, &part->object, diag);
-        c->stored = true;
+    if (good && !found && !c->full) {
+        if (sinter_kernel_cache_store(c->cache, &key, &part->object, diag))
+            c->stored = true;
+        else
+            c->full = true;
     }
     sinter_text_deinit(&key);
     return good;

@@ -15,5 +15,9 @@ static bool is_text(const char *path) {
 }
 
 sinter_module *sinter_import_file(const char *path, sinter_diag *diag) {
+    if (sinter_string_ends_with(path, ".loops")) {
+        sinter_error(diag, path, "is a loop program, which sinter-opt reads; expected a model");
+        return NULL;
+    }
     return is_text(path) ? sinter_parse_file(path, diag) : sinter_import_onnx(path, diag);
 }

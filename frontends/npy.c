@@ -21,7 +21,9 @@ static const struct {
 };
 
 typedef struct npy_header {
-    char order, kind;
+    sinter_string descr;
+    char order, kind; /* 0: not known */
+    sinter_dtype dtype;
     uint64_t width; /* of one element in the file, bytes */
     bool fortran;
     uint32_t rank;
@@ -65,17 +67,20 @@ static bool take_number(npy_cursor *c, uint64_t *out_value) {
     return c->at > start;
 }
 
-/* '<f4': byte order, kind, bytes (characters for 'U'). */
+/* '<f4': byte order, kind, bytes (characters for 'U'); of what is said in another way no more than the text. */
 static bool parse_descr(npy_cursor *c, npy_header *header) {
     char quote = take(c, "'") ? '\'' : take(c, "\"") ? '"' : 0;
-    if (!quote || c->end - c->at < 3) return false;
-    header->order = *c->at++;
-    if (!strchr("<>=|", header->order)) return false;
-    header->kind = *c->at++;
-    if (!take_number(c, &header->width) || c->at == c->end || *c->at++ != quote) return false;
-    if (header->kind == 'U' && __builtin_mul_overflow(header->width, 4, &header->width))
-        return false;
-    return true;
+    const char *start = c->at, *end = quote ? memchr(start, quote, (size_t)(c->end - start)) : NULL;
+    if (!end) return false;
+    header->descr = (sinter_string){start, (size_t)(end - start)};
+    c->at = end + 1;
+    npy_cursor width = {start + 2, end};
+    if (end - start < 3 || !memchr("<>=|", start[0], 4) || !take_number(&width, &header->width) ||
+        width.at != end)
+        return true;
+    header->order = start[0];
+    header->kind = start[1];
+    return header->kind != 'U' || !__builtin_mul_overflow(header->width, 4, &header->width);
 }
 
 static bool parse_shape(npy_cursor *c, npy_header *header) {
@@ -121,37 +126,11 @@ static bool count_elements(npy_header *header) {
     for (uint32_t i = 0; i < header->rank && header->count; i++)
         if (__builtin_mul_overflow(header->count, (uint64_t)header->dims[i], &header->count))
             return false;
-    return header->count <= INT64_MAX && (header->width || header->count == 0);
+    return header->count <= INT64_MAX;
 }
-
-static bool parse_header(const uint8_t *data, size_t size, const char *path, npy_header *header,
-                         sinter_diag *diag) {
-    if (!sinter_npy_is(data, size) || size < 10 || data[6] < 1 || data[6] > 3)
-        return sinter_error(diag, path, "not a .npy file of version 1 to 3");
-    size_t prefix = data[6] == 1 ? 10 : 12, length = 0;
-    for (size_t i = prefix; i > 8 && size >= prefix; i--) length = length << 8 | data[i - 1];
-    if (size < prefix || length > size - prefix)
-        return sinter_error(diag, path, "the .npy header is cut short");
-    npy_cursor cursor = {(const char *)data + prefix, (const char *)data + prefix + length};
-    if (!parse_dictionary(&cursor, header))
-        return sinter_error(diag, path,
-                            "the .npy header is not understood: expected a plain element type, "
-                            "fortran_order and a shape of at most %d dimensions",
-                            SINTER_MAX_RANK);
-    header->data = data + prefix + length;
-    header->data_size = size - prefix - length;
-    uint64_t bytes;
-    if (!count_elements(header) || __builtin_mul_overflow(header->count, header->width, &bytes))
-        return sinter_error(diag, path, "the number of elements overflows");
-    if (bytes != header->data_size)
-        return sinter_error(diag, path, "%zu bytes of data, expected %" PRIu64, header->data_size,
-                            bytes);
-    return true;
-}
-
-/* ---- elements ---- */
 
 static sinter_dtype dtype_of(const npy_header *header, sinter_dtype expected) {
+    if (!header->width) return SINTER_DTYPE_NONE;
     uint32_t bits = sinter_dtype_infos[expected].bits;
     bool narrow = header->width == 1 && bits < 8; /* one element a byte, packed on reading */
     bool raw = header->kind == 'V' || header->kind == 'u' || (narrow && header->kind == 'i');
@@ -164,6 +143,41 @@ static sinter_dtype dtype_of(const npy_header *header, sinter_dtype expected) {
             return formats[i].dtype;
     return header->kind == 'U' || header->kind == 'S' ? SINTER_DTYPE_string : SINTER_DTYPE_NONE;
 }
+
+static bool parse_header(const uint8_t *data, size_t size, const char *path, sinter_dtype expected,
+                         npy_header *header, sinter_diag *diag) {
+    if (!sinter_npy_is(data, size) || size < 10 || data[6] < 1 || data[6] > 3)
+        return sinter_error(diag, path, "not a .npy file of version 1 to 3");
+    size_t prefix = data[6] == 1 ? 10 : 12, length = 0;
+    for (size_t i = prefix; i > 8 && size >= prefix; i--) length = length << 8 | data[i - 1];
+    if (size < prefix || length > size - prefix)
+        return sinter_error(diag, path, "the .npy header is cut short");
+    npy_cursor cursor = {(const char *)data + prefix, (const char *)data + prefix + length};
+    if (!parse_dictionary(&cursor, header))
+        return sinter_error(diag, path,
+                            "the .npy header is not understood: expected a plain element type, "
+                            "fortran_order and a shape of at most %d dimensions",
+                            SINTER_MAX_RANK);
+    header->dtype = dtype_of(header, expected);
+    if (header->dtype == SINTER_DTYPE_NONE)
+        return sinter_error(diag, path, "element type '%.*s' is not supported%s",
+                            (int)(header->descr.size < 40 ? header->descr.size : 40),
+                            header->descr.data,
+                            memchr(header->descr.data, 'O', header->descr.size)
+                                ? " (pickled objects are never read)"
+                                : "");
+    header->data = data + prefix + length;
+    header->data_size = size - prefix - length;
+    uint64_t bytes;
+    if (!count_elements(header) || __builtin_mul_overflow(header->count, header->width, &bytes))
+        return sinter_error(diag, path, "the number of elements overflows");
+    if (bytes != header->data_size)
+        return sinter_error(diag, path, "%zu bytes of data, expected %" PRIu64, header->data_size,
+                            bytes);
+    return true;
+}
+
+/* ---- elements ---- */
 
 /* Position in the file of row-major element i. */
 static uint64_t source_index(const npy_header *header, uint64_t index) {
@@ -245,13 +259,10 @@ static void read_elements(const npy_header *header, sinter_tensor *tensor) {
 bool sinter_npy_read(sinter_storage *file, const char *path, sinter_dtype expected,
                      sinter_tensor *out_tensor, sinter_diag *diag) {
     npy_header header = {0};
-    if (!parse_header(sinter_storage_data(file), sinter_storage_size(file), path, &header, diag))
+    if (!parse_header(sinter_storage_data(file), sinter_storage_size(file), path, expected, &header,
+                      diag))
         return false;
-    sinter_dtype dtype = dtype_of(&header, expected);
-    if (dtype == SINTER_DTYPE_NONE)
-        return sinter_error(diag, path, "element type '%c%" PRIu64 "' is not supported%s",
-                            header.kind, header.width,
-                            header.kind == 'O' ? " (pickled objects are never read)" : "");
+    sinter_dtype dtype = header.dtype;
     bool in_place = !header.fortran && header.order != '>' && dtype != SINTER_DTYPE_bool &&
                     dtype != SINTER_DTYPE_string && sinter_dtype_infos[dtype].bits >= 8;
     if (in_place) {

@@ -1,5 +1,5 @@
-/* NumPy's .npz files: zip archives of .npy files, as numpy.savez writes them. Compressed ones are refused, and those
- * beyond 4 GiB. Test: tests/fuzz/tensor_fuzz.c, tests/suites/bad_input.py, tests/cli/run.test */
+/* NumPy's .npz files: zip archives of .npy files, as numpy.savez writes them. Compressed ones are refused, those
+ * beyond 4 GiB, and those whose checksums are wrong. Test: tests/fuzz/tensor_fuzz.c, tests/suites/bad_input.py, tests/cli/run.test */
 #pragma once
 #include "ir/tensor.h"
 

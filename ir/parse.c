@@ -431,7 +431,7 @@ sinter_module *sinter_parse_module(const char *path, const char *text, size_t si
 sinter_module *sinter_parse_file(const char *path, sinter_diag *diag) {
     sinter_text text = {0};
     sinter_module *module = NULL;
-    if (sinter_file_read(path, &text, diag))
+    if (sinter_file_read_text(path, &text, diag))
         module =
             sinter_parse_module(strcmp(path, "-") ? path : "<stdin>", text.data, text.size, diag);
     sinter_text_deinit(&text);

@@ -1,6 +1,7 @@
 /* See file.h. Test: tests/unit/file_test.c */
 #define _GNU_SOURCE /* O_TMPFILE, O_PATH */
 #include "ir/base/file.h"
+#include "ir/base/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,19 +15,30 @@ static void close_stream(void *stream) {
     fclose(stream);
 }
 
-bool sinter_file_read(const char *path, sinter_text *out_text, sinter_diag *diag) {
-    bool standard = strcmp(path, "-") == 0;
+static bool read_all(const char *path, bool is_text, sinter_text *out_text, sinter_diag *diag) {
+    bool standard = strcmp(path, "-") == 0, zero = false;
     FILE *file = standard ? stdin : fopen(path, "rb");
     if (!file) return sinter_error(diag, path, "cannot be read: %s", strerror(errno));
     sinter_owned owned = {0};
     if (!standard) sinter_own(&owned, close_stream, file);
     char chunk[1 << 16];
-    for (size_t size; (size = fread(chunk, 1, sizeof chunk, file)) > 0;)
+    for (size_t size; !zero && (size = fread(chunk, 1, sizeof chunk, file)) > 0;) {
+        zero = is_text && memchr(chunk, 0, size);
         sinter_text_append(out_text, chunk, size);
+    }
     int error = ferror(file) ? errno : 0;
     sinter_disown(&owned);
     if (!standard) fclose(file);
+    if (zero) return sinter_error(diag, path, "not a text: it has zero bytes");
     return !error || sinter_error(diag, path, "cannot be read: %s", strerror(error));
+}
+
+bool sinter_file_read(const char *path, sinter_text *out_text, sinter_diag *diag) {
+    return read_all(path, false, out_text, diag);
+}
+
+bool sinter_file_read_text(const char *path, sinter_text *out_text, sinter_diag *diag) {
+    return read_all(path, true, out_text, diag);
 }
 
 size_t sinter_file_peek(const char *path, char *out_start, size_t size) {
@@ -52,6 +64,7 @@ void sinter_file_begin_program(void) {
     while (file >= 0 && file <= STDERR_FILENO);
     if (file >= 0) close(file);
     signal(SIGXFSZ, SIG_IGN);
+    sinter_process_begin();
 }
 
 bool sinter_file_end_program(sinter_diag *diag) {
@@ -67,8 +80,15 @@ bool sinter_file_make_folder(char out_folder[SINTER_FILE_FOLDER_BYTES], sinter_d
     if (!parent || !*parent || strlen(parent) + sizeof name > SINTER_FILE_FOLDER_BYTES)
         parent = "/tmp";
     snprintf(out_folder, SINTER_FILE_FOLDER_BYTES, "%s%s", parent, name);
-    return mkdtemp(out_folder) ||
-           sinter_error(diag, out_folder, "cannot be made: %s", strerror(errno));
+    if (!mkdtemp(out_folder))
+        return sinter_error(diag, out_folder, "cannot be made: %s", strerror(errno));
+    sinter_process_name_path(out_folder);
+    return true;
+}
+
+void sinter_file_remove_folder(const char *folder) {
+    sinter_process_remove(folder);
+    sinter_process_forget_path(folder);
 }
 
 /* ---- piece by piece ---- */
@@ -76,10 +96,13 @@ bool sinter_file_make_folder(char out_folder[SINTER_FILE_FOLDER_BYTES], sinter_d
 static void abandon(void *user) {
     sinter_file_writer *writer = user;
     fclose(writer->stream);
-    if (writer->temporary) unlink(writer->temporary);
+    if (!writer->temporary) return;
+    unlink(writer->temporary);
+    sinter_process_forget_path(writer->temporary);
 }
 
 static void release(sinter_file_writer *writer) {
+    if (writer->temporary) sinter_process_forget_path(writer->temporary);
     sinter_heap_free(writer->path);
     sinter_heap_free(writer->temporary);
     *writer = (sinter_file_writer){0};
@@ -98,12 +121,14 @@ static int make_temporary(sinter_file_writer *writer, int (*make)(const char *na
         sinter_text name = {0};
         sinter_text_format(&name, "%.*s.%s.%ld.%u", folder, writer->path, writer->path + folder,
                            (long)getpid(), attempt);
+        sinter_process_name_path(name.data);
         made = make(name.data, argument);
         if (made >= 0) {
             writer->temporary = name.data;
             return made;
         }
         int error = errno;
+        sinter_process_forget_path(name.data);
         sinter_text_deinit(&name);
         errno = error;
         if (errno != EEXIST) break;

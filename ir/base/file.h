@@ -8,19 +8,23 @@
 
 /* Appends all of it; "-" is standard input. */
 bool sinter_file_read(const char *path, sinter_text *out_text, sinter_diag *diag);
+/* The same up to the first zero byte, which no text has: that is an error, and a device without an end is none that is read. */
+bool sinter_file_read_text(const char *path, sinter_text *out_text, sinter_diag *diag);
 /* The first bytes of a regular file, at most `size` of them, for a look at what it is; 0 of what is none. */
 size_t sinter_file_peek(const char *path, char *out_start, size_t size);
 bool sinter_file_write(const char *path, const void *data, size_t size, sinter_diag *diag);
 
 /* The first call of a program: standard streams that are closed become ones that can't be read or written, so that no
- * file gets their numbers; a limit of file sizes is an error and no signal. */
+ * file gets their numbers; a limit of file sizes is an error and no signal; a signal that stops the program leaves no
+ * temporary folders and files behind (process.h). */
 void sinter_file_begin_program(void);
 /* The last one: standard output is written. False after an error. */
 bool sinter_file_end_program(sinter_diag *diag);
 
-/* A new folder of our own under TMPDIR, or /tmp, for the caller to empty and remove. */
+/* A new folder of our own under TMPDIR, or /tmp, and its end, with the files in it. */
 enum { SINTER_FILE_FOLDER_BYTES = 200 };
 bool sinter_file_make_folder(char out_folder[SINTER_FILE_FOLDER_BYTES], sinter_diag *diag);
+void sinter_file_remove_folder(const char *folder);
 
 /* A file written piece by piece. The first piece that fails is remembered and reported on close. */
 typedef struct sinter_file_writer {

@@ -2,6 +2,7 @@
  * function over all back ends. Test: tests/cli/, the suites */
 #include "runtime/jit/engine.h"
 #include "ir/base/file.h"
+#include "ir/base/process.h"
 #include "ir/eval.h"
 #include "ir/verify.h"
 #include "runtime/cpu_features.h"
@@ -172,23 +173,28 @@ static bool start_pool(sinter_engine *engine, const sinter_engine_options *optio
 /* By way of the shell, which takes apart what $CC says: a name, and options perhaps. */
 static bool run_compiler(const char *source, const char *library, int level, sinter_diag *diag) {
     static const char *const levels[] = {"-O0", "-O1", "-O1", "-O3"};
-    pid_t child = fork();
-    if (child == 0) {
-        execl("/bin/sh", "sh", "-c", "exec ${CC:-cc} \"$@\"", "sh", "-std=c17",
-              levels[level < 0   ? 0
-                     : level > 3 ? 3
-                                 : level],
-              "-ffp-contract=off", "-shared", "-fPIC", "-o", library, source, "-lm", (char *)NULL);
-        _exit(127);
-    }
-    int status = 0;
-    if (child < 0 || waitpid(child, &status, 0) < 0 || !WIFEXITED(status) ||
-        WEXITSTATUS(status) != 0)
-        return sinter_error(diag, source,
-                            WIFEXITED(status) && WEXITSTATUS(status) == 127
-                                ? "no C compiler found: neither $CC nor cc"
-                                : "the C compiler refused the emitted C");
-    return true;
+    const char *const arguments[] = {"/bin/sh",
+                                     "-c",
+                                     "exec ${CC:-cc} \"$@\"",
+                                     "sh",
+                                     "-std=c17",
+                                     levels[level < 0   ? 0
+                                            : level > 3 ? 3
+                                                        : level],
+                                     "-ffp-contract=off",
+                                     "-shared",
+                                     "-fPIC",
+                                     "-o",
+                                     library,
+                                     source,
+                                     "-lm",
+                                     NULL};
+    int status = 0, error = sinter_process_run(arguments, NULL, &status);
+    if (!error && WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
+    return sinter_error(diag, source,
+                        error || (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+                            ? "no C compiler found: neither $CC nor cc"
+                            : "the C compiler refused the emitted C");
 }
 
 static bool load_c(sinter_engine *engine, const char *folder, sinter_diag *diag) {
@@ -213,8 +219,6 @@ static bool load_c(sinter_engine *engine, const char *folder, sinter_diag *diag)
         else
             good = sinter_error(diag, library, "the emitted C has no %s", SINTER_ARTIFACT_SYMBOL);
     }
-    unlink(source);
-    unlink(library);
     return good;
 }
 
@@ -225,7 +229,6 @@ static bool load_package(sinter_engine *engine, const char *folder, sinter_diag 
                                SINTER_PACKAGE_SHARED, path, diag) &&
                 take_status(sinter_executable_load(path, NULL, &engine->executable), path, diag);
     if (good) engine->artifact = sinter_executable_describe(engine->executable);
-    unlink(path);
     return good;
 }
 
@@ -235,7 +238,7 @@ static bool compile_in_folder(sinter_engine *engine, sinter_diag *diag) {
     if (!sinter_file_make_folder(folder, diag)) return false;
     bool good = engine->backend == BACKEND_C ? load_c(engine, folder, diag)
                                              : load_package(engine, folder, diag);
-    rmdir(folder);
+    sinter_file_remove_folder(folder);
     return good;
 }
 

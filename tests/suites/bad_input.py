@@ -1,12 +1,17 @@
 """Bad input is an answer: damaged, hostile and unsuitable files and arguments end with status 2 and an error that says
 what and where, within seconds and a bounded amount of memory, and leave nothing half-written behind."""
 
+import io
 import os
 import pathlib
 import random
 import resource
+import signal
 import subprocess
 import tempfile
+import time
+import warnings
+import zipfile
 
 import numpy as np
 import onnx
@@ -106,6 +111,9 @@ def damaged_files(bench):
     bench.compile("a folder", bench.folder)
     os.mkfifo(bench.folder / "pipe.onnx")
     bench.compile("a pipe that nobody writes to", bench.folder / "pipe.onnx", words=("pipe.onnx",))
+    (bench.folder / "endless.sir").symlink_to("/dev/zero")
+    bench.compile("a text without an end", bench.folder / "endless.sir", words=("endless.sir", "zero bytes"))
+    bench.compile("a loop program", bench.write("m.loops", b"program"), words=("m.loops", "sinter-opt"))
 
 
 def hostile_numbers(bench):
@@ -280,6 +288,45 @@ def deep_and_large(bench):
 # ---- inputs, outputs, arguments ----
 
 
+def archives(bench, run, array):
+    """.npz files: damage that the checksum finds, what numpy.savez does not write, two arrays of one name."""
+
+    def archive(*members, method=zipfile.ZIP_STORED, comment=b""):
+        file = io.BytesIO()
+        with warnings.catch_warnings(), zipfile.ZipFile(file, "w", method) as made:
+            warnings.simplefilter("ignore")  # of names that are there twice
+            made.comment = comment
+            for name, content in members:
+                made.writestr(name, content)
+        return bytearray(file.getvalue())
+
+    whole = archive(("x.npy", array))
+    entry, end = whole.index(b"PK\1\2"), whole.index(b"PK\5\6")
+
+    def changed(*changes):
+        copy = bytearray(whole)
+        for at, content in changes:
+            copy[at : at + len(content)] = content
+        return copy
+
+    run("a good .npz", bench.write("in.npz", bytes(whole)), allowed=(0,))
+    run("an .npz with a comment like its end", bench.write("in.npz", bytes(archive(("x.npy", array), comment=b"PK\5\6" + b"\xff" * 99))), allowed=(0,))
+    for name, content, words in (
+        ("with another bit in an array", changed((whole.index(b"\0\0\x80\x3f"), b"\1")), ("'x'", "checksum")),
+        ("that is encrypted", changed((6, b"\1"), (entry + 8, b"\1")), ("'x'", "encrypted")),
+        ("that inflates to 300 MB", archive(("x.npy", bytes(300 << 20)), method=zipfile.ZIP_DEFLATED), ("'x'", "compressed")),
+        ("of an unknown compression", changed((entry + 10, b"\x63")), ("'x'", "compressed")),
+        ("with two arrays of a name", archive(("x.npy", array), ("x.npy", array)), ("more than one array", "'x'")),
+        ("with what is no .npy", archive(("x", array[-24:])), ("'x'", "no .npy file")),
+        ("of zip64 sizes", changed((entry + 20, b"\xff" * 8)), ("'x'", "beyond 4 GiB")),
+        ("of zip64", changed((end + 16, b"\xff" * 4)), ("beyond 4 GiB",)),
+        ("that points behind its end", changed((entry + 42, b"\xf0\xff\xff\xff")), ("'x'", "damaged")),
+        ("of no file", changed((end + 16, b"\0" * 4)), ("directory",)),
+    ):
+        bench.write("in.npz", bytes(content))
+        run(f"an .npz {name}", "in.npz", words=("in.npz", *words))
+
+
 def bad_tensors(bench):
     """Files for -i: the wrong kind of tensor, damaged, hostile."""
     path = bench.write("small.onnx", small_model())
@@ -292,16 +339,28 @@ def bad_tensors(bench):
         "wrong rank": np.ones(6, np.float32),
         "wrong element type": np.ones((2, 3), np.int64),
         "complex": np.ones((2, 3), np.complex64),
-        "objects": np.array([["a", None, 3]] * 2, object),
     }.items():
-        np.save(bench.folder / "bad.npy", array, allow_pickle=True)
+        np.save(bench.folder / "bad.npy", array)
         run(name, "bad.npy")
+    np.save(bench.folder / "bad.npy", np.array([["a", None, 3]] * 2, object), allow_pickle=True)
+    run("objects", "bad.npy", words=("'|O'", "pickled objects are never read"))
+    np.save(bench.folder / "bad.npy", np.zeros((2, 3), "M8[s]"))
+    run("times", "bad.npy", words=("'<M8[s]'",))
     data = (bench.folder / "good.npy").read_bytes()
     for size in (0, 5, 8, 10, 64, 127, 128, 129, len(data) - 1):
         bench.write("cut.npy", data[:size])
         run(f".npy cut after {size} bytes", "cut.npy")
     bench.write("huge.npy", data.replace(b"(2, 3), }", b"(1152921504606846976, 3), }")[: len(data)])
     run("an .npy of exabytes", "huge.npy")
+    for name, old, new in (
+        ("no byte order", b"'<f4'", b"'\0f4'"),
+        ("strings of no characters", b"'<f4'", b"'<U0'"),
+        ("bytes of no length", b"'<f4'", b"'|V0'"),
+        ("an element type twice", b"'fortran_order': False", b"'descr':         '<f4'"),
+    ):
+        bench.write("odd.npy", data.replace(old, new))
+        run(f".npy with {name}", "odd.npy")
+    archives(bench, run, data)
     proto = numpy_helper.from_array(good).SerializeToString()
     for size in range(len(proto)):
         bench.write("cut.pb", proto[:size])
@@ -387,12 +446,50 @@ def bad_arguments(bench):
         bench.expect(f"arguments: {name}", *arguments)
 
 
+def stopped_programs(bench):
+    """Stopped by a signal while another program works for it: nothing is left of either, and the old result is as it was."""
+    path = bench.write("small.onnx", small_model())
+    case = bench.write("case/model.onnx", small_model()).parent
+    temporary, tools = bench.folder / "tmp", bench.folder / "tools"
+    temporary.mkdir()
+    tools.mkdir()
+    for name in ("cc", "aarch64-linux-gnu-gcc"):
+        (tools / name).write_text('#!/bin/sh\nout=$(dirname "$0")\necho $$ > "$out/pid"\nsleep 1000\n')
+        (tools / name).chmod(0o755)
+    search = f"{tools}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": search, "TMPDIR": str(temporary), "CC": "cc"}
+    for name, command in {
+        "linking": ("compile", path, "-o", "kept.so"),
+        "linking for another machine": ("compile", path, "--target=cpu:aarch64", "-o", "kept.so"),
+        "a run through a file": ("run", path, "--target=so"),
+        "the C compiler": ("run", path, "--target=c"),
+        "a test case": ("test", case, "--target=c"),
+    }.items():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            bench.write("kept.so", b"before")
+            child = subprocess.Popen([str(SINTER), *map(str, command)], cwd=temporary.parent, env=environment, stderr=subprocess.PIPE)
+            for _ in range(10 * SECONDS):
+                if (tools / "pid").exists() and (tools / "pid").read_text().endswith("\n"):
+                    break
+                time.sleep(0.1)
+            problems = [] if list(temporary.iterdir()) else ["no folder to remove"]
+            child.send_signal(number)
+            child.communicate(timeout=SECONDS)
+            helper_process = int((tools / "pid").read_text())
+            (tools / "pid").unlink()
+            problems += [f"status {child.returncode}"] * (child.returncode != -number)
+            problems += [f"left behind: {left}" for left in temporary.iterdir()]
+            problems += ["the other program goes on"] * os.path.exists(f"/proc/{helper_process}/cmdline")
+            problems += ["the old file changed"] * ((bench.folder / "kept.so").read_bytes() != b"before")
+            bench.tally.check(f"stopped by {number.name}: {name}", problems)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(pathlib.Path(folder).resolve())
         for part in (
             hostile_numbers, huge_dims, impossible_graphs, external_data, deep_and_large, bad_tensors, bad_outputs, bad_surroundings,
-            bad_arguments,
+            bad_arguments, stopped_programs,
             damaged_files,
         ):
             part(bench)

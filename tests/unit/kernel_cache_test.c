@@ -85,6 +85,42 @@ static void test_entries(void) {
     sinter_arena_deinit(&arena);
 }
 
+/* What is no file is not waited for, nor read without an end, and an entry takes its place. */
+static void test_strangers(void) {
+    char path[300], entry[600], inside[700];
+    snprintf(path, sizeof path, "%s/strangers", folder);
+    sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stdout};
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    sinter_kernel_cache cache;
+    if (!CHECK(sinter_kernel_cache_open(&cache, path, &arena, &diag))) return;
+    sinter_text key = text_of("key"), object = text_of("code");
+    CHECK(sinter_kernel_cache_store(&cache, &key, &object, &diag));
+    entry_path(path, 0, entry, sizeof entry);
+    for (int kind = 0; kind < 4; kind++) {
+        CHECK(!unlink(entry));
+        CHECK(kind == 0   ? !mkfifo(entry, 0600)
+              : kind == 1 ? !symlink("/dev/zero", entry)
+              : kind == 2 ? !mkdir(entry, 0700)
+                          : support_write(entry, "", 0) && !truncate(entry, (off_t)1 << 40));
+        CHECK(!finds(&cache, &key, "code"));
+        CHECK(sinter_kernel_cache_store(&cache, &key, &object, &diag));
+        CHECK(finds(&cache, &key, "code"));
+    }
+    CHECK_INT_EQ(diag.error_count + diag.warning_count, 0);
+    CHECK(!unlink(entry) && !mkdir(entry, 0700));
+    snprintf(inside, sizeof inside, "%s/somebody's", entry);
+    CHECK(support_write(inside, "", 0));
+    sinter_diag quiet = {0};
+    CHECK(!sinter_kernel_cache_store(&cache, &key, &object, &quiet)); /* that is not thrown away */
+    CHECK_INT_EQ(quiet.warning_count, 1);
+    CHECK(!unlink(inside) && !rmdir(entry) && !rmdir(path));
+    CHECK(!sinter_kernel_cache_open(&cache, "", &arena, &quiet));
+    sinter_text_deinit(&key);
+    sinter_text_deinit(&object);
+    sinter_arena_deinit(&arena);
+}
+
 static void test_trim(void) {
     char path[300], entry[600];
     snprintf(path, sizeof path, "%s/trim", folder);
@@ -117,16 +153,29 @@ static void test_trim(void) {
     sinter_arena_deinit(&arena);
 }
 
-static bool compile(const char *cache, const char *path) {
-    sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stdout};
+static bool compile(const char *cache, const char *path, sinter_diag *diag) {
     sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
     options.target = "so";
     options.cache = cache;
-    sinter_module *module = sinter_import_file("tests/models/cnn.onnx", &diag);
-    sinter_engine *engine = module ? sinter_engine_create(module, &options, &diag) : NULL;
-    bool good = engine && sinter_engine_package(engine, path, &diag);
+    sinter_module *module = sinter_import_file("tests/models/cnn.onnx", diag);
+    sinter_engine *engine = module ? sinter_engine_create(module, &options, diag) : NULL;
+    bool good = engine && sinter_engine_package(engine, path, diag);
     if (engine) sinter_engine_destroy(engine);
-    return good && !diag.warning_count;
+    return good;
+}
+
+/* A cache that takes nothing is said once for a compilation, not for each kernel; this one is packaged twice. */
+static void test_full(const char *cache, const char *path, int kernels) {
+    char command[1000];
+    snprintf(command, sizeof command,
+             "cd %s && for e in *; do rm $e && mkdir $e && touch $e/x || exit; done", cache);
+    CHECK(system(command) == 0);
+    CHECK_INT_EQ(support_count_files(cache), kernels);
+    sinter_diag diag = {0};
+    CHECK(compile(cache, path, &diag));
+    CHECK_INT_EQ(diag.warning_count, 2);
+    snprintf(command, sizeof command, "rm -r %s", cache);
+    CHECK(system(command) == 0);
 }
 
 static void test_compilation(void) {
@@ -135,20 +184,24 @@ static void test_compilation(void) {
     unsigned char *bytes[3] = {0};
     snprintf(cache, sizeof cache, "%s/kernels", folder);
     snprintf(path, sizeof path, "%s/m.so", folder);
+    sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stdout};
     for (int i = 0; i < 3; i++) { /* without, filling, finding */
-        CHECK(compile(i ? cache : NULL, path));
+        CHECK(compile(i ? cache : NULL, path, &diag));
         bytes[i] = support_read(path, &sizes[i]);
         CHECK(bytes[i] && sizes[i] == sizes[0] && !memcmp(bytes[i], bytes[0], sizes[0]));
     }
-    CHECK(support_count_files(cache) > 1);
+    CHECK_INT_EQ(diag.warning_count, 0);
+    int kernels = (int)support_count_files(cache);
+    CHECK(kernels > 1);
     for (int i = 0; i < 3; i++) free(bytes[i]);
+    test_full(cache, path, kernels);
     unlink(path);
-    remove_entries(cache);
 }
 
 int main(void) {
     if (!CHECK(sinter_file_make_folder(folder, NULL))) return test_finish();
     test_entries();
+    test_strangers();
     test_trim();
     test_compilation();
     CHECK(!rmdir(folder));

@@ -391,7 +391,7 @@ int sinter_opt_loops(int argc, char **argv, sinter_diag *diag) {
     sinter_text text = {0};
     sinter_arena_init(&command.arena);
     int status = STATUS_BAD_INPUT;
-    if (read_arguments(&command, argc, argv, diag) && sinter_file_read(command.path, &text, diag)) {
+    if (read_arguments(&command, argc, argv, diag) && sinter_file_read_text(command.path, &text, diag)) {
         sinter_loop_program *program = sinter_loop_parse(command.path, text.data, text.size, diag);
         if (program) status = run(&command, program, diag);
         sinter_loop_program_destroy(program);

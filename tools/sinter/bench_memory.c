@@ -1,17 +1,14 @@
 /* What a run takes where no compiler is around: the engine's program as an artifact, run by a process of its own, whose peak
  * less what it held before is the figure. Test: tests/cli/bench.test */
 #include "ir/base/file.h"
+#include "ir/base/process.h"
 #include "tools/sinter/command.h"
-#include <fcntl.h>
 #include <malloc.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 void keep_pages(void) {
     mallopt(M_MMAP_THRESHOLD, 32 << 20);
@@ -83,7 +80,7 @@ static bool run_child(const char *artifact, const char *json, const arguments *a
     snprintf(json_option, sizeof json_option, "--json=%s", json);
     const char **list = sinter_heap_alloc((10 + 2 * a->option_count) * sizeof *list);
     size_t count = 0;
-    list[count++] = "sinter";
+    list[count++] = "/proc/self/exe";
     list[count++] = "bench";
     list[count++] = artifact;
     list[count++] = "--seconds=0";
@@ -94,17 +91,9 @@ static bool run_child(const char *artifact, const char *json, const arguments *a
         list[count++] = is_input ? "-i" : "--threads";
         list[count++] = a->options[i].value;
     }
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    pid_t child;
     int status = 1;
-    bool good = posix_spawn(&child, "/proc/self/exe", &actions, NULL,
-                            (char *const *)(uintptr_t)list, environ) == 0 &&
-                waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+    bool good = !sinter_process_run(list, "/dev/null", &status) && WIFEXITED(status) &&
                 WEXITSTATUS(status) == 0;
-    posix_spawn_file_actions_destroy(&actions);
     sinter_heap_free(list);
     return good;
 }
@@ -118,8 +107,6 @@ bool measure_run_memory(const sinter_engine *engine, const arguments *a, uint64_
     bool good = sinter_engine_package(engine, artifact, diag);
     if (good && (!run_child(artifact, json, a) || !read_figure(json, out_bytes)))
         good = sinter_error(diag, artifact, "the artifact does not run in a process of its own");
-    unlink(artifact);
-    unlink(json);
-    rmdir(folder);
+    sinter_file_remove_folder(folder);
     return good;
 }

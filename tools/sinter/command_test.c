@@ -3,12 +3,12 @@
  * Test: tests/suites/onnx_suite.py */
 #include "frontends/import.h"
 #include "ir/base/file.h"
+#include "ir/base/process.h"
 #include "tools/sinter/command.h"
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -205,7 +205,7 @@ static double collect(int input, pid_t child, double timeout, char *message, siz
         int ready = left > 0 ? poll(&poll_input, 1, (int)(left * 1000) + 1) : 0;
         if (ready == 0) {
             *out_hung = true;
-            kill(child, SIGKILL);
+            sinter_process_end_child(child);
             break;
         }
         char scratch[512];
@@ -247,9 +247,11 @@ static void run_isolated(test_run *run, test_case *test) {
         run_child(run, test->path, ends[1]);
     }
     close(ends[1]);
+    sinter_process_name_child(child);
     test->seconds = collect(ends[0], child, run->timeout, message, sizeof message, &hung);
     close(ends[0]);
-    waitpid(child, &status, 0);
+    waitpid(child, &status, 0); /* there is none if it hung */
+    sinter_process_forget_child(child);
     test->outcome = hung                                            ? OUTCOME_HUNG
                     : WIFSIGNALED(status)                           ? OUTCOME_CRASHED
                     : WIFEXITED(status) && WEXITSTATUS(status) == 0 ? OUTCOME_PASSED

@@ -54,7 +54,18 @@ static void put_table(inspection *all) {
         put_kernel(all, numbered, &all->kernels.items[i], total);
 }
 
-bool bench_nodes(const arguments *a, sinter_diag *diag) {
+/* Notes and warnings were said when the model was compiled the first time; errors are new, with the notes that follow them. */
+static void say_errors(void *user, sinter_severity severity, const char *where,
+                       const char *message) {
+    sinter_diag *to = user;
+    if (severity == SINTER_SEVERITY_ERROR)
+        sinter_error(to, where, "%s", message);
+    else if (to->error_count)
+        sinter_note(to, where, "%s", message);
+}
+
+bool bench_nodes(const arguments *a, sinter_diag *all_said) {
+    sinter_diag once = {.handler = say_errors, .user = all_said}, *diag = &once;
     sinter_module *module = load_model(a->operands[0], a, diag);
     if (!module) return false;
     inspection all;

@@ -157,9 +157,8 @@ static bool add_times(inspection *all, const arguments *a, sinter_diag *diag) {
     sinter_text said = {0};
     sinter_diag quiet = {.handler = sinter_diag_text_handler, .user = &said};
     bool good = inspect_times(all, a, true, asked ? diag : &quiet);
-    if (!good && !asked)
-        fprintf(stderr, "note: no times, because the model does not run here:\n%s",
-                said.data ? said.data : "");
+    if (!good && !asked) fputs("note: no times, because the model does not run here:\n", stderr);
+    if (said.data) fputs(said.data, stderr);
     sinter_text_deinit(&said);
     return good || !asked;
 }

@@ -268,9 +268,9 @@ static bool make_input(const sinter_engine *engine, const arguments *a, size_t i
     sinter_dtype dtype = sinter_dtype_from_onnx(io->dtype);
     if (!dtype)
         return sinter_error(diag, io->name, "is not a tensor: give it with -i %s=FILE", io->name);
-    fprintf(stderr, "note: input %s: made %s[%s] from a seed%s\n", shown(io->name),
-            sinter_dtype_infos[dtype].name, shape.data ? shape.data : "",
-            sinter_dtype_is_float(dtype) ? "" : " (0 and 1)");
+    sinter_note(diag, "", "input %s: made %s[%s] from a seed%s", shown(io->name),
+                sinter_dtype_infos[dtype].name, shape.data ? shape.data : "",
+                sinter_dtype_is_float(dtype) ? "" : " (0 and 1)");
     sinter_text_deinit(&shape);
     if (!sinter_tensor_create(&inputs[input], dtype, (uint32_t)io->rank, dims, diag)) return false;
     fill(&inputs[input], state);

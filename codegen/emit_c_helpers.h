@@ -244,7 +244,8 @@ static inline void *sinter_input(sinter_abi_call *call, uint32_t index, int64_t 
 }
 
 /* Memory of an output: the caller's, or fresh memory for the caller. NULL after a failure. */
-static inline void *sinter_output(sinter_abi_call *call, uint32_t index, int64_t bytes, const char *name) {
+static inline void *sinter_output(sinter_abi_call *call, uint32_t index, int64_t bytes, size_t alignment,
+                                  const char *name) {
     sinter_abi_tensor *tensor = &call->outputs[index];
     if (!tensor->data) {
         tensor->data = sinter_allocate(call, bytes);
@@ -255,6 +256,9 @@ static inline void *sinter_output(sinter_abi_call *call, uint32_t index, int64_t
     } else if ((uint64_t)bytes > tensor->bytes) {
         sinter_fail(call, SINTER_ABI_BAD_INPUT, "output '%s' needs %lld bytes and has %lld", name, (long long)bytes,
                     (long long)tensor->bytes);
+        return NULL;
+    } else if ((uintptr_t)tensor->data % alignment) {
+        sinter_fail(call, SINTER_ABI_BAD_INPUT, "output '%s' is not aligned to its elements", name);
         return NULL;
     }
     tensor->bytes = (uint64_t)bytes;

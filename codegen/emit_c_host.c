@@ -109,8 +109,8 @@ void sinter_c_host_end_block(sinter_c_emitter *e, const sinter_loop_stmt *first)
 static void write_alloc_output(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     const sinter_loop_buffer_info *info = &e->function->buffers.items[s->buffer];
     const char *name = raw_name(e, s->buffer), *bytes = write_bytes(e, s->buffer);
-    sinter_c_write(e, "%s = sinter_output(call, %d, %s, outputs[%d].name);", name, info->io_index,
-                   bytes, info->io_index);
+    sinter_c_write(e, "%s = sinter_output(call, %d, %s, _Alignof(%s), outputs[%d].name);", name,
+                   info->io_index, bytes, sinter_c_memory(info->dtype), info->io_index);
     sinter_c_jump(e, sinter_arena_format(e->arena, "if (!%s) ", name));
     sinter_c_write(e, "call->outputs[%d].rank = %u;", info->io_index, info->rank);
     sinter_c_write(e, "call->outputs[%d].dtype = outputs[%d].dtype;", info->io_index,

@@ -226,6 +226,18 @@ static void emit_alloc_heap(sinter_llvm_function *f, const sinter_loop_stmt *s) 
     LLVMBuildStore(f->builder, pointer, f->buffers[s->buffer]);
 }
 
+/* Address 0, of what is not there, has every alignment. */
+static void require_aligned(sinter_llvm_function *f, LLVMValueRef data, sinter_dtype dtype,
+                            const char *message) {
+    sinter_llvm_module *m = f->module;
+    const int64_t alignment = sinter_dtype_infos[dtype].bits / 8;
+    if (alignment <= 1) return;
+    LLVMValueRef address = LLVMBuildPtrToInt(f->builder, data, m->i64, "");
+    LLVMValueRef rest = LLVMBuildAnd(f->builder, address, sinter_llvm_int(m, alignment - 1), "");
+    sinter_llvm_require(f, LLVMBuildIsNull(f->builder, rest, ""), SINTER_ABI_BAD_INPUT, message,
+                        NULL, 0);
+}
+
 /* The caller's memory where it gave some, which must be large enough; fresh memory for the caller otherwise. */
 static void emit_alloc_output(sinter_llvm_function *f, const sinter_loop_stmt *s) {
     sinter_llvm_module *m = f->module;
@@ -250,6 +262,8 @@ static void emit_alloc_output(sinter_llvm_function *f, const sinter_loop_stmt *s
         sinter_arena_format(m->arena, "output '%s' needs %%0 bytes and has %%1", io->name);
     sinter_llvm_require(f, LLVMBuildICmp(f->builder, LLVMIntULE, bytes, capacity, ""),
                         SINTER_ABI_BAD_INPUT, message, (LLVMValueRef[]){bytes, capacity}, 2);
+    message = sinter_arena_format(m->arena, "output '%s' is not aligned to its elements", io->name);
+    require_aligned(f, given, info->dtype, message);
     LLVMBuildStore(f->builder, given, f->buffers[s->buffer]);
     LLVMBuildBr(f->builder, done);
     LLVMPositionBuilderAtEnd(f->builder, done);
@@ -413,6 +427,8 @@ static void bind_input(sinter_llvm_function *f, sinter_loop_buffer buffer) {
         LLVMBuildOr(f->builder, none, LLVMBuildIsNotNull(f->builder, data, ""), "");
     sinter_llvm_require(f, there, SINTER_ABI_BAD_INPUT,
                         sinter_arena_format(m->arena, "input '%s' has no data", name), NULL, 0);
+    message = sinter_arena_format(m->arena, "input '%s' is not aligned to its elements", name);
+    require_aligned(f, data, info->dtype, message);
     LLVMBuildStore(f->builder, data, f->buffers[buffer]);
 }
 

@@ -20,6 +20,8 @@ static uint64_t padded(uint64_t bytes) {
 sinter_status *sinter_executable_make(const sinter_abi_artifact *artifact, const void *weights,
                                       const sinter_allocator *allocator,
                                       sinter_executable **out_executable) {
+    if (!out_executable)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "nowhere to put the executable: NULL");
     *out_executable = NULL;
     if (!artifact || artifact->magic != SINTER_ABI_MAGIC)
         return SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT,
@@ -73,7 +75,7 @@ const void *sinter_executable_weights(const sinter_executable *executable, uint6
 }
 
 const sinter_abi_artifact *sinter_executable_describe(const sinter_executable *executable) {
-    return executable->artifact;
+    return executable ? executable->artifact : NULL;
 }
 
 /* ---- runs ---- */
@@ -109,13 +111,29 @@ static void service_deallocate(const sinter_abi_services *services, void *pointe
 }
 
 void sinter_output_free(sinter_abi_tensor *output, const sinter_abi_services *services) {
+    if (!output) return;
     service_deallocate(services, output->data, output->bytes);
     output->data = NULL;
+}
+
+static sinter_status *check_arguments(const sinter_executable *executable,
+                                      const sinter_abi_tensor *inputs,
+                                      const sinter_abi_tensor *outputs) {
+    const char *missing = !executable                                      ? "executable"
+                          : !inputs && executable->artifact->input_count   ? "inputs"
+                          : !outputs && executable->artifact->output_count ? "outputs"
+                                                                           : NULL;
+    if (!missing) return NULL;
+    return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "%s: expected an address, found NULL", missing);
 }
 
 sinter_status *sinter_executable_plan(const sinter_executable *executable,
                                       const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs,
                                       uint64_t *out_context_bytes) {
+    sinter_status *status = check_arguments(executable, inputs, outputs);
+    if (status) return status;
+    if (!out_context_bytes)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "nowhere to put the size of a context: NULL");
     const sinter_abi_artifact *artifact = executable->artifact;
     int64_t local[LOCAL_SYMBOLS];
     bool many = artifact->symbol_count > LOCAL_SYMBOLS;
@@ -130,6 +148,41 @@ sinter_status *sinter_executable_plan(const sinter_executable *executable,
     if (many) service_deallocate(NULL, call.symbols, artifact->symbol_count * sizeof(int64_t));
     if (code) return failure(&call, code);
     *out_context_bytes = head_bytes(artifact) + padded(call.workspace_bytes);
+    return NULL;
+}
+
+static bool begins_in(const sinter_abi_tensor *tensor, const sinter_abi_tensor *other) {
+    return tensor->bytes && other->data && (uintptr_t)tensor->data >= (uintptr_t)other->data &&
+           (uintptr_t)tensor->data - (uintptr_t)other->data < other->bytes;
+}
+
+static bool is_donated(const sinter_abi_artifact *artifact, uint32_t output, uint32_t input) {
+    for (uint32_t i = 0; i < artifact->donation_count; i++)
+        if (artifact->donations[i].output == output && artifact->donations[i].input == input)
+            return true;
+    return false;
+}
+
+/* An output of the caller's may not lie where a run reads an input, unless that is donated, or writes another output. What
+ * an output has may be more than it needs, so others count where they begin. */
+static sinter_status *check_overlaps(const sinter_abi_artifact *artifact,
+                                     const sinter_abi_tensor *inputs,
+                                     const sinter_abi_tensor *outputs) {
+    for (uint32_t i = 0; i < artifact->output_count; i++) {
+        if (!outputs[i].data) continue;
+        for (uint32_t k = 0; k < artifact->input_count; k++)
+            if (begins_in(&outputs[i], &inputs[k]) &&
+                (outputs[i].data != inputs[k].data || !is_donated(artifact, i, k)))
+                return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
+                                   "output '%s' lies in the memory of input '%s', which is not "
+                                   "donated to it",
+                                   artifact->outputs[i].name, artifact->inputs[k].name);
+        for (uint32_t k = 0; k < i; k++)
+            if (outputs[i].data == outputs[k].data && outputs[i].bytes && outputs[k].bytes)
+                return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
+                                   "outputs '%s' and '%s' have the same memory",
+                                   artifact->outputs[k].name, artifact->outputs[i].name);
+    }
     return NULL;
 }
 
@@ -176,7 +229,11 @@ sinter_status *sinter_executable_run(const sinter_executable *executable,
                                      const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs,
                                      const sinter_abi_services *services, void *context,
                                      uint64_t context_bytes) {
+    sinter_status *wrong = check_arguments(executable, inputs, outputs);
+    if (wrong) return wrong;
     const sinter_abi_artifact *artifact = executable->artifact;
+    wrong = check_overlaps(artifact, inputs, outputs);
+    if (wrong) return wrong;
     sinter_abi_call call = {.size = sizeof call,
                             .weights = executable->weights,
                             .outputs = outputs,

@@ -159,8 +159,8 @@ static sinter_status *load_open(const char *path, int file, const sinter_load_op
     size_t size = (size_t)about.st_size;
     void *image = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
     if (image == MAP_FAILED)
-        return SINTER_FAIL(SINTER_STATUS_UNREADABLE, "%s: can't be read: %s", path,
-                           strerror(errno));
+        return SINTER_FAIL(errno == ENOMEM ? SINTER_STATUS_OUT_OF_MEMORY : SINTER_STATUS_UNREADABLE,
+                           "%s: can't be read: %s", path, strerror(errno));
     sinter_artifact_file checked;
     sinter_status *status = sinter_artifact_check(path, image, size, options->verify, &checked);
     munmap(image, size);
@@ -170,6 +170,9 @@ static sinter_status *load_open(const char *path, int file, const sinter_load_op
 sinter_status *sinter_executable_load(const char *path, const sinter_load_options *options,
                                       sinter_executable **out_executable) {
     sinter_load_options none = {.size = sizeof none};
+    if (!path || !out_executable)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "%s: expected an address, found NULL",
+                           path ? "out_executable" : "path");
     *out_executable = NULL;
     if (options && options->size < sizeof *options)
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "sinter_load_options.size is %u, expected %zu",

@@ -300,6 +300,7 @@ static int start_workers(sinter_pool *pool, uint32_t count) {
 
 sinter_status *sinter_pool_create(uint32_t thread_count, const sinter_allocator *allocator,
                                   sinter_pool **out_pool) {
+    if (!out_pool) return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "nowhere to put the pool: NULL");
     *out_pool = NULL;
     if (thread_count < 1 || thread_count > MAX_THREADS)
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "a pool of %u threads: expected 1 to %d",

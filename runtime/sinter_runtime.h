@@ -95,7 +95,8 @@ SINTER_API const void *sinter_executable_weights(const sinter_executable *execut
  * context for them takes. Inputs need data only where it decides shapes. outputs and out_context_bytes may not be NULL. */
 SINTER_API sinter_status *sinter_executable_plan(const sinter_executable *executable, const sinter_abi_tensor *inputs,
                                                  sinter_abi_tensor *outputs, uint64_t *out_context_bytes);
-/* Runs. outputs[i].data is the caller's memory of outputs[i].bytes, or NULL: then the services' allocator (malloc without
+/* Runs. outputs[i].data is the caller's memory of outputs[i].bytes, aligned to its elements, in no input that is not donated to
+ * it and in no other output; or NULL: then the services' allocator (malloc without
  * one) gives it, 64-byte aligned, and the caller frees it the same way; nothing is left behind by a run that fails.
  * services: sinter_pool_services(pool), or NULL for one thread. context: context_bytes of the caller's memory, 64-byte
  * aligned, for this run alone; NULL takes it from the allocator for the run. A run of a model with static shapes that gets

@@ -149,8 +149,7 @@ static bool make_weights(sinter_engine *engine, sinter_diag *diag) {
     return true;
 }
 
-/* Reports what is not NULL, without saying `where` twice. */
-static bool take_status(sinter_status *status, const char *where, sinter_diag *diag) {
+bool sinter_engine_report(sinter_status *status, const char *where, sinter_diag *diag) {
     if (!status) return true;
     const char *message = sinter_status_message(status);
     size_t length = strlen(where);
@@ -161,13 +160,12 @@ static bool take_status(sinter_status *status, const char *where, sinter_diag *d
     return false;
 }
 
-static bool start_pool(sinter_engine *engine, const sinter_engine_options *options,
-                       sinter_diag *diag) {
-    if (options->thread_count <= 1) return true;
+static sinter_status *start_pool(sinter_engine *engine, const sinter_engine_options *options) {
+    if (options->thread_count <= 1) return NULL;
     sinter_status *status =
         sinter_pool_create((uint32_t)options->thread_count, NULL, &engine->pool);
     engine->services = sinter_pool_services(engine->pool);
-    return take_status(status, "threads", diag);
+    return status;
 }
 
 /* By way of the shell, which takes apart what $CC says: a name, and options perhaps. */
@@ -225,9 +223,10 @@ static bool load_c(sinter_engine *engine, const char *folder, sinter_diag *diag)
 static bool load_package(sinter_engine *engine, const char *folder, sinter_diag *diag) {
     char path[256];
     snprintf(path, sizeof path, "%s/model.so", folder);
-    bool good = sinter_package(engine->program, &engine->target, &engine->codegen,
-                               SINTER_PACKAGE_SHARED, path, diag) &&
-                take_status(sinter_executable_load(path, NULL, &engine->executable), path, diag);
+    bool good =
+        sinter_package(engine->program, &engine->target, &engine->codegen, SINTER_PACKAGE_SHARED,
+                       path, diag) &&
+        sinter_engine_report(sinter_executable_load(path, NULL, &engine->executable), path, diag);
     if (good) engine->artifact = sinter_executable_describe(engine->executable);
     return good;
 }
@@ -261,11 +260,12 @@ static bool make_executable(sinter_engine *engine, const sinter_engine_options *
         return false;
     const void *weights = engine->weights ? sinter_storage_data(engine->weights) : NULL;
     if (!engine->executable &&
-        !take_status(sinter_executable_wrap(engine->artifact, weights, NULL, &engine->executable),
-                     sinter_module_name(engine->module), diag))
+        !sinter_engine_report(
+            sinter_executable_wrap(engine->artifact, weights, NULL, &engine->executable),
+            sinter_module_name(engine->module), diag))
         return false;
     sinter_own(&engine->owned, release_runtime, engine);
-    return start_pool(engine, options, diag);
+    return sinter_engine_report(start_pool(engine, options), "threads", diag);
 }
 
 /* Code for another processor may be compiled, not run. */
@@ -326,30 +326,32 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
 
 bool sinter_engine_is_artifact(const char *path) {
     char head[4] = {0};
-    if (access(path, R_OK)) return sinter_string_ends_with(path, ".so"); /* for the error message */
-    return sinter_file_peek(path, head, sizeof head) == sizeof head &&
-           !memcmp(head, "\177ELF", sizeof head);
+    return sinter_string_ends_with(path, ".so") ||
+           (sinter_file_peek(path, head, sizeof head) == sizeof head &&
+            !memcmp(head, "\177ELF", sizeof head));
 }
 
-sinter_engine *sinter_engine_load(const char *path, const sinter_engine_options *options,
-                                  sinter_diag *diag) {
+sinter_status *sinter_engine_load(const char *path, const sinter_engine_options *options,
+                                  sinter_engine **out_engine) {
     sinter_engine *engine = sinter_heap_alloc(sizeof *engine);
     sinter_arena_init(&engine->arena);
     engine->backend = BACKEND_ARTIFACT;
     sinter_load_options load = {.size = sizeof load,
                                 .verify = options->verify_weights,
                                 .copy_weights = options->copy_weights};
-    bool good = take_status(sinter_executable_load(path, &load, &engine->executable), path, diag);
+    sinter_status *status = sinter_executable_load(path, &load, &engine->executable);
     sinter_own(&engine->owned, release_runtime, engine);
-    if (good && start_pool(engine, options, diag)) {
-        engine->artifact = sinter_executable_describe(engine->executable);
-        engine->input_count = engine->artifact->input_count;
-        engine->output_count = engine->artifact->output_count;
-        engine->inputs = engine->artifact->inputs;
-        engine->outputs = engine->artifact->outputs;
-        return engine;
+    if (!status) status = start_pool(engine, options);
+    if (status) {
+        sinter_engine_destroy(engine);
+        return status;
     }
-    sinter_engine_destroy(engine);
+    engine->artifact = sinter_executable_describe(engine->executable);
+    engine->input_count = engine->artifact->input_count;
+    engine->output_count = engine->artifact->output_count;
+    engine->inputs = engine->artifact->inputs;
+    engine->outputs = engine->artifact->outputs;
+    *out_engine = engine;
     return NULL;
 }
 
@@ -414,14 +416,15 @@ static bool run_native(sinter_engine *engine, const sinter_abi_tensor *inputs,
                        sinter_abi_tensor *outputs, sinter_diag *diag) {
     uint64_t bytes = 0;
     const char *name = engine->artifact->name;
-    if (!take_status(sinter_executable_plan(engine->executable, inputs, outputs, &bytes), name,
-                     diag))
+    if (!sinter_engine_report(sinter_executable_plan(engine->executable, inputs, outputs, &bytes),
+                              name, diag))
         return false;
     if (!grow_context(engine, bytes))
         return sinter_error(diag, name, "no memory for %llu bytes", (unsigned long long)bytes);
-    return take_status(sinter_executable_run(engine->executable, inputs, outputs, engine->services,
-                                             engine->context, engine->context_bytes),
-                       name, diag);
+    return sinter_engine_report(sinter_executable_run(engine->executable, inputs, outputs,
+                                                      engine->services, engine->context,
+                                                      engine->context_bytes),
+                                name, diag);
 }
 
 static bool run_tensors(sinter_engine *engine, const sinter_tensor *inputs,

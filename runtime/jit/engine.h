@@ -29,10 +29,12 @@ typedef struct sinter_engine_options {
 
 /* Takes the module (destroyed with the engine, also on failure). NULL after errors. */
 sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_options *options, sinter_diag *diag);
-/* Is it an ELF file, by its first bytes? Models never are. */
+/* Is it an ELF file, by its first bytes, or meant to be one, by its name? Models never are. */
 bool sinter_engine_is_artifact(const char *path);
 /* An artifact file (.so). */
-sinter_engine *sinter_engine_load(const char *path, const sinter_engine_options *options, sinter_diag *diag);
+struct sinter_status *sinter_engine_load(const char *path, const sinter_engine_options *options, sinter_engine **out_engine);
+/* A status as a diagnostic, without saying `where` twice, and its end. True for NULL. */
+bool sinter_engine_report(struct sinter_status *status, const char *where, sinter_diag *diag);
 void sinter_engine_destroy(sinter_engine *engine); /* NULL allowed */
 
 size_t sinter_engine_input_count(const sinter_engine *engine);

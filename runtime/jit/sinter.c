@@ -54,6 +54,7 @@ typedef struct loading {
     const sinter_options *options;
     sinter_diag diag;
     sinter_text text;      /* of the messages */
+    sinter_status *status; /* of an artifact that can't be loaded, instead of messages */
     sinter_engine *engine; /* NULL after errors */
 } loading;
 
@@ -70,7 +71,7 @@ static void open_engine(void *user) {
     engine.copy_weights = options->copy_weights != 0;
     if (options->precision) sinter_precision_parse(options->precision, &engine.precision);
     if (sinter_engine_is_artifact(l->path)) {
-        l->engine = sinter_engine_load(l->path, &engine, &l->diag);
+        l->status = sinter_engine_load(l->path, &engine, &l->engine);
         return;
     }
     sinter_module *module = sinter_import_file(l->path, &l->diag);
@@ -80,6 +81,10 @@ static void open_engine(void *user) {
         return;
     }
     if (module) l->engine = sinter_engine_create(module, &engine, &l->diag);
+}
+
+static sinter_status *null_argument(const char *name) {
+    return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "%s: expected an address, found NULL", name);
 }
 
 static sinter_status *check_options(const char *path, const sinter_options *options) {
@@ -127,9 +132,9 @@ static sinter_status *load_engine(const char *path, const sinter_options *option
     if (!finished)
         return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "%s: out of memory: no %zu bytes", path,
                            wanted);
-    sinter_status *status = NULL;
+    sinter_status *status = l.status;
     *out_engine = l.engine;
-    if (!l.engine) {
+    if (!l.engine && !status) {
         sinter_text *text = &l.text;
         while (text->size && text->data[text->size - 1] == '\n') text->data[--text->size] = '\0';
         status = SINTER_FAIL(SINTER_STATUS_BAD_MODEL, "%s",
@@ -142,6 +147,7 @@ static sinter_status *load_engine(const char *path, const sinter_options *option
 sinter_status *sinter_load(const char *path, const sinter_options *options,
                            sinter_model **out_model) {
     sinter_options defaults = SINTER_OPTIONS_INIT;
+    if (!path || !out_model) return null_argument(path ? "out_model" : "path");
     *out_model = NULL;
     if (!options) options = &defaults;
     sinter_status *status = check_options(path, options);
@@ -176,10 +182,11 @@ void sinter_destroy(sinter_model *model) {
 }
 
 const sinter_abi_artifact *sinter_describe(const sinter_model *model) {
-    return sinter_executable_describe(model->executable);
+    return model ? sinter_executable_describe(model->executable) : NULL;
 }
 
 sinter_status *sinter_set_threads(sinter_model *model, uint32_t thread_count) {
+    if (!model) return null_argument("model");
     sinter_pool *fresh = NULL;
     sinter_allocator allocator = get_allocator(model);
     if (thread_count != 1 || model->memory) { /* one thread and malloc need no pool */
@@ -249,19 +256,23 @@ static sinter_status *run(sinter_model *model, const sinter_abi_tensor *inputs,
 
 sinter_status *sinter_run(sinter_model *model, const sinter_abi_tensor *inputs,
                           sinter_abi_tensor *outputs) {
+    if (!model) return null_argument("model");
     uint32_t count = sinter_describe(model)->output_count;
+    if (count && !outputs) return null_argument("outputs");
     if (count) memset(outputs, 0, count * sizeof *outputs);
     return run(model, inputs, outputs);
 }
 
 void sinter_outputs_free(const sinter_model *model, sinter_abi_tensor *outputs) {
-    for (uint32_t i = 0; i < sinter_describe(model)->output_count; i++)
+    for (uint32_t i = 0; model && outputs && i < sinter_describe(model)->output_count; i++)
         sinter_output_free(&outputs[i], model->memory);
 }
 
 sinter_status *sinter_run_into(sinter_model *model, const sinter_abi_tensor *inputs,
                                sinter_abi_tensor *outputs) {
+    if (!model) return null_argument("model");
     const sinter_abi_artifact *artifact = sinter_describe(model);
+    if (artifact->output_count && !outputs) return null_argument("outputs");
     for (uint32_t i = 0; i < artifact->output_count; i++)
         if (!outputs[i].data)
             return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "output '%s' has no memory",

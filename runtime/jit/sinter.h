@@ -48,15 +48,15 @@ static inline sinter_options sinter_options_init(void)
 #define SINTER_OPTIONS_INIT {.size = sizeof(sinter_options), .level = 2, .thread_count = 1}
 #endif
 
-/* .onnx, .sir (both are compiled) or .so (an artifact: giving target, passes, dims or precision for it is an error, level does nothing).
- * options: NULL for none. Nothing is left behind by a load that fails, for lack of memory as well; only LLVM, which makes the
- * code, ends the process where it gets no memory. */
+/* .onnx, .sir (both are compiled) or .so (an artifact: giving target, passes, dims or precision for it is an error, level does
+ * nothing). options: NULL for none. Nothing is left behind by a load that fails, for lack of memory as well; only LLVM, which
+ * makes the code, ends the process where it gets no memory. What is wrong with an artifact is in the status' code. */
 SINTER_API sinter_status *sinter_load(const char *path, const sinter_options *options, sinter_model **out_model);
 SINTER_API void sinter_destroy(sinter_model *model); /* no run may be under way; NULL allowed */
 
 /* Names, element types (ONNX codes: 1 is float), ranks and dims (-1: symbolic, named in dim_names) of inputs and outputs;
  * symbols with their bounds; the target. Lives as long as the model. */
-SINTER_API const sinter_abi_artifact *sinter_describe(const sinter_model *model);
+SINTER_API const sinter_abi_artifact *sinter_describe(const sinter_model *model); /* NULL for NULL */
 
 /* Runs from now on use a pool of so many threads of the model's own; waits for the runs under way. */
 SINTER_API sinter_status *sinter_set_threads(sinter_model *model, uint32_t thread_count);
@@ -78,8 +78,9 @@ static inline sinter_abi_tensor sinter_tensor_over(const void *data, uint64_t by
 /* Runs on inputs in the model's order. outputs, one per output, are filled: shape, type and fresh memory, which the caller
  * gives back with sinter_outputs_free. Nothing is left behind by a run that fails. */
 SINTER_API sinter_status *sinter_run(sinter_model *model, const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs);
-SINTER_API void sinter_outputs_free(const sinter_model *model, sinter_abi_tensor *outputs);
-/* The same into the caller's memory: outputs[i].data of outputs[i].bytes; bytes becomes what was used. */
+SINTER_API void sinter_outputs_free(const sinter_model *model, sinter_abi_tensor *outputs); /* NULLs allowed */
+/* The same into the caller's memory: outputs[i].data of outputs[i].bytes, aligned to its elements; bytes becomes what was used.
+ * It may not lie in an input, unless that is donated to it (sinter_abi_donation), nor in another output. */
 SINTER_API sinter_status *sinter_run_into(sinter_model *model, const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs);
 
 #ifdef __cplusplus

@@ -7,6 +7,7 @@
 
 #include "runtime/jit/sinter.h"
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
@@ -105,7 +106,10 @@ static int64_t whole_pages(size_t size) {
 }
 
 void *__wrap_mmap(void *address, size_t size, int protection, int flags, int file, off_t offset) {
-    if (fails()) return MAP_FAILED;
+    if (fails()) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
     if (!(flags & MAP_FIXED)) mapped += whole_pages(size);
     return __real_mmap(address, size, protection, flags, file, offset);
 }

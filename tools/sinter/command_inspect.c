@@ -196,7 +196,7 @@ static int inspect_artifact(const arguments *a, sinter_diag *diag) {
         return 2;
     }
     sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
-    sinter_engine *engine = sinter_engine_load(a->operands[0], &options, diag);
+    sinter_engine *engine = load_artifact(a->operands[0], &options, diag);
     if (!engine) return 2;
     put_artifact(sinter_engine_artifact(engine), a->operands[0]);
     sinter_engine_destroy(engine);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const option_spec shared_options[] = {
     {.name = "i",
@@ -69,7 +70,7 @@ sinter_diag stderr_diag(void) {
 }
 
 sinter_module *load_model(const char *path, const arguments *a, sinter_diag *diag) {
-    if (sinter_engine_is_artifact(path)) {
+    if (sinter_engine_is_artifact(path) && !access(path, F_OK)) {
         sinter_error(diag, path, "is compiled already; this needs the model");
         return NULL;
     }
@@ -116,12 +117,19 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     return true;
 }
 
+sinter_engine *load_artifact(const char *path, const sinter_engine_options *options,
+                             sinter_diag *diag) {
+    sinter_engine *engine = NULL;
+    sinter_engine_report(sinter_engine_load(path, options, &engine), path, diag);
+    return engine;
+}
+
 sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag) {
     sinter_engine_options options;
     bool is_artifact = sinter_engine_is_artifact(path);
     if (!engine_options(a, &options) || !arguments_apply(a, is_artifact, &options.target, 1))
         return NULL;
-    if (is_artifact) return sinter_engine_load(path, &options, diag);
+    if (is_artifact) return load_artifact(path, &options, diag);
     sinter_module *module = load_model(path, a, diag);
     return module ? sinter_engine_create(module, &options, diag) : NULL;
 }

@@ -36,7 +36,7 @@ bool sinter_schedule_cpu_window(sinter_schedule_cpu_state *state, sinter_loop_va
 /* Reductions over the last axes, also several in a row (softmax, normalisations). */
 bool sinter_schedule_cpu_reduce(sinter_schedule_cpu_state *state, sinter_loop_var nest);
 /* The nest reduces rows that share nothing: no contraction, which would load elements of several rows into one vector. */
-bool sinter_schedule_cpu_is_row(const sinter_schedule_cpu_state *state, sinter_loop_var nest);
+bool sinter_schedule_cpu_is_row(sinter_schedule_cpu_state *state, sinter_loop_var nest);
 /* Independent iterations; the last one that is asked. The outermost loop of what it made of the nest. */
 sinter_loop_var sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state, sinter_loop_var nest);
 

@@ -66,6 +66,43 @@ size_t sinter_cpu_list_constants(sinter_schedule_cpu_state *state, sinter_loop_b
     return search.constants.count;
 }
 
+/* Whether a constant is read elsewhere, as it is or in another kernel. */
+typedef struct reader_search {
+    const sinter_loop_function *host;
+    uint32_t kernel, constant;
+    bool found;
+} reader_search;
+
+static void note_constant(reader_search *search, sinter_loop_buffer buffer) {
+    const sinter_loop_buffer_info *info = &search->host->buffers.items[buffer];
+    search->found |= info->scope == SINTER_SCOPE_CONSTANT && info->constant == search->constant;
+}
+
+static bool find_reader(void *user, sinter_loop_stmt *stmt) {
+    reader_search *search = user;
+    if (stmt->kind == SINTER_LOOP_BIND) note_constant(search, stmt->source);
+    if (stmt->kind == SINTER_LOOP_CALL_KERNEL && stmt->kernel != search->kernel)
+        for (uint32_t i = 0; i < stmt->buffer_argument_count; i++)
+            note_constant(search, stmt->buffer_arguments[i]);
+    return !search->found;
+}
+
+bool sinter_cpu_shares_constant(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter,
+                                size_t least_bytes) {
+    const sinter_loop_program *program = state->program;
+    const uint32_t *constants;
+    if (!sinter_cpu_is_constant(state, parameter)) return false;
+    size_t count = sinter_cpu_list_constants(state, parameter, &constants);
+    for (size_t i = 0; i < count; i++) {
+        reader_search search = {program->host, state->kernel, constants[i], false};
+        if (sinter_tensor_bytes(&program->constants.items[constants[i]].tensor) < least_bytes)
+            return false;
+        sinter_loop_walk(program->host->body, find_reader, &search);
+        if (!search.found) return false;
+    }
+    return count > 0;
+}
+
 /* ---- one constant ---- */
 
 typedef struct replacement {

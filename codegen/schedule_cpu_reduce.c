@@ -68,8 +68,12 @@ static bool schedule_row(sinter_schedule_cpu_state *state, const sinter_schedule
 
 /* ---- what is no contraction ---- */
 
-/* Elements of the load, which are next to each other within a row, serve this row alone. */
-static bool belongs_to_row(const sinter_schedule_cpu_state *state, const sinter_schedule_chain *c,
+/* What a second copy of a constant may take, for the sake of a better order. */
+enum { COPY_BYTES = 1 << 20 };
+
+/* Elements of the load, which are next to each other within a row, serve this row alone. A constant could be packed, unless
+ * others want it as it is: embeddings that are the weights of the last product, too. */
+static bool belongs_to_row(sinter_schedule_cpu_state *state, const sinter_schedule_chain *c,
                            const sinter_loop_access *load) {
     bool all = !sinter_loop_expr_uses(load->indices[load->rank - 1], c->loops[c->depth - 1]);
     for (uint32_t i = 0; i < c->depth; i++) {
@@ -78,12 +82,13 @@ static bool belongs_to_row(const sinter_schedule_cpu_state *state, const sinter_
             uses |= sinter_loop_expr_uses(load->indices[k], c->loops[i]);
         all &= uses;
     }
-    return all && !sinter_cpu_is_constant(state, load->buffer);
+    return all && (!sinter_cpu_is_constant(state, load->buffer) ||
+                   sinter_cpu_shares_constant(state, load->buffer, COPY_BYTES));
 }
 
 /* Every load of the reduction belongs to one row alone, whose elements lie next to each other; or those of one load do,
  * and the others are the same in all rows: a matrix that is read once, times a vector. */
-bool sinter_schedule_cpu_is_row(const sinter_schedule_cpu_state *state, sinter_loop_var nest) {
+bool sinter_schedule_cpu_is_row(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
     sinter_schedule_chain c = sinter_schedule_cpu_chain(state, nest);
     if (!c.depth) return false;
     sinter_loop_var row = c.loops[c.depth - 1];

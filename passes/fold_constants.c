@@ -1,8 +1,8 @@
 /* Computes at compile time what is known then, with the reference evaluator: nodes whose operands are constants,
  * integer vectors whose elements inference knows (they become a constant, or dim_vector where a symbol is in them),
  * and `if` on a known condition. Left alone: random draws; results above a limit; results that are only a
- * longer way to write their operands (a broadcast, a widened weight); dequantize_linear, which tells later passes how a weight is
- * quantized; products too large for the evaluator.
+ * longer way to write their operands (a broadcast, a widened weight) or a second copy of a large one (a tied embedding,
+ * transposed); dequantize_linear, which tells later passes how a weight is quantized; products too large for the evaluator.
  * Test: tests/passes/fold_constants/ */
 #include "passes/fold_constants.h"
 #include "ir/eval.h"
@@ -14,6 +14,7 @@ enum {
     LIMIT = 64 << 20,
     SMALL = 1 << 14,   /* bytes that may always be written out */
     MAX_GROWTH = 2,    /* of longer ones: result bytes over operand bytes */
+    COPY = 1 << 20,    /* bytes that may be there in two orders */
     MAX_WORK_LOG2 = 32 /* products of element counts that the evaluator does in seconds */
 };
 
@@ -61,6 +62,20 @@ static bool measure(const folder *state, const sinter_node_info *info, footprint
     return out->result_bytes <= LIMIT;
 }
 
+/* A large constant in another order, for products alone, which read any order; others want it as it is. */
+static bool is_second_copy(const folder *state, const sinter_node_info *info,
+                           const footprint *size) {
+    if (info->op != SINTER_OP_transpose || size->result_bytes < COPY ||
+        sinter_value_has_one_use(state->module, info->operands[0]))
+        return false;
+    const sinter_value_info *result = sinter_value_get(state->module, info->results[0]);
+    for (size_t i = 0; i < result->uses.count; i++) {
+        sinter_op op = sinter_node_get(state->module, result->uses.items[i].node)->op;
+        if (sinter_op_get_info(op)->pattern != SINTER_PATTERN_CONTRACT) return false;
+    }
+    return true;
+}
+
 static bool is_worth_it(const folder *state, const sinter_node_info *info) {
     footprint size;
     if (info->region_count || info->result_count == 0 || info->op == SINTER_OP_constant ||
@@ -73,6 +88,7 @@ static bool is_worth_it(const folder *state, const sinter_node_info *info) {
                   (pattern == SINTER_PATTERN_ELEMENTWISE && size.keeps_count);
     if (longer && size.result_bytes > SMALL && size.result_bytes / MAX_GROWTH > size.operand_bytes)
         return false;
+    if (is_second_copy(state, info, &size)) return false;
     uint64_t work = 0;
     bool cheap = pattern == SINTER_PATTERN_VIEW || pattern == SINTER_PATTERN_ELEMENTWISE ||
                  pattern == SINTER_PATTERN_GATHER || pattern == SINTER_PATTERN_SCATTER;

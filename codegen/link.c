@@ -44,7 +44,8 @@ static void report(linker *l, const char *program, int status) {
 
 static outcome run(linker *l, const char *const *arguments) {
     char said[PATH_SIZE];
-    int status = 0, error = sinter_process_run(arguments, in_folder(l, "said", said), &status);
+    int status = 0,
+        error = sinter_process_run(arguments, l->folder, in_folder(l, "said", said), &status);
     if (error == ENOENT || error == EACCES || error == ENOTDIR) return ABSENT;
     if (error) {
         sinter_error(l->diag, arguments[0], "cannot be started: %s", strerror(error));

@@ -80,10 +80,8 @@ bool sinter_file_make_folder(char out_folder[SINTER_FILE_FOLDER_BYTES], sinter_d
     if (!parent || !*parent || strlen(parent) + sizeof name > SINTER_FILE_FOLDER_BYTES)
         parent = "/tmp";
     snprintf(out_folder, SINTER_FILE_FOLDER_BYTES, "%s%s", parent, name);
-    if (!mkdtemp(out_folder))
-        return sinter_error(diag, out_folder, "cannot be made: %s", strerror(errno));
-    sinter_process_name_path(out_folder);
-    return true;
+    return sinter_process_make_folder(out_folder) ||
+           sinter_error(diag, out_folder, "cannot be made: %s", strerror(errno));
 }
 
 void sinter_file_remove_folder(const char *folder) {

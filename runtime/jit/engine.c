@@ -169,7 +169,8 @@ static sinter_status *start_pool(sinter_engine *engine, const sinter_engine_opti
 }
 
 /* By way of the shell, which takes apart what $CC says: a name, and options perhaps. */
-static bool run_compiler(const char *source, const char *library, int level, sinter_diag *diag) {
+static bool run_compiler(const char *folder, const char *source, const char *library, int level,
+                         sinter_diag *diag) {
     static const char *const levels[] = {"-O0", "-O1", "-O1", "-O3"};
     const char *const arguments[] = {"/bin/sh",
                                      "-c",
@@ -187,7 +188,7 @@ static bool run_compiler(const char *source, const char *library, int level, sin
                                      source,
                                      "-lm",
                                      NULL};
-    int status = 0, error = sinter_process_run(arguments, NULL, &status);
+    int status = 0, error = sinter_process_run(arguments, folder, NULL, &status);
     if (!error && WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
     return sinter_error(diag, source,
                         error || (WIFEXITED(status) && WEXITSTATUS(status) == 127)
@@ -203,7 +204,7 @@ static bool load_c(sinter_engine *engine, const char *folder, sinter_diag *diag)
     bool good = sinter_emit_c(engine->program, &text, diag) &&
                 sinter_file_write(source, text.data, text.size, diag);
     sinter_text_deinit(&text);
-    good = good && run_compiler(source, library, engine->codegen.level, diag);
+    good = good && run_compiler(folder, source, library, engine->codegen.level, diag);
     if (good) {
         engine->library = dlopen(library, RTLD_NOW | RTLD_LOCAL);
         if (!engine->library) good = sinter_error(diag, library, "%s", dlerror());

@@ -454,7 +454,7 @@ def stopped_programs(bench):
     temporary.mkdir()
     tools.mkdir()
     for name in ("cc", "aarch64-linux-gnu-gcc"):
-        (tools / name).write_text('#!/bin/sh\nout=$(dirname "$0")\necho $$ > "$out/pid"\nsleep 1000\n')
+        (tools / name).write_text('#!/bin/sh\nout=$(dirname "$0")\ntouch "$TMPDIR/of-its-own"\necho $$ > "$out/pid"\nsleep 1000\n')
         (tools / name).chmod(0o755)
     search = f"{tools}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": search, "TMPDIR": str(temporary), "CC": "cc"}

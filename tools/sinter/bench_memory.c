@@ -75,7 +75,8 @@ static bool read_figure(const char *path, uint64_t *out_bytes) {
 }
 
 /* The same command on the artifact, for one run. */
-static bool run_child(const char *artifact, const char *json, const arguments *a) {
+static bool run_child(const char *folder, const char *artifact, const char *json,
+                      const arguments *a) {
     char json_option[300];
     snprintf(json_option, sizeof json_option, "--json=%s", json);
     const char **list = sinter_heap_alloc((10 + 2 * a->option_count) * sizeof *list);
@@ -92,7 +93,7 @@ static bool run_child(const char *artifact, const char *json, const arguments *a
         list[count++] = a->options[i].value;
     }
     int status = 1;
-    bool good = !sinter_process_run(list, "/dev/null", &status) && WIFEXITED(status) &&
+    bool good = !sinter_process_run(list, folder, "/dev/null", &status) && WIFEXITED(status) &&
                 WEXITSTATUS(status) == 0;
     sinter_heap_free(list);
     return good;
@@ -105,7 +106,7 @@ bool measure_run_memory(const sinter_engine *engine, const arguments *a, uint64_
     snprintf(artifact, sizeof artifact, "%s/model.so", folder);
     snprintf(json, sizeof json, "%s/figures.json", folder);
     bool good = sinter_engine_package(engine, artifact, diag);
-    if (good && (!run_child(artifact, json, a) || !read_figure(json, out_bytes)))
+    if (good && (!run_child(folder, artifact, json, a) || !read_figure(json, out_bytes)))
         good = sinter_error(diag, artifact, "the artifact does not run in a process of its own");
     sinter_file_remove_folder(folder);
     return good;

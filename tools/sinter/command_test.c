@@ -205,7 +205,7 @@ static double collect(int input, pid_t child, double timeout, char *message, siz
         int ready = left > 0 ? poll(&poll_input, 1, (int)(left * 1000) + 1) : 0;
         if (ready == 0) {
             *out_hung = true;
-            sinter_process_end_child(child);
+            sinter_process_end(child);
             break;
         }
         char scratch[512];
@@ -235,7 +235,7 @@ static void run_isolated(test_run *run, test_case *test) {
         fail_to_start(test, "pipe", errno);
         return;
     }
-    pid_t child = fork();
+    pid_t child = sinter_process_fork();
     if (child < 0) {
         fail_to_start(test, "fork", errno);
         close(ends[0]);
@@ -247,11 +247,9 @@ static void run_isolated(test_run *run, test_case *test) {
         run_child(run, test->path, ends[1]);
     }
     close(ends[1]);
-    sinter_process_name_child(child);
     test->seconds = collect(ends[0], child, run->timeout, message, sizeof message, &hung);
     close(ends[0]);
-    waitpid(child, &status, 0); /* there is none if it hung */
-    sinter_process_forget_child(child);
+    sinter_process_wait(child, &status); /* there is none if it hung */
     test->outcome = hung                                            ? OUTCOME_HUNG
                     : WIFSIGNALED(status)                           ? OUTCOME_CRASHED
                     : WIFEXITED(status) && WEXITSTATUS(status) == 0 ? OUTCOME_PASSED

@@ -134,6 +134,7 @@ void sinter_loop_take_range(sinter_loop_builder *builder, const sinter_loop_stmt
     sinter_loop_range(builder->function, loop->lower, &lower_min, &lower_max);
     sinter_loop_range(builder->function, loop->upper, &upper_min, &upper_max);
     if (lower_min < -LOOP_VAR_LIMIT) lower_min = -LOOP_VAR_LIMIT;
+    if (lower_min > LOOP_VAR_LIMIT) lower_min = LOOP_VAR_LIMIT; /* nothing gets there */
     if (upper_max > LOOP_VAR_LIMIT) upper_max = LOOP_VAR_LIMIT;
     if (upper_max <= lower_min)
         upper_max = lower_min + 1; /* the body never runs: any range is true */

@@ -106,7 +106,7 @@ bool sinter_loop_check_equal(const sinter_loop_program *before,
         ok && sinter_loop_interpret(before, function_before, tensors[0], scalars, &quiet);
     bool ran_after =
         ok && sinter_loop_interpret(after, function_after, tensors[1], scalars, &quiet);
-    if (out_failed) *out_failed = ok && !ran_before && !ran_after;
+    if (out_failed) *out_failed = !ran_before && !ran_after;
     if (ran_before != ran_after)
         ok = sinter_error(diag, function_before->name, "only one of the two runs: %s", said.data);
     for (size_t i = 0; ok && ran_before && i < count; i++)

@@ -13,7 +13,8 @@ typedef struct sinter_loop_check_options {
 } sinter_loop_check_options;
 
 /* Integers in the data are small and not negative; a function that indexes by them guards its loads or fails. False where
- * they differ or where one fails and the other does not; *out_failed (NULL allowed) where both fail. */
+ * they differ, where one fails and the other does not, or where such data can't be made; *out_failed (NULL allowed) where both
+ * fail or have no data. */
 bool sinter_loop_check_equal(const sinter_loop_program *before, const sinter_loop_function *function_before,
                              const sinter_loop_program *after, const sinter_loop_function *function_after,
                              const sinter_loop_check_options *options, bool *out_failed, sinter_diag *diag);

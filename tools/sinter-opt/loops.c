@@ -114,6 +114,7 @@ typedef struct verb_call {
     sinter_diag *diag;
     const char *arguments[MAX_ARGUMENTS];
     size_t count;
+    const char *bad; /* an argument that is not what is expected there */
 } verb_call;
 
 typedef bool (*verb_run)(verb_call *call);
@@ -124,8 +125,27 @@ static sinter_loop_var loop_argument(const verb_call *call, size_t index) {
                : 0;
 }
 
-static int64_t number_argument(const verb_call *call, size_t index) {
-    return index < call->count ? strtoll(call->arguments[index], NULL, 10) : 0;
+/* All of the text up to the end is a number that something may be split, cut or packed by; 0 and call->bad otherwise. */
+static int64_t read_number(verb_call *call, const char *text, char end) {
+    char *stop = NULL;
+    long long number = strtoll(text, &stop, 10);
+    if (stop != text && (*stop == end || !*stop) && number >= INT32_MIN && number <= INT32_MAX)
+        return number;
+    call->bad = text;
+    return 0;
+}
+
+static int64_t number_argument(verb_call *call, size_t index) {
+    return read_number(call, call->arguments[index], 0);
+}
+
+/* The index of the word in the list, which ends with NULL; the first where there is no argument. */
+static int word_argument(verb_call *call, size_t index, const char *const *words) {
+    if (index >= call->count) return 0;
+    for (int i = 0; words[i]; i++)
+        if (!strcmp(call->arguments[index], words[i])) return i;
+    call->bad = call->arguments[index];
+    return 0;
 }
 
 static sinter_loop_buffer buffer_argument(const verb_call *call, size_t index) {
@@ -140,10 +160,10 @@ static size_t loop_arguments(const verb_call *call, size_t first, sinter_loop_va
 }
 
 static bool run_split(verb_call *call) {
-    const char *tail = call->count > 2 ? call->arguments[2] : "exact";
-    sinter_schedule_tail kind = strcmp(tail, "guard") == 0  ? SINTER_TAIL_GUARD
-                                : strcmp(tail, "peel") == 0 ? SINTER_TAIL_PEEL
-                                                            : SINTER_TAIL_EXACT;
+    static const char *const words[] = {"exact", "guard", "peel", NULL};
+    static const sinter_schedule_tail tails[] = {SINTER_TAIL_EXACT, SINTER_TAIL_GUARD,
+                                                 SINTER_TAIL_PEEL};
+    sinter_schedule_tail kind = tails[word_argument(call, 2, words)];
     return sinter_schedule_split(call->schedule, loop_argument(call, 0), number_argument(call, 1),
                                  kind, NULL, NULL, NULL);
 }
@@ -175,7 +195,8 @@ static bool run_merge(verb_call *call) {
 }
 
 static bool run_partial(verb_call *call) {
-    bool masked = call->count > 2 && strcmp(call->arguments[2], "masked") == 0;
+    static const char *const words[] = {"", "masked", NULL};
+    bool masked = word_argument(call, 2, words) == 1;
     return sinter_schedule_partial(call->schedule, loop_argument(call, 0), number_argument(call, 1),
                                    masked);
 }
@@ -235,9 +256,9 @@ static bool run_pack(verb_call *call) {
                             "--loop-pack: expected a buffer and all of its dims");
     for (size_t i = 1; i < call->count; i++) {
         const char *colon = strchr(call->arguments[i], ':');
-        order[i - 1] = (uint32_t)number_argument(call, i);
+        order[i - 1] = (uint32_t)read_number(call, call->arguments[i], ':');
         if (colon && order[i - 1] < MAX_ARGUMENTS)
-            blocks[order[i - 1]] = strtoll(colon + 1, NULL, 10);
+            blocks[order[i - 1]] = read_number(call, colon + 1, 0);
     }
     return sinter_schedule_pack(call->schedule, buffer, order, blocks, &layout);
 }
@@ -282,30 +303,31 @@ static bool run_simplify(verb_call *call) {
 static const struct {
     const char *name;
     verb_run run;
+    size_t least, most; /* arguments */
     bool changes_signature;
-} verbs[] = {{"loop-split", run_split, false},
-             {"loop-reorder", run_reorder, false},
-             {"loop-fuse", run_fuse, false},
-             {"loop-collapse", run_collapse, false},
-             {"loop-flatten", run_flatten, false},
-             {"loop-merge", run_merge, false},
-             {"loop-partial", run_partial, false},
-             {"loop-fission", run_fission, false},
-             {"loop-unroll", run_unroll, false},
-             {"loop-vectorize", run_vectorize, false},
-             {"loop-parallelize", run_parallelize, false},
-             {"loop-join", run_join, false},
-             {"loop-expand", run_expand, false},
-             {"loop-promote", run_promote, false},
-             {"loop-hoist", run_hoist, false},
-             {"loop-inline", run_inline, false},
-             {"loop-pack", run_pack, true},
-             {"loop-tile", run_tile, false},
-             {"loop-cut", run_cut, false},
-             {"loop-specialize", run_specialize, false},
-             {"loop-prefetch", run_prefetch, false},
-             {"loop-simplify", run_simplify, false},
-             {"schedule", run_schedule, false}};
+} verbs[] = {{"loop-split", run_split, 2, 3, false},
+             {"loop-reorder", run_reorder, 2, MAX_ARGUMENTS, false},
+             {"loop-fuse", run_fuse, 2, 2, false},
+             {"loop-collapse", run_collapse, 2, 2, false},
+             {"loop-flatten", run_flatten, 1, 1, false},
+             {"loop-merge", run_merge, 3, 3, false},
+             {"loop-partial", run_partial, 2, 3, false},
+             {"loop-fission", run_fission, 2, 2, false},
+             {"loop-unroll", run_unroll, 1, 1, false},
+             {"loop-vectorize", run_vectorize, 1, 1, false},
+             {"loop-parallelize", run_parallelize, 1, 1, false},
+             {"loop-join", run_join, 1, 1, false},
+             {"loop-expand", run_expand, 2, MAX_ARGUMENTS, false},
+             {"loop-promote", run_promote, 1, 1, false},
+             {"loop-hoist", run_hoist, 1, 1, false},
+             {"loop-inline", run_inline, 1, 1, false},
+             {"loop-pack", run_pack, 2, MAX_ARGUMENTS, true},
+             {"loop-tile", run_tile, 6, 6, false},
+             {"loop-cut", run_cut, 2, 2, false},
+             {"loop-specialize", run_specialize, 1, 1, false},
+             {"loop-prefetch", run_prefetch, 4, 4, false},
+             {"loop-simplify", run_simplify, 0, 0, false},
+             {"schedule", run_schedule, 1, 1, false}};
 
 /* "loop-split=i,4": the index of the verb, its arguments in call; SIZE_MAX where there is no such verb. */
 static size_t read_verb(command_line *command, const char *text, verb_call *call) {
@@ -313,12 +335,11 @@ static size_t read_verb(command_line *command, const char *text, verb_call *call
     char *rest = sinter_arena_copy_string(&command->arena, text, strlen(text));
     rest = rest[name_size] ? rest + name_size + 1 : rest + name_size;
     call->count = 0;
-    for (char *part = rest; *part && call->count < MAX_ARGUMENTS;) {
+    for (char *part = rest; *part; call->count++) { /* all are counted */
         char *comma = strchr(part, ',');
-        call->arguments[call->count++] = part;
-        if (!comma) break;
-        *comma = 0;
-        part = comma + 1;
+        if (call->count < MAX_ARGUMENTS) call->arguments[call->count] = part;
+        if (comma) *comma = 0;
+        part = comma ? comma + 1 : part + strlen(part);
     }
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (strlen(verbs[i].name) == name_size && strncmp(verbs[i].name, text, name_size) == 0)
@@ -342,10 +363,21 @@ static int apply_verb(command_line *command, sinter_schedule *schedule, const ch
         sinter_error(diag, "sinter-opt", "unknown verb '--%s'; see --help", text);
         return STATUS_BAD_INPUT;
     }
+    if (call.count < verbs[verb].least || call.count > verbs[verb].most) {
+        sinter_error(diag, "sinter-opt", "--%s: not as many arguments as it takes; see --help",
+                     text);
+        return STATUS_BAD_INPUT;
+    }
     sinter_loop_function *before =
         sinter_loop_clone_function(schedule->program, schedule->function);
     size_t errors = diag->error_count;
-    if (!verbs[verb].run(&call)) {
+    bool done = verbs[verb].run(&call);
+    if (call.bad) {
+        sinter_error(diag, "sinter-opt", "--%s: '%s' is not what is expected there; see --help",
+                     text, call.bad);
+        return STATUS_BAD_INPUT;
+    }
+    if (!done) {
         if (diag->error_count == errors)
             sinter_error(diag, schedule->function->name, "--%s: %s", text,
                          schedule->reason.data ? schedule->reason.data : "");
@@ -361,14 +393,33 @@ static int apply_verb(command_line *command, sinter_schedule *schedule, const ch
     bool failed = false;
     if (!sinter_loop_check_equal(schedule->program, before, schedule->program, schedule->function,
                                  &options, &failed, diag))
-        return STATUS_OUR_BUG;
+        return failed ? STATUS_BAD_INPUT : STATUS_OUR_BUG;
     if (!failed) return STATUS_DONE;
     sinter_error(diag, schedule->function->name, "--check: the kernel fails on the made-up data");
     return STATUS_BAD_INPUT;
 }
 
+/* Texts that were shortened for a reader have constants without numbers: enough for verbs, which change one kernel. */
+static bool has_numbers(const command_line *command, const sinter_loop_program *program,
+                        sinter_diag *diag) {
+    bool asked = command->emit_c;
+    for (size_t i = 0; i < command->verbs.count; i++)
+        asked |= strncmp(command->verbs.items[i], "schedule", 8) == 0;
+    for (size_t i = 0; asked && i < program->constants.count; i++) {
+        const sinter_tensor *tensor = &program->constants.items[i].tensor;
+        if (tensor->data || !sinter_tensor_bytes(tensor)) continue;
+        return sinter_error(diag, command->path,
+                            "constant %zu: its numbers are left out of the text, and --schedule "
+                            "and --emit=c need them",
+                            i);
+    }
+    return true;
+}
+
 static int run(command_line *command, sinter_loop_program *program, sinter_diag *diag) {
-    if (command->verify && !sinter_loop_verify(program, diag)) return STATUS_BAD_INPUT;
+    if ((command->verify && !sinter_loop_verify(program, diag)) ||
+        !has_numbers(command, program, diag))
+        return STATUS_BAD_INPUT;
     sinter_loop_function *kernel = find_kernel(command, program);
     if (command->verbs.count && !kernel) {
         sinter_error(diag, "sinter-opt", "there is no kernel %s",
@@ -391,7 +442,8 @@ int sinter_opt_loops(int argc, char **argv, sinter_diag *diag) {
     sinter_text text = {0};
     sinter_arena_init(&command.arena);
     int status = STATUS_BAD_INPUT;
-    if (read_arguments(&command, argc, argv, diag) && sinter_file_read_text(command.path, &text, diag)) {
+    if (read_arguments(&command, argc, argv, diag) &&
+        sinter_file_read_text(command.path, &text, diag)) {
         sinter_loop_program *program = sinter_loop_parse(command.path, text.data, text.size, diag);
         if (program) status = run(&command, program, diag);
         sinter_loop_program_destroy(program);

@@ -38,6 +38,7 @@ uint64_t sinter_weights_hash(const sinter_loop_program *program) {
         uint64_t whole = split_tail(tensor, tail);
         hash = sinter_abi_hash(tensor->data, whole, hash);
         if (sinter_tensor_bytes(tensor) > whole) hash = sinter_abi_hash(tail, ALIGNMENT, hash);
+        sinter_storage_drop_pages(tensor->storage, tensor->data, whole);
     }
     return hash;
 }
@@ -79,5 +80,6 @@ void sinter_weights_write(const sinter_loop_program *program, sinter_file_writer
         uint64_t whole = split_tail(tensor, tail);
         sinter_file_writer_append(writer, tensor->data, whole);
         if (sinter_tensor_bytes(tensor) > whole) sinter_file_writer_append(writer, tail, ALIGNMENT);
+        sinter_storage_drop_pages(tensor->storage, tensor->data, whole);
     }
 }

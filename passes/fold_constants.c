@@ -106,7 +106,13 @@ static bool evaluate(folder *state, sinter_node node, sinter_tensor *out_results
         operands[i] = sinter_value_constant(state->module, info->operands[i]);
     /* What fails here fails when run, too, and is reported then. */
     sinter_diag quiet = {0};
-    return sinter_eval_node(state->module, node, operands, out_results, &quiet);
+    bool good = sinter_eval_node(state->module, node, operands, out_results, &quiet);
+    for (uint32_t i = 0; i < info->operand_count;
+         i++) /* mapped weights come back when read again */
+        if (operands[i])
+            sinter_storage_drop_pages(operands[i]->storage, operands[i]->data,
+                                      sinter_tensor_bytes(operands[i]));
+    return good;
 }
 
 /* Whether evaluation gave what inference promised. */

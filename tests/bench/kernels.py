@@ -1,7 +1,6 @@
 """Products of matrices beside OpenBLAS, and the share of what the cores can do: squares with a constant operand and without, rows
 against a large constant matrix, batches of small ones, transposed operands."""
 import ctypes.util
-import re
 
 import numpy
 import onnx
@@ -37,16 +36,6 @@ def make_model(path, a, b, form, constant):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
 
 
-def roofline(bench, threads):
-    """GFLOP/s in f32 and GB/s from memory: the best of some tries, for others' load can only lower them."""
-    best = [0.0, 0.0]
-    for _ in range(3):
-        text = bench.run(bench.sinter, "bench", turns.EMBEDDED / "mlp.onnx", "--per-node", "--seconds=0.01", f"--threads={threads}")
-        found = re.search(r"at most ([\d.]+) GFLOP/s.* ([\d.]+) GB/s from memory", text)
-        best = [max(old, float(new)) for old, new in zip(best, found.groups())]
-    return best
-
-
 def find_openblas():
     """Its name for the loader."""
     name = ctypes.util.find_library("openblas")
@@ -58,7 +47,7 @@ def find_openblas():
 def measure(bench):
     library, random, rows = find_openblas(), numpy.random.default_rng(0), {}
     for threads in bench.options.threads:
-        peak, memory = roofline(bench, threads)
+        peak, memory = bench.roofline(threads)
         table = turns.Table(f"Products beside OpenBLAS, {threads} thread(s); at most {peak:.1f} GFLOP/s, {memory:.1f} GB/s from memory",
                             "product", "GFLOP/s", "OpenBLAS", "OpenBLAS time / Sinter time", "share of peak", "OpenBLAS", "GB/s", "relative error")
         for name, shape_a, shape_b, form, constant in PRODUCTS:

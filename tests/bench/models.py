@@ -2,6 +2,7 @@
 process of its own, so that a slow minute of the machine hits both; the number is the median of the turns' medians."""
 import json
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -62,7 +63,15 @@ def error_of(bench, model, folder, names):
     return worst
 
 
+def multiply_adds(bench, model, sizes):
+    """Of one run, as the model defines it: Winograd's fewer ones count as those that it replaces. 0 where a size has a name."""
+    text = bench.run(bench.sinter, "inspect", model, *sizes).splitlines()[0]
+    found = re.search(r"([\d.]+) ?([kMGT]?) multiply-adds", text)
+    return float(found[1]) * 1000 ** " kMGT".index(found[2] or " ") if found else 0
+
+
 def measure_model(bench, model, threads):
+    sizes = [f"--dim={name}={size}" for name, size in bench.options.dims.items()]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         feeds = turns.make_feeds(model, bench.options.dims)
@@ -83,6 +92,7 @@ def measure_model(bench, model, threads):
             "compile_ms": median(turn["compile_ms"] for turn in own),
             "peer_load_ms": median(turn["load_ms"] for turn in peer),
             "run_rss_bytes": median(turn["run_rss_bytes"] for turn in own),
+            "multiply_adds": multiply_adds(bench, model, sizes),
             "error": error_of(bench, model, folder, list(feeds)),
         }
 
@@ -92,8 +102,9 @@ def measure(bench):
     rows = {}
     for threads in bench.options.threads:
         table = turns.Table(f"Models beside ONNX Runtime, {threads} thread(s)", "model", "Sinter ms", "ONNX Runtime ms",
-                            "Sinter / ONNX Runtime", "fastest: Sinter ms", "ONNX Runtime ms", "compile ms", "load ms (ONNX Runtime)",
-                            "relative error")
+                            "Sinter / ONNX Runtime", "fastest: Sinter ms", "ONNX Runtime ms", "GFLOP/s", "share of the f32 peak",
+                            "compile ms", "load ms (ONNX Runtime)", "relative error")
+        peak, _ = bench.roofline(threads)
         ratios = []
         for model in models:
             try:
@@ -101,10 +112,13 @@ def measure(bench):
             except (RuntimeError, subprocess.CalledProcessError) as error:
                 bench.fail(f"{model.stem}: {error}")
                 continue
+            row["gflops"] = 2e-6 * row["multiply_adds"] / row["sinter_min_ms"]
+            row["share"] = row["gflops"] / peak
             rows[f"{model.stem}, {threads} thread(s)"] = row
             ratios.append(row["sinter_ms"] / row["peer_ms"])
             table.row(model.stem, f"{row['sinter_ms']:.3f}", f"{row['peer_ms']:.3f}", f"{ratios[-1]:.2f}", f"{row['sinter_min_ms']:.3f}",
-                      f"{row['peer_min_ms']:.3f}", f"{row['compile_ms']:.0f}", f"{row['peer_load_ms']:.0f}", f"{row['error']:.1e}")
+                      f"{row['peer_min_ms']:.3f}", f"{row['gflops']:.1f}" if row["gflops"] else "-",
+                      f"{row['share']:.0%}" if row["share"] else "-", f"{row['compile_ms']:.0f}", f"{row['peer_load_ms']:.0f}", f"{row['error']:.1e}")
         if ratios:
             print(f"\ngeometric mean of the ratios: {statistics.geometric_mean(ratios):.2f}")
     return rows

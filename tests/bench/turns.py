@@ -3,6 +3,7 @@ import glob
 import json
 import os
 import pathlib
+import re
 import subprocess
 import time
 
@@ -80,6 +81,15 @@ class Bench:
         artifact = self.folder / f"{self.counter}-{model.stem}.so"
         subprocess.run([self.sinter, "compile", model, "-o", artifact, *arguments], check=True, stderr=subprocess.DEVNULL)
         return artifact
+
+    def roofline(self, threads):
+        """GFLOP/s in f32 and GB/s from memory: the best of some tries, for others' load can only lower them."""
+        best = [0.0, 0.0]
+        for _ in range(3):
+            text = self.run(self.sinter, "bench", EMBEDDED / "mlp.onnx", "--per-node", "--seconds=0.01", f"--threads={threads}")
+            found = re.search(r"at most ([\d.]+) GFLOP/s.* ([\d.]+) GB/s from memory", text)
+            best = [max(old, float(new)) for old, new in zip(best, found.groups())]
+        return best
 
     def save(self, arrays):
         """Files of the arrays, in their order."""

@@ -57,7 +57,8 @@ bool sinter_canonicalize_replace(sinter_rewrite *rewrite, sinter_node node, sint
     return true;
 }
 
-static void visit_node(sinter_rewrite *rewrite, sinter_node node) {
+static void visit(void *user, sinter_node node) {
+    sinter_rewrite *rewrite = user;
     sinter_op op = sinter_node_get(rewrite->build.module, node)->op;
     sinter_rewrite_at(rewrite, node);
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
@@ -65,21 +66,11 @@ static void visit_node(sinter_rewrite *rewrite, sinter_node node) {
             return;
 }
 
-static void visit_region(sinter_rewrite *rewrite, sinter_region region) {
-    sinter_module *module = rewrite->build.module;
-    SINTER_FOR_NODES (module, region, node) {
-        for (uint32_t i = 0; i < sinter_node_get(module, node)->region_count; i++)
-            visit_region(rewrite, sinter_node_get(module, node)->regions[i]);
-        visit_node(rewrite, node);
-    }
-}
-
 void sinter_pass_canonicalize(sinter_pass_context *context) {
-    sinter_module *module = context->module;
     sinter_rewrite *rewrite = &context->rewrite;
     for (int sweep = 0; sweep < MAX_SWEEPS; sweep++) {
         size_t before = rewrite->change_count;
-        visit_region(rewrite, sinter_module_main(module));
+        sinter_pass_visit_nodes(context->module, visit, rewrite);
         if (rewrite->change_count == before) break;
     }
 }

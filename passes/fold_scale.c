@@ -456,19 +456,16 @@ static bool fold_before(folder *f, sinter_node node) {
            (fold_factor_before(f, &a, before) || fold_sum_before(f, &a, before));
 }
 
-static void fold_region(folder *f, sinter_region region) {
-    SINTER_FOR_NODES (f->module, region, node) {
-        for (uint32_t i = 0; i < sinter_node_get(f->module, node)->region_count; i++)
-            fold_region(f, sinter_node_get(f->module, node)->regions[i]);
-        while (fold_before(f, node)) {
-        }
-        sinter_rewrite_at(f->rewrite, node);
-        if (!fold_factor_after(f, node)) fold_sum_after(f, node);
+static void visit(void *user, sinter_node node) {
+    folder *f = user;
+    while (fold_before(f, node)) {
     }
+    sinter_rewrite_at(f->rewrite, node);
+    if (!fold_factor_after(f, node)) fold_sum_after(f, node);
 }
 
 void sinter_pass_fold_scale(sinter_pass_context *context) {
     sinter_module *module = context->module;
     folder f = {.module = module, .scratch = &context->scratch, .rewrite = &context->rewrite};
-    fold_region(&f, sinter_module_main(module));
+    sinter_pass_visit_nodes(module, visit, &f);
 }

@@ -149,7 +149,8 @@ static void widen_operand(lowering *l, sinter_node node, uint32_t index, sinter_
     if (wide) sinter_rewrite_set_operand(l->rewrite, node, index, wide);
 }
 
-static void lower_node(lowering *l, sinter_node node) {
+static void visit(void *user, sinter_node node) {
+    lowering *l = user;
     if (!is_candidate(l, node)) return;
     sinter_value weight = round_weight(l, sinter_node_operand(l->module, node, 1));
     if (!weight) return;
@@ -159,18 +160,10 @@ static void lower_node(lowering *l, sinter_node node) {
     if (x) widen_operand(l, node, 0, x);
 }
 
-static void lower_region(lowering *l, sinter_region region) {
-    SINTER_FOR_NODES (l->module, region, node) {
-        const sinter_node_info info = *sinter_node_get(l->module, node);
-        for (uint32_t i = 0; i < info.region_count; i++) lower_region(l, info.regions[i]);
-        lower_node(l, node);
-    }
-}
-
 void sinter_pass_lower_precision(sinter_pass_context *context) {
     if (context->precision != SINTER_DTYPE_bf16 && context->precision != SINTER_DTYPE_f16) return;
     lowering l = {
         .module = context->module, .rewrite = &context->rewrite, .dtype = context->precision};
     sinter_map_init(&l.known, &context->scratch);
-    lower_region(&l, sinter_module_main(context->module));
+    sinter_pass_visit_nodes(context->module, visit, &l);
 }

@@ -29,6 +29,20 @@ const sinter_pass *sinter_pass_find(sinter_string name) {
     return NULL;
 }
 
+static void visit_region(sinter_module *module, sinter_region region,
+                         void (*visit)(void *user, sinter_node node), void *user) {
+    SINTER_FOR_NODES (module, region, node) {
+        for (uint32_t i = 0; i < sinter_node_get(module, node)->region_count; i++)
+            visit_region(module, sinter_node_get(module, node)->regions[i], visit, user);
+        visit(user, node);
+    }
+}
+
+void sinter_pass_visit_nodes(sinter_module *module, void (*visit)(void *user, sinter_node node),
+                             void *user) {
+    visit_region(module, sinter_module_main(module), visit, user);
+}
+
 bool sinter_pass_run(const sinter_pass *pass, sinter_module *module,
                      const sinter_pipeline_options *options, size_t *out_change_count,
                      sinter_diag *diag) {

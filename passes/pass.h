@@ -46,6 +46,9 @@ bool sinter_pipeline_run(sinter_module *module, const sinter_pass *const *passes
                          const sinter_pipeline_options *options, sinter_diag *diag);
 /* "f32", "bf16" or "f16", what `precision` may be; false for anything else. */
 bool sinter_precision_parse(const char *text, sinter_dtype *out_precision);
+/* Every node of the module in its order, the nodes of a node's regions before itself. A visit may build nodes before its own,
+ * which are not visited, and erase its own and those before. */
+void sinter_pass_visit_nodes(sinter_module *module, void (*visit)(void *user, sinter_node node), void *user);
 /* The list of a level, to be parsed. */
 const char *sinter_pipeline_of_level(int level);
 /* "fold-constants,fuse" */

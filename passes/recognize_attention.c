@@ -234,29 +234,20 @@ static sinter_value build_attention(sinter_rewrite *rewrite, found *f) {
                 : y;
 }
 
-static bool recognize_node(sinter_rewrite *rewrite, sinter_node node) {
+static void visit(void *user, sinter_node node) {
+    sinter_rewrite *rewrite = user;
     found f = {.module = rewrite->build.module, .scale = 1};
     if (sinter_node_op(f.module, node) != SINTER_OP_matmul || !match_attention(&f, node) ||
         !isfinite(f.scale) || f.scale <= 0)
-        return false;
+        return;
     sinter_value old = sinter_node_result(f.module, node, 0);
     sinter_rewrite_at(rewrite, node);
     sinter_value y = build_attention(rewrite, &f);
-    if (!y || !sinter_type_equal(type_of(&f, y), type_of(&f, old))) return false;
+    if (!y || !sinter_type_equal(type_of(&f, y), type_of(&f, old))) return;
     sinter_rewrite_replace(rewrite, old, y);
     sinter_rewrite_erase(rewrite, node);
-    return true;
-}
-
-static void recognize_region(sinter_rewrite *rewrite, sinter_region region) {
-    sinter_module *module = rewrite->build.module;
-    SINTER_FOR_NODES (module, region, node) {
-        for (uint32_t i = 0; i < sinter_node_get(module, node)->region_count; i++)
-            recognize_region(rewrite, sinter_node_get(module, node)->regions[i]);
-        recognize_node(rewrite, node);
-    }
 }
 
 void sinter_pass_recognize_attention(sinter_pass_context *context) {
-    recognize_region(&context->rewrite, sinter_module_main(context->module));
+    sinter_pass_visit_nodes(context->module, visit, &context->rewrite);
 }

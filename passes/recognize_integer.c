@@ -313,26 +313,26 @@ static const sinter_integer_rule zero_points[] = {
     sinter_integer_matmul_zeros, sinter_integer_conv_zeros, sinter_integer_merge_sums, NULL};
 static const sinter_integer_rule constants[] = {fold_constant, NULL};
 
-static void visit_region(sinter_rewrite *rewrite, sinter_region region,
-                         const sinter_integer_rule *rules) {
-    sinter_module *module = rewrite->build.module;
-    SINTER_FOR_NODES (module, region, node) {
-        for (uint32_t i = 0; i < sinter_node_get(module, node)->region_count; i++)
-            visit_region(rewrite, sinter_node_get(module, node)->regions[i], rules);
-        sinter_rewrite_at(rewrite, node);
-        for (const sinter_integer_rule *rule = rules; *rule; rule++)
-            if ((*rule)(rewrite, node)) break;
-    }
+typedef struct visitor {
+    sinter_rewrite *rewrite;
+    const sinter_integer_rule *rules; /* NULL ends them */
+} visitor;
+
+static void visit(void *user, sinter_node node) {
+    const visitor *v = user;
+    sinter_rewrite_at(v->rewrite, node);
+    for (const sinter_integer_rule *rule = v->rules; *rule; rule++)
+        if ((*rule)(v->rewrite, node)) break;
 }
 
 void sinter_pass_recognize_integer(sinter_pass_context *context) {
-    sinter_module *module = context->module;
     sinter_rewrite *rewrite = &context->rewrite;
     static const sinter_integer_rule *const steps[] = {arithmetic, scales, zero_points, constants};
     for (size_t step = 0; step < sizeof steps / sizeof *steps; step++) {
+        visitor v = {rewrite, steps[step]};
         for (int sweep = 0; sweep < MAX_SWEEPS; sweep++) {
             size_t before = rewrite->change_count;
-            visit_region(rewrite, sinter_module_main(module), steps[step]);
+            sinter_pass_visit_nodes(context->module, visit, &v);
             if (rewrite->change_count == before) break;
         }
     }

@@ -256,20 +256,18 @@ static void visit_selection(splitter *s, sinter_node node) {
     sinter_rewrite_erase(s->rewrite, node);
 }
 
-static void visit_region(splitter *s, sinter_region region) {
-    SINTER_FOR_NODES (s->module, region, node) {
-        for (uint32_t i = 0; i < sinter_node_get(s->module, node)->region_count; i++)
-            visit_region(s, sinter_node_get(s->module, node)->regions[i]);
-        if (sinter_node_op(s->module, node) == SINTER_OP_split)
-            visit_split(s, node);
-        else if (sinter_node_op(s->module, node) == SINTER_OP_gather)
-            visit_selection(s, node);
-    }
+static void visit(void *user, sinter_node node) {
+    splitter *s = user;
+    sinter_op op = sinter_node_op(s->module, node);
+    if (op == SINTER_OP_split)
+        visit_split(s, node);
+    else if (op == SINTER_OP_gather)
+        visit_selection(s, node);
 }
 
 void sinter_pass_split_contraction(sinter_pass_context *context) {
     sinter_module *module = context->module;
     splitter s = {
         .module = module, .rewrite = &context->rewrite, .dims = sinter_module_dims(module)};
-    visit_region(&s, sinter_module_main(module));
+    sinter_pass_visit_nodes(module, visit, &s);
 }

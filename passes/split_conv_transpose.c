@@ -199,10 +199,11 @@ static sinter_value crop(deconvolution *d, sinter_value value) {
     return value;
 }
 
-static void visit(sinter_rewrite *rewrite, sinter_node node) {
+static void visit(void *user, sinter_node node) {
+    sinter_rewrite *rewrite = user;
     sinter_module *module = rewrite->build.module;
     deconvolution d = {.rewrite = rewrite, .module = module, .node = node};
-    if (!describe(&d)) return;
+    if (sinter_node_op(module, node) != SINTER_OP_conv_transpose || !describe(&d)) return;
     sinter_value result = sinter_node_result(module, node, 0);
     const sinter_type type = *sinter_value_type(module, result);
     sinter_rewrite_at(rewrite, node);
@@ -213,15 +214,6 @@ static void visit(sinter_rewrite *rewrite, sinter_node node) {
     if (value) sinter_rewrite_replace_node(rewrite, node, &value);
 }
 
-static void visit_region(sinter_rewrite *rewrite, sinter_region region) {
-    sinter_module *module = rewrite->build.module;
-    SINTER_FOR_NODES (module, region, node) {
-        for (uint32_t i = 0; i < sinter_node_get(module, node)->region_count; i++)
-            visit_region(rewrite, sinter_node_get(module, node)->regions[i]);
-        if (sinter_node_op(module, node) == SINTER_OP_conv_transpose) visit(rewrite, node);
-    }
-}
-
 void sinter_pass_split_conv_transpose(sinter_pass_context *context) {
-    visit_region(&context->rewrite, sinter_module_main(context->module));
+    sinter_pass_visit_nodes(context->module, visit, &context->rewrite);
 }

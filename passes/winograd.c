@@ -193,22 +193,22 @@ static void choose(sinter_rewrite *rewrite, sinter_node node, const layer *l) {
     sinter_rewrite_set_attr(rewrite, node, &attr);
 }
 
-static void choose_in(sinter_pass_context *context, sinter_region region, const int64_t *bindings) {
-    sinter_rewrite *rewrite = &context->rewrite;
-    sinter_module *module = context->module;
-    SINTER_FOR_NODES (module, region, node) {
-        const sinter_node_info *info = sinter_node_get(module, node);
-        for (uint32_t i = 0; i < info->region_count; i++)
-            choose_in(context, info->regions[i], bindings);
-        if (!is_candidate(module, node)) continue;
-        layer l = describe(module, node, context->machine, bindings);
-        if (context->precision == SINTER_DTYPE_bf16 && context->machine->pairs_of_bf16) l.pairs = 2;
-        choose(rewrite, node, &l);
-    }
+typedef struct chooser {
+    sinter_pass_context *context;
+    const int64_t *bindings; /* of symbols */
+} chooser;
+
+static void visit(void *user, sinter_node node) {
+    const chooser *c = user;
+    sinter_pass_context *context = c->context;
+    if (!is_candidate(context->module, node)) return;
+    layer l = describe(context->module, node, context->machine, c->bindings);
+    if (context->precision == SINTER_DTYPE_bf16 && context->machine->pairs_of_bf16) l.pairs = 2;
+    choose(&context->rewrite, node, &l);
 }
 
 void sinter_pass_winograd(sinter_pass_context *context) {
-    sinter_module *module = context->module;
-    choose_in(context, sinter_module_main(module),
-              sinter_dim_assume(sinter_module_dims(module), &context->scratch, ASSUMED_DIM));
+    sinter_dim_table *dims = sinter_module_dims(context->module);
+    chooser c = {context, sinter_dim_assume(dims, &context->scratch, ASSUMED_DIM)};
+    sinter_pass_visit_nodes(context->module, visit, &c);
 }

@@ -4,6 +4,7 @@ what and where, within seconds and a bounded amount of memory, and leave nothing
 import io
 import os
 import pathlib
+import platform
 import random
 import resource
 import signal
@@ -446,6 +447,59 @@ def bad_arguments(bench):
         bench.expect(f"arguments: {name}", *arguments)
 
 
+def bad_artifacts(bench):
+    """What is no artifact, not whole, or for another machine is refused by every command that would load it."""
+    path = bench.write("small.onnx", small_model())
+    bench.expect("an artifact", "compile", path, "-o", "good.so", allowed=(0,))
+    other = "x86-64-v3" if platform.machine() == "aarch64" else "aarch64"
+    bench.expect("an artifact for another machine", "compile", path, "-o", "other.so", f"--target=cpu:{other}", allowed=(0, 2))
+    good = (bench.folder / "good.so").read_bytes()
+    (bench.folder / "folder.so").mkdir()
+    os.mkfifo(bench.folder / "pipe.so")
+    (bench.folder / "zero.so").symlink_to("/dev/zero")
+    (bench.folder / "loop.so").symlink_to("loop.so")
+    cases = {
+        "none.so": "No such file", "folder.so": "regular file", "pipe.so": "regular file", "zero.so": "regular file",
+        "loop.so": "symbolic links", "empty.so": "too short", "text.so": "too short", "cut.so": "cut off", "long.so": "cut off",
+        "object.o": "not an artifact", "future.so": "version", "flip.so": "damaged", "other.so": "compiled for",
+    }  # fmt: skip
+    bench.write("empty.so", b"")
+    bench.write("text.so", b"a text")
+    bench.write("cut.so", good[:-1])
+    bench.write("long.so", good + b"\0")
+    bench.write("flip.so", good[:5000] + bytes([good[5000] ^ 1]) + good[5001:])
+    bench.write("future.so", good[:-8] + b"\2" + good[-7:])
+    bench.expect("an object", "compile", path, "-o", "object.o", allowed=(0,))
+    for name, words in cases.items():
+        if not os.path.lexists(bench.folder / name) and name == "other.so":
+            continue  # there is no linker for it here
+        for command in (("run", name), ("bench", name), ("inspect", name), ("run", name, "--verify")):
+            bench.expect(f"artifact {name}: {command}", *command, words=(name, words))
+        bench.expect(f"artifact {name}: diff", "diff", name, "eval", "cpu", words=(name,))
+        bench.expect(f"artifact {name}: compile", "compile", name, "-o", "out.so", words=(name,))
+    choose = random.Random(2)
+    for flip in range(40):
+        damaged = bytearray(good)
+        damaged[choose.randrange(len(good))] ^= 1 << choose.randrange(8)
+        bench.write("flip.so", bytes(damaged))
+        bench.expect(f"artifact with another bit, {flip}", "run", "flip.so", "--verify", words=("flip.so",))
+
+
+def side_by_side(bench):
+    """Processes that write one file and fill one cache at once: what there is in the end is whole, and nothing else."""
+    path = bench.write("small.onnx", small_model())
+    bench.expect("alone", "compile", path, "-o", "alone.so", allowed=(0,))
+    for name in ("filling the cache", "finding all in it"):
+        command = [str(SINTER), "compile", str(path), "-o", "together.so", "--cache=cache", "--jobs=2"]
+        running = [subprocess.Popen(command, cwd=bench.folder, stderr=subprocess.PIPE) for _ in range(6)]
+        said = [process.communicate(timeout=SECONDS)[1] for process in running]
+        problems = [f"status {process.returncode}" for process in running if process.returncode] + [text.decode() for text in said if text]
+        same = (bench.folder / "alone.so").read_bytes() == (bench.folder / "together.so").read_bytes()
+        problems += ["another artifact"] * (not same)
+        problems += [f"left behind: {left.name}" for left in bench.folder.rglob(".*")]
+        bench.tally.check(f"side by side: {name}", problems)
+
+
 def stopped_programs(bench):
     """Stopped by a signal while another program works for it: nothing is left of either, and the old result is as it was."""
     path = bench.write("small.onnx", small_model())
@@ -489,7 +543,7 @@ def main():
         bench = Bench(pathlib.Path(folder).resolve())
         for part in (
             hostile_numbers, huge_dims, impossible_graphs, external_data, deep_and_large, bad_tensors, bad_outputs, bad_surroundings,
-            bad_arguments, stopped_programs,
+            bad_arguments, bad_artifacts, side_by_side, stopped_programs,
             damaged_files,
         ):
             part(bench)

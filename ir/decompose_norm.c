@@ -138,12 +138,9 @@ bool sinter_decompose_rms_normalization(sinter_rewrite *rewrite, sinter_node nod
     sinter_value root = sinter_compose_unary(
         rewrite, SINTER_OP_sqrt, sinter_compose_with_number(rewrite, SINTER_OP_add, mean, epsilon));
     sinter_value y = sinter_compose_cast(
-        rewrite, sinter_compose_binary(rewrite, SINTER_OP_div, wide, root), type.dtype);
-    out_results[0] =
-        sinter_compose_cast(rewrite,
-                            sinter_compose_binary(rewrite, SINTER_OP_mul, y,
-                                                  sinter_compose_cast(rewrite, scale, type.dtype)),
-                            type.dtype);
+        rewrite, sinter_compose_binary(rewrite, SINTER_OP_div, wide, root),
+        sinter_compose_type(rewrite, scale)->dtype); /* which is that of the result */
+    out_results[0] = sinter_compose_binary(rewrite, SINTER_OP_mul, y, scale);
     return out_results[0] != 0;
 }
 

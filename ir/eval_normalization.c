@@ -110,7 +110,9 @@ bool eval_rms_normalization(sinter_eval *eval) {
         double inverse = 1 / sqrt(squares / (double)r.width + epsilon);
         for (int64_t i = row * r.width; i < (row + 1) * r.width; i++) x[i] *= inverse * scale[i];
     }
-    sinter_tensor *y = sinter_eval_create_like(eval, 0, eval->operands[0]);
+    const sinter_tensor *input = eval->operands[0];
+    sinter_tensor *y =
+        sinter_eval_create(eval, 0, eval->operands[1]->dtype, input->rank, input->dims);
     if (y) sinter_eval_store_doubles(y, x);
     return y != NULL;
 }

@@ -16,6 +16,7 @@ typedef double (*pool_function)(pool_state *pool, const pool_cell *cell);
 struct pool_state {
     pool_function function;
     double p;         /* of p-norm */
+    double lowest;    /* of maximum: that of no element at all */
     bool include_pad; /* of average */
     int64_t chosen;   /* offset of the last maximum */
 };
@@ -41,7 +42,7 @@ static double pool_average(pool_state *pool, const pool_cell *cell) {
 
 /* NaN wins; of equals the first. */
 static double pool_maximum(pool_state *pool, const pool_cell *cell) {
-    double best = -INFINITY;
+    double best = pool->lowest;
     pool->chosen = cell->tap_count ? cell->taps[0] : 0;
     for (int64_t t = 0; t < cell->tap_count; t++) {
         double value = cell->plane[cell->taps[t] * cell->apart];
@@ -91,6 +92,10 @@ static bool run_pool(sinter_eval *eval, pool_state *pool, bool with_indices) {
         indices = sinter_eval_create(eval, 1, SINTER_DTYPE_i64, x->rank, dims);
         if (!indices) return false;
     }
+    const sinter_dtype_info *info = &sinter_dtype_infos[x->dtype];
+    pool->lowest = info->class == SINTER_CLASS_FLOAT ? -INFINITY
+                   : info->class == SINTER_CLASS_INT ? -ldexp(1, (int)info->bits - 1)
+                                                     : 0;
     const double *xs = sinter_eval_doubles(eval, x);
     double *y = SINTER_NEW_ARRAY(eval->scratch, double, sinter_tensor_count(result) + 1);
     int64_t *cells = SINTER_NEW_ARRAY(eval->scratch, int64_t, window.kernel_count);

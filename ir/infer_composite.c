@@ -32,7 +32,13 @@ bool infer_lp_normalization(sinter_infer *infer) {
 }
 
 bool infer_lrn(sinter_infer *infer) {
-    if (!sinter_infer_check_rank(infer, 0, 2, SINTER_MAX_RANK)) return false;
+    int64_t size = sinter_node_get_int(infer->module, infer->node, "size", 1);
+    if (!sinter_infer_check_rank(infer, 0, 2, SINTER_MAX_RANK) ||
+        !sinter_infer_check_float(infer, 0))
+        return false;
+    if (size < 1)
+        return sinter_infer_error(infer, "size is %lld, expected 1 at least [lrn_c1]",
+                                  (long long)size);
     sinter_infer_set_like(infer, 0, 0);
     return true;
 }
@@ -93,7 +99,8 @@ bool infer_layer_normalization(sinter_infer *infer) {
     sinter_dtype stash = sinter_node_get_dtype(infer->module, infer->node, "stash_type");
     uint32_t axis;
     sinter_dim dims[SINTER_MAX_RANK];
-    if (!sinter_infer_check_float(infer, 0) ||
+    if (!sinter_infer_check_float(infer, 0) || !sinter_infer_check_same_dtype(infer, 0, 1) ||
+        !sinter_infer_check_same_dtype(infer, 0, 2) ||
         !sinter_infer_axis_attr(infer, "axis", -1, x->rank, &axis) ||
         !sinter_infer_check_broadcast_to(infer, 1, 0) ||
         !sinter_infer_check_broadcast_to(infer, 2, 0))
@@ -283,9 +290,9 @@ static bool check_update_rule(sinter_infer *infer) {
     for (uint32_t i = 0; i < 2; i++) {
         bool needs = i ? delta : gated, has = sinter_infer_operand(infer, 4 + i)->kind != 0;
         if (needs != has)
-            return sinter_infer_error(
-                infer, "update_rule '%.*s' %s %s [linear_attention_c1]", SINTER_STRING_ARGS(rule),
-                needs ? "needs" : "has no use for", i ? "beta" : "decay");
+            return sinter_infer_error(infer, "update_rule '%.*s' %s %s [linear_attention_c1]",
+                                      SINTER_STRING_ARGS(rule), needs ? "needs" : "has no use for",
+                                      i ? "beta" : "decay");
     }
     return true;
 }

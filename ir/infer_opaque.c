@@ -133,8 +133,10 @@ static bool infer_recurrent(sinter_infer *infer, int64_t gates) {
     sinter_string direction = sinter_node_get_string(infer->module, infer->node, "direction");
     bool batch_first = sinter_node_get_int(infer->module, infer->node, "layout", 0) != 0;
     for (uint32_t i = 0; i < 3; i++)
-        if (!sinter_infer_check_rank(infer, i, 3, 3) || !sinter_infer_check_same_dtype(infer, 0, i))
-            return false;
+        if (!sinter_infer_check_rank(infer, i, 3, 3)) return false;
+    for (uint32_t i = 1; i < 8; i++)
+        if (i != 4 && !sinter_infer_check_same_dtype(infer, 0, i)) return false;
+    if (!sinter_infer_check_float(infer, 0)) return false;
     if (!sinter_infer_check_rank(infer, 3, 2, 2) || !sinter_infer_check_rank(infer, 4, 1, 1) ||
         !sinter_infer_check_integer(infer, 4) || !sinter_infer_check_dims_equal(infer, 1, 2, 0, 2))
         return false;

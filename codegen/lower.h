@@ -154,6 +154,9 @@ sinter_expr sinter_kernel_dim(sinter_kernel *kernel, sinter_dim dim);
 /* Dim i of a value's type, negative i from the end. */
 sinter_expr sinter_kernel_dim_of(sinter_kernel *kernel, sinter_value value, int i);
 
+/* Elements of a vector of axes, which may be a scalar: 1. */
+sinter_expr sinter_kernel_axis_count(sinter_kernel *kernel, sinter_value axes);
+
 /* One element of value at index (rank of it), in its compute dtype. */
 sinter_expr sinter_lower_element(sinter_kernel *kernel, sinter_value value, const sinter_expr *index);
 /* The same with index of a broader result, by ONNX broadcasting. */

@@ -127,7 +127,9 @@ bool sinter_lower_check_split(sinter_lower *lower, sinter_node node) {
 bool sinter_lower_check_range(sinter_lower *lower, sinter_node node) {
     sinter_value step = sinter_node_operand(lower->module, node, 2);
     if (sinter_value_constant(lower->module, step)) return true;
-    sinter_expr value = sinter_loop_load(&lower->host, sinter_lower_host_buffer(lower, step), NULL);
+    sinter_expr origin = sinter_loop_int(&lower->host, 0); /* a vector of one is a scalar too */
+    sinter_expr value =
+        sinter_loop_load(&lower->host, sinter_lower_host_buffer(lower, step), &origin);
     sinter_expr zero = sinter_dtype_is_float(value->dtype)
                            ? sinter_loop_const(&lower->host, value->dtype, 0)
                            : sinter_loop_const_int(&lower->host, value->dtype, 0);

@@ -189,6 +189,11 @@ sinter_expr sinter_kernel_dim_of(sinter_kernel *kernel, sinter_value value, int 
     return sinter_kernel_dim(kernel, type->dims[i < 0 ? (int)type->rank + i : i]);
 }
 
+sinter_expr sinter_kernel_axis_count(sinter_kernel *kernel, sinter_value axes) {
+    bool scalar = sinter_value_type(kernel->lower->module, axes)->rank == 0;
+    return scalar ? sinter_loop_int(&kernel->build, 1) : sinter_kernel_dim_of(kernel, axes, 0);
+}
+
 /* ---- elements ---- */
 
 sinter_expr sinter_kernel_load(sinter_kernel *kernel, sinter_loop_buffer buffer,

@@ -14,7 +14,7 @@ static bool bind_all(sinter_late_dims *late, sinter_node node) {
 static sinter_loop_buffer mark_axes(sinter_kernel *k, sinter_node node, sinter_value axes,
                                     uint32_t rank, bool all_if_empty) {
     sinter_loop_buffer mark = sinter_write_stack(k, "mark", SINTER_DTYPE_i64, rank);
-    sinter_expr count = sinter_kernel_dim_of(k, axes, 0), size = sinter_write_int(k, rank);
+    sinter_expr count = sinter_kernel_axis_count(k, axes), size = sinter_write_int(k, rank);
     sinter_expr start = all_if_empty
                             ? sinter_write_cast(k, FORMULA(k, "a == 0", count), SINTER_DTYPE_i64)
                             : sinter_write_int(k, 0);

@@ -159,7 +159,7 @@ static void mark_axes(sinter_kernel *kernel, sinter_node node, uint32_t rank,
     sinter_module *module = kernel->lower->module;
     sinter_loop_builder *build = &kernel->build;
     sinter_value axes = sinter_node_operand(module, node, 1);
-    sinter_expr count = sinter_kernel_dim_of(kernel, axes, 0), size = sinter_loop_int(build, rank);
+    sinter_expr count = sinter_kernel_axis_count(kernel, axes), size = sinter_loop_int(build, rank);
     bool noop = sinter_node_get_int(module, node, "noop_with_empty_axes", 0) != 0;
     sinter_expr empty =
         sinter_loop_compare(build, SINTER_SCALAR_eq, count, sinter_loop_int(build, 0));

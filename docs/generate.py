@@ -52,6 +52,9 @@ def ops():
     yield ""
     yield f"{count} ops, from `ir/ops.def`. `?` is optional, `*` any number; an attribute with `=` has a default. An op means"
     yield "what the newest ONNX operator of the same name means; older forms are rewritten on import."
+    yield ""
+    yield "`x:float` is a tensor of floats of any width; `number` is floats or integers, `plain` numbers or truth values, `quantized`"
+    yield "integers of up to 16 bits or floats of up to 8, `tensor` any element type; an operand without a word may be a sequence too."
     for pattern, doc in patterns.items():
         if pattern not in groups:
             continue

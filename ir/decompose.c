@@ -11,6 +11,37 @@ sinter_decompose_rule sinter_decompose_find(sinter_op op) {
     return rules[op];
 }
 
+static const char *type_text(sinter_module *module, sinter_value value) {
+    sinter_text text = {0};
+    sinter_type_print(sinter_module_dims(module), sinter_value_type(module, value), &text);
+    const char *kept = sinter_arena_copy_string(sinter_module_arena(module), text.data, text.size);
+    sinter_text_deinit(&text);
+    return kept;
+}
+
+/* Inference speaks of the whole op, the parts are built by the rules of their own: where the two disagree about a model that
+ * inference let pass, that is an answer and not a crash. */
+static bool check_results(sinter_rewrite *rewrite, sinter_node node, const sinter_value *results) {
+    sinter_module *module = rewrite->build.module;
+    const sinter_node_info *info = sinter_node_get(module, node);
+    for (uint32_t i = 0; i < info->result_count; ++i) {
+        sinter_value old = info->results[i];
+        if (!old) continue;
+        if (!results[i])
+            return sinter_error(rewrite->build.diag, sinter_node_where(module, node),
+                                "%s: result %u is not decomposed [decompose_c1]",
+                                sinter_op_get_info(info->op)->name, i);
+        if (!sinter_rewrite_fits(rewrite, old, results[i]))
+            return sinter_error(
+                rewrite->build.diag, sinter_node_where(module, node),
+                "%s: result %u should be %s, its decomposition gives %s; the shapes or "
+                "element types of the operands do not fit [decompose_c2]",
+                sinter_op_get_info(info->op)->name, i, type_text(module, old),
+                type_text(module, results[i]));
+    }
+    return true;
+}
+
 bool sinter_decompose_node(sinter_rewrite *rewrite, sinter_node node) {
     sinter_module *module = rewrite->build.module;
     uint32_t count = sinter_node_get(module, node)->result_count;
@@ -20,13 +51,8 @@ bool sinter_decompose_node(sinter_rewrite *rewrite, sinter_node node) {
     bool stays = true;
     for (uint32_t i = 0; i < count; ++i) stays = stays && !results[i];
     if (stays) return true;
-    for (uint32_t i = 0; i < count; ++i) {
-        sinter_value old = sinter_node_result(module, node, i);
-        if (!old) continue;
-        if (!results[i]) return false;
-        sinter_rewrite_replace(rewrite, old, results[i]);
-    }
-    sinter_rewrite_erase(rewrite, node);
+    if (!check_results(rewrite, node, results)) return false;
+    sinter_rewrite_replace_node(rewrite, node, results);
     return true;
 }
 

@@ -83,7 +83,7 @@ static sinter_value given_mask(attention *a, sinter_value mask, sinter_dim keys)
     else
         mask = sinter_compose_cast(a->rewrite, mask, a->dtype);
     sinter_dim last = type.dims[type.rank - 1];
-    if (last == keys || sinter_dim_is(a->table, last, 1)) return mask;
+    if (last == keys) return mask;
     sinter_dim pads[2 * SINTER_MAX_RANK];
     for (uint32_t i = 0; i < 2 * type.rank; ++i) pads[i] = sinter_dim_const(a->table, 0);
     pads[2 * type.rank - 1] = sinter_dim_sub(a->table, keys, last);

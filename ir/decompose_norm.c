@@ -2,6 +2,8 @@
  * operators' stash_type says. Test: tests/passes/decompose/ */
 #include "ir/decompose.h"
 
+#include <math.h>
+
 /* The wider type in which statistics are taken. */
 static sinter_dtype statistics_dtype(sinter_dtype dtype) {
     return dtype == SINTER_DTYPE_f64 ? SINTER_DTYPE_f64 : SINTER_DTYPE_f32;
@@ -19,9 +21,6 @@ bool sinter_decompose_softmax(sinter_rewrite *rewrite, sinter_node node,
                               sinter_value *out_results) {
     sinter_value x = sinter_compose_operand(rewrite, node, 0);
     sinter_type type = *sinter_compose_type(rewrite, x);
-    if (type.rank == 0)
-        return sinter_error(rewrite->build.diag, rewrite->build.location,
-                            "softmax of a scalar has no axis");
     int64_t axis = sinter_node_get_axis(rewrite->build.module, node, -1, type.rank);
     bool logarithm = sinter_node_get(rewrite->build.module, node)->op == SINTER_OP_log_softmax;
     sinter_value s =
@@ -117,8 +116,10 @@ bool sinter_decompose_layer_normalization(sinter_rewrite *rewrite, sinter_node n
     if (bias) y = sinter_compose_binary(rewrite, SINTER_OP_add, y, bias);
     out_results[0] = y;
     uint32_t results = sinter_node_get(module, node)->result_count;
-    if (results > 1) out_results[1] = m.mean;
-    if (results > 2) out_results[2] = m.inverse;
+    sinter_dtype stash = sinter_node_get_dtype(module, node, "stash_type");
+    if (!stash) stash = SINTER_DTYPE_f32;
+    if (results > 1) out_results[1] = sinter_compose_cast(rewrite, m.mean, stash);
+    if (results > 2) out_results[2] = sinter_compose_cast(rewrite, m.inverse, stash);
     return y && m.mean && m.inverse;
 }
 
@@ -339,11 +340,18 @@ bool sinter_decompose_gemm(sinter_rewrite *rewrite, sinter_node node, sinter_val
     if (sinter_node_get_int(module, node, "transB", 0))
         b = sinter_compose_transpose(rewrite, b, swap, 2);
     sinter_value y = sinter_compose_binary(rewrite, SINTER_OP_matmul, a, b);
+    /* A fraction of an integer: the sum is rounded, not the factors. */
+    sinter_dtype dtype = sinter_compose_type(rewrite, a)->dtype;
+    bool fractions = !sinter_dtype_is_float(dtype) && (alpha != rint(alpha) || beta != rint(beta));
+    if (fractions) {
+        y = sinter_compose_cast(rewrite, y, SINTER_DTYPE_f64);
+        c = sinter_compose_cast(rewrite, c, SINTER_DTYPE_f64);
+    }
     if (alpha != 1) y = sinter_compose_with_number(rewrite, SINTER_OP_mul, y, alpha);
     if (c && beta != 0) {
         if (beta != 1) c = sinter_compose_with_number(rewrite, SINTER_OP_mul, c, beta);
         y = sinter_compose_binary(rewrite, SINTER_OP_add, y, c);
     }
-    out_results[0] = y;
-    return y != 0;
+    out_results[0] = sinter_compose_cast(rewrite, y, dtype);
+    return out_results[0] != 0;
 }

@@ -63,9 +63,15 @@ static void begin_optimizer(optimizer *o, sinter_rewrite *rewrite, sinter_node n
 static void use_dtype(optimizer *o, uint32_t index) {
     sinter_module *module = o->rewrite->build.module;
     o->dtype = sinter_compose_type(o->rewrite, list_operand(o, 0, index))->dtype;
-    sinter_value count = sinter_node_operand(module, o->node, 1);
-    o->rate = sinter_compose_cast(o->rewrite, sinter_node_operand(module, o->node, 0), o->dtype);
-    o->count = sinter_compose_cast(o->rewrite, count, o->dtype);
+    sinter_value given[2];
+    for (uint32_t i = 0; i < 2; ++i) { /* a vector of one is a scalar too */
+        given[i] = sinter_node_operand(module, o->node, i);
+        if (sinter_compose_type(o->rewrite, given[i])->rank)
+            given[i] = sinter_compose_reshape(o->rewrite, given[i], NULL, 0);
+        given[i] = sinter_compose_cast(o->rewrite, given[i], o->dtype);
+    }
+    o->rate = given[0];
+    o->count = given[1];
     o->first = sinter_compose_with_number(o->rewrite, SINTER_OP_less, o->count, 0.5);
 }
 

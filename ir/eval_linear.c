@@ -30,8 +30,14 @@ static number scale_number(sinter_dtype dtype, number value, double factor) {
     if (sinter_dtype_is_float(dtype)) return (number){.real = value.real * factor};
     if (factor == rint(factor) && fabs(factor) < 9e18)
         return (number){.whole = value.whole * (uint64_t)(int64_t)factor};
-    double product = (double)(int64_t)value.whole * factor;
-    return (number){.whole = (uint64_t)sinter_eval_number(SINTER_DTYPE_i64, product).i};
+    return (number){.real = (double)(int64_t)value.whole * factor};
+}
+
+/* Integers that were multiplied by fractions are rounded when all is added up. */
+static number round_number(sinter_dtype dtype, number value) {
+    if (sinter_dtype_is_float(dtype) || value.real == 0) return value;
+    double sum = (double)(int64_t)value.whole + value.real;
+    return (number){.whole = (uint64_t)sinter_eval_number(SINTER_DTYPE_i64, sum).i};
 }
 
 bool eval_gemm(sinter_eval *eval) {
@@ -74,7 +80,7 @@ bool eval_gemm(sinter_eval *eval) {
                 sum.real += added.real;
                 sum.whole += added.whole;
             }
-            store_number(y, i * n + j, sum);
+            store_number(y, i * n + j, round_number(a->dtype, sum));
         }
     }
     return true;

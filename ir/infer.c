@@ -390,6 +390,7 @@ static bool check_operands(sinter_infer *infer) {
         if (value && sinter_value_type(infer->module, value)->kind == SINTER_TYPE_NONE)
             return sinter_infer_error(infer, "the type of operand %s is not known yet",
                                       sinter_value_label(infer->module, value));
+        if (!sinter_infer_check_class(infer, i)) return false;
     }
     return true;
 }

@@ -8,9 +8,9 @@
 /* ---- same type as the first operand ---- */
 
 static bool same_along_axis(sinter_infer *infer) {
-    uint32_t axis, rank = sinter_infer_operand(infer, 0)->rank;
-    if (!sinter_infer_check_float(infer, 0)) return false;
-    if (rank && !sinter_infer_axis_attr(infer, "axis", -1, rank, &axis)) return false;
+    uint32_t axis;
+    if (!sinter_infer_axis_attr(infer, "axis", -1, sinter_infer_operand(infer, 0)->rank, &axis))
+        return false;
     sinter_infer_set_like(infer, 0, 0);
     return true;
 }
@@ -99,9 +99,9 @@ bool infer_layer_normalization(sinter_infer *infer) {
     sinter_dtype stash = sinter_node_get_dtype(infer->module, infer->node, "stash_type");
     uint32_t axis;
     sinter_dim dims[SINTER_MAX_RANK];
-    if (!sinter_infer_check_float(infer, 0) || !sinter_infer_check_same_dtype(infer, 0, 1) ||
+    if (!sinter_infer_axis_attr(infer, "axis", -1, x->rank, &axis) ||
+        !sinter_infer_check_same_dtype(infer, 0, 1) ||
         !sinter_infer_check_same_dtype(infer, 0, 2) ||
-        !sinter_infer_axis_attr(infer, "axis", -1, x->rank, &axis) ||
         !sinter_infer_check_broadcast_to(infer, 1, 0) ||
         !sinter_infer_check_broadcast_to(infer, 2, 0))
         return false;
@@ -116,8 +116,7 @@ bool infer_layer_normalization(sinter_infer *infer) {
 bool infer_rms_normalization(sinter_infer *infer) {
     const sinter_type *x = sinter_infer_operand(infer, 0);
     uint32_t axis;
-    if (!sinter_infer_check_float(infer, 0) || !sinter_infer_check_float(infer, 1) ||
-        !sinter_infer_axis_attr(infer, "axis", -1, x->rank, &axis) ||
+    if (!sinter_infer_axis_attr(infer, "axis", -1, x->rank, &axis) ||
         !sinter_infer_check_broadcast_to(infer, 1, 0))
         return false;
     sinter_infer_set_dtype(infer, 0, 0, sinter_infer_operand(infer, 1)->dtype);
@@ -125,9 +124,7 @@ bool infer_rms_normalization(sinter_infer *infer) {
 }
 
 bool infer_dropout(sinter_infer *infer) {
-    if (!sinter_infer_check_float(infer, 0) || !sinter_infer_check_scalar(infer, 1) ||
-        !sinter_infer_check_dtype(infer, 2, SINTER_DTYPE_bool))
-        return false;
+    if (!sinter_infer_check_scalar(infer, 1) || !sinter_infer_check_scalar(infer, 2)) return false;
     sinter_infer_set_like(infer, 0, 0);
     sinter_infer_set_dtype(infer, 1, 0, SINTER_DTYPE_bool);
     return true;
@@ -147,9 +144,10 @@ bool infer_qlinear_binary(sinter_infer *infer) {
     const sinter_type *a = sinter_infer_operand(infer, 0), *b = sinter_infer_operand(infer, 3);
     sinter_dim dims[SINTER_MAX_RANK];
     uint32_t rank = a->rank;
-    if (!sinter_infer_check_integer(infer, 0) || !sinter_infer_check_same_dtype(infer, 0, 3) ||
-        !sinter_infer_check_same_dtype(infer, 0, 7))
-        return false;
+    for (uint32_t i = 1; i < 8; i++)
+        if (i != 3 && !sinter_infer_check_scalar(infer, i)) return false;
+    for (uint32_t i = 2; i < 8; i++)
+        if (i != 4 && i != 6 && !sinter_infer_check_same_dtype(infer, 0, i)) return false;
     memcpy(dims, a->dims, rank * sizeof *dims);
     if (!sinter_infer_broadcast_into(infer, dims, &rank, b->dims, b->rank))
         return sinter_infer_error(infer, "shapes do not broadcast: %s and %s [broadcast_c1]",
@@ -226,6 +224,29 @@ static bool check_heads(sinter_infer *infer, const heads *q, const heads *k, con
                                     sinter_infer_text(infer, 2));
 }
 
+/* Dims of an operand, absent or not, from its first on. */
+static bool check_dims(sinter_infer *infer, uint32_t operand, const sinter_dim *dims,
+                       uint32_t count, const char *what) {
+    if (!sinter_infer_check_rank(infer, operand, count, count)) return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (dims[i] && !sinter_infer_check_dim(infer, operand, i, dims[i], what)) return false;
+    return true;
+}
+
+/* The mask broadcasts to the scores, but that its last dim may be anything up to the number of keys. */
+static bool check_mask(sinter_infer *infer, const sinter_dim *scores) {
+    const sinter_type *mask = sinter_infer_operand(infer, 3);
+    if (!mask->kind) return true;
+    if (!sinter_infer_check_rank(infer, 3, 1, 4)) return false;
+    bool ok = sinter_infer_dim_at_most(infer, mask->dims[mask->rank - 1], scores[3]);
+    for (uint32_t i = 0; ok && i + 1 < mask->rank; i++)
+        ok = sinter_infer_broadcast_dim_to(infer, mask->dims[i], scores[4 - mask->rank + i]);
+    sinter_type wanted = sinter_type_tensor(infer->arena, mask->dtype, 4, scores);
+    return ok ||
+           sinter_infer_error(infer, "the mask %s does not broadcast to %s [attention_c4]",
+                              sinter_infer_text(infer, 3), sinter_infer_type_text(infer, &wanted));
+}
+
 bool infer_attention(sinter_infer *infer) {
     const sinter_type *q_type = sinter_infer_operand(infer, 0),
                       *v_type = sinter_infer_operand(infer, 2);
@@ -233,14 +254,13 @@ bool infer_attention(sinter_infer *infer) {
                       *past_value = sinter_infer_operand(infer, 5);
     heads q, k, v;
     for (uint32_t i = 0; i < 3; i++)
-        if (!sinter_infer_check_rank(infer, i, 3, 4) || !sinter_infer_check_float(infer, i))
-            return false;
-    if (!sinter_infer_check_rank(infer, 4, 4, 4) || !sinter_infer_check_rank(infer, 5, 4, 4) ||
-        !read_heads(infer, 0, "q_num_heads", &q) || !read_heads(infer, 1, "kv_num_heads", &k) ||
+        if (!sinter_infer_check_rank(infer, i, 3, 4)) return false;
+    if (!read_heads(infer, 0, "q_num_heads", &q) || !read_heads(infer, 1, "kv_num_heads", &k) ||
         !read_heads(infer, 2, "kv_num_heads", &v) || !check_heads(infer, &q, &k, &v))
         return false;
     if ((past->kind != 0) != (past_value->kind != 0))
         return sinter_infer_error(infer, "past_key and past_value come together [attention_c3]");
+    if (!sinter_infer_check_rank(infer, 4, 4, 4)) return false;
     sinter_dim total = past->kind ? sinter_dim_add(infer->dims, past->dims[2], k.length) : k.length;
     sinter_dim y[4] = {q.batch, q.heads, q.length, v.size};
     if (q_type->rank == 3) {
@@ -250,6 +270,12 @@ bool infer_attention(sinter_infer *infer) {
     sinter_dim key[4] = {k.batch, k.heads, total, k.size},
                value[4] = {v.batch, v.heads, total, v.size};
     sinter_dim scores[4] = {q.batch, q.heads, q.length, total};
+    sinter_dim past_key[4] = {k.batch, k.heads, 0, k.size},
+               past_values[4] = {v.batch, v.heads, past->kind ? past->dims[2] : 0, v.size};
+    if (!check_dims(infer, 4, past_key, 4, "past_key") ||
+        !check_dims(infer, 5, past_values, 4, "past_value") || !check_mask(infer, scores) ||
+        !check_dims(infer, 6, &q.batch, 1, "nonpad_kv_seqlen"))
+        return false;
     sinter_infer_set(infer, 0, q_type->dtype, q_type->rank, y);
     sinter_infer_set(infer, 1, sinter_infer_operand(infer, 1)->dtype, 4, key);
     sinter_infer_set(infer, 2, v_type->dtype, 4, value);
@@ -261,8 +287,7 @@ bool infer_flex_attention(sinter_infer *infer) {
     const sinter_type *q_type = sinter_infer_operand(infer, 0);
     heads q, k, v;
     for (uint32_t i = 0; i < 3; i++)
-        if (!sinter_infer_check_rank(infer, i, 4, 4) || !sinter_infer_check_float(infer, i) ||
-            !sinter_infer_check_same_dtype(infer, 0, i))
+        if (!sinter_infer_check_rank(infer, i, 4, 4) || !sinter_infer_check_same_dtype(infer, 0, i))
             return false;
     if (!read_heads(infer, 0, "", &q) || !read_heads(infer, 1, "", &k) ||
         !read_heads(infer, 2, "", &v) || !check_heads(infer, &q, &k, &v))
@@ -273,9 +298,17 @@ bool infer_flex_attention(sinter_infer *infer) {
 }
 
 bool infer_rotary_embedding(sinter_infer *infer) {
-    if (!sinter_infer_check_rank(infer, 0, 3, 4) || !sinter_infer_check_float(infer, 0) ||
-        !sinter_infer_check_rank(infer, 1, 2, 3) || !sinter_infer_check_rank(infer, 2, 2, 3) ||
-        !sinter_infer_check_rank(infer, 3, 2, 2) || !sinter_infer_check_integer(infer, 3))
+    heads x;
+    if (!sinter_infer_check_rank(infer, 0, 3, 4) || !read_heads(infer, 0, "num_heads", &x))
+        return false;
+    /* With positions the caches have a row for each position, else one for each token. */
+    const sinter_dim token[3] = {x.batch, x.length, 0};
+    const sinter_type *cache = sinter_infer_operand(infer, 1);
+    bool rows = sinter_infer_has(infer, 3);
+    if (!sinter_infer_check_rank(infer, 1, rows ? 2 : 3, rows ? 2 : 3) ||
+        !check_dims(infer, 2, cache->dims, cache->rank, "sin_cache") ||
+        !(rows ? check_dims(infer, 3, token, 2, "position_ids")
+               : check_dims(infer, 1, token, 3, "cos_cache")))
         return false;
     sinter_infer_set_like(infer, 0, 0);
     return true;
@@ -297,23 +330,35 @@ static bool check_update_rule(sinter_infer *infer) {
     return true;
 }
 
+/* decay and beta have a number for each token and head, or `other` numbers for each token. */
+static bool check_gate(sinter_infer *infer, uint32_t operand, const heads *k, sinter_dim other) {
+    const sinter_type *gate = sinter_infer_operand(infer, operand);
+    sinter_dim dims[3] = {k->batch, k->length, k->heads};
+    if (!sinter_infer_check_rank(infer, operand, 3, 3)) return false;
+    if (gate->kind && gate->dims[2] == other) dims[2] = other;
+    return sinter_infer_check_same_dtype(infer, 0, operand) &&
+           check_dims(infer, operand, dims, 3, operand == 4 ? "decay" : "beta");
+}
+
 bool infer_linear_attention(sinter_infer *infer) {
     const sinter_type *past = sinter_infer_operand(infer, 3);
     heads q, k, v;
     for (uint32_t i = 0; i < 3; i++)
         if (!sinter_infer_check_rank(infer, i, 3, 3) || !sinter_infer_check_same_dtype(infer, 0, i))
             return false;
-    if (!sinter_infer_check_rank(infer, 3, 4, 4) || !read_heads(infer, 0, "q_num_heads", &q) ||
-        !read_heads(infer, 1, "kv_num_heads", &k) || !read_heads(infer, 2, "kv_num_heads", &v) ||
-        !check_heads(infer, &q, &k, &v))
+    if (!read_heads(infer, 0, "q_num_heads", &q) || !read_heads(infer, 1, "kv_num_heads", &k) ||
+        !read_heads(infer, 2, "kv_num_heads", &v) || !check_heads(infer, &q, &k, &v))
         return false;
-    if (!check_update_rule(infer)) return false;
+    const sinter_dim state[4] = {k.batch, k.heads, k.size, v.size};
+    if (!check_update_rule(infer) || !check_dims(infer, 3, state, 4, "past_state") ||
+        !check_gate(infer, 4, &k, sinter_infer_operand(infer, 1)->dims[2]) ||
+        !check_gate(infer, 5, &k, sinter_infer_number(infer, 1)))
+        return false;
     sinter_dtype dtype = sinter_infer_operand(infer, 0)->dtype;
     sinter_infer_set(
         infer, 0, dtype, 3,
         (sinter_dim[]){q.batch, q.length, sinter_dim_mul(infer->dims, q.heads, v.size)});
-    sinter_infer_set(infer, 1, past->kind ? past->dtype : dtype, 4,
-                     (sinter_dim[]){k.batch, k.heads, k.size, v.size});
+    sinter_infer_set(infer, 1, past->kind ? past->dtype : dtype, 4, state);
     return true;
 }
 
@@ -329,7 +374,9 @@ bool infer_causal_conv_with_state(sinter_infer *infer) {
         !sinter_infer_check_dims_equal(infer, 2, 0, 0, 1))
         return false;
     sinter_dim state[3] = {x->dims[0], x->dims[1], sinter_infer_plus(infer, w->dims[2], -1)};
-    if (!sinter_infer_check_dim(infer, 3, 2, state[2], "past state")) return false;
+    if (!sinter_infer_check_dim(infer, 1, 1, sinter_infer_number(infer, 1), "depthwise weights") ||
+        !check_dims(infer, 3, state, 3, "past_state"))
+        return false;
     sinter_infer_set_like(infer, 0, 0);
     sinter_infer_set(infer, 1, x->dtype, 3, state);
     return true;

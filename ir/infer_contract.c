@@ -35,17 +35,46 @@ bool infer_matmul(sinter_infer *infer) {
            set_product(infer, 0, 1, sinter_infer_operand(infer, 0)->dtype);
 }
 
+/* A scale or zero point of a matrix operand: one for all, a vector of one a row (of b: a column), or of the operand's rank
+ * with 1 in place of the axis that is summed over. */
+static bool check_parameter(sinter_infer *infer, uint32_t index, uint32_t matrix, bool rows) {
+    const sinter_type *type = sinter_infer_operand(infer, index),
+                      *x = sinter_infer_operand(infer, matrix);
+    size_t count;
+    if (!type->kind || (type->rank <= 1 && sinter_infer_count(infer, index, &count) && count == 1))
+        return true;
+    bool ok = x->rank > 1 && (type->rank == 1 || type->rank == x->rank);
+    uint32_t kept = rows ? x->rank - 2 : x->rank - 1;
+    sinter_dim unified;
+    for (uint32_t i = 0; ok && i < type->rank; i++) {
+        sinter_dim wanted = type->rank == 1 || i == kept ? x->dims[kept]
+                            : i + 2 < x->rank            ? x->dims[i]
+                                                         : sinter_infer_number(infer, 1);
+        ok = sinter_dim_is(infer->dims, type->dims[i], 1) ||
+             sinter_infer_unify_dim(infer, type->dims[i], wanted, &unified);
+    }
+    return ok ||
+           sinter_infer_error(infer, "%s fits neither all of %s nor each %s of it [matmul_c3]",
+                              sinter_infer_text(infer, index), sinter_infer_text(infer, matrix),
+                              rows ? "row" : "column");
+}
+
 bool infer_matmul_integer(sinter_infer *infer) {
-    return sinter_infer_check_integer(infer, 0) && sinter_infer_check_integer(infer, 1) &&
-           sinter_infer_check_same_dtype(infer, 0, 2) &&
-           sinter_infer_check_same_dtype(infer, 1, 3) && set_product(infer, 0, 1, SINTER_DTYPE_i32);
+    return sinter_infer_check_same_dtype(infer, 0, 2) &&
+           sinter_infer_check_same_dtype(infer, 1, 3) &&
+           set_product(infer, 0, 1, SINTER_DTYPE_i32) && check_parameter(infer, 2, 0, true) &&
+           check_parameter(infer, 3, 1, false);
 }
 
 bool infer_qlinear_matmul(sinter_infer *infer) {
+    for (uint32_t i = 1; i < 8; i++) {
+        bool fits = i == 3  ? true
+                    : i < 6 ? check_parameter(infer, i, i < 3 ? 0 : 3, i < 3)
+                            : sinter_infer_check_scalar(infer, i);
+        if (!fits) return false;
+    }
     return sinter_infer_check_same_dtype(infer, 0, 2) &&
-           sinter_infer_check_same_dtype(infer, 3, 5) && sinter_infer_check_float(infer, 1) &&
-           sinter_infer_check_float(infer, 4) && sinter_infer_check_float(infer, 6) &&
-           sinter_infer_check_tensor(infer, 7) &&
+           sinter_infer_check_same_dtype(infer, 3, 5) && sinter_infer_check_integer(infer, 7) &&
            set_product(infer, 0, 3, sinter_infer_operand(infer, 7)->dtype);
 }
 

@@ -152,8 +152,7 @@ bool infer_group(sinter_infer *infer) {
 
 bool infer_if(sinter_infer *infer) {
     size_t count;
-    if (!check_region_count(infer, 2) || !sinter_infer_check_dtype(infer, 0, SINTER_DTYPE_bool))
-        return false;
+    if (!check_region_count(infer, 2)) return false;
     if (sinter_infer_count(infer, 0, &count) && count != 1)
         return sinter_infer_error(infer, "the condition must be one bool, got %s [if_c1]",
                                   sinter_infer_text(infer, 0));
@@ -305,9 +304,7 @@ bool infer_loop(sinter_infer *infer) {
     uint32_t carried = infer->info->operand_count > 2 ? infer->info->operand_count - 2 : 0;
     uint32_t yields = yield_count(module, region);
     if (!check_signature(infer, region, carried + 2, carried + 1)) return false;
-    if (!sinter_infer_check_integer(infer, 0) ||
-        !sinter_infer_check_dtype(infer, 1, SINTER_DTYPE_bool))
-        return false;
+    if (!sinter_infer_check_scalar(infer, 0) || !sinter_infer_check_scalar(infer, 1)) return false;
     if (infer->info->result_count > yields - 1)
         return sinter_infer_error(infer,
                                   "%" PRIu32

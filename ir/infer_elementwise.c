@@ -4,13 +4,6 @@
 
 #include <inttypes.h>
 
-static bool check_no_strings(sinter_infer *infer, uint32_t index) {
-    const sinter_type *type = sinter_infer_operand(infer, index);
-    return !type->kind || type->dtype != SINTER_DTYPE_string ||
-           sinter_infer_error(infer, "no arithmetic on strings: %s [elementwise_c1]",
-                              sinter_infer_text(infer, index));
-}
-
 /* All operands broadcast; all have one element type, which is also the result's unless dtype says otherwise. */
 static bool broadcast_as(sinter_infer *infer, sinter_dtype dtype) {
     sinter_dim dims[SINTER_MAX_RANK];
@@ -23,19 +16,15 @@ static bool broadcast_as(sinter_infer *infer, sinter_dtype dtype) {
 }
 
 bool infer_broadcast(sinter_infer *infer) {
-    return sinter_infer_check_tensor(infer, 0) && check_no_strings(infer, 0) &&
-           broadcast_as(infer, SINTER_DTYPE_NONE);
+    return broadcast_as(infer, SINTER_DTYPE_NONE);
 }
 
 bool infer_compare(sinter_infer *infer) {
-    if (!sinter_infer_check_tensor(infer, 0)) return false;
-    if (infer->info->op != SINTER_OP_equal && !check_no_strings(infer, 0)) return false;
     return broadcast_as(infer, SINTER_DTYPE_bool);
 }
 
 bool infer_cast(sinter_infer *infer) {
     sinter_dtype dtype = sinter_node_get_dtype(infer->module, infer->node, "to");
-    if (!sinter_infer_check_tensor(infer, 0)) return false;
     if (!dtype) return sinter_infer_error(infer, "attribute 'to' names no element type [cast_c1]");
     sinter_infer_set_dtype(infer, 0, 0, dtype);
     return true;
@@ -47,7 +36,7 @@ bool infer_identity(sinter_infer *infer) {
 }
 
 bool infer_prelu(sinter_infer *infer) {
-    if (!sinter_infer_check_same_dtype(infer, 0, 1) || !check_no_strings(infer, 0)) return false;
+    if (!sinter_infer_check_same_dtype(infer, 0, 1)) return false;
     if (!sinter_infer_check_broadcast_to(infer, 1, 0)) return false;
     sinter_infer_set_like(infer, 0, 0);
     return true;
@@ -57,7 +46,6 @@ bool infer_pow(sinter_infer *infer) {
     sinter_dim dims[SINTER_MAX_RANK];
     uint32_t rank;
     if (!sinter_infer_broadcast(infer, 0, 1, dims, &rank)) return false;
-    if (!check_no_strings(infer, 0) || !check_no_strings(infer, 1)) return false;
     sinter_infer_set(infer, 0, sinter_infer_operand(infer, 0)->dtype, rank, dims);
     return true;
 }
@@ -77,7 +65,6 @@ bool infer_clip(sinter_infer *infer) {
     for (uint32_t i = 1; i <= 2; i++)
         if (!sinter_infer_check_scalar(infer, i) || !sinter_infer_check_same_dtype(infer, 0, i))
             return false;
-    if (!check_no_strings(infer, 0)) return false;
     sinter_infer_set_like(infer, 0, 0);
     return true;
 }

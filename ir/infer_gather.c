@@ -158,8 +158,7 @@ bool infer_one_hot(sinter_infer *infer) {
     const sinter_type *indices = sinter_infer_operand(infer, 0);
     uint32_t axis;
     sinter_dim dims[SINTER_MAX_RANK];
-    if (!sinter_infer_check_tensor(infer, 0) || !sinter_infer_check_rank(infer, 1, 0, 1) ||
-        !sinter_infer_check_rank(infer, 2, 1, 1) ||
+    if (!sinter_infer_check_scalar(infer, 1) || !sinter_infer_check_rank(infer, 2, 1, 1) ||
         !sinter_infer_check_dim(infer, 2, 0, sinter_infer_number(infer, 2), "values") ||
         !sinter_infer_check_result_rank(infer, indices->rank + UINT64_C(1)) ||
         !sinter_infer_axis_attr(infer, "axis", -1, indices->rank + 1, &axis))
@@ -205,7 +204,12 @@ bool infer_affine_grid(sinter_infer *infer) {
     if (count != 4 && count != 5)
         return sinter_infer_error(infer, "size has %zu numbers, expected 4 or 5 [affine_grid_c2]",
                                   count);
-    sinter_dim dims[SINTER_MAX_RANK] = {size[0]};
+    sinter_dim dims[SINTER_MAX_RANK] = {size[0]},
+               space = sinter_infer_number(infer, (int64_t)count - 2);
+    if (!sinter_infer_check_dim(infer, 0, 0, size[0], "batch") ||
+        !sinter_infer_check_dim(infer, 0, 1, space, "theta") ||
+        !sinter_infer_check_dim(infer, 0, 2, sinter_infer_plus(infer, space, 1), "theta"))
+        return false;
     memcpy(dims + 1, size + 2, (count - 2) * sizeof *dims);
     dims[count - 1] = sinter_infer_number(infer, (int64_t)count - 2);
     sinter_infer_set(infer, 0, theta->dtype, (uint32_t)count, dims);
@@ -410,7 +414,7 @@ bool infer_resize(sinter_infer *infer) {
     size_t count;
     sinter_dim dims[SINTER_MAX_RANK];
     if (!sinter_infer_check_rank(infer, 0, 1, SINTER_MAX_RANK) ||
-        !sinter_infer_check_float(infer, 2) || !read_resize_axes(infer, &axes))
+        !sinter_infer_check_rank(infer, 2, 1, 1) || !read_resize_axes(infer, &axes))
         return false;
     memcpy(dims, x->dims, x->rank * sizeof *dims);
     /* Exporters write an empty tensor for the one that is not used. */
@@ -423,6 +427,7 @@ bool infer_resize(sinter_infer *infer) {
     bool crops = sinter_string_is(
         sinter_node_get_string(infer->module, infer->node, "coordinate_transformation_mode"),
         "tf_crop_and_resize");
+    if (crops && !sinter_infer_check_rank(infer, 1, 1, 1)) return false;
     if (crops && !sinter_infer_check_dim(
                      infer, 1, 0, sinter_infer_number(infer, 2 * (int64_t)axes.count), "roi"))
         return false;

@@ -109,6 +109,8 @@ bool infer_non_max_suppression(sinter_infer *infer) {
         !sinter_infer_check_dims_equal(infer, 0, 0, 1, 0) ||
         !sinter_infer_check_dims_equal(infer, 0, 1, 1, 2))
         return false;
+    for (uint32_t i = 2; i < 5; i++)
+        if (!sinter_infer_check_scalar(infer, i)) return false;
     sinter_dim count =
         bounded_dim(infer, 0, 0, "boxes", sinter_type_product(infer->dims, scores, 0, 3));
     sinter_infer_set(infer, 0, SINTER_DTYPE_i64, 2,
@@ -136,7 +138,6 @@ static bool infer_recurrent(sinter_infer *infer, int64_t gates) {
         if (!sinter_infer_check_rank(infer, i, 3, 3)) return false;
     for (uint32_t i = 1; i < 8; i++)
         if (i != 4 && !sinter_infer_check_same_dtype(infer, 0, i)) return false;
-    if (!sinter_infer_check_float(infer, 0)) return false;
     if (!sinter_infer_check_rank(infer, 3, 2, 2) || !sinter_infer_check_rank(infer, 4, 1, 1) ||
         !sinter_infer_check_integer(infer, 4) || !sinter_infer_check_dims_equal(infer, 1, 2, 0, 2))
         return false;
@@ -200,8 +201,7 @@ bool infer_dft(sinter_infer *infer) {
     uint32_t axis;
     sinter_dim dims[SINTER_MAX_RANK];
     if (!sinter_infer_check_rank(infer, 0, 2, SINTER_MAX_RANK) ||
-        !sinter_infer_check_float(infer, 0) || !sinter_infer_check_integer(infer, 1) ||
-        !sinter_infer_check_integer(infer, 2))
+        !sinter_infer_check_scalar(infer, 1) || !sinter_infer_check_scalar(infer, 2))
         return false;
     memcpy(dims, x->dims, x->rank * sizeof *dims);
     dims[x->rank - 1] = sinter_infer_number(infer, inverse && onesided ? 1 : 2);
@@ -234,9 +234,9 @@ bool infer_stft(sinter_infer *infer) {
     const sinter_type *signal = sinter_infer_operand(infer, 0),
                       *window = sinter_infer_operand(infer, 2);
     bool onesided = sinter_node_get_int(infer->module, infer->node, "onesided", 1) != 0;
-    if (!sinter_infer_check_rank(infer, 0, 2, 3) || !sinter_infer_check_float(infer, 0) ||
-        !sinter_infer_check_integer(infer, 1) || !sinter_infer_check_rank(infer, 2, 1, 1) ||
-        !sinter_infer_check_integer(infer, 3))
+    if (!sinter_infer_check_rank(infer, 0, 2, 3) || !sinter_infer_check_scalar(infer, 1) ||
+        !sinter_infer_check_rank(infer, 2, 1, 1) || !sinter_infer_check_scalar(infer, 3) ||
+        !sinter_infer_check_same_dtype(infer, 0, 2))
         return false;
     sinter_dim step = sinter_infer_demand_scalar(infer, 1);
     sinter_dim length = sinter_infer_has(infer, 3) ? sinter_infer_demand_scalar(infer, 3)
@@ -267,11 +267,12 @@ bool infer_mel_weight_matrix(sinter_infer *infer) {
         if (!sinter_infer_check_scalar(infer, i)) return false;
     sinter_dim bins = sinter_infer_demand_scalar(infer, 0),
                length = sinter_infer_demand_scalar(infer, 1);
-    if (!bins || !length)
-        return sinter_infer_error(infer,
-                                  "num_mel_bins and dft_length must be integer scalars [mel_c1]");
-    sinter_dim rows = sinter_infer_plus(
-        infer, sinter_dim_floordiv(infer->dims, length, sinter_infer_number(infer, 2)), 1);
+    if (!bins) bins = sinter_infer_node_dim(infer, 0, 1, "bins");
+    sinter_dim rows =
+        length
+            ? sinter_infer_plus(
+                  infer, sinter_dim_floordiv(infer->dims, length, sinter_infer_number(infer, 2)), 1)
+            : sinter_infer_node_dim(infer, 0, 0, "spectrum");
     sinter_infer_set(infer, 0, dtype ? dtype : SINTER_DTYPE_f32, 2, (sinter_dim[]){rows, bins});
     return true;
 }
@@ -399,6 +400,7 @@ bool infer_tree_ensemble(sinter_infer *infer) {
 /* inputs are `kinds` lists of one length: tensors, gradients, states. Results are the new tensors and states. */
 static bool infer_optimizer(sinter_infer *infer, uint32_t kinds) {
     uint32_t given = infer->info->operand_count - 2, count = given / kinds;
+    if (!sinter_infer_check_scalar(infer, 0) || !sinter_infer_check_scalar(infer, 1)) return false;
     if (given % kinds != 0)
         return sinter_infer_error(
             infer, "%" PRIu32 " inputs are not %" PRIu32 " lists of one length [optimizer_c1]",
@@ -407,9 +409,17 @@ static bool infer_optimizer(sinter_infer *infer, uint32_t kinds) {
         return sinter_infer_error(infer,
                                   "%" PRIu32 " results for %" PRIu32 " tensors [optimizer_c2]",
                                   infer->info->result_count, count);
+    for (uint32_t i = 0; i < given; i++) { /* gradient and states are like the tensor */
+        uint32_t tensor = 2 + i % count;
+        const sinter_type *type = sinter_infer_operand(infer, tensor);
+        if (!sinter_infer_check_same_dtype(infer, tensor, 2 + i) ||
+            !sinter_infer_check_rank(infer, 2 + i, type->rank, type->rank))
+            return false;
+        for (uint32_t d = 0; d < type->rank; d++)
+            if (!sinter_infer_check_dims_equal(infer, 2 + i, d, tensor, d)) return false;
+    }
     for (uint32_t r = 0; r < infer->info->result_count; r++) {
         uint32_t operand = r < count ? 2 + r : 2 + count + r;
-        if (!sinter_infer_check_tensor(infer, operand)) return false;
         sinter_infer_set_like(infer, r, operand);
     }
     return true;

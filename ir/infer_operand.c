@@ -78,6 +78,15 @@ bool sinter_infer_check_dtype(sinter_infer *infer, uint32_t index, sinter_dtype 
            kind_error(infer, index, sinter_dtype_infos[dtype].name);
 }
 
+bool sinter_infer_check_class(sinter_infer *infer, uint32_t index) {
+    const sinter_operand_info *info = sinter_op_find_operand(infer->info->op, index);
+    const sinter_type *type = sinter_infer_operand(infer, index);
+    if (!info || info->class == SINTER_OPERAND_ANY || type->kind == SINTER_TYPE_NONE) return true;
+    return sinter_infer_check_tensor(infer, index) &&
+           (sinter_op_class_allows(info->class, type->dtype) ||
+            kind_error(infer, index, sinter_op_class_text(info->class)));
+}
+
 bool sinter_infer_check_integer(sinter_infer *infer, uint32_t index) {
     const sinter_type *type = sinter_infer_operand(infer, index);
     if (!sinter_infer_check_tensor(infer, index)) return false;
@@ -93,9 +102,11 @@ bool sinter_infer_check_float(sinter_infer *infer, uint32_t index) {
 }
 
 bool sinter_infer_check_scalar(sinter_infer *infer, uint32_t index) {
-    size_t count;
+    const sinter_type *type = sinter_infer_operand(infer, index);
+    sinter_dim unified;
     if (!sinter_infer_check_rank(infer, index, 0, 1)) return false;
-    return !sinter_infer_count(infer, index, &count) || count == 1 ||
+    return type->rank == 0 ||
+           sinter_infer_unify_dim(infer, type->dims[0], sinter_infer_number(infer, 1), &unified) ||
            kind_error(infer, index, "one number");
 }
 

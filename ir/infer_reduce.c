@@ -61,12 +61,7 @@ bool infer_reduce(sinter_infer *infer) {
     bool keep = sinter_node_get_int(infer->module, infer->node, "keepdims", 1) != 0;
     const int64_t *axes = NULL;
     size_t count = 0;
-    if (!sinter_infer_check_tensor(infer, 0) || !sinter_infer_check_rank(infer, 1, 0, 1) ||
-        !sinter_infer_check_integer(infer, 1))
-        return false;
-    if (data->dtype == SINTER_DTYPE_string)
-        return sinter_infer_error(infer, "strings are not reduced: %s [reduce_c3]",
-                                  sinter_infer_text(infer, 0));
+    if (!sinter_infer_check_rank(infer, 1, 0, 1)) return false;
     if (sinter_infer_has(infer, 1) && !sinter_infer_find_ints(infer, 1, &axes, &count))
         return reduce_unknown_axes(infer, keep);
     uint32_t places[SINTER_MAX_RANK], mask = 0;
@@ -80,9 +75,8 @@ bool infer_reduce(sinter_infer *infer) {
 
 bool infer_arg_reduce(sinter_infer *infer) {
     uint32_t axis;
-    if (!sinter_infer_check_tensor(infer, 0)) return false;
-    uint32_t rank = sinter_infer_operand(infer, 0)->rank;
-    if (!sinter_infer_axis_attr(infer, "axis", 0, rank ? rank : 1, &axis)) return false;
+    if (!sinter_infer_axis_attr(infer, "axis", 0, sinter_infer_operand(infer, 0)->rank, &axis))
+        return false;
     set_reduced(infer, SINTER_DTYPE_i64, 1u << axis,
                 sinter_node_get_int(infer->module, infer->node, "keepdims", 1) != 0);
     return true;

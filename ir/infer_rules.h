@@ -20,6 +20,8 @@ bool sinter_infer_has(const sinter_infer *infer, uint32_t index);
 /* A tensor with min <= rank <= max. */
 bool sinter_infer_check_rank(sinter_infer *infer, uint32_t index, uint32_t min, uint32_t max);
 bool sinter_infer_check_tensor(sinter_infer *infer, uint32_t index);
+/* Of the class that the op table says, where present. */
+bool sinter_infer_check_class(sinter_infer *infer, uint32_t index);
 /* Tensors of one element type; an absent operand agrees with everything. */
 bool sinter_infer_check_same_dtype(sinter_infer *infer, uint32_t a, uint32_t b);
 bool sinter_infer_check_dtype(sinter_infer *infer, uint32_t index, sinter_dtype dtype);

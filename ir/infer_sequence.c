@@ -13,7 +13,7 @@ static bool check_sequence(sinter_infer *infer) {
 }
 
 static bool check_position(sinter_infer *infer, uint32_t index) {
-    return sinter_infer_check_rank(infer, index, 0, 1) && sinter_infer_check_integer(infer, index);
+    return sinter_infer_check_scalar(infer, index);
 }
 
 /* A sequence of elements of the type; dims of 0 become the result's own symbols. */
@@ -158,7 +158,8 @@ bool infer_split_to_sequence(sinter_infer *infer) {
                 sinter_node_get_int(infer->module, infer->node, "keepdims", 1) != 0;
     uint32_t axis, rank = 0;
     sinter_dim dims[SINTER_MAX_RANK];
-    if (!sinter_infer_check_rank(infer, 0, 1, SINTER_MAX_RANK) || !check_position(infer, 1) ||
+    if (!sinter_infer_check_rank(infer, 0, 1, SINTER_MAX_RANK) ||
+        !sinter_infer_check_rank(infer, 1, 0, 1) ||
         !sinter_infer_axis_attr(infer, "axis", 0, x->rank, &axis))
         return false;
     for (uint32_t i = 0; i < x->rank; i++)

@@ -327,8 +327,8 @@ bool infer_pad(sinter_infer *infer) {
     uint32_t places[SINTER_MAX_RANK];
     sinter_dim dims[SINTER_MAX_RANK];
     if (!sinter_infer_check_tensor(infer, 0) || !sinter_infer_check_rank(infer, 1, 1, 1) ||
-        !sinter_infer_check_integer(infer, 1) || !sinter_infer_check_same_dtype(infer, 0, 2) ||
-        !sinter_infer_check_integer(infer, 3))
+        !sinter_infer_check_same_dtype(infer, 0, 2) || !sinter_infer_check_scalar(infer, 2) ||
+        !sinter_infer_check_rank(infer, 3, 1, 1))
         return false;
     for (uint32_t i = 0; i < data->rank; i++) places[i] = i;
     bool known =
@@ -443,14 +443,9 @@ bool infer_range(sinter_infer *infer) {
         length = constant_range(infer, &count) ? sinter_infer_number(infer, count)
                                                : sinter_infer_node_dim(infer, 0, 0, "range");
     } else {
-        for (uint32_t i = 0; i < 3; i++) {
-            parts[i] = sinter_infer_demand_scalar(infer, i);
-            if (!parts[i])
-                return sinter_infer_error(infer, "no range of %s [range_c1]",
-                                          sinter_infer_text(infer, i));
-        }
+        for (uint32_t i = 0; i < 3; i++) parts[i] = sinter_infer_demand_scalar(infer, i);
         if (sinter_dim_is(infer->dims, parts[2], 0))
-            return sinter_infer_error(infer, "delta is 0 [range_c2]");
+            return sinter_infer_error(infer, "delta is 0 [range_c1]");
         sinter_dim span = sinter_dim_sub(infer->dims, parts[1], parts[0]);
         length = sinter_infer_not_negative(infer, sinter_dim_ceildiv(infer->dims, span, parts[2]));
     }

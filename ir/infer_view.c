@@ -229,7 +229,7 @@ bool infer_eye_like(sinter_infer *infer) {
 
 bool infer_trilu(sinter_infer *infer) {
     if (!sinter_infer_check_rank(infer, 0, 2, SINTER_MAX_RANK) ||
-        !sinter_infer_check_integer(infer, 1))
+        !sinter_infer_check_scalar(infer, 1))
         return false;
     sinter_infer_set_like(infer, 0, 0);
     return true;

@@ -185,6 +185,8 @@ bool infer_max_unpool(sinter_infer *infer) {
     if (!read_window(infer, 0, -1, &w) || !sinter_infer_check_dtype(infer, 1, SINTER_DTYPE_i64) ||
         !sinter_infer_check_rank(infer, 1, x->rank, x->rank))
         return false;
+    for (uint32_t i = 0; i < x->rank; i++)
+        if (!sinter_infer_check_dims_equal(infer, 1, i, 0, i)) return false;
     if (sinter_infer_has(infer, 2)) {
         if (!sinter_infer_check_rank(infer, 2, 1, 1) || !sinter_infer_check_integer(infer, 2))
             return false;
@@ -246,19 +248,18 @@ bool infer_conv(sinter_infer *infer) {
            infer_convolution(infer, 0, 1, 2, sinter_infer_operand(infer, 0)->dtype);
 }
 
+/* A scale or zero point of weights: one for all, or one a channel of the result. */
+static bool check_weight_parameter(sinter_infer *infer, uint32_t index, uint32_t weights) {
+    const sinter_type *type = sinter_infer_operand(infer, index);
+    if (!sinter_infer_check_rank(infer, index, 0, 1)) return false;
+    if (type->rank == 0 || sinter_dim_is(infer->dims, type->dims[0], 1)) return true;
+    return sinter_infer_check_rank(infer, weights, 1, SINTER_MAX_RANK) &&
+           sinter_infer_check_dims_equal(infer, index, 0, weights, 0);
+}
+
 bool infer_conv_integer(sinter_infer *infer) {
     enum { NO_BIAS = 4 };
-    const sinter_type *w = sinter_infer_operand(infer, 1);
-    for (uint32_t i = 2; i < 4;
-         i++) { /* of x one for all, of w that or one a channel of the result */
-        const sinter_type *zero = sinter_infer_operand(infer, i);
-        bool vector = zero->kind == SINTER_TYPE_TENSOR && zero->rank == 1;
-        if (!vector || sinter_dim_is(infer->dims, zero->dims[0], 1)) continue;
-        if (!sinter_infer_check_rank(infer, 1, 1, SINTER_MAX_RANK) ||
-            !sinter_infer_check_dim(
-                infer, i, 0, i == 2 ? sinter_infer_number(infer, 1) : w->dims[0], "zero point"))
-            return false;
-    }
+    if (!sinter_infer_check_scalar(infer, 2) || !check_weight_parameter(infer, 3, 1)) return false;
     return sinter_infer_check_integer(infer, 0) && sinter_infer_check_integer(infer, 1) &&
            sinter_infer_check_same_dtype(infer, 0, 2) &&
            sinter_infer_check_same_dtype(infer, 1, 3) &&
@@ -266,10 +267,12 @@ bool infer_conv_integer(sinter_infer *infer) {
 }
 
 bool infer_qlinear_conv(sinter_infer *infer) {
-    return sinter_infer_check_same_dtype(infer, 0, 2) &&
-           sinter_infer_check_same_dtype(infer, 3, 5) && sinter_infer_check_float(infer, 1) &&
-           sinter_infer_check_float(infer, 4) && sinter_infer_check_float(infer, 6) &&
-           sinter_infer_check_tensor(infer, 7) &&
+    const uint32_t of_tensors[4] = {1, 2, 6, 7};
+    for (uint32_t i = 0; i < 4; i++)
+        if (!sinter_infer_check_scalar(infer, of_tensors[i])) return false;
+    return check_weight_parameter(infer, 4, 3) && check_weight_parameter(infer, 5, 3) &&
+           sinter_infer_check_same_dtype(infer, 0, 2) &&
+           sinter_infer_check_same_dtype(infer, 3, 5) && sinter_infer_check_integer(infer, 7) &&
            sinter_infer_check_dtype(infer, 8, SINTER_DTYPE_i32) &&
            infer_convolution(infer, 0, 3, 8, sinter_infer_operand(infer, 7)->dtype);
 }
@@ -281,8 +284,9 @@ bool infer_deform_conv(sinter_infer *infer) {
     const sinter_type *y = &infer->results[0];
     for (uint32_t operand = 2; operand < 5; operand += 2) { /* offset and mask cover the output */
         if (!sinter_infer_check_rank(infer, operand, y->rank, y->rank)) return false;
-        for (uint32_t i = 2; i < y->rank; i++)
-            if (!sinter_infer_check_dim(infer, operand, i, y->dims[i], "output size")) return false;
+        for (uint32_t i = 0; i < y->rank; i++)
+            if (i != 1 && !sinter_infer_check_dim(infer, operand, i, y->dims[i], "output size"))
+                return false;
     }
     return true;
 }
@@ -337,11 +341,12 @@ bool infer_global_pool(sinter_infer *infer) {
 bool infer_qlinear_global_average_pool(sinter_infer *infer) {
     const sinter_type *x = sinter_infer_operand(infer, 0);
     bool channels_last = sinter_node_get_int(infer->module, infer->node, "channels_last", 0) != 0;
-    if (!sinter_infer_check_rank(infer, 0, 2, SINTER_MAX_RANK) ||
-        !sinter_infer_check_tensor(infer, 4))
-        return false;
+    if (!sinter_infer_check_rank(infer, 0, 2, SINTER_MAX_RANK)) return false;
     sinter_dim dims[SINTER_MAX_RANK];
     uint32_t channel = channels_last ? x->rank - 1 : 1;
+    for (uint32_t i = 1; i < 5; i++)
+        if (!sinter_infer_check_scalar(infer, i)) return false;
+    if (!sinter_infer_check_same_dtype(infer, 0, 2)) return false;
     for (uint32_t i = 0; i < x->rank; i++)
         dims[i] = i == 0 || i == channel ? x->dims[i] : sinter_infer_number(infer, 1);
     sinter_infer_set(infer, 0, sinter_infer_operand(infer, 4)->dtype, x->rank, dims);

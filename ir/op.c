@@ -25,6 +25,21 @@ static const char *const attr_kind_names[] = {
     [SINTER_ATTR_DTYPE] = "dtype",
 };
 
+static const struct {
+    const char *name, *text;
+} operand_classes[] = {
+    [SINTER_OPERAND_ANY] = {"any", "anything"},
+    [SINTER_OPERAND_TENSOR] = {"tensor", "a tensor"},
+    [SINTER_OPERAND_PLAIN] = {"plain", "a tensor of numbers or truth values"},
+    [SINTER_OPERAND_NUMBER] = {"number", "a tensor of numbers"},
+    [SINTER_OPERAND_FLOAT] = {"float", "a float tensor"},
+    [SINTER_OPERAND_INTEGER] = {"integer", "an integer tensor"},
+    [SINTER_OPERAND_QUANTIZED] = {"quantized", "integers of up to 16 bits or floats of up to 8"},
+    [SINTER_OPERAND_BOOL] = {"bool", "a bool tensor"},
+    [SINTER_OPERAND_STRING] = {"string", "a string tensor"},
+};
+enum { OPERAND_CLASS_COUNT = sizeof operand_classes / sizeof *operand_classes };
+
 static sinter_once once = SINTER_ONCE_INIT;
 static sinter_arena arena; /* lives as long as the process */
 static sinter_map by_name;
@@ -45,6 +60,19 @@ static uint32_t count_pieces(const char *text) {
     return count;
 }
 
+/* "x:float" is x of that class. */
+static sinter_operand_class take_class(sinter_string *name) {
+    const char *colon = memchr(name->data, ':', name->size);
+    if (!colon) return SINTER_OPERAND_ANY;
+    sinter_string word = {colon + 1, name->size - (size_t)(colon + 1 - name->data)};
+    name->size -= word.size + 1;
+    int class = SINTER_OPERAND_ANY;
+    while (class < OPERAND_CLASS_COUNT && !sinter_string_is(word, operand_classes[class].name))
+        class ++;
+    assert(class < OPERAND_CLASS_COUNT);
+    return (sinter_operand_class) class;
+}
+
 static const sinter_operand_info *parse_operands(const char *text, uint32_t *out_count) {
     uint32_t count = count_pieces(text), i = 0;
     sinter_operand_info *operands = SINTER_NEW_ARRAY(&arena, sinter_operand_info, count);
@@ -54,6 +82,7 @@ static const sinter_operand_info *parse_operands(const char *text, uint32_t *out
                             : last == '*' ? SINTER_ARITY_VARIADIC
                                           : SINTER_ARITY_ONE;
         if (operands[i].arity != SINTER_ARITY_ONE) piece.size--;
+        operands[i].class = take_class(&piece);
         operands[i].name = piece;
         assert(operands[i].arity != SINTER_ARITY_VARIADIC || i + 1 == count);
     }
@@ -145,6 +174,43 @@ bool sinter_op_allows_text(const sinter_attr_info *attribute, sinter_string text
         if (sinter_string_equal(text, (sinter_string){at, (size_t)(blank - at)})) return true;
     }
     return false;
+}
+
+bool sinter_op_class_allows(sinter_operand_class class, sinter_dtype dtype) {
+    const sinter_dtype_info *info = &sinter_dtype_infos[dtype];
+    bool integer = sinter_dtype_is_integer(dtype), real = sinter_dtype_is_float(dtype);
+    switch (class) {
+    case SINTER_OPERAND_PLAIN:
+        return integer || real || info->class == SINTER_CLASS_BOOL;
+    case SINTER_OPERAND_NUMBER:
+        return integer || real;
+    case SINTER_OPERAND_FLOAT:
+        return real;
+    case SINTER_OPERAND_INTEGER:
+        return integer;
+    case SINTER_OPERAND_QUANTIZED:
+        return (integer && info->bits <= 16) || (real && info->bits <= 8);
+    case SINTER_OPERAND_BOOL:
+        return info->class == SINTER_CLASS_BOOL;
+    case SINTER_OPERAND_STRING:
+        return info->class == SINTER_CLASS_STRING;
+    case SINTER_OPERAND_ANY:
+    case SINTER_OPERAND_TENSOR:
+        break;
+    }
+    return true;
+}
+
+const char *sinter_op_class_text(sinter_operand_class class) {
+    return operand_classes[class].text;
+}
+
+const sinter_operand_info *sinter_op_find_operand(sinter_op op, uint32_t index) {
+    const sinter_op_info *info = sinter_op_get_info(op);
+    if (index < info->operand_count) return &info->operands[index];
+    const sinter_operand_info *last =
+        info->operand_count ? &info->operands[info->operand_count - 1] : NULL;
+    return last && last->arity == SINTER_ARITY_VARIADIC ? last : NULL;
 }
 
 int sinter_op_find_attribute(sinter_op op, sinter_string name) {

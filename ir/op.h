@@ -40,9 +40,23 @@ enum {
 
 typedef enum sinter_arity { SINTER_ARITY_ONE, SINTER_ARITY_OPTIONAL, SINTER_ARITY_VARIADIC } sinter_arity;
 
+/* What an operand may be, "x:float" in the table. */
+typedef enum sinter_operand_class {
+    SINTER_OPERAND_ANY,       /* nothing said: also sequences and optionals */
+    SINTER_OPERAND_TENSOR,    /* of any element type */
+    SINTER_OPERAND_PLAIN,     /* numbers or truth values */
+    SINTER_OPERAND_NUMBER,    /* integers or floats */
+    SINTER_OPERAND_FLOAT,
+    SINTER_OPERAND_INTEGER,
+    SINTER_OPERAND_QUANTIZED, /* integers of up to 16 bits, floats of up to 8 */
+    SINTER_OPERAND_BOOL,
+    SINTER_OPERAND_STRING
+} sinter_operand_class;
+
 typedef struct sinter_operand_info { /* also of results */
     sinter_string name;
     sinter_arity arity; /* variadic only in the last place */
+    sinter_operand_class class;
 } sinter_operand_info;
 
 typedef enum sinter_attr_kind {
@@ -86,5 +100,10 @@ sinter_op sinter_op_find(sinter_string name); /* SINTER_OP_NONE where unknown */
 bool sinter_op_has_trait(sinter_op op, uint32_t trait);
 /* Whether a string attribute may be this text. */
 bool sinter_op_allows_text(const sinter_attr_info *attribute, sinter_string text);
+/* Whether tensors of that element type are of the class; the class in words, "a float tensor". */
+bool sinter_op_class_allows(sinter_operand_class class, sinter_dtype dtype);
+const char *sinter_op_class_text(sinter_operand_class class);
+/* Description of operand i of a node: of the last one for all of a variadic. NULL where there is none. */
+const sinter_operand_info *sinter_op_find_operand(sinter_op op, uint32_t index);
 /* Index in attributes, or -1. */
 int sinter_op_find_attribute(sinter_op op, sinter_string name);

@@ -112,16 +112,19 @@ static bool has_symbols(const sinter_module *module, sinter_value value) {
     return false;
 }
 
+bool sinter_rewrite_fits(const sinter_rewrite *rewrite, sinter_value old_value,
+                         sinter_value new_value) {
+    const sinter_type *old_type = sinter_value_type(rewrite->build.module, old_value);
+    const sinter_type *new_type = sinter_value_type(rewrite->build.module, new_value);
+    return old_type->kind == new_type->kind && old_type->dtype == new_type->dtype &&
+           old_type->rank == new_type->rank;
+}
+
 void sinter_rewrite_replace(sinter_rewrite *rewrite, sinter_value old_value,
                             sinter_value new_value) {
     sinter_module *module = rewrite->build.module;
     if (old_value == new_value) return;
-    const sinter_type *old_type = sinter_value_type(module, old_value);
-    const sinter_type *new_type = sinter_value_type(module, new_value);
-    assert(old_type->kind == new_type->kind && old_type->dtype == new_type->dtype &&
-           old_type->rank == new_type->rank);
-    (void)old_type;
-    (void)new_type;
+    assert(sinter_rewrite_fits(rewrite, old_value, new_value));
     keep_name(module, old_value, new_value);
     move_symbols(module, old_value, new_value);
     sinter_value_replace_uses(module, old_value, new_value);

@@ -14,7 +14,9 @@ typedef struct sinter_rewrite {
 void sinter_rewrite_begin(sinter_rewrite *rewrite, sinter_module *module, sinter_diag *diag);
 /* New nodes go before root and carry its location. */
 void sinter_rewrite_at(sinter_rewrite *rewrite, sinter_node root);
-/* All uses of old become new. Types must agree: same kind, dtype and rank; dims may be refined. A new value without
+/* Whether new may stand for old: same kind, element type and rank. */
+bool sinter_rewrite_fits(const sinter_rewrite *rewrite, sinter_value old_value, sinter_value new_value);
+/* All uses of old become new. They must fit; dims may be refined. A new value without
  * a name takes the old one's; outputs of the module keep their names in any case. Symbols that were read from old are
  * read from new. */
 void sinter_rewrite_replace(sinter_rewrite *rewrite, sinter_value old_value, sinter_value new_value);

@@ -315,20 +315,36 @@ static void write_artifact(sinter_c_emitter *e) {
 
 /* ---- plan ---- */
 
+/* An element of an integer input; one of a few bits is moved to the top of a word, and down again with its sign. */
+static const char *content_text(sinter_c_emitter *e, const sinter_loop_symbol *symbol) {
+    const sinter_loop_io *io = &e->program->inputs.items[symbol->input];
+    const sinter_dtype_info *info = &sinter_dtype_infos[io->dtype];
+    if (info->bits >= 8)
+        return sinter_arena_format(e->arena, "(int64_t)((const %s *)call->inputs[%u].data)[%u]",
+                                   sinter_c_memory(io->dtype), symbol->input, symbol->index);
+    bool is_signed = info->class == SINTER_CLASS_INT;
+    uint32_t at = symbol->index * info->bits;
+    return sinter_arena_format(
+        e->arena,
+        "(int64_t)(%s((uint64_t)((const uint8_t *)call->inputs[%u].data)[%u] << %u) >> %u)",
+        is_signed ? "(int64_t)" : "", symbol->input, at / 8, 64 - info->bits - at % 8,
+        64 - info->bits);
+}
+
 static void write_symbol(sinter_c_emitter *e, size_t index) {
     const sinter_loop_symbol *symbol = &e->program->symbols.items[index];
     const sinter_loop_io *io = &e->program->inputs.items[symbol->input];
     const char *name = e->vars[e->function->scalar_parameters.items[index]];
-    const char *type = sinter_c_memory(io->dtype), *label = quoted(e, symbol->name);
+    const char *label = quoted(e, symbol->name);
     if (symbol->content) {
-        sinter_c_write(e, "if (!call->inputs[%u].data || call->inputs[%u].bytes < %u * sizeof(%s))",
-                       symbol->input, symbol->input, symbol->index + 1, type);
+        uint64_t end = (((uint64_t)symbol->index + 1) * sinter_dtype_infos[io->dtype].bits + 7) / 8;
+        sinter_c_write(e, "if (!call->inputs[%u].data || call->inputs[%u].bytes < %" PRIu64 ")",
+                       symbol->input, symbol->input, end);
         sinter_c_write(e,
                        "    return sinter_fail(call, SINTER_ABI_BAD_INPUT, \"input '%%s': dims "
                        "depend on its data, which is missing\", %s);",
                        quoted(e, io->name));
-        sinter_c_write(e, "const int64_t %s = (int64_t)((const %s *)call->inputs[%u].data)[%u];",
-                       name, type, symbol->input, symbol->index);
+        sinter_c_write(e, "const int64_t %s = %s;", name, content_text(e, symbol));
     } else {
         sinter_c_write(e, "const int64_t %s = call->inputs[%u].dims[%u];", name, symbol->input,
                        symbol->index);

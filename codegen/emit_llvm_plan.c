@@ -55,6 +55,21 @@ static void check_input_type(sinter_llvm_function *f, size_t index) {
     }
 }
 
+/* An element of a few bits, which begins at `at` of the byte: moved to the top, and down again with its sign. */
+static LLVMValueRef load_packed(sinter_llvm_function *f, const sinter_dtype_info *info,
+                                LLVMValueRef data, uint32_t index) {
+    sinter_llvm_module *m = f->module;
+    LLVMValueRef offset = sinter_llvm_int(m, index * info->bits / 8);
+    LLVMValueRef byte = LLVMBuildLoad2(
+        f->builder, m->i8, LLVMBuildInBoundsGEP2(f->builder, m->i8, data, &offset, 1, ""), "");
+    uint32_t at = index * info->bits % 8;
+    LLVMValueRef top = LLVMBuildShl(f->builder, LLVMBuildZExt(f->builder, byte, m->i64, ""),
+                                    sinter_llvm_int(m, 64 - info->bits - at), "");
+    LLVMValueRef down = sinter_llvm_int(m, 64 - info->bits);
+    return info->class == SINTER_CLASS_INT ? LLVMBuildAShr(f->builder, top, down, "")
+                                           : LLVMBuildLShr(f->builder, top, down, "");
+}
+
 /* An element of an integer input, whose data must be there already. */
 static LLVMValueRef load_content(sinter_llvm_function *f, const sinter_loop_symbol *symbol) {
     sinter_llvm_module *m = f->module;
@@ -64,7 +79,8 @@ static LLVMValueRef load_content(sinter_llvm_function *f, const sinter_loop_symb
         sinter_llvm_load_field(f, m->pointer, tensor, offsetof(sinter_abi_tensor, data));
     LLVMValueRef bytes =
         sinter_llvm_load_field(f, m->i64, tensor, offsetof(sinter_abi_tensor, bytes));
-    int64_t end = ((int64_t)symbol->index + 1) * (sinter_dtype_infos[io->dtype].bits / 8);
+    const sinter_dtype_info *info = &sinter_dtype_infos[io->dtype];
+    int64_t end = (((int64_t)symbol->index + 1) * info->bits + 7) / 8;
     LLVMValueRef enough = LLVMBuildICmp(f->builder, LLVMIntUGE, bytes, sinter_llvm_int(m, end), "");
     LLVMValueRef there =
         LLVMBuildAnd(f->builder, enough, LLVMBuildIsNotNull(f->builder, data, ""), "");
@@ -73,6 +89,7 @@ static LLVMValueRef load_content(sinter_llvm_function *f, const sinter_loop_symb
                                             "input '%s': dims depend on its data, which is missing",
                                             io->name),
                         NULL, 0);
+    if (info->bits < 8) return load_packed(f, info, data, symbol->index);
     LLVMTypeRef type = m->dtypes[io->dtype];
     LLVMValueRef index = sinter_llvm_int(m, symbol->index);
     LLVMValueRef element = LLVMBuildLoad2(

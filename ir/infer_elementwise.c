@@ -132,6 +132,13 @@ bool infer_quantize_linear(sinter_infer *infer) {
                                   "output_dtype is %s but the zero point is %s [quantize_c3]",
                                   sinter_dtype_infos[dtype].name, sinter_infer_text(infer, 2));
     if (!dtype) dtype = zero->kind ? zero->dtype : SINTER_DTYPE_u8;
+    const sinter_dtype_info *info = &sinter_dtype_infos[dtype];
+    bool integer = info->class == SINTER_CLASS_INT || info->class == SINTER_CLASS_UINT;
+    if (!(integer && info->bits <= 32) && !(info->class == SINTER_CLASS_FLOAT && info->bits <= 8))
+        return sinter_infer_error(infer,
+                                  "%s is no type to quantize to: expected integers of up to 32 "
+                                  "bits or floats of up to 8 [quantize_c4]",
+                                  info->name);
     sinter_infer_set_dtype(infer, 0, 0, dtype);
     return true;
 }

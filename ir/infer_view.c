@@ -47,6 +47,10 @@ bool infer_transpose(sinter_infer *infer) {
         return sinter_infer_error(infer, "perm has %zu numbers for %s [transpose_c1]", count,
                                   sinter_infer_text(infer, 0));
     if (stated && !sinter_infer_axes(infer, perm, count, data->rank, places)) return false;
+    for (uint32_t i = 0; stated && i < data->rank; i++)
+        if (perm[i] < 0)
+            return sinter_infer_error(infer, "perm has %lld: its axes count from 0 [transpose_c2]",
+                                      (long long)perm[i]);
     for (uint32_t i = 0; i < data->rank; i++)
         dims[i] = data->dims[stated ? places[i] : data->rank - 1 - i];
     sinter_infer_set(infer, 0, data->dtype, data->rank, dims);

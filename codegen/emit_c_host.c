@@ -167,19 +167,27 @@ static void write_take(sinter_c_emitter *e, const sinter_loop_stmt *s) {
 static void write_call(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     const char *name = e->program->kernels.items[s->kernel]->name;
     bool fails = e->kernel_fails[s->kernel];
-    sinter_c_write(e, "sinter_trace(call, %u, 1);", s->kernel);
     sinter_text code = {0};
     sinter_text_format(&code, "%skernel_%u_%s(call", fails ? "if (" : "", s->kernel, name);
     for (uint32_t i = 0; i < s->buffer_argument_count; i++)
         sinter_text_format(&code, ", %s", raw_name(e, s->buffer_arguments[i]));
     for (uint32_t i = 0; i < s->argument_count; i++)
         sinter_text_format(&code, ", %s", text_of(e, s->arguments[i]));
+    if (s->copies) {
+        sinter_c_write(e, "if ((const void *)%s != (const void *)%s) {",
+                       raw_name(e, s->buffer_arguments[0]), raw_name(e, s->buffer_arguments[1]));
+        e->indent++;
+    }
+    sinter_c_write(e, "sinter_trace(call, %u, 1);", s->kernel);
     if (fails)
         sinter_c_jump(e, sinter_arena_format(e->arena, "%s)) ", code.data));
     else
         sinter_c_write(e, "%s);", code.data);
     sinter_text_deinit(&code);
     sinter_c_write(e, "sinter_trace(call, %u, 0);", s->kernel);
+    if (!s->copies) return;
+    e->indent--;
+    sinter_c_write(e, "}");
 }
 
 void sinter_c_host_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {

@@ -346,24 +346,38 @@ static void emit_trace(sinter_llvm_function *f, uint32_t kernel, int32_t begin) 
     LLVMPositionBuilderAtEnd(f->builder, on);
 }
 
+/* A copy runs only where the buffers are apart; gives the block after it. */
+static LLVMBasicBlockRef begin_copy(sinter_llvm_function *f, LLVMValueRef from, LLVMValueRef to) {
+    LLVMBasicBlockRef apart = sinter_llvm_block(f, "apart"), done = sinter_llvm_block(f, "copied");
+    LLVMValueRef same = LLVMBuildICmp(f->builder, LLVMIntEQ, from, to, "");
+    LLVMBuildCondBr(f->builder, same, done, apart);
+    LLVMPositionBuilderAtEnd(f->builder, apart);
+    return done;
+}
+
 static void emit_call_kernel(sinter_llvm_function *f, const sinter_loop_stmt *s) {
     sinter_llvm_module *m = f->module;
     unsigned count = 1 + s->buffer_argument_count + s->argument_count;
     LLVMValueRef *arguments = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, count);
-    emit_trace(f, s->kernel, 1);
     arguments[0] = f->call;
     for (uint32_t i = 0; i < s->buffer_argument_count; i++)
         arguments[1 + i] = sinter_llvm_buffer_base(f, s->buffer_arguments[i]);
     for (uint32_t i = 0; i < s->argument_count; i++)
         arguments[1 + s->buffer_argument_count + i] = sinter_llvm_expr(f, s->arguments[i]);
+    LLVMBasicBlockRef done = s->copies ? begin_copy(f, arguments[1], arguments[2]) : NULL;
+    emit_trace(f, s->kernel, 1);
     LLVMValueRef kernel = m->kernels[s->kernel];
     LLVMValueRef code =
         LLVMBuildCall2(f->builder, LLVMGlobalGetValueType(kernel), kernel, arguments, count, "");
     emit_trace(f, s->kernel, 0);
-    if (!m->kernel_fails[s->kernel]) return;
-    LLVMBasicBlockRef on = sinter_llvm_block(f, "on");
-    LLVMBuildCondBr(f->builder, LLVMBuildIsNotNull(f->builder, code, ""), f->failure, on);
-    LLVMPositionBuilderAtEnd(f->builder, on);
+    if (m->kernel_fails[s->kernel]) {
+        LLVMBasicBlockRef on = sinter_llvm_block(f, "on");
+        LLVMBuildCondBr(f->builder, LLVMBuildIsNotNull(f->builder, code, ""), f->failure, on);
+        LLVMPositionBuilderAtEnd(f->builder, on);
+    }
+    if (!done) return;
+    LLVMBuildBr(f->builder, done);
+    LLVMPositionBuilderAtEnd(f->builder, done);
 }
 
 void sinter_llvm_host_statement(sinter_llvm_function *f, const sinter_loop_stmt *s) {

@@ -119,6 +119,8 @@ typedef struct sinter_loop_stmt {
     int32_t code;    /* of FAIL: SINTER_ABI_* */
     sinter_scalar_function combine;
     bool atomic;
+    bool copies;      /* CALL_KERNEL: makes the second buffer what the first is, and nothing else; not needed where both are
+                         in one memory */
     bool joined;      /* FOR, parallel: may run at the same time as the parallel loops right before it */
     const char *text; /* comment, fail message */
     struct sinter_loop_stmt *body, *else_body; /* first of a list */

@@ -271,6 +271,7 @@ static bool parse_call_kernel(sinter_loop_parser *p) {
     if (!sinter_lexer_expect(lexer, ")")) return false;
     sinter_loop_call_kernel(&p->builder, (uint32_t)kernel, buffers.items, (uint32_t)buffers.count,
                             scalars.items, (uint32_t)scalars.count);
+    p->builder.last->copies = sinter_lexer_accept(lexer, "copies");
     return true;
 }
 

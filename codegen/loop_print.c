@@ -301,7 +301,7 @@ static void print_call_kernel(printer *p, const sinter_loop_stmt *stmt) {
                            buffer_name(p, stmt->buffer_arguments[i]));
     if (stmt->buffer_argument_count && stmt->argument_count) put(p, ", ");
     print_list(p, stmt->arguments, stmt->argument_count, ", ");
-    put(p, ")\n");
+    put(p, stmt->copies ? ") copies\n" : ")\n");
 }
 
 static void print_quoted(printer *p, const char *string) {

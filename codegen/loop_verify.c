@@ -349,12 +349,17 @@ static void check_call_kernel(sinter_loop_verifier *v, const sinter_loop_stmt *s
                                  kernel->scalar_parameters.count);
         return;
     }
+    const sinter_loop_buffer *parameters = kernel->buffer_parameters.items;
+    if (stmt->copies && (stmt->buffer_argument_count != 2 ||
+                         kernel->buffers.items[parameters[0]].scope != SINTER_SCOPE_INPUT ||
+                         kernel->buffers.items[parameters[1]].scope != SINTER_SCOPE_OUTPUT))
+        sinter_loop_verify_error(v, "loop_c12", "@%s does not copy: that takes an in and an out",
+                                 kernel->name);
     for (uint32_t i = 0; i < stmt->buffer_argument_count; i++) {
         if (!check_buffer(v, stmt->buffer_arguments[i])) continue;
         const sinter_loop_buffer_info *given =
             &v->function->buffers.items[stmt->buffer_arguments[i]];
-        const sinter_loop_buffer_info *wanted =
-            &kernel->buffers.items[kernel->buffer_parameters.items[i]];
+        const sinter_loop_buffer_info *wanted = &kernel->buffers.items[parameters[i]];
         check_dtype(v, given->dtype, wanted->dtype, given->name);
         bool read_only =
             given->scope == SINTER_SCOPE_INPUT || given->scope == SINTER_SCOPE_CONSTANT;

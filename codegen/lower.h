@@ -145,6 +145,9 @@ sinter_loop_buffer sinter_kernel_bind_buffer(sinter_kernel *kernel, sinter_loop_
 sinter_expr sinter_kernel_bind_scalar(sinter_kernel *kernel, sinter_expr host_value, const char *name);
 /* The parameter that holds a value (input, or output where this kernel makes it). */
 sinter_loop_buffer sinter_kernel_buffer(sinter_kernel *kernel, sinter_value value);
+/* y, an output of this kernel that it has not touched yet, holds what data does when the kernel begins: by a call before it, which
+ * need not run where both are in one memory. False: data is computed in this kernel, there is nothing to copy. */
+bool sinter_kernel_start_as_copy(sinter_kernel *kernel, sinter_value y, sinter_value data);
 /* The value's tensor where it is constant, also behind a group's argument; NULL otherwise. */
 const sinter_tensor *sinter_kernel_constant(sinter_kernel *kernel, sinter_value value);
 /* Host heap scratch visible in this kernel (inout). */

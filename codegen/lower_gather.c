@@ -98,6 +98,7 @@ sinter_expr sinter_lower_one_hot(sinter_kernel *kernel, sinter_node node, uint32
 /* ---- scatters: the data first, then the updates one after the other ---- */
 
 static void copy_data(sinter_kernel *kernel, sinter_value data, sinter_value y) {
+    if (sinter_kernel_start_as_copy(kernel, y, data)) return;
     sinter_expr index[SINTER_MAX_RANK];
     sinter_kernel_begin_loops(kernel, y, index);
     sinter_kernel_store(kernel, sinter_kernel_buffer(kernel, y), index,

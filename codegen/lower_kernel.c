@@ -156,24 +156,30 @@ static sinter_value outer_value(sinter_kernel *kernel, sinter_value value, bool 
     return value;
 }
 
-sinter_loop_buffer sinter_kernel_buffer(sinter_kernel *kernel, sinter_value value) {
-    uint64_t found = 0;
-    if (sinter_map_find(&kernel->parameters, value, &found)) return (sinter_loop_buffer)found;
-    bool is_output = false;
-    sinter_value outer = outer_value(kernel, value, &is_output);
+static sinter_loop_buffer add_parameter(sinter_kernel *kernel, sinter_value value,
+                                        sinter_value outer, sinter_loop_scope scope) {
     sinter_loop_buffer host = sinter_lower_host_buffer(kernel->lower, outer);
     /* Dims come from the value's own type, so that kernels share symbols instead of opaque scalars. */
     sinter_type type = *sinter_value_type(kernel->lower->module, outer);
     sinter_expr dims[SINTER_MAX_RANK];
     for (uint32_t i = 0; i < type.rank; ++i) dims[i] = sinter_kernel_dim(kernel, type.dims[i]);
-    const char *name = sinter_arena_format(&kernel->lower->program->arena, "%s%zu",
-                                           is_output ? "out" : "in", kernel->host_buffers.count);
+    const char *name =
+        sinter_arena_format(&kernel->lower->program->arena, "%s%zu",
+                            scope == SINTER_SCOPE_INPUT ? "in" : "out", kernel->host_buffers.count);
     sinter_loop_buffer buffer =
-        sinter_loop_add_buffer(&kernel->build, name, type.dtype, type.rank, dims,
-                               is_output ? SINTER_SCOPE_OUTPUT : SINTER_SCOPE_INPUT);
+        sinter_loop_add_buffer(&kernel->build, name, type.dtype, type.rank, dims, scope);
     sinter_vector_push(&kernel->lower->scratch, &kernel->host_buffers, host);
     sinter_map_put(&kernel->parameters, value, buffer);
     return buffer;
+}
+
+sinter_loop_buffer sinter_kernel_buffer(sinter_kernel *kernel, sinter_value value) {
+    uint64_t found = 0;
+    if (sinter_map_find(&kernel->parameters, value, &found)) return (sinter_loop_buffer)found;
+    bool is_output = false;
+    sinter_value outer = outer_value(kernel, value, &is_output);
+    return add_parameter(kernel, value, outer,
+                         is_output ? SINTER_SCOPE_OUTPUT : SINTER_SCOPE_INPUT);
 }
 
 sinter_loop_buffer sinter_kernel_scratch(sinter_kernel *kernel, const char *name,
@@ -294,6 +300,34 @@ static sinter_expr name_element(sinter_kernel *kernel, sinter_value value, const
     element = sinter_loop_cast(&kernel->build, element, dtype);
     sinter_lower_set_element(kernel, value, index, element);
     return element;
+}
+
+bool sinter_kernel_start_as_copy(sinter_kernel *kernel, sinter_value y, sinter_value data) {
+    sinter_lower *lower = kernel->lower;
+    sinter_node node = sinter_value_definition(lower->module, data);
+    bool is_output, data_is_output;
+    uint64_t found;
+    sinter_value outer = outer_value(kernel, y, &is_output),
+                 source = outer_value(kernel, data, &data_is_output);
+    if (!is_output || data_is_output || scalar_constant(kernel, data) ||
+        sinter_map_find(&kernel->parameters, y, &found) ||
+        (node && sinter_map_find(&kernel->inside, node, &found)))
+        return false;
+    sinter_kernel copy;
+    sinter_expr index[SINTER_MAX_RANK];
+    sinter_kernel_begin_named(&copy, lower, "copy");
+    sinter_loop_buffer from = add_parameter(&copy, source, source, SINTER_SCOPE_INPUT),
+                       to = add_parameter(&copy, outer, outer, SINTER_SCOPE_OUTPUT);
+    const sinter_loop_buffer_info info = copy.build.function->buffers.items[to];
+    for (uint32_t i = 0; i < info.rank; i++)
+        index[i] = sinter_kernel_begin_for(&copy, sinter_arena_format(copy.build.arena, "i%u", i),
+                                           info.dims[i]);
+    sinter_loop_store(&copy.build, to, index, sinter_loop_load(&copy.build, from, index));
+    sinter_kernel_end_loops(&copy, info.rank);
+    if (!sinter_kernel_end(&copy, 0)) return true; /* it is over anyhow */
+    lower->host.last->copies = true;
+    add_parameter(kernel, y, outer, SINTER_SCOPE_INOUT);
+    return true;
 }
 
 static bool is_output(const sinter_kernel *kernel, sinter_value value) {

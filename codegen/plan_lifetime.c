@@ -65,9 +65,17 @@ static void walk_stmt(walker *w, sinter_loop_stmt *s) {
         for (uint32_t k = 0; k < info->rank; k++)
             sinter_loop_walk_expr(info->dims[k], reach_expr, w);
         if (info->scope == SINTER_SCOPE_HEAP)
-            w->lifetimes[s->buffer] = (sinter_plan_lifetime){true, w->position, w->position, s, s};
+            w->lifetimes[s->buffer] = (sinter_plan_lifetime){.allocated = true,
+                                                             .first = w->position,
+                                                             .last = w->position,
+                                                             .alloc = s,
+                                                             .after = s};
         else if (!w->lifetimes[s->buffer].first)
             w->lifetimes[s->buffer].first = w->position;
+    }
+    if (s->kind == SINTER_LOOP_CALL_KERNEL && s->copies) {
+        w->lifetimes[s->buffer_arguments[1]].copied_from = s->buffer_arguments[0];
+        w->lifetimes[s->buffer_arguments[1]].copied_at = w->position;
     }
     bool loops = s->kind == SINTER_LOOP_FOR || s->kind == SINTER_LOOP_WHILE;
     uint32_t begin = w->position;

@@ -330,23 +330,33 @@ static bool same_size(const sinter_loop_buffer_info *a, const sinter_loop_buffer
     return same;
 }
 
-/* The first input that fits and is dead before the output is there. */
+/* Dead before the output is there, or read by nothing any more once the output was made of it. */
+static bool may_donate(const planner *p, sinter_loop_buffer in, sinter_loop_buffer out,
+                       bool by_copy) {
+    const sinter_plan_lifetime *given = &p->lifetimes[in], *taken = &p->lifetimes[out];
+    if (by_copy) return taken->copied_from == in && given->last <= taken->copied_at;
+    return given->last < taken->first;
+}
+
+/* To each output the first input that fits: the one that it is a copy of before all others. */
 static void find_donations(planner *p) {
     bool *used = SINTER_NEW_ARRAY(&p->scratch, bool, p->host->buffers.count);
-    for (sinter_loop_buffer out = 1; out < p->host->buffers.count; out++) {
-        const sinter_loop_buffer_info *output = &p->host->buffers.items[out];
-        if (output->scope != SINTER_SCOPE_OUTPUT || !p->lifetimes[out].first) continue;
-        for (sinter_loop_buffer in = 1; in < p->host->buffers.count; in++) {
-            const sinter_loop_buffer_info *input = &p->host->buffers.items[in];
-            if (input->scope != SINTER_SCOPE_INPUT || used[in] || !same_size(output, input) ||
-                p->lifetimes[in].last >= p->lifetimes[out].first)
+    for (int pass = 0; pass < 2; pass++)
+        for (sinter_loop_buffer out = 1; out < p->host->buffers.count; out++) {
+            const sinter_loop_buffer_info *output = &p->host->buffers.items[out];
+            if (output->scope != SINTER_SCOPE_OUTPUT || !p->lifetimes[out].first || used[out])
                 continue;
-            sinter_loop_donation donation = {(uint32_t)output->io_index, (uint32_t)input->io_index};
-            sinter_vector_push(&p->program->arena, &p->program->donations, donation);
-            used[in] = true;
-            break;
+            for (sinter_loop_buffer in = 1; in < p->host->buffers.count && !used[out]; in++) {
+                const sinter_loop_buffer_info *input = &p->host->buffers.items[in];
+                if (input->scope != SINTER_SCOPE_INPUT || used[in] || !same_size(output, input) ||
+                    !may_donate(p, in, out, pass == 0))
+                    continue;
+                sinter_loop_donation donation = {(uint32_t)output->io_index,
+                                                 (uint32_t)input->io_index};
+                sinter_vector_push(&p->program->arena, &p->program->donations, donation);
+                used[in] = used[out] = true;
+            }
         }
-    }
 }
 
 bool sinter_plan_memory(sinter_loop_program *program, sinter_diag *diag) {

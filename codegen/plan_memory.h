@@ -8,6 +8,8 @@ typedef struct sinter_plan_lifetime {
     bool allocated;          /* there is an ALLOC of this heap buffer */
     uint32_t first, last;    /* inclusive: from its ALLOC to the last statement that may reach its memory. Inputs: from 0.
                                 Outputs: first alone */
+    sinter_loop_buffer copied_from; /* what a call that copies makes it of, at the position; 0: nothing */
+    uint32_t copied_at;
     sinter_loop_stmt *alloc; /* its statement, and the one of the same list after which the memory is dead: */
     sinter_loop_stmt *after; /* NULL where that lies outside of the list */
 } sinter_plan_lifetime;

@@ -87,8 +87,9 @@ typedef struct sinter_abi_kernel {
 } sinter_abi_kernel;
 
 /* The output may be given the memory of the input (the same data pointer): both have the same size for all shapes, and the
- * input is not read any more when the output is first written. Each input for one output at most. For state that one run
- * hands to the next. */
+ * input is not read any more when the output is first written, or the output begins as a copy of it, which then is not made: a
+ * cache that is updated in place. A run that fails may leave it changed. Each input for one output at most. For state that one
+ * run hands to the next. */
 typedef struct sinter_abi_donation {
     uint32_t output, input;
 } sinter_abi_donation;

@@ -216,10 +216,61 @@ static void test_locale(void) {
     CHECK(system(command) == 0);
 }
 
+/* One step of a cache [2,N,3] for each of two states; sizes are of floats. */
+enum { CACHE = 2 * 5 * 3 };
+static void step(sinter_model *model, float *k, float *v, const float *new_rows, int64_t *at,
+                 float *out_k, float *out_v) {
+    const int64_t dims[] = {2, CACHE / 6, 3}, row_dims[] = {2, 1, 3}, two[] = {2};
+    sinter_abi_tensor inputs[] = {
+        sinter_tensor_over(k, CACHE * sizeof *k, 1, 3, dims),
+        sinter_tensor_over(v, CACHE * sizeof *v, 1, 3, dims),
+        sinter_tensor_over(new_rows, 6 * sizeof *new_rows, 1, 3, row_dims),
+        sinter_tensor_over(at, 2 * sizeof *at, 7, 1, two)};
+    sinter_abi_tensor outputs[] = {{.data = out_k, .bytes = CACHE * sizeof *out_k},
+                                   {.data = out_v, .bytes = CACHE * sizeof *out_v}};
+    CHECK(sinter_run_into(model, inputs, outputs) == NULL);
+}
+
+/* A cache is updated where it is when the caller says so: nothing but the new rows is written. */
+static void test_cache(void) {
+    char folder[SINTER_FILE_FOLDER_BYTES], path[SINTER_FILE_FOLDER_BYTES + 20];
+    if (!CHECK(sinter_file_make_folder(folder, NULL))) return;
+    snprintf(path, sizeof path, "%s/cache.sir", folder);
+    const char *text =
+        "module \"cache\" { graph (%k: f32[2,N,3], %v: f32[2,N,3], %new: f32[2,1,3], %at: i64[2]) {"
+        " %pv = tensor_scatter(%v, %new, %at) %pk = tensor_scatter(%k, %new, %at)"
+        " yield(%pk, %pv) } }";
+    CHECK(sinter_file_write(path, text, strlen(text), NULL));
+    sinter_model *model = NULL;
+    CHECK(sinter_load(path, NULL, &model) == NULL);
+    if (CHECK(model != NULL)) {
+        const sinter_abi_artifact *artifact = sinter_describe(model);
+        CHECK_INT_EQ(artifact->donation_count, 2);
+        for (uint32_t i = 0; i < artifact->donation_count; i++) /* k for k, v for v */
+            CHECK_INT_EQ(artifact->donations[i].output, artifact->donations[i].input);
+        float k[CACHE], v[CACHE], out_k[CACHE], out_v[CACHE], rows[6] = {-1, -2, -3, -4, -5, -6};
+        int64_t at[2] = {1, 4};
+        for (int i = 0; i < CACHE; i++) k[i] = (float)i, v[i] = (float)(100 + i);
+        step(model, k, v, rows, at, out_k, out_v); /* apart: the old ones stay */
+        for (int i = 0; i < CACHE; i++) {
+            bool is_new = (i >= 3 && i < 6) || i >= 27;
+            float row = rows[i < 6 ? i - 3 : i - 24];
+            CHECK(k[i] == (float)i && out_k[i] == (is_new ? row : k[i]));
+            CHECK(v[i] == (float)(100 + i) && out_v[i] == (is_new ? row : v[i]));
+        }
+        step(model, k, v, rows, at, k, v);
+        CHECK(memcmp(k, out_k, sizeof k) == 0 && memcmp(v, out_v, sizeof v) == 0);
+        sinter_destroy(model);
+    }
+    remove(path);
+    rmdir(folder);
+}
+
 int main(void) {
     for (int i = 0; i < BATCH * 64; i++) pixels[i] = (float)(i % 16);
     test_locale(); /* first: tables that are made once are made in it */
     test_model();
     test_options();
+    test_cache();
     return test_finish();
 }

@@ -71,19 +71,28 @@ static bool schedule_row(sinter_schedule_cpu_state *state, const sinter_schedule
 /* What a second copy of a constant may take, for the sake of a better order. */
 enum { COPY_BYTES = 1 << 20 };
 
-/* Elements of the load, which are next to each other within a row, serve this row alone. A constant could be packed, unless
+/* A query head of some that share keys: few rows read the same elements, one after the other. */
+enum { SHARING_ROWS = 16 };
+
+/* Elements of the load, which are next to each other within a row, serve this row alone, or few others. A constant could be packed, unless
  * others want it as it is: embeddings that are the weights of the last product, too. */
 static bool belongs_to_row(sinter_schedule_cpu_state *state, const sinter_schedule_chain *c,
                            const sinter_loop_access *load) {
     bool all = !sinter_loop_expr_uses(load->indices[load->rank - 1], c->loops[c->depth - 1]);
+    int64_t shared = 1;
     for (uint32_t i = 0; i < c->depth; i++) {
+        int64_t count;
         bool uses = false;
         for (uint32_t k = 0; k + 1 < load->rank; k++)
             uses |= sinter_loop_expr_uses(load->indices[k], c->loops[i]);
-        all &= uses;
+        if (!uses && i + 1 < c->depth && sinter_loop_trip_count(get(state, c->loops[i]), &count))
+            shared *= count < SHARING_ROWS ? count : SHARING_ROWS + 1;
+        else
+            all &= uses;
     }
-    return all && (!sinter_cpu_is_constant(state, load->buffer) ||
-                   sinter_cpu_shares_constant(state, load->buffer, COPY_BYTES));
+    return all && shared <= SHARING_ROWS &&
+           (!sinter_cpu_is_constant(state, load->buffer) ||
+            sinter_cpu_shares_constant(state, load->buffer, COPY_BYTES));
 }
 
 /* Every load of the reduction belongs to one row alone, whose elements lie next to each other; or those of one load do,

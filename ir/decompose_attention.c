@@ -35,18 +35,33 @@ static sinter_value merge_heads(attention *a, sinter_value x) {
                                   dims, 3);
 }
 
-/* Each key/value head serves a group of query heads: [B, H, S, D] -> [B, H * repeats, S, D], each head repeated. */
-static sinter_value repeat_heads(attention *a, sinter_value x, sinter_dim query_heads) {
+/* Each key/value head serves a group of query heads: [B, H, S, X] with the queries of a group as rows of one head,
+ * [B, heads, H / heads * S, X], which is the same memory. Keys and values need no copies then. */
+static sinter_value join_groups(attention *a, sinter_value x, sinter_dim heads) {
     sinter_type type = *sinter_compose_type(a->rewrite, x);
-    if (type.dims[1] == query_heads) return x;
-    sinter_dim repeats = sinter_dim_floordiv(a->table, query_heads, type.dims[1]);
-    const int64_t axis = 2;
-    sinter_dim wide[5] = {type.dims[0], type.dims[1], repeats, type.dims[2], type.dims[3]};
-    sinter_dim flat[4] = {type.dims[0], query_heads, type.dims[2], type.dims[3]};
-    sinter_value view = sinter_compose_unsqueeze(a->rewrite, x, &axis, 1);
-    sinter_value expanded = sinter_compose_binary(a->rewrite, SINTER_OP_expand, view,
-                                                  sinter_build_dims(&a->rewrite->build, wide, 5));
-    return sinter_compose_reshape(a->rewrite, expanded, flat, 4);
+    if (type.dims[1] == heads) return x;
+    sinter_dim size = sinter_dim_floordiv(a->table, type.dims[1], heads);
+    sinter_dim dims[4] = {type.dims[0], heads, sinter_dim_mul(a->table, size, type.dims[2]),
+                          type.dims[3]};
+    return sinter_compose_reshape(a->rewrite, x, dims, 4);
+}
+
+/* [B, H, 1, X] -> [B, heads, H / heads, 1, X] */
+static sinter_value one_by_one(attention *a, sinter_value x, sinter_dim heads) {
+    sinter_type type = *sinter_compose_type(a->rewrite, x);
+    sinter_dim size = sinter_dim_floordiv(a->table, type.dims[1], heads);
+    sinter_dim dims[5] = {type.dims[0], heads, size, type.dims[2], type.dims[3]};
+    return sinter_compose_reshape(a->rewrite, x, dims, 5);
+}
+
+/* And back: as many heads and rows as the queries have. */
+static sinter_value split_groups(attention *a, sinter_value x) {
+    if (!x) return 0;
+    sinter_type type = *sinter_compose_type(a->rewrite, x),
+                q = *sinter_compose_type(a->rewrite, a->q);
+    if (type.dims[1] == q.dims[1]) return x;
+    sinter_dim dims[4] = {type.dims[0], q.dims[1], q.dims[2], type.dims[type.rank - 1]};
+    return sinter_compose_reshape(a->rewrite, x, dims, 4);
 }
 
 static sinter_value minus_infinity(attention *a, sinter_dtype dtype) {
@@ -160,18 +175,29 @@ static sinter_value scale_of(attention *a, bool root) {
 }
 
 /* Q K^T and the scale. In narrow floats both are scaled by its square root before, which keeps products in range. */
-static sinter_value scores(attention *a, sinter_value k) {
-    const int64_t perm[4] = {0, 1, 3, 2};
+static sinter_value scores(attention *a) {
+    const int64_t perm[4] = {0, 1, 3, 2}, single_perm[5] = {0, 1, 2, 4, 3}, group_axis = 2;
     bool narrow = sinter_dtype_infos[a->dtype].bits < 32;
-    sinter_value q = a->q, scale = scale_of(a, narrow);
-    k = sinter_compose_transpose(a->rewrite, k, perm, 4);
+    const sinter_type key = *sinter_compose_type(a->rewrite, a->k),
+                      query = *sinter_compose_type(a->rewrite, a->q);
+    bool single = key.dims[1] != query.dims[1] && sinter_dim_is(a->table, query.dims[2], 1);
+    sinter_value q, k, scale = scale_of(a, narrow);
+    if (single) { /* a group's queries one by one: keys are read as they lie */
+        q = one_by_one(a, a->q, key.dims[1]);
+        k = sinter_compose_unsqueeze(a->rewrite, a->k, &group_axis, 1);
+    } else {
+        q = join_groups(a, a->q, key.dims[1]);
+        k = a->k;
+    }
+    k = sinter_compose_transpose(a->rewrite, k, single ? single_perm : perm, single ? 5 : 4);
     if (narrow && scale) {
         q = sinter_compose_binary(a->rewrite, SINTER_OP_mul, q, scale);
         k = sinter_compose_binary(a->rewrite, SINTER_OP_mul, k, scale);
     }
     sinter_value product = sinter_compose_binary(a->rewrite, SINTER_OP_matmul, q, k);
-    return scale && !narrow ? sinter_compose_binary(a->rewrite, SINTER_OP_mul, product, scale)
-                            : product;
+    if (scale && !narrow)
+        product = sinter_compose_binary(a->rewrite, SINTER_OP_mul, product, scale);
+    return split_groups(a, product);
 }
 
 /* Operands that lowering takes block by block: heads as an axis, their number and sizes known and not too large for what is kept
@@ -251,9 +277,7 @@ static sinter_value build_plain(attention *a) {
 /* Product, softmax, product; the stages of the scores where they are wanted. */
 static sinter_value build_products(attention *a, sinter_value *out_stage) {
     sinter_rewrite *rewrite = a->rewrite;
-    sinter_dim heads = sinter_compose_type(rewrite, a->q)->dims[1];
-    sinter_value keys = repeat_heads(a, a->k, heads), values = repeat_heads(a, a->v, heads);
-    sinter_value raw = scores(a, keys), capped = raw;
+    sinter_value raw = scores(a), capped = raw;
     double softcap = sinter_node_get_float(a->module, a->node, "softcap", 0);
     if (softcap > 0) {
         capped = sinter_compose_with_number(rewrite, SINTER_OP_div, raw, softcap);
@@ -269,8 +293,9 @@ static sinter_value build_products(attention *a, sinter_value *out_stage) {
         sinter_value stages[4] = {capped, capped, biased, weights};
         *out_stage = sinter_compose_cast(rewrite, stages[mode & 3], a->dtype);
     }
-    return sinter_compose_binary(rewrite, SINTER_OP_matmul,
-                                 sinter_compose_cast(rewrite, weights, a->dtype), values);
+    weights = sinter_compose_cast(rewrite, weights, a->dtype);
+    weights = join_groups(a, weights, sinter_compose_type(rewrite, a->v)->dims[1]);
+    return split_groups(a, sinter_compose_binary(rewrite, SINTER_OP_matmul, weights, a->v));
 }
 
 bool sinter_decompose_attention(sinter_rewrite *rewrite, sinter_node node,

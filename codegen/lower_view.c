@@ -203,20 +203,21 @@ sinter_expr sinter_lower_tile(sinter_kernel *kernel, sinter_node node, uint32_t 
     return sinter_lower_element(kernel, x, own);
 }
 
-/* Pads before axis d: the axes operand may choose and order them. */
-static sinter_expr pad_before(sinter_kernel *kernel, sinter_node node, uint32_t rank, uint32_t d) {
+/* Pads before axis d, or after it: the axes operand may choose and order them. */
+static sinter_expr pad_of(sinter_kernel *kernel, sinter_node node, uint32_t rank, uint32_t d,
+                          bool after) {
     sinter_loop_builder *build = &kernel->build;
     sinter_value pads = operand(kernel, node, 1), axes = operand(kernel, node, 3);
-    if (!axes) return sinter_write_int_operand(kernel, pads, d);
+    if (!axes) return sinter_write_int_operand(kernel, pads, after ? rank + d : d);
     uint32_t count = sinter_write_static_count(kernel, node, axes);
-    (void)rank;
     sinter_expr before = sinter_loop_int(build, 0);
     for (uint32_t i = 0; i < count; ++i) {
         sinter_expr axis = sinter_kernel_wrap_index(
             kernel, sinter_write_int_operand(kernel, axes, i), sinter_loop_int(build, rank));
         sinter_expr here =
             sinter_loop_compare(build, SINTER_SCALAR_eq, axis, sinter_loop_int(build, d));
-        before = sinter_loop_select(build, here, sinter_write_int_operand(kernel, pads, i), before);
+        before = sinter_loop_select(
+            build, here, sinter_write_int_operand(kernel, pads, after ? count + i : i), before);
     }
     return before;
 }
@@ -233,6 +234,22 @@ static sinter_expr reflect_index(sinter_kernel *kernel, sinter_expr at, sinter_e
     return sinter_loop_min(build, phase, sinter_loop_sub(build, period, phase));
 }
 
+/* Negative pads cut, and what is left is repeated: the index of the padded axis as one of the whole. */
+static sinter_expr repeat_index(sinter_kernel *kernel, sinter_node node, uint32_t rank, uint32_t d,
+                                sinter_expr own, sinter_expr size, bool mirrored) {
+    sinter_loop_builder *build = &kernel->build;
+    sinter_expr zero = sinter_loop_int(build, 0), pads[2];
+    for (int i = 0; i < 2; ++i) /* what is cut: 0 where it is not negative */
+        pads[i] = sinter_loop_max(
+            build, sinter_loop_sub(build, zero, pad_of(kernel, node, rank, d, i != 0)), zero);
+    size = sinter_loop_sub(build, sinter_loop_sub(build, size, pads[0]), pads[1]);
+    own = sinter_loop_sub(build, own, pads[0]);
+    sinter_expr pair[2] = {own, size};
+    own = mirrored ? reflect_index(kernel, own, size)
+                   : sinter_loop_call(build, SINTER_SCALAR_floormod, pair);
+    return sinter_loop_add(build, own, pads[0]);
+}
+
 sinter_expr sinter_lower_pad(sinter_kernel *kernel, sinter_node node, uint32_t result,
                              const sinter_expr *index) {
     (void)result;
@@ -246,15 +263,14 @@ sinter_expr sinter_lower_pad(sinter_kernel *kernel, sinter_node node, uint32_t r
     sinter_expr zero = sinter_loop_int(build, 0);
     for (uint32_t d = 0; d < type.rank; ++d) {
         sinter_expr size = sinter_kernel_dim(kernel, type.dims[d]);
-        own[d] = sinter_loop_sub(build, index[d], pad_before(kernel, node, type.rank, d));
+        own[d] = sinter_loop_sub(build, index[d], pad_of(kernel, node, type.rank, d, false));
         sinter_expr last = sinter_loop_sub(build, size, sinter_loop_int(build, 1));
         if (sinter_string_is(mode, "edge")) {
             own[d] = sinter_loop_min(build, sinter_loop_max(build, own[d], zero), last);
         } else if (sinter_string_is(mode, "reflect")) {
-            own[d] = reflect_index(kernel, own[d], size);
+            own[d] = repeat_index(kernel, node, type.rank, d, own[d], size, true);
         } else if (sinter_string_is(mode, "wrap")) {
-            sinter_expr pair[2] = {own[d], size};
-            own[d] = sinter_loop_call(build, SINTER_SCALAR_floormod, pair);
+            own[d] = repeat_index(kernel, node, type.rank, d, own[d], size, false);
         }
         if (own[d] == index[d] && padded.dims[d] == type.dims[d]) continue;
         sinter_expr low = sinter_loop_compare(build, SINTER_SCALAR_le, zero, own[d]);

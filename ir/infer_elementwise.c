@@ -80,6 +80,8 @@ static bool check_scale(sinter_infer *infer) {
     uint32_t axis;
     if (!sinter_infer_axis_attr(infer, "axis", 1, x->rank, &axis)) return false;
     int64_t block = sinter_node_get_int(infer->module, infer->node, "block_size", 0);
+    if (block < 0)
+        return sinter_infer_error(infer, "block_size is %lld [quantize_c5]", (long long)block);
     if (block == 0 && scale->rank == 1) return sinter_infer_check_dims_equal(infer, 1, 0, 0, axis);
     if (scale->rank != x->rank)
         return sinter_infer_error(infer,

@@ -333,7 +333,15 @@ bool infer_tfidf_vectorizer(sinter_infer *infer) {
     sinter_dim dims[2];
     if (!sinter_infer_check_rank(infer, 0, 1, 2)) return false;
     size_t count = sinter_node_get_ints(infer->module, infer->node, "ngram_indexes", &indexes);
-    for (size_t i = 0; i < count; i++) largest = indexes[i] > largest ? indexes[i] : largest;
+    int64_t skips = sinter_node_get_int(infer->module, infer->node, "max_skip_count", 0);
+    if (skips < 0 || skips > INT32_MAX)
+        return sinter_infer_error(infer, "max_skip_count is %lld [tfidf_c1]", (long long)skips);
+    for (size_t i = 0; i < count; i++) {
+        if (indexes[i] < 0 || indexes[i] > INT32_MAX)
+            return sinter_infer_error(infer, "ngram_indexes has %lld [tfidf_c2]",
+                                      (long long)indexes[i]);
+        largest = indexes[i] > largest ? indexes[i] : largest;
+    }
     dims[0] = x->dims[0];
     dims[x->rank - 1] = sinter_infer_plus(infer, sinter_infer_number(infer, largest), 1);
     sinter_infer_set(infer, 0, SINTER_DTYPE_f32, x->rank, dims);

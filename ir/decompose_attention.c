@@ -315,6 +315,8 @@ bool sinter_decompose_attention(sinter_rewrite *rewrite, sinter_node node,
     a.v = with_past(&a, sinter_compose_operand(rewrite, node, 5),
                     split_heads(&a, sinter_compose_operand(rewrite, node, 2), kv_heads));
     if (!a.q || !a.k || !a.v) return false;
+    sinter_value values = a.v; /* which may be of a type of their own */
+    a.v = sinter_compose_cast(rewrite, values, a.dtype);
     sinter_value past = sinter_compose_operand(rewrite, node, 4);
     sinter_dim past_length =
         past ? sinter_compose_type(rewrite, past)->dims[2] : sinter_dim_const(a.table, 0);
@@ -324,7 +326,7 @@ bool sinter_decompose_attention(sinter_rewrite *rewrite, sinter_node node,
     out_results[0] = flat ? merge_heads(&a, y) : y;
     uint32_t results = sinter_node_get(module, node)->result_count;
     if (results > 1) out_results[1] = a.k;
-    if (results > 2) out_results[2] = a.v;
+    if (results > 2) out_results[2] = values;
     if (results > 3) out_results[3] = stage;
     return out_results[0] != 0;
 }

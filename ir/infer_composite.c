@@ -255,6 +255,9 @@ bool infer_attention(sinter_infer *infer) {
     heads q, k, v;
     for (uint32_t i = 0; i < 3; i++)
         if (!sinter_infer_check_rank(infer, i, 3, 4)) return false;
+    if (!sinter_infer_check_same_dtype(infer, 0, 1) ||
+        !sinter_infer_check_same_dtype(infer, 0, 4) || !sinter_infer_check_same_dtype(infer, 2, 5))
+        return false;
     if (!read_heads(infer, 0, "q_num_heads", &q) || !read_heads(infer, 1, "kv_num_heads", &k) ||
         !read_heads(infer, 2, "kv_num_heads", &v) || !check_heads(infer, &q, &k, &v))
         return false;
@@ -299,6 +302,8 @@ bool infer_flex_attention(sinter_infer *infer) {
 
 bool infer_rotary_embedding(sinter_infer *infer) {
     heads x;
+    if (!sinter_infer_check_same_dtype(infer, 0, 1) || !sinter_infer_check_same_dtype(infer, 0, 2))
+        return false;
     if (!sinter_infer_check_rank(infer, 0, 3, 4) || !read_heads(infer, 0, "num_heads", &x))
         return false;
     /* With positions the caches have a row for each position, else one for each token. */

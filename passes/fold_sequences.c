@@ -229,7 +229,8 @@ static bool know_identity(folder *f, sinter_node node) {
 /* ---- what reads them ---- */
 
 static bool replace(folder *f, sinter_node node, sinter_value value) {
-    if (!value) return false;
+    /* An element may be of another rank than the file says. */
+    if (!value || !sinter_rewrite_fits(f->rewrite, result(f, node), value)) return false;
     sinter_rewrite_replace(f->rewrite, result(f, node), value);
     return true;
 }

@@ -1,5 +1,6 @@
 /* Rewrites: what happens to uses, names of outputs, locations, symbols and dead producers; groups out and
- * in again. */
+ * in again. Decompositions that do not fit. */
+#include "ir/decompose.h"
 #include "ir/parse.h"
 #include "ir/rewrite.h"
 #include "ir/verify.h"
@@ -123,10 +124,36 @@ static void test_groups(void) {
     check_module(module, chain);
 }
 
+/* A decomposition that gives another type than inference did is an error, and changes nothing. */
+static void test_disagreement(void) {
+    sinter_module *module =
+        parse("module \"m\" { graph (%x: f32[2,3]) { %y = softmax(%x) yield(%y) } }");
+    sinter_text text = {0};
+    sinter_diag heard = {.handler = sinter_diag_text_handler, .user = &text};
+    sinter_value y = find(module, "y");
+    const sinter_type right = *sinter_value_type(module, y);
+    sinter_type wrong = right;
+    wrong.dtype = SINTER_DTYPE_f64;
+    sinter_value_set_type(module, y, wrong);
+    sinter_rewrite rewrite;
+    sinter_rewrite_begin(&rewrite, module, &heard);
+    CHECK(!sinter_decompose_node(&rewrite, node_of(module, "y")));
+    CHECK_STRING_EQ(text.data ? text.data : "",
+                    "module 'm': node %y (softmax): error: softmax: result 0 should be f64[2,3], "
+                    "its decomposition gives "
+                    "f32[2,3]; the shapes or element types of the operands do not fit "
+                    "[decompose_c2]\n");
+    CHECK_INT_EQ(find(module, "y"), y);
+    CHECK_INT_EQ(sinter_node_op(module, node_of(module, "y")), SINTER_OP_softmax);
+    sinter_text_deinit(&text);
+    sinter_module_destroy(module);
+}
+
 int main(void) {
     test_fuse();
     test_output_names();
     test_symbols();
     test_groups();
+    test_disagreement();
     return test_finish();
 }

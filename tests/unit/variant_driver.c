@@ -2,7 +2,7 @@
  * of its own: import, passes, lowering, and a run on made-up inputs by the evaluator and by the interpreter of loops. One
  * line an answer: `fine`, `refused` (with the error), `differs`, `silent` (no error was given), `out of memory`,
  * `crashed`, `hung`.
- * Used by tests/suites/long/unfit_operands.py */
+ * Used by tests/suites/support/unfit_operands.py */
 #include "frontends/import.h"
 #include "ir/tensor.h"
 #include "runtime/jit/engine.h"

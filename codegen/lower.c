@@ -26,8 +26,8 @@ bool sinter_lower_error(sinter_lower *lower, sinter_node node, const char *forma
     for (uint32_t i = 0; i < info->operand_count; ++i) {
         sinter_text_append_string(&text, i ? ", " : "; operands ");
         if (info->operands[i])
-            sinter_type_print(lower->dims, sinter_value_type(lower->module, info->operands[i]),
-                              &text);
+            sinter_type_describe(lower->dims, sinter_value_type(lower->module, info->operands[i]),
+                                 &text);
         else
             sinter_text_append_string(&text, "_");
     }
@@ -422,7 +422,7 @@ static bool lower_inputs(sinter_lower *lower, sinter_region region) {
             sinter_dtype_infos[argument->type.dtype].class == SINTER_CLASS_STRING ||
             sinter_dtype_infos[argument->type.dtype].class == SINTER_CLASS_COMPLEX) {
             sinter_text text = {0};
-            sinter_type_print(lower->dims, &argument->type, &text);
+            sinter_type_describe(lower->dims, &argument->type, &text);
             sinter_error(
                 lower->diag, sinter_module_name(lower->module),
                 "input %s of type %s can't be compiled; --target=eval interprets the model",

@@ -154,7 +154,7 @@ bool sinter_tensor_read_named(const char *path, const char *name, const sinter_t
     if (ok && expected && !fits(&tensor, expected, dims)) {
         sinter_text got = {0}, wanted = {0};
         describe(&tensor, &got);
-        sinter_type_print(dims, expected, &wanted);
+        sinter_type_describe(dims, expected, &wanted);
         ok = sinter_error(diag, path, "holds %s, expected %s", got.data, wanted.data);
         sinter_text_deinit(&got);
         sinter_text_deinit(&wanted);

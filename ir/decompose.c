@@ -13,7 +13,7 @@ sinter_decompose_rule sinter_decompose_find(sinter_op op) {
 
 static const char *type_text(sinter_module *module, sinter_value value) {
     sinter_text text = {0};
-    sinter_type_print(sinter_module_dims(module), sinter_value_type(module, value), &text);
+    sinter_type_describe(sinter_module_dims(module), sinter_value_type(module, value), &text);
     const char *kept = sinter_arena_copy_string(sinter_module_arena(module), text.data, text.size);
     sinter_text_deinit(&text);
     return kept;

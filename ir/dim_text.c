@@ -4,7 +4,11 @@
 
 #include <ctype.h>
 
-enum { MAX_NESTING = 200 };
+enum {
+    MAX_NESTING = 200,
+    LONGEST = 1 << 16, /* of a text */
+    LONGEST_IN_MESSAGE = 120,
+};
 
 /* ---- printing ---- */
 
@@ -25,23 +29,39 @@ static void print_name(const char *name, sinter_text *text) {
         sinter_text_quote(text, sinter_string_of(name));
 }
 
+/* The text ends soon after `limit` bytes of it. */
+typedef struct printer {
+    const sinter_dim_table *table;
+    sinter_text *text;
+    size_t limit;
+} printer;
+
+static void print(const printer *p, sinter_dim dim);
+
+static void put(const printer *p, const char *string) {
+    sinter_text_append_string(p->text, string);
+}
+
+static bool is_full(const printer *p) {
+    return p->text->size >= p->limit;
+}
+
 /* A sum inside a product or a larger sum, which only raw nodes hold, needs parentheses. */
-static void print_operand(const sinter_dim_table *table, sinter_dim dim, sinter_text *text) {
-    bool sum = dim_get(table, dim)->kind == SINTER_DIM_ADD;
-    if (sum) sinter_text_append_string(text, "(");
-    sinter_dim_print(table, dim, text);
-    if (sum) sinter_text_append_string(text, ")");
+static void print_operand(const printer *p, sinter_dim dim) {
+    bool sum = dim_get(p->table, dim)->kind == SINTER_DIM_ADD;
+    if (sum) put(p, "(");
+    print(p, dim);
+    if (sum) put(p, ")");
 }
 
 /* The factors from `first` on; the sign and a leading 1 are the caller's. */
-static void print_product(const sinter_dim_table *table, const dim_node *node, uint32_t first,
-                          sinter_text *text) {
-    for (uint32_t i = first; i < node->operand_count; i++) {
-        if (i > first) sinter_text_append_string(text, "*");
-        bool product = dim_get(table, node->operands[i])->kind == SINTER_DIM_MUL; /* a raw one */
-        if (product) sinter_text_append_string(text, "(");
-        print_operand(table, node->operands[i], text);
-        if (product) sinter_text_append_string(text, ")");
+static void print_product(const printer *p, const dim_node *node, uint32_t first) {
+    for (uint32_t i = first; i < node->operand_count && !is_full(p); i++) {
+        if (i > first) put(p, "*");
+        bool product = dim_get(p->table, node->operands[i])->kind == SINTER_DIM_MUL; /* a raw one */
+        if (product) put(p, "(");
+        print_operand(p, node->operands[i]);
+        if (product) put(p, ")");
     }
 }
 
@@ -53,31 +73,30 @@ static int64_t leading_constant(const sinter_dim_table *table, const dim_node *t
     return product && sinter_dim_is_const(table, term->operands[0], &value) ? value : 1;
 }
 
-static void print_sum(const sinter_dim_table *table, const dim_node *node, sinter_text *text) {
-    for (uint32_t i = 0; i < node->operand_count; i++) {
-        const dim_node *term = dim_get(table, node->operands[i]);
-        int64_t constant = leading_constant(table, term);
+static void print_sum(const printer *p, const dim_node *node) {
+    for (uint32_t i = 0; i < node->operand_count && !is_full(p); i++) {
+        const dim_node *term = dim_get(p->table, node->operands[i]);
+        int64_t constant = leading_constant(p->table, term);
         bool subtract = i > 0 && constant < 0 && constant != INT64_MIN && !node->raw;
-        if (i) sinter_text_append_string(text, subtract ? " - " : " + ");
+        if (i) put(p, subtract ? " - " : " + ");
         if (!subtract) {
-            print_operand(table, node->operands[i], text);
+            print_operand(p, node->operands[i]);
         } else if (term->kind == SINTER_DIM_CONST) {
-            sinter_text_format(text, "%lld", -(long long)constant);
+            sinter_text_format(p->text, "%lld", -(long long)constant);
         } else {
-            if (constant != -1) sinter_text_format(text, "%lld*", -(long long)constant);
-            print_product(table, term, 1, text);
+            if (constant != -1) sinter_text_format(p->text, "%lld*", -(long long)constant);
+            print_product(p, term, 1);
         }
     }
 }
 
-static void print_call(const sinter_dim_table *table, const char *name, const dim_node *node,
-                       sinter_text *text) {
-    sinter_text_append_string(text, name);
-    for (uint32_t i = 0; i < node->operand_count; i++) {
-        sinter_text_append_string(text, i ? ", " : "(");
-        sinter_dim_print(table, node->operands[i], text);
+static void print_call(const printer *p, const char *name, const dim_node *node) {
+    put(p, name);
+    for (uint32_t i = 0; i < node->operand_count && !is_full(p); i++) {
+        put(p, i ? ", " : "(");
+        print(p, node->operands[i]);
     }
-    sinter_text_append_string(text, ")");
+    put(p, ")");
 }
 
 static const char *const call_names[] = {
@@ -85,31 +104,49 @@ static const char *const call_names[] = {
     [SINTER_DIM_MAX] = "max",           [SINTER_DIM_SELECT] = "select",
 };
 
-void sinter_dim_print(const sinter_dim_table *table, sinter_dim dim, sinter_text *text) {
-    if (!dim) {
-        sinter_text_append_string(text, "?");
-        return;
-    }
-    const dim_node *node = dim_get(table, dim);
+static void print(const printer *p, sinter_dim dim) {
+    const dim_node *node = dim_get(p->table, dim);
+    if (is_full(p)) return;
     switch (node->kind) {
     case SINTER_DIM_CONST:
-        sinter_text_format(text, "%lld", (long long)node->constant);
+        sinter_text_format(p->text, "%lld", (long long)node->constant);
         return;
     case SINTER_DIM_SYMBOL:
-        print_name(table->symbols.items[node->symbol].info->name, text);
+        print_name(p->table->symbols.items[node->symbol].info->name, p->text);
         return;
     case SINTER_DIM_ADD:
-        print_sum(table, node, text);
+        print_sum(p, node);
         return;
     case SINTER_DIM_MUL: {
-        bool minus = leading_constant(table, node) == -1;
-        if (minus) sinter_text_append_string(text, "-");
-        print_product(table, node, minus, text);
+        bool minus = leading_constant(p->table, node) == -1;
+        if (minus) put(p, "-");
+        print_product(p, node, minus);
         return;
     }
     default:
-        print_call(table, call_names[node->kind], node, text);
+        print_call(p, call_names[node->kind], node);
     }
+}
+
+static void print_within(const sinter_dim_table *table, sinter_dim dim, size_t limit,
+                         sinter_text *text) {
+    const printer p = {table, text, text->size + limit};
+    if (!dim) {
+        put(&p, "?");
+        return;
+    }
+    print(&p, dim);
+    if (dim_get(table, dim)->operand_count == 0 || !is_full(&p)) return; /* a name is whole */
+    text->size = p.limit;
+    put(&p, "...");
+}
+
+void sinter_dim_print(const sinter_dim_table *table, sinter_dim dim, sinter_text *text) {
+    print_within(table, dim, LONGEST, text);
+}
+
+void sinter_dim_describe(const sinter_dim_table *table, sinter_dim dim, sinter_text *text) {
+    print_within(table, dim, LONGEST_IN_MESSAGE, text);
 }
 
 /* ---- parsing ---- */

@@ -214,7 +214,7 @@ static bool check_type(frame *f, const sinter_tensor *tensor, sinter_value value
     const sinter_type *type = sinter_value_type(f->module, value);
     if (tensor_has_type(f, tensor, type)) return true;
     sinter_text expected = {0};
-    sinter_type_print(f->dims, type, &expected);
+    sinter_type_describe(f->dims, type, &expected);
     sinter_error(f->diag, where, "%s is %s, expected %s", sinter_value_label(f->module, value),
                  describe_tensor(&f->arena, tensor), expected.data);
     sinter_text_deinit(&expected);
@@ -427,7 +427,7 @@ bool sinter_eval_dim(sinter_eval *eval, sinter_dim dim, int64_t *out_value) {
     frame *f = eval->frame;
     if (sinter_eval_find_dim(eval, dim, out_value)) return true;
     sinter_text text = {0};
-    sinter_dim_print(f->dims, dim, &text);
+    sinter_dim_describe(f->dims, dim, &text);
     sinter_eval_error(eval, "the dim %s has no value here", text.data);
     sinter_text_deinit(&text);
     return false;

@@ -218,7 +218,7 @@ sinter_type sinter_infer_scalar_type(sinter_dtype dtype) {
 
 const char *sinter_infer_type_text(sinter_infer *infer, const sinter_type *type) {
     sinter_text text = {0};
-    sinter_type_print(infer->dims, type, &text);
+    sinter_type_describe(infer->dims, type, &text);
     const char *copy = sinter_arena_copy_string(infer->arena, text.data, text.size);
     sinter_text_deinit(&text);
     return copy;
@@ -230,7 +230,7 @@ const char *sinter_infer_text(sinter_infer *infer, uint32_t operand) {
 
 const char *sinter_infer_dim_text(sinter_infer *infer, sinter_dim dim) {
     sinter_text text = {0};
-    sinter_dim_print(infer->dims, dim, &text);
+    sinter_dim_describe(infer->dims, dim, &text);
     const char *copy = sinter_arena_copy_string(infer->arena, text.data, text.size);
     sinter_text_deinit(&text);
     return copy;

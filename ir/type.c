@@ -72,7 +72,8 @@ bool sinter_type_equal(const sinter_type *a, const sinter_type *b) {
     return true;
 }
 
-void sinter_type_print(const sinter_dim_table *table, const sinter_type *type, sinter_text *text) {
+static void print_type(const sinter_dim_table *table, const sinter_type *type, bool brief,
+                       sinter_text *text) {
     switch (type->kind) {
     case SINTER_TYPE_NONE:
         if (type->dtype)
@@ -86,7 +87,7 @@ void sinter_type_print(const sinter_dim_table *table, const sinter_type *type, s
     case SINTER_TYPE_SEQUENCE:
     case SINTER_TYPE_OPTIONAL:
         sinter_text_append_string(text, type->kind == SINTER_TYPE_SEQUENCE ? "seq(" : "opt(");
-        if (type->element) sinter_type_print(table, type->element, text);
+        if (type->element) print_type(table, type->element, brief, text);
         sinter_text_append_string(text, ")");
         return;
     case SINTER_TYPE_TENSOR:
@@ -95,9 +96,18 @@ void sinter_type_print(const sinter_dim_table *table, const sinter_type *type, s
     sinter_text_format(text, "%s[", sinter_dtype_infos[type->dtype].name);
     for (uint32_t i = 0; i < type->rank; i++) {
         if (i) sinter_text_append_string(text, ",");
-        sinter_dim_print(table, type->dims[i], text);
+        (brief ? sinter_dim_describe : sinter_dim_print)(table, type->dims[i], text);
     }
     sinter_text_append_string(text, "]");
+}
+
+void sinter_type_print(const sinter_dim_table *table, const sinter_type *type, sinter_text *text) {
+    print_type(table, type, false, text);
+}
+
+void sinter_type_describe(const sinter_dim_table *table, const sinter_type *type,
+                          sinter_text *text) {
+    print_type(table, type, true, text);
 }
 
 bool sinter_type_static_count(const sinter_dim_table *table, const sinter_type *type,

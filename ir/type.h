@@ -121,6 +121,9 @@ sinter_dim sinter_dim_substitute(sinter_dim_table *table, sinter_dim dim, const 
 /* "N", "2*N + 1", "floordiv(N - 3, 2)", "?" for 0; a symbol whose name is no identifier is quoted. parse is the
  * inverse: it advances *cursor, on failure to the offending place. */
 void sinter_dim_print(const sinter_dim_table *table, sinter_dim dim, sinter_text *text);
+/* The same for messages: what is longer than a line or so ends in "...". (Print has a limit, too, of 64 KiB: expressions share
+ * their parts, and a text that repeats them may be longer than any memory.) */
+void sinter_dim_describe(const sinter_dim_table *table, sinter_dim dim, sinter_text *text);
 bool sinter_dim_parse(sinter_dim_table *table, const char **cursor, const char *end, sinter_dim *out_dim);
 
 /* ---- types ---- */
@@ -149,6 +152,7 @@ sinter_type sinter_type_tensor(sinter_arena *arena, sinter_dtype dtype, uint32_t
 bool sinter_type_equal(const sinter_type *a, const sinter_type *b); /* same kind, dtype and dim ids */
 /* "f32[N,3,224,224]", "f32[]" for a scalar, "seq(i64[k])", "opt(...)", "none". */
 void sinter_type_print(const sinter_dim_table *table, const sinter_type *type, sinter_text *text);
+void sinter_type_describe(const sinter_dim_table *table, const sinter_type *type, sinter_text *text); /* for messages */
 /* Static element count; false where symbolic or overflowing. */
 bool sinter_type_static_count(const sinter_dim_table *table, const sinter_type *type, uint64_t *out_count);
 /* Product of dims [first, last). */

@@ -51,8 +51,8 @@ static void describe_value(sinter_onnx_importer *importer, const sinter_onnx_sco
     else if (!sinter_onnx_lookup(scope, name, &value) || !value || value == SINTER_ONNX_UNKNOWN)
         sinter_text_append_string(text, "?");
     else
-        sinter_type_print(sinter_module_dims(importer->module),
-                          sinter_value_type(importer->module, value), text);
+        sinter_type_describe(sinter_module_dims(importer->module),
+                             sinter_value_type(importer->module, value), text);
 }
 
 static void report_unsupported(sinter_onnx_importer *importer, const sinter_onnx_scope *scope,

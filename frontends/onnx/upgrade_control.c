@@ -145,8 +145,8 @@ static bool widen(sinter_onnx_node *node, body *b, uint32_t argument, const sint
     if (type->kind != yielded->kind || type->dtype != yielded->dtype ||
         type->rank != yielded->rank) {
         sinter_text before = {0}, after = {0};
-        sinter_type_print(sinter_module_dims(module), type, &before);
-        sinter_type_print(sinter_module_dims(module), yielded, &after);
+        sinter_type_describe(sinter_module_dims(module), type, &before);
+        sinter_type_describe(sinter_module_dims(module), yielded, &after);
         sinter_onnx_fail(node, "carried value %" PRIu32 " is %s at first and %s after an iteration",
                          argument - b->first, before.data, after.data);
         sinter_text_deinit(&before);

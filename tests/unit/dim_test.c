@@ -419,6 +419,30 @@ static void test_types(void) {
     CHECK(!sinter_dtype_bytes(SINTER_DTYPE_f32, UINT64_MAX / 2, &bytes));
 }
 
+/* An expression that uses the one before twice, forty times: its text has a limit, and a shorter one in messages. */
+static void test_long_text(void) {
+    sinter_dim dim = parse("N");
+    for (int i = 0; i < 40; i++)
+        dim = sinter_dim_mul(
+            table,
+            sinter_dim_floordiv(table, sinter_dim_add(table, dim, sinter_dim_const(table, 1)),
+                                sinter_dim_const(table, 5)),
+            sinter_dim_floordiv(table, sinter_dim_add(table, dim, sinter_dim_const(table, 2)),
+                                sinter_dim_const(table, 7)));
+    sinter_text all = {0}, brief = {0};
+    sinter_dim_print(table, dim, &all);
+    sinter_dim_describe(table, dim, &brief);
+    CHECK_INT_EQ(all.size, (1 << 16) + 3);
+    CHECK_INT_EQ(brief.size, 120 + 3);
+    CHECK(memcmp(all.data, brief.data, 120) == 0);
+    CHECK_STRING_EQ(brief.data + 120, "...");
+    brief.size = 0;
+    sinter_dim_describe(table, parse("2*N + 1"), &brief);
+    CHECK_STRING_EQ(brief.data, "2*N + 1");
+    sinter_text_deinit(&all);
+    sinter_text_deinit(&brief);
+}
+
 int main(int argc, char **argv) {
     sinter_arena_init(&arena);
     table = sinter_dim_table_create(&arena);
@@ -436,6 +460,7 @@ int main(int argc, char **argv) {
     test_random(argc > 1 ? atoi(argv[1]) : 20000); /* more rounds on request */
     test_printing_is_stable();
     test_types();
+    test_long_text();
     sinter_arena_deinit(&arena);
     return test_finish();
 }

@@ -107,7 +107,7 @@ static uint32_t list_values(sinter_module *module, sinter_value *out_values) {
 static void print_value(comparison *c, sinter_value value, double error) {
     sinter_node node = sinter_value_get(c->module, value)->definition;
     sinter_text type = {0};
-    sinter_type_print(sinter_module_dims(c->module), sinter_value_type(c->module, value), &type);
+    sinter_type_describe(sinter_module_dims(c->module), sinter_value_type(c->module, value), &type);
     printf("%-10.3g %s: %s  %s (%s)\n", error, shown(sinter_value_label(c->module, value)),
            type.data, sinter_op_get_info(sinter_node_get(c->module, node)->op)->name,
            shown(sinter_node_where(c->module, node)));

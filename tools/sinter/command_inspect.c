@@ -38,8 +38,8 @@ static const option_spec own_options[] = {
 
 static void put_io(const inspection *all, const char *name, sinter_value value) {
     sinter_text type = {0};
-    sinter_type_print(sinter_module_dims(all->module), sinter_value_type(all->module, value),
-                      &type);
+    sinter_type_describe(sinter_module_dims(all->module), sinter_value_type(all->module, value),
+                         &type);
     printf("  %s: %s\n", shown(name), type.data);
     sinter_text_deinit(&type);
 }

@@ -15,8 +15,8 @@ static void put_field(sinter_text *text, const char *name, sinter_string value) 
 
 static sinter_string type_text(const inspection *all, sinter_value value, sinter_text *scratch) {
     scratch->size = 0;
-    sinter_type_print(sinter_module_dims(all->module), sinter_value_type(all->module, value),
-                      scratch);
+    sinter_type_describe(sinter_module_dims(all->module), sinter_value_type(all->module, value),
+                         scratch);
     return (sinter_string){scratch->data, scratch->size};
 }
 

@@ -66,16 +66,17 @@ static void check_dims(sinter_kernel *kernel, const contraction *c) {
     }
 }
 
-/* Operand element minus its zero point (integers), in the accumulator's dtype. */
+/* Operand element minus its zero point (integers), in the accumulator's dtype. `at` is the element's index, `place` that of
+ * its row or column. */
 static sinter_expr centred(sinter_kernel *kernel, sinter_node node, uint32_t zero_operand,
-                           sinter_expr element, sinter_expr place, bool rows, sinter_dtype dtype) {
+                           sinter_expr element, const sinter_expr *at, sinter_expr place, bool rows,
+                           sinter_dtype dtype) {
     sinter_module *module = kernel->lower->module;
     element = sinter_loop_cast(&kernel->build, element, dtype);
     sinter_value zero = sinter_node_operand(module, node, zero_operand);
     if (!zero) return element;
     sinter_type type = *sinter_value_type(module, zero);
     sinter_expr value;
-    sinter_expr origin = sinter_loop_int(&kernel->build, 0);
     sinter_type x = *sinter_value_type(module, sinter_node_operand(module, node, zero_operand - 2));
     if (type.rank == 0) {
         value = sinter_lower_scalar(kernel, zero);
@@ -86,10 +87,7 @@ static sinter_expr centred(sinter_kernel *kernel, sinter_node node, uint32_t zer
             .kind = SINTER_TYPE_TENSOR, .dtype = type.dtype, .rank = 1, .dims = &full};
         value = sinter_lower_operand(kernel, node, zero_operand, &place, &vector);
     } else {
-        sinter_expr index[SINTER_MAX_RANK];
-        for (uint32_t i = 0; i < type.rank; ++i) index[i] = origin;
-        index[rows ? type.rank - 2 : type.rank - 1] = place;
-        value = sinter_lower_element(kernel, zero, index);
+        value = sinter_lower_operand(kernel, node, zero_operand, at, &x);
     }
     return sinter_loop_sub(&kernel->build, element, sinter_loop_cast(&kernel->build, value, dtype));
 }
@@ -117,8 +115,8 @@ bool sinter_lower_matmul(sinter_kernel *kernel, sinter_node node) {
     if (!c.b_vector) b[c.b_type.rank - 1] = n;
     sinter_expr x = sinter_lower_element(kernel, c.a, a), w = sinter_lower_element(kernel, c.b, b);
     if (integer) {
-        x = centred(kernel, node, 2, x, m, true, dtype);
-        w = centred(kernel, node, 3, w, n, false, dtype);
+        x = centred(kernel, node, 2, x, a, m, true, dtype);
+        w = centred(kernel, node, 3, w, b, n, false, dtype);
     }
     sinter_loop_assign(
         build, acc,

@@ -340,7 +340,10 @@ static bool check_gate(sinter_infer *infer, uint32_t operand, const heads *k, si
     const sinter_type *gate = sinter_infer_operand(infer, operand);
     sinter_dim dims[3] = {k->batch, k->length, k->heads};
     if (!sinter_infer_check_rank(infer, operand, 3, 3)) return false;
+    int64_t width;
     if (gate->kind && gate->dims[2] == other) dims[2] = other;
+    if (gate->kind && !sinter_dim_is_const(infer->dims, gate->dims[2], &width))
+        dims[2] = 0; /* either: a run sees which */
     return sinter_infer_check_same_dtype(infer, 0, operand) &&
            check_dims(infer, operand, dims, 3, operand == 4 ? "decay" : "beta");
 }

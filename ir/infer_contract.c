@@ -45,13 +45,11 @@ static bool check_parameter(sinter_infer *infer, uint32_t index, uint32_t matrix
         return true;
     bool ok = x->rank > 1 && (type->rank == 1 || type->rank == x->rank);
     uint32_t kept = rows ? x->rank - 2 : x->rank - 1;
-    sinter_dim unified;
     for (uint32_t i = 0; ok && i < type->rank; i++) {
         sinter_dim wanted = type->rank == 1 || i == kept ? x->dims[kept]
                             : i + 2 < x->rank            ? x->dims[i]
                                                          : sinter_infer_number(infer, 1);
-        ok = sinter_dim_is(infer->dims, type->dims[i], 1) ||
-             sinter_infer_unify_dim(infer, type->dims[i], wanted, &unified);
+        ok = sinter_infer_broadcast_dim_to(infer, type->dims[i], wanted);
     }
     return ok ||
            sinter_infer_error(infer, "%s fits neither all of %s nor each %s of it [matmul_c3]",

@@ -254,7 +254,7 @@ static void test_cache(void) {
         step(model, k, v, rows, at, out_k, out_v); /* apart: the old ones stay */
         for (int i = 0; i < CACHE; i++) {
             bool is_new = (i >= 3 && i < 6) || i >= 27;
-            float row = rows[i < 6 ? i - 3 : i - 24];
+            float row = is_new ? rows[i < 6 ? i - 3 : i - 24] : 0;
             CHECK(k[i] == (float)i && out_k[i] == (is_new ? row : k[i]));
             CHECK(v[i] == (float)(100 + i) && out_v[i] == (is_new ? row : v[i]));
         }

@@ -66,25 +66,39 @@ size_t sinter_cpu_list_constants(sinter_schedule_cpu_state *state, sinter_loop_b
     return search.constants.count;
 }
 
-/* Whether a constant is read elsewhere, as it is or in another kernel. */
-typedef struct reader_search {
+/* A constant, and the place that it is passed to. */
+typedef struct passing {
     const sinter_loop_function *host;
-    uint32_t kernel, constant;
-    bool found;
-} reader_search;
+    uint32_t kernel, parameter;
+    uint32_t constant; /* of the program */
+    bool elsewhere;    /* somebody else reads it */
+} passing;
 
-static void note_constant(reader_search *search, sinter_loop_buffer buffer) {
-    const sinter_loop_buffer_info *info = &search->host->buffers.items[buffer];
-    search->found |= info->scope == SINTER_SCOPE_CONSTANT && info->constant == search->constant;
+static bool is_it(const passing *p, sinter_loop_buffer buffer) {
+    const sinter_loop_buffer_info *info = &p->host->buffers.items[buffer];
+    return buffer && info->scope == SINTER_SCOPE_CONSTANT && info->constant == p->constant;
 }
 
-static bool find_reader(void *user, sinter_loop_stmt *stmt) {
-    reader_search *search = user;
-    if (stmt->kind == SINTER_LOOP_BIND) note_constant(search, stmt->source);
-    if (stmt->kind == SINTER_LOOP_CALL_KERNEL && stmt->kernel != search->kernel)
-        for (uint32_t i = 0; i < stmt->buffer_argument_count; i++)
-            note_constant(search, stmt->buffer_arguments[i]);
-    return !search->found;
+static void search_expr(void *user, sinter_expr expr) {
+    passing *p = user;
+    if (expr->kind == SINTER_LOOP_LOAD && is_it(p, expr->buffer)) p->elsewhere = true;
+}
+
+static bool search_stmt(void *user, sinter_loop_stmt *stmt) {
+    passing *p = user;
+    sinter_loop_walk_stmt_exprs(stmt, search_expr, p);
+    if (stmt->kind == SINTER_LOOP_BIND && is_it(p, stmt->source)) p->elsewhere = true;
+    if (stmt->kind != SINTER_LOOP_CALL_KERNEL) return true;
+    for (uint32_t i = 0; i < stmt->buffer_argument_count; i++) {
+        bool here = stmt->kernel == p->kernel && i == p->parameter;
+        if (!here && is_it(p, stmt->buffer_arguments[i])) p->elsewhere = true;
+    }
+    return true;
+}
+
+static bool is_read_elsewhere(passing *p) {
+    sinter_loop_walk(p->host->body, search_stmt, p);
+    return p->elsewhere;
 }
 
 bool sinter_cpu_shares_constant(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter,
@@ -94,11 +108,13 @@ bool sinter_cpu_shares_constant(sinter_schedule_cpu_state *state, sinter_loop_bu
     if (!sinter_cpu_is_constant(state, parameter)) return false;
     size_t count = sinter_cpu_list_constants(state, parameter, &constants);
     for (size_t i = 0; i < count; i++) {
-        reader_search search = {program->host, state->kernel, constants[i], false};
-        if (sinter_tensor_bytes(&program->constants.items[constants[i]].tensor) < least_bytes)
+        passing place = {.host = program->host,
+                         .kernel = state->kernel,
+                         .parameter = parameter_index(state->schedule.function, parameter),
+                         .constant = constants[i]};
+        if (sinter_tensor_bytes(&program->constants.items[constants[i]].tensor) < least_bytes ||
+            !is_read_elsewhere(&place))
             return false;
-        sinter_loop_walk(program->host->body, find_reader, &search);
-        if (!search.found) return false;
     }
     return count > 0;
 }
@@ -108,43 +124,19 @@ bool sinter_cpu_shares_constant(sinter_schedule_cpu_state *state, sinter_loop_bu
 typedef struct replacement {
     sinter_schedule_cpu_state *state;
     const sinter_cpu_conversion *conversion;
-    uint32_t parameter;
-    uint32_t constant;         /* of the program */
-    bool elsewhere;            /* somebody else reads it */
+    passing place;
     sinter_loop_buffer buffer; /* what is passed instead */
 } replacement;
 
-static bool is_it(const replacement *r, sinter_loop_buffer buffer) {
-    const sinter_loop_buffer_info *info = &r->state->program->host->buffers.items[buffer];
-    return buffer && info->scope == SINTER_SCOPE_CONSTANT && info->constant == r->constant;
-}
-
-static void search_expr(void *user, sinter_expr expr) {
-    replacement *r = user;
-    if (expr->kind == SINTER_LOOP_LOAD && is_it(r, expr->buffer)) r->elsewhere = true;
-}
-
-static bool search_stmt(void *user, sinter_loop_stmt *stmt) {
-    replacement *r = user;
-    sinter_loop_walk_stmt_exprs(stmt, search_expr, r);
-    if (stmt->kind == SINTER_LOOP_BIND && is_it(r, stmt->source)) r->elsewhere = true;
-    if (stmt->kind != SINTER_LOOP_CALL_KERNEL) return true;
-    for (uint32_t i = 0; i < stmt->buffer_argument_count; i++) {
-        bool here = stmt->kernel == r->state->kernel && i == r->parameter;
-        if (!here && is_it(r, stmt->buffer_arguments[i])) r->elsewhere = true;
-    }
-    return true;
-}
-
 static bool pass_replacement(void *user, sinter_loop_stmt *stmt) {
     replacement *r = user;
-    if (stmt->kind != SINTER_LOOP_CALL_KERNEL || stmt->kernel != r->state->kernel ||
-        !is_it(r, stmt->buffer_arguments[r->parameter]))
+    if (stmt->kind != SINTER_LOOP_CALL_KERNEL || stmt->kernel != r->place.kernel ||
+        !is_it(&r->place, stmt->buffer_arguments[r->place.parameter]))
         return true;
     sinter_loop_buffer *arguments =
         sinter_arena_copy(&r->state->program->arena, stmt->buffer_arguments,
                           stmt->buffer_argument_count * sizeof *arguments);
-    arguments[r->parameter] = r->buffer;
+    arguments[r->place.parameter] = r->buffer;
     stmt->buffer_arguments = arguments;
     return true;
 }
@@ -165,7 +157,7 @@ static bool replace(replacement *r, const sinter_loop_buffer_info *parameter) {
     sinter_loop_function *host = program->host;
     sinter_loop_builder build;
     sinter_loop_constant made = {{0}};
-    sinter_tensor source = program->constants.items[r->constant].tensor;
+    sinter_tensor source = program->constants.items[r->place.constant].tensor;
     source.rank =
         parameter->rank; /* tensors of equal data are one constant, whatever their shapes */
     for (uint32_t i = 0; i < source.rank; i++)
@@ -173,13 +165,12 @@ static bool replace(replacement *r, const sinter_loop_buffer_info *parameter) {
     if (!r->conversion->convert(r->conversion->user, &source, &made.tensor, r->state->diag))
         return false;
     sinter_loop_builder_init(&build, program, host);
-    sinter_loop_walk(host->body, search_stmt, r);
-    if (!r->elsewhere) {
+    if (!is_read_elsewhere(&r->place)) {
         sinter_storage_drop_pages(source.storage, source.data, sinter_tensor_bytes(&source));
-        sinter_tensor_deinit(&program->constants.items[r->constant].tensor);
-        program->constants.items[r->constant] = made;
+        sinter_tensor_deinit(&program->constants.items[r->place.constant].tensor);
+        program->constants.items[r->place.constant] = made;
         for (sinter_loop_buffer i = 1; i < host->buffers.count; i++)
-            if (is_it(r, i)) describe(r->conversion, &build, &host->buffers.items[i]);
+            if (is_it(&r->place, i)) describe(r->conversion, &build, &host->buffers.items[i]);
         return true;
     }
     r->buffer = sinter_loop_add_buffer(&build, parameter->name, r->conversion->dtype,
@@ -200,8 +191,10 @@ bool sinter_cpu_convert_constants(sinter_schedule_cpu_state *state, sinter_loop_
     for (size_t i = 0; i < count; i++) {
         replacement r = {.state = state,
                          .conversion = conversion,
-                         .parameter = parameter_index(function, parameter),
-                         .constant = constants[i]};
+                         .place = {.host = state->program->host,
+                                   .kernel = state->kernel,
+                                   .parameter = parameter_index(function, parameter),
+                                   .constant = constants[i]}};
         if (!replace(&r, &info)) return false;
     }
     sinter_loop_builder build;

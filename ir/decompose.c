@@ -12,11 +12,8 @@ sinter_decompose_rule sinter_decompose_find(sinter_op op) {
 }
 
 static const char *type_text(sinter_module *module, sinter_value value) {
-    sinter_text text = {0};
-    sinter_type_describe(sinter_module_dims(module), sinter_value_type(module, value), &text);
-    const char *kept = sinter_arena_copy_string(sinter_module_arena(module), text.data, text.size);
-    sinter_text_deinit(&text);
-    return kept;
+    return sinter_type_text(sinter_module_dims(module), sinter_value_type(module, value),
+                            sinter_module_arena(module));
 }
 
 /* Inference speaks of the whole op, the parts are built by the rules of their own: where the two disagree about a model that

@@ -217,11 +217,7 @@ sinter_type sinter_infer_scalar_type(sinter_dtype dtype) {
 /* ---- words ---- */
 
 const char *sinter_infer_type_text(sinter_infer *infer, const sinter_type *type) {
-    sinter_text text = {0};
-    sinter_type_describe(infer->dims, type, &text);
-    const char *copy = sinter_arena_copy_string(infer->arena, text.data, text.size);
-    sinter_text_deinit(&text);
-    return copy;
+    return sinter_type_text(infer->dims, type, infer->arena);
 }
 
 const char *sinter_infer_text(sinter_infer *infer, uint32_t operand) {

@@ -110,6 +110,15 @@ void sinter_type_describe(const sinter_dim_table *table, const sinter_type *type
     print_type(table, type, true, text);
 }
 
+const char *sinter_type_text(const sinter_dim_table *table, const sinter_type *type,
+                             sinter_arena *arena) {
+    sinter_text text = {0};
+    sinter_type_describe(table, type, &text);
+    const char *copy = sinter_arena_copy_string(arena, text.data, text.size);
+    sinter_text_deinit(&text);
+    return copy;
+}
+
 bool sinter_type_static_count(const sinter_dim_table *table, const sinter_type *type,
                               uint64_t *out_count) {
     if (type->kind != SINTER_TYPE_TENSOR) return false;

@@ -153,6 +153,8 @@ bool sinter_type_equal(const sinter_type *a, const sinter_type *b); /* same kind
 /* "f32[N,3,224,224]", "f32[]" for a scalar, "seq(i64[k])", "opt(...)", "none". */
 void sinter_type_print(const sinter_dim_table *table, const sinter_type *type, sinter_text *text);
 void sinter_type_describe(const sinter_dim_table *table, const sinter_type *type, sinter_text *text); /* for messages */
+/* The same, in the arena. */
+const char *sinter_type_text(const sinter_dim_table *table, const sinter_type *type, sinter_arena *arena);
 /* Static element count; false where symbolic or overflowing. */
 bool sinter_type_static_count(const sinter_dim_table *table, const sinter_type *type, uint64_t *out_count);
 /* Product of dims [first, last). */

@@ -112,12 +112,11 @@ bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_
     if (sinter_cpu_use_bits(state, &found)) target.registers -= BITS_REGISTERS;
     sinter_cpu_start_with_sums(state, &found);
     sinter_loop_var row = sinter_cpu_find_row(state, &found);
-    int64_t rows = row ? sinter_cpu_trips(state, row) : 1;
-    int64_t columns = sinter_cpu_trips(state, found.loops[found.loop_count - 1]);
-    sinter_cpu_tile tile = sinter_cpu_choose_tile(&target, found.dtype, rows, columns, row != 0);
+    sinter_cpu_extent extent = sinter_cpu_measure(state, &found, row);
+    sinter_cpu_tile tile = sinter_cpu_choose_tile(&target, found.dtype, &extent);
     sinter_cpu_plan_packing(state, &found, &packing);
     sinter_loop_function *before = sinter_loop_clone_function(state->program, schedule->function);
-    if (!sinter_cpu_tile_nest(state, &found, row, tile)) {
+    if (!sinter_cpu_tile_nest(state, &found, row, 0, tile)) {
         *schedule->function = *given;
         return false;
     }

@@ -100,6 +100,27 @@ sinter_loop_var sinter_cpu_find_row(sinter_schedule_cpu_state *state, const sint
     return found;
 }
 
+/* ---- what is made of the sums ---- */
+
+static void count_expansions(void *user, sinter_expr expr) {
+    uint32_t *count = user;
+    if (expr->kind == SINTER_LOOP_CALL && sinter_scalar_get_info(expr->function)->expansion)
+        ++*count;
+}
+
+static bool count_in_stmt(void *user, sinter_loop_stmt *stmt) {
+    sinter_loop_walk_stmt_exprs(stmt, count_expansions, user);
+    return true;
+}
+
+/* Functions that take many instructions: one copy of them must do. */
+static bool is_long(sinter_schedule *schedule, sinter_loop_var column) {
+    uint32_t count = 0;
+    sinter_loop_walk(sinter_schedule_get_loop(schedule->function, column)->body, count_in_stmt,
+                     &count);
+    return count > 0;
+}
+
 /* ---- shape of the tile ---- */
 
 enum { MAX_ROWS = 8, MAX_VECTORS = 8, LATENCY = 16, REST_COST = 16, MANY_ROWS = 840 };
@@ -107,15 +128,24 @@ enum {
     MAX_STEPS = 5,         /* of a reduction that is unrolled */
     FEW_ITERATIONS = 16,   /* for all threads that there may be */
     THREAD_WORK = 1 << 14, /* vector instructions that are worth a second thread */
-    MOST_TIMED = 1 << 24   /* rows or vectors; beyond, the best tile is the same */
+    MOST_TIMED = 1 << 20,  /* rows or vectors; beyond, the best tile is the same */
+    MANY_STEPS = 256,      /* of a reduction, beyond which the end of a tile is nothing */
+    FREE_SUMS = 14,        /* a core overlaps the end of as many with the next tile */
+    SUM_COST = 12          /* quarter cycles for each further one */
 };
 
-/* Quarter cycles for one step of the reduction: two multiply-adds and two loads a cycle, four cycles until a sum can go
- * on; the loop costs something, and columns more than rows because they come from farther away. */
-static int64_t tile_time(int64_t rows, int64_t vectors) {
-    int64_t work = 2 * rows * vectors, loads = 2 * (rows + vectors);
-    int64_t time = work > loads ? work : loads;
-    return (time > LATENCY ? time : LATENCY) + 2 + vectors;
+/* Quarter cycles for a tile: in each step of the reduction two multiply-adds and two loads a cycle, four cycles until a sum
+ * can go on; the loop costs something, and columns more than rows because they come from farther away. Rows that load
+ * vectors of their own come from as far. At the end all sums wait for the last step, and what is made of them, while the
+ * queues of the core are full of them: short sums want small tiles. */
+static int64_t tile_time(const sinter_cpu_extent *extent, int64_t rows, int64_t vectors) {
+    bool own = extent->reuse == SINTER_CPU_REUSE_COLUMNS;
+    int64_t work = 2 * rows * vectors, loads = 2 * ((own ? rows * vectors : rows) + vectors);
+    int64_t step = work > loads ? work : loads, sums = rows * vectors;
+    step = (step > LATENCY ? step : LATENCY) + 2 + vectors + (own ? rows : 0);
+    bool few = extent->steps >= 0 && extent->steps < MANY_STEPS;
+    bool waits = sums > FREE_SUMS && !extent->rolled;
+    return step * (few ? extent->steps : MANY_STEPS) + (waits ? (sums - FREE_SUMS) * SUM_COST : 0);
 }
 
 /* A count to estimate times with: unknown ones are many, and of any size the times can be multiplied. */
@@ -124,9 +154,10 @@ static int64_t timed_count(int64_t count) {
 }
 
 /* All tiles of `rows` rows, the last one with what is left. */
-static int64_t rows_time(int64_t rows, int64_t tile, int64_t vectors) {
-    int64_t time = rows / tile * tile_time(tile, vectors);
-    return rows % tile ? time + tile_time(rows % tile, vectors) : time;
+static int64_t rows_time(const sinter_cpu_extent *extent, int64_t tile, int64_t vectors) {
+    int64_t rows = timed_count(extent->rows);
+    int64_t time = rows / tile * tile_time(extent, tile, vectors);
+    return rows % tile ? time + tile_time(extent, rows % tile, vectors) : time;
 }
 
 static bool fits_registers(const sinter_target *target, int64_t rows, int64_t vectors) {
@@ -134,17 +165,43 @@ static bool fits_registers(const sinter_target *target, int64_t rows, int64_t ve
     return rows * vectors + vectors + temporaries < target->registers;
 }
 
+/* Sums that load each of their products gain nothing from more registers than hide the latency. */
+static bool is_possible(const sinter_target *target, const sinter_cpu_extent *extent, int64_t rows,
+                        int64_t vectors) {
+    int64_t most = extent->reuse == SINTER_CPU_REUSE_NONE ? 1 : MAX_ROWS;
+    if (rows > most || rows > timed_count(extent->rows)) return false;
+    return fits_registers(target, rows, vectors) &&
+           (extent->reuse != SINTER_CPU_REUSE_COLUMNS || rows * vectors <= LATENCY);
+}
+
+sinter_cpu_extent sinter_cpu_measure(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                                     sinter_loop_var row) {
+    sinter_loop_var column = nest->loops[nest->loop_count - 1];
+    sinter_cpu_extent extent = {.rows = row ? sinter_cpu_trips(state, row) : 1,
+                                .columns = sinter_cpu_trips(state, column),
+                                .steps = 1,
+                                .rolled = is_long(&state->schedule, column)};
+    extent.reuse = !row                          ? SINTER_CPU_REUSE_NONE
+                   : sinter_cpu_broadcasts(nest) ? SINTER_CPU_REUSE_BOTH
+                                                 : SINTER_CPU_REUSE_COLUMNS;
+    for (uint32_t i = 0; i < nest->reduction_count && extent.steps >= 0; i++) {
+        int64_t count = sinter_cpu_trips(state, nest->reductions[i]);
+        bool few = count >= 0 && count < MANY_STEPS && extent.steps < MANY_STEPS;
+        extent.steps = few ? extent.steps * count : -1;
+    }
+    return extent;
+}
+
 sinter_cpu_tile sinter_cpu_choose_tile(const sinter_target *target, sinter_dtype dtype,
-                                       int64_t rows, int64_t columns, bool reuse) {
+                                       const sinter_cpu_extent *extent) {
     int64_t lanes = sinter_schedule_cpu_lanes(target, dtype), best_time = INT64_MAX;
     sinter_cpu_tile best = {.rows = 1, .columns = lanes, .lanes = lanes};
-    int64_t many_rows = timed_count(rows), vectors = MANY_ROWS;
+    int64_t columns = extent->columns, vectors = MANY_ROWS;
     if (columns >= 0) vectors = columns < lanes ? 1 : timed_count((columns - 1) / lanes + 1);
     for (int64_t v = 1; v <= MAX_VECTORS && v <= vectors; v++) {
-        for (int64_t r = 1; r <= (reuse ? MAX_ROWS : 1) && r <= many_rows; r++) {
-            if (!fits_registers(target, r, v)) break;
-            int64_t time = vectors / v * rows_time(many_rows, r, v);
-            if (vectors % v) time += rows_time(many_rows, r, vectors % v) + time / REST_COST;
+        for (int64_t r = 1; is_possible(target, extent, r, v); r++) {
+            int64_t time = vectors / v * rows_time(extent, r, v);
+            if (vectors % v) time += rows_time(extent, r, vectors % v) + time / REST_COST;
             if (time > best_time) continue;
             best_time = time;
             best.rows = r;
@@ -155,13 +212,11 @@ sinter_cpu_tile sinter_cpu_choose_tile(const sinter_target *target, sinter_dtype
 }
 
 sinter_cpu_tile sinter_cpu_choose_rows(const sinter_target *target, sinter_cpu_tile tile,
-                                       int64_t rows, bool reuse) {
+                                       const sinter_cpu_extent *extent) {
     int64_t vectors = tile.columns / tile.lanes, best_time = INT64_MAX;
-    int64_t many_rows = timed_count(rows);
     tile.rows = 1;
-    for (int64_t r = 1; r <= (reuse ? MAX_ROWS : 1) && r <= many_rows; r++) {
-        if (!fits_registers(target, r, vectors)) break;
-        int64_t time = rows_time(many_rows, r, vectors);
+    for (int64_t r = 1; is_possible(target, extent, r, vectors); r++) {
+        int64_t time = rows_time(extent, r, vectors);
         if (time > best_time) continue;
         best_time = time;
         tile.rows = r;
@@ -249,25 +304,6 @@ static sinter_loop_var innermost_reduction(sinter_schedule *schedule, sinter_loo
     while (stmt && stmt->kind != SINTER_LOOP_FOR) stmt = stmt->next;
     while (stmt && is_serial(stmt->body) && !stmt->body->next) stmt = stmt->body;
     return stmt ? stmt->var : 0;
-}
-
-static void count_expansions(void *user, sinter_expr expr) {
-    uint32_t *count = user;
-    if (expr->kind == SINTER_LOOP_CALL && sinter_scalar_get_info(expr->function)->expansion)
-        ++*count;
-}
-
-static bool count_in_stmt(void *user, sinter_loop_stmt *stmt) {
-    sinter_loop_walk_stmt_exprs(stmt, count_expansions, user);
-    return true;
-}
-
-/* Functions that take many instructions: one copy of them must do. */
-static bool is_long(sinter_schedule *schedule, sinter_loop_var column) {
-    uint32_t count = 0;
-    sinter_loop_walk(sinter_schedule_get_loop(schedule->function, column)->body, count_in_stmt,
-                     &count);
-    return count > 0;
 }
 
 static bool tile_block(tiling *t, sinter_loop_var row, sinter_loop_var column, int64_t rows,
@@ -433,7 +469,8 @@ static int64_t column_bytes(const sinter_loop_function *function, const sinter_c
     return total;
 }
 
-static void describe_tiling(tiling *t, const sinter_cpu_nest *nest, sinter_loop_var row) {
+static void describe_tiling(tiling *t, const sinter_cpu_nest *nest, sinter_loop_var row,
+                            sinter_loop_var band) {
     sinter_arena scratch;
     sinter_loop_access_list loads = {0};
     sinter_arena_init(&scratch);
@@ -441,11 +478,13 @@ static void describe_tiling(tiling *t, const sinter_cpu_nest *nest, sinter_loop_
     sinter_loop_var column = nest->loops[nest->loop_count - 1];
     t->has_row = row != 0;
     t->outside = sinter_cpu_depth(&t->state->schedule, nest->loops[0]);
-    t->columns_outside = row && column_bytes(t->state->schedule.function, nest, &loads) >
-                                    (int64_t)t->state->target->l2_bytes / 2;
+    /* Rows that share nothing but columns have no other reason to come one after the other. */
+    t->columns_outside = row && (!sinter_cpu_broadcasts(nest) ||
+                                 column_bytes(t->state->schedule.function, nest, &loads) >
+                                     (int64_t)t->state->target->l2_bytes / 2);
     for (uint32_t i = 0; i + 1 < nest->loop_count; i++) {
         bool needed = nest->loops[i] == row;
-        for (size_t k = 0; k < loads.count; k++)
+        for (size_t k = 0; k < loads.count && nest->loops[i] != band; k++)
             needed |= sinter_loop_access_uses(&loads.items[k], column) &&
                       sinter_loop_access_uses(&loads.items[k], nest->loops[i]);
         if (!needed) t->free_loops[t->free_count++] = nest->loops[i];
@@ -507,10 +546,10 @@ bool sinter_cpu_order_nest(sinter_schedule *schedule, const sinter_cpu_nest *nes
 }
 
 bool sinter_cpu_tile_nest(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
-                          sinter_loop_var row, sinter_cpu_tile tile) {
+                          sinter_loop_var row, sinter_loop_var band, sinter_cpu_tile tile) {
     sinter_schedule *schedule = &state->schedule;
     tiling t = {.state = state, .tile = tile};
-    describe_tiling(&t, nest, row);
+    describe_tiling(&t, nest, row, band);
     sinter_loop_function *saved = sinter_loop_clone_function(state->program, schedule->function);
     sinter_loop_var column = nest->loops[nest->loop_count - 1];
     bool good = sinter_cpu_order_nest(schedule, nest, row);

@@ -21,17 +21,33 @@ typedef struct sinter_cpu_tile {
     int64_t rows, columns; /* columns: a multiple of lanes, or less than lanes */
     int64_t lanes;
 } sinter_cpu_tile;
-/* The shape that needs the least time for rows x columns outputs (-1: unknown); reuse: what a row loads serves all rows. */
-sinter_cpu_tile sinter_cpu_choose_tile(const sinter_target *target, sinter_dtype dtype, int64_t rows, int64_t columns, bool reuse);
+/* What the outputs of a tile have in common. */
+typedef enum sinter_cpu_reuse {
+    SINTER_CPU_REUSE_NONE,    /* nothing: there are no rows */
+    SINTER_CPU_REUSE_COLUMNS, /* rows take what a column loads, and load a vector of their own for each: depthwise */
+    SINTER_CPU_REUSE_BOTH,    /* columns take what a row loads, too */
+} sinter_cpu_reuse;
+/* What a tile is cut from; counts are -1 where they are no numbers. */
+typedef struct sinter_cpu_extent {
+    int64_t rows, columns;
+    int64_t steps; /* of the reduction */
+    sinter_cpu_reuse reuse;
+    bool rolled; /* what is made of the sums is long: a loop over them, on its own */
+} sinter_cpu_extent;
+sinter_cpu_extent sinter_cpu_measure(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_loop_var row);
+/* The shape that needs the least time. */
+sinter_cpu_tile sinter_cpu_choose_tile(const sinter_target *target, sinter_dtype dtype, const sinter_cpu_extent *extent);
 /* The same with as many columns as chosen before. */
-sinter_cpu_tile sinter_cpu_choose_rows(const sinter_target *target, sinter_cpu_tile tile, int64_t rows, bool reuse);
+sinter_cpu_tile sinter_cpu_choose_rows(const sinter_target *target, sinter_cpu_tile tile, const sinter_cpu_extent *extent);
 /* Iterations of a loop; -1 where they are no number or there is no such loop (0). */
 int64_t sinter_cpu_trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
 /* Some bound of the reductions depends on the variable. */
 bool sinter_cpu_bounds_use(const sinter_cpu_nest *nest, sinter_loop_var var);
 /* Tiles the innermost loop of the nest and `row` (0: none), one of its other loops, which a load of the reduction does not
- * depend on. False: nothing was changed. */
-bool sinter_cpu_tile_nest(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_loop_var row, sinter_cpu_tile tile);
+ * depend on. Blocks of columns go around the loop `band`, whose iterations share what they load (0: none). False: nothing was
+ * changed. */
+bool sinter_cpu_tile_nest(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_loop_var row,
+                          sinter_loop_var band, sinter_cpu_tile tile);
 /* Some load of the reduction is the same for all columns. */
 bool sinter_cpu_broadcasts(const sinter_cpu_nest *nest);
 /* The loop, not the innermost one, whose iterations share the most of what the reduction loads; 0: none. */

@@ -102,12 +102,11 @@ static uint32_t cut_interior(window *w, const sinter_cpu_nest *nest, sinter_loop
 
 static void choose(window *w, const sinter_cpu_nest *nest, sinter_loop_var row) {
     sinter_schedule_cpu_state *state = w->state;
-    int64_t rows = row ? sinter_cpu_trips(state, row) : 1;
-    int64_t columns = sinter_cpu_trips(state, nest->loops[nest->loop_count - 1]);
-    if (w->narrow && columns > sinter_schedule_cpu_lanes(state->target, nest->dtype))
-        columns = sinter_schedule_cpu_lanes(state->target, nest->dtype);
-    w->tile = w->done ? sinter_cpu_choose_rows(state->target, w->tile, rows, row != 0)
-                      : sinter_cpu_choose_tile(state->target, nest->dtype, rows, columns, row != 0);
+    int64_t lanes = sinter_schedule_cpu_lanes(state->target, nest->dtype);
+    sinter_cpu_extent extent = sinter_cpu_measure(state, nest, row);
+    if (w->narrow && extent.columns > lanes) extent.columns = lanes;
+    w->tile = w->done ? sinter_cpu_choose_rows(state->target, w->tile, &extent)
+                      : sinter_cpu_choose_tile(state->target, nest->dtype, &extent);
 }
 
 /* The nest from this loop inwards, which may be inside of others and of conditions. */
@@ -115,7 +114,7 @@ static void tile_inside(window *w, sinter_loop_var loop, sinter_loop_var row) {
     sinter_cpu_nest nest;
     if (!sinter_cpu_find_nest(w->state->schedule.function, loop, &nest)) return;
     choose(w, &nest, row);
-    w->done += sinter_cpu_tile_nest(w->state, &nest, row, w->tile);
+    w->done += sinter_cpu_tile_nest(w->state, &nest, row, 0, w->tile);
 }
 
 /* A loop of unknown length: blocks of rows, each of which asks whether it meets a border. */
@@ -124,8 +123,8 @@ static bool tile_blocks(window *w, const sinter_cpu_nest *nest, sinter_loop_var 
     sinter_loop_var column = nest->loops[nest->loop_count - 1];
     sinter_loop_var outer, inner, rest = 0, general;
     if (loop == column || !sinter_cpu_order_nest(schedule, nest, loop)) return false;
-    sinter_cpu_tile tile = sinter_cpu_choose_tile(w->state->target, nest->dtype, -1,
-                                                  sinter_cpu_trips(w->state, column), true);
+    sinter_cpu_extent extent = sinter_cpu_measure(w->state, nest, loop);
+    sinter_cpu_tile tile = sinter_cpu_choose_tile(w->state->target, nest->dtype, &extent);
     if (tile.rows < 2 ||
         !sinter_schedule_split(schedule, loop, tile.rows, SINTER_TAIL_PEEL, &outer, &inner, &rest))
         return false;
@@ -135,6 +134,34 @@ static bool tile_blocks(window *w, const sinter_cpu_nest *nest, sinter_loop_var 
     tile_inside(w, general, 0);
     if (rest && sinter_cpu_isolate(schedule, rest, w->outside)) tile_inside(w, rest, 0);
     return true;
+}
+
+/* Iterations of a band: a number that divides all of them into an even number of bands, which two threads share. */
+static int64_t choose_band(int64_t count) {
+    enum { LEAST = 4, MOST = 16 };
+    int64_t best = count;
+    for (int64_t size = LEAST; size <= MOST && size < count; size++) {
+        bool is_even = count / size % 2 == 0, best_is_even = best < count && count / best % 2 == 0;
+        if (count % size == 0 && (is_even || !best_is_even)) best = size;
+    }
+    return best;
+}
+
+/* Where each column has a window of its own, as in depthwise convolutions, neighbouring iterations of the loop around rows
+ * read most of the same elements. A block of columns takes a band of such iterations before the next block comes: what it
+ * reads again is in the first cache then, and a thread still has all columns of its bands. The loop within the band; 0:
+ * there is none. */
+static sinter_loop_var cut_bands(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                                 sinter_loop_var row) {
+    sinter_loop_var around = 0, inner = 0;
+    for (uint32_t i = 0; i + 1 < nest->loop_count && row; i++)
+        if (nest->loops[i] != row) around = nest->loops[i];
+    int64_t count = sinter_cpu_trips(state, around), size = choose_band(count);
+    if (count < 2 || size == count) return count < 2 ? 0 : around;
+    return sinter_schedule_split(&state->schedule, around, size, SINTER_TAIL_EXACT, NULL, &inner,
+                                 NULL)
+               ? inner
+               : 0;
 }
 
 static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
@@ -169,7 +196,11 @@ static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
     }
     if (row && sinter_cpu_trips(state, row) < 0 && cut) row = 0; /* more images than one are rare */
     choose(w, &nest, row);
-    w->done += sinter_cpu_tile_nest(state, &nest, row, w->tile);
+    bool blocks = !shares && sinter_cpu_trips(state, column) > w->tile.columns;
+    sinter_loop_var band = blocks ? cut_bands(state, &nest, row) : 0;
+    if (band && !sinter_cpu_find_nest(schedule->function, outermost_of(schedule, row), &nest))
+        return;
+    w->done += sinter_cpu_tile_nest(state, &nest, row, band, w->tile);
 }
 
 bool sinter_schedule_cpu_window(sinter_schedule_cpu_state *state, sinter_loop_var nest) {

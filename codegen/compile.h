@@ -32,7 +32,15 @@ bool sinter_target_has(const sinter_target *target, const char *any_of);
  * once. The program references the module's constants, so the module must outlive it. */
 sinter_loop_program *sinter_lower_module(sinter_module *module, sinter_diag *diag);
 /* loop -> loop for this CPU: tiles, vector axes, packing, parallel axes. */
-bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *target, int level, sinter_diag *diag);
+struct sinter_tuning;
+struct sinter_tuning_log;
+typedef struct sinter_schedule_options {
+    int level;                          /* 0: the loops stay as they are */
+    const struct sinter_tuning *tuning; /* measured choices (codegen/tuning.h), for this target; NULL: none */
+    struct sinter_tuning_log *log;      /* what was asked; NULL: nobody wants to know */
+} sinter_schedule_options;
+bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *target,
+                         const sinter_schedule_options *options, sinter_diag *diag);
 /* Workspace offsets for the host's heap buffers (static: one constant size; symbolic: computed by plan). */
 bool sinter_plan_memory(sinter_loop_program *program, sinter_diag *diag);
 /* C17 text of the program that compiles alone (weights as a separate blob or, below a limit, as arrays). */

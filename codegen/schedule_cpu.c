@@ -3,6 +3,8 @@
  * Test: tests/codegen/schedule/ */
 #include "codegen/schedule_cpu_tile.h"
 
+#include <string.h>
+
 uint32_t sinter_schedule_cpu_lanes(const sinter_target *target, sinter_dtype dtype) {
     uint32_t bits = sinter_dtype_infos[dtype].bits;
     uint32_t lanes = bits >= 8 ? target->vector_bytes * 8 / bits : 1;
@@ -109,6 +111,7 @@ static void schedule_kernel(sinter_schedule_cpu_state *state) {
     sinter_arena_init(&scratch);
     sinter_loop_function *function = state->program->kernels.items[state->kernel];
     sinter_schedule_init(&state->schedule, state->program, function);
+    sinter_cpu_begin_choices(state);
     sinter_schedule_simplify(&state->schedule); /* axes of one element are no loops */
     find_loops(function->body, &scratch, NULL, &nests);
     find_loops(function->body, &scratch, NULL, &seen);
@@ -132,15 +135,21 @@ static void schedule_kernel(sinter_schedule_cpu_state *state) {
     }
     sinter_schedule_simplify(&state->schedule);
     join_parallel(state);
+    sinter_cpu_end_choices(state);
     sinter_schedule_deinit(&state->schedule);
     sinter_arena_deinit(&scratch);
 }
 
-bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *target, int level,
-                         sinter_diag *diag) {
-    if (level <= 0) return true;
+bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *target,
+                         const sinter_schedule_options *options, sinter_diag *diag) {
+    if (options->level <= 0) return true;
+    if (options->tuning && strcmp(sinter_tuning_target(options->tuning), target->text))
+        return sinter_error(diag, target->text,
+                            "the tuning was measured for another target, %s: tune for this one, or "
+                            "compile with --target [schedule_t1]",
+                            sinter_tuning_target(options->tuning));
     sinter_schedule_cpu_state state = {
-        .program = program, .target = target, .level = level, .diag = diag};
+        .program = program, .target = target, .options = options, .diag = diag};
     sinter_arena_init(&state.scratch);
     for (uint32_t i = 0; i < program->kernels.count && !state.failed; i++) {
         state.kernel = i;

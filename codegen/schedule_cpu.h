@@ -9,6 +9,7 @@
 #pragma once
 #include "codegen/compile.h"
 #include "codegen/schedule.h"
+#include "codegen/tuning.h"
 
 /* A constant that a kernel wants in another order: parameter `parameter` of every call of `kernel`. */
 typedef struct sinter_schedule_cpu_packing {
@@ -19,9 +20,11 @@ typedef struct sinter_schedule_cpu_packing {
 typedef struct sinter_schedule_cpu_state {
     sinter_loop_program *program;
     const sinter_target *target;
-    int level;
+    const sinter_schedule_options *options;
     sinter_diag *diag;
     uint32_t kernel; /* index in the program */
+    const sinter_tuning_choices *choices; /* measured for this kernel, or NULL */
+    uint32_t asked;                       /* questions of this kernel so far */
     sinter_schedule schedule; /* of this kernel's function */
     bool failed;     /* an error went to diag */
     sinter_arena scratch;
@@ -43,6 +46,18 @@ sinter_loop_var sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state
 /* Cuts a nest where its conditions change (schedule_cpu_border.c). How many nests it is then; 0: it is as it was. */
 #define SINTER_SCHEDULE_MAX_PARTS 16
 uint32_t sinter_schedule_cpu_cut_borders(sinter_schedule_cpu_state *state, sinter_loop_var nest, sinter_loop_var *out_parts);
+
+/* ---- questions (schedule_cpu_choice.c) ---- */
+typedef struct sinter_cpu_answer {
+    char text[SINTER_TUNING_WORD];
+} sinter_cpu_answer;
+sinter_cpu_answer sinter_cpu_answer_make(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Before and after the kernel of state->kernel is scheduled. */
+void sinter_cpu_begin_choices(sinter_schedule_cpu_state *state);
+void sinter_cpu_end_choices(sinter_schedule_cpu_state *state);
+/* Which of the answers holds: the one that was measured, else the first, which the cost model gives. question: one word. */
+uint32_t sinter_cpu_choose(sinter_schedule_cpu_state *state, const char *question, const sinter_cpu_answer *answers,
+                           uint32_t count);
 
 /* Lanes of one vector of this element type, at least 1. */
 uint32_t sinter_schedule_cpu_lanes(const sinter_target *target, sinter_dtype dtype);

@@ -113,7 +113,7 @@ bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_
     sinter_cpu_start_with_sums(state, &found);
     sinter_loop_var row = sinter_cpu_find_row(state, &found);
     sinter_cpu_extent extent = sinter_cpu_measure(state, &found, row);
-    sinter_cpu_tile tile = sinter_cpu_choose_tile(&target, found.dtype, &extent);
+    sinter_cpu_tile tile = sinter_cpu_choose_tile(state, &target, found.dtype, &extent);
     sinter_cpu_plan_packing(state, &found, &packing);
     sinter_loop_function *before = sinter_loop_clone_function(state->program, schedule->function);
     if (!sinter_cpu_tile_nest(state, &found, row, 0, tile)) {

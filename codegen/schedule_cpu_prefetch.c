@@ -69,6 +69,8 @@ static void visit(search *s, const sinter_loop_stmt *loop) {
             !sinter_cpu_is_constant(s->state, load->buffer) ||
             !find_block(s, load, &outer, &between))
             continue;
+        const sinter_cpu_answer answers[] = {{"yes"}, {"no"}};
+        if (sinter_cpu_choose(s->state, "prefetch", answers, 2)) return;
         sinter_schedule_prefetch(&s->state->schedule, loop->var, outer, between, LINE);
         return;
     }

@@ -192,23 +192,51 @@ sinter_cpu_extent sinter_cpu_measure(sinter_schedule_cpu_state *state, const sin
     return extent;
 }
 
-sinter_cpu_tile sinter_cpu_choose_tile(const sinter_target *target, sinter_dtype dtype,
-                                       const sinter_cpu_extent *extent) {
-    int64_t lanes = sinter_schedule_cpu_lanes(target, dtype), best_time = INT64_MAX;
-    sinter_cpu_tile best = {.rows = 1, .columns = lanes, .lanes = lanes};
+/* Tiles in the order of their times. */
+typedef struct ranking {
+    sinter_cpu_tile tiles[MAX_ROWS * MAX_VECTORS];
+    int64_t times[MAX_ROWS * MAX_VECTORS];
+    uint32_t count;
+} ranking;
+
+/* Of equal ones the last is the best: it has more columns. */
+static void add_to_ranking(ranking *r, sinter_cpu_tile tile, int64_t time) {
+    uint32_t at = r->count++;
+    for (; at > 0 && r->times[at - 1] >= time; at--) {
+        r->tiles[at] = r->tiles[at - 1];
+        r->times[at] = r->times[at - 1];
+    }
+    r->tiles[at] = tile;
+    r->times[at] = time;
+}
+
+static void rank_tiles(const sinter_target *target, const sinter_cpu_extent *extent, int64_t lanes,
+                       ranking *out_ranking) {
     int64_t columns = extent->columns, vectors = MANY_ROWS;
     if (columns >= 0) vectors = columns < lanes ? 1 : timed_count((columns - 1) / lanes + 1);
-    for (int64_t v = 1; v <= MAX_VECTORS && v <= vectors; v++) {
+    for (int64_t v = 1; v <= MAX_VECTORS && v <= vectors; v++)
         for (int64_t r = 1; is_possible(target, extent, r, v); r++) {
             int64_t time = vectors / v * rows_time(extent, r, v);
             if (vectors % v) time += rows_time(extent, r, vectors % v) + time / REST_COST;
-            if (time > best_time) continue;
-            best_time = time;
-            best.rows = r;
-            best.columns = v * lanes;
+            add_to_ranking(out_ranking,
+                           (sinter_cpu_tile){.rows = r, .columns = v * lanes, .lanes = lanes},
+                           time);
         }
-    }
-    return best;
+}
+
+sinter_cpu_tile sinter_cpu_choose_tile(sinter_schedule_cpu_state *state,
+                                       const sinter_target *target, sinter_dtype dtype,
+                                       const sinter_cpu_extent *extent) {
+    enum { MAX_ANSWERS = 12 };
+    int64_t lanes = sinter_schedule_cpu_lanes(target, dtype);
+    ranking best = {.tiles = {{.rows = 1, .columns = lanes, .lanes = lanes}}};
+    rank_tiles(target, extent, lanes, &best);
+    sinter_cpu_answer answers[MAX_ANSWERS];
+    uint32_t count = best.count < MAX_ANSWERS ? best.count : MAX_ANSWERS;
+    for (uint32_t i = 0; i < count; i++)
+        answers[i] = sinter_cpu_answer_make("%lldx%lld", (long long)best.tiles[i].rows,
+                                            (long long)best.tiles[i].columns);
+    return best.tiles[count > 1 ? sinter_cpu_choose(state, "tile", answers, count) : 0];
 }
 
 sinter_cpu_tile sinter_cpu_choose_rows(const sinter_target *target, sinter_cpu_tile tile,
@@ -479,9 +507,12 @@ static void describe_tiling(tiling *t, const sinter_cpu_nest *nest, sinter_loop_
     t->has_row = row != 0;
     t->outside = sinter_cpu_depth(&t->state->schedule, nest->loops[0]);
     /* Rows that share nothing but columns have no other reason to come one after the other. */
-    t->columns_outside = row && (!sinter_cpu_broadcasts(nest) ||
-                                 column_bytes(t->state->schedule.function, nest, &loads) >
-                                     (int64_t)t->state->target->l2_bytes / 2);
+    bool outside =
+        !sinter_cpu_broadcasts(nest) || column_bytes(t->state->schedule.function, nest, &loads) >
+                                            (int64_t)t->state->target->l2_bytes / 2;
+    const sinter_cpu_answer answers[] = {{"inside"}, {"outside"}, {"inside"}};
+    if (row && sinter_cpu_choose(t->state, "columns", answers + outside, 2)) outside = !outside;
+    t->columns_outside = row && outside;
     for (uint32_t i = 0; i + 1 < nest->loop_count; i++) {
         bool needed = nest->loops[i] == row;
         for (size_t k = 0; k < loads.count && nest->loops[i] != band; k++)

@@ -35,8 +35,9 @@ typedef struct sinter_cpu_extent {
     bool rolled; /* what is made of the sums is long: a loop over them, on its own */
 } sinter_cpu_extent;
 sinter_cpu_extent sinter_cpu_measure(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_loop_var row);
-/* The shape that needs the least time. */
-sinter_cpu_tile sinter_cpu_choose_tile(const sinter_target *target, sinter_dtype dtype, const sinter_cpu_extent *extent);
+/* The shape that needs the least time, by the registers of `target`: a question of the schedule. */
+sinter_cpu_tile sinter_cpu_choose_tile(sinter_schedule_cpu_state *state, const sinter_target *target, sinter_dtype dtype,
+                                       const sinter_cpu_extent *extent);
 /* The same with as many columns as chosen before. */
 sinter_cpu_tile sinter_cpu_choose_rows(const sinter_target *target, sinter_cpu_tile tile, const sinter_cpu_extent *extent);
 /* Iterations of a loop; -1 where they are no number or there is no such loop (0). */

@@ -106,7 +106,7 @@ static void choose(window *w, const sinter_cpu_nest *nest, sinter_loop_var row) 
     sinter_cpu_extent extent = sinter_cpu_measure(state, nest, row);
     if (w->narrow && extent.columns > lanes) extent.columns = lanes;
     w->tile = w->done ? sinter_cpu_choose_rows(state->target, w->tile, &extent)
-                      : sinter_cpu_choose_tile(state->target, nest->dtype, &extent);
+                      : sinter_cpu_choose_tile(state, state->target, nest->dtype, &extent);
 }
 
 /* The nest from this loop inwards, which may be inside of others and of conditions. */
@@ -124,7 +124,7 @@ static bool tile_blocks(window *w, const sinter_cpu_nest *nest, sinter_loop_var 
     sinter_loop_var outer, inner, rest = 0, general;
     if (loop == column || !sinter_cpu_order_nest(schedule, nest, loop)) return false;
     sinter_cpu_extent extent = sinter_cpu_measure(w->state, nest, loop);
-    sinter_cpu_tile tile = sinter_cpu_choose_tile(w->state->target, nest->dtype, &extent);
+    sinter_cpu_tile tile = sinter_cpu_choose_tile(w->state, w->state->target, nest->dtype, &extent);
     if (tile.rows < 2 ||
         !sinter_schedule_split(schedule, loop, tile.rows, SINTER_TAIL_PEEL, &outer, &inner, &rest))
         return false;
@@ -136,15 +136,23 @@ static bool tile_blocks(window *w, const sinter_cpu_nest *nest, sinter_loop_var 
     return true;
 }
 
-/* Iterations of a band: a number that divides all of them into an even number of bands, which two threads share. */
-static int64_t choose_band(int64_t count) {
+/* Iterations of a band: best a number that divides all of them into an even number of bands, which two threads share. */
+static int64_t choose_band(sinter_schedule_cpu_state *state, int64_t count) {
     enum { LEAST = 4, MOST = 16 };
-    int64_t best = count;
+    sinter_cpu_answer answers[MOST];
+    int64_t sizes[MOST], best = count;
+    uint32_t used = 0;
     for (int64_t size = LEAST; size <= MOST && size < count; size++) {
         bool is_even = count / size % 2 == 0, best_is_even = best < count && count / best % 2 == 0;
         if (count % size == 0 && (is_even || !best_is_even)) best = size;
     }
-    return best;
+    sizes[used++] = best;
+    for (int64_t size = LEAST; size <= MOST && size < count; size++)
+        if (count % size == 0 && size != best) sizes[used++] = size;
+    if (best != count) sizes[used++] = count;
+    for (uint32_t i = 0; i < used; i++)
+        answers[i] = sinter_cpu_answer_make("%lld", (long long)sizes[i]);
+    return sizes[used > 1 ? sinter_cpu_choose(state, "band", answers, used) : 0];
 }
 
 /* Where each column has a window of its own, as in depthwise convolutions, neighbouring iterations of the loop around rows
@@ -156,8 +164,10 @@ static sinter_loop_var cut_bands(sinter_schedule_cpu_state *state, const sinter_
     sinter_loop_var around = 0, inner = 0;
     for (uint32_t i = 0; i + 1 < nest->loop_count && row; i++)
         if (nest->loops[i] != row) around = nest->loops[i];
-    int64_t count = sinter_cpu_trips(state, around), size = choose_band(count);
-    if (count < 2 || size == count) return count < 2 ? 0 : around;
+    int64_t count = sinter_cpu_trips(state, around);
+    if (count < 2) return 0;
+    int64_t size = choose_band(state, count);
+    if (size == count) return around;
     return sinter_schedule_split(&state->schedule, around, size, SINTER_TAIL_EXACT, NULL, &inner,
                                  NULL)
                ? inner

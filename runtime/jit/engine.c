@@ -83,10 +83,11 @@ bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options
 }
 
 sinter_loop_program *sinter_engine_lower(sinter_module *module, const sinter_target *target,
-                                         int level, sinter_diag *diag) {
+                                         const sinter_schedule_options *options,
+                                         sinter_diag *diag) {
     sinter_loop_program *program = sinter_lower_module(module, diag);
     if (!program) return NULL;
-    if (sinter_schedule_cpu(program, target, level, diag) && sinter_plan_memory(program, diag))
+    if (sinter_schedule_cpu(program, target, options, diag) && sinter_plan_memory(program, diag))
         return program;
     sinter_loop_program_destroy(program);
     return NULL;
@@ -285,7 +286,9 @@ static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
                              &engine->target, diag))
         return false;
     if (is_native(engine) && !runs_here(&engine->target, diag)) return false;
-    engine->program = sinter_engine_lower(engine->module, &engine->target, options->level, diag);
+    const sinter_schedule_options schedule = {
+        .level = options->level, .tuning = options->tuning, .log = options->tuning_log};
+    engine->program = sinter_engine_lower(engine->module, &engine->target, &schedule, diag);
     if (!engine->program) return false;
     bool good = true;
     if (engine->backend == BACKEND_JIT) {

@@ -23,6 +23,8 @@ typedef struct sinter_engine_options {
     int64_t stop_after;      /* passes to run, -1: all */
     bool time_passes;
     sinter_dtype precision; /* bf16 or f16: contractions round their operands to it (passes/lower_precision.c); else f32 is f32 */
+    const struct sinter_tuning *tuning; /* measured choices of schedules; must outlive the call. NULL: none */
+    struct sinter_tuning_log *tuning_log; /* takes what schedules asked; NULL: nothing */
     bool no_winograd; /* 3x3 convolutions in f32 stay exact sums of products */
 } sinter_engine_options;
 #define SINTER_ENGINE_OPTIONS_INIT {.level = 2, .thread_count = 1, .stop_after = -1}
@@ -57,5 +59,6 @@ sinter_module *sinter_engine_module(const sinter_engine *engine); /* after passe
 bool sinter_engine_package(const sinter_engine *engine, const char *path, sinter_diag *diag);
 
 /* Module after passes -> scheduled, memory-planned program. The steps of every compilation, in one place. */
-sinter_loop_program *sinter_engine_lower(sinter_module *module, const sinter_target *target, int level, sinter_diag *diag);
+sinter_loop_program *sinter_engine_lower(sinter_module *module, const sinter_target *target,
+                                         const sinter_schedule_options *options, sinter_diag *diag);
 bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options *options, sinter_diag *diag);

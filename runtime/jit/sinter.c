@@ -3,6 +3,7 @@
  * A lock that runs take for reading keeps the pool in place while they use it. Test: tests/unit/sinter_test.c,
  * docs/examples/jit.c by tests/suites/install.py */
 #include "runtime/jit/sinter.h"
+#include "codegen/tuning.h"
 #include "frontends/import.h"
 #include "ir/infer.h"
 #include "runtime/allocator.h"
@@ -80,7 +81,14 @@ static void open_engine(void *user) {
         sinter_module_destroy(module);
         return;
     }
+    sinter_tuning *tuning = NULL;
+    if (module && options->tuning && !(tuning = sinter_tuning_read(options->tuning, &l->diag))) {
+        sinter_module_destroy(module);
+        return;
+    }
+    engine.tuning = tuning;
     if (module) l->engine = sinter_engine_create(module, &engine, &l->diag);
+    sinter_tuning_destroy(tuning);
 }
 
 static sinter_status *null_argument(const char *name) {
@@ -108,6 +116,7 @@ static sinter_status *check_options(const char *path, const sinter_options *opti
                                  : options->passes    ? "passes"
                                  : options->dims      ? "dims"
                                  : options->precision ? "precision"
+                                 : options->tuning    ? "tuning"
                                                       : NULL;
     if (of_compilation && sinter_engine_is_artifact(path)) /* it would do nothing */
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,

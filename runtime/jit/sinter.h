@@ -33,6 +33,7 @@ typedef struct sinter_options {
     int32_t copy_weights;      /* 1: an artifact's weights are copied into memory that asks for huge pages: sinter_load_options */
     const char *precision;     /* "bf16": products of operands rounded to bf16, summed in f32; "f16": weights rounded to f16;
                                   NULL or "f32": f32 */
+    const char *tuning;        /* file of `sinter tune`, measured for this target: which schedules are fast; NULL: none */
 } sinter_options;
 #ifdef __cplusplus
 static inline sinter_options sinter_options_init(void)
@@ -48,7 +49,7 @@ static inline sinter_options sinter_options_init(void)
 #define SINTER_OPTIONS_INIT {.size = sizeof(sinter_options), .level = 2, .thread_count = 1}
 #endif
 
-/* .onnx, .sir (both are compiled) or .so (an artifact: giving target, passes, dims or precision for it is an error, level does
+/* .onnx, .sir (both are compiled) or .so (an artifact: giving target, passes, dims, precision or tuning for it is an error, level does
  * nothing). options: NULL for none. Nothing is left behind by a load that fails, for lack of memory as well; only LLVM, which
  * makes the code, ends the process where it gets no memory. What is wrong with an artifact is in the status' code. */
 SINTER_API sinter_status *sinter_load(const char *path, const sinter_options *options, sinter_model **out_model);

@@ -28,7 +28,7 @@ static inline bool support_compile(const char *name, int64_t batch, const char *
     if (good && batch > 0)
         good = sinter_infer_bind_dim(module, SINTER_STRING("batch"), batch, batch, &diag);
     good = good && sinter_engine_run_passes(module, &options, &diag);
-    sinter_loop_program *program = good ? sinter_engine_lower(module, &target, 2, &diag) : NULL;
+    sinter_loop_program *program = good ? sinter_engine_lower(module, &target, &(sinter_schedule_options){.level = 2}, &diag) : NULL;
     good = program && sinter_package(program, &target, &(sinter_codegen_options){.level = 2}, SINTER_PACKAGE_SHARED, path, &diag);
     if (program) sinter_loop_program_destroy(program);
     if (module) sinter_module_destroy(module);

@@ -111,12 +111,13 @@ static void test_artifact_options(void) {
         {.size = sizeof(sinter_options), .thread_count = 1, .passes = "fuse"},
         {.size = sizeof(sinter_options),
          .thread_count = 1,
-         .dims = (const char *const[]){"batch=2", NULL}}};
-    static const char *const messages[] = {"sinter_options.target does not apply",
-                                           "sinter_options.passes does not apply",
-                                           "sinter_options.dims does not apply"};
+         .dims = (const char *const[]){"batch=2", NULL}},
+        {.size = sizeof(sinter_options), .thread_count = 1, .tuning = "cnn.tuning"}};
+    static const char *const messages[] = {
+        "sinter_options.target does not apply", "sinter_options.passes does not apply",
+        "sinter_options.dims does not apply", "sinter_options.tuning does not apply"};
     sinter_model *model = NULL;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         sinter_status *status = sinter_load(path, &refused[i], &model);
         CHECK(strstr(sinter_status_message(status), path) != NULL);
         expect(status, SINTER_STATUS_BAD_INPUT, messages[i]);
@@ -156,6 +157,13 @@ static void test_options(void) {
            "expected NAME=NUMBER or NAME=MIN..MAX");
     CHECK(model == NULL);
     options.dims = NULL;
+    options.tuning = "tests/models/none.tuning";
+    expect(sinter_load("tests/models/cnn.onnx", &options, &model), SINTER_STATUS_BAD_MODEL,
+           "none.tuning");
+    options.tuning = "tests/fuzz/corpus/tuning_fuzz/empty.tuning";
+    expect(sinter_load("tests/models/cnn.onnx", &options, &model), SINTER_STATUS_BAD_MODEL,
+           "the tuning was measured for another target");
+    options.tuning = NULL;
     options.target = "cpu:pentium";
     expect(sinter_load("tests/models/cnn.onnx", &options, &model), SINTER_STATUS_BAD_MODEL,
            "unknown CPU 'pentium'");

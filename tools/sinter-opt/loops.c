@@ -290,9 +290,10 @@ static bool run_prefetch(verb_call *call) {
 static bool run_schedule(verb_call *call) {
     sinter_target target;
     sinter_arena *arena = &call->schedule->program->arena;
+    const sinter_schedule_options options = {.level = 2};
     return call->count == 1 &&
            sinter_target_parse(call->arguments[0], arena, &target, call->diag) &&
-           sinter_schedule_cpu(call->schedule->program, &target, 2, call->diag);
+           sinter_schedule_cpu(call->schedule->program, &target, &options, call->diag);
 }
 
 static bool run_simplify(verb_call *call) {

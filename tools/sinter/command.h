@@ -3,6 +3,7 @@
 #pragma once
 #include "ir/base/clock.h"
 #include "runtime/jit/engine.h"
+#include "runtime/jit/profile.h"
 #include <stdio.h>
 
 /* ---- arguments ---- */
@@ -48,10 +49,10 @@ typedef struct command {
 } command;
 /* The shared options of a command that compiles and runs. */
 #define ENGINE_OPTIONS                                                                             \
-    "target dim passes O precision no-winograd threads jobs cache verify-each print-after stop-after "       \
+    "target dim passes O precision no-winograd tuning threads jobs cache verify-each print-after stop-after "       \
     "time-passes"
 #define COMMAND_OPTIONS(list) .options = (list), .option_count = sizeof(list) / sizeof *(list)
-extern const command command_compile, command_run, command_test, command_bench, command_inspect, command_diff;
+extern const command command_compile, command_run, command_test, command_bench, command_inspect, command_diff, command_tune;
 
 /* All that return bool: false after a message on standard error. Memory lives until the process ends.
  * argv[0] is the command's name. */
@@ -122,20 +123,5 @@ bool measure_run_memory(const sinter_engine *engine, const arguments *a, uint64_
 sinter_diag stderr_diag(void);
 
 /* ---- time of each kernel ---- */
-typedef struct profile profile;
-enum { PROFILE_MAX_CALLS = 4096 };
-typedef struct profile_kernel {
-    const sinter_abi_kernel *kernel;
-    double seconds;       /* of a run, the shortest of the runs */
-    size_t calls;         /* in the last run */
-    double *call_seconds; /* of the i-th call in a run, the shortest; for the first PROFILE_MAX_CALLS calls */
-    size_t call_capacity;
-} profile_kernel;
-/* Runs of the engine, which has native code, are timed kernel by kernel until it is destroyed. */
-profile *profile_create(sinter_engine *engine);
-void profile_destroy(profile *p); /* NULL allowed */
-void profile_begin_run(profile *p);
-void profile_end_run(profile *p);
-const profile_kernel *profile_kernels(const profile *p, size_t *out_count);
 /* A table of the kernels, slowest first. */
-void profile_print(const profile *p, FILE *file);
+void profile_print(const sinter_profile *p, FILE *file);

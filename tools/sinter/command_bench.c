@@ -35,17 +35,18 @@ static int compare_seconds(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static bool measure(bound_run *run, double seconds, profile *p, measurement *m, sinter_diag *diag) {
+static bool measure(bound_run *run, double seconds, sinter_profile *p, measurement *m,
+                    sinter_diag *diag) {
     double start = sinter_clock_seconds();
     for (int i = -1; i < 1 || sinter_clock_seconds() - start < seconds;
          ++i) { /* the first run is a warm-up */
-        if (p) profile_begin_run(p);
+        if (p) sinter_profile_begin_run(p);
         double begin = sinter_clock_seconds();
         if (!bound_run_execute(run, diag)) return false;
         double end = sinter_clock_seconds();
         tensors_clear(&run->outputs);
         if (i < 0) continue;
-        if (p) profile_end_run(p);
+        if (p) sinter_profile_end_run(p);
         if (m->count == m->capacity) {
             m->capacity = m->capacity ? 2 * m->capacity : 1024;
             m->seconds = sinter_heap_realloc(m->seconds, m->capacity * sizeof *m->seconds);
@@ -103,7 +104,7 @@ static int bench_engine(sinter_engine *engine, const arguments *a, const char *p
         !arguments_integer(a, "threads", 1, 1024, 1, &threads))
         return 2;
     bound_run run = bound_run_create(engine);
-    profile *p = arguments_has(a, "profile") ? profile_create(engine) : NULL;
+    sinter_profile *p = arguments_has(a, "profile") ? sinter_profile_create(engine) : NULL;
     int status = 2;
     if (make_inputs(engine, a, run.inputs.items, diag) && measure(&run, seconds, p, m, diag)) {
         m->peak_rss = memory_peak();
@@ -116,7 +117,7 @@ static int bench_engine(sinter_engine *engine, const arguments *a, const char *p
         print_measurement(path, threads, m);
         if (p) profile_print(p, stdout);
     }
-    profile_destroy(p);
+    sinter_profile_destroy(p);
     bound_run_destroy(&run);
     return status;
 }

@@ -146,7 +146,10 @@ static bool compile(job *j, const sinter_engine_options *options) {
     good = good && sinter_engine_run_passes(j->module, options, j->diag);
     if (good && j->kind->stage != STAGE_GRAPH) {
         show_progress("loops ...");
-        j->program = program = sinter_engine_lower(j->module, &target, options->level, j->diag);
+        j->program = program = sinter_engine_lower(
+            j->module, &target,
+            &(sinter_schedule_options){.level = options->level, .tuning = options->tuning},
+            j->diag);
         good = program != NULL;
     }
     show_progress(good ? "writing ..." : "");
@@ -179,6 +182,9 @@ static bool check_options(const arguments *a, const emission *kind) {
         return usage_error("compile", "--%s does nothing for %s: it is no machine code", idle,
                            kind->name);
     if (kind->stage != STAGE_GRAPH) return true;
+    if (arguments_has(a, "tuning"))
+        return usage_error("compile", "--tuning does nothing for %s: it is before any schedule",
+                           kind->name);
     if (arguments_has(a, "target"))
         return usage_error("compile", "--target does nothing for %s: it is before any target",
                            kind->name);
@@ -213,7 +219,9 @@ const command command_compile = {
         "Compiles a model ahead of time: to an artifact, an object with a C header, C, or any "
         "stage before.",
     COMMAND_OPTIONS(own_options),
-    .shared = "dim passes O precision no-winograd jobs cache verify-each print-after stop-after time-passes",
+    .shared =
+        "dim passes O precision no-winograd tuning jobs cache verify-each print-after stop-after "
+        "time-passes",
     .expected = "one model",
     .least = 1,
     .most = 1,

@@ -64,12 +64,12 @@ static double number_of(const timing *t, sinter_dim dim) {
     return dim && sinter_dim_is_const(dims, dim, &value) ? (double)value : -1;
 }
 
-static bool run_for_a_while(bound_run *run, profile *p, sinter_diag *diag) {
+static bool run_for_a_while(bound_run *run, sinter_profile *p, sinter_diag *diag) {
     double start = sinter_clock_seconds();
     for (int i = 0; i < MIN_RUNS || sinter_clock_seconds() - start < min_seconds; ++i) {
-        profile_begin_run(p);
+        sinter_profile_begin_run(p);
         if (!bound_run_execute(run, diag)) return false;
-        profile_end_run(p);
+        sinter_profile_end_run(p);
         tensors_clear(&run->outputs);
     }
     return true;
@@ -100,7 +100,7 @@ static bool read_number(const timing *t, const char **cursor, uint32_t *out_numb
 }
 
 /* One entry a group of nodes where the calls in a run are as many as the groups, else one for all of them. */
-static void add_kernel(timing *t, const profile_kernel *timed) {
+static void add_kernel(timing *t, const sinter_profile_kernel *timed) {
     inspection *all = t->all;
     const char *cursor = timed->kernel->nodes ? timed->kernel->nodes : "";
     uint32_t number;
@@ -260,17 +260,17 @@ static void tell_times(timing *t) {
 
 static bool time_engine(timing *t, sinter_engine *engine, const arguments *a, sinter_diag *diag) {
     bound_run run = bound_run_create(engine);
-    profile *p = profile_create(engine);
+    sinter_profile *p = sinter_profile_create(engine);
     bool good = make_inputs(engine, a, run.inputs.items, diag);
     if (good) bind_symbols(t, &run);
     good = good && run_for_a_while(&run, p, diag);
     if (good) {
         size_t count = 0;
-        const profile_kernel *kernels = profile_kernels(p, &count);
+        const sinter_profile_kernel *kernels = sinter_profile_kernels(p, &count);
         for (size_t i = 0; i < count; ++i) add_kernel(t, &kernels[i]);
         tell_times(t);
     }
-    profile_destroy(p);
+    sinter_profile_destroy(p);
     bound_run_destroy(&run);
     return good;
 }

@@ -5,7 +5,8 @@
 #include <string.h>
 
 static const command *const commands[] = {&command_compile, &command_run,     &command_test,
-                                          &command_bench,   &command_inspect, &command_diff};
+                                          &command_bench,   &command_inspect, &command_diff,
+                                          &command_tune};
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
 static void usage(FILE *file) {

@@ -1,4 +1,5 @@
 /* What the sub-commands share: models with --dim, engines with --target, inputs from files or made. Test: tests/cli/ */
+#include "codegen/tuning.h"
 #include "frontends/import.h"
 #include "ir/infer.h"
 #include "tools/sinter/command.h"
@@ -39,6 +40,10 @@ const option_spec shared_options[] = {
     {.name = "no-winograd",
      .doc = "no Winograd convolutions: slower, but sums of the very products that define them",
      .need = NEEDS_PASSES},
+    {.name = "tuning",
+     .value = "FILE",
+     .doc = "choices of schedules that sinter tune measured on this machine (the cost model's)",
+     .need = NEEDS_CODE},
     {.name = "threads", .value = "N", .doc = "threads to run on (1)", .need = NEEDS_NATIVE},
     {.name = "copy-weights",
      .doc = "copy an artifact's weights into memory that asks for huge pages instead of mapping "
@@ -85,6 +90,16 @@ sinter_module *load_model(const char *path, const arguments *a, sinter_diag *dia
     return module;
 }
 
+/* Once a command; it lives as long as the process. */
+static bool read_tuning(const arguments *a, sinter_engine_options *options) {
+    static sinter_tuning *tuning;
+    sinter_diag diag = stderr_diag();
+    const char *path = arguments_find(a, "tuning");
+    if (path && !tuning) tuning = sinter_tuning_read(path, &diag);
+    options->tuning = path ? tuning : NULL;
+    return !path || tuning;
+}
+
 bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
     int64_t level, threads, jobs, stop;
@@ -110,6 +125,7 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     options.print_after = arguments_find(a, "print-after");
     options.time_passes = arguments_has(a, "time-passes");
     options.no_winograd = arguments_has(a, "no-winograd");
+    if (!read_tuning(a, &options)) return false;
     const char *precision = arguments_find(a, "precision");
     if (precision && !sinter_precision_parse(precision, &options.precision))
         return usage_error(a->verb, "--precision=%s: expected f32, bf16 or f16", precision);

@@ -549,8 +549,8 @@ sinter_loop_program *sinter_lower_module(sinter_module *module, sinter_diag *dia
     bool good = lower_inputs(&lower, region);
     if (good) {
         prepare_outputs(&lower, region, yield);
-        good =
-            sinter_lower_region(&lower, region) && finish_outputs(&lower, yield) && !lower.failed;
+        good = sinter_lower_region(&lower, region) && finish_outputs(&lower, yield) &&
+               sinter_lower_check_sizes(&lower) && !lower.failed;
     }
     set_comments(&lower);
     sinter_arena_deinit(&lower.scratch);

@@ -97,6 +97,8 @@ sinter_lower_host_rule sinter_lower_find_dims_rule(sinter_op op);
 sinter_lower_host_rule sinter_lower_find_check_rule(sinter_op op);
 /* Runs it, and checks dims of results that may be negative. */
 bool sinter_lower_check_node(sinter_lower *lower, sinter_node node);
+/* No buffer of the host whose dims are numbers is larger than what a process can address; an error otherwise. */
+bool sinter_lower_check_sizes(sinter_lower *lower);
 /* What inference took on trust of the operands' dims, and what is declared of the results, holds: part of the above. */
 bool sinter_lower_check_trusted(sinter_lower *lower, sinter_node node);
 

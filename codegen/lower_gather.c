@@ -86,13 +86,18 @@ sinter_expr sinter_lower_one_hot(sinter_kernel *kernel, sinter_node node, uint32
              axis = sinter_node_get_axis(kernel->lower->module, node, 0, rank);
     sinter_expr own[SINTER_MAX_RANK];
     for (uint32_t i = 0; i + 1 < rank; ++i) own[i] = index[i < axis ? i : i + 1];
-    sinter_expr hot = sinter_lower_element(kernel, operand(kernel, node, 0), own);
-    hot = sinter_kernel_wrap_index(kernel, hot, sinter_kernel_dim_of(kernel, y, (int)axis));
+    sinter_expr given = sinter_lower_element(kernel, operand(kernel, node, 0), own);
+    sinter_expr hot =
+        sinter_kernel_wrap_index(kernel, given, sinter_kernel_dim_of(kernel, y, (int)axis));
     sinter_expr zero = sinter_loop_int(build, 0), one = sinter_loop_int(build, 1);
     sinter_expr on = sinter_lower_element(kernel, values, &one),
                 off = sinter_lower_element(kernel, values, &zero);
-    return sinter_loop_select(build, sinter_loop_compare(build, SINTER_SCALAR_eq, hot, index[axis]),
-                              on, off);
+    sinter_expr is_hot = sinter_loop_compare(build, SINTER_SCALAR_eq, hot, index[axis]);
+    if (sinter_dtype_is_float(given->dtype)) { /* NaN is no index, whatever integer it becomes */
+        sinter_expr both[2] = {is_hot, sinter_loop_compare(build, SINTER_SCALAR_eq, given, given)};
+        is_hot = sinter_loop_call(build, SINTER_SCALAR_and, both);
+    }
+    return sinter_loop_select(build, is_hot, on, off);
 }
 
 /* ---- scatters: the data first, then the updates one after the other ---- */

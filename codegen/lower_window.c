@@ -297,6 +297,16 @@ static sinter_expr average_count(sinter_kernel *kernel, const window *w, sinter_
     return count;
 }
 
+/* Greater, or the first NaN, which stays: as max has it. */
+static sinter_expr is_better(sinter_loop_builder *build, sinter_expr best, sinter_expr element) {
+    sinter_expr greater = sinter_loop_compare(build, SINTER_SCALAR_lt, best, element);
+    if (!sinter_dtype_is_float(element->dtype)) return greater;
+    sinter_expr both[2] = {sinter_loop_compare(build, SINTER_SCALAR_eq, best, best),
+                           sinter_loop_compare(build, SINTER_SCALAR_ne, element, element)};
+    sinter_expr either[2] = {greater, sinter_loop_call(build, SINTER_SCALAR_and, both)};
+    return sinter_loop_call(build, SINTER_SCALAR_or, either);
+}
+
 static void pool_maximum(sinter_kernel *kernel, sinter_node node, const window *w,
                          const sinter_expr *out, const sinter_expr *first) {
     sinter_module *module = kernel->lower->module;
@@ -319,8 +329,7 @@ static void pool_maximum(sinter_kernel *kernel, sinter_node node, const window *
         sinter_loop_assign(build, acc,
                            sinter_loop_max(build, sinter_loop_var_read(build, acc), element));
     } else {
-        sinter_expr better =
-            sinter_loop_compare(build, SINTER_SCALAR_lt, sinter_loop_var_read(build, acc), element);
+        sinter_expr better = is_better(build, sinter_loop_var_read(build, acc), element);
         sinter_expr none = sinter_loop_compare(
             build, SINTER_SCALAR_lt, sinter_loop_var_read(build, best), sinter_loop_int(build, 0));
         sinter_expr either[2] = {better, none};
@@ -375,8 +384,8 @@ static void pool_sum(sinter_kernel *kernel, sinter_node node, const window *w,
         bool padding = sinter_node_get_int(module, node, "count_include_pad", 0) != 0;
         sinter_expr count = average_count(kernel, w, x, first, padding);
         /* A window of padding alone has no element: its mean is 0. */
-        values[1] =
-            sinter_loop_cast(build, sinter_loop_max(build, count, sinter_loop_int(build, 1)), dtype);
+        values[1] = sinter_loop_cast(
+            build, sinter_loop_max(build, count, sinter_loop_int(build, 1)), dtype);
         value = sinter_lower_scalar_text(kernel, "x / p", names, values, 2, dtype);
     } else {
         value = sinter_lower_scalar_text(kernel,

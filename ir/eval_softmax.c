@@ -44,10 +44,11 @@ static void log_softmax_lane(double *items, int64_t count) {
     for (int64_t k = 0; k < count; k++) items[k] = items[k] - high - log(sum);
 }
 
+/* The first maximum as arg_max has it: NaN is one. */
 static void hardmax_lane(double *items, int64_t count) {
     int64_t best = 0;
-    for (int64_t k = 1; k < count; k++)
-        if (items[k] > items[best]) best = k;
+    for (int64_t k = 1; k < count && !isnan(items[best]); k++)
+        if (items[k] > items[best] || isnan(items[k])) best = k;
     for (int64_t k = 0; k < count; k++) items[k] = k == best;
 }
 

@@ -59,6 +59,20 @@ static bool find_machine(const char *target, sinter_machine *out_machine, sinter
     return good;
 }
 
+/* What rounds operands is a pass: without it the answer would be f32's, without a word. */
+static bool check_precision(const sinter_engine_options *options, const sinter_pass *const *passes,
+                            size_t count, sinter_diag *diag) {
+    const sinter_pass *lower = sinter_pass_find(SINTER_STRING("lower-precision"));
+    if (options->precision == SINTER_DTYPE_NONE || options->precision == SINTER_DTYPE_f32)
+        return true;
+    for (size_t i = 0; i < count; ++i)
+        if (passes[i] == lower) return true;
+    return sinter_error(diag, "precision",
+                        "%s does nothing here: the pass lower-precision is not among those that "
+                        "run; -O1 and up have it, -O0 and eval have not [engine_p1]",
+                        sinter_dtype_infos[options->precision].name);
+}
+
 bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options *options,
                               sinter_diag *diag) {
     sinter_machine machine;
@@ -77,6 +91,7 @@ bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options
     size_t count = 0;
     const char *list = options->passes ? options->passes : sinter_pipeline_of_level(options->level);
     bool good = sinter_pipeline_parse(list, &arena, &passes, &count, diag) &&
+                check_precision(options, passes, count, diag) &&
                 sinter_pipeline_run(module, passes, count, &pipeline, diag);
     sinter_arena_deinit(&arena);
     return good;
@@ -279,8 +294,11 @@ static bool runs_here(const sinter_target *target, sinter_diag *diag) {
 
 static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
                     const char *target_text, sinter_diag *diag) {
-    if (engine->backend != BACKEND_EVAL || options->passes)
+    if (engine->backend != BACKEND_EVAL || options->passes) {
         if (!sinter_engine_run_passes(engine->module, options, diag)) return false;
+    } else if (!check_precision(options, NULL, 0, diag)) {
+        return false;
+    }
     if (engine->backend == BACKEND_EVAL) return true;
     if (!sinter_target_parse(is_native(engine) ? target_text : "cpu", &engine->arena,
                              &engine->target, diag))

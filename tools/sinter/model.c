@@ -31,7 +31,7 @@ const option_spec shared_options[] = {
      .value = "LIST",
      .doc = "comma-separated passes instead of the -O pipeline",
      .need = NEEDS_MODEL},
-    {.name = "O", .value = "LEVEL", .doc = "optimisation level 0..3 (2)", .need = NEEDS_LEVEL},
+    {.name = "O", .value = "LEVEL", .doc = "optimisation level 0..3 (2); 3 does what 2 does so far", .need = NEEDS_LEVEL},
     {.name = "precision",
      .value = "TYPE",
      .doc = "f32; bf16: products of operands rounded to bf16, summed in f32, which some processors "

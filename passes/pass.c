@@ -73,8 +73,8 @@ static void print_after(sinter_module *module, const sinter_pass *pass,
 }
 
 /* Printing after a pass that does not run would print nothing. */
-static bool check_print_after(const sinter_pass *const *passes, size_t count,
-                              const sinter_pipeline_options *options, sinter_diag *diag) {
+bool sinter_pipeline_check(const sinter_pass *const *passes, size_t count,
+                           const sinter_pipeline_options *options, sinter_diag *diag) {
     const char *wanted = options->print_after;
     if (!wanted || !strcmp(wanted, "all")) return true;
     const sinter_pass *pass = sinter_pass_find(sinter_string_of(wanted));
@@ -88,7 +88,7 @@ bool sinter_pipeline_run(sinter_module *module, const sinter_pass *const *passes
                          const sinter_pipeline_options *options, sinter_diag *diag) {
     int64_t changing = 0;
     double total = 0;
-    if (!check_print_after(passes, count, options, diag)) return false;
+    if (!sinter_pipeline_check(passes, count, options, diag)) return false;
     for (size_t i = 0; i < count; i++) {
         if (options->stop_after >= 0 && changing >= options->stop_after) break;
         if (passes[i] == options->without) continue;

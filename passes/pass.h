@@ -41,6 +41,9 @@ typedef struct sinter_pipeline_options {
  * it should be. */
 bool sinter_pass_run(const sinter_pass *pass, sinter_module *module, const sinter_pipeline_options *options,
                      size_t *out_change_count, sinter_diag *diag);
+/* What a run would refuse before its first pass. */
+bool sinter_pipeline_check(const sinter_pass *const *passes, size_t count, const sinter_pipeline_options *options,
+                           sinter_diag *diag);
 /* Runs passes in order; names may repeat. */
 bool sinter_pipeline_run(sinter_module *module, const sinter_pass *const *passes, size_t count,
                          const sinter_pipeline_options *options, sinter_diag *diag);

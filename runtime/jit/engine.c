@@ -1,6 +1,7 @@
 /* The engine: passes, lowering, schedule, memory plan and code in the order every compilation takes them, and one run
  * function over all back ends. Test: tests/cli/, the suites */
 #include "runtime/jit/engine.h"
+#include "codegen/kernel_cache.h"
 #include "ir/base/file.h"
 #include "ir/base/process.h"
 #include "ir/eval.h"
@@ -92,7 +93,8 @@ bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options
     const char *list = options->passes ? options->passes : sinter_pipeline_of_level(options->level);
     bool good = sinter_pipeline_parse(list, &arena, &passes, &count, diag) &&
                 check_precision(options, passes, count, diag) &&
-                sinter_pipeline_run(module, passes, count, &pipeline, diag);
+                (module ? sinter_pipeline_run(module, passes, count, &pipeline, diag)
+                        : sinter_pipeline_check(passes, count, &pipeline, diag));
     sinter_arena_deinit(&arena);
     return good;
 }
@@ -258,8 +260,8 @@ static bool compile_in_folder(sinter_engine *engine, sinter_diag *diag) {
     return good;
 }
 
-static bool is_native(const sinter_engine *engine) {
-    return engine->backend == BACKEND_JIT || engine->backend == BACKEND_ARTIFACT;
+static bool is_native(backend how) {
+    return how == BACKEND_JIT || how == BACKEND_ARTIFACT;
 }
 
 static void release_runtime(void *user) {
@@ -292,18 +294,53 @@ static bool runs_here(const sinter_target *target, sinter_diag *diag) {
     return sinter_error(diag, target->text, "can't run here: this CPU lacks %s", missing);
 }
 
+static backend backend_of(const char *target) {
+    return !strcmp(target, "eval")                               ? BACKEND_EVAL
+           : !strcmp(target, "loops")                            ? BACKEND_LOOPS
+           : !strcmp(target, "c")                                ? BACKEND_C
+           : !strcmp(target, "so") || !strncmp(target, "so:", 3) ? BACKEND_ARTIFACT
+                                                                 : BACKEND_JIT;
+}
+
+/* "so:..." compiles for "cpu:...". */
+static const char *target_of_code(const char *target, sinter_arena *arena) {
+    return backend_of(target) == BACKEND_ARTIFACT ? sinter_arena_format(arena, "cpu%s", target + 2)
+                                                  : target;
+}
+
+static bool check_native(const sinter_engine_options *options, const char *target,
+                         sinter_arena *arena, sinter_diag *diag) {
+    sinter_target parsed;
+    sinter_kernel_cache cache;
+    return sinter_target_parse(target, arena, &parsed, diag) && runs_here(&parsed, diag) &&
+           (!options->cache || sinter_kernel_cache_open(&cache, options->cache, arena, diag));
+}
+
+bool sinter_engine_check(const sinter_engine_options *options, sinter_diag *diag) {
+    const char *target = options->target ? options->target : "cpu";
+    backend how = backend_of(target);
+    if (how == BACKEND_JIT && strncmp(target, "cpu", 3))
+        return sinter_error(diag, target,
+                            "target: expected cpu[:CPU][+FEATURE]..., so, c, loops or eval");
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    bool good = how == BACKEND_EVAL && !options->passes
+                    ? check_precision(options, NULL, 0, diag)
+                    : sinter_engine_run_passes(NULL, options, diag);
+    good = good &&
+           (!is_native(how) || check_native(options, target_of_code(target, &arena), &arena, diag));
+    sinter_arena_deinit(&arena);
+    return good;
+}
+
 static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
                     const char *target_text, sinter_diag *diag) {
-    if (engine->backend != BACKEND_EVAL || options->passes) {
+    if (engine->backend != BACKEND_EVAL || options->passes)
         if (!sinter_engine_run_passes(engine->module, options, diag)) return false;
-    } else if (!check_precision(options, NULL, 0, diag)) {
-        return false;
-    }
     if (engine->backend == BACKEND_EVAL) return true;
-    if (!sinter_target_parse(is_native(engine) ? target_text : "cpu", &engine->arena,
+    if (!sinter_target_parse(is_native(engine->backend) ? target_text : "cpu", &engine->arena,
                              &engine->target, diag))
         return false;
-    if (is_native(engine) && !runs_here(&engine->target, diag)) return false;
     const sinter_schedule_options schedule = {
         .level = options->level, .tuning = options->tuning, .log = options->tuning_log};
     engine->program = sinter_engine_lower(engine->module, &engine->target, &schedule, diag);
@@ -330,18 +367,11 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
         .level = options->level,
         .jobs = (uint32_t)options->jobs,
         .cache = options->cache ? sinter_arena_format(&engine->arena, "%s", options->cache) : NULL};
-    engine->backend = !strcmp(target, "eval")                               ? BACKEND_EVAL
-                      : !strcmp(target, "loops")                            ? BACKEND_LOOPS
-                      : !strcmp(target, "c")                                ? BACKEND_C
-                      : !strcmp(target, "so") || !strncmp(target, "so:", 3) ? BACKEND_ARTIFACT
-                                                                            : BACKEND_JIT;
-    bool known =
-        engine->backend != BACKEND_JIT || !strncmp(target, "cpu", 3) ||
-        sinter_error(diag, target, "target: expected cpu[:CPU][+FEATURE]..., so, c, loops or eval");
-    if (engine->backend == BACKEND_ARTIFACT) /* "so:..." compiles for "cpu:..." */
-        target = sinter_arena_format(&engine->arena, "cpu%s", target + 2);
+    engine->backend = backend_of(target);
     describe_module(engine);
-    if (known && prepare(engine, options, target, diag)) return engine;
+    if (sinter_engine_check(options, diag) &&
+        prepare(engine, options, target_of_code(target, &engine->arena), diag))
+        return engine;
     sinter_engine_destroy(engine);
     return NULL;
 }

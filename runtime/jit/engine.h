@@ -29,6 +29,9 @@ typedef struct sinter_engine_options {
 } sinter_engine_options;
 #define SINTER_ENGINE_OPTIONS_INIT {.level = 2, .thread_count = 1, .stop_after = -1}
 
+/* Whether models can be compiled and run with the options, whatever the model: a target that runs here, passes that there are,
+ * a cache that can be opened, which makes its folder. sinter_engine_create asks for itself. */
+bool sinter_engine_check(const sinter_engine_options *options, sinter_diag *diag);
 /* Takes the module (destroyed with the engine, also on failure). NULL after errors. */
 sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_options *options, sinter_diag *diag);
 /* Is it an ELF file, by its first bytes, or meant to be one, by its name? Models never are. */
@@ -61,4 +64,5 @@ bool sinter_engine_package(const sinter_engine *engine, const char *path, sinter
 /* Module after passes -> scheduled, memory-planned program. The steps of every compilation, in one place. */
 sinter_loop_program *sinter_engine_lower(sinter_module *module, const sinter_target *target,
                                          const sinter_schedule_options *options, sinter_diag *diag);
+/* Without a module: only whether there are such passes. */
 bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options *options, sinter_diag *diag);

@@ -81,6 +81,7 @@ static bool expand_archive(arguments *a, size_t at) {
     sinter_text names = {0};
     size_t count = 0;
     bool good = sinter_tensor_archive_names(one.value, &names, &count, &diag);
+    if (good && !count) good = sinter_error(&diag, one.value, "has no arrays");
     if (good) {
         option *options = keep_until_exit((a->option_count + count) * sizeof *options);
         memcpy(options, a->options, at * sizeof *options);

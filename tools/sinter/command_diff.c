@@ -193,6 +193,8 @@ static int diff(const arguments *a) {
         !parse_way(a->operands[1], a, &c.ways[0]) || !parse_way(a->operands[2], a, &c.ways[1]) ||
         !arguments_apply(a, false,
                          (const char *[]){c.ways[0].options.target, c.ways[1].options.target}, 2) ||
+        !sinter_engine_check(&c.ways[0].options, &diag) ||
+        !sinter_engine_check(&c.ways[1].options, &diag) ||
         !(c.module = load_model(c.path, a, &diag)))
         return 2;
     sinter_value *values =

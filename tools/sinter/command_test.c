@@ -100,6 +100,36 @@ static bool find_cases(test_run *run, const char *folder) {
 
 /* ---- one case, in the child ---- */
 
+/* A file of a value that the model does not have: "input_2.pb" of two inputs. */
+static bool is_surplus(const char *name, const char *prefix, size_t count) {
+    size_t size = strlen(prefix);
+    if (strncmp(name, prefix, size) || !sinter_string_ends_with(name, ".pb")) return false;
+    size_t index = (size_t)strtoull(name + size, NULL, 10);
+    char expected[64]; /* no "input_01.pb" either */
+    snprintf(expected, sizeof expected, "%s%zu.pb", prefix, index);
+    return strcmp(name, expected) || index >= count;
+}
+
+/* What is there and not looked at would pass whatever it says. */
+static bool check_files(const char *data_set, const sinter_engine *engine, sinter_diag *diag) {
+    struct dirent **entries = NULL;
+    int count = scandir(data_set, &entries, NULL, alphasort);
+    if (count < 0) return sinter_error(diag, data_set, "cannot be read as a folder");
+    bool good = true;
+    for (int i = 0; i < count; ++i) {
+        const char *name = entries[i]->d_name;
+        if (good && is_surplus(name, "input_", sinter_engine_input_count(engine)))
+            good = sinter_error(diag, data_set, "%s: the model has no such input, but %zu", name,
+                                sinter_engine_input_count(engine));
+        if (good && is_surplus(name, "output_", sinter_engine_output_count(engine)))
+            good = sinter_error(diag, data_set, "%s: the model has no such output, but %zu", name,
+                                sinter_engine_output_count(engine));
+        free(entries[i]);
+    }
+    free(entries);
+    return good;
+}
+
 static bool read_inputs(const char *data_set, const sinter_engine *engine, sinter_tensor *inputs,
                         sinter_diag *diag) {
     sinter_text path = {0};
@@ -157,7 +187,8 @@ static bool compare_outputs(const test_run *run, const char *data_set, const sin
 static bool run_data_set(const test_run *run, const char *data_set, sinter_engine *engine,
                          sinter_diag *diag) {
     bound_run bound = bound_run_create(engine);
-    bool good = read_inputs(data_set, engine, bound.inputs.items, diag) &&
+    bool good = check_files(data_set, engine, diag) &&
+                read_inputs(data_set, engine, bound.inputs.items, diag) &&
                 bound_run_execute(&bound, diag) &&
                 compare_outputs(run, data_set, engine, bound.outputs.items, diag);
     bound_run_destroy(&bound);
@@ -312,11 +343,13 @@ static const option_spec own_options[] = {
 static int run_tests(const arguments *a) {
     test_run run = {.arguments = a};
     sinter_engine_options options;
+    sinter_diag diag = stderr_diag();
     if (!arguments_number(a, "rtol", 0, 1e9, 1e-3, &run.rtol) ||
         !arguments_number(a, "atol", 0, 1e9, 1e-7, &run.atol) ||
         !arguments_number(a, "relative", 0, 1e9, -1, &run.relative) ||
         !arguments_number(a, "timeout", 0.001, 1e6, 60, &run.timeout) ||
-        !engine_options(a, &options) || !arguments_apply(a, false, &options.target, 1))
+        !engine_options(a, &options) || !arguments_apply(a, false, &options.target, 1) ||
+        !sinter_engine_check(&options, &diag))
         return 2;
     int status = 0;
     for (size_t i = 0; status == 0 && i < a->operand_count; ++i)

@@ -90,6 +90,7 @@ static int tune(const arguments *a) {
             options.target);
         return 2;
     }
+    if (!sinter_engine_check(&options, &diag)) return 2;
     keep_pages();
     job j = {.a = a};
     bool good = tune_model(&j, &options, seconds, path, &diag);

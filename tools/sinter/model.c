@@ -146,6 +146,7 @@ sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *di
     if (!engine_options(a, &options) || !arguments_apply(a, is_artifact, &options.target, 1))
         return NULL;
     if (is_artifact) return load_artifact(path, &options, diag);
+    if (!sinter_engine_check(&options, diag)) return NULL; /* before a model that may be large */
     sinter_module *module = load_model(path, a, diag);
     return module ? sinter_engine_create(module, &options, diag) : NULL;
 }

@@ -114,15 +114,26 @@ typedef struct verb_call {
     sinter_diag *diag;
     const char *arguments[MAX_ARGUMENTS];
     size_t count;
-    const char *bad; /* an argument that is not what is expected there */
+    const char *bad;    /* an argument that is not what is expected there */
+    const char *sought; /* what there is none of that name: "loop"; NULL: it is bad otherwise */
+    bool is_misused;    /* and an error has said how */
 } verb_call;
 
 typedef bool (*verb_run)(verb_call *call);
 
-static sinter_loop_var loop_argument(const verb_call *call, size_t index) {
-    return index < call->count
-               ? sinter_schedule_find_loop(call->schedule->function, call->arguments[index])
-               : 0;
+/* What was found by the name of an argument: 0 is bad. */
+static uint32_t found_argument(verb_call *call, size_t index, const char *sought, uint32_t found) {
+    if (!found && !call->bad) {
+        call->bad = call->arguments[index];
+        call->sought = sought;
+    }
+    return found;
+}
+
+static sinter_loop_var loop_argument(verb_call *call, size_t index) {
+    return found_argument(
+        call, index, "loop",
+        sinter_schedule_find_loop(call->schedule->function, call->arguments[index]));
 }
 
 /* All of the text up to the end is a number that something may be split, cut or packed by; 0 and call->bad otherwise. */
@@ -131,7 +142,7 @@ static int64_t read_number(verb_call *call, const char *text, char end) {
     long long number = strtoll(text, &stop, 10);
     if (stop != text && (*stop == end || !*stop) && number >= INT32_MIN && number <= INT32_MAX)
         return number;
-    call->bad = text;
+    if (!call->bad) call->bad = text;
     return 0;
 }
 
@@ -144,17 +155,17 @@ static int word_argument(verb_call *call, size_t index, const char *const *words
     if (index >= call->count) return 0;
     for (int i = 0; words[i]; i++)
         if (!strcmp(call->arguments[index], words[i])) return i;
-    call->bad = call->arguments[index];
+    if (!call->bad) call->bad = call->arguments[index];
     return 0;
 }
 
-static sinter_loop_buffer buffer_argument(const verb_call *call, size_t index) {
-    return index < call->count
-               ? sinter_schedule_find_buffer(call->schedule->function, call->arguments[index])
-               : 0;
+static sinter_loop_buffer buffer_argument(verb_call *call, size_t index) {
+    return found_argument(
+        call, index, "buffer",
+        sinter_schedule_find_buffer(call->schedule->function, call->arguments[index]));
 }
 
-static size_t loop_arguments(const verb_call *call, size_t first, sinter_loop_var *out_loops) {
+static size_t loop_arguments(verb_call *call, size_t first, sinter_loop_var *out_loops) {
     for (size_t i = first; i < call->count; i++) out_loops[i - first] = loop_argument(call, i);
     return call->count > first ? call->count - first : 0;
 }
@@ -222,10 +233,10 @@ static bool run_join(verb_call *call) {
     return sinter_schedule_join(call->schedule, loop_argument(call, 0));
 }
 
-static sinter_loop_var var_argument(const verb_call *call, size_t index) {
-    return index < call->count
-               ? sinter_schedule_find_var(call->schedule->function, call->arguments[index])
-               : 0;
+static sinter_loop_var var_argument(verb_call *call, size_t index) {
+    return found_argument(
+        call, index, "variable",
+        sinter_schedule_find_var(call->schedule->function, call->arguments[index]));
 }
 
 static bool run_expand(verb_call *call) {
@@ -251,7 +262,9 @@ static bool run_pack(verb_call *call) {
     int64_t blocks[MAX_ARGUMENTS] = {0};
     sinter_loop_buffer buffer = buffer_argument(call, 0);
     sinter_layout layout;
-    if (!buffer || call->count != 1 + call->schedule->function->buffers.items[buffer].rank)
+    if (!buffer) return false;
+    call->is_misused = call->count != 1 + call->schedule->function->buffers.items[buffer].rank;
+    if (call->is_misused)
         return sinter_error(call->diag, "sinter-opt",
                             "--loop-pack: expected a buffer and all of its dims");
     for (size_t i = 1; i < call->count; i++) {
@@ -264,7 +277,7 @@ static bool run_pack(verb_call *call) {
 }
 
 static bool run_tile(verb_call *call) {
-    sinter_register_tile tile = {.m = loop_argument(call, 0),
+    sinter_register_tile tile = {.m = strcmp(call->arguments[0], "-") ? loop_argument(call, 0) : 0,
                                  .n = loop_argument(call, 1),
                                  .accumulator = var_argument(call, 2),
                                  .tile_m = number_argument(call, 3),
@@ -291,8 +304,8 @@ static bool run_schedule(verb_call *call) {
     sinter_target target;
     sinter_arena *arena = &call->schedule->program->arena;
     const sinter_schedule_options options = {.level = 2};
-    return call->count == 1 &&
-           sinter_target_parse(call->arguments[0], arena, &target, call->diag) &&
+    call->is_misused = !sinter_target_parse(call->arguments[0], arena, &target, call->diag);
+    return !call->is_misused &&
            sinter_schedule_cpu(call->schedule->program, &target, &options, call->diag);
 }
 
@@ -373,11 +386,12 @@ static int apply_verb(command_line *command, sinter_schedule *schedule, const ch
         sinter_loop_clone_function(schedule->program, schedule->function);
     size_t errors = diag->error_count;
     bool done = verbs[verb].run(&call);
-    if (call.bad) {
+    if (call.bad && call.sought)
+        sinter_error(diag, "sinter-opt", "--%s: there is no %s '%s'", text, call.sought, call.bad);
+    else if (call.bad)
         sinter_error(diag, "sinter-opt", "--%s: '%s' is not what is expected there; see --help",
                      text, call.bad);
-        return STATUS_BAD_INPUT;
-    }
+    if (call.bad || call.is_misused) return STATUS_BAD_INPUT;
     if (!done) {
         if (diag->error_count == errors)
             sinter_error(diag, schedule->function->name, "--%s: %s", text,

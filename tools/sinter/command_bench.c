@@ -96,13 +96,9 @@ static void look_at_weights(const sinter_engine *engine, measurement *m) {
     if (weights) m->huge = memory_huge(weights, m->weights);
 }
 
-static int bench_engine(sinter_engine *engine, const arguments *a, const char *path, measurement *m,
-                        sinter_diag *diag) {
-    double seconds = 3;
-    int64_t threads = 1;
-    if (!arguments_number(a, "seconds", 0, 1e6, 3, &seconds) ||
-        !arguments_integer(a, "threads", 1, 1024, 1, &threads))
-        return 2;
+static int bench_engine(sinter_engine *engine, const arguments *a, double seconds, int64_t threads,
+                        measurement *m, sinter_diag *diag) {
+    const char *path = a->operands[0];
     bound_run run = bound_run_create(engine);
     sinter_profile *p = arguments_has(a, "profile") ? sinter_profile_create(engine) : NULL;
     int status = 2;
@@ -124,6 +120,11 @@ static int bench_engine(sinter_engine *engine, const arguments *a, const char *p
 
 static int bench(const arguments *a) {
     sinter_diag diag = stderr_diag();
+    double seconds;
+    int64_t threads;
+    if (!arguments_number(a, "seconds", 0, 1e6, 3, &seconds) ||
+        !arguments_integer(a, "threads", 1, 1024, 1, &threads))
+        return 2;
     keep_pages();
     measurement m = {.rss_before = memory_now()};
     double start = sinter_clock_seconds();
@@ -131,7 +132,7 @@ static int bench(const arguments *a) {
     if (!engine) return 2;
     *(sinter_engine_module(engine) ? &m.compile_seconds : &m.load_seconds) =
         sinter_clock_seconds() - start;
-    int status = bench_engine(engine, a, a->operands[0], &m, &diag);
+    int status = bench_engine(engine, a, seconds, threads, &m, &diag);
     sinter_engine_destroy(engine);
     sinter_heap_free(m.seconds);
     if (!status && arguments_has(a, "per-node") && !bench_nodes(a, &diag)) status = 2;

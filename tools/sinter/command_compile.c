@@ -63,7 +63,7 @@ static bool write_c(const job *j) {
         return sinter_package(j->program, j->target, &j->codegen, SINTER_PACKAGE_C, j->path,
                               j->diag);
     uint64_t bytes = sinter_weights_layout(j->program, NULL);
-    if (!sinter_c_embeds_weights(bytes))
+    if (bytes && !sinter_c_embeds_weights(bytes))
         fprintf(stderr, "note: %llu bytes of weights are left out; -o FILE.c writes FILE.weights\n",
                 (unsigned long long)bytes);
     sinter_text text = {0};

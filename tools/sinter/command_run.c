@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const option_spec own_options[] = {
     {.name = "o", .value = "DIR", .doc = "folder for the outputs, one NAME.npy each"},
@@ -58,6 +59,26 @@ static void print_output(const sinter_abi_io *io, const sinter_tensor *tensor) {
         }
     }
     puts(count > 12 ? " ..." : "");
+}
+
+typedef struct tolerance {
+    double rtol, atol;
+} tolerance;
+
+/* Whether outputs could go there, which is asked before a model is read. The folder itself is made when there are some. */
+static bool check_folder(const char *folder, sinter_diag *diag) {
+    struct stat status;
+    if (mkdir(folder, 0777) == 0) {
+        rmdir(folder);
+        return true;
+    }
+    if (errno != EEXIST)
+        return sinter_error(diag, folder, "-o: can't be made: %s", strerror(errno));
+    if (stat(folder, &status) == 0 && !S_ISDIR(status.st_mode))
+        errno = ENOTDIR;
+    else if (access(folder, W_OK | X_OK) == 0)
+        return true;
+    return sinter_error(diag, folder, "-o: can't be written to: %s", strerror(errno));
 }
 
 /* NAME.npy; names are free text, and the file stays in its folder. */
@@ -125,12 +146,12 @@ static bool check_expected_names(const sinter_engine *engine, const arguments *a
 
 /* 0 equal, 1 different, 2 unusable. */
 static int check_expectation(const sinter_engine *engine, const sinter_tensor *outputs,
-                             const char *text, double rtol, double atol, sinter_diag *diag) {
+                             const char *text, const tolerance *how, sinter_diag *diag) {
     size_t i = expected_output(engine, text, diag);
     sinter_tensor expected = {0};
     if (!read_expected(engine, i, text + strcspn(text, "=") + 1, &expected, diag)) return 2;
     sinter_text message = {0};
-    bool same = sinter_tensor_compare(&outputs[i], &expected, rtol, atol, &message);
+    bool same = sinter_tensor_compare(&outputs[i], &expected, how->rtol, how->atol, &message);
     if (!same) sinter_error(diag, sinter_engine_output(engine, i)->name, "%s", message.data);
     sinter_text_deinit(&message);
     sinter_tensor_deinit(&expected);
@@ -138,15 +159,11 @@ static int check_expectation(const sinter_engine *engine, const sinter_tensor *o
 }
 
 static int check_expectations(const sinter_engine *engine, const sinter_tensor *outputs,
-                              const arguments *a, sinter_diag *diag) {
-    double rtol, atol;
+                              const arguments *a, const tolerance *how, sinter_diag *diag) {
     int status = 0;
-    if (!arguments_number(a, "rtol", 0, 1e9, 1e-3, &rtol) ||
-        !arguments_number(a, "atol", 0, 1e9, 1e-7, &atol))
-        return 2;
     for (size_t i = 0; i < a->option_count; ++i) {
         if (strcmp(a->options[i].name, "expect")) continue;
-        int one = check_expectation(engine, outputs, a->options[i].value, rtol, atol, diag);
+        int one = check_expectation(engine, outputs, a->options[i].value, how, diag);
         if (one > status) status = one;
     }
     return status;
@@ -235,7 +252,8 @@ static bool run_each(bound_run *run, sinter_diag *diag) {
     return good;
 }
 
-static int run_engine(sinter_engine *engine, const arguments *a, sinter_diag *diag) {
+static int run_engine(sinter_engine *engine, const arguments *a, const tolerance *how,
+                      sinter_diag *diag) {
     const char *folder = arguments_find(a, "o");
     if (folder && !check_file_names(engine, diag)) return 2;
     if (!check_expected_names(engine, a, diag)) return 2;
@@ -243,7 +261,7 @@ static int run_engine(sinter_engine *engine, const arguments *a, sinter_diag *di
     int status = 2;
     if (make_inputs(engine, a, run.inputs.items, diag) &&
         (arguments_has(a, "each") ? run_each(&run, diag) : bound_run_execute(&run, diag))) {
-        status = check_expectations(engine, run.outputs.items, a, diag);
+        status = check_expectations(engine, run.outputs.items, a, how, diag);
         if (folder && !write_outputs(engine, run.outputs.items, folder, diag)) status = 2;
         for (size_t i = 0; i < run.outputs.count; ++i)
             print_output(sinter_engine_output(engine, i), &run.outputs.items[i]);
@@ -259,9 +277,15 @@ static int run(const arguments *a) {
         return 2;
     }
     sinter_diag diag = stderr_diag();
+    const char *folder = arguments_find(a, "o");
+    tolerance how;
+    if (!arguments_number(a, "rtol", 0, 1e9, 1e-3, &how.rtol) ||
+        !arguments_number(a, "atol", 0, 1e9, 1e-7, &how.atol) ||
+        (folder && !check_folder(folder, &diag)))
+        return 2;
     sinter_engine *engine = open_engine(a->operands[0], a, &diag);
     if (!engine) return 2;
-    int status = run_engine(engine, a, &diag);
+    int status = run_engine(engine, a, &how, &diag);
     sinter_engine_destroy(engine);
     return status;
 }

@@ -31,7 +31,10 @@ const option_spec shared_options[] = {
      .value = "LIST",
      .doc = "comma-separated passes instead of the -O pipeline",
      .need = NEEDS_MODEL},
-    {.name = "O", .value = "LEVEL", .doc = "optimisation level 0..3 (2); 3 does what 2 does so far", .need = NEEDS_LEVEL},
+    {.name = "O",
+     .value = "LEVEL",
+     .doc = "optimisation level 0..3 (2); 3 does what 2 does so far",
+     .need = NEEDS_LEVEL},
     {.name = "precision",
      .value = "TYPE",
      .doc = "f32; bf16: products of operands rounded to bf16, summed in f32, which some processors "
@@ -106,7 +109,7 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     if (!arguments_integer(a, "O", 0, 3, 2, &level) ||
         !arguments_integer(a, "threads", 1, 1024, 1, &threads) ||
         !arguments_integer(a, "jobs", 0, 64, 0, &jobs) ||
-        !arguments_integer(a, "stop-after", -1, 1000000000, -1, &stop))
+        !arguments_integer(a, "stop-after", 0, 1000000000, -1, &stop))
         return false;
     options.target = arguments_find(a, "target");
     options.passes = arguments_find(a, "passes");

@@ -500,6 +500,15 @@ def side_by_side(bench):
         bench.tally.check(f"side by side: {name}", problems)
 
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def heed_signals():
+    """What is run in the background, as this may be, inherits that SIGINT is ignored."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def stopped_programs(bench):
     """Stopped by a signal while another program works for it: nothing is left of either, and the old result is as it was."""
     path = bench.write("small.onnx", small_model())
@@ -519,9 +528,11 @@ def stopped_programs(bench):
         "the C compiler": ("run", path, "--target=c"),
         "a test case": ("test", case, "--target=c"),
     }.items():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in STOPPING:
             bench.write("kept.so", b"before")
-            child = subprocess.Popen([str(SINTER), *map(str, command)], cwd=temporary.parent, env=environment, stderr=subprocess.PIPE)
+            child = subprocess.Popen(
+                [str(SINTER), *map(str, command)], cwd=temporary.parent, env=environment, stderr=subprocess.PIPE, preexec_fn=heed_signals
+            )
             for _ in range(10 * SECONDS):
                 if (tools / "pid").exists() and (tools / "pid").read_text().endswith("\n"):
                     break

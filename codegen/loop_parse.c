@@ -132,6 +132,8 @@ static bool parse_workspace(sinter_loop_parser *p) {
 
 static bool parse_elements(sinter_loop_parser *p, sinter_tensor *tensor) {
     sinter_lexer *lexer = &p->lexer;
+    if (sinter_dtype_infos[tensor->dtype].class == SINTER_CLASS_COMPLEX)
+        return sinter_lexer_error(lexer, "complex elements are written as bytes: 0x...");
     int64_t count = sinter_tensor_count(tensor), index = 0;
     bool is_float = sinter_dtype_is_float(tensor->dtype);
     while (!sinter_lexer_accept(lexer, "]")) {

@@ -31,7 +31,6 @@ bool sinter_target_has(const sinter_target *target, const char *any_of);
 /* Target-blind: groups and nodes become kernels and a host plan. Every node that can't be lowered is reported, all at
  * once. The program references the module's constants, so the module must outlive it. */
 sinter_loop_program *sinter_lower_module(sinter_module *module, sinter_diag *diag);
-/* loop -> loop for this CPU: tiles, vector axes, packing, parallel axes. */
 struct sinter_tuning;
 struct sinter_tuning_log;
 typedef struct sinter_schedule_options {
@@ -39,6 +38,7 @@ typedef struct sinter_schedule_options {
     const struct sinter_tuning *tuning; /* measured choices (codegen/tuning.h), for this target; NULL: none */
     struct sinter_tuning_log *log;      /* what was asked; NULL: nobody wants to know */
 } sinter_schedule_options;
+/* loop -> loop for this CPU: tiles, vector axes, packing, parallel axes. */
 bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *target,
                          const sinter_schedule_options *options, sinter_diag *diag);
 /* Workspace offsets for the host's heap buffers (static: one constant size; symbolic: computed by plan). */

@@ -219,20 +219,20 @@ bool sinter_lower_check_node(sinter_lower *lower, sinter_node node) {
 
 /* Where dims are numbers already there is no run to say so. */
 bool sinter_lower_check_sizes(sinter_lower *lower) {
-    const int64_t most = (int64_t)1 << 47; /* bytes that a process can address */
+    const uint64_t most = (uint64_t)1 << 47; /* bytes that a process can address */
     const sinter_loop_function *host = lower->program->host;
     for (sinter_loop_buffer i = 1; i < host->buffers.count; ++i) {
         const sinter_loop_buffer_info *info = &host->buffers.items[i];
-        int64_t count = 1, dim;
+        uint64_t count = 1, bytes;
+        int64_t dim;
         bool known = true, empty = false, huge = false;
         for (uint32_t d = 0; d < info->rank && known; ++d) {
             known = sinter_loop_is_const_int(info->dims[d], &dim);
             if (!known) break;
             empty |= dim == 0;
-            huge |= __builtin_mul_overflow(count, dim, &count) || count > most;
+            huge |= __builtin_mul_overflow(count, (uint64_t)dim, &count);
         }
-        uint32_t bits = sinter_dtype_infos[info->dtype].bits;
-        huge |= count > most / ((bits + 7) / 8);
+        huge |= !sinter_dtype_bytes(info->dtype, count, &bytes) || bytes > most;
         if (known && huge && !empty)
             return sinter_error(lower->diag, sinter_module_name(lower->module),
                                 "'%s' has more elements than a machine has memory for: smaller "

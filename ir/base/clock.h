@@ -1,4 +1,7 @@
 /* Time that only goes forward, for measuring. */
 #pragma once
+#include <stddef.h>
 
 double sinter_clock_seconds(void);
+/* Sorts measured times, the shortest first. */
+void sinter_clock_sort(double *seconds, size_t count);

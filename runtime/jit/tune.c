@@ -5,7 +5,6 @@
 #include "runtime/jit/profile.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* A gain below that is noise; and kernels that take less of a run than that are not worth a trial. */
@@ -62,11 +61,6 @@ static bool run_once(search *s, sinter_engine *engine, double *out_seconds) {
     return good;
 }
 
-static int compare_seconds(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 typedef struct contest {
     sinter_engine *engines[2];   /* the second may be missing */
     sinter_profile *profiles[2]; /* of the kernels */
@@ -95,7 +89,7 @@ static bool compete(search *s, contest *c, double seconds) {
             times[i][runs] = taken;
         }
     for (int i = 0; i < count; i++) {
-        if (good) qsort(times[i], (size_t)runs, sizeof *times[i], compare_seconds);
+        if (good) sinter_clock_sort(times[i], (size_t)runs);
         c->medians[i] = good ? times[i][runs / 2] : 0;
         sinter_heap_free(times[i]);
     }
@@ -137,13 +131,17 @@ static bool find_trial(kernel_search *k) {
     return false;
 }
 
+static void set_best(search *s, const kernel_search *k, sinter_tuning *tuning) {
+    sinter_tuning_choices choices = list_choices(s, &k->best);
+    sinter_tuning_set(tuning, k->kernel, &choices, NULL);
+}
+
 static void set_trial(search *s, kernel_search *k, sinter_tuning *tuning) {
     sinter_tuning_question *q = &k->best.questions.items[k->question];
     uint32_t chosen = q->chosen;
     q->chosen = k->answer;
-    sinter_tuning_choices choices = list_choices(s, &k->best);
+    set_best(s, k, tuning);
     q->chosen = chosen;
-    sinter_tuning_set(tuning, k->kernel, &choices, NULL);
 }
 
 /* One trial for each kernel that has one left, else what it has. False: no kernel has. */
@@ -153,11 +151,10 @@ static bool plan_round(search *s, sinter_tuning *tuning) {
         kernel_search *k = &s->kernels.items[i];
         k->is_trying = k->is_hot && find_trial(k);
         s->report.open += k->is_trying;
-        sinter_tuning_choices choices = list_choices(s, &k->best);
         if (k->is_trying)
             set_trial(s, k, tuning);
         else
-            sinter_tuning_set(tuning, k->kernel, &choices, NULL);
+            set_best(s, k, tuning);
     }
     return s->report.open > 0;
 }
@@ -255,10 +252,7 @@ static bool run_search(search *s, sinter_tuning *tuning) {
         if (good && s->options->on_round) s->options->on_round(s->options->user, &s->report);
     }
     sinter_tuning_destroy(trials);
-    for (size_t i = 0; good && i < s->kernels.count; i++) {
-        sinter_tuning_choices choices = list_choices(s, &s->kernels.items[i].best);
-        sinter_tuning_set(tuning, s->kernels.items[i].kernel, &choices, NULL);
-    }
+    for (size_t i = 0; good && i < s->kernels.count; i++) set_best(s, &s->kernels.items[i], tuning);
     return good && confirm(s, tuning);
 }
 

@@ -76,11 +76,6 @@ static bool take_turn(const contestant *one, times *t) {
     return true;
 }
 
-static int compare_seconds(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Threads of a peer go on spinning for a while when its turn is over. */
 static void rest(int threads) {
     if (threads > 1) nanosleep(&(struct timespec){.tv_nsec = REST_NANOSECONDS}, NULL);
@@ -97,8 +92,7 @@ static bool take_turns(const contestant *all, times *measured, size_t count, int
             if (!take_turn(&all[i], &measured[i])) return false;
         }
     } while (sinter_clock_seconds() < end);
-    for (size_t i = 0; i < count; i++)
-        qsort(measured[i].seconds, measured[i].count, sizeof(double), compare_seconds);
+    for (size_t i = 0; i < count; i++) sinter_clock_sort(measured[i].seconds, measured[i].count);
     return true;
 }
 

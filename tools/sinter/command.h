@@ -119,6 +119,8 @@ uint64_t memory_peak(void);
 uint64_t memory_huge(const void *start, uint64_t bytes);
 /* The peak of a process that loads the compiled artifact and runs it, less what it held before. */
 bool measure_run_memory(const sinter_engine *engine, const arguments *a, uint64_t *out_bytes, sinter_diag *diag);
+/* A line on standard error in place of the one before, where that is a terminal; "" clears it. */
+void show_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Prints diagnostics to standard error. */
 sinter_diag stderr_diag(void);
 

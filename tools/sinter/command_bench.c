@@ -30,11 +30,6 @@ static const option_spec own_options[] = {
      .need = NEEDS_CODE},
 };
 
-static int compare_seconds(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static bool measure(bound_run *run, double seconds, sinter_profile *p, measurement *m,
                     sinter_diag *diag) {
     double start = sinter_clock_seconds();
@@ -53,7 +48,7 @@ static bool measure(bound_run *run, double seconds, sinter_profile *p, measureme
         }
         m->seconds[m->count++] = end - begin;
     }
-    qsort(m->seconds, m->count, sizeof *m->seconds, compare_seconds);
+    sinter_clock_sort(m->seconds, m->count);
     return true;
 }
 

@@ -8,7 +8,6 @@
 #include "tools/sinter/command.h"
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef enum stage { STAGE_GRAPH, STAGE_PROGRAM, STAGE_CODE } stage;
 
@@ -129,10 +128,6 @@ static bool find_emission(const char *name, const char *path, const emission **o
 
 /* ---- the way there ---- */
 
-static void show_progress(const char *what) {
-    if (isatty(STDERR_FILENO)) fprintf(stderr, "\r\033[K%s", what);
-}
-
 static bool compile(job *j, const sinter_engine_options *options) {
     sinter_arena arena;
     sinter_target target;
@@ -152,9 +147,9 @@ static bool compile(job *j, const sinter_engine_options *options) {
             j->diag);
         good = program != NULL;
     }
-    show_progress(good ? "writing ..." : "");
+    show_progress("%s", good ? "writing ..." : "");
     good = good && j->kind->write(j);
-    show_progress("");
+    show_progress("%s", "");
     if (program) sinter_loop_program_destroy(program);
     sinter_arena_deinit(&arena);
     return good;
@@ -205,7 +200,7 @@ static int compile_model(const arguments *a) {
     show_progress("reading ...");
     j.module = load_model(a->operands[0], a, &diag);
     int status = j.module && compile(&j, &options) ? 0 : 2;
-    show_progress("");
+    show_progress("%s", "");
     if (j.module) sinter_module_destroy(j.module);
     return status;
 }

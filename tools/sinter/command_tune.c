@@ -4,7 +4,6 @@
 #include "runtime/jit/tune.h"
 #include "tools/sinter/command.h"
 #include <string.h>
-#include <unistd.h>
 
 typedef struct job {
     const arguments *a;
@@ -29,9 +28,9 @@ static const sinter_tensor *make(void *user, sinter_engine *engine, sinter_diag 
 
 static void show_round(void *user, const sinter_tune_report *report) {
     (void)user;
-    if (!isatty(STDERR_FILENO)) return;
-    fprintf(stderr, "\r\033[Kround %u: %u of %u kernels still have choices; %.4f -> %.4f ms a run",
-            report->rounds, report->open, report->kernels, 1e3 * report->before, 1e3 * report->now);
+    show_progress("round %u: %u of %u kernels still have choices; %.4f -> %.4f ms a run",
+                  report->rounds, report->open, report->kernels, 1e3 * report->before,
+                  1e3 * report->now);
 }
 
 static bool tune_model(job *j, const sinter_engine_options *options, double seconds,
@@ -56,7 +55,7 @@ static bool tune_model(job *j, const sinter_engine_options *options, double seco
     bool is_open = good;
     double start = sinter_clock_seconds();
     good = good && sinter_tune(&search, tuning, &report, diag);
-    if (isatty(STDERR_FILENO)) fputs("\r\033[K", stderr);
+    show_progress("%s", "");
     sinter_text text = {0};
     if (good) sinter_tuning_print(tuning, &text);
     if (good) sinter_file_writer_append(&writer, text.data, text.size);

@@ -73,6 +73,15 @@ const option_spec shared_options[] = {
 };
 const size_t shared_option_count = sizeof shared_options / sizeof *shared_options;
 
+void show_progress(const char *format, ...) {
+    va_list list;
+    if (!isatty(STDERR_FILENO)) return;
+    fputs("\r\033[K", stderr);
+    va_start(list, format);
+    vfprintf(stderr, format, list);
+    va_end(list);
+}
+
 sinter_diag stderr_diag(void) {
     return (sinter_diag){.handler = sinter_diag_print_handler, .user = stderr};
 }

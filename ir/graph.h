@@ -81,6 +81,12 @@ typedef struct sinter_module sinter_module;
 sinter_module *sinter_module_create(const char *name);
 void sinter_module_destroy(sinter_module *module); /* NULL allowed */
 sinter_module *sinter_module_clone(const sinter_module *module); /* weights are shared */
+/* Part of a module as a module of its own: its inputs are `sources`, any values of the main region, its outputs `targets`, and
+ * it has the nodes that the targets need, up to the sources. Weights are shared, and ids of values and nodes are those of the
+ * original. Symbols that the types of the sources tell stay; where a source has an expression of others, such as N - 2, its
+ * length gets a name of its own. NULL after an error: a target needs an input, or a symbol, that no source gives. */
+sinter_module *sinter_module_extract(sinter_module *module, const sinter_value *sources, size_t source_count,
+                                     const sinter_value *targets, size_t target_count, sinter_diag *diag);
 const char *sinter_module_name(const sinter_module *module);
 sinter_arena *sinter_module_arena(sinter_module *module);
 sinter_dim_table *sinter_module_dims(const sinter_module *module);

@@ -3,6 +3,7 @@
 #pragma once
 #include "ir/machine.h"
 #include "ir/rewrite.h"
+#include "passes/compression.h"
 
 /* What a pass works with. It changes the module through the rewrite only, and reports what goes wrong to the rewrite's diag:
  * where that heard of an error the pass has failed. */
@@ -12,6 +13,7 @@ typedef struct sinter_pass_context {
     sinter_arena scratch; /* the pass's own, gone when it returns */
     const sinter_machine *machine; /* that the code is for */
     sinter_dtype precision; /* what contractions may round their operands to; NONE or f32: nothing */
+    const sinter_compression *compression; /* for passes that compress; NULL: nobody asked for that */
 } sinter_pass_context;
 typedef void (*sinter_pass_function)(sinter_pass_context *context);
 
@@ -30,6 +32,7 @@ const sinter_pass *sinter_pass_find(sinter_string name); /* dashes or underscore
 typedef struct sinter_pipeline_options {
     const sinter_machine *machine; /* NULL: any */
     sinter_dtype precision; /* bf16 or f16: contractions round their operands; otherwise nothing is rounded */
+    const sinter_compression *compression; /* NULL: none */
     const sinter_pass *without; /* left out wherever it stands; NULL: none */
     const char *print_after;  /* pass name, or "all" */
     int64_t stop_after;       /* passes that change something to run; -1: all (bisect) */

@@ -6,6 +6,7 @@
 #include "ir/parse.h"
 #include "ir/verify.h"
 #include "passes/pass.h"
+#include "tools/sinter-opt/compression.h"
 #include "tools/sinter-opt/loops.h"
 
 #include <stdio.h>
@@ -21,6 +22,7 @@ typedef struct command_line {
     SINTER_VECTOR(const sinter_pass *) passes;
     SINTER_VECTOR(const char *) dims; /* NAME=8 or NAME=1..64 */
     sinter_pipeline_options pipeline;
+    sinter_opt_compression compression;
     sinter_arena arena;
 } command_line;
 
@@ -32,6 +34,10 @@ static const char help[] =
     "  -O0 .. -O3             then run the default pipeline of that level\n"
     "  --dim NAME=N|MIN..MAX  bind or bound a symbol before the first pass\n"
     "  --precision=TYPE       f32, bf16 or f16, for the pass lower-precision\n"
+    "  --recipe=FILE          what compressing passes do to each layer\n"
+    "  --compress=WORDS       the same of all layers: 'weights=int8 per=channel'\n"
+    "  --samples=N            N samples, made from a seed, for passes that calibrate\n"
+    "  --sample=NAME=FILE     samples of an input, stacked, from a tensor file\n"
     "  --verify-each          verify after each pass (always done before the first and after the "
     "last)\n"
     "  --print-after=PASS     print the module after each run of the pass; 'all' for every pass\n"
@@ -92,7 +98,9 @@ static bool read_option(command_line *command, const char *argument, sinter_diag
         if (!sinter_precision_parse(value, &command->pipeline.precision))
             return sinter_error(diag, "sinter-opt", "--precision=%s: expected f32, bf16 or f16",
                                 value);
-    } else if ((value = sinter_opt_value(argument, "--stop-after")))
+    } else if (sinter_opt_compression_takes(argument))
+        return sinter_opt_compression_read(&command->compression, argument, diag);
+    else if ((value = sinter_opt_value(argument, "--stop-after")))
         return read_stop_after(command, value, diag);
     else if ((value = sinter_opt_value(argument, "--print-after")))
         return read_print_after(command, value, diag);
@@ -124,12 +132,13 @@ static bool read_arguments(command_line *command, int argc, char **argv, sinter_
     if (!command->path) return sinter_error(diag, "sinter-opt", "expected a file; see --help");
     if (command->level_passes && !add_passes(command, command->level_passes, diag)) return false;
     const sinter_pipeline_options *how = &command->pipeline;
-    const char *idle = how->verify_each       ? "--verify-each"
-                       : how->print_after     ? "--print-after"
-                       : how->stop_after >= 0 ? "--stop-after"
-                       : how->time_passes     ? "--time-passes"
-                       : how->precision       ? "--precision"
-                                              : NULL;
+    const char *idle = how->verify_each              ? "--verify-each"
+                       : how->print_after            ? "--print-after"
+                       : how->stop_after >= 0        ? "--stop-after"
+                       : how->time_passes            ? "--time-passes"
+                       : how->precision              ? "--precision"
+                       : command->compression.option ? command->compression.option
+                                                     : NULL;
     return command->passes.count || !idle ||
            sinter_error(diag, "sinter-opt", "%s does nothing without passes; see --help", idle);
 }
@@ -138,6 +147,9 @@ static int run_passes(command_line *command, sinter_module *module, sinter_diag 
     if (!sinter_verify_module(module, diag)) return STATUS_BAD_INPUT;
     for (size_t i = 0; i < command->dims.count; i++)
         if (!sinter_infer_bind_text(module, command->dims.items[i], diag)) return STATUS_BAD_INPUT;
+    if (!sinter_opt_compression_prepare(&command->compression, module, diag))
+        return STATUS_BAD_INPUT;
+    command->pipeline.compression = &command->compression.base;
     bool ok = sinter_pipeline_run(module, command->passes.items, command->passes.count,
                                   &command->pipeline, diag);
     bool valid = sinter_verify_module(module, NULL);
@@ -184,6 +196,7 @@ static int run_graph(int argc, char **argv, sinter_diag *diag) {
         else
             status = run(&command, diag);
     }
+    sinter_opt_compression_deinit(&command.compression);
     sinter_arena_deinit(&command.arena);
     return status;
 }

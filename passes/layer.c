@@ -1,0 +1,87 @@
+/* Layers by pattern: what sums products with a constant of floats. Test: tests/unit/layer_test.c */
+#include "passes/layer.h"
+
+#include <string.h>
+
+static const sinter_tensor *float_constant(const sinter_module *module, sinter_value value) {
+    const sinter_tensor *tensor = value ? sinter_value_constant(module, value) : NULL;
+    return tensor && tensor->dtype == SINTER_DTYPE_f32 && sinter_tensor_count(tensor) > 0 ? tensor
+                                                                                          : NULL;
+}
+
+/* [outputs, channels, window...] or, transposed, [channels, outputs, window...] */
+static bool describe_window(const sinter_module *module, bool transposed, sinter_layer *out) {
+    const sinter_tensor *w = out->weights;
+    out->groups = sinter_node_get_int(module, out->node, "group", 1);
+    if (w->rank < 3 || (transposed && out->groups != 1)) return false;
+    int64_t window = sinter_tensor_count(w) / w->dims[0] / w->dims[1];
+    out->output_axis = transposed ? 1 : 0;
+    out->input_axis = transposed ? 0 : 1;
+    out->outputs = w->dims[out->output_axis];
+    out->reduction = w->dims[out->input_axis] * window;
+    out->inner = transposed ? window : out->reduction;
+    return true;
+}
+
+bool sinter_layer_describe(const sinter_module *module, sinter_node node, sinter_layer *out_layer) {
+    sinter_op op = sinter_node_op(module, node);
+    *out_layer = (sinter_layer){.node = node,
+                                .input = sinter_node_operand(module, node, 0),
+                                .output = sinter_node_result(module, node, 0),
+                                .operand = 1,
+                                .groups = 1};
+    out_layer->weights = float_constant(module, sinter_node_operand(module, node, 1));
+    if (!out_layer->weights || !out_layer->output ||
+        sinter_value_constant(module, out_layer->input))
+        return false;
+    if (op == SINTER_OP_conv || op == SINTER_OP_conv_transpose)
+        return describe_window(module, op == SINTER_OP_conv_transpose, out_layer);
+    if (op != SINTER_OP_matmul || out_layer->weights->rank != 2) return false;
+    out_layer->output_axis = 1;
+    out_layer->input_axis = 0;
+    out_layer->outputs = out_layer->weights->dims[1];
+    out_layer->reduction = out_layer->weights->dims[0];
+    out_layer->inner = 1;
+    return true;
+}
+
+/* ---- names ---- */
+
+/* What the file of origin called the node; of merged nodes the first. */
+static const char *base_name(sinter_module *module, const sinter_layer *layer,
+                             sinter_arena *arena) {
+    const char *location = sinter_node_get(module, layer->node)->location;
+    const char *start = location ? strstr(location, "node '") : NULL;
+    const char *end = start ? strstr(start, "' (") : NULL;
+    if (start) start += strlen("node '");
+    if (end && end > start) return sinter_arena_copy_string(arena, start, (size_t)(end - start));
+    const char *name = sinter_value_get(module, layer->output)->name;
+    if (name) return sinter_arena_copy_string(arena, name, strlen(name));
+    return sinter_arena_format(arena, "%s", sinter_value_label(module, layer->output) + 1);
+}
+
+sinter_layer_list sinter_layer_find_all(sinter_module *module, sinter_arena *arena) {
+    sinter_layer_list list = {0};
+    sinter_map taken;
+    sinter_map_init(&taken, arena);
+    SINTER_FOR_NODES (module, sinter_module_main(module), node) {
+        sinter_layer layer;
+        uint64_t ignored = 0;
+        if (!sinter_layer_describe(module, node, &layer)) continue;
+        const char *base = base_name(module, &layer, arena);
+        layer.name = base;
+        for (size_t i = 2; sinter_map_find_string(&taken, sinter_string_of(layer.name), &ignored);
+             i++)
+            layer.name = sinter_arena_format(arena, "%s#%zu", base, i);
+        sinter_map_put_string(&taken, sinter_string_of(layer.name), 0);
+        sinter_vector_push(arena, &list, layer);
+    }
+    return list;
+}
+
+void sinter_layer_read_matrix(const sinter_layer *layer, float *out_matrix) {
+    const float *weights = layer->weights->data;
+    for (int64_t o = 0; o < layer->outputs; o++)
+        for (int64_t step = 0; step < layer->reduction; step++)
+            out_matrix[o * layer->reduction + step] = weights[sinter_layer_index(layer, o, step)];
+}

@@ -1,0 +1,234 @@
+/* Stacked tensors cut into runs. Test: tests/unit/samples_test.c */
+#include "passes/samples.h"
+
+#include <math.h>
+
+/* How an input's tensor is cut. */
+typedef enum cut {
+    CUT_BATCH, /* rows of the model's first axis */
+    CUT_STACK, /* an axis more than the model's: an item a run */
+    CUT_NONE   /* the same for all runs */
+} cut;
+
+typedef struct input {
+    sinter_tensor tensor;
+    cut how;
+} input;
+
+struct sinter_samples {
+    input *inputs;
+    size_t input_count;
+    size_t first, count; /* of the samples in the tensors */
+    size_t batch;        /* a run */
+    bool fixed;
+};
+
+static const char *where_of(sinter_module *module, uint32_t index) {
+    return sinter_arena_format(sinter_module_arena(module), "samples of input '%s'",
+                               sinter_module_input_name(module, index));
+}
+
+/* ---- shapes ---- */
+
+static void describe(const sinter_tensor *tensor, sinter_text *text) {
+    sinter_text_format(text, "%s[", sinter_dtype_infos[tensor->dtype].name);
+    for (uint32_t i = 0; i < tensor->rank; i++)
+        sinter_text_format(text, "%s%lld", i ? "," : "", (long long)tensor->dims[i]);
+    sinter_text_append_string(text, "]");
+}
+
+/* Whether the dims of the tensor from `skip_tensor` on may be those of the type from `skip_type` on. */
+static bool may_be(const sinter_dim_table *dims, const sinter_tensor *tensor, uint32_t skip_tensor,
+                   const sinter_type *type, uint32_t skip_type) {
+    if (tensor->rank - skip_tensor != type->rank - skip_type) return false;
+    for (uint32_t i = skip_type; i < type->rank; i++) {
+        int64_t low = 0, high = 0, dim = tensor->dims[i - skip_type + skip_tensor];
+        sinter_dim_range(dims, type->dims[i], &low, &high);
+        if (dim < low || dim > high) return false;
+    }
+    return true;
+}
+
+static bool is_symbol(const sinter_dim_table *dims, sinter_dim dim) {
+    return sinter_dim_get_kind(dims, dim) == SINTER_DIM_SYMBOL;
+}
+
+/* The first axis of the first input that has one: what the model calls its batch. 0: it has none. */
+static sinter_dim find_batch(sinter_module *module) {
+    const sinter_dim_table *dims = sinter_module_dims(module);
+    sinter_dim found = 0;
+    for (uint32_t i = 0; i < sinter_module_input_count(module); i++) {
+        const sinter_type *type = sinter_value_type(module, sinter_module_input(module, i));
+        if (!type->rank) continue;
+        if (is_symbol(dims, type->dims[0])) return type->dims[0];
+        if (!found) found = type->dims[0];
+    }
+    return found;
+}
+
+/* What the tensor is to the input, and how many samples it has; rows: in one run, 0 where that is free. */
+static bool classify(sinter_module *module, uint32_t index, const sinter_tensor *tensor,
+                     sinter_dim batch, int64_t rows, input *out, int64_t *out_samples,
+                     sinter_diag *diag) {
+    const sinter_dim_table *dims = sinter_module_dims(module);
+    const sinter_type *type = sinter_value_type(module, sinter_module_input(module, index));
+    *out_samples = -1;
+    out->how = CUT_NONE;
+    bool right = tensor->kind == SINTER_TYPE_TENSOR && type->kind == SINTER_TYPE_TENSOR &&
+                 tensor->dtype == type->dtype && tensor->dtype != SINTER_DTYPE_string;
+    bool batched = type->rank && type->dims[0] == batch;
+    if (right && batched && may_be(dims, tensor, 1, type, 1)) {
+        out->how = CUT_BATCH;
+        *out_samples = rows ? tensor->dims[0] / rows * rows : tensor->dims[0];
+        if (*out_samples != tensor->dims[0] && *out_samples)
+            sinter_warning(diag, where_of(module, index),
+                           "the model takes %lld at once: the last %lld of %lld are left out",
+                           (long long)rows, (long long)(tensor->dims[0] - *out_samples),
+                           (long long)tensor->dims[0]);
+        return true;
+    }
+    if (right && tensor->rank == type->rank + 1 && may_be(dims, tensor, 1, type, 0)) {
+        out->how = CUT_STACK;
+        *out_samples = tensor->dims[0];
+        return true;
+    }
+    if (right && !batched && may_be(dims, tensor, 0, type, 0)) return true;
+    sinter_text found = {0};
+    if (tensor->kind == SINTER_TYPE_TENSOR)
+        describe(tensor, &found);
+    else
+        sinter_text_append_string(&found, "no tensor");
+    sinter_error(diag, where_of(module, index),
+                 "expected tensors %s stacked along the first axis, found %s",
+                 sinter_type_text(dims, type, sinter_module_arena(module)), found.data);
+    sinter_text_deinit(&found);
+    return false;
+}
+
+/* ---- values ---- */
+
+static bool check_finite(sinter_module *module, uint32_t index, const sinter_tensor *tensor,
+                         sinter_diag *diag) {
+    if (!sinter_dtype_is_float(tensor->dtype)) return true;
+    int64_t count = sinter_tensor_count(tensor);
+    const float *floats = tensor->dtype == SINTER_DTYPE_f32 ? tensor->data : NULL;
+    for (int64_t i = 0; i < count; i++) {
+        double value = floats ? (double)floats[i] : sinter_tensor_get_double(tensor, i);
+        if (isfinite(value)) continue;
+        int64_t inner = tensor->rank && tensor->dims[0] ? count / tensor->dims[0] : 1;
+        return sinter_error(diag, where_of(module, index),
+                            "sample %lld has a value that is not finite (%g)",
+                            (long long)(i / (inner ? inner : 1)), value);
+    }
+    return true;
+}
+
+/* ---- life ---- */
+
+/* Whether all runs are of the same number of items, by inputs that are stacked. */
+static bool settle(sinter_samples *s, sinter_module *module, const sinter_tensor *tensors,
+                   size_t batch, sinter_diag *diag) {
+    sinter_dim symbol = find_batch(module);
+    int64_t rows = 0, total = -1;
+    bool stacked = false, batched = false;
+    if (symbol && !sinter_dim_is_const(sinter_module_dims(module), symbol, &rows)) rows = 0;
+    for (uint32_t i = 0; i < s->input_count; i++) {
+        int64_t samples = -1;
+        if (!classify(module, i, &tensors[i], symbol, rows, &s->inputs[i], &samples, diag) ||
+            !check_finite(module, i, &tensors[i], diag))
+            return false;
+        sinter_tensor_copy(&s->inputs[i].tensor, &tensors[i]);
+        if (samples < 0) continue;
+        stacked |= s->inputs[i].how == CUT_STACK;
+        batched |= s->inputs[i].how == CUT_BATCH;
+        if (total >= 0 && samples != total)
+            return sinter_error(diag, where_of(module, i), "%lld samples, another input has %lld",
+                                (long long)samples, (long long)total);
+        total = samples;
+    }
+    if (stacked && batched && rows > 1)
+        return sinter_error(diag, "samples",
+                            "some are stacked along an axis of their own, others along the "
+                            "model's first, which is %lld",
+                            (long long)rows);
+    if (total == 0) return sinter_error(diag, "samples", "there are none");
+    s->fixed = total < 0 || stacked || rows > 0;
+    s->batch = total < 0 || stacked ? 1 : rows > 0 ? (size_t)rows : batch ? batch : 1;
+    s->count = total < 0 ? 1 : (size_t)total;
+    return true;
+}
+
+sinter_samples *sinter_samples_create(sinter_module *module, const sinter_tensor *inputs,
+                                      size_t batch, sinter_diag *diag) {
+    sinter_samples *s = sinter_heap_alloc(sizeof *s);
+    *s = (sinter_samples){.input_count = sinter_module_input_count(module)};
+    s->inputs = sinter_heap_alloc((s->input_count + 1) * sizeof *s->inputs);
+    for (size_t i = 0; i <= s->input_count; i++) s->inputs[i] = (input){0};
+    if (settle(s, module, inputs, batch, diag)) return s;
+    sinter_samples_destroy(s);
+    return NULL;
+}
+
+sinter_samples *sinter_samples_slice(const sinter_samples *samples, size_t first, size_t count) {
+    sinter_samples *s = sinter_heap_alloc(sizeof *s);
+    *s = *samples;
+    s->inputs = sinter_heap_alloc((s->input_count + 1) * sizeof *s->inputs);
+    for (size_t i = 0; i < s->input_count; i++) {
+        s->inputs[i].how = samples->inputs[i].how;
+        sinter_tensor_copy(&s->inputs[i].tensor, &samples->inputs[i].tensor);
+    }
+    s->first = samples->first + first;
+    s->count = count;
+    return s;
+}
+
+void sinter_samples_destroy(sinter_samples *samples) {
+    if (!samples) return;
+    for (size_t i = 0; i < samples->input_count; i++)
+        if (samples->inputs[i].tensor.kind) sinter_tensor_deinit(&samples->inputs[i].tensor);
+    sinter_heap_free(samples->inputs);
+    sinter_heap_free(samples);
+}
+
+/* ---- runs ---- */
+
+size_t sinter_samples_count(const sinter_samples *samples) {
+    return samples->count;
+}
+
+size_t sinter_samples_input_count(const sinter_samples *samples) {
+    return samples->input_count;
+}
+
+size_t sinter_samples_fixed_size(const sinter_samples *samples) {
+    return samples->fixed ? samples->batch : 0;
+}
+
+size_t sinter_samples_run_count(const sinter_samples *samples) {
+    return (samples->count + samples->batch - 1) / samples->batch;
+}
+
+size_t sinter_samples_run_size(const sinter_samples *samples, size_t index) {
+    size_t left = samples->count - index * samples->batch;
+    return left < samples->batch ? left : samples->batch;
+}
+
+void sinter_samples_run_inputs(const sinter_samples *samples, size_t index,
+                               sinter_tensor *out_inputs) {
+    size_t first = samples->first + index * samples->batch;
+    size_t count = sinter_samples_run_size(samples, index);
+    for (size_t i = 0; i < samples->input_count; i++) {
+        const input *from = &samples->inputs[i];
+        sinter_tensor *to = &out_inputs[i];
+        sinter_tensor_copy(to, &from->tensor);
+        if (from->how == CUT_NONE) continue;
+        size_t bytes = sinter_tensor_bytes(to) / (size_t)to->dims[0];
+        to->data = (const char *)to->data + first * bytes;
+        if (from->how == CUT_BATCH) {
+            to->dims[0] = (int64_t)count;
+            continue;
+        }
+        to->rank--;
+        for (uint32_t axis = 0; axis < to->rank; axis++) to->dims[axis] = to->dims[axis + 1];
+    }
+}

@@ -1,0 +1,25 @@
+/* Samples: what a model may meet, as data to calibrate with or to score on. Each input of the model has a tensor with the samples
+ * stacked along its first axis: that of the model, where the model takes any number (N), or a multiple of what it takes; or one
+ * axis more than the model's, for runs one by one. An input without the batch may have one tensor for all runs.
+ * Test: tests/unit/samples_test.c */
+#pragma once
+#include "ir/graph.h"
+
+typedef struct sinter_samples sinter_samples;
+/* Tensors in the order of the module's inputs, which are shared, not copied. False after errors: shapes and types that don't fit,
+ * numbers of samples that differ, NaN and infinities, no samples. Only where their number is no multiple of what the model takes
+ * is the rest left out, with a warning. batch: samples a run at most, where the model lets us choose. */
+sinter_samples *sinter_samples_create(sinter_module *module, const sinter_tensor *inputs, size_t batch, sinter_diag *diag);
+/* Samples first .. first + count - 1 as samples of their own; they must be there, and be whole runs where a run's size is fixed. */
+sinter_samples *sinter_samples_slice(const sinter_samples *samples, size_t first, size_t count);
+void sinter_samples_destroy(sinter_samples *samples); /* NULL allowed */
+
+size_t sinter_samples_count(const sinter_samples *samples);
+size_t sinter_samples_run_count(const sinter_samples *samples); /* all samples, once each, in order */
+size_t sinter_samples_input_count(const sinter_samples *samples);
+/* How many samples run `index` has: the model's fixed number, or `batch` but for the last. */
+size_t sinter_samples_run_size(const sinter_samples *samples, size_t index);
+/* Whether the model takes this many a run and no other: then slices are of multiples of it. 0: it takes any. */
+size_t sinter_samples_fixed_size(const sinter_samples *samples);
+/* The inputs of run `index`, views of the tensors, to be deinited by the caller. */
+void sinter_samples_run_inputs(const sinter_samples *samples, size_t index, sinter_tensor *out_inputs);

@@ -1,4 +1,4 @@
-/* What passes that compress ask of their caller. Test: tests/passes/quantize_activations/ */
+/* What passes that compress ask of their caller. Test: tests/passes/quantize_weights/ */
 #include "passes/compression.h"
 
 bool sinter_compression_has_data(const sinter_compression *compression, const char *what,

@@ -1,4 +1,4 @@
-/* Recipes and samples of sinter-opt. Test: tests/passes/quantize_weights/, tests/passes/quantize_activations/ */
+/* Recipes and samples of sinter-opt. Test: tests/passes/quantize_weights/, tests/passes/quantize_weights/ */
 #include "tools/sinter-opt/compression.h"
 #include "frontends/import.h"
 #include "ir/random.h"

@@ -205,15 +205,6 @@ static void split_by_divisor(const sinter_linear *x, int64_t divisor, sinter_lin
     }
 }
 
-static int64_t gcd(int64_t a, int64_t b) {
-    while (b) {
-        int64_t next = a % b;
-        a = b;
-        b = next;
-    }
-    return a < 0 ? -a : a;
-}
-
 static sinter_expr quotient(sinter_loop_builder *builder, sinter_scalar_function function,
                             sinter_expr a, int64_t divisor) {
     sinter_expr arguments[2] = {a, sinter_loop_int(builder, divisor)};
@@ -229,8 +220,9 @@ static bool is_remainder(sinter_scalar_function function) {
 static sinter_expr divide_common_factor(sinter_loop_builder *builder,
                                         sinter_scalar_function function, sinter_linear *x,
                                         int64_t divisor) {
-    int64_t common = gcd(divisor, x->constant == INT64_MIN ? 1 : x->constant);
-    for (uint32_t i = 0; i < x->count; i++) common = gcd(common, x->terms[i].coefficient);
+    int64_t common = sinter_linear_gcd(divisor, x->constant == INT64_MIN ? 1 : x->constant);
+    for (uint32_t i = 0; i < x->count; i++)
+        common = sinter_linear_gcd(common, x->terms[i].coefficient);
     if (common > 1) {
         x->constant /= common;
         for (uint32_t i = 0; i < x->count; i++) x->terms[i].coefficient /= common;

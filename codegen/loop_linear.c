@@ -13,6 +13,15 @@ static int64_t wrap_mul(int64_t a, int64_t b) {
     return (int64_t)((uint64_t)a * (uint64_t)b);
 }
 
+int64_t sinter_linear_gcd(int64_t a, int64_t b) {
+    while (b) {
+        int64_t next = a % b;
+        a = b;
+        b = next;
+    }
+    return a < 0 ? -a : a;
+}
+
 static uint64_t payload(sinter_expr expr) {
     switch (expr->kind) {
     case SINTER_LOOP_CONST:

@@ -34,3 +34,5 @@ bool sinter_linear_range(const sinter_loop_function *function, const sinter_line
 bool sinter_linear_is_size(const sinter_loop_function *function, sinter_expr expr);
 /* Total structural order of expressions; 0 means the same tree. */
 int sinter_linear_compare(sinter_expr a, sinter_expr b);
+/* The greatest common divisor, not negative; that of 0 and x is |x|. */
+int64_t sinter_linear_gcd(int64_t a, int64_t b);

@@ -49,6 +49,22 @@ typedef struct sinter_kernel_element {
     sinter_expr element;
 } sinter_kernel_element;
 
+/* Loops over a value go through these of its elements only: from `first` on, `count` of them, along each axis. */
+typedef struct sinter_kernel_part {
+    sinter_value value; /* 0: none */
+    sinter_expr first[SINTER_MAX_RANK], count[SINTER_MAX_RANK];
+} sinter_kernel_part;
+
+/* A value [n, y, x, channel] of which scratch [row, x, channel] holds the newest rows of one n, y at the place y % rows, with the
+ * zeros that a window reads beside them. */
+typedef struct sinter_kernel_ring {
+    sinter_value value; /* 0: none */
+    sinter_loop_buffer buffer;
+    int64_t rows, row_shift, column_shift; /* the shifts make places that are negative 0 or more; row_shift % rows = 0 */
+    sinter_expr first_channel;
+    bool is_read; /* otherwise it is being written */
+} sinter_kernel_ring;
+
 typedef struct sinter_kernel {
     sinter_lower *lower;
     sinter_loop_builder build; /* the kernel's function */
@@ -65,6 +81,8 @@ typedef struct sinter_kernel {
     bool is_quantized;                   /* has conversions between floats and quantized integers inside */
     const sinter_dim *broadcast_dims; /* dims of the result whose index is being broadcast, or NULL */
     SINTER_VECTOR(sinter_kernel_element) elements; /* computed already, in blocks that may still be open */
+    sinter_kernel_part part;
+    sinter_kernel_ring ring;
 } sinter_kernel;
 
 /* ---- rules ---- */
@@ -188,6 +206,9 @@ sinter_loop_var sinter_lower_reduce_begin(sinter_kernel *kernel, sinter_node nod
 void sinter_lower_reduce_step(sinter_kernel *kernel, sinter_node node, sinter_loop_var accumulator, sinter_expr element,
                               sinter_expr count);
 sinter_expr sinter_lower_reduce_end(sinter_kernel *kernel, sinter_node node, sinter_loop_var accumulator, sinter_expr count);
+/* A group in which a window reads what another node with a kernel rule makes: by rows, through scratch. false: it is not. */
+bool sinter_lower_is_streamed(sinter_kernel *kernel, sinter_region region);
+bool sinter_lower_streamed(sinter_kernel *kernel, sinter_region region);
 /* A group of reductions over the same last axes and of elementwise nodes; false: the group is not of this kind. */
 bool sinter_lower_is_rows(sinter_kernel *kernel, sinter_region region);
 bool sinter_lower_rows(sinter_kernel *kernel, sinter_region region);

@@ -330,6 +330,16 @@ bool sinter_kernel_start_as_copy(sinter_kernel *kernel, sinter_value y, sinter_v
     return true;
 }
 
+/* Where in the ring an element of its value is. */
+static void find_in_ring(sinter_kernel *kernel, const sinter_expr *index, sinter_expr *out_index) {
+    const sinter_kernel_ring *ring = &kernel->ring;
+    sinter_loop_builder *build = &kernel->build;
+    sinter_expr row = sinter_loop_add(build, index[1], sinter_loop_int(build, ring->row_shift));
+    out_index[0] = sinter_loop_rem(build, row, sinter_loop_int(build, ring->rows));
+    out_index[1] = sinter_loop_add(build, index[2], sinter_loop_int(build, ring->column_shift));
+    out_index[2] = sinter_loop_sub(build, index[3], ring->first_channel);
+}
+
 static bool is_output(const sinter_kernel *kernel, sinter_value value) {
     for (size_t i = 0; i < kernel->outputs.count; ++i)
         if (kernel->outputs.items[i] == value) return true;
@@ -364,6 +374,11 @@ sinter_expr sinter_lower_element(sinter_kernel *kernel, sinter_value value,
         return kernel->bound_element;
     const sinter_tensor *tensor = scalar_constant(kernel, value);
     if (tensor) return constant_element(kernel, tensor);
+    if (value == kernel->ring.value && kernel->ring.is_read) {
+        sinter_expr at[3];
+        find_in_ring(kernel, index, at);
+        return sinter_kernel_load(kernel, kernel->ring.buffer, at);
+    }
     uint64_t inside = 0;
     if (info->definition && sinter_map_find(&kernel->inside, info->definition, &inside)) {
         sinter_expr known = find_element(kernel, value, index, rank);
@@ -437,8 +452,12 @@ void sinter_lower_store(sinter_kernel *kernel, sinter_value value, const sinter_
     for (size_t i = 0; i < kernel->outputs.count; ++i) {
         sinter_value output = kernel->outputs.items[i];
         if (!depends_on(kernel, output, value)) continue;
-        sinter_expr result = sinter_lower_element(kernel, output, index);
-        sinter_kernel_store(kernel, sinter_kernel_buffer(kernel, output), index, result);
+        sinter_expr result = sinter_lower_element(kernel, output, index), at[3];
+        bool in_ring = output == kernel->ring.value;
+        if (in_ring) find_in_ring(kernel, index, at);
+        sinter_kernel_store(kernel,
+                            in_ring ? kernel->ring.buffer : sinter_kernel_buffer(kernel, output),
+                            in_ring ? at : index, result);
     }
     kernel->bound_value = 0;
 }
@@ -454,10 +473,12 @@ sinter_expr sinter_kernel_begin_for(sinter_kernel *kernel, const char *name, sin
 void sinter_kernel_begin_loops(sinter_kernel *kernel, sinter_value shape_of,
                                sinter_expr *out_index) {
     sinter_type type = *sinter_value_type(kernel->lower->module, shape_of);
+    const sinter_kernel_part *part = kernel->part.value == shape_of ? &kernel->part : NULL;
     for (uint32_t i = 0; i < type.rank; ++i) {
-        out_index[i] =
-            sinter_kernel_begin_for(kernel, sinter_arena_format(kernel->build.arena, "i%u", i),
-                                    sinter_kernel_dim(kernel, type.dims[i]));
+        out_index[i] = sinter_kernel_begin_for(
+            kernel, sinter_arena_format(kernel->build.arena, "i%u", i),
+            part ? part->count[i] : sinter_kernel_dim(kernel, type.dims[i]));
+        if (part) out_index[i] = sinter_loop_add(&kernel->build, part->first[i], out_index[i]);
     }
 }
 

@@ -1,18 +1,10 @@
 /* Lowering of sliding windows: convolution, its transpose, pooling. Bounds of the window loops are clipped to the
  * input instead of testing each tap, so inner loops have no branch. Test: tests/suites/onnx_suite.py */
+#include "codegen/lower_window.h"
 #include "codegen/lower_winograd.h"
 
-typedef struct window {
-    uint32_t spatial;        /* number of spatial axes */
-    uint32_t channel, space; /* axis of the channels of x and y, and first spatial axis */
-    int64_t stride[SINTER_MAX_RANK], dilation[SINTER_MAX_RANK];
-    sinter_expr kernel[SINTER_MAX_RANK];     /* taps */
-    sinter_expr pad_before[SINTER_MAX_RANK]; /* of auto_pad too */
-    sinter_expr pad_after[SINTER_MAX_RANK];
-} window;
-
 /* What windows at `narrow` places reach in all, less the `wide` elements there are: the padding that SAME asks for. */
-static sinter_expr overhang(sinter_loop_builder *build, const window *w, uint32_t i,
+static sinter_expr overhang(sinter_loop_builder *build, const sinter_window *w, uint32_t i,
                             sinter_expr narrow, sinter_expr wide) {
     sinter_expr one = sinter_loop_int(build, 1);
     sinter_expr span =
@@ -28,15 +20,15 @@ static sinter_expr overhang(sinter_loop_builder *build, const window *w, uint32_
 }
 
 /* Taps come from kernel_shape or, for convolutions, from the weight's dims. */
-static window describe(sinter_kernel *kernel, sinter_node node, sinter_value x, sinter_value weight,
-                       sinter_value y) {
+static sinter_window describe(sinter_kernel *kernel, sinter_node node, sinter_value x,
+                              sinter_value weight, sinter_value y) {
     sinter_module *module = kernel->lower->module;
     sinter_loop_builder *build = &kernel->build;
     uint32_t rank = sinter_value_type(module, x)->rank;
     bool channels_last = sinter_node_get_int(module, node, "channels_last", 0) != 0;
-    window w = {.spatial = rank - 2,
-                .channel = channels_last ? rank - 1 : 1,
-                .space = channels_last ? 1 : 2};
+    sinter_window w = {.spatial = rank - 2,
+                       .channel = channels_last ? rank - 1 : 1,
+                       .space = channels_last ? 1 : 2};
     sinter_string mode = sinter_node_get_string(module, node, "auto_pad");
     bool same_upper = sinter_string_is(mode, "SAME_UPPER"),
          same_lower = sinter_string_is(mode, "SAME_LOWER");
@@ -67,6 +59,12 @@ static window describe(sinter_kernel *kernel, sinter_node node, sinter_value x, 
     return w;
 }
 
+sinter_window sinter_lower_describe_conv(sinter_kernel *kernel, sinter_node node) {
+    sinter_module *module = kernel->lower->module;
+    return describe(kernel, node, sinter_node_operand(module, node, 0),
+                    sinter_node_operand(module, node, 1), sinter_node_result(module, node, 0));
+}
+
 static sinter_expr ceil_div(sinter_loop_builder *build, sinter_expr a, int64_t b) {
     if (b == 1) return a;
     return sinter_loop_div(build, sinter_loop_add(build, a, sinter_loop_int(build, b - 1)),
@@ -75,13 +73,14 @@ static sinter_expr ceil_div(sinter_loop_builder *build, sinter_expr a, int64_t b
 
 /* Opens loops over the taps that fall on the input: out_tap[i] is the tap, out_at[i] the input position. first[i] is
  * the position of tap 0 (may be negative). */
-static void begin_taps(sinter_kernel *kernel, const window *w, sinter_value x,
+static void begin_taps(sinter_kernel *kernel, const sinter_window *w, sinter_value x,
                        const sinter_expr *first, sinter_expr *out_tap, sinter_expr *out_at) {
     sinter_loop_builder *build = &kernel->build;
     sinter_expr zero = sinter_loop_int(build, 0);
+    bool has_zeros = x == kernel->ring.value; /* around what the input has */
     for (uint32_t i = 0; i < w->spatial; ++i) {
         int64_t pad = 0;
-        bool inside = sinter_loop_is_const_int(w->pad_before[i], &pad) && pad == 0;
+        bool inside = has_zeros || (sinter_loop_is_const_int(w->pad_before[i], &pad) && pad == 0);
         sinter_expr size = sinter_kernel_dim_of(kernel, x, (int)(w->space + i));
         sinter_expr low =
             inside ? zero
@@ -91,7 +90,7 @@ static void begin_taps(sinter_kernel *kernel, const window *w, sinter_value x,
         bool inside_after = inside && sinter_loop_is_const_int(w->pad_after[i], &pad) && pad == 0 &&
                             !w->dilation[i];
         sinter_expr high = w->kernel[i];
-        if (!inside_after)
+        if (!inside_after && !has_zeros)
             high = sinter_loop_min(
                 build, high,
                 ceil_div(build,
@@ -106,7 +105,8 @@ static void begin_taps(sinter_kernel *kernel, const window *w, sinter_value x,
     }
 }
 
-static sinter_expr first_tap(sinter_kernel *kernel, const window *w, uint32_t i, sinter_expr out) {
+static sinter_expr first_tap(sinter_kernel *kernel, const sinter_window *w, uint32_t i,
+                             sinter_expr out) {
     sinter_loop_builder *build = &kernel->build;
     return sinter_loop_sub(build, sinter_loop_mul(build, out, sinter_loop_int(build, w->stride[i])),
                            w->pad_before[i]);
@@ -142,7 +142,7 @@ bool sinter_lower_conv(sinter_kernel *kernel, sinter_node node) {
                  y = sinter_node_result(module, node, 0);
     sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, y)->dtype);
     int64_t group = sinter_node_get_int(module, node, "group", 1);
-    window w = describe(kernel, node, x, weight, y);
+    sinter_window w = describe(kernel, node, x, weight, y);
     sinter_expr out[SINTER_MAX_RANK], in[SINTER_MAX_RANK], at[SINTER_MAX_RANK],
         tap[SINTER_MAX_RANK], first[SINTER_MAX_RANK] = {0};
     sinter_kernel_begin_loops(kernel, y, out);
@@ -184,7 +184,7 @@ bool sinter_lower_conv(sinter_kernel *kernel, sinter_node node) {
 
 /* How much of the whole product a transposed convolution leaves out before y: pads, or what auto_pad or the shape asked
  * for make of them. */
-static sinter_expr crop_before(sinter_kernel *kernel, sinter_node node, const window *w,
+static sinter_expr crop_before(sinter_kernel *kernel, sinter_node node, const sinter_window *w,
                                uint32_t i) {
     sinter_module *module = kernel->lower->module;
     sinter_loop_builder *build = &kernel->build;
@@ -207,7 +207,7 @@ static sinter_expr crop_before(sinter_kernel *kernel, sinter_node node, const wi
 
 /* Opens the loop over the taps of an axis and, in it, the test whether one carries an element of x to `place` of the whole
  * product, with (position in x) * stride = place - tap * dilation. Returns the tap. */
-static sinter_expr begin_reach(sinter_kernel *kernel, const window *w, uint32_t i,
+static sinter_expr begin_reach(sinter_kernel *kernel, const sinter_window *w, uint32_t i,
                                sinter_expr place, sinter_expr size, sinter_expr *out_position) {
     sinter_loop_builder *build = &kernel->build;
     sinter_expr zero = sinter_loop_int(build, 0), stride = sinter_loop_int(build, w->stride[i]);
@@ -240,7 +240,7 @@ bool sinter_lower_conv_transpose(sinter_kernel *kernel, sinter_node node) {
                  y = sinter_node_result(module, node, 0);
     sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, y)->dtype);
     int64_t group = sinter_node_get_int(module, node, "group", 1);
-    window w = describe(kernel, node, x, weight, y);
+    sinter_window w = describe(kernel, node, x, weight, y);
     sinter_expr out[SINTER_MAX_RANK], in[SINTER_MAX_RANK], at[SINTER_MAX_RANK];
     sinter_kernel_begin_loops(kernel, y, out);
     sinter_loop_var acc = sinter_loop_declare(
@@ -275,7 +275,7 @@ bool sinter_lower_conv_transpose(sinter_kernel *kernel, sinter_node node) {
 /* ---- pooling ---- */
 
 /* Divisor of an average: taps on the input, or on the padded input with count_include_pad (never past its end). */
-static sinter_expr average_count(sinter_kernel *kernel, const window *w, sinter_value x,
+static sinter_expr average_count(sinter_kernel *kernel, const sinter_window *w, sinter_value x,
                                  const sinter_expr *first, bool padding) {
     sinter_loop_builder *build = &kernel->build;
     sinter_expr zero = sinter_loop_int(build, 0), count = sinter_loop_int(build, 1);
@@ -307,7 +307,7 @@ static sinter_expr is_better(sinter_loop_builder *build, sinter_expr best, sinte
     return sinter_loop_call(build, SINTER_SCALAR_or, either);
 }
 
-static void pool_maximum(sinter_kernel *kernel, sinter_node node, const window *w,
+static void pool_maximum(sinter_kernel *kernel, sinter_node node, const sinter_window *w,
                          const sinter_expr *out, const sinter_expr *first) {
     sinter_module *module = kernel->lower->module;
     sinter_loop_builder *build = &kernel->build;
@@ -353,7 +353,7 @@ static void pool_maximum(sinter_kernel *kernel, sinter_node node, const window *
     if (indices) sinter_lower_store(kernel, indices, out, sinter_loop_var_read(build, best));
 }
 
-static void pool_sum(sinter_kernel *kernel, sinter_node node, const window *w,
+static void pool_sum(sinter_kernel *kernel, sinter_node node, const sinter_window *w,
                      const sinter_expr *out, const sinter_expr *first) {
     sinter_module *module = kernel->lower->module;
     sinter_loop_builder *build = &kernel->build;
@@ -400,7 +400,7 @@ static void pool_sum(sinter_kernel *kernel, sinter_node node, const window *w,
 bool sinter_lower_pool(sinter_kernel *kernel, sinter_node node) {
     sinter_module *module = kernel->lower->module;
     sinter_value x = sinter_node_operand(module, node, 0), y = sinter_node_result(module, node, 0);
-    window w = describe(kernel, node, x, 0, y);
+    sinter_window w = describe(kernel, node, x, 0, y);
     sinter_expr out[SINTER_MAX_RANK], first[SINTER_MAX_RANK] = {0};
     sinter_kernel_begin_loops(kernel, y, out);
     for (uint32_t i = 0; i < w.spatial; ++i) first[i] = first_tap(kernel, &w, i, out[w.space + i]);

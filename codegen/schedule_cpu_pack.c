@@ -2,6 +2,7 @@
  * are known, each constant is packed once a layout, in place where nobody wants it as it was.
  * Needs: the program's constants. Guarantees: every call passes what its kernel expects. Test: tests/codegen/schedule/ */
 #include "codegen/loop_access.h"
+#include "codegen/loop_linear.h"
 #include "codegen/schedule_cpu_tile.h"
 
 #include <string.h>
@@ -67,6 +68,30 @@ static uint32_t reduction_depth(const sinter_cpu_nest *nest, sinter_expr index) 
     return 0;
 }
 
+/* The one dim whose index moves with the columns, by one element each, and what the rest of that index is a multiple of: 0 where
+ * there is none. */
+static bool find_column_dim(const sinter_loop_access *load, sinter_loop_var column,
+                            sinter_cpu_packing *p) {
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < load->rank; i++) {
+        sinter_linear index;
+        if (!sinter_loop_expr_uses(load->indices[i], column)) continue;
+        if (found++ || !sinter_linear_of(load->indices[i], &index)) return false;
+        p->column_dim = i;
+        p->multiple = index.constant;
+        for (uint32_t t = 0; t < index.count; t++) {
+            const sinter_linear_term *term = &index.terms[t];
+            bool own = term->count == 1 && term->factors[0]->kind == SINTER_LOOP_VAR &&
+                       term->factors[0]->var == column;
+            if (own && term->coefficient != 1) return false;
+            for (uint32_t f = 0; !own && f < term->count; f++)
+                if (sinter_loop_expr_uses(term->factors[f], column)) return false;
+            if (!own) p->multiple = sinter_linear_gcd(p->multiple, term->coefficient);
+        }
+    }
+    return found == 1;
+}
+
 /* Outer axes, panels of columns, axes of the reduction as its loops go; the columns of a panel will be the last axis. */
 static bool plan_one(const sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
                      const sinter_loop_access *load, sinter_cpu_packing *out_packing) {
@@ -75,8 +100,7 @@ static bool plan_one(const sinter_schedule_cpu_state *state, const sinter_cpu_ne
     *p = (sinter_cpu_packing){.buffer = load->buffer, .rank = load->rank};
     uint32_t used = 0;
     if (sinter_dtype_infos[info->dtype].bits < 8 ||
-        !sinter_loop_find_axis(load->indices, load->rank, nest->loops[nest->loop_count - 1],
-                               &p->column_dim) ||
+        !find_column_dim(load, nest->loops[nest->loop_count - 1], p) ||
         !sinter_loop_is_const_int(info->dims[p->column_dim], &p->columns))
         return false;
     for (uint32_t depth = 0; depth <= nest->reduction_count; depth++) {
@@ -89,7 +113,9 @@ static bool plan_one(const sinter_schedule_cpu_state *state, const sinter_cpu_ne
 }
 
 static bool same_plan(const sinter_cpu_packing *a, const sinter_cpu_packing *b) {
-    if (a->column_dim != b->column_dim || a->panels_at != b->panels_at) return false;
+    if (a->column_dim != b->column_dim || a->panels_at != b->panels_at ||
+        a->multiple != b->multiple)
+        return false;
     for (uint32_t i = 0; i + 1 < a->rank; i++)
         if (a->order[i] != b->order[i]) return false;
     return true;
@@ -138,13 +164,15 @@ void sinter_cpu_apply_packing(sinter_schedule_cpu_state *state, const sinter_cpu
         const sinter_cpu_packing *p = &plan->items[i];
         uint32_t order[SINTER_MAX_RANK], used = 0;
         int64_t blocks[SINTER_MAX_RANK] = {0};
-        bool panels = p->columns > columns && columns > 1, in_order = !panels;
+        /* Blocks that a loop around the nest goes through begin with a panel. */
+        int64_t panel = p->multiple % columns ? p->multiple : columns;
+        bool panels = p->columns > panel && panel > 1, in_order = !panels;
         for (uint32_t k = 0; k < p->rank; k++) {
             if (panels && k == p->panels_at) order[used++] = p->column_dim;
             if (k + 1 < p->rank) order[used++] = p->order[k];
         }
         if (!panels) order[used++] = p->column_dim;
-        if (panels) blocks[p->column_dim] = columns;
+        if (panels) blocks[p->column_dim] = panel;
         for (uint32_t k = 0; k < p->rank; k++) in_order &= order[k] == k;
         if (!in_order) pack_parameter(state, p->buffer, order, blocks);
     }

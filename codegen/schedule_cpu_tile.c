@@ -291,6 +291,13 @@ uint32_t sinter_cpu_depth(sinter_schedule *schedule, sinter_loop_var loop) {
     return loops_around(schedule, loop, around);
 }
 
+sinter_loop_var sinter_cpu_outermost(sinter_schedule *schedule, sinter_loop_var loop,
+                                     uint32_t outside) {
+    sinter_loop_var around[SINTER_MAX_RANK];
+    uint32_t count = loops_around(schedule, loop, around);
+    return count > outside ? around[outside] : loop;
+}
+
 bool sinter_cpu_isolate(sinter_schedule *schedule, sinter_loop_var loop, uint32_t outside) {
     for (;;) {
         sinter_loop_var around[SINTER_MAX_RANK], child = loop;

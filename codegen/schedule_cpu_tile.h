@@ -59,6 +59,8 @@ sinter_loop_var sinter_cpu_find_row(sinter_schedule_cpu_state *state, const sint
 bool sinter_cpu_order_nest(sinter_schedule *schedule, const sinter_cpu_nest *nest, sinter_loop_var row);
 /* Loops around the loop. */
 uint32_t sinter_cpu_depth(sinter_schedule *schedule, sinter_loop_var loop);
+/* The outermost loop of the nest that the loop is in, which has `outside` loops around it. */
+sinter_loop_var sinter_cpu_outermost(sinter_schedule *schedule, sinter_loop_var loop, uint32_t outside);
 /* Cuts the loops around, but for the `outside` outermost ones, until each has nothing but the way to this one. */
 bool sinter_cpu_isolate(sinter_schedule *schedule, sinter_loop_var loop, uint32_t outside);
 /* Top-level loops that came from the nest at `outermost` run in parallel; `before`: the function when other nests were as
@@ -103,6 +105,7 @@ typedef struct sinter_cpu_packing {
     sinter_loop_buffer buffer;
     uint32_t rank, column_dim;
     int64_t columns;                 /* size of that dim */
+    int64_t multiple;                /* of which is where the nest's columns begin; 0 where that is 0 */
     uint32_t order[SINTER_MAX_RANK]; /* of the others */
     uint32_t panels_at;              /* where in it the number of the panel goes */
 } sinter_cpu_packing;

@@ -64,16 +64,6 @@ typedef struct window {
         narrow; /* one vector of columns: what is loaded is made of several loads, and all rows share it */
 } window;
 
-static sinter_loop_var outermost_of(sinter_schedule *schedule, sinter_loop_var inside) {
-    const sinter_loop_stmt *stmt = schedule->function->body;
-    for (; stmt; stmt = stmt->next) {
-        const sinter_loop_stmt *loop = stmt;
-        for (; loop && loop->kind == SINTER_LOOP_FOR; loop = loop->body)
-            if (loop->var == inside) return stmt->var;
-    }
-    return 0;
-}
-
 /* Cuts the loop at the borders of its interior; *out_parts: interior first, 1 to 3 of them. 0 where it can't be cut. */
 static uint32_t cut_interior(window *w, const sinter_cpu_nest *nest, sinter_loop_var loop,
                              sinter_loop_var *out_parts) {
@@ -179,7 +169,7 @@ static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
     sinter_schedule *schedule = &state->schedule;
     sinter_cpu_nest nest;
     sinter_loop_var parts[3];
-    sinter_loop_var outermost = outermost_of(schedule, inside);
+    sinter_loop_var outermost = sinter_cpu_outermost(schedule, inside, w->outside);
     if (!outermost || !sinter_cpu_find_nest(schedule->function, outermost, &nest)) return;
     sinter_loop_var column = nest.loops[nest.loop_count - 1];
     sinter_loop_var row = sinter_cpu_find_row(state, &nest);
@@ -208,7 +198,8 @@ static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
     choose(w, &nest, row);
     bool blocks = !shares && sinter_cpu_trips(state, column) > w->tile.columns;
     sinter_loop_var band = blocks ? cut_bands(state, &nest, row) : 0;
-    if (band && !sinter_cpu_find_nest(schedule->function, outermost_of(schedule, row), &nest))
+    if (band && !sinter_cpu_find_nest(schedule->function,
+                                      sinter_cpu_outermost(schedule, row, w->outside), &nest))
         return;
     w->done += sinter_cpu_tile_nest(state, &nest, row, band, w->tile);
 }

@@ -1,7 +1,7 @@
 /* Fuses elementwise nodes with each other and with the contraction, window or reduction that feeds them, as `group`
  * nodes: one kernel, one pass over memory. Decides by the pattern column of ops.def.
  *
- * A group has at most one anchor (contraction, window, reduction) and every result depends on it, at the anchor's own
+ * A group has at most one anchor (contraction, window, reduction), or two where a window reads by rows what another makes, and every result depends on it, at the anchor's own
  * result shape; elementwise nodes that feed a reduction join it when nobody else wants their values. Reductions over the
  * same last axes are the exception: with the elementwise nodes before, between and after them (softmax, normalisations)
  * they are one group, which works through its rows. The group stands where its last
@@ -28,6 +28,7 @@ typedef struct fusion {
     sinter_module *module;
     sinter_rewrite *rewrite;
     sinter_arena *scratch;
+    const sinter_machine *machine;
     sinter_region region;
     sinter_map copies;  /* constants copied into a group -> position of the node they are for */
     uint32_t *position; /* by node, in this region; 0 elsewhere */
@@ -398,6 +399,69 @@ static void join_packed_weight(fusion *f, sinter_node node, uint32_t own) {
     f->group_of[view] = own + 1;
 }
 
+/* ---- windows over windows ---- */
+
+/* A convolution in f32 of two spatial axes, channels last, whose dims but the first are known. */
+static bool is_plain_conv(const fusion *f, sinter_node node) {
+    const sinter_dim_table *dims = sinter_module_dims(f->module);
+    const sinter_node_info *info = sinter_node_get(f->module, node);
+    const int64_t *plan = NULL;
+    int64_t size;
+    if (info->op != SINTER_OP_conv || !sinter_node_get_int(f->module, node, "channels_last", 0) ||
+        sinter_node_get_ints(f->module, node, "winograd", &plan))
+        return false;
+    const sinter_value values[] = {info->operands[0], info->results[0]};
+    for (int i = 0; i < 2; ++i) {
+        const sinter_type *type = sinter_value_type(f->module, values[i]);
+        if (type->rank != 4 || type->dtype != SINTER_DTYPE_f32) return false;
+        for (uint32_t d = 1; d < type->rank; ++d)
+            if (!sinter_dim_is_const(dims, type->dims[d], &size)) return false;
+    }
+    const sinter_type *weight = sinter_value_type(f->module, info->operands[1]);
+    return sinter_dim_is_const(dims, weight->dims[2], &size);
+}
+
+static int64_t const_dim(const fusion *f, sinter_value value, uint32_t axis) {
+    int64_t size = -1;
+    sinter_dim_is_const(sinter_module_dims(f->module),
+                        sinter_value_type(f->module, value)->dims[axis], &size);
+    return size;
+}
+
+/* Each channel has a window of its own, which leaves out no row. */
+static bool is_depthwise(const fusion *f, sinter_node node) {
+    if (!is_plain_conv(f, node)) return false;
+    sinter_value x = sinter_node_operand(f->module, node, 0),
+                 weight = sinter_node_operand(f->module, node, 1);
+    int64_t channels = const_dim(f, x, 3);
+    return sinter_node_get_int(f->module, node, "group", 1) == channels &&
+           const_dim(f, weight, 0) == channels &&
+           sinter_node_get_int_at(f->module, node, "strides", 0, 1) <= const_dim(f, weight, 2);
+}
+
+/* One image of the value, for which half of the cache that a core has to itself is too little. */
+static bool is_large(const fusion *f, sinter_value value) {
+    int64_t bytes = sinter_dtype_infos[sinter_value_type(f->module, value)->dtype].bits / 8;
+    for (uint32_t axis = 1; axis < 4; ++axis) bytes *= const_dim(f, value, axis);
+    return bytes > (int64_t)f->machine->l2_bytes;
+}
+
+/* A depthwise convolution takes in the convolution that makes what only it reads, where that is large: it comes by rows then
+ * (codegen/lower_streamed.c) and memory never sees it. */
+static void join_streamed(fusion *f, sinter_node node, uint32_t own) {
+    sinter_value x = sinter_node_operand(f->module, node, 0);
+    sinter_node definition = sinter_value_definition(f->module, x);
+    if (!is_depthwise(f, node) || !definition || !is_large(f, x)) return;
+    uint32_t producer = f->group_of[definition];
+    if (!producer || sinter_node_get(f->module, definition)->parent != f->region) return;
+    const fusion_group *group = &f->groups.items[producer - 1];
+    if (!group->anchor || !is_plain_conv(f, group->anchor) || is_depthwise(f, group->anchor) ||
+        first_outside_use(f, producer - 1, own) != UINT32_MAX)
+        return;
+    merge(f, own, producer - 1);
+    f->groups.items[own].anchor = node;
+}
+
 /* ---- what lies between two groups ---- */
 
 /* Makes wider elements of those of its first operand, and of constants. */
@@ -519,6 +583,8 @@ static void fuse_region(fusion *f, sinter_region region) {
             } else if (pattern_of(f, node) == SINTER_PATTERN_CONTRACT) {
                 join_packed_weight(f, node, own);
                 join_transposed(f, node, own);
+            } else {
+                join_streamed(f, node, own);
             }
         }
     }
@@ -535,7 +601,10 @@ static void fuse_region(fusion *f, sinter_region region) {
 
 void sinter_pass_fuse(sinter_pass_context *context) {
     sinter_module *module = context->module;
-    fusion f = {.module = module, .scratch = &context->scratch, .rewrite = &context->rewrite};
+    fusion f = {.module = module,
+                .machine = context->machine,
+                .scratch = &context->scratch,
+                .rewrite = &context->rewrite};
     sinter_map_init(&f.copies, f.scratch);
     uint32_t regions = sinter_module_region_limit(module);
     for (sinter_region region = 1; region < regions; ++region) {

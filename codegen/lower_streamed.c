@@ -14,6 +14,9 @@
 #include "codegen/lower_window.h"
 
 enum {
+    RING_BYTES = 1 << 17, /* of a thread's stack */
+    MOST_CHANNELS = 64,
+    CHANNEL_STEP = 16,
     UNITS = 8,        /* that divide well among threads */
     LEAST_REUSE = 12, /* rows of a part for each that is computed twice */
     ROW = 1,
@@ -68,12 +71,13 @@ static int64_t dim_of(const streamed *s, sinter_value value, int axis) {
     return number(sinter_kernel_dim_of(s->k, value, axis));
 }
 
-/* Blocks of equal size, of which a few rows stay in the caches; all channels where there is no such size. */
-static int64_t choose_block(const streamed *s) {
+/* Channels of blocks of equal size, whose ring is small: the pass fuse knows that there is one. */
+static int64_t choose_block(const streamed *s, int64_t ring_rows) {
     static const int64_t sizes[] = {48, 32, 64, 16};
+    int64_t bytes = ring_rows * s->ring_columns * (int64_t)sizeof(float);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        if (s->channels % sizes[i] == 0) return sizes[i];
-    return s->channels;
+        if (s->channels % sizes[i] == 0 && sizes[i] * bytes <= RING_BYTES) return sizes[i];
+    return s->channels < MOST_CHANNELS ? s->channels : CHANNEL_STEP;
 }
 
 /* Parts enough for some threads to share the units, unless too many rows were computed twice. Of equal length where the rows
@@ -113,7 +117,7 @@ static void begin_ring(streamed *s) {
     while (ring->rows < s->taps) ring->rows *= 2;
     ring->row_shift = (s->pad_row + ring->rows - 1) / ring->rows * ring->rows;
     ring->column_shift = s->pad_left;
-    s->block = choose_block(s);
+    s->block = choose_block(s, ring->rows);
     s->part = choose_part(s);
     s->parts = (s->rows + s->part - 1) / s->part;
 }

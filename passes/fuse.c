@@ -446,12 +446,33 @@ static bool is_large(const fusion *f, sinter_value value) {
     return bytes > (int64_t)f->machine->l2_bytes;
 }
 
+static int64_t reach_of(const fusion *f, sinter_node conv, uint32_t axis) {
+    int64_t taps = const_dim(f, sinter_node_operand(f->module, conv, 1), 2 + axis);
+    return (taps - 1) * sinter_node_get_int_at(f->module, conv, "dilations", axis, 1) + 1;
+}
+
+/* A few rows of it, as many as the window reaches, fit a thread's stack: of a block of channels at least. */
+static bool has_short_rows(const fusion *f, sinter_node node, sinter_value value) {
+    enum { STEP = 16, MOST = 64, BYTES = 1 << 17 };
+    int64_t channels = const_dim(f, value, 3), rows = 1, width = const_dim(f, value, 2);
+    while (rows < reach_of(f, node, 0)) rows *= 2;
+    if (sinter_string_is(sinter_node_get_string(f->module, node, "auto_pad"), "NOTSET"))
+        width += sinter_node_get_int_at(f->module, node, "pads", 1, 0) +
+                 sinter_node_get_int_at(f->module, node, "pads", 3, 0);
+    else
+        width += reach_of(f, node, 1);
+    int64_t block = channels < MOST ? channels : STEP;
+    return channels % block == 0 && rows <= BYTES && width <= BYTES &&
+           rows * width * block * (int64_t)sizeof(float) <= BYTES;
+}
+
 /* A depthwise convolution takes in the convolution that makes what only it reads, where that is large: it comes by rows then
  * (codegen/lower_streamed.c) and memory never sees it. */
 static void join_streamed(fusion *f, sinter_node node, uint32_t own) {
     sinter_value x = sinter_node_operand(f->module, node, 0);
     sinter_node definition = sinter_value_definition(f->module, x);
-    if (!is_depthwise(f, node) || !definition || !is_large(f, x)) return;
+    if (!is_depthwise(f, node) || !definition || !is_large(f, x) || !has_short_rows(f, node, x))
+        return;
     uint32_t producer = f->group_of[definition];
     if (!producer || sinter_node_get(f->module, definition)->parent != f->region) return;
     const fusion_group *group = &f->groups.items[producer - 1];

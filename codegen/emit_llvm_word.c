@@ -1,7 +1,7 @@
 /* Elements that follow each other, put together as one i32, are one load in LLVM: four bytes, or two of 16 bits
  *   cast(i32, b[i]) | cast(i32, b[i + 1]) << 8 | cast(i32, b[i + 2]) << 16 | cast(i32, b[i + 3]) << 24
  *   cast(i32, h[i]) << 16 >> 16 & 0xffff | cast(i32, h[i + 1]) << 16
- * (the latter is what the bits of two bf16 become). LLVM finds that by itself only where each element is wanted once. Needs: a
+ * (of signed bytes cast(u8, b[i]) in their place; the latter is what the bits of two bf16 become). LLVM finds that by itself only where each element is wanted once. Needs: a
  * little-endian target, as all are, and the same address in all lanes. Test: tests/unit/isa_test.c */
 #include "codegen/emit_llvm.h"
 #include "codegen/loop_linear.h"
@@ -35,9 +35,12 @@ static const sinter_loop_expr *part_load(const sinter_loop_expr *expr, int64_t *
     }
     if (expr->kind != SINTER_LOOP_CAST || expr->dtype != SINTER_DTYPE_i32) return NULL;
     const sinter_loop_expr *load = expr->arguments[0];
+    bool is_signed = load->kind == SINTER_LOOP_CAST && load->dtype == SINTER_DTYPE_u8 &&
+                     load->arguments[0]->dtype == SINTER_DTYPE_i8;
+    if (is_signed) load = load->arguments[0];
     int64_t bits = sinter_dtype_infos[load->dtype].bits;
     bool is_part = load->kind == SINTER_LOOP_LOAD &&
-                   (load->dtype == SINTER_DTYPE_u8 || load->dtype == SINTER_DTYPE_u16);
+                   (is_signed || load->dtype == SINTER_DTYPE_u8 || load->dtype == SINTER_DTYPE_u16);
     *out_part = shift / bits;
     return is_part && shift % bits == 0 && shift >= 0 && shift < WORD ? load : NULL;
 }

@@ -9,21 +9,27 @@
  * Products with a scale become the product of a sum with it: rounding differs, by less than summing in another order does.
  * Scales that are floats of 16 bits, whatever their type, become such where the target converts them.
  * Signed weights are stored 2^(bits - 1) higher, and so are their zero points.
+ * Where x is bytes with scales in the same blocks, f32(i[k]) * t[k / B], a block's sum is one of integers, four steps at a time by
+ * dot-accumulate:
+ *   for kb { part = -z * sum of i; for word { for each field: part += dot4(word >> field & mask, i) }; acc += f32(part) * (s * t) }
+ * Then byte j of a word has the steps j, j + 4, ... of its own, so that a mask leaves four steps in a row, as bytes.
  * Needs: constants, whole blocks of whole words. Test: tests/codegen/schedule/bits.loops, tests/suites/contrib_operators.py */
 #include "codegen/loop_access.h"
 #include "codegen/schedule_cpu_tile.h"
 
 #include <string.h>
 
-enum { WORD = 32, MANTISSA = 23, EXPONENT_BIAS = 127, MOST_BITS = 4 };
+enum { WORD = 32, BYTES = 4, MANTISSA = 23, EXPONENT_BIAS = 127, MOST_BITS = 4 };
 
 typedef struct bits {
     sinter_schedule_cpu_state *state;
     sinter_loop_builder build;
     sinter_loop_stmt *loop, *assign;    /* the reduction and its body */
     sinter_expr x, weight, zero, scale; /* zero: load, NULL where there is none */
-    uint32_t dim;                       /* of the weight's indices: the reduction's variable */
-    int64_t width, fields;              /* bits of a weight, weights of a word */
+    sinter_expr items, x_scale; /* x = f32(items) * x_scale; NULL where sums are of floats */
+    sinter_loop_intrinsic dot;  /* for the former */
+    uint32_t dim;               /* of the weight's indices: the reduction's variable */
+    int64_t width, fields;      /* bits of a weight, weights of a word */
     int64_t steps, block;
     bool is_signed, half_scales;
     bool same_zero;     /* `zero_value` for all */
@@ -108,11 +114,53 @@ static void search_divisor(divisor_search *s, sinter_expr expr) {
     for (uint32_t i = 0; i < expr->argument_count; i++) search_divisor(s, expr->arguments[i]);
 }
 
+static sinter_loop_intrinsic find_dot(const sinter_target *target) {
+    if (!strncmp(target->triple, "x86_64", 6) || sinter_target_has(target, "i8mm"))
+        return SINTER_INTRINSIC_dot4_u8i8;
+    /* Fields are small enough to be signed. */
+    return sinter_target_has(target, "dotprod") ? SINTER_INTRINSIC_dot4_i8i8
+                                                : SINTER_INTRINSIC_NONE;
+}
+
+/* The last index of the load moves by one element a step, the others do not move. */
+static bool lies_along(bits *b, sinter_expr load) {
+    sinter_expr coefficient, rest;
+    int64_t step;
+    uint32_t last = load->argument_count - 1;
+    for (uint32_t i = 0; i < last; i++)
+        if (sinter_loop_expr_uses(load->arguments[i], b->loop->var)) return false;
+    return load->argument_count > 0 &&
+           sinter_loop_affine(&b->build, load->arguments[last], b->loop->var, &coefficient,
+                              &rest) &&
+           sinter_loop_is_const_int(coefficient, &step) && step == 1;
+}
+
+/* x is f32(items) * x_scale: bytes, in blocks as long as those of the weights. */
+static void match_bytes(bits *b, const divisor_search *weights) {
+    b->dot = find_dot(b->state->target);
+    b->items = b->x_scale = NULL;
+    if (b->dot == SINTER_INTRINSIC_NONE || !is_call(b->x, SINTER_SCALAR_mul)) return;
+    for (int i = 0; i < 2; i++) {
+        sinter_expr items = b->x->arguments[i], scale = b->x->arguments[1 - i];
+        divisor_search s = *weights;
+        if (items->kind != SINTER_LOOP_CAST || items->dtype != SINTER_DTYPE_f32 ||
+            !(items = integer_load(items->arguments[0])) || items->dtype != SINTER_DTYPE_i8 ||
+            !lies_along(b, items))
+            continue;
+        search_divisor(&s, scale);
+        if (s.other || scale->kind != SINTER_LOOP_LOAD) continue;
+        b->items = items;
+        b->x_scale = scale;
+        return;
+    }
+}
+
 /* Scales and zero points change every `block` steps, or never. */
 static bool find_block(bits *b) {
     divisor_search s = {.var = b->loop->var};
     search_divisor(&s, b->scale);
     if (b->zero) search_divisor(&s, b->zero);
+    match_bytes(b, &s);
     b->block = s.divisor ? s.divisor : b->steps;
     return !s.other && b->block > 0 && b->steps % b->block == 0 && b->block % b->fields == 0;
 }
@@ -153,7 +201,13 @@ static void copy_words(const bits *b, const sinter_tensor *source, uint8_t *to, 
     for (size_t i = 0; i < size; i++) to[i] = from[i] ^ flip;
 }
 
-/* The fields of a word from the low bits on lie along the reduction. */
+/* The place in a word of its step `index`. */
+static int64_t shift_of(const bits *b, int64_t index) {
+    if (!b->items) return index * b->width;
+    return index % BYTES * (WORD / BYTES) + index / BYTES * b->width;
+}
+
+/* The fields of a word lie along the reduction. */
 static bool make_words(void *user, const sinter_tensor *source, sinter_tensor *out_words,
                        sinter_diag *diag) {
     const bits *b = user;
@@ -163,7 +217,7 @@ static bool make_words(void *user, const sinter_tensor *source, sinter_tensor *o
     if (!sinter_tensor_create(out_words, SINTER_DTYPE_i32, source->rank, dims, diag)) return false;
     uint8_t *to = sinter_tensor_mutable(out_words);
     for (uint32_t i = b->dim + 1; i < source->rank; i++) stride *= source->dims[i];
-    if (stride == 1) {
+    if (stride == 1 && !b->items) {
         copy_words(b, source, to, sinter_tensor_bytes(out_words));
         return true;
     }
@@ -172,7 +226,7 @@ static bool make_words(void *user, const sinter_tensor *source, sinter_tensor *o
         int64_t first = w / stride * stride * b->fields + w % stride;
         uint32_t word = 0;
         for (int64_t f = 0; f < b->fields; f++)
-            word |= stored(b, source, first + f * stride) << f * b->width;
+            word |= stored(b, source, first + f * stride) << shift_of(b, f);
         for (int i = 0; i < 4; i++) to[4 * w + i] = (uint8_t)(word >> 8 * i);
     }
     return true;
@@ -336,6 +390,74 @@ static void write_word(bits *b, sinter_loop_var part, sinter_expr index, sinter_
     }
 }
 
+/* ---- sums of integers ---- */
+
+/* Four bytes of x from step `first` on, as one i32; emitters make that one load. */
+static sinter_expr load_bytes(bits *b, sinter_expr first) {
+    sinter_loop_builder *build = &b->build;
+    sinter_expr word = NULL;
+    for (int64_t k = 0; k < BYTES; k++) {
+        sinter_expr step = sinter_loop_add(build, first, sinter_loop_int(build, k));
+        sinter_expr byte = sinter_loop_cast(build, at_step(b, b->items, step), SINTER_DTYPE_u8);
+        byte = sinter_loop_cast(build, byte, SINTER_DTYPE_i32);
+        if (k)
+            byte =
+                sinter_loop_call2(build, SINTER_SCALAR_shl, byte, integer(b, k * (WORD / BYTES)));
+        word = k ? sinter_loop_call2(build, SINTER_SCALAR_or, word, byte) : byte;
+    }
+    return word;
+}
+
+/* The number whose bytes all are this one. */
+static sinter_expr in_bytes(bits *b, int64_t byte) {
+    return integer(b, (int32_t)((uint32_t)byte * 0x01010101u));
+}
+
+static sinter_expr dot(bits *b, sinter_expr sum, sinter_expr fields, sinter_expr bytes) {
+    const sinter_expr arguments[3] = {sum, fields, bytes};
+    return sinter_loop_intrinsic_call(&b->build, b->dot, arguments);
+}
+
+/* part = part + four products, for all fields of a word. */
+static void write_dots(bits *b, sinter_loop_var part, sinter_expr index) {
+    sinter_loop_builder *build = &b->build;
+    sinter_expr indices[SINTER_MAX_RANK];
+    memcpy(indices, b->weight->arguments, b->weight->argument_count * sizeof *indices);
+    indices[b->dim] = index;
+    sinter_loop_var word = sinter_loop_declare(build, "word", false,
+                                               sinter_loop_load(build, b->weight->buffer, indices));
+    sinter_expr first = sinter_loop_mul(build, index, sinter_loop_int(build, b->fields));
+    for (int64_t f = 0; f < b->fields; f += BYTES) {
+        sinter_expr fields = sinter_loop_var_read(build, word);
+        if (f)
+            fields =
+                sinter_loop_call2(build, SINTER_SCALAR_shr, fields, integer(b, shift_of(b, f)));
+        fields = sinter_loop_call2(build, SINTER_SCALAR_and, fields,
+                                   in_bytes(b, (INT64_C(1) << b->width) - 1));
+        sinter_expr bytes = load_bytes(b, sinter_loop_add(build, first, sinter_loop_int(build, f)));
+        sinter_loop_assign(build, part, dot(b, sinter_loop_var_read(build, part), fields, bytes));
+    }
+}
+
+/* What zero points take away from a block's sum. */
+static sinter_expr start_of(bits *b, sinter_expr step) {
+    sinter_loop_builder *build = &b->build;
+    sinter_expr sum = integer(b, 0), zero = integer(b, -b->zero_value);
+    if (b->same_zero && !b->zero_value) return sum;
+    for (int64_t k = 0; k < b->block; k += BYTES)
+        sum = dot(b, sum, in_bytes(b, 1),
+                  load_bytes(b, sinter_loop_add(build, step, sinter_loop_int(build, k))));
+    if (!b->same_zero) {
+        sinter_expr load = at_step(b, b->zero, step);
+        zero = sinter_loop_cast(build, sinter_loop_load(build, load->buffer, load->arguments),
+                                SINTER_DTYPE_i32);
+        zero = sinter_loop_call(build, SINTER_SCALAR_neg, &zero);
+    }
+    return sinter_loop_mul(build, sum, zero);
+}
+
+/* ---- blocks ---- */
+
 /* The loop goes over blocks; the loop over words inside of it. */
 static sinter_loop_var write_loops(bits *b) {
     sinter_loop_builder *build = &b->build;
@@ -351,23 +473,29 @@ static sinter_loop_var write_loops(bits *b) {
     if (b->half_scales)
         scale = sinter_loop_cast(build, sinter_loop_load(build, scale->buffer, scale->arguments),
                                  SINTER_DTYPE_f32);
-    if (!b->same_zero) {
+    if (!b->same_zero && !b->items) {
         sinter_expr load = at_step(b, b->zero, step);
         zero = sinter_loop_cast(build, sinter_loop_load(build, load->buffer, load->arguments),
                                 SINTER_DTYPE_f32);
     }
+    if (b->items) scale = sinter_loop_mul(build, scale, at_step(b, b->x_scale, step));
     build->tail = &loop->body;
-    sinter_loop_var part =
-        sinter_loop_declare(build, "part", true, sinter_loop_const(build, SINTER_DTYPE_f32, 0));
+    sinter_loop_var part = sinter_loop_declare(
+        build, "part", true,
+        b->items ? start_of(b, step) : sinter_loop_const(build, SINTER_DTYPE_f32, 0));
     sinter_loop_var inner =
         sinter_loop_begin_for(build, "word", sinter_loop_int(build, 0),
                               sinter_loop_int(build, words), 1, SINTER_AXIS_SERIAL);
     sinter_expr index =
         sinter_loop_add(build, sinter_loop_mul(build, block, sinter_loop_int(build, words)),
                         sinter_loop_var_read(build, inner));
-    write_word(b, part, index, zero);
+    if (b->items)
+        write_dots(b, part, index);
+    else
+        write_word(b, part, index, zero);
     sinter_loop_end(build);
-    sinter_expr sum = sinter_loop_mul(build, sinter_loop_var_read(build, part), scale);
+    sinter_expr sum = sinter_loop_cast(build, sinter_loop_var_read(build, part), SINTER_DTYPE_f32);
+    sum = sinter_loop_mul(build, sum, scale);
     sinter_loop_assign(build, b->assign->var,
                        sinter_loop_add(build, sinter_loop_var_read(build, b->assign->var), sum));
     return inner;

@@ -118,3 +118,59 @@ sinter_value sinter_build_dims(sinter_builder *builder, const sinter_dim *items,
     sinter_attr attr = sinter_attr_ints("dims", numbers, count);
     return sinter_build(builder, SINTER_OP_dim_vector, NULL, 0, &attr, 1);
 }
+
+/* ---- blocks of 8 bits ---- */
+
+enum { LARGEST_STEP = 127 };
+
+/* The last axis in blocks, as an axis of them and, where `within`, one of their elements. */
+static sinter_value shape_in_blocks(sinter_builder *builder, sinter_value x, int64_t block,
+                                    bool within) {
+    sinter_dim_table *dims = sinter_module_dims(builder->module);
+    const sinter_type type = *sinter_value_type(builder->module, x);
+    sinter_dim items[SINTER_MAX_RANK + 1];
+    uint32_t last = type.rank - 1;
+    sinter_dim size = sinter_dim_const(dims, block);
+    memcpy(items, type.dims, type.rank * sizeof *items);
+    items[last] = sinter_dim_floordiv(dims, type.dims[last], size);
+    items[type.rank] = size;
+    return sinter_build_dims(builder, items, type.rank + within);
+}
+
+static sinter_value reshape_to(sinter_builder *builder, sinter_value x, sinter_value shape) {
+    const sinter_value operands[] = {x, shape};
+    sinter_attr allow_zero = sinter_attr_int("allowzero", 1);
+    return x && shape ? sinter_build(builder, SINTER_OP_reshape, operands, 2, &allow_zero, 1) : 0;
+}
+
+bool sinter_build_quantize_blocks(sinter_builder *builder, sinter_value x, int64_t block,
+                                  sinter_value *out_items, sinter_value *out_scales) {
+    const sinter_type type = *sinter_value_type(builder->module, x);
+    if (type.rank < 1 || type.rank >= SINTER_MAX_RANK) return false;
+    const int64_t axis = -1;
+    const sinter_attr attributes[] = {sinter_attr_int("axis", type.rank),
+                                      sinter_attr_int("block_size", block),
+                                      sinter_attr_dtype("output_dtype", SINTER_DTYPE_i8)};
+    sinter_value blocks = reshape_to(builder, x, shape_in_blocks(builder, x, block, true));
+    sinter_value magnitude = blocks ? sinter_build_unary(builder, SINTER_OP_abs, blocks) : 0;
+    const sinter_value reduced[] = {magnitude, sinter_build_ints(builder, &axis, 1)};
+    sinter_value largest =
+        magnitude ? sinter_build(builder, SINTER_OP_reduce_max, reduced, 2, NULL, 0) : 0;
+    sinter_value steps = sinter_build_scalar(builder, SINTER_DTYPE_f32, LARGEST_STEP);
+    sinter_value scales = largest ? sinter_build_binary(builder, SINTER_OP_div, largest, steps) : 0;
+    const sinter_value quantized[] = {blocks, scales};
+    sinter_value items =
+        scales ? sinter_build(builder, SINTER_OP_quantize_linear, quantized, 2, attributes, 3) : 0;
+    *out_items = reshape_to(builder, items, sinter_build_dims(builder, type.dims, type.rank));
+    *out_scales = reshape_to(builder, scales, shape_in_blocks(builder, x, block, false));
+    return *out_items && *out_scales;
+}
+
+sinter_value sinter_build_dequantize_blocks(sinter_builder *builder, sinter_value items,
+                                            sinter_value scales, int64_t block) {
+    const sinter_value operands[] = {items, scales};
+    const sinter_attr attributes[] = {
+        sinter_attr_int("axis", (int64_t)sinter_value_type(builder->module, items)->rank - 1),
+        sinter_attr_int("block_size", block)};
+    return sinter_build(builder, SINTER_OP_dequantize_linear, operands, 2, attributes, 2);
+}

@@ -30,3 +30,11 @@ sinter_value sinter_build_reshape(sinter_builder *builder, sinter_value x, const
 sinter_value sinter_build_transpose(sinter_builder *builder, sinter_value x, const int64_t *perm, size_t count);
 /* i64[count] whose elements are dims: a constant, or op dim_vector where one is symbolic. */
 sinter_value sinter_build_dims(sinter_builder *builder, const sinter_dim *items, size_t count);
+
+/* x in 8 bits, each block of `block` elements along the last axis, which a multiple of that is, with a scale of its own: its
+ * largest magnitude / 127. *out_scales has an element a block. A block of zeros, or with a number that is not finite, is zeros;
+ * the scale of the latter is not finite either. False after an error. */
+bool sinter_build_quantize_blocks(sinter_builder *builder, sinter_value x, int64_t block, sinter_value *out_items,
+                                  sinter_value *out_scales);
+/* The numbers that these stand for. */
+sinter_value sinter_build_dequantize_blocks(sinter_builder *builder, sinter_value items, sinter_value scales, int64_t block);

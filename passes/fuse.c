@@ -9,6 +9,7 @@
  * Constants of few elements are copied into the group, where the kernel sees their values. Elements that are widened
  * between two groups, as dequantized ones are, lie in memory as they were before.
  * Test: tests/passes/fuse/ */
+#include "passes/packed_weight.h"
 #include "passes/pass.h"
 
 #include <stdlib.h>
@@ -358,45 +359,32 @@ static void join_transposed(fusion *f, sinter_node node, uint32_t own) {
     }
 }
 
-/* A matrix of fewer than eight bits with its scales, all constant, that only `user` wants, whose blocks are whole words along the
- * reduction. */
-static bool is_packed_weight(const fusion *f, sinter_node node, sinter_node user) {
-    enum { BYTE = 8, WORD = 32 };
-    const sinter_node_info *info = sinter_node_get(f->module, node);
-    if (info->op != SINTER_OP_dequantize_linear ||
-        info->parent != sinter_node_get(f->module, user)->parent || !f->group_of[node] ||
-        f->groups.items[f->group_of[node] - 1].nodes.count != 1)
-        return false;
-    for (uint32_t i = 0; i < info->operand_count; ++i)
-        if (info->operands[i] && !sinter_value_constant(f->module, info->operands[i])) return false;
-    const sinter_type *matrix =
-        sinter_value_type(f->module, sinter_node_operand(f->module, user, 1));
-    int64_t bits = sinter_dtype_infos[sinter_value_type(f->module, info->operands[0])->dtype].bits,
-            steps = 0, block = sinter_node_get_int(f->module, node, "block_size", 0);
-    return bits < BYTE && WORD % bits == 0 && matrix->rank == 2 &&
-           sinter_dim_is_const(sinter_module_dims(f->module), matrix->dims[0], &steps) &&
-           steps % (WORD / bits) == 0 && block % (WORD / bits) == 0;
+/* In a group of its own, which a product in this region takes in. */
+static bool stands_alone(const fusion *f, sinter_node node) {
+    return sinter_node_get(f->module, node)->parent == f->region && f->group_of[node] &&
+           f->groups.items[f->group_of[node] - 1].nodes.count == 1 &&
+           sinter_value_has_one_use(f->module, sinter_node_result(f->module, node, 0));
 }
 
-/* A contraction reads weights of few bits as they are, through a transposition too. */
+/* A contraction reads weights of few bits as they are, through a transposition too, and what they are multiplied by, where
+ * that is in bytes and blocks. */
 static void join_packed_weight(fusion *f, sinter_node node, uint32_t own) {
-    sinter_node last = node, view = 0;
-    for (sinter_value value = sinter_node_operand(f->module, node, 1);
-         sinter_value_has_one_use(f->module, value);
-         value = sinter_node_operand(f->module, view, 0)) {
-        last = sinter_value_get(f->module, value)->definition;
-        if (!last) return;
-        if (is_packed_weight(f, last, node)) break;
-        if (view || sinter_node_get(f->module, last)->op != SINTER_OP_transpose ||
-            sinter_node_get(f->module, last)->parent != f->region)
+    sinter_packed_weight weight;
+    if (!sinter_find_packed_weight(f->module, node, &weight) || !stands_alone(f, weight.dequantize))
+        return;
+    if (weight.view) {
+        if (sinter_node_get(f->module, weight.view)->parent != f->region ||
+            !sinter_value_has_one_use(f->module, sinter_node_result(f->module, weight.view, 0)))
             return;
-        view = last;
+        sinter_vector_push(f->scratch, &f->groups.items[own].nodes, weight.view);
+        f->group_of[weight.view] = own + 1;
     }
-    if (last == node || !is_packed_weight(f, last, node)) return;
-    merge(f, own, f->group_of[last] - 1);
-    if (!view) return;
-    sinter_vector_push(f->scratch, &f->groups.items[own].nodes, view);
-    f->group_of[view] = own + 1;
+    merge(f, own, f->group_of[weight.dequantize] - 1);
+    sinter_node rounded =
+        sinter_value_definition(f->module, sinter_node_operand(f->module, node, 0));
+    if (sinter_node_op(f->module, rounded) == SINTER_OP_dequantize_linear &&
+        stands_alone(f, rounded) && sinter_node_get_int(f->module, rounded, "block_size", 0))
+        merge(f, own, f->group_of[rounded] - 1);
 }
 
 /* ---- windows over windows ---- */

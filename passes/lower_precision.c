@@ -2,13 +2,14 @@
  * become constants of half the bytes, and for bf16 so do the activations, where they are made. Products and sums stay f32:
  *   matmul(x, w)  ->  matmul(cast(cast(x, bf16), f32), cast(w as bf16, f32))
  * so the graph says itself what is computed, and the evaluator computes it. f16 rounds weights alone: it is about bytes, and
- * activations might not fit its range.
+ * activations might not fit its range. i8 rounds what weights of few bits with scales in blocks are multiplied by, in blocks as
+ * long, each with a scale of its own (lower_precision_blocks.c).
  *
  * Needs: layouts settled and constants folded, because nothing may fold the casts of weights afterwards; the pass fuse puts
  * them into the kernels that read them. What is small, depthwise or Winograd's stays as it is: there is nothing to gain.
  * Test: tests/passes/lower_precision/ */
+#include "passes/lower_precision.h"
 #include "ir/base/map.h"
-#include "passes/pass.h"
 
 #include <math.h>
 
@@ -161,6 +162,7 @@ static void visit(void *user, sinter_node node) {
 }
 
 void sinter_pass_lower_precision(sinter_pass_context *context) {
+    sinter_round_blocks(context);
     if (context->precision != SINTER_DTYPE_bf16 && context->precision != SINTER_DTYPE_f16) return;
     lowering l = {
         .module = context->module, .rewrite = &context->rewrite, .dtype = context->precision};

@@ -133,7 +133,8 @@ bool sinter_pipeline_parse(const char *list, sinter_arena *arena,
 }
 
 bool sinter_precision_parse(const char *text, sinter_dtype *out_precision) {
-    static const sinter_dtype known[] = {SINTER_DTYPE_f32, SINTER_DTYPE_bf16, SINTER_DTYPE_f16};
+    static const sinter_dtype known[] = {SINTER_DTYPE_f32, SINTER_DTYPE_bf16, SINTER_DTYPE_f16,
+                                         SINTER_DTYPE_i8};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         *out_precision = known[i];
         if (!strcmp(text, sinter_dtype_infos[known[i]].name)) return true;

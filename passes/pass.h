@@ -31,7 +31,7 @@ const sinter_pass *sinter_pass_find(sinter_string name); /* dashes or underscore
 
 typedef struct sinter_pipeline_options {
     const sinter_machine *machine; /* NULL: any */
-    sinter_dtype precision; /* bf16 or f16: contractions round their operands; otherwise nothing is rounded */
+    sinter_dtype precision; /* bf16, f16 or i8: contractions round their operands; otherwise nothing is rounded */
     const sinter_compression *compression; /* NULL: none */
     const sinter_pass *without; /* left out wherever it stands; NULL: none */
     const char *print_after;  /* pass name, or "all" */
@@ -50,7 +50,7 @@ bool sinter_pipeline_check(const sinter_pass *const *passes, size_t count, const
 /* Runs passes in order; names may repeat. */
 bool sinter_pipeline_run(sinter_module *module, const sinter_pass *const *passes, size_t count,
                          const sinter_pipeline_options *options, sinter_diag *diag);
-/* "f32", "bf16" or "f16", what `precision` may be; false for anything else. */
+/* "f32", "bf16", "f16" or "i8", what `precision` may be; false for anything else. */
 bool sinter_precision_parse(const char *text, sinter_dtype *out_precision);
 /* Every node of the module in its order, the nodes of a node's regions before itself. A visit may build nodes before its own,
  * which are not visited, and erase its own and those before. */

@@ -232,6 +232,24 @@ static sinter_value middle_points(sinter_onnx_node *node, const packed_weights *
     return sinter_build_constant(&node->build, tensor);
 }
 
+/* With accuracy level 4 the file lets A be rounded to 8 bits, in blocks as long as those of B: sums of few bits are then sums of
+ * integers. What is computed must not depend on who computes it, so the graph says so. */
+static sinter_value rounded_operand(sinter_onnx_node *node, const packed_weights *w,
+                                    sinter_value a) {
+    enum { EIGHT_BITS = 4, WORD = 32 };
+    const sinter_type *type = sinter_onnx_type_of(node, a);
+    sinter_value items, scales;
+    bool whole = w->columns == w->blocks * w->block && w->block % (WORD / w->bits) == 0;
+    if (sinter_onnx_int(node, "accuracy_level", 0) != EIGHT_BITS || w->bits == 8 || !whole ||
+        type->dtype != SINTER_DTYPE_f32 || type->rank < 1 || type->rank >= SINTER_MAX_RANK ||
+        !sinter_dim_is(sinter_module_dims(node->importer->module), type->dims[type->rank - 1],
+                       w->columns))
+        return a;
+    return sinter_build_quantize_blocks(&node->build, a, w->block, &items, &scales)
+               ? sinter_build_dequantize_blocks(&node->build, items, scales, w->block)
+               : 0;
+}
+
 /* A times the transpose of B[N, K], whose blocks of a row share a scale and a zero point. */
 bool sinter_onnx_rule_matmul_nbits(sinter_onnx_node *node) {
     packed_weights w;
@@ -258,7 +276,8 @@ bool sinter_onnx_rule_matmul_nbits(sinter_onnx_node *node) {
                               sinter_build_ints(&node->build, &axis, 1)};
         b = b ? sinter_build(&node->build, SINTER_OP_slice, cut, 4, NULL, 0) : 0;
     }
-    sinter_value y = sinter_onnx_op2(node, SINTER_OP_matmul, a, b);
-    if (bias) y = sinter_onnx_op2(node, SINTER_OP_add, y, bias);
+    a = b ? rounded_operand(node, &w, a) : 0;
+    sinter_value y = a ? sinter_onnx_op2(node, SINTER_OP_matmul, a, b) : 0;
+    if (bias) y = y ? sinter_onnx_op2(node, SINTER_OP_add, y, bias) : 0;
     return sinter_onnx_return(node, y);
 }

@@ -110,7 +110,7 @@ static sinter_status *check_options(const char *path, const sinter_options *opti
     sinter_dtype precision;
     if (options->precision && !sinter_precision_parse(options->precision, &precision))
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
-                           "sinter_options.precision is '%s', expected f32, bf16 or f16",
+                           "sinter_options.precision is '%s', expected f32, bf16, f16 or i8",
                            options->precision);
     const char *of_compilation = options->target      ? "target"
                                  : options->passes    ? "passes"

@@ -32,7 +32,8 @@ typedef struct sinter_options {
                                   order of such sums is, about ten times less than the quick way */
     int32_t copy_weights;      /* 1: an artifact's weights are copied into memory that asks for huge pages: sinter_load_options */
     const char *precision;     /* "bf16": products of operands rounded to bf16, summed in f32; "f16": weights rounded to f16;
-                                  NULL or "f32": f32 */
+                                  "i8": what is multiplied by weights of 2 or 4 bits rounded to bytes, in blocks
+                                  like theirs; NULL or "f32": f32 */
     const char *tuning;        /* file of `sinter tune`, measured for this target: which schedules are fast; NULL: none */
 } sinter_options;
 #ifdef __cplusplus

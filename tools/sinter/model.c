@@ -37,8 +37,10 @@ const option_spec shared_options[] = {
      .need = NEEDS_LEVEL},
     {.name = "precision",
      .value = "TYPE",
-     .doc = "f32; bf16: products of operands rounded to bf16, summed in f32, which some processors "
-            "do twice as fast; f16: weights rounded to f16, half the bytes (f32)",
+     .doc =
+         "f32; bf16: products of operands rounded to bf16, summed in f32, which some processors "
+         "do twice as fast; f16: weights rounded to f16, half the bytes; i8: what is multiplied by "
+         "weights of 2 or 4 bits rounded to bytes, in blocks like theirs (f32)",
      .need = NEEDS_PASSES},
     {.name = "no-winograd",
      .doc = "no Winograd convolutions: slower, but sums of the very products that define them",
@@ -140,7 +142,7 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     if (!read_tuning(a, &options)) return false;
     const char *precision = arguments_find(a, "precision");
     if (precision && !sinter_precision_parse(precision, &options.precision))
-        return usage_error(a->verb, "--precision=%s: expected f32, bf16 or f16", precision);
+        return usage_error(a->verb, "--precision=%s: expected f32, bf16, f16 or i8", precision);
     *out_options = options;
     return true;
 }

@@ -373,9 +373,7 @@ static void join_packed_weight(fusion *f, sinter_node node, uint32_t own) {
     if (!sinter_find_packed_weight(f->module, node, &weight) || !stands_alone(f, weight.dequantize))
         return;
     if (weight.view) {
-        if (sinter_node_get(f->module, weight.view)->parent != f->region ||
-            !sinter_value_has_one_use(f->module, sinter_node_result(f->module, weight.view, 0)))
-            return;
+        if (sinter_node_get(f->module, weight.view)->parent != f->region) return;
         sinter_vector_push(f->scratch, &f->groups.items[own].nodes, weight.view);
         f->group_of[weight.view] = own + 1;
     }

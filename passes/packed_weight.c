@@ -23,10 +23,14 @@ bool sinter_find_packed_weight(const sinter_module *module, sinter_node product,
     sinter_value value = sinter_node_operand(module, product, 1);
     sinter_node node = sinter_value_definition(module, value);
     *out_weight = (sinter_packed_weight){0};
-    if (sinter_value_type(module, value)->rank != 2 || !node) return false;
+    if (sinter_value_type(module, value)->rank != 2 || !node ||
+        !sinter_value_has_one_use(module, value))
+        return false;
     if (sinter_node_get(module, node)->op == SINTER_OP_transpose) {
         out_weight->view = node;
-        node = sinter_value_definition(module, sinter_node_operand(module, node, 0));
+        sinter_value turned = sinter_node_operand(module, node, 0);
+        node = sinter_value_definition(module, turned);
+        if (!sinter_value_has_one_use(module, turned)) return false;
     }
     if (sinter_node_op(module, node) != SINTER_OP_dequantize_linear ||
         !is_constant(module, sinter_node_get(module, node)))

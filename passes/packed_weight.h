@@ -8,5 +8,5 @@ typedef struct sinter_packed_weight {
     sinter_node dequantize, view; /* view: the transposition behind it; 0: none */
     int64_t block;                /* of consecutive k that share a scale; 0: not in blocks along k */
 } sinter_packed_weight;
-/* The second operand of the product; false where it is something else. */
+/* The second operand of the product, which nobody else reads; false where it is something else. */
 bool sinter_find_packed_weight(const sinter_module *module, sinter_node product, sinter_packed_weight *out_weight);

@@ -103,6 +103,32 @@ def narrow_model(path):
     return inputs, outputs
 
 
+def bytes_model(path):
+    """Products with weights of 4 and 2 bits whose operands are rounded to 8 bits in blocks as long: one row and many, zero points
+    and none, blocks of zeros, uneven columns."""
+    random = np.random.default_rng(9)
+    nodes, constants, inputs, outputs = [], [], [], []
+    ways = {"one": (1, 150, 4, 32, True), "many": (13, 37, 4, 64, False), "few": (2, 40, 2, 16, True), "all": (128, 48, 4, 32, False)}
+    for name, (rows, columns, bits, block, zeros) in ways.items():
+        blocks = 128 // block
+        packed = lambda *shape: random.integers(0, 256, shape).astype(np.uint8)
+        constants.append(numpy_helper.from_array(packed(columns, blocks, block * bits // 8), f"{name}_w"))
+        constants.append(numpy_helper.from_array(random.random(columns * blocks, np.float32) + np.float32(0.1), f"{name}_s"))
+        constants.append(numpy_helper.from_array(packed(columns * ((blocks * bits + 7) // 8)), f"{name}_z"))
+        operands = [f"{name}_{part}" for part in ("xwsz" if zeros else "xws")]
+        attributes = {"K": 128, "N": columns, "bits": bits, "block_size": block, "accuracy_level": 4}
+        nodes.append(helper.make_node("MatMulNBits", operands, [f"{name}_y"], domain="com.microsoft", **attributes))
+        x = random.standard_normal((rows, 128), np.float32)
+        x[:, block : 2 * block] = 0
+        inputs.append(x)
+        outputs.append(np.zeros((rows, columns), np.float32))
+    describe = lambda kind: lambda node, array: helper.make_tensor_value_info(f"{node}_{kind}", TensorProto.FLOAT, array.shape)
+    graph = helper.make_graph(nodes, "bytes", list(map(describe("x"), ways, inputs)), list(map(describe("y"), ways, outputs)), constants)
+    domains = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=domains, ir_version=10), path)
+    return inputs, outputs
+
+
 def cases(work):
     """{name: (model, options, inputs, what the outputs look like, exact)}"""
     image = np.load(MODELS / "digits_test_images.npy")[:1]
@@ -116,6 +142,8 @@ def cases(work):
     found["integers"] = (path, [], inputs, outputs, True)
     path = work / "narrow.onnx"
     found["narrow"] = (path, [], *narrow_model(path), False)
+    path = work / "bytes.onnx"
+    found["bytes"] = (path, [], *bytes_model(path), False)
     return found
 
 

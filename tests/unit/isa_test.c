@@ -15,8 +15,9 @@ enum { COUNT = 512 };
 
 static const struct {
     const char *name, *dtype;
-} inputs[] = {{"a", "i32"}, {"b", "i32"},  {"s", "i32"},      {"x", "f32"}, {"d", "f64"},
-              {"h", "f16"}, {"g", "bf16"}, {"e", "f8e4m3fn"}, {"q", "i4"},  {"u", "u8"}};
+} inputs[] = {{"a", "i32"}, {"b", "i32"}, {"s", "i32"},  {"x", "f32"},
+              {"d", "f64"}, {"h", "f16"}, {"g", "bf16"}, {"e", "f8e4m3fn"},
+              {"q", "i4"},  {"u", "u8"},  {"j", "i8"}};
 enum { INPUT_COUNT = sizeof inputs / sizeof *inputs };
 
 /* Steps of a quantization: rounded, shifted, clamped numbers, infinities and NaN. */
@@ -66,6 +67,11 @@ static const struct {
      "cast(i32, %u[i * 6]) | cast(i32, %u[i * 6 + 1]) << 8:i32 | cast(i32, %u[i * 6 + 2]) << "
      "16:i32 | cast(i32, %u[i * 6 + 3]) << 24:i32, %b[i * 8 + v]), cast(i32, %u[i * 6 + 3]) | "
      "cast(i32, %u[i * 6 + 4]) << 8:i32 | cast(i32, %u[i * 6 + 5]) << 16:i32, %b[i * 8 + v]) } }"},
+    {"signed_words", "i32",
+     "for i in 0..64 { for v in 0..8 vector { %y[i * 8 + v] = dot4_u8i8(%s[i * 8 + v], "
+     "%b[i * 8 + v] & 252645135:i32, cast(i32, cast(u8, %j[i * 5])) | "
+     "cast(i32, cast(u8, %j[i * 5 + 1])) << 8:i32 | cast(i32, cast(u8, %j[i * 5 + 2])) << "
+     "16:i32 | cast(i32, cast(u8, %j[i * 5 + 3])) << 24:i32) } }"},
     {"pairs", "f32",
      "for i in 0..64 { for v in 0..8 vector { %y[i * 8 + v] = dot2_bf16(%x[i * 8 + v], "
      "bits(cast(f32, %g[i * 6])) >> 16:i32 & 65535:i32 | bits(cast(f32, %g[i * 6 + 1])), "

@@ -57,6 +57,7 @@ bool sinter_precision_parse(const char *text, sinter_dtype *out_precision);
 void sinter_pass_visit_nodes(sinter_module *module, void (*visit)(void *user, sinter_node node), void *user);
 /* The list of a level, to be parsed. */
 const char *sinter_pipeline_of_level(int level);
+const char *sinter_pipeline_of_preparation(void); /* before passes that compress */
 /* "fold-constants,fuse" */
 bool sinter_pipeline_parse(const char *list, sinter_arena *arena, const sinter_pass *const **out_passes, size_t *out_count,
                            sinter_diag *diag);

@@ -53,6 +53,25 @@ static const char level_1[] =
     /* Groups have copies of their own of small constants. */
     "eliminate-dead";
 
+/* Before layers are compressed, where the result is to be exported: only what standard operators can say. */
+static const char preparation[] =
+    /* Weights behind views and casts become constants. */
+    "fold-constants,"
+    "canonicalize,"
+    "eliminate-common,"
+    "eliminate-dead,"
+    "expose-layers,"
+    /* Transposed weights; what is left of batch normalisations meets its layer. */
+    "fold-constants,"
+    "canonicalize,"
+    "fold-scale,"
+    "eliminate-common,"
+    "eliminate-dead";
+
+const char *sinter_pipeline_of_preparation(void) {
+    return preparation;
+}
+
 const char *sinter_pipeline_of_level(int level) {
     return level <= 0 ? level_0 : level_1;
 }

@@ -147,6 +147,10 @@ static int find_move(sinter_op op) {
     return -1;
 }
 
+bool sinter_integer_is_move(sinter_op op) {
+    return op == SINTER_OP_concat || find_move(op) >= 0;
+}
+
 /* Where a transpose brings the axis of the scales; -1: it has none or the op mixes it with others. */
 static bool moved_axis(const sinter_module *module, sinter_node node, int64_t axis, int64_t *out) {
     const int64_t *perm = NULL;

@@ -20,6 +20,8 @@ bool sinter_integer_dequantized(const sinter_module *module, sinter_value value,
 bool sinter_integer_quantizes(const sinter_module *module, sinter_node node, sinter_quantization *out);
 int64_t sinter_integer_zero(const sinter_quantization *q, int64_t index);
 double sinter_integer_scale(const sinter_quantization *q, int64_t index);
+/* Ops that choose and move elements of operand 0, or of all operands of concat: they run on integers as they do on floats. */
+bool sinter_integer_is_move(sinter_op op);
 bool sinter_integer_is_narrow(sinter_dtype dtype); /* an integer of at most 8 bits */
 /* dequantize_linear of x with one scale, with the scale and zero point of `node` (a dequantize_linear). */
 sinter_value sinter_integer_convert_like(sinter_rewrite *rewrite, sinter_node node, sinter_value x);

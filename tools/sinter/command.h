@@ -52,7 +52,8 @@ typedef struct command {
     "target dim passes O precision no-winograd tuning threads jobs cache verify-each print-after stop-after "       \
     "time-passes"
 #define COMMAND_OPTIONS(list) .options = (list), .option_count = sizeof(list) / sizeof *(list)
-extern const command command_compile, command_run, command_test, command_bench, command_inspect, command_diff, command_tune;
+extern const command command_compile, command_run, command_test, command_bench, command_inspect, command_diff, command_tune,
+    command_compress;
 
 /* All that return bool: false after a message on standard error. Memory lives until the process ends.
  * argv[0] is the command's name. */

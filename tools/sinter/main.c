@@ -6,13 +6,13 @@
 
 static const command *const commands[] = {&command_compile, &command_run,     &command_test,
                                           &command_bench,   &command_inspect, &command_diff,
-                                          &command_tune};
+                                          &command_tune,    &command_compress};
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
 static void usage(FILE *file) {
     fputs("usage: sinter COMMAND [ARGUMENT]...\n\ncommands:\n", file);
     for (int i = 0; i < COMMAND_COUNT; ++i)
-        fprintf(file, "  %-8s %-16s %s\n", commands[i]->name, commands[i]->operands,
+        fprintf(file, "  %-9s %-16s %s\n", commands[i]->name, commands[i]->operands,
                 commands[i]->doc);
     fputs("\n`sinter COMMAND --help` tells more. Exit status: 0 done, 1 the answer is no, 2 bad "
           "usage or\n"

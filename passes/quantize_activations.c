@@ -1,0 +1,192 @@
+/* Rounds what layers read: a quantize_linear and a dequantize_linear after each value that is to be integers (quantize_placement
+ * says which), with scales from what observers see of the samples; or, for dynamic layers, from the data of each run. Goes
+ * before the passes that change weights, which then see rounded inputs. Test: tests/passes/quantize_activations/ */
+#include "passes/observe.h"
+#include "passes/pass.h"
+#include "passes/quantize_placement.h"
+
+typedef struct quantizer {
+    sinter_pass_context *context;
+    sinter_module *module;
+    sinter_rewrite *rewrite;
+    sinter_diag *diag;
+    sinter_layer_list layers;
+    sinter_layer_recipe *recipes;
+    sinter_placement placement;
+    uint32_t node_limit;                /* of the placement */
+    sinter_histogram **histograms;      /* by leader of a group */
+    SINTER_VECTOR(sinter_value) values; /* that are rounded, in the order of their definitions */
+    SINTER_VECTOR(sinter_value) observed;
+} quantizer;
+
+/* ---- what the samples say ---- */
+
+static bool read_outputs(quantizer *q, const sinter_tensor *outputs) {
+    for (size_t i = 0; i < q->observed.count; i++) {
+        sinter_value value = q->observed.items[i];
+        sinter_histogram *h = q->histograms[sinter_placement_leader(&q->placement, value)];
+        if (!sinter_histogram_add(h, outputs[i].data, sinter_tensor_count(&outputs[i])))
+            return sinter_error(q->diag, "quantize-activations",
+                                "%s is not finite for some of the samples",
+                                sinter_value_label(q->module, value));
+    }
+    return true;
+}
+
+static bool stream(quantizer *q, void *program) {
+    const sinter_compression *compression = q->context->compression;
+    const sinter_runner *runner = compression->runner;
+    const sinter_samples *samples = compression->samples;
+    size_t in = sinter_samples_input_count(samples), runs = sinter_samples_run_count(samples);
+    sinter_tensor *inputs = SINTER_NEW_ARRAY(&q->context->scratch, sinter_tensor, in);
+    sinter_tensor *outputs =
+        SINTER_NEW_ARRAY(&q->context->scratch, sinter_tensor, q->observed.count);
+    bool good = true;
+    for (size_t run = 0; run < runs && good; run++) {
+        sinter_compression_progress(compression, "observing activations", run, runs);
+        sinter_samples_run_inputs(samples, run, inputs);
+        good = runner->run(runner->user, program, inputs, outputs, q->diag);
+        for (size_t i = 0; i < in; i++) sinter_tensor_deinit(&inputs[i]);
+        if (!good) break;
+        good = read_outputs(q, outputs);
+        for (size_t i = 0; i < q->observed.count; i++) sinter_tensor_deinit(&outputs[i]);
+    }
+    return good;
+}
+
+static bool observe(quantizer *q) {
+    const sinter_runner *runner = q->context->compression->runner;
+    uint32_t count = sinter_module_input_count(q->module);
+    sinter_value *inputs = SINTER_NEW_ARRAY(&q->context->scratch, sinter_value, count);
+    for (uint32_t i = 0; i < count; i++) inputs[i] = sinter_module_input(q->module, i);
+    sinter_module *part = sinter_module_extract(q->module, inputs, count, q->observed.items,
+                                                q->observed.count, q->diag);
+    void *program = part ? runner->open(runner->user, part, q->diag) : NULL;
+    bool good = program && stream(q, program);
+    runner->close(runner->user, program);
+    return good;
+}
+
+/* ---- the graph ---- */
+
+/* New nodes go right after the value's definition; they have names of their own. */
+static void begin_after(quantizer *q, sinter_value value) {
+    sinter_node node = sinter_value_definition(q->module, value);
+    sinter_node next = node ? sinter_node_get(q->module, node)->next
+                            : sinter_region_get(q->module, sinter_module_main(q->module))->first;
+    sinter_rewrite_at(q->rewrite, next);
+    q->rewrite->build.location = NULL;
+}
+
+static sinter_value build_round_trip(quantizer *q, sinter_value value, sinter_dtype dtype,
+                                     sinter_range range) {
+    sinter_builder *build = &q->rewrite->build;
+    begin_after(q, value);
+    sinter_value operands[3] = {value,
+                                sinter_build_scalar(build, SINTER_DTYPE_f32, (double)range.scale),
+                                sinter_build_scalar(build, dtype, range.zero_point)};
+    if (!operands[1] || !operands[2]) return 0;
+    operands[0] = sinter_build(build, SINTER_OP_quantize_linear, operands, 3, NULL, 0);
+    if (!operands[0]) return 0;
+    return sinter_build(build, SINTER_OP_dequantize_linear, operands, 3, NULL, 0);
+}
+
+/* Readers that work on integers read `rounded` in place of value. */
+static void redirect(quantizer *q, sinter_value value, sinter_value rounded) {
+    const sinter_value_info *info = sinter_value_get(q->module, value);
+    size_t count = info->uses.count;
+    sinter_use *uses =
+        sinter_arena_copy(&q->context->scratch, info->uses.items, count * sizeof *uses);
+    for (size_t i = 0; i < count; i++) {
+        bool known = uses[i].node < q->node_limit; /* not made here */
+        if (known && q->placement.reads_integers[uses[i].node])
+            sinter_rewrite_set_operand(q->rewrite, uses[i].node, uses[i].operand, rounded);
+    }
+}
+
+static bool insert(quantizer *q) {
+    for (size_t i = 0; i < q->values.count; i++) {
+        sinter_value value = q->values.items[i];
+        sinter_value leader = sinter_placement_leader(&q->placement, value);
+        const sinter_layer_recipe *recipe = q->placement.wanted[leader];
+        sinter_range range =
+            sinter_observe_range(q->histograms[leader], recipe, recipe->activations);
+        sinter_value rounded = build_round_trip(q, value, recipe->activations, range);
+        if (!rounded) return false;
+        redirect(q, value, rounded);
+    }
+    return true;
+}
+
+/* What is rounded, and where its range is read: elements that are only moved were seen before. */
+static void collect(quantizer *q) {
+    sinter_arena *arena = &q->context->scratch;
+    uint32_t limit = sinter_module_value_limit(q->module);
+    q->histograms = SINTER_NEW_ARRAY(arena, sinter_histogram *, limit);
+    for (sinter_value value = 1; value < limit; value++) {
+        if (!q->placement.wanted[value]) continue;
+        sinter_value leader = sinter_placement_leader(&q->placement, value);
+        sinter_vector_push(arena, &q->values, value);
+        if (!q->placement.is_moved[value]) sinter_vector_push(arena, &q->observed, value);
+        if (!q->histograms[leader]) q->histograms[leader] = SINTER_NEW(arena, sinter_histogram);
+    }
+}
+
+static bool quantize_static(quantizer *q) {
+    q->node_limit = sinter_module_node_limit(q->module);
+    q->placement = sinter_placement_find(q->module, &q->layers, q->recipes, &q->context->scratch);
+    collect(q);
+    if (!q->values.count) return true;
+    return sinter_compression_has_data(q->context->compression, "quantize-activations", q->diag) &&
+           observe(q) && insert(q);
+}
+
+/* ---- dynamic ---- */
+
+/* u8 with scale and zero point from the data of the run: layers that read one value share it. */
+static bool quantize_dynamic(quantizer *q) {
+    sinter_map known;
+    sinter_map_init(&known, &q->context->scratch);
+    for (size_t i = 0; i < q->layers.count; i++) {
+        const sinter_layer *layer = &q->layers.items[i];
+        uint64_t rounded = 0;
+        if (!q->recipes[i].dynamic) continue;
+        if (sinter_node_op(q->module, layer->node) != SINTER_OP_matmul)
+            return sinter_error(q->diag, "quantize-activations",
+                                "layer '%s': activations=dynamic is for matrix products, this is "
+                                "a convolution",
+                                layer->name);
+        if (!sinter_map_find(&known, layer->input, &rounded)) {
+            begin_after(q, layer->input);
+            sinter_node_spec spec = {.op = SINTER_OP_dynamic_quantize_linear,
+                                     .operands = &layer->input,
+                                     .operand_count = 1,
+                                     .result_count = 3};
+            sinter_node node = sinter_build_node(&q->rewrite->build, &spec);
+            if (!node) return false;
+            sinter_value operands[3];
+            for (uint32_t r = 0; r < 3; r++) operands[r] = sinter_node_result(q->module, node, r);
+            rounded =
+                sinter_build(&q->rewrite->build, SINTER_OP_dequantize_linear, operands, 3, NULL, 0);
+            if (!rounded) return false;
+            sinter_map_put(&known, layer->input, rounded);
+        }
+        sinter_rewrite_set_operand(q->rewrite, layer->node, 0, (sinter_value)rounded);
+    }
+    return true;
+}
+
+void sinter_pass_quantize_activations(sinter_pass_context *context) {
+    const sinter_compression *compression = context->compression;
+    if (!compression || !compression->recipe) return;
+    quantizer q = {.context = context,
+                   .module = context->module,
+                   .rewrite = &context->rewrite,
+                   .diag = context->rewrite.build.diag};
+    q.layers = sinter_layer_find_all(context->module, &context->scratch);
+    q.recipes = SINTER_NEW_ARRAY(&context->scratch, sinter_layer_recipe, q.layers.count);
+    for (size_t i = 0; i < q.layers.count; i++)
+        if (!sinter_recipe_find(compression->recipe, q.layers.items[i].name, &q.recipes[i], q.diag))
+            return;
+    if (quantize_static(&q)) quantize_dynamic(&q);
+}

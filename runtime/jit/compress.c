@@ -1,0 +1,96 @@
+/* The driver of compression. Test: tests/cli/compress.test, tests/suites/compress.py */
+#include "runtime/jit/compress.h"
+#include "ir/cost.h"
+#include "ir/verify.h"
+#include "passes/layer.h"
+#include "passes/pass.h"
+#include "runtime/jit/runner.h"
+
+enum { VALUES_BYTES = 256 << 20, MOST_SAMPLES = 64 };
+
+/* Activations first: what changes weights sees rounded inputs. */
+static const char compression_passes[] = "quantize-activations,"
+                                         "quantize-weights,"
+                                         "eliminate-common,"
+                                         "eliminate-dead";
+
+static bool run_list(sinter_module *module, const char *list, const sinter_compression *compression,
+                     sinter_diag *diag) {
+    sinter_arena arena;
+    const sinter_pass *const *passes = NULL;
+    size_t count = 0;
+    sinter_arena_init(&arena);
+    sinter_pipeline_options options = {.stop_after = -1, .compression = compression};
+    bool good = sinter_pipeline_parse(list, &arena, &passes, &count, diag) &&
+                sinter_pipeline_run(module, passes, count, &options, diag);
+    sinter_arena_deinit(&arena);
+    return good;
+}
+
+bool sinter_compress_prepare(sinter_module *module, sinter_diag *diag) {
+    return run_list(module, sinter_pipeline_of_preparation(), NULL, diag);
+}
+
+/* Rules that name no layer are mistakes; so are recipes that nothing serves. */
+static bool check_recipe(sinter_module *module, const sinter_recipe *recipe, sinter_diag *diag) {
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    sinter_layer_list layers = sinter_layer_find_all(module, &arena);
+    const char **names = SINTER_NEW_ARRAY(&arena, const char *, layers.count + 1);
+    for (size_t i = 0; i < layers.count; i++) names[i] = layers.items[i].name;
+    bool good = layers.count || sinter_error(diag, sinter_module_name(module),
+                                             "has no layer with constant weights");
+    good = good && sinter_recipe_check_names(recipe, names, layers.count, diag);
+    for (size_t i = 0; i < layers.count && good; i++) {
+        sinter_layer_recipe layer;
+        good = sinter_recipe_find(recipe, names[i], &layer, diag);
+        if (!good) break;
+        bool changes = layer.grid != SINTER_WEIGHT_GRID_NONE || layer.clip < 1;
+        if (layer.pattern != SINTER_PRUNE_NONE)
+            good = sinter_error(diag, names[i], "no pass prunes yet");
+        else if (changes && layer.rounding == SINTER_ROUND_COMPENSATED)
+            good = sinter_error(diag, names[i],
+                                "no pass compensates rounding yet; "
+                                "rounding=nearest is what there is");
+    }
+    sinter_arena_deinit(&arena);
+    return good;
+}
+
+size_t sinter_compress_batch(sinter_module *module) {
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    sinter_dim_table *dims = sinter_module_dims(module);
+    const int64_t *ones = sinter_dim_assume(dims, &arena, 1);
+    uint64_t bytes = 1;
+    SINTER_FOR_NODES (module, sinter_module_main(module), node) {
+        const sinter_node_info *info = sinter_node_get(module, node);
+        for (uint32_t i = 0; i < info->result_count && info->op != SINTER_OP_constant; i++) {
+            int64_t size = 0;
+            sinter_dim dim =
+                info->results[i] ? sinter_cost_value_bytes(module, info->results[i]) : 0;
+            if (dim && sinter_dim_evaluate(dims, dim, ones, &size) && size > 0)
+                bytes += (uint64_t)size;
+        }
+    }
+    sinter_arena_deinit(&arena);
+    uint64_t batch = VALUES_BYTES / bytes;
+    return batch < 1 ? 1 : batch > MOST_SAMPLES ? MOST_SAMPLES : (size_t)batch;
+}
+
+bool sinter_compress(sinter_module *module, const sinter_compress_options *options,
+                     sinter_diag *diag) {
+    sinter_engine_runner runner;
+    if (!sinter_compress_prepare(module, diag) || !check_recipe(module, options->recipe, diag))
+        return false;
+    if (!sinter_engine_runner_init(&runner, options->engine, diag)) return false;
+    const sinter_compression compression = {.recipe = options->recipe,
+                                            .runner = &runner.base,
+                                            .samples = options->samples,
+                                            .progress = options->progress,
+                                            .progress_user = options->progress_user};
+    bool good = run_list(module, compression_passes, &compression, diag) &&
+                sinter_verify_module(module, diag);
+    sinter_engine_runner_deinit(&runner);
+    return good;
+}

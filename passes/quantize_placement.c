@@ -3,7 +3,7 @@
 #include "passes/quantize_placement.h"
 #include "passes/recognize_integer.h"
 
-enum { MAX_EPILOGUE = 8 }; /* elementwise nodes after a layer that are looked through */
+enum { MAX_EPILOGUE = 8 }; /* elementwise nodes in a row that are looked through */
 
 static const sinter_value_info *info_of(const sinter_placement *p, sinter_value value) {
     return sinter_value_get(p->module, value);
@@ -86,15 +86,13 @@ static const sinter_layer_recipe *wanted_after(const sinter_placement *p, sinter
     return NULL;
 }
 
-/* Made element by element from a layer's result that nobody else reads: the layer's kernel goes on with it. */
-static bool is_fresh(const sinter_placement *p, sinter_value value) {
-    for (int i = 0; i < MAX_EPILOGUE; i++) {
+/* Whether `value` is made of `source` alone, element by element: then x * sigmoid(x) is one activation and no meeting. */
+static bool follows(const sinter_placement *p, sinter_value value, sinter_value source) {
+    for (int i = 0; i < MAX_EPILOGUE && value; i++) {
         sinter_node node = definition(p, value);
-        sinter_layer layer;
-        if (!node || !sinter_value_has_one_use(p->module, value)) return false;
-        if (sinter_layer_describe(p->module, node, &layer)) return true;
+        if (!node) return false;
         value = single_data(p, node);
-        if (!value) return false;
+        if (value == source) return true;
     }
     return false;
 }
@@ -118,14 +116,12 @@ static void visit_move(sinter_placement *p, sinter_node node, sinter_value resul
     p->is_moved[result] = all;
 }
 
-/* Of two operands that layers make, the earlier one comes from memory. */
 static void visit_join(sinter_placement *p, sinter_node node, const sinter_layer_recipe *recipe) {
     sinter_value a = sinter_node_operand(p->module, node, 0);
     sinter_value b = sinter_node_operand(p->module, node, 1);
-    bool fresh_a = is_fresh(p, a), fresh_b = is_fresh(p, b);
-    if (fresh_a && fresh_b) *(definition(p, a) > definition(p, b) ? &fresh_b : &fresh_a) = false;
-    if (!fresh_a) want(p, a, recipe);
-    if (!fresh_b) want(p, b, recipe);
+    if (a == b || follows(p, a, b) || follows(p, b, a)) return;
+    want(p, a, recipe);
+    want(p, b, recipe);
     p->reads_integers[node] = true;
 }
 

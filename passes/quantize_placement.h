@@ -1,7 +1,8 @@
 /* Which values of a model are to be integers in memory so that what reads them runs on integers: the inputs of the layers that a
  * recipe says it of, and what lies on the way to them. The rules follow what recognize_integer and fusion make of the result:
- *   - a layer's own result stays in registers, through bias, activation and the sum with a skip path, until it is rounded once;
- *   - of a sum, the operand that is not made by the layer just before comes from memory, as integers;
+ *   - a layer's own result stays in registers through bias and activation, and is rounded once;
+ *   - both operands of a sum or product are rounded, so that engines which know integers only by operator run all of it on
+ *     them, and what all of them compute is the same; here the rounding of a result that goes on in a kernel costs no memory;
  *   - views, maximum pooling and concatenation move integers: what they read has the scale of what they give;
  *   - what is averaged is read as integers;
  *   - sums that a normalisation reads stay floats: residual streams of transformers have outliers that 8 bits lack room for.

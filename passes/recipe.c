@@ -633,7 +633,7 @@ bool sinter_recipe_check_names(const sinter_recipe *recipe, const char *const *n
         if (!found) good = sinter_error(diag, r->where, "the model has no layer '%s'", r->layer);
     }
     if (!good && count)
-        sinter_note(diag, "", "its layers: %zu, the first is '%s'; `sinter inspect` shows all", count,
-                    names[0]);
+        sinter_note(diag, "", "its layers: %zu, the first is '%s'; `sinter inspect` shows all",
+                    count, names[0]);
     return good;
 }

@@ -32,6 +32,8 @@ bool sinter_integer_replace(sinter_rewrite *rewrite, sinter_node node, sinter_va
 
 /* recognize_integer_product.c */
 bool sinter_integer_matmul(sinter_rewrite *rewrite, sinter_node node);
+/* The product of what was rounded with a scale that only the run knows (dynamic_quantize_linear) with dequantized weights. */
+bool sinter_integer_matmul_late(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_integer_conv(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_integer_sum(sinter_rewrite *rewrite, sinter_node node);    /* reduce_mean, reduce_sum */
 /* recognize_integer_scale.c */

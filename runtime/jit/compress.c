@@ -11,6 +11,7 @@ enum { VALUES_BYTES = 256 << 20, MOST_SAMPLES = 64 };
 /* Activations first: what changes weights sees rounded inputs. */
 static const char compression_passes[] = "quantize-activations,"
                                          "quantize-weights,"
+                                         "quantize-biases,"
                                          "eliminate-common,"
                                          "eliminate-dead";
 

@@ -72,20 +72,6 @@ static sinter_value single_data(const sinter_placement *p, sinter_node node) {
 
 /* ---- ways ---- */
 
-/* How the value is wanted, or the value that follows from it alone, element by element: x of relu(x). */
-static const sinter_layer_recipe *wanted_after(const sinter_placement *p, sinter_value value) {
-    for (int i = 0; i < MAX_EPILOGUE; i++) {
-        if (p->wanted[value]) return p->wanted[value];
-        const sinter_value_info *info = info_of(p, value);
-        sinter_node user = info->uses.count ? info->uses.items[0].node : 0;
-        for (size_t u = 1; u < info->uses.count; u++)
-            if (info->uses.items[u].node != user) user = 0; /* x * sigmoid(x) has two */
-        if (!user || !in_main(p, user) || single_data(p, user) != value) return NULL;
-        value = sinter_node_result(p->module, user, 0);
-    }
-    return NULL;
-}
-
 /* Whether `value` is made of `source` alone, element by element: then x * sigmoid(x) is one activation and no meeting. */
 static bool follows(const sinter_placement *p, sinter_value value, sinter_value source) {
     for (int i = 0; i < MAX_EPILOGUE && value; i++) {
@@ -95,6 +81,40 @@ static bool follows(const sinter_placement *p, sinter_value value, sinter_value 
         if (value == source) return true;
     }
     return false;
+}
+
+static bool is_own_join(const sinter_placement *p, sinter_node node) {
+    if (!is_join(p, node)) return false;
+    sinter_value a = sinter_node_operand(p->module, node, 0);
+    sinter_value b = sinter_node_operand(p->module, node, 1);
+    return a == b || follows(p, a, b) || follows(p, b, a);
+}
+
+/* The node that goes on with the value alone, element by element: relu(x), x * sigmoid(x); 0: there is none, or others read it. */
+static sinter_node goes_on(const sinter_placement *p, sinter_value value) {
+    const sinter_value_info *info = info_of(p, value);
+    sinter_node users[2] = {0};
+    for (size_t u = 0; u < info->uses.count; u++) {
+        sinter_node user = info->uses.items[u].node;
+        if (user == users[0] || user == users[1]) continue;
+        if (users[1] || !in_main(p, user)) return 0;
+        users[users[0] != 0] = user;
+    }
+    if (!users[1]) return users[0] && single_data(p, users[0]) == value ? users[0] : 0;
+    for (int i = 0; i < 2; i++)
+        if (is_own_join(p, users[i]) && single_data(p, users[1 - i]) == value) return users[i];
+    return 0;
+}
+
+/* How the value is wanted, or the value that follows from it alone. */
+static const sinter_layer_recipe *wanted_after(const sinter_placement *p, sinter_value value) {
+    for (int i = 0; i < MAX_EPILOGUE; i++) {
+        if (p->wanted[value]) return p->wanted[value];
+        sinter_node node = goes_on(p, value);
+        if (!node) return NULL;
+        value = sinter_node_result(p->module, node, 0);
+    }
+    return NULL;
 }
 
 /* ---- the sweep ---- */
@@ -119,7 +139,6 @@ static void visit_move(sinter_placement *p, sinter_node node, sinter_value resul
 static void visit_join(sinter_placement *p, sinter_node node, const sinter_layer_recipe *recipe) {
     sinter_value a = sinter_node_operand(p->module, node, 0);
     sinter_value b = sinter_node_operand(p->module, node, 1);
-    if (a == b || follows(p, a, b) || follows(p, b, a)) return;
     want(p, a, recipe);
     want(p, b, recipe);
     p->reads_integers[node] = true;
@@ -138,6 +157,7 @@ static void visit(sinter_placement *p, sinter_node node) {
     const sinter_layer_recipe *recipe = wanted_after(p, result);
     if (!recipe) return;
     if (is_join(p, node)) {
+        if (is_own_join(p, node)) return;
         visit_join(p, node, recipe);
     } else if (is_average(info->op) && is_data(p, info->operands[0])) {
         want(p, info->operands[0], recipe);

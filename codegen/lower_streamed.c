@@ -165,6 +165,9 @@ static void take_row(streamed *s, sinter_value value, sinter_expr row, int64_t w
         .value = value,
         .first = {s->batch, row, zero, s->first_channel},
         .count = {one, one, sinter_write_int(k, width), sinter_write_int(k, s->block)}};
+    /* The only element of an axis is 0 in the very form that elementwise rules read it by. */
+    for (int i = 0; i < 4; i++)
+        if (dim_of(s, value, i) == 1) k->part.first[i] = zero;
 }
 
 /* Row `row` of x, which may be above the first or below the last. */

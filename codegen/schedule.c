@@ -502,3 +502,23 @@ bool sinter_schedule_join(sinter_schedule *schedule, sinter_loop_var var) {
     loop->joined = joins && may_run_at_once(schedule, group, true);
     return loop->joined;
 }
+
+bool sinter_schedule_unite(sinter_schedule *schedule, sinter_loop_var var) {
+    sinter_loop_stmt *before = NULL, *loop = schedule->function->body;
+    for (; loop && !(loop->kind == SINTER_LOOP_FOR && loop->var == var); loop = loop->next)
+        before = loop;
+    if (!loop || !loop->joined)
+        return sinter_schedule_refuse(schedule, "there is no such loop, joined to the one before");
+    if (before->step != loop->step || !sinter_loop_expr_equal(before->lower, loop->lower) ||
+        !sinter_loop_expr_equal(before->upper, loop->upper))
+        return sinter_schedule_refuse(schedule, "the two have other bounds");
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, schedule->program, schedule->function);
+    sinter_loop_map_var(&map, var, sinter_loop_var_read(&map.builder, before->var));
+    sinter_loop_map_list(&map, loop->body);
+    sinter_loop_stmt **end = &before->body;
+    while (*end) end = &(*end)->next;
+    *end = loop->body;
+    before->next = loop->next;
+    return true;
+}

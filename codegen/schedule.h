@@ -57,6 +57,10 @@ bool sinter_schedule_parallelize(sinter_schedule *schedule, sinter_loop_var loop
  * the same share of each. All must have constant counts, and none may touch what another writes. */
 bool sinter_schedule_join(sinter_schedule *schedule, sinter_loop_var loop);
 
+/* A loop that is joined, with the bounds of the loop right before it, becomes the end of that loop's body: what both read is read
+ * while it is near. */
+bool sinter_schedule_unite(sinter_schedule *schedule, sinter_loop_var loop);
+
 /* Reassociates: the loop, whose body ends in acc = f(acc, element) for a function that allows it, keeps one partial result in each
  * of `lanes` lanes, combined by a tree after it. The one verb after which float sums and products may differ by rounding. What
  * whole vectors leave over runs in masked lanes, or in the loop as it was. */

@@ -86,8 +86,9 @@ static void join_parallel(sinter_schedule_cpu_state *state) {
     enum { MAX_GROUP = 8 }; /* every loop is compared with all of its group */
     sinter_schedule *schedule = &state->schedule;
     uint32_t size = 1;
-    for (sinter_loop_stmt *stmt = schedule->function->body; stmt && stmt->next; stmt = stmt->next) {
-        sinter_loop_stmt *next = stmt->next;
+    for (sinter_loop_stmt *stmt = schedule->function->body, *next; stmt && stmt->next;
+         stmt = next) {
+        next = stmt->next;
         bool pair = stmt->kind == SINTER_LOOP_FOR && next->kind == SINTER_LOOP_FOR &&
                     size < MAX_GROUP &&
                     (stmt->axis == SINTER_AXIS_PARALLEL || next->axis == SINTER_AXIS_PARALLEL);
@@ -97,6 +98,10 @@ static void join_parallel(sinter_schedule_cpu_state *state) {
         if (pair && next_axis != SINTER_AXIS_PARALLEL)
             pair = sinter_schedule_parallelize(schedule, next->var);
         pair = pair && sinter_schedule_join(schedule, next->var);
+        if (pair && sinter_schedule_unite(schedule, next->var)) {
+            next = stmt;
+            continue;
+        }
         size = pair ? size + 1 : 1;
         if (pair) continue;
         stmt->axis = axis;

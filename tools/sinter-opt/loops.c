@@ -32,7 +32,7 @@ const char sinter_opt_loops_help[] =
     "  --loop-flatten=BUFFER       --loop-merge=BUFFER,DIM,COUNT\n"
     "  --loop-collapse=I,J         --loop-partial=I,LANES[,masked]\n"
     "  --loop-fission=I,COUNT      --loop-unroll=I     --loop-vectorize=I  --loop-parallelize=I\n"
-    "  --loop-join=I\n"
+    "  --loop-join=I               --loop-unite=I\n"
     "  --loop-expand=VAR,I,J,...   --loop-promote=BUFFER   --loop-hoist=I  --loop-inline=VAR\n"
     "  --loop-pack=BUFFER,DIM[:BLOCK],...   order of the dims, and blocks of them\n"
     "  --loop-tile=M|-,N,ACCUMULATOR,TILE_M,TILE_N,VECTOR   --loop-cut=I,AT   --loop-specialize=I  "
@@ -233,6 +233,10 @@ static bool run_join(verb_call *call) {
     return sinter_schedule_join(call->schedule, loop_argument(call, 0));
 }
 
+static bool run_unite(verb_call *call) {
+    return sinter_schedule_unite(call->schedule, loop_argument(call, 0));
+}
+
 static sinter_loop_var var_argument(verb_call *call, size_t index) {
     return found_argument(
         call, index, "variable",
@@ -331,6 +335,7 @@ static const struct {
              {"loop-vectorize", run_vectorize, 1, 1, false},
              {"loop-parallelize", run_parallelize, 1, 1, false},
              {"loop-join", run_join, 1, 1, false},
+             {"loop-unite", run_unite, 1, 1, false},
              {"loop-expand", run_expand, 2, MAX_ARGUMENTS, false},
              {"loop-promote", run_promote, 1, 1, false},
              {"loop-hoist", run_hoist, 1, 1, false},

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MIDDLE = SINTER_HISTOGRAM_BINS / 2, SHARES = 80 };
+enum { MIDDLE = SINTER_HISTOGRAM_BINS / 2, SHARES = 80, LEVELS = 256 };
 static const double least_share = 0.2;
 
 /* ---- histograms ---- */
@@ -118,41 +118,47 @@ static double squared_error(const search *s, sinter_range range) {
     return sum;
 }
 
-/* Divergence of the distribution that the integers tell, spread over the bins that are not empty, from the true one, whose
- * tails count where the range ends. */
+static bool is_cut(const search *s, sinter_range range, double x) {
+    double low = (s->low - range.zero_point - 0.5) * (double)range.scale;
+    double high = (s->high - range.zero_point + 0.5) * (double)range.scale;
+    return x < low || x > high;
+}
+
+/* Zeros, of which activations have many, are exact in every range: the bin that they lie in counts as its neighbours do. */
+static double mass_of(const search *s, int bin) {
+    const uint64_t *bins = s->histogram->bins;
+    uint64_t beside = bins[MIDDLE - 1] > bins[MIDDLE + 1] ? bins[MIDDLE - 1] : bins[MIDDLE + 1];
+    return (double)(bin == MIDDLE && bins[MIDDLE] > beside ? beside : bins[bin]);
+}
+
+/* Divergence of the distribution that the integers tell, spread over the bins of each that are not empty, from the true one with
+ * what lies beyond the range in its outermost bins, of which the other knows nothing. */
 static double divergence(const search *s, sinter_range range) {
     static const double tiny = 1e-12;
-    double mass[256] = {0}, bins[256] = {0}, sum = 0;
-    int steps = (int)(s->high - s->low) + 1, shift = 0;
-    while (steps >> shift > 256) shift++; /* of 16 bits, by their upper half */
     const sinter_histogram *h = s->histogram;
-    double inside[256] = {0};
+    double inside[LEVELS] = {0}, bins[LEVELS] = {0}, below = 0, above = 0, kept = 0, sum = 0;
+    int steps = (int)(s->high - s->low) + 1, shift = 0, first = s->last, last = s->first;
+    while (steps >> shift > LEVELS) shift++; /* of 16 bits, by their upper half */
     for (int i = s->first; i <= s->last; i++) {
-        if (!h->bins[i]) continue;
-        double x = centre_of(h, i), q = quantize(s, range, x);
-        int level = (int)(q - s->low) >> shift;
-        bool clipped = fabs((q - range.zero_point) * (double)range.scale - x) >
-                       (double)range.scale * (double)(1 << shift);
-        mass[level] += (double)h->bins[i];
-        if (clipped) continue;
-        inside[level] += (double)h->bins[i];
-        bins[level]++;
+        double x = centre_of(h, i), own = mass_of(s, i);
+        if (own > 0 && is_cut(s, range, x)) {
+            *(x < 0 ? &below : &above) += own;
+        } else if (own > 0) {
+            int level = (int)(quantize(s, range, x) - s->low) >> shift;
+            inside[level] += own;
+            bins[level]++;
+            kept += own;
+            first = i < first ? i : first;
+            last = i;
+        }
     }
-    double kept = 0;
-    for (int l = 0; l < 256; l++) kept += inside[l];
     if (kept <= 0) return HUGE_VAL;
-    for (int i = s->first; i <= s->last; i++) {
-        if (!h->bins[i]) continue;
-        double x = centre_of(h, i), q = quantize(s, range, x);
-        int level = (int)(q - s->low) >> shift;
-        bool clipped = fabs((q - range.zero_point) * (double)range.scale - x) >
-                       (double)range.scale * (double)(1 << shift);
-        if (clipped) continue;
-        double own = (double)h->bins[i];
-        /* the tail lies in the outermost bins of the true distribution, and is unknown to the other */
-        double truth = (own + (mass[level] - inside[level]) / bins[level]) / (double)h->count;
-        double told = inside[level] / bins[level] / kept;
-        sum += truth * log(truth / fmax(told, tiny));
+    for (int i = first; i <= last; i++) {
+        if (mass_of(s, i) <= 0) continue;
+        int level = (int)(quantize(s, range, centre_of(h, i)) - s->low) >> shift;
+        double truth = mass_of(s, i) + (i == first ? below : 0) + (i == last ? above : 0);
+        truth /= kept + below + above;
+        sum += truth * log(truth / fmax(inside[level] / bins[level] / kept, tiny));
     }
     return sum;
 }

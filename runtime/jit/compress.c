@@ -1,4 +1,4 @@
-/* The driver of compression. Test: tests/cli/compress.test, tests/suites/compress.py */
+/* The driver of compression. Test: tests/cli/compress.test, tests/suites/compressed_models.py */
 #include "runtime/jit/compress.h"
 #include "ir/cost.h"
 #include "ir/verify.h"

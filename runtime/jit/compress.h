@@ -1,5 +1,5 @@
 /* Compression of a model by a recipe: the order of the passes, with a runner that compiles. What comes out is exportable as
- * standard ONNX. Test: tests/cli/compress.test, tests/suites/compress.py */
+ * standard ONNX. Test: tests/cli/compress.test, tests/suites/compressed_models.py */
 #pragma once
 #include "passes/compression.h"
 #include "runtime/jit/engine.h"

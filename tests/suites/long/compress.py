@@ -1,0 +1,70 @@
+"""Compression of real trained models: points of accuracy lost, and the written file in ONNX Runtime against compiled code.
+
+Calibrated with the first thousand items without their labels, scored on the others. The models and the data are not part of the
+repository: they are looked for in ../shared, or in $SINTER_SHARED; without them everything is skipped. Names as arguments measure
+the rows that have one of them.
+"""
+
+import os
+import pathlib
+import sys
+import tempfile
+
+import numpy as np
+
+from support import accuracy, compression
+from tally import Tally
+
+SHARED = pathlib.Path(os.environ.get("SINTER_SHARED", accuracy.ROOT.parent / "shared"))
+SAME = 0.001  # of the answers may differ from ONNX Runtime's
+
+
+def cifar():
+    images = np.load(SHARED / "data" / "cifar10_test_images_u8_nchw.npy")
+    mean = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
+    deviation = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
+    items = ((images.astype(np.float32) / 255 - mean) / deviation).astype(np.float32)
+    return {"input": items}, np.load(SHARED / "data" / "cifar10_test_labels.npy")
+
+
+W8A8 = ["--quantize=int8"]
+# name, model, data, options, points that may be lost
+ROWS = [
+    ("resnet20 W8A8", "cifar10_resnet20_f32.onnx", cifar, W8A8, 0.15),
+    ("resnet56 W8A8", "cifar10_resnet56_f32.onnx", cifar, W8A8, 0.15),
+]
+
+
+def main():
+    tally = Tally()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, model, data, options, lost in ROWS:
+            if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
+                continue
+            if not (SHARED / "models" / model).exists():
+                tally.skipped(name, f"{SHARED / 'models' / model} is not there")
+                continue
+            out = pathlib.Path(folder) / "out.onnx"
+            inputs, labels = data()
+            try:
+                rows = compression.compress(SHARED / "models" / model, out, inputs, ["--calibrate=1000", *options], labels)
+                ((input_name, items),) = inputs.items()
+                differ = compression.disagreement(out, input_name, items, 100)
+            except Exception as error:
+                tally.failed(name, str(error))
+                continue
+            drop = -rows["top1"][2]
+            print(
+                f"{name}: {rows['top1'][0]:.2f} -> {rows['top1'][1]:.2f} %, lost {drop:.2f} (at most {lost}); "
+                f"{rows['size'][2]:.2f} x smaller, {rows['latency'][0]:.3f} -> {rows['latency'][1]:.3f} ms; "
+                f"{100 - 100 * differ:.2f} % as ONNX Runtime; {rows['seconds']:.0f} s",
+                flush=True,
+            )
+            problems = [f"lost {drop:.2f} points, at most {lost}"] if drop > lost else []
+            problems += [f"{100 * differ:.2f} % of the answers are not those of ONNX Runtime"] if differ > SAME else []
+            tally.check(name, problems)
+    tally.finish()
+
+
+if __name__ == "__main__":
+    main()

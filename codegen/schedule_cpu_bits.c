@@ -11,7 +11,9 @@
  * Signed weights are stored 2^(bits - 1) higher, and so are their zero points.
  * Where x is bytes with scales in the same blocks, f32(i[k]) * t[k / B], a block's sum is one of integers, four steps at a time by
  * dot-accumulate:
- *   for kb { part = -z * sum of i; for word { for each field: part += dot4(word >> field & mask, i) }; acc += f32(part) * (s * t) }
+ *   for kb { sums[kb] = sum of i }
+ *   for kb { part = -z * sums[kb]; for word { for each field: part += dot4(word >> field & mask, i) }; acc += f32(part) * (s * t) }
+ * The sums come first, for all rows: columns and threads share them.
  * Then byte j of a word has the steps j, j + 4, ... of its own, so that a mask leaves four steps in a row, as bytes.
  * Needs: constants, whole blocks of whole words. Test: tests/codegen/schedule/bits.loops, tests/suites/contrib_operators.py */
 #include "codegen/loop_access.h"
@@ -28,6 +30,7 @@ typedef struct bits {
     sinter_expr x, weight, zero, scale; /* zero: load, NULL where there is none */
     sinter_expr items, x_scale; /* x = f32(items) * x_scale; NULL where sums are of floats */
     sinter_loop_intrinsic dot;  /* for the former */
+    sinter_loop_buffer sums;    /* of the items of each block */
     uint32_t dim;               /* of the weight's indices: the reduction's variable */
     int64_t width, fields;      /* bits of a weight, weights of a word */
     int64_t steps, block;
@@ -122,17 +125,19 @@ static sinter_loop_intrinsic find_dot(const sinter_target *target) {
                                                 : SINTER_INTRINSIC_NONE;
 }
 
-/* The last index of the load moves by one element a step, the others do not move. */
+/* The last index of the load, of what nobody writes, is the loop's variable; the others do not depend on it. */
 static bool lies_along(bits *b, sinter_expr load) {
-    sinter_expr coefficient, rest;
-    int64_t step;
+    const sinter_loop_buffer_info *info = &b->state->schedule.function->buffers.items[load->buffer];
     uint32_t last = load->argument_count - 1;
+    int64_t size;
+    if (!load->argument_count || info->scope != SINTER_SCOPE_INPUT ||
+        load->arguments[last]->kind != SINTER_LOOP_VAR ||
+        load->arguments[last]->var != b->loop->var ||
+        !sinter_loop_is_const_int(info->dims[last], &size) || size != b->steps)
+        return false;
     for (uint32_t i = 0; i < last; i++)
         if (sinter_loop_expr_uses(load->arguments[i], b->loop->var)) return false;
-    return load->argument_count > 0 &&
-           sinter_loop_affine(&b->build, load->arguments[last], b->loop->var, &coefficient,
-                              &rest) &&
-           sinter_loop_is_const_int(coefficient, &step) && step == 1;
+    return true;
 }
 
 /* x is f32(items) * x_scale: bytes, in blocks as long as those of the weights. */
@@ -392,13 +397,16 @@ static void write_word(bits *b, sinter_loop_var part, sinter_expr index, sinter_
 
 /* ---- sums of integers ---- */
 
-/* Four bytes of x from step `first` on, as one i32; emitters make that one load. */
-static sinter_expr load_bytes(bits *b, sinter_expr first) {
+/* Four bytes of x from this item on, as one i32; emitters make that one load. */
+static sinter_expr load_bytes(bits *b, const sinter_expr *first) {
     sinter_loop_builder *build = &b->build;
-    sinter_expr word = NULL;
+    sinter_expr word = NULL, indices[SINTER_MAX_RANK];
+    uint32_t last = b->items->argument_count - 1;
+    memcpy(indices, first, last * sizeof *indices);
     for (int64_t k = 0; k < BYTES; k++) {
-        sinter_expr step = sinter_loop_add(build, first, sinter_loop_int(build, k));
-        sinter_expr byte = sinter_loop_cast(build, at_step(b, b->items, step), SINTER_DTYPE_u8);
+        indices[last] = sinter_loop_add(build, first[last], sinter_loop_int(build, k));
+        sinter_expr byte = sinter_loop_load(build, b->items->buffer, indices);
+        byte = sinter_loop_cast(build, byte, SINTER_DTYPE_u8);
         byte = sinter_loop_cast(build, byte, SINTER_DTYPE_i32);
         if (k)
             byte =
@@ -421,7 +429,9 @@ static sinter_expr dot(bits *b, sinter_expr sum, sinter_expr fields, sinter_expr
 /* part = part + four products, for all fields of a word. */
 static void write_dots(bits *b, sinter_loop_var part, sinter_expr index) {
     sinter_loop_builder *build = &b->build;
-    sinter_expr indices[SINTER_MAX_RANK];
+    sinter_expr indices[SINTER_MAX_RANK], items[SINTER_MAX_RANK];
+    uint32_t last = b->items->argument_count - 1;
+    memcpy(items, b->items->arguments, last * sizeof *items);
     memcpy(indices, b->weight->arguments, b->weight->argument_count * sizeof *indices);
     indices[b->dim] = index;
     sinter_loop_var word = sinter_loop_declare(build, "word", false,
@@ -434,26 +444,59 @@ static void write_dots(bits *b, sinter_loop_var part, sinter_expr index) {
                 sinter_loop_call2(build, SINTER_SCALAR_shr, fields, integer(b, shift_of(b, f)));
         fields = sinter_loop_call2(build, SINTER_SCALAR_and, fields,
                                    in_bytes(b, (INT64_C(1) << b->width) - 1));
-        sinter_expr bytes = load_bytes(b, sinter_loop_add(build, first, sinter_loop_int(build, f)));
-        sinter_loop_assign(build, part, dot(b, sinter_loop_var_read(build, part), fields, bytes));
+        items[last] = sinter_loop_add(build, first, sinter_loop_int(build, f));
+        sinter_expr sum = sinter_loop_var_read(build, part);
+        sinter_loop_assign(build, part, dot(b, sum, fields, load_bytes(b, items)));
     }
+}
+
+/* sums[.., kb] = the sum of the items of a block, in front of everything else. */
+static void write_sums(bits *b) {
+    sinter_loop_function *function = b->state->schedule.function;
+    const sinter_loop_buffer_info info = function->buffers.items[b->items->buffer];
+    sinter_loop_builder build;
+    sinter_expr dims[SINTER_MAX_RANK], indices[SINTER_MAX_RANK], items[SINTER_MAX_RANK];
+    uint32_t last = info.rank - 1;
+    sinter_loop_var outermost = 0;
+    sinter_loop_builder_init(&build, b->state->program, function);
+    build.tail = &function->body;
+    for (uint32_t i = 0; i < last; i++) dims[i] = info.dims[i];
+    dims[last] = sinter_loop_int(&build, b->steps / b->block);
+    b->sums = sinter_cpu_add_scratch(b->state, "sums", SINTER_DTYPE_i32, info.rank, dims);
+    for (uint32_t i = 0; i < info.rank; i++) {
+        sinter_loop_var var =
+            sinter_loop_begin_for(&build, i < last ? "m" : "kb", sinter_loop_int(&build, 0),
+                                  dims[i], 1, SINTER_AXIS_SERIAL);
+        indices[i] = items[i] = sinter_loop_var_read(&build, var);
+        if (!outermost) outermost = var;
+    }
+    sinter_expr sum = integer(b, 0),
+                first = sinter_loop_mul(&build, indices[last], sinter_loop_int(&build, b->block));
+    for (int64_t k = 0; k < b->block; k += BYTES) {
+        items[last] = sinter_loop_add(&build, first, sinter_loop_int(&build, k));
+        sum = dot(b, sum, in_bytes(b, 1), load_bytes(b, items));
+    }
+    sinter_loop_store(&build, b->sums, indices, sum);
+    for (uint32_t i = 0; i < info.rank; i++) sinter_loop_end(&build);
+    sinter_schedule_chain chain = sinter_schedule_cpu_chain(b->state, outermost);
+    sinter_schedule_cpu_parallelize(b->state, &chain, sinter_schedule_cpu_work(b->state, &chain));
 }
 
 /* What zero points take away from a block's sum. */
 static sinter_expr start_of(bits *b, sinter_expr step) {
     sinter_loop_builder *build = &b->build;
-    sinter_expr sum = integer(b, 0), zero = integer(b, -b->zero_value);
-    if (b->same_zero && !b->zero_value) return sum;
-    for (int64_t k = 0; k < b->block; k += BYTES)
-        sum = dot(b, sum, in_bytes(b, 1),
-                  load_bytes(b, sinter_loop_add(build, step, sinter_loop_int(build, k))));
+    sinter_expr zero = integer(b, -b->zero_value), indices[SINTER_MAX_RANK];
+    uint32_t last = b->items->argument_count - 1;
+    if (!b->sums) return integer(b, 0);
+    memcpy(indices, b->items->arguments, last * sizeof *indices);
+    indices[last] = sinter_loop_var_read(build, b->loop->var);
     if (!b->same_zero) {
         sinter_expr load = at_step(b, b->zero, step);
         zero = sinter_loop_cast(build, sinter_loop_load(build, load->buffer, load->arguments),
                                 SINTER_DTYPE_i32);
         zero = sinter_loop_call(build, SINTER_SCALAR_neg, &zero);
     }
-    return sinter_loop_mul(build, sum, zero);
+    return sinter_loop_mul(build, sinter_loop_load(build, b->sums, indices), zero);
 }
 
 /* ---- blocks ---- */
@@ -509,6 +552,7 @@ bool sinter_cpu_use_bits(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest
         state->failed = true;
         return false;
     }
+    if (b.items && !(b.same_zero && !b.zero_value)) write_sums(&b);
     nest->reductions[nest->reduction_count++] = write_loops(&b);
     return true;
 }

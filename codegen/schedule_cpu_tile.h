@@ -82,6 +82,11 @@ bool sinter_cpu_use_tap_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *
 /* Sums of products with constants of 2 or 4 bits that share scales in blocks: words of constants, a sum a block. */
 bool sinter_cpu_use_bits(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest);
 
+/* ---- memory of a kernel's own (schedule_cpu_scratch.c) ---- */
+/* A buffer of these dims, over the kernel's scalar parameters, for all its threads: one more parameter, which every call passes. */
+sinter_loop_buffer sinter_cpu_add_scratch(sinter_schedule_cpu_state *state, const char *name, sinter_dtype dtype, uint32_t rank,
+                                          const sinter_expr *dims);
+
 /* ---- constants in another form (schedule_cpu_constant.c) ---- */
 typedef struct sinter_cpu_conversion {
     bool (*convert)(void *user, const sinter_tensor *source, sinter_tensor *out_converted, sinter_diag *diag);

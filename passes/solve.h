@@ -9,7 +9,8 @@
  *      several scales of which each row takes the best;
  *   4. coordinate descent over the levels, and over the scales, until nothing gets better;
  *   5. rows scaled so that the outputs have the variance they ought to have, and a bias for their mean.
- * Deterministic. Needs sinter_blas_begin. Test: tests/unit/solve_test.c */
+ * With rounding=nearest there is a mask by scores and the nearest level, and no more.
+ * Deterministic. Needs sinter_blas_begin where anything is known of the samples. Test: tests/unit/solve_test.c */
 #pragma once
 #include "passes/solve_grid.h"
 #include "passes/solve_moments.h"
@@ -33,7 +34,8 @@ typedef struct sinter_solve_options {
 } sinter_solve_options;
 extern const sinter_solve_options sinter_solve_defaults;
 
-/* weights[groups * outputs, inputs] as they are in the dense model; moments are finished. False with an error at `where` where
+/* weights[groups * outputs, inputs] as they are in the dense model; moments are finished, or sizes alone (xx is NULL) where recipe
+ * and scores need no samples: then errors are 0, and so is the bias. False with an error at `where` where
  * weights are not finite or recipe and layer do not go together. The solution's arrays are in the arena. options NULL: defaults. */
 bool sinter_solve_weights(const sinter_layer_recipe *recipe, const sinter_moments *moments, const float *weights,
                           const sinter_solve_options *options, sinter_solution *out_solution, sinter_arena *arena,

@@ -40,8 +40,10 @@ void sinter_solve_row_errors(const sinter_solve_work *work, const double *w, dou
 static void damp(const sinter_moments *moments, double share, double *h) {
     int64_t n = moments->inputs;
     for (int64_t g = 0; g < moments->groups; g++) {
-        const double *xx = moments->xx + g * n * n;
+        const double *xx = moments->xx ? moments->xx + g * n * n : NULL;
         double mean = 0;
+        for (int64_t i = 0; !xx && i < n; i++) h[g * n * n + i * n + i] = 1;
+        if (!xx) continue;
         for (int64_t i = 0; i < n; i++) mean += xx[i * n + i] / (double)n;
         double more = mean > 0 ? share * mean : 1;
         memcpy(h + g * n * n, xx, sizeof *h * (size_t)(n * n));
@@ -87,6 +89,7 @@ static void row_products(const sinter_moments *moments, int64_t row, const doubl
 static double share_of_error(const sinter_solve_work *work, const sinter_moments *moments,
                              const double *w) {
     double error = 0, all = 0;
+    if (!moments->xx) return 0;
     for (int64_t row = 0; row < work->rows; row++) {
         double square, cross;
         row_products(moments, row, w + row * work->inputs, &square, &cross);
@@ -132,10 +135,10 @@ static void clip(sinter_solve_work *work) {
 }
 
 /* Masks by score and the nearest level: what is to be improved on. */
-static void solve_naively(sinter_solve_work *work, bool cover) {
+static void solve_naively(sinter_solve_work *work) {
     sinter_solve_choose_mask(work);
     if (!work->has_grid) return;
-    sinter_solve_fit_scales(work, cover);
+    sinter_solve_fit_scales(work, work->grid.count == 0 || work->grid.count > 4);
     sinter_solve_round_nearest(work);
 }
 
@@ -174,7 +177,7 @@ static void write_solution(sinter_solve_work *work, const sinter_moments *moment
         out->levels[i] = (float)work->levels[i];
         out->values[i] = (float)(work->levels[i] - work->zeros[at]) * out->scales[at];
     }
-    for (int64_t row = 0; row < work->rows; row++) {
+    for (int64_t row = 0; row < work->rows && moments->xx; row++) {
         double mean = moments->y[row];
         const double *x = moments->x + row / work->outputs * n;
         for (int64_t i = 0; i < n; i++) mean -= (double)out->values[row * n + i] * x[i];
@@ -248,7 +251,7 @@ bool sinter_solve_weights(const sinter_layer_recipe *recipe, const sinter_moment
         bool compensated = recipe->rounding == SINTER_ROUND_COMPENSATED;
         if (compensated) work.recipe = &naive;
         start_from(&work, weights);
-        solve_naively(&work, true);
+        solve_naively(&work);
         out_solution->naive_error = share_of_error(&work, moments, work.w);
         work.recipe = recipe;
         if (compensated) {

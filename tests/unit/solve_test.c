@@ -127,7 +127,7 @@ static void test_rounding_beats_nearest(void) {
                  {"weights=uint4", 2},
                  {"weights=int4 per=tensor", 3},
                  {"weights=int4 per=group:16", 3},
-                 {"weights=ternary", 3},
+                 {"weights=ternary", 2},
                  {"weights=binary", 2},
                  {"weights=power_of_two:4", 3},
                  {"prune=0.5", 3},

@@ -1,0 +1,160 @@
+/* Rows of the reduction of a layer: those of a matrix as they lie, those of a convolution gathered window by window.
+ * Test: tests/passes/compress_weights/ */
+#include "passes/layer_moments.h"
+#include <string.h>
+
+enum {
+    MOST_ROWS = 1 << 18, /* more say nothing new, and take time */
+    BATCH_ROWS = 2048    /* of one product */
+};
+
+typedef struct gatherer {
+    const sinter_layer *layer;
+    const sinter_layer_view *view;
+    sinter_moments *moments;
+    sinter_patches patches;
+    int64_t positions, step; /* of a sample; between rows that are taken */
+    float *x, *y;            /* rows gathered */
+    int64_t rows, capacity;
+} gatherer;
+
+/* Attributes of a convolution over an input of these spatial sizes. */
+static void place_windows(const sinter_module *module, const sinter_layer *layer,
+                          const sinter_tensor *x, const sinter_tensor *y, sinter_patches *p) {
+    sinter_node node = layer->node;
+    sinter_string automatic = sinter_node_get_string(module, node, "auto_pad");
+    bool upper = sinter_string_is(automatic, "SAME_UPPER"),
+         lower = sinter_string_is(automatic, "SAME_LOWER");
+    p->dims = x->rank - 2;
+    p->channels = layer->weights->dims[1];
+    for (uint32_t d = 0; d < p->dims; d++) {
+        p->size[d] = x->dims[d + 2];
+        p->kernel[d] = layer->weights->dims[d + 2];
+        p->stride[d] = sinter_node_get_int_at(module, node, "strides", d, 1);
+        p->dilation[d] = sinter_node_get_int_at(module, node, "dilations", d, 1);
+        p->before[d] = sinter_node_get_int_at(module, node, "pads", d, 0);
+        p->out[d] = y->dims[d + 2];
+        int64_t reach = (p->out[d] - 1) * p->stride[d] + (p->kernel[d] - 1) * p->dilation[d] + 1;
+        int64_t padding = reach > p->size[d] ? reach - p->size[d] : 0;
+        if (upper || lower) p->before[d] = (padding + lower) / 2;
+    }
+}
+
+static void flush(gatherer *g, int64_t group) {
+    if (g->rows) sinter_moments_add(g->moments, group, g->rows, g->x, g->y);
+    g->rows = 0;
+}
+
+/* What one output position or row ought to be, less what is added to it. */
+static float target_at(const sinter_layer_view *view, size_t run, int64_t index) {
+    float value = ((const float *)view->targets[run].data)[index];
+    return view->offsets ? value - ((const float *)view->offsets[run].data)[index] : value;
+}
+
+static void gather_sample(gatherer *g, int64_t group, size_t run, int64_t sample, int64_t first) {
+    const sinter_tensor *x = &g->view->inputs[run];
+    const sinter_patches *p = &g->patches;
+    int64_t n = g->moments->inputs, m = g->moments->outputs, elements = 1;
+    for (uint32_t d = 0; d < p->dims; d++) elements *= p->size[d];
+    int64_t channel = sample * x->dims[1] + group * p->channels;
+    const float *channels = (const float *)x->data + channel * elements;
+    int64_t rows = sinter_patches_gather(p, channels, first, g->step, g->x + g->rows * n);
+    for (int64_t o = 0; o < m; o++) {
+        int64_t plane = (sample * g->layer->outputs + group * m + o) * g->positions;
+        for (int64_t r = 0; r < rows; r++)
+            g->y[(g->rows + r) * m + o] = target_at(g->view, run, plane + first + r * g->step);
+    }
+    g->rows += rows;
+}
+
+/* Sizes may differ from run to run. */
+static int64_t enter_run(const sinter_module *module, gatherer *g, size_t run) {
+    const sinter_tensor *y = &g->view->targets[run];
+    place_windows(module, g->layer, &g->view->inputs[run], y, &g->patches);
+    g->positions = 1;
+    for (uint32_t d = 2; d < y->rank; d++) g->positions *= y->dims[d];
+    return g->positions;
+}
+
+static void gather_windows(const sinter_module *module, gatherer *g, int64_t group) {
+    int64_t seen = 0; /* positions before this sample: distances go on from one to the next */
+    for (size_t run = 0; run < g->view->runs; run++) {
+        enter_run(module, g, run);
+        for (int64_t s = 0; s < g->view->inputs[run].dims[0]; s++, seen += g->positions) {
+            int64_t first = (g->step - seen % g->step) % g->step;
+            gather_sample(g, group, run, s, first);
+            if (g->rows + g->positions / g->step + 1 > g->capacity) flush(g, group);
+        }
+    }
+    flush(g, group);
+}
+
+static void gather_rows(gatherer *g) {
+    int64_t n = g->moments->inputs, m = g->moments->outputs, seen = 0;
+    for (size_t run = 0; run < g->view->runs; run++) {
+        const sinter_tensor *x = &g->view->inputs[run];
+        int64_t rows = sinter_tensor_count(x) / n;
+        for (int64_t r = 0; r < rows; r++, seen++) {
+            if (seen % g->step) continue;
+            memcpy(g->x + g->rows * n, (const float *)x->data + r * n, sizeof(float) * (size_t)n);
+            for (int64_t o = 0; o < m; o++)
+                g->y[g->rows * m + o] = target_at(g->view, run, r * m + o);
+            if (++g->rows == g->capacity) flush(g, 0);
+        }
+    }
+    flush(g, 0);
+}
+
+static int64_t common_divisor(int64_t a, int64_t b) {
+    return b ? common_divisor(b, a % b) : a;
+}
+
+/* Far enough apart, and not in step with lines of an image. */
+static int64_t choose_step(int64_t rows, int64_t width) {
+    int64_t step = (rows + MOST_ROWS - 1) / MOST_ROWS;
+    while (step > 1 && width > 0 && common_divisor(step, width) != 1) step++;
+    return step > 0 ? step : 1;
+}
+
+static bool is_window(const sinter_module *module, const sinter_layer *layer) {
+    return sinter_op_get_info(sinter_node_op(module, layer->node))->pattern ==
+           SINTER_PATTERN_WINDOW;
+}
+
+static bool takes(const sinter_module *module, const sinter_layer *layer, sinter_diag *diag) {
+    if (!is_window(module, layer)) return true;
+    if (layer->weights->rank - 2 > SINTER_PATCH_DIMS)
+        return sinter_error(diag, layer->name,
+                            "convolutions of more than %d dims are not compensated",
+                            SINTER_PATCH_DIMS);
+    if (layer->input_axis != 1 || sinter_node_get_int(module, layer->node, "channels_last", 0))
+        return sinter_error(
+            diag, layer->name,
+            "compensation takes no transposed convolutions: ask for rounding=nearest there");
+    return true;
+}
+
+bool sinter_layer_measure(const sinter_module *module, const sinter_layer *layer,
+                          const sinter_layer_view *view, sinter_moments *moments,
+                          sinter_diag *diag) {
+    if (!takes(module, layer, diag)) return false;
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    gatherer g = {.layer = layer, .view = view, .moments = moments};
+    int64_t rows = 0, most = 0;
+    for (size_t run = 0; run < view->runs; run++) {
+        int64_t positions = is_window(module, layer) ? enter_run(module, &g, run) : 0;
+        rows += positions ? view->inputs[run].dims[0] * positions
+                          : sinter_tensor_count(&view->inputs[run]) / moments->inputs;
+        if (positions > most) most = positions;
+    }
+    g.step = choose_step(rows, most ? g.patches.out[g.patches.dims - 1] : 0);
+    g.capacity = BATCH_ROWS + most / g.step + 1;
+    g.x = SINTER_NEW_ARRAY(&arena, float, g.capacity * moments->inputs);
+    g.y = SINTER_NEW_ARRAY(&arena, float, g.capacity * moments->outputs);
+    for (int64_t group = 0; most && group < moments->groups; group++)
+        gather_windows(module, &g, group);
+    if (!is_window(module, layer)) gather_rows(&g);
+    sinter_arena_deinit(&arena);
+    return true;
+}

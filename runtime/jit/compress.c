@@ -11,6 +11,7 @@ enum { VALUES_BYTES = 256 << 20, MOST_SAMPLES = 64 };
 /* Activations first: what changes weights sees rounded inputs. */
 static const char compression_passes[] = "quantize-activations,"
                                          "quantize-weights,"
+                                         "compress-weights,"
                                          "quantize-biases,"
                                          "eliminate-common,"
                                          "eliminate-dead";
@@ -46,13 +47,8 @@ static bool check_recipe(sinter_module *module, const sinter_recipe *recipe, sin
         sinter_layer_recipe layer;
         good = sinter_recipe_find(recipe, names[i], &layer, diag);
         if (!good) break;
-        bool changes = layer.grid != SINTER_WEIGHT_GRID_NONE || layer.clip < 1;
-        if (layer.pattern != SINTER_PRUNE_NONE)
-            good = sinter_error(diag, names[i], "no pass prunes yet");
-        else if (changes && layer.rounding == SINTER_ROUND_COMPENSATED)
-            good = sinter_error(diag, names[i],
-                                "no pass compensates rounding yet; "
-                                "rounding=nearest is what there is");
+        if (layer.pattern == SINTER_PRUNE_CHANNELS)
+            good = sinter_error(diag, names[i], "no pass prunes channels yet");
     }
     sinter_arena_deinit(&arena);
     return good;

@@ -76,11 +76,6 @@ double sinter_solve_grid_level(const sinter_solve_grid *grid, double value, doub
     return level < first ? first : level > last ? last : level;
 }
 
-bool sinter_solve_grid_has_zero(const sinter_solve_grid *grid) {
-    if (grid->count == 0 || grid->asymmetric) return true;
-    return table_level(grid, 0) == 0;
-}
-
 double sinter_solve_grid_legal_scale(const sinter_solve_grid *grid, double scale) {
     if (grid->count == 0 && sinter_dtype_infos[grid->storage].bits > 8) return 1;
     if (grid->scale_is_power) scale = exp2(nearbyint(log2(scale)));

@@ -192,9 +192,6 @@ static bool check(const sinter_solve_work *work, const float *weights, const cha
             return sinter_error(diag, where,
                                 "weight %lld is %g: only finite weights are compressed",
                                 (long long)i, (double)weights[i]);
-    if (work->has_grid && work->recipe->pattern != SINTER_PRUNE_NONE &&
-        !sinter_solve_grid_has_zero(&work->grid))
-        return sinter_error(diag, where, "weights without a zero among them cannot be pruned");
     return true;
 }
 

@@ -44,7 +44,9 @@ static const option_spec own_options[] = {
     {.name = "per",
      .value = "WHAT",
      .doc = "weights that share a scale: channel, tensor or group:N (channel)"},
-    {.name = "rounding", .value = "HOW", .doc = "nearest or compensated"},
+    {.name = "rounding",
+     .value = "HOW",
+     .doc = "nearest or compensated (compensated where there are samples)"},
     {.name = "prune",
      .value = "PATTERN",
      .doc = "weights that become zero: 0.5, 2:4, block4x4:0.7 or channels:0.3"},
@@ -97,7 +99,8 @@ static bool read_recipe(job *j) {
                                            {"observe", "observe"}};
     j->recipe = sinter_recipe_create();
     bool any = arguments_has(j->a, "recipe");
-    if (!arguments_has(j->a, "rounding"))
+    if (!arguments_has(j->a, "rounding") &&
+        !arguments_has(j->a, "i")) /* nothing to compensate with */
         sinter_recipe_set(j->recipe, NULL, "rounding", "nearest", "", j->diag);
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         const char *value = arguments_find(j->a, words[i][0]);

@@ -1,0 +1,50 @@
+/* Which axes of a node's operands and results go together, index by index: what pruning follows to remove an index everywhere
+ * at once, and what sharding follows to cut everywhere alike.
+ *
+ * A node loops over factors, as an einsum does over letters; a link says where the indices of a factor lie in one axis of one
+ * operand or result. Several factors may share an axis: C*H*W has three links, c in runs of H*W. Axes may be linked in part:
+ * each operand of a concat has a factor of its own in the result; positions of a result that no link covers are filled (pad), those
+ * of an operand are not read (slice). An axis without any link is whole: nothing is known that allows to take a part of it.
+ *
+ * Everything follows from the op table and the types of the node. Test: tests/unit/axes_test.c */
+#pragma once
+#include "ir/rewrite.h"
+
+typedef enum sinter_axis_kind {
+    SINTER_AXIS_ALONG,  /* index by index: of the operands, what has the same index, and nothing else, makes the result's */
+    SINTER_AXIS_SUMMED, /* the result is a sum over it of products of what has the same index */
+    SINTER_AXIS_REDUCED /* the result combines it otherwise: largest, mean */
+} sinter_axis_kind;
+
+typedef struct sinter_axis_factor {
+    sinter_axis_kind kind;
+    sinter_dim size;
+} sinter_axis_factor;
+
+/* Index i lies at offset + b * period + i * run + r for all r < run and b < blocks. Alone in its axis a factor of any size has
+ * offset 0, run and blocks 1; otherwise sizes are numbers. */
+typedef struct sinter_axis_link {
+    uint32_t factor;
+    bool is_result;
+    uint32_t index, axis; /* of the operand or result */
+    int64_t offset, run, blocks, period;
+} sinter_axis_link;
+
+typedef struct sinter_axis_map {
+    SINTER_VECTOR(sinter_axis_factor) factors;
+    SINTER_VECTOR(sinter_axis_link) links;
+} sinter_axis_map;
+
+/* Needs inferred types. Nodes of which nothing is known have no links. */
+void sinter_axes_describe(sinter_module *module, sinter_node node, sinter_arena *arena, sinter_axis_map *out_map);
+
+/* Which indices of an axis stay. */
+typedef struct sinter_axes_cut {
+    void *user;
+    /* One truth value an index; NULL where all of them stay, or their number is not known. */
+    const bool *(*kept)(void *user, bool is_result, uint32_t index, uint32_t axis);
+} sinter_axes_cut;
+/* Attributes and small operands of a node that state sizes (targets of reshapes, pads, numbers of groups) as they are after its
+ * other operands have lost indices. The types of the node are those of before; what is cut agrees with the links: of factors
+ * that share an axis one is cut alone. Constants are the caller's. False after an error. */
+bool sinter_axes_shrink(sinter_rewrite *rewrite, sinter_node node, const sinter_axes_cut *cut);

@@ -61,8 +61,6 @@ static const char preparation[] =
     "eliminate-common,"
     "eliminate-dead,"
     "expose-layers,"
-    /* What is quantized already is to be compressed anew: from floats. */
-    "dequantize,"
     /* Transposed weights; what is left of batch normalisations meets its layer. */
     "fold-constants,"
     "canonicalize,"

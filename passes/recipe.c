@@ -264,13 +264,14 @@ static bool parse_prune(sinter_lexer *lexer, sinter_layer_recipe *r) {
     r->pattern = SINTER_PRUNE_NONE;
     if (sinter_lexer_accept(lexer, "none")) return true;
     if (digits) return parse_block(lexer, digits, r);
-    if (sinter_lexer_accept(lexer, "channels")) {
+    r->by_work = sinter_lexer_accept(lexer, "macs");
+    if (r->by_work || sinter_lexer_accept(lexer, "channels")) {
         r->pattern = SINTER_PRUNE_CHANNELS;
         return parse_ratio(lexer, r);
     }
     if (lexer->token.kind != SINTER_TOKEN_INTEGER && lexer->token.kind != SINTER_TOKEN_FLOAT)
         return sinter_lexer_error_expected(
-            lexer, "none, a ratio like 0.5, N:M, block4x4:RATIO or channels:RATIO");
+            lexer, "none, a ratio like 0.5, N:M, block4x4:RATIO, channels:RATIO or macs:RATIO");
     if (!sinter_lexer_expect_number(lexer, &number)) return false;
     if (!sinter_lexer_accept(lexer, ":")) {
         r->pattern = SINTER_PRUNE_UNSTRUCTURED;
@@ -305,7 +306,7 @@ static void print_prune(const sinter_layer_recipe *r, sinter_text *text) {
         sinter_text_format(text, "block%ux%u:", r->block_rows, r->block_columns);
         break;
     case SINTER_PRUNE_CHANNELS:
-        sinter_text_append_string(text, "channels:");
+        sinter_text_append_string(text, r->by_work ? "macs:" : "channels:");
         break;
     }
     sinter_text_double(text, r->ratio);
@@ -314,6 +315,7 @@ static void print_prune(const sinter_layer_recipe *r, sinter_text *text) {
 static void copy_prune(sinter_layer_recipe *to, const sinter_layer_recipe *from) {
     to->pattern = from->pattern;
     to->ratio = from->ratio;
+    to->by_work = from->by_work;
     to->keep = from->keep;
     to->of = from->of;
     to->block_rows = from->block_rows;

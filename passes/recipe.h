@@ -61,9 +61,10 @@ typedef struct sinter_layer_recipe {
     int64_t group;            /* weights along the reduction that share a scale; or SINTER_PER_CHANNEL, SINTER_PER_TENSOR */
     sinter_rounding rounding;
     double clip;              /* weights beyond this quantile of |w| of the layer are cut to it; 1: none */
-    /* prune=none|0.5|2:4|block4x4:0.7|channels:0.3; score=magnitude|random:7|... */
+    /* prune=none|0.5|2:4|block4x4:0.7|channels:0.3|macs:0.3; score=magnitude|random:7|... */
     sinter_prune_pattern pattern;
     double ratio;             /* share of the weights (blocks, channels) that goes, 0 to below 1 */
+    bool by_work;             /* of CHANNELS: the share is of the multiply-adds, of all layers that say so together */
     uint32_t keep, of;        /* N of M */
     uint32_t block_rows, block_columns;
     sinter_prune_score score;

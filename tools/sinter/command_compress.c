@@ -49,7 +49,8 @@ static const option_spec own_options[] = {
      .doc = "nearest or compensated (compensated where there are samples)"},
     {.name = "prune",
      .value = "PATTERN",
-     .doc = "weights that become zero: 0.5, 2:4, block4x4:0.7 or channels:0.3"},
+     .doc = "weights that become zero: 0.5, 2:4 or block4x4:0.7; or channels that go: "
+            "channels:0.3 (of each layer), macs:0.3 (of all multiply-adds)"},
     {.name = "clip", .value = "QUANTILE", .doc = "weights beyond it are cut to it (1: none)"},
     {.name = "activations",
      .value = "TYPE",
@@ -102,6 +103,8 @@ static bool read_recipe(job *j) {
     if (!arguments_has(j->a, "rounding") &&
         !arguments_has(j->a, "i")) /* nothing to compensate with */
         sinter_recipe_set(j->recipe, NULL, "rounding", "nearest", "", j->diag);
+    if (arguments_has(j->a, "prune") && !arguments_has(j->a, "i")) /* nor to see what matters */
+        sinter_recipe_set(j->recipe, NULL, "score", "magnitude", "", j->diag);
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         const char *value = arguments_find(j->a, words[i][0]);
         if (!value) continue;

@@ -10,6 +10,9 @@
 #include "passes/solve_blas.h"
 
 #include <math.h>
+#include <stdlib.h>
+
+enum { WIDEST = 16 }; /* channels that kernels take at once */
 
 typedef struct pruner {
     sinter_pass_context *context;
@@ -75,57 +78,101 @@ static void describe_groups(pruner *p) {
     }
 }
 
-static bool wants_more(const pruner *p, int32_t group) {
-    const sinter_layer_recipe *recipe = p->of_group[group];
-    double wanted = recipe->ratio * (double)p->group_size[group];
-    return recipe->by_work || (double)p->group_removed[group] + 0.5 <= wanted;
+/* How many units go at once, so that what is left of a group fills vectors: a wide layer of 61 channels is slower than one of 64. */
+static int64_t batch_of(const pruner *p, int32_t group) {
+    int64_t size = p->group_size[group], left = size - p->group_removed[group];
+    int64_t granule = size >= 8 * WIDEST ? WIDEST : size >= 32 ? size / 8 : 1;
+    int64_t over = left % granule;
+    return over ? over : granule;
 }
 
-/* The unit that costs least, by multiply-add where these are what counts. */
-static int32_t find_cheapest(const pruner *p, bool by_work) {
-    int32_t best = SINTER_PRUNE_NO_UNIT;
-    double least = INFINITY;
+static bool wants_more(const pruner *p, int32_t group, int64_t batch) {
+    const sinter_layer_recipe *recipe = p->of_group[group];
+    double wanted = recipe->ratio * (double)p->group_size[group];
+    return recipe->by_work || (double)p->group_removed[group] + 0.5 * (double)batch <= wanted;
+}
+
+typedef struct candidate {
+    int32_t group, unit;
+    double cost;
+} candidate;
+
+static int compare_candidates(const void *a, const void *b) {
+    const candidate *x = a, *y = b;
+    if (x->group != y->group) return x->group < y->group ? -1 : 1;
+    if (x->cost != y->cost) return x->cost < y->cost ? -1 : 1;
+    return x->unit < y->unit ? -1 : 1;
+}
+
+/* The units that may go now, by group and cost. */
+static size_t list_candidates(const pruner *p, bool by_work, int32_t group, candidate *out) {
+    size_t count = 0;
     for (int32_t u = 0; u < p->graph.unit_count; u++) {
-        int32_t group = p->graph.groups[u];
-        if (p->graph.removed[u] || p->of_group[group]->by_work != by_work || !wants_more(p, group))
+        int32_t g = p->graph.groups[u];
+        if ((group >= 0 && g != group) || p->graph.removed[u] ||
+            p->of_group[g]->by_work != by_work || !sinter_prune_can_remove(&p->graph, u))
             continue;
-        double cost = p->order.costs[u];
-        if (by_work && p->order.reader_count) cost /= p->saved[u] > 0 ? p->saved[u] : 1;
-        if (cost < least && sinter_prune_can_remove(&p->graph, u)) {
+        out[count++] = (candidate){g, u, p->order.costs[u]};
+    }
+    qsort(out, count, sizeof *out, compare_candidates);
+    return count;
+}
+
+/* What the cheapest units of a group cost, by multiply-add where these are what counts. */
+static double batch_cost(const pruner *p, const candidate *units, int64_t batch, bool by_work) {
+    double cost = 0, saved = 0;
+    for (int64_t i = 0; i < batch; i++) {
+        cost += units[i].cost;
+        saved += p->saved[units[i].unit];
+    }
+    if (by_work && p->order.reader_count) return cost / (saved > 0 ? saved : 1);
+    return cost / (double)batch;
+}
+
+/* The group whose next units cost least; -1 where there is none. */
+static int32_t find_cheapest(const pruner *p, bool by_work, candidate *list) {
+    size_t count = list_candidates(p, by_work, -1, list);
+    int32_t best = -1;
+    double least = INFINITY;
+    for (size_t first = 0, end; first < count; first = end) {
+        int32_t group = list[first].group;
+        int64_t batch = batch_of(p, group);
+        for (end = first; end < count && list[end].group == group;) end++;
+        if ((int64_t)(end - first) < batch || !wants_more(p, group, batch)) continue;
+        double cost = batch_cost(p, list + first, batch, by_work);
+        if (cost < least) {
             least = cost;
-            best = u;
+            best = group;
         }
     }
     return best;
 }
 
-static void remove_unit(pruner *p, int32_t unit) {
-    sinter_prune_remove(&p->graph, unit);
-    p->group_removed[p->graph.groups[unit]]++;
-    sinter_prune_order_update(&p->order, unit);
-}
-
-/* Multiply-adds are counted anew after a part of a percent of the units. */
-static void choose_by_work(pruner *p) {
-    double total = sinter_prune_products(&p->graph, p->saved), left = total;
-    int32_t interval = p->graph.unit_count / 512 + 1;
-    const sinter_layer_recipe *recipe = NULL;
-    for (int32_t g = 0; g < p->graph.group_count && !recipe; g++)
-        if (p->of_group[g]->by_work) recipe = p->of_group[g];
-    if (!recipe) return;
-    for (int32_t step = 1; left > (1 - recipe->ratio) * total; step++) {
-        int32_t unit = find_cheapest(p, true);
-        if (unit == SINTER_PRUNE_NO_UNIT) return;
-        left -= p->saved[unit];
-        remove_unit(p, unit);
-        if (step % interval == 0) left = sinter_prune_products(&p->graph, p->saved);
+/* One by one: what is left costs more with each. */
+static void remove_batch(pruner *p, int32_t group, candidate *list) {
+    for (int64_t batch = batch_of(p, group); batch > 0; batch--) {
+        if (!list_candidates(p, p->of_group[group]->by_work, group, list)) return;
+        sinter_prune_remove(&p->graph, list[0].unit);
+        p->group_removed[group]++;
+        sinter_prune_order_update(&p->order, list[0].unit);
     }
 }
 
+static double work_to_go(const pruner *p) {
+    for (int32_t g = 0; g < p->graph.group_count; g++)
+        if (p->of_group[g]->by_work) return p->of_group[g]->ratio;
+    return 0;
+}
+
 static void choose(pruner *p) {
-    int32_t unit;
-    choose_by_work(p);
-    while ((unit = find_cheapest(p, false)) != SINTER_PRUNE_NO_UNIT) remove_unit(p, unit);
+    candidate *list = SINTER_NEW_ARRAY(&p->context->scratch, candidate, p->graph.unit_count);
+    double total = sinter_prune_products(&p->graph, p->saved), left = total;
+    int32_t group = 0;
+    while (left > (1 - work_to_go(p)) * total && (group = find_cheapest(p, true, list)) >= 0) {
+        remove_batch(p, group, list);
+        left = sinter_prune_products(&p->graph, p->saved);
+    }
+    while ((group = find_cheapest(p, false, list)) >= 0) remove_batch(p, group, list);
 }
 
 static bool prune(pruner *p, bool orders_by_data, bool compensates) {

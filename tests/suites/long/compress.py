@@ -27,12 +27,25 @@ def cifar():
     return {"input": items}, np.load(SHARED / "data" / "cifar10_test_labels.npy")
 
 
-W8A8 = ["--quantize=int8"]
+RESNETS = {
+    "W8A8": (["--quantize=int8"], 0.15, 0.15),
+    "W4A8": (["--quantize=int4", "--activations=u8"], 0.3, 0.3),
+    "W3A8": (["--quantize=int3", "--activations=u8"], 0.5, 0.5),
+    "power of two": (["--quantize=power_of_two", "--activations=u8"], 0.5, 0.4),
+    "ternary": (["--quantize=ternary", "--activations=u8"], 2.5, 2.5),
+    "binary": (["--quantize=binary", "--activations=u8"], 6, 5.5),
+    "50 %": (["--prune=0.5"], 0.6, 0.6),
+    "70 %": (["--prune=0.7"], 1.3, 1.1),
+    "80 %": (["--prune=0.8"], 4, 2.8),
+    "2:4 W8A8": (["--quantize=int8", "--prune=2:4"], 0.6, 0.5),
+}
 # name, model, data, options, points that may be lost
 ROWS = [
-    ("resnet20 W8A8", "cifar10_resnet20_f32.onnx", cifar, W8A8, 0.15),
-    ("resnet56 W8A8", "cifar10_resnet56_f32.onnx", cifar, W8A8, 0.15),
+    (f"resnet{size} {name}", f"cifar10_resnet{size}_f32.onnx", cifar, row[0], row[1 + at])
+    for at, size in enumerate((20, 56))
+    for name, row in RESNETS.items()
 ]
+NAIVE = "default rounding=nearest score=magnitude\n"
 
 
 def main():
@@ -49,13 +62,17 @@ def main():
             try:
                 rows = compression.compress(SHARED / "models" / model, out, inputs, ["--calibrate=1000", *options], labels)
                 ((input_name, items),) = inputs.items()
+                recipe = pathlib.Path(folder) / "naive.recipe"
+                recipe.write_text(NAIVE)
+                naive = compression.compress(SHARED / "models" / model, pathlib.Path(folder) / "naive.onnx", inputs,
+                                             ["--calibrate=1000", *options, f"--recipe={recipe}"], labels)
                 differ = compression.disagreement(out, input_name, items, 100)
             except Exception as error:
                 tally.failed(name, str(error))
                 continue
             drop = -rows["top1"][2]
             print(
-                f"{name}: {rows['top1'][0]:.2f} -> {rows['top1'][1]:.2f} %, lost {drop:.2f} (at most {lost}); "
+                f"{name}: {rows['top1'][0]:.2f} -> {rows['top1'][1]:.2f} %, lost {drop:.2f} (at most {lost}; naively {-naive['top1'][2]:.2f}); "
                 f"{rows['size'][2]:.2f} x smaller, {rows['latency'][0]:.3f} -> {rows['latency'][1]:.3f} ms; "
                 f"{100 - 100 * differ:.2f} % as ONNX Runtime; {rows['seconds']:.0f} s",
                 flush=True,

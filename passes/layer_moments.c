@@ -4,7 +4,7 @@
 #include <string.h>
 
 enum {
-    MOST_ROWS = 1 << 18, /* more say nothing new, and take time */
+    MOST_ROWS = 1 << 17, /* more say nothing new, and take time */
     BATCH_ROWS = 2048    /* of one product */
 };
 

@@ -1,5 +1,6 @@
 /* Rounding to a grid: column by column with compensation by what is not rounded yet, then coordinate descent over the levels.
  * Test: tests/unit/solve_test.c */
+#include "ir/random.h"
 #include "passes/solve_internal.h"
 #include <math.h>
 #include <stdlib.h>
@@ -192,6 +193,16 @@ void sinter_solve_round(sinter_solve_work *work) {
     memcpy(work->zeros, t.best_zeros, sizeof(double) * (size_t)scales);
 }
 
+static void step_level(sinter_solve_work *work, int64_t row, int64_t j, double level,
+                       double *gradient) {
+    int64_t n = work->inputs, i = row * n + j, at = scale_of(work, row, j);
+    const double *h = work->h + row / work->outputs * n * n + j * n;
+    double step = (level - work->zeros[at]) * work->scales[at] - work->w[i];
+    work->levels[i] = level;
+    work->w[i] += step;
+    for (int64_t k = 0; k < n; k++) gradient[k] += step * h[k];
+}
+
 /* Moves each weight of a row to the level that is best while the others stay. Returns how many moved. */
 static int64_t descend_levels(sinter_solve_work *work, int64_t row, double *gradient) {
     int64_t n = work->inputs, moved = 0;
@@ -207,9 +218,7 @@ static int64_t descend_levels(sinter_solve_work *work, int64_t row, double *grad
         if (level == work->levels[i]) continue;
         double step = (level - work->zeros[at]) * work->scales[at] - before;
         if (!(step * (gradient[j] + 0.5 * curve * step) < 0)) continue;
-        work->levels[i] = level;
-        work->w[i] = before + step;
-        for (int64_t k = 0; k < n; k++) gradient[k] += step * h[j * n + k];
+        step_level(work, row, j, level, gradient);
         moved++;
     }
     return moved;
@@ -241,18 +250,68 @@ static void descend_scale(sinter_solve_work *work, int64_t row, int64_t first, d
     for (int64_t k = 0; k < n; k++) gradient[k] += step * direction[k];
 }
 
-void sinter_solve_descend(sinter_solve_work *work) {
+/* Half of what the gradient says of the squared error of a row, up to a constant of the row. */
+static double error_of_row(const sinter_solve_work *work, int64_t row, const double *gradient) {
     int64_t n = work->inputs;
-    double *gradient = SINTER_NEW_ARRAY(work->scratch, double, work->rows *n);
-    double *direction = SINTER_NEW_ARRAY(work->scratch, double, n);
+    double error = 0;
+    for (int64_t i = 0; i < n; i++)
+        error += gradient[i] * (work->w[row * n + i] - work->target[row * n + i]);
+    return error;
+}
+
+/* Where levels are few, descent ends in a valley soon: rows are kicked out of it, at places drawn at random, the same ones for the
+ * same row, and stay where they get to when that is better. */
+static void search_valleys(sinter_solve_work *work, int64_t row, double *gradient, double *saved) {
+    enum { KICKS = 60, PLACES = 4 };
+    int64_t n = work->inputs, bytes = (int64_t)sizeof(double) * n;
+    double *levels = work->levels + row * n, *w = work->w + row * n;
+    double best = error_of_row(work, row, gradient);
+    for (uint64_t kick = 0; kick < KICKS; kick++) {
+        memcpy(saved, levels, (size_t)bytes);
+        memcpy(saved + n, w, (size_t)bytes);
+        memcpy(saved + 2 * n, gradient, (size_t)bytes);
+        for (uint64_t place = 0; place < PLACES; place++) {
+            double draw = sinter_random_uniform((uint64_t)row, kick * 2 * PLACES + 2 * place, true);
+            double which =
+                sinter_random_uniform((uint64_t)row, kick * 2 * PLACES + 2 * place + 1, true);
+            int64_t j = (int64_t)(draw * (double)n);
+            double level = work->grid.levels[(uint32_t)(which * work->grid.count)];
+            if (work->mask[row * n + j]) step_level(work, row, j, level, gradient);
+        }
+        for (int turn = 0; turn < 4 && descend_levels(work, row, gradient); turn++) continue;
+        double error = error_of_row(work, row, gradient);
+        if (error < best) {
+            best = error;
+            continue;
+        }
+        memcpy(levels, saved, (size_t)bytes);
+        memcpy(w, saved + n, (size_t)bytes);
+        memcpy(gradient, saved + 2 * n, (size_t)bytes);
+    }
+}
+
+static void descend_row(sinter_solve_work *work, int64_t row, double *gradient, double *direction) {
+    int64_t n = work->inputs;
     bool scales = !work->grid.scale_is_power && work->grid.count > 0 &&
                   work->recipe->group != SINTER_PER_TENSOR;
+    for (uint32_t turn = 0; turn < work->options->sweeps; turn++) {
+        int64_t moved = descend_levels(work, row, gradient);
+        if (moved == 0 && turn > 0) break;
+        for (int64_t first = 0; scales && first < n; first += work->scale_group)
+            descend_scale(work, row, first, gradient, direction);
+    }
+}
+
+void sinter_solve_descend(sinter_solve_work *work) {
+    int64_t n = work->inputs;
+    bool few = work->grid.count > 0 && work->grid.count <= 8 && !work->grid.asymmetric;
+    double *gradient = SINTER_NEW_ARRAY(work->scratch, double, work->rows *n);
+    double *room = SINTER_NEW_ARRAY(work->scratch, double, 3 * n);
     sinter_solve_gradient(work, work->w, gradient);
-    for (int64_t row = 0; row < work->rows; row++)
-        for (uint32_t turn = 0; turn < work->options->sweeps; turn++) {
-            int64_t moved = descend_levels(work, row, gradient + row * n);
-            if (moved == 0 && turn > 0) break;
-            for (int64_t first = 0; scales && first < n; first += work->scale_group)
-                descend_scale(work, row, first, gradient + row * n, direction);
-        }
+    for (int64_t row = 0; row < work->rows; row++) {
+        descend_row(work, row, gradient + row * n, room);
+        if (!few) continue;
+        search_valleys(work, row, gradient + row * n, room);
+        descend_row(work, row, gradient + row * n, room);
+    }
 }

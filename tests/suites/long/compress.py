@@ -33,7 +33,7 @@ RESNETS = {
     "W3A8": (["--quantize=int3", "--activations=u8"], 0.5, 0.5),
     "power of two": (["--quantize=power_of_two", "--activations=u8"], 0.5, 0.4),
     "ternary": (["--quantize=ternary", "--activations=u8"], 2.5, 2.5),
-    "binary": (["--quantize=binary", "--activations=u8"], 6, 5.5),
+    "binary but for the ends": (["--quantize=binary", "--activations=u8"], 6, 5.5),
     "50 %": (["--prune=0.5"], 0.6, 0.6),
     "70 %": (["--prune=0.7"], 1.3, 1.1),
     "80 %": (["--prune=0.8"], 4, 2.8),
@@ -46,6 +46,7 @@ ROWS = [
     for name, row in RESNETS.items()
 ]
 NOT_IN_ONNX_RUNTIME = ("ternary", "binary")  # weights of type int2 in convolutions
+ENDS = '"/conv1/Conv" weights=int8\n"/linear/Gemm" weights=int8\n'  # first and last layer, of rows that say so
 NAIVE = "default rounding=nearest score=magnitude\n"
 
 
@@ -60,13 +61,16 @@ def main():
                 continue
             out = pathlib.Path(folder) / "out.onnx"
             inputs, labels = data()
+            rules = ENDS if "ends" in name else ""
+            recipe = pathlib.Path(folder) / "rules.recipe"
+            options = ["--calibrate=1000", *options, f"--recipe={recipe}"]
             try:
-                rows = compression.compress(SHARED / "models" / model, out, inputs, ["--calibrate=1000", *options], labels)
+                recipe.write_text(rules)
+                rows = compression.compress(SHARED / "models" / model, out, inputs, options, labels)
                 ((input_name, items),) = inputs.items()
-                recipe = pathlib.Path(folder) / "naive.recipe"
-                recipe.write_text(NAIVE)
-                naive = compression.compress(SHARED / "models" / model, pathlib.Path(folder) / "naive.onnx", inputs,
-                                             ["--calibrate=1000", *options, f"--recipe={recipe}"], labels)
+                recipe.write_text(rules + NAIVE)
+                naive_out = pathlib.Path(folder) / "naive.onnx"
+                naive = compression.compress(SHARED / "models" / model, naive_out, inputs, options, labels)
                 beside = not any(word in name for word in NOT_IN_ONNX_RUNTIME)
                 differ = compression.disagreement(out, input_name, items, 100) if beside else 0
             except Exception as error:
@@ -74,7 +78,8 @@ def main():
                 continue
             drop = -rows["top1"][2]
             print(
-                f"{name}: {rows['top1'][0]:.2f} -> {rows['top1'][1]:.2f} %, lost {drop:.2f} (at most {lost}; naively {-naive['top1'][2]:.2f}); "
+                f"{name}: {rows['top1'][0]:.2f} -> {rows['top1'][1]:.2f} %, lost {drop:.2f} (at most {lost}; "
+                f"naively {-naive['top1'][2]:.2f}); "
                 f"{rows['size'][2]:.2f} x smaller, {rows['latency'][0]:.3f} -> {rows['latency'][1]:.3f} ms; "
                 f"{f'{100 - 100 * differ:.2f} % as' if beside else 'not for'} ONNX Runtime; {rows['seconds']:.0f} s",
                 flush=True,

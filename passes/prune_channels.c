@@ -81,7 +81,7 @@ static void describe_groups(pruner *p) {
 /* How many units go at once, so that what is left of a group fills vectors: a wide layer of 61 channels is slower than one of 64. */
 static int64_t batch_of(const pruner *p, int32_t group) {
     int64_t size = p->group_size[group], left = size - p->group_removed[group];
-    int64_t granule = size >= 8 * WIDEST ? WIDEST : size >= 32 ? size / 8 : 1;
+    int64_t granule = size >= 8 * WIDEST ? WIDEST : size >= 64 ? 8 : 1;
     int64_t over = left % granule;
     return over ? over : granule;
 }

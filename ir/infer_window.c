@@ -55,7 +55,7 @@ static bool read_padding(sinter_infer *infer, window *out) {
                 infer, "auto_pad '%.*s' is not NOTSET, SAME_UPPER, SAME_LOWER or VALID [window_c3]",
                 SINTER_STRING_ARGS(mode));
     }
-    if (!read_list(infer, "pads", 2 * out->count, 0, -INT32_MAX, pads)) return false;
+    if (!read_list(infer, "pads", 2 * out->count, 0, 0, pads)) return false;
     for (uint32_t i = 0; i < out->count; i++) {
         bool used = out->padding == PAD_EXPLICIT;
         out->begin[i] = used ? pads[i] : 0;

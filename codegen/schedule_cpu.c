@@ -66,7 +66,8 @@ static void schedule_inside(sinter_schedule_cpu_state *state, sinter_loop_var lo
 /* True: the whole loop is done. */
 static bool schedule_contractions(sinter_schedule_cpu_state *state, sinter_loop_var loop) {
     if (sinter_schedule_cpu_is_row(state, loop)) return false;
-    if (sinter_schedule_cpu_contract(state, loop) || sinter_schedule_cpu_window(state, loop))
+    if (sinter_schedule_cpu_sparse(state, loop) || sinter_schedule_cpu_contract(state, loop) ||
+        sinter_schedule_cpu_window(state, loop))
         return true;
     schedule_inside(state, loop, schedule_contractions);
     return false;

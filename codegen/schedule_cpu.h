@@ -32,6 +32,8 @@ typedef struct sinter_schedule_cpu_state {
 } sinter_schedule_cpu_state;
 
 /* `nest`: variable of a top-level loop of the kernel. */
+/* Products of bytes with constants that are mostly zero (schedule_cpu_sparse.c). */
+bool sinter_schedule_cpu_sparse(sinter_schedule_cpu_state *state, sinter_loop_var nest);
 /* Contractions: matrix products and convolutions of one tap, a reduction of products below two free loops. */
 bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_var nest);
 /* Sliding windows: convolutions and pools. */

@@ -69,9 +69,8 @@ static bool join_with_outer(sinter_schedule *schedule, const sinter_cpu_nest *ne
     return good && sinter_schedule_collapse(schedule, outer, row, out_joined);
 }
 
-/* Rows of unknown number that lie in several dims become rows of one: tiles of them may begin in one iteration of the outer
- * loop and end in another, so that a batch of short sequences is as fast as one long sequence. The nest's outermost loop. */
-static sinter_loop_var join_rows(sinter_schedule_cpu_state *state, sinter_loop_var outermost) {
+sinter_loop_var sinter_cpu_join_rows(sinter_schedule_cpu_state *state, sinter_loop_var outermost,
+                                     bool of_known_number) {
     sinter_schedule *schedule = &state->schedule;
     sinter_cpu_nest nest;
     for (;;) {
@@ -81,7 +80,7 @@ static sinter_loop_var join_rows(sinter_schedule_cpu_state *state, sinter_loop_v
             row = sinter_cpu_find_row(state, &nest);
         while (row && nest.loops[at] != row) at++;
         /* Operands that columns use are the same for all rows: no dim of rows is in them. */
-        if (!at || sinter_cpu_trips(state, row) >= 0) return outermost;
+        if (!at || (sinter_cpu_trips(state, row) >= 0 && !of_known_number)) return outermost;
         sinter_loop_function *saved =
             sinter_loop_clone_function(state->program, schedule->function);
         if (!join_with_outer(schedule, &nest, at, &joined)) {
@@ -105,7 +104,7 @@ bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_
     for (uint32_t i = 0; i < found.loop_count; i++)
         if (sinter_cpu_bounds_use(&found, found.loops[i])) return false;
     sinter_loop_function *given = sinter_loop_clone_function(state->program, schedule->function);
-    nest = join_rows(state, nest);
+    nest = sinter_cpu_join_rows(state, nest, false);
     if (!sinter_cpu_find_nest(schedule->function, nest, &found)) return false;
     sinter_cpu_use_dots(state, &found);
     sinter_target target = *state->target;

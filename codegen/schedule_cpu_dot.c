@@ -504,3 +504,25 @@ bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest
     write_loop(&d);
     return sinter_cpu_find_nest(function, nest->loops[0], nest);
 }
+
+/* ---- for who multiplies words in another order ---- */
+
+bool sinter_cpu_find_dots(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                          sinter_cpu_dots *out_dots) {
+    dot d = {.state = state};
+    sinter_loop_builder_init(&d.build, state->program, state->schedule.function);
+    if (nest->dtype != SINTER_DTYPE_i32 || nest->reduction_count != 1 || !match(&d, nest) ||
+        d.made || d.around || d.steps % BYTES)
+        return false;
+    *out_dots = (sinter_cpu_dots){
+        .loop = d.loop->var, .a = d.a, .b = d.b, .b_dim = d.b_dim, .steps = d.steps};
+    return true;
+}
+
+sinter_expr sinter_cpu_load_word(sinter_schedule_cpu_state *state, const sinter_cpu_dots *dots,
+                                 sinter_expr first) {
+    dot d = {.state = state, .a = dots->a};
+    d.loop = sinter_schedule_get_loop(state->schedule.function, dots->loop);
+    sinter_loop_builder_init(&d.build, state->program, state->schedule.function);
+    return load_word(&d, first, BYTES);
+}

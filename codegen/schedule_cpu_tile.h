@@ -54,6 +54,10 @@ bool sinter_cpu_broadcasts(const sinter_cpu_nest *nest);
 /* The loop, not the innermost one, whose iterations share the most of what the reduction loads; 0: none. */
 sinter_loop_var sinter_cpu_find_row(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest);
 
+/* Rows of unknown number that lie in several dims, or all such rows, become rows of one (schedule_cpu_contract.c): tiles of them may
+ * begin in one iteration of the outer loop and end in another, so that a batch of short sequences is as fast as one long sequence.
+ * The nest's outermost loop. */
+sinter_loop_var sinter_cpu_join_rows(sinter_schedule_cpu_state *state, sinter_loop_var outermost, bool of_known_number);
 /* The row's loop and the columns' innermost. An outermost loop of unknown length, a batch as a rule, goes inside of the other
  * ones, which have more for threads to do. */
 bool sinter_cpu_order_nest(sinter_schedule *schedule, const sinter_cpu_nest *nest, sinter_loop_var row);
@@ -77,6 +81,17 @@ bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest
 
 /* The same across taps of a window, whose bytes come from different rows: where u8 and i8 both are elements of the column. */
 bool sinter_cpu_use_tap_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest);
+
+/* The products of a nest with one reduction, before anything is changed. */
+typedef struct sinter_cpu_dots {
+    sinter_loop_var loop; /* the reduction */
+    sinter_expr a, b;     /* loads of u8, which lie along it, and of i8 of a constant */
+    uint32_t b_dim;       /* of b, indexed by the loop */
+    int64_t steps;        /* whole words */
+} sinter_cpu_dots;
+bool sinter_cpu_find_dots(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_cpu_dots *out_dots);
+/* Four bytes of a from step `first` on as one i32. */
+sinter_expr sinter_cpu_load_word(sinter_schedule_cpu_state *state, const sinter_cpu_dots *dots, sinter_expr first);
 
 /* ---- weights of few bits (schedule_cpu_bits.c) ---- */
 /* Sums of products with constants of 2 or 4 bits that share scales in blocks: words of constants, a sum a block. */

@@ -286,7 +286,7 @@ static bool cancel(sinter_rewrite *rewrite, sinter_node node) {
 
 /* ---- step 3 ---- */
 
-/* Weights of fewer bits stay: a kernel that widens them as it reads them moves less memory. */
+/* Weights of fewer bits stay in products: a kernel that widens them as it reads them moves less memory. */
 static bool fold_constant(sinter_rewrite *rewrite, sinter_node node) {
     sinter_module *module = rewrite->build.module;
     const sinter_node_info *info = sinter_node_get(module, node);
@@ -296,7 +296,9 @@ static bool fold_constant(sinter_rewrite *rewrite, sinter_node node) {
         operands[i] = info->operands[i] ? sinter_value_constant(module, info->operands[i]) : NULL;
         if (info->operands[i] && !operands[i]) return false;
     }
-    if (sinter_dtype_infos[operands[0]->dtype].bits < 8) return false;
+    if (sinter_dtype_infos[operands[0]->dtype].bits < 8 &&
+        !sinter_integer_feeds_window(module, info->results[0]))
+        return false;
     sinter_tensor result = {0};
     if (!sinter_eval_node(module, node, operands, &result, rewrite->build.diag)) return false;
     return sinter_integer_replace(rewrite, node, sinter_build_constant(&rewrite->build, result));
@@ -314,8 +316,9 @@ static const sinter_integer_rule arithmetic[] = {cancel,
                                                  sinter_integer_clamp,
                                                  NULL};
 static const sinter_integer_rule scales[] = {sinter_integer_rescale, NULL};
-static const sinter_integer_rule zero_points[] = {
-    sinter_integer_matmul_zeros, sinter_integer_conv_zeros, sinter_integer_merge_sums, NULL};
+static const sinter_integer_rule zero_points[] = {sinter_integer_widen, sinter_integer_matmul_zeros,
+                                                  sinter_integer_conv_zeros,
+                                                  sinter_integer_merge_sums, NULL};
 static const sinter_integer_rule constants[] = {fold_constant, NULL};
 
 typedef struct visitor {

@@ -43,3 +43,6 @@ bool sinter_integer_rescale(sinter_rewrite *rewrite, sinter_node node); /* quant
 bool sinter_integer_matmul_zeros(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_integer_conv_zeros(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_integer_merge_sums(sinter_rewrite *rewrite, sinter_node node);
+/* recognize_integer_narrow.c */
+bool sinter_integer_widen(sinter_rewrite *rewrite, sinter_node node); /* conv_integer(x, i4) = conv_integer(x, i8) */
+bool sinter_integer_feeds_window(const sinter_module *module, sinter_value value);

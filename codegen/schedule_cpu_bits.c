@@ -12,10 +12,11 @@
  * Where x is bytes with scales in the same blocks, f32(i[k]) * t[k / B], a block's sum is one of integers, four steps at a time by
  * dot-accumulate:
  *   for kb { sums[kb] = sum of i }
- *   for kb { part = -z * sums[kb]; for word { for each field: part += dot4(word >> field & mask, i) }; acc += f32(part) * (s * t) }
+ *   for kb { part = -z * sums[kb]; for word { for each field: part += dot4(word >> field & mask, i) }; acc += f32(part) * t * s }
  * The sums come first, for all rows: columns and threads share them.
  * Then byte j of a word has the steps j, j + 4, ... of its own, so that a mask leaves four steps in a row, as bytes.
- * Needs: constants, whole blocks of whole words. Test: tests/codegen/schedule/bits.loops, tests/suites/contrib_operators.py */
+ * Needs: constants, whole blocks of whole words. Test: tests/codegen/schedule/bits.loops, bits_bytes.loops,
+ * tests/suites/contrib_operators.py */
 #include "codegen/loop_access.h"
 #include "codegen/schedule_cpu_tile.h"
 
@@ -521,7 +522,6 @@ static sinter_loop_var write_loops(bits *b) {
         zero = sinter_loop_cast(build, sinter_loop_load(build, load->buffer, load->arguments),
                                 SINTER_DTYPE_f32);
     }
-    if (b->items) scale = sinter_loop_mul(build, scale, at_step(b, b->x_scale, step));
     build->tail = &loop->body;
     sinter_loop_var part = sinter_loop_declare(
         build, "part", true,
@@ -538,6 +538,7 @@ static sinter_loop_var write_loops(bits *b) {
         write_word(b, part, index, zero);
     sinter_loop_end(build);
     sinter_expr sum = sinter_loop_cast(build, sinter_loop_var_read(build, part), SINTER_DTYPE_f32);
+    if (b->items) sum = sinter_loop_mul(build, sum, at_step(b, b->x_scale, step));
     sum = sinter_loop_mul(build, sum, scale);
     sinter_loop_assign(build, b->assign->var,
                        sinter_loop_add(build, sinter_loop_var_read(build, b->assign->var), sum));

@@ -193,7 +193,8 @@ static sinter_value move_constant(layouts *s, sinter_value value, uint32_t rank)
 /* The operand with channels last, before the rewrite's root. */
 static sinter_value move_operand(layouts *s, sinter_value value, uint32_t rank) {
     int64_t perm[SINTER_MAX_RANK];
-    bool remember = value < s->value_limit;
+    /* A constant of lower rank has another form for each rank that it is read at. */
+    bool remember = value < s->value_limit && sinter_value_type(s->module, value)->rank == rank;
     if (remember && s->moved[value]) return s->moved[value];
     sinter_value moved = 0;
     if (sinter_value_constant(s->module, value)) {

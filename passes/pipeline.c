@@ -61,6 +61,8 @@ static const char preparation[] =
     "eliminate-common,"
     "eliminate-dead,"
     "expose-layers,"
+    /* What is quantized already is to be compressed anew: from floats. */
+    "dequantize,"
     /* Transposed weights; what is left of batch normalisations meets its layer. */
     "fold-constants,"
     "canonicalize,"

@@ -42,7 +42,7 @@ static bool check_recipe(sinter_module *module, const sinter_recipe *recipe, sin
     const char **names = SINTER_NEW_ARRAY(&arena, const char *, layers.count + 1);
     for (size_t i = 0; i < layers.count; i++) names[i] = layers.items[i].name;
     bool good = layers.count || sinter_error(diag, sinter_module_name(module),
-                                             "has no layer with constant weights");
+                                             "has no convolution or matrix product with constant f32 weights");
     good = good && sinter_recipe_check_names(recipe, names, layers.count, diag);
     for (size_t i = 0; i < layers.count && good; i++) {
         sinter_layer_recipe layer;

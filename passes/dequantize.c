@@ -1,8 +1,8 @@
 /* Brings a model that is quantized by pairs of quantize_linear and dequantize_linear back to floats, so that it can be compressed in
  * another way: pairs go, weights become floats. Where integers begin at zero, what was rounded was also cut at zero and at the
  * largest integer, which may be the model's activation: a clip stays. Other ranges are those of the data, and go. What enters
- * and leaves the model has the type that it had. Lossy by that rounding. Needs composites that are quantized decomposed
- * (expose-layers). Test: tests/passes/dequantize/ */
+ * and leaves the model has the type that it had. Lossy by that rounding. Operators that are
+ * quantized as such (qlinear_conv) stay. Test: tests/passes/dequantize/ */
 #include "ir/eval.h"
 #include "passes/pass.h"
 #include "passes/recognize_integer.h"

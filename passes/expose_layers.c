@@ -4,15 +4,7 @@
 #include "ir/decompose.h"
 #include "passes/pass.h"
 
-static const sinter_op exposed[] = {
-    SINTER_OP_gemm,
-    SINTER_OP_batch_normalization,
-    SINTER_OP_qlinear_conv,
-    SINTER_OP_qlinear_matmul,
-    SINTER_OP_qlinear_add,
-    SINTER_OP_qlinear_mul,
-    SINTER_OP_qlinear_global_average_pool,
-};
+static const sinter_op exposed[] = {SINTER_OP_gemm, SINTER_OP_batch_normalization};
 
 static void visit(void *user, sinter_node node) {
     sinter_rewrite *rewrite = user;

@@ -12,11 +12,9 @@
  * of the two convolutions on their own. Needs: fixed dims but the first, channels last, two spatial axes, which the pass fuse
  * sees to. Test: tests/codegen/lower/streamed.sir */
 #include "codegen/lower_window.h"
+#include "ir/ring.h"
 
 enum {
-    RING_BYTES = 1 << 17, /* of a thread's stack */
-    MOST_CHANNELS = 64,
-    CHANNEL_STEP = 16,
     UNITS = 8,        /* that divide well among threads */
     LEAST_REUSE = 12, /* rows of a part for each that is computed twice */
     ROW = 1,
@@ -71,15 +69,6 @@ static int64_t dim_of(const streamed *s, sinter_value value, int axis) {
     return number(sinter_kernel_dim_of(s->k, value, axis));
 }
 
-/* Channels of blocks of equal size, whose ring is small: the pass fuse knows that there is one. */
-static int64_t choose_block(const streamed *s, int64_t ring_rows) {
-    static const int64_t sizes[] = {48, 32, 64, 16};
-    int64_t bytes = ring_rows * s->ring_columns * (int64_t)sizeof(float);
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        if (s->channels % sizes[i] == 0 && sizes[i] * bytes <= RING_BYTES) return sizes[i];
-    return s->channels < MOST_CHANNELS ? s->channels : CHANNEL_STEP;
-}
-
 /* Parts enough for some threads to share the units, unless too many rows were computed twice. Of equal length where the rows
  * can be divided. */
 static int64_t choose_part(const streamed *s) {
@@ -107,19 +96,32 @@ static void measure(streamed *s) {
     s->ring_columns = s->pad_left + s->width + s->pad_right;
 }
 
+/* What the pass fuse makes: known dims but the first, and a window of its own for each channel. */
+static bool is_sound(const streamed *s) {
+    sinter_module *module = s->k->lower->module;
+    return sinter_write_type(s->k, s->x).rank == 4 && sinter_write_type(s->k, s->y).rank == 4 &&
+           sinter_value_definition(module, s->x) && s->window.space == ROW &&
+           s->window.spatial == 2 && s->height > 0 && s->width > 0 && s->channels > 0 &&
+           s->rows > 0 && s->taps >= s->stride && dim_of(s, s->y, COLUMN) > 0 &&
+           dim_of(s, s->y, CHANNEL) == s->channels &&
+           sinter_node_get_int(module, s->consumer, "group", 1) == s->channels &&
+           sinter_node_get_int(module, s->producer, "channels_last", 0);
+}
+
 /* ---- the ring ---- */
 
-static void begin_ring(streamed *s) {
+static bool begin_ring(streamed *s) {
     sinter_kernel *k = s->k;
     sinter_kernel_ring *ring = &k->ring;
     ring->value = s->x;
-    ring->rows = 1; /* a power of two: places are found by masking bits */
-    while (ring->rows < s->taps) ring->rows *= 2;
+    ring->rows = sinter_ring_rows(s->taps);
     ring->row_shift = (s->pad_row + ring->rows - 1) / ring->rows * ring->rows;
     ring->column_shift = s->pad_left;
-    s->block = choose_block(s, ring->rows);
+    s->block = sinter_ring_channels(s->channels, ring->rows, s->ring_columns);
+    if (!s->block) return false;
     s->part = choose_part(s);
     s->parts = (s->rows + s->part - 1) / s->part;
+    return true;
 }
 
 static void allocate_ring(streamed *s) {
@@ -225,8 +227,10 @@ bool sinter_lower_streamed(sinter_kernel *kernel, sinter_region region) {
     find_anchors(module, region, &s);
     s.x = sinter_node_operand(module, s.consumer, 0);
     s.y = sinter_node_result(module, s.consumer, 0);
-    measure(&s);
-    begin_ring(&s);
+    if (sinter_write_type(k, s.x).rank == 4) measure(&s);
+    if (!is_sound(&s) || !begin_ring(&s))
+        return sinter_lower_error(k->lower, s.consumer,
+                                  "no such window reads by rows what is made in its group");
     sinter_expr parts = sinter_write_int(k, s.parts);
     sinter_expr unit =
         sinter_kernel_begin_for(k, "unit", sinter_write_int(k, s.channels / s.block * s.parts));

@@ -1,14 +1,15 @@
 /* Fuses elementwise nodes with each other and with the contraction, window or reduction that feeds them, as `group`
  * nodes: one kernel, one pass over memory. Decides by the pattern column of ops.def.
  *
- * A group has at most one anchor (contraction, window, reduction), or two where a window reads by rows what another makes, and every result depends on it, at the anchor's own
- * result shape; elementwise nodes that feed a reduction join it when nobody else wants their values. Reductions over the
+ * A group has at most one anchor (contraction, window, reduction), or two where a window reads by rows what another makes.
+ * Every result depends on it, at the anchor's own result shape; elementwise nodes that feed a reduction join it when nobody else wants their values. Reductions over the
  * same last axes are the exception: with the elementwise nodes before, between and after them (softmax, normalisations)
  * they are one group, which works through its rows. The group stands where its last
  * node stood, so no value of it may be used before that. Needs inferred types; nested regions are fused on their own.
  * Constants of few elements are copied into the group, where the kernel sees their values. Elements that are widened
  * between two groups, as dequantized ones are, lie in memory as they were before.
  * Test: tests/passes/fuse/ */
+#include "ir/ring.h"
 #include "passes/packed_weight.h"
 #include "passes/pass.h"
 
@@ -439,17 +440,14 @@ static int64_t reach_of(const fusion *f, sinter_node conv, uint32_t axis) {
 
 /* A few rows of it, as many as the window reaches, fit a thread's stack: of a block of channels at least. */
 static bool has_short_rows(const fusion *f, sinter_node node, sinter_value value) {
-    enum { STEP = 16, MOST = 64, BYTES = 1 << 17 };
-    int64_t channels = const_dim(f, value, 3), rows = 1, width = const_dim(f, value, 2);
-    while (rows < reach_of(f, node, 0)) rows *= 2;
+    int64_t width = const_dim(f, value, 2);
     if (sinter_string_is(sinter_node_get_string(f->module, node, "auto_pad"), "NOTSET"))
         width += sinter_node_get_int_at(f->module, node, "pads", 1, 0) +
                  sinter_node_get_int_at(f->module, node, "pads", 3, 0);
     else
         width += reach_of(f, node, 1);
-    int64_t block = channels < MOST ? channels : STEP;
-    return channels % block == 0 && rows <= BYTES && width <= BYTES &&
-           rows * width * block * (int64_t)sizeof(float) <= BYTES;
+    return sinter_ring_channels(const_dim(f, value, 3), sinter_ring_rows(reach_of(f, node, 0)),
+                                width) > 0;
 }
 
 /* A depthwise convolution takes in the convolution that makes what only it reads, where that is large: it comes by rows then

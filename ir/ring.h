@@ -1,0 +1,25 @@
+/* Rows of a value [n, y, x, channel] that a window reads while they are made, in scratch of a thread: whether that is little
+ * enough, which the pass fuse asks, and how many channels at a time, which lowering does (codegen/lower_streamed.c).
+ * Test: tests/passes/fuse/streamed.sir, tests/codegen/lower/streamed.sir */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SINTER_RING_BYTES = 1 << 17 }; /* of a thread's stack */
+
+/* Rows that the ring has for windows that reach so many: a power of two, so that places are found by masking bits. */
+static inline int64_t sinter_ring_rows(int64_t reach) {
+    int64_t rows = 1;
+    while (rows < reach && rows < SINTER_RING_BYTES) rows *= 2;
+    return rows;
+}
+
+/* Channels of f32 of a block: whole vectors where they can be, all channels where they are few; 0 where nothing fits. */
+static inline int64_t sinter_ring_channels(int64_t channels, int64_t rows, int64_t columns) {
+    static const int64_t sizes[] = {48, 32, 64, 16};
+    const int64_t room = SINTER_RING_BYTES / (int64_t)sizeof(float);
+    if (rows > room || columns > room / rows) return 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (channels % sizes[i] == 0 && sizes[i] <= room / rows / columns) return sizes[i];
+    return channels < 64 && channels <= room / rows / columns ? channels : 0;
+}

@@ -118,16 +118,6 @@ static sinter_value by_channel(sinter_rewrite *rewrite, sinter_value vector, uin
     return sinter_build_constant(&rewrite->build, view);
 }
 
-/* Weights of few bits as bytes: windows use each many times, so that unpacking costs more than memory saves. */
-static sinter_value as_bytes(sinter_rewrite *rewrite, sinter_value weights) {
-    if (!weights) return 0;
-    sinter_dtype dtype = sinter_value_type(rewrite->build.module, weights)->dtype;
-    if (sinter_dtype_infos[dtype].bits >= 8) return weights;
-    bool is_signed = sinter_dtype_infos[dtype].class == SINTER_CLASS_INT;
-    return sinter_build_cast(&rewrite->build, weights,
-                             is_signed ? SINTER_DTYPE_i8 : SINTER_DTYPE_u8);
-}
-
 bool sinter_integer_conv(sinter_rewrite *rewrite, sinter_node node) {
     sinter_module *module = rewrite->build.module;
     const sinter_node_info *info = sinter_node_get(module, node);
@@ -143,8 +133,7 @@ bool sinter_integer_conv(sinter_rewrite *rewrite, sinter_node node) {
     uint32_t rank = last ? 1 : weight->rank - 1; /* of what broadcasts along the channels */
     sinter_value bias = sinter_node_operand(module, node, 2);
     bool in_units = bias && is_in_units(module, bias, &x, &w, &b);
-    sinter_value operands[4] = {x.x, as_bytes(rewrite, w.x), zero_operand(&x),
-                                as_bytes(rewrite, zero_operand(&w))};
+    sinter_value operands[4] = {x.x, w.x, zero_operand(&x), zero_operand(&w)};
     sinter_value y = sinter_build(&rewrite->build, SINTER_OP_conv_integer, operands,
                                   present(operands), info->attributes, info->attribute_count);
     if (in_units)

@@ -38,8 +38,8 @@ RESNETS = {
     "70 %": (["--prune=0.7"], 1.3, 1.1),
     "80 %": (["--prune=0.8"], 4, 2.8),
     "2:4 W8A8": (["--quantize=int8", "--prune=2:4"], 0.6, 0.5),
-    "channels, 30 % fewer multiply-adds": (["--prune=macs:0.3"], 1.9, 0.5),
-    "channels, 50 % fewer multiply-adds": (["--prune=macs:0.5"], 7, 1.8),
+    "channels, 30 % fewer multiply-adds": (["--prune=macs:0.3"], 1.1, 0.5),
+    "channels, 50 % fewer multiply-adds": (["--prune=macs:0.5"], 5, 1.8),
 }
 # name, model, data, options, points that may be lost
 ROWS = [

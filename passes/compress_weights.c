@@ -5,24 +5,18 @@
  * rounded. Needs: layers exposed, activations quantized where the recipe says so; a runner and samples. Guarantees:
  * recipe and samples decide about every byte. Test: tests/passes/compress_weights/ */
 #include "passes/layer_moments.h"
+#include "passes/layer_target.h"
 #include "passes/pass.h"
 #include "passes/quantized_weight.h"
 #include "passes/replay.h"
 #include "passes/solve.h"
-#include <string.h>
 
 /* A layer that this pass works on, and where its outputs go. */
 typedef struct job {
     sinter_layer layer;
     sinter_layer_recipe recipe;
     bool needs_data;
-    bool has_bias;     /* a constant that can be changed, or, of a convolution, added */
-    sinter_node adder; /* that adds the bias; 0: the layer itself does */
-    uint32_t adder_operand;
-    sinter_value
-        target; /* what ought to be right: the layer's output with its bias, or the sum it goes into */
-    sinter_node sum;      /* that adds what has been computed elsewhere; 0: none */
-    uint32_t sum_operand; /* that of it which is not the layer's */
+    sinter_layer_target target;
 } job;
 
 typedef struct compressor {
@@ -85,104 +79,14 @@ static void clone_without_rounding(compressor *c) {
     }
 }
 
-/* ---- where outputs go ---- */
-
-/* The add that alone reads the value, 0 if there is none, and which operand is the other one. */
-static sinter_node only_add(const sinter_module *module, sinter_value value, uint32_t *out_other) {
-    if (!sinter_value_has_one_use(module, value)) return 0;
-    sinter_use use = sinter_value_get(module, value)->uses.items[0];
-    if (sinter_node_op(module, use.node) != SINTER_OP_add) return 0;
-    if (sinter_node_get(module, use.node)->parent != sinter_module_main(module)) return 0;
-    *out_other = 1 - use.operand;
-    return use.node;
-}
-
-/* A constant with an element for each output, along the last axis. */
-static bool is_bias(const compressor *c, const job *j, sinter_value value) {
-    const sinter_tensor *tensor = sinter_value_constant(c->dense, value);
-    if (!tensor || tensor->dtype != SINTER_DTYPE_f32 || tensor->rank == 0) return false;
-    return sinter_tensor_count(tensor) == j->layer.outputs &&
-           tensor->dims[tensor->rank - 1] == j->layer.outputs;
-}
-
-static bool depends_on(const sinter_module *module, sinter_node node, sinter_node other,
-                       bool *seen) {
-    if (node == other) return true;
-    if (!node || seen[node]) return false;
-    seen[node] = true;
-    const sinter_node_info *info = sinter_node_get(module, node);
-    if (info->region_count) return true; /* may be */
-    for (uint32_t i = 0; i < info->operand_count; i++)
-        if (depends_on(module, sinter_value_definition(module, info->operands[i]), other, seen))
-            return true;
-    return false;
-}
-
-static bool same_shape(const sinter_module *module, sinter_value a, sinter_value b) {
-    return sinter_type_equal(sinter_value_type(module, a), sinter_value_type(module, b));
-}
-
-static void find_destination(const compressor *c, job *j) {
-    const sinter_module *module = c->dense;
-    bool is_window =
-        sinter_op_get_info(sinter_node_op(module, j->layer.node))->pattern == SINTER_PATTERN_WINDOW;
-    uint32_t other = 0;
-    j->target = j->layer.output;
-    if (is_window) {
-        sinter_value bias = sinter_node_operand(module, j->layer.node, 2);
-        j->has_bias = !bias || sinter_value_constant(module, bias);
-    } else {
-        sinter_node add = only_add(module, j->target, &other);
-        if (add && is_bias(c, j, sinter_node_operand(module, add, other)) &&
-            same_shape(module, j->target, sinter_node_result(module, add, 0))) {
-            j->has_bias = true;
-            j->adder = add;
-            j->adder_operand = other;
-            j->target = sinter_node_result(module, add, 0);
-        }
-    }
-    sinter_node sum = only_add(module, j->target, &other);
-    if (!sum) return;
-    sinter_value apart = sinter_node_operand(module, sum, other);
-    bool *seen = SINTER_NEW_ARRAY(&c->context->scratch, bool, sinter_module_node_limit(module));
-    if (sinter_value_constant(module, apart) || !same_shape(module, j->target, apart) ||
-        depends_on(module, sinter_value_definition(module, apart), j->layer.node, seen))
-        return;
-    j->sum = sum;
-    j->sum_operand = other;
-    j->target = sinter_node_result(module, sum, 0);
-}
-
 /* ---- one layer ---- */
-
-static bool write_bias(compressor *c, const job *j, const float *bias) {
-    sinter_rewrite *rewrite = &c->context->rewrite;
-    sinter_node node = j->adder ? j->adder : j->layer.node;
-    uint32_t operand = j->adder ? j->adder_operand : 2;
-    int64_t dims[SINTER_MAX_RANK] = {j->layer.outputs};
-    uint32_t rank = 1;
-    if (j->adder) {
-        sinter_value old = sinter_node_operand(c->context->module, node, operand);
-        const sinter_tensor *tensor = sinter_value_constant(c->context->module, old);
-        rank = tensor->rank;
-        memcpy(dims, tensor->dims, sizeof *dims * rank);
-    }
-    sinter_tensor tensor;
-    if (!sinter_tensor_create(&tensor, SINTER_DTYPE_f32, rank, dims, c->diag)) return false;
-    memcpy(sinter_tensor_mutable(&tensor), bias, sizeof *bias * (size_t)j->layer.outputs);
-    sinter_rewrite_at(rewrite, node);
-    sinter_value value = sinter_build_constant(&rewrite->build, tensor);
-    if (!value) return false;
-    sinter_rewrite_set_operand(rewrite, node, operand, value);
-    return true;
-}
 
 static bool write_solution(compressor *c, const job *j, const sinter_solution *s, bool with_bias) {
     sinter_rewrite *rewrite = &c->context->rewrite;
     bool good = s->levels ? sinter_quantized_weight_write(rewrite, &j->layer, &j->recipe, s->levels,
                                                           s->scales, s->zeros)
                           : sinter_layer_write_weights(rewrite, &j->layer, s->values);
-    return good && (!with_bias || write_bias(c, j, s->bias));
+    return good && (!with_bias || sinter_layer_write_bias(rewrite, &j->layer, &j->target, s->bias));
 }
 
 /* Moments from what the layer reads now to what it yielded before. */
@@ -190,14 +94,15 @@ static bool measure(compressor *c, job *j, sinter_moments *moments) {
     sinter_module *module = c->context->module;
     sinter_layer_view view = {.runs = c->now.runs};
     sinter_value wanted[2] = {j->layer.input, 0};
-    if (j->sum) wanted[1] = sinter_node_operand(module, j->sum, j->sum_operand);
-    if (!sinter_replay_advance(&c->now, j->layer.node, wanted, j->sum ? 2 : 1, c->diag))
+    if (j->target.sum)
+        wanted[1] = sinter_node_operand(module, j->target.sum, j->target.sum_operand);
+    if (!sinter_replay_advance(&c->now, j->layer.node, wanted, j->target.sum ? 2 : 1, c->diag))
         return false;
     view.inputs = sinter_replay_find(&c->now, wanted[0]);
-    view.offsets = j->sum ? sinter_replay_find(&c->now, wanted[1]) : NULL;
-    view.targets = sinter_replay_find(&c->before, j->target);
+    view.offsets = j->target.sum ? sinter_replay_find(&c->now, wanted[1]) : NULL;
+    view.targets = sinter_replay_find(&c->before, j->target.value);
     if (!sinter_layer_measure(module, &j->layer, &view, moments, c->diag)) return false;
-    return sinter_moments_finish(moments, j->has_bias) ||
+    return sinter_moments_finish(moments, j->target.has_bias) ||
            sinter_error(c->diag, j->layer.name,
                         "what it reads or yields over the samples is not finite");
 }
@@ -212,14 +117,14 @@ static bool solve_job(compressor *c, job *j, sinter_node next, sinter_arena *are
     sinter_layer_read_matrix(layer, weights);
     if (j->needs_data) {
         sinter_moments_init(&moments, moments.groups, moments.inputs, moments.outputs, arena);
-        if (!sinter_replay_advance(&c->before, next, &j->target, 1, c->diag) ||
+        if (!sinter_replay_advance(&c->before, next, &j->target.value, 1, c->diag) ||
             !measure(c, j, &moments))
             return false;
     }
     bool compensates = j->recipe.rounding == SINTER_ROUND_COMPENSATED;
     return sinter_solve_weights(&j->recipe, &moments, weights, NULL, &solution, arena, layer->name,
                                 c->diag) &&
-           write_solution(c, j, &solution, compensates && j->has_bias);
+           write_solution(c, j, &solution, compensates && j->target.has_bias);
 }
 
 static void solve_all(compressor *c) {
@@ -240,7 +145,10 @@ static void solve_all(compressor *c) {
 
 static void solve_with_data(compressor *c) {
     clone_without_rounding(c);
-    for (size_t i = 0; i < c->jobs.count; i++) find_destination(c, &c->jobs.items[i]);
+    for (size_t i = 0; i < c->jobs.count; i++) {
+        job *j = &c->jobs.items[i];
+        sinter_layer_find_target(c->dense, &j->layer, &c->context->scratch, &j->target);
+    }
     sinter_replay_init(&c->before, c->dense, c->context->compression);
     sinter_replay_init(&c->now, c->context->module, c->context->compression);
     solve_all(c);

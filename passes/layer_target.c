@@ -1,4 +1,4 @@
-/* Targets of layers. Test: tests/passes/prune_channels/ */
+/* Targets of layers. Test: tests/passes/compress_weights/, tests/passes/prune_channels/ */
 #include "passes/layer_target.h"
 
 #include <string.h>

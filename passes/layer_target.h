@@ -1,6 +1,6 @@
 /* Where the outputs of a layer go: what ought to be right when its weights change, and where a bias is that can make up for a mean.
  * Where an output is added to something that has been computed elsewhere, the sum is what ought to be right.
- * Test: tests/passes/prune_channels/ */
+ * Test: tests/passes/compress_weights/, tests/passes/prune_channels/ */
 #pragma once
 #include "ir/rewrite.h"
 #include "passes/layer.h"

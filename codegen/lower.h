@@ -206,6 +206,8 @@ sinter_loop_var sinter_lower_reduce_begin(sinter_kernel *kernel, sinter_node nod
 void sinter_lower_reduce_step(sinter_kernel *kernel, sinter_node node, sinter_loop_var accumulator, sinter_expr element,
                               sinter_expr count);
 sinter_expr sinter_lower_reduce_end(sinter_kernel *kernel, sinter_node node, sinter_loop_var accumulator, sinter_expr count);
+/* The kernel rule of a node that has no element rule: what a group is lowered around. NULL: it is pulled. */
+sinter_lower_kernel_rule sinter_lower_find_anchor(const sinter_module *module, sinter_node node);
 /* A group in which a window reads what another node with a kernel rule makes: by rows, through scratch. false: it is not. */
 bool sinter_lower_is_streamed(sinter_kernel *kernel, sinter_region region);
 bool sinter_lower_streamed(sinter_kernel *kernel, sinter_region region);

@@ -5,17 +5,21 @@
  * Test: tests/unit/random_graph_test.c, tests/suites/embedded_models.py */
 #include "codegen/lower.h"
 
+sinter_lower_kernel_rule sinter_lower_find_anchor(const sinter_module *module, sinter_node node) {
+    sinter_lower_element_rule element = NULL;
+    sinter_lower_kernel_rule rule = NULL;
+    sinter_lower_host_rule host = NULL;
+    sinter_lower_find_rule(sinter_node_op(module, node), &element, &rule, &host);
+    return element ? NULL : rule;
+}
+
 /* The anchor's rule, and the anchor; NULL where every node has an element rule. */
 static sinter_lower_kernel_rule find_anchor(sinter_kernel *kernel, sinter_region region,
                                             sinter_node *out_anchor) {
     sinter_lower_kernel_rule anchor = NULL;
     SINTER_FOR_NODES (kernel->lower->module, region, node) {
-        sinter_lower_element_rule element = NULL;
-        sinter_lower_kernel_rule rule = NULL;
-        sinter_lower_host_rule host = NULL;
-        sinter_lower_find_rule(sinter_node_get(kernel->lower->module, node)->op, &element, &rule,
-                               &host);
-        if (element || !rule) continue;
+        sinter_lower_kernel_rule rule = sinter_lower_find_anchor(kernel->lower->module, node);
+        if (!rule) continue;
         *out_anchor = node;
         anchor = rule;
     }

@@ -40,11 +40,8 @@ typedef struct streamed {
 static uint32_t find_anchors(sinter_module *module, sinter_region region, streamed *s) {
     uint32_t count = 0;
     SINTER_FOR_NODES (module, region, node) {
-        sinter_lower_element_rule element = NULL;
-        sinter_lower_kernel_rule rule = NULL;
-        sinter_lower_host_rule host = NULL;
-        sinter_lower_find_rule(sinter_node_get(module, node)->op, &element, &rule, &host);
-        if (element || !rule) continue;
+        sinter_lower_kernel_rule rule = sinter_lower_find_anchor(module, node);
+        if (!rule) continue;
         s->producer = s->consumer;
         s->produce = s->consume;
         s->consumer = node;

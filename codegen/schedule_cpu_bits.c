@@ -401,20 +401,14 @@ static void write_word(bits *b, sinter_loop_var part, sinter_expr index, sinter_
 /* Four bytes of x from this item on, as one i32; emitters make that one load. */
 static sinter_expr load_bytes(bits *b, const sinter_expr *first) {
     sinter_loop_builder *build = &b->build;
-    sinter_expr word = NULL, indices[SINTER_MAX_RANK];
+    sinter_expr bytes[BYTES], indices[SINTER_MAX_RANK];
     uint32_t last = b->items->argument_count - 1;
     memcpy(indices, first, last * sizeof *indices);
     for (int64_t k = 0; k < BYTES; k++) {
         indices[last] = sinter_loop_add(build, first[last], sinter_loop_int(build, k));
-        sinter_expr byte = sinter_loop_load(build, b->items->buffer, indices);
-        byte = sinter_loop_cast(build, byte, SINTER_DTYPE_u8);
-        byte = sinter_loop_cast(build, byte, SINTER_DTYPE_i32);
-        if (k)
-            byte =
-                sinter_loop_call2(build, SINTER_SCALAR_shl, byte, integer(b, k * (WORD / BYTES)));
-        word = k ? sinter_loop_call2(build, SINTER_SCALAR_or, word, byte) : byte;
+        bytes[k] = sinter_loop_load(build, b->items->buffer, indices);
     }
-    return word;
+    return sinter_cpu_join_bytes(build, bytes);
 }
 
 /* The number whose bytes all are this one. */

@@ -303,23 +303,30 @@ static sinter_expr load_word(dot *d, sinter_expr first, int64_t count) {
     return word;
 }
 
+sinter_expr sinter_cpu_join_bytes(sinter_loop_builder *build, const sinter_expr *bytes) {
+    sinter_expr word = NULL;
+    for (int k = 0; k < BYTES; k++) {
+        sinter_expr byte = sinter_loop_cast(build, bytes[k], SINTER_DTYPE_u8);
+        byte = sinter_loop_cast(build, byte, SINTER_DTYPE_i32);
+        if (k)
+            byte = sinter_loop_call2(build, SINTER_SCALAR_shl, byte,
+                                     sinter_loop_const_int(build, SINTER_DTYPE_i32, 8 * k));
+        word = k ? sinter_loop_call2(build, SINTER_SCALAR_or, word, byte) : byte;
+    }
+    return word;
+}
+
 /* Four bytes of one column of b as one i32. */
 static sinter_expr make_word(dot *d, sinter_expr first) {
     sinter_loop_map map;
     sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
-    sinter_expr word = NULL;
+    sinter_expr bytes[BYTES];
     for (int k = 0; k < BYTES; k++) {
         sinter_loop_map_var(&map, d->loop->var,
                             two(d, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k)));
-        sinter_expr byte =
-            sinter_loop_cast(&d->build, sinter_loop_map_expr(&map, d->b), SINTER_DTYPE_u8);
-        byte = sinter_loop_cast(&d->build, byte, SINTER_DTYPE_i32);
-        if (k)
-            byte = two(d, SINTER_SCALAR_shl, byte,
-                       sinter_loop_const_int(&d->build, SINTER_DTYPE_i32, 8 * k));
-        word = k ? two(d, SINTER_SCALAR_or, word, byte) : byte;
+        bytes[k] = sinter_loop_map_expr(&map, d->b);
     }
-    return word;
+    return sinter_cpu_join_bytes(&d->build, bytes);
 }
 
 /* The accumulator and the product of word `index` and `count` elements of a. */

@@ -329,20 +329,15 @@ static void join_results(sparse *s, sinter_loop_buffer acc, sinter_expr four,
                          sinter_expr in_group) {
     sinter_loop_builder *build = &s->build;
     sinter_dtype dtype = s->state->schedule.function->buffers.items[s->store->buffer].dtype;
-    sinter_expr lane = begin_lanes(s), word = NULL;
+    sinter_expr lane = begin_lanes(s), results[SIDE];
     for (int64_t o = 0; o < SIDE; o++) {
         const sinter_expr from[2] = {integer(s, o), lane};
         sinter_expr result = of_column(s, s->store->value, at(s, four, SIDE, integer(s, o)),
                                        sinter_loop_load(build, acc, from));
-        result = sinter_loop_cast(build, sinter_loop_cast(build, result, dtype), SINTER_DTYPE_u8);
-        result = sinter_loop_cast(build, result, SINTER_DTYPE_i32);
-        if (o)
-            result = sinter_loop_call2(build, SINTER_SCALAR_shl, result,
-                                       sinter_loop_const_int(build, SINTER_DTYPE_i32, 8 * o));
-        word = o ? sinter_loop_call2(build, SINTER_SCALAR_or, word, result) : result;
+        results[o] = sinter_loop_cast(build, result, dtype);
     }
     const sinter_expr to[2] = {in_group, lane};
-    sinter_loop_store(build, s->sums, to, word);
+    sinter_loop_store(build, s->sums, to, sinter_cpu_join_bytes(build, results));
     end(s, 2);
 }
 

@@ -82,6 +82,8 @@ bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest
 /* The same across taps of a window, whose bytes come from different rows: where u8 and i8 both are elements of the column. */
 bool sinter_cpu_use_tap_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest);
 
+/* Four bytes, of either sign, as one i32, the first in the low bits. */
+sinter_expr sinter_cpu_join_bytes(sinter_loop_builder *build, const sinter_expr *bytes);
 /* The products of a nest with one reduction, before anything is changed. */
 typedef struct sinter_cpu_dots {
     sinter_loop_var loop; /* the reduction */

@@ -37,9 +37,9 @@ void sinter_metric_print(const sinter_metric_info *metric, double score, sinter_
 
 /* ---- answers ---- */
 
-bool sinter_answers_collect(const sinter_runner *runner, void *program, size_t output_count,
-                            size_t output, const sinter_samples *samples,
+bool sinter_answers_collect(sinter_engine *engine, size_t output, const sinter_samples *samples,
                             sinter_answers *out_answers, sinter_diag *diag) {
+    size_t output_count = sinter_engine_output_count(engine);
     size_t runs = sinter_samples_run_count(samples), in = sinter_samples_input_count(samples);
     sinter_tensor *inputs = sinter_heap_alloc((in + 1) * sizeof *inputs);
     sinter_tensor *outputs = sinter_heap_alloc((output_count + 1) * sizeof *outputs);
@@ -47,11 +47,11 @@ bool sinter_answers_collect(const sinter_runner *runner, void *program, size_t o
     bool good = true;
     while (out_answers->count < runs && good) {
         sinter_samples_run_inputs(samples, out_answers->count, inputs);
-        good = runner->run(runner->user, program, inputs, outputs, diag);
+        for (size_t i = 0; i < output_count; i++) outputs[i] = (sinter_tensor){0};
+        good = sinter_engine_run(engine, inputs, outputs, diag);
         for (size_t i = 0; i < in; i++) sinter_tensor_deinit(&inputs[i]);
-        if (!good) break;
         for (size_t i = 0; i < output_count; i++)
-            if (i == output)
+            if (i == output && good)
                 out_answers->runs[out_answers->count++] = outputs[i];
             else
                 sinter_tensor_deinit(&outputs[i]);

@@ -1,8 +1,8 @@
 /* How good a model's answers are on samples: against labels, or against the answers of the model it was made from.
  * Test: tests/unit/score_test.c */
 #pragma once
-#include "ir/runner.h"
 #include "passes/samples.h"
+#include "runtime/jit/engine.h"
 
 typedef enum sinter_metric {
     SINTER_METRIC_TOP,       /* share of rows whose label is among the k largest; %, labels needed */
@@ -24,8 +24,8 @@ typedef struct sinter_answers {
     sinter_tensor *runs;
     size_t count;
 } sinter_answers;
-bool sinter_answers_collect(const sinter_runner *runner, void *program, size_t output_count, size_t output,
-                            const sinter_samples *samples, sinter_answers *out_answers, sinter_diag *diag);
+bool sinter_answers_collect(sinter_engine *engine, size_t output, const sinter_samples *samples,
+                            sinter_answers *out_answers, sinter_diag *diag);
 void sinter_answers_deinit(sinter_answers *answers);
 
 /* A row is what the last axis has. labels: integers, one a row of all samples, from `first_label` on; NULL where the metric needs

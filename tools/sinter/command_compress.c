@@ -4,7 +4,6 @@
 #include "ir/base/file.h"
 #include "ir/parse.h"
 #include "runtime/jit/compress.h"
-#include "runtime/jit/runner.h"
 #include "runtime/jit/score.h"
 #include "tools/sinter/command.h"
 #include <stdlib.h>
@@ -21,6 +20,7 @@ typedef struct job {
     sinter_samples *samples, *calibration,
         *scoring; /* NULL without -i; what to calibrate with and what to score on */
     size_t first_scored;
+    const char *metric_name;
     sinter_metric_info metric;
     sinter_tensor labels;
     size_t output; /* that is scored */
@@ -124,6 +124,7 @@ static bool read_metric(job *j) {
     const char *name = arguments_find(j->a, "metric");
     const char *labels = arguments_find(j->a, "labels");
     if (!name) name = labels ? "top1" : "mse";
+    j->metric_name = name;
     if (!sinter_metric_parse(name, &j->metric))
         return usage_error("compress",
                            "--metric=%s: expected top1, top5, ..., agreement, cosine "
@@ -235,14 +236,8 @@ static double file_bytes(const char *path) {
 }
 
 static bool answer(const job *j, side *s) {
-    sinter_engine_runner runner; /* only its functions: the engine is there */
-    if (!j->scoring) return true;
-    if (!sinter_engine_runner_init(&runner, &j->options, j->diag)) return false;
-    bool good =
-        sinter_answers_collect(&runner.base, s->engine, sinter_engine_output_count(s->engine),
-                               j->output, j->scoring, &s->answers, j->diag);
-    sinter_engine_runner_deinit(&runner);
-    return good;
+    return !j->scoring ||
+           sinter_answers_collect(s->engine, j->output, j->scoring, &s->answers, j->diag);
 }
 
 static bool bind_inputs(const job *j, side *s) {
@@ -281,7 +276,6 @@ static bool score_sides(const job *j, side sides[2]) {
 }
 
 static void print_table(const job *j, const side sides[2]) {
-    const char *metric = arguments_find(j->a, "metric");
     printf("%-14s %14s %14s\n", "", "original", "compressed");
     printf("%-14s %11.1f kB %11.1f kB   %.2f x\n", "size", sides[0].bytes / 1e3,
            sides[1].bytes / 1e3, sides[0].bytes / sides[1].bytes);
@@ -291,10 +285,7 @@ static void print_table(const job *j, const side sides[2]) {
     sinter_text before = {0}, after = {0};
     sinter_metric_print(&j->metric, sides[0].score, &before);
     sinter_metric_print(&j->metric, sides[1].score, &after);
-    printf("%-14s %14s %14s   %+.6g on %zu samples, calibrated with %zu\n",
-           metric           ? metric
-           : j->labels.kind ? "top1"
-                            : "mse",
+    printf("%-14s %14s %14s   %+.6g on %zu samples, calibrated with %zu\n", j->metric_name,
            before.data, after.data, sides[1].score - sides[0].score,
            sinter_samples_count(j->scoring), sinter_samples_count(j->calibration));
     sinter_text_deinit(&before);

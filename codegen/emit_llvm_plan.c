@@ -298,7 +298,7 @@ void sinter_llvm_emit_descriptor(sinter_llvm_module *m, const char *symbol, LLVM
     LLVMValueRef fields[] = {
         sinter_llvm_int32(m, (int32_t)SINTER_ABI_MAGIC),
         sinter_llvm_int32(m, SINTER_ABI_VERSION),
-        sinter_llvm_int32(m, sizeof(sinter_abi_artifact)),
+        sinter_llvm_int32(m, offsetof(sinter_abi_artifact, device)),
         sinter_llvm_int32(m, (int32_t)program->inputs.count),
         sinter_llvm_int32(m, (int32_t)program->outputs.count),
         sinter_llvm_int32(m, (int32_t)program->symbols.count),
@@ -318,7 +318,7 @@ void sinter_llvm_emit_descriptor(sinter_llvm_module *m, const char *symbol, LLVM
         plan,
         run,
     };
-    static_assert(sizeof(sinter_abi_artifact) == 136 && sizeof(void *) == 8,
+    static_assert(offsetof(sinter_abi_artifact, device) == 136 && sizeof(void *) == 8,
                   "fields of sinter_abi_artifact");
     LLVMValueRef artifact =
         add_constant(m, struct_constant(m, fields, sizeof fields / sizeof *fields));

@@ -68,6 +68,9 @@ typedef struct sinter_abi_call {
     const sinter_abi_services *services; /* NULL allowed */
     int64_t *symbols; /* symbol_count of them, filled by plan; caller's memory */
     char message[256];
+    /* Artifacts with code for a device; others never look at these. */
+    const struct sinter_abi_device *device; /* run: not NULL */
+    uint64_t device_workspace_bytes;        /* filled by plan: memory on the device */
 } sinter_abi_call;
 
 typedef struct sinter_abi_symbol {
@@ -94,6 +97,92 @@ typedef struct sinter_abi_donation {
     uint32_t output, input;
 } sinter_abi_donation;
 
+/* ---- devices ----
+ * An artifact whose kernels run on a device carries their code, and its run, on the host, puts them into a stream by way of the
+ * table in call->device. There, call->inputs and call->outputs are the host's view (shapes; data only of what host_inputs
+ * names); addresses of memory on the device come from the table and are never followed on the host.
+ *
+ * A kernel is an entry of a module with C linkage whose parameters are 8 bytes each: addresses of buffers in the order of the
+ * kernel, then its 64-bit integers, then, where it may fail, the address of a sinter_abi_device_failure. */
+
+enum {
+    SINTER_ABI_IMAGE_BINARY = 0, /* runs on this architecture and on later ones with the same first number (80 on 86) */
+    SINTER_ABI_IMAGE_EXACT = 1,  /* runs on this architecture alone: sm_90a */
+    SINTER_ABI_IMAGE_TEXT = 2    /* PTX: runs on this architecture and all later ones */
+};
+
+/* Images of one module are alternatives: the best one that the device takes is loaded. */
+typedef struct sinter_abi_image {
+    uint32_t module;
+    uint32_t architecture; /* 90 for sm_90 */
+    uint32_t kind;         /* SINTER_ABI_IMAGE_* */
+    uint32_t reserved;     /* 0 */
+    const void *bytes;
+    uint64_t size; /* of text: with its final zero */
+} sinter_abi_image;
+
+typedef struct sinter_abi_device_kernel {
+    const char *symbol;    /* in its module; NULL: a kernel that run calls on the host */
+    uint32_t module;
+    uint32_t shared_bytes; /* most that a launch asks for, beyond what the code declares */
+} sinter_abi_device_kernel;
+
+/* Zeroed before a run. A kernel that fails writes it if code is still 0 (one atomic exchange decides). */
+typedef struct sinter_abi_device_failure {
+    int32_t code;    /* SINTER_ABI_* */
+    int32_t message; /* which of the artifact's */
+    int64_t values[6];
+} sinter_abi_device_failure;
+
+enum {
+    SINTER_ABI_DEVICE_STATIC = 1 /* run puts the same work into the stream whenever shapes and addresses are the same, and waits
+                                    for nothing: it may be captured once and replayed */
+};
+
+typedef struct sinter_abi_device_code {
+    uint32_t size; /* sizeof, for growth */
+    uint32_t flags;
+    uint32_t module_count, image_count;
+    const char *device; /* which driver: "cuda" */
+    const sinter_abi_image *images;
+    const sinter_abi_device_kernel *kernels; /* kernel_count of them */
+    const unsigned char *host_inputs; /* by input, 1: plan or run reads its data on the host. NULL: none */
+    /* The text for a failure, into call->message. */
+    void (*explain)(sinter_abi_call *call, const sinter_abi_device_failure *failure);
+} sinter_abi_device_code;
+
+typedef struct sinter_abi_launch {
+    uint32_t kernel; /* in the artifact's */
+    uint32_t grid[3], block[3];
+    uint32_t shared_bytes; /* beyond what the code declares */
+    uint32_t argument_count;
+    uint32_t reserved; /* 0 */
+    const uint64_t *arguments;
+} sinter_abi_launch;
+
+enum { SINTER_ABI_COPY_ON_DEVICE = 0, SINTER_ABI_COPY_TO_DEVICE = 1, SINTER_ABI_COPY_TO_HOST = 2 };
+
+/* What a run on a device works with; made for one run or for one at a time. Functions put work into the run's stream. Where one
+ * returns a code that is not SINTER_ABI_OK, or NULL, run returns (what it returned, or SINTER_ABI_OUT_OF_MEMORY), and
+ * whoever made the table knows why. */
+typedef struct sinter_abi_device {
+    uint32_t size; /* sizeof, for growth */
+    uint32_t multiprocessors;
+    void *user;
+    const void *weights; /* the blob, on the device */
+    void *workspace;     /* on the device, 256-byte aligned, of device_workspace_bytes at least */
+    sinter_abi_device_failure *failure; /* on the device */
+    const void *const *inputs;          /* by input, on the device */
+    int32_t (*launch)(void *user, const sinter_abi_launch *launch);
+    /* SINTER_ABI_COPY_*; to the host: waits until it is there, and tells whether a kernel before it failed. */
+    int32_t (*copy)(void *user, void *to, const void *from, uint64_t bytes, int32_t direction);
+    /* Memory on the device for an output whose shape is in call->outputs. */
+    void *(*output)(void *user, uint32_t index, uint64_t bytes);
+    /* Memory whose size is known late: 256-byte aligned, given back in the order of the stream. */
+    void *(*allocate)(void *user, uint64_t bytes);
+    void (*deallocate)(void *user, void *pointer);
+} sinter_abi_device;
+
 typedef struct sinter_abi_artifact {
     uint32_t magic, version;
     uint32_t size; /* sizeof, for growth */
@@ -112,6 +201,7 @@ typedef struct sinter_abi_artifact {
     int32_t (*plan)(sinter_abi_call *call);
     /* plan must have been called for these shapes; runs. Returns call->code. */
     int32_t (*run)(sinter_abi_call *call);
+    const sinter_abi_device_code *device; /* NULL: all of it runs on the host. Descriptors of smaller size end before it */
 } sinter_abi_artifact;
 
 /* Checksum of code and weights. Chunks of a multiple of 8 bytes may be chained: the result of one is the seed of the

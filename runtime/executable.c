@@ -30,10 +30,11 @@ sinter_status *sinter_executable_make(const sinter_abi_artifact *artifact, const
         return SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT,
                            "artifact of version %u; this runtime speaks version %u",
                            artifact->version, SINTER_ABI_VERSION);
-    if (artifact->size < sizeof *artifact)
+    const size_t least = offsetof(sinter_abi_artifact, device);
+    if (artifact->size < least)
         return SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT,
-                           "the artifact's descriptor has %u bytes, expected %zu", artifact->size,
-                           sizeof *artifact);
+                           "the artifact's descriptor has %u bytes, expected %zu at least", artifact->size,
+                           least);
     if (!weights) weights = artifact->weights;
     if (!weights && artifact->weights_bytes)
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "%s: its %llu bytes of weights are missing",

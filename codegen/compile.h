@@ -5,6 +5,21 @@
 #include "ir/graph.h"
 #include "ir/machine.h"
 
+/* What a GPU is: rows of codegen/target.def. */
+typedef struct sinter_gpu {
+    uint32_t architecture; /* 90 for sm_90 */
+    bool has_exact;        /* there is sm_90a */
+    uint32_t multiprocessors, threads, registers, shared_bytes, l2_bytes;
+    uint32_t memory; /* gigabytes a second */
+    uint32_t clock;  /* MHz */
+} sinter_gpu;
+enum { SINTER_TARGET_MAX_ARCHITECTURES = 8 };
+/* An architecture that code is made for. */
+typedef struct sinter_gpu_code {
+    uint32_t architecture;
+    bool exact; /* sm_90a: runs there and nowhere else */
+} sinter_gpu_code;
+
 /* What the CPU is: rows of codegen/target.def; features are LLVM names. */
 typedef struct sinter_target {
     const char *text;      /* "cpu:x86-64-v3+avx512vnni" as given, canonical */
@@ -17,8 +32,11 @@ typedef struct sinter_target {
     uint32_t l1_bytes, l2_bytes, l3_bytes;
     uint32_t products, memory_bytes; /* see ir/machine.h */
     uint64_t feature_bits; /* FEATURE rows of target.def in order: ask sinter_target_has */
+    const sinter_gpu *gpu; /* kernels run there, and the CPU is that of the host; NULL: no GPU */
+    sinter_gpu_code gpu_codes[SINTER_TARGET_MAX_ARCHITECTURES]; /* as asked for, in order; schedules are for the first */
+    uint32_t gpu_code_count;
 } sinter_target;
-/* "cpu" and "cpu:native" (this machine), "cpu:x86-64-v3+avx512vnni", "cpu:aarch64"; arena owns the strings. Cache
+/* "cpu" and "cpu:native" (this machine), "cpu:x86-64-v3+avx512vnni", "cpu:aarch64"; "cuda" and "cuda:sm_90a+sm_80"; arena owns the strings. Cache
  * sizes of the native target are this machine's. */
 bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *out_target, sinter_diag *diag);
 
@@ -41,6 +59,12 @@ typedef struct sinter_schedule_options {
 /* loop -> loop for this CPU: tiles, vector axes, packing, parallel axes. */
 bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *target,
                          const sinter_schedule_options *options, sinter_diag *diag);
+/* loop -> loop for this GPU: kernels are cut into launches of blocks and threads. */
+bool sinter_schedule_cuda(sinter_loop_program *program, const sinter_target *target,
+                          const sinter_schedule_options *options, sinter_diag *diag);
+/* Whichever of the two the target wants. */
+bool sinter_schedule_program(sinter_loop_program *program, const sinter_target *target,
+                             const sinter_schedule_options *options, sinter_diag *diag);
 /* Workspace offsets for the host's heap buffers (static: one constant size; symbolic: computed by plan). */
 bool sinter_plan_memory(sinter_loop_program *program, sinter_diag *diag);
 /* C17 text of the program that compiles alone (weights as a separate blob or, below a limit, as arrays). */

@@ -21,18 +21,20 @@ void sinter_c_write(sinter_c_emitter *e, const char *format, ...) {
 /* C keywords, what the standard headers and our own code define, and names like t1 of temporaries and b1 of host buffers. */
 static bool is_reserved(const char *name) {
     static const char *const words[] = {
-        "auto",    "break",     "case",       "char",   "const",    "continue", "default",
-        "do",      "double",    "else",       "enum",   "extern",   "float",    "for",
-        "goto",    "if",        "inline",     "int",    "long",     "register", "restrict",
-        "return",  "short",     "signed",     "sizeof", "static",   "struct",   "switch",
-        "typedef", "union",     "unsigned",   "void",   "volatile", "while",    "bool",
-        "true",    "false",     "NULL",       "NAN",    "INFINITY", "call",     "unix",
-        "linux",   "overflow",  "fmod",       "fma",    "fabs",     "rint",     "free",
-        "malloc",  "stdin",     "stdout",     "stderr", "signbit",  "isinf",    "main",
-        "isnan",   "fmodf",     "fmaf",       "fabsf",  "rintf",    "first",    "last",
-        "plan",    "run",       "artifact",   "inputs", "outputs",  "symbols",  "weights",
-        "kernels", "workspace", "asm",        "typeof", "e",        "captured", "number",
-        "begin",   "before",    "after",      "place",  "blob",     "owned",    "none",
+        "auto",    "break",     "case",       "char",    "const",    "continue", "default",
+        "do",      "double",    "else",       "enum",    "extern",   "float",    "for",
+        "goto",    "if",        "inline",     "int",     "long",     "register", "restrict",
+        "return",  "short",     "signed",     "sizeof",  "static",   "struct",   "switch",
+        "typedef", "union",     "unsigned",   "void",    "volatile", "while",    "bool",
+        "true",    "false",     "NULL",       "NAN",     "INFINITY", "call",     "unix",
+        "linux",   "overflow",  "fmod",       "fma",     "fabs",     "rint",     "free",
+        "malloc",  "stdin",     "stdout",     "stderr",  "signbit",  "isinf",    "main",
+        "isnan",   "fmodf",     "fmaf",       "fabsf",   "rintf",    "first",    "last",
+        "plan",    "run",       "artifact",   "inputs",  "outputs",  "symbols",  "weights",
+        "kernels", "workspace", "asm",        "typeof",  "e",        "captured", "number",
+        "in",      "out",       "array",      "failure", "template", "class",    "this",
+        "new",     "delete",    "private",    "public",  "using",    "operator", "with",
+        "begin",   "before",    "after",      "place",   "blob",     "owned",    "none",
         "memcpy",  "snprintf",  "environment"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!strcmp(name, words[i])) return true;
@@ -93,9 +95,16 @@ static const char *text_of(sinter_c_emitter *e, const sinter_loop_expr *expr, bo
     return sinter_c_strip(e, copy);
 }
 
+const char *sinter_c_index_text(sinter_c_emitter *e, const sinter_loop_expr *expr) {
+    return text_of(e, expr, true);
+}
+
 static void write_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     if (s->axis == SINTER_AXIS_BLOCK || s->axis == SINTER_AXIS_THREAD) {
-        sinter_c_error(e, "a CPU has no block and thread axes [emit_c3]");
+        if (e->dialect->device)
+            sinter_cuda_for(e, s);
+        else
+            sinter_c_error(e, "a CPU has no block and thread axes [emit_c3]");
         return;
     }
     sinter_c_share(e, (const sinter_loop_expr *[]){s->lower, s->upper}, 2);
@@ -107,7 +116,10 @@ static void write_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         sinter_c_write(e, "const int64_t t%u = %s;", number, upper);
         upper = sinter_arena_format(e->arena, "t%u", number);
     }
-    if (s->axis == SINTER_AXIS_VECTOR) sinter_c_write(e, "SINTER_VECTOR");
+    if (s->axis == SINTER_AXIS_VECTOR && e->dialect->vector)
+        sinter_c_write(e, "%s", e->dialect->vector);
+    if (s->axis == SINTER_AXIS_UNROLL && e->dialect->unroll)
+        sinter_c_write(e, "%s", e->dialect->unroll);
     if (s->step == 1)
         sinter_c_write(e, "for (int64_t %s = %s; %s < %s; %s++) {", var, lower, var, upper, var);
     else
@@ -132,12 +144,16 @@ static void write_while(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     write_body(e, s->body, "}");
 }
 
-static void write_store(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+static void write_element(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     const sinter_loop_expr **exprs =
         SINTER_NEW_ARRAY(e->arena, const sinter_loop_expr *, s->argument_count + 1);
     exprs[0] = s->value;
     for (uint32_t i = 0; i < s->argument_count; i++) exprs[1 + i] = s->arguments[i];
     sinter_c_share(e, exprs, s->argument_count + 1);
+    if (e->dialect->device && s->combine != SINTER_SCALAR_NONE && s->atomic) {
+        sinter_cuda_update(e, s);
+        return;
+    }
     sinter_text element = {0}, value = {0};
     sinter_c_element(e, s->buffer, s->arguments, &element);
     sinter_c_expr(e, s->value, &value);
@@ -166,6 +182,19 @@ static void write_store(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     sinter_text_deinit(&value);
 }
 
+/* What all threads of a block do alike, one of them stores. */
+static void write_store(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    bool once = e->dialect->device && !e->in_thread;
+    if (once) {
+        sinter_c_write(e, "if (threadIdx.x == 0 && threadIdx.y == 0 && threadIdx.z == 0) {");
+        e->indent++;
+    }
+    write_element(e, s);
+    if (!once) return;
+    e->indent--;
+    sinter_c_write(e, "}");
+}
+
 static void write_alloc(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     const sinter_loop_buffer_info *info = &e->function->buffers.items[s->buffer];
     int64_t count = 1, low, high;
@@ -177,13 +206,23 @@ static void write_alloc(sinter_c_emitter *e, const sinter_loop_stmt *s) {
             return;
         }
     }
-    sinter_c_write(e, "_Alignas(64) %s %s[%lld];", sinter_c_memory(info->dtype),
-                   e->buffers[s->buffer], (long long)(count > 0 ? count : 1));
+    bool shared = info->scope == SINTER_SCOPE_SHARED;
+    if (shared && !e->dialect->shared) {
+        sinter_c_error(e, "a CPU has no memory of blocks [emit_c10]");
+        return;
+    }
+    sinter_c_write(e, shared ? e->dialect->shared : e->dialect->scratch,
+                   sinter_c_memory(info->dtype), e->buffers[s->buffer],
+                   (long long)(count > 0 ? count : 1));
     if (!e->uses.reads[s->buffer]) sinter_c_write(e, "(void)%s;", e->buffers[s->buffer]);
 }
 
 /* The message with %0 and %1 as printf wants them, and the arguments in the order of their use. */
 static void write_fail(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    if (e->dialect->device) {
+        sinter_cuda_fail(e, s);
+        return;
+    }
     sinter_text format = {0}, arguments = {0};
     sinter_c_share(e, s->arguments, s->argument_count);
     for (const char *at = s->text; *at; at++) {
@@ -271,7 +310,10 @@ static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     case SINTER_LOOP_PREFETCH: /* C has no word for it */
         return;
     case SINTER_LOOP_BARRIER:
-        sinter_c_error(e, "a CPU has no block barrier [emit_c6]");
+        if (e->dialect->barrier)
+            sinter_c_write(e, "%s", e->dialect->barrier);
+        else
+            sinter_c_error(e, "a CPU has no block barrier [emit_c6]");
         return;
     }
     sinter_c_host_statement(e, s);
@@ -291,19 +333,22 @@ void sinter_c_statements(sinter_c_emitter *e, const sinter_loop_stmt *first) {
 
 /* ---- kernels ---- */
 
-static void write_parameters(sinter_c_emitter *e, const sinter_loop_function *kernel) {
-    sinter_text_append_string(e->text, "sinter_abi_call *call");
+void sinter_c_parameters(sinter_c_emitter *e, const char *separator) {
+    const sinter_loop_function *kernel = e->function;
     for (size_t i = 0; i < kernel->buffer_parameters.count; i++) {
         sinter_loop_buffer id = kernel->buffer_parameters.items[i];
         const sinter_loop_buffer_info *info = &kernel->buffers.items[id];
-        sinter_text_format(e->text, ", %s%s *restrict %s",
-                           info->scope == SINTER_SCOPE_INPUT ? "const " : "",
+        bool reads = info->scope == SINTER_SCOPE_INPUT;
+        sinter_text_append_string(e->text, separator);
+        sinter_text_format(e->text, reads ? e->dialect->input : e->dialect->output,
                            sinter_c_memory(info->dtype), e->buffers[id]);
+        separator = ", ";
     }
     for (size_t i = 0; i < kernel->scalar_parameters.count; i++) {
         sinter_loop_var id = kernel->scalar_parameters.items[i];
-        sinter_text_format(e->text, ", %s %s", sinter_c_type(kernel->vars.items[id].dtype),
-                           e->vars[id]);
+        sinter_text_format(e->text, "%s%s %s", separator,
+                           sinter_c_type(kernel->vars.items[id].dtype), e->vars[id]);
+        separator = ", ";
     }
 }
 
@@ -319,19 +364,15 @@ static void write_unused_parameters(sinter_c_emitter *e, const sinter_loop_funct
     }
 }
 
-static void write_kernel_once(sinter_c_emitter *e, uint32_t index, sinter_text *text,
-                              sinter_text *bodies) {
+static void write_kernel(sinter_c_emitter *e, uint32_t index) {
     const sinter_loop_function *kernel = e->program->kernels.items[index];
-    e->text = text;
-    e->bodies = bodies;
-    e->indent = 0;
-    sinter_c_begin_function(e, kernel);
     e->fails = e->kernel_fails[index] = e->uses.fails;
     if (kernel->comment) sinter_c_write(e, "/* %s */", sinter_c_comment(e->arena, kernel->comment));
-    sinter_text_format(text, "static %s kernel_%u_%s(", e->fails ? "int32_t" : "void", index,
+    sinter_text_format(e->text, "static %s kernel_%u_%s(", e->fails ? "int32_t" : "void", index,
                        kernel->name);
-    write_parameters(e, kernel);
-    sinter_text_append_string(text, ") {\n");
+    sinter_text_append_string(e->text, "sinter_abi_call *call");
+    sinter_c_parameters(e, ", ");
+    sinter_text_append_string(e->text, ") {\n");
     e->indent = 1;
     if (e->mentioned) write_unused_parameters(e, kernel);
     sinter_c_statements(e, kernel->body);
@@ -340,14 +381,19 @@ static void write_kernel_once(sinter_c_emitter *e, uint32_t index, sinter_text *
     sinter_c_write(e, "}\n");
 }
 
-/* Twice: the first time tells which variables the text mentions. */
-static void write_kernel(sinter_c_emitter *e, uint32_t index, sinter_text *out) {
-    uint32_t body_count = e->body_count;
+void sinter_c_kernel(sinter_c_emitter *e, uint32_t index, sinter_text *out,
+                     void (*write)(sinter_c_emitter *e, uint32_t index)) {
+    uint32_t body_count = e->body_count, fail_count = e->fail_count;
     e->mentioned = NULL;
     for (int pass = 0; pass < 2 && !e->broken; pass++) {
         sinter_text text = {0}, bodies = {0};
         e->body_count = body_count;
-        write_kernel_once(e, index, &text, &bodies);
+        e->fail_count = fail_count;
+        e->text = &text;
+        e->bodies = &bodies;
+        e->indent = 0;
+        sinter_c_begin_function(e, e->program->kernels.items[index]);
+        write(e, index);
         e->mentioned = e->printed;
         if (pass && bodies.data) sinter_text_append(out, bodies.data, bodies.size);
         if (pass) sinter_text_append(out, text.data, text.size);
@@ -372,8 +418,21 @@ const char sinter_c_abi_text[] = {
 #include "codegen/abi.inc"
 };
 
+static const char head[] = {
+#include "codegen/emit_c_head.inc"
+};
+const char sinter_c_scalars[] = {
+#include "codegen/emit_c_scalars.inc"
+};
 static const char helpers[] = {
 #include "codegen/emit_c_helpers.inc"
+};
+
+const sinter_c_dialect sinter_c_plain = {
+    .input = "const %s *restrict %s",
+    .output = "%s *restrict %s",
+    .scratch = "_Alignas(64) %1$s %2$s[%3$lld];",
+    .vector = "SINTER_VECTOR",
 };
 
 bool sinter_emit_c_code(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag) {
@@ -382,11 +441,13 @@ bool sinter_emit_c_code(const sinter_loop_program *program, sinter_text *text, s
     sinter_arena arena;
     sinter_arena_init(&arena);
     uint64_t *offsets = SINTER_NEW_ARRAY(&arena, uint64_t, legal->constants.count);
-    sinter_c_emitter e = {.program = legal, .arena = &arena, .diag = diag};
+    sinter_c_emitter e = {
+        .program = legal, .dialect = &sinter_c_plain, .arena = &arena, .diag = diag};
     e.weight_offsets = offsets;
     e.weight_bytes = sinter_weights_layout(legal, offsets);
     e.kernel_fails = SINTER_NEW_ARRAY(&arena, bool, legal->kernels.count);
-    for (uint32_t i = 0; i < legal->kernels.count && !e.broken; i++) write_kernel(&e, i, text);
+    for (uint32_t i = 0; i < legal->kernels.count && !e.broken; i++)
+        sinter_c_kernel(&e, i, text, write_kernel);
     e.text = text;
     if (!e.broken && legal->host) sinter_c_emit_host(&e);
     sinter_arena_deinit(&arena);
@@ -401,6 +462,8 @@ bool sinter_emit_c(const sinter_loop_program *program, sinter_text *text, sinter
                        sinter_c_comment(&scratch, program->name), introduction);
     sinter_arena_deinit(&scratch);
     sinter_text_append_string(text, sinter_c_abi_text);
+    sinter_text_append_string(text, head);
+    sinter_text_append_string(text, sinter_c_scalars);
     sinter_text_append_string(text, helpers);
     return sinter_emit_c_code(program, text, diag);
 }

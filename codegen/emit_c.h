@@ -6,8 +6,22 @@
 #include "codegen/compile.h"
 #include "codegen/loop_uses.h"
 
+/* What the dialects of C spell in their own ways: rows in emit_c.c and emit_cuda.c. */
+typedef struct sinter_c_dialect {
+    bool device;           /* kernels run on a device: one function a kernel, axes of blocks and threads, no calls */
+    const char *input;     /* of a parameter, with its type and name */
+    const char *output;
+    const char *scratch;   /* of memory of a thread, with its type, name and count */
+    const char *shared;    /* the same of a block */
+    const char *vector;    /* in front of loops, or NULL */
+    const char *unroll;
+    const char *barrier;
+} sinter_c_dialect;
+extern const sinter_c_dialect sinter_c_plain;
+
 typedef struct sinter_c_emitter {
     const sinter_loop_program *program;
+    const sinter_c_dialect *dialect;
     const sinter_loop_function *function; /* being written */
     sinter_text *text;                    /* where statements go */
     sinter_text *bodies;                  /* functions of parallel loops, before the kernel */
@@ -21,6 +35,9 @@ typedef struct sinter_c_emitter {
     int indent;
     bool *kernel_fails; /* by kernel */
     bool is_host, in_parallel, fails;
+    bool in_thread;       /* device: inside of a thread axis, or there is one thread */
+    uint32_t threads[3];  /* device: of a block, x y z */
+    uint32_t fail_count;  /* device: failures in the kernels so far, each with a message of its own */
     bool checked; /* i64 arithmetic notes overflows */
     bool overflows, jumps; /* host: the text mentions `overflow`, `failure` */
     bool *printed;         /* variables that the text mentions, so far */
@@ -54,9 +71,22 @@ void sinter_c_string(sinter_text *text, const char *string); /* a C literal */
 const char *sinter_c_comment(sinter_arena *arena, const char *string);
 
 /* ---- emit_c.c ---- */
+extern const char sinter_c_scalars[]; /* text of emit_c_scalars.h */
 void sinter_c_begin_function(sinter_c_emitter *e, const sinter_loop_function *function);
 void sinter_c_statements(sinter_c_emitter *e, const sinter_loop_stmt *first);
 void sinter_c_write(sinter_c_emitter *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Writes a kernel with `write`, twice: the first time tells which variables the text mentions. */
+void sinter_c_kernel(sinter_c_emitter *e, uint32_t index, sinter_text *out,
+                     void (*write)(sinter_c_emitter *e, uint32_t index));
+/* Buffers and scalars of the kernel; a separator before the first. */
+void sinter_c_parameters(sinter_c_emitter *e, const char *separator);
+const char *sinter_c_index_text(sinter_c_emitter *e, const sinter_loop_expr *expr);
+
+/* ---- emit_cuda.c ---- */
+void sinter_cuda_for(sinter_c_emitter *e, const sinter_loop_stmt *loop); /* a block or thread axis */
+void sinter_cuda_fail(sinter_c_emitter *e, const sinter_loop_stmt *fail);
+void sinter_cuda_update(sinter_c_emitter *e, const sinter_loop_stmt *store); /* atomic */
 
 /* ---- emit_c_parallel.c ---- */
 /* The loop and those that are joined to it; the last of them. */

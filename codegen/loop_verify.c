@@ -178,9 +178,10 @@ static bool check_typed(sinter_loop_verifier *v, sinter_expr expr, sinter_dtype 
 /* ---- statements ---- */
 
 typedef struct place {
-    int depth; /* of blocks; 0: top level of the function */
-    bool in_vector,
-        in_concurrent; /* inside a vector loop; inside one whose iterations run at the same time */
+    int depth;  /* of lists of statements; 0: top level of the function */
+    int blocks; /* of them bodies of block axes */
+    bool in_vector, in_parallel, in_thread;
+    bool in_concurrent; /* inside a loop whose iterations run at the same time */
 } place;
 
 static void check_list(sinter_loop_verifier *v, const sinter_loop_stmt *first, place where);
@@ -211,7 +212,15 @@ static void check_axis(sinter_loop_verifier *v, const sinter_loop_stmt *loop, pl
         if (where.depth)
             sinter_loop_verify_error(v, "loop_c9", "a parallel axis is not the outermost loop");
         break;
-    default:
+    case SINTER_AXIS_BLOCK:
+        if (where.depth != where.blocks)
+            sinter_loop_verify_error(v, "loop_c9", "a block axis is inside of another statement");
+        break;
+    case SINTER_AXIS_THREAD:
+        if (where.in_vector || where.in_parallel)
+            sinter_loop_verify_error(v, "loop_c9", "a thread axis inside of one of a CPU");
+        break;
+    case SINTER_AXIS_SERIAL:
         break;
     }
 }
@@ -230,6 +239,9 @@ static void check_for(sinter_loop_verifier *v, const sinter_loop_stmt *loop, pla
     if (ok) check_axis(v, loop, where);
     v->axes[loop->var] = loop->axis;
     where.in_vector |= loop->axis == SINTER_AXIS_VECTOR;
+    where.in_parallel |= loop->axis == SINTER_AXIS_PARALLEL;
+    where.in_thread |= loop->axis == SINTER_AXIS_THREAD;
+    where.blocks += loop->axis == SINTER_AXIS_BLOCK;
     where.in_concurrent |= loop->axis != SINTER_AXIS_SERIAL && loop->axis != SINTER_AXIS_UNROLL;
     where.depth++;
     v->visible_vars[loop->var] = true;
@@ -420,6 +432,10 @@ static void check_stmt(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, pl
         check_prefetch(v, stmt);
         break;
     case SINTER_LOOP_BARRIER:
+        if (where.in_thread || where.in_parallel || where.in_vector || v->is_host)
+            sinter_loop_verify_error(
+                v, "loop_c14", "a barrier is for all threads of a block: not inside of their axis");
+        break;
     case SINTER_LOOP_COMMENT:
         break;
     }

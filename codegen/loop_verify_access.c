@@ -122,7 +122,7 @@ static void check_kernel_arguments(walker *w, const sinter_loop_stmt *stmt, cont
 
 static void check_conflicts(walker *w, const sinter_loop_stmt *loop) {
     bool concurrent = loop->axis == SINTER_AXIS_VECTOR || loop->axis == SINTER_AXIS_PARALLEL ||
-                      loop->axis == SINTER_AXIS_BLOCK;
+                      loop->axis == SINTER_AXIS_BLOCK || loop->axis == SINTER_AXIS_THREAD;
     if (!concurrent) return;
     sinter_text reason = {0};
     if (!sinter_loop_independent(&w->v->scopes, loop, NULL, 0, &reason))

@@ -169,7 +169,7 @@ typedef struct mark_check {
 static bool is_concurrent(const sinter_loop_stmt *stmt) {
     return stmt->kind == SINTER_LOOP_FOR &&
            (stmt->axis == SINTER_AXIS_VECTOR || stmt->axis == SINTER_AXIS_PARALLEL ||
-            stmt->axis == SINTER_AXIS_BLOCK);
+            stmt->axis == SINTER_AXIS_BLOCK || stmt->axis == SINTER_AXIS_THREAD);
 }
 
 static bool check_mark(void *user, sinter_loop_stmt *stmt) {
@@ -484,6 +484,33 @@ bool sinter_schedule_parallelize(sinter_schedule *schedule, sinter_loop_var var)
         return sinter_schedule_refuse(schedule, "elements share bytes");
     if (!may_run_at_once(schedule, loop, false)) return false;
     loop->axis = SINTER_AXIS_PARALLEL;
+    return true;
+}
+
+bool sinter_schedule_bind(sinter_schedule *schedule, sinter_loop_var var, sinter_loop_axis axis) {
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, var);
+    if (!link) return false;
+    sinter_loop_stmt *loop = *link;
+    if (!check_serial(schedule, loop)) return false;
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_schedule_path path = sinter_schedule_path_to(schedule, link, &scratch);
+    bool fits = true;
+    for (size_t i = 0; i < path.count; i++) {
+        const sinter_loop_stmt *around = path.items[i];
+        bool is_block = around->kind == SINTER_LOOP_FOR && around->axis == SINTER_AXIS_BLOCK;
+        fits &= axis == SINTER_AXIS_BLOCK
+                    ? is_block
+                    : around->kind != SINTER_LOOP_FOR || around->axis == SINTER_AXIS_SERIAL ||
+                          is_block || around->axis == SINTER_AXIS_THREAD;
+    }
+    sinter_arena_deinit(&scratch);
+    if (!fits || schedule->function == schedule->program->host)
+        return sinter_schedule_refuse(schedule, "no such axis may be inside of what is around it");
+    if (stores_below_bytes(schedule->function, loop->body))
+        return sinter_schedule_refuse(schedule, "elements share bytes");
+    if (!may_run_at_once(schedule, loop, false)) return false;
+    loop->axis = axis;
     return true;
 }
 

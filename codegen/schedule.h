@@ -53,6 +53,8 @@ bool sinter_schedule_unroll(sinter_schedule *schedule, sinter_loop_var loop);
 /* Iterations must be independent; the count a power of two. A constant lower bound moves to 0. */
 bool sinter_schedule_vectorize(sinter_schedule *schedule, sinter_loop_var loop);
 bool sinter_schedule_parallelize(sinter_schedule *schedule, sinter_loop_var loop);
+/* Iterations become blocks of a launch (outside of everything but other block axes), or threads of a block. */
+bool sinter_schedule_bind(sinter_schedule *schedule, sinter_loop_var loop, sinter_loop_axis axis);
 /* The parallel loop runs together with the parallel loops right before it: one wake-up of the threads for all, which take
  * the same share of each. All must have constant counts, and none may touch what another writes. */
 bool sinter_schedule_join(sinter_schedule *schedule, sinter_loop_var loop);
@@ -107,6 +109,19 @@ bool sinter_layout_pack(const sinter_layout *layout, const sinter_tensor *source
  * the number of iterations is not known. */
 bool sinter_schedule_prefetch(sinter_schedule *schedule, sinter_loop_var inner, sinter_loop_var outer, sinter_loop_var between,
                               int64_t line);
+
+/* ---- chains ---- */
+#define SINTER_SCHEDULE_CHAIN_MAX 16
+/* Perfectly nested serial loops, outermost first. */
+typedef struct sinter_schedule_chain {
+    sinter_loop_var loops[SINTER_SCHEDULE_CHAIN_MAX];
+    uint32_t depth;
+} sinter_schedule_chain;
+sinter_schedule_chain sinter_schedule_chain_of(const sinter_schedule *schedule, sinter_loop_var nest);
+/* Loops over consecutive elements become one, from the inside out, so that the innermost is as long as can be. */
+void sinter_schedule_chain_collapse(sinter_schedule *schedule, sinter_schedule_chain *chain);
+/* Every parameter of the kernel gets one dim, as long as nothing in it runs in parallel yet. */
+void sinter_schedule_flatten_all(sinter_schedule *schedule);
 
 /* ---- together ---- */
 /* The nest  for m { for n { var acc = init; for k ... { acc = ... }; uses of acc } }  computes tile_m x tile_n accumulators at

@@ -65,17 +65,6 @@ uint32_t sinter_cpu_choose(sinter_schedule_cpu_state *state, const char *questio
 uint32_t sinter_schedule_cpu_lanes(const sinter_target *target, sinter_dtype dtype);
 
 /* ---- parts of these schedules (schedule_cpu_nest.c) ---- */
-#define SINTER_SCHEDULE_CHAIN_MAX 16
-/* Perfectly nested serial loops, outermost first. */
-typedef struct sinter_schedule_chain {
-    sinter_loop_var loops[SINTER_SCHEDULE_CHAIN_MAX];
-    uint32_t depth;
-} sinter_schedule_chain;
-sinter_schedule_chain sinter_schedule_cpu_chain(const sinter_schedule_cpu_state *state, sinter_loop_var nest);
-/* Every parameter of the kernel gets one dim, as long as nothing in it runs in parallel yet. */
-void sinter_schedule_cpu_flatten(sinter_schedule_cpu_state *state);
-/* Loops over consecutive elements become one, from the inside out, so that the innermost is as long as can be. */
-void sinter_schedule_cpu_collapse(sinter_schedule_cpu_state *state, sinter_schedule_chain *chain);
 /* The loop, serial and with independent iterations, in vector lanes as far as that pays, with its tail. The loop over whole
  * vectors, or the loop itself where it stays. */
 sinter_loop_var sinter_schedule_cpu_vectorize(sinter_schedule_cpu_state *state, sinter_loop_var loop);

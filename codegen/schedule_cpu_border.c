@@ -60,7 +60,7 @@ static sinter_loop_var top_of(const sinter_loop_function *function, sinter_loop_
 static bool cut_one(sinter_schedule_cpu_state *state, sinter_loop_var nest,
                     sinter_loop_var *out_first, sinter_loop_var *out_second) {
     sinter_schedule *schedule = &state->schedule;
-    sinter_schedule_chain chain = sinter_schedule_cpu_chain(state, nest);
+    sinter_schedule_chain chain = sinter_schedule_chain_of(&state->schedule, nest);
     border_search s = {.function = schedule->function, .chain = &chain, .depth = chain.depth};
     sinter_loop_builder_init(&s.build, state->program, schedule->function);
     if (!chain.depth) return false;
@@ -116,7 +116,7 @@ uint32_t sinter_schedule_cpu_cut_borders(sinter_schedule_cpu_state *state, sinte
     }
     if (count == 1) return 0;
     for (uint32_t i = 0; i < count; i++) {
-        sinter_schedule_chain chain = sinter_schedule_cpu_chain(state, out_parts[i]);
+        sinter_schedule_chain chain = sinter_schedule_chain_of(&state->schedule, out_parts[i]);
         for (uint32_t k = 0; k < chain.depth; k++) start_at_zero(state, chain.loops[k]);
     }
     return count;

@@ -57,9 +57,9 @@ static void tile_transpose(sinter_schedule_cpu_state *state, sinter_schedule_cha
 }
 
 static sinter_loop_var schedule_part(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
-    sinter_schedule_chain c = sinter_schedule_cpu_chain(state, nest);
+    sinter_schedule_chain c = sinter_schedule_chain_of(&state->schedule, nest);
     if (!c.depth) return nest;
-    sinter_schedule_cpu_collapse(state, &c);
+    sinter_schedule_chain_collapse(&state->schedule, &c);
     int64_t work = sinter_schedule_cpu_work(state, &c);
     sinter_loop_var inner = c.loops[c.depth - 1];
     sinter_schedule_hoist(&state->schedule, inner);
@@ -78,7 +78,7 @@ sinter_loop_var sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state
                                                 sinter_loop_var nest) {
     sinter_loop_var parts[SINTER_SCHEDULE_MAX_PARTS], last = 0;
     uint32_t count = sinter_schedule_cpu_cut_borders(state, nest, parts);
-    sinter_schedule_cpu_flatten(state);
+    sinter_schedule_flatten_all(&state->schedule);
     if (!count) return schedule_part(state, nest);
     for (uint32_t i = 0; i < count; i++) last = schedule_part(state, parts[i]);
     return last;

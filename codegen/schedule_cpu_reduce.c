@@ -18,8 +18,8 @@ static bool is_reduction(const sinter_loop_stmt *loop) {
 
 /* Collapses what is below the loop and gives the innermost one. */
 static sinter_loop_var innermost(sinter_schedule_cpu_state *state, sinter_loop_var loop) {
-    sinter_schedule_chain c = sinter_schedule_cpu_chain(state, loop);
-    sinter_schedule_cpu_collapse(state, &c);
+    sinter_schedule_chain c = sinter_schedule_chain_of(&state->schedule, loop);
+    sinter_schedule_chain_collapse(&state->schedule, &c);
     return c.depth ? c.loops[c.depth - 1] : loop;
 }
 
@@ -98,7 +98,7 @@ static bool belongs_to_row(sinter_schedule_cpu_state *state, const sinter_schedu
 /* Every load of the reduction belongs to one row alone, whose elements lie next to each other; or those of one load do,
  * and the others are the same in all rows: a matrix that is read once, times a vector. */
 bool sinter_schedule_cpu_is_row(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
-    sinter_schedule_chain c = sinter_schedule_cpu_chain(state, nest);
+    sinter_schedule_chain c = sinter_schedule_chain_of(&state->schedule, nest);
     if (!c.depth) return false;
     sinter_loop_var row = c.loops[c.depth - 1];
     const sinter_loop_stmt *loop = NULL;
@@ -123,10 +123,10 @@ bool sinter_schedule_cpu_is_row(sinter_schedule_cpu_state *state, sinter_loop_va
 }
 
 static bool schedule_rows(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
-    sinter_schedule_cpu_flatten(state);
-    sinter_schedule_chain c = sinter_schedule_cpu_chain(state, nest);
+    sinter_schedule_flatten_all(&state->schedule);
+    sinter_schedule_chain c = sinter_schedule_chain_of(&state->schedule, nest);
     if (!c.depth) return false;
-    sinter_schedule_cpu_collapse(state, &c);
+    sinter_schedule_chain_collapse(&state->schedule, &c);
     if (is_reduction(get(state, c.loops[c.depth - 1]))) { /* of everything: the loops carry it */
         if (!sinter_schedule_cpu_streams(state, c.loops[c.depth - 1])) return false;
         reduce_in_lanes(state, c.loops[c.depth - 1]);

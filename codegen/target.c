@@ -43,6 +43,13 @@ static const target_arch host_arch = ARCH_aarch64;
 static const target_arch host_arch = ARCH_x86_64;
 #endif
 
+static const sinter_gpu gpus[] = {
+#define GPU(architecture, exact, multiprocessors, threads, registers, shared, l2, memory, clock)   \
+ {architecture, exact, multiprocessors, threads, registers, shared, l2, memory, clock},
+#include "codegen/target.def"
+};
+enum { GPU_COUNT = sizeof gpus / sizeof *gpus };
+
 static sinter_string next_word(const char **cursor, char separator) {
     const char *start = *cursor, *end = strchr(start, separator);
     size_t size = end ? (size_t)(end - start) : strlen(start);
@@ -207,13 +214,60 @@ static bool parse_cpu(const char *text, sinter_string name, sinter_arena *arena,
     return false;
 }
 
+/* ---- GPUs ---- */
+
+static bool parse_gpu(const char *text, sinter_string word, sinter_target *target,
+                      sinter_diag *diag) {
+    for (size_t i = 0; i < GPU_COUNT; i++) {
+        char name[16];
+        size_t size = (size_t)snprintf(name, sizeof name, "sm_%u", gpus[i].architecture);
+        bool exact = word.size == size + 1 && word.data[size] == 'a' && gpus[i].has_exact;
+        if ((word.size != size && !exact) || memcmp(word.data, name, size)) continue;
+        if (target->gpu_code_count == SINTER_TARGET_MAX_ARCHITECTURES)
+            return sinter_error(diag, text, "target: more than %d architectures [target_c6]",
+                                SINTER_TARGET_MAX_ARCHITECTURES);
+        if (!target->gpu) target->gpu = &gpus[i];
+        target->gpu_codes[target->gpu_code_count++] =
+            (sinter_gpu_code){gpus[i].architecture, exact};
+        return true;
+    }
+    sinter_error(diag, text, "target: unknown architecture '%.*s' [target_c5]",
+                 SINTER_STRING_ARGS(word));
+    sinter_text known = {0};
+    for (size_t i = 0; i < GPU_COUNT; i++)
+        sinter_text_format(&known, gpus[i].has_exact ? " sm_%u sm_%ua" : " sm_%u",
+                           gpus[i].architecture, gpus[i].architecture);
+    sinter_note(diag, text, "known:%s", known.data);
+    sinter_text_deinit(&known);
+    return false;
+}
+
+/* The host's code is for any machine with a GPU: a plain CPU of this one's kind. */
+static bool parse_cuda(const char *text, sinter_arena *arena, sinter_target *target,
+                       sinter_diag *diag) {
+    const char *cursor = text[4] ? text + 5 : "sm_80";
+    target_arch arch;
+    sinter_string host =
+        host_arch == ARCH_x86_64 ? SINTER_STRING("x86-64-v2") : SINTER_STRING("aarch64");
+    *target = (sinter_target){0};
+    if (!parse_cpu(text, host, arena, target, &arch, diag)) return false;
+    do {
+        if (!parse_gpu(text, next_word(&cursor, '+'), target, diag)) return false;
+    } while (*cursor);
+    finish(target, arch, NULL, arena);
+    target->text = text[4] ? sinter_arena_copy_string(arena, text, strlen(text)) : "cuda:sm_80";
+    return true;
+}
+
 bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *out_target,
                          sinter_diag *diag) {
     const char *cursor = text;
+    if (!strncmp(text, "cuda", 4) && (!text[4] || text[4] == ':'))
+        return parse_cuda(text, arena, out_target, diag);
     if (strncmp(text, "cpu", 3) || (text[3] && text[3] != ':' && text[3] != '+'))
         return sinter_error(diag, text,
                             "target: expected cpu, cpu:native or cpu:NAME, each with +FEATURE... "
-                            "after it [target_c1]");
+                            "after it, or cuda[:sm_90[+sm_80]...] [target_c1]");
     cursor += 3;
     sinter_string name = SINTER_STRING("native");
     if (*cursor == ':') {
@@ -265,4 +319,10 @@ bool sinter_target_has(const sinter_target *target, const char *any_of) {
         if (index < FEATURE_COUNT && target->feature_bits >> index & 1) return true;
     }
     return false;
+}
+
+bool sinter_schedule_program(sinter_loop_program *program, const sinter_target *target,
+                             const sinter_schedule_options *options, sinter_diag *diag) {
+    return target->gpu ? sinter_schedule_cuda(program, target, options, diag)
+                       : sinter_schedule_cpu(program, target, options, diag);
 }

@@ -53,7 +53,7 @@ static bool find_machine(const char *target, sinter_machine *out_machine, sinter
     sinter_arena_init(&arena);
     bool artifact = target && !strncmp(target, "so", 2);
     if (artifact) target = sinter_arena_format(&arena, "cpu%s", target + 2);
-    bool native = target && !strncmp(target, "cpu", 3);
+    bool native = target && (!strncmp(target, "cpu", 3) || !strncmp(target, "cuda", 4));
     bool good = sinter_target_parse(native ? target : "cpu", &arena, &parsed, diag);
     if (good) *out_machine = sinter_target_machine(&parsed);
     sinter_arena_deinit(&arena);
@@ -104,7 +104,7 @@ sinter_loop_program *sinter_engine_lower(sinter_module *module, const sinter_tar
                                          sinter_diag *diag) {
     sinter_loop_program *program = sinter_lower_module(module, diag);
     if (!program) return NULL;
-    if (sinter_schedule_cpu(program, target, options, diag) && sinter_plan_memory(program, diag))
+    if (sinter_schedule_program(program, target, options, diag) && sinter_plan_memory(program, diag))
         return program;
     sinter_loop_program_destroy(program);
     return NULL;

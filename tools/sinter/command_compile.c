@@ -2,6 +2,7 @@
  *
  * The kind of file follows from --emit, or else from the ending of -o. Text may go to standard output. Progress shows on a
  * terminal only. Test: tests/cli/compile.test, tests/cli/compile_object.test */
+#include "codegen/emit_cuda.h"
 #include "frontends/import.h"
 #include "ir/base/file.h"
 #include "ir/parse.h"
@@ -69,6 +70,13 @@ static bool write_c(const job *j) {
     return write_text(j, &text, sinter_emit_c(j->program, &text, j->diag));
 }
 
+static bool write_cuda(const job *j) {
+    if (!j->target->gpu)
+        return sinter_error(j->diag, j->target->text, "--emit=cuda needs --target=cuda[:sm_90]");
+    sinter_text text = {0};
+    return write_text(j, &text, sinter_emit_cuda(j->program, &text, j->diag));
+}
+
 static bool write_llvm_text(const job *j, sinter_llvm_output output) {
     sinter_text text = {0};
     return write_text(j, &text,
@@ -99,6 +107,7 @@ static const emission emissions[] = {
     {"loops", ".loops", STAGE_PROGRAM, true, write_loops, NULL},
     /* C is for another compiler, on whatever machine: the text does not depend on this one. */
     {"c", ".c", STAGE_CODE, true, write_c, "cpu:x86-64-v3"},
+    {"cuda", ".cu", STAGE_CODE, true, write_cuda, "cuda"},
     {"llvm", ".ll", STAGE_CODE, true, write_llvm, NULL},
     {"asm", ".s", STAGE_CODE, true, write_assembly, NULL},
 };
@@ -117,12 +126,12 @@ static bool find_emission(const char *name, const char *path, const emission **o
         return true;
     }
     if (name)
-        return usage_error("compile",
-                           "--emit=%s: expected so, obj, sir, onnx, loops, c, llvm or asm", name);
+        return usage_error(
+            "compile", "--emit=%s: expected so, obj, sir, onnx, loops, c, cuda, llvm or asm", name);
     if (!path) return usage_error("compile", "expected -o OUT, or --emit=KIND for text");
     return usage_error(
         "compile",
-        "-o %s: its ending says no kind (.so .o .sir .onnx .loops .c .ll .s); add --emit=KIND",
+        "-o %s: its ending says no kind (.so .o .sir .onnx .loops .c .cu .ll .s); add --emit=KIND",
         path);
 }
 
@@ -159,7 +168,8 @@ static const option_spec own_options[] = {
     {.name = "o", .value = "FILE", .doc = "the file to write; '-' is standard output"},
     {.name = "emit",
      .value = "KIND",
-     .doc = "so, obj (with a header), sir, onnx, loops, c, llvm or asm; otherwise the ending of -o "
+     .doc = "so, obj (with a header), sir, onnx, loops, c, cuda, llvm or asm; otherwise the ending "
+            "of -o "
             "tells"},
     {.name = "target",
      .value = "TARGET",

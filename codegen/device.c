@@ -1,0 +1,140 @@
+/* See device.h. Test: tests/codegen/emit_cuda/ */
+#include "codegen/device.h"
+#include "codegen/loop_access.h"
+#include "ir/base/diag.h"
+
+typedef struct search {
+    sinter_loop_program *program;
+    sinter_loop_function *kernel;
+    sinter_loop_scopes scopes;
+    sinter_device_launch *launch;
+    uint32_t block_depth;
+    const char *wrong;
+} search;
+
+/* Loops of one kind that are directly nested, outermost first; the list that is inside of the last. */
+static sinter_loop_stmt *nest_of(sinter_loop_stmt *loop, sinter_loop_stmt **out_loops,
+                                 uint32_t limit, uint32_t *out_depth) {
+    const sinter_loop_axis axis = loop->axis;
+    *out_depth = 0;
+    for (;;) {
+        if (*out_depth < limit) out_loops[*out_depth] = loop;
+        ++*out_depth;
+        sinter_loop_stmt *inner = loop->body;
+        if (!inner || inner->next || inner->kind != SINTER_LOOP_FOR || inner->axis != axis)
+            return inner;
+        loop = inner;
+    }
+}
+
+static void find_threads(search *s, sinter_loop_stmt *first);
+
+static void take_threads(search *s, sinter_loop_stmt *loop) {
+    sinter_loop_stmt *loops[3];
+    uint32_t depth;
+    find_threads(s, nest_of(loop, loops, 3, &depth));
+    if (depth > 3) {
+        s->wrong = "thread axes are nested deeper than three";
+        return;
+    }
+    for (uint32_t i = 0; i < depth; i++) {
+        uint32_t *extent = &s->launch->block[depth - 1 - i];
+        int64_t count;
+        if (!sinter_loop_trip_count(loops[i], &count)) count = 0;
+        if (count > SINTER_DEVICE_MAX_THREADS) count = SINTER_DEVICE_MAX_THREADS;
+        if (count > *extent) *extent = (uint32_t)count;
+    }
+}
+
+static void find_threads(search *s, sinter_loop_stmt *first) {
+    for (sinter_loop_stmt *stmt = first; stmt && !s->wrong; stmt = stmt->next) {
+        if (stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_THREAD) {
+            take_threads(s, stmt);
+            continue;
+        }
+        find_threads(s, stmt->body);
+        find_threads(s, stmt->else_body);
+    }
+}
+
+static bool over_parameters(const sinter_loop_function *function, sinter_expr expr) {
+    if (expr->kind == SINTER_LOOP_VAR) return function->vars.items[expr->var].is_parameter;
+    if (expr->kind == SINTER_LOOP_LOAD) return false;
+    for (uint32_t i = 0; i < expr->argument_count; i++)
+        if (!over_parameters(function, expr->arguments[i])) return false;
+    return true;
+}
+
+static void take_blocks(search *s, sinter_loop_stmt *loop) {
+    sinter_loop_stmt *loops[3];
+    uint32_t depth;
+    nest_of(loop, loops, 3, &depth);
+    if (depth > 3) {
+        s->wrong = "block axes are nested deeper than three";
+        return;
+    }
+    sinter_loop_builder builder;
+    sinter_loop_builder_init(&builder, s->program, s->kernel);
+    for (uint32_t i = 0; i < depth; i++) {
+        sinter_expr lower = sinter_loop_map_expr(&s->scopes.lets, loops[i]->lower),
+                    upper = sinter_loop_map_expr(&s->scopes.lets, loops[i]->upper);
+        sinter_expr count = sinter_loop_sub(&builder, upper, lower);
+        if (loops[i]->step != 1)
+            count = sinter_loop_div(
+                &builder,
+                sinter_loop_add(&builder, count, sinter_loop_int(&builder, loops[i]->step - 1)),
+                sinter_loop_int(&builder, loops[i]->step));
+        if (!over_parameters(s->kernel, count)) {
+            s->wrong = "a block axis has bounds that only the kernel knows";
+            return;
+        }
+        s->launch->grid[depth - 1 - i] = count;
+    }
+}
+
+bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_function *kernel,
+                               sinter_device_launch *out_launch, sinter_diag *diag) {
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    search s = {.program = program, .kernel = kernel, .launch = out_launch};
+    *out_launch = (sinter_device_launch){.block = {1, 1, 1}};
+    sinter_loop_scopes_init(&s.scopes, program, kernel, &scratch);
+    s.scopes.lets.builder.arena = &program->arena; /* what is found outlives the search */
+    uint32_t blocks = 0;
+    for (sinter_loop_stmt *stmt = kernel->body; stmt && !s.wrong; stmt = stmt->next) {
+        if (stmt->kind != SINTER_LOOP_FOR || stmt->axis != SINTER_AXIS_BLOCK) continue;
+        if (blocks++)
+            s.wrong = "block axes stand side by side";
+        else
+            take_blocks(&s, stmt);
+    }
+    if (!s.wrong) find_threads(&s, kernel->body);
+    const uint32_t *block = out_launch->block;
+    if (!s.wrong && block[0] * block[1] * block[2] > SINTER_DEVICE_MAX_THREADS)
+        s.wrong = "a block has more than 1024 threads";
+    sinter_arena_deinit(&scratch);
+    return !s.wrong || sinter_error(diag, kernel->name, "%s [device_c1]", s.wrong);
+}
+
+const char *sinter_device_symbol(const sinter_loop_program *program, uint32_t kernel,
+                                 sinter_arena *arena) {
+    return sinter_arena_format(arena, "kernel_%u_%s", kernel, program->kernels.items[kernel]->name);
+}
+
+static uint32_t count_fails(const sinter_loop_stmt *first) {
+    uint32_t count = 0;
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
+        count += (stmt->kind == SINTER_LOOP_FAIL) + count_fails(stmt->body) +
+                 count_fails(stmt->else_body);
+    return count;
+}
+
+uint32_t sinter_device_count_fails(const sinter_loop_program *program, uint32_t kernel) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < kernel; i++) count += count_fails(program->kernels.items[i]->body);
+    return count;
+}
+
+bool sinter_device_fails(const sinter_loop_program *program) {
+    return sinter_device_count_fails(program, (uint32_t)program->kernels.count) > 0;
+}

@@ -1,0 +1,23 @@
+/* Kernels of a device: how they are launched, what of a program is told to the runtime. Shared by the emitter of their text
+ * and by that of the host function. Test: tests/codegen/emit_cuda/ */
+#pragma once
+#include "codegen/loop.h"
+
+/* A launch has the iterations of the block axes, and of the thread axes as far as their counts are numbers. x is the innermost. */
+typedef struct sinter_device_launch {
+    sinter_expr grid[3]; /* over the kernel's scalar parameters; NULL: 1 */
+    uint32_t block[3];
+} sinter_device_launch;
+/* False with an error where the axes do not say it: blocks that are nested deeper than three, or have other than one loop side by
+ * side, more threads than a block may have. */
+bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_function *kernel,
+                               sinter_device_launch *out_launch, sinter_diag *diag);
+
+enum { SINTER_DEVICE_MAX_THREADS = 1024, SINTER_DEVICE_MAX_VALUES = 6 };
+
+/* The symbol of a kernel in the text of its program. */
+const char *sinter_device_symbol(const sinter_loop_program *program, uint32_t kernel, sinter_arena *arena);
+/* FAILs of the kernels before this one: their messages are numbered through. kernels.count: of all. */
+uint32_t sinter_device_count_fails(const sinter_loop_program *program, uint32_t kernel);
+/* Some kernel fails: then all of them get the place to say so, and do nothing once one has. */
+bool sinter_device_fails(const sinter_loop_program *program);

@@ -1,0 +1,193 @@
+/* Kernels in CUDA C++: a dialect of the C emitter, with block and thread axes as the coordinates of a launch.
+ *
+ * Statements outside of thread axes are run by all threads of a block alike; what they store is stored by one.
+ * Failures are numbered through the program, in the order of the text; device.h counts them the same way.
+ * Test: tests/codegen/emit_cuda/ */
+#include "codegen/emit_cuda.h"
+#include "codegen/device.h"
+#include "codegen/emit_c.h"
+#include "codegen/legalize.h"
+#include "codegen/loop_rewrite.h"
+
+#include <string.h>
+
+static const char prelude[] = {
+#include "codegen/emit_cuda_prelude.inc"
+};
+
+static const sinter_c_dialect cuda = {
+    .device = true,
+    .input = "in<%s> %s",
+    .output = "out<%s> %s",
+    .scratch = "array<%1$s, %3$lld> %2$s;",
+    .shared = "__shared__ array<%1$s, %3$lld> %2$s;",
+    .unroll = "#pragma unroll",
+    .barrier = "__syncthreads();",
+};
+
+static const char axis_names[] = "xyz";
+
+/* How many loops of the same kind are directly inside of this one. */
+static uint32_t depth_below(const sinter_loop_stmt *loop) {
+    const sinter_loop_stmt *inner = loop->body;
+    return inner && !inner->next && inner->kind == SINTER_LOOP_FOR && inner->axis == loop->axis
+               ? 1 + depth_below(inner)
+               : 0;
+}
+
+static void write_coordinate(sinter_c_emitter *e, const sinter_loop_stmt *s, const char *what,
+                             uint32_t axis) {
+    const char *by =
+        s->step == 1 ? "" : sinter_arena_format(e->arena, " * %lld", (long long)s->step);
+    int64_t lower;
+    bool from_zero = sinter_loop_is_const_int(s->lower, &lower) && lower == 0;
+    const char *first =
+        from_zero ? "" : sinter_arena_format(e->arena, "%s + ", sinter_c_index_text(e, s->lower));
+    sinter_c_write(e, "const int64_t %s = %s%s.%c%s;", e->vars[s->var], first, what,
+                   axis_names[axis], by);
+    if (e->mentioned && !e->mentioned[s->var]) sinter_c_write(e, "(void)%s;", e->vars[s->var]);
+}
+
+/* As many threads as iterations: each has its own. Otherwise they take turns. */
+static void write_thread(sinter_c_emitter *e, const sinter_loop_stmt *s, uint32_t axis) {
+    int64_t count;
+    if (sinter_loop_trip_count(s, &count) && count == e->threads[axis]) {
+        sinter_c_write(e, "{");
+        e->indent++;
+        write_coordinate(e, s, "threadIdx", axis);
+    } else {
+        const char *var = e->vars[s->var], *step = "";
+        if (s->step != 1) step = sinter_arena_format(e->arena, " * %lld", (long long)s->step);
+        sinter_c_write(e, "for (int64_t %s = %s + threadIdx.%c%s; %s < %s; %s += blockDim.%c%s) {",
+                       var, sinter_c_index_text(e, s->lower), axis_names[axis], step, var,
+                       sinter_c_index_text(e, s->upper), var, axis_names[axis], step);
+        e->indent++;
+    }
+    sinter_c_statements(e, s->body);
+    e->indent--;
+    sinter_c_write(e, "}");
+}
+
+void sinter_cuda_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    uint32_t axis = depth_below(s);
+    if (s->axis == SINTER_AXIS_BLOCK) {
+        write_coordinate(e, s, "blockIdx", axis);
+        sinter_c_statements(e, s->body);
+        return;
+    }
+    bool outer = e->in_thread;
+    e->in_thread = true;
+    write_thread(e, s, axis);
+    e->in_thread = outer;
+}
+
+void sinter_cuda_fail(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    sinter_text values = {0};
+    sinter_c_share(e, s->arguments, s->argument_count);
+    for (uint32_t i = 0; i < s->argument_count; i++)
+        sinter_text_format(&values, ", %s", sinter_c_index_text(e, s->arguments[i]));
+    if (s->argument_count > SINTER_DEVICE_MAX_VALUES)
+        sinter_c_error(e, "a message has more than six values [emit_c11]");
+    sinter_c_write(e, "sinter_fail(failure, %d, %u%s); /* %s */", s->code, e->fail_count++,
+                   values.data ? values.data : "", sinter_c_comment(e->arena, s->text));
+    sinter_c_write(e, "return;");
+    sinter_text_deinit(&values);
+}
+
+void sinter_cuda_update(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    sinter_dtype dtype = e->function->buffers.items[s->buffer].dtype;
+    sinter_text element = {0}, value = {0}, update = {0};
+    sinter_c_element(e, s->buffer, s->arguments, &element);
+    sinter_c_expr(e, s->value, &value);
+    const char *type = sinter_c_memory(dtype);
+    const char *operands[] = {"before", "with"};
+    sinter_c_apply(e, s->combine, dtype, operands, &update);
+    sinter_c_write(e, "{");
+    sinter_c_write(e, "    const %s with = %s;", type, sinter_c_strip(e, value.data));
+    sinter_c_write(e, "    sinter_update(&%s, [=](%s before) { return (%s)%s; });", element.data,
+                   type, type, update.data);
+    sinter_c_write(e, "}");
+    sinter_text_deinit(&element);
+    sinter_text_deinit(&value);
+    sinter_text_deinit(&update);
+}
+
+/* ---- kernels ---- */
+
+static bool over_parameters(const sinter_loop_function *function, sinter_expr expr) {
+    if (expr->kind == SINTER_LOOP_VAR) return function->vars.items[expr->var].is_parameter;
+    for (uint32_t i = 0; i < expr->argument_count; i++)
+        if (!over_parameters(function, expr->arguments[i])) return false;
+    return expr->kind != SINTER_LOOP_LOAD;
+}
+
+static void write_extents(sinter_c_emitter *e) {
+    const sinter_loop_function *kernel = e->function;
+    for (size_t i = 0; i < kernel->buffer_parameters.count; i++) {
+        sinter_loop_buffer id = kernel->buffer_parameters.items[i];
+        const sinter_loop_buffer_info *info = &kernel->buffers.items[id];
+        sinter_text count = {0};
+        bool known = true;
+        for (uint32_t k = 0; k < info->rank && known; k++) {
+            known = over_parameters(kernel, info->dims[k]);
+            sinter_text_format(&count, "%s%s", k ? " * " : "",
+                               sinter_c_index_text(e, info->dims[k]));
+        }
+        if (known)
+            sinter_c_write(e, "SINTER_EXTENT(%s, %s);", e->buffers[id],
+                           count.data ? count.data : "1");
+        sinter_text_deinit(&count);
+    }
+}
+
+static void write_kernel(sinter_c_emitter *e, uint32_t index) {
+    const sinter_loop_function *kernel = e->function;
+    sinter_device_launch launch;
+    if (!sinter_device_find_launch((sinter_loop_program *)(uintptr_t)e->program,
+                                   e->program->kernels.items[index], &launch, e->diag)) {
+        e->broken = true;
+        return;
+    }
+    memcpy(e->threads, launch.block, sizeof e->threads);
+    uint32_t threads = launch.block[0] * launch.block[1] * launch.block[2];
+    e->in_thread = threads == 1;
+    if (kernel->comment) sinter_c_write(e, "/* %s */", sinter_c_comment(e->arena, kernel->comment));
+    sinter_text_format(e->text, "extern \"C\" __global__ void __launch_bounds__(%u) %s(", threads,
+                       sinter_device_symbol(e->program, index, e->arena));
+    sinter_c_parameters(e, "");
+    if (e->fails) sinter_text_append_string(e->text, ", failure_place failure");
+    sinter_text_append_string(e->text, ") {\n");
+    e->indent = 1;
+    write_extents(e);
+    if (e->fails) sinter_c_write(e, "if (sinter_failed(failure)) return;");
+    sinter_c_statements(e, kernel->body);
+    e->indent = 0;
+    sinter_c_write(e, "}\n");
+}
+
+bool sinter_emit_cuda_code(const sinter_loop_program *program, sinter_text *text,
+                           sinter_diag *diag) {
+    sinter_loop_program *legal = sinter_legalize(program, NULL, diag);
+    if (!legal) return false;
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    sinter_c_emitter e = {.program = legal, .dialect = &cuda, .arena = &arena, .diag = diag};
+    e.fails = sinter_device_fails(legal);
+    for (uint32_t i = 0; i < legal->kernels.count && !e.broken; i++)
+        sinter_c_kernel(&e, i, text, write_kernel);
+    sinter_arena_deinit(&arena);
+    sinter_loop_program_destroy(legal);
+    return !e.broken;
+}
+
+bool sinter_emit_cuda(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag) {
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_text_format(text, "/* Compiled by Sinter from %s. */\n\n",
+                       sinter_c_comment(&scratch, program->name));
+    sinter_arena_deinit(&scratch);
+    sinter_text_append_string(text, prelude);
+    sinter_text_append_string(text, sinter_c_scalars);
+    sinter_text_append_string(text, "\n");
+    return sinter_emit_cuda_code(program, text, diag);
+}

@@ -1,0 +1,85 @@
+/* What CUDA text begins with. It includes nothing: NVRTC runs where there are no headers. Other compilers are the emulation
+ * of the tests, whose own header says all of this in checked forms (tests/cuda_emulation/emulation.h). */
+#ifdef __CUDACC_RTC__
+typedef signed char int8_t;
+typedef unsigned char uint8_t;
+typedef short int16_t;
+typedef unsigned short uint16_t;
+typedef int int32_t;
+typedef unsigned int uint32_t;
+typedef long long int64_t;
+typedef unsigned long long uint64_t;
+#define INT64_C(value) value##ll
+#define UINT64_C(value) value##ull
+#define INT32_MAX 0x7fffffff
+#define INT32_MIN (-INT32_MAX - 1)
+#define INT64_MAX 0x7fffffffffffffffll
+#define INT64_MIN (-INT64_MAX - 1)
+#define UINT64_MAX 0xffffffffffffffffull
+#define NAN __int_as_float(0x7fc00000)
+#define INFINITY __int_as_float(0x7f800000)
+#define SINTER_INLINE static __device__ __forceinline__
+
+/* Buffers of a kernel that it reads, and that it writes; no two share memory. */
+template <class T> using in = const T *__restrict__;
+template <class T> using out = T *__restrict__;
+
+/* Memory of a thread, and with __shared__ in front, of a block. */
+template <class T, int N> struct array {
+    T data[N];
+    __device__ __forceinline__ T &operator[](int64_t i) { return data[i]; }
+    __device__ __forceinline__ const T &operator[](int64_t i) const { return data[i]; }
+};
+
+/* How many elements a buffer has: for readers, and for the emulation. */
+#define SINTER_EXTENT(buffer, count)
+
+/* sinter_abi_device_failure: the first failure of a run is told. */
+struct failure_record {
+    int32_t code, message;
+    int64_t values[6];
+};
+typedef failure_record *failure_place;
+static __device__ __forceinline__ bool sinter_failed(failure_place place) {
+    return *(volatile int32_t *)&place->code != 0;
+}
+template <class... V>
+static __device__ void sinter_fail(failure_place place, int32_t code, int32_t message, V... values) {
+    if (atomicCAS(&place->code, 0, code) != 0) return;
+    const int64_t list[] = {0, (int64_t)values...};
+    place->message = message;
+    for (int i = 0; i < (int)sizeof...(V); i++) place->values[i] = list[i + 1];
+}
+
+/* Reads, computes, writes what nobody else wrote in between; for elements of 1, 2, 4 and 8 bytes. */
+template <class T, class F> static __device__ __forceinline__ void sinter_update(T *place, F after) {
+    if (sizeof(T) == 8) {
+        unsigned long long *word = (unsigned long long *)place, seen = *word, wanted, next;
+        do {
+            wanted = seen;
+            T element;
+            memcpy(&element, &wanted, sizeof element);
+            element = after(element);
+            memcpy(&next, &element, sizeof element);
+            seen = atomicCAS(word, wanted, next);
+        } while (seen != wanted);
+        return;
+    }
+    unsigned long long at = (unsigned long long)place;
+    const unsigned shift = (unsigned)(at & 3) * 8;
+    unsigned *word = (unsigned *)(at & ~3ull), seen = *word, wanted, next;
+    const unsigned mask = sizeof(T) == 4 ? ~0u : (1u << sizeof(T) * 8 % 32) - 1u;
+    do {
+        wanted = seen;
+        const unsigned bits = wanted >> shift;
+        T element;
+        memcpy(&element, &bits, sizeof(T) < 4 ? sizeof(T) : 4);
+        element = after(element);
+        unsigned result = 0;
+        memcpy(&result, &element, sizeof(T) < 4 ? sizeof(T) : 4);
+        next = (wanted & ~(mask << shift)) | ((result & mask) << shift);
+        seen = atomicCAS(word, wanted, next);
+    } while (seen != wanted);
+}
+#endif
+

@@ -1,0 +1,117 @@
+/* The choice of schedule for CUDA: which loops become blocks and threads of a launch, what threads of a block share. The verbs
+ * are those of codegen/schedule.h; nests are known by their shape alone, never by an op.
+ *
+ * A kernel is one launch, so what has several nests is cut into several kernels first (schedule_cuda_cut.c). A nest whose
+ * outermost loops are independent becomes a grid of threads over them; what nobody finds parallel runs in one thread.
+ * Test: tests/codegen/schedule/cuda.loops */
+#include "codegen/schedule_cuda.h"
+
+enum { BLOCK = 256, WARP = 32 };
+
+/* ---- independent iterations ---- */
+
+static bool is_independent(const sinter_schedule *schedule, sinter_loop_var var) {
+    sinter_arena scratch;
+    sinter_loop_scopes scopes;
+    sinter_text reason = {0};
+    sinter_arena_init(&scratch);
+    sinter_loop_scopes_init(&scopes, schedule->program, schedule->function, &scratch);
+    const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, var);
+    bool independent = sinter_loop_independent(&scopes, loop, NULL, 0, &reason);
+    sinter_text_deinit(&reason);
+    sinter_arena_deinit(&scratch);
+    return independent;
+}
+
+/* Independent loops of the chain go to the outside; how many there are. */
+static uint32_t gather_independent(sinter_schedule *schedule, sinter_schedule_chain *c) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < c->depth; i++) {
+        if (!is_independent(schedule, c->loops[i])) continue;
+        sinter_loop_var order[SINTER_SCHEDULE_CHAIN_MAX];
+        for (uint32_t k = 0; k < c->depth; k++) order[k] = c->loops[k];
+        for (uint32_t k = i; k > count; k--) order[k] = order[k - 1];
+        order[count] = c->loops[i];
+        if (i > count && !sinter_schedule_reorder(schedule, order, c->depth)) continue;
+        for (uint32_t k = 0; k < c->depth; k++) c->loops[k] = order[k];
+        count++;
+    }
+    return count;
+}
+
+/* Threads of a block: whole warps, and few enough that every multiprocessor gets a block where that is possible. */
+static int64_t choose_threads(const sinter_gpu *gpu, const sinter_loop_stmt *loop) {
+    int64_t count, threads = BLOCK;
+    if (!sinter_loop_trip_count(loop, &count)) return threads;
+    while (threads > 2 * WARP && count < threads * gpu->multiprocessors) threads /= 2;
+    int64_t whole = (count + WARP - 1) / WARP * WARP;
+    return whole < threads ? whole : threads;
+}
+
+/* One thread an iteration. */
+static bool spread(sinter_schedule_cuda_state *state, sinter_loop_var loop) {
+    sinter_schedule *schedule = &state->schedule;
+    const sinter_loop_stmt *stmt = sinter_schedule_get_loop(schedule->function, loop);
+    int64_t threads = choose_threads(state->target->gpu, stmt);
+    sinter_loop_var blocks = 0, lanes = 0;
+    return sinter_schedule_split(schedule, loop, threads, SINTER_TAIL_GUARD, &blocks, &lanes,
+                                 NULL) &&
+           sinter_schedule_bind(schedule, blocks, SINTER_AXIS_BLOCK) &&
+           sinter_schedule_bind(schedule, lanes, SINTER_AXIS_THREAD);
+}
+
+bool sinter_schedule_cuda_grid(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
+    sinter_schedule *schedule = &state->schedule;
+    sinter_schedule_chain c = sinter_schedule_chain_of(schedule, nest);
+    sinter_schedule_chain_collapse(schedule, &c);
+    uint32_t count = gather_independent(schedule, &c);
+    if (!count) return false;
+    sinter_loop_var loop = c.loops[0];
+    for (uint32_t i = 1; i < count; i++) {
+        sinter_loop_var fused = 0;
+        if (!sinter_schedule_fuse(schedule, loop, c.loops[i], &fused)) break;
+        loop = fused;
+    }
+    return spread(state, loop);
+}
+
+/* ---- kernels ---- */
+
+static bool is_check(const sinter_loop_stmt *stmt) {
+    return stmt->kind == SINTER_LOOP_IF && !stmt->else_body && stmt->body->kind == SINTER_LOOP_FAIL;
+}
+
+/* The one nest of a kernel that else only names values and checks them; 0: it is of another form. */
+static sinter_loop_var only_nest(const sinter_loop_function *kernel) {
+    sinter_loop_var found = 0;
+    for (const sinter_loop_stmt *stmt = kernel->body; stmt; stmt = stmt->next) {
+        if (stmt->kind == SINTER_LOOP_FOR && !found)
+            found = stmt->var;
+        else if (stmt->kind != SINTER_LOOP_DECLARE && stmt->kind != SINTER_LOOP_COMMENT &&
+                 stmt->kind != SINTER_LOOP_ALLOC && !is_check(stmt))
+            return 0;
+    }
+    return found;
+}
+
+static void schedule_kernel(sinter_schedule_cuda_state *state, sinter_loop_function *kernel) {
+    sinter_schedule_init(&state->schedule, state->program, kernel);
+    sinter_schedule_simplify(&state->schedule);
+    sinter_loop_var nest = only_nest(kernel);
+    if (nest) {
+        sinter_schedule_flatten_all(&state->schedule);
+        sinter_loop_function *saved = sinter_loop_clone_function(state->program, kernel);
+        if (!sinter_schedule_cuda_grid(state, nest)) *kernel = *saved;
+        sinter_schedule_simplify(&state->schedule);
+    }
+    sinter_schedule_deinit(&state->schedule);
+}
+
+bool sinter_schedule_cuda(sinter_loop_program *program, const sinter_target *target,
+                          const sinter_schedule_options *options, sinter_diag *diag) {
+    if (options->level <= 0) return true;
+    sinter_schedule_cuda_state state = {.program = program, .target = target, .diag = diag};
+    for (uint32_t i = 0; i < program->kernels.count; i++)
+        schedule_kernel(&state, program->kernels.items[i]);
+    return true;
+}

@@ -1,0 +1,17 @@
+/* What the files of the CUDA schedule share. Private to codegen/schedule_cuda*.c. */
+#pragma once
+#include "codegen/compile.h"
+#include "codegen/loop_access.h"
+#include "codegen/schedule.h"
+
+typedef struct sinter_schedule_cuda_state {
+    sinter_loop_program *program;
+    const sinter_target *target;
+    sinter_diag *diag;
+    sinter_schedule schedule; /* of the kernel at hand */
+} sinter_schedule_cuda_state;
+
+/* Each nest is the loop at the top level of a kernel. True: it is scheduled; false: the kernel may be in pieces, and the
+ * caller puts it back. */
+/* A thread for each iteration of the independent loops. */
+bool sinter_schedule_cuda_grid(sinter_schedule_cuda_state *state, sinter_loop_var nest);

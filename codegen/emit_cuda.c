@@ -20,7 +20,7 @@ static const sinter_c_dialect cuda = {
     .input = "in<%s> %s",
     .output = "out<%s> %s",
     .scratch = "array<%1$s, %3$lld> %2$s;",
-    .shared = "__shared__ array<%1$s, %3$lld> %2$s;",
+    .shared = "__shared__ shared<%1$s, %3$lld> %2$s;",
     .unroll = "#pragma unroll",
     .barrier = "__syncthreads();",
 };

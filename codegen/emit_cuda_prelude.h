@@ -24,12 +24,15 @@ typedef unsigned long long uint64_t;
 template <class T> using in = const T *__restrict__;
 template <class T> using out = T *__restrict__;
 
-/* Memory of a thread, and with __shared__ in front, of a block. */
+/* Memory of a thread. */
 template <class T, int N> struct array {
     T data[N];
     __device__ __forceinline__ T &operator[](int64_t i) { return data[i]; }
     __device__ __forceinline__ const T &operator[](int64_t i) const { return data[i]; }
 };
+
+/* Memory of a block. */
+template <class T, int N> using shared = array<T, N>;
 
 /* How many elements a buffer has: for readers, and for the emulation. */
 #define SINTER_EXTENT(buffer, count)

@@ -1,55 +1,605 @@
-/* What kernels are compiled against in place of a GPU: C++17, included before the text of a module. Each thread of each block
- * runs to its end in order, so this serves kernels without barriers. See launch.h. Test: tests/unit/device_test.c */
-#ifndef SINTER_CUDA_EMULATION
-#define SINTER_CUDA_EMULATION 1
-#include "tests/cuda_emulation/launch.h"
-#include <cmath>
-#include <cstring>
-#include <utility>
+/* CUDA C++ on a CPU: what emitted kernels are compiled against where there is no GPU. Every access is checked.
+ *
+ * It stands in for the part of the prelude that only NVRTC sees (codegen/emit_cuda_prelude.h): the kernels are the very text.
+ * Needs C++17, GCC or clang. A block's threads run one after the other, each as far as it gets: one that waits at a
+ * barrier or for its warp keeps its stack, and the next one runs on another. Blocks follow each other.
+ * Found out: elements outside of their buffer; elements that two threads write; elements of a block's or a thread's memory
+ * that are read before they are written; two threads at one element of shared memory with no barrier in between;
+ * barriers that not all threads reach. Counted: sectors of global memory and waves of shared memory per request.
+ * The contract with the driver is emulated_kernel.h. Test: tests/cuda_emulation/ */
+#pragma once
+#include "emulated_kernel.h"
 
-#define __global__
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+#define __global__ __attribute__((visibility("hidden")))
 #define __device__
-#define __host__
-#define __forceinline__ inline __attribute__((always_inline))
-#define __restrict__ __restrict
-#define __launch_bounds__(...)
+#define __forceinline__ inline
+#define __launch_bounds__(threads)
+#define __shared__ static
+#define SINTER_INLINE static inline
 
-struct sinter_emulated_dim3 {
-    unsigned x, y, z;
+struct dim3 {
+    uint32_t x, y, z;
 };
-static sinter_emulated_dim3 gridDim, blockDim, blockIdx, threadIdx;
+static dim3 threadIdx, blockIdx, blockDim, gridDim;
 
-template <class... A> struct sinter_emulated_kernel {
-    static constexpr uint32_t sizes[sizeof...(A) + 1] = {uint32_t(sizeof(A))..., 0};
-    template <size_t... I>
-    static void call(void (*kernel)(A...), void *const *arguments, std::index_sequence<I...>)
-    {
-        kernel(*static_cast<A *>(arguments[I])...);
+namespace emulation {
+
+enum { MAX_PARAMETERS = 64, MAX_THREADS = 1024, WARP = 32, STACK_BYTES = 256 << 10 };
+
+/* ---- the launch at hand ---- */
+
+struct parameter {
+    uint64_t bits;           /* as given */
+    uint64_t base, limit;    /* of the allocation around it; equal: there is none */
+    int64_t count;           /* elements, where the kernel has said so; -1: not known */
+    uint64_t *writers;       /* by element: 1 + thread, and the interval between barriers above it */
+    const char *name;
+};
+
+enum state : uint8_t { READY, AT_BARRIER, AT_WARP, DONE };
+
+struct access {
+    uint64_t site, address;
+    uint32_t occurrence, bytes;
+};
+struct access_list {
+    access *items;
+    size_t count, capacity;
+};
+
+static const sinter_emulated_launch *launch;
+static const char *kernel_name;
+static parameter parameters[MAX_PARAMETERS];
+static uint32_t thread_count, thread;
+static uint64_t block_serial; /* of all launches: what a block before wrote is not written */
+static uint32_t interval;     /* between barriers of the block */
+static state states[MAX_THREADS];
+static uint64_t sites[MAX_THREADS]; /* where a thread waits */
+static uint32_t findings;
+static access_list global_accesses[MAX_THREADS / WARP], shared_accesses[MAX_THREADS / WARP];
+
+static inline void find(const char *format, ...) {
+    if (findings++ >= 8) return; /* one mistake is made by many threads */
+    char text[512];
+    va_list list;
+    va_start(list, format);
+    size_t size = (size_t)snprintf(text, sizeof text, "block %u,%u,%u thread %u,%u,%u: ", blockIdx.x, blockIdx.y,
+                                   blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
+    vsnprintf(text + size, sizeof text - size, format, list);
+    va_end(list);
+    launch->host->finding(launch->host->user, kernel_name, text);
+}
+
+/* ---- counting ---- */
+
+static inline void note(access_list *lists, uint64_t site, uint64_t address, uint32_t bytes) {
+    access_list *list = &lists[thread / WARP];
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? 2 * list->capacity : 1024;
+        list->items = (access *)realloc(list->items, list->capacity * sizeof *list->items);
     }
-    static void run(const sinter_emulated_launch *launch, void (*kernel)(A...))
-    {
-        gridDim = {launch->grid[0], launch->grid[1], launch->grid[2]};
-        blockDim = {launch->block[0], launch->block[1], launch->block[2]};
-        for (blockIdx.z = 0; blockIdx.z < gridDim.z; blockIdx.z++)
-            for (blockIdx.y = 0; blockIdx.y < gridDim.y; blockIdx.y++)
-                for (blockIdx.x = 0; blockIdx.x < gridDim.x; blockIdx.x++)
-                    for (threadIdx.z = 0; threadIdx.z < blockDim.z; threadIdx.z++)
-                        for (threadIdx.y = 0; threadIdx.y < blockDim.y; threadIdx.y++)
-                            for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++)
-                                call(kernel, launch->arguments, std::index_sequence_for<A...>());
+    uint32_t occurrence = 0;
+    for (size_t i = list->count; i-- > 0;) /* the last of this thread there; accesses of a thread are together */
+        if (list->items[i].site == site && (list->items[i].occurrence >> 16) % WARP == thread % WARP) {
+            occurrence = (list->items[i].occurrence & 0xffff) + 1;
+            break;
+        }
+    list->items[list->count++] = {site, address, occurrence | thread % WARP << 16, bytes};
+}
+
+static inline int by_request(const void *a, const void *b) {
+    const access *x = (const access *)a, *y = (const access *)b;
+    uint32_t ox = x->occurrence & 0xffff, oy = y->occurrence & 0xffff;
+    if (x->site != y->site) return x->site < y->site ? -1 : 1;
+    if (ox != oy) return ox < oy ? -1 : 1;
+    return x->address < y->address ? -1 : x->address > y->address;
+}
+
+/* Distinct words that meet in the worst bank, of accesses in the order of their addresses. */
+static inline uint32_t waves_of(const access *items, size_t count) {
+    uint32_t worst = 1, in_bank[32] = {0};
+    uint64_t before = UINT64_MAX;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t word = items[i].address / 4;
+        if (word == before) continue;
+        before = word;
+        uint32_t full = ++in_bank[word % 32];
+        if (full > worst) worst = full;
+    }
+    return worst;
+}
+
+static inline uint32_t sectors_of(const access *items, size_t count) {
+    uint32_t sectors = 0;
+    uint64_t before = UINT64_MAX;
+    for (size_t i = 0; i < count; i++)
+        for (uint64_t at = items[i].address / 32; at <= (items[i].address + items[i].bytes - 1) / 32; at++) {
+            if (at == before) continue;
+            before = at;
+            sectors++;
+        }
+    return sectors;
+}
+
+static inline void count_requests(access_list *lists, bool shared) {
+    sinter_emulated_counters *counters = launch->counters;
+    for (uint32_t warp = 0; warp < MAX_THREADS / WARP; warp++) {
+        access_list *list = &lists[warp];
+        qsort(list->items, list->count, sizeof *list->items, by_request);
+        for (size_t i = 0, end; i < list->count; i = end) {
+            const access *first = &list->items[i];
+            for (end = i; end < list->count && list->items[end].site == first->site &&
+                          (list->items[end].occurrence & 0xffff) == (first->occurrence & 0xffff);)
+                end++;
+            if (shared) {
+                counters->shared_requests++;
+                counters->shared_waves += waves_of(first, end - i);
+                continue;
+            }
+            counters->global_requests++;
+            counters->global_sectors += sectors_of(first, end - i);
+            for (size_t k = i; k < end; k++) counters->global_bytes += list->items[k].bytes;
+        }
+        list->count = 0;
+    }
+}
+
+#define SINTER_EMULATION_SITE ((uint64_t)(uintptr_t)__builtin_return_address(0))
+
+/* ---- threads ---- */
+
+struct fiber {
+    jmp_buf here;
+    ucontext_t context;
+    char *stack;
+    uint32_t thread;
+    bool started;
+};
+static fiber *fibers[MAX_THREADS + 1]; /* one for each thread that waits, and one that runs */
+static uint32_t fiber_count, idle_count;
+static fiber *idle[MAX_THREADS + 1], *waiting[MAX_THREADS], *current;
+static jmp_buf scheduler;
+static uint32_t next_thread;
+static void (*body)(void);
+
+static inline void place(uint32_t number) {
+    thread = number;
+    threadIdx = {number % blockDim.x, number / blockDim.x % blockDim.y, number / blockDim.x / blockDim.y};
+}
+
+static inline void leave(void) {
+    if (!_setjmp(current->here)) _longjmp(scheduler, 1);
+}
+
+/* A fiber takes threads until there are no more, then waits to be used again. */
+static inline void run_fiber(void) {
+    for (;;) {
+        while (next_thread < thread_count) {
+            uint32_t number = next_thread++;
+            current->thread = number;
+            place(number);
+            body();
+            states[current->thread] = DONE;
+        }
+        idle[idle_count++] = current;
+        leave();
+    }
+}
+
+static inline fiber *take_fiber(void) {
+    if (idle_count) return idle[--idle_count];
+    fiber *fresh = (fiber *)calloc(1, sizeof *fresh);
+    fresh->stack = (char *)malloc(STACK_BYTES);
+    fibers[fiber_count++] = fresh;
+    return fresh;
+}
+
+static inline void enter(fiber *next) {
+    current = next;
+    if (_setjmp(scheduler)) return;
+    if (next->started) _longjmp(next->here, 1);
+    next->started = true;
+    getcontext(&next->context);
+    next->context.uc_stack.ss_sp = next->stack;
+    next->context.uc_stack.ss_size = STACK_BYTES;
+    next->context.uc_link = NULL;
+    makecontext(&next->context, run_fiber, 0);
+    setcontext(&next->context);
+}
+
+static inline void wait(state what, uint64_t site) {
+    uint32_t self = thread;
+    states[self] = what;
+    sites[self] = site;
+    waiting[self] = current;
+    leave();
+    place(self);
+}
+
+static inline void resume(uint32_t number) {
+    states[number] = READY;
+    place(number);
+    enter(waiting[number]);
+}
+
+/* All live threads of [first, end) wait for the same thing at the same place. */
+static inline bool all_wait(uint32_t first, uint32_t end, state what, bool *out_apart) {
+    uint64_t site = 0;
+    bool some = false;
+    for (uint32_t i = first; i < end; i++) {
+        if (states[i] == DONE) continue;
+        if (states[i] != what) return false;
+        if (some && sites[i] != site) *out_apart = true;
+        site = sites[i];
+        some = true;
+    }
+    return some;
+}
+
+static inline bool release_warps(void) {
+    bool moved = false, apart = false;
+    for (uint32_t first = 0; first < thread_count; first += WARP) {
+        uint32_t end = first + WARP < thread_count ? first + WARP : thread_count;
+        if (!all_wait(first, end, AT_WARP, &apart)) continue;
+        if (apart) find("lanes of a warp meet in different operations");
+        for (uint32_t i = first; i < end; i++)
+            if (states[i] == AT_WARP) resume(i);
+        moved = true;
+    }
+    return moved;
+}
+
+static inline void run_block(void) {
+    block_serial++;
+    interval = 1;
+    next_thread = 0;
+    for (uint32_t i = 0; i < thread_count; i++) states[i] = READY;
+    while (next_thread < thread_count) enter(take_fiber());
+    for (;;) {
+        while (release_warps()) continue;
+        bool apart = false;
+        if (all_wait(0, thread_count, AT_BARRIER, &apart)) {
+            if (apart) find("threads of a block wait at different barriers");
+            if (launch->counters) launch->counters->barriers++;
+            interval++;
+            for (uint32_t i = 0; i < thread_count; i++)
+                if (states[i] == AT_BARRIER) resume(i);
+            continue;
+        }
+        bool stuck = false;
+        for (uint32_t i = 0; i < thread_count; i++)
+            if (states[i] != DONE) {
+                if (!stuck) find("a barrier that not all threads of the block reach");
+                stuck = true;
+                resume(i);
+            }
+        if (!stuck) break;
+    }
+    if (!launch->counters) return;
+    count_requests(global_accesses, false);
+    count_requests(shared_accesses, true);
+}
+
+/* ---- warps ---- */
+
+static uint64_t lanes[2][MAX_THREADS];
+static uint8_t parity[MAX_THREADS];
+
+template <class T> static inline T exchange(T value, uint32_t from, uint64_t site) {
+    const uint32_t side = parity[thread] ^= 1, self = thread, first = self / WARP * WARP;
+    memcpy(&lanes[side][self], &value, sizeof value);
+    wait(AT_WARP, site);
+    if (first + from >= thread_count) {
+        find("a lane reads from lane %u, which is not there", from);
+        return value;
+    }
+    memcpy(&value, &lanes[side][first + from], sizeof value);
+    return value;
+}
+
+/* ---- memory ---- */
+
+static inline bool reaches(parameter *p, int64_t index, uint32_t bytes, bool writes) {
+    const int64_t room = p->count >= 0 ? p->count : (int64_t)((p->limit - p->bits) / bytes);
+    if (index >= 0 && index < room) return true;
+    find("%s[%lld] is %s, which has %lld elements", p->name ? p->name : "a buffer", (long long)index,
+         writes ? "written" : "read", (long long)room);
+    return false;
+}
+
+static inline void mark_write(parameter *p, int64_t index) {
+    if (p->count <= 0) return;
+    if (!p->writers) p->writers = (uint64_t *)calloc((size_t)p->count, sizeof *p->writers);
+    const uint64_t block =
+        ((uint64_t)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+    const uint64_t self = 1 + block * thread_count + thread, mark = self << 16 | (interval & 0xffff);
+    const uint64_t before = p->writers[index];
+    const bool same_block = before && ((before >> 16) - 1) / thread_count == block;
+    if (before && before >> 16 != self && (!same_block || (before & 0xffff) == (mark & 0xffff)))
+        find("%s[%lld] is written by two threads", p->name, (long long)index);
+    p->writers[index] = mark;
+}
+
+/* The element was written by another block, or by another thread since the last barrier. */
+static inline void check_read(parameter *p, int64_t index) {
+    if (!p->writers || !p->writers[index]) return;
+    const uint64_t block =
+        ((uint64_t)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+    const uint64_t self = 1 + block * thread_count + thread, before = p->writers[index];
+    if (before >> 16 == self) return;
+    const bool same_block = ((before >> 16) - 1) / thread_count == block;
+    if (!same_block || (before & 0xffff) == (interval & 0xffff))
+        find("%s[%lld] is read by one thread and written by another", p->name, (long long)index);
+}
+
+template <class T> struct element {
+    parameter *of;
+    int64_t index;
+    uint64_t site;
+    T *address() const { return (T *)(uintptr_t)(of->bits + (uint64_t)index * sizeof(T)); }
+    void note_access() const {
+        if (launch->counters) note(global_accesses, site, (uint64_t)(uintptr_t)address(), sizeof(T));
+    }
+    operator T() const {
+        if (!reaches(of, index, sizeof(T), false)) return T();
+        check_read(of, index);
+        note_access();
+        return *address();
+    }
+    const element &operator=(T value) const {
+        if (!reaches(of, index, sizeof(T), true)) return *this;
+        mark_write(of, index);
+        note_access();
+        *address() = value;
+        return *this;
+    }
+    const element &operator=(const element &other) const { return *this = (T)other; }
+    element operator&() const { return *this; }
+};
+
+struct buffer {
+    parameter *of;
+    void extent(int64_t count, const char *name, uint32_t bytes) {
+        of->name = name;
+        of->count = count;
+        if (count > 0 && of->bits + (uint64_t)count * bytes > of->limit) {
+            find("%s has %lld elements of %u bytes, %llu bytes are there", name, (long long)count, bytes,
+                 (unsigned long long)(of->limit - of->bits));
+            of->count = (int64_t)((of->limit - of->bits) / bytes);
+        }
     }
 };
-template <class... A> sinter_emulated_kernel<A...> sinter_emulated_kind(void (*)(A...));
 
-#define SINTER_EMULATED_KERNEL(name)                                                               \
-    extern "C" __attribute__((visibility("default"))) void sinter_emulated_##name(                  \
-        const sinter_emulated_launch *launch)                                                      \
-    {                                                                                              \
-        decltype(sinter_emulated_kind(&name))::run(launch, &name);                                 \
-    }                                                                                              \
-    extern "C" __attribute__((visibility("default"))) const sinter_emulated_parameters             \
-        sinter_emulated_##name##_parameters;                                                       \
-    const sinter_emulated_parameters sinter_emulated_##name##_parameters = {                        \
-        sizeof decltype(sinter_emulated_kind(&name))::sizes / 4 - 1, 0,                            \
-        decltype(sinter_emulated_kind(&name))::sizes};
-#endif
+template <class T> struct in : buffer {
+    using type = T;
+    __attribute__((noinline)) T operator[](int64_t index) const {
+        if (!reaches(of, index, sizeof(T), false)) return T();
+        const T *place = (const T *)(uintptr_t)(of->bits + (uint64_t)index * sizeof(T));
+        if (launch->counters) note(global_accesses, SINTER_EMULATION_SITE, (uint64_t)(uintptr_t)place, sizeof(T));
+        return *place;
+    }
+};
+
+template <class T> struct out : buffer {
+    using type = T;
+    __attribute__((noinline)) element<T> operator[](int64_t index) const {
+        return {of, index, SINTER_EMULATION_SITE};
+    }
+};
+
+/* Memory of a thread. */
+template <class T, int64_t N> struct array {
+    T data[N];
+    bool written[N];
+    array() { memset(written, 0, sizeof written); }
+    struct slot {
+        array *of;
+        int64_t index;
+        operator T() const {
+            if (!of->written[index]) find("element %lld of an array is read before it is written", (long long)index);
+            return of->data[index];
+        }
+        const slot &operator=(T value) const {
+            of->data[index] = value;
+            of->written[index] = true;
+            return *this;
+        }
+        const slot &operator=(const slot &other) const { return *this = (T)other; }
+    };
+    slot operator[](int64_t index) {
+        if (index >= 0 && index < N) return {this, index};
+        find("element %lld of an array of %lld", (long long)index, (long long)N);
+        return {this, 0};
+    }
+};
+
+/* Memory of a block. */
+template <class T, int64_t N> struct shared {
+    struct mark {
+        uint64_t block;                       /* that wrote it last */
+        uint32_t write_interval, read_interval;
+        uint16_t writer, reader;              /* reader: MAX_THREADS where there were several */
+        uint64_t read_block;
+    };
+    T data[N];
+    mark marks[N];
+    struct slot {
+        shared *of;
+        int64_t index;
+        uint64_t site;
+        operator T() const {
+            mark *m = &of->marks[index];
+            if (m->block != block_serial)
+                find("element %lld of shared memory is read before it is written", (long long)index);
+            else if (m->write_interval == interval && m->writer != thread)
+                find("element %lld of shared memory: thread %u wrote it, and no barrier came since", (long long)index,
+                     m->writer);
+            const bool others = m->read_block == block_serial && m->read_interval == interval && m->reader != thread;
+            m->reader = others ? (uint16_t)MAX_THREADS : (uint16_t)thread;
+            m->read_interval = interval;
+            m->read_block = block_serial;
+            if (launch->counters) note(shared_accesses, site, (uint64_t)(uintptr_t)&of->data[index], sizeof(T));
+            return of->data[index];
+        }
+        const slot &operator=(T value) const {
+            mark *m = &of->marks[index];
+            if (m->block == block_serial && m->write_interval == interval && m->writer != thread)
+                find("element %lld of shared memory is written by threads %u and %u", (long long)index, m->writer, thread);
+            if (m->read_block == block_serial && m->read_interval == interval && m->reader != thread)
+                find("element %lld of shared memory is written, another thread read it, and no barrier came since",
+                     (long long)index);
+            m->block = block_serial;
+            m->write_interval = interval;
+            m->writer = (uint16_t)thread;
+            if (launch->counters) note(shared_accesses, site, (uint64_t)(uintptr_t)&of->data[index], sizeof(T));
+            of->data[index] = value;
+            return *this;
+        }
+        const slot &operator=(const slot &other) const { return *this = (T)other; }
+    };
+    __attribute__((noinline)) slot operator[](int64_t index) {
+        if (index >= 0 && index < N) return {this, index, SINTER_EMULATION_SITE};
+        find("element %lld of shared memory of %lld", (long long)index, (long long)N);
+        return {this, 0, 0};
+    }
+};
+
+/* ---- calls ---- */
+
+struct failure_record {
+    int32_t code, message;
+    int64_t values[6];
+};
+
+template <class A> struct from {
+    static A make(parameter *p) {
+        A value;
+        memcpy(&value, &p->bits, sizeof value);
+        return value;
+    }
+    static constexpr bool is_buffer = false;
+};
+template <class T> struct from<in<T>> {
+    static in<T> make(parameter *p) { return {{p}}; }
+    static constexpr bool is_buffer = true;
+};
+template <class T> struct from<out<T>> {
+    static out<T> make(parameter *p) { return {{p}}; }
+    static constexpr bool is_buffer = true;
+};
+template <> struct from<failure_record *> {
+    static failure_record *make(parameter *p) { return (failure_record *)(uintptr_t)p->bits; }
+    static constexpr bool is_buffer = true;
+};
+
+template <class... A> struct call {
+    template <class... D> static void go(void (*kernel)(A...), D... done) {
+        if constexpr (sizeof...(D) == sizeof...(A))
+            kernel(done...);
+        else
+            next(kernel, (types *)0, done...);
+    }
+    struct types {};
+    template <size_t I, class First, class... Rest> struct nth {
+        using type = typename nth<I - 1, Rest...>::type;
+    };
+    template <class First, class... Rest> struct nth<0, First, Rest...> {
+        using type = First;
+    };
+    template <class... D> static void next(void (*kernel)(A...), types *, D... done) {
+        go(kernel, done..., from<typename nth<sizeof...(D), A...>::type>::make(&parameters[sizeof...(D)]));
+    }
+    static void resolve(void) {
+        const bool buffers[] = {from<A>::is_buffer..., false};
+        for (uint32_t i = 0; i < sizeof...(A); i++) {
+            parameter *p = &parameters[i];
+            free(p->writers);
+            *p = {0, 0, 0, -1, NULL, NULL};
+            memcpy(&p->bits, launch->arguments[i], sizeof p->bits);
+            uint64_t bytes = 0;
+            if (!buffers[i]) continue;
+            if (launch->host->find(launch->host->user, p->bits, &p->base, &bytes))
+                p->limit = p->base + bytes;
+            else
+                p->base = p->limit = p->bits; /* an empty buffer may be anywhere: its first access is found */
+        }
+    }
+};
+
+template <auto kernel> struct entry;
+template <class... A, void (*kernel)(A...)> struct entry<kernel> {
+    static constexpr uint32_t parameter_count = sizeof...(A);
+    static void run(const sinter_emulated_kernel *self, const sinter_emulated_launch *wanted) {
+        launch = wanted;
+        kernel_name = self->name;
+        findings = 0;
+        blockDim = {wanted->block[0], wanted->block[1], wanted->block[2]};
+        gridDim = {wanted->grid[0], wanted->grid[1], wanted->grid[2]};
+        thread_count = blockDim.x * blockDim.y * blockDim.z;
+        if (wanted->argument_count != sizeof...(A) || sizeof...(A) > MAX_PARAMETERS || thread_count > MAX_THREADS) {
+            find("launched with %u arguments of %u, and %u threads", wanted->argument_count, (unsigned)sizeof...(A),
+                 thread_count);
+            return;
+        }
+        call<A...>::resolve();
+        body = [] { call<A...>::go(kernel); };
+        for (uint32_t z = 0; z < gridDim.z; z++)
+            for (uint32_t y = 0; y < gridDim.y; y++)
+                for (uint32_t x = 0; x < gridDim.x; x++) {
+                    blockIdx = {x, y, z};
+                    run_block();
+                }
+    }
+};
+
+} // namespace emulation
+
+/* ---- the words of the prelude ---- */
+
+using emulation::array;
+using emulation::in;
+using emulation::out;
+using emulation::shared;
+typedef emulation::failure_record *failure_place;
+
+#define SINTER_EXTENT(buffer, count) buffer.extent(count, #buffer, sizeof(typename decltype(buffer)::type))
+
+static inline bool sinter_failed(failure_place place) { return place->code != 0; }
+template <class... V> static inline void sinter_fail(failure_place place, int32_t code, int32_t message, V... values) {
+    if (place->code) return;
+    const int64_t list[] = {0, (int64_t)values...};
+    place->code = code;
+    place->message = message;
+    for (size_t i = 0; i < sizeof...(V); i++) place->values[i] = list[i + 1];
+}
+template <class T, class F> static inline void sinter_update(emulation::element<T> place, F after) {
+    if (!emulation::reaches(place.of, place.index, sizeof(T), true)) return;
+    place.note_access();
+    *place.address() = after(*place.address());
+}
+
+#define __syncthreads() emulation::wait(emulation::AT_BARRIER, (uint64_t)__LINE__)
+#define __syncwarp() emulation::wait(emulation::AT_WARP, (uint64_t)__LINE__)
+#define sinter_shuffle_xor(value, distance)                                                                            \
+    emulation::exchange(value, emulation::thread % emulation::WARP ^ (uint32_t)(distance), (uint64_t)__LINE__)
+#define sinter_shuffle(value, lane) emulation::exchange(value, (uint32_t)(lane), (uint64_t)__LINE__)
+
+#define SINTER_EMULATED_KERNEL(kernel)                                                                                 \
+    {#kernel, emulation::entry<kernel>::parameter_count, emulation::entry<kernel>::run},
+#define SINTER_EMULATED_MODULE(kernels)                                                                                \
+    extern "C" __attribute__((visibility("default"))) const sinter_emulated_kernel *sinter_emulated_kernels(           \
+        uint32_t *out_count);                                                                                          \
+    extern "C" const sinter_emulated_kernel *sinter_emulated_kernels(uint32_t *out_count) {                            \
+        static const sinter_emulated_kernel list[] = {kernels};                                                        \
+        *out_count = sizeof list / sizeof *list;                                                                       \
+        return list;                                                                                                   \
+    }

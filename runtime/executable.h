@@ -16,3 +16,6 @@ sinter_status *sinter_executable_make(const sinter_abi_artifact *artifact, const
                                       const sinter_allocator *allocator, sinter_executable **out_executable);
 /* Closes the library and unmaps the weights. */
 void sinter_executable_unload(sinter_executable *executable);
+/* A path by which dlopen takes the open file for one that it has not seen. */
+enum { SINTER_DESCRIPTOR_PATH = 256 };
+void sinter_descriptor_path(int file, char *out_path);

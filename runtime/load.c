@@ -87,7 +87,7 @@ static sinter_status *map_weights(const char *path, int file, const sinter_abi_t
 
 /* dlopen takes two files of one name for one file, and the number of a descriptor comes back once it is closed; so every
  * load spells the path its own way, a bit of a counter per component. */
-static void spell_descriptor(int file, char *out_path) {
+void sinter_descriptor_path(int file, char *out_path) {
     static _Atomic uint64_t loads;
     uint64_t number = atomic_fetch_add(&loads, 1);
     char *at = out_path + sprintf(out_path, "/proc/self/fd/");
@@ -96,8 +96,8 @@ static void spell_descriptor(int file, char *out_path) {
 }
 
 static void *open_library(const char *path, int file) {
-    char by_descriptor[256];
-    spell_descriptor(file, by_descriptor);
+    char by_descriptor[SINTER_DESCRIPTOR_PATH];
+    sinter_descriptor_path(file, by_descriptor);
     struct stat opened, named;
     bool same = fstat(file, &opened) == 0 && stat(by_descriptor, &named) == 0 &&
                 opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;

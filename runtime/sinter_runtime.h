@@ -29,7 +29,9 @@ typedef enum sinter_status_code { /* the first ones are those of abi.h */
     SINTER_STATUS_UNREADABLE = 6,    /* the file is not there or may not be read */
     SINTER_STATUS_BAD_ARTIFACT = 7,  /* not an artifact, damaged, or of another version */
     SINTER_STATUS_WRONG_CPU = 8,     /* compiled for a CPU that this one is not */
-    SINTER_STATUS_BAD_MODEL = 9      /* libsinter: the model can't be read or compiled */
+    SINTER_STATUS_BAD_MODEL = 9,     /* libsinter: the model can't be read or compiled */
+    SINTER_STATUS_NO_DEVICE = 10,    /* its driver is missing or too old, or it has no such device */
+    SINTER_STATUS_WRONG_DEVICE = 11  /* compiled for another kind or architecture of device */
 } sinter_status_code;
 
 typedef struct sinter_status sinter_status;
@@ -63,6 +65,15 @@ SINTER_API void sinter_pool_parallel_for(sinter_pool *pool, int64_t count, int64
                                          void (*body)(void *environment, int64_t first, int64_t last), void *environment);
 /* The table that executables run with: the pool's threads and its allocator. NULL for NULL. Valid as long as the pool. */
 SINTER_API const sinter_abi_services *sinter_pool_services(const sinter_pool *pool);
+
+/* ---- devices ---- */
+
+/* Where kernels run: "cuda", "cuda:1" (by way of libcuda.so.1, or the one in the folder that SINTER_CUDA_PATH names) or "cpu". Its
+ * memory on the host comes from the allocator (NULL: malloc). Several models and threads may share one. */
+typedef struct sinter_device sinter_device;
+SINTER_API sinter_status *sinter_device_open(const char *name, const sinter_allocator *allocator, sinter_device **out_device);
+SINTER_API void sinter_device_close(sinter_device *device); /* nothing may use it any more; NULL allowed */
+SINTER_API const char *sinter_device_name(const sinter_device *device); /* as its maker calls it */
 
 /* ---- executables ---- */
 

@@ -1,9 +1,16 @@
 /* Metrics. Test: tests/unit/score_test.c */
 #include "runtime/jit/score.h"
+#include "frontends/import.h"
+#include "ir/base/file.h"
+#include "ir/base/process.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+
+const char sinter_metric_names[] =
+    "top1, top5, ..., agreement, cosine, mse, perplexity or command:PROGRAM";
 
 bool sinter_metric_parse(const char *text, sinter_metric_info *out_metric) {
     static const struct {
@@ -11,28 +18,51 @@ bool sinter_metric_parse(const char *text, sinter_metric_info *out_metric) {
         sinter_metric kind;
     } names[] = {{"agreement", SINTER_METRIC_AGREEMENT},
                  {"cosine", SINTER_METRIC_COSINE},
-                 {"mse", SINTER_METRIC_SQUARED_ERROR}};
+                 {"mse", SINTER_METRIC_SQUARED_ERROR},
+                 {"perplexity", SINTER_METRIC_PERPLEXITY}};
+    static const char command[] = "command:";
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(text, names[i].name)) {
-            *out_metric = (sinter_metric_info){names[i].kind, 1};
+            *out_metric = (sinter_metric_info){names[i].kind, 1, NULL};
             return true;
         }
+    if (!strncmp(text, command, strlen(command))) {
+        *out_metric = (sinter_metric_info){SINTER_METRIC_COMMAND, 1, text + strlen(command)};
+        return *out_metric->command != 0;
+    }
     char *end = NULL;
     if (strncmp(text, "top", 3)) return false;
     long long k = strtoll(text + 3, &end, 10);
-    *out_metric = (sinter_metric_info){SINTER_METRIC_TOP, k};
+    *out_metric = (sinter_metric_info){SINTER_METRIC_TOP, k, NULL};
     return end != text + 3 && !*end && k >= 1 && k < 1 << 20;
 }
 
 bool sinter_metric_needs_labels(const sinter_metric_info *metric) {
-    return metric->kind == SINTER_METRIC_TOP;
+    return metric->kind == SINTER_METRIC_TOP || metric->kind == SINTER_METRIC_PERPLEXITY;
+}
+
+static bool is_percentage(const sinter_metric_info *metric) {
+    return metric->kind == SINTER_METRIC_TOP || metric->kind == SINTER_METRIC_AGREEMENT;
 }
 
 void sinter_metric_print(const sinter_metric_info *metric, double score, sinter_text *text) {
-    if (metric->kind == SINTER_METRIC_TOP || metric->kind == SINTER_METRIC_AGREEMENT)
-        sinter_text_format(text, "%.2f %%", score);
-    else
-        sinter_text_format(text, "%.6g", score);
+    sinter_text_format(text, is_percentage(metric) ? "%.2f %%" : "%.6g", score);
+}
+
+double sinter_metric_loss(const sinter_metric_info *metric, double original, double score) {
+    bool less_is_better =
+        metric->kind == SINTER_METRIC_SQUARED_ERROR || metric->kind == SINTER_METRIC_PERPLEXITY;
+    return less_is_better ? score - original : original - score;
+}
+
+bool sinter_metric_parse_drop(const sinter_metric_info *metric, const char *text, double original,
+                              double *out_loss) {
+    char *end = NULL;
+    double number = strtod(text, &end);
+    bool is_share = *end == '%' && !end[1];
+    if (end == text || (*end && !is_share) || !isfinite(number) || number < 0) return false;
+    *out_loss = is_share && !is_percentage(metric) ? number / 100 * fabs(original) : number;
+    return !is_share || metric->kind != SINTER_METRIC_SQUARED_ERROR;
 }
 
 /* ---- answers ---- */
@@ -107,6 +137,14 @@ static double cosine(const row *a, const row *b) {
     return aa > 0 && bb > 0 ? dot / sqrt(aa * bb) : aa == bb;
 }
 
+/* -log softmax(row)[label]; infinite where the label is none of the row's. */
+static double surprise(const row *r, int64_t label) {
+    double sum = 0, highest = at(r, largest(r));
+    if (label < 0 || label >= r->size) return INFINITY;
+    for (int64_t i = 0; i < r->size; i++) sum += exp(at(r, i) - highest);
+    return log(sum) + highest - at(r, label);
+}
+
 static double score_row(const sinter_metric_info *metric, const row *answer, const row *reference,
                         int64_t label) {
     double sum = 0;
@@ -123,8 +161,86 @@ static double score_row(const sinter_metric_info *metric, const row *answer, con
             sum += difference * difference;
         }
         return sum / (double)answer->size;
+    case SINTER_METRIC_PERPLEXITY:
+        return surprise(answer, label);
+    case SINTER_METRIC_COMMAND:
+        break;
     }
     return 0;
+}
+
+/* ---- a program's score ---- */
+
+/* All answers along the first axis. */
+static bool join_answers(const sinter_answers *answers, sinter_tensor *out_all, sinter_diag *diag) {
+    const sinter_tensor *first = &answers->runs[0];
+    int64_t dims[SINTER_MAX_RANK] = {0};
+    bool fits = first->rank > 0;
+    for (uint32_t axis = 1; axis < first->rank; axis++) dims[axis] = first->dims[axis];
+    for (size_t i = 0; i < answers->count && fits; i++) {
+        const sinter_tensor *a = &answers->runs[i];
+        fits = a->rank == first->rank &&
+               !memcmp(a->dims + 1, dims + 1, (first->rank - 1) * sizeof *dims);
+        dims[0] += fits ? a->dims[0] : 0;
+    }
+    if (!fits)
+        return sinter_error(diag, "score",
+                            "the answers of the runs can't be put one after the other: their "
+                            "shapes differ by more than the first axis");
+    if (!sinter_tensor_create(out_all, first->dtype, first->rank, dims, diag)) return false;
+    char *to = sinter_tensor_mutable(out_all);
+    for (size_t i = 0; i < answers->count; i++) {
+        size_t bytes = sinter_tensor_bytes(&answers->runs[i]);
+        memcpy(to, answers->runs[i].data, bytes);
+        to += bytes;
+    }
+    return true;
+}
+
+static bool read_number(const char *command, const char *path, double *out_score,
+                        sinter_diag *diag) {
+    sinter_text said = {0};
+    char *end = NULL;
+    bool good = sinter_file_read_text(path, &said, diag);
+    if (good) {
+        const char *text = said.data ? said.data : "";
+        *out_score = strtod(text, &end);
+        good = end != text && !end[strspn(end, " \t\r\n")] && isfinite(*out_score);
+        if (!good)
+            sinter_error(diag, command, "expected it to print one number, it said '%.*s'",
+                         (int)strcspn(text, "\n"), text);
+    }
+    sinter_text_deinit(&said);
+    return good;
+}
+
+static bool run_command(const char *command, const char *folder, const sinter_tensor *all,
+                        double *out_score, sinter_diag *diag) {
+    char answers[SINTER_FILE_FOLDER_BYTES + 16], said[SINTER_FILE_FOLDER_BYTES + 16];
+    snprintf(answers, sizeof answers, "%s/answers.npy", folder);
+    snprintf(said, sizeof said, "%s/said", folder);
+    if (!sinter_tensor_write_file(answers, all, diag)) return false;
+    const char *const arguments[] = {command, answers, NULL};
+    int status = 0, error = sinter_process_run(arguments, folder, said, &status);
+    if (error) return sinter_error(diag, command, "can't be started: %s", strerror(error));
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        return sinter_error(diag, command, "ended with status %d",
+                            WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+    return read_number(command, said, out_score, diag);
+}
+
+static bool score_by_command(const sinter_metric_info *metric, const sinter_answers *answers,
+                             double *out_score, sinter_diag *diag) {
+    char folder[SINTER_FILE_FOLDER_BYTES];
+    sinter_tensor all;
+    if (!join_answers(answers, &all, diag)) return false;
+    bool good = sinter_file_make_folder(folder, diag);
+    if (good) {
+        good = run_command(metric->command, folder, &all, out_score, diag);
+        sinter_file_remove_folder(folder);
+    }
+    sinter_tensor_deinit(&all);
+    return good;
 }
 
 /* ---- all ---- */
@@ -165,6 +281,8 @@ bool sinter_score(const sinter_metric_info *metric, const sinter_answers *answer
     else
         labels = NULL;
     if (!check(answers, reference, labels, first_label, diag)) return false;
+    if (metric->kind == SINTER_METRIC_COMMAND)
+        return score_by_command(metric, answers, out_score, diag);
     for (size_t i = 0; i < answers->count; i++) {
         const sinter_tensor *a = &answers->runs[i], *r = reference ? &reference->runs[i] : a;
         int64_t size = a->rank ? a->dims[a->rank - 1] : 1;
@@ -175,5 +293,6 @@ bool sinter_score(const sinter_metric_info *metric, const sinter_answers *answer
         }
     }
     *out_score = sum / (double)count;
+    if (metric->kind == SINTER_METRIC_PERPLEXITY) *out_score = exp(*out_score);
     return true;
 }

@@ -29,9 +29,10 @@ typedef enum sinter_status_code { /* the first ones are those of abi.h */
     SINTER_STATUS_UNREADABLE = 6,    /* the file is not there or may not be read */
     SINTER_STATUS_BAD_ARTIFACT = 7,  /* not an artifact, damaged, or of another version */
     SINTER_STATUS_WRONG_CPU = 8,     /* compiled for a CPU that this one is not */
-    SINTER_STATUS_BAD_MODEL = 9,     /* libsinter: the model can't be read or compiled */
+    SINTER_STATUS_BAD_MODEL = 9,     /* libsinter: the model, or what is to be done to it, can't be read or compiled */
     SINTER_STATUS_NO_DEVICE = 10,    /* its driver is missing or too old, or it has no such device */
-    SINTER_STATUS_WRONG_DEVICE = 11  /* compiled for another kind or architecture of device */
+    SINTER_STATUS_WRONG_DEVICE = 11, /* compiled for another kind or architecture of device */
+    SINTER_STATUS_OVER_BUDGET = 12   /* libsinter: no compressed model loses as little as it may */
 } sinter_status_code;
 
 typedef struct sinter_status sinter_status;

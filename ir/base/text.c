@@ -222,3 +222,24 @@ void sinter_text_json(sinter_text *text, sinter_string string) {
     }
     sinter_text_append(text, "\"", 1);
 }
+
+void sinter_text_html(sinter_text *text, sinter_string string) {
+    static const struct {
+        char byte;
+        const char *entity;
+    } entities[] = {{'<', "&lt;"}, {'>', "&gt;"}, {'&', "&amp;"}, {'"', "&quot;"}};
+    for (size_t i = 0; i < string.size;) {
+        uint32_t code = 0;
+        size_t length = sinter_utf8_decode(string.data + i, string.size - i, &code), entity = 0;
+        while (entity < sizeof entities / sizeof *entities &&
+               entities[entity].byte != string.data[i])
+            entity++;
+        if (entity < sizeof entities / sizeof *entities)
+            sinter_text_append_string(text, entities[entity].entity);
+        else if (length == 0 || (code < 0x20 && code != '\n') || code == 0x7f)
+            sinter_text_append_string(text, "\xef\xbf\xbd");
+        else
+            sinter_text_append(text, string.data + i, length);
+        i += length ? length : 1;
+    }
+}

@@ -48,6 +48,8 @@ void sinter_text_quote(sinter_text *text, sinter_string string);
 bool sinter_text_unquote(sinter_text *text, const char **cursor, const char *end);
 /* A JSON string: quotes, backslashes and control characters escaped; bytes that are not UTF-8 become U+FFFD. */
 void sinter_text_json(sinter_text *text, sinter_string string);
+/* Text of an HTML page or of an attribute in quotes; control characters but for new lines and bytes that are not UTF-8 become U+FFFD. */
+void sinter_text_html(sinter_text *text, sinter_string string);
 /* Shortest decimal that reads back to the same double, always with a point or an exponent ("1.0",
  * "1e-05"); inf, -inf, nan spelled so. */
 void sinter_text_double(sinter_text *text, double value);

@@ -41,8 +41,9 @@ static bool check_recipe(sinter_module *module, const sinter_recipe *recipe, sin
     sinter_layer_list layers = sinter_layer_find_all(module, &arena);
     const char **names = SINTER_NEW_ARRAY(&arena, const char *, layers.count + 1);
     for (size_t i = 0; i < layers.count; i++) names[i] = layers.items[i].name;
-    bool good = layers.count || sinter_error(diag, sinter_module_name(module),
-                                             "has no convolution or matrix product with constant f32 weights");
+    bool good = layers.count ||
+                sinter_error(diag, sinter_module_name(module),
+                             "has no convolution or matrix product with constant f32 weights");
     good = good && sinter_recipe_check_names(recipe, names, layers.count, diag);
     for (size_t i = 0; i < layers.count && good; i++) {
         sinter_layer_recipe layer;
@@ -73,17 +74,17 @@ size_t sinter_compress_batch(sinter_module *module) {
     return batch < 1 ? 1 : batch > MOST_SAMPLES ? MOST_SAMPLES : (size_t)batch;
 }
 
-bool sinter_compress(sinter_module *module, const sinter_compress_options *options,
-                     sinter_diag *diag) {
+bool sinter_compress_module(sinter_module *module, const sinter_compress_plan *plan,
+                            sinter_diag *diag) {
     sinter_engine_runner runner;
-    if (!sinter_compress_prepare(module, diag) || !check_recipe(module, options->recipe, diag))
+    if (!sinter_compress_prepare(module, diag) || !check_recipe(module, plan->recipe, diag))
         return false;
-    if (!sinter_engine_runner_init(&runner, options->engine, diag)) return false;
-    const sinter_compression compression = {.recipe = options->recipe,
+    if (!sinter_engine_runner_init(&runner, plan->engine, diag)) return false;
+    const sinter_compression compression = {.recipe = plan->recipe,
                                             .runner = &runner.base,
-                                            .samples = options->samples,
-                                            .progress = options->progress,
-                                            .progress_user = options->progress_user};
+                                            .samples = plan->samples,
+                                            .progress = plan->progress,
+                                            .progress_user = plan->progress_user};
     bool good = run_list(module, compression_passes, &compression, diag) &&
                 sinter_verify_module(module, diag);
     sinter_engine_runner_deinit(&runner);

@@ -4,16 +4,16 @@
 #include "passes/compression.h"
 #include "runtime/jit/engine.h"
 
-typedef struct sinter_compress_options {
+typedef struct sinter_compress_plan {
     const sinter_recipe *recipe;
     const sinter_samples *samples; /* to calibrate with, of the module's inputs; NULL: none, then recipes that need some fail */
     const sinter_engine_options *engine; /* how parts of the model are run */
     void (*progress)(void *user, const char *step, size_t done, size_t total); /* NULL allowed */
     void *progress_user;
-} sinter_compress_options;
+} sinter_compress_plan;
 
 /* Changes the module, which keeps its inputs and outputs. False after an error. */
-bool sinter_compress(sinter_module *module, const sinter_compress_options *options, sinter_diag *diag);
+bool sinter_compress_module(sinter_module *module, const sinter_compress_plan *plan, sinter_diag *diag);
 /* Only what comes before: every layer in the form that passes know, so that names can be listed. */
 bool sinter_compress_prepare(sinter_module *module, sinter_diag *diag);
 /* Samples a run so that the values of the model take about 256 MB: at least 1, at most 64. */

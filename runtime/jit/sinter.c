@@ -4,10 +4,9 @@
  * docs/examples/jit.c by tests/suites/install.py */
 #include "runtime/jit/sinter.h"
 #include "codegen/tuning.h"
-#include "frontends/import.h"
-#include "ir/infer.h"
 #include "runtime/allocator.h"
-#include "runtime/jit/engine.h"
+#include "runtime/jit/compress_file.h"
+#include "runtime/jit/judge.h"
 #include "runtime/status.h"
 
 #include <locale.h>
@@ -59,9 +58,8 @@ typedef struct loading {
     sinter_engine *engine; /* NULL after errors */
 } loading;
 
-static void open_engine(void *user) {
-    loading *l = user;
-    const sinter_options *options = l->options;
+/* What options say of the engine, whatever they are for. */
+static sinter_engine_options engine_options(const sinter_options *options) {
     sinter_engine_options engine = SINTER_ENGINE_OPTIONS_INIT;
     engine.target = options->target;
     engine.passes = options->passes;
@@ -71,16 +69,18 @@ static void open_engine(void *user) {
     engine.no_winograd = options->no_winograd != 0;
     engine.copy_weights = options->copy_weights != 0;
     if (options->precision) sinter_precision_parse(options->precision, &engine.precision);
+    return engine;
+}
+
+static void open_engine(void *user) {
+    loading *l = user;
+    const sinter_options *options = l->options;
+    sinter_engine_options engine = engine_options(options);
     if (sinter_engine_is_artifact(l->path)) {
         l->status = sinter_engine_load(l->path, &engine, &l->engine);
         return;
     }
-    sinter_module *module = sinter_import_file(l->path, &l->diag);
-    for (const char *const *dim = options->dims; module && dim && *dim; dim++) {
-        if (sinter_infer_bind_text(module, *dim, &l->diag)) continue;
-        sinter_module_destroy(module);
-        return;
-    }
+    sinter_module *module = sinter_judge_import(l->path, options->dims, &l->diag);
     sinter_tuning *tuning = NULL;
     if (module && options->tuning && !(tuning = sinter_tuning_read(options->tuning, &l->diag))) {
         sinter_module_destroy(module);
@@ -125,32 +125,42 @@ static sinter_status *check_options(const char *path, const sinter_options *opti
     return NULL;
 }
 
-/* The engine, or why there is none; what an attempt took that ran out of memory is given back. Compiler code reads and
- * writes numbers as the C locale has them, whatever the program's locale is. */
-static sinter_status *load_engine(const char *path, const sinter_options *options,
-                                  sinter_engine **out_engine) {
-    loading l = {.path = path, .options = options};
-    l.diag = (sinter_diag){.handler = sinter_diag_text_handler, .user = &l.text};
+/* Runs body(work) as a caller of the library may have it: what it took when memory ran out is given back, which is a status.
+ * Compiler code reads and writes numbers as the C locale has them, whatever the program's locale is. */
+static sinter_status *run_guarded(void (*body)(void *work), void *work, const char *path) {
     size_t wanted = 0;
     locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     if (!plain) return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "%s: no memory for a locale", path);
     locale_t callers = uselocale(plain); /* of this thread */
-    bool finished = sinter_heap_guard(open_engine, &l, &wanted);
+    bool finished = sinter_heap_guard(body, work, &wanted);
     uselocale(callers);
     freelocale(plain);
-    if (!finished)
-        return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "%s: out of memory: no %zu bytes", path,
-                           wanted);
-    sinter_status *status = l.status;
-    *out_engine = l.engine;
-    if (!l.engine && !status) {
-        sinter_text *text = &l.text;
-        while (text->size && text->data[text->size - 1] == '\n') text->data[--text->size] = '\0';
-        status = SINTER_FAIL(SINTER_STATUS_BAD_MODEL, "%s",
-                             text->size ? text->data : "the model can't be loaded");
-    }
-    sinter_text_deinit(&l.text);
+    if (finished) return NULL;
+    return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "%s: out of memory: no %zu bytes", path,
+                       wanted);
+}
+
+/* Messages as a status, and their end. */
+static sinter_status *take_messages(sinter_text *text, sinter_status_code code,
+                                    const char *otherwise) {
+    while (text->size && text->data[text->size - 1] == '\n') text->data[--text->size] = '\0';
+    sinter_status *status = SINTER_FAIL(code, "%s", text->size ? text->data : otherwise);
+    sinter_text_deinit(text);
     return status;
+}
+
+/* The engine, or why there is none. */
+static sinter_status *load_engine(const char *path, const sinter_options *options,
+                                  sinter_engine **out_engine) {
+    loading l = {.path = path, .options = options};
+    l.diag = (sinter_diag){.handler = sinter_diag_text_handler, .user = &l.text};
+    sinter_status *status = run_guarded(open_engine, &l, path);
+    if (status) return status;
+    *out_engine = l.engine;
+    if (!l.engine && !l.status)
+        return take_messages(&l.text, SINTER_STATUS_BAD_MODEL, "the model can't be loaded");
+    sinter_text_deinit(&l.text);
+    return l.status;
 }
 
 sinter_status *sinter_load(const char *path, const sinter_options *options,
@@ -287,4 +297,53 @@ sinter_status *sinter_run_into(sinter_model *model, const sinter_abi_tensor *inp
             return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "output '%s' has no memory",
                                artifact->outputs[i].name);
     return run(model, inputs, outputs);
+}
+
+/* ---- compression ---- */
+
+typedef struct compressing {
+    const char *path, *out_path;
+    const sinter_compress_options *options;
+    sinter_compress_result *result;
+    sinter_diag diag;
+    sinter_text text; /* of the messages */
+    bool good;
+} compressing;
+
+static void compress(void *user) {
+    compressing *c = user;
+    const sinter_options *run_options = c->options->run;
+    sinter_engine_options engine = SINTER_ENGINE_OPTIONS_INIT;
+    if (run_options) engine = engine_options(run_options);
+    engine.thread_count = run_options ? (int)run_options->thread_count : 1;
+    c->good = sinter_compress_file(c->path, c->out_path, c->options, &engine,
+                                   run_options ? run_options->dims : NULL, c->result, &c->diag);
+}
+
+sinter_status *sinter_compress(const char *path, const char *out_path,
+                               const sinter_compress_options *options,
+                               sinter_compress_result *out_result) {
+    sinter_compress_options defaults = SINTER_COMPRESS_OPTIONS_INIT;
+    sinter_compress_result ignored;
+    if (!path || !out_path) return null_argument(path ? "out_path" : "path");
+    if (!options) options = &defaults;
+    if (!out_result) out_result = &ignored;
+    *out_result = (sinter_compress_result){0};
+    if (options->size < sizeof *options)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
+                           "sinter_compress_options.size is %u, expected %zu: use "
+                           "SINTER_COMPRESS_OPTIONS_INIT",
+                           options->size, sizeof *options);
+    sinter_status *status = options->run ? check_options(path, options->run) : NULL;
+    if (status) return status;
+    compressing c = {.path = path, .out_path = out_path, .options = options, .result = out_result};
+    c.diag = (sinter_diag){.handler = sinter_diag_text_handler, .user = &c.text};
+    status = run_guarded(compress, &c, path);
+    if (status) return status;
+    if (!c.good)
+        return take_messages(
+            &c.text, out_result->over_budget ? SINTER_STATUS_OVER_BUDGET : SINTER_STATUS_BAD_MODEL,
+            "the model can't be compressed");
+    sinter_text_deinit(&c.text);
+    return NULL;
 }

@@ -1,4 +1,4 @@
-/* Sinter as a library: load a model, run it. Compiles in memory; takes compiled artifacts (.so) just as well.
+/* Sinter as a library: load a model, run it; compress one. Compiles in memory; takes compiled artifacts (.so) just as well.
  *
  *   sinter_model *model;
  *   sinter_status *status = sinter_load("model.onnx", NULL, &model);
@@ -7,7 +7,7 @@
  *
  * Functions that can fail return a sinter_status *: NULL is success, anything else is the caller's to destroy; its message may
  * have several lines. A model may be run by any number of threads at once. Statuses, tensors, pools and what describes a model
- * are those of sinter_runtime.h. Example: docs/examples/jit.c */
+ * are those of sinter_runtime.h. Examples: docs/examples/jit.c, docs/examples/compress.c */
 #ifndef SINTER_H
 #define SINTER_H
 #include "runtime/sinter_runtime.h"
@@ -84,6 +84,59 @@ SINTER_API void sinter_outputs_free(const sinter_model *model, sinter_abi_tensor
 /* The same into the caller's memory: outputs[i].data of outputs[i].bytes, aligned to its elements; bytes becomes what was used.
  * It may not lie in an input, unless that is donated to it (sinter_abi_donation), nor in another output. */
 SINTER_API sinter_status *sinter_run_into(sinter_model *model, const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs);
+
+/* ---- compression: docs/compress.md ---- */
+
+typedef struct sinter_compress_options {
+    uint32_t size;               /* sizeof(sinter_compress_options) */
+    const sinter_options *run;   /* how models are compiled and run; its pool and tuning do nothing here. NULL: the defaults */
+    const char *rules;           /* a recipe: "default weights=int8 activations=u8"; NULL: none */
+    const char *recipe;          /* file of more rules; NULL: none */
+    const char *write_recipe;    /* file for the rules that were followed; NULL: none */
+    const char *const *samples;  /* "NAME=FILE" for each input, all samples in one file; ends with NULL. NULL: none */
+    uint64_t calibrate;          /* the first so many calibrate, the others are scored; 0: a tenth */
+    const char *labels;          /* file of integers, one a sample; NULL: none */
+    const char *metric;          /* "top1", "top5", ..., "agreement", "cosine", "mse", "perplexity", "command:PROGRAM"; NULL: top1
+                                    with labels, mse without */
+    const char *output;          /* the one that is scored; NULL: the first */
+    const char *max_drop;        /* "1%", "0.01": search for the smallest model that loses no more of the metric; NULL: only
+                                    follow the rules */
+    const char *goal;            /* of the search: "size" or "latency"; NULL: size */
+    const char *settings;        /* that the search chooses from: names with commas; NULL: all */
+    double seconds;              /* no candidate of the search begins later; 0: 600 */
+    const char *work;            /* folder where a search that is stopped can go on; made when missing. NULL: none */
+    const char *report;          /* .html file about the search; NULL: none */
+    const char *command;         /* what the report says one must do to get it again; NULL: nothing */
+    void (*progress)(void *user, const char *line); /* hears now and then what goes on; NULL: nobody does */
+    void *user;
+} sinter_compress_options;
+#ifdef __cplusplus
+static inline sinter_compress_options sinter_compress_options_init(void)
+{
+    sinter_compress_options options = {};
+    options.size = sizeof options;
+    return options;
+}
+#define SINTER_COMPRESS_OPTIONS_INIT sinter_compress_options_init()
+#else
+#define SINTER_COMPRESS_OPTIONS_INIT {.size = sizeof(sinter_compress_options)}
+#endif
+
+/* What was measured of the two files. */
+typedef struct sinter_compress_side {
+    double bytes, seconds, score; /* of the file; of a run; of the metric, 0 without samples */
+} sinter_compress_side;
+typedef struct sinter_compress_result {
+    sinter_compress_side original, compressed;
+    double lost;                          /* how much worse the score is, in the metric's unit */
+    uint64_t calibrated_with, scored_on;  /* samples */
+    uint64_t candidates;                  /* of the search, those measured before included */
+    int32_t over_budget; /* 1: no candidate stayed inside of max_drop; nothing was written, and `lost` is the least there was */
+} sinter_compress_result;
+
+/* A model (.onnx or .sir) in, a smaller one (.onnx or .sir) out, both measured. out_result may be NULL. */
+SINTER_API sinter_status *sinter_compress(const char *path, const char *out_path, const sinter_compress_options *options,
+                                          sinter_compress_result *out_result);
 
 #ifdef __cplusplus
 }

@@ -26,6 +26,8 @@ ROWS = [
     ("mlp", ["--quantize=uint4", "--per=group:16", "--activations=none"], 3.5, 2.0),
     ("mlp", ["--quantize=bf16"], 1.8, 0.5),
     ("transformer", ["--quantize=int8", "--activations=dynamic"], 1.5, 2.0),
+    # int4 for all layers makes it 3.8 times smaller
+    ("cnn", ["--max-drop=1.5%", "--settings=int8,int4,ternary"], 4.5, 1.5),
 ]
 
 

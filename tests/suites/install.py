@@ -76,6 +76,14 @@ class Stranger:
         run("cc", *FLAGS, EXAMPLES / f"{example}.c", "-o", program, *self.flags(package), env=self.environment)
         self.check_output(program, argument)
 
+    def compress(self):
+        """The example of a budget, on one of the trained networks."""
+        program, out = self.folder / "compress", self.folder / "small.onnx"
+        run("cc", *FLAGS, EXAMPLES / "compress.c", "-o", program, *self.flags("sinter"), env=self.environment)
+        samples, labels = f"pixels={MODEL.parent / 'digits_test_images.npy'}", MODEL.parent / "digits_test_labels.npy"
+        got = run(program, MODEL, out, "2%", samples, labels, env=self.environment)
+        assert "kB" in got and out.stat().st_size < 0.5 * MODEL.stat().st_size, got
+
     def with_cmake(self):
         source = self.folder / "source"
         source.mkdir()
@@ -122,6 +130,7 @@ def main():
         tally.passed("install")
         check(tally, "jit.c by pkg-config", lambda: stranger.with_pkg_config("jit", "sinter", MODEL))
         check(tally, "jit.c on an artifact", lambda: stranger.with_pkg_config("jit", "sinter", stranger.artifact))
+        check(tally, "compress.c by pkg-config", stranger.compress)
         check(tally, "aot.c by pkg-config", lambda: stranger.with_pkg_config("aot", "sinter_runtime", stranger.artifact))
         check(tally, "both by find_package", stranger.with_cmake)
         check(tally, "aot.c with the archive", stranger.with_archive)

@@ -6,6 +6,7 @@
 #include <locale.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { BATCH = 3 };
 static float pixels[BATCH * 64];
@@ -274,11 +275,63 @@ static void test_cache(void) {
     rmdir(folder);
 }
 
+static char last_line[200];
+
+static void hear(void *user, const char *line) {
+    ++*(int *)user;
+    snprintf(last_line, sizeof last_line, "%s", line);
+}
+
+/* By rules, and what is wrong with options. */
+static void test_compress(void) {
+    static const char model[] = "tests/models/mlp.onnx";
+    const char *samples[] = {"pixels=tests/models/digits_test_images.npy", NULL};
+    sinter_compress_options options = SINTER_COMPRESS_OPTIONS_INIT;
+    sinter_compress_result result;
+    char folder[] = "/tmp/sinter-compress-XXXXXX", out[64];
+    int heard = 0;
+    if (!CHECK(mkdtemp(folder) != NULL)) return;
+    snprintf(out, sizeof out, "%s/small.onnx", folder);
+    options.rules = "default weights=int8 activations=u8";
+    options.samples = samples;
+    options.labels = "tests/models/digits_test_labels.npy";
+    options.progress = hear;
+    options.user = &heard;
+    expect(sinter_compress(model, out, &options, &result), SINTER_STATUS_OK, "");
+    CHECK(result.compressed.bytes < 0.4 * result.original.bytes);
+    CHECK(result.compressed.score > result.original.score - 1 && result.scored_on > 300);
+    CHECK(heard > 2 && last_line[0]);
+
+    sinter_model *small = NULL;
+    expect(sinter_load(out, NULL, &small), SINTER_STATUS_OK, "");
+    sinter_destroy(small);
+    remove(out);
+
+    options.max_drop = "0.0000001";
+    options.metric = "mse";
+    expect(sinter_compress(model, out, &options, &result), SINTER_STATUS_BAD_MODEL,
+           "labels do nothing with mse");
+    options.labels = NULL;
+    options.rules = NULL;
+    options.settings = "ternary";
+    expect(sinter_compress(model, out, &options, &result), SINTER_STATUS_OVER_BUDGET,
+           "candidates loses at most 1e-07 of mse");
+    CHECK(result.over_budget == 1 && result.lost > 1e-7 && result.candidates > 0);
+    options.goal = "beauty";
+    expect(sinter_compress(model, out, &options, NULL), SINTER_STATUS_BAD_MODEL, "beauty");
+    options.size = 8;
+    expect(sinter_compress(model, out, &options, NULL), SINTER_STATUS_BAD_INPUT, "size is 8");
+    expect(sinter_compress(NULL, out, NULL, NULL), SINTER_STATUS_BAD_INPUT, "path");
+    expect(sinter_compress("nowhere.onnx", out, NULL, NULL), SINTER_STATUS_BAD_MODEL, "nowhere");
+    CHECK(rmdir(folder) == 0); /* nothing else was written */
+}
+
 int main(void) {
     for (int i = 0; i < BATCH * 64; i++) pixels[i] = (float)(i % 16);
     test_locale(); /* first: tables that are made once are made in it */
     test_model();
     test_options();
     test_cache();
+    test_compress();
     return test_finish();
 }

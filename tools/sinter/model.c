@@ -2,6 +2,7 @@
 #include "codegen/tuning.h"
 #include "frontends/import.h"
 #include "ir/infer.h"
+#include "runtime/jit/inputs.h"
 #include "tools/sinter/command.h"
 #include <errno.h>
 #include <stdio.h>
@@ -210,27 +211,6 @@ static const char *input_file(const arguments *a, const char *name) {
     return NULL;
 }
 
-static uint64_t next_random(uint64_t *state) { /* SplitMix64 */
-    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-/* Uniform in [-1, 1) for floats; 0 or 1 for integers, which index something more often than not. */
-static void fill(sinter_tensor *tensor, uint64_t *state) {
-    int64_t count = sinter_tensor_count(tensor);
-    for (int64_t i = 0; i < count; ++i) {
-        uint64_t bits = next_random(state);
-        if (sinter_dtype_is_float(tensor->dtype))
-            sinter_tensor_set_double(tensor, i, (double)(bits >> 11) * 0x1p-52 - 1);
-        else if (tensor->dtype == SINTER_DTYPE_string)
-            sinter_tensor_set_string(tensor, i, SINTER_STRING("text"));
-        else
-            sinter_tensor_set_int(tensor, i, (int64_t)(bits & 1));
-    }
-}
-
 /* "N", where the dim is a symbol. */
 static const char *dim_name(const sinter_abi_io *io, int32_t d) {
     const char *name = io->dims[d] < 0 && io->dim_names ? io->dim_names[d] : NULL;
@@ -312,7 +292,7 @@ static bool make_input(const sinter_engine *engine, const arguments *a, size_t i
                 sinter_dtype_is_float(dtype) ? "" : " (0 and 1)");
     sinter_text_deinit(&shape);
     if (!sinter_tensor_create(&inputs[input], dtype, (uint32_t)io->rank, dims, diag)) return false;
-    fill(&inputs[input], state);
+    sinter_inputs_fill(&inputs[input], state);
     return true;
 }
 

@@ -1,0 +1,323 @@
+/* The search by budget: sensitivities, the front, bisection on it, settings for all layers, improvement.
+ * Test: tests/cli/compress_budget.test, tests/suites/compressed_models.py */
+#include "runtime/jit/budget.h"
+#include "passes/layer.h"
+#include "runtime/jit/budget_measure.h"
+#include "runtime/jit/compress.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+/* Of the time: what layers alone may take. Candidates, which decide, have the rest. */
+static const double share_of_layers = 0.5;
+
+typedef struct search {
+    sinter_budget *budget;
+    const sinter_budget_options *options;
+    sinter_budget_meter meter;
+    sinter_diag *diag;
+} search;
+
+static void tell(const search *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void tell(const search *s, const char *format, ...) {
+    if (!s->options->progress) return;
+    sinter_text text = {0};
+    va_list list;
+    va_start(list, format);
+    sinter_text_format_list(&text, format, list);
+    va_end(list);
+    s->options->progress(s->options->user, text.data);
+    sinter_text_deinit(&text);
+}
+
+const sinter_budget_candidate *sinter_budget_best(const sinter_budget *budget) {
+    return budget->best < budget->candidates.count ? &budget->candidates.items[budget->best] : NULL;
+}
+
+double sinter_budget_cost(const sinter_budget *budget, const sinter_budget_candidate *candidate) {
+    return budget->options->by_latency ? candidate->result.seconds / candidate->original.seconds
+                                       : candidate->result.bytes;
+}
+
+/* ---- settings and layers ---- */
+
+static bool is_listed(const char *names, const char *name) {
+    size_t size = strlen(name);
+    for (const char *at = names; (at = strstr(at, name)) != NULL; at += size)
+        if ((at == names || at[-1] == ',') && (at[size] == ',' || !at[size])) return true;
+    return false;
+}
+
+enum { SIZE = 1, LATENCY = 2 }; /* goals, as the table has them */
+
+static bool list_settings(sinter_budget *budget, sinter_diag *diag) {
+    static const struct {
+        sinter_budget_setting setting;
+        int goals;
+    } rows[] = {
+#define SETTING(name, words, goals) {{#name, words}, goals},
+#include "runtime/jit/budget_settings.def"
+#undef SETTING
+    };
+    const char *wanted = budget->options->settings;
+    int goal = budget->options->by_latency ? LATENCY : SIZE;
+    size_t bytes = 0;
+    sinter_text known = {0};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *name = rows[i].setting.name;
+        bool is_wanted = wanted ? is_listed(wanted, name) : (rows[i].goals & goal) != 0;
+        sinter_text_format(&known, "%s%s", i ? ", " : "", name);
+        if (!is_wanted) continue;
+        sinter_vector_push(&budget->arena, &budget->settings, rows[i].setting);
+        bytes += strlen(name) + 1;
+    }
+    bool good = !wanted || (bytes && bytes == strlen(wanted) + 1); /* each of the list was found */
+    if (!good)
+        sinter_error(diag, "settings", "'%s': expected names with commas between them out of: %s",
+                     wanted, known.data);
+    sinter_text_deinit(&known);
+    return good;
+}
+
+static bool list_layers(sinter_budget *budget, sinter_diag *diag) {
+    sinter_module *module = sinter_module_clone(budget->options->module);
+    bool good = sinter_compress_prepare(module, diag);
+    sinter_layer_list layers = {0};
+    if (good) layers = sinter_layer_find_all(module, &budget->arena);
+    for (size_t i = 0; i < layers.count; i++) {
+        const sinter_layer *l = &layers.items[i];
+        sinter_budget_layer layer = {.name = l->name, .weights = l->outputs * l->reduction};
+        sinter_vector_push(&budget->arena, &budget->layers, layer);
+    }
+    if (good && !layers.count)
+        good = sinter_error(diag, sinter_module_name(module),
+                            "has no convolution or matrix product with constant f32 weights");
+    sinter_module_destroy(module);
+    return good;
+}
+
+/* ---- layer by layer ---- */
+
+/* Setting by setting, so that a search that is short of time has seen each layer with the first ones. */
+static bool measure_layers(search *s) {
+    sinter_budget *b = s->budget;
+    size_t count = b->layers.count, all = count * b->settings.count, refused = 0;
+    for (size_t i = 0; i < all; i++) {
+        size_t layer = i % count, setting = i / count;
+        if (!sinter_budget_knows_point(&s->meter, layer, setting)) {
+            if (i >= count && sinter_budget_meter_is_late(&s->meter, share_of_layers)) {
+                b->out_of_time = true;
+                continue;
+            }
+            tell(s, "layer %zu of %zu, %s: %zu of %zu", layer + 1, count,
+                 b->settings.items[setting].name, i + 1, all);
+        }
+        if (!sinter_budget_measure_point(&s->meter, layer, setting)) return false;
+        refused +=
+            b->table.points[layer * b->settings.count + setting].state == SINTER_FRONT_REFUSED;
+    }
+    if (refused == all)
+        return sinter_error(s->diag, "budget", "no layer can have any of the settings: %s",
+                            s->meter.reason.size ? s->meter.reason.data : "as measured before");
+    sinter_front_estimate(&b->table);
+    return true;
+}
+
+/* ---- candidates ---- */
+
+static void tell_candidate(const search *s, const sinter_budget_candidate *c) {
+    const sinter_judge_data *judge = &s->options->judge->data;
+    const sinter_budget_candidate *best = sinter_budget_best(s->budget);
+    sinter_text text = {0};
+    sinter_metric_print(&judge->metric, c->result.score, &text);
+    sinter_text_format(&text, " (%.4g of %.4g lost), %.1f kB, %.4f ms", c->lost,
+                       s->options->allowed, c->result.bytes / 1e3, 1e3 * c->result.seconds);
+    if (best) {
+        sinter_text_append_string(&text, "; best: ");
+        sinter_metric_print(&judge->metric, best->result.score, &text);
+        sinter_text_format(&text, ", %.1f kB, %.4f ms", best->result.bytes / 1e3,
+                           1e3 * best->result.seconds);
+    }
+    tell(s, "candidate %zu, %s: %s", s->budget->candidates.count, c->from, text.data);
+    sinter_text_deinit(&text);
+}
+
+static void keep_best(search *s, sinter_module *module) {
+    sinter_module_destroy(s->budget->module);
+    s->budget->module = module;
+    s->budget->best = s->budget->candidates.count - 1;
+}
+
+typedef enum verdict { VERDICT_ERROR, VERDICT_LATE, VERDICT_FAILS, VERDICT_FITS } verdict;
+
+static const sinter_budget_candidate *find_candidate(const sinter_budget *b, const int32_t *choices,
+                                                     size_t *out_place) {
+    for (size_t i = 0; i < b->candidates.count; i++)
+        if (!memcmp(b->candidates.items[i].choices, choices, b->layers.count * sizeof *choices)) {
+            *out_place = i;
+            return &b->candidates.items[i];
+        }
+    return NULL;
+}
+
+/* Makes and judges a candidate, unless it has been one; the best so far is kept. */
+static verdict judge(search *s, const char *from, const int32_t *choices) {
+    sinter_budget *b = s->budget;
+    size_t count = b->layers.count, place;
+    sinter_budget_candidate c = {.from = from};
+    sinter_module *module;
+    bool refused;
+    const sinter_budget_candidate *before = find_candidate(b, choices, &place);
+    if (before) return before->fits ? VERDICT_FITS : VERDICT_FAILS;
+    bool known = sinter_budget_knows_candidate(&s->meter, choices);
+    if (!known && b->candidates.count && sinter_budget_meter_is_late(&s->meter, 1)) {
+        b->out_of_time = true;
+        return VERDICT_LATE;
+    }
+    if (!known) tell(s, "candidate %zu, %s: making it", b->candidates.count + 1, from);
+    if (!sinter_budget_measure_candidate(&s->meter, choices, &c, &module, &refused))
+        return VERDICT_ERROR;
+    if (refused) return VERDICT_FAILS;
+    c.choices = SINTER_NEW_ARRAY(&b->arena, int32_t, count);
+    memcpy(c.choices, choices, count * sizeof *choices);
+    const sinter_budget_candidate *best = sinter_budget_best(b);
+    bool better = c.fits && (!best || sinter_budget_cost(b, &c) < sinter_budget_cost(b, best));
+    bool none_fits = !best;
+    sinter_vector_push(&b->arena, &b->candidates, c);
+    if (better)
+        keep_best(s, module);
+    else
+        sinter_module_destroy(module);
+    if (!better && none_fits) b->best = b->candidates.count;
+    tell_candidate(s, &c);
+    return c.fits ? VERDICT_FITS : VERDICT_FAILS;
+}
+
+/* ---- the parts of the search ---- */
+
+static int32_t *as_they_are(search *s) {
+    int32_t *choices = SINTER_NEW_ARRAY(&s->budget->arena, int32_t, s->budget->layers.count + 1);
+    for (size_t i = 0; i < s->budget->layers.count; i++) choices[i] = SINTER_FRONT_AS_IT_IS;
+    return choices;
+}
+
+/* How many moves along the front the metric allows: by halves, as if losses only grew. */
+static verdict bisect(search *s) {
+    sinter_front_move *moves;
+    size_t count = sinter_front_moves(&s->budget->table, as_they_are(s), &s->budget->arena, &moves);
+    size_t low = 0, high = count + 1;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        int32_t *choices = as_they_are(s);
+        for (size_t i = 0; i < middle; i++) choices[moves[i].layer] = moves[i].setting;
+        verdict found = judge(s, "front", choices);
+        if (found < VERDICT_FAILS) return found;
+        if (found == VERDICT_FITS)
+            low = middle;
+        else
+            high = middle;
+    }
+    return VERDICT_FITS;
+}
+
+/* One setting for all layers that can have it, where the numbers promise more than the best has. */
+static verdict try_uniform(search *s) {
+    sinter_budget *b = s->budget;
+    for (size_t setting = 0; setting < b->settings.count; setting++) {
+        const sinter_budget_candidate *best = sinter_budget_best(b);
+        int32_t *choices = as_they_are(s);
+        double gain, gain_of_best = 0, loss;
+        for (size_t i = 0; i < b->layers.count; i++) {
+            sinter_front_state state = b->table.points[i * b->settings.count + setting].state;
+            if (state == SINTER_FRONT_MEASURED || state == SINTER_FRONT_ESTIMATED)
+                choices[i] = (int32_t)setting;
+        }
+        sinter_front_sum(&b->table, choices, &gain, &loss);
+        if (best) sinter_front_sum(&b->table, best->choices, &gain_of_best, &loss);
+        if (gain <= gain_of_best) continue;
+        verdict found = judge(s, "one setting", choices);
+        if (found < VERDICT_FAILS) return found;
+    }
+    return VERDICT_FITS;
+}
+
+/* The next moves from the best, but for layers that have shown that they can't: many at once first, fewer where that is too much,
+ * and one that is too much by itself is not tried again. */
+static verdict improve(search *s) {
+    sinter_budget *b = s->budget;
+    bool *is_done = SINTER_NEW_ARRAY(&b->arena, bool, b->layers.count + 1);
+    size_t batch = 0;
+    for (;;) {
+        const sinter_budget_candidate *best = sinter_budget_best(b);
+        int32_t *choices = as_they_are(s);
+        if (best) memcpy(choices, best->choices, b->layers.count * sizeof *choices);
+        sinter_front_move *moves;
+        size_t all = sinter_front_moves(&b->table, choices, &b->arena, &moves), count = 0, place;
+        for (size_t i = 0; i < all; i++)
+            if (!is_done[moves[i].layer]) moves[count++] = moves[i];
+        if (!count) return VERDICT_FITS;
+        if (!batch) batch = (count + 3) / 4;
+        if (batch > count) batch = count;
+        for (size_t i = 0; i < batch; i++) choices[moves[i].layer] = moves[i].setting;
+        bool is_new = !find_candidate(b, choices, &place);
+        size_t best_before = b->best;
+        verdict found = judge(s, "improvement", choices);
+        if (found < VERDICT_FAILS) return found;
+        if (is_new && found == VERDICT_FITS && b->best != best_before) continue;
+        if (batch > 1)
+            batch /= 2;
+        else
+            is_done[moves[0].layer] = true;
+    }
+}
+
+static bool run_parts(search *s) {
+    static verdict (*const parts[])(search *) = {bisect, try_uniform, improve};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        verdict found = parts[i](s);
+        if (found == VERDICT_ERROR) return false;
+        if (found == VERDICT_LATE) break;
+    }
+    return true;
+}
+
+/* The best as a model and its rules. */
+static bool take_best(search *s) {
+    sinter_budget *b = s->budget;
+    const sinter_budget_candidate *best = sinter_budget_best(b);
+    if (!best) return true;
+    for (size_t i = 0; i < b->layers.count; i++)
+        b->layers.items[i].stays = best->choices[i] == SINTER_FRONT_AS_IT_IS;
+    b->recipe = sinter_budget_make_recipe(b, best->choices, s->diag);
+    if (b->recipe && !b->module) {
+        tell(s, "making the best of %zu candidates once more", b->candidates.count);
+        b->module = sinter_budget_make(&s->meter, b->recipe, s->options->calibration, s->diag);
+    }
+    return b->recipe && b->module;
+}
+
+bool sinter_budget_search(const sinter_budget_options *options, sinter_budget *out_budget,
+                          sinter_diag *diag) {
+    sinter_budget *b = out_budget;
+    *b = (sinter_budget){.options = options};
+    sinter_arena_init(&b->arena);
+    if (!list_settings(b, diag) || !list_layers(b, diag)) return false;
+    size_t points = b->layers.count * b->settings.count;
+    b->table = (sinter_front_table){SINTER_NEW_ARRAY(&b->arena, sinter_front_point, points),
+                                    b->layers.count, b->settings.count};
+    b->saved = SINTER_NEW_ARRAY(&b->arena, double, points);
+    search s = {.budget = b, .options = options, .diag = diag};
+    if (!sinter_budget_meter_init(&s.meter, b, diag)) return false;
+    bool good = measure_layers(&s) && run_parts(&s) && take_best(&s);
+    sinter_budget_meter_deinit(&s.meter);
+    return good;
+}
+
+void sinter_budget_deinit(sinter_budget *budget) {
+    if (!budget->options) return;
+    sinter_recipe_destroy(budget->recipe);
+    sinter_module_destroy(budget->module);
+    sinter_arena_deinit(&budget->arena);
+    *budget = (sinter_budget){0};
+}

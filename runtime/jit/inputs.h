@@ -1,0 +1,6 @@
+/* Made-up inputs, the same for the same seed, for what only wants to see a model run. Test: tests/cli/run.test */
+#pragma once
+#include "ir/tensor.h"
+
+/* Uniform in [-1, 1) for floats; 0 or 1 for integers, which index something more often than not. The state is a seed first. */
+void sinter_inputs_fill(sinter_tensor *tensor, uint64_t *state);

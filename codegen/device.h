@@ -2,6 +2,7 @@
  * and by that of the host function. Test: tests/codegen/emit_cuda/ */
 #pragma once
 #include "codegen/loop.h"
+#include "codegen/loop_access.h"
 
 /* A launch has the iterations of the block axes, and of the thread axes as far as their counts are numbers. x is the innermost. */
 typedef struct sinter_device_launch {
@@ -14,6 +15,16 @@ bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_functio
                                sinter_device_launch *out_launch, sinter_diag *diag);
 
 enum { SINTER_DEVICE_MAX_THREADS = 1024, SINTER_DEVICE_MAX_VALUES = 6 };
+
+/* Code of all kernels of a program; each runs on some architectures. */
+typedef struct sinter_device_image {
+    uint32_t architecture, kind; /* SINTER_ABI_IMAGE_* */
+    sinter_text bytes;
+} sinter_device_image;
+typedef struct sinter_device_images {
+    sinter_device_image items[8];
+    uint32_t count;
+} sinter_device_images;
 
 /* The symbol of a kernel in the text of its program. */
 const char *sinter_device_symbol(const sinter_loop_program *program, uint32_t kernel, sinter_arena *arena);

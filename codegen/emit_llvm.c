@@ -194,7 +194,7 @@ static void declare_kernel(sinter_llvm_module *m, uint32_t index) {
         sinter_dtype dtype = kernel->vars.items[kernel->scalar_parameters.items[i]].dtype;
         types[1 + buffers + i] = sinter_llvm_value_type(m, dtype);
     }
-    m->kernel_fails[index] = contains_fail(kernel->body);
+    m->kernel_fails[index] = m->images || contains_fail(kernel->body);
     LLVMTypeRef result = m->kernel_fails[index] ? m->i32 : m->void_type;
     LLVMValueRef function = sinter_llvm_add_function(
         m, sinter_arena_format(m->arena, "kernel.%s", m->kernel_names[index]),
@@ -221,7 +221,10 @@ static void emit_kernel(sinter_llvm_module *m, uint32_t index) {
     for (unsigned i = 0; i < kernel->scalar_parameters.count; i++)
         sinter_llvm_bind_var(&f, kernel->scalar_parameters.items[i],
                              LLVMGetParam(f.value, i + 1 + buffers));
-    sinter_llvm_statements(&f, kernel->body);
+    if (m->images)
+        sinter_llvm_emit_launch(&f, index);
+    else
+        sinter_llvm_statements(&f, kernel->body);
     if (m->kernel_fails[index])
         LLVMBuildRet(f.builder, sinter_llvm_int32(m, 0));
     else

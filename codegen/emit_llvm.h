@@ -6,6 +6,7 @@
  * Test: tests/unit/emit_test.c */
 #pragma once
 #include "codegen/compile.h"
+#include "codegen/device.h"
 #include <llvm-c/Core.h>
 #include <llvm-c/Error.h>
 #include <llvm-c/TargetMachine.h>
@@ -25,6 +26,7 @@ typedef struct sinter_llvm_module {
     const uint64_t *weight_offsets;
     uint64_t weight_bytes, weights_hash;
     LLVMValueRef weights; /* linked in; NULL: given with the call */
+    const sinter_device_images *images; /* code of the kernels, which run on a device; NULL: they run here */
     bool broken;          /* an error was reported */
 } sinter_llvm_module;
 
@@ -87,6 +89,7 @@ typedef struct sinter_llvm_emission {
     const char *const *kernel_names;
     const uint64_t *weight_offsets;
     uint64_t weight_bytes, weights_hash;
+    const sinter_device_images *images; /* NULL: kernels run on the host */
 } sinter_llvm_emission;
 
 /* ---- emit_llvm.c ---- */
@@ -161,6 +164,17 @@ void sinter_llvm_record_failure(sinter_llvm_function *f, int32_t code, const cha
 /* ---- emit_llvm_host.c ---- */
 void sinter_llvm_host_statement(sinter_llvm_function *f, const sinter_loop_stmt *statement);
 bool sinter_llvm_emit_host(sinter_llvm_module *module, const char *symbol);
+
+/* ---- emit_llvm_plan.c ---- */
+LLVMValueRef sinter_llvm_constant(sinter_llvm_module *module, LLVMValueRef value); /* the address of one */
+LLVMValueRef sinter_llvm_text(sinter_llvm_module *module, const char *text);       /* NULL allowed */
+LLVMValueRef sinter_llvm_rows(sinter_llvm_module *module, LLVMValueRef *rows, size_t count); /* of a table: all of one type */
+
+/* ---- emit_llvm_device.c ---- */
+/* Body of a kernel's function on the host: launches it; the caller returns 0 after it. */
+void sinter_llvm_emit_launch(sinter_llvm_function *f, uint32_t kernel);
+/* An element on the device, which the host waits for. */
+LLVMValueRef sinter_llvm_device_read(sinter_llvm_function *f, LLVMValueRef address, LLVMTypeRef type, uint32_t bytes);
 
 /* ---- llvm_object.c ---- */
 LLVMTargetMachineRef sinter_llvm_machine_create(const sinter_target *target, int level, sinter_diag *diag);

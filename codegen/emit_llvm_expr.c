@@ -282,7 +282,10 @@ LLVMValueRef sinter_llvm_load(sinter_llvm_function *f, sinter_loop_buffer buffer
     LLVMValueRef value;
     int64_t stride = 0;
     bool known = !f->lanes || f->lane_zero || address_stride(f, buffer, indices, &stride);
-    if (known && stride == 0) {
+    if (f->is_host && f->module->images) {
+        value = sinter_llvm_device_read(f, sinter_llvm_address(f, buffer, indices),
+                                        f->module->dtypes[dtype], element_bytes(f, buffer));
+    } else if (known && stride == 0) {
         value = LLVMBuildLoad2(f->builder, f->module->dtypes[dtype],
                                sinter_llvm_address(f, buffer, indices), "");
         LLVMSetAlignment(value, element_bytes(f, buffer));

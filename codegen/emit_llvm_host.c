@@ -132,6 +132,11 @@ static LLVMValueRef allocate_function(sinter_llvm_function *f) {
     LLVMValueRef bytes = LLVMGetParam(function, 1), user;
     LLVMValueRef size = block_size(&g, bytes);
     LLVMBasicBlockRef otherwise;
+    if (m->images) {
+        LLVMBuildRet(g.builder, sinter_llvm_device_allocate(&g, size));
+        sinter_llvm_end(&g);
+        return function;
+    }
     LLVMValueRef service =
         load_service(&g, offsetof(sinter_abi_services, allocate), &user, &otherwise);
     LLVMTypeRef type =
@@ -157,6 +162,12 @@ static LLVMValueRef release_function(sinter_llvm_function *f) {
     LLVMValueRef pointer = LLVMGetParam(function, 1), user;
     LLVMValueRef size = block_size(&g, LLVMGetParam(function, 2));
     LLVMBasicBlockRef otherwise;
+    if (m->images) {
+        sinter_llvm_device_release(&g, pointer);
+        LLVMBuildRetVoid(g.builder);
+        sinter_llvm_end(&g);
+        return function;
+    }
     LLVMValueRef service =
         load_service(&g, offsetof(sinter_abi_services, deallocate), &user, &otherwise);
     LLVMTypeRef type = LLVMFunctionType(
@@ -239,12 +250,11 @@ static void require_aligned(sinter_llvm_function *f, LLVMValueRef data, sinter_d
 }
 
 /* The caller's memory where it gave some, which must be large enough; fresh memory for the caller otherwise. */
-static void emit_alloc_output(sinter_llvm_function *f, const sinter_loop_stmt *s) {
+static void place_output(sinter_llvm_function *f, const sinter_loop_stmt *s, LLVMValueRef tensor,
+                         LLVMValueRef bytes) {
     sinter_llvm_module *m = f->module;
     const sinter_loop_buffer_info *info = &f->function->buffers.items[s->buffer];
     const sinter_loop_io *io = &m->program->outputs.items[info->io_index];
-    LLVMValueRef bytes = checked_bytes(f, s->buffer);
-    LLVMValueRef tensor = sinter_llvm_tensor(f, f->host->outputs, (size_t)info->io_index);
     LLVMValueRef given =
         sinter_llvm_load_field(f, m->pointer, tensor, offsetof(sinter_abi_tensor, data));
     LLVMBasicBlockRef take = sinter_llvm_block(f, "take"), use = sinter_llvm_block(f, "use"),
@@ -267,6 +277,15 @@ static void emit_alloc_output(sinter_llvm_function *f, const sinter_loop_stmt *s
     LLVMBuildStore(f->builder, given, f->buffers[s->buffer]);
     LLVMBuildBr(f->builder, done);
     LLVMPositionBuilderAtEnd(f->builder, done);
+}
+
+static void emit_alloc_output(sinter_llvm_function *f, const sinter_loop_stmt *s) {
+    sinter_llvm_module *m = f->module;
+    const sinter_loop_buffer_info *info = &f->function->buffers.items[s->buffer];
+    const sinter_loop_io *io = &m->program->outputs.items[info->io_index];
+    LLVMValueRef bytes = checked_bytes(f, s->buffer);
+    LLVMValueRef tensor = sinter_llvm_tensor(f, f->host->outputs, (size_t)info->io_index);
+    if (!m->images) place_output(f, s, tensor, bytes);
     sinter_llvm_store_field(f, bytes, tensor, offsetof(sinter_abi_tensor, bytes));
     sinter_llvm_store_field(f, sinter_llvm_int32(m, (int32_t)info->rank), tensor,
                             offsetof(sinter_abi_tensor, rank));
@@ -276,6 +295,12 @@ static void emit_alloc_output(sinter_llvm_function *f, const sinter_loop_stmt *s
     for (uint32_t k = 0; k < info->rank; k++)
         sinter_llvm_store_field(f, sinter_llvm_expr(f, info->dims[k]), tensor,
                                 offsetof(sinter_abi_tensor, dims) + k * sizeof(int64_t));
+    if (!m->images) return;
+    LLVMValueRef memory = sinter_llvm_device_output(f, info->io_index, bytes);
+    sinter_llvm_require(f, LLVMBuildIsNotNull(f->builder, memory, ""), SINTER_ABI_OUT_OF_MEMORY,
+                        sinter_arena_format(m->arena, "no memory on the device for the %%0 bytes of %s", io->name),
+                        &bytes, 1);
+    LLVMBuildStore(f->builder, memory, f->buffers[s->buffer]);
 }
 
 static void emit_bind(sinter_llvm_function *f, const sinter_loop_stmt *s) {
@@ -436,6 +461,12 @@ static void bind_input(sinter_llvm_function *f, sinter_loop_buffer buffer) {
         sinter_arena_format(m->arena, "input '%s' needs %%0 bytes and has %%1", name);
     sinter_llvm_require(f, LLVMBuildICmp(f->builder, LLVMIntULE, needed, given, ""),
                         SINTER_ABI_BAD_INPUT, message, (LLVMValueRef[]){needed, given}, 2);
+    if (m->images) {
+        LLVMValueRef list = sinter_llvm_device_field(f, offsetof(sinter_abi_device, inputs));
+        data = sinter_llvm_load_field(f, m->pointer, list, (size_t)info->io_index * sizeof(void *));
+        LLVMBuildStore(f->builder, data, f->buffers[buffer]);
+        return;
+    }
     LLVMValueRef none = LLVMBuildICmp(f->builder, LLVMIntEQ, needed, sinter_llvm_int(m, 0), "");
     LLVMValueRef there =
         LLVMBuildOr(f->builder, none, LLVMBuildIsNotNull(f->builder, data, ""), "");
@@ -448,6 +479,7 @@ static void bind_input(sinter_llvm_function *f, sinter_loop_buffer buffer) {
 
 static LLVMValueRef find_weights(sinter_llvm_function *f) {
     sinter_llvm_module *m = f->module;
+    if (m->images) return sinter_llvm_device_field(f, offsetof(sinter_abi_device, weights));
     LLVMValueRef given =
         sinter_llvm_load_field(f, m->pointer, f->call, offsetof(sinter_abi_call, weights));
     LLVMValueRef there = LLVMBuildIsNotNull(f->builder, given, "");
@@ -476,11 +508,15 @@ static void bind_buffers(sinter_llvm_function *f) {
 static void check_workspace(sinter_llvm_function *f) {
     sinter_llvm_module *m = f->module;
     f->host->workspace =
-        sinter_llvm_load_field(f, m->pointer, f->call, offsetof(sinter_abi_call, workspace));
+        m->images
+            ? sinter_llvm_device_field(f, offsetof(sinter_abi_device, workspace))
+            : sinter_llvm_load_field(f, m->pointer, f->call, offsetof(sinter_abi_call, workspace));
     if (!m->program->workspace_bytes) return;
     LLVMValueRef needed = sinter_llvm_checked_expr(f, m->program->workspace_bytes, "the workspace");
-    LLVMValueRef given =
-        sinter_llvm_load_field(f, m->i64, f->call, offsetof(sinter_abi_call, workspace_bytes));
+    LLVMValueRef given = sinter_llvm_load_field(
+        f, m->i64, f->call,
+        m->images ? offsetof(sinter_abi_call, device_workspace_bytes)
+                  : offsetof(sinter_abi_call, workspace_bytes));
     sinter_llvm_require(f, LLVMBuildICmp(f->builder, LLVMIntULE, needed, given, ""),
                         SINTER_ABI_OUT_OF_MEMORY,
                         "the workspace needs %0 bytes and has %1; was plan called?",

@@ -21,6 +21,13 @@ LLVMValueRef sinter_llvm_checked_expr(sinter_llvm_function *f, const sinter_loop
 /* Address of a sinter_abi_tensor in an array of them. */
 LLVMValueRef sinter_llvm_tensor(sinter_llvm_function *f, LLVMValueRef array, size_t index);
 
+/* ---- emit_llvm_device.c: where module->images ---- */
+LLVMValueRef sinter_llvm_device_field(sinter_llvm_function *f, size_t offset); /* a pointer of call->device */
+LLVMValueRef sinter_llvm_device_allocate(sinter_llvm_function *f, LLVMValueRef bytes);
+void sinter_llvm_device_release(sinter_llvm_function *f, LLVMValueRef pointer);
+LLVMValueRef sinter_llvm_device_output(sinter_llvm_function *f, int32_t index, LLVMValueRef bytes);
+LLVMValueRef sinter_llvm_emit_device_code(sinter_llvm_module *module); /* sinter_abi_device_code */
+
 /* ---- emit_llvm_plan.c ---- */
 LLVMValueRef sinter_llvm_emit_plan(sinter_llvm_module *module); /* int32_t plan(sinter_abi_call *) */
 void sinter_llvm_emit_descriptor(sinter_llvm_module *module, const char *symbol, LLVMValueRef plan, LLVMValueRef run);

@@ -186,6 +186,11 @@ LLVMValueRef sinter_llvm_emit_plan(sinter_llvm_module *m) {
         m->program->workspace_bytes
             ? sinter_llvm_checked_expr(&f, m->program->workspace_bytes, "the workspace")
             : sinter_llvm_int(m, 0);
+    if (m->images) {
+        sinter_llvm_store_field(&f, bytes, f.call,
+                                offsetof(sinter_abi_call, device_workspace_bytes));
+        bytes = sinter_llvm_int(m, 0);
+    }
     sinter_llvm_store_field(&f, bytes, f.call, offsetof(sinter_abi_call, workspace_bytes));
     LLVMBuildRet(f.builder, sinter_llvm_int32(m, 0));
     sinter_llvm_end(&f);
@@ -194,7 +199,7 @@ LLVMValueRef sinter_llvm_emit_plan(sinter_llvm_module *m) {
 
 /* ---- descriptor ---- */
 
-static LLVMValueRef add_constant(sinter_llvm_module *m, LLVMValueRef value) {
+LLVMValueRef sinter_llvm_constant(sinter_llvm_module *m, LLVMValueRef value) {
     LLVMValueRef global = LLVMAddGlobal(m->module, LLVMTypeOf(value), "");
     LLVMSetInitializer(global, value);
     LLVMSetLinkage(global, LLVMPrivateLinkage);
@@ -202,10 +207,10 @@ static LLVMValueRef add_constant(sinter_llvm_module *m, LLVMValueRef value) {
     return global;
 }
 
-static LLVMValueRef text_constant(sinter_llvm_module *m, const char *text) {
+LLVMValueRef sinter_llvm_text(sinter_llvm_module *m, const char *text) {
     if (!text) return LLVMConstNull(m->pointer);
     LLVMValueRef global =
-        add_constant(m, LLVMConstStringInContext(m->context, text, (unsigned)strlen(text), false));
+        sinter_llvm_constant(m, LLVMConstStringInContext(m->context, text, (unsigned)strlen(text), false));
     LLVMSetUnnamedAddress(global, LLVMGlobalUnnamedAddr);
     return global;
 }
@@ -214,11 +219,11 @@ static LLVMValueRef text_constant(sinter_llvm_module *m, const char *text) {
 static LLVMValueRef array_constant(sinter_llvm_module *m, LLVMTypeRef type, LLVMValueRef *items,
                                    size_t count) {
     if (!count) return LLVMConstNull(m->pointer);
-    return add_constant(m, LLVMConstArray2(type, items, count));
+    return sinter_llvm_constant(m, LLVMConstArray2(type, items, count));
 }
 
 /* Rows of a table: all of one type. */
-static LLVMValueRef row_constants(sinter_llvm_module *m, LLVMValueRef *rows, size_t count) {
+LLVMValueRef sinter_llvm_rows(sinter_llvm_module *m, LLVMValueRef *rows, size_t count) {
     return array_constant(m, count ? LLVMTypeOf(rows[0]) : m->i8, rows, count);
 }
 
@@ -234,11 +239,11 @@ static LLVMValueRef io_constants(sinter_llvm_module *m, const sinter_loop_io *it
             char number[32];
             snprintf(number, sizeof number, "%lld", (long long)items[i].dims[k]);
             dims[k] = sinter_llvm_int(m, items[i].dims[k]);
-            names[k] = text_constant(
+            names[k] = sinter_llvm_text(
                 m, items[i].dim_names && items[i].dim_names[k] ? items[i].dim_names[k] : number);
         }
         LLVMValueRef fields[] = {
-            text_constant(m, items[i].name),
+            sinter_llvm_text(m, items[i].name),
             sinter_llvm_int32(m, sinter_dtype_infos[items[i].dtype].onnx_code),
             sinter_llvm_int32(m, (int32_t)items[i].rank),
             array_constant(m, m->i64, dims, items[i].rank),
@@ -247,7 +252,7 @@ static LLVMValueRef io_constants(sinter_llvm_module *m, const sinter_loop_io *it
         static_assert(sizeof(sinter_abi_io) == 32, "fields of sinter_abi_io");
         rows[i] = struct_constant(m, fields, 5);
     }
-    return row_constants(m, rows, count);
+    return sinter_llvm_rows(m, rows, count);
 }
 
 static LLVMValueRef symbol_constants(sinter_llvm_module *m) {
@@ -258,11 +263,11 @@ static LLVMValueRef symbol_constants(sinter_llvm_module *m) {
         static_assert(sizeof(sinter_abi_symbol) == 32, "fields of sinter_abi_symbol");
         rows[i] = struct_constant(
             m,
-            (LLVMValueRef[]){text_constant(m, symbol->name), sinter_llvm_int(m, symbol->min),
+            (LLVMValueRef[]){sinter_llvm_text(m, symbol->name), sinter_llvm_int(m, symbol->min),
                              sinter_llvm_int(m, symbol->max), sinter_llvm_int(m, symbol->multiple)},
             4);
     }
-    return row_constants(m, rows, count);
+    return sinter_llvm_rows(m, rows, count);
 }
 
 static LLVMValueRef kernel_constants(sinter_llvm_module *m) {
@@ -272,10 +277,10 @@ static LLVMValueRef kernel_constants(sinter_llvm_module *m) {
         const sinter_loop_function *kernel = m->program->kernels.items[i];
         static_assert(sizeof(sinter_abi_kernel) == 16, "fields of sinter_abi_kernel");
         rows[i] = struct_constant(
-            m, (LLVMValueRef[]){text_constant(m, kernel->name), text_constant(m, kernel->comment)},
+            m, (LLVMValueRef[]){sinter_llvm_text(m, kernel->name), sinter_llvm_text(m, kernel->comment)},
             2);
     }
-    return row_constants(m, rows, count);
+    return sinter_llvm_rows(m, rows, count);
 }
 
 static LLVMValueRef donation_constants(sinter_llvm_module *m) {
@@ -289,7 +294,7 @@ static LLVMValueRef donation_constants(sinter_llvm_module *m) {
                                                    sinter_llvm_int32(m, (int32_t)donation->input)},
                                   2);
     }
-    return row_constants(m, rows, count);
+    return sinter_llvm_rows(m, rows, count);
 }
 
 void sinter_llvm_emit_descriptor(sinter_llvm_module *m, const char *symbol, LLVMValueRef plan,
@@ -298,15 +303,16 @@ void sinter_llvm_emit_descriptor(sinter_llvm_module *m, const char *symbol, LLVM
     LLVMValueRef fields[] = {
         sinter_llvm_int32(m, (int32_t)SINTER_ABI_MAGIC),
         sinter_llvm_int32(m, SINTER_ABI_VERSION),
-        sinter_llvm_int32(m, offsetof(sinter_abi_artifact, device)),
+        sinter_llvm_int32(m, m->images ? sizeof(sinter_abi_artifact)
+                                       : offsetof(sinter_abi_artifact, device)),
         sinter_llvm_int32(m, (int32_t)program->inputs.count),
         sinter_llvm_int32(m, (int32_t)program->outputs.count),
         sinter_llvm_int32(m, (int32_t)program->symbols.count),
         sinter_llvm_int32(m, (int32_t)program->kernels.count),
         sinter_llvm_int32(m, (int32_t)program->donations.count),
-        text_constant(m, program->name),
-        text_constant(m, m->target->text),
-        text_constant(m, m->target->required),
+        sinter_llvm_text(m, program->name),
+        sinter_llvm_text(m, m->target->text),
+        sinter_llvm_text(m, m->target->required),
         io_constants(m, program->inputs.items, program->inputs.count),
         io_constants(m, program->outputs.items, program->outputs.count),
         symbol_constants(m),
@@ -317,11 +323,12 @@ void sinter_llvm_emit_descriptor(sinter_llvm_module *m, const char *symbol, LLVM
         donation_constants(m),
         plan,
         run,
+        m->images ? sinter_llvm_emit_device_code(m) : NULL,
     };
     static_assert(offsetof(sinter_abi_artifact, device) == 136 && sizeof(void *) == 8,
                   "fields of sinter_abi_artifact");
     LLVMValueRef artifact =
-        add_constant(m, struct_constant(m, fields, sizeof fields / sizeof *fields));
+        sinter_llvm_constant(m, struct_constant(m, fields, sizeof fields / sizeof *fields - !m->images));
     LLVMValueRef function =
         sinter_llvm_add_function(m, symbol, LLVMFunctionType(m->pointer, NULL, 0, false));
     LLVMBuilderRef b = LLVMCreateBuilderInContext(m->context);

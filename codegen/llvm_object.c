@@ -162,7 +162,8 @@ static bool emit(const workshop *w, const sinter_llvm_emission *e, sinter_llvm_p
                             .kernel_names = e->kernel_names,
                             .weight_offsets = e->weight_offsets,
                             .weight_bytes = e->weight_bytes,
-                            .weights_hash = e->weights_hash};
+                            .weights_hash = e->weights_hash,
+                            .images = e->images};
     if (part.host && e->weights_symbol) add_weights(&m, e->weights_symbol);
     bool good = sinter_llvm_emit_module(&m, part, e->symbol);
     sinter_arena_deinit(&arena);

@@ -1,7 +1,7 @@
 /* Kernels of a device: how they are launched, what of a program is told to the runtime. Shared by the emitter of their text
  * and by that of the host function. Test: tests/codegen/emit_cuda/ */
 #pragma once
-#include "codegen/loop.h"
+#include "codegen/compile.h"
 #include "codegen/loop_access.h"
 
 /* A launch has the iterations of the block axes, and of the thread axes as far as their counts are numbers. x is the innermost. */
@@ -22,9 +22,14 @@ typedef struct sinter_device_image {
     sinter_text bytes;
 } sinter_device_image;
 typedef struct sinter_device_images {
-    sinter_device_image items[8];
+    sinter_device_image items[SINTER_TARGET_MAX_ARCHITECTURES + 1];
     uint32_t count;
 } sinter_device_images;
+/* Emits the text and has it compiled for the target's architectures; for_later: as PTX as well. */
+bool sinter_device_compile(const sinter_loop_program *program, const sinter_target *target,
+                           const sinter_codegen_options *options, bool for_later,
+                           sinter_device_images *out_images, sinter_diag *diag);
+void sinter_device_images_deinit(sinter_device_images *images);
 
 /* The symbol of a kernel in the text of its program. */
 const char *sinter_device_symbol(const sinter_loop_program *program, uint32_t kernel, sinter_arena *arena);

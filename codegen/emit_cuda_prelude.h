@@ -1,6 +1,7 @@
 /* What CUDA text begins with. It includes nothing: NVRTC runs where there are no headers. Other compilers are the emulation
  * of the tests, whose own header says all of this in checked forms (tests/cuda_emulation/emulation.h). */
 #ifdef __CUDACC_RTC__
+#pragma nv_diag_suppress 177 /* not every kernel uses every function */
 typedef signed char int8_t;
 typedef unsigned char uint8_t;
 typedef short int16_t;

@@ -261,6 +261,7 @@ bool sinter_llvm_emit_module(sinter_llvm_module *m, sinter_llvm_part part, const
     m->kernel_fails = SINTER_NEW_ARRAY(m->arena, bool, count);
     for (uint32_t i = 0; i < count; i++)
         if (part.host || (i >= part.first_kernel && i < end)) declare_kernel(m, i);
+    if (m->images && part.host) end = count;
     for (uint32_t i = part.first_kernel; i < end && !m->broken; i++) emit_kernel(m, i);
     return !m->broken && (!part.host || sinter_llvm_emit_host(m, symbol)) && !m->broken;
 }

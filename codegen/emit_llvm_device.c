@@ -9,7 +9,8 @@
 /* ---- the table of the call ---- */
 
 static LLVMValueRef device_of(sinter_llvm_function *f) {
-    return sinter_llvm_load_field(f, f->module->pointer, f->call, offsetof(sinter_abi_call, device));
+    return sinter_llvm_load_field(f, f->module->pointer, f->call,
+                                  offsetof(sinter_abi_call, device));
 }
 
 LLVMValueRef sinter_llvm_device_field(sinter_llvm_function *f, size_t offset) {
@@ -23,7 +24,8 @@ static LLVMValueRef call_device(sinter_llvm_function *f, size_t entry, LLVMTypeR
     LLVMValueRef values[6];
     assert(count < 6);
     LLVMValueRef device = device_of(f);
-    values[0] = sinter_llvm_load_field(f, f->module->pointer, device, offsetof(sinter_abi_device, user));
+    values[0] =
+        sinter_llvm_load_field(f, f->module->pointer, device, offsetof(sinter_abi_device, user));
     for (unsigned i = 0; i < count; i++) values[1 + i] = arguments[i];
     for (unsigned i = 0; i <= count; i++) types[i] = LLVMTypeOf(values[i]);
     LLVMValueRef function = sinter_llvm_load_field(f, f->module->pointer, device, entry);
@@ -57,8 +59,8 @@ static void require_success(sinter_llvm_function *f, LLVMValueRef code) {
     LLVMPositionBuilderAtEnd(f->builder, good);
 }
 
-LLVMValueRef sinter_llvm_device_read(sinter_llvm_function *f, LLVMValueRef address, LLVMTypeRef type,
-                                     uint32_t bytes) {
+LLVMValueRef sinter_llvm_device_read(sinter_llvm_function *f, LLVMValueRef address,
+                                     LLVMTypeRef type, uint32_t bytes) {
     sinter_llvm_module *m = f->module;
     LLVMValueRef slot = sinter_llvm_entry_alloca(f, type, "read");
     LLVMValueRef arguments[] = {slot, address, sinter_llvm_int(m, bytes),
@@ -166,9 +168,8 @@ static LLVMValueRef kernel_rows(sinter_llvm_module *m) {
     uint32_t count = (uint32_t)m->program->kernels.count;
     LLVMValueRef *rows = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, count);
     for (uint32_t i = 0; i < count; i++) {
-        LLVMValueRef fields[] = {
-            sinter_llvm_text(m, sinter_device_symbol(m->program, i, m->arena)),
-            sinter_llvm_int32(m, 0), sinter_llvm_int32(m, 0)};
+        LLVMValueRef fields[] = {sinter_llvm_text(m, sinter_device_symbol(m->program, i, m->arena)),
+                                 sinter_llvm_int32(m, 0), sinter_llvm_int32(m, 0)};
         static_assert(sizeof(sinter_abi_device_kernel) == 16, "fields of sinter_abi_device_kernel");
         rows[i] = LLVMConstStructInContext(m->context, fields, 3, false);
     }
@@ -209,14 +210,16 @@ static void explain_list(sinter_llvm_function *f, LLVMValueRef record, LLVMValue
                          const sinter_loop_stmt *first, int32_t *number) {
     for (const sinter_loop_stmt *s = first; s; s = s->next) {
         if (s->kind == SINTER_LOOP_FAIL) {
-            LLVMBasicBlockRef same = sinter_llvm_block(f, "same"), next = sinter_llvm_block(f, "next");
+            LLVMBasicBlockRef same = sinter_llvm_block(f, "same"),
+                              next = sinter_llvm_block(f, "next");
             LLVMValueRef is_this = LLVMBuildICmp(f->builder, LLVMIntEQ, message,
                                                  sinter_llvm_int32(f->module, (*number)++), "");
             LLVMBuildCondBr(f->builder, is_this, same, next);
             LLVMPositionBuilderAtEnd(f->builder, same);
             LLVMValueRef values[SINTER_DEVICE_MAX_VALUES];
-            uint32_t count = s->argument_count < SINTER_DEVICE_MAX_VALUES ? s->argument_count
-                                                                          : SINTER_DEVICE_MAX_VALUES;
+            uint32_t count = s->argument_count < SINTER_DEVICE_MAX_VALUES
+                                 ? s->argument_count
+                                 : SINTER_DEVICE_MAX_VALUES;
             for (uint32_t i = 0; i < count; i++)
                 values[i] = sinter_llvm_load_field(
                     f, f->module->i64, record, offsetof(sinter_abi_device_failure, values) + i * 8);
@@ -241,8 +244,8 @@ static LLVMValueRef emit_explain(sinter_llvm_module *m) {
     f.call = LLVMGetParam(function, 0);
     sinter_llvm_store_field(&f, sinter_llvm_int32(m, 0), f.call, offsetof(sinter_abi_call, code));
     LLVMValueRef record = LLVMGetParam(function, 1);
-    LLVMValueRef message = sinter_llvm_load_field(&f, m->i32, record,
-                                                  offsetof(sinter_abi_device_failure, message));
+    LLVMValueRef message =
+        sinter_llvm_load_field(&f, m->i32, record, offsetof(sinter_abi_device_failure, message));
     int32_t number = 0;
     for (size_t i = 0; i < m->program->kernels.count; i++)
         explain_list(&f, record, message, m->program->kernels.items[i]->body, &number);

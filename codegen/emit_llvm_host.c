@@ -297,9 +297,10 @@ static void emit_alloc_output(sinter_llvm_function *f, const sinter_loop_stmt *s
                                 offsetof(sinter_abi_tensor, dims) + k * sizeof(int64_t));
     if (!m->images) return;
     LLVMValueRef memory = sinter_llvm_device_output(f, info->io_index, bytes);
-    sinter_llvm_require(f, LLVMBuildIsNotNull(f->builder, memory, ""), SINTER_ABI_OUT_OF_MEMORY,
-                        sinter_arena_format(m->arena, "no memory on the device for the %%0 bytes of %s", io->name),
-                        &bytes, 1);
+    sinter_llvm_require(
+        f, LLVMBuildIsNotNull(f->builder, memory, ""), SINTER_ABI_OUT_OF_MEMORY,
+        sinter_arena_format(m->arena, "no memory on the device for the %%0 bytes of %s", io->name),
+        &bytes, 1);
     LLVMBuildStore(f->builder, memory, f->buffers[s->buffer]);
 }
 
@@ -513,10 +514,10 @@ static void check_workspace(sinter_llvm_function *f) {
             : sinter_llvm_load_field(f, m->pointer, f->call, offsetof(sinter_abi_call, workspace));
     if (!m->program->workspace_bytes) return;
     LLVMValueRef needed = sinter_llvm_checked_expr(f, m->program->workspace_bytes, "the workspace");
-    LLVMValueRef given = sinter_llvm_load_field(
-        f, m->i64, f->call,
-        m->images ? offsetof(sinter_abi_call, device_workspace_bytes)
-                  : offsetof(sinter_abi_call, workspace_bytes));
+    LLVMValueRef given =
+        sinter_llvm_load_field(f, m->i64, f->call,
+                               m->images ? offsetof(sinter_abi_call, device_workspace_bytes)
+                                         : offsetof(sinter_abi_call, workspace_bytes));
     sinter_llvm_require(f, LLVMBuildICmp(f->builder, LLVMIntULE, needed, given, ""),
                         SINTER_ABI_OUT_OF_MEMORY,
                         "the workspace needs %0 bytes and has %1; was plan called?",

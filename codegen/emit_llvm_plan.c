@@ -209,8 +209,8 @@ LLVMValueRef sinter_llvm_constant(sinter_llvm_module *m, LLVMValueRef value) {
 
 LLVMValueRef sinter_llvm_text(sinter_llvm_module *m, const char *text) {
     if (!text) return LLVMConstNull(m->pointer);
-    LLVMValueRef global =
-        sinter_llvm_constant(m, LLVMConstStringInContext(m->context, text, (unsigned)strlen(text), false));
+    LLVMValueRef global = sinter_llvm_constant(
+        m, LLVMConstStringInContext(m->context, text, (unsigned)strlen(text), false));
     LLVMSetUnnamedAddress(global, LLVMGlobalUnnamedAddr);
     return global;
 }
@@ -276,9 +276,10 @@ static LLVMValueRef kernel_constants(sinter_llvm_module *m) {
     for (size_t i = 0; i < count; i++) {
         const sinter_loop_function *kernel = m->program->kernels.items[i];
         static_assert(sizeof(sinter_abi_kernel) == 16, "fields of sinter_abi_kernel");
-        rows[i] = struct_constant(
-            m, (LLVMValueRef[]){sinter_llvm_text(m, kernel->name), sinter_llvm_text(m, kernel->comment)},
-            2);
+        rows[i] = struct_constant(m,
+                                  (LLVMValueRef[]){sinter_llvm_text(m, kernel->name),
+                                                   sinter_llvm_text(m, kernel->comment)},
+                                  2);
     }
     return sinter_llvm_rows(m, rows, count);
 }
@@ -327,8 +328,8 @@ void sinter_llvm_emit_descriptor(sinter_llvm_module *m, const char *symbol, LLVM
     };
     static_assert(offsetof(sinter_abi_artifact, device) == 136 && sizeof(void *) == 8,
                   "fields of sinter_abi_artifact");
-    LLVMValueRef artifact =
-        sinter_llvm_constant(m, struct_constant(m, fields, sizeof fields / sizeof *fields - !m->images));
+    LLVMValueRef artifact = sinter_llvm_constant(
+        m, struct_constant(m, fields, sizeof fields / sizeof *fields - !m->images));
     LLVMValueRef function =
         sinter_llvm_add_function(m, symbol, LLVMFunctionType(m->pointer, NULL, 0, false));
     LLVMBuilderRef b = LLVMCreateBuilderInContext(m->context);

@@ -207,7 +207,7 @@ static bool write_object(const sinter_llvm_emission *e, const sinter_loop_progra
               .cache = options->cache ? &cache : NULL,
               .parts = SINTER_NEW_ARRAY(arena, compiled_part, kernels + 1)};
     c.parts[c.count++].part.host = true;
-    for (uint32_t i = 0; i < kernels; i++)
+    for (uint32_t i = 0; i < kernels && !e->images; i++)
         c.parts[c.count++].part = (sinter_llvm_part){i, 1, false};
     for (size_t i = 0; i < c.count; i++) sinter_arena_init(&c.parts[i].arena);
     run_crew(&c, options->jobs);
@@ -228,7 +228,7 @@ static bool write_text(const sinter_llvm_emission *e, sinter_llvm_output output,
     if (!machine) return false;
     worker w = {.machine = machine};
     sinter_own(&w.owned, release_machine, &w);
-    sinter_llvm_part all = {0, (uint32_t)e->program->kernels.count, true};
+    sinter_llvm_part all = {0, e->images ? 0 : (uint32_t)e->program->kernels.count, true};
     bool good = sinter_llvm_write_part(e, all, machine, output, out_bytes, diag);
     sinter_disown(&w.owned);
     release_machine(&w);
@@ -255,9 +255,15 @@ bool sinter_llvm_write(const sinter_loop_program *program, const sinter_target *
     fill_emission(&e, with_hash, &arena);
     if (weights_in_object && weight_bytes)
         e.weights_symbol = sinter_arena_format(&arena, "%s_weights", symbol);
-    bool good = output == SINTER_LLVM_OBJECT
-                    ? write_object(&e, program, options, &arena, out_bytes, diag)
-                    : write_text(&e, output, out_bytes, diag);
+    sinter_device_images images = {0};
+    bool good =
+        !target->gpu || sinter_device_compile(program, target, options, with_hash, &images, diag);
+    if (target->gpu) e.images = &images;
+    if (good)
+        good = output == SINTER_LLVM_OBJECT
+                   ? write_object(&e, program, options, &arena, out_bytes, diag)
+                   : write_text(&e, output, out_bytes, diag);
+    sinter_device_images_deinit(&images);
     sinter_loop_program_destroy(legal);
     sinter_arena_deinit(&arena);
     return good;

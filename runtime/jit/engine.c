@@ -319,9 +319,10 @@ static bool check_native(const sinter_engine_options *options, const char *targe
 bool sinter_engine_check(const sinter_engine_options *options, sinter_diag *diag) {
     const char *target = options->target ? options->target : "cpu";
     backend how = backend_of(target);
-    if (how == BACKEND_JIT && strncmp(target, "cpu", 3))
-        return sinter_error(diag, target,
-                            "target: expected cpu[:CPU][+FEATURE]..., so, c, loops or eval");
+    if (how == BACKEND_JIT && strncmp(target, "cpu", 3) && strncmp(target, "cuda", 4))
+        return sinter_error(
+            diag, target,
+            "target: expected cpu[:CPU][+FEATURE]..., cuda[:sm_90], so, c, loops or eval");
     sinter_arena arena;
     sinter_arena_init(&arena);
     bool good = how == BACKEND_EVAL && !options->passes

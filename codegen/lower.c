@@ -4,6 +4,7 @@
  * Needs a verified module without composite ops. Test: tests/codegen/lower/ */
 #include "codegen/lower.h"
 #include "runtime/abi.h"
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -209,12 +210,35 @@ static sinter_loop_buffer output_buffer(sinter_lower *lower, sinter_value value,
     return buffer;
 }
 
+/* A value whose elements follow each other inside of another's. */
+static sinter_loop_buffer run_buffer(sinter_lower *lower, sinter_value value,
+                                     const sinter_lower_place *place) {
+    sinter_type type = *sinter_value_type(lower->module, value),
+                whole = *sinter_value_type(lower->module, place->whole);
+    assert(place->is_run);
+    sinter_expr dims[SINTER_MAX_RANK], offset = sinter_loop_int(&lower->host, 0);
+    for (uint32_t d = 0; d < whole.rank; ++d)
+        offset = sinter_loop_add(
+            &lower->host,
+            sinter_loop_mul(&lower->host, offset, sinter_lower_host_dim(lower, whole.dims[d])),
+            sinter_lower_host_dim(lower, place->first[d]));
+    sinter_loop_buffer source = sinter_lower_host_buffer(lower, place->whole);
+    type_dims(lower, &type, dims);
+    sinter_loop_buffer buffer = sinter_loop_add_buffer(
+        &lower->host, value_name(lower, value), type.dtype, type.rank, dims, SINTER_SCOPE_ALIAS);
+    sinter_loop_bind(&lower->host, buffer, source, offset);
+    return buffer;
+}
+
 sinter_loop_buffer sinter_lower_host_buffer(sinter_lower *lower, sinter_value value) {
     uint64_t found = 0;
     if (sinter_map_find(&lower->buffers, value, &found)) return (sinter_loop_buffer)found;
     sinter_loop_buffer buffer;
     const sinter_tensor *tensor = sinter_value_constant(lower->module, value);
-    if (tensor) {
+    const sinter_lower_place *place = sinter_lower_find_place(lower, value);
+    if (place) {
+        buffer = run_buffer(lower, value, place);
+    } else if (tensor) {
         buffer = sinter_lower_host_constant(lower, value_name(lower, value), tensor);
     } else if (sinter_map_find(&lower->output_of, value, &found)) {
         buffer = output_buffer(lower, value, (uint32_t)found - 1);
@@ -334,6 +358,23 @@ static bool lower_to_kernel(sinter_lower *lower, sinter_node node, sinter_lower_
     return sinter_kernel_end(&kernel, node) && good;
 }
 
+/* The node has nothing to do: its results lie in its operand, or its operands were written into its result. Aliases begin
+ * here. */
+static bool is_in_place(sinter_lower *lower, sinter_node node) {
+    sinter_node_info info = *sinter_node_get(lower->module, node);
+    if (info.op == SINTER_OP_concat) {
+        for (uint32_t i = 0; i < info.operand_count; ++i)
+            if (!sinter_lower_is_joined(lower, node, i)) return false;
+        return info.operand_count > 0;
+    }
+    for (uint32_t i = 0; i < info.result_count; ++i)
+        if (info.results[i] && !sinter_lower_is_cut(lower, info.results[i])) return false;
+    for (uint32_t i = 0; i < info.result_count; ++i)
+        if (info.results[i] && sinter_lower_find_place(lower, info.results[i])->is_run)
+            sinter_lower_host_buffer(lower, info.results[i]);
+    return true;
+}
+
 static bool lower_node(sinter_lower *lower, sinter_node node) {
     const sinter_node_info *info = sinter_node_get(lower->module, node);
     sinter_lower_element_rule element = NULL;
@@ -351,9 +392,8 @@ static bool lower_node(sinter_lower *lower, sinter_node node) {
         if (!check_types(lower, node, info->operands, info->operand_count) ||
             !check_types(lower, node, info->results, info->result_count))
             return false;
-        if (!bind_late_dims(lower, node) || !sinter_lower_check_node(lower, node) ||
-            !lower_to_kernel(lower, node, kernel))
-            return false;
+        if (!bind_late_dims(lower, node) || !sinter_lower_check_node(lower, node)) return false;
+        if (!is_in_place(lower, node) && !lower_to_kernel(lower, node, kernel)) return false;
     }
     bind_contents(lower, node);
     return true;
@@ -361,6 +401,7 @@ static bool lower_node(sinter_lower *lower, sinter_node node) {
 
 bool sinter_lower_region(sinter_lower *lower, sinter_region region) {
     bool good = true;
+    sinter_lower_place_values(lower, region);
     SINTER_FOR_NODES (lower->module, region, node) {
         if (sinter_op_has_trait(sinter_node_get(lower->module, node)->op, SINTER_TRAIT_TERMINATOR))
             break;
@@ -542,6 +583,7 @@ sinter_loop_program *sinter_lower_module(sinter_module *module, sinter_diag *dia
     sinter_map_init(&lower.symbols, &lower.scratch);
     sinter_map_init(&lower.kernel_texts, &lower.scratch);
     sinter_map_init(&lower.output_of, &lower.scratch);
+    sinter_map_init(&lower.place_of, &lower.scratch);
     sinter_map_init(&lower.constants, &lower.scratch);
 
     sinter_region region = sinter_module_main(module);

@@ -24,6 +24,14 @@
 
 typedef enum sinter_lower_kind { SINTER_LOWER_NONE, SINTER_LOWER_ELEMENT, SINTER_LOWER_KERNEL, SINTER_LOWER_HOST } sinter_lower_kind;
 
+/* A value that has no memory of its own: its elements lie in another value, each that much further along the axes. */
+typedef struct sinter_lower_place {
+    sinter_value whole;      /* has memory, and no place itself */
+    const sinter_dim *first; /* by axis: values and wholes have the same rank */
+    bool is_run;             /* its elements follow each other: it has a buffer, which is an alias */
+    sinter_use joined;       /* the operand of a concatenation that it is written for; node 0: it was cut out of the whole */
+} sinter_lower_place;
+
 typedef struct sinter_lower {
     sinter_module *module;
     sinter_dim_table *dims;
@@ -34,6 +42,8 @@ typedef struct sinter_lower {
     sinter_map symbols;      /* dim symbol id -> host variable */
     sinter_map kernel_texts; /* hash of a kernel's text -> kernel index + 1, to share equal kernels */
     sinter_map output_of;    /* value -> model output index + 1, where its own buffer is the output's */
+    sinter_map place_of;     /* value -> index of its place, where it has one */
+    SINTER_VECTOR(sinter_lower_place) places;
     sinter_map constants;    /* address of a constant's data -> index in the program's constants */
     SINTER_VECTOR(sinter_text) locations; /* by kernel: of the nodes that share it, for its comment */
     uint32_t output_count;
@@ -70,6 +80,7 @@ typedef struct sinter_kernel {
     sinter_loop_builder build; /* the kernel's function */
     sinter_map inside;         /* node -> 1: computed in this kernel */
     sinter_map parameters;     /* value -> kernel buffer */
+    sinter_map windows;        /* kernel buffer that is a whole -> value whose elements are meant */
     sinter_map symbols;        /* dim symbol id -> kernel scalar parameter */
     sinter_map checked;        /* (node, operand) whose broadcast is checked already */
     SINTER_VECTOR(sinter_loop_buffer) host_buffers; /* arguments, in parameter order */
@@ -141,6 +152,14 @@ sinter_loop_buffer sinter_lower_host_scratch(sinter_lower *lower, const char *na
 sinter_loop_buffer sinter_lower_host_constant(sinter_lower *lower, const char *name, const sinter_tensor *tensor);
 /* value shares `source`'s memory, with its own shape (reshape, identity). */
 void sinter_lower_host_alias(sinter_lower *lower, sinter_value value, sinter_value source);
+/* Decides which values of the region have places in others, before its nodes are lowered (lower_place.c). */
+void sinter_lower_place_values(sinter_lower *lower, sinter_region region);
+/* NULL: the value has memory of its own. Valid until the next region is entered. */
+const sinter_lower_place *sinter_lower_find_place(const sinter_lower *lower, sinter_value value);
+/* The value was cut out of one that it lies in. */
+bool sinter_lower_is_cut(const sinter_lower *lower, sinter_value value);
+/* The operand was written where the concatenation wants it. */
+bool sinter_lower_is_joined(const sinter_lower *lower, sinter_node concat, uint32_t operand);
 /* Copies source into target (same element count) by a kernel. */
 void sinter_lower_host_copy(sinter_lower *lower, sinter_loop_buffer target, sinter_loop_buffer source);
 /* Binds a symbol from a host expression (a late dim), declaring a variable. */

@@ -12,6 +12,7 @@ static void init_kernel(sinter_kernel *kernel, sinter_lower *lower, const char *
     kernel->lower = lower;
     sinter_map_init(&kernel->inside, &lower->scratch);
     sinter_map_init(&kernel->parameters, &lower->scratch);
+    sinter_map_init(&kernel->windows, &lower->scratch);
     sinter_map_init(&kernel->symbols, &lower->scratch);
     sinter_map_init(&kernel->checked, &lower->scratch);
     sinter_loop_function *function = sinter_loop_function_create(lower->program, "kernel");
@@ -39,7 +40,7 @@ void sinter_kernel_begin(sinter_kernel *kernel, sinter_lower *lower, sinter_node
         return;
     }
     for (uint32_t i = 0; i < info->result_count; ++i)
-        if (info->results[i])
+        if (info->results[i] && !sinter_lower_is_cut(lower, info->results[i]))
             sinter_vector_push(&lower->scratch, &kernel->outputs, info->results[i]);
 }
 
@@ -156,8 +157,12 @@ static sinter_value outer_value(sinter_kernel *kernel, sinter_value value, bool 
     return value;
 }
 
+/* A value that lies in another without being a run is that one as a whole, read and written at shifted indices. */
 static sinter_loop_buffer add_parameter(sinter_kernel *kernel, sinter_value value,
                                         sinter_value outer, sinter_loop_scope scope) {
+    const sinter_lower_place *place = sinter_lower_find_place(kernel->lower, outer);
+    sinter_value part = place && !place->is_run ? outer : 0;
+    if (part) outer = place->whole;
     sinter_loop_buffer host = sinter_lower_host_buffer(kernel->lower, outer);
     /* Dims come from the value's own type, so that kernels share symbols instead of opaque scalars. */
     sinter_type type = *sinter_value_type(kernel->lower->module, outer);
@@ -170,6 +175,7 @@ static sinter_loop_buffer add_parameter(sinter_kernel *kernel, sinter_value valu
         sinter_loop_add_buffer(&kernel->build, name, type.dtype, type.rank, dims, scope);
     sinter_vector_push(&kernel->lower->scratch, &kernel->host_buffers, host);
     sinter_map_put(&kernel->parameters, value, buffer);
+    if (part) sinter_map_put(&kernel->windows, buffer, part);
     return buffer;
 }
 
@@ -202,8 +208,23 @@ sinter_expr sinter_kernel_axis_count(sinter_kernel *kernel, sinter_value axes) {
 
 /* ---- elements ---- */
 
+/* The index in the buffer of what has this index in the value that is meant. */
+static const sinter_expr *shift_index(sinter_kernel *kernel, sinter_loop_buffer buffer,
+                                      const sinter_expr *index, sinter_expr *own) {
+    uint64_t part = 0;
+    if (!sinter_map_find(&kernel->windows, buffer, &part)) return index;
+    const sinter_lower_place *place = sinter_lower_find_place(kernel->lower, (sinter_value)part);
+    uint32_t rank = kernel->build.function->buffers.items[buffer].rank;
+    for (uint32_t d = 0; d < rank; ++d)
+        own[d] =
+            sinter_loop_add(&kernel->build, index[d], sinter_kernel_dim(kernel, place->first[d]));
+    return own;
+}
+
 sinter_expr sinter_kernel_load(sinter_kernel *kernel, sinter_loop_buffer buffer,
                                const sinter_expr *index) {
+    sinter_expr own[SINTER_MAX_RANK];
+    index = shift_index(kernel, buffer, index, own);
     sinter_expr element = sinter_loop_load(&kernel->build, buffer, index);
     return sinter_loop_cast(&kernel->build, element, sinter_lower_compute_dtype(element->dtype));
 }
@@ -211,6 +232,8 @@ sinter_expr sinter_kernel_load(sinter_kernel *kernel, sinter_loop_buffer buffer,
 void sinter_kernel_store(sinter_kernel *kernel, sinter_loop_buffer buffer, const sinter_expr *index,
                          sinter_expr element) {
     sinter_dtype dtype = kernel->build.function->buffers.items[buffer].dtype;
+    sinter_expr own[SINTER_MAX_RANK];
+    index = shift_index(kernel, buffer, index, own);
     /* Narrow floats are rounded already: the limits of the cast that made them stay as they are. */
     sinter_loop_store(&kernel->build, buffer, index,
                       sinter_loop_cast_saturating(&kernel->build, element, dtype, false));
@@ -302,6 +325,11 @@ static sinter_expr name_element(sinter_kernel *kernel, sinter_value value, const
     return element;
 }
 
+static bool is_window(const sinter_kernel *kernel, sinter_value outer) {
+    const sinter_lower_place *place = sinter_lower_find_place(kernel->lower, outer);
+    return place && !place->is_run;
+}
+
 bool sinter_kernel_start_as_copy(sinter_kernel *kernel, sinter_value y, sinter_value data) {
     sinter_lower *lower = kernel->lower;
     sinter_node node = sinter_value_definition(lower->module, data);
@@ -309,8 +337,8 @@ bool sinter_kernel_start_as_copy(sinter_kernel *kernel, sinter_value y, sinter_v
     uint64_t found;
     sinter_value outer = outer_value(kernel, y, &is_output),
                  source = outer_value(kernel, data, &data_is_output);
-    if (!is_output || data_is_output || scalar_constant(kernel, data) ||
-        sinter_map_find(&kernel->parameters, y, &found) ||
+    if (!is_output || data_is_output || scalar_constant(kernel, data) || is_window(kernel, outer) ||
+        is_window(kernel, source) || sinter_map_find(&kernel->parameters, y, &found) ||
         (node && sinter_map_find(&kernel->inside, node, &found)))
         return false;
     sinter_kernel copy;

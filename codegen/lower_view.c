@@ -470,12 +470,14 @@ bool sinter_lower_concat(sinter_kernel *kernel, sinter_node node) {
                 sinter_loop_compare(&kernel->lower->host, SINTER_SCALAR_eq, pair[0], pair[1]),
                 SINTER_ABI_BAD_INPUT, "concat: dims %0 and %1 differ outside the axis", pair, 2);
         }
-        sinter_expr index[SINTER_MAX_RANK];
-        sinter_kernel_begin_loops(kernel, x, index);
-        sinter_expr element = sinter_lower_element(kernel, x, index);
-        index[axis] = sinter_loop_add(build, index[axis], offset);
-        sinter_lower_store(kernel, y, index, element);
-        sinter_kernel_end_loops(kernel, rank);
+        if (!sinter_lower_is_joined(kernel->lower, node, i)) {
+            sinter_expr index[SINTER_MAX_RANK];
+            sinter_kernel_begin_loops(kernel, x, index);
+            sinter_expr element = sinter_lower_element(kernel, x, index);
+            index[axis] = sinter_loop_add(build, index[axis], offset);
+            sinter_lower_store(kernel, y, index, element);
+            sinter_kernel_end_loops(kernel, rank);
+        }
         offset = sinter_loop_add(build, offset, sinter_kernel_dim(kernel, from.dims[axis]));
         before = sinter_dim_add(kernel->lower->dims, before, from.dims[axis]);
     }

@@ -467,6 +467,30 @@ static inline sinter_value add_split(random_graph *g, sinter_value x) {
     return sinter_node_result(g->build.module, node, 1);
 }
 
+/* Wide rows put together of what is made for that, as it is or by way of a sum, and taken apart again elsewhere. */
+static inline sinter_value add_places(random_graph *g, sinter_value x) {
+    sinter_type type = type_of(g, x);
+    int64_t width = 16, last = type.rank;
+    if (!type.rank || type.rank > 3 || !is_static(g, &type) || count_of(g, &type) > 20) return 0;
+    sinter_value axes = ints(g, &last, 1);
+    sinter_value wide = binary(g, SINTER_OP_mul, binary(g, SINTER_OP_unsqueeze, x, axes),
+                               random_constant(g, 1, &width, -1, 1));
+    if (!wide) return 0;
+    sinter_value items[3] = {unary(g, SINTER_OP_tanh, wide), unary(g, SINTER_OP_neg, wide),
+                             random_chance(g, 50) ? wide : unary(g, SINTER_OP_relu, wide)};
+    int64_t axis = random_below(g, type.rank);
+    sinter_attr along = sinter_attr_int("axis", axis);
+    sinter_value all = sinter_build(&g->build, SINTER_OP_concat, items, 3, &along, 1);
+    if (random_chance(g, 30)) all = binary(g, SINTER_OP_sub, all, unary(g, SINTER_OP_relu, all));
+    sinter_value part = all ? add_split(g, all) : 0;
+    if (!part || random_chance(g, 30)) return part;
+    sinter_type half = type_of(g, part);
+    sinter_value again[2] = {unary(g, SINTER_OP_neg, part),
+                             random_chance(g, 50) ? part : unary(g, SINTER_OP_tanh, part)};
+    along = sinter_attr_int("axis", random_below(g, half.rank));
+    return sinter_build(&g->build, SINTER_OP_concat, again, 2, &along, 1);
+}
+
 static inline sinter_value add_resize(random_graph *g, sinter_value x) {
     sinter_type type = type_of(g, x);
     if (!is_image(g, &type) || !is_static(g, &type)) return 0;
@@ -510,7 +534,8 @@ static inline bool random_graph_grow(random_graph *g) {
         add_padded_pool, add_padded_convolution,
         add_blocks,      add_loop,
         add_scan,        add_recurrent,
-        add_parts,       add_parts};
+        add_parts,       add_parts,
+        add_places,      add_places};
     sinter_value made = makers[random_below(g, sizeof makers / sizeof *makers)](g, pick(g));
     if (!made) return false;
     sinter_type type = type_of(g, made);

@@ -127,7 +127,8 @@ typedef struct sinter_abi_device_kernel {
     uint32_t shared_bytes; /* most that a launch asks for, beyond what the code declares */
 } sinter_abi_device_kernel;
 
-/* Zeroed before a run. A kernel that fails writes it if code is still 0 (one atomic exchange decides). */
+/* Zero where runs begin, but for one behind a run in the same stream that failed and was not waited for. A kernel that fails writes
+ * it if code is still 0 (one atomic exchange decides); others may do nothing once it is not. */
 typedef struct sinter_abi_device_failure {
     int32_t code;    /* SINTER_ABI_* */
     int32_t message; /* which of the artifact's */

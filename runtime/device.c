@@ -43,6 +43,10 @@ const char *sinter_device_name(const sinter_device *device) {
     return device ? device->properties.name : "";
 }
 
+void *sinter_device_native_stream(const sinter_device_stream *stream) {
+    return stream->native;
+}
+
 void *sinter_device_new(const sinter_device *device, size_t size) {
     void *memory = sinter_allocate(device->allocator, size, 64);
     if (memory) memset(memory, 0, size);

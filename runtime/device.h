@@ -69,7 +69,7 @@ typedef struct sinter_device_driver {
     sinter_status *(*capture_begin)(sinter_device_stream *stream);
     sinter_status *(*capture_end)(sinter_device_stream *stream, sinter_device_graph **out_graph); /* always ends it */
     sinter_status *(*graph_launch)(sinter_device_graph *graph, sinter_device_stream *stream);
-    sinter_status *(*graph_destroy)(sinter_device_graph *graph); /* it may not be running; NULL allowed */
+    sinter_status *(*graph_destroy)(sinter_device_graph *graph); /* it may still run; NULL allowed */
 } sinter_device_driver;
 
 struct sinter_device { /* each driver's device begins with it */
@@ -80,9 +80,13 @@ struct sinter_device { /* each driver's device begins with it */
 };
 struct sinter_device_stream { /* each driver's stream begins with it, as do the others */
     sinter_device *device;
+    void *native; /* the driver's own; NULL: its default stream */
 };
 
 extern const sinter_device_driver sinter_device_cpu, sinter_device_cuda;
+
+/* What the driver calls the stream (CUstream): for those who have it from a caller. NULL where there is none. */
+void *sinter_device_native_stream(const sinter_device_stream *stream);
 
 /* Zeroed memory of the device's host allocator. */
 void *sinter_device_new(const sinter_device *device, size_t size);

@@ -188,14 +188,15 @@ static sinter_status *stream_create(sinter_device *device, sinter_device_stream 
     cpu_stream *stream = sinter_device_new(device, sizeof *stream);
     *out_stream = stream ? &stream->base : NULL;
     if (!stream) return no_memory(sizeof *stream);
-    stream->base.device = device;
+    stream->base = (sinter_device_stream){device, stream};
     return NULL;
 }
 
 static sinter_status *stream_wrap(sinter_device *device, void *native,
                                   sinter_device_stream **out_stream) {
-    (void)native; /* there is no other order than that of calls */
-    return stream_create(device, out_stream);
+    sinter_status *status = stream_create(device, out_stream);
+    if (!status) (*out_stream)->native = native; /* there is no other order than that of calls */
+    return status;
 }
 
 static sinter_status *graph_destroy(sinter_device_graph *graph) {

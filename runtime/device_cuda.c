@@ -35,7 +35,6 @@ typedef struct cuda_device {
 
 typedef struct cuda_stream_of {
     sinter_device_stream base;
-    cuda_stream stream;
     bool is_own;
 } cuda_stream_of;
 
@@ -55,7 +54,7 @@ struct sinter_device_graph {
 };
 
 static cuda_stream native(const sinter_device_stream *stream) {
-    return ((const cuda_stream_of *)stream)->stream;
+    return stream->native;
 }
 
 static cuda_device *device_of(const sinter_device_stream *stream) {
@@ -316,7 +315,7 @@ static sinter_status *stream_wrap(sinter_device *device, void *theirs,
     *out_stream = stream ? &stream->base : NULL;
     if (!stream) return no_host_memory();
     stream->base.device = device;
-    stream->stream = theirs;
+    stream->base.native = theirs;
     return NULL;
 }
 
@@ -324,7 +323,8 @@ static sinter_status *stream_create(sinter_device *device, sinter_device_stream 
     sinter_status *status = stream_wrap(device, NULL, out_stream);
     if (status) return status;
     cuda_stream_of *stream = (cuda_stream_of *)*out_stream;
-    status = DO((cuda_device *)device, stream_create, &stream->stream, CUDA_STREAM_NON_BLOCKING);
+    status = DO((cuda_device *)device, stream_create, (cuda_stream *)&stream->base.native,
+                CUDA_STREAM_NON_BLOCKING);
     stream->is_own = !status;
     if (!status) return NULL;
     sinter_device_delete(device, stream, sizeof *stream);

@@ -5,6 +5,7 @@
 #include "runtime/executable.h"
 #include "runtime/allocator.h"
 #include "runtime/cpu_features.h"
+#include "runtime/device_code.h"
 #include "runtime/status.h"
 
 #include <string.h>
@@ -33,8 +34,8 @@ sinter_status *sinter_executable_make(const sinter_abi_artifact *artifact, const
     const size_t least = offsetof(sinter_abi_artifact, device);
     if (artifact->size < least)
         return SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT,
-                           "the artifact's descriptor has %u bytes, expected %zu at least", artifact->size,
-                           least);
+                           "the artifact's descriptor has %u bytes, expected %zu at least",
+                           artifact->size, least);
     if (!weights) weights = artifact->weights;
     if (!weights && artifact->weights_bytes)
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "%s: its %llu bytes of weights are missing",
@@ -48,9 +49,9 @@ sinter_status *sinter_executable_make(const sinter_abi_artifact *artifact, const
     return NULL;
 }
 
-sinter_status *sinter_executable_wrap(const sinter_abi_artifact *artifact, const void *weights,
-                                      const sinter_allocator *allocator,
-                                      sinter_executable **out_executable) {
+static sinter_status *wrap_unstarted(const sinter_abi_artifact *artifact, const void *weights,
+                                     const sinter_allocator *allocator,
+                                     sinter_executable **out_executable) {
     sinter_status *status = sinter_executable_make(artifact, weights, allocator, out_executable);
     char missing[512];
     if (status || !artifact->cpu_features ||
@@ -62,8 +63,44 @@ sinter_status *sinter_executable_wrap(const sinter_abi_artifact *artifact, const
                        artifact->name, missing);
 }
 
+/* An artifact with code for a device needs one, and one without would run on the host, which nobody asked for. */
+static sinter_status *check_device(const sinter_abi_artifact *artifact,
+                                   const sinter_device *device) {
+    const sinter_abi_device_code *code = sinter_artifact_device_code(artifact);
+    const char *wanted = code ? code->device : "cpu",
+               *given = device ? device->driver->name : "cpu";
+    if (!strcmp(wanted, given) && (device || !code)) return NULL;
+    return SINTER_FAIL(SINTER_STATUS_WRONG_DEVICE, "%s: compiled for device %s; it is to run on %s",
+                       artifact->name, wanted, given);
+}
+
+sinter_status *sinter_executable_start(sinter_executable *executable, sinter_device *device) {
+    sinter_status *status = check_device(executable->artifact, device);
+    return status || !sinter_artifact_device_code(executable->artifact)
+               ? status
+               : sinter_device_code_load(executable, device);
+}
+
+sinter_status *sinter_executable_wrap_on(const sinter_abi_artifact *artifact, const void *weights,
+                                         sinter_device *device, const sinter_allocator *allocator,
+                                         sinter_executable **out_executable) {
+    sinter_status *status = wrap_unstarted(artifact, weights, allocator, out_executable);
+    if (!status) status = sinter_executable_start(*out_executable, device);
+    if (!status || !out_executable || !*out_executable) return status;
+    sinter_executable_destroy(*out_executable);
+    *out_executable = NULL;
+    return status;
+}
+
+sinter_status *sinter_executable_wrap(const sinter_abi_artifact *artifact, const void *weights,
+                                      const sinter_allocator *allocator,
+                                      sinter_executable **out_executable) {
+    return sinter_executable_wrap_on(artifact, weights, NULL, allocator, out_executable);
+}
+
 void sinter_executable_destroy(sinter_executable *executable) {
     if (!executable) return;
+    sinter_device_code_unload(executable);
     sinter_executable_unload(executable);
     sinter_allocator allocator = executable->allocator;
     sinter_deallocate(executable->has_allocator ? &allocator : NULL, executable, sizeof *executable,
@@ -82,11 +119,11 @@ const sinter_abi_artifact *sinter_executable_describe(const sinter_executable *e
 /* ---- runs ---- */
 
 /* Inputs are const by contract; abi.h has one type for both. */
-static sinter_abi_tensor *inputs_of(const sinter_abi_tensor *inputs) {
+sinter_abi_tensor *sinter_executable_inputs(const sinter_abi_tensor *inputs) {
     return (sinter_abi_tensor *)(uintptr_t)inputs;
 }
 
-static sinter_status *failure(const sinter_abi_call *call, int32_t code) {
+sinter_status *sinter_executable_failure(const sinter_abi_call *call, int32_t code) {
     sinter_status_code known = code >= SINTER_ABI_BAD_INPUT && code <= SINTER_ABI_FAILED
                                    ? (sinter_status_code)code
                                    : SINTER_STATUS_FAILED;
@@ -97,13 +134,13 @@ static uint64_t head_bytes(const sinter_abi_artifact *artifact) {
     return padded(artifact->symbol_count * sizeof(int64_t)) + padded(artifact->output_count);
 }
 
-static void *service_allocate(const sinter_abi_services *services, size_t bytes) {
+void *sinter_service_allocate(const sinter_abi_services *services, size_t bytes) {
     if (services && services->allocate)
         return services->allocate(services->user, padded(bytes ? bytes : 1), ALIGNMENT);
     return sinter_allocate(NULL, padded(bytes ? bytes : 1), ALIGNMENT);
 }
 
-static void service_deallocate(const sinter_abi_services *services, void *pointer, size_t bytes) {
+void sinter_service_deallocate(const sinter_abi_services *services, void *pointer, size_t bytes) {
     if (!pointer) return;
     if (!services || !services->allocate)
         sinter_deallocate(NULL, pointer, bytes, ALIGNMENT);
@@ -113,13 +150,13 @@ static void service_deallocate(const sinter_abi_services *services, void *pointe
 
 void sinter_output_free(sinter_abi_tensor *output, const sinter_abi_services *services) {
     if (!output) return;
-    service_deallocate(services, output->data, output->bytes);
+    sinter_service_deallocate(services, output->data, output->bytes);
     output->data = NULL;
 }
 
-static sinter_status *check_arguments(const sinter_executable *executable,
-                                      const sinter_abi_tensor *inputs,
-                                      const sinter_abi_tensor *outputs) {
+sinter_status *sinter_executable_check_arguments(const sinter_executable *executable,
+                                                 const sinter_abi_tensor *inputs,
+                                                 const sinter_abi_tensor *outputs) {
     const char *missing = !executable                                      ? "executable"
                           : !inputs && executable->artifact->input_count   ? "inputs"
                           : !outputs && executable->artifact->output_count ? "outputs"
@@ -131,7 +168,7 @@ static sinter_status *check_arguments(const sinter_executable *executable,
 sinter_status *sinter_executable_plan(const sinter_executable *executable,
                                       const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs,
                                       uint64_t *out_context_bytes) {
-    sinter_status *status = check_arguments(executable, inputs, outputs);
+    sinter_status *status = sinter_executable_check_arguments(executable, inputs, outputs);
     if (status) return status;
     if (!out_context_bytes)
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "nowhere to put the size of a context: NULL");
@@ -140,14 +177,16 @@ sinter_status *sinter_executable_plan(const sinter_executable *executable,
     bool many = artifact->symbol_count > LOCAL_SYMBOLS;
     sinter_abi_call call = {
         .size = sizeof call, .weights = executable->weights, .outputs = outputs, .symbols = local};
-    call.inputs = inputs_of(inputs);
-    if (many) call.symbols = service_allocate(NULL, artifact->symbol_count * sizeof(int64_t));
+    call.inputs = sinter_executable_inputs(inputs);
+    if (many)
+        call.symbols = sinter_service_allocate(NULL, artifact->symbol_count * sizeof(int64_t));
     if (!call.symbols)
         return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for %u symbols",
                            artifact->symbol_count);
     int32_t code = artifact->plan(&call);
-    if (many) service_deallocate(NULL, call.symbols, artifact->symbol_count * sizeof(int64_t));
-    if (code) return failure(&call, code);
+    if (many)
+        sinter_service_deallocate(NULL, call.symbols, artifact->symbol_count * sizeof(int64_t));
+    if (code) return sinter_executable_failure(&call, code);
     *out_context_bytes = head_bytes(artifact) + padded(call.workspace_bytes);
     return NULL;
 }
@@ -166,9 +205,9 @@ static bool is_donated(const sinter_abi_artifact *artifact, uint32_t output, uin
 
 /* An output of the caller's may not lie where a run reads an input, unless that is donated, or writes another output. What
  * an output has may be more than it needs, so others count where they begin. */
-static sinter_status *check_overlaps(const sinter_abi_artifact *artifact,
-                                     const sinter_abi_tensor *inputs,
-                                     const sinter_abi_tensor *outputs) {
+sinter_status *sinter_executable_check_overlaps(const sinter_abi_artifact *artifact,
+                                                const sinter_abi_tensor *inputs,
+                                                const sinter_abi_tensor *outputs) {
     for (uint32_t i = 0; i < artifact->output_count; i++) {
         if (!outputs[i].data) continue;
         for (uint32_t k = 0; k < artifact->input_count; k++)
@@ -188,7 +227,8 @@ static sinter_status *check_overlaps(const sinter_abi_artifact *artifact,
 }
 
 /* Frees what the artifact had allocated for outputs before it failed. */
-static void drop_outputs(const sinter_abi_call *call, const unsigned char *given, uint32_t count) {
+void sinter_executable_drop_outputs(const sinter_abi_call *call, const unsigned char *given,
+                                    uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
         if (!given[i]) sinter_output_free(&call->outputs[i], call->services);
 }
@@ -202,10 +242,10 @@ static sinter_status *run_in(const sinter_executable *executable, sinter_abi_cal
     call->symbols = (int64_t *)(void *)context;
     for (uint32_t i = 0; i < artifact->output_count; i++) given[i] = call->outputs[i].data != NULL;
     int32_t code = artifact->plan(call);
-    if (code) return failure(call, code);
+    if (code) return sinter_executable_failure(call, code);
     uint64_t needed = call->workspace_bytes;
     if (own_workspace) {
-        call->workspace = service_allocate(call->services, needed);
+        call->workspace = sinter_service_allocate(call->services, needed);
         if (!call->workspace)
             return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY,
                                "no memory for a workspace of %llu bytes",
@@ -220,32 +260,34 @@ static sinter_status *run_in(const sinter_executable *executable, sinter_abi_cal
                                (unsigned long long)(head_bytes(artifact) + padded(needed)));
     }
     code = artifact->run(call);
-    if (own_workspace) service_deallocate(call->services, call->workspace, needed);
+    if (own_workspace) sinter_service_deallocate(call->services, call->workspace, needed);
     if (!code) return NULL;
-    drop_outputs(call, given, artifact->output_count);
-    return failure(call, code);
+    sinter_executable_drop_outputs(call, given, artifact->output_count);
+    return sinter_executable_failure(call, code);
 }
 
 sinter_status *sinter_executable_run(const sinter_executable *executable,
                                      const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs,
                                      const sinter_abi_services *services, void *context,
                                      uint64_t context_bytes) {
-    sinter_status *wrong = check_arguments(executable, inputs, outputs);
+    sinter_status *wrong = sinter_executable_check_arguments(executable, inputs, outputs);
     if (wrong) return wrong;
     const sinter_abi_artifact *artifact = executable->artifact;
-    wrong = check_overlaps(artifact, inputs, outputs);
+    wrong = sinter_executable_check_overlaps(artifact, inputs, outputs);
     if (wrong) return wrong;
+    if (executable->device_code)
+        return sinter_device_code_run(executable, inputs, outputs, services);
     sinter_abi_call call = {.size = sizeof call,
                             .weights = executable->weights,
                             .outputs = outputs,
                             .services = services};
-    call.inputs = inputs_of(inputs);
+    call.inputs = sinter_executable_inputs(inputs);
     uint64_t head = head_bytes(artifact);
     if (!context) {
-        void *taken = service_allocate(services, head);
+        void *taken = sinter_service_allocate(services, head);
         if (!taken) return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for a context");
         sinter_status *status = run_in(executable, &call, taken, head, true);
-        service_deallocate(services, taken, head);
+        sinter_service_deallocate(services, taken, head);
         return status;
     }
     if ((uintptr_t)context % ALIGNMENT)

@@ -87,6 +87,7 @@ typedef struct sinter_load_options {
                                           the file: for file systems that map it in small pages only. Not shared between
                                           processes, and loading reads all of them. No effect below 2 MiB */
     const sinter_allocator *allocator; /* of the executable itself; NULL: malloc */
+    sinter_device *device;             /* that an artifact with code for one runs on; must outlive the executable. NULL: none */
 } sinter_load_options;
 
 /* Checks size, version, checksum and CPU features of the file before any of its code is loaded. options: NULL for none. */
@@ -96,6 +97,10 @@ SINTER_API sinter_status *sinter_executable_load(const char *path, const sinter_
  * where it carries them; they and the artifact must outlive the executable. */
 SINTER_API sinter_status *sinter_executable_wrap(const sinter_abi_artifact *artifact, const void *weights,
                                                  const sinter_allocator *allocator, sinter_executable **out_executable);
+/* The same on a device, which must outlive the executable; weights are copied there. */
+SINTER_API sinter_status *sinter_executable_wrap_on(const sinter_abi_artifact *artifact, const void *weights,
+                                                    sinter_device *device, const sinter_allocator *allocator,
+                                                    sinter_executable **out_executable);
 SINTER_API void sinter_executable_destroy(sinter_executable *executable); /* no run may be under way; NULL allowed */
 /* Names, types and shapes of inputs and outputs, symbols, kernels, target. */
 SINTER_API const sinter_abi_artifact *sinter_executable_describe(const sinter_executable *executable);
@@ -116,6 +121,15 @@ SINTER_API sinter_status *sinter_executable_plan(const sinter_executable *execut
 SINTER_API sinter_status *sinter_executable_run(const sinter_executable *executable, const sinter_abi_tensor *inputs,
                                                 sinter_abi_tensor *outputs, const sinter_abi_services *services,
                                                 void *context, uint64_t context_bytes);
+/* Puts a run into the caller's stream of the device (CUstream; NULL is the driver's own) and returns: the data of inputs and outputs
+ * is memory on the device, outputs have room (bytes becomes what is used), and all of it stays until the stream was waited for.
+ * Where shapes or branches depend on what is computed, it waits for that. A stream is for one thread at a time and outlives the
+ * executable. For executables with code for a device. */
+SINTER_API sinter_status *sinter_executable_run_on_stream(const sinter_executable *executable, const sinter_abi_tensor *inputs,
+                                                          sinter_abi_tensor *outputs, const sinter_abi_services *services,
+                                                          void *stream);
+/* Waits for the stream's runs of the executable; a kernel that found something wrong in the data is told here. */
+SINTER_API sinter_status *sinter_executable_wait(const sinter_executable *executable, void *stream);
 /* Frees what a run allocated for outputs: sets data to NULL. */
 SINTER_API void sinter_output_free(sinter_abi_tensor *output, const sinter_abi_services *services);
 

@@ -1,0 +1,531 @@
+/* Runs of artifacts on a device. A session is what one run at a time needs there: a stream, a workspace, a place for each tensor
+ * that its caller has on the host. Sessions are kept with the executable and used again, so a second run of the same shapes
+ * allocates nothing. Where the artifact says that equal runs put equal work into the stream, the second of two is captured, and
+ * from then on a run is one launch of the graph, between the copies of what is on the host.
+ * Test: tests/unit/device_run_test.c */
+#include "runtime/device_code.h"
+#include "runtime/status.h"
+
+#include <string.h>
+
+/* Memory on the device that grows. */
+typedef struct place {
+    void *memory;
+    uint64_t capacity;
+} place;
+
+typedef struct sinter_device_session {
+    struct sinter_device_session *next;
+    const sinter_executable *executable;
+    sinter_device_code *code;
+    sinter_device_stream *stream;
+    void *native; /* the caller's stream, where is_bound */
+    bool is_bound, is_busy;
+    place workspace, failure;
+    place *inputs, *outputs;      /* of tensors on the host */
+    const void **input_addresses; /* of this run, on the device */
+    void **output_addresses;      /* likewise; filled as the run asks */
+    uint64_t *output_bytes;       /* likewise */
+    sinter_device_graph *graph;
+    uint64_t *key,
+        *graph_key; /* what a run's work depends on: now; of the last run and the graph */
+    bool has_graph_key;
+    sinter_abi_device_failure *failed; /* pinned */
+    void *host_workspace;
+    uint64_t host_workspace_bytes;
+    int64_t *symbols;
+    unsigned char *given;
+    sinter_abi_tensor *host_inputs; /* what plan and run see of inputs on the device */
+    void **host_copies;             /* pinned: data of inputs that the host looks at */
+    uint64_t *host_copy_bytes;
+    /* of the run under way */
+    sinter_abi_device table;
+    sinter_abi_call *call;
+    sinter_status *status;
+} session;
+
+static const sinter_device_driver *driver_of(const session *s) {
+    return s->code->device->driver;
+}
+
+static const sinter_abi_artifact *artifact_of(const session *s) {
+    return s->executable->artifact;
+}
+
+/* Keeps the first thing that went wrong; false for anything. */
+static bool keep(session *s, sinter_status *status) {
+    if (!s->status)
+        s->status = status;
+    else
+        sinter_status_destroy(status);
+    return !s->status;
+}
+
+/* ---- memory ---- */
+
+/* What the memory holds is lost. Sizes grow by half at least, so that slowly growing shapes seldom ask. */
+static bool grow(session *s, place *p, uint64_t bytes) {
+    if (p->memory && bytes <= p->capacity) return true;
+    if (p->memory && bytes < p->capacity + p->capacity / 2) bytes = p->capacity + p->capacity / 2;
+    void *old = p->memory;
+    *p = (place){0};
+    if (!keep(s, driver_of(s)->deallocate(s->stream, old)) ||
+        !keep(s, driver_of(s)->allocate(s->stream, bytes, &p->memory)))
+        return false;
+    p->capacity = bytes;
+    return true;
+}
+
+/* ---- what the artifact's run calls ---- */
+
+static int32_t answer(const session *s) {
+    return s->status ? SINTER_ABI_FAILED : SINTER_ABI_OK;
+}
+
+static int32_t on_launch(void *user, const sinter_abi_launch *launch) {
+    session *s = user;
+    const sinter_device_function *function =
+        launch->kernel < artifact_of(s)->kernel_count ? s->code->functions[launch->kernel] : NULL;
+    keep(s, function ? driver_of(s)->launch(s->stream, function, launch)
+                     : SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT, "kernel %u is not on the device",
+                                   launch->kernel));
+    return answer(s);
+}
+
+static bool reset_failure(session *s) {
+    s->failed->code = SINTER_ABI_OK;
+    return keep(s, driver_of(s)->fill(s->stream, s->failure.memory, 0, sizeof *s->failed));
+}
+
+/* Puts the failure of kernels, if any, into the status; the stream was waited for. */
+static void take_failure(session *s) {
+    sinter_abi_device_failure failure = *s->failed;
+    if (failure.code == SINTER_ABI_OK || !reset_failure(s)) return;
+    sinter_abi_call none = {.size = sizeof none}, *call = s->call ? s->call : &none;
+    call->message[0] = 0;
+    if (s->code->code->explain) s->code->code->explain(call, &failure);
+    keep(s, sinter_executable_failure(call, failure.code));
+}
+
+static bool fetch_failure(session *s) {
+    return keep(s, driver_of(s)->copy(s->stream, s->failed, s->failure.memory, sizeof *s->failed,
+                                      SINTER_ABI_COPY_TO_HOST));
+}
+
+static bool wait(session *s) {
+    bool good = keep(s, driver_of(s)->stream_wait(s->stream));
+    if (good) take_failure(s);
+    return !s->status;
+}
+
+static int32_t on_copy(void *user, void *to, const void *from, uint64_t bytes, int32_t direction) {
+    session *s = user;
+    bool good = keep(s, driver_of(s)->copy(s->stream, to, from, bytes, direction));
+    if (good && direction == SINTER_ABI_COPY_TO_HOST && fetch_failure(s)) wait(s);
+    return answer(s);
+}
+
+static void *on_output(void *user, uint32_t index, uint64_t bytes) {
+    session *s = user;
+    if (index >= artifact_of(s)->output_count) {
+        keep(s, SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT, "there is no output %u", index));
+        return NULL;
+    }
+    s->output_bytes[index] = bytes;
+    if (!s->is_bound) {
+        if (!grow(s, &s->outputs[index], bytes)) return NULL;
+        return s->output_addresses[index] = s->outputs[index].memory;
+    }
+    const sinter_abi_tensor *output = &s->call->outputs[index];
+    if (output->bytes >= bytes && (output->data || !bytes))
+        return s->output_addresses[index] = output->data ? output->data : s->failure.memory;
+    keep(s, SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "output '%s' needs %llu bytes and has %llu",
+                        artifact_of(s)->outputs[index].name, (unsigned long long)bytes,
+                        (unsigned long long)(output->data ? output->bytes : 0)));
+    return NULL;
+}
+
+static void *on_allocate(void *user, uint64_t bytes) {
+    session *s = user;
+    void *memory = NULL;
+    return keep(s, driver_of(s)->allocate(s->stream, bytes, &memory)) ? memory : NULL;
+}
+
+static void on_deallocate(void *user, void *pointer) {
+    session *s = user;
+    keep(s, driver_of(s)->deallocate(s->stream, pointer));
+}
+
+/* ---- one run ---- */
+
+static bool is_on_host(const session *s, uint32_t input) {
+    const unsigned char *flags = s->code->code->host_inputs;
+    return flags && flags[input];
+}
+
+/* Tensors on the host get a place on the device. */
+static void upload(session *s) {
+    const sinter_abi_artifact *artifact = artifact_of(s);
+    for (uint32_t i = 0; i < artifact->input_count && !s->status; i++) {
+        const sinter_abi_tensor *input = &s->call->inputs[i];
+        if (input->bytes && !input->data)
+            keep(s, SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "input '%s' has no data",
+                                artifact->inputs[i].name));
+        else if (grow(s, &s->inputs[i], input->bytes))
+            keep(s, driver_of(s)->copy(s->stream, s->inputs[i].memory, input->data, input->bytes,
+                                       SINTER_ABI_COPY_TO_DEVICE));
+        s->input_addresses[i] = s->inputs[i].memory;
+    }
+}
+
+/* Tensors on the device are where they are; what plan and run look at comes to the host, which waits for it. */
+static void look_at_inputs(session *s) {
+    const sinter_abi_artifact *artifact = artifact_of(s);
+    bool copied = false;
+    for (uint32_t i = 0; i < artifact->input_count && !s->status; i++) {
+        s->input_addresses[i] = s->host_inputs[i].data;
+        if (!is_on_host(s, i)) continue;
+        const uint64_t bytes = s->host_inputs[i].bytes;
+        if (!s->host_copies[i] || bytes > s->host_copy_bytes[i]) {
+            void *old = s->host_copies[i];
+            s->host_copies[i] = NULL;
+            keep(s, driver_of(s)->deallocate_host(s->code->device, old));
+            if (!keep(s, driver_of(s)->allocate_host(s->code->device, bytes, &s->host_copies[i])))
+                return;
+            s->host_copy_bytes[i] = bytes;
+        }
+        keep(s, driver_of(s)->copy(s->stream, s->host_copies[i], s->input_addresses[i], bytes,
+                                   SINTER_ABI_COPY_TO_HOST));
+        s->host_inputs[i].data = s->host_copies[i];
+        copied = true;
+    }
+    if (copied) keep(s, driver_of(s)->stream_wait(s->stream));
+}
+
+static bool plan(session *s) {
+    sinter_abi_call *call = s->call;
+    int32_t code = artifact_of(s)->plan(call);
+    if (code) return keep(s, sinter_executable_failure(call, code));
+    if (call->workspace_bytes > s->host_workspace_bytes || !s->host_workspace) {
+        sinter_device_delete(s->code->device, s->host_workspace, s->host_workspace_bytes);
+        s->host_workspace_bytes = call->workspace_bytes ? call->workspace_bytes : 64;
+        s->host_workspace = sinter_device_new(s->code->device, s->host_workspace_bytes);
+        if (!s->host_workspace)
+            return keep(s, SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY,
+                                       "no memory for a workspace of %llu bytes",
+                                       (unsigned long long)call->workspace_bytes));
+    }
+    call->workspace = s->host_workspace;
+    call->workspace_bytes = s->host_workspace_bytes;
+    return grow(s, &s->workspace, call->device_workspace_bytes);
+}
+
+/* [symbols | address and bytes of each input | of each output | workspace] */
+static size_t key_count(const sinter_abi_artifact *artifact) {
+    return artifact->symbol_count + 2 * ((size_t)artifact->input_count + artifact->output_count) +
+           1;
+}
+
+static void write_key(session *s) {
+    const sinter_abi_artifact *artifact = artifact_of(s);
+    uint64_t *at = s->key;
+    for (uint32_t i = 0; i < artifact->symbol_count; i++) *at++ = (uint64_t)s->call->symbols[i];
+    for (uint32_t i = 0; i < artifact->input_count; i++) {
+        *at++ = (uintptr_t)s->input_addresses[i];
+        *at++ = s->call->inputs[i].bytes;
+    }
+    for (uint32_t i = 0; i < artifact->output_count; i++) {
+        *at++ = (uintptr_t)(s->is_bound ? s->call->outputs[i].data : s->outputs[i].memory);
+        *at++ = s->is_bound ? s->call->outputs[i].bytes : 0;
+    }
+    *at = (uintptr_t)s->workspace.memory;
+}
+
+/* All of a run that is on the device. */
+static void submit(session *s) {
+    int32_t code = artifact_of(s)->run(s->call);
+    if (code) keep(s, s->status ? NULL : sinter_executable_failure(s->call, code));
+    if (!s->status) fetch_failure(s);
+}
+
+static void capture(session *s) {
+    if (!keep(s, driver_of(s)->capture_begin(s->stream))) return;
+    submit(s);
+    keep(s, driver_of(s)->capture_end(s->stream, &s->graph));
+    if (!s->status) return;
+    sinter_status_destroy(driver_of(s)->graph_destroy(s->graph));
+    s->graph = NULL;
+}
+
+/* A run like the last one is a graph. The driver's default stream can't be captured. */
+static void execute(session *s) {
+    const size_t bytes = key_count(artifact_of(s)) * sizeof *s->key;
+    bool may_repeat =
+        (s->code->code->flags & SINTER_ABI_DEVICE_STATIC) && (!s->is_bound || s->native);
+    write_key(s);
+    bool same = may_repeat && s->has_graph_key && !memcmp(s->key, s->graph_key, bytes);
+    if (same && !s->graph) capture(s);
+    if (same) {
+        if (!s->status) keep(s, driver_of(s)->graph_launch(s->graph, s->stream));
+        return;
+    }
+    if (s->graph && s->is_bound) keep(s, driver_of(s)->stream_wait(s->stream)); /* it may run yet */
+    keep(s, driver_of(s)->graph_destroy(s->graph));
+    s->graph = NULL;
+    s->has_graph_key = false;
+    if (s->status) return;
+    submit(s);
+    write_key(s); /* outputs have their places now */
+    memcpy(s->graph_key, s->key, bytes);
+    s->has_graph_key = !s->status;
+}
+
+static bool take_memory(session *s, sinter_abi_tensor *output, uint32_t index) {
+    const uint64_t bytes = s->output_bytes[index];
+    if (s->given[index] && output->bytes >= bytes) return true;
+    if (s->given[index])
+        return keep(s, SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
+                                   "output '%s' needs %llu bytes and has %llu",
+                                   artifact_of(s)->outputs[index].name, (unsigned long long)bytes,
+                                   (unsigned long long)output->bytes));
+    output->data = sinter_service_allocate(s->call->services, bytes);
+    if (output->data) return true;
+    return keep(s, SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY,
+                               "no memory for the %llu bytes of output '%s'",
+                               (unsigned long long)bytes, artifact_of(s)->outputs[index].name));
+}
+
+static void download(session *s) {
+    for (uint32_t i = 0; i < artifact_of(s)->output_count && !s->status; i++) {
+        sinter_abi_tensor *output = &s->call->outputs[i];
+        if (!take_memory(s, output, i)) return;
+        output->bytes = s->output_bytes[i];
+        keep(s, driver_of(s)->copy(s->stream, output->data, s->output_addresses[i], output->bytes,
+                                   SINTER_ABI_COPY_TO_HOST));
+    }
+}
+
+/* The table that the artifact's run gets, and the run. The status is the session's, taken from it. */
+static sinter_status *run(session *s, sinter_abi_call *call) {
+    const sinter_abi_artifact *artifact = artifact_of(s);
+    s->call = call;
+    call->symbols = s->symbols;
+    for (uint32_t i = 0; i < artifact->output_count; i++)
+        s->given[i] = call->outputs[i].data != NULL;
+    if (s->is_bound) look_at_inputs(s);
+    if (!s->status && plan(s) && !s->is_bound) upload(s);
+    s->table = (sinter_abi_device){.size = sizeof s->table,
+                                   .multiprocessors = s->code->device->properties.multiprocessors,
+                                   .user = s,
+                                   .weights = s->code->weights,
+                                   .workspace = s->workspace.memory,
+                                   .failure = s->failure.memory,
+                                   .inputs = s->input_addresses,
+                                   .launch = on_launch,
+                                   .copy = on_copy,
+                                   .output = on_output,
+                                   .allocate = on_allocate,
+                                   .deallocate = on_deallocate};
+    call->device = &s->table;
+    if (!s->status) execute(s);
+    if (s->is_bound) {
+        for (uint32_t i = 0; i < artifact->output_count; i++)
+            if (!s->status) call->outputs[i].bytes = s->output_bytes[i];
+    } else {
+        if (!s->status) download(s);
+        /* Also after a failure: nothing of the run may be under way when its tensors go. */
+        sinter_status *waited = driver_of(s)->stream_wait(s->stream);
+        if (keep(s, waited)) take_failure(s);
+        if (s->status) sinter_executable_drop_outputs(call, s->given, artifact->output_count);
+    }
+    if (s->status) s->has_graph_key = false;
+    sinter_status *status = s->status;
+    s->status = NULL;
+    s->call = NULL;
+    return status;
+}
+
+/* ---- sessions ---- */
+
+static void destroy(session *s) {
+    const sinter_abi_artifact *artifact = artifact_of(s);
+    const sinter_device_driver *driver = driver_of(s);
+    sinter_device *device = s->code->device;
+    const size_t in = artifact->input_count, out = artifact->output_count;
+    if (s->stream) sinter_status_destroy(driver->stream_wait(s->stream));
+    sinter_status_destroy(driver->graph_destroy(s->graph));
+    for (size_t i = 0; i < in; i++) {
+        if (s->inputs && s->inputs[i].memory)
+            sinter_status_destroy(driver->deallocate(s->stream, s->inputs[i].memory));
+        if (s->host_copies)
+            sinter_status_destroy(driver->deallocate_host(device, s->host_copies[i]));
+    }
+    for (size_t i = 0; i < out && s->outputs; i++)
+        if (s->outputs[i].memory)
+            sinter_status_destroy(driver->deallocate(s->stream, s->outputs[i].memory));
+    if (s->workspace.memory)
+        sinter_status_destroy(driver->deallocate(s->stream, s->workspace.memory));
+    if (s->failure.memory) sinter_status_destroy(driver->deallocate(s->stream, s->failure.memory));
+    sinter_status_destroy(driver->deallocate_host(device, s->failed));
+    sinter_status_destroy(driver->stream_destroy(s->stream));
+    sinter_device_delete(device, s->host_workspace, s->host_workspace_bytes);
+#define TABLES(X)                                                                                  \
+ X(inputs, in)                                                                                     \
+ X(outputs, out)                                                                                   \
+ X(input_addresses, in)                                                                            \
+ X(output_addresses, out)                                                                          \
+ X(output_bytes, out)                                                                              \
+ X(symbols, artifact->symbol_count)                                                                \
+ X(given, out)                                                                                     \
+ X(host_inputs, in)                                                                                \
+ X(host_copies, in)                                                                                \
+ X(host_copy_bytes, in)                                                                            \
+ X(key, key_count(artifact))                                                                       \
+ X(graph_key, key_count(artifact))
+#define DELETE(table, count)                                                                       \
+ sinter_device_delete(device, s->table, ((size_t)(count) + 1) * sizeof *s->table);
+    TABLES(DELETE)
+#undef DELETE
+    sinter_device_delete(device, s, sizeof *s);
+}
+
+static bool make_tables(session *s) {
+    const sinter_abi_artifact *artifact = artifact_of(s);
+    sinter_device *device = s->code->device;
+    const size_t in = artifact->input_count, out = artifact->output_count;
+    bool good = true;
+#define NEW(table, count)                                                                          \
+ s->table = sinter_device_new(device, ((size_t)(count) + 1) * sizeof *s->table);                   \
+ good = good && s->table;
+    TABLES(NEW)
+#undef NEW
+#undef TABLES
+    return good;
+}
+
+static sinter_status *create(const sinter_executable *executable, bool is_bound, void *native,
+                             session **out_session) {
+    sinter_device_code *code = executable->device_code;
+    const sinter_device_driver *driver = code->device->driver;
+    session *s = sinter_device_new(code->device, sizeof *s);
+    *out_session = NULL;
+    if (!s) return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for a run");
+    *s = (session){.executable = executable,
+                   .code = code,
+                   .is_bound = is_bound,
+                   .native = native,
+                   .is_busy = true};
+    if (!make_tables(s))
+        keep(s, SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for the tables of a run"));
+    if (!s->status)
+        keep(s, is_bound ? driver->stream_wrap(code->device, native, &s->stream)
+                         : driver->stream_create(code->device, &s->stream));
+    if (!s->status)
+        keep(s, driver->allocate_host(code->device, sizeof *s->failed, (void **)&s->failed));
+    if (!s->status && grow(s, &s->failure, sizeof *s->failed)) reset_failure(s);
+    sinter_status *status = s->status;
+    if (status)
+        destroy(s);
+    else
+        *out_session = s;
+    return status;
+}
+
+static session *find(sinter_device_code *code, bool is_bound, void *native) {
+    session *s = code->sessions;
+    while (s && (s->is_busy || s->is_bound != is_bound || s->native != native)) s = s->next;
+    return s;
+}
+
+/* One that nobody uses, or a new one. */
+static sinter_status *borrow(const sinter_executable *executable, bool is_bound, void *native,
+                             session **out_session) {
+    sinter_device_code *code = executable->device_code;
+    pthread_mutex_lock(&code->lock);
+    session *s = find(code, is_bound, native);
+    if (s) s->is_busy = true;
+    pthread_mutex_unlock(&code->lock);
+    *out_session = s;
+    if (s) return NULL;
+    sinter_status *status = create(executable, is_bound, native, out_session);
+    if (status) return status;
+    pthread_mutex_lock(&code->lock);
+    (*out_session)->next = code->sessions;
+    code->sessions = *out_session;
+    pthread_mutex_unlock(&code->lock);
+    return NULL;
+}
+
+static void give_back(session *s) {
+    pthread_mutex_lock(&s->code->lock);
+    s->is_busy = false;
+    pthread_mutex_unlock(&s->code->lock);
+}
+
+void sinter_device_sessions_destroy(sinter_device_code *code) {
+    for (session *next, *s = code->sessions; s; s = next) {
+        next = s->next;
+        destroy(s);
+    }
+    code->sessions = NULL;
+}
+
+/* ---- entries ---- */
+
+sinter_status *sinter_device_code_run(const sinter_executable *executable,
+                                      const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs,
+                                      const sinter_abi_services *services) {
+    session *s;
+    sinter_status *status = borrow(executable, false, NULL, &s);
+    if (status) return status;
+    sinter_abi_call call = {.size = sizeof call,
+                            .weights = executable->weights,
+                            .inputs = sinter_executable_inputs(inputs),
+                            .outputs = outputs,
+                            .services = services};
+    status = run(s, &call);
+    give_back(s);
+    return status;
+}
+
+static sinter_status *check_stream(const sinter_executable *executable) {
+    if (!executable)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "executable: expected an address, found NULL");
+    if (executable->device_code) return NULL;
+    return SINTER_FAIL(SINTER_STATUS_WRONG_DEVICE, "%s: runs on the CPU, which has no streams",
+                       executable->artifact->name);
+}
+
+sinter_status *sinter_executable_run_on_stream(const sinter_executable *executable,
+                                               const sinter_abi_tensor *inputs,
+                                               sinter_abi_tensor *outputs,
+                                               const sinter_abi_services *services, void *stream) {
+    session *s = NULL;
+    sinter_status *status = check_stream(executable);
+    if (!status) status = sinter_executable_check_arguments(executable, inputs, outputs);
+    if (!status) status = sinter_executable_check_overlaps(executable->artifact, inputs, outputs);
+    if (!status) status = borrow(executable, true, stream, &s);
+    if (status) return status;
+    sinter_abi_call call = {.size = sizeof call,
+                            .weights = executable->weights,
+                            .inputs = s->host_inputs,
+                            .outputs = outputs,
+                            .services = services};
+    if (executable->artifact->input_count)
+        memcpy(s->host_inputs, inputs, executable->artifact->input_count * sizeof *inputs);
+    status = run(s, &call);
+    give_back(s);
+    return status;
+}
+
+sinter_status *sinter_executable_wait(const sinter_executable *executable, void *stream) {
+    session *s = NULL;
+    sinter_status *status = check_stream(executable);
+    if (!status) status = borrow(executable, true, stream, &s);
+    if (status) return status;
+    wait(s);
+    status = s->status;
+    s->status = NULL;
+    give_back(s);
+    return status;
+}

@@ -103,6 +103,24 @@ bool sinter_schedule_pack(sinter_schedule *schedule, sinter_loop_buffer buffer, 
                           sinter_layout *out_layout);
 bool sinter_layout_pack(const sinter_layout *layout, const sinter_tensor *source, sinter_tensor *out_packed, sinter_diag *diag);
 
+/* An operand of the run: in front of `loop`, what it and the statements after it in its block read of `buffer`, an input, is copied to
+ * scratch of the block (on the stack, thread-local), and is read there. All reads have the same indices in terms of loops behind
+ * the copy, none is under a condition; scratch has a dim for each of these loops, `order` (0 entries: as they are nested) says
+ * which comes first. The bounds of the loops must be known before the copy, and the whole box that they span must lie in the
+ * buffer. The loops of the copy, in the order of the dims, are serial: the caller's to mark. */
+typedef struct sinter_scratch_packing {
+    sinter_loop_buffer buffer;
+    sinter_loop_var loop;
+    uint32_t order[SINTER_MAX_RANK], order_count; /* positions among the loops that the reads use, outermost first */
+    sinter_loop_buffer out_buffer;
+    sinter_loop_var out_loops[SINTER_MAX_RANK];
+    uint32_t out_rank;
+} sinter_scratch_packing;
+bool sinter_schedule_pack_scratch(sinter_schedule *schedule, sinter_scratch_packing *packing);
+/* for outer { A } -> for outer { if (the loop `inner` of A has at least so many iterations) { A } else { A } }: what follows may
+ * treat the two differently. The first A keeps its loops, the other is a copy. */
+bool sinter_schedule_fork(sinter_schedule *schedule, sinter_loop_var outer, sinter_loop_var inner, int64_t least);
+
 /* In the body of `inner`: asks for what the next iteration of `outer`, a loop around it, will read of inputs in the same
  * iteration of `inner`. Only where these reads move on evenly with `inner`, and are the same in all iterations of `between`, a
  * loop in between; each of those asks for other lines of `line` bytes, so that all is asked for once, evenly, or a few times where

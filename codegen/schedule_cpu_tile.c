@@ -518,7 +518,10 @@ static void describe_tiling(tiling *t, const sinter_cpu_nest *nest, sinter_loop_
         !sinter_cpu_broadcasts(nest) || column_bytes(t->state->schedule.function, nest, &loads) >
                                             (int64_t)t->state->target->l2_bytes / 2;
     const sinter_cpu_answer answers[] = {{"inside"}, {"outside"}, {"inside"}};
-    if (row && sinter_cpu_choose(t->state, "columns", answers + outside, 2)) outside = !outside;
+    if (t->tile.panels)
+        outside = true;
+    else if (row && sinter_cpu_choose(t->state, "columns", answers + outside, 2))
+        outside = !outside;
     t->columns_outside = row && outside;
     for (uint32_t i = 0; i + 1 < nest->loop_count; i++) {
         bool needed = nest->loops[i] == row;
@@ -530,14 +533,25 @@ static void describe_tiling(tiling *t, const sinter_cpu_nest *nest, sinter_loop_
     sinter_arena_deinit(&scratch);
 }
 
+static int64_t instructions_of(const sinter_loop_stmt *loop);
+
+/* Branches are for cases of the same work. */
+static int64_t instructions_of_stmt(const sinter_loop_stmt *stmt) {
+    if (stmt->kind == SINTER_LOOP_FOR) return instructions_of(stmt);
+    int64_t inside = sinter_schedule_cpu_instructions(stmt);
+    if (stmt->kind == SINTER_LOOP_IF)
+        for (const sinter_loop_stmt *one = stmt->body; one && inside < THREAD_WORK; one = one->next)
+            inside += instructions_of_stmt(one);
+    return inside;
+}
+
 /* Vector instructions that the loop runs, roughly and not above THREAD_WORK. */
 static int64_t instructions_of(const sinter_loop_stmt *loop) {
     int64_t inside = 0, count;
     if (!sinter_loop_trip_count(loop, &count) || count > THREAD_WORK) count = THREAD_WORK;
     if (loop->axis == SINTER_AXIS_VECTOR) count = 1;
     for (const sinter_loop_stmt *stmt = loop->body; stmt && inside < THREAD_WORK; stmt = stmt->next)
-        inside += stmt->kind == SINTER_LOOP_FOR ? instructions_of(stmt)
-                                                : sinter_schedule_cpu_instructions(stmt);
+        inside += instructions_of_stmt(stmt);
     return inside && count > THREAD_WORK / inside ? THREAD_WORK : inside * count;
 }
 

@@ -20,6 +20,7 @@ bool sinter_cpu_find_nest(const sinter_loop_function *function, sinter_loop_var 
 typedef struct sinter_cpu_tile {
     int64_t rows, columns; /* columns: a multiple of lanes, or less than lanes */
     int64_t lanes;
+    bool panels; /* blocks of columns go around the rows, which read a packed copy of each */
 } sinter_cpu_tile;
 /* What the outputs of a tile have in common. */
 typedef enum sinter_cpu_reuse {
@@ -103,6 +104,13 @@ bool sinter_cpu_use_bits(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest
 /* A buffer of these dims, over the kernel's scalar parameters, for all its threads: one more parameter, which every call passes. */
 sinter_loop_buffer sinter_cpu_add_scratch(sinter_schedule_cpu_state *state, const char *name, sinter_dtype dtype, uint32_t rank,
                                           const sinter_expr *dims);
+
+/* ---- operands of the run (schedule_cpu_operand.c) ---- */
+/* What the nest reads of its columns should be packed block by block while it runs. A question of the schedule. */
+bool sinter_cpu_wants_panels(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_loop_var row,
+                             sinter_cpu_tile tile);
+/* Packs them in what the nest was tiled to; where the number of rows is known only then, the run decides. */
+void sinter_cpu_pack_operands(sinter_schedule_cpu_state *state, sinter_cpu_tile tile);
 
 /* ---- constants in another form (schedule_cpu_constant.c) ---- */
 typedef struct sinter_cpu_conversion {

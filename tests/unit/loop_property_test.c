@@ -130,13 +130,20 @@ static bool tile(trial *t, sinter_loop_var loop) {
     return sinter_schedule_register_tile(t->schedule, &asked);
 }
 
+static bool pack_scratch(trial *t, sinter_loop_var loop) {
+    sinter_scratch_packing asked = {.buffer = any_buffer(t), .loop = loop};
+    asked.order_count = (uint32_t)below(t, 3);
+    asked.order[0] = asked.order_count > 1;
+    return sinter_schedule_pack_scratch(t->schedule, &asked);
+}
+
 /* One verb with arguments that may fit; whether it was accepted. */
 static bool apply(trial *t) {
     static const int64_t factors[] = {1, 2, 3, 4, 5, 8, 16};
     sinter_schedule *s = t->schedule;
     sinter_loop_var loop = any_loop(t), inner = inner_of(t, loop), pair[2] = {inner, loop};
     int64_t factor = factors[below(t, 7)];
-    uint64_t verb = below(t, 21);
+    uint64_t verb = below(t, 24);
     sinter_text_format(&t->log, " verb %d loop %u factor %d;", (int)verb, loop, (int)factor);
     switch (verb) {
     case 0:
@@ -180,6 +187,11 @@ static bool apply(trial *t) {
         return sinter_schedule_specialize(s, loop, NULL);
     case 19:
         return sinter_schedule_join(s, loop);
+    case 20:
+    case 21:
+        return pack_scratch(t, loop);
+    case 22:
+        return sinter_schedule_fork(s, loop, below(t, 2) ? inner : any_loop(t), factor);
     default:
         return tile(t, loop);
     }

@@ -35,6 +35,10 @@ const char sinter_opt_loops_help[] =
     "  --loop-join=I               --loop-unite=I\n"
     "  --loop-expand=VAR,I,J,...   --loop-promote=BUFFER   --loop-hoist=I  --loop-inline=VAR\n"
     "  --loop-pack=BUFFER,DIM[:BLOCK],...   order of the dims, and blocks of them\n"
+    "  --loop-pack-scratch=BUFFER,I[,AXIS,...]   in front of I; order of the loops it is read "
+    "along\n"
+    "  --loop-fork=I,J,LEAST       I's body once for J with at least so many iterations, once "
+    "else\n"
     "  --loop-tile=M|-,N,ACCUMULATOR,TILE_M,TILE_N,VECTOR   --loop-cut=I,AT   --loop-specialize=I  "
     " --loop-simplify\n"
     "  --loop-prefetch=INNER,OUTER,BETWEEN,LINE\n"
@@ -280,6 +284,20 @@ static bool run_pack(verb_call *call) {
     return sinter_schedule_pack(call->schedule, buffer, order, blocks, &layout);
 }
 
+static bool run_pack_scratch(verb_call *call) {
+    sinter_scratch_packing packing = {.buffer = buffer_argument(call, 0),
+                                      .loop = loop_argument(call, 1),
+                                      .order_count = (uint32_t)call->count - 2};
+    for (uint32_t i = 0; i < packing.order_count; i++)
+        packing.order[i] = (uint32_t)number_argument(call, i + 2);
+    return sinter_schedule_pack_scratch(call->schedule, &packing);
+}
+
+static bool run_fork(verb_call *call) {
+    return sinter_schedule_fork(call->schedule, loop_argument(call, 0), loop_argument(call, 1),
+                                number_argument(call, 2));
+}
+
 static bool run_tile(verb_call *call) {
     sinter_register_tile tile = {.m = strcmp(call->arguments[0], "-") ? loop_argument(call, 0) : 0,
                                  .n = loop_argument(call, 1),
@@ -341,6 +359,8 @@ static const struct {
              {"loop-hoist", run_hoist, 1, 1, false},
              {"loop-inline", run_inline, 1, 1, false},
              {"loop-pack", run_pack, 2, MAX_ARGUMENTS, true},
+             {"loop-pack-scratch", run_pack_scratch, 2, MAX_ARGUMENTS, false},
+             {"loop-fork", run_fork, 3, 3, false},
              {"loop-tile", run_tile, 6, 6, false},
              {"loop-cut", run_cut, 2, 2, false},
              {"loop-specialize", run_specialize, 1, 1, false},

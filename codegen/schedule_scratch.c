@@ -1,0 +1,293 @@
+/* Packing an operand of the run: a block of an input is copied to scratch that the iteration owns, in the order in which it
+ * will be read, and is read there. Fork, which makes a copy of a loop's body for a case, decides during the run where that
+ * pays. Needs: reads whose indices are the same function of loops around them. Guarantees: the same values.
+ * Test: tests/codegen/schedule/scratch.loops, tests/unit/loop_property_test.c */
+#include "codegen/schedule_internal.h"
+
+#include <string.h>
+
+enum { MAX_SCRATCH_ELEMENTS = 1 << 20, MAX_DEPTH = 32 };
+
+/* One read, as a function of loops of the body: those that its indices use, outermost first. */
+typedef struct reading {
+    const sinter_loop_stmt *loops[SINTER_MAX_RANK];
+    uint32_t count;
+} reading;
+
+typedef struct staging {
+    sinter_schedule *schedule;
+    sinter_loop_builder builder;
+    sinter_loop_stmt **link; /* what reads scratch: the loop that hangs here and what follows it */
+    sinter_loop_stmt *first;
+    sinter_scratch_packing *asked;
+    const sinter_loop_stmt *path[MAX_DEPTH]; /* loops behind the copy around what is visited */
+    uint32_t depth, conditions;              /* if and while around it */
+    bool change;                             /* reads are replaced; otherwise looked at */
+    bool fits, found;
+    uint32_t rank;
+    sinter_loop_var
+        copies[SINTER_MAX_RANK]; /* variables of the copy's loops, as the reads are nested */
+    sinter_expr counts[SINTER_MAX_RANK]; /* of their iterations */
+    sinter_expr lowers[SINTER_MAX_RANK]; /* of the loops they stand for */
+    uint32_t order[SINTER_MAX_RANK];     /* of these in scratch */
+    sinter_expr
+        source[SINTER_MAX_RANK]; /* indices of the buffer, in terms of the copy's variables */
+    uint32_t source_rank;
+    sinter_loop_buffer scratch;
+} staging;
+
+/* ---- what is read ---- */
+
+static void find_reading(const staging *s, sinter_expr load, reading *out) {
+    out->count = 0;
+    for (uint32_t i = 0; i < s->depth && out->count < SINTER_MAX_RANK; i++)
+        for (uint32_t k = 0; k < load->argument_count; k++)
+            if (sinter_loop_expr_uses(load->arguments[k], s->path[i]->var)) {
+                out->loops[out->count++] = s->path[i];
+                break;
+            }
+}
+
+/* The reads' loops run over a box whose size is known where the copy is made. */
+static bool take_axes(staging *s, const reading *r) {
+    int64_t total = 1, low, high;
+    sinter_loop_builder *b = &s->builder;
+    s->rank = r->count;
+    for (uint32_t i = 0; i < r->count; i++) {
+        const sinter_loop_stmt *loop = r->loops[i];
+        s->lowers[i] = loop->lower;
+        s->counts[i] = sinter_loop_sub(b, loop->upper, loop->lower);
+        if (loop->step != 1 || !sinter_loop_is_invariant(loop->lower, s->first) ||
+            !sinter_loop_is_invariant(loop->upper, s->first))
+            return sinter_schedule_refuse(s->schedule, "the bounds of %s change behind the copy",
+                                          sinter_schedule_var_name(s->schedule, loop->var));
+        if (!sinter_loop_range(s->schedule->function, s->counts[i], &low, &high) || high < 1 ||
+            high > MAX_SCRATCH_ELEMENTS || (total *= high) > MAX_SCRATCH_ELEMENTS)
+            return sinter_schedule_refuse(s->schedule,
+                                          "what is read has no bounded size that is small enough");
+        s->copies[i] = sinter_loop_add_var(b, sinter_schedule_var_name(s->schedule, loop->var),
+                                           SINTER_DTYPE_i64, false);
+        sinter_loop_set_range(b, s->copies[i], 0, high - 1);
+    }
+    return r->count > 0 || sinter_schedule_refuse(s->schedule, "a single element is read");
+}
+
+static bool same_axes(const staging *s, const reading *r) {
+    sinter_loop_builder b = s->builder;
+    bool same = s->rank == r->count;
+    for (uint32_t i = 0; i < r->count && same; i++)
+        same = r->loops[i]->step == 1 && sinter_loop_expr_equal(r->loops[i]->lower, s->lowers[i]) &&
+               sinter_loop_expr_equal(sinter_loop_sub(&b, r->loops[i]->upper, r->loops[i]->lower),
+                                      s->counts[i]);
+    return same;
+}
+
+/* The read's indices with the copy's variables in place of its own. */
+static void source_indices(const staging *s, const reading *r, sinter_expr load, sinter_expr *out) {
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, s->schedule->program, s->schedule->function);
+    for (uint32_t i = 0; i < r->count; i++)
+        sinter_loop_map_var(&map, r->loops[i]->var,
+                            sinter_loop_add(&map.builder,
+                                            sinter_loop_var_read(&map.builder, s->copies[i]),
+                                            s->lowers[i]));
+    for (uint32_t k = 0; k < load->argument_count; k++)
+        out[k] = sinter_loop_map_expr(&map, load->arguments[k]);
+}
+
+static bool look_at(staging *s, sinter_expr load) {
+    reading r;
+    sinter_expr indices[SINTER_MAX_RANK];
+    if (s->conditions) return sinter_schedule_refuse(s->schedule, "it is read under a condition");
+    find_reading(s, load, &r);
+    if (!s->found) {
+        s->found = true;
+        s->source_rank = load->argument_count;
+        if (!take_axes(s, &r)) return false;
+        source_indices(s, &r, load, s->source);
+        for (uint32_t k = 0; k < s->source_rank; k++)
+            if (!sinter_loop_is_invariant(s->source[k], s->first))
+                return sinter_schedule_refuse(s->schedule, "an index changes behind the copy");
+        return true;
+    }
+    bool same = same_axes(s, &r);
+    if (same) source_indices(s, &r, load, indices);
+    for (uint32_t k = 0; k < s->source_rank && same; k++)
+        same = sinter_loop_expr_equal(indices[k], s->source[k]);
+    return same || sinter_schedule_refuse(s->schedule, "it is read in different ways");
+}
+
+/* ---- reading scratch instead ---- */
+
+static sinter_expr load_scratch(staging *s, sinter_expr load) {
+    reading r;
+    sinter_expr indices[SINTER_MAX_RANK];
+    find_reading(s, load, &r);
+    for (uint32_t i = 0; i < s->rank; i++) {
+        const sinter_loop_stmt *loop = r.loops[s->order[i]];
+        indices[i] =
+            sinter_loop_sub(&s->builder, sinter_loop_var_read(&s->builder, loop->var), loop->lower);
+    }
+    return sinter_loop_load(&s->builder, s->scratch, indices);
+}
+
+static sinter_expr visit_expr(staging *s, sinter_expr expr) {
+    sinter_expr arguments[SINTER_MAX_RANK];
+    bool changed = false;
+    if (!s->fits || !sinter_loop_expr_loads(expr, s->asked->buffer)) return expr;
+    for (uint32_t i = 0; i < expr->argument_count; i++) {
+        arguments[i] = visit_expr(s, expr->arguments[i]);
+        changed |= arguments[i] != expr->arguments[i];
+    }
+    bool own = expr->kind == SINTER_LOOP_LOAD && expr->buffer == s->asked->buffer;
+    if (own && s->change) return load_scratch(s, expr);
+    if (own) s->fits = s->fits && look_at(s, expr);
+    if (!changed) return expr;
+    sinter_loop_expr copy = *expr;
+    copy.arguments = arguments;
+    return sinter_loop_expr_make(s->builder.arena, &copy);
+}
+
+static bool visit_place(void *user, sinter_expr *place) {
+    *place = visit_expr(user, *place);
+    return true;
+}
+
+static void visit_list(staging *s, sinter_loop_stmt *first) {
+    for (sinter_loop_stmt *stmt = first; stmt && s->fits; stmt = stmt->next) {
+        bool is_loop = stmt->kind == SINTER_LOOP_FOR;
+        bool is_condition = stmt->kind == SINTER_LOOP_IF || stmt->kind == SINTER_LOOP_WHILE;
+        if (stmt->kind == SINTER_LOOP_FAIL)
+            s->fits = sinter_schedule_refuse(s->schedule, "the body may stop before it is read");
+        sinter_loop_visit_places(stmt, visit_place, s);
+        if (is_loop && s->depth == MAX_DEPTH)
+            s->fits = sinter_schedule_refuse(s->schedule, "the nest is too deep");
+        if (is_loop && s->fits) s->path[s->depth++] = stmt;
+        s->conditions += is_condition;
+        visit_list(s, stmt->body);
+        visit_list(s, stmt->else_body);
+        s->conditions -= is_condition;
+        if (is_loop && s->depth) s->depth--;
+    }
+}
+
+/* ---- the verb ---- */
+
+/* A permutation of the axes, or none: as they are nested. */
+static bool take_order(staging *s) {
+    bool seen[SINTER_MAX_RANK] = {false};
+    const sinter_scratch_packing *asked = s->asked;
+    if (asked->order_count && asked->order_count != s->rank)
+        return sinter_schedule_refuse(s->schedule, "it is read along %u loops", s->rank);
+    for (uint32_t i = 0; i < s->rank; i++) {
+        s->order[i] = asked->order_count ? asked->order[i] : i;
+        if (s->order[i] >= s->rank || seen[s->order[i]])
+            return sinter_schedule_refuse(s->schedule, "the order is no permutation");
+        seen[s->order[i]] = true;
+    }
+    return true;
+}
+
+/* alloc; for each axis { scratch[...] = buffer[...] } in front of the loop. */
+static void make_copy(staging *s) {
+    sinter_loop_builder *b = &s->builder;
+    const sinter_loop_buffer_info info = s->schedule->function->buffers.items[s->asked->buffer];
+    sinter_expr dims[SINTER_MAX_RANK], indices[SINTER_MAX_RANK];
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, s->schedule->program, s->schedule->function);
+    for (uint32_t i = 0; i < s->rank; i++) dims[i] = s->counts[s->order[i]];
+    const char *name = sinter_arena_format(b->arena, "%s_packed", info.name);
+    s->scratch = sinter_loop_add_buffer(b, name, info.dtype, s->rank, dims, SINTER_SCOPE_STACK);
+    b->tail = s->link;
+    sinter_loop_alloc(b, s->scratch);
+    for (uint32_t i = 0; i < s->rank; i++) {
+        uint32_t axis = s->order[i];
+        const char *var = s->schedule->function->vars.items[s->copies[axis]].name;
+        s->asked->out_loops[i] = sinter_loop_begin_for(b, var, sinter_loop_int(b, 0),
+                                                       s->counts[axis], 1, SINTER_AXIS_SERIAL);
+        indices[i] = sinter_loop_var_read(b, s->asked->out_loops[i]);
+        sinter_loop_map_var(&map, s->copies[axis], indices[i]);
+    }
+    sinter_expr from[SINTER_MAX_RANK];
+    for (uint32_t k = 0; k < s->source_rank; k++)
+        from[k] = sinter_loop_map_expr(&map, s->source[k]);
+    sinter_loop_store(b, s->scratch, indices, sinter_loop_load(b, s->asked->buffer, from));
+    for (uint32_t i = 0; i < s->rank; i++) sinter_loop_end(b);
+    s->asked->out_buffer = s->scratch;
+    s->asked->out_rank = s->rank;
+}
+
+static bool is_parallel(const sinter_loop_stmt *stmt) {
+    return stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_PARALLEL;
+}
+
+static bool check_place(const staging *s) {
+    const sinter_loop_function *function = s->schedule->function;
+    sinter_loop_buffer buffer = s->asked->buffer;
+    if (!buffer || buffer >= function->buffers.count ||
+        function->buffers.items[buffer].scope != SINTER_SCOPE_INPUT)
+        return sinter_schedule_refuse(s->schedule, "there is no such input");
+    if (sinter_dtype_infos[function->buffers.items[buffer].dtype].bits < 8)
+        return sinter_schedule_refuse(s->schedule, "its elements are smaller than a byte");
+    for (const sinter_loop_stmt *stmt = s->first; stmt; stmt = stmt->next)
+        if (is_parallel(stmt))
+            return sinter_schedule_refuse(s->schedule, "threads would share the scratch");
+    return !sinter_schedule_in_vector(s->schedule, s->link) ||
+           sinter_schedule_refuse(s->schedule, "the loop is in a vector axis");
+}
+
+bool sinter_schedule_pack_scratch(sinter_schedule *schedule, sinter_scratch_packing *packing) {
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, packing->loop);
+    if (!link) return false;
+    staging s = {
+        .schedule = schedule, .link = link, .first = *link, .asked = packing, .fits = true};
+    sinter_loop_builder_init(&s.builder, schedule->program, schedule->function);
+    if (!check_place(&s)) return false;
+    visit_list(&s, s.first);
+    if (!s.fits) return false;
+    if (!s.found) return sinter_schedule_refuse(schedule, "nothing reads it there");
+    if (!take_order(&s)) return false;
+    sinter_loop_function *saved = sinter_schedule_save(schedule);
+    s.change = true;
+    make_copy(&s);
+    visit_list(&s, s.first);
+    return sinter_schedule_keeps_marks(schedule, saved);
+}
+
+/* ---- fork ---- */
+
+bool sinter_schedule_fork(sinter_schedule *schedule, sinter_loop_var outer, sinter_loop_var inner,
+                          int64_t least) {
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, outer);
+    sinter_loop_stmt **within = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, inner);
+    if (!link || !within) return false;
+    sinter_loop_stmt *loop = *link, *counted = *within, *first = loop->body;
+    bool inside = false;
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_schedule_path path = sinter_schedule_path_to(schedule, within, &scratch);
+    for (size_t i = 0; i < path.count; i++) inside |= path.items[i] == loop;
+    sinter_arena_deinit(&scratch);
+    if (!inside) return sinter_schedule_refuse(schedule, "the second loop is not in the first");
+    if (loop->axis != SINTER_AXIS_SERIAL && loop->axis != SINTER_AXIS_PARALLEL)
+        return sinter_schedule_refuse(schedule, "the loop's iterations run in lanes or copies");
+    if (!sinter_loop_is_invariant(counted->lower, first) ||
+        !sinter_loop_is_invariant(counted->upper, first))
+        return sinter_schedule_refuse(schedule, "the number of iterations changes in the body");
+    sinter_loop_function *saved = sinter_schedule_save(schedule);
+    sinter_loop_map clone;
+    sinter_loop_map_init(&clone, schedule->program, schedule->function);
+    sinter_loop_builder *b = &clone.builder;
+    sinter_expr count = sinter_schedule_count(b, counted);
+    sinter_expr enough = sinter_loop_compare(b, SINTER_SCALAR_le, sinter_loop_int(b, least), count);
+    sinter_loop_stmt *other = sinter_loop_clone_list(&clone, first);
+    loop->body = NULL;
+    b->tail = &loop->body;
+    sinter_loop_begin_if(b, enough);
+    *b->tail = first;
+    sinter_loop_end(b);
+    sinter_loop_begin_else(b);
+    *b->tail = other;
+    sinter_loop_end(b);
+    return sinter_schedule_keeps_marks(schedule, saved);
+}

@@ -21,7 +21,9 @@ const sinter_type *sinter_axes_result(const sinter_axes *axes, uint32_t index) {
 }
 
 uint32_t sinter_axes_factor(sinter_axes *axes, sinter_axis_kind kind, sinter_dim size) {
-    sinter_vector_push(axes->arena, &axes->map->factors, (sinter_axis_factor){kind, size});
+    sinter_axis_factor factor = {.kind = kind, .size = size};
+    if (kind == SINTER_AXIS_SUMMED) factor.combine = SINTER_AXIS_COMBINE_SUM;
+    sinter_vector_push(axes->arena, &axes->map->factors, factor);
     return (uint32_t)axes->map->factors.count - 1;
 }
 
@@ -214,6 +216,7 @@ static void describe_gemm(sinter_axes *axes) {
     const sinter_type *c = sinter_axes_operand(axes, 2);
     uint32_t factors[2] = {m, n};
     if (c) join_broadcast(axes, 2, c->rank, factors, 2);
+    axes->map->addend = 2;
 }
 
 /* Letters without an ellipsis; a letter twice in one operand is a diagonal: whole. */
@@ -288,6 +291,7 @@ static void describe_convolution(sinter_axes *axes, uint32_t w, uint32_t bias, b
         if (group > 1) sinter_axes_link_part(axes, link);
     }
     sinter_axes_link(axes, transposed ? co : ci, false, w, transposed ? output_axis : input_axis);
+    axes->map->addend = bias;
 }
 
 static void describe_pool(sinter_axes *axes) {
@@ -303,6 +307,23 @@ static void describe_pool(sinter_axes *axes) {
 
 /* ---- reductions and normalisations ---- */
 
+/* By the row of the op: "init; combine; finish", where nothing is left to finish. */
+static sinter_axis_combine combine_of(const char *body) {
+    static const struct {
+        const char *begins;
+        sinter_axis_combine combine;
+    } known[] = {{"acc + ", SINTER_AXIS_COMBINE_SUM},
+                 {"acc * ", SINTER_AXIS_COMBINE_PROD},
+                 {"max(acc", SINTER_AXIS_COMBINE_MAX},
+                 {"min(acc", SINTER_AXIS_COMBINE_MIN}};
+    const char *combine = strstr(body, "; "), *finish = combine ? strstr(combine + 2, "; ") : NULL;
+    if (!finish || strcmp(finish, "; acc") != 0) return SINTER_AXIS_COMBINE_NONE;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strncmp(combine + 2, known[i].begins, strlen(known[i].begins)))
+            return known[i].combine;
+    return SINTER_AXIS_COMBINE_NONE;
+}
+
 static void describe_reduce(sinter_axes *axes) {
     const sinter_type *x = sinter_axes_operand(axes, 0);
     bool marks[SINTER_MAX_RANK] = {false}, any = false;
@@ -317,6 +338,9 @@ static void describe_reduce(sinter_axes *axes) {
                                 : axes->info.op == SINTER_OP_reduce_sum ? SINTER_AXIS_SUMMED
                                                                         : SINTER_AXIS_REDUCED;
         uint32_t factor = sinter_axes_factor(axes, kind, x->dims[axis]);
+        if (marks[axis])
+            axes->map->factors.items[factor].combine =
+                combine_of(sinter_op_get_info(axes->info.op)->body);
         sinter_axes_link(axes, factor, false, 0, axis);
         if (!marks[axis]) sinter_axes_link(axes, factor, true, 0, place);
         if (!marks[axis] || keeps) place++;
@@ -372,6 +396,16 @@ static void describe_resize(sinter_axes *axes) {
     sinter_value scales = sinter_node_operand(axes->module, axes->node, 2);
     const sinter_tensor *known = scales ? sinter_value_constant(axes->module, scales) : NULL;
     if (scales && !known) return;
+    sinter_string keeps =
+        sinter_node_get_string(axes->module, axes->node, "keep_aspect_ratio_policy");
+    int64_t sizes[SINTER_MAX_RANK];
+    size_t size_count = 0;
+    sinter_value asked = sinter_node_operand(axes->module, axes->node, 3);
+    bool partly = sinter_node_find_attr(axes->module, axes->node, "axes") != NULL ||
+                  !sinter_string_is(keeps, "stretch");
+    if (asked && partly && /* they can't be stated anew */
+        !sinter_value_known_ints(axes->module, asked, sizes, SINTER_MAX_RANK, &size_count))
+        return;
     bool listed = sinter_node_find_attr(axes->module, axes->node, "axes") != NULL;
     for (uint32_t axis = 0; axis < x->rank; axis++) {
         if (x->dims[axis] != y->dims[axis] || (known && listed)) continue;

@@ -16,8 +16,18 @@ typedef enum sinter_axis_kind {
     SINTER_AXIS_REDUCED /* the result combines it otherwise: largest, mean */
 } sinter_axis_kind;
 
+/* How results over parts of a factor that the result has not make the result over all of it. */
+typedef enum sinter_axis_combine {
+    SINTER_AXIS_COMBINE_NONE, /* they don't */
+    SINTER_AXIS_COMBINE_SUM,
+    SINTER_AXIS_COMBINE_PROD,
+    SINTER_AXIS_COMBINE_MAX,
+    SINTER_AXIS_COMBINE_MIN
+} sinter_axis_combine;
+
 typedef struct sinter_axis_factor {
     sinter_axis_kind kind;
+    sinter_axis_combine combine;
     sinter_dim size;
 } sinter_axis_factor;
 
@@ -33,6 +43,7 @@ typedef struct sinter_axis_link {
 typedef struct sinter_axis_map {
     SINTER_VECTOR(sinter_axis_factor) factors;
     SINTER_VECTOR(sinter_axis_link) links;
+    uint32_t addend; /* an operand that is added to the sum, once: a bias; 0: none, as it is never the first */
 } sinter_axis_map;
 
 /* Needs inferred types. Nodes of which nothing is known have no links. */

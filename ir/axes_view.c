@@ -435,6 +435,26 @@ static bool shrink_target(shrinker *s, uint32_t index) {
     return set_operand(s, index, target);
 }
 
+/* Sizes of all axes, or of those that are listed; what is asked for is more than what comes out where proportions are kept. */
+static bool shrink_sizes(shrinker *s) {
+    const int64_t *listed = NULL;
+    const sinter_type *y = sinter_axes_result(&s->axes, 0);
+    int64_t items[SINTER_MAX_RANK], size = 0;
+    size_t listed_count = sinter_node_get_ints(s->axes.module, s->axes.node, "axes", &listed);
+    size_t count = 0;
+    if (!sinter_value_known_ints(s->axes.module, s->axes.info.operands[3], items, SINTER_MAX_RANK,
+                                 &count))
+        return shrink_target(s, 3);
+    for (size_t i = 0; i < count; i++) {
+        int64_t at = i < listed_count ? listed[i] : (int64_t)i;
+        uint32_t axis = (uint32_t)(at < 0 ? at + y->rank : at);
+        if (kept(s, true, 0, axis) &&
+            sinter_axes_number(&s->axes, kept_dim(s, true, 0, axis), &size))
+            items[i] = size;
+    }
+    return set_operand(s, 3, sinter_build_ints(&s->rewrite->build, items, count));
+}
+
 static bool shrink_split(shrinker *s) {
     const sinter_type *x = sinter_axes_operand(&s->axes, 0);
     uint32_t axis = sinter_node_get_axis(s->axes.module, s->axes.node, 0, x->rank);
@@ -526,7 +546,7 @@ static bool shrink_node(shrinker *s) {
         return !any_cut(s, true, 0) || shrink_pad(s);
     case SINTER_OP_resize:
         return !any_cut(s, true, 0) || !sinter_node_operand(s->axes.module, s->axes.node, 3) ||
-               shrink_target(s, 3);
+               shrink_sizes(s);
     case SINTER_OP_conv:
     case SINTER_OP_conv_integer:
     case SINTER_OP_conv_transpose:

@@ -4,7 +4,9 @@
  * inferred type (kind, dtype, rank, dims that are known), and symbols born in a value are bound by
  * it, again in every iteration of a loop. Needs: a module whose types are inferred. Rules are in
  * eval_*.c. Test: tests/unit/eval_test.c, tests/ops/ */
+#include "ir/eval_frame.h"
 #include "ir/eval_rules.h"
+#include "ir/mesh.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,6 +33,8 @@ typedef struct frame {
     uint32_t *born_next; /* by symbol index */
     size_t symbol_count;
     uint32_t value_limit;
+    int64_t rank;                      /* of the mesh; -1: of none */
+    const sinter_tensor *const *peers; /* while a collective runs: its first operand on each rank */
     sinter_diag *diag;
 } frame;
 
@@ -99,7 +103,10 @@ static void frame_init_values(frame *f, sinter_region region) {
 }
 
 static void frame_init(frame *f, sinter_module *module, sinter_diag *diag) {
-    *f = (frame){.module = module, .dims = sinter_module_dims(module), .diag = diag};
+    *f = (frame){.module = module,
+                 .dims = sinter_module_dims(module),
+                 .rank = sinter_module_mesh(module)->rank,
+                 .diag = diag};
     sinter_arena_init(&f->arena);
     frame_init_symbols(f);
 }
@@ -276,7 +283,9 @@ static bool run_rule(frame *f, sinter_node node, const sinter_tensor *const *ope
                         .results = results,
                         .diag = f->diag,
                         .frame = f,
-                        .scratch = &scratch};
+                        .scratch = &scratch,
+                        .rank = f->rank,
+                        .peers = f->peers};
     size_t errors = f->diag->error_count;
     bool good = check_operands(&eval) && rules[eval.info->op](&eval);
     assert(good || f->diag->error_count > errors);
@@ -315,9 +324,8 @@ static bool run_node(frame *f, sinter_node node) {
     return good;
 }
 
-static bool run_region(frame *f, sinter_region region, const sinter_tensor *arguments,
-                       size_t argument_count, sinter_tensor *results, size_t result_count,
-                       const char *where) {
+static bool enter_region(frame *f, sinter_region region, const sinter_tensor *arguments,
+                         size_t argument_count, const char *where) {
     const sinter_region_info *info = sinter_region_get(f->module, region);
     if (info->argument_count != argument_count)
         return sinter_error(f->diag, where, "the region takes %u arguments, %zu are given",
@@ -328,10 +336,13 @@ static bool run_region(frame *f, sinter_region region, const sinter_tensor *argu
         sinter_tensor_copy(&copy, &arguments[i]);
         good = frame_set(f, info->arguments[i], &copy, where);
     }
-    sinter_node node = info->first;
-    for (; good && node != info->last; node = sinter_node_get(f->module, node)->next)
-        good = run_node(f, node);
+    return good;
+}
 
+/* What the region yields; nothing of it is left after that, whether it went well or not. */
+static bool leave_region(frame *f, sinter_region region, bool good, sinter_tensor *results,
+                         size_t result_count, const char *where) {
+    const sinter_region_info *info = sinter_region_get(f->module, region);
     const sinter_node_info *yield = good ? sinter_node_get(f->module, info->last) : NULL;
     if (good && (yield->op != SINTER_OP_yield || yield->operand_count != result_count))
         good = sinter_error(f->diag, where, "the region yields %u values, expected %zu",
@@ -351,6 +362,17 @@ static bool run_region(frame *f, sinter_region region, const sinter_tensor *argu
         frame_drop(f, value);
     for (uint32_t i = 0; i < info->argument_count; i++) frame_drop(f, info->arguments[i]);
     return good;
+}
+
+static bool run_region(frame *f, sinter_region region, const sinter_tensor *arguments,
+                       size_t argument_count, sinter_tensor *results, size_t result_count,
+                       const char *where) {
+    bool good = enter_region(f, region, arguments, argument_count, where);
+    const sinter_region_info *info = sinter_region_get(f->module, region);
+    sinter_node node = info->first;
+    for (; good && node != info->last; node = sinter_node_get(f->module, node)->next)
+        good = run_node(f, node);
+    return leave_region(f, region, good, results, result_count, where);
 }
 
 bool sinter_eval_region(sinter_eval *eval, sinter_region region, const sinter_tensor *arguments,
@@ -385,6 +407,71 @@ bool sinter_eval_module(sinter_module *module, const sinter_tensor *inputs, size
                 run_region(&f, region, inputs, input_count, out_outputs, output_count, where);
     frame_deinit(&f);
     return good;
+}
+
+/* ---- evaluations that stop at collectives ---- */
+
+struct sinter_eval_frame {
+    frame inner;
+    sinter_node at; /* not run so far */
+};
+
+sinter_eval_frame *sinter_eval_frame_create(sinter_module *module, int64_t rank,
+                                            const sinter_tensor *inputs, size_t input_count,
+                                            sinter_diag *diag) {
+    sinter_region region = sinter_module_main(module);
+    const sinter_region_info *info = sinter_region_get(module, region);
+    const char *where = sinter_module_name(module);
+    sinter_eval_frame *f = sinter_heap_alloc(sizeof *f);
+    frame_init(&f->inner, module, diag);
+    frame_init_values(&f->inner, region);
+    f->inner.rank = rank;
+    f->at = info->first;
+    bool good = info->argument_count == input_count ||
+                sinter_error(diag, where, "%u inputs expected, %zu given", info->argument_count,
+                             input_count);
+    if (good && bind_inputs(&f->inner, info, inputs) &&
+        enter_region(&f->inner, region, inputs, input_count, where))
+        return f;
+    sinter_eval_frame_destroy(f);
+    return NULL;
+}
+
+void sinter_eval_frame_destroy(sinter_eval_frame *f) {
+    if (!f) return;
+    frame_deinit(&f->inner);
+    sinter_heap_free(f);
+}
+
+bool sinter_eval_frame_advance(sinter_eval_frame *f, sinter_node *out_collective) {
+    sinter_module *module = f->inner.module;
+    sinter_node last = sinter_region_get(module, sinter_module_main(module))->last;
+    for (; f->at != last; f->at = sinter_node_get(module, f->at)->next) {
+        const sinter_op_info *op = sinter_op_get_info(sinter_node_op(module, f->at));
+        *out_collective = f->at;
+        if (op->pattern == SINTER_PATTERN_COLLECTIVE && !op->body[0]) return true;
+        if (!run_node(&f->inner, f->at)) return false;
+    }
+    *out_collective = 0;
+    return true;
+}
+
+const sinter_tensor *sinter_eval_frame_value(const sinter_eval_frame *f, sinter_value value) {
+    return frame_find(&f->inner, value);
+}
+
+bool sinter_eval_frame_exchange(sinter_eval_frame *f, const sinter_tensor *const *peers) {
+    f->inner.peers = peers;
+    bool good = run_node(&f->inner, f->at);
+    f->inner.peers = NULL;
+    f->at = sinter_node_get(f->inner.module, f->at)->next;
+    return good;
+}
+
+bool sinter_eval_frame_finish(sinter_eval_frame *f, sinter_tensor *out_outputs,
+                              size_t output_count) {
+    return leave_region(&f->inner, sinter_module_main(f->inner.module), true, out_outputs,
+                        output_count, sinter_module_name(f->inner.module));
 }
 
 bool sinter_eval_node(sinter_module *module, sinter_node node, const sinter_tensor *const *operands,

@@ -12,6 +12,8 @@ typedef struct sinter_eval {
     sinter_diag *diag;
     void *frame; /* the running evaluation, for control ops */
     sinter_arena *scratch; /* memory of the rule, gone when it returns */
+    int64_t rank; /* of the mesh, that this is the evaluation of; -1: nobody said */
+    const sinter_tensor *const *peers; /* of collectives: the first operand of each rank; NULL: there are no others */
 } sinter_eval;
 typedef bool (*sinter_eval_rule)(sinter_eval *eval);
 
@@ -19,6 +21,10 @@ typedef bool (*sinter_eval_rule)(sinter_eval *eval);
  * rank must match; symbolic dims are bound from the inputs and checked. */
 bool sinter_eval_module(sinter_module *module, const sinter_tensor *inputs, size_t input_count,
                         sinter_tensor *out_outputs, size_t output_count, sinter_diag *diag);
+/* The programs of all ranks of a mesh, together: modules, inputs and outputs by rank. It may be one module for all, or those
+ * that were made for the ranks one by one: they meet at their collectives, which must be the same in the same order. */
+bool sinter_eval_ranks(sinter_module *const *modules, uint32_t rank_count, const sinter_tensor *const *inputs,
+                       size_t input_count, sinter_tensor *const *out_outputs, size_t output_count, sinter_diag *diag);
 /* One node on given operands (constant folding, op tests). */
 bool sinter_eval_node(sinter_module *module, sinter_node node, const sinter_tensor *const *operands,
                       sinter_tensor *out_results, sinter_diag *diag);

@@ -54,6 +54,7 @@ typedef struct sinter_value_info {
     const sinter_dim *content;
     uint32_t content_count;
     bool erased;
+    const struct sinter_sharding *sharding; /* ir/sharding.h; NULL: nothing is said */
 } sinter_value_info;
 
 typedef struct sinter_node_info {

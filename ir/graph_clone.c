@@ -2,6 +2,7 @@
  * value, and tables that a caller keeps by id, hold for the copy too. Dims are made anew in the
  * copy's table and translated; tensors share their storage. Test: tests/unit/graph_test.c */
 #include "ir/graph_internal.h"
+#include "ir/sharding.h"
 
 #include <string.h>
 
@@ -113,6 +114,7 @@ static void clone_value(cloner *state, const sinter_value_info *info) {
     copy.uses.items =
         copy_array(arena, info->uses.items, info->uses.count, sizeof *info->uses.items);
     copy.uses.capacity = info->uses.count;
+    if (info->sharding) copy.sharding = sinter_sharding_copy(arena, info->sharding);
     if (info->name) {
         copy.name = sinter_arena_copy_string(arena, info->name, strlen(info->name));
         sinter_map_put_string(&target->names, sinter_string_of(copy.name), target->values.count);
@@ -156,6 +158,7 @@ sinter_module *sinter_module_clone(const sinter_module *module) {
     sinter_map_init(&state.dims, &state.scratch);
     sinter_map_init(&state.tensors, &state.scratch);
     clone_symbols(&state);
+    if (module->mesh) sinter_module_set_mesh(target, module->mesh);
     target->values.count = target->nodes.count = target->regions.count = 0;
     for (size_t i = 0; i < module->values.count; i++) clone_value(&state, &module->values.items[i]);
     for (size_t i = 0; i < module->nodes.count; i++) clone_node(&state, &module->nodes.items[i]);

@@ -1,4 +1,4 @@
-/* The module's representation, shared by graph.c, graph_mutate.c, graph_clone.c, attr.c and print.c and by
+/* The module's representation, shared by graph.c, graph_mutate.c, graph_clone.c, attr.c, print.c, mesh.c and sharding.c and by
  * nothing else: everyone else goes through ir/graph.h. */
 #pragma once
 #include "ir/graph.h"
@@ -19,6 +19,7 @@ struct sinter_module {
     sinter_map names;       /* value name -> value id; 0: the name is free again */
     sinter_map name_counts; /* name -> how often it had to be made unique */
     sinter_region main;
+    const struct sinter_mesh *mesh; /* NULL: none */
     uint32_t *numbers; /* kept for labels until a value comes, goes or moves; NULL: not counted yet */
 };
 

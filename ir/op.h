@@ -24,7 +24,7 @@ typedef enum sinter_pattern {
     SINTER_PATTERN_CONTROL,     /* has regions, or is the structure of one: if, loop, scan, group, yield */
     SINTER_PATTERN_SEQUENCE,    /* sequences, optionals: host level */
     SINTER_PATTERN_SOURCE,      /* no operands: constant, random */
-    SINTER_PATTERN_COLLECTIVE
+    SINTER_PATTERN_COLLECTIVE   /* between ranks of a mesh; body: "local" where nothing is sent */
 } sinter_pattern;
 
 /* Traits, or-ed in the table. */

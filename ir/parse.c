@@ -8,6 +8,7 @@
 #include "ir/infer.h"
 #include "ir/parse_internal.h"
 #include "ir/schema.h"
+#include "ir/sharding.h"
 
 #include <string.h>
 
@@ -176,6 +177,7 @@ typedef struct node_text {
     SINTER_VECTOR(sinter_attr) attributes;
     SINTER_VECTOR(sinter_region) regions;
     SINTER_VECTOR(sinter_type) types;
+    SINTER_VECTOR(const sinter_sharding *) shardings; /* one a type; NULL: nothing is said */
     sinter_op op;
     const char *position;
     const char *location; /* NULL: none given */
@@ -247,6 +249,18 @@ static bool read_regions(reader *state, node_text *text) {
     return sinter_lexer_expect(lexer, ")");
 }
 
+/* NULL where none is said. */
+static bool read_sharding(reader *state, const sinter_sharding **out_sharding) {
+    sinter_lexer *lexer = &state->parser.lexer;
+    if (!sinter_lexer_is(lexer, "shard")) return true;
+    sinter_sharding sharding;
+    if (!sinter_sharding_read(lexer, sinter_module_mesh(state->parser.module),
+                              &state->parser.scratch, &sharding))
+        return false;
+    *out_sharding = sinter_sharding_copy(&state->parser.scratch, &sharding);
+    return true;
+}
+
 static bool read_types(reader *state, node_text *text) {
     sinter_lexer *lexer = &state->parser.lexer;
     const char *position = lexer->token.position;
@@ -255,6 +269,9 @@ static bool read_types(reader *state, node_text *text) {
         sinter_type type;
         if (!sinter_parse_type(&state->parser, &type)) return false;
         sinter_vector_push(&state->parser.scratch, &text->types, type);
+        const sinter_sharding *sharding = NULL;
+        if (!read_sharding(state, &sharding)) return false;
+        sinter_vector_push(&state->parser.scratch, &text->shardings, sharding);
     } while (sinter_lexer_accept(lexer, ","));
     if (text->types.count != text->results.count)
         return sinter_lexer_error_at(lexer, position, "expected %zu types, found %zu",
@@ -293,7 +310,10 @@ static sinter_node add_node(reader *state, sinter_region region, const node_text
         }
         sinter_value value = sinter_node_result(module, node, i);
         if (!define_value(state, name, value)) return 0;
-        if (i < text->types.count) sinter_value_set_type(module, value, text->types.items[i]);
+        if (i >= text->types.count) continue;
+        sinter_value_set_type(module, value, text->types.items[i]);
+        if (text->shardings.items[i])
+            sinter_value_set_sharding(module, value, text->shardings.items[i]);
     }
     return node;
 }
@@ -332,11 +352,15 @@ static bool read_arguments(reader *state, sinter_region region) {
         bool typed = main ? sinter_lexer_expect(lexer, ":") : sinter_lexer_accept(lexer, ":");
         if (main && !typed) return false;
         const char *position = lexer->token.position;
-        if (typed && !sinter_parse_type(&state->parser, &type)) return false;
+        const sinter_sharding *sharding = NULL;
+        if (typed &&
+            (!sinter_parse_type(&state->parser, &type) || !read_sharding(state, &sharding)))
+            return false;
         if (main && type.kind == SINTER_TYPE_NONE)
             return sinter_lexer_error_at(lexer, position, "an input has a type [graph_c13]");
         sinter_value value = sinter_region_add_argument(module, region, type, NULL);
         if (!define_value(state, &name, value)) return false;
+        if (sharding) sinter_value_set_sharding(module, value, sharding);
         if (!sinter_lexer_accept(lexer, ",")) break;
     }
     return sinter_lexer_expect(lexer, ")");
@@ -399,6 +423,11 @@ static bool read_module(reader *state) {
     if (!sinter_lexer_expect(lexer, "{")) return false;
     while (sinter_lexer_accept(lexer, "metadata"))
         if (!read_metadata(state)) return false;
+    if (sinter_lexer_accept(lexer, "mesh")) {
+        sinter_mesh mesh;
+        if (!sinter_mesh_read(lexer, &mesh)) return false;
+        sinter_module_set_mesh(state->parser.module, &mesh);
+    }
     while (sinter_lexer_accept(lexer, "dim"))
         if (!read_symbol(state)) return false;
     if (!sinter_lexer_expect(lexer, "graph") || !read_arguments(state, main) ||

@@ -5,6 +5,7 @@
 #include "ir/base/lex.h"
 #include "ir/graph_internal.h"
 #include "ir/parse.h"
+#include "ir/sharding.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -48,6 +49,16 @@ static void put_values(printer *state, const sinter_value *values, uint32_t coun
 
 static void put_type(printer *state, const sinter_type *type) {
     sinter_type_print(state->module->dims, type, state->text);
+}
+
+/* Its type and what each rank has of it. */
+static void put_value_type(printer *state, sinter_value value) {
+    static const sinter_type absent = {0};
+    const sinter_value_info *info = value ? sinter_value_get(state->module, value) : NULL;
+    put_type(state, info ? &info->type : &absent);
+    if (!info || !info->sharding) return;
+    put(state, " ");
+    sinter_sharding_print(sinter_module_mesh(state->module), info->sharding, state->text);
 }
 
 /* ---- numbers and tensors ---- */
@@ -267,7 +278,7 @@ static void put_arguments(printer *state, const sinter_region_info *region) {
         if (i) put(state, ", ");
         put_value(state, region->arguments[i]);
         put(state, ": ");
-        put_type(state, sinter_value_type(state->module, region->arguments[i]));
+        put_value_type(state, region->arguments[i]);
     }
     put(state, ")");
 }
@@ -295,11 +306,9 @@ static void put_regions(printer *state, const sinter_node_info *info, unsigned d
 }
 
 static void put_result_types(printer *state, const sinter_node_info *info) {
-    static const sinter_type absent = {0};
     for (uint32_t i = 0; i < info->result_count; i++) {
         put(state, i ? ", " : " : ");
-        sinter_value result = info->results[i];
-        put_type(state, result ? sinter_value_type(state->module, result) : &absent);
+        put_value_type(state, info->results[i]);
     }
 }
 
@@ -430,6 +439,11 @@ void sinter_print_module(sinter_module *module, const sinter_print_options *opti
         sinter_text_quote(text, module->metadata.items[i].key);
         put(&state, " = ");
         sinter_text_quote(text, module->metadata.items[i].value);
+        put(&state, "\n");
+    }
+    if (module->mesh) {
+        put(&state, "  mesh ");
+        sinter_mesh_print(module->mesh, text);
         put(&state, "\n");
     }
     put_symbols(&state);

@@ -3,6 +3,7 @@
  * locations of erased nodes live on in the nodes built in their place. Grouping of nodes is in
  * rewrite_group.c. Test: tests/unit/rewrite_test.c */
 #include "ir/rewrite.h"
+#include "ir/sharding.h"
 
 #include <assert.h>
 #include <string.h>
@@ -89,6 +90,12 @@ static void keep_name(sinter_module *module, sinter_value old_value, sinter_valu
     }
 }
 
+static void keep_sharding(sinter_module *module, sinter_value old_value, sinter_value new_value) {
+    const sinter_sharding *sharding = sinter_value_sharding(module, old_value);
+    if (sharding && !sinter_value_sharding(module, new_value))
+        sinter_value_set_sharding(module, new_value, sharding);
+}
+
 static sinter_dim_symbol *symbol_at(const sinter_module *module, size_t index) {
     sinter_dim_table *table = sinter_module_dims(module);
     return sinter_dim_get_symbol(table, sinter_dim_symbol_at(table, index));
@@ -126,6 +133,7 @@ void sinter_rewrite_replace(sinter_rewrite *rewrite, sinter_value old_value,
     if (old_value == new_value) return;
     assert(sinter_rewrite_fits(rewrite, old_value, new_value));
     keep_name(module, old_value, new_value);
+    keep_sharding(module, old_value, new_value);
     move_symbols(module, old_value, new_value);
     sinter_value_replace_uses(module, old_value, new_value);
     rewrite->change_count++;

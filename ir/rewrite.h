@@ -17,7 +17,7 @@ void sinter_rewrite_at(sinter_rewrite *rewrite, sinter_node root);
 /* Whether new may stand for old: same kind, element type and rank. */
 bool sinter_rewrite_fits(const sinter_rewrite *rewrite, sinter_value old_value, sinter_value new_value);
 /* All uses of old become new. They must fit; dims may be refined. A new value without
- * a name takes the old one's; outputs of the module keep their names in any case. Symbols that were read from old are
+ * a name, or a sharding, takes the old one's; outputs of the module keep their names in any case. Symbols that were read from old are
  * read from new. */
 void sinter_rewrite_replace(sinter_rewrite *rewrite, sinter_value old_value, sinter_value new_value);
 /* ... of each result that is used, and erases the node. new_results has one item per result; 0 for unused ones. */

@@ -12,10 +12,12 @@
  *   [graph_c14] a group has one argument an operand, one yielded value a result, of the same types, and uses nothing else
  *   [graph_c15] bounds of symbols hold something; what a symbol is read from exists
  *   [graph_c16] a constant holds a tensor
+ *   [shard_c1] .. [shard_c5] meshes and shardings, docs/shard.md
  * Test: tests/ir/verify_*.sir */
 #include "ir/verify.h"
 #include "ir/infer.h"
 #include "ir/schema.h"
+#include "ir/sharding.h"
 
 #include <string.h>
 
@@ -278,6 +280,9 @@ static void check_types(verifier *state) {
     for (sinter_value value = 1; value < sinter_module_value_limit(module); value++) {
         const sinter_value_info *info = sinter_value_get(module, value);
         if (info->erased || !state->defined_in[value]) continue;
+        if (info->sharding && !is_full(state))
+            sinter_sharding_check(module, info->sharding, &info->type, sinter_module_name(module),
+                                  sinter_value_label(module, value), state->diag);
         for (const sinter_type *type = &info->type; type; type = type->element)
             for (uint32_t i = 0; i < type->rank; i++) {
                 if (!type->dims[i])
@@ -315,6 +320,7 @@ bool sinter_verify_module(sinter_module *module, sinter_diag *diag) {
     check_region(&state, sinter_module_main(module), 0);
     if (!is_full(&state)) check_uses(&state);
     check_symbols(&state);
+    sinter_mesh_check(sinter_module_mesh(module), sinter_module_name(module), diag);
     if (diag->error_count == state.first_error) check_types(&state);
     if (diag->error_count == state.first_error) check_inference(&state);
     sinter_arena_deinit(&state.scratch);

@@ -53,6 +53,7 @@ bool sinter_pass_run(const sinter_pass *pass, sinter_module *module,
     sinter_pass_context context = {.module = module, .machine = &any};
     if (options && options->machine) context.machine = options->machine;
     if (options) context.precision = options->precision;
+    if (options) context.explain = options->explain;
     if (options) context.compression = options->compression;
     sinter_rewrite_begin(&context.rewrite, module, diag);
     sinter_arena_init(&context.scratch);

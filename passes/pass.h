@@ -14,6 +14,7 @@ typedef struct sinter_pass_context {
     const sinter_machine *machine; /* that the code is for */
     sinter_dtype precision; /* what contractions may round their operands to; NONE or f32: nothing */
     const sinter_compression *compression; /* for passes that compress; NULL: nobody asked for that */
+    bool explain; /* passes that choose between what contradicts say so, as warnings */
 } sinter_pass_context;
 typedef void (*sinter_pass_function)(sinter_pass_context *context);
 
@@ -37,6 +38,7 @@ typedef struct sinter_pipeline_options {
     const char *print_after;  /* pass name, or "all" */
     int64_t stop_after;       /* passes that change something to run; -1: all (bisect) */
     bool verify_each;
+    bool explain;
     bool time_passes;
     void *output; /* FILE * for print_after and times; NULL: neither */
 } sinter_pipeline_options;

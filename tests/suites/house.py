@@ -46,6 +46,11 @@ FORBIDDEN = [
 
 # Ops that passes make, and the text tests of those.
 OPS_TESTED_ELSEWHERE = {"group": "tests/passes/fuse/", "dim_vector": "tests/passes/canonicalize/"}
+OPS_TESTED_ELSEWHERE |= {  # on one rank they are not much
+    name: "tests/ir/"
+    for name in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "collective_permute")
+    + ("shard_slice", "shard_mask", "shard_first")
+}
 
 # What follows "Test:" in a comment, a list of files, folders and patterns, up to the end of its sentence.
 NAMED_TESTS = re.compile(r"\bTest:\s(.*?)(?:\*/|\"\"\"|\.\s|\n[\s*#/]*\n|\Z)", re.DOTALL)

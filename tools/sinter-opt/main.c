@@ -38,6 +38,7 @@ static const char help[] =
     "  --compress=WORDS       the same of all layers: 'weights=int8 per=channel'\n"
     "  --samples=N            N samples, made from a seed, for passes that calibrate\n"
     "  --sample=NAME=FILE     samples of an input, stacked, from a tensor file\n"
+    "  --explain              what passes chose where two wishes contradict, as warnings\n"
     "  --verify-each          verify after each pass (always done before the first and after the "
     "last)\n"
     "  --print-after=PASS     print the module after each run of the pass; 'all' for every pass\n"
@@ -85,6 +86,8 @@ static bool read_option(command_line *command, const char *argument, sinter_diag
         command->list_passes = true;
     else if (strcmp(argument, "--verify-each") == 0)
         command->pipeline.verify_each = true;
+    else if (strcmp(argument, "--explain") == 0)
+        command->pipeline.explain = true;
     else if (strcmp(argument, "--time-passes") == 0)
         command->pipeline.time_passes = true;
     else if (strcmp(argument, "--no-locations") == 0)
@@ -133,6 +136,7 @@ static bool read_arguments(command_line *command, int argc, char **argv, sinter_
     if (command->level_passes && !add_passes(command, command->level_passes, diag)) return false;
     const sinter_pipeline_options *how = &command->pipeline;
     const char *idle = how->verify_each              ? "--verify-each"
+                       : how->explain                ? "--explain"
                        : how->print_after            ? "--print-after"
                        : how->stop_after >= 0        ? "--stop-after"
                        : how->time_passes            ? "--time-passes"

@@ -1,0 +1,113 @@
+/* Inference of collectives: the same program for all ranks, so parts have the room of the largest one.
+ * Test: tests/ir/infer_collective.sir */
+#include "ir/infer_rules.h"
+#include "ir/sharding.h"
+
+static bool get_axes(sinter_infer *infer, sinter_mesh_axes *out_axes) {
+    if (!sinter_infer_check_tensor(infer, 0)) return false;
+    if (sinter_node_get_mesh_axes(infer->module, infer->node, out_axes)) return true;
+    return sinter_infer_error(infer, "`over` names what is no axis of the mesh, or one twice "
+                                     "[collective_c2]");
+}
+
+bool infer_all_reduce(sinter_infer *infer) {
+    sinter_mesh_axes axes;
+    if (!get_axes(infer, &axes)) return false;
+    sinter_infer_set_like(infer, 0, 0);
+    return true;
+}
+
+bool infer_shard_first(sinter_infer *infer) {
+    return infer_all_reduce(infer);
+}
+
+/* Axis `axis` of the operand becomes `size`. */
+static void set_resized(sinter_infer *infer, uint32_t axis, sinter_dim size) {
+    const sinter_type *x = sinter_infer_operand(infer, 0);
+    sinter_dim dims[SINTER_MAX_RANK];
+    for (uint32_t i = 0; i < x->rank; i++) dims[i] = i == axis ? size : x->dims[i];
+    sinter_infer_set(infer, 0, x->dtype, x->rank, dims);
+}
+
+static bool part_of(sinter_infer *infer, const sinter_mesh_axes *axes, sinter_dim size,
+                    sinter_dim *out_part) {
+    sinter_shard_dim cut = {.axes = *axes};
+    *out_part = sinter_sharding_part_dim(infer->module, &cut, size);
+    if (*out_part) return true;
+    return sinter_infer_error(infer, "an axis of size %s is cut: expected a number [collective_c3]",
+                              sinter_infer_dim_text(infer, size));
+}
+
+/* Axis `axis` is one rank's part of `size` indices. */
+static bool check_part(sinter_infer *infer, const sinter_mesh_axes *axes, uint32_t axis,
+                       sinter_dim *out_size) {
+    int64_t size = sinter_node_get_int(infer->module, infer->node, "size", 0);
+    sinter_dim part = 0;
+    if (size < 0 || size > INT64_MAX / SINTER_MESH_MAX_RANKS)
+        return sinter_infer_error(infer, "a size of %lld [collective_c3]", (long long)size);
+    *out_size = sinter_infer_number(infer, size);
+    return part_of(infer, axes, *out_size, &part) &&
+           sinter_infer_check_dim(infer, 0, axis, part, "its part of `size`");
+}
+
+static bool cut_axis(sinter_infer *infer) {
+    sinter_mesh_axes axes;
+    uint32_t axis = 0;
+    sinter_dim part = 0;
+    const sinter_type *x = sinter_infer_operand(infer, 0);
+    if (!get_axes(infer, &axes) || !sinter_infer_axis_attr(infer, "axis", 0, x->rank, &axis) ||
+        !part_of(infer, &axes, x->dims[axis], &part))
+        return false;
+    set_resized(infer, axis, part);
+    return true;
+}
+
+bool infer_shard_slice(sinter_infer *infer) {
+    return cut_axis(infer);
+}
+
+bool infer_reduce_scatter(sinter_infer *infer) {
+    return cut_axis(infer);
+}
+
+bool infer_all_gather(sinter_infer *infer) {
+    sinter_mesh_axes axes;
+    uint32_t axis = 0;
+    sinter_dim size = 0;
+    const sinter_type *x = sinter_infer_operand(infer, 0);
+    if (!get_axes(infer, &axes) || !sinter_infer_axis_attr(infer, "axis", 0, x->rank, &axis) ||
+        !check_part(infer, &axes, axis, &size))
+        return false;
+    set_resized(infer, axis, size);
+    return true;
+}
+
+bool infer_shard_mask(sinter_infer *infer) {
+    sinter_mesh_axes axes;
+    uint32_t axis = 0;
+    sinter_dim size = 0;
+    const sinter_type *x = sinter_infer_operand(infer, 0);
+    if (!get_axes(infer, &axes) || !sinter_infer_axis_attr(infer, "axis", 0, x->rank, &axis) ||
+        !check_part(infer, &axes, axis, &size))
+        return false;
+    sinter_infer_set_like(infer, 0, 0);
+    return true;
+}
+
+bool infer_all_to_all(sinter_infer *infer) {
+    sinter_mesh_axes axes;
+    uint32_t split = 0, joined = 0;
+    sinter_dim size = 0, part = 0, dims[SINTER_MAX_RANK];
+    const sinter_type *x = sinter_infer_operand(infer, 0);
+    if (!get_axes(infer, &axes) ||
+        !sinter_infer_axis_attr(infer, "split_axis", 0, x->rank, &split) ||
+        !sinter_infer_axis_attr(infer, "concat_axis", 0, x->rank, &joined) ||
+        !check_part(infer, &axes, joined, &size) || !part_of(infer, &axes, x->dims[split], &part))
+        return false;
+    if (split == joined)
+        return sinter_infer_error(infer, "split_axis and concat_axis are one [collective_c3]");
+    for (uint32_t i = 0; i < x->rank; i++)
+        dims[i] = i == joined ? size : i == split ? part : x->dims[i];
+    sinter_infer_set(infer, 0, x->dtype, x->rank, dims);
+    return true;
+}

@@ -1,0 +1,45 @@
+/* What each rank of the module's mesh (ir/mesh.h) has of a value: for each dim the mesh axes that it is cut over, and the axes
+ * along which the ranks hold terms of a sum, or copies.
+ *
+ * Before partitioning this is said of whole values: by a user, a file, or shard-propagate. After it the program is that of one
+ * rank, types are those of its parts, and only inputs and outputs have words, which say how large the whole was.
+ * Text: docs/shard.md. Test: tests/ir/sharding.sir, verify_sharding.sir */
+#pragma once
+#include "ir/mesh.h"
+
+typedef struct sinter_shard_dim {
+    sinter_mesh_axes axes; /* none: not cut */
+    bool is_open;          /* propagation may cut it further */
+    uint32_t priority;     /* 0 first: who is heard before whom when shardings spread */
+    int64_t whole;         /* 0: the value is whole; else it is a rank's part of so many indices */
+} sinter_shard_dim;
+
+typedef struct sinter_sharding {
+    sinter_shard_dim *dims;
+    uint32_t rank;
+    uint32_t partial;    /* a bit a mesh axis: the value is the sum of what the ranks along it hold */
+    uint32_t replicated; /* a bit a mesh axis: no dim may be cut over it */
+} sinter_sharding;
+
+const sinter_sharding *sinter_value_sharding(const sinter_module *module, sinter_value value); /* NULL: nothing is said */
+/* Copied; NULL: nothing is said any more. */
+void sinter_value_set_sharding(sinter_module *module, sinter_value value, const sinter_sharding *sharding);
+sinter_sharding *sinter_sharding_copy(sinter_arena *arena, const sinter_sharding *sharding);
+/* All dims whole; open or closed. */
+sinter_sharding sinter_sharding_whole(sinter_arena *arena, uint32_t rank, bool is_open);
+/* Axes that dims are cut over, as bits. */
+uint32_t sinter_sharding_used(const sinter_sharding *sharding);
+/* Same cuts and sums, whatever is open or preferred. */
+bool sinter_sharding_equal(const sinter_sharding *a, const sinter_sharding *b);
+/* Whether a value of this type may have it, with an error that begins with `what`. */
+bool sinter_sharding_check(const sinter_module *module, const sinter_sharding *sharding, const sinter_type *type,
+                           const char *where, const char *what, sinter_diag *diag);
+/* Room that a rank has for an axis of `size`; 0 where no part of it is known (a size that is no number). */
+sinter_dim sinter_sharding_part_dim(const sinter_module *module, const sinter_shard_dim *cut, sinter_dim size);
+
+/* "shard(data, _, model?!1) partial(model)", from the word `shard` on; axes are those of the mesh. */
+bool sinter_sharding_read(sinter_lexer *lexer, const sinter_mesh *mesh, sinter_arena *arena, sinter_sharding *out_sharding);
+void sinter_sharding_print(const sinter_mesh *mesh, const sinter_sharding *sharding, sinter_text *text);
+/* A file of them for a model that carries none: "mesh data=2", then lines "%name shard(data, _)". Sets the mesh, where the
+ * module has none, and the shardings of the values of those names. False after an error. */
+bool sinter_sharding_read_file(sinter_module *module, const char *path, sinter_diag *diag);

@@ -1,0 +1,381 @@
+/* The program of one rank, the same text for all: every value becomes the part that its sharding leaves to a rank, nodes work on
+ * parts, and collectives stand where a node needs other parts than there are. A node is cut as its factors allow
+ * (passes/shard_factors.h); what it can't be cut along it gets whole. Where an axis is not a multiple of the ranks, parts
+ * are padded, and what pads is masked before anything sums over it. Inputs and outputs are parts, too; their shardings say how
+ * large the whole is.
+ * Needs: shardings as shard-propagate leaves them; sizes of cut axes are numbers. Test: tests/passes/shard_partition/,
+ * tests/suites/shard_values.py */
+#include "ir/infer.h"
+#include "passes/pass.h"
+#include "passes/shard_build.h"
+#include "passes/shard_factors.h"
+
+typedef struct version {
+    sinter_value value;
+    const sinter_sharding *sharding;
+} version;
+typedef SINTER_VECTOR(version) version_list;
+
+typedef struct partition {
+    sinter_shard_state state;
+    sinter_module *module;
+    sinter_rewrite *rewrite;
+    sinter_arena *arena;
+    sinter_shard_node **nodes; /* by id */
+    SINTER_VECTOR(sinter_node) order;
+    uint32_t value_limit;   /* values from here on are new: the same on all ranks */
+    sinter_type *whole;     /* by value: its type before */
+    version_list *versions; /* by value: what there is of it */
+    sinter_node at;         /* whose sizes are stated anew */
+} partition;
+
+/* ---- sizes that nodes state ---- */
+
+static const bool *kept(void *user, bool is_result, uint32_t index, uint32_t axis) {
+    const partition *p = user;
+    const sinter_mesh *mesh = p->state.mesh;
+    sinter_value origin, value = is_result ? sinter_node_result(p->module, p->at, index)
+                                           : sinter_node_operand(p->module, p->at, index);
+    int64_t size = 0;
+    sinter_mesh_axes cut =
+        sinter_shard_project(&p->state, p->nodes[p->at], is_result, index, axis, &origin);
+    if (!cut.count || !value || value >= p->value_limit ||
+        !sinter_dim_is_const(sinter_module_dims(p->module), p->whole[value].dims[axis], &size))
+        return NULL;
+    bool *marks = SINTER_NEW_ARRAY(p->arena, bool, size + 1);
+    int64_t chunk = sinter_mesh_part_of(mesh, &cut, size, 0).chunk;
+    for (int64_t i = 0; i < chunk && i < size; i++) marks[i] = true;
+    return marks;
+}
+
+/* While types are still those of whole values. */
+static bool plan_nodes(partition *p) {
+    sinter_region main = sinter_module_main(p->module);
+    const sinter_axes_cut cut = {p, kept};
+    SINTER_FOR_NODES (p->module, main, node) {
+        sinter_vector_push(p->arena, &p->order, node);
+        p->nodes[node] = SINTER_NEW(p->arena, sinter_shard_node);
+        sinter_shard_describe(&p->state, node, p->nodes[node]);
+        sinter_shard_resolve(&p->state, node, p->nodes[node]);
+    }
+    for (size_t i = 0; i < p->order.count; i++) {
+        p->at = p->order.items[i];
+        sinter_rewrite_at(p->rewrite, p->at);
+        if (!sinter_axes_shrink(p->rewrite, p->at, &cut)) return false;
+    }
+    return true;
+}
+
+/* ---- values ---- */
+
+static void add_version(partition *p, sinter_value of, sinter_value value,
+                        const sinter_sharding *sharding) {
+    version v = {value, sharding};
+    sinter_vector_push(p->arena, &p->versions[of], v);
+}
+
+/* The value as a part by `wanted`; made where there is none. */
+static sinter_value find_version(partition *p, sinter_value of, const sinter_sharding *wanted) {
+    version_list *list = &p->versions[of];
+    const version *best = NULL;
+    for (size_t i = 0; i < list->count; i++)
+        if (sinter_sharding_equal(list->items[i].sharding, wanted)) return list->items[i].value;
+    for (size_t i = 0; i < list->count; i++) {
+        const version *v = &list->items[i];
+        if (!best || sinter_shard_convert_is_local(v->sharding, wanted) ||
+            (best->sharding->partial && !v->sharding->partial &&
+             !sinter_shard_convert_is_local(best->sharding, wanted)))
+            best = v;
+    }
+    sinter_value value = sinter_shard_convert(&p->rewrite->build, best->value, &p->whole[of],
+                                              best->sharding, wanted);
+    if (value) add_version(p, of, value, sinter_sharding_copy(p->arena, wanted));
+    return value;
+}
+
+static sinter_sharding *projected(const partition *p, sinter_node node, bool is_result,
+                                  uint32_t index, uint32_t rank) {
+    sinter_value origin;
+    sinter_sharding whole = sinter_sharding_whole(p->arena, rank, false);
+    for (uint32_t axis = 0; axis < rank; axis++)
+        whole.dims[axis].axes =
+            sinter_shard_project(&p->state, p->nodes[node], is_result, index, axis, &origin);
+    return sinter_sharding_copy(p->arena, &whole);
+}
+
+static bool is_tensor(const partition *p, sinter_value value) {
+    return value && value < p->value_limit && p->whole[value].kind == SINTER_TYPE_TENSOR;
+}
+
+/* ---- what pads ---- */
+
+static const char *fill_of(sinter_axis_combine combine) {
+    return combine == SINTER_AXIS_COMBINE_PROD  ? "one"
+           : combine == SINTER_AXIS_COMBINE_MAX ? "lowest"
+           : combine == SINTER_AXIS_COMBINE_MIN ? "highest"
+                                                : "zero";
+}
+
+/* Whether what pads an axis of an operand must not be seen, and what stands for it then. */
+static bool is_seen(const partition *p, sinter_node node, uint32_t index, uint32_t axis,
+                    const char **out_fill) {
+    const sinter_shard_node *n = p->nodes[node];
+    sinter_pattern pattern = sinter_op_get_info(sinter_node_op(p->module, node))->pattern;
+    *out_fill = "zero";
+    for (size_t i = 0; i < n->map.links.count; i++) {
+        const sinter_axis_link *link = &n->map.links.items[i];
+        const sinter_axis_factor *factor = &n->map.factors.items[link->factor];
+        if (link->is_result || link->index != index || link->axis != axis ||
+            factor->kind == SINTER_AXIS_ALONG)
+            continue;
+        *out_fill = fill_of(factor->combine);
+        return true;
+    }
+    return index > 0 && (pattern == SINTER_PATTERN_GATHER || pattern == SINTER_PATTERN_SCATTER);
+}
+
+static sinter_value mask(partition *p, sinter_node node, uint32_t index, sinter_value of,
+                         sinter_value part, const sinter_sharding *sharding) {
+    const char *fill;
+    for (uint32_t axis = 0; part && axis < sharding->rank; axis++) {
+        const sinter_mesh_axes *over = &sharding->dims[axis].axes;
+        int64_t size = 0;
+        if (!over->count || !is_seen(p, node, index, axis, &fill)) continue;
+        sinter_dim_is_const(sinter_module_dims(p->module), p->whole[of].dims[axis], &size);
+        if (size % sinter_mesh_axes_product(p->state.mesh, over) == 0) continue;
+        sinter_attr attributes[] = {sinter_attr_int("axis", axis), sinter_attr_int("size", size),
+                                    sinter_attr_string("fill", sinter_string_of(fill))};
+        part =
+            sinter_shard_build(&p->rewrite->build, SINTER_OP_shard_mask, part, over, attributes, 3);
+    }
+    return part;
+}
+
+/* ---- nodes ---- */
+
+static bool give_operands(partition *p, sinter_node node) {
+    sinter_node_info info = *sinter_node_get(p->module, node);
+    sinter_axis_combine combine;
+    sinter_mesh_axes terms = sinter_shard_terms(p->nodes[node], &combine);
+    for (uint32_t i = 0; i < info.operand_count; i++) {
+        sinter_value value = info.operands[i];
+        if (!is_tensor(p, value)) continue;
+        const sinter_sharding *wanted = projected(p, node, false, i, p->whole[value].rank);
+        sinter_value part = find_version(p, value, wanted);
+        part = mask(p, node, i, value, part, wanted);
+        if (terms.count && i == p->nodes[node]->map.addend && i > 0)
+            part = sinter_shard_build(&p->rewrite->build, SINTER_OP_shard_first, part, &terms, NULL,
+                                      0);
+        if (!part) return false;
+        if (part != value) sinter_rewrite_set_operand(p->rewrite, node, i, part);
+    }
+    return true;
+}
+
+/* Nodes inside of others see whole values. */
+static bool give_inside(partition *p, sinter_region region) {
+    SINTER_FOR_NODES (p->module, region, node) {
+        sinter_node_info info = *sinter_node_get(p->module, node);
+        for (uint32_t i = 0; i < info.operand_count; i++) {
+            sinter_value value = info.operands[i];
+            if (!is_tensor(p, value) || !p->versions[value].count) continue;
+            sinter_sharding whole = sinter_sharding_whole(p->arena, p->whole[value].rank, false);
+            sinter_value part = find_version(p, value, &whole);
+            if (!part) return false;
+            if (part != value) sinter_rewrite_set_operand(p->rewrite, node, i, part);
+        }
+        for (uint32_t i = 0; i < info.region_count; i++)
+            if (!give_inside(p, info.regions[i])) return false;
+    }
+    return true;
+}
+
+static bool is_cut(const partition *p, sinter_node node) {
+    const sinter_shard_node *n = p->nodes[node];
+    for (size_t f = 0; f < n->map.factors.count; f++)
+        if (n->cuts[f].count) return true;
+    return false;
+}
+
+static bool has_part_type(partition *p, sinter_value value, const sinter_sharding *sharding) {
+    const sinter_type *type = sinter_value_type(p->module, value), *whole = &p->whole[value];
+    bool same =
+        type->kind == whole->kind && type->dtype == whole->dtype && type->rank == whole->rank;
+    for (uint32_t i = 0; same && i < whole->rank; i++)
+        same = type->dims[i] ==
+               sinter_sharding_part_dim(p->module, &sharding->dims[i], whole->dims[i]);
+    return same;
+}
+
+/* Types of the results are those of parts now. */
+static bool infer_again(partition *p, sinter_node node) {
+    sinter_node_info info = *sinter_node_get(p->module, node);
+    for (uint32_t i = 0; i < info.result_count; i++) {
+        if (!info.results[i]) continue;
+        sinter_value_set_type(p->module, info.results[i], (sinter_type){0});
+        sinter_value_set_content(p->module, info.results[i], NULL, 0);
+    }
+    if (!sinter_infer_node(p->module, node, p->rewrite->build.diag)) return false;
+    for (uint32_t i = 0; i < info.result_count; i++) {
+        if (!is_tensor(p, info.results[i])) continue;
+        const sinter_sharding *sharding =
+            projected(p, node, true, i, p->whole[info.results[i]].rank);
+        if (!has_part_type(p, info.results[i], sharding))
+            return sinter_error(
+                p->rewrite->build.diag, sinter_node_where(p->module, node),
+                "%s of parts is %s, which is no part of %s", sinter_op_get_info(info.op)->name,
+                sinter_type_text(sinter_module_dims(p->module),
+                                 sinter_value_type(p->module, info.results[i]), p->arena),
+                sinter_type_text(sinter_module_dims(p->module), &p->whole[info.results[i]],
+                                 p->arena));
+    }
+    return true;
+}
+
+/* Results as they come, and as their sharding wants them. */
+static bool take_results(partition *p, sinter_node node, sinter_node next) {
+    static const char *const reductions[] = {"", "sum", "prod", "max", "min"};
+    sinter_node_info info = *sinter_node_get(p->module, node);
+    sinter_axis_combine combine;
+    sinter_mesh_axes terms = sinter_shard_terms(p->nodes[node], &combine);
+    sinter_rewrite_at(p->rewrite, next);
+    p->rewrite->build.location = info.location;
+    for (uint32_t i = 0; i < info.result_count; i++) {
+        sinter_value value = info.results[i], part = value;
+        if (!value) continue;
+        if (!is_tensor(p, value)) continue;
+        sinter_sharding *natural = projected(p, node, true, i, p->whole[value].rank);
+        if (combine == SINTER_AXIS_COMBINE_SUM) natural->partial = sinter_mesh_axes_mask(&terms);
+        if (combine > SINTER_AXIS_COMBINE_SUM) {
+            sinter_attr attr =
+                sinter_attr_string("reduction", sinter_string_of(reductions[combine]));
+            part = sinter_shard_build(&p->rewrite->build, SINTER_OP_all_reduce, value, &terms,
+                                      &attr, 1);
+        }
+        if (!part) return false;
+        add_version(p, value, part, natural);
+        const sinter_sharding *said = p->state.values[value].sharding;
+        if (sinter_value_get(p->module, value)->uses.count && !find_version(p, value, said))
+            return false;
+    }
+    return true;
+}
+
+static bool cut_node(partition *p, sinter_node node, sinter_node next) {
+    sinter_node_info info = *sinter_node_get(p->module, node);
+    if (info.op == SINTER_OP_constant) {
+        sinter_sharding whole =
+            sinter_sharding_whole(p->arena, p->whole[info.results[0]].rank, false);
+        add_version(p, info.results[0], info.results[0], sinter_sharding_copy(p->arena, &whole));
+        return true;
+    }
+    sinter_rewrite_at(p->rewrite, node);
+    if (!give_operands(p, node)) return false;
+    for (uint32_t i = 0; i < info.region_count; i++)
+        if (!give_inside(p, info.regions[i])) return false;
+    if (is_cut(p, node) && !infer_again(p, node)) return false;
+    return take_results(p, node, next);
+}
+
+/* ---- inputs and outputs ---- */
+
+/* Words for a part: what the whole was. */
+static void say_part(partition *p, sinter_value value, const sinter_type *whole,
+                     const sinter_sharding *sharding) {
+    sinter_sharding *said = sinter_sharding_copy(p->arena, sharding);
+    bool any = sharding->partial != 0;
+    for (uint32_t i = 0; i < said->rank; i++) {
+        said->dims[i].is_open = false;
+        if (!said->dims[i].axes.count) continue;
+        sinter_dim_is_const(sinter_module_dims(p->module), whole->dims[i], &said->dims[i].whole);
+        any = true;
+    }
+    if (any) sinter_value_set_sharding(p->module, value, said);
+}
+
+static bool cut_input(partition *p, sinter_value value) {
+    sinter_dim dims[SINTER_MAX_RANK];
+    const sinter_type *whole = &p->whole[value];
+    const sinter_sharding *sharding = p->state.values[value].sharding;
+    if (!is_tensor(p, value)) return true;
+    for (uint32_t i = 0; i < whole->rank; i++)
+        dims[i] = sinter_sharding_part_dim(p->module, &sharding->dims[i], whole->dims[i]);
+    sinter_value_set_type(
+        p->module, value,
+        sinter_type_tensor(sinter_module_arena(p->module), whole->dtype, whole->rank, dims));
+    add_version(p, value, value, sharding);
+    return true;
+}
+
+static bool give_outputs(partition *p, sinter_node yield) {
+    sinter_node_info info = *sinter_node_get(p->module, yield);
+    sinter_rewrite_at(p->rewrite, yield);
+    for (uint32_t i = 0; i < info.operand_count; i++) {
+        sinter_value value = info.operands[i];
+        if (!is_tensor(p, value)) continue;
+        sinter_sharding *wanted = sinter_sharding_copy(p->arena, p->state.values[value].sharding);
+        if (!p->state.values[value].is_user) wanted->partial = 0;
+        sinter_value part = find_version(p, value, wanted);
+        if (!part) return false;
+        if (part != value) sinter_rewrite_set_operand(p->rewrite, yield, i, part);
+        say_part(p, part, &p->whole[value], wanted);
+    }
+    return true;
+}
+
+static bool check_sizes(const partition *p) {
+    for (sinter_value value = 1; value < p->value_limit; value++) {
+        const sinter_sharding *sharding = p->state.values[value].sharding;
+        if (!sharding) continue;
+        for (uint32_t i = 0; i < sharding->rank; i++)
+            if (!sinter_sharding_part_dim(p->module, &sharding->dims[i], p->whole[value].dims[i]))
+                return sinter_error(p->rewrite->build.diag, sinter_module_name(p->module),
+                                    "dim %u of %s is cut but its size is no number; bind it (--dim "
+                                    "NAME=SIZE) [shard_c6]",
+                                    i, sinter_value_label(p->module, value));
+    }
+    return true;
+}
+
+/* Parts of a program that is one rank's already stay what they are. */
+static bool is_partitioned(const sinter_module *module) {
+    for (sinter_value value = 1; value < sinter_module_value_limit(module); value++) {
+        const sinter_sharding *sharding = sinter_value_sharding(module, value);
+        for (uint32_t i = 0; sharding && i < sharding->rank; i++)
+            if (sharding->dims[i].whole) return true;
+    }
+    return false;
+}
+
+static bool cut_module(partition *p) {
+    sinter_region main = sinter_module_main(p->module);
+    if (!check_sizes(p) || !plan_nodes(p)) return false;
+    for (uint32_t i = 0; i < sinter_module_input_count(p->module); i++)
+        if (!cut_input(p, sinter_module_input(p->module, i))) return false;
+    for (size_t i = 0; i + 1 < p->order.count; i++)
+        if (!cut_node(p, p->order.items[i], p->order.items[i + 1])) return false;
+    for (sinter_value value = 1; value < p->value_limit; value++)
+        sinter_value_set_sharding(p->module, value, NULL);
+    for (uint32_t i = 0; i < sinter_module_input_count(p->module); i++) {
+        sinter_value input = sinter_module_input(p->module, i);
+        if (is_tensor(p, input))
+            say_part(p, input, &p->whole[input], p->state.values[input].sharding);
+    }
+    return give_outputs(p, sinter_region_get(p->module, main)->last);
+}
+
+void sinter_pass_shard_partition(sinter_pass_context *context) {
+    sinter_module *module = context->module;
+    partition p = {.module = module,
+                   .rewrite = &context->rewrite,
+                   .arena = &context->scratch,
+                   .value_limit = sinter_module_value_limit(module)};
+    if (!sinter_module_mesh(module)->axis_count || is_partitioned(module)) return;
+    sinter_shard_state_init(&p.state, module, p.arena);
+    p.nodes = SINTER_NEW_ARRAY(p.arena, sinter_shard_node *, sinter_module_node_limit(module));
+    p.whole = SINTER_NEW_ARRAY(p.arena, sinter_type, p.value_limit);
+    p.versions = SINTER_NEW_ARRAY(p.arena, version_list, p.value_limit);
+    for (sinter_value value = 1; value < p.value_limit; value++)
+        p.whole[value] = *sinter_value_type(module, value);
+    cut_module(&p);
+}

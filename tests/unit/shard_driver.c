@@ -1,0 +1,258 @@
+/* Random shardings of models against the evaluator: each try puts a mesh and shardings of some values on a model, spreads them,
+ * makes the program of the ranks, and evaluates it on all of them; integers must be the same, floats close. Reads folders
+ * of the ONNX backend layout from standard input, one a line: model.onnx and test_data_set_0/input_*.pb.
+ *
+ *     shard_driver SEED TRIES [--verbose]      last line: "N passed, N failed, N skipped"
+ *
+ * Used by tests/suites/shard_values.py */
+#include "frontends/import.h"
+#include "ir/eval.h"
+#include "ir/parse.h"
+#include "ir/sharding_tensor.h"
+#include "ir/verify.h"
+#include "passes/pass.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_VALUES = 64, MAX_RANKS = 8, MAX_ELEMENTS = 1 << 20 };
+static const char *const meshes[] = {"a=2",      "a=3",      "a=4",           "a=5",     "a=8",
+                                     "a=2, b=2", "a=4, b=2", "a=2, b=2, c=2", "a=2, b=3"};
+enum { MESHES = sizeof meshes / sizeof *meshes };
+
+static uint64_t random_state;
+static uint32_t draw(uint32_t below) {
+    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)(random_state >> 33) % below;
+}
+
+typedef struct trial {
+    const char *folder;
+    sinter_module *original, *module; /* the latter is sharded */
+    sinter_tensor inputs[MAX_VALUES], expected[MAX_VALUES];
+    size_t input_count, output_count;
+    sinter_text messages;
+    sinter_diag diag;
+    size_t collectives;
+} trial;
+
+/* ---- what is said ---- */
+
+static bool can_cut(const sinter_module *module, sinter_value value) {
+    const sinter_type *type = sinter_value_type(module, value);
+    if (sinter_value_get(module, value)->erased || type->kind != SINTER_TYPE_TENSOR) return false;
+    for (uint32_t i = 0; i < type->rank; i++) {
+        int64_t size;
+        if (!sinter_dim_is_const(sinter_module_dims(module), type->dims[i], &size)) return false;
+    }
+    return true;
+}
+
+static void say_something(sinter_module *module, sinter_value value) {
+    const sinter_mesh *mesh = sinter_module_mesh(module);
+    const sinter_type *type = sinter_value_type(module, value);
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_sharding sharding = sinter_sharding_whole(&scratch, type->rank, draw(2));
+    for (uint32_t axis = 0; axis < mesh->axis_count && type->rank; axis++) {
+        uint32_t dim = draw(type->rank + 1);
+        if (dim < type->rank) sinter_mesh_axes_add(&sharding.dims[dim].axes, axis);
+    }
+    for (uint32_t i = 0; i < type->rank; i++)
+        if (draw(8) == 0) sharding.dims[i].priority = draw(3);
+    sinter_value_set_sharding(module, value, &sharding);
+    sinter_arena_deinit(&scratch);
+}
+
+static void say_all(sinter_module *module) {
+    uint32_t limit = sinter_module_value_limit(module), said = 0;
+    for (int round = 0; round < 8 && !said; round++)
+        for (sinter_value value = 1; value < limit; value++) {
+            const sinter_value_info *info = sinter_value_get(module, value);
+            sinter_node node = info->definition;
+            bool inner = node ? sinter_node_get(module, node)->parent != sinter_module_main(module)
+                              : info->region != sinter_module_main(module);
+            if (info->erased || inner || !can_cut(module, value) || draw(3)) continue;
+            say_something(module, value);
+            said++;
+        }
+}
+
+/* ---- running ---- */
+
+static bool run_ranks(trial *t, sinter_tensor *out_outputs) {
+    const sinter_mesh *mesh = sinter_module_mesh(t->module);
+    uint32_t ranks = (uint32_t)sinter_mesh_rank_count(mesh);
+    static sinter_tensor inputs[MAX_RANKS][MAX_VALUES], outputs[MAX_RANKS][MAX_VALUES];
+    sinter_module *modules[MAX_RANKS];
+    const sinter_tensor *given[MAX_RANKS], *parts[MAX_RANKS];
+    sinter_tensor *taken[MAX_RANKS];
+    bool good = true;
+    memset(inputs, 0, sizeof inputs);
+    memset(outputs, 0, sizeof outputs);
+    for (uint32_t r = 0; r < ranks; r++) {
+        modules[r] = t->module;
+        given[r] = inputs[r];
+        taken[r] = outputs[r];
+        for (size_t i = 0; good && i < t->input_count; i++) {
+            sinter_value value = sinter_module_input(t->module, (uint32_t)i);
+            good = sinter_sharding_cut_tensor(mesh, sinter_value_sharding(t->module, value), r,
+                                              &t->inputs[i], &inputs[r][i], &t->diag);
+        }
+    }
+    good = good && sinter_eval_ranks(modules, ranks, given, t->input_count, taken, t->output_count,
+                                     &t->diag);
+    for (size_t i = 0; good && i < t->output_count; i++) {
+        sinter_value value = sinter_module_output(t->module, (uint32_t)i);
+        for (uint32_t r = 0; r < ranks; r++) parts[r] = &outputs[r][i];
+        good = sinter_sharding_join_tensors(mesh, sinter_value_sharding(t->module, value), parts,
+                                            &out_outputs[i], &t->diag);
+    }
+    for (uint32_t r = 0; r < ranks; r++) {
+        for (size_t i = 0; i < t->input_count; i++) sinter_tensor_deinit(&inputs[r][i]);
+        for (size_t i = 0; i < t->output_count; i++) sinter_tensor_deinit(&outputs[r][i]);
+    }
+    return good;
+}
+
+static bool run_pass(trial *t, const char *name) {
+    size_t changes;
+    return sinter_pass_run(sinter_pass_find(sinter_string_of(name)), t->module, NULL, &changes,
+                           &t->diag) &&
+           sinter_verify_module(t->module, &t->diag);
+}
+
+static void print_module(sinter_module *module) {
+    sinter_text text = {0};
+    sinter_print_options options = {.max_elements = 32};
+    sinter_print_module(module, &options, &text);
+    puts(text.data);
+    sinter_text_deinit(&text);
+}
+
+static bool compare(trial *t, const sinter_tensor *outputs) {
+    bool good = true;
+    for (size_t i = 0; i < t->output_count; i++) {
+        double error = sinter_tensor_relative_error(&outputs[i], &t->expected[i]);
+        bool is_float = t->expected[i].kind == SINTER_TYPE_TENSOR &&
+                        sinter_dtype_is_float(t->expected[i].dtype);
+        bool narrow = is_float && sinter_dtype_infos[t->expected[i].dtype].bits < 32;
+        sinter_text message = {0};
+        double bound = is_float ? (narrow ? 0.02 : 1e-5) : 0;
+        if (error > bound &&
+            !sinter_tensor_compare(&outputs[i], &t->expected[i], bound, bound, &message)) {
+            good = sinter_error(&t->diag, t->folder, "output %zu differs by %.3g: %s", i, error,
+                                message.data ? message.data : "");
+        }
+        sinter_text_deinit(&message);
+    }
+    return good;
+}
+
+static size_t count_collectives(const sinter_module *module) {
+    size_t count = 0;
+    SINTER_FOR_NODES (module, sinter_module_main(module), node)
+        count +=
+            sinter_op_get_info(sinter_node_op(module, node))->pattern == SINTER_PATTERN_COLLECTIVE;
+    return count;
+}
+
+/* One sharding. */
+static bool try_once(trial *t, const char *mesh_text, bool verbose) {
+    sinter_tensor outputs[MAX_VALUES] = {{0}};
+    sinter_mesh mesh;
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    t->module = sinter_module_clone(t->original);
+    bool good = sinter_mesh_parse(mesh_text, "mesh", &scratch, &mesh, &t->diag);
+    if (good) sinter_module_set_mesh(t->module, &mesh);
+    if (good) say_all(t->module);
+    if (verbose) print_module(t->module);
+    good = good && run_pass(t, "shard-propagate");
+    if (verbose) print_module(t->module);
+    good = good && run_pass(t, "shard-partition") && run_pass(t, "shard-simplify");
+    if (verbose) print_module(t->module);
+    t->collectives += count_collectives(t->module);
+    good = good && run_ranks(t, outputs) && compare(t, outputs);
+    for (size_t i = 0; i < t->output_count; i++) sinter_tensor_deinit(&outputs[i]);
+    sinter_module_destroy(t->module);
+    sinter_arena_deinit(&scratch);
+    return good;
+}
+
+/* ---- models ---- */
+
+static bool load(trial *t) {
+    char path[8192];
+    snprintf(path, sizeof path, "%s/model.onnx", t->folder);
+    t->original = sinter_import_file(path, &t->diag);
+    if (!t->original) return false;
+    t->input_count = sinter_module_input_count(t->original);
+    t->output_count = sinter_module_output_count(t->original);
+    if (t->input_count > MAX_VALUES || t->output_count > MAX_VALUES) return false;
+    for (size_t i = 0; i < t->input_count; i++) {
+        snprintf(path, sizeof path, "%s/test_data_set_0/input_%zu.pb", t->folder, i);
+        const sinter_type *type =
+            sinter_value_type(t->original, sinter_module_input(t->original, (uint32_t)i));
+        if (!sinter_tensor_read_file(path, type, sinter_module_dims(t->original), &t->inputs[i],
+                                     &t->diag) ||
+            (t->inputs[i].kind == SINTER_TYPE_TENSOR &&
+             sinter_tensor_count(&t->inputs[i]) > MAX_ELEMENTS))
+            return false;
+    }
+    return sinter_eval_module(t->original, t->inputs, t->input_count, t->expected, t->output_count,
+                              &t->diag);
+}
+
+static void unload(trial *t) {
+    for (size_t i = 0; i < MAX_VALUES; i++) {
+        sinter_tensor_deinit(&t->inputs[i]);
+        sinter_tensor_deinit(&t->expected[i]);
+    }
+    sinter_module_destroy(t->original);
+    sinter_text_deinit(&t->messages);
+}
+
+static void errors_only(void *user, sinter_severity severity, const char *where,
+                        const char *message) {
+    if (severity != SINTER_SEVERITY_WARNING)
+        sinter_diag_text_handler(user, severity, where, message);
+}
+
+int main(int argc, char **argv) {
+    char line[4096];
+    size_t passed = 0, failed = 0, skipped = 0, collectives = 0;
+    if (argc < 3) return 2;
+    bool verbose = argc > 3;
+    while (fgets(line, sizeof line, stdin)) {
+        line[strcspn(line, "\n")] = 0;
+        static trial t;
+        t = (trial){.folder = line};
+        t.diag = (sinter_diag){.handler = errors_only, .user = &t.messages};
+        bool loaded = load(&t);
+        skipped += !loaded;
+        for (int i = 0; loaded && i < atoi(argv[2]); i++) {
+            uint64_t seed = strtoull(argv[1], NULL, 10) * 1000003u + (uint64_t)i;
+            for (const char *c = strrchr(line, '/') ? strrchr(line, '/') : line; *c; c++)
+                seed = seed * 31 + (unsigned char)*c;
+            random_state = seed;
+            const char *mesh = meshes[draw(MESHES)];
+            if (try_once(&t, mesh, verbose)) {
+                passed++;
+                continue;
+            }
+            failed++;
+            printf("%s: try %d, mesh %s: %.600s\n", line, i, mesh,
+                   t.messages.data ? t.messages.data : "no message");
+            fflush(stdout);
+            t.messages.size = 0;
+            t.diag.error_count = 0;
+        }
+        collectives += t.collectives;
+        unload(&t);
+    }
+    printf("%zu collectives\n%zu passed, %zu failed, %zu skipped\n", collectives, passed, failed,
+           skipped);
+    return failed != 0;
+}

@@ -111,6 +111,7 @@ bool sinter_schedule_cuda(sinter_loop_program *program, const sinter_target *tar
                           const sinter_schedule_options *options, sinter_diag *diag) {
     if (options->level <= 0) return true;
     sinter_schedule_cuda_state state = {.program = program, .target = target, .diag = diag};
+    sinter_schedule_cuda_cut(program);
     for (uint32_t i = 0; i < program->kernels.count; i++)
         schedule_kernel(&state, program->kernels.items[i]);
     return true;

@@ -15,3 +15,7 @@ typedef struct sinter_schedule_cuda_state {
  * caller puts it back. */
 /* A thread for each iteration of the independent loops. */
 bool sinter_schedule_cuda_grid(sinter_schedule_cuda_state *state, sinter_loop_var nest);
+
+/* ---- schedule_cuda_cut.c ---- */
+/* One nest a kernel, as far as that is possible; before any kernel is scheduled. */
+void sinter_schedule_cuda_cut(sinter_loop_program *program);

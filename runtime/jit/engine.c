@@ -104,7 +104,8 @@ sinter_loop_program *sinter_engine_lower(sinter_module *module, const sinter_tar
                                          sinter_diag *diag) {
     sinter_loop_program *program = sinter_lower_module(module, diag);
     if (!program) return NULL;
-    if (sinter_schedule_program(program, target, options, diag) && sinter_plan_memory(program, diag))
+    if (sinter_schedule_program(program, target, options, diag) &&
+        sinter_plan_memory(program, diag))
         return program;
     sinter_loop_program_destroy(program);
     return NULL;
@@ -295,17 +296,25 @@ static bool runs_here(const sinter_target *target, sinter_diag *diag) {
 }
 
 static backend backend_of(const char *target) {
-    return !strcmp(target, "eval")                               ? BACKEND_EVAL
-           : !strcmp(target, "loops")                            ? BACKEND_LOOPS
-           : !strcmp(target, "c")                                ? BACKEND_C
-           : !strcmp(target, "so") || !strncmp(target, "so:", 3) ? BACKEND_ARTIFACT
-                                                                 : BACKEND_JIT;
+    return !strcmp(target, "eval")                                     ? BACKEND_EVAL
+           : !strcmp(target, "loops") || !strncmp(target, "loops:", 6) ? BACKEND_LOOPS
+           : !strcmp(target, "c")                                      ? BACKEND_C
+           : !strcmp(target, "so") || !strncmp(target, "so:", 3)       ? BACKEND_ARTIFACT
+                                                                       : BACKEND_JIT;
 }
 
-/* "so:..." compiles for "cpu:...". */
+/* "so:..." compiles for "cpu:...", "loops:..." schedules for what follows; "loops" and C for this machine. */
 static const char *target_of_code(const char *target, sinter_arena *arena) {
-    return backend_of(target) == BACKEND_ARTIFACT ? sinter_arena_format(arena, "cpu%s", target + 2)
-                                                  : target;
+    switch (backend_of(target)) {
+    case BACKEND_ARTIFACT:
+        return sinter_arena_format(arena, "cpu%s", target + 2);
+    case BACKEND_LOOPS:
+        return target[5] ? target + 6 : "cpu";
+    case BACKEND_JIT:
+        return target;
+    default:
+        return "cpu";
+    }
 }
 
 static bool check_native(const sinter_engine_options *options, const char *target,
@@ -329,6 +338,8 @@ bool sinter_engine_check(const sinter_engine_options *options, sinter_diag *diag
                     ? check_precision(options, NULL, 0, diag)
                     : sinter_engine_run_passes(NULL, options, diag);
     good = good &&
+           (how != BACKEND_LOOPS || sinter_target_parse(target_of_code(target, &arena), &arena,
+                                                        &(sinter_target){0}, diag)) &&
            (!is_native(how) || check_native(options, target_of_code(target, &arena), &arena, diag));
     sinter_arena_deinit(&arena);
     return good;
@@ -339,9 +350,7 @@ static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
     if (engine->backend != BACKEND_EVAL || options->passes)
         if (!sinter_engine_run_passes(engine->module, options, diag)) return false;
     if (engine->backend == BACKEND_EVAL) return true;
-    if (!sinter_target_parse(is_native(engine->backend) ? target_text : "cpu", &engine->arena,
-                             &engine->target, diag))
-        return false;
+    if (!sinter_target_parse(target_text, &engine->arena, &engine->target, diag)) return false;
     const sinter_schedule_options schedule = {
         .level = options->level, .tuning = options->tuning, .log = options->tuning_log};
     engine->program = sinter_engine_lower(engine->module, &engine->target, &schedule, diag);

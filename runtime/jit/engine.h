@@ -1,6 +1,7 @@
 /* One way to run a model on any back end: the room where compiler and runtime meet. The public facade (sinter.h) and the
  * command line stand on it. Targets: "cpu[:native|CPU][+FEATURE]" native code made in memory; "so[:...]" the same through an
- * artifact file and the loader; "c" the emitted C, compiled by $CC (cc); "loops" the loop IR interpreter; "eval" the
+ * artifact file and the loader; "c" the emitted C, compiled by $CC (cc); "loops[:TARGET]" the loop IR interpreter, of loops as
+ * they are scheduled for the target ("loops:cuda:sm_80"); "eval" the
  * reference evaluator. Test: tests/cli/, the suites */
 #pragma once
 #include "codegen/compile.h"

@@ -1,16 +1,11 @@
-/* The search by budget: sensitivities, the front, bisection on it, settings for all layers, improvement.
+/* The search by budget: what layers lose (budget_layers.c), the front, bisection on it, settings for all layers, improvement.
  * Test: tests/cli/compress_budget.test, tests/suites/compressed_models.py */
 #include "runtime/jit/budget.h"
 #include "passes/layer.h"
 #include "runtime/jit/budget_measure.h"
 #include "runtime/jit/compress.h"
 
-#include <math.h>
-#include <stdarg.h>
 #include <string.h>
-
-/* Of the time: what layers alone may take. Candidates, which decide, have the rest. */
-static const double share_of_layers = 0.5;
 
 typedef struct search {
     sinter_budget *budget;
@@ -18,18 +13,6 @@ typedef struct search {
     sinter_budget_meter meter;
     sinter_diag *diag;
 } search;
-
-static void tell(const search *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void tell(const search *s, const char *format, ...) {
-    if (!s->options->progress) return;
-    sinter_text text = {0};
-    va_list list;
-    va_start(list, format);
-    sinter_text_format_list(&text, format, list);
-    va_end(list);
-    s->options->progress(s->options->user, text.data);
-    sinter_text_deinit(&text);
-}
 
 const sinter_budget_candidate *sinter_budget_best(const sinter_budget *budget) {
     return budget->best < budget->candidates.count ? &budget->candidates.items[budget->best] : NULL;
@@ -97,33 +80,6 @@ static bool list_layers(sinter_budget *budget, sinter_diag *diag) {
     return good;
 }
 
-/* ---- layer by layer ---- */
-
-/* Setting by setting, so that a search that is short of time has seen each layer with the first ones. */
-static bool measure_layers(search *s) {
-    sinter_budget *b = s->budget;
-    size_t count = b->layers.count, all = count * b->settings.count, refused = 0;
-    for (size_t i = 0; i < all; i++) {
-        size_t layer = i % count, setting = i / count;
-        if (!sinter_budget_knows_point(&s->meter, layer, setting)) {
-            if (i >= count && sinter_budget_meter_is_late(&s->meter, share_of_layers)) {
-                b->out_of_time = true;
-                continue;
-            }
-            tell(s, "layer %zu of %zu, %s: %zu of %zu", layer + 1, count,
-                 b->settings.items[setting].name, i + 1, all);
-        }
-        if (!sinter_budget_measure_point(&s->meter, layer, setting)) return false;
-        refused +=
-            b->table.points[layer * b->settings.count + setting].state == SINTER_FRONT_REFUSED;
-    }
-    if (refused == all)
-        return sinter_error(s->diag, "budget", "no layer can have any of the settings: %s",
-                            s->meter.reason.size ? s->meter.reason.data : "as measured before");
-    sinter_front_estimate(&b->table);
-    return true;
-}
-
 /* ---- candidates ---- */
 
 static void tell_candidate(const search *s, const sinter_budget_candidate *c) {
@@ -139,7 +95,8 @@ static void tell_candidate(const search *s, const sinter_budget_candidate *c) {
         sinter_text_format(&text, ", %.1f kB, %.4f ms", best->result.bytes / 1e3,
                            1e3 * best->result.seconds);
     }
-    tell(s, "candidate %zu, %s: %s", s->budget->candidates.count, c->from, text.data);
+    sinter_budget_tell(s->options, "candidate %zu, %s: %s", s->budget->candidates.count, c->from,
+                       text.data);
     sinter_text_deinit(&text);
 }
 
@@ -175,7 +132,9 @@ static verdict judge(search *s, const char *from, const int32_t *choices) {
         b->out_of_time = true;
         return VERDICT_LATE;
     }
-    if (!known) tell(s, "candidate %zu, %s: making it", b->candidates.count + 1, from);
+    if (!known)
+        sinter_budget_tell(s->options, "candidate %zu, %s: making it", b->candidates.count + 1,
+                           from);
     if (!sinter_budget_measure_candidate(&s->meter, choices, &c, &module, &refused))
         return VERDICT_ERROR;
     if (refused) return VERDICT_FAILS;
@@ -291,7 +250,8 @@ static bool take_best(search *s) {
         b->layers.items[i].stays = best->choices[i] == SINTER_FRONT_AS_IT_IS;
     b->recipe = sinter_budget_make_recipe(b, best->choices, s->diag);
     if (b->recipe && !b->module) {
-        tell(s, "making the best of %zu candidates once more", b->candidates.count);
+        sinter_budget_tell(s->options, "making the best of %zu candidates once more",
+                           b->candidates.count);
         b->module = sinter_budget_make(&s->meter, b->recipe, s->options->calibration, s->diag);
     }
     return b->recipe && b->module;
@@ -309,7 +269,7 @@ bool sinter_budget_search(const sinter_budget_options *options, sinter_budget *o
     b->saved = SINTER_NEW_ARRAY(&b->arena, double, points);
     search s = {.budget = b, .options = options, .diag = diag};
     if (!sinter_budget_meter_init(&s.meter, b, diag)) return false;
-    bool good = measure_layers(&s) && run_parts(&s) && take_best(&s);
+    bool good = sinter_budget_measure_layers(&s.meter) && run_parts(&s) && take_best(&s);
     sinter_budget_meter_deinit(&s.meter);
     return good;
 }

@@ -7,6 +7,7 @@
 #include "runtime/jit/compress.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <string.h>
 
 enum { FEW_SAMPLES = 256 };
@@ -198,6 +199,17 @@ bool sinter_budget_meter_is_late(const sinter_budget_meter *meter, double share)
     return sinter_clock_seconds() - meter->start > share * meter->options->seconds;
 }
 
+void sinter_budget_tell(const sinter_budget_options *options, const char *format, ...) {
+    if (!options->progress) return;
+    sinter_text text = {0};
+    va_list list;
+    va_start(list, format);
+    sinter_text_format_list(&text, format, list);
+    va_end(list);
+    options->progress(options->user, text.data);
+    sinter_text_deinit(&text);
+}
+
 /* ---- one layer ---- */
 
 static const char *point_name(const sinter_budget_meter *meter, const char *what, size_t layer,
@@ -226,10 +238,12 @@ static bool is_in_journal(const sinter_budget_meter *meter, const char *name, si
 }
 
 bool sinter_budget_knows_point(const sinter_budget_meter *meter, size_t layer, size_t setting) {
-    bool timed =
-        !meter->options->by_latency || is_in_journal(meter, latency_name(meter, layer, setting), 1);
     return is_in_journal(meter, refusal_name(meter, layer, setting), 0) ||
-           (is_in_journal(meter, layer_name(meter, layer, setting), 2) && timed);
+           is_in_journal(meter, layer_name(meter, layer, setting), 2);
+}
+
+bool sinter_budget_knows_time(const sinter_budget_meter *meter, size_t layer, size_t setting) {
+    return is_in_journal(meter, latency_name(meter, layer, setting), 1);
 }
 
 /* Loss and bytes by the layer with the setting and all others as they are. */
@@ -253,8 +267,9 @@ static bool try_layer(sinter_budget_meter *meter, size_t layer, size_t setting, 
     return good;
 }
 
-static bool measure_layer(sinter_budget_meter *meter, size_t layer, size_t setting,
-                          sinter_front_point *out_point, double *out_saved) {
+bool sinter_budget_measure_point(sinter_budget_meter *meter, size_t layer, size_t setting) {
+    size_t at = layer * meter->budget->table.settings + setting;
+    sinter_front_point *point = &meter->budget->table.points[at];
     sinter_journal *journal = meter->options->journal;
     const char *name = layer_name(meter, layer, setting);
     const char *refusal = refusal_name(meter, layer, setting);
@@ -267,9 +282,9 @@ static bool measure_layer(sinter_budget_meter *meter, size_t layer, size_t setti
                                 meter->diag))
             return false;
     }
-    out_point->state = refused ? SINTER_FRONT_REFUSED : SINTER_FRONT_MEASURED;
-    out_point->loss = values[0];
-    out_point->gain = *out_saved = values[1];
+    point->state = refused ? SINTER_FRONT_REFUSED : SINTER_FRONT_MEASURED;
+    point->loss = values[0];
+    point->gain = meter->budget->saved[at] = values[1];
     return true;
 }
 
@@ -313,22 +328,14 @@ static bool time_layer(sinter_budget_meter *meter, size_t layer, size_t setting,
     return good;
 }
 
-static bool measure_time(sinter_budget_meter *meter, size_t layer, size_t setting,
-                         double *out_seconds) {
+bool sinter_budget_measure_time(sinter_budget_meter *meter, size_t layer, size_t setting,
+                                double *out_seconds) {
     sinter_journal *journal = meter->options->journal;
     const char *name = latency_name(meter, layer, setting);
     bool good;
     if (sinter_journal_find(journal, name, out_seconds, 1, &good, meter->diag)) return true;
     return good && time_layer(meter, layer, setting, out_seconds) &&
            sinter_journal_add(journal, name, out_seconds, 1, meter->diag);
-}
-
-bool sinter_budget_measure_point(sinter_budget_meter *meter, size_t layer, size_t setting) {
-    size_t at = layer * meter->budget->table.settings + setting;
-    sinter_front_point *point = &meter->budget->table.points[at];
-    if (!measure_layer(meter, layer, setting, point, &meter->budget->saved[at])) return false;
-    if (point->state != SINTER_FRONT_MEASURED || !meter->options->by_latency) return true;
-    return measure_time(meter, layer, setting, &point->gain);
 }
 
 /* ---- candidates ---- */

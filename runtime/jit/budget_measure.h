@@ -21,10 +21,19 @@ bool sinter_budget_meter_init(sinter_budget_meter *out_meter, sinter_budget *bud
 void sinter_budget_meter_deinit(sinter_budget_meter *meter);
 bool sinter_budget_meter_is_late(const sinter_budget_meter *meter, double share); /* of the seconds that there are */
 
-/* Fills in a point of the table. False after an error; that a layer can't have a setting is none. */
+/* A line for whoever listens. */
+void sinter_budget_tell(const sinter_budget_options *options, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* budget_layers.c: the whole table. False after an error, such as that no layer can have any setting. */
+bool sinter_budget_measure_layers(sinter_budget_meter *meter);
+
+/* Fills in a point of the table, its gain in bytes, by making the model. False after an error; that a layer can't have a setting is none. */
 bool sinter_budget_measure_point(sinter_budget_meter *meter, size_t layer, size_t setting);
 /* Whether the journal has it. */
 bool sinter_budget_knows_point(const sinter_budget_meter *meter, size_t layer, size_t setting);
+/* What a run takes longer where all layers have the setting but this one. */
+bool sinter_budget_measure_time(sinter_budget_meter *meter, size_t layer, size_t setting, double *out_seconds);
+bool sinter_budget_knows_time(const sinter_budget_meter *meter, size_t layer, size_t setting);
 /* The rules of choices for all layers. NULL after an error. */
 sinter_recipe *sinter_budget_make_recipe(const sinter_budget *budget, const int32_t *choices, sinter_diag *diag);
 /* A candidate made by these choices, measured and told; *out_module is the model where it had to be made, else NULL.

@@ -40,6 +40,9 @@ typedef struct sinter_target {
  * sizes of the native target are this machine's. */
 bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *out_target, sinter_diag *diag);
 
+/* "cuda:sm_90a" for a device of that architecture (90): the best code for it that can be made. NULL: it is older than all. */
+const char *sinter_target_of_gpu(uint32_t architecture, sinter_arena *arena);
+
 /* What passes may know of it. */
 sinter_machine sinter_target_machine(const sinter_target *target);
 

@@ -242,6 +242,17 @@ static bool parse_gpu(const char *text, sinter_string word, sinter_target *targe
     return false;
 }
 
+const char *sinter_target_of_gpu(uint32_t architecture, sinter_arena *arena) {
+    size_t best = GPU_COUNT;
+    for (size_t i = 0; i < GPU_COUNT; i++)
+        if (gpus[i].architecture <= architecture &&
+            (best == GPU_COUNT || gpus[i].architecture > gpus[best].architecture))
+            best = i;
+    if (best == GPU_COUNT) return NULL;
+    bool exact = gpus[best].architecture == architecture && gpus[best].has_exact;
+    return sinter_arena_format(arena, "cuda:sm_%u%s", gpus[best].architecture, exact ? "a" : "");
+}
+
 /* The host's code is for any machine with a GPU: a plain CPU of this one's kind. */
 static bool parse_cuda(const char *text, sinter_arena *arena, sinter_target *target,
                        sinter_diag *diag) {

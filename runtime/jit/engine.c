@@ -7,6 +7,7 @@
 #include "ir/eval.h"
 #include "ir/verify.h"
 #include "runtime/cpu_features.h"
+#include "runtime/device.h"
 #include "runtime/sinter_runtime.h"
 #include <dlfcn.h>
 #include <stdio.h>
@@ -280,17 +281,30 @@ static bool make_executable(sinter_engine *engine, const sinter_engine_options *
         return false;
     const void *weights = engine->weights ? sinter_storage_data(engine->weights) : NULL;
     if (!engine->executable &&
-        !sinter_engine_report(
-            sinter_executable_wrap(engine->artifact, weights, NULL, &engine->executable),
-            sinter_module_name(engine->module), diag))
+        !sinter_engine_report(sinter_executable_wrap_on(engine->artifact, weights, options->device,
+                                                        NULL, &engine->executable),
+                              sinter_module_name(engine->module), diag))
         return false;
     sinter_own(&engine->owned, release_runtime, engine);
     return sinter_engine_report(start_pool(engine, options), "threads", diag);
 }
 
+const char *sinter_engine_device_target(const sinter_device *device, sinter_arena *arena,
+                                        sinter_diag *diag) {
+    const char *target = sinter_target_of_gpu(device->properties.architecture, arena);
+    if (!target)
+        sinter_error(diag, device->properties.name, "no code can be made for it: it is sm_%u",
+                     device->properties.architecture);
+    return target;
+}
+
 /* Code for another processor may be compiled, not run. */
-static bool runs_here(const sinter_target *target, sinter_diag *diag) {
+static bool runs_here(const sinter_target *target, const sinter_device *device, sinter_diag *diag) {
     char missing[512];
+    if (!target->gpu != !device)
+        return sinter_error(diag, target->text,
+                            device ? "runs on the CPU, not on a device"
+                                   : "runs on a GPU, and no device is given");
     if (sinter_cpu_has_all(target->required, missing, sizeof missing)) return true;
     return sinter_error(diag, target->text, "can't run here: this CPU lacks %s", missing);
 }
@@ -321,7 +335,8 @@ static bool check_native(const sinter_engine_options *options, const char *targe
                          sinter_arena *arena, sinter_diag *diag) {
     sinter_target parsed;
     sinter_kernel_cache cache;
-    return sinter_target_parse(target, arena, &parsed, diag) && runs_here(&parsed, diag) &&
+    return sinter_target_parse(target, arena, &parsed, diag) &&
+           runs_here(&parsed, options->device, diag) &&
            (!options->cache || sinter_kernel_cache_open(&cache, options->cache, arena, diag));
 }
 
@@ -400,7 +415,8 @@ sinter_status *sinter_engine_load(const char *path, const sinter_engine_options 
     engine->backend = BACKEND_ARTIFACT;
     sinter_load_options load = {.size = sizeof load,
                                 .verify = options->verify_weights,
-                                .copy_weights = options->copy_weights};
+                                .copy_weights = options->copy_weights,
+                                .device = options->device};
     sinter_status *status = sinter_executable_load(path, &load, &engine->executable);
     sinter_own(&engine->owned, release_runtime, engine);
     if (!status) status = start_pool(engine, options);

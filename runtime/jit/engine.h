@@ -13,6 +13,7 @@ typedef struct sinter_engine sinter_engine;
 typedef struct sinter_engine_options {
     const char *target; /* NULL: "cpu" */
     const char *passes; /* comma-separated list instead of the pipeline of `level`; NULL: the pipeline */
+    struct sinter_device *device; /* what code for cuda runs on; outlives the engine. NULL: the CPU is all there is */
     int level;          /* -O0..3 */
     int thread_count;   /* 0: 1 */
     int jobs;           /* threads to compile with, 0: one a core */
@@ -33,6 +34,8 @@ typedef struct sinter_engine_options {
 /* Whether models can be compiled and run with the options, whatever the model: a target that runs here, passes that there are,
  * a cache that can be opened, which makes its folder. sinter_engine_create asks for itself. */
 bool sinter_engine_check(const sinter_engine_options *options, sinter_diag *diag);
+/* The target of code for the device, in the arena: sinter_target_of_gpu. NULL with an error where there is none. */
+const char *sinter_engine_device_target(const struct sinter_device *device, sinter_arena *arena, sinter_diag *diag);
 /* Takes the module (destroyed with the engine, also on failure). NULL after errors. */
 sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_options *options, sinter_diag *diag);
 /* Is it an ELF file, by its first bytes, or meant to be one, by its name? Models never are. */

@@ -49,7 +49,7 @@ typedef struct command {
 } command;
 /* The shared options of a command that compiles and runs. */
 #define ENGINE_OPTIONS                                                                             \
-    "target dim passes O precision no-winograd tuning threads jobs cache verify-each print-after stop-after "       \
+    "target device dim passes O precision no-winograd tuning threads jobs cache verify-each print-after stop-after "       \
     "time-passes"
 #define COMMAND_OPTIONS(list) .options = (list), .option_count = sizeof(list) / sizeof *(list)
 extern const command command_compile, command_run, command_test, command_bench, command_inspect, command_diff, command_tune,
@@ -82,6 +82,9 @@ bool is_named(const char *names, const char *name);
 sinter_module *load_model(const char *path, const arguments *a, sinter_diag *diag);
 /* --target, --passes, -O, --threads, --verify-each, ... */
 bool engine_options(const arguments *a, sinter_engine_options *out_options);
+/* Opens what --device says, or what the target needs, until the process ends, and gives code for it to the options. The device
+ * can't be used by children that are forked later. False after a message. */
+bool open_device(const arguments *a, sinter_engine_options *options, sinter_diag *diag);
 extern const option_spec shared_options[];
 extern const size_t shared_option_count;
 /* Inputs of the engine from -i NAME=FILE; missing ones are made (seeded, with a note). */

@@ -54,7 +54,9 @@ static bool parse_way(const char *text, const arguments *a, way *out_way) {
         }
     }
     const char *target = out_way->options.target;
+    sinter_diag diag = stderr_diag();
     if (!target) return usage_error("diff", "'%s': expected TARGET", text);
+    if (!open_device(a, &out_way->options, &diag)) return false;
     if (!has_level || strcmp(target, "eval")) return true;
     if (out_way->options.passes)
         return usage_error("diff", "'%s': a level does nothing for eval with passes", text);

@@ -340,6 +340,20 @@ static const option_spec own_options[] = {
     {.name = "v", .doc = "show every case, also those that pass"},
 };
 
+/* In a process of its own, because a device that was opened is of no use to the processes of the cases. */
+static bool check_in_child(const arguments *a, sinter_engine_options *options, sinter_diag *diag) {
+    pid_t child = sinter_process_fork();
+    int status = 0;
+    if (child < 0) return sinter_error(diag, "test", "no process to run in: %s", strerror(errno));
+    if (child == 0)
+        exit(open_device(a, options, diag) && arguments_apply(a, false, &options->target, 1) &&
+                     sinter_engine_check(options, diag)
+                 ? 0
+                 : 2);
+    return sinter_process_wait(child, &status) >= 0 && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 0;
+}
+
 static int run_tests(const arguments *a) {
     test_run run = {.arguments = a};
     sinter_engine_options options;
@@ -348,8 +362,7 @@ static int run_tests(const arguments *a) {
         !arguments_number(a, "atol", 0, 1e9, 1e-7, &run.atol) ||
         !arguments_number(a, "relative", 0, 1e9, -1, &run.relative) ||
         !arguments_number(a, "timeout", 0.001, 1e6, 60, &run.timeout) ||
-        !engine_options(a, &options) || !arguments_apply(a, false, &options.target, 1) ||
-        !sinter_engine_check(&options, &diag))
+        !engine_options(a, &options) || !check_in_child(a, &options, &diag))
         return 2;
     int status = 0;
     for (size_t i = 0; status == 0 && i < a->operand_count; ++i)

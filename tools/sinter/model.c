@@ -2,6 +2,7 @@
 #include "codegen/tuning.h"
 #include "frontends/import.h"
 #include "ir/infer.h"
+#include "runtime/device.h"
 #include "runtime/jit/inputs.h"
 #include "tools/sinter/command.h"
 #include <errno.h>
@@ -22,8 +23,13 @@ const option_spec shared_options[] = {
             "repeated"},
     {.name = "target",
      .value = "TARGET",
-     .doc = "cpu[:CPU][+FEATURE]..., so (the same through a file), c, loops or eval (cpu)",
+     .doc = "cpu[:CPU][+FEATURE]..., cuda[:sm_90], so (cpu through a file), c, loops or eval "
+            "(cpu)",
      .need = NEEDS_MODEL},
+    {.name = "device",
+     .value = "DEVICE",
+     .doc = "cpu, cuda or cuda:NUMBER; what is compiled is then compiled for it (cpu; cuda for a "
+            "target of cuda)"},
     {.name = "dim",
      .value = "NAME=SIZE",
      .doc = "bind or bound a symbolic dimension: N=8, N=1..2048; may be repeated",
@@ -148,6 +154,37 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     return true;
 }
 
+static sinter_device *opened;
+
+static void close_device(void) {
+    sinter_device_close(opened);
+}
+
+/* An arena that lives as long as the process. */
+static sinter_arena *names(void) {
+    static sinter_arena arena;
+    if (!arena.blocks) sinter_arena_init(&arena);
+    return &arena;
+}
+
+bool open_device(const arguments *a, sinter_engine_options *options, sinter_diag *diag) {
+    const char *wanted = arguments_find(a, "device"), *target = options->target;
+    bool is_cuda = target && !strncmp(target, "cuda", 4);
+    if (!wanted) wanted = is_cuda ? "cuda" : "cpu";
+    if (!strcmp(wanted, "cpu") && !is_cuda) return true;
+    if (!strcmp(wanted, "cpu") || (target && !is_cuda))
+        return usage_error(a->verb, "--device=%s does not run code of --target=%s", wanted, target);
+    if (!opened) {
+        if (!sinter_engine_report(sinter_device_open(wanted, NULL, &opened), "device", diag))
+            return false;
+        atexit(close_device);
+    }
+    options->device = opened;
+    if (!target || !strcmp(target, "cuda"))
+        options->target = sinter_engine_device_target(opened, names(), diag);
+    return options->target != NULL;
+}
+
 sinter_engine *load_artifact(const char *path, const sinter_engine_options *options,
                              sinter_diag *diag) {
     sinter_engine *engine = NULL;
@@ -158,7 +195,8 @@ sinter_engine *load_artifact(const char *path, const sinter_engine_options *opti
 sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag) {
     sinter_engine_options options;
     bool is_artifact = sinter_engine_is_artifact(path);
-    if (!engine_options(a, &options) || !arguments_apply(a, is_artifact, &options.target, 1))
+    if (!engine_options(a, &options) || !open_device(a, &options, diag) ||
+        !arguments_apply(a, is_artifact, &options.target, 1))
         return NULL;
     if (is_artifact) return load_artifact(path, &options, diag);
     if (!sinter_engine_check(&options, diag)) return NULL; /* before a model that may be large */

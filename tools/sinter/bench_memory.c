@@ -79,13 +79,15 @@ static bool run_child(const char *folder, const char *artifact, const char *json
                       const arguments *a) {
     char json_option[300];
     snprintf(json_option, sizeof json_option, "--json=%s", json);
-    const char **list = sinter_heap_alloc((10 + 2 * a->option_count) * sizeof *list);
+    const char **list = sinter_heap_alloc((12 + 2 * a->option_count) * sizeof *list);
     size_t count = 0;
     list[count++] = "/proc/self/exe";
     list[count++] = "bench";
     list[count++] = artifact;
     list[count++] = "--seconds=0";
     list[count++] = json_option;
+    list[count++] = "--device";
+    list[count++] = device_name(a, arguments_find(a, "target"));
     for (size_t i = 0; i < a->option_count; ++i) {
         bool is_input = !strcmp(a->options[i].name, "i");
         if (!is_input && strcmp(a->options[i].name, "threads")) continue;

@@ -82,7 +82,9 @@ bool is_named(const char *names, const char *name);
 sinter_module *load_model(const char *path, const arguments *a, sinter_diag *diag);
 /* --target, --passes, -O, --threads, --verify-each, ... */
 bool engine_options(const arguments *a, sinter_engine_options *out_options);
-/* Opens what --device says, or what the target needs, until the process ends, and gives code for it to the options. The device
+/* What --device says, or what code for the target (NULL: cpu) needs: "cpu", "cuda", ... */
+const char *device_name(const arguments *a, const char *target);
+/* Opens it, until the process ends, and gives code for it to the options. The device
  * can't be used by children that are forked later. False after a message. */
 bool open_device(const arguments *a, sinter_engine_options *options, sinter_diag *diag);
 extern const option_spec shared_options[];

@@ -27,7 +27,6 @@ static const option_spec own_options[] = {
      .doc = "inputs from files have one more axis in front: one run for each index; outputs are "
             "stacked",
      .with = "i"},
-    {.name = "device", .value = "DEVICE", .doc = "cpu"},
     {.name = "verify",
      .doc = "check the weights of an artifact against their checksum, which reads them all",
      .need = NEEDS_ARTIFACT},
@@ -271,11 +270,6 @@ static int run_engine(sinter_engine *engine, const arguments *a, const tolerance
 }
 
 static int run(const arguments *a) {
-    const char *device = arguments_find(a, "device");
-    if (device && strcmp(device, "cpu")) {
-        usage_error("run", "--device=%s: this build runs on cpu only", device);
-        return 2;
-    }
     sinter_diag diag = stderr_diag();
     const char *folder = arguments_find(a, "o");
     tolerance how;

@@ -167,12 +167,19 @@ static sinter_arena *names(void) {
     return &arena;
 }
 
+static bool is_cuda(const char *target) {
+    return target && !strncmp(target, "cuda", 4);
+}
+
+const char *device_name(const arguments *a, const char *target) {
+    const char *wanted = arguments_find(a, "device");
+    return wanted ? wanted : is_cuda(target) ? "cuda" : "cpu";
+}
+
 bool open_device(const arguments *a, sinter_engine_options *options, sinter_diag *diag) {
-    const char *wanted = arguments_find(a, "device"), *target = options->target;
-    bool is_cuda = target && !strncmp(target, "cuda", 4);
-    if (!wanted) wanted = is_cuda ? "cuda" : "cpu";
-    if (!strcmp(wanted, "cpu") && !is_cuda) return true;
-    if (!strcmp(wanted, "cpu") || (target && !is_cuda))
+    const char *target = options->target, *wanted = device_name(a, target);
+    if (!strcmp(wanted, "cpu") && !is_cuda(target)) return true;
+    if (!strcmp(wanted, "cpu") || (target && !is_cuda(target)))
         return usage_error(a->verb, "--device=%s does not run code of --target=%s", wanted, target);
     if (!opened) {
         if (!sinter_engine_report(sinter_device_open(wanted, NULL, &opened), "device", diag))

@@ -23,6 +23,7 @@ typedef struct spare {
 
 struct sinter_model {
     sinter_engine *engine;
+    sinter_device *device; /* NULL: the CPU */
     const sinter_executable *executable;
     sinter_pool *own_pool, *pool; /* pool: what runs use; the own one or the caller's */
     const sinter_abi_services
@@ -54,6 +55,7 @@ typedef struct loading {
     const sinter_options *options;
     sinter_diag diag;
     sinter_text text;      /* of the messages */
+    sinter_device *device; /* NULL: the CPU */
     sinter_status *status; /* of an artifact that can't be loaded, instead of messages */
     sinter_engine *engine; /* NULL after errors */
 } loading;
@@ -76,6 +78,7 @@ static void open_engine(void *user) {
     loading *l = user;
     const sinter_options *options = l->options;
     sinter_engine_options engine = engine_options(options);
+    engine.device = l->device;
     if (sinter_engine_is_artifact(l->path)) {
         l->status = sinter_engine_load(l->path, &engine, &l->engine);
         return;
@@ -87,12 +90,27 @@ static void open_engine(void *user) {
         return;
     }
     engine.tuning = tuning;
-    if (module) l->engine = sinter_engine_create(module, &engine, &l->diag);
+    sinter_arena names;
+    sinter_arena_init(&names);
+    bool good = module != NULL;
+    if (good && l->device && (!engine.target || !strcmp(engine.target, "cuda"))) {
+        engine.target = sinter_engine_device_target(l->device, &names, &l->diag);
+        good = engine.target != NULL;
+    }
+    if (good)
+        l->engine = sinter_engine_create(module, &engine, &l->diag);
+    else
+        sinter_module_destroy(module);
+    sinter_arena_deinit(&names);
     sinter_tuning_destroy(tuning);
 }
 
 static sinter_status *null_argument(const char *name) {
     return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "%s: expected an address, found NULL", name);
+}
+
+static bool is_on_device(const sinter_options *options) {
+    return options->device && strcmp(options->device, "cpu") != 0;
 }
 
 static sinter_status *check_options(const char *path, const sinter_options *options) {
@@ -103,10 +121,11 @@ static sinter_status *check_options(const char *path, const sinter_options *opti
     if (options->level < 0 || options->level > 3)
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "sinter_options.level is %d, expected 0 to 3",
                            (int)options->level);
-    if (options->target && strncmp(options->target, "cpu", 3) != 0)
-        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
-                           "sinter_options.target is '%s', expected cpu[:CPU][+FEATURE]...",
-                           options->target);
+    const char *kind = is_on_device(options) ? "cuda" : "cpu";
+    if (options->target && strncmp(options->target, kind, strlen(kind)) != 0)
+        return SINTER_FAIL(
+            SINTER_STATUS_BAD_INPUT, "sinter_options.target is '%s', expected %s", options->target,
+            is_on_device(options) ? "cuda[:sm_90], for the device" : "cpu[:CPU][+FEATURE]...");
     sinter_dtype precision;
     if (options->precision && !sinter_precision_parse(options->precision, &precision))
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
@@ -151,8 +170,8 @@ static sinter_status *take_messages(sinter_text *text, sinter_status_code code,
 
 /* The engine, or why there is none. */
 static sinter_status *load_engine(const char *path, const sinter_options *options,
-                                  sinter_engine **out_engine) {
-    loading l = {.path = path, .options = options};
+                                  sinter_device *device, sinter_engine **out_engine) {
+    loading l = {.path = path, .options = options, .device = device};
     l.diag = (sinter_diag){.handler = sinter_diag_text_handler, .user = &l.text};
     sinter_status *status = run_guarded(open_engine, &l, path);
     if (status) return status;
@@ -175,7 +194,8 @@ sinter_status *sinter_load(const char *path, const sinter_options *options,
     if (!model) return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "%s: no memory for a model", path);
     pthread_rwlock_init(&model->pool_lock, NULL);
     pthread_mutex_init(&model->spare_lock, NULL);
-    status = load_engine(path, options, &model->engine);
+    if (is_on_device(options)) status = sinter_device_open(options->device, NULL, &model->device);
+    if (!status) status = load_engine(path, options, model->device, &model->engine);
     if (!status) {
         model->executable = sinter_engine_executable(model->engine);
         model->pool = options->pool;
@@ -193,6 +213,7 @@ sinter_status *sinter_load(const char *path, const sinter_options *options,
 void sinter_destroy(sinter_model *model) {
     if (!model) return;
     sinter_engine_destroy(model->engine);
+    sinter_device_close(model->device);
     sinter_pool_destroy(model->own_pool);
     for (int i = 0; i < SPARE_COUNT; i++) free_context(model, model->spares[i]);
     pthread_rwlock_destroy(&model->pool_lock);
@@ -297,6 +318,20 @@ sinter_status *sinter_run_into(sinter_model *model, const sinter_abi_tensor *inp
             return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "output '%s' has no memory",
                                artifact->outputs[i].name);
     return run(model, inputs, outputs);
+}
+
+sinter_status *sinter_run_on_stream(sinter_model *model, const sinter_abi_tensor *inputs,
+                                    sinter_abi_tensor *outputs, void *stream) {
+    if (!model) return null_argument("model");
+    pthread_rwlock_rdlock(&model->pool_lock);
+    sinter_status *status = sinter_executable_run_on_stream(
+        model->executable, inputs, outputs, sinter_pool_services(model->pool), stream);
+    pthread_rwlock_unlock(&model->pool_lock);
+    return status;
+}
+
+sinter_status *sinter_wait(sinter_model *model, void *stream) {
+    return model ? sinter_executable_wait(model->executable, stream) : null_argument("model");
 }
 
 /* ---- compression ---- */

@@ -19,7 +19,7 @@ typedef struct sinter_model sinter_model;
 
 typedef struct sinter_options {
     uint32_t size;             /* sizeof(sinter_options) */
-    const char *target;        /* "cpu[:native|CPU][+FEATURE]..."; NULL: this machine */
+    const char *target;        /* "cpu[:native|CPU][+FEATURE]..."; NULL: this machine; "cuda[:sm_90]..." with a device */
     const char *passes;        /* comma-separated passes instead of the pipeline of `level`; NULL: the pipeline */
     const char *const *dims;   /* "N=8" or "N=1..2048": binds or bounds symbolic dims; ends with NULL; NULL: none */
     int32_t level;             /* of optimization, 0 to 3 */
@@ -35,6 +35,8 @@ typedef struct sinter_options {
                                   "i8": what is multiplied by weights of 2 or 4 bits rounded to bytes, in blocks
                                   like theirs; NULL or "f32": f32 */
     const char *tuning;        /* file of `sinter tune`, measured for this target: which schedules are fast; NULL: none */
+    const char *device;        /* "cuda", "cuda:1": where it runs, and what it is compiled for where target is NULL. There is no
+                                  falling back: without driver or device loading fails. NULL or "cpu": the CPU */
 } sinter_options;
 #ifdef __cplusplus
 static inline sinter_options sinter_options_init(void)
@@ -81,7 +83,14 @@ static inline sinter_abi_tensor sinter_tensor_over(const void *data, uint64_t by
  * gives back with sinter_outputs_free. Nothing is left behind by a run that fails. */
 SINTER_API sinter_status *sinter_run(sinter_model *model, const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs);
 SINTER_API void sinter_outputs_free(const sinter_model *model, sinter_abi_tensor *outputs); /* NULLs allowed */
-/* The same into the caller's memory: outputs[i].data of outputs[i].bytes, aligned to its elements; bytes becomes what was used.
+/* Puts a run into the caller's stream (CUstream; NULL is the driver's default) and returns: for models on a device, whose inputs
+ * and outputs are memory there then, outputs with room in `bytes`, which becomes what is used. All of it stays as it is until the
+ * stream was waited for. Where shapes depend on what is computed it waits for that. A stream is for one thread at a time and
+ * outlives the model. sinter_wait waits for its runs and tells what a kernel found wrong in the data. */
+SINTER_API sinter_status *sinter_run_on_stream(sinter_model *model, const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs,
+                                               void *stream);
+SINTER_API sinter_status *sinter_wait(sinter_model *model, void *stream);
+/* The same as sinter_run into the caller's memory: outputs[i].data of outputs[i].bytes, aligned to its elements; bytes becomes what was used.
  * It may not lie in an input, unless that is donated to it (sinter_abi_donation), nor in another output. */
 SINTER_API sinter_status *sinter_run_into(sinter_model *model, const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs);
 

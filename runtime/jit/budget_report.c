@@ -48,14 +48,14 @@ static void put_summary(const page *p) {
     put(p, r->path);
     sinter_text_append_string(text, " → ");
     put(p, r->out_path);
-    sinter_text_format(text, "</h1>\n<p>The %s of %zu candidates that lose at most ",
-                       p->budget->options->by_latency ? "fastest" : "smallest",
-                       p->budget->candidates.count);
+    sinter_text_format(text, "</h1>\n<p>Of %zu candidates the %s that loses at most ",
+                       p->budget->candidates.count,
+                       p->budget->options->by_latency ? "fastest" : "smallest");
     put(p, r->max_drop);
     sinter_text_append_string(text, " of ");
     put(p, r->metric);
     sinter_text_format(text,
-                       ": %.6g is lost on %zu samples; calibrated with %zu others.%s</p>\n"
+                       ": it loses %.6g on %zu samples; calibrated with %zu others.%s</p>\n"
                        "<table><tr><th><th>original<th>compressed<th>\n",
                        best->lost, r->scored, r->calibrated,
                        p->budget->out_of_time ? " Time was up before all was tried." : "");
@@ -289,7 +289,10 @@ void sinter_budget_print_report(const sinter_budget *budget, const sinter_budget
     const page p = {budget, report, text};
     sinter_text_append_string(text, head);
     put_summary(&p);
-    sinter_text_append_string(text, "<h2>The front</h2>\n");
+    sinter_text_append_string(text,
+                              "<h2>The front</h2>\n<p>Candidates by what they lose; above the "
+                              "line is more than the budget, and what lies higher is drawn "
+                              "at the top.</p>\n");
     put_plot(&p, false);
     put_plot(&p, true);
     put_sensitivities(&p);

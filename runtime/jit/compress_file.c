@@ -18,7 +18,8 @@ typedef struct job {
     const sinter_compress_options *options;
     sinter_engine_options engine; /* with a cache */
     const char *const *dims;
-    char folder[SINTER_FILE_FOLDER_BYTES]; /* of the cache, where it is ours */
+    char folder[SINTER_FILE_FOLDER_BYTES]; /* of the cache, where it is ours for a time */
+    sinter_text kernels;                   /* or lies in the folder of the search */
     sinter_recipe *recipe;
     sinter_module *module;
     sinter_samples *samples, *calibration,
@@ -176,7 +177,14 @@ static void tell_step(void *user, const char *step, size_t done, size_t total) {
 /* ---- files ---- */
 
 static bool open_cache(job *j) {
+    const char *work = j->options->max_drop ? j->options->work : NULL;
+    if (work && !sinter_journal_make_folder(work, j->diag)) return false;
     if (j->engine.cache) return true;
+    if (work) {
+        sinter_text_format(&j->kernels, "%s/kernels", work);
+        j->engine.cache = j->kernels.data;
+        return true;
+    }
     if (!sinter_file_make_folder(j->folder, j->diag)) return false;
     j->engine.cache = j->folder;
     return true;
@@ -227,6 +235,18 @@ static bool write_report(const job *j) {
     bool good = write_text(&text, j->options->report, j->diag);
     sinter_text_deinit(&text);
     return good;
+}
+
+/* Places that can't be written to are said before the work. */
+static bool check_places(const job *j) {
+    const char *const paths[] = {j->out_path, j->options->write_recipe, j->options->report};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        sinter_file_writer writer;
+        if (!paths[i]) continue;
+        if (!sinter_file_writer_open(&writer, paths[i], false, j->diag)) return false;
+        sinter_file_writer_close(&writer, false, j->diag);
+    }
+    return true;
 }
 
 /* ---- measures ---- */
@@ -390,7 +410,8 @@ static bool compress_by_rules(job *j) {
 
 static bool run(job *j) {
     if (!check_paths(j) || !read_rules(j) || !read_metric(j) || !read_budget(j)) return false;
-    if (!open_cache(j) || !sinter_engine_check(&j->engine, j->diag)) return false;
+    if (!check_places(j) || !open_cache(j) || !sinter_engine_check(&j->engine, j->diag))
+        return false;
     tell(j, "preparing");
     j->module = sinter_judge_import(j->path, j->dims, j->diag);
     if (!j->module || !read_samples(j) || !split_samples(j) || !find_output(j)) return false;
@@ -417,6 +438,7 @@ bool sinter_compress_file(const char *path, const char *out_path,
     sinter_samples_destroy(j.scoring);
     sinter_recipe_destroy(j.recipe);
     if (j.labels.kind) sinter_tensor_deinit(&j.labels);
+    sinter_text_deinit(&j.kernels);
     if (j.folder[0]) sinter_file_remove_folder(j.folder);
     return good;
 }

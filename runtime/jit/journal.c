@@ -105,7 +105,7 @@ sinter_journal *sinter_journal_parse(const char *path, const char *text, size_t 
     return NULL;
 }
 
-static bool make_folder(const char *folder, sinter_diag *diag) {
+bool sinter_journal_make_folder(const char *folder, sinter_diag *diag) {
     struct stat info;
     if (!mkdir(folder, 0777)) return true;
     int why = errno;
@@ -133,7 +133,7 @@ sinter_journal *sinter_journal_open(const char *folder, uint64_t key, sinter_dia
     sinter_text path = {0};
     sinter_journal *journal = sinter_journal_create(key);
     sinter_text_format(&path, "%s/%s.journal", folder, journal->key);
-    bool good = make_folder(folder, diag);
+    bool good = sinter_journal_make_folder(folder, diag);
     if (good && !stat(path.data, &info)) {
         sinter_journal *found = read_journal(path.data, journal->key, diag);
         sinter_journal_destroy(journal);

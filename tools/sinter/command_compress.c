@@ -267,9 +267,10 @@ static int compress(const arguments *a) {
     }
     if (good) print_table(&result, metric_name, &metric);
     if (good && options.max_drop)
-        printf("the %s of %llu candidates that lose at most %s: this one loses %.6g\n",
+        printf("of %llu candidates the %s that loses at most %s: it loses %.6g\n",
+               (unsigned long long)result.candidates,
                options.goal && !strcmp(options.goal, "latency") ? "fastest" : "smallest",
-               (unsigned long long)result.candidates, options.max_drop, result.lost);
+               options.max_drop, result.lost);
     sinter_text_deinit(&rules);
     sinter_text_deinit(&command_text);
     return good ? 0 : result.over_budget ? 1 : 2;

@@ -25,6 +25,8 @@ typedef struct compressor {
     sinter_module
         *dense; /* as it was, without rounded activations; the ids are those of the module */
     sinter_replay before, now; /* of dense and of the module */
+    sinter_tensor *masks;      /* by run: rows that count; NULL: all do */
+    size_t mask_count;
     SINTER_VECTOR(job) jobs;
 } compressor;
 
@@ -89,22 +91,52 @@ static bool write_solution(compressor *c, const job *j, const sinter_solution *s
     return good && (!with_bias || sinter_layer_write_bias(rewrite, &j->layer, &j->target, s->bias));
 }
 
-/* Moments from what the layer reads now to what it yielded before. */
-static bool measure(compressor *c, job *j, sinter_moments *moments) {
+/* What the layer reads now, and yielded before. */
+static bool look(compressor *c, job *j, sinter_layer_view *out_view) {
     sinter_module *module = c->context->module;
-    sinter_layer_view view = {.runs = c->now.runs};
     sinter_value wanted[2] = {j->layer.input, 0};
     if (j->target.sum)
         wanted[1] = sinter_node_operand(module, j->target.sum, j->target.sum_operand);
     if (!sinter_replay_advance(&c->now, j->layer.node, wanted, j->target.sum ? 2 : 1, c->diag))
         return false;
-    view.inputs = sinter_replay_find(&c->now, wanted[0]);
-    view.offsets = j->target.sum ? sinter_replay_find(&c->now, wanted[1]) : NULL;
-    view.targets = sinter_replay_find(&c->before, j->target.value);
-    if (!sinter_layer_measure(module, &j->layer, &view, moments, c->diag)) return false;
+    *out_view = (sinter_layer_view){
+        .inputs = sinter_replay_find(&c->now, wanted[0]),
+        .targets = sinter_replay_find(&c->before, j->target.value),
+        .offsets = j->target.sum ? sinter_replay_find(&c->now, wanted[1]) : NULL,
+        .masks = c->masks,
+        .runs = c->now.runs};
+    return true;
+}
+
+static bool finish(compressor *c, job *j, sinter_moments *moments) {
     return sinter_moments_finish(moments, j->target.has_bias) ||
            sinter_error(c->diag, j->layer.name,
                         "what it reads or yields over the samples is not finite");
+}
+
+/* Moments from what the layer reads now to what it yielded before. Where rows are few, how far they are to be followed is seen
+ * from halves of them. */
+static bool measure(compressor *c, job *j, const float *weights, sinter_moments *moments,
+                    sinter_solve_options *options, sinter_arena *arena) {
+    const sinter_module *module = c->context->module;
+    const sinter_layer *layer = &j->layer;
+    sinter_layer_view view;
+    if (!look(c, j, &view)) return false;
+    int64_t outputs = layer->outputs / layer->groups;
+    int64_t rows = sinter_layer_count_rows(module, layer, &view);
+    sinter_moments_init(moments, layer->groups, layer->reduction, outputs, arena);
+    if (rows < 2 || rows >= SINTER_SOLVE_FEW_ROWS * layer->reduction)
+        return sinter_layer_measure(module, layer, &view, moments, NULL, c->diag) &&
+               finish(c, j, moments);
+    sinter_moments halves[2];
+    for (int i = 0; i < 2; i++)
+        sinter_moments_init(&halves[i], layer->groups, layer->reduction, outputs, arena);
+    if (!sinter_layer_measure(module, layer, &view, &halves[0], &halves[1], c->diag)) return false;
+    for (int i = 0; i < 2; i++) sinter_moments_merge(moments, &halves[i]);
+    if (!finish(c, j, moments) || !finish(c, j, &halves[0]) || !finish(c, j, &halves[1]))
+        return false;
+    options->ridge = sinter_solve_choose_ridge(halves, weights);
+    return true;
 }
 
 static bool solve_job(compressor *c, job *j, sinter_node next, sinter_arena *arena) {
@@ -113,17 +145,15 @@ static bool solve_job(compressor *c, job *j, sinter_node next, sinter_arena *are
                               .inputs = layer->reduction,
                               .outputs = layer->outputs / layer->groups};
     sinter_solution solution;
+    sinter_solve_options options = sinter_solve_defaults;
     float *weights = SINTER_NEW_ARRAY(arena, float, layer->outputs * layer->reduction);
     sinter_layer_read_matrix(layer, weights);
-    if (j->needs_data) {
-        sinter_moments_init(&moments, moments.groups, moments.inputs, moments.outputs, arena);
-        if (!sinter_replay_advance(&c->before, next, &j->target.value, 1, c->diag) ||
-            !measure(c, j, &moments))
-            return false;
-    }
+    if (j->needs_data && (!sinter_replay_advance(&c->before, next, &j->target.value, 1, c->diag) ||
+                          !measure(c, j, weights, &moments, &options, arena)))
+        return false;
     bool compensates = j->recipe.rounding == SINTER_ROUND_COMPENSATED;
-    return sinter_solve_weights(&j->recipe, &moments, weights, NULL, &solution, arena, layer->name,
-                                c->diag) &&
+    return sinter_solve_weights(&j->recipe, &moments, weights, &options, &solution, arena,
+                                layer->name, c->diag) &&
            write_solution(c, j, &solution, compensates && j->target.has_bias);
 }
 
@@ -143,8 +173,19 @@ static void solve_all(compressor *c) {
     sinter_compression_progress(compression, "compress-weights", c->jobs.count, c->jobs.count);
 }
 
+static void find_masks(compressor *c) {
+    const sinter_samples *samples = c->context->compression->samples;
+    size_t runs = sinter_samples_run_count(samples);
+    sinter_tensor *masks = SINTER_NEW_ARRAY(&c->context->scratch, sinter_tensor, runs);
+    for (size_t run = 0; run < runs; run++)
+        if (!sinter_samples_run_mask(samples, run, &masks[run])) return;
+    c->masks = masks;
+    c->mask_count = runs;
+}
+
 static void solve_with_data(compressor *c) {
     clone_without_rounding(c);
+    find_masks(c);
     for (size_t i = 0; i < c->jobs.count; i++) {
         job *j = &c->jobs.items[i];
         sinter_layer_find_target(c->dense, &j->layer, &c->context->scratch, &j->target);
@@ -155,6 +196,7 @@ static void solve_with_data(compressor *c) {
     sinter_replay_deinit(&c->now);
     sinter_replay_deinit(&c->before);
     sinter_module_destroy(c->dense);
+    for (size_t run = 0; run < c->mask_count; run++) sinter_tensor_deinit(&c->masks[run]);
 }
 
 void sinter_pass_compress_weights(sinter_pass_context *context) {

@@ -11,7 +11,9 @@ enum {
 typedef struct gatherer {
     const sinter_layer *layer;
     const sinter_layer_view *view;
-    sinter_moments *moments;
+    sinter_moments *moments, *second; /* of all rows, or of the first half; of the second one */
+    int64_t half;                     /* rows before it starts, those that are left out included */
+    bool is_second;
     sinter_patches patches;
     int64_t positions, step; /* of a sample; between rows that are taken */
     float *x, *y;            /* rows gathered */
@@ -41,8 +43,16 @@ static void place_windows(const sinter_module *module, const sinter_layer *layer
 }
 
 static void flush(gatherer *g, int64_t group) {
-    if (g->rows) sinter_moments_add(g->moments, group, g->rows, g->x, g->y);
+    sinter_moments *to = g->is_second ? g->second : g->moments;
+    if (g->rows) sinter_moments_add(to, group, g->rows, g->x, g->y);
     g->rows = 0;
+}
+
+/* What comes after so many rows may belong to the second half. */
+static void enter_half(gatherer *g, int64_t group, int64_t seen) {
+    bool second = g->second && seen >= g->half;
+    if (second != g->is_second) flush(g, group);
+    g->is_second = second;
 }
 
 /* What one output position or row ought to be, less what is added to it. */
@@ -82,6 +92,7 @@ static void gather_windows(const sinter_module *module, gatherer *g, int64_t gro
         enter_run(module, g, run);
         for (int64_t s = 0; s < g->view->inputs[run].dims[0]; s++, seen += g->positions) {
             int64_t first = (g->step - seen % g->step) % g->step;
+            enter_half(g, group, seen);
             gather_sample(g, group, run, s, first);
             if (g->rows + g->positions / g->step + 1 > g->capacity) flush(g, group);
         }
@@ -89,13 +100,30 @@ static void gather_windows(const sinter_module *module, gatherer *g, int64_t gro
     flush(g, group);
 }
 
+/* The mask of a run's rows; NULL: all count. */
+static const sinter_tensor *find_mask(const sinter_layer_view *view, size_t run, int64_t rows) {
+    const sinter_tensor *mask = view->masks ? &view->masks[run] : NULL;
+    return mask && sinter_tensor_count(mask) == rows ? mask : NULL;
+}
+
+static int64_t count_rows(const sinter_layer_view *view, size_t run, int64_t inputs) {
+    int64_t rows = sinter_tensor_count(&view->inputs[run]) / inputs, kept = 0;
+    const sinter_tensor *mask = find_mask(view, run, rows);
+    if (!mask) return rows;
+    for (int64_t r = 0; r < rows; r++) kept += sinter_tensor_get_double(mask, r) != 0;
+    return kept;
+}
+
 static void gather_rows(gatherer *g) {
     int64_t n = g->moments->inputs, m = g->moments->outputs, seen = 0;
     for (size_t run = 0; run < g->view->runs; run++) {
         const sinter_tensor *x = &g->view->inputs[run];
         int64_t rows = sinter_tensor_count(x) / n;
-        for (int64_t r = 0; r < rows; r++, seen++) {
-            if (seen % g->step) continue;
+        const sinter_tensor *mask = find_mask(g->view, run, rows);
+        for (int64_t r = 0; r < rows; r++) {
+            if (mask && sinter_tensor_get_double(mask, r) == 0) continue;
+            enter_half(g, 0, seen);
+            if (seen++ % g->step) continue;
             memcpy(g->x + g->rows * n, (const float *)x->data + r * n, sizeof(float) * (size_t)n);
             for (int64_t o = 0; o < m; o++)
                 g->y[g->rows * m + o] = target_at(g->view, run, r * m + o);
@@ -134,20 +162,29 @@ static bool takes(const sinter_module *module, const sinter_layer *layer, sinter
     return true;
 }
 
+int64_t sinter_layer_count_rows(const sinter_module *module, const sinter_layer *layer,
+                                const sinter_layer_view *view) {
+    gatherer g = {.layer = layer, .view = view};
+    int64_t rows = 0;
+    for (size_t run = 0; run < view->runs; run++)
+        rows += is_window(module, layer) ? enter_run(module, &g, run) * view->inputs[run].dims[0]
+                                         : count_rows(view, run, layer->reduction);
+    return rows;
+}
+
 bool sinter_layer_measure(const sinter_module *module, const sinter_layer *layer,
                           const sinter_layer_view *view, sinter_moments *moments,
-                          sinter_diag *diag) {
+                          sinter_moments *second, sinter_diag *diag) {
     if (!takes(module, layer, diag)) return false;
     sinter_arena arena;
     sinter_arena_init(&arena);
-    gatherer g = {.layer = layer, .view = view, .moments = moments};
-    int64_t rows = 0, most = 0;
-    for (size_t run = 0; run < view->runs; run++) {
-        int64_t positions = is_window(module, layer) ? enter_run(module, &g, run) : 0;
-        rows += positions ? view->inputs[run].dims[0] * positions
-                          : sinter_tensor_count(&view->inputs[run]) / moments->inputs;
+    gatherer g = {.layer = layer, .view = view, .moments = moments, .second = second};
+    int64_t rows = sinter_layer_count_rows(module, layer, view), most = 0;
+    for (size_t run = 0; is_window(module, layer) && run < view->runs; run++) {
+        int64_t positions = enter_run(module, &g, run);
         if (positions > most) most = positions;
     }
+    g.half = rows / 2;
     g.step = choose_step(rows, most ? g.patches.out[g.patches.dims - 1] : 0);
     g.capacity = BATCH_ROWS + most / g.step + 1;
     g.x = SINTER_NEW_ARRAY(&arena, float, g.capacity * moments->inputs);

@@ -9,11 +9,14 @@ typedef struct sinter_layer_view {
     const sinter_tensor *inputs;
     const sinter_tensor *targets; /* what its outputs ought to be */
     const sinter_tensor *offsets; /* what is added to its outputs before they are compared with the targets; NULL: nothing */
+    const sinter_tensor *masks;   /* of products: 0 for rows that don't count, where it has one element a row; NULL: all count */
     size_t runs;
 } sinter_layer_view;
 
-/* Adds all rows, or of very many a share at regular distances, the same for the same shapes. The moments are initialised for
- * groups, reduction / outputs of a group. False with an error where the layer is of a kind, or the tensors are of shapes, that
+/* How many rows that would be. */
+int64_t sinter_layer_count_rows(const sinter_module *module, const sinter_layer *layer, const sinter_layer_view *view);
+/* Adds all rows, or of very many a share at regular distances, the same for the same shapes; those of the second half of the samples
+ * to `second`, unless it is NULL. The moments are initialised for groups, reduction / outputs of a group. False with an error where the layer is of a kind, or the tensors are of shapes, that
  * this cannot take. */
 bool sinter_layer_measure(const sinter_module *module, const sinter_layer *layer, const sinter_layer_view *view,
-                          sinter_moments *moments, sinter_diag *diag);
+                          sinter_moments *moments, sinter_moments *second, sinter_diag *diag);

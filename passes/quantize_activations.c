@@ -21,11 +21,26 @@ typedef struct quantizer {
 
 /* ---- what the samples say ---- */
 
-static bool read_outputs(quantizer *q, const sinter_tensor *outputs) {
+/* Rows that the mask says do not count are not seen. */
+static bool see(sinter_histogram *h, const sinter_tensor *tensor, const sinter_tensor *mask) {
+    int64_t rows = mask ? sinter_tensor_count(mask) : 0, first = 0;
+    int64_t count = sinter_tensor_count(tensor);
+    int64_t width = tensor->rank ? tensor->dims[tensor->rank - 1] : 1;
+    if (!mask || rows * width != count) return sinter_histogram_add(h, tensor->data, count);
+    for (int64_t r = 0; r <= rows; r++) {
+        if (r < rows && sinter_tensor_get_double(mask, r) != 0) continue;
+        const float *values = (const float *)tensor->data + first * width;
+        if (r > first && !sinter_histogram_add(h, values, (r - first) * width)) return false;
+        first = r + 1;
+    }
+    return true;
+}
+
+static bool read_outputs(quantizer *q, const sinter_tensor *outputs, const sinter_tensor *mask) {
     for (size_t i = 0; i < q->observed.count; i++) {
         sinter_value value = q->observed.items[i];
         sinter_histogram *h = q->histograms[sinter_placement_leader(&q->placement, value)];
-        if (!sinter_histogram_add(h, outputs[i].data, sinter_tensor_count(&outputs[i])))
+        if (!see(h, &outputs[i], mask))
             return sinter_error(q->diag, "quantize-activations",
                                 "%s is not finite for some of the samples",
                                 sinter_value_label(q->module, value));
@@ -48,7 +63,10 @@ static bool stream(quantizer *q, void *program) {
         good = runner->run(runner->user, program, inputs, outputs, q->diag);
         for (size_t i = 0; i < in; i++) sinter_tensor_deinit(&inputs[i]);
         if (!good) break;
-        good = read_outputs(q, outputs);
+        sinter_tensor mask;
+        bool masked = sinter_samples_run_mask(samples, run, &mask);
+        good = read_outputs(q, outputs, masked ? &mask : NULL);
+        if (masked) sinter_tensor_deinit(&mask);
         for (size_t i = 0; i < q->observed.count; i++) sinter_tensor_deinit(&outputs[i]);
     }
     return good;

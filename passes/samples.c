@@ -21,6 +21,7 @@ struct sinter_samples {
     size_t first, count; /* of the samples in the tensors */
     size_t batch;        /* a run */
     bool fixed;
+    size_t mask; /* the input that is one, counted from 1; 0: none */
 };
 
 static const char *where_of(sinter_module *module, uint32_t index) {
@@ -213,22 +214,32 @@ size_t sinter_samples_run_size(const sinter_samples *samples, size_t index) {
     return left < samples->batch ? left : samples->batch;
 }
 
+static void view_input(const sinter_samples *samples, size_t index, const input *from,
+                       sinter_tensor *to) {
+    size_t first = samples->first + index * samples->batch;
+    sinter_tensor_copy(to, &from->tensor);
+    if (from->how == CUT_NONE) return;
+    size_t bytes = sinter_tensor_bytes(to) / (size_t)to->dims[0];
+    to->data = (const char *)to->data + first * bytes;
+    if (from->how == CUT_BATCH) {
+        to->dims[0] = (int64_t)sinter_samples_run_size(samples, index);
+        return;
+    }
+    to->rank--;
+    for (uint32_t axis = 0; axis < to->rank; axis++) to->dims[axis] = to->dims[axis + 1];
+}
+
 void sinter_samples_run_inputs(const sinter_samples *samples, size_t index,
                                sinter_tensor *out_inputs) {
-    size_t first = samples->first + index * samples->batch;
-    size_t count = sinter_samples_run_size(samples, index);
-    for (size_t i = 0; i < samples->input_count; i++) {
-        const input *from = &samples->inputs[i];
-        sinter_tensor *to = &out_inputs[i];
-        sinter_tensor_copy(to, &from->tensor);
-        if (from->how == CUT_NONE) continue;
-        size_t bytes = sinter_tensor_bytes(to) / (size_t)to->dims[0];
-        to->data = (const char *)to->data + first * bytes;
-        if (from->how == CUT_BATCH) {
-            to->dims[0] = (int64_t)count;
-            continue;
-        }
-        to->rank--;
-        for (uint32_t axis = 0; axis < to->rank; axis++) to->dims[axis] = to->dims[axis + 1];
-    }
+    for (size_t i = 0; i < samples->input_count; i++)
+        view_input(samples, index, &samples->inputs[i], &out_inputs[i]);
+}
+
+void sinter_samples_set_mask(sinter_samples *samples, size_t index) {
+    samples->mask = index + 1;
+}
+
+bool sinter_samples_run_mask(const sinter_samples *samples, size_t index, sinter_tensor *out_mask) {
+    if (samples->mask) view_input(samples, index, &samples->inputs[samples->mask - 1], out_mask);
+    return samples->mask > 0;
 }

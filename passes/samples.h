@@ -14,6 +14,13 @@ sinter_samples *sinter_samples_create(sinter_module *module, const sinter_tensor
 sinter_samples *sinter_samples_slice(const sinter_samples *samples, size_t first, size_t count);
 void sinter_samples_destroy(sinter_samples *samples); /* NULL allowed */
 
+/* Says which positions of the samples count: an input of the model that is 0 where a sample has only padding. What passes learn
+ * from a tensor that has a row (along its last axis) for each of its elements, they learn from the rows where it is not 0.
+ * Slices made later have it, too. */
+void sinter_samples_set_mask(sinter_samples *samples, size_t index);
+/* The mask of run `index`, a view to be deinited by the caller; false where there is none. */
+bool sinter_samples_run_mask(const sinter_samples *samples, size_t index, sinter_tensor *out_mask);
+
 size_t sinter_samples_count(const sinter_samples *samples);
 size_t sinter_samples_run_count(const sinter_samples *samples); /* all samples, once each, in order */
 size_t sinter_samples_input_count(const sinter_samples *samples);

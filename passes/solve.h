@@ -22,17 +22,22 @@ typedef struct sinter_solution {
     float *levels;    /* [outputs, inputs]: (level - zero) * scale is the value; NULL where there is no grid */
     float *scales, *zeros; /* [outputs, ceil(inputs / scale_group)]; zeros are NULL of symmetric grids */
     float *bias;      /* [outputs]: what the outputs lack on average */
-    double naive_error, error; /* squared error of the outputs as a share of their variance: of the weights rounded and cut
-                                  to the nearest (pruned by size), and of the solution */
+    double naive_error, error; /* where they are wanted: squared error of the outputs as a share of their variance, of the weights
+                                  rounded and cut to the nearest (pruned by size), and of the solution */
 } sinter_solution;
 
 typedef struct sinter_solve_options {
     double ridge;        /* of step 1, share of the mean of H's diagonal */
-    double damping;      /* of H in step 3 */
+    double damping;      /* of H in step 3, at least: more where rows are few */
     double variance;     /* exponent of step 5; 0: not done */
     uint32_t sweeps;     /* of step 4 */
+    bool with_errors;    /* naive_error and error are wanted */
 } sinter_solve_options;
 extern const sinter_solve_options sinter_solve_defaults;
+/* The ridge of step 1 that serves rows best which it was not fitted to: finished moments of two halves of the samples, each fitted
+ * to one and judged by the other. For samples of fewer than SINTER_SOLVE_FEW_ROWS rows for each step of the reduction. */
+enum { SINTER_SOLVE_FEW_ROWS = 16 };
+double sinter_solve_choose_ridge(const sinter_moments halves[2], const float *weights);
 
 /* weights[groups * outputs, inputs] as they are in the dense model; moments are finished, or sizes alone (xx is NULL) where recipe
  * and scores need no samples: then errors are 0, and so is the bias. False with an error at `where` where

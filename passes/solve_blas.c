@@ -20,6 +20,8 @@ enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112, UPPER = 121 };
  F(void, ssyrk, cblas_ssyrk,                                                                       \
    (int order, int triangle, int transpose, int n, int k, float alpha, const float *a, int lda,    \
     float beta, float *c, int ldc))                                                                \
+ F(void, daxpy, cblas_daxpy,                                                                       \
+   (int n, double alpha, const double *x, int step_x, double *y, int step_y))                      \
  F(void, spotrf, spotrf_,                                                                          \
    (const char *triangle, const int *n, float *a, const int *lda, int *info))                      \
  F(void, spotri, spotri_,                                                                          \
@@ -101,6 +103,10 @@ void sinter_blas_product_f64(int64_t m, int64_t n, int64_t k, double alpha, sint
     blas.dgemm(ROW_MAJOR, a.transposed ? TRANSPOSE : NO_TRANSPOSE,
                b.transposed ? TRANSPOSE : NO_TRANSPOSE, (int)m, (int)n, (int)k, alpha, a.data,
                (int)a.stride, b.data, (int)b.stride, beta, c, (int)stride);
+}
+
+void sinter_blas_add_f64(int64_t n, double alpha, const double *x, double *y) {
+    blas.daxpy((int)n, alpha, x, 1, y, 1);
 }
 
 void sinter_blas_gram_f32(int64_t n, int64_t rows, const float *x, float *c) {

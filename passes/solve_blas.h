@@ -20,6 +20,8 @@ void sinter_blas_product_f32(int64_t m, int64_t n, int64_t k, float alpha, sinte
                              float beta, float *c, int64_t stride);
 void sinter_blas_product_f64(int64_t m, int64_t n, int64_t k, double alpha, sinter_blas_operand a, sinter_blas_operand b,
                              double beta, double *c, int64_t stride);
+/* y[n] += alpha * x[n]. */
+void sinter_blas_add_f64(int64_t n, double alpha, const double *x, double *y);
 /* c[n,n] = x^T x of x[rows,n], the upper triangle alone. */
 void sinter_blas_gram_f32(int64_t n, int64_t rows, const float *x, float *c);
 /* The inverse of a positive definite matrix, in place. False where it is not positive definite; its content is void then. */

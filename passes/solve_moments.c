@@ -46,6 +46,20 @@ void sinter_moments_add(sinter_moments *moments, int64_t group, int64_t rows, co
     add_sums(rows, m, y, moments->y + group * m, moments->yy + group * m);
 }
 
+static void add_all(double *to, const double *from, int64_t count) {
+    for (int64_t i = 0; i < count; i++) to[i] += from[i];
+}
+
+void sinter_moments_merge(sinter_moments *moments, const sinter_moments *other) {
+    int64_t g = moments->groups, n = moments->inputs, m = moments->outputs;
+    add_all(moments->rows, other->rows, g);
+    add_all(moments->xx, other->xx, g * n * n);
+    add_all(moments->xy, other->xy, g * n * m);
+    add_all(moments->x, other->x, g * n);
+    add_all(moments->y, other->y, g * m);
+    add_all(moments->yy, other->yy, g * m);
+}
+
 static bool finish_group(sinter_moments *moments, int64_t group, bool centred) {
     int64_t n = moments->inputs, m = moments->outputs;
     double rows = moments->rows[group];

@@ -17,6 +17,8 @@ typedef struct sinter_moments {
 void sinter_moments_init(sinter_moments *moments, int64_t groups, int64_t inputs, int64_t outputs, sinter_arena *arena);
 /* x[rows, inputs] and y[rows, outputs] of one group; both packed. */
 void sinter_moments_add(sinter_moments *moments, int64_t group, int64_t rows, const float *x, const float *y);
+/* Adds the sums of `other`, of the same sizes. Before either is finished. */
+void sinter_moments_merge(sinter_moments *moments, const sinter_moments *other);
 /* Divides by the count of rows, takes the means off (centred: a bias makes up for them) and fills the lower triangles. False
  * where there are no rows or a number is not finite. */
 bool sinter_moments_finish(sinter_moments *moments, bool centred);

@@ -200,7 +200,7 @@ static void step_level(sinter_solve_work *work, int64_t row, int64_t j, double l
     double step = (level - work->zeros[at]) * work->scales[at] - work->w[i];
     work->levels[i] = level;
     work->w[i] += step;
-    for (int64_t k = 0; k < n; k++) gradient[k] += step * h[k];
+    sinter_blas_add_f64(n, step, h, gradient);
 }
 
 /* Moves each weight of a row to the level that is best while the others stay. Returns how many moved. */
@@ -235,7 +235,7 @@ static void descend_scale(sinter_solve_work *work, int64_t row, int64_t first, d
     for (int64_t j = first; j < end; j++) {
         double level = work->levels[row * n + j] - work->zeros[at];
         if (level == 0) continue;
-        for (int64_t k = 0; k < n; k++) direction[k] += level * h[j * n + k];
+        sinter_blas_add_f64(n, level, h + j * n, direction);
         slope += level * gradient[j];
     }
     for (int64_t j = first; j < end; j++)
@@ -247,7 +247,7 @@ static void descend_scale(sinter_solve_work *work, int64_t row, int64_t first, d
     work->scales[at] = scale;
     for (int64_t j = first; j < end; j++)
         work->w[row * n + j] = (work->levels[row * n + j] - work->zeros[at]) * scale;
-    for (int64_t k = 0; k < n; k++) gradient[k] += step * direction[k];
+    sinter_blas_add_f64(n, step, direction, gradient);
 }
 
 /* Half of what the gradient says of the squared error of a row, up to a constant of the row. */
@@ -290,13 +290,15 @@ static void search_valleys(sinter_solve_work *work, int64_t row, double *gradien
     }
 }
 
+enum { FEW_MOVES = 256 }; /* one of so many weights that still moves changes little */
+
 static void descend_row(sinter_solve_work *work, int64_t row, double *gradient, double *direction) {
     int64_t n = work->inputs;
     bool scales = !work->grid.scale_is_power && work->grid.count > 0 &&
                   work->recipe->group != SINTER_PER_TENSOR;
     for (uint32_t turn = 0; turn < work->options->sweeps; turn++) {
         int64_t moved = descend_levels(work, row, gradient);
-        if (moved == 0 && turn > 0) break;
+        if (moved <= n / FEW_MOVES && turn > 0) break;
         for (int64_t first = 0; scales && first < n; first += work->scale_group)
             descend_scale(work, row, first, gradient, direction);
     }

@@ -35,9 +35,21 @@ void sinter_solve_row_errors(const sinter_solve_work *work, const double *w, dou
     }
 }
 
+/* How much of the mean of the diagonal is to be added to second moments that come from few rows, as a share: the shrinkage towards
+ * a multiple of the identity that errs least for a normal distribution (Chen et al., "OAS", arXiv 0907.4698). */
+static double shrinkage(const double *xx, int64_t n, double rows) {
+    double trace = 0, square = 0, count = (double)n;
+    for (int64_t i = 0; i < n; i++) trace += xx[i * n + i];
+    for (int64_t i = 0; i < n * n; i++) square += xx[i] * xx[i];
+    double above = (1 - 2 / count) * square + trace * trace;
+    double below = (rows + 1 - 2 / count) * (square - trace * trace / count);
+    double share = below > 0 ? above / below : 1;
+    return share < 0.9 ? share / (1 - share) : 9;
+}
+
 /* Adds share * mean of the diagonal to H's diagonal; inputs that never change get a curvature too, so that H can be inverted and
  * their weights are rounded to the nearest. */
-static void damp(const sinter_moments *moments, double share, double *h) {
+static void damp(const sinter_moments *moments, double least, bool shrinks, double *h) {
     int64_t n = moments->inputs;
     for (int64_t g = 0; g < moments->groups; g++) {
         const double *xx = moments->xx ? moments->xx + g * n * n : NULL;
@@ -45,6 +57,7 @@ static void damp(const sinter_moments *moments, double share, double *h) {
         for (int64_t i = 0; !xx && i < n; i++) h[g * n * n + i * n + i] = 1;
         if (!xx) continue;
         for (int64_t i = 0; i < n; i++) mean += xx[i * n + i] / (double)n;
+        double share = shrinks ? fmax(least, shrinkage(xx, n, moments->rows[g])) : least;
         double more = mean > 0 ? share * mean : 1;
         memcpy(h + g * n * n, xx, sizeof *h * (size_t)(n * n));
         for (int64_t i = 0; i < n; i++) h[g * n * n + i * n + i] += more;
@@ -54,9 +67,11 @@ static void damp(const sinter_moments *moments, double share, double *h) {
 /* target = w + (H + ridge)^-1 (xy - H w): least squares, held near w. */
 static void find_target(sinter_solve_work *work, const sinter_moments *moments) {
     int64_t n = work->inputs, m = work->outputs;
+    memcpy(work->target, work->w, sizeof *work->w * (size_t)(work->rows * n));
+    if (!isfinite(work->options->ridge)) return; /* rows too few to learn anything from */
     double *inverse = SINTER_NEW_ARRAY(work->scratch, double, work->groups *n *n);
     double *side = SINTER_NEW_ARRAY(work->scratch, double, m *n);
-    damp(moments, work->options->ridge, inverse);
+    damp(moments, work->options->ridge, false, inverse);
     for (int64_t g = 0; g < work->groups; g++) {
         const double *xx = moments->xx + g * n * n, *xy = moments->xy + g * n * m;
         double *w = work->w + g * m * n, *own = inverse + g * n * n;
@@ -69,6 +84,72 @@ static void find_target(sinter_solve_work *work, const sinter_moments *moments) 
                                 (sinter_blas_operand){own, n, false}, 1, w, n);
     }
     memcpy(work->target, work->w, sizeof *work->w * (size_t)(work->rows * n));
+}
+
+/* What fits one half best, of `w` [m, n] of a group, by a ridge of that share; false where it can't be had. */
+static bool fit_half(const sinter_moments *half, int64_t g, const double *w, double share,
+                     double *inverse, double *out) {
+    int64_t n = half->inputs, m = half->outputs;
+    const double *xx = half->xx + g * n * n, *xy = half->xy + g * n * m;
+    double mean = 0;
+    for (int64_t i = 0; i < n; i++) mean += xx[i * n + i] / (double)n;
+    memcpy(inverse, xx, sizeof *xx * (size_t)(n * n));
+    for (int64_t i = 0; i < n; i++) inverse[i * n + i] += share * mean;
+    if (!(mean > 0) || !sinter_blas_invert_f64(n, inverse)) return false;
+    double *side = sinter_heap_alloc(sizeof *side * (size_t)(m * n));
+    for (int64_t o = 0; o < m; o++)
+        for (int64_t i = 0; i < n; i++) side[o * n + i] = xy[i * m + o];
+    sinter_blas_product_f64(m, n, n, -1, (sinter_blas_operand){w, n, false},
+                            (sinter_blas_operand){xx, n, false}, 1, side, n);
+    memcpy(out, w, sizeof *w * (size_t)(m * n));
+    sinter_blas_product_f64(m, n, n, 1, (sinter_blas_operand){side, n, false},
+                            (sinter_blas_operand){inverse, n, false}, 1, out, n);
+    sinter_heap_free(side);
+    return true;
+}
+
+/* Squared error of w on a half, up to what does not depend on w. */
+static double error_on(const sinter_moments *half, int64_t g, const double *w, double *product) {
+    int64_t n = half->inputs, m = half->outputs;
+    const double *xy = half->xy + g * n * m;
+    double error = 0;
+    sinter_blas_product_f64(m, n, n, 1, (sinter_blas_operand){w, n, false},
+                            (sinter_blas_operand){half->xx + g * n * n, n, false}, 0, product, n);
+    for (int64_t o = 0; o < m; o++)
+        for (int64_t i = 0; i < n; i++)
+            error += w[o * n + i] * (product[o * n + i] - 2 * xy[i * m + o]);
+    return error;
+}
+
+/* Both halves' errors, each of what was fitted to the other; share HUGE_VAL: of the weights as they are. */
+static double cross_error(const sinter_moments halves[2], const double *weights, double share,
+                          double *room) {
+    int64_t n = halves->inputs, m = halves->outputs;
+    double *fitted = room + n * n, *product = fitted + m * n, error = 0;
+    for (int64_t g = 0; g < halves->groups; g++)
+        for (int half = 0; half < 2; half++) {
+            const double *w = weights + g * m * n;
+            bool fits = isfinite(share) && fit_half(&halves[half], g, w, share, room, fitted);
+            error += error_on(&halves[1 - half], g, fits ? fitted : w, product);
+        }
+    return error;
+}
+
+double sinter_solve_choose_ridge(const sinter_moments halves[2], const float *weights) {
+    static const double shares[] = {10, 1, 1e-1, 1e-2};
+    int64_t n = halves->inputs, m = halves->outputs, count = halves->groups * m * n;
+    double *room = sinter_heap_alloc(sizeof *room * (size_t)(n * n + 2 * m * n + count));
+    double *w = room + n * n + 2 * m * n;
+    for (int64_t i = 0; i < count; i++) w[i] = (double)weights[i];
+    double best = HUGE_VAL, least = cross_error(halves, w, best, room);
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+        double error = cross_error(halves, w, shares[i], room);
+        if (!(error < least)) break; /* it has one valley */
+        least = error;
+        best = shares[i];
+    }
+    sinter_heap_free(room);
+    return best;
 }
 
 /* w xx w and w xy of a row, undamped. */
@@ -101,13 +182,18 @@ static double share_of_error(const sinter_solve_work *work, const sinter_moments
 
 /* Least squares yields too little variance, layer after layer. */
 static void correct_variance(sinter_solve_work *work, const sinter_moments *moments) {
-    int64_t n = work->inputs;
+    int64_t n = work->inputs, m = work->outputs;
     bool tied = work->has_grid && (work->grid.scale_is_power || work->grid.count == 0 ||
                                    work->recipe->group == SINTER_PER_TENSOR);
     if (tied || work->options->variance == 0) return;
+    double *product = SINTER_NEW_ARRAY(work->scratch, double, work->rows *n);
+    for (int64_t g = 0; g < work->groups; g++)
+        sinter_blas_product_f64(m, n, n, 1, (sinter_blas_operand){work->w + g * m * n, n, false},
+                                (sinter_blas_operand){moments->xx + g * n * n, n, false}, 0,
+                                product + g * m * n, n);
     for (int64_t row = 0; row < work->rows; row++) {
-        double square, cross;
-        row_products(moments, row, work->w + row * n, &square, &cross);
+        double square = 0;
+        for (int64_t i = row * n; i < (row + 1) * n; i++) square += work->w[i] * product[i];
         if (!(square > 0) || !(moments->yy[row] > 0)) continue;
         double factor = pow(moments->yy[row] / square, 0.5 * work->options->variance);
         factor = fmin(fmax(factor, 1), 1.5);
@@ -241,21 +327,24 @@ bool sinter_solve_weights(const sinter_layer_recipe *recipe, const sinter_moment
                                           .inputs = work.inputs,
                                           .scale_group = work.scale_group,
                                           .per_tensor = recipe->group == SINTER_PER_TENSOR};
-        damp(moments, work.options->damping, work.h);
+        damp(moments, work.options->damping, true, work.h);
         sinter_layer_recipe naive = *recipe;
         naive.rounding = SINTER_ROUND_NEAREST;
         naive.score = SINTER_SCORE_MAGNITUDE;
         bool compensated = recipe->rounding == SINTER_ROUND_COMPENSATED;
-        if (compensated) work.recipe = &naive;
-        start_from(&work, weights);
-        solve_naively(&work);
-        out_solution->naive_error = share_of_error(&work, moments, work.w);
+        if (!compensated || work.options->with_errors) {
+            if (compensated) work.recipe = &naive;
+            start_from(&work, weights);
+            solve_naively(&work);
+            if (work.options->with_errors)
+                out_solution->naive_error = share_of_error(&work, moments, work.w);
+        }
         work.recipe = recipe;
         if (compensated) {
             start_from(&work, weights);
             solve_compensated(&work, moments);
         }
-        out_solution->error = share_of_error(&work, moments, work.w);
+        if (work.options->with_errors) out_solution->error = share_of_error(&work, moments, work.w);
         write_solution(&work, moments, arena, out_solution);
     }
     sinter_arena_deinit(&scratch);

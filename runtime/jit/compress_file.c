@@ -128,6 +128,17 @@ static bool read_samples(job *j) {
     return good && j->samples;
 }
 
+static bool set_mask(job *j) {
+    const char *name = j->options->mask;
+    if (!name || !j->samples) return true;
+    for (uint32_t i = 0; i < sinter_module_input_count(j->module); i++) {
+        if (strcmp(name, sinter_module_input_name(j->module, i)) != 0) continue;
+        sinter_samples_set_mask(j->samples, i);
+        return true;
+    }
+    return sinter_error(j->diag, j->path, "has no input '%s'", name);
+}
+
 static bool split_samples(job *j) {
     if (!j->samples) return true;
     size_t count = sinter_samples_count(j->samples), size = sinter_samples_fixed_size(j->samples);
@@ -301,6 +312,9 @@ static uint64_t hash_samples(const sinter_samples *samples, uint64_t hash) {
             hash = hash_tensor(&list[i], hash);
             sinter_tensor_deinit(&list[i]);
         }
+        if (!sinter_samples_run_mask(samples, run, list)) continue;
+        hash = hash_tensor(list, hash);
+        sinter_tensor_deinit(list);
     }
     sinter_heap_free(list);
     return hash;
@@ -414,7 +428,8 @@ static bool run(job *j) {
         return false;
     tell(j, "preparing");
     j->module = sinter_judge_import(j->path, j->dims, j->diag);
-    if (!j->module || !read_samples(j) || !split_samples(j) || !find_output(j)) return false;
+    if (!j->module || !read_samples(j) || !set_mask(j) || !split_samples(j) || !find_output(j))
+        return false;
     return j->options->max_drop ? compress_by_budget(j) : compress_by_rules(j);
 }
 

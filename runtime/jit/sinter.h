@@ -104,6 +104,7 @@ typedef struct sinter_compress_options {
     const char *write_recipe;    /* file for the rules that were followed; NULL: none */
     const char *const *samples;  /* "NAME=FILE" for each input, all samples in one file; ends with NULL. NULL: none */
     uint64_t calibrate;          /* the first so many calibrate, the others are scored; 0: a tenth */
+    const char *mask;            /* input that is 0 where a sample is padding, which is not calibrated with; NULL: none */
     const char *labels;          /* file of integers, one a sample; NULL: none */
     const char *metric;          /* "top1", "top5", ..., "agreement", "cosine", "mse", "perplexity", "command:PROGRAM"; NULL: top1
                                     with labels, mse without */

@@ -117,7 +117,26 @@ static void test_errors(void) {
     sinter_module_destroy(module);
 }
 
+/* A mask is cut as its input is, also in slices. */
+static void test_mask(void) {
+    sinter_module *module = parse("%x: f32[N,2], %z: f32[N]");
+    sinter_tensor tensors[2] = {count_up(2, (int64_t[]){5, 2}), count_up(1, (int64_t[]){5})}, mask;
+    sinter_samples *samples = sinter_samples_create(module, tensors, 2, &diag);
+    CHECK(!sinter_samples_run_mask(samples, 0, &mask));
+    sinter_samples_set_mask(samples, 1);
+    sinter_samples *slice = sinter_samples_slice(samples, 1, 3);
+    CHECK(sinter_samples_run_mask(slice, 1, &mask));
+    CHECK_INT_EQ(sinter_tensor_count(&mask), 1);
+    CHECK_DOUBLE_EQ(sinter_tensor_get_double(&mask, 0), 3);
+    sinter_tensor_deinit(&mask);
+    sinter_samples_destroy(slice);
+    sinter_samples_destroy(samples);
+    for (int i = 0; i < 2; i++) sinter_tensor_deinit(&tensors[i]);
+    sinter_module_destroy(module);
+}
+
 int main(void) {
+    test_mask();
     test_free_batch();
     test_fixed_batch();
     test_errors();

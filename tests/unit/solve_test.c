@@ -54,11 +54,13 @@ static sinter_solution solve(const char *words, const float *x, const float *y, 
     sinter_layer_recipe recipe = recipe_of(words);
     sinter_moments moments;
     sinter_solution solution = {0};
+    sinter_solve_options options = sinter_solve_defaults;
+    options.with_errors = true;
     sinter_moments_init(&moments, 1, n, m, &arena);
     sinter_moments_add(&moments, 0, rows / 2, x, y); /* in two batches */
     sinter_moments_add(&moments, 0, rows - rows / 2, x + rows / 2 * n, y + rows / 2 * m);
     CHECK(sinter_moments_finish(&moments, true));
-    bool good = sinter_solve_weights(&recipe, &moments, w, NULL, &solution, &arena, "layer", &diag);
+    bool good = sinter_solve_weights(&recipe, &moments, w, &options, &solution, &arena, "layer", &diag);
     if (!CHECK(good)) printf("%s: %s\n", words, messages.data);
     return solution;
 }
@@ -190,6 +192,29 @@ static void test_retargets(void) {
     CHECK(fabsf(s.bias[0] - 0.5F) < 0.05F);
 }
 
+/* Few rows: what they say of another layer's outputs is followed where both halves agree, and is not where it is noise. */
+static void test_ridge(void) {
+    enum { FEW = 80 };
+    float *x = correlated(41, FEW, N, 0.2), *w = correlated(43, M, N, 0.1);
+    float *other = correlated(45, M, N, 0.1), *noise = correlated(47, FEW, M, 0);
+    float *told = outputs_of(x, other, FEW, N, M), *own = outputs_of(x, w, FEW, N, M);
+    for (int64_t i = 0; i < FEW * M; i++) own[i] += 8 * noise[i];
+    for (int is_noise = 0; is_noise < 2; is_noise++) {
+        const float *y = is_noise ? own : told;
+        sinter_moments halves[2], all;
+        sinter_moments_init(&all, 1, N, M, &arena);
+        for (int i = 0; i < 2; i++) {
+            sinter_moments_init(&halves[i], 1, N, M, &arena);
+            sinter_moments_add(&halves[i], 0, FEW / 2, x + i * FEW / 2 * N, y + i * FEW / 2 * M);
+            sinter_moments_merge(&all, &halves[i]);
+            CHECK(sinter_moments_finish(&halves[i], true));
+        }
+        CHECK_DOUBLE_EQ(all.rows[0], FEW);
+        double ridge = sinter_solve_choose_ridge(halves, w);
+        CHECK(is_noise ? ridge >= 10 : ridge <= 0.1);
+    }
+}
+
 static void test_odd_data(void) {
     float *x = correlated(33, ROWS, N, 0.3), *w = correlated(35, M, N, 0.1);
     for (int64_t r = 0; r < ROWS; r++) x[r * N + 3] = 0, x[r * N + 4] = 2.5F; /* dead, constant */
@@ -237,6 +262,7 @@ int main(void) {
     test_patterns();
     test_retargets();
     test_deterministic();
+    test_ridge();
     test_odd_data();
     sinter_blas_end();
     sinter_arena_deinit(&arena);

@@ -59,10 +59,22 @@ static bool find_jobs(compressor *c) {
 
 /* ---- the model as it was ---- */
 
-/* x where the node is dequantize_linear(quantize_linear(x)), of either sort; 0 where it is something else. */
+/* What a reshape reads; another value itself. */
+static sinter_value before_reshape(const sinter_module *module, sinter_value value) {
+    sinter_node node = sinter_value_definition(module, value);
+    return sinter_node_op(module, node) == SINTER_OP_reshape ? sinter_node_operand(module, node, 0)
+                                                             : value;
+}
+
+/* x where the node is dequantize_linear(quantize_linear(x)), of any sort; 0 where it is something else. */
 static sinter_value rounded_value(const sinter_module *module, sinter_node node) {
     if (sinter_node_op(module, node) != SINTER_OP_dequantize_linear) return 0;
-    sinter_node quantizer = sinter_value_definition(module, sinter_node_operand(module, node, 0));
+    bool in_blocks = sinter_node_get_int(module, node, "block_size", 0) > 0;
+    sinter_value integers = sinter_node_operand(module, node, 0);
+    if (in_blocks) integers = before_reshape(module, integers);
+    sinter_node quantizer = sinter_value_definition(module, integers);
+    if (in_blocks && sinter_node_op(module, quantizer) == SINTER_OP_quantize_linear)
+        return before_reshape(module, sinter_node_operand(module, quantizer, 0));
     sinter_op op = sinter_node_op(module, quantizer);
     bool quantizes = op == SINTER_OP_quantize_linear || op == SINTER_OP_dynamic_quantize_linear;
     return quantizes ? sinter_node_operand(module, quantizer, 0) : 0;
@@ -126,12 +138,12 @@ static bool measure(compressor *c, job *j, const float *weights, sinter_moments 
     int64_t rows = sinter_layer_count_rows(module, layer, &view);
     sinter_moments_init(moments, layer->groups, layer->reduction, outputs, arena);
     if (rows < 2 || rows >= SINTER_SOLVE_FEW_ROWS * layer->reduction)
-        return sinter_layer_measure(module, layer, &view, moments, NULL, c->diag) &&
+        return sinter_layer_measure(module, layer, &view, moments, c->diag) &&
                finish(c, j, moments);
     sinter_moments halves[2];
     for (int i = 0; i < 2; i++)
         sinter_moments_init(&halves[i], layer->groups, layer->reduction, outputs, arena);
-    if (!sinter_layer_measure(module, layer, &view, &halves[0], &halves[1], c->diag)) return false;
+    if (!sinter_layer_measure_halves(module, layer, &view, halves, c->diag)) return false;
     for (int i = 0; i < 2; i++) sinter_moments_merge(moments, &halves[i]);
     if (!finish(c, j, moments) || !finish(c, j, &halves[0]) || !finish(c, j, &halves[1]))
         return false;
@@ -146,6 +158,7 @@ static bool solve_job(compressor *c, job *j, sinter_node next, sinter_arena *are
                               .outputs = layer->outputs / layer->groups};
     sinter_solution solution;
     sinter_solve_options options = sinter_solve_defaults;
+    options.with_errors = false;
     float *weights = SINTER_NEW_ARRAY(arena, float, layer->outputs * layer->reduction);
     sinter_layer_read_matrix(layer, weights);
     if (j->needs_data && (!sinter_replay_advance(&c->before, next, &j->target.value, 1, c->diag) ||

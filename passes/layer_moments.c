@@ -172,9 +172,9 @@ int64_t sinter_layer_count_rows(const sinter_module *module, const sinter_layer 
     return rows;
 }
 
-bool sinter_layer_measure(const sinter_module *module, const sinter_layer *layer,
-                          const sinter_layer_view *view, sinter_moments *moments,
-                          sinter_moments *second, sinter_diag *diag) {
+static bool measure(const sinter_module *module, const sinter_layer *layer,
+                    const sinter_layer_view *view, sinter_moments *moments, sinter_moments *second,
+                    sinter_diag *diag) {
     if (!takes(module, layer, diag)) return false;
     sinter_arena arena;
     sinter_arena_init(&arena);
@@ -194,4 +194,16 @@ bool sinter_layer_measure(const sinter_module *module, const sinter_layer *layer
     if (!is_window(module, layer)) gather_rows(&g);
     sinter_arena_deinit(&arena);
     return true;
+}
+
+bool sinter_layer_measure(const sinter_module *module, const sinter_layer *layer,
+                          const sinter_layer_view *view, sinter_moments *moments,
+                          sinter_diag *diag) {
+    return measure(module, layer, view, moments, NULL, diag);
+}
+
+bool sinter_layer_measure_halves(const sinter_module *module, const sinter_layer *layer,
+                                 const sinter_layer_view *view, sinter_moments halves[2],
+                                 sinter_diag *diag) {
+    return measure(module, layer, view, &halves[0], &halves[1], diag);
 }

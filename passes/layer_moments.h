@@ -15,8 +15,11 @@ typedef struct sinter_layer_view {
 
 /* How many rows that would be. */
 int64_t sinter_layer_count_rows(const sinter_module *module, const sinter_layer *layer, const sinter_layer_view *view);
-/* Adds all rows, or of very many a share at regular distances, the same for the same shapes; those of the second half of the samples
- * to `second`, unless it is NULL. The moments are initialised for groups, reduction / outputs of a group. False with an error where the layer is of a kind, or the tensors are of shapes, that
+/* Adds all rows, or of very many a share at regular distances, the same for the same shapes. The moments are initialised for
+ * groups, reduction / outputs of a group. False with an error where the layer is of a kind, or the tensors are of shapes, that
  * this cannot take. */
 bool sinter_layer_measure(const sinter_module *module, const sinter_layer *layer, const sinter_layer_view *view,
-                          sinter_moments *moments, sinter_moments *second, sinter_diag *diag);
+                          sinter_moments *moments, sinter_diag *diag);
+/* The same, rows of the first half of the samples to the first moments, those of the second half to the second. */
+bool sinter_layer_measure_halves(const sinter_module *module, const sinter_layer *layer, const sinter_layer_view *view,
+                                 sinter_moments halves[2], sinter_diag *diag);

@@ -87,7 +87,7 @@ static bool measure(compensator *c, const sinter_layer *layer, const sinter_laye
                               .offsets =
                                   target->sum ? sinter_replay_find(&c->now, wanted[1]) : NULL,
                               .runs = c->now.runs};
-    bool good = sinter_layer_measure(c->context->module, layer, &view, moments, NULL, c->diag);
+    bool good = sinter_layer_measure(c->context->module, layer, &view, moments, c->diag);
     for (size_t run = 0; run < c->now.runs; run++) sinter_tensor_deinit(&targets[run]);
     if (good && !sinter_moments_finish(moments, target->has_bias))
         good = sinter_error(c->diag, layer->name,

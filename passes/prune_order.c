@@ -237,7 +237,7 @@ static bool init_reader(sinter_prune_reader *r, sinter_replay *replay, sinter_di
     int64_t n = layer->reduction;
     sinter_moments moments;
     sinter_moments_init(&moments, 1, n, layer->outputs, &scratch);
-    bool good = sinter_layer_measure(replay->module, layer, &view, &moments, NULL, diag);
+    bool good = sinter_layer_measure(replay->module, layer, &view, &moments, diag);
     if (good && !sinter_moments_finish(&moments, r->target.has_bias))
         good = sinter_error(diag, layer->name,
                             "what it reads or yields over the samples is not finite");

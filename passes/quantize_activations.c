@@ -4,6 +4,7 @@
 #include "passes/observe.h"
 #include "passes/pass.h"
 #include "passes/quantize_placement.h"
+#include "passes/stream.h"
 
 typedef struct quantizer {
     sinter_pass_context *context;
@@ -23,10 +24,10 @@ typedef struct quantizer {
 
 /* Rows that the mask says do not count are not seen. */
 static bool see(sinter_histogram *h, const sinter_tensor *tensor, const sinter_tensor *mask) {
-    int64_t rows = mask ? sinter_tensor_count(mask) : 0, first = 0;
-    int64_t count = sinter_tensor_count(tensor);
-    int64_t width = tensor->rank ? tensor->dims[tensor->rank - 1] : 1;
-    if (!mask || rows * width != count) return sinter_histogram_add(h, tensor->data, count);
+    int64_t width = 0, first = 0;
+    if (!sinter_stream_is_masked(tensor, mask, &width))
+        return sinter_histogram_add(h, tensor->data, sinter_tensor_count(tensor));
+    int64_t rows = sinter_tensor_count(mask);
     for (int64_t r = 0; r <= rows; r++) {
         if (r < rows && sinter_tensor_get_double(mask, r) != 0) continue;
         const float *values = (const float *)tensor->data + first * width;
@@ -36,11 +37,12 @@ static bool see(sinter_histogram *h, const sinter_tensor *tensor, const sinter_t
     return true;
 }
 
-static bool read_outputs(quantizer *q, const sinter_tensor *outputs, const sinter_tensor *mask) {
+static bool see_all(void *user, const sinter_tensor *tensors, const sinter_tensor *mask) {
+    quantizer *q = user;
     for (size_t i = 0; i < q->observed.count; i++) {
         sinter_value value = q->observed.items[i];
         sinter_histogram *h = q->histograms[sinter_placement_leader(&q->placement, value)];
-        if (!see(h, &outputs[i], mask))
+        if (!see(h, &tensors[i], mask))
             return sinter_error(q->diag, "quantize-activations",
                                 "%s is not finite for some of the samples",
                                 sinter_value_label(q->module, value));
@@ -48,41 +50,9 @@ static bool read_outputs(quantizer *q, const sinter_tensor *outputs, const sinte
     return true;
 }
 
-static bool stream(quantizer *q, void *program) {
-    const sinter_compression *compression = q->context->compression;
-    const sinter_runner *runner = compression->runner;
-    const sinter_samples *samples = compression->samples;
-    size_t in = sinter_samples_input_count(samples), runs = sinter_samples_run_count(samples);
-    sinter_tensor *inputs = SINTER_NEW_ARRAY(&q->context->scratch, sinter_tensor, in);
-    sinter_tensor *outputs =
-        SINTER_NEW_ARRAY(&q->context->scratch, sinter_tensor, q->observed.count);
-    bool good = true;
-    for (size_t run = 0; run < runs && good; run++) {
-        sinter_compression_progress(compression, "observing activations", run, runs);
-        sinter_samples_run_inputs(samples, run, inputs);
-        good = runner->run(runner->user, program, inputs, outputs, q->diag);
-        for (size_t i = 0; i < in; i++) sinter_tensor_deinit(&inputs[i]);
-        if (!good) break;
-        sinter_tensor mask;
-        bool masked = sinter_samples_run_mask(samples, run, &mask);
-        good = read_outputs(q, outputs, masked ? &mask : NULL);
-        if (masked) sinter_tensor_deinit(&mask);
-        for (size_t i = 0; i < q->observed.count; i++) sinter_tensor_deinit(&outputs[i]);
-    }
-    return good;
-}
-
 static bool observe(quantizer *q) {
-    const sinter_runner *runner = q->context->compression->runner;
-    uint32_t count = sinter_module_input_count(q->module);
-    sinter_value *inputs = SINTER_NEW_ARRAY(&q->context->scratch, sinter_value, count);
-    for (uint32_t i = 0; i < count; i++) inputs[i] = sinter_module_input(q->module, i);
-    sinter_module *part = sinter_module_extract(q->module, inputs, count, q->observed.items,
-                                                q->observed.count, q->diag);
-    void *program = part ? runner->open(runner->user, part, q->diag) : NULL;
-    bool good = program && stream(q, program);
-    runner->close(runner->user, program);
-    return good;
+    return sinter_stream_values(q->module, q->context->compression, "observing activations",
+                                q->observed.items, q->observed.count, see_all, q, q->diag);
 }
 
 /* ---- the graph ---- */
@@ -161,12 +131,34 @@ static bool quantize_static(quantizer *q) {
 
 /* ---- dynamic ---- */
 
-/* u8 with scale and zero point from the data of the run: layers that read one value share it. */
+/* u8 with scale and zero point from the data of the run. */
+static sinter_value round_tensor(quantizer *q, sinter_value x) {
+    sinter_node_spec spec = {.op = SINTER_OP_dynamic_quantize_linear,
+                             .operands = &x,
+                             .operand_count = 1,
+                             .result_count = 3};
+    sinter_node node = sinter_build_node(&q->rewrite->build, &spec);
+    if (!node) return 0;
+    sinter_value operands[3];
+    for (uint32_t r = 0; r < 3; r++) operands[r] = sinter_node_result(q->module, node, r);
+    return sinter_build(&q->rewrite->build, SINTER_OP_dequantize_linear, operands, 3, NULL, 0);
+}
+
+/* i8 with a scale for each row from the data of the run. */
+static sinter_value round_rows(quantizer *q, sinter_value x, int64_t width) {
+    sinter_value items, scales;
+    return sinter_build_quantize_blocks(&q->rewrite->build, x, width, &items, &scales)
+               ? sinter_build_dequantize_blocks(&q->rewrite->build, items, scales, width)
+               : 0;
+}
+
+/* Layers that read one value in the same way share it. */
 static bool quantize_dynamic(quantizer *q) {
-    sinter_map known;
-    sinter_map_init(&known, &q->context->scratch);
+    sinter_map known[2];
+    for (int i = 0; i < 2; i++) sinter_map_init(&known[i], &q->context->scratch);
     for (size_t i = 0; i < q->layers.count; i++) {
         const sinter_layer *layer = &q->layers.items[i];
+        bool by_row = q->recipes[i].by_row;
         uint64_t rounded = 0;
         if (!q->recipes[i].dynamic) continue;
         if (sinter_node_op(q->module, layer->node) != SINTER_OP_matmul)
@@ -174,20 +166,12 @@ static bool quantize_dynamic(quantizer *q) {
                                 "layer '%s': activations=dynamic is for matrix products, this is "
                                 "a convolution",
                                 layer->name);
-        if (!sinter_map_find(&known, layer->input, &rounded)) {
+        if (!sinter_map_find(&known[by_row], layer->input, &rounded)) {
             begin_after(q, layer->input);
-            sinter_node_spec spec = {.op = SINTER_OP_dynamic_quantize_linear,
-                                     .operands = &layer->input,
-                                     .operand_count = 1,
-                                     .result_count = 3};
-            sinter_node node = sinter_build_node(&q->rewrite->build, &spec);
-            if (!node) return false;
-            sinter_value operands[3];
-            for (uint32_t r = 0; r < 3; r++) operands[r] = sinter_node_result(q->module, node, r);
-            rounded =
-                sinter_build(&q->rewrite->build, SINTER_OP_dequantize_linear, operands, 3, NULL, 0);
+            rounded = by_row ? round_rows(q, layer->input, layer->reduction)
+                             : round_tensor(q, layer->input);
             if (!rounded) return false;
-            sinter_map_put(&known, layer->input, rounded);
+            sinter_map_put(&known[by_row], layer->input, rounded);
         }
         sinter_rewrite_set_operand(q->rewrite, layer->node, 0, (sinter_value)rounded);
     }

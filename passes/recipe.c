@@ -346,21 +346,51 @@ static void copy_score(sinter_layer_recipe *to, const sinter_layer_recipe *from)
 
 static bool parse_activations(sinter_lexer *lexer, sinter_layer_recipe *r) {
     int found = SINTER_DTYPE_u8;
+    static const name kinds[] = {{"tensor", 0}, {"row", 1}, {NULL, 0}};
+    int by_row = 0;
     r->dynamic = sinter_lexer_accept(lexer, "dynamic");
     if (!r->dynamic && !accept_name(lexer, activations, &found))
-        return sinter_lexer_error_expected(lexer, "none, u8, i8, u16, i16 or dynamic");
-    r->activations = (sinter_dtype)found;
+        return sinter_lexer_error_expected(lexer, "none, u8, i8, u16, i16, dynamic or dynamic:row");
+    if (r->dynamic && sinter_lexer_accept(lexer, ":") && !expect_name(lexer, kinds, &by_row))
+        return false;
+    r->by_row = by_row;
+    r->activations = by_row ? SINTER_DTYPE_i8 : (sinter_dtype)found;
     return true;
 }
 
 static void print_activations(const sinter_layer_recipe *r, sinter_text *text) {
-    sinter_text_append_string(text,
-                              r->dynamic ? "dynamic" : name_of(activations, (int)r->activations));
+    sinter_text_append_string(text, r->by_row    ? "dynamic:row"
+                                    : r->dynamic ? "dynamic"
+                                                 : name_of(activations, (int)r->activations));
 }
 
 static void copy_activations(sinter_layer_recipe *to, const sinter_layer_recipe *from) {
     to->activations = from->activations;
     to->dynamic = from->dynamic;
+    to->by_row = from->by_row;
+}
+
+static bool parse_smooth(sinter_lexer *lexer, sinter_layer_recipe *r) {
+    const char *start = lexer->token.position;
+    r->smooth = 0;
+    if (sinter_lexer_accept(lexer, "none")) return true;
+    if (!sinter_lexer_expect_number(lexer, &r->smooth)) return false;
+    return (r->smooth > 0 && r->smooth <= 1) ||
+           sinter_lexer_error_at(lexer, start,
+                                 "smooth: expected none or a number above 0 and at most 1, found "
+                                 "%.12g",
+                                 r->smooth);
+}
+
+static void print_smooth(const sinter_layer_recipe *r, sinter_text *text) {
+    if (r->smooth > 0)
+        sinter_text_double(text, r->smooth);
+    else
+        sinter_text_append_string(text, "none");
+}
+
+static void copy_smooth(sinter_layer_recipe *to, const sinter_layer_recipe *from) {
+    to->smooth = from->smooth;
 }
 
 static bool parse_observe(sinter_lexer *lexer, sinter_layer_recipe *r) {
@@ -401,6 +431,7 @@ static const struct word {
     {"prune", parse_prune, print_prune, copy_prune, USE_ALWAYS},
     {"score", parse_score, print_score, copy_score, USE_ZEROS},
     {"activations", parse_activations, print_activations, copy_activations, USE_ALWAYS},
+    {"smooth", parse_smooth, print_smooth, copy_smooth, USE_ALWAYS},
     {"observe", parse_observe, print_observe, copy_observe, USE_OBSERVER},
 };
 enum { WORD_COUNT = sizeof words / sizeof *words };

@@ -62,12 +62,27 @@ bool sinter_integer_matmul(sinter_rewrite *rewrite, sinter_node node) {
                                   scaled(rewrite, sum, product_scale(rewrite, &a, &b, 1)));
 }
 
+/* Scales that only the run knows of what `from`, a dequantize_linear, gives: one, or one for each row. */
+static bool is_known_late(const sinter_module *module, sinter_node from) {
+    sinter_value scale = sinter_node_operand(module, from, 1);
+    const sinter_type *s = sinter_value_type(module, scale),
+                      *x = sinter_value_type(module, sinter_node_operand(module, from, 0));
+    if (sinter_value_constant(module, scale) || s->dtype != SINTER_DTYPE_f32) return false;
+    int64_t block = sinter_node_get_int(module, from, "block_size", 0), width = 0;
+    if (block == 0) return s->rank == 0;
+    return s->rank == x->rank && !sinter_node_operand(module, from, 2) &&
+           sinter_node_get_int(module, from, "axis", 1) == (int64_t)x->rank - 1 &&
+           sinter_dim_is_const(sinter_module_dims(module), x->dims[x->rank - 1], &width) &&
+           width == block;
+}
+
 bool sinter_integer_matmul_late(sinter_rewrite *rewrite, sinter_node node) {
     sinter_module *module = rewrite->build.module;
     sinter_quantization b;
     if (sinter_node_op(module, node) != SINTER_OP_matmul) return false;
     sinter_node from = sinter_value_definition(module, sinter_node_operand(module, node, 0));
     if (sinter_node_op(module, from) != SINTER_OP_dequantize_linear ||
+        !is_known_late(module, from) ||
         !sinter_integer_dequantized(module, sinter_node_operand(module, node, 1), &b))
         return false;
     sinter_value x = sinter_node_operand(module, from, 0),
@@ -75,12 +90,11 @@ bool sinter_integer_matmul_late(sinter_rewrite *rewrite, sinter_node node) {
     sinter_value zero = sinter_node_operand(module, from, 2);
     const sinter_type *type = sinter_value_type(module, x), *w = sinter_value_type(module, b.x);
     bool by_column = b.axis >= 0 && b.axis == (int64_t)w->rank - 1 && w->rank > 1;
-    if (sinter_value_constant(module, scale) || sinter_value_type(module, scale)->rank != 0 ||
-        sinter_value_type(module, scale)->dtype != SINTER_DTYPE_f32 ||
-        !sinter_integer_is_narrow(type->dtype) || !sinter_integer_is_narrow(b.dtype) ||
+    if (!sinter_integer_is_narrow(type->dtype) || !sinter_integer_is_narrow(b.dtype) ||
         sinter_dtype_infos[b.dtype].bits != 8 || (b.axis >= 0 && !by_column) ||
         !fits(module, type->dims[type->rank - 1]))
         return false;
+    bool by_row = sinter_value_type(module, scale)->rank > 0;
     sinter_value operands[4] = {x, b.x, zero, zero_operand(&b)};
     sinter_value sum = sinter_build(&rewrite->build, SINTER_OP_matmul_integer, operands,
                                     present(operands), NULL, 0);
@@ -89,8 +103,13 @@ bool sinter_integer_matmul_late(sinter_rewrite *rewrite, sinter_node node) {
     for (int64_t i = 0; i < count; i++) items[i] = sinter_integer_scale(&b, i);
     sinter_value scales =
         sinter_integer_constant(rewrite, SINTER_DTYPE_f32, items, count, b.axis < 0 ? 0 : 1);
-    scales = sinter_compose_binary(rewrite, SINTER_OP_mul, scales, scale);
-    return sinter_integer_replace(rewrite, node, scaled(rewrite, sum, scales));
+    if (!by_row) {
+        scales = sinter_compose_binary(rewrite, SINTER_OP_mul, scales, scale);
+        return sinter_integer_replace(rewrite, node, scaled(rewrite, sum, scales));
+    }
+    sinter_value y = scaled(rewrite, sum, scales);
+    return sinter_integer_replace(rewrite, node,
+                                  sinter_compose_binary(rewrite, SINTER_OP_mul, y, scale));
 }
 
 /* Whether b is i32 in units of the product: then it is added to the sums. */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 const sinter_solve_options sinter_solve_defaults = {
-    .ridge = 1e-3, .damping = 1e-3, .variance = 1, .sweeps = 10};
+    .ridge = 1e-3, .damping = 1e-3, .variance = 1, .sweeps = 10, .with_errors = true};
 
 void sinter_solve_gradient(const sinter_solve_work *work, const double *w, double *out) {
     int64_t n = work->inputs, m = work->outputs;

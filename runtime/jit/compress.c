@@ -10,6 +10,7 @@ enum { VALUES_BYTES = 256 << 20, MOST_SAMPLES = 64 };
 
 /* Channels first: there is less of everything then. Activations next: what changes weights sees rounded inputs. */
 static const char compression_passes[] = "prune-channels,"
+                                         "smooth-activations,"
                                          "quantize-activations,"
                                          "quantize-weights,"
                                          "compress-weights,"

@@ -27,7 +27,11 @@ static const option_spec own_options[] = {
     {.name = "clip", .value = "QUANTILE", .doc = "weights beyond it are cut to it (1: none)"},
     {.name = "activations",
      .value = "TYPE",
-     .doc = "what layers read is rounded to: none, u8, i8, u16, i16 or dynamic"},
+     .doc = "what layers read is rounded to: none, u8, i8, u16, i16, dynamic or dynamic:row"},
+    {.name = "smooth",
+     .value = "SHARE",
+     .doc = "how much of what differs between the channels that products read goes into their "
+            "weights: none, 0.5, ... (none)"},
     {.name = "observe",
      .value = "HOW",
      .doc = "how their ranges are chosen: min_max, percentile:P, mse or entropy (mse)"},
@@ -104,7 +108,7 @@ static bool add_words(const arguments *a, sinter_recipe *recipe, bool *out_any, 
     static const char *const words[][2] = {{"quantize", "weights"},  {"per", "per"},
                                            {"rounding", "rounding"}, {"prune", "prune"},
                                            {"clip", "clip"},         {"activations", "activations"},
-                                           {"observe", "observe"}};
+                                           {"observe", "observe"},   {"smooth", "smooth"}};
     *out_any = false;
     if (!arguments_has(a, "rounding") && !arguments_has(a, "i")) /* nothing to compensate with */
         sinter_recipe_set(recipe, NULL, "rounding", "nearest", "", diag);

@@ -114,7 +114,7 @@ bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_
     sinter_cpu_extent extent = sinter_cpu_measure(state, &found, row);
     sinter_cpu_tile tile = sinter_cpu_choose_tile(state, &target, found.dtype, &extent);
     sinter_cpu_plan_packing(state, &found, &packing);
-    tile.panels = sinter_cpu_wants_panels(state, &found, row, tile);
+    sinter_cpu_use_panels(state, &found, row, &target, &extent, &tile);
     sinter_loop_function *before = sinter_loop_clone_function(state->program, schedule->function);
     if (!sinter_cpu_tile_nest(state, &found, row, 0, tile)) {
         *schedule->function = *given;

@@ -3,8 +3,7 @@
  * reads with strides, and another loop the other way round (a transpose), both run in tiles that stay in cache.
  * The last schedule that is asked: it takes every nest and does for it what its verbs allow.
  * Test: tests/codegen/schedule/elementwise.loops, transpose.loops */
-#include "codegen/loop_access.h"
-#include "codegen/schedule_cpu.h"
+#include "codegen/schedule_cpu_tile.h"
 
 enum { TILE = 16 }; /* elements each way: a cache line of four-byte elements */
 
@@ -14,30 +13,6 @@ static uint32_t find_reader(const sinter_schedule_cpu_state *state,
     uint32_t i = 0;
     while (i + 1 < c->depth && !sinter_schedule_cpu_streams(state, c->loops[i])) i++;
     return i + 1 < c->depth ? i : c->depth;
-}
-
-/* Rows of a tile that lie a power of two apart share sets of the cache, which holds few of them at a time: each is read once from
- * end to end, in lanes, and turned from one line of scratch to the next. As all of that is unrolled, scratch becomes registers. */
-static void stage_tile(sinter_schedule *schedule, sinter_loop_var rows, sinter_loop_var lanes) {
-    sinter_arena scratch;
-    sinter_loop_access_list loads = {0};
-    sinter_arena_init(&scratch);
-    sinter_loop_collect_accesses(&scratch, sinter_schedule_get_loop(schedule->function, rows)->body,
-                                 &loads);
-    for (size_t i = 0; i < loads.count; i++) {
-        const sinter_loop_access *load = &loads.items[i];
-        sinter_scratch_packing packing = {
-            .buffer = load->buffer, .loop = rows, .order = {1, 0}, .order_count = 2};
-        if (load->is_store || !sinter_loop_access_uses(load, rows) ||
-            !sinter_loop_access_uses(load, lanes) ||
-            !sinter_schedule_pack_scratch(schedule, &packing))
-            continue;
-        sinter_schedule_unroll(schedule, packing.out_loops[0]);
-        sinter_schedule_vectorize(schedule, packing.out_loops[1]);
-        sinter_schedule_unroll(schedule, rows);
-        break; /* the list is of what was */
-    }
-    sinter_arena_deinit(&scratch);
 }
 
 /* reader { writer } -> blocks of the reader { blocks of the writer { reader { writer unrolled } } }, with the rests after them.
@@ -53,7 +28,7 @@ static sinter_loop_var tile_pair(sinter_schedule *schedule, sinter_loop_var read
     const sinter_loop_var order[2] = {columns, rows};
     if (alone) sinter_schedule_reorder(schedule, order, 2);
     sinter_schedule_unroll(schedule, lanes);
-    stage_tile(schedule, rows, lanes);
+    sinter_cpu_turn_tile(schedule, rows, lanes);
     return blocks;
 }
 

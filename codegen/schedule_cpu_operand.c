@@ -7,13 +7,45 @@
 #include "codegen/schedule_cpu_tile.h"
 
 enum {
-    LINE = 64,      /* bytes of a cache line */
-    WAY = 65536,    /* bytes that addresses of one set of the second cache are apart, as a rule */
-    FEW_ROWS = 48,  /* that a copy does not pay for */
-    FEW_STEPS = 64, /* of a reduction, that any cache holds */
+    LINE = 64,   /* bytes of a cache line */
+    WAY = 65536, /* bytes that addresses of one set of the second cache are apart, as a rule */
+    PANEL_SHARE =
+        4, /* of the cache that a panel may have as it lies, if rows come and go beside it */
+    FEW_STEPS = 64,         /* of a reduction, that any cache holds */
     MAX_PANEL = 512 * 1024, /* bytes, of a stack that others need as well */
-    MAX_UNROLLED = 8        /* vectors of a panel */
+    FEW_PANELS = 8,         /* for all threads that there may be */
+    TURNED = 16,     /* steps that are turned into lanes at a time: a line of four-byte elements */
+    MAX_UNROLLED = 8 /* vectors of a panel */
 };
+
+/* Rows that a copy pays for, by how often the panel as it lies has left the cache when the next rows come. */
+enum { ROWS_IF_LOST = 48, ROWS_IF_CROWDED = 96 };
+
+/* ---- tiles ---- */
+
+/* Rows of a tile that lie a power of two apart share sets of the cache, which holds few of them at a time: each is read once from
+ * end to end, in lanes, and turned from one line of scratch to the next. As all of that is unrolled, scratch becomes registers. */
+void sinter_cpu_turn_tile(sinter_schedule *schedule, sinter_loop_var rows, sinter_loop_var lanes) {
+    sinter_arena scratch;
+    sinter_loop_access_list loads = {0};
+    sinter_arena_init(&scratch);
+    sinter_loop_collect_accesses(&scratch, sinter_schedule_get_loop(schedule->function, rows)->body,
+                                 &loads);
+    for (size_t i = 0; i < loads.count; i++) {
+        const sinter_loop_access *load = &loads.items[i];
+        sinter_scratch_packing packing = {
+            .buffer = load->buffer, .loop = rows, .order = {1, 0}, .order_count = 2};
+        if (load->is_store || !sinter_loop_access_uses(load, rows) ||
+            !sinter_loop_access_uses(load, lanes) ||
+            !sinter_schedule_pack_scratch(schedule, &packing))
+            continue;
+        sinter_schedule_unroll(schedule, packing.out_loops[0]);
+        sinter_schedule_vectorize(schedule, packing.out_loops[1]);
+        sinter_schedule_unroll(schedule, rows);
+        break; /* the list is of what was */
+    }
+    sinter_arena_deinit(&scratch);
+}
 
 /* ---- where it pays ---- */
 
@@ -49,17 +81,19 @@ static int64_t count_steps(const sinter_schedule_cpu_state *state, const sinter_
     return steps;
 }
 
-/* The lines of a panel find no room in the second cache at the same time, because they are too many or because of how they lie:
- * their addresses share sets. What finds room there streams to the core as fast from one place as from many. */
-static bool leaves_cache(const sinter_schedule_cpu_state *state, int64_t steps, int64_t stride,
-                         int64_t bytes) {
+/* Rows from which on a copy of a panel pays; 0: never. Its lines find no room in the second cache at the same time because they are too
+ * many, or because of how they lie: their addresses share sets. */
+static int64_t rows_to_pay(const sinter_schedule_cpu_state *state, int64_t steps, int64_t stride,
+                           int64_t bytes) {
     int64_t each = (bytes + LINE - 1) / LINE, sets = WAY / LINE;
     int64_t ways = state->target->l2_bytes / WAY;
-    if (stride < 0) return steps > FEW_STEPS;
-    if (stride <= bytes) return false; /* one line after the other as it is */
+    if (stride < 0) return steps > FEW_STEPS ? ROWS_IF_CROWDED : 0;
+    if (stride <= bytes) return 0; /* one line after the other as it is */
     int64_t starts = WAY / sinter_linear_gcd(stride, WAY);
     if (starts * each < sets) sets = starts * each;
-    return steps * each > sets * (ways > 1 ? ways : 1);
+    int64_t room = sets * (ways > 1 ? ways : 1);
+    if (steps * each > room) return ROWS_IF_LOST;
+    return steps * each > room / PANEL_SHARE ? ROWS_IF_CROWDED : 0;
 }
 
 /* Rows that go through a panel: -1 where they are no number. */
@@ -70,41 +104,99 @@ static int64_t count_rows(const sinter_schedule_cpu_state *state, const sinter_c
         if (sinter_loop_access_uses(load, nest->loops[i])) continue;
         int64_t count = sinter_cpu_trips(state, nest->loops[i]);
         if (count < 0) return -1;
-        rows = rows < FEW_ROWS ? rows * count : rows;
+        rows = rows < ROWS_IF_CROWDED ? rows * count : rows;
     }
     return rows;
 }
 
-static bool pays(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
-                 const sinter_loop_access *load, sinter_cpu_tile tile) {
+/* Panels of the operand that are packed; -1 where they are no number. */
+static int64_t count_panels(const sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                            const sinter_loop_access *load, int64_t columns) {
+    int64_t panels = 1;
+    for (uint32_t i = 0; i < nest->loop_count; i++) {
+        if (!sinter_loop_access_uses(load, nest->loops[i])) continue;
+        int64_t count = sinter_cpu_trips(state, nest->loops[i]);
+        if (count < 0) return -1;
+        panels *= i + 1 < nest->loop_count ? count : count / columns;
+        if (panels >= FEW_PANELS) return panels;
+    }
+    return panels;
+}
+
+/* Parts that the tiles of rows fall into, so that threads have enough to do where panels are few; 0: there are none, and threads are
+ * better off with rows alone. */
+static int64_t parts_of(int64_t panels, int64_t tiles, int64_t least) {
+    if (panels < 0 || panels >= FEW_PANELS) return 1;
+    for (int64_t parts = 2; parts <= tiles && tiles / parts >= least; parts++)
+        if (tiles % parts == 0 && parts * panels >= FEW_PANELS) return parts;
+    return 0;
+}
+
+static int64_t tiles_of(int64_t rows, sinter_cpu_tile tile) {
+    return (rows + tile.rows - 1) / tile.rows;
+}
+
+/* The number of rows from which on panels of what is loaded pay; 0 where they don't. */
+static int64_t pays(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                    sinter_loop_var row, const sinter_loop_access *load, sinter_cpu_tile tile) {
     const sinter_loop_buffer_info *info = &state->schedule.function->buffers.items[load->buffer];
     sinter_loop_var column = nest->loops[nest->loop_count - 1], longest;
     int64_t bits = sinter_dtype_infos[info->dtype].bits, bytes = tile.columns * bits / 8;
-    int64_t most = state->target->l2_bytes / 2, rows = count_rows(state, nest, load);
+    int64_t all = count_rows(state, nest, load);
     int64_t steps = count_steps(state, nest, load, &longest);
-    int64_t columns = sinter_cpu_trips(state, column);
-    return info->scope == SINTER_SCOPE_INPUT && bits >= 8 &&
-           sinter_loop_access_uses(load, column) && longest &&
-           (columns < 0 || columns > tile.columns) && (rows < 0 || rows >= FEW_ROWS) && steps > 0 &&
-           steps * bytes <= (most < MAX_PANEL ? most : MAX_PANEL) &&
-           leaves_cache(state, steps, step_bytes(state, load, longest), bytes) &&
-           !sinter_cpu_is_constant(state, load->buffer);
+    int64_t columns = sinter_cpu_trips(state, column), rows = sinter_cpu_trips(state, row);
+    if (info->scope != SINTER_SCOPE_INPUT || bits < 8 || !longest || steps <= 0 ||
+        !sinter_loop_access_uses(load, column) || sinter_loop_access_uses(load, row) ||
+        (columns >= 0 && columns <= tile.columns) || sinter_cpu_is_constant(state, load->buffer))
+        return 0;
+    bool gathered = step_bytes(state, load, column) != bits / 8;
+    int64_t least = gathered ? ROWS_IF_LOST
+                             : rows_to_pay(state, steps, step_bytes(state, load, longest), bytes);
+    if (!least || (all >= 0 && all < least)) return 0;
+    int64_t panels = count_panels(state, nest, load, tile.columns);
+    bool whole = rows >= 0 && rows % tile.rows == 0;
+    return parts_of(panels, whole ? rows / tile.rows : 0, tiles_of(least, tile)) ? least : 0;
 }
 
-bool sinter_cpu_wants_panels(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
-                             sinter_loop_var row, sinter_cpu_tile tile) {
+/* Bytes that the longest panel needs for each of its columns; 0: nothing pays. */
+static int64_t column_bytes(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                            sinter_loop_var row, sinter_cpu_tile tile, int64_t *out_rows) {
     sinter_arena scratch;
     sinter_loop_access_list loads = {0};
-    bool wants = false;
-    if (!row || !sinter_cpu_broadcasts(nest)) return false;
+    sinter_loop_var longest;
+    int64_t most = 0;
     sinter_arena_init(&scratch);
     sinter_loop_collect_accesses(&scratch, nest->reduction->body, &loads);
-    for (size_t i = 0; i < loads.count && !wants; i++)
-        wants = !sinter_loop_access_uses(&loads.items[i], row) &&
-                pays(state, nest, &loads.items[i], tile);
+    for (size_t i = 0; i < loads.count; i++) {
+        const sinter_loop_access *load = &loads.items[i];
+        int64_t rows = pays(state, nest, row, load, tile);
+        sinter_dtype dtype = state->schedule.function->buffers.items[load->buffer].dtype;
+        int64_t bytes =
+            count_steps(state, nest, load, &longest) * sinter_dtype_infos[dtype].bits / 8;
+        if (!rows || bytes <= most) continue;
+        most = bytes;
+        *out_rows = rows;
+    }
     sinter_arena_deinit(&scratch);
+    return most;
+}
+
+bool sinter_cpu_use_panels(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                           sinter_loop_var row, const sinter_target *target,
+                           const sinter_cpu_extent *extent, sinter_cpu_tile *tile) {
+    if (!row || !sinter_cpu_broadcasts(nest)) return false;
+    int64_t room = target->l2_bytes / 2 < MAX_PANEL ? target->l2_bytes / 2 : MAX_PANEL;
+    int64_t rows = 0, bytes = column_bytes(state, nest, row, *tile, &rows), columns = tile->columns;
+    while (bytes * columns > room && columns > 2 * tile->lanes) columns -= tile->lanes;
     const sinter_cpu_answer answers[] = {{"scratch"}, {"no"}};
-    return wants && !sinter_cpu_choose(state, "pack", answers, 2);
+    if (!bytes || bytes * columns > room || sinter_cpu_choose(state, "pack", answers, 2))
+        return false;
+    if (columns != tile->columns) {
+        tile->columns = columns;
+        *tile = sinter_cpu_choose_rows(target, *tile, extent);
+    }
+    tile->panels = rows;
+    return true;
 }
 
 /* ---- the copy, in a nest that is tiled ---- */
@@ -141,19 +233,62 @@ static bool find_place(const search *s, const sinter_loop_access *load, sinter_l
     return true;
 }
 
+/* Lanes come from as many places: steps that follow each other are turned into them. */
+static bool turn_copy(sinter_schedule *schedule, const sinter_scratch_packing *packing) {
+    sinter_loop_var order[SINTER_MAX_RANK], steps = 0, outer;
+    uint32_t used = 0, last = packing->out_rank - 1;
+    if (!sinter_schedule_split(schedule, packing->out_loops[0], TURNED, SINTER_TAIL_PEEL, &outer,
+                               &steps, NULL))
+        return false;
+    for (uint32_t i = 1; i < last; i++) order[used++] = packing->out_loops[i];
+    order[used++] = steps;
+    order[used++] = packing->out_loops[last];
+    if (!sinter_schedule_reorder(schedule, order, used)) return false;
+    sinter_schedule_unroll(schedule, packing->out_loops[last]);
+    sinter_cpu_turn_tile(schedule, steps, packing->out_loops[last]);
+    return true;
+}
+
 /* Vectors are copied as they are read. */
-static void mark_copy(sinter_schedule *schedule, const sinter_scratch_packing *packing) {
-    for (uint32_t i = packing->out_rank; i-- > 0;) {
-        int64_t count;
-        const sinter_loop_stmt *loop =
-            sinter_schedule_get_loop(schedule->function, packing->out_loops[i]);
-        if (i + 1 == packing->out_rank)
-            sinter_schedule_vectorize(schedule, packing->out_loops[i]);
-        else if (sinter_loop_trip_count(loop, &count) && count <= MAX_UNROLLED)
-            sinter_schedule_unroll(schedule, packing->out_loops[i]);
-        else
-            return;
+static void mark_copy(search *s, const sinter_scratch_packing *packing) {
+    sinter_schedule *schedule = &s->state->schedule;
+    sinter_loop_var first = packing->out_loops[0], last = packing->out_loops[packing->out_rank - 1];
+    sinter_loop_access_list loads = {0};
+    sinter_loop_collect_accesses(&s->scratch,
+                                 sinter_schedule_get_loop(schedule->function, last)->body, &loads);
+    const sinter_loop_access *load = &loads.items[0];
+    int64_t element =
+        sinter_dtype_infos[schedule->function->buffers.items[packing->buffer].dtype].bits / 8;
+    if (packing->out_rank > 1 && step_bytes(s->state, load, last) != element &&
+        step_bytes(s->state, load, first) == element && turn_copy(schedule, packing))
+        return;
+    sinter_schedule_vectorize(schedule, last);
+    for (uint32_t i = packing->out_rank - 1; i-- > 0;) {
+        int64_t count = sinter_cpu_trips(s->state, packing->out_loops[i]);
+        if (count < 0 || count > MAX_UNROLLED) return;
+        sinter_schedule_unroll(schedule, packing->out_loops[i]);
     }
+}
+
+/* The blocks of columns, and parts of the rows in each, as one loop around the panel. */
+static bool divide_rows(search *s, sinter_loop_var around, sinter_loop_var *rows) {
+    sinter_schedule *schedule = &s->state->schedule;
+    int64_t panels = 1, tiles = sinter_cpu_trips(s->state, *rows);
+    const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, around);
+    for (uint32_t i = 0; i < s->depth && s->path[i]->var != *rows; i++) {
+        int64_t count = sinter_cpu_trips(s->state, s->path[i]->var);
+        if (count < 0) return true;
+        panels *= count < FEW_PANELS ? count : FEW_PANELS;
+    }
+    int64_t parts = parts_of(panels, tiles, s->least);
+    if (parts < 2 || loop->body->var != *rows || loop->body->next) return true;
+    sinter_loop_var part, within;
+    if (!sinter_schedule_split(schedule, *rows, tiles / parts, SINTER_TAIL_EXACT, &part, &within,
+                               NULL) ||
+        !sinter_schedule_fuse(schedule, around, part, NULL))
+        return false;
+    *rows = within;
+    return true;
 }
 
 static bool pack(search *s, const sinter_loop_access *load) {
@@ -162,17 +297,19 @@ static bool pack(search *s, const sinter_loop_access *load) {
     if (!find_place(s, load, &rows, &first)) return false;
     for (uint32_t i = 0; i + 1 < s->depth && s->path[i]->var != first; i++)
         around = s->path[i]->var;
-    sinter_scratch_packing packing = {.buffer = load->buffer, .loop = first};
     int64_t count = sinter_cpu_trips(s->state, rows);
-    if (count >= 0 && first == rows && count < s->least) return false;
+    bool known = count >= 0, direct = first == rows;
+    if (known && direct && count < s->least) return false;
     sinter_loop_function *saved = sinter_loop_clone_function(s->state->program, schedule->function);
-    if ((count >= 0 || sinter_schedule_fork(schedule, around, rows, s->least)) &&
-        sinter_schedule_pack_scratch(schedule, &packing)) {
-        mark_copy(schedule, &packing);
-        return true;
-    }
-    *schedule->function = *saved;
-    return false;
+    bool good = known ? !direct || divide_rows(s, around, &rows)
+                      : sinter_schedule_fork(schedule, around, rows, s->least);
+    sinter_scratch_packing packing = {.buffer = load->buffer, .loop = direct ? rows : first};
+    good = good && sinter_schedule_pack_scratch(schedule, &packing);
+    if (good)
+        mark_copy(s, &packing);
+    else
+        *schedule->function = *saved;
+    return good;
 }
 
 static bool has_serial(const sinter_loop_stmt *first) {
@@ -212,7 +349,7 @@ static void visit_list(search *s, const sinter_loop_stmt *first) {
 }
 
 void sinter_cpu_pack_operands(sinter_schedule_cpu_state *state, sinter_cpu_tile tile) {
-    search s = {.state = state, .least = (FEW_ROWS + tile.rows - 1) / tile.rows};
+    search s = {.state = state, .least = tiles_of(tile.panels, tile)};
     sinter_arena_init(&s.scratch);
     do {
         s.changed = false;

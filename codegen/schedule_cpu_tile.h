@@ -20,7 +20,7 @@ bool sinter_cpu_find_nest(const sinter_loop_function *function, sinter_loop_var 
 typedef struct sinter_cpu_tile {
     int64_t rows, columns; /* columns: a multiple of lanes, or less than lanes */
     int64_t lanes;
-    bool panels; /* blocks of columns go around the rows, which read a packed copy of each */
+    int64_t panels; /* not 0: blocks of columns go around rows, which read a packed copy of each if they are as many */
 } sinter_cpu_tile;
 /* What the outputs of a tile have in common. */
 typedef enum sinter_cpu_reuse {
@@ -106,11 +106,16 @@ sinter_loop_buffer sinter_cpu_add_scratch(sinter_schedule_cpu_state *state, cons
                                           const sinter_expr *dims);
 
 /* ---- operands of the run (schedule_cpu_operand.c) ---- */
-/* What the nest reads of its columns should be packed block by block while it runs. A question of the schedule. */
-bool sinter_cpu_wants_panels(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_loop_var row,
-                             sinter_cpu_tile tile);
+/* What the nest reads of its columns should be packed block by block while it runs; the tile becomes narrower where panels of its
+ * width would not fit the cache. A question of the schedule. */
+bool sinter_cpu_use_panels(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_loop_var row,
+                           const sinter_target *target, const sinter_cpu_extent *extent, sinter_cpu_tile *tile);
 /* Packs them in what the nest was tiled to; where the number of rows is known only then, the run decides. */
 void sinter_cpu_pack_operands(sinter_schedule_cpu_state *state, sinter_cpu_tile tile);
+
+/* `lanes`, unrolled and innermost, reads elements that lie apart, `rows` around it consecutive ones: each line that a tile of the two
+ * reads is read once, and turned in registers. */
+void sinter_cpu_turn_tile(sinter_schedule *schedule, sinter_loop_var rows, sinter_loop_var lanes);
 
 /* ---- constants in another form (schedule_cpu_constant.c) ---- */
 typedef struct sinter_cpu_conversion {

@@ -11,9 +11,10 @@ enum {
     WAY = 65536, /* bytes that addresses of one set of the second cache are apart, as a rule */
     PANEL_SHARE =
         4, /* of the cache that a panel may have as it lies, if rows come and go beside it */
-    FEW_STEPS = 64,         /* of a reduction, that any cache holds */
-    MAX_PANEL = 512 * 1024, /* bytes, of a stack that others need as well */
-    FEW_PANELS = 8,         /* for all threads that there may be */
+    FEW_STEPS = 64,        /* of a reduction, that any cache holds */
+    MAX_STACK = 384 << 10, /* bytes of a kernel's scratch, of a stack that others need as well */
+    PAGE = 4096,           /* bytes that hardware does not look beyond for what is wanted next */
+    FEW_PANELS = 8,        /* for all threads that there may be */
     TURNED = 16,     /* steps that are turned into lanes at a time: a line of four-byte elements */
     MAX_UNROLLED = 8 /* vectors of a panel */
 };
@@ -72,9 +73,9 @@ static int64_t count_steps(const sinter_schedule_cpu_state *state, const sinter_
     for (uint32_t i = 0; i < nest->reduction_count; i++) {
         if (!sinter_loop_access_uses(load, nest->reductions[i])) continue;
         int64_t count = sinter_cpu_trips(state, nest->reductions[i]);
-        if (count < 0 || count > MAX_PANEL) return -1;
+        if (count < 0 || count > MAX_STACK) return -1;
         steps *= count;
-        if (steps > MAX_PANEL) return -1;
+        if (steps > MAX_STACK) return -1;
         if (count > longest) *out_longest = nest->reductions[i];
         if (count > longest) longest = count;
     }
@@ -158,9 +159,10 @@ static int64_t pays(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nes
     return parts_of(panels, whole ? rows / tile.rows : 0, tiles_of(least, tile)) ? least : 0;
 }
 
-/* Bytes that the longest panel needs for each of its columns; 0: nothing pays. */
+/* Bytes that the longest panel needs for each of its columns; 0: nothing pays. out_stride: from step to step as it lies. */
 static int64_t column_bytes(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
-                            sinter_loop_var row, sinter_cpu_tile tile, int64_t *out_rows) {
+                            sinter_loop_var row, sinter_cpu_tile tile, int64_t *out_rows,
+                            int64_t *out_stride) {
     sinter_arena scratch;
     sinter_loop_access_list loads = {0};
     sinter_loop_var longest;
@@ -176,6 +178,7 @@ static int64_t column_bytes(sinter_schedule_cpu_state *state, const sinter_cpu_n
         if (!rows || bytes <= most) continue;
         most = bytes;
         *out_rows = rows;
+        *out_stride = step_bytes(state, load, longest);
     }
     sinter_arena_deinit(&scratch);
     return most;
@@ -185,9 +188,12 @@ bool sinter_cpu_use_panels(sinter_schedule_cpu_state *state, const sinter_cpu_ne
                            sinter_loop_var row, const sinter_target *target,
                            const sinter_cpu_extent *extent, sinter_cpu_tile *tile) {
     if (!row || !sinter_cpu_broadcasts(nest)) return false;
-    int64_t room = target->l2_bytes / 2 < MAX_PANEL ? target->l2_bytes / 2 : MAX_PANEL;
-    int64_t rows = 0, bytes = column_bytes(state, nest, row, *tile, &rows), columns = tile->columns;
-    while (bytes * columns > room && columns > 2 * tile->lanes) columns -= tile->lanes;
+    int64_t room = target->l2_bytes / 2 < MAX_STACK ? target->l2_bytes / 2 : MAX_STACK;
+    int64_t rows = 0, stride = 0, columns = tile->columns;
+    int64_t bytes = column_bytes(state, nest, row, *tile, &rows, &stride);
+    /* Tiles of one vector are slower, though not as slow as a page for each step. */
+    int64_t narrowest = stride >= PAGE ? tile->lanes : 2 * tile->lanes;
+    while (bytes * columns > room && columns > narrowest) columns -= tile->lanes;
     const sinter_cpu_answer answers[] = {{"scratch"}, {"no"}};
     if (!bytes || bytes * columns > room || sinter_cpu_choose(state, "pack", answers, 2))
         return false;
@@ -291,6 +297,17 @@ static bool divide_rows(search *s, sinter_loop_var around, sinter_loop_var *rows
     return true;
 }
 
+/* Of the scratch that the kernel has. */
+static bool fits_stack(const sinter_loop_function *function) {
+    uint64_t total = 0, bytes;
+    for (size_t i = 1; i < function->buffers.count; i++) {
+        const sinter_loop_buffer_info *info = &function->buffers.items[i];
+        if (info->scope == SINTER_SCOPE_STACK && sinter_loop_static_bytes(info, &bytes))
+            total += bytes;
+    }
+    return total <= MAX_STACK;
+}
+
 static bool pack(search *s, const sinter_loop_access *load) {
     sinter_schedule *schedule = &s->state->schedule;
     sinter_loop_var rows, first, around = s->path[0]->var;
@@ -304,7 +321,8 @@ static bool pack(search *s, const sinter_loop_access *load) {
     bool good = known ? !direct || divide_rows(s, around, &rows)
                       : sinter_schedule_fork(schedule, around, rows, s->least);
     sinter_scratch_packing packing = {.buffer = load->buffer, .loop = direct ? rows : first};
-    good = good && sinter_schedule_pack_scratch(schedule, &packing);
+    good =
+        good && sinter_schedule_pack_scratch(schedule, &packing) && fits_stack(schedule->function);
     if (good)
         mark_copy(s, &packing);
     else

@@ -8,7 +8,7 @@
  * barriers that not all threads reach. Counted: sectors of global memory and waves of shared memory per request.
  * The contract with the driver is emulated_kernel.h. Test: tests/cuda_emulation/ */
 #pragma once
-#include "emulated_kernel.h"
+#include "tests/cuda_emulation/emulated_kernel.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -201,6 +201,14 @@ static inline fiber *take_fiber(void) {
     fresh->stack = (char *)malloc(STACK_BYTES);
     fibers[fiber_count++] = fresh;
     return fresh;
+}
+
+/* As the module is unloaded: all of them are idle. */
+__attribute__((destructor)) static void release_fibers(void) {
+    for (uint32_t i = 0; i < fiber_count; i++) {
+        free(fibers[i]->stack);
+        free(fibers[i]);
+    }
 }
 
 static inline void enter(fiber *next) {

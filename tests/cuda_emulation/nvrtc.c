@@ -171,7 +171,7 @@ static bool write_source(nvrtc_program program, const char *path) {
 
 static int run_compiler(const char *folder) {
     static const char script[] =
-        "exec ${CXX:-c++} -std=c++17 -O1 -fPIC -shared -fvisibility=hidden -fno-strict-aliasing "
+        "exec ${CXX:-c++} -std=c++17 -O1 -fPIC -shared -fvisibility=hidden -fno-strict-aliasing -U_FORTIFY_SOURCE "
         "-ffp-contract=off -w -include tests/cuda_emulation/emulation.h "
         "-I " EMULATION_ROOT " -o \"$1/k.so\" \"$1/k.cpp\" >\"$1/log\" 2>&1";
     char *arguments[] = {(char *)(uintptr_t) "/bin/sh", (char *)(uintptr_t) "-c",

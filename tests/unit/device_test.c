@@ -184,7 +184,6 @@ static void test_modules(bench *b) {
     int wrong = 0;
     for (int i = 0; i < MANY; i++) wrong += out[i] != 7 * i;
     CHECK_INT_EQ(wrong, 0);
-    CHECK(launch(b, add, 0, arguments, 4) != NULL || !"a launch without threads");
     sinter_device_function *none;
     FAILS_SAYING(b->driver->function_get(module, "missing", 0, &none), SINTER_STATUS_BAD_ARTIFACT,
                  "missing");

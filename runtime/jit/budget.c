@@ -161,16 +161,38 @@ static int32_t *as_they_are(search *s) {
     return choices;
 }
 
-/* How many moves along the front the metric allows: by halves, as if losses only grew. */
-static verdict bisect(search *s) {
+/* Those that the journal has, of whatever search. */
+static verdict recall(search *s) {
+    const sinter_journal *journal = s->options->journal;
+    size_t count = sinter_journal_count(journal);
+    for (size_t i = 0; i < count; i++) {
+        int32_t *choices = as_they_are(s);
+        if (!sinter_budget_read_candidate(s->budget, sinter_journal_name(journal, i), choices))
+            continue;
+        if (judge(s, "measured before", choices) == VERDICT_ERROR) return VERDICT_ERROR;
+    }
+    return VERDICT_FITS;
+}
+
+static bool is_better_by_numbers(const search *s, const int32_t *choices) {
+    const sinter_budget_candidate *best = sinter_budget_best(s->budget);
+    double gain, gain_of_best = 0, loss;
+    sinter_front_sum(&s->budget->table, choices, &gain, &loss);
+    if (best) sinter_front_sum(&s->budget->table, best->choices, &gain_of_best, &loss);
+    return gain > gain_of_best;
+}
+
+/* How many moves along a front the metric allows: by halves, as if losses only grew, among those that promise more than the best. */
+static verdict bisect(search *s, const sinter_front_table *table, const char *from) {
     sinter_front_move *moves;
-    size_t count = sinter_front_moves(&s->budget->table, as_they_are(s), &s->budget->arena, &moves);
+    size_t count = sinter_front_moves(table, as_they_are(s), &s->budget->arena, &moves);
     size_t low = 0, high = count + 1;
     while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
         int32_t *choices = as_they_are(s);
         for (size_t i = 0; i < middle; i++) choices[moves[i].layer] = moves[i].setting;
-        verdict found = judge(s, "front", choices);
+        verdict found = VERDICT_FITS;
+        if (is_better_by_numbers(s, choices)) found = judge(s, from, choices);
         if (found < VERDICT_FAILS) return found;
         if (found == VERDICT_FITS)
             low = middle;
@@ -180,21 +202,34 @@ static verdict bisect(search *s) {
     return VERDICT_FITS;
 }
 
+/* Settings that leave all weights where they are: what they lose adds up better than what removed channels lose. */
+static verdict bisect_without_pruning(search *s) {
+    const sinter_budget *b = s->budget;
+    size_t points = b->layers.count * b->settings.count;
+    sinter_front_table table = b->table;
+    table.points = SINTER_NEW_ARRAY(&s->budget->arena, sinter_front_point, points);
+    memcpy(table.points, b->table.points, points * sizeof *table.points);
+    for (size_t i = 0; i < points; i++)
+        if (strstr(b->settings.items[i % b->settings.count].words, "prune="))
+            table.points[i].state = SINTER_FRONT_REFUSED;
+    return bisect(s, &table, "front without pruning");
+}
+
+static verdict bisect_all(search *s) {
+    return bisect(s, &s->budget->table, "front");
+}
+
 /* One setting for all layers that can have it, where the numbers promise more than the best has. */
 static verdict try_uniform(search *s) {
     sinter_budget *b = s->budget;
     for (size_t setting = 0; setting < b->settings.count; setting++) {
-        const sinter_budget_candidate *best = sinter_budget_best(b);
         int32_t *choices = as_they_are(s);
-        double gain, gain_of_best = 0, loss;
         for (size_t i = 0; i < b->layers.count; i++) {
             sinter_front_state state = b->table.points[i * b->settings.count + setting].state;
             if (state == SINTER_FRONT_MEASURED || state == SINTER_FRONT_ESTIMATED)
                 choices[i] = (int32_t)setting;
         }
-        sinter_front_sum(&b->table, choices, &gain, &loss);
-        if (best) sinter_front_sum(&b->table, best->choices, &gain_of_best, &loss);
-        if (gain <= gain_of_best) continue;
+        if (!is_better_by_numbers(s, choices)) continue;
         verdict found = judge(s, "one setting", choices);
         if (found < VERDICT_FAILS) return found;
     }
@@ -231,14 +266,17 @@ static verdict improve(search *s) {
     }
 }
 
+/* What the journal has of other searches comes last, so that the same one goes the same way again; and is improved if it is better. */
 static bool run_parts(search *s) {
-    static verdict (*const parts[])(search *) = {bisect, try_uniform, improve};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        verdict found = parts[i](s);
-        if (found == VERDICT_ERROR) return false;
-        if (found == VERDICT_LATE) break;
-    }
-    return true;
+    static verdict (*const parts[])(search *) = {bisect_without_pruning, bisect_all, try_uniform,
+                                                 improve};
+    verdict found = VERDICT_FITS;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && found > VERDICT_LATE; i++)
+        found = parts[i](s);
+    size_t place = s->budget->best; /* moves on also where none fits */
+    if (found == VERDICT_ERROR || recall(s) == VERDICT_ERROR) return false;
+    bool is_other = s->budget->best != place && sinter_budget_best(s->budget);
+    return found == VERDICT_LATE || !is_other || improve(s) != VERDICT_ERROR;
 }
 
 /* The best as a model and its rules. */

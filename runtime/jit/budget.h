@@ -2,8 +2,8 @@
  *
  * Each layer is measured with each setting of a small table (budget_settings.def) while all others stay as they are: by how much the
  * outputs change over some of the samples that calibrate, and what is gained. Supposing that gains and losses add up, a front of
- * choices for all layers follows (budget_front.h). Candidates on it are made and judged by the metric itself, by bisection; then
- * one setting for all layers, where that promises more; then the best one is improved, move by move, until
+ * choices for all layers follows (budget_front.h). Candidates on it are made and judged by the metric itself, by bisection, without
+ * pruning first, whose losses add up less well; then one setting for all layers, where that promises more; then the best one is improved, move by move, until
  * none is left or time is up. What was measured is in a journal, and the same measurements lead to the same choices.
  * Test: tests/cli/compress_budget.test, tests/suites/compressed_models.py */
 #pragma once

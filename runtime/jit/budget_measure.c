@@ -3,7 +3,6 @@
 #include "frontends/import.h"
 #include "ir/base/clock.h"
 #include "ir/base/file.h"
-#include "ir/base/map.h"
 #include "runtime/jit/compress.h"
 
 #include <math.h>
@@ -340,22 +339,51 @@ bool sinter_budget_measure_time(sinter_budget_meter *meter, size_t layer, size_t
 
 /* ---- candidates ---- */
 
-/* Its name in the journal, by all of its rules; `what` comes before it. */
-static char *candidate_name(const sinter_recipe *recipe, const char *what, sinter_arena *arena) {
+static const char candidate_prefix[] = "candidate ", unmade_prefix[] = "unmade ";
+
+/* Its name in the journal: the settings of the layers, in their order. */
+static const char *candidate_name(const sinter_budget *budget, const char *prefix,
+                                  const int32_t *choices, sinter_arena *arena) {
     sinter_text text = {0};
-    sinter_recipe_print(recipe, &text);
-    unsigned long long hash = sinter_hash(text.data, text.size, 0);
+    sinter_text_append_string(&text, prefix);
+    for (size_t i = 0; i < budget->layers.count; i++)
+        sinter_text_format(&text, "%s%s", i ? "," : "",
+                           choices[i] < 0 ? "-" : budget->settings.items[choices[i]].name);
+    const char *name = sinter_arena_copy_string(arena, text.data, text.size);
     sinter_text_deinit(&text);
-    return sinter_arena_format(arena, "%s %016llx", what, hash);
+    return name;
+}
+
+static bool find_setting(const sinter_budget *budget, const char *name, size_t size,
+                         int32_t *out_choice) {
+    *out_choice = SINTER_FRONT_AS_IT_IS;
+    if (size == 1 && *name == '-') return true;
+    for (size_t i = 0; i < budget->settings.count; i++) {
+        const char *here = budget->settings.items[i].name;
+        if (strlen(here) != size || memcmp(here, name, size) != 0) continue;
+        *out_choice = (int32_t)i;
+        return true;
+    }
+    return false;
+}
+
+bool sinter_budget_read_candidate(const sinter_budget *budget, const char *name,
+                                  int32_t *out_choices) {
+    if (strncmp(name, candidate_prefix, strlen(candidate_prefix)) != 0) return false;
+    name += strlen(candidate_prefix);
+    for (size_t i = 0; i < budget->layers.count; i++) {
+        size_t size = strcspn(name, ",");
+        bool ends = name[size] == '\0', is_last = i + 1 == budget->layers.count;
+        if (ends != is_last || !find_setting(budget, name, size, &out_choices[i])) return false;
+        name += size + 1;
+    }
+    return true;
 }
 
 bool sinter_budget_knows_candidate(const sinter_budget_meter *meter, const int32_t *choices) {
-    sinter_arena *arena = &meter->budget->arena;
-    sinter_recipe *recipe = sinter_budget_make_recipe(meter->budget, choices, NULL);
-    bool known = recipe && (is_in_journal(meter, candidate_name(recipe, "candidate", arena), 4) ||
-                            is_in_journal(meter, candidate_name(recipe, "refused", arena), 0));
-    sinter_recipe_destroy(recipe);
-    return known;
+    sinter_budget *b = meter->budget;
+    return is_in_journal(meter, candidate_name(b, candidate_prefix, choices, &b->arena), 4) ||
+           is_in_journal(meter, candidate_name(b, unmade_prefix, choices, &b->arena), 0);
 }
 
 /* values: bytes, seconds, those of the original beside it, score. Refused: it can't be made, or its score is no number. */
@@ -386,19 +414,22 @@ static bool try_candidate(sinter_budget_meter *meter, const sinter_recipe *recip
 }
 
 /* The numbers from the journal, or else by making the model. */
-static bool find_numbers(sinter_budget_meter *meter, const sinter_recipe *recipe, double values[4],
+static bool find_numbers(sinter_budget_meter *meter, const int32_t *choices, double values[4],
                          sinter_module **out_module, bool *out_refused) {
-    sinter_arena *arena = &meter->budget->arena;
+    sinter_budget *b = meter->budget;
     sinter_journal *journal = meter->options->journal;
-    const char *name = candidate_name(recipe, "candidate", arena);
-    const char *refusal = candidate_name(recipe, "refused", arena);
+    const char *name = candidate_name(b, candidate_prefix, choices, &b->arena);
+    const char *refusal = candidate_name(b, unmade_prefix, choices, &b->arena);
     bool good;
     *out_refused = sinter_journal_find(journal, refusal, NULL, 0, &good, meter->diag);
     if (*out_refused || !good) return good;
     if (sinter_journal_find(journal, name, values, 4, &good, meter->diag) || !good) return good;
-    return try_candidate(meter, recipe, values, out_module, out_refused) &&
+    sinter_recipe *recipe = sinter_budget_make_recipe(b, choices, meter->diag);
+    good = recipe && try_candidate(meter, recipe, values, out_module, out_refused) &&
            sinter_journal_add(journal, *out_refused ? refusal : name, values, *out_refused ? 0 : 4,
                               meter->diag);
+    sinter_recipe_destroy(recipe);
+    return good;
 }
 
 bool sinter_budget_measure_candidate(sinter_budget_meter *meter, const int32_t *choices,
@@ -408,9 +439,7 @@ bool sinter_budget_measure_candidate(sinter_budget_meter *meter, const int32_t *
     double v[4] = {0};
     *out_module = NULL;
     *out_refused = false;
-    sinter_recipe *recipe = sinter_budget_make_recipe(meter->budget, choices, meter->diag);
-    bool good = recipe && find_numbers(meter, recipe, v, out_module, out_refused);
-    sinter_recipe_destroy(recipe);
+    bool good = find_numbers(meter, choices, v, out_module, out_refused);
     if (!good || *out_refused) {
         sinter_module_destroy(*out_module);
         *out_module = NULL;

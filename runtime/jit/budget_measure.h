@@ -40,6 +40,8 @@ sinter_recipe *sinter_budget_make_recipe(const sinter_budget *budget, const int3
  * *out_refused: it can't be made. */
 bool sinter_budget_measure_candidate(sinter_budget_meter *meter, const int32_t *choices,
                                      sinter_budget_candidate *out_candidate, sinter_module **out_module, bool *out_refused);
+/* Whether a measurement of that name in the journal is one of a candidate of these layers and settings: its choices. */
+bool sinter_budget_read_candidate(const sinter_budget *budget, const char *name, int32_t *out_choices);
 bool sinter_budget_knows_candidate(const sinter_budget_meter *meter, const int32_t *choices);
 /* The model of a recipe. NULL after an error. */
 sinter_module *sinter_budget_make(const sinter_budget_meter *meter, const sinter_recipe *recipe,

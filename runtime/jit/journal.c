@@ -167,6 +167,10 @@ size_t sinter_journal_count(const sinter_journal *journal) {
     return journal->entries.count;
 }
 
+const char *sinter_journal_name(const sinter_journal *journal, size_t index) {
+    return journal->entries.items[index].name.data;
+}
+
 bool sinter_journal_find(const sinter_journal *journal, const char *name, double *out_values,
                          size_t count, bool *out_good, sinter_diag *diag) {
     uint64_t place;

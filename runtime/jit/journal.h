@@ -25,6 +25,7 @@ void sinter_journal_destroy(sinter_journal *journal); /* NULL allowed */
 void sinter_journal_print(const sinter_journal *journal, sinter_text *text);
 
 size_t sinter_journal_count(const sinter_journal *journal);
+const char *sinter_journal_name(const sinter_journal *journal, size_t index); /* in the order in which they came */
 /* Whether a measurement is there (count 0: out_values may be NULL). It must have as many numbers as are asked for: else *out_good is false, after an error. */
 bool sinter_journal_find(const sinter_journal *journal, const char *name, double *out_values, size_t count, bool *out_good,
                          sinter_diag *diag);

@@ -45,6 +45,7 @@ static void test_file(void) {
 
     journal = sinter_journal_open(folder, 0xabc, &diag);
     CHECK(journal && sinter_journal_count(journal) == 2);
+    CHECK_STRING_EQ(sinter_journal_name(journal, 1), "nothing");
     CHECK(sinter_journal_find(journal, "a \"layer\"", found, 2, &good, &diag) && good);
     CHECK_DOUBLE_EQ(found[0], values[0]);
     CHECK_DOUBLE_EQ(found[1], values[1]);

@@ -62,6 +62,7 @@ static const char *unique_name(sinter_c_emitter *e, sinter_map *taken, const cha
 void sinter_c_begin_function(sinter_c_emitter *e, const sinter_loop_function *function) {
     e->function = function;
     e->temporary_count = 1;
+    e->spread = SINTER_NEW_ARRAY(e->arena, bool, function->buffers.count);
     e->printed = SINTER_NEW_ARRAY(e->arena, bool, function->vars.count);
     sinter_loop_find_uses(e->arena, function, function->body, &e->uses);
     e->vars = SINTER_NEW_ARRAY(e->arena, const char *, function->vars.count);
@@ -195,6 +196,14 @@ static void write_store(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     sinter_c_write(e, "}");
 }
 
+bool sinter_c_is_spread(const sinter_c_emitter *e, sinter_loop_buffer buffer) {
+    const sinter_loop_buffer_info *info = &e->function->buffers.items[buffer];
+    int64_t first;
+    return e->dialect->device && info->scope == SINTER_SCOPE_REGISTER && info->rank && e->spread &&
+           e->spread[buffer] && sinter_loop_is_const_int(info->dims[0], &first) &&
+           first == e->threads[0];
+}
+
 static void write_alloc(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     const sinter_loop_buffer_info *info = &e->function->buffers.items[s->buffer];
     int64_t count = 1, low, high;
@@ -206,6 +215,7 @@ static void write_alloc(sinter_c_emitter *e, const sinter_loop_stmt *s) {
             return;
         }
     }
+    if (sinter_c_is_spread(e, s->buffer)) count /= e->threads[0];
     bool shared = info->scope == SINTER_SCOPE_SHARED;
     if (shared && !e->dialect->shared) {
         sinter_c_error(e, "a CPU has no memory of blocks [emit_c10]");
@@ -294,6 +304,7 @@ static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         return;
     case SINTER_LOOP_ALLOC:
         if (!e->is_host) {
+            if (e->spread) e->spread[s->buffer] = !e->in_thread;
             write_alloc(e, s);
             return;
         }

@@ -37,6 +37,7 @@ typedef struct sinter_c_emitter {
     bool is_host, in_parallel, fails;
     bool in_thread;       /* device: inside of a thread axis, or there is one thread */
     uint32_t threads[3];  /* device: of a block, x y z */
+    bool *spread;         /* device: by buffer, registers that are declared outside of the thread axis */
     uint32_t fail_count;  /* device: failures in the kernels so far, each with a message of its own */
     bool checked; /* i64 arithmetic notes overflows */
     bool overflows, jumps; /* host: the text mentions `overflow`, `failure` */
@@ -81,6 +82,8 @@ void sinter_c_kernel(sinter_c_emitter *e, uint32_t index, sinter_text *out,
                      void (*write)(sinter_c_emitter *e, uint32_t index));
 /* Buffers and scalars of the kernel; a separator before the first. */
 void sinter_c_parameters(sinter_c_emitter *e, const char *separator);
+/* Each thread has the part of the registers that its axis, the first dim, indexes. */
+bool sinter_c_is_spread(const sinter_c_emitter *e, sinter_loop_buffer buffer);
 const char *sinter_c_index_text(sinter_c_emitter *e, const sinter_loop_expr *expr);
 
 /* ---- emit_cuda.c ---- */

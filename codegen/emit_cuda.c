@@ -48,11 +48,14 @@ static void write_coordinate(sinter_c_emitter *e, const sinter_loop_stmt *s, con
     if (e->mentioned && !e->mentioned[s->var]) sinter_c_write(e, "(void)%s;", e->vars[s->var]);
 }
 
-/* As many threads as iterations: each has its own. Otherwise they take turns. */
+/* As many threads as iterations, or more: each has its own. Otherwise they take turns. */
 static void write_thread(sinter_c_emitter *e, const sinter_loop_stmt *s, uint32_t axis) {
     int64_t count;
-    if (sinter_loop_trip_count(s, &count) && count == e->threads[axis]) {
-        sinter_c_write(e, "{");
+    if (sinter_loop_trip_count(s, &count) && count <= e->threads[axis]) {
+        if (count < e->threads[axis])
+            sinter_c_write(e, "if (threadIdx.%c < %lld) {", axis_names[axis], (long long)count);
+        else
+            sinter_c_write(e, "{");
         e->indent++;
         write_coordinate(e, s, "threadIdx", axis);
     } else {

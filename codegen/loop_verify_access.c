@@ -68,10 +68,11 @@ static void check_register_index(walker *w, sinter_expr index, const char *name)
     if (index->kind == SINTER_LOOP_VAR) {
         const sinter_loop_stmt *loop = v->scopes.vars[index->var];
         bool fine = loop && loop->kind == SINTER_LOOP_FOR &&
-                    (loop->axis == SINTER_AXIS_UNROLL || loop->axis == SINTER_AXIS_VECTOR);
+                    (loop->axis == SINTER_AXIS_UNROLL || loop->axis == SINTER_AXIS_VECTOR ||
+                     loop->axis == SINTER_AXIS_THREAD);
         if (!fine)
             sinter_loop_verify_error(
-                v, "loop_c8", "register buffer %%%s is indexed by %s, no unroll or vector axis",
+                v, "loop_c8", "register buffer %%%s is indexed by %s, no unroll, vector or thread axis",
                 name, v->function->vars.items[index->var].name);
         return;
     }

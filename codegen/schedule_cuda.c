@@ -10,7 +10,7 @@ enum { BLOCK = 256, WARP = 32 };
 
 /* ---- independent iterations ---- */
 
-static bool is_independent(const sinter_schedule *schedule, sinter_loop_var var) {
+bool sinter_schedule_cuda_is_independent(const sinter_schedule *schedule, sinter_loop_var var) {
     sinter_arena scratch;
     sinter_loop_scopes scopes;
     sinter_text reason = {0};
@@ -27,7 +27,7 @@ static bool is_independent(const sinter_schedule *schedule, sinter_loop_var var)
 static uint32_t gather_independent(sinter_schedule *schedule, sinter_schedule_chain *c) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < c->depth; i++) {
-        if (!is_independent(schedule, c->loops[i])) continue;
+        if (!sinter_schedule_cuda_is_independent(schedule, c->loops[i])) continue;
         sinter_loop_var order[SINTER_SCHEDULE_CHAIN_MAX];
         for (uint32_t k = 0; k < c->depth; k++) order[k] = c->loops[k];
         for (uint32_t k = i; k > count; k--) order[k] = order[k - 1];
@@ -63,9 +63,20 @@ static bool spread(sinter_schedule_cuda_state *state, sinter_loop_var loop) {
 bool sinter_schedule_cuda_grid(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
     sinter_schedule *schedule = &state->schedule;
     sinter_schedule_chain c = sinter_schedule_chain_of(schedule, nest);
-    sinter_schedule_chain_collapse(schedule, &c);
     uint32_t count = gather_independent(schedule, &c);
     if (!count) return false;
+    sinter_loop_function *shaped =
+        sinter_loop_clone_function(schedule->program, schedule->function);
+    sinter_schedule_flatten_all(schedule);
+    sinter_schedule_chain flat = sinter_schedule_chain_of(schedule, c.loops[0]);
+    sinter_schedule_chain_collapse(schedule, &flat);
+    uint32_t flat_count = gather_independent(schedule, &flat);
+    if (flat_count) {
+        c = flat;
+        count = flat_count;
+    } else { /* only dims tell the elements apart */
+        *schedule->function = *shaped;
+    }
     sinter_loop_var loop = c.loops[0];
     for (uint32_t i = 1; i < count; i++) {
         sinter_loop_var fused = 0;
@@ -99,9 +110,14 @@ static void schedule_kernel(sinter_schedule_cuda_state *state, sinter_loop_funct
     sinter_schedule_simplify(&state->schedule);
     sinter_loop_var nest = only_nest(kernel);
     if (nest) {
-        sinter_schedule_flatten_all(&state->schedule);
-        sinter_loop_function *saved = sinter_loop_clone_function(state->program, kernel);
-        if (!sinter_schedule_cuda_grid(state, nest)) *kernel = *saved;
+        static bool (*const choices[])(sinter_schedule_cuda_state *, sinter_loop_var) = {
+            sinter_schedule_cuda_rows, sinter_schedule_cuda_grid};
+        bool done = false;
+        for (size_t i = 0; i < sizeof choices / sizeof *choices && !done; i++) {
+            sinter_loop_function *saved = sinter_loop_clone_function(state->program, kernel);
+            done = choices[i](state, nest);
+            if (!done) *kernel = *saved;
+        }
         sinter_schedule_simplify(&state->schedule);
     }
     sinter_schedule_deinit(&state->schedule);
@@ -111,8 +127,10 @@ bool sinter_schedule_cuda(sinter_loop_program *program, const sinter_target *tar
                           const sinter_schedule_options *options, sinter_diag *diag) {
     if (options->level <= 0) return true;
     sinter_schedule_cuda_state state = {.program = program, .target = target, .diag = diag};
+    sinter_arena_init(&state.scratch);
     sinter_schedule_cuda_cut(program);
     for (uint32_t i = 0; i < program->kernels.count; i++)
         schedule_kernel(&state, program->kernels.items[i]);
+    sinter_arena_deinit(&state.scratch);
     return true;
 }

@@ -5,6 +5,7 @@
  * Test: tests/codegen/loops/ */
 #include "tools/sinter-opt/loops.h"
 #include "codegen/compile.h"
+#include "codegen/emit_cuda.h"
 #include "codegen/loop_check.h"
 #include "codegen/schedule.h"
 #include "ir/base/file.h"
@@ -25,7 +26,7 @@ const char sinter_opt_loops_help[] =
     "writes\n"
     "  --size=NAME=N          value of a scalar parameter for --check; 7 without it\n"
     "  --no-verify            print without looking at it\n"
-    "  --emit=c               C instead of loops, without what every C text carries\n"
+    "  --emit=c, --emit=cuda  C or CUDA instead of loops, without what every such text carries\n"
     "\n"
     "Verbs; a loop is named by its variable, I#2 is the second one of that name:\n"
     "  --loop-split=I,FACTOR[,exact|guard|peel]   --loop-reorder=I,J,...   --loop-fuse=I,J\n"
@@ -42,11 +43,12 @@ const char sinter_opt_loops_help[] =
     "  --loop-tile=M|-,N,ACCUMULATOR,TILE_M,TILE_N,VECTOR   --loop-cut=I,AT   --loop-specialize=I  "
     " --loop-simplify\n"
     "  --loop-prefetch=INNER,OUTER,BETWEEN,LINE\n"
-    "  --schedule=TARGET      all kernels as they are compiled for a CPU, \"cpu:x86-64-v3\"\n";
+    "  --schedule=TARGET      all kernels as they are compiled for \"cpu:x86-64-v3\" or \"cuda:sm_80\"\n";
 
 typedef struct command_line {
     const char *path, *kernel;
-    bool check, verify, emit_c;
+    bool check, verify;
+    bool (*emit)(const sinter_loop_program *, sinter_text *, sinter_diag *); /* NULL: loops */
     SINTER_VECTOR(const char *) verbs;
     SINTER_VECTOR(const char *) size_names;
     SINTER_VECTOR(int64_t) sizes;
@@ -81,7 +83,9 @@ static bool read_arguments(command_line *command, int argc, char **argv, sinter_
         else if (strcmp(argument, "--no-verify") == 0)
             command->verify = false;
         else if (strcmp(argument, "--emit=c") == 0)
-            command->emit_c = true;
+            command->emit = sinter_emit_c_code;
+        else if (strcmp(argument, "--emit=cuda") == 0)
+            command->emit = sinter_emit_cuda_code;
         else if ((value = sinter_opt_value(argument, "--kernel")))
             command->kernel = value;
         else if ((value = sinter_opt_value(argument, "--size"))) {
@@ -100,10 +104,11 @@ static bool read_arguments(command_line *command, int argc, char **argv, sinter_
 }
 
 /* Standard output is checked at the end of the program. */
-static bool write_program(const sinter_loop_program *program, bool as_c, sinter_diag *diag) {
+static bool write_program(const sinter_loop_program *program, const command_line *command,
+                          sinter_diag *diag) {
     sinter_text text = {0};
-    if (as_c && !sinter_emit_c_code(program, &text, diag)) return false;
-    if (!as_c) sinter_loop_print(program, &text);
+    if (command->emit && !command->emit(program, &text, diag)) return false;
+    if (!command->emit) sinter_loop_print(program, &text);
     fwrite(text.data, 1, text.size, stdout);
     sinter_text_deinit(&text);
     return true;
@@ -328,7 +333,7 @@ static bool run_schedule(verb_call *call) {
     const sinter_schedule_options options = {.level = 2};
     call->is_misused = !sinter_target_parse(call->arguments[0], arena, &target, call->diag);
     return !call->is_misused &&
-           sinter_schedule_cpu(call->schedule->program, &target, &options, call->diag);
+           sinter_schedule_program(call->schedule->program, &target, &options, call->diag);
 }
 
 static bool run_simplify(verb_call *call) {
@@ -442,7 +447,7 @@ static int apply_verb(command_line *command, sinter_schedule *schedule, const ch
 /* Texts that were shortened for a reader have constants without numbers: enough for verbs, which change one kernel. */
 static bool has_numbers(const command_line *command, const sinter_loop_program *program,
                         sinter_diag *diag) {
-    bool asked = command->emit_c;
+    bool asked = command->emit != NULL;
     for (size_t i = 0; i < command->verbs.count; i++)
         asked |= strncmp(command->verbs.items[i], "schedule", 8) == 0;
     for (size_t i = 0; asked && i < program->constants.count; i++) {
@@ -472,7 +477,7 @@ static int run(command_line *command, sinter_loop_program *program, sinter_diag 
     for (size_t i = 0; status == STATUS_DONE && i < command->verbs.count; i++)
         status = apply_verb(command, &schedule, command->verbs.items[i], diag);
     sinter_schedule_deinit(&schedule);
-    if (status == STATUS_DONE && !write_program(program, command->emit_c, diag))
+    if (status == STATUS_DONE && !write_program(program, command, diag))
         status = STATUS_BAD_INPUT;
     return status;
 }

@@ -1,0 +1,237 @@
+/* Rows with reductions (sums, softmax, normalisations) on CUDA: a block of threads a row, each thread with every T-th element.
+ *
+ *   for rows block { lanes of the reduction: threads; a tree over shared memory; elementwise loops: threads }
+ * What a row keeps between its loops goes to shared memory, so global memory is read once. Barriers are put where one loop over
+ * threads touches what another wrote. Taken are nests whose loads follow the elements of the row one by one; where
+ * neighbouring rows are neighbours in memory, a thread a row (schedule_cuda.c) reads better.
+ * Test: tests/codegen/schedule/cuda_rows.loops */
+#include "codegen/loop_uses.h"
+#include "codegen/schedule_cuda.h"
+
+enum { MAX_LANES = 256, MIN_ROW = 64, SHARED_LIMIT = 48 << 10 };
+
+/* ---- which nests ---- */
+
+typedef struct row_facts {
+    sinter_loop_builder builder;
+    sinter_loop_var element; /* of the loop over the row */
+    bool streams, jumps;
+} row_facts;
+
+static void look_at_load(void *user, sinter_expr expr) {
+    row_facts *f = user;
+    sinter_expr coefficient, rest;
+    int64_t stride;
+    if (expr->kind != SINTER_LOOP_LOAD || !expr->argument_count) return;
+    sinter_expr last = expr->arguments[expr->argument_count - 1];
+    bool uses = false;
+    for (uint32_t i = 0; i < expr->argument_count; i++)
+        uses |= sinter_loop_expr_uses(expr->arguments[i], f->element);
+    if (!uses) return;
+    bool next = sinter_loop_affine(&f->builder, last, f->element, &coefficient, &rest) &&
+                sinter_loop_is_const_int(coefficient, &stride) && stride == 1;
+    f->streams |= next;
+    f->jumps |= !next;
+}
+
+static bool look_at_stmt(void *user, sinter_loop_stmt *stmt) {
+    sinter_loop_walk_stmt_exprs(stmt, look_at_load, user);
+    return true;
+}
+
+/* The loop over the elements of a row is long, and its loads follow them. */
+static bool is_row_loop(const sinter_schedule *schedule, sinter_loop_stmt *loop,
+                        int64_t *out_count) {
+    row_facts f = {.element = loop->var};
+    sinter_loop_builder_init(&f.builder, schedule->program, schedule->function);
+    sinter_loop_walk(loop->body, look_at_stmt, &f);
+    if (f.jumps) return false;
+    return sinter_loop_trip_count(loop, out_count) && loop->axis == SINTER_AXIS_SERIAL;
+}
+
+/* Loops inside of the row are perfect nests that collapse into one loop each. */
+static bool collapse_loops(sinter_schedule *schedule, sinter_loop_stmt *row) {
+    for (sinter_loop_stmt *s = row->body; s; s = s->next) {
+        if (s->kind != SINTER_LOOP_FOR) continue;
+        sinter_loop_var before = s->var;
+        sinter_schedule_chain c = sinter_schedule_chain_of(schedule, before);
+        sinter_schedule_chain_collapse(schedule, &c);
+        if (c.depth != 1) return false;
+    }
+    return true;
+}
+
+static bool check_row(const sinter_schedule *schedule, const sinter_loop_stmt *row,
+                      int64_t *out_longest) {
+    bool reduces = false;
+    *out_longest = 0;
+    for (sinter_loop_stmt *s = row->body; s; s = s->next) {
+        int64_t count;
+        switch (s->kind) {
+        case SINTER_LOOP_FOR:
+            if (!is_row_loop(schedule, s, &count)) return false;
+            if (count > *out_longest) *out_longest = count;
+            reduces |= s->body && s->body->kind == SINTER_LOOP_ASSIGN;
+            for (const sinter_loop_stmt *t = s->body; t; t = t->next)
+                reduces |= t->kind == SINTER_LOOP_ASSIGN;
+            break;
+        case SINTER_LOOP_DECLARE:
+        case SINTER_LOOP_ASSIGN:
+        case SINTER_LOOP_STORE:
+        case SINTER_LOOP_ALLOC:
+        case SINTER_LOOP_COMMENT:
+            break;
+        default:
+            return false;
+        }
+    }
+    return reduces && *out_longest >= MIN_ROW;
+}
+
+/* ---- loops over threads ---- */
+
+static sinter_loop_stmt *row_of(const sinter_schedule *schedule, sinter_loop_var row) {
+    return sinter_schedule_get_loop(schedule->function, row);
+}
+
+/* for r -> for thread { for turns { r = turn * lanes + thread } } and for thread { the rest } */
+static bool share_elements(sinter_schedule *schedule, sinter_loop_var loop, int64_t lanes) {
+    sinter_loop_var turns = 0, threads = 0, rest = 0;
+    int64_t count = 0;
+    sinter_loop_trip_count(sinter_schedule_get_loop(schedule->function, loop), &count);
+    if (count <= lanes) return sinter_schedule_bind(schedule, loop, SINTER_AXIS_THREAD);
+    if (!sinter_schedule_split(schedule, loop, lanes, SINTER_TAIL_PEEL, &turns, &threads, &rest))
+        return false;
+    const sinter_loop_var order[2] = {threads, turns};
+    return sinter_schedule_reorder(schedule, order, 2) &&
+           sinter_schedule_bind(schedule, threads, SINTER_AXIS_THREAD) &&
+           (!rest || sinter_schedule_bind(schedule, rest, SINTER_AXIS_THREAD));
+}
+
+typedef SINTER_VECTOR(sinter_loop_var) loop_list;
+
+static bool share_loops(sinter_schedule *schedule, sinter_loop_var row, int64_t lanes,
+                        sinter_arena *scratch) {
+    loop_list loops = {0};
+    for (const sinter_loop_stmt *s = row_of(schedule, row)->body; s; s = s->next)
+        if (s->kind == SINTER_LOOP_FOR) sinter_vector_push(scratch, &loops, s->var);
+    for (size_t i = 0; i < loops.count; i++)
+        if (!sinter_schedule_partial(schedule, loops.items[i], lanes, true) &&
+            !share_elements(schedule, loops.items[i], lanes))
+            return false;
+    return true;
+}
+
+/* Lanes that ran in lockstep are threads from now on, what they exchange is shared; each keeps what is indexed by it alone. */
+static bool turn_lanes(void *user, sinter_loop_stmt *stmt) {
+    sinter_loop_function *function = user;
+    if (stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_VECTOR)
+        stmt->axis = SINTER_AXIS_THREAD;
+    if (stmt->kind == SINTER_LOOP_ALLOC &&
+        function->buffers.items[stmt->buffer].scope == SINTER_SCOPE_STACK)
+        function->buffers.items[stmt->buffer].scope = SINTER_SCOPE_SHARED;
+    return stmt->kind != SINTER_LOOP_FOR || stmt->axis != SINTER_AXIS_THREAD;
+}
+
+/* for turns { for threads { ... } } -> for threads { for turns { ... } }: as the elementwise loops have it. */
+static bool outside_threads(sinter_schedule *schedule, sinter_loop_var row, sinter_arena *scratch) {
+    loop_list outer = {0}, inner = {0};
+    for (const sinter_loop_stmt *s = row_of(schedule, row)->body; s; s = s->next)
+        if (s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_SERIAL && s->body &&
+            !s->body->next && s->body->kind == SINTER_LOOP_FOR &&
+            s->body->axis == SINTER_AXIS_VECTOR) {
+            sinter_vector_push(scratch, &outer, s->var);
+            sinter_vector_push(scratch, &inner, s->body->var);
+        }
+    for (size_t i = 0; i < outer.count; i++) {
+        const sinter_loop_var order[2] = {inner.items[i], outer.items[i]};
+        if (!sinter_schedule_reorder(schedule, order, 2)) return false;
+    }
+    return true;
+}
+
+static bool shared_fits(const sinter_loop_function *function, const sinter_loop_stmt *first) {
+    uint64_t total = 0, bytes;
+    for (const sinter_loop_stmt *s = first; s; s = s->next)
+        if (s->kind == SINTER_LOOP_ALLOC &&
+            function->buffers.items[s->buffer].scope == SINTER_SCOPE_SHARED) {
+            if (!sinter_loop_static_bytes(&function->buffers.items[s->buffer], &bytes))
+                return false;
+            total += bytes;
+        }
+    return total <= SHARED_LIMIT;
+}
+
+/* ---- barriers ---- */
+
+/* Memory that threads of a block see of each other: all but their own. */
+static bool is_common(const sinter_loop_function *function, sinter_loop_buffer buffer) {
+    sinter_loop_scope scope = function->buffers.items[buffer].scope;
+    return scope == SINTER_SCOPE_SHARED || scope == SINTER_SCOPE_OUTPUT ||
+           scope == SINTER_SCOPE_INOUT;
+}
+
+void sinter_schedule_cuda_barriers(sinter_loop_program *program, sinter_loop_function *function,
+                                   sinter_loop_stmt **first) {
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    bool *written = SINTER_NEW_ARRAY(&scratch, bool, function->buffers.count),
+         *read = SINTER_NEW_ARRAY(&scratch, bool, function->buffers.count);
+    for (sinter_loop_stmt **link = first; *link; link = &(*link)->next) {
+        sinter_loop_stmt alone = **link;
+        alone.next = NULL;
+        sinter_loop_access_list list = {0};
+        sinter_loop_collect_accesses(&scratch, &alone, &list);
+        bool meets = false;
+        for (size_t i = 0; i < list.count; i++) {
+            const sinter_loop_access *a = &list.items[i];
+            if (!is_common(function, a->buffer)) continue;
+            meets |= written[a->buffer] || (a->is_store && read[a->buffer]);
+        }
+        if (meets) {
+            sinter_loop_builder b;
+            sinter_loop_builder_init(&b, program, function);
+            b.tail = link;
+            sinter_loop_barrier(&b);
+            link = b.tail;
+            for (size_t i = 0; i < function->buffers.count; i++) written[i] = read[i] = false;
+        }
+        for (size_t i = 0; i < list.count; i++) {
+            const sinter_loop_access *a = &list.items[i];
+            if (!is_common(function, a->buffer)) continue;
+            if (a->is_store) written[a->buffer] = true;
+            if (!a->is_store || a->combine) read[a->buffer] = true;
+        }
+    }
+    sinter_arena_deinit(&scratch);
+}
+
+/* ---- together ---- */
+
+bool sinter_schedule_cuda_rows(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
+    sinter_schedule *schedule = &state->schedule;
+    sinter_schedule_chain c = sinter_schedule_chain_of(schedule, nest);
+    uint32_t count = 0;
+    while (count < c.depth && sinter_schedule_cuda_is_independent(schedule, c.loops[count]))
+        count++;
+    if (!count) return false;
+    sinter_schedule_flatten_all(schedule);
+    sinter_loop_var row = c.loops[0];
+    for (uint32_t i = 1; i < count; i++)
+        if (!sinter_schedule_fuse(schedule, row, c.loops[i], &row)) return false;
+    int64_t longest, lanes = MAX_LANES;
+    if (!collapse_loops(schedule, row_of(schedule, row)) ||
+        !check_row(schedule, row_of(schedule, row), &longest))
+        return false;
+    while (lanes > 32 && lanes * 2 > longest) lanes /= 2;
+    bool good = share_loops(schedule, row, lanes, &state->scratch) &&
+                outside_threads(schedule, row, &state->scratch);
+    if (!good) return false;
+    sinter_loop_stmt *stmt = row_of(schedule, row);
+    sinter_loop_walk(stmt->body, turn_lanes, schedule->function);
+    if (!shared_fits(schedule->function, stmt->body) ||
+        !sinter_schedule_bind(schedule, row, SINTER_AXIS_BLOCK))
+        return false;
+    sinter_schedule_cuda_barriers(state->program, schedule->function, &stmt->body);
+    return true;
+}

@@ -133,8 +133,8 @@ static void write_extents(sinter_c_emitter *e) {
         bool known = true;
         for (uint32_t k = 0; k < info->rank && known; k++) {
             known = over_parameters(kernel, info->dims[k]);
-            sinter_text_format(&count, "%s%s", k ? " * " : "",
-                               sinter_c_index_text(e, info->dims[k]));
+            if (k) sinter_text_append_string(&count, " * ");
+            sinter_c_index(e, info->dims[k], &count);
         }
         if (known)
             sinter_c_write(e, "SINTER_EXTENT(%s, %s);", e->buffers[id],

@@ -60,23 +60,28 @@ static bool spread(sinter_schedule_cuda_state *state, sinter_loop_var loop) {
            sinter_schedule_bind(schedule, lanes, SINTER_AXIS_THREAD);
 }
 
+/* Loops that are one in memory become one, as long as something is left that is independent. */
+static void flatten(sinter_schedule *schedule, sinter_schedule_chain *c, uint32_t *count) {
+    sinter_loop_function *shaped =
+        sinter_loop_clone_function(schedule->program, schedule->function);
+    sinter_schedule_flatten_all(schedule);
+    sinter_schedule_chain flat = sinter_schedule_chain_of(schedule, c->loops[0]);
+    sinter_schedule_chain_collapse(schedule, &flat);
+    uint32_t flat_count = gather_independent(schedule, &flat);
+    if (flat_count) {
+        *c = flat;
+        *count = flat_count;
+    } else { /* only dims tell the elements apart */
+        *schedule->function = *shaped;
+    }
+}
+
 bool sinter_schedule_cuda_grid(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
     sinter_schedule *schedule = &state->schedule;
     sinter_schedule_chain c = sinter_schedule_chain_of(schedule, nest);
     uint32_t count = gather_independent(schedule, &c);
     if (!count) return false;
-    sinter_loop_function *shaped =
-        sinter_loop_clone_function(schedule->program, schedule->function);
-    sinter_schedule_flatten_all(schedule);
-    sinter_schedule_chain flat = sinter_schedule_chain_of(schedule, c.loops[0]);
-    sinter_schedule_chain_collapse(schedule, &flat);
-    uint32_t flat_count = gather_independent(schedule, &flat);
-    if (flat_count) {
-        c = flat;
-        count = flat_count;
-    } else { /* only dims tell the elements apart */
-        *schedule->function = *shaped;
-    }
+    flatten(schedule, &c, &count);
     sinter_loop_var loop = c.loops[0];
     for (uint32_t i = 1; i < count; i++) {
         sinter_loop_var fused = 0;
@@ -84,6 +89,18 @@ bool sinter_schedule_cuda_grid(sinter_schedule_cuda_state *state, sinter_loop_va
         loop = fused;
     }
     return spread(state, loop);
+}
+
+bool sinter_schedule_cuda_axes(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
+    enum { MAX_BLOCK_AXES = 3 };
+    sinter_schedule *schedule = &state->schedule;
+    sinter_schedule_chain c = sinter_schedule_chain_of(schedule, nest);
+    uint32_t count = gather_independent(schedule, &c);
+    if (!count) return false;
+    if (count > MAX_BLOCK_AXES) count = MAX_BLOCK_AXES;
+    for (uint32_t i = 0; i + 1 < count; i++)
+        if (!sinter_schedule_bind(schedule, c.loops[i], SINTER_AXIS_BLOCK)) return false;
+    return spread(state, c.loops[count - 1]);
 }
 
 /* ---- kernels ---- */
@@ -111,7 +128,7 @@ static void schedule_kernel(sinter_schedule_cuda_state *state, sinter_loop_funct
     sinter_loop_var nest = only_nest(kernel);
     if (nest) {
         static bool (*const choices[])(sinter_schedule_cuda_state *, sinter_loop_var) = {
-            sinter_schedule_cuda_rows, sinter_schedule_cuda_grid};
+            sinter_schedule_cuda_rows, sinter_schedule_cuda_grid, sinter_schedule_cuda_axes};
         bool done = false;
         for (size_t i = 0; i < sizeof choices / sizeof *choices && !done; i++) {
             sinter_loop_function *saved = sinter_loop_clone_function(state->program, kernel);

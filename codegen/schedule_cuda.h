@@ -16,6 +16,8 @@ typedef struct sinter_schedule_cuda_state {
  * caller puts it back. */
 /* A thread for each iteration of the independent loops. */
 bool sinter_schedule_cuda_grid(sinter_schedule_cuda_state *state, sinter_loop_var nest);
+/* The same with an axis of blocks for each of up to three loops: where sizes are symbols, their product tells less. */
+bool sinter_schedule_cuda_axes(sinter_schedule_cuda_state *state, sinter_loop_var nest);
 /* A block for each row, whose elements its threads share. */
 bool sinter_schedule_cuda_rows(sinter_schedule_cuda_state *state, sinter_loop_var nest);
 bool sinter_schedule_cuda_is_independent(const sinter_schedule *schedule, sinter_loop_var loop);

@@ -1,4 +1,4 @@
-/* The code of a program's kernels for the architectures of its target. See device.h. Test: tests/unit/emit_cuda_test.c */
+/* The code of a program's kernels for the architectures of its target. See device.h. Test: tests/codegen/emit_cuda/ */
 #include "codegen/device.h"
 #include "codegen/emit_cuda.h"
 #include "codegen/nvrtc.h"

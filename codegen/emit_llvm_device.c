@@ -1,6 +1,6 @@
 /* What is different on the host where kernels run on a device: memory, launches and reads go through call->device, and the
  * descriptor carries the kernels' code (abi.h). A kernel of the program is a function here that fills in a launch; its grid
- * is made of the same expressions as its axes. Test: tests/unit/emit_cuda_test.c */
+ * is made of the same expressions as its axes. Test: tests/codegen/emit_cuda/ */
 #include "codegen/emit_llvm_host.h"
 #include "runtime/abi.h"
 

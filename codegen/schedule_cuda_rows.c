@@ -4,7 +4,7 @@
  * What a row keeps between its loops goes to shared memory, so global memory is read once. Barriers are put where one loop over
  * threads touches what another wrote. Taken are nests whose loads follow the elements of the row one by one; where
  * neighbouring rows are neighbours in memory, a thread a row (schedule_cuda.c) reads better.
- * Test: tests/codegen/schedule/cuda_rows.loops */
+ * Test: tests/codegen/schedule/cuda.loops */
 #include "codegen/loop_uses.h"
 #include "codegen/schedule_cuda.h"
 

@@ -31,6 +31,7 @@ typedef struct sinter_target {
     uint32_t registers;    /* vector registers */
     uint32_t l1_bytes, l2_bytes, l3_bytes;
     uint32_t products, memory_bytes; /* see ir/machine.h */
+    uint32_t wake_cycles;  /* until a thread that waits has work and its end is known */
     uint64_t feature_bits; /* FEATURE rows of target.def in order: ask sinter_target_has */
     const sinter_gpu *gpu; /* kernels run there, and the CPU is that of the host; NULL: no GPU */
     sinter_gpu_code gpu_codes[SINTER_TARGET_MAX_ARCHITECTURES]; /* as asked for, in order; schedules are for the first */

@@ -80,11 +80,11 @@ static inline void sinter_trace(sinter_abi_call *call, uint32_t kernel, int32_t 
         call->services->trace(call->services->user, kernel, begin);
 }
 
-static inline void sinter_parallel_for(sinter_abi_call *call, int64_t count,
+static inline void sinter_parallel_for(sinter_abi_call *call, int64_t count, int64_t grain,
                                        void (*body)(void *, int64_t, int64_t), void *environment) {
 #ifdef __GNUC__
-    if (count > 1 && call->services && call->services->parallel_for) {
-        call->services->parallel_for(call->services->user, count, 1, body, environment);
+    if (count > grain && call->services && call->services->parallel_for) {
+        call->services->parallel_for(call->services->user, count, grain, body, environment);
         return;
     }
 #endif

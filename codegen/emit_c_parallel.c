@@ -126,7 +126,8 @@ static void write_one(sinter_c_emitter *e, const sinter_loop_stmt *loop) {
     if (loop->step != 1)
         count = sinter_arena_format(e->arena, "(%s + %lld) / %lld", count,
                                     (long long)loop->step - 1, (long long)loop->step);
-    sinter_c_write(e, "    sinter_parallel_for(call, %s, %s, &captured);", count, of.name);
+    sinter_c_write(e, "    sinter_parallel_for(call, %s, %lld, %s, &captured);", count,
+                   (long long)(loop->grain ? loop->grain : 1), of.name);
     if (e->fails) sinter_c_write(e, "    if (call->code) return call->code;");
     sinter_c_write(e, "}");
     sinter_text_deinit(&upper);
@@ -185,8 +186,8 @@ const sinter_loop_stmt *sinter_c_parallel_for(sinter_c_emitter *e, const sinter_
         write_initializer(e, &members[k]);
     }
     sinter_text_append_string(e->text, "};\n");
-    sinter_c_write(e, "    sinter_parallel_for(call, %lld, %s, &captured);", (long long)longest,
-                   name);
+    sinter_c_write(e, "    sinter_parallel_for(call, %lld, %lld, %s, &captured);",
+                   (long long)longest, (long long)(first->grain ? first->grain : 1), name);
     if (e->fails) sinter_c_write(e, "    if (call->code) return call->code;");
     sinter_c_write(e, "}");
     return end;

@@ -147,40 +147,6 @@ static LLVMValueRef emit_entry(sinter_llvm_function *f, LLVMTypeRef environment,
     return function;
 }
 
-/* ---- how many iterations are worth a thread ---- */
-
-enum { GRAIN_WORK = 16384, UNKNOWN_TRIPS = 16 };
-
-static int64_t expr_work(const sinter_loop_expr *expr) {
-    if (!expr) return 0;
-    int64_t work = expr->kind == SINTER_LOOP_CALL || expr->kind == SINTER_LOOP_LOAD;
-    for (uint32_t i = 0; i < expr->argument_count && work < GRAIN_WORK; i++)
-        work += expr_work(expr->arguments[i]);
-    return work;
-}
-
-/* Scalar operations of a list, roughly, cut off at GRAIN_WORK. */
-static int64_t statements_work(const sinter_loop_function *function,
-                               const sinter_loop_stmt *first) {
-    int64_t work = 0;
-    for (const sinter_loop_stmt *s = first; s && work < GRAIN_WORK; s = s->next) {
-        int64_t inner = 1 + expr_work(s->value) + statements_work(function, s->body) +
-                        statements_work(function, s->else_body);
-        int64_t trips = 1;
-        if (s->kind == SINTER_LOOP_WHILE) trips = UNKNOWN_TRIPS;
-        if (s->kind == SINTER_LOOP_FOR) {
-            int64_t lower, upper;
-            trips = sinter_loop_is_const_int(s->lower, &lower) &&
-                            sinter_loop_is_const_int(s->upper, &upper)
-                        ? (upper - lower) / s->step
-                        : UNKNOWN_TRIPS;
-        }
-        if (trips > GRAIN_WORK) trips = GRAIN_WORK;
-        work += trips > 0 ? trips * inner : 0;
-    }
-    return work < GRAIN_WORK ? work : GRAIN_WORK;
-}
-
 /* ---- the loop ---- */
 
 static void emit_dispatch(sinter_llvm_function *f, LLVMValueRef entry, LLVMValueRef environment,
@@ -256,10 +222,6 @@ static LLVMValueRef pack_environment(sinter_llvm_function *f, const member *memb
     return environment;
 }
 
-static int64_t divide_up(int64_t a, int64_t b) {
-    return a / b + (a % b != 0);
-}
-
 const sinter_loop_stmt *sinter_llvm_parallel_for(sinter_llvm_function *f,
                                                  const sinter_loop_stmt *first) {
     sinter_llvm_module *m = f->module;
@@ -267,7 +229,7 @@ const sinter_loop_stmt *sinter_llvm_parallel_for(sinter_llvm_function *f,
     uint32_t count = 1, fields = 1;
     for (; loop != end; loop = loop->next) count++;
     member *members = SINTER_NEW_ARRAY(m->arena, member, count);
-    int64_t longest = 0, work = 0;
+    int64_t longest = 0;
     loop = first;
     for (uint32_t k = 0; k < count; k++, loop = loop->next) {
         member *of = &members[k];
@@ -282,14 +244,10 @@ const sinter_loop_stmt *sinter_llvm_parallel_for(sinter_llvm_function *f,
     }
     LLVMValueRef iterations =
         count > 1 ? sinter_llvm_int(m, longest) : emit_count(f, first, members[0].lower);
-    for (uint32_t k = 0; k < count; k++) {
-        int64_t one = statements_work(f->function, members[k].loop->body);
-        work += count > 1 ? divide_up(one * members[k].count, longest) : one;
-    }
     LLVMTypeRef type;
     LLVMValueRef environment = pack_environment(f, members, count, &type);
     LLVMValueRef entry = emit_entry(f, type, members, count, longest);
-    emit_dispatch(f, entry, environment, iterations, (GRAIN_WORK + work) / (work + 1));
+    emit_dispatch(f, entry, environment, iterations, first->grain ? first->grain : 1);
     emit_return_of_failure(f);
     return end;
 }

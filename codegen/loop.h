@@ -121,6 +121,8 @@ typedef struct sinter_loop_stmt {
     bool atomic;
     bool copies;      /* CALL_KERNEL: makes the second buffer what the first is, and nothing else; not needed where both are
                          in one memory */
+    int64_t grain;    /* FOR, parallel, not joined: iterations that are worth a thread, of the longest of those that are joined to
+                         it; 0: nobody said, one is */
     bool joined;      /* FOR, parallel: may run at the same time as the parallel loops right before it */
     const char *text; /* comment, fail message */
     struct sinter_loop_stmt *body, *else_body; /* first of a list */

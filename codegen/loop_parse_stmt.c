@@ -105,6 +105,12 @@ static bool parse_for(sinter_loop_parser *p) {
     int axis = SINTER_AXIS_THREAD;
     while (axis && !sinter_lexer_accept(lexer, sinter_loop_axis_names[axis])) axis--;
     bool joined = axis == SINTER_AXIS_PARALLEL && sinter_lexer_accept(lexer, "joined");
+    int64_t grain = 0;
+    position = lexer->token.position;
+    if (axis == SINTER_AXIS_PARALLEL && !joined && sinter_lexer_accept(lexer, "grain") &&
+        !sinter_lexer_expect_integer(lexer, &grain))
+        return false;
+    if (grain < 0) return sinter_lexer_error_at(lexer, position, "the grain must be positive");
     size_t visible = p->visible.count;
     sinter_loop_var var = sinter_loop_begin_for(&p->builder, sinter_loop_parse_copy(p, name), lower,
                                                 upper, step, (sinter_loop_axis)axis);
@@ -112,7 +118,8 @@ static bool parse_for(sinter_loop_parser *p) {
     bool ok = parse_block(p);
     p->visible.count = visible;
     sinter_loop_end(&p->builder);
-    if (joined) p->builder.last->joined = true;
+    p->builder.last->joined = joined;
+    p->builder.last->grain = grain;
     return ok;
 }
 

@@ -254,6 +254,7 @@ static void print_for(printer *p, const sinter_loop_stmt *stmt) {
     if (stmt->step != 1) sinter_text_format(text, " step %" PRId64, stmt->step);
     if (stmt->axis != SINTER_AXIS_SERIAL)
         sinter_text_format(text, " %s", sinter_loop_axis_names[stmt->axis]);
+    if (stmt->grain) sinter_text_format(text, " grain %" PRId64, stmt->grain);
     if (stmt->joined) put(p, " joined");
     print_block(p, stmt->body);
     hide_vars(p, visible);

@@ -194,6 +194,8 @@ static void check_axis(sinter_loop_verifier *v, const sinter_loop_stmt *loop, pl
     bool plain = loop->axis == SINTER_AXIS_SERIAL || loop->axis == SINTER_AXIS_UNROLL;
     if (loop->joined && loop->axis != SINTER_AXIS_PARALLEL)
         sinter_loop_verify_error(v, "loop_c9", "a joined loop is not parallel");
+    if (loop->grain && (loop->axis != SINTER_AXIS_PARALLEL || loop->joined || loop->grain < 0))
+        sinter_loop_verify_error(v, "loop_c9", "a grain is of a parallel loop that is not joined");
     if (v->is_host && !plain)
         sinter_loop_verify_error(v, "loop_c9", "the host function has serial loops only");
     switch (loop->axis) {

@@ -141,6 +141,7 @@ static void schedule_kernel(sinter_schedule_cpu_state *state) {
     }
     sinter_schedule_simplify(&state->schedule);
     join_parallel(state);
+    sinter_schedule_cpu_set_grains(state);
     sinter_cpu_end_choices(state);
     sinter_schedule_deinit(&state->schedule);
     sinter_arena_deinit(&scratch);

@@ -61,6 +61,9 @@ void sinter_cpu_end_choices(sinter_schedule_cpu_state *state);
 uint32_t sinter_cpu_choose(sinter_schedule_cpu_state *state, const char *question, const sinter_cpu_answer *answers,
                            uint32_t count);
 
+/* Of the kernel's parallel loops, as they are in the end; those that are too short become serial (schedule_cpu_grain.c). */
+void sinter_schedule_cpu_set_grains(sinter_schedule_cpu_state *state);
+
 /* Lanes of one vector of this element type, at least 1. */
 uint32_t sinter_schedule_cpu_lanes(const sinter_target *target, sinter_dtype dtype);
 

@@ -28,14 +28,15 @@ static_assert(FEATURE_COUNT <= 64, "feature_bits holds 64");
 typedef struct cpu_row {
     target_arch arch;
     const char *name, *llvm, *features;
-    uint32_t vector_bytes, registers, l1, l2, l3, products, memory;
+    uint32_t vector_bytes, registers, l1, l2, l3, products, memory, wake;
 } cpu_row;
 static const cpu_row cpus[] = {
-#define CPU(arch, name, llvm, features, vector_bytes, registers, l1, l2, l3, products, memory)     \
- {ARCH_##arch, name, llvm, features, vector_bytes, registers, l1, l2, l3, products, memory},
+#define CPU(arch, name, llvm, features, vector_bytes, registers, l1, l2, l3, products, memory,     \
+            wake)                                                                                  \
+ {ARCH_##arch, name, llvm, features, vector_bytes, registers, l1, l2, l3, products, memory, wake},
 #include "codegen/target.def"
 };
-enum { CPU_COUNT = sizeof cpus / sizeof *cpus };
+enum { CPU_COUNT = sizeof cpus / sizeof *cpus, ANY_WAKE = 1500 };
 
 #ifdef __aarch64__
 static const target_arch host_arch = ARCH_aarch64;
@@ -163,10 +164,12 @@ static void fill_native(sinter_target *target, sinter_arena *arena) {
     const sinter_machine any = SINTER_MACHINE_ANY;
     target->products = any.products;
     target->memory_bytes = any.memory_bytes;
+    target->wake_cycles = ANY_WAKE;
     for (size_t i = 0; i < CPU_COUNT; i++)
         if (cpus[i].arch == host_arch && !strcmp(cpus[i].llvm, target->cpu)) {
             target->products = cpus[i].products;
             target->memory_bytes = cpus[i].memory;
+            target->wake_cycles = cpus[i].wake;
         }
     target->vector_bytes = 16;
     target->registers = host_arch == ARCH_aarch64 ? 32 : 16;
@@ -206,6 +209,7 @@ static bool parse_cpu(const char *text, sinter_string name, sinter_arena *arena,
         target->l3_bytes = cpus[i].l3;
         target->products = cpus[i].products;
         target->memory_bytes = cpus[i].memory;
+        target->wake_cycles = cpus[i].wake;
         target->feature_bits = with_implied(cpus[i].arch, 0, cpus[i].features);
         return true;
     }

@@ -1,0 +1,188 @@
+/* How many iterations of a parallel loop are worth a thread: from what an iteration costs, and what it costs to wake a thread
+ * and to bring it what others have in their caches.
+ *
+ * Cycles are counted in the loops as they are in the end: a statement in vector lanes counts once a vector. What the loops
+ * read and write has to come from beyond the first cache at least once, which is more than the arithmetic where a row meets
+ * a matrix. A loop that is known to be too short becomes serial. Loops that are joined are one call of the pool: the grain
+ * stands at the first of them, in iterations of the longest. Test: tests/codegen/schedule/grain.loops */
+#include "codegen/loop_access.h"
+#include "codegen/loop_uses.h"
+#include "codegen/schedule_cpu.h"
+
+enum {
+    WORTH = 2,          /* wake-ups that a thread's share should take */
+    CACHE_BYTES = 32,   /* a cycle from the second cache, */
+    OTHER_BYTES = 4,    /* and of scratch, which one thread writes and another reads */
+    UNKNOWN_TRIPS = 64, /* of loops over symbols, */
+    WHILE_TRIPS = 16,
+    MOST_TRIPS = 1 << 24
+};
+static const double most_cycles = 1e15;
+
+typedef struct counter {
+    const sinter_schedule_cpu_state *state;
+    const sinter_loop_function *function;
+} counter;
+
+/* ---- one iteration ---- */
+
+static void note_widest(void *user, sinter_expr expr) {
+    uint32_t *bits = user, own = sinter_dtype_infos[expr->dtype].bits;
+    bool is_index = expr->dtype == SINTER_DTYPE_i64;
+    if (!is_index && own > *bits) *bits = own;
+}
+
+static bool note_widest_stmt(void *user, sinter_loop_stmt *stmt) {
+    sinter_loop_walk_stmt_exprs(stmt, note_widest, user);
+    return true;
+}
+
+/* Vectors that the lanes of the loop fill. */
+static double count_vectors(const counter *c, const sinter_loop_stmt *loop, int64_t lanes) {
+    uint32_t bits = 8;
+    sinter_loop_walk(loop->body, note_widest_stmt, &bits);
+    int64_t bytes = lanes * bits / 8, width = c->state->target->vector_bytes;
+    return (double)((bytes + width - 1) / width);
+}
+
+static double list_work(const counter *c, const sinter_loop_stmt *first);
+
+static double loop_work(const counter *c, const sinter_loop_stmt *loop) {
+    int64_t trips = UNKNOWN_TRIPS;
+    double inside = list_work(c, loop->body), times;
+    sinter_loop_trip_count(loop, &trips);
+    if (trips > MOST_TRIPS) trips = MOST_TRIPS;
+    times = trips > 0 ? (double)trips : 0;
+    if (loop->axis == SINTER_AXIS_VECTOR) times = count_vectors(c, loop, trips);
+    if (loop->axis == SINTER_AXIS_SERIAL) inside += 1;
+    return times * inside;
+}
+
+/* Instructions of a list, roughly. */
+static double list_work(const counter *c, const sinter_loop_stmt *first) {
+    double work = 0, one, other;
+    for (const sinter_loop_stmt *stmt = first; stmt && work < most_cycles; stmt = stmt->next) {
+        switch (stmt->kind) {
+        case SINTER_LOOP_FOR:
+            work += loop_work(c, stmt);
+            break;
+        case SINTER_LOOP_WHILE:
+            work += WHILE_TRIPS * (1 + list_work(c, stmt->body));
+            break;
+        case SINTER_LOOP_IF:
+            one = list_work(c, stmt->body);
+            other = list_work(c, stmt->else_body);
+            work += 1 + (one > other ? one : other);
+            break;
+        case SINTER_LOOP_COMMENT:
+        case SINTER_LOOP_ALLOC:
+            break;
+        default:
+            work += (double)sinter_schedule_cpu_instructions(stmt);
+        }
+    }
+    return work < most_cycles ? work : most_cycles;
+}
+
+/* ---- a group of loops ---- */
+
+typedef struct traffic {
+    double all, scratch; /* bytes of parameters, as far as they are known */
+} traffic;
+
+static traffic group_traffic(sinter_schedule_cpu_state *state, const sinter_loop_stmt *first,
+                             const sinter_loop_stmt *end) {
+    const sinter_loop_function *function = state->schedule.function;
+    bool *touched = SINTER_NEW_ARRAY(&state->scratch, bool, function->buffers.count);
+    traffic total = {0, 0};
+    for (const sinter_loop_stmt *loop = first;; loop = loop->next) {
+        sinter_loop_uses uses;
+        sinter_loop_find_uses(&state->scratch, function, loop->body, &uses);
+        for (uint32_t i = 1; i < function->buffers.count; i++) touched[i] |= uses.buffers[i];
+        if (loop == end) break;
+    }
+    for (size_t i = 0; i < function->buffer_parameters.count; i++) {
+        sinter_loop_buffer buffer = function->buffer_parameters.items[i];
+        uint64_t bytes;
+        if (!touched[buffer] || !sinter_loop_static_bytes(&function->buffers.items[buffer], &bytes))
+            continue;
+        total.all += (double)bytes;
+        if (function->buffers.items[buffer].scope == SINTER_SCOPE_INOUT)
+            total.scratch += (double)bytes;
+    }
+    return total;
+}
+
+/* What the grain follows from. */
+typedef struct group_cost {
+    double cycles;  /* of an iteration of the longest loop, with what belongs to it of the others */
+    double outside; /* cycles that a second thread costs */
+    int64_t count;  /* iterations; 0 where only the run knows */
+} group_cost;
+
+static group_cost find_cost(sinter_schedule_cpu_state *state, const sinter_loop_stmt *first,
+                            const sinter_loop_stmt *end) {
+    counter c = {.state = state, .function = state->schedule.function};
+    double total = 0, products = state->target->products ? state->target->products : 1;
+    int64_t longest = 0, count = 0;
+    bool known = true;
+    for (const sinter_loop_stmt *loop = first;; loop = loop->next) {
+        known &= sinter_loop_trip_count(loop, &count);
+        total += (known ? (double)count : 1) * (1 + list_work(&c, loop->body)) / products;
+        if (known && count > longest) longest = count;
+        if (loop == end) break;
+    }
+    group_cost cost = {total, WORTH * (double)state->target->wake_cycles, known ? longest : 0};
+    if (!known || longest < 1) return cost;
+    traffic bytes = group_traffic(state, first, end);
+    if (bytes.all / CACHE_BYTES > total) total = bytes.all / CACHE_BYTES;
+    cost.cycles = total / (double)longest;
+    /* What no cache of one core holds comes from further away for one thread as well. */
+    if (bytes.all < (double)state->target->l2_bytes / 2)
+        cost.outside += bytes.scratch / OTHER_BYTES;
+    return cost;
+}
+
+static void make_serial(sinter_loop_stmt *first, const sinter_loop_stmt *end) {
+    for (sinter_loop_stmt *loop = first;; loop = loop->next) {
+        loop->axis = SINTER_AXIS_SERIAL;
+        loop->joined = false;
+        if (loop == end) break;
+    }
+}
+
+/* The model's grain; some that are far from it; none at all. */
+static int64_t ask(sinter_schedule_cpu_state *state, int64_t grain, int64_t count) {
+    const int64_t grains[] = {grain, 1, grain * 8, 0};
+    sinter_cpu_answer answers[4];
+    int64_t kept[4];
+    uint32_t n = 0;
+    bool fits = !count || count >= 2 * grain;
+    for (uint32_t i = 0; i < 4; i++) {
+        int64_t one = i ? grains[i] : fits ? grain : 0;
+        bool known = count && one && count < 2 * one;
+        for (uint32_t k = 0; k < n; k++) known |= kept[k] == one;
+        if (known) continue;
+        kept[n] = one;
+        answers[n++] =
+            one ? sinter_cpu_answer_make("%lld", (long long)one) : sinter_cpu_answer_make("serial");
+    }
+    return kept[sinter_cpu_choose(state, "grain", answers, n)];
+}
+
+void sinter_schedule_cpu_set_grains(sinter_schedule_cpu_state *state) {
+    for (sinter_loop_stmt *stmt = state->schedule.function->body; stmt; stmt = stmt->next) {
+        if (stmt->kind != SINTER_LOOP_FOR || stmt->axis != SINTER_AXIS_PARALLEL) continue;
+        const sinter_loop_stmt *end = sinter_loop_group_end(stmt);
+        group_cost cost = find_cost(state, stmt, end);
+        int64_t grain = 1 + (int64_t)(cost.outside / (cost.cycles > 1 ? cost.cycles : 1));
+        sinter_loop_stmt *next = stmt;
+        while (next != end) next = next->next;
+        int64_t chosen = cost.count == 1 ? 0 : ask(state, grain, cost.count);
+        if (chosen)
+            stmt->grain = chosen;
+        else
+            make_serial(stmt, end);
+        stmt = next;
+    }
+}

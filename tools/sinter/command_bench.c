@@ -113,12 +113,22 @@ static int bench_engine(sinter_engine *engine, const arguments *a, double second
     return status;
 }
 
+/* A device works while the host goes on, so that the time between two calls is no kernel's. */
+static bool check_profile(const arguments *a) {
+    static const char *const timed[] = {"profile", "per-node"};
+    const char *device = device_name(a, arguments_find(a, "target"));
+    for (size_t i = 0; i < sizeof timed / sizeof *timed; ++i)
+        if (arguments_has(a, timed[i]) && strcmp(device, "cpu") != 0)
+            return usage_error("bench", "--%s does nothing with --device=%s", timed[i], device);
+    return true;
+}
+
 static int bench(const arguments *a) {
     sinter_diag diag = stderr_diag();
     double seconds;
     int64_t threads;
     if (!arguments_number(a, "seconds", 0, 1e6, 3, &seconds) ||
-        !arguments_integer(a, "threads", 1, 1024, 1, &threads))
+        !arguments_integer(a, "threads", 1, 1024, 1, &threads) || !check_profile(a))
         return 2;
     keep_pages();
     measurement m = {.rss_before = memory_now()};

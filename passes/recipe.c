@@ -370,27 +370,47 @@ static void copy_activations(sinter_layer_recipe *to, const sinter_layer_recipe 
     to->by_row = from->by_row;
 }
 
-static bool parse_smooth(sinter_lexer *lexer, sinter_layer_recipe *r) {
+/* "none", which is 0, or a share of up to 1. */
+static bool parse_share(sinter_lexer *lexer, const char *key, double *out) {
     const char *start = lexer->token.position;
-    r->smooth = 0;
+    *out = 0;
     if (sinter_lexer_accept(lexer, "none")) return true;
-    if (!sinter_lexer_expect_number(lexer, &r->smooth)) return false;
-    return (r->smooth > 0 && r->smooth <= 1) ||
+    if (!sinter_lexer_expect_number(lexer, out)) return false;
+    return (*out > 0 && *out <= 1) ||
            sinter_lexer_error_at(lexer, start,
-                                 "smooth: expected none or a number above 0 and at most 1, found "
-                                 "%.12g",
-                                 r->smooth);
+                                 "%s: expected none or a number above 0 and at most 1, found %.12g",
+                                 key, *out);
 }
 
-static void print_smooth(const sinter_layer_recipe *r, sinter_text *text) {
-    if (r->smooth > 0)
-        sinter_text_double(text, r->smooth);
+static void print_share(double share, sinter_text *text) {
+    if (share > 0)
+        sinter_text_double(text, share);
     else
         sinter_text_append_string(text, "none");
 }
 
+static bool parse_smooth(sinter_lexer *lexer, sinter_layer_recipe *r) {
+    return parse_share(lexer, "smooth", &r->smooth);
+}
+
+static void print_smooth(const sinter_layer_recipe *r, sinter_text *text) {
+    print_share(r->smooth, text);
+}
+
 static void copy_smooth(sinter_layer_recipe *to, const sinter_layer_recipe *from) {
     to->smooth = from->smooth;
+}
+
+static bool parse_keep(sinter_lexer *lexer, sinter_layer_recipe *r) {
+    return parse_share(lexer, "keep", &r->most_change);
+}
+
+static void print_keep(const sinter_layer_recipe *r, sinter_text *text) {
+    print_share(r->most_change, text);
+}
+
+static void copy_keep(sinter_layer_recipe *to, const sinter_layer_recipe *from) {
+    to->most_change = from->most_change;
 }
 
 static bool parse_observe(sinter_lexer *lexer, sinter_layer_recipe *r) {
@@ -432,6 +452,7 @@ static const struct word {
     {"score", parse_score, print_score, copy_score, USE_ZEROS},
     {"activations", parse_activations, print_activations, copy_activations, USE_ALWAYS},
     {"smooth", parse_smooth, print_smooth, copy_smooth, USE_ALWAYS},
+    {"keep", parse_keep, print_keep, copy_keep, USE_ALWAYS},
     {"observe", parse_observe, print_observe, copy_observe, USE_OBSERVER},
 };
 enum { WORD_COUNT = sizeof words / sizeof *words };

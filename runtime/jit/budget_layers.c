@@ -160,6 +160,19 @@ static bool fill_points(survey *s) {
 
 /* ---- one by one ---- */
 
+/* Channels that go take weights of other layers with them, which were floats when that was measured and will be as narrow as
+ * these. */
+static void discount(survey *s, size_t layer, size_t setting) {
+    sinter_front_point *point = &s->budget->table.points[index_of(s, layer, setting)];
+    const sinter_layer_recipe *r = &s->recipes[index_of(s, layer, setting)];
+    if (point->state != SINTER_FRONT_MEASURED || r->pattern != SINTER_PRUNE_CHANNELS ||
+        r->grid != SINTER_WEIGHT_GRID_INTEGER)
+        return;
+    double weights = (double)s->budget->layers.items[layer].weights, share = r->bits / 32.0;
+    double own = weights * (double)sizeof(float) * (1 - (1 - r->ratio) * share);
+    if (point->gain > own) point->gain = own + (point->gain - own) * share;
+}
+
 /* The setting in all layers; those that are known already, and the reference, whatever the time is. */
 static bool measure_setting(survey *s, size_t setting) {
     sinter_budget *b = s->budget;
@@ -174,6 +187,7 @@ static bool measure_setting(survey *s, size_t setting) {
                                b->settings.items[setting].name);
         }
         if (!sinter_budget_measure_point(s->meter, layer, setting)) return false;
+        discount(s, layer, setting);
     }
     return true;
 }

@@ -277,6 +277,19 @@ static void write_variable(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     if (e->mentioned && !e->mentioned[s->var]) sinter_c_write(e, "(void)%s;", e->vars[s->var]);
 }
 
+static void write_exchange(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    const sinter_loop_exchange *x = &s->exchange;
+    if (e->dialect->barrier) {
+        sinter_c_error(e, "ranks do not exchange from a device [emit_c7]");
+        return;
+    }
+    sinter_c_write(e,
+                   "if (sinter_exchange(call, %d, %d, %d, %u, UINT64_C(%llu), %s, %s, %s)) return "
+                   "call->code;",
+                   x->kind, x->reduction, x->dtype, x->index, (unsigned long long)x->over,
+                   text_of(e, s->value, false), e->buffers[s->source], e->buffers[s->buffer]);
+}
+
 static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     sinter_map_init(&e->temporaries, e->arena);
     switch (s->kind) {
@@ -319,6 +332,9 @@ static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         }
         break;
     case SINTER_LOOP_PREFETCH: /* C has no word for it */
+        return;
+    case SINTER_LOOP_EXCHANGE:
+        write_exchange(e, s);
         return;
     case SINTER_LOOP_BARRIER:
         if (e->dialect->barrier)

@@ -80,6 +80,15 @@ static inline void sinter_trace(sinter_abi_call *call, uint32_t kernel, int32_t 
         call->services->trace(call->services->user, kernel, begin);
 }
 
+static inline int32_t sinter_exchange(sinter_abi_call *call, int32_t kind, int32_t reduction, int32_t dtype, uint32_t index,
+                                      uint64_t over, int64_t count, const void *source, void *target) {
+    const sinter_abi_exchange words = {kind, reduction, dtype, index, over, (uint64_t)count, source, target};
+    const sinter_abi_services *services = call->services;
+    if (services && services->size > offsetof(sinter_abi_services, exchange) && services->exchange)
+        return services->exchange(call, &words);
+    return sinter_fail(call, SINTER_ABI_FAILED, "a program of several ranks needs the others to run");
+}
+
 static inline void sinter_parallel_for(sinter_abi_call *call, int64_t count, int64_t grain,
                                        void (*body)(void *, int64_t, int64_t), void *environment) {
 #ifdef __GNUC__

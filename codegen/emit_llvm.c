@@ -180,7 +180,8 @@ void sinter_llvm_end(sinter_llvm_function *f) {
 
 static bool contains_fail(const sinter_loop_stmt *first) {
     for (const sinter_loop_stmt *s = first; s; s = s->next)
-        if (s->kind == SINTER_LOOP_FAIL || contains_fail(s->body) || contains_fail(s->else_body))
+        if (s->kind == SINTER_LOOP_FAIL || s->kind == SINTER_LOOP_EXCHANGE ||
+            contains_fail(s->body) || contains_fail(s->else_body))
             return true;
     return false;
 }

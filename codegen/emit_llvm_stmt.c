@@ -3,6 +3,7 @@
  * A vector axis whose body cannot run in lockstep (a bound, a failure or an update that differs by lane) is emitted as
  * a serial loop, which means the same. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
+#include "runtime/abi.h"
 
 #include <assert.h>
 
@@ -51,6 +52,7 @@ static bool statement_runs_in_lockstep(const sinter_llvm_function *f, const sint
     case SINTER_LOOP_ALLOC: /* a buffer for each lane */
     case SINTER_LOOP_CALL_KERNEL:
     case SINTER_LOOP_FAIL:
+    case SINTER_LOOP_EXCHANGE:
     case SINTER_LOOP_BARRIER:
     case SINTER_LOOP_PREFETCH:
     case SINTER_LOOP_FREE:
@@ -330,6 +332,68 @@ static void emit_fail(sinter_llvm_function *f, const sinter_loop_stmt *s) {
     LLVMPositionBuilderAtEnd(f->builder, sinter_llvm_block(f, "unreached"));
 }
 
+/* The words of an exchange, in memory of the frame. */
+static LLVMValueRef emit_words(sinter_llvm_function *f, const sinter_loop_stmt *s) {
+    sinter_llvm_module *m = f->module;
+    const sinter_loop_exchange *x = &s->exchange;
+    LLVMValueRef count = sinter_llvm_expr(f, s->value);
+    LLVMTypeRef type = LLVMArrayType2(m->i64, sizeof(sinter_abi_exchange) / 8);
+    LLVMValueRef words = sinter_llvm_entry_alloca(f, type, "words");
+    const struct {
+        size_t offset;
+        LLVMValueRef value;
+    } fields[] = {
+        {offsetof(sinter_abi_exchange, kind), sinter_llvm_int32(m, x->kind)},
+        {offsetof(sinter_abi_exchange, reduction), sinter_llvm_int32(m, x->reduction)},
+        {offsetof(sinter_abi_exchange, dtype), sinter_llvm_int32(m, x->dtype)},
+        {offsetof(sinter_abi_exchange, index), sinter_llvm_int32(m, (int32_t)x->index)},
+        {offsetof(sinter_abi_exchange, over), sinter_llvm_int(m, (int64_t)x->over)},
+        {offsetof(sinter_abi_exchange, count), count},
+        {offsetof(sinter_abi_exchange, source), f->buffers[s->source]},
+        {offsetof(sinter_abi_exchange, target), f->buffers[s->buffer]},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        LLVMBuildStore(f->builder, fields[i].value,
+                       sinter_llvm_field(f, words, fields[i].offset));
+    return words;
+}
+
+/* services->exchange(call, words), where services are as large as that; else the run fails. */
+static void emit_exchange(sinter_llvm_function *f, const sinter_loop_stmt *s) {
+    sinter_llvm_module *m = f->module;
+    LLVMValueRef words = emit_words(f, s);
+    LLVMBasicBlockRef some = sinter_llvm_block(f, "services"),
+                      large = sinter_llvm_block(f, "large"), there = sinter_llvm_block(f, "there"),
+                      alone = sinter_llvm_block(f, "alone"),
+                      failed = sinter_llvm_block(f, "failed"), on = sinter_llvm_block(f, "on");
+    LLVMValueRef services =
+        sinter_llvm_load_field(f, m->pointer, f->call, offsetof(sinter_abi_call, services));
+    LLVMBuildCondBr(f->builder, LLVMBuildIsNotNull(f->builder, services, ""), some, alone);
+    LLVMPositionBuilderAtEnd(f->builder, some);
+    LLVMValueRef size =
+        sinter_llvm_load_field(f, m->i32, services, offsetof(sinter_abi_services, size));
+    LLVMValueRef least = sinter_llvm_int32(m, (int32_t)offsetof(sinter_abi_services, exchange));
+    LLVMBuildCondBr(f->builder, LLVMBuildICmp(f->builder, LLVMIntUGT, size, least, ""), large,
+                    alone);
+    LLVMPositionBuilderAtEnd(f->builder, large);
+    LLVMValueRef function =
+        sinter_llvm_load_field(f, m->pointer, services, offsetof(sinter_abi_services, exchange));
+    LLVMBuildCondBr(f->builder, LLVMBuildIsNotNull(f->builder, function, ""), there, alone);
+    LLVMPositionBuilderAtEnd(f->builder, there);
+    LLVMTypeRef types[] = {m->pointer, m->pointer};
+    LLVMValueRef code =
+        LLVMBuildCall2(f->builder, LLVMFunctionType(m->i32, types, 2, false), function,
+                       (LLVMValueRef[]){f->call, words}, 2, "");
+    LLVMBuildCondBr(f->builder, LLVMBuildIsNotNull(f->builder, code, ""), failed, on);
+    LLVMPositionBuilderAtEnd(f->builder, failed);
+    LLVMBuildRet(f->builder, code);
+    LLVMPositionBuilderAtEnd(f->builder, alone);
+    sinter_llvm_record_failure(f, SINTER_ABI_FAILED,
+                               "a program of several ranks needs the others to run", NULL, 0);
+    LLVMBuildRet(f->builder, sinter_llvm_int32(m, SINTER_ABI_FAILED));
+    LLVMPositionBuilderAtEnd(f->builder, on);
+}
+
 static void emit_statement(sinter_llvm_function *f, const sinter_loop_stmt *s) {
     switch (s->kind) {
     case SINTER_LOOP_FOR:
@@ -371,6 +435,9 @@ static void emit_statement(sinter_llvm_function *f, const sinter_loop_stmt *s) {
         if (f->is_host) break;
         sinter_llvm_fail(f->module, "kernel %s: a host statement in a kernel [emit_c5]",
                          f->function->name);
+        return;
+    case SINTER_LOOP_EXCHANGE:
+        emit_exchange(f, s);
         return;
     case SINTER_LOOP_BARRIER:
         sinter_llvm_fail(f->module, "kernel %s: a CPU has no block barrier [emit_c6]",

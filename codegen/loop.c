@@ -254,6 +254,18 @@ void sinter_loop_barrier(sinter_loop_builder *builder) {
     append(builder, SINTER_LOOP_BARRIER);
 }
 
+void sinter_loop_exchange_with(sinter_loop_builder *builder, sinter_loop_buffer buffer,
+                               sinter_loop_buffer source, const sinter_loop_exchange *exchange) {
+    sinter_loop_stmt *stmt = append(builder, SINTER_LOOP_EXCHANGE);
+    const sinter_loop_buffer_info *info = &builder->function->buffers.items[source];
+    stmt->buffer = buffer;
+    stmt->source = source;
+    stmt->exchange = *exchange;
+    stmt->value = sinter_loop_int(builder, 1);
+    for (uint32_t i = 0; i < info->rank; i++)
+        stmt->value = sinter_loop_mul(builder, stmt->value, info->dims[i]);
+}
+
 void sinter_loop_prefetch(sinter_loop_builder *builder, sinter_loop_buffer buffer,
                           const sinter_expr *indices) {
     sinter_loop_stmt *stmt = append(builder, SINTER_LOOP_PREFETCH);

@@ -95,6 +95,7 @@ typedef enum sinter_loop_stmt_kind {
     SINTER_LOOP_CALL_KERNEL, /* host: kernel, buffer_arguments, arguments (its scalar parameters in order) */
     SINTER_LOOP_FAIL,    /* host or kernel: stop the run with status `code` and text `message`; arguments (i64) fill %0 %1 */
     SINTER_LOOP_BARRIER, /* CUDA block barrier */
+    SINTER_LOOP_EXCHANGE, /* kernel: buffer gets what ranks of a mesh make of buffer `source`; runtime/abi.h has the kinds */
     SINTER_LOOP_PREFETCH, /* hint: buffer[arguments] is wanted in the cache soon; the element need not exist */
     SINTER_LOOP_COMMENT,
     SINTER_LOOP_FREE,    /* host: heap buffer is dead */
@@ -103,6 +104,13 @@ typedef enum sinter_loop_stmt_kind {
                             then; its dims are what they are now. What grows from round to round of a loop lives so. The
                             memory of both comes from the allocator, never from the workspace */
 } sinter_loop_stmt_kind;
+
+/* Of EXCHANGE: fields of sinter_abi_exchange. */
+typedef struct sinter_loop_exchange {
+    int32_t kind, reduction, dtype;
+    uint32_t index;
+    uint64_t over;
+} sinter_loop_exchange;
 
 typedef struct sinter_loop_stmt {
     sinter_loop_stmt_kind kind;
@@ -118,6 +126,7 @@ typedef struct sinter_loop_stmt {
     uint32_t kernel; /* index in program */
     int32_t code;    /* of FAIL: SINTER_ABI_* */
     sinter_scalar_function combine;
+    sinter_loop_exchange exchange;
     bool atomic;
     bool copies;      /* CALL_KERNEL: makes the second buffer what the first is, and nothing else; not needed where both are
                          in one memory */
@@ -313,6 +322,9 @@ void sinter_loop_free(sinter_loop_builder *builder, sinter_loop_buffer buffer);
 void sinter_loop_bind(sinter_loop_builder *builder, sinter_loop_buffer buffer, sinter_loop_buffer source, sinter_expr offset);
 void sinter_loop_take(sinter_loop_builder *builder, sinter_loop_buffer buffer, sinter_loop_buffer source);
 void sinter_loop_barrier(sinter_loop_builder *builder);
+/* Of all elements of both, which are packed. */
+void sinter_loop_exchange_with(sinter_loop_builder *builder, sinter_loop_buffer buffer, sinter_loop_buffer source,
+                               const sinter_loop_exchange *exchange);
 void sinter_loop_comment(sinter_loop_builder *builder, const char *text);
 void sinter_loop_prefetch(sinter_loop_builder *builder, sinter_loop_buffer buffer, const sinter_expr *indices);
 void sinter_loop_fail(sinter_loop_builder *builder, int32_t code, const char *message, const sinter_expr *arguments, uint32_t count);

@@ -207,6 +207,7 @@ static void compile_stmt(compiler *c, const sinter_loop_stmt *stmt) {
     case SINTER_LOOP_CALL_KERNEL:
         instruction.op = SINTER_CODE_CALL_KERNEL;
         break;
+    case SINTER_LOOP_EXCHANGE: /* there is nobody to exchange with */
     case SINTER_LOOP_FAIL:
         instruction.op = SINTER_CODE_FAIL;
         break;

@@ -1,6 +1,7 @@
 /* Buffers, statements and functions of the loop IR's text: the part of the parser (loop_parse.c) that reads code.
  * Test: tests/codegen/loops/, tests/fuzz/loop_parse_fuzz.c */
 #include "codegen/loop_parse.h"
+#include "runtime/abi.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -307,6 +308,35 @@ static bool parse_barrier(sinter_loop_parser *p) {
     return true;
 }
 
+static bool parse_word(sinter_loop_parser *p, const char *word, uint32_t limit, uint32_t *out) {
+    const char *position = p->lexer.token.position;
+    if (!sinter_lexer_expect(&p->lexer, word) || !sinter_loop_parse_unsigned(p, out)) return false;
+    return *out < limit ||
+           sinter_lexer_error_at(&p->lexer, position, "there is no %s %u", word, *out);
+}
+
+/* %target = %source kind N reduction N dtype N over N index N */
+static bool parse_exchange(sinter_loop_parser *p) {
+    sinter_loop_buffer buffer, source;
+    sinter_loop_exchange exchange = {0};
+    uint32_t kind = 0, reduction = 0, dtype = 0;
+    int64_t over = 0;
+    if (!sinter_loop_parse_buffer(p, &buffer) || !sinter_lexer_expect(&p->lexer, "=") ||
+        !sinter_loop_parse_buffer(p, &source) ||
+        !parse_word(p, "kind", SINTER_ABI_ALL_TO_ALL + 1, &kind) ||
+        !parse_word(p, "reduction", SINTER_ABI_MIN + 1, &reduction) ||
+        !parse_word(p, "dtype", 1024, &dtype) || !sinter_lexer_expect(&p->lexer, "over") ||
+        !sinter_lexer_expect_integer(&p->lexer, &over) ||
+        !parse_word(p, "index", UINT32_MAX, &exchange.index))
+        return false;
+    exchange.kind = (int32_t)kind;
+    exchange.reduction = (int32_t)reduction;
+    exchange.dtype = (int32_t)dtype;
+    exchange.over = (uint64_t)over;
+    sinter_loop_exchange_with(&p->builder, buffer, source, &exchange);
+    return true;
+}
+
 static bool parse_prefetch(sinter_loop_parser *p) {
     sinter_loop_buffer buffer;
     sinter_loop_exprs indices;
@@ -340,7 +370,7 @@ static bool parse_stmt(sinter_loop_parser *p) {
                       {"take", parse_take},        {"call", parse_call_kernel},
                       {"fail", parse_fail},        {"barrier", parse_barrier},
                       {"comment", parse_comment},  {"buffer", parse_buffer_line},
-                      {"prefetch", parse_prefetch}};
+                      {"prefetch", parse_prefetch}, {"exchange", parse_exchange}};
     sinter_lexer *lexer = &p->lexer;
     if (lexer->token.kind == SINTER_TOKEN_VALUE) return parse_store(p);
     sinter_string word = lexer->token.text;

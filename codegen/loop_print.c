@@ -341,6 +341,14 @@ static void print_memory(printer *p, const sinter_loop_stmt *stmt) {
     put(p, "\n");
 }
 
+static void print_exchange(printer *p, const sinter_loop_stmt *stmt) {
+    const sinter_loop_exchange *x = &stmt->exchange;
+    sinter_text_format(p->text, "exchange %%%s", buffer_name(p, stmt->buffer));
+    sinter_text_format(p->text, " = %%%s", buffer_name(p, stmt->source));
+    sinter_text_format(p->text, " kind %d reduction %d dtype %d over %llu index %u\n", x->kind,
+                       x->reduction, x->dtype, (unsigned long long)x->over, x->index);
+}
+
 static void print_stmt(printer *p, const sinter_loop_stmt *stmt) {
     line(p);
     switch (stmt->kind) {
@@ -385,6 +393,9 @@ static void print_stmt(printer *p, const sinter_loop_stmt *stmt) {
         sinter_text_format(p->text, "prefetch %%%s[", buffer_name(p, stmt->buffer));
         print_list(p, stmt->arguments, stmt->argument_count, ",");
         put(p, "]\n");
+        break;
+    case SINTER_LOOP_EXCHANGE:
+        print_exchange(p, stmt);
         break;
     case SINTER_LOOP_BARRIER:
         put(p, "barrier\n");

@@ -41,7 +41,7 @@ static void use_statements(sinter_loop_uses *u, const sinter_loop_stmt *first) {
         if (s->kind == SINTER_LOOP_ALLOC) u->allocates[s->buffer] = true;
         if (s->kind == SINTER_LOOP_FOR || s->kind == SINTER_LOOP_DECLARE)
             u->declares[s->var] = true;
-        u->fails |= s->kind == SINTER_LOOP_FAIL;
+        u->fails |= s->kind == SINTER_LOOP_FAIL || s->kind == SINTER_LOOP_EXCHANGE;
         u->in_parallel |= s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_PARALLEL;
         use_statements(u, s->body);
         use_statements(u, s->else_body);

@@ -295,6 +295,15 @@ static void check_prefetch(sinter_loop_verifier *v, const sinter_loop_stmt *stmt
     if (ok) check_indices(v, stmt->buffer, stmt->arguments, stmt->argument_count);
 }
 
+static void check_exchange(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, place where) {
+    if (v->is_host || where.in_parallel || where.in_vector || where.in_thread)
+        sinter_loop_verify_error(v, "loop_c15",
+                                 "ranks exchange in a kernel, outside of parallel loops");
+    if (check_buffer(v, stmt->buffer) && check_buffer(v, stmt->source))
+        check_dtype(v, v->function->buffers.items[stmt->source].dtype,
+                    v->function->buffers.items[stmt->buffer].dtype, "the source");
+}
+
 static void check_dims(sinter_loop_verifier *v, sinter_loop_buffer buffer) {
     const sinter_loop_buffer_info *info = &v->function->buffers.items[buffer];
     if (info->rank > SINTER_MAX_RANK)
@@ -437,6 +446,9 @@ static void check_stmt(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, pl
         if (where.in_thread || where.in_parallel || where.in_vector || v->is_host)
             sinter_loop_verify_error(
                 v, "loop_c14", "a barrier is for all threads of a block: not inside of their axis");
+        break;
+    case SINTER_LOOP_EXCHANGE:
+        check_exchange(v, stmt, where);
         break;
     case SINTER_LOOP_COMMENT:
         break;

@@ -251,17 +251,21 @@ static bool read_lines(sinter_module *module, sinter_lexer *lexer, sinter_arena 
     return true;
 }
 
-bool sinter_sharding_read_file(sinter_module *module, const char *path, sinter_diag *diag) {
-    sinter_text text = {0};
+bool sinter_sharding_read_text(sinter_module *module, const char *path, const char *text,
+                               size_t size, sinter_diag *diag) {
     sinter_arena scratch;
     sinter_lexer lexer;
     sinter_arena_init(&scratch);
-    bool good = sinter_file_read_text(path, &text, diag);
-    if (good) {
-        sinter_lexer_init(&lexer, path, text.data, text.size, &scratch, diag);
-        good = read_lines(module, &lexer, &scratch);
-    }
-    sinter_text_deinit(&text);
+    sinter_lexer_init(&lexer, path, text, size, &scratch, diag);
+    bool good = read_lines(module, &lexer, &scratch);
     sinter_arena_deinit(&scratch);
+    return good;
+}
+
+bool sinter_sharding_read_file(sinter_module *module, const char *path, sinter_diag *diag) {
+    sinter_text text = {0};
+    bool good = sinter_file_read_text(path, &text, diag) &&
+                sinter_sharding_read_text(module, path, text.data, text.size, diag);
+    sinter_text_deinit(&text);
     return good;
 }

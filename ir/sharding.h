@@ -42,4 +42,5 @@ bool sinter_sharding_read(sinter_lexer *lexer, const sinter_mesh *mesh, sinter_a
 void sinter_sharding_print(const sinter_mesh *mesh, const sinter_sharding *sharding, sinter_text *text);
 /* A file of them for a model that carries none: "mesh data=2", then lines "%name shard(data, _)". Sets the mesh, where the
  * module has none, and the shardings of the values of those names. False after an error. */
+bool sinter_sharding_read_text(sinter_module *module, const char *path, const char *text, size_t size, sinter_diag *diag);
 bool sinter_sharding_read_file(sinter_module *module, const char *path, sinter_diag *diag);

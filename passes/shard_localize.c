@@ -1,9 +1,11 @@
 /* What a rank does for itself - its part of a value, masks - in plain operators, where the module says which rank it is
- * (`mesh ... rank 3`). Weights become the rank's part of them. What sends stays: it is the same on all ranks, in the same order.
+ * (`mesh ... rank 3`). Weights become the rank's part of them. What sends is the same on all ranks, in the same order; pieces that
+ * it exchanges lie one after the other in memory afterwards (passes/shard_pack.h).
  * Test: tests/passes/shard_localize/ */
 #include "ir/eval.h"
 #include "ir/sharding.h"
 #include "passes/pass.h"
+#include "passes/shard_pack.h"
 
 #include <math.h>
 
@@ -110,11 +112,12 @@ static void visit(void *user, sinter_node node) {
     localizer *l = user;
     sinter_mesh_axes over;
     const sinter_op_info *op = sinter_op_get_info(sinter_node_op(l->module, node));
-    if (op->pattern != SINTER_PATTERN_COLLECTIVE || !op->body[0] ||
+    if (op->pattern != SINTER_PATTERN_COLLECTIVE ||
         !sinter_node_get_mesh_axes(l->module, node, &over))
         return;
     sinter_rewrite_at(l->rewrite, node);
-    sinter_value value = localize(l, node, &over);
+    sinter_value value =
+        op->body[0] ? localize(l, node, &over) : sinter_shard_pack(&l->rewrite->build, node, &over);
     if (value) sinter_rewrite_replace_node(l->rewrite, node, &value);
 }
 

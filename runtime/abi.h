@@ -41,6 +41,25 @@ typedef struct sinter_abi_tensor {
     int32_t rank, dtype;
 } sinter_abi_tensor;
 
+/* What ranks of a mesh do together. A group is the ranks that differ along some axes of the mesh only; places in it count through
+ * these axes, the last fastest. All of a group call with the same words, in the same order, in different threads or processes. */
+enum {
+    SINTER_ABI_ALL_REDUCE = 0,     /* target: source combined over the group */
+    SINTER_ABI_ALL_GATHER = 1,     /* target: the sources of the group, one after the other */
+    SINTER_ABI_REDUCE_SCATTER = 2, /* source: a piece for each place; target: the own piece, combined */
+    SINTER_ABI_ALL_TO_ALL = 3      /* source: a piece for each place; target: the own piece of each source */
+};
+enum { SINTER_ABI_SUM = 0, SINTER_ABI_PROD = 1, SINTER_ABI_MAX = 2, SINTER_ABI_MIN = 3 };
+typedef struct sinter_abi_exchange {
+    int32_t kind, reduction, dtype; /* dtype: ONNX code */
+    uint32_t index;                 /* which of the program's exchanges, for messages and checks */
+    uint64_t over;                  /* axes of the mesh, a byte each: its number + 1, the outermost lowest */
+    uint64_t count;                 /* elements of source */
+    const void *source;
+    void *target;                   /* overlaps no source */
+} sinter_abi_exchange;
+
+struct sinter_abi_call;
 typedef struct sinter_abi_services {
     uint32_t size; /* sizeof, for growth */
     uint32_t thread_count; /* how many may run bodies at once, for partitioning; 0 is 1 */
@@ -56,6 +75,9 @@ typedef struct sinter_abi_services {
     void (*log)(void *user, int32_t level, const char *message); /* level 0: why a run failed */
     /* Called around each kernel where set, for profiling: begin is 1 before it, 0 after it; kernel counts in the artifact's. */
     void (*trace)(void *user, uint32_t kernel, int32_t begin);
+    /* Programs of one rank of several (sinter_abi_exchange): what this rank gives and what it gets. Returns SINTER_ABI_OK, or a code
+     * after it has put it, and a message, into the call. Only where size says that it is there. */
+    int32_t (*exchange)(struct sinter_abi_call *call, const sinter_abi_exchange *exchange);
 } sinter_abi_services;
 
 typedef struct sinter_abi_call {

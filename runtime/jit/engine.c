@@ -8,7 +8,9 @@
 #include "ir/verify.h"
 #include "runtime/cpu_features.h"
 #include "runtime/device.h"
+#include "runtime/jit/ranks.h"
 #include "runtime/sinter_runtime.h"
+#include "runtime/status.h"
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,12 +18,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { RANK_SECONDS = 30 }; /* that a rank waits for others */
+
 typedef enum backend {
     BACKEND_EVAL,
     BACKEND_LOOPS,
     BACKEND_C,
     BACKEND_JIT,
-    BACKEND_ARTIFACT
+    BACKEND_ARTIFACT,
+    BACKEND_RANKS /* a folder of artifacts */
 } backend;
 
 struct sinter_engine {
@@ -42,6 +47,7 @@ struct sinter_engine {
     const sinter_abi_services *services;
     sinter_target target;
     sinter_codegen_options codegen;
+    sinter_ranks *ranks;
     sinter_owned owned; /* what the runtime made */
 };
 
@@ -403,13 +409,38 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
 
 bool sinter_engine_is_artifact(const char *path) {
     char head[4] = {0};
-    return sinter_string_ends_with(path, ".so") ||
+    return sinter_string_ends_with(path, ".so") || sinter_ranks_is_folder(path) ||
            (sinter_file_peek(path, head, sizeof head) == sizeof head &&
             !memcmp(head, "\177ELF", sizeof head));
 }
 
+/* A folder of programs of ranks. */
+static sinter_status *load_ranks(const char *path, const sinter_engine_options *options,
+                                 sinter_engine **out_engine) {
+    sinter_text messages = {0};
+    sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &messages};
+    sinter_ranks *ranks = sinter_ranks_load(path, options, RANK_SECONDS, &diag);
+    sinter_status *status = NULL;
+    if (!ranks) {
+        status = SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT, "%s", messages.data ? messages.data : path);
+        sinter_text_deinit(&messages);
+        return status;
+    }
+    sinter_engine *engine = sinter_heap_alloc(sizeof *engine);
+    sinter_arena_init(&engine->arena);
+    engine->backend = BACKEND_RANKS;
+    engine->ranks = ranks;
+    engine->inputs = sinter_ranks_inputs(ranks, &engine->input_count);
+    engine->outputs = sinter_ranks_outputs(ranks, &engine->output_count);
+    sinter_own(&engine->owned, release_runtime, engine);
+    *out_engine = engine;
+    sinter_text_deinit(&messages);
+    return NULL;
+}
+
 sinter_status *sinter_engine_load(const char *path, const sinter_engine_options *options,
                                   sinter_engine **out_engine) {
+    if (sinter_ranks_is_folder(path)) return load_ranks(path, options, out_engine);
     sinter_engine *engine = sinter_heap_alloc(sizeof *engine);
     sinter_arena_init(&engine->arena);
     engine->backend = BACKEND_ARTIFACT;
@@ -437,6 +468,7 @@ void sinter_engine_destroy(sinter_engine *engine) {
     if (!engine) return;
     sinter_disown(&engine->owned);
     release_runtime(engine);
+    sinter_ranks_destroy(engine->ranks);
     if (engine->jit) sinter_jit_destroy(engine->jit);
     if (engine->library) dlclose(engine->library);
     sinter_storage_release_reference(engine->weights);
@@ -524,6 +556,8 @@ static bool run_tensors(sinter_engine *engine, const sinter_tensor *inputs,
 
 bool sinter_engine_run(sinter_engine *engine, const sinter_tensor *inputs,
                        sinter_tensor *out_outputs, sinter_diag *diag) {
+    if (engine->backend == BACKEND_RANKS)
+        return sinter_ranks_run(engine->ranks, inputs, out_outputs, diag);
     if (engine->backend == BACKEND_EVAL)
         return sinter_eval_module(engine->module, inputs, engine->input_count, out_outputs,
                                   engine->output_count, diag);

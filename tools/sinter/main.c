@@ -6,7 +6,7 @@
 
 static const command *const commands[] = {&command_compile, &command_run,     &command_test,
                                           &command_bench,   &command_inspect, &command_diff,
-                                          &command_tune,    &command_compress};
+                                          &command_tune,    &command_compress, &command_shard};
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
 static void usage(FILE *file) {

@@ -21,7 +21,7 @@ from tally import Tally
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = pathlib.Path(os.environ.get("SINTER_BUILD", ROOT / "build" / "dev"))
 MODELS = ROOT / "tests" / "models"
-PROGRAMS = ("op_test", "pool_test", "loader_test", "executable_test", "sinter_test")
+PROGRAMS = ("op_test", "pool_test", "collectives_test", "loader_test", "executable_test", "sinter_test")
 TARGETS = ("cpu", "so", "c")
 COUNTS = (2, 5)  # threads; five do not divide the work evenly
 EMBEDDED = {

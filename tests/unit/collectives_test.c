@@ -1,0 +1,145 @@
+/* Exchanges between threads: what each rank gets, in what order sums are made, and what the survivors say of a rank that died, hangs or
+ * runs another program. Run under the thread sanitizer too. */
+#include "runtime/collectives.h"
+#include "tests/unit/test.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { MOST = 8, SIZE = 130 };
+
+typedef struct job {
+    sinter_collectives *all;
+    int64_t rank;
+    int (*body)(struct job *job);
+    int code;
+    char message[256];
+    float x[SIZE * MOST], y[SIZE * MOST];
+    int8_t small[4], sums[4];
+} job;
+
+/* One exchange as an artifact makes it. */
+static int exchange(job *j, int32_t kind, int32_t reduction, int32_t dtype, uint32_t index,
+                    uint64_t over, uint64_t count, const void *source, void *target) {
+    sinter_abi_exchange words = {kind, reduction, dtype, index, over, count, source, target};
+    sinter_abi_call call = {.size = sizeof call,
+                            .services = sinter_collectives_services(j->all, j->rank)};
+    int code = call.services->exchange(&call, &words);
+    if (code) memcpy(j->message, call.message, sizeof j->message);
+    return code;
+}
+
+static void *run(void *user) {
+    job *j = user;
+    j->code = j->body(j);
+    sinter_collectives_leave(j->all, j->rank, j->code ? j->message : NULL);
+    return NULL;
+}
+
+static job *start(const int64_t *axes, uint32_t axis_count, double seconds, int (*body)(job *)) {
+    sinter_collectives *all = NULL;
+    pthread_t threads[MOST];
+    CHECK(sinter_collectives_create(axes, axis_count, seconds, &all) == NULL);
+    int64_t count = sinter_collectives_rank_count(all);
+    job *jobs = calloc(MOST, sizeof *jobs);
+    for (int64_t i = 0; i < count; i++) {
+        jobs[i].all = all;
+        jobs[i].rank = i;
+        jobs[i].body = body;
+        pthread_create(&threads[i], NULL, run, &jobs[i]);
+    }
+    for (int64_t i = 0; i < count; i++) pthread_join(threads[i], NULL);
+    sinter_collectives_destroy(all);
+    return jobs;
+}
+
+/* Mesh 2 x 3: over its last axis, its first, both. */
+static int all_kinds(job *j) {
+    int wrong = 0, r = (int)j->rank, row = r / 3, column = r % 3;
+    for (uint32_t round = 0; round < 50; round++) {
+        for (int i = 0; i < SIZE; i++) j->x[i] = (float)(100 * r + i);
+        wrong += exchange(j, SINTER_ABI_ALL_REDUCE, SINTER_ABI_SUM, 1, 4 * round, 2, SIZE, j->x,
+                          j->y) != 0;
+        for (int i = 0; i < SIZE; i++) wrong += j->y[i] != (float)(300 * (3 * row + 1) + 3 * i);
+        wrong += exchange(j, SINTER_ABI_ALL_GATHER, 0, 1, 4 * round + 1, 1, SIZE, j->x, j->y) != 0;
+        for (int i = 0; i < 2 * SIZE; i++)
+            wrong += j->y[i] != (float)(100 * (column + 3 * (i / SIZE)) + i % SIZE);
+        for (int i = 0; i < 3 * SIZE; i++) j->x[i] = (float)(1000 * r + i);
+        wrong += exchange(j, SINTER_ABI_REDUCE_SCATTER, SINTER_ABI_MAX, 1, 4 * round + 2, 2,
+                          3 * SIZE, j->x, j->y) != 0;
+        for (int i = 0; i < SIZE; i++)
+            wrong += j->y[i] != (float)(1000 * (3 * row + 2) + column * SIZE + i);
+        wrong +=
+            exchange(j, SINTER_ABI_ALL_TO_ALL, 0, 1, 4 * round + 3, 0x0201, 6, j->x, j->y) != 0;
+        for (int i = 0; i < 6; i++) wrong += j->y[i] != (float)(1000 * i + r);
+    }
+    return wrong;
+}
+
+/* Neighbours first: (2^24 + 1) + (1 + 1); bytes wrap; NaN wins. */
+static int in_order(job *j) {
+    static const float terms[] = {16777216.0f, 1, 1, 1};
+    j->x[0] = terms[j->rank];
+    j->x[1] = j->rank == 2 ? NAN : 1.0f;
+    for (int i = 0; i < 4; i++) j->small[i] = (int8_t)(i == 0 ? 100 : -(int)j->rank);
+    int wrong =
+        exchange(j, SINTER_ABI_ALL_REDUCE, SINTER_ABI_SUM, 1, 0, 1, 1, j->x, j->y) ||
+        exchange(j, SINTER_ABI_ALL_REDUCE, SINTER_ABI_MAX, 1, 1, 1, 1, j->x + 1, j->y + 1) ||
+        exchange(j, SINTER_ABI_ALL_REDUCE, SINTER_ABI_SUM, 3, 2, 1, 4, j->small, j->sums);
+    return wrong + (j->y[0] != 16777218.0f) + !isnan(j->y[1]) + (j->sums[0] != (int8_t)400) +
+           (j->sums[3] != -6);
+}
+
+static int one_dies(job *j) {
+    if (j->rank == 2) {
+        snprintf(j->message, sizeof j->message, "the disk is full");
+        return 1;
+    }
+    /* first with the neighbour, then with all: those who miss a survivor still name who is to blame */
+    int code = exchange(j, SINTER_ABI_ALL_REDUCE, SINTER_ABI_SUM, 1, 7, 2, 4, j->x, j->y);
+    return code ? code
+                : exchange(j, SINTER_ABI_ALL_REDUCE, SINTER_ABI_SUM, 1, 8, 0x0201, 4, j->x, j->y);
+}
+
+static int one_hangs(job *j) {
+    struct timespec time = {.tv_sec = 1};
+    if (j->rank == 1) nanosleep(&time, NULL);
+    return exchange(j, SINTER_ABI_ALL_REDUCE, SINTER_ABI_SUM, 1, 3, 0x0201, 4, j->x, j->y);
+}
+
+static int one_differs(job *j) {
+    return exchange(j, SINTER_ABI_ALL_REDUCE, SINTER_ABI_SUM, 1, 0, 0x0201, j->rank == 3 ? 5 : 4,
+                    j->x, j->y);
+}
+
+static void expect(int (*body)(job *), double seconds, int64_t but, const char *part) {
+    static const int64_t axes[] = {2, 2};
+    job *jobs = start(axes, 2, seconds, body);
+    for (int i = 0; i < 4; i++) {
+        if (i == but) continue;
+        CHECK(jobs[i].code != 0);
+        if (!CHECK(strstr(jobs[i].message, part) != NULL))
+            printf("  rank %d says \"%s\", expected \"%s\"\n", i, jobs[i].message, part);
+    }
+    free(jobs);
+}
+
+int main(void) {
+    static const int64_t mesh[] = {2, 3}, four[] = {4}, bad[] = {0};
+    sinter_collectives *none = NULL;
+    job *jobs = start(mesh, 2, 60, all_kinds);
+    for (int i = 0; i < 6; i++) CHECK_INT_EQ(jobs[i].code, 0);
+    free(jobs);
+    jobs = start(four, 1, 60, in_order);
+    for (int i = 0; i < 4; i++) CHECK_INT_EQ(jobs[i].code, 0);
+    free(jobs);
+    expect(one_dies, 60, 2, "rank 2 has ended: the disk is full");
+    expect(one_hangs, 0.2, 1, "rank 1 did not come to all_reduce 3 within 0.2 seconds");
+    expect(one_differs, 60, -1, "rank");
+    sinter_status *status = sinter_collectives_create(bad, 1, 1, &none);
+    CHECK(status != NULL);
+    sinter_status_destroy(status);
+    return test_finish();
+}

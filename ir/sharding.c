@@ -213,7 +213,7 @@ void sinter_sharding_print(const sinter_mesh *mesh, const sinter_sharding *shard
 
 /* ---- files of them ---- */
 
-static sinter_value find_named(const sinter_module *module, sinter_string name) {
+sinter_value sinter_sharding_find_value(const sinter_module *module, sinter_string name) {
     uint64_t value = 0;
     return sinter_map_find_string(&module->names, name, &value) ? (sinter_value)value : 0;
 }
@@ -223,7 +223,7 @@ static bool read_line(sinter_module *module, sinter_lexer *lexer, sinter_arena *
     sinter_sharding sharding;
     const char *position = lexer->token.position;
     if (!sinter_lexer_expect_value(lexer, &name)) return false;
-    sinter_value value = find_named(module, name);
+    sinter_value value = sinter_sharding_find_value(module, name);
     if (!value)
         return sinter_lexer_error_at(lexer, position, "the model has no value '%.*s'",
                                      SINTER_STRING_ARGS(name));

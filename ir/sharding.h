@@ -24,6 +24,7 @@ typedef struct sinter_sharding {
 const sinter_sharding *sinter_value_sharding(const sinter_module *module, sinter_value value); /* NULL: nothing is said */
 /* Copied; NULL: nothing is said any more. */
 void sinter_value_set_sharding(sinter_module *module, sinter_value value, const sinter_sharding *sharding);
+sinter_value sinter_sharding_find_value(const sinter_module *module, sinter_string name); /* 0: none has the name */
 sinter_sharding *sinter_sharding_copy(sinter_arena *arena, const sinter_sharding *sharding);
 /* All dims whole; open or closed. */
 sinter_sharding sinter_sharding_whole(sinter_arena *arena, uint32_t rank, bool is_open);

@@ -244,6 +244,7 @@ static Onnx__ModelProto *write_model(sinter_onnx_exporter *e) {
     model->graph =
         sinter_onnx_write_region(e, sinter_module_main(e->module), *name ? name : "graph");
     write_opsets(e, model);
+    if (model->graph) sinter_onnx_write_shardings(e, model);
     return model->graph ? model : NULL;
 }
 

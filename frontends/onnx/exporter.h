@@ -37,6 +37,10 @@ const char *sinter_onnx_unique_name(sinter_onnx_exporter *exporter, const char *
 Onnx__TypeProto *sinter_onnx_write_type(sinter_onnx_exporter *exporter, const sinter_type *type);
 Onnx__GraphProto *sinter_onnx_write_region(sinter_onnx_exporter *exporter, sinter_region region, const char *name);
 
+/* ---- sharding.c ---- */
+/* Into the nodes of the main graph, and the configuration that they are of; nothing where the module has no mesh. */
+void sinter_onnx_write_shardings(sinter_onnx_exporter *exporter, Onnx__ModelProto *model);
+
 /* ---- export_node.c ---- */
 bool sinter_onnx_write_node(sinter_onnx_exporter *exporter, sinter_onnx_body *body, sinter_node node);
 /* A node of our own; arrays are copied. Returns the name of its one output. */

@@ -74,6 +74,7 @@ static bool import_model(sinter_onnx_importer *importer) {
     keep_metadata(importer);
     sinter_onnx_declare_symbols(importer, graph);
     bool ok = sinter_onnx_declare_functions(importer) && sinter_onnx_main_graph(importer, graph);
+    ok = ok && !importer->failed && sinter_onnx_read_shardings(importer);
     if (importer->hidden_count)
         sinter_note(importer->diag, importer->path, "%zu more errors", importer->hidden_count);
     return ok && !importer->failed;

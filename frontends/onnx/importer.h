@@ -121,6 +121,10 @@ const char *sinter_onnx_domain(const char *domain);
 const char *sinter_onnx_node_where(sinter_onnx_importer *importer, const sinter_onnx_scope *scope,
                                    const Onnx__NodeProto *proto);
 
+/* ---- sharding.c ---- */
+/* Shardings of values that are in the module by now; of the model's first configuration. */
+bool sinter_onnx_read_shardings(sinter_onnx_importer *importer);
+
 /* ---- inline.c ---- */
 const Onnx__FunctionProto *sinter_onnx_find_function(sinter_onnx_importer *importer, const Onnx__NodeProto *proto);
 bool sinter_onnx_declare_functions(sinter_onnx_importer *importer);

@@ -198,6 +198,11 @@ sinter_status *sinter_load(const char *path, const sinter_options *options,
     if (!status) status = load_engine(path, options, model->device, &model->engine);
     if (!status) {
         model->executable = sinter_engine_executable(model->engine);
+        if (!model->executable)
+            status = SINTER_FAIL(SINTER_STATUS_BAD_MODEL,
+                                 "%s: programs of several ranks, which `sinter run` runs", path);
+    }
+    if (!status) {
         model->pool = options->pool;
         model->memory = sinter_pool_services(options->pool);
         if (!model->pool) status = sinter_set_threads(model, options->thread_count);

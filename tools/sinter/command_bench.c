@@ -94,6 +94,10 @@ static void look_at_weights(const sinter_engine *engine, measurement *m) {
 static int bench_engine(sinter_engine *engine, const arguments *a, double seconds, int64_t threads,
                         measurement *m, sinter_diag *diag) {
     const char *path = a->operands[0];
+    if (arguments_has(a, "profile") && !sinter_engine_executable(engine)) {
+        sinter_error(diag, path, "--profile: programs of several ranks are timed as a whole");
+        return 2;
+    }
     bound_run run = bound_run_create(engine);
     sinter_profile *p = arguments_has(a, "profile") ? sinter_profile_create(engine) : NULL;
     int status = 2;

@@ -198,9 +198,13 @@ static int inspect_artifact(const arguments *a, sinter_diag *diag) {
     sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
     sinter_engine *engine = load_artifact(a->operands[0], &options, diag);
     if (!engine) return 2;
-    put_artifact(sinter_engine_artifact(engine), a->operands[0]);
+    const sinter_abi_artifact *artifact = sinter_engine_artifact(engine);
+    if (artifact)
+        put_artifact(artifact, a->operands[0]);
+    else
+        sinter_error(diag, a->operands[0], "programs of several ranks: inspect one of them");
     sinter_engine_destroy(engine);
-    return 0;
+    return artifact ? 0 : 2;
 }
 
 static int inspect(const arguments *a) {

@@ -36,7 +36,8 @@ static const option_spec own_options[] = {
      .value = "SHARE",
      .doc = "layers stay as they are where rounding what one reads changes the model's outputs by "
             "more than that share of their variance: none, 0.01, ... (none)",
-     .with = "i"},
+     .with = "i",
+     .without = "max-drop"},
     {.name = "observe",
      .value = "HOW",
      .doc = "how their ranges are chosen: min_max, percentile:P, mse or entropy (mse)"},

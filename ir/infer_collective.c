@@ -22,6 +22,11 @@ bool infer_shard_first(sinter_infer *infer) {
 }
 
 /* Axis `axis` of the operand becomes `size`. */
+static bool get_axis(sinter_infer *infer, sinter_mesh_axes *out_axes, uint32_t *out_axis) {
+    const uint32_t rank = sinter_infer_operand(infer, 0)->rank;
+    return get_axes(infer, out_axes) && sinter_infer_axis_attr(infer, "axis", 0, rank, out_axis);
+}
+
 static void set_resized(sinter_infer *infer, uint32_t axis, sinter_dim size) {
     const sinter_type *x = sinter_infer_operand(infer, 0);
     sinter_dim dims[SINTER_MAX_RANK];
@@ -55,8 +60,7 @@ static bool cut_axis(sinter_infer *infer) {
     uint32_t axis = 0;
     sinter_dim part = 0;
     const sinter_type *x = sinter_infer_operand(infer, 0);
-    if (!get_axes(infer, &axes) || !sinter_infer_axis_attr(infer, "axis", 0, x->rank, &axis) ||
-        !part_of(infer, &axes, x->dims[axis], &part))
+    if (!get_axis(infer, &axes, &axis) || !part_of(infer, &axes, x->dims[axis], &part))
         return false;
     set_resized(infer, axis, part);
     return true;
@@ -70,26 +74,24 @@ bool infer_reduce_scatter(sinter_infer *infer) {
     return cut_axis(infer);
 }
 
-bool infer_all_gather(sinter_infer *infer) {
+/* The whole of what the operand is one rank's part of. */
+static bool get_whole(sinter_infer *infer, uint32_t *out_axis, sinter_dim *out_size) {
     sinter_mesh_axes axes;
+    return get_axis(infer, &axes, out_axis) && check_part(infer, &axes, *out_axis, out_size);
+}
+
+bool infer_all_gather(sinter_infer *infer) {
     uint32_t axis = 0;
     sinter_dim size = 0;
-    const sinter_type *x = sinter_infer_operand(infer, 0);
-    if (!get_axes(infer, &axes) || !sinter_infer_axis_attr(infer, "axis", 0, x->rank, &axis) ||
-        !check_part(infer, &axes, axis, &size))
-        return false;
+    if (!get_whole(infer, &axis, &size)) return false;
     set_resized(infer, axis, size);
     return true;
 }
 
 bool infer_shard_mask(sinter_infer *infer) {
-    sinter_mesh_axes axes;
     uint32_t axis = 0;
     sinter_dim size = 0;
-    const sinter_type *x = sinter_infer_operand(infer, 0);
-    if (!get_axes(infer, &axes) || !sinter_infer_axis_attr(infer, "axis", 0, x->rank, &axis) ||
-        !check_part(infer, &axes, axis, &size))
-        return false;
+    if (!get_whole(infer, &axis, &size)) return false;
     sinter_infer_set_like(infer, 0, 0);
     return true;
 }

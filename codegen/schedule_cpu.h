@@ -82,6 +82,8 @@ int64_t sinter_schedule_cpu_instructions(const sinter_loop_stmt *stmt);
 bool sinter_schedule_cpu_streams(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
 /* There is little in the loop's body but loads of elements that are not next to each other: lanes gain nothing. */
 bool sinter_schedule_cpu_jumps(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
+/* Some loop among the statements or inside of them is serial. */
+bool sinter_cpu_has_serial(const sinter_loop_stmt *first);
 /* Lanes of one vector of the widest type in the loop's body. */
 int64_t sinter_schedule_cpu_native_lanes(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
 /* An `if` on lanes becomes masks, for elements of every width. */

@@ -17,6 +17,14 @@ static sinter_loop_stmt *get(const sinter_schedule_cpu_state *state, sinter_loop
     return sinter_schedule_get_loop(state->schedule.function, var);
 }
 
+bool sinter_cpu_has_serial(const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
+        if ((stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL) ||
+            sinter_cpu_has_serial(stmt->body) || sinter_cpu_has_serial(stmt->else_body))
+            return true;
+    return false;
+}
+
 /* ---- what a body is made of ---- */
 
 typedef struct body_facts {

@@ -330,14 +330,6 @@ static bool pack(search *s, const sinter_loop_access *load) {
     return good;
 }
 
-static bool has_serial(const sinter_loop_stmt *first) {
-    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
-        if ((stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL) ||
-            has_serial(stmt->body) || has_serial(stmt->else_body))
-            return true;
-    return false;
-}
-
 static void visit(search *s, const sinter_loop_stmt *loop) {
     sinter_loop_access_list loads = {0};
     const sinter_loop_function *function = s->state->schedule.function;
@@ -358,7 +350,7 @@ static void visit_list(search *s, const sinter_loop_stmt *first) {
             s->depth == SINTER_SCHEDULE_CHAIN_MAX)
             continue;
         s->path[s->depth++] = stmt;
-        if (has_serial(stmt->body))
+        if (sinter_cpu_has_serial(stmt->body))
             visit_list(s, stmt->body);
         else
             visit(s, stmt);

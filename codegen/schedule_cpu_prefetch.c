@@ -50,14 +50,6 @@ static bool find_block(const search *s, const sinter_loop_access *load, sinter_l
     return whole / blocks > FEW_BYTES && whole / blocks <= l2;
 }
 
-static bool has_serial(const sinter_loop_stmt *first) {
-    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
-        if ((stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL) ||
-            has_serial(stmt->body) || has_serial(stmt->else_body))
-            return true;
-    return false;
-}
-
 static void visit(search *s, const sinter_loop_stmt *loop) {
     sinter_loop_access_list loads = {0};
     sinter_loop_var outer, between;
@@ -83,7 +75,7 @@ static void visit_list(search *s, const sinter_loop_stmt *first) {
             continue;
         if (is_loop && s->depth == SINTER_SCHEDULE_CHAIN_MAX) continue;
         if (is_loop) s->path[s->depth++] = stmt;
-        if (is_loop && !has_serial(stmt->body))
+        if (is_loop && !sinter_cpu_has_serial(stmt->body))
             visit(s, stmt);
         else
             visit_list(s, stmt->body);

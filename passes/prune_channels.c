@@ -92,34 +92,24 @@ static bool wants_more(const pruner *p, int32_t group, int64_t batch) {
     return recipe->by_work || (double)p->group_removed[group] + 0.5 * (double)batch <= wanted;
 }
 
-typedef struct candidate {
-    int32_t group, unit;
-    double cost;
-} candidate;
-
-static int compare_candidates(const void *a, const void *b) {
-    const candidate *x = a, *y = b;
-    if (x->group != y->group) return x->group < y->group ? -1 : 1;
-    if (x->cost != y->cost) return x->cost < y->cost ? -1 : 1;
-    return x->unit < y->unit ? -1 : 1;
-}
-
 /* The units that may go now, by group and cost. */
-static size_t list_candidates(const pruner *p, bool by_work, int32_t group, candidate *out) {
+static size_t list_candidates(const pruner *p, bool by_work, int32_t group,
+                              sinter_prune_ranked *out) {
     size_t count = 0;
     for (int32_t u = 0; u < p->graph.unit_count; u++) {
         int32_t g = p->graph.groups[u];
         if ((group >= 0 && g != group) || p->graph.removed[u] ||
             p->of_group[g]->by_work != by_work || !sinter_prune_can_remove(&p->graph, u))
             continue;
-        out[count++] = (candidate){g, u, p->order.costs[u]};
+        out[count++] = (sinter_prune_ranked){g, u, p->order.costs[u]};
     }
-    qsort(out, count, sizeof *out, compare_candidates);
+    sinter_prune_rank(out, count);
     return count;
 }
 
 /* What the cheapest units of a group cost, by multiply-add where these are what counts. */
-static double batch_cost(const pruner *p, const candidate *units, int64_t batch, bool by_work) {
+static double batch_cost(const pruner *p, const sinter_prune_ranked *units, int64_t batch,
+                         bool by_work) {
     double cost = 0, saved = 0;
     for (int64_t i = 0; i < batch; i++) {
         cost += units[i].cost;
@@ -130,7 +120,7 @@ static double batch_cost(const pruner *p, const candidate *units, int64_t batch,
 }
 
 /* The group whose next units cost least; -1 where there is none. */
-static int32_t find_cheapest(const pruner *p, bool by_work, candidate *list) {
+static int32_t find_cheapest(const pruner *p, bool by_work, sinter_prune_ranked *list) {
     size_t count = list_candidates(p, by_work, -1, list);
     int32_t best = -1;
     double least = INFINITY;
@@ -149,7 +139,7 @@ static int32_t find_cheapest(const pruner *p, bool by_work, candidate *list) {
 }
 
 /* One by one: what is left costs more with each. */
-static void remove_batch(pruner *p, int32_t group, candidate *list) {
+static void remove_batch(pruner *p, int32_t group, sinter_prune_ranked *list) {
     for (int64_t batch = batch_of(p, group); batch > 0; batch--) {
         if (!list_candidates(p, p->of_group[group]->by_work, group, list)) return;
         sinter_prune_remove(&p->graph, list[0].unit);
@@ -165,7 +155,8 @@ static double work_to_go(const pruner *p) {
 }
 
 static void choose(pruner *p) {
-    candidate *list = SINTER_NEW_ARRAY(&p->context->scratch, candidate, p->graph.unit_count);
+    sinter_prune_ranked *list =
+        SINTER_NEW_ARRAY(&p->context->scratch, sinter_prune_ranked, p->graph.unit_count);
     double total = sinter_prune_products(&p->graph, p->saved), left = total;
     int32_t group = 0;
     while (left > (1 - work_to_go(p)) * total && (group = find_cheapest(p, true, list)) >= 0) {

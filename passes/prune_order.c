@@ -30,16 +30,15 @@ static void add_scores(sinter_prune_graph *graph, const sinter_prune_constant *c
     }
 }
 
-typedef struct ranked {
-    int32_t group, unit;
-    double score;
-} ranked;
-
 static int compare_ranked(const void *a, const void *b) {
-    const ranked *x = a, *y = b;
+    const sinter_prune_ranked *x = a, *y = b;
     if (x->group != y->group) return x->group < y->group ? -1 : 1;
-    if (x->score != y->score) return x->score < y->score ? -1 : 1;
+    if (x->cost != y->cost) return x->cost < y->cost ? -1 : 1;
     return x->unit < y->unit ? -1 : 1;
+}
+
+void sinter_prune_rank(sinter_prune_ranked *units, size_t count) {
+    qsort(units, count, sizeof *units, compare_ranked);
 }
 
 void sinter_prune_order_by_weights(sinter_prune_order *order, sinter_prune_graph *graph,
@@ -51,13 +50,13 @@ void sinter_prune_order_by_weights(sinter_prune_order *order, sinter_prune_graph
     for (size_t i = 0; i < graph->constants.count; i++)
         if (sinter_dtype_is_float(graph->constants.items[i].tensor->dtype))
             add_scores(graph, &graph->constants.items[i], score == SINTER_SCORE_SQUARE, scores);
-    ranked *list = SINTER_NEW_ARRAY(arena, ranked, units + 1);
+    sinter_prune_ranked *list = SINTER_NEW_ARRAY(arena, sinter_prune_ranked, units + 1);
     for (size_t u = 0; u < units; u++) {
         double number =
             score == SINTER_SCORE_RANDOM ? sinter_random_uniform(seed, u, true) : scores[u];
-        list[u] = (ranked){graph->groups[u], (int32_t)u, number};
+        list[u] = (sinter_prune_ranked){graph->groups[u], (int32_t)u, number};
     }
-    qsort(list, units, sizeof *list, compare_ranked);
+    sinter_prune_rank(list, units);
     for (size_t first = 0, end; first < units; first = end) {
         for (end = first; end < units && list[end].group == list[first].group;) end++;
         for (size_t i = first; i < end; i++)

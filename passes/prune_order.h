@@ -14,6 +14,13 @@ typedef struct sinter_prune_order {
     sinter_arena *arena;
 } sinter_prune_order;
 
+/* A unit by what it costs; sorted by group, then cost. */
+typedef struct sinter_prune_ranked {
+    int32_t group, unit;
+    double cost;
+} sinter_prune_ranked;
+void sinter_prune_rank(sinter_prune_ranked *units, size_t count);
+
 /* By |w|, w^2 or at random: the share of its group that a unit leaves behind. */
 void sinter_prune_order_by_weights(sinter_prune_order *order, sinter_prune_graph *graph, sinter_prune_score score,
                                    uint64_t seed, sinter_arena *arena);

@@ -57,14 +57,6 @@ static void find_threads(search *s, sinter_loop_stmt *first) {
     }
 }
 
-static bool over_parameters(const sinter_loop_function *function, sinter_expr expr) {
-    if (expr->kind == SINTER_LOOP_VAR) return function->vars.items[expr->var].is_parameter;
-    if (expr->kind == SINTER_LOOP_LOAD) return false;
-    for (uint32_t i = 0; i < expr->argument_count; i++)
-        if (!over_parameters(function, expr->arguments[i])) return false;
-    return true;
-}
-
 static void take_blocks(search *s, sinter_loop_stmt *loop) {
     sinter_loop_stmt *loops[3];
     uint32_t depth;
@@ -84,7 +76,7 @@ static void take_blocks(search *s, sinter_loop_stmt *loop) {
                 &builder,
                 sinter_loop_add(&builder, count, sinter_loop_int(&builder, loops[i]->step - 1)),
                 sinter_loop_int(&builder, loops[i]->step));
-        if (!over_parameters(s->kernel, count)) {
+        if (!sinter_loop_expr_over_parameters(s->kernel, count)) {
             s->wrong = "a block axis has bounds that only the kernel knows";
             return;
         }
@@ -121,20 +113,16 @@ const char *sinter_device_symbol(const sinter_loop_program *program, uint32_t ke
     return sinter_arena_format(arena, "kernel_%u_%s", kernel, program->kernels.items[kernel]->name);
 }
 
-static uint32_t count_fails(const sinter_loop_stmt *first) {
-    uint32_t count = 0;
+static bool contains_fail(const sinter_loop_stmt *first) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
-        count += (stmt->kind == SINTER_LOOP_FAIL) + count_fails(stmt->body) +
-                 count_fails(stmt->else_body);
-    return count;
-}
-
-uint32_t sinter_device_count_fails(const sinter_loop_program *program, uint32_t kernel) {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < kernel; i++) count += count_fails(program->kernels.items[i]->body);
-    return count;
+        if (stmt->kind == SINTER_LOOP_FAIL || contains_fail(stmt->body) ||
+            contains_fail(stmt->else_body))
+            return true;
+    return false;
 }
 
 bool sinter_device_fails(const sinter_loop_program *program) {
-    return sinter_device_count_fails(program, (uint32_t)program->kernels.count) > 0;
+    for (size_t i = 0; i < program->kernels.count; i++)
+        if (contains_fail(program->kernels.items[i]->body)) return true;
+    return false;
 }

@@ -33,7 +33,5 @@ void sinter_device_images_deinit(sinter_device_images *images);
 
 /* The symbol of a kernel in the text of its program. */
 const char *sinter_device_symbol(const sinter_loop_program *program, uint32_t kernel, sinter_arena *arena);
-/* FAILs of the kernels before this one: their messages are numbered through. kernels.count: of all. */
-uint32_t sinter_device_count_fails(const sinter_loop_program *program, uint32_t kernel);
 /* Some kernel fails: then all of them get the place to say so, and do nothing once one has. */
 bool sinter_device_fails(const sinter_loop_program *program);

@@ -279,8 +279,8 @@ static void write_variable(sinter_c_emitter *e, const sinter_loop_stmt *s) {
 
 static void write_exchange(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     const sinter_loop_exchange *x = &s->exchange;
-    if (e->dialect->barrier) {
-        sinter_c_error(e, "ranks do not exchange from a device [emit_c7]");
+    if (e->dialect->device) {
+        sinter_c_error(e, "ranks do not exchange from a device [emit_c12]");
         return;
     }
     sinter_c_write(e,

@@ -1,7 +1,7 @@
 /* Kernels in CUDA C++: a dialect of the C emitter, with block and thread axes as the coordinates of a launch.
  *
  * Statements outside of thread axes are run by all threads of a block alike; what they store is stored by one.
- * Failures are numbered through the program, in the order of the text; device.h counts them the same way.
+ * Failures are numbered through the program, in the order of the text; emit_llvm_device.c explains them so.
  * Test: tests/codegen/emit_cuda/ */
 #include "codegen/emit_cuda.h"
 #include "codegen/device.h"
@@ -117,13 +117,6 @@ void sinter_cuda_update(sinter_c_emitter *e, const sinter_loop_stmt *s) {
 
 /* ---- kernels ---- */
 
-static bool over_parameters(const sinter_loop_function *function, sinter_expr expr) {
-    if (expr->kind == SINTER_LOOP_VAR) return function->vars.items[expr->var].is_parameter;
-    for (uint32_t i = 0; i < expr->argument_count; i++)
-        if (!over_parameters(function, expr->arguments[i])) return false;
-    return expr->kind != SINTER_LOOP_LOAD;
-}
-
 static void write_extents(sinter_c_emitter *e) {
     const sinter_loop_function *kernel = e->function;
     for (size_t i = 0; i < kernel->buffer_parameters.count; i++) {
@@ -132,7 +125,7 @@ static void write_extents(sinter_c_emitter *e) {
         sinter_text count = {0};
         bool known = true;
         for (uint32_t k = 0; k < info->rank && known; k++) {
-            known = over_parameters(kernel, info->dims[k]);
+            known = sinter_loop_expr_over_parameters(kernel, info->dims[k]);
             if (k) sinter_text_append_string(&count, " * ");
             sinter_c_index(e, info->dims[k], &count);
         }

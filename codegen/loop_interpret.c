@@ -391,6 +391,8 @@ static sinter_code_value cast(const frame *f, const sinter_code_instruction *at)
 /* "%0 of %1" with the arguments put in. */
 static bool fail_by_program(frame *f, const sinter_code_instruction *at) {
     const sinter_loop_stmt *stmt = at->stmt;
+    if (stmt->kind == SINTER_LOOP_EXCHANGE)
+        return fail(f, "ranks exchange here, and the interpreter is one by itself");
     sinter_text message = {0};
     for (const char *c = stmt->text; *c; c++) {
         uint32_t index =

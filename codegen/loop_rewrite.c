@@ -58,6 +58,14 @@ bool sinter_loop_expr_loads(sinter_expr expr, sinter_loop_buffer buffer) {
     return false;
 }
 
+bool sinter_loop_expr_over_parameters(const sinter_loop_function *function, sinter_expr expr) {
+    if (expr->kind == SINTER_LOOP_VAR) return function->vars.items[expr->var].is_parameter;
+    if (expr->kind == SINTER_LOOP_LOAD) return false;
+    for (uint32_t i = 0; i < expr->argument_count; i++)
+        if (!sinter_loop_expr_over_parameters(function, expr->arguments[i])) return false;
+    return true;
+}
+
 static bool stmt_uses(const sinter_loop_function *function, const sinter_loop_stmt *stmt,
                       sinter_loop_var var) {
     if (stmt->lower && sinter_loop_expr_uses(stmt->lower, var)) return true;

@@ -76,7 +76,8 @@ static void flatten(sinter_schedule *schedule, sinter_schedule_chain *c, uint32_
     }
 }
 
-bool sinter_schedule_cuda_grid(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
+/* A thread for each iteration of the independent loops; returns as sinter_schedule_cuda_rows does. */
+static bool spread_grid(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
     sinter_schedule *schedule = &state->schedule;
     sinter_schedule_chain c = sinter_schedule_chain_of(schedule, nest);
     uint32_t count = gather_independent(schedule, &c);
@@ -91,7 +92,8 @@ bool sinter_schedule_cuda_grid(sinter_schedule_cuda_state *state, sinter_loop_va
     return spread(state, loop);
 }
 
-bool sinter_schedule_cuda_axes(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
+/* The same with an axis of blocks for each of up to three loops: where sizes are symbols, their product tells less. */
+static bool spread_axes(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
     enum { MAX_BLOCK_AXES = 3 };
     sinter_schedule *schedule = &state->schedule;
     sinter_schedule_chain c = sinter_schedule_chain_of(schedule, nest);
@@ -128,7 +130,7 @@ static void schedule_kernel(sinter_schedule_cuda_state *state, sinter_loop_funct
     sinter_loop_var nest = only_nest(kernel);
     if (nest) {
         static bool (*const choices[])(sinter_schedule_cuda_state *, sinter_loop_var) = {
-            sinter_schedule_cuda_rows, sinter_schedule_cuda_grid, sinter_schedule_cuda_axes};
+            sinter_schedule_cuda_rows, spread_grid, spread_axes};
         bool done = false;
         for (size_t i = 0; i < sizeof choices / sizeof *choices && !done; i++) {
             sinter_loop_function *saved = sinter_loop_clone_function(state->program, kernel);

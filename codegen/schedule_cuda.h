@@ -12,18 +12,10 @@ typedef struct sinter_schedule_cuda_state {
     sinter_arena scratch;
 } sinter_schedule_cuda_state;
 
-/* Each nest is the loop at the top level of a kernel. True: it is scheduled; false: the kernel may be in pieces, and the
- * caller puts it back. */
-/* A thread for each iteration of the independent loops. */
-bool sinter_schedule_cuda_grid(sinter_schedule_cuda_state *state, sinter_loop_var nest);
-/* The same with an axis of blocks for each of up to three loops: where sizes are symbols, their product tells less. */
-bool sinter_schedule_cuda_axes(sinter_schedule_cuda_state *state, sinter_loop_var nest);
-/* A block for each row, whose elements its threads share. */
+/* A block for each row, whose elements its threads share. `nest`: the loop at the top level of a kernel. True: it is scheduled;
+ * false: the kernel may be in pieces, and the caller puts it back. */
 bool sinter_schedule_cuda_rows(sinter_schedule_cuda_state *state, sinter_loop_var nest);
 bool sinter_schedule_cuda_is_independent(const sinter_schedule *schedule, sinter_loop_var loop);
-/* Barriers in a list of statements of a block, wherever one touches what another wrote, or writes what another read. */
-void sinter_schedule_cuda_barriers(sinter_loop_program *program, sinter_loop_function *function,
-                                   sinter_loop_stmt **first);
 
 /* ---- schedule_cuda_cut.c ---- */
 /* One nest a kernel, as far as that is possible; before any kernel is scheduled. */

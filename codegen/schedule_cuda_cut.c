@@ -103,14 +103,6 @@ static sinter_loop_uses uses_of(cut *c, const sinter_loop_function *function,
     return uses;
 }
 
-static bool over_parameters(const sinter_loop_function *function, sinter_expr expr) {
-    if (expr->kind == SINTER_LOOP_LOAD) return false;
-    if (expr->kind == SINTER_LOOP_VAR) return function->vars.items[expr->var].is_parameter;
-    for (uint32_t i = 0; i < expr->argument_count; i++)
-        if (!over_parameters(function, expr->arguments[i])) return false;
-    return true;
-}
-
 static void find_moved(cut *c) {
     c->moved = SINTER_NEW_ARRAY(&c->scratch, bool, c->kernel->buffers.count);
     for (uint32_t i = 0; i < c->count; i++) {
@@ -129,7 +121,7 @@ static void find_moved(cut *c) {
         }
         bool sizes = true;
         for (uint32_t k = 0; k < info->rank; k++)
-            sizes &= over_parameters(c->kernel, info->dims[k]);
+            sizes &= sinter_loop_expr_over_parameters(c->kernel, info->dims[k]);
         if (first == SHARED || (small && first == last)) continue;
         if (sizes)
             c->moved[buffer] = true;

@@ -71,7 +71,6 @@ static bool check_row(const sinter_schedule *schedule, const sinter_loop_stmt *r
         case SINTER_LOOP_FOR:
             if (!is_row_loop(schedule, s, &count)) return false;
             if (count > *out_longest) *out_longest = count;
-            reduces |= s->body && s->body->kind == SINTER_LOOP_ASSIGN;
             for (const sinter_loop_stmt *t = s->body; t; t = t->next)
                 reduces |= t->kind == SINTER_LOOP_ASSIGN;
             break;
@@ -171,8 +170,9 @@ static bool is_common(const sinter_loop_function *function, sinter_loop_buffer b
            scope == SINTER_SCOPE_INOUT;
 }
 
-void sinter_schedule_cuda_barriers(sinter_loop_program *program, sinter_loop_function *function,
-                                   sinter_loop_stmt **first) {
+/* Barriers in a list of statements of a block, wherever one touches what another wrote, or writes what another read. */
+static void put_barriers(sinter_loop_program *program, sinter_loop_function *function,
+                         sinter_loop_stmt **first) {
     sinter_arena scratch;
     sinter_arena_init(&scratch);
     bool *written = SINTER_NEW_ARRAY(&scratch, bool, function->buffers.count),
@@ -232,6 +232,6 @@ bool sinter_schedule_cuda_rows(sinter_schedule_cuda_state *state, sinter_loop_va
     if (!shared_fits(schedule->function, stmt->body) ||
         !sinter_schedule_bind(schedule, row, SINTER_AXIS_BLOCK))
         return false;
-    sinter_schedule_cuda_barriers(state->program, schedule->function, &stmt->body);
+    put_barriers(state->program, schedule->function, &stmt->body);
     return true;
 }

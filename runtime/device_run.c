@@ -334,8 +334,7 @@ static sinter_status *run(session *s, sinter_abi_call *call) {
     } else {
         if (!s->status) download(s);
         /* Also after a failure: nothing of the run may be under way when its tensors go. */
-        sinter_status *waited = driver_of(s)->stream_wait(s->stream);
-        if (keep(s, waited)) take_failure(s);
+        wait(s);
         if (s->status) sinter_executable_drop_outputs(call, s->given, artifact->output_count);
     }
     if (s->status) s->has_graph_key = false;

@@ -83,6 +83,9 @@ typedef struct sinter_codegen_options {
     int level;     /* LLVM's, 0..3 */
     uint32_t jobs; /* threads that compile kernels, the caller's included; 0: one a core. The bytes do not depend on it */
     const char *cache; /* folder of kernels that were compiled before (codegen/kernel_cache.h); NULL: none */
+    /* Hears how many kernels are compiled, from one thread at a time; NULL: nobody listens. */
+    void (*progress)(void *listener, size_t done, size_t total);
+    void *listener;
 } sinter_codegen_options;
 
 /* LLVM: text of the module (IR or assembly), or an object file in memory. symbol: name of the exported artifact function.

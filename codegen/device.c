@@ -110,19 +110,22 @@ bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_functio
 
 const char *sinter_device_symbol(const sinter_loop_program *program, uint32_t kernel,
                                  sinter_arena *arena) {
-    return sinter_arena_format(arena, "kernel_%u_%s", kernel, program->kernels.items[kernel]->name);
+    return sinter_arena_format(arena, "kernel_%s", program->kernels.items[kernel]->name);
 }
 
-static bool contains_fail(const sinter_loop_stmt *first) {
+static uint32_t count_failures(const sinter_loop_stmt *first) {
+    uint32_t count = 0;
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
-        if (stmt->kind == SINTER_LOOP_FAIL || contains_fail(stmt->body) ||
-            contains_fail(stmt->else_body))
-            return true;
-    return false;
+        count += (stmt->kind == SINTER_LOOP_FAIL) + count_failures(stmt->body) +
+                 count_failures(stmt->else_body);
+    return count;
 }
 
-bool sinter_device_fails(const sinter_loop_program *program) {
-    for (size_t i = 0; i < program->kernels.count; i++)
-        if (contains_fail(program->kernels.items[i]->body)) return true;
-    return false;
+const uint32_t *sinter_device_number_messages(const sinter_loop_program *program,
+                                              sinter_arena *arena) {
+    const size_t count = program->kernels.count;
+    uint32_t *first = SINTER_NEW_ARRAY(arena, uint32_t, count + 1);
+    for (size_t i = 0; i < count; i++)
+        first[i + 1] = first[i] + count_failures(program->kernels.items[i]->body);
+    return first;
 }

@@ -16,22 +16,28 @@ bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_functio
 
 enum { SINTER_DEVICE_MAX_THREADS = 1024, SINTER_DEVICE_MAX_VALUES = 6 };
 
-/* Code of all kernels of a program; each runs on some architectures. */
+/* Code of some kernels of a program for one architecture. */
 typedef struct sinter_device_image {
+    uint32_t module;
     uint32_t architecture, kind; /* SINTER_ABI_IMAGE_* */
     sinter_text bytes;
 } sinter_device_image;
+/* The code of a program: a module a kernel, one for kernels of equal text. */
 typedef struct sinter_device_images {
-    sinter_device_image items[SINTER_TARGET_MAX_ARCHITECTURES + 1];
-    uint32_t count;
+    sinter_arena arena;
+    sinter_device_image *items; /* by module, then as the target names its architectures */
+    uint32_t count, module_count;
+    uint32_t *modules; /* by kernel */
 } sinter_device_images;
-/* Emits the text and has it compiled for the target's architectures; for_later: as PTX as well. */
+/* Emits the kernels and has them compiled for the target's architectures, side by side; for_later: as PTX as well. */
 bool sinter_device_compile(const sinter_loop_program *program, const sinter_target *target,
                            const sinter_codegen_options *options, bool for_later,
                            sinter_device_images *out_images, sinter_diag *diag);
-void sinter_device_images_deinit(sinter_device_images *images);
+void sinter_device_images_deinit(sinter_device_images *images); /* zeroed: nothing happens */
 
-/* The symbol of a kernel in the text of its program. */
+/* The symbol of a kernel in its module, the same wherever a kernel of that text is. */
 const char *sinter_device_symbol(const sinter_loop_program *program, uint32_t kernel, sinter_arena *arena);
-/* Some kernel fails: then all of them get the place to say so, and do nothing once one has. */
-bool sinter_device_fails(const sinter_loop_program *program);
+/* Messages of failures are numbered through the program: item i is the first of kernel i, the last item is how many there are. 0:
+ * no kernel fails. Otherwise all of them get the place to say so, and do nothing once one has; those that fail get their first
+ * number as well, for their text must not depend on the kernels before them. */
+const uint32_t *sinter_device_number_messages(const sinter_loop_program *program, sinter_arena *arena);

@@ -62,6 +62,7 @@ static const char *unique_name(sinter_c_emitter *e, sinter_map *taken, const cha
 void sinter_c_begin_function(sinter_c_emitter *e, const sinter_loop_function *function) {
     e->function = function;
     e->temporary_count = 1;
+    e->fail_count = 0;
     e->spread = SINTER_NEW_ARRAY(e->arena, bool, function->buffers.count);
     e->printed = SINTER_NEW_ARRAY(e->arena, bool, function->vars.count);
     sinter_loop_find_uses(e->arena, function, function->body, &e->uses);
@@ -410,12 +411,11 @@ static void write_kernel(sinter_c_emitter *e, uint32_t index) {
 
 void sinter_c_kernel(sinter_c_emitter *e, uint32_t index, sinter_text *out,
                      void (*write)(sinter_c_emitter *e, uint32_t index)) {
-    uint32_t body_count = e->body_count, fail_count = e->fail_count;
+    uint32_t body_count = e->body_count;
     e->mentioned = NULL;
     for (int pass = 0; pass < 2 && !e->broken; pass++) {
         sinter_text text = {0}, bodies = {0};
         e->body_count = body_count;
-        e->fail_count = fail_count;
         e->text = &text;
         e->bodies = &bodies;
         e->indent = 0;

@@ -38,7 +38,8 @@ typedef struct sinter_c_emitter {
     bool in_thread;       /* device: inside of a thread axis, or there is one thread */
     uint32_t threads[3];  /* device: of a block, x y z */
     bool *spread;         /* device: by buffer, registers that are declared outside of the thread axis */
-    uint32_t fail_count;  /* device: failures in the kernels so far, each with a message of its own */
+    uint32_t fail_count;  /* device: failures in the kernel so far, each with a message of its own */
+    bool alone;           /* device: the text of one kernel alone */
     bool checked; /* i64 arithmetic notes overflows */
     bool overflows, jumps; /* host: the text mentions `overflow`, `failure` */
     bool *printed;         /* variables that the text mentions, so far */

@@ -1,7 +1,7 @@
 /* Kernels in CUDA C++: a dialect of the C emitter, with block and thread axes as the coordinates of a launch.
  *
  * Statements outside of thread axes are run by all threads of a block alike; what they store is stored by one.
- * Failures are numbered through the program, in the order of the text; emit_llvm_device.c explains them so.
+ * Failures are numbered in each kernel, from the number that a launch passes; emit_llvm_device.c explains them so.
  * Test: tests/codegen/emit_cuda/ */
 #include "codegen/emit_cuda.h"
 #include "codegen/device.h"
@@ -91,7 +91,9 @@ void sinter_cuda_fail(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         sinter_text_format(&values, ", %s", sinter_c_index_text(e, s->arguments[i]));
     if (s->argument_count > SINTER_DEVICE_MAX_VALUES)
         sinter_c_error(e, "a message has more than six values [emit_c11]");
-    sinter_c_write(e, "sinter_fail(failure, %d, %u%s); /* %s */", s->code, e->fail_count++,
+    const char *more = e->fail_count ? sinter_arena_format(e->arena, " + %u", e->fail_count) : "";
+    e->fail_count++;
+    sinter_c_write(e, "sinter_fail(failure, %d, sinter_message%s%s); /* %s */", s->code, more,
                    values.data ? values.data : "", sinter_c_comment(e->arena, s->text));
     sinter_c_write(e, "return;");
     sinter_text_deinit(&values);
@@ -147,11 +149,17 @@ static void write_kernel(sinter_c_emitter *e, uint32_t index) {
     memcpy(e->threads, launch.block, sizeof e->threads);
     uint32_t threads = launch.block[0] * launch.block[1] * launch.block[2];
     e->in_thread = threads == 1;
-    if (kernel->comment) sinter_c_write(e, "/* %s */", sinter_c_comment(e->arena, kernel->comment));
+    const char *symbol = sinter_device_symbol(e->program, index, e->arena);
+    if (!e->alone) { /* names are there for who reads it, numbers since there are many */
+        symbol = sinter_arena_format(e->arena, "kernel_%u_%s", index, kernel->name);
+        if (kernel->comment)
+            sinter_c_write(e, "/* %s */", sinter_c_comment(e->arena, kernel->comment));
+    }
     sinter_text_format(e->text, "extern \"C\" __global__ void __launch_bounds__(%u) %s(", threads,
-                       sinter_device_symbol(e->program, index, e->arena));
+                       symbol);
     sinter_c_parameters(e, "");
     if (e->fails) sinter_text_append_string(e->text, ", failure_place failure");
+    if (e->uses.fails) sinter_text_append_string(e->text, ", int64_t sinter_message");
     sinter_text_append_string(e->text, ") {\n");
     e->indent = 1;
     write_extents(e);
@@ -161,19 +169,38 @@ static void write_kernel(sinter_c_emitter *e, uint32_t index) {
     sinter_c_write(e, "}\n");
 }
 
-bool sinter_emit_cuda_code(const sinter_loop_program *program, sinter_text *text,
-                           sinter_diag *diag) {
+/* All kernels, into one text or each into its own. */
+static bool emit(const sinter_loop_program *program, sinter_text *texts, bool alone,
+                 sinter_diag *diag) {
     sinter_loop_program *legal = sinter_legalize(program, NULL, diag);
     if (!legal) return false;
     sinter_arena arena;
     sinter_arena_init(&arena);
-    sinter_c_emitter e = {.program = legal, .dialect = &cuda, .arena = &arena, .diag = diag};
-    e.fails = sinter_device_fails(legal);
+    sinter_c_emitter e = {
+        .program = legal, .dialect = &cuda, .arena = &arena, .diag = diag, .alone = alone};
+    e.fails = sinter_device_number_messages(legal, &arena)[legal->kernels.count] != 0;
     for (uint32_t i = 0; i < legal->kernels.count && !e.broken; i++)
-        sinter_c_kernel(&e, i, text, write_kernel);
+        sinter_c_kernel(&e, i, &texts[alone ? i : 0], write_kernel);
     sinter_arena_deinit(&arena);
     sinter_loop_program_destroy(legal);
     return !e.broken;
+}
+
+bool sinter_emit_cuda_code(const sinter_loop_program *program, sinter_text *text,
+                           sinter_diag *diag) {
+    return emit(program, text, false, diag);
+}
+
+static void write_head(sinter_text *text) {
+    sinter_text_append_string(text, prelude);
+    sinter_text_append_string(text, sinter_c_scalars);
+    sinter_text_append_string(text, "\n");
+}
+
+bool sinter_emit_cuda_modules(const sinter_loop_program *program, sinter_text *out_texts,
+                              sinter_diag *diag) {
+    for (size_t i = 0; i < program->kernels.count; i++) write_head(&out_texts[i]);
+    return emit(program, out_texts, true, diag);
 }
 
 bool sinter_emit_cuda(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag) {
@@ -182,8 +209,6 @@ bool sinter_emit_cuda(const sinter_loop_program *program, sinter_text *text, sin
     sinter_text_format(text, "/* Compiled by Sinter from %s. */\n\n",
                        sinter_c_comment(&scratch, program->name));
     sinter_arena_deinit(&scratch);
-    sinter_text_append_string(text, prelude);
-    sinter_text_append_string(text, sinter_c_scalars);
-    sinter_text_append_string(text, "\n");
-    return sinter_emit_cuda_code(program, text, diag);
+    write_head(text);
+    return emit(program, text, false, diag);
 }

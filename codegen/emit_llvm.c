@@ -4,6 +4,7 @@
  * "kernel." so that none is taken for a libc function. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
 #include "codegen/loop_rewrite.h"
+#include "runtime/abi.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -102,6 +103,31 @@ LLVMValueRef sinter_llvm_field(sinter_llvm_function *f, LLVMValueRef base, size_
 LLVMValueRef sinter_llvm_load_field(sinter_llvm_function *f, LLVMTypeRef type, LLVMValueRef base,
                                     size_t offset) {
     return LLVMBuildLoad2(f->builder, type, sinter_llvm_field(f, base, offset), "");
+}
+
+LLVMValueRef sinter_llvm_load_service(sinter_llvm_function *f, size_t entry, LLVMValueRef *out_user,
+                                      LLVMBasicBlockRef *out_otherwise) {
+    sinter_llvm_module *m = f->module;
+    LLVMBasicBlockRef some = sinter_llvm_block(f, "services"),
+                      large = sinter_llvm_block(f, "large"), there = sinter_llvm_block(f, "there");
+    *out_otherwise = sinter_llvm_block(f, "otherwise");
+    LLVMValueRef services =
+        sinter_llvm_load_field(f, m->pointer, f->call, offsetof(sinter_abi_call, services));
+    LLVMBuildCondBr(f->builder, LLVMBuildIsNotNull(f->builder, services, ""), some, *out_otherwise);
+    LLVMPositionBuilderAtEnd(f->builder, some);
+    LLVMValueRef size =
+        sinter_llvm_load_field(f, m->i32, services, offsetof(sinter_abi_services, size));
+    LLVMValueRef before = sinter_llvm_int32(m, (int32_t)entry);
+    LLVMBuildCondBr(f->builder, LLVMBuildICmp(f->builder, LLVMIntUGT, size, before, ""), large,
+                    *out_otherwise);
+    LLVMPositionBuilderAtEnd(f->builder, large);
+    LLVMValueRef function = sinter_llvm_load_field(f, m->pointer, services, entry);
+    *out_user =
+        sinter_llvm_load_field(f, m->pointer, services, offsetof(sinter_abi_services, user));
+    LLVMBuildCondBr(f->builder, LLVMBuildIsNotNull(f->builder, function, ""), there,
+                    *out_otherwise);
+    LLVMPositionBuilderAtEnd(f->builder, there);
+    return function;
 }
 
 void sinter_llvm_store_field(sinter_llvm_function *f, LLVMValueRef value, LLVMValueRef base,
@@ -260,6 +286,7 @@ bool sinter_llvm_emit_module(sinter_llvm_module *m, sinter_llvm_part part, const
              end = part.first_kernel + part.kernel_count;
     m->kernels = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, count);
     m->kernel_fails = SINTER_NEW_ARRAY(m->arena, bool, count);
+    if (m->images) m->messages = sinter_device_number_messages(m->program, m->arena);
     for (uint32_t i = 0; i < count; i++)
         if (part.host || (i >= part.first_kernel && i < end)) declare_kernel(m, i);
     if (m->images && part.host) end = count;

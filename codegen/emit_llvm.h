@@ -22,7 +22,8 @@ typedef struct sinter_llvm_module {
     LLVMTypeRef dtypes[SINTER_DTYPE_COUNT]; /* in memory; NULL: not a type of emitted code */
     const char *const *kernel_names;        /* by index in the program, each once */
     LLVMValueRef *kernels;                  /* by index; NULL: not in this module */
-    bool *kernel_fails;                     /* contains a FAIL: returns its code */
+    bool *kernel_fails;                     /* by index: it returns a code (it fails, exchanges, or is launched) */
+    const uint32_t *messages;               /* sinter_device_number_messages; NULL: kernels run here */
     const uint64_t *weight_offsets;
     uint64_t weight_bytes, weights_hash;
     LLVMValueRef weights; /* linked in; NULL: given with the call */
@@ -115,6 +116,10 @@ LLVMValueRef sinter_llvm_library(sinter_llvm_function *f, const char *name, LLVM
 /* Field of a struct of abi.h by its byte offset. */
 LLVMValueRef sinter_llvm_field(sinter_llvm_function *f, LLVMValueRef base, size_t offset);
 LLVMValueRef sinter_llvm_load_field(sinter_llvm_function *f, LLVMTypeRef type, LLVMValueRef base, size_t offset);
+/* Loads services->entry (an offset in sinter_abi_services) of f->call; the builder ends up where it is there,
+ * *out_otherwise is where it is not: no services, or older ones, or an empty entry. */
+LLVMValueRef sinter_llvm_load_service(sinter_llvm_function *f, size_t entry, LLVMValueRef *out_user,
+                                      LLVMBasicBlockRef *out_otherwise);
 void sinter_llvm_store_field(sinter_llvm_function *f, LLVMValueRef value, LLVMValueRef base, size_t offset);
 
 /* ---- emit_llvm_expr.c ---- */

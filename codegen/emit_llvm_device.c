@@ -110,8 +110,9 @@ void sinter_llvm_emit_launch(sinter_llvm_function *f, uint32_t index) {
         m->broken = true;
         return;
     }
-    bool fails = sinter_device_fails(m->program);
-    unsigned parameters = LLVMCountParams(f->value) - 1, count = parameters + fails;
+    const bool some_fail = m->messages[m->program->kernels.count] != 0,
+               fails = m->messages[index + 1] > m->messages[index];
+    unsigned parameters = LLVMCountParams(f->value) - 1, count = parameters + some_fail + fails;
     LLVMTypeRef bytes = LLVMArrayType2(m->i64, sizeof(sinter_abi_launch) / 8);
     LLVMValueRef place = sinter_llvm_entry_alloca(f, bytes, "launch");
     LLVMValueRef arguments =
@@ -125,10 +126,13 @@ void sinter_llvm_emit_launch(sinter_llvm_function *f, uint32_t index) {
     }
     for (unsigned i = 0; i < parameters; i++)
         sinter_llvm_store_field(f, as_word(f, LLVMGetParam(f->value, i + 1)), arguments, i * 8);
-    if (fails)
+    if (some_fail)
         sinter_llvm_store_field(
             f, as_word(f, sinter_llvm_device_field(f, offsetof(sinter_abi_device, failure))),
             arguments, parameters * 8);
+    if (fails)
+        sinter_llvm_store_field(f, sinter_llvm_int(m, m->messages[index]), arguments,
+                                (parameters + 1) * 8);
     LLVMValueRef zero = sinter_llvm_int32(m, 0);
     sinter_llvm_store_field(f, sinter_llvm_int32(m, (int32_t)index), place,
                             offsetof(sinter_abi_launch, kernel));
@@ -152,7 +156,7 @@ static LLVMValueRef image_constants(sinter_llvm_module *m) {
         LLVMValueRef bytes = sinter_llvm_constant(
             m, LLVMConstStringInContext2(m->context, image->bytes.data, image->bytes.size, true));
         LLVMSetAlignment(bytes, 64);
-        LLVMValueRef fields[] = {sinter_llvm_int32(m, 0),
+        LLVMValueRef fields[] = {sinter_llvm_int32(m, (int32_t)image->module),
                                  sinter_llvm_int32(m, (int32_t)image->architecture),
                                  sinter_llvm_int32(m, (int32_t)image->kind),
                                  sinter_llvm_int32(m, 0),
@@ -169,7 +173,8 @@ static LLVMValueRef kernel_rows(sinter_llvm_module *m) {
     LLVMValueRef *rows = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, count);
     for (uint32_t i = 0; i < count; i++) {
         LLVMValueRef fields[] = {sinter_llvm_text(m, sinter_device_symbol(m->program, i, m->arena)),
-                                 sinter_llvm_int32(m, 0), sinter_llvm_int32(m, 0)};
+                                 sinter_llvm_int32(m, (int32_t)m->images->modules[i]),
+                                 sinter_llvm_int32(m, 0)};
         static_assert(sizeof(sinter_abi_device_kernel) == 16, "fields of sinter_abi_device_kernel");
         rows[i] = LLVMConstStructInContext(m->context, fields, 3, false);
     }
@@ -258,7 +263,7 @@ LLVMValueRef sinter_llvm_emit_device_code(sinter_llvm_module *m) {
     LLVMValueRef fields[] = {
         sinter_llvm_int32(m, sizeof(sinter_abi_device_code)),
         sinter_llvm_int32(m, is_static(m->program->host) ? SINTER_ABI_DEVICE_STATIC : 0),
-        sinter_llvm_int32(m, 1),
+        sinter_llvm_int32(m, (int32_t)m->images->module_count),
         sinter_llvm_int32(m, (int32_t)m->images->count),
         sinter_llvm_text(m, "cuda"),
         image_constants(m),

@@ -92,26 +92,6 @@ static LLVMValueRef helper_begin(sinter_llvm_function *f, sinter_llvm_function *
     return function;
 }
 
-/* Loads services->entry; the builder ends up where it is there, *out_otherwise where it is not. */
-static LLVMValueRef load_service(sinter_llvm_function *g, size_t entry, LLVMValueRef *out_user,
-                                 LLVMBasicBlockRef *out_otherwise) {
-    sinter_llvm_module *m = g->module;
-    LLVMBasicBlockRef some = sinter_llvm_block(g, "services"),
-                      there = sinter_llvm_block(g, "there");
-    *out_otherwise = sinter_llvm_block(g, "otherwise");
-    LLVMValueRef services =
-        sinter_llvm_load_field(g, m->pointer, g->call, offsetof(sinter_abi_call, services));
-    LLVMBuildCondBr(g->builder, LLVMBuildIsNotNull(g->builder, services, ""), some, *out_otherwise);
-    LLVMPositionBuilderAtEnd(g->builder, some);
-    LLVMValueRef function = sinter_llvm_load_field(g, m->pointer, services, entry);
-    *out_user =
-        sinter_llvm_load_field(g, m->pointer, services, offsetof(sinter_abi_services, user));
-    LLVMBuildCondBr(g->builder, LLVMBuildIsNotNull(g->builder, function, ""), there,
-                    *out_otherwise);
-    LLVMPositionBuilderAtEnd(g->builder, there);
-    return function;
-}
-
 /* What is asked of the allocator for so many bytes: whole blocks of 64, one at least. */
 static LLVMValueRef block_size(sinter_llvm_function *g, LLVMValueRef bytes) {
     sinter_llvm_module *m = g->module;
@@ -138,7 +118,7 @@ static LLVMValueRef allocate_function(sinter_llvm_function *f) {
         return function;
     }
     LLVMValueRef service =
-        load_service(&g, offsetof(sinter_abi_services, allocate), &user, &otherwise);
+        sinter_llvm_load_service(&g, offsetof(sinter_abi_services, allocate), &user, &otherwise);
     LLVMTypeRef type =
         LLVMFunctionType(m->pointer, (LLVMTypeRef[]){m->pointer, m->i64, m->i64}, 3, false);
     LLVMBuildRet(g.builder,
@@ -169,7 +149,7 @@ static LLVMValueRef release_function(sinter_llvm_function *f) {
         return function;
     }
     LLVMValueRef service =
-        load_service(&g, offsetof(sinter_abi_services, deallocate), &user, &otherwise);
+        sinter_llvm_load_service(&g, offsetof(sinter_abi_services, deallocate), &user, &otherwise);
     LLVMTypeRef type = LLVMFunctionType(
         m->void_type, (LLVMTypeRef[]){m->pointer, m->pointer, m->i64, m->i64}, 4, false);
     LLVMBuildCall2(g.builder, type, service,
@@ -345,7 +325,7 @@ static LLVMValueRef trace_function(sinter_llvm_function *f) {
     LLVMValueRef user;
     LLVMBasicBlockRef otherwise;
     LLVMValueRef service =
-        load_service(&g, offsetof(sinter_abi_services, trace), &user, &otherwise);
+        sinter_llvm_load_service(&g, offsetof(sinter_abi_services, trace), &user, &otherwise);
     LLVMTypeRef type =
         LLVMFunctionType(m->void_type, (LLVMTypeRef[]){m->pointer, m->i32, m->i32}, 3, false);
     LLVMBuildCall2(g.builder, type, service,
@@ -534,7 +514,7 @@ static LLVMValueRef is_traced(sinter_llvm_function *f) {
     LLVMBuildStore(f->builder, LLVMConstNull(m->i1), slot);
     LLVMValueRef user;
     LLVMBasicBlockRef otherwise;
-    load_service(f, offsetof(sinter_abi_services, trace), &user, &otherwise);
+    sinter_llvm_load_service(f, offsetof(sinter_abi_services, trace), &user, &otherwise);
     LLVMBuildStore(f->builder, LLVMConstInt(m->i1, 1, false), slot);
     LLVMBuildBr(f->builder, otherwise);
     LLVMPositionBuilderAtEnd(f->builder, otherwise);

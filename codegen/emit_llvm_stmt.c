@@ -358,28 +358,15 @@ static LLVMValueRef emit_words(sinter_llvm_function *f, const sinter_loop_stmt *
     return words;
 }
 
-/* services->exchange(call, words), where services are as large as that; else the run fails. */
+/* services->exchange(call, words); where there is none the run fails. */
 static void emit_exchange(sinter_llvm_function *f, const sinter_loop_stmt *s) {
     sinter_llvm_module *m = f->module;
     LLVMValueRef words = emit_words(f, s);
-    LLVMBasicBlockRef some = sinter_llvm_block(f, "services"),
-                      large = sinter_llvm_block(f, "large"), there = sinter_llvm_block(f, "there"),
-                      alone = sinter_llvm_block(f, "alone"),
-                      failed = sinter_llvm_block(f, "failed"), on = sinter_llvm_block(f, "on");
-    LLVMValueRef services =
-        sinter_llvm_load_field(f, m->pointer, f->call, offsetof(sinter_abi_call, services));
-    LLVMBuildCondBr(f->builder, LLVMBuildIsNotNull(f->builder, services, ""), some, alone);
-    LLVMPositionBuilderAtEnd(f->builder, some);
-    LLVMValueRef size =
-        sinter_llvm_load_field(f, m->i32, services, offsetof(sinter_abi_services, size));
-    LLVMValueRef least = sinter_llvm_int32(m, (int32_t)offsetof(sinter_abi_services, exchange));
-    LLVMBuildCondBr(f->builder, LLVMBuildICmp(f->builder, LLVMIntUGT, size, least, ""), large,
-                    alone);
-    LLVMPositionBuilderAtEnd(f->builder, large);
-    LLVMValueRef function =
-        sinter_llvm_load_field(f, m->pointer, services, offsetof(sinter_abi_services, exchange));
-    LLVMBuildCondBr(f->builder, LLVMBuildIsNotNull(f->builder, function, ""), there, alone);
-    LLVMPositionBuilderAtEnd(f->builder, there);
+    LLVMBasicBlockRef alone, failed = sinter_llvm_block(f, "failed"),
+                             on = sinter_llvm_block(f, "on");
+    LLVMValueRef user,
+        function =
+            sinter_llvm_load_service(f, offsetof(sinter_abi_services, exchange), &user, &alone);
     LLVMTypeRef types[] = {m->pointer, m->pointer};
     LLVMValueRef code =
         LLVMBuildCall2(f->builder, LLVMFunctionType(m->i32, types, 2, false), function,

@@ -168,10 +168,10 @@ bool sinter_kernel_cache_find(const sinter_kernel_cache *cache, const sinter_tex
     return good;
 }
 
-bool sinter_kernel_cache_store(const sinter_kernel_cache *cache, const sinter_text *key,
+bool sinter_kernel_cache_store(sinter_kernel_cache *cache, const sinter_text *key,
                                const sinter_text *object, sinter_diag *diag) {
     char path[PATH_SIZE];
-    if (!find_path(cache, key, path)) return false;
+    if (cache->full || !find_path(cache, key, path)) return false;
     struct stat found;
     if (!lstat(path, &found) && !S_ISREG(found.st_mode))
         remove(path); /* a pipe, a link: not ours */
@@ -187,7 +187,9 @@ bool sinter_kernel_cache_store(const sinter_kernel_cache *cache, const sinter_te
         sinter_file_writer_append(&writer, object->data, object->size);
         good = sinter_file_writer_close(&writer, true, &quiet);
     }
-    if (!good)
+    if (good)
+        cache->stored = true;
+    else if (!atomic_exchange(&cache->full, true))
         sinter_warning(diag, cache->folder, "compiled kernels are not kept: %.*s",
                        said.data ? (int)strcspn(said.data, "\n") : 0, said.data ? said.data : "");
     sinter_text_deinit(&said);
@@ -214,7 +216,7 @@ static void close_folder(void *folder) {
 }
 
 void sinter_kernel_cache_trim(const sinter_kernel_cache *cache, uint64_t limit) {
-    DIR *folder = opendir(cache->folder);
+    DIR *folder = cache->stored ? opendir(cache->folder) : NULL;
     if (!folder) return;
     sinter_owned owned;
     sinter_own(&owned, close_folder, folder);

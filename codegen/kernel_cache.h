@@ -7,9 +7,13 @@
 #pragma once
 #include "codegen/compile.h"
 
+#include <stdatomic.h>
+
 typedef struct sinter_kernel_cache {
     const char *folder;
     const char *identity; /* of the compiler, in the arena that opened it */
+    atomic_bool stored;   /* something */
+    atomic_bool full;     /* or else whatever keeps it from taking more: said once, and not tried again */
 } sinter_kernel_cache;
 
 enum { SINTER_KERNEL_CACHE_LIMIT = 256 << 20 }; /* bytes */
@@ -20,8 +24,9 @@ bool sinter_kernel_cache_open(sinter_kernel_cache *out_cache, const char *folder
 void sinter_kernel_cache_key(const sinter_kernel_cache *cache, const sinter_target *target, int level,
                              const sinter_loop_function *kernel, const char *name, sinter_text *out_key);
 bool sinter_kernel_cache_find(const sinter_kernel_cache *cache, const sinter_text *key, sinter_text *out_object);
-/* A failure is a warning: the compilation is none the worse. What lies in the way of an entry and is no file is removed. */
-bool sinter_kernel_cache_store(const sinter_kernel_cache *cache, const sinter_text *key, const sinter_text *object,
+/* A failure is a warning, the first time: the compilation is none the worse. What lies in the way of an entry and is no file is
+ * removed. Any number of threads at once. */
+bool sinter_kernel_cache_store(sinter_kernel_cache *cache, const sinter_text *key, const sinter_text *object,
                                sinter_diag *diag);
-/* Removes the entries that were not used for longest until at most `limit` bytes are left. */
+/* Removes the entries that were not used for longest until at most `limit` bytes are left; where something was stored. */
 void sinter_kernel_cache_trim(const sinter_kernel_cache *cache, uint64_t limit);

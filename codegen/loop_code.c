@@ -187,6 +187,7 @@ static void compile_stmt(compiler *c, const sinter_loop_stmt *stmt) {
         return;
     case SINTER_LOOP_COMMENT:
     case SINTER_LOOP_PREFETCH:
+    case SINTER_LOOP_BARRIER: /* threads run one after the other up to each */
         return;
     case SINTER_LOOP_STORE:
         instruction.op = SINTER_CODE_STORE;
@@ -210,9 +211,6 @@ static void compile_stmt(compiler *c, const sinter_loop_stmt *stmt) {
     case SINTER_LOOP_EXCHANGE: /* there is nobody to exchange with */
     case SINTER_LOOP_FAIL:
         instruction.op = SINTER_CODE_FAIL;
-        break;
-    case SINTER_LOOP_BARRIER:
-        instruction.op = SINTER_CODE_BARRIER;
         break;
     }
     instruction.b = compile_list(c, stmt->arguments, stmt->argument_count);

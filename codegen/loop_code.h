@@ -23,7 +23,6 @@ typedef enum sinter_code_op {
     SINTER_CODE_TAKE,          /* buffer a with the dims of the operands from b takes the memory of buffer result */
     SINTER_CODE_CALL_KERNEL,   /* of stmt, scalars are the operands from b */
     SINTER_CODE_FAIL,          /* of stmt, arguments are the operands from b */
-    SINTER_CODE_BARRIER,
     SINTER_CODE_END,
     /* What index arithmetic and inner products mostly are, without the detour over the scalar table. */
     SINTER_CODE_ADD_I64,

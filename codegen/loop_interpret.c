@@ -535,8 +535,6 @@ static bool run(frame *f) {
             break;
         case SINTER_CODE_FAIL:
             return fail_by_program(f, at);
-        case SINTER_CODE_BARRIER:
-            break; /* threads run one after the other up to each */
         case SINTER_CODE_END:
             return true;
         case SINTER_CODE_ADD_I64:

@@ -166,7 +166,7 @@ static bool compile(const sinter_nvrtc *nvrtc, const char *name, const char *tex
 }
 
 bool sinter_nvrtc_compile(const sinter_nvrtc *nvrtc, const char *name, const char *text,
-                          const char *architecture, const sinter_kernel_cache *cache,
+                          const char *architecture, sinter_kernel_cache *cache,
                           sinter_text *out_image, sinter_diag *diag) {
     uint32_t number, kind;
     char for_architecture[64];

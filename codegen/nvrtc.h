@@ -26,4 +26,4 @@ bool sinter_nvrtc_architecture(const char *text, uint32_t *out_number, uint32_t 
 /* Compiles text, a zero-ended string, called `name` in messages. What NVRTC says is the diagnostic. out_image: appended to; PTX
  * with its final zero. cache: may be NULL. Several threads may compile at once. */
 bool sinter_nvrtc_compile(const sinter_nvrtc *nvrtc, const char *name, const char *text, const char *architecture,
-                          const sinter_kernel_cache *cache, sinter_text *out_image, sinter_diag *diag);
+                          sinter_kernel_cache *cache, sinter_text *out_image, sinter_diag *diag);

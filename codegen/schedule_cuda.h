@@ -7,7 +7,6 @@
 typedef struct sinter_schedule_cuda_state {
     sinter_loop_program *program;
     const sinter_target *target;
-    sinter_diag *diag;
     sinter_schedule schedule; /* of the kernel at hand */
     sinter_arena scratch;
 } sinter_schedule_cuda_state;

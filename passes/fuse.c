@@ -2,10 +2,10 @@
  * nodes: one kernel, one pass over memory. Decides by the pattern column of ops.def.
  *
  * A group has at most one anchor (contraction, window, reduction), or two where a window reads by rows what another makes.
- * Every result depends on it, at the anchor's own result shape; elementwise nodes that feed a reduction join it when nobody else wants their values. Reductions over the
- * same last axes are the exception: with the elementwise nodes before, between and after them (softmax, normalisations)
- * they are one group, which works through its rows. The group stands where its last
- * node stood, so no value of it may be used before that. Needs inferred types; nested regions are fused on their own.
+ * Every result depends on it, at the anchor's own result shape; elementwise nodes that feed a reduction join it when nobody
+ * else wants their values. Reductions over the same last axes are the exception: with the elementwise nodes before, between
+ * and after them (softmax, normalisations) they are one group, which works through its rows. The group stands where its
+ * last node stood, so no value of it may be used before that. Needs inferred types; nested regions are fused on their own.
  * Constants of few elements are copied into the group, where the kernel sees their values. Elements that are widened
  * between two groups, as dequantized ones are, lie in memory as they were before.
  * Test: tests/passes/fuse/ */

@@ -47,6 +47,24 @@ void *sinter_device_native_stream(const sinter_device_stream *stream) {
     return stream->native;
 }
 
+sinter_device *sinter_device_create(const sinter_device_driver *driver,
+                                    const sinter_allocator *allocator, size_t size) {
+    sinter_device *device = sinter_allocate(allocator, size, 64);
+    if (!device) return NULL;
+    memset(device, 0, size);
+    device->driver = driver;
+    if (allocator) {
+        device->allocator_copy = *allocator;
+        device->allocator = &device->allocator_copy;
+    }
+    return device;
+}
+
+void sinter_device_destroy(sinter_device *device, size_t size) {
+    sinter_allocator allocator = device->allocator_copy;
+    sinter_deallocate(device->allocator ? &allocator : NULL, device, size, 64);
+}
+
 void *sinter_device_new(const sinter_device *device, size_t size) {
     void *memory = sinter_allocate(device->allocator, size, 64);
     if (memory) memset(memory, 0, size);

@@ -88,6 +88,10 @@ extern const sinter_device_driver sinter_device_cpu, sinter_device_cuda;
 /* What the driver calls the stream (CUstream): for those who have it from a caller. NULL where there is none. */
 void *sinter_device_native_stream(const sinter_device_stream *stream);
 
+/* Zeroed memory for a driver's device, which begins with a sinter_device; the allocator (NULL: malloc) is copied into it. NULL:
+ * no memory. size: the same for both. */
+sinter_device *sinter_device_create(const sinter_device_driver *driver, const sinter_allocator *allocator, size_t size);
+void sinter_device_destroy(sinter_device *device, size_t size);
 /* Zeroed memory of the device's host allocator. */
 void *sinter_device_new(const sinter_device *device, size_t size);
 void sinter_device_delete(const sinter_device *device, void *memory, size_t size);

@@ -64,27 +64,21 @@ static sinter_status *open_device(uint32_t ordinal, const sinter_allocator *allo
                                   sinter_device **out_device) {
     if (ordinal)
         return SINTER_FAIL(SINTER_STATUS_NO_DEVICE, "cpu:%u: there is one CPU, cpu:0", ordinal);
-    sinter_device *device = sinter_allocate(allocator, sizeof *device, 64);
+    sinter_device *device = sinter_device_create(&sinter_device_cpu, allocator, sizeof *device);
     if (!device) return no_memory(sizeof *device);
-    *device = (sinter_device){.driver = &sinter_device_cpu,
-                              .properties = {.name = "CPU",
-                                             .multiprocessors = 1,
-                                             .warp = 1,
-                                             .block_threads = 1024,
-                                             .shared_bytes = 48 << 10,
-                                             .memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) *
-                                                             (uint64_t)sysconf(_SC_PAGESIZE)}};
-    if (allocator) {
-        device->allocator_copy = *allocator;
-        device->allocator = &device->allocator_copy;
-    }
+    device->properties = (sinter_device_properties){
+        .name = "CPU",
+        .multiprocessors = 1,
+        .warp = 1,
+        .block_threads = 1024,
+        .shared_bytes = 48 << 10,
+        .memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE)};
     *out_device = device;
     return NULL;
 }
 
 static void close_device(sinter_device *device) {
-    sinter_allocator allocator = device->allocator_copy;
-    sinter_deallocate(device->allocator ? &allocator : NULL, device, sizeof *device, 64);
+    sinter_device_destroy(device, sizeof *device);
 }
 
 static sinter_status *allocate_host(sinter_device *device, uint64_t bytes, void **out_memory) {

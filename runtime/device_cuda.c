@@ -2,7 +2,6 @@
  * where no device is asked for. It works in the device's primary context, as other users of CUDA in the process do, and makes it
  * current for the time of a call only. Memory comes from a pool of its own. cuda_symbols.def has the functions, cuda_types.h the
  * types. Test: tests/unit/device_test.c, with tests/cuda_emulation/driver.c in place of the driver, or a GPU */
-#include "runtime/allocator.h"
 #include "runtime/cuda_types.h"
 #include "runtime/device.h"
 #include "runtime/status.h"
@@ -207,10 +206,9 @@ static sinter_status *make_pool(cuda_device *device) {
 
 static void close_device(sinter_device *base) {
     cuda_device *device = (cuda_device *)base;
-    sinter_allocator allocator = base->allocator_copy;
     if (device->pool) sinter_status_destroy(DO(device, pool_destroy, device->pool));
     if (device->context) sinter_status_destroy(TRY(device, context_release, device->number));
-    sinter_deallocate(base->allocator ? &allocator : NULL, device, sizeof *device, 64);
+    sinter_device_destroy(base, sizeof *device);
 }
 
 static sinter_status *start(cuda_device *device, uint32_t ordinal) {
@@ -234,14 +232,11 @@ static sinter_status *open_device(uint32_t ordinal, const sinter_allocator *allo
     cuda_functions call = {0};
     sinter_status *status = open_library(&call);
     if (status) return status;
-    cuda_device *device = sinter_allocate(allocator, sizeof *device, 64);
+    cuda_device *device =
+        (cuda_device *)sinter_device_create(&sinter_device_cuda, allocator, sizeof *device);
     if (!device) return no_host_memory();
-    *device = (cuda_device){.base = {.driver = &sinter_device_cuda, .properties = {.name = "cuda"}},
-                            .call = call};
-    if (allocator) {
-        device->base.allocator_copy = *allocator;
-        device->base.allocator = &device->base.allocator_copy;
-    }
+    memcpy(device->base.properties.name, "cuda", sizeof "cuda");
+    device->call = call;
     status = start(device, ordinal);
     if (status)
         close_device(&device->base);

@@ -74,22 +74,22 @@ static sinter_status *check_device(const sinter_abi_artifact *artifact,
                        artifact->name, wanted, given);
 }
 
-sinter_status *sinter_executable_start(sinter_executable *executable, sinter_device *device) {
-    sinter_status *status = check_device(executable->artifact, device);
-    return status || !sinter_artifact_device_code(executable->artifact)
-               ? status
-               : sinter_device_code_load(executable, device);
+sinter_status *sinter_executable_start(sinter_executable **executable, sinter_device *device) {
+    const sinter_abi_artifact *artifact = (*executable)->artifact;
+    sinter_status *status = check_device(artifact, device);
+    if (!status && sinter_artifact_device_code(artifact))
+        status = sinter_device_code_load(*executable, device);
+    if (!status) return NULL;
+    sinter_executable_destroy(*executable);
+    *executable = NULL;
+    return status;
 }
 
 sinter_status *sinter_executable_wrap_on(const sinter_abi_artifact *artifact, const void *weights,
                                          sinter_device *device, const sinter_allocator *allocator,
                                          sinter_executable **out_executable) {
     sinter_status *status = wrap_unstarted(artifact, weights, allocator, out_executable);
-    if (!status) status = sinter_executable_start(*out_executable, device);
-    if (!status || !out_executable || !*out_executable) return status;
-    sinter_executable_destroy(*out_executable);
-    *out_executable = NULL;
-    return status;
+    return status ? status : sinter_executable_start(out_executable, device);
 }
 
 sinter_status *sinter_executable_wrap(const sinter_abi_artifact *artifact, const void *weights,

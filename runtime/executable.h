@@ -17,8 +17,9 @@ sinter_status *sinter_executable_make(const sinter_abi_artifact *artifact, const
                                       const sinter_allocator *allocator, sinter_executable **out_executable);
 /* Closes the library and unmaps the weights. */
 void sinter_executable_unload(sinter_executable *executable);
-/* Loads the code for the device (NULL: none was asked for); what does not fit together is an error. */
-sinter_status *sinter_executable_start(sinter_executable *executable, sinter_device *device);
+/* Loads the code for the device (NULL: none was asked for); what does not fit together is an error, after which the executable
+ * is destroyed and *executable NULL. */
+sinter_status *sinter_executable_start(sinter_executable **executable, sinter_device *device);
 
 /* ---- runs, for device_code.c ---- */
 /* Inputs are const by contract; abi.h has one type for both. */

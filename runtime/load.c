@@ -142,11 +142,7 @@ static sinter_status *load_checked(const char *path, int file, const sinter_abi_
         (*out_executable)->library = library;
         (*out_executable)->mapping = mapped.memory;
         (*out_executable)->mapping_bytes = mapped.bytes;
-        status = sinter_executable_start(*out_executable, options->device);
-        if (!status) return NULL;
-        sinter_executable_destroy(*out_executable);
-        *out_executable = NULL;
-        return status;
+        return sinter_executable_start(out_executable, options->device); /* owns what it has */
     }
     if (library) dlclose(library);
     if (mapped.memory) munmap(mapped.memory, mapped.bytes);

@@ -75,18 +75,6 @@ int nvrtcVersion(int *out_major, int *out_minor) {
     return 0;
 }
 
-int nvrtcGetNumSupportedArchs(int *out_count) {
-    BEGIN;
-    *out_count = sizeof architectures / sizeof *architectures;
-    return 0;
-}
-
-int nvrtcGetSupportedArchs(int *out_numbers) {
-    BEGIN;
-    memcpy(out_numbers, architectures, sizeof architectures);
-    return 0;
-}
-
 int nvrtcCreateProgram(nvrtc_program *out_program, const char *text, const char *name,
                        int header_count, const char *const *headers,
                        const char *const *header_names) {
@@ -171,7 +159,8 @@ static bool write_source(nvrtc_program program, const char *path) {
 
 static int run_compiler(const char *folder) {
     static const char script[] =
-        "exec ${CXX:-c++} -std=c++17 -O1 -fPIC -shared -fvisibility=hidden -fno-strict-aliasing -U_FORTIFY_SOURCE "
+        "exec ${CXX:-c++} -std=c++17 -O1 -fPIC -shared -fvisibility=hidden -fno-strict-aliasing "
+        "-U_FORTIFY_SOURCE "
         "-ffp-contract=off -w -include tests/cuda_emulation/emulation.h "
         "-I " EMULATION_ROOT " -o \"$1/k.so\" \"$1/k.cpp\" >\"$1/log\" 2>&1";
     char *arguments[] = {(char *)(uintptr_t) "/bin/sh", (char *)(uintptr_t) "-c",

@@ -47,7 +47,7 @@ static void test_architectures(void) {
 }
 
 static bool compile(const sinter_nvrtc *nvrtc, const char *what, const char *architecture,
-                    const sinter_kernel_cache *cache, sinter_text *out_image) {
+                    sinter_kernel_cache *cache, sinter_text *out_image) {
     forget();
     return sinter_nvrtc_compile(nvrtc, "test.cu", what, architecture, cache, out_image, &diag);
 }
@@ -72,14 +72,14 @@ static const char *const symbols[] = {
 #undef NVRTC
 };
 
-/* Not those that give something back, nor those that are not called. */
+/* Not those that give something back; the version is asked for as it is opened. */
 static void test_failures(const sinter_nvrtc *nvrtc) {
     int failed = 0;
     for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
         char wish[64];
         sinter_text image = {0};
         if (strstr(symbols[i], "Log") || strstr(symbols[i], "Destroy") ||
-            strstr(symbols[i], "Arch") || strstr(symbols[i], "Version"))
+            strstr(symbols[i], "Version"))
             continue;
         snprintf(wish, sizeof wish, "%s=11", symbols[i]);
         setenv("SINTER_EMULATION_NVRTC_FAIL", wish, 1);
@@ -103,7 +103,7 @@ static void test_failures(const sinter_nvrtc *nvrtc) {
 /* ---- the cache ---- */
 
 /* With no C++ compiler, what comes must be from the cache. */
-static bool is_cached(const sinter_nvrtc *nvrtc, const sinter_kernel_cache *cache,
+static bool is_cached(const sinter_nvrtc *nvrtc, sinter_kernel_cache *cache,
                       const sinter_text *expected) {
     sinter_text image = {0};
     setenv("CXX", "false", 1);
@@ -124,7 +124,7 @@ static void spoil(const char *folder) {
     CHECK(system(command) == 0);
 }
 
-static void test_processes(const sinter_nvrtc *nvrtc, const sinter_kernel_cache *cache) {
+static void test_processes(const sinter_nvrtc *nvrtc, sinter_kernel_cache *cache) {
     pid_t children[4];
     for (int i = 0; i < 4; i++) {
         children[i] = fork();

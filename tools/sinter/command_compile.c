@@ -197,6 +197,11 @@ static bool check_options(const arguments *a, const emission *kind) {
            usage_error("compile", "-O does nothing for %s with --passes", kind->name);
 }
 
+static void show_kernels(void *listener, size_t done, size_t total) {
+    (void)listener;
+    show_progress("%zu of %zu pieces of code ...", done, total);
+}
+
 static int compile_model(const arguments *a) {
     sinter_diag diag = stderr_diag();
     sinter_engine_options options;
@@ -206,7 +211,10 @@ static int compile_model(const arguments *a) {
     if (!find_emission(arguments_find(a, "emit"), path, &j.kind) || !check_options(a, j.kind) ||
         !engine_options(a, &options))
         return 2;
-    j.codegen = (sinter_codegen_options){options.level, (uint32_t)options.jobs, options.cache};
+    j.codegen = (sinter_codegen_options){.level = options.level,
+                                         .jobs = (uint32_t)options.jobs,
+                                         .cache = options.cache,
+                                         .progress = show_kernels};
     show_progress("reading ...");
     j.module = load_model(a->operands[0], a, &diag);
     int status = j.module && compile(&j, &options) ? 0 : 2;

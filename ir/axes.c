@@ -401,12 +401,11 @@ static void describe_resize(sinter_axes *axes) {
     int64_t sizes[SINTER_MAX_RANK];
     size_t size_count = 0;
     sinter_value asked = sinter_node_operand(axes->module, axes->node, 3);
-    bool partly = sinter_node_find_attr(axes->module, axes->node, "axes") != NULL ||
-                  !sinter_string_is(keeps, "stretch");
+    bool listed = sinter_node_find_attr(axes->module, axes->node, "axes") != NULL;
+    bool partly = listed || !sinter_string_is(keeps, "stretch");
     if (asked && partly && /* they can't be stated anew */
         !sinter_value_known_ints(axes->module, asked, sizes, SINTER_MAX_RANK, &size_count))
         return;
-    bool listed = sinter_node_find_attr(axes->module, axes->node, "axes") != NULL;
     for (uint32_t axis = 0; axis < x->rank; axis++) {
         if (x->dims[axis] != y->dims[axis] || (known && listed)) continue;
         if (known && (known->rank != 1 || known->dims[0] != x->rank ||

@@ -91,6 +91,13 @@ uint32_t sinter_mesh_axes_mask(const sinter_mesh_axes *axes) {
     return mask;
 }
 
+sinter_mesh_axes sinter_mesh_axes_of(uint32_t mask) {
+    sinter_mesh_axes axes = {0};
+    for (uint32_t i = 0; i < SINTER_MESH_MAX_AXES; i++)
+        if (mask >> i & 1) sinter_mesh_axes_add(&axes, i);
+    return axes;
+}
+
 int64_t sinter_mesh_axes_product(const sinter_mesh *mesh, const sinter_mesh_axes *axes) {
     int64_t product = 1;
     for (uint32_t i = 0; i < axes->count; i++) product *= mesh->axes[axes->items[i]].size;
@@ -186,4 +193,11 @@ void sinter_mesh_print(const sinter_mesh *mesh, sinter_text *text) {
         sinter_text_format(text, "%s%.*s=%lld", i ? ", " : "",
                            SINTER_STRING_ARGS(mesh->axes[i].name), (long long)mesh->axes[i].size);
     if (mesh->rank >= 0) sinter_text_format(text, " rank %lld", (long long)mesh->rank);
+}
+
+void sinter_mesh_axes_print(const sinter_mesh *mesh, const sinter_mesh_axes *axes,
+                            const char *between, sinter_text *text) {
+    for (uint32_t i = 0; i < axes->count; i++)
+        sinter_text_format(text, "%s%.*s", i ? between : "",
+                           SINTER_STRING_ARGS(mesh->axes[axes->items[i]].name));
 }

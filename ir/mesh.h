@@ -41,6 +41,7 @@ bool sinter_mesh_axes_have(const sinter_mesh_axes *axes, uint32_t axis);
 bool sinter_mesh_axes_equal(const sinter_mesh_axes *a, const sinter_mesh_axes *b);
 void sinter_mesh_axes_add(sinter_mesh_axes *axes, uint32_t axis);
 uint32_t sinter_mesh_axes_mask(const sinter_mesh_axes *axes); /* a bit an axis */
+sinter_mesh_axes sinter_mesh_axes_of(uint32_t mask);             /* in the order of the mesh */
 int64_t sinter_mesh_axes_product(const sinter_mesh *mesh, const sinter_mesh_axes *axes);
 /* Axes by their names; false where one is unknown or named twice. */
 bool sinter_mesh_axes_named(const sinter_mesh *mesh, const sinter_string *names, size_t count, sinter_mesh_axes *out_axes);
@@ -63,3 +64,4 @@ bool sinter_mesh_read(sinter_lexer *lexer, sinter_mesh *out_mesh);
 /* The same of all of a text, for options; `where` names it in messages. Names are in the arena. */
 bool sinter_mesh_parse(const char *text, const char *where, sinter_arena *arena, sinter_mesh *out_mesh, sinter_diag *diag);
 void sinter_mesh_print(const sinter_mesh *mesh, sinter_text *text);
+void sinter_mesh_axes_print(const sinter_mesh *mesh, const sinter_mesh_axes *axes, const char *between, sinter_text *text);

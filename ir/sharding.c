@@ -56,13 +56,6 @@ sinter_dim sinter_sharding_part_dim(const sinter_module *module, const sinter_sh
 
 /* ---- checks ---- */
 
-static const char *axis_name(const sinter_mesh *mesh, uint32_t mask, sinter_string *out_name) {
-    uint32_t axis = 0;
-    while (!(mask >> axis & 1)) axis++;
-    *out_name = mesh->axes[axis].name;
-    return out_name->data;
-}
-
 static bool check_axes_once(const sinter_module *module, const sinter_sharding *sharding,
                             const char *where, const char *what, sinter_diag *diag) {
     const sinter_mesh *mesh = sinter_module_mesh(module);
@@ -74,9 +67,8 @@ static bool check_axes_once(const sinter_module *module, const sinter_sharding *
     }
     twice |= used & (sharding->partial | sharding->replicated);
     twice |= sharding->partial & sharding->replicated;
-    sinter_string name;
     if (!twice) return true;
-    axis_name(mesh, twice, &name);
+    sinter_string name = mesh->axes[sinter_mesh_axes_of(twice).items[0]].name;
     return sinter_error(diag, where, "%s uses mesh axis '%.*s' twice [shard_c4]", what,
                         SINTER_STRING_ARGS(name));
 }
@@ -181,14 +173,10 @@ bool sinter_sharding_read(sinter_lexer *lexer, const sinter_mesh *mesh, sinter_a
 
 static void print_mask(const sinter_mesh *mesh, const char *word, uint32_t mask,
                        sinter_text *text) {
-    const char *before = "(";
+    sinter_mesh_axes axes = sinter_mesh_axes_of(mask);
     if (!mask) return;
-    sinter_text_format(text, " %s", word);
-    for (uint32_t axis = 0; axis < mesh->axis_count; axis++) {
-        if (!(mask >> axis & 1)) continue;
-        sinter_text_format(text, "%s%.*s", before, SINTER_STRING_ARGS(mesh->axes[axis].name));
-        before = ", ";
-    }
+    sinter_text_format(text, " %s(", word);
+    sinter_mesh_axes_print(mesh, &axes, ", ", text);
     sinter_text_append_string(text, ")");
 }
 
@@ -199,9 +187,7 @@ void sinter_sharding_print(const sinter_mesh *mesh, const sinter_sharding *shard
         const sinter_shard_dim *dim = &sharding->dims[i];
         if (i) sinter_text_append_string(text, ", ");
         if (!dim->axes.count && !dim->is_open) sinter_text_append_string(text, "_");
-        for (uint32_t k = 0; k < dim->axes.count; k++)
-            sinter_text_format(text, "%s%.*s", k ? "*" : "",
-                               SINTER_STRING_ARGS(mesh->axes[dim->axes.items[k]].name));
+        sinter_mesh_axes_print(mesh, &dim->axes, "*", text);
         if (dim->is_open) sinter_text_append_string(text, "?");
         if (dim->priority) sinter_text_format(text, "!%u", dim->priority);
         if (dim->whole) sinter_text_format(text, ":%lld", (long long)dim->whole);

@@ -1,7 +1,6 @@
 /* Cutting and joining of tensors. Test: tests/suites/shard_values.py, tests/unit/mesh_test.c */
 #include "ir/sharding_tensor.h"
-
-#include <string.h>
+#include "ir/eval_rules.h"
 
 /* A box of a tensor that goes to another place in a tensor of the same element type. */
 typedef struct box {
@@ -15,33 +14,14 @@ static int64_t offset(const sinter_tensor *tensor, const int64_t *at, const int6
     return index;
 }
 
-/* Elements in a row: `count` of them from one index to another. */
-static void copy_run(sinter_tensor *target, int64_t to, const sinter_tensor *source, int64_t from,
-                     int64_t count) {
-    uint32_t bits = sinter_dtype_infos[target->dtype].bits;
-    if (target->dtype != SINTER_DTYPE_string && bits % 8 == 0) {
-        size_t size = bits / 8;
-        memcpy((char *)sinter_tensor_mutable(target) + (size_t)to * size,
-               (const char *)source->data + (size_t)from * size, (size_t)count * size);
-        return;
-    }
-    for (int64_t i = 0; i < count; i++) {
-        if (target->dtype == SINTER_DTYPE_string)
-            sinter_tensor_set_string(target, to + i, sinter_tensor_get_string(source, from + i));
-        else if (sinter_dtype_is_float(target->dtype))
-            sinter_tensor_set_double(target, to + i, sinter_tensor_get_double(source, from + i));
-        else
-            sinter_tensor_set_int(target, to + i, sinter_tensor_get_int(source, from + i));
-    }
-}
-
 static void copy_box(sinter_tensor *target, const sinter_tensor *source, const box *b) {
     int64_t at[SINTER_MAX_RANK] = {0};
     for (uint32_t i = 0; i < b->rank; i++)
         if (b->size[i] <= 0) return;
     int64_t run = b->rank ? b->size[b->rank - 1] : 1;
     for (;;) {
-        copy_run(target, offset(target, at, b->to), source, offset(source, at, b->from), run);
+        sinter_eval_copy_elements(target, offset(target, at, b->to), source,
+                                  offset(source, at, b->from), run);
         uint32_t axis = b->rank ? b->rank - 1 : 0;
         while (axis > 0 && ++at[axis - 1] == b->size[axis - 1]) at[--axis] = 0;
         if (axis == 0) return;
@@ -61,9 +41,8 @@ static bool check_rank(const sinter_sharding *sharding, const sinter_tensor *ten
 
 /* Whether the rank is the first along the axes of the mask. */
 static bool is_first(const sinter_mesh *mesh, uint32_t mask, int64_t rank) {
-    for (uint32_t axis = 0; axis < mesh->axis_count; axis++)
-        if (mask >> axis & 1 && sinter_mesh_coordinate(mesh, rank, axis)) return false;
-    return true;
+    sinter_mesh_axes axes = sinter_mesh_axes_of(mask);
+    return sinter_mesh_place(mesh, &axes, rank) == 0;
 }
 
 bool sinter_sharding_cut_tensor(const sinter_mesh *mesh, const sinter_sharding *sharding,
@@ -95,9 +74,7 @@ bool sinter_sharding_cut_tensor(const sinter_mesh *mesh, const sinter_sharding *
 static bool add_terms(const sinter_mesh *mesh, uint32_t mask, const sinter_tensor *const *parts,
                       int64_t rank, sinter_tensor *out_sum, sinter_diag *diag) {
     const sinter_tensor *first = parts[rank];
-    sinter_mesh_axes over = {0};
-    for (uint32_t axis = 0; axis < mesh->axis_count; axis++)
-        if (mask >> axis & 1) sinter_mesh_axes_add(&over, axis);
+    sinter_mesh_axes over = sinter_mesh_axes_of(mask);
     if (!sinter_tensor_create(out_sum, first->dtype, first->rank, first->dims, diag)) return false;
     bool is_float = sinter_dtype_is_float(first->dtype);
     for (int64_t place = 0; place < sinter_mesh_axes_product(mesh, &over); place++) {

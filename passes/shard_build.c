@@ -13,6 +13,14 @@ sinter_value sinter_shard_build(sinter_builder *builder, sinter_op op, sinter_va
     return x ? sinter_build(builder, op, &x, 1, attributes, other_count + 1) : 0;
 }
 
+sinter_value sinter_shard_slice(sinter_builder *builder, sinter_value x, int64_t axis,
+                                int64_t first, int64_t end) {
+    sinter_value operands[] = {x, sinter_build_ints(builder, &first, 1),
+                               sinter_build_ints(builder, &end, 1),
+                               sinter_build_ints(builder, &axis, 1)};
+    return sinter_build(builder, SINTER_OP_slice, operands, 4, NULL, 0);
+}
+
 /* ---- conversion ---- */
 
 typedef struct conversion {
@@ -35,19 +43,6 @@ static sinter_mesh_axes sub_axes(const sinter_mesh_axes *axes, uint32_t first, u
     sinter_mesh_axes part = {0};
     for (uint32_t i = first; i < end; i++) sinter_mesh_axes_add(&part, axes->items[i]);
     return part;
-}
-
-static sinter_mesh_axes one_axis(uint32_t axis) {
-    sinter_mesh_axes axes = {0};
-    sinter_mesh_axes_add(&axes, axis);
-    return axes;
-}
-
-static sinter_mesh_axes axes_of_mask(uint32_t mask) {
-    sinter_mesh_axes axes = {0};
-    for (uint32_t i = 0; i < SINTER_MESH_MAX_AXES; i++)
-        if (mask >> i & 1) sinter_mesh_axes_add(&axes, i);
-    return axes;
 }
 
 /* Room for dim d when it is cut over the first `count` of the axes it is cut over now. */
@@ -78,13 +73,13 @@ static void reduce(conversion *c) {
             rest |= 1u << axis;
             continue;
         }
-        sinter_mesh_axes over = one_axis(axis);
+        sinter_mesh_axes over = sinter_mesh_axes_of(1u << axis);
         sinter_attr attr = sinter_attr_int("axis", d);
         c->x = sinter_shard_build(c->builder, SINTER_OP_reduce_scatter, c->x, &over, &attr, 1);
         sinter_mesh_axes_add(&c->now.dims[d].axes, axis);
         c->now.partial &= ~(1u << axis);
     }
-    sinter_mesh_axes over = axes_of_mask(rest);
+    sinter_mesh_axes over = sinter_mesh_axes_of(rest);
     if (rest) c->x = sinter_shard_build(c->builder, SINTER_OP_all_reduce, c->x, &over, NULL, 0);
     c->now.partial &= ~rest;
 }
@@ -113,7 +108,7 @@ static bool move(conversion *c) {
         uint32_t axis = now->items[now->count - 1];
         int target = dim_that_wants(c, axis);
         if (target < 0) continue;
-        sinter_mesh_axes over = one_axis(axis);
+        sinter_mesh_axes over = sinter_mesh_axes_of(1u << axis);
         sinter_attr attributes[] = {sinter_attr_int("split_axis", target),
                                     sinter_attr_int("concat_axis", d),
                                     sinter_attr_int("size", size_at(c, d, now->count - 1u))};
@@ -154,7 +149,7 @@ sinter_value sinter_shard_convert(sinter_builder *builder, sinter_value x, const
     gather(&c);
     cut(&c);
     uint32_t first = to->partial & ~c.now.partial;
-    sinter_mesh_axes over = axes_of_mask(first);
+    sinter_mesh_axes over = sinter_mesh_axes_of(first);
     if (first) c.x = sinter_shard_build(builder, SINTER_OP_shard_first, c.x, &over, NULL, 0);
     sinter_arena_deinit(&scratch);
     return c.x;

@@ -225,18 +225,12 @@ static void collect_claims(const sinter_shard_state *state, sinter_node node,
         }
 }
 
-static void print_axes(const sinter_mesh *mesh, const sinter_mesh_axes *axes, sinter_text *text) {
-    for (uint32_t i = 0; i < axes->count; i++)
-        sinter_text_format(text, "%s%.*s", i ? "*" : "",
-                           SINTER_STRING_ARGS(mesh->axes[axes->items[i]].name));
-}
-
 static void report_conflict(const sinter_shard_state *state, sinter_node node, const claim *lost,
                             const sinter_shard_node *n, uint32_t holder) {
     if (!state->report) return;
     sinter_text wanted = {0}, held = {0};
-    print_axes(state->mesh, &lost->axes, &wanted);
-    print_axes(state->mesh, &n->cuts[holder], &held);
+    sinter_mesh_axes_print(state->mesh, &lost->axes, "*", &wanted);
+    sinter_mesh_axes_print(state->mesh, &n->cuts[holder], "*", &held);
     sinter_value origin = lost->origin ? lost->origin : lost->value;
     sinter_warning(state->report, sinter_node_where(state->module, node),
                    "dim %u of %s is to be cut over %s (said of %s), but the node is cut over %s "

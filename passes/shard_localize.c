@@ -5,6 +5,7 @@
 #include "ir/eval.h"
 #include "ir/sharding.h"
 #include "passes/pass.h"
+#include "passes/shard_build.h"
 #include "passes/shard_pack.h"
 
 #include <math.h>
@@ -45,15 +46,6 @@ static sinter_value build_fill(localizer *l, sinter_node node, sinter_dtype dtyp
     return sinter_build_constant(&l->rewrite->build, tensor);
 }
 
-static sinter_value build_slice(localizer *l, sinter_value x, int64_t axis, int64_t first,
-                                int64_t end) {
-    sinter_builder *build = &l->rewrite->build;
-    sinter_value operands[] = {x, sinter_build_ints(build, &first, 1),
-                               sinter_build_ints(build, &end, 1),
-                               sinter_build_ints(build, &axis, 1)};
-    return sinter_build(build, SINTER_OP_slice, operands, 4, NULL, 0);
-}
-
 /* Indices [first, first + valid) of an axis in room for `chunk`, filled up. */
 static sinter_value build_part(localizer *l, sinter_value x, uint32_t axis, int64_t first,
                                int64_t valid, int64_t chunk, sinter_value fill) {
@@ -69,7 +61,7 @@ static sinter_value build_part(localizer *l, sinter_value x, uint32_t axis, int6
         return sinter_build(build, SINTER_OP_expand, operands, 2, NULL, 0);
     }
     uint32_t rank = type->rank;
-    if (first != 0 || valid != size) x = build_slice(l, x, axis, first, first + valid);
+    if (first != 0 || valid != size) x = sinter_shard_slice(build, x, axis, first, first + valid);
     if (valid == chunk) return x;
     pads[rank + axis] = chunk - valid;
     sinter_value operands[] = {x, sinter_build_ints(build, pads, 2 * (size_t)rank), fill};

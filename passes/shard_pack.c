@@ -20,14 +20,6 @@ static uint32_t get_dims(const packer *p, sinter_value x, int64_t *out_dims) {
     return type->rank;
 }
 
-static sinter_value slice(const packer *p, sinter_value x, int64_t axis, int64_t first,
-                          int64_t end) {
-    sinter_value operands[] = {x, sinter_build_ints(p->build, &first, 1),
-                               sinter_build_ints(p->build, &end, 1),
-                               sinter_build_ints(p->build, &axis, 1)};
-    return sinter_build(p->build, SINTER_OP_slice, operands, 4, NULL, 0);
-}
-
 static sinter_value concat(const packer *p, const sinter_value *pieces, size_t count,
                            int64_t axis) {
     sinter_attr attr = sinter_attr_int("axis", axis);
@@ -74,7 +66,7 @@ static sinter_value stack(const packer *p, sinter_value x, uint32_t axis) {
     for (int64_t place = 0; place < p->ranks; place++) {
         sinter_mesh_part part = part_at(p, size, place);
         int64_t first = part.valid ? part.offset : 0;
-        sinter_value piece = slice(p, x, axis, first, first + part.valid);
+        sinter_value piece = sinter_shard_slice(p->build, x, axis, first, first + part.valid);
         memset(pads, 0, sizeof pads);
         pads[rank + axis] = chunk - part.valid;
         sinter_value operands[] = {piece, sinter_build_ints(p->build, pads, 2 * (size_t)rank)};
@@ -98,9 +90,10 @@ static sinter_value unstack(const packer *p, sinter_value x, uint32_t axis, int6
     for (int64_t place = 0; place < p->ranks; place++) {
         sinter_mesh_part part = part_at(p, size, place);
         if (!part.valid) continue;
-        sinter_value piece = slice(p, x, 0, place, place + 1);
+        sinter_value piece = sinter_shard_slice(p->build, x, 0, place, place + 1);
         piece = sinter_build_reshape(p->build, piece, dims + 1, rank - 1);
-        pieces[count++] = part.valid < chunk ? slice(p, piece, axis, 0, part.valid) : piece;
+        pieces[count++] =
+            part.valid < chunk ? sinter_shard_slice(p->build, piece, axis, 0, part.valid) : piece;
     }
     return concat(p, pieces, count, axis);
 }

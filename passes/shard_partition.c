@@ -242,7 +242,6 @@ static bool take_results(partition *p, sinter_node node, sinter_node next) {
     p->rewrite->build.location = info.location;
     for (uint32_t i = 0; i < info.result_count; i++) {
         sinter_value value = info.results[i], part = value;
-        if (!value) continue;
         if (!is_tensor(p, value)) continue;
         sinter_sharding *natural = projected(p, node, true, i, p->whole[value].rank);
         if (combine == SINTER_AXIS_COMBINE_SUM) natural->partial = sinter_mesh_axes_mask(&terms);

@@ -62,6 +62,10 @@ static const char *path_in(sinter_arena *arena, const char *folder, const char *
     return sinter_arena_format(arena, "%s/%s", folder, name);
 }
 
+static const char *program_path(sinter_arena *arena, const char *folder, int64_t rank) {
+    return sinter_arena_format(arena, "%s/rank_%lld.so", folder, (long long)rank);
+}
+
 static bool write_list(sinter_module *module, const uint64_t *hashes, const char *folder,
                        sinter_diag *diag) {
     sinter_text text = {0};
@@ -113,11 +117,11 @@ bool sinter_ranks_write(sinter_module *module, const sinter_engine_options *opti
     for (int64_t rank = 0; good && rank < ranks; rank++) {
         sinter_arena scratch;
         sinter_arena_init(&scratch);
-        const char *name = sinter_arena_format(&scratch, "rank_%lld.so", (long long)rank);
+        const char *path = program_path(&scratch, folder, rank);
         sinter_module *program = sinter_ranks_program(module, rank, diag);
         sinter_engine *engine = program ? sinter_engine_create(program, &one, diag) : NULL;
-        good = engine && sinter_engine_package(engine, path_in(&scratch, folder, name), diag);
-        good = good && read_hash(path_in(&scratch, folder, name), &one, &hashes[rank], diag);
+        good = engine && sinter_engine_package(engine, path, diag) &&
+               read_hash(path, &one, &hashes[rank], diag);
         sinter_engine_destroy(engine);
         sinter_arena_deinit(&scratch);
     }
@@ -143,10 +147,9 @@ struct sinter_ranks {
 
 bool sinter_ranks_is_folder(const char *path) {
     sinter_arena scratch;
-    struct stat status;
+    struct stat status; /* the list is found in no file but a folder */
     sinter_arena_init(&scratch);
-    bool is = stat(path, &status) == 0 && S_ISDIR(status.st_mode) &&
-              stat(path_in(&scratch, path, LIST), &status) == 0;
+    bool is = stat(path_in(&scratch, path, LIST), &status) == 0;
     sinter_arena_deinit(&scratch);
     return is;
 }
@@ -171,7 +174,7 @@ static bool load_engines(sinter_ranks *r, sinter_lexer *lexer, const char *folde
     one.thread_count = 1;
     r->engines = SINTER_NEW_ARRAY(&r->arena, sinter_engine *, r->count);
     for (int64_t i = 0; i < r->count; i++) {
-        const char *name = sinter_arena_format(&r->arena, "%s/rank_%lld.so", folder, (long long)i);
+        const char *name = program_path(&r->arena, folder, i);
         if (!sinter_lexer_expect(lexer, "program")) return false;
         uint64_t hash = lexer->token.integer;
         if (lexer->token.kind != SINTER_TOKEN_HEX)

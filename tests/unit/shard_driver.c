@@ -39,16 +39,6 @@ typedef struct trial {
 
 /* ---- what is said ---- */
 
-static bool can_cut(const sinter_module *module, sinter_value value) {
-    const sinter_type *type = sinter_value_type(module, value);
-    if (sinter_value_get(module, value)->erased || type->kind != SINTER_TYPE_TENSOR) return false;
-    for (uint32_t i = 0; i < type->rank; i++) {
-        int64_t size;
-        if (!sinter_dim_is_const(sinter_module_dims(module), type->dims[i], &size)) return false;
-    }
-    return true;
-}
-
 static void say_something(sinter_module *module, sinter_value value) {
     const sinter_mesh *mesh = sinter_module_mesh(module);
     const sinter_type *type = sinter_value_type(module, value);
@@ -73,7 +63,11 @@ static void say_all(sinter_module *module) {
             sinter_node node = info->definition;
             bool inner = node ? sinter_node_get(module, node)->parent != sinter_module_main(module)
                               : info->region != sinter_module_main(module);
-            if (info->erased || inner || !can_cut(module, value) || draw(3)) continue;
+            uint64_t count;
+            if (info->erased || inner ||
+                !sinter_type_static_count(sinter_module_dims(module), &info->type, &count) ||
+                draw(3))
+                continue;
             say_something(module, value);
             said++;
         }

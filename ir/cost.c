@@ -39,16 +39,31 @@ static sinter_dim bytes(const counter *c, const sinter_type *type) {
 }
 
 /* Elements of the result times the length of operand 0's last axis: y[..., m, n] = sum over k. */
-static sinter_dim product(const counter *c, bool transposed) {
-    const sinter_type *a = operand_type(c, 0);
-    if (!a || !a->rank) return 0;
-    sinter_dim inner = a->dims[transposed ? 0 : a->rank - 1];
-    return sinter_dim_mul(c->dims, count(c, result_type(c), 0), inner);
+static void product(const counter *c, bool transposed, sinter_cost *cost) {
+    const sinter_type *a = operand_type(c, 0), *y = result_type(c);
+    cost->form = SINTER_COST_PRODUCT;
+    cost->multiply_adds = 0;
+    if (!a || !a->rank || !y) return;
+    cost->depth = a->dims[transposed ? 0 : a->rank - 1];
+    cost->columns = y->rank ? y->dims[y->rank - 1] : sinter_dim_const(c->dims, 1);
+    cost->multiply_adds = sinter_dim_mul(c->dims, count(c, y, 0), cost->depth);
 }
 
 /* Each element of `over` meets one filter: the weight tensor without its first axis. */
-static sinter_dim filter(const counter *c, const sinter_type *over, uint32_t weight) {
-    return sinter_dim_mul(c->dims, count(c, over, 0), count(c, operand_type(c, weight), 1));
+static void filter(const counter *c, const sinter_type *over, uint32_t weight, bool transposed,
+                   sinter_cost *cost) {
+    const sinter_type *w = operand_type(c, weight);
+    int64_t groups = sinter_node_get_int(c->module, c->node, "group", 1), size;
+    cost->form = SINTER_COST_FILTER;
+    cost->multiply_adds = sinter_dim_mul(c->dims, count(c, over, 0), count(c, w, 1));
+    if (!w || w->rank < 2 || groups < 1) return;
+    cost->columns =
+        transposed ? w->dims[1]
+                   : sinter_dim_floordiv(c->dims, w->dims[0], sinter_dim_const(c->dims, groups));
+    cost->depth = count(c, w, 1);
+    if (transposed)
+        cost->depth = sinter_dim_floordiv(c->dims, w->dims[0], sinter_dim_const(c->dims, groups));
+    if (sinter_dim_is_const(c->dims, count(c, w, 2), &size)) cost->taps = size;
 }
 
 static sinter_dim pool(const counter *c) {
@@ -61,52 +76,60 @@ static sinter_dim pool(const counter *c) {
 }
 
 /* q[b, h, m, d] k[b, h, n, d] v[b, h, n, e]: both products. Operands of rank 3 hold the heads in their last axis. */
-static sinter_dim attention(const counter *c) {
+static void attention(const counter *c, sinter_cost *cost) {
     const sinter_type *q = operand_type(c, 0), *k = operand_type(c, 1), *y = result_type(c);
-    if (!q || !k || !y || q->rank < 3 || k->rank < 3) return 0;
+    cost->form = SINTER_COST_ATTENTION;
+    cost->multiply_adds = 0;
+    if (!q || !k || !y || q->rank < 3 || k->rank < 3) return;
     sinter_dim both = sinter_dim_add(c->dims, count(c, q, 0), count(c, y, 0));
-    return sinter_dim_mul(c->dims, both, k->dims[k->rank - 2]);
+    cost->columns = k->dims[k->rank - 2];
+    cost->depth = q->dims[q->rank - 1];
+    cost->multiply_adds = sinter_dim_mul(c->dims, both, cost->columns);
 }
 
 /* Both weight tensors meet every step of every sequence. x[step, batch, input], either order of the first two. */
-static sinter_dim recurrent(const counter *c) {
-    const sinter_type *x = operand_type(c, 0);
-    if (!x || x->rank != 3) return 0;
-    sinter_dim weights =
-        sinter_dim_add(c->dims, count(c, operand_type(c, 1), 0), count(c, operand_type(c, 2), 0));
-    return sinter_dim_mul(c->dims, sinter_dim_mul(c->dims, x->dims[0], x->dims[1]), weights);
+static void recurrent(const counter *c, sinter_cost *cost) {
+    const sinter_type *x = operand_type(c, 0), *w = operand_type(c, 1), *r = operand_type(c, 2);
+    cost->form = SINTER_COST_RECURRENT;
+    cost->multiply_adds = 0;
+    if (!x || x->rank != 3 || !w || w->rank != 3 || !r || r->rank != 3) return;
+    sinter_dim weights = sinter_dim_add(c->dims, count(c, w, 0), count(c, r, 0));
+    cost->columns = w->dims[1];
+    cost->depth = sinter_dim_add(c->dims, w->dims[2], r->dims[2]);
+    cost->multiply_adds =
+        sinter_dim_mul(c->dims, sinter_dim_mul(c->dims, x->dims[0], x->dims[1]), weights);
 }
 
 /* Multiply-adds of ops that have them; false for the others. */
-static bool count_products(const counter *c, sinter_dim *out_work) {
+static bool count_products(const counter *c, sinter_cost *cost) {
     switch (c->info->op) {
     case SINTER_OP_matmul:
     case SINTER_OP_matmul_integer:
     case SINTER_OP_qlinear_matmul:
-        *out_work = product(c, false);
+        product(c, false, cost);
         return true;
     case SINTER_OP_gemm:
-        *out_work = product(c, sinter_node_get_int(c->module, c->node, "transA", 0) != 0);
+        product(c, sinter_node_get_int(c->module, c->node, "transA", 0) != 0, cost);
         return true;
     case SINTER_OP_conv:
     case SINTER_OP_conv_integer:
     case SINTER_OP_deform_conv:
-        *out_work = filter(c, result_type(c), 1);
+        filter(c, result_type(c), 1, false, cost);
         return true;
     case SINTER_OP_qlinear_conv:
-        *out_work = filter(c, result_type(c), 3);
+        filter(c, result_type(c), 3, false, cost);
         return true;
     case SINTER_OP_conv_transpose:
-        *out_work = filter(c, operand_type(c, 0), 1);
+        filter(c, operand_type(c, 0), 1, true, cost);
         return true;
     case SINTER_OP_attention:
     case SINTER_OP_flex_attention:
-        *out_work = attention(c);
+        attention(c, cost);
         return true;
     case SINTER_OP_lstm:
     case SINTER_OP_gru:
     case SINTER_OP_rnn:
-        *out_work = recurrent(c);
+        recurrent(c, cost);
         return true;
     default:
         return false;
@@ -165,8 +188,9 @@ sinter_cost sinter_cost_node(sinter_module *module, sinter_node node) {
     sinter_node_info info = *sinter_node_get(module, node);
     counter c = {module, sinter_module_dims(module), &info, node};
     sinter_cost cost = {.multiply_adds = sinter_dim_const(c.dims, 0),
-                        .elements = sinter_dim_const(c.dims, 0)};
-    if (!count_products(&c, &cost.multiply_adds)) cost.elements = count_elements(&c);
+                        .elements = sinter_dim_const(c.dims, 0),
+                        .taps = 1};
+    if (!count_products(&c, &cost)) cost.elements = count_elements(&c);
     count_bytes(&c, &cost);
     return cost;
 }

@@ -3,9 +3,22 @@
 #pragma once
 #include "ir/graph.h"
 
+/* What has multiply-adds. */
+typedef enum sinter_cost_form {
+    SINTER_COST_NONE,
+    SINTER_COST_PRODUCT,  /* a row of one matrix and a column of another */
+    SINTER_COST_FILTER,   /* a place of an image and a filter */
+    SINTER_COST_ATTENTION, /* queries and keys, then values */
+    SINTER_COST_RECURRENT /* a step and its weights */
+} sinter_cost_form;
+
 /* Dims of the module's table; 0 where a size is not known (a rank or an axis that only the run can tell). */
 typedef struct sinter_cost {
     sinter_dim multiply_adds; /* of contractions, windows and recurrences */
+    /* multiply_adds as a matrix product: rows * columns * depth; of convolutions the columns of one group. 0 where there are none. */
+    sinter_dim columns, depth;
+    sinter_cost_form form;
+    int64_t taps;             /* of a window: of the depth, those of one channel; 1 otherwise */
     sinter_dim elements;      /* results computed element by element, in everything else */
     sinter_dim read_bytes, written_bytes; /* each operand once, each result once; views that only rename move nothing */
     uint64_t parameter_bytes; /* constants among the operands */

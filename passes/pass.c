@@ -55,6 +55,9 @@ bool sinter_pass_run(const sinter_pass *pass, sinter_module *module,
     if (options) context.precision = options->precision;
     if (options) context.explain = options->explain;
     if (options) context.compression = options->compression;
+    if (options) context.hardware = options->hardware;
+    if (options) context.goal = options->goal;
+    if (options) context.stages = options->stages;
     sinter_rewrite_begin(&context.rewrite, module, diag);
     sinter_arena_init(&context.scratch);
     pass->run(&context);
@@ -131,6 +134,15 @@ bool sinter_pipeline_parse(const char *list, sinter_arena *arena,
     *out_passes = passes.items;
     *out_count = passes.count;
     return true;
+}
+
+bool sinter_goal_parse(const char *text, sinter_goal *out_goal) {
+    static const char *const names[] = {"latency", "throughput", "memory"};
+    for (int i = 0; i < 3; i++) {
+        *out_goal = (sinter_goal)i;
+        if (!strcmp(text, names[i])) return true;
+    }
+    return false;
 }
 
 bool sinter_precision_parse(const char *text, sinter_dtype *out_precision) {

@@ -5,6 +5,14 @@
 #include "ir/rewrite.h"
 #include "passes/compression.h"
 
+/* What ranks are to be good at. */
+typedef enum sinter_goal {
+    SINTER_GOAL_LATENCY,    /* one run in the least time */
+    SINTER_GOAL_THROUGHPUT, /* the most runs a second of all devices: groups of ranks run side by side */
+    SINTER_GOAL_MEMORY      /* the least weights on a device */
+} sinter_goal;
+bool sinter_goal_parse(const char *text, sinter_goal *out_goal); /* "latency", "throughput", "memory" */
+
 /* What a pass works with. It changes the module through the rewrite only, and reports what goes wrong to the rewrite's diag:
  * where that heard of an error the pass has failed. */
 typedef struct sinter_pass_context {
@@ -14,7 +22,10 @@ typedef struct sinter_pass_context {
     const sinter_machine *machine; /* that the code is for */
     sinter_dtype precision; /* what contractions may round their operands to; NONE or f32: nothing */
     const sinter_compression *compression; /* for passes that compress; NULL: nobody asked for that */
-    bool explain; /* passes that choose between what contradicts say so, as warnings */
+    const struct sinter_hardware *hardware; /* that ranks run on, for passes that choose by it; NULL: nobody said */
+    sinter_goal goal; /* of these choices */
+    uint32_t stages;  /* of a pipeline; 0: nobody said */
+    bool explain; /* passes that choose say why, as warnings and notes */
 } sinter_pass_context;
 typedef void (*sinter_pass_function)(sinter_pass_context *context);
 
@@ -34,6 +45,9 @@ typedef struct sinter_pipeline_options {
     const sinter_machine *machine; /* NULL: any */
     sinter_dtype precision; /* bf16, f16 or i8: contractions round their operands; otherwise nothing is rounded */
     const sinter_compression *compression; /* NULL: none */
+    const struct sinter_hardware *hardware; /* NULL: none */
+    sinter_goal goal;
+    uint32_t stages; /* 0: none */
     const sinter_pass *without; /* left out wherever it stands; NULL: none */
     const char *print_after;  /* pass name, or "all" */
     int64_t stop_after;       /* passes that change something to run; -1: all (bisect) */

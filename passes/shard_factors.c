@@ -264,8 +264,7 @@ static void grant(const sinter_shard_state *state, sinter_node node, sinter_shar
     }
 }
 
-/* In an axis of several factors only the outer ones may be cut, all but the last of them in full. False where one was not. */
-static bool drop_unfit(const sinter_shard_state *state, sinter_shard_node *n) {
+bool sinter_shard_drop_unfit(const sinter_shard_state *state, sinter_shard_node *n) {
     bool good = true;
     for (size_t i = 0; i < n->map.links.count; i++) {
         const sinter_axis_link *links[SINTER_MAX_RANK * 2];
@@ -300,7 +299,7 @@ void sinter_shard_resolve(const sinter_shard_state *state, sinter_node node, sin
         claims.items[done] = c;
         grant(state, node, n, &c);
     }
-    while (!drop_unfit(state, n)) {
+    while (!sinter_shard_drop_unfit(state, n)) {
     }
 }
 

@@ -35,6 +35,9 @@ void sinter_shard_describe(const sinter_shard_state *state, sinter_node node, si
 /* Who asks for what, strongest first: constants, then other values of which a user speaks; of them the larger, which would
  * be more to move; then operands before results. */
 void sinter_shard_resolve(const sinter_shard_state *state, sinter_node node, sinter_shard_node *n);
+/* In an axis of several factors only the outer ones may be cut, all but the last of them in full. Cuts that are not so are dropped:
+ * false where one was. */
+bool sinter_shard_drop_unfit(const sinter_shard_state *state, sinter_shard_node *n);
 /* What the cuts of a node mean for an axis of an operand or result, with the origin of the last of them. */
 sinter_mesh_axes sinter_shard_project(const sinter_shard_state *state, const sinter_shard_node *n, bool is_result,
                                       uint32_t index, uint32_t axis, sinter_value *out_origin);

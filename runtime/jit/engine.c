@@ -9,6 +9,7 @@
 #include "runtime/cpu_features.h"
 #include "runtime/device.h"
 #include "runtime/jit/ranks.h"
+#include "runtime/jit/stages.h"
 #include "runtime/sinter_runtime.h"
 #include "runtime/status.h"
 #include <dlfcn.h>
@@ -26,7 +27,8 @@ typedef enum backend {
     BACKEND_C,
     BACKEND_JIT,
     BACKEND_ARTIFACT,
-    BACKEND_RANKS /* a folder of artifacts */
+    BACKEND_RANKS, /* a folder of artifacts */
+    BACKEND_STAGES /* the same of a pipeline */
 } backend;
 
 struct sinter_engine {
@@ -48,6 +50,7 @@ struct sinter_engine {
     sinter_target target;
     sinter_codegen_options codegen;
     sinter_ranks *ranks;
+    sinter_stages *stages;
     sinter_owned owned; /* what the runtime made */
 };
 
@@ -410,28 +413,36 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
 bool sinter_engine_is_artifact(const char *path) {
     char head[4] = {0};
     return sinter_string_ends_with(path, ".so") || sinter_ranks_is_folder(path) ||
+           sinter_stages_is_folder(path) ||
            (sinter_file_peek(path, head, sizeof head) == sizeof head &&
             !memcmp(head, "\177ELF", sizeof head));
 }
 
-/* A folder of programs of ranks. */
-static sinter_status *load_ranks(const char *path, const sinter_engine_options *options,
-                                 sinter_engine **out_engine) {
+/* A folder of programs, of ranks or of stages. */
+static sinter_status *load_folder(const char *path, const sinter_engine_options *options,
+                                  sinter_engine **out_engine) {
     sinter_text messages = {0};
     sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &messages};
-    sinter_ranks *ranks = sinter_ranks_load(path, options, RANK_SECONDS, &diag);
+    bool is_pipeline = sinter_stages_is_folder(path);
+    sinter_stages *stages = is_pipeline ? sinter_stages_load(path, options, &diag) : NULL;
+    sinter_ranks *ranks =
+        is_pipeline ? NULL : sinter_ranks_load(path, options, RANK_SECONDS, &diag);
     sinter_status *status = NULL;
-    if (!ranks) {
-        status = SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT, "%s", messages.data ? messages.data : path);
+    if (!ranks && !stages) {
+        status =
+            SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT, "%s", messages.data ? messages.data : path);
         sinter_text_deinit(&messages);
         return status;
     }
     sinter_engine *engine = sinter_heap_alloc(sizeof *engine);
     sinter_arena_init(&engine->arena);
-    engine->backend = BACKEND_RANKS;
+    engine->backend = stages ? BACKEND_STAGES : BACKEND_RANKS;
     engine->ranks = ranks;
-    engine->inputs = sinter_ranks_inputs(ranks, &engine->input_count);
-    engine->outputs = sinter_ranks_outputs(ranks, &engine->output_count);
+    engine->stages = stages;
+    engine->inputs = stages ? sinter_stages_inputs(stages, &engine->input_count)
+                            : sinter_ranks_inputs(ranks, &engine->input_count);
+    engine->outputs = stages ? sinter_stages_outputs(stages, &engine->output_count)
+                             : sinter_ranks_outputs(ranks, &engine->output_count);
     sinter_own(&engine->owned, release_runtime, engine);
     *out_engine = engine;
     sinter_text_deinit(&messages);
@@ -440,7 +451,8 @@ static sinter_status *load_ranks(const char *path, const sinter_engine_options *
 
 sinter_status *sinter_engine_load(const char *path, const sinter_engine_options *options,
                                   sinter_engine **out_engine) {
-    if (sinter_ranks_is_folder(path)) return load_ranks(path, options, out_engine);
+    if (sinter_ranks_is_folder(path) || sinter_stages_is_folder(path))
+        return load_folder(path, options, out_engine);
     sinter_engine *engine = sinter_heap_alloc(sizeof *engine);
     sinter_arena_init(&engine->arena);
     engine->backend = BACKEND_ARTIFACT;
@@ -469,6 +481,7 @@ void sinter_engine_destroy(sinter_engine *engine) {
     sinter_disown(&engine->owned);
     release_runtime(engine);
     sinter_ranks_destroy(engine->ranks);
+    sinter_stages_destroy(engine->stages);
     if (engine->jit) sinter_jit_destroy(engine->jit);
     if (engine->library) dlclose(engine->library);
     sinter_storage_release_reference(engine->weights);
@@ -558,6 +571,8 @@ bool sinter_engine_run(sinter_engine *engine, const sinter_tensor *inputs,
                        sinter_tensor *out_outputs, sinter_diag *diag) {
     if (engine->backend == BACKEND_RANKS)
         return sinter_ranks_run(engine->ranks, inputs, out_outputs, diag);
+    if (engine->backend == BACKEND_STAGES)
+        return sinter_stages_run(engine->stages, inputs, out_outputs, diag);
     if (engine->backend == BACKEND_EVAL)
         return sinter_eval_module(engine->module, inputs, engine->input_count, out_outputs,
                                   engine->output_count, diag);

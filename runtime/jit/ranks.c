@@ -14,11 +14,17 @@ static const char *const LIST = "ranks.txt";
 
 /* ---- making ---- */
 
-static bool run_passes(sinter_module *module, const char *list, bool explain, sinter_diag *diag) {
+static bool run_passes(sinter_module *module, const char *list, const sinter_ranks_options *how,
+                       sinter_diag *diag) {
     sinter_arena scratch;
     const sinter_pass *const *passes = NULL;
     size_t count = 0;
-    sinter_pipeline_options options = {.stop_after = -1, .explain = explain};
+    sinter_pipeline_options options = {.stop_after = -1};
+    if (how) {
+        options.explain = how->explain;
+        options.hardware = how->hardware;
+        options.goal = how->goal;
+    }
     sinter_arena_init(&scratch);
     bool good = sinter_pipeline_parse(list, &scratch, &passes, &count, diag) &&
                 sinter_pipeline_run(module, passes, count, &options, diag);
@@ -26,13 +32,24 @@ static bool run_passes(sinter_module *module, const char *list, bool explain, si
     return good;
 }
 
-bool sinter_ranks_partition(sinter_module *module, bool explain, sinter_diag *diag) {
+bool sinter_ranks_spread(sinter_module *module, const sinter_ranks_options *how,
+                         sinter_diag *diag) {
     /* Shapes become numbers first, and constants behind views weights. */
     return run_passes(module,
-                      "fold-constants,fold-sequences,canonicalize,eliminate-common,eliminate-dead,"
-                      "shard-propagate,shard-partition,shard-simplify,eliminate-common,"
-                      "eliminate-dead",
-                      explain, diag);
+                      "fold-constants,fold-sequences,canonicalize,eliminate-common,eliminate-dead",
+                      how, diag) &&
+           (!how->hardware || run_passes(module, "shard-auto", how, diag)) &&
+           run_passes(module, "shard-propagate", how, diag);
+}
+
+bool sinter_ranks_cut(sinter_module *module, const sinter_ranks_options *how, sinter_diag *diag) {
+    return run_passes(module, "shard-partition,shard-simplify,eliminate-common,eliminate-dead", how,
+                      diag);
+}
+
+bool sinter_ranks_partition(sinter_module *module, const sinter_ranks_options *how,
+                            sinter_diag *diag) {
+    return sinter_ranks_spread(module, how, diag) && sinter_ranks_cut(module, how, diag);
 }
 
 sinter_module *sinter_ranks_program(const sinter_module *module, int64_t rank, sinter_diag *diag) {
@@ -40,7 +57,7 @@ sinter_module *sinter_ranks_program(const sinter_module *module, int64_t rank, s
     sinter_mesh mesh = *sinter_module_mesh(program);
     mesh.rank = rank;
     sinter_module_set_mesh(program, &mesh);
-    if (run_passes(program, "shard-localize,eliminate-dead", false, diag)) return program;
+    if (run_passes(program, "shard-localize,eliminate-dead", NULL, diag)) return program;
     sinter_module_destroy(program);
     return NULL;
 }
@@ -85,20 +102,18 @@ static bool write_list(sinter_module *module, const uint64_t *hashes, const char
     return good;
 }
 
-/* Tells one program from another by its kernels and weights. */
-static uint64_t hash_of(const sinter_abi_artifact *artifact) {
+uint64_t sinter_ranks_hash(const sinter_abi_artifact *artifact) {
     uint64_t hash = artifact->weights_hash;
     for (uint32_t i = 0; i < artifact->kernel_count; i++)
         hash = sinter_abi_hash(artifact->kernels[i].name, strlen(artifact->kernels[i].name), hash);
     return hash;
 }
 
-/* As whoever loads it sees it. */
-static bool read_hash(const char *path, const sinter_engine_options *options, uint64_t *out_hash,
-                      sinter_diag *diag) {
+bool sinter_ranks_read_hash(const char *path, const sinter_engine_options *options,
+                            uint64_t *out_hash, sinter_diag *diag) {
     sinter_engine *engine = NULL;
     if (!sinter_engine_report(sinter_engine_load(path, options, &engine), path, diag)) return false;
-    *out_hash = hash_of(sinter_engine_artifact(engine));
+    *out_hash = sinter_ranks_hash(sinter_engine_artifact(engine));
     sinter_engine_destroy(engine);
     return true;
 }
@@ -121,7 +136,7 @@ bool sinter_ranks_write(sinter_module *module, const sinter_engine_options *opti
         sinter_module *program = sinter_ranks_program(module, rank, diag);
         sinter_engine *engine = program ? sinter_engine_create(program, &one, diag) : NULL;
         good = engine && sinter_engine_package(engine, path, diag) &&
-               read_hash(path, &one, &hashes[rank], diag);
+               sinter_ranks_read_hash(path, &one, &hashes[rank], diag);
         sinter_engine_destroy(engine);
         sinter_arena_deinit(&scratch);
     }
@@ -182,7 +197,7 @@ static bool load_engines(sinter_ranks *r, sinter_lexer *lexer, const char *folde
         sinter_lexer_next(lexer);
         if (!sinter_engine_report(sinter_engine_load(name, &one, &r->engines[i]), name, diag))
             return false;
-        if (hash_of(sinter_engine_artifact(r->engines[i])) != hash)
+        if (sinter_ranks_hash(sinter_engine_artifact(r->engines[i])) != hash)
             return sinter_error(diag, name,
                                 "is not the program of rank %lld that was made with the others",
                                 (long long)i);

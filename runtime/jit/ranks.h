@@ -7,12 +7,26 @@
 
 typedef struct sinter_ranks sinter_ranks;
 
-/* Spreads what is said in the module, which has a mesh, and makes it the program of all ranks. */
-bool sinter_ranks_partition(sinter_module *module, bool explain, sinter_diag *diag);
+typedef struct sinter_ranks_options {
+    const struct sinter_hardware *hardware; /* what is said of no value is chosen by it, the mesh too; NULL: nothing is chosen */
+    sinter_goal goal;                       /* of that choice */
+    bool explain;                           /* why, and what was chosen where wishes contradict */
+} sinter_ranks_options;
+
+/* Spreads what is said in the module, or chosen; then makes it the program of all ranks. */
+bool sinter_ranks_spread(sinter_module *module, const sinter_ranks_options *how, sinter_diag *diag);
+bool sinter_ranks_cut(sinter_module *module, const sinter_ranks_options *how, sinter_diag *diag);
+/* Both: spreads what is said in the module and makes it the program of all ranks. A module without a mesh, also after the choice, stays
+ * that of one device. */
+bool sinter_ranks_partition(sinter_module *module, const sinter_ranks_options *how, sinter_diag *diag);
 /* The program of one of them, out of that. NULL after an error. */
 sinter_module *sinter_ranks_program(const sinter_module *module, int64_t rank, sinter_diag *diag);
 /* Compiles a partitioned module into a folder, which is made. */
 bool sinter_ranks_write(sinter_module *module, const sinter_engine_options *options, const char *folder, sinter_diag *diag);
+
+/* Tells one program from another by its kernels and weights; of a file as whoever loads it sees it. */
+uint64_t sinter_ranks_hash(const sinter_abi_artifact *artifact);
+bool sinter_ranks_read_hash(const char *path, const sinter_engine_options *options, uint64_t *out_hash, sinter_diag *diag);
 
 bool sinter_ranks_is_folder(const char *path);
 /* seconds: how long a rank waits for others. NULL after an error. */

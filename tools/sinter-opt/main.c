@@ -2,6 +2,7 @@
  * The tool behind the text tests. Exit status: 0 done, 2 bad usage or input, 3 a pass broke the graph.
  * Test: tests/passes/manager/, tests/ir/ */
 #include "ir/base/file.h"
+#include "ir/hardware.h"
 #include "ir/infer.h"
 #include "ir/parse.h"
 #include "ir/verify.h"
@@ -23,6 +24,7 @@ typedef struct command_line {
     SINTER_VECTOR(const char *) dims; /* NAME=8 or NAME=1..64 */
     sinter_pipeline_options pipeline;
     sinter_opt_compression compression;
+    sinter_hardware hardware; /* where the pipeline has it */
     sinter_arena arena;
 } command_line;
 
@@ -38,7 +40,10 @@ static const char help[] =
     "  --compress=WORDS       the same of all layers: 'weights=int8 per=channel'\n"
     "  --samples=N            N samples, made from a seed, for passes that calibrate\n"
     "  --sample=NAME=FILE     samples of an input, stacked, from a tensor file\n"
-    "  --explain              what passes chose where two wishes contradict, as warnings\n"
+    "  --hardware=FILE        what ranks run on, for shard-auto and pipeline-split\n"
+    "  --goal=GOAL            latency, throughput or memory, for shard-auto\n"
+    "  --stages=N             of a pipeline, for pipeline-split\n"
+    "  --explain              what passes chose, and why, as warnings and notes\n"
     "  --verify-each          verify after each pass (always done before the first and after the "
     "last)\n"
     "  --print-after=PASS     print the module after each run of the pass; 'all' for every pass\n"
@@ -69,6 +74,24 @@ static bool read_stop_after(command_line *command, const char *value, sinter_dia
     command->pipeline.stop_after = strtoll(value, &end, 10);
     if (end != value && !*end && command->pipeline.stop_after >= 0) return true;
     return sinter_error(diag, "sinter-opt", "--stop-after: expected a number, found '%s'", value);
+}
+
+static bool read_hardware(command_line *command, const char *path, sinter_diag *diag) {
+    if (command->pipeline.hardware)
+        return sinter_error(diag, "sinter-opt", "--hardware: expected one description");
+    if (!sinter_hardware_read(path, &command->hardware, diag)) return false;
+    command->pipeline.hardware = &command->hardware;
+    return true;
+}
+
+static bool read_stages(command_line *command, const char *value, sinter_diag *diag) {
+    char *end = NULL;
+    long number = strtol(value, &end, 10);
+    if (end == value || *end || number < 1 || number > 1000)
+        return sinter_error(diag, "sinter-opt", "--stages=%s: expected a number from 1 to 1000",
+                            value);
+    command->pipeline.stages = (uint32_t)number;
+    return true;
 }
 
 static bool read_print_after(command_line *command, const char *value, sinter_diag *diag) {
@@ -103,6 +126,14 @@ static bool read_option(command_line *command, const char *argument, sinter_diag
                                 value);
     } else if (sinter_opt_compression_takes(argument))
         return sinter_opt_compression_read(&command->compression, argument, diag);
+    else if ((value = sinter_opt_value(argument, "--hardware")))
+        return read_hardware(command, value, diag);
+    else if ((value = sinter_opt_value(argument, "--goal"))) {
+        if (!sinter_goal_parse(value, &command->pipeline.goal))
+            return sinter_error(diag, "sinter-opt",
+                                "--goal=%s: expected latency, throughput or memory", value);
+    } else if ((value = sinter_opt_value(argument, "--stages")))
+        return read_stages(command, value, diag);
     else if ((value = sinter_opt_value(argument, "--stop-after")))
         return read_stop_after(command, value, diag);
     else if ((value = sinter_opt_value(argument, "--print-after")))
@@ -141,6 +172,9 @@ static bool read_arguments(command_line *command, int argc, char **argv, sinter_
                        : how->stop_after >= 0        ? "--stop-after"
                        : how->time_passes            ? "--time-passes"
                        : how->precision              ? "--precision"
+                       : how->hardware               ? "--hardware"
+                       : how->goal                   ? "--goal"
+                       : how->stages                 ? "--stages"
                        : command->compression.option ? command->compression.option
                                                      : NULL;
     return command->passes.count || !idle ||
@@ -201,6 +235,7 @@ static int run_graph(int argc, char **argv, sinter_diag *diag) {
             status = run(&command, diag);
     }
     sinter_opt_compression_deinit(&command.compression);
+    if (command.pipeline.hardware) sinter_hardware_deinit(&command.hardware);
     sinter_arena_deinit(&command.arena);
     return status;
 }

@@ -70,6 +70,7 @@ bool bench_nodes(const arguments *a, sinter_diag *all_said) {
     if (!module) return false;
     inspection all;
     inspection_init(&all, module);
+    inspection_collect(&all);
     bool good = inspect_times(&all, a, false, diag);
     if (good) put_table(&all);
     inspection_deinit(&all);

@@ -53,7 +53,7 @@ typedef struct command {
     "time-passes"
 #define COMMAND_OPTIONS(list) .options = (list), .option_count = sizeof(list) / sizeof *(list)
 extern const command command_compile, command_run, command_test, command_bench, command_inspect, command_diff, command_tune,
-    command_compress, command_shard;
+    command_compress, command_shard, command_plan;
 
 /* All that return bool: false after a message on standard error. Memory lives until the process ends.
  * argv[0] is the command's name. */

@@ -2,6 +2,7 @@
  * load; memory.  * Test: tests/cli/bench.test */
 #include "ir/base/file.h"
 #include "runtime/sinter_runtime.h"
+#include "tools/sinter/calibrate.h"
 #include "tools/sinter/inspect.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,11 @@ static const option_spec own_options[] = {
      .doc = "a table of the groups of nodes: time, GFLOP/s, GB/s, and the share of this machine's "
             "measured roofline",
      .need = NEEDS_CODE},
+    {.name = "calibrate",
+     .doc = "describe this machine for sinter plan: peaks, caches, efficiency of kernels, hand-off "
+            "between cores; takes no model and a minute",
+     .with = "o"},
+    {.name = "o", .value = "FILE", .doc = "the description to write", .with = "calibrate"},
 };
 
 static bool measure(bound_run *run, double seconds, sinter_profile *p, measurement *m,
@@ -127,14 +133,40 @@ static bool check_profile(const arguments *a) {
     return true;
 }
 
+/* Each kernel is measured for a small part of the time. */
+static int describe_machine(const arguments *a, double seconds, sinter_diag *diag) {
+    static const double share = 0.01;
+    sinter_engine_options options;
+    sinter_hardware hardware;
+    sinter_text text = {0};
+    if (!engine_options(a, &options) || !calibrate(&options, seconds * share, &hardware, diag))
+        return 2;
+    sinter_hardware_print(&hardware, &text);
+    bool good = sinter_file_write(arguments_find(a, "o"), text.data, text.size, diag);
+    if (good)
+        printf("%s: %lld devices of %.1f GOP/s in f32, %.1f GOP/s in int8; %zu kernels\n",
+               arguments_find(a, "o"), (long long)hardware.devices,
+               1e-9 * hardware.compute[SINTER_DTYPE_f32], 1e-9 * hardware.compute[SINTER_DTYPE_i8],
+               hardware.points.count);
+    sinter_text_deinit(&text);
+    sinter_hardware_deinit(&hardware);
+    return good ? 0 : 2;
+}
+
 static int bench(const arguments *a) {
     sinter_diag diag = stderr_diag();
     double seconds;
     int64_t threads;
+    bool calibrates = arguments_has(a, "calibrate");
+    if ((a->operand_count == 0) != calibrates) {
+        usage_error("bench", calibrates ? "--calibrate takes no model" : "expected one model");
+        return 2;
+    }
     if (!arguments_number(a, "seconds", 0, 1e6, 3, &seconds) ||
         !arguments_integer(a, "threads", 1, 1024, 1, &threads) || !check_profile(a))
         return 2;
     keep_pages();
+    if (calibrates) return describe_machine(a, seconds, &diag);
     measurement m = {.rss_before = memory_now()};
     double start = sinter_clock_seconds();
     sinter_engine *engine = open_engine(a->operands[0], a, &diag);
@@ -153,12 +185,12 @@ const command command_bench = {
     .operands = "MODEL|ARTIFACT",
     .doc = "measure latency, memory and the time to compile or load",
     .usage = "sinter bench MODEL|ARTIFACT [--threads=N] [--seconds=S] [-i NAME=FILE]... "
-             "[--json=FILE]",
+             "[--json=FILE]\n       sinter bench --calibrate -o FILE [--seconds=S]",
     .details = "Measures latency, the time to compile or load, and memory.",
     COMMAND_OPTIONS(own_options),
     .shared = ENGINE_OPTIONS " i size copy-weights",
     .expected = "one model",
-    .least = 1,
+    .least = 0,
     .most = 1,
     .run = bench,
 };

@@ -13,6 +13,19 @@ static const option_spec own_options[] = {
     {.name = "no-time",
      .doc = "a page without the time of each node, which takes compiling and running the model",
      .with = "html"},
+    {.name = "sharding",
+     .value = "FILE",
+     .doc = "the program of a rank, as the file says the model is cut (docs/shard.md): what is cut "
+            "how, what is exchanged",
+     .with = "html",
+     .without = "passes"},
+    {.name = "hardware",
+     .value = "FILE",
+     .doc =
+         "a description of what ranks run on (docs/plan.md): a time line; without --sharding the "
+         "model is cut as is best there",
+     .with = "html",
+     .without = "passes"},
     {.name = "passes", .value = "LIST", .doc = "comma-separated passes to run before"},
     {.name = "O",
      .value = "LEVEL",
@@ -220,8 +233,12 @@ static int inspect(const arguments *a) {
         inspection all;
         inspection_init(&all, module);
         const char *html = arguments_find(a, "html");
+        bool shares = arguments_has(a, "sharding") || arguments_has(a, "hardware");
+        bool good = !shares || inspect_share(&all, a, &diag);
+        inspection_collect(&all);
         if (!html) put_text(&all, a->operands[0], arguments_has(a, "nodes"));
-        bool good = !html || arguments_has(a, "no-time") || add_times(&all, a, &diag);
+        good =
+            good && (!html || shares || arguments_has(a, "no-time") || add_times(&all, a, &diag));
         status = good && (!html || write_page(&all, a->operands[0], html, &diag)) ? 0 : 2;
         inspection_deinit(&all);
     }

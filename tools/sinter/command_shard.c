@@ -1,7 +1,11 @@
 /* sinter shard: a model becomes programs of the ranks of a mesh, in a folder that `sinter run` runs. Test: tests/cli/shard.test */
+#include "frontends/import.h"
 #include "ir/base/lex.h"
+#include "ir/hardware.h"
+#include "ir/infer.h"
 #include "ir/sharding.h"
 #include "runtime/jit/ranks.h"
+#include "runtime/jit/stages.h"
 #include "tools/sinter/command.h"
 
 #include <string.h>
@@ -17,7 +21,29 @@ static const option_spec own_options[] = {
     {.name = "sharding",
      .value = "FILE",
      .doc = "the same from a file: mesh data=2, then lines %NAME shard(data, _)"},
-    {.name = "explain", .doc = "what was chosen where two shardings contradict, as warnings"},
+    {.name = "auto",
+     .doc = "choose the mesh, where none is said, and what each value is cut over",
+     .with = "hardware"},
+    {.name = "hardware",
+     .value = "FILE",
+     .doc = "a description of what the ranks run on (docs/plan.md), for --auto and --stages"},
+    {.name = "stages",
+     .value = "N",
+     .doc = "a pipeline instead: programs of N stages, as equal as they can be",
+     .with = "hardware",
+     .without = "auto"},
+    {.name = "micro",
+     .value = "NAME=SIZE",
+     .doc = "a symbolic dimension that is the batch (the first axis), and its size in each of the "
+            "requests that a run of a pipeline is cut into",
+     .with = "stages"},
+    {.name = "goal",
+     .value = "GOAL",
+     .doc = "what the choice is to be good at: latency (of one run), throughput, memory",
+     .with = "auto"},
+    {.name = "explain",
+     .doc = "what was chosen where two shardings contradict, as warnings; with --auto what was "
+            "considered, as notes"},
 };
 
 static bool read_mesh(sinter_module *module, const char *text, sinter_arena *arena,
@@ -51,9 +77,107 @@ static bool read_words(sinter_module *module, const arguments *a, sinter_diag *d
         if (!strcmp(a->options[i].name, "shard"))
             good = read_shard(module, a->options[i].value, diag);
     sinter_arena_deinit(&arena);
-    if (good && !sinter_module_mesh(module)->axis_count)
-        good = sinter_error(diag, a->operands[0], "there is no mesh: --mesh=data:2");
+    if (good && !sinter_module_mesh(module)->axis_count && !arguments_has(a, "auto"))
+        good = sinter_error(diag, a->operands[0],
+                            "there is no mesh: --mesh=data:2, or --auto --hardware=FILE");
     return good;
+}
+
+static bool read_goal(const arguments *a, sinter_goal *out_goal) {
+    const char *goal = arguments_find(a, "goal");
+    return !goal || sinter_goal_parse(goal, out_goal) ||
+           usage_error(a->verb, "--goal=%s: expected latency, throughput or memory", goal);
+}
+
+static bool partition(sinter_module *module, const arguments *a, const sinter_ranks_options *how,
+                      sinter_diag *diag) {
+    if (!sinter_ranks_partition(module, how, diag)) return false;
+    return sinter_module_mesh(module)->axis_count ||
+           sinter_error(diag, a->operands[0],
+                        "one device of %s is as good as more of them (--explain says why); "
+                        "--mesh=data:2 shares it all the same",
+                        how->hardware->name);
+}
+
+static bool shard(sinter_module *module, const arguments *a, const sinter_engine_options *options,
+                  const char *folder, sinter_diag *diag) {
+    sinter_ranks_options how = {.explain = arguments_has(a, "explain")};
+    sinter_hardware hardware;
+    bool chooses = arguments_has(a, "auto");
+    if (!read_goal(a, &how.goal) || !read_words(module, a, diag) ||
+        (chooses && !sinter_hardware_read(arguments_find(a, "hardware"), &hardware, diag)))
+        return false;
+    if (chooses) how.hardware = &hardware;
+    bool good =
+        partition(module, a, &how, diag) && sinter_ranks_write(module, options, folder, diag);
+    if (chooses) sinter_hardware_deinit(&hardware);
+    return good;
+}
+
+/* ---- pipelines ---- */
+
+/* The model of one micro-batch: NAME=SIZE in place of what --dim says of the name. */
+static sinter_module *load_micro(const arguments *a, const char *micro, sinter_diag *diag) {
+    sinter_module *module = sinter_import_file(a->operands[0], diag);
+    bool good = module && sinter_infer_bind_text(module, micro, diag);
+    size_t name = strcspn(micro, "=") + 1;
+    for (size_t i = 0; good && i < a->option_count; ++i)
+        if (!strcmp(a->options[i].name, "dim") && strncmp(a->options[i].value, micro, name) != 0)
+            good = sinter_infer_bind_text(module, a->options[i].value, diag);
+    if (good) return module;
+    sinter_module_destroy(module);
+    return NULL;
+}
+
+/* By the first axes of inputs that differ. 0 after an error. */
+static int64_t count_micro_batches(const sinter_module *whole, const sinter_module *part,
+                                   sinter_diag *diag) {
+    for (uint32_t i = 0; i < sinter_module_input_count(whole); ++i) {
+        const sinter_type *all = sinter_value_type(whole, sinter_module_input(whole, i)),
+                          *own = sinter_value_type(part, sinter_module_input(part, i));
+        int64_t size = 0, piece = 0;
+        if (all->kind != SINTER_TYPE_TENSOR || !all->rank ||
+            !sinter_dim_is_const(sinter_module_dims(whole), all->dims[0], &size) ||
+            !sinter_dim_is_const(sinter_module_dims(part), own->dims[0], &piece) || size == piece)
+            continue;
+        if (piece > 0 && size % piece == 0) return size / piece;
+        sinter_error(diag, "--micro", "%lld is no part of the batch of %lld", (long long)piece,
+                     (long long)size);
+        return 0;
+    }
+    return 1;
+}
+
+static bool shard_stages(sinter_module *whole, const arguments *a,
+                         const sinter_engine_options *options, const char *folder,
+                         sinter_diag *diag) {
+    const char *micro = arguments_find(a, "micro");
+    sinter_hardware hardware;
+    int64_t stages;
+    if (!arguments_integer(a, "stages", 1, 1000, 1, &stages) ||
+        !sinter_hardware_read(arguments_find(a, "hardware"), &hardware, diag))
+        return false;
+    sinter_module *part = micro ? load_micro(a, micro, diag) : sinter_module_clone(whole);
+    const sinter_stages_options how = {.hardware = &hardware,
+                                       .stages = (uint32_t)stages,
+                                       .micro_batches =
+                                           part ? count_micro_batches(whole, part, diag) : 0,
+                                       .explain = arguments_has(a, "explain")};
+    bool good = how.micro_batches && sinter_stages_write(part, whole, &how, options, folder, diag);
+    sinter_module_destroy(part);
+    sinter_hardware_deinit(&hardware);
+    return good;
+}
+
+/* Options of one way to share a model that another leaves without effect. */
+static bool check_ways(const arguments *a) {
+    static const char *const words[] = {"mesh", "shard", "sharding"};
+    if (arguments_has(a, "hardware") && !arguments_has(a, "auto") && !arguments_has(a, "stages"))
+        return usage_error(a->verb, "--hardware does nothing without --auto or --stages");
+    for (size_t i = 0; i < sizeof words / sizeof *words; ++i)
+        if (arguments_has(a, "stages") && arguments_has(a, words[i]))
+            return usage_error(a->verb, "--%s does nothing with --stages", words[i]);
+    return true;
 }
 
 static int run_shard(const arguments *a) {
@@ -61,11 +185,12 @@ static int run_shard(const arguments *a) {
     sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
     const char *folder = arguments_find(a, "o");
     if (!folder) return usage_error(a->verb, "-o DIR is missing"), 2;
+    if (!check_ways(a)) return 2;
     if (!engine_options(a, &options) || !arguments_apply(a, false, &options.target, 1)) return 2;
     sinter_module *module = load_model(a->operands[0], a, &diag);
-    bool good = module && read_words(module, a, &diag) &&
-                sinter_ranks_partition(module, arguments_has(a, "explain"), &diag) &&
-                sinter_ranks_write(module, &options, folder, &diag);
+    bool good =
+        module && (arguments_has(a, "stages") ? shard_stages(module, a, &options, folder, &diag)
+                                              : shard(module, a, &options, folder, &diag));
     if (module) sinter_module_destroy(module);
     return good ? 0 : 2;
 }
@@ -74,7 +199,9 @@ const command command_shard = {
     .name = "shard",
     .operands = "MODEL",
     .doc = "programs of the ranks of a mesh, each with its part of the weights",
-    .usage = "sinter shard MODEL --mesh=data:2,model:2 [--shard NAME=DIMS]... -o DIR",
+    .usage = "sinter shard MODEL --mesh=data:2,model:2 [--shard NAME=DIMS]... -o DIR\n"
+             "       sinter shard MODEL --auto --hardware=FILE [--goal=GOAL] -o DIR\n"
+             "       sinter shard MODEL --stages=N --hardware=FILE [--micro=NAME=SIZE] -o DIR",
     .details = "What is said of some values spreads to all others. The folder is run by `sinter "
                "run DIR`, one thread a rank.\nShardings: docs/shard.md.",
     COMMAND_OPTIONS(own_options),

@@ -36,7 +36,10 @@ void inspection_init(inspection *all, sinter_module *module) {
     *all = (inspection){.module = module,
                         .multiply_adds = sinter_dim_const(sinter_module_dims(module), 0)};
     sinter_arena_init(&all->arena);
-    visit(all, sinter_module_main(module), 0, true);
+}
+
+void inspection_collect(inspection *all) {
+    visit(all, sinter_module_main(all->module), 0, true);
 }
 
 void inspection_deinit(inspection *all) {

@@ -24,6 +24,13 @@ typedef struct inspected_kernel {
     double share;                  /* of its time that this machine needs at least; negative where not known */
 } inspected_kernel;
 
+/* How ranks share the model; words NULL where it is shown as a whole. */
+typedef struct inspected_sharing {
+    const char **words; /* by value: "shard(data, _)"; NULL where nothing is said */
+    uint32_t value_count;
+    struct sinter_estimate *estimate; /* of a rank's program; NULL: no hardware is described */
+} inspected_sharing;
+
 typedef struct inspection {
     sinter_arena arena;
     sinter_module *module;
@@ -34,9 +41,17 @@ typedef struct inspection {
     SINTER_VECTOR(inspected_kernel) kernels; /* none where no time was measured */
     int threads;
     roofline roof; /* where times were measured */
+    inspected_sharing sharing;
 } inspection;
 
 void inspection_init(inspection *all, sinter_module *module);
+/* Collects what init leaves empty: nodes and parameters of the module as it is now. */
+void inspection_collect(inspection *all);
+/* The module becomes the program of a rank, as --sharding says, or as --hardware makes best. False after an error. */
+bool inspect_share(inspection *all, const arguments *a, sinter_diag *diag);
+/* Fields of a node and of the whole for the page. */
+void inspect_put_sharing(const inspection *all, sinter_node node, sinter_text *text);
+void inspect_put_mesh(const inspection *all, sinter_text *text);
 void inspection_deinit(inspection *all);
 /* Compiles the module for this machine, runs it and fills in the times. is_rewritten: the module is what the passes of the
  * options made. False after an error. */

@@ -74,6 +74,7 @@ static void put_node(const inspection *all, const inspected_node *one, sinter_te
     if (one->flops >= 0) sinter_text_format(text, ",\"gigaflops\":%.4g", 1e-9 * one->flops);
     if (one->bytes >= 0) sinter_text_format(text, ",\"gigabytes\":%.4g", 1e-9 * one->bytes);
     if (one->share >= 0) sinter_text_format(text, ",\"share\":%.0f", 100 * one->share);
+    inspect_put_sharing(all, one->node, text);
     sinter_text_append_string(text, ",\"inputs\":[");
     bool first = true;
     put_inputs(all, one->node, &first, text);
@@ -116,6 +117,7 @@ static void put_model(const inspection *all, const char *path, sinter_text *text
     sinter_text_append_string(text, "{\"file\":");
     sinter_text_json(text, sinter_string_of(path));
     put_field(text, "summary", (sinter_string){summary.data, summary.size});
+    inspect_put_mesh(all, text);
     sinter_text_deinit(&summary);
     sinter_text_append_string(text, ",\n\"inputs\":[");
     for (uint32_t i = 0; i < sinter_module_input_count(all->module); ++i) {

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const command *const commands[] = {&command_compile, &command_run,     &command_test,
-                                          &command_bench,   &command_inspect, &command_diff,
-                                          &command_tune,    &command_compress, &command_shard};
+static const command *const commands[] = {
+    &command_compile, &command_run,  &command_test,     &command_bench, &command_inspect,
+    &command_diff,    &command_tune, &command_compress, &command_shard, &command_plan};
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
 static void usage(FILE *file) {

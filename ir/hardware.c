@@ -1,0 +1,444 @@
+/* Descriptions of hardware: their text, and what follows from them. Test: tests/unit/hardware_test.c */
+#include "ir/hardware.h"
+#include "ir/base/file.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const sinter_work_names[SINTER_WORK_COUNT] = {
+    "product",   "window", "winograd", "depthwise", "attention",
+    "recurrent", "rows",   "pool",     "elements",  "move"};
+
+void sinter_hardware_init(sinter_hardware *hardware) {
+    *hardware = (sinter_hardware){.name = "", .target = "", .devices = 1};
+    sinter_arena_init(&hardware->arena);
+}
+
+void sinter_hardware_deinit(sinter_hardware *hardware) {
+    sinter_arena_deinit(&hardware->arena);
+}
+
+/* ---- quantities: "83.2 GFLOP/s", "1 MiB", "300 ns" ---- */
+
+typedef struct prefix {
+    const char *text;
+    double factor;
+} prefix;
+static const prefix prefixes[] = {{"", 1},     {"n", 1e-9},  {"u", 1e-6},     {"m", 1e-3},
+                                  {"k", 1e3},  {"M", 1e6},   {"G", 1e9},      {"T", 1e12},
+                                  {"P", 1e15}, {"Ki", 1024}, {"Mi", 1048576}, {"Gi", 1073741824}};
+enum {
+    PREFIX_COUNT = sizeof prefixes / sizeof *prefixes,
+    FIRST_SMALL = 1,
+    FIRST_LARGE = 4,
+    END_LARGE = 9
+};
+static const double smallest = 1e-15, largest = 1e24;
+
+/* The factor of "GB" where the unit is "B"; 0 where it is something else. */
+static double factor_of(sinter_string word, const char *unit) {
+    size_t size = strlen(unit);
+    if (word.size < size || memcmp(word.data + word.size - size, unit, size) != 0) return 0;
+    for (size_t i = 0; i < PREFIX_COUNT; i++)
+        if (sinter_string_is((sinter_string){word.data, word.size - size}, prefixes[i].text))
+            return prefixes[i].factor;
+    return 0;
+}
+
+static double six_digits(double value) {
+    char digits[64];
+    snprintf(digits, sizeof digits, "%.6g", value);
+    return strtod(digits, NULL);
+}
+
+/* As it is printed. */
+static bool take_number(sinter_lexer *lexer, const char *position, double number,
+                        double *out_number) {
+    *out_number = six_digits(number);
+    return (*out_number >= smallest && *out_number <= largest) ||
+           sinter_lexer_error_at(lexer, position, "expected a number above 0, of less than 1e24");
+}
+
+static bool read_number(sinter_lexer *lexer, double *out_number) {
+    const char *position = lexer->token.position;
+    double number = 0;
+    return sinter_lexer_expect_number(lexer, &number) &&
+           take_number(lexer, position, number, out_number);
+}
+
+/* unit: "B", "s", "FLOP"; rate: of it a second. */
+static bool read_quantity(sinter_lexer *lexer, const char *unit, bool rate, double *out_value) {
+    const char *position = lexer->token.position;
+    sinter_string word = {0};
+    if (!read_number(lexer, out_value)) return false;
+    double factor =
+        lexer->token.kind == SINTER_TOKEN_IDENTIFIER ? factor_of(lexer->token.text, unit) : 0;
+    if (factor == 0)
+        return sinter_lexer_error(lexer,
+                                  "expected a unit: %s%s, with a prefix such as k, M, G, m or u",
+                                  unit, rate ? "/s" : "");
+    if (!sinter_lexer_expect_identifier(lexer, &word)) return false;
+    if (rate && (!sinter_lexer_expect(lexer, "/") || !sinter_lexer_expect(lexer, "s")))
+        return false;
+    return take_number(lexer, position, *out_value * factor, out_value);
+}
+
+static void print_quantity(double value, const char *unit, sinter_text *text) {
+    size_t best = 0;
+    value = six_digits(value); /* so that 999.9999 M is 1 G */
+    for (size_t i = FIRST_LARGE; i < END_LARGE; i++)
+        if (value >= prefixes[i].factor) best = i;
+    if (value < 1)
+        best = value < 1e-6 ? FIRST_SMALL : value < 1e-3 ? FIRST_SMALL + 1 : FIRST_SMALL + 2;
+    sinter_text_format(text, "%.6g %s%s", value / prefixes[best].factor, prefixes[best].text, unit);
+}
+
+/* ---- entries ---- */
+
+static bool read_text(sinter_lexer *lexer, sinter_hardware *h, const char **out_text) {
+    sinter_string text;
+    if (!sinter_lexer_expect_string(lexer, &text)) return false;
+    if (memchr(text.data, 0, text.size))
+        return sinter_lexer_error(lexer, "expected a text without NUL");
+    *out_text = sinter_string_copy(&h->arena, text).data;
+    return true;
+}
+
+static bool read_devices(sinter_lexer *lexer, const char *what, int64_t *out_count) {
+    const char *position = lexer->token.position;
+    if (!sinter_lexer_expect_integer(lexer, out_count)) return false;
+    return (*out_count >= 1 && *out_count <= SINTER_MESH_MAX_RANKS) ||
+           sinter_lexer_error_at(lexer, position, "%s: expected a number from 1 to %d", what,
+                                 SINTER_MESH_MAX_RANKS);
+}
+
+static bool read_dtype(sinter_lexer *lexer, sinter_dtype *out_dtype) {
+    const char *position = lexer->token.position;
+    sinter_string word = {0};
+    if (!sinter_lexer_expect_identifier(lexer, &word)) return false;
+    *out_dtype = sinter_dtype_find(word);
+    return (sinter_dtype_is_float(*out_dtype) || sinter_dtype_is_integer(*out_dtype)) ||
+           sinter_lexer_error_at(lexer, position,
+                                 "expected the element type of numbers, found '%.*s'",
+                                 SINTER_STRING_ARGS(word));
+}
+
+static bool read_compute(sinter_lexer *lexer, sinter_hardware *h) {
+    sinter_dtype dtype;
+    const char *position = lexer->token.position;
+    if (!read_dtype(lexer, &dtype)) return false;
+    if (h->compute[dtype] > 0)
+        return sinter_lexer_error_at(lexer, position, "the rate of %s stands twice",
+                                     sinter_dtype_infos[dtype].name);
+    return read_quantity(lexer, "OP", true, &h->compute[dtype]);
+}
+
+static bool read_level(sinter_lexer *lexer, sinter_hardware *h) {
+    sinter_hardware_level level = {0};
+    const char *position = lexer->token.position;
+    if (h->level_count == SINTER_HARDWARE_MAX_LEVELS)
+        return sinter_lexer_error(lexer, "there are at most %d levels", SINTER_HARDWARE_MAX_LEVELS);
+    if (!read_text(lexer, h, &level.name) || !read_quantity(lexer, "B", false, &level.bytes) ||
+        !read_quantity(lexer, "B", true, &level.bandwidth))
+        return false;
+    if (h->level_count && h->levels[h->level_count - 1].bytes >= level.bytes)
+        return sinter_lexer_error_at(lexer, position,
+                                     "levels come in order: the one before holds as much");
+    h->levels[h->level_count++] = level;
+    return true;
+}
+
+static bool read_link(sinter_lexer *lexer, sinter_hardware *h) {
+    sinter_hardware_link link = {0};
+    const char *position = lexer->token.position;
+    if (h->link_count == SINTER_HARDWARE_MAX_LINKS)
+        return sinter_lexer_error(lexer, "there are at most %d kinds of links",
+                                  SINTER_HARDWARE_MAX_LINKS);
+    if (!read_devices(lexer, "devices of a link", &link.devices) ||
+        !read_quantity(lexer, "s", false, &link.latency) ||
+        !read_quantity(lexer, "B", true, &link.bandwidth))
+        return false;
+    int64_t inner = h->link_count ? h->links[h->link_count - 1].devices : 1;
+    if (link.devices <= inner || link.devices % inner)
+        return sinter_lexer_error_at(
+            lexer, position,
+            "links come from the innermost out: expected a multiple of %lld devices",
+            (long long)inner);
+    h->links[h->link_count++] = link;
+    return true;
+}
+
+static bool read_work(sinter_lexer *lexer, sinter_work *out_work) {
+    const char *position = lexer->token.position;
+    sinter_string word = {0};
+    if (!sinter_lexer_expect_identifier(lexer, &word)) return false;
+    for (int i = 0; i < SINTER_WORK_COUNT; i++) {
+        *out_work = (sinter_work)i;
+        if (sinter_string_is(word, sinter_work_names[i])) return true;
+    }
+    return sinter_lexer_error_at(lexer, position,
+                                 "expected a kind of work such as product, found '%.*s'",
+                                 SINTER_STRING_ARGS(word));
+}
+
+/* "efficiency product f32 (128, 768, 768) 0.84"; without sizes of all. */
+static bool read_point(sinter_lexer *lexer, sinter_hardware *h) {
+    sinter_hardware_point point = {0};
+    if (h->points.count == SINTER_HARDWARE_MAX_POINTS)
+        return sinter_lexer_error(lexer, "there are at most %d efficiencies",
+                                  SINTER_HARDWARE_MAX_POINTS);
+    if (!read_work(lexer, &point.work) || !read_dtype(lexer, &point.dtype)) return false;
+    if (sinter_lexer_accept(lexer, "(")) {
+        for (int i = 0; i < SINTER_WORK_SIZES; i++)
+            if ((i && !sinter_lexer_expect(lexer, ",")) || !read_number(lexer, &point.sizes[i]))
+                return false;
+        if (!sinter_lexer_expect(lexer, ")")) return false;
+    }
+    if (!read_number(lexer, &point.efficiency)) return false;
+    sinter_vector_push(&h->arena, &h->points, point);
+    return true;
+}
+
+enum { SEEN_TARGET = 1, SEEN_DEVICES = 2, SEEN_PRICE = 4, SEEN_MEMORY = 8, SEEN_LAUNCH = 16 };
+
+/* What may stand once. */
+static bool read_once(sinter_lexer *lexer, sinter_hardware *h, uint32_t *seen, bool *out_known) {
+    static const char *const words[] = {"target", "devices", "price", "memory", "launch"};
+    uint32_t which = 0;
+    const char *position = lexer->token.position;
+    while (which < 5 && !sinter_lexer_is(lexer, words[which])) which++;
+    *out_known = which < 5;
+    if (!*out_known) return true;
+    if (*seen >> which & 1)
+        return sinter_lexer_error_at(lexer, position, "%s stands twice", words[which]);
+    *seen |= 1u << which;
+    sinter_lexer_next(lexer);
+    switch (1u << which) {
+    case SEEN_TARGET:
+        return read_text(lexer, h, &h->target);
+    case SEEN_DEVICES:
+        return read_devices(lexer, "devices", &h->devices);
+    case SEEN_PRICE:
+        return read_number(lexer, &h->price);
+    case SEEN_MEMORY:
+        return read_quantity(lexer, "B", false, &h->memory);
+    default:
+        return read_quantity(lexer, "s", false, &h->launch);
+    }
+}
+
+static bool read_entry(sinter_lexer *lexer, sinter_hardware *h, uint32_t *seen) {
+    bool known = false;
+    if (!read_once(lexer, h, seen, &known)) return false;
+    if (known) return true;
+    if (sinter_lexer_accept(lexer, "compute")) return read_compute(lexer, h);
+    if (sinter_lexer_accept(lexer, "level")) return read_level(lexer, h);
+    if (sinter_lexer_accept(lexer, "link")) return read_link(lexer, h);
+    if (sinter_lexer_accept(lexer, "efficiency")) return read_point(lexer, h);
+    return sinter_lexer_error_expected(
+        lexer, "target, devices, price, memory, launch, compute, level, link, "
+               "efficiency or '}'");
+}
+
+static bool check(sinter_lexer *lexer, sinter_hardware *h) {
+    if (!h->compute[SINTER_DTYPE_f32])
+        return sinter_lexer_error(lexer, "compute is missing: compute f32 83 GOP/s");
+    if (!h->level_count)
+        return sinter_lexer_error(lexer, "the memory is missing: level \"memory\" 8 GB 15 GB/s");
+    sinter_hardware_level *memory = &h->levels[h->level_count - 1];
+    if (h->memory > 0) memory->bytes = h->memory;
+    h->memory = memory->bytes;
+    if (h->level_count > 1 && memory->bytes <= h->levels[h->level_count - 2].bytes)
+        return sinter_lexer_error(lexer, "the memory of a device holds no more than its level %s",
+                                  h->levels[h->level_count - 2].name);
+    int64_t reached = h->link_count ? h->links[h->link_count - 1].devices : 1;
+    if (reached < h->devices)
+        return sinter_lexer_error(lexer,
+                                  "%lld devices, but links of %lld at most: link %lld 1 us 10 GB/s",
+                                  (long long)h->devices, (long long)reached, (long long)h->devices);
+    return true;
+}
+
+static bool read_all(sinter_lexer *lexer, sinter_hardware *h) {
+    uint32_t seen = 0;
+    if (!sinter_lexer_expect(lexer, "hardware") || !read_text(lexer, h, &h->name) ||
+        !sinter_lexer_expect(lexer, "{"))
+        return false;
+    while (!sinter_lexer_is(lexer, "}"))
+        if (!read_entry(lexer, h, &seen)) return false;
+    if (!check(lexer, h)) return false;
+    sinter_lexer_next(lexer);
+    return lexer->token.kind == SINTER_TOKEN_END ||
+           sinter_lexer_error_expected(lexer, "the end of the file");
+}
+
+bool sinter_hardware_parse(const char *path, const char *text, size_t size,
+                           sinter_hardware *out_hardware, sinter_diag *diag) {
+    sinter_lexer lexer;
+    sinter_hardware_init(out_hardware);
+    sinter_lexer_init(&lexer, path, text, size, &out_hardware->arena, diag);
+    if (read_all(&lexer, out_hardware)) return true;
+    sinter_hardware_deinit(out_hardware);
+    return false;
+}
+
+bool sinter_hardware_read(const char *path, sinter_hardware *out_hardware, sinter_diag *diag) {
+    sinter_text text = {0};
+    bool good =
+        sinter_file_read_text(path, &text, diag) &&
+        sinter_hardware_parse(path, text.data ? text.data : "", text.size, out_hardware, diag);
+    sinter_text_deinit(&text);
+    return good;
+}
+
+static void print_point(const sinter_hardware_point *point, sinter_text *text) {
+    sinter_text_format(text, "  efficiency %s %s", sinter_work_names[point->work],
+                       sinter_dtype_infos[point->dtype].name);
+    if (point->sizes[0] > 0)
+        sinter_text_format(text, " (%.6g, %.6g, %.6g)", point->sizes[0], point->sizes[1],
+                           point->sizes[2]);
+    sinter_text_format(text, " %.6g\n", point->efficiency);
+}
+
+void sinter_hardware_print(const sinter_hardware *h, sinter_text *text) {
+    sinter_text_append_string(text, "hardware ");
+    sinter_text_quote(text, sinter_string_of(h->name));
+    sinter_text_append_string(text, " {\n");
+    if (*h->target) {
+        sinter_text_append_string(text, "  target ");
+        sinter_text_quote(text, sinter_string_of(h->target));
+        sinter_text_append_string(text, "\n");
+    }
+    sinter_text_format(text, "  devices %lld\n", (long long)h->devices);
+    if (h->price > 0)
+        sinter_text_format(text, "  price %.6g // dollars an hour, of all devices\n", h->price);
+    sinter_text_append_string(text, "  memory ");
+    print_quantity(h->memory, "B", text);
+    if (h->launch > 0) {
+        sinter_text_append_string(text, "\n  launch ");
+        print_quantity(h->launch, "s", text);
+    }
+    for (int i = 0; i < SINTER_DTYPE_COUNT; i++) {
+        if (h->compute[i] <= 0) continue;
+        sinter_text_format(text, "\n  compute %s ", sinter_dtype_infos[i].name);
+        print_quantity(h->compute[i], "OP/s", text);
+    }
+    for (uint32_t i = 0; i < h->level_count; i++) {
+        sinter_text_append_string(text, "\n  level ");
+        sinter_text_quote(text, sinter_string_of(h->levels[i].name));
+        sinter_text_append_string(text, " ");
+        print_quantity(h->levels[i].bytes, "B ", text);
+        print_quantity(h->levels[i].bandwidth, "B/s", text);
+    }
+    for (uint32_t i = 0; i < h->link_count; i++) {
+        sinter_text_format(text, "\n  link %lld ", (long long)h->links[i].devices);
+        print_quantity(h->links[i].latency, "s ", text);
+        print_quantity(h->links[i].bandwidth, "B/s", text);
+    }
+    sinter_text_append_string(text, "\n");
+    for (size_t i = 0; i < h->points.count; i++) print_point(&h->points.items[i], text);
+    sinter_text_append_string(text, "}\n");
+}
+
+/* ---- what follows ---- */
+
+double sinter_hardware_rate(const sinter_hardware *h, sinter_dtype dtype) {
+    const sinter_dtype_info *own = &sinter_dtype_infos[dtype];
+    bool is_float = sinter_dtype_is_float(dtype);
+    double best = 0;
+    if (h->compute[dtype] > 0) return h->compute[dtype];
+    for (int i = 0; i < SINTER_DTYPE_COUNT; i++) { /* u8 as i8, bf16 as f16 */
+        const sinter_dtype_info *other = &sinter_dtype_infos[i];
+        if (other->bits == own->bits && sinter_dtype_is_float((sinter_dtype)i) == is_float &&
+            h->compute[i] > best)
+            best = h->compute[i];
+    }
+    return best > 0 ? best : h->compute[SINTER_DTYPE_f32];
+}
+
+double sinter_hardware_bandwidth(const sinter_hardware *h, double held) {
+    uint32_t level = 0;
+    while (level + 1 < h->level_count && held > h->levels[level].bytes) level++;
+    return h->levels[level].bandwidth;
+}
+
+static double distance(const sinter_hardware_point *point, const double *sizes) {
+    double sum = 0;
+    for (int i = 0; i < SINTER_WORK_SIZES; i++) {
+        if (point->sizes[i] <= 0 || sizes[i] <= 0) continue;
+        double apart = log2(point->sizes[i] / sizes[i]);
+        sum += apart * apart;
+    }
+    return sum;
+}
+
+/* Of points whose type is, or is not, of as many bits. */
+static bool interpolate(const sinter_hardware *h, sinter_work work, uint32_t bits,
+                        const double *sizes, double *out_efficiency) {
+    double weights = 0, sum = 0;
+    for (size_t i = 0; i < h->points.count; i++) {
+        const sinter_hardware_point *point = &h->points.items[i];
+        if (point->work != work || (bits && sinter_dtype_infos[point->dtype].bits != bits))
+            continue;
+        double apart = distance(point, sizes) + 0.01, weight = 1 / (apart * apart);
+        weights += weight;
+        sum += weight * log(point->efficiency);
+    }
+    if (weights > 0) *out_efficiency = exp(sum / weights);
+    return weights > 0;
+}
+
+double sinter_hardware_efficiency(const sinter_hardware *h, sinter_work work, sinter_dtype dtype,
+                                  const double sizes[SINTER_WORK_SIZES]) {
+    double efficiency = 1;
+    if (!interpolate(h, work, sinter_dtype_infos[dtype].bits, sizes, &efficiency))
+        interpolate(h, work, 0, sizes, &efficiency);
+    return efficiency;
+}
+
+/* ---- collectives ---- */
+
+/* Members of rank 0's group that lie within its first `devices` devices. */
+static int64_t members_within(const sinter_mesh *mesh, const sinter_mesh_axes *over,
+                              int64_t devices) {
+    int64_t count = 0, all = sinter_mesh_axes_product(mesh, over);
+    for (int64_t place = 0; place < all; place++)
+        if (sinter_mesh_rank_at(mesh, over, 0, place) < devices) count++;
+    return count;
+}
+
+static double rounds(int64_t members) {
+    double count = 0;
+    for (int64_t reached = 1; reached < members; reached *= 2) count++;
+    return count;
+}
+
+/* One level: `members` that the link joins, each with `bytes` of the whole. */
+static double exchange_level(const sinter_hardware_link *link, sinter_op op, int64_t members,
+                             double bytes) {
+    double share = bytes * (double)(members - 1) / (double)members / link->bandwidth;
+    double steps = rounds(members) * link->latency;
+    if (op == SINTER_OP_all_reduce) return 2 * (steps + share);
+    if (op == SINTER_OP_collective_permute) return link->latency + bytes / link->bandwidth;
+    return steps + share;
+}
+
+double sinter_hardware_exchange(const sinter_hardware *h, const sinter_mesh *mesh,
+                                const sinter_mesh_axes *over, sinter_op op, double bytes) {
+    double seconds = 0, left = bytes;
+    int64_t inner = 1;
+    for (uint32_t i = 0; i < h->link_count; i++) {
+        int64_t reached = members_within(mesh, over, h->links[i].devices),
+                members = reached / inner;
+        if (members <= 1) continue;
+        /* Pieces that all have in common after a step within are exchanged once outside of it. */
+        seconds += exchange_level(&h->links[i], op, members, left);
+        if (op == SINTER_OP_all_reduce || op == SINTER_OP_reduce_scatter ||
+            op == SINTER_OP_all_gather)
+            left /= (double)members;
+        inner = reached;
+    }
+    return seconds;
+}

@@ -1,0 +1,31 @@
+/* The least sum of costs of choices: each node takes one of its options, which costs something, and so does each pair of options
+ * of two nodes that share an edge. What choosing shardings of a graph comes down to.
+ *
+ * Nodes are eliminated one by one, those first whose neighbours have the fewest combinations (Bertelè, Brioschi: Nonserial Dynamic
+ * Programming, 1972): exact, and fast where the graph is a chain with short detours, as networks are. A node with too many
+ * combinations around it takes the option that looks best from there; then the answer is improved node by node, and is
+ * not known to be the best. Test: tests/unit/choice_test.c */
+#pragma once
+#include "ir/base/vector.h"
+#include <stdbool.h>
+
+typedef struct sinter_choice_node {
+    uint32_t option_count; /* at least 1 */
+    const double *costs;   /* by option; INFINITY: not allowed */
+} sinter_choice_node;
+
+typedef struct sinter_choice_edge {
+    uint32_t a, b;       /* two different nodes; there may be several edges between them */
+    const double *costs; /* [option of a][option of b] */
+} sinter_choice_edge;
+
+typedef struct sinter_choice_problem {
+    SINTER_VECTOR(sinter_choice_node) nodes;
+    SINTER_VECTOR(sinter_choice_edge) edges;
+} sinter_choice_problem;
+
+/* The sum for these choices. */
+double sinter_choice_cost(const sinter_choice_problem *problem, const uint32_t *choices);
+/* An option for each node; returns their sum. max_combinations bounds the work and memory of one elimination, at least 1. */
+double sinter_choice_solve(const sinter_choice_problem *problem, uint64_t max_combinations, uint32_t *out_choices,
+                           bool *out_is_exact);

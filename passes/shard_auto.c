@@ -1,0 +1,311 @@
+/* Chooses how ranks share the work: for each node one of the ways of passes/shard_options.h, so that the time of all of them and of
+ * what has to be exchanged between them is least (passes/choice.h), and says it in words of the module: shardings of the results and
+ * of weights. A module without a mesh gets one first, of one or two axes, with which
+ * the goal is met best; or none, where that is one device alone.
+ * If a rank would have more weights than a device has memory, bytes get a price, which rises until they fit or do no more.
+ *
+ * What a user said of a value stays. --explain: notes with the times that were compared.
+ * Needs: --hardware. Leaves the rest to shard-propagate. Test: tests/passes/shard_auto/ */
+#include "passes/choice.h"
+#include "passes/pass.h"
+#include "passes/shard_options.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* More ranks have to make a difference: of the time with fewer. */
+static const double WORTH = 0.95;
+enum { COMBINATIONS = 1 << 18, PRICES = 12, MOST_IDLE = 2 };
+
+typedef struct candidate {
+    sinter_arena arena;
+    sinter_mesh mesh;
+    sinter_shard_state state;
+    SINTER_VECTOR(sinter_shard_options) nodes;
+    sinter_choice_problem problem;
+    uint32_t *number; /* by node: its place in `nodes` + 1 */
+    uint32_t *choices;
+    double seconds, weight_bytes;
+    bool is_exact;
+} candidate;
+
+typedef struct chooser {
+    sinter_pass_context *context;
+    sinter_module *module;
+    const sinter_hardware *hardware;
+    double weight_bytes; /* of the whole module */
+} chooser;
+
+/* ---- the problem ---- */
+
+static const sinter_sharding *user_words(const chooser *c, sinter_value value) {
+    return value ? sinter_value_sharding(c->module, value) : NULL;
+}
+
+/* Options that leave values otherwise than their user says are not allowed. */
+static bool is_allowed(const chooser *c, const sinter_shard_options *node,
+                       const sinter_shard_option *option) {
+    for (uint32_t i = 0; i < node->result_count; i++) {
+        const sinter_sharding *said = user_words(c, sinter_node_result(c->module, node->node, i));
+        for (uint32_t d = 0; said && option->results[i] && d < said->rank; d++)
+            if (!said->dims[d].is_open &&
+                !sinter_mesh_axes_equal(&said->dims[d].axes, &option->results[i]->dims[d].axes))
+                return false;
+    }
+    for (uint32_t i = 0; i < node->operand_count; i++) {
+        sinter_value value = sinter_node_operand(c->module, node->node, i);
+        const sinter_sharding *said = user_words(c, value);
+        if (!said || !option->operands[i] || !sinter_value_constant(c->module, value)) continue;
+        if (!sinter_sharding_equal(said, option->operands[i])) return false;
+    }
+    return true;
+}
+
+static void add_node(const chooser *c, candidate *k, sinter_node node) {
+    sinter_shard_options options;
+    sinter_shard_list_options(&k->state, c->hardware, node, c->weight_bytes, &options);
+    sinter_vector_push(&k->arena, &k->nodes, options);
+    k->number[node] = (uint32_t)k->nodes.count;
+}
+
+/* The node that makes the value, by its place + 1; 0: an input, a constant, or made elsewhere. */
+static uint32_t maker_of(const chooser *c, const candidate *k, sinter_value value) {
+    sinter_node node = value ? sinter_value_definition(c->module, value) : 0;
+    return node ? k->number[node] : 0;
+}
+
+static double convert_seconds(const chooser *c, const candidate *k, sinter_value value,
+                              const sinter_sharding *from, const sinter_sharding *to) {
+    return from && to ? sinter_shard_convert_seconds(&k->state, c->hardware,
+                                                     sinter_value_type(c->module, value), from, to)
+                      : 0;
+}
+
+static void add_edge(const chooser *c, candidate *k, sinter_value value, uint32_t to,
+                     uint32_t operand) {
+    uint32_t from = maker_of(c, k, value);
+    if (!from) return;
+    const sinter_shard_options *a = &k->nodes.items[from - 1], *b = &k->nodes.items[to];
+    uint32_t result = sinter_value_get(c->module, value)->index;
+    double *costs = SINTER_NEW_ARRAY(&k->arena, double, a->items.count * b->items.count);
+    for (size_t i = 0; i < a->items.count; i++)
+        for (size_t j = 0; j < b->items.count; j++)
+            costs[i * b->items.count + j] =
+                convert_seconds(c, k, value, a->items.items[i].results[result],
+                                b->items.items[j].operands[operand]);
+    sinter_choice_edge edge = {from - 1, to, costs};
+    sinter_vector_push(&k->arena, &k->problem.edges, edge);
+}
+
+/* Nodes inside of others see whole values: their makers pay for that. */
+static void charge_inside(const chooser *c, candidate *k, sinter_region region) {
+    SINTER_FOR_NODES (c->module, region, node) {
+        sinter_node_info info = *sinter_node_get(c->module, node);
+        for (uint32_t i = 0; i < info.operand_count; i++) {
+            uint32_t from = maker_of(c, k, info.operands[i]);
+            if (!from) continue;
+            sinter_shard_options *maker = &k->nodes.items[from - 1];
+            sinter_sharding whole = sinter_sharding_whole(
+                &k->arena, sinter_value_type(c->module, info.operands[i])->rank, false);
+            uint32_t result = sinter_value_get(c->module, info.operands[i])->index;
+            for (size_t o = 0; o < maker->items.count; o++)
+                maker->items.items[o].seconds += convert_seconds(
+                    c, k, info.operands[i], maker->items.items[o].results[result], &whole);
+        }
+        for (uint32_t i = 0; i < info.region_count; i++) charge_inside(c, k, info.regions[i]);
+    }
+}
+
+static void build_problem(const chooser *c, candidate *k) {
+    sinter_region main = sinter_module_main(c->module);
+    SINTER_FOR_NODES (c->module, main, node) {
+        sinter_op op = sinter_node_op(c->module, node);
+        if (op != SINTER_OP_constant && !sinter_op_has_trait(op, SINTER_TRAIT_TERMINATOR))
+            add_node(c, k, node);
+    }
+    for (uint32_t i = 0; i < k->nodes.count; i++) {
+        sinter_node_info info = *sinter_node_get(c->module, k->nodes.items[i].node);
+        for (uint32_t o = 0; o < info.operand_count; o++)
+            if (info.operands[o]) add_edge(c, k, info.operands[o], i, o);
+        for (uint32_t r = 0; r < info.region_count; r++) charge_inside(c, k, info.regions[r]);
+    }
+}
+
+/* What each option costs when a byte of weights has this price in seconds. */
+static void set_prices(const chooser *c, candidate *k, double price) {
+    k->problem.nodes.count = 0;
+    for (size_t i = 0; i < k->nodes.count; i++) {
+        const sinter_shard_options *node = &k->nodes.items[i];
+        double *costs = SINTER_NEW_ARRAY(&k->arena, double, node->items.count);
+        bool any = false;
+        for (size_t o = 0; o < node->items.count; o++) {
+            const sinter_shard_option *option = &node->items.items[o];
+            bool allowed = is_allowed(c, node, option);
+            costs[o] = allowed ? option->seconds + price * option->weight_bytes : INFINITY;
+            any |= allowed;
+        }
+        if (!any) costs[0] = 0; /* what contradicts is said by propagation */
+        sinter_choice_node one = {(uint32_t)node->items.count, costs};
+        sinter_vector_push(&k->arena, &k->problem.nodes, one);
+    }
+}
+
+static void solve_at(const chooser *c, candidate *k, double price) {
+    set_prices(c, k, price);
+    k->seconds = sinter_choice_solve(&k->problem, COMBINATIONS, k->choices, &k->is_exact);
+    k->weight_bytes = 0;
+    for (size_t i = 0; i < k->nodes.count; i++)
+        k->weight_bytes += k->nodes.items[i].items.items[k->choices[i]].weight_bytes;
+    k->seconds -= price * k->weight_bytes;
+}
+
+/* The price rises until the weights fit; where memory is the goal nothing else counts. */
+static void solve(const chooser *c, candidate *k) {
+    double price = 0, first = 1e-3 / (c->weight_bytes + 1);
+    if (c->context->goal == SINTER_GOAL_MEMORY) {
+        solve_at(c, k, 1);
+        return;
+    }
+    solve_at(c, k, 0);
+    for (int i = 0; i < PRICES && k->weight_bytes > c->hardware->memory; i++) {
+        price = price > 0 ? 4 * price : first;
+        solve_at(c, k, price);
+    }
+}
+
+/* ---- meshes ---- */
+
+/* Tries the module's own mesh, or this one. */
+static void try_mesh(const chooser *c, const sinter_mesh *mesh, candidate *k) {
+    *k = (candidate){.mesh = *mesh};
+    sinter_arena_init(&k->arena);
+    sinter_shard_state_init(&k->state, c->module, &k->arena);
+    k->state.mesh = &k->mesh;
+    k->number = SINTER_NEW_ARRAY(&k->arena, uint32_t, sinter_module_node_limit(c->module));
+    build_problem(c, k);
+    k->choices = SINTER_NEW_ARRAY(&k->arena, uint32_t, k->nodes.count + 1);
+    solve(c, k);
+}
+
+static void discard(candidate *k) {
+    sinter_arena_deinit(&k->arena);
+}
+
+static void explain(const chooser *c, const candidate *k, const char *what) {
+    sinter_text text = {0};
+    if (!c->context->explain) return;
+    sinter_mesh_print(&k->mesh, &text);
+    sinter_note(c->context->rewrite.build.diag, sinter_module_name(c->module),
+                "%s %s: %.4g ms a run, %.4g MB of weights a rank%s", what,
+                k->mesh.axis_count ? text.data : "one device", 1e3 * k->seconds,
+                1e-6 * k->weight_bytes,
+                k->is_exact ? "" : " (there may be better choices: too many depend on each other)");
+    sinter_text_deinit(&text);
+}
+
+static bool fits(const chooser *c, const candidate *k) {
+    return k->weight_bytes <= c->hardware->memory;
+}
+
+/* Than b, which has as few ranks or fewer. */
+static bool is_better(const chooser *c, const candidate *a, const candidate *b) {
+    double ranks_a = 1, ranks_b = 1;
+    if (fits(c, a) != fits(c, b)) return fits(c, a);
+    if (!fits(c, a) ||
+        (c->context->goal == SINTER_GOAL_MEMORY && a->weight_bytes != b->weight_bytes))
+        return a->weight_bytes < b->weight_bytes;
+    if (c->context->goal == SINTER_GOAL_THROUGHPUT) { /* the other devices run other groups */
+        ranks_a = (double)sinter_mesh_rank_count(&a->mesh);
+        ranks_b = (double)sinter_mesh_rank_count(&b->mesh);
+    }
+    return a->seconds * ranks_a < WORTH * b->seconds * ranks_b;
+}
+
+static bool keep_better(const chooser *c, const sinter_mesh *mesh, candidate *best) {
+    candidate other;
+    try_mesh(c, mesh, &other);
+    explain(c, &other, "considered");
+    bool better = is_better(c, &other, best);
+    discard(better ? best : &other);
+    if (better) *best = other;
+    return better;
+}
+
+static sinter_mesh make_mesh(int64_t outer, int64_t inner) {
+    sinter_mesh mesh = {.rank = -1};
+    mesh.axes[mesh.axis_count++] = (sinter_mesh_axis){SINTER_STRING("x"), outer};
+    if (inner > 1) mesh.axes[mesh.axis_count++] = (sinter_mesh_axis){SINTER_STRING("y"), inner};
+    return mesh;
+}
+
+/* All divisors of the number of devices, along one axis or two: the inner one is what the innermost links join, or two. Where
+ * more devices did not help twice, still more will not. */
+static void choose_mesh(const chooser *c, candidate *best) {
+    const sinter_hardware *h = c->hardware;
+    int64_t joined = h->link_count ? h->links[0].devices : 1;
+    int idle = 0;
+    try_mesh(c, &(sinter_mesh){.rank = -1}, best);
+    explain(c, best, "considered");
+    for (int64_t ranks = 2; ranks <= h->devices && idle < MOST_IDLE; ranks++) {
+        if (h->devices % ranks) continue;
+        int64_t inner = ranks > joined && ranks % joined == 0 ? joined : 2;
+        sinter_mesh one = make_mesh(ranks, 1), two = make_mesh(ranks / inner, inner);
+        bool better = keep_better(c, &one, best);
+        if (ranks > inner && ranks % inner == 0) better |= keep_better(c, &two, best);
+        idle = better ? 0 : idle + 1;
+    }
+}
+
+/* ---- words ---- */
+
+static void say(const chooser *c, sinter_value value, const sinter_sharding *sharding) {
+    if (!value || !sharding || user_words(c, value)) return;
+    sinter_value_set_sharding(c->module, value, sharding);
+    c->context->rewrite.change_count++;
+}
+
+static void say_all(const chooser *c, const candidate *k) {
+    for (size_t i = 0; i < k->nodes.count; i++) {
+        const sinter_shard_options *node = &k->nodes.items[i];
+        const sinter_shard_option *option = &node->items.items[k->choices[i]];
+        for (uint32_t r = 0; r < node->result_count; r++)
+            say(c, sinter_node_result(c->module, node->node, r), option->results[r]);
+        for (uint32_t o = 0; o < node->operand_count; o++) {
+            sinter_value value = sinter_node_operand(c->module, node->node, o);
+            if (value && sinter_value_constant(c->module, value))
+                say(c, value, option->operands[o]);
+        }
+    }
+}
+
+static double count_weights(const sinter_module *module) {
+    double bytes = 0;
+    for (sinter_value value = 1; value < sinter_module_value_limit(module); value++) {
+        const sinter_value_info *info = sinter_value_get(module, value);
+        const sinter_tensor *tensor = info->erased ? NULL : sinter_value_constant(module, value);
+        if (tensor) bytes += (double)sinter_tensor_bytes(tensor);
+    }
+    return bytes;
+}
+
+void sinter_pass_shard_auto(sinter_pass_context *context) {
+    chooser c = {context, context->module, context->hardware, count_weights(context->module)};
+    const sinter_mesh *mesh = sinter_module_mesh(c.module);
+    candidate best;
+    if (!c.hardware) {
+        sinter_error(context->rewrite.build.diag, sinter_module_name(c.module),
+                     "shard-auto chooses by hardware, and none is said: --hardware=FILE");
+        return;
+    }
+    if (mesh->axis_count)
+        try_mesh(&c, mesh, &best);
+    else
+        choose_mesh(&c, &best);
+    explain(&c, &best, "chosen");
+    if (best.mesh.axis_count) {
+        if (!mesh->axis_count) sinter_module_set_mesh(c.module, &best.mesh);
+        say_all(&c, &best);
+    }
+    discard(&best);
+}

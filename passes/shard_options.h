@@ -1,0 +1,25 @@
+/* The ways in which ranks of the module's mesh can share a node, and what each costs on described hardware: what shard-auto chooses
+ * among. Test: tests/passes/shard_auto/ */
+#pragma once
+#include "ir/estimate.h"
+#include "passes/shard_factors.h"
+
+typedef struct sinter_shard_option {
+    const sinter_sharding **operands; /* that it needs; NULL where there is no tensor */
+    const sinter_sharding **results;  /* that it leaves, after sums over ranks; NULL the same */
+    double seconds;                   /* of a rank, with these sums */
+    double weight_bytes;              /* that a rank has of its constants */
+} sinter_shard_option;
+
+typedef struct sinter_shard_options {
+    sinter_node node;
+    uint32_t operand_count, result_count;
+    SINTER_VECTOR(sinter_shard_option) items; /* the first one shares nothing */
+} sinter_shard_options;
+
+/* In the state's arena. Only parts of equal size are considered. weight_bytes: of all weights. */
+void sinter_shard_list_options(const sinter_shard_state *state, const sinter_hardware *hardware, sinter_node node,
+                               double weight_bytes, sinter_shard_options *out_options);
+/* Seconds to bring a value of this type from one sharding to another; nothing is partial. */
+double sinter_shard_convert_seconds(const sinter_shard_state *state, const sinter_hardware *hardware, const sinter_type *type,
+                                    const sinter_sharding *from, const sinter_sharding *to);

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""What `sinter plan` says of one device beside what `sinter bench` measures on one thread: the shortest run of several turns, so that
+other work on the machine counts little. Inputs lie beside a model as MODEL.in.npz where it has any.
+
+    tests/bench/plan.py HARDWARE MODEL.onnx...     SINTER (build/release/bin/sinter), SECONDS (2), TURNS (3) in the environment
+"""
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+SINTER = os.environ.get("SINTER", "build/release/bin/sinter")
+SECONDS = os.environ.get("SECONDS", "2")
+TURNS = int(os.environ.get("TURNS", "3"))
+
+
+def run(*command):
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command))}: {done.stderr}")
+
+
+def measure(model, folder):
+    inputs = model.with_suffix(".in.npz")
+    result, options = folder / "bench.json", ["-i", inputs] if inputs.exists() else []
+    artifact = folder / "model.so"
+    run(SINTER, "compile", model, "-o", artifact)
+    shortest = []
+    for _ in range(TURNS):
+        run(SINTER, "bench", artifact, "--threads=1", f"--seconds={SECONDS}", f"--json={result}", *options)
+        shortest.append(json.loads(result.read_text())["min_ms"])
+    return min(shortest)
+
+
+def predict(hardware, model, folder):
+    result = folder / "plan.json"
+    run(SINTER, "plan", model, f"--hardware={hardware}", f"--json={result}")
+    return json.loads(result.read_text())[0]["one_device_ms"]
+
+
+def main():
+    hardware, models = sys.argv[1], [pathlib.Path(name) for name in sys.argv[2:]]
+    errors = []
+    print(f"{'model':36} {'predicted':>10} {'measured':>10} {'error':>8}")
+    for model in models:
+        with tempfile.TemporaryDirectory() as name:
+            predicted = predict(hardware, model, pathlib.Path(name))
+            measured = measure(model, pathlib.Path(name))
+        errors.append(predicted / measured - 1)
+        print(f"{model.stem:36} {predicted:10.3f} {measured:10.3f} {100 * errors[-1]:+7.1f}%", flush=True)
+    sizes = [abs(error) for error in errors]
+    print(f"{len(sizes)} models: median error {100 * statistics.median(sizes):.1f} %, worst {100 * max(sizes):.1f} %")
+
+
+if __name__ == "__main__":
+    main()

@@ -109,6 +109,10 @@ static void write_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
             sinter_c_error(e, "a CPU has no block and thread axes [emit_c3]");
         return;
     }
+    if (s->axis == SINTER_AXIS_MMA && e->dialect->device) {
+        sinter_cuda_mma(e, s);
+        return;
+    }
     sinter_c_share(e, (const sinter_loop_expr *[]){s->lower, s->upper}, 2);
     const char *var = e->vars[s->var], *lower = text_of(e, s->lower, true),
                *upper = text_of(e, s->upper, true);
@@ -197,18 +201,25 @@ static void write_store(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     sinter_c_write(e, "}");
 }
 
-bool sinter_c_is_spread(const sinter_c_emitter *e, sinter_loop_buffer buffer) {
+uint32_t sinter_c_spread_dims(const sinter_c_emitter *e, sinter_loop_buffer buffer) {
     const sinter_loop_buffer_info *info = &e->function->buffers.items[buffer];
-    int64_t first;
-    return e->dialect->device && info->scope == SINTER_SCOPE_REGISTER && info->rank && e->spread &&
-           e->spread[buffer] && sinter_loop_is_const_int(info->dims[0], &first) &&
-           first == e->threads[0];
+    if (!e->dialect->device || info->scope != SINTER_SCOPE_REGISTER || !e->spread ||
+        !e->spread[buffer])
+        return 0;
+    uint32_t axes = e->threads[2] > 1 ? 3 : e->threads[1] > 1 ? 2 : 1;
+    for (uint32_t i = 0; i < axes; i++) {
+        int64_t count;
+        if (i == info->rank || !sinter_loop_is_const_int(info->dims[i], &count) ||
+            count != e->threads[axes - 1 - i])
+            return 0;
+    }
+    return axes;
 }
 
 static void write_alloc(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     const sinter_loop_buffer_info *info = &e->function->buffers.items[s->buffer];
     int64_t count = 1, low, high;
-    for (uint32_t k = 0; k < info->rank; k++) {
+    for (uint32_t k = sinter_c_spread_dims(e, s->buffer); k < info->rank; k++) {
         bool bounded = sinter_loop_range(e->function, info->dims[k], &low, &high) && high >= 0 &&
                        !__builtin_mul_overflow(count, high, &count) && count <= 1 << 28;
         if (!bounded) {
@@ -216,7 +227,6 @@ static void write_alloc(sinter_c_emitter *e, const sinter_loop_stmt *s) {
             return;
         }
     }
-    if (sinter_c_is_spread(e, s->buffer)) count /= e->threads[0];
     bool shared = info->scope == SINTER_SCOPE_SHARED;
     if (shared && !e->dialect->shared) {
         sinter_c_error(e, "a CPU has no memory of blocks [emit_c10]");

@@ -83,13 +83,14 @@ void sinter_c_kernel(sinter_c_emitter *e, uint32_t index, sinter_text *out,
                      void (*write)(sinter_c_emitter *e, uint32_t index));
 /* Buffers and scalars of the kernel; a separator before the first. */
 void sinter_c_parameters(sinter_c_emitter *e, const char *separator);
-/* Each thread has the part of the registers that its axis, the first dim, indexes. */
-bool sinter_c_is_spread(const sinter_c_emitter *e, sinter_loop_buffer buffer);
+/* Each thread has the part of the registers that its axes, the first dims, index: how many dims these are. */
+uint32_t sinter_c_spread_dims(const sinter_c_emitter *e, sinter_loop_buffer buffer);
 const char *sinter_c_index_text(sinter_c_emitter *e, const sinter_loop_expr *expr);
 
 /* ---- emit_cuda.c ---- */
 void sinter_cuda_for(sinter_c_emitter *e, const sinter_loop_stmt *loop); /* a block or thread axis */
 void sinter_cuda_fail(sinter_c_emitter *e, const sinter_loop_stmt *fail);
+void sinter_cuda_mma(sinter_c_emitter *e, const sinter_loop_stmt *loop);
 void sinter_cuda_update(sinter_c_emitter *e, const sinter_loop_stmt *store); /* atomic */
 
 /* ---- emit_c_parallel.c ---- */

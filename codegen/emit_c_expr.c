@@ -364,7 +364,7 @@ void sinter_c_element(sinter_c_emitter *e, sinter_loop_buffer buffer,
                       const sinter_loop_expr *const *indices, sinter_text *text) {
     const sinter_loop_buffer_info *info = &e->function->buffers.items[buffer];
     sinter_text linear = {0};
-    for (uint32_t i = sinter_c_is_spread(e, buffer); i < info->rank; i++) {
+    for (uint32_t i = sinter_c_spread_dims(e, buffer); i < info->rank; i++) {
         int64_t index;
         bool is_zero = sinter_loop_is_const_int(indices[i], &index) && index == 0;
         if (linear.size) {

@@ -7,6 +7,7 @@
 #include "codegen/device.h"
 #include "codegen/emit_c.h"
 #include "codegen/legalize.h"
+#include "codegen/loop_mma.h"
 #include "codegen/loop_rewrite.h"
 
 #include <string.h>
@@ -20,7 +21,7 @@ static const sinter_c_dialect cuda = {
     .input = "in<%s> %s",
     .output = "out<%s> %s",
     .scratch = "array<%1$s, %3$lld> %2$s;",
-    .shared = "__shared__ shared<%1$s, %3$lld> %2$s;",
+    .shared = "__shared__ __align__(16) shared<%1$s, %3$lld> %2$s;",
     .unroll = "#pragma unroll",
     .barrier = "__syncthreads();",
 };
@@ -115,6 +116,32 @@ void sinter_cuda_update(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     sinter_text_deinit(&element);
     sinter_text_deinit(&value);
     sinter_text_deinit(&update);
+}
+
+/* The address of a thread's matrix: its first register. */
+static void write_matrix(sinter_c_emitter *e, sinter_loop_buffer buffer, const sinter_expr *indices,
+                         sinter_text *text) {
+    static const sinter_loop_expr zero = {.kind = SINTER_LOOP_CONST, .dtype = SINTER_DTYPE_i64};
+    sinter_expr first[SINTER_MAX_RANK];
+    const uint32_t rank = e->function->buffers.items[buffer].rank;
+    for (uint32_t i = 0; i < rank; i++) first[i] = i + 2 < rank ? indices[i] : &zero;
+    sinter_text_append_string(text, text->size ? ", &" : "&");
+    sinter_c_element(e, buffer, first, text);
+}
+
+void sinter_cuda_mma(sinter_c_emitter *e, const sinter_loop_stmt *loop) {
+    sinter_loop_mma_parts parts;
+    sinter_text matrices = {0};
+    if (!sinter_loop_find_mma(loop, &parts) || e->threads[0] != SINTER_MMA_MEMBERS ||
+        e->threads[1] != SINTER_MMA_GROUPS || sinter_c_spread_dims(e, parts.store->buffer) != 3) {
+        sinter_c_error(e, "an mma axis that is no instruction of a warp [emit_c13]");
+        return;
+    }
+    write_matrix(e, parts.store->buffer, parts.store->arguments, &matrices);
+    write_matrix(e, parts.left->buffer, parts.left->arguments, &matrices);
+    write_matrix(e, parts.right->buffer, parts.right->arguments, &matrices);
+    sinter_c_write(e, "sinter_mma_%s(%s);", sinter_loop_mma_infos[loop->mma].name, matrices.data);
+    sinter_text_deinit(&matrices);
 }
 
 /* ---- kernels ---- */

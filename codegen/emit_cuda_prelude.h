@@ -55,6 +55,31 @@ static __device__ void sinter_fail(failure_place place, int32_t code, int32_t me
     for (int i = 0; i < (int)sizeof...(V); i++) place->values[i] = list[i + 1];
 }
 
+/* codegen/mma.def: the matrices of a warp, of which a thread has these registers. */
+#if __CUDA_ARCH__ >= 800
+template <class T> static __device__ __forceinline__ unsigned sinter_word(const T *elements, int number) {
+    unsigned word;
+    memcpy(&word, elements + number * (int)(4 / sizeof(T)), sizeof word);
+    return word;
+}
+#define SINTER_MMA(name, shape, types, sum, letter)                                                                    \
+    template <class A, class B>                                                                                        \
+    static __device__ __forceinline__ void sinter_mma_##name(sum *c, const A *a, const B *b) {                         \
+        asm volatile("mma.sync.aligned." shape ".row.col." types " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "     \
+                     "{%0, %1, %2, %3};"                                                                               \
+                     : "+" letter(c[0]), "+" letter(c[1]), "+" letter(c[2]), "+" letter(c[3])                          \
+                     : "r"(sinter_word(a, 0)), "r"(sinter_word(a, 1)), "r"(sinter_word(a, 2)),                         \
+                       "r"(sinter_word(a, 3)), "r"(sinter_word(b, 0)), "r"(sinter_word(b, 1)));                        \
+    }
+SINTER_MMA(bf16, "m16n8k16", "f32.bf16.bf16.f32", float, "f")
+SINTER_MMA(f16, "m16n8k16", "f32.f16.f16.f32", float, "f")
+SINTER_MMA(i8, "m16n8k32", "s32.s8.s8.s32", int32_t, "r")
+SINTER_MMA(u8, "m16n8k32", "s32.u8.u8.s32", int32_t, "r")
+SINTER_MMA(u8i8, "m16n8k32", "s32.u8.s8.s32", int32_t, "r")
+SINTER_MMA(i8u8, "m16n8k32", "s32.s8.u8.s32", int32_t, "r")
+#undef SINTER_MMA
+#endif
+
 /* Reads, computes, writes what nobody else wrote in between; for elements of 1, 2, 4 and 8 bytes. */
 template <class T, class F> static __device__ __forceinline__ void sinter_update(T *place, F after) {
     if (sizeof(T) == 8) {

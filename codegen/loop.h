@@ -8,7 +8,7 @@
  * Axis kinds: serial; unroll (constant bounds, copied at emission); vector (lower 0, constant upper, a power of two: iterations run in
  * lockstep, loads and stores with stride 1 in it become vector accesses, ifs on it become masks); parallel (on the
  * caller's pool; only as the outermost loop of a kernel's top-level statements; iterations must not conflict);
- * block / thread (CUDA grid and block axes).
+ * block / thread (CUDA grid and block axes); mma (three loops that one instruction of a warp does: codegen/loop_mma.h).
  * A buffer of scope register must be indexed by constants, unrolled and vector axes only once unrolled; it becomes registers.
  *
  * Narrow floats (f16, bf16, f8*, f4) are storage: only loads, stores and casts touch them; lowering computes in f32.
@@ -75,13 +75,22 @@ typedef struct sinter_loop_expr {
     uint32_t argument_count;
 } sinter_loop_expr;
 
+typedef enum sinter_loop_mma {
+    SINTER_MMA_NONE,
+#define MMA(name, left, right, sum, packed, architecture) SINTER_MMA_##name,
+#include "codegen/mma.def"
+#undef MMA
+    SINTER_MMA_COUNT
+} sinter_loop_mma;
+
 typedef enum sinter_loop_axis {
     SINTER_AXIS_SERIAL,
     SINTER_AXIS_UNROLL,
     SINTER_AXIS_VECTOR,
     SINTER_AXIS_PARALLEL,
     SINTER_AXIS_BLOCK,
-    SINTER_AXIS_THREAD
+    SINTER_AXIS_THREAD,
+    SINTER_AXIS_MMA
 } sinter_loop_axis;
 
 typedef enum sinter_loop_stmt_kind {
@@ -115,6 +124,7 @@ typedef struct sinter_loop_exchange {
 typedef struct sinter_loop_stmt {
     sinter_loop_stmt_kind kind;
     sinter_loop_axis axis;
+    sinter_loop_mma mma; /* FOR, axis mma: the instruction */
     sinter_loop_var var;
     sinter_loop_buffer buffer, source;
     const sinter_loop_expr *lower, *upper, *value; /* value doubles as condition */

@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+enum { MAX_CONDITIONS = 8 };
+
 /* ---- accesses ---- */
 
 typedef struct collector {
@@ -130,6 +132,10 @@ typedef struct comparison {
     bool *declared; /* by buffer: inside the loop, so each iteration has its own */
     bool *assigned; /* by variable, in the body */
     bool guards;    /* conditions around what a loop does bound its variable */
+    struct {
+        sinter_expr left, limit; /* left < limit wherever the two accesses are */
+    } conditions[MAX_CONDITIONS];
+    uint32_t condition_count;
 } comparison;
 
 static void mark_declared(comparison *c, const sinter_loop_stmt *first) {
@@ -236,11 +242,59 @@ static sinter_expr multiply_out(sinter_loop_builder *builder, sinter_expr a, sin
     return total;
 }
 
+/* What `left` has to be multiplied by so that its term meets one of the sum; NULL: nothing. */
+static sinter_expr find_scale(const comparison *c, const sinter_linear_term *of,
+                              const sinter_linear *sum) {
+    sinter_loop_builder *b = &c->scopes->builder;
+    for (uint32_t i = 0; i < sum->count && of->count; i++) {
+        const sinter_linear_term *term = &sum->terms[i];
+        if (term->coefficient % of->coefficient || term->coefficient / of->coefficient < 1)
+            continue;
+        sinter_expr scale = sinter_loop_int(b, term->coefficient / of->coefficient);
+        uint32_t matched = 0;
+        for (uint32_t k = 0; k < term->count; k++) {
+            if (matched < of->count &&
+                sinter_loop_expr_equal(term->factors[k], of->factors[matched]))
+                matched++;
+            else
+                scale = sinter_loop_mul(b, scale, term->factors[k]);
+        }
+        if (matched == of->count && !may_differ(c, scale)) return scale;
+    }
+    return NULL;
+}
+
+/* Puts the limit of a condition in the place of the terms that it bounds. True where there were such. */
+static bool use_condition(const comparison *c, sinter_expr *expr) {
+    sinter_loop_builder *b = &c->scopes->builder;
+    for (uint32_t i = 0; i < c->condition_count; i++) {
+        sinter_linear sum, left;
+        if (!sinter_linear_of(*expr, &sum) || !sinter_linear_of(c->conditions[i].left, &left) ||
+            !left.count)
+            continue;
+        sinter_expr scale = find_scale(c, &left.terms[0], &sum);
+        int64_t low, high;
+        if (!scale) continue;
+        sinter_loop_range(c->scopes->function, scale, &low, &high);
+        if (low < 0 && !sinter_linear_is_size(c->scopes->function, scale)) continue;
+        sinter_linear scaled, rest = sum;
+        if (!sinter_linear_of(multiply_out(b, scale, c->conditions[i].left), &scaled) ||
+            !sinter_linear_accumulate(&rest, &scaled, -1) || rest.count + left.count != sum.count)
+            continue;
+        sinter_expr last = sinter_loop_sub(b, c->conditions[i].limit, sinter_loop_int(b, 1));
+        *expr =
+            sinter_loop_add(b, sinter_linear_build(b->arena, &rest), multiply_out(b, scale, last));
+        return true;
+    }
+    return false;
+}
+
 /* An upper (or lower) bound of the expression in terms of what both iterations have in common. */
 static bool bound(const comparison *c, sinter_expr expr, bool upper, sinter_expr *out_bound) {
     sinter_loop_builder *builder = &c->scopes->builder;
     *out_bound = expr;
     for (int round = 0; round < 32 && may_differ(c, *out_bound); round++) {
+        if (upper && use_condition(c, out_bound)) continue;
         sinter_loop_var var = find_differing_loop(c, *out_bound);
         sinter_expr coefficient, rest;
         int64_t min, max;
@@ -496,6 +550,52 @@ static bool accesses_separate(comparison *c, const sinter_loop_access *a,
     return false;
 }
 
+/* The comparisons that are certain where the condition holds. */
+static void add_conditions(comparison *c, sinter_expr condition) {
+    if (condition->kind != SINTER_LOOP_CALL || c->condition_count == MAX_CONDITIONS) return;
+    if (condition->function == SINTER_SCALAR_and && condition->dtype == SINTER_DTYPE_bool) {
+        add_conditions(c, condition->arguments[0]);
+        add_conditions(c, condition->arguments[1]);
+        return;
+    }
+    if (condition->function != SINTER_SCALAR_lt ||
+        condition->arguments[0]->dtype != SINTER_DTYPE_i64 || sinter_loop_expr_loads(condition, 0))
+        return;
+    sinter_expr left = sinter_loop_map_expr(&c->scopes->lets, condition->arguments[0]),
+                limit = sinter_loop_map_expr(&c->scopes->lets, condition->arguments[1]);
+    if (may_differ(c, limit)) return;
+    c->conditions[c->condition_count].left = left;
+    c->conditions[c->condition_count++].limit = limit;
+}
+
+/* The conditions around a statement of the list, as far as no variable in them is assigned. */
+static bool find_conditions(comparison *c, const sinter_loop_stmt *first,
+                            const sinter_loop_stmt *wanted) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        if (stmt == wanted) return true;
+        if (find_conditions(c, stmt->body, wanted)) {
+            bool fixed = stmt->kind == SINTER_LOOP_IF;
+            for (sinter_loop_var var = 1; fixed && var < c->scopes->function->vars.count; var++)
+                fixed = !c->scopes->function->vars.items[var].is_mutable ||
+                        !sinter_loop_expr_uses(stmt->value, var);
+            if (fixed) add_conditions(c, stmt->value);
+            return true;
+        }
+        if (find_conditions(c, stmt->else_body, wanted)) return true;
+    }
+    return false;
+}
+
+/* The same statement twice: what is certain around it is so for both. */
+static bool conditions_separate(comparison *c, const sinter_loop_access *a,
+                                const sinter_loop_access *b) {
+    if (a->stmt != b->stmt) return false;
+    find_conditions(c, c->loop->body, a->stmt);
+    bool apart = c->condition_count && accesses_separate(c, a, b);
+    c->condition_count = 0;
+    return apart;
+}
+
 static bool conflict(comparison *c, const sinter_loop_access *a, const sinter_loop_access *b) {
     if (a->buffer != b->buffer || !(a->is_store || b->is_store) || c->declared[a->buffer])
         return false;
@@ -506,7 +606,7 @@ static bool conflict(comparison *c, const sinter_loop_access *a, const sinter_lo
         c->guards = guards;
         if (accesses_separate(c, a, b)) return false;
     }
-    return true;
+    return !conditions_separate(c, a, b);
 }
 
 static const char *find_call(const sinter_loop_stmt *first) {
@@ -571,8 +671,7 @@ bool sinter_loop_independent(sinter_loop_scopes *scopes, const sinter_loop_stmt 
     for (size_t i = 0; i < list.count; i++) {
         if (!list.items[i].is_store) continue;
         for (size_t k = 0; k < list.count; k++)
-            if ((k >= i || !list.items[k].is_store) &&
-                conflict(&c, &list.items[i], &list.items[k]))
+            if ((k >= i || !list.items[k].is_store) && conflict(&c, &list.items[i], &list.items[k]))
                 return say_conflict(&c, list.items[i].buffer, reason);
     }
     return true;

@@ -1,5 +1,6 @@
 /* Buffers, statements and functions of the loop IR's text: the part of the parser (loop_parse.c) that reads code.
  * Test: tests/codegen/loops/, tests/fuzz/loop_parse_fuzz.c */
+#include "codegen/loop_mma.h"
 #include "codegen/loop_parse.h"
 #include "runtime/abi.h"
 
@@ -103,8 +104,13 @@ static bool parse_for(sinter_loop_parser *p) {
     if (sinter_lexer_accept(lexer, "step") && !sinter_lexer_expect_integer(lexer, &step))
         return false;
     if (step < 1) return sinter_lexer_error_at(lexer, position, "the step must be positive");
-    int axis = SINTER_AXIS_THREAD;
+    int axis = SINTER_AXIS_MMA, mma = 0;
     while (axis && !sinter_lexer_accept(lexer, sinter_loop_axis_names[axis])) axis--;
+    if (axis == SINTER_AXIS_MMA) {
+        mma = SINTER_MMA_COUNT - 1;
+        while (mma && !sinter_lexer_accept(lexer, sinter_loop_mma_infos[mma].name)) mma--;
+        if (!mma) return sinter_lexer_error_expected(lexer, "the name of an instruction");
+    }
     bool joined = axis == SINTER_AXIS_PARALLEL && sinter_lexer_accept(lexer, "joined");
     int64_t grain = 0;
     position = lexer->token.position;
@@ -119,6 +125,7 @@ static bool parse_for(sinter_loop_parser *p) {
     bool ok = parse_block(p);
     p->visible.count = visible;
     sinter_loop_end(&p->builder);
+    p->builder.last->mma = (sinter_loop_mma)mma;
     p->builder.last->joined = joined;
     p->builder.last->grain = grain;
     return ok;

@@ -2,6 +2,7 @@
  * Needs: nothing, broken programs print too (a variable out of scope prints as ?name). Guarantees: what is printed reads
  * back to a program that prints the same bytes; names are made unique where they are visible together.
  * Test: tests/codegen/loops/ */
+#include "codegen/loop_mma.h"
 #include "codegen/loop_text.h"
 
 #include <inttypes.h>
@@ -19,7 +20,7 @@ const size_t sinter_loop_operator_count =
     sizeof sinter_loop_operators / sizeof *sinter_loop_operators;
 
 const char *const sinter_loop_axis_names[] = {"",         "unroll", "vector",
-                                              "parallel", "block",  "thread"};
+                                              "parallel", "block",  "thread", "mma"};
 const char *const sinter_loop_scope_names[] = {"in",    "out",    "inout", "constant", "register",
                                                "stack", "shared", "heap",  "alias"};
 
@@ -254,6 +255,8 @@ static void print_for(printer *p, const sinter_loop_stmt *stmt) {
     if (stmt->step != 1) sinter_text_format(text, " step %" PRId64, stmt->step);
     if (stmt->axis != SINTER_AXIS_SERIAL)
         sinter_text_format(text, " %s", sinter_loop_axis_names[stmt->axis]);
+    if (stmt->axis == SINTER_AXIS_MMA)
+        sinter_text_format(text, " %s", sinter_loop_mma_infos[stmt->mma].name);
     if (stmt->grain) sinter_text_format(text, " grain %" PRId64, stmt->grain);
     if (stmt->joined) put(p, " joined");
     print_block(p, stmt->body);

@@ -3,6 +3,7 @@
  * that passes can be interpreted and emitted.
  * Test: tests/codegen/loops/verify_*.loops */
 #include "codegen/loop_verify.h"
+#include "codegen/loop_mma.h"
 #include "codegen/loop_text.h"
 #include "codegen/loop_uses.h"
 
@@ -186,6 +187,24 @@ typedef struct place {
 
 static void check_list(sinter_loop_verifier *v, const sinter_loop_stmt *first, place where);
 
+static bool is_thread_axis(const sinter_loop_verifier *v, sinter_loop_var var, int64_t count) {
+    const sinter_loop_var_info *info = &v->function->vars.items[var];
+    return v->visible_vars[var] && v->axes[var] == SINTER_AXIS_THREAD && info->min == 0 &&
+           info->max == count - 1;
+}
+
+static void check_mma(sinter_loop_verifier *v, const sinter_loop_stmt *loop) {
+    sinter_loop_var group = 0, member = 0;
+    const char *wrong = sinter_loop_check_mma((sinter_loop_program *)(uintptr_t)v->program,
+                                              v->function, loop, &group, &member);
+    if (!wrong && !(is_thread_axis(v, group, SINTER_MMA_GROUPS) &&
+                    is_thread_axis(v, member, SINTER_MMA_MEMBERS)))
+        wrong = "it is in no thread axes of 8 groups of 4";
+    if (wrong)
+        sinter_loop_verify_error(v, "loop_c16", "an mma axis does not say what %s does: %s",
+                                 sinter_loop_mma_infos[loop->mma].name, wrong);
+}
+
 static void check_axis(sinter_loop_verifier *v, const sinter_loop_stmt *loop, place where) {
     int64_t lower, upper, count;
     bool is_const = sinter_loop_is_const_int(loop->lower, &lower) &&
@@ -221,6 +240,9 @@ static void check_axis(sinter_loop_verifier *v, const sinter_loop_stmt *loop, pl
     case SINTER_AXIS_THREAD:
         if (where.in_vector || where.in_parallel)
             sinter_loop_verify_error(v, "loop_c9", "a thread axis inside of one of a CPU");
+        break;
+    case SINTER_AXIS_MMA:
+        check_mma(v, loop);
         break;
     case SINTER_AXIS_SERIAL:
         break;

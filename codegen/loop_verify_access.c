@@ -69,10 +69,10 @@ static void check_register_index(walker *w, sinter_expr index, const char *name)
         const sinter_loop_stmt *loop = v->scopes.vars[index->var];
         bool fine = loop && loop->kind == SINTER_LOOP_FOR &&
                     (loop->axis == SINTER_AXIS_UNROLL || loop->axis == SINTER_AXIS_VECTOR ||
-                     loop->axis == SINTER_AXIS_THREAD);
+                     loop->axis == SINTER_AXIS_THREAD || loop->axis == SINTER_AXIS_MMA);
         if (!fine)
             sinter_loop_verify_error(
-                v, "loop_c8", "register buffer %%%s is indexed by %s, no unroll, vector or thread axis",
+                v, "loop_c8", "register buffer %%%s is indexed by %s, no unroll, vector, thread or mma axis",
                 name, v->function->vars.items[index->var].name);
         return;
     }

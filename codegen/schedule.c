@@ -418,6 +418,10 @@ static bool may_run_at_once(sinter_schedule *schedule, const sinter_loop_stmt *l
     return ok;
 }
 
+bool sinter_schedule_is_independent(sinter_schedule *schedule, const sinter_loop_stmt *loop) {
+    return may_run_at_once(schedule, loop, false);
+}
+
 /* i in l..l+n becomes i in 0..n, l added where it is read. */
 static void move_to_zero(sinter_schedule *schedule, sinter_loop_stmt *loop, int64_t lower,
                          int64_t count) {

@@ -157,5 +157,27 @@ typedef struct sinter_register_tile {
 } sinter_register_tile;
 bool sinter_schedule_register_tile(sinter_schedule *schedule, sinter_register_tile *tile);
 
+/* A nest  for rows { for columns { var acc = start; for k ... { acc = acc + a * b }; uses of acc } }, where a is of rows and the reduction
+ * and b of columns and the reduction, becomes one of tiles that a block of `warps` x 32 threads shares:
+ *   for tiles of rows { for tiles of columns {
+ *     acc = start, in registers spread over the threads: thread_rows x thread_columns each
+ *     for steps of `depth` { both operands to shared memory; barrier; for threads { acc = acc + a * b ... }; barrier }
+ *     for threads { uses, where there is an element } } }
+ * The factors may be any expressions; what lies outside of the loops is 0 in shared memory. A tile has warps * thread_rows rows and
+ * 32 * thread_columns columns. slices: all warps have the same rows, thread_rows in all, and each a share of every step; their sums are
+ * added afterwards, which rounds differently. rows = 0: there is one row, and slices. finite: the caller knows that a factor has no
+ * infinity or NaN; needed where conditions, as borders of windows are, leave out products by the other factor, which is 0 then.
+ * mma: the products are instructions of a warp (codegen/loop_mma.h); factors must be casts of what it multiplies. A thread's rows and
+ * columns are then those of instructions, of 16 and 8 each, and the steps are as deep as instructions go, or a multiple.
+ * The loops of tiles are serial: the caller's to bind to blocks. */
+typedef struct sinter_block_tile {
+    sinter_loop_var rows, columns;
+    int64_t warps, thread_rows, thread_columns, depth;
+    bool slices, finite;
+    sinter_loop_mma mma; /* or none */
+    sinter_loop_var out_rows, out_columns; /* of tiles; out_rows = 0 without rows */
+} sinter_block_tile;
+bool sinter_schedule_block_tile(sinter_schedule *schedule, sinter_block_tile *tile);
+
 /* Drops loops without iterations and branches never taken, replaces loops of one iteration by their body. */
 void sinter_schedule_simplify(sinter_schedule *schedule);

@@ -130,7 +130,7 @@ static void schedule_kernel(sinter_schedule_cuda_state *state, sinter_loop_funct
     sinter_loop_var nest = only_nest(kernel);
     if (nest) {
         static bool (*const choices[])(sinter_schedule_cuda_state *, sinter_loop_var) = {
-            sinter_schedule_cuda_rows, spread_grid, spread_axes};
+            sinter_schedule_cuda_contraction, sinter_schedule_cuda_rows, spread_grid, spread_axes};
         bool done = false;
         for (size_t i = 0; i < sizeof choices / sizeof *choices && !done; i++) {
             sinter_loop_function *saved = sinter_loop_clone_function(state->program, kernel);

@@ -14,6 +14,8 @@ typedef struct sinter_schedule_cuda_state {
 /* A block for each row, whose elements its threads share. `nest`: the loop at the top level of a kernel. True: it is scheduled;
  * false: the kernel may be in pieces, and the caller puts it back. */
 bool sinter_schedule_cuda_rows(sinter_schedule_cuda_state *state, sinter_loop_var nest);
+/* Tiles of a contraction, which a block's threads share (schedule_cuda_contraction.c); like sinter_schedule_cuda_rows. */
+bool sinter_schedule_cuda_contraction(sinter_schedule_cuda_state *state, sinter_loop_var nest);
 bool sinter_schedule_cuda_is_independent(const sinter_schedule *schedule, sinter_loop_var loop);
 
 /* ---- schedule_cuda_cut.c ---- */

@@ -61,6 +61,7 @@ static void write_counter(FILE *file, const counter *c) {
                 {"global_bytes", c->sums.global_bytes},
                 {"shared_requests", c->sums.shared_requests},
                 {"shared_waves", c->sums.shared_waves},
+                {"shared_least_waves", c->sums.shared_least_waves},
                 {"barriers", c->sums.barriers}};
     fprintf(file, "{\"kernel\": \"%s\"", c->kernel);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

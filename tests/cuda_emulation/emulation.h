@@ -24,6 +24,7 @@
 #define __forceinline__ inline
 #define __launch_bounds__(threads)
 #define __shared__ static
+#define __align__(bytes) __attribute__((aligned(bytes)))
 #define SINTER_INLINE static inline
 
 struct dim3 {
@@ -118,6 +119,19 @@ static inline uint32_t waves_of(const access *items, size_t count) {
     return worst;
 }
 
+/* The fewest waves: 32 words each. */
+static inline uint32_t least_waves_of(const access *items, size_t count) {
+    uint32_t words = 0;
+    uint64_t before = UINT64_MAX;
+    for (size_t i = 0; i < count; i++)
+        for (uint64_t at = items[i].address / 4; at <= (items[i].address + items[i].bytes - 1) / 4; at++) {
+            if (at == before) continue;
+            before = at;
+            words++;
+        }
+    return (words + 31) / 32;
+}
+
 static inline uint32_t sectors_of(const access *items, size_t count) {
     uint32_t sectors = 0;
     uint64_t before = UINT64_MAX;
@@ -143,6 +157,7 @@ static inline void count_requests(access_list *lists, bool shared) {
             if (shared) {
                 counters->shared_requests++;
                 counters->shared_waves += waves_of(first, end - i);
+                counters->shared_least_waves += least_waves_of(first, end - i);
                 continue;
             }
             counters->global_requests++;
@@ -422,6 +437,8 @@ template <class T, int64_t N> struct array {
             return *this;
         }
         const slot &operator=(const slot &other) const { return *this = (T)other; }
+        slot operator&() const { return *this; }
+        slot at(int64_t distance) const { return (*of)[index + distance]; }
     };
     slot operator[](int64_t index) {
         if (index >= 0 && index < N) return {this, index};
@@ -429,6 +446,54 @@ template <class T, int64_t N> struct array {
         return {this, 0};
     }
 };
+
+/* ---- matrices of a warp ---- */
+
+static inline float of_bf16(uint16_t bits) {
+    const uint32_t wide = (uint32_t)bits << 16;
+    float value;
+    memcpy(&value, &wide, sizeof value);
+    return value;
+}
+static inline float of_f16(uint16_t bits) {
+    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    float value = exponent == 31  ? (fraction ? NAN : INFINITY)
+                  : exponent == 0 ? ldexpf((float)fraction, -24)
+                                  : ldexpf((float)(1024 + fraction), exponent - 25);
+    return bits >> 15 ? -value : value;
+}
+template <class T> static inline int32_t of_integer(T value) { return value; }
+
+/* An instruction of codegen/mma.def with `packed` elements in a register: lanes show each other what they have. */
+template <class S, int packed> struct matrices {
+    static S left[2][MAX_THREADS][4 * packed], right[2][MAX_THREADS][2 * packed];
+    template <class C, class A, class B, class F, class G>
+    static void multiply(C c, A a, B b, F of_left, G of_right, uint64_t site) {
+        const uint32_t side = parity[thread] ^= 1, self = thread, first = self / WARP * WARP, lane = self % WARP;
+        for (int i = 0; i < 4 * packed; i++) left[side][self][i] = of_left(a.at(i));
+        for (int i = 0; i < 2 * packed; i++) right[side][self][i] = of_right(b.at(i));
+        wait(AT_WARP, site);
+        if (first + WARP > thread_count) {
+            find("a warp of %u lanes multiplies matrices", thread_count - first);
+            return;
+        }
+        for (uint32_t e = 0; e < 4; e++) {
+            const uint32_t row = lane / 4 + 8 * (e / 2), column = lane % 4 * 2 + e % 2;
+            S sum = c.at(e);
+            for (uint32_t k = 0; k < 8 * packed; k++) {
+                const uint32_t member = k % (4 * packed) / packed, upper = k / (4 * packed);
+                const S x = left[side][first + row % 8 * 4 + member][(row / 8 + 2 * upper) * packed + k % packed];
+                const S y = right[side][first + column * 4 + member][upper * packed + k % packed];
+                sum = add(sum, x, y);
+            }
+            c.at(e) = sum;
+        }
+    }
+    static float add(float sum, float x, float y) { return sum + x * y; }
+    static int32_t add(int32_t sum, int32_t x, int32_t y) { return (int32_t)((uint32_t)sum + (uint32_t)(x * y)); }
+};
+template <class S, int packed> S matrices<S, packed>::left[2][MAX_THREADS][4 * packed];
+template <class S, int packed> S matrices<S, packed>::right[2][MAX_THREADS][2 * packed];
 
 /* Memory of a block. */
 template <class T, int64_t N> struct shared {
@@ -600,6 +665,15 @@ template <class T, class F> static inline void sinter_update(emulation::element<
 #define sinter_shuffle_xor(value, distance)                                                                            \
     emulation::exchange(value, emulation::thread % emulation::WARP ^ (uint32_t)(distance), (uint64_t)__LINE__)
 #define sinter_shuffle(value, lane) emulation::exchange(value, (uint32_t)(lane), (uint64_t)__LINE__)
+
+#define SINTER_MMA(sum, packed, of_left, of_right, c, a, b)                                                            \
+    emulation::matrices<sum, packed>::multiply(c, a, b, emulation::of_left, emulation::of_right, (uint64_t)__LINE__)
+#define sinter_mma_bf16(c, a, b) SINTER_MMA(float, 2, of_bf16, of_bf16, c, a, b)
+#define sinter_mma_f16(c, a, b) SINTER_MMA(float, 2, of_f16, of_f16, c, a, b)
+#define sinter_mma_i8(c, a, b) SINTER_MMA(int32_t, 4, of_integer<int8_t>, of_integer<int8_t>, c, a, b)
+#define sinter_mma_u8(c, a, b) SINTER_MMA(int32_t, 4, of_integer<uint8_t>, of_integer<uint8_t>, c, a, b)
+#define sinter_mma_u8i8(c, a, b) SINTER_MMA(int32_t, 4, of_integer<uint8_t>, of_integer<int8_t>, c, a, b)
+#define sinter_mma_i8u8(c, a, b) SINTER_MMA(int32_t, 4, of_integer<int8_t>, of_integer<uint8_t>, c, a, b)
 
 #define SINTER_EMULATED_KERNEL(kernel)                                                                                 \
     {#kernel, emulation::entry<kernel>::parameter_count, emulation::entry<kernel>::run},

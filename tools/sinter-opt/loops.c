@@ -7,6 +7,7 @@
 #include "codegen/compile.h"
 #include "codegen/emit_cuda.h"
 #include "codegen/loop_check.h"
+#include "codegen/loop_mma.h"
 #include "codegen/schedule.h"
 #include "ir/base/file.h"
 
@@ -313,6 +314,27 @@ static bool run_tile(verb_call *call) {
     return sinter_schedule_register_tile(call->schedule, &tile);
 }
 
+static bool run_block_tile(verb_call *call) {
+    bool one_row = !strcmp(call->arguments[0], "-");
+    sinter_block_tile tile = {.rows = one_row ? 0 : loop_argument(call, 0),
+                              .columns = loop_argument(call, 1),
+                              .warps = number_argument(call, 2),
+                              .thread_rows = number_argument(call, 3),
+                              .thread_columns = number_argument(call, 4),
+                              .depth = number_argument(call, 5)};
+    for (size_t i = 6; i < call->count; i++) {
+        bool slices = !strcmp(call->arguments[i], "slices");
+        bool finite = !strcmp(call->arguments[i], "finite");
+        int mma = SINTER_MMA_COUNT - 1;
+        while (mma && strcmp(call->arguments[i], sinter_loop_mma_infos[mma].name)) mma--;
+        if (mma) tile.mma = (sinter_loop_mma)mma;
+        if (!slices && !finite && !mma && !call->bad) call->bad = call->arguments[i];
+        tile.slices |= slices;
+        tile.finite |= finite;
+    }
+    return sinter_schedule_block_tile(call->schedule, &tile);
+}
+
 static bool run_cut(verb_call *call) {
     return sinter_schedule_cut(call->schedule, loop_argument(call, 0), number_argument(call, 1),
                                NULL, NULL);
@@ -367,6 +389,7 @@ static const struct {
              {"loop-pack-scratch", run_pack_scratch, 2, MAX_ARGUMENTS, false},
              {"loop-fork", run_fork, 3, 3, false},
              {"loop-tile", run_tile, 6, 6, false},
+             {"loop-block-tile", run_block_tile, 6, 9, false},
              {"loop-cut", run_cut, 2, 2, false},
              {"loop-specialize", run_specialize, 1, 1, false},
              {"loop-prefetch", run_prefetch, 4, 4, false},

@@ -1,0 +1,101 @@
+/* Tiles of a contraction by instructions that multiply matrices with a warp's registers (codegen/mma.def): what was staged goes into registers
+ * as the instruction wants it, one step of it after the other. Warps have rows of their own and all columns of the tile.
+ * Part of the verb of schedule_block_tile.c. Test: tests/codegen/schedule/block_mma.loops */
+#include "codegen/schedule_block_tile.h"
+
+/* The value under a cast to the sum's type, if that is of this type. */
+static sinter_expr under_cast(sinter_expr factor, sinter_dtype sum, sinter_dtype dtype) {
+    bool is_cast = factor->kind == SINTER_LOOP_CAST && factor->dtype == sum &&
+                   factor->arguments[0]->dtype == dtype;
+    return is_cast ? factor->arguments[0] : NULL;
+}
+
+bool sinter_block_fit_mma(sinter_block_tiling *t) {
+    const sinter_block_tile *asked = t->asked;
+    if (!t->rows.loop || asked->slices || asked->depth % t->mma->depth ||
+        t->columns.extent % SINTER_BLOCK_LANES)
+        return sinter_schedule_refuse(
+            t->schedule, "no rows, slices, or sizes that are no whole instructions and warps");
+    sinter_expr rows = under_cast(t->rows.value, t->mma->sum, t->mma->left),
+                columns = under_cast(t->columns.value, t->mma->sum, t->mma->right);
+    if (!rows || !columns || t->sum.declare->value->dtype != t->mma->sum)
+        return sinter_schedule_refuse(t->schedule, "its factors are no casts of the types of %s",
+                                      t->mma->name);
+    t->rows.value = rows;
+    t->columns.value = columns;
+    return true;
+}
+
+sinter_block_fragments sinter_block_add_fragments(sinter_block_tiling *t) {
+    const int64_t rows[3] = {t->asked->thread_rows, SINTER_MMA_LEFT_REGISTERS, t->mma->packed},
+                  columns[3] = {t->asked->thread_columns, SINTER_MMA_RIGHT_REGISTERS,
+                                t->mma->packed};
+    sinter_block_fragments made;
+    made.rows = sinter_block_registers(t, "row_part", t->mma->left, 3, rows);
+    made.columns = sinter_block_registers(t, "column_part", t->mma->right, 3, columns);
+    return made;
+}
+
+/* Each thread reads what the instruction wants of it: `count` matrices of an operand. */
+static void load_fragments(sinter_block_tiling *t, const sinter_block_threads *own,
+                           sinter_loop_buffer part, bool left, sinter_expr start) {
+    sinter_loop_builder *b = t->builder;
+    const sinter_block_operand *o = left ? &t->rows : &t->columns;
+    const int64_t packed = t->mma->packed;
+    sinter_expr i = sinter_block_begin_loop(t, left ? "i" : "j",
+                                            left ? t->asked->thread_rows : t->asked->thread_columns,
+                                            SINTER_AXIS_UNROLL);
+    sinter_expr q = sinter_block_begin_loop(
+        t, "q", left ? SINTER_MMA_LEFT_REGISTERS : SINTER_MMA_RIGHT_REGISTERS, SINTER_AXIS_UNROLL);
+    sinter_expr s = sinter_block_begin_loop(t, "s", packed, SINTER_AXIS_UNROLL);
+    sinter_expr two = sinter_block_int(t, 2);
+    sinter_expr upper = left ? sinter_loop_div(b, q, two) : q;
+    sinter_expr depth = sinter_block_place(t, upper, SINTER_MMA_MEMBERS * packed,
+                                           sinter_block_place(t, own->axes[2], packed, s));
+    sinter_expr at = own->axes[1], matrix = i;
+    if (left) {
+        at = sinter_block_place(t, sinter_loop_rem(b, q, two), SINTER_MMA_GROUPS, at);
+        matrix = sinter_block_place(t, own->warp, t->asked->thread_rows, i);
+    }
+    at = sinter_block_place(t, matrix, left ? SINTER_MMA_ROWS : SINTER_MMA_COLUMNS, at);
+    const sinter_expr indices[6] = {own->axes[0], own->axes[1], own->axes[2], i, q, s};
+    sinter_loop_store(b, part, indices,
+                      sinter_block_load(t, o, sinter_loop_add(b, start, depth), at));
+    sinter_block_end_loops(t, 3);
+}
+
+static void add_instructions(sinter_block_tiling *t, const sinter_block_threads *own,
+                             const sinter_block_fragments *f) {
+    sinter_loop_builder *b = t->builder;
+    sinter_expr i = sinter_block_begin_loop(t, "i", t->asked->thread_rows, SINTER_AXIS_UNROLL),
+                j = sinter_block_begin_loop(t, "j", t->asked->thread_columns, SINTER_AXIS_UNROLL);
+    sinter_loop_stmt **link = b->tail;
+    sinter_expr r = sinter_block_begin_loop(t, "r", 2, SINTER_AXIS_MMA);
+    (*link)->mma = t->asked->mma;
+    sinter_expr c = sinter_block_begin_loop(t, "c", 2, SINTER_AXIS_UNROLL),
+                k = sinter_block_begin_loop(t, "k", t->mma->depth, SINTER_AXIS_UNROLL);
+    const sinter_expr w = own->axes[0], g = own->axes[1], m = own->axes[2];
+    sinter_loop_mma_indices at = sinter_loop_mma_index(b, t->mma, r, c, k, m);
+    const sinter_expr sum[7] = {w, g, m, i, j, r, c},
+                      left[6] = {w, g, at.member, i, at.left_register, at.element},
+                      right[6] = {w, at.right_group, at.member, j, at.right_register, at.element};
+    sinter_expr product =
+        sinter_loop_mul(b, sinter_loop_cast(b, sinter_loop_load(b, f->rows, left), t->mma->sum),
+                        sinter_loop_cast(b, sinter_loop_load(b, f->columns, right), t->mma->sum));
+    sinter_loop_store(b, t->sums, sum,
+                      sinter_loop_add(b, sinter_loop_load(b, t->sums, sum), product));
+    sinter_block_end_loops(t, 5);
+}
+
+void sinter_block_multiply(sinter_block_tiling *t, const sinter_block_fragments *fragments) {
+    sinter_expr k =
+        sinter_block_begin_loop(t, "k", t->asked->depth / t->mma->depth, SINTER_AXIS_SERIAL);
+    sinter_expr start = sinter_block_place(t, k, t->mma->depth, sinter_block_int(t, 0));
+    sinter_block_threads own = sinter_block_begin_threads(t);
+    load_fragments(t, &own, fragments->rows, true, start);
+    load_fragments(t, &own, fragments->columns, false, start);
+    sinter_block_end_loops(t, own.count);
+    own = sinter_block_begin_threads(t);
+    add_instructions(t, &own, fragments);
+    sinter_block_end_loops(t, own.count + 1);
+}

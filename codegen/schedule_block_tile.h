@@ -1,0 +1,57 @@
+/* What the files of the verb sinter_schedule_block_tile share. Private to codegen/schedule_block_*.c. */
+#pragma once
+#include "codegen/loop_mma.h"
+#include "codegen/schedule_contraction.h"
+
+enum { SINTER_BLOCK_LANES = 32, SINTER_BLOCK_STEP = 4 };
+
+typedef struct sinter_block_operand {
+    sinter_expr value;
+    sinter_expr condition; /* beside that of the tile's borders; NULL: none */
+    const sinter_loop_stmt *loop; /* rows or columns; NULL: one row */
+    sinter_expr first;            /* of the tile */
+    int64_t extent;               /* of the tile */
+    bool along_depth;             /* lanes are neighbours in the reduction as they stage it */
+    bool depth_last;              /* dim of the tile in shared memory */
+    int64_t pad;                  /* elements that its rows are longer */
+    sinter_loop_buffer tile;
+} sinter_block_operand;
+
+typedef struct sinter_block_tiling {
+    sinter_schedule *schedule;
+    sinter_block_tile *asked;
+    const sinter_loop_mma_info *mma; /* NULL: scalar arithmetic */
+    sinter_contraction sum;
+    sinter_loop_builder *builder;
+    sinter_block_operand rows, columns;
+    sinter_expr count;       /* of the reduction */
+    bool rows_first;         /* of the factors */
+    sinter_loop_buffer sums; /* by axes of threads, row and column of the thread */
+} sinter_block_tiling;
+
+/* The axes of threads, and which of 32 a thread is. */
+typedef struct sinter_block_threads {
+    sinter_expr axes[3], warp, lane;
+    uint32_t count;
+} sinter_block_threads;
+sinter_block_threads sinter_block_begin_threads(sinter_block_tiling *t);
+sinter_expr sinter_block_begin_loop(sinter_block_tiling *t, const char *name, int64_t count, sinter_loop_axis axis);
+void sinter_block_end_loops(sinter_block_tiling *t, uint32_t count);
+sinter_expr sinter_block_int(sinter_block_tiling *t, int64_t value);
+sinter_expr sinter_block_place(sinter_block_tiling *t, sinter_expr a, int64_t scale, sinter_expr c); /* a * scale + c */
+/* The staged element of an operand, both places counted from the tile's first. */
+sinter_expr sinter_block_load(sinter_block_tiling *t, const sinter_block_operand *operand, sinter_expr depth, sinter_expr at);
+/* Allocates registers: a part for each thread, then `rank` more dims. */
+sinter_loop_buffer sinter_block_registers(sinter_block_tiling *t, const char *name, sinter_dtype dtype, uint32_t rank,
+                                          const int64_t *sizes);
+
+/* ---- schedule_block_mma.c ---- */
+/* Registers for the operands of instructions; before the reduction. */
+typedef struct sinter_block_fragments {
+    sinter_loop_buffer rows, columns;
+} sinter_block_fragments;
+sinter_block_fragments sinter_block_add_fragments(sinter_block_tiling *t);
+/* What has been staged, multiplied and added. */
+void sinter_block_multiply(sinter_block_tiling *t, const sinter_block_fragments *fragments);
+/* Factors are casts of what the instruction takes; they become what is cast. */
+bool sinter_block_fit_mma(sinter_block_tiling *t);

@@ -81,8 +81,9 @@ static inline void sinter_trace(sinter_abi_call *call, uint32_t kernel, int32_t 
 }
 
 static inline int32_t sinter_exchange(sinter_abi_call *call, int32_t kind, int32_t reduction, int32_t dtype, uint32_t index,
-                                      uint64_t over, int64_t count, const void *source, void *target) {
-    const sinter_abi_exchange words = {kind, reduction, dtype, index, over, (uint64_t)count, source, target};
+                                      uint64_t over, int64_t count, const void *source, void *target, int32_t from,
+                                      int32_t to) {
+    const sinter_abi_exchange words = {kind, reduction, dtype, index, over, (uint64_t)count, source, target, from, to};
     const sinter_abi_services *services = call->services;
     if (services && services->size > offsetof(sinter_abi_services, exchange) && services->exchange)
         return services->exchange(call, &words);

@@ -352,6 +352,8 @@ static LLVMValueRef emit_words(sinter_llvm_function *f, const sinter_loop_stmt *
         {offsetof(sinter_abi_exchange, count), count},
         {offsetof(sinter_abi_exchange, source), f->buffers[s->source]},
         {offsetof(sinter_abi_exchange, target), f->buffers[s->buffer]},
+        {offsetof(sinter_abi_exchange, from), sinter_llvm_int32(m, x->from)},
+        {offsetof(sinter_abi_exchange, to), sinter_llvm_int32(m, x->to)},
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         LLVMBuildStore(f->builder, fields[i].value,

@@ -119,6 +119,7 @@ typedef struct sinter_loop_exchange {
     int32_t kind, reduction, dtype;
     uint32_t index;
     uint64_t over;
+    int32_t from, to; /* -1: none */
 } sinter_loop_exchange;
 
 typedef struct sinter_loop_stmt {

@@ -322,19 +322,29 @@ static bool parse_word(sinter_loop_parser *p, const char *word, uint32_t limit, 
            sinter_lexer_error_at(&p->lexer, position, "there is no %s %u", word, *out);
 }
 
-/* %target = %source kind N reduction N dtype N over N index N */
+/* Which may be missing. */
+static bool parse_rank(sinter_loop_parser *p, const char *word, int32_t *out_rank) {
+    uint32_t rank = 0;
+    if (!sinter_lexer_is(&p->lexer, word)) return true;
+    if (!parse_word(p, word, INT32_MAX, &rank)) return false;
+    *out_rank = (int32_t)rank;
+    return true;
+}
+
+/* %target = %source kind N reduction N dtype N over N index N [from N] [to N] */
 static bool parse_exchange(sinter_loop_parser *p) {
     sinter_loop_buffer buffer, source;
-    sinter_loop_exchange exchange = {0};
+    sinter_loop_exchange exchange = {.from = -1, .to = -1};
     uint32_t kind = 0, reduction = 0, dtype = 0;
     int64_t over = 0;
     if (!sinter_loop_parse_buffer(p, &buffer) || !sinter_lexer_expect(&p->lexer, "=") ||
         !sinter_loop_parse_buffer(p, &source) ||
-        !parse_word(p, "kind", SINTER_ABI_ALL_TO_ALL + 1, &kind) ||
+        !parse_word(p, "kind", SINTER_ABI_PERMUTE + 1, &kind) ||
         !parse_word(p, "reduction", SINTER_ABI_MIN + 1, &reduction) ||
         !parse_word(p, "dtype", 1024, &dtype) || !sinter_lexer_expect(&p->lexer, "over") ||
         !sinter_lexer_expect_integer(&p->lexer, &over) ||
-        !parse_word(p, "index", UINT32_MAX, &exchange.index))
+        !parse_word(p, "index", UINT32_MAX, &exchange.index) ||
+        !parse_rank(p, "from", &exchange.from) || !parse_rank(p, "to", &exchange.to))
         return false;
     exchange.kind = (int32_t)kind;
     exchange.reduction = (int32_t)reduction;

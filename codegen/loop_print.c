@@ -348,8 +348,11 @@ static void print_exchange(printer *p, const sinter_loop_stmt *stmt) {
     const sinter_loop_exchange *x = &stmt->exchange;
     sinter_text_format(p->text, "exchange %%%s", buffer_name(p, stmt->buffer));
     sinter_text_format(p->text, " = %%%s", buffer_name(p, stmt->source));
-    sinter_text_format(p->text, " kind %d reduction %d dtype %d over %llu index %u\n", x->kind,
+    sinter_text_format(p->text, " kind %d reduction %d dtype %d over %llu index %u", x->kind,
                        x->reduction, x->dtype, (unsigned long long)x->over, x->index);
+    if (x->from >= 0) sinter_text_format(p->text, " from %d", x->from);
+    if (x->to >= 0) sinter_text_format(p->text, " to %d", x->to);
+    put(p, "\n");
 }
 
 static void print_stmt(printer *p, const sinter_loop_stmt *stmt) {

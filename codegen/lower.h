@@ -47,6 +47,7 @@ typedef struct sinter_lower {
     sinter_map constants;    /* address of a constant's data -> index in the program's constants */
     SINTER_VECTOR(sinter_text) locations; /* by kernel: of the nodes that share it, for its comment */
     uint32_t output_count;
+    uint32_t exchange_count; /* so far */
     sinter_arena scratch;
     bool failed;             /* an error was reported; lowering goes on to report the others */
 } sinter_lower;

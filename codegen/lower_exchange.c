@@ -1,28 +1,17 @@
 /* Collectives: a kernel that hands one buffer to the runtime, and gets another. Only those whose pieces lie one after the other
- * in memory; shard-localize brings the others into that form. Test: tests/cli/shard.test */
+ * in memory; shard-localize brings the others into that form. Test: tests/cli/shard.test, tests/suites/shard_values.py */
 #include "codegen/lower.h"
 #include "ir/mesh.h"
 #include "runtime/abi.h"
 
-/* Of one collective: what it is called in the contract, and whether its words say that pieces lie one after the other. */
-typedef struct row {
-    const char *name;
-    int32_t kind;
-} row;
-static const row rows[] = {{"all_reduce", SINTER_ABI_ALL_REDUCE},
-                           {"all_gather", SINTER_ABI_ALL_GATHER},
-                           {"reduce_scatter", SINTER_ABI_REDUCE_SCATTER},
-                           {"all_to_all", SINTER_ABI_ALL_TO_ALL}};
+#include <string.h>
 
-static const row *find_row(const char *name) {
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (sinter_string_is(sinter_string_of(name), rows[i].name)) return &rows[i];
-    return NULL;
-}
-
-static bool dim_is(sinter_lower *lower, sinter_value value, uint32_t axis, int64_t size) {
-    const sinter_type *type = sinter_value_type(lower->module, value);
-    return axis < type->rank && sinter_dim_is(lower->dims, type->dims[axis], size);
+/* What the op table calls it; -1: no exchange of the contract. */
+static int32_t kind_of(const sinter_op_info *op) {
+    static const char *const names[] = SINTER_ABI_EXCHANGE_NAMES;
+    for (int32_t i = 0; i < (int32_t)(sizeof names / sizeof *names); i++)
+        if (!strcmp(op->body, names[i])) return i;
+    return -1;
 }
 
 static int64_t dim_size(sinter_lower *lower, sinter_value value, uint32_t axis) {
@@ -32,65 +21,84 @@ static int64_t dim_size(sinter_lower *lower, sinter_value value, uint32_t axis) 
     return size;
 }
 
+/* Whether its words say that pieces lie one after the other. */
 static bool is_packed(sinter_lower *lower, sinter_node node, int32_t kind, int64_t ranks) {
     sinter_value x = sinter_node_operand(lower->module, node, 0),
                  y = sinter_node_result(lower->module, node, 0);
-    if (kind == SINTER_ABI_ALL_REDUCE) return true;
-    if (kind == SINTER_ABI_ALL_TO_ALL)
+    int64_t given = dim_size(lower, x, 0), got = dim_size(lower, y, 0);
+    switch (kind) {
+    case SINTER_ABI_ALL_GATHER:
+        return sinter_node_get_int(lower->module, node, "axis", -1) == 0 && given >= 0 &&
+               got == given * ranks;
+    case SINTER_ABI_REDUCE_SCATTER:
+        return sinter_node_get_int(lower->module, node, "axis", -1) == 0 && got >= 0 &&
+               given == got * ranks;
+    case SINTER_ABI_ALL_TO_ALL:
         return sinter_node_get_int(lower->module, node, "split_axis", -1) == 0 &&
-               sinter_node_get_int(lower->module, node, "concat_axis", -1) == 1 &&
-               dim_is(lower, x, 0, ranks) && dim_is(lower, x, 1, 1) && dim_is(lower, y, 1, ranks);
-    bool gathers = kind == SINTER_ABI_ALL_GATHER;
-    int64_t part = dim_size(lower, gathers ? x : y, 0), whole = dim_size(lower, gathers ? y : x, 0);
-    return sinter_node_get_int(lower->module, node, "axis", -1) == 0 && part >= 0 &&
-           whole == part * ranks;
+               sinter_node_get_int(lower->module, node, "concat_axis", -1) == 1 && given == ranks &&
+               dim_size(lower, x, 1) == 1 && dim_size(lower, y, 1) == ranks;
+    default:
+        return true;
+    }
 }
 
 static int32_t reduction_of(sinter_lower *lower, sinter_node node) {
     static const char *const words[] = {"sum", "prod", "max", "min"};
-    if (!sinter_node_find_attr(lower->module, node, "reduction")) return SINTER_ABI_SUM;
     sinter_string word = sinter_node_get_string(lower->module, node, "reduction");
     for (int32_t i = 0; i < 4; i++)
         if (sinter_string_is(word, words[i])) return i;
-    return SINTER_ABI_SUM;
+    return SINTER_ABI_SUM; /* of ops that reduce nothing */
 }
 
-/* Collectives before this one. */
-static uint32_t count_before(sinter_lower *lower, sinter_node node) {
-    uint32_t count = 0;
-    for (sinter_node n = sinter_node_get(lower->module, node)->previous; n;
-         n = sinter_node_get(lower->module, n)->previous)
-        count += sinter_op_get_info(sinter_node_op(lower->module, n))->pattern ==
-                 SINTER_PATTERN_COLLECTIVE;
-    return count;
+/* From whom this rank gets, and to whom it gives. */
+static void find_pair(sinter_lower *lower, sinter_node node, int64_t rank,
+                      sinter_loop_exchange *words) {
+    const int64_t *pairs = NULL;
+    size_t count = sinter_node_get_ints(lower->module, node, "pairs", &pairs);
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        if (pairs[i] == rank) words->to = (int32_t)pairs[i + 1];
+        if (pairs[i + 1] == rank) words->from = (int32_t)pairs[i];
+    }
 }
 
-bool sinter_lower_exchange(sinter_lower *lower, sinter_node node) {
-    sinter_mesh_axes over;
-    const char *name = sinter_op_get_info(sinter_node_op(lower->module, node))->name;
-    const row *r = find_row(name);
+/* False after an error. */
+static bool find_words(sinter_lower *lower, sinter_node node, sinter_loop_exchange *out_words) {
     const sinter_mesh *mesh = sinter_module_mesh(lower->module);
-    if (!r || !sinter_node_get_mesh_axes(lower->module, node, &over))
+    const sinter_op_info *op = sinter_op_get_info(sinter_node_op(lower->module, node));
+    const sinter_type *type =
+        sinter_value_type(lower->module, sinter_node_operand(lower->module, node, 0));
+    sinter_mesh_axes over = {0};
+    *out_words = (sinter_loop_exchange){.kind = kind_of(op),
+                                        .reduction = reduction_of(lower, node),
+                                        .dtype = sinter_dtype_infos[type->dtype].onnx_code,
+                                        .index = lower->exchange_count++,
+                                        .from = -1,
+                                        .to = -1};
+    bool pairs = out_words->kind == SINTER_ABI_PERMUTE;
+    if (!pairs && !sinter_node_get_mesh_axes(lower->module, node, &over))
         return sinter_lower_error(lower, node, "its ranks are not known");
-    int64_t ranks = sinter_mesh_axes_product(mesh, &over);
-    if (mesh->rank < 0 || !is_packed(lower, node, r->kind, ranks))
+    if (mesh->rank < 0 || out_words->kind < 0 ||
+        !is_packed(lower, node, out_words->kind, sinter_mesh_axes_product(mesh, &over)))
         return sinter_lower_error(lower, node,
                                   "the program is not that of one rank: --shard-localize makes it");
-    sinter_value x = sinter_node_operand(lower->module, node, 0),
-                 y = sinter_node_result(lower->module, node, 0);
-    const sinter_type *type = sinter_value_type(lower->module, x);
-    sinter_loop_exchange words = {.kind = r->kind,
-                                  .reduction = reduction_of(lower, node),
-                                  .dtype = sinter_dtype_infos[type->dtype].onnx_code,
-                                  .index = count_before(lower, node)};
     if (sinter_dtype_infos[type->dtype].bits % 8)
         return sinter_lower_error(lower, node, "elements smaller than a byte can't be exchanged");
     for (uint32_t i = 0; i < over.count; i++)
-        words.over |= (uint64_t)(over.items[i] + 1) << (8 * i);
-    sinter_loop_buffer source = sinter_lower_host_buffer(lower, x),
-                       target = sinter_lower_host_buffer(lower, y);
+        out_words->over |= (uint64_t)(over.items[i] + 1) << (8 * i);
+    if (pairs) find_pair(lower, node, mesh->rank, out_words);
+    return true;
+}
+
+bool sinter_lower_exchange(sinter_lower *lower, sinter_node node) {
+    sinter_loop_exchange words;
     sinter_kernel kernel;
-    sinter_kernel_begin_named(&kernel, lower, name);
+    if (!find_words(lower, node, &words)) return false;
+    sinter_loop_buffer source =
+        sinter_lower_host_buffer(lower, sinter_node_operand(lower->module, node, 0));
+    sinter_loop_buffer target =
+        sinter_lower_host_buffer(lower, sinter_node_result(lower->module, node, 0));
+    sinter_kernel_begin_named(&kernel, lower,
+                              sinter_op_get_info(sinter_node_op(lower->module, node))->name);
     sinter_loop_buffer from = sinter_kernel_bind_buffer(&kernel, source, SINTER_SCOPE_INPUT, "x");
     sinter_loop_buffer to = sinter_kernel_bind_buffer(&kernel, target, SINTER_SCOPE_OUTPUT, "y");
     sinter_loop_exchange_with(&kernel.build, to, from, &words);

@@ -473,6 +473,12 @@ static void describe_op(sinter_axes *axes) {
     case SINTER_OP_resize:
         describe_resize(axes);
         return;
+    case SINTER_OP_top_k:
+        all_but_axis(axes, -1);
+        return;
+    case SINTER_OP_attention:
+        sinter_axes_describe_attention(axes);
+        return;
     default:
         sinter_axes_describe_view(axes);
         return;
@@ -496,6 +502,9 @@ void sinter_axes_describe(sinter_module *module, sinter_node node, sinter_arena 
         describe_reduce(&axes);
     else if (op->pattern == SINTER_PATTERN_CONTRACT && op->body[0])
         describe_signature(&axes, op->body);
+    else if (op->body[0])
+        sinter_axes_describe_parts(&axes, op->body);
     else
         describe_op(&axes);
+    if (op->pattern == SINTER_PATTERN_WINDOW) sinter_axes_describe_windows(&axes);
 }

@@ -31,6 +31,15 @@ typedef struct sinter_axis_factor {
     sinter_dim size;
 } sinter_axis_factor;
 
+/* Index i of an axis of result 0 needs indices [i * stride - before, i * stride - before + reach) of the same axis of an operand, with
+ * `fill` (a word of shard_window) where there are none. Such axes have no link: nothing is taken out of them index by index. */
+typedef struct sinter_axis_window {
+    uint32_t index, axis; /* of the operand; the axis is that of the result, too */
+    sinter_dim size;      /* of the result's */
+    int64_t stride, reach, before;
+    const char *fill;
+} sinter_axis_window;
+
 /* Index i lies at offset + b * period + i * run + r for all r < run and b < blocks. Alone in its axis a factor of any size has
  * offset 0, run and blocks 1; otherwise sizes are numbers. */
 typedef struct sinter_axis_link {
@@ -38,11 +47,13 @@ typedef struct sinter_axis_link {
     bool is_result;
     uint32_t index, axis; /* of the operand or result */
     int64_t offset, run, blocks, period;
+    const sinter_axis_window *window; /* NULL but in what passes/shard_factors.h makes of windows */
 } sinter_axis_link;
 
 typedef struct sinter_axis_map {
     SINTER_VECTOR(sinter_axis_factor) factors;
     SINTER_VECTOR(sinter_axis_link) links;
+    SINTER_VECTOR(sinter_axis_window) windows;
     uint32_t addend; /* an operand that is added to the sum, once: a bias; 0: none, as it is never the first */
 } sinter_axis_map;
 
@@ -59,3 +70,6 @@ typedef struct sinter_axes_cut {
  * other operands have lost indices. The types of the node are those of before; what is cut agrees with the links: of factors
  * that share an axis one is cut alone. Constants are the caller's. False after an error. */
 bool sinter_axes_shrink(sinter_rewrite *rewrite, sinter_node node, const sinter_axes_cut *cut);
+/* A node with windows along the marked axes is given all that they read, padding too: it pads these axes no more. By the types of
+ * before. */
+void sinter_axes_unpad(sinter_rewrite *rewrite, sinter_node node, const bool *axes);

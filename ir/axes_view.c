@@ -533,6 +533,20 @@ static bool shrink_groups(shrinker *s) {
     return true;
 }
 
+/* Heads that lie in the last axis are counted by attributes. */
+static bool shrink_heads(shrinker *s) {
+    static const char *const names[] = {"q_num_heads", "kv_num_heads"};
+    for (uint32_t i = 0; i < 2; i++) { /* of operand i */
+        const sinter_type *type = sinter_axes_operand(&s->axes, i);
+        int64_t heads = sinter_node_get_int(s->axes.module, s->axes.node, names[i], 0), size = 0;
+        const bool *marks = type && type->rank == 3 ? kept(s, false, i, 2) : NULL;
+        if (!marks || heads < 1 || !sinter_axes_number(&s->axes, type->dims[2], &size)) continue;
+        sinter_attr attr = sinter_attr_int(names[i], count_kept(marks, 0, size) / (size / heads));
+        sinter_rewrite_set_attr(s->rewrite, s->axes.node, &attr);
+    }
+    return true;
+}
+
 static bool shrink_node(shrinker *s) {
     switch (s->axes.info.op) {
     case SINTER_OP_reshape:
@@ -551,6 +565,8 @@ static bool shrink_node(shrinker *s) {
     case SINTER_OP_conv_integer:
     case SINTER_OP_conv_transpose:
         return shrink_groups(s);
+    case SINTER_OP_attention:
+        return shrink_heads(s);
     default:
         return true;
     }

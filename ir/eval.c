@@ -447,9 +447,8 @@ bool sinter_eval_frame_advance(sinter_eval_frame *f, sinter_node *out_collective
     sinter_module *module = f->inner.module;
     sinter_node last = sinter_region_get(module, sinter_module_main(module))->last;
     for (; f->at != last; f->at = sinter_node_get(module, f->at)->next) {
-        const sinter_op_info *op = sinter_op_get_info(sinter_node_op(module, f->at));
         *out_collective = f->at;
-        if (op->pattern == SINTER_PATTERN_COLLECTIVE && !op->body[0]) return true;
+        if (sinter_op_sends(sinter_node_op(module, f->at))) return true;
         if (!run_node(&f->inner, f->at)) return false;
     }
     *out_collective = 0;

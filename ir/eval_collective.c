@@ -247,6 +247,16 @@ static void fill_element(sinter_tensor *target, int64_t index, char how) {
     } /* zeros are there already */
 }
 
+/* Indices of an axis but [from, end). */
+static void fill_outside(sinter_tensor *target, uint32_t axis, int64_t from, int64_t end,
+                         char how) {
+    sinter_lanes lanes = sinter_eval_lanes(target->rank, target->dims, axis);
+    for (int64_t outer = 0; outer < lanes.outer; outer++)
+        for (int64_t i = 0; i < lanes.count; i++)
+            for (int64_t k = 0; (i < from || i >= end) && k < lanes.inner; k++)
+                fill_element(target, (outer * lanes.count + i) * lanes.inner + k, how);
+}
+
 bool eval_shard_mask(sinter_eval *eval) {
     group g;
     uint32_t axis;
@@ -258,12 +268,33 @@ bool eval_shard_mask(sinter_eval *eval) {
     if (!y) return false;
     int64_t valid = part.valid < x->dims[axis] ? part.valid : x->dims[axis];
     copy_indices(y, 0, x, 0, valid, axis);
-    char how = sinter_eval_string(eval, "fill").data[0];
-    sinter_lanes lanes = sinter_eval_lanes(y->rank, y->dims, axis);
-    for (int64_t outer = 0; outer < lanes.outer; outer++)
-        for (int64_t i = valid * lanes.inner; i < lanes.count * lanes.inner; i++)
-            fill_element(y, outer * lanes.count * lanes.inner + i, how);
+    fill_outside(y, axis, 0, valid, sinter_eval_string(eval, "fill").data[0]);
     return true;
+}
+
+bool eval_shard_window(sinter_eval *eval) {
+    group g;
+    uint32_t axis;
+    sinter_tensor whole;
+    int64_t dims[SINTER_MAX_RANK];
+    if (!get_group(eval, &g) || !get_axis(eval, "axis", &axis) || !gather(eval, &g, axis, &whole))
+        return false;
+    int64_t stride = sinter_eval_int(eval, "stride"), reach = sinter_eval_int(eval, "reach");
+    sinter_mesh_part part =
+        sinter_mesh_part_of(g.mesh, &g.axes, sinter_eval_int(eval, "windows"), eval->rank);
+    int64_t first = part.offset * stride - sinter_eval_int(eval, "before");
+    int64_t length = part.chunk ? (part.chunk - 1) * stride + reach : 0;
+    memcpy(dims, whole.dims, whole.rank * sizeof *dims);
+    dims[axis] = length;
+    sinter_tensor *y = sinter_eval_create(eval, 0, whole.dtype, whole.rank, dims);
+    if (y) {
+        int64_t from = first > 0 ? first : 0;
+        int64_t end = first + length < whole.dims[axis] ? first + length : whole.dims[axis];
+        fill_outside(y, axis, from - first, end - first, sinter_eval_string(eval, "fill").data[0]);
+        copy_indices(y, from - first, &whole, from, end - from, axis);
+    }
+    sinter_tensor_deinit(&whole);
+    return y != NULL;
 }
 
 bool eval_shard_first(sinter_eval *eval) {
@@ -302,14 +333,11 @@ static bool meet(ranks *r) {
 }
 
 static bool exchange(ranks *r) {
-    for (uint32_t i = 0; i < r->count; i++) {
-        sinter_value operand = sinter_node_operand(r->modules[i], r->at[i], 0);
-        r->given[i] = sinter_eval_frame_value(r->frames[i], operand);
-    }
     /* What they give is kept while others still read it: a rank may drop its own after its turn. */
     sinter_tensor *kept = sinter_heap_alloc(r->count * sizeof *kept);
     for (uint32_t i = 0; i < r->count; i++) {
-        sinter_tensor_copy(&kept[i], r->given[i]);
+        sinter_value operand = sinter_node_operand(r->modules[i], r->at[i], 0);
+        sinter_tensor_copy(&kept[i], sinter_eval_frame_value(r->frames[i], operand));
         r->given[i] = &kept[i];
     }
     bool good = true;

@@ -17,6 +17,34 @@ bool infer_all_reduce(sinter_infer *infer) {
     return true;
 }
 
+/* Each rank gives to one other at most, and gets from one. */
+bool infer_collective_permute(sinter_infer *infer) {
+    const int64_t *pairs = NULL;
+    size_t count = sinter_node_get_ints(infer->module, infer->node, "pairs", &pairs);
+    int64_t ranks = sinter_mesh_rank_count(sinter_module_mesh(infer->module));
+    if (!sinter_infer_check_tensor(infer, 0)) return false;
+    if (count % 2)
+        return sinter_infer_error(infer,
+                                  "`pairs` has %zu numbers: expected a `from` and a `to` "
+                                  "for each of them [collective_c4]",
+                                  count);
+    uint64_t seen[2][SINTER_MESH_MAX_RANKS / 64] = {{0}}; /* a bit a rank */
+    for (size_t i = 0; i < count; i++) {
+        if (pairs[i] < 0 || pairs[i] >= ranks)
+            return sinter_infer_error(infer, "there is no rank %lld [collective_c4]",
+                                      (long long)pairs[i]);
+        uint64_t *bits = &seen[i % 2][pairs[i] / 64], bit = UINT64_C(1) << pairs[i] % 64;
+        if (*bits & bit)
+            return sinter_infer_error(infer,
+                                      "rank %lld is named twice on one side "
+                                      "[collective_c4]",
+                                      (long long)pairs[i]);
+        *bits |= bit;
+    }
+    sinter_infer_set_like(infer, 0, 0);
+    return true;
+}
+
 bool infer_shard_first(sinter_infer *infer) {
     return infer_all_reduce(infer);
 }
@@ -111,5 +139,27 @@ bool infer_all_to_all(sinter_infer *infer) {
     for (uint32_t i = 0; i < x->rank; i++)
         dims[i] = i == joined ? size : i == split ? part : x->dims[i];
     sinter_infer_set(infer, 0, x->dtype, x->rank, dims);
+    return true;
+}
+
+bool infer_shard_window(sinter_infer *infer) {
+    uint32_t axis = 0;
+    sinter_dim size = 0, part = 0;
+    sinter_mesh_axes axes;
+    int64_t windows = sinter_node_get_int(infer->module, infer->node, "windows", 0), most = 0;
+    int64_t stride = sinter_node_get_int(infer->module, infer->node, "stride", 0);
+    int64_t reach = sinter_node_get_int(infer->module, infer->node, "reach", 0);
+    int64_t before = sinter_node_get_int(infer->module, infer->node, "before", 0);
+    if (!get_whole(infer, &axis, &size) || !get_axes(infer, &axes)) return false;
+    if (windows < 0 || windows > INT32_MAX || stride < 1 || stride > INT32_MAX || reach < 1 ||
+        reach > INT32_MAX || before < 0 || before > INT32_MAX)
+        return sinter_infer_error(
+            infer,
+            "%lld windows of %lld indices, %lld apart, from -%lld on: expected "
+            "positive numbers of 32 bits [collective_c3]",
+            (long long)windows, (long long)reach, (long long)stride, (long long)before);
+    if (!part_of(infer, &axes, sinter_infer_number(infer, windows), &part)) return false;
+    sinter_dim_is_const(infer->dims, part, &most);
+    set_resized(infer, axis, sinter_infer_number(infer, most ? (most - 1) * stride + reach : 0));
     return true;
 }

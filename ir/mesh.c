@@ -123,6 +123,11 @@ bool sinter_node_get_mesh_axes(const sinter_module *module, sinter_node node,
                                   over->strings.count, out_axes);
 }
 
+bool sinter_node_sends(const sinter_module *module, sinter_node node) {
+    return sinter_module_mesh(module)->rank >= 0 && sinter_module_mesh(module)->axis_count &&
+           sinter_op_sends(sinter_node_op(module, node));
+}
+
 int64_t sinter_mesh_place(const sinter_mesh *mesh, const sinter_mesh_axes *axes, int64_t rank) {
     int64_t place = 0;
     for (uint32_t i = 0; i < axes->count; i++)

@@ -49,6 +49,10 @@ bool sinter_mesh_axes_named(const sinter_mesh *mesh, const sinter_string *names,
 /* Those that the attribute `over` of a collective names; false where it names what the mesh has not. */
 bool sinter_node_get_mesh_axes(const sinter_module *module, sinter_node node, sinter_mesh_axes *out_axes);
 
+/* A collective of the program of one rank, which needs what others have: they wait for it, whatever becomes of its result here, so that
+ * it is neither dropped nor merged with another. */
+bool sinter_node_sends(const sinter_module *module, sinter_node node);
+
 /* Ranks that differ along these axes only form a group; the place of a rank in it, and the rank at a place. */
 int64_t sinter_mesh_place(const sinter_mesh *mesh, const sinter_mesh_axes *axes, int64_t rank);
 int64_t sinter_mesh_rank_at(const sinter_mesh *mesh, const sinter_mesh_axes *axes, int64_t rank, int64_t place);

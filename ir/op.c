@@ -165,6 +165,11 @@ bool sinter_op_has_trait(sinter_op op, uint32_t trait) {
     return (sinter_op_get_info(op)->traits & trait) != 0;
 }
 
+bool sinter_op_sends(sinter_op op) {
+    const sinter_op_info *info = sinter_op_get_info(op);
+    return info->pattern == SINTER_PATTERN_COLLECTIVE && strcmp(info->body, "local") != 0;
+}
+
 bool sinter_op_allows_text(const sinter_attr_info *attribute, sinter_string text) {
     if (attribute->choices.size == 0) return true;
     const char *at = attribute->choices.data, *end = at + attribute->choices.size;

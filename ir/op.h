@@ -17,14 +17,17 @@ typedef enum sinter_pattern {
     SINTER_PATTERN_CONTRACT,    /* body: axis signature, "...mk,...kn->...mn" */
     SINTER_PATTERN_WINDOW,      /* convolution, pooling: sliding windows */
     SINTER_PATTERN_VIEW,        /* each output element is one input element at a computed index, or a fill */
-    SINTER_PATTERN_GATHER,      /* output element = input element at an index read from a tensor */
+    SINTER_PATTERN_GATHER,      /* output element = input element at an index read from a tensor; body: axes, as of OPAQUE */
     SINTER_PATTERN_SCATTER,     /* input element goes to an index read from a tensor */
-    SINTER_PATTERN_COMPOSITE,   /* defined by a decomposition into other ops */
-    SINTER_PATTERN_OPAQUE,      /* built op by op in loop IR */
+    SINTER_PATTERN_COMPOSITE,   /* defined by a decomposition into other ops; body: axes, as of OPAQUE */
+    SINTER_PATTERN_OPAQUE,      /* built op by op in loop IR; body: axes that go along, "b*,.b.->.b.": letters where the same index
+                                   of each makes the result's, '.' for another axis, '*' for the rest; by the attribute `layout`,
+                                   the first or the one behind " | " */
     SINTER_PATTERN_CONTROL,     /* has regions, or is the structure of one: if, loop, scan, group, yield */
     SINTER_PATTERN_SEQUENCE,    /* sequences, optionals: host level */
     SINTER_PATTERN_SOURCE,      /* no operands: constant, random */
-    SINTER_PATTERN_COLLECTIVE   /* between ranks of a mesh; body: "local" where nothing is sent */
+    SINTER_PATTERN_COLLECTIVE   /* between ranks of a mesh; body: "local" where nothing is sent, else the exchange that does it, by its
+                                   name in runtime/abi.h */
 } sinter_pattern;
 
 /* Traits, or-ed in the table. */
@@ -98,6 +101,7 @@ typedef struct sinter_op_info {
 const sinter_op_info *sinter_op_get_info(sinter_op op);
 sinter_op sinter_op_find(sinter_string name); /* SINTER_OP_NONE where unknown */
 bool sinter_op_has_trait(sinter_op op, uint32_t trait);
+bool sinter_op_sends(sinter_op op); /* a collective that needs what other ranks have */
 /* Whether a string attribute may be this text. */
 bool sinter_op_allows_text(const sinter_attr_info *attribute, sinter_string text);
 /* Whether tensors of that element type are of the class; the class in words, "a float tensor". */

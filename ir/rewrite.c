@@ -171,7 +171,9 @@ static void collect_producers(const sinter_module *module, sinter_node node, sin
 
 static bool is_dead(const sinter_module *module, sinter_node node) {
     const sinter_node_info *info = sinter_node_get(module, node);
-    if (info->erased || sinter_op_has_trait(info->op, SINTER_TRAIT_TERMINATOR)) return false;
+    if (info->erased || sinter_op_has_trait(info->op, SINTER_TRAIT_TERMINATOR) ||
+        sinter_node_sends(module, node))
+        return false;
     for (uint32_t i = 0; i < info->result_count; i++) {
         sinter_value result = info->results[i];
         if (result &&

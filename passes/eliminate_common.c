@@ -3,6 +3,7 @@
  * itself. Random draws and nodes with regions are never merged. Afterwards types are inferred again where
  * symbols of merged nodes became one. Test: tests/passes/eliminate_common/ */
 #include "ir/infer.h"
+#include "ir/mesh.h"
 #include "passes/pass.h"
 
 /* Constants beyond this many bytes are one only where they share their storage: no hashing of weights. */
@@ -102,8 +103,10 @@ static bool same_nodes(const sinter_module *module, const sinter_node_info *a,
 
 /* ---- walking ---- */
 
-static bool is_mergeable(const sinter_node_info *info) {
-    return info->region_count == 0 && info->result_count > 0 &&
+/* Two collectives of one rank's program may be equal, and those that other ranks have there may not. */
+static bool is_mergeable(const sinter_module *module, sinter_node node) {
+    const sinter_node_info *info = sinter_node_get(module, node);
+    return !sinter_node_sends(module, node) && info->region_count == 0 && info->result_count > 0 &&
            !sinter_op_has_trait(info->op, SINTER_TRAIT_IMPURE | SINTER_TRAIT_TERMINATOR);
 }
 
@@ -135,7 +138,7 @@ static void visit_node(merger *state, sinter_node node) {
         else
             visit_region(state, info->regions[i]);
     }
-    if (!is_mergeable(info)) return;
+    if (!is_mergeable(module, node)) return;
     uint64_t hash = hash_node(info), candidate = 0;
     sinter_map_find(state->known, hash, &candidate);
     for (; candidate; candidate = state->next_same[candidate]) {

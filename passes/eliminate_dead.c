@@ -1,7 +1,9 @@
 /* Removes nodes whose results nobody uses, in every region, and optional results nobody uses from the
  * nodes that stay. Live is what the module's outputs need: operands, and the values that symbols of
- * live types are read from. Needs nothing; afterwards every node but yield has a use.
+ * live types are read from; in the program of one rank, collectives, which others wait for. Needs nothing; afterwards every node
+ * but yield and those has a use.
  * Test: tests/passes/eliminate_dead/ */
+#include "ir/mesh.h"
 #include "passes/pass.h"
 
 typedef struct liveness {
@@ -99,6 +101,8 @@ void sinter_pass_eliminate_dead(sinter_pass_context *context) {
                                   sinter_dim_symbol_count(sinter_module_dims(module)));
     sinter_region main = sinter_module_main(module);
     mark_node(&state, sinter_region_get(module, main)->last);
+    SINTER_FOR_NODES (module, main, node)
+        if (sinter_node_sends(module, node)) mark_node(&state, node);
     while (state.work.count > 0) mark_needs(&state, state.work.items[--state.work.count]);
 
     node_list dead = {0};

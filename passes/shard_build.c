@@ -6,7 +6,7 @@ sinter_value sinter_shard_build(sinter_builder *builder, sinter_op op, sinter_va
                                 uint32_t other_count) {
     const sinter_mesh *mesh = sinter_module_mesh(builder->module);
     sinter_string names[SINTER_MESH_MAX_AXES];
-    sinter_attr attributes[6];
+    sinter_attr attributes[8];
     for (uint32_t i = 0; i < over->count; i++) names[i] = mesh->axes[over->items[i]].name;
     attributes[0] = sinter_attr_strings("over", names, over->count);
     for (uint32_t i = 0; i < other_count; i++) attributes[i + 1] = others[i];

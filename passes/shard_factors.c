@@ -63,12 +63,33 @@ static bool same_axis(const sinter_axis_link *a, const sinter_axis_link *b) {
     return a->is_result == b->is_result && a->index == b->index && a->axis == b->axis;
 }
 
+/* Windows become factors of their own: a part of the result is cut index by index, and what it needs of the operand is fetched. */
+static void add_windows(const sinter_shard_state *state, sinter_axis_map *map) {
+    for (size_t i = 0; i < map->windows.count; i++) {
+        const sinter_axis_window *window = &map->windows.items[i];
+        sinter_axis_factor factor = {.kind = SINTER_AXIS_ALONG, .size = window->size};
+        sinter_axis_link link = {.factor = (uint32_t)map->factors.count,
+                                 .index = window->index,
+                                 .axis = window->axis,
+                                 .run = 1,
+                                 .blocks = 1,
+                                 .window = window};
+        sinter_vector_push(state->arena, &map->factors, factor);
+        sinter_vector_push(state->arena, &map->links, link);
+        link.is_result = true;
+        link.index = 0;
+        link.window = NULL;
+        sinter_vector_push(state->arena, &map->links, link);
+    }
+}
+
 /* Whether the factor is a digit of the axis, and not a stretch of it; its size is a number. */
 static bool is_digit(const sinter_shard_state *state, sinter_node node,
                      const sinter_axis_link *link, sinter_dim size) {
     const sinter_dim_table *dims = sinter_module_dims(state->module);
     const sinter_type *type = tensor_of(state, value_at(state, node, link->is_result, link->index));
     int64_t length = 0, count = 0;
+    if (link->window) return type && sinter_dim_is_const(dims, type->dims[link->axis], &length);
     return type && sinter_dim_is_const(dims, size, &count) && count > 0 &&
            sinter_dim_is_const(dims, type->dims[link->axis], &length) && link->offset == 0 &&
            count * link->run * link->blocks == length &&
@@ -90,6 +111,7 @@ void sinter_shard_describe(const sinter_shard_state *state, sinter_node node,
                            sinter_shard_node *out_node) {
     *out_node = (sinter_shard_node){0};
     sinter_axes_describe(state->module, node, state->arena, &out_node->map);
+    add_windows(state, &out_node->map);
     const sinter_axis_map *map = &out_node->map;
     out_node->usable = SINTER_NEW_ARRAY(state->arena, bool, map->factors.count + 1);
     out_node->cuts = SINTER_NEW_ARRAY(state->arena, sinter_mesh_axes, map->factors.count + 1);

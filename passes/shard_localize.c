@@ -54,7 +54,7 @@ static sinter_value build_part(localizer *l, sinter_value x, uint32_t axis, int6
     int64_t size = 0, pads[2 * SINTER_MAX_RANK] = {0};
     sinter_dim dims[SINTER_MAX_RANK];
     sinter_dim_is_const(sinter_module_dims(l->module), type->dims[axis], &size);
-    if (valid <= 0) {
+    if (valid <= 0 && chunk > 0) {
         for (uint32_t i = 0; i < type->rank; i++) dims[i] = type->dims[i];
         dims[axis] = sinter_dim_const(sinter_module_dims(l->module), chunk);
         sinter_value operands[] = {fill, sinter_build_dims(build, dims, type->rank)};
@@ -108,8 +108,14 @@ static void visit(void *user, sinter_node node) {
         !sinter_node_get_mesh_axes(l->module, node, &over))
         return;
     sinter_rewrite_at(l->rewrite, node);
+    sinter_builder *build = &l->rewrite->build;
+    sinter_dtype dtype =
+        sinter_value_type(l->module, sinter_node_operand(l->module, node, 0))->dtype;
     sinter_value value =
-        op->body[0] ? localize(l, node, &over) : sinter_shard_pack(&l->rewrite->build, node, &over);
+        sinter_node_op(l->module, node) == SINTER_OP_shard_window
+            ? sinter_shard_pack_window(build, node, &over, build_fill(l, node, dtype))
+        : sinter_op_sends(sinter_node_op(l->module, node)) ? sinter_shard_pack(build, node, &over)
+                                                           : localize(l, node, &over);
     if (value) sinter_rewrite_replace_node(l->rewrite, node, &value);
 }
 

@@ -48,6 +48,18 @@ static const bool *kept(void *user, bool is_result, uint32_t index, uint32_t axi
     return marks;
 }
 
+/* What windows fetch is padded already. */
+static void unpad(partition *p, sinter_node node) {
+    const sinter_shard_node *n = p->nodes[node];
+    bool marks[SINTER_MAX_RANK] = {false}, any = false;
+    for (size_t i = 0; i < n->map.links.count; i++) {
+        const sinter_axis_link *link = &n->map.links.items[i];
+        if (!link->window || !n->cuts[link->factor].count) continue;
+        marks[link->axis] = any = true;
+    }
+    if (any) sinter_axes_unpad(p->rewrite, node, marks);
+}
+
 /* While types are still those of whole values. */
 static bool plan_nodes(partition *p) {
     sinter_region main = sinter_module_main(p->module);
@@ -62,6 +74,7 @@ static bool plan_nodes(partition *p) {
         p->at = p->order.items[i];
         sinter_rewrite_at(p->rewrite, p->at);
         if (!sinter_axes_shrink(p->rewrite, p->at, &cut)) return false;
+        unpad(p, p->at);
     }
     return true;
 }
@@ -151,6 +164,36 @@ static sinter_value mask(partition *p, sinter_node node, uint32_t index, sinter_
     return part;
 }
 
+/* ---- what windows read ---- */
+
+static int64_t size_of(const partition *p, sinter_value value, uint32_t axis) {
+    int64_t size = 0;
+    sinter_dim_is_const(sinter_module_dims(p->module), p->whole[value].dims[axis], &size);
+    return size;
+}
+
+/* A part of an operand becomes what the windows of this rank read of it, neighbours' indices and padding too. */
+static sinter_value fetch(partition *p, sinter_node node, uint32_t index, sinter_value of,
+                          sinter_value part) {
+    const sinter_shard_node *n = p->nodes[node];
+    sinter_value result = sinter_node_result(p->module, node, 0);
+    for (size_t i = 0; part && i < n->map.links.count; i++) {
+        const sinter_axis_link *link = &n->map.links.items[i];
+        const sinter_axis_window *window = link->window;
+        if (!window || link->index != index || !n->cuts[link->factor].count) continue;
+        sinter_attr attributes[] = {sinter_attr_int("axis", window->axis),
+                                    sinter_attr_int("size", size_of(p, of, window->axis)),
+                                    sinter_attr_int("windows", size_of(p, result, window->axis)),
+                                    sinter_attr_int("stride", window->stride),
+                                    sinter_attr_int("reach", window->reach),
+                                    sinter_attr_int("before", window->before),
+                                    sinter_attr_string("fill", sinter_string_of(window->fill))};
+        part = sinter_shard_build(&p->rewrite->build, SINTER_OP_shard_window, part,
+                                  &n->cuts[link->factor], attributes, 7);
+    }
+    return part;
+}
+
 /* ---- nodes ---- */
 
 static bool give_operands(partition *p, sinter_node node) {
@@ -162,7 +205,7 @@ static bool give_operands(partition *p, sinter_node node) {
         if (!is_tensor(p, value)) continue;
         const sinter_sharding *wanted = projected(p, node, false, i, p->whole[value].rank);
         sinter_value part = find_version(p, value, wanted);
-        part = mask(p, node, i, value, part, wanted);
+        part = fetch(p, node, i, value, mask(p, node, i, value, part, wanted));
         if (terms.count && i == p->nodes[node]->map.addend && i > 0)
             part = sinter_shard_build(&p->rewrite->build, SINTER_OP_shard_first, part, &terms, NULL,
                                       0);

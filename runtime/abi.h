@@ -41,14 +41,16 @@ typedef struct sinter_abi_tensor {
     int32_t rank, dtype;
 } sinter_abi_tensor;
 
-/* What ranks of a mesh do together. A group is the ranks that differ along some axes of the mesh only; places in it count through
+/* What ranks of a mesh do together, elements packed. A group is the ranks that differ along some axes of the mesh only; places in it count through
  * these axes, the last fastest. All of a group call with the same words, in the same order, in different threads or processes. */
 enum {
     SINTER_ABI_ALL_REDUCE = 0,     /* target: source combined over the group */
     SINTER_ABI_ALL_GATHER = 1,     /* target: the sources of the group, one after the other */
     SINTER_ABI_REDUCE_SCATTER = 2, /* source: a piece for each place; target: the own piece, combined */
-    SINTER_ABI_ALL_TO_ALL = 3      /* source: a piece for each place; target: the own piece of each source */
+    SINTER_ABI_ALL_TO_ALL = 3,     /* source: a piece for each place; target: the own piece of each source */
+    SINTER_ABI_PERMUTE = 4         /* target: source of rank `from`, zeros without; the own one goes to rank `to`. No group: two ranks */
 };
+#define SINTER_ABI_EXCHANGE_NAMES {"all_reduce", "all_gather", "reduce_scatter", "all_to_all", "permute"} /* by kind */
 enum { SINTER_ABI_SUM = 0, SINTER_ABI_PROD = 1, SINTER_ABI_MAX = 2, SINTER_ABI_MIN = 3 };
 typedef struct sinter_abi_exchange {
     int32_t kind, reduction, dtype; /* dtype: ONNX code */
@@ -57,6 +59,7 @@ typedef struct sinter_abi_exchange {
     uint64_t count;                 /* elements of source */
     const void *source;
     void *target;                   /* overlaps no source */
+    int32_t from, to;               /* PERMUTE: ranks of the mesh; -1: none. Read for that kind only */
 } sinter_abi_exchange;
 
 struct sinter_abi_call;

@@ -2,6 +2,7 @@
  * share of a sum is made; it has read all it needs. Groups wait for each other at each. Counters are the same on all ranks, as all run
  * the same exchanges. See collectives.h. Test: tests/unit/collectives_test.c, also under the thread sanitizer */
 #include "runtime/collectives.h"
+#include "runtime/exchange.h"
 #include "runtime/status.h"
 
 #include <pthread.h>
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_AXES = 8, STAGES = 3, BLOCK = 64, YIELDS = 64, SLICE_MILLISECONDS = 20 };
+enum { STAGES = 3, YIELDS = 64, SLICE_MILLISECONDS = 20 };
 
 typedef struct rank {
     struct sinter_collectives *all;
@@ -26,9 +27,7 @@ typedef struct rank {
 } rank;
 
 struct sinter_collectives {
-    int64_t axis_sizes[MAX_AXES];
-    uint32_t axis_count;
-    int64_t rank_count;
+    sinter_exchange_mesh mesh;
     double seconds;
     pthread_mutex_t mutex;
     pthread_cond_t moved;
@@ -38,68 +37,9 @@ struct sinter_collectives {
     rank *ranks;
 };
 
-/* ---- groups ---- */
-
-typedef struct group {
-    int64_t *members; /* by place */
-    int64_t count, place;
-} group;
-
-static int64_t stride_of(const sinter_collectives *c, uint32_t axis) {
-    int64_t stride = 1;
-    for (uint32_t i = axis + 1; i < c->axis_count; i++) stride *= c->axis_sizes[i];
-    return stride;
-}
-
-/* False where `over` names what the mesh has not, or there is no memory. */
-static bool find_group(const rank *own, uint64_t over, group *out) {
-    const sinter_collectives *c = own->all;
-    uint32_t axes[MAX_AXES], count = 0;
-    int64_t base = own->number;
-    *out = (group){.count = 1};
-    for (; over && count < MAX_AXES; over >>= 8, count++) {
-        axes[count] = (uint32_t)(over & 0xff) - 1;
-        if (axes[count] >= c->axis_count) return false;
-        int64_t size = c->axis_sizes[axes[count]], stride = stride_of(c, axes[count]);
-        int64_t coordinate = own->number / stride % size;
-        out->place = out->place * size + coordinate;
-        out->count *= size;
-        base -= coordinate * stride;
-    }
-    if (over) return false;
-    out->members = malloc((size_t)out->count * sizeof *out->members);
-    if (!out->members) return false;
-    for (int64_t place = 0; place < out->count; place++) {
-        int64_t rest = place, member = base;
-        for (uint32_t i = count; i-- > 0;) {
-            int64_t size = c->axis_sizes[axes[i]];
-            member += rest % size * stride_of(c, axes[i]);
-            rest /= size;
-        }
-        out->members[place] = member;
-    }
-    return true;
-}
+typedef sinter_exchange_group group;
 
 /* ---- waiting ---- */
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
-static int32_t fail(sinter_abi_call *call, int32_t code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int32_t fail(sinter_abi_call *call, int32_t code, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(call->message, sizeof call->message, format, arguments);
-    va_end(arguments);
-    call->code = code;
-    return code;
-}
 
 /* Whoever is the first is to blame. Under the mutex. */
 static void blame(sinter_collectives *c, int64_t number, const char *format, ...)
@@ -132,27 +72,26 @@ static rank *find_late(const sinter_collectives *c, const group *g, uint64_t sta
 
 /* Until all of the group have passed the stage. */
 static int32_t wait_for(rank *own, const group *g, uint64_t stage, sinter_abi_call *call) {
-    static const char *const names[] = {"all_reduce", "all_gather", "reduce_scatter", "all_to_all"};
     sinter_collectives *c = own->all;
     for (int i = 0; i < YIELDS; i++) {
         if (!find_late(c, g, stage)) return 0;
         sched_yield();
     }
-    double end = now() + c->seconds;
+    double end = sinter_exchange_clock() + c->seconds;
     rank *late = NULL;
     int32_t code = 0;
     atomic_fetch_add(&c->sleepers, 1);
     pthread_mutex_lock(&c->mutex);
     while (!code && (late = find_late(c, g, stage))) {
-        const char *name = names[own->words.kind & 3];
-        if (!late->has_left && now() > end)
+        const char *name = sinter_exchange_name(&own->words);
+        bool is_over = sinter_exchange_clock() > end;
+        if (!late->has_left && is_over)
             blame(c, late->number, "did not come to %s %u within %g seconds", name,
                   own->words.index, c->seconds);
         if (late->has_left) blame(c, late->number, "has ended");
-        if (late->has_left || now() > end) {
-            code = fail(call, SINTER_ABI_FAILED, "rank %lld: %s %u: rank %lld %s",
-                        (long long)own->number, name, own->words.index, (long long)c->culprit,
-                        c->blame);
+        if (late->has_left || is_over) {
+            code = sinter_exchange_fail(call, SINTER_ABI_FAILED, own->number, "%s %u: rank %lld %s",
+                                        name, own->words.index, (long long)c->culprit, c->blame);
         } else {
             struct timespec until;
             clock_gettime(CLOCK_REALTIME, &until);
@@ -171,106 +110,26 @@ static int32_t wait_for(rank *own, const group *g, uint64_t stage, sinter_abi_ca
 
 /* ---- what is done ---- */
 
-/* Bytes of an element, by ONNX code; 0: no such type. */
-static size_t element_size(int32_t dtype) {
-    static const unsigned char sizes[] = {0, 4, 1, 1, 2, 2, 4, 8, 0, 1, 2, 8, 4, 8, 8, 16, 2};
-    return dtype >= 0 && dtype < (int32_t)sizeof sizes ? sizes[dtype] : 0;
-}
-
-/* values[place][i], i < count <= BLOCK, become values[0][i]: the tree. */
-#define COMBINE(name, type, sum, product)                                                          \
- static void combine_##name(type(*values)[BLOCK], int64_t places, int64_t count, int32_t how) {    \
-  for (int64_t step = 1; step < places; step *= 2)                                                 \
-   for (int64_t p = 0; p + step < places; p += 2 * step)                                           \
-    for (int64_t i = 0; i < count; i++) {                                                          \
-     type a = values[p][i], b = values[p + step][i];                                               \
-     values[p][i] = how == SINTER_ABI_SUM                ? (type)(sum)                             \
-                    : how == SINTER_ABI_PROD             ? (type)(product)                         \
-                    : a != a || b != b                   ? (a != a ? a : b)                        \
-                    : (how == SINTER_ABI_MAX) == (a > b) ? a                                       \
-                                                         : b;                                      \
-    }                                                                                              \
- }
-COMBINE(float, float, a + b, a *b)
-COMBINE(double, double, a + b, a *b)
-COMBINE(signed, int64_t, (uint64_t)a + (uint64_t)b, (uint64_t)a *(uint64_t)b)
-COMBINE(unsigned, uint64_t, a + b, a *b)
-
-typedef union block {
-    float floats[BLOCK];
-    double doubles[BLOCK];
-    int64_t integers[BLOCK];
-    uint64_t naturals[BLOCK];
-} block;
-
-/* Integers of any width, widened; and back. */
-static int64_t load_integer(const void *data, size_t size, bool is_signed, uint64_t index) {
-    const unsigned char *bytes = (const unsigned char *)data + index * size;
-    uint64_t value = 0;
-    memcpy(&value, bytes, size);
-    uint64_t sign = size < 8 && is_signed ? UINT64_C(1) << (8 * size - 1) : 0;
-    return (int64_t)((value ^ sign) - sign);
-}
-
-static void store_integer(void *data, size_t size, uint64_t index, int64_t value) {
-    memcpy((unsigned char *)data + index * size, &value, size);
-}
-
-/* Elements [first, first + count) of all sources, combined, to `target` on. False where the type can't be. */
-static bool combine_block(const sinter_collectives *c, const group *g, const sinter_abi_exchange *w,
-                          block *values, uint64_t first, uint64_t count, void *target) {
-    size_t size = element_size(w->dtype);
-    bool is_signed = w->dtype == 3 || w->dtype == 5 || w->dtype == 6 || w->dtype == 7;
-    bool is_unsigned = w->dtype == 2 || w->dtype == 4 || w->dtype == 12 || w->dtype == 13;
-    for (int64_t p = 0; p < g->count; p++) {
-        const char *source = c->ranks[g->members[p]].words.source;
-        if (w->dtype == 1)
-            memcpy((float *)values + p * BLOCK, source + first * size, count * size);
-        else if (w->dtype == 11)
-            memcpy((double *)values + p * BLOCK, source + first * size, count * size);
-        else
-            for (uint64_t i = 0; i < count; i++)
-                values[p].integers[i] = load_integer(source, size, is_signed, first + i);
-    }
-    if (w->dtype == 1) {
-        combine_float((float(*)[BLOCK])(void *)values, g->count, (int64_t)count, w->reduction);
-        memcpy(target, values, count * size);
-    } else if (w->dtype == 11) {
-        combine_double((double(*)[BLOCK])(void *)values, g->count, (int64_t)count, w->reduction);
-        memcpy(target, values, count * size);
-    } else if (is_signed || is_unsigned) {
-        if (is_signed)
-            combine_signed((int64_t(*)[BLOCK])(void *)values, g->count, (int64_t)count,
-                           w->reduction);
-        else
-            combine_unsigned((uint64_t(*)[BLOCK])(void *)values, g->count, (int64_t)count,
-                             w->reduction);
-        for (uint64_t i = 0; i < count; i++) store_integer(target, size, i, values[0].integers[i]);
-    } else {
-        return false;
-    }
-    return true;
-}
-
 /* Elements [first, end) of the sum go to target, from its own start on. */
 static int32_t combine(const rank *own, const group *g, uint64_t first, uint64_t end, void *target,
                        sinter_abi_call *call) {
     const sinter_abi_exchange *w = &own->words;
-    size_t size = element_size(w->dtype);
-    block *values = malloc((size_t)g->count * sizeof *values);
-    if (!values)
-        return fail(call, SINTER_ABI_OUT_OF_MEMORY,
-                    "rank %lld: no memory for a sum over %lld ranks", (long long)own->number,
-                    (long long)g->count);
-    bool good = true;
-    for (uint64_t at = first; good && at < end; at += BLOCK)
-        good = combine_block(own->all, g, w, values, at, end - at < BLOCK ? end - at : BLOCK,
-                             (char *)target + (at - first) * size);
-    free(values);
-    return good ? 0
-                : fail(call, SINTER_ABI_FAILED,
-                       "rank %lld: elements of ONNX type %d can't be combined between ranks",
-                       (long long)own->number, w->dtype);
+    const void **sources = malloc((size_t)g->count * sizeof *sources);
+    int32_t code = SINTER_ABI_OUT_OF_MEMORY;
+    for (int64_t p = 0; sources && p < g->count; p++)
+        sources[p] = own->all->ranks[g->members[p]].words.source;
+    if (sources)
+        code =
+            sinter_exchange_combine(w->dtype, w->reduction, sources, g->count, first, end, target);
+    free(sources);
+    if (code == SINTER_ABI_OUT_OF_MEMORY)
+        return sinter_exchange_fail(call, code, own->number, "no memory for a sum over %lld ranks",
+                                    (long long)g->count);
+    if (code)
+        return sinter_exchange_fail(call, code, own->number,
+                                    "elements of ONNX type %d can't be combined between ranks",
+                                    w->dtype);
+    return 0;
 }
 
 static const char *source_of(const rank *own, const group *g, int64_t place) {
@@ -285,7 +144,7 @@ static uint64_t share(const group *g, uint64_t count, int64_t place) {
 
 static int32_t reduce_all(rank *own, const group *g, uint64_t stage, sinter_abi_call *call) {
     const sinter_abi_exchange *w = &own->words;
-    size_t size = element_size(w->dtype);
+    size_t size = sinter_exchange_element_size(w->dtype);
     uint64_t first = share(g, w->count, g->place), end = share(g, w->count, g->place + 1);
     int32_t code = combine(own, g, first, end, (char *)w->target + first * size, call);
     if (code) return code;
@@ -303,7 +162,8 @@ static int32_t reduce_all(rank *own, const group *g, uint64_t stage, sinter_abi_
 
 static int32_t exchange_parts(rank *own, const group *g, uint64_t stage, sinter_abi_call *call) {
     const sinter_abi_exchange *w = &own->words;
-    size_t bytes = (size_t)w->count * element_size(w->dtype), piece = bytes / (size_t)g->count;
+    size_t bytes = (size_t)w->count * sinter_exchange_element_size(w->dtype);
+    size_t piece = bytes / (size_t)g->count;
     uint64_t each = w->count / (uint64_t)g->count;
     switch (w->kind) {
     case SINTER_ABI_ALL_REDUCE:
@@ -315,6 +175,13 @@ static int32_t exchange_parts(rank *own, const group *g, uint64_t stage, sinter_
         for (int64_t p = 0; p < g->count; p++)
             if (bytes) memcpy((char *)w->target + (size_t)p * bytes, source_of(own, g, p), bytes);
         return 0;
+    case SINTER_ABI_PERMUTE:
+        if (!bytes) return 0;
+        if (w->from >= 0)
+            memcpy(w->target, own->all->ranks[w->from].words.source, bytes);
+        else
+            memset(w->target, 0, bytes);
+        return 0;
     default:
         for (int64_t p = 0; p < g->count; p++)
             if (piece)
@@ -324,9 +191,14 @@ static int32_t exchange_parts(rank *own, const group *g, uint64_t stage, sinter_
     }
 }
 
-static bool same_words(const sinter_abi_exchange *a, const sinter_abi_exchange *b) {
-    return a->kind == b->kind && a->reduction == b->reduction && a->dtype == b->dtype &&
-           a->index == b->index && a->over == b->over && a->count == b->count;
+/* Who gives to whom must agree, too. */
+static bool fit_together(const rank *a, const rank *b) {
+    const sinter_abi_exchange *x = &a->words, *y = &b->words;
+    if (x->kind != y->kind || x->reduction != y->reduction || x->dtype != y->dtype ||
+        x->index != y->index || x->over != y->over || x->count != y->count)
+        return false;
+    return x->kind != SINTER_ABI_PERMUTE || ((x->from == b->number) == (y->to == a->number) &&
+                                             (x->to == b->number) == (y->from == a->number));
 }
 
 static int32_t meet(rank *own, const group *g, sinter_abi_call *call) {
@@ -335,13 +207,13 @@ static int32_t meet(rank *own, const group *g, sinter_abi_call *call) {
     int32_t code = wait_for(own, g, stage + 1, call);
     for (int64_t p = 0; !code && p < g->count; p++) {
         const rank *other = &own->all->ranks[g->members[p]];
-        if (!same_words(&own->words, &other->words))
-            code = fail(call, SINTER_ABI_FAILED,
-                        "rank %lld: rank %lld runs another program: its exchange %u of %llu "
-                        "elements meets %u of %llu here",
-                        (long long)own->number, (long long)other->number, other->words.index,
-                        (unsigned long long)other->words.count, own->words.index,
-                        (unsigned long long)own->words.count);
+        if (!fit_together(own, other))
+            code = sinter_exchange_fail(call, SINTER_ABI_FAILED, own->number,
+                                        "rank %lld runs another program: its exchange %u of %llu "
+                                        "elements meets %u of %llu here",
+                                        (long long)other->number, other->words.index,
+                                        (unsigned long long)other->words.count, own->words.index,
+                                        (unsigned long long)own->words.count);
     }
     if (!code) code = exchange_parts(own, g, stage, call);
     if (code) return code;
@@ -349,16 +221,29 @@ static int32_t meet(rank *own, const group *g, sinter_abi_call *call) {
     return wait_for(own, g, stage + STAGES, call);
 }
 
+/* A permute is between a rank, the one it gets from and the one it gives to. */
+static bool find_members(const rank *own, const sinter_abi_exchange *words, group *out_group) {
+    if (words->kind != SINTER_ABI_PERMUTE)
+        return sinter_exchange_find_group(&own->all->mesh, own->number, words->over, out_group);
+    *out_group = (group){.members = malloc(3 * sizeof *out_group->members)};
+    if (!out_group->members) return false;
+    out_group->members[out_group->count++] = own->number;
+    if (words->from >= 0) out_group->members[out_group->count++] = words->from;
+    if (words->to >= 0) out_group->members[out_group->count++] = words->to;
+    return true;
+}
+
 static int32_t exchange(sinter_abi_call *call, const sinter_abi_exchange *words) {
     rank *own = call->services->user;
     group g;
-    if (words->kind < 0 || words->kind > SINTER_ABI_ALL_TO_ALL || !element_size(words->dtype) ||
-        !find_group(own, words->over, &g))
-        return fail(call, SINTER_ABI_FAILED, "rank %lld: an exchange that this mesh has not",
-                    (long long)own->number);
-    own->words = *words;
+    if (!sinter_exchange_check(&own->all->mesh, words) || !find_members(own, words, &g))
+        return sinter_exchange_fail(call, SINTER_ABI_FAILED, own->number,
+                                    "an exchange that this mesh has not");
+    /* words of the other kinds may end before `from` */
+    memcpy(&own->words, words,
+           words->kind == SINTER_ABI_PERMUTE ? sizeof *words : offsetof(sinter_abi_exchange, from));
     int32_t code = meet(own, &g, call);
-    free(g.members);
+    sinter_exchange_free_group(&g);
     if (code) sinter_collectives_leave(own->all, own->number, call->message);
     return code;
 }
@@ -368,30 +253,22 @@ static int32_t exchange(sinter_abi_call *call, const sinter_abi_exchange *words)
 sinter_status *sinter_collectives_create(const int64_t *axis_sizes, uint32_t axis_count,
                                          double seconds, sinter_collectives **out_collectives) {
     *out_collectives = NULL;
-    int64_t ranks = 1;
-    if (axis_count > MAX_AXES)
-        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "a mesh of %u axes; at most 8", axis_count);
-    for (uint32_t i = 0; i < axis_count; i++) {
-        if (axis_sizes[i] < 1 || axis_sizes[i] > 65536 / ranks)
-            return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "mesh axis %u has size %lld", i,
-                               (long long)axis_sizes[i]);
-        ranks *= axis_sizes[i];
-    }
+    sinter_exchange_mesh mesh;
+    sinter_status *status = sinter_exchange_mesh_init(&mesh, axis_sizes, axis_count);
+    if (status) return status;
     sinter_collectives *c = calloc(1, sizeof *c);
-    if (c) c->ranks = calloc((size_t)ranks, sizeof *c->ranks);
+    if (c) c->ranks = calloc((size_t)mesh.rank_count, sizeof *c->ranks);
     if (!c || !c->ranks) {
         free(c);
         return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for %lld ranks",
-                           (long long)ranks);
+                           (long long)mesh.rank_count);
     }
-    if (axis_count) memcpy(c->axis_sizes, axis_sizes, axis_count * sizeof *axis_sizes);
-    c->axis_count = axis_count;
-    c->rank_count = ranks;
+    c->mesh = mesh;
     c->seconds = seconds;
     c->culprit = -1;
     pthread_mutex_init(&c->mutex, NULL);
     pthread_cond_init(&c->moved, NULL);
-    for (int64_t i = 0; i < ranks; i++) {
+    for (int64_t i = 0; i < mesh.rank_count; i++) {
         rank *r = &c->ranks[i];
         r->all = c;
         r->number = i;
@@ -411,7 +288,7 @@ void sinter_collectives_destroy(sinter_collectives *c) {
 }
 
 int64_t sinter_collectives_rank_count(const sinter_collectives *c) {
-    return c->rank_count;
+    return c->mesh.rank_count;
 }
 
 const sinter_abi_services *sinter_collectives_services(const sinter_collectives *c,

@@ -19,7 +19,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { RANK_SECONDS = 30 }; /* that a rank waits for others */
+enum {
+    RANK_SECONDS = 25
+}; /* that a rank waits for others where nobody says; all of them have ended 30 seconds after one hangs */
 
 typedef enum backend {
     BACKEND_EVAL,
@@ -424,9 +426,9 @@ static sinter_status *load_folder(const char *path, const sinter_engine_options 
     sinter_text messages = {0};
     sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &messages};
     bool is_pipeline = sinter_stages_is_folder(path);
+    double seconds = options->rank_seconds > 0 ? options->rank_seconds : RANK_SECONDS;
     sinter_stages *stages = is_pipeline ? sinter_stages_load(path, options, &diag) : NULL;
-    sinter_ranks *ranks =
-        is_pipeline ? NULL : sinter_ranks_load(path, options, RANK_SECONDS, &diag);
+    sinter_ranks *ranks = is_pipeline ? NULL : sinter_ranks_load(path, options, seconds, &diag);
     sinter_status *status = NULL;
     if (!ranks && !stages) {
         status =
@@ -580,6 +582,14 @@ bool sinter_engine_run(sinter_engine *engine, const sinter_tensor *inputs,
         return sinter_loop_interpret_host(engine->program, inputs, engine->input_count, out_outputs,
                                           engine->output_count, diag);
     return run_tensors(engine, inputs, out_outputs, diag);
+}
+
+bool sinter_engine_serves(const sinter_engine *engine) {
+    return engine->backend == BACKEND_RANKS && sinter_ranks_serves(engine->ranks);
+}
+
+bool sinter_engine_serve(sinter_engine *engine, sinter_diag *diag) {
+    return sinter_ranks_serve(engine->ranks, diag);
 }
 
 void sinter_engine_set_services(sinter_engine *engine, const sinter_abi_services *services) {

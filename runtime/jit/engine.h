@@ -27,6 +27,7 @@ typedef struct sinter_engine_options {
     sinter_dtype precision; /* bf16, f16 or i8: contractions round operands to it (passes/lower_precision.c); else f32 is f32 */
     const struct sinter_tuning *tuning; /* measured choices of schedules; must outlive the call. NULL: none */
     struct sinter_tuning_log *tuning_log; /* takes what schedules asked; NULL: nothing */
+    double rank_seconds; /* how long a rank of several waits for the others; 0: 25 */
     bool no_winograd; /* 3x3 convolutions in f32 stay exact sums of products */
 } sinter_engine_options;
 #define SINTER_ENGINE_OPTIONS_INIT {.level = 2, .thread_count = 1, .stop_after = -1}
@@ -53,6 +54,10 @@ const sinter_abi_io *sinter_engine_input(const sinter_engine *engine, size_t ind
 const sinter_abi_io *sinter_engine_output(const sinter_engine *engine, size_t index);
 /* Outputs are created and belong to the caller. Not for concurrent use of one engine. */
 bool sinter_engine_run(sinter_engine *engine, const sinter_tensor *inputs, sinter_tensor *out_outputs, sinter_diag *diag);
+/* Of programs of several ranks, in a job of processes: whether this one serves the first, which runs them, and has nothing else to do
+ * (runtime/jit/ranks.h). */
+bool sinter_engine_serves(const sinter_engine *engine);
+bool sinter_engine_serve(sinter_engine *engine, sinter_diag *diag); /* false after an error */
 /* What runs of native code get from now on: a pool, an allocator that is malloc, a profiler. NULL: nothing. Must outlive
  * them. Before that: a pool of options.thread_count. */
 void sinter_engine_set_services(sinter_engine *engine, const sinter_abi_services *services);

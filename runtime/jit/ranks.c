@@ -1,105 +1,21 @@
-/* Ranks of a mesh in this process; see ranks.h. Test: tests/cli/shard.test */
-#include "runtime/jit/ranks.h"
+/* Programs of ranks, loaded from their folder and run as threads of this process; see ranks.h. Test: tests/cli/shard.test */
 #include "ir/base/file.h"
 #include "ir/base/lex.h"
 #include "ir/sharding_tensor.h"
 #include "runtime/collectives.h"
-#include "runtime/sinter_runtime.h"
+#include "runtime/jit/ranks_internal.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *const LIST = "ranks.txt";
+/* ---- loading ---- */
 
-/* ---- making ---- */
-
-static bool run_passes(sinter_module *module, const char *list, const sinter_ranks_options *how,
-                       sinter_diag *diag) {
-    sinter_arena scratch;
-    const sinter_pass *const *passes = NULL;
-    size_t count = 0;
-    sinter_pipeline_options options = {.stop_after = -1};
-    if (how) {
-        options.explain = how->explain;
-        options.hardware = how->hardware;
-        options.goal = how->goal;
-    }
-    sinter_arena_init(&scratch);
-    bool good = sinter_pipeline_parse(list, &scratch, &passes, &count, diag) &&
-                sinter_pipeline_run(module, passes, count, &options, diag);
-    sinter_arena_deinit(&scratch);
-    return good;
+const char *sinter_ranks_list(sinter_arena *arena, const char *folder) {
+    return sinter_arena_format(arena, "%s/ranks.txt", folder);
 }
 
-bool sinter_ranks_spread(sinter_module *module, const sinter_ranks_options *how,
-                         sinter_diag *diag) {
-    /* Shapes become numbers first, and constants behind views weights. */
-    return run_passes(module,
-                      "fold-constants,fold-sequences,canonicalize,eliminate-common,eliminate-dead",
-                      how, diag) &&
-           (!how->hardware || run_passes(module, "shard-auto", how, diag)) &&
-           run_passes(module, "shard-propagate", how, diag);
-}
-
-bool sinter_ranks_cut(sinter_module *module, const sinter_ranks_options *how, sinter_diag *diag) {
-    return run_passes(module, "shard-partition,shard-simplify,eliminate-common,eliminate-dead", how,
-                      diag);
-}
-
-bool sinter_ranks_partition(sinter_module *module, const sinter_ranks_options *how,
-                            sinter_diag *diag) {
-    return sinter_ranks_spread(module, how, diag) && sinter_ranks_cut(module, how, diag);
-}
-
-sinter_module *sinter_ranks_program(const sinter_module *module, int64_t rank, sinter_diag *diag) {
-    sinter_module *program = sinter_module_clone(module);
-    sinter_mesh mesh = *sinter_module_mesh(program);
-    mesh.rank = rank;
-    sinter_module_set_mesh(program, &mesh);
-    if (run_passes(program, "shard-localize,eliminate-dead", NULL, diag)) return program;
-    sinter_module_destroy(program);
-    return NULL;
-}
-
-static void print_values(sinter_module *module, const char *word, uint32_t count,
-                         sinter_value (*at)(const sinter_module *, uint32_t), sinter_text *text) {
-    for (uint32_t i = 0; i < count; i++) {
-        const sinter_sharding *sharding = sinter_value_sharding(module, at(module, i));
-        sinter_text_format(text, "%s", word);
-        if (sharding) {
-            sinter_text_append_string(text, " ");
-            sinter_sharding_print(sinter_module_mesh(module), sharding, text);
-        }
-        sinter_text_append_string(text, "\n");
-    }
-}
-
-static const char *path_in(sinter_arena *arena, const char *folder, const char *name) {
-    return sinter_arena_format(arena, "%s/%s", folder, name);
-}
-
-static const char *program_path(sinter_arena *arena, const char *folder, int64_t rank) {
+const char *sinter_ranks_path(sinter_arena *arena, const char *folder, int64_t rank) {
     return sinter_arena_format(arena, "%s/rank_%lld.so", folder, (long long)rank);
-}
-
-static bool write_list(sinter_module *module, const uint64_t *hashes, const char *folder,
-                       sinter_diag *diag) {
-    sinter_text text = {0};
-    sinter_arena scratch;
-    sinter_arena_init(&scratch);
-    sinter_text_append_string(&text, "// Programs of the ranks of a mesh, rank_0.so on; what each "
-                                     "has of inputs and outputs, in order.\nmesh ");
-    sinter_mesh_print(sinter_module_mesh(module), &text);
-    sinter_text_append_string(&text, "\n");
-    for (int64_t i = 0; i < sinter_mesh_rank_count(sinter_module_mesh(module)); i++)
-        sinter_text_format(&text, "program 0x%016llx\n", (unsigned long long)hashes[i]);
-    print_values(module, "input", sinter_module_input_count(module), sinter_module_input, &text);
-    print_values(module, "output", sinter_module_output_count(module), sinter_module_output, &text);
-    bool good = sinter_file_write(path_in(&scratch, folder, LIST), text.data, text.size, diag);
-    sinter_text_deinit(&text);
-    sinter_arena_deinit(&scratch);
-    return good;
 }
 
 uint64_t sinter_ranks_hash(const sinter_abi_artifact *artifact) {
@@ -109,62 +25,11 @@ uint64_t sinter_ranks_hash(const sinter_abi_artifact *artifact) {
     return hash;
 }
 
-bool sinter_ranks_read_hash(const char *path, const sinter_engine_options *options,
-                            uint64_t *out_hash, sinter_diag *diag) {
-    sinter_engine *engine = NULL;
-    if (!sinter_engine_report(sinter_engine_load(path, options, &engine), path, diag)) return false;
-    *out_hash = sinter_ranks_hash(sinter_engine_artifact(engine));
-    sinter_engine_destroy(engine);
-    return true;
-}
-
-bool sinter_ranks_write(sinter_module *module, const sinter_engine_options *options,
-                        const char *folder, sinter_diag *diag) {
-    int64_t ranks = sinter_mesh_rank_count(sinter_module_mesh(module));
-    char cache[SINTER_FILE_FOLDER_BYTES] = "";
-    sinter_engine_options one = *options;
-    bool good = true;
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return sinter_error(diag, folder, "can't be made: %s", strerror(errno));
-    uint64_t *hashes = sinter_heap_alloc((size_t)ranks * sizeof *hashes);
-    /* Programs of ranks have most kernels in common. */
-    if (!one.cache && sinter_file_make_folder(cache, diag)) one.cache = cache;
-    for (int64_t rank = 0; good && rank < ranks; rank++) {
-        sinter_arena scratch;
-        sinter_arena_init(&scratch);
-        const char *path = program_path(&scratch, folder, rank);
-        sinter_module *program = sinter_ranks_program(module, rank, diag);
-        sinter_engine *engine = program ? sinter_engine_create(program, &one, diag) : NULL;
-        good = engine && sinter_engine_package(engine, path, diag) &&
-               sinter_ranks_read_hash(path, &one, &hashes[rank], diag);
-        sinter_engine_destroy(engine);
-        sinter_arena_deinit(&scratch);
-    }
-    if (cache[0]) sinter_file_remove_folder(cache);
-    good = good && write_list(module, hashes, folder, diag); /* last: then the folder is complete */
-    sinter_heap_free(hashes);
-    return good;
-}
-
-/* ---- loading ---- */
-
-struct sinter_ranks {
-    sinter_arena arena;
-    sinter_mesh mesh;
-    int64_t count;
-    sinter_engine **engines;
-    const sinter_sharding **input_words, **output_words; /* NULL: nothing is cut */
-    sinter_abi_io *inputs, *outputs;
-    size_t input_count, output_count;
-    sinter_pool *pool; /* a thread a rank */
-    double seconds;
-};
-
 bool sinter_ranks_is_folder(const char *path) {
     sinter_arena scratch;
     struct stat status; /* the list is found in no file but a folder */
     sinter_arena_init(&scratch);
-    bool is = stat(path_in(&scratch, path, LIST), &status) == 0;
+    bool is = stat(sinter_ranks_list(&scratch, path), &status) == 0;
     sinter_arena_deinit(&scratch);
     return is;
 }
@@ -182,31 +47,52 @@ static bool read_values(sinter_ranks *r, sinter_lexer *lexer, const char *word, 
     return true;
 }
 
-/* `program` and its hash, for each rank. */
+/* A rank of this process: the only one of a job of processes. */
+static int64_t here(const sinter_ranks *r) {
+    return r->job ? sinter_job_rank(r->job) : 0;
+}
+
+static bool count_values(sinter_ranks *r, const char *name, const sinter_engine *engine,
+                         sinter_diag *diag) {
+    if (engine == r->engines[here(r)]) {
+        r->input_count = sinter_engine_input_count(engine);
+        r->output_count = sinter_engine_output_count(engine);
+    }
+    return (sinter_engine_input_count(engine) == r->input_count &&
+            sinter_engine_output_count(engine) == r->output_count) ||
+           sinter_error(diag, name, "has not the inputs and outputs of rank 0");
+}
+
+/* `program`, its hash and, where it is that of an earlier rank, `of` that one. A rank that is another process is left to it. */
+static bool load_engine(sinter_ranks *r, int64_t rank, sinter_lexer *lexer, const char *folder,
+                        const sinter_engine_options *options, sinter_diag *diag) {
+    int64_t file = rank;
+    if (!sinter_lexer_expect(lexer, "program")) return false;
+    uint64_t hash = lexer->token.integer;
+    if (lexer->token.kind != SINTER_TOKEN_HEX)
+        return sinter_lexer_error_expected(lexer, "the hash of a program");
+    sinter_lexer_next(lexer);
+    if (sinter_lexer_is(lexer, "of") &&
+        (!sinter_lexer_expect(lexer, "of") || !sinter_lexer_expect_integer(lexer, &file)))
+        return false;
+    if (r->job && rank != here(r)) return true;
+    const char *name = sinter_ranks_path(&r->arena, folder, file);
+    if (!sinter_engine_report(sinter_engine_load(name, options, &r->engines[rank]), name, diag))
+        return false;
+    if (sinter_ranks_hash(sinter_engine_artifact(r->engines[rank])) != hash)
+        return sinter_error(diag, name,
+                            "is not the program of rank %lld that was made with the others",
+                            (long long)rank);
+    return count_values(r, name, r->engines[rank], diag);
+}
+
 static bool load_engines(sinter_ranks *r, sinter_lexer *lexer, const char *folder,
                          const sinter_engine_options *options, sinter_diag *diag) {
     sinter_engine_options one = *options;
     one.thread_count = 1;
     r->engines = SINTER_NEW_ARRAY(&r->arena, sinter_engine *, r->count);
-    for (int64_t i = 0; i < r->count; i++) {
-        const char *name = program_path(&r->arena, folder, i);
-        if (!sinter_lexer_expect(lexer, "program")) return false;
-        uint64_t hash = lexer->token.integer;
-        if (lexer->token.kind != SINTER_TOKEN_HEX)
-            return sinter_lexer_error_expected(lexer, "the hash of a program");
-        sinter_lexer_next(lexer);
-        if (!sinter_engine_report(sinter_engine_load(name, &one, &r->engines[i]), name, diag))
-            return false;
-        if (sinter_ranks_hash(sinter_engine_artifact(r->engines[i])) != hash)
-            return sinter_error(diag, name,
-                                "is not the program of rank %lld that was made with the others",
-                                (long long)i);
-        if (sinter_engine_input_count(r->engines[i]) != sinter_engine_input_count(r->engines[0]) ||
-            sinter_engine_output_count(r->engines[i]) != sinter_engine_output_count(r->engines[0]))
-            return sinter_error(diag, name, "has not the inputs and outputs of rank 0");
-    }
-    r->input_count = sinter_engine_input_count(r->engines[0]);
-    r->output_count = sinter_engine_output_count(r->engines[0]);
+    for (int64_t i = 0; i < r->count; i++)
+        if (!load_engine(r, i, lexer, folder, &one, diag)) return false;
     return true;
 }
 
@@ -238,28 +124,52 @@ static bool describe_all(sinter_ranks *r, const char *where, sinter_diag *diag) 
     r->inputs = SINTER_NEW_ARRAY(&r->arena, sinter_abi_io, r->input_count + 1);
     r->outputs = SINTER_NEW_ARRAY(&r->arena, sinter_abi_io, r->output_count + 1);
     for (size_t i = 0; good && i < r->input_count; i++)
-        good = describe(r, sinter_engine_input(r->engines[0], i), r->input_words[i], &r->inputs[i],
-                        where, diag);
+        good = describe(r, sinter_engine_input(r->engines[here(r)], i), r->input_words[i],
+                        &r->inputs[i], where, diag);
     for (size_t i = 0; good && i < r->output_count; i++)
-        good = describe(r, sinter_engine_output(r->engines[0], i), r->output_words[i],
+        good = describe(r, sinter_engine_output(r->engines[here(r)], i), r->output_words[i],
                         &r->outputs[i], where, diag);
     return good;
+}
+
+static uint32_t axis_sizes(const sinter_ranks *r, int64_t *out_sizes) {
+    for (uint32_t i = 0; i < r->mesh.axis_count; i++) out_sizes[i] = r->mesh.axes[i].size;
+    return r->mesh.axis_count;
+}
+
+static bool open_job(sinter_ranks *r, const char *folder, sinter_diag *diag) {
+    return !sinter_job_is_one() ||
+           sinter_engine_report(sinter_job_open(r->seconds, &r->job), folder, diag);
+}
+
+/* The ranks' processes or threads. */
+static bool start(sinter_ranks *r, const char *folder, sinter_diag *diag) {
+    int64_t sizes[SINTER_MESH_MAX_AXES];
+    uint32_t axes = axis_sizes(r, sizes);
+    if (r->job)
+        return sinter_engine_report(sinter_job_set_mesh(r->job, sizes, axes), folder, diag) &&
+               sinter_ranks_agree(r, diag);
+    return sinter_engine_report(sinter_pool_create((uint32_t)r->count, NULL, &r->pool), folder,
+                                diag);
 }
 
 static bool load(sinter_ranks *r, const char *folder, const sinter_engine_options *options,
                  sinter_diag *diag) {
     sinter_text text = {0};
     sinter_lexer lexer;
-    const char *path = path_in(&r->arena, folder, LIST);
-    bool good = sinter_file_read_text(path, &text, diag);
+    const char *path = sinter_ranks_list(&r->arena, folder);
+    bool good = open_job(r, folder, diag) && sinter_file_read_text(path, &text, diag);
     if (good) {
         const char *kept = sinter_arena_copy_string(&r->arena, text.data, text.size);
+        r->hash = sinter_abi_hash(kept, text.size, 0);
         sinter_lexer_init(&lexer, path, kept, text.size, &r->arena, diag);
         good = sinter_lexer_expect(&lexer, "mesh") && sinter_mesh_read(&lexer, &r->mesh);
     }
     sinter_text_deinit(&text);
     r->count = good ? sinter_mesh_rank_count(&r->mesh) : 0;
-    if (!good || !load_engines(r, &lexer, folder, options, diag)) return false;
+    if (!good) return false;
+    if (r->job && sinter_job_rank_count(r->job) != r->count) return start(r, folder, diag);
+    if (!load_engines(r, &lexer, folder, options, diag)) return false;
     r->input_words = SINTER_NEW_ARRAY(&r->arena, const sinter_sharding *, r->input_count + 1);
     r->output_words = SINTER_NEW_ARRAY(&r->arena, const sinter_sharding *, r->output_count + 1);
     if (!read_values(r, &lexer, "input", r->input_count, r->input_words) ||
@@ -267,9 +177,7 @@ static bool load(sinter_ranks *r, const char *folder, const sinter_engine_option
         return false;
     if (lexer.token.kind != SINTER_TOKEN_END)
         return sinter_lexer_error_expected(&lexer, "the end of the file");
-    if (!describe_all(r, path, diag)) return false;
-    return sinter_engine_report(sinter_pool_create((uint32_t)r->count, NULL, &r->pool), folder,
-                                diag);
+    return describe_all(r, path, diag) && start(r, folder, diag);
 }
 
 sinter_ranks *sinter_ranks_load(const char *folder, const sinter_engine_options *options,
@@ -278,12 +186,59 @@ sinter_ranks *sinter_ranks_load(const char *folder, const sinter_engine_options 
     sinter_arena_init(&r->arena);
     r->seconds = seconds;
     if (load(r, folder, options, diag)) return r;
+    r->failed = true;
+    sinter_ranks_destroy(r);
+    return NULL;
+}
+
+static void take_words(sinter_ranks *r, sinter_module *module, size_t count,
+                       sinter_value (*at)(const sinter_module *, uint32_t),
+                       const sinter_sharding **out_words) {
+    for (uint32_t i = 0; i < count; i++) {
+        const sinter_sharding *words = sinter_value_sharding(module, at(module, i));
+        out_words[i] = words ? sinter_sharding_copy(&r->arena, words) : NULL;
+    }
+}
+
+static bool compile(sinter_ranks *r, sinter_module *module, const sinter_engine_options *options,
+                    sinter_diag *diag) {
+    r->mesh = *sinter_module_mesh(module);
+    r->count = sinter_mesh_rank_count(&r->mesh);
+    r->input_count = sinter_module_input_count(module);
+    r->output_count = sinter_module_output_count(module);
+    r->engines = SINTER_NEW_ARRAY(&r->arena, sinter_engine *, r->count);
+    for (uint32_t i = 0; i < r->mesh.axis_count; i++) {
+        sinter_string *name = &r->mesh.axes[i].name;
+        name->data = sinter_arena_copy_string(&r->arena, name->data, name->size);
+    }
+    for (int64_t rank = 0; rank < r->count; rank++) {
+        sinter_module *program = sinter_ranks_program(module, rank, diag);
+        r->engines[rank] = program ? sinter_engine_create(program, options, diag) : NULL;
+        if (!r->engines[rank]) return false;
+    }
+    r->input_words = SINTER_NEW_ARRAY(&r->arena, const sinter_sharding *, r->input_count + 1);
+    r->output_words = SINTER_NEW_ARRAY(&r->arena, const sinter_sharding *, r->output_count + 1);
+    take_words(r, module, r->input_count, sinter_module_input, r->input_words);
+    take_words(r, module, r->output_count, sinter_module_output, r->output_words);
+    const char *name = sinter_module_name(module);
+    return describe_all(r, name, diag) && start(r, name, diag);
+}
+
+sinter_ranks *sinter_ranks_create(sinter_module *module, const sinter_engine_options *options,
+                                  double seconds, sinter_diag *diag) {
+    sinter_ranks *r = sinter_heap_alloc(sizeof *r);
+    sinter_arena_init(&r->arena);
+    r->seconds = seconds;
+    sinter_engine_options one = *options;
+    one.thread_count = 1;
+    if (compile(r, module, &one, diag)) return r;
     sinter_ranks_destroy(r);
     return NULL;
 }
 
 void sinter_ranks_destroy(sinter_ranks *r) {
     if (!r) return;
+    sinter_ranks_end_job(r);
     sinter_pool_destroy(r->pool);
     for (int64_t i = 0; r->engines && i < r->count; i++) sinter_engine_destroy(r->engines[i]);
     sinter_arena_deinit(&r->arena);
@@ -302,6 +257,15 @@ const sinter_abi_io *sinter_ranks_outputs(const sinter_ranks *r, size_t *out_cou
 
 /* ---- running ---- */
 
+bool sinter_ranks_cut_inputs(const sinter_ranks *r, int64_t rank, const sinter_tensor *inputs,
+                             sinter_tensor *out_parts, sinter_diag *diag) {
+    bool good = true;
+    for (size_t i = 0; good && i < r->input_count; i++)
+        good = sinter_sharding_cut_tensor(&r->mesh, r->input_words[i], rank, &inputs[i],
+                                          &out_parts[i], diag);
+    return good;
+}
+
 /* One run of all ranks; what belongs to one is touched by its thread alone. */
 typedef struct run {
     sinter_ranks *ranks;
@@ -317,10 +281,7 @@ static void run_rank(run *all, int64_t number) {
     sinter_tensor *parts = all->parts + number * (int64_t)r->input_count;
     sinter_tensor *results = all->results + number * (int64_t)r->output_count;
     sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &all->messages[number]};
-    bool good = true;
-    for (size_t i = 0; good && i < r->input_count; i++)
-        good = sinter_sharding_cut_tensor(&r->mesh, r->input_words[i], number, &all->inputs[i],
-                                          &parts[i], &diag);
+    bool good = sinter_ranks_cut_inputs(r, number, all->inputs, parts, &diag);
     sinter_engine_set_services(r->engines[number],
                                sinter_collectives_services(all->collectives, number));
     good = good && sinter_engine_run(r->engines[number], parts, results, &diag);
@@ -332,13 +293,13 @@ static void run_some(void *environment, int64_t first, int64_t end) {
     for (int64_t number = first; number < end; number++) run_rank(environment, number);
 }
 
-static bool join_outputs(const run *all, sinter_tensor *out_outputs, sinter_diag *diag) {
-    const sinter_ranks *r = all->ranks;
+bool sinter_ranks_join_outputs(const sinter_ranks *r, const sinter_tensor *results,
+                               sinter_tensor *out_outputs, sinter_diag *diag) {
     const sinter_tensor **list = sinter_heap_alloc((size_t)r->count * sizeof *list);
     bool good = true;
     for (size_t i = 0; good && i < r->output_count; i++) {
         for (int64_t k = 0; k < r->count; k++)
-            list[k] = &all->results[k * (int64_t)r->output_count + (int64_t)i];
+            list[k] = &results[k * (int64_t)r->output_count + (int64_t)i];
         good =
             sinter_sharding_join_tensors(&r->mesh, r->output_words[i], list, &out_outputs[i], diag);
     }
@@ -365,11 +326,11 @@ bool sinter_ranks_run(sinter_ranks *r, const sinter_tensor *inputs, sinter_tenso
     int64_t sizes[SINTER_MESH_MAX_AXES];
     size_t count = (size_t)r->count;
     run all = {.ranks = r, .inputs = inputs};
-    for (uint32_t i = 0; i < r->mesh.axis_count; i++) sizes[i] = r->mesh.axes[i].size;
     memset(out_outputs, 0, r->output_count * sizeof *out_outputs);
-    if (!sinter_engine_report(
-            sinter_collectives_create(sizes, r->mesh.axis_count, r->seconds, &all.collectives),
-            "ranks", diag))
+    if (r->job) return sinter_ranks_lead(r, inputs, out_outputs, diag);
+    uint32_t axes = axis_sizes(r, sizes);
+    if (!sinter_engine_report(sinter_collectives_create(sizes, axes, r->seconds, &all.collectives),
+                              "ranks", diag))
         return false;
     all.parts = sinter_heap_alloc((count * r->input_count + 1) * sizeof *all.parts);
     all.results = sinter_heap_alloc((count * r->output_count + 1) * sizeof *all.results);
@@ -379,7 +340,7 @@ bool sinter_ranks_run(sinter_ranks *r, const sinter_tensor *inputs, sinter_tenso
     bool good = true;
     for (size_t i = 0; i < count; i++) good = good && all.good[i];
     if (good)
-        good = join_outputs(&all, out_outputs, diag);
+        good = sinter_ranks_join_outputs(r, all.results, out_outputs, diag);
     else
         report(&all, diag);
     clear(all.parts, count * r->input_count);

@@ -1,7 +1,9 @@
-/* A model on the ranks of a mesh: made, kept in a folder, and run as threads of this process.
+/* A model on the ranks of a mesh: made, kept in a folder, and run as threads of this process, or as processes (runtime/job.h) where this
+ * is one of several.
  *
- * The folder has rank_0.so, rank_1.so, ..., each with its rank's part of the weights, and `ranks.txt`: the mesh, hashes of the programs, and the shardings of
- * inputs and outputs in order (docs/shard.md). Whoever runs it gives and gets whole tensors. Test: tests/cli/shard.test */
+ * The folder has rank_0.so, rank_1.so, ..., each with its rank's part of the weights, and `ranks.txt`: the mesh, hashes of the
+ * programs, and the shardings of inputs and outputs in order (docs/shard.md). Whoever runs it gives and gets whole tensors; of
+ * processes that is the first one, while the others serve it. Test: tests/cli/shard.test, tests/suites/mpi.py */
 #pragma once
 #include "runtime/jit/engine.h"
 
@@ -24,6 +26,9 @@ sinter_module *sinter_ranks_program(const sinter_module *module, int64_t rank, s
 /* Compiles a partitioned module into a folder, which is made. */
 bool sinter_ranks_write(sinter_module *module, const sinter_engine_options *options, const char *folder, sinter_diag *diag);
 
+/* Compiles a partitioned module, which stays the caller's, in memory: for threads of this process. NULL after an error. */
+sinter_ranks *sinter_ranks_create(sinter_module *module, const sinter_engine_options *options, double seconds, sinter_diag *diag);
+
 /* Tells one program from another by its kernels and weights; of a file as whoever loads it sees it. */
 uint64_t sinter_ranks_hash(const sinter_abi_artifact *artifact);
 bool sinter_ranks_read_hash(const char *path, const sinter_engine_options *options, uint64_t *out_hash, sinter_diag *diag);
@@ -31,7 +36,12 @@ bool sinter_ranks_read_hash(const char *path, const sinter_engine_options *optio
 bool sinter_ranks_is_folder(const char *path);
 /* seconds: how long a rank waits for others. NULL after an error. */
 sinter_ranks *sinter_ranks_load(const char *folder, const sinter_engine_options *options, double seconds, sinter_diag *diag);
-void sinter_ranks_destroy(sinter_ranks *ranks); /* NULL allowed */
+/* NULL allowed. Ends a job of processes; after a run of it that failed this process has to end with a status that is not 0. */
+void sinter_ranks_destroy(sinter_ranks *ranks);
+/* Whether this process is one that serves: it has sinter_ranks_serve to call, and nothing else. */
+bool sinter_ranks_serves(const sinter_ranks *ranks);
+/* Takes part in the runs of the process that leads until that one has no more. False after an error. */
+bool sinter_ranks_serve(sinter_ranks *ranks, sinter_diag *diag);
 /* Of whole values; valid as long as the ranks. */
 const sinter_abi_io *sinter_ranks_inputs(const sinter_ranks *ranks, size_t *out_count);
 const sinter_abi_io *sinter_ranks_outputs(const sinter_ranks *ranks, size_t *out_count);

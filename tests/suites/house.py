@@ -49,7 +49,7 @@ OPS_TESTED_ELSEWHERE = {"group": "tests/passes/fuse/", "dim_vector": "tests/pass
 OPS_TESTED_ELSEWHERE |= {  # on one rank they are not much
     name: "tests/ir/"
     for name in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "collective_permute")
-    + ("shard_slice", "shard_mask", "shard_first")
+    + ("shard_slice", "shard_mask", "shard_first", "shard_window")
 }
 
 # What follows "Test:" in a comment, a list of files, folders and patterns, up to the end of its sentence.

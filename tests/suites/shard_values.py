@@ -1,6 +1,7 @@
 """Sharded = whole: models of the ONNX backend suite under random meshes and random shardings of some of their values, spread
 (shard-propagate), cut (shard-partition, shard-simplify), and evaluated on all ranks together, against the evaluator on the whole
-model. Integers must be the same, floats within 1e-5. Here a sample; tests/suites/long/shard_values_all.py has all of them.
+model; or compiled, a program a rank, and run by threads. Integers must be the same, floats within 1e-5, and compiled programs have the
+same bits in each run. Here a sample; tests/suites/long/shard_values_all.py and shard_compiled_all.py have all of them.
 
     tests/suites/shard_values.py     with PYTHONPATH=tests/suites and SINTER_BUILD
 """
@@ -15,11 +16,12 @@ DRIVER = onnx_cases.BUILD / "tests" / "shard_driver"
 SKIPPED = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE)
 
 
-def run(tally, seed, tries, every, least):
+def run(tally, seed, tries, every, least, compiled=False):
     """Every so many cases of the suite, so many shardings of each."""
+    how = ["--compiled"] if compiled else []
     cases = [folder for name, folder in onnx_cases.folder_cases().items()][seed % every :: every]
     done = subprocess.run(
-        [DRIVER, str(seed), str(tries)], input="\n".join(map(str, cases)), capture_output=True, text=True, errors="replace"
+        [DRIVER, str(seed), str(tries), *how], input="\n".join(map(str, cases)), capture_output=True, text=True, errors="replace"
     )
     for line in done.stdout.splitlines():
         if ": try " in line:
@@ -28,7 +30,7 @@ def run(tally, seed, tries, every, least):
     if not sums:
         tally.failed("shard_driver", f"status {done.returncode}: {done.stderr[:600]}")
         return
-    tally.check(f"{sums[1]} shardings", [] if int(sums[1]) >= least else [f"expected at least {least}"])
+    tally.check(f"{sums[1]} {'compiled ' if compiled else ''}shardings", [] if int(sums[1]) >= least else [f"expected at least {least}"])
     sent = re.search(r"^(\d+) collectives$", done.stdout, re.MULTILINE)
     tally.check("collectives", [] if sent and int(sent[1]) > least else ["hardly any value was cut"])
 
@@ -36,6 +38,7 @@ def run(tally, seed, tries, every, least):
 def main():
     tally = Tally()
     run(tally, seed=3, tries=2, every=5, least=500)
+    run(tally, seed=5, tries=1, every=25, least=50, compiled=True)
     tally.finish()
 
 

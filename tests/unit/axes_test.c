@@ -1,5 +1,5 @@
 /* Links of axes as text, factor by factor: kind, size, then where it lies: o for operands, r for results, with its axis, +offset,
- * *run, xblocks/period where they say something. */
+ * *run, xblocks/period where they say something; windows with /stride:reach-before and fill. */
 #include "ir/axes.h"
 #include "ir/parse.h"
 #include "tests/unit/graph_support.h"
@@ -7,7 +7,9 @@
 
 static const char *const text =
     "module \"m\" {\n"
-    "  graph (%x: f32[N,6,4,4], %m: f32[N,5,12], %v: f32[6,2,3,3], %k: f32[12,7]) {\n"
+    "  graph (%x: f32[N,6,4,4], %m: f32[N,5,12], %v: f32[6,2,3,3], %k: f32[12,7], %s: f32[9,N,5],\n"
+    "         %lw: f32[1,24,5], %lr: f32[1,24,6], %len: i32[N], %q: f32[N,3,32], %key: "
+    "f32[N,7,16]) {\n"
     "    %conv = conv(%x, %v) {group = 3}\n"
     "    %p = matmul(%m, %k)\n"
     "    %to = constant() {value = tensor<i64[4], [0, 5, 3, 4]>}\n"
@@ -22,7 +24,10 @@ static const char *const text =
     "    %a, %b = split(%x) {axis = 1, num_outputs = 2}\n"
     "    %c = constant() {value = tensor<f32[6,1,1], [1,2,3,4,5,6]>}\n"
     "    %sum = add(%x, %c)\n"
-    "    yield(%conv, %p, %soft, %cat, %mean, %pad, %a, %b, %sum)\n"
+    "    %la, %lb, %lc = lstm(%s, %lw, %lr, _, %len) {hidden_size = 6}\n"
+    "    %att = attention(%q, %key, %key) {q_num_heads = 4, kv_num_heads = 2}\n"
+    "    %pool = max_pool(%x) {kernel_shape = [3, 3], pads = [1, 0, 1, 0], strides = [1, 2]}\n"
+    "    yield(%conv, %p, %soft, %cat, %mean, %pad, %a, %b, %sum, %la, %lb, %lc, %att, %pool)\n"
     "  }\n"
     "}\n";
 
@@ -46,6 +51,11 @@ static void check(sinter_module *module, const char *name, const char *expected)
         for (size_t i = 0; i < map.links.count; i++)
             if (map.links.items[i].factor == f) print_link(&map.links.items[i], &out);
     }
+    for (size_t i = 0; i < map.windows.count; i++) {
+        const sinter_axis_window *w = &map.windows.items[i];
+        sinter_text_format(&out, "; window %u.%u/%d:%d-%d %s", w->index, w->axis, (int)w->stride,
+                           (int)w->reach, (int)w->before, w->fill);
+    }
     CHECK_STRING_EQ(out.data ? out.data : "", expected);
     sinter_text_deinit(&out);
     sinter_arena_deinit(&arena);
@@ -61,7 +71,7 @@ int main(void) {
     }
     check(module, "conv",
           "along N o0.0 r0.0; summed 2 o0.1x3/2 o1.1; along 2 r0.1x3/2 o1.0x3/2; "
-          "along 3 o0.1*2 r0.1*2 o1.0*2");
+          "along 3 o0.1*2 r0.1*2 o1.0*2; window 0.2/1:3-0 zero; window 0.3/1:3-0 zero");
     check(module, "p",
           "along 5 o0.1 r0.1; summed 12 o0.2 o1.0; along 7 o1.1 r0.2; along N r0.0 o0.0");
     check(module, "heads",
@@ -80,6 +90,10 @@ int main(void) {
           "along 3 r0.1 r1.1 o0.1x2/3");
     check(module, "sum",
           "along N r0.0 o0.0; along 6 r0.1 o0.1 o1.0; along 4 r0.2 o0.2; along 4 r0.3 o0.3");
+    check(module, "la", "along N o0.1 o4.0 r0.2 r1.1 r2.1");
+    check(module, "att", "along N o0.0 o1.0 o2.0 r0.0; along 2 o0.2*16 o1.2*8 o2.2*8 r0.2*16");
+    check(module, "pool",
+          "along N o0.0 r0.0; along 6 o0.1 r0.1; window 0.2/1:3-1 lowest; window 0.3/2:3-0 lowest");
     sinter_module_destroy(module);
     sinter_text_deinit(&messages);
     return test_finish();

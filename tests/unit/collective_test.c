@@ -4,7 +4,7 @@
 #include "ir/parse.h"
 #include "tests/unit/test.h"
 
-enum { RANKS = 6, OUTPUTS = 8 };
+enum { RANKS = 6, OUTPUTS = 9 };
 
 static const char *const text =
     "module \"m\" {\n"
@@ -19,7 +19,9 @@ static const char *const text =
     "    %masked = shard_mask(%part) {over = [\"b\"], axis = 0, size = 5, fill = \"one\"}\n"
     "    %first = shard_first(%w) {over = [\"a\"]}\n"
     "    %moved = collective_permute(%w) {pairs = [5, 0, 0, 1]}\n"
-    "    yield(%sum, %most, %all, %scattered, %turned, %masked, %first, %moved)\n"
+    "    %window = shard_window(%part) {over = [\"b\"], axis = 0, size = 5, windows = 5, "
+    "stride = 1, reach = 3, before = 1, fill = \"one\"}\n"
+    "    yield(%sum, %most, %all, %scattered, %turned, %masked, %first, %moved, %window)\n"
     "  }\n"
     "}\n";
 
@@ -60,6 +62,9 @@ static void check_outputs(sinter_tensor outputs[RANKS][OUTPUTS]) {
     check(&outputs[0][7], 5, (double[]){5, 6, 7, 8, 9});
     check(&outputs[1][7], 5, (double[]){0, 1, 2, 3, 4});
     check(&outputs[2][7], 5, (double[]){0, 0, 0, 0, 0});
+    check(&outputs[0][8], 4, (double[]){1, 0, 1, 3}); /* of 0 1 | 3 4 | 6 */
+    check(&outputs[1][8], 4, (double[]){1, 3, 4, 6});
+    check(&outputs[2][8], 4, (double[]){4, 6, 1, 1});
 }
 
 typedef struct session {

@@ -23,7 +23,23 @@ typedef struct job {
 /* One exchange as an artifact makes it. */
 static int exchange(job *j, int32_t kind, int32_t reduction, int32_t dtype, uint32_t index,
                     uint64_t over, uint64_t count, const void *source, void *target) {
-    sinter_abi_exchange words = {kind, reduction, dtype, index, over, count, source, target};
+    sinter_abi_exchange words = {kind, reduction, dtype, index, over, count, source, target, 0, 0};
+    sinter_abi_call call = {.size = sizeof call,
+                            .services = sinter_collectives_services(j->all, j->rank)};
+    int code = call.services->exchange(&call, &words);
+    if (code) memcpy(j->message, call.message, sizeof j->message);
+    return code;
+}
+
+static int permute(job *j, uint32_t index, uint64_t count, int32_t from, int32_t to) {
+    sinter_abi_exchange words = {.kind = SINTER_ABI_PERMUTE,
+                                 .dtype = 1,
+                                 .index = index,
+                                 .count = count,
+                                 .source = j->x,
+                                 .target = j->y,
+                                 .from = from,
+                                 .to = to};
     sinter_abi_call call = {.size = sizeof call,
                             .services = sinter_collectives_services(j->all, j->rank)};
     int code = call.services->exchange(&call, &words);
@@ -92,6 +108,48 @@ static int in_order(job *j) {
            (j->sums[3] != -6);
 }
 
+/* Around a ring of six; then two swap, one gives to itself, one gives and gets nothing, and two have half a pair. */
+static int around(job *j) {
+    static const int32_t from[] = {1, 0, 2, -1, 5, -1}, to[] = {1, 0, 2, -1, -1, 4};
+    int32_t r = (int32_t)j->rank;
+    int wrong = 0;
+    for (uint32_t round = 0; round < 50; round++) {
+        for (int i = 0; i < SIZE; i++) j->x[i] = (float)(1000 * r + i) + 0.5f * (float)round;
+        wrong += permute(j, 2 * round, SIZE, (r + 5) % 6, (r + 1) % 6);
+        for (int i = 0; i < SIZE; i++)
+            wrong += j->y[i] != (float)(1000 * ((r + 5) % 6) + i) + 0.5f * (float)round;
+        wrong += permute(j, 2 * round + 1, SIZE, from[r], to[r]);
+        for (int i = 0; i < SIZE; i++)
+            wrong +=
+                j->y[i] != (from[r] < 0 ? 0 : (float)(1000 * from[r] + i) + 0.5f * (float)round);
+    }
+    return wrong;
+}
+
+/* 1 + 2^-11 + 2^-11 in f16, two by two: each half step is lost to even; bf16 the same at 2^-8. -0 stays, infinity comes. */
+static int narrow_sums(job *j) {
+    static const uint16_t half[4][5] = {{0x3c00, 0x8000, 0x7bff, 0x0001, 0x7e00},
+                                        {0x1000, 0x8000, 0x5000, 0x0001, 0x3c00},
+                                        {0x1000, 0x8000, 0x0000, 0x03ff, 0x3c00},
+                                        {0x0000, 0x8000, 0x0000, 0x0000, 0x3c00}};
+    static const uint16_t half_sums[] = {0x3c00, 0x8000, 0x7c00, 0x0401, 0x7e00};
+    static const uint16_t brain[4][3] = {
+        {0x3f80, 0x7f7f, 0x0001}, {0x3b80, 0x7b00, 0x0001}, {0x3b80, 0, 0x007e}, {0, 0, 0}};
+    static const uint16_t brain_sums[] = {0x3f80, 0x7f80, 0x0080};
+    uint16_t sums[5];
+    int wrong =
+        exchange(j, SINTER_ABI_ALL_REDUCE, SINTER_ABI_SUM, 10, 0, 1, 5, half[j->rank], sums);
+    for (int i = 0; i < 5; i++) wrong += sums[i] != half_sums[i];
+    wrong += exchange(j, SINTER_ABI_ALL_REDUCE, SINTER_ABI_SUM, 16, 1, 1, 3, brain[j->rank], sums);
+    for (int i = 0; i < 3; i++) wrong += sums[i] != brain_sums[i];
+    return wrong;
+}
+
+/* Both want to get, nobody gives to the other. */
+static int one_sided(job *j) {
+    return permute(j, 0, 4, (int32_t)j->rank ^ 1, -1);
+}
+
 static int one_dies(job *j) {
     if (j->rank == 2) {
         snprintf(j->message, sizeof j->message, "the disk is full");
@@ -132,12 +190,19 @@ int main(void) {
     job *jobs = start(mesh, 2, 60, all_kinds);
     for (int i = 0; i < 6; i++) CHECK_INT_EQ(jobs[i].code, 0);
     free(jobs);
+    jobs = start(mesh, 2, 60, around);
+    for (int i = 0; i < 6; i++) CHECK_INT_EQ(jobs[i].code, 0);
+    free(jobs);
+    jobs = start(four, 1, 60, narrow_sums);
+    for (int i = 0; i < 4; i++) CHECK_INT_EQ(jobs[i].code, 0);
+    free(jobs);
     jobs = start(four, 1, 60, in_order);
     for (int i = 0; i < 4; i++) CHECK_INT_EQ(jobs[i].code, 0);
     free(jobs);
     expect(one_dies, 60, 2, "rank 2 has ended: the disk is full");
     expect(one_hangs, 0.2, 1, "rank 1 did not come to all_reduce 3 within 0.2 seconds");
     expect(one_differs, 60, -1, "rank");
+    expect(one_sided, 60, -1, "rank");
     sinter_status *status = sinter_collectives_create(bad, 1, 1, &none);
     CHECK(status != NULL);
     sinter_status_destroy(status);

@@ -1,16 +1,19 @@
 /* Random shardings of models against the evaluator: each try puts a mesh and shardings of some values on a model, spreads them,
- * makes the program of the ranks, and evaluates it on all of them; integers must be the same, floats close. Reads folders
+ * makes the program of the ranks, and evaluates it on all of them; integers must be the same, floats close. With --compiled the
+ * programs of the ranks are compiled and run as threads instead, twice, the second time to the bit. Reads folders
  * of the ONNX backend layout from standard input, one a line: model.onnx and test_data_set_0/input_*.pb.
  *
- *     shard_driver SEED TRIES [--verbose]      last line: "N passed, N failed, N skipped"
+ *     shard_driver SEED TRIES [--compiled] [--verbose]      last line: "N passed, N failed, N skipped"
  *
  * Used by tests/suites/shard_values.py */
 #include "frontends/import.h"
+#include "ir/base/file.h"
 #include "ir/eval.h"
 #include "ir/parse.h"
 #include "ir/sharding_tensor.h"
 #include "ir/verify.h"
 #include "passes/pass.h"
+#include "runtime/jit/ranks.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,8 +155,48 @@ static size_t count_collectives(const sinter_module *module) {
     return count;
 }
 
-/* One sharding. */
-static bool try_once(trial *t, const char *mesh_text, bool verbose) {
+/* Elements that ranks can give each other. */
+static bool can_exchange(const sinter_module *module) {
+    SINTER_FOR_NODES (module, sinter_module_main(module), node) {
+        sinter_value x = sinter_node_operand(module, node, 0);
+        if (!sinter_op_sends(sinter_node_op(module, node))) continue;
+        sinter_dtype dtype = sinter_value_type(module, x)->dtype;
+        if (dtype == SINTER_DTYPE_string || sinter_dtype_infos[dtype].bits % 8) return false;
+    }
+    return true;
+}
+
+static bool same_bits(trial *t, const sinter_tensor *a, const sinter_tensor *b) {
+    for (size_t i = 0; i < t->output_count; i++)
+        if (a[i].dtype != SINTER_DTYPE_string && sinter_tensor_count(&a[i]) &&
+            memcmp(a[i].data, b[i].data, sinter_tensor_bytes(&a[i])) != 0)
+            return sinter_error(&t->diag, t->folder, "output %zu: another run has other bits", i);
+    return true;
+}
+
+static bool run_compiled(trial *t, const sinter_engine_options *options,
+                         sinter_tensor *out_outputs) {
+    sinter_tensor again[MAX_VALUES] = {{0}};
+    sinter_ranks *ranks = sinter_ranks_create(t->module, options, 60, &t->diag);
+    bool good = ranks && sinter_ranks_run(ranks, t->inputs, out_outputs, &t->diag) &&
+                sinter_ranks_run(ranks, t->inputs, again, &t->diag) &&
+                same_bits(t, out_outputs, again);
+    for (size_t i = 0; i < t->output_count; i++) sinter_tensor_deinit(&again[i]);
+    sinter_ranks_destroy(ranks);
+    return good;
+}
+
+/* Whether the model can be compiled at all, on one rank. */
+static bool compiles(trial *t, const sinter_engine_options *options) {
+    sinter_engine *engine =
+        sinter_engine_create(sinter_module_clone(t->original), options, &t->diag);
+    sinter_engine_destroy(engine);
+    return engine != NULL;
+}
+
+/* One sharding; options: NULL to evaluate. */
+static bool try_once(trial *t, const char *mesh_text, const sinter_engine_options *options,
+                     bool verbose) {
     sinter_tensor outputs[MAX_VALUES] = {{0}};
     sinter_mesh mesh;
     sinter_arena scratch;
@@ -168,7 +211,9 @@ static bool try_once(trial *t, const char *mesh_text, bool verbose) {
     good = good && run_pass(t, "shard-partition") && run_pass(t, "shard-simplify");
     if (verbose) print_module(t->module);
     t->collectives += count_collectives(t->module);
-    good = good && run_ranks(t, outputs) && compare(t, outputs);
+    bool compiled = options && can_exchange(t->module);
+    good = good && (compiled ? run_compiled(t, options, outputs) : run_ranks(t, outputs)) &&
+           compare(t, outputs);
     for (size_t i = 0; i < t->output_count; i++) sinter_tensor_deinit(&outputs[i]);
     sinter_module_destroy(t->module);
     sinter_arena_deinit(&scratch);
@@ -218,13 +263,19 @@ int main(int argc, char **argv) {
     char line[4096];
     size_t passed = 0, failed = 0, skipped = 0, collectives = 0;
     if (argc < 3) return 2;
-    bool verbose = argc > 3;
+    bool verbose = argc > 3 && !strcmp(argv[argc - 1], "--verbose");
+    bool compiled = argc > 3 && !strcmp(argv[3], "--compiled");
+    sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
+    char cache[SINTER_FILE_FOLDER_BYTES];
+    sinter_diag silent = {0};
+    if (compiled && !sinter_file_make_folder(cache, &silent)) return 2;
+    options.cache = cache; /* programs of ranks have most kernels in common */
     while (fgets(line, sizeof line, stdin)) {
         line[strcspn(line, "\n")] = 0;
         static trial t;
         t = (trial){.folder = line};
         t.diag = (sinter_diag){.handler = errors_only, .user = &t.messages};
-        bool loaded = load(&t);
+        bool loaded = load(&t) && (!compiled || compiles(&t, &options));
         skipped += !loaded;
         for (int i = 0; loaded && i < atoi(argv[2]); i++) {
             uint64_t seed = strtoull(argv[1], NULL, 10) * 1000003u + (uint64_t)i;
@@ -232,7 +283,7 @@ int main(int argc, char **argv) {
                 seed = seed * 31 + (unsigned char)*c;
             random_state = seed;
             const char *mesh = meshes[draw(MESHES)];
-            if (try_once(&t, mesh, verbose)) {
+            if (try_once(&t, mesh, compiled ? &options : NULL, verbose)) {
                 passed++;
                 continue;
             }
@@ -246,6 +297,7 @@ int main(int argc, char **argv) {
         collectives += t.collectives;
         unload(&t);
     }
+    if (compiled) sinter_file_remove_folder(cache);
     printf("%zu collectives\n%zu passed, %zu failed, %zu skipped\n", collectives, passed, failed,
            skipped);
     return failed != 0;

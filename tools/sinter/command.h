@@ -115,6 +115,9 @@ bool read_expected(const sinter_engine *engine, size_t index, const char *path, 
                    sinter_diag *diag);
 sinter_engine *load_artifact(const char *path, const sinter_engine_options *options, sinter_diag *diag);
 sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag); /* model or artifact */
+/* In a job of processes, on those that serve the first one: does so, ends the engine and gives the status to end with; false
+ * elsewhere. */
+bool serve_job(sinter_engine *engine, sinter_diag *diag, int *out_status);
 /* Outputs are taken and given back in each run. Their pages stay with the process, as they do with a caller who keeps
  * buffers: what is measured is the model, not the system clearing pages. */
 void keep_pages(void);

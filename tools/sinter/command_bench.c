@@ -170,10 +170,12 @@ static int bench(const arguments *a) {
     measurement m = {.rss_before = memory_now()};
     double start = sinter_clock_seconds();
     sinter_engine *engine = open_engine(a->operands[0], a, &diag);
+    int status;
     if (!engine) return 2;
+    if (serve_job(engine, &diag, &status)) return status;
     *(sinter_engine_module(engine) ? &m.compile_seconds : &m.load_seconds) =
         sinter_clock_seconds() - start;
-    int status = bench_engine(engine, a, seconds, threads, &m, &diag);
+    status = bench_engine(engine, a, seconds, threads, &m, &diag);
     sinter_engine_destroy(engine);
     sinter_heap_free(m.seconds);
     if (!status && arguments_has(a, "per-node") && !bench_nodes(a, &diag)) status = 2;
@@ -188,7 +190,7 @@ const command command_bench = {
              "[--json=FILE]\n       sinter bench --calibrate -o FILE [--seconds=S]",
     .details = "Measures latency, the time to compile or load, and memory.",
     COMMAND_OPTIONS(own_options),
-    .shared = ENGINE_OPTIONS " i size copy-weights",
+    .shared = ENGINE_OPTIONS " i size copy-weights rank-seconds",
     .expected = "one model",
     .least = 0,
     .most = 1,

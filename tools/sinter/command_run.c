@@ -1,5 +1,6 @@
 /* sinter run: inputs in, outputs out; --expect compares. Test: tests/cli/target_c.test, tests/suites/bad_input.py */
 #include "frontends/import.h"
+#include "runtime/job.h"
 #include "tools/sinter/command.h"
 #include <errno.h>
 #include <limits.h>
@@ -273,13 +274,15 @@ static int run(const arguments *a) {
     sinter_diag diag = stderr_diag();
     const char *folder = arguments_find(a, "o");
     tolerance how;
+    int status;
     if (!arguments_number(a, "rtol", 0, 1e9, 1e-3, &how.rtol) ||
         !arguments_number(a, "atol", 0, 1e9, 1e-7, &how.atol) ||
-        (folder && !check_folder(folder, &diag)))
+        (folder && !sinter_job_is_one() && !check_folder(folder, &diag)))
         return 2;
     sinter_engine *engine = open_engine(a->operands[0], a, &diag);
     if (!engine) return 2;
-    int status = run_engine(engine, a, &how, &diag);
+    if (serve_job(engine, &diag, &status)) return status;
+    status = folder && sinter_job_is_one() && !check_folder(folder, &diag) ? 2 : run_engine(engine, a, &how, &diag);
     sinter_engine_destroy(engine);
     return status;
 }
@@ -292,7 +295,7 @@ const command command_run = {
              "[--expect=NAME=FILE|FILE.npz]...",
     .details = "Runs a model.",
     COMMAND_OPTIONS(own_options),
-    .shared = ENGINE_OPTIONS " i size copy-weights",
+    .shared = ENGINE_OPTIONS " i size copy-weights rank-seconds",
     .expected = "one model",
     .least = 1,
     .most = 1,

@@ -61,6 +61,10 @@ const option_spec shared_options[] = {
      .doc = "copy an artifact's weights into memory that asks for huge pages instead of mapping "
             "its file: for file systems that map in small ones",
      .need = NEEDS_ARTIFACT},
+    {.name = "rank-seconds",
+     .value = "S",
+     .doc = "of programs of several ranks: how long one waits for the others (25)",
+     .need = NEEDS_ARTIFACT},
     {.name = "jobs",
      .value = "N",
      .doc = "threads to compile with (one a core)",
@@ -127,7 +131,8 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     if (!arguments_integer(a, "O", 0, 3, 2, &level) ||
         !arguments_integer(a, "threads", 1, 1024, 1, &threads) ||
         !arguments_integer(a, "jobs", 0, 64, 0, &jobs) ||
-        !arguments_integer(a, "stop-after", 0, 1000000000, -1, &stop))
+        !arguments_integer(a, "stop-after", 0, 1000000000, -1, &stop) ||
+        !arguments_number(a, "rank-seconds", 0.01, 1e6, 0, &options.rank_seconds))
         return false;
     options.target = arguments_find(a, "target");
     options.passes = arguments_find(a, "passes");
@@ -209,6 +214,13 @@ sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *di
     if (!sinter_engine_check(&options, diag)) return NULL; /* before a model that may be large */
     sinter_module *module = load_model(path, a, diag);
     return module ? sinter_engine_create(module, &options, diag) : NULL;
+}
+
+bool serve_job(sinter_engine *engine, sinter_diag *diag, int *out_status) {
+    if (!sinter_engine_serves(engine)) return false;
+    *out_status = sinter_engine_serve(engine, diag) ? 0 : 2;
+    sinter_engine_destroy(engine);
+    return true;
 }
 
 /* ---- runs ---- */

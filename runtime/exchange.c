@@ -1,0 +1,304 @@
+/* Groups and sums of exchanges between ranks. Test: tests/unit/collectives_test.c */
+#include "runtime/exchange.h"
+#include "runtime/status.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { BLOCK = 64 };
+
+double sinter_exchange_clock(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+int32_t sinter_exchange_fail(sinter_abi_call *call, int32_t code, int64_t rank, const char *format,
+                             ...) {
+    va_list arguments;
+    int length = snprintf(call->message, sizeof call->message, "rank %lld: ", (long long)rank);
+    va_start(arguments, format);
+    vsnprintf(call->message + length, sizeof call->message - (size_t)length, format, arguments);
+    va_end(arguments);
+    call->code = code;
+    return code;
+}
+
+/* ---- groups ---- */
+
+sinter_status *sinter_exchange_mesh_init(sinter_exchange_mesh *mesh, const int64_t *axis_sizes,
+                                         uint32_t axis_count) {
+    *mesh = (sinter_exchange_mesh){.axis_count = axis_count, .rank_count = 1};
+    if (axis_count > SINTER_EXCHANGE_MAX_AXES)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "a mesh of %u axes; at most %d", axis_count,
+                           SINTER_EXCHANGE_MAX_AXES);
+    for (uint32_t i = 0; i < axis_count; i++) {
+        if (axis_sizes[i] < 1 || axis_sizes[i] > SINTER_EXCHANGE_MAX_RANKS / mesh->rank_count)
+            return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "mesh axis %u has size %lld", i,
+                               (long long)axis_sizes[i]);
+        mesh->axis_sizes[i] = axis_sizes[i];
+        mesh->rank_count *= axis_sizes[i];
+    }
+    return NULL;
+}
+
+static int64_t stride_of(const sinter_exchange_mesh *mesh, uint32_t axis) {
+    int64_t stride = 1;
+    for (uint32_t i = axis + 1; i < mesh->axis_count; i++) stride *= mesh->axis_sizes[i];
+    return stride;
+}
+
+bool sinter_exchange_find_group(const sinter_exchange_mesh *mesh, int64_t rank, uint64_t over,
+                                sinter_exchange_group *out_group) {
+    uint32_t axes[SINTER_EXCHANGE_MAX_AXES], count = 0;
+    int64_t base = rank;
+    *out_group = (sinter_exchange_group){.count = 1};
+    for (; over && count < SINTER_EXCHANGE_MAX_AXES; over >>= 8, count++) {
+        axes[count] = (uint32_t)(over & 0xff) - 1;
+        if (axes[count] >= mesh->axis_count) return false;
+        int64_t size = mesh->axis_sizes[axes[count]], stride = stride_of(mesh, axes[count]);
+        int64_t coordinate = rank / stride % size;
+        out_group->place = out_group->place * size + coordinate;
+        out_group->count *= size;
+        base -= coordinate * stride;
+    }
+    if (over) return false;
+    out_group->members = malloc((size_t)out_group->count * sizeof *out_group->members);
+    if (!out_group->members) return false;
+    for (int64_t place = 0; place < out_group->count; place++) {
+        int64_t rest = place, member = base;
+        for (uint32_t i = count; i-- > 0;) {
+            int64_t size = mesh->axis_sizes[axes[i]];
+            member += rest % size * stride_of(mesh, axes[i]);
+            rest /= size;
+        }
+        out_group->members[place] = member;
+    }
+    return true;
+}
+
+void sinter_exchange_free_group(sinter_exchange_group *group) {
+    free(group->members);
+    group->members = NULL;
+}
+
+/* ---- words ---- */
+
+static const char *const names[] = SINTER_ABI_EXCHANGE_NAMES;
+
+const char *sinter_exchange_name(const sinter_abi_exchange *words) {
+    return names[words->kind];
+}
+
+size_t sinter_exchange_element_size(int32_t dtype) {
+    static const unsigned char sizes[] = {0, 4, 1, 1, 2,  2, 4, 8, 0, 1, 2,
+                                          8, 4, 8, 8, 16, 2, 1, 1, 1, 1};
+    return dtype >= 0 && dtype < (int32_t)sizeof sizes ? sizes[dtype] : 0;
+}
+
+bool sinter_exchange_check(const sinter_exchange_mesh *mesh, const sinter_abi_exchange *words) {
+    if (words->kind < 0 || words->kind >= (int32_t)(sizeof names / sizeof *names)) return false;
+    if (!sinter_exchange_element_size(words->dtype)) return false;
+    return words->kind != SINTER_ABI_PERMUTE ||
+           (words->from < mesh->rank_count && words->to < mesh->rank_count);
+}
+
+/* ---- combining ---- */
+
+/* How elements of a type are held while they are combined. */
+typedef enum holding {
+    HELD_FLOAT,
+    HELD_DOUBLE,
+    HELD_NARROW, /* a float of 16 bits, as a double that is rounded after each step */
+    HELD_SIGNED,
+    HELD_UNSIGNED,
+    HELD_NOT
+} holding;
+
+static holding holding_of(int32_t dtype) {
+    static const unsigned char by_code[] = {
+        HELD_NOT,      HELD_FLOAT,    HELD_UNSIGNED, HELD_SIGNED, HELD_UNSIGNED, HELD_SIGNED,
+        HELD_SIGNED,   HELD_SIGNED,   HELD_NOT,      HELD_NOT,    HELD_NARROW,   HELD_DOUBLE,
+        HELD_UNSIGNED, HELD_UNSIGNED, HELD_NOT,      HELD_NOT,    HELD_NARROW};
+    return dtype >= 0 && dtype < (int32_t)sizeof by_code ? by_code[dtype] : HELD_NOT;
+}
+
+/* A float format of 16 bits. */
+typedef struct narrow {
+    int fraction_bits, exponent_bias;
+    double least, magic,
+        beyond; /* smallest normal; 1.5 * 2^52 steps of those below it; what rounds to infinity */
+} narrow;
+static const narrow half = {10, 15, 0x1p-14, 0x1.8p28, 0x1p16};
+static const narrow brain = {7, 127, 0x1p-126, 0x1.8p-81, 0x1p128};
+
+/* To the nearest number of the format, ties to even. */
+static double round_narrow(double x, const narrow *format) {
+    if (isnan(x)) return x;
+    if (fabs(x) < format->least) return copysign(fabs(x) + format->magic - format->magic, x);
+    int drop = 52 - format->fraction_bits;
+    uint64_t bits, unit = UINT64_C(1) << drop;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + unit / 2 - 1 + (bits >> drop & 1)) & ~(unit - 1);
+    memcpy(&x, &bits, sizeof bits);
+    return fabs(x) >= format->beyond ? copysign((double)INFINITY, x) : x;
+}
+
+static double load_narrow(const void *data, uint64_t index, const narrow *format) {
+    uint16_t bits;
+    memcpy(&bits, (const unsigned char *)data + 2 * index, sizeof bits);
+    int fraction_bits = format->fraction_bits, top = (1 << (15 - fraction_bits)) - 1;
+    int exponent = bits >> fraction_bits & top, fraction = bits & ((1 << fraction_bits) - 1);
+    double value;
+    if (exponent == top)
+        value = fraction ? (double)NAN : (double)INFINITY;
+    else if (exponent == 0)
+        value = ldexp(fraction, 1 - format->exponent_bias - fraction_bits);
+    else {
+        uint64_t wide = (uint64_t)(exponent - format->exponent_bias + 1023) << 52 |
+                        (uint64_t)fraction << (52 - fraction_bits);
+        memcpy(&value, &wide, sizeof value);
+    }
+    return bits >> 15 ? -value : value;
+}
+
+/* A number of the format. */
+static void store_narrow(void *data, uint64_t index, double x, const narrow *format) {
+    int fraction_bits = format->fraction_bits, top = (1 << (15 - fraction_bits)) - 1;
+    uint64_t wide;
+    uint16_t bits;
+    memcpy(&wide, &x, sizeof wide);
+    if (isnan(x))
+        bits = (uint16_t)(top << fraction_bits | 1 << (fraction_bits - 1));
+    else if (isinf(x))
+        bits = (uint16_t)(top << fraction_bits);
+    else if (fabs(x) < format->least)
+        bits = (uint16_t)ldexp(fabs(x), format->exponent_bias - 1 + fraction_bits);
+    else
+        bits = (uint16_t)((((wide >> 52 & 0x7ff) - 1023 + (uint64_t)format->exponent_bias)
+                           << fraction_bits) |
+                          (wide >> (52 - fraction_bits) & ((1u << fraction_bits) - 1)));
+    bits = (uint16_t)(bits | (wide >> 63) << 15);
+    memcpy((unsigned char *)data + 2 * index, &bits, sizeof bits);
+}
+
+/* values[place][i], i < count <= BLOCK, become values[0][i]: the tree. */
+#define COMBINE(name, type, sum, product, rounded)                                                 \
+ static void combine_##name(type(*values)[BLOCK], int64_t places, int64_t count, int32_t how,      \
+                            const narrow *format) {                                                \
+  (void)format;                                                                                    \
+  for (int64_t step = 1; step < places; step *= 2)                                                 \
+   for (int64_t p = 0; p + step < places; p += 2 * step)                                           \
+    for (int64_t i = 0; i < count; i++) {                                                          \
+     type a = values[p][i], b = values[p + step][i];                                               \
+     type c = how == SINTER_ABI_SUM                ? (type)(sum)                                   \
+              : how == SINTER_ABI_PROD             ? (type)(product)                               \
+              : a != a || b != b                   ? (a != a ? a : b)                              \
+              : (how == SINTER_ABI_MAX) == (a > b) ? a                                             \
+                                                   : b;                                            \
+     values[p][i] = rounded;                                                                       \
+    }                                                                                              \
+ }
+COMBINE(float, float, a + b, a *b, c)
+COMBINE(double, double, a + b, a *b, c)
+COMBINE(narrow, double, a + b, a *b, round_narrow(c, format))
+COMBINE(signed, int64_t, (uint64_t)a + (uint64_t)b, (uint64_t)a *(uint64_t)b, c)
+COMBINE(unsigned, uint64_t, a + b, a *b, c)
+
+typedef union block {
+    float floats[BLOCK];
+    double doubles[BLOCK];
+    int64_t integers[BLOCK];
+    uint64_t naturals[BLOCK];
+} block;
+
+/* Integers of any width, widened; and back. */
+static int64_t load_integer(const void *data, size_t size, bool is_signed, uint64_t index) {
+    const unsigned char *bytes = (const unsigned char *)data + index * size;
+    uint64_t value = 0;
+    memcpy(&value, bytes, size);
+    uint64_t sign = size < 8 && is_signed ? UINT64_C(1) << (8 * size - 1) : 0;
+    return (int64_t)((value ^ sign) - sign);
+}
+
+static void store_integer(void *data, size_t size, uint64_t index, int64_t value) {
+    memcpy((unsigned char *)data + index * size, &value, size);
+}
+
+typedef struct combination {
+    holding held;
+    int32_t reduction;
+    size_t size; /* of an element */
+    const narrow *format;
+    const void *const *sources;
+    int64_t count;
+} combination;
+
+static void load_block(const combination *c, block *values, uint64_t first, uint64_t count) {
+    for (int64_t p = 0; p < c->count; p++) {
+        const char *source = c->sources[p];
+        if (c->held == HELD_FLOAT)
+            memcpy((float *)values + p * BLOCK, source + first * c->size, count * c->size);
+        else if (c->held == HELD_DOUBLE)
+            memcpy((double *)values + p * BLOCK, source + first * c->size, count * c->size);
+        else
+            for (uint64_t i = 0; i < count; i++)
+                if (c->held == HELD_NARROW)
+                    values[p].doubles[i] = load_narrow(source, first + i, c->format);
+                else
+                    values[p].integers[i] =
+                        load_integer(source, c->size, c->held == HELD_SIGNED, first + i);
+    }
+}
+
+/* Elements [first, first + count) of all sources, to `target` on. */
+static void combine_block(const combination *c, block *values, uint64_t first, uint64_t count,
+                          void *target) {
+    void *all = values;
+    int64_t n = (int64_t)count;
+    load_block(c, values, first, count);
+    switch (c->held) {
+    case HELD_FLOAT:
+        combine_float((float(*)[BLOCK])all, c->count, n, c->reduction, NULL);
+        memcpy(target, values, count * c->size);
+        return;
+    case HELD_DOUBLE:
+        combine_double((double(*)[BLOCK])all, c->count, n, c->reduction, NULL);
+        memcpy(target, values, count * c->size);
+        return;
+    case HELD_NARROW:
+        combine_narrow((double(*)[BLOCK])all, c->count, n, c->reduction, c->format);
+        for (uint64_t i = 0; i < count; i++)
+            store_narrow(target, i, values[0].doubles[i], c->format);
+        return;
+    case HELD_SIGNED:
+        combine_signed((int64_t(*)[BLOCK])all, c->count, n, c->reduction, NULL);
+        break;
+    default:
+        combine_unsigned((uint64_t(*)[BLOCK])all, c->count, n, c->reduction, NULL);
+        break;
+    }
+    for (uint64_t i = 0; i < count; i++) store_integer(target, c->size, i, values[0].integers[i]);
+}
+
+int32_t sinter_exchange_combine(int32_t dtype, int32_t reduction, const void *const *sources,
+                                int64_t count, uint64_t first, uint64_t end, void *target) {
+    const combination c = {.held = holding_of(dtype),
+                           .reduction = reduction,
+                           .size = sinter_exchange_element_size(dtype),
+                           .format = dtype == 10 ? &half : &brain,
+                           .sources = sources,
+                           .count = count};
+    if (c.held == HELD_NOT) return SINTER_ABI_FAILED;
+    block *values = malloc((size_t)count * sizeof *values);
+    if (!values) return SINTER_ABI_OUT_OF_MEMORY;
+    for (uint64_t at = first; at < end; at += BLOCK)
+        combine_block(&c, values, at, end - at < BLOCK ? end - at : BLOCK,
+                      (char *)target + (at - first) * c.size);
+    free(values);
+    return SINTER_ABI_OK;
+}

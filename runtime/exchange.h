@@ -1,0 +1,38 @@
+/* What all ways of exchanging between ranks share (threads: collectives.h; processes: job.h): who is in a group, and how terms
+ * become a sum. Sums are trees in the order of places - neighbours first, then pairs of them - each rounded to the element type: the
+ * same bits in every run, whoever adds, and those of ir/eval_collective.c. Test: tests/unit/collectives_test.c */
+#pragma once
+#include "runtime/sinter_runtime.h"
+
+enum { SINTER_EXCHANGE_MAX_AXES = 8, SINTER_EXCHANGE_MAX_RANKS = 65536 };
+
+/* Ranks count through the axes, the last one fastest. */
+typedef struct sinter_exchange_mesh {
+    int64_t axis_sizes[SINTER_EXCHANGE_MAX_AXES];
+    uint32_t axis_count;
+    int64_t rank_count;
+} sinter_exchange_mesh;
+
+/* Ranks of an exchange by place, and the own place. */
+typedef struct sinter_exchange_group {
+    int64_t *members;
+    int64_t count, place;
+} sinter_exchange_group;
+
+sinter_status *sinter_exchange_mesh_init(sinter_exchange_mesh *mesh, const int64_t *axis_sizes, uint32_t axis_count);
+/* The group of a rank over axes as sinter_abi_exchange has them. False where the mesh has no such axes, or there is no memory. */
+bool sinter_exchange_find_group(const sinter_exchange_mesh *mesh, int64_t rank, uint64_t over, sinter_exchange_group *out_group);
+void sinter_exchange_free_group(sinter_exchange_group *group);
+/* Whether the words are those of an exchange on such a mesh. */
+bool sinter_exchange_check(const sinter_exchange_mesh *mesh, const sinter_abi_exchange *words);
+const char *sinter_exchange_name(const sinter_abi_exchange *words); /* "all_reduce" */
+/* Bytes of an element, by ONNX code; 0: no such type, or smaller than a byte. */
+size_t sinter_exchange_element_size(int32_t dtype);
+/* Elements [first, end) of count sources, which lie whole in memory, become one, to `target` from its own start on; it may be a
+ * source where first is 0. SINTER_ABI_OK, SINTER_ABI_OUT_OF_MEMORY, or SINTER_ABI_FAILED where such elements can't be combined. */
+int32_t sinter_exchange_combine(int32_t dtype, int32_t reduction, const void *const *sources, int64_t count, uint64_t first,
+                                uint64_t end, void *target);
+/* The same as an answer to whoever called: the code and the message "rank 1: ..." in the call. */
+int32_t sinter_exchange_fail(sinter_abi_call *call, int32_t code, int64_t rank, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+double sinter_exchange_clock(void); /* seconds that only grow */

@@ -1,0 +1,36 @@
+/* What runtime/jit/ranks.c and ranks_job.c share. */
+#pragma once
+#include "ir/sharding.h"
+#include "runtime/job.h"
+#include "runtime/jit/ranks.h"
+
+struct sinter_ranks {
+    sinter_arena arena;
+    sinter_mesh mesh;
+    int64_t count;
+    sinter_engine **engines; /* by rank; of a job of processes the own one only */
+    const sinter_sharding **input_words, **output_words; /* NULL: nothing is cut */
+    sinter_abi_io *inputs, *outputs;
+    size_t input_count, output_count;
+    sinter_pool *pool; /* a thread a rank */
+    sinter_job *job;   /* NULL: the ranks are threads */
+    uint64_t hash;     /* of what says which programs they are */
+    double seconds;
+    bool failed;       /* a run of the job: it can only be ended */
+};
+
+const char *sinter_ranks_list(sinter_arena *arena, const char *folder); /* the file ranks.txt */
+const char *sinter_ranks_path(sinter_arena *arena, const char *folder, int64_t rank); /* its program */
+
+/* What the rank has of the inputs, made; then its program, whose outputs are made. */
+bool sinter_ranks_cut_inputs(const sinter_ranks *ranks, int64_t rank, const sinter_tensor *inputs, sinter_tensor *out_parts,
+                      sinter_diag *diag);
+/* Whole outputs out of those of all ranks, results[rank * output_count + i]. */
+bool sinter_ranks_join_outputs(const sinter_ranks *ranks, const sinter_tensor *results, sinter_tensor *out_outputs, sinter_diag *diag);
+
+/* ---- jobs of processes ---- */
+/* Whether all processes have the same programs: to be asked once, when they are loaded. */
+bool sinter_ranks_agree(sinter_ranks *ranks, sinter_diag *diag);
+/* On the first one: the others get their parts of the inputs, and give their outputs. */
+bool sinter_ranks_lead(sinter_ranks *ranks, const sinter_tensor *inputs, sinter_tensor *out_outputs, sinter_diag *diag);
+void sinter_ranks_end_job(sinter_ranks *ranks);

@@ -1,0 +1,179 @@
+/* Programs of ranks, made out of a module and put into a folder. Ranks whose programs are the same, weights too, share one.
+ * Test: tests/cli/shard.test */
+#include "ir/base/file.h"
+#include "ir/parse.h"
+#include "runtime/jit/ranks_internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static bool run_passes(sinter_module *module, const char *list, const sinter_ranks_options *how,
+                       sinter_diag *diag) {
+    sinter_arena scratch;
+    const sinter_pass *const *passes = NULL;
+    size_t count = 0;
+    sinter_pipeline_options options = {.stop_after = -1};
+    if (how) {
+        options.explain = how->explain;
+        options.hardware = how->hardware;
+        options.goal = how->goal;
+    }
+    sinter_arena_init(&scratch);
+    bool good = sinter_pipeline_parse(list, &scratch, &passes, &count, diag) &&
+                sinter_pipeline_run(module, passes, count, &options, diag);
+    sinter_arena_deinit(&scratch);
+    return good;
+}
+
+bool sinter_ranks_spread(sinter_module *module, const sinter_ranks_options *how,
+                         sinter_diag *diag) {
+    /* Shapes become numbers first, and constants behind views weights. */
+    return run_passes(module,
+                      "fold-constants,fold-sequences,canonicalize,eliminate-common,eliminate-dead",
+                      how, diag) &&
+           (!how->hardware || run_passes(module, "shard-auto", how, diag)) &&
+           run_passes(module, "shard-propagate", how, diag);
+}
+
+bool sinter_ranks_cut(sinter_module *module, const sinter_ranks_options *how, sinter_diag *diag) {
+    return run_passes(module, "shard-partition,shard-simplify,eliminate-common,eliminate-dead", how,
+                      diag);
+}
+
+bool sinter_ranks_partition(sinter_module *module, const sinter_ranks_options *how,
+                            sinter_diag *diag) {
+    return sinter_ranks_spread(module, how, diag) && sinter_ranks_cut(module, how, diag);
+}
+
+sinter_module *sinter_ranks_program(const sinter_module *module, int64_t rank, sinter_diag *diag) {
+    sinter_module *program = sinter_module_clone(module);
+    sinter_mesh mesh = *sinter_module_mesh(program);
+    mesh.rank = rank;
+    sinter_module_set_mesh(program, &mesh);
+    if (run_passes(program, "shard-localize,eliminate-dead", NULL, diag)) return program;
+    sinter_module_destroy(program);
+    return NULL;
+}
+
+static void print_values(sinter_module *module, const char *word, uint32_t count,
+                         sinter_value (*at)(const sinter_module *, uint32_t), sinter_text *text) {
+    for (uint32_t i = 0; i < count; i++) {
+        const sinter_sharding *sharding = sinter_value_sharding(module, at(module, i));
+        sinter_text_format(text, "%s", word);
+        if (sharding) {
+            sinter_text_append_string(text, " ");
+            sinter_sharding_print(sinter_module_mesh(module), sharding, text);
+        }
+        sinter_text_append_string(text, "\n");
+    }
+}
+
+/* What is written of a rank's program. */
+typedef struct program {
+    uint64_t text, weights; /* hashes of what it is, before it is compiled */
+    uint64_t hash;          /* sinter_ranks_hash */
+    int64_t owner;          /* the first rank that has the same one */
+} program;
+
+static bool write_list(sinter_module *module, const program *programs, const char *folder,
+                       sinter_diag *diag) {
+    sinter_text text = {0};
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_text_append_string(&text, "// Programs of the ranks of a mesh, rank_0.so on; what each "
+                                     "has of inputs and outputs, in order.\nmesh ");
+    sinter_mesh_print(sinter_module_mesh(module), &text);
+    sinter_text_append_string(&text, "\n");
+    for (int64_t i = 0; i < sinter_mesh_rank_count(sinter_module_mesh(module)); i++)
+        if (programs[i].owner == i)
+            sinter_text_format(&text, "program 0x%016llx\n", (unsigned long long)programs[i].hash);
+        else
+            sinter_text_format(&text, "program 0x%016llx of %lld\n",
+                               (unsigned long long)programs[i].hash, (long long)programs[i].owner);
+    print_values(module, "input", sinter_module_input_count(module), sinter_module_input, &text);
+    print_values(module, "output", sinter_module_output_count(module), sinter_module_output, &text);
+    bool good = sinter_file_write(sinter_ranks_list(&scratch, folder), text.data, text.size, diag);
+    sinter_text_deinit(&text);
+    sinter_arena_deinit(&scratch);
+    return good;
+}
+
+bool sinter_ranks_read_hash(const char *path, const sinter_engine_options *options,
+                            uint64_t *out_hash, sinter_diag *diag) {
+    sinter_engine *engine = NULL;
+    if (!sinter_engine_report(sinter_engine_load(path, options, &engine), path, diag)) return false;
+    *out_hash = sinter_ranks_hash(sinter_engine_artifact(engine));
+    sinter_engine_destroy(engine);
+    return true;
+}
+
+/* Programs are the same whose texts and weights are; permutes say for all ranks what one of them does. */
+static void identify(sinter_module *module, int64_t rank, program *out_program) {
+    const sinter_mesh mesh = *sinter_module_mesh(module);
+    sinter_mesh anonymous = mesh;
+    sinter_text text = {0};
+    uint64_t weights = 0;
+    anonymous.rank = -1;
+    sinter_module_set_mesh(module, &anonymous);
+    sinter_print_module(module, &(sinter_print_options){.max_elements = 1}, &text);
+    sinter_module_set_mesh(module, &mesh);
+    SINTER_FOR_NODES (module, sinter_module_main(module), node) {
+        if (sinter_node_find_attr(module, node, "pairs"))
+            sinter_text_format(&text, "rank %lld", (long long)rank);
+        const sinter_tensor *constant =
+            sinter_value_constant(module, sinter_node_result(module, node, 0));
+        if (constant && constant->dtype != SINTER_DTYPE_string)
+            weights = sinter_abi_hash(constant->data, sinter_tensor_bytes(constant), weights);
+        else if (constant)
+            sinter_text_format(&text, "rank %lld", (long long)rank);
+    }
+    out_program->text = sinter_abi_hash(text.data, text.size, text.size);
+    out_program->weights = weights;
+    sinter_text_deinit(&text);
+}
+
+/* The rank's program into a file, unless an earlier one is the same. */
+static bool write_program(sinter_module *module, int64_t rank, const sinter_engine_options *options,
+                          const char *folder, program *programs, sinter_diag *diag) {
+    sinter_module *made = sinter_ranks_program(module, rank, diag);
+    program *own = &programs[rank];
+    if (!made) return false;
+    identify(made, rank, own);
+    for (own->owner = 0; own->owner < rank; own->owner++) {
+        const program *other = &programs[own->owner];
+        if (other->text != own->text || other->weights != own->weights) continue;
+        own->hash = other->hash;
+        sinter_module_destroy(made);
+        return true;
+    }
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    const char *path = sinter_ranks_path(&scratch, folder, rank);
+    sinter_engine *engine = sinter_engine_create(made, options, diag);
+    bool good = engine && sinter_engine_package(engine, path, diag) &&
+                sinter_ranks_read_hash(path, options, &own->hash, diag);
+    sinter_engine_destroy(engine);
+    sinter_arena_deinit(&scratch);
+    return good;
+}
+
+bool sinter_ranks_write(sinter_module *module, const sinter_engine_options *options,
+                        const char *folder, sinter_diag *diag) {
+    int64_t ranks = sinter_mesh_rank_count(sinter_module_mesh(module));
+    char cache[SINTER_FILE_FOLDER_BYTES] = "";
+    sinter_engine_options one = *options;
+    bool good = true;
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+        return sinter_error(diag, folder, "can't be made: %s", strerror(errno));
+    program *programs = sinter_heap_alloc((size_t)ranks * sizeof *programs);
+    /* Programs of ranks have most kernels in common. */
+    if (!one.cache && sinter_file_make_folder(cache, diag)) one.cache = cache;
+    for (int64_t rank = 0; good && rank < ranks; rank++)
+        good = write_program(module, rank, &one, folder, programs, diag);
+    if (cache[0]) sinter_file_remove_folder(cache);
+    good =
+        good && write_list(module, programs, folder, diag); /* last: then the folder is complete */
+    sinter_heap_free(programs);
+    return good;
+}

@@ -1,0 +1,210 @@
+/* A job of processes: opening, waiting, and who is to blame where one does not come. Test: tests/suites/mpi.py */
+#include "runtime/job_internal.h"
+#include "runtime/status.h"
+
+#include <dlfcn.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { TAG_MESSAGE = 1, TAG_QUERY = 2, TAG_ANSWER = 3 };
+enum { LOOKS = 64, PAUSE_MICROSECONDS = 50 };
+static const double SPIN_SECONDS = 2e-3, ANSWER_SECONDS = 1.5;
+
+/* ---- waiting ---- */
+
+static void pause_for(long microseconds) {
+    const struct timespec time = {.tv_nsec = 1000 * microseconds};
+    nanosleep(&time, NULL);
+}
+
+static bool transport_failed(sinter_job *job) {
+    snprintf(job->why, sizeof job->why, "%s: %s", job->transport->name,
+             job->transport->why(job->transport));
+    return false;
+}
+
+/* Others ask whom this rank waits for. */
+static bool answer(sinter_job *job, int64_t late) {
+    sinter_transport *t = job->transport;
+    int64_t from, query;
+    int there;
+    while ((there = t->take(t, TAG_QUERY, &from, &query, sizeof query)) > 0) {
+        const int64_t words[] = {query, late};
+        if (t->post(t, from, TAG_ANSWER, words, sizeof words) < 0) return transport_failed(job);
+    }
+    return there == 0 || transport_failed(job);
+}
+
+/* Whom the rank waits for; -1: it does not answer. False after an error. */
+static bool ask(sinter_job *job, int64_t whom, int64_t query, int64_t late, int64_t *out_late) {
+    sinter_transport *t = job->transport;
+    double end = sinter_exchange_clock() + ANSWER_SECONDS;
+    *out_late = -1;
+    if (t->post(t, whom, TAG_QUERY, &query, sizeof query) < 0) return transport_failed(job);
+    while (sinter_exchange_clock() < end) {
+        int64_t from, words[2];
+        int there = t->take(t, TAG_ANSWER, &from, words, sizeof words);
+        if (there < 0) return transport_failed(job);
+        if (there && from == whom && words[0] == query) {
+            *out_late = words[1];
+            return true;
+        }
+        if (!answer(job, late)) return false;
+        pause_for(PAUSE_MICROSECONDS);
+    }
+    return true;
+}
+
+/* From the rank that is missed here to the one that all wait for. */
+static bool blame(sinter_job *job, int64_t late) {
+    int64_t culprit = late, next = -1;
+    for (int64_t hop = 0; hop < job->transport->rank_count; hop++) {
+        if (!ask(job, culprit, hop, late, &next)) return false;
+        if (next < 0) break;
+        if (next == job->transport->rank) {
+            snprintf(job->why, sizeof job->why,
+                     "rank %lld waits for this one: they run different programs",
+                     (long long)culprit);
+            return false;
+        }
+        culprit = next;
+    }
+    snprintf(job->why, sizeof job->why, "rank %lld did not come within %g seconds",
+             (long long)culprit, job->seconds);
+    return false;
+}
+
+bool sinter_job_wait(sinter_job *job) {
+    sinter_transport *t = job->transport;
+    double start = sinter_exchange_clock();
+    for (uint64_t looks = 1;; looks++) {
+        int64_t late = -1;
+        int done = t->test(t, &late);
+        if (done < 0) return transport_failed(job);
+        if (done) return true;
+        double waited = sinter_exchange_clock() - start;
+        if (waited > SPIN_SECONDS)
+            pause_for(PAUSE_MICROSECONDS);
+        else
+            sched_yield();
+        if (waited > job->seconds) return blame(job, late);
+        if (waited > SPIN_SECONDS && looks % LOOKS == 0 && !answer(job, late)) return false;
+    }
+}
+
+/* ---- messages ---- */
+
+static sinter_status *why(const sinter_job *job) {
+    return SINTER_FAIL(SINTER_STATUS_FAILED, "rank %lld: %s", (long long)job->transport->rank,
+                       job->why);
+}
+
+sinter_status *sinter_job_send(sinter_job *job, int64_t to, const void *data, uint64_t bytes) {
+    sinter_transport *t = job->transport;
+    if (t->send(t, to, TAG_MESSAGE, data, bytes) > 0) return NULL;
+    transport_failed(job);
+    return why(job);
+}
+
+sinter_status *sinter_job_receive(sinter_job *job, int64_t from, void *data, uint64_t bytes) {
+    sinter_transport *t = job->transport;
+    if (t->receive(t, from, TAG_MESSAGE, data, bytes) > 0) return NULL;
+    transport_failed(job);
+    return why(job);
+}
+
+sinter_status *sinter_job_finish(sinter_job *job, const char *what) {
+    if (sinter_job_wait(job)) return NULL;
+    return SINTER_FAIL(SINTER_STATUS_FAILED, "rank %lld: %s: %s", (long long)job->transport->rank,
+                       what, job->why);
+}
+
+/* ---- life ---- */
+
+bool sinter_job_is_one(void) {
+    static const char *const signs[] = {"SINTER_TRANSPORT", "OMPI_COMM_WORLD_SIZE"};
+    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
+        if (getenv(signs[i])) return true;
+    return false;
+}
+
+/* The plug-in that SINTER_TRANSPORT names, else the one beside the libraries of the program. */
+static sinter_status *open_transport(sinter_job *job) {
+    const char *name = getenv("SINTER_TRANSPORT");
+    sinter_transport_open_function *open = NULL;
+    char message[256] = "";
+    if (!name) name = "libsinter_mpi.so";
+    /* What it is built on loads parts of its own, which look for its symbols among those of the process. */
+    job->library = dlopen(name, RTLD_NOW | RTLD_GLOBAL);
+    if (!job->library)
+        return SINTER_FAIL(
+            SINTER_STATUS_NO_DEVICE,
+            "this process is one of several, and what they would send messages by is "
+            "not there: %s",
+            dlerror());
+    void *symbol = dlsym(job->library, SINTER_TRANSPORT_SYMBOL);
+    memcpy(&open, &symbol, sizeof open); /* ISO C has no cast from object to function pointer */
+    if (open) job->transport = open(job->seconds, message, sizeof message);
+    if (!job->transport)
+        return SINTER_FAIL(SINTER_STATUS_FAILED, "%s: %s", name,
+                           open ? message : "has no " SINTER_TRANSPORT_SYMBOL);
+    if (job->transport->version != SINTER_TRANSPORT_VERSION)
+        return SINTER_FAIL(SINTER_STATUS_FAILED, "%s: version %u, expected %d", name,
+                           job->transport->version, SINTER_TRANSPORT_VERSION);
+    return NULL;
+}
+
+sinter_status *sinter_job_open(double seconds, sinter_job **out_job) {
+    *out_job = NULL;
+    sinter_job *job = calloc(1, sizeof *job);
+    if (!job) return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for a job of processes");
+    job->seconds = seconds;
+    sinter_status *status = open_transport(job);
+    if (status) {
+        sinter_job_close(job, job->transport != NULL);
+        return status;
+    }
+    job->services = (sinter_abi_services){.size = sizeof job->services,
+                                          .thread_count = 1,
+                                          .user = job,
+                                          .exchange = sinter_job_exchange};
+    *out_job = job;
+    return NULL;
+}
+
+void sinter_job_close(sinter_job *job, bool failed) {
+    if (!job) return;
+    if (job->transport) job->transport->close(job->transport, failed);
+    free(job); /* the library stays: what it is built on can't be started twice in a process */
+}
+
+int64_t sinter_job_rank(const sinter_job *job) {
+    return job->transport->rank;
+}
+
+int64_t sinter_job_rank_count(const sinter_job *job) {
+    return job->transport->rank_count;
+}
+
+const char *sinter_job_name(const sinter_job *job) {
+    return job->transport->name;
+}
+
+sinter_status *sinter_job_set_mesh(sinter_job *job, const int64_t *axis_sizes,
+                                   uint32_t axis_count) {
+    sinter_status *status = sinter_exchange_mesh_init(&job->mesh, axis_sizes, axis_count);
+    if (status || job->mesh.rank_count == job->transport->rank_count) return status;
+    return SINTER_FAIL(
+        SINTER_STATUS_BAD_INPUT,
+        "the mesh has %lld ranks, the job %lld processes: start as many as there are "
+        "ranks (mpirun -n %lld)",
+        (long long)job->mesh.rank_count, (long long)job->transport->rank_count,
+        (long long)job->mesh.rank_count);
+}
+
+const sinter_abi_services *sinter_job_services(const sinter_job *job) {
+    return &job->services;
+}

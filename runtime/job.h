@@ -1,0 +1,30 @@
+/* Ranks of a mesh as processes: this one is a rank of a job that a starter such as mpirun made. Messages come from a plug-in
+ * (transport.h), which is opened when a job is. Exchanges of programs of ranks, and messages beside them.
+ *
+ * A rank that does not come within the deadline is named: whoever misses one asks it whom it misses itself, and so on, until one does
+ * not answer. Sums are those of runtime/exchange.h, to the bit. No thread: deadlines are looked at where a rank waits.
+ * Test: tests/suites/mpi.py */
+#pragma once
+#include "runtime/sinter_runtime.h"
+
+typedef struct sinter_job sinter_job;
+/* Whether this process is one of several, by what its starter put into its environment. */
+bool sinter_job_is_one(void);
+/* seconds: how long to wait for others, here and later. SINTER_STATUS_NO_DEVICE where there is no plug-in. */
+sinter_status *sinter_job_open(double seconds, sinter_job **out_job);
+/* failed: without a word to the others, whom mpirun ends as soon as this process ends with a status that is not 0; memory of messages
+ * that are under way stays the transport's. NULL allowed. */
+void sinter_job_close(sinter_job *job, bool failed);
+int64_t sinter_job_rank(const sinter_job *job);
+int64_t sinter_job_rank_count(const sinter_job *job);
+const char *sinter_job_name(const sinter_job *job); /* of what it is built on */
+/* Of the programs of its ranks, as many as it has. */
+sinter_status *sinter_job_set_mesh(sinter_job *job, const int64_t *axis_sizes, uint32_t axis_count);
+/* For one run of this rank's program at a time: one thread, malloc, no trace. Valid as long as the job. */
+const sinter_abi_services *sinter_job_services(const sinter_job *job);
+
+/* Messages beside those of exchanges: begun, and done when finish returns; in the order of their calls between two ranks, and of the
+ * size that the other side says. what: for messages, "the inputs". */
+sinter_status *sinter_job_send(sinter_job *job, int64_t to, const void *data, uint64_t bytes);
+sinter_status *sinter_job_receive(sinter_job *job, int64_t from, void *data, uint64_t bytes);
+sinter_status *sinter_job_finish(sinter_job *job, const char *what);

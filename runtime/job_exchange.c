@@ -1,0 +1,281 @@
+/* Exchanges as messages between processes. Small groups send each other their parts at once; large ones go along trees, whose number
+ * of messages grows with the group and not with its square. Either way sums are made in the order of runtime/exchange.h.
+ * Test: tests/suites/mpi.py */
+#include "runtime/job_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { DIRECT_RANKS = 8, FIRST_TAG = 8 };
+
+/* One exchange of this rank. */
+typedef struct meeting {
+    sinter_job *job;
+    sinter_abi_call *call;
+    const sinter_abi_exchange *words;
+    sinter_exchange_group group;
+    int tag;
+    size_t size;    /* of an element */
+    uint64_t bytes; /* of the source */
+} meeting;
+
+/* Programs that differ do not take each other's messages. */
+static int tag_of(const sinter_abi_exchange *w) {
+    const uint64_t words[] = {(uint64_t)w->kind, (uint64_t)w->reduction, (uint64_t)w->dtype,
+                              w->index, w->kind == SINTER_ABI_PERMUTE ? 0 : w->over};
+    uint64_t hash = sinter_abi_hash(words, sizeof words, 0);
+    return FIRST_TAG + (int)((hash >> 32) % (SINTER_TRANSPORT_TAGS - FIRST_TAG));
+}
+
+static int32_t fail(const meeting *m, int32_t code, const char *why) {
+    return sinter_exchange_fail(m->call, code, m->job->transport->rank, "%s %u: %s",
+                                sinter_exchange_name(m->words), m->words->index, why);
+}
+
+static int32_t transport_failed(const meeting *m) {
+    return fail(m, SINTER_ABI_FAILED, m->job->transport->why(m->job->transport));
+}
+
+static int32_t no_memory(const meeting *m) {
+    return fail(m, SINTER_ABI_OUT_OF_MEMORY, "no memory for what other ranks send");
+}
+
+static int32_t send(const meeting *m, int64_t place, const void *data, uint64_t bytes) {
+    sinter_transport *t = m->job->transport;
+    return t->send(t, m->group.members[place], m->tag, data, bytes) > 0 ? 0 : transport_failed(m);
+}
+
+static int32_t receive(const meeting *m, int64_t place, void *data, uint64_t bytes) {
+    sinter_transport *t = m->job->transport;
+    return t->receive(t, m->group.members[place], m->tag, data, bytes) > 0 ? 0
+                                                                           : transport_failed(m);
+}
+
+static int32_t finish(const meeting *m) {
+    return sinter_job_wait(m->job) ? 0 : fail(m, SINTER_ABI_FAILED, m->job->why);
+}
+
+static int32_t combine(const meeting *m, const void *const *sources, int64_t places, uint64_t count,
+                       void *target) {
+    int32_t code = sinter_exchange_combine(m->words->dtype, m->words->reduction, sources, places, 0,
+                                           count, target);
+    return !code                              ? 0
+           : code == SINTER_ABI_OUT_OF_MEMORY ? no_memory(m)
+                                              : fail(m, code,
+                                                     "elements of this type can't be combined "
+                                                     "between ranks");
+}
+
+/* Where the share of a place of so many elements begins. */
+static uint64_t share(const meeting *m, uint64_t count, int64_t place) {
+    uint64_t places = (uint64_t)m->group.count;
+    return count / places * (uint64_t)place + count % places * (uint64_t)place / places;
+}
+
+/* ---- all at once ---- */
+
+/* Elements [first(place), first(place + 1)) of the source go to each place; those of all for this one become their sum. */
+static int32_t combine_share(const meeting *m,
+                             uint64_t (*first)(const meeting *, uint64_t, int64_t), void *target) {
+    const sinter_exchange_group *g = &m->group;
+    const char *source = m->words->source;
+    uint64_t count = m->words->count, own = first(m, count, g->place),
+             length = first(m, count, g->place + 1) - own;
+    size_t bytes = (size_t)length * m->size;
+    char *room = malloc((size_t)g->count * bytes + 1);
+    const void **sources = malloc((size_t)g->count * sizeof *sources);
+    int32_t code = room && sources ? 0 : no_memory(m);
+    for (int64_t p = 0; !code && p < g->count; p++) {
+        uint64_t at = first(m, count, p), end = first(m, count, p + 1);
+        sources[p] = p == g->place ? source + at * m->size : room + (size_t)p * bytes;
+        if (p == g->place) continue;
+        code = receive(m, p, room + (size_t)p * bytes, bytes);
+        if (!code) code = send(m, p, source + at * m->size, (end - at) * m->size);
+    }
+    if (!code) code = finish(m);
+    if (!code) code = combine(m, sources, g->count, length, target);
+    free(sources);
+    free(room);
+    return code;
+}
+
+static int32_t reduce_directly(const meeting *m) {
+    const sinter_exchange_group *g = &m->group;
+    char *target = m->words->target;
+    uint64_t count = m->words->count, own = share(m, count, g->place),
+             end = share(m, count, g->place + 1);
+    int32_t code = combine_share(m, share, target + own * m->size);
+    for (int64_t p = 0; !code && p < g->count; p++) {
+        uint64_t at = share(m, count, p), length = share(m, count, p + 1) - at;
+        if (p == g->place) continue;
+        code = receive(m, p, target + at * m->size, length * m->size);
+        if (!code) code = send(m, p, target + own * m->size, (end - own) * m->size);
+    }
+    return code ? code : finish(m);
+}
+
+static int32_t exchange_all(const meeting *m) {
+    const sinter_exchange_group *g = &m->group;
+    const char *source = m->words->source;
+    char *target = m->words->target;
+    uint64_t piece = m->bytes / (uint64_t)g->count;
+    int32_t code = 0;
+    for (int64_t i = 1; !code && i < g->count;
+         i++) { /* neighbours first, so that nobody gets all at once */
+        int64_t to = (g->place + i) % g->count, from = (g->place + g->count - i) % g->count;
+        code = receive(m, from, target + (uint64_t)from * piece, piece);
+        if (!code) code = send(m, to, source + (uint64_t)to * piece, piece);
+    }
+    if (!code)
+        memcpy(target + (uint64_t)g->place * piece, source + (uint64_t)g->place * piece, piece);
+    return code ? code : finish(m);
+}
+
+/* ---- trees ---- */
+
+/* Terms go up to place 0: `sum`, which holds the own one, takes in what is below. Returns in out_reach how far this place's part of
+ * the tree goes: places [place, place + reach). */
+static int32_t reduce_up(const meeting *m, void *sum, int64_t *out_reach) {
+    const sinter_exchange_group *g = &m->group;
+    char *other = malloc(m->bytes + 1);
+    int32_t code = other ? 0 : no_memory(m);
+    int64_t step = 1;
+    for (; !code && step < g->count; step *= 2) {
+        if (g->place % (2 * step)) {
+            code = send(m, g->place - step, sum, m->bytes);
+            if (!code) code = finish(m);
+            break;
+        }
+        if (g->place + step >= g->count) continue;
+        const void *sources[] = {sum, other};
+        code = receive(m, g->place + step, other, m->bytes);
+        if (!code) code = finish(m);
+        if (!code) code = combine(m, sources, 2, m->words->count, sum);
+    }
+    free(other);
+    *out_reach = step;
+    return code;
+}
+
+/* What place 0 has goes down: `each` bytes for each place where they get a piece (each > 0; `data` has those of the places from the
+ * own one on), or all of it. */
+static int32_t spread_down(const meeting *m, int64_t reach, char *data, uint64_t each) {
+    const sinter_exchange_group *g = &m->group;
+    int32_t code = 0;
+    int64_t own = g->count - g->place < reach ? g->count - g->place : reach;
+    if (g->place) {
+        code = receive(m, g->place - reach, data, each ? (uint64_t)own * each : m->bytes);
+        if (!code) code = finish(m);
+    }
+    for (int64_t step = reach / 2; !code && step > 0; step /= 2) {
+        int64_t to = g->place + step, below = g->count - to < step ? g->count - to : step;
+        if (to >= g->count) continue;
+        code = send(m, to, data + (uint64_t)step * each, each ? (uint64_t)below * each : m->bytes);
+    }
+    return code ? code : finish(m);
+}
+
+static int32_t reduce_by_tree(const meeting *m) {
+    int64_t reach;
+    memcpy(m->words->target, m->words->source, m->bytes);
+    int32_t code = reduce_up(m, m->words->target, &reach);
+    return code ? code : spread_down(m, reach, m->words->target, 0);
+}
+
+static int32_t scatter_by_tree(const meeting *m) {
+    uint64_t piece = m->bytes / (uint64_t)m->group.count;
+    int64_t reach;
+    char *sum = malloc(m->bytes + 1);
+    if (!sum) return no_memory(m);
+    memcpy(sum, m->words->source, m->bytes);
+    int32_t code = reduce_up(m, sum, &reach);
+    if (!code && piece) code = spread_down(m, reach, sum, piece);
+    if (!code) memcpy(m->words->target, sum, piece);
+    free(sum);
+    return code;
+}
+
+/* Parts [first, first + count) of the places, around the end. */
+static int32_t move_parts(const meeting *m, int64_t peer, int64_t first, int64_t count,
+                          int32_t (*move)(const meeting *, int64_t, void *, uint64_t)) {
+    char *target = m->words->target;
+    int64_t all = m->group.count, until = first + count < all ? first + count : all;
+    int32_t code =
+        move(m, peer, target + (uint64_t)first * m->bytes, (uint64_t)(until - first) * m->bytes);
+    if (!code && first + count > all)
+        code = move(m, peer, target, (uint64_t)(first + count - all) * m->bytes);
+    return code;
+}
+
+static int32_t send_mutable(const meeting *m, int64_t place, void *data, uint64_t bytes) {
+    return send(m, place, data, bytes);
+}
+
+/* In each round a place has twice as many parts, those of the places from its own on (Bruck et al., Efficient algorithms for
+ * all-to-all communications, 1997). */
+static int32_t gather_parts(const meeting *m) {
+    const sinter_exchange_group *g = &m->group;
+    int32_t code = 0;
+    memcpy((char *)m->words->target + (uint64_t)g->place * m->bytes, m->words->source, m->bytes);
+    for (int64_t have = 1; !code && have < g->count; have *= 2) {
+        int64_t count = g->count - have < have ? g->count - have : have;
+        int64_t from = (g->place + have) % g->count, to = (g->place + g->count - have) % g->count;
+        code = move_parts(m, from, from, count, receive);
+        if (!code) code = move_parts(m, to, g->place, count, send_mutable);
+        if (!code) code = finish(m);
+    }
+    return code;
+}
+
+/* ---- an exchange ---- */
+
+static uint64_t piece_of(const meeting *m, uint64_t count, int64_t place) {
+    return count / (uint64_t)m->group.count * (uint64_t)place;
+}
+
+static int32_t permute(const meeting *m) {
+    const sinter_abi_exchange *w = m->words;
+    sinter_transport *t = m->job->transport;
+    if (w->from == t->rank) { /* and to it */
+        memcpy(w->target, w->source, m->bytes);
+        return 0;
+    }
+    if (w->from < 0) memset(w->target, 0, m->bytes);
+    if (w->from >= 0 && t->receive(t, w->from, m->tag, w->target, m->bytes) < 0)
+        return transport_failed(m);
+    if (w->to >= 0 && t->send(t, w->to, m->tag, w->source, m->bytes) < 0)
+        return transport_failed(m);
+    return finish(m);
+}
+
+static int32_t meet(const meeting *m) {
+    bool is_small = m->group.count <= DIRECT_RANKS;
+    switch (m->words->kind) {
+    case SINTER_ABI_ALL_REDUCE:
+        return is_small ? reduce_directly(m) : reduce_by_tree(m);
+    case SINTER_ABI_REDUCE_SCATTER:
+        return is_small ? combine_share(m, piece_of, m->words->target) : scatter_by_tree(m);
+    case SINTER_ABI_ALL_GATHER:
+        return gather_parts(m);
+    case SINTER_ABI_ALL_TO_ALL:
+        return exchange_all(m);
+    default:
+        return permute(m);
+    }
+}
+
+int32_t sinter_job_exchange(sinter_abi_call *call, const sinter_abi_exchange *words) {
+    sinter_job *job = call->services->user;
+    int64_t rank = job->transport->rank;
+    meeting m = {.job = job, .call = call, .words = words, .tag = tag_of(words)};
+    bool permutes = words->kind == SINTER_ABI_PERMUTE;
+    if (!sinter_exchange_check(&job->mesh, words) ||
+        (!permutes && !sinter_exchange_find_group(&job->mesh, rank, words->over, &m.group)))
+        return sinter_exchange_fail(call, SINTER_ABI_FAILED, rank,
+                                    "an exchange that this mesh has not");
+    m.size = sinter_exchange_element_size(words->dtype);
+    m.bytes = words->count * m.size;
+    int32_t code = words->count ? meet(&m) : 0;
+    sinter_exchange_free_group(&m.group);
+    return code;
+}

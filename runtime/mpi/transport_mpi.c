@@ -1,0 +1,258 @@
+/* Messages by way of MPI: the plug-in libsinter_mpi.so, built against Open MPI, and, as libsinter_smpi.so, against SimGrid's SMPI
+ * (SINTER_SIMULATED), where ranks are contexts of one process and take turns when they wait. No state but what open returns.
+ * Needs MPI 3. Test: tests/suites/mpi.py, tests/suites/long/mpi_failures.py, tests/suites/long/mpi_simulated.py */
+#include "runtime/transport.h"
+
+#include <mpi.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+enum { CHUNK = 1 << 30 }; /* MPI counts with int */
+
+typedef struct request {
+    MPI_Request handle;
+    int64_t peer;
+    int expected; /* bytes that are received; -1: sent */
+} request;
+
+typedef struct note {
+    struct note *next;
+    MPI_Request handle;
+    char data[SINTER_TRANSPORT_NOTE_BYTES];
+} note;
+
+typedef struct mpi {
+    sinter_transport table; /* first */
+    request *requests;
+    size_t count, room;
+    note *notes; /* under way */
+    char name[MPI_MAX_LIBRARY_VERSION_STRING];
+    char why[MPI_MAX_ERROR_STRING + 80];
+} mpi;
+
+static int fail(mpi *m, const char *what, int code) {
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length = 0;
+    MPI_Error_string(code, text, &length);
+    snprintf(m->why, sizeof m->why, "%s: %s", what, text);
+    return -1;
+}
+
+/* ---- messages ---- */
+
+static request *new_request(mpi *m) {
+    if (m->count == m->room) {
+        size_t room = m->room ? 2 * m->room : 16;
+        request *more = realloc(m->requests, room * sizeof *more);
+        if (!more) {
+            snprintf(m->why, sizeof m->why, "no memory for another message");
+            return NULL;
+        }
+        m->requests = more;
+        m->room = room;
+    }
+    return &m->requests[m->count];
+}
+
+/* In pieces that an int counts. */
+static int begin(mpi *m, int64_t peer, int tag, void *data, uint64_t bytes, int is_receive) {
+    uint64_t at = 0;
+    do {
+        request *r = new_request(m);
+        int size = bytes - at < CHUNK ? (int)(bytes - at) : CHUNK;
+        if (!r) return -1;
+        int code = is_receive ? MPI_Irecv((char *)data + at, size, MPI_BYTE, (int)peer, tag,
+                                          MPI_COMM_WORLD, &r->handle)
+                              : MPI_Isend((char *)data + at, size, MPI_BYTE, (int)peer, tag,
+                                          MPI_COMM_WORLD, &r->handle);
+        if (code != MPI_SUCCESS) return fail(m, is_receive ? "MPI_Irecv" : "MPI_Isend", code);
+        r->peer = peer;
+        r->expected = is_receive ? size : -1;
+        m->count++;
+        at += (uint64_t)size;
+    } while (at < bytes);
+    return 1;
+}
+
+static int begin_send(sinter_transport *t, int64_t to, int tag, const void *data, uint64_t bytes) {
+    void *kept;
+    memcpy(&kept, &data, sizeof kept); /* MPI 2 has no const */
+    return begin((mpi *)t, to, tag, kept, bytes, 0);
+}
+
+static int begin_receive(sinter_transport *t, int64_t from, int tag, void *data, uint64_t bytes) {
+    return begin((mpi *)t, from, tag, data, bytes, 1);
+}
+
+/* Whether it is done: 1, 0, -1. */
+static int test_one(mpi *m, request *r) {
+    MPI_Status status;
+    int is_done = 1, size = 0;
+#ifdef SINTER_SIMULATED
+    int code = MPI_Wait(&r->handle, &status);
+#else
+    int code = MPI_Test(&r->handle, &is_done, &status);
+#endif
+    if (code != MPI_SUCCESS) {
+        fail(m, "message", code);
+        size_t length = strlen(m->why);
+        snprintf(m->why + length, sizeof m->why - length, " (rank %lld)", (long long)r->peer);
+        return -1;
+    }
+    if (!is_done || r->expected < 0) return is_done;
+    MPI_Get_count(&status, MPI_BYTE, &size);
+    if (size == r->expected) return 1;
+    snprintf(m->why, sizeof m->why, "rank %lld sent %d bytes, expected %d: it runs another program",
+             (long long)r->peer, size, r->expected);
+    return -1;
+}
+
+static int test(sinter_transport *t, int64_t *out_late) {
+    mpi *m = (mpi *)t;
+    size_t left = 0;
+    int64_t late = -1;
+    for (size_t i = 0; i < m->count; i++) {
+        int done = test_one(m, &m->requests[i]);
+        if (done < 0) return -1;
+        if (done) continue;
+        /* who has to give is missed rather than who does not take */
+        if (late < 0 || m->requests[i].expected >= 0) late = m->requests[i].peer;
+        m->requests[left++] = m->requests[i];
+    }
+    m->count = left;
+    *out_late = late;
+    return left == 0;
+}
+
+/* ---- notes ---- */
+
+static int reap_notes(mpi *m) {
+    note **link = &m->notes;
+    while (*link) {
+        note *n = *link;
+        int is_done = 0;
+        int code = MPI_Test(&n->handle, &is_done, MPI_STATUS_IGNORE);
+        if (code != MPI_SUCCESS) return fail(m, "note", code);
+        if (!is_done) {
+            link = &n->next;
+            continue;
+        }
+        *link = n->next;
+        free(n);
+    }
+    return 1;
+}
+
+static int post(sinter_transport *t, int64_t to, int tag, const void *data, uint64_t bytes) {
+    mpi *m = (mpi *)t;
+    note *n = bytes <= sizeof n->data ? calloc(1, sizeof *n) : NULL;
+    if (!n) {
+        snprintf(m->why, sizeof m->why, "no memory for a note of %llu bytes",
+                 (unsigned long long)bytes);
+        return -1;
+    }
+    memcpy(n->data, data, bytes);
+    int code = MPI_Isend(n->data, (int)bytes, MPI_BYTE, (int)to, tag, MPI_COMM_WORLD, &n->handle);
+    if (code != MPI_SUCCESS) {
+        free(n);
+        return fail(m, "MPI_Isend", code);
+    }
+    n->next = m->notes;
+    m->notes = n;
+    return reap_notes(m);
+}
+
+static int take(sinter_transport *t, int tag, int64_t *out_from, void *data, uint64_t bytes) {
+    mpi *m = (mpi *)t;
+    MPI_Status status;
+    int is_there = 0;
+    int code = MPI_Iprobe(MPI_ANY_SOURCE, tag, MPI_COMM_WORLD, &is_there, &status);
+    if (code != MPI_SUCCESS) return fail(m, "MPI_Iprobe", code);
+    if (!is_there) return 0;
+    *out_from = status.MPI_SOURCE;
+    code = MPI_Recv(data, (int)bytes, MPI_BYTE, status.MPI_SOURCE, tag, MPI_COMM_WORLD,
+                    MPI_STATUS_IGNORE);
+    return code == MPI_SUCCESS ? 1 : fail(m, "MPI_Recv", code);
+}
+
+/* ---- life ---- */
+
+static const char *why(const sinter_transport *t) {
+    return ((const mpi *)t)->why;
+}
+
+static void close_job(sinter_transport *t, int failed) {
+    mpi *m = (mpi *)t;
+    if (failed) return; /* what is under way stays under way */
+    reap_notes(m);
+    MPI_Finalize();
+    free(m->requests);
+    free(m);
+}
+
+#ifndef SINTER_SIMULATED
+/* MPI_Init can't be polled: it returns when all processes of the job have come. */
+static void give_up(int number) {
+    static const char text[] = "sinter: error: MPI_Init: another process of this job did not start "
+                               "in time, or can't be reached\n";
+    (void)number;
+    if (write(STDERR_FILENO, text, sizeof text - 1) >= 0) _exit(2);
+    _exit(2);
+}
+
+static int start(double seconds) {
+    struct sigaction act = {.sa_handler = give_up}, before;
+    struct itimerval none = {0}, limit = {.it_value = {(time_t)seconds, 1}};
+    sigaction(SIGALRM, &act, &before);
+    setitimer(ITIMER_REAL, &limit, NULL);
+    int code = MPI_Init(NULL, NULL);
+    setitimer(ITIMER_REAL, &none, NULL);
+    sigaction(SIGALRM, &before, NULL);
+    return code;
+}
+#else
+static int start(double seconds) {
+    (void)seconds;
+    return MPI_Init(NULL, NULL);
+}
+#endif
+
+__attribute__((visibility("default"))) sinter_transport *
+sinter_transport_open(double seconds, char *message, size_t message_size);
+
+sinter_transport *sinter_transport_open(double seconds, char *message, size_t message_size) {
+    int is_there = 0, rank = 0, count = 0, length = 0;
+    MPI_Initialized(&is_there);
+    if (is_there) {
+        snprintf(message, message_size, "MPI is in use by this process already");
+        return NULL;
+    }
+    mpi *m = calloc(1, sizeof *m);
+    if (!m || start(seconds) != MPI_SUCCESS) {
+        snprintf(message, message_size, m ? "MPI_Init failed" : "no memory");
+        free(m);
+        return NULL;
+    }
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &count);
+    MPI_Get_library_version(m->name, &length);
+    m->name[strcspn(m->name, ",\n")] = 0;
+    m->table = (sinter_transport){.size = sizeof m->table,
+                                  .version = SINTER_TRANSPORT_VERSION,
+                                  .name = m->name,
+                                  .rank = rank,
+                                  .rank_count = count,
+                                  .send = begin_send,
+                                  .receive = begin_receive,
+                                  .test = test,
+                                  .post = post,
+                                  .take = take,
+                                  .why = why,
+                                  .close = close_job};
+    return &m->table;
+}

@@ -1,0 +1,32 @@
+/* Messages between ranks that are processes, as a plug-in gives them: a shared object with one function, so that nothing else
+ * depends on what it is built on. runtime/mpi/transport_mpi.c is the one for MPI.
+ *
+ * Functions return 1 (done), 0 (not yet) or -1 (failed: why() tells). A message is one of a tag between two ranks; those of a tag
+ * come in the order in which they were sent. All are called by the thread that opened it. Test: tests/suites/mpi.py */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#define SINTER_TRANSPORT_SYMBOL "sinter_transport_open"
+enum { SINTER_TRANSPORT_VERSION = 1, SINTER_TRANSPORT_TAGS = 32000, SINTER_TRANSPORT_NOTE_BYTES = 64 };
+
+typedef struct sinter_transport {
+    uint32_t size, version; /* sizeof, SINTER_TRANSPORT_VERSION */
+    const char *name;       /* "Open MPI v4.1.4" */
+    int64_t rank, rank_count;
+    /* Begin; memory is the transport's until test says that it is done. Received are exactly `bytes`, else test fails. */
+    int (*send)(struct sinter_transport *transport, int64_t to, int tag, const void *data, uint64_t bytes);
+    int (*receive)(struct sinter_transport *transport, int64_t from, int tag, void *data, uint64_t bytes);
+    /* Whether all that was begun is done; if not, out_late is a rank of which something is missing. Where time is simulated it waits. */
+    int (*test)(struct sinter_transport *transport, int64_t *out_late);
+    /* Notes of NOTE_BYTES at most, that nobody need wait for: sent, and taken where there is one of the tag. */
+    int (*post)(struct sinter_transport *transport, int64_t to, int tag, const void *data, uint64_t bytes);
+    int (*take)(struct sinter_transport *transport, int tag, int64_t *out_from, void *data, uint64_t bytes);
+    const char *(*why)(const struct sinter_transport *transport);
+    /* Ends the part that this process has in the job, which waits for the others; failed: without a word to them, which may be dead
+     * or hang. Then whoever started the job ends it as soon as this process ends with a status that is not 0. */
+    void (*close)(struct sinter_transport *transport, int failed);
+} sinter_transport;
+
+/* NULL after an error, with a message. seconds: how long to wait for the other processes to start. */
+typedef sinter_transport *sinter_transport_open_function(double seconds, char *message, size_t message_size);

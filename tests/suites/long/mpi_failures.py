@@ -1,0 +1,123 @@
+"""Jobs of processes that go wrong: whichever rank is killed, hangs, or does not fit the others, the job ends in time with a message that
+names it, nothing is written, and no process is left. And what looks wrong and is not: uneven batches, more ranks than indices.
+
+    tests/suites/long/mpi_failures.py     with PYTHONPATH=tests/suites and SINTER_BUILD
+"""
+
+import os
+import pathlib
+import shutil
+import signal
+import tempfile
+import time
+
+import numpy as np
+
+from support import mpi, sanitizers
+from tally import Tally
+
+MLP = mpi.MODELS / "mlp.onnx"
+WORDS = ("--shard", "pixels=data,_,_", "--shard", "layers.0.weight=model,_", "--shard", "layers.1.weight=_,model")
+LIMIT = 30  # seconds until a job has ended
+
+
+def expect(tally, name, done, work, status, *parts):
+    """The job ended with the status, or one of them, and said all the parts."""
+    allowed = status if isinstance(status, tuple) else (status,)
+    problems = []
+    if done.status not in allowed:
+        problems.append(f"expected status {status}: {done}")
+    if done.seconds > sanitizers.seconds(LIMIT, mpi.BUILD):
+        problems.append(f"took {done.seconds:.1f} s")
+    problems += [f"nothing says '{part}': {done}" for part in parts if part not in done.output + done.errors]
+    time.sleep(0.3)
+    problems += [f"is left: {process}" for process in mpi.left(work)]
+    tally.check(name, problems)
+
+
+def shoot(tally, work, folder, rank, number, patience, part):
+    """A signal for one rank in the middle of runs that would go on."""
+    arguments = [4, mpi.SINTER, "bench", folder, "--seconds=300"]
+    if patience:
+        arguments.append(f"--rank-seconds={patience}")
+    job = mpi.start(arguments)
+    pids = mpi.ranks(job, 4)
+    time.sleep(2)
+    begun = time.monotonic()
+    os.kill(pids[rank], number)
+    done = mpi.finish(job, 60, begun)
+    ways = f"{signal.Signals(number).name} for rank {rank}{'' if patience else ', who waits as long as usual'}"
+    if done.status == 0:
+        done.status = "0, though it was stopped"
+    expect(tally, ways, done, work, tuple(range(1, 256)), part)
+
+
+def check_signals(tally, work, folder):
+    for rank in range(4):
+        shoot(tally, work, folder, rank, signal.SIGKILL, 5, f"rank {rank}")
+        shoot(tally, work, folder, rank, signal.SIGSTOP, 2, f"rank {rank} did not come within 2 seconds")
+    shoot(tally, work, folder, 2, signal.SIGSTOP, 0, "rank 2 did not come within 25 seconds")
+
+
+def check_misfits(tally, work, folder):
+    out = work / "never"
+    run = (mpi.SINTER, "run", folder, "-o", out)
+    other, lost = work / "other", work / "lost"
+    mpi.sinter("shard", MLP, "--dim", "batch=6", "--mesh=data:2,model:2", *WORDS, "-o", other)
+    expect(
+        tally, "another folder", mpi.run((3, *run), (1, mpi.SINTER, "run", other)), work, 2, "rank 3 has other programs than rank 0"
+    )
+    expect(tally, "too few processes", mpi.run((3, *run)), work, 2, "the mesh has 4 ranks, the job 3 processes")
+    expect(tally, "too many processes", mpi.run((5, *run)), work, 2, "the mesh has 4 ranks, the job 5 processes")
+    shutil.copytree(folder, lost)
+    (lost / "rank_1.so").unlink()
+    expect(tally, "a program is missing", mpi.run((4, mpi.SINTER, "run", lost)), work, 2, "rank_1.so")
+    shutil.copy(other / "rank_0.so", lost / "rank_1.so")
+    expect(tally, "a program of another rank", mpi.run((4, mpi.SINTER, "run", lost)), work, 2, "is not the program of rank")
+    damaged = bytearray((folder / "rank_1.so").read_bytes())
+    damaged[len(damaged) // 3] ^= 1
+    (lost / "rank_1.so").write_bytes(damaged)
+    expect(tally, "a program is damaged", mpi.run((4, mpi.SINTER, "run", lost)), work, 2, "rank_1.so")
+    np.save(work / "wrong.npy", np.zeros((5, 3), np.float32))
+    bad = mpi.run((4, *run, "-i", f"pixels={work / 'wrong.npy'}"))
+    expect(tally, "an input of another shape", bad, work, 2, "pixels")
+    gone = mpi.run((4, *run), env={"SINTER_TRANSPORT": "/nowhere.so"})
+    expect(tally, "no plug-in", gone, work, 2, "/nowhere.so")
+    absent = mpi.run((3, *run, "--rank-seconds=2"), (1, "sleep", "20"))
+    expect(tally, "a process that never comes", absent, work, 2, "did not start in time, or can't be reached")
+    tally.check("nothing half-written", [str(out)] if out.exists() else [])
+
+
+def check_answers(tally, work):
+    """What a job is for: the answer of one process, and its exit status."""
+    for batch, mesh in ((5, "data:4"), (3, "data:4"), (1, "data:2"), (7, "data:3,model:2")):
+        name = f"batch {batch} on {mesh}"
+        folder, whole = work / f"f{batch}{mesh}", work / f"w{batch}{mesh}"
+        words = WORDS if "model" in mesh else WORDS[:2]
+        mpi.sinter("run", MLP, "--dim", f"batch={batch}", "-o", whole)
+        mpi.sinter("shard", MLP, "--dim", f"batch={batch}", f"--mesh={mesh}", *words, "-o", folder)
+        count = int(np.prod([int(axis.split(":")[1]) for axis in mesh.split(",")]))
+        run = (count, mpi.SINTER, "run", folder, "--expect", f"logits={whole / 'logits.npy'}", "--rtol=1e-5")
+        expect(tally, name, mpi.run(run), work, 0, "logits")
+        np.save(work / "zeros.npy", np.zeros((batch, 10), np.float32))
+        run = (count, mpi.SINTER, "run", folder, "--expect", f"logits={work / 'zeros.npy'}")
+        expect(tally, f"{name}: a difference", mpi.run(run), work, 1, "logits")
+
+
+def main():
+    tally = Tally()
+    if mpi.missing():
+        tally.skipped("jobs of processes", mpi.missing())
+        tally.finish()
+    with tempfile.TemporaryDirectory() as name:
+        work = pathlib.Path(name)
+        folder = work / "ranks"
+        mpi.sinter("shard", MLP, "--dim", "batch=5", "--mesh=data:2,model:2", *WORDS, "-o", folder)
+        check_answers(tally, work)
+        check_misfits(tally, work, folder)
+        check_signals(tally, work, folder)
+    tally.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,311 @@
+/* Exchanges as messages, over a transport that is a list in memory, with a thread a rank: what each rank gets in groups of any size, the
+ * bits of sums beside those of exchanges between threads, and who is named when one does not come. */
+#include "runtime/collectives.h"
+#include "runtime/job_internal.h"
+#include "tests/unit/test.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { MOST = 40, SIZE = 37 };
+
+/* ---- a transport ---- */
+
+typedef struct message {
+    struct message *next;
+    int64_t from, to;
+    int tag;
+    uint64_t bytes;
+    char data[];
+} message;
+
+typedef struct net {
+    pthread_mutex_t mutex;
+    message *first, **last;
+} net;
+
+typedef struct wanted {
+    int64_t from;
+    int tag;
+    void *data;
+    uint64_t bytes;
+} wanted;
+
+typedef struct wire {
+    sinter_transport table; /* first */
+    net *net;
+    wanted list[4 * MOST];
+    size_t count;
+} wire;
+
+static int put(sinter_transport *t, int64_t to, int tag, const void *data, uint64_t bytes) {
+    net *n = ((wire *)t)->net;
+    message *m = malloc(sizeof *m + bytes);
+    *m = (message){.from = t->rank, .to = to, .tag = tag, .bytes = bytes};
+    if (bytes) memcpy(m->data, data, bytes);
+    pthread_mutex_lock(&n->mutex);
+    *n->last = m;
+    n->last = &m->next;
+    pthread_mutex_unlock(&n->mutex);
+    return 1;
+}
+
+static int want(sinter_transport *t, int64_t from, int tag, void *data, uint64_t bytes) {
+    wire *w = (wire *)t;
+    w->list[w->count++] = (wanted){from, tag, data, bytes};
+    return 1;
+}
+
+/* The oldest message of the tag, taken out; from < 0: whoever sent it. Under the mutex. */
+static message *find(wire *w, int64_t from, int tag) {
+    net *n = w->net;
+    for (message **link = &n->first; *link; link = &(*link)->next) {
+        message *m = *link;
+        if (m->to != w->table.rank || m->tag != tag || (from >= 0 && m->from != from)) continue;
+        *link = m->next;
+        if (n->last == &m->next) n->last = link;
+        return m;
+    }
+    return NULL;
+}
+
+static int look(sinter_transport *t, int64_t *out_late) {
+    wire *w = (wire *)t;
+    size_t left = 0;
+    bool fits = true;
+    pthread_mutex_lock(&w->net->mutex);
+    for (size_t i = 0; i < w->count; i++) {
+        message *m = find(w, w->list[i].from, w->list[i].tag);
+        if (!m) {
+            if (!left) *out_late = w->list[i].from;
+            w->list[left++] = w->list[i];
+            continue;
+        }
+        fits = fits && m->bytes == w->list[i].bytes;
+        if (fits && m->bytes) memcpy(w->list[i].data, m->data, m->bytes);
+        free(m);
+    }
+    pthread_mutex_unlock(&w->net->mutex);
+    w->count = left;
+    return fits ? left == 0 : -1;
+}
+
+static int take(sinter_transport *t, int tag, int64_t *out_from, void *data, uint64_t bytes) {
+    pthread_mutex_lock(&((wire *)t)->net->mutex);
+    message *m = find((wire *)t, -1, tag);
+    pthread_mutex_unlock(&((wire *)t)->net->mutex);
+    if (!m) return 0;
+    *out_from = m->from;
+    memcpy(data, m->data, bytes);
+    free(m);
+    return 1;
+}
+
+static const char *why(const sinter_transport *t) {
+    (void)t;
+    return "another size";
+}
+
+/* ---- ranks ---- */
+
+typedef struct rank {
+    struct sinter_job job;
+    wire wire;
+    sinter_collectives *threads; /* the same exchanges between threads */
+    int64_t number, count;
+    int (*body)(struct rank *r);
+    int wrong, code;
+    char message[256];
+    float x[SIZE * MOST], y[SIZE * MOST], z[SIZE * MOST];
+} rank;
+
+static int exchange_by(rank *r, const sinter_abi_services *services,
+                       const sinter_abi_exchange *words) {
+    sinter_abi_call call = {.size = sizeof call, .services = services};
+    r->code = services->exchange(&call, words);
+    memcpy(r->message, call.message, sizeof r->message);
+    return r->code;
+}
+
+/* By messages into y, between threads into z: the same bits. */
+static int both(rank *r, sinter_abi_exchange words, uint64_t results) {
+    words.source = r->x;
+    words.target = r->y;
+    memset(r->y, 0x55, sizeof r->y);
+    memset(r->z, 0x55, sizeof r->z);
+    int wrong = exchange_by(r, &r->job.services, &words) != 0;
+    words.target = r->z;
+    wrong += exchange_by(r, sinter_collectives_services(r->threads, r->number), &words) != 0;
+    return wrong + (memcmp(r->y, r->z, sizeof r->y) != 0) + !results;
+}
+
+/* Over each axis, and over both; odd numbers, so that sums depend on their order. */
+static int all_kinds(rank *r) {
+    static const uint64_t overs[] = {1, 2, 0x0201, 0x0102};
+    uint64_t seed = (uint64_t)r->number * 77 + 5;
+    for (int i = 0; i < SIZE * MOST; i++) {
+        seed = seed * UINT64_C(6364136223846793005) + 1;
+        r->x[i] = ldexpf((float)(seed >> 40) - 8e6f, (int)(seed >> 33 & 31) - 20);
+    }
+    uint32_t index = 0;
+    for (int k = 0; k < 4; k++) {
+        sinter_exchange_group group;
+        if (!sinter_exchange_find_group(&r->job.mesh, r->number, overs[k], &group)) return 1;
+        uint64_t places = (uint64_t)group.count;
+        sinter_exchange_free_group(&group);
+        for (int how = 0; how < 4; how++)
+            r->wrong += both(r,
+                             (sinter_abi_exchange){.kind = SINTER_ABI_ALL_REDUCE,
+                                                   .reduction = how,
+                                                   .dtype = how == 3 ? 6 : 1,
+                                                   .index = index++,
+                                                   .over = overs[k],
+                                                   .count = how == 2 ? 1 : SIZE},
+                             SIZE);
+        r->wrong += both(r,
+                         (sinter_abi_exchange){.kind = SINTER_ABI_REDUCE_SCATTER,
+                                               .dtype = 1,
+                                               .index = index++,
+                                               .over = overs[k],
+                                               .count = SIZE * places},
+                         SIZE);
+        r->wrong += both(r,
+                         (sinter_abi_exchange){.kind = SINTER_ABI_ALL_GATHER,
+                                               .dtype = 1,
+                                               .index = index++,
+                                               .over = overs[k],
+                                               .count = SIZE},
+                         SIZE);
+        r->wrong += both(r,
+                         (sinter_abi_exchange){.kind = SINTER_ABI_ALL_TO_ALL,
+                                               .dtype = 1,
+                                               .index = index++,
+                                               .over = overs[k],
+                                               .count = SIZE * places},
+                         SIZE);
+    }
+    for (int32_t step = 0; step < 2; step++) { /* around, and down with an end */
+        int32_t count = (int32_t)r->count, at = (int32_t)r->number;
+        r->wrong +=
+            both(r,
+                 (sinter_abi_exchange){.kind = SINTER_ABI_PERMUTE,
+                                       .dtype = 1,
+                                       .index = index++,
+                                       .count = SIZE,
+                                       .from = step ? at - 1 : (at + count - 1) % count,
+                                       .to = step && at + 1 == count ? -1 : (at + 1) % count},
+                 SIZE);
+    }
+    r->wrong +=
+        both(r, (sinter_abi_exchange){.kind = SINTER_ABI_ALL_REDUCE, .dtype = 1, .over = 1}, 1);
+    return 0;
+}
+
+static int one_hangs(rank *r) {
+    const sinter_abi_exchange words = {.kind = SINTER_ABI_ALL_REDUCE,
+                                       .dtype = 1,
+                                       .index = 3,
+                                       .over = 1,
+                                       .count = SIZE,
+                                       .source = r->x,
+                                       .target = r->y};
+    if (r->number == r->count - 1) return 0; /* the one that others miss through others */
+    exchange_by(r, &r->job.services, &words);
+    return 0;
+}
+
+static int one_differs(rank *r) {
+    sinter_abi_exchange words = {.kind = SINTER_ABI_ALL_REDUCE,
+                                 .dtype = 1,
+                                 .index = r->number == 1,
+                                 .over = 1,
+                                 .count = SIZE,
+                                 .source = r->x,
+                                 .target = r->y};
+    exchange_by(r, &r->job.services, &words);
+    return 0;
+}
+
+static void *run(void *user) {
+    rank *r = user;
+    r->wrong += r->body(r);
+    sinter_collectives_leave(r->threads, r->number, NULL);
+    return NULL;
+}
+
+/* Ranks of a mesh a x b after a run of all of them. */
+static rank *start(int64_t a, int64_t b, double seconds, int (*body)(rank *)) {
+    const int64_t axes[] = {a, b};
+    int64_t count = a * b;
+    net list = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+    sinter_collectives *threads = NULL;
+    pthread_t ids[MOST];
+    rank *ranks = calloc((size_t)count, sizeof *ranks);
+    list.last = &list.first;
+    CHECK(sinter_collectives_create(axes, 2, 60, &threads) == NULL);
+    for (int64_t i = 0; i < count; i++) {
+        rank *r = &ranks[i];
+        r->wire = (wire){.net = &list};
+        r->wire.table = (sinter_transport){.name = "list",
+                                           .rank = i,
+                                           .rank_count = count,
+                                           .send = put,
+                                           .receive = want,
+                                           .test = look,
+                                           .post = put,
+                                           .take = take,
+                                           .why = why};
+        r->job.transport = &r->wire.table;
+        r->job.seconds = seconds;
+        r->job.services = (sinter_abi_services){
+            .size = sizeof r->job.services, .user = &r->job, .exchange = sinter_job_exchange};
+        CHECK(sinter_exchange_mesh_init(&r->job.mesh, axes, 2) == NULL);
+        r->threads = threads;
+        r->number = i;
+        r->count = count;
+        r->body = body;
+    }
+    for (int64_t i = 0; i < count; i++) pthread_create(&ids[i], NULL, run, &ranks[i]);
+    for (int64_t i = 0; i < count; i++) pthread_join(ids[i], NULL);
+    while (list.first) {
+        message *m = list.first;
+        list.first = m->next;
+        free(m);
+    }
+    sinter_collectives_destroy(threads);
+    return ranks;
+}
+
+/* All ranks but one fail, and so many of them say why; who asks one that has given up already may not get to know. */
+static void expect(int64_t count, int (*body)(rank *), int64_t but, int64_t least,
+                   const char *part) {
+    rank *ranks = start(count, 1, 0.3, body);
+    int64_t telling = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (i == but) continue;
+        CHECK(ranks[i].code != 0);
+        telling += strstr(ranks[i].message, part) != NULL;
+        if (!strstr(ranks[i].message, part))
+            printf("  rank %d says \"%s\"\n", (int)i, ranks[i].message);
+    }
+    CHECK(telling >= least);
+    free(ranks);
+}
+
+int main(void) {
+    static const int64_t meshes[][2] = {{1, 1}, {2, 1}, {2, 2}, {3, 2},  {5, 1},
+                                        {8, 1}, {9, 1}, {3, 4}, {16, 2}, {13, 3}};
+    for (size_t i = 0; i < sizeof meshes / sizeof *meshes; i++) {
+        rank *ranks = start(meshes[i][0], meshes[i][1], 60, all_kinds);
+        for (int64_t k = 0; k < meshes[i][0] * meshes[i][1]; k++)
+            if (!CHECK(ranks[k].wrong == 0))
+                printf("  mesh %d x %d, rank %d: %d wrong: %s\n", (int)meshes[i][0],
+                       (int)meshes[i][1], (int)k, ranks[k].wrong, ranks[k].message);
+        free(ranks);
+    }
+    expect(4, one_hangs, 3, 3, "rank 3 did not come within 0.3 seconds");
+    expect(12, one_hangs, 11, 6, "rank 11 did not come within 0.3 seconds");
+    expect(2, one_differs, -1, 1, "waits for this one: they run different programs");
+    return test_finish();
+}

@@ -129,6 +129,8 @@ sinter_lower_host_rule sinter_lower_find_check_rule(sinter_op op);
 bool sinter_lower_check_node(sinter_lower *lower, sinter_node node);
 /* No buffer of the host whose dims are numbers is larger than what a process can address; an error otherwise. */
 bool sinter_lower_check_sizes(sinter_lower *lower);
+/* All symbols in the dim have their numbers by now. */
+bool sinter_lower_is_bound(const sinter_lower *lower, sinter_dim dim);
 /* What inference took on trust of the operands' dims, and what is declared of the results, holds: part of the above. */
 bool sinter_lower_check_trusted(sinter_lower *lower, sinter_node node);
 

@@ -141,15 +141,14 @@ bool sinter_lower_check_range(sinter_lower *lower, sinter_node node) {
 
 /* ---- every node ---- */
 
-/* All symbols in the dim have their numbers by now. */
-static bool is_bound(sinter_lower *lower, sinter_dim dim) {
+bool sinter_lower_is_bound(const sinter_lower *lower, sinter_dim dim) {
     uint64_t var;
     if (sinter_dim_get_kind(lower->dims, dim) == SINTER_DIM_SYMBOL)
         return sinter_map_find(&lower->symbols, dim, &var);
     const sinter_dim *operands;
     size_t count = sinter_dim_operands(lower->dims, dim, &operands);
     for (size_t i = 0; i < count; i++)
-        if (!is_bound(lower, operands[i])) return false;
+        if (!sinter_lower_is_bound(lower, operands[i])) return false;
     return true;
 }
 
@@ -182,7 +181,8 @@ bool sinter_lower_check_trusted(sinter_lower *lower, sinter_node node) {
     if (!sinter_infer_list_trusted(lower->module, node, &lower->scratch, &trusted, lower->diag))
         return false;
     for (size_t i = 0; i < trusted.count; i++)
-        if (is_bound(lower, trusted.items[i].a) && is_bound(lower, trusted.items[i].b))
+        if (sinter_lower_is_bound(lower, trusted.items[i].a) &&
+            sinter_lower_is_bound(lower, trusted.items[i].b))
             check_relation(lower, op, &trusted.items[i]);
     return true;
 }

@@ -325,20 +325,6 @@ static void place_pieces(placer *p, sinter_node node) {
 
 /* ---- what is put together ---- */
 
-/* The host has all symbols of the dim when the region begins. */
-static bool is_bound_early(const placer *p, sinter_dim dim) {
-    uint64_t bound = 0;
-    int64_t number = 0;
-    if (sinter_dim_is_const(p->dims, dim, &number)) return true;
-    if (sinter_dim_get_kind(p->dims, dim) == SINTER_DIM_SYMBOL)
-        return sinter_map_find(&p->lower->symbols, dim, &bound);
-    const sinter_dim *operands = NULL;
-    size_t count = sinter_dim_operands(p->dims, dim, &operands);
-    for (size_t i = 0; i < count; ++i)
-        if (!is_bound_early(p, operands[i])) return false;
-    return true;
-}
-
 /* Made here by a kernel, for this concatenation and for nothing else that is one. */
 static bool is_made_for(const placer *p, sinter_value piece, sinter_node concat) {
     const sinter_value_info *info = sinter_value_get(p->module, piece);
@@ -359,7 +345,7 @@ static bool is_made_for(const placer *p, sinter_value piece, sinter_node concat)
 static bool is_known_early(const placer *p, sinter_dim dim) {
     int64_t low = -1, high;
     if (dim) sinter_dim_range(p->dims, dim, &low, &high);
-    return low >= 0 && is_bound_early(p, dim);
+    return low >= 0 && sinter_lower_is_bound(p->lower, dim);
 }
 
 typedef struct joined_piece {

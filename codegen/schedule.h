@@ -75,6 +75,10 @@ bool sinter_schedule_expand(sinter_schedule *schedule, sinter_loop_var var, cons
                             sinter_loop_buffer *out_buffer);
 /* A stack buffer whose indices are constants, unroll and vector axes becomes registers. */
 bool sinter_schedule_promote(sinter_schedule *schedule, sinter_loop_buffer buffer);
+/* One element of a stack buffer is all that the loop uses of it: while the loop runs, a variable has its value. The loop, of a constant
+ * count, reads the element before it writes it. */
+bool sinter_schedule_scalarize(sinter_schedule *schedule, sinter_loop_buffer buffer, sinter_loop_var loop,
+                               sinter_loop_var *out_scalar);
 /* Lets of the loop's body whose value does not depend on the iteration move before the loop, and so do checks (if ... { fail })
  * that only lets precede. Loads and checks move where the loop certainly has an iteration. False where nothing moved. */
 bool sinter_schedule_hoist(sinter_schedule *schedule, sinter_loop_var loop);
@@ -178,6 +182,19 @@ typedef struct sinter_block_tile {
     sinter_loop_var out_rows, out_columns; /* of tiles; out_rows = 0 without rows */
 } sinter_block_tile;
 bool sinter_schedule_block_tile(sinter_schedule *schedule, sinter_block_tile *tile);
+/* The nest  for m { for n { var acc = init; for k ... { acc = ... }; uses of acc } }, m and n of constant counts, in blocks of `size` steps
+ * of k: the sums of all m and n lie in a stack buffer from one block to the next.
+ *   for m { for n { sums = init } }
+ *   for ko { for m { for n { var acc = sums; for ki ... { acc = ... }; sums = acc } } }
+ *   the same for the steps that are left; for m { for n { uses of sums } }
+ * m = 0: no such loop. */
+typedef struct sinter_reduction_blocks {
+    sinter_loop_var m, n, accumulator;
+    int64_t size;
+    sinter_loop_var out_start, out_blocks, out_rest, out_end; /* the outermost loop of each; 0: there is nothing left, or no use */
+    sinter_loop_buffer out_sums;
+} sinter_reduction_blocks;
+bool sinter_schedule_block_reduction(sinter_schedule *schedule, sinter_reduction_blocks *blocks);
 
 /* Drops loops without iterations and branches never taken, replaces loops of one iteration by their body. */
 void sinter_schedule_simplify(sinter_schedule *schedule);

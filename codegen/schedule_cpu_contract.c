@@ -96,9 +96,23 @@ sinter_loop_var sinter_cpu_join_rows(sinter_schedule_cpu_state *state, sinter_lo
 /* What making weights of words takes beside the accumulators. */
 enum { BITS_REGISTERS = 4 };
 
-bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
+static bool contract(sinter_schedule_cpu_state *state, sinter_loop_var nest, bool may_block);
+
+/* The nests that blocks of a reduction are made of. */
+static void schedule_blocks(sinter_schedule_cpu_state *state, const sinter_cpu_blocks *blocks) {
+    const sinter_loop_var sums[] = {blocks->sums.out_start, blocks->sums.out_end};
+    const sinter_loop_var products[] = {blocks->sums.out_blocks, blocks->sums.out_rest,
+                                        blocks->row_rest, blocks->column_rest};
+    for (uint32_t i = 0; i < sizeof products / sizeof *products; i++)
+        if (products[i]) contract(state, products[i], false);
+    for (uint32_t i = 0; i < sizeof sums / sizeof *sums; i++)
+        if (sums[i]) sinter_schedule_cpu_elementwise(state, sums[i]);
+}
+
+static bool contract(sinter_schedule_cpu_state *state, sinter_loop_var nest, bool may_block) {
     sinter_cpu_nest found;
     sinter_cpu_pack_plan packing;
+    sinter_cpu_blocks blocks;
     sinter_schedule *schedule = &state->schedule;
     if (!sinter_cpu_find_nest(schedule->function, nest, &found)) return false;
     for (uint32_t i = 0; i < found.loop_count; i++)
@@ -114,8 +128,13 @@ bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_
     sinter_cpu_extent extent = sinter_cpu_measure(state, &found, row);
     sinter_cpu_tile tile = sinter_cpu_choose_tile(state, &target, found.dtype, &extent);
     sinter_cpu_plan_packing(state, &found, &packing);
-    sinter_cpu_use_panels(state, &found, row, &target, &extent, &tile);
+    sinter_cpu_use_panels(state, &found, row, &target, &extent, may_block && !packing.count, &tile);
     sinter_loop_function *before = sinter_loop_clone_function(state->program, schedule->function);
+    if (tile.block && sinter_cpu_block_nest(state, &found, row, tile, &blocks)) {
+        schedule_blocks(state, &blocks);
+        sinter_cpu_run_in_parallel(schedule, before, nest);
+        return true;
+    }
     if (!sinter_cpu_tile_nest(state, &found, row, 0, tile)) {
         *schedule->function = *given;
         return false;
@@ -126,4 +145,8 @@ bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_
     if (tile.panels) sinter_cpu_pack_operands(state, tile);
     sinter_cpu_run_in_parallel(schedule, before, nest);
     return true;
+}
+
+bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
+    return contract(state, nest, true);
 }

@@ -19,11 +19,6 @@ enum {
 };
 static const double most_cycles = 1e15;
 
-typedef struct counter {
-    const sinter_schedule_cpu_state *state;
-    const sinter_loop_function *function;
-} counter;
-
 /* ---- one iteration ---- */
 
 static void note_widest(void *user, sinter_expr expr) {
@@ -38,40 +33,41 @@ static bool note_widest_stmt(void *user, sinter_loop_stmt *stmt) {
 }
 
 /* Vectors that the lanes of the loop fill. */
-static double count_vectors(const counter *c, const sinter_loop_stmt *loop, int64_t lanes) {
+static double count_vectors(const sinter_target *target, const sinter_loop_stmt *loop,
+                            int64_t lanes) {
     uint32_t bits = 8;
     sinter_loop_walk(loop->body, note_widest_stmt, &bits);
-    int64_t bytes = lanes * bits / 8, width = c->state->target->vector_bytes;
+    int64_t bytes = lanes * bits / 8, width = target->vector_bytes;
     return (double)((bytes + width - 1) / width);
 }
 
-static double list_work(const counter *c, const sinter_loop_stmt *first);
+static double list_work(const sinter_target *target, const sinter_loop_stmt *first);
 
-static double loop_work(const counter *c, const sinter_loop_stmt *loop) {
+static double loop_work(const sinter_target *target, const sinter_loop_stmt *loop) {
     int64_t trips = UNKNOWN_TRIPS;
-    double inside = list_work(c, loop->body), times;
+    double inside = list_work(target, loop->body), times;
     sinter_loop_trip_count(loop, &trips);
     if (trips > MOST_TRIPS) trips = MOST_TRIPS;
     times = trips > 0 ? (double)trips : 0;
-    if (loop->axis == SINTER_AXIS_VECTOR) times = count_vectors(c, loop, trips);
+    if (loop->axis == SINTER_AXIS_VECTOR) times = count_vectors(target, loop, trips);
     if (loop->axis == SINTER_AXIS_SERIAL) inside += 1;
     return times * inside;
 }
 
 /* Instructions of a list, roughly. */
-static double list_work(const counter *c, const sinter_loop_stmt *first) {
+static double list_work(const sinter_target *target, const sinter_loop_stmt *first) {
     double work = 0, one, other;
     for (const sinter_loop_stmt *stmt = first; stmt && work < most_cycles; stmt = stmt->next) {
         switch (stmt->kind) {
         case SINTER_LOOP_FOR:
-            work += loop_work(c, stmt);
+            work += loop_work(target, stmt);
             break;
         case SINTER_LOOP_WHILE:
-            work += WHILE_TRIPS * (1 + list_work(c, stmt->body));
+            work += WHILE_TRIPS * (1 + list_work(target, stmt->body));
             break;
         case SINTER_LOOP_IF:
-            one = list_work(c, stmt->body);
-            other = list_work(c, stmt->else_body);
+            one = list_work(target, stmt->body);
+            other = list_work(target, stmt->else_body);
             work += 1 + (one > other ? one : other);
             break;
         case SINTER_LOOP_COMMENT:
@@ -122,13 +118,13 @@ typedef struct group_cost {
 
 static group_cost find_cost(sinter_schedule_cpu_state *state, const sinter_loop_stmt *first,
                             const sinter_loop_stmt *end) {
-    counter c = {.state = state, .function = state->schedule.function};
     double total = 0, products = state->target->products ? state->target->products : 1;
     int64_t longest = 0, count = 0;
     bool known = true;
     for (const sinter_loop_stmt *loop = first;; loop = loop->next) {
         known &= sinter_loop_trip_count(loop, &count);
-        total += (known ? (double)count : 1) * (1 + list_work(&c, loop->body)) / products;
+        total +=
+            (known ? (double)count : 1) * (1 + list_work(state->target, loop->body)) / products;
         if (known && count > longest) longest = count;
         if (loop == end) break;
     }

@@ -110,10 +110,17 @@ static int64_t count_rows(const sinter_schedule_cpu_state *state, const sinter_c
     return rows;
 }
 
-/* Panels of the operand that are packed; -1 where they are no number. */
-static int64_t count_panels(const sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+/* Panels of the operand that are packed, also in loops around the nest; -1 where they are no number. */
+static int64_t count_panels(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
                             const sinter_loop_access *load, int64_t columns) {
     int64_t panels = 1;
+    uint32_t outside = sinter_cpu_depth(&state->schedule, nest->loops[0]);
+    for (uint32_t i = 0; i < outside && panels < FEW_PANELS; i++) {
+        int64_t count =
+            sinter_cpu_trips(state, sinter_cpu_outermost(&state->schedule, nest->loops[0], i));
+        if (count < 0) return -1;
+        panels *= count;
+    }
     for (uint32_t i = 0; i < nest->loop_count; i++) {
         if (!sinter_loop_access_uses(load, nest->loops[i])) continue;
         int64_t count = sinter_cpu_trips(state, nest->loops[i]);
@@ -148,7 +155,7 @@ static int64_t pays(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nes
     int64_t columns = sinter_cpu_trips(state, column), rows = sinter_cpu_trips(state, row);
     if (info->scope != SINTER_SCOPE_INPUT || bits < 8 || !longest || steps <= 0 ||
         !sinter_loop_access_uses(load, column) || sinter_loop_access_uses(load, row) ||
-        (columns >= 0 && columns <= tile.columns) || sinter_cpu_is_constant(state, load->buffer))
+        (columns >= 0 && columns < tile.columns) || sinter_cpu_is_constant(state, load->buffer))
         return 0;
     bool gathered = step_bytes(state, load, column) != bits / 8;
     int64_t least = gathered ? ROWS_IF_LOST
@@ -159,14 +166,20 @@ static int64_t pays(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nes
     return parts_of(panels, whole ? rows / tile.rows : 0, tiles_of(least, tile)) ? least : 0;
 }
 
-/* Bytes that the longest panel needs for each of its columns; 0: nothing pays. out_stride: from step to step as it lies. */
-static int64_t column_bytes(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
-                            sinter_loop_var row, sinter_cpu_tile tile, int64_t *out_rows,
-                            int64_t *out_stride) {
+/* What a nest would pack. */
+typedef struct panel {
+    int64_t bytes;  /* that the longest one needs for each of its columns; 0: nothing pays */
+    int64_t rows;   /* from which on it pays */
+    int64_t stride; /* from step to step as it lies */
+    bool all_steps; /* it goes through the outermost reduction */
+} panel;
+
+static panel find_panel(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                        sinter_loop_var row, sinter_cpu_tile tile) {
     sinter_arena scratch;
     sinter_loop_access_list loads = {0};
     sinter_loop_var longest;
-    int64_t most = 0;
+    panel found = {0};
     sinter_arena_init(&scratch);
     sinter_loop_collect_accesses(&scratch, nest->reduction->body, &loads);
     for (size_t i = 0; i < loads.count; i++) {
@@ -175,34 +188,55 @@ static int64_t column_bytes(sinter_schedule_cpu_state *state, const sinter_cpu_n
         sinter_dtype dtype = state->schedule.function->buffers.items[load->buffer].dtype;
         int64_t bytes =
             count_steps(state, nest, load, &longest) * sinter_dtype_infos[dtype].bits / 8;
-        if (!rows || bytes <= most) continue;
-        most = bytes;
-        *out_rows = rows;
-        *out_stride = step_bytes(state, load, longest);
+        if (!rows || bytes <= found.bytes) continue;
+        found = (panel){.bytes = bytes,
+                        .rows = rows,
+                        .stride = step_bytes(state, load, longest),
+                        .all_steps = sinter_loop_access_uses(load, nest->reductions[0])};
     }
     sinter_arena_deinit(&scratch);
-    return most;
+    return found;
 }
 
-bool sinter_cpu_use_panels(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+/* Steps of the outermost reduction whose panels of all columns leave room for the sums of a block of rows; 0: there is no need for
+ * blocks, or they don't help. */
+static int64_t find_block(const sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                          sinter_loop_var row, const panel *found, sinter_cpu_tile tile,
+                          int64_t room) {
+    int64_t steps = sinter_cpu_trips(state, nest->reductions[0]);
+    if (!found->all_steps || steps < 1 || found->bytes * tile.columns <= room) return 0;
+    int64_t rows = sinter_cpu_block_rows(sinter_cpu_trips(state, row), tile.rows);
+    int64_t sums = rows * tile.columns * sinter_dtype_infos[nest->dtype].bits / 8;
+    int64_t step = found->bytes / steps * tile.columns;
+    return step ? sinter_cpu_block_steps(steps, (room - sums) / step) : 0;
+}
+
+void sinter_cpu_use_panels(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
                            sinter_loop_var row, const sinter_target *target,
-                           const sinter_cpu_extent *extent, sinter_cpu_tile *tile) {
-    if (!row || !sinter_cpu_broadcasts(nest)) return false;
+                           const sinter_cpu_extent *extent, bool may_block, sinter_cpu_tile *tile) {
+    if (!row || !sinter_cpu_broadcasts(nest)) return;
     int64_t room = target->l2_bytes / 2 < MAX_STACK ? target->l2_bytes / 2 : MAX_STACK;
-    int64_t rows = 0, stride = 0, columns = tile->columns;
-    int64_t bytes = column_bytes(state, nest, row, *tile, &rows, &stride);
+    panel found = find_panel(state, nest, row, *tile);
+    int64_t block = may_block ? find_block(state, nest, row, &found, *tile, room) : 0;
+    int64_t columns = tile->columns;
     /* Tiles of one vector are slower, though not as slow as a page for each step. */
-    int64_t narrowest = stride >= PAGE ? tile->lanes : 2 * tile->lanes;
-    while (bytes * columns > room && columns > narrowest) columns -= tile->lanes;
-    const sinter_cpu_answer answers[] = {{"scratch"}, {"no"}};
-    if (!bytes || bytes * columns > room || sinter_cpu_choose(state, "pack", answers, 2))
-        return false;
+    int64_t narrowest = found.stride >= PAGE ? tile->lanes : 2 * tile->lanes;
+    while (found.bytes * columns > room && columns > narrowest) columns -= tile->lanes;
+    if (!found.bytes) return;
+    sinter_cpu_answer answers[3];
+    uint32_t count = 0, blocks = UINT32_MAX, whole = UINT32_MAX;
+    if (block) answers[blocks = count++] = (sinter_cpu_answer){"blocks"};
+    if (found.bytes * columns <= room) answers[whole = count++] = (sinter_cpu_answer){"scratch"};
+    if (!count) return;
+    answers[count++] = (sinter_cpu_answer){"no"};
+    uint32_t chosen = sinter_cpu_choose(state, "pack", answers, count);
+    if (chosen == blocks) tile->block = block;
+    if (chosen != whole) return;
     if (columns != tile->columns) {
         tile->columns = columns;
         *tile = sinter_cpu_choose_rows(target, *tile, extent);
     }
-    tile->panels = rows;
-    return true;
+    tile->panels = found.rows;
 }
 
 /* ---- the copy, in a nest that is tiled ---- */

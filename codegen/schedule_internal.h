@@ -17,6 +17,17 @@ const char *sinter_schedule_var_name(const sinter_schedule *schedule, sinter_loo
 sinter_expr sinter_schedule_count(sinter_loop_builder *builder, const sinter_loop_stmt *loop);
 /* Neither bound changes while the list runs. */
 bool sinter_schedule_bounds_fixed(const sinter_loop_stmt *loop, const sinter_loop_stmt *first);
+/* What is done to two perfectly nested loops around an accumulator, m (0: none) and n, falls into parts: each with a copy of them. */
+typedef struct sinter_schedule_part {
+    sinter_loop_var m, n;
+} sinter_schedule_part;
+/* The body of part.n, and with it part.m, is cut after `count` statements; the second part's loops. */
+bool sinter_schedule_part_cut(sinter_schedule *schedule, sinter_schedule_part part, size_t count, sinter_schedule_part *out_second);
+/* Position of the reduction in the body: the first loop that assigns the accumulator. */
+bool sinter_schedule_find_reduction(const sinter_loop_stmt *body, sinter_loop_var accumulator, size_t *out_index);
+/* Lets in front of the reduction would tie the parts together. Those after it stay: they keep what is read twice from
+ * being computed twice. */
+void sinter_schedule_inline_lets(sinter_schedule *schedule, const sinter_loop_stmt *loop, sinter_loop_var accumulator);
 /* A copy of the function for sinter_schedule_keeps_marks; NULL where no loop runs concurrently, and nothing can be lost. */
 sinter_loop_function *sinter_schedule_save(sinter_schedule *schedule);
 /* Iterations of loops that run concurrently can still be told apart; otherwise the function is put back to `saved`, with

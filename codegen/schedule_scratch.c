@@ -48,6 +48,15 @@ static void find_reading(const staging *s, sinter_expr load, reading *out) {
             }
 }
 
+/* Iterations, never fewer than none. */
+static sinter_expr count_of(const staging *s, const sinter_loop_stmt *loop) {
+    sinter_loop_builder b = s->builder;
+    sinter_expr count = sinter_loop_sub(&b, loop->upper, loop->lower);
+    int64_t low, high;
+    bool known = sinter_loop_range(s->schedule->function, count, &low, &high);
+    return known && low >= 0 ? count : sinter_loop_max(&b, count, sinter_loop_int(&b, 0));
+}
+
 /* The reads' loops run over a box whose size is known where the copy is made. */
 static bool take_axes(staging *s, const reading *r) {
     int64_t total = 1, low, high;
@@ -56,7 +65,7 @@ static bool take_axes(staging *s, const reading *r) {
     for (uint32_t i = 0; i < r->count; i++) {
         const sinter_loop_stmt *loop = r->loops[i];
         s->lowers[i] = loop->lower;
-        s->counts[i] = sinter_loop_sub(b, loop->upper, loop->lower);
+        s->counts[i] = count_of(s, loop);
         if (loop->step != 1 || !sinter_loop_is_invariant(loop->lower, s->first) ||
             !sinter_loop_is_invariant(loop->upper, s->first))
             return sinter_schedule_refuse(s->schedule, "the bounds of %s change behind the copy",
@@ -73,12 +82,10 @@ static bool take_axes(staging *s, const reading *r) {
 }
 
 static bool same_axes(const staging *s, const reading *r) {
-    sinter_loop_builder b = s->builder;
     bool same = s->rank == r->count;
     for (uint32_t i = 0; i < r->count && same; i++)
         same = r->loops[i]->step == 1 && sinter_loop_expr_equal(r->loops[i]->lower, s->lowers[i]) &&
-               sinter_loop_expr_equal(sinter_loop_sub(&b, r->loops[i]->upper, r->loops[i]->lower),
-                                      s->counts[i]);
+               sinter_loop_expr_equal(count_of(s, r->loops[i]), s->counts[i]);
     return same;
 }
 
@@ -153,6 +160,13 @@ static bool visit_place(void *user, sinter_expr *place) {
     return true;
 }
 
+/* The loop's variable is a number in the indices, which are in the buffer only if the loop runs. */
+static bool may_be_folded(const staging *s, const sinter_loop_stmt *loop) {
+    const sinter_loop_var_info *info = &s->schedule->function->vars.items[loop->var];
+    int64_t count;
+    return info->min >= info->max && !(sinter_loop_trip_count(loop, &count) && count > 0);
+}
+
 static void visit_list(staging *s, sinter_loop_stmt *first) {
     for (sinter_loop_stmt *stmt = first; stmt && s->fits; stmt = stmt->next) {
         bool is_loop = stmt->kind == SINTER_LOOP_FOR;
@@ -160,6 +174,9 @@ static void visit_list(staging *s, sinter_loop_stmt *first) {
         if (stmt->kind == SINTER_LOOP_FAIL)
             s->fits = sinter_schedule_refuse(s->schedule, "the body may stop before it is read");
         sinter_loop_visit_places(stmt, visit_place, s);
+        if (is_loop && may_be_folded(s, stmt))
+            s->fits = sinter_schedule_refuse(s->schedule, "%s may never run",
+                                             sinter_schedule_var_name(s->schedule, stmt->var));
         if (is_loop && s->depth == MAX_DEPTH)
             s->fits = sinter_schedule_refuse(s->schedule, "the nest is too deep");
         if (is_loop && s->fits) s->path[s->depth++] = stmt;

@@ -6,20 +6,14 @@
 
 #include <string.h>
 
-/* Copies of mi and ni for one part of the tile: start, reduction, end. */
-typedef struct part {
-    sinter_loop_var m, n;
-} part;
-
 static sinter_loop_stmt *stmt_at(const sinter_loop_stmt *first, size_t index) {
     const sinter_loop_stmt *stmt = first;
     while (stmt && index--) stmt = stmt->next;
     return (sinter_loop_stmt *)(uintptr_t)stmt;
 }
 
-/* Position of the reduction in the body: the first loop that assigns the accumulator. */
-static bool find_reduction(const sinter_loop_stmt *body, sinter_loop_var accumulator,
-                           size_t *out_index) {
+bool sinter_schedule_find_reduction(const sinter_loop_stmt *body, sinter_loop_var accumulator,
+                                    size_t *out_index) {
     *out_index = 0;
     for (const sinter_loop_stmt *stmt = body; stmt; stmt = stmt->next, ++*out_index)
         if (stmt->kind == SINTER_LOOP_FOR && sinter_loop_list_assigns(stmt->body, accumulator))
@@ -27,10 +21,8 @@ static bool find_reduction(const sinter_loop_stmt *body, sinter_loop_var accumul
     return false;
 }
 
-/* Lets in front of the reduction would tie the parts together. Those after it stay: they keep what is read twice from
- * being computed twice. */
-static void inline_lets(sinter_schedule *schedule, sinter_loop_stmt *loop,
-                        sinter_loop_var accumulator) {
+void sinter_schedule_inline_lets(sinter_schedule *schedule, const sinter_loop_stmt *loop,
+                                 sinter_loop_var accumulator) {
     for (sinter_loop_stmt *stmt = loop->body; stmt; stmt = stmt->next) {
         if (stmt->kind == SINTER_LOOP_FOR && sinter_loop_list_assigns(stmt->body, accumulator))
             break;
@@ -41,15 +33,15 @@ static void inline_lets(sinter_schedule *schedule, sinter_loop_stmt *loop,
     }
 }
 
-/* The body of tile.n, and with it tile.m, is cut after `count` statements; the second part's loops. */
-static bool cut(sinter_schedule *schedule, part tile, size_t count, part *out_second) {
-    *out_second = (part){0};
+bool sinter_schedule_part_cut(sinter_schedule *schedule, sinter_schedule_part tile, size_t count,
+                              sinter_schedule_part *out_second) {
+    *out_second = (sinter_schedule_part){0};
     return sinter_schedule_fission(schedule, tile.n, count, &out_second->n) &&
            (!tile.m || sinter_schedule_fission(schedule, tile.m, 1, &out_second->m));
 }
 
 /* Brings the loops of the reduction outside of the tile's. */
-static bool lift_reduction(sinter_schedule *schedule, part tile) {
+static bool lift_reduction(sinter_schedule *schedule, sinter_schedule_part tile) {
     sinter_loop_var order[16];
     size_t count = 0;
     sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, tile.n)->body;
@@ -72,7 +64,8 @@ static bool lift_reduction(sinter_schedule *schedule, part tile) {
 }
 
 /* The loops of a part become unroll and vector axes. */
-static bool mark(sinter_schedule *schedule, part tile, int64_t vector, bool must_vectorize) {
+static bool mark(sinter_schedule *schedule, sinter_schedule_part tile, int64_t vector,
+                 bool must_vectorize) {
     if (tile.m && !sinter_schedule_unroll(schedule, tile.m)) return false;
     if (vector <= 1) return sinter_schedule_unroll(schedule, tile.n);
     sinter_loop_var block = 0, lane = tile.n;
@@ -89,7 +82,8 @@ static bool mark(sinter_schedule *schedule, part tile, int64_t vector, bool must
 }
 
 /* Splits n, then m, and brings the tile's loops together: mo { no { mi { ni } } }. */
-static bool block_nest(sinter_schedule *schedule, sinter_register_tile *tile, part *out_tile) {
+static bool block_nest(sinter_schedule *schedule, sinter_register_tile *tile,
+                       sinter_schedule_part *out_tile) {
     sinter_loop_var rest = 0;
     if (!sinter_schedule_split(schedule, tile->n, tile->tile_n, SINTER_TAIL_PEEL, &tile->out_n,
                                &out_tile->n, &rest))
@@ -105,8 +99,8 @@ static bool block_nest(sinter_schedule *schedule, sinter_register_tile *tile, pa
 }
 
 /* A copy of the accumulators on the stack, made in front of the uses, which read it instead. */
-static bool spill(sinter_schedule *schedule, const sinter_register_tile *tile, part end,
-                  part *out_copy) {
+static bool spill(sinter_schedule *schedule, const sinter_register_tile *tile,
+                  sinter_schedule_part end, sinter_schedule_part *out_copy) {
     sinter_loop_stmt **link =
         sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, end.m ? end.m : end.n);
     if (!link) return false;
@@ -137,7 +131,7 @@ static bool spill(sinter_schedule *schedule, const sinter_register_tile *tile, p
 }
 
 /* The uses as a loop over rows, or over vectors where there is one row. */
-static bool mark_rolled(sinter_schedule *schedule, part tile, int64_t vector) {
+static bool mark_rolled(sinter_schedule *schedule, sinter_schedule_part tile, int64_t vector) {
     sinter_loop_var block = 0, lane = tile.n;
     int64_t count;
     const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, tile.n);
@@ -150,15 +144,16 @@ static bool mark_rolled(sinter_schedule *schedule, part tile, int64_t vector) {
     return true;
 }
 
-static bool mark_uses(sinter_schedule *schedule, const sinter_register_tile *tile, part end) {
-    part copy = {0};
+static bool mark_uses(sinter_schedule *schedule, const sinter_register_tile *tile,
+                      sinter_schedule_part end) {
+    sinter_schedule_part copy = {0};
     if (!tile->rolled) return mark(schedule, end, tile->vector, false);
     return spill(schedule, tile, end, &copy) && mark(schedule, copy, tile->vector, true) &&
            mark_rolled(schedule, end, tile->vector);
 }
 
 /* The sum of its own that an iteration of the reduction begins with; 0: none. */
-static sinter_loop_var inner_sum(const sinter_schedule *schedule, part reduction) {
+static sinter_loop_var inner_sum(const sinter_schedule *schedule, sinter_schedule_part reduction) {
     const sinter_loop_stmt *first = sinter_schedule_get_loop(schedule->function, reduction.n)->body;
     bool declares = first->kind == SINTER_LOOP_DECLARE;
     return declares && schedule->function->vars.items[first->var].is_mutable ? first->var : 0;
@@ -166,19 +161,20 @@ static sinter_loop_var inner_sum(const sinter_schedule *schedule, part reduction
 
 /* Sums of the tile's elements in front of, in and behind a reduction outside of its loops. What an iteration of the
  * reduction sums up for itself is a tile within. */
-static bool tile_sums(sinter_schedule *schedule, const sinter_register_tile *tile, part start,
-                      sinter_loop_buffer *out_accumulator) {
-    part reduction = {0}, end = {0};
+static bool tile_sums(sinter_schedule *schedule, const sinter_register_tile *tile,
+                      sinter_schedule_part start, sinter_loop_buffer *out_accumulator) {
+    sinter_schedule_part reduction = {0}, end = {0};
     size_t index;
     sinter_loop_stmt *inner = sinter_schedule_get_loop(schedule->function, start.n);
-    inline_lets(schedule, inner, tile->accumulator);
-    if (!find_reduction(inner->body, tile->accumulator, &index) || index == 0)
+    sinter_schedule_inline_lets(schedule, inner, tile->accumulator);
+    if (!sinter_schedule_find_reduction(inner->body, tile->accumulator, &index) || index == 0)
         return sinter_schedule_refuse(schedule, "there is no reduction into the accumulator");
     bool ends = stmt_at(inner->body, index + 1) != NULL;
     const sinter_loop_var loops[2] = {start.m ? start.m : start.n, start.n};
     if (!sinter_schedule_expand(schedule, tile->accumulator, loops, start.m ? 2 : 1,
                                 out_accumulator) ||
-        !cut(schedule, start, index, &reduction) || (ends && !cut(schedule, reduction, 1, &end)) ||
+        !sinter_schedule_part_cut(schedule, start, index, &reduction) ||
+        (ends && !sinter_schedule_part_cut(schedule, reduction, 1, &end)) ||
         !lift_reduction(schedule, reduction))
         return false;
     sinter_register_tile within = *tile;
@@ -194,7 +190,7 @@ static bool tile_sums(sinter_schedule *schedule, const sinter_register_tile *til
 }
 
 static bool tile_nest(sinter_schedule *schedule, sinter_register_tile *tile) {
-    part start = {0};
+    sinter_schedule_part start = {0};
     return block_nest(schedule, tile, &start) &&
            tile_sums(schedule, tile, start, &tile->out_accumulator);
 }

@@ -137,13 +137,21 @@ static bool pack_scratch(trial *t, sinter_loop_var loop) {
     return sinter_schedule_pack_scratch(t->schedule, &asked);
 }
 
+static bool block_reduction(trial *t, sinter_loop_var loop) {
+    sinter_reduction_blocks asked = {.m = below(t, 3) ? loop : 0,
+                                     .n = inner_of(t, loop),
+                                     .accumulator = any_scalar(t),
+                                     .size = 1 + (int64_t)below(t, 5)};
+    return sinter_schedule_block_reduction(t->schedule, &asked);
+}
+
 /* One verb with arguments that may fit; whether it was accepted. */
 static bool apply(trial *t) {
     static const int64_t factors[] = {1, 2, 3, 4, 5, 8, 16};
     sinter_schedule *s = t->schedule;
     sinter_loop_var loop = any_loop(t), inner = inner_of(t, loop), pair[2] = {inner, loop};
     int64_t factor = factors[below(t, 7)];
-    uint64_t verb = below(t, 24);
+    uint64_t verb = below(t, 27);
     sinter_text_format(&t->log, " verb %d loop %u factor %d;", (int)verb, loop, (int)factor);
     switch (verb) {
     case 0:
@@ -192,6 +200,11 @@ static bool apply(trial *t) {
         return pack_scratch(t, loop);
     case 22:
         return sinter_schedule_fork(s, loop, below(t, 2) ? inner : any_loop(t), factor);
+    case 23:
+        return sinter_schedule_scalarize(s, any_buffer(t), loop, NULL);
+    case 24:
+    case 25:
+        return block_reduction(t, loop);
     default:
         return tile(t, loop);
     }

@@ -39,12 +39,14 @@ const char sinter_opt_loops_help[] =
     "  --loop-pack=BUFFER,DIM[:BLOCK],...   order of the dims, and blocks of them\n"
     "  --loop-pack-scratch=BUFFER,I[,AXIS,...]   in front of I; order of the loops it is read "
     "along\n"
+    "  --loop-scalarize=BUFFER,I   --loop-block-reduction=M|-,N,ACCUMULATOR,STEPS\n"
     "  --loop-fork=I,J,LEAST       I's body once for J with at least so many iterations, once "
     "else\n"
     "  --loop-tile=M|-,N,ACCUMULATOR,TILE_M,TILE_N,VECTOR   --loop-cut=I,AT   --loop-specialize=I  "
     " --loop-simplify\n"
     "  --loop-prefetch=INNER,OUTER,BETWEEN,LINE\n"
-    "  --schedule=TARGET      all kernels as they are compiled for \"cpu:x86-64-v3\" or \"cuda:sm_80\"\n";
+    "  --schedule=TARGET      all kernels as they are compiled for \"cpu:x86-64-v3\" or "
+    "\"cuda:sm_80\"\n";
 
 typedef struct command_line {
     const char *path, *kernel;
@@ -299,6 +301,20 @@ static bool run_pack_scratch(verb_call *call) {
     return sinter_schedule_pack_scratch(call->schedule, &packing);
 }
 
+static bool run_scalarize(verb_call *call) {
+    return sinter_schedule_scalarize(call->schedule, buffer_argument(call, 0),
+                                     loop_argument(call, 1), NULL);
+}
+
+static bool run_block_reduction(verb_call *call) {
+    sinter_reduction_blocks blocks = {.m = strcmp(call->arguments[0], "-") ? loop_argument(call, 0)
+                                                                           : 0,
+                                      .n = loop_argument(call, 1),
+                                      .accumulator = var_argument(call, 2),
+                                      .size = number_argument(call, 3)};
+    return sinter_schedule_block_reduction(call->schedule, &blocks);
+}
+
 static bool run_fork(verb_call *call) {
     return sinter_schedule_fork(call->schedule, loop_argument(call, 0), loop_argument(call, 1),
                                 number_argument(call, 2));
@@ -387,6 +403,8 @@ static const struct {
              {"loop-inline", run_inline, 1, 1, false},
              {"loop-pack", run_pack, 2, MAX_ARGUMENTS, true},
              {"loop-pack-scratch", run_pack_scratch, 2, MAX_ARGUMENTS, false},
+             {"loop-scalarize", run_scalarize, 2, 2, false},
+             {"loop-block-reduction", run_block_reduction, 4, 4, false},
              {"loop-fork", run_fork, 3, 3, false},
              {"loop-tile", run_tile, 6, 6, false},
              {"loop-block-tile", run_block_tile, 6, 9, false},
@@ -500,8 +518,7 @@ static int run(command_line *command, sinter_loop_program *program, sinter_diag 
     for (size_t i = 0; status == STATUS_DONE && i < command->verbs.count; i++)
         status = apply_verb(command, &schedule, command->verbs.items[i], diag);
     sinter_schedule_deinit(&schedule);
-    if (status == STATUS_DONE && !write_program(program, command, diag))
-        status = STATUS_BAD_INPUT;
+    if (status == STATUS_DONE && !write_program(program, command, diag)) status = STATUS_BAD_INPUT;
     return status;
 }
 

@@ -6,6 +6,7 @@
  * access needs no mask. Values are remembered by expression within a statement, which keeps shared subexpressions
  * shared. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
+#include "codegen/loop_access.h"
 
 #include <math.h>
 
@@ -440,6 +441,16 @@ static LLVMValueRef emit_cast(sinter_llvm_function *f, const sinter_loop_expr *e
     return sinter_llvm_cast(f, sinter_llvm_expr(f, from), from->dtype, expr->dtype, within);
 }
 
+static LLVMValueRef emit_load(sinter_llvm_function *f, const sinter_loop_expr *expr) {
+    bool looks_up = f->lanes && !f->lane_zero &&
+                    sinter_target_has(f->module->target, "avx512vbmi") &&
+                    sinter_loop_looks_up(f->function, expr);
+    LLVMValueRef byte = looks_up ? sinter_llvm_expr(f, expr->arguments[0]->arguments[0]) : NULL;
+    return byte && sinter_llvm_is_vector(byte)
+               ? sinter_llvm_lookup(f, sinter_llvm_buffer_base(f, expr->buffer), byte)
+               : sinter_llvm_load(f, expr->buffer, expr->arguments);
+}
+
 LLVMValueRef sinter_llvm_expr(sinter_llvm_function *f, const sinter_loop_expr *expr) {
     if (expr->kind == SINTER_LOOP_CONST) return emit_constant(f, expr);
     if (expr->kind == SINTER_LOOP_VAR) return emit_var(f, expr);
@@ -447,7 +458,7 @@ LLVMValueRef sinter_llvm_expr(sinter_llvm_function *f, const sinter_loop_expr *e
     if (value) return value;
     switch (expr->kind) {
     case SINTER_LOOP_LOAD:
-        value = sinter_llvm_load(f, expr->buffer, expr->arguments);
+        value = emit_load(f, expr);
         break;
     case SINTER_LOOP_CALL:
         value = emit_call(f, expr);

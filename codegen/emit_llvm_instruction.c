@@ -1,17 +1,19 @@
 /* Instructions of one processor family, which LLVM has no name of its own for, on vectors of any length: a vector goes
  * through in parts, a shorter one or a scalar in some of the lanes.
  *
- * Dot-accumulate: four 8-bit products, or two of bf16, summed into each 32-bit lane; chosen by the target's features. Of
+ * Lookups of bytes in a table of 256. Dot-accumulate: four 8-bit products, or two of bf16, summed into each 32-bit lane; chosen by the target's features. Of
  * bytes always exact: VNNI and its kin, Arm's dot products, or on x86 16-bit multiply-adds, which cannot saturate. And
  * scale, a * 2^b. Needs: legalized loops, where the target lacks bf16's or scale. Test: tests/unit/emit_test.c, isa_test.c */
 #include "codegen/emit_llvm.h"
 
 #include <stdio.h>
 
+enum { MAX_LANES = 256 };
+
 /* Lanes [first, first + count) of a vector; lanes past its end repeat lane 0. */
 static LLVMValueRef slice(sinter_llvm_function *f, LLVMValueRef vector, unsigned first,
                           unsigned count) {
-    LLVMValueRef indices[64];
+    LLVMValueRef indices[MAX_LANES];
     unsigned size = LLVMGetVectorSize(LLVMTypeOf(vector));
     if (first == 0 && count == size) return vector;
     for (unsigned i = 0; i < count; i++)
@@ -26,7 +28,7 @@ static LLVMValueRef splice(sinter_llvm_function *f, LLVMValueRef whole, LLVMValu
     unsigned size = LLVMGetVectorSize(LLVMTypeOf(whole)),
              count = LLVMGetVectorSize(LLVMTypeOf(part));
     if (size == count) return part;
-    LLVMValueRef wide = slice(f, part, 0, size), indices[256];
+    LLVMValueRef wide = slice(f, part, 0, size), indices[MAX_LANES];
     for (unsigned i = 0; i < size; i++) {
         bool inside = i >= first && i < first + count;
         indices[i] = sinter_llvm_int32(f->module, (int32_t)(inside ? size + i - first : i));
@@ -192,4 +194,34 @@ static LLVMValueRef scale_part(sinter_llvm_function *f, const void *kind, LLVMVa
 LLVMValueRef sinter_llvm_scale(sinter_llvm_function *f, LLVMValueRef *arguments) {
     unsigned size = count_lanes(f, arguments, 2), lanes = size >= 16 ? 16 : size >= 8 ? 8 : 4;
     return build_in_parts(f, arguments, 2, lanes, scale_part, &lanes);
+}
+
+/* ---- lookup ---- */
+
+enum { TABLE_VECTORS = 4, TABLE_LANES = 64 };
+
+/* Two instructions take 7 bits of each byte for one of two vectors; the last bit says which of the two results holds. */
+static LLVMValueRef lookup_part(sinter_llvm_function *f, const void *kind, LLVMValueRef *parts) {
+    const char *const name = "llvm.x86.avx512.vpermi2var.qi.512";
+    const LLVMValueRef *table = kind;
+    LLVMValueRef halves[2];
+    for (int i = 0; i < 2; i++)
+        halves[i] = sinter_llvm_intrinsic(
+            f, name, NULL, 0, (LLVMValueRef[]){table[2 * i], parts[0], table[2 * i + 1]}, 3);
+    LLVMValueRef upper =
+        LLVMBuildICmp(f->builder, LLVMIntSLT, parts[0], LLVMConstNull(LLVMTypeOf(parts[0])), "");
+    return LLVMBuildSelect(f->builder, upper, halves[1], halves[0], "");
+}
+
+LLVMValueRef sinter_llvm_lookup(sinter_llvm_function *f, LLVMValueRef table, LLVMValueRef bytes) {
+    LLVMTypeRef type = LLVMVectorType(f->module->i8, TABLE_LANES);
+    LLVMValueRef vectors[TABLE_VECTORS];
+    for (int i = 0; i < TABLE_VECTORS; i++) {
+        LLVMValueRef offset = sinter_llvm_int(f->module, i * TABLE_LANES);
+        LLVMValueRef address =
+            LLVMBuildInBoundsGEP2(f->builder, f->module->i8, table, &offset, 1, "");
+        vectors[i] = LLVMBuildLoad2(f->builder, type, address, "");
+        LLVMSetAlignment(vectors[i], 1);
+    }
+    return build_in_parts(f, &bytes, 1, TABLE_LANES, lookup_part, vectors);
 }

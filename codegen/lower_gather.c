@@ -35,6 +35,16 @@ sinter_expr sinter_lower_gather(sinter_kernel *kernel, sinter_node node, uint32_
     return sinter_lower_element(kernel, data, own);
 }
 
+sinter_expr sinter_lower_lookup(sinter_kernel *kernel, sinter_node node, uint32_t result,
+                                const sinter_expr *index) {
+    (void)result;
+    sinter_expr byte = sinter_loop_cast(
+        &kernel->build, sinter_lower_element(kernel, operand(kernel, node, 0), index),
+        SINTER_DTYPE_u8);
+    sinter_expr at = sinter_loop_cast(&kernel->build, byte, SINTER_DTYPE_i64);
+    return sinter_lower_element(kernel, operand(kernel, node, 1), &at);
+}
+
 sinter_expr sinter_lower_gather_elements(sinter_kernel *kernel, sinter_node node, uint32_t result,
                                          const sinter_expr *index) {
     (void)result;

@@ -1,6 +1,7 @@
 /* What the CPU schedules of nests have in common: chains of loops over consecutive elements become one loop, the innermost
  * one runs in vector lanes, the outermost in parallel where there is enough work. Everything is tried through verbs that
  * check themselves; what a verb refuses stays as it is. Test: tests/codegen/schedule/elementwise.loops */
+#include "codegen/loop_access.h"
 #include "codegen/schedule_cpu.h"
 
 enum {
@@ -105,6 +106,9 @@ static void visit_value(void *user, sinter_expr expr) {
         f->work++;
         note_width(f, expr->dtype);
         bool known = lane_stride(f, expr->arguments, expr->argument_count, &stride);
+        bool in_registers = sinter_target_has(f->state->target, "avx512vbmi") &&
+                            sinter_loop_looks_up(f->state->schedule.function, expr);
+        if (in_registers) return;
         if (!known || (stride != 0 && stride != 1)) f->strided++;
         f->consecutive |= known && stride == 1;
     } else if (expr->kind == SINTER_LOOP_CALL && expr->dtype != SINTER_DTYPE_i64) {
@@ -112,7 +116,7 @@ static void visit_value(void *user, sinter_expr expr) {
         if (expr->dtype != SINTER_DTYPE_bool) note_width(f, expr->dtype);
     } else if (expr->kind == SINTER_LOOP_CAST) {
         f->work++;
-        note_width(f, expr->dtype);
+        if (expr->dtype != SINTER_DTYPE_i64) note_width(f, expr->dtype); /* an index */
     }
     visit_index(f, expr);
 }

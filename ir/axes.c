@@ -418,6 +418,8 @@ static void describe_resize(sinter_axes *axes) {
 static void describe_elementwise(sinter_axes *axes) {
     if (axes->info.op == SINTER_OP_quantize_linear || axes->info.op == SINTER_OP_dequantize_linear)
         describe_quantize(axes);
+    else if (axes->info.op == SINTER_OP_lookup)
+        keep_axes(axes, (const bool[SINTER_MAX_RANK]){false});
     else
         sinter_axes_broadcast(axes, NULL);
 }

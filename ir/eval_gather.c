@@ -42,6 +42,21 @@ bool eval_gather(sinter_eval *eval) {
     return true;
 }
 
+bool eval_lookup(sinter_eval *eval) {
+    const sinter_tensor *x = sinter_eval_operand(eval, 0), *table = sinter_eval_operand(eval, 1);
+    const int64_t *indices = read_indices(eval, 0);
+    if (!indices) return false;
+    if (table->rank != 1 || table->dims[0] != UINT8_MAX + 1)
+        return sinter_eval_error(eval, "expected a table of 256 entries, found %s",
+                                 sinter_eval_describe(eval, table));
+    sinter_tensor *result = sinter_eval_create(eval, 0, table->dtype, x->rank, x->dims);
+    if (!result) return false;
+    int64_t count = sinter_tensor_count(x);
+    for (int64_t i = 0; i < count; i++)
+        sinter_eval_copy_element(result, i, table, indices[i] & UINT8_MAX);
+    return true;
+}
+
 /* Whether `part` fits into `whole` on all axes but one. */
 static bool fits_but_axis(const sinter_tensor *part, const sinter_tensor *whole, uint32_t axis) {
     if (part->rank != whole->rank) return false;

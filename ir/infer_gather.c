@@ -26,6 +26,20 @@ bool infer_gather(sinter_infer *infer) {
     return true;
 }
 
+bool infer_lookup(sinter_infer *infer) {
+    enum { ENTRIES = 256 };
+    const sinter_type *x = sinter_infer_operand(infer, 0), *table = sinter_infer_operand(infer, 1);
+    if (!sinter_infer_check_integer(infer, 0)) return false;
+    if (sinter_dtype_infos[x->dtype].bits != 8)
+        return sinter_infer_error(infer, "expected bytes to look up, found %s [lookup_c1]",
+                                  sinter_infer_text(infer, 0));
+    if (!sinter_infer_check_rank(infer, 1, 1, 1) ||
+        !sinter_infer_check_dim(infer, 1, 0, sinter_infer_number(infer, ENTRIES), "table"))
+        return false;
+    sinter_infer_set(infer, 0, table->dtype, x->rank, x->dims);
+    return true;
+}
+
 /* indices reach into data along axis and fit it along the others, as updates do. */
 static bool check_elements(sinter_infer *infer) {
     const sinter_type *data = sinter_infer_operand(infer, 0),

@@ -44,6 +44,9 @@ static const char level_1[] =
     "canonicalize,"
     "eliminate-common,"
     "eliminate-dead,"
+    /* No view stands between what quantizes and what is computed from that. */
+    "tabulate,"
+    "eliminate-dead,"
     /* Layouts are known, convolutions still stand alone. */
     "winograd,"
     /* Nothing may fold the casts of weights any more. */

@@ -301,12 +301,25 @@ static bool write_dim_vector(sinter_onnx_exporter *e, sinter_onnx_body *body, si
         sinter_onnx_value_name(e, sinter_node_get(e->module, node)->results[0]));
 }
 
+/* Indices of Gather that are below 0 count from the end: bytes by their bits. */
+static bool write_lookup(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_node node) {
+    const sinter_node_info info = *sinter_node_get(e->module, node);
+    const char *bytes = sinter_onnx_value_name(e, info.operands[0]);
+    const char *indices = sinter_onnx_emit(e, body, "Cast", &bytes, 1, NULL);
+    sinter_onnx_emit_int(e, body->nodes.items[body->nodes.count - 1], "to",
+                         sinter_dtype_infos[SINTER_DTYPE_i32].onnx_code);
+    const char *operands[2] = {sinter_onnx_value_name(e, info.operands[1]), indices};
+    sinter_onnx_emit(e, body, "Gather", operands, 2, sinter_onnx_value_name(e, info.results[0]));
+    return true;
+}
+
 /* Ops that are not one node in ONNX. */
 static const struct {
     sinter_op op;
     bool (*write)(sinter_onnx_exporter *, sinter_onnx_body *, sinter_node);
 } writers[] = {{SINTER_OP_constant, write_constant},
                {SINTER_OP_dim_vector, write_dim_vector},
+               {SINTER_OP_lookup, write_lookup},
                {SINTER_OP_group, write_group}};
 
 bool sinter_onnx_write_node(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_node node) {

@@ -6,7 +6,7 @@
  * access needs no mask. Values are remembered by expression within a statement, which keeps shared subexpressions
  * shared. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
-#include "codegen/loop_access.h"
+#include "codegen/loop_rewrite.h"
 
 #include <math.h>
 

@@ -826,15 +826,3 @@ bool sinter_loop_is_invariant(sinter_expr expr, const sinter_loop_stmt *first) {
         if (!sinter_loop_is_invariant(expr->arguments[i], first)) return false;
     return true;
 }
-
-/* ---- tables ---- */
-
-bool sinter_loop_looks_up(const sinter_loop_function *function, sinter_expr load) {
-    int64_t entries;
-    if (load->kind != SINTER_LOOP_LOAD || load->argument_count != 1) return false;
-    const sinter_loop_buffer_info *info = &function->buffers.items[load->buffer];
-    sinter_expr index = load->arguments[0];
-    return sinter_dtype_infos[info->dtype].bits == 8 && info->rank == 1 &&
-           sinter_loop_is_const_int(info->dims[0], &entries) && entries == UINT8_MAX + 1 &&
-           index->kind == SINTER_LOOP_CAST && index->arguments[0]->dtype == SINTER_DTYPE_u8;
-}

@@ -53,8 +53,6 @@ const sinter_loop_stmt *sinter_loop_group_end(const sinter_loop_stmt *first);
 /* In every group of the list no iteration of one loop touches an element that one of another writes, and they exchange no
  * scalars: they may run at the same time. */
 bool sinter_loop_groups_apart(sinter_loop_scopes *scopes, const sinter_loop_stmt *first, sinter_text *reason);
-/* The load takes one of 256 bytes, that whose number is a byte: an index that can't miss, of a table that fits registers. */
-bool sinter_loop_looks_up(const sinter_loop_function *function, sinter_expr load);
 /* The value of an expression is the same wherever in the list it is evaluated: it loads no buffer that the list writes or
  * allocates, reads no variable that the list assigns or declares. */
 bool sinter_loop_is_invariant(sinter_expr expr, const sinter_loop_stmt *first);

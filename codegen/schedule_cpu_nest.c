@@ -1,7 +1,6 @@
 /* What the CPU schedules of nests have in common: chains of loops over consecutive elements become one loop, the innermost
  * one runs in vector lanes, the outermost in parallel where there is enough work. Everything is tried through verbs that
  * check themselves; what a verb refuses stays as it is. Test: tests/codegen/schedule/elementwise.loops */
-#include "codegen/loop_access.h"
 #include "codegen/schedule_cpu.h"
 
 enum {

@@ -2,7 +2,7 @@
  * these elements share stays in a cache. In between, the sums lie in scratch. Scalarize, which keeps an element of a buffer in
  * a variable while a loop runs, makes each part a nest around one accumulator again.
  * Needs: a function that the verifier accepts. Guarantees: every sum adds in the order it did.
- * Test: tests/codegen/schedule/block.loops, tests/unit/loop_property_test.c */
+ * Test: tests/codegen/schedule/partial_sums.loops, tests/unit/loop_property_test.c */
 #include "codegen/schedule_internal.h"
 
 /* ---- scalarize ---- */

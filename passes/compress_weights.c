@@ -25,8 +25,6 @@ typedef struct compressor {
     sinter_module
         *dense; /* as it was, without rounded activations; the ids are those of the module */
     sinter_replay before, now; /* of dense and of the module */
-    sinter_tensor *masks;      /* by run: rows that count; NULL: all do */
-    size_t mask_count;
     SINTER_VECTOR(job) jobs;
 } compressor;
 
@@ -115,7 +113,7 @@ static bool look(compressor *c, job *j, sinter_layer_view *out_view) {
         .inputs = sinter_replay_find(&c->now, wanted[0]),
         .targets = sinter_replay_find(&c->before, j->target.value),
         .offsets = j->target.sum ? sinter_replay_find(&c->now, wanted[1]) : NULL,
-        .masks = c->masks,
+        .masks = c->now.masks,
         .runs = c->now.runs};
     return true;
 }
@@ -186,19 +184,8 @@ static void solve_all(compressor *c) {
     sinter_compression_progress(compression, "compress-weights", c->jobs.count, c->jobs.count);
 }
 
-static void find_masks(compressor *c) {
-    const sinter_samples *samples = c->context->compression->samples;
-    size_t runs = sinter_samples_run_count(samples);
-    sinter_tensor *masks = SINTER_NEW_ARRAY(&c->context->scratch, sinter_tensor, runs);
-    for (size_t run = 0; run < runs; run++)
-        if (!sinter_samples_run_mask(samples, run, &masks[run])) return;
-    c->masks = masks;
-    c->mask_count = runs;
-}
-
 static void solve_with_data(compressor *c) {
     clone_without_rounding(c);
-    find_masks(c);
     for (size_t i = 0; i < c->jobs.count; i++) {
         job *j = &c->jobs.items[i];
         sinter_layer_find_target(c->dense, &j->layer, &c->context->scratch, &j->target);
@@ -209,7 +196,6 @@ static void solve_with_data(compressor *c) {
     sinter_replay_deinit(&c->now);
     sinter_replay_deinit(&c->before);
     sinter_module_destroy(c->dense);
-    for (size_t run = 0; run < c->mask_count; run++) sinter_tensor_deinit(&c->masks[run]);
 }
 
 void sinter_pass_compress_weights(sinter_pass_context *context) {

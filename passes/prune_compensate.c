@@ -86,6 +86,7 @@ static bool measure(compensator *c, const sinter_layer *layer, const sinter_laye
                               .targets = targets,
                               .offsets =
                                   target->sum ? sinter_replay_find(&c->now, wanted[1]) : NULL,
+                              .masks = c->now.masks,
                               .runs = c->now.runs};
     bool good = sinter_layer_measure(c->context->module, layer, &view, moments, c->diag);
     for (size_t run = 0; run < c->now.runs; run++) sinter_tensor_deinit(&targets[run]);

@@ -231,7 +231,8 @@ static bool init_reader(sinter_prune_reader *r, sinter_replay *replay, sinter_di
     if (!sinter_replay_advance(replay, layer->node, wanted, 3, diag)) return false;
     sinter_arena_init(&scratch);
     sinter_layer_view view = {.inputs = sinter_replay_find(replay, layer->input),
-                              .targets = sinter_replay_find(replay, layer->output)};
+                              .targets = sinter_replay_find(replay, layer->output),
+                              .masks = replay->masks};
     view.runs = runs_for(layer, view.targets, replay->runs);
     int64_t n = layer->reduction;
     sinter_moments moments;

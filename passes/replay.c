@@ -69,6 +69,14 @@ static void let_go(sinter_replay *replay, size_t index) {
     *held = replay->held.items[--replay->held.count];
 }
 
+static void find_masks(sinter_replay *replay) {
+    const sinter_samples *samples = replay->compression->samples;
+    sinter_tensor *masks = SINTER_NEW_ARRAY(&replay->arena, sinter_tensor, replay->runs);
+    for (size_t run = 0; run < replay->runs; run++)
+        if (!sinter_samples_run_mask(samples, run, &masks[run])) return; /* no run has one */
+    replay->masks = masks;
+}
+
 void sinter_replay_init(sinter_replay *replay, sinter_module *module,
                         const sinter_compression *compression) {
     *replay = (sinter_replay){.module = module,
@@ -83,10 +91,13 @@ void sinter_replay_init(sinter_replay *replay, sinter_module *module,
         sinter_samples_run_inputs(compression->samples, run, inputs);
         for (uint32_t i = 0; i < count; i++) replay->held.items[i].tensors[run] = inputs[i];
     }
+    find_masks(replay);
 }
 
 void sinter_replay_deinit(sinter_replay *replay) {
     while (replay->held.count) let_go(replay, replay->held.count - 1);
+    for (size_t run = 0; replay->masks && run < replay->runs; run++)
+        sinter_tensor_deinit(&replay->masks[run]);
     sinter_arena_deinit(&replay->arena);
 }
 

@@ -13,6 +13,7 @@ typedef struct sinter_replay {
     sinter_module *module; /* may be given more nodes; those that ran have run */
     const sinter_compression *compression; /* has data */
     size_t runs;
+    sinter_tensor *masks; /* by run: 0 for rows that don't count (passes/samples.h); NULL: all do */
     SINTER_VECTOR(sinter_replay_value) held;
     sinter_arena arena;
 } sinter_replay;

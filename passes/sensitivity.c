@@ -44,7 +44,7 @@ static double stored_bytes(const sinter_layer *layer, const sinter_layer_recipe 
 /* What the layer reads and yields as it is. */
 static bool measure(walk *w, const sinter_layer *layer, sinter_node next, sinter_moments *moments) {
     sinter_layer_target target;
-    sinter_layer_view view = {.runs = w->replay.runs};
+    sinter_layer_view view = {.masks = w->replay.masks, .runs = w->replay.runs};
     sinter_layer_find_target(w->module, layer, &w->replay.arena, &target);
     sinter_value wanted[3] = {layer->input, target.value, 0};
     if (target.sum) wanted[2] = sinter_node_operand(w->module, target.sum, target.sum_operand);

@@ -20,6 +20,10 @@ static const char *const text = "module \"m\" {\n"
                                 "  }\n"
                                 "}\n";
 
+/* The same with an input that says which rows count. */
+static const char *const head = "graph (%x: f32[N,4])", *const masked_head =
+                                                            "graph (%x: f32[N,4], %m: f32[N])";
+
 enum { LAYERS = 2, RECIPES = 3, SAMPLES = 64 };
 static sinter_text messages;
 static sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &messages};
@@ -46,16 +50,21 @@ static bool goes_on(void *user, size_t layer) {
     return layer < ((found *)user)->most_layers;
 }
 
-static sinter_samples *make_samples(sinter_module *module) {
-    sinter_tensor x;
+/* Of `count` samples the first `good` are what the model meets; with a mask the others are padding, and large. */
+static sinter_samples *make_samples(sinter_module *module, int count, int good, bool masked) {
+    sinter_tensor inputs[2];
     uint32_t state = 1;
-    CHECK(sinter_tensor_create(&x, SINTER_DTYPE_f32, 2, (int64_t[]){SAMPLES, 4}, &diag));
-    for (int i = 0; i < SAMPLES * 4; i++) {
+    CHECK(sinter_tensor_create(&inputs[0], SINTER_DTYPE_f32, 2, (int64_t[]){count, 4}, &diag));
+    CHECK(sinter_tensor_create(&inputs[1], SINTER_DTYPE_f32, 1, (int64_t[]){count}, &diag));
+    for (int i = 0; i < count * 4; i++) {
         state = state * 1664525 + 1013904223;
-        sinter_tensor_set_double(&x, i, (double)(state >> 8) / (1 << 23) - 1);
+        double value = (double)(state >> 8) / (1 << 23) - 1;
+        sinter_tensor_set_double(&inputs[0], i, i / 4 < good ? value : 100 * value);
+        sinter_tensor_set_double(&inputs[1], i / 4, i / 4 < good);
     }
-    sinter_samples *samples = sinter_samples_create(module, &x, 16, &diag);
-    sinter_tensor_deinit(&x);
+    sinter_samples *samples = sinter_samples_create(module, inputs, 16, &diag);
+    if (masked) sinter_samples_set_mask(samples, 1);
+    for (int i = 0; i < 2; i++) sinter_tensor_deinit(&inputs[i]);
     return samples;
 }
 
@@ -75,10 +84,29 @@ static void measure(sinter_module *module, const sinter_samples *samples, found 
         puts(messages.data);
 }
 
+/* Padding says nothing. */
+static void test_mask(const found *without) {
+    sinter_text masked = {0};
+    const char *at = strstr(text, head);
+    sinter_text_append(&masked, text, (size_t)(at - text));
+    sinter_text_format(&masked, "%s%s", masked_head, at + strlen(head));
+    sinter_module *module = sinter_parse_module("m", masked.data, masked.size, &diag);
+    if (!CHECK(module != NULL)) puts(messages.data);
+    sinter_samples *samples = make_samples(module, 2 * SAMPLES, SAMPLES, true);
+    found with = {.most_layers = LAYERS};
+    measure(module, samples, &with);
+    for (int i = 0; i < LAYERS * RECIPES; i++)
+        CHECK_DOUBLE_EQ(with.error[i / RECIPES][i % RECIPES],
+                        without->error[i / RECIPES][i % RECIPES]);
+    sinter_samples_destroy(samples);
+    sinter_module_destroy(module);
+    sinter_text_deinit(&masked);
+}
+
 int main(void) {
     sinter_module *module = sinter_parse_module("m", text, strlen(text), &diag);
     if (!CHECK(module != NULL)) puts(messages.data);
-    sinter_samples *samples = make_samples(module);
+    sinter_samples *samples = make_samples(module, SAMPLES, SAMPLES, false);
     CHECK(samples != NULL);
     if (!sinter_blas_begin(&diag)) return 77; /* no OpenBLAS here */
     sinter_blas_end();
@@ -94,6 +122,7 @@ int main(void) {
     measure(module, samples, &one);
     CHECK_INT_EQ(one.count, 3);
     CHECK_DOUBLE_EQ(one.error[0][1], all.error[0][1]);
+    test_mask(&all);
     sinter_samples_destroy(samples);
     sinter_module_destroy(module);
     sinter_text_deinit(&messages);

@@ -2,6 +2,7 @@
  * else is taken for ONNX. "-" is text on standard input. Test: tests/suites/bad_input.py, tests/cli/ */
 #include "frontends/import.h"
 #include "ir/base/file.h"
+#include "ir/infer.h"
 #include "ir/parse.h"
 #include <string.h>
 
@@ -20,4 +21,15 @@ sinter_module *sinter_import_file(const char *path, sinter_diag *diag) {
         return NULL;
     }
     return is_text(path) ? sinter_parse_file(path, diag) : sinter_import_onnx(path, diag);
+}
+
+sinter_module *sinter_import_file_bound(const char *path, const char *const *dims,
+                                        sinter_diag *diag) {
+    sinter_module *module = sinter_import_file(path, diag);
+    for (; module && dims && *dims; dims++) {
+        if (sinter_infer_bind_text(module, *dims, diag)) continue;
+        sinter_module_destroy(module);
+        return NULL;
+    }
+    return module;
 }

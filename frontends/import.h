@@ -3,6 +3,8 @@
 #include "ir/graph.h"
 /* .onnx or .sir ("-" is standard input, .sir). NULL after errors. */
 sinter_module *sinter_import_file(const char *path, sinter_diag *diag);
+/* The same with symbolic dims bound: "N=8", "N=1..2048", up to a NULL; NULL itself: none. */
+sinter_module *sinter_import_file_bound(const char *path, const char *const *dims, sinter_diag *diag);
 /* ONNX. All unsupported nodes are listed at once. Weights stay in the mapped file. */
 sinter_module *sinter_import_onnx(const char *path, sinter_diag *diag);
 sinter_module *sinter_import_onnx_memory(const char *name, const void *data, size_t size, sinter_diag *diag); /* copied */

@@ -156,7 +156,7 @@ static bool solve_job(compressor *c, job *j, sinter_node next, sinter_arena *are
                               .outputs = layer->outputs / layer->groups};
     sinter_solution solution;
     sinter_solve_options options = sinter_solve_defaults;
-    options.with_errors = false;
+    options.with_error = false;
     float *weights = SINTER_NEW_ARRAY(arena, float, layer->outputs * layer->reduction);
     sinter_layer_read_matrix(layer, weights);
     if (j->needs_data && (!sinter_replay_advance(&c->before, next, &j->target.value, 1, c->diag) ||

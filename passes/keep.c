@@ -133,7 +133,7 @@ static void compare(trial *t, const sinter_tensor *now, const sinter_tensor *bef
     }
 }
 
-/* Adds to errors[layers] what a run of samples says: trials are [layers, outputs]. */
+/* Adds to trials[layers, outputs] what a run of samples says. */
 static bool try_run(keeper *k, void *program, sinter_tensor *inputs, size_t in, size_t out,
                     trial *trials) {
     const sinter_runner *runner = k->compression->runner;

@@ -22,8 +22,7 @@ typedef struct sinter_solution {
     float *levels;    /* [outputs, inputs]: (level - zero) * scale is the value; NULL where there is no grid */
     float *scales, *zeros; /* [outputs, ceil(inputs / scale_group)]; zeros are NULL of symmetric grids */
     float *bias;      /* [outputs]: what the outputs lack on average */
-    double naive_error, error; /* where they are wanted: squared error of the outputs as a share of their variance, of the weights
-                                  rounded and cut to the nearest (pruned by size), and of the solution */
+    double error;     /* where it is wanted: squared error of the outputs as a share of their variance */
 } sinter_solution;
 
 typedef struct sinter_solve_options {
@@ -31,7 +30,7 @@ typedef struct sinter_solve_options {
     double damping;      /* of H in step 3, at least: more where rows are few */
     double variance;     /* exponent of step 5; 0: not done */
     uint32_t sweeps;     /* of step 4 */
-    bool with_errors;    /* naive_error and error are wanted */
+    bool with_error;     /* error is wanted */
 } sinter_solve_options;
 extern const sinter_solve_options sinter_solve_defaults;
 /* The ridge of step 1 that serves rows best which it was not fitted to: finished moments of two halves of the samples, each fitted
@@ -40,7 +39,7 @@ enum { SINTER_SOLVE_FEW_ROWS = 16 };
 double sinter_solve_choose_ridge(const sinter_moments halves[2], const float *weights);
 
 /* weights[groups * outputs, inputs] as they are in the dense model; moments are finished, or sizes alone (xx is NULL) where recipe
- * and scores need no samples: then errors are 0, and so is the bias. False with an error at `where` where
+ * and scores need no samples: then the error is 0, and so is the bias. False with an error at `where` where
  * weights are not finite or recipe and layer do not go together. The solution's arrays are in the arena. options NULL: defaults. */
 bool sinter_solve_weights(const sinter_layer_recipe *recipe, const sinter_moments *moments, const float *weights,
                           const sinter_solve_options *options, sinter_solution *out_solution, sinter_arena *arena,

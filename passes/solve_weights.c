@@ -6,7 +6,7 @@
 #include <string.h>
 
 const sinter_solve_options sinter_solve_defaults = {
-    .ridge = 1e-3, .damping = 1e-3, .variance = 1, .sweeps = 10, .with_errors = true};
+    .ridge = 1e-3, .damping = 1e-3, .variance = 1, .sweeps = 10, .with_error = true};
 
 void sinter_solve_gradient(const sinter_solve_work *work, const double *w, double *out) {
     int64_t n = work->inputs, m = work->outputs;
@@ -47,9 +47,9 @@ static double shrinkage(const double *xx, int64_t n, double rows) {
     return share < 0.9 ? share / (1 - share) : 9;
 }
 
-/* Adds share * mean of the diagonal to H's diagonal; inputs that never change get a curvature too, so that H can be inverted and
+/* Adds a share, at least `least`, of the mean of the diagonal to H's diagonal; inputs that never change get a curvature too, so that H can be inverted and
  * their weights are rounded to the nearest. */
-static void damp(const sinter_moments *moments, double least, bool shrinks, double *h) {
+static void damp(const sinter_moments *moments, double least, double *h) {
     int64_t n = moments->inputs;
     for (int64_t g = 0; g < moments->groups; g++) {
         const double *xx = moments->xx ? moments->xx + g * n * n : NULL;
@@ -57,55 +57,44 @@ static void damp(const sinter_moments *moments, double least, bool shrinks, doub
         for (int64_t i = 0; !xx && i < n; i++) h[g * n * n + i * n + i] = 1;
         if (!xx) continue;
         for (int64_t i = 0; i < n; i++) mean += xx[i * n + i] / (double)n;
-        double share = shrinks ? fmax(least, shrinkage(xx, n, moments->rows[g])) : least;
+        double share = fmax(least, shrinkage(xx, n, moments->rows[g]));
         double more = mean > 0 ? share * mean : 1;
         memcpy(h + g * n * n, xx, sizeof *h * (size_t)(n * n));
         for (int64_t i = 0; i < n; i++) h[g * n * n + i * n + i] += more;
     }
 }
 
-/* target = w + (H + ridge)^-1 (xy - H w): least squares, held near w. */
-static void find_target(sinter_solve_work *work, const sinter_moments *moments) {
-    int64_t n = work->inputs, m = work->outputs;
-    memcpy(work->target, work->w, sizeof *work->w * (size_t)(work->rows * n));
-    if (!isfinite(work->options->ridge)) return; /* rows too few to learn anything from */
-    double *inverse = SINTER_NEW_ARRAY(work->scratch, double, work->groups *n *n);
-    double *side = SINTER_NEW_ARRAY(work->scratch, double, m *n);
-    damp(moments, work->options->ridge, false, inverse);
-    for (int64_t g = 0; g < work->groups; g++) {
-        const double *xx = moments->xx + g * n * n, *xy = moments->xy + g * n * m;
-        double *w = work->w + g * m * n, *own = inverse + g * n * n;
-        if (!sinter_blas_invert_f64(n, own)) continue; /* stays where it is */
-        for (int64_t o = 0; o < m; o++)
-            for (int64_t i = 0; i < n; i++) side[o * n + i] = xy[i * m + o];
-        sinter_blas_product_f64(m, n, n, -1, (sinter_blas_operand){w, n, false},
-                                (sinter_blas_operand){xx, n, false}, 1, side, n);
-        sinter_blas_product_f64(m, n, n, 1, (sinter_blas_operand){side, n, false},
-                                (sinter_blas_operand){own, n, false}, 1, w, n);
-    }
-    memcpy(work->target, work->w, sizeof *work->w * (size_t)(work->rows * n));
-}
-
-/* What fits one half best, of `w` [m, n] of a group, by a ridge of that share; false where it can't be had. */
-static bool fit_half(const sinter_moments *half, int64_t g, const double *w, double share,
-                     double *inverse, double *out) {
-    int64_t n = half->inputs, m = half->outputs;
-    const double *xx = half->xx + g * n * n, *xy = half->xy + g * n * m;
+/* out = w + (H + ridge)^-1 (xy - H w) for the rows of group g: least squares, held near w by a share of the mean of H's diagonal.
+ * inverse [n, n] and side [m, n] are room. w itself where it can't be had, as where no input changes. */
+static void fit_rows(const sinter_moments *moments, int64_t g, const double *w, double ridge,
+                     double *inverse, double *side, double *out) {
+    int64_t n = moments->inputs, m = moments->outputs;
+    const double *xx = moments->xx + g * n * n, *xy = moments->xy + g * n * m;
     double mean = 0;
-    for (int64_t i = 0; i < n; i++) mean += xx[i * n + i] / (double)n;
+    memcpy(out, w, sizeof *w * (size_t)(m * n));
     memcpy(inverse, xx, sizeof *xx * (size_t)(n * n));
-    for (int64_t i = 0; i < n; i++) inverse[i * n + i] += share * mean;
-    if (!(mean > 0) || !sinter_blas_invert_f64(n, inverse)) return false;
-    double *side = sinter_heap_alloc(sizeof *side * (size_t)(m * n));
+    for (int64_t i = 0; i < n; i++) mean += xx[i * n + i] / (double)n;
+    for (int64_t i = 0; i < n; i++) inverse[i * n + i] += ridge * mean;
+    if (!(mean > 0) || !sinter_blas_invert_f64(n, inverse)) return;
     for (int64_t o = 0; o < m; o++)
         for (int64_t i = 0; i < n; i++) side[o * n + i] = xy[i * m + o];
     sinter_blas_product_f64(m, n, n, -1, (sinter_blas_operand){w, n, false},
                             (sinter_blas_operand){xx, n, false}, 1, side, n);
-    memcpy(out, w, sizeof *w * (size_t)(m * n));
     sinter_blas_product_f64(m, n, n, 1, (sinter_blas_operand){side, n, false},
                             (sinter_blas_operand){inverse, n, false}, 1, out, n);
-    sinter_heap_free(side);
-    return true;
+}
+
+/* What the steps that follow are held near. */
+static void find_target(sinter_solve_work *work, const sinter_moments *moments) {
+    int64_t n = work->inputs, m = work->outputs;
+    memcpy(work->target, work->w, sizeof *work->w * (size_t)(work->rows * n));
+    if (!isfinite(work->options->ridge)) return; /* rows too few to learn anything from */
+    double *inverse = SINTER_NEW_ARRAY(work->scratch, double, n *n);
+    double *side = SINTER_NEW_ARRAY(work->scratch, double, m *n);
+    for (int64_t g = 0; g < work->groups; g++)
+        fit_rows(moments, g, work->target + g * m * n, work->options->ridge, inverse, side,
+                 work->w + g * m * n);
+    memcpy(work->target, work->w, sizeof *work->w * (size_t)(work->rows * n));
 }
 
 /* Squared error of w on a half, up to what does not depend on w. */
@@ -125,12 +114,12 @@ static double error_on(const sinter_moments *half, int64_t g, const double *w, d
 static double cross_error(const sinter_moments halves[2], const double *weights, double share,
                           double *room) {
     int64_t n = halves->inputs, m = halves->outputs;
-    double *fitted = room + n * n, *product = fitted + m * n, error = 0;
+    double *fitted = room + n * n, *product = fitted + m * n, error = 0; /* product: room before */
     for (int64_t g = 0; g < halves->groups; g++)
         for (int half = 0; half < 2; half++) {
             const double *w = weights + g * m * n;
-            bool fits = isfinite(share) && fit_half(&halves[half], g, w, share, room, fitted);
-            error += error_on(&halves[1 - half], g, fits ? fitted : w, product);
+            if (isfinite(share)) fit_rows(&halves[half], g, w, share, room, product, fitted);
+            error += error_on(&halves[1 - half], g, isfinite(share) ? fitted : w, product);
         }
     return error;
 }
@@ -220,7 +209,7 @@ static void clip(sinter_solve_work *work) {
     for (int64_t i = 0; i < count; i++) work->w[i] = fmin(fmax(work->w[i], -limit), limit);
 }
 
-/* Masks by score and the nearest level: what is to be improved on. */
+/* A mask by scores and the nearest level. */
 static void solve_naively(sinter_solve_work *work) {
     sinter_solve_choose_mask(work);
     if (!work->has_grid) return;
@@ -327,24 +316,13 @@ bool sinter_solve_weights(const sinter_layer_recipe *recipe, const sinter_moment
                                           .inputs = work.inputs,
                                           .scale_group = work.scale_group,
                                           .per_tensor = recipe->group == SINTER_PER_TENSOR};
-        damp(moments, work.options->damping, true, work.h);
-        sinter_layer_recipe naive = *recipe;
-        naive.rounding = SINTER_ROUND_NEAREST;
-        naive.score = SINTER_SCORE_MAGNITUDE;
-        bool compensated = recipe->rounding == SINTER_ROUND_COMPENSATED;
-        if (!compensated || work.options->with_errors) {
-            if (compensated) work.recipe = &naive;
-            start_from(&work, weights);
-            solve_naively(&work);
-            if (work.options->with_errors)
-                out_solution->naive_error = share_of_error(&work, moments, work.w);
-        }
-        work.recipe = recipe;
-        if (compensated) {
-            start_from(&work, weights);
+        damp(moments, work.options->damping, work.h);
+        start_from(&work, weights);
+        if (recipe->rounding == SINTER_ROUND_COMPENSATED)
             solve_compensated(&work, moments);
-        }
-        if (work.options->with_errors) out_solution->error = share_of_error(&work, moments, work.w);
+        else
+            solve_naively(&work);
+        if (work.options->with_error) out_solution->error = share_of_error(&work, moments, work.w);
         write_solution(&work, moments, arena, out_solution);
     }
     sinter_arena_deinit(&scratch);

@@ -74,6 +74,14 @@ bool sinter_file_end_program(sinter_diag *diag) {
                         failed ? strerror(errno) : "");
 }
 
+bool sinter_file_ensure_folder(const char *folder, sinter_diag *diag) {
+    struct stat info;
+    if (!mkdir(folder, 0777)) return true;
+    int why = errno;
+    if (why == EEXIST && !stat(folder, &info) && S_ISDIR(info.st_mode)) return true;
+    return sinter_error(diag, folder, "can't be made a folder: %s", strerror(why));
+}
+
 bool sinter_file_make_folder(char out_folder[SINTER_FILE_FOLDER_BYTES], sinter_diag *diag) {
     static const char name[] = "/sinter-XXXXXX";
     const char *parent = getenv("TMPDIR");

@@ -15,7 +15,7 @@ typedef struct search {
 } search;
 
 const sinter_budget_candidate *sinter_budget_best(const sinter_budget *budget) {
-    return budget->best < budget->candidates.count ? &budget->candidates.items[budget->best] : NULL;
+    return budget->best != SINTER_BUDGET_NONE ? &budget->candidates.items[budget->best] : NULL;
 }
 
 double sinter_budget_cost(const sinter_budget *budget, const sinter_budget_candidate *candidate) {
@@ -108,24 +108,22 @@ static void keep_best(search *s, sinter_module *module) {
 
 typedef enum verdict { VERDICT_ERROR, VERDICT_LATE, VERDICT_FAILS, VERDICT_FITS } verdict;
 
-static const sinter_budget_candidate *find_candidate(const sinter_budget *b, const int32_t *choices,
-                                                     size_t *out_place) {
+static const sinter_budget_candidate *find_candidate(const sinter_budget *b,
+                                                     const int32_t *choices) {
     for (size_t i = 0; i < b->candidates.count; i++)
-        if (!memcmp(b->candidates.items[i].choices, choices, b->layers.count * sizeof *choices)) {
-            *out_place = i;
+        if (!memcmp(b->candidates.items[i].choices, choices, b->layers.count * sizeof *choices))
             return &b->candidates.items[i];
-        }
     return NULL;
 }
 
 /* Makes and judges a candidate, unless it has been one; the best so far is kept. */
 static verdict judge(search *s, const char *from, const int32_t *choices) {
     sinter_budget *b = s->budget;
-    size_t count = b->layers.count, place;
+    size_t count = b->layers.count;
     sinter_budget_candidate c = {.from = from};
     sinter_module *module;
     bool refused;
-    const sinter_budget_candidate *before = find_candidate(b, choices, &place);
+    const sinter_budget_candidate *before = find_candidate(b, choices);
     if (before) return before->fits ? VERDICT_FITS : VERDICT_FAILS;
     bool known = sinter_budget_knows_candidate(&s->meter, choices);
     if (!known && b->candidates.count && sinter_budget_meter_is_late(&s->meter, 1)) {
@@ -142,13 +140,11 @@ static verdict judge(search *s, const char *from, const int32_t *choices) {
     memcpy(c.choices, choices, count * sizeof *choices);
     const sinter_budget_candidate *best = sinter_budget_best(b);
     bool better = c.fits && (!best || sinter_budget_cost(b, &c) < sinter_budget_cost(b, best));
-    bool none_fits = !best;
     sinter_vector_push(&b->arena, &b->candidates, c);
     if (better)
         keep_best(s, module);
     else
         sinter_module_destroy(module);
-    if (!better && none_fits) b->best = b->candidates.count;
     tell_candidate(s, &c);
     return c.fits ? VERDICT_FITS : VERDICT_FAILS;
 }
@@ -247,14 +243,14 @@ static verdict improve(search *s) {
         int32_t *choices = as_they_are(s);
         if (best) memcpy(choices, best->choices, b->layers.count * sizeof *choices);
         sinter_front_move *moves;
-        size_t all = sinter_front_moves(&b->table, choices, &b->arena, &moves), count = 0, place;
+        size_t all = sinter_front_moves(&b->table, choices, &b->arena, &moves), count = 0;
         for (size_t i = 0; i < all; i++)
             if (!is_done[moves[i].layer]) moves[count++] = moves[i];
         if (!count) return VERDICT_FITS;
         if (!batch) batch = (count + 3) / 4;
         if (batch > count) batch = count;
         for (size_t i = 0; i < batch; i++) choices[moves[i].layer] = moves[i].setting;
-        bool is_new = !find_candidate(b, choices, &place);
+        bool is_new = !find_candidate(b, choices);
         size_t best_before = b->best;
         verdict found = judge(s, "improvement", choices);
         if (found < VERDICT_FAILS) return found;
@@ -273,10 +269,9 @@ static bool run_parts(search *s) {
     verdict found = VERDICT_FITS;
     for (size_t i = 0; i < sizeof parts / sizeof *parts && found > VERDICT_LATE; i++)
         found = parts[i](s);
-    size_t place = s->budget->best; /* moves on also where none fits */
+    size_t before = s->budget->best;
     if (found == VERDICT_ERROR || recall(s) == VERDICT_ERROR) return false;
-    bool is_other = s->budget->best != place && sinter_budget_best(s->budget);
-    return found == VERDICT_LATE || !is_other || improve(s) != VERDICT_ERROR;
+    return found == VERDICT_LATE || s->budget->best == before || improve(s) != VERDICT_ERROR;
 }
 
 /* The best as a model and its rules. */
@@ -284,8 +279,6 @@ static bool take_best(search *s) {
     sinter_budget *b = s->budget;
     const sinter_budget_candidate *best = sinter_budget_best(b);
     if (!best) return true;
-    for (size_t i = 0; i < b->layers.count; i++)
-        b->layers.items[i].stays = best->choices[i] == SINTER_FRONT_AS_IT_IS;
     b->recipe = sinter_budget_make_recipe(b, best->choices, s->diag);
     if (b->recipe && !b->module) {
         sinter_budget_tell(s->options, "making the best of %zu candidates once more",
@@ -298,7 +291,7 @@ static bool take_best(search *s) {
 bool sinter_budget_search(const sinter_budget_options *options, sinter_budget *out_budget,
                           sinter_diag *diag) {
     sinter_budget *b = out_budget;
-    *b = (sinter_budget){.options = options};
+    *b = (sinter_budget){.options = options, .best = SINTER_BUDGET_NONE};
     sinter_arena_init(&b->arena);
     if (!list_settings(b, diag) || !list_layers(b, diag)) return false;
     size_t points = b->layers.count * b->settings.count;

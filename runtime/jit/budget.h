@@ -1,7 +1,8 @@
 /* The search for the smallest, or fastest, model that loses no more of a metric than it may.
  *
- * Each layer is measured with each setting of a small table (budget_settings.def) while all others stay as they are: by how much the
- * outputs change over some of the samples that calibrate, and what is gained. Supposing that gains and losses add up, a front of
+ * Each layer gets a loss and a gain for each setting of a small table (budget_settings.def), all others as they are: one setting is
+ * measured by how much the outputs change over some of the samples that calibrate, what differs from it by weights alone follows from the
+ * layer's own outputs, the rest is measured, too, or where time is short estimated (budget_layers.c). Supposing that gains and losses add up, a front of
  * choices for all layers follows (budget_front.h). Candidates on it are made and judged by the metric itself, by bisection, without
  * pruning first, whose losses add up less well; then one setting for all layers, where that promises more; then the best one is improved, move by move, until
  * none is left or time is up. What was measured is in a journal, and the same measurements lead to the same choices.
@@ -35,7 +36,6 @@ typedef struct sinter_budget_setting {
 typedef struct sinter_budget_layer {
     const char *name;
     int64_t weights; /* elements */
-    bool stays;      /* of the best: has the setting SINTER_FRONT_AS_IT_IS */
 } sinter_budget_layer;
 
 typedef struct sinter_budget_candidate {
@@ -46,6 +46,7 @@ typedef struct sinter_budget_candidate {
     bool fits; /* lost is allowed */
 } sinter_budget_candidate;
 
+#define SINTER_BUDGET_NONE SIZE_MAX
 typedef struct sinter_budget {
     const sinter_budget_options *options;
     sinter_arena arena;
@@ -54,7 +55,7 @@ typedef struct sinter_budget {
     sinter_front_table table; /* gain: bytes or seconds; loss: squared error of the outputs over their variance */
     double *saved;            /* bytes of constants, as the points of the table */
     SINTER_VECTOR(sinter_budget_candidate) candidates;
-    size_t best;           /* of the candidates; their count: none fits */
+    size_t best;           /* of the candidates; SINTER_BUDGET_NONE: none fits */
     sinter_recipe *recipe; /* of the best, or NULL */
     sinter_module *module; /* the best, or NULL */
     bool out_of_time;

@@ -245,6 +245,12 @@ bool sinter_budget_knows_time(const sinter_budget_meter *meter, size_t layer, si
     return is_in_journal(meter, latency_name(meter, layer, setting), 1);
 }
 
+/* The first one, as a line. */
+static void keep_reason(sinter_budget_meter *meter, const sinter_text *messages) {
+    if (!meter->reason.size && messages->size)
+        sinter_text_append(&meter->reason, messages->data, strcspn(messages->data, "\n"));
+}
+
 /* Loss and bytes by the layer with the setting and all others as they are. */
 static bool try_layer(sinter_budget_meter *meter, size_t layer, size_t setting, double values[2],
                       bool *out_refused) {
@@ -257,8 +263,7 @@ static bool try_layer(sinter_budget_meter *meter, size_t layer, size_t setting, 
     bool good = add_rule(recipe, budget->layers.items[layer].name,
                          budget->settings.items[setting].words, meter->diag);
     *out_refused = good && !measure_recipe(meter, recipe, &loss, &bytes, &inner);
-    if (*out_refused && !meter->reason.size && messages.size)
-        sinter_text_append(&meter->reason, messages.data, strcspn(messages.data, "\n"));
+    if (*out_refused) keep_reason(meter, &messages);
     values[0] = fmax(loss - meter->loss, 0);
     values[1] = meter->bytes - bytes;
     sinter_recipe_destroy(recipe);
@@ -396,8 +401,7 @@ static bool try_candidate(sinter_budget_meter *meter, const sinter_recipe *recip
     sinter_diag inner = {.handler = sinter_diag_text_handler, .user = &messages};
     *out_module = sinter_budget_make(meter, recipe, options->calibration, &inner);
     *out_refused = !*out_module;
-    if (*out_refused && !meter->reason.size && messages.size)
-        sinter_text_append(&meter->reason, messages.data, strcspn(messages.data, "\n"));
+    if (*out_refused) keep_reason(meter, &messages);
     sinter_text_deinit(&messages);
     if (*out_refused) return true;
     snprintf(path, sizeof path, "%s/candidate.onnx", meter->folder);

@@ -36,7 +36,7 @@ bool sinter_budget_measure_time(sinter_budget_meter *meter, size_t layer, size_t
 bool sinter_budget_knows_time(const sinter_budget_meter *meter, size_t layer, size_t setting);
 /* The rules of choices for all layers. NULL after an error. */
 sinter_recipe *sinter_budget_make_recipe(const sinter_budget *budget, const int32_t *choices, sinter_diag *diag);
-/* A candidate made by these choices, measured and told; *out_module is the model where it had to be made, else NULL.
+/* A candidate made by these choices, and measured; *out_module is the model where it had to be made, else NULL.
  * *out_refused: it can't be made. */
 bool sinter_budget_measure_candidate(sinter_budget_meter *meter, const int32_t *choices,
                                      sinter_budget_candidate *out_candidate, sinter_module **out_module, bool *out_refused);

@@ -29,8 +29,7 @@ typedef struct job {
     sinter_metric_info metric;
     sinter_tensor labels;
     size_t output;
-    sinter_judge judge;
-    bool is_open; /* the judge */
+    sinter_judge judge; /* has an original where it is open */
     sinter_budget_options asked;
     sinter_budget budget; /* points to what was asked */
     sinter_compress_result *result;
@@ -54,27 +53,33 @@ static bool read_rules(job *j) {
            (!j->options->recipe || sinter_recipe_read_file(j->recipe, j->options->recipe, j->diag));
 }
 
-static bool read_metric(job *j) {
-    const char *name = j->options->metric, *labels = j->options->labels;
+bool sinter_compress_find_metric(const sinter_compress_options *options, const char **out_name,
+                                 sinter_metric_info *out_metric, sinter_diag *diag) {
+    const char *name = options->metric, *labels = options->labels;
+    double loss;
     if (!name) name = labels ? "top1" : "mse";
-    j->metric_name = name;
-    if (!sinter_metric_parse(name, &j->metric))
-        return sinter_error(j->diag, "metric", "'%s': expected %s", name, sinter_metric_names);
-    bool needs = sinter_metric_needs_labels(&j->metric);
-    if (needs && !labels) return sinter_error(j->diag, "metric", "%s needs labels", name);
-    if (!needs && labels) return sinter_error(j->diag, "metric", "labels do nothing with %s", name);
-    return !labels || sinter_tensor_read_file(labels, NULL, NULL, &j->labels, j->diag);
+    *out_name = name;
+    if (!sinter_metric_parse(name, out_metric))
+        return sinter_error(diag, "metric", "'%s': expected %s", name, sinter_metric_names);
+    bool needs = sinter_metric_needs_labels(out_metric);
+    if (needs && !labels) return sinter_error(diag, "metric", "%s needs labels", name);
+    if (!needs && labels) return sinter_error(diag, "metric", "labels do nothing with %s", name);
+    if (!options->max_drop || sinter_metric_parse_drop(out_metric, options->max_drop, 1, &loss))
+        return true;
+    return sinter_error(diag, "max_drop",
+                        "'%s': expected how much of %s may be lost: a number in its unit%s",
+                        options->max_drop, name,
+                        out_metric->kind == SINTER_METRIC_SQUARED_ERROR ? "" : ", or a share, 1%");
 }
 
-static bool read_budget(const job *j) {
+static bool read_metric(job *j) {
+    const char *labels = j->options->labels;
+    return sinter_compress_find_metric(j->options, &j->metric_name, &j->metric, j->diag) &&
+           (!labels || sinter_tensor_read_file(labels, NULL, NULL, &j->labels, j->diag));
+}
+
+static bool check_budget(const job *j) {
     const sinter_compress_options *o = j->options;
-    double loss;
-    if (o->max_drop && !sinter_metric_parse_drop(&j->metric, o->max_drop, 1, &loss))
-        return sinter_error(j->diag, "max_drop",
-                            "'%s': expected how much of %s may be lost: a number in its unit%s",
-                            o->max_drop, j->metric_name,
-                            j->metric.kind == SINTER_METRIC_SQUARED_ERROR ? ""
-                                                                          : ", or a share, 1%");
     if (o->max_drop && (!o->samples || !*o->samples))
         return sinter_error(j->diag, "max_drop", "a budget needs samples to score on");
     if (o->goal && strcmp(o->goal, "size") != 0 && strcmp(o->goal, "latency") != 0)
@@ -189,7 +194,7 @@ static void tell_step(void *user, const char *step, size_t done, size_t total) {
 
 static bool open_cache(job *j) {
     const char *work = j->options->max_drop ? j->options->work : NULL;
-    if (work && !sinter_journal_make_folder(work, j->diag)) return false;
+    if (work && !sinter_file_ensure_folder(work, j->diag)) return false;
     if (j->engine.cache) return true;
     if (work) {
         sinter_text_format(&j->kernels, "%s/kernels", work);
@@ -270,10 +275,9 @@ static bool open_judge(job *j) {
                                     .metric = j->metric,
                                     .labels = j->labels.kind ? &j->labels : NULL,
                                     .output = j->output};
-    if (j->is_open) return true;
+    if (j->judge.original) return true;
     tell(j, "measuring the original");
-    j->is_open = sinter_judge_open(&j->judge, &data, j->path, j->diag);
-    return j->is_open;
+    return sinter_judge_open(&j->judge, &data, j->path, j->diag);
 }
 
 static sinter_compress_side side_of(const sinter_judged *judged) {
@@ -424,11 +428,11 @@ static bool compress_by_rules(job *j) {
 }
 
 static bool run(job *j) {
-    if (!check_paths(j) || !read_rules(j) || !read_metric(j) || !read_budget(j)) return false;
+    if (!check_paths(j) || !read_rules(j) || !read_metric(j) || !check_budget(j)) return false;
     if (!check_places(j) || !open_cache(j) || !sinter_engine_check(&j->engine, j->diag))
         return false;
     tell(j, "preparing");
-    j->module = sinter_judge_import(j->path, j->dims, j->diag);
+    j->module = sinter_import_file_bound(j->path, j->dims, j->diag);
     if (!j->module || !read_samples(j) || !set_mask(j) || !split_samples(j) || !find_output(j))
         return false;
     return j->options->max_drop ? compress_by_budget(j) : compress_by_rules(j);
@@ -447,7 +451,7 @@ bool sinter_compress_file(const char *path, const char *out_path,
              .diag = diag};
     *out_result = (sinter_compress_result){0};
     bool good = run(&j);
-    if (j.is_open) sinter_judge_close(&j.judge);
+    sinter_judge_close(&j.judge);
     sinter_module_destroy(j.module);
     sinter_samples_destroy(j.samples);
     sinter_samples_destroy(j.calibration);

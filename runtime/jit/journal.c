@@ -6,7 +6,6 @@
 #include "ir/base/vector.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -105,14 +104,6 @@ sinter_journal *sinter_journal_parse(const char *path, const char *text, size_t 
     return NULL;
 }
 
-bool sinter_journal_make_folder(const char *folder, sinter_diag *diag) {
-    struct stat info;
-    if (!mkdir(folder, 0777)) return true;
-    int why = errno;
-    if (why == EEXIST && !stat(folder, &info) && S_ISDIR(info.st_mode)) return true;
-    return sinter_error(diag, folder, "can't be made a folder: %s", strerror(why));
-}
-
 static sinter_journal *read_journal(const char *path, const char *key, sinter_diag *diag) {
     sinter_text text = {0};
     sinter_journal *journal = NULL;
@@ -133,7 +124,7 @@ sinter_journal *sinter_journal_open(const char *folder, uint64_t key, sinter_dia
     sinter_text path = {0};
     sinter_journal *journal = sinter_journal_create(key);
     sinter_text_format(&path, "%s/%s.journal", folder, journal->key);
-    bool good = sinter_journal_make_folder(folder, diag);
+    bool good = sinter_file_ensure_folder(folder, diag);
     if (good && !stat(path.data, &info)) {
         sinter_journal *found = read_journal(path.data, journal->key, diag);
         sinter_journal_destroy(journal);

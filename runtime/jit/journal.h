@@ -13,8 +13,6 @@
 enum { SINTER_JOURNAL_VALUES = 4 }; /* of a measurement, at most */
 
 typedef struct sinter_journal sinter_journal;
-/* Of a journal and what goes with it. False after an error; a folder that is there is none. */
-bool sinter_journal_make_folder(const char *folder, sinter_diag *diag);
 /* Without a file: nothing outlives it. */
 sinter_journal *sinter_journal_create(uint64_t key);
 /* FOLDER/KEY.journal, read where it is there; the folder is made where it is not. NULL after an error. */

@@ -2,25 +2,14 @@
 #include "runtime/jit/judge.h"
 #include "frontends/import.h"
 #include "ir/base/clock.h"
-#include "ir/infer.h"
 #include "runtime/jit/inputs.h"
 #include <string.h>
 #include <sys/stat.h>
 
 enum { LEAST_ROUNDS = 3 };
 
-sinter_module *sinter_judge_import(const char *path, const char *const *dims, sinter_diag *diag) {
-    sinter_module *module = sinter_import_file(path, diag);
-    for (; module && dims && *dims; dims++) {
-        if (sinter_infer_bind_text(module, *dims, diag)) continue;
-        sinter_module_destroy(module);
-        return NULL;
-    }
-    return module;
-}
-
 static sinter_engine *open_file(const sinter_judge *judge, const char *path, sinter_diag *diag) {
-    sinter_module *module = sinter_judge_import(path, judge->data.dims, diag);
+    sinter_module *module = sinter_import_file_bound(path, judge->data.dims, diag);
     return module ? sinter_engine_create(module, judge->data.engine, diag) : NULL;
 }
 

@@ -27,11 +27,9 @@ typedef struct sinter_judge {
     sinter_judged of_original;
 } sinter_judge;
 
-/* A model file with symbolic dims bound. NULL after an error. */
-sinter_module *sinter_judge_import(const char *path, const char *const *dims, sinter_diag *diag);
 /* Of the original at the path. What the data points to must outlive the judge. False after an error, with nothing to close. */
 bool sinter_judge_open(sinter_judge *out_judge, const sinter_judge_data *data, const char *path, sinter_diag *diag);
-void sinter_judge_close(sinter_judge *judge);
+void sinter_judge_close(sinter_judge *judge); /* zeroed: nothing happens */
 /* Of the file at the path; the original runs beside it, `seconds` for both, so that both times are of one machine. */
 bool sinter_judge_measure(sinter_judge *judge, const char *path, double seconds, sinter_judged *out_original,
                           sinter_judged *out_judged, sinter_diag *diag);

@@ -164,8 +164,7 @@ bool sinter_ranks_write(sinter_module *module, const sinter_engine_options *opti
     char cache[SINTER_FILE_FOLDER_BYTES] = "";
     sinter_engine_options one = *options;
     bool good = true;
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return sinter_error(diag, folder, "can't be made: %s", strerror(errno));
+    if (!sinter_file_ensure_folder(folder, diag)) return false;
     program *programs = sinter_heap_alloc((size_t)ranks * sizeof *programs);
     /* Programs of ranks have most kernels in common. */
     if (!one.cache && sinter_file_make_folder(cache, diag)) one.cache = cache;

@@ -4,9 +4,9 @@
  * docs/examples/jit.c by tests/suites/install.py */
 #include "runtime/jit/sinter.h"
 #include "codegen/tuning.h"
+#include "frontends/import.h"
 #include "runtime/allocator.h"
 #include "runtime/jit/compress_file.h"
-#include "runtime/jit/judge.h"
 #include "runtime/status.h"
 
 #include <locale.h>
@@ -83,7 +83,7 @@ static void open_engine(void *user) {
         l->status = sinter_engine_load(l->path, &engine, &l->engine);
         return;
     }
-    sinter_module *module = sinter_judge_import(l->path, options->dims, &l->diag);
+    sinter_module *module = sinter_import_file_bound(l->path, options->dims, &l->diag);
     sinter_tuning *tuning = NULL;
     if (module && options->tuning && !(tuning = sinter_tuning_read(options->tuning, &l->diag))) {
         sinter_module_destroy(module);

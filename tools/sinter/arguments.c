@@ -200,6 +200,14 @@ const char *arguments_find(const arguments *a, const char *name) {
     return NULL;
 }
 
+const char *const *arguments_list(const arguments *a, const char *name) {
+    const char **values = keep_until_exit((a->option_count + 1) * sizeof *values);
+    size_t count = 0;
+    for (size_t i = 0; i < a->option_count; i++)
+        if (!strcmp(a->options[i].name, name)) values[count++] = a->options[i].value;
+    return values;
+}
+
 bool arguments_has(const arguments *a, const char *name) {
     return arguments_find(a, name) != NULL;
 }

@@ -63,6 +63,8 @@ bool usage_error(const char *verb, const char *format, ...) __attribute__((forma
 /* Whether each option does something for an artifact, or for a model on one of these targets (NULL: cpu). */
 bool arguments_apply(const arguments *a, bool is_artifact, const char *const *targets, size_t count);
 const char *arguments_find(const arguments *a, const char *name); /* last value, NULL where absent; "" for flags */
+/* All values of an option that may be repeated, and NULL. Never given back. */
+const char *const *arguments_list(const arguments *a, const char *name);
 bool arguments_has(const arguments *a, const char *name);
 /* A number within [low, high]; `otherwise` where absent; false after a message. */
 bool arguments_number(const arguments *a, const char *name, double low, double high, double otherwise, double *out_number);

@@ -143,35 +143,6 @@ static bool read_rules(const arguments *a, sinter_text *rules, sinter_diag *diag
                                                    "--recipe, --max-drop, ..."));
 }
 
-static bool check_metric(const arguments *a, const char **out_name, sinter_metric_info *metric) {
-    const char *labels = arguments_find(a, "labels"), *drop = arguments_find(a, "max-drop");
-    const char *name = arguments_find(a, "metric");
-    double loss;
-    if (!name) name = labels ? "top1" : "mse";
-    *out_name = name;
-    if (!sinter_metric_parse(name, metric))
-        return usage_error("compress", "--metric=%s: expected %s", name, sinter_metric_names);
-    bool needs = sinter_metric_needs_labels(metric);
-    if (needs && !labels) return usage_error("compress", "--metric=%s needs --labels", name);
-    if (!needs && labels)
-        return usage_error("compress", "--labels does nothing with --metric=%s", name);
-    if (drop && !sinter_metric_parse_drop(metric, drop, 1, &loss))
-        return usage_error("compress",
-                           "--max-drop=%s: expected a number in the unit of %s, or of other "
-                           "metrics than mse 1%%",
-                           drop, name);
-    return true;
-}
-
-/* Values of an option that may be repeated, and NULL. */
-static const char *const *list_values(const arguments *a, const char *name) {
-    const char **values = keep_until_exit((a->option_count + 1) * sizeof *values);
-    size_t count = 0;
-    for (size_t i = 0; i < a->option_count; i++)
-        if (!strcmp(a->options[i].name, name)) values[count++] = a->options[i].value;
-    return values;
-}
-
 static void print_word(const char *word, sinter_text *text) {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                 "_-./:=+,%@";
@@ -211,30 +182,27 @@ static void show_line(void *user, const char *line) {
     show_progress("%s", shown(line));
 }
 
-static bool read_options(const arguments *a, sinter_compress_options *out, const char **metric_name,
-                         sinter_metric_info *metric, sinter_text *rules, sinter_diag *diag) {
+static bool read_options(const arguments *a, sinter_compress_options *out, sinter_text *rules,
+                         sinter_diag *diag) {
     int64_t calibrate;
     sinter_compress_options o = SINTER_COMPRESS_OPTIONS_INIT;
     if (!arguments_find(a, "o"))
         return usage_error("compress", "expected -o FILE, the model to write");
-    if (!read_rules(a, rules, diag) || !check_metric(a, metric_name, metric) ||
+    if (!read_rules(a, rules, diag) ||
         !arguments_integer(a, "calibrate", 1, INT32_MAX, 0, &calibrate) ||
         !arguments_number(a, "seconds", 0.001, 1e9, 0, &o.seconds))
         return false;
-    const char *goal = arguments_find(a, "goal");
-    if (goal && strcmp(goal, "size") != 0 && strcmp(goal, "latency") != 0)
-        return usage_error("compress", "--goal=%s: expected size or latency", goal);
     o.rules = rules->data;
     o.recipe = arguments_find(a, "recipe");
     o.write_recipe = arguments_find(a, "write-recipe");
-    o.samples = list_values(a, "i");
+    o.samples = arguments_list(a, "i");
     o.calibrate = (uint64_t)calibrate;
     o.mask = arguments_find(a, "mask");
     o.labels = arguments_find(a, "labels");
-    o.metric = *metric_name;
+    o.metric = arguments_find(a, "metric");
     o.output = arguments_find(a, "output");
     o.max_drop = arguments_find(a, "max-drop");
-    o.goal = goal;
+    o.goal = arguments_find(a, "goal");
     o.settings = arguments_find(a, "settings");
     o.work = arguments_find(a, "work");
     o.report = arguments_find(a, "report");
@@ -271,13 +239,13 @@ static int compress(const arguments *a) {
     sinter_metric_info metric = {0};
     const char *metric_name = NULL;
     sinter_text rules = {0}, command_text = {0};
-    bool good = engine_options(a, &engine) &&
-                read_options(a, &options, &metric_name, &metric, &rules, &diag);
+    bool good = engine_options(a, &engine) && read_options(a, &options, &rules, &diag) &&
+                sinter_compress_find_metric(&options, &metric_name, &metric, &diag);
     if (good) {
         print_command(a, &command_text);
         options.command = command_text.data;
         good = sinter_compress_file(a->operands[0], arguments_find(a, "o"), &options, &engine,
-                                    list_values(a, "dim"), &result, &diag);
+                                    arguments_list(a, "dim"), &result, &diag);
         show_progress("%s", "");
     }
     if (good) print_table(&result, metric_name, &metric);

@@ -1,5 +1,6 @@
 /* sinter run: inputs in, outputs out; --expect compares. Test: tests/cli/target_c.test, tests/suites/bad_input.py */
 #include "frontends/import.h"
+#include "ir/base/file.h"
 #include "runtime/job.h"
 #include "tools/sinter/command.h"
 #include <errno.h>
@@ -109,8 +110,7 @@ static bool check_file_names(const sinter_engine *engine, sinter_diag *diag) {
 
 static bool write_outputs(const sinter_engine *engine, const sinter_tensor *outputs,
                           const char *folder, sinter_diag *diag) {
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return sinter_error(diag, folder, "can't be made: %s", strerror(errno));
+    if (!sinter_file_ensure_folder(folder, diag)) return false;
     for (size_t i = 0; i < sinter_engine_output_count(engine); ++i) {
         sinter_text path = {0};
         sinter_text_format(&path, "%s/", folder);

@@ -1,7 +1,6 @@
 /* What the sub-commands share: models with --dim, engines with --target, inputs from files or made. Test: tests/cli/ */
 #include "codegen/tuning.h"
 #include "frontends/import.h"
-#include "ir/infer.h"
 #include "runtime/device.h"
 #include "runtime/jit/inputs.h"
 #include "tools/sinter/command.h"
@@ -104,15 +103,7 @@ sinter_module *load_model(const char *path, const arguments *a, sinter_diag *dia
         sinter_error(diag, path, "is compiled already; this needs the model");
         return NULL;
     }
-    sinter_module *module = sinter_import_file(path, diag);
-    for (size_t i = 0; module && i < a->option_count; ++i) {
-        if (strcmp(a->options[i].name, "dim") ||
-            sinter_infer_bind_text(module, a->options[i].value, diag))
-            continue;
-        sinter_module_destroy(module);
-        return NULL;
-    }
-    return module;
+    return sinter_import_file_bound(path, arguments_list(a, "dim"), diag);
 }
 
 /* Once a command; it lives as long as the process. */

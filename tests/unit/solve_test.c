@@ -67,7 +67,7 @@ static sinter_solution solve(const char *words, const float *x, const float *y, 
 static double naive_error(const char *words, const float *x, const float *y, const float *w,
                           int64_t rows, int64_t n, int64_t m) {
     char naive[200];
-    snprintf(naive, sizeof naive, "%s rounding=nearest score=magnitude", words);
+    snprintf(naive, sizeof naive, "%s default rounding=nearest score=magnitude", words);
     return solve(naive, x, y, w, rows, n, m).error;
 }
 

@@ -4,12 +4,10 @@
  * ought to be right, so that errors so far are made up for. With rounding=nearest weights are only cut by their score and
  * rounded. Needs: layers exposed, activations quantized where the recipe says so; a runner and samples. Guarantees:
  * recipe and samples decide about every byte. Test: tests/passes/compress_weights/ */
-#include "passes/layer_moments.h"
-#include "passes/layer_target.h"
+#include "passes/layer_fit.h"
 #include "passes/pass.h"
 #include "passes/quantized_weight.h"
 #include "passes/replay.h"
-#include "passes/solve.h"
 
 /* A layer that this pass works on, and where its outputs go. */
 typedef struct job {
@@ -31,9 +29,9 @@ typedef struct compressor {
 /* ---- which layers ---- */
 
 static bool is_mine(const sinter_layer_recipe *recipe) {
-    bool prunes = recipe->pattern != SINTER_PRUNE_NONE && recipe->pattern != SINTER_PRUNE_CHANNELS;
     bool rounds = recipe->grid != SINTER_WEIGHT_GRID_NONE;
-    return prunes || (rounds && recipe->rounding == SINTER_ROUND_COMPENSATED);
+    return sinter_layer_recipe_masks(recipe) ||
+           (rounds && recipe->rounding == SINTER_ROUND_COMPENSATED);
 }
 
 static bool wants_data(const sinter_layer_recipe *recipe) {
@@ -126,22 +124,19 @@ static bool finish(compressor *c, job *j, sinter_moments *moments) {
 
 /* Moments from what the layer reads now to what it yielded before. Where rows are few, how far they are to be followed is seen
  * from halves of them. */
-static bool measure(compressor *c, job *j, const float *weights, sinter_moments *moments,
-                    sinter_solve_options *options, sinter_arena *arena) {
+static bool measure(compressor *c, job *j, const sinter_layer_view *view, const float *weights,
+                    sinter_moments *moments, sinter_solve_options *options, sinter_arena *arena) {
     const sinter_module *module = c->context->module;
     const sinter_layer *layer = &j->layer;
-    sinter_layer_view view;
-    if (!look(c, j, &view)) return false;
     int64_t outputs = layer->outputs / layer->groups;
-    int64_t rows = sinter_layer_count_rows(module, layer, &view);
+    int64_t rows = sinter_layer_count_rows(module, layer, view);
     sinter_moments_init(moments, layer->groups, layer->reduction, outputs, arena);
     if (rows < 2 || rows >= SINTER_SOLVE_FEW_ROWS * layer->reduction)
-        return sinter_layer_measure(module, layer, &view, moments, c->diag) &&
-               finish(c, j, moments);
+        return sinter_layer_measure(module, layer, view, moments, c->diag) && finish(c, j, moments);
     sinter_moments halves[2];
     for (int i = 0; i < 2; i++)
         sinter_moments_init(&halves[i], layer->groups, layer->reduction, outputs, arena);
-    if (!sinter_layer_measure_halves(module, layer, &view, halves, c->diag)) return false;
+    if (!sinter_layer_measure_halves(module, layer, view, halves, c->diag)) return false;
     for (int i = 0; i < 2; i++) sinter_moments_merge(moments, &halves[i]);
     if (!finish(c, j, moments) || !finish(c, j, &halves[0]) || !finish(c, j, &halves[1]))
         return false;
@@ -154,17 +149,20 @@ static bool solve_job(compressor *c, job *j, sinter_node next, sinter_arena *are
     sinter_moments moments = {.groups = layer->groups,
                               .inputs = layer->reduction,
                               .outputs = layer->outputs / layer->groups};
+    sinter_layer_view view;
     sinter_solution solution;
     sinter_solve_options options = sinter_solve_defaults;
     options.with_error = false;
     float *weights = SINTER_NEW_ARRAY(arena, float, layer->outputs * layer->reduction);
     sinter_layer_read_matrix(layer, weights);
-    if (j->needs_data && (!sinter_replay_advance(&c->before, next, &j->target.value, 1, c->diag) ||
-                          !measure(c, j, weights, &moments, &options, arena)))
+    if (j->needs_data &&
+        (!sinter_replay_advance(&c->before, next, &j->target.value, 1, c->diag) ||
+         !look(c, j, &view) || !measure(c, j, &view, weights, &moments, &options, arena)))
         return false;
     bool compensates = j->recipe.rounding == SINTER_ROUND_COMPENSATED;
-    return sinter_solve_weights(&j->recipe, &moments, weights, &options, &solution, arena,
-                                layer->name, c->diag) &&
+    return sinter_layer_fit_weights(c->context->module, layer, &j->target,
+                                    j->needs_data ? &view : NULL, &j->recipe, &moments, weights,
+                                    &options, &solution, arena, c->diag) &&
            write_solution(c, j, &solution, compensates && j->target.has_bias);
 }
 

@@ -1,11 +1,13 @@
 /* Rows of the reduction of a layer: those of a matrix as they lie, those of a convolution gathered window by window.
  * Test: tests/passes/compress_weights/ */
 #include "passes/layer_moments.h"
+#include <math.h>
 #include <string.h>
 
 enum {
-    MOST_ROWS = 1 << 17, /* more say nothing new, and take time */
-    BATCH_ROWS = 2048    /* of one product */
+    LEAST_ROWS = 1 << 15, /* of those that there are, and .. */
+    ROWS_OF_STEP = 64, /* .. for each step of the reduction: more say nothing new, and take time */
+    BATCH_ROWS = 2048  /* of one product */
 };
 
 typedef struct gatherer {
@@ -14,9 +16,11 @@ typedef struct gatherer {
     sinter_moments *moments, *second; /* of all rows, or of the first half; of the second one */
     int64_t half;                     /* rows before it starts, those that are left out included */
     bool is_second;
+    const sinter_layer_fit *fit; /* NULL: targets are what they are */
     sinter_patches patches;
     int64_t positions, step; /* of a sample; between rows that are taken */
     float *x, *y;            /* rows gathered */
+    float *offsets, *yields; /* of a fit: what is added to each output, and what the layer yields */
     int64_t rows, capacity;
 } gatherer;
 
@@ -42,9 +46,31 @@ static void place_windows(const sinter_module *module, const sinter_layer *layer
     }
 }
 
+/* Beyond a bound any target is as good as another. */
+static void bound_targets(gatherer *g, int64_t group) {
+    const sinter_layer_fit *fit = g->fit;
+    int64_t n = g->moments->inputs, m = g->moments->outputs;
+    sinter_blas_product_f32(g->rows, m, n, 1, (sinter_blas_operand){g->x, n, false},
+                            (sinter_blas_operand){fit->values + group * m * n, n, true}, 0,
+                            g->yields, m);
+    for (int64_t i = 0; i < g->rows * m; i++) {
+        float bias = fit->bias ? fit->bias[group * m + i % m] : 0, offset = g->offsets[i];
+        float yields = g->yields[i] + bias, low = fit->low - offset, high = fit->high - offset;
+        if (g->y[i] <= low)
+            g->y[i] = fminf(yields, low);
+        else if (g->y[i] >= high)
+            g->y[i] = fmaxf(yields, high);
+    }
+}
+
 static void flush(gatherer *g, int64_t group) {
     sinter_moments *to = g->is_second ? g->second : g->moments;
-    if (g->rows) sinter_moments_add(to, group, g->rows, g->x, g->y);
+    if (g->rows && g->fit) {
+        bound_targets(g, group);
+        sinter_moments_add_targets(to, group, g->rows, g->x, g->y);
+    } else if (g->rows) {
+        sinter_moments_add(to, group, g->rows, g->x, g->y);
+    }
     g->rows = 0;
 }
 
@@ -55,10 +81,12 @@ static void enter_half(gatherer *g, int64_t group, int64_t seen) {
     g->is_second = second;
 }
 
-/* What one output position or row ought to be, less what is added to it. */
-static float target_at(const sinter_layer_view *view, size_t run, int64_t index) {
-    float value = ((const float *)view->targets[run].data)[index];
-    return view->offsets ? value - ((const float *)view->offsets[run].data)[index] : value;
+/* What one output at a position or row ought to be, less what is added to it. */
+static void take_target(gatherer *g, size_t run, int64_t index, int64_t to) {
+    const sinter_layer_view *view = g->view;
+    float offset = view->offsets ? ((const float *)view->offsets[run].data)[index] : 0;
+    g->y[to] = ((const float *)view->targets[run].data)[index] - offset;
+    if (g->fit) g->offsets[to] = offset;
 }
 
 static void gather_sample(gatherer *g, int64_t group, size_t run, int64_t sample, int64_t first) {
@@ -72,7 +100,7 @@ static void gather_sample(gatherer *g, int64_t group, size_t run, int64_t sample
     for (int64_t o = 0; o < m; o++) {
         int64_t plane = (sample * g->layer->outputs + group * m + o) * g->positions;
         for (int64_t r = 0; r < rows; r++)
-            g->y[(g->rows + r) * m + o] = target_at(g->view, run, plane + first + r * g->step);
+            take_target(g, run, plane + first + r * g->step, (g->rows + r) * m + o);
     }
     g->rows += rows;
 }
@@ -125,8 +153,7 @@ static void gather_rows(gatherer *g) {
             enter_half(g, 0, seen);
             if (seen++ % g->step) continue;
             memcpy(g->x + g->rows * n, (const float *)x->data + r * n, sizeof(float) * (size_t)n);
-            for (int64_t o = 0; o < m; o++)
-                g->y[g->rows * m + o] = target_at(g->view, run, r * m + o);
+            for (int64_t o = 0; o < m; o++) take_target(g, run, r * m + o, g->rows * m + o);
             if (++g->rows == g->capacity) flush(g, 0);
         }
     }
@@ -138,8 +165,10 @@ static int64_t common_divisor(int64_t a, int64_t b) {
 }
 
 /* Far enough apart, and not in step with lines of an image. */
-static int64_t choose_step(int64_t rows, int64_t width) {
-    int64_t step = (rows + MOST_ROWS - 1) / MOST_ROWS;
+static int64_t choose_step(int64_t rows, int64_t reduction, int64_t width) {
+    int64_t most = ROWS_OF_STEP * reduction;
+    if (most < LEAST_ROWS) most = LEAST_ROWS;
+    int64_t step = (rows + most - 1) / most;
     while (step > 1 && width > 0 && common_divisor(step, width) != 1) step++;
     return step > 0 ? step : 1;
 }
@@ -173,22 +202,26 @@ int64_t sinter_layer_count_rows(const sinter_module *module, const sinter_layer 
 }
 
 static bool measure(const sinter_module *module, const sinter_layer *layer,
-                    const sinter_layer_view *view, sinter_moments *moments, sinter_moments *second,
-                    sinter_diag *diag) {
+                    const sinter_layer_view *view, const sinter_layer_fit *fit,
+                    sinter_moments *moments, sinter_moments *second, sinter_diag *diag) {
     if (!takes(module, layer, diag)) return false;
     sinter_arena arena;
     sinter_arena_init(&arena);
-    gatherer g = {.layer = layer, .view = view, .moments = moments, .second = second};
+    gatherer g = {.layer = layer, .view = view, .fit = fit, .moments = moments, .second = second};
     int64_t rows = sinter_layer_count_rows(module, layer, view), most = 0;
     for (size_t run = 0; is_window(module, layer) && run < view->runs; run++) {
         int64_t positions = enter_run(module, &g, run);
         if (positions > most) most = positions;
     }
     g.half = rows / 2;
-    g.step = choose_step(rows, most ? g.patches.out[g.patches.dims - 1] : 0);
+    g.step = choose_step(rows, moments->inputs, most ? g.patches.out[g.patches.dims - 1] : 0);
     g.capacity = BATCH_ROWS + most / g.step + 1;
     g.x = SINTER_NEW_ARRAY(&arena, float, g.capacity * moments->inputs);
     g.y = SINTER_NEW_ARRAY(&arena, float, g.capacity * moments->outputs);
+    if (fit) {
+        g.offsets = SINTER_NEW_ARRAY(&arena, float, g.capacity * moments->outputs);
+        g.yields = SINTER_NEW_ARRAY(&arena, float, g.capacity * moments->outputs);
+    }
     for (int64_t group = 0; most && group < moments->groups; group++)
         gather_windows(module, &g, group);
     if (!is_window(module, layer)) gather_rows(&g);
@@ -199,11 +232,21 @@ static bool measure(const sinter_module *module, const sinter_layer *layer,
 bool sinter_layer_measure(const sinter_module *module, const sinter_layer *layer,
                           const sinter_layer_view *view, sinter_moments *moments,
                           sinter_diag *diag) {
-    return measure(module, layer, view, moments, NULL, diag);
+    return measure(module, layer, view, NULL, moments, NULL, diag);
 }
 
 bool sinter_layer_measure_halves(const sinter_module *module, const sinter_layer *layer,
                                  const sinter_layer_view *view, sinter_moments halves[2],
                                  sinter_diag *diag) {
-    return measure(module, layer, view, &halves[0], &halves[1], diag);
+    return measure(module, layer, view, NULL, &halves[0], &halves[1], diag);
+}
+
+bool sinter_layer_measure_bounded(const sinter_module *module, const sinter_layer *layer,
+                                  const sinter_layer_view *view, const sinter_layer_fit *fit,
+                                  bool centred, sinter_moments *moments, sinter_diag *diag) {
+    sinter_moments_drop_targets(moments);
+    return measure(module, layer, view, fit, moments, NULL, diag) &&
+           (sinter_moments_finish_targets(moments, centred) ||
+            sinter_error(diag, layer->name,
+                         "what it ought to yield over the samples is not finite"));
 }

@@ -23,3 +23,14 @@ bool sinter_layer_measure(const sinter_module *module, const sinter_layer *layer
 /* The same, rows of the first half of the samples to the first moments, those of the second half to the second. */
 bool sinter_layer_measure_halves(const sinter_module *module, const sinter_layer *layer, const sinter_layer_view *view,
                                  sinter_moments halves[2], sinter_diag *diag);
+
+/* What a layer computes with, and between which bounds its outputs matter (passes/layer_target.h). */
+typedef struct sinter_layer_fit {
+    const float *values; /* [outputs, reduction] */
+    const float *bias;   /* [outputs]; NULL: none */
+    float low, high;
+} sinter_layer_fit;
+/* The moments, of the same view and finished (centred or not), for other targets: one beyond a bound becomes what the layer yields
+ * where that lies there too, else the bound. False where a number is not finite. */
+bool sinter_layer_measure_bounded(const sinter_module *module, const sinter_layer *layer, const sinter_layer_view *view,
+                                  const sinter_layer_fit *fit, bool centred, sinter_moments *moments, sinter_diag *diag);

@@ -1,6 +1,7 @@
 /* Targets of layers. Test: tests/passes/compress_weights/, tests/passes/prune_channels/ */
 #include "passes/layer_target.h"
 
+#include <math.h>
 #include <string.h>
 
 /* The add of the main region that alone reads the value, 0 if there is none, and which operand is the other one. */
@@ -57,21 +58,55 @@ static void find_bias(const sinter_module *module, const sinter_layer *layer,
     t->value = sinter_node_result(module, add, 0);
 }
 
+/* A bound of a clip; infinite where it is not known. */
+static float bound_of(const sinter_module *module, sinter_node clip, uint32_t operand,
+                      float otherwise) {
+    sinter_value value = sinter_node_operand(module, clip, operand);
+    const sinter_tensor *bound = value ? sinter_value_constant(module, value) : NULL;
+    bool known = bound && bound->dtype == SINTER_DTYPE_f32 && sinter_tensor_count(bound) == 1;
+    return known ? (float)sinter_tensor_get_double(bound, 0) : otherwise;
+}
+
+/* What lies beyond the bounds of all readers makes no difference. */
+static void find_bounds(const sinter_module *module, sinter_layer_target *t) {
+    const sinter_value_info *info = sinter_value_get(module, t->value);
+    t->low = INFINITY;
+    t->high = -INFINITY;
+    for (size_t i = 0; i < info->uses.count; i++) {
+        sinter_node reader = info->uses.items[i].node;
+        sinter_op op = sinter_node_op(module, reader);
+        bool clips = op == SINTER_OP_clip && info->uses.items[i].operand == 0;
+        float low = op == SINTER_OP_relu ? 0 : -INFINITY;
+        if (clips) low = bound_of(module, reader, 1, -INFINITY);
+        t->low = fminf(t->low, low);
+        t->high = fmaxf(t->high, clips ? bound_of(module, reader, 2, INFINITY) : INFINITY);
+    }
+    if (info->uses.count && t->low <= t->high) return;
+    t->low = -INFINITY;
+    t->high = INFINITY;
+}
+
+static void find_sum(const sinter_module *module, const sinter_layer *layer, sinter_arena *scratch,
+                     sinter_layer_target *t) {
+    uint32_t other = 0;
+    sinter_node sum = only_add(module, t->value, &other);
+    if (!sum) return;
+    sinter_value apart = sinter_node_operand(module, sum, other);
+    bool *seen = SINTER_NEW_ARRAY(scratch, bool, sinter_module_node_limit(module));
+    if (sinter_value_constant(module, apart) || !same_shape(module, t->value, apart) ||
+        depends_on(module, sinter_value_definition(module, apart), layer->node, seen))
+        return;
+    t->sum = sum;
+    t->sum_operand = other;
+    t->value = sinter_node_result(module, sum, 0);
+}
+
 void sinter_layer_find_target(const sinter_module *module, const sinter_layer *layer,
                               sinter_arena *scratch, sinter_layer_target *out_target) {
     *out_target = (sinter_layer_target){.value = layer->output};
     find_bias(module, layer, out_target);
-    uint32_t other = 0;
-    sinter_node sum = only_add(module, out_target->value, &other);
-    if (!sum) return;
-    sinter_value apart = sinter_node_operand(module, sum, other);
-    bool *seen = SINTER_NEW_ARRAY(scratch, bool, sinter_module_node_limit(module));
-    if (sinter_value_constant(module, apart) || !same_shape(module, out_target->value, apart) ||
-        depends_on(module, sinter_value_definition(module, apart), layer->node, seen))
-        return;
-    out_target->sum = sum;
-    out_target->sum_operand = other;
-    out_target->value = sinter_node_result(module, sum, 0);
+    find_sum(module, layer, scratch, out_target);
+    find_bounds(module, out_target);
 }
 
 bool sinter_layer_write_bias(sinter_rewrite *rewrite, const sinter_layer *layer,

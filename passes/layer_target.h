@@ -12,6 +12,7 @@ typedef struct sinter_layer_target {
     sinter_value value; /* what ought to be right: the layer's output with its bias, or the sum it goes into */
     sinter_node sum;      /* that adds what has been computed elsewhere; 0: none */
     uint32_t sum_operand; /* that of it which is not the layer's */
+    float low, high; /* all that read the value cut it to these, a relu at 0: further out it may be anything; infinite: they don't */
 } sinter_layer_target;
 
 void sinter_layer_find_target(const sinter_module *module, const sinter_layer *layer, sinter_arena *scratch,

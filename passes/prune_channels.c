@@ -178,7 +178,7 @@ static bool prune(pruner *p, bool orders_by_data, bool compensates) {
     choose(p);
     sinter_module *dense = compensates ? sinter_module_clone(module) : NULL;
     bool good = sinter_prune_apply(&p->graph, &p->context->rewrite) &&
-                (!compensates || sinter_prune_compensate(p->context, &p->graph, dense));
+                (!compensates || sinter_prune_compensate(p->context, &p->graph, dense, 0));
     sinter_module_destroy(dense);
     return good;
 }

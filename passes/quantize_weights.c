@@ -143,7 +143,7 @@ static bool quantize(quantizer *q) {
 static bool is_mine(const sinter_layer_recipe *recipe) {
     bool changes = recipe->grid != SINTER_WEIGHT_GRID_NONE || recipe->clip < 1;
     return changes && recipe->rounding == SINTER_ROUND_NEAREST &&
-           recipe->pattern == SINTER_PRUNE_NONE;
+           !sinter_layer_recipe_masks(recipe);
 }
 
 void sinter_pass_quantize_weights(sinter_pass_context *context) {

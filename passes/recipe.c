@@ -229,9 +229,9 @@ static void copy_clip(sinter_layer_recipe *to, const sinter_layer_recipe *from) 
     to->clip = from->clip;
 }
 
-/* ":0.7" after "block4x4" or "channels" */
-static bool parse_ratio(sinter_lexer *lexer, sinter_layer_recipe *r) {
-    return sinter_lexer_expect(lexer, ":") && expect_number(lexer, false, 0, 1, &r->ratio);
+/* ":0.7" after "block4x4", "channels" or "last" */
+static bool parse_ratio(sinter_lexer *lexer, double *out_ratio) {
+    return sinter_lexer_expect(lexer, ":") && expect_number(lexer, false, 0, 1, out_ratio);
 }
 
 /* "block4x4:0.7", at the digits. */
@@ -252,7 +252,7 @@ static bool parse_block(sinter_lexer *lexer, const char *digits, sinter_layer_re
     r->block_rows = sizes[0];
     r->block_columns = sizes[1];
     sinter_lexer_next(lexer);
-    return parse_ratio(lexer, r);
+    return parse_ratio(lexer, &r->ratio);
 }
 
 static bool parse_prune(sinter_lexer *lexer, sinter_layer_recipe *r) {
@@ -267,7 +267,7 @@ static bool parse_prune(sinter_lexer *lexer, sinter_layer_recipe *r) {
     r->by_work = sinter_lexer_accept(lexer, "macs");
     if (r->by_work || sinter_lexer_accept(lexer, "channels")) {
         r->pattern = SINTER_PRUNE_CHANNELS;
-        return parse_ratio(lexer, r);
+        return parse_ratio(lexer, &r->ratio);
     }
     if (lexer->token.kind != SINTER_TOKEN_INTEGER && lexer->token.kind != SINTER_TOKEN_FLOAT)
         return sinter_lexer_error_expected(
@@ -342,6 +342,26 @@ static void print_score(const sinter_layer_recipe *r, sinter_text *text) {
 static void copy_score(sinter_layer_recipe *to, const sinter_layer_recipe *from) {
     to->score = from->score;
     to->seed = from->seed;
+}
+
+static bool parse_cut(sinter_lexer *lexer, sinter_layer_recipe *r) {
+    r->cut = 0;
+    r->cut_last = sinter_lexer_accept(lexer, "last");
+    if (r->cut_last) return parse_ratio(lexer, &r->cut);
+    return sinter_lexer_accept(lexer, "none") || expect_number(lexer, false, 0, 1, &r->cut);
+}
+
+static void print_cut(const sinter_layer_recipe *r, sinter_text *text) {
+    if (r->cut_last) sinter_text_append_string(text, "last:");
+    if (r->cut > 0)
+        sinter_text_double(text, r->cut);
+    else
+        sinter_text_append_string(text, "none");
+}
+
+static void copy_cut(sinter_layer_recipe *to, const sinter_layer_recipe *from) {
+    to->cut = from->cut;
+    to->cut_last = from->cut_last;
 }
 
 static bool parse_activations(sinter_lexer *lexer, sinter_layer_recipe *r) {
@@ -450,6 +470,7 @@ static const struct word {
     {"clip", parse_clip, print_clip, copy_clip, USE_ALWAYS},
     {"prune", parse_prune, print_prune, copy_prune, USE_ALWAYS},
     {"score", parse_score, print_score, copy_score, USE_ZEROS},
+    {"cut", parse_cut, print_cut, copy_cut, USE_ALWAYS},
     {"activations", parse_activations, print_activations, copy_activations, USE_ALWAYS},
     {"smooth", parse_smooth, print_smooth, copy_smooth, USE_ALWAYS},
     {"keep", parse_keep, print_keep, copy_keep, USE_ALWAYS},
@@ -472,7 +493,7 @@ static bool is_used(const sinter_layer_recipe *r, word_use use) {
     case USE_SCALES: /* f16 and bf16 have none */
         return rounds && !(r->storage && sinter_dtype_infos[r->storage].bits > 8);
     case USE_ROUNDING:
-        return rounds || prunes;
+        return rounds || prunes || r->cut > 0;
     case USE_ZEROS:
         return prunes;
     case USE_OBSERVER:
@@ -657,8 +678,7 @@ static bool rule_matches(const rule *r, const char *layer) {
 static bool check_layer(const sinter_layer_recipe *l, const char *layer, const char *where,
                         sinter_diag *diag) {
     const char *reason = NULL;
-    if (l->grid == SINTER_WEIGHT_GRID_BINARY && l->pattern != SINTER_PRUNE_NONE &&
-        l->pattern != SINTER_PRUNE_CHANNELS)
+    if (l->grid == SINTER_WEIGHT_GRID_BINARY && sinter_layer_recipe_masks(l))
         reason = "binary weights are never zero, so only channels can go";
     return !reason || sinter_error(diag, where, "layer '%s': %s", layer, reason);
 }

@@ -69,6 +69,9 @@ typedef struct sinter_layer_recipe {
     uint32_t block_rows, block_columns;
     sinter_prune_score score;
     uint64_t seed;            /* of RANDOM */
+    /* cut=none|0.25|last:0.25 */
+    double cut;               /* share of the blocks that goes, of those all of whose layers say so; 0: none */
+    bool cut_last;            /* the last ones; else those that matter least */
     /* activations=none|u8|i8|u16|i16|dynamic|dynamic:row; smooth=none|0.5; keep=none|0.01; observe=min_max|percentile:99.99|mse|entropy */
     sinter_dtype activations; /* what the layer reads is rounded to; NONE: floats */
     bool dynamic;             /* by scales from the data of each run, not from samples: to u8 by one scale, or .. */
@@ -78,6 +81,11 @@ typedef struct sinter_layer_recipe {
     sinter_observer observer;
     double percentile;        /* of PERCENTILE */
 } sinter_layer_recipe;
+
+/* Whether single weights become zero, rather than channels going, or nothing. */
+static inline bool sinter_layer_recipe_masks(const sinter_layer_recipe *recipe) {
+    return recipe->pattern != SINTER_PRUNE_NONE && recipe->pattern != SINTER_PRUNE_CHANNELS;
+}
 
 typedef struct sinter_recipe sinter_recipe;
 /* Without rules: every layer stays as it is (rounding and score have their defaults: the best there is). */

@@ -33,17 +33,31 @@ static void add_sums(int64_t rows, int64_t columns, const float *matrix, double 
 
 void sinter_moments_add(sinter_moments *moments, int64_t group, int64_t rows, const float *x,
                         const float *y) {
-    int64_t n = moments->inputs, m = moments->outputs;
+    int64_t n = moments->inputs;
+    double *xx = moments->xx + group * n * n;
     moments->rows[group] += (double)rows;
     sinter_blas_gram_f32(n, rows, x, moments->buffer);
-    double *xx = moments->xx + group * n * n, *xy = moments->xy + group * n * m;
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = i; j < n; j++) xx[i * n + j] += (double)moments->buffer[i * n + j];
+    add_sums(rows, n, x, moments->x + group * n, NULL);
+    sinter_moments_add_targets(moments, group, rows, x, y);
+}
+
+void sinter_moments_add_targets(sinter_moments *moments, int64_t group, int64_t rows,
+                                const float *x, const float *y) {
+    int64_t n = moments->inputs, m = moments->outputs;
+    double *xy = moments->xy + group * n * m;
     sinter_blas_product_f32(n, m, rows, 1, (sinter_blas_operand){x, n, true},
                             (sinter_blas_operand){y, m, false}, 0, moments->buffer, m);
     for (int64_t i = 0; i < n * m; i++) xy[i] += (double)moments->buffer[i];
-    add_sums(rows, n, x, moments->x + group * n, NULL);
     add_sums(rows, m, y, moments->y + group * m, moments->yy + group * m);
+}
+
+void sinter_moments_drop_targets(sinter_moments *moments) {
+    int64_t g = moments->groups, n = moments->inputs, m = moments->outputs;
+    memset(moments->xy, 0, sizeof *moments->xy * (size_t)(g * n * m));
+    memset(moments->y, 0, sizeof *moments->y * (size_t)(g * m));
+    memset(moments->yy, 0, sizeof *moments->yy * (size_t)(g * m));
 }
 
 static void add_all(double *to, const double *from, int64_t count) {
@@ -60,28 +74,34 @@ void sinter_moments_merge(sinter_moments *moments, const sinter_moments *other) 
     add_all(moments->yy, other->yy, g * m);
 }
 
-static bool finish_group(sinter_moments *moments, int64_t group, bool centred) {
+static bool finish_targets(sinter_moments *moments, int64_t group, bool centred) {
     int64_t n = moments->inputs, m = moments->outputs;
-    double rows = moments->rows[group];
-    double *xx = moments->xx + group * n * n, *xy = moments->xy + group * n * m;
+    double rows = moments->rows[group], *xy = moments->xy + group * n * m;
     double *x = moments->x + group * n, *y = moments->y + group * m, *yy = moments->yy + group * m;
-    if (rows == 0) return false;
-    for (int64_t i = 0; i < n; i++) x[i] /= rows;
     for (int64_t o = 0; o < m; o++) {
         y[o] /= rows;
         yy[o] = yy[o] / rows - (centred ? y[o] * y[o] : 0);
         if (!isfinite(yy[o])) return false;
     }
     for (int64_t i = 0; i < n; i++)
+        for (int64_t o = 0; o < m; o++)
+            xy[i * m + o] = xy[i * m + o] / rows - (centred ? x[i] * y[o] : 0);
+    return true;
+}
+
+static bool finish_group(sinter_moments *moments, int64_t group, bool centred) {
+    int64_t n = moments->inputs;
+    double rows = moments->rows[group];
+    double *xx = moments->xx + group * n * n, *x = moments->x + group * n;
+    if (rows == 0) return false;
+    for (int64_t i = 0; i < n; i++) x[i] /= rows;
+    for (int64_t i = 0; i < n; i++)
         for (int64_t j = i; j < n; j++) {
             double value = xx[i * n + j] / rows - (centred ? x[i] * x[j] : 0);
             if (!isfinite(value)) return false;
             xx[i * n + j] = xx[j * n + i] = value;
         }
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t o = 0; o < m; o++)
-            xy[i * m + o] = xy[i * m + o] / rows - (centred ? x[i] * y[o] : 0);
-    return true;
+    return finish_targets(moments, group, centred);
 }
 
 bool sinter_moments_finish(sinter_moments *moments, bool centred) {
@@ -90,12 +110,23 @@ bool sinter_moments_finish(sinter_moments *moments, bool centred) {
     return true;
 }
 
-/* One channel's window at a position: the innermost dim is a loop, the others are counted in mixed radix. */
-static void gather_window(const sinter_patches *p, const float *channel, const int64_t *corner,
-                          float *out) {
+bool sinter_moments_finish_targets(sinter_moments *moments, bool centred) {
+    for (int64_t g = 0; g < moments->groups; g++)
+        if (!finish_targets(moments, g, centred)) return false;
+    return true;
+}
+
+/* The window at a position, of all channels: which rows of it lie inside is the same for each. The innermost dim is a loop, the
+ * others are counted in mixed radix. */
+static void gather_window(const sinter_patches *p, const float *channels, int64_t elements,
+                          int64_t taps, const int64_t *corner, float *out) {
     uint32_t last = p->dims - 1;
-    int64_t index[SINTER_PATCH_DIMS] = {0};
-    for (;;) {
+    int64_t index[SINTER_PATCH_DIMS] = {0}, width = p->kernel[last], step = p->dilation[last];
+    int64_t low = corner[last] < 0 ? (-corner[last] + step - 1) / step : 0;
+    int64_t room = p->size[last] - corner[last], high = room > 0 ? (room + step - 1) / step : 0;
+    if (high > width) high = width;
+    if (low > high) low = high;
+    for (int64_t tap = 0;; tap += width) {
         int64_t offset = 0;
         bool inside = true;
         for (uint32_t d = 0; d < last; d++) {
@@ -103,9 +134,12 @@ static void gather_window(const sinter_patches *p, const float *channel, const i
             inside = inside && at >= 0 && at < p->size[d];
             offset = (offset + at) * p->size[d + 1];
         }
-        for (int64_t k = 0; k < p->kernel[last]; k++) {
-            int64_t at = corner[last] + k * p->dilation[last];
-            *out++ = inside && at >= 0 && at < p->size[last] ? channel[offset + at] : 0.0F;
+        for (int64_t c = 0; c < p->channels; c++) {
+            int64_t from = c * elements + offset + corner[last], k = 0;
+            float *to = out + c * taps + tap;
+            for (; inside && k < low; k++) to[k] = 0;
+            for (; inside && k < high; k++) to[k] = channels[from + k * step];
+            for (; k < width; k++) to[k] = 0;
         }
         uint32_t d = last;
         while (d > 0 && ++index[d - 1] == p->kernel[d - 1]) index[--d] = 0;
@@ -125,8 +159,8 @@ int64_t sinter_patches_gather(const sinter_patches *p, const float *channels, in
         int64_t corner[SINTER_PATCH_DIMS], rest = position;
         for (uint32_t d = p->dims; d-- > 0; rest /= p->out[d])
             corner[d] = rest % p->out[d] * p->stride[d] - p->before[d];
-        for (int64_t c = 0; c < p->channels; c++, out_rows += taps)
-            gather_window(p, channels + c * elements, corner, out_rows);
+        gather_window(p, channels, elements, taps, corner, out_rows);
+        out_rows += p->channels * taps;
     }
     return rows;
 }

@@ -22,6 +22,10 @@ void sinter_moments_merge(sinter_moments *moments, const sinter_moments *other);
 /* Divides by the count of rows, takes the means off (centred: a bias makes up for them) and fills the lower triangles. False
  * where there are no rows or a number is not finite. */
 bool sinter_moments_finish(sinter_moments *moments, bool centred);
+/* Other targets of the same rows x, once moments are finished: what is known of y goes, is added anew, and finished. */
+void sinter_moments_drop_targets(sinter_moments *moments);
+void sinter_moments_add_targets(sinter_moments *moments, int64_t group, int64_t rows, const float *x, const float *y);
+bool sinter_moments_finish_targets(sinter_moments *moments, bool centred);
 
 /* Where a window's rows come from: a sample of channels x spatial dims. */
 enum { SINTER_PATCH_DIMS = 3 };

@@ -138,6 +138,8 @@ void sinter_solve_choose_mask(sinter_solve_work *work) {
 /* Conjugate gradients, each row with its own steps; the preconditioner is H's diagonal. */
 void sinter_solve_on_mask(sinter_solve_work *work) {
     enum { STEPS = 40 };
+    static const double small = 1e-6; /* gradient, squared, of what it was */
+    double first = 0;
     int64_t n = work->inputs, count = work->rows * n;
     double *r = SINTER_NEW_ARRAY(work->scratch, double, count);
     double *p = SINTER_NEW_ARRAY(work->scratch, double, count);
@@ -147,6 +149,7 @@ void sinter_solve_on_mask(sinter_solve_work *work) {
     apart.target = NULL;
     sinter_solve_gradient(work, work->w, r);
     for (int step = 0; step < STEPS; step++) {
+        double left = 0;
         for (int64_t row = 0; row < work->rows; row++) {
             const double *h = work->h + row / work->outputs * n * n;
             const uint8_t *mask = work->mask + row * n;
@@ -158,7 +161,10 @@ void sinter_solve_on_mask(sinter_solve_work *work) {
                 p[row * n + i] =
                     mask[i] ? turn * p[row * n + i] - r[row * n + i] / h[i * n + i] : 0;
             before[row] = now;
+            left += now;
         }
+        if (!step) first = left;
+        if (!(left > small * first)) return;
         sinter_solve_gradient(&apart, p, hp);
         for (int64_t row = 0; row < work->rows; row++) {
             double curve = 0;

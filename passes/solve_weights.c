@@ -211,7 +211,7 @@ static void clip(sinter_solve_work *work) {
 
 /* A mask by scores and the nearest level. */
 static void solve_naively(sinter_solve_work *work) {
-    sinter_solve_choose_mask(work);
+    if (sinter_layer_recipe_masks(work->recipe)) sinter_solve_choose_mask(work);
     if (!work->has_grid) return;
     sinter_solve_fit_scales(work, work->grid.count == 0 || work->grid.count > 4);
     sinter_solve_round_nearest(work);
@@ -219,7 +219,7 @@ static void solve_naively(sinter_solve_work *work) {
 
 static void solve_compensated(sinter_solve_work *work, const sinter_moments *moments) {
     find_target(work, moments);
-    if (work->recipe->pattern != SINTER_PRUNE_NONE) {
+    if (sinter_layer_recipe_masks(work->recipe)) {
         sinter_solve_choose_mask(work);
         sinter_solve_on_mask(work);
     }

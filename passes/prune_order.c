@@ -1,9 +1,11 @@
 /* Costs of units. A reader keeps the inverse of its moments and its weights as they are after what has gone so far was made up
- * for; removing columns S of weights w costs sum_o w_oS ((H^-1)_SS)^-1 w_oS^T. Test: tests/passes/prune_channels/ */
+ * for; removing columns S of weights w costs sum_o w_oS ((H^-1)_SS)^-1 w_oS^T, times what such
+ * an error means for the outputs of the model, which is seen once for each reader. Test: tests/passes/prune_channels/ */
 #include "passes/prune_order.h"
 #include "ir/random.h"
 #include "passes/layer_moments.h"
 #include "passes/layer_target.h"
+#include "passes/output_change.h"
 #include "passes/replay.h"
 
 #include <math.h>
@@ -74,8 +76,11 @@ struct sinter_prune_reader {
     const int32_t *output_units;   /* by output; NULL: all stay */
     double *inverse;               /* [inputs, inputs] */
     double *weights;               /* [outputs, inputs] */
-    double *costs;   /* by input channel: that of its unit, at the first of its channels */
-    double variance; /* of what the outputs go into */
+    double *costs; /* by input channel: that of its unit, at the first of its channels */
+    double weight; /* of the squared error of its outputs */
+    float *
+        probe; /* [outputs, inputs]: weights as they may become; what they do to the outputs of the model gives the weight */
+    double probe_error; /* what they do to the layer's own */
 };
 
 /* The channels of a unit in a reader, as a list of columns. */
@@ -114,7 +119,7 @@ static double cost_in(const sinter_prune_order *order, const sinter_prune_reader
             cost += sum * w[columns[i]];
         }
     }
-    return cost > 0 ? cost / r->variance : 0;
+    return cost > 0 ? cost * r->weight : 0;
 }
 
 /* The costs of all units that a reader reads, anew. */
@@ -213,6 +218,71 @@ static double variance_of(const sinter_tensor *tensors, size_t runs) {
     return count > 0 ? fmax(squares / count - sum / count * (sum / count), 1e-30) : 1;
 }
 
+/* ---- what an error means ---- */
+
+/* Weights without a quarter of the units that are read, made up for; a bias would make up for the mean, so it stays as it is. */
+static void make_probe(sinter_prune_order *order, sinter_prune_reader *r,
+                       const sinter_moments *moments, sinter_arena *scratch) {
+    int64_t n = r->inputs, m = r->outputs, channels = n / r->taps;
+    sinter_prune_reader copy = *r;
+    copy.inverse = sinter_arena_copy(scratch, r->inverse, sizeof(double) * (size_t)(n * n));
+    copy.weights = sinter_arena_copy(scratch, r->weights, sizeof(double) * (size_t)(n * m));
+    sinter_prune_ranked *units = SINTER_NEW_ARRAY(scratch, sinter_prune_ranked, channels);
+    bool *seen = SINTER_NEW_ARRAY(scratch, bool, order->graph->unit_count);
+    size_t count = 0;
+    for (int64_t c = 0; c < channels; c++) {
+        if (r->units[c] == SINTER_PRUNE_NO_UNIT || seen[r->units[c]]) continue;
+        seen[r->units[c]] = true;
+        units[count++] = (sinter_prune_ranked){0, r->units[c], r->costs[c]};
+    }
+    sinter_prune_rank(units, count);
+    for (size_t i = 0; i < (count + 3) / 4; i++) eliminate(&copy, units[i].unit);
+    double length = 0, *product = SINTER_NEW_ARRAY(scratch, double, m *n);
+    for (int64_t i = 0; i < n && r->target.has_bias; i++) length += moments->x[i] * moments->x[i];
+    for (int64_t o = 0; o < m; o++) {
+        double *change = copy.weights + o * n, along = 0;
+        for (int64_t i = 0; i < n; i++) {
+            change[i] -= r->weights[o * n + i];
+            along += change[i] * moments->x[i];
+        }
+        for (int64_t i = 0; i < n && length > 0; i++) change[i] -= along / length * moments->x[i];
+        for (int64_t i = 0; i < n; i++)
+            r->probe[o * n + i] = (float)(r->weights[o * n + i] + change[i]);
+    }
+    sinter_blas_product_f64(m, n, n, 1, (sinter_blas_operand){copy.weights, n, false},
+                            (sinter_blas_operand){moments->xx, n, false}, 0, product, n);
+    for (int64_t i = 0; i < m * n; i++) r->probe_error += product[i] * copy.weights[i];
+}
+
+/* Errors of readers count by what they do to the outputs of the model. */
+static bool weigh_readers(sinter_prune_order *order, const sinter_compression *compression,
+                          sinter_diag *diag) {
+    static const double least = 1e-9; /* change of the outputs: then it costs next to nothing */
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    size_t count = order->reader_count;
+    const sinter_layer **layers = SINTER_NEW_ARRAY(&scratch, const sinter_layer *, count);
+    const float **probes = SINTER_NEW_ARRAY(&scratch, const float *, count);
+    double *changes = SINTER_NEW_ARRAY(&scratch, double, count);
+    for (size_t i = 0; i < count; i++) {
+        layers[i] = &order->readers[i].layer;
+        probes[i] = order->readers[i].probe;
+    }
+    bool good = sinter_output_change_of_weights(order->graph->module, compression, layers, probes,
+                                                count, changes, diag);
+    for (int32_t u = 0; u < order->graph->unit_count; u++) order->costs[u] = 0;
+    for (size_t i = 0; i < count && good; i++) {
+        sinter_prune_reader *r = &order->readers[i];
+        if (r->probe_error > 0) r->weight = fmax(changes[i], least) / r->probe_error;
+        memset(r->costs, 0, sizeof *r->costs * (size_t)(r->inputs / r->taps));
+        count_costs(order, r);
+    }
+    sinter_arena_deinit(&scratch);
+    return good;
+}
+
+/* ---- readers ---- */
+
 /* Runs whose rows are enough to tell the columns apart. */
 static size_t runs_for(const sinter_layer *layer, const sinter_tensor *outputs, size_t runs) {
     int64_t rows = 0, wanted = 32 * layer->reduction;
@@ -224,7 +294,8 @@ static size_t runs_for(const sinter_layer *layer, const sinter_tensor *outputs, 
     return runs;
 }
 
-static bool init_reader(sinter_prune_reader *r, sinter_replay *replay, sinter_diag *diag) {
+static bool init_reader(sinter_prune_order *order, sinter_prune_reader *r, sinter_replay *replay,
+                        sinter_diag *diag) {
     sinter_layer *layer = &r->layer;
     const sinter_value wanted[] = {layer->input, layer->output, r->target.value};
     sinter_arena scratch;
@@ -243,13 +314,15 @@ static bool init_reader(sinter_prune_reader *r, sinter_replay *replay, sinter_di
                             "what it reads or yields over the samples is not finite");
     double mean = 0;
     for (int64_t i = 0; good && i < n; i++) mean += moments.xx[i * n + i] / (double)n;
-    for (int64_t i = 0; good && i < n; i++) moments.xx[i * n + i] += 1e-3 * mean + 1e-12;
-    if (good && !sinter_blas_invert_f64(n, moments.xx))
+    memcpy(r->inverse, moments.xx, sizeof(double) * (size_t)(n * n));
+    for (int64_t i = 0; good && i < n; i++) r->inverse[i * n + i] += 1e-3 * mean + 1e-12;
+    if (good && !sinter_blas_invert_f64(n, r->inverse))
         good = sinter_error(diag, layer->name, "its second moments cannot be inverted");
     if (good) {
-        memcpy(r->inverse, moments.xx, sizeof(double) * (size_t)(n * n));
-        r->variance = (double)layer->outputs *
-                      variance_of(sinter_replay_find(replay, r->target.value), view.runs);
+        r->weight = 1 / ((double)layer->outputs *
+                         variance_of(sinter_replay_find(replay, r->target.value), view.runs));
+        count_costs(order, r);
+        make_probe(order, r, &moments, &scratch);
     }
     sinter_arena_deinit(&scratch);
     return good;
@@ -265,6 +338,7 @@ static void start_reader(sinter_prune_order *order, sinter_prune_reader *r,
     r->inverse = SINTER_NEW_ARRAY(order->arena, double, n *n);
     r->weights = SINTER_NEW_ARRAY(order->arena, double, n * layer->outputs);
     r->costs = SINTER_NEW_ARRAY(order->arena, double, n / r->taps);
+    r->probe = SINTER_NEW_ARRAY(order->arena, float, n * layer->outputs);
     float *matrix = SINTER_NEW_ARRAY(order->arena, float, n * layer->outputs);
     sinter_layer_read_matrix(layer, matrix);
     for (int64_t i = 0; i < n * layer->outputs; i++) r->weights[i] = (double)matrix[i];
@@ -288,9 +362,8 @@ bool sinter_prune_order_by_error(sinter_prune_order *order, sinter_prune_graph *
     bool good = true;
     for (size_t i = 0; i < order->reader_count && good; i++) {
         sinter_compression_progress(compression, "prune-channels", i, 2 * order->reader_count);
-        good = init_reader(&order->readers[i], &replay, diag);
-        if (good) count_costs(order, &order->readers[i]);
+        good = init_reader(order, &order->readers[i], &replay, diag);
     }
     sinter_replay_deinit(&replay);
-    return good;
+    return good && (!order->reader_count || weigh_readers(order, compression, diag));
 }

@@ -24,7 +24,7 @@ void sinter_prune_rank(sinter_prune_ranked *units, size_t count);
 /* By |w|, w^2 or at random: the share of its group that a unit leaves behind. */
 void sinter_prune_order_by_weights(sinter_prune_order *order, sinter_prune_graph *graph, sinter_prune_score score,
                                    uint64_t seed, sinter_arena *arena);
-/* By the squared error of the readers' outputs as a share of the variance of what they go into. Needs data and
+/* By the squared error of the readers' outputs, each weighed by how much the model's outputs change with it. Needs data and
  * sinter_blas_begin. False after an error. */
 bool sinter_prune_order_by_error(sinter_prune_order *order, sinter_prune_graph *graph, const sinter_layer_list *layers,
                                  const sinter_compression *compression, sinter_arena *arena, sinter_diag *diag);

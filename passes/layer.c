@@ -48,16 +48,27 @@ bool sinter_layer_describe(const sinter_module *module, sinter_node node, sinter
 /* ---- names ---- */
 
 /* What the file of origin called the node; of merged nodes the first. */
-static const char *base_name(sinter_module *module, const sinter_layer *layer,
-                             sinter_arena *arena) {
-    const char *location = sinter_node_get(module, layer->node)->location;
+static const char *base_name(sinter_module *module, sinter_node node, sinter_arena *arena) {
+    const char *location = sinter_node_get(module, node)->location;
+    sinter_value output = sinter_node_result(module, node, 0);
     const char *start = location ? strstr(location, "node '") : NULL;
     const char *end = start ? strstr(start, "' (") : NULL;
     if (start) start += strlen("node '");
     if (end && end > start) return sinter_arena_copy_string(arena, start, (size_t)(end - start));
-    const char *name = sinter_value_get(module, layer->output)->name;
+    const char *name = sinter_value_get(module, output)->name;
     if (name) return sinter_arena_copy_string(arena, name, strlen(name));
-    return sinter_arena_format(arena, "%s", sinter_value_label(module, layer->output) + 1);
+    return sinter_arena_format(arena, "%s", sinter_value_label(module, output) + 1);
+}
+
+/* A name that nothing before has. */
+static const char *new_name(sinter_module *module, sinter_node node, sinter_map *taken,
+                            sinter_arena *arena) {
+    const char *base = base_name(module, node, arena), *name = base;
+    uint64_t ignored = 0;
+    for (size_t i = 2; sinter_map_find_string(taken, sinter_string_of(name), &ignored); i++)
+        name = sinter_arena_format(arena, "%s#%zu", base, i);
+    sinter_map_put_string(taken, sinter_string_of(name), 0);
+    return name;
 }
 
 sinter_layer_list sinter_layer_find_all(sinter_module *module, sinter_arena *arena) {
@@ -66,15 +77,45 @@ sinter_layer_list sinter_layer_find_all(sinter_module *module, sinter_arena *are
     sinter_map_init(&taken, arena);
     SINTER_FOR_NODES (module, sinter_module_main(module), node) {
         sinter_layer layer;
-        uint64_t ignored = 0;
         if (!sinter_layer_describe(module, node, &layer)) continue;
-        const char *base = base_name(module, &layer, arena);
-        layer.name = base;
-        for (size_t i = 2; sinter_map_find_string(&taken, sinter_string_of(layer.name), &ignored);
-             i++)
-            layer.name = sinter_arena_format(arena, "%s#%zu", base, i);
-        sinter_map_put_string(&taken, sinter_string_of(layer.name), 0);
+        layer.name = new_name(module, node, &taken, arena);
         sinter_vector_push(arena, &list, layer);
+    }
+    return list;
+}
+
+/* ---- tables ---- */
+
+static bool is_lookup(const sinter_module *module, sinter_node node) {
+    return sinter_node_op(module, node) == SINTER_OP_gather &&
+           sinter_node_get_int(module, node, "axis", 0) == 0 &&
+           sinter_node_get(module, node)->parent == sinter_module_main(module);
+}
+
+/* The rows of a constant that nothing but lookups reads. */
+static const sinter_tensor *table_of(const sinter_module *module, sinter_node node) {
+    sinter_value value = is_lookup(module, node) ? sinter_node_operand(module, node, 0) : 0;
+    const sinter_tensor *items = float_constant(module, value);
+    if (!items || items->rank < 2 ||
+        sinter_value_constant(module, sinter_node_operand(module, node, 1)))
+        return NULL;
+    const sinter_value_info *info = sinter_value_get(module, value);
+    for (size_t i = 0; i < info->uses.count; i++)
+        if (!is_lookup(module, info->uses.items[i].node) || info->uses.items[i].operand != 0)
+            return NULL;
+    return items;
+}
+
+sinter_table_list sinter_table_find_all(sinter_module *module, sinter_arena *arena) {
+    sinter_table_list list = {0};
+    sinter_map taken;
+    sinter_map_init(&taken, arena);
+    SINTER_FOR_NODES (module, sinter_module_main(module), node) {
+        const sinter_tensor *items = table_of(module, node);
+        if (!items) continue;
+        sinter_table table = {
+            .name = new_name(module, node, &taken, arena), .node = node, .items = items};
+        sinter_vector_push(arena, &list, table);
     }
     return list;
 }

@@ -28,3 +28,12 @@ static inline int64_t sinter_layer_index(const sinter_layer *layer, int64_t outp
 }
 /* The weights as [outputs][reduction]. */
 void sinter_layer_read_matrix(const sinter_layer *layer, float *out_matrix);
+
+/* A node that takes rows of a constant, as embeddings do: gather(items, indices) along axis 0. Named as layers are. */
+typedef struct sinter_table {
+    const char *name;
+    sinter_node node;
+    const sinter_tensor *items; /* f32[rows, ...], the module's, which nothing but such nodes reads */
+} sinter_table;
+typedef SINTER_VECTOR(sinter_table) sinter_table_list;
+sinter_table_list sinter_table_find_all(sinter_module *module, sinter_arena *arena); /* of the main region */

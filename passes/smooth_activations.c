@@ -2,7 +2,8 @@
  * says smooth=S: channel j is divided by s_j = max|x_j|^S / max|w_j|^(1-S), and row j of the weights is multiplied by it, so
  * that one scale serves all channels (Xiao et al., SmoothQuant, arXiv 2211.10438). The division goes into what makes the channels,
  * where nothing else reads them: a layer normalisation, or a product with its bias and relu; otherwise it is a product of its own,
- * which runs where the channels are rounded. Lossy by float rounding alone. Needs: layers exposed, a runner and samples.
+ * which runs where the channels are rounded. Of convolutions it goes into the convolution before, through a relu, or there is none:
+ * cross-layer equalisation (Nagel et al., arXiv 1906.04721), by what was seen. Lossy by float rounding alone. Needs: layers exposed, a runner and samples.
  * Test: tests/passes/smooth_activations/ */
 #include "passes/layer.h"
 #include "passes/pass.h"
@@ -16,6 +17,7 @@ typedef struct group {
     sinter_value value;
     double strength;
     int64_t channels;
+    bool windows; /* of convolutions: channels are axis 1, not the last */
     SINTER_VECTOR(size_t) layers;
     float *largest; /* by channel */
 } group;
@@ -31,6 +33,22 @@ typedef struct smoother {
 
 /* ---- what is read, and how large it is ---- */
 
+/* The channel of what the layer reads that a weight meets. */
+static int64_t channel_of(const sinter_layer *layer, int64_t output, int64_t step) {
+    int64_t channels = layer->weights->dims[layer->input_axis]; /* of a group */
+    int64_t which = output / (layer->outputs / layer->groups);
+    return which * channels + step / (layer->reduction / channels);
+}
+
+/* A product, or a convolution over channels along axis 1. */
+static bool is_smoothed(const smoother *s, const sinter_layer *layer, bool *out_windows) {
+    sinter_op op = sinter_node_op(s->module, layer->node);
+    *out_windows = op == SINTER_OP_conv;
+    return op == SINTER_OP_matmul ||
+           (op == SINTER_OP_conv &&
+            !sinter_node_get_int(s->module, layer->node, "channels_last", 0));
+}
+
 static bool find_groups(smoother *s) {
     sinter_arena *arena = &s->context->scratch;
     sinter_map_init(&s->by_value, arena);
@@ -42,19 +60,23 @@ static bool find_groups(smoother *s) {
         if (!sinter_recipe_find(s->context->compression->recipe, layer->name, &recipe,
                                 s->rewrite->build.diag))
             return false;
+        bool windows;
+        int64_t channels = layer->weights->dims[layer->input_axis] * layer->groups;
         if (recipe.smooth <= 0 || recipe.activations == SINTER_DTYPE_NONE ||
-            sinter_node_op(s->module, layer->node) != SINTER_OP_matmul)
+            !is_smoothed(s, layer, &windows))
             continue;
         if (!sinter_map_find(&s->by_value, layer->input, &index)) {
             group one = {.value = layer->input,
                          .strength = recipe.smooth,
-                         .channels = layer->reduction,
-                         .largest = SINTER_NEW_ARRAY(arena, float, layer->reduction)};
+                         .channels = channels,
+                         .windows = windows,
+                         .largest = SINTER_NEW_ARRAY(arena, float, channels)};
             index = s->groups.count;
             sinter_map_put(&s->by_value, layer->input, index);
             sinter_vector_push(arena, &s->groups, one);
         }
-        sinter_vector_push(arena, &s->groups.items[index].layers, i);
+        if (s->groups.items[index].windows == windows) /* else others read it */
+            sinter_vector_push(arena, &s->groups.items[index].layers, i);
     }
     return true;
 }
@@ -63,13 +85,16 @@ static bool see(void *user, const sinter_tensor *tensors, const sinter_tensor *m
     smoother *s = user;
     for (size_t i = 0; i < s->groups.count; i++) {
         group *g = &s->groups.items[i];
-        int64_t width = 0;
-        bool masked = sinter_stream_is_masked(&tensors[i], mask, &width);
+        int64_t width = 0, inner = 1; /* elements of a channel that lie together */
+        bool masked = !g->windows && sinter_stream_is_masked(&tensors[i], mask, &width);
         const float *values = tensors[i].data;
-        for (int64_t r = 0; r < sinter_tensor_count(&tensors[i]) / g->channels; r++) {
+        for (uint32_t d = 2; d < tensors[i].rank && g->windows; d++) inner *= tensors[i].dims[d];
+        for (int64_t r = 0; r < sinter_tensor_count(&tensors[i]) / inner / g->channels; r++) {
             if (masked && sinter_tensor_get_double(mask, r) == 0) continue;
-            for (int64_t c = 0; c < g->channels; c++)
-                g->largest[c] = fmaxf(g->largest[c], fabsf(values[r * g->channels + c]));
+            for (int64_t k = 0; k < g->channels * inner; k++) {
+                float *largest = &g->largest[k / inner];
+                *largest = fmaxf(*largest, fabsf(values[r * g->channels * inner + k]));
+            }
         }
     }
     return true;
@@ -90,9 +115,10 @@ static float *find_divisors(smoother *s, const group *g) {
     for (size_t i = 0; i < g->layers.count; i++) {
         const sinter_layer *layer = &s->layers.items[g->layers.items[i]];
         for (int64_t o = 0; o < layer->outputs; o++)
-            for (int64_t c = 0; c < g->channels; c++) {
+            for (int64_t step = 0; step < layer->reduction; step++) {
                 const float *w = layer->weights->data;
-                weights[c] = fmaxf(weights[c], fabsf(w[sinter_layer_index(layer, o, c)]));
+                int64_t c = channel_of(layer, o, step);
+                weights[c] = fmaxf(weights[c], fabsf(w[sinter_layer_index(layer, o, step)]));
             }
     }
     for (int64_t c = 0; c < g->channels; c++) {
@@ -120,9 +146,9 @@ static const sinter_tensor *vector_of(const smoother *s, const group *g, sinter_
     return fits ? tensor : NULL;
 }
 
-/* Operand `index` of the node, whose last axis are the channels, divided. */
-static bool divide_operand(smoother *s, const group *g, sinter_node node, uint32_t index,
-                           const float *divisors) {
+/* Operand `index` of the node, of which an axis are the channels, divided. */
+static bool divide_axis(smoother *s, const group *g, sinter_node node, uint32_t index,
+                        uint32_t axis, const float *divisors) {
     const sinter_tensor *old =
         sinter_value_constant(s->module, sinter_node_operand(s->module, node, index));
     sinter_tensor tensor;
@@ -131,12 +157,21 @@ static bool divide_operand(smoother *s, const group *g, sinter_node node, uint32
         return false;
     float *to = sinter_tensor_mutable(&tensor);
     const float *from = old->data;
+    int64_t inner = 1;
+    for (uint32_t d = axis + 1; d < old->rank; d++) inner *= old->dims[d];
     for (int64_t i = 0; i < sinter_tensor_count(old); i++)
-        to[i] = from[i] / divisors[i % g->channels];
+        to[i] = from[i] / divisors[i / inner % g->channels];
     sinter_rewrite_at(s->rewrite, node);
     sinter_value value = sinter_build_constant(&s->rewrite->build, tensor);
     if (value) sinter_rewrite_set_operand(s->rewrite, node, index, value);
     return value != 0;
+}
+
+static bool divide_operand(smoother *s, const group *g, sinter_node node, uint32_t index,
+                           const float *divisors) {
+    const sinter_tensor *old =
+        sinter_value_constant(s->module, sinter_node_operand(s->module, node, index));
+    return divide_axis(s, g, node, index, old->rank - 1, divisors);
 }
 
 /* Into scale and shift of a normalisation over the channels. */
@@ -151,17 +186,37 @@ static bool divide_normalisation(smoother *s, const group *g, sinter_node node,
            (!bias || divide_operand(s, g, node, 2, divisors));
 }
 
-/* Into the columns of a product and its bias; a relu between is the same of positive multiples. */
+/* What is before a relu, which is the same of positive multiples; 0: others read it. */
+static sinter_node before_relu(const smoother *s, sinter_node node) {
+    if (sinter_node_op(s->module, node) != SINTER_OP_relu) return node;
+    sinter_value value = sinter_node_operand(s->module, node, 0);
+    return sinter_value_has_one_use(s->module, value) ? sinter_value_definition(s->module, value)
+                                                      : 0;
+}
+
+/* Into the outputs of a convolution and its bias. */
+static bool divide_convolution(smoother *s, const group *g, sinter_node node,
+                               const float *divisors) {
+    sinter_layer layer;
+    bool windows;
+    node = before_relu(s, node);
+    if (!node || !sinter_layer_describe(s->module, node, &layer) ||
+        !is_smoothed(s, &layer, &windows) || !windows || layer.outputs != g->channels)
+        return false;
+    sinter_value bias = sinter_node_operand(s->module, node, 2);
+    if (bias && !vector_of(s, g, bias)) return false;
+    return divide_axis(s, g, node, layer.operand, layer.output_axis, divisors) &&
+           (!bias || divide_operand(s, g, node, 2, divisors));
+}
+
+/* Into the columns of a product and its bias. */
 static bool divide_projection(smoother *s, const group *g, sinter_node node,
                               const float *divisors) {
     sinter_module *module = s->module;
     sinter_node add = 0;
     uint32_t bias = 0;
-    if (sinter_node_op(module, node) == SINTER_OP_relu) {
-        sinter_value value = sinter_node_operand(module, node, 0);
-        if (!sinter_value_has_one_use(module, value)) return false;
-        node = sinter_value_definition(module, value);
-    }
+    node = before_relu(s, node);
+    if (!node) return false;
     if (sinter_node_op(module, node) == SINTER_OP_add) {
         add = node;
         bias = vector_of(s, g, sinter_node_operand(module, add, 1)) ? 1 : 0;
@@ -212,9 +267,9 @@ static bool multiply_weights(smoother *s, const group *g, const float *divisors)
         const float *from = layer.weights->data;
         float *to = sinter_tensor_mutable(&tensor);
         for (int64_t o = 0; o < layer.outputs; o++)
-            for (int64_t c = 0; c < layer.reduction; c++) {
-                int64_t at = sinter_layer_index(&layer, o, c);
-                to[at] = from[at] * divisors[c];
+            for (int64_t step = 0; step < layer.reduction; step++) {
+                int64_t at = sinter_layer_index(&layer, o, step);
+                to[at] = from[at] * divisors[channel_of(&layer, o, step)];
             }
         sinter_rewrite_at(s->rewrite, node);
         s->rewrite->build.location = NULL;
@@ -228,9 +283,12 @@ static bool multiply_weights(smoother *s, const group *g, const float *divisors)
 static bool smooth(smoother *s, const group *g) {
     const float *divisors = find_divisors(s, g);
     sinter_node node = sinter_value_definition(s->module, g->value);
-    bool folded =
-        node && only_group_reads(s, g, g->value) &&
-        (divide_normalisation(s, g, node, divisors) || divide_projection(s, g, node, divisors));
+    bool alone = node && only_group_reads(s, g, g->value);
+    if (g->windows)
+        return !alone || !divide_convolution(s, g, node, divisors) ||
+               multiply_weights(s, g, divisors);
+    bool folded = alone && (divide_normalisation(s, g, node, divisors) ||
+                            divide_projection(s, g, node, divisors));
     return (folded || divide_apart(s, g, divisors)) && multiply_weights(s, g, divisors);
 }
 

@@ -7,14 +7,16 @@
 #include "passes/pass.h"
 #include "runtime/jit/runner.h"
 
-enum { VALUES_BYTES = 256 << 20, MOST_SAMPLES = 64 };
+enum { VALUES_BYTES = 16 << 20, MOST_SAMPLES = 8 };
 
-/* Channels first: there is less of everything then. Activations next: what changes weights sees rounded inputs. */
-static const char compression_passes[] = "prune-channels,"
+/* Blocks and channels first: there is less of everything then. Activations next: what changes weights sees rounded inputs. */
+static const char compression_passes[] = "cut-blocks,"
+                                         "prune-channels,"
                                          "smooth-activations,"
                                          "quantize-activations,"
                                          "quantize-weights,"
                                          "compress-weights,"
+                                         "quantize-tables,"
                                          "quantize-biases,"
                                          "eliminate-common,"
                                          "eliminate-dead";
@@ -41,13 +43,16 @@ static bool check_recipe(sinter_module *module, const sinter_recipe *recipe, sin
     sinter_arena arena;
     sinter_arena_init(&arena);
     sinter_layer_list layers = sinter_layer_find_all(module, &arena);
-    const char **names = SINTER_NEW_ARRAY(&arena, const char *, layers.count + 1);
+    sinter_table_list tables = sinter_table_find_all(module, &arena);
+    size_t count = layers.count + tables.count;
+    const char **names = SINTER_NEW_ARRAY(&arena, const char *, count + 1);
     for (size_t i = 0; i < layers.count; i++) names[i] = layers.items[i].name;
+    for (size_t i = 0; i < tables.count; i++) names[layers.count + i] = tables.items[i].name;
     bool good = layers.count ||
                 sinter_error(diag, sinter_module_name(module),
                              "has no convolution or matrix product with constant f32 weights");
-    good = good && sinter_recipe_check_names(recipe, names, layers.count, diag);
-    for (size_t i = 0; i < layers.count && good; i++) {
+    good = good && sinter_recipe_check_names(recipe, names, count, diag);
+    for (size_t i = 0; i < count && good; i++) {
         sinter_layer_recipe layer;
         good = sinter_recipe_find(recipe, names[i], &layer, diag);
     }

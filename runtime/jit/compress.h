@@ -17,5 +17,5 @@ typedef struct sinter_compress_plan {
 bool sinter_compress_module(sinter_module *module, const sinter_compress_plan *plan, sinter_diag *diag);
 /* Only what comes before: every layer in the form that passes know, so that names can be listed. */
 bool sinter_compress_prepare(sinter_module *module, sinter_diag *diag);
-/* Samples a run so that the values of the model take about 256 MB: at least 1, at most 64. */
+/* Samples a run so that the values of the model stay in a cache: at least 1, at most 8. */
 size_t sinter_compress_batch(sinter_module *module);

@@ -8,6 +8,7 @@
 #include "ir/parse.h"
 #include "runtime/jit/budget_report.h"
 #include "runtime/jit/compress.h"
+#include "runtime/jit/sample_folder.h"
 #include <math.h>
 #include <string.h>
 
@@ -112,18 +113,21 @@ static bool check_names(const job *j) {
     return true;
 }
 
+static bool read_input(const job *j, uint32_t index, sinter_tensor *out) {
+    const char *name = sinter_module_input_name(j->module, index), *path = sample_file(j, name);
+    if (!path)
+        return sinter_error(j->diag, j->path, "no samples of input '%s': %s=FILE", name, name);
+    if (sinter_sample_folder_is(path)) return sinter_sample_folder_read(path, index, out, j->diag);
+    return sinter_tensor_read_named(path, name, NULL, NULL, out, j->diag);
+}
+
 static bool read_samples(job *j) {
     if (!check_names(j)) return false;
     if (!j->options->samples || !*j->options->samples) return true;
     uint32_t count = sinter_module_input_count(j->module);
     sinter_tensor *list = sinter_heap_alloc((count + 1) * sizeof *list);
     bool good = true;
-    for (uint32_t i = 0; i < count && good; i++) {
-        const char *name = sinter_module_input_name(j->module, i), *path = sample_file(j, name);
-        good =
-            path ? sinter_tensor_read_named(path, name, NULL, NULL, &list[i], j->diag)
-                 : sinter_error(j->diag, j->path, "no samples of input '%s': %s=FILE", name, name);
-    }
+    for (uint32_t i = 0; i < count && good; i++) good = read_input(j, i, &list[i]);
     if (good)
         j->samples =
             sinter_samples_create(j->module, list, sinter_compress_batch(j->module), j->diag);

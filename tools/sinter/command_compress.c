@@ -24,6 +24,10 @@ static const option_spec own_options[] = {
      .value = "PATTERN",
      .doc = "weights that become zero: 0.5, 2:4 or block4x4:0.7; or channels that go: "
             "channels:0.3 (of each layer), macs:0.3 (of all multiply-adds)"},
+    {.name = "cut",
+     .value = "SHARE",
+     .doc = "blocks of layers that go, of all that have ends of one shape: none, 0.25 (those that "
+            "matter least) or last:0.25 (none)"},
     {.name = "clip", .value = "QUANTILE", .doc = "weights beyond it are cut to it (1: none)"},
     {.name = "activations",
      .value = "TYPE",
@@ -47,8 +51,8 @@ static const option_spec own_options[] = {
     {.name = "write-recipe", .value = "FILE", .doc = "write the rules that were followed"},
     {.name = "i",
      .value = "NAME=FILE",
-     .doc = "samples of an input, stacked along the first axis: .npy, .npz, .pb; FILE.npz alone "
-            "has all",
+     .doc = "samples of an input, stacked along the first axis: .npy, .npz, .pb, or a folder of "
+            ".npy or .pb; FILE.npz alone has all",
      .takes_archive = true},
     {.name = "calibrate",
      .value = "N",
@@ -111,10 +115,11 @@ static bool set_word(sinter_recipe *recipe, const char *flag, const char *key, c
 
 /* The rules that options state. */
 static bool add_words(const arguments *a, sinter_recipe *recipe, bool *out_any, sinter_diag *diag) {
-    static const char *const words[][2] = {
-        {"quantize", "weights"}, {"per", "per"},       {"rounding", "rounding"},
-        {"prune", "prune"},      {"clip", "clip"},     {"activations", "activations"},
-        {"observe", "observe"},  {"smooth", "smooth"}, {"keep", "keep"}};
+    static const char *const words[][2] = {{"quantize", "weights"},  {"per", "per"},
+                                           {"rounding", "rounding"}, {"prune", "prune"},
+                                           {"clip", "clip"},         {"activations", "activations"},
+                                           {"observe", "observe"},   {"smooth", "smooth"},
+                                           {"keep", "keep"},         {"cut", "cut"}};
     *out_any = false;
     if (!arguments_has(a, "rounding") && !arguments_has(a, "i")) /* nothing to compensate with */
         sinter_recipe_set(recipe, NULL, "rounding", "nearest", "", diag);

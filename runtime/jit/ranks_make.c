@@ -4,9 +4,7 @@
 #include "ir/parse.h"
 #include "runtime/jit/ranks_internal.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static bool run_passes(sinter_module *module, const char *list, const sinter_ranks_options *how,
                        sinter_diag *diag) {

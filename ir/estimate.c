@@ -278,10 +278,6 @@ static sinter_estimate_step describe_step(const estimator *e, sinter_node node) 
 
 /* ---- exchanges ---- */
 
-static bool exchanges(const sinter_op_info *op) {
-    return op->pattern == SINTER_PATTERN_COLLECTIVE && !op->body[0];
-}
-
 static void add_exchange(const estimator *e, sinter_node node) {
     const sinter_mesh *mesh = sinter_module_mesh(e->module);
     sinter_op op = sinter_node_op(e->module, node);
@@ -292,6 +288,10 @@ static void add_exchange(const estimator *e, sinter_node node) {
     double bytes = bytes_of(e, sinter_node_operand(e->module, node, 0));
     double ranks = (double)sinter_mesh_axes_product(mesh, &over);
     if (op == SINTER_OP_all_gather) bytes *= ranks;
+    if (op == SINTER_OP_shard_window) { /* what it has of others, padding for the most part of none */
+        double all = bytes_of(e, sinter_node_result(e->module, node, 0));
+        bytes = all > bytes ? all - bytes : 0;
+    }
     step.exchanged_bytes = bytes;
     step.link_seconds = sinter_hardware_exchange(e->hardware, mesh, &over, op, bytes);
     step.seconds = e->times * step.link_seconds;
@@ -328,9 +328,8 @@ static bool is_free(const estimator *e, sinter_node node, const sinter_node_info
 
 static void add_node(const estimator *e, sinter_node node) {
     sinter_node_info info = *sinter_node_get(e->module, node);
-    const sinter_op_info *op = sinter_op_get_info(info.op);
     if (is_free(e, node, &info)) return;
-    if (exchanges(op)) {
+    if (sinter_op_sends(info.op)) {
         add_exchange(e, node);
         return;
     }

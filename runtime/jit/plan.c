@@ -14,7 +14,7 @@ static void describe_exchanges(const sinter_module *module, double bytes, sinter
     SINTER_FOR_NODES (module, main, node) counts[sinter_node_op(module, node)]++;
     for (int op = 1; op < SINTER_OP_COUNT; op++) {
         const sinter_op_info *info = sinter_op_get_info((sinter_op)op);
-        if (info->pattern != SINTER_PATTERN_COLLECTIVE || info->body[0] || !counts[op]) continue;
+        if (!sinter_op_sends((sinter_op)op) || !counts[op]) continue;
         sinter_text_format(text, "%s%s %zu", before, info->name, counts[op]);
         before = ", ";
     }

@@ -64,7 +64,6 @@ static const sinter_estimate_step *find_step(const inspection *all, sinter_node 
 
 void inspect_put_sharing(const inspection *all, sinter_node node, sinter_text *text) {
     sinter_value value = sinter_node_result(all->module, node, 0);
-    const sinter_op_info *op = sinter_op_get_info(sinter_node_op(all->module, node));
     double begin;
     const sinter_estimate_step *step = find_step(all, node, &begin);
     int64_t bytes = 0;
@@ -75,7 +74,7 @@ void inspect_put_sharing(const inspection *all, sinter_node node, sinter_text *t
     if (step)
         sinter_text_format(text, ",\"begin\":%.6g,\"length\":%.6g", 1e3 * begin,
                            1e3 * step->seconds);
-    if (op->pattern != SINTER_PATTERN_COLLECTIVE || op->body[0]) return;
+    if (!sinter_op_sends(sinter_node_op(all->module, node))) return;
     sinter_dim size =
         sinter_cost_value_bytes(all->module, sinter_node_operand(all->module, node, 0));
     if (size && sinter_dim_is_const(sinter_module_dims(all->module), size, &bytes))

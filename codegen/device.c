@@ -84,6 +84,20 @@ static void take_blocks(search *s, sinter_loop_stmt *loop) {
     }
 }
 
+/* Of buffers whose size is a number: others are refused where they are emitted. */
+static uint64_t add_shared(const sinter_loop_function *kernel, const sinter_loop_stmt *first) {
+    uint64_t total = 0, bytes;
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        bool shared = stmt->kind == SINTER_LOOP_ALLOC &&
+                      kernel->buffers.items[stmt->buffer].scope == SINTER_SCOPE_SHARED;
+        if (shared && sinter_loop_static_bytes(&kernel->buffers.items[stmt->buffer], &bytes))
+            total += (bytes + SINTER_DEVICE_SHARED_ALIGNMENT - 1) / SINTER_DEVICE_SHARED_ALIGNMENT *
+                     SINTER_DEVICE_SHARED_ALIGNMENT;
+        total += add_shared(kernel, stmt->body) + add_shared(kernel, stmt->else_body);
+    }
+    return total;
+}
+
 bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_function *kernel,
                                sinter_device_launch *out_launch, sinter_diag *diag) {
     sinter_arena scratch;
@@ -101,6 +115,9 @@ bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_functio
             take_blocks(&s, stmt);
     }
     if (!s.wrong) find_threads(&s, kernel->body);
+    uint64_t shared = add_shared(kernel, kernel->body);
+    if (shared > UINT32_MAX) s.wrong = "a block has more than 4 GiB of scratch";
+    if (shared > SINTER_DEVICE_DECLARED_SHARED) out_launch->shared_bytes = (uint32_t)shared;
     const uint32_t *block = out_launch->block;
     if (!s.wrong && block[0] * block[1] * block[2] > SINTER_DEVICE_MAX_THREADS)
         s.wrong = "a block has more than 1024 threads";

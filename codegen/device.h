@@ -8,7 +8,10 @@
 typedef struct sinter_device_launch {
     sinter_expr grid[3]; /* over the kernel's scalar parameters; NULL: 1 */
     uint32_t block[3];
+    uint32_t shared_bytes; /* that the launch asks for: the block's scratch, in the order of its allocations, where it is more than code may
+                              declare; else 0 */
 } sinter_device_launch;
+enum { SINTER_DEVICE_DECLARED_SHARED = 48 << 10, SINTER_DEVICE_SHARED_ALIGNMENT = 16 };
 /* False with an error where the axes do not say it: blocks that are nested deeper than three, or have other than one loop side by
  * side, more threads than a block may have. */
 bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_function *kernel,

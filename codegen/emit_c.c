@@ -232,9 +232,12 @@ static void write_alloc(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         sinter_c_error(e, "a CPU has no memory of blocks [emit_c10]");
         return;
     }
-    sinter_c_write(e, shared ? e->dialect->shared : e->dialect->scratch,
-                   sinter_c_memory(info->dtype), e->buffers[s->buffer],
-                   (long long)(count > 0 ? count : 1));
+    if (shared && e->asks_shared)
+        sinter_cuda_shared(e, s, count > 0 ? count : 1);
+    else
+        sinter_c_write(e, shared ? e->dialect->shared : e->dialect->scratch,
+                       sinter_c_memory(info->dtype), e->buffers[s->buffer],
+                       (long long)(count > 0 ? count : 1));
     if (!e->uses.reads[s->buffer]) sinter_c_write(e, "(void)%s;", e->buffers[s->buffer]);
 }
 

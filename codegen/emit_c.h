@@ -37,6 +37,8 @@ typedef struct sinter_c_emitter {
     bool is_host, in_parallel, fails;
     bool in_thread;       /* device: inside of a thread axis, or there is one thread */
     uint32_t threads[3];  /* device: of a block, x y z */
+    bool asks_shared;     /* device: the launch gives the block's memory, of which so many bytes are taken */
+    uint64_t shared_taken;
     bool *spread;         /* device: by buffer, registers that are declared outside of the thread axis */
     uint32_t fail_count;  /* device: failures in the kernel so far, each with a message of its own */
     bool alone;           /* device: the text of one kernel alone */
@@ -90,6 +92,7 @@ const char *sinter_c_index_text(sinter_c_emitter *e, const sinter_loop_expr *exp
 /* ---- emit_cuda.c ---- */
 void sinter_cuda_for(sinter_c_emitter *e, const sinter_loop_stmt *loop); /* a block or thread axis */
 void sinter_cuda_fail(sinter_c_emitter *e, const sinter_loop_stmt *fail);
+void sinter_cuda_shared(sinter_c_emitter *e, const sinter_loop_stmt *alloc, int64_t count);
 void sinter_cuda_mma(sinter_c_emitter *e, const sinter_loop_stmt *loop);
 void sinter_cuda_update(sinter_c_emitter *e, const sinter_loop_stmt *store); /* atomic */
 

@@ -118,6 +118,17 @@ void sinter_cuda_update(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     sinter_text_deinit(&update);
 }
 
+/* Memory of the block that the launch gives, in the order in which sinter_device_find_launch adds it up. */
+void sinter_cuda_shared(sinter_c_emitter *e, const sinter_loop_stmt *alloc, int64_t count) {
+    const sinter_dtype dtype = e->function->buffers.items[alloc->buffer].dtype;
+    const uint64_t bytes = (uint64_t)count * sinter_dtype_infos[dtype].bits / 8,
+                   whole = SINTER_DEVICE_SHARED_ALIGNMENT;
+    sinter_c_write(e, "SINTER_ASKED_SHARED(%s, %lld, %s, %llu);", sinter_c_memory(dtype),
+                   (long long)count, e->buffers[alloc->buffer],
+                   (unsigned long long)e->shared_taken);
+    e->shared_taken += (bytes + whole - 1) / whole * whole;
+}
+
 /* The address of a thread's matrix: its first register. */
 static void write_matrix(sinter_c_emitter *e, sinter_loop_buffer buffer, const sinter_expr *indices,
                          sinter_text *text) {
@@ -174,6 +185,8 @@ static void write_kernel(sinter_c_emitter *e, uint32_t index) {
         return;
     }
     memcpy(e->threads, launch.block, sizeof e->threads);
+    e->asks_shared = launch.shared_bytes > 0;
+    e->shared_taken = 0;
     uint32_t threads = launch.block[0] * launch.block[1] * launch.block[2];
     e->in_thread = threads == 1;
     const char *symbol = sinter_device_symbol(e->program, index, e->arena);

@@ -34,6 +34,9 @@ template <class T, int N> struct array {
 
 /* Memory of a block. */
 template <class T, int N> using shared = array<T, N>;
+/* The same, of what the launch asks for, from this byte on. */
+extern __shared__ __align__(16) unsigned char sinter_block_memory[];
+#define SINTER_ASKED_SHARED(T, N, name, first) shared<T, N> &name = *(shared<T, N> *)(sinter_block_memory + first)
 
 /* How many elements a buffer has: for readers, and for the emulation. */
 #define SINTER_EXTENT(buffer, count)

@@ -136,7 +136,8 @@ void sinter_llvm_emit_launch(sinter_llvm_function *f, uint32_t index) {
     LLVMValueRef zero = sinter_llvm_int32(m, 0);
     sinter_llvm_store_field(f, sinter_llvm_int32(m, (int32_t)index), place,
                             offsetof(sinter_abi_launch, kernel));
-    sinter_llvm_store_field(f, zero, place, offsetof(sinter_abi_launch, shared_bytes));
+    sinter_llvm_store_field(f, sinter_llvm_int32(m, (int32_t)launch.shared_bytes), place,
+                            offsetof(sinter_abi_launch, shared_bytes));
     sinter_llvm_store_field(f, sinter_llvm_int32(m, (int32_t)count), place,
                             offsetof(sinter_abi_launch, argument_count));
     sinter_llvm_store_field(f, zero, place, offsetof(sinter_abi_launch, reserved));
@@ -172,9 +173,13 @@ static LLVMValueRef kernel_rows(sinter_llvm_module *m) {
     uint32_t count = (uint32_t)m->program->kernels.count;
     LLVMValueRef *rows = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, count);
     for (uint32_t i = 0; i < count; i++) {
+        sinter_device_launch launch;
+        if (!sinter_device_find_launch((sinter_loop_program *)(uintptr_t)m->program,
+                                       m->program->kernels.items[i], &launch, m->diag))
+            m->broken = true;
         LLVMValueRef fields[] = {sinter_llvm_text(m, sinter_device_symbol(m->program, i, m->arena)),
                                  sinter_llvm_int32(m, (int32_t)m->images->modules[i]),
-                                 sinter_llvm_int32(m, 0)};
+                                 sinter_llvm_int32(m, (int32_t)launch.shared_bytes)};
         static_assert(sizeof(sinter_abi_device_kernel) == 16, "fields of sinter_abi_device_kernel");
         rows[i] = LLVMConstStructInContext(m->context, fields, 3, false);
     }

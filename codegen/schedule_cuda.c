@@ -129,8 +129,13 @@ static void schedule_kernel(sinter_schedule_cuda_state *state, sinter_loop_funct
     sinter_schedule_simplify(&state->schedule);
     sinter_loop_var nest = only_nest(kernel);
     if (nest) {
-        static bool (*const choices[])(sinter_schedule_cuda_state *, sinter_loop_var) = {
-            sinter_schedule_cuda_contraction, sinter_schedule_cuda_rows, spread_grid, spread_axes};
+        static bool (*const choices[])(sinter_schedule_cuda_state *,
+                                       sinter_loop_var) = {sinter_schedule_cuda_contraction,
+                                                           sinter_schedule_cuda_rows,
+                                                           sinter_schedule_cuda_block,
+                                                           spread_grid,
+                                                           spread_axes,
+                                                           sinter_schedule_cuda_one_block};
         bool done = false;
         for (size_t i = 0; i < sizeof choices / sizeof *choices && !done; i++) {
             sinter_loop_function *saved = sinter_loop_clone_function(state->program, kernel);

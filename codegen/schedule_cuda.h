@@ -16,6 +16,10 @@ typedef struct sinter_schedule_cuda_state {
 bool sinter_schedule_cuda_rows(sinter_schedule_cuda_state *state, sinter_loop_var nest);
 /* Tiles of a contraction, which a block's threads share (schedule_cuda_contraction.c); like sinter_schedule_cuda_rows. */
 bool sinter_schedule_cuda_contraction(sinter_schedule_cuda_state *state, sinter_loop_var nest);
+/* A block for each iteration that keeps scratch between several nests (schedule_cuda_block.c); likewise. */
+bool sinter_schedule_cuda_block(sinter_schedule_cuda_state *state, sinter_loop_var nest);
+/* One block for a kernel whose iterations follow each other, with threads for what is independent in them; likewise. */
+bool sinter_schedule_cuda_one_block(sinter_schedule_cuda_state *state, sinter_loop_var nest);
 bool sinter_schedule_cuda_is_independent(const sinter_schedule *schedule, sinter_loop_var loop);
 
 /* ---- schedule_cuda_cut.c ---- */

@@ -660,6 +660,11 @@ template <class T, class F> static inline void sinter_update(emulation::element<
     *place.address() = after(*place.address());
 }
 
+#define SINTER_ASKED_SHARED(T, N, name, first)                                                                         \
+    static shared<T, N> name;                                                                                          \
+    if (emulation::launch->shared_bytes < (first) + (N) * sizeof(T))                                                   \
+        emulation::find("%s ends at byte %llu of the block's memory, the launch asks for %u", #name,                   \
+                        (unsigned long long)((first) + (N) * sizeof(T)), emulation::launch->shared_bytes)
 #define __syncthreads() emulation::wait(emulation::AT_BARRIER, (uint64_t)__LINE__)
 #define __syncwarp() emulation::wait(emulation::AT_WARP, (uint64_t)__LINE__)
 #define sinter_shuffle_xor(value, distance)                                                                            \

@@ -1,0 +1,266 @@
+/* Iterations that keep scratch between several nests (attention's blocks of queries) on CUDA: each gets a block of threads, its scratch
+ * is shared memory, and the threads share out the independent iterations of each nest in it, however deep it stands.
+ *
+ *   for iterations block { alloc scratch shared; nests: threads; barrier; for steps { nests: threads; barrier; ... } ... }
+ * Loops that carry something stay serial, and all threads run them alike. Barriers are put where one nest touches what another
+ * wrote, also from one round of a serial loop to the next. Test: tests/codegen/schedule/cuda_block.loops */
+#include "codegen/schedule_cuda.h"
+
+enum {
+    THREADS = 256,
+    LEAST_SCRATCH = 256, /* bytes */
+    /* Bytes that a launch may ask for: on every GPU from Ampere on, and on Turing. */
+    MOST_SHARED = 99 << 10,
+    MOST_SHARED_OLD = 64 << 10,
+    OLD_ARCHITECTURE = 80
+};
+
+typedef struct sharing {
+    sinter_schedule_cuda_state *state;
+    sinter_schedule *schedule;
+    sinter_loop_function *function;
+    sinter_loop_builder builder;
+    sinter_loop_var block;               /* the loop over all iterations */
+    SINTER_VECTOR(sinter_loop_var) seen; /* loops that were tried */
+} sharing;
+/* ---- nests ---- */
+
+static bool share_loop(sharing *s, sinter_loop_var loop) {
+    sinter_loop_var turns = 0, threads = 0;
+    int64_t count;
+    if (sinter_loop_trip_count(sinter_schedule_get_loop(s->function, loop), &count) &&
+        count <= THREADS)
+        return sinter_schedule_bind(s->schedule, loop, SINTER_AXIS_THREAD);
+    if (!sinter_schedule_split(s->schedule, loop, THREADS, SINTER_TAIL_GUARD, &turns, &threads,
+                               NULL))
+        return false;
+    const sinter_loop_var order[2] = {threads, turns};
+    return sinter_schedule_reorder(s->schedule, order, 2) &&
+           sinter_schedule_bind(s->schedule, threads, SINTER_AXIS_THREAD);
+}
+
+/* The independent loops that the nest begins with, as one if that can be, else the first of them. */
+static bool share_nest(sharing *s, sinter_loop_var nest, bool fuses) {
+    sinter_schedule_chain c = sinter_schedule_chain_of(s->schedule, nest);
+    sinter_loop_var loop = c.loops[0];
+    for (uint32_t i = 1; i < c.depth && fuses; i++)
+        if (!sinter_schedule_cuda_is_independent(s->schedule, c.loops[i]) ||
+            !sinter_schedule_fuse(s->schedule, loop, c.loops[i], &loop))
+            break;
+    return share_loop(s, loop);
+}
+
+static bool is_serial_loop(const sinter_loop_stmt *stmt) {
+    return stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL;
+}
+
+/* The first loop that all threads would run alike and that nobody looked at yet, not inside of what they share. */
+static sinter_loop_var find_serial(const sharing *s, const sinter_loop_stmt *first) {
+    sinter_loop_var found = 0;
+    for (const sinter_loop_stmt *stmt = first; stmt && !found; stmt = stmt->next) {
+        if (stmt->kind != SINTER_LOOP_IF && !is_serial_loop(stmt)) continue;
+        bool seen = stmt->kind == SINTER_LOOP_IF;
+        for (size_t i = 0; i < s->seen.count; i++) seen |= s->seen.items[i] == stmt->var;
+        if (!seen) return stmt->var;
+        found = find_serial(s, stmt->body);
+        if (!found) found = find_serial(s, stmt->else_body);
+    }
+    return found;
+}
+
+/* What a block runs. */
+static sinter_loop_stmt **body_of(const sharing *s) {
+    return s->block ? &sinter_schedule_get_loop(s->function, s->block)->body : &s->function->body;
+}
+
+static void share_nests(sharing *s) {
+    for (sinter_loop_var nest; (nest = find_serial(s, *body_of(s)));) {
+        sinter_vector_push(&s->state->scratch, &s->seen, nest);
+        if (!sinter_schedule_cuda_is_independent(s->schedule, nest)) continue;
+        for (int fuses = 1; fuses >= 0; fuses--) {
+            sinter_loop_function *saved =
+                sinter_loop_clone_function(s->state->program, s->function);
+            if (share_nest(s, nest, fuses)) break;
+            *s->function = *saved;
+        }
+    }
+}
+
+/* ---- barriers ---- */
+
+/* By buffer: what threads did since the last barrier. */
+typedef struct touched {
+    bool *written, *read;
+} touched;
+
+static touched make_touched(const sharing *s) {
+    const size_t count = s->function->buffers.count;
+    return (touched){SINTER_NEW_ARRAY(&s->state->scratch, bool, count),
+                     SINTER_NEW_ARRAY(&s->state->scratch, bool, count)};
+}
+
+static void add_touched(const sharing *s, touched *to, const touched *from) {
+    for (size_t i = 0; i < s->function->buffers.count; i++) {
+        to->written[i] |= from->written[i];
+        to->read[i] |= from->read[i];
+    }
+}
+
+static void forget(const sharing *s, touched *t) {
+    for (size_t i = 0; i < s->function->buffers.count; i++) t->written[i] = t->read[i] = false;
+}
+
+static bool is_common(const sharing *s, sinter_loop_buffer buffer) {
+    sinter_loop_scope scope = s->function->buffers.items[buffer].scope;
+    return scope == SINTER_SCOPE_SHARED || scope == SINTER_SCOPE_OUTPUT ||
+           scope == SINTER_SCOPE_INOUT;
+}
+
+/* What the statement touches, with or without its bodies. */
+static touched touched_by(sharing *s, const sinter_loop_stmt *stmt, bool bodies) {
+    touched t = make_touched(s);
+    sinter_loop_access_list list = {0};
+    sinter_loop_stmt alone = *stmt;
+    alone.next = NULL;
+    if (bodies)
+        sinter_loop_collect_accesses(&s->state->scratch, &alone, &list);
+    else
+        sinter_loop_collect_stmt_accesses(&s->state->scratch, &alone, &list);
+    for (size_t i = 0; i < list.count; i++) {
+        const sinter_loop_access *a = &list.items[i];
+        if (!is_common(s, a->buffer)) continue;
+        t.written[a->buffer] |= a->is_store;
+        t.read[a->buffer] |= !a->is_store || a->combine;
+    }
+    return t;
+}
+
+static bool meets(const sharing *s, const touched *before, const touched *after) {
+    for (size_t i = 0; i < s->function->buffers.count; i++)
+        if ((before->written[i] && (after->written[i] || after->read[i])) ||
+            (before->read[i] && after->written[i]))
+            return true;
+    return false;
+}
+
+static sinter_loop_stmt **put_barrier(sharing *s, sinter_loop_stmt **link, touched *since) {
+    s->builder.tail = link;
+    sinter_loop_barrier(&s->builder);
+    forget(s, since);
+    return s->builder.tail;
+}
+
+static void put_barriers(sharing *s, sinter_loop_stmt **first, touched *since);
+
+/* A loop that threads run alike, or a condition: it may run not at all, and a loop's next round follows its last statement. */
+static void put_inside(sharing *s, sinter_loop_stmt *stmt, touched *since) {
+    touched skipped = make_touched(s), otherwise = make_touched(s);
+    add_touched(s, &skipped, since);
+    add_touched(s, &otherwise, since);
+    put_barriers(s, &stmt->body, since);
+    if (stmt->kind == SINTER_LOOP_FOR) {
+        touched round = touched_by(s, stmt, true);
+        sinter_loop_stmt **end = &stmt->body;
+        while (*end) end = &(*end)->next;
+        if (meets(s, since, &round)) put_barrier(s, end, since);
+    } else {
+        put_barriers(s, &stmt->else_body, &otherwise);
+        add_touched(s, since, &otherwise);
+    }
+    add_touched(s, since, &skipped);
+}
+
+static void put_barriers(sharing *s, sinter_loop_stmt **first, touched *since) {
+    for (sinter_loop_stmt **link = first; *link; link = &(*link)->next) {
+        bool nests = is_serial_loop(*link) || (*link)->kind == SINTER_LOOP_IF;
+        touched own = touched_by(s, *link, !nests);
+        if (meets(s, since, &own)) link = put_barrier(s, link, since);
+        add_touched(s, since, &own);
+        if (nests) put_inside(s, *link, since);
+    }
+}
+
+/* ---- together ---- */
+
+/* Nothing that stops a thread while others wait for it. */
+static bool is_plain(const sharing *s, const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        bool other = stmt->kind == SINTER_LOOP_FAIL || stmt->kind == SINTER_LOOP_WHILE ||
+                     stmt->kind == SINTER_LOOP_BARRIER || stmt->kind == SINTER_LOOP_EXCHANGE ||
+                     (stmt->kind == SINTER_LOOP_FOR && stmt->axis > SINTER_AXIS_UNROLL);
+        if (other || !is_plain(s, stmt->body) || !is_plain(s, stmt->else_body)) return false;
+    }
+    return true;
+}
+
+/* The scratch of the list, as far as it is known and no other memory; UINT64_MAX: it is not so. */
+static uint64_t scratch_bytes(const sharing *s, const sinter_loop_stmt *first) {
+    uint64_t total = 0, bytes;
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        if (stmt->kind != SINTER_LOOP_ALLOC) continue;
+        const sinter_loop_buffer_info *info = &s->function->buffers.items[stmt->buffer];
+        if (info->scope != SINTER_SCOPE_STACK || !sinter_loop_static_bytes(info, &bytes))
+            return UINT64_MAX;
+        total += (bytes + 15) / 16 * 16;
+    }
+    return total;
+}
+
+static bool scratch_fits(const sharing *s, const sinter_loop_stmt *first, uint64_t least) {
+    const sinter_target *target = s->state->target;
+    uint64_t bytes = scratch_bytes(s, first), most = MOST_SHARED;
+    for (uint32_t i = 0; i < target->gpu_code_count; i++)
+        if (target->gpu_codes[i].architecture < OLD_ARCHITECTURE) most = MOST_SHARED_OLD;
+    return bytes >= least && bytes <= most;
+}
+
+static void share_scratch(const sharing *s, const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
+        if (stmt->kind == SINTER_LOOP_ALLOC)
+            s->function->buffers.items[stmt->buffer].scope = SINTER_SCOPE_SHARED;
+}
+
+static sharing begin_sharing(sinter_schedule_cuda_state *state) {
+    sharing s = {
+        .state = state, .schedule = &state->schedule, .function = state->schedule.function};
+    sinter_loop_builder_init(&s.builder, state->program, s.function);
+    return s;
+}
+
+static bool finish(sharing *s) {
+    touched since = make_touched(s);
+    put_barriers(s, body_of(s), &since);
+    return true;
+}
+
+bool sinter_schedule_cuda_block(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
+    sharing s = begin_sharing(state);
+    sinter_schedule_chain c = sinter_schedule_chain_of(s.schedule, nest);
+    const sinter_loop_stmt *body = sinter_schedule_get_loop(s.function, c.loops[c.depth - 1])->body;
+    if (!is_plain(&s, body) || !scratch_fits(&s, body, LEAST_SCRATCH)) return false;
+    s.block = c.loops[0];
+    for (uint32_t i = 0; i < c.depth; i++)
+        if (!sinter_schedule_cuda_is_independent(s.schedule, c.loops[i]) ||
+            (i && !sinter_schedule_fuse(s.schedule, s.block, c.loops[i], &s.block)))
+            return false;
+    share_scratch(&s, *body_of(&s));
+    share_nests(&s);
+    return sinter_schedule_bind(s.schedule, s.block, SINTER_AXIS_BLOCK) && finish(&s);
+}
+
+static bool has_threads(const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
+        if ((stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_THREAD) ||
+            has_threads(stmt->body) || has_threads(stmt->else_body))
+            return true;
+    return false;
+}
+
+bool sinter_schedule_cuda_one_block(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
+    (void)nest;
+    sharing s = begin_sharing(state);
+    if (!is_plain(&s, s.function->body) || !scratch_fits(&s, s.function->body, 0)) return false;
+    share_scratch(&s, s.function->body);
+    share_nests(&s);
+    return has_threads(s.function->body) && finish(&s);
+}

@@ -26,12 +26,14 @@ static bool run_passes(sinter_module *module, const char *list, const sinter_ran
 
 bool sinter_ranks_spread(sinter_module *module, const sinter_ranks_options *how,
                          sinter_diag *diag) {
+    sinter_ranks_options spread = *how;
+    spread.explain = how->explain && !how->hardware; /* what was chosen contradicts nobody */
     /* Shapes become numbers first, and constants behind views weights. */
     return run_passes(module,
                       "fold-constants,fold-sequences,canonicalize,eliminate-common,eliminate-dead",
                       how, diag) &&
            (!how->hardware || run_passes(module, "shard-auto", how, diag)) &&
-           run_passes(module, "shard-propagate", how, diag);
+           run_passes(module, "shard-propagate", &spread, diag);
 }
 
 bool sinter_ranks_cut(sinter_module *module, const sinter_ranks_options *how, sinter_diag *diag) {

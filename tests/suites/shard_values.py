@@ -1,7 +1,7 @@
 """Sharded = whole: models of the ONNX backend suite under random meshes and random shardings of some of their values, spread
 (shard-propagate), cut (shard-partition, shard-simplify), and evaluated on all ranks together, against the evaluator on the whole
 model; or compiled, a program a rank, and run by threads. Integers must be the same, floats within 1e-5, and compiled programs have the
-same bits in each run. Here a sample; tests/suites/long/shard_values_all.py and shard_compiled_all.py have all of them.
+same bits in each run; the same of shardings that shard-auto chooses. Here a sample; tests/suites/long/shard_values_all.py and shard_compiled_all.py have all of them.
 
     tests/suites/shard_values.py     with PYTHONPATH=tests/suites and SINTER_BUILD
 """
@@ -16,12 +16,11 @@ DRIVER = onnx_cases.BUILD / "tests" / "shard_driver"
 SKIPPED = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE)
 
 
-def run(tally, seed, tries, every, least, compiled=False):
+def run(tally, seed, tries, every, least, *options):
     """Every so many cases of the suite, so many shardings of each."""
-    how = ["--compiled"] if compiled else []
     cases = [folder for name, folder in onnx_cases.folder_cases().items()][seed % every :: every]
     done = subprocess.run(
-        [DRIVER, str(seed), str(tries), *how], input="\n".join(map(str, cases)), capture_output=True, text=True, errors="replace"
+        [DRIVER, str(seed), str(tries), *options], input="\n".join(map(str, cases)), capture_output=True, text=True, errors="replace"
     )
     for line in done.stdout.splitlines():
         if ": try " in line:
@@ -37,8 +36,9 @@ def run(tally, seed, tries, every, least, compiled=False):
 
 def main():
     tally = Tally()
-    run(tally, seed=3, tries=2, every=5, least=500)
-    run(tally, seed=5, tries=1, every=25, least=50, compiled=True)
+    run(tally, 3, 2, 5, 500)
+    run(tally, 4, 1, 5, 200, "--auto")
+    run(tally, 5, 1, 25, 50, "--compiled")
     tally.finish()
 
 

@@ -3,12 +3,15 @@
  * programs of the ranks are compiled and run as threads instead, twice, the second time to the bit. Reads folders
  * of the ONNX backend layout from standard input, one a line: model.onnx and test_data_set_0/input_*.pb.
  *
- *     shard_driver SEED TRIES [--compiled] [--verbose]      last line: "N passed, N failed, N skipped"
+ *     shard_driver SEED TRIES [--compiled|--auto] [--verbose]      last line: "N passed, N failed, N skipped"
+ *
+ * --auto: shardings are those that shard-auto chooses for the mesh, on devices that gain by sharing whatever can be shared.
  *
  * Used by tests/suites/shard_values.py */
 #include "frontends/import.h"
 #include "ir/base/file.h"
 #include "ir/eval.h"
+#include "ir/hardware.h"
 #include "ir/parse.h"
 #include "ir/sharding_tensor.h"
 #include "ir/verify.h"
@@ -38,6 +41,7 @@ typedef struct trial {
     sinter_text messages;
     sinter_diag diag;
     size_t collectives;
+    const sinter_hardware *hardware; /* NULL: shardings are drawn */
 } trial;
 
 /* ---- what is said ---- */
@@ -115,7 +119,8 @@ static bool run_ranks(trial *t, sinter_tensor *out_outputs) {
 
 static bool run_pass(trial *t, const char *name) {
     size_t changes;
-    return sinter_pass_run(sinter_pass_find(sinter_string_of(name)), t->module, NULL, &changes,
+    const sinter_pipeline_options options = {.hardware = t->hardware};
+    return sinter_pass_run(sinter_pass_find(sinter_string_of(name)), t->module, &options, &changes,
                            &t->diag) &&
            sinter_verify_module(t->module, &t->diag);
 }
@@ -204,7 +209,8 @@ static bool try_once(trial *t, const char *mesh_text, const sinter_engine_option
     t->module = sinter_module_clone(t->original);
     bool good = sinter_mesh_parse(mesh_text, "mesh", &scratch, &mesh, &t->diag);
     if (good) sinter_module_set_mesh(t->module, &mesh);
-    if (good) say_all(t->module);
+    if (good && !t->hardware) say_all(t->module);
+    good = good && (!t->hardware || run_pass(t, "shard-auto"));
     if (verbose) print_module(t->module);
     good = good && run_pass(t, "shard-propagate");
     if (verbose) print_module(t->module);
@@ -259,6 +265,9 @@ static void errors_only(void *user, sinter_severity severity, const char *where,
         sinter_diag_text_handler(user, severity, where, message);
 }
 
+static const char slow_devices[] = "hardware \"slow devices\" { devices 8 compute f32 1 kOP/s "
+                                   "level \"memory\" 1 GB 1 kB/s link 8 1 ns 1 GB/s }";
+
 int main(int argc, char **argv) {
     char line[4096];
     size_t passed = 0, failed = 0, skipped = 0, collectives = 0;
@@ -270,10 +279,14 @@ int main(int argc, char **argv) {
     sinter_diag silent = {0};
     if (compiled && !sinter_file_make_folder(cache, &silent)) return 2;
     options.cache = cache; /* programs of ranks have most kernels in common */
+    bool chooses = argc > 3 && !strcmp(argv[3], "--auto");
+    sinter_hardware hardware;
+    if (!sinter_hardware_parse("slow devices", slow_devices, strlen(slow_devices), &hardware, NULL))
+        return 2;
     while (fgets(line, sizeof line, stdin)) {
         line[strcspn(line, "\n")] = 0;
         static trial t;
-        t = (trial){.folder = line};
+        t = (trial){.folder = line, .hardware = chooses ? &hardware : NULL};
         t.diag = (sinter_diag){.handler = errors_only, .user = &t.messages};
         bool loaded = load(&t) && (!compiled || compiles(&t, &options));
         skipped += !loaded;
@@ -300,5 +313,6 @@ int main(int argc, char **argv) {
     if (compiled) sinter_file_remove_folder(cache);
     printf("%zu collectives\n%zu passed, %zu failed, %zu skipped\n", collectives, passed, failed,
            skipped);
+    sinter_hardware_deinit(&hardware);
     return failed != 0;
 }

@@ -10,7 +10,7 @@ from tally import Tally
 
 def main():
     tally = Tally()
-    shard_values.run(tally, seed=17, tries=16, every=1, least=20000, compiled=True)
+    shard_values.run(tally, 17, 16, 1, 20000, "--compiled")
     tally.finish()
 
 

@@ -14,6 +14,7 @@ enum {
     DIVISION = 8,
     LIBRARY_CALL = 40,
     OPAQUE_OPERATIONS = 8,
+    SAMPLE_OPERATIONS = 16,
     MOST_DEPTH = 4
 }; /* operations, roughly */
 
@@ -137,6 +138,13 @@ static void set_work(sinter_estimate_step *step, sinter_work work, double elemen
     step->sizes[2] = row;
 }
 
+/* What takes more than one element of an image for each of the result. */
+static bool interpolates(const estimator *e, sinter_node node) {
+    sinter_op op = sinter_node_op(e->module, node);
+    return (op == SINTER_OP_resize || op == SINTER_OP_grid_sample) &&
+           !sinter_string_is(sinter_node_get_string(e->module, node, "mode"), "nearest");
+}
+
 static void add_operations(const estimator *e, sinter_node node, const sinter_cost *cost,
                            sinter_estimate_step *step) {
     sinter_op op = sinter_node_op(e->module, node);
@@ -155,8 +163,13 @@ static void add_operations(const estimator *e, sinter_node node, const sinter_co
         step->operations += elements;
         set_work(step, SINTER_WORK_pool, result, result > 0 ? elements / result : 1, 1);
         break;
-    case SINTER_PATTERN_VIEW:
     case SINTER_PATTERN_GATHER:
+        if (interpolates(e, node)) {
+            step->operations += SAMPLE_OPERATIONS * result;
+            set_work(step, SINTER_WORK_sample, result, 1, 1);
+            break;
+        } /* fall through */
+    case SINTER_PATTERN_VIEW:
     case SINTER_PATTERN_SCATTER:
         set_work(step, SINTER_WORK_move, elements, 4, 1);
         break;
@@ -270,7 +283,7 @@ static sinter_estimate_step describe_step(const estimator *e, sinter_node node) 
     }
     add_traffic(e, node, &step);
     if (step.multiply_adds <= 0 && step.sizes[0] > 0 && step.work != SINTER_WORK_move &&
-        step.work != SINTER_WORK_pool)
+        step.work != SINTER_WORK_pool && step.work != SINTER_WORK_sample)
         step.sizes[1] = step.operations / step.sizes[0];
     set_seconds(e, &step);
     return step;

@@ -8,8 +8,8 @@
 #include <string.h>
 
 const char *const sinter_work_names[SINTER_WORK_COUNT] = {
-    "product",   "window", "winograd", "depthwise", "attention",
-    "recurrent", "rows",   "pool",     "elements",  "move"};
+    "product", "window", "winograd", "depthwise", "attention", "recurrent",
+    "rows",    "pool",   "sample",   "elements",  "move"};
 
 void sinter_hardware_init(sinter_hardware *hardware) {
     *hardware = (sinter_hardware){.name = "", .target = "", .devices = 1};
@@ -374,28 +374,29 @@ static double distance(const sinter_hardware_point *point, const double *sizes) 
     return sum;
 }
 
-/* Of points whose type is, or is not, of as many bits. */
-static bool interpolate(const sinter_hardware *h, sinter_work work, uint32_t bits,
-                        const double *sizes, double *out_efficiency) {
-    double weights = 0, sum = 0;
-    for (size_t i = 0; i < h->points.count; i++) {
-        const sinter_hardware_point *point = &h->points.items[i];
-        if (point->work != work || (bits && sinter_dtype_infos[point->dtype].bits != bits))
-            continue;
-        double apart = distance(point, sizes) + 0.01, weight = 1 / (apart * apart);
-        weights += weight;
-        sum += weight * log(point->efficiency);
-    }
-    if (weights > 0) *out_efficiency = exp(sum / weights);
-    return weights > 0;
+/* How alike a point's type is: as wide, of the same class, neither. */
+static int likeness(sinter_dtype a, sinter_dtype b) {
+    if (sinter_dtype_is_float(a) != sinter_dtype_is_float(b)) return 0;
+    return sinter_dtype_infos[a].bits == sinter_dtype_infos[b].bits ? 2 : 1;
 }
 
 double sinter_hardware_efficiency(const sinter_hardware *h, sinter_work work, sinter_dtype dtype,
                                   const double sizes[SINTER_WORK_SIZES]) {
-    double efficiency = 1;
-    if (!interpolate(h, work, sinter_dtype_infos[dtype].bits, sizes, &efficiency))
-        interpolate(h, work, 0, sizes, &efficiency);
-    return efficiency;
+    double weights = 0, sum = 0;
+    int most = 0;
+    for (size_t i = 0; i < h->points.count; i++) {
+        const sinter_hardware_point *point = &h->points.items[i];
+        if (point->work == work && likeness(point->dtype, dtype) > most)
+            most = likeness(point->dtype, dtype);
+    }
+    for (size_t i = 0; i < h->points.count; i++) {
+        const sinter_hardware_point *point = &h->points.items[i];
+        if (point->work != work || likeness(point->dtype, dtype) != most) continue;
+        double apart = distance(point, sizes) + 0.01, weight = 1 / (apart * apart);
+        weights += weight;
+        sum += weight * log(point->efficiency);
+    }
+    return weights > 0 ? exp(sum / weights) : 1;
 }
 
 /* ---- collectives ---- */

@@ -16,6 +16,7 @@ typedef enum sinter_work {
     SINTER_WORK_recurrent,  /* rows of a step, units of all gates, depth */
     SINTER_WORK_rows,       /* reductions and normalisations: elements, operations of each, length of a row */
     SINTER_WORK_pool,       /* elements of the result, taps, 1 */
+    SINTER_WORK_sample,     /* elements between those of an image: elements of the result, 1, 1 */
     SINTER_WORK_elements,   /* element by element: elements, operations of each, 1 */
     SINTER_WORK_move,       /* views and gathers that are kernels of their own: elements, bytes of each, 1 */
     SINTER_WORK_COUNT
@@ -74,8 +75,8 @@ void sinter_hardware_print(const sinter_hardware *hardware, sinter_text *text);
 double sinter_hardware_rate(const sinter_hardware *hardware, sinter_dtype dtype);
 /* Bytes a second from where a set of `held` bytes lies. */
 double sinter_hardware_bandwidth(const sinter_hardware *hardware, double held);
-/* By the points of the work, near ones first (inverse distance in powers of two); those of the type where there are any. 1 where
- * nothing is said. */
+/* By the points of the work, near ones first (inverse distance in powers of two); those of types
+ * as wide where there are any, else of the same class. 1 where nothing is said. */
 double sinter_hardware_efficiency(const sinter_hardware *hardware, sinter_work work, sinter_dtype dtype,
                                   const double sizes[SINTER_WORK_SIZES]);
 /* Seconds of a collective (SINTER_OP_all_reduce, ...) over a group of ranks, of `bytes`, those of the whole: what all_gather and

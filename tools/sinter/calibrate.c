@@ -154,6 +154,15 @@ static sinter_value build_pool(builder *b) {
     return sinter_build(&b->build, SINTER_OP_max_pool, &x, 1, attributes, 3);
 }
 
+/* edge before, channels, edge after */
+static sinter_value build_resize(builder *b) {
+    const int64_t *s = b->sizes, dims[] = {1, s[1], s[0], s[0]}, sizes[] = {1, s[1], s[2], s[2]};
+    sinter_attr mode = sinter_attr_string("mode", SINTER_STRING("linear"));
+    sinter_value operands[] = {input(b, SINTER_DTYPE_f32, 4, dims), 0, 0,
+                               sinter_build_ints(&b->build, sizes, 4)};
+    return sinter_build(&b->build, SINTER_OP_resize, operands, 4, &mode, 1);
+}
+
 /* elements */
 static sinter_value build_sum(builder *b) {
     sinter_value x = input(b, SINTER_DTYPE_f32, 1, b->sizes),
@@ -212,6 +221,8 @@ static const trial trials[] = {
     TRIAL(rows, f32, build_normalization, 128, 384),
     TRIAL(rows, f32, build_normalization, 128, 768),
     TRIAL(rows, f32, build_normalization, 1, 768),
+    TRIAL(sample, f32, build_resize, 33, 21, 257),
+    TRIAL(sample, f32, build_resize, 16, 64, 32),
     TRIAL(pool, f32, build_pool, 112, 64, 3, 2),
     TRIAL(pool, f32, build_pool, 28, 256, 3, 2),
     TRIAL(pool, f32, build_pool, 7, 1024, 7, 1),
@@ -273,6 +284,7 @@ static const trial trials[] = {
     TRIAL(attention, f32, build_attention, 12, 1, 128, 64),
     TRIAL(recurrent, f32, build_recurrent, 50, 1, 128, 256),
     TRIAL(recurrent, f32, build_recurrent, 28, 1, 28, 64),
+    TRIAL(recurrent, f32, build_recurrent, 32, 8, 64, 128),
     TRIAL(recurrent, f32, build_recurrent, 28, 32, 28, 64),
     TRIAL(product, i8, build_product_i8, 1, 1000, 1280),
     TRIAL(product, i8, build_product_i8, 49, 160, 960),

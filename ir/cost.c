@@ -184,6 +184,23 @@ sinter_dim sinter_cost_value_bytes(sinter_module *module, sinter_value value) {
     return bytes(&c, sinter_value_type(module, value));
 }
 
+double sinter_cost_weight_bytes(const sinter_module *module) {
+    double bytes = 0;
+    for (sinter_value value = 1; value < sinter_module_value_limit(module); ++value) {
+        bool erased = sinter_value_get(module, value)->erased;
+        const sinter_tensor *tensor = erased ? NULL : sinter_value_constant(module, value);
+        if (tensor) bytes += (double)sinter_tensor_bytes(tensor);
+    }
+    return bytes;
+}
+
+double sinter_cost_type_bytes(const sinter_module *module, const sinter_type *type) {
+    uint64_t count = 0, bytes = 0;
+    if (!sinter_type_static_count(sinter_module_dims(module), type, &count)) return 0;
+    sinter_dtype_bytes(type->dtype, count, &bytes);
+    return (double)bytes;
+}
+
 sinter_cost sinter_cost_node(sinter_module *module, sinter_node node) {
     sinter_node_info info = *sinter_node_get(module, node);
     counter c = {module, sinter_module_dims(module), &info, node};

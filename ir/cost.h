@@ -27,5 +27,9 @@ typedef struct sinter_cost {
 
 /* Bytes of a tensor; 0 where not known. */
 sinter_dim sinter_cost_value_bytes(sinter_module *module, sinter_value value);
+/* Of the module's constants, each once. */
+double sinter_cost_weight_bytes(const sinter_module *module);
+/* Bytes of a tensor of this type; 0 where not known. */
+double sinter_cost_type_bytes(const sinter_module *module, const sinter_type *type);
 /* Regions are not entered: what runs in them, and how often, is up to the caller. */
 sinter_cost sinter_cost_node(sinter_module *module, sinter_node node);

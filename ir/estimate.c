@@ -402,20 +402,6 @@ static double peak_bytes(const estimator *e) {
     return peak;
 }
 
-static double constant_bytes(const estimator *e, sinter_region region) {
-    double total = 0;
-    SINTER_FOR_NODES (e->module, region, node) {
-        const sinter_node_info *info = sinter_node_get(e->module, node);
-        const sinter_tensor *tensor = info->op == SINTER_OP_constant
-                                          ? sinter_value_constant(e->module, info->results[0])
-                                          : NULL;
-        if (tensor) total += (double)sinter_tensor_bytes(tensor);
-        for (uint32_t i = 0; i < info->region_count; i++)
-            total += constant_bytes(e, sinter_node_get(e->module, node)->regions[i]);
-    }
-    return total;
-}
-
 void sinter_estimate_module(sinter_module *module, const sinter_hardware *hardware,
                             sinter_arena *arena, sinter_estimate *out_estimate) {
     sinter_dim_table *dims = sinter_module_dims(module);
@@ -427,7 +413,7 @@ void sinter_estimate_module(sinter_module *module, const sinter_hardware *hardwa
                    .bindings = sinter_dim_assume(dims, arena, 1),
                    .out = out_estimate,
                    .times = 1};
-    e.weight_bytes = out_estimate->weight_bytes = constant_bytes(&e, sinter_module_main(module));
+    e.weight_bytes = out_estimate->weight_bytes = sinter_cost_weight_bytes(module);
     add_region(&e, sinter_module_main(module));
     out_estimate->activation_bytes = peak_bytes(&e);
 }

@@ -98,6 +98,12 @@ sinter_mesh_axes sinter_mesh_axes_of(uint32_t mask) {
     return axes;
 }
 
+uint32_t sinter_mesh_axes_common(const sinter_mesh_axes *a, const sinter_mesh_axes *b) {
+    uint32_t count = 0;
+    while (count < a->count && count < b->count && a->items[count] == b->items[count]) count++;
+    return count;
+}
+
 int64_t sinter_mesh_axes_product(const sinter_mesh *mesh, const sinter_mesh_axes *axes) {
     int64_t product = 1;
     for (uint32_t i = 0; i < axes->count; i++) product *= mesh->axes[axes->items[i]].size;

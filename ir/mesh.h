@@ -42,6 +42,7 @@ bool sinter_mesh_axes_equal(const sinter_mesh_axes *a, const sinter_mesh_axes *b
 void sinter_mesh_axes_add(sinter_mesh_axes *axes, uint32_t axis);
 uint32_t sinter_mesh_axes_mask(const sinter_mesh_axes *axes); /* a bit an axis */
 sinter_mesh_axes sinter_mesh_axes_of(uint32_t mask);             /* in the order of the mesh */
+uint32_t sinter_mesh_axes_common(const sinter_mesh_axes *a, const sinter_mesh_axes *b); /* how many both begin with */
 int64_t sinter_mesh_axes_product(const sinter_mesh *mesh, const sinter_mesh_axes *axes);
 /* Axes by their names; false where one is unknown or named twice. */
 bool sinter_mesh_axes_named(const sinter_mesh *mesh, const sinter_string *names, size_t count, sinter_mesh_axes *out_axes);

@@ -5,6 +5,7 @@
  * Times are those of the nodes by themselves, before fusion. --explain: a note for each stage.
  * Needs: --hardware, --stages. Guarantees: values stay what they are; weights stay outside of the groups.
  * runtime/jit/stages.c makes programs of them. Test: tests/passes/pipeline_split/ */
+#include "ir/cost.h"
 #include "ir/estimate.h"
 #include "passes/pass.h"
 
@@ -47,28 +48,24 @@ static uint32_t place_of_use(const splitter *s, sinter_node node) {
 /* Values cross every place between where they are made and where they are used last. */
 static void add_crossings(splitter *s, sinter_value value, uint32_t from) {
     const sinter_value_info *info = sinter_value_get(s->module, value);
-    const sinter_type type = info->type;
-    uint64_t count = 0, bytes = 0;
+    double bytes = sinter_cost_type_bytes(s->module, &info->type);
     uint32_t last = from;
     for (size_t i = 0; i < info->uses.count; i++) {
         uint32_t at = place_of_use(s, info->uses.items[i].node);
         if (at < s->nodes.count && at > last) last = at;
     }
-    if (!sinter_type_static_count(sinter_module_dims(s->module), &type, &count)) return;
-    sinter_dtype_bytes(type.dtype, count, &bytes);
-    for (uint32_t at = from + 1; at <= last; at++) s->taken[at] += (double)bytes;
+    for (uint32_t at = from + 1; at <= last; at++) s->taken[at] += bytes;
 }
 
 static void measure(splitter *s) {
     sinter_arena *arena = &s->context->scratch;
     sinter_region main = sinter_module_main(s->module);
-    double all_weights = 0;
+    double all_weights = sinter_cost_weight_bytes(s->module);
     s->place = SINTER_NEW_ARRAY(arena, uint32_t, sinter_module_node_limit(s->module));
     SINTER_FOR_NODES (s->module, main, node) {
         if (!is_step(s->module, node)) continue;
         sinter_vector_push(arena, &s->nodes, node);
         s->place[node] = (uint32_t)s->nodes.count;
-        all_weights += weight_bytes(s, node);
     }
     s->seconds = SINTER_NEW_ARRAY(arena, double, s->nodes.count + 1);
     s->weights = SINTER_NEW_ARRAY(arena, double, s->nodes.count + 1);

@@ -6,6 +6,7 @@
  *
  * What a user said of a value stays. --explain: notes with the times that were compared.
  * Needs: --hardware. Leaves the rest to shard-propagate. Test: tests/passes/shard_auto/ */
+#include "ir/cost.h"
 #include "passes/choice.h"
 #include "passes/pass.h"
 #include "passes/shard_options.h"
@@ -279,18 +280,9 @@ static void say_all(const chooser *c, const candidate *k) {
     }
 }
 
-static double count_weights(const sinter_module *module) {
-    double bytes = 0;
-    for (sinter_value value = 1; value < sinter_module_value_limit(module); value++) {
-        const sinter_value_info *info = sinter_value_get(module, value);
-        const sinter_tensor *tensor = info->erased ? NULL : sinter_value_constant(module, value);
-        if (tensor) bytes += (double)sinter_tensor_bytes(tensor);
-    }
-    return bytes;
-}
-
 void sinter_pass_shard_auto(sinter_pass_context *context) {
-    chooser c = {context, context->module, context->hardware, count_weights(context->module)};
+    chooser c = {context, context->module, context->hardware,
+                 sinter_cost_weight_bytes(context->module)};
     const sinter_mesh *mesh = sinter_module_mesh(c.module);
     candidate best;
     if (!c.hardware) {

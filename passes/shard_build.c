@@ -32,13 +32,6 @@ typedef struct conversion {
     sinter_value x;
 } conversion;
 
-/* Axes that both begin with. */
-static uint32_t common(const sinter_mesh_axes *a, const sinter_mesh_axes *b) {
-    uint32_t count = 0;
-    while (count < a->count && count < b->count && a->items[count] == b->items[count]) count++;
-    return count;
-}
-
 static sinter_mesh_axes sub_axes(const sinter_mesh_axes *axes, uint32_t first, uint32_t end) {
     sinter_mesh_axes part = {0};
     for (uint32_t i = first; i < end; i++) sinter_mesh_axes_add(&part, axes->items[i]);
@@ -57,7 +50,7 @@ static int64_t size_at(const conversion *c, uint32_t d, uint32_t count) {
 static int dim_that_wants(const conversion *c, uint32_t axis) {
     for (uint32_t d = 0; d < c->now.rank; d++) {
         const sinter_mesh_axes *now = &c->now.dims[d].axes, *to = &c->to->dims[d].axes;
-        if (common(now, to) == now->count && to->count > now->count &&
+        if (sinter_mesh_axes_common(now, to) == now->count && to->count > now->count &&
             to->items[now->count] == axis)
             return (int)d;
     }
@@ -90,7 +83,7 @@ static void cut(conversion *c) {
         sinter_mesh_axes *now = &c->now.dims[d].axes;
         const sinter_mesh_axes *to = &c->to->dims[d].axes;
         uint32_t used = sinter_sharding_used(&c->now) | c->now.partial, count = now->count;
-        if (common(now, to) < count) continue;
+        if (sinter_mesh_axes_common(now, to) < count) continue;
         while (count < to->count && !(used >> to->items[count] & 1)) count++;
         if (count == now->count) continue;
         sinter_mesh_axes over = sub_axes(to, now->count, count);
@@ -104,7 +97,7 @@ static void cut(conversion *c) {
 static bool move(conversion *c) {
     for (uint32_t d = 0; d < c->now.rank; d++) {
         sinter_mesh_axes *now = &c->now.dims[d].axes;
-        if (common(now, &c->to->dims[d].axes) == now->count) continue;
+        if (sinter_mesh_axes_common(now, &c->to->dims[d].axes) == now->count) continue;
         uint32_t axis = now->items[now->count - 1];
         int target = dim_that_wants(c, axis);
         if (target < 0) continue;
@@ -123,7 +116,7 @@ static bool move(conversion *c) {
 static void gather(conversion *c) {
     for (uint32_t d = 0; d < c->now.rank; d++) {
         sinter_mesh_axes *now = &c->now.dims[d].axes;
-        uint32_t kept = common(now, &c->to->dims[d].axes);
+        uint32_t kept = sinter_mesh_axes_common(now, &c->to->dims[d].axes);
         if (kept == now->count) continue;
         sinter_mesh_axes over = sub_axes(now, kept, now->count);
         sinter_attr attributes[] = {sinter_attr_int("axis", d),
@@ -158,6 +151,8 @@ sinter_value sinter_shard_convert(sinter_builder *builder, sinter_value x, const
 bool sinter_shard_convert_is_local(const sinter_sharding *from, const sinter_sharding *to) {
     if (from->partial & ~to->partial) return false;
     for (uint32_t d = 0; d < from->rank; d++)
-        if (common(&from->dims[d].axes, &to->dims[d].axes) < from->dims[d].axes.count) return false;
+        if (sinter_mesh_axes_common(&from->dims[d].axes, &to->dims[d].axes) <
+            from->dims[d].axes.count)
+            return false;
     return true;
 }

@@ -1,5 +1,6 @@
 /* Options of nodes: each axis of the mesh goes to one of the node's factors, or to none. Test: tests/passes/shard_auto/ */
 #include "passes/shard_options.h"
+#include "ir/cost.h"
 #include "passes/shard_build.h"
 
 #include <string.h>
@@ -20,13 +21,6 @@ static const sinter_type *tensor_type(const lister *l, sinter_value value) {
     return type && type->kind == SINTER_TYPE_TENSOR ? type : NULL;
 }
 
-static double type_bytes(const sinter_shard_state *state, const sinter_type *type) {
-    uint64_t count = 0, bytes = 0;
-    if (!sinter_type_static_count(sinter_module_dims(state->module), type, &count)) return 0;
-    sinter_dtype_bytes(type->dtype, count, &bytes);
-    return (double)bytes;
-}
-
 static double parts_of(const sinter_shard_state *state, const sinter_sharding *sharding) {
     double parts = 1;
     for (uint32_t i = 0; i < sharding->rank; i++)
@@ -35,12 +29,6 @@ static double parts_of(const sinter_shard_state *state, const sinter_sharding *s
 }
 
 /* ---- conversions ---- */
-
-static uint32_t common(const sinter_mesh_axes *a, const sinter_mesh_axes *b) {
-    uint32_t count = 0;
-    while (count < a->count && count < b->count && a->items[count] == b->items[count]) count++;
-    return count;
-}
 
 /* Whether the axis is cut along another dim afterwards. */
 static bool moves(const sinter_sharding *to, uint32_t dim, uint32_t axis) {
@@ -52,10 +40,10 @@ static bool moves(const sinter_sharding *to, uint32_t dim, uint32_t axis) {
 double sinter_shard_convert_seconds(const sinter_shard_state *state,
                                     const sinter_hardware *hardware, const sinter_type *type,
                                     const sinter_sharding *from, const sinter_sharding *to) {
-    double seconds = 0, bytes = type_bytes(state, type) / parts_of(state, from);
+    double seconds = 0, bytes = sinter_cost_type_bytes(state->module, type) / parts_of(state, from);
     for (uint32_t d = 0; d < from->rank; d++) {
         const sinter_mesh_axes *now = &from->dims[d].axes;
-        for (uint32_t i = now->count; i-- > common(now, &to->dims[d].axes);) {
+        for (uint32_t i = now->count; i-- > sinter_mesh_axes_common(now, &to->dims[d].axes);) {
             sinter_mesh_axes over = sinter_mesh_axes_of(1u << now->items[i]);
             bool is_moved = moves(to, d, now->items[i]);
             double ranks = (double)sinter_mesh_axes_product(state->mesh, &over);
@@ -92,7 +80,7 @@ static double work_seconds(const lister *l, const sinter_shard_option *option) {
     for (uint32_t i = 0; i < l->out->operand_count; i++) {
         sinter_value value = sinter_node_operand(module, l->out->node, i);
         if (!option->operands[i]) continue;
-        double whole = type_bytes(l->state, tensor_type(l, value)),
+        double whole = sinter_cost_type_bytes(l->state->module, tensor_type(l, value)),
                own = whole / parts_of(l->state, option->operands[i]);
         if (sinter_value_constant(module, value))
             weights += own;
@@ -103,8 +91,8 @@ static double work_seconds(const lister *l, const sinter_shard_option *option) {
     }
     for (uint32_t i = 0; i < l->out->result_count; i++) {
         if (!option->results[i]) continue;
-        double whole =
-            type_bytes(l->state, tensor_type(l, sinter_node_result(module, l->out->node, i)));
+        double whole = sinter_cost_type_bytes(
+            l->state->module, tensor_type(l, sinter_node_result(module, l->out->node, i)));
         moved += whole / parts_of(l->state, option->results[i]);
         whole_moved += whole;
     }
@@ -118,7 +106,7 @@ static double work_seconds(const lister *l, const sinter_shard_option *option) {
 static double sum_seconds(const lister *l, const sinter_mesh_axes *terms,
                           const sinter_sharding *result, const sinter_type *type,
                           bool is_scattered) {
-    double bytes = type_bytes(l->state, type) / parts_of(l->state, result);
+    double bytes = sinter_cost_type_bytes(l->state->module, type) / parts_of(l->state, result);
     return sinter_hardware_exchange(l->hardware, l->state->mesh, terms,
                                     is_scattered ? SINTER_OP_reduce_scatter : SINTER_OP_all_reduce,
                                     bytes);
@@ -149,8 +137,8 @@ static void add_option(lister *l) {
         if (!type) continue;
         option.operands[i] = project(l, false, i, type->rank);
         if (sinter_value_constant(module, value))
-            option.weight_bytes +=
-                type_bytes(l->state, type) / parts_of(l->state, option.operands[i]);
+            option.weight_bytes += sinter_cost_type_bytes(l->state->module, type) /
+                                   parts_of(l->state, option.operands[i]);
     }
     for (uint32_t i = 0; i < l->out->result_count; i++) {
         const sinter_type *type = tensor_type(l, sinter_node_result(module, l->out->node, i));

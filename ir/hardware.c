@@ -422,7 +422,8 @@ static double exchange_level(const sinter_hardware_link *link, sinter_op op, int
     double share = bytes * (double)(members - 1) / (double)members / link->bandwidth;
     double steps = rounds(members) * link->latency;
     if (op == SINTER_OP_all_reduce) return 2 * (steps + share);
-    if (op == SINTER_OP_collective_permute) return link->latency + bytes / link->bandwidth;
+    if (op == SINTER_OP_collective_permute || op == SINTER_OP_shard_window)
+        return link->latency + bytes / link->bandwidth;
     return steps + share;
 }
 

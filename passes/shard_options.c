@@ -102,6 +102,31 @@ static double work_seconds(const lister *l, const sinter_shard_option *option) {
     return (compute > memory ? compute : memory) + (is_fused ? 0 : l->step.launch_seconds);
 }
 
+/* What windows read of the neighbours' parts, along axes that are cut. */
+static double fetch_seconds(const lister *l, const sinter_shard_option *option) {
+    double seconds = 0;
+    for (size_t i = 0; i < l->described.map.links.count; i++) {
+        const sinter_axis_link *link = &l->described.map.links.items[i];
+        const sinter_axis_window *window = link->window;
+        sinter_value value = sinter_node_operand(l->state->module, l->out->node, link->index);
+        const sinter_type *type = window ? tensor_type(l, value) : NULL;
+        int64_t size = 0;
+        if (!type || !l->described.cuts[link->factor].count || window->reach <= window->stride ||
+            !sinter_dim_is_const(sinter_module_dims(l->state->module), type->dims[link->axis],
+                                 &size))
+            continue;
+        double parts =
+            parts_of(l->state, option->operands[link->index]) /
+            (double)sinter_mesh_axes_product(l->state->mesh, &l->described.cuts[link->factor]);
+        double bytes = sinter_cost_type_bytes(l->state->module, type) / parts *
+                       (double)(window->reach - window->stride) / (double)size;
+        seconds +=
+            sinter_hardware_exchange(l->hardware, l->state->mesh, &l->described.cuts[link->factor],
+                                     SINTER_OP_shard_window, bytes);
+    }
+    return seconds;
+}
+
 /* Sums of the results' terms: by all ranks, or each its part along dim `scatter`. */
 static double sum_seconds(const lister *l, const sinter_mesh_axes *terms,
                           const sinter_sharding *result, const sinter_type *type,
@@ -144,7 +169,7 @@ static void add_option(lister *l) {
         const sinter_type *type = tensor_type(l, sinter_node_result(module, l->out->node, i));
         if (type) option.results[i] = project(l, true, i, type->rank);
     }
-    double work = option.seconds = work_seconds(l, &option);
+    double work = option.seconds = work_seconds(l, &option) + fetch_seconds(l, &option);
     for (uint32_t i = 0; terms.count && i < l->out->result_count; i++)
         if (option.results[i])
             option.seconds +=

@@ -323,7 +323,8 @@ sinter_machine sinter_target_machine(const sinter_target *target) {
                             .products = target->products,
                             .memory_bytes = target->memory_bytes,
                             .l2_bytes = target->l2_bytes,
-                            .pairs_of_bf16 = sinter_target_has(target, "avx512bf16")};
+                            .pairs_of_bf16 = sinter_target_has(target, "avx512bf16"),
+                            .has_device = target->gpu != NULL};
 }
 
 bool sinter_target_has(const sinter_target *target, const char *any_of) {

@@ -208,6 +208,8 @@ static void visit(void *user, sinter_node node) {
 }
 
 void sinter_pass_winograd(sinter_pass_context *context) {
+    if (context->machine->has_device)
+        return; /* whose blocks stage the window as it is: transforms would be passes over memory */
     sinter_dim_table *dims = sinter_module_dims(context->module);
     chooser c = {context, sinter_dim_assume(dims, &context->scratch, ASSUMED_DIM)};
     sinter_pass_visit_nodes(context->module, visit, &c);

@@ -9,7 +9,7 @@
 typedef struct sinter_gpu {
     uint32_t architecture; /* 90 for sm_90 */
     bool has_exact;        /* there is sm_90a */
-    uint32_t multiprocessors, threads, registers, shared_bytes, l2_bytes;
+    uint32_t multiprocessors, threads, lanes, registers, shared_bytes, l2_bytes;
     uint32_t memory; /* gigabytes a second */
     uint32_t clock;  /* MHz */
 } sinter_gpu;

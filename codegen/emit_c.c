@@ -43,6 +43,7 @@ static bool is_reserved(const char *name) {
     if (name[0] == 't' && size > 1 && strspn(name + 1, "0123456789") == size - 1) return true;
     if (sinter_scalar_find(sinter_string_of(name))) return true; /* exp, sqrt, ... */
     if (name[0] == 'b' && size > 1 && strspn(name + 1, "0123456789") == size - 1) return true;
+    if (!strncmp(name, "wide", 4) && strspn(name + 4, "0123456789") == size - 4) return true;
     return size > 1 && name[size - 1] == 'f' && sinter_scalar_find((sinter_string){name, size - 1});
 }
 
@@ -62,6 +63,7 @@ static const char *unique_name(sinter_c_emitter *e, sinter_map *taken, const cha
 void sinter_c_begin_function(sinter_c_emitter *e, const sinter_loop_function *function) {
     e->function = function;
     e->temporary_count = 1;
+    e->wide_count = 0;
     e->fail_count = 0;
     e->spread = SINTER_NEW_ARRAY(e->arena, bool, function->buffers.count);
     e->printed = SINTER_NEW_ARRAY(e->arena, bool, function->vars.count);
@@ -101,7 +103,15 @@ const char *sinter_c_index_text(sinter_c_emitter *e, const sinter_loop_expr *exp
     return text_of(e, expr, true);
 }
 
+const char *sinter_c_condition_text(sinter_c_emitter *e, const sinter_loop_expr *expr) {
+    return text_of(e, expr, false);
+}
+
 static void write_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    if (s->axis == SINTER_AXIS_VECTOR && e->dialect->device) {
+        sinter_cuda_vector(e, s);
+        return;
+    }
     if (s->axis == SINTER_AXIS_BLOCK || s->axis == SINTER_AXIS_THREAD) {
         if (e->dialect->device)
             sinter_cuda_for(e, s);
@@ -161,7 +171,11 @@ static void write_element(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         return;
     }
     sinter_text element = {0}, value = {0};
-    sinter_c_element(e, s->buffer, s->arguments, &element);
+    uint64_t wide;
+    if (e->lane && sinter_map_find(&e->wide, (uintptr_t)s, &wide))
+        sinter_text_format(&element, "wide%u[%s]", (unsigned)wide, e->vars[e->lane]);
+    else
+        sinter_c_element(e, s->buffer, s->arguments, &element);
     sinter_c_expr(e, s->value, &value);
     sinter_dtype dtype = e->function->buffers.items[s->buffer].dtype;
     if (s->combine == SINTER_SCALAR_NONE) {
@@ -354,6 +368,12 @@ static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     case SINTER_LOOP_BARRIER:
         if (e->dialect->barrier)
             sinter_c_write(e, "%s", e->dialect->barrier);
+        else
+            sinter_c_error(e, "a CPU has no block barrier [emit_c6]");
+        return;
+    case SINTER_LOOP_REDUCE:
+        if (e->dialect->device)
+            sinter_cuda_reduce(e, s);
         else
             sinter_c_error(e, "a CPU has no block barrier [emit_c6]");
         return;

@@ -42,6 +42,9 @@ typedef struct sinter_c_emitter {
     bool *spread;         /* device: by buffer, registers that are declared outside of the thread axis */
     uint32_t fail_count;  /* device: failures in the kernel so far, each with a message of its own */
     bool alone;           /* device: the text of one kernel alone */
+    sinter_loop_var lane; /* device: of the vector axis whose accesses are wide; 0: none */
+    sinter_map wide;      /* device: load or store in it -> number of what is read before and written after all lanes */
+    uint32_t wide_count;
     bool checked; /* i64 arithmetic notes overflows */
     bool overflows, jumps; /* host: the text mentions `overflow`, `failure` */
     bool *printed;         /* variables that the text mentions, so far */
@@ -88,6 +91,7 @@ void sinter_c_parameters(sinter_c_emitter *e, const char *separator);
 /* Each thread has the part of the registers that its axes, the first dims, index: how many dims these are. */
 uint32_t sinter_c_spread_dims(const sinter_c_emitter *e, sinter_loop_buffer buffer);
 const char *sinter_c_index_text(sinter_c_emitter *e, const sinter_loop_expr *expr);
+const char *sinter_c_condition_text(sinter_c_emitter *e, const sinter_loop_expr *expr);
 
 /* ---- emit_cuda.c ---- */
 void sinter_cuda_for(sinter_c_emitter *e, const sinter_loop_stmt *loop); /* a block or thread axis */
@@ -95,6 +99,10 @@ void sinter_cuda_fail(sinter_c_emitter *e, const sinter_loop_stmt *fail);
 void sinter_cuda_shared(sinter_c_emitter *e, const sinter_loop_stmt *alloc, int64_t count);
 void sinter_cuda_mma(sinter_c_emitter *e, const sinter_loop_stmt *loop);
 void sinter_cuda_update(sinter_c_emitter *e, const sinter_loop_stmt *store); /* atomic */
+/* ---- emit_cuda_vector.c ---- */
+void sinter_cuda_vector(sinter_c_emitter *e, const sinter_loop_stmt *loop);
+
+void sinter_cuda_reduce(sinter_c_emitter *e, const sinter_loop_stmt *reduce);
 
 /* ---- emit_c_parallel.c ---- */
 /* The loop and those that are joined to it; the last of them. */

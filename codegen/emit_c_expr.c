@@ -400,6 +400,11 @@ static void print(sinter_c_emitter *e, const sinter_loop_expr *expr, bool is_ind
         return;
     case SINTER_LOOP_LOAD:
         if (expr->dtype == SINTER_DTYPE_bool) sinter_text_append_string(text, "(bool)");
+        if (e->lane && sinter_map_find(&e->wide, (uintptr_t)expr, &number)) {
+            sinter_text_format(text, "wide%u[%s]", (unsigned)number, e->vars[e->lane]);
+            e->printed[e->lane] = true;
+            return;
+        }
         sinter_c_element(e, expr->buffer, expr->arguments, text);
         return;
     case SINTER_LOOP_CALL:

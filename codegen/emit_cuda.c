@@ -155,6 +155,35 @@ void sinter_cuda_mma(sinter_c_emitter *e, const sinter_loop_stmt *loop) {
     sinter_text_deinit(&matrices);
 }
 
+/* Each thread has its element; they meet by shuffles within warps and in the block's memory between them. */
+void sinter_cuda_reduce(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    sinter_dtype dtype = e->function->buffers.items[s->buffer].dtype;
+    int64_t count;
+    const bool fits =
+        sinter_c_spread_dims(e, s->buffer) == 1 && !e->in_thread &&
+        e->threads[1] * e->threads[2] == 1 &&
+        sinter_loop_is_const_int(e->function->buffers.items[s->buffer].dims[0], &count);
+    if (!fits) {
+        sinter_c_error(e, "a reduction is not of all threads of the block [emit_c14]");
+        return;
+    }
+    const char *type = sinter_c_type(dtype), *var = e->vars[s->var],
+               *operands[] = {"before", "with"}, *last[] = {var, "sinter_all"};
+    sinter_text step = {0}, end = {0};
+    sinter_c_apply(e, s->combine, dtype, operands, &step);
+    sinter_c_apply(e, s->combine, dtype, last, &end);
+    sinter_c_write(e, "{");
+    sinter_c_write(e, "    const auto sinter_step = [](%s before, %s with) { return (%s)%s; };",
+                   type, type, type, sinter_c_strip(e, step.data));
+    sinter_c_write(e, "    const %s sinter_all = sinter_reduce<%lld, %s>(%s[0], sinter_step);",
+                   type, (long long)count, type, e->buffers[s->buffer]);
+    sinter_c_write(e, "    %s = %s;", var, sinter_c_strip(e, end.data));
+    sinter_c_write(e, "}");
+    e->printed[s->var] = true;
+    sinter_text_deinit(&step);
+    sinter_text_deinit(&end);
+}
+
 /* ---- kernels ---- */
 
 static void write_extents(sinter_c_emitter *e) {

@@ -113,5 +113,51 @@ template <class T, class F> static __device__ __forceinline__ void sinter_update
         seen = atomicCAS(word, wanted, next);
     } while (seen != wanted);
 }
+
+/* Elements that follow each other, by accesses of up to 16 bytes, whose places are multiples of their size. */
+template <class T, int N> struct alignas(sizeof(T) * N) sinter_piece {
+    T data[N];
+};
+template <class T, int N> static __device__ __forceinline__ void sinter_read(array<T, N> &to, const T *from, int64_t at) {
+    constexpr int COUNT = sizeof(T) * N <= 16 ? N : 16 / sizeof(T);
+#pragma unroll
+    for (int i = 0; i < N; i += COUNT) {
+        const sinter_piece<T, COUNT> piece = *(const sinter_piece<T, COUNT> *)(from + at + i);
+#pragma unroll
+        for (int k = 0; k < COUNT; k++) to.data[i + k] = piece.data[k];
+    }
+}
+template <class T, int N> static __device__ __forceinline__ void sinter_write(T *to, int64_t at, const array<T, N> &from) {
+    constexpr int COUNT = sizeof(T) * N <= 16 ? N : 16 / sizeof(T);
+#pragma unroll
+    for (int i = 0; i < N; i += COUNT) {
+        sinter_piece<T, COUNT> piece;
+#pragma unroll
+        for (int k = 0; k < COUNT; k++) piece.data[k] = from.data[i + k];
+        *(sinter_piece<T, COUNT> *)(to + at + i) = piece;
+    }
+}
+
+/* The value of the lane of this warp whose number differs in these bits; all lanes are there. */
+template <class T> static __device__ __forceinline__ T sinter_shuffle_xor(T value, int bits) {
+    unsigned words[(sizeof(T) + 3) / 4] = {0};
+    memcpy(words, &value, sizeof value);
+    for (int i = 0; i < (int)(sizeof words / 4); i++) words[i] = __shfl_xor_sync(~0u, words[i], bits);
+    memcpy(&value, words, sizeof value);
+    return value;
+}
 #endif
 
+/* The values of THREADS threads, a power of two and all that the block has, become one: within warps, then the warps' results. */
+template <int THREADS, class T, class F> static __device__ __forceinline__ T sinter_reduce(T value, F step) {
+    for (int bits = (THREADS < 32 ? THREADS : 32) / 2; bits >= 1; bits /= 2)
+        value = step(value, sinter_shuffle_xor(value, bits));
+    if (THREADS <= 32) return value;
+    __shared__ shared<T, THREADS / 32 + 1> warps;
+    __syncthreads(); /* who reads what the one before left */
+    if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = value;
+    __syncthreads();
+    value = warps[threadIdx.x % (THREADS / 32 + !(THREADS / 32))];
+    for (int bits = THREADS / 64; bits >= 1; bits /= 2) value = step(value, sinter_shuffle_xor(value, bits));
+    return value;
+}

@@ -54,6 +54,7 @@ static bool statement_runs_in_lockstep(const sinter_llvm_function *f, const sint
     case SINTER_LOOP_FAIL:
     case SINTER_LOOP_EXCHANGE:
     case SINTER_LOOP_BARRIER:
+    case SINTER_LOOP_REDUCE:
     case SINTER_LOOP_PREFETCH:
     case SINTER_LOOP_FREE:
     case SINTER_LOOP_BIND:
@@ -356,8 +357,7 @@ static LLVMValueRef emit_words(sinter_llvm_function *f, const sinter_loop_stmt *
         {offsetof(sinter_abi_exchange, to), sinter_llvm_int32(m, x->to)},
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        LLVMBuildStore(f->builder, fields[i].value,
-                       sinter_llvm_field(f, words, fields[i].offset));
+        LLVMBuildStore(f->builder, fields[i].value, sinter_llvm_field(f, words, fields[i].offset));
     return words;
 }
 
@@ -371,9 +371,8 @@ static void emit_exchange(sinter_llvm_function *f, const sinter_loop_stmt *s) {
         function =
             sinter_llvm_load_service(f, offsetof(sinter_abi_services, exchange), &user, &alone);
     LLVMTypeRef types[] = {m->pointer, m->pointer};
-    LLVMValueRef code =
-        LLVMBuildCall2(f->builder, LLVMFunctionType(m->i32, types, 2, false), function,
-                       (LLVMValueRef[]){f->call, words}, 2, "");
+    LLVMValueRef code = LLVMBuildCall2(f->builder, LLVMFunctionType(m->i32, types, 2, false),
+                                       function, (LLVMValueRef[]){f->call, words}, 2, "");
     LLVMBuildCondBr(f->builder, LLVMBuildIsNotNull(f->builder, code, ""), failed, on);
     LLVMPositionBuilderAtEnd(f->builder, failed);
     LLVMBuildRet(f->builder, code);
@@ -430,6 +429,7 @@ static void emit_statement(sinter_llvm_function *f, const sinter_loop_stmt *s) {
         emit_exchange(f, s);
         return;
     case SINTER_LOOP_BARRIER:
+    case SINTER_LOOP_REDUCE:
         sinter_llvm_fail(f->module, "kernel %s: a CPU has no block barrier [emit_c6]",
                          f->function->name);
         return;

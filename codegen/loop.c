@@ -254,6 +254,14 @@ void sinter_loop_barrier(sinter_loop_builder *builder) {
     append(builder, SINTER_LOOP_BARRIER);
 }
 
+void sinter_loop_reduce(sinter_loop_builder *builder, sinter_loop_var var,
+                        sinter_scalar_function combine, sinter_loop_buffer buffer) {
+    sinter_loop_stmt *stmt = append(builder, SINTER_LOOP_REDUCE);
+    stmt->var = var;
+    stmt->combine = combine;
+    stmt->buffer = buffer;
+}
+
 void sinter_loop_exchange_with(sinter_loop_builder *builder, sinter_loop_buffer buffer,
                                sinter_loop_buffer source, const sinter_loop_exchange *exchange) {
     sinter_loop_stmt *stmt = append(builder, SINTER_LOOP_EXCHANGE);

@@ -104,6 +104,8 @@ typedef enum sinter_loop_stmt_kind {
     SINTER_LOOP_CALL_KERNEL, /* host: kernel, buffer_arguments, arguments (its scalar parameters in order) */
     SINTER_LOOP_FAIL,    /* host or kernel: stop the run with status `code` and text `message`; arguments (i64) fill %0 %1 */
     SINTER_LOOP_BARRIER, /* CUDA block barrier */
+    SINTER_LOOP_REDUCE,  /* CUDA: var = combine(var, the elements of register buffer `buffer`, one of each thread of the block),
+                            in a tree: those at distances of 16, 8, 4, 2 and 1 within each 32, then the results of these so too */
     SINTER_LOOP_EXCHANGE, /* kernel: buffer gets what ranks of a mesh make of buffer `source`; runtime/abi.h has the kinds */
     SINTER_LOOP_PREFETCH, /* hint: buffer[arguments] is wanted in the cache soon; the element need not exist */
     SINTER_LOOP_COMMENT,
@@ -169,6 +171,7 @@ typedef struct sinter_loop_buffer_info {
     sinter_loop_scope scope;
     uint32_t constant; /* index in program constants */
     int32_t io_index;  /* host: which model input/output, -1 otherwise */
+    uint32_t alignment; /* parameter: bytes that its address is a multiple of, as the host sees to; 0: those of an element */
 } sinter_loop_buffer_info;
 
 typedef struct sinter_loop_var_info {
@@ -246,6 +249,11 @@ typedef struct sinter_loop_program {
 
 sinter_loop_program *sinter_loop_program_create(const char *name);
 void sinter_loop_program_destroy(sinter_loop_program *program);
+
+/* The statement gives its variable, which was declared before, a new value. */
+static inline bool sinter_loop_assigns(const sinter_loop_stmt *stmt) {
+    return stmt->kind == SINTER_LOOP_ASSIGN || stmt->kind == SINTER_LOOP_REDUCE;
+}
 
 /* ---- building: expressions fold constants and simplify index arithmetic as they are made ---- */
 /* A body that is open: its address names the block while the arena lives. */
@@ -333,6 +341,8 @@ void sinter_loop_free(sinter_loop_builder *builder, sinter_loop_buffer buffer);
 void sinter_loop_bind(sinter_loop_builder *builder, sinter_loop_buffer buffer, sinter_loop_buffer source, sinter_expr offset);
 void sinter_loop_take(sinter_loop_builder *builder, sinter_loop_buffer buffer, sinter_loop_buffer source);
 void sinter_loop_barrier(sinter_loop_builder *builder);
+void sinter_loop_reduce(sinter_loop_builder *builder, sinter_loop_var var, sinter_scalar_function combine,
+                        sinter_loop_buffer buffer);
 /* Of all elements of both, which are packed. */
 void sinter_loop_exchange_with(sinter_loop_builder *builder, sinter_loop_buffer buffer, sinter_loop_buffer source,
                                const sinter_loop_exchange *exchange);

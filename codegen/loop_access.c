@@ -34,8 +34,15 @@ static void collect_load(void *user, sinter_expr expr) {
 
 void sinter_loop_collect_stmt_accesses(sinter_arena *arena, const sinter_loop_stmt *stmt,
                                        sinter_loop_access_list *list) {
+    static const sinter_loop_expr zero = {.kind = SINTER_LOOP_CONST, .dtype = SINTER_DTYPE_i64};
+    static const sinter_expr first[1] = {&zero};
     collector c = {.arena = arena, .list = list, .stmt = stmt};
     sinter_loop_walk_stmt_exprs(stmt, collect_load, &c);
+    if (stmt->kind == SINTER_LOOP_REDUCE) { /* each thread's own element: one stands for all */
+        sinter_loop_access access = {
+            .buffer = stmt->buffer, .indices = first, .rank = 1, .stmt = stmt};
+        sinter_vector_push(arena, list, access);
+    }
     if (stmt->kind != SINTER_LOOP_STORE) return;
     sinter_loop_access access = {.buffer = stmt->buffer,
                                  .is_store = true,
@@ -142,7 +149,7 @@ static void mark_declared(comparison *c, const sinter_loop_stmt *first) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
         if (stmt->kind == SINTER_LOOP_FOR || stmt->kind == SINTER_LOOP_DECLARE)
             c->differs[stmt->var] = true;
-        if (stmt->kind == SINTER_LOOP_ASSIGN) c->assigned[stmt->var] = true;
+        if (sinter_loop_assigns(stmt)) c->assigned[stmt->var] = true;
         if (stmt->kind == SINTER_LOOP_ALLOC) c->declared[stmt->buffer] = true;
         mark_declared(c, stmt->body);
         mark_declared(c, stmt->else_body);
@@ -805,7 +812,7 @@ static bool list_touches(const sinter_loop_stmt *first, sinter_loop_var var,
                          sinter_loop_buffer buffer) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
         bool sets = stmt->kind == SINTER_LOOP_FOR || stmt->kind == SINTER_LOOP_DECLARE ||
-                    stmt->kind == SINTER_LOOP_ASSIGN;
+                    sinter_loop_assigns(stmt);
         bool writes = stmt->kind == SINTER_LOOP_STORE || stmt->kind == SINTER_LOOP_ALLOC ||
                       stmt->kind == SINTER_LOOP_BIND || stmt->kind == SINTER_LOOP_FREE ||
                       stmt->kind == SINTER_LOOP_TAKE;

@@ -168,6 +168,53 @@ static void compile_memory(compiler *c, const sinter_loop_stmt *stmt) {
     emit(c, instruction);
 }
 
+static uint32_t compile_apply(compiler *c, sinter_scalar_function function, sinter_dtype dtype,
+                              uint32_t a, uint32_t b) {
+    sinter_code_instruction instruction = {.op = (uint8_t)fast_op(function, dtype),
+                                           .dtype = (uint8_t)dtype,
+                                           .function = (uint16_t)function,
+                                           .a = a,
+                                           .b = b,
+                                           .result = new_register(c, dtype)};
+    emit(c, instruction);
+    return instruction.result;
+}
+
+/* Registers [0, count) become one, neighbours at the largest distance first. */
+static void compile_tree(compiler *c, sinter_scalar_function function, sinter_dtype dtype,
+                         uint32_t *registers, int64_t count) {
+    for (int64_t half = count / 2; half >= 1; half /= 2)
+        for (int64_t i = 0; i < half; i++)
+            registers[i] = compile_apply(c, function, dtype, registers[i], registers[i + half]);
+}
+
+static void compile_reduce(compiler *c, const sinter_loop_stmt *stmt) {
+    enum { GROUP = 32 };
+    const sinter_loop_buffer_info *info = &c->code->function->buffers.items[stmt->buffer];
+    int64_t count = 1;
+    sinter_loop_is_const_int(info->dims[0], &count);
+    uint32_t *registers = SINTER_NEW_ARRAY(c->arena, uint32_t, (size_t)count);
+    for (int64_t i = 0; i < count; i++) {
+        const uint32_t index = compile_int(c, i);
+        sinter_code_instruction load = {.op = SINTER_CODE_LOAD,
+                                        .dtype = (uint8_t)info->dtype,
+                                        .a = stmt->buffer,
+                                        .b = (uint32_t)c->code->operands.count,
+                                        .result = new_register(c, info->dtype)};
+        sinter_vector_push(c->arena, &c->code->operands, index);
+        emit(c, load);
+        registers[i] = load.result;
+    }
+    const int64_t group = count < GROUP ? count : GROUP;
+    for (int64_t i = 0; i < count / group; i++) {
+        compile_tree(c, stmt->combine, info->dtype, registers + i * group, group);
+        registers[i] = registers[i * group];
+    }
+    compile_tree(c, stmt->combine, info->dtype, registers, count / group);
+    const uint32_t result = compile_apply(c, stmt->combine, info->dtype, stmt->var, registers[0]);
+    emit(c, (sinter_code_instruction){.op = SINTER_CODE_MOVE, .result = stmt->var, .a = result});
+}
+
 static void compile_stmt(compiler *c, const sinter_loop_stmt *stmt) {
     sinter_code_instruction instruction = {.stmt = stmt};
     switch (stmt->kind) {
@@ -188,6 +235,9 @@ static void compile_stmt(compiler *c, const sinter_loop_stmt *stmt) {
     case SINTER_LOOP_COMMENT:
     case SINTER_LOOP_PREFETCH:
     case SINTER_LOOP_BARRIER: /* threads run one after the other up to each */
+        return;
+    case SINTER_LOOP_REDUCE:
+        compile_reduce(c, stmt);
         return;
     case SINTER_LOOP_STORE:
         instruction.op = SINTER_CODE_STORE;

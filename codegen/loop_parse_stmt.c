@@ -15,6 +15,7 @@ typedef struct buffer_text {
     sinter_loop_exprs dims; /* NULL: '?' */
     sinter_loop_scope scope;
     uint32_t index; /* constant or io; UINT32_MAX: none */
+    uint32_t alignment;
 } buffer_text;
 
 /* "%x: f32[N,4] heap" */
@@ -36,11 +37,12 @@ static bool parse_buffer(sinter_loop_parser *p, bool is_parameter, buffer_text *
     out->scope = (sinter_loop_scope)scope;
     bool has_index =
         out->scope == SINTER_SCOPE_CONSTANT || lexer->token.kind == SINTER_TOKEN_INTEGER;
-    if (!has_index) return true;
     const char *position = lexer->token.position;
-    if (!sinter_loop_parse_unsigned(p, &out->index)) return false;
-    return out->index <= INT32_MAX ||
-           sinter_lexer_error_at(lexer, position, "the number is too large");
+    if (has_index && !sinter_loop_parse_unsigned(p, &out->index)) return false;
+    if (has_index && out->index > INT32_MAX)
+        return sinter_lexer_error_at(lexer, position, "the number is too large");
+    return !is_parameter || !sinter_lexer_accept(lexer, "align") ||
+           sinter_loop_parse_unsigned(p, &out->alignment);
 }
 
 static bool same_dims(const sinter_loop_buffer_info *info, const buffer_text *text) {
@@ -73,6 +75,7 @@ static bool declare_buffer(sinter_loop_parser *p, const buffer_text *text, const
                                (uint32_t)text->dims.count, text->dims.items, text->scope);
     p->builder.function->buffers.items[buffer].io_index = io_index;
     p->builder.function->buffers.items[buffer].constant = constant;
+    p->builder.function->buffers.items[buffer].alignment = text->alignment;
     if (text->scope == SINTER_SCOPE_CONSTANT && constant >= p->program->constants.count)
         return sinter_lexer_error_at(&p->lexer, position, "there is no constant %u", constant);
     sinter_map_put_string(&p->buffers, text->name, buffer);
@@ -173,27 +176,53 @@ static bool parse_declare(sinter_loop_parser *p, bool is_mutable) {
     return true;
 }
 
-static bool parse_assign(sinter_loop_parser *p, sinter_string name, const char *position) {
+/* A variable that is visible, or an error. */
+static sinter_loop_var find_var(sinter_loop_parser *p, sinter_string name, const char *position) {
     sinter_loop_var var = sinter_loop_parse_find_var(p, name);
-    sinter_expr value;
     if (!var)
-        return sinter_lexer_error_at(&p->lexer, position, "variable '%.*s' is not declared here",
-                                     SINTER_STRING_ARGS(name));
+        sinter_lexer_error_at(&p->lexer, position, "variable '%.*s' is not declared here",
+                              SINTER_STRING_ARGS(name));
+    return var;
+}
+
+static bool parse_assign(sinter_loop_parser *p, sinter_string name, const char *position) {
+    sinter_loop_var var = find_var(p, name, position);
+    sinter_expr value;
+    if (!var) return false;
     if (!sinter_lexer_expect(&p->lexer, "=") || !sinter_loop_parse_expr(p, &value)) return false;
     sinter_loop_assign(&p->builder, var, value);
     return true;
 }
 
-static bool parse_combine(sinter_loop_parser *p, sinter_scalar_function *out_function) {
+/* The name of a function of two operands. */
+static bool parse_function_name(sinter_loop_parser *p, sinter_scalar_function *out_function) {
     sinter_string name;
     const char *position = p->lexer.token.position;
-    if (!sinter_lexer_expect(&p->lexer, "(") || !sinter_lexer_expect_identifier(&p->lexer, &name) ||
-        !sinter_lexer_expect(&p->lexer, ")"))
-        return false;
+    if (!sinter_lexer_expect_identifier(&p->lexer, &name)) return false;
     *out_function = sinter_scalar_find(name);
     if (*out_function && sinter_scalar_get_info(*out_function)->arity == 2) return true;
     return sinter_lexer_error_at(&p->lexer, position, "'%.*s' is not a function of two operands",
                                  SINTER_STRING_ARGS(name));
+}
+
+static bool parse_combine(sinter_loop_parser *p, sinter_scalar_function *out_function) {
+    return sinter_lexer_expect(&p->lexer, "(") && parse_function_name(p, out_function) &&
+           sinter_lexer_expect(&p->lexer, ")");
+}
+
+/* "reduce acc = max over %lanes" */
+static bool parse_reduce(sinter_loop_parser *p) {
+    sinter_string name;
+    sinter_scalar_function function;
+    sinter_loop_buffer buffer;
+    const char *position = p->lexer.token.position;
+    if (!sinter_lexer_expect_identifier(&p->lexer, &name)) return false;
+    sinter_loop_var var = find_var(p, name, position);
+    if (!var || !sinter_lexer_expect(&p->lexer, "=") || !parse_function_name(p, &function) ||
+        !sinter_lexer_expect(&p->lexer, "over") || !sinter_loop_parse_buffer(p, &buffer))
+        return false;
+    sinter_loop_reduce(&p->builder, var, function, buffer);
+    return true;
 }
 
 static bool parse_store(sinter_loop_parser *p) {
@@ -380,14 +409,15 @@ static bool parse_stmt(sinter_loop_parser *p) {
     static const struct {
         const char *word;
         bool (*parse)(sinter_loop_parser *);
-    } statements[] = {{"for", parse_for},          {"if", parse_if},
-                      {"while", parse_while},      {"let", parse_let},
-                      {"var", parse_var},          {"alloc", parse_alloc},
-                      {"bind", parse_bind},        {"free", parse_free},
-                      {"take", parse_take},        {"call", parse_call_kernel},
-                      {"fail", parse_fail},        {"barrier", parse_barrier},
-                      {"comment", parse_comment},  {"buffer", parse_buffer_line},
-                      {"prefetch", parse_prefetch}, {"exchange", parse_exchange}};
+    } statements[] = {{"for", parse_for},           {"if", parse_if},
+                      {"while", parse_while},       {"let", parse_let},
+                      {"var", parse_var},           {"alloc", parse_alloc},
+                      {"bind", parse_bind},         {"free", parse_free},
+                      {"take", parse_take},         {"call", parse_call_kernel},
+                      {"fail", parse_fail},         {"barrier", parse_barrier},
+                      {"comment", parse_comment},   {"buffer", parse_buffer_line},
+                      {"prefetch", parse_prefetch}, {"exchange", parse_exchange},
+                      {"reduce", parse_reduce}};
     sinter_lexer *lexer = &p->lexer;
     if (lexer->token.kind == SINTER_TOKEN_VALUE) return parse_store(p);
     sinter_string word = lexer->token.text;

@@ -236,6 +236,7 @@ static void print_buffer(printer *p, sinter_loop_buffer buffer, bool is_paramete
         sinter_text_format(p->text, " %u", info->constant);
     else if (info->io_index >= 0)
         sinter_text_format(p->text, " %d", info->io_index);
+    if (info->alignment) sinter_text_format(p->text, " align %u", info->alignment);
 }
 
 static void print_block(printer *p, const sinter_loop_stmt *first);
@@ -355,6 +356,12 @@ static void print_exchange(printer *p, const sinter_loop_stmt *stmt) {
     put(p, "\n");
 }
 
+/* Of a variable that is set: "?x" where it is not visible. */
+static const char *var_name(printer *p, sinter_loop_var var) {
+    const char *name = p->var_names[var];
+    return name ? name : sinter_arena_format(&p->arena, "?%s", p->function->vars.items[var].name);
+}
+
 static void print_stmt(printer *p, const sinter_loop_stmt *stmt) {
     line(p);
     switch (stmt->kind) {
@@ -375,14 +382,11 @@ static void print_stmt(printer *p, const sinter_loop_stmt *stmt) {
     case SINTER_LOOP_DECLARE:
         print_declare(p, stmt);
         break;
-    case SINTER_LOOP_ASSIGN: {
-        const char *name = p->var_names[stmt->var];
-        sinter_text_format(p->text, "%s%s = ", name ? "" : "?",
-                           name ? name : p->function->vars.items[stmt->var].name);
+    case SINTER_LOOP_ASSIGN:
+        sinter_text_format(p->text, "%s = ", var_name(p, stmt->var));
         print_expr(p, stmt->value, 0);
         put(p, "\n");
         break;
-    }
     case SINTER_LOOP_ALLOC:
     case SINTER_LOOP_FREE:
     case SINTER_LOOP_BIND:
@@ -405,6 +409,11 @@ static void print_stmt(printer *p, const sinter_loop_stmt *stmt) {
         break;
     case SINTER_LOOP_BARRIER:
         put(p, "barrier\n");
+        break;
+    case SINTER_LOOP_REDUCE:
+        sinter_text_format(p->text, "reduce %s = ", var_name(p, stmt->var));
+        sinter_text_format(p->text, "%s over %%%s\n", sinter_scalar_get_info(stmt->combine)->name,
+                           buffer_name(p, stmt->buffer));
         break;
     case SINTER_LOOP_COMMENT:
         put(p, "comment ");

@@ -73,6 +73,7 @@ static bool stmt_uses(const sinter_loop_function *function, const sinter_loop_st
     if (stmt->value && sinter_loop_expr_uses(stmt->value, var)) return true;
     for (uint32_t i = 0; i < stmt->argument_count; i++)
         if (sinter_loop_expr_uses(stmt->arguments[i], var)) return true;
+    if (stmt->kind == SINTER_LOOP_REDUCE && stmt->var == var) return true;
     if (stmt->kind != SINTER_LOOP_ALLOC && stmt->kind != SINTER_LOOP_BIND &&
         stmt->kind != SINTER_LOOP_TAKE)
         return false;
@@ -93,7 +94,7 @@ bool sinter_loop_list_uses(const sinter_loop_function *function, const sinter_lo
 
 bool sinter_loop_list_assigns(const sinter_loop_stmt *first, sinter_loop_var var) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
-        if ((stmt->kind == SINTER_LOOP_ASSIGN && stmt->var == var) ||
+        if ((sinter_loop_assigns(stmt) && stmt->var == var) ||
             sinter_loop_list_assigns(stmt->body, var) ||
             sinter_loop_list_assigns(stmt->else_body, var))
             return true;
@@ -252,7 +253,7 @@ sinter_loop_stmt *sinter_loop_clone_stmt(sinter_loop_map *map, const sinter_loop
     if (stmt->kind == SINTER_LOOP_FOR || stmt->kind == SINTER_LOOP_DECLARE) {
         copy->var = fresh_var(map, stmt->var);
         if (stmt->kind == SINTER_LOOP_FOR) sinter_loop_narrow_range(&map->builder, copy);
-    } else if (stmt->kind == SINTER_LOOP_ASSIGN) {
+    } else if (sinter_loop_assigns(stmt)) {
         sinter_expr mapped = stmt->var < map->vars.count ? map->vars.items[stmt->var] : NULL;
         assert(!mapped || mapped->kind == SINTER_LOOP_VAR);
         if (mapped) copy->var = mapped->var;

@@ -34,10 +34,11 @@ static void use_statements(sinter_loop_uses *u, const sinter_loop_stmt *first) {
             read_buffer(u, s->buffer_arguments[i]);
         use_buffer(u, s->buffer);
         read_buffer(u, s->source);
-        if (s->kind == SINTER_LOOP_TAKE ||
+        if (s->kind == SINTER_LOOP_TAKE || s->kind == SINTER_LOOP_REDUCE ||
             (s->kind == SINTER_LOOP_STORE && s->combine != SINTER_SCALAR_NONE))
             read_buffer(u, s->buffer);
-        if (s->kind == SINTER_LOOP_ASSIGN) u->assigns[s->var] = true;
+        if (s->kind == SINTER_LOOP_REDUCE) u->vars[s->var] = true;
+        if (sinter_loop_assigns(s)) u->assigns[s->var] = true;
         if (s->kind == SINTER_LOOP_ALLOC) u->allocates[s->buffer] = true;
         if (s->kind == SINTER_LOOP_FOR || s->kind == SINTER_LOOP_DECLARE)
             u->declares[s->var] = true;

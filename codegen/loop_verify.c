@@ -3,6 +3,7 @@
  * that passes can be interpreted and emitted.
  * Test: tests/codegen/loops/verify_*.loops */
 #include "codegen/loop_verify.h"
+#include "codegen/loop_align.h"
 #include "codegen/loop_mma.h"
 #include "codegen/loop_text.h"
 #include "codegen/loop_uses.h"
@@ -326,6 +327,27 @@ static void check_exchange(sinter_loop_verifier *v, const sinter_loop_stmt *stmt
                     v->function->buffers.items[stmt->buffer].dtype, "the source");
 }
 
+static void check_reduce(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, place where) {
+    if (where.in_thread || where.in_parallel || where.in_vector || v->is_host)
+        sinter_loop_verify_error(
+            v, "loop_c18", "a reduction is of all threads of a block: not inside of their axis");
+    if (!check_var(v, stmt->var) || !check_buffer(v, stmt->buffer)) return;
+    const sinter_loop_var_info *var = &v->function->vars.items[stmt->var];
+    const sinter_loop_buffer_info *info = &v->function->buffers.items[stmt->buffer];
+    int64_t count = 0;
+    bool is_row = info->rank == 1 && info->scope == SINTER_SCOPE_REGISTER &&
+                  sinter_loop_is_const_int(info->dims[0], &count);
+    if (!is_row || count < 2 || count > 1024 || (count & (count - 1)))
+        sinter_loop_verify_error(v, "loop_c18",
+                                 "%%%s is no register of a power of two of threads, 2 to 1024",
+                                 info->name);
+    if (!var->is_mutable) sinter_loop_verify_error(v, "loop_c4", "%s is immutable", var->name);
+    check_dtype(v, info->dtype, var->dtype, info->name);
+    if (!sinter_scalar_is_associative(stmt->combine))
+        sinter_loop_verify_error(v, "loop_c18", "%s does not reduce: its operands have an order",
+                                 sinter_scalar_get_info(stmt->combine)->name);
+}
+
 static void check_dims(sinter_loop_verifier *v, sinter_loop_buffer buffer) {
     const sinter_loop_buffer_info *info = &v->function->buffers.items[buffer];
     if (info->rank > SINTER_MAX_RANK)
@@ -469,6 +491,9 @@ static void check_stmt(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, pl
             sinter_loop_verify_error(
                 v, "loop_c14", "a barrier is for all threads of a block: not inside of their axis");
         break;
+    case SINTER_LOOP_REDUCE:
+        check_reduce(v, stmt, where);
+        break;
     case SINTER_LOOP_EXCHANGE:
         check_exchange(v, stmt, where);
         break;
@@ -501,6 +526,12 @@ static void check_parameters(sinter_loop_verifier *v) {
         const sinter_loop_buffer_info *info = &function->buffers.items[i];
         if (info->scope > SINTER_SCOPE_CONSTANT) continue;
         v->visible_buffers[i] = true;
+        if (info->alignment && (v->is_host || info->alignment > SINTER_LOOP_ALIGNMENT ||
+                                (info->alignment & (info->alignment - 1))))
+            sinter_loop_verify_error(
+                v, "loop_c17",
+                "the alignment of %%%s, of a kernel alone, is a power of two up to %d", info->name,
+                SINTER_LOOP_ALIGNMENT);
         if (!late[i]) check_dims(v, i);
         bool is_constant = info->scope == SINTER_SCOPE_CONSTANT;
         if (is_constant && (!v->is_host || info->constant >= v->program->constants.count))

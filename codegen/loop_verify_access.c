@@ -2,6 +2,7 @@
  * an access out of bounds that runs for sure, scratch read before anything wrote it; or what cannot be proven right where
  * that is required: iterations of concurrent axes that may meet in one element, register buffers with free indices.
  * Needs: a function that passed the first half. Test: tests/codegen/loops/verify_*.loops */
+#include "codegen/loop_align.h"
 #include "codegen/loop_linear.h"
 #include "codegen/loop_verify.h"
 
@@ -72,7 +73,8 @@ static void check_register_index(walker *w, sinter_expr index, const char *name)
                      loop->axis == SINTER_AXIS_THREAD || loop->axis == SINTER_AXIS_MMA);
         if (!fine)
             sinter_loop_verify_error(
-                v, "loop_c8", "register buffer %%%s is indexed by %s, no unroll, vector, thread or mma axis",
+                v, "loop_c8",
+                "register buffer %%%s is indexed by %s, no unroll, vector, thread or mma axis",
                 name, v->function->vars.items[index->var].name);
         return;
     }
@@ -112,7 +114,14 @@ static void check_access(walker *w, const sinter_loop_access *access, context at
 static void check_kernel_arguments(walker *w, const sinter_loop_stmt *stmt, context at) {
     const sinter_loop_function *kernel = w->v->program->kernels.items[stmt->kernel];
     for (uint32_t i = 0; i < stmt->buffer_argument_count; i++) {
-        sinter_loop_scope scope = kernel->buffers.items[kernel->buffer_parameters.items[i]].scope;
+        const sinter_loop_buffer_info *info =
+            &kernel->buffers.items[kernel->buffer_parameters.items[i]];
+        const sinter_loop_scope scope = info->scope;
+        if (info->alignment &&
+            sinter_loop_host_alignment(&w->v->scopes, stmt->buffer_arguments[i]) % info->alignment)
+            sinter_loop_verify_error(
+                w->v, "loop_c17", "@%s takes %%%s at multiples of %u bytes, and gets it elsewhere",
+                kernel->name, info->name, info->alignment);
         /* An inout parameter may be scratch that the kernel writes first. */
         if (scope == SINTER_SCOPE_INPUT) check_read(w, stmt->buffer_arguments[i], at);
         if (scope != SINTER_SCOPE_INPUT) w->buffers[stmt->buffer_arguments[i]].written = true;

@@ -63,10 +63,14 @@ bool sinter_schedule_join(sinter_schedule *schedule, sinter_loop_var loop);
  * while it is near. */
 bool sinter_schedule_unite(sinter_schedule *schedule, sinter_loop_var loop);
 
+typedef enum sinter_schedule_lanes {
+    SINTER_LANES_LOOP,   /* what whole vectors leave over stays in the loop as it was */
+    SINTER_LANES_MASKED, /* it runs in masked lanes */
+    SINTER_LANES_THREADS /* the same, and lanes, which the caller makes threads of a block, meet in a `reduce` */
+} sinter_schedule_lanes;
 /* Reassociates: the loop, whose body ends in acc = f(acc, element) for a function that allows it, keeps one partial result in each
- * of `lanes` lanes, combined by a tree after it. The one verb after which float sums and products may differ by rounding. What
- * whole vectors leave over runs in masked lanes, or in the loop as it was. */
-bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var loop, int64_t lanes, bool masked);
+ * of `lanes` lanes, combined by a tree after it. The one verb after which float sums and products may differ by rounding. */
+bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var loop, int64_t lanes, sinter_schedule_lanes how);
 
 /* ---- memory ---- */
 /* A scalar declared inside of these loops (constant counts, outermost first) becomes a stack buffer with one element an

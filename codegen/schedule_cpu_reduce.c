@@ -32,7 +32,9 @@ static void reduce_in_lanes(sinter_schedule_cpu_state *state, sinter_loop_var lo
     while (lanes < 4 * native && (!known || lanes * 2 <= count)) lanes *= 2;
     while (known && !masked && lanes > count) lanes /= 2;
     while (known && masked && lanes / 2 >= count) lanes /= 2;
-    if (lanes < 2 || !sinter_schedule_partial(&state->schedule, loop, lanes, masked)) return;
+    if (lanes < 2 || !sinter_schedule_partial(&state->schedule, loop, lanes,
+                                              masked ? SINTER_LANES_MASKED : SINTER_LANES_LOOP))
+        return;
     /* What is left of a known count may fill a smaller vector. */
     if (known && get(state, loop) && count > lanes) reduce_in_lanes(state, loop);
 }

@@ -2,7 +2,8 @@
  * are those of codegen/schedule.h; nests are known by their shape alone, never by an op.
  *
  * A kernel is one launch, so what has several nests is cut into several kernels first (schedule_cuda_cut.c). A nest whose
- * outermost loops are independent becomes a grid of threads over them; what nobody finds parallel runs in one thread.
+ * outermost loops are independent becomes a grid of threads over them, each with a vector where that is all there is to it
+ * (schedule_cuda_vector.c); what nobody finds parallel runs in one thread.
  * Test: tests/codegen/schedule/cuda.loops */
 #include "codegen/schedule_cuda.h"
 
@@ -23,8 +24,18 @@ bool sinter_schedule_cuda_is_independent(const sinter_schedule *schedule, sinter
     return independent;
 }
 
-/* Independent loops of the chain go to the outside; how many there are. */
-static uint32_t gather_independent(sinter_schedule *schedule, sinter_schedule_chain *c) {
+bool sinter_schedule_cuda_fits_axis(const sinter_schedule *schedule, sinter_loop_var var) {
+    sinter_loop_builder b;
+    sinter_loop_builder_init(&b, schedule->program, schedule->function);
+    const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, var);
+    int64_t low, high;
+    sinter_loop_range(schedule->function, sinter_loop_sub(&b, loop->upper, loop->lower), &low,
+                      &high);
+    return high / loop->step < UINT16_MAX;
+}
+
+uint32_t sinter_schedule_cuda_gather_independent(sinter_schedule *schedule,
+                                                 sinter_schedule_chain *c) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < c->depth; i++) {
         if (!sinter_schedule_cuda_is_independent(schedule, c->loops[i])) continue;
@@ -67,7 +78,7 @@ static void flatten(sinter_schedule *schedule, sinter_schedule_chain *c, uint32_
     sinter_schedule_flatten_all(schedule);
     sinter_schedule_chain flat = sinter_schedule_chain_of(schedule, c->loops[0]);
     sinter_schedule_chain_collapse(schedule, &flat);
-    uint32_t flat_count = gather_independent(schedule, &flat);
+    uint32_t flat_count = sinter_schedule_cuda_gather_independent(schedule, &flat);
     if (flat_count) {
         *c = flat;
         *count = flat_count;
@@ -76,20 +87,40 @@ static void flatten(sinter_schedule *schedule, sinter_schedule_chain *c, uint32_
     }
 }
 
-/* A thread for each iteration of the independent loops; returns as sinter_schedule_cuda_rows does. */
-static bool spread_grid(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
+/* A thread for each iteration of the independent loops, but for the outermost `apart`, which are axes of blocks. */
+static bool spread_under(sinter_schedule_cuda_state *state, sinter_loop_var nest, uint32_t apart) {
     sinter_schedule *schedule = &state->schedule;
     sinter_schedule_chain c = sinter_schedule_chain_of(schedule, nest);
-    uint32_t count = gather_independent(schedule, &c);
-    if (!count) return false;
+    uint32_t count = sinter_schedule_cuda_gather_independent(schedule, &c);
+    if (count <= apart) return false;
     flatten(schedule, &c, &count);
-    sinter_loop_var loop = c.loops[0];
-    for (uint32_t i = 1; i < count; i++) {
+    if (count <= apart) return false;
+    for (uint32_t i = 0; i < apart; i++)
+        if (!sinter_schedule_cuda_fits_axis(schedule, c.loops[i])) return false;
+    if (count == c.depth)
+        sinter_schedule_cuda_vectorize(schedule, c.loops[count - 1], count == 1,
+                                       &c.loops[count - 1]);
+    sinter_loop_var loop = c.loops[apart];
+    for (uint32_t i = apart + 1; i < count; i++) {
         sinter_loop_var fused = 0;
         if (!sinter_schedule_fuse(schedule, loop, c.loops[i], &fused)) break;
         loop = fused;
     }
+    for (uint32_t i = 0; i < apart; i++)
+        if (!sinter_schedule_bind(schedule, c.loops[i], SINTER_AXIS_BLOCK)) return false;
     return spread(state, loop);
+}
+
+/* These return as sinter_schedule_cuda_rows does. One loop over all is the best grid; of many loops made one nobody can tell any
+ * more that iterations are apart, and then fewer are. */
+static bool spread_grid(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
+    return spread_under(state, nest, 0);
+}
+static bool spread_under_one(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
+    return spread_under(state, nest, 1);
+}
+static bool spread_under_two(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
+    return spread_under(state, nest, 2);
 }
 
 /* The same with an axis of blocks for each of up to three loops: where sizes are symbols, their product tells less. */
@@ -97,7 +128,7 @@ static bool spread_axes(sinter_schedule_cuda_state *state, sinter_loop_var nest)
     enum { MAX_BLOCK_AXES = 3 };
     sinter_schedule *schedule = &state->schedule;
     sinter_schedule_chain c = sinter_schedule_chain_of(schedule, nest);
-    uint32_t count = gather_independent(schedule, &c);
+    uint32_t count = sinter_schedule_cuda_gather_independent(schedule, &c);
     if (!count) return false;
     if (count > MAX_BLOCK_AXES) count = MAX_BLOCK_AXES;
     for (uint32_t i = 0; i + 1 < count; i++)
@@ -132,10 +163,13 @@ static void schedule_kernel(sinter_schedule_cuda_state *state, sinter_loop_funct
         static bool (*const choices[])(sinter_schedule_cuda_state *,
                                        sinter_loop_var) = {sinter_schedule_cuda_contraction,
                                                            sinter_schedule_cuda_rows,
-                                                           sinter_schedule_cuda_block,
-                                                           spread_grid,
-                                                           spread_axes,
-                                                           sinter_schedule_cuda_one_block};
+                                                            sinter_schedule_cuda_transpose,
+                                                            sinter_schedule_cuda_block,
+                                                            spread_grid,
+                                                            spread_under_one,
+                                                            spread_under_two,
+                                                            spread_axes,
+                                                            sinter_schedule_cuda_one_block};
         bool done = false;
         for (size_t i = 0; i < sizeof choices / sizeof *choices && !done; i++) {
             sinter_loop_function *saved = sinter_loop_clone_function(state->program, kernel);
@@ -154,6 +188,7 @@ bool sinter_schedule_cuda(sinter_loop_program *program, const sinter_target *tar
     sinter_schedule_cuda_state state = {.program = program, .target = target};
     sinter_arena_init(&state.scratch);
     sinter_schedule_cuda_cut(program);
+    sinter_schedule_cuda_align(program);
     for (uint32_t i = 0; i < program->kernels.count; i++)
         schedule_kernel(&state, program->kernels.items[i]);
     sinter_arena_deinit(&state.scratch);

@@ -25,3 +25,28 @@ bool sinter_schedule_cuda_is_independent(const sinter_schedule *schedule, sinter
 /* ---- schedule_cuda_cut.c ---- */
 /* One nest a kernel, as far as that is possible; before any kernel is scheduled. */
 void sinter_schedule_cuda_cut(sinter_loop_program *program);
+
+/* ---- schedule_cuda_vector.c ---- */
+/* What the host gives kernels lies at multiples of so many bytes. After the cut. */
+void sinter_schedule_cuda_align(sinter_loop_program *program);
+/* The loop, innermost in an elementwise nest, becomes one over vectors of up to 16 bytes with a vector axis in it, whose memory is
+ * read and written as such; out_outer: the former. alone: nothing of the nest is around it, so that a last vector may be in part. False: the
+ * function is as it was. */
+bool sinter_schedule_cuda_vectorize(sinter_schedule *schedule, sinter_loop_var loop, bool alone, sinter_loop_var *out_outer);
+
+/* ---- schedule_cuda_transpose.c ---- */
+/* A nest that reads along one of its loops and writes along another goes through tiles in shared memory. As sinter_schedule_cuda_rows. */
+bool sinter_schedule_cuda_transpose(sinter_schedule_cuda_state *state, sinter_loop_var nest);
+/* The loop may be an axis of blocks outside of another, of which a launch takes fewer than of the innermost. */
+bool sinter_schedule_cuda_fits_axis(const sinter_schedule *schedule, sinter_loop_var loop);
+/* Independent loops of the chain go to the outside; how many there are. */
+uint32_t sinter_schedule_cuda_gather_independent(sinter_schedule *schedule, sinter_schedule_chain *chain);
+
+/* ---- schedule_cuda_keep.c ---- */
+typedef SINTER_VECTOR(sinter_loop_var) sinter_schedule_loops;
+/* What several loops over the elements of a row read of an input comes into scratch in front of them; where a block has several
+ * rows (row != outer), so does what is the same for all of them, in front of the rows. out_copies: the loops of the latter. */
+void sinter_schedule_cuda_keep(sinter_schedule *schedule, sinter_loop_var outer, sinter_loop_var row, int64_t lanes,
+                               sinter_arena *scratch, sinter_schedule_loops *out_copies);
+/* Shared buffers that the list allocates become registers where each of `lanes` threads touches its own elements alone. */
+void sinter_schedule_cuda_own(sinter_schedule *schedule, sinter_loop_stmt *first, int64_t lanes);

@@ -1,14 +1,15 @@
-/* Rows with reductions (sums, softmax, normalisations) on CUDA: a block of threads a row, each thread with every T-th element.
+/* Rows with reductions (sums, softmax, normalisations) on CUDA: a block of threads a row, each thread with every T-th element; where
+ * there are many more rows than blocks that run at once, several rows after each other.
  *
- *   for rows block { lanes of the reduction: threads; a tree over shared memory; elementwise loops: threads }
- * What a row keeps between its loops goes to shared memory, so global memory is read once. Barriers are put where one loop over
- * threads touches what another wrote. Taken are nests whose loads follow the elements of the row one by one; where
- * neighbouring rows are neighbours in memory, a thread a row (schedule_cuda.c) reads better.
+ *   for rows block { lanes of the reduction: threads; they meet in a `reduce`; elementwise loops: threads }
+ * What a row keeps between its loops is in registers or shared memory, so global memory is read once (schedule_cuda_keep.c).
+ * Barriers are put where one loop over threads touches what another wrote. Taken are nests whose loads follow the elements of
+ * the row one by one; where neighbouring rows are neighbours in memory, a thread a row (schedule_cuda.c) reads better.
  * Test: tests/codegen/schedule/cuda.loops */
 #include "codegen/loop_uses.h"
 #include "codegen/schedule_cuda.h"
 
-enum { MAX_LANES = 256, MIN_ROW = 64, SHARED_LIMIT = 48 << 10 };
+enum { MAX_LANES = 256, MIN_ROW = 64, SHARED_LIMIT = 48 << 10, MAX_ROWS = 64 };
 
 /* ---- which nests ---- */
 
@@ -107,15 +108,13 @@ static bool share_elements(sinter_schedule *schedule, sinter_loop_var loop, int6
            (!rest || sinter_schedule_bind(schedule, rest, SINTER_AXIS_THREAD));
 }
 
-typedef SINTER_VECTOR(sinter_loop_var) loop_list;
-
 static bool share_loops(sinter_schedule *schedule, sinter_loop_var row, int64_t lanes,
                         sinter_arena *scratch) {
-    loop_list loops = {0};
+    sinter_schedule_loops loops = {0};
     for (const sinter_loop_stmt *s = row_of(schedule, row)->body; s; s = s->next)
         if (s->kind == SINTER_LOOP_FOR) sinter_vector_push(scratch, &loops, s->var);
     for (size_t i = 0; i < loops.count; i++)
-        if (!sinter_schedule_partial(schedule, loops.items[i], lanes, true) &&
+        if (!sinter_schedule_partial(schedule, loops.items[i], lanes, SINTER_LANES_THREADS) &&
             !share_elements(schedule, loops.items[i], lanes))
             return false;
     return true;
@@ -134,7 +133,7 @@ static bool turn_lanes(void *user, sinter_loop_stmt *stmt) {
 
 /* for turns { for threads { ... } } -> for threads { for turns { ... } }: as the elementwise loops have it. */
 static bool outside_threads(sinter_schedule *schedule, sinter_loop_var row, sinter_arena *scratch) {
-    loop_list outer = {0}, inner = {0};
+    sinter_schedule_loops outer = {0}, inner = {0};
     for (const sinter_loop_stmt *s = row_of(schedule, row)->body; s; s = s->next)
         if (s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_SERIAL && s->body &&
             !s->body->next && s->body->kind == SINTER_LOOP_FOR &&
@@ -149,16 +148,25 @@ static bool outside_threads(sinter_schedule *schedule, sinter_loop_var row, sint
     return true;
 }
 
+/* Adds up what the list allocates of the block's memory; false where a size is not known. */
+static bool add_shared(const sinter_loop_function *function, const sinter_loop_stmt *first,
+                       uint64_t *total) {
+    for (const sinter_loop_stmt *s = first; s; s = s->next) {
+        uint64_t bytes;
+        if (!add_shared(function, s->body, total) || !add_shared(function, s->else_body, total))
+            return false;
+        if (s->kind != SINTER_LOOP_ALLOC ||
+            function->buffers.items[s->buffer].scope != SINTER_SCOPE_SHARED)
+            continue;
+        if (!sinter_loop_static_bytes(&function->buffers.items[s->buffer], &bytes)) return false;
+        *total += bytes;
+    }
+    return true;
+}
+
 static bool shared_fits(const sinter_loop_function *function, const sinter_loop_stmt *first) {
-    uint64_t total = 0, bytes;
-    for (const sinter_loop_stmt *s = first; s; s = s->next)
-        if (s->kind == SINTER_LOOP_ALLOC &&
-            function->buffers.items[s->buffer].scope == SINTER_SCOPE_SHARED) {
-            if (!sinter_loop_static_bytes(&function->buffers.items[s->buffer], &bytes))
-                return false;
-            total += bytes;
-        }
-    return total <= SHARED_LIMIT;
+    uint64_t total = 0;
+    return add_shared(function, first, &total) && total <= SHARED_LIMIT;
 }
 
 /* ---- barriers ---- */
@@ -206,32 +214,83 @@ static void put_barriers(sinter_loop_program *program, sinter_loop_function *fun
     sinter_arena_deinit(&scratch);
 }
 
+/* ---- rows of a block ---- */
+
+/* Whether the list has memory of the block that the next row writes again. */
+static bool uses_shared(const sinter_loop_function *function, const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *s = first; s; s = s->next)
+        if (s->kind == SINTER_LOOP_ALLOC &&
+            function->buffers.items[s->buffer].scope == SINTER_SCOPE_SHARED)
+            return true;
+    return false;
+}
+
+static void end_with_barrier(sinter_loop_program *program, sinter_loop_function *function,
+                             sinter_loop_stmt **first) {
+    sinter_loop_builder b;
+    sinter_loop_builder_init(&b, program, function);
+    for (b.tail = first; *b.tail;) b.tail = &(*b.tail)->next;
+    sinter_loop_barrier(&b);
+}
+
+/* Blocks for all that the device runs at once, each with as many rows; what rows share is read once a block. A divisor of the
+ * rows, so that all blocks have the same. */
+static int64_t choose_rows(const sinter_gpu *gpu, const sinter_loop_stmt *rows, int64_t lanes) {
+    int64_t count, most, best = 1;
+    if (!sinter_loop_trip_count(rows, &count)) return 1;
+    most = count * lanes / ((int64_t)gpu->multiprocessors * gpu->threads);
+    for (int64_t k = 2; k <= most && k <= MAX_ROWS; k++)
+        if (count % k == 0) best = k;
+    return best;
+}
+
 /* ---- together ---- */
 
-bool sinter_schedule_cuda_rows(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
-    sinter_schedule *schedule = &state->schedule;
+/* One loop over all rows, with loops over elements in it. */
+static bool find_rows(sinter_schedule *schedule, sinter_loop_var nest, sinter_loop_var *out_row,
+                      int64_t *out_longest) {
     sinter_schedule_chain c = sinter_schedule_chain_of(schedule, nest);
     uint32_t count = 0;
     while (count < c.depth && sinter_schedule_cuda_is_independent(schedule, c.loops[count]))
         count++;
     if (!count) return false;
     sinter_schedule_flatten_all(schedule);
-    sinter_loop_var row = c.loops[0];
+    *out_row = c.loops[0];
     for (uint32_t i = 1; i < count; i++)
-        if (!sinter_schedule_fuse(schedule, row, c.loops[i], &row)) return false;
+        if (!sinter_schedule_fuse(schedule, *out_row, c.loops[i], out_row)) return false;
+    return collapse_loops(schedule, row_of(schedule, *out_row)) &&
+           check_row(schedule, row_of(schedule, *out_row), out_longest);
+}
+
+bool sinter_schedule_cuda_rows(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
+    sinter_schedule *schedule = &state->schedule;
+    sinter_loop_function *function = schedule->function;
+    sinter_loop_var row = 0, block = 0;
     int64_t longest, lanes = MAX_LANES;
-    if (!collapse_loops(schedule, row_of(schedule, row)) ||
-        !check_row(schedule, row_of(schedule, row), &longest))
-        return false;
+    if (!find_rows(schedule, nest, &row, &longest)) return false;
     while (lanes > 32 && lanes * 2 > longest) lanes /= 2;
+    const int64_t rows = choose_rows(state->target->gpu, row_of(schedule, row), lanes);
+    block = row;
+    if (rows > 1 &&
+        !sinter_schedule_split(schedule, row, rows, SINTER_TAIL_EXACT, &block, &row, NULL))
+        return false;
+    sinter_schedule_loops copies = {0};
+    sinter_schedule_cuda_keep(schedule, block, row, lanes, &state->scratch, &copies);
     bool good = share_loops(schedule, row, lanes, &state->scratch) &&
                 outside_threads(schedule, row, &state->scratch);
+    for (size_t i = 0; i < copies.count && good; i++)
+        good = share_elements(schedule, copies.items[i], lanes);
     if (!good) return false;
-    sinter_loop_stmt *stmt = row_of(schedule, row);
-    sinter_loop_walk(stmt->body, turn_lanes, schedule->function);
-    if (!shared_fits(schedule->function, stmt->body) ||
-        !sinter_schedule_bind(schedule, row, SINTER_AXIS_BLOCK))
+    sinter_loop_stmt *outer = row_of(schedule, block), *inner = row_of(schedule, row);
+    sinter_loop_walk(outer->body, turn_lanes, function);
+    sinter_schedule_cuda_own(schedule, outer->body, lanes);
+    if (!shared_fits(function, outer->body) ||
+        !sinter_schedule_bind(schedule, block, SINTER_AXIS_BLOCK))
         return false;
-    put_barriers(state->program, schedule->function, &stmt->body);
+    put_barriers(state->program, function, &outer->body);
+    if (outer == inner) return true;
+    put_barriers(state->program, function, &inner->body);
+    if (uses_shared(function, inner->body))
+        end_with_barrier(state->program, function, &inner->body);
     return true;
 }

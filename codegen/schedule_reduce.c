@@ -38,20 +38,6 @@ static bool find_assign(partial *p) {
     return p->assign != NULL;
 }
 
-static bool is_associative(sinter_scalar_function function) {
-    switch (function) {
-    case SINTER_SCALAR_add:
-    case SINTER_SCALAR_mul:
-    case SINTER_SCALAR_min:
-    case SINTER_SCALAR_max:
-    case SINTER_SCALAR_and:
-    case SINTER_SCALAR_or:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* The larger one, for which NaN is not there: combined as max is, by a function of its own. */
 static bool recognize_select(partial *p) {
     sinter_expr value = p->assign->value;
@@ -71,7 +57,8 @@ static bool recognize(partial *p) {
     if (recognize_select(p)) return true;
     sinter_expr value = p->assign->value;
     sinter_loop_var accumulator = p->assign->var;
-    if (value->kind != SINTER_LOOP_CALL || !is_associative(value->function)) return false;
+    if (value->kind != SINTER_LOOP_CALL || !sinter_scalar_is_associative(value->function))
+        return false;
     p->function = value->function;
     p->accumulator_first = is_read_of(value->arguments[0], accumulator);
     if (!p->accumulator_first && !is_read_of(value->arguments[1], accumulator)) return false;
@@ -172,7 +159,8 @@ static void add_tree(partial *p, sinter_dtype dtype) {
 }
 
 /* Returns whether the loop itself has nothing left to do. */
-static bool build(partial *p, bool masked) {
+static bool build(partial *p, sinter_schedule_lanes how) {
+    const bool masked = how != SINTER_LANES_LOOP;
     sinter_loop_builder *b = &p->builder;
     sinter_dtype dtype = p->assign->value->dtype;
     sinter_expr size = sinter_loop_int(b, p->lanes), zero = sinter_loop_int(b, 0);
@@ -202,7 +190,10 @@ static bool build(partial *p, bool masked) {
         sinter_loop_end(b);
         sinter_loop_end(b);
     }
-    add_tree(p, dtype);
+    if (how == SINTER_LANES_THREADS && !p->selects)
+        sinter_loop_reduce(b, p->assign->var, p->function, p->lane_results);
+    else
+        add_tree(p, dtype);
     if (exact || masked) return true;
     sinter_expr first = sinter_loop_add(
         b, p->loop->lower, sinter_loop_mul(b, done, sinter_loop_int(b, p->loop->step)));
@@ -212,7 +203,7 @@ static bool build(partial *p, bool masked) {
 }
 
 bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var var, int64_t lanes,
-                             bool masked) {
+                             sinter_schedule_lanes how) {
     sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, var);
     if (!link) return false;
     partial p = {.schedule = schedule, .loop = *link, .lanes = lanes};
@@ -229,7 +220,7 @@ bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var var, int
     sinter_loop_builder_init(&p.builder, schedule->program, schedule->function);
     sinter_loop_stmt *loop = p.loop;
     p.builder.tail = link; /* in front of the loop */
-    if (build(&p, masked)) {
+    if (build(&p, how)) {
         link = p.builder.tail;
         while (*link != loop) link = &(*link)->next;
         *link = loop->next;

@@ -45,8 +45,9 @@ static const target_arch host_arch = ARCH_x86_64;
 #endif
 
 static const sinter_gpu gpus[] = {
-#define GPU(architecture, exact, multiprocessors, threads, registers, shared, l2, memory, clock)   \
- {architecture, exact, multiprocessors, threads, registers, shared, l2, memory, clock},
+#define GPU(architecture, exact, multiprocessors, threads, lanes, registers, shared, l2, memory,   \
+            clock)                                                                                 \
+ {architecture, exact, multiprocessors, threads, lanes, registers, shared, l2, memory, clock},
 #include "codegen/target.def"
 };
 enum { GPU_COUNT = sizeof gpus / sizeof *gpus };

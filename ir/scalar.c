@@ -24,6 +24,20 @@ const sinter_scalar_info *sinter_scalar_get_info(sinter_scalar_function function
     return &infos[function];
 }
 
+bool sinter_scalar_is_associative(sinter_scalar_function function) {
+    switch (function) {
+    case SINTER_SCALAR_add:
+    case SINTER_SCALAR_mul:
+    case SINTER_SCALAR_min:
+    case SINTER_SCALAR_max:
+    case SINTER_SCALAR_and:
+    case SINTER_SCALAR_or:
+        return true;
+    default:
+        return false;
+    }
+}
+
 sinter_scalar_function sinter_scalar_find(sinter_string name) {
     for (int function = 1; function < SINTER_SCALAR_COUNT; function++)
         if (sinter_string_is(name, infos[function].name)) return (sinter_scalar_function)function;

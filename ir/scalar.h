@@ -34,6 +34,8 @@ typedef struct sinter_scalar_info {
     const char *doc;
 } sinter_scalar_info;
 const sinter_scalar_info *sinter_scalar_get_info(sinter_scalar_function function);
+/* Operands may be grouped and exchanged as one likes: what reductions are made of. Sums and products of floats round differently. */
+bool sinter_scalar_is_associative(sinter_scalar_function function);
 sinter_scalar_function sinter_scalar_find(sinter_string name);
 
 typedef enum sinter_scalar_kind {

@@ -186,6 +186,7 @@ typedef struct sinter_abi_launch {
     const uint64_t *arguments;
 } sinter_abi_launch;
 
+enum { SINTER_ABI_DEVICE_ALIGNMENT = 16 }; /* of inputs and outputs on a device */
 enum { SINTER_ABI_COPY_ON_DEVICE = 0, SINTER_ABI_COPY_TO_DEVICE = 1, SINTER_ABI_COPY_TO_HOST = 2 };
 
 /* What a run on a device works with; made for one run or for one at a time. Functions put work into the run's stream. Where one

@@ -125,6 +125,14 @@ static int32_t on_copy(void *user, void *to, const void *from, uint64_t bytes, i
     return answer(s);
 }
 
+/* Kernels may read and write 16 bytes at once. */
+static bool is_aligned(session *s, const sinter_abi_tensor *tensor, const char *name) {
+    if ((uintptr_t)tensor->data % SINTER_ABI_DEVICE_ALIGNMENT == 0) return true;
+    return keep(s, SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
+                               "'%s' lies at %p on the device, which is no multiple of %d bytes",
+                               name, tensor->data, SINTER_ABI_DEVICE_ALIGNMENT));
+}
+
 static void *on_output(void *user, uint32_t index, uint64_t bytes) {
     session *s = user;
     if (index >= artifact_of(s)->output_count) {
@@ -137,6 +145,7 @@ static void *on_output(void *user, uint32_t index, uint64_t bytes) {
         return s->output_addresses[index] = s->outputs[index].memory;
     }
     const sinter_abi_tensor *output = &s->call->outputs[index];
+    if (!is_aligned(s, output, artifact_of(s)->outputs[index].name)) return NULL;
     if (output->bytes >= bytes && (output->data || !bytes))
         return s->output_addresses[index] = output->data ? output->data : s->failure.memory;
     keep(s, SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "output '%s' needs %llu bytes and has %llu",
@@ -184,7 +193,8 @@ static void look_at_inputs(session *s) {
     bool copied = false;
     for (uint32_t i = 0; i < artifact->input_count && !s->status; i++) {
         s->input_addresses[i] = s->host_inputs[i].data;
-        if (!is_on_host(s, i)) continue;
+        if (!is_aligned(s, &s->host_inputs[i], artifact->inputs[i].name) || !is_on_host(s, i))
+            continue;
         const uint64_t bytes = s->host_inputs[i].bytes;
         if (!s->host_copies[i] || bytes > s->host_copy_bytes[i]) {
             void *old = s->host_copies[i];

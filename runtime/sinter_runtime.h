@@ -122,7 +122,8 @@ SINTER_API sinter_status *sinter_executable_run(const sinter_executable *executa
                                                 sinter_abi_tensor *outputs, const sinter_abi_services *services,
                                                 void *context, uint64_t context_bytes);
 /* Puts a run into the caller's stream of the device (CUstream; NULL is the driver's own) and returns: the data of inputs and outputs
- * is memory on the device, outputs have room (bytes becomes what is used), and all of it stays until the stream was waited for.
+ * is memory on the device at a multiple of 16 bytes, outputs have room (bytes becomes what is used), and all of it stays until
+ * the stream was waited for.
  * Where shapes or branches depend on what is computed, it waits for that. A stream is for one thread at a time and outlives the
  * executable. For executables with code for a device. */
 SINTER_API sinter_status *sinter_executable_run_on_stream(const sinter_executable *executable, const sinter_abi_tensor *inputs,

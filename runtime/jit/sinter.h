@@ -84,8 +84,8 @@ static inline sinter_abi_tensor sinter_tensor_over(const void *data, uint64_t by
 SINTER_API sinter_status *sinter_run(sinter_model *model, const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs);
 SINTER_API void sinter_outputs_free(const sinter_model *model, sinter_abi_tensor *outputs); /* NULLs allowed */
 /* Puts a run into the caller's stream (CUstream; NULL is the driver's default) and returns: for models on a device, whose inputs
- * and outputs are memory there then, outputs with room in `bytes`, which becomes what is used. All of it stays as it is until the
- * stream was waited for. Where shapes depend on what is computed it waits for that. A stream is for one thread at a time and
+ * and outputs are memory there then, at multiples of 16 bytes, outputs with room in `bytes`, which becomes what is used. All of it
+ * stays as it is until the stream was waited for. Where shapes depend on what is computed it waits for that. A stream is for one thread at a time and
  * outlives the model. sinter_wait waits for its runs and tells what a kernel found wrong in the data. */
 SINTER_API sinter_status *sinter_run_on_stream(sinter_model *model, const sinter_abi_tensor *inputs, sinter_abi_tensor *outputs,
                                                void *stream);

@@ -4,8 +4,8 @@
  * Needs C++17, GCC or clang. A block's threads run one after the other, each as far as it gets: one that waits at a
  * barrier or for its warp keeps its stack, and the next one runs on another. Blocks follow each other.
  * Found out: elements outside of their buffer; elements that two threads write; elements of a block's or a thread's memory
- * that are read before they are written; two threads at one element of shared memory with no barrier in between;
- * barriers that not all threads reach. Counted: sectors of global memory and waves of shared memory per request.
+ * that are read before they are written; two threads at one element of shared memory with no barrier in between; several
+ * elements at once at a place that is no multiple of their size; barriers that not all threads reach. Counted: sectors of global memory and waves of shared memory per request.
  * The contract with the driver is emulated_kernel.h. Test: tests/cuda_emulation/ */
 #pragma once
 #include "tests/cuda_emulation/emulated_kernel.h"
@@ -23,7 +23,7 @@
 #define __device__
 #define __forceinline__ inline
 #define __launch_bounds__(threads)
-#define __shared__ static
+#define __shared__ static __attribute__((aligned(128))) /* begins at the first bank */
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define SINTER_INLINE static inline
 
@@ -404,6 +404,7 @@ struct buffer {
 
 template <class T> struct in : buffer {
     using type = T;
+    static constexpr bool is_constant = true;
     __attribute__((noinline)) T operator[](int64_t index) const {
         if (!reaches(of, index, sizeof(T), false)) return T();
         const T *place = (const T *)(uintptr_t)(of->bits + (uint64_t)index * sizeof(T));
@@ -414,6 +415,7 @@ template <class T> struct in : buffer {
 
 template <class T> struct out : buffer {
     using type = T;
+    static constexpr bool is_constant = false;
     __attribute__((noinline)) element<T> operator[](int64_t index) const {
         return {of, index, SINTER_EMULATION_SITE};
     }
@@ -546,6 +548,48 @@ template <class T, int64_t N> struct shared {
     }
 };
 
+/* ---- several elements at once ---- */
+
+/* All are there, and the place is a multiple of what is touched at once; counted as one access. */
+template <class T> static inline bool touch(parameter *of, int64_t at, int64_t count, bool writes, uint64_t site) {
+    const uint64_t place = of->bits + (uint64_t)at * sizeof(T), bytes = (uint64_t)count * sizeof(T);
+    for (int64_t i = 0; i < count; i++)
+        if (!reaches(of, at + i, sizeof(T), writes)) return false;
+    if (place % bytes)
+        find("%s[%lld]: %u bytes at once, which are not at a multiple of that", of->name ? of->name : "a buffer",
+             (long long)at, (unsigned)bytes);
+    if (launch->counters) note(global_accesses, site, place, (uint32_t)bytes);
+    return true;
+}
+
+template <class T, int64_t N> static constexpr int64_t piece_of(void) {
+    return sizeof(T) * N <= 16 ? N : (int64_t)(16 / sizeof(T));
+}
+
+template <class T, int64_t N>
+__attribute__((noinline)) static void read_pieces(array<T, N> &to, parameter *of, int64_t at, bool written) {
+    constexpr int64_t COUNT = piece_of<T, N>();
+    for (int64_t i = 0; i < N; i += COUNT) {
+        if (!touch<T>(of, at + i, COUNT, false, SINTER_EMULATION_SITE)) return;
+        for (int64_t k = i; k < i + COUNT; k++) {
+            if (written) check_read(of, at + k);
+            to[k] = ((const T *)(uintptr_t)of->bits)[at + k];
+        }
+    }
+}
+
+template <class T, int64_t N>
+__attribute__((noinline)) static void write_pieces(parameter *of, int64_t at, array<T, N> &from) {
+    constexpr int64_t COUNT = piece_of<T, N>();
+    for (int64_t i = 0; i < N; i += COUNT) {
+        if (!touch<T>(of, at + i, COUNT, true, SINTER_EMULATION_SITE)) return;
+        for (int64_t k = i; k < i + COUNT; k++) {
+            mark_write(of, at + k);
+            ((T *)(uintptr_t)of->bits)[at + k] = from[k];
+        }
+    }
+}
+
 /* ---- calls ---- */
 
 struct failure_record {
@@ -643,6 +687,9 @@ using emulation::in;
 using emulation::out;
 using emulation::shared;
 typedef emulation::failure_record *failure_place;
+
+#define sinter_read(to, from, at) emulation::read_pieces(to, (from).of, at, !decltype(from)::is_constant)
+#define sinter_write(to, at, from) emulation::write_pieces((to).of, at, from)
 
 #define SINTER_EXTENT(buffer, count) buffer.extent(count, #buffer, sizeof(typename decltype(buffer)::type))
 

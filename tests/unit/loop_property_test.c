@@ -178,7 +178,8 @@ static bool apply(trial *t) {
     case 10:
         return sinter_schedule_parallelize(s, loop);
     case 11:
-        return sinter_schedule_partial(s, loop, (int64_t)2 << below(t, 4), below(t, 2));
+        return sinter_schedule_partial(s, loop, (int64_t)2 << below(t, 4),
+                                       (sinter_schedule_lanes)below(t, 3));
     case 12:
         return sinter_schedule_expand(s, any_scalar(t), &loop, 1, NULL);
     case 13:

@@ -32,7 +32,7 @@ const char sinter_opt_loops_help[] =
     "Verbs; a loop is named by its variable, I#2 is the second one of that name:\n"
     "  --loop-split=I,FACTOR[,exact|guard|peel]   --loop-reorder=I,J,...   --loop-fuse=I,J\n"
     "  --loop-flatten=BUFFER       --loop-merge=BUFFER,DIM,COUNT\n"
-    "  --loop-collapse=I,J         --loop-partial=I,LANES[,masked]\n"
+    "  --loop-collapse=I,J         --loop-partial=I,LANES[,masked|threads]\n"
     "  --loop-fission=I,COUNT      --loop-unroll=I     --loop-vectorize=I  --loop-parallelize=I\n"
     "  --loop-join=I               --loop-unite=I\n"
     "  --loop-expand=VAR,I,J,...   --loop-promote=BUFFER   --loop-hoist=I  --loop-inline=VAR\n"
@@ -218,10 +218,9 @@ static bool run_merge(verb_call *call) {
 }
 
 static bool run_partial(verb_call *call) {
-    static const char *const words[] = {"", "masked", NULL};
-    bool masked = word_argument(call, 2, words) == 1;
+    static const char *const words[] = {"", "masked", "threads", NULL}; /* sinter_schedule_lanes */
     return sinter_schedule_partial(call->schedule, loop_argument(call, 0), number_argument(call, 1),
-                                   masked);
+                                   (sinter_schedule_lanes)word_argument(call, 2, words));
 }
 
 static bool run_fission(verb_call *call) {

@@ -31,6 +31,10 @@ static const option_spec own_options[] = {
      .value = "LEVEL",
      .doc = "run the default pipeline of level 0..3 before",
      .without = "passes"},
+    {.name = "target",
+     .value = "TARGET",
+     .doc = "cuda[:sm_90]: the kernels that it becomes there, with what each takes of the GPU",
+     .without = "html"},
     {.name = "threads",
      .value = "N",
      .doc = "threads that times are measured with (1)",
@@ -228,7 +232,8 @@ static int inspect(const arguments *a) {
     sinter_module *module = load_model(a->operands[0], a, &diag);
     if (!module) return 2;
     int status = 2;
-    bool rewrite = arguments_has(a, "O") || arguments_has(a, "passes");
+    bool kernels = arguments_has(a, "target");
+    bool rewrite = kernels || arguments_has(a, "O") || arguments_has(a, "passes");
     if (!rewrite || sinter_engine_run_passes(module, &options, &diag)) {
         inspection all;
         inspection_init(&all, module);
@@ -236,9 +241,10 @@ static int inspect(const arguments *a) {
         bool shares = arguments_has(a, "sharding") || arguments_has(a, "hardware");
         bool good = !shares || inspect_share(&all, a, &diag);
         inspection_collect(&all);
-        if (!html) put_text(&all, a->operands[0], arguments_has(a, "nodes"));
-        good =
-            good && (!html || shares || arguments_has(a, "no-time") || add_times(&all, a, &diag));
+        if (!html && !kernels) put_text(&all, a->operands[0], arguments_has(a, "nodes"));
+        good = good &&
+               (!html || shares || arguments_has(a, "no-time") || add_times(&all, a, &diag)) &&
+               (!kernels || inspect_kernels(module, &options, &diag));
         status = good && (!html || write_page(&all, a->operands[0], html, &diag)) ? 0 : 2;
         inspection_deinit(&all);
     }
@@ -250,8 +256,13 @@ const command command_inspect = {
     .name = "inspect",
     .operands = "MODEL|ARTIFACT",
     .doc = "show what is in a model, as text or as a page",
-    .usage = "sinter inspect MODEL|ARTIFACT [--html=FILE] [--nodes]",
-    .details = "Shows what is in a model; of an artifact what it takes, gives and needs.",
+    .usage = "sinter inspect MODEL|ARTIFACT [--html=FILE] [--nodes] [--target=cuda[:sm_90]]",
+    .details =
+        "Shows what is in a model; of an artifact what it takes, gives and needs. With --target\n"
+        "the kernels for a GPU: how often they are called, grid, block, registers of a thread\n"
+        "(and bytes that it spills), shared memory of a block, bytes, operations of floats and "
+        "the\n"
+        "time that memory and arithmetic of the GPU in the table of targets would take.",
     COMMAND_OPTIONS(own_options),
     .shared = "dim",
     .expected = "one model",

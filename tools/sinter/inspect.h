@@ -63,5 +63,7 @@ void inspect_print_dim(sinter_module *module, sinter_dim dim, sinter_text *text)
 void inspect_print_count(double count, sinter_text *text); /* "4.09 G" */
 /* "122 nodes, 25.6 M parameters (102 MB), 4.09 G multiply-adds" */
 void inspect_summary(const inspection *all, sinter_text *text);
+/* The kernels of a module after its passes, on the GPU of options->target, on standard output (inspect_kernels.c). */
+bool inspect_kernels(sinter_module *module, const sinter_engine_options *options, sinter_diag *diag);
 /* One page without anything from elsewhere. */
 void inspect_page(const inspection *all, const char *path, sinter_text *text);

@@ -1,0 +1,126 @@
+/* See device_cost.h. Counted by walking the loops: a statement counts as often as the loops around it run; both sides of a condition
+ * count, so the guard of a tail counts too much by less than a block. */
+#include "codegen/device_cost.h"
+#include "codegen/loop_uses.h"
+
+#include <string.h>
+
+static const double LAUNCH_SECONDS = 2e-6; /* from one kernel of a stream to the next */
+
+typedef struct walk {
+    const sinter_loop_function *function;
+    sinter_arena arena;
+    double *touched; /* bytes by buffer */
+    double operations, shared_bytes;
+    double times;    /* that the statement at hand runs; negative: unknown */
+    sinter_map seen; /* in the statement at hand */
+} walk;
+
+static double product(double a, double b) {
+    return a < 0 || b < 0 ? -1 : a * b;
+}
+
+static void add(double *sum, double more) {
+    *sum = *sum < 0 || more < 0 ? -1 : *sum + more;
+}
+
+/* The value of an expression, or the most that it can be; negative: nobody knows. */
+static double most(const sinter_loop_function *function, sinter_expr expr) {
+    int64_t low, high;
+    return sinter_loop_range(function, expr, &low, &high) && high >= 0 && high < INT64_MAX
+               ? (double)high
+               : -1;
+}
+
+static void touch(walk *w, sinter_loop_buffer buffer) {
+    const double bits = sinter_dtype_infos[w->function->buffers.items[buffer].dtype].bits;
+    add(&w->touched[buffer], product(w->times, bits / 8));
+}
+
+static void count_expr(walk *w, sinter_expr expr) {
+    uint64_t before;
+    if (!expr || sinter_map_find(&w->seen, (uintptr_t)expr, &before)) return;
+    sinter_map_put(&w->seen, (uintptr_t)expr, 1);
+    if (expr->kind == SINTER_LOOP_LOAD) {
+        touch(w, expr->buffer);
+        return;
+    }
+    const bool computes = (expr->kind == SINTER_LOOP_CALL || expr->kind == SINTER_LOOP_INTRINSIC) &&
+                          sinter_dtype_is_float(expr->dtype);
+    if (computes)
+        add(&w->operations,
+            product(w->times,
+                    expr->kind == SINTER_LOOP_CALL && expr->function == SINTER_SCALAR_fma ? 2 : 1));
+    for (uint32_t i = 0; i < expr->argument_count; i++) count_expr(w, expr->arguments[i]);
+}
+
+static void count_list(walk *w, const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *s = first; s; s = s->next) {
+        const double times = w->times;
+        sinter_map_init(&w->seen, &w->arena);
+        count_expr(w, s->value);
+        if (s->kind == SINTER_LOOP_STORE) touch(w, s->buffer);
+        if (s->kind == SINTER_LOOP_ALLOC &&
+            w->function->buffers.items[s->buffer].scope == SINTER_SCOPE_SHARED) {
+            uint64_t bytes;
+            bool known = sinter_loop_static_bytes(&w->function->buffers.items[s->buffer], &bytes);
+            add(&w->shared_bytes, known ? (double)bytes : -1);
+        }
+        if (s->kind == SINTER_LOOP_FOR) {
+            int64_t count;
+            double lower = most(w->function, s->lower), upper = most(w->function, s->upper);
+            w->times = product(times, sinter_loop_trip_count(s, &count) ? (double)count
+                                      : lower < 0 || upper < 0          ? -1
+                                                               : (upper - lower) / (double)s->step);
+        } else if (s->kind == SINTER_LOOP_WHILE) {
+            w->times = -1;
+        }
+        count_list(w, s->body);
+        count_list(w, s->else_body);
+        w->times = times;
+    }
+}
+
+/* Of what the kernel is given; a table of which little is read counts by what is read. */
+static double count_bytes(const walk *w) {
+    double sum = 0;
+    for (size_t i = 0; i < w->function->buffer_parameters.count; i++) {
+        sinter_loop_buffer buffer = w->function->buffer_parameters.items[i];
+        const sinter_loop_buffer_info *info = &w->function->buffers.items[buffer];
+        double bytes = sinter_dtype_infos[info->dtype].bits / 8.0, touched = w->touched[buffer];
+        for (uint32_t k = 0; k < info->rank; k++)
+            bytes = product(bytes, most(w->function, info->dims[k]));
+        if (info->scope == SINTER_SCOPE_INOUT) bytes = product(bytes, 2);
+        add(&sum, touched >= 0 && (touched < bytes || bytes < 0) ? touched : bytes);
+    }
+    return sum;
+}
+
+bool sinter_device_find_cost(sinter_loop_program *program, sinter_loop_function *kernel,
+                             const sinter_gpu *gpu, sinter_device_cost *out_cost,
+                             sinter_diag *diag) {
+    sinter_device_launch launch;
+    if (!sinter_device_find_launch(program, kernel, &launch, diag)) return false;
+    walk w = {.function = kernel, .times = 1};
+    sinter_arena_init(&w.arena);
+    w.touched = SINTER_NEW_ARRAY(&w.arena, double, kernel->buffers.count);
+    count_list(&w, kernel->body);
+    double blocks = 1;
+    for (int i = 0; i < 3; i++) {
+        out_cost->grid[i] = launch.grid[i] ? most(kernel, launch.grid[i]) : 1;
+        out_cost->block[i] = launch.block[i];
+        blocks = product(blocks, out_cost->grid[i]);
+    }
+    out_cost->bytes = count_bytes(&w);
+    out_cost->operations = w.operations;
+    out_cost->shared_bytes = w.shared_bytes;
+    const double busy = blocks < gpu->multiprocessors ? blocks / gpu->multiprocessors : 1,
+                 peak = 2.0 * gpu->multiprocessors * gpu->lanes * gpu->clock * 1e6,
+                 memory = out_cost->bytes / (gpu->memory * 1e9),
+                 arithmetic = out_cost->operations / peak;
+    const bool known = blocks > 0 && out_cost->bytes >= 0 && out_cost->operations >= 0;
+    out_cost->seconds =
+        known ? LAUNCH_SECONDS + (memory > arithmetic ? memory : arithmetic) / busy : -1;
+    sinter_arena_deinit(&w.arena);
+    return true;
+}

@@ -1,0 +1,93 @@
+"""How near memory-bound kernels on CUDA come to the least they must move, by the counters of the emulated device: sectors of
+global memory against the bytes of what is read and written once, and waves of shared memory a request.
+
+    tests/suites/cuda_efficiency.py     with PYTHONPATH=tests/suites and SINTER_BUILD
+
+The architecture is a small one (sm_75: 40 multiprocessors), so that blocks have several rows as they have in large models.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+
+from tally import Tally
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("SINTER_BUILD", ROOT / "build" / "dev"))
+SINTER = BUILD / "bin" / "sinter"
+EMULATION = BUILD / "tests" / "cuda_emulation"
+SECTOR = 32  # bytes
+LIMIT = 1.1  # times the least
+FEW_ROWS = 1.55  # where each block has one row, and reads what all rows share
+PATIENCE = 600  # seconds
+
+# name, inputs, body, bytes that are read and written once, limit
+CASES = [
+    ("add", "%x: f32[96,500], %z: f32[96,500]", "%y = add(%x, %z)", 3 * 96 * 500 * 4, LIMIT),
+    ("add a row", "%x: f32[300,96], %z: f32[96]", "%y = add(%x, %z)", 2 * 300 * 96 * 4 + 96 * 4, 1.6),
+    ("odd size", "%x: f32[10007]", "%y = exp(%x)", 2 * 10007 * 4, LIMIT),
+    ("halves", "%x: f16[64,300]", "%y = tanh(%x)", 2 * 64 * 300 * 2, LIMIT),
+    ("bytes", "%x: u8[64,300]", "%y = cast(%x) {to = f32}", 64 * 300 * 5, LIMIT),
+    ("softmax", "%x: f32[192,1000]", "%y = softmax(%x)", 2 * 192 * 1000 * 4, LIMIT),
+    ("softmax of halves", "%x: f16[64,2048]", "%y = softmax(%x)", 2 * 64 * 2048 * 2, LIMIT),
+    ("layer normalization", "%x: f32[2400,768], %w: f32[768], %b: f32[768]",
+     "%y = layer_normalization(%x, %w, %b)", 2 * 2400 * 768 * 4 + 2 * 768 * 4, LIMIT),
+    ("layer normalization of few rows", "%x: f32[40,768], %w: f32[768]",
+     "%y = layer_normalization(%x, %w)", 2 * 40 * 768 * 4 + 768 * 4, FEW_ROWS),
+    ("rms normalization", "%x: f32[2400,512], %w: f32[512]", "%y = rms_normalization(%x, %w)",
+     2 * 2400 * 512 * 4 + 512 * 4, LIMIT),
+    ("sums of rows", "%x: f32[100,1600]",
+     "%a = constant() {value = tensor<i64[1], [1]>}\n    %y = reduce_sum(%x, %a)", 100 * 1600 * 4 + 400, LIMIT),
+    ("transpose", "%x: f32[160,224]", "%y = transpose(%x) {perm = [1, 0]}", 2 * 160 * 224 * 4, LIMIT),
+    ("transpose with edges", "%x: f32[200,168]", "%y = transpose(%x) {perm = [1, 0]}", 2 * 200 * 168 * 4, LIMIT),
+    ("transpose of halves", "%x: f16[160,224]", "%y = transpose(%x) {perm = [1, 0]}", 2 * 160 * 224 * 2, LIMIT),
+    ("channels last", "%x: f32[2,64,14,16]", "%y = transpose(%x) {perm = [0, 2, 3, 1]}", 2 * 2 * 64 * 224 * 4, LIMIT),
+    ("heads", "%x: f32[2,24,8,64]", "%y = transpose(%x) {perm = [0, 2, 1, 3]}", 2 * 2 * 24 * 8 * 64 * 4, LIMIT),
+]
+
+
+def run(folder, inputs, body):
+    """The counters of a model's kernels, summed; or what went wrong, as text."""
+    model, counters = folder / "model.sir", folder / "counters"
+    model.write_text(f'module "m" {{\n  graph ({inputs}) {{\n    {body}\n    yield(%y)\n  }}\n}}\n')
+    counters.unlink(missing_ok=True)
+    environment = {**os.environ, "SINTER_CUDA_PATH": str(EMULATION), "SINTER_EMULATION_ARCHITECTURE": "75",
+                   "SINTER_EMULATION_COUNTERS": str(counters)}
+    done = subprocess.run([SINTER, "run", model, "--device=cuda"], capture_output=True, text=True,
+                          env=environment, timeout=PATIENCE)
+    if done.returncode:
+        return (done.stderr + done.stdout)[-2000:]
+    rows = [json.loads(line) for line in counters.read_text().splitlines()]
+    return {name: sum(row[name] for row in rows) for name in rows[0] if name != "kernel"} if rows else "no kernel ran"
+
+
+def problems_of(sums, least, limit):
+    if isinstance(sums, str):
+        return [sums]
+    moved = sums["global_sectors"] * SECTOR
+    found = []
+    if moved > limit * least:
+        found.append(f"{moved} bytes moved, {least} needed: {moved / least:.3f} times, expected {limit} at most")
+    if moved < least:
+        found.append(f"{moved} bytes moved, {least} needed: something is not counted")
+    if sums["shared_waves"] > sums["shared_requests"]:
+        found.append(f"{sums['shared_waves']} waves for {sums['shared_requests']} requests of shared memory")
+    return found
+
+
+def main():
+    tally = Tally()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, inputs, body, least, limit in CASES:
+            sums = run(pathlib.Path(folder), inputs, body)
+            tally.check(name, problems_of(sums, least, limit))
+            if not isinstance(sums, str):
+                print(f"  {name}: {sums['global_sectors'] * SECTOR / least:.3f} times the least, "
+                      f"{sums['global_requests']} requests", flush=True)
+    tally.finish()
+
+
+if __name__ == "__main__":
+    main()

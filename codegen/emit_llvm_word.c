@@ -2,7 +2,7 @@
  *   cast(i32, b[i]) | cast(i32, b[i + 1]) << 8 | cast(i32, b[i + 2]) << 16 | cast(i32, b[i + 3]) << 24
  *   cast(i32, h[i]) << 16 >> 16 & 0xffff | cast(i32, h[i + 1]) << 16
  * (of signed bytes cast(u8, b[i]) in their place; the latter is what the bits of two bf16 become). LLVM finds that by itself only where each element is wanted once. Needs: a
- * little-endian target, as all are, and the same address in all lanes. Test: tests/unit/isa_test.c */
+ * little-endian target, as all are, and the same address in all lanes, or in each the word after the one before. Test: tests/unit/isa_test.c */
 #include "codegen/emit_llvm.h"
 #include "codegen/loop_linear.h"
 
@@ -85,10 +85,17 @@ LLVMValueRef sinter_llvm_word(sinter_llvm_function *f, const sinter_loop_expr *e
     for (uint32_t k = 1; k < count; k++)
         if (!loads[k] || loads[k]->dtype != loads[0]->dtype || !follows(loads[0], loads[k], k))
             return NULL;
-    for (uint32_t i = 0; f->lanes && !f->lane_zero && i < loads[0]->argument_count; i++)
-        if (!sinter_llvm_lane_stride(f, loads[0]->arguments[i], &stride) || stride) return NULL;
+    bool in_lanes = f->lanes && !f->lane_zero, moves = false;
+    for (uint32_t i = 0; in_lanes && i < loads[0]->argument_count; i++) {
+        bool is_last = i + 1 == loads[0]->argument_count;
+        if (!sinter_llvm_lane_stride(f, loads[0]->arguments[i], &stride) ||
+            (stride && !(is_last && stride == count && !f->mask)))
+            return NULL;
+        moves |= stride != 0; /* each lane the word after the one before */
+    }
     LLVMValueRef address = sinter_llvm_address(f, loads[0]->buffer, loads[0]->arguments);
-    LLVMValueRef word = LLVMBuildLoad2(f->builder, f->module->i32, address, "");
+    LLVMTypeRef type = moves ? LLVMVectorType(f->module->i32, f->lanes) : f->module->i32;
+    LLVMValueRef word = LLVMBuildLoad2(f->builder, type, address, "");
     LLVMSetAlignment(word, 1);
     return word;
 }

@@ -2,7 +2,7 @@
  *   for row { for column { acc = init; for k { acc += i32(a[row, k]) * i32(b[k, column]) }; y[row, column] = f(acc, column) } }
  * Only blocks that are not zero are stored and multiplied. Rows are lanes: what a block multiplies is the same four bytes of all
  * rows, so a vector of rows is loaded once for the four outputs of a block, whatever columns the next block has.
- *   for rows of a block { turn: four bytes of each row as words [word, row];
+ *   for rows of a block { turn: four bytes of each row as words [word, row], in tiles of vectors;
  *     for 4 columns { for their blocks { 4 sums of so many vectors += dot4(turned[word of the block], its bytes) };
  *       the four results of a row as one word }; words back to rows }
  * The constant becomes one of i32: where the blocks of each 4 columns begin, which word each multiplies, its 16 bytes as 4 words.
@@ -262,30 +262,53 @@ static sinter_expr begin_lanes(sparse *s) {
     return at(s, vector, s->lanes, begin(s, "l", integer(s, s->lanes), SINTER_AXIS_VECTOR));
 }
 
-/* The largest power of two up to 8 that divides the count: of iterations that are written out. */
-static int64_t unrolled(int64_t count) {
-    int64_t factor = 1;
-    while (factor < 8 && count % (2 * factor) == 0) factor *= 2;
-    return factor;
-}
-
-static void turn_rows(sparse *s, sinter_expr first_row) {
+/* The word of a row, both expressions. */
+static sinter_expr load_word(sparse *s, sinter_expr row, sinter_expr word) {
     sinter_loop_builder *build = &s->build;
-    int64_t factor = unrolled(s->words);
-    sinter_expr i = begin(s, "i", integer(s, s->width), SINTER_AXIS_SERIAL);
-    sinter_expr row = sinter_loop_add(build, first_row, i);
-    if (s->rows % s->width) row = sinter_loop_min(build, row, integer(s, s->rows - 1));
-    sinter_expr words = begin(s, "words", integer(s, s->words / factor), SINTER_AXIS_SERIAL);
-    sinter_expr word =
-        at(s, words, factor, begin(s, "word", integer(s, factor), SINTER_AXIS_UNROLL));
     sinter_loop_map map;
+    if (s->rows % s->width) row = sinter_loop_min(build, row, integer(s, s->rows - 1));
     sinter_loop_map_init(&map, s->state->program, s->state->schedule.function);
     sinter_loop_map_var(&map, s->row, row);
     sinter_expr value =
         sinter_cpu_load_word(s->state, &s->dots, sinter_loop_mul(build, word, integer(s, SIDE)));
+    return sinter_loop_map_expr(&map, value);
+}
+
+/* As many rows as there are lanes at a time, each read as vectors of words, which are turned in registers. */
+static void turn_vectors(sparse *s, sinter_expr first_row) {
+    sinter_loop_builder *build = &s->build;
+    const sinter_expr lanes = integer(s, s->lanes), dims[2] = {lanes, lanes};
+    sinter_expr rows = begin(s, "i", integer(s, s->vectors), SINTER_AXIS_SERIAL);
+    sinter_expr words = begin(s, "words", integer(s, s->words / s->lanes), SINTER_AXIS_SERIAL);
+    sinter_loop_buffer tile =
+        sinter_loop_add_buffer(build, "tile", SINTER_DTYPE_i32, 2, dims, SINTER_SCOPE_STACK);
+    sinter_loop_alloc(build, tile);
+    sinter_expr i = begin(s, "i", lanes, SINTER_AXIS_UNROLL);
+    sinter_expr word = begin(s, "word", lanes, SINTER_AXIS_VECTOR);
+    const sinter_expr in_tile[2] = {i, word};
+    sinter_expr row = sinter_loop_add(build, first_row, at(s, rows, s->lanes, i));
+    sinter_loop_store(build, tile, in_tile, load_word(s, row, at(s, words, s->lanes, word)));
+    end(s, 2);
+    word = begin(s, "word", lanes, SINTER_AXIS_UNROLL);
+    i = begin(s, "i", lanes, SINTER_AXIS_UNROLL);
+    const sinter_expr from[2] = {i, word},
+                      to[2] = {at(s, words, s->lanes, word), at(s, rows, s->lanes, i)};
+    sinter_loop_store(build, s->turned, to, sinter_loop_load(build, tile, from));
+    end(s, 4);
+}
+
+static void turn_rows(sparse *s, sinter_expr first_row) {
+    sinter_loop_builder *build = &s->build;
+    int64_t whole = s->words / s->lanes * s->lanes, left = s->words - whole;
+    if (whole) turn_vectors(s, first_row);
+    if (!left) return;
+    sinter_expr i = begin(s, "i", integer(s, s->width), SINTER_AXIS_SERIAL);
+    sinter_expr word = sinter_loop_add(
+        build, begin(s, "word", integer(s, left), SINTER_AXIS_UNROLL), integer(s, whole));
     const sinter_expr to[2] = {word, i};
-    sinter_loop_store(build, s->turned, to, sinter_loop_map_expr(&map, value));
-    end(s, 3);
+    sinter_loop_store(build, s->turned, to,
+                      load_word(s, sinter_loop_add(build, first_row, i), word));
+    end(s, 2);
 }
 
 /* An expression of the nest for this column, and this sum where it is read. */

@@ -2,11 +2,8 @@
 OpenVINO in bf16, where the Python that SINTER_BENCH_PYTHON names has it. The models: those in f32 of ../bench-models
 (SINTER_BENCH_MODELS) where they are, otherwise the embedded ones."""
 import json
-import os
 import pathlib
 import statistics
-import subprocess
-import sys
 import tempfile
 
 import numpy
@@ -14,25 +11,6 @@ import numpy
 import turns
 
 COMPARED = "bf16_min_ms"
-PYTHON = os.environ.get("SINTER_BENCH_PYTHON", sys.executable)
-PEER = """
-import json, sys, time
-import numpy, openvino
-model, feeds, threads, seconds, answers = sys.argv[1:]
-settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "bf16"}
-compiled = openvino.Core().compile_model(model, "CPU", settings)
-request = compiled.create_infer_request()
-arrays = dict(numpy.load(feeds))
-for port in compiled.inputs:
-    request.set_tensor(port, openvino.Tensor(arrays[next(name for name in port.get_names() if name in arrays)]))
-times, end = [], time.perf_counter() + float(seconds)
-while len(times) < 5 or time.perf_counter() < end:
-    start = time.perf_counter()
-    request.infer(share_outputs=True)
-    times.append(1e3 * (time.perf_counter() - start))
-numpy.savez(answers, **{name: request.get_tensor(port).data for port in compiled.outputs for name in port.get_names()})
-print(json.dumps({"median_ms": sorted(times)[len(times) // 2], "min_ms": min(times)}))
-"""
 
 
 def error_of(answers, expected):
@@ -65,8 +43,7 @@ def measure_model(bench, model, threads, has_peer):
             for precision in ("f32", "bf16"):
                 turns_of[precision].append(turn(bench, model, folder, precision, threads))
             if has_peer:
-                output = bench.run(PYTHON, "-c", PEER, model, folder / "feeds.npz", threads, bench.options.seconds, folder / "peer.npz")
-                turns_of["peer"].append(json.loads(output.splitlines()[-1]))
+                turns_of["peer"].append(bench.openvino(model, folder / "feeds.npz", threads, "bf16", folder / "peer.npz"))
         for precision, made in turns_of.items():
             for figure in ("median_ms", "min_ms") if made else ():
                 row[f"{precision}_{figure}"] = min(one[figure] for one in made)
@@ -77,7 +54,7 @@ def measure_model(bench, model, threads, has_peer):
 
 def measure(bench):
     large = sorted(model for model in turns.BENCH_MODELS.glob("*.onnx") if "int8" not in model.stem)
-    has_peer = subprocess.run([PYTHON, "-c", "import openvino"], capture_output=True).returncode == 0
+    has_peer = turns.has_openvino()
     rows = {}
     for threads in bench.options.threads:
         table = turns.Table(f"Operands of products in bf16, {threads} thread(s); fastest runs", "model", "f32 ms", "bf16 ms", "f32 / bf16",

@@ -7,6 +7,7 @@ run. Without a part: all of them; with models alone: the part `models`. docs/ben
   kernels   products of matrices beside OpenBLAS, and their share of the machine's peak
   symbolic  one artifact for all sizes beside a build for each
   precision bf16 beside f32, and beside OpenVINO in bf16
+  sparse    products with weights that are zero in blocks, beside OpenVINO without zeros
   compile   time and memory of compiling without a cache, time of loading
   peers     ../shared/bench/side_by_side.py, where it and models for it are
 """
@@ -23,11 +24,12 @@ import models
 import precision
 import results
 import small
+import sparse
 import symbolic
 import turns
 
 PARTS = {"models": models, "small": small, "kernels": kernels, "symbolic": symbolic, "precision": precision,
-         "compile": compile_time}
+         "sparse": sparse, "compile": compile_time}
 
 
 def arguments():

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 import time
 
 import numpy
@@ -13,6 +14,25 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SHARED = pathlib.Path(os.environ.get("SINTER_SHARED", ROOT.parent / "shared"))
 BENCH_MODELS = pathlib.Path(os.environ.get("SINTER_BENCH_MODELS", ROOT.parent / "bench-models"))
 EMBEDDED = ROOT / "tests" / "models"
+PYTHON = os.environ.get("SINTER_BENCH_PYTHON", sys.executable)  # where other engines are looked for
+OPENVINO = """
+import json, sys, time
+import numpy, openvino
+model, feeds, threads, seconds, precision, answers = sys.argv[1:]
+settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
+compiled = openvino.Core().compile_model(model, "CPU", settings)
+request = compiled.create_infer_request()
+arrays = dict(numpy.load(feeds))
+for port in compiled.inputs:
+    request.set_tensor(port, openvino.Tensor(arrays[next(name for name in port.get_names() if name in arrays)]))
+times, end = [], time.perf_counter() + float(seconds)
+while len(times) < 5 or time.perf_counter() < end:
+    start = time.perf_counter()
+    request.infer(share_outputs=True)
+    times.append(1e3 * (time.perf_counter() - start))
+numpy.savez(answers, **{name: request.get_tensor(port).data for port in compiled.outputs for name in port.get_names()})
+print(json.dumps({"median_ms": sorted(times)[len(times) // 2], "min_ms": min(times)}))
+"""
 NUMPY_TYPES = {"tensor(float)": "f4", "tensor(float16)": "f2", "tensor(double)": "f8", "tensor(int64)": "i8", "tensor(int32)": "i4",
                "tensor(uint8)": "u1", "tensor(int8)": "i1", "tensor(bool)": "?"}
 
@@ -43,6 +63,10 @@ def make_array(random, shape, kind):
     return random.integers(low, high, shape).astype(kind)
 
 
+def has_openvino():
+    return subprocess.run([PYTHON, "-c", "import openvino"], capture_output=True).returncode == 0
+
+
 def onnxruntime_library():
     import onnxruntime
     found = glob.glob(os.path.join(os.path.dirname(onnxruntime.__file__), "capi", "libonnxruntime.so*"))
@@ -71,6 +95,11 @@ class Bench:
         if done.returncode:
             raise RuntimeError(f"{pathlib.Path(command[0]).name}: {done.stderr.strip()[-300:]}")
         return done.stdout
+
+    def openvino(self, model, feeds, threads, precision, answers):
+        """A turn of OpenVINO on inputs of an .npz file: its median_ms and min_ms; outputs by name go to the .npz file `answers`."""
+        output = self.run(PYTHON, "-c", OPENVINO, model, feeds, threads, self.options.seconds, precision, answers)
+        return json.loads(output.splitlines()[-1])
 
     def fail(self, message):
         self.failures.append(message)

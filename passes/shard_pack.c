@@ -134,7 +134,8 @@ static sinter_value pack_exchange(const packer *p, sinter_node node, sinter_valu
             size = sinter_node_get_int(p->module, node, "size", 0);
     if (split < 0) split += rank;
     if (joined < 0) joined += rank;
-    if (split == 0 && joined == 1 && given[0] == p->ranks && given[1] == 1) return 0;
+    if (split == 0 && joined == 1 && given[0] == p->ranks && given[1] == 1 && size == p->ranks)
+        return 0;
     x = stack(p, x, (uint32_t)split);
     get_dims(p, x, dims + 1); /* [R, a...] -> [R, 1, a...] -> [1, R, a...] -> [R, a...] */
     int64_t open[SINTER_MAX_RANK + 2] = {p->ranks, 1};

@@ -1,6 +1,6 @@
 /* Messages by way of MPI: the plug-in libsinter_mpi.so, built against Open MPI, and, as libsinter_smpi.so, against SimGrid's SMPI
  * (SINTER_SIMULATED), where ranks are contexts of one process and take turns when they wait. No state but what open returns.
- * Needs MPI 3. Test: tests/suites/mpi.py, tests/suites/long/mpi_failures.py, tests/suites/long/mpi_simulated.py */
+ * Needs MPI 3. Test: tests/suites/mpi.py, tests/suites/long/mpi_*.py */
 #include "runtime/transport.h"
 
 #include <mpi.h>

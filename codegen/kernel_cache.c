@@ -121,7 +121,9 @@ void sinter_kernel_cache_key(const sinter_kernel_cache *cache, const sinter_targ
                              sinter_text *out_key) {
     sinter_text_format(out_key, "%s\n%s %s %s %s -O%d\n%s\n", cache->identity, target->text,
                        target->triple, target->cpu, target->features, level, name);
-    sinter_loop_print_function(NULL, kernel, out_key);
+    sinter_loop_function bare = *kernel; /* whose nodes it computes is not in its code */
+    bare.comment = NULL;
+    sinter_loop_print_function(NULL, &bare, out_key);
 }
 
 static bool find_path(const sinter_kernel_cache *cache, const sinter_text *key, char *out_path) {

@@ -283,17 +283,6 @@ static bool weigh_readers(sinter_prune_order *order, const sinter_compression *c
 
 /* ---- readers ---- */
 
-/* Runs whose rows are enough to tell the columns apart. */
-static size_t runs_for(const sinter_layer *layer, const sinter_tensor *outputs, size_t runs) {
-    int64_t rows = 0, wanted = 32 * layer->reduction;
-    if (wanted < 32768) wanted = 32768;
-    for (size_t run = 0; run < runs; run++) {
-        rows += sinter_tensor_count(&outputs[run]) / layer->outputs;
-        if (rows >= wanted) return run + 1;
-    }
-    return runs;
-}
-
 static bool init_reader(sinter_prune_order *order, sinter_prune_reader *r, sinter_replay *replay,
                         sinter_diag *diag) {
     sinter_layer *layer = &r->layer;
@@ -303,8 +292,8 @@ static bool init_reader(sinter_prune_order *order, sinter_prune_reader *r, sinte
     sinter_arena_init(&scratch);
     sinter_layer_view view = {.inputs = sinter_replay_find(replay, layer->input),
                               .targets = sinter_replay_find(replay, layer->output),
-                              .masks = replay->masks};
-    view.runs = runs_for(layer, view.targets, replay->runs);
+                              .masks = replay->masks,
+                              .runs = replay->runs};
     int64_t n = layer->reduction;
     sinter_moments moments;
     sinter_moments_init(&moments, 1, n, layer->outputs, &scratch);

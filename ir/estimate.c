@@ -121,6 +121,11 @@ static void add_products(const estimator *e, sinter_node node, const sinter_cost
     step->sizes[0] = work / (columns * depth);
     step->sizes[1] = columns;
     step->sizes[2] = depth;
+    if (step->work ==
+        SINTER_WORK_recurrent) { /* one step after the other: what counts is the batch */
+        uint32_t axis = sinter_node_get_int(e->module, node, "layout", 0) ? 0 : 1;
+        step->sizes[0] = number(e, type->dims[axis]);
+    }
     if (step->work == SINTER_WORK_depthwise) {
         step->sizes[0] = work / depth;
         step->sizes[1] = elements_of(e, sinter_node_operand(e->module, node, 1)) / depth;
@@ -301,7 +306,8 @@ static void add_exchange(const estimator *e, sinter_node node) {
     double bytes = bytes_of(e, sinter_node_operand(e->module, node, 0));
     double ranks = (double)sinter_mesh_axes_product(mesh, &over);
     if (op == SINTER_OP_all_gather) bytes *= ranks;
-    if (op == SINTER_OP_shard_window) { /* what it has of others, padding for the most part of none */
+    if (op ==
+        SINTER_OP_shard_window) { /* what it has of others, padding for the most part of none */
         double all = bytes_of(e, sinter_node_result(e->module, node, 0));
         bytes = all > bytes ? all - bytes : 0;
     }

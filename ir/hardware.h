@@ -13,7 +13,7 @@ typedef enum sinter_work {
     SINTER_WORK_winograd,   /* the same; operations are counted as without the trick */
     SINTER_WORK_depthwise,  /* each channel by itself: elements of the result, channels, taps */
     SINTER_WORK_attention,  /* both products: queries, keys, length of a head */
-    SINTER_WORK_recurrent,  /* rows of a step, units of all gates, depth */
+    SINTER_WORK_recurrent,  /* rows of a step, which is the batch, units of all gates, depth */
     SINTER_WORK_rows,       /* reductions and normalisations: elements, operations of each, length of a row */
     SINTER_WORK_pool,       /* elements of the result, taps, 1 */
     SINTER_WORK_sample,     /* elements between those of an image: elements of the result, 1, 1 */

@@ -67,6 +67,13 @@ static void test_estimate__bounds(void) {
 }
 
 static void test_estimate__kinds(void) {
+    if (run("module \"m\" { graph (%x: f32[5,3,8], %w: f32[1,16,8], %r: f32[1,16,4]) { %y, _, _ = "
+            "lstm(%x, %w, %r) {hidden_size = 4} yield(%y) } }")) {
+        CHECK_INT_EQ(estimate.steps.items[0].work, SINTER_WORK_recurrent);
+        CHECK(near(estimate.steps.items[0].sizes[0], 3));
+        CHECK(near(estimate.steps.items[0].sizes[1], 16));
+        CHECK(near(estimate.steps.items[0].sizes[2], 12));
+    }
     if (run("module \"m\" { graph (%x: f32[1,8,6,6], %w: f32[8,1,3,3]) { %y = conv(%x, %w) {group "
             "= 8} yield(%y) } }"))
         CHECK_INT_EQ(estimate.steps.items[0].work, SINTER_WORK_depthwise);

@@ -284,6 +284,7 @@ static const trial trials[] = {
     TRIAL(attention, f32, build_attention, 12, 1, 128, 64),
     TRIAL(recurrent, f32, build_recurrent, 50, 1, 128, 256),
     TRIAL(recurrent, f32, build_recurrent, 28, 1, 28, 64),
+    TRIAL(recurrent, f32, build_recurrent, 50, 1, 64, 128),
     TRIAL(recurrent, f32, build_recurrent, 32, 8, 64, 128),
     TRIAL(recurrent, f32, build_recurrent, 28, 32, 28, 64),
     TRIAL(product, i8, build_product_i8, 1, 1000, 1280),

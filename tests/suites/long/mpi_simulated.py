@@ -65,7 +65,7 @@ def check(tally, work, data, model):
     begun = time.monotonic()
     done = subprocess.run(
         ["smpirun", "-np", str(ranks), "-platform", platform, "-hostfile", work / f"{ranks}.hosts",
-         "--cfg=smpi/privatization:no", "--cfg=smpi/simulate-computation:no", "--cfg=contexts/stack-size:1024",
+         "--cfg=smpi/privatization:no", "--cfg=smpi/simulate-computation:no", "--cfg=network/crosstraffic:no", "--cfg=contexts/stack-size:1024",
          "--cfg=smpi/display-timing:yes", PROGRAM, "run", folder, "--rtol=1e-5", "--atol=1e-5",
          "--expect", f"y={whole / 'y.npy'}", "--expect", f"total={whole / 'total.npy'}"],
         capture_output=True, text=True, errors="replace", env={**os.environ, "SINTER_TRANSPORT": str(PLUG_IN)},

@@ -597,6 +597,7 @@ static bool find_conditions(comparison *c, const sinter_loop_stmt *first,
 static bool conditions_separate(comparison *c, const sinter_loop_access *a,
                                 const sinter_loop_access *b) {
     if (a->stmt != b->stmt) return false;
+    c->guards = false; /* one loop's share of a condition would hide the whole of it */
     find_conditions(c, c->loop->body, a->stmt);
     bool apart = c->condition_count && accesses_separate(c, a, b);
     c->condition_count = 0;

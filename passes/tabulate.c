@@ -93,6 +93,7 @@ static int64_t node_cost(chain *c, sinter_node node) {
     const sinter_op_info *info = sinter_op_get_info(op);
     if (op == SINTER_OP_quantize_linear) return QUANTIZE;
     if (op == SINTER_OP_dequantize_linear) return DEQUANTIZE;
+    if (op == SINTER_OP_lookup) return 1;
     uint32_t count = 0;
     for (uint32_t i = 0; i < info->operand_count && count < MAX_NAMES; i++)
         names[count++] = info->operands[i].name;

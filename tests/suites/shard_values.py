@@ -29,7 +29,7 @@ def run(tally, seed, tries, every, least, *options):
     if not sums:
         tally.failed("shard_driver", f"status {done.returncode}: {done.stderr[:600]}")
         return
-    tally.check(f"{sums[1]} {'compiled ' if compiled else ''}shardings", [] if int(sums[1]) >= least else [f"expected at least {least}"])
+    tally.check(f"{sums[1]} shardings {' '.join(options)}", [] if int(sums[1]) >= least else [f"expected at least {least}"])
     sent = re.search(r"^(\d+) collectives$", done.stdout, re.MULTILINE)
     tally.check("collectives", [] if sent and int(sent[1]) > least else ["hardly any value was cut"])
 

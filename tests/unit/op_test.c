@@ -53,6 +53,7 @@ static bool check_body(const sinter_op_info *info) {
     sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &message};
     sinter_scalar_body body;
     bool good = strcmp(info->body, "quantize") == 0 || strcmp(info->body, "dequantize") == 0 ||
+                strcmp(info->body, "lookup") == 0 ||
                 sinter_scalar_parse(&arena, info->body, names, count, &body, &diag);
     if (!good) printf("%s", message.data);
     sinter_text_deinit(&message);

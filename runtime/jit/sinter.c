@@ -74,13 +74,28 @@ static sinter_engine_options engine_options(const sinter_options *options) {
     return engine;
 }
 
+/* Options that say how to compile would do nothing. */
+static sinter_status *check_options_of_artifact(const char *path, const sinter_options *options) {
+    const char *of_compilation = options->target      ? "target"
+                                 : options->passes    ? "passes"
+                                 : options->dims      ? "dims"
+                                 : options->precision ? "precision"
+                                 : options->tuning    ? "tuning"
+                                                      : NULL;
+    if (!of_compilation) return NULL;
+    return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
+                       "%s: is compiled already: sinter_options.%s does not apply", path,
+                       of_compilation);
+}
+
 static void open_engine(void *user) {
     loading *l = user;
     const sinter_options *options = l->options;
     sinter_engine_options engine = engine_options(options);
     engine.device = l->device;
     if (sinter_engine_is_artifact(l->path)) {
-        l->status = sinter_engine_load(l->path, &engine, &l->engine);
+        l->status = check_options_of_artifact(l->path, options);
+        if (!l->status) l->status = sinter_engine_load(l->path, &engine, &l->engine);
         return;
     }
     sinter_module *module = sinter_import_file_bound(l->path, options->dims, &l->diag);
@@ -113,7 +128,7 @@ static bool is_on_device(const sinter_options *options) {
     return options->device && strcmp(options->device, "cpu") != 0;
 }
 
-static sinter_status *check_options(const char *path, const sinter_options *options) {
+static sinter_status *check_options(const sinter_options *options) {
     if (options->size < sizeof *options)
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
                            "sinter_options.size is %u, expected %zu: use SINTER_OPTIONS_INIT",
@@ -131,16 +146,6 @@ static sinter_status *check_options(const char *path, const sinter_options *opti
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
                            "sinter_options.precision is '%s', expected f32, bf16, f16 or i8",
                            options->precision);
-    const char *of_compilation = options->target      ? "target"
-                                 : options->passes    ? "passes"
-                                 : options->dims      ? "dims"
-                                 : options->precision ? "precision"
-                                 : options->tuning    ? "tuning"
-                                                      : NULL;
-    if (of_compilation && sinter_engine_is_artifact(path)) /* it would do nothing */
-        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
-                           "%s: is compiled already: sinter_options.%s does not apply", path,
-                           of_compilation);
     return NULL;
 }
 
@@ -188,7 +193,7 @@ sinter_status *sinter_load(const char *path, const sinter_options *options,
     if (!path || !out_model) return null_argument(path ? "out_model" : "path");
     *out_model = NULL;
     if (!options) options = &defaults;
-    sinter_status *status = check_options(path, options);
+    sinter_status *status = check_options(options);
     if (status) return status;
     sinter_model *model = calloc(1, sizeof *model);
     if (!model) return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "%s: no memory for a model", path);
@@ -374,7 +379,7 @@ sinter_status *sinter_compress(const char *path, const char *out_path,
                            "sinter_compress_options.size is %u, expected %zu: use "
                            "SINTER_COMPRESS_OPTIONS_INIT",
                            options->size, sizeof *options);
-    sinter_status *status = options->run ? check_options(path, options->run) : NULL;
+    sinter_status *status = options->run ? check_options(options->run) : NULL;
     if (status) return status;
     compressing c = {.path = path, .out_path = out_path, .options = options, .result = out_result};
     c.diag = (sinter_diag){.handler = sinter_diag_text_handler, .user = &c.text};

@@ -9,36 +9,59 @@
 typedef struct compilation {
     const char *name;
     const sinter_nvrtc *nvrtc;
-    sinter_kernel_cache *cache; /* NULL: none */
-    const sinter_text *texts;   /* by module */
-    const char *const *architectures;
+    sinter_kernel_cache *cache;       /* NULL: none */
+    const sinter_text *texts;         /* by module */
+    const char *const *architectures; /* a run of NVRTC each */
     uint32_t architecture_count;
+    uint32_t later; /* the one whose run yields PTX as well; UINT32_MAX: none */
     sinter_device_images *images;
 } compilation;
+
+/* One of each architecture, then PTX. */
+static uint32_t images_of_module(const compilation *c) {
+    return c->architecture_count + (c->later < c->architecture_count);
+}
 
 static bool compile_image(void *user, size_t job, void *own, sinter_diag *diag) {
     (void)own;
     const compilation *c = user;
-    sinter_device_image *image = &c->images->items[job];
-    const char *architecture = c->architectures[job % c->architecture_count];
-    image->module = (uint32_t)(job / c->architecture_count);
-    return sinter_nvrtc_architecture(architecture, &image->architecture, &image->kind) &&
-           sinter_nvrtc_compile(c->nvrtc, c->name, c->texts[image->module].data, architecture,
-                                c->cache, &image->bytes, diag);
+    const uint32_t module = (uint32_t)(job / c->architecture_count),
+                   at = (uint32_t)(job % c->architecture_count), each = images_of_module(c);
+    sinter_device_image *image = &c->images->items[module * each + at],
+                        *later = at == c->later ? &c->images->items[(module + 1) * each - 1] : NULL;
+    const char *architecture = c->architectures[at];
+    image->module = module;
+    if (!sinter_nvrtc_architecture(architecture, &image->architecture, &image->kind)) return false;
+    if (later)
+        *later = (sinter_device_image){
+            .module = module, .architecture = image->architecture, .kind = SINTER_ABI_IMAGE_TEXT};
+    return sinter_nvrtc_compile(c->nvrtc, c->name, c->texts[module].data, architecture, c->cache,
+                                &image->bytes, later ? &later->bytes : NULL, diag);
 }
 
-/* "sm_80", "sm_90a" as the target has them; for_later: and "compute_90" of the newest. */
-static uint32_t name_architectures(const sinter_target *target, bool for_later, sinter_arena *arena,
-                                   const char **out_names) {
+/* "sm_80", "sm_90a" as the target has them. for_later: PTX of the newest as well, of the run for its code; where that is for one
+ * architecture alone, of a run for "compute_90". */
+static void name_architectures(compilation *c, const sinter_target *target, bool for_later,
+                               const char **out_names) {
     uint32_t newest = 0, count = 0;
+    bool exact = false;
+    c->later = UINT32_MAX;
     for (; count < target->gpu_code_count; count++) {
         const sinter_gpu_code *code = &target->gpu_codes[count];
-        if (code->architecture > newest) newest = code->architecture;
-        out_names[count] =
-            sinter_arena_format(arena, "sm_%u%s", code->architecture, code->exact ? "a" : "");
+        if (code->architecture > newest || (code->architecture == newest && !code->exact)) {
+            newest = code->architecture;
+            exact = code->exact;
+            if (for_later) c->later = count;
+        }
+        out_names[count] = sinter_arena_format(&c->images->arena, "sm_%u%s", code->architecture,
+                                               code->exact ? "a" : "");
     }
-    if (for_later) out_names[count++] = sinter_arena_format(arena, "compute_%u", newest);
-    return count;
+    if (for_later && exact) {
+        out_names[count++] = sinter_arena_format(&c->images->arena, "compute_%u", newest);
+        c->later = UINT32_MAX;
+    }
+    c->architectures = out_names;
+    c->architecture_count = count;
 }
 
 /* Equal texts become one; the first `module_count` texts are the modules', the rest is empty. */
@@ -74,11 +97,10 @@ static bool compile_modules(compilation *c, const sinter_target *target,
         return false;
     c->nvrtc = &nvrtc;
     c->cache = options->cache ? &cache : NULL;
-    c->architectures = names;
-    c->architecture_count = name_architectures(target, for_later, &images->arena, names);
-    images->count = images->module_count * c->architecture_count;
+    name_architectures(c, target, for_later, names);
+    images->count = images->module_count * images_of_module(c);
     images->items = SINTER_NEW_ARRAY(&images->arena, sinter_device_image, images->count);
-    sinter_crew crew = {.count = images->count,
+    sinter_crew crew = {.count = images->module_count * c->architecture_count,
                         .threads = options->jobs,
                         .work = compile_image,
                         .progress = options->progress,

@@ -135,10 +135,9 @@ static void tell_log(const sinter_nvrtc *nvrtc, nvrtc_program program, const cha
     sinter_heap_free(log);
 }
 
-static bool take_image(const sinter_nvrtc *nvrtc, nvrtc_program program, uint32_t kind,
+static bool take_image(const sinter_nvrtc *nvrtc, nvrtc_program program, bool is_text,
                        const char *name, sinter_text *out_image, sinter_diag *diag) {
     size_t size = 0;
-    bool is_text = kind == SINTER_ABI_IMAGE_TEXT;
     int error = is_text ? nvrtc->text_size(program, &size) : nvrtc->binary_size(program, &size);
     char *bytes = error || !size ? NULL : sinter_heap_alloc(size);
     if (bytes) error = is_text ? nvrtc->text(program, bytes) : nvrtc->binary(program, bytes);
@@ -152,40 +151,109 @@ static bool take_image(const sinter_nvrtc *nvrtc, nvrtc_program program, uint32_
     return good;
 }
 
-static bool compile(const sinter_nvrtc *nvrtc, const char *name, const char *text,
-                    const char *const *options, int option_count, uint32_t kind,
-                    sinter_text *out_image, sinter_diag *diag) {
+/* ---- one run ---- */
+
+enum { MOST_OPTIONS = 4, ARCHITECTURE_SIZE = 32 };
+
+/* What is asked of a run, for one architecture; and how its results are found in a cache. */
+typedef struct request {
+    const sinter_nvrtc *nvrtc;
+    const char *name, *text;
+    char architecture[ARCHITECTURE_SIZE]; /* as an option */
+    const char *options[MOST_OPTIONS];
+    int option_count;
+} request;
+
+/* "-minimal" leaves out what no kernel here uses (textures, launches from the device) and a fifth of the time; the code is the same. It
+ * is there from CUDA 12.4 on. */
+static bool has_minimal(const sinter_nvrtc *nvrtc) {
+    return nvrtc->major > 12 || (nvrtc->major == 12 && nvrtc->minor >= 4);
+}
+
+static void init_request(request *r, const sinter_nvrtc *nvrtc, const char *name, const char *text,
+                         const char *kind, const char *number) {
+    *r = (request){.nvrtc = nvrtc, .name = name, .text = text};
+    snprintf(r->architecture, sizeof r->architecture, "-arch=%s%s", kind, number);
+    r->options[r->option_count++] = r->architecture;
+    r->options[r->option_count++] = "--std=c++17";
+    r->options[r->option_count++] = "-default-device";
+    if (has_minimal(nvrtc)) r->options[r->option_count++] = "-minimal";
+}
+
+static void write_key(const request *r, sinter_text *key) {
+    sinter_text_format(key, "NVRTC %d.%d %s", r->nvrtc->major, r->nvrtc->minor, r->nvrtc->path);
+    for (int i = 0; i < r->option_count; i++) sinter_text_format(key, " %s", r->options[i]);
+    sinter_text_format(key, "\n%s", r->text);
+}
+
+/* Machine code, PTX, or both from the same program; what is NULL is not wanted. */
+static bool compile(const request *r, sinter_text *out_code, sinter_text *out_ptx,
+                    sinter_diag *diag) {
+    const sinter_nvrtc *nvrtc = r->nvrtc;
     nvrtc_program program = NULL;
-    int error = nvrtc->create(&program, text, name, 0, NULL, NULL);
-    if (error) return sinter_error(diag, name, "NVRTC: %s", nvrtc->error_text(error));
-    error = nvrtc->compile(program, option_count, options);
-    tell_log(nvrtc, program, name, error, diag);
-    bool good = !error && take_image(nvrtc, program, kind, name, out_image, diag);
+    int error = nvrtc->create(&program, r->text, r->name, 0, NULL, NULL);
+    if (error) return sinter_error(diag, r->name, "NVRTC: %s", nvrtc->error_text(error));
+    error = nvrtc->compile(program, r->option_count, r->options);
+    tell_log(nvrtc, program, r->name, error, diag);
+    bool good = !error &&
+                (!out_code || take_image(nvrtc, program, false, r->name, out_code, diag)) &&
+                (!out_ptx || take_image(nvrtc, program, true, r->name, out_ptx, diag));
     nvrtc->destroy(&program);
     return good;
 }
 
+/* One of the results of a run, with its place in the cache. */
+typedef struct result {
+    sinter_text key, bytes;
+    bool wanted, found;
+} result;
+
+static void find_result(result *one, const request *r, sinter_kernel_cache *cache) {
+    one->wanted = true;
+    write_key(r, &one->key);
+    one->found = cache && sinter_kernel_cache_find(cache, &one->key, &one->bytes);
+}
+
+static void keep_result(result *one, sinter_kernel_cache *cache, sinter_text *out,
+                        sinter_diag *diag) {
+    if (!one->wanted) return;
+    if (cache && !one->found)
+        sinter_kernel_cache_store(cache, &one->key, &one->bytes, diag); /* a warning at most */
+    sinter_text_append(out, one->bytes.data, one->bytes.size);
+}
+
 bool sinter_nvrtc_compile(const sinter_nvrtc *nvrtc, const char *name, const char *text,
                           const char *architecture, sinter_kernel_cache *cache,
-                          sinter_text *out_image, sinter_diag *diag) {
+                          sinter_text *out_image, sinter_text *out_ptx, sinter_diag *diag) {
     uint32_t number, kind;
-    char for_architecture[64];
     if (!sinter_nvrtc_architecture(architecture, &number, &kind))
         return sinter_error(diag, name, "architecture '%s': expected sm_90, sm_90a or compute_90",
                             architecture);
-    snprintf(for_architecture, sizeof for_architecture, "-arch=%s", architecture);
-    const char *const options[] = {for_architecture, "--std=c++17", "-default-device"};
-    const int count = sizeof options / sizeof *options;
-    sinter_text key = {0}, image = {0};
-    sinter_text_format(&key, "NVRTC %d.%d %s", nvrtc->major, nvrtc->minor, nvrtc->path);
-    for (int i = 0; i < count; i++) sinter_text_format(&key, " %s", options[i]);
-    sinter_text_format(&key, "\n%s", text);
-    bool found = cache && sinter_kernel_cache_find(cache, &key, &image);
-    bool good = found || compile(nvrtc, name, text, options, count, kind, &image, diag);
-    if (good && cache && !found)
-        sinter_kernel_cache_store(cache, &key, &image, diag); /* a warning at most */
-    if (good) sinter_text_append(out_image, image.data, image.size);
-    sinter_text_deinit(&key);
-    sinter_text_deinit(&image);
+    if (out_ptx && kind != SINTER_ABI_IMAGE_BINARY)
+        return sinter_error(diag, name, "architecture '%s': PTX for later ones comes with sm_%u",
+                            architecture, number);
+    const bool is_text = kind == SINTER_ABI_IMAGE_TEXT;
+    request r;
+    result image = {0}, ptx = {0};
+    if (out_ptx) { /* what a run for compute_90 alone gives, and is found by */
+        init_request(&r, nvrtc, name, text, "compute_", architecture + strlen("sm_"));
+        find_result(&ptx, &r, cache);
+    }
+    init_request(&r, nvrtc, name, text, "", architecture);
+    find_result(&image, &r, cache);
+    bool runs = !image.found || (ptx.wanted && !ptx.found), good = true;
+    if (runs) {
+        image.bytes.size = ptx.bytes.size = 0; /* one that was found is made again with the other */
+        good = is_text ? compile(&r, NULL, &image.bytes, diag)
+                       : compile(&r, &image.bytes, out_ptx ? &ptx.bytes : NULL, diag);
+    }
+    if (good) {
+        keep_result(&image, cache, out_image, diag);
+        keep_result(&ptx, cache, out_ptx, diag);
+    }
+    sinter_text_deinit(&image.key);
+    sinter_text_deinit(&image.bytes);
+    sinter_text_deinit(&ptx.key);
+    sinter_text_deinit(&ptx.bytes);
     return good;
 }

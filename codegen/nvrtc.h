@@ -24,6 +24,7 @@ bool sinter_nvrtc_open(sinter_nvrtc *out_nvrtc, sinter_arena *arena, sinter_diag
 bool sinter_nvrtc_architecture(const char *text, uint32_t *out_number, uint32_t *out_kind);
 
 /* Compiles text, a zero-ended string, called `name` in messages. What NVRTC says is the diagnostic. out_image: appended to; PTX
- * with its final zero. cache: may be NULL. Several threads may compile at once. */
+ * with its final zero. out_ptx: NULL, or appended to with what "compute_90" gives, from the same run as the code for "sm_90"; not for other
+ * architectures. cache: may be NULL. Several threads may compile at once. */
 bool sinter_nvrtc_compile(const sinter_nvrtc *nvrtc, const char *name, const char *text, const char *architecture,
-                          sinter_kernel_cache *cache, sinter_text *out_image, sinter_diag *diag);
+                          sinter_kernel_cache *cache, sinter_text *out_image, sinter_text *out_ptx, sinter_diag *diag);

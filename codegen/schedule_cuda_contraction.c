@@ -344,7 +344,6 @@ static bool bind_blocks(product *p, loop_run *tiles) {
 
 /* ---- together ---- */
 
-#include <stdio.h>
 bool sinter_schedule_cuda_contraction(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
     product p = {.state = state, .schedule = &state->schedule};
     sinter_schedule_flatten_all(p.schedule);

@@ -249,9 +249,11 @@ static size_t image_size(const struct nvrtc_program_of *program) {
     return program->code ? sizeof program->head + program->head.bytes : 0;
 }
 
-static int take(const struct nvrtc_program_of *program, char *out_bytes) {
+static int take(const struct nvrtc_program_of *program, uint32_t kind, char *out_bytes) {
     if (!program->code) return INVALID_PROGRAM;
-    memcpy(out_bytes, &program->head, sizeof program->head);
+    emulation_image head = program->head;
+    head.kind = kind;
+    memcpy(out_bytes, &head, sizeof head);
     memcpy(out_bytes + sizeof program->head, program->code, program->head.bytes);
     return 0;
 }
@@ -264,7 +266,7 @@ int nvrtcGetCUBINSize(nvrtc_program program, size_t *out_size) {
 
 int nvrtcGetCUBIN(nvrtc_program program, char *out_bytes) {
     BEGIN;
-    return take(program, out_bytes);
+    return take(program, program->head.kind, out_bytes);
 }
 
 int nvrtcGetPTXSize(nvrtc_program program, size_t *out_size) {
@@ -273,7 +275,8 @@ int nvrtcGetPTXSize(nvrtc_program program, size_t *out_size) {
     return 0;
 }
 
+/* Of a run for sm_90 as well, which makes it on the way. */
 int nvrtcGetPTX(nvrtc_program program, char *out_text) {
     BEGIN;
-    return take(program, out_text);
+    return take(program, EMULATION_IMAGE_TEXT, out_text);
 }

@@ -113,7 +113,8 @@ static void test_compiled(void) {
     for (size_t i = 0; there && i < 3; i++) {
         sinter_text image = {0};
         sinter_cubin_kernel kernel = {0};
-        CHECK(sinter_nvrtc_compile(&nvrtc, "test.cu", text, architectures[i], NULL, &image, &diag));
+        CHECK(sinter_nvrtc_compile(&nvrtc, "test.cu", text, architectures[i], NULL, &image, NULL,
+                                   &diag));
         CHECK(sinter_cubin_find(image.data, image.size, "sums", &kernel));
         CHECK(kernel.registers >= 4 && kernel.registers <= 64 && kernel.stack_bytes == 0);
         CHECK(kernel.shared_bytes >= 400 && kernel.shared_bytes <= 2048);

@@ -53,7 +53,8 @@ static inline bool compile_cuda(const char *text, const char *architecture, sint
     sinter_nvrtc nvrtc;
     sinter_arena_init(&arena);
     bool good = sinter_nvrtc_open(&nvrtc, &arena, &diag) &&
-                sinter_nvrtc_compile(&nvrtc, "test.cu", text, architecture, NULL, out_image, &diag);
+                sinter_nvrtc_compile(&nvrtc, "test.cu", text, architecture, NULL, out_image, NULL,
+                                     &diag);
     sinter_arena_deinit(&arena);
     return good;
 }

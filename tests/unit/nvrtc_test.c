@@ -49,7 +49,37 @@ static void test_architectures(void) {
 static bool compile(const sinter_nvrtc *nvrtc, const char *what, const char *architecture,
                     sinter_kernel_cache *cache, sinter_text *out_image) {
     forget();
-    return sinter_nvrtc_compile(nvrtc, "test.cu", what, architecture, cache, out_image, &diag);
+    return sinter_nvrtc_compile(nvrtc, "test.cu", what, architecture, cache, out_image, NULL,
+                                &diag);
+}
+
+/* Code and PTX, from one run. */
+static bool compile_both(const sinter_nvrtc *nvrtc, const char *architecture,
+                         sinter_kernel_cache *cache, sinter_text *out_image, sinter_text *out_ptx) {
+    forget();
+    return sinter_nvrtc_compile(nvrtc, "test.cu", text, architecture, cache, out_image, out_ptx,
+                                &diag);
+}
+
+static bool is_same(const sinter_text *a, const sinter_text *b) {
+    return a->size == b->size && a->size && !memcmp(a->data, b->data, a->size);
+}
+
+/* What comes of one run is what comes of two; PTX of sm_90a would be for that alone. */
+static void test_both(const sinter_nvrtc *nvrtc) {
+    sinter_text image = {0}, ptx = {0}, image_alone = {0}, ptx_alone = {0};
+    CHECK(compile(nvrtc, text, "sm_80", NULL, &image_alone) &&
+          compile(nvrtc, text, "compute_80", NULL, &ptx_alone));
+    CHECK(compile_both(nvrtc, "sm_80", NULL, &image, &ptx));
+    CHECK(is_same(&ptx, &ptx_alone) && image.size == image_alone.size && !is_same(&image, &ptx));
+    CHECK(!compile_both(nvrtc, "sm_90a", NULL, &image, &ptx));
+    CHECK(says("sm_90a': PTX for later ones comes with sm_90"));
+    CHECK(!compile_both(nvrtc, "compute_80", NULL, &image, &ptx));
+    sinter_text_deinit(&image);
+    sinter_text_deinit(&ptx);
+    sinter_text_deinit(&image_alone);
+    sinter_text_deinit(&ptx_alone);
+    forget();
 }
 
 static void test_errors(const sinter_nvrtc *nvrtc) {
@@ -77,7 +107,7 @@ static void test_failures(const sinter_nvrtc *nvrtc) {
     int failed = 0;
     for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
         char wish[64];
-        sinter_text image = {0};
+        sinter_text image = {0}, later = {0};
         if (strstr(symbols[i], "Log") || strstr(symbols[i], "Destroy") ||
             strstr(symbols[i], "Version"))
             continue;
@@ -88,7 +118,10 @@ static void test_failures(const sinter_nvrtc *nvrtc) {
         bool ptx = compile(nvrtc, text, "compute_90", NULL, &image);
         CHECK(told && (ptx || says("NVRTC_ERROR_INTERNAL_ERROR")) && !(binary && ptx));
         failed += !binary + !ptx;
+        CHECK(!compile_both(nvrtc, "sm_90", NULL, &image, &later) &&
+              says("NVRTC_ERROR_INTERNAL_ERROR"));
         unsetenv("SINTER_EMULATION_NVRTC_FAIL");
+        sinter_text_deinit(&later);
         sinter_text_deinit(&image);
     }
     CHECK_INT_EQ(failed, 2 + 2 + 2 + 2); /* create and compile for both, two more for each */
@@ -113,6 +146,26 @@ static bool is_cached(const sinter_nvrtc *nvrtc, sinter_kernel_cache *cache,
         found && image.size == expected->size && !memcmp(image.data, expected->data, image.size);
     sinter_text_deinit(&image);
     return same;
+}
+
+/* The PTX that came with the code is found alone, the code with it, and both are made where one is missing. */
+static void test_cache_of_both(const sinter_nvrtc *nvrtc, sinter_kernel_cache *cache) {
+    sinter_text image = {0}, ptx = {0}, alone = {0}, code = {0}, later = {0};
+    CHECK(compile(nvrtc, text, "sm_86", cache, &code));
+    setenv("CXX", "false", 1);
+    CHECK(!compile_both(nvrtc, "sm_86", cache, &image, &ptx));
+    unsetenv("CXX");
+    CHECK(image.size == 0 && ptx.size == 0);
+    CHECK(compile_both(nvrtc, "sm_86", cache, &image, &ptx));
+    setenv("CXX", "false", 1);
+    CHECK(compile_both(nvrtc, "sm_86", cache, &code, &later) && is_same(&later, &ptx));
+    CHECK(compile(nvrtc, text, "compute_86", cache, &alone) && is_same(&alone, &ptx));
+    unsetenv("CXX");
+    sinter_text_deinit(&image);
+    sinter_text_deinit(&ptx);
+    sinter_text_deinit(&alone);
+    sinter_text_deinit(&code);
+    sinter_text_deinit(&later);
 }
 
 static void spoil(const char *folder) {
@@ -154,6 +207,7 @@ static void test_cache(const sinter_nvrtc *nvrtc) {
     CHECK(compile(nvrtc, text, "sm_90", &cache, &again) && !said.size);
     CHECK(is_cached(nvrtc, &cache, &again));
     test_processes(nvrtc, &cache);
+    test_cache_of_both(nvrtc, &cache);
     snprintf(command, sizeof command, "rm -r %s", folder);
     CHECK(system(command) == 0);
     CHECK(compile(nvrtc, text, "sm_90", &cache, &again) && says("are not kept"));
@@ -204,6 +258,7 @@ static void test_real(void) {
         sinter_text_deinit(&image);
     }
     test_errors(&nvrtc);
+    test_both(&nvrtc);
 }
 
 int main(void) {
@@ -216,6 +271,7 @@ int main(void) {
     if (CHECK(sinter_nvrtc_open(&nvrtc, &arena, &diag))) {
         CHECK(strstr(nvrtc.path, "cuda_emulation") != NULL);
         test_errors(&nvrtc);
+        test_both(&nvrtc);
         test_failures(&nvrtc);
         test_cache(&nvrtc);
     }

@@ -305,6 +305,57 @@ sinter_loop_function *sinter_loop_clone_function(sinter_loop_program *program,
     return copy;
 }
 
+/* ---- indices ---- */
+
+typedef struct index_rewrite {
+    sinter_arena *arena;
+    sinter_loop_buffer buffer;
+    sinter_loop_index_change change;
+    void *user;
+} index_rewrite;
+
+static sinter_expr change_expr(const index_rewrite *r, sinter_expr expr) {
+    if (!expr->argument_count) return expr;
+    sinter_expr arguments[SINTER_MAX_RANK];
+    bool is_access = expr->kind == SINTER_LOOP_LOAD && expr->buffer == r->buffer;
+    bool changed = is_access;
+    for (uint32_t i = 0; i < expr->argument_count; i++) {
+        arguments[i] = change_expr(r, expr->arguments[i]);
+        changed |= arguments[i] != expr->arguments[i];
+    }
+    if (!changed) return expr;
+    sinter_loop_expr copy = *expr;
+    copy.arguments = arguments;
+    if (is_access) copy.argument_count = r->change(r->user, arguments);
+    return sinter_loop_expr_make(r->arena, &copy);
+}
+
+static bool change_place(void *user, sinter_expr *place) {
+    *place = change_expr(user, *place);
+    return true;
+}
+
+static bool change_stmt(void *user, sinter_loop_stmt *stmt) {
+    index_rewrite *r = user;
+    sinter_loop_visit_places(stmt, change_place, r);
+    bool indexes = stmt->kind == SINTER_LOOP_STORE || stmt->kind == SINTER_LOOP_PREFETCH;
+    if (indexes && stmt->buffer == r->buffer) {
+        sinter_expr indices[SINTER_MAX_RANK];
+        memcpy(indices, stmt->arguments, stmt->argument_count * sizeof *indices);
+        stmt->argument_count = r->change(r->user, indices);
+        stmt->arguments =
+            sinter_arena_copy(r->arena, indices, stmt->argument_count * sizeof *indices);
+    }
+    return true;
+}
+
+void sinter_loop_change_indices(sinter_arena *arena, sinter_loop_stmt *first,
+                                sinter_loop_buffer buffer, sinter_loop_index_change change,
+                                void *user) {
+    index_rewrite r = {arena, buffer, change, user};
+    sinter_loop_walk(first, change_stmt, &r);
+}
+
 /* ---- analysis ---- */
 
 /* term = coefficient * product of factors; adds its share to coefficient and rest. */

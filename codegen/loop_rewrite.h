@@ -38,6 +38,11 @@ void sinter_loop_map_buffer(sinter_loop_map *map, sinter_loop_buffer buffer, sin
 sinter_expr sinter_loop_map_expr(sinter_loop_map *map, sinter_expr expr);
 /* In place, all expressions of the list and the dims of buffers it allocates. */
 void sinter_loop_map_list(sinter_loop_map *map, sinter_loop_stmt *first);
+/* In place: every access of the list to the buffer (load, store, prefetch) gets the indices that `change` makes of its own, of which
+ * there is room for SINTER_MAX_RANK; it returns how many. The buffer's dims are the caller's to change. */
+typedef uint32_t (*sinter_loop_index_change)(void *user, sinter_expr *indices);
+void sinter_loop_change_indices(sinter_arena *arena, sinter_loop_stmt *first, sinter_loop_buffer buffer,
+                                sinter_loop_index_change change, void *user);
 /* A copy in which everything that the list declares (variables, allocated buffers) is fresh, so that both can stand
  * in one function. */
 sinter_loop_stmt *sinter_loop_clone_list(sinter_loop_map *map, const sinter_loop_stmt *first);

@@ -114,14 +114,14 @@ sinter_schedule_path sinter_schedule_path_to(const sinter_schedule *schedule,
     return path;
 }
 
-bool sinter_schedule_in_vector(const sinter_schedule *schedule, sinter_loop_stmt **link) {
+bool sinter_schedule_in_axis(const sinter_schedule *schedule, sinter_loop_stmt **link,
+                             sinter_loop_axis axis) {
     sinter_arena scratch;
     sinter_arena_init(&scratch);
     sinter_schedule_path path = sinter_schedule_path_to(schedule, link, &scratch);
     bool inside = false;
     for (size_t i = 0; i < path.count; i++)
-        inside |=
-            path.items[i]->kind == SINTER_LOOP_FOR && path.items[i]->axis == SINTER_AXIS_VECTOR;
+        inside |= path.items[i]->kind == SINTER_LOOP_FOR && path.items[i]->axis == axis;
     sinter_arena_deinit(&scratch);
     return inside;
 }
@@ -332,6 +332,10 @@ bool sinter_schedule_cut(sinter_schedule *schedule, sinter_loop_var var, int64_t
         return sinter_schedule_refuse(schedule, "the loop is marked already or has a step");
     if (!sinter_schedule_bounds_fixed(loop, loop->body))
         return sinter_schedule_refuse(schedule, "the body changes the bounds");
+    int64_t lower, upper;
+    if ((sinter_loop_is_const_int(loop->lower, &lower) && at <= lower) ||
+        (sinter_loop_is_const_int(loop->upper, &upper) && at >= upper))
+        return sinter_schedule_refuse(schedule, "all iterations are on one side");
     sinter_loop_function *saved = sinter_schedule_save(schedule);
     sinter_loop_map map, other;
     sinter_loop_map_init(&map, schedule->program, schedule->function);
@@ -447,7 +451,7 @@ bool sinter_schedule_vectorize(sinter_schedule *schedule, sinter_loop_var var) {
     sinter_loop_stmt *loop = *link;
     int64_t lower, count;
     if (!check_serial(schedule, loop)) return false;
-    if (sinter_schedule_in_vector(schedule, link))
+    if (sinter_schedule_in_axis(schedule, link, SINTER_AXIS_VECTOR))
         return sinter_schedule_refuse(schedule, "the loop is inside of a vector axis");
     if (!sinter_loop_trip_count(loop, &count) || count < 1 || (count & (count - 1)) ||
         count > MAX_UNROLL)
@@ -476,6 +480,15 @@ static bool stores_below_bytes(const sinter_loop_function *function,
     return false;
 }
 
+bool sinter_schedule_reduces(const sinter_loop_stmt *first, sinter_loop_var var) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
+        if ((stmt->kind == SINTER_LOOP_REDUCE && (!var || stmt->var == var)) ||
+            sinter_schedule_reduces(stmt->body, var) ||
+            sinter_schedule_reduces(stmt->else_body, var))
+            return true;
+    return false;
+}
+
 bool sinter_schedule_parallelize(sinter_schedule *schedule, sinter_loop_var var) {
     sinter_loop_function *function = schedule->function;
     sinter_loop_stmt *loop = function->body;
@@ -486,6 +499,8 @@ bool sinter_schedule_parallelize(sinter_schedule *schedule, sinter_loop_var var)
     if (!check_serial(schedule, loop)) return false;
     if (stores_below_bytes(function, loop->body))
         return sinter_schedule_refuse(schedule, "elements share bytes");
+    if (sinter_schedule_reduces(loop->body, 0))
+        return sinter_schedule_refuse(schedule, "threads of a pool do not meet in a reduction");
     if (!may_run_at_once(schedule, loop, false)) return false;
     loop->axis = SINTER_AXIS_PARALLEL;
     return true;

@@ -10,8 +10,10 @@ sinter_loop_stmt **sinter_schedule_find_link(sinter_schedule *schedule, sinter_l
 /* The statements around the one that hangs there, outermost first. */
 typedef SINTER_VECTOR(sinter_loop_stmt *) sinter_schedule_path;
 sinter_schedule_path sinter_schedule_path_to(const sinter_schedule *schedule, sinter_loop_stmt **link, sinter_arena *arena);
-/* The statement that hangs there is inside of a vector axis. */
-bool sinter_schedule_in_vector(const sinter_schedule *schedule, sinter_loop_stmt **link);
+/* The statement that hangs there is inside of a loop with this axis. */
+bool sinter_schedule_in_axis(const sinter_schedule *schedule, sinter_loop_stmt **link, sinter_loop_axis axis);
+/* Threads of a block reduce to the variable somewhere in the list; var = 0: to any. */
+bool sinter_schedule_reduces(const sinter_loop_stmt *first, sinter_loop_var var);
 const char *sinter_schedule_var_name(const sinter_schedule *schedule, sinter_loop_var var);
 /* The number of iterations as an expression; may be negative where there are none. */
 sinter_expr sinter_schedule_count(sinter_loop_builder *builder, const sinter_loop_stmt *loop);

@@ -96,7 +96,9 @@ bool sinter_schedule_expand(sinter_schedule *schedule, sinter_loop_var var,
         ok ? sinter_schedule_find_link(schedule, SINTER_LOOP_DECLARE, var) : NULL;
     sinter_loop_stmt **outermost =
         link ? sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, loops[0]) : NULL;
-    ok = outermost != NULL;
+    ok = outermost != NULL &&
+         (!sinter_schedule_reduces(schedule->function->body, var) ||
+          sinter_schedule_refuse(schedule, "threads reduce to it: no element can take its place"));
     if (ok) {
         sinter_schedule_path path = sinter_schedule_path_to(schedule, link, &scratch);
         ok = check_enclosing(schedule, &path, loops, count) && make_indices(&e, loops, count, dims);

@@ -113,7 +113,8 @@ bool sinter_schedule_scalarize(sinter_schedule *schedule, sinter_loop_buffer buf
         schedule->function->buffers.items[buffer].scope != SINTER_SCOPE_STACK)
         return sinter_schedule_refuse(schedule, "there is no such stack buffer");
     bool serial = loop->axis == SINTER_AXIS_SERIAL || loop->axis == SINTER_AXIS_UNROLL;
-    if (!serial || !is_plain(loop->body) || sinter_schedule_in_vector(schedule, link))
+    if (!serial || !is_plain(loop->body) ||
+        sinter_schedule_in_axis(schedule, link, SINTER_AXIS_VECTOR))
         return sinter_schedule_refuse(schedule, "the loop runs in lanes, or may stop");
     sinter_arena scratch;
     sinter_loop_access element = {0};

@@ -210,8 +210,12 @@ bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var var, int
     if (lanes < 2 || lanes > MAX_LANES || (lanes & (lanes - 1)))
         return sinter_schedule_refuse(schedule, "the lanes are no power of two of 2 to %d",
                                       MAX_LANES);
-    if (p.loop->axis != SINTER_AXIS_SERIAL || sinter_schedule_in_vector(schedule, link))
+    if (p.loop->axis != SINTER_AXIS_SERIAL ||
+        sinter_schedule_in_axis(schedule, link, SINTER_AXIS_VECTOR))
         return sinter_schedule_refuse(schedule, "the loop is marked already");
+    if (how == SINTER_LANES_THREADS &&
+        sinter_schedule_in_axis(schedule, link, SINTER_AXIS_PARALLEL))
+        return sinter_schedule_refuse(schedule, "threads of a pool do not meet in a reduction");
     if (!recognize(&p))
         return sinter_schedule_refuse(
             schedule, "the body does not end in accumulator = function(accumulator, element)");

@@ -249,7 +249,7 @@ static bool check_place(const staging *s) {
     for (const sinter_loop_stmt *stmt = s->first; stmt; stmt = stmt->next)
         if (is_parallel(stmt))
             return sinter_schedule_refuse(s->schedule, "threads would share the scratch");
-    return !sinter_schedule_in_vector(s->schedule, s->link) ||
+    return !sinter_schedule_in_axis(s->schedule, s->link, SINTER_AXIS_VECTOR) ||
            sinter_schedule_refuse(s->schedule, "the loop is in a vector axis");
 }
 

@@ -11,7 +11,6 @@
 
 typedef struct flattening {
     sinter_loop_builder builder;
-    sinter_loop_buffer buffer;
     const sinter_expr *dims;
     uint32_t rank, first, count; /* dims that become one */
 } flattening;
@@ -33,40 +32,9 @@ static uint32_t put_flat(const flattening *f, sinter_expr flat, sinter_expr *lis
     return f->rank - f->count + 1;
 }
 
-static sinter_expr flatten_expr(flattening *f, sinter_expr expr) {
-    if (!expr->argument_count) return expr;
-    sinter_expr arguments[SINTER_MAX_RANK];
-    bool changed = expr->kind == SINTER_LOOP_LOAD && expr->buffer == f->buffer;
-    for (uint32_t i = 0; i < expr->argument_count; i++) {
-        arguments[i] = flatten_expr(f, expr->arguments[i]);
-        changed |= arguments[i] != expr->arguments[i];
-    }
-    if (!changed) return expr;
-    sinter_loop_expr copy = *expr;
-    copy.arguments = arguments;
-    if (expr->kind == SINTER_LOOP_LOAD && expr->buffer == f->buffer) {
-        copy.argument_count = put_flat(f, flat_index(f, arguments), arguments);
-    }
-    return sinter_loop_expr_make(f->builder.arena, &copy);
-}
-
-static bool flatten_place(void *user, sinter_expr *place) {
-    *place = flatten_expr(user, *place);
-    return true;
-}
-
-static bool flatten_stmt(void *user, sinter_loop_stmt *stmt) {
+static uint32_t flatten_indices(void *user, sinter_expr *indices) {
     flattening *f = user;
-    sinter_loop_visit_places(stmt, flatten_place, f);
-    bool indexes = stmt->kind == SINTER_LOOP_STORE || stmt->kind == SINTER_LOOP_PREFETCH;
-    if (indexes && stmt->buffer == f->buffer) {
-        sinter_expr indices[SINTER_MAX_RANK];
-        memcpy(indices, stmt->arguments, f->rank * sizeof *indices);
-        stmt->argument_count = put_flat(f, flat_index(f, indices), indices);
-        stmt->arguments =
-            sinter_arena_copy(f->builder.arena, indices, stmt->argument_count * sizeof *indices);
-    }
-    return true;
+    return put_flat(f, flat_index(f, indices), indices);
 }
 
 bool sinter_schedule_flatten(sinter_schedule *schedule, sinter_loop_buffer buffer) {
@@ -87,11 +55,10 @@ bool sinter_schedule_merge(sinter_schedule *schedule, sinter_loop_buffer buffer,
     if (info->rank < 2) return sinter_schedule_refuse(schedule, "%%%s is flat", info->name);
     if (count < 2 || count > info->rank || first > info->rank - count)
         return sinter_schedule_refuse(schedule, "%%%s has no such dims", info->name);
-    flattening f = {
-        .buffer = buffer, .dims = info->dims, .rank = info->rank, .first = first, .count = count};
+    flattening f = {.dims = info->dims, .rank = info->rank, .first = first, .count = count};
     sinter_loop_builder_init(&f.builder, schedule->program, function);
     sinter_loop_function *saved = sinter_schedule_save(schedule);
-    sinter_loop_walk(function->body, flatten_stmt, &f);
+    sinter_loop_change_indices(f.builder.arena, function->body, buffer, flatten_indices, &f);
     sinter_expr size = sinter_loop_int(&f.builder, 1), dims[SINTER_MAX_RANK];
     for (uint32_t i = first; i < first + count; i++)
         size = sinter_loop_mul(&f.builder, size, info->dims[i]);

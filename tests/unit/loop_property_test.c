@@ -68,6 +68,34 @@ static const char *const kernels[] = {
     "  for i in 2..40 step 4 { %y[i / 2] = %x[i]\n %y[i / 2 - 1] = %x[i - 1] }}",
     "kernel @digits(%x: f32[2,3,4] in, %y: f32[24] out) {\n"
     "  for a in 0..2 { for b in 0..3 { for c in 0..4 { %y[b * 8 + a * 4 + c] = %x[a,b,c] }}}}",
+    "kernel @stages(%x: i32[11,7] in, %w: i32[3,2] in, %y: i32[9,6] out) {\n"
+    "  alloc %t: i32[11,7] stack\n"
+    "  for r in 0..11 { for c in 0..7 { %t[r,c] = %x[r,c] * 3:i32 }}\n"
+    "  for i in 0..9 { for j in 0..6 {\n"
+    "    var acc: i32 = 0:i32\n"
+    "    for k in 0..3 { for l in 0..2 { acc = acc + %t[i + k,j + l] * %w[k,l] }}\n"
+    "    %y[i,j] = acc }}}",
+    "kernel @borders(%x: i32[H,5] in, %y: i32[H,5] out, H: i64 range(1, 20)) {\n"
+    "  alloc %t: i32[22,5] stack\n"
+    "  for r in 0..H + 2 { if 1 <= r & r < H + 1 {\n"
+    "    for c in 0..5 { %t[r,c] = %x[r - 1,c] + 1:i32 }} else { for c in 0..5 { %t[r,c] = 0:i32 "
+    "}}}\n"
+    "  alloc %u: i32[20,5] stack\n"
+    "  for i in 0..H { for j in 0..5 {\n"
+    "    var acc: i32 = 0:i32\n"
+    "    for k in 0..3 { acc = acc + %t[i + k,j] }\n"
+    "    %u[i,j] = acc }}\n"
+    "  for i in 0..H { for j in 0..5 {\n"
+    "    var s: i32 = 0:i32\n"
+    "    for k in max(1 - i, 0)..min(H + 1 - i, 3) { s = s + %u[i + k - 1,4 - j] }\n"
+    "    %y[i,j] = s }}}",
+    "kernel @running(%x: i64[6,9] in, %y: i64[6,9] out) {\n"
+    "  for b in 0..6 {\n"
+    "    alloc %t: i64[3,9] stack\n"
+    "    for d in 0..3 {\n"
+    "      var s: i64 = 0:i64\n"
+    "      for c in 0..9 { s = s + %x[b,c] * d\n %t[d,c] = s }}\n"
+    "    for j in 0..9 { %y[b,j] = %t[j % 3,j] }}}",
 };
 
 /* ---- the pieces a verb can be about ---- */
@@ -151,7 +179,7 @@ static bool apply(trial *t) {
     sinter_schedule *s = t->schedule;
     sinter_loop_var loop = any_loop(t), inner = inner_of(t, loop), pair[2] = {inner, loop};
     int64_t factor = factors[below(t, 7)];
-    uint64_t verb = below(t, 27);
+    uint64_t verb = below(t, 30);
     sinter_text_format(&t->log, " verb %d loop %u factor %d;", (int)verb, loop, (int)factor);
     switch (verb) {
     case 0:
@@ -206,6 +234,10 @@ static bool apply(trial *t) {
     case 24:
     case 25:
         return block_reduction(t, loop);
+    case 26:
+    case 27:
+    case 28:
+        return sinter_schedule_compute_at(s, any_buffer(t), loop);
     default:
         return tile(t, loop);
     }

@@ -39,6 +39,7 @@ const char sinter_opt_loops_help[] =
     "  --loop-pack=BUFFER,DIM[:BLOCK],...   order of the dims, and blocks of them\n"
     "  --loop-pack-scratch=BUFFER,I[,AXIS,...]   in front of I; order of the loops it is read "
     "along\n"
+    "  --loop-compute-at=BUFFER,I  what fills it moves into I, and makes what a trip reads\n"
     "  --loop-scalarize=BUFFER,I   --loop-block-reduction=M|-,N,ACCUMULATOR,STEPS\n"
     "  --loop-fork=I,J,LEAST       I's body once for J with at least so many iterations, once "
     "else\n"
@@ -300,6 +301,11 @@ static bool run_pack_scratch(verb_call *call) {
     return sinter_schedule_pack_scratch(call->schedule, &packing);
 }
 
+static bool run_compute_at(verb_call *call) {
+    return sinter_schedule_compute_at(call->schedule, buffer_argument(call, 0),
+                                      loop_argument(call, 1));
+}
+
 static bool run_scalarize(verb_call *call) {
     return sinter_schedule_scalarize(call->schedule, buffer_argument(call, 0),
                                      loop_argument(call, 1), NULL);
@@ -402,6 +408,7 @@ static const struct {
              {"loop-inline", run_inline, 1, 1, false},
              {"loop-pack", run_pack, 2, MAX_ARGUMENTS, true},
              {"loop-pack-scratch", run_pack_scratch, 2, MAX_ARGUMENTS, false},
+             {"loop-compute-at", run_compute_at, 2, 2, false},
              {"loop-scalarize", run_scalarize, 2, 2, false},
              {"loop-block-reduction", run_block_reduction, 4, 4, false},
              {"loop-fork", run_fork, 3, 3, false},

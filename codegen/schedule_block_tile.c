@@ -110,7 +110,7 @@ static void add_tile(tiling *t, operand *o, const char *name) {
     sinter_loop_alloc(t->builder, o->tile);
 }
 
-/* tile[...] = the operand at (first + at, start + depth), 0 outside of it. */
+/* tile[...] = the operand at (first + at, start + depth), 0 outside of it: one store for all lanes of a warp, whichever have a value. */
 static void stage_element(tiling *t, const operand *o, sinter_expr start, sinter_expr depth,
                           sinter_expr at) {
     sinter_loop_builder *b = t->builder;
@@ -122,13 +122,16 @@ static void stage_element(tiling *t, const operand *o, sinter_expr start, sinter
     sinter_expr condition = both(b, below(b, index, count_of(t, o)), below(b, position, t->count));
     if (o->condition) condition = both(b, condition, sinter_loop_map_expr(&map, o->condition));
     sinter_expr indices[2] = {o->depth_last ? at : depth, o->depth_last ? depth : at};
-    if (condition) sinter_loop_begin_if(b, condition);
-    sinter_loop_store(b, o->tile, indices, sinter_loop_map_expr(&map, o->value));
-    if (!condition) return;
-    sinter_loop_end(b);
-    sinter_loop_begin_else(b);
-    sinter_loop_store(b, o->tile, indices, zero_of(t, o->value->dtype));
-    sinter_loop_end(b);
+    sinter_expr value = sinter_loop_map_expr(&map, o->value);
+    if (condition) {
+        sinter_loop_var staged =
+            sinter_loop_declare(b, "staged", true, zero_of(t, o->value->dtype));
+        sinter_loop_begin_if(b, condition);
+        sinter_loop_assign(b, staged, value);
+        sinter_loop_end(b);
+        value = sinter_loop_var_read(b, staged);
+    }
+    sinter_loop_store(b, o->tile, indices, value);
 }
 
 /* Warps take turns along one dim of the tile, lanes stand side by side in the other. */

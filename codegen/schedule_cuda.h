@@ -22,6 +22,9 @@ bool sinter_schedule_cuda_block(sinter_schedule_cuda_state *state, sinter_loop_v
 bool sinter_schedule_cuda_one_block(sinter_schedule_cuda_state *state, sinter_loop_var nest);
 bool sinter_schedule_cuda_is_independent(const sinter_schedule *schedule, sinter_loop_var loop);
 
+/* Barriers in a list of statements that the threads of a block run (schedule_cuda_barrier.c), where one meets what another did. */
+void sinter_schedule_cuda_put_barriers(sinter_schedule *schedule, sinter_loop_stmt **first);
+
 /* ---- schedule_cuda_cut.c ---- */
 /* One nest a kernel, as far as that is possible; before any kernel is scheduled. */
 void sinter_schedule_cuda_cut(sinter_loop_program *program);

@@ -86,100 +86,6 @@ static void share_nests(sharing *s) {
     }
 }
 
-/* ---- barriers ---- */
-
-/* By buffer: what threads did since the last barrier. */
-typedef struct touched {
-    bool *written, *read;
-} touched;
-
-static touched make_touched(const sharing *s) {
-    const size_t count = s->function->buffers.count;
-    return (touched){SINTER_NEW_ARRAY(&s->state->scratch, bool, count),
-                     SINTER_NEW_ARRAY(&s->state->scratch, bool, count)};
-}
-
-static void add_touched(const sharing *s, touched *to, const touched *from) {
-    for (size_t i = 0; i < s->function->buffers.count; i++) {
-        to->written[i] |= from->written[i];
-        to->read[i] |= from->read[i];
-    }
-}
-
-static void forget(const sharing *s, touched *t) {
-    for (size_t i = 0; i < s->function->buffers.count; i++) t->written[i] = t->read[i] = false;
-}
-
-static bool is_common(const sharing *s, sinter_loop_buffer buffer) {
-    sinter_loop_scope scope = s->function->buffers.items[buffer].scope;
-    return scope == SINTER_SCOPE_SHARED || scope == SINTER_SCOPE_OUTPUT ||
-           scope == SINTER_SCOPE_INOUT;
-}
-
-/* What the statement touches, with or without its bodies. */
-static touched touched_by(sharing *s, const sinter_loop_stmt *stmt, bool bodies) {
-    touched t = make_touched(s);
-    sinter_loop_access_list list = {0};
-    sinter_loop_stmt alone = *stmt;
-    alone.next = NULL;
-    if (bodies)
-        sinter_loop_collect_accesses(&s->state->scratch, &alone, &list);
-    else
-        sinter_loop_collect_stmt_accesses(&s->state->scratch, &alone, &list);
-    for (size_t i = 0; i < list.count; i++) {
-        const sinter_loop_access *a = &list.items[i];
-        if (!is_common(s, a->buffer)) continue;
-        t.written[a->buffer] |= a->is_store;
-        t.read[a->buffer] |= !a->is_store || a->combine;
-    }
-    return t;
-}
-
-static bool meets(const sharing *s, const touched *before, const touched *after) {
-    for (size_t i = 0; i < s->function->buffers.count; i++)
-        if ((before->written[i] && (after->written[i] || after->read[i])) ||
-            (before->read[i] && after->written[i]))
-            return true;
-    return false;
-}
-
-static sinter_loop_stmt **put_barrier(sharing *s, sinter_loop_stmt **link, touched *since) {
-    s->builder.tail = link;
-    sinter_loop_barrier(&s->builder);
-    forget(s, since);
-    return s->builder.tail;
-}
-
-static void put_barriers(sharing *s, sinter_loop_stmt **first, touched *since);
-
-/* A loop that threads run alike, or a condition: it may run not at all, and a loop's next round follows its last statement. */
-static void put_inside(sharing *s, sinter_loop_stmt *stmt, touched *since) {
-    touched skipped = make_touched(s), otherwise = make_touched(s);
-    add_touched(s, &skipped, since);
-    add_touched(s, &otherwise, since);
-    put_barriers(s, &stmt->body, since);
-    if (stmt->kind == SINTER_LOOP_FOR) {
-        touched round = touched_by(s, stmt, true);
-        sinter_loop_stmt **end = &stmt->body;
-        while (*end) end = &(*end)->next;
-        if (meets(s, since, &round)) put_barrier(s, end, since);
-    } else {
-        put_barriers(s, &stmt->else_body, &otherwise);
-        add_touched(s, since, &otherwise);
-    }
-    add_touched(s, since, &skipped);
-}
-
-static void put_barriers(sharing *s, sinter_loop_stmt **first, touched *since) {
-    for (sinter_loop_stmt **link = first; *link; link = &(*link)->next) {
-        bool nests = is_serial_loop(*link) || (*link)->kind == SINTER_LOOP_IF;
-        touched own = touched_by(s, *link, !nests);
-        if (meets(s, since, &own)) link = put_barrier(s, link, since);
-        add_touched(s, since, &own);
-        if (nests) put_inside(s, *link, since);
-    }
-}
-
 /* ---- together ---- */
 
 /* Nothing that stops a thread while others wait for it. */
@@ -228,8 +134,7 @@ static sharing begin_sharing(sinter_schedule_cuda_state *state) {
 }
 
 static bool finish(sharing *s) {
-    touched since = make_touched(s);
-    put_barriers(s, body_of(s), &since);
+    sinter_schedule_cuda_put_barriers(s->schedule, body_of(s));
     return true;
 }
 

@@ -169,69 +169,7 @@ static bool shared_fits(const sinter_loop_function *function, const sinter_loop_
     return add_shared(function, first, &total) && total <= SHARED_LIMIT;
 }
 
-/* ---- barriers ---- */
-
-/* Memory that threads of a block see of each other: all but their own. */
-static bool is_common(const sinter_loop_function *function, sinter_loop_buffer buffer) {
-    sinter_loop_scope scope = function->buffers.items[buffer].scope;
-    return scope == SINTER_SCOPE_SHARED || scope == SINTER_SCOPE_OUTPUT ||
-           scope == SINTER_SCOPE_INOUT;
-}
-
-/* Barriers in a list of statements of a block, wherever one touches what another wrote, or writes what another read. */
-static void put_barriers(sinter_loop_program *program, sinter_loop_function *function,
-                         sinter_loop_stmt **first) {
-    sinter_arena scratch;
-    sinter_arena_init(&scratch);
-    bool *written = SINTER_NEW_ARRAY(&scratch, bool, function->buffers.count),
-         *read = SINTER_NEW_ARRAY(&scratch, bool, function->buffers.count);
-    for (sinter_loop_stmt **link = first; *link; link = &(*link)->next) {
-        sinter_loop_stmt alone = **link;
-        alone.next = NULL;
-        sinter_loop_access_list list = {0};
-        sinter_loop_collect_accesses(&scratch, &alone, &list);
-        bool meets = false;
-        for (size_t i = 0; i < list.count; i++) {
-            const sinter_loop_access *a = &list.items[i];
-            if (!is_common(function, a->buffer)) continue;
-            meets |= written[a->buffer] || (a->is_store && read[a->buffer]);
-        }
-        if (meets) {
-            sinter_loop_builder b;
-            sinter_loop_builder_init(&b, program, function);
-            b.tail = link;
-            sinter_loop_barrier(&b);
-            link = b.tail;
-            for (size_t i = 0; i < function->buffers.count; i++) written[i] = read[i] = false;
-        }
-        for (size_t i = 0; i < list.count; i++) {
-            const sinter_loop_access *a = &list.items[i];
-            if (!is_common(function, a->buffer)) continue;
-            if (a->is_store) written[a->buffer] = true;
-            if (!a->is_store || a->combine) read[a->buffer] = true;
-        }
-    }
-    sinter_arena_deinit(&scratch);
-}
-
 /* ---- rows of a block ---- */
-
-/* Whether the list has memory of the block that the next row writes again. */
-static bool uses_shared(const sinter_loop_function *function, const sinter_loop_stmt *first) {
-    for (const sinter_loop_stmt *s = first; s; s = s->next)
-        if (s->kind == SINTER_LOOP_ALLOC &&
-            function->buffers.items[s->buffer].scope == SINTER_SCOPE_SHARED)
-            return true;
-    return false;
-}
-
-static void end_with_barrier(sinter_loop_program *program, sinter_loop_function *function,
-                             sinter_loop_stmt **first) {
-    sinter_loop_builder b;
-    sinter_loop_builder_init(&b, program, function);
-    for (b.tail = first; *b.tail;) b.tail = &(*b.tail)->next;
-    sinter_loop_barrier(&b);
-}
 
 /* Blocks for all that the device runs at once, each with as many rows; what rows share is read once a block. A divisor of the
  * rows, so that all blocks have the same. */
@@ -281,16 +219,12 @@ bool sinter_schedule_cuda_rows(sinter_schedule_cuda_state *state, sinter_loop_va
     for (size_t i = 0; i < copies.count && good; i++)
         good = share_elements(schedule, copies.items[i], lanes);
     if (!good) return false;
-    sinter_loop_stmt *outer = row_of(schedule, block), *inner = row_of(schedule, row);
+    sinter_loop_stmt *outer = row_of(schedule, block);
     sinter_loop_walk(outer->body, turn_lanes, function);
     sinter_schedule_cuda_own(schedule, outer->body, lanes);
     if (!shared_fits(function, outer->body) ||
         !sinter_schedule_bind(schedule, block, SINTER_AXIS_BLOCK))
         return false;
-    put_barriers(state->program, function, &outer->body);
-    if (outer == inner) return true;
-    put_barriers(state->program, function, &inner->body);
-    if (uses_shared(function, inner->body))
-        end_with_barrier(state->program, function, &inner->body);
+    sinter_schedule_cuda_put_barriers(schedule, &outer->body);
     return true;
 }

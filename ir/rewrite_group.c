@@ -2,6 +2,7 @@
  * arguments, one per operand, so that it can be lowered on its own.
  * Test: tests/unit/rewrite_test.c */
 #include "ir/rewrite.h"
+#include "ir/sharding.h"
 
 #include <assert.h>
 #include <string.h>
@@ -84,7 +85,7 @@ static const char *join_locations(outliner *state, const sinter_node *nodes, siz
     return joined;
 }
 
-/* Results of the group take types, contents, names and outside uses of the values that escape. */
+/* Results of the group take types, contents, shardings, names and outside uses of the values that escape. */
 static void connect_results(outliner *state, sinter_rewrite *rewrite, sinter_node group) {
     sinter_module *module = state->module;
     for (size_t i = 0; i < state->escapes.count; i++) {
@@ -93,6 +94,7 @@ static void connect_results(outliner *state, sinter_rewrite *rewrite, sinter_nod
         sinter_value_set_type(module, outer, *sinter_value_type(module, inner));
         const sinter_value_info *info = sinter_value_get(module, inner);
         sinter_value_set_content(module, outer, info->content, info->content_count);
+        sinter_value_set_sharding(module, outer, info->sharding);
         sinter_rewrite_replace(rewrite, inner, outer); /* all uses: inner ones are put back below */
     }
 }

@@ -193,16 +193,24 @@ const char *sinter_job_name(const sinter_job *job) {
     return job->transport->name;
 }
 
-sinter_status *sinter_job_set_mesh(sinter_job *job, const int64_t *axis_sizes,
-                                   uint32_t axis_count) {
+sinter_status *sinter_job_set_mesh(sinter_job *job, const int64_t *axis_sizes, uint32_t axis_count,
+                                   int64_t groups) {
     sinter_status *status = sinter_exchange_mesh_init(&job->mesh, axis_sizes, axis_count);
-    if (status || job->mesh.rank_count == job->transport->rank_count) return status;
-    return SINTER_FAIL(
-        SINTER_STATUS_BAD_INPUT,
-        "the mesh has %lld ranks, the job %lld processes: start as many as there are "
-        "ranks (mpirun -n %lld)",
-        (long long)job->mesh.rank_count, (long long)job->transport->rank_count,
-        (long long)job->mesh.rank_count);
+    if (status) return status;
+    int64_t ranks = job->mesh.rank_count, all = ranks * groups;
+    job->first = job->transport->rank / ranks * ranks;
+    if (all == job->transport->rank_count) return NULL;
+    if (groups == 1)
+        return SINTER_FAIL(
+            SINTER_STATUS_BAD_INPUT,
+            "the mesh has %lld ranks, the job %lld processes: start as many as there are "
+            "ranks (mpirun -n %lld)",
+            (long long)ranks, (long long)job->transport->rank_count, (long long)ranks);
+    return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
+                       "the pipeline has %lld stages of %lld ranks each, the job %lld processes: "
+                       "start one for each of them (mpirun -n %lld)",
+                       (long long)groups, (long long)ranks, (long long)job->transport->rank_count,
+                       (long long)all);
 }
 
 const sinter_abi_services *sinter_job_services(const sinter_job *job) {

@@ -236,14 +236,15 @@ static uint64_t piece_of(const meeting *m, uint64_t count, int64_t place) {
 static int32_t permute(const meeting *m) {
     const sinter_abi_exchange *w = m->words;
     sinter_transport *t = m->job->transport;
-    if (w->from == t->rank) { /* and to it */
+    if (w->from >= 0 && m->job->first + w->from == t->rank) { /* and to it */
         memcpy(w->target, w->source, m->bytes);
         return 0;
     }
     if (w->from < 0) memset(w->target, 0, m->bytes);
-    if (w->from >= 0 && t->receive(t, w->from, m->tag, w->target, m->bytes) < 0)
+    int64_t first = m->job->first;
+    if (w->from >= 0 && t->receive(t, first + w->from, m->tag, w->target, m->bytes) < 0)
         return transport_failed(m);
-    if (w->to >= 0 && t->send(t, w->to, m->tag, w->source, m->bytes) < 0)
+    if (w->to >= 0 && t->send(t, first + w->to, m->tag, w->source, m->bytes) < 0)
         return transport_failed(m);
     return finish(m);
 }
@@ -266,15 +267,16 @@ static int32_t meet(const meeting *m) {
 
 int32_t sinter_job_exchange(sinter_abi_call *call, const sinter_abi_exchange *words) {
     sinter_job *job = call->services->user;
-    int64_t rank = job->transport->rank;
+    int64_t rank = job->transport->rank - job->first;
     meeting m = {.job = job, .call = call, .words = words, .tag = tag_of(words)};
     bool permutes = words->kind == SINTER_ABI_PERMUTE;
     if (!sinter_exchange_check(&job->mesh, words) ||
         (!permutes && !sinter_exchange_find_group(&job->mesh, rank, words->over, &m.group)))
-        return sinter_exchange_fail(call, SINTER_ABI_FAILED, rank,
+        return sinter_exchange_fail(call, SINTER_ABI_FAILED, job->transport->rank,
                                     "an exchange that this mesh has not");
     m.size = sinter_exchange_element_size(words->dtype);
     m.bytes = words->count * m.size;
+    for (int64_t p = 0; p < m.group.count; p++) m.group.members[p] += job->first;
     int32_t code = words->count ? meet(&m) : 0;
     sinter_exchange_free_group(&m.group);
     return code;

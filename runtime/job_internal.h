@@ -9,6 +9,7 @@ struct sinter_job {
     void *library;
     double seconds;
     sinter_exchange_mesh mesh;
+    int64_t first; /* process that is rank 0 of the mesh that this one is in */
     sinter_abi_services services;
     char why[200]; /* the last thing that failed */
 };

@@ -427,7 +427,7 @@ static sinter_status *load_folder(const char *path, const sinter_engine_options 
     sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &messages};
     bool is_pipeline = sinter_stages_is_folder(path);
     double seconds = options->rank_seconds > 0 ? options->rank_seconds : RANK_SECONDS;
-    sinter_stages *stages = is_pipeline ? sinter_stages_load(path, options, &diag) : NULL;
+    sinter_stages *stages = is_pipeline ? sinter_stages_load(path, options, seconds, &diag) : NULL;
     sinter_ranks *ranks = is_pipeline ? NULL : sinter_ranks_load(path, options, seconds, &diag);
     sinter_status *status = NULL;
     if (!ranks && !stages) {
@@ -585,11 +585,13 @@ bool sinter_engine_run(sinter_engine *engine, const sinter_tensor *inputs,
 }
 
 bool sinter_engine_serves(const sinter_engine *engine) {
+    if (engine->backend == BACKEND_STAGES) return sinter_stages_serves(engine->stages);
     return engine->backend == BACKEND_RANKS && sinter_ranks_serves(engine->ranks);
 }
 
 bool sinter_engine_serve(sinter_engine *engine, sinter_diag *diag) {
-    return sinter_ranks_serve(engine->ranks, diag);
+    return engine->backend == BACKEND_STAGES ? sinter_stages_serve(engine->stages, diag)
+                                             : sinter_ranks_serve(engine->ranks, diag);
 }
 
 void sinter_engine_set_services(sinter_engine *engine, const sinter_abi_services *services) {

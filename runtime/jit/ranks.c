@@ -3,6 +3,7 @@
 #include "ir/base/lex.h"
 #include "ir/sharding_tensor.h"
 #include "runtime/collectives.h"
+#include "runtime/jit/messages.h"
 #include "runtime/jit/ranks_internal.h"
 
 #include <string.h>
@@ -47,9 +48,9 @@ static bool read_values(sinter_ranks *r, sinter_lexer *lexer, const char *word, 
     return true;
 }
 
-/* A rank of this process: the only one of a job of processes. */
+/* A rank that is loaded. */
 static int64_t here(const sinter_ranks *r) {
-    return r->job ? sinter_job_rank(r->job) : 0;
+    return r->own < 0 ? 0 : r->own;
 }
 
 static bool count_values(sinter_ranks *r, const char *name, const sinter_engine *engine,
@@ -75,7 +76,7 @@ static bool load_engine(sinter_ranks *r, int64_t rank, sinter_lexer *lexer, cons
     if (sinter_lexer_is(lexer, "of") &&
         (!sinter_lexer_expect(lexer, "of") || !sinter_lexer_expect_integer(lexer, &file)))
         return false;
-    if (r->job && rank != here(r)) return true;
+    if (r->own >= 0 && rank != r->own) return true;
     const char *name = sinter_ranks_path(&r->arena, folder, file);
     if (!sinter_engine_report(sinter_engine_load(name, options, &r->engines[rank]), name, diag))
         return false;
@@ -138,8 +139,10 @@ static uint32_t axis_sizes(const sinter_ranks *r, int64_t *out_sizes) {
 }
 
 static bool open_job(sinter_ranks *r, const char *folder, sinter_diag *diag) {
-    return !sinter_job_is_one() ||
-           sinter_engine_report(sinter_job_open(r->seconds, &r->job), folder, diag);
+    if (r->own >= 0 || !sinter_job_is_one()) return true;
+    if (!sinter_engine_report(sinter_job_open(r->seconds, &r->job), folder, diag)) return false;
+    r->own = sinter_job_rank(r->job);
+    return true;
 }
 
 /* The ranks' processes or threads. */
@@ -147,8 +150,9 @@ static bool start(sinter_ranks *r, const char *folder, sinter_diag *diag) {
     int64_t sizes[SINTER_MESH_MAX_AXES];
     uint32_t axes = axis_sizes(r, sizes);
     if (r->job)
-        return sinter_engine_report(sinter_job_set_mesh(r->job, sizes, axes), folder, diag) &&
-               sinter_ranks_agree(r, diag);
+        return sinter_engine_report(sinter_job_set_mesh(r->job, sizes, axes, 1), folder, diag) &&
+               sinter_messages_agree(r->job, r->hash, diag);
+    if (r->own >= 0) return true;
     return sinter_engine_report(sinter_pool_create((uint32_t)r->count, NULL, &r->pool), folder,
                                 diag);
 }
@@ -169,6 +173,9 @@ static bool load(sinter_ranks *r, const char *folder, const sinter_engine_option
     r->count = good ? sinter_mesh_rank_count(&r->mesh) : 0;
     if (!good) return false;
     if (r->job && sinter_job_rank_count(r->job) != r->count) return start(r, folder, diag);
+    if (r->own >= r->count)
+        return sinter_error(diag, path, "has %lld ranks, there is no rank %lld",
+                            (long long)r->count, (long long)r->own);
     if (!load_engines(r, &lexer, folder, options, diag)) return false;
     r->input_words = SINTER_NEW_ARRAY(&r->arena, const sinter_sharding *, r->input_count + 1);
     r->output_words = SINTER_NEW_ARRAY(&r->arena, const sinter_sharding *, r->output_count + 1);
@@ -180,15 +187,27 @@ static bool load(sinter_ranks *r, const char *folder, const sinter_engine_option
     return describe_all(r, path, diag) && start(r, folder, diag);
 }
 
-sinter_ranks *sinter_ranks_load(const char *folder, const sinter_engine_options *options,
-                                double seconds, sinter_diag *diag) {
+static sinter_ranks *load_some(const char *folder, int64_t own,
+                               const sinter_engine_options *options, double seconds,
+                               sinter_diag *diag) {
     sinter_ranks *r = sinter_heap_alloc(sizeof *r);
     sinter_arena_init(&r->arena);
     r->seconds = seconds;
+    r->own = own;
     if (load(r, folder, options, diag)) return r;
     r->failed = true;
     sinter_ranks_destroy(r);
     return NULL;
+}
+
+sinter_ranks *sinter_ranks_load(const char *folder, const sinter_engine_options *options,
+                                double seconds, sinter_diag *diag) {
+    return load_some(folder, -1, options, seconds, diag);
+}
+
+sinter_ranks *sinter_ranks_load_one(const char *folder, int64_t rank,
+                                    const sinter_engine_options *options, sinter_diag *diag) {
+    return load_some(folder, rank, options, 0, diag);
 }
 
 static void take_words(sinter_ranks *r, sinter_module *module, size_t count,
@@ -229,6 +248,7 @@ sinter_ranks *sinter_ranks_create(sinter_module *module, const sinter_engine_opt
     sinter_ranks *r = sinter_heap_alloc(sizeof *r);
     sinter_arena_init(&r->arena);
     r->seconds = seconds;
+    r->own = -1;
     sinter_engine_options one = *options;
     one.thread_count = 1;
     if (compile(r, module, &one, diag)) return r;

@@ -33,6 +33,9 @@ sinter_ranks *sinter_ranks_create(sinter_module *module, const sinter_engine_opt
 uint64_t sinter_ranks_hash(const sinter_abi_artifact *artifact);
 bool sinter_ranks_read_hash(const char *path, const sinter_engine_options *options, uint64_t *out_hash, sinter_diag *diag);
 
+/* Tells one folder of programs from another. */
+bool sinter_ranks_read_list_hash(const char *folder, uint64_t *out_hash, sinter_diag *diag);
+
 bool sinter_ranks_is_folder(const char *path);
 /* seconds: how long a rank waits for others. NULL after an error. */
 sinter_ranks *sinter_ranks_load(const char *folder, const sinter_engine_options *options, double seconds, sinter_diag *diag);

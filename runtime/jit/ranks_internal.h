@@ -1,4 +1,4 @@
-/* What runtime/jit/ranks.c and ranks_job.c share. */
+/* What runtime/jit/ranks*.c and stages*.c share. */
 #pragma once
 #include "ir/sharding.h"
 #include "runtime/job.h"
@@ -13,7 +13,8 @@ struct sinter_ranks {
     sinter_abi_io *inputs, *outputs;
     size_t input_count, output_count;
     sinter_pool *pool; /* a thread a rank */
-    sinter_job *job;   /* NULL: the ranks are threads */
+    sinter_job *job;   /* NULL: the ranks are threads, or runs are somebody else's */
+    int64_t own;       /* the only rank that is loaded here; -1: all */
     uint64_t hash;     /* of what says which programs they are */
     double seconds;
     bool failed;       /* a run of the job: it can only be ended */
@@ -28,9 +29,10 @@ bool sinter_ranks_cut_inputs(const sinter_ranks *ranks, int64_t rank, const sint
 /* Whole outputs out of those of all ranks, results[rank * output_count + i]. */
 bool sinter_ranks_join_outputs(const sinter_ranks *ranks, const sinter_tensor *results, sinter_tensor *out_outputs, sinter_diag *diag);
 
+/* One rank's program and no other, for who runs it as part of something larger: it has no threads and no job. NULL after an error. */
+sinter_ranks *sinter_ranks_load_one(const char *folder, int64_t rank, const sinter_engine_options *options, sinter_diag *diag);
+
 /* ---- jobs of processes ---- */
-/* Whether all processes have the same programs: to be asked once, when they are loaded. */
-bool sinter_ranks_agree(sinter_ranks *ranks, sinter_diag *diag);
 /* On the first one: the others get their parts of the inputs, and give their outputs. */
 bool sinter_ranks_lead(sinter_ranks *ranks, const sinter_tensor *inputs, sinter_tensor *out_outputs, sinter_diag *diag);
 void sinter_ranks_end_job(sinter_ranks *ranks);

@@ -108,6 +108,17 @@ bool sinter_ranks_read_hash(const char *path, const sinter_engine_options *optio
     return true;
 }
 
+bool sinter_ranks_read_list_hash(const char *folder, uint64_t *out_hash, sinter_diag *diag) {
+    sinter_arena scratch;
+    sinter_text text = {0};
+    sinter_arena_init(&scratch);
+    bool good = sinter_file_read_text(sinter_ranks_list(&scratch, folder), &text, diag);
+    if (good) *out_hash = sinter_abi_hash(text.data, text.size, 0);
+    sinter_text_deinit(&text);
+    sinter_arena_deinit(&scratch);
+    return good;
+}
+
 /* Programs are the same whose texts and weights are; permutes say for all ranks what one of them does. */
 static void identify(sinter_module *module, int64_t rank, program *out_program) {
     const sinter_mesh mesh = *sinter_module_mesh(module);

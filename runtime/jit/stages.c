@@ -1,14 +1,11 @@
-/* Stages of a pipeline in this process; see stages.h. A slot is a value that goes between stages: the inputs come first, then what
- * stages give, in order. Test: tests/cli/pipeline.test */
-#include "runtime/jit/stages.h"
+/* Stages of a pipeline, loaded from their folder and run as threads of this process; see stages.h. Test: tests/cli/pipeline.test */
 #include "ir/base/file.h"
-#include "ir/base/lex.h"
-#include "ir/hardware.h"
 #include "ir/sharding_tensor.h"
-#include "runtime/jit/ranks.h"
+#include "runtime/jit/messages.h"
+#include "runtime/jit/ranks_internal.h"
+#include "runtime/jit/stages_internal.h"
 #include "runtime/sinter_runtime.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,222 +13,22 @@
 static const char *const LIST = "stages.txt";
 enum { MOST_STAGES = 1000, MOST_SLOTS = 1 << 20 };
 
-static const char *stage_path(sinter_arena *arena, const char *folder, uint32_t stage) {
-    return sinter_arena_format(arena, "%s/stage_%u.so", folder, stage);
-}
-
-static const char *list_path(sinter_arena *arena, const char *folder) {
-    return sinter_arena_format(arena, "%s/%s", folder, LIST);
-}
-
-/* ---- making ---- */
-
-typedef struct writer {
-    sinter_module *module;
-    const sinter_module *whole;
-    const sinter_stages_options *how;
-    const sinter_engine_options *options;
-    const char *folder;
-    sinter_arena arena;
-    sinter_map slots; /* value -> slot */
-    uint32_t slot_count;
-    sinter_text list;
-    sinter_diag *diag;
-} writer;
-
-static bool split(writer *w) {
-    static const char list[] =
-        "fold-constants,fold-sequences,canonicalize,eliminate-common,eliminate-dead,"
-        "pipeline-split";
-    const sinter_pass *const *passes = NULL;
-    size_t count = 0;
-    sinter_pipeline_options options = {.stop_after = -1,
-                                       .hardware = w->how->hardware,
-                                       .stages = w->how->stages,
-                                       .explain = w->how->explain};
-    return sinter_pipeline_parse(list, &w->arena, &passes, &count, w->diag) &&
-           sinter_pipeline_run(w->module, passes, count, &options, w->diag);
-}
-
-/* "pixels" f32 [8, 28, 28] cut */
-static bool write_io(writer *w, const char *word, const char *name, const sinter_type *part,
-                     const sinter_type *whole) {
-    const sinter_dim_table *dims = sinter_module_dims(w->module),
-                           *whole_dims = sinter_module_dims(w->whole);
-    int64_t size = 0, own = 0;
-    bool is_cut = false;
-    if (part->kind != SINTER_TYPE_TENSOR)
-        return sinter_error(w->diag, name, "stages exchange tensors, this is none");
-    sinter_text_format(&w->list, "%s ", word);
-    sinter_text_quote(&w->list, sinter_string_of(name));
-    sinter_text_format(&w->list, " %s [", sinter_dtype_infos[part->dtype].name);
-    for (uint32_t i = 0; i < part->rank; i++) {
-        if (!sinter_dim_is_const(dims, part->dims[i], &own) ||
-            !sinter_dim_is_const(whole_dims, whole->dims[i], &size))
-            return sinter_error(w->diag, name, "dim %u is no number; bind it (--dim NAME=SIZE)", i);
-        if (own != size && (i > 0 || size != own * w->how->micro_batches))
-            return sinter_error(
-                w->diag, name,
-                "dim %u is %lld of a run and %lld of a micro-batch: only the first axis can be cut",
-                i, (long long)size, (long long)own);
-        is_cut |= own != size;
-        sinter_text_format(&w->list, "%s%lld", i ? ", " : "", (long long)size);
-    }
-    sinter_text_format(&w->list, "]%s", is_cut ? " cut" : "");
-    return true;
-}
-
-static void add_slot(writer *w, sinter_value value) {
-    sinter_map_put(&w->slots, value, w->slot_count++);
-}
-
-static bool write_inputs(writer *w) {
-    for (uint32_t i = 0; i < sinter_module_input_count(w->module); i++) {
-        sinter_value value = sinter_module_input(w->module, i);
-        if (!write_io(w, "input", sinter_module_input_name(w->module, i),
-                      sinter_value_type(w->module, value),
-                      sinter_value_type(w->whole, sinter_module_input(w->whole, i))))
-            return false;
-        sinter_text_append_string(&w->list, "\n");
-        add_slot(w, value);
-    }
-    return true;
-}
-
-static bool write_outputs(writer *w) {
-    for (uint32_t i = 0; i < sinter_module_output_count(w->module); i++) {
-        uint64_t slot;
-        sinter_value value = sinter_module_output(w->module, i);
-        const char *name = sinter_module_output_name(w->module, i);
-        if (!sinter_map_find(&w->slots, value, &slot))
-            return sinter_error(w->diag, name, "is a constant: no stage of a pipeline makes it");
-        if (!write_io(w, "output", name, sinter_value_type(w->module, value),
-                      sinter_value_type(w->whole, sinter_module_output(w->whole, i))))
-            return false;
-        sinter_text_format(&w->list, " of %llu\n", (unsigned long long)slot);
-    }
-    return true;
-}
-
-typedef SINTER_VECTOR(sinter_value) value_list;
-
-/* What the stage takes, and what it gives; each once. */
-static void list_values(writer *w, sinter_node stage, value_list *out_takes,
-                        value_list *out_gives) {
-    const sinter_node_info *info = sinter_node_get(w->module, stage);
-    for (uint32_t i = 0; i < info->operand_count; i++)
-        if (!sinter_value_constant(w->module, info->operands[i]))
-            sinter_vector_push(&w->arena, out_takes, info->operands[i]);
-    for (uint32_t i = 0; i < info->result_count; i++)
-        if (info->results[i]) sinter_vector_push(&w->arena, out_gives, info->results[i]);
-}
-
-static bool list_slots(writer *w, const char *word, const value_list *values) {
-    sinter_text_format(&w->list, " %s", word);
-    for (size_t i = 0; i < values->count; i++) {
-        uint64_t slot = 0;
-        sinter_map_find(&w->slots, values->items[i], &slot);
-        sinter_text_format(&w->list, "%s%llu", i ? ", " : " ", (unsigned long long)slot);
-    }
-    return true;
-}
-
-/* The stage as a module: ids of nodes stay when it is extracted. */
-static sinter_module *extract(writer *w, sinter_node stage, const value_list *takes,
-                              const value_list *gives) {
-    sinter_rewrite rewrite;
-    sinter_module *module = sinter_module_extract(w->module, takes->items, takes->count,
-                                                  gives->items, gives->count, w->diag);
-    if (!module) return NULL;
-    const sinter_node_info info = *sinter_node_get(module, stage);
-    sinter_rewrite_begin(&rewrite, module, w->diag);
-    sinter_rewrite_at(&rewrite, stage);
-    sinter_rewrite_inline_region(&rewrite, stage, info.regions[0], info.operands);
-    return module;
-}
-
-static bool write_stage(writer *w, sinter_node stage, uint32_t number) {
-    value_list takes = {0}, gives = {0};
-    uint64_t hash = 0;
-    const char *path = stage_path(&w->arena, w->folder, number);
-    list_values(w, stage, &takes, &gives);
-    sinter_module *module = extract(w, stage, &takes, &gives);
-    sinter_engine *engine = module ? sinter_engine_create(module, w->options, w->diag) : NULL;
-    bool good = engine && sinter_engine_package(engine, path, w->diag) &&
-                sinter_ranks_read_hash(path, w->options, &hash, w->diag);
-    sinter_engine_destroy(engine);
-    if (!good) return false;
-    for (size_t i = 0; i < gives.count; i++) add_slot(w, gives.items[i]);
-    sinter_text_format(&w->list, "stage 0x%016llx", (unsigned long long)hash);
-    list_slots(w, "takes", &takes);
-    list_slots(w, "gives", &gives);
-    sinter_text_append_string(&w->list, "\n");
-    return true;
-}
-
-static bool write_all(writer *w) {
-    uint32_t number = 0;
-    sinter_region main = sinter_module_main(w->module);
-    if (!split(w)) return false;
-    if (mkdir(w->folder, 0777) != 0 && errno != EEXIST)
-        return sinter_error(w->diag, w->folder, "can't be made: %s", strerror(errno));
-    sinter_text_format(&w->list,
-                       "// Programs of the stages of a pipeline, stage_0.so on: what runs take and "
-                       "give, and what each "
-                       "stage takes and gives\n// of these values and of those of stages before "
-                       "it, by number.\nmicro %lld\n",
-                       (long long)w->how->micro_batches);
-    if (!write_inputs(w)) return false;
-    SINTER_FOR_NODES (w->module, main, node)
-        if (sinter_node_find_attr(w->module, node, "stage") && !write_stage(w, node, number++))
-            return false;
-    return write_outputs(w) && sinter_file_write(list_path(&w->arena, w->folder), w->list.data,
-                                                 w->list.size, w->diag); /* last */
-}
-
-bool sinter_stages_write(sinter_module *module, const sinter_module *whole,
-                         const sinter_stages_options *how, const sinter_engine_options *options,
-                         const char *folder, sinter_diag *diag) {
-    writer w = {.module = module,
-                .whole = whole,
-                .how = how,
-                .options = options,
-                .folder = folder,
-                .diag = diag};
-    sinter_arena_init(&w.arena);
-    sinter_map_init(&w.slots, &w.arena);
-    bool good = write_all(&w);
-    sinter_text_deinit(&w.list);
-    sinter_arena_deinit(&w.arena);
-    return good;
-}
-
 /* ---- loading ---- */
 
-typedef SINTER_VECTOR(uint32_t) slot_list;
-typedef struct stage {
-    sinter_engine *engine;
-    slot_list takes, gives;
-} stage;
+const char *sinter_stages_path(sinter_arena *arena, const char *folder, uint32_t stage,
+                               bool has_mesh) {
+    return sinter_arena_format(arena, "%s/stage_%u%s", folder, stage, has_mesh ? "" : ".so");
+}
 
-struct sinter_stages {
-    sinter_arena arena;
-    sinter_mesh micro; /* a rank is a micro-batch */
-    SINTER_VECTOR(stage) stages;
-    SINTER_VECTOR(sinter_abi_io) inputs;
-    SINTER_VECTOR(sinter_abi_io) outputs;
-    SINTER_VECTOR(const sinter_sharding *) input_words; /* NULL: not cut */
-    SINTER_VECTOR(const sinter_sharding *) output_words;
-    slot_list results; /* slots of the outputs */
-    uint32_t slot_count;
-    sinter_pool *pool; /* a thread a stage */
-};
+const char *sinter_stages_list(sinter_arena *arena, const char *folder) {
+    return sinter_arena_format(arena, "%s/%s", folder, LIST);
+}
 
 bool sinter_stages_is_folder(const char *path) {
     sinter_arena scratch;
     struct stat status;
     sinter_arena_init(&scratch);
-    bool is = stat(list_path(&scratch, path), &status) == 0;
+    bool is = stat(sinter_stages_list(&scratch, path), &status) == 0;
     sinter_arena_deinit(&scratch);
     return is;
 }
@@ -256,33 +53,53 @@ static bool read_dims(sinter_stages *s, sinter_lexer *lexer, sinter_abi_io *io) 
     return true;
 }
 
-/* `"pixels" f32 [8, 28, 28] cut`; words are NULL where nothing is cut. */
-static bool read_io(sinter_stages *s, sinter_lexer *lexer, sinter_abi_io *out_io,
-                    const sinter_sharding **out_words) {
+/* What is cut into requests, of a first axis of so many. */
+static bool read_cut(sinter_stages *s, sinter_lexer *lexer, sinter_stages_io *io) {
+    int64_t parts = sinter_mesh_rank_count(&s->micro);
+    if (!sinter_lexer_accept(lexer, "cut")) return true;
+    if (!io->abi.rank || io->abi.dims[0] % parts)
+        return sinter_lexer_error(lexer, "an axis that is cut has a multiple of %lld indices",
+                                  (long long)parts);
+    sinter_sharding words = sinter_sharding_whole(&s->arena, (uint32_t)io->abi.rank, false);
+    sinter_mesh_axes_add(&words.dims[0].axes, 0);
+    words.dims[0].whole = io->abi.dims[0];
+    io->micro = sinter_sharding_copy(&s->arena, &words);
+    return true;
+}
+
+/* What a rank has of it. */
+static bool read_part(sinter_stages *s, sinter_lexer *lexer, sinter_stages_io *io) {
+    sinter_sharding words;
+    if (!sinter_lexer_is(lexer, "shard")) return true;
+    if (!sinter_sharding_read(lexer, &s->mesh, &s->arena, &words)) return false;
+    if ((int32_t)words.rank != io->abi.rank)
+        return sinter_lexer_error(lexer, "expected a sharding of %d dims", io->abi.rank);
+    for (uint32_t i = 0; i < words.rank; i++) {
+        int64_t size = io->abi.dims[i];
+        if (!i && io->micro) size /= sinter_mesh_rank_count(&s->micro);
+        if (words.dims[i].axes.count && words.dims[i].whole != size)
+            return sinter_lexer_error(lexer, "dim %u of a request is %lld", i, (long long)size);
+    }
+    io->part = sinter_sharding_copy(&s->arena, &words);
+    return true;
+}
+
+/* `"pixels" f32 [8, 28, 28] cut shard(data:4, _, _)` */
+static bool read_io(sinter_stages *s, sinter_lexer *lexer, sinter_stages_io *io) {
     sinter_string name = {0}, dtype = {0};
-    *out_io = (sinter_abi_io){0};
-    *out_words = NULL;
+    sinter_abi_io *out_io = &io->abi;
+    *io = (sinter_stages_io){0};
     if (!sinter_lexer_expect_string(lexer, &name) || !sinter_lexer_expect_identifier(lexer, &dtype))
         return false;
     out_io->name = sinter_string_copy(&s->arena, name).data;
     out_io->dtype = sinter_dtype_infos[sinter_dtype_find(dtype)].onnx_code;
     if (!out_io->dtype)
         return sinter_lexer_error(lexer, "'%.*s' is no element type", SINTER_STRING_ARGS(dtype));
-    if (!read_dims(s, lexer, out_io)) return false;
-    if (!sinter_lexer_accept(lexer, "cut")) return true;
-    int64_t parts = sinter_mesh_rank_count(&s->micro);
-    if (!out_io->rank || out_io->dims[0] % parts)
-        return sinter_lexer_error(lexer, "an axis that is cut has a multiple of %lld indices",
-                                  (long long)parts);
-    sinter_sharding words = sinter_sharding_whole(&s->arena, (uint32_t)out_io->rank, false);
-    sinter_mesh_axes_add(&words.dims[0].axes, 0);
-    words.dims[0].whole = out_io->dims[0];
-    *out_words = sinter_sharding_copy(&s->arena, &words);
-    return true;
+    return read_dims(s, lexer, out_io) && read_cut(s, lexer, io) && read_part(s, lexer, io);
 }
 
 static bool read_slots(sinter_stages *s, sinter_lexer *lexer, const char *word, uint32_t least,
-                       uint32_t end, slot_list *out_slots) {
+                       uint32_t end, sinter_slot_list *out_slots) {
     if (!sinter_lexer_expect(lexer, word)) return false;
     while (lexer->token.kind == SINTER_TOKEN_INTEGER) {
         int64_t slot = -1;
@@ -297,12 +114,36 @@ static bool read_slots(sinter_stages *s, sinter_lexer *lexer, const char *word, 
     return true;
 }
 
+/* Its programs: all of them, or in a job that of this process. */
+static bool load_programs(sinter_stages *s, sinter_stage *one, const char *path, uint64_t hash,
+                          const sinter_engine_options *options, sinter_diag *diag) {
+    bool has_mesh = s->mesh.axis_count > 0;
+    if (has_mesh)
+        one->ranks = s->job ? sinter_ranks_load_one(path, s->own_rank, options, diag)
+                            : sinter_ranks_load(path, options, s->seconds, diag);
+    else if (!sinter_engine_report(sinter_engine_load(path, options, &one->engine), path, diag))
+        return false;
+    if (has_mesh && !one->ranks) return false;
+    if ((has_mesh ? one->ranks->hash : sinter_ranks_hash(sinter_engine_artifact(one->engine))) !=
+        hash)
+        return sinter_error(diag, path, "%s of stage %zu that %s made with the others",
+                            has_mesh ? "are not the programs" : "is not the program",
+                            s->stages.count - 1, has_mesh ? "were" : "was");
+    if (has_mesh && !sinter_mesh_equal(&one->ranks->mesh, &s->mesh))
+        return sinter_error(diag, path, "has another mesh than %s says", LIST);
+    size_t inputs = has_mesh ? one->ranks->input_count : sinter_engine_input_count(one->engine),
+           outputs = has_mesh ? one->ranks->output_count : sinter_engine_output_count(one->engine);
+    return (inputs == one->takes.count && outputs == one->gives.count) ||
+           sinter_error(diag, path, "takes or gives other values than %s says", LIST);
+}
+
 static bool load_stage(sinter_stages *s, sinter_lexer *lexer, const char *folder,
                        const sinter_engine_options *options) {
-    stage one = {0};
-    const char *path = stage_path(&s->arena, folder, (uint32_t)s->stages.count);
+    sinter_stage one = {0};
+    uint32_t number = (uint32_t)s->stages.count;
+    const char *path = sinter_stages_path(&s->arena, folder, number, s->mesh.axis_count > 0);
     uint64_t hash = lexer->token.integer;
-    if (s->stages.count == MOST_STAGES)
+    if (number == MOST_STAGES)
         return sinter_lexer_error(lexer, "there are at most %d stages", MOST_STAGES);
     if (lexer->token.kind != SINTER_TOKEN_HEX)
         return sinter_lexer_error_expected(lexer, "the hash of a program");
@@ -310,20 +151,12 @@ static bool load_stage(sinter_stages *s, sinter_lexer *lexer, const char *folder
     if (!read_slots(s, lexer, "takes", 0, s->slot_count, &one.takes) ||
         !read_slots(s, lexer, "gives", s->slot_count, MOST_SLOTS, &one.gives))
         return false;
-    if (!sinter_engine_report(sinter_engine_load(path, options, &one.engine), path, lexer->diag))
-        return false;
     sinter_vector_push(&s->arena, &s->stages, one);
-    if (sinter_ranks_hash(sinter_engine_artifact(one.engine)) != hash)
-        return sinter_error(lexer->diag, path,
-                            "is not the program of stage %zu that was made with the others",
-                            s->stages.count - 1);
-    if (sinter_engine_input_count(one.engine) != one.takes.count ||
-        sinter_engine_output_count(one.engine) != one.gives.count)
-        return sinter_error(lexer->diag, path, "takes or gives other values than %s says", LIST);
     for (size_t i = 0; i < one.gives.count; i++)
         if (one.gives.items[i] != s->slot_count++)
             return sinter_lexer_error(lexer, "stages number what they give in order");
-    return true;
+    return (s->job && number != s->own_stage) ||
+           load_programs(s, &s->stages.items[number], path, hash, options, lexer->diag);
 }
 
 static bool read_micro(sinter_stages *s, sinter_lexer *lexer) {
@@ -334,25 +167,33 @@ static bool read_micro(sinter_stages *s, sinter_lexer *lexer) {
            sinter_mesh_check(&s->micro, LIST, lexer->diag);
 }
 
+static bool read_mesh(sinter_stages *s, sinter_lexer *lexer) {
+    s->mesh.rank = -1;
+    if (sinter_lexer_accept(lexer, "mesh") && !sinter_mesh_read(lexer, &s->mesh)) return false;
+    s->rank_count = sinter_mesh_rank_count(&s->mesh);
+    if (!s->job) return true;
+    s->own_stage = (uint32_t)(sinter_job_rank(s->job) / s->rank_count);
+    s->own_rank = sinter_job_rank(s->job) % s->rank_count;
+    return true;
+}
+
 static bool read_list(sinter_stages *s, sinter_lexer *lexer, const char *folder,
                       const sinter_engine_options *options) {
-    sinter_abi_io io;
-    const sinter_sharding *words;
-    if (!read_micro(s, lexer)) return false;
+    sinter_stages_io io;
+    if (!read_micro(s, lexer) || !read_mesh(s, lexer)) return false;
     while (sinter_lexer_accept(lexer, "input")) {
-        if (!read_io(s, lexer, &io, &words)) return false;
-        sinter_vector_push(&s->arena, &s->inputs, io);
-        sinter_vector_push(&s->arena, &s->input_words, words);
+        if (!read_io(s, lexer, &io)) return false;
+        sinter_vector_push(&s->arena, &s->input_words, io);
+        sinter_vector_push(&s->arena, &s->inputs, io.abi);
         s->slot_count++;
     }
     while (sinter_lexer_accept(lexer, "stage"))
         if (!load_stage(s, lexer, folder, options)) return false;
     while (sinter_lexer_accept(lexer, "output")) {
-        if (!read_io(s, lexer, &io, &words) ||
-            !read_slots(s, lexer, "of", 0, s->slot_count, &s->results))
+        if (!read_io(s, lexer, &io) || !read_slots(s, lexer, "of", 0, s->slot_count, &s->results))
             return false;
-        sinter_vector_push(&s->arena, &s->outputs, io);
-        sinter_vector_push(&s->arena, &s->output_words, words);
+        sinter_vector_push(&s->arena, &s->output_words, io);
+        sinter_vector_push(&s->arena, &s->outputs, io.abi);
         if (s->results.count != s->outputs.count)
             return sinter_lexer_error(lexer, "an output is one value");
     }
@@ -361,32 +202,56 @@ static bool read_list(sinter_stages *s, sinter_lexer *lexer, const char *folder,
                : sinter_lexer_error_expected(lexer, "'input', then 'stage', then 'output'");
 }
 
-sinter_stages *sinter_stages_load(const char *folder, const sinter_engine_options *options,
-                                  sinter_diag *diag) {
-    sinter_stages *s = sinter_heap_alloc(sizeof *s);
+/* The stages' processes or threads. */
+static bool start(sinter_stages *s, const char *folder, sinter_diag *diag) {
+    int64_t sizes[SINTER_MESH_MAX_AXES], stages = (int64_t)s->stages.count;
+    for (uint32_t i = 0; i < s->mesh.axis_count; i++) sizes[i] = s->mesh.axes[i].size;
+    if (s->job)
+        return sinter_engine_report(sinter_job_set_mesh(s->job, sizes, s->mesh.axis_count, stages),
+                                    folder, diag) &&
+               sinter_messages_agree(s->job, s->hash, diag);
+    return sinter_engine_report(sinter_pool_create((uint32_t)stages, NULL, &s->pool), folder, diag);
+}
+
+static bool load(sinter_stages *s, const char *folder, const sinter_engine_options *options,
+                 sinter_diag *diag) {
     sinter_text text = {0};
     sinter_lexer lexer;
+    const char *path = sinter_stages_list(&s->arena, folder);
+    bool good = (!sinter_job_is_one() ||
+                 sinter_engine_report(sinter_job_open(s->seconds, &s->job), folder, diag)) &&
+                sinter_file_read_text(path, &text, diag);
+    if (good) {
+        const char *kept = sinter_arena_copy_string(&s->arena, text.data, text.size);
+        s->hash = sinter_abi_hash(kept, text.size, 0);
+        sinter_lexer_init(&lexer, path, kept, text.size, &s->arena, diag);
+        good = read_list(s, &lexer, folder, options) && start(s, folder, diag);
+    }
+    sinter_text_deinit(&text);
+    return good;
+}
+
+sinter_stages *sinter_stages_load(const char *folder, const sinter_engine_options *options,
+                                  double seconds, sinter_diag *diag) {
+    sinter_stages *s = sinter_heap_alloc(sizeof *s);
     sinter_engine_options one = *options;
     one.thread_count = 1;
     sinter_arena_init(&s->arena);
-    const char *path = list_path(&s->arena, folder);
-    bool good = sinter_file_read_text(path, &text, diag);
-    if (good) {
-        sinter_lexer_init(&lexer, path, text.data ? text.data : "", text.size, &s->arena, diag);
-        good = read_list(s, &lexer, folder, &one) &&
-               sinter_engine_report(sinter_pool_create((uint32_t)s->stages.count, NULL, &s->pool),
-                                    folder, diag);
-    }
-    sinter_text_deinit(&text);
-    if (good) return s;
+    s->seconds = seconds;
+    if (load(s, folder, &one, diag)) return s;
+    s->failed = true;
     sinter_stages_destroy(s);
     return NULL;
 }
 
 void sinter_stages_destroy(sinter_stages *s) {
     if (!s) return;
+    sinter_stages_end_job(s);
     sinter_pool_destroy(s->pool);
-    for (size_t i = 0; i < s->stages.count; i++) sinter_engine_destroy(s->stages.items[i].engine);
+    for (size_t i = 0; i < s->stages.count; i++) {
+        sinter_engine_destroy(s->stages.items[i].engine);
+        sinter_ranks_destroy(s->stages.items[i].ranks);
+    }
     sinter_arena_deinit(&s->arena);
     sinter_heap_free(s);
 }
@@ -433,13 +298,14 @@ static void tell(run *r, size_t number, bool good) {
 }
 
 static bool run_micro(run *r, size_t number, int64_t micro, sinter_diag *diag) {
-    const stage *one = &r->stages->stages.items[number];
+    const sinter_stage *one = &r->stages->stages.items[number];
     sinter_tensor *slots = r->slots + micro * r->stages->slot_count;
     sinter_tensor *inputs = sinter_heap_alloc((one->takes.count + 1) * sizeof *inputs);
     sinter_tensor *outputs = sinter_heap_alloc((one->gives.count + 1) * sizeof *outputs);
     for (size_t i = 0; i < one->takes.count; i++)
         inputs[i] = slots[one->takes.items[i]]; /* borrowed */
-    bool good = sinter_engine_run(one->engine, inputs, outputs, diag);
+    bool good = one->ranks ? sinter_ranks_run(one->ranks, inputs, outputs, diag)
+                           : sinter_engine_run(one->engine, inputs, outputs, diag);
     for (size_t i = 0; good && i < one->gives.count; i++) slots[one->gives.items[i]] = outputs[i];
     sinter_heap_free(inputs);
     sinter_heap_free(outputs);
@@ -460,24 +326,26 @@ static void run_some(void *environment, int64_t first, int64_t end) {
     for (int64_t number = first; number < end; number++) run_stage(environment, (size_t)number);
 }
 
-static bool cut_inputs(run *r, const sinter_tensor *inputs, sinter_diag *diag) {
-    const sinter_stages *s = r->stages;
-    for (int64_t micro = 0; micro < r->micro_batches; micro++)
+bool sinter_stages_cut_inputs(const sinter_stages *s, const sinter_tensor *inputs,
+                              sinter_tensor *slots, sinter_diag *diag) {
+    for (int64_t micro = 0; micro < sinter_mesh_rank_count(&s->micro); micro++)
         for (size_t i = 0; i < s->inputs.count; i++)
-            if (!sinter_sharding_cut_tensor(&s->micro, s->input_words.items[i], micro, &inputs[i],
-                                            &r->slots[micro * s->slot_count + (int64_t)i], diag))
+            if (!sinter_sharding_cut_tensor(&s->micro, s->input_words.items[i].micro, micro,
+                                            &inputs[i], &slots[micro * s->slot_count + (int64_t)i],
+                                            diag))
                 return false;
     return true;
 }
 
-static bool join_outputs(const run *r, sinter_tensor *out_outputs, sinter_diag *diag) {
-    const sinter_stages *s = r->stages;
-    const sinter_tensor **parts = sinter_heap_alloc((size_t)r->micro_batches * sizeof *parts);
+bool sinter_stages_join_outputs(const sinter_stages *s, const sinter_tensor *slots,
+                                sinter_tensor *out_outputs, sinter_diag *diag) {
+    int64_t micro_batches = sinter_mesh_rank_count(&s->micro);
+    const sinter_tensor **parts = sinter_heap_alloc((size_t)micro_batches * sizeof *parts);
     bool good = true;
     for (size_t i = 0; good && i < s->outputs.count; i++) {
-        for (int64_t micro = 0; micro < r->micro_batches; micro++)
-            parts[micro] = &r->slots[micro * s->slot_count + s->results.items[i]];
-        good = sinter_sharding_join_tensors(&s->micro, s->output_words.items[i], parts,
+        for (int64_t micro = 0; micro < micro_batches; micro++)
+            parts[micro] = &slots[micro * s->slot_count + s->results.items[i]];
+        good = sinter_sharding_join_tensors(&s->micro, s->output_words.items[i].micro, parts,
                                             &out_outputs[i], diag);
     }
     sinter_heap_free(parts);
@@ -497,15 +365,16 @@ bool sinter_stages_run(sinter_stages *s, const sinter_tensor *inputs, sinter_ten
     run r = {.stages = s, .micro_batches = sinter_mesh_rank_count(&s->micro)};
     size_t slots = (size_t)r.micro_batches * s->slot_count, stages = s->stages.count;
     memset(out_outputs, 0, s->outputs.count * sizeof *out_outputs);
+    if (s->job) return sinter_stages_lead(s, inputs, out_outputs, diag);
     r.slots = sinter_heap_alloc((slots + 1) * sizeof *r.slots);
     r.done = sinter_heap_alloc(stages * sizeof *r.done);
     r.messages = sinter_heap_alloc(stages * sizeof *r.messages);
     pthread_mutex_init(&r.mutex, NULL);
     pthread_cond_init(&r.moved, NULL);
-    bool good = cut_inputs(&r, inputs, diag);
+    bool good = sinter_stages_cut_inputs(s, inputs, r.slots, diag);
     if (good) {
         sinter_pool_parallel_for(s->pool, (int64_t)stages, 1, run_some, &r);
-        good = !r.failed && join_outputs(&r, out_outputs, diag);
+        good = !r.failed && sinter_stages_join_outputs(s, r.slots, out_outputs, diag);
         if (r.failed) report(&r, diag);
     }
     for (size_t i = 0; i < slots; i++) sinter_tensor_deinit(&r.slots[i]);

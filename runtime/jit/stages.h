@@ -1,9 +1,12 @@
-/* A pipeline: the stages that pass pipeline-split made of a model, each a program, kept in a folder and run as threads of this
- * process, one a stage, with several requests in flight: while a stage works on one, the stage before works on the next.
+/* A pipeline: the stages that pass pipeline-split made of a model, each a program, or the programs of the ranks of a mesh (ranks.h),
+ * kept in a folder and run with several requests in flight: while a stage works on one, the stage before works on the next. Stages, and
+ * ranks of each, are threads of this process; or processes (runtime/job.h) where this is one of several: those of stage 0 by rank, then
+ * those of stage 1, ...
  *
  * A run's inputs are cut along their first axis into micro-batches, the requests; outputs are put together again. The folder has
- * stage_0.so, stage_1.so, ... and `stages.txt`: inputs and outputs of the whole, hashes of the programs, what each takes and gives.
- * Test: tests/cli/pipeline.test */
+ * stage_0.so, stage_1.so, ..., or folders stage_0, ... of ranks' programs, and `stages.txt`: the mesh, inputs and outputs of the whole,
+ * hashes of the programs, what each stage takes and gives. Whoever runs it gives and gets whole tensors; of processes that is the first
+ * one, while the others serve it. Test: tests/cli/pipeline.test, tests/suites/mpi.py */
 #pragma once
 #include "runtime/jit/engine.h"
 
@@ -16,14 +19,20 @@ typedef struct sinter_stages_options {
     bool explain;
 } sinter_stages_options;
 
-/* `module` is that of one micro-batch, and is changed; `whole` that of a run: the same but for the first axis of what is cut.
+/* `module` is that of one micro-batch, and is changed; what it says of a mesh and of values cuts every stage. `whole` is that of a run: the same but for the first axis of what is cut.
  * The folder is made. False after an error. */
 bool sinter_stages_write(sinter_module *module, const sinter_module *whole, const sinter_stages_options *how,
                          const sinter_engine_options *options, const char *folder, sinter_diag *diag);
 
 bool sinter_stages_is_folder(const char *path);
-sinter_stages *sinter_stages_load(const char *folder, const sinter_engine_options *options, sinter_diag *diag); /* NULL after an error */
-void sinter_stages_destroy(sinter_stages *stages); /* NULL allowed */
+/* seconds: how long a rank, or a process of a stage, waits for others. NULL after an error. */
+sinter_stages *sinter_stages_load(const char *folder, const sinter_engine_options *options, double seconds, sinter_diag *diag);
+/* NULL allowed. Ends a job of processes; after a run of it that failed this process has to end with a status that is not 0. */
+void sinter_stages_destroy(sinter_stages *stages);
+/* Whether this process is one that serves: it has sinter_stages_serve to call, and nothing else. */
+bool sinter_stages_serves(const sinter_stages *stages);
+/* Takes part in the runs of the process that leads until that one has no more. False after an error. */
+bool sinter_stages_serve(sinter_stages *stages, sinter_diag *diag);
 /* Of a run; valid as long as the stages. */
 const sinter_abi_io *sinter_stages_inputs(const sinter_stages *stages, size_t *out_count);
 const sinter_abi_io *sinter_stages_outputs(const sinter_stages *stages, size_t *out_count);

@@ -234,16 +234,17 @@ static void *run(void *user) {
     return NULL;
 }
 
-/* Ranks of a mesh a x b after a run of all of them. */
-static rank *start(int64_t a, int64_t b, double seconds, int (*body)(rank *)) {
+/* Ranks of so many meshes a x b, each with exchanges of its own, after a run of all of them. */
+static rank *start(int64_t a, int64_t b, int64_t groups, double seconds, int (*body)(rank *)) {
     const int64_t axes[] = {a, b};
-    int64_t count = a * b;
+    int64_t in_group = a * b, count = in_group * groups;
     net list = {.mutex = PTHREAD_MUTEX_INITIALIZER};
-    sinter_collectives *threads = NULL;
+    sinter_collectives *threads[MOST] = {NULL};
     pthread_t ids[MOST];
     rank *ranks = calloc((size_t)count, sizeof *ranks);
     list.last = &list.first;
-    CHECK(sinter_collectives_create(axes, 2, 60, &threads) == NULL);
+    for (int64_t g = 0; g < groups; g++)
+        CHECK(sinter_collectives_create(axes, 2, 60, &threads[g]) == NULL);
     for (int64_t i = 0; i < count; i++) {
         rank *r = &ranks[i];
         r->wire = (wire){.net = &list};
@@ -260,10 +261,10 @@ static rank *start(int64_t a, int64_t b, double seconds, int (*body)(rank *)) {
         r->job.seconds = seconds;
         r->job.services = (sinter_abi_services){
             .size = sizeof r->job.services, .user = &r->job, .exchange = sinter_job_exchange};
-        CHECK(sinter_exchange_mesh_init(&r->job.mesh, axes, 2) == NULL);
-        r->threads = threads;
-        r->number = i;
-        r->count = count;
+        CHECK(sinter_job_set_mesh(&r->job, axes, 2, groups) == NULL);
+        r->threads = threads[i / in_group];
+        r->number = i % in_group;
+        r->count = in_group;
         r->body = body;
     }
     for (int64_t i = 0; i < count; i++) pthread_create(&ids[i], NULL, run, &ranks[i]);
@@ -273,14 +274,14 @@ static rank *start(int64_t a, int64_t b, double seconds, int (*body)(rank *)) {
         list.first = m->next;
         free(m);
     }
-    sinter_collectives_destroy(threads);
+    for (int64_t g = 0; g < groups; g++) sinter_collectives_destroy(threads[g]);
     return ranks;
 }
 
 /* All ranks but one fail, and so many of them say why; who asks one that has given up already may not get to know. */
 static void expect(int64_t count, int (*body)(rank *), int64_t but, int64_t least,
                    const char *part) {
-    rank *ranks = start(count, 1, 0.3, body);
+    rank *ranks = start(count, 1, 1, 0.3, body);
     int64_t telling = 0;
     for (int64_t i = 0; i < count; i++) {
         if (i == but) continue;
@@ -294,14 +295,16 @@ static void expect(int64_t count, int (*body)(rank *), int64_t but, int64_t leas
 }
 
 int main(void) {
-    static const int64_t meshes[][2] = {{1, 1}, {2, 1}, {2, 2}, {3, 2},  {5, 1},
-                                        {8, 1}, {9, 1}, {3, 4}, {16, 2}, {13, 3}};
+    static const int64_t meshes[][3] = {{1, 1, 1}, {2, 1, 1}, {2, 2, 1}, {3, 2, 1},  {5, 1, 1},
+                                        {8, 1, 1}, {9, 1, 1}, {3, 4, 1}, {16, 2, 1}, {13, 3, 1},
+                                        {2, 2, 2}, {3, 1, 4}, {1, 1, 3}, {5, 2, 3}};
     for (size_t i = 0; i < sizeof meshes / sizeof *meshes; i++) {
-        rank *ranks = start(meshes[i][0], meshes[i][1], 60, all_kinds);
-        for (int64_t k = 0; k < meshes[i][0] * meshes[i][1]; k++)
+        rank *ranks = start(meshes[i][0], meshes[i][1], meshes[i][2], 60, all_kinds);
+        for (int64_t k = 0; k < meshes[i][0] * meshes[i][1] * meshes[i][2]; k++)
             if (!CHECK(ranks[k].wrong == 0))
-                printf("  mesh %d x %d, rank %d: %d wrong: %s\n", (int)meshes[i][0],
-                       (int)meshes[i][1], (int)k, ranks[k].wrong, ranks[k].message);
+                printf("  mesh %d x %d, %d of them, process %d: %d wrong: %s\n", (int)meshes[i][0],
+                       (int)meshes[i][1], (int)meshes[i][2], (int)k, ranks[k].wrong,
+                       ranks[k].message);
         free(ranks);
     }
     expect(4, one_hangs, 3, 3, "rank 3 did not come within 0.3 seconds");

@@ -29,7 +29,8 @@ static const option_spec own_options[] = {
      .doc = "a description of what the ranks run on (docs/plan.md), for --auto and --stages"},
     {.name = "stages",
      .value = "N",
-     .doc = "a pipeline instead: programs of N stages, as equal as they can be",
+     .doc = "a pipeline: programs of N stages, as equal as they can be; with a mesh each stage has "
+            "one for each of its ranks",
      .with = "hardware",
      .without = "auto"},
     {.name = "micro",
@@ -77,7 +78,8 @@ static bool read_words(sinter_module *module, const arguments *a, sinter_diag *d
         if (!strcmp(a->options[i].name, "shard"))
             good = read_shard(module, a->options[i].value, diag);
     sinter_arena_deinit(&arena);
-    if (good && !sinter_module_mesh(module)->axis_count && !arguments_has(a, "auto"))
+    if (good && !sinter_module_mesh(module)->axis_count && !arguments_has(a, "auto") &&
+        !arguments_has(a, "stages"))
         good = sinter_error(diag, a->operands[0],
                             "there is no mesh: --mesh=data:2, or --auto --hardware=FILE");
     return good;
@@ -163,7 +165,8 @@ static bool shard_stages(sinter_module *whole, const arguments *a,
                                        .micro_batches =
                                            part ? count_micro_batches(whole, part, diag) : 0,
                                        .explain = arguments_has(a, "explain")};
-    bool good = how.micro_batches && sinter_stages_write(part, whole, &how, options, folder, diag);
+    bool good = how.micro_batches && read_words(part, a, diag) &&
+                sinter_stages_write(part, whole, &how, options, folder, diag);
     sinter_module_destroy(part);
     sinter_hardware_deinit(&hardware);
     return good;
@@ -171,12 +174,8 @@ static bool shard_stages(sinter_module *whole, const arguments *a,
 
 /* Options of one way to share a model that another leaves without effect. */
 static bool check_ways(const arguments *a) {
-    static const char *const words[] = {"mesh", "shard", "sharding"};
     if (arguments_has(a, "hardware") && !arguments_has(a, "auto") && !arguments_has(a, "stages"))
         return usage_error(a->verb, "--hardware does nothing without --auto or --stages");
-    for (size_t i = 0; i < sizeof words / sizeof *words; ++i)
-        if (arguments_has(a, "stages") && arguments_has(a, words[i]))
-            return usage_error(a->verb, "--%s does nothing with --stages", words[i]);
     return true;
 }
 
@@ -199,9 +198,11 @@ const command command_shard = {
     .name = "shard",
     .operands = "MODEL",
     .doc = "programs of the ranks of a mesh, each with its part of the weights",
-    .usage = "sinter shard MODEL --mesh=data:2,model:2 [--shard NAME=DIMS]... -o DIR\n"
-             "       sinter shard MODEL --auto --hardware=FILE [--goal=GOAL] -o DIR\n"
-             "       sinter shard MODEL --stages=N --hardware=FILE [--micro=NAME=SIZE] -o DIR",
+    .usage =
+        "sinter shard MODEL --mesh=data:2,model:2 [--shard NAME=DIMS]... -o DIR\n"
+        "       sinter shard MODEL --auto --hardware=FILE [--goal=GOAL] -o DIR\n"
+        "       sinter shard MODEL --stages=N --hardware=FILE [--micro=NAME=SIZE] [--mesh=AXES] "
+        "-o DIR",
     .details = "What is said of some values spreads to all others. The folder is run by `sinter "
                "run DIR`, one thread a rank.\nShardings: docs/shard.md.",
     COMMAND_OPTIONS(own_options),

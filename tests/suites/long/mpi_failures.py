@@ -5,19 +5,14 @@ names it, nothing is written, and no process is left. And what looks wrong and i
 """
 
 import os
-import pathlib
 import shutil
 import signal
-import tempfile
 import time
 
 import numpy as np
 
 from support import mpi, sanitizers
-from tally import Tally
 
-MLP = mpi.MODELS / "mlp.onnx"
-WORDS = ("--shard", "pixels=data,_,_", "--shard", "layers.0.weight=model,_", "--shard", "layers.1.weight=_,model")
 LIMIT = 30  # seconds until a job has ended
 
 
@@ -59,11 +54,28 @@ def check_signals(tally, work, folder):
     shoot(tally, work, folder, 2, signal.SIGSTOP, 0, "rank 2 did not come within 25 seconds")
 
 
+def check_pipeline(tally, work):
+    """Two stages of two ranks: whichever process is lost is named, by its stage or by the one beside it."""
+    folder, other = work / "stages", work / "other_stages"
+    mpi.shard(mpi.MLP, "pipeline:2,data:2", mpi.MLP_DATA, folder, "--dim", "batch=15", "--micro", "batch=5")
+    mpi.shard(mpi.MLP, "pipeline:2,data:2", mpi.MLP_DATA, other, "--dim", "batch=10", "--micro", "batch=5")
+    for process in range(4):
+        shoot(tally, work, folder, process, signal.SIGKILL, 5, f"rank {process}")
+        shoot(tally, work, folder, process, signal.SIGSTOP, 2, f"rank {process} did not come within 2 seconds")
+    run = (mpi.SINTER, "run", folder)
+    few = mpi.run((3, *run))
+    expect(tally, "too few for a pipeline", few, work, 2, "2 stages of 2 ranks each, the job 3 processes", "mpirun -n 4")
+    mixed = mpi.run((3, *run), (1, mpi.SINTER, "run", other))
+    expect(tally, "another pipeline", mixed, work, 2, "rank 3 has other programs than rank 0")
+    (folder / "stage_1" / "ranks.txt").write_bytes((other / "stage_0" / "ranks.txt").read_bytes())
+    expect(tally, "a stage of another pipeline", mpi.run((4, *run)), work, 2, "stage_1")
+
+
 def check_misfits(tally, work, folder):
     out = work / "never"
     run = (mpi.SINTER, "run", folder, "-o", out)
     other, lost = work / "other", work / "lost"
-    mpi.sinter("shard", MLP, "--dim", "batch=6", "--mesh=data:2,model:2", *WORDS, "-o", other)
+    mpi.shard(mpi.MLP, "data:2,model:2", mpi.MLP_WORDS, other, "--dim", "batch=6")
     expect(
         tally, "another folder", mpi.run((3, *run), (1, mpi.SINTER, "run", other)), work, 2, "rank 3 has other programs than rank 0"
     )
@@ -88,15 +100,21 @@ def check_misfits(tally, work, folder):
     tally.check("nothing half-written", [str(out)] if out.exists() else [])
 
 
+def check_mesh(tally, work):
+    folder = work / "ranks"
+    mpi.shard(mpi.MLP, "data:2,model:2", mpi.MLP_WORDS, folder, "--dim", "batch=5")
+    check_misfits(tally, work, folder)
+    check_signals(tally, work, folder)
+
+
 def check_answers(tally, work):
     """What a job is for: the answer of one process, and its exit status."""
     for batch, mesh in ((5, "data:4"), (3, "data:4"), (1, "data:2"), (7, "data:3,model:2")):
         name = f"batch {batch} on {mesh}"
-        folder, whole = work / f"f{batch}{mesh}", work / f"w{batch}{mesh}"
-        words = WORDS if "model" in mesh else WORDS[:2]
-        mpi.sinter("run", MLP, "--dim", f"batch={batch}", "-o", whole)
-        mpi.sinter("shard", MLP, "--dim", f"batch={batch}", f"--mesh={mesh}", *words, "-o", folder)
-        count = int(np.prod([int(axis.split(":")[1]) for axis in mesh.split(",")]))
+        folder, whole, count = work / f"f{batch}{mesh}", work / f"w{batch}{mesh}", mpi.process_count(mesh)
+        words = mpi.MLP_WORDS if "model" in mesh else mpi.MLP_DATA
+        mpi.sinter("run", mpi.MLP, "--dim", f"batch={batch}", "-o", whole)
+        mpi.shard(mpi.MLP, mesh, words, folder, "--dim", f"batch={batch}")
         run = (count, mpi.SINTER, "run", folder, "--expect", f"logits={whole / 'logits.npy'}", "--rtol=1e-5")
         expect(tally, name, mpi.run(run), work, 0, "logits")
         np.save(work / "zeros.npy", np.zeros((batch, 10), np.float32))
@@ -104,20 +122,5 @@ def check_answers(tally, work):
         expect(tally, f"{name}: a difference", mpi.run(run), work, 1, "logits")
 
 
-def main():
-    tally = Tally()
-    if mpi.missing():
-        tally.skipped("jobs of processes", mpi.missing())
-        tally.finish()
-    with tempfile.TemporaryDirectory() as name:
-        work = pathlib.Path(name)
-        folder = work / "ranks"
-        mpi.sinter("shard", MLP, "--dim", "batch=5", "--mesh=data:2,model:2", *WORDS, "-o", folder)
-        check_answers(tally, work)
-        check_misfits(tally, work, folder)
-        check_signals(tally, work, folder)
-    tally.finish()
-
-
 if __name__ == "__main__":
-    main()
+    mpi.suite(check_answers, check_mesh, check_pipeline)

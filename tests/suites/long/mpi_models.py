@@ -1,22 +1,23 @@
 """Models on ranks, as threads and as processes: the answer of one device within 1e-5 (integers to the bit), the same bits in each run and
-either way. The embedded models on meshes of data and model axes; and, where SINTER_BENCH_MODELS has them, ResNet-50, BERT-base and GPT-2.
+either way. The embedded models on meshes of data and model axes and as pipelines, whose stages may be cut so, too; and, where SINTER_BENCH_MODELS has them, ResNet-50, BERT-base and GPT-2.
 
     tests/suites/long/mpi_models.py     with PYTHONPATH=tests/suites and SINTER_BUILD
 """
 
 import os
 import pathlib
-import tempfile
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from support import mpi
-from tally import Tally
 
 BENCH = pathlib.Path(os.environ.get("SINTER_BENCH_MODELS", mpi.ROOT.parent / "bench-models"))
-MESHES = ("data:2", "data:4", "model:2", "model:4", "data:2,model:2", "data:2,more:2,model:2")
+MESHES = (
+    *("data:2", "data:4", "model:2", "model:4", "data:2,model:2", "data:2,more:2,model:2"),
+    *("pipeline:2", "pipeline:4", "pipeline:2,data:2", "pipeline:2,model:2", "pipeline:2,data:2,model:2"),
+)
 TOLERANCE = 1e-5
 DIMS = {"lstm": ("--dim", "length=8"), "transformer": ("--dim", "length=8")}
 # Of each model: inputs that are cut over data, and weights that are cut over model along their rows or columns.
@@ -30,9 +31,11 @@ EMBEDDED = {
 
 
 def words(mesh, inputs, weights):
-    """--shard for what the mesh has axes for; a third axis cuts the inputs, too."""
+    """--shard for what the mesh has axes for; a third axis cuts the inputs, too. None where it has some that cut nothing."""
     listed = []
-    over = "*".join(axis.split(":")[0] for axis in mesh.split(",") if not axis.startswith("model"))
+    over = "*".join(axis for axis in mpi.axes(mesh) if axis not in ("model", "pipeline"))
+    if (over and not inputs) or ("model" in mesh and not weights):
+        return None
     for name, rank in inputs.items() if over else ():
         listed += ["--shard", f"{name}={','.join([over] + ['_'] * (rank - 1))}"]
     for name, (axis, rank) in weights.items() if "model" in mesh else ():
@@ -66,14 +69,18 @@ def check(tally, work, name, model, mesh, inputs, weights, given=()):
     """One mesh: threads twice, processes once."""
     place = work / f"{name}_{mesh.replace(':', '').replace(',', '_')}"
     whole = work / f"{name}_whole"
-    dims = ("--dim", "batch=5", *DIMS.get(name, ())) if model.parent == mpi.MODELS else ()
+    dims, micro = (), ()
+    if model.parent == mpi.MODELS:  # uneven parts; of a pipeline in each of three requests
+        dims = ("--dim", "batch=5", *DIMS.get(name, ()))
+        if "pipeline" in mesh:
+            whole, dims, micro = work / f"{name}_three", ("--dim", "batch=15", *dims[2:]), ("--micro", "batch=5")
     if not whole.exists():
         mpi.sinter("run", model, *dims, *given, "-o", whole)
     options = words(mesh, inputs, weights)
-    if not options:
+    if options is None:
         return
     try:
-        mpi.sinter("shard", model, *dims, f"--mesh={mesh}", *options, "-o", place)
+        mpi.shard(model, mesh, options, place, *dims, *micro)
         mpi.sinter("run", place, *given, "-o", place / "a")
         mpi.sinter("run", place, *given, "-o", place / "b")
     except RuntimeError as error:
@@ -81,14 +88,13 @@ def check(tally, work, name, model, mesh, inputs, weights, given=()):
         return
     expected, threads = outputs(whole), outputs(place / "a")
     problems = compare(expected, threads) + same(threads, outputs(place / "b"), "another run has other bits")
-    ranks = int(np.prod([int(axis.split(":")[1]) for axis in mesh.split(",")]))
-    done = mpi.run((ranks, mpi.SINTER, "run", place, *given, "-o", place / "c"), seconds=600)
+    done = mpi.run((mpi.process_count(mesh), mpi.SINTER, "run", place, *given, "-o", place / "c"), seconds=600)
     if done.status:
         problems.append(str(done))
     else:
         problems += same(threads, outputs(place / "c"), "processes have other bits than threads")
     tally.check(f"{name} on {mesh}", problems)
-    for program in place.glob("*.so"):
+    for program in place.glob("**/*.so"):
         program.unlink()
 
 
@@ -134,20 +140,12 @@ def check_large(tally, work):
             check(tally, work, name, path, mesh, {}, weights, ("-i", path.with_suffix(".in.npz")))
 
 
-def main():
-    tally = Tally()
-    if mpi.missing():
-        tally.skipped("jobs of processes", mpi.missing())
-        tally.finish()
-    with tempfile.TemporaryDirectory() as name:
-        work = pathlib.Path(name)
-        for model, (inputs, weights) in EMBEDDED.items():
-            path = mpi.MODELS / f"{model}.onnx"
-            for mesh in MESHES:
-                check(tally, work, model, path, mesh, {value: 3 for value in inputs}, weights)
-        check_large(tally, work)
-    tally.finish()
+def check_embedded(tally, work):
+    for model, (inputs, weights) in EMBEDDED.items():
+        path = mpi.MODELS / f"{model}.onnx"
+        for mesh in MESHES:
+            check(tally, work, model, path, mesh, {value: 3 for value in inputs}, weights)
 
 
 if __name__ == "__main__":
-    main()
+    mpi.suite(check_embedded, check_large)

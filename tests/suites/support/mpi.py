@@ -3,14 +3,17 @@
 Used by tests/suites/mpi.py and tests/suites/long/mpi_*.py; not a suite itself.
 """
 
+import math
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 from support import sanitizers
+from tally import Tally
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = pathlib.Path(os.environ.get("SINTER_BUILD", ROOT / "build" / "dev"))
@@ -25,6 +28,11 @@ ENVIRONMENT = {
     "OMPI_MCA_btl_vader_single_copy_mechanism": "none",  # its system calls may be forbidden in a container
     "OMPI_MCA_btl_base_warn_component_unused": "0",
 }  # fmt: skip
+HARDWARE = ROOT / "tests" / "passes" / "inputs" / "four.hardware"
+MLP = MODELS / "mlp.onnx"
+MLP_DATA = ("--shard", "pixels=data,_,_")
+MLP_MODEL = ("--shard", "layers.0.weight=model,_", "--shard", "layers.1.weight=_,model")
+MLP_WORDS = (*MLP_DATA, *MLP_MODEL)
 
 
 def missing():
@@ -32,6 +40,18 @@ def missing():
     if not PLUG_IN.exists():
         return "the build has no plug-in for MPI (libopenmpi-dev)"
     return "" if shutil.which("mpirun") else "there is no mpirun (openmpi-bin)"
+
+
+def suite(*checks):
+    """A suite: check(tally, work) of each, which share the folder `work`; skipped where there are no jobs."""
+    tally = Tally()
+    if missing():
+        tally.skipped("jobs of processes", missing())
+        tally.finish()
+    with tempfile.TemporaryDirectory() as work:
+        for check in checks:
+            check(tally, pathlib.Path(work))
+    tally.finish()
 
 
 def start(*groups, **options):
@@ -49,6 +69,25 @@ def start(*groups, **options):
         env={**os.environ, **ENVIRONMENT, **options.get("env", {})},
         cwd=options.get("cwd"),
     )
+
+
+def axes(mesh):
+    """Sizes by name of an arrangement such as "data:2,model:2"; "pipeline" is an axis, too, and the outermost."""
+    return {name: int(size) for name, size in (axis.split(":") for axis in mesh.split(","))}
+
+
+def process_count(mesh):
+    return math.prod(axes(mesh).values())
+
+
+def shard(model, mesh, words, folder, *options):
+    """Programs of all ranks of the mesh, of each stage where it has a pipeline."""
+    stages = axes(mesh).get("pipeline")
+    inner = ",".join(f"{name}:{size}" for name, size in axes(mesh).items() if name != "pipeline")
+    listed = [f"--mesh={inner}"] if inner else []
+    if stages:
+        listed += [f"--stages={stages}", f"--hardware={HARDWARE}"]
+    sinter("shard", model, *options, *listed, *words, "-o", folder)
 
 
 class Ended:

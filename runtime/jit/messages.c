@@ -1,0 +1,90 @@
+/* Tensors, and other words, as messages of a job of processes; see messages.h. Test: tests/suites/mpi.py */
+#include "runtime/jit/messages.h"
+#include "runtime/jit/engine.h"
+
+#include <string.h>
+
+enum { PROTOCOL = 2 };
+static const char *const WHERE = "ranks";
+
+bool sinter_messages_send(sinter_job *job, int64_t to, const void *data, size_t bytes,
+                          sinter_diag *diag) {
+    return sinter_engine_report(sinter_job_send(job, to, data, bytes), WHERE, diag);
+}
+
+bool sinter_messages_receive(sinter_job *job, int64_t from, void *out_data, size_t bytes,
+                             sinter_diag *diag) {
+    return sinter_engine_report(sinter_job_receive(job, from, out_data, bytes), WHERE, diag);
+}
+
+bool sinter_messages_finish(sinter_job *job, const char *what, sinter_diag *diag) {
+    return sinter_engine_report(sinter_job_finish(job, what), WHERE, diag);
+}
+
+/* ---- the start ---- */
+
+bool sinter_messages_agree(sinter_job *job, uint64_t hash, sinter_diag *diag) {
+    const uint64_t own[] = {PROTOCOL, SINTER_ABI_VERSION, hash};
+    size_t count = (size_t)sinter_job_rank_count(job);
+    if (sinter_job_rank(job))
+        return sinter_messages_send(job, 0, own, sizeof own, diag) &&
+               sinter_messages_finish(job, "the start", diag);
+    uint64_t(*others)[3] = sinter_heap_alloc(count * sizeof *others);
+    bool good = true;
+    for (size_t rank = 1; good && rank < count; rank++)
+        good = sinter_messages_receive(job, (int64_t)rank, others[rank], sizeof own, diag);
+    good = good && sinter_messages_finish(job, "the start", diag);
+    if (!good) return false; /* others may still write there */
+    for (size_t rank = 1; good && rank < count; rank++)
+        if (memcmp(others[rank], own, sizeof own) != 0)
+            good = sinter_error(
+                diag, WHERE, "rank %zu has %s than rank 0: give all processes one folder", rank,
+                others[rank][2] != own[2] ? "other programs" : "another version of Sinter");
+    sinter_heap_free(others);
+    return good;
+}
+
+/* ---- tensors ---- */
+
+bool sinter_messages_describe(const sinter_tensor *tensor, const char *name,
+                              sinter_message_head *out_head, sinter_diag *diag) {
+    if (tensor->kind != SINTER_TYPE_TENSOR || tensor->dtype == SINTER_DTYPE_string)
+        return sinter_error(diag, name, "tensors of numbers only can be sent to other processes");
+    *out_head = (sinter_message_head){.dtype = sinter_dtype_infos[tensor->dtype].onnx_code,
+                                      .rank = tensor->rank,
+                                      .bytes = sinter_tensor_bytes(tensor)};
+    memcpy(out_head->dims, tensor->dims, tensor->rank * sizeof *tensor->dims);
+    return true;
+}
+
+/* Room for what the head says. */
+static bool make(const sinter_message_head *h, sinter_tensor *out_tensor, sinter_diag *diag) {
+    sinter_dtype dtype = sinter_dtype_from_onnx((int32_t)h->dtype);
+    if (dtype == SINTER_DTYPE_NONE || h->rank < 0 || h->rank > SINTER_MAX_RANK)
+        return sinter_error(diag, WHERE, "another process sends a tensor of type %lld, rank %lld",
+                            (long long)h->dtype, (long long)h->rank);
+    if (!sinter_tensor_create(out_tensor, dtype, (uint32_t)h->rank, h->dims, diag)) return false;
+    if (sinter_tensor_bytes(out_tensor) == h->bytes) return true;
+    sinter_tensor_deinit(out_tensor);
+    return sinter_error(diag, WHERE,
+                        "another process sends %llu bytes for a tensor of another size",
+                        (unsigned long long)h->bytes);
+}
+
+bool sinter_messages_send_tensors(sinter_job *job, int64_t to, const sinter_message_head *heads,
+                                  const sinter_tensor *tensors, size_t count, sinter_diag *diag) {
+    for (size_t i = 0; i < count; i++)
+        if (!sinter_messages_send(job, to, tensors[i].data, heads[i].bytes, diag)) return false;
+    return true;
+}
+
+bool sinter_messages_receive_tensors(sinter_job *job, int64_t from,
+                                     const sinter_message_head *heads, sinter_tensor *out_tensors,
+                                     size_t count, sinter_diag *diag) {
+    for (size_t i = 0; i < count; i++)
+        if (!make(&heads[i], &out_tensors[i], diag) ||
+            !sinter_messages_receive(job, from, sinter_tensor_mutable(&out_tensors[i]),
+                                     heads[i].bytes, diag))
+            return false;
+    return true;
+}

@@ -1,0 +1,35 @@
+/* What the processes of a job say to each other beside the exchanges of their programs: whether they belong together, and tensors,
+ * each with a head that says what it is. A message under way keeps its memory until finish; after an error memory of messages
+ * stays theirs, and the process has to end with a status that is not 0. Used by ranks_job.c and stages_job.c.
+ * Test: tests/suites/mpi.py, tests/suites/long/mpi_failures.py */
+#pragma once
+#include "ir/tensor.h"
+#include "runtime/job.h"
+
+/* What the first process wants of the others: ahead of the heads and tensors of a run. */
+enum { SINTER_MESSAGE_RUN = 1, SINTER_MESSAGE_END = 2 };
+typedef struct sinter_message_order {
+    int64_t what;
+} sinter_message_order;
+
+/* Ahead of the elements of a tensor. */
+typedef struct sinter_message_head {
+    int64_t dtype, rank, dims[SINTER_ABI_MAX_RANK]; /* dtype: ONNX code */
+    uint64_t bytes;
+} sinter_message_head;
+
+/* Whether all processes came with the same programs, by a hash of what names them; called by all, once. False after an error. */
+bool sinter_messages_agree(sinter_job *job, uint64_t hash, sinter_diag *diag);
+
+/* Tensors of numbers; others are an error. name: of the tensor, for it. */
+bool sinter_messages_describe(const sinter_tensor *tensor, const char *name, sinter_message_head *out_head, sinter_diag *diag);
+/* Begun: bytes that the other side receives as they are; tensors, as many and as large as the heads say. */
+bool sinter_messages_send(sinter_job *job, int64_t to, const void *data, size_t bytes, sinter_diag *diag);
+bool sinter_messages_receive(sinter_job *job, int64_t from, void *out_data, size_t bytes, sinter_diag *diag);
+bool sinter_messages_send_tensors(sinter_job *job, int64_t to, const sinter_message_head *heads, const sinter_tensor *tensors,
+                                  size_t count, sinter_diag *diag);
+/* Tensors are created; they hold what was sent when finish has returned. */
+bool sinter_messages_receive_tensors(sinter_job *job, int64_t from, const sinter_message_head *heads, sinter_tensor *out_tensors,
+                                     size_t count, sinter_diag *diag);
+/* Until all that was begun is done. what: for messages, "the inputs". */
+bool sinter_messages_finish(sinter_job *job, const char *what, sinter_diag *diag);

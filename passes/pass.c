@@ -58,6 +58,7 @@ bool sinter_pass_run(const sinter_pass *pass, sinter_module *module,
     if (options) context.hardware = options->hardware;
     if (options) context.goal = options->goal;
     if (options) context.stages = options->stages;
+    if (options) context.requests = options->requests;
     sinter_rewrite_begin(&context.rewrite, module, diag);
     sinter_arena_init(&context.scratch);
     pass->run(&context);

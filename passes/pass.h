@@ -25,6 +25,7 @@ typedef struct sinter_pass_context {
     const struct sinter_hardware *hardware; /* that ranks run on, for passes that choose by it; NULL: nobody said */
     sinter_goal goal; /* of these choices */
     uint32_t stages;  /* of a pipeline; 0: nobody said */
+    int64_t requests; /* of a run of a pipeline; 0: ever more */
     bool explain; /* passes that choose say why, as warnings and notes */
 } sinter_pass_context;
 typedef void (*sinter_pass_function)(sinter_pass_context *context);
@@ -47,7 +48,8 @@ typedef struct sinter_pipeline_options {
     const sinter_compression *compression; /* NULL: none */
     const struct sinter_hardware *hardware; /* NULL: none */
     sinter_goal goal;
-    uint32_t stages; /* 0: none */
+    uint32_t stages; /* 0: chosen */
+    int64_t requests; /* 0: ever more */
     const sinter_pass *without; /* left out wherever it stands; NULL: none */
     const char *print_after;  /* pass name, or "all" */
     int64_t stop_after;       /* passes that change something to run; -1: all (bisect) */

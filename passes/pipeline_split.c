@@ -2,23 +2,39 @@
  * pipelines run side by side on different requests. The longest stage, with what it takes from those before, is as
  * short as it can be; where several cuts are as good, that with the shortest stages before it. The weights of a stage fit into the memory of a device.
  *
+ * Without --stages their number is chosen: the one with which a run of --requests requests, each a stage behind the one before it, is
+ * shortest (of ever more requests: with which the longest stage is), of those that fit and that there are devices for; more stages have to
+ * make a difference. In a module with a mesh each stage is as many devices as that has ranks, times and weights are those of a rank,
+ * by its shardings.
+ *
  * Times are those of the nodes by themselves, before fusion. --explain: a note for each stage.
- * Needs: --hardware, --stages. Guarantees: values stay what they are; weights stay outside of the groups.
+ * Needs: --hardware. Guarantees: values stay what they are; weights stay outside of the groups.
  * runtime/jit/stages.c makes programs of them. Test: tests/passes/pipeline_split/ */
 #include "ir/cost.h"
 #include "ir/estimate.h"
 #include "passes/pass.h"
+#include "passes/shard_factors.h"
 
 #include <math.h>
+
+enum { MOST_STAGES = 1000 };
+static const double WORTH =
+    0.95; /* more stages have to make a difference: of the time with fewer */
 
 typedef struct splitter {
     sinter_pass_context *context;
     sinter_module *module;
     const sinter_hardware *hardware;
     SINTER_VECTOR(sinter_node) nodes;
-    double *seconds, *weights; /* of the first i nodes */
-    double *taken;   /* by place: bytes that a stage that begins there takes from those before */
+    sinter_shard_state state;  /* where there is a mesh */
+    double ranks;              /* of a stage */
+    double *seconds, *weights; /* of the first i nodes, of a rank */
+    double *
+        taken; /* by place: bytes that a rank of a stage that begins there takes from those before */
     uint32_t *place; /* by node, + 1 */
+    double *
+        longest; /* by number of stages - 1, then by end: seconds of the longest of stages that end there */
+    size_t *begin; /* the same: where the last of them begins */
 } splitter;
 
 static bool is_step(const sinter_module *module, sinter_node node) {
@@ -26,16 +42,62 @@ static bool is_step(const sinter_module *module, sinter_node node) {
     return op != SINTER_OP_constant && !sinter_op_has_trait(op, SINTER_TRAIT_TERMINATOR);
 }
 
-static double weight_bytes(const splitter *s, sinter_node node) {
+/* ---- what a rank has ---- */
+
+static double parts_of(const splitter *s, const sinter_sharding *sharding) {
+    double parts = 1;
+    for (uint32_t i = 0; sharding && i < sharding->rank; i++)
+        parts *= (double)sinter_mesh_axes_product(s->state.mesh, &sharding->dims[i].axes);
+    return parts;
+}
+
+/* Parts into which the node's cuts leave an operand. */
+static double parts_of_operand(const splitter *s, const sinter_shard_node *cut, uint32_t index,
+                               uint32_t rank) {
+    double parts = 1;
+    sinter_value origin;
+    for (uint32_t axis = 0; axis < rank; axis++) {
+        sinter_mesh_axes over = sinter_shard_project(&s->state, cut, false, index, axis, &origin);
+        parts *= (double)sinter_mesh_axes_product(s->state.mesh, &over);
+    }
+    return parts;
+}
+
+/* cut: NULL without a mesh. */
+static double weight_bytes(const splitter *s, sinter_node node, const sinter_shard_node *cut) {
     const sinter_node_info *info = sinter_node_get(s->module, node);
     double bytes = 0;
     for (uint32_t i = 0; i < info->operand_count; i++) {
         const sinter_tensor *tensor =
             info->operands[i] ? sinter_value_constant(s->module, info->operands[i]) : NULL;
-        if (tensor) bytes += (double)sinter_tensor_bytes(tensor);
+        if (tensor)
+            bytes += (double)sinter_tensor_bytes(tensor) /
+                     (cut ? parts_of_operand(s, cut, i, tensor->rank) : 1);
     }
     return bytes;
 }
+
+/* Its share of the work, and sums over ranks. */
+static double node_seconds(const splitter *s, sinter_node node, const sinter_shard_node *cut,
+                           double all_weights) {
+    sinter_estimate_step step =
+        sinter_estimate_node(s->module, node, s->hardware, all_weights, &s->context->scratch);
+    double shares = 1, exchanges = 0;
+    sinter_axis_combine combine;
+    if (!cut) return step.seconds;
+    for (size_t f = 0; f < cut->map.factors.count; f++)
+        shares *= (double)sinter_mesh_axes_product(s->state.mesh, &cut->cuts[f]);
+    sinter_mesh_axes terms = sinter_shard_terms(cut, &combine);
+    sinter_value result = sinter_node_result(s->module, node, 0);
+    if (terms.count && result)
+        exchanges = sinter_hardware_exchange(
+            s->hardware, s->state.mesh, &terms, SINTER_OP_all_reduce,
+            sinter_cost_type_bytes(s->module, sinter_value_type(s->module, result)) /
+                parts_of(s, sinter_value_sharding(s->module, result)));
+    return (step.seconds - step.launch_seconds) / shares + step.launch_seconds + exchanges;
+}
+
+/* ---- what stages take ---- */
 
 /* The place of the node of the main region that the use is in, or is inside of; the end for the yield. */
 static uint32_t place_of_use(const splitter *s, sinter_node node) {
@@ -48,7 +110,7 @@ static uint32_t place_of_use(const splitter *s, sinter_node node) {
 /* Values cross every place between where they are made and where they are used last. */
 static void add_crossings(splitter *s, sinter_value value, uint32_t from) {
     const sinter_value_info *info = sinter_value_get(s->module, value);
-    double bytes = sinter_cost_type_bytes(s->module, &info->type);
+    double bytes = sinter_cost_type_bytes(s->module, &info->type) / parts_of(s, info->sharding);
     uint32_t last = from;
     for (size_t i = 0; i < info->uses.count; i++) {
         uint32_t at = place_of_use(s, info->uses.items[i].node);
@@ -72,10 +134,13 @@ static void measure(splitter *s) {
     s->taken = SINTER_NEW_ARRAY(arena, double, s->nodes.count + 1);
     for (uint32_t i = 0; i < s->nodes.count; i++) {
         sinter_node node = s->nodes.items[i];
-        sinter_estimate_step step =
-            sinter_estimate_node(s->module, node, s->hardware, all_weights, arena);
-        s->seconds[i + 1] = s->seconds[i] + step.seconds;
-        s->weights[i + 1] = s->weights[i] + weight_bytes(s, node);
+        sinter_shard_node cut, *own = s->state.mesh->axis_count ? &cut : NULL;
+        if (own) {
+            sinter_shard_describe(&s->state, node, own);
+            sinter_shard_resolve(&s->state, node, own);
+        }
+        s->seconds[i + 1] = s->seconds[i] + node_seconds(s, node, own, all_weights);
+        s->weights[i + 1] = s->weights[i] + weight_bytes(s, node, own);
         for (uint32_t r = 0; r < sinter_node_get(s->module, node)->result_count; r++)
             if (sinter_node_result(s->module, node, r))
                 add_crossings(s, sinter_node_result(s->module, node, r), i);
@@ -84,41 +149,97 @@ static void measure(splitter *s) {
 
 /* ---- where to cut ---- */
 
-/* Of nodes [first, end); INFINITY where their weights do not fit. */
-static double stage_seconds(const splitter *s, size_t first, size_t end) {
+/* By what a rank reaches that of the next stage, as many devices further on. */
+static double take_seconds(const splitter *s, double bytes) {
     const sinter_hardware *h = s->hardware;
-    double seconds = s->seconds[end] - s->seconds[first];
-    if (s->weights[end] - s->weights[first] > h->memory) return INFINITY;
-    if (first && h->link_count)
-        seconds += h->links[0].latency + s->taken[first] / h->links[0].bandwidth;
-    return seconds;
+    uint32_t link = 0;
+    if (!h->link_count) return 0;
+    while (link + 1 < h->link_count && (double)h->links[link].devices <= s->ranks) link++;
+    return h->links[link].latency + bytes / h->links[link].bandwidth;
 }
 
-/* Ends of the stages, so that the longest is shortest: best[k][end] over where stage k begins. False where none fits. */
-static bool choose_ends(const splitter *s, uint32_t stages, size_t *out_ends) {
+/* Of nodes [first, end); INFINITY where their weights do not fit. */
+static double stage_seconds(const splitter *s, size_t first, size_t end) {
+    double seconds = s->seconds[end] - s->seconds[first];
+    if (s->weights[end] - s->weights[first] > s->hardware->memory) return INFINITY;
+    return first ? seconds + take_seconds(s, s->taken[first]) : seconds;
+}
+
+/* One stage more than k, by what is known of k; all seconds of the last stage are at least those of its nodes. */
+static void add_stage(splitter *s, uint32_t k) {
     size_t width = s->nodes.count + 1;
-    double *best = SINTER_NEW_ARRAY(&s->context->scratch, double, stages *width);
-    size_t *begin = SINTER_NEW_ARRAY(&s->context->scratch, size_t, stages * width);
-    for (uint32_t k = 0; k < stages; k++)
-        for (size_t end = 0; end < width; end++) {
-            double *own = &best[k * width + end];
-            *own = k || !end ? INFINITY : stage_seconds(s, 0, end);
-            for (size_t first = k; k && first < end; first++) {
-                double before = best[(k - 1) * width + first], here = stage_seconds(s, first, end);
-                double longest = before > here ? before : here;
-                if (longest < *own) {
-                    *own = longest;
-                    begin[k * width + end] = first;
-                }
-            }
+    for (size_t end = 0; end < width; end++) {
+        double *own = &s->longest[k * width + end];
+        *own = k || !end ? INFINITY : stage_seconds(s, 0, end);
+        for (size_t first = end; k && first-- > k;) {
+            if (s->seconds[end] - s->seconds[first] > *own) break;
+            double before = s->longest[(k - 1) * width + first],
+                   here = stage_seconds(s, first, end);
+            double longest = before > here ? before : here;
+            if (longest > *own || longest == INFINITY) continue;
+            *own = longest;
+            s->begin[k * width + end] = first;
         }
-    size_t end = s->nodes.count;
-    if (best[(stages - 1) * width + end] == INFINITY) return false;
+    }
+}
+
+/* Of all requests, one stage behind the other. */
+static double run_seconds(const splitter *s, uint32_t stages) {
+    size_t width = s->nodes.count + 1;
+    double longest = s->longest[(stages - 1) * width + s->nodes.count];
+    double requests = (double)s->context->requests;
+    return requests > 0 ? (requests + stages - 1) * longest : longest;
+}
+
+/* How many there can be. */
+static uint32_t most_stages(const splitter *s) {
+    double most = floor((double)s->hardware->devices / s->ranks);
+    if (s->context->stages) most = s->context->stages;
+    if (most > (double)s->nodes.count) most = (double)s->nodes.count;
+    return (uint32_t)fmax(1, fmin(most, MOST_STAGES));
+}
+
+/* Whether no number of stages from here on can be shorter: the longest has the longest node. */
+static bool is_enough(const splitter *s, uint32_t stages, double node, double best) {
+    double requests = (double)s->context->requests;
+    return (requests > 0 ? (requests + stages) * node : node) >= WORTH * best;
+}
+
+/* 0: none fits. */
+static uint32_t choose_stages(splitter *s) {
+    uint32_t most = most_stages(s), chosen = 0;
+    double best = INFINITY, node = 0;
+    size_t count = s->nodes.count, width = count + 1;
+    sinter_arena *arena = &s->context->scratch;
+    s->longest = SINTER_NEW_ARRAY(arena, double, most *width);
+    s->begin = SINTER_NEW_ARRAY(arena, size_t, most * width);
+    for (size_t i = 0; i < count; i++) node = fmax(node, s->seconds[i + 1] - s->seconds[i]);
+    for (uint32_t stages = 1; stages <= most; stages++) {
+        add_stage(s, stages - 1);
+        bool is_said = s->context->stages != 0;
+        if (is_said && stages < most) continue;
+        double seconds = run_seconds(s, stages);
+        if (seconds == INFINITY) continue;
+        if (s->context->explain && !is_said)
+            sinter_note(s->context->rewrite.build.diag, sinter_module_name(s->module),
+                        "%u stages: the longest %.4g ms, a run %.4g ms", stages,
+                        1e3 * s->longest[(stages - 1) * width + count], 1e3 * seconds);
+        if (seconds < WORTH * best || !chosen) {
+            best = seconds;
+            chosen = stages;
+        }
+        if (is_enough(s, stages, node, best)) break;
+    }
+    return chosen;
+}
+
+/* Ends of so many stages. */
+static void find_ends(const splitter *s, uint32_t stages, size_t *out_ends) {
+    size_t end = s->nodes.count, width = end + 1;
     for (uint32_t k = stages; k-- > 0;) {
         out_ends[k] = end;
-        end = begin[k * width + end];
+        end = s->begin[k * width + end];
     }
-    return true;
 }
 
 /* ---- groups ---- */
@@ -150,31 +271,46 @@ static bool has_stages(const sinter_module *module) {
     return false;
 }
 
+static void refuse(const splitter *s) {
+    const char *where = sinter_module_name(s->module);
+    sinter_diag *diag = s->context->rewrite.build.diag;
+    double weights = 1e-6 * s->weights[s->nodes.count], memory = 1e-6 * s->hardware->memory;
+    if (s->context->stages)
+        sinter_error(diag, where,
+                     "no %u stages fit: the weights are %.4g MB, a device of %s has %.4g MB; more "
+                     "stages (--stages) take less each",
+                     s->context->stages, weights, s->hardware->name, memory);
+    else
+        sinter_error(diag, where,
+                     "no stages on the %lld devices of %s fit: the weights are %.4g MB, a device "
+                     "has %.4g MB",
+                     (long long)s->hardware->devices, s->hardware->name, weights, memory);
+}
+
 void sinter_pass_pipeline_split(sinter_pass_context *context) {
     splitter s = {.context = context, .module = context->module, .hardware = context->hardware};
     sinter_diag *diag = context->rewrite.build.diag;
     const char *where = sinter_module_name(s.module);
-    uint32_t stages = context->stages;
     if (has_stages(s.module)) return;
-    if (!s.hardware || !stages) {
-        sinter_error(diag, where,
-                     "pipeline-split needs to know the devices and the number of stages: "
-                     "--hardware=FILE --stages=N");
+    if (!s.hardware) {
+        sinter_error(diag, where, "pipeline-split needs to know the devices: --hardware=FILE");
         return;
     }
+    s.state.mesh = sinter_module_mesh(s.module);
+    s.ranks = (double)sinter_mesh_rank_count(s.state.mesh);
+    if (s.state.mesh->axis_count) sinter_shard_state_init(&s.state, s.module, &context->scratch);
     measure(&s);
-    if (stages > s.nodes.count) {
-        sinter_error(diag, where, "%u stages of %zu nodes: expected at most one a node", stages,
-                     s.nodes.count);
+    if (context->stages > s.nodes.count || !s.nodes.count) {
+        sinter_error(diag, where, "%u stages of %zu nodes: expected at most one a node",
+                     context->stages, s.nodes.count);
         return;
     }
-    size_t *ends = SINTER_NEW_ARRAY(&context->scratch, size_t, stages);
-    if (choose_ends(&s, stages, ends))
-        split(&s, ends, stages);
-    else
-        sinter_error(diag, where,
-                     "no %u stages fit: the weights are %.4g MB, a device of %s has %.4g MB; more "
-                     "stages (--stages) take less each",
-                     stages, 1e-6 * s.weights[s.nodes.count], s.hardware->name,
-                     1e-6 * s.hardware->memory);
+    uint32_t stages = choose_stages(&s);
+    size_t *ends = SINTER_NEW_ARRAY(&context->scratch, size_t, stages + 1);
+    if (!stages) {
+        refuse(&s);
+        return;
+    }
+    find_ends(&s, stages, ends);
+    split(&s, ends, stages);
 }

@@ -14,7 +14,7 @@ typedef struct sinter_stages sinter_stages;
 
 typedef struct sinter_stages_options {
     const struct sinter_hardware *hardware; /* that stages are balanced for */
-    uint32_t stages;
+    uint32_t stages;                        /* 0: as many as are best for such runs */
     int64_t micro_batches; /* in a run, at least 1 */
     bool explain;
 } sinter_stages_options;

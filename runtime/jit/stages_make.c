@@ -32,6 +32,7 @@ static bool split(writer *w) {
     sinter_pipeline_options options = {.stop_after = -1,
                                        .hardware = w->how->hardware,
                                        .stages = w->how->stages,
+                                       .requests = w->how->micro_batches,
                                        .explain = w->how->explain};
     return sinter_ranks_spread(w->module, &spread, w->diag) &&
            sinter_pipeline_parse("pipeline-split", &w->arena, &passes, &count, w->diag) &&
@@ -138,6 +139,15 @@ static void list_slots(writer *w, const char *word, const value_list *values) {
     }
 }
 
+/* What goes on is summed by the stage that gives it. */
+static void sum_value(writer *w, sinter_module *module, sinter_value value) {
+    const sinter_sharding *said = sinter_value_sharding(module, value);
+    if (!said || !said->partial) return;
+    sinter_sharding *summed = sinter_sharding_copy(&w->arena, said);
+    summed->partial = 0;
+    sinter_value_set_sharding(module, value, summed);
+}
+
 /* The stage as a module: ids of nodes stay when it is extracted. */
 static sinter_module *extract(writer *w, sinter_node stage, const value_list *takes,
                               const value_list *gives) {
@@ -149,6 +159,8 @@ static sinter_module *extract(writer *w, sinter_node stage, const value_list *ta
     sinter_rewrite_begin(&rewrite, module, w->diag);
     sinter_rewrite_at(&rewrite, stage);
     sinter_rewrite_inline_region(&rewrite, stage, info.regions[0], info.operands);
+    for (uint32_t i = 0; i < sinter_module_output_count(module); i++)
+        sum_value(w, module, sinter_module_output(module, i));
     return module;
 }
 
@@ -173,22 +185,11 @@ static bool write_ranks(writer *w, sinter_module *module, uint32_t number, uint6
     return good;
 }
 
-/* What goes on to other stages is summed by the one that gives it. */
-static void sum_partial(writer *w, const value_list *gives) {
-    for (size_t i = 0; i < gives->count; i++) {
-        const sinter_sharding *said = sinter_value_sharding(w->module, gives->items[i]);
-        if (!said || !said->partial) continue;
-        sinter_sharding *summed = sinter_sharding_copy(&w->arena, said);
-        summed->partial = 0;
-        sinter_value_set_sharding(w->module, gives->items[i], summed);
-    }
-}
-
 static bool write_stage(writer *w, sinter_node stage, uint32_t number) {
     value_list takes = {0}, gives = {0};
     uint64_t hash = 0;
     list_values(w, stage, &takes, &gives);
-    sum_partial(w, &gives);
+    for (size_t i = 0; i < gives.count; i++) sum_value(w, w->module, gives.items[i]);
     sinter_module *module = extract(w, stage, &takes, &gives);
     if (!module || !(has_mesh(w) ? write_ranks : write_program)(w, module, number, &hash))
         return false;

@@ -1,22 +1,42 @@
-"""Ranks as processes: a small model on a mesh of 2 x 2 under mpirun, and one as a pipeline of two stages that are cut in two, has the bits
-that it has with threads, and each process needs its own program only. tests/suites/long/mpi_failures.py, mpi_models.py and mpi_simulated.py have the rest.
+"""Ranks as processes: a small model on a mesh of 2 x 2 under mpirun, and as a pipeline of two stages that are cut in two, has the bits
+that it has with threads, and each process needs its own program only. tests/suites/long/mpi_failures.py, mpi_models.py and
+mpi_simulated.py have the rest.
 
     tests/suites/mpi.py     with PYTHONPATH=tests/suites and SINTER_BUILD
 """
 
 import shutil
 
+import numpy as np
+
 from support import mpi
 
-def run_both(tally, name, work, folder, own):
-    """own: for each process the folder that it is given."""
+SUMS = """module "sums" {
+  mesh model=2
+  graph (%x: f32[16,4]) {
+    %u = constant() {value = tensor<f32[4,2], [1.0, 2.5, 3.0, -4.0, 0.1, 6.0, 7.0, 8.0]>} : f32[4,2] shard(_, model)
+    %v = constant() {value = tensor<f32[2,4], [1.5, 2.0, 0.3, 4.0, 5.0, -6.0, 7.0, 8.0]>} : f32[2,4] shard(model, _)
+    %a = matmul(%x, %u)
+    %b = matmul(%a, %v)
+    %c = matmul(%b, %u)
+    %y = matmul(%c, %v)
+    yield(%y)
+  }
+}
+"""
+
+
+def run_both(tally, name, work, folder, own, output="logits", one=None):
+    """own: for each process the folder that it is given; one: what one device gives."""
     threads, processes = folder.with_suffix(".threads"), folder.with_suffix(".processes")
     mpi.sinter("run", folder, "-o", threads)
     done = mpi.run(*((1, mpi.SINTER, "run", path, "-o", processes) for path in own))
     problems = [] if done.status == 0 else [str(done)]
-    if not problems and (threads / "logits.npy").read_bytes() != (processes / "logits.npy").read_bytes():
+    if not problems and (threads / f"{output}.npy").read_bytes() != (processes / f"{output}.npy").read_bytes():
         problems.append("the processes have other bits than the threads")
-    if done.output.count("logits:") != 1:
+    if one and not np.allclose(np.load(one / f"{output}.npy"), np.load(threads / f"{output}.npy"), rtol=1e-5):
+        problems.append("other values than on one device")
+    if done.output.count(f"{output}:") != 1:
         problems.append(f"expected the output once: {done.output}")
     problems += [f"is left: {process}" for process in mpi.left(work)]
     tally.check(name, problems)
@@ -47,5 +67,14 @@ def check_pipeline(tally, work):
     run_both(tally, "mlp as a pipeline of two stages on two processes each", work, folder, own)
 
 
+def check_sums(tally, work):
+    """Ranks of the first stage have terms of what the second one takes, and those of the second terms of the output."""
+    model, folder = work / "sums.sir", work / "sums_of_ranks"
+    model.write_text(SUMS)
+    mpi.sinter("shard", model, "--stages=2", f"--hardware={mpi.HARDWARE}", "-o", folder)
+    mpi.sinter("run", model, "-o", work / "sums")
+    run_both(tally, "sums between stages", work, folder, [folder] * 4, "y", work / "sums")
+
+
 if __name__ == "__main__":
-    mpi.suite(check_mesh, check_pipeline)
+    mpi.suite(check_mesh, check_pipeline, check_sums)

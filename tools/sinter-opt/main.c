@@ -10,6 +10,7 @@
 #include "tools/sinter-opt/compression.h"
 #include "tools/sinter-opt/loops.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,8 @@ static const char help[] =
     "  --sample=NAME=FILE     samples of an input, stacked, from a tensor file\n"
     "  --hardware=FILE        what ranks run on, for shard-auto and pipeline-split\n"
     "  --goal=GOAL            latency, throughput or memory, for shard-auto\n"
-    "  --stages=N             of a pipeline, for pipeline-split\n"
+    "  --stages=N             of a pipeline, for pipeline-split, which chooses it otherwise\n"
+    "  --requests=N           of a run of a pipeline, for that choice; without: ever more\n"
     "  --explain              what passes chose, and why, as warnings and notes\n"
     "  --verify-each          verify after each pass (always done before the first and after the "
     "last)\n"
@@ -84,14 +86,28 @@ static bool read_hardware(command_line *command, const char *path, sinter_diag *
     return true;
 }
 
-static bool read_stages(command_line *command, const char *value, sinter_diag *diag) {
+static bool read_number(const char *name, const char *value, long most, long *out_number,
+                        sinter_diag *diag) {
     char *end = NULL;
-    long number = strtol(value, &end, 10);
-    if (end == value || *end || number < 1 || number > 1000)
-        return sinter_error(diag, "sinter-opt", "--stages=%s: expected a number from 1 to 1000",
-                            value);
+    errno = 0;
+    *out_number = strtol(value, &end, 10);
+    return (!errno && end != value && !*end && *out_number >= 1 && *out_number <= most) ||
+           sinter_error(diag, "sinter-opt", "%s=%s: expected a number from 1 to %ld", name, value,
+                        most);
+}
+
+static bool read_stages(command_line *command, const char *value, sinter_diag *diag) {
+    long number = 0;
+    bool good = read_number("--stages", value, 1000, &number, diag);
     command->pipeline.stages = (uint32_t)number;
-    return true;
+    return good;
+}
+
+static bool read_requests(command_line *command, const char *value, sinter_diag *diag) {
+    long number = 0;
+    bool good = read_number("--requests", value, 1000000000, &number, diag);
+    command->pipeline.requests = number;
+    return good;
 }
 
 static bool read_print_after(command_line *command, const char *value, sinter_diag *diag) {
@@ -134,6 +150,8 @@ static bool read_option(command_line *command, const char *argument, sinter_diag
                                 "--goal=%s: expected latency, throughput or memory", value);
     } else if ((value = sinter_opt_value(argument, "--stages")))
         return read_stages(command, value, diag);
+    else if ((value = sinter_opt_value(argument, "--requests")))
+        return read_requests(command, value, diag);
     else if ((value = sinter_opt_value(argument, "--stop-after")))
         return read_stop_after(command, value, diag);
     else if ((value = sinter_opt_value(argument, "--print-after")))
@@ -175,6 +193,7 @@ static bool read_arguments(command_line *command, int argc, char **argv, sinter_
                        : how->hardware               ? "--hardware"
                        : how->goal                   ? "--goal"
                        : how->stages                 ? "--stages"
+                       : how->requests               ? "--requests"
                        : command->compression.option ? command->compression.option
                                                      : NULL;
     return command->passes.count || !idle ||

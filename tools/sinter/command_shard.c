@@ -28,8 +28,9 @@ static const option_spec own_options[] = {
      .value = "FILE",
      .doc = "a description of what the ranks run on (docs/plan.md), for --auto and --stages"},
     {.name = "stages",
-     .value = "N",
-     .doc = "a pipeline: programs of N stages, as equal as they can be; with a mesh each stage has "
+     .value = "N|auto",
+     .doc = "a pipeline: programs of N stages, or of as many as are best, as equal as they can be; "
+            "with a mesh each stage has "
             "one for each of its ranks",
      .with = "hardware",
      .without = "auto"},
@@ -150,13 +151,20 @@ static int64_t count_micro_batches(const sinter_module *whole, const sinter_modu
     return 1;
 }
 
+/* 0: as many as are best. */
+static bool read_stages(const arguments *a, int64_t *out_stages) {
+    *out_stages = 0;
+    return !strcmp(arguments_find(a, "stages"), "auto") ||
+           arguments_integer(a, "stages", 1, 1000, 1, out_stages);
+}
+
 static bool shard_stages(sinter_module *whole, const arguments *a,
                          const sinter_engine_options *options, const char *folder,
                          sinter_diag *diag) {
     const char *micro = arguments_find(a, "micro");
     sinter_hardware hardware;
     int64_t stages;
-    if (!arguments_integer(a, "stages", 1, 1000, 1, &stages) ||
+    if (!read_stages(a, &stages) ||
         !sinter_hardware_read(arguments_find(a, "hardware"), &hardware, diag))
         return false;
     sinter_module *part = micro ? load_micro(a, micro, diag) : sinter_module_clone(whole);
@@ -198,11 +206,11 @@ const command command_shard = {
     .name = "shard",
     .operands = "MODEL",
     .doc = "programs of the ranks of a mesh, each with its part of the weights",
-    .usage =
-        "sinter shard MODEL --mesh=data:2,model:2 [--shard NAME=DIMS]... -o DIR\n"
-        "       sinter shard MODEL --auto --hardware=FILE [--goal=GOAL] -o DIR\n"
-        "       sinter shard MODEL --stages=N --hardware=FILE [--micro=NAME=SIZE] [--mesh=AXES] "
-        "-o DIR",
+    .usage = "sinter shard MODEL --mesh=data:2,model:2 [--shard NAME=DIMS]... -o DIR\n"
+             "       sinter shard MODEL --auto --hardware=FILE [--goal=GOAL] -o DIR\n"
+             "       sinter shard MODEL --stages=N|auto --hardware=FILE [--micro=NAME=SIZE] "
+             "[--mesh=AXES] "
+             "-o DIR",
     .details = "What is said of some values spreads to all others. The folder is run by `sinter "
                "run DIR`, one thread a rank.\nShardings: docs/shard.md.",
     COMMAND_OPTIONS(own_options),

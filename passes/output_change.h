@@ -1,7 +1,6 @@
 /* How much a model's outputs change when something in it does. Test: tests/cli/compress_keep.test, tests/passes/prune_channels/ */
 #pragma once
-#include "passes/layer.h"
-#include "passes/compression.h"
+#include "ir/tensor.h"
 
 /* Sums over the elements of one output. */
 typedef struct sinter_output_change {
@@ -13,8 +12,3 @@ typedef struct sinter_output_change {
 void sinter_output_change_add(sinter_output_change *change, const sinter_tensor *now, const sinter_tensor *before);
 /* Squared change as a share of the variance: of several outputs that of the one that changes most; HUGE_VAL where one is no number. */
 double sinter_output_change_share(const sinter_output_change *changes, size_t count);
-
-/* The same where one layer at a time gets other weights: matrices[i] is [outputs, reduction] of layers[i], over the first of the samples.
- * The compression has data. False after an error. */
-bool sinter_output_change_of_weights(sinter_module *module, const sinter_compression *compression, const sinter_layer *const *layers,
-                                     const float *const *matrices, size_t count, double *out_changes, sinter_diag *diag);

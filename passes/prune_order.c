@@ -5,8 +5,9 @@
 #include "ir/random.h"
 #include "passes/layer_moments.h"
 #include "passes/layer_target.h"
-#include "passes/output_change.h"
+#include "passes/quantized_weight.h"
 #include "passes/replay.h"
+#include "passes/switches.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -254,6 +255,54 @@ static void make_probe(sinter_prune_order *order, sinter_prune_reader *r,
     for (int64_t i = 0; i < m * n; i++) r->probe_error += product[i] * copy.weights[i];
 }
 
+/* A switch of the copy turns the reader into one with the weights of its probe. Both are constants, so that either layer is compiled
+ * as it would be by itself. */
+static bool add_probe(sinter_switches *switches, const sinter_prune_reader *r, size_t index,
+                      sinter_arena *scratch) {
+    sinter_module *copy = switches->module;
+    const sinter_node_info info = *sinter_node_get(copy, r->layer.node);
+    const sinter_value_info *output = sinter_value_get(copy, r->layer.output);
+    size_t use_count = output->uses.count;
+    sinter_use *uses = sinter_arena_copy(scratch, output->uses.items, use_count * sizeof *uses);
+    const sinter_node_spec spec = {.op = info.op,
+                                   .operands = info.operands,
+                                   .operand_count = info.operand_count,
+                                   .attributes = info.attributes,
+                                   .attribute_count = info.attribute_count,
+                                   .result_count = 1,
+                                   .location = info.location};
+    sinter_node after = info.next;
+    sinter_rewrite_at(&switches->rewrite, after);
+    sinter_layer twin = r->layer;
+    twin.node = sinter_build_node(&switches->rewrite.build, &spec);
+    if (!twin.node || !sinter_layer_write_weights(&switches->rewrite, &twin, r->probe))
+        return false;
+    sinter_value blend = sinter_switches_blend(switches, after, index, r->layer.output,
+                                               sinter_node_result(copy, twin.node, 0));
+    for (size_t u = 0; u < use_count && blend; u++)
+        sinter_rewrite_set_operand(&switches->rewrite, uses[u].node, uses[u].operand, blend);
+    return blend != 0;
+}
+
+/* What each probe does to the outputs of the model. */
+static bool measure_probes(sinter_prune_order *order, const sinter_compression *compression,
+                           double *out_changes, sinter_arena *scratch, sinter_diag *diag) {
+    enum { MOST_SAMPLES = 128 };
+    size_t count = order->reader_count;
+    sinter_module *copy = sinter_module_clone(order->graph->module);
+    sinter_switches switches;
+    bool good = sinter_switches_init(&switches, copy, count, compression, diag);
+    for (size_t i = 0; i < count && good; i++)
+        good = add_probe(&switches, &order->readers[i], i, scratch);
+    bool *on = SINTER_NEW_ARRAY(scratch, bool, count *count);
+    for (size_t i = 0; i < count; i++) on[i * count + i] = true;
+    good = good && sinter_switches_measure(&switches, on, count, MOST_SAMPLES, "prune-channels",
+                                           out_changes);
+    sinter_switches_deinit(&switches);
+    sinter_module_destroy(copy);
+    return good;
+}
+
 /* Errors of readers count by what they do to the outputs of the model. */
 static bool weigh_readers(sinter_prune_order *order, const sinter_compression *compression,
                           sinter_diag *diag) {
@@ -261,15 +310,8 @@ static bool weigh_readers(sinter_prune_order *order, const sinter_compression *c
     sinter_arena scratch;
     sinter_arena_init(&scratch);
     size_t count = order->reader_count;
-    const sinter_layer **layers = SINTER_NEW_ARRAY(&scratch, const sinter_layer *, count);
-    const float **probes = SINTER_NEW_ARRAY(&scratch, const float *, count);
     double *changes = SINTER_NEW_ARRAY(&scratch, double, count);
-    for (size_t i = 0; i < count; i++) {
-        layers[i] = &order->readers[i].layer;
-        probes[i] = order->readers[i].probe;
-    }
-    bool good = sinter_output_change_of_weights(order->graph->module, compression, layers, probes,
-                                                count, changes, diag);
+    bool good = measure_probes(order, compression, changes, &scratch, diag);
     for (int32_t u = 0; u < order->graph->unit_count; u++) order->costs[u] = 0;
     for (size_t i = 0; i < count && good; i++) {
         sinter_prune_reader *r = &order->readers[i];

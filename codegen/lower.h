@@ -66,15 +66,15 @@ typedef struct sinter_kernel_part {
     sinter_expr first[SINTER_MAX_RANK], count[SINTER_MAX_RANK];
 } sinter_kernel_part;
 
-/* A value [n, y, x, channel] of which scratch [row, x, channel] holds the newest rows of one n, y at the place y % rows, with the
- * zeros that a window reads beside them. */
-typedef struct sinter_kernel_ring {
-    sinter_value value; /* 0: none */
+#define SINTER_KERNEL_BETWEEN_MAX 3
+/* A value [n, y, x, channel] that this kernel makes and reads: scratch [y, x, channel] has it for one n, with the zeros around it
+ * that a window reads. */
+typedef struct sinter_kernel_between {
+    sinter_value value;
     sinter_loop_buffer buffer;
-    int64_t rows, row_shift, column_shift; /* the shifts make places that are negative 0 or more; row_shift % rows = 0 */
-    sinter_expr first_channel;
-    bool is_read; /* otherwise it is being written */
-} sinter_kernel_ring;
+    int64_t top, left; /* zeros before the first row and column */
+    bool is_made;      /* and can be read */
+} sinter_kernel_between;
 
 typedef struct sinter_kernel {
     sinter_lower *lower;
@@ -94,7 +94,8 @@ typedef struct sinter_kernel {
     const sinter_dim *broadcast_dims; /* dims of the result whose index is being broadcast, or NULL */
     SINTER_VECTOR(sinter_kernel_element) elements; /* computed already, in blocks that may still be open */
     sinter_kernel_part part;
-    sinter_kernel_ring ring;
+    sinter_kernel_between between[SINTER_KERNEL_BETWEEN_MAX];
+    uint32_t between_count;
 } sinter_kernel;
 
 /* ---- rules ---- */
@@ -185,6 +186,8 @@ sinter_loop_buffer sinter_kernel_bind_buffer(sinter_kernel *kernel, sinter_loop_
                                              const char *name);
 /* A host expression as i64 scalar parameter. */
 sinter_expr sinter_kernel_bind_scalar(sinter_kernel *kernel, sinter_expr host_value, const char *name);
+/* The scratch that is there for a value; NULL: none. */
+const sinter_kernel_between *sinter_kernel_find_between(const sinter_kernel *kernel, sinter_value value);
 /* The parameter that holds a value (input, or output where this kernel makes it). */
 sinter_loop_buffer sinter_kernel_buffer(sinter_kernel *kernel, sinter_value value);
 /* y, an output of this kernel that it has not touched yet, holds what data does when the kernel begins: by a call before it, which

@@ -358,14 +358,20 @@ bool sinter_kernel_start_as_copy(sinter_kernel *kernel, sinter_value y, sinter_v
     return true;
 }
 
-/* Where in the ring an element of its value is. */
-static void find_in_ring(sinter_kernel *kernel, const sinter_expr *index, sinter_expr *out_index) {
-    const sinter_kernel_ring *ring = &kernel->ring;
+const sinter_kernel_between *sinter_kernel_find_between(const sinter_kernel *kernel,
+                                                        sinter_value value) {
+    for (uint32_t i = 0; i < kernel->between_count; ++i)
+        if (kernel->between[i].value == value) return &kernel->between[i];
+    return NULL;
+}
+
+/* Where in its scratch an element of the value is. */
+static void find_in_between(sinter_kernel *kernel, const sinter_kernel_between *between,
+                            const sinter_expr *index, sinter_expr *out_index) {
     sinter_loop_builder *build = &kernel->build;
-    sinter_expr row = sinter_loop_add(build, index[1], sinter_loop_int(build, ring->row_shift));
-    out_index[0] = sinter_loop_rem(build, row, sinter_loop_int(build, ring->rows));
-    out_index[1] = sinter_loop_add(build, index[2], sinter_loop_int(build, ring->column_shift));
-    out_index[2] = sinter_loop_sub(build, index[3], ring->first_channel);
+    out_index[0] = sinter_loop_add(build, index[1], sinter_loop_int(build, between->top));
+    out_index[1] = sinter_loop_add(build, index[2], sinter_loop_int(build, between->left));
+    out_index[2] = index[3];
 }
 
 static bool is_output(const sinter_kernel *kernel, sinter_value value) {
@@ -402,10 +408,11 @@ sinter_expr sinter_lower_element(sinter_kernel *kernel, sinter_value value,
         return kernel->bound_element;
     const sinter_tensor *tensor = scalar_constant(kernel, value);
     if (tensor) return constant_element(kernel, tensor);
-    if (value == kernel->ring.value && kernel->ring.is_read) {
+    const sinter_kernel_between *between = sinter_kernel_find_between(kernel, value);
+    if (between && between->is_made) {
         sinter_expr at[3];
-        find_in_ring(kernel, index, at);
-        return sinter_kernel_load(kernel, kernel->ring.buffer, at);
+        find_in_between(kernel, between, index, at);
+        return sinter_kernel_load(kernel, between->buffer, at);
     }
     uint64_t inside = 0;
     if (info->definition && sinter_map_find(&kernel->inside, info->definition, &inside)) {
@@ -481,11 +488,11 @@ void sinter_lower_store(sinter_kernel *kernel, sinter_value value, const sinter_
         sinter_value output = kernel->outputs.items[i];
         if (!depends_on(kernel, output, value)) continue;
         sinter_expr result = sinter_lower_element(kernel, output, index), at[3];
-        bool in_ring = output == kernel->ring.value;
-        if (in_ring) find_in_ring(kernel, index, at);
+        const sinter_kernel_between *between = sinter_kernel_find_between(kernel, output);
+        if (between) find_in_between(kernel, between, index, at);
         sinter_kernel_store(kernel,
-                            in_ring ? kernel->ring.buffer : sinter_kernel_buffer(kernel, output),
-                            in_ring ? at : index, result);
+                            between ? between->buffer : sinter_kernel_buffer(kernel, output),
+                            between ? at : index, result);
     }
     kernel->bound_value = 0;
 }

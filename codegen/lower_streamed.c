@@ -1,17 +1,19 @@
-/* Lowering of a window that reads the result of a convolution in the same group: a depthwise convolution after the one that
- * made its channels, as a rule. The result between the two is larger than a cache, and nobody else wants it: it exists as the
- * few rows that the window reaches, in scratch.
+/* Lowering of a chain of convolutions in one group, each of which reads what the one before it makes: a depthwise convolution after
+ * the one that made its channels, as a rule, and the one that takes its channels together. What lies between is larger than a
+ * cache, and nobody else wants it: it exists as the few rows that are read next, in scratch.
  *
  *   for unit (a block of channels, a part of the rows of y) { for n {
- *     ring [rows, columns with padding, channels of the block]
- *     for y of the part {
- *       for the rows of x that are new { convolution, or zeros where the window meets the border -> ring }
- *       the window's row y, from the ring } } }
+ *     scratch [row, column, channel] of each value between, with the zeros that windows read around it
+ *     each stage but the last: all rows of its value -> scratch
+ *     for y of the part { the last stage's row y, from scratch } } }
  *
- * Parts begin with rows that the part before has computed too; they are long enough for that to be little. Sums are those
- * of the two convolutions on their own. Needs: fixed dims but the first, channels last, two spatial axes, which the pass fuse
+ * Then compute-at moves each stage into the loop over the part, where it makes the rows that are new: the scratch becomes a ring of
+ * rows of the unit's channels. Blocks of channels are for chains that end in windows of one channel each; others need all channels
+ * at once. Parts begin with rows that the part before has computed too; they are long enough for that to be little. Sums are those
+ * of the convolutions on their own. Needs: fixed dims but the first, channels last, two spatial axes, which the pass fuse
  * sees to. Test: tests/codegen/lower/streamed.sir */
 #include "codegen/lower_window.h"
+#include "codegen/schedule.h"
 #include "ir/ring.h"
 
 enum {
@@ -22,38 +24,44 @@ enum {
     CHANNEL = 3
 };
 
+/* A convolution of the chain. */
+typedef struct stage {
+    sinter_node node;
+    sinter_lower_kernel_rule lower;
+    sinter_value x, y;               /* what it reads of the stage before, and its result */
+    sinter_window window;            /* over x */
+    int64_t rows, columns, channels; /* of y */
+    int64_t taps, stride;            /* rows of x that a row of y reads, and what it moves on by */
+    bool is_depthwise;
+} stage;
+
 typedef struct streamed {
     sinter_kernel *k;
-    sinter_node producer, consumer;
-    sinter_lower_kernel_rule produce, consume;
-    sinter_value x, y; /* of the consumer; x is the value between */
-    sinter_window window;
-    int64_t height, width, channels; /* of x */
-    int64_t rows;                    /* of y */
-    int64_t taps, stride, pad_row, pad_left, pad_right;
+    stage stages[SINTER_KERNEL_BETWEEN_MAX + 1];
+    uint32_t count;
     int64_t block, part, parts; /* channels of a block, rows of y of a part, how many such parts */
-    int64_t ring_columns;
     sinter_expr batch, first_channel, first_row; /* of the unit */
 } streamed;
 
-/* The nodes of the region that have a kernel rule and no element rule. */
-static uint32_t find_anchors(sinter_module *module, sinter_region region, streamed *s) {
+/* The nodes of the region that have a kernel rule and no element rule; out_stages has room for as many as there may be. */
+static uint32_t find_stages(sinter_module *module, sinter_region region, stage *out_stages) {
     uint32_t count = 0;
     SINTER_FOR_NODES (module, region, node) {
         sinter_lower_kernel_rule rule = sinter_lower_find_anchor(module, node);
         if (!rule) continue;
-        s->producer = s->consumer;
-        s->produce = s->consume;
-        s->consumer = node;
-        s->consume = rule;
+        if (count <= SINTER_KERNEL_BETWEEN_MAX)
+            out_stages[count] = (stage){.node = node,
+                                        .lower = rule,
+                                        .x = sinter_node_operand(module, node, 0),
+                                        .y = sinter_node_result(module, node, 0)};
         count++;
     }
     return count;
 }
 
 bool sinter_lower_is_streamed(sinter_kernel *kernel, sinter_region region) {
-    streamed s = {0};
-    return find_anchors(kernel->lower->module, region, &s) == 2;
+    stage stages[SINTER_KERNEL_BETWEEN_MAX + 1];
+    return find_stages(kernel->lower->module, region, stages) > 1;
 }
 
 static int64_t number(sinter_expr expr) {
@@ -66,178 +74,229 @@ static int64_t dim_of(const streamed *s, sinter_value value, int axis) {
     return number(sinter_kernel_dim_of(s->k, value, axis));
 }
 
+static const stage *last_stage(const streamed *s) {
+    uint32_t most = SINTER_KERNEL_BETWEEN_MAX + 1;
+    return &s->stages[(s->count < most ? s->count : most) - 1];
+}
+
+static void measure(streamed *s, stage *at) {
+    sinter_module *module = s->k->lower->module;
+    if (sinter_write_type(s->k, at->x).rank != 4 || sinter_write_type(s->k, at->y).rank != 4)
+        return;
+    at->window = sinter_lower_describe_conv(s->k, at->node);
+    at->rows = dim_of(s, at->y, ROW);
+    at->columns = dim_of(s, at->y, COLUMN);
+    at->channels = dim_of(s, at->y, CHANNEL);
+    at->taps = (number(at->window.kernel[0]) - 1) * at->window.dilation[0] + 1;
+    at->stride = at->window.stride[0];
+    at->is_depthwise = at->channels == dim_of(s, at->x, CHANNEL) &&
+                       sinter_node_get_int(module, at->node, "group", 1) == at->channels;
+}
+
+/* What the pass fuse makes: known dims but the first, windows that leave out no row, each of what the stage before makes. */
+static bool is_sound(const streamed *s) {
+    sinter_module *module = s->k->lower->module;
+    bool sound = s->count <= SINTER_KERNEL_BETWEEN_MAX + 1;
+    for (uint32_t i = 0; i < s->count && sound; i++) {
+        const stage *at = &s->stages[i];
+        sound = at->rows > 0 && at->columns > 0 && at->channels > 0 && at->window.space == ROW &&
+                at->window.spatial == 2;
+        if (i == 0) continue;
+        const stage *before = &s->stages[i - 1];
+        sound &= at->taps >= at->stride && sinter_value_definition(module, at->x) != 0 &&
+                 dim_of(s, at->x, ROW) == before->rows &&
+                 dim_of(s, at->x, COLUMN) == before->columns &&
+                 dim_of(s, at->x, CHANNEL) == before->channels &&
+                 (at->is_depthwise || sinter_node_get_int(module, at->node, "group", 1) == 1);
+    }
+    return sound;
+}
+
+/* ---- units ---- */
+
+/* Rows of the first value that one part makes and the part before has made too. */
+static int64_t rows_twice(const streamed *s) {
+    int64_t rows = 0;
+    for (uint32_t i = s->count; i-- > 1;)
+        rows = rows * s->stages[i].stride + s->stages[i].taps - s->stages[i].stride;
+    return rows;
+}
+
 /* Parts enough for some threads to share the units, unless too many rows were computed twice. Of equal length where the rows
  * can be divided. */
 static int64_t choose_part(const streamed *s) {
-    int64_t blocks = s->channels / s->block, twice = s->taps - s->stride;
-    int64_t parts = (UNITS + blocks - 1) / blocks, length = (s->rows + parts - 1) / parts;
-    int64_t least = (LEAST_REUSE * twice + s->stride - 1) / s->stride;
+    int64_t rows = last_stage(s)->rows, blocks = last_stage(s)->channels / s->block, stride = 1;
+    for (uint32_t i = 1; i < s->count; i++) stride *= s->stages[i].stride;
+    int64_t parts = (UNITS + blocks - 1) / blocks, length = (rows + parts - 1) / parts;
+    int64_t least = (LEAST_REUSE * rows_twice(s) + stride - 1) / stride;
     if (length < least) length = least;
-    for (int64_t part = length; part < 2 * length && part < s->rows; part++)
-        if (s->rows % part == 0) return part;
-    return length < s->rows ? length : s->rows;
+    for (int64_t part = length; part < 2 * length && part < rows; part++)
+        if (rows % part == 0) return part;
+    return length < rows ? length : rows;
 }
 
-static void measure(streamed *s) {
-    sinter_window *w = &s->window;
-    *w = sinter_lower_describe_conv(s->k, s->consumer);
-    s->height = dim_of(s, s->x, ROW);
-    s->width = dim_of(s, s->x, COLUMN);
-    s->channels = dim_of(s, s->x, CHANNEL);
-    s->rows = dim_of(s, s->y, ROW);
-    s->taps = (number(w->kernel[0]) - 1) * w->dilation[0] + 1;
-    s->stride = w->stride[0];
-    s->pad_row = number(w->pad_before[0]);
-    s->pad_left = number(w->pad_before[1]);
-    s->pad_right = number(w->pad_after[1]);
-    s->ring_columns = s->pad_left + s->width + s->pad_right;
-}
-
-/* What the pass fuse makes: known dims but the first, and a window of its own for each channel. */
-static bool is_sound(const streamed *s) {
-    sinter_module *module = s->k->lower->module;
-    return sinter_write_type(s->k, s->x).rank == 4 && sinter_write_type(s->k, s->y).rank == 4 &&
-           sinter_value_definition(module, s->x) && s->window.space == ROW &&
-           s->window.spatial == 2 && s->height > 0 && s->width > 0 && s->channels > 0 &&
-           s->rows > 0 && s->taps >= s->stride && dim_of(s, s->y, COLUMN) > 0 &&
-           dim_of(s, s->y, CHANNEL) == s->channels &&
-           sinter_node_get_int(module, s->consumer, "group", 1) == s->channels &&
-           sinter_node_get_int(module, s->producer, "channels_last", 0);
-}
-
-/* ---- the ring ---- */
-
-static bool begin_ring(streamed *s) {
-    sinter_kernel *k = s->k;
-    sinter_kernel_ring *ring = &k->ring;
-    ring->value = s->x;
-    ring->rows = sinter_ring_rows(s->taps);
-    ring->row_shift = (s->pad_row + ring->rows - 1) / ring->rows * ring->rows;
-    ring->column_shift = s->pad_left;
-    s->block = sinter_ring_channels(s->channels, ring->rows, s->ring_columns);
-    if (!s->block) return false;
-    s->part = choose_part(s);
-    s->parts = (s->rows + s->part - 1) / s->part;
+/* Every value between has the channels of y, each made of one of the value before. */
+static bool has_blocks(const streamed *s) {
+    for (uint32_t i = 1; i < s->count; i++)
+        if (!s->stages[i].is_depthwise) return false;
     return true;
 }
 
-static void allocate_ring(streamed *s) {
-    sinter_kernel *k = s->k;
-    sinter_expr dims[3] = {sinter_write_int(k, k->ring.rows), sinter_write_int(k, s->ring_columns),
-                           sinter_write_int(k, s->block)};
-    k->ring.first_channel = s->first_channel;
-    k->ring.buffer = sinter_loop_add_buffer(
-        &k->build, "ring", sinter_lower_compute_dtype(sinter_write_type(k, s->x).dtype), 3, dims,
-        SINTER_SCOPE_STACK);
-    sinter_loop_alloc(&k->build, k->ring.buffer);
+static bool choose_units(streamed *s) {
+    const stage *last = last_stage(s), *first = &s->stages[1];
+    int64_t columns = first->window.spatial
+                          ? number(first->window.pad_before[1]) + s->stages[0].columns +
+                                number(first->window.pad_after[1])
+                          : 0;
+    s->block = has_blocks(s)
+                   ? sinter_ring_channels(last->channels, sinter_ring_rows(first->taps), columns)
+                   : last->channels;
+    if (!s->block) return false;
+    s->part = choose_part(s);
+    s->parts = (last->rows + s->part - 1) / s->part;
+    return true;
 }
 
-/* Columns from..to of this row of the ring. */
-static void write_zeros(streamed *s, sinter_expr row, int64_t from, int64_t to) {
+/* ---- scratch ---- */
+
+/* The scratch between stage i and the one that reads it, all rows of it. */
+static void allocate(streamed *s, uint32_t i) {
+    sinter_kernel *k = s->k;
+    const stage *reader = &s->stages[i + 1];
+    int64_t top = number(reader->window.pad_before[0]), left = number(reader->window.pad_before[1]);
+    int64_t right = number(reader->window.pad_after[1]);
+    const sinter_expr dims[3] = {
+        sinter_write_int(k, (reader->rows - 1) * reader->stride + reader->taps),
+        sinter_write_int(k, left + s->stages[i].columns + right),
+        sinter_write_int(k, s->stages[i].channels)};
+    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_write_type(k, reader->x).dtype);
+    sinter_kernel_between *between = &k->between[k->between_count++];
+    *between = (sinter_kernel_between){
+        .value = reader->x,
+        .top = top,
+        .left = left,
+        .buffer = sinter_loop_add_buffer(&k->build, "ring", dtype, 3, dims, SINTER_SCOPE_STACK)};
+    sinter_loop_alloc(&k->build, between->buffer);
+}
+
+/* Columns from..to of this row of what is between: what a window reads where there is nothing. */
+static void write_zeros(streamed *s, const sinter_kernel_between *between, sinter_expr row,
+                        int64_t channels, int64_t from, int64_t to) {
     sinter_kernel *k = s->k;
     if (from == to) return;
     sinter_expr column =
         sinter_write_for(k, "column", sinter_write_int(k, from), sinter_write_int(k, to));
-    sinter_expr channel = sinter_kernel_begin_for(k, "channel", sinter_write_int(k, s->block));
-    const sinter_expr at[3] = {row, column, channel};
-    sinter_dtype dtype = k->build.function->buffers.items[k->ring.buffer].dtype;
-    sinter_kernel_store(k, k->ring.buffer, at, sinter_write_number(k, dtype, 0));
+    sinter_expr channel = sinter_kernel_begin_for(k, "channel", sinter_write_int(k, channels));
+    const sinter_expr at[3] = {row, column, FORMULA(k, "a + b", s->first_channel, channel)};
+    sinter_dtype dtype = k->build.function->buffers.items[between->buffer].dtype;
+    sinter_kernel_store(k, between->buffer, at, sinter_write_number(k, dtype, 0));
     sinter_kernel_end_loops(k, 2);
-}
-
-static void write_margins(streamed *s) {
-    sinter_kernel *k = s->k;
-    if (!s->pad_left && !s->pad_right) return;
-    sinter_expr row = sinter_kernel_begin_for(k, "row", sinter_write_int(k, k->ring.rows));
-    write_zeros(s, row, 0, s->pad_left);
-    write_zeros(s, row, s->pad_left + s->width, s->ring_columns);
-    sinter_write_end(k);
 }
 
 /* ---- rows ---- */
 
-/* Loops over the value go through one row of the unit's channels. */
-static void take_row(streamed *s, sinter_value value, sinter_expr row, int64_t width) {
+/* The stage's loops go through one row of the unit's channels. */
+static bool write_row(streamed *s, const stage *at, sinter_expr row) {
     sinter_kernel *k = s->k;
     sinter_expr zero = sinter_write_int(k, 0), one = sinter_write_int(k, 1);
+    int64_t channels = has_blocks(s) ? s->block : at->channels;
     k->part = (sinter_kernel_part){
-        .value = value,
+        .value = at->y,
         .first = {s->batch, row, zero, s->first_channel},
-        .count = {one, one, sinter_write_int(k, width), sinter_write_int(k, s->block)}};
+        .count = {one, one, sinter_write_int(k, at->columns), sinter_write_int(k, channels)}};
     /* The only element of an axis is 0 in the very form that elementwise rules read it by. */
     for (int i = 0; i < 4; i++)
-        if (dim_of(s, value, i) == 1) k->part.first[i] = zero;
+        if (dim_of(s, at->y, i) == 1) k->part.first[i] = zero;
+    bool good = at->lower(k, at->node);
+    k->part.value = 0;
+    return good;
 }
 
-/* Row `row` of x, which may be above the first or below the last. */
-static bool write_row(streamed *s, sinter_expr row) {
+/* All rows of stage i, to scratch. Rows that are above the first or below the last are zeros. */
+static bool write_stage(streamed *s, uint32_t i) {
     sinter_kernel *k = s->k;
-    sinter_expr height = sinter_write_int(k, s->height);
-    bool has_borders = s->pad_row || (s->rows - 1) * s->stride - s->pad_row + s->taps > s->height;
-    if (has_borders) sinter_write_if(k, FORMULA(k, "0 <= a && a < b", row, height));
-    take_row(s, sinter_node_result(k->lower->module, s->producer, 0), row, s->width);
-    if (!s->produce(k, s->producer)) return false;
-    if (!has_borders) return true;
-    sinter_write_else(k);
-    sinter_expr place = FORMULA(k, "(a + b) % c", row, sinter_write_int(k, k->ring.row_shift),
-                                sinter_write_int(k, k->ring.rows));
-    write_zeros(s, place, s->pad_left, s->pad_left + s->width);
-    sinter_write_end(k);
-    return true;
-}
-
-static bool write_rows(streamed *s) {
-    sinter_kernel *k = s->k;
-    sinter_expr last = sinter_write_int(k, s->rows), part = sinter_write_int(k, s->part);
-    sinter_expr step = sinter_kernel_begin_for(
-        k, "step",
-        s->rows % s->part ? FORMULA(k, "min(a, b - c)", part, last, s->first_row) : part);
-    sinter_expr y = FORMULA(k, "a + b", s->first_row, step);
-    sinter_expr top =
-        FORMULA(k, "a * b - c", y, sinter_write_int(k, s->stride), sinter_write_int(k, s->pad_row));
-    sinter_expr known =
-        FORMULA(k, "select(a == 0, 0, b)", step, sinter_write_int(k, s->taps - s->stride));
-    /* outputs of the kernel: what is between, then what there is to store */
-    k->ring.is_read = false;
+    const stage *at = &s->stages[i], *reader = at + 1;
+    allocate(s, i);
+    sinter_kernel_between *between = &k->between[i];
+    int64_t height = (reader->rows - 1) * reader->stride + reader->taps;
+    int64_t channels = has_blocks(s) ? s->block : at->channels;
+    int64_t end = between->left + at->columns;
+    sinter_expr row = sinter_write_for(k, "row", sinter_write_int(k, -between->top),
+                                       sinter_write_int(k, height - between->top));
+    sinter_expr place = FORMULA(k, "a + b", row, sinter_write_int(k, between->top));
+    bool has_borders = between->top || height > at->rows;
+    if (has_borders)
+        sinter_write_if(k, FORMULA(k, "0 <= a && a < b", row, sinter_write_int(k, at->rows)));
     size_t count = k->outputs.count;
-    sinter_value *outputs = k->outputs.items;
-    k->outputs.items = &s->x;
+    sinter_value *outputs = k->outputs.items, value = reader->x;
+    k->outputs.items = &value;
     k->outputs.count = 1;
-    sinter_expr row = sinter_write_for(k, "row", FORMULA(k, "a + b", top, known),
-                                       FORMULA(k, "a + b", top, sinter_write_int(k, s->taps)));
-    bool good = write_row(s, row);
-    sinter_write_end(k);
+    bool good = write_row(s, at, row);
     k->outputs.items = outputs;
     k->outputs.count = count;
-    k->ring.is_read = true;
-    take_row(s, s->y, y, dim_of(s, s->y, COLUMN));
-    good = good && s->consume(k, s->consumer);
-    k->part.value = 0;
+    if (has_borders) {
+        sinter_write_else(k);
+        write_zeros(s, between, place, channels, between->left, end);
+        sinter_write_end(k);
+    }
+    write_zeros(s, between, place, channels, 0, between->left);
+    write_zeros(s, between, place, channels, end, end + number(reader->window.pad_after[1]));
     sinter_write_end(k);
+    between->is_made = true;
+    return good;
+}
+
+/* The stages one after the other; the last goes through the rows of the unit's part, by the loop that is returned. */
+static bool write_stages(streamed *s, sinter_loop_var *out_step) {
+    sinter_kernel *k = s->k;
+    sinter_expr rows = sinter_write_int(k, last_stage(s)->rows),
+                part = sinter_write_int(k, s->part);
+    bool good = true;
+    for (uint32_t i = 0; i + 1 < s->count; i++) good = write_stage(s, i) && good;
+    sinter_expr steps = last_stage(s)->rows % s->part
+                            ? FORMULA(k, "min(a, b - c)", part, rows, s->first_row)
+                            : part;
+    *out_step = sinter_loop_begin_for(&k->build, "step", sinter_write_int(k, 0), steps, 1,
+                                      SINTER_AXIS_SERIAL);
+    sinter_expr step = sinter_loop_var_read(&k->build, *out_step);
+    good = write_row(s, last_stage(s), FORMULA(k, "a + b", s->first_row, step)) && good;
+    sinter_write_end(k);
+    return good;
+}
+
+/* Each stage to where its rows are read, the last first: what it reads follows it. */
+static bool move_stages(streamed *s, sinter_loop_var step) {
+    sinter_kernel *k = s->k;
+    sinter_schedule schedule;
+    sinter_schedule_init(&schedule, k->build.program, k->build.function);
+    bool good = true;
+    for (uint32_t i = s->count - 1; i-- > 0 && good;)
+        good = sinter_schedule_compute_at(&schedule, k->between[i].buffer, step) ||
+               sinter_lower_error(k->lower, s->stages[i].node, "can't be made by rows: %s",
+                                  schedule.reason.data);
+    sinter_schedule_deinit(&schedule);
     return good;
 }
 
 bool sinter_lower_streamed(sinter_kernel *kernel, sinter_region region) {
-    sinter_module *module = kernel->lower->module;
     sinter_kernel *k = kernel;
     streamed s = {.k = kernel};
-    find_anchors(module, region, &s);
-    s.x = sinter_node_operand(module, s.consumer, 0);
-    s.y = sinter_node_result(module, s.consumer, 0);
-    if (sinter_write_type(k, s.x).rank == 4) measure(&s);
-    if (!is_sound(&s) || !begin_ring(&s))
-        return sinter_lower_error(k->lower, s.consumer,
+    s.count = find_stages(kernel->lower->module, region, s.stages);
+    for (uint32_t i = 0; i < s.count && i <= SINTER_KERNEL_BETWEEN_MAX; i++)
+        measure(&s, &s.stages[i]);
+    if (!is_sound(&s) || !choose_units(&s))
+        return sinter_lower_error(k->lower, last_stage(&s)->node,
                                   "no such window reads by rows what is made in its group");
+    const stage *last = last_stage(&s);
     sinter_expr parts = sinter_write_int(k, s.parts);
     sinter_expr unit =
-        sinter_kernel_begin_for(k, "unit", sinter_write_int(k, s.channels / s.block * s.parts));
+        sinter_kernel_begin_for(k, "unit", sinter_write_int(k, last->channels / s.block * s.parts));
     s.first_channel = FORMULA(k, "a / b * c", unit, parts, sinter_write_int(k, s.block));
     s.first_row = FORMULA(k, "a % b * c", unit, parts, sinter_write_int(k, s.part));
-    s.batch = sinter_kernel_begin_for(k, "n", sinter_kernel_dim_of(k, s.y, 0));
-    allocate_ring(&s);
-    write_margins(&s);
-    bool good = write_rows(&s);
+    s.batch = sinter_kernel_begin_for(k, "n", sinter_kernel_dim_of(k, last->y, 0));
+    sinter_loop_var step;
+    bool good = write_stages(&s, &step);
     sinter_kernel_end_loops(k, 2);
-    k->ring.value = 0;
-    return good;
+    k->between_count = 0;
+    return good && move_stages(&s, step);
 }

@@ -77,7 +77,7 @@ static void begin_taps(sinter_kernel *kernel, const sinter_window *w, sinter_val
                        const sinter_expr *first, sinter_expr *out_tap, sinter_expr *out_at) {
     sinter_loop_builder *build = &kernel->build;
     sinter_expr zero = sinter_loop_int(build, 0);
-    bool has_zeros = x == kernel->ring.value; /* around what the input has */
+    bool has_zeros = sinter_kernel_find_between(kernel, x); /* around what the input has */
     for (uint32_t i = 0; i < w->spatial; ++i) {
         int64_t pad = 0;
         bool inside = has_zeros || (sinter_loop_is_const_int(w->pad_before[i], &pad) && pad == 0);

@@ -129,7 +129,7 @@ bool sinter_schedule_pack_scratch(sinter_schedule *schedule, sinter_scratch_pack
  * of the buffer in its body, and makes there what one trip reads; the buffer shrinks to that. What a trip reads is a range along each
  * axis, from the indices of the reads; where nothing is known, or what fills it is not along a loop, the axis stays whole. In a serial
  * loop whose trips overlap along one axis the buffer is a ring in front of it, and each element is made once; in others, what two
- * trips read is made by both. False also where a trip may read all. */
+ * trips read is made by both. False also where each of several trips may read all. */
 bool sinter_schedule_compute_at(sinter_schedule *schedule, sinter_loop_buffer buffer, sinter_loop_var loop);
 /* for outer { A } -> for outer { if (the loop `inner` of A has at least so many iterations) { A } else { A } }: what follows may
  * treat the two differently. The first A keeps its loops, the other is a copy. */

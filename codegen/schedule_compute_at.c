@@ -390,7 +390,8 @@ static bool infer(moving *m) {
         if (m->axes[i].is_part) find_makers(m, i);
         any |= m->axes[i].is_part;
     }
-    if (!any)
+    int64_t trips;
+    if (!any && !(sinter_loop_trip_count(*m->link, &trips) && trips == 1))
         return sinter_schedule_refuse(m->schedule, "a trip of %s may read all of it",
                                       sinter_schedule_var_name(m->schedule, (*m->link)->var));
     m->sliding = find_sliding(m);

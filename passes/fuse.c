@@ -1,7 +1,7 @@
 /* Fuses elementwise nodes with each other and with the contraction, window or reduction that feeds them, as `group`
  * nodes: one kernel, one pass over memory. Decides by the pattern column of ops.def.
  *
- * A group has at most one anchor (contraction, window, reduction), or two where a window reads by rows what another makes.
+ * A group has at most one anchor (contraction, window, reduction), or a chain where windows read by rows what others make.
  * Every result depends on it, at the anchor's own result shape; elementwise nodes that feed a reduction join it when nobody
  * else wants their values. Reductions over the same last axes are the exception: with the elementwise nodes before, between
  * and after them (softmax, normalisations) they are one group, which works through its rows. The group stands where its
@@ -16,7 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GROUP_LIMIT = 48, SMALL_CONSTANT = 16, LONG_ROW = 16384 };
+enum {
+    GROUP_LIMIT = 48,
+    SMALL_CONSTANT = 16,
+    LONG_ROW = 16384,
+    /* Of a core's cache: from a sixth on, rings of all channels cost what they save. */
+    RING_SHARE = 8
+};
 
 typedef struct fusion_group {
     SINTER_VECTOR(sinter_node) nodes;
@@ -438,32 +444,72 @@ static int64_t reach_of(const fusion *f, sinter_node conv, uint32_t axis) {
     return (taps - 1) * sinter_node_get_int_at(f->module, conv, "dilations", axis, 1) + 1;
 }
 
+/* Columns that a row of the value has for the convolution that reads it, those of the padding too. */
+static int64_t row_width(const fusion *f, sinter_node node, sinter_value value) {
+    int64_t width = const_dim(f, value, 2);
+    if (!sinter_string_is(sinter_node_get_string(f->module, node, "auto_pad"), "NOTSET"))
+        return width + reach_of(f, node, 1);
+    return width + sinter_node_get_int_at(f->module, node, "pads", 1, 0) +
+           sinter_node_get_int_at(f->module, node, "pads", 3, 0);
+}
+
 /* A few rows of it, as many as the window reaches, fit a thread's stack: of a block of channels at least. */
 static bool has_short_rows(const fusion *f, sinter_node node, sinter_value value) {
-    int64_t width = const_dim(f, value, 2);
-    if (sinter_string_is(sinter_node_get_string(f->module, node, "auto_pad"), "NOTSET"))
-        width += sinter_node_get_int_at(f->module, node, "pads", 1, 0) +
-                 sinter_node_get_int_at(f->module, node, "pads", 3, 0);
-    else
-        width += reach_of(f, node, 1);
     return sinter_ring_channels(const_dim(f, value, 3), sinter_ring_rows(reach_of(f, node, 0)),
-                                width) > 0;
+                                row_width(f, node, value)) > 0;
+}
+
+/* Bytes of all channels of as many rows as the convolution reaches. */
+static int64_t ring_bytes(const fusion *f, sinter_node node) {
+    sinter_value x = sinter_node_operand(f->module, node, 0);
+    int64_t rows = sinter_ring_rows(reach_of(f, node, 0));
+    return rows * row_width(f, node, x) * const_dim(f, x, 3) *
+           (sinter_dtype_infos[sinter_value_type(f->module, x)->dtype].bits / 8);
+}
+
+/* The group, with its anchor a convolution, that makes what only this convolution reads; 0: there is none. Otherwise its number
+ * and 1. */
+static uint32_t find_maker(const fusion *f, sinter_node node, uint32_t own) {
+    sinter_node definition =
+        sinter_value_definition(f->module, sinter_node_operand(f->module, node, 0));
+    if (!definition || sinter_node_get(f->module, definition)->parent != f->region) return 0;
+    uint32_t producer = f->group_of[definition];
+    if (!producer) return 0;
+    const fusion_group *group = &f->groups.items[producer - 1];
+    bool joins = group->anchor && is_plain_conv(f, group->anchor) &&
+                 group->nodes.count + f->groups.items[own].nodes.count <= GROUP_LIMIT &&
+                 first_outside_use(f, producer - 1, own) == UINT32_MAX;
+    return joins ? producer : 0;
 }
 
 /* A depthwise convolution takes in the convolution that makes what only it reads, where that is large: it comes by rows then
  * (codegen/lower_streamed.c) and memory never sees it. */
 static void join_streamed(fusion *f, sinter_node node, uint32_t own) {
     sinter_value x = sinter_node_operand(f->module, node, 0);
-    sinter_node definition = sinter_value_definition(f->module, x);
-    if (!is_depthwise(f, node) || !definition || !is_large(f, x) || !has_short_rows(f, node, x))
+    if (!is_depthwise(f, node) || !is_large(f, x) || !has_short_rows(f, node, x)) return;
+    uint32_t maker = find_maker(f, node, own);
+    if (!maker || is_depthwise(f, f->groups.items[maker - 1].anchor)) return;
+    merge(f, own, maker - 1);
+    f->groups.items[own].anchor = node;
+}
+
+/* What takes the channels of a depthwise convolution together takes it in, and what is made by rows for it already, where the
+ * rows of all channels are little: blocks of channels would stay nearer to the core. */
+static void join_projected(fusion *f, sinter_node node, uint32_t own) {
+    sinter_value x = sinter_node_operand(f->module, node, 0);
+    if (f->machine->has_device || !is_plain_conv(f, node) || !is_large(f, x) ||
+        sinter_node_get_int(f->module, node, "group", 1) != 1 ||
+        sinter_node_get_int_at(f->module, node, "strides", 0, 1) > reach_of(f, node, 0))
         return;
-    uint32_t producer = f->group_of[definition];
-    if (!producer || sinter_node_get(f->module, definition)->parent != f->region) return;
-    const fusion_group *group = &f->groups.items[producer - 1];
-    if (!group->anchor || !is_plain_conv(f, group->anchor) || is_depthwise(f, group->anchor) ||
-        first_outside_use(f, producer - 1, own) != UINT32_MAX)
-        return;
-    merge(f, own, producer - 1);
+    uint32_t maker = find_maker(f, node, own);
+    if (!maker || !is_depthwise(f, f->groups.items[maker - 1].anchor)) return;
+    sinter_node window = f->groups.items[maker - 1].anchor;
+    sinter_node before =
+        sinter_value_definition(f->module, sinter_node_operand(f->module, window, 0));
+    int64_t bytes = ring_bytes(f, node);
+    if (before && f->group_of[before] == maker) bytes += ring_bytes(f, window);
+    if (bytes > (int64_t)f->machine->l2_bytes / RING_SHARE) return;
+    merge(f, own, maker - 1);
     f->groups.items[own].anchor = node;
 }
 
@@ -590,6 +636,7 @@ static void fuse_region(fusion *f, sinter_region region) {
                 join_transposed(f, node, own);
             } else {
                 join_streamed(f, node, own);
+                join_projected(f, node, own);
             }
         }
     }

@@ -88,7 +88,7 @@ bool sinter_sharding_check(const sinter_module *module, const sinter_sharding *s
     for (uint32_t i = 0; i < sharding->rank; i++) {
         const sinter_shard_dim *cut = &sharding->dims[i];
         sinter_dim whole =
-            cut->whole ? sinter_dim_const(sinter_module_dims(module), cut->whole) : 0;
+            cut->whole > 0 ? sinter_dim_const(sinter_module_dims(module), cut->whole) : 0;
         if (whole && sinter_sharding_part_dim(module, cut, whole) != type->dims[i])
             return sinter_error(diag, where,
                                 "dim %u of %s is not what a rank has of %lld indices [shard_c5]", i,
@@ -130,8 +130,10 @@ static bool read_dim(sinter_lexer *lexer, const sinter_mesh *mesh, sinter_shard_
     if (priority < 0 || priority > 1000)
         return sinter_lexer_error_at(lexer, position, "a priority is 0 to 1000 [shard_c3]");
     out_dim->priority = (uint32_t)priority;
-    if (sinter_lexer_accept(lexer, ":") &&
-        (!sinter_lexer_expect_integer(lexer, &out_dim->whole) || out_dim->whole < 1))
+    if (!sinter_lexer_accept(lexer, ":")) return true;
+    if (sinter_lexer_accept(lexer, "?"))
+        out_dim->whole = SINTER_SHARD_WHOLE_OF_RUN;
+    else if (!sinter_lexer_expect_integer(lexer, &out_dim->whole) || out_dim->whole < 1)
         return sinter_lexer_error_at(lexer, position, "expected the size of the whole [shard_c5]");
     return true;
 }
@@ -190,7 +192,8 @@ void sinter_sharding_print(const sinter_mesh *mesh, const sinter_sharding *shard
         sinter_mesh_axes_print(mesh, &dim->axes, "*", text);
         if (dim->is_open) sinter_text_append_string(text, "?");
         if (dim->priority) sinter_text_format(text, "!%u", dim->priority);
-        if (dim->whole) sinter_text_format(text, ":%lld", (long long)dim->whole);
+        if (dim->whole > 0) sinter_text_format(text, ":%lld", (long long)dim->whole);
+        if (dim->whole < 0) sinter_text_append_string(text, ":?");
     }
     sinter_text_append_string(text, ")");
     print_mask(mesh, "partial", sharding->partial, text);

@@ -7,11 +7,13 @@
 #pragma once
 #include "ir/mesh.h"
 
+enum { SINTER_SHARD_WHOLE_OF_RUN = -1 }; /* ":?": of a symbol of indices, of which each run has a number */
+
 typedef struct sinter_shard_dim {
     sinter_mesh_axes axes; /* none: not cut */
     bool is_open;          /* propagation may cut it further */
     uint32_t priority;     /* 0 first: who is heard before whom when shardings spread */
-    int64_t whole;         /* 0: the value is whole; else it is a rank's part of so many indices */
+    int64_t whole;         /* 0: the value is whole; else it is a rank's part of so many indices, or SINTER_SHARD_WHOLE_OF_RUN */
 } sinter_shard_dim;
 
 typedef struct sinter_sharding {

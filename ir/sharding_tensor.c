@@ -58,7 +58,7 @@ bool sinter_sharding_cut_tensor(const sinter_mesh *mesh, const sinter_sharding *
     for (uint32_t i = 0; i < whole->rank; i++) {
         const sinter_shard_dim *dim = &sharding->dims[i];
         sinter_mesh_part part = sinter_mesh_part_of(mesh, &dim->axes, whole->dims[i], rank);
-        if (dim->whole && whole->dims[i] != dim->whole)
+        if (dim->whole > 0 && whole->dims[i] != dim->whole)
             return sinter_error(diag, "", "dim %u is %lld, expected %lld", i,
                                 (long long)whole->dims[i], (long long)dim->whole);
         dims[i] = part.chunk;

@@ -6,7 +6,7 @@
  * on the others. Where nothing is cut the storage is shared. sharding: NULL for a value that all have. False after an error. */
 bool sinter_sharding_cut_tensor(const sinter_mesh *mesh, const sinter_sharding *sharding, int64_t rank,
                                 const sinter_tensor *whole, sinter_tensor *out_part, sinter_diag *diag);
-/* The whole out of the parts of all ranks; words must say how large it was (sinter_shard_dim.whole). Terms of a sum are added in
+/* The whole out of the parts of all ranks; words must say how large it was (sinter_shard_dim.whole, as a number). Terms of a sum are added in
  * the order of ranks. */
 bool sinter_sharding_join_tensors(const sinter_mesh *mesh, const sinter_sharding *sharding,
                                   const sinter_tensor *const *parts, sinter_tensor *out_whole, sinter_diag *diag);

@@ -83,12 +83,14 @@ static void add_windows(const sinter_shard_state *state, sinter_axis_map *map) {
     }
 }
 
-/* Whether the factor is a digit of the axis, and not a stretch of it; its size is a number. */
+/* Whether the factor is a digit of the axis, and not a stretch of it; its size is a number, or it is all there is. */
 static bool is_digit(const sinter_shard_state *state, sinter_node node,
                      const sinter_axis_link *link, sinter_dim size) {
     const sinter_dim_table *dims = sinter_module_dims(state->module);
     const sinter_type *type = tensor_of(state, value_at(state, node, link->is_result, link->index));
     int64_t length = 0, count = 0;
+    bool is_alone = !link->window && link->offset == 0 && link->run == 1 && link->blocks == 1;
+    if (type && is_alone && type->dims[link->axis] == size) return true;
     if (link->window) return type && sinter_dim_is_const(dims, type->dims[link->axis], &length);
     return type && sinter_dim_is_const(dims, size, &count) && count > 0 &&
            sinter_dim_is_const(dims, type->dims[link->axis], &length) && link->offset == 0 &&

@@ -3,7 +3,10 @@
  * (passes/shard_factors.h); what it can't be cut along it gets whole. Where an axis is not a multiple of the ranks, parts
  * are padded, and what pads is masked before anything sums over it. Inputs and outputs are parts, too; their shardings say how
  * large the whole is.
- * Needs: shardings as shard-propagate leaves them; sizes of cut axes are numbers. Test: tests/passes/shard_partition/,
+ *
+ * An axis whose size is the symbol of an input may be cut if every axis of that size is, over the same mesh axes, and nothing sums over it,
+ * moves it or reads the size: then the program of a rank is that of the whole, on fewer indices, and the symbol is its part of them.
+ * Needs: shardings as shard-propagate leaves them; sizes of other cut axes are numbers. Test: tests/passes/shard_partition/,
  * tests/suites/shard_values.py */
 #include "ir/infer.h"
 #include "passes/pass.h"
@@ -23,11 +26,114 @@ typedef struct partition {
     sinter_arena *arena;
     sinter_shard_node **nodes; /* by id */
     SINTER_VECTOR(sinter_node) order;
-    uint32_t value_limit;   /* values from here on are new: the same on all ranks */
-    sinter_type *whole;     /* by value: its type before */
-    version_list *versions; /* by value: what there is of it */
-    sinter_node at;         /* whose sizes are stated anew */
+    uint32_t value_limit;      /* values from here on are new: the same on all ranks */
+    sinter_type *whole;        /* by value: its type before */
+    version_list *versions;    /* by value: what there is of it */
+    sinter_node at;            /* whose sizes are stated anew */
+    sinter_mesh_axes *symbols; /* by index of a symbol: what axes of that size are cut over */
+    bool has_symbols;          /* some are */
 } partition;
+
+/* ---- sizes that are symbols ---- */
+
+static const sinter_mesh_axes *axes_of_symbol(const partition *p, sinter_dim dim) {
+    const sinter_dim_table *dims = sinter_module_dims(p->module);
+    static const sinter_mesh_axes none = {0};
+    if (!p->has_symbols || !dim || sinter_dim_get_kind(dims, dim) != SINTER_DIM_SYMBOL)
+        return &none;
+    return &p->symbols[sinter_dim_symbol_index(dims, dim)];
+}
+
+/* Whether a symbol of which ranks have parts is in the expression. */
+static bool has_cut_symbol(const partition *p, sinter_dim dim) {
+    const sinter_dim *operands = NULL;
+    if (!p->has_symbols || !dim) return false;
+    if (axes_of_symbol(p, dim)->count) return true;
+    size_t count = sinter_dim_operands(sinter_module_dims(p->module), dim, &operands);
+    for (size_t i = 0; i < count; i++)
+        if (has_cut_symbol(p, operands[i])) return true;
+    return false;
+}
+
+static bool refuse_size(const partition *p, const char *where, sinter_value value, uint32_t dim,
+                        const char *why) {
+    return sinter_error(p->rewrite->build.diag, where,
+                        "dim %u of %s is cut but its size is no number%s; bind it (--dim "
+                        "NAME=SIZE) [shard_c6]",
+                        dim, sinter_value_label(p->module, value), why);
+}
+
+/* What a rank has of the axis; 0 where that is not known. */
+static sinter_dim part_dim(const partition *p, const sinter_shard_dim *cut, sinter_dim size) {
+    const sinter_mesh_axes *axes = axes_of_symbol(p, size);
+    if (axes->count && sinter_mesh_axes_equal(axes, &cut->axes)) return size;
+    return sinter_sharding_part_dim(p->module, cut, size);
+}
+
+/* Whether all axes of a version of the value that have a cut symbol in their size are cut like it. */
+static bool check_version(const partition *p, const char *where, sinter_value value,
+                          const sinter_sharding *sharding, const char *why) {
+    const sinter_type *whole = &p->whole[value];
+    for (uint32_t i = 0; p->has_symbols && i < whole->rank; i++)
+        if (has_cut_symbol(p, whole->dims[i]) &&
+            (!axes_of_symbol(p, whole->dims[i])->count ||
+             !sinter_mesh_axes_equal(axes_of_symbol(p, whole->dims[i]), &sharding->dims[i].axes)))
+            return refuse_size(p, where, value, i, why);
+    return true;
+}
+
+/* One that a node wants or leaves. */
+static bool check_node(const partition *p, sinter_node node, sinter_value value,
+                       const sinter_sharding *sharding) {
+    return check_version(p, sinter_node_where(p->module, node), value, sharding,
+                         ", and this node needs all of it");
+}
+
+/* Sizes as numbers in the program would be those of parts: nothing but views may read them. */
+static bool check_content(const partition *p, sinter_value value) {
+    const sinter_value_info *info = sinter_value_get(p->module, value);
+    bool has = false;
+    for (uint32_t i = 0; i < info->content_count; i++)
+        has = has || has_cut_symbol(p, info->content[i]);
+    for (size_t i = 0; has && i < info->uses.count; i++) {
+        sinter_node node = info->uses.items[i].node;
+        sinter_value result = sinter_node_result(p->module, node, 0);
+        sinter_pattern pattern = sinter_op_get_info(sinter_node_op(p->module, node))->pattern;
+        if ((result && sinter_value_get(p->module, result)->content_count) ||
+            (pattern == SINTER_PATTERN_VIEW && info->uses.items[i].operand > 0))
+            continue;
+        return sinter_error(p->rewrite->build.diag, sinter_node_where(p->module, node),
+                            "reads a size that is cut and no number; bind it (--dim NAME=SIZE) "
+                            "[shard_c6]");
+    }
+    return true;
+}
+
+/* Symbols that dims of inputs are, and what these are cut over. */
+static bool find_symbols(partition *p) {
+    sinter_dim_table *dims = sinter_module_dims(p->module);
+    p->symbols = SINTER_NEW_ARRAY(p->arena, sinter_mesh_axes, sinter_dim_symbol_count(dims) + 1);
+    for (uint32_t i = 0; i < sinter_module_input_count(p->module); i++) {
+        sinter_value input = sinter_module_input(p->module, i);
+        const sinter_sharding *sharding = p->state.values[input].sharding;
+        for (uint32_t d = 0; sharding && d < sharding->rank; d++) {
+            sinter_dim dim = p->whole[input].dims[d];
+            const sinter_mesh_axes *axes = &sharding->dims[d].axes;
+            if (!axes->count || sinter_dim_get_kind(dims, dim) != SINTER_DIM_SYMBOL) continue;
+            sinter_dim_symbol *symbol = sinter_dim_get_symbol(dims, dim);
+            int64_t ranks = sinter_mesh_axes_product(p->state.mesh, axes);
+            if (symbol->origin != SINTER_DIM_ORIGIN_INPUT) continue;
+            if (!axes_of_symbol(p, dim)->count && symbol->min > 0)
+                symbol->min = (symbol->min - 1) / ranks + 1; /* of a part */
+            symbol->multiple = 1;
+            p->symbols[sinter_dim_symbol_index(dims, dim)] = *axes;
+            p->has_symbols = true;
+        }
+    }
+    for (sinter_value value = 1; value < p->value_limit; value++)
+        if (!sinter_value_get(p->module, value)->erased && !check_content(p, value)) return false;
+    return true;
+}
 
 /* ---- sizes that nodes state ---- */
 
@@ -154,6 +260,11 @@ static sinter_value mask(partition *p, sinter_node node, uint32_t index, sinter_
         const sinter_mesh_axes *over = &sharding->dims[axis].axes;
         int64_t size = 0;
         if (!over->count || !is_seen(p, node, index, axis, &fill)) continue;
+        if (axes_of_symbol(p, p->whole[of].dims[axis])->count) {
+            refuse_size(p, sinter_node_where(p->module, node), of, axis,
+                        ", and this node sums over it or looks into it");
+            return 0;
+        }
         sinter_dim_is_const(sinter_module_dims(p->module), p->whole[of].dims[axis], &size);
         if (size % sinter_mesh_axes_product(p->state.mesh, over) == 0) continue;
         sinter_attr attributes[] = {sinter_attr_int("axis", axis), sinter_attr_int("size", size),
@@ -204,6 +315,7 @@ static bool give_operands(partition *p, sinter_node node) {
         sinter_value value = info.operands[i];
         if (!is_tensor(p, value)) continue;
         const sinter_sharding *wanted = projected(p, node, false, i, p->whole[value].rank);
+        if (!check_node(p, node, value, wanted)) return false;
         sinter_value part = find_version(p, value, wanted);
         part = fetch(p, node, i, value, mask(p, node, i, value, part, wanted));
         if (terms.count && i == p->nodes[node]->map.addend && i > 0)
@@ -223,6 +335,7 @@ static bool give_inside(partition *p, sinter_region region) {
             sinter_value value = info.operands[i];
             if (!is_tensor(p, value) || !p->versions[value].count) continue;
             sinter_sharding whole = sinter_sharding_whole(p->arena, p->whole[value].rank, false);
+            if (!check_node(p, node, value, &whole)) return false;
             sinter_value part = find_version(p, value, &whole);
             if (!part) return false;
             if (part != value) sinter_rewrite_set_operand(p->rewrite, node, i, part);
@@ -245,8 +358,7 @@ static bool has_part_type(partition *p, sinter_value value, const sinter_shardin
     bool same =
         type->kind == whole->kind && type->dtype == whole->dtype && type->rank == whole->rank;
     for (uint32_t i = 0; same && i < whole->rank; i++)
-        same = type->dims[i] ==
-               sinter_sharding_part_dim(p->module, &sharding->dims[i], whole->dims[i]);
+        same = type->dims[i] == part_dim(p, &sharding->dims[i], whole->dims[i]);
     return same;
 }
 
@@ -287,6 +399,7 @@ static bool take_results(partition *p, sinter_node node, sinter_node next) {
         sinter_value value = info.results[i], part = value;
         if (!is_tensor(p, value)) continue;
         sinter_sharding *natural = projected(p, node, true, i, p->whole[value].rank);
+        if (!check_node(p, node, value, natural)) return false;
         if (combine == SINTER_AXIS_COMBINE_SUM) natural->partial = sinter_mesh_axes_mask(&terms);
         if (combine > SINTER_AXIS_COMBINE_SUM) {
             sinter_attr attr =
@@ -329,7 +442,9 @@ static void say_part(partition *p, sinter_value value, const sinter_type *whole,
     for (uint32_t i = 0; i < said->rank; i++) {
         said->dims[i].is_open = false;
         if (!said->dims[i].axes.count) continue;
-        sinter_dim_is_const(sinter_module_dims(p->module), whole->dims[i], &said->dims[i].whole);
+        if (!sinter_dim_is_const(sinter_module_dims(p->module), whole->dims[i],
+                                 &said->dims[i].whole))
+            said->dims[i].whole = SINTER_SHARD_WHOLE_OF_RUN;
         any = true;
     }
     if (any) sinter_value_set_sharding(p->module, value, said);
@@ -341,7 +456,7 @@ static bool cut_input(partition *p, sinter_value value) {
     const sinter_sharding *sharding = p->state.values[value].sharding;
     if (!is_tensor(p, value)) return true;
     for (uint32_t i = 0; i < whole->rank; i++)
-        dims[i] = sinter_sharding_part_dim(p->module, &sharding->dims[i], whole->dims[i]);
+        dims[i] = part_dim(p, &sharding->dims[i], whole->dims[i]);
     sinter_value_set_type(
         p->module, value,
         sinter_type_tensor(sinter_module_arena(p->module), whole->dtype, whole->rank, dims));
@@ -366,15 +481,16 @@ static bool give_outputs(partition *p, sinter_node yield) {
 }
 
 static bool check_sizes(const partition *p) {
+    const char *where = sinter_module_name(p->module);
     for (sinter_value value = 1; value < p->value_limit; value++) {
         const sinter_sharding *sharding = p->state.values[value].sharding;
         if (!sharding) continue;
         for (uint32_t i = 0; i < sharding->rank; i++)
-            if (!sinter_sharding_part_dim(p->module, &sharding->dims[i], p->whole[value].dims[i]))
-                return sinter_error(p->rewrite->build.diag, sinter_module_name(p->module),
-                                    "dim %u of %s is cut but its size is no number; bind it (--dim "
-                                    "NAME=SIZE) [shard_c6]",
-                                    i, sinter_value_label(p->module, value));
+            if (!part_dim(p, &sharding->dims[i], p->whole[value].dims[i]))
+                return refuse_size(p, where, value, i, "");
+        if (!check_version(p, where, value, sharding,
+                           ", and here it is not cut as where inputs have it"))
+            return false;
     }
     return true;
 }
@@ -391,7 +507,7 @@ static bool is_partitioned(const sinter_module *module) {
 
 static bool cut_module(partition *p) {
     sinter_region main = sinter_module_main(p->module);
-    if (!check_sizes(p) || !plan_nodes(p)) return false;
+    if (!find_symbols(p) || !check_sizes(p) || !plan_nodes(p)) return false;
     for (uint32_t i = 0; i < sinter_module_input_count(p->module); i++)
         if (!cut_input(p, sinter_module_input(p->module, i))) return false;
     for (size_t i = 0; i + 1 < p->order.count; i++)

@@ -108,15 +108,72 @@ static bool describe(sinter_ranks *r, const sinter_abi_io *part, const sinter_sh
     const char **names = SINTER_NEW_ARRAY(&r->arena, const char *, words->rank + 1);
     for (uint32_t i = 0; i < words->rank; i++) {
         const sinter_shard_dim *dim = &words->dims[i];
-        dims[i] = dim->whole ? dim->whole : part->dims[i];
-        names[i] = dim->whole ? sinter_arena_format(&r->arena, "%lld", (long long)dim->whole)
-                              : part->dim_names[i];
-        if (dim->whole &&
+        dims[i] = dim->whole > 0 ? dim->whole : part->dims[i];
+        names[i] = dim->whole > 0 ? sinter_arena_format(&r->arena, "%lld", (long long)dim->whole)
+                                  : part->dim_names[i];
+        if ((dim->whole < 0) != (dim->axes.count && part->dims[i] < 0))
+            return sinter_error(diag, where, "dim %u of %s is of other size than the programs say",
+                                i, part->name);
+        if (dim->whole > 0 &&
             sinter_mesh_part_of(&r->mesh, &dim->axes, dim->whole, 0).chunk != part->dims[i])
             return sinter_error(diag, where, "%s has other dims than the programs say", part->name);
     }
     out_whole->dims = dims;
     out_whole->dim_names = names;
+    return true;
+}
+
+/* The cut dim of the given inputs that has the name, which is a symbol; -1: none. Others of the name have to be as long: false. */
+static bool find_size(const sinter_ranks *r, const char *name, const sinter_tensor *inputs,
+                      int64_t *out_size, sinter_diag *diag) {
+    *out_size = -1;
+    for (size_t i = 0; i < r->input_count; i++)
+        for (uint32_t d = 0; r->input_words[i] && d < r->input_words[i]->rank; d++) {
+            if (r->input_words[i]->dims[d].whole >= 0 || strcmp(r->inputs[i].dim_names[d], name))
+                continue;
+            int64_t size = d < inputs[i].rank ? inputs[i].dims[d] : -1;
+            if (*out_size >= 0 && size != *out_size)
+                return sinter_error(diag, r->inputs[i].name, "dim %u is %lld, but %s is %lld", d,
+                                    (long long)size, name, (long long)*out_size);
+            *out_size = size;
+        }
+    return true;
+}
+
+bool sinter_ranks_begin_run(sinter_ranks *r, const sinter_tensor *inputs, sinter_diag *diag) {
+    int64_t size;
+    for (size_t i = 0; i < r->input_count; i++)
+        for (int32_t d = 0; d < r->inputs[i].rank; d++)
+            if (r->inputs[i].dims[d] < 0 &&
+                !find_size(r, r->inputs[i].dim_names[d], inputs, &size, diag))
+                return false;
+    for (size_t i = 0; i < r->output_count; i++)
+        for (uint32_t d = 0; r->output_words[i] && d < r->output_words[i]->rank; d++) {
+            if (r->output_words[i]->dims[d].whole >= 0) continue;
+            if (!find_size(r, r->outputs[i].dim_names[d], inputs, &size, diag)) return false;
+            r->run_words[i]->dims[d].whole = size;
+        }
+    return true;
+}
+
+/* Room for the sizes of a run; each that an output has must be told by an input. */
+static bool prepare_runs(sinter_ranks *r, const char *where, sinter_diag *diag) {
+    r->run_words = SINTER_NEW_ARRAY(&r->arena, sinter_sharding *, r->output_count + 1);
+    for (size_t i = 0; i < r->output_count; i++) {
+        const sinter_sharding *words = r->output_words[i];
+        r->run_words[i] = words ? sinter_sharding_copy(&r->arena, words) : NULL;
+        for (uint32_t d = 0; words && d < words->rank; d++) {
+            bool found = words->dims[d].whole >= 0;
+            for (size_t k = 0; !found && k < r->input_count; k++)
+                for (uint32_t e = 0; r->input_words[k] && e < r->input_words[k]->rank; e++)
+                    found =
+                        found || (r->input_words[k]->dims[e].whole < 0 &&
+                                  !strcmp(r->inputs[k].dim_names[e], r->outputs[i].dim_names[d]));
+            if (!found)
+                return sinter_error(diag, where, "no input tells the size of dim %u of %s", d,
+                                    r->outputs[i].name);
+        }
+    }
     return true;
 }
 
@@ -130,7 +187,7 @@ static bool describe_all(sinter_ranks *r, const char *where, sinter_diag *diag) 
     for (size_t i = 0; good && i < r->output_count; i++)
         good = describe(r, sinter_engine_output(r->engines[here(r)], i), r->output_words[i],
                         &r->outputs[i], where, diag);
-    return good;
+    return good && prepare_runs(r, where, diag);
 }
 
 static uint32_t axis_sizes(const sinter_ranks *r, int64_t *out_sizes) {
@@ -320,8 +377,7 @@ bool sinter_ranks_join_outputs(const sinter_ranks *r, const sinter_tensor *resul
     for (size_t i = 0; good && i < r->output_count; i++) {
         for (int64_t k = 0; k < r->count; k++)
             list[k] = &results[k * (int64_t)r->output_count + (int64_t)i];
-        good =
-            sinter_sharding_join_tensors(&r->mesh, r->output_words[i], list, &out_outputs[i], diag);
+        good = sinter_sharding_join_tensors(&r->mesh, r->run_words[i], list, &out_outputs[i], diag);
     }
     sinter_heap_free(list);
     return good;
@@ -347,6 +403,7 @@ bool sinter_ranks_run(sinter_ranks *r, const sinter_tensor *inputs, sinter_tenso
     size_t count = (size_t)r->count;
     run all = {.ranks = r, .inputs = inputs};
     memset(out_outputs, 0, r->output_count * sizeof *out_outputs);
+    if (!sinter_ranks_begin_run(r, inputs, diag)) return false;
     if (r->job) return sinter_ranks_lead(r, inputs, out_outputs, diag);
     uint32_t axes = axis_sizes(r, sizes);
     if (!sinter_engine_report(sinter_collectives_create(sizes, axes, r->seconds, &all.collectives),

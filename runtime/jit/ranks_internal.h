@@ -10,6 +10,7 @@ struct sinter_ranks {
     int64_t count;
     sinter_engine **engines; /* by rank; of a job of processes the own one only */
     const sinter_sharding **input_words, **output_words; /* NULL: nothing is cut */
+    sinter_sharding **run_words; /* those of the outputs, with the sizes of the run */
     sinter_abi_io *inputs, *outputs;
     size_t input_count, output_count;
     sinter_pool *pool; /* a thread a rank */
@@ -26,6 +27,8 @@ const char *sinter_ranks_path(sinter_arena *arena, const char *folder, int64_t r
 /* What the rank has of the inputs, made; then its program, whose outputs are made. */
 bool sinter_ranks_cut_inputs(const sinter_ranks *ranks, int64_t rank, const sinter_tensor *inputs, sinter_tensor *out_parts,
                       sinter_diag *diag);
+/* Sizes that each run has anew, out of its inputs: to be asked first. False where inputs do not agree. */
+bool sinter_ranks_begin_run(sinter_ranks *ranks, const sinter_tensor *inputs, sinter_diag *diag);
 /* Whole outputs out of those of all ranks, results[rank * output_count + i]. */
 bool sinter_ranks_join_outputs(const sinter_ranks *ranks, const sinter_tensor *results, sinter_tensor *out_outputs, sinter_diag *diag);
 

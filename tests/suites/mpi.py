@@ -26,11 +26,11 @@ SUMS = """module "sums" {
 """
 
 
-def run_both(tally, name, work, folder, own, output="logits", one=None):
+def run_both(tally, name, work, folder, own, output="logits", one=None, given=()):
     """own: for each process the folder that it is given; one: what one device gives."""
     threads, processes = folder.with_suffix(".threads"), folder.with_suffix(".processes")
-    mpi.sinter("run", folder, "-o", threads)
-    done = mpi.run(*((1, mpi.SINTER, "run", path, "-o", processes) for path in own))
+    mpi.sinter("run", folder, *given, "-o", threads)
+    done = mpi.run(*((1, mpi.SINTER, "run", path, *given, "-o", processes) for path in own))
     problems = [] if done.status == 0 else [str(done)]
     if not problems and (threads / f"{output}.npy").read_bytes() != (processes / f"{output}.npy").read_bytes():
         problems.append("the processes have other bits than the threads")
@@ -76,5 +76,26 @@ def check_sums(tally, work):
     run_both(tally, "sums between stages", work, folder, [folder] * 4, "y", work / "sums")
 
 
+def check_symbol(tally, work):
+    """A batch that only a run knows, cut over data: parts that are even, uneven, empty; beside another symbol."""
+    for model, mesh, words, batches in (
+        (mpi.MLP, "data:2,model:2", mpi.MLP_WORDS, (8, 5, 1)),
+        (mpi.MODELS / "transformer.onnx", "data:2", mpi.MLP_DATA, (7,)),
+    ):
+        check_batches(tally, work, model, mesh, words, batches)
+
+
+def check_batches(tally, work, model, mesh, words, batches):
+    folder = work / f"symbolic_{model.stem}"
+    mpi.shard(model, mesh, words, folder)
+    for batch in batches:
+        given = work / f"pixels{batch}.npy"
+        np.save(given, np.random.default_rng(batch).random((batch, 8, 8), dtype=np.float32))
+        words, whole = ("-i", f"pixels={given}"), work / f"{model.stem}{batch}"
+        mpi.sinter("run", model, *words, "-o", whole)
+        name = f"{model.stem}, batch {batch} that the run knows"
+        run_both(tally, name, work, folder, [folder] * mpi.process_count(mesh), "logits", whole, words)
+
+
 if __name__ == "__main__":
-    mpi.suite(check_mesh, check_pipeline, check_sums)
+    mpi.suite(check_mesh, check_pipeline, check_sums, check_symbol)

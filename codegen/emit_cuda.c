@@ -224,8 +224,9 @@ static void write_kernel(sinter_c_emitter *e, uint32_t index) {
         if (kernel->comment)
             sinter_c_write(e, "/* %s */", sinter_c_comment(e->arena, kernel->comment));
     }
-    sinter_text_format(e->text, "extern \"C\" __global__ void __launch_bounds__(%u) %s(", threads,
-                       symbol);
+    sinter_text_format(e->text,
+                       "extern \"C\" __global__ void __launch_bounds__(%u SINTER_BLOCKS) %s(",
+                       threads, symbol);
     sinter_c_parameters(e, "");
     if (e->fails) sinter_text_append_string(e->text, ", failure_place failure");
     if (e->uses.fails) sinter_text_append_string(e->text, ", int64_t sinter_message");

@@ -1,5 +1,9 @@
 /* What CUDA text begins with. It includes nothing: NVRTC runs where there are no headers. Other compilers are the emulation
  * of the tests, whose own header says all of this in checked forms (tests/cuda_emulation/emulation.h). */
+/* Behind the number of a block's threads: how many blocks have to fit beside each other, where that was said (device_images.c). */
+#ifndef SINTER_BLOCKS
+#define SINTER_BLOCKS
+#endif
 #ifdef __CUDACC_RTC__
 #pragma nv_diag_suppress 177 /* not every kernel uses every function */
 typedef signed char int8_t;

@@ -1,9 +1,10 @@
 /* Rounds what contractions and convolutions with constant weights read to a narrower float, where that was asked for: weights
  * become constants of half the bytes, and for bf16 so do the activations, where they are made. Products and sums stay f32:
  *   matmul(x, w)  ->  matmul(cast(cast(x, bf16), f32), cast(w as bf16, f32))
- * so the graph says itself what is computed, and the evaluator computes it. f16 rounds weights alone: it is about bytes, and
- * activations might not fit its range. i8 rounds what weights of few bits with scales in blocks are multiplied by, in blocks as
- * long, each with a scale of its own (lower_precision_blocks.c).
+ * so the graph says itself what is computed, and the evaluator computes it. On a CPU f16 rounds weights alone: it is about bytes,
+ * and activations might not fit its range. On a GPU it rounds activations as well, for its units multiply what is f16 on both
+ * sides: what is beyond 65504 is infinite then, which `sinter diff` shows. i8 rounds what weights of few bits with scales in
+ * blocks are multiplied by, in blocks as long, each with a scale of its own (lower_precision_blocks.c).
  *
  * Needs: layouts settled and constants folded, because nothing may fold the casts of weights afterwards; the pass fuse puts
  * them into the kernels that read them. What is small, depthwise or Winograd's stays as it is: there is nothing to gain.
@@ -22,6 +23,7 @@ typedef struct lowering {
     sinter_module *module;
     sinter_rewrite *rewrite;
     sinter_dtype dtype; /* to round to */
+    bool activations;   /* too */
     sinter_map known;   /* value -> what it is rounded */
 } lowering;
 
@@ -156,7 +158,7 @@ static void visit(void *user, sinter_node node) {
     sinter_value weight = round_weight(l, sinter_node_operand(l->module, node, 1));
     if (!weight) return;
     widen_operand(l, node, 1, weight);
-    if (l->dtype != SINTER_DTYPE_bf16) return;
+    if (!l->activations) return;
     sinter_value x = round_activation(l, sinter_node_operand(l->module, node, 0), node);
     if (x) widen_operand(l, node, 0, x);
 }
@@ -164,8 +166,11 @@ static void visit(void *user, sinter_node node) {
 void sinter_pass_lower_precision(sinter_pass_context *context) {
     sinter_round_blocks(context);
     if (context->precision != SINTER_DTYPE_bf16 && context->precision != SINTER_DTYPE_f16) return;
-    lowering l = {
-        .module = context->module, .rewrite = &context->rewrite, .dtype = context->precision};
+    lowering l = {.module = context->module,
+                  .rewrite = &context->rewrite,
+                  .dtype = context->precision,
+                  .activations =
+                      context->precision == SINTER_DTYPE_bf16 || context->machine->has_device};
     sinter_map_init(&l.known, &context->scratch);
     sinter_pass_visit_nodes(context->module, visit, &l);
 }

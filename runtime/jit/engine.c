@@ -58,15 +58,35 @@ struct sinter_engine {
 
 /* ---- compilation steps ---- */
 
-/* The machine that the code is for; interpreters and C are scheduled for this one. */
+static backend backend_of(const char *target) {
+    return !strcmp(target, "eval")                                     ? BACKEND_EVAL
+           : !strcmp(target, "loops") || !strncmp(target, "loops:", 6) ? BACKEND_LOOPS
+           : !strcmp(target, "c")                                      ? BACKEND_C
+           : !strcmp(target, "so") || !strncmp(target, "so:", 3)       ? BACKEND_ARTIFACT
+                                                                       : BACKEND_JIT;
+}
+
+/* "so:..." compiles for "cpu:...", "loops:..." schedules for what follows; "loops" and C for this machine. */
+static const char *target_of_code(const char *target, sinter_arena *arena) {
+    switch (backend_of(target)) {
+    case BACKEND_ARTIFACT:
+        return sinter_arena_format(arena, "cpu%s", target + 2);
+    case BACKEND_LOOPS:
+        return target[5] ? target + 6 : "cpu";
+    case BACKEND_JIT:
+        return target;
+    default:
+        return "cpu";
+    }
+}
+
+/* The machine that the code is for; those of the evaluator and of C are this one. */
 static bool find_machine(const char *target, sinter_machine *out_machine, sinter_diag *diag) {
     sinter_arena arena;
     sinter_target parsed;
     sinter_arena_init(&arena);
-    bool artifact = target && !strncmp(target, "so", 2);
-    if (artifact) target = sinter_arena_format(&arena, "cpu%s", target + 2);
-    bool native = target && (!strncmp(target, "cpu", 3) || !strncmp(target, "cuda", 4));
-    bool good = sinter_target_parse(native ? target : "cpu", &arena, &parsed, diag);
+    bool good =
+        sinter_target_parse(target ? target_of_code(target, &arena) : "cpu", &arena, &parsed, diag);
     if (good) *out_machine = sinter_target_machine(&parsed);
     sinter_arena_deinit(&arena);
     return good;
@@ -318,28 +338,6 @@ static bool runs_here(const sinter_target *target, const sinter_device *device, 
                                    : "runs on a GPU, and no device is given");
     if (sinter_cpu_has_all(target->required, missing, sizeof missing)) return true;
     return sinter_error(diag, target->text, "can't run here: this CPU lacks %s", missing);
-}
-
-static backend backend_of(const char *target) {
-    return !strcmp(target, "eval")                                     ? BACKEND_EVAL
-           : !strcmp(target, "loops") || !strncmp(target, "loops:", 6) ? BACKEND_LOOPS
-           : !strcmp(target, "c")                                      ? BACKEND_C
-           : !strcmp(target, "so") || !strncmp(target, "so:", 3)       ? BACKEND_ARTIFACT
-                                                                       : BACKEND_JIT;
-}
-
-/* "so:..." compiles for "cpu:...", "loops:..." schedules for what follows; "loops" and C for this machine. */
-static const char *target_of_code(const char *target, sinter_arena *arena) {
-    switch (backend_of(target)) {
-    case BACKEND_ARTIFACT:
-        return sinter_arena_format(arena, "cpu%s", target + 2);
-    case BACKEND_LOOPS:
-        return target[5] ? target + 6 : "cpu";
-    case BACKEND_JIT:
-        return target;
-    default:
-        return "cpu";
-    }
 }
 
 static bool check_native(const sinter_engine_options *options, const char *target,

@@ -5,7 +5,7 @@
  *     c++ -x c++ -std=c++17 -O1 -fPIC -shared -fno-strict-aliasing -ffp-contract=off -include tests/cuda_emulation/emulation.h
  * with one line behind the text, which names its kernels and exports sinter_emulated_kernels():
  *     SINTER_EMULATED_MODULE(SINTER_EMULATED_KERNEL(add_3) SINTER_EMULATED_KERNEL(softmax_4))
- * Kernels are found in the text by `extern "C" __global__ void`, an optional ` __launch_bounds__(N)`, a space, the name, `(`.
+ * Kernels are found in the text by `extern "C" __global__ void`, an optional ` __launch_bounds__(...)`, a space, the name, `(`.
  * The text never includes a header. What NVRTC needs and a C++ compiler must not see stands under #ifdef __CUDACC_RTC__.
  *
  * Parameters of a kernel are 8 bytes each, as runtime/abi.h says of devices. A launch runs one block after the other on the

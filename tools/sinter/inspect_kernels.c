@@ -68,7 +68,7 @@ static bool put_kernel(report *r, uint32_t index, sinter_arena *arena, sinter_di
         registers = sinter_arena_format(arena, "%u + %u B", code.registers, code.stack_bytes);
     const char *time =
         cost.seconds < 0 ? "?" : sinter_arena_format(arena, "%.2f us", cost.seconds * 1e6);
-    printf("  %5u %14s %9s %11s %9s %9s %9s %11s  %s\n", r->calls[index],
+    printf("  %5u %14s %11s %11s %9s %9s %9s %11s  %s\n", r->calls[index],
            extent_text(cost.grid, arena), extent_text(cost.block, arena), registers,
            count_text(compiled ? code.shared_bytes : cost.shared_bytes, "B", arena),
            count_text(cost.bytes, "B", arena), count_text(cost.operations, "", arena), time,
@@ -82,7 +82,7 @@ static bool put_report(report *r, sinter_arena *arena, sinter_diag *diag) {
     const sinter_gpu *gpu = r->target->gpu;
     printf("kernels on %s: %u multiprocessors of %u threads, %u GB/s\n", r->target->text,
            gpu->multiprocessors, gpu->threads, gpu->memory);
-    printf("  %5s %14s %9s %11s %9s %9s %9s %11s  %s\n", "calls", "grid", "block", "registers",
+    printf("  %5s %14s %11s %11s %9s %9s %9s %11s  %s\n", "calls", "grid", "block", "registers",
            "shared", "bytes", "flops", "predicted", "kernel");
     for (uint32_t i = 0; i < r->program->kernels.count; i++)
         if (!put_kernel(r, i, arena, diag)) return false;

@@ -45,8 +45,9 @@ const option_spec shared_options[] = {
      .value = "TYPE",
      .doc =
          "f32; bf16: products of operands rounded to bf16, summed in f32, which some processors "
-         "do twice as fast; f16: weights rounded to f16, half the bytes; i8: what is multiplied by "
-         "weights of 2 or 4 bits rounded to bytes, in blocks like theirs (f32)",
+         "do twice as fast; f16: weights rounded to f16, half the bytes, for a GPU operands, as "
+         "bf16; i8: what is multiplied by weights of 2 or 4 bits rounded to bytes, in blocks like "
+         "theirs (f32)",
      .need = NEEDS_PASSES},
     {.name = "no-winograd",
      .doc = "no Winograd convolutions: slower, but sums of the very products that define them",

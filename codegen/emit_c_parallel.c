@@ -1,7 +1,7 @@
 /* Parallel loops in C: the body becomes a function over a range of iterations, with what it uses from the kernel in a
  * struct. Test: tests/unit/emit_test.c */
 #include "codegen/emit_c.h"
-#include "codegen/loop_access.h"
+#include "codegen/loop_independent.h"
 
 static void write_field(sinter_c_emitter *e, const char *type, const char *star, const char *name,
                         const char *declaration) {

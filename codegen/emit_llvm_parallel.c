@@ -6,7 +6,7 @@
  * are joined are one call: the range is one of the longest of them, and each runs the same part of its own. A failure
  * writes code and message into the call; the first one wins. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
-#include "codegen/loop_access.h"
+#include "codegen/loop_independent.h"
 #include "codegen/loop_uses.h"
 #include "runtime/abi.h"
 

@@ -155,16 +155,22 @@ void sinter_loop_narrow_range(sinter_loop_builder *builder, const sinter_loop_st
 sinter_loop_var sinter_loop_begin_for(sinter_loop_builder *builder, const char *name,
                                       sinter_expr lower, sinter_expr upper, int64_t step,
                                       sinter_loop_axis axis) {
+    sinter_loop_var var = sinter_loop_add_var(builder, name, SINTER_DTYPE_i64, false);
+    sinter_loop_begin_for_var(builder, var, lower, upper, step, axis);
+    return var;
+}
+
+void sinter_loop_begin_for_var(sinter_loop_builder *builder, sinter_loop_var var, sinter_expr lower,
+                               sinter_expr upper, int64_t step, sinter_loop_axis axis) {
     assert(step > 0);
     sinter_loop_stmt *stmt = append(builder, SINTER_LOOP_FOR);
-    stmt->var = sinter_loop_add_var(builder, name, SINTER_DTYPE_i64, false);
+    stmt->var = var;
     stmt->lower = lower;
     stmt->upper = upper;
     stmt->step = step;
     stmt->axis = axis;
     sinter_loop_take_range(builder, stmt);
     open_body(builder, stmt, &stmt->body);
-    return stmt->var;
 }
 
 void sinter_loop_begin_if(sinter_loop_builder *builder, sinter_expr condition) {

@@ -327,6 +327,9 @@ bool sinter_loop_static_bytes(const sinter_loop_buffer_info *buffer, uint64_t *o
 /* Statements are appended at the builder's position. begin_* opens a body, end closes the innermost open one. */
 sinter_loop_var sinter_loop_begin_for(sinter_loop_builder *builder, const char *name, sinter_expr lower,
                                       sinter_expr upper, int64_t step, sinter_loop_axis axis);
+/* The same over a variable that is there already, and no loop's. */
+void sinter_loop_begin_for_var(sinter_loop_builder *builder, sinter_loop_var var, sinter_expr lower, sinter_expr upper,
+                               int64_t step, sinter_loop_axis axis);
 void sinter_loop_begin_if(sinter_loop_builder *builder, sinter_expr condition);
 void sinter_loop_begin_else(sinter_loop_builder *builder); /* right after the if's end */
 void sinter_loop_begin_while(sinter_loop_builder *builder, sinter_expr condition);

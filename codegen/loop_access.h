@@ -1,6 +1,5 @@
-/* What statements read and write, and whether the iterations of a loop can be told apart by it. Used by the verifier and
- * by the legality checks of schedules.
- * Test: tests/codegen/loops/verify_conflict.loops, tests/unit/loop_property_test.c */
+/* What statements read and write, where it is declared, and what none of them changes.
+ * Test: tests/unit/loop_property_test.c */
 #pragma once
 #include "codegen/loop_rewrite.h"
 
@@ -23,6 +22,10 @@ bool sinter_loop_access_uses(const sinter_loop_access *access, sinter_loop_var v
 /* The only dim indexed by the variable, and by nothing but the variable; false where there is none. */
 bool sinter_loop_find_axis(const sinter_expr *indices, uint32_t rank, sinter_loop_var var, uint32_t *out_dim);
 
+/* The elements of a dense buffer that one more of the variable moves the place of these indices by. False: it is no number. */
+bool sinter_loop_stride(sinter_loop_builder *builder, sinter_loop_buffer buffer, const sinter_expr *indices, sinter_loop_var var,
+                        int64_t *out_elements);
+
 /* Where everything of a function is declared. Lives in a scratch arena of the caller; edits of the function make it stale. */
 typedef struct sinter_loop_scopes {
     sinter_loop_program *program;
@@ -37,22 +40,6 @@ typedef struct sinter_loop_scopes {
 void sinter_loop_scopes_init(sinter_loop_scopes *scopes, sinter_loop_program *program, sinter_loop_function *function,
                              sinter_arena *scratch);
 
-/* Two different iterations of the loop never touch the same element with one of them writing (atomic stores of one
- * function among themselves aside), and no scalar is carried from one to the next. The loops over `varying` variables,
- * which enclose it, may be at different iterations too: with the variable of the enclosing loop in it, the answer says
- * whether the two can be interchanged whatever the outer one carries. False: *reason says what could conflict. */
-bool sinter_loop_independent(sinter_loop_scopes *scopes, const sinter_loop_stmt *loop, const sinter_loop_var *varying,
-                             size_t varying_count, sinter_text *reason);
-/* No access before `second`, a statement of the loop's body, meets one at or after it in another iteration, and no scalar or
- * buffer of the body leads from one part to the other: the loop can be cut in two there. */
-bool sinter_loop_separable(sinter_loop_scopes *scopes, const sinter_loop_stmt *loop, const sinter_loop_stmt *second,
-                           sinter_text *reason);
-/* The last loop of the group that starts with this parallel one: the loop itself where none that follows is joined to it.
- * All of a group have constant counts. */
-const sinter_loop_stmt *sinter_loop_group_end(const sinter_loop_stmt *first);
-/* In every group of the list no iteration of one loop touches an element that one of another writes, and they exchange no
- * scalars: they may run at the same time. */
-bool sinter_loop_groups_apart(sinter_loop_scopes *scopes, const sinter_loop_stmt *first, sinter_text *reason);
 /* The value of an expression is the same wherever in the list it is evaluated: it loads no buffer that the list writes or
  * allocates, reads no variable that the list assigns or declares. */
 bool sinter_loop_is_invariant(sinter_expr expr, const sinter_loop_stmt *first);

@@ -3,6 +3,7 @@
  * that is required: iterations of concurrent axes that may meet in one element, register buffers with free indices.
  * Needs: a function that passed the first half. Test: tests/codegen/loops/verify_*.loops */
 #include "codegen/loop_align.h"
+#include "codegen/loop_independent.h"
 #include "codegen/loop_linear.h"
 #include "codegen/loop_verify.h"
 

@@ -96,6 +96,10 @@ typedef struct sinter_kernel {
     sinter_kernel_part part;
     sinter_kernel_between between[SINTER_KERNEL_BETWEEN_MAX];
     uint32_t between_count;
+    struct {
+        sinter_loop_var number; /* of the host; 0: the kernel runs once */
+        sinter_expr count;
+    } calls;
 } sinter_kernel;
 
 /* ---- rules ---- */
@@ -179,6 +183,9 @@ void sinter_lower_host_check(sinter_lower *lower, sinter_expr condition, int32_t
  * group) become outputs. */
 void sinter_kernel_begin(sinter_kernel *kernel, sinter_lower *lower, sinter_node node);
 bool sinter_kernel_end(sinter_kernel *kernel, sinter_node node);
+/* The host calls the kernel `count` times (of the host), one after the other. The number of the call, of the host as well: what
+ * depends on it reaches the kernel as scalars. */
+sinter_expr sinter_kernel_call_often(sinter_kernel *kernel, sinter_expr count);
 /* The same for a kernel that is not the direct image of one node (counting passes, copies): no outputs are assumed. */
 void sinter_kernel_begin_named(sinter_kernel *kernel, sinter_lower *lower, const char *name);
 /* A host buffer as parameter of this kernel. */

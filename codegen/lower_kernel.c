@@ -95,10 +95,22 @@ bool sinter_kernel_end(sinter_kernel *kernel, sinter_node node) {
     sinter_lower *lower = kernel->lower;
     if (lower->failed) return false;
     uint32_t index = share_kernel(kernel, kernel_base_name(kernel, node));
+    if (kernel->calls.number)
+        sinter_loop_begin_for_var(&lower->host, kernel->calls.number,
+                                  sinter_loop_int(&lower->host, 0), kernel->calls.count, 1,
+                                  SINTER_AXIS_SERIAL);
     sinter_loop_call_kernel(&lower->host, index, kernel->host_buffers.items,
                             (uint32_t)kernel->host_buffers.count, kernel->host_scalars.items,
                             (uint32_t)kernel->host_scalars.count);
+    if (kernel->calls.number) sinter_loop_end(&lower->host);
     return true;
+}
+
+sinter_expr sinter_kernel_call_often(sinter_kernel *kernel, sinter_expr count) {
+    sinter_loop_builder *host = &kernel->lower->host;
+    kernel->calls.number = sinter_loop_add_var(host, "call", SINTER_DTYPE_i64, false);
+    kernel->calls.count = count;
+    return sinter_loop_var_read(host, kernel->calls.number);
 }
 
 /* ---- parameters ---- */

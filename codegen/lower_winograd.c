@@ -2,8 +2,8 @@
  * y = A^T [(G w G^T) * (B^T x B)] A over tiles of m x m outputs, which read (m + 2) x (m + 2) inputs. What the elements at
  * one place of all tiles and channels make is a matrix product, (m + 2)^2 of them instead of 9 m^2 taps.
  *
- * A block of tiles goes through all three steps before the next one begins, so that what lies between them stays in the
- * cache. Weights are transformed here, once. Needs: a conv that the pass `winograd` marked, its weights constant.
+ * A block of tiles, or a group of images, goes through all three steps before the next one begins, so that what lies between
+ * them stays in a cache. Weights are transformed here, once. Needs: a conv that the pass `winograd` marked, its weights constant.
  * Test: tests/codegen/lower/winograd.sir */
 #include "codegen/lower_winograd.h"
 
@@ -59,9 +59,10 @@ typedef struct winograd {
     sinter_value x, weight, bias, y;
     sinter_loop_buffer weights;          /* [filters / panel, edge^2, channels, panel] */
     sinter_loop_buffer inputs, products; /* [edge^2, tiles, channels] and [edge^2, tiles, panel] */
-    sinter_expr images, rows, columns;   /* of tiles: in a block, or in everything */
-    sinter_expr image, first_row,
-        first_column; /* where the block begins; image NULL: all are in it */
+    int64_t group;                       /* images that go through a step together; 0: all */
+    sinter_expr images, rows, columns;   /* of tiles: in a block, or in a group */
+    sinter_expr first_image;             /* of the group */
+    sinter_expr image, first_row, first_column; /* where the block begins; image NULL: a group */
 } winograd;
 
 /* ---- weights ---- */
@@ -162,10 +163,11 @@ static tile_loops begin_tiles(winograd *w) {
     sinter_kernel *k = w->k;
     sinter_expr size = sinter_write_int(k, w->form->tile);
     tile_loops at = {.image = w->image, .depth = w->image ? 2 : 3};
-    if (!w->image) at.image = sinter_kernel_begin_for(k, "n", w->images);
+    sinter_expr n = w->image ? NULL : sinter_kernel_begin_for(k, "n", w->images);
+    if (n) at.image = sinter_loop_add(&k->build, w->first_image, n);
     sinter_expr r = sinter_kernel_begin_for(k, "r", w->rows);
     sinter_expr s = sinter_kernel_begin_for(k, "s", w->columns);
-    sinter_expr row = w->image ? r : FORMULA(k, "a * b + c", at.image, w->rows, r);
+    sinter_expr row = w->image ? r : FORMULA(k, "a * b + c", n, w->rows, r);
     at.tile = FORMULA(k, "a * b + c", row, w->columns, s);
     at.row = FORMULA(k, "(a + b) * c", w->first_row, r, size);
     at.column = FORMULA(k, "(a + b) * c", w->first_column, s, size);
@@ -300,7 +302,7 @@ static bool is_of_taps(const sinter_module *module, sinter_node node, const sint
 }
 
 /* Scratch [places, tiles, width]: odd numbers of lines, so that places don't fall on the same sets of a cache. Of a block it
- * is on the stack; of everything, in the workspace. */
+ * is on the stack; of a group, in the workspace. */
 static sinter_loop_buffer scratch(winograd *w, const char *name, int64_t width) {
     sinter_kernel *k = w->k;
     sinter_loop_builder *build = w->image ? &k->build : &k->lower->host;
@@ -315,6 +317,7 @@ static sinter_loop_buffer scratch(winograd *w, const char *name, int64_t width) 
                     rest = sinter_loop_int(build, w->form->tile - 1);
         for (int i = 1; i < 3; i++)
             sizes[i] = sinter_loop_div(build, sinter_loop_add(build, sizes[i], rest), tile);
+        if (w->group) sizes[0] = sinter_loop_min(build, sizes[0], sinter_loop_int(build, w->group));
         dims[1] = sinter_loop_mul(build, sizes[0], sinter_loop_mul(build, sizes[1], sizes[2]));
         if (sinter_loop_is_const_int(dims[1], &tiles)) dims[1] = sinter_loop_int(build, tiles | 1);
         return sinter_kernel_scratch(k, name, SINTER_DTYPE_f32, 3, dims);
@@ -354,9 +357,32 @@ static void emit_blocks(winograd *w, int64_t rows, int64_t columns) {
     sinter_kernel_end_loops(k, 4);
 }
 
-/* All tiles go through one step after the other; in each, threads share them. */
-static void emit_whole(winograd *w) {
+/* The images of a group are those of one call of the kernel. */
+static void begin_group(winograd *w) {
+    sinter_kernel *k = w->k;
+    sinter_loop_builder *host = &k->lower->host;
+    sinter_expr all = sinter_lower_host_dim(k->lower, sinter_write_type(k, w->y).dims[0]);
+    sinter_expr group = sinter_loop_int(host, w->group), one = sinter_loop_int(host, 1);
+    int64_t images = -1;
+    w->first_image = sinter_write_int(k, 0);
+    if (!w->group || (sinter_loop_is_const_int(all, &images) && images <= w->group)) return;
+    sinter_expr calls =
+        sinter_loop_div(host, sinter_loop_add(host, all, sinter_loop_sub(host, group, one)), group);
+    sinter_expr first = sinter_loop_mul(host, sinter_kernel_call_often(k, calls), group);
+    w->first_image = sinter_kernel_bind_scalar(k, first, "first");
+    if (images >= 0 && images % w->group == 0) {
+        w->images = sinter_write_int(k, w->group);
+        return;
+    }
+    sinter_expr rest = sinter_loop_min(host, sinter_loop_sub(host, all, first), group);
+    w->images = sinter_kernel_bind_scalar(k, rest, "images");
+    sinter_loop_set_range(&k->build, w->images->var, 1, w->group);
+}
+
+/* All tiles of a group go through one step after the other; in each, threads share them. */
+static void emit_groups(winograd *w) {
     sinter_expr zero = sinter_write_int(w->k, 0);
+    begin_group(w);
     w->first_row = w->first_column = zero;
     w->inputs = scratch(w, "inputs", w->channels);
     w->products = scratch(w, "products", w->filters);
@@ -383,7 +409,8 @@ bool sinter_lower_winograd(sinter_kernel *kernel, sinter_node node) {
     const int64_t *plan = NULL;
     size_t count = sinter_node_get_ints(module, node, "winograd", &plan);
     winograd w = {.k = kernel,
-                  .form = count == 1 || count == 4 ? find_form(plan[0]) : NULL,
+                  .form = count == 1 || count == 2 || count == 4 ? find_form(plan[0]) : NULL,
+                  .group = count == 2 ? plan[1] : 0,
                   .x = sinter_node_operand(module, node, 0),
                   .weight = sinter_node_operand(module, node, 1),
                   .bias = sinter_node_operand(module, node, 2),
@@ -392,13 +419,14 @@ bool sinter_lower_winograd(sinter_kernel *kernel, sinter_node node) {
     bool fits = w.form && taps && is_of_taps(module, node, taps);
     w.filters = fits ? taps->dims[0] : 1;
     w.panel = count == 4 ? plan[3] : w.filters;
-    if (!fits || w.panel < 1 || w.filters % w.panel || (count == 4 && (plan[1] < 1 || plan[2] < 1)))
+    if (!fits || w.panel < 1 || w.filters % w.panel || (count > 1 && plan[1] < 1) ||
+        (count == 4 && plan[2] < 1))
         return sinter_lower_error(kernel->lower, node,
                                   "winograd: expected channels last, constant f32 weights of 3 x 3 "
                                   "taps, strides, dilations "
-                                  "and pads of 1, and a plan: the edge of a tile, 2 or 4, and "
-                                  "where there are blocks, their rows and columns "
-                                  "of tiles and their channels");
+                                  "and pads of 1, and a plan: the edge of a tile, 2 or 4, then "
+                                  "the images of a group, or the rows and columns of tiles of a "
+                                  "block and its channels");
     w.edge = w.form->tile + TAPS - 1;
     w.channels = taps->dims[1];
     find_pads(&w, node);
@@ -413,6 +441,6 @@ bool sinter_lower_winograd(sinter_kernel *kernel, sinter_node node) {
     if (count == 4)
         emit_blocks(&w, plan[1], plan[2]);
     else
-        emit_whole(&w);
+        emit_groups(&w);
     return true;
 }

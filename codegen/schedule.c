@@ -1,6 +1,7 @@
 /* Schedules (see schedule.h): finding loops, splitting, marks. Nests are in schedule_nest.c, memory in schedule_memory.c.
  * Needs: a function that the verifier accepts. Guarantees: so is the result, with the same values.
  * Test: tests/codegen/schedule/, tests/unit/loop_property_test.c */
+#include "codegen/loop_independent.h"
 #include "codegen/schedule_internal.h"
 
 #include <inttypes.h>

@@ -5,7 +5,7 @@
  * read and write has to come from beyond the first cache at least once, which is more than the arithmetic where a row meets
  * a matrix. A loop that is known to be too short becomes serial. Loops that are joined are one call of the pool: the grain
  * stands at the first of them, in iterations of the longest. Test: tests/codegen/schedule/grain.loops */
-#include "codegen/loop_access.h"
+#include "codegen/loop_independent.h"
 #include "codegen/loop_uses.h"
 #include "codegen/schedule_cpu.h"
 

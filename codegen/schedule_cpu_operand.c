@@ -53,16 +53,13 @@ void sinter_cpu_turn_tile(sinter_schedule *schedule, sinter_loop_var rows, sinte
 /* Bytes from one iteration of the loop to the next; -1 where they are no number. */
 static int64_t step_bytes(sinter_schedule_cpu_state *state, const sinter_loop_access *load,
                           sinter_loop_var loop) {
-    const sinter_loop_buffer_info *info = &state->schedule.function->buffers.items[load->buffer];
+    sinter_dtype dtype = state->schedule.function->buffers.items[load->buffer].dtype;
     sinter_loop_builder b;
-    sinter_loop_builder_init(&b, state->program, state->schedule.function);
-    sinter_expr place = sinter_loop_int(&b, 0), coefficient, rest;
     int64_t elements;
-    for (uint32_t i = 0; i < load->rank; i++)
-        place = sinter_loop_add(&b, sinter_loop_mul(&b, place, info->dims[i]), load->indices[i]);
-    bool known = sinter_loop_affine(&b, place, loop, &coefficient, &rest) &&
-                 sinter_loop_is_const_int(coefficient, &elements) && elements >= 0;
-    return known ? elements * sinter_dtype_infos[info->dtype].bits / 8 : -1;
+    sinter_loop_builder_init(&b, state->program, state->schedule.function);
+    if (!sinter_loop_stride(&b, load->buffer, load->indices, loop, &elements) || elements < 0)
+        return -1;
+    return elements * sinter_dtype_infos[dtype].bits / 8;
 }
 
 /* Steps of the reductions that the load goes through; -1 where they are no number. */

@@ -5,6 +5,7 @@
  * outermost loops are independent becomes a grid of threads over them, each with a vector where that is all there is to it
  * (schedule_cuda_vector.c); what nobody finds parallel runs in one thread.
  * Test: tests/codegen/schedule/cuda.loops */
+#include "codegen/loop_independent.h"
 #include "codegen/schedule_cuda.h"
 
 enum { BLOCK = 256, WARP = 32 };

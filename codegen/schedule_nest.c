@@ -1,6 +1,7 @@
 /* Schedules of loop nests: reorder, fuse, fission, and the clean-up of loops that became trivial.
  * Needs: a function that the verifier accepts. Guarantees: each element gets its values in the order it did before.
  * Test: tests/unit/loop_property_test.c */
+#include "codegen/loop_independent.h"
 #include "codegen/schedule_internal.h"
 
 #include <assert.h>

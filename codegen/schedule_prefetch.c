@@ -29,16 +29,12 @@ static bool map_body(prefetching *p, const sinter_loop_stmt *first) {
 
 /* Bytes from one iteration of the inner loop to the next; 0 where they are no number. */
 static int64_t step_bytes(prefetching *p, sinter_loop_buffer buffer, const sinter_expr *indices) {
-    const sinter_loop_buffer_info *info = &p->schedule->function->buffers.items[buffer];
-    sinter_loop_builder *b = &p->builder;
-    sinter_expr place = sinter_loop_int(b, 0), coefficient, rest;
+    sinter_dtype dtype = p->schedule->function->buffers.items[buffer].dtype;
     int64_t elements;
-    for (uint32_t i = 0; i < info->rank; i++)
-        place = sinter_loop_add(b, sinter_loop_mul(b, place, info->dims[i]), indices[i]);
-    if (!sinter_loop_affine(b, place, p->inner->var, &coefficient, &rest) ||
-        !sinter_loop_is_const_int(coefficient, &elements) || elements <= 0)
+    if (!sinter_loop_stride(&p->builder, buffer, indices, p->inner->var, &elements) ||
+        elements <= 0)
         return 0;
-    return elements * p->inner->step * sinter_dtype_infos[info->dtype].bits / 8;
+    return elements * p->inner->step * sinter_dtype_infos[dtype].bits / 8;
 }
 
 /* The lines of a block, in the order of memory: iteration `position` of all that go over it asks for lines from

@@ -8,13 +8,15 @@
 #include "passes/pass.h"
 
 enum {
-    ASSUMED_DIM = 64, /* of a symbol, within its bounds */
+    ASSUMED_DIM = 64,   /* of a symbol, within its bounds */
+    ASSUMED_BATCH = 16, /* and of a symbol that counts images, beside 1 */
+    MAX_GROUP = 64,     /* images that go through a step together */
     TAPS = 3,
     LINE = 16,                  /* f32 of a cache line; scratch is padded by one */
     MAX_PANEL = 64,             /* output channels at a time */
     MAX_BLOCK = 64,             /* tiles */
     STACK_BYTES = 384 << 10,    /* that the scratch of a block may take, or half of the L2 cache */
-    WORKSPACE_BYTES = 16 << 20, /* that the scratch of all tiles may take */
+    WORKSPACE_BYTES = 16 << 20, /* that the scratch of a group may take */
     CACHE_SPEED = 8,            /* of the shared cache, times the memory's */
     GAIN_PERCENT = 90           /* of the direct time that Winograd's may take at most */
 };
@@ -26,19 +28,22 @@ static const struct {
 } forms[] = {{2, 64, 64}, {4, 192, 192}};
 enum { FORM_COUNT = sizeof forms / sizeof *forms };
 
-/* A convolution: extents of the result (of tiles, as far as they are known), channels, and the machine in numbers. */
+/* A convolution: extents of the result, channels, and the machine in numbers. */
 typedef struct layer {
-    int64_t images, height, width, channels, filters;
+    int64_t batches[2]; /* numbers of images that it has to be good for */
+    uint32_t batch_count;
+    int64_t images; /* one of them */
+    int64_t height, width, channels, filters;
     bool is_static; /* height and width are numbers */
     double lanes, products, memory, l2;
     double pairs; /* 2 where the convolution itself would multiply pairs of bf16, else 1 */
 } layer;
 
 typedef struct plan {
-    int64_t items
-        [4]; /* tile edge; then, where there are blocks: rows and columns of tiles, output channels of one */
+    int64_t items[4]; /* tile edge; then the images of a group, or of a block rows and columns of
+                         tiles and output channels */
     size_t count;
-    double cycles;
+    double cycles; /* for an image; the sum over the numbers of images */
 } plan;
 
 static double vectors(const layer *l, int64_t channels) {
@@ -50,11 +55,22 @@ static int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-static double direct_cycles(const layer *l) {
+static double direct_cycles(const layer *l, const plan *p) {
+    (void)p;
     double filter = (double)(TAPS * TAPS * l->channels);
     double sums = (double)l->images * (double)l->height * (double)l->width * vectors(l, l->filters);
     return sums * filter / (l->products * l->pairs) +
            filter * (double)l->filters * sizeof(float) / (l->memory * l->pairs);
+}
+
+/* For an image, summed over the numbers of images. */
+static double sum_cycles(layer *l, double (*cycles)(const layer *l, const plan *p), const plan *p) {
+    double sum = 0;
+    for (uint32_t i = 0; i < l->batch_count; i++) {
+        l->images = l->batches[i];
+        sum += cycles(l, p) / (double)l->images;
+    }
+    return sum;
 }
 
 /* ---- one way to do it ---- */
@@ -76,20 +92,47 @@ static double winograd_cycles(const layer *l, size_t form, double tiles, double 
     return blocks * (products + transforms) + weights / l->memory + again;
 }
 
-static void keep_better(plan *best, const plan *other) {
-    if (!best->count || other->cycles < best->cycles) *best = *other;
+static void keep_better(layer *l, double (*cycles)(const layer *l, const plan *p), plan *p,
+                        plan *best) {
+    p->cycles = sum_cycles(l, cycles, p);
+    if (!best->count || p->cycles < best->cycles) *best = *p;
 }
 
-/* All tiles through each step: weights are read once, what lies between the steps goes through the shared cache. */
-static void try_whole(const layer *l, size_t form, plan *best) {
-    int64_t tile = forms[form].tile, places = (tile + TAPS - 1) * (tile + TAPS - 1);
-    int64_t tiles = l->images * ceil_div(l->height, tile) * ceil_div(l->width, tile);
-    double bytes =
-        scratch_bytes(places, tiles, l->channels) + scratch_bytes(places, tiles, l->filters);
-    if (!l->is_static || bytes > WORKSPACE_BYTES) return;
-    plan p = {.items = {tile}, .count = 1, .cycles = winograd_cycles(l, form, (double)tiles, 1)};
-    if (bytes > l->l2 / 2) p.cycles += 2 * bytes / (l->memory * CACHE_SPEED);
-    keep_better(best, &p);
+static size_t find_form(const plan *p) {
+    size_t form = 0;
+    while (forms[form].tile != p->items[0]) form++;
+    return form;
+}
+
+static int64_t count_tiles(const layer *l, int64_t tile) {
+    return ceil_div(l->height, tile) * ceil_div(l->width, tile);
+}
+
+static double group_bytes(const layer *l, int64_t tile, int64_t images) {
+    int64_t places = (tile + TAPS - 1) * (tile + TAPS - 1), tiles = images * count_tiles(l, tile);
+    return scratch_bytes(places, tiles, l->channels) + scratch_bytes(places, tiles, l->filters);
+}
+
+/* What lies between the steps goes through the shared cache, where it is too much for a core's. */
+static double group_cycles(const layer *l, const plan *p) {
+    int64_t images = p->items[1] < l->images ? p->items[1] : l->images;
+    double groups = (double)ceil_div(l->images, images);
+    double bytes = group_bytes(l, p->items[0], images);
+    double cycles =
+        winograd_cycles(l, find_form(p), (double)(images * count_tiles(l, p->items[0])), groups);
+    return bytes > l->l2 / 2 ? cycles + groups * 2 * bytes / (l->memory * CACHE_SPEED) : cycles;
+}
+
+/* All tiles of a group of images through each step: its weights are read once. Groups leave no rest of a known number. */
+static void try_groups(layer *l, size_t form, plan *best) {
+    int64_t most = l->batch_count == 1 ? l->batches[0] : MAX_GROUP;
+    for (int64_t group = 1; l->is_static && group <= most; group++) {
+        bool fits = l->batch_count == 1 ? most % group == 0 : (group & (group - 1)) == 0;
+        if (group_bytes(l, forms[form].tile, group) > WORKSPACE_BYTES) break;
+        if (!fits) continue;
+        plan p = {.items = {forms[form].tile, group}, .count = 2};
+        keep_better(l, group_cycles, &p, best);
+    }
 }
 
 /* The most output channels that leave no rest, whole vectors where that is possible. */
@@ -103,22 +146,25 @@ static int64_t choose_panel(const layer *l) {
     return best ? best : l->filters;
 }
 
-static void try_block(const layer *l, size_t form, int64_t rows, int64_t columns, plan *best) {
+static double block_cycles(const layer *l, const plan *p) {
+    int64_t tile = p->items[0], rows = p->items[1], columns = p->items[2];
+    int64_t blocks = l->images * ceil_div(ceil_div(l->height, tile), rows) *
+                     ceil_div(ceil_div(l->width, tile), columns);
+    return winograd_cycles(l, find_form(p), (double)(rows * columns), (double)blocks);
+}
+
+static void try_block(layer *l, size_t form, int64_t rows, int64_t columns, plan *best) {
     int64_t tile = forms[form].tile, places = (tile + TAPS - 1) * (tile + TAPS - 1);
     int64_t panel = choose_panel(l), tiles = rows * columns;
     double limit = l->l2 / 2 < STACK_BYTES ? l->l2 / 2 : STACK_BYTES;
     if (scratch_bytes(places, tiles, l->channels) + scratch_bytes(places, tiles, panel) > limit)
         return;
-    int64_t blocks = l->images * ceil_div(ceil_div(l->height, tile), rows) *
-                     ceil_div(ceil_div(l->width, tile), columns);
-    plan p = {.items = {tile, rows, columns, panel},
-              .count = 4,
-              .cycles = winograd_cycles(l, form, (double)tiles, (double)blocks)};
-    keep_better(best, &p);
+    plan p = {.items = {tile, rows, columns, panel}, .count = 4};
+    keep_better(l, block_cycles, &p, best);
 }
 
 /* Parts of a row of tiles, or several whole rows where these are a part of all. */
-static void try_blocks(const layer *l, size_t form, plan *best) {
+static void try_blocks(layer *l, size_t form, plan *best) {
     int64_t down = ceil_div(l->height, forms[form].tile),
             across = ceil_div(l->width, forms[form].tile);
     for (int64_t columns = 2; !l->is_static && columns <= MAX_BLOCK; columns *= 2)
@@ -178,17 +224,21 @@ static layer describe(const sinter_module *module, sinter_node node, const sinte
             *extents[i] = i ? ASSUMED_DIM : 1;
         if (i) l.is_static &= sinter_dim_is_const(dims, type->dims[i], &number);
     }
-    if (!sinter_dim_is_const(dims, type->dims[0], &number)) l.images = 1;
+    bool is_known = sinter_dim_is_const(dims, type->dims[0], &number);
+    l.batches[l.batch_count++] = is_known ? l.images : 1;
+    if (!is_known && l.images > 1)
+        l.batches[l.batch_count++] = l.images < ASSUMED_BATCH ? l.images : ASSUMED_BATCH;
     return l;
 }
 
-static void choose(sinter_rewrite *rewrite, sinter_node node, const layer *l) {
+static void choose(sinter_rewrite *rewrite, sinter_node node, layer *l) {
     plan best = {0};
     for (size_t form = 0; form < FORM_COUNT; form++) {
-        try_whole(l, form, &best);
+        try_groups(l, form, &best);
         try_blocks(l, form, &best);
     }
-    if (!best.count || best.cycles * 100 > direct_cycles(l) * GAIN_PERCENT) return;
+    if (!best.count || best.cycles * 100 > sum_cycles(l, direct_cycles, NULL) * GAIN_PERCENT)
+        return;
     sinter_attr attr = sinter_attr_ints("winograd", best.items, best.count);
     sinter_rewrite_set_attr(rewrite, node, &attr);
 }

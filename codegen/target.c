@@ -165,11 +165,13 @@ static void fill_native(sinter_target *target, sinter_arena *arena) {
     const sinter_machine any = SINTER_MACHINE_ANY;
     target->products = any.products;
     target->memory_bytes = any.memory_bytes;
+    target->l3_share = any.l3_bytes;
     target->wake_cycles = ANY_WAKE;
     for (size_t i = 0; i < CPU_COUNT; i++)
         if (cpus[i].arch == host_arch && !strcmp(cpus[i].llvm, target->cpu)) {
             target->products = cpus[i].products;
             target->memory_bytes = cpus[i].memory;
+            target->l3_share = cpus[i].l3;
             target->wake_cycles = cpus[i].wake;
         }
     target->vector_bytes = 16;
@@ -207,7 +209,7 @@ static bool parse_cpu(const char *text, sinter_string name, sinter_arena *arena,
         target->registers = cpus[i].registers;
         target->l1_bytes = cpus[i].l1;
         target->l2_bytes = cpus[i].l2;
-        target->l3_bytes = cpus[i].l3;
+        target->l3_bytes = target->l3_share = cpus[i].l3;
         target->products = cpus[i].products;
         target->memory_bytes = cpus[i].memory;
         target->wake_cycles = cpus[i].wake;
@@ -324,6 +326,7 @@ sinter_machine sinter_target_machine(const sinter_target *target) {
                             .products = target->products,
                             .memory_bytes = target->memory_bytes,
                             .l2_bytes = target->l2_bytes,
+                            .l3_bytes = target->l3_share,
                             .pairs_of_bf16 = sinter_target_has(target, "avx512bf16"),
                             .has_device = target->gpu != NULL};
 }

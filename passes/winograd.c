@@ -18,6 +18,7 @@ enum {
     STACK_BYTES = 384 << 10,    /* that the scratch of a block may take, or half of the L2 cache */
     WORKSPACE_BYTES = 16 << 20, /* that the scratch of a group may take */
     CACHE_SPEED = 8,            /* of the shared cache, times the memory's */
+    BEYOND_SPEED = 2,           /* the same, of more than a core's share of it */
     GAIN_PERCENT = 90           /* of the direct time that Winograd's may take at most */
 };
 
@@ -35,7 +36,7 @@ typedef struct layer {
     int64_t images; /* one of them */
     int64_t height, width, channels, filters;
     bool is_static; /* height and width are numbers */
-    double lanes, products, memory, l2;
+    double lanes, products, memory, l2, l3;
     double pairs; /* 2 where the convolution itself would multiply pairs of bf16, else 1 */
 } layer;
 
@@ -120,7 +121,8 @@ static double group_cycles(const layer *l, const plan *p) {
     double bytes = group_bytes(l, p->items[0], images);
     double cycles =
         winograd_cycles(l, find_form(p), (double)(images * count_tiles(l, p->items[0])), groups);
-    return bytes > l->l2 / 2 ? cycles + groups * 2 * bytes / (l->memory * CACHE_SPEED) : cycles;
+    double speed = l->memory * (bytes > l->l3 ? BEYOND_SPEED : CACHE_SPEED);
+    return bytes > l->l2 / 2 ? cycles + groups * 2 * bytes / speed : cycles;
 }
 
 /* All tiles of a group of images through each step: its weights are read once. Groups leave no rest of a known number. */
@@ -216,6 +218,7 @@ static layer describe(const sinter_module *module, sinter_node node, const sinte
                .products = machine->products,
                .memory = machine->memory_bytes,
                .l2 = machine->l2_bytes,
+               .l3 = machine->l3_bytes,
                .pairs = 1};
     int64_t *extents[3] = {&l.images, &l.height, &l.width}, number;
     l.is_static = true;

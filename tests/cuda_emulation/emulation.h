@@ -119,29 +119,26 @@ static inline uint32_t waves_of(const access *items, size_t count) {
     return worst;
 }
 
-/* The fewest waves: 32 words each. */
-static inline uint32_t least_waves_of(const access *items, size_t count) {
-    uint32_t words = 0;
+/* Distinct units of so many bytes that accesses, in the order of their addresses, touch. */
+static inline uint32_t units_of(const access *items, size_t count, uint32_t unit) {
+    uint32_t units = 0;
     uint64_t before = UINT64_MAX;
     for (size_t i = 0; i < count; i++)
-        for (uint64_t at = items[i].address / 4; at <= (items[i].address + items[i].bytes - 1) / 4; at++) {
+        for (uint64_t at = items[i].address / unit; at <= (items[i].address + items[i].bytes - 1) / unit; at++) {
             if (at == before) continue;
             before = at;
-            words++;
+            units++;
         }
-    return (words + 31) / 32;
+    return units;
+}
+
+/* The fewest waves: 32 words each. */
+static inline uint32_t least_waves_of(const access *items, size_t count) {
+    return (units_of(items, count, 4) + 31) / 32;
 }
 
 static inline uint32_t sectors_of(const access *items, size_t count) {
-    uint32_t sectors = 0;
-    uint64_t before = UINT64_MAX;
-    for (size_t i = 0; i < count; i++)
-        for (uint64_t at = items[i].address / 32; at <= (items[i].address + items[i].bytes - 1) / 32; at++) {
-            if (at == before) continue;
-            before = at;
-            sectors++;
-        }
-    return sectors;
+    return units_of(items, count, 32);
 }
 
 static inline void count_requests(access_list *lists, bool shared) {

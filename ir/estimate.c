@@ -311,8 +311,11 @@ static void add_exchange(const estimator *e, sinter_node node) {
         double all = bytes_of(e, sinter_node_result(e->module, node, 0));
         bytes = all > bytes ? all - bytes : 0;
     }
+    const int64_t *pairs = NULL;
+    size_t count = sinter_node_get_ints(e->module, node, "pairs", &pairs);
     step.exchanged_bytes = bytes;
-    step.link_seconds = sinter_hardware_exchange(e->hardware, mesh, &over, op, bytes);
+    step.link_seconds = count ? sinter_hardware_permute(e->hardware, pairs, count, bytes)
+                              : sinter_hardware_exchange(e->hardware, mesh, &over, op, bytes);
     step.seconds = e->times * step.link_seconds;
     keep_step(e, &step);
 }

@@ -401,46 +401,108 @@ double sinter_hardware_efficiency(const sinter_hardware *h, sinter_work work, si
 
 /* ---- collectives ---- */
 
-/* Members of rank 0's group that lie within its first `devices` devices. */
-static int64_t members_within(const sinter_mesh *mesh, const sinter_mesh_axes *over,
-                              int64_t devices) {
-    int64_t count = 0, all = sinter_mesh_axes_product(mesh, over);
-    for (int64_t place = 0; place < all; place++)
-        if (sinter_mesh_rank_at(mesh, over, 0, place) < devices) count++;
-    return count;
+/* An exchange over a group, as its place 0 sees it: the others are taken to have links like these. */
+typedef struct exchange {
+    const sinter_hardware *hardware;
+    const sinter_mesh *mesh;
+    const sinter_mesh_axes *over;
+    int64_t members, last; /* last: places that are left when halving ends */
+    int rounds;            /* of halving */
+} exchange;
+
+/* The innermost link that joins two ranks. */
+static const sinter_hardware_link *link_between(const sinter_hardware *h, int64_t a, int64_t b) {
+    uint32_t link = 0;
+    while (link + 1 < h->link_count && a / h->links[link].devices != b / h->links[link].devices)
+        link++;
+    return &h->links[link];
 }
 
-static double rounds(int64_t members) {
-    double count = 0;
-    for (int64_t reached = 1; reached < members; reached *= 2) count++;
-    return count;
+static const sinter_hardware_link *link_to(const exchange *e, int64_t place) {
+    return link_between(e->hardware, 0, sinter_mesh_rank_at(e->mesh, e->over, 0, place));
 }
 
-/* One level: `members` that the link joins, each with `bytes` of the whole. */
-static double exchange_level(const sinter_hardware_link *link, sinter_op op, int64_t members,
-                             double bytes) {
-    double share = bytes * (double)(members - 1) / (double)members / link->bandwidth;
-    double steps = rounds(members) * link->latency;
-    if (op == SINTER_OP_all_reduce) return 2 * (steps + share);
-    if (op == SINTER_OP_collective_permute || op == SINTER_OP_shard_window)
-        return link->latency + bytes / link->bandwidth;
-    return steps + share;
+static double over_link(const sinter_hardware_link *link, double bytes) {
+    return link->latency + bytes / link->bandwidth;
+}
+
+static double message(const exchange *e, int64_t place, double bytes) {
+    return over_link(link_to(e, place), bytes);
+}
+
+/* With `count` - 1 others, `apart` places from one to the next, all at once. */
+static double messages(const exchange *e, int64_t count, int64_t apart, double bytes) {
+    double loads[SINTER_HARDWARE_MAX_LINKS] = {0}, seconds = 0;
+    for (int64_t i = 1; i < count; i++) loads[link_to(e, i * apart) - e->hardware->links] += bytes;
+    for (uint32_t i = 0; i < e->hardware->link_count; i++)
+        if (loads[i] > 0) seconds = fmax(seconds, over_link(&e->hardware->links[i], loads[i]));
+    return seconds;
+}
+
+static bool can_halve(const exchange *e) {
+    return e->last <= SINTER_HARDWARE_DIRECT_RANKS;
+}
+
+/* All bytes to and from a partner in each round, or half as many as in the round before. */
+static double pairs(const exchange *e, double bytes, bool halves) {
+    double seconds = 0;
+    for (int round = 0; round < e->rounds; round++) {
+        bytes /= halves ? 2 : 1;
+        seconds += message(e, (int64_t)1 << round, bytes);
+    }
+    if (halves) bytes /= (double)e->last;
+    return seconds + messages(e, e->last, (int64_t)1 << e->rounds, bytes);
+}
+
+/* Up a tree or down: all bytes in each round, or the share of the places below. */
+static double tree(const exchange *e, double bytes, bool shares) {
+    double seconds = 0;
+    for (int64_t step = 1; step < e->members; step *= 2)
+        seconds += message(e, step, shares ? bytes * (double)step / (double)e->members : bytes);
+    return seconds;
+}
+
+/* Each round with twice as many parts. */
+static double doubling(const exchange *e, double bytes) {
+    double seconds = 0;
+    for (int64_t have = 1; have < e->members; have *= 2) {
+        int64_t count = e->members - have < have ? e->members - have : have;
+        seconds += message(e, have, bytes * (double)count / (double)e->members);
+    }
+    return seconds;
+}
+
+static double reduce(const exchange *e, double bytes) {
+    if (!can_halve(e)) return 2 * tree(e, bytes, false);
+    return bytes <= SINTER_HARDWARE_SHORT_BYTES ? pairs(e, bytes, false)
+                                                : 2 * pairs(e, bytes, true);
 }
 
 double sinter_hardware_exchange(const sinter_hardware *h, const sinter_mesh *mesh,
                                 const sinter_mesh_axes *over, sinter_op op, double bytes) {
-    double seconds = 0, left = bytes;
-    int64_t inner = 1;
-    for (uint32_t i = 0; i < h->link_count; i++) {
-        int64_t reached = members_within(mesh, over, h->links[i].devices),
-                members = reached / inner;
-        if (members <= 1) continue;
-        /* Pieces that all have in common after a step within are exchanged once outside of it. */
-        seconds += exchange_level(&h->links[i], op, members, left);
-        if (op == SINTER_OP_all_reduce || op == SINTER_OP_reduce_scatter ||
-            op == SINTER_OP_all_gather)
-            left /= (double)members;
-        inner = reached;
+    exchange e = {h, mesh, over, sinter_mesh_axes_product(mesh, over), 0, 0};
+    if (e.members <= 1 || !h->link_count) return 0;
+    for (e.last = e.members; !can_halve(&e) && e.last % 2 == 0; e.last /= 2) e.rounds++;
+    switch (op) {
+    case SINTER_OP_all_reduce:
+        return reduce(&e, bytes);
+    case SINTER_OP_reduce_scatter:
+        return can_halve(&e) ? pairs(&e, bytes, true)
+                             : tree(&e, bytes, false) + tree(&e, bytes, true);
+    case SINTER_OP_all_gather:
+        return can_halve(&e) ? pairs(&e, bytes, true) : doubling(&e, bytes);
+    case SINTER_OP_all_to_all:
+        return messages(&e, e.members, 1, bytes / (double)e.members);
+    default: /* pieces for neighbours, some of which are as far away as any */
+        return message(&e, e.members - 1, bytes);
     }
+}
+
+double sinter_hardware_permute(const sinter_hardware *h, const int64_t *pairs, size_t count,
+                               double bytes) {
+    double seconds = 0;
+    for (size_t i = 0; i + 1 < count && h->link_count; i += 2)
+        if (pairs[i] != pairs[i + 1])
+            seconds = fmax(seconds, over_link(link_between(h, pairs[i], pairs[i + 1]), bytes));
     return seconds;
 }

@@ -79,8 +79,12 @@ double sinter_hardware_bandwidth(const sinter_hardware *hardware, double held);
  * as wide where there are any, else of the same class. 1 where nothing is said. */
 double sinter_hardware_efficiency(const sinter_hardware *hardware, sinter_work work, sinter_dtype dtype,
                                   const double sizes[SINTER_WORK_SIZES]);
+/* Groups of so many ranks exchange directly, all with all; sums of so few bytes are exchanged whole (runtime/job_internal.h). */
+enum { SINTER_HARDWARE_DIRECT_RANKS = 8, SINTER_HARDWARE_SHORT_BYTES = 16384 };
 /* Seconds of a collective (SINTER_OP_all_reduce, ...) over a group of ranks, of `bytes`, those of the whole: what all_gather and
- * all_to_all put together or cut, what is summed. Ranks lie on devices in order. By the usual terms of latency and bandwidth (Thakur, Rabenseifner, Gropp:
- * Optimization of Collective Communication Operations in MPICH, 2005), level by level of the links. */
+ * all_to_all put together or cut, what is summed. Ranks lie on devices in order. Message by message as runtime/job_exchange.c sends them, each
+ * a latency and its bytes over the innermost link that joins the two; what adds is not counted. */
 double sinter_hardware_exchange(const sinter_hardware *hardware, const sinter_mesh *mesh, const sinter_mesh_axes *over,
                                 sinter_op op, double bytes);
+/* The same of a collective_permute, whose pairs (from, to) say who sends what to whom: the slowest counts. count: of the numbers. */
+double sinter_hardware_permute(const sinter_hardware *hardware, const int64_t *pairs, size_t count, double bytes);

@@ -122,6 +122,21 @@ sinter_status *sinter_job_finish(sinter_job *job, const char *what) {
                        what, job->why);
 }
 
+/* ---- simulated time ---- */
+
+bool sinter_job_pass(sinter_job *job, int64_t place) {
+    sinter_transport *t = job->transport;
+    return !t->pass || t->pass(t, place) > 0 || transport_failed(job);
+}
+
+sinter_status *sinter_job_start_run(sinter_job *job) {
+    return sinter_job_pass(job, SINTER_TRANSPORT_START) ? NULL : why(job);
+}
+
+sinter_status *sinter_job_end_run(sinter_job *job) {
+    return sinter_job_pass(job, SINTER_TRANSPORT_END) ? NULL : why(job);
+}
+
 /* ---- life ---- */
 
 bool sinter_job_is_one(void) {

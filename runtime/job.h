@@ -24,6 +24,10 @@ sinter_status *sinter_job_set_mesh(sinter_job *job, const int64_t *axis_sizes, u
 /* For one run of this rank's program at a time: one thread, malloc, no trace. Valid as long as the job. */
 const sinter_abi_services *sinter_job_services(const sinter_job *job);
 
+/* Around a run of the program, where time may be simulated: all ranks start at one time, and the first one says how long it took. */
+sinter_status *sinter_job_start_run(sinter_job *job);
+sinter_status *sinter_job_end_run(sinter_job *job);
+
 /* Messages beside those of exchanges: begun, and done when finish returns; in the order of their calls between two ranks, and of the
  * size that the other side says. what: for messages, "the inputs". */
 sinter_status *sinter_job_send(sinter_job *job, int64_t to, const void *data, uint64_t bytes);

@@ -1,12 +1,14 @@
-/* Exchanges as messages between processes. Small groups send each other their parts at once; large ones go along trees, whose number
- * of messages grows with the group and not with its square. Either way sums are made in the order of runtime/exchange.h.
- * Test: tests/suites/mpi.py */
+/* Exchanges as messages between processes. Small groups send each other their parts at once. Large ones halve what there is with
+ * partners that are farther away from step to step (Rabenseifner: Optimization of Collective Reduction Operations, 2004; here the
+ * nearest come first, so that little is left for those beyond a server's links), until groups are small; those that can't be halved
+ * go along trees. In each way sums are made in the order of runtime/exchange.h. What all that takes is in ir/hardware.h.
+ * Test: tests/unit/job_test.c, tests/suites/mpi.py */
 #include "runtime/job_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { DIRECT_RANKS = 8, FIRST_TAG = 8 };
+enum { DIRECT_RANKS = SINTER_JOB_DIRECT_RANKS, FIRST_TAG = 8 };
 
 /* One exchange of this rank. */
 typedef struct meeting {
@@ -131,6 +133,158 @@ static int32_t exchange_all(const meeting *m) {
     return code ? code : finish(m);
 }
 
+/* ---- halves ---- */
+
+/* How a group is taken apart: places that differ in one of the `rounds` lowest bits are partners, and `last` places are left, 1 << rounds
+ * apart. Sums along these are the trees of exchange.h. */
+typedef struct parting {
+    int rounds;
+    int64_t last;
+} parting;
+
+static parting part(int64_t count) {
+    parting p = {0, count};
+    while (p.last > DIRECT_RANKS && p.last % 2 == 0) {
+        p.last /= 2;
+        p.rounds++;
+    }
+    return p;
+}
+
+/* The j-th of those that are left with this place in the end. */
+static int64_t left_place(const meeting *m, parting p, int64_t j) {
+    return (m->group.place & (((int64_t)1 << p.rounds) - 1)) + (j << p.rounds);
+}
+
+/* Sends and receives so many bytes. */
+static int32_t swap(const meeting *m, int64_t place, const void *given, void *taken,
+                    uint64_t bytes) {
+    int32_t code = receive(m, place, taken, bytes);
+    if (!code) code = send(m, place, given, bytes);
+    return code ? code : finish(m);
+}
+
+/* With a partner's elements: those of the lower place first. */
+static int32_t combine_two(const meeting *m, int round, void *own, const void *other,
+                           uint64_t count) {
+    bool is_upper = m->group.place >> round & 1;
+    const void *sources[] = {is_upper ? other : own, is_upper ? own : other};
+    return combine(m, sources, 2, count, own);
+}
+
+/* The sum of a piece of `count` elements for each place, of which each gets its own to target; data, and room as large, are used up. */
+static int32_t halve(const meeting *m, parting p, char *data, char *room, uint64_t count,
+                     void *target) {
+    uint64_t size = count * m->size;
+    int64_t pieces = m->group.count, own = m->group.place >> p.rounds;
+    const void *sources[DIRECT_RANKS];
+    int32_t code = 0;
+    for (int r = 0; !code && r < p.rounds; r++) {
+        uint64_t bit = (uint64_t)m->group.place >> r & 1;
+        char *given = room, *taken = room + (size_t)(pieces / 2) * size;
+        pieces /= 2;
+        /* Every other piece is of the partner's half. */
+        for (uint64_t i = 0; i < (uint64_t)pieces; i++) {
+            memcpy(given + i * size, data + (2 * i + !bit) * size, size);
+            memmove(data + i * size, data + (2 * i + bit) * size, size);
+        }
+        code = swap(m, m->group.place ^ (int64_t)1 << r, given, taken, (uint64_t)pieces * size);
+        if (!code) code = combine_two(m, r, data, taken, (uint64_t)pieces * count);
+    }
+    for (int64_t j = 0; !code && j < p.last; j++) {
+        sources[j] = j == own ? data + (size_t)j * size : room + (size_t)j * size;
+        if (j == own) continue;
+        code = receive(m, left_place(m, p, j), room + (size_t)j * size, size);
+        if (!code) code = send(m, left_place(m, p, j), data + (size_t)j * size, size);
+    }
+    if (!code) code = finish(m);
+    return code ? code : combine(m, sources, p.last, count, target);
+}
+
+/* The way back: each place has its piece of `size` bytes at the start of data, and gets all of them. room is as large. */
+static int32_t unite(const meeting *m, parting p, char *data, char *room, uint64_t size) {
+    int64_t own = m->group.place >> p.rounds, pieces = p.last;
+    int32_t code = 0;
+    if (own) memcpy(data + (size_t)own * size, data, size);
+    for (int64_t j = 0; !code && j < p.last; j++) {
+        if (j == own) continue;
+        code = receive(m, left_place(m, p, j), data + (size_t)j * size, size);
+        if (!code) code = send(m, left_place(m, p, j), data + (size_t)own * size, size);
+    }
+    if (!code) code = finish(m);
+    for (int r = p.rounds; !code && r-- > 0; pieces *= 2) {
+        uint64_t bit = (uint64_t)m->group.place >> r & 1;
+        code = swap(m, m->group.place ^ (int64_t)1 << r, data, room, (uint64_t)pieces * size);
+        for (uint64_t i = (uint64_t)pieces; !code && i-- > 0;) {
+            memmove(data + (2 * i + bit) * size, data + i * size, size);
+            memcpy(data + (2 * i + !bit) * size, room + i * size, size);
+        }
+    }
+    return code;
+}
+
+static int32_t scatter_by_halves(const meeting *m, parting p) {
+    uint64_t count = m->words->count / (uint64_t)m->group.count;
+    char *data = malloc(m->bytes + 1), *room = malloc(m->bytes + 1);
+    int32_t code = data && room ? 0 : no_memory(m);
+    if (!code) memcpy(data, m->words->source, m->bytes);
+    if (!code) code = halve(m, p, data, room, count, m->words->target);
+    free(room);
+    free(data);
+    return code;
+}
+
+static int32_t gather_by_halves(const meeting *m, parting p) {
+    char *room = malloc((size_t)m->group.count * m->bytes + 1);
+    int32_t code = room ? 0 : no_memory(m);
+    if (!code) memcpy(m->words->target, m->words->source, m->bytes);
+    if (!code) code = unite(m, p, m->words->target, room, m->bytes);
+    free(room);
+    return code;
+}
+
+/* The pieces of a sum are equal, the last ones filled up. */
+static int32_t reduce_by_halves(const meeting *m, parting p) {
+    uint64_t places = (uint64_t)m->group.count,
+             count = m->words->count / places + (m->words->count % places != 0),
+             size = count * m->size;
+    char *data = calloc(places, size), *room = malloc((size_t)places * size), *piece = malloc(size);
+    int32_t code = data && room && piece ? 0 : no_memory(m);
+    if (!code) memcpy(data, m->words->source, m->bytes);
+    if (!code) code = halve(m, p, data, room, count, piece);
+    if (!code) memcpy(data, piece, size);
+    if (!code) code = unite(m, p, data, room, size);
+    if (!code) memcpy(m->words->target, data, m->bytes);
+    free(piece);
+    free(room);
+    free(data);
+    return code;
+}
+
+/* Little of it is exchanged whole, in half as many rounds. */
+static int32_t reduce_whole(const meeting *m, parting p) {
+    char *target = m->words->target;
+    char *room = malloc((size_t)DIRECT_RANKS * m->bytes + 1);
+    int64_t own = m->group.place >> p.rounds;
+    const void *sources[DIRECT_RANKS];
+    int32_t code = room ? 0 : no_memory(m);
+    memcpy(target, m->words->source, m->bytes);
+    for (int r = 0; !code && r < p.rounds; r++) {
+        code = swap(m, m->group.place ^ (int64_t)1 << r, target, room, m->bytes);
+        if (!code) code = combine_two(m, r, target, room, m->words->count);
+    }
+    for (int64_t j = 0; !code && j < p.last; j++) {
+        sources[j] = j == own ? target : room + (size_t)j * m->bytes;
+        if (j == own) continue;
+        code = receive(m, left_place(m, p, j), room + (size_t)j * m->bytes, m->bytes);
+        if (!code) code = send(m, left_place(m, p, j), target, m->bytes);
+    }
+    if (!code) code = finish(m);
+    if (!code) code = combine(m, sources, p.last, m->words->count, target);
+    free(room);
+    return code;
+}
+
 /* ---- trees ---- */
 
 /* Terms go up to place 0: `sum`, which holds the own one, takes in what is below. Returns in out_reach how far this place's part of
@@ -171,8 +325,9 @@ static int32_t spread_down(const meeting *m, int64_t reach, char *data, uint64_t
         int64_t to = g->place + step, below = g->count - to < step ? g->count - to : step;
         if (to >= g->count) continue;
         code = send(m, to, data + (uint64_t)step * each, each ? (uint64_t)below * each : m->bytes);
+        if (!code) code = finish(m); /* who has the most to pass on gets it first */
     }
-    return code ? code : finish(m);
+    return code;
 }
 
 static int32_t reduce_by_tree(const meeting *m) {
@@ -249,15 +404,26 @@ static int32_t permute(const meeting *m) {
     return finish(m);
 }
 
+static int32_t reduce(const meeting *m, parting p) {
+    if (m->bytes <= SINTER_JOB_SHORT_BYTES && p.last <= DIRECT_RANKS) return reduce_whole(m, p);
+    if (m->group.count <= DIRECT_RANKS) return reduce_directly(m);
+    return p.last <= DIRECT_RANKS ? reduce_by_halves(m, p) : reduce_by_tree(m);
+}
+
+static int32_t reduce_scatter(const meeting *m, parting p) {
+    if (m->group.count <= DIRECT_RANKS) return combine_share(m, piece_of, m->words->target);
+    return p.last <= DIRECT_RANKS ? scatter_by_halves(m, p) : scatter_by_tree(m);
+}
+
 static int32_t meet(const meeting *m) {
-    bool is_small = m->group.count <= DIRECT_RANKS;
+    parting p = part(m->group.count);
     switch (m->words->kind) {
     case SINTER_ABI_ALL_REDUCE:
-        return is_small ? reduce_directly(m) : reduce_by_tree(m);
+        return reduce(m, p);
     case SINTER_ABI_REDUCE_SCATTER:
-        return is_small ? combine_share(m, piece_of, m->words->target) : scatter_by_tree(m);
+        return reduce_scatter(m, p);
     case SINTER_ABI_ALL_GATHER:
-        return gather_parts(m);
+        return p.last <= DIRECT_RANKS ? gather_by_halves(m, p) : gather_parts(m);
     case SINTER_ABI_ALL_TO_ALL:
         return exchange_all(m);
     default:
@@ -277,7 +443,8 @@ int32_t sinter_job_exchange(sinter_abi_call *call, const sinter_abi_exchange *wo
     m.size = sinter_exchange_element_size(words->dtype);
     m.bytes = words->count * m.size;
     for (int64_t p = 0; p < m.group.count; p++) m.group.members[p] += job->first;
-    int32_t code = words->count ? meet(&m) : 0;
+    int32_t code = sinter_job_pass(job, words->index) ? 0 : fail(&m, SINTER_ABI_FAILED, job->why);
+    if (!code && words->count) code = meet(&m);
     sinter_exchange_free_group(&m.group);
     return code;
 }

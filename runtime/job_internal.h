@@ -4,6 +4,9 @@
 #include "runtime/job.h"
 #include "runtime/transport.h"
 
+/* Groups of so many ranks exchange directly; sums of so few bytes are exchanged whole. Prices in ir/hardware.h know them too. */
+enum { SINTER_JOB_DIRECT_RANKS = 8, SINTER_JOB_SHORT_BYTES = 16384 };
+
 struct sinter_job {
     sinter_transport *transport;
     void *library;
@@ -16,5 +19,7 @@ struct sinter_job {
 
 /* Until all that was begun is done: true. Otherwise why says who is to blame. */
 bool sinter_job_wait(sinter_job *job);
+/* Where time is simulated: a run of the program has come to this place of sinter_transport.pass. False: why says what is wrong. */
+bool sinter_job_pass(sinter_job *job, int64_t place);
 /* services->exchange */
 int32_t sinter_job_exchange(sinter_abi_call *call, const sinter_abi_exchange *words);

@@ -8,7 +8,10 @@
 #include <stdint.h>
 
 #define SINTER_TRANSPORT_SYMBOL "sinter_transport_open"
-enum { SINTER_TRANSPORT_VERSION = 1, SINTER_TRANSPORT_TAGS = 32000, SINTER_TRANSPORT_NOTE_BYTES = 64 };
+enum { SINTER_TRANSPORT_VERSION = 2, SINTER_TRANSPORT_TAGS = 32000, SINTER_TRANSPORT_NOTE_BYTES = 64 };
+
+/* Places of a program besides its exchanges. */
+enum { SINTER_TRANSPORT_START = -1, SINTER_TRANSPORT_END = -2 };
 
 typedef struct sinter_transport {
     uint32_t size, version; /* sizeof, SINTER_TRANSPORT_VERSION */
@@ -22,6 +25,9 @@ typedef struct sinter_transport {
     /* Notes of NOTE_BYTES at most, that nobody need wait for: sent, and taken where there is one of the tag. */
     int (*post)(struct sinter_transport *transport, int64_t to, int tag, const void *data, uint64_t bytes);
     int (*take)(struct sinter_transport *transport, int tag, int64_t *out_from, void *data, uint64_t bytes);
+    /* Where time is simulated, else NULL: a run of the rank's program has come to this place, START, END or the number of the exchange that is
+     * next, and what it did since the place before takes its time now. */
+    int (*pass)(struct sinter_transport *transport, int64_t place);
     const char *(*why)(const struct sinter_transport *transport);
     /* Ends the part that this process has in the job, which waits for the others; failed: without a word to them, which may be dead
      * or hang. Then whoever started the job ends it as soon as this process ends with a status that is not 0. */

@@ -45,7 +45,9 @@ static bool run_own(sinter_ranks *r, const sinter_tensor *parts, sinter_tensor *
                     sinter_diag *diag) {
     sinter_engine *engine = r->engines[r->own];
     sinter_engine_set_services(engine, sinter_job_services(r->job));
-    return sinter_engine_run(engine, parts, results, diag);
+    return sinter_engine_report(sinter_job_start_run(r->job), "ranks", diag) &&
+           sinter_engine_run(engine, parts, results, diag) &&
+           sinter_engine_report(sinter_job_end_run(r->job), "ranks", diag);
 }
 
 /* Of all ranks but the first. */

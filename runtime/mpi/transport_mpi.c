@@ -1,6 +1,7 @@
 /* Messages by way of MPI: the plug-in libsinter_mpi.so, built against Open MPI, and, as libsinter_smpi.so, against SimGrid's SMPI
- * (SINTER_SIMULATED), where ranks are contexts of one process and take turns when they wait. No state but what open returns.
- * Needs MPI 3. Test: tests/suites/mpi.py, tests/suites/long/mpi_*.py */
+ * (SINTER_SIMULATED), where ranks are contexts of one process and take turns when they wait; with SINTER_SIMULATION, a file of
+ * runtime/jit/simulation.h, the work between exchanges takes its time. No state but what open returns and, simulated, the end of
+ * a run. Needs MPI 3. Test: tests/suites/mpi.py, tests/suites/long/mpi_*.py */
 #include "runtime/transport.h"
 
 #include <mpi.h>
@@ -29,7 +30,10 @@ typedef struct mpi {
     sinter_transport table; /* first */
     request *requests;
     size_t count, room;
-    note *notes; /* under way */
+    note *notes;  /* under way */
+    double *work; /* simulated: seconds before each exchange, and after the last one; NULL: none */
+    size_t work_count;
+    double begun; /* the run */
     char name[MPI_MAX_LIBRARY_VERSION_STRING];
     char why[MPI_MAX_ERROR_STRING + 80];
 } mpi;
@@ -179,6 +183,70 @@ static int take(sinter_transport *t, int tag, int64_t *out_from, void *data, uin
     return code == MPI_SUCCESS ? 1 : fail(m, "MPI_Recv", code);
 }
 
+/* ---- simulated time ---- */
+
+#ifdef SINTER_SIMULATED
+static const double HOST_SPEED = 1e9; /* operations a second, as the platform says */
+
+/* False: the file can't be read, or is none. */
+static int read_work(mpi *m, const char *path) {
+    FILE *file = fopen(path, "r");
+    double seconds;
+    int is_good = file && fscanf(file, "predicted %lf ", &seconds) == 1, is_end = 0;
+    while (is_good && !is_end) {
+        char word[16];
+        double *more = realloc(m->work, (m->work_count + 1) * sizeof *more);
+        if (more) m->work = more;
+        is_good = more && fscanf(file, "%15s %lf", word, &seconds) == 2 && seconds >= 0 &&
+                  (!strcmp(word, "exchange") || !strcmp(word, "end"));
+        if (!is_good) break;
+        m->work[m->work_count++] = seconds;
+        is_end = !strcmp(word, "end");
+    }
+    if (file) fclose(file);
+    return is_good;
+}
+
+/* Of a run, over all ranks, which are contexts of this process and take turns. */
+static int64_t ended;
+static double longest;
+
+/* All ranks start at one time, the next full thousand of seconds; what came before took much less. No message is sent for that. */
+static int start_together(mpi *m) {
+    enum { APART = 1000 };
+    double now = MPI_Wtime();
+    m->begun = (double)(((long long)now / APART + 1) * APART);
+    smpi_execute_flops((m->begun - now) * HOST_SPEED);
+    m->begun = MPI_Wtime();
+    return 1;
+}
+
+/* The last one says how long it took. */
+static int end_together(mpi *m) {
+    double taken = MPI_Wtime() - m->begun;
+    longest = taken > longest ? taken : longest;
+    if (++ended < m->table.rank_count) return 1;
+    fprintf(stderr, "sinter: simulated run: %.9g s\n", longest);
+    ended = 0;
+    longest = 0;
+    return 1;
+}
+
+static int pass(sinter_transport *t, int64_t place) {
+    mpi *m = (mpi *)t;
+    if (place == SINTER_TRANSPORT_START) return start_together(m);
+    if (place >= (int64_t)m->work_count - 1) {
+        snprintf(m->why, sizeof m->why,
+                 "the simulation knows of %zu exchanges, the program has another",
+                 m->work_count - 1);
+        return -1;
+    }
+    double seconds = m->work[place < 0 ? (int64_t)m->work_count - 1 : place];
+    if (seconds > 0) smpi_execute_flops(seconds * HOST_SPEED);
+    return place == SINTER_TRANSPORT_END ? end_together(m) : 1;
+}
+#endif
+
 /* ---- life ---- */
 
 static const char *why(const sinter_transport *t) {
@@ -191,6 +259,7 @@ static void close_job(sinter_transport *t, int failed) {
     reap_notes(m);
     MPI_Finalize();
     free(m->requests);
+    free(m->work);
     free(m);
 }
 
@@ -254,5 +323,14 @@ sinter_transport *sinter_transport_open(double seconds, char *message, size_t me
                                   .take = take,
                                   .why = why,
                                   .close = close_job};
+#ifdef SINTER_SIMULATED
+    const char *work = getenv("SINTER_SIMULATION");
+    if (work && !read_work(m, work)) {
+        snprintf(message, message_size, "SINTER_SIMULATION=%.150s: no times of a simulation", work);
+        close_job(&m->table, 1);
+        return NULL;
+    }
+    if (work) m->table.pass = pass;
+#endif
     return &m->table;
 }

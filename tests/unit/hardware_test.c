@@ -111,18 +111,52 @@ static void test_hardware__exchanges(void) {
     CHECK(sinter_mesh_parse("outer=2,inner=4", "mesh", &arena, &mesh, NULL));
     sinter_mesh_axes inner = sinter_mesh_axes_of(2), outer = sinter_mesh_axes_of(1),
                      all = sinter_mesh_axes_of(3);
-    /* two rounds of messages each way, three quarters of the bytes each way */
+    /* groups of eight or fewer: a message each way, all at once, and three quarters of the bytes */
     CHECK(near(sinter_hardware_exchange(&h, &mesh, &inner, SINTER_OP_all_reduce, 1e6),
-               2 * (2e-6 + 0.75e6 / 20e9)));
+               2 * (1e-6 + 0.75e6 / 20e9)));
     CHECK(near(sinter_hardware_exchange(&h, &mesh, &inner, SINTER_OP_all_gather, 1e6),
-               2e-6 + 0.75e6 / 20e9));
+               1e-6 + 0.75e6 / 20e9));
     CHECK(near(sinter_hardware_exchange(&h, &mesh, &outer, SINTER_OP_all_reduce, 1e6),
                2 * (1e-5 + 0.5e6 / 5e9)));
-    /* within first; a quarter of the bytes goes outside */
     CHECK(near(sinter_hardware_exchange(&h, &mesh, &all, SINTER_OP_all_reduce, 1e6),
-               2 * (2e-6 + 0.75e6 / 20e9) + 2 * (1e-5 + 0.125e6 / 5e9)));
+               2 * (1e-5 + 0.5e6 / 5e9)));
+    /* a little is sent whole, once */
+    CHECK(near(sinter_hardware_exchange(&h, &mesh, &inner, SINTER_OP_all_reduce, 1e4),
+               1e-6 + 3e4 / 20e9));
+    CHECK(near(sinter_hardware_exchange(&h, &mesh, &inner, SINTER_OP_all_to_all, 1e6),
+               1e-6 + 0.75e6 / 20e9));
     CHECK(near(sinter_hardware_exchange(&h, &mesh, &outer, SINTER_OP_collective_permute, 1e6),
                1e-5 + 1e6 / 5e9));
+    sinter_hardware_deinit(&h);
+    sinter_arena_deinit(&arena);
+}
+
+/* Halves within a box, where links are fast; what is left between them. */
+static void test_hardware__large_groups(void) {
+    static const char boxes[] = "hardware \"boxes\" {\n  devices 64\n  compute f32 1 GOP/s\n"
+                                "  level \"memory\" 1 GB 1 GB/s\n"
+                                "  link 8 1 us 20 GB/s\n  link 64 10 us 5 GB/s\n}\n";
+    sinter_hardware h;
+    sinter_arena arena;
+    sinter_mesh mesh, odd;
+    sinter_arena_init(&arena);
+    if (!CHECK(sinter_hardware_parse("boxes.hw", boxes, strlen(boxes), &h, NULL))) return;
+    CHECK(sinter_mesh_parse("x=64", "mesh", &arena, &mesh, NULL));
+    CHECK(sinter_mesh_parse("x=11", "mesh", &arena, &odd, NULL));
+    const sinter_mesh_axes all = sinter_mesh_axes_of(1);
+    double scatter = 3e-6 + 0.875e6 / 20e9 + 1e-5 + 7e6 / 64 / 5e9;
+    CHECK(near(sinter_hardware_exchange(&h, &mesh, &all, SINTER_OP_reduce_scatter, 1e6), scatter));
+    CHECK(near(sinter_hardware_exchange(&h, &mesh, &all, SINTER_OP_all_gather, 1e6), scatter));
+    CHECK(near(sinter_hardware_exchange(&h, &mesh, &all, SINTER_OP_all_reduce, 1e6), 2 * scatter));
+    CHECK(near(sinter_hardware_exchange(&h, &mesh, &all, SINTER_OP_all_reduce, 4),
+               3 * (1e-6 + 4 / 20e9) + 1e-5 + 28 / 5e9));
+    /* eleven places can't be halved: a tree of four rounds, the last one to another box */
+    double up = 3 * (1e-6 + 1e6 / 20e9) + 1e-5 + 1e6 / 5e9;
+    CHECK(near(sinter_hardware_exchange(&h, &odd, &all, SINTER_OP_all_reduce, 1e6), 2 * up));
+    /* pairs within a box, and one that is not */
+    static const int64_t pairs[] = {0, 1, 1, 0, 5, 5, 7, 8};
+    CHECK(near(sinter_hardware_permute(&h, pairs, 6, 1e6), 1e-6 + 1e6 / 20e9));
+    CHECK(near(sinter_hardware_permute(&h, pairs, 8, 1e6), 1e-5 + 1e6 / 5e9));
     sinter_hardware_deinit(&h);
     sinter_arena_deinit(&arena);
 }
@@ -132,5 +166,6 @@ int main(void) {
     test_hardware__refuses();
     test_hardware__rates();
     test_hardware__exchanges();
+    test_hardware__large_groups();
     return test_finish();
 }

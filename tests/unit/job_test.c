@@ -1,5 +1,6 @@
 /* Exchanges as messages, over a transport that is a list in memory, with a thread a rank: what each rank gets in groups of any size, the
  * bits of sums beside those of exchanges between threads, and who is named when one does not come. */
+#include "ir/hardware.h"
 #include "runtime/collectives.h"
 #include "runtime/job_internal.h"
 #include "tests/unit/test.h"
@@ -8,7 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { MOST = 40, SIZE = 37 };
+enum { MOST = 40, SIZE = 113 }; /* SIZE * MOST is what is not sent whole */
 
 /* ---- a transport ---- */
 
@@ -154,14 +155,16 @@ static int all_kinds(rank *r) {
         if (!sinter_exchange_find_group(&r->job.mesh, r->number, overs[k], &group)) return 1;
         uint64_t places = (uint64_t)group.count;
         sinter_exchange_free_group(&group);
-        for (int how = 0; how < 4; how++)
+        for (int how = 0; how < 5; how++)
             r->wrong += both(r,
                              (sinter_abi_exchange){.kind = SINTER_ABI_ALL_REDUCE,
-                                                   .reduction = how,
+                                                   .reduction = how % 4,
                                                    .dtype = how == 3 ? 6 : 1,
                                                    .index = index++,
                                                    .over = overs[k],
-                                                   .count = how == 2 ? 1 : SIZE},
+                                                   .count = how == 2   ? 1
+                                                            : how == 4 ? SIZE * MOST
+                                                                       : SIZE},
                              SIZE);
         r->wrong += both(r,
                          (sinter_abi_exchange){.kind = SINTER_ABI_REDUCE_SCATTER,
@@ -295,9 +298,10 @@ static void expect(int64_t count, int (*body)(rank *), int64_t but, int64_t leas
 }
 
 int main(void) {
-    static const int64_t meshes[][3] = {{1, 1, 1}, {2, 1, 1}, {2, 2, 1}, {3, 2, 1},  {5, 1, 1},
-                                        {8, 1, 1}, {9, 1, 1}, {3, 4, 1}, {16, 2, 1}, {13, 3, 1},
-                                        {2, 2, 2}, {3, 1, 4}, {1, 1, 3}, {5, 2, 3}};
+    static const int64_t meshes[][3] = {{1, 1, 1},  {2, 1, 1}, {2, 2, 1}, {3, 2, 1},  {5, 1, 1},
+                                        {8, 1, 1},  {9, 1, 1}, {3, 4, 1}, {16, 2, 1}, {13, 3, 1},
+                                        {2, 2, 2},  {3, 1, 4}, {1, 1, 3}, {5, 2, 3},  {20, 2, 1},
+                                        {12, 3, 1}, {18, 1, 2}};
     for (size_t i = 0; i < sizeof meshes / sizeof *meshes; i++) {
         rank *ranks = start(meshes[i][0], meshes[i][1], meshes[i][2], 60, all_kinds);
         for (int64_t k = 0; k < meshes[i][0] * meshes[i][1] * meshes[i][2]; k++)
@@ -307,6 +311,8 @@ int main(void) {
                        ranks[k].message);
         free(ranks);
     }
+    CHECK_INT_EQ(SINTER_JOB_DIRECT_RANKS, SINTER_HARDWARE_DIRECT_RANKS); /* prices know them */
+    CHECK_INT_EQ(SINTER_JOB_SHORT_BYTES, SINTER_HARDWARE_SHORT_BYTES);
     expect(4, one_hangs, 3, 3, "rank 3 did not come within 0.3 seconds");
     expect(12, one_hangs, 11, 6, "rank 11 did not come within 0.3 seconds");
     expect(2, one_differs, -1, 1, "waits for this one: they run different programs");

@@ -492,7 +492,7 @@ static bool time_exchange(sinter_pool *pool, uint64_t count, int repeats, double
     return good || sinter_error(diag, "calibrate", "two threads could not exchange data");
 }
 
-/* A sum over two is two messages and the bytes once (sinter_hardware_exchange). */
+/* A short sum over two is a message, a long one is two and the bytes once (sinter_hardware_exchange). */
 static bool measure_link(int64_t cores, sinter_hardware *hardware, sinter_diag *diag) {
     double few = 0, many = 0;
     sinter_pool *pool = NULL;
@@ -500,9 +500,9 @@ static bool measure_link(int64_t cores, sinter_hardware *hardware, sinter_diag *
     if (!sinter_engine_report(sinter_pool_create(2, NULL, &pool), "calibrate", diag)) return false;
     bool good = time_exchange(pool, FEW, EXCHANGES, &few, diag) &&
                 time_exchange(pool, MANY, LARGE_EXCHANGES, &many, diag);
-    double bytes = (double)MANY * sizeof(float), taken = many > 1.01 * few ? many - few : many;
+    double bytes = (double)MANY * sizeof(float), taken = many > 2.01 * few ? many - 2 * few : many;
     hardware->links[hardware->link_count++] =
-        (sinter_hardware_link){.devices = cores, .latency = few / 2, .bandwidth = bytes / taken};
+        (sinter_hardware_link){.devices = cores, .latency = few, .bandwidth = bytes / taken};
     sinter_pool_destroy(pool);
     return good;
 }

@@ -5,6 +5,7 @@
 #include "ir/infer.h"
 #include "ir/sharding.h"
 #include "runtime/jit/ranks.h"
+#include "runtime/jit/simulation.h"
 #include "runtime/jit/stages.h"
 #include "tools/sinter/command.h"
 
@@ -26,7 +27,8 @@ static const option_spec own_options[] = {
      .with = "hardware"},
     {.name = "hardware",
      .value = "FILE",
-     .doc = "a description of what the ranks run on (docs/plan.md), for --auto and --stages"},
+     .doc = "a description of what the ranks run on (docs/plan.md), for --auto, --stages and "
+            "--simulation"},
     {.name = "stages",
      .value = "N|auto",
      .doc = "a pipeline: programs of N stages, or of as many as are best, as equal as they can be; "
@@ -34,6 +36,11 @@ static const option_spec own_options[] = {
             "one for each of its ranks",
      .with = "hardware",
      .without = "auto"},
+    {.name = "simulation",
+     .doc = "also files with which SimGrid's smpirun runs the folder on the hardware, in simulated "
+            "time (docs/plan.md)",
+     .with = "hardware",
+     .without = "stages"},
     {.name = "micro",
      .value = "NAME=SIZE",
      .doc = "a symbolic dimension that is the batch (the first axis), and its size in each of the "
@@ -106,14 +113,16 @@ static bool shard(sinter_module *module, const arguments *a, const sinter_engine
                   const char *folder, sinter_diag *diag) {
     sinter_ranks_options how = {.explain = arguments_has(a, "explain")};
     sinter_hardware hardware;
-    bool chooses = arguments_has(a, "auto");
+    const char *path = arguments_find(a, "hardware");
     if (!read_goal(a, &how.goal) || !read_words(module, a, diag) ||
-        (chooses && !sinter_hardware_read(arguments_find(a, "hardware"), &hardware, diag)))
+        (path && !sinter_hardware_read(path, &hardware, diag)))
         return false;
-    if (chooses) how.hardware = &hardware;
-    bool good =
-        partition(module, a, &how, diag) && sinter_ranks_write(module, options, folder, diag);
-    if (chooses) sinter_hardware_deinit(&hardware);
+    if (arguments_has(a, "auto")) how.hardware = &hardware;
+    bool good = partition(module, a, &how, diag) &&
+                (!arguments_has(a, "simulation") ||
+                 sinter_simulation_write(module, &hardware, options, folder, diag)) &&
+                sinter_ranks_write(module, options, folder, diag);
+    if (path) sinter_hardware_deinit(&hardware);
     return good;
 }
 
@@ -182,8 +191,10 @@ static bool shard_stages(sinter_module *whole, const arguments *a,
 
 /* Options of one way to share a model that another leaves without effect. */
 static bool check_ways(const arguments *a) {
-    if (arguments_has(a, "hardware") && !arguments_has(a, "auto") && !arguments_has(a, "stages"))
-        return usage_error(a->verb, "--hardware does nothing without --auto or --stages");
+    if (arguments_has(a, "hardware") && !arguments_has(a, "auto") && !arguments_has(a, "stages") &&
+        !arguments_has(a, "simulation"))
+        return usage_error(a->verb,
+                           "--hardware does nothing without --auto, --stages or --simulation");
     return true;
 }
 

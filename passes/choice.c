@@ -22,6 +22,13 @@ typedef struct elimination {
     uint32_t *best; /* by combination of the scope */
 } elimination;
 
+/* Nodes by a key, the least first; a node whose key changes is pushed again, and what is out of date is passed over. */
+typedef struct heap_item {
+    uint64_t key;
+    uint32_t node;
+} heap_item;
+typedef SINTER_VECTOR(heap_item) heap;
+
 typedef struct solver {
     const sinter_choice_problem *problem;
     sinter_arena arena;
@@ -29,7 +36,9 @@ typedef struct solver {
     SINTER_VECTOR(elimination) eliminated; /* in order */
     list *touching;                        /* by node: functions that know it */
     list *around;                          /* by node: those that it shares functions with */
+    uint64_t *around_count;                /* by node: their combinations */
     bool *done;                            /* by node */
+    heap fewest, crowd; /* of nodes: by combinations around them; by neighbours, the most first */
     uint32_t *choices;
 } solver;
 
@@ -50,18 +59,62 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static void find_around(solver *s, uint32_t node) {
-    list *found = &s->around[node];
-    found->count = 0;
-    for (size_t f = 0; f < s->touching[node].count; f++) {
-        const function *one = &s->functions.items[s->touching[node].items[f]];
-        for (uint32_t i = 0; !one->is_gone && i < one->count; i++) {
-            bool seen = one->scope[i] == node;
-            for (size_t k = 0; k < found->count; k++) seen |= found->items[k] == one->scope[i];
-            if (!seen) sinter_vector_push(&s->arena, found, one->scope[i]);
-        }
+/* ---- a heap ---- */
+
+static bool is_before(heap_item a, heap_item b) {
+    return a.key != b.key ? a.key < b.key : a.node < b.node;
+}
+
+static void push(solver *s, heap *h, heap_item item) {
+    size_t at = h->count;
+    sinter_vector_push(&s->arena, h, item);
+    for (; at && is_before(item, h->items[(at - 1) / 2]); at = (at - 1) / 2)
+        h->items[at] = h->items[(at - 1) / 2];
+    h->items[at] = item;
+}
+
+static void pop(heap *h) {
+    heap_item last = h->items[--h->count];
+    size_t at = 0;
+    for (size_t below = 1; below < h->count; below = 2 * at + 1) {
+        below += below + 1 < h->count && is_before(h->items[below + 1], h->items[below]);
+        if (!is_before(h->items[below], last)) break;
+        h->items[at] = h->items[below];
+        at = below;
     }
+    h->items[at] = last;
+}
+
+/* ---- functions ---- */
+
+static uint64_t crowd_key(const solver *s, uint32_t node) {
+    return UINT32_MAX - s->around[node].count;
+}
+
+static bool holds(const list *found, uint32_t node) {
+    for (size_t k = 0; k < found->count; k++)
+        if (found->items[k] == node) return true;
+    return false;
+}
+
+/* The node's neighbours, after functions came or went. */
+static void find_around(solver *s, uint32_t node) {
+    list *found = &s->around[node], *touching = &s->touching[node];
+    size_t kept = 0;
+    found->count = 0;
+    for (size_t f = 0; f < touching->count; f++) {
+        const function *one = &s->functions.items[touching->items[f]];
+        if (one->is_gone) continue;
+        touching->items[kept++] = touching->items[f];
+        for (uint32_t i = 0; i < one->count; i++)
+            if (one->scope[i] != node && !holds(found, one->scope[i]))
+                sinter_vector_push(&s->arena, found, one->scope[i]);
+    }
+    touching->count = kept;
     if (found->count) qsort(found->items, found->count, sizeof *found->items, ascending);
+    s->around_count[node] = combinations(s, found->items, found->count);
+    push(s, &s->fewest, (heap_item){s->around_count[node], node});
+    push(s, &s->crowd, (heap_item){crowd_key(s, node), node});
 }
 
 static void add_function(solver *s, uint32_t *scope, uint32_t count, const double *costs) {
@@ -134,16 +187,71 @@ static void forget(solver *s, uint32_t node) {
         s->functions.items[s->touching[node].items[i]].is_gone = true;
 }
 
+/* A function beside the node that is eliminated: how far its costs are apart from one option to the next, of the node and of each
+ * node of the scope, and where it is. */
+typedef struct walk {
+    const double *costs;
+    size_t node_step, *steps, at;
+} walk;
+
+static walk start_walk(solver *s, const function *f, const elimination *e) {
+    walk w = {.costs = f->costs, .steps = SINTER_NEW_ARRAY(&s->arena, size_t, e->count + 1)};
+    size_t step = 1;
+    for (uint32_t i = f->count; i-- > 0; step *= option_count(s, f->scope[i])) {
+        if (f->scope[i] == e->node) w.node_step = step;
+        for (uint32_t k = 0; k < e->count; k++)
+            if (f->scope[i] == e->scope[k]) w.steps[k] = step;
+    }
+    return w;
+}
+
+/* Steps through the combinations of the scope, the last node fastest. False after the last one. */
+static bool walk_on(const solver *s, const elimination *e, uint32_t *digits, walk *walks,
+                    size_t walk_count) {
+    for (uint32_t i = e->count; i-- > 0;) {
+        uint32_t options = option_count(s, e->scope[i]);
+        bool carries = ++digits[i] == options;
+        if (carries) digits[i] = 0;
+        for (size_t w = 0; w < walk_count; w++)
+            walks[w].at += carries ? walks[w].steps[i] * (1 - (size_t)options) : walks[w].steps[i];
+        if (!carries) return true;
+    }
+    return false;
+}
+
+/* The option with the least sum, the first of those. */
+static uint32_t least_option(const walk *walks, size_t walk_count, double *sums, uint32_t options,
+                             double *out_cost) {
+    uint32_t best = 0;
+    memset(sums, 0, options * sizeof *sums);
+    for (size_t w = 0; w < walk_count; w++) {
+        const double *costs = walks[w].costs + walks[w].at;
+        for (uint32_t option = 0; option < options; option++)
+            sums[option] += costs[option * walks[w].node_step];
+    }
+    for (uint32_t option = 1; option < options; option++)
+        if (sums[option] < sums[best]) best = option;
+    *out_cost = sums[best];
+    return best;
+}
+
 static void eliminate(solver *s, uint32_t node) {
     elimination e = {.node = node, .count = (uint32_t)s->around[node].count};
-    size_t room = (size_t)combinations(s, s->around[node].items, e.count), at = 0;
-    double *costs = SINTER_NEW_ARRAY(&s->arena, double, room);
+    size_t room = (size_t)s->around_count[node], at = 0, walk_count = 0;
+    uint32_t options = option_count(s, node);
+    double *costs = SINTER_NEW_ARRAY(&s->arena, double, room),
+           *sums = SINTER_NEW_ARRAY(&s->arena, double, options);
+    uint32_t *digits = SINTER_NEW_ARRAY(&s->arena, uint32_t, e.count + 1);
+    walk *walks = SINTER_NEW_ARRAY(&s->arena, walk, s->touching[node].count + 1);
     e.scope = SINTER_NEW_ARRAY(&s->arena, uint32_t, e.count + 1);
     if (e.count) memcpy(e.scope, s->around[node].items, e.count * sizeof *e.scope);
     e.best = SINTER_NEW_ARRAY(&s->arena, uint32_t, room);
-    for (uint32_t i = 0; i < e.count; i++) s->choices[e.scope[i]] = 0;
-    do e.best[at] = best_option(s, node, &costs[at]), at++;
-    while (next_combination(s, e.scope, e.count));
+    for (size_t i = 0; i < s->touching[node].count; i++) {
+        const function *f = &s->functions.items[s->touching[node].items[i]];
+        if (!f->is_gone) walks[walk_count++] = start_walk(s, f, &e);
+    }
+    do e.best[at] = least_option(walks, walk_count, sums, options, &costs[at]), at++;
+    while (walk_on(s, &e, digits, walks, walk_count));
     forget(s, node);
     sinter_vector_push(&s->arena, &s->eliminated, e);
     if (e.count) add_function(s, e.scope, e.count, costs);
@@ -202,25 +310,20 @@ static void settle(solver *s, uint32_t node) {
     for (size_t i = 0; i < s->around[node].count; i++) find_around(s, s->around[node].items[i]);
 }
 
-/* The node whose neighbours have the fewest combinations, or the one with the most neighbours where all have too many. */
-static uint32_t choose_node(const solver *s, uint64_t most, bool *out_fits) {
-    uint32_t best = 0, crowded = 0;
-    uint64_t fewest = UINT64_MAX;
-    size_t crowd = 0;
-    for (uint32_t node = 0; node < s->problem->nodes.count; node++) {
-        if (s->done[node]) continue;
-        uint64_t count = combinations(s, s->around[node].items, s->around[node].count);
-        if (count < fewest) {
-            fewest = count;
-            best = node;
-        }
-        if (s->around[node].count >= crowd) {
-            crowd = s->around[node].count;
-            crowded = node;
-        }
+/* The first node of the heap whose key is what it was. */
+static uint32_t peek(const solver *s, heap *h, bool crowds) {
+    for (;; pop(h)) {
+        heap_item first = h->items[0];
+        uint64_t key = crowds ? crowd_key(s, first.node) : s->around_count[first.node];
+        if (!s->done[first.node] && key == first.key) return first.node;
     }
-    *out_fits = fewest <= most / option_count(s, best);
-    return *out_fits ? best : crowded;
+}
+
+/* The node whose neighbours have the fewest combinations, or the one with the most neighbours where all have too many. */
+static uint32_t choose_node(solver *s, uint64_t most, bool *out_fits) {
+    uint32_t best = peek(s, &s->fewest, false);
+    *out_fits = s->around_count[best] <= most / option_count(s, best);
+    return *out_fits ? best : peek(s, &s->crowd, true);
 }
 
 static void take_back(solver *s) {
@@ -235,8 +338,14 @@ static void take_back(solver *s) {
 
 static void improve(solver *s) {
     bool changed = true;
-    size_t edges = s->problem->nodes.count + s->problem->edges.count;
-    for (size_t i = 0; i < s->functions.count; i++) s->functions.items[i].is_gone = i >= edges;
+    s->functions.count = s->problem->nodes.count + s->problem->edges.count;
+    for (uint32_t node = 0; node < s->problem->nodes.count; node++) s->touching[node].count = 0;
+    for (uint32_t i = 0; i < s->functions.count; i++) {
+        function *one = &s->functions.items[i];
+        one->is_gone = false;
+        for (uint32_t k = 0; k < one->count; k++)
+            sinter_vector_push(&s->arena, &s->touching[one->scope[k]], i);
+    }
     for (int sweep = 0; changed && sweep < SWEEPS; sweep++) {
         changed = false;
         for (uint32_t node = 0; node < s->problem->nodes.count; node++) {
@@ -268,6 +377,7 @@ double sinter_choice_solve(const sinter_choice_problem *problem, uint64_t max_co
     sinter_arena_init(&s.arena);
     s.touching = SINTER_NEW_ARRAY(&s.arena, list, count + 1);
     s.around = SINTER_NEW_ARRAY(&s.arena, list, count + 1);
+    s.around_count = SINTER_NEW_ARRAY(&s.arena, uint64_t, count + 1);
     s.done = SINTER_NEW_ARRAY(&s.arena, bool, count + 1);
     memset(out_choices, 0, count * sizeof *out_choices);
     *out_is_exact = true;

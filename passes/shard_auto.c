@@ -2,7 +2,7 @@
  * what has to be exchanged between them is least (passes/choice.h), and says it in words of the module: shardings of the results and
  * of weights. A module without a mesh gets one first, of one or two axes, with which
  * the goal is met best; or none, where that is one device alone.
- * If a rank would have more weights than a device has memory, bytes get a price, which rises until they fit or do no more.
+ * If a rank would have more weights than a device has memory, bytes get a price, the lowest found with which they fit.
  *
  * What a user said of a value stays. --explain: notes with the times that were compared.
  * Needs: --hardware. Leaves the rest to shard-propagate. Test: tests/passes/shard_auto/ */
@@ -17,7 +17,7 @@
 
 /* More ranks have to make a difference: of the time with fewer. */
 static const double WORTH = 0.95;
-enum { COMBINATIONS = 1 << 18, PRICES = 12, MOST_IDLE = 2 };
+enum { COMBINATIONS = 1 << 18, ROUNDS = 12, MOST_IDLE = 2 };
 
 typedef struct candidate {
     sinter_arena arena;
@@ -25,7 +25,8 @@ typedef struct candidate {
     sinter_shard_state state;
     SINTER_VECTOR(sinter_shard_options) nodes;
     sinter_choice_problem problem;
-    uint32_t *number; /* by node: its place in `nodes` + 1 */
+    sinter_choice_limit limit; /* of weights */
+    uint32_t *number;          /* by node: its place in `nodes` + 1 */
     uint32_t *choices;
     double seconds, weight_bytes;
     bool is_exact;
@@ -133,46 +134,39 @@ static void build_problem(const chooser *c, candidate *k) {
     }
 }
 
-/* What each option costs when a byte of weights has this price in seconds. */
-static void set_prices(const chooser *c, candidate *k, double price) {
-    k->problem.nodes.count = 0;
+/* What each option costs: its seconds, or the weights that a rank has by it. */
+static void set_costs(const chooser *c, candidate *k, bool by_weights) {
     for (size_t i = 0; i < k->nodes.count; i++) {
         const sinter_shard_options *node = &k->nodes.items[i];
-        double *costs = SINTER_NEW_ARRAY(&k->arena, double, node->items.count);
+        double *costs = SINTER_NEW_ARRAY(&k->arena, double, node->items.count),
+               *held = SINTER_NEW_ARRAY(&k->arena, double, node->items.count);
         bool any = false;
         for (size_t o = 0; o < node->items.count; o++) {
             const sinter_shard_option *option = &node->items.items[o];
             bool allowed = is_allowed(c, node, option);
-            costs[o] = allowed ? option->seconds + price * option->weight_bytes : INFINITY;
+            held[o] = option->weight_bytes;
+            costs[o] =
+                allowed ? option->seconds + (by_weights ? option->weight_bytes : 0) : INFINITY;
             any |= allowed;
         }
         if (!any) costs[0] = 0; /* what contradicts is said by propagation */
-        sinter_choice_node one = {(uint32_t)node->items.count, costs};
+        const sinter_choice_node one = {(uint32_t)node->items.count, costs};
+        const sinter_choice_holding holding = {0, 1, held}; /* weights stay */
         sinter_vector_push(&k->arena, &k->problem.nodes, one);
+        sinter_vector_push(&k->arena, &k->limit.nodes, holding);
     }
 }
 
-static void solve_at(const chooser *c, candidate *k, double price) {
-    set_prices(c, k, price);
-    k->seconds = sinter_choice_solve(&k->problem, COMBINATIONS, k->choices, &k->is_exact);
-    k->weight_bytes = 0;
-    for (size_t i = 0; i < k->nodes.count; i++)
-        k->weight_bytes += k->nodes.items[i].items.items[k->choices[i]].weight_bytes;
-    k->seconds -= price * k->weight_bytes;
-}
-
-/* The price rises until the weights fit; where memory is the goal nothing else counts. */
+/* The least time with which the weights fit; where memory is the goal nothing else counts. */
 static void solve(const chooser *c, candidate *k) {
-    double price = 0, first = 1e-3 / (c->weight_bytes + 1);
-    if (c->context->goal == SINTER_GOAL_MEMORY) {
-        solve_at(c, k, 1);
-        return;
-    }
-    solve_at(c, k, 0);
-    for (int i = 0; i < PRICES && k->weight_bytes > c->hardware->memory; i++) {
-        price = price > 0 ? 4 * price : first;
-        solve_at(c, k, price);
-    }
+    bool by_weights = c->context->goal == SINTER_GOAL_MEMORY;
+    set_costs(c, k, by_weights);
+    k->limit.most = by_weights ? INFINITY : c->hardware->memory;
+    sinter_choice_result found =
+        sinter_choice_solve_within(&k->problem, &k->limit, COMBINATIONS, ROUNDS, k->choices);
+    k->weight_bytes = found.held;
+    k->seconds = found.cost - (by_weights ? found.held : 0);
+    k->is_exact = found.is_exact;
 }
 
 /* ---- meshes ---- */
@@ -200,8 +194,7 @@ static void explain(const chooser *c, const candidate *k, const char *what) {
     sinter_note(c->context->rewrite.build.diag, sinter_module_name(c->module),
                 "%s %s: %.4g ms a run, %.4g MB of weights a rank%s", what,
                 k->mesh.axis_count ? text.data : "one device", 1e3 * k->seconds,
-                1e-6 * k->weight_bytes,
-                k->is_exact ? "" : " (there may be better choices: too many depend on each other)");
+                1e-6 * k->weight_bytes, k->is_exact ? "" : " (there may be better choices)");
     sinter_text_deinit(&text);
 }
 

@@ -19,20 +19,15 @@ const sinter_loop_operator sinter_loop_operators[] = {
 const size_t sinter_loop_operator_count =
     sizeof sinter_loop_operators / sizeof *sinter_loop_operators;
 
-const char *const sinter_loop_axis_names[] = {"",         "unroll", "vector",
-                                              "parallel", "block",  "thread", "mma"};
+const char *const sinter_loop_axis_names[] = {"",      "unroll", "vector", "parallel",
+                                              "block", "thread", "mma"};
 const char *const sinter_loop_scope_names[] = {"in",    "out",    "inout", "constant", "register",
                                                "stack", "shared", "heap",  "alias"};
 
-static bool is_reserved(sinter_string word) {
-    static const char *const words[] = {"for",   "if",      "else",     "while", "let",  "var",
-                                        "alloc", "barrier", "comment",  "fail",  "call", "free",
-                                        "bind",  "in",      "true",     "false", "inf",  "nan",
-                                        "step",  "combine", "prefetch", "_"};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (sinter_string_is(word, words[i])) return true;
-    return false;
-}
+static const char *const reserved_words[] = {
+    "for",     "if",   "else", "while",   "let",      "var", "alloc", "barrier",
+    "comment", "fail", "call", "free",    "bind",     "in",  "true",  "false",
+    "inf",     "nan",  "step", "combine", "prefetch", "_"};
 
 typedef struct printer {
     const sinter_loop_program *program;
@@ -43,35 +38,69 @@ typedef struct printer {
     const char **var_names; /* NULL: not visible here */
     const char **buffer_names;
     SINTER_VECTOR(sinter_loop_var) visible;
+    sinter_map names; /* of variables: see set_name */
     int indent;
     bool is_brief; /* no bodies */
 } printer;
 
 /* ---- names ---- */
 
-/* base, or base_1, base_2, ... whichever `is_taken` refuses first. */
-static const char *unique_name(printer *p, const char *base,
-                               bool (*is_taken)(printer *, const char *)) {
-    const char *name = base;
-    for (unsigned i = 1; is_taken(p, name); i++)
-        name = sinter_arena_format(&p->arena, "%s_%u", base, i);
-    return name;
+/* Kernels have thousands of variables of few names, so a name has an entry: whether it is taken, and how many of name, name_1, name_2,
+ * ... are so in any case. */
+static void set_name(printer *p, sinter_string name, bool is_taken, uint64_t next) {
+    sinter_map_put_string(&p->names, name, next << 1 | is_taken);
 }
 
-static bool var_name_taken(printer *p, const char *name) {
-    if (is_reserved(sinter_string_of(name))) return true;
-    for (size_t i = 0; i < p->visible.count; i++)
-        if (!strcmp(p->var_names[p->visible.items[i]], name)) return true;
-    return false;
+static bool find_name(const printer *p, sinter_string name, uint64_t *out_next) {
+    uint64_t entry = 0;
+    sinter_map_find_string(&p->names, name, &entry);
+    *out_next = entry >> 1;
+    return entry & 1;
 }
 
+/* No variable has a name yet, and none gets one of these. */
+static void reserve_words(printer *p) {
+    sinter_map_init(&p->names, &p->arena);
+    for (size_t i = 0; i < sizeof reserved_words / sizeof *reserved_words; i++)
+        set_name(p, sinter_string_of(reserved_words[i]), true, 0);
+}
+
+/* The first of name, name_1, name_2, ... that is not taken. */
 static void show_var(printer *p, sinter_loop_var var) {
-    p->var_names[var] = unique_name(p, p->function->vars.items[var].name, var_name_taken);
+    const char *base = p->function->vars.items[var].name, *name = base;
+    uint64_t next, ignored;
+    find_name(p, sinter_string_of(base), &next);
+    for (;; next++) {
+        if (next) name = sinter_arena_format(&p->arena, "%s_%" PRIu64, base, next);
+        if (!find_name(p, sinter_string_of(name), &ignored)) break;
+    }
+    set_name(p, sinter_string_of(name), true, ignored);
+    set_name(p, sinter_string_of(base), find_name(p, sinter_string_of(base), &ignored), next + 1);
+    p->var_names[var] = name;
     sinter_vector_push(&p->arena, &p->visible, var);
 }
 
+/* Names that were tried before it are tried again: as one of its own, and as name_N of what comes before the number. */
+static void free_name(printer *p, const char *text) {
+    sinter_string name = sinter_string_of(text), base = name;
+    uint64_t next, number = 0;
+    set_name(p, name, false, 0);
+    for (uint64_t unit = 1; base.size && base.data[base.size - 1] >= '0' &&
+                            base.data[base.size - 1] <= '9' && unit < 1000000000;
+         unit *= 10)
+        number += unit * (uint64_t)(base.data[--base.size] - '0');
+    if (base.size < 2 || base.size == name.size || base.data[base.size - 1] != '_') return;
+    base.size--;
+    bool is_taken = find_name(p, base, &next);
+    if (number < next) set_name(p, base, is_taken, number);
+}
+
 static void hide_vars(printer *p, size_t count) {
-    while (p->visible.count > count) p->var_names[p->visible.items[--p->visible.count]] = NULL;
+    while (p->visible.count > count) {
+        sinter_loop_var var = p->visible.items[--p->visible.count];
+        free_name(p, p->var_names[var]);
+        p->var_names[var] = NULL;
+    }
 }
 
 static void name_buffers(printer *p) {
@@ -462,6 +491,7 @@ static void begin_function(printer *p, const sinter_loop_function *function) {
     p->function = function;
     p->var_names = SINTER_NEW_ARRAY(&p->arena, const char *, function->vars.count);
     p->visible.count = 0;
+    reserve_words(p);
     name_buffers(p);
     for (size_t i = 0; i < function->scalar_parameters.count; i++)
         show_var(p, function->scalar_parameters.items[i]);
@@ -675,6 +705,7 @@ static void init_brief(printer *p, const sinter_loop_program *program,
                        const sinter_loop_function *function, sinter_text *text) {
     *p = (printer){.program = program, .function = function, .text = text, .is_brief = true};
     sinter_arena_init(&p->arena);
+    reserve_words(p);
     p->var_names = SINTER_NEW_ARRAY(&p->arena, const char *, function->vars.count);
     p->buffer_names = SINTER_NEW_ARRAY(&p->arena, const char *, function->buffers.count);
     for (size_t i = 0; i < function->vars.count; i++)

@@ -80,13 +80,13 @@ def process_count(mesh):
     return math.prod(axes(mesh).values())
 
 
-def shard(model, mesh, words, folder, *options):
+def shard(model, mesh, words, folder, *options, hardware=HARDWARE):
     """Programs of all ranks of the mesh, of each stage where it has a pipeline."""
     stages = axes(mesh).get("pipeline")
     inner = ",".join(f"{name}:{size}" for name, size in axes(mesh).items() if name != "pipeline")
     listed = [f"--mesh={inner}"] if inner else []
     if stages:
-        listed += [f"--stages={stages}", f"--hardware={HARDWARE}"]
+        listed += [f"--stages={stages}", f"--hardware={hardware}"]
     sinter("shard", model, *options, *listed, *words, "-o", folder)
 
 

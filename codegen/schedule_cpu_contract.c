@@ -120,12 +120,15 @@ static bool contract(sinter_schedule_cpu_state *state, sinter_loop_var nest, boo
     sinter_loop_function *given = sinter_loop_clone_function(state->program, schedule->function);
     nest = sinter_cpu_join_rows(state, nest, false);
     if (!sinter_cpu_find_nest(schedule->function, nest, &found)) return false;
-    sinter_cpu_use_dots(state, &found);
+    bool has_taps = !sinter_cpu_use_dots(state, &found) && sinter_cpu_use_tap_dots(state, &found);
     sinter_target target = *state->target;
     if (sinter_cpu_use_bits(state, &found)) target.registers -= BITS_REGISTERS;
     sinter_cpu_start_with_sums(state, &found);
     sinter_loop_var row = sinter_cpu_find_row(state, &found);
     sinter_cpu_extent extent = sinter_cpu_measure(state, &found, row);
+    int64_t lanes = sinter_schedule_cpu_lanes(state->target, found.dtype);
+    /* What is loaded for a vector of taps is made of several loads, which rows share. */
+    if (has_taps && extent.columns > lanes) extent.columns = lanes;
     sinter_cpu_tile tile = sinter_cpu_choose_tile(state, &target, found.dtype, &extent);
     sinter_cpu_plan_packing(state, &found, &packing);
     sinter_cpu_use_panels(state, &found, row, &target, &extent, may_block && !packing.count, &tile);

@@ -379,6 +379,22 @@ static void write_loop(dot *d) {
 
 /* ---- taps of a channel of its own ---- */
 
+/* The only dim whose index has the variable, moving on by one with it. */
+static bool find_moving_dim(dot *d, sinter_expr element, sinter_loop_var var, uint32_t *out_dim) {
+    uint32_t used = 0;
+    sinter_expr coefficient, rest;
+    int64_t step;
+    for (uint32_t i = 0; i < element->argument_count; i++) {
+        if (!sinter_loop_expr_uses(element->arguments[i], var)) continue;
+        *out_dim = i;
+        if (used++ ||
+            !sinter_loop_affine(&d->build, element->arguments[i], var, &coefficient, &rest) ||
+            !sinter_loop_is_const_int(coefficient, &step) || step != 1)
+            return false;
+    }
+    return used == 1;
+}
+
 /* The outermost reduction goes over few taps, of which those within its bounds count; a and b are elements of the column. */
 static bool match_taps(dot *d, const sinter_cpu_nest *nest) {
     const sinter_loop_function *function = d->state->schedule.function;
@@ -396,8 +412,7 @@ static bool match_taps(dot *d, const sinter_cpu_nest *nest) {
     if (d->assign->kind != SINTER_LOOP_ASSIGN || d->assign->next ||
         d->assign->var != nest->accumulator || !match_product(d) ||
         !sinter_cpu_is_own_constant(d->state, d->b->buffer) ||
-        !sinter_loop_find_axis(d->b->arguments, d->b->argument_count, column, &dim) ||
-        !sinter_loop_find_axis(d->a->arguments, d->a->argument_count, column, &dim) ||
+        !find_moving_dim(d, d->b, column, &dim) || !find_moving_dim(d, d->a, column, &dim) ||
         dim + 1 != d->a->argument_count || d->loop->step != 1 ||
         !find_dim(d, d->loop, &d->b_dim, &d->steps) || d->steps > FEW_TAPS)
         return false;
@@ -408,11 +423,11 @@ static bool match_taps(dot *d, const sinter_cpu_nest *nest) {
             return false;
     for (uint32_t i = 0; i < d->a->argument_count; i++) {
         if (!sinter_loop_expr_uses(d->a->arguments[i], d->loop->var)) continue;
-        if (used++ ||
-            !sinter_loop_affine(&d->build, d->a->arguments[i], d->loop->var, &coefficient,
-                                &d->row) ||
-            !sinter_loop_is_const_int(coefficient, &step))
-            return false;
+        bool is_even = sinter_loop_affine(&d->build, d->a->arguments[i], d->loop->var, &coefficient,
+                                          &d->row) &&
+                       sinter_loop_is_const_int(coefficient, &step);
+        /* What is loaded for a tap that does not count must be found; rows of a ring are there for all taps. */
+        if (used++ || !(is_even || goes_over(d->loop, d->steps))) return false;
     }
     return used == 1;
 }

@@ -394,19 +394,24 @@ static void join_packed_weight(fusion *f, sinter_node node, uint32_t own) {
 
 /* ---- windows over windows ---- */
 
-/* A convolution in f32 of two spatial axes, channels last, whose dims but the first are known. */
+/* A convolution of two spatial axes in f32, or in bytes that have no zero points, so that what is around them is 0; channels last,
+ * dims but the first known. */
 static bool is_plain_conv(const fusion *f, sinter_node node) {
     const sinter_dim_table *dims = sinter_module_dims(f->module);
     const sinter_node_info *info = sinter_node_get(f->module, node);
     const int64_t *plan = NULL;
     int64_t size;
-    if (info->op != SINTER_OP_conv || !sinter_node_get_int(f->module, node, "channels_last", 0) ||
+    bool integer = info->op == SINTER_OP_conv_integer;
+    if (!(integer ? info->operand_count < 3 : info->op == SINTER_OP_conv) ||
+        !sinter_node_get_int(f->module, node, "channels_last", 0) ||
         sinter_node_get_ints(f->module, node, "winograd", &plan))
         return false;
     const sinter_value values[] = {info->operands[0], info->results[0]};
     for (int i = 0; i < 2; ++i) {
         const sinter_type *type = sinter_value_type(f->module, values[i]);
-        if (type->rank != 4 || type->dtype != SINTER_DTYPE_f32) return false;
+        bool fits =
+            integer ? sinter_dtype_infos[type->dtype].bits >= 8 : type->dtype == SINTER_DTYPE_f32;
+        if (type->rank != 4 || !fits) return false;
         for (uint32_t d = 1; d < type->rank; ++d)
             if (!sinter_dim_is_const(dims, type->dims[d], &size)) return false;
     }

@@ -111,9 +111,11 @@ def with_batch(path, target):
 
 
 def batch_of(path, count, target):
-    """Samples that differ, out of the one there is: turned in their last dim."""
+    """Samples that differ, out of the one there is: turned in their last dim. But for masks: BERT, exported for one sample, takes that of
+    the first sample of a request for all."""
     with np.load(path) as given:
-        made = {name: np.concatenate([np.roll(x, i, -1) for i in range(count)]) for name, x in given.items()}
+        steps = {name: 0 if name.endswith("mask") else 1 for name in given}
+        made = {name: np.concatenate([np.roll(x, i * steps[name], -1) for i in range(count)]) for name, x in given.items()}
     np.savez(target, **made)
 
 

@@ -421,12 +421,13 @@ bool sinter_lower_winograd(sinter_kernel *kernel, sinter_node node) {
     w.panel = count == 4 ? plan[3] : w.filters;
     if (!fits || w.panel < 1 || w.filters % w.panel || (count > 1 && plan[1] < 1) ||
         (count == 4 && plan[2] < 1))
-        return sinter_lower_error(kernel->lower, node,
-                                  "winograd: expected channels last, constant f32 weights of 3 x 3 "
-                                  "taps, strides, dilations "
-                                  "and pads of 1, and a plan: the edge of a tile, 2 or 4, then "
-                                  "the images of a group, or the rows and columns of tiles of a "
-                                  "block and its channels");
+        return sinter_lower_error(
+            kernel->lower, node,
+            "winograd: expected channels last, constant f32 weights of 3 x 3 "
+            "taps, strides and dilations "
+            "of 1, pads of 0 or 1, and a plan: the edge of a tile, 2 or 4, then "
+            "the images of a group, or the rows and columns of tiles of a "
+            "block and its channels");
     w.edge = w.form->tile + TAPS - 1;
     w.channels = taps->dims[1];
     find_pads(&w, node);

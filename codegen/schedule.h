@@ -1,4 +1,5 @@
-/* Schedules: loop -> loop rewrites that keep what a kernel computes, bit for bit, and change in which order. Each verb
+/* Schedules: loop -> loop rewrites that keep what a kernel computes, and change in which order: bit for bit, but where floats are
+ * summed in another order (`partial`, `block-tile` with slices, and the blocks of schedule_cpu_bits.c). Each verb
  * checks that it may, and otherwise returns false, leaves the function as it was and says why in `reason`.
  * Loops are named by their variable; a verb that makes loops gives their variables. Targets choose among the verbs in
  * schedule_<target>.c; tests run them one by one (sinter-opt --loop-<verb>, docs/loops.md).
@@ -69,7 +70,7 @@ typedef enum sinter_schedule_lanes {
     SINTER_LANES_THREADS /* the same, and lanes, which the caller makes threads of a block, meet in a `reduce` */
 } sinter_schedule_lanes;
 /* Reassociates: the loop, whose body ends in acc = f(acc, element) for a function that allows it, keeps one partial result in each
- * of `lanes` lanes, combined by a tree after it. The one verb after which float sums and products may differ by rounding. */
+ * of `lanes` lanes, combined by a tree after it. Float sums and products may differ by rounding. */
 bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var loop, int64_t lanes, sinter_schedule_lanes how);
 
 /* ---- memory ---- */

@@ -486,7 +486,7 @@ static void narrow(moving *m) {
     for (size_t i = 0; i < m->narrowings.count; i++) rebase(m, m->narrowings.items[i].loop);
 }
 
-/* Takes the statement out of its list and puts it in front of what hangs at `place`. */
+/* Takes the statement out of its list. */
 static void unlink_statement(sinter_loop_stmt **list, const sinter_loop_stmt *stmt) {
     while (*list != stmt) list = &(*list)->next;
     *list = stmt->next;

@@ -19,7 +19,6 @@ typedef struct sharing {
     sinter_schedule_cuda_state *state;
     sinter_schedule *schedule;
     sinter_loop_function *function;
-    sinter_loop_builder builder;
     sinter_loop_var block;               /* the loop over all iterations */
     SINTER_VECTOR(sinter_loop_var) seen; /* loops that were tried */
 } sharing;
@@ -129,7 +128,6 @@ static void share_scratch(const sharing *s, const sinter_loop_stmt *first) {
 static sharing begin_sharing(sinter_schedule_cuda_state *state) {
     sharing s = {
         .state = state, .schedule = &state->schedule, .function = state->schedule.function};
-    sinter_loop_builder_init(&s.builder, state->program, s.function);
     return s;
 }
 

@@ -16,7 +16,7 @@ enum { MAX_LANES = 256, MIN_ROW = 64, SHARED_LIMIT = 48 << 10, MAX_ROWS = 64 };
 typedef struct row_facts {
     sinter_loop_builder builder;
     sinter_loop_var element; /* of the loop over the row */
-    bool streams, jumps;
+    bool jumps;
 } row_facts;
 
 static void look_at_load(void *user, sinter_expr expr) {
@@ -31,7 +31,6 @@ static void look_at_load(void *user, sinter_expr expr) {
     if (!uses) return;
     bool next = sinter_loop_affine(&f->builder, last, f->element, &coefficient, &rest) &&
                 sinter_loop_is_const_int(coefficient, &stride) && stride == 1;
-    f->streams |= next;
     f->jumps |= !next;
 }
 

@@ -20,7 +20,8 @@ enum {
     GROUP_LIMIT = 48,
     SMALL_CONSTANT = 16,
     LONG_ROW = 16384,
-    /* Of a core's cache: from a sixth on, rings of all channels cost what they save. */
+    /* Rings of all channels take at most this part of a core's cache; at a sixth they cost what
+     * they save. */
     RING_SHARE = 8
 };
 
@@ -437,7 +438,7 @@ static bool is_depthwise(const fusion *f, sinter_node node) {
            sinter_node_get_int_at(f->module, node, "strides", 0, 1) <= const_dim(f, weight, 2);
 }
 
-/* One image of the value, for which half of the cache that a core has to itself is too little. */
+/* One image of the value, for which the cache that a core has to itself is too little. */
 static bool is_large(const fusion *f, sinter_value value) {
     int64_t bytes = sinter_dtype_infos[sinter_value_type(f->module, value)->dtype].bits / 8;
     for (uint32_t axis = 1; axis < 4; ++axis) bytes *= const_dim(f, value, axis);

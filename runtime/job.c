@@ -204,10 +204,6 @@ int64_t sinter_job_rank_count(const sinter_job *job) {
     return job->transport->rank_count;
 }
 
-const char *sinter_job_name(const sinter_job *job) {
-    return job->transport->name;
-}
-
 sinter_status *sinter_job_set_mesh(sinter_job *job, const int64_t *axis_sizes, uint32_t axis_count,
                                    int64_t groups) {
     sinter_status *status = sinter_exchange_mesh_init(&job->mesh, axis_sizes, axis_count);

@@ -17,7 +17,6 @@ sinter_status *sinter_job_open(double seconds, sinter_job **out_job);
 void sinter_job_close(sinter_job *job, bool failed);
 int64_t sinter_job_rank(const sinter_job *job);
 int64_t sinter_job_rank_count(const sinter_job *job);
-const char *sinter_job_name(const sinter_job *job); /* of what it is built on */
 /* Of the programs of its ranks. The processes are `groups` meshes, one after the other in their order, each with exchanges of its own: the
  * rank of a process in its mesh is what remains of its number. BAD_INPUT where the job has not as many processes. */
 sinter_status *sinter_job_set_mesh(sinter_job *job, const int64_t *axis_sizes, uint32_t axis_count, int64_t groups);

@@ -102,7 +102,8 @@ typedef struct sinter_compress_options {
     const char *rules;           /* a recipe: "default weights=int8 activations=u8"; NULL: none */
     const char *recipe;          /* file of more rules; NULL: none */
     const char *write_recipe;    /* file for the rules that were followed; NULL: none */
-    const char *const *samples;  /* "NAME=FILE" for each input, all samples in one file; ends with NULL. NULL: none */
+    const char *const *samples;  /* "NAME=FILE" for each input, all samples in one file, or "NAME=DIR", a sample a file
+                                    (.pb, .npy); ends with NULL. NULL: none */
     uint64_t calibrate;          /* the first so many calibrate, the others are scored; 0: a tenth */
     const char *mask;            /* input that is 0 where a sample is padding, which is not calibrated with; NULL: none */
     const char *labels;          /* file of integers, one a sample; NULL: none */

@@ -3,9 +3,7 @@
 #include "ir/base/file.h"
 #include "runtime/jit/stages_internal.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 typedef struct writer {
     sinter_module *module;
@@ -205,8 +203,7 @@ static bool write_all(writer *w) {
     uint32_t number = 0;
     sinter_region main = sinter_module_main(w->module);
     if (!split(w)) return false;
-    if (mkdir(w->folder, 0777) != 0 && errno != EEXIST)
-        return sinter_error(w->diag, w->folder, "can't be made: %s", strerror(errno));
+    if (!sinter_file_ensure_folder(w->folder, w->diag)) return false;
     sinter_text_format(&w->list,
                        "// Programs of the stages of a pipeline, stage_0%s on: what runs take and "
                        "give, and what each "

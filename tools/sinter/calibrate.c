@@ -110,7 +110,7 @@ static sinter_value build_window_i8(builder *b) {
     return build_window(b, true);
 }
 
-/* heads, queries, keys, length of a head; keys and values are made of the queries where they are as many */
+/* heads, queries, keys, length of a head */
 static sinter_value build_attention(builder *b) {
     const int64_t *s = b->sizes, dims[] = {1, s[0], s[1], s[3]}, key_dims[] = {1, s[0], s[2], s[3]};
     sinter_value q = input(b, SINTER_DTYPE_f32, 4, dims);
@@ -327,11 +327,24 @@ static sinter_module *build_module(const trial *t, sinter_diag *diag) {
     return NULL;
 }
 
-static bool make_input(const sinter_abi_io *io, sinter_tensor *out_input, sinter_diag *diag) {
+/* Rows of a table, no two near each other. */
+static void fill_indices(sinter_tensor *tensor, int64_t rows) {
+    uint32_t state = 12345;
+    for (int64_t i = 0, count = sinter_tensor_count(tensor); i < count; i++) {
+        state = state * 1664525 + 1013904223;
+        sinter_tensor_set_int(tensor, i, (int64_t)(state >> 8) % rows);
+    }
+}
+
+static bool make_input(int64_t rows, const sinter_abi_io *io, sinter_tensor *out_input,
+                       sinter_diag *diag) {
     if (!sinter_tensor_create(out_input, sinter_dtype_from_onnx(io->dtype), (uint32_t)io->rank,
                               io->dims, diag))
         return false;
-    if (sinter_dtype_infos[out_input->dtype].bits != 64) fill(out_input); /* indices stay 0 */
+    if (out_input->dtype == SINTER_DTYPE_i64)
+        fill_indices(out_input, rows);
+    else
+        fill(out_input);
     return true;
 }
 
@@ -353,13 +366,13 @@ static bool time_runs(bound_run *run, double seconds, double *out_seconds, sinte
     return good;
 }
 
-/* Seconds in kernels, the shortest of some runs. The engine's module is what was compiled. */
-static bool time_engine(sinter_engine *engine, double seconds, double *out_seconds,
+/* Seconds in kernels, the shortest of some runs. The engine's module is what was compiled; rows: of what it gathers from. */
+static bool time_engine(sinter_engine *engine, int64_t rows, double seconds, double *out_seconds,
                         sinter_diag *diag) {
     bound_run run = bound_run_create(engine);
     bool good = true;
     for (size_t i = 0; good && i < run.inputs.count; i++)
-        good = make_input(sinter_engine_input(engine, i), &run.inputs.items[i], diag);
+        good = make_input(rows, sinter_engine_input(engine, i), &run.inputs.items[i], diag);
     good = good && time_runs(&run, seconds, out_seconds, diag);
     bound_run_destroy(&run);
     return good;
@@ -411,7 +424,7 @@ static bool measure_trial(const trial *t, const sinter_engine_options *options, 
     sinter_engine *engine = module ? sinter_engine_create(module, options, diag) : NULL;
     sinter_hardware_point point = {.work = t->work, .dtype = t->dtype, .efficiency = 1};
     double measured = 0;
-    bool good = engine && time_engine(engine, seconds, &measured, diag);
+    bool good = engine && time_engine(engine, t->sizes[0], seconds, &measured, diag);
     if (good) {
         sinter_module *compiled = sinter_engine_module(engine);
         predict(hardware, compiled, &point, true);
@@ -428,7 +441,7 @@ static bool measure_launch(const sinter_engine_options *options, double seconds,
     static const trial least = TRIAL(elements, f32, build_sum, 1);
     sinter_module *module = build_module(&least, diag);
     sinter_engine *engine = module ? sinter_engine_create(module, options, diag) : NULL;
-    bool good = engine && time_engine(engine, seconds, &hardware->launch, diag);
+    bool good = engine && time_engine(engine, 1, seconds, &hardware->launch, diag);
     sinter_engine_destroy(engine);
     return good;
 }

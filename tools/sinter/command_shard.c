@@ -12,7 +12,9 @@
 #include <string.h>
 
 static const option_spec own_options[] = {
-    {.name = "o", .value = "DIR", .doc = "folder for the programs, one a rank"},
+    {.name = "o",
+     .value = "DIR",
+     .doc = "folder for the programs, one a rank; of a pipeline, a folder a stage"},
     {.name = "mesh",
      .value = "AXES",
      .doc = "axes of the mesh and their sizes: data:2,model:2; the last one counts fastest"},
@@ -51,8 +53,8 @@ static const option_spec own_options[] = {
      .doc = "what the choice is to be good at: latency (of one run), throughput, memory",
      .with = "auto"},
     {.name = "explain",
-     .doc = "what was chosen where two shardings contradict, as warnings; with --auto what was "
-            "considered, as notes"},
+     .doc = "what was chosen where two shardings contradict, as warnings; with --auto and "
+            "--stages=auto what was considered, as notes"},
 };
 
 static bool read_mesh(sinter_module *module, const char *text, sinter_arena *arena,
@@ -220,10 +222,11 @@ const command command_shard = {
     .usage = "sinter shard MODEL --mesh=data:2,model:2 [--shard NAME=DIMS]... -o DIR\n"
              "       sinter shard MODEL --auto --hardware=FILE [--goal=GOAL] -o DIR\n"
              "       sinter shard MODEL --stages=N|auto --hardware=FILE [--micro=NAME=SIZE] "
-             "[--mesh=AXES] "
-             "-o DIR",
+             "[--mesh=AXES] -o DIR\n"
+             "       sinter shard MODEL --mesh=AXES --simulation --hardware=FILE -o DIR",
     .details = "What is said of some values spreads to all others. The folder is run by `sinter "
-               "run DIR`, one thread a rank.\nShardings: docs/shard.md.",
+               "run DIR`, one thread a rank, or by `mpirun -n RANKS sinter run DIR`, one process a "
+               "rank.\nShardings: docs/shard.md.",
     COMMAND_OPTIONS(own_options),
     .shared = "dim O precision no-winograd jobs cache target",
     .expected = "a model",

@@ -183,11 +183,11 @@ void sinter_lower_host_check(sinter_lower *lower, sinter_expr condition, int32_t
  * group) become outputs. */
 void sinter_kernel_begin(sinter_kernel *kernel, sinter_lower *lower, sinter_node node);
 bool sinter_kernel_end(sinter_kernel *kernel, sinter_node node);
+/* The same for a kernel that is not the direct image of one node (counting passes, copies): no outputs are assumed. */
+void sinter_kernel_begin_named(sinter_kernel *kernel, sinter_lower *lower, const char *name);
 /* The host calls the kernel `count` times (of the host), one after the other. The number of the call, of the host as well: what
  * depends on it reaches the kernel as scalars. */
 sinter_expr sinter_kernel_call_often(sinter_kernel *kernel, sinter_expr count);
-/* The same for a kernel that is not the direct image of one node (counting passes, copies): no outputs are assumed. */
-void sinter_kernel_begin_named(sinter_kernel *kernel, sinter_lower *lower, const char *name);
 /* A host buffer as parameter of this kernel. */
 sinter_loop_buffer sinter_kernel_bind_buffer(sinter_kernel *kernel, sinter_loop_buffer host_buffer, sinter_loop_scope scope,
                                              const char *name);

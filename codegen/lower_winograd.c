@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum { TAPS = 3, MAX_EDGE = 6, MAX_STEPS = 10, LINE = 16 /* f32 of a cache line */ };
+enum { MOST_IMAGES = 1 << 20, MOST_TILES = 4096, MOST_STACK = 2 << 20 }; /* of a plan */
 
 /* A transform of one line: inputs are a, b, c, ...; each step's value takes the next letter; results by their letters. */
 typedef struct line_transform {
@@ -301,14 +302,19 @@ static bool is_of_taps(const sinter_module *module, sinter_node node, const sint
            sinter_node_get_int(module, node, "channels_last", 0) == 1;
 }
 
+/* f32 that a place of a tile takes in scratch: odd numbers of lines. */
+static int64_t padded(int64_t width) {
+    return ((width + LINE - 1) / LINE | 1) * LINE;
+}
+
 /* Scratch [places, tiles, width]: odd numbers of lines, so that places don't fall on the same sets of a cache. Of a block it
  * is on the stack; of a group, in the workspace. */
 static sinter_loop_buffer scratch(winograd *w, const char *name, int64_t width) {
     sinter_kernel *k = w->k;
     sinter_loop_builder *build = w->image ? &k->build : &k->lower->host;
-    int64_t lines = (width + LINE - 1) / LINE | 1, tiles;
+    int64_t tiles;
     sinter_expr dims[3] = {sinter_loop_int(build, w->edge * w->edge), NULL,
-                           sinter_loop_int(build, lines * LINE)};
+                           sinter_loop_int(build, padded(width))};
     if (!w->image) {
         sinter_expr sizes[3];
         for (int i = 0; i < 3; i++)
@@ -404,32 +410,44 @@ static void find_pads(winograd *w, sinter_node node) {
     }
 }
 
+/* [tile], [tile, images] or [tile, rows, columns, channels], whose scratch is no more than a stack has. */
+static bool read_plan(winograd *w, const int64_t *plan, size_t count) {
+    w->form = count == 1 || count == 2 || count == 4 ? find_form(plan[0]) : NULL;
+    if (!w->form) return false;
+    w->edge = w->form->tile + TAPS - 1;
+    w->panel = count == 4 ? plan[3] : w->filters;
+    w->group = count == 2 ? plan[1] : 0;
+    if (w->panel < 1 || w->filters % w->panel) return false;
+    if (count == 2) return plan[1] >= 1 && plan[1] <= MOST_IMAGES;
+    if (count != 4) return true;
+    bool counts = plan[1] >= 1 && plan[1] <= MOST_TILES && plan[2] >= 1 && plan[2] <= MOST_TILES;
+    double bytes = counts ? (double)(w->edge * w->edge) * (double)(plan[1] * plan[2] | 1) *
+                                (double)(padded(w->channels) + padded(w->panel)) * sizeof(float)
+                          : 0;
+    return counts && bytes <= MOST_STACK;
+}
+
 bool sinter_lower_winograd(sinter_kernel *kernel, sinter_node node) {
     sinter_module *module = kernel->lower->module;
     const int64_t *plan = NULL;
     size_t count = sinter_node_get_ints(module, node, "winograd", &plan);
     winograd w = {.k = kernel,
-                  .form = count == 1 || count == 2 || count == 4 ? find_form(plan[0]) : NULL,
-                  .group = count == 2 ? plan[1] : 0,
                   .x = sinter_node_operand(module, node, 0),
                   .weight = sinter_node_operand(module, node, 1),
                   .bias = sinter_node_operand(module, node, 2),
                   .y = sinter_node_result(module, node, 0)};
     const sinter_tensor *taps = sinter_kernel_constant(kernel, w.weight);
-    bool fits = w.form && taps && is_of_taps(module, node, taps);
+    bool fits = taps && is_of_taps(module, node, taps);
     w.filters = fits ? taps->dims[0] : 1;
-    w.panel = count == 4 ? plan[3] : w.filters;
-    if (!fits || w.panel < 1 || w.filters % w.panel || (count > 1 && plan[1] < 1) ||
-        (count == 4 && plan[2] < 1))
+    w.channels = fits ? taps->dims[1] : 1;
+    if (!fits || !read_plan(&w, plan, count))
         return sinter_lower_error(
             kernel->lower, node,
             "winograd: expected channels last, constant f32 weights of 3 x 3 "
             "taps, strides and dilations "
             "of 1, pads of 0 or 1, and a plan: the edge of a tile, 2 or 4, then "
             "the images of a group, or the rows and columns of tiles of a "
-            "block and its channels");
-    w.edge = w.form->tile + TAPS - 1;
-    w.channels = taps->dims[1];
+            "block and its channels, with scratch that a stack holds");
     find_pads(&w, node);
     if (!transform_weights(&w)) {
         kernel->lower->failed = true;

@@ -3,7 +3,8 @@
  * Where the parts of two trips overlap along one axis, the buffer is a ring outside of the loop, and a trip makes what is new.
  * Bounds come by replacing what the body declares by its first or last value, as bounds inference of Halide does
  * (Ragan-Kelley et al., PLDI 2013). Needs: elements that only depend on their place, written along loops. Guarantees: the same
- * values, each made before it is read; nothing twice where there is a ring.
+ * values, each made before it is read; nothing twice in a run of the loop
+ * where there is a ring.
  * Test: tests/codegen/schedule/compute_at.loops, tests/unit/loop_property_test.c */
 #include "codegen/loop_linear.h"
 #include "codegen/schedule_internal.h"

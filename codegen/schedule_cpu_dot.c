@@ -460,8 +460,10 @@ static sinter_expr load_tap(dot *d, int64_t tap) {
 /* acc + the taps of word `index`: bytes of a beside each other, those of b that don't count masked out. */
 static sinter_expr accumulated_taps(dot *d, int64_t index) {
     sinter_expr indices[SINTER_MAX_RANK], word = NULL, mask = NULL;
+    uint32_t bytes = 0; /* of the word's taps */
     for (int64_t k = 0; k < BYTES && index * BYTES + k < d->steps; k++) {
         int64_t tap = index * BYTES + k;
+        bytes |= 0xffu << 8 * k;
         sinter_expr shift = sinter_loop_const_int(&d->build, SINTER_DTYPE_i32, 8 * k);
         sinter_expr byte = sinter_loop_cast(&d->build, load_tap(d, tap), SINTER_DTYPE_i32);
         sinter_expr bits = sinter_loop_select(
@@ -475,7 +477,9 @@ static sinter_expr accumulated_taps(dot *d, int64_t index) {
     for (uint32_t i = 0; i < d->b->argument_count; i++)
         indices[i] = i == d->b_dim ? sinter_loop_int(&d->build, index) : d->b->arguments[i];
     sinter_expr weights = sinter_loop_load(&d->build, d->b->buffer, indices);
-    if (mask->kind != SINTER_LOOP_CONST) weights = two(d, SINTER_SCALAR_and, weights, mask);
+    int64_t known;
+    bool all = sinter_loop_is_const_int(mask, &known) && (uint32_t)known == bytes;
+    if (!all) weights = two(d, SINTER_SCALAR_and, weights, mask);
     const sinter_expr arguments[3] = {sinter_loop_var_read(&d->build, d->assign->var), word,
                                       weights};
     return sinter_loop_intrinsic_call(&d->build, SINTER_INTRINSIC_dot4_u8i8, arguments);

@@ -492,7 +492,9 @@ static uint32_t find_maker(const fusion *f, sinter_node node, uint32_t own) {
  * (codegen/lower_streamed.c) and memory never sees it. */
 static void join_streamed(fusion *f, sinter_node node, uint32_t own) {
     sinter_value x = sinter_node_operand(f->module, node, 0);
-    if (!is_depthwise(f, node) || !is_large(f, x) || !has_short_rows(f, node, x)) return;
+    if (f->machine->has_device || !is_depthwise(f, node) || !is_large(f, x) ||
+        !has_short_rows(f, node, x))
+        return;
     uint32_t maker = find_maker(f, node, own);
     if (!maker || is_depthwise(f, f->groups.items[maker - 1].anchor)) return;
     merge(f, own, maker - 1);

@@ -44,6 +44,21 @@ bool sinter_loop_visit_places(sinter_loop_stmt *stmt, sinter_loop_place_visitor 
     return true;
 }
 
+sinter_expr sinter_loop_replace_arguments(sinter_arena *arena, sinter_expr expr,
+                                          sinter_loop_expr_replacer replace, void *user) {
+    sinter_expr arguments[SINTER_MAX_RANK];
+    bool changed = false;
+    if (expr->argument_count > SINTER_MAX_RANK) return expr;
+    for (uint32_t i = 0; i < expr->argument_count; i++) {
+        arguments[i] = replace(user, expr->arguments[i]);
+        changed |= arguments[i] != expr->arguments[i];
+    }
+    if (!changed) return expr;
+    sinter_loop_expr copy = *expr;
+    copy.arguments = arguments;
+    return sinter_loop_expr_make(arena, &copy);
+}
+
 bool sinter_loop_expr_uses(sinter_expr expr, sinter_loop_var var) {
     if (expr->kind == SINTER_LOOP_VAR) return expr->var == var;
     for (uint32_t i = 0; i < expr->argument_count; i++)

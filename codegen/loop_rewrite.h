@@ -32,6 +32,9 @@ typedef struct sinter_loop_map {
     SINTER_VECTOR(sinter_expr) vars;           /* by variable: what replaces it, NULL: itself */
     SINTER_VECTOR(sinter_loop_buffer) buffers; /* by buffer: what replaces it, 0: itself */
 } sinter_loop_map;
+/* The expression with what `replace` makes of each of its arguments; itself where these stay as they are. */
+typedef sinter_expr (*sinter_loop_expr_replacer)(void *user, sinter_expr expr);
+sinter_expr sinter_loop_replace_arguments(sinter_arena *arena, sinter_expr expr, sinter_loop_expr_replacer replace, void *user);
 void sinter_loop_map_init(sinter_loop_map *map, sinter_loop_program *program, sinter_loop_function *function);
 void sinter_loop_map_var(sinter_loop_map *map, sinter_loop_var var, sinter_expr replacement);
 void sinter_loop_map_buffer(sinter_loop_map *map, sinter_loop_buffer buffer, sinter_loop_buffer replacement);

@@ -58,24 +58,14 @@ typedef struct replacer {
     sinter_map done;
 } replacer;
 
-static sinter_expr replaced(replacer *r, sinter_expr expr) {
-    sinter_expr arguments[SINTER_MAX_RANK];
+static sinter_expr replaced(void *user, sinter_expr expr) {
+    replacer *r = user;
     uint64_t before;
     if (!expr->argument_count || expr->argument_count > SINTER_MAX_RANK) return expr;
     if (sinter_map_find(&r->done, (uintptr_t)expr, &before)) return (sinter_expr)(uintptr_t)before;
-    sinter_expr result = expr;
-    if (sinter_loop_expr_equal(expr, r->sum)) {
-        result = r->accumulator;
-    } else {
-        sinter_loop_expr copy = *expr;
-        bool same = true;
-        for (uint32_t i = 0; i < expr->argument_count; i++) {
-            arguments[i] = replaced(r, expr->arguments[i]);
-            same &= arguments[i] == expr->arguments[i];
-        }
-        copy.arguments = arguments;
-        if (!same) result = sinter_loop_expr_make(r->build.arena, &copy);
-    }
+    sinter_expr result = sinter_loop_expr_equal(expr, r->sum)
+                             ? r->accumulator
+                             : sinter_loop_replace_arguments(r->build.arena, expr, replaced, r);
     sinter_map_put(&r->done, (uintptr_t)expr, (uintptr_t)result);
     return result;
 }

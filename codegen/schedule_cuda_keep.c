@@ -77,23 +77,15 @@ static void count_read(void *user, sinter_expr expr) {
     read->loops++;
 }
 
-static sinter_expr replace_reads(keeper *k, sinter_expr expr) {
-    sinter_expr arguments[SINTER_MAX_RANK];
-    bool changed = false;
+static sinter_expr replace_reads(void *user, sinter_expr expr) {
+    keeper *k = user;
     if (expr->argument_count > SINTER_MAX_RANK) return expr;
     const kept_read *read = expr->kind == SINTER_LOOP_LOAD ? find_read(k, expr, false) : NULL;
     if (read && read->row) {
         sinter_expr element = sinter_loop_var_read(&k->builder, k->loop->var);
         return sinter_loop_load(&k->builder, read->row, &element);
     }
-    for (uint32_t i = 0; i < expr->argument_count; i++) {
-        arguments[i] = replace_reads(k, expr->arguments[i]);
-        changed |= arguments[i] != expr->arguments[i];
-    }
-    if (!changed) return expr;
-    sinter_loop_expr copy = *expr;
-    copy.arguments = arguments;
-    return sinter_loop_expr_make(k->builder.arena, &copy);
+    return sinter_loop_replace_arguments(k->builder.arena, expr, replace_reads, k);
 }
 
 static bool replace_place(void *user, sinter_expr *place) {
@@ -210,9 +202,8 @@ static bool own_place(ownership *o, sinter_expr index, sinter_expr out_place[2])
     return true;
 }
 
-static sinter_expr own_expr(ownership *o, sinter_expr expr) {
-    sinter_expr arguments[SINTER_MAX_RANK];
-    bool changed = false;
+static sinter_expr own_expr(void *user, sinter_expr expr) {
+    ownership *o = user;
     if (expr->argument_count > SINTER_MAX_RANK) {
         o->good &= !sinter_loop_expr_loads(expr, o->buffer);
         return expr;
@@ -222,14 +213,7 @@ static sinter_expr own_expr(ownership *o, sinter_expr expr) {
         o->good = o->good && own_place(o, expr->arguments[0], place);
         return o->apply ? sinter_loop_load(&o->builder, o->buffer, place) : expr;
     }
-    for (uint32_t i = 0; i < expr->argument_count; i++) {
-        arguments[i] = own_expr(o, expr->arguments[i]);
-        changed |= arguments[i] != expr->arguments[i];
-    }
-    if (!changed) return expr;
-    sinter_loop_expr copy = *expr;
-    copy.arguments = arguments;
-    return sinter_loop_expr_make(o->builder.arena, &copy);
+    return sinter_loop_replace_arguments(o->builder.arena, expr, own_expr, o);
 }
 
 static bool own_expr_at(void *user, sinter_expr *place) {

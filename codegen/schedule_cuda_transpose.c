@@ -166,21 +166,13 @@ static void end_threads(transpose *t, const tile_place *p) {
 }
 
 /* The body's loads of tiles, in place of those of the inputs. */
-static sinter_expr take_from_tiles(transpose *t, sinter_expr expr) {
-    sinter_expr arguments[SINTER_MAX_RANK];
-    bool changed = false;
+static sinter_expr take_from_tiles(void *user, sinter_expr expr) {
+    transpose *t = user;
     if (expr->argument_count > SINTER_MAX_RANK) return expr;
     for (uint32_t i = 0; i < t->load_count; i++)
         if (expr->kind == SINTER_LOOP_LOAD && sinter_loop_expr_equal(expr, t->loads[i]))
             return sinter_loop_load(&t->builder, t->tiles[i], t->place);
-    for (uint32_t i = 0; i < expr->argument_count; i++) {
-        arguments[i] = take_from_tiles(t, expr->arguments[i]);
-        changed |= arguments[i] != expr->arguments[i];
-    }
-    if (!changed) return expr;
-    sinter_loop_expr copy = *expr;
-    copy.arguments = arguments;
-    return sinter_loop_expr_make(t->builder.arena, &copy);
+    return sinter_loop_replace_arguments(t->builder.arena, expr, take_from_tiles, t);
 }
 
 static bool take_place(void *user, sinter_expr *place) {

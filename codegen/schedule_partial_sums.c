@@ -13,16 +13,11 @@ typedef struct scalarization {
     sinter_loop_var var;
 } scalarization;
 
-static sinter_expr read_var(scalarization *s, sinter_expr expr) {
+static sinter_expr read_var(void *user, sinter_expr expr) {
+    scalarization *s = user;
     if (expr->kind == SINTER_LOOP_LOAD && expr->buffer == s->buffer)
         return sinter_loop_var_read(&s->builder, s->var);
-    if (!sinter_loop_expr_loads(expr, s->buffer)) return expr;
-    sinter_expr arguments[SINTER_MAX_RANK];
-    for (uint32_t i = 0; i < expr->argument_count; i++)
-        arguments[i] = read_var(s, expr->arguments[i]);
-    sinter_loop_expr copy = *expr;
-    copy.arguments = arguments;
-    return sinter_loop_expr_make(s->builder.arena, &copy);
+    return sinter_loop_replace_arguments(s->builder.arena, expr, read_var, s);
 }
 
 static bool replace_place(void *user, sinter_expr *place) {

@@ -138,21 +138,14 @@ static sinter_expr load_scratch(staging *s, sinter_expr load) {
     return sinter_loop_load(&s->builder, s->scratch, indices);
 }
 
-static sinter_expr visit_expr(staging *s, sinter_expr expr) {
-    sinter_expr arguments[SINTER_MAX_RANK];
-    bool changed = false;
+static sinter_expr visit_expr(void *user, sinter_expr expr) {
+    staging *s = user;
     if (!s->fits || !sinter_loop_expr_loads(expr, s->asked->buffer)) return expr;
-    for (uint32_t i = 0; i < expr->argument_count; i++) {
-        arguments[i] = visit_expr(s, expr->arguments[i]);
-        changed |= arguments[i] != expr->arguments[i];
-    }
+    sinter_expr visited = sinter_loop_replace_arguments(s->builder.arena, expr, visit_expr, s);
     bool own = expr->kind == SINTER_LOOP_LOAD && expr->buffer == s->asked->buffer;
     if (own && s->change) return load_scratch(s, expr);
     if (own) s->fits = s->fits && look_at(s, expr);
-    if (!changed) return expr;
-    sinter_loop_expr copy = *expr;
-    copy.arguments = arguments;
-    return sinter_loop_expr_make(s->builder.arena, &copy);
+    return visited;
 }
 
 static bool visit_place(void *user, sinter_expr *place) {

@@ -248,10 +248,6 @@ static const char *node_where(const sinter_node_info *info) {
     return info->location ? info->location : sinter_op_get_info(info->op)->name;
 }
 
-static void deinit_tensors(sinter_tensor *tensors, size_t count) {
-    for (size_t i = 0; i < count; i++) sinter_tensor_deinit(&tensors[i]);
-}
-
 /* Rules may count on required operands, and, but for identity and the host-level patterns, on tensors. */
 static bool check_operands(sinter_eval *eval) {
     const sinter_op_info *op = sinter_op_get_info(eval->info->op);
@@ -350,7 +346,7 @@ static bool leave_region(frame *f, sinter_region region, bool good, sinter_tenso
     for (uint32_t i = 0; good && i < result_count; i++) {
         const sinter_tensor *value = yield->operands[i] ? frame_find(f, yield->operands[i]) : NULL;
         if (!value) {
-            deinit_tensors(results, i);
+            sinter_tensors_deinit(results, i);
             memset(results, 0, i * sizeof *results);
             good = sinter_error(f->diag, where, "result %u of the region has no value", i);
             break;
@@ -485,7 +481,7 @@ bool sinter_eval_node(sinter_module *module, sinter_node node, const sinter_tens
         if (info->results[i])
             good = check_type(&f, &out_results[i], info->results[i], node_where(info));
     if (!good) {
-        deinit_tensors(out_results, info->result_count);
+        sinter_tensors_deinit(out_results, info->result_count);
         memset(out_results, 0, info->result_count * sizeof *out_results);
     }
     frame_deinit(&f);

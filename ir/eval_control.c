@@ -10,13 +10,6 @@ static uint32_t yield_count(const sinter_eval *eval, sinter_region region) {
     return last ? sinter_node_get(eval->module, last)->operand_count : 0;
 }
 
-static void deinit_all(sinter_tensor *tensors, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        sinter_tensor_deinit(&tensors[i]);
-        tensors[i] = (sinter_tensor){0};
-    }
-}
-
 /* Takes the tensor, or drops it where nobody wants the result. */
 static void give_result(sinter_eval *eval, uint32_t index, sinter_tensor *tensor) {
     if (sinter_eval_wants(eval, index))
@@ -79,7 +72,8 @@ static bool store_stack(sinter_eval *eval, uint32_t result, const stack *s, int6
 }
 
 static void deinit_stacks(stack *stacks, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) deinit_all(stacks[i].parts.items, stacks[i].parts.count);
+    for (uint32_t i = 0; i < count; i++)
+        sinter_tensors_deinit(stacks[i].parts.items, stacks[i].parts.count);
 }
 
 /* ---- loop ---- */
@@ -142,7 +136,7 @@ static bool run_iteration(sinter_eval *eval, loop *l, int64_t iteration) {
         !sinter_eval_region(eval, l->region, l->arguments, l->carried + 2, l->yields,
                             1 + l->carried + l->scans))
         return false;
-    deinit_all(l->arguments, l->carried + 2);
+    sinter_tensors_deinit(l->arguments, l->carried + 2);
     if (l->yields[0].kind != SINTER_TYPE_TENSOR || sinter_tensor_count(&l->yields[0]) != 1)
         return sinter_eval_error(eval, "the body's condition is %s",
                                  sinter_eval_describe(eval, &l->yields[0]));
@@ -163,8 +157,8 @@ bool eval_loop(sinter_eval *eval) {
     for (uint32_t i = 0; good && i < l.carried; i++) give_result(eval, i, &l.arguments[i + 2]);
     for (uint32_t i = 0; good && i < l.scans; i++)
         good = store_stack(eval, l.carried + i, &l.stacks[i], 0, false);
-    if (l.arguments) deinit_all(l.arguments, l.carried + 2);
-    if (l.yields) deinit_all(l.yields, 1 + l.carried + l.scans);
+    if (l.arguments) sinter_tensors_deinit(l.arguments, l.carried + 2);
+    if (l.yields) sinter_tensors_deinit(l.yields, 1 + l.carried + l.scans);
     if (l.stacks) deinit_stacks(l.stacks, l.scans);
     return good;
 }
@@ -244,7 +238,7 @@ static bool run_scan_step(sinter_eval *eval, scan *s, int64_t step) {
     if (!sinter_eval_region(eval, s->region, s->arguments, s->states + s->inputs, s->yields,
                             s->states + s->outputs))
         return false;
-    deinit_all(s->arguments, s->states + s->inputs);
+    sinter_tensors_deinit(s->arguments, s->states + s->inputs);
     memcpy(s->arguments, s->yields, s->states * sizeof *s->yields);
     for (uint32_t i = 0; i < s->outputs; i++)
         push_part(eval, &s->stacks[i], &s->yields[s->states + i]);
@@ -260,8 +254,8 @@ bool eval_scan(sinter_eval *eval) {
     for (uint32_t i = 0; good && i < s.outputs; i++)
         good = store_stack(eval, s.states + i, &s.stacks[i], attr_at(eval, "scan_output_axes", i),
                            attr_at(eval, "scan_output_directions", i) != 0);
-    if (s.arguments) deinit_all(s.arguments, s.states + s.inputs);
-    if (s.yields) deinit_all(s.yields, s.states + s.outputs);
+    if (s.arguments) sinter_tensors_deinit(s.arguments, s.states + s.inputs);
+    if (s.yields) sinter_tensors_deinit(s.yields, s.states + s.outputs);
     if (s.stacks) deinit_stacks(s.stacks, s.outputs);
     return good;
 }

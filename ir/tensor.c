@@ -108,6 +108,15 @@ void sinter_tensor_deinit(sinter_tensor *tensor) {
     *tensor = (sinter_tensor){0};
 }
 
+void sinter_tensors_deinit(sinter_tensor *tensors, size_t count) {
+    for (size_t i = 0; i < count; i++) sinter_tensor_deinit(&tensors[i]);
+}
+
+void sinter_tensors_destroy(sinter_tensor *tensors, size_t count) {
+    sinter_tensors_deinit(tensors, count);
+    sinter_heap_free(tensors);
+}
+
 int64_t sinter_tensor_count(const sinter_tensor *tensor) {
     int64_t count = 1;
     for (uint32_t i = 0; i < tensor->rank; i++) {

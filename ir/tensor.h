@@ -37,6 +37,8 @@ bool sinter_tensor_create(sinter_tensor *out_tensor, sinter_dtype dtype, uint32_
                           sinter_diag *diag);
 void sinter_tensor_copy(sinter_tensor *out_tensor, const sinter_tensor *source); /* shares storage */
 void sinter_tensor_deinit(sinter_tensor *tensor);
+void sinter_tensors_deinit(sinter_tensor *tensors, size_t count);
+void sinter_tensors_destroy(sinter_tensor *tensors, size_t count); /* of an array from sinter_heap_alloc, too */
 int64_t sinter_tensor_count(const sinter_tensor *tensor); /* elements */
 size_t sinter_tensor_bytes(const sinter_tensor *tensor);
 void *sinter_tensor_mutable(sinter_tensor *tensor); /* data, for a tensor just created */

@@ -8,6 +8,7 @@
 #include "ir/verify.h"
 #include "runtime/cpu_features.h"
 #include "runtime/device.h"
+#include "runtime/device_code.h"
 #include "runtime/jit/ranks.h"
 #include "runtime/jit/stages.h"
 #include "runtime/sinter_runtime.h"
@@ -49,6 +50,7 @@ struct sinter_engine {
     const sinter_abi_io *inputs, *outputs;
     size_t input_count, output_count;
     const sinter_abi_services *services;
+    const sinter_listener *listener;
     sinter_target target;
     sinter_codegen_options codegen;
     sinter_ranks *ranks;
@@ -418,22 +420,8 @@ bool sinter_engine_is_artifact(const char *path) {
             !memcmp(head, "\177ELF", sizeof head));
 }
 
-/* A folder of programs, of ranks or of stages. */
-static sinter_status *load_folder(const char *path, const sinter_engine_options *options,
-                                  sinter_engine **out_engine) {
-    sinter_text messages = {0};
-    sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &messages};
-    bool is_pipeline = sinter_stages_is_folder(path);
-    double seconds = options->rank_seconds > 0 ? options->rank_seconds : RANK_SECONDS;
-    sinter_stages *stages = is_pipeline ? sinter_stages_load(path, options, seconds, &diag) : NULL;
-    sinter_ranks *ranks = is_pipeline ? NULL : sinter_ranks_load(path, options, seconds, &diag);
-    sinter_status *status = NULL;
-    if (!ranks && !stages) {
-        status =
-            SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT, "%s", messages.data ? messages.data : path);
-        sinter_text_deinit(&messages);
-        return status;
-    }
+/* Around one of the two, which becomes the engine's. */
+static sinter_engine *wrap_programs(sinter_ranks *ranks, sinter_stages *stages) {
     sinter_engine *engine = sinter_heap_alloc(sizeof *engine);
     sinter_arena_init(&engine->arena);
     engine->backend = stages ? BACKEND_STAGES : BACKEND_RANKS;
@@ -444,7 +432,36 @@ static sinter_status *load_folder(const char *path, const sinter_engine_options 
     engine->outputs = stages ? sinter_stages_outputs(stages, &engine->output_count)
                              : sinter_ranks_outputs(ranks, &engine->output_count);
     sinter_own(&engine->owned, release_runtime, engine);
-    *out_engine = engine;
+    return engine;
+}
+
+static double rank_seconds(const sinter_engine_options *options) {
+    return options->rank_seconds > 0 ? options->rank_seconds : RANK_SECONDS;
+}
+
+sinter_engine *sinter_engine_create_ranks(sinter_module *module,
+                                          const sinter_engine_options *options, sinter_diag *diag) {
+    sinter_ranks *ranks = sinter_ranks_create(module, options, rank_seconds(options), diag);
+    return ranks ? wrap_programs(ranks, NULL) : NULL;
+}
+
+/* A folder of programs, of ranks or of stages. */
+static sinter_status *load_folder(const char *path, const sinter_engine_options *options,
+                                  sinter_engine **out_engine) {
+    sinter_text messages = {0};
+    sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &messages};
+    bool is_pipeline = sinter_stages_is_folder(path);
+    double seconds = rank_seconds(options);
+    sinter_stages *stages = is_pipeline ? sinter_stages_load(path, options, seconds, &diag) : NULL;
+    sinter_ranks *ranks = is_pipeline ? NULL : sinter_ranks_load(path, options, seconds, &diag);
+    sinter_status *status = NULL;
+    if (!ranks && !stages) {
+        status =
+            SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT, "%s", messages.data ? messages.data : path);
+        sinter_text_deinit(&messages);
+        return status;
+    }
+    *out_engine = wrap_programs(ranks, stages);
     sinter_text_deinit(&messages);
     return NULL;
 }
@@ -544,9 +561,11 @@ static bool run_native(sinter_engine *engine, const sinter_abi_tensor *inputs,
         return false;
     if (!grow_context(engine, bytes))
         return sinter_error(diag, name, "no memory for %llu bytes", (unsigned long long)bytes);
-    return sinter_engine_report(sinter_executable_run(engine->executable, inputs, outputs,
-                                                      engine->services, engine->context,
-                                                      engine->context_bytes),
+    sinter_trace_services heard;
+    const sinter_abi_services *services = engine->services;
+    if (engine->listener) services = sinter_trace_wrap(&heard, services, engine->listener);
+    return sinter_engine_report(sinter_executable_run(engine->executable, inputs, outputs, services,
+                                                      engine->context, engine->context_bytes),
                                 name, diag);
 }
 
@@ -598,6 +617,19 @@ void sinter_engine_set_services(sinter_engine *engine, const sinter_abi_services
 
 const sinter_abi_services *sinter_engine_get_services(const sinter_engine *engine) {
     return engine->services;
+}
+
+void sinter_engine_set_listener(sinter_engine *engine, const sinter_listener *listener) {
+    engine->listener = listener;
+}
+
+bool sinter_engine_set_trace(sinter_engine *engine, sinter_trace *trace) {
+    if (engine->backend == BACKEND_RANKS) return sinter_ranks_set_trace(engine->ranks, trace, "");
+    if (engine->backend == BACKEND_STAGES) return sinter_stages_set_trace(engine->stages, trace);
+    if (!engine->artifact || sinter_artifact_device_code(engine->artifact)) return false;
+    engine->listener =
+        trace ? &sinter_trace_add_lane(trace, "kernels", engine->artifact)->listener : NULL;
+    return true;
 }
 
 /* ---- what it is ---- */

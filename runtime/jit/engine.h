@@ -7,6 +7,7 @@
 #include "codegen/compile.h"
 #include "passes/pass.h"
 #include "runtime/abi.h"
+#include "runtime/jit/trace.h"
 
 typedef struct sinter_engine sinter_engine;
 
@@ -39,6 +40,8 @@ bool sinter_engine_check(const sinter_engine_options *options, sinter_diag *diag
 const char *sinter_engine_device_target(const struct sinter_device *device, sinter_arena *arena, sinter_diag *diag);
 /* Takes the module (destroyed with the engine, also on failure). NULL after errors. */
 sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_options *options, sinter_diag *diag);
+/* Of a module that is partitioned over a mesh (ranks.h) and stays the caller's: its ranks as threads of this process. NULL after errors. */
+sinter_engine *sinter_engine_create_ranks(sinter_module *module, const sinter_engine_options *options, sinter_diag *diag);
 /* Is it an ELF file, by its first bytes, or meant to be one, by its name? Models never are. */
 bool sinter_engine_is_artifact(const char *path);
 /* An artifact file (.so). */
@@ -62,6 +65,11 @@ bool sinter_engine_serve(sinter_engine *engine, sinter_diag *diag); /* false aft
  * them. Before that: a pool of options.thread_count. */
 void sinter_engine_set_services(sinter_engine *engine, const sinter_abi_services *services);
 const sinter_abi_services *sinter_engine_get_services(const sinter_engine *engine); /* NULL: none */
+/* Hears of each kernel and exchange of its own native code (trace.h), until NULL; it must outlive the runs. */
+void sinter_engine_set_listener(sinter_engine *engine, const sinter_listener *listener);
+/* Runs from now on are kept in the trace, a lane for each rank, until NULL; of a job's other processes once a run has ended. False where there is
+ * no native code of the CPU whose kernels could be told (eval, loops, devices). */
+bool sinter_engine_set_trace(sinter_engine *engine, sinter_trace *trace);
 /* The artifact behind the engine, or NULL (eval, loops). */
 const sinter_abi_artifact *sinter_engine_artifact(const sinter_engine *engine);
 /* What runs it, from any number of threads at once; NULL (eval, loops). Lives as long as the engine. */

@@ -62,7 +62,7 @@ static bool run_once(const sinter_judge *judge, sinter_engine *engine, double *o
     double begin = sinter_clock_seconds();
     bool good = sinter_engine_run(engine, judge->inputs, outputs, diag);
     *out_seconds = sinter_clock_seconds() - begin;
-    for (size_t i = 0; i < count; i++) sinter_tensor_deinit(&outputs[i]);
+    sinter_tensors_deinit(outputs, count);
     sinter_heap_free(outputs);
     return good;
 }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { PROTOCOL = 2 };
+enum { PROTOCOL = 3 };
 static const char *const WHERE = "ranks";
 
 bool sinter_messages_send(sinter_job *job, int64_t to, const void *data, size_t bytes,
@@ -86,5 +86,59 @@ bool sinter_messages_receive_tensors(sinter_job *job, int64_t from,
             !sinter_messages_receive(job, from, sinter_tensor_mutable(&out_tensors[i]),
                                      heads[i].bytes, diag))
             return false;
+    return true;
+}
+
+/* ---- runs ---- */
+
+static size_t order_bytes(size_t tensors) {
+    return sizeof(sinter_message_order) + tensors * sizeof(sinter_message_head);
+}
+
+void sinter_messages_init_delivery(sinter_message_delivery *d, size_t count) {
+    d->count = count;
+    d->tensors = sinter_heap_alloc((count + 1) * sizeof *d->tensors);
+    d->words = sinter_heap_alloc(order_bytes(count));
+    d->heads = (sinter_message_head *)(void *)(d->words + sizeof(sinter_message_order));
+}
+
+void sinter_messages_deinit_delivery(sinter_message_delivery *d) {
+    sinter_tensors_destroy(d->tensors, d->count);
+    sinter_heap_free(d->words);
+}
+
+static bool send_order(sinter_job *job, int64_t to, const sinter_message_delivery *d,
+                       sinter_message_order order, sinter_diag *diag) {
+    memcpy(d->words, &order, sizeof order);
+    return sinter_messages_send(job, to, d->words, order_bytes(d->count), diag);
+}
+
+bool sinter_messages_deliver(sinter_job *job, int64_t to, bool is_traced,
+                             const sinter_message_delivery *d, sinter_diag *diag) {
+    const sinter_message_order order = {SINTER_MESSAGE_RUN, is_traced};
+    return send_order(job, to, d, order, diag) &&
+           sinter_messages_send_tensors(job, to, d->heads, d->tensors, d->count, diag);
+}
+
+bool sinter_messages_deliver_end(sinter_job *job, int64_t to, const sinter_message_delivery *d,
+                                 sinter_diag *diag) {
+    const sinter_message_order order = {SINTER_MESSAGE_END, 0};
+    return send_order(job, to, d, order, diag);
+}
+
+bool sinter_messages_serve(sinter_job *job, size_t count, sinter_messages_run *run, void *user,
+                           sinter_diag *diag) {
+    sinter_message_delivery d;
+    sinter_message_order order;
+    sinter_messages_init_delivery(&d, count);
+    for (;;) {
+        if (!sinter_messages_receive(job, 0, d.words, order_bytes(count), diag) ||
+            !sinter_messages_finish(job, "the next run", diag))
+            return false; /* the others may still write there */
+        memcpy(&order, d.words, sizeof order);
+        if (order.what == SINTER_MESSAGE_END) break;
+        if (!run(user, &order, d.heads, diag)) return false;
+    }
+    sinter_messages_deinit_delivery(&d);
     return true;
 }

@@ -10,6 +10,7 @@
 enum { SINTER_MESSAGE_RUN = 1, SINTER_MESSAGE_END = 2 };
 typedef struct sinter_message_order {
     int64_t what;
+    int64_t is_traced; /* RUN: what was done when is asked for behind it (trace.h) */
 } sinter_message_order;
 
 /* Ahead of the elements of a tensor. */
@@ -33,3 +34,22 @@ bool sinter_messages_receive_tensors(sinter_job *job, int64_t from, const sinter
                                      size_t count, sinter_diag *diag);
 /* Until all that was begun is done. what: for messages, "the inputs". */
 bool sinter_messages_finish(sinter_job *job, const char *what, sinter_diag *diag);
+
+/* A run that the first process orders of another, with tensors that are its own. */
+typedef struct sinter_message_delivery {
+    size_t count;
+    sinter_tensor *tensors;
+    sinter_message_head *heads; /* of them, in `words` */
+    char *words;                /* an order, then the heads */
+} sinter_message_delivery;
+/* Of empty tensors: to be put there, and described. */
+void sinter_messages_init_delivery(sinter_message_delivery *delivery, size_t count);
+void sinter_messages_deinit_delivery(sinter_message_delivery *delivery);
+/* Begun: the delivery stays as it is until finish has returned. */
+bool sinter_messages_deliver(sinter_job *job, int64_t to, bool is_traced, const sinter_message_delivery *delivery, sinter_diag *diag);
+/* The same without a run: there are no more. A process is told so as it would be told of a run, by a delivery of as many tensors. */
+bool sinter_messages_deliver_end(sinter_job *job, int64_t to, const sinter_message_delivery *delivery, sinter_diag *diag);
+
+/* On another process: runs until there are no more. `run` gets the order and the heads of `count` tensors, which come next. */
+typedef bool sinter_messages_run(void *user, const sinter_message_order *order, const sinter_message_head *heads, sinter_diag *diag);
+bool sinter_messages_serve(sinter_job *job, size_t count, sinter_messages_run *run, void *user, sinter_diag *diag);

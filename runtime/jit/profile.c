@@ -1,20 +1,17 @@
-/* The time of each kernel, through the trace service of the runtime contract: one clock reading before and one after each
- * call, on the thread that runs the host function. Test: tests/cli/bench_profile.test, tests/cli/tune.test */
+/* The time of each kernel: one clock reading before and one after each call, on the thread that runs the
+ * host function (trace.h). Test: tests/cli/bench_profile.test, tests/cli/tune.test */
 #include "runtime/jit/profile.h"
-#include "ir/base/clock.h"
 
 #include <math.h>
 
 struct sinter_profile {
     sinter_engine *engine;
-    const sinter_abi_services *before; /* what the engine had, or NULL */
-    sinter_abi_services services;
+    sinter_listener listener;
     sinter_profile_kernel *kernels;
     double *run_seconds; /* of each kernel in this run */
     size_t *run_calls;
     uint32_t count;
     size_t runs;
-    double begin;
 };
 
 static void add_call(sinter_profile_kernel *kernel, size_t index, double seconds) {
@@ -29,38 +26,12 @@ static void add_call(sinter_profile_kernel *kernel, size_t index, double seconds
     if (seconds < kernel->call_seconds[index]) kernel->call_seconds[index] = seconds;
 }
 
-static void on_trace(void *user, uint32_t kernel, int32_t begin) {
+static void hear(void *user, const sinter_trace_step *step) {
     sinter_profile *p = user;
-    if (begin) {
-        p->begin = sinter_clock_seconds();
-    } else if (kernel < p->count) {
-        double seconds = sinter_clock_seconds() - p->begin;
-        add_call(&p->kernels[kernel], p->run_calls[kernel]++, seconds);
-        p->run_seconds[kernel] += seconds;
-    }
-}
-
-/* Each service has the same `user`, so what was there is called with its own. */
-static void on_parallel_for(void *user, int64_t count, int64_t grain,
-                            void (*body)(void *environment, int64_t first, int64_t last),
-                            void *environment) {
-    const sinter_abi_services *before = ((sinter_profile *)user)->before;
-    before->parallel_for(before->user, count, grain, body, environment);
-}
-
-static void *on_allocate(void *user, size_t size, size_t alignment) {
-    const sinter_abi_services *before = ((sinter_profile *)user)->before;
-    return before->allocate(before->user, size, alignment);
-}
-
-static void on_deallocate(void *user, void *pointer, size_t size, size_t alignment) {
-    const sinter_abi_services *before = ((sinter_profile *)user)->before;
-    before->deallocate(before->user, pointer, size, alignment);
-}
-
-static void on_log(void *user, int32_t level, const char *message) {
-    const sinter_abi_services *before = ((sinter_profile *)user)->before;
-    before->log(before->user, level, message);
+    if (step->is_exchange || step->index >= p->count) return;
+    double seconds = step->end - step->begin;
+    add_call(&p->kernels[step->index], p->run_calls[step->index]++, seconds);
+    p->run_seconds[step->index] += seconds;
 }
 
 sinter_profile *sinter_profile_create(sinter_engine *engine) {
@@ -72,24 +43,14 @@ sinter_profile *sinter_profile_create(sinter_engine *engine) {
     p->run_seconds = sinter_heap_alloc((p->count + 1) * sizeof *p->run_seconds);
     p->run_calls = sinter_heap_alloc((p->count + 1) * sizeof *p->run_calls);
     for (uint32_t i = 0; i < p->count; ++i) p->kernels[i].kernel = &artifact->kernels[i];
-    const sinter_abi_services *before = p->before = sinter_engine_get_services(engine);
-    p->services = (sinter_abi_services){
-        .size = sizeof p->services,
-        .thread_count = before ? before->thread_count : 1,
-        .user = p,
-        .parallel_for = before && before->parallel_for ? on_parallel_for : NULL,
-        .allocate = before && before->allocate ? on_allocate : NULL,
-        .deallocate = before && before->deallocate ? on_deallocate : NULL,
-        .log = before && before->log ? on_log : NULL,
-        .trace = on_trace,
-    };
-    sinter_engine_set_services(engine, &p->services);
+    p->listener = (sinter_listener){hear, p};
+    sinter_engine_set_listener(engine, &p->listener);
     return p;
 }
 
 void sinter_profile_destroy(sinter_profile *p) {
     if (!p) return;
-    sinter_engine_set_services(p->engine, p->before);
+    sinter_engine_set_listener(p->engine, NULL);
     for (uint32_t i = 0; i < p->count; ++i) sinter_heap_free(p->kernels[i].call_seconds);
     sinter_heap_free(p->kernels);
     sinter_heap_free(p->run_seconds);

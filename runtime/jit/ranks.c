@@ -392,9 +392,20 @@ static void report(const run *all, sinter_diag *diag) {
         }
 }
 
-static void clear(sinter_tensor *tensors, size_t count) {
-    for (size_t i = 0; i < count; i++) sinter_tensor_deinit(&tensors[i]);
-    sinter_heap_free(tensors);
+bool sinter_ranks_set_trace(sinter_ranks *r, sinter_trace *trace, const char *prefix) {
+    sinter_arena names;
+    sinter_arena_init(&names);
+    r->lanes = trace ? SINTER_NEW_ARRAY(&trace->arena, sinter_trace_lane *, r->count) : NULL;
+    for (int64_t i = 0; i < r->count; i++) {
+        sinter_engine *engine = r->engines[i]; /* NULL: another process's */
+        const char *name = sinter_arena_format(&names, "%srank %lld", prefix, (long long)i);
+        if (trace)
+            r->lanes[i] =
+                sinter_trace_add_lane(trace, name, engine ? sinter_engine_artifact(engine) : NULL);
+        if (engine) sinter_engine_set_listener(engine, trace ? &r->lanes[i]->listener : NULL);
+    }
+    sinter_arena_deinit(&names);
+    return true;
 }
 
 bool sinter_ranks_run(sinter_ranks *r, const sinter_tensor *inputs, sinter_tensor *out_outputs,
@@ -420,8 +431,8 @@ bool sinter_ranks_run(sinter_ranks *r, const sinter_tensor *inputs, sinter_tenso
         good = sinter_ranks_join_outputs(r, all.results, out_outputs, diag);
     else
         report(&all, diag);
-    clear(all.parts, count * r->input_count);
-    clear(all.results, count * r->output_count);
+    sinter_tensors_destroy(all.parts, count * r->input_count);
+    sinter_tensors_destroy(all.results, count * r->output_count);
     for (size_t i = 0; i < count; i++) sinter_text_deinit(&all.messages[i]);
     sinter_heap_free(all.messages);
     sinter_heap_free(all.good);

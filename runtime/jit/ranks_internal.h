@@ -19,6 +19,7 @@ struct sinter_ranks {
     uint64_t hash;     /* of what says which programs they are */
     double seconds;
     bool failed;       /* a run of the job: it can only be ended */
+    sinter_trace_lane **lanes; /* by rank; NULL: runs are not traced */
 };
 
 const char *sinter_ranks_list(sinter_arena *arena, const char *folder); /* the file ranks.txt */

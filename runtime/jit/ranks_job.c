@@ -3,42 +3,18 @@
 #include "runtime/jit/messages.h"
 #include "runtime/jit/ranks_internal.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-typedef sinter_message_order order;
 typedef sinter_message_head head;
-
-static void clear(sinter_tensor *tensors, size_t count) {
-    for (size_t i = 0; i < count; i++) sinter_tensor_deinit(&tensors[i]);
-    sinter_heap_free(tensors);
-}
 
 /* ---- who leads ---- */
 
-/* What one other process gets; lives until it is sent. */
-typedef struct delivery {
-    sinter_tensor *parts;
-    char *words; /* an order, then heads */
-} delivery;
-
-static size_t order_bytes(size_t tensors) {
-    return sizeof(order) + tensors * sizeof(head);
-}
-
-static bool deliver(sinter_ranks *r, int64_t rank, const sinter_tensor *inputs, delivery *d,
-                    sinter_diag *diag) {
-    const order run = {SINTER_MESSAGE_RUN};
-    d->parts = sinter_heap_alloc((r->input_count + 1) * sizeof *d->parts);
-    d->words = sinter_heap_alloc(order_bytes(r->input_count));
-    memcpy(d->words, &run, sizeof run);
-    head *heads = (head *)(void *)(d->words + sizeof run);
-    if (!sinter_ranks_cut_inputs(r, rank, inputs, d->parts, diag)) return false;
+static bool deliver(sinter_ranks *r, int64_t rank, const sinter_tensor *inputs,
+                    sinter_message_delivery *d, sinter_diag *diag) {
+    sinter_messages_init_delivery(d, r->input_count);
+    if (!sinter_ranks_cut_inputs(r, rank, inputs, d->tensors, diag)) return false;
     for (size_t i = 0; i < r->input_count; i++)
-        if (!sinter_messages_describe(&d->parts[i], r->inputs[i].name, &heads[i], diag))
+        if (!sinter_messages_describe(&d->tensors[i], r->inputs[i].name, &d->heads[i], diag))
             return false;
-    return sinter_messages_send(r->job, rank, d->words, order_bytes(r->input_count), diag) &&
-           sinter_messages_send_tensors(r->job, rank, heads, d->parts, r->input_count, diag);
+    return sinter_messages_deliver(r->job, rank, r->lanes != NULL, d, diag);
 }
 
 static bool run_own(sinter_ranks *r, const sinter_tensor *parts, sinter_tensor *results,
@@ -67,10 +43,18 @@ static bool collect(sinter_ranks *r, sinter_tensor *results, sinter_diag *diag) 
     return good;
 }
 
+/* What all ranks but the first did when. */
+static bool collect_lanes(sinter_ranks *r, sinter_diag *diag) {
+    bool good = true;
+    for (int64_t rank = 1; r->lanes && good && rank < r->count; rank++)
+        good = sinter_trace_receive(r->job, rank, r->lanes[rank], diag);
+    return good;
+}
+
 bool sinter_ranks_lead(sinter_ranks *r, const sinter_tensor *inputs, sinter_tensor *out_outputs,
                        sinter_diag *diag) {
     size_t count = (size_t)r->count;
-    delivery *deliveries = sinter_heap_alloc(count * sizeof *deliveries);
+    sinter_message_delivery *deliveries = sinter_heap_alloc(count * sizeof *deliveries);
     sinter_tensor *parts = sinter_heap_alloc((r->input_count + 1) * sizeof *parts);
     sinter_tensor *results = sinter_heap_alloc((count * r->output_count + 1) * sizeof *results);
     bool good = !r->failed || sinter_error(diag, "ranks", "the job has failed already");
@@ -79,23 +63,20 @@ bool sinter_ranks_lead(sinter_ranks *r, const sinter_tensor *inputs, sinter_tens
     good = good && sinter_ranks_cut_inputs(r, 0, inputs, parts, diag);
     good = good && sinter_messages_finish(r->job, "the inputs", diag);
     good = good && run_own(r, parts, results, diag) && collect(r, results, diag) &&
-           sinter_ranks_join_outputs(r, results, out_outputs, diag);
+           collect_lanes(r, diag) && sinter_ranks_join_outputs(r, results, out_outputs, diag);
     r->failed = r->failed || !good;
     if (r->failed)
         return false; /* memory of messages under way stays: the job ends with the process */
-    for (size_t rank = 1; rank < count; rank++) {
-        clear(deliveries[rank].parts, r->input_count);
-        sinter_heap_free(deliveries[rank].words);
-    }
-    clear(parts, r->input_count);
-    clear(results, count * r->output_count);
+    for (size_t rank = 1; rank < count; rank++) sinter_messages_deinit_delivery(&deliveries[rank]);
+    sinter_tensors_destroy(parts, r->input_count);
+    sinter_tensors_destroy(results, count * r->output_count);
     sinter_heap_free(deliveries);
     return good;
 }
 
 /* ---- who serves ---- */
 
-static bool serve_run(sinter_ranks *r, const head *heads, sinter_diag *diag) {
+static bool serve_outputs(sinter_ranks *r, const head *heads, sinter_diag *diag) {
     sinter_tensor *parts = sinter_heap_alloc((r->input_count + 1) * sizeof *parts);
     sinter_tensor *results = sinter_heap_alloc((r->output_count + 1) * sizeof *results);
     head *given = sinter_heap_alloc((r->output_count + 1) * sizeof *given);
@@ -107,27 +88,30 @@ static bool serve_run(sinter_ranks *r, const head *heads, sinter_diag *diag) {
     good = good && sinter_messages_send(r->job, 0, given, r->output_count * sizeof *given, diag) &&
            sinter_messages_send_tensors(r->job, 0, given, results, r->output_count, diag) &&
            sinter_messages_finish(r->job, "the outputs", diag);
-    r->failed = r->failed || !good;
-    if (r->failed) return false;
-    clear(parts, r->input_count);
-    clear(results, r->output_count);
+    if (!good) return false;
+    sinter_tensors_destroy(parts, r->input_count);
+    sinter_tensors_destroy(results, r->output_count);
     sinter_heap_free(given);
     return true;
 }
 
+static bool serve_run(void *user, const sinter_message_order *order, const head *heads,
+                      sinter_diag *diag) {
+    sinter_ranks *r = user;
+    sinter_trace trace;
+    if (!order->is_traced) return serve_outputs(r, heads, diag);
+    sinter_trace_init(&trace);
+    sinter_ranks_set_trace(r, &trace, "");
+    bool good = serve_outputs(r, heads, diag) && sinter_trace_send(r->job, r->lanes[r->own], diag);
+    if (!good) return false; /* the others may still read the lane */
+    sinter_ranks_set_trace(r, NULL, "");
+    sinter_trace_deinit(&trace);
+    return true;
+}
+
 bool sinter_ranks_serve(sinter_ranks *r, sinter_diag *diag) {
-    char *words = sinter_heap_alloc(order_bytes(r->input_count));
-    order next = {0};
-    bool good = true;
-    while (good) {
-        good = sinter_messages_receive(r->job, 0, words, order_bytes(r->input_count), diag) &&
-               sinter_messages_finish(r->job, "the next run", diag);
-        if (good) memcpy(&next, words, sizeof next);
-        if (!good || next.what == SINTER_MESSAGE_END) break;
-        good = serve_run(r, (const head *)(const void *)(words + sizeof next), diag);
-    }
+    bool good = sinter_messages_serve(r->job, r->input_count, serve_run, r, diag);
     r->failed = r->failed || !good;
-    if (good) sinter_heap_free(words);
     return good;
 }
 
@@ -138,15 +122,14 @@ bool sinter_ranks_serves(const sinter_ranks *r) {
 void sinter_ranks_end_job(sinter_ranks *r) {
     if (!r->job) return;
     if (!sinter_ranks_serves(r) && !r->failed && r->count == sinter_job_rank_count(r->job)) {
-        const order end = {SINTER_MESSAGE_END};
-        char *words = sinter_heap_alloc(order_bytes(r->input_count));
+        sinter_message_delivery none;
         sinter_diag quiet = {0};
-        memcpy(words, &end, sizeof end);
         bool good = true;
+        sinter_messages_init_delivery(&none, r->input_count);
         for (int64_t rank = 1; good && rank < r->count; rank++)
-            good = sinter_messages_send(r->job, rank, words, order_bytes(r->input_count), &quiet);
+            good = sinter_messages_deliver_end(r->job, rank, &none, &quiet);
         r->failed = !good || !sinter_messages_finish(r->job, "the end", &quiet);
-        if (!r->failed) sinter_heap_free(words);
+        if (!r->failed) sinter_messages_deinit_delivery(&none);
     }
     sinter_job_close(r->job, r->failed);
     r->job = NULL;

@@ -360,6 +360,29 @@ static void report(const run *r, sinter_diag *diag) {
     }
 }
 
+bool sinter_stages_set_trace(sinter_stages *s, sinter_trace *trace) {
+    sinter_arena names;
+    if (s->job) {
+        sinter_stages_set_job_trace(s, trace);
+        return true;
+    }
+    sinter_arena_init(&names);
+    for (size_t i = 0; i < s->stages.count; i++) {
+        const sinter_stage *one = &s->stages.items[i];
+        const char *name = sinter_arena_format(&names, "stage %zu", i);
+        if (one->ranks)
+            sinter_ranks_set_trace(one->ranks, trace, sinter_arena_format(&names, "%s ", name));
+        else
+            sinter_engine_set_listener(
+                one->engine,
+                trace ? &sinter_trace_add_lane(trace, name, sinter_engine_artifact(one->engine))
+                             ->listener
+                      : NULL);
+    }
+    sinter_arena_deinit(&names);
+    return true;
+}
+
 bool sinter_stages_run(sinter_stages *s, const sinter_tensor *inputs, sinter_tensor *out_outputs,
                        sinter_diag *diag) {
     run r = {.stages = s, .micro_batches = sinter_mesh_rank_count(&s->micro)};

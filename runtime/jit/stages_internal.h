@@ -40,6 +40,7 @@ struct sinter_stages {
     uint64_t hash;     /* of what says which programs they are */
     double seconds;
     bool failed;       /* a run of the job: it can only be ended */
+    sinter_trace_lane **lanes; /* of a job, by process; NULL: runs are not traced */
 };
 
 const char *sinter_stages_list(sinter_arena *arena, const char *folder); /* the file stages.txt */
@@ -52,6 +53,8 @@ bool sinter_stages_join_outputs(const sinter_stages *stages, const sinter_tensor
                                 sinter_diag *diag);
 
 /* ---- jobs of processes ---- */
+sinter_engine *sinter_stages_own_engine(const sinter_stages *stages);
+void sinter_stages_set_job_trace(sinter_stages *stages, sinter_trace *trace);
 /* On the first one, which is a stage, too: the others get their parts of the inputs, and give their outputs. */
 bool sinter_stages_lead(sinter_stages *stages, const sinter_tensor *inputs, sinter_tensor *out_outputs, sinter_diag *diag);
 void sinter_stages_end_job(sinter_stages *stages);

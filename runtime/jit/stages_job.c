@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef sinter_message_order order;
 typedef sinter_message_head head;
 
 static int64_t micro_count(const sinter_stages *s) {
@@ -60,11 +59,6 @@ static size_t list_crossing(const sinter_stages *s, uint32_t stage, uint32_t *ou
     return count;
 }
 
-static void clear(sinter_tensor *tensors, size_t count) {
-    for (size_t i = 0; i < count; i++) sinter_tensor_deinit(&tensors[i]);
-    sinter_heap_free(tensors);
-}
-
 /* ---- one process's part of a run ---- */
 
 /* What one process has in a run; freed only after one that went well, as messages under way keep their memory. */
@@ -90,7 +84,7 @@ static void init_part(part *p, sinter_stages *s) {
 }
 
 static void deinit_part(part *p) {
-    clear(p->slots, (size_t)(micro_count(p->stages) * p->stages->slot_count));
+    sinter_tensors_destroy(p->slots, (size_t)(micro_count(p->stages) * p->stages->slot_count));
     sinter_heap_free(p->before);
     sinter_heap_free(p->after);
     sinter_heap_free(p->heads);
@@ -134,7 +128,7 @@ static bool send_slots(part *p, int64_t micro, sinter_diag *diag) {
 static bool run_micro(part *p, int64_t micro, sinter_diag *diag) {
     const sinter_stages *s = p->stages;
     const sinter_stage *own = &s->stages.items[s->own_stage];
-    sinter_engine *engine = own->ranks ? own->ranks->engines[s->own_rank] : own->engine;
+    sinter_engine *engine = sinter_stages_own_engine(s);
     sinter_tensor *slots = p->slots + micro * s->slot_count;
     sinter_tensor *inputs = sinter_heap_alloc((own->takes.count + 1) * sizeof *inputs);
     sinter_tensor *outputs = sinter_heap_alloc((own->gives.count + 1) * sizeof *outputs);
@@ -157,17 +151,6 @@ static bool run_part(part *p, sinter_diag *diag) {
 
 /* ---- who leads ---- */
 
-/* What one other process gets; lives until it is sent. */
-typedef struct delivery {
-    sinter_tensor *parts; /* by micro-batch, then by input that its stage takes */
-    size_t count;
-    char *words; /* an order, then heads */
-} delivery;
-
-static size_t order_bytes(size_t tensors) {
-    return sizeof(order) + tensors * sizeof(head);
-}
-
 /* The rank's parts of inputs of a stage, out of those of requests. */
 static bool cut_parts(const sinter_stages *s, const sinter_tensor *wholes, int64_t rank,
                       const uint32_t *slots, size_t count, sinter_tensor *out_parts,
@@ -182,22 +165,16 @@ static bool cut_parts(const sinter_stages *s, const sinter_tensor *wholes, int64
 }
 
 static bool deliver(const sinter_stages *s, const sinter_tensor *wholes, int64_t process,
-                    delivery *d, sinter_diag *diag) {
-    const order run = {SINTER_MESSAGE_RUN};
+                    sinter_message_delivery *d, sinter_diag *diag) {
     uint32_t *slots = sinter_heap_alloc((s->inputs.count + 1) * sizeof *slots);
     size_t each = list_inputs(s, stage_of(s, process), slots);
-    d->count = (size_t)micro_count(s) * each;
-    d->parts = sinter_heap_alloc((d->count + 1) * sizeof *d->parts);
-    d->words = sinter_heap_alloc(order_bytes(d->count));
-    memcpy(d->words, &run, sizeof run);
-    head *heads = (head *)(void *)(d->words + sizeof run);
-    bool good = cut_parts(s, wholes, process % s->rank_count, slots, each, d->parts, diag);
+    sinter_messages_init_delivery(d, (size_t)micro_count(s) * each);
+    bool good = cut_parts(s, wholes, process % s->rank_count, slots, each, d->tensors, diag);
     for (size_t i = 0; good && i < d->count; i++)
-        good = sinter_messages_describe(&d->parts[i], s->inputs.items[slots[i % each]].name,
-                                        &heads[i], diag);
+        good = sinter_messages_describe(&d->tensors[i], s->inputs.items[slots[i % each]].name,
+                                        &d->heads[i], diag);
     sinter_heap_free(slots);
-    return good && sinter_messages_send(s->job, process, d->words, order_bytes(d->count), diag) &&
-           sinter_messages_send_tensors(s->job, process, heads, d->parts, d->count, diag);
+    return good && sinter_messages_deliver(s->job, process, s->lanes != NULL, d, diag);
 }
 
 /* The first process's own inputs. */
@@ -267,9 +244,39 @@ static bool collect(part *p, sinter_tensor *wholes, sinter_diag *diag) {
         if (count)
             good = collect_stage(p, (int64_t)stage, outputs, count, results, diag) &&
                    join_stage(s, outputs, count, results, wholes, diag);
-        if (good) clear(results, all);
+        if (good) sinter_tensors_destroy(results, all);
     }
     sinter_heap_free(outputs);
+    return good;
+}
+
+/* ---- what was done when ---- */
+
+sinter_engine *sinter_stages_own_engine(const sinter_stages *s) {
+    const sinter_stage *own = &s->stages.items[s->own_stage];
+    return own->ranks ? own->ranks->engines[s->own_rank] : own->engine;
+}
+
+void sinter_stages_set_job_trace(sinter_stages *s, sinter_trace *trace) {
+    sinter_engine *engine = sinter_stages_own_engine(s);
+    int64_t processes = sinter_job_rank_count(s->job), own = sinter_job_rank(s->job);
+    s->lanes = trace ? SINTER_NEW_ARRAY(&trace->arena, sinter_trace_lane *, processes) : NULL;
+    for (int64_t i = 0; trace && i < processes; i++) {
+        char rank[40] = "", name[80];
+        if (s->mesh.axis_count)
+            snprintf(rank, sizeof rank, " rank %lld", (long long)(i % s->rank_count));
+        snprintf(name, sizeof name, "stage %lld%s", (long long)(i / s->rank_count), rank);
+        s->lanes[i] =
+            sinter_trace_add_lane(trace, name, i == own ? sinter_engine_artifact(engine) : NULL);
+    }
+    sinter_engine_set_listener(engine, trace ? &s->lanes[own]->listener : NULL);
+}
+
+static bool collect_lanes(const sinter_stages *s, sinter_diag *diag) {
+    bool good = true;
+    int64_t processes = sinter_job_rank_count(s->job);
+    for (int64_t process = 1; s->lanes && good && process < processes; process++)
+        good = sinter_trace_receive(s->job, process, s->lanes[process], diag);
     return good;
 }
 
@@ -279,7 +286,7 @@ bool sinter_stages_lead(sinter_stages *s, const sinter_tensor *inputs, sinter_te
     int64_t processes = sinter_job_rank_count(s->job);
     size_t slots = (size_t)(micro_count(s) * s->slot_count);
     sinter_tensor *wholes = sinter_heap_alloc((slots + 1) * sizeof *wholes);
-    delivery *deliveries = sinter_heap_alloc((size_t)processes * sizeof *deliveries);
+    sinter_message_delivery *deliveries = sinter_heap_alloc((size_t)processes * sizeof *deliveries);
     part own;
     init_part(&own, s);
     bool good = sinter_stages_cut_inputs(s, inputs, wholes, diag);
@@ -287,17 +294,15 @@ bool sinter_stages_lead(sinter_stages *s, const sinter_tensor *inputs, sinter_te
         good = deliver(s, wholes, process, &deliveries[process], diag);
     good = good && sinter_messages_finish(s->job, "the inputs", diag) &&
            cut_own(&own, wholes, diag) && run_part(&own, diag) && collect(&own, wholes, diag) &&
-           sinter_stages_join_outputs(s, wholes, out_outputs, diag);
+           collect_lanes(s, diag) && sinter_stages_join_outputs(s, wholes, out_outputs, diag);
     s->failed = !good;
     if (s->failed)
         return false; /* memory of messages under way stays: the job ends with the process */
-    for (int64_t process = 1; process < processes; process++) {
-        clear(deliveries[process].parts, deliveries[process].count);
-        sinter_heap_free(deliveries[process].words);
-    }
+    for (int64_t process = 1; process < processes; process++)
+        sinter_messages_deinit_delivery(&deliveries[process]);
     sinter_heap_free(deliveries);
     deinit_part(&own);
-    clear(wholes, slots);
+    sinter_tensors_destroy(wholes, slots);
     return true;
 }
 
@@ -323,38 +328,51 @@ static bool give_outputs(part *p, sinter_diag *diag) {
            sinter_messages_finish(s->job, "the outputs", diag);
 }
 
-/* heads: of the inputs `slots` of each request. */
-static bool serve_run(sinter_stages *s, const head *heads, const uint32_t *slots, size_t count,
-                      sinter_diag *diag) {
+/* The inputs that the own stage takes. */
+typedef struct service {
+    sinter_stages *stages;
+    uint32_t *slots;
+    size_t count;
+} service;
+
+/* heads: of those of each request. */
+static bool serve_outputs(const service *v, const head *heads, sinter_diag *diag) {
     part p;
-    init_part(&p, s);
-    size_t all = (size_t)micro_count(s) * count;
-    bool good = sinter_messages_receive_tensors(s->job, 0, heads, p.tensors, all, diag) &&
-                sinter_messages_finish(s->job, "the inputs", diag);
+    init_part(&p, v->stages);
+    size_t all = (size_t)micro_count(v->stages) * v->count;
+    bool good = sinter_messages_receive_tensors(v->stages->job, 0, heads, p.tensors, all, diag) &&
+                sinter_messages_finish(v->stages->job, "the inputs", diag);
     for (size_t i = 0; good && i < all; i++)
-        p.slots[(int64_t)(i / count) * s->slot_count + slots[i % count]] = p.tensors[i];
+        p.slots[(int64_t)(i / v->count) * v->stages->slot_count + v->slots[i % v->count]] =
+            p.tensors[i];
     good = good && run_part(&p, diag) && give_outputs(&p, diag);
     if (good) deinit_part(&p);
     return good;
 }
 
+static bool serve_run(void *user, const sinter_message_order *order, const head *heads,
+                      sinter_diag *diag) {
+    const service *v = user;
+    sinter_stages *s = v->stages;
+    sinter_trace trace;
+    if (!order->is_traced) return serve_outputs(v, heads, diag);
+    sinter_trace_init(&trace);
+    sinter_stages_set_job_trace(s, &trace);
+    bool good = serve_outputs(v, heads, diag) &&
+                sinter_trace_send(s->job, s->lanes[sinter_job_rank(s->job)], diag);
+    if (!good) return false; /* the others may still read the lane */
+    sinter_stages_set_job_trace(s, NULL);
+    sinter_trace_deinit(&trace);
+    return true;
+}
+
 bool sinter_stages_serve(sinter_stages *s, sinter_diag *diag) {
-    uint32_t *slots = sinter_heap_alloc((s->inputs.count + 1) * sizeof *slots);
-    size_t count = list_inputs(s, &s->stages.items[s->own_stage], slots),
-           bytes = order_bytes((size_t)micro_count(s) * count);
-    char *words = sinter_heap_alloc(bytes);
-    order next = {0};
-    bool good = true;
-    while (good) {
-        good = sinter_messages_receive(s->job, 0, words, bytes, diag) &&
-               sinter_messages_finish(s->job, "the next run", diag);
-        if (good) memcpy(&next, words, sizeof next);
-        if (!good || next.what == SINTER_MESSAGE_END) break;
-        good = serve_run(s, (const head *)(const void *)(words + sizeof next), slots, count, diag);
-    }
+    service v = {s, sinter_heap_alloc((s->inputs.count + 1) * sizeof *v.slots), 0};
+    v.count = list_inputs(s, &s->stages.items[s->own_stage], v.slots);
+    bool good =
+        sinter_messages_serve(s->job, (size_t)micro_count(s) * v.count, serve_run, &v, diag);
     s->failed = s->failed || !good;
-    sinter_heap_free(slots);
-    if (good) sinter_heap_free(words);
+    sinter_heap_free(v.slots);
     return good;
 }
 
@@ -362,23 +380,23 @@ bool sinter_stages_serves(const sinter_stages *s) {
     return s->job && sinter_job_rank(s->job) != 0;
 }
 
-/* An order to end is as long as one to run. */
 static bool say_end(sinter_stages *s, sinter_diag *diag) {
-    const order end = {SINTER_MESSAGE_END};
     int64_t processes = sinter_job_rank_count(s->job);
     uint32_t *slots = sinter_heap_alloc((s->inputs.count + 1) * sizeof *slots);
-    char *words = sinter_heap_alloc(order_bytes((size_t)micro_count(s) * s->inputs.count));
+    sinter_message_delivery *ends = sinter_heap_alloc((size_t)processes * sizeof *ends);
     bool good = true;
-    memcpy(words, &end, sizeof end);
     for (int64_t process = 1; good && process < processes; process++) {
         size_t count = list_inputs(s, stage_of(s, process), slots);
-        good = sinter_messages_send(s->job, process, words,
-                                    order_bytes((size_t)micro_count(s) * count), diag);
+        sinter_messages_init_delivery(&ends[process], (size_t)micro_count(s) * count);
+        good = sinter_messages_deliver_end(s->job, process, &ends[process], diag);
     }
     good = good && sinter_messages_finish(s->job, "the end", diag);
     sinter_heap_free(slots);
-    if (good) sinter_heap_free(words);
-    return good;
+    if (!good) return false; /* messages under way keep their memory */
+    for (int64_t process = 1; process < processes; process++)
+        sinter_messages_deinit_delivery(&ends[process]);
+    sinter_heap_free(ends);
+    return true;
 }
 
 void sinter_stages_end_job(sinter_stages *s) {

@@ -56,7 +56,7 @@ static bool run_once(search *s, sinter_engine *engine, double *out_seconds) {
     double begin = sinter_clock_seconds();
     bool good = sinter_engine_run(engine, s->inputs, outputs, s->diag);
     *out_seconds = sinter_clock_seconds() - begin;
-    for (size_t i = 0; i < count; i++) sinter_tensor_deinit(&outputs[i]);
+    sinter_tensors_deinit(outputs, count);
     sinter_heap_free(outputs);
     return good;
 }

@@ -5,6 +5,7 @@ mpi_simulated.py have the rest.
     tests/suites/mpi.py     with PYTHONPATH=tests/suites and SINTER_BUILD
 """
 
+import json
 import shutil
 
 import numpy as np
@@ -24,6 +25,36 @@ SUMS = """module "sums" {
   }
 }
 """
+
+
+def lanes(path):
+    """Of a trace: for each rank what ran, in order of its beginning, and the times."""
+    names, steps = {}, {}
+    for event in json.loads(path.read_text())["traceEvents"]:
+        if event["ph"] == "M":
+            names[event["tid"]] = event["args"]["name"]
+        else:
+            steps.setdefault(event["tid"], []).append(event)
+    ordered = {names[lane]: sorted(found, key=lambda e: (e["ts"], -e["dur"])) for lane, found in steps.items()}
+    return {lane: [e["name"] for e in found] for lane, found in ordered.items()}, ordered
+
+
+def check_trace(tally, folder, processes, given=()):
+    """On a mesh with model:2 last: the same steps with processes as with threads; no exchange ends before both ranks began it."""
+    one, other = folder.with_suffix(".threads.json"), folder.with_suffix(".processes.json")
+    mpi.sinter("run", folder, *given, f"--trace={one}")
+    done = mpi.run((processes, mpi.SINTER, "run", folder, *given, f"--trace={other}"))
+    if done.status:
+        return tally.check(f"trace of {folder.name}", [str(done)])
+    (expected, _), (got, steps) = lanes(one), lanes(other)
+    problems = [] if expected == got else [f"threads: {expected}, processes: {got}"]
+    exchanges = [[e for e in steps[lane] if e["cat"] == "exchange"] for lane in sorted(steps)]
+    for group in zip(exchanges[::2], exchanges[1::2]):  # two that follow one another differ along model
+        for together in zip(*group):
+            slack = 1000  # microseconds: clocks are set by messages
+            if max(e["ts"] for e in together) > min(e["ts"] + e["dur"] for e in together) + slack:
+                problems.append(f"an exchange has ended before a rank began it: {together}")
+    tally.check(f"trace of {folder.name}", problems)
 
 
 def run_both(tally, name, work, folder, own, output="logits", one=None, given=()):
@@ -51,6 +82,7 @@ def check_mesh(tally, work):
         shutil.copy(folder / "ranks.txt", own[-1])
         shutil.copy(folder / f"rank_{rank % 2}.so", own[-1])  # those that differ along data have one program
     run_both(tally, "mlp on four processes", work, folder, own)
+    check_trace(tally, folder, 4)
 
 
 def check_pipeline(tally, work):
@@ -65,6 +97,7 @@ def check_pipeline(tally, work):
         for name in ("ranks.txt", f"rank_{process % 2}.so"):
             shutil.copy(folder / stage / name, own[-1] / stage)
     run_both(tally, "mlp as a pipeline of two stages on two processes each", work, folder, own)
+    check_trace(tally, folder, 4)
 
 
 def check_sums(tally, work):

@@ -136,5 +136,8 @@ void show_progress(const char *format, ...) __attribute__((format(printf, 1, 2))
 sinter_diag stderr_diag(void);
 
 /* ---- time of each kernel ---- */
+/* Where --trace says so, runs of the engine are kept from begin on; end writes them to its file. False after a message; end always has to follow. */
+bool trace_begin(sinter_engine *engine, const arguments *a, sinter_trace *out_trace, sinter_diag *diag);
+bool trace_end(sinter_engine *engine, const arguments *a, sinter_trace *trace, sinter_diag *diag);
 /* A table of the kernels, slowest first. */
 void profile_print(const sinter_profile *p, FILE *file);

@@ -97,6 +97,14 @@ static void look_at_weights(const sinter_engine *engine, measurement *m) {
     if (weights) m->huge = memory_huge(weights, m->weights);
 }
 
+/* One run more. */
+static bool trace_one(bound_run *run, const arguments *a, sinter_diag *diag) {
+    sinter_trace trace;
+    if (!arguments_has(a, "trace")) return true;
+    bool good = trace_begin(run->engine, a, &trace, diag) && bound_run_execute(run, diag);
+    return trace_end(run->engine, a, &trace, diag) && good;
+}
+
 static int bench_engine(sinter_engine *engine, const arguments *a, double seconds, int64_t threads,
                         measurement *m, sinter_diag *diag) {
     const char *path = a->operands[0];
@@ -113,7 +121,8 @@ static int bench_engine(sinter_engine *engine, const arguments *a, double second
         m->run_rss = m->peak_rss > m->rss_before ? m->peak_rss - m->rss_before : 0;
         const char *json = arguments_find(a, "json");
         bool compiled = sinter_engine_module(engine) && sinter_engine_artifact(engine);
-        bool good = !json || !compiled || measure_run_memory(engine, a, &m->run_rss, diag);
+        bool good = trace_one(&run, a, diag) &&
+                    (!json || !compiled || measure_run_memory(engine, a, &m->run_rss, diag));
         status = good && (!json || write_json(json, path, threads, m, diag)) ? 0 : 2;
         print_measurement(path, threads, m);
         if (p) profile_print(p, stdout);
@@ -125,7 +134,7 @@ static int bench_engine(sinter_engine *engine, const arguments *a, double second
 
 /* A device works while the host goes on, so that the time between two calls is no kernel's. */
 static bool check_profile(const arguments *a) {
-    static const char *const timed[] = {"profile", "per-node"};
+    static const char *const timed[] = {"profile", "per-node", "trace"};
     const char *device = device_name(a, arguments_find(a, "target"));
     for (size_t i = 0; i < sizeof timed / sizeof *timed; ++i)
         if (arguments_has(a, timed[i]) && strcmp(device, "cpu") != 0)
@@ -190,7 +199,7 @@ const command command_bench = {
              "[--json=FILE]\n       sinter bench --calibrate -o FILE [--seconds=S]",
     .details = "Measures latency, the time to compile or load, and memory.",
     COMMAND_OPTIONS(own_options),
-    .shared = ENGINE_OPTIONS " i size copy-weights rank-seconds",
+    .shared = ENGINE_OPTIONS " i size copy-weights rank-seconds trace",
     .expected = "one model",
     .least = 0,
     .most = 1,

@@ -26,6 +26,10 @@ static const option_spec own_options[] = {
          "model is cut as is best there",
      .with = "html",
      .without = "passes"},
+    {.name = "run",
+     .doc = "run the ranks as threads of this process, and draw when each did what",
+     .with = "html",
+     .without = "passes"},
     {.name = "passes", .value = "LIST", .doc = "comma-separated passes to run before"},
     {.name = "O",
      .value = "LEVEL",
@@ -232,6 +236,10 @@ static int inspect(const arguments *a) {
     sinter_diag diag = stderr_diag();
     sinter_engine_options options;
     if (!engine_options(a, &options)) return 2;
+    if (arguments_has(a, "run") && !arguments_has(a, "sharding") && !arguments_has(a, "hardware")) {
+        usage_error("inspect", "--run does nothing without --sharding or --hardware");
+        return 2;
+    }
     if (sinter_engine_is_artifact(a->operands[0])) return inspect_artifact(a, &diag);
     sinter_module *module = load_model(a->operands[0], a, &diag);
     if (!module) return 2;
@@ -243,7 +251,8 @@ static int inspect(const arguments *a) {
         inspection_init(&all, module);
         const char *html = arguments_find(a, "html");
         bool shares = arguments_has(a, "sharding") || arguments_has(a, "hardware");
-        bool good = !shares || inspect_share(&all, a, &diag);
+        bool good = !shares || (inspect_share(&all, a, &diag) &&
+                                (!arguments_has(a, "run") || inspect_run_ranks(&all, a, &diag)));
         inspection_collect(&all);
         if (!html && !kernels) put_text(&all, a->operands[0], arguments_has(a, "nodes"));
         good = good &&

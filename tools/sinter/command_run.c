@@ -257,10 +257,13 @@ static int run_engine(sinter_engine *engine, const arguments *a, const tolerance
     const char *folder = arguments_find(a, "o");
     if (folder && !check_file_names(engine, diag)) return 2;
     if (!check_expected_names(engine, a, diag)) return 2;
+    sinter_trace trace;
     bound_run run = bound_run_create(engine);
     int status = 2;
-    if (make_inputs(engine, a, run.inputs.items, diag) &&
-        (arguments_has(a, "each") ? run_each(&run, diag) : bound_run_execute(&run, diag))) {
+    bool good = trace_begin(engine, a, &trace, diag) &&
+                make_inputs(engine, a, run.inputs.items, diag) &&
+                (arguments_has(a, "each") ? run_each(&run, diag) : bound_run_execute(&run, diag));
+    if (trace_end(engine, a, &trace, diag) && good) {
         status = check_expectations(engine, run.outputs.items, a, how, diag);
         if (folder && !write_outputs(engine, run.outputs.items, folder, diag)) status = 2;
         for (size_t i = 0; i < run.outputs.count; ++i)
@@ -282,7 +285,9 @@ static int run(const arguments *a) {
     sinter_engine *engine = open_engine(a->operands[0], a, &diag);
     if (!engine) return 2;
     if (serve_job(engine, &diag, &status)) return status;
-    status = folder && sinter_job_is_one() && !check_folder(folder, &diag) ? 2 : run_engine(engine, a, &how, &diag);
+    status = folder && sinter_job_is_one() && !check_folder(folder, &diag)
+                 ? 2
+                 : run_engine(engine, a, &how, &diag);
     sinter_engine_destroy(engine);
     return status;
 }
@@ -295,7 +300,7 @@ const command command_run = {
              "[--expect=NAME=FILE|FILE.npz]...",
     .details = "Runs a model.",
     COMMAND_OPTIONS(own_options),
-    .shared = ENGINE_OPTIONS " i size copy-weights rank-seconds",
+    .shared = ENGINE_OPTIONS " i size copy-weights rank-seconds trace",
     .expected = "one model",
     .least = 1,
     .most = 1,

@@ -36,6 +36,7 @@ void inspection_init(inspection *all, sinter_module *module) {
     *all = (inspection){.module = module,
                         .multiply_adds = sinter_dim_const(sinter_module_dims(module), 0)};
     sinter_arena_init(&all->arena);
+    sinter_trace_init(&all->sharing.run);
 }
 
 void inspection_collect(inspection *all) {
@@ -43,6 +44,7 @@ void inspection_collect(inspection *all) {
 }
 
 void inspection_deinit(inspection *all) {
+    sinter_trace_deinit(&all->sharing.run);
     sinter_arena_deinit(&all->arena);
 }
 

@@ -29,6 +29,7 @@ typedef struct inspected_sharing {
     const char **words; /* by value: "shard(data, _)"; NULL where nothing is said */
     uint32_t value_count;
     struct sinter_estimate *estimate; /* of a rank's program; NULL: no hardware is described */
+    sinter_trace run;                 /* what the ranks did in a run; no lanes: there was none */
 } inspected_sharing;
 
 typedef struct inspection {
@@ -49,6 +50,8 @@ void inspection_init(inspection *all, sinter_module *module);
 void inspection_collect(inspection *all);
 /* The module becomes the program of a rank, as --sharding says, or as --hardware makes best. False after an error. */
 bool inspect_share(inspection *all, const arguments *a, sinter_diag *diag);
+/* Runs the ranks as threads and keeps what they do in one run. False after an error. */
+bool inspect_run_ranks(inspection *all, const arguments *a, sinter_diag *diag);
 /* Fields of a node and of the whole for the page. */
 void inspect_put_sharing(const inspection *all, sinter_node node, sinter_text *text);
 void inspect_put_mesh(const inspection *all, sinter_text *text);

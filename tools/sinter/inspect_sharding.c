@@ -51,6 +51,25 @@ bool inspect_share(inspection *all, const arguments *a, sinter_diag *diag) {
     return good;
 }
 
+bool inspect_run_ranks(inspection *all, const arguments *a, sinter_diag *diag) {
+    enum { WARM_UPS = 2 };
+    sinter_engine_options options;
+    if (!engine_options(a, &options)) return false;
+    sinter_engine *engine = sinter_engine_create_ranks(all->module, &options, diag);
+    if (!engine) return false;
+    bound_run run = bound_run_create(engine);
+    keep_pages();
+    bool good = make_inputs(engine, a, run.inputs.items, diag);
+    for (int i = 0; good && i <= WARM_UPS; i++) {
+        if (i == WARM_UPS) sinter_engine_set_trace(engine, &all->sharing.run);
+        good = bound_run_execute(&run, diag);
+        tensors_clear(&run.outputs);
+    }
+    bound_run_destroy(&run);
+    sinter_engine_destroy(engine);
+    return good;
+}
+
 static const sinter_estimate_step *find_step(const inspection *all, sinter_node node,
                                              double *out_begin) {
     const sinter_estimate *estimate = all->sharing.estimate;
@@ -81,6 +100,28 @@ void inspect_put_sharing(const inspection *all, sinter_node node, sinter_text *t
         sinter_text_format(text, ",\"exchanged\":%lld", (long long)bytes);
 }
 
+/* For each rank what it did, and when, in ms: [name, begin, length, bytes exchanged or -1]. */
+static void put_run(const sinter_trace *run, sinter_text *text) {
+    double start = sinter_trace_start(run);
+    sinter_text_append_string(text, ",\n\"run\":[");
+    for (size_t i = 0; i < run->lanes.count; i++) {
+        const sinter_trace_lane *lane = run->lanes.items[i];
+        sinter_text_append_string(text, i ? ",\n{\"name\":" : "\n{\"name\":");
+        sinter_text_json(text, sinter_string_of(lane->name));
+        sinter_text_append_string(text, ",\"steps\":[");
+        for (size_t k = 0; k < lane->events.count; k++) {
+            const sinter_trace_event *event = &lane->events.items[k];
+            sinter_text_append_string(text, k ? ",[" : "[");
+            sinter_text_json(text, sinter_string_of(lane->names.data + event->name));
+            sinter_text_format(text, ",%.6g,%.6g,%lld]", 1e3 * (event->begin - start),
+                               1e3 * (event->end - event->begin),
+                               event->is_exchange ? (long long)event->bytes : -1);
+        }
+        sinter_text_append_string(text, "]}");
+    }
+    sinter_text_append_string(text, "]");
+}
+
 void inspect_put_mesh(const inspection *all, sinter_text *text) {
     sinter_text mesh = {0};
     if (!all->sharing.words) return;
@@ -89,5 +130,6 @@ void inspect_put_mesh(const inspection *all, sinter_text *text) {
     sinter_text_json(text, (sinter_string){mesh.data, mesh.size});
     sinter_text_format(text, ",\"ranks\":%lld",
                        (long long)sinter_mesh_rank_count(sinter_module_mesh(all->module)));
+    if (all->sharing.run.lanes.count) put_run(&all->sharing.run, text);
     sinter_text_deinit(&mesh);
 }

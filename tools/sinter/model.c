@@ -65,6 +65,11 @@ const option_spec shared_options[] = {
      .value = "S",
      .doc = "of programs of several ranks: how long one waits for the others (25)",
      .need = NEEDS_ARTIFACT},
+    {.name = "trace",
+     .value = "FILE",
+     .doc = "file for when each kernel and each exchange between ranks ran, as trace events (JSON) "
+            "for a viewer such as Perfetto",
+     .need = NEEDS_NATIVE},
     {.name = "jobs",
      .value = "N",
      .doc = "threads to compile with (one a core)",
@@ -222,10 +227,7 @@ tensors tensors_create(size_t count) {
 }
 
 void tensors_clear(tensors *list) {
-    for (size_t i = 0; i < list->count; ++i) {
-        sinter_tensor_deinit(&list->items[i]);
-        list->items[i] = (sinter_tensor){0};
-    }
+    sinter_tensors_deinit(list->items, list->count);
 }
 
 void tensors_destroy(tensors *list) {

@@ -1,4 +1,5 @@
-/* The table of kernels and their times. Test: tests/cli/bench_profile.test */
+/* The table of kernels and their times, and the file that says when they ran. Test: tests/cli/bench_profile.test, tests/cli/trace.test */
+#include "ir/base/file.h"
 #include "tools/sinter/command.h"
 #include <math.h>
 #include <stdlib.h>
@@ -58,4 +59,22 @@ void profile_print(const sinter_profile *p, FILE *file) {
         sinter_text_deinit(&nodes);
     }
     sinter_heap_free(sorted);
+}
+
+bool trace_begin(sinter_engine *engine, const arguments *a, sinter_trace *trace,
+                 sinter_diag *diag) {
+    sinter_trace_init(trace);
+    return !arguments_has(a, "trace") || sinter_engine_set_trace(engine, trace) ||
+           sinter_error(diag, a->operands[0], "--trace: its kernels don't run on the CPU");
+}
+
+bool trace_end(sinter_engine *engine, const arguments *a, sinter_trace *trace, sinter_diag *diag) {
+    sinter_text text = {0};
+    const char *file = arguments_find(a, "trace");
+    if (trace->lanes.count) sinter_engine_set_trace(engine, NULL);
+    if (trace->lanes.count) sinter_trace_print(trace, &text);
+    bool good = !trace->lanes.count || sinter_file_write(file, text.data, text.size, diag);
+    sinter_text_deinit(&text);
+    sinter_trace_deinit(trace);
+    return good;
 }

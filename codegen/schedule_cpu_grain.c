@@ -11,8 +11,7 @@
 
 enum {
     WORTH = 2,          /* wake-ups that a thread's share should take */
-    CACHE_BYTES = 32,   /* a cycle from the second cache, */
-    OTHER_BYTES = 4,    /* and of scratch, which one thread writes and another reads */
+    OTHER_BYTES = 4,    /* a cycle of scratch, which one thread writes and another reads */
     UNKNOWN_TRIPS = 64, /* of loops over symbols, */
     WHILE_TRIPS = 16,
     MOST_TRIPS = 1 << 24
@@ -118,7 +117,7 @@ typedef struct group_cost {
 
 static group_cost find_cost(sinter_schedule_cpu_state *state, const sinter_loop_stmt *first,
                             const sinter_loop_stmt *end) {
-    double total = 0, products = state->target->products ? state->target->products : 1;
+    double total = 0, products = state->target->products;
     int64_t longest = 0, count = 0;
     bool known = true;
     for (const sinter_loop_stmt *loop = first;; loop = loop->next) {
@@ -131,7 +130,8 @@ static group_cost find_cost(sinter_schedule_cpu_state *state, const sinter_loop_
     group_cost cost = {total, WORTH * (double)state->target->wake_cycles, known ? longest : 0};
     if (!known || longest < 1) return cost;
     traffic bytes = group_traffic(state, first, end);
-    if (bytes.all / CACHE_BYTES > total) total = bytes.all / CACHE_BYTES;
+    const double reads = bytes.all / state->target->near_bytes;
+    if (reads > total) total = reads;
     cost.cycles = total / (double)longest;
     /* What no cache of one core holds comes from further away for one thread as well. */
     if (bytes.all < (double)state->target->l2_bytes / 2)

@@ -7,8 +7,7 @@
 #include "codegen/schedule_cpu_tile.h"
 
 enum {
-    LINE = 64,   /* bytes of a cache line */
-    WAY = 65536, /* bytes that addresses of one set of the second cache are apart, as a rule */
+    LINE = 64, /* bytes of a cache line */
     PANEL_SHARE =
         4, /* of the cache that a panel may have as it lies, if rows come and go beside it */
     FEW_STEPS = 64,        /* of a reduction, that any cache holds */
@@ -83,13 +82,13 @@ static int64_t count_steps(const sinter_schedule_cpu_state *state, const sinter_
  * many, or because of how they lie: their addresses share sets. */
 static int64_t rows_to_pay(const sinter_schedule_cpu_state *state, int64_t steps, int64_t stride,
                            int64_t bytes) {
-    int64_t each = (bytes + LINE - 1) / LINE, sets = WAY / LINE;
-    int64_t ways = state->target->l2_bytes / WAY;
+    int64_t ways = state->target->l2_ways, way = state->target->l2_bytes / ways;
+    int64_t each = (bytes + LINE - 1) / LINE, sets = way / LINE;
     if (stride < 0) return steps > FEW_STEPS ? ROWS_IF_CROWDED : 0;
     if (stride <= bytes) return 0; /* one line after the other as it is */
-    int64_t starts = WAY / sinter_linear_gcd(stride, WAY);
+    int64_t starts = way / sinter_linear_gcd(stride, way);
     if (starts * each < sets) sets = starts * each;
-    int64_t room = sets * (ways > 1 ? ways : 1);
+    int64_t room = sets * ways;
     if (steps * each > room) return ROWS_IF_LOST;
     return steps * each > room / PANEL_SHARE ? ROWS_IF_CROWDED : 0;
 }

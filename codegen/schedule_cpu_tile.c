@@ -123,7 +123,7 @@ static bool is_long(sinter_schedule *schedule, sinter_loop_var column) {
 
 /* ---- shape of the tile ---- */
 
-enum { MAX_ROWS = 8, MAX_VECTORS = 8, LATENCY = 16, REST_COST = 16, MANY_ROWS = 840 };
+enum { MAX_ROWS = 8, MAX_VECTORS = 8, REST_COST = 16, MANY_ROWS = 840 };
 enum {
     MAX_STEPS = 5,         /* of a reduction that is unrolled */
     FEW_ITERATIONS = 16,   /* for all threads that there may be */
@@ -131,21 +131,36 @@ enum {
     MOST_TIMED = 1 << 20,  /* rows or vectors; beyond, the best tile is the same */
     MANY_STEPS = 256,      /* of a reduction, beyond which the end of a tile is nothing */
     FREE_SUMS = 14,        /* a core overlaps the end of as many with the next tile */
-    SUM_COST = 12          /* quarter cycles for each further one */
+    MOST_OWN = 16 /* sums that load each of their products: more of them only is more code */
+};
+enum {
+    CYCLE = 12,           /* times are twelfths of a cycle, so that they are whole numbers */
+    LOOP = CYCLE,         /* of a step */
+    SUM_COST = 6 * CYCLE, /* for each further sum at the end */
+    SEEN = 4              /* part of the time from the second cache that products don't hide */
 };
 
-/* Quarter cycles for a tile: in each step of the reduction two multiply-adds and two loads a cycle, four cycles until a sum
- * can go on; the loop costs something, and columns more than rows because they come from farther away. Rows that load
- * vectors of their own come from as far. At the end all sums wait for the last step, and what is made of them, while the
- * queues of the core are full of them: short sums want small tiles. */
-static int64_t tile_time(const sinter_cpu_extent *extent, int64_t rows, int64_t vectors) {
+/* Time for a tile: in each step of the reduction the core multiplies, loads, reads its columns from the cache that holds them
+ * until the next rows come, and waits until a sum can go on; the longest counts, and the loop, and some of the reading. Rows
+ * that load vectors of their own come from the second cache. At the end all sums wait for the last step, and what is made of
+ * them, while the queues of the core are full of them: short sums want small tiles. */
+static int64_t tile_time(const sinter_target *target, const sinter_cpu_extent *extent, int64_t rows,
+                         int64_t vectors) {
     bool own = extent->reuse == SINTER_CPU_REUSE_COLUMNS;
-    int64_t work = 2 * rows * vectors, loads = 2 * ((own ? rows * vectors : rows) + vectors);
-    int64_t step = work > loads ? work : loads, sums = rows * vectors;
-    step = (step > LATENCY ? step : LATENCY) + 2 + vectors + (own ? rows : 0);
     bool few = extent->steps >= 0 && extent->steps < MANY_STEPS;
+    int64_t steps = few ? extent->steps : MANY_STEPS, sums = rows * vectors;
+    bool held = few && steps * vectors * target->vector_bytes <= target->l1_bytes / 2;
+    int64_t far = target->vector_bytes * CYCLE / target->near_bytes;
+    int64_t read = vectors * (held ? CYCLE / target->loads : far);
+    const int64_t times[] = {sums * CYCLE / target->products,
+                             ((own ? sums : rows) + vectors) * CYCLE / target->loads,
+                             target->latency * CYCLE, read};
+    int64_t step = 0;
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+        if (times[i] > step) step = times[i];
+    step += LOOP + (read + (own ? rows * far : 0)) / SEEN;
     bool waits = sums > FREE_SUMS && !extent->rolled;
-    return step * (few ? extent->steps : MANY_STEPS) + (waits ? (sums - FREE_SUMS) * SUM_COST : 0);
+    return step * steps + (waits ? (sums - FREE_SUMS) * SUM_COST : 0);
 }
 
 /* A count to estimate times with: unknown ones are many, and of any size the times can be multiplied. */
@@ -154,10 +169,11 @@ static int64_t timed_count(int64_t count) {
 }
 
 /* All tiles of `rows` rows, the last one with what is left. */
-static int64_t rows_time(const sinter_cpu_extent *extent, int64_t tile, int64_t vectors) {
+static int64_t rows_time(const sinter_target *target, const sinter_cpu_extent *extent, int64_t tile,
+                         int64_t vectors) {
     int64_t rows = timed_count(extent->rows);
-    int64_t time = rows / tile * tile_time(extent, tile, vectors);
-    return rows % tile ? time + tile_time(extent, rows % tile, vectors) : time;
+    int64_t time = rows / tile * tile_time(target, extent, tile, vectors);
+    return rows % tile ? time + tile_time(target, extent, rows % tile, vectors) : time;
 }
 
 static bool fits_registers(const sinter_target *target, int64_t rows, int64_t vectors) {
@@ -171,7 +187,7 @@ static bool is_possible(const sinter_target *target, const sinter_cpu_extent *ex
     int64_t most = extent->reuse == SINTER_CPU_REUSE_NONE ? 1 : MAX_ROWS;
     if (rows > most || rows > timed_count(extent->rows)) return false;
     return fits_registers(target, rows, vectors) &&
-           (extent->reuse != SINTER_CPU_REUSE_COLUMNS || rows * vectors <= LATENCY);
+           (extent->reuse != SINTER_CPU_REUSE_COLUMNS || rows * vectors <= MOST_OWN);
 }
 
 sinter_cpu_extent sinter_cpu_measure(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
@@ -216,8 +232,8 @@ static void rank_tiles(const sinter_target *target, const sinter_cpu_extent *ext
     if (columns >= 0) vectors = columns < lanes ? 1 : timed_count((columns - 1) / lanes + 1);
     for (int64_t v = 1; v <= MAX_VECTORS && v <= vectors; v++)
         for (int64_t r = 1; is_possible(target, extent, r, v); r++) {
-            int64_t time = vectors / v * rows_time(extent, r, v);
-            if (vectors % v) time += rows_time(extent, r, vectors % v) + time / REST_COST;
+            int64_t time = vectors / v * rows_time(target, extent, r, v);
+            if (vectors % v) time += rows_time(target, extent, r, vectors % v) + time / REST_COST;
             add_to_ranking(out_ranking,
                            (sinter_cpu_tile){.rows = r, .columns = v * lanes, .lanes = lanes},
                            time);
@@ -244,7 +260,7 @@ sinter_cpu_tile sinter_cpu_choose_rows(const sinter_target *target, sinter_cpu_t
     int64_t vectors = tile.columns / tile.lanes, best_time = INT64_MAX;
     tile.rows = 1;
     for (int64_t r = 1; is_possible(target, extent, r, vectors); r++) {
-        int64_t time = rows_time(extent, r, vectors);
+        int64_t time = rows_time(target, extent, r, vectors);
         if (time > best_time) continue;
         best_time = time;
         tile.rows = r;
@@ -387,8 +403,9 @@ static void lift_columns(tiling *t, sinter_loop_var blocks) {
 
 /* Rows, or blocks of columns, of so many columns whose sums are enough not to wait for each other. */
 static int64_t rows_for_latency(const tiling *t, int64_t columns) {
+    const sinter_target *target = t->state->target;
     int64_t vectors = columns < t->tile.lanes ? 1 : columns / t->tile.lanes;
-    return (LATENCY / 2 - 1) / vectors + 1;
+    return (target->latency * target->products - 1) / vectors + 1;
 }
 
 /* Blocks of columns that one row takes at a time: enough for their sums not to wait for each other, or else as many as can be. */

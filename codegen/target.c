@@ -28,20 +28,24 @@ static_assert(FEATURE_COUNT <= 64, "feature_bits holds 64");
 typedef struct cpu_row {
     target_arch arch;
     const char *name, *llvm, *features;
-    uint32_t vector_bytes, registers, l1, l2, l3, products, memory, wake;
+    uint32_t vector_bytes, registers, l1, l2, ways, l3, products, loads, latency, near, memory,
+        wake;
 } cpu_row;
 static const cpu_row cpus[] = {
-#define CPU(arch, name, llvm, features, vector_bytes, registers, l1, l2, l3, products, memory,     \
-            wake)                                                                                  \
- {ARCH_##arch, name, llvm, features, vector_bytes, registers, l1, l2, l3, products, memory, wake},
+#define CPU(arch, name, llvm, features, vector_bytes, registers, l1, l2, ways, l3, products,       \
+            loads, latency, near, memory, wake)                                                    \
+ {ARCH_##arch, name, llvm,     features, vector_bytes, registers, l1,     l2,                      \
+  ways,        l3,   products, loads,    latency,      near,      memory, wake},
 #include "codegen/target.def"
 };
-enum { CPU_COUNT = sizeof cpus / sizeof *cpus, ANY_WAKE = 1500 };
+enum { CPU_COUNT = sizeof cpus / sizeof *cpus };
 
 #ifdef __aarch64__
 static const target_arch host_arch = ARCH_aarch64;
+static const char *const usual_cpu = "aarch64"; /* speeds of those that no row describes */
 #else
 static const target_arch host_arch = ARCH_x86_64;
+static const char *const usual_cpu = "x86-64-v3";
 #endif
 
 static const sinter_gpu gpus[] = {
@@ -120,23 +124,49 @@ static void read_cache_fact(int index, const char *fact, char *out_word, size_t 
     fclose(file);
 }
 
-/* Bytes of the cache that a core of this machine has, alone or with its neighbours. The C library sums up the last level
- * of a whole socket, of which a core sees a part. */
-static uint32_t system_cache(long level, uint32_t otherwise) {
+/* The kernel's number of that cache of data; -1 where it tells nothing of one. */
+static int find_cache(long level) {
     enum { MAX_CACHES = 8 };
-    char word[32], *unit;
+    char word[32];
     for (int i = 0; i < MAX_CACHES; i++) {
         read_cache_fact(i, "level", word, sizeof word);
         if (strtol(word, NULL, 10) != level) continue;
         read_cache_fact(i, "type", word, sizeof word);
-        if (*word == 'I') continue; /* of instructions */
-        read_cache_fact(i, "size", word, sizeof word);
-        long count = strtol(word, &unit, 10), scale = *unit == 'M'   ? 1 << 20
-                                                      : *unit == 'K' ? 1024
-                                                                     : 1;
-        if (count > 0 && count < INT32_MAX / scale) return (uint32_t)(count * scale);
+        if (*word != 'I') return i; /* of instructions */
     }
-    return otherwise;
+    return -1;
+}
+
+/* Bytes of the cache that a core of this machine has, alone or with its neighbours. The C library sums up the last level
+ * of a whole socket, of which a core sees a part. */
+static uint32_t system_cache(long level, uint32_t otherwise) {
+    char word[32], *unit;
+    int index = find_cache(level);
+    if (index < 0) return otherwise;
+    read_cache_fact(index, "size", word, sizeof word);
+    long count = strtol(word, &unit, 10), scale = *unit == 'M' ? 1 << 20 : *unit == 'K' ? 1024 : 1;
+    return count > 0 && count < INT32_MAX / scale ? (uint32_t)(count * scale) : otherwise;
+}
+
+/* Lines of it that share a set. */
+static uint32_t system_ways(long level, uint32_t otherwise) {
+    enum { MOST_WAYS = 64 };
+    char word[32];
+    int index = find_cache(level);
+    if (index < 0) return otherwise;
+    read_cache_fact(index, "ways_of_associativity", word, sizeof word);
+    long ways = strtol(word, NULL, 10);
+    return ways > 0 && ways <= MOST_WAYS ? (uint32_t)ways : otherwise;
+}
+
+static void take_speeds(sinter_target *target, const cpu_row *row) {
+    target->products = row->products;
+    target->loads = row->loads;
+    target->latency = row->latency;
+    target->near_bytes = row->near;
+    target->memory_bytes = row->memory;
+    target->wake_cycles = row->wake;
+    target->l3_share = row->l3;
 }
 
 static void release_message(void *message) {
@@ -162,23 +192,18 @@ static void fill_native(sinter_target *target, sinter_arena *arena) {
                 sinter_string_is((sinter_string){word.data + 1, word.size - 1}, features[i].llvm))
                 target->feature_bits |= (uint64_t)1 << i;
     }
-    const sinter_machine any = SINTER_MACHINE_ANY;
-    target->products = any.products;
-    target->memory_bytes = any.memory_bytes;
-    target->l3_share = any.l3_bytes;
-    target->wake_cycles = ANY_WAKE;
+    const cpu_row *row = NULL;
     for (size_t i = 0; i < CPU_COUNT; i++)
-        if (cpus[i].arch == host_arch && !strcmp(cpus[i].llvm, target->cpu)) {
-            target->products = cpus[i].products;
-            target->memory_bytes = cpus[i].memory;
-            target->l3_share = cpus[i].l3;
-            target->wake_cycles = cpus[i].wake;
-        }
+        if (cpus[i].arch == host_arch &&
+            (!strcmp(cpus[i].llvm, target->cpu) || (!row && !strcmp(cpus[i].name, usual_cpu))))
+            row = &cpus[i];
+    take_speeds(target, row);
     target->vector_bytes = 16;
     target->registers = host_arch == ARCH_aarch64 ? 32 : 16;
-    target->l1_bytes = system_cache(1, 32768);
-    target->l2_bytes = system_cache(2, 524288);
-    target->l3_bytes = system_cache(3, 2097152);
+    target->l1_bytes = system_cache(1, row->l1);
+    target->l2_bytes = system_cache(2, row->l2);
+    target->l3_bytes = system_cache(3, row->l3);
+    target->l2_ways = system_ways(2, row->ways);
     finish(target, host_arch, target->features, arena);
 }
 
@@ -209,10 +234,9 @@ static bool parse_cpu(const char *text, sinter_string name, sinter_arena *arena,
         target->registers = cpus[i].registers;
         target->l1_bytes = cpus[i].l1;
         target->l2_bytes = cpus[i].l2;
-        target->l3_bytes = target->l3_share = cpus[i].l3;
-        target->products = cpus[i].products;
-        target->memory_bytes = cpus[i].memory;
-        target->wake_cycles = cpus[i].wake;
+        target->l3_bytes = cpus[i].l3;
+        target->l2_ways = cpus[i].ways;
+        take_speeds(target, &cpus[i]);
         target->feature_bits = with_implied(cpus[i].arch, 0, cpus[i].features);
         return true;
     }

@@ -1,10 +1,11 @@
-/* The search by budget: what layers lose (budget_layers.c), the front, bisection on it, settings for all layers, improvement.
+/* The search by budget: what layers lose (budget_layers.c), settings for all layers, the front, bisection on both, improvement.
  * Test: tests/cli/compress_budget.test, tests/suites/compressed_models.py */
 #include "runtime/jit/budget.h"
 #include "passes/layer.h"
 #include "runtime/jit/budget_measure.h"
 #include "runtime/jit/compress.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct search {
@@ -178,15 +179,16 @@ static bool is_better_by_numbers(const search *s, const int32_t *choices) {
     return gain > gain_of_best;
 }
 
-/* How many moves along a front the metric allows: by halves, as if losses only grew, among those that promise more than the best. */
-static verdict bisect(search *s, const sinter_front_table *table, const char *from) {
-    sinter_front_move *moves;
-    size_t count = sinter_front_moves(table, as_they_are(s), &s->budget->arena, &moves);
+/* Candidates of which each promises more than the one before, and loses more: the last one that the metric allows, by halves. Judged
+ * are those alone that promise more than the best has. */
+typedef void (*candidate_at)(void *user, size_t number, int32_t *out_choices);
+
+static verdict bisect(search *s, size_t count, candidate_at at, void *user, const char *from) {
     size_t low = 0, high = count + 1;
     while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
         int32_t *choices = as_they_are(s);
-        for (size_t i = 0; i < middle; i++) choices[moves[i].layer] = moves[i].setting;
+        at(user, middle - 1, choices);
         verdict found = VERDICT_FITS;
         if (is_better_by_numbers(s, choices)) found = judge(s, from, choices);
         if (found < VERDICT_FAILS) return found;
@@ -196,6 +198,73 @@ static verdict bisect(search *s, const sinter_front_table *table, const char *fr
             high = middle;
     }
     return VERDICT_FITS;
+}
+
+/* One setting for all layers that can have it. */
+typedef struct uniform {
+    double gain, loss;
+    int32_t *choices;
+} uniform;
+
+static int least_gain_first(const void *a, const void *b) {
+    const uniform *x = a, *y = b;
+    if (x->gain != y->gain) return x->gain < y->gain ? -1 : 1;
+    return (x->loss < y->loss) - (x->loss > y->loss);
+}
+
+static uniform make_uniform(search *s, size_t setting) {
+    const sinter_budget *b = s->budget;
+    uniform made = {.choices = as_they_are(s)};
+    for (size_t i = 0; i < b->layers.count; i++) {
+        sinter_front_state state = b->table.points[i * b->settings.count + setting].state;
+        if (state == SINTER_FRONT_MEASURED || state == SINTER_FRONT_ESTIMATED)
+            made.choices[i] = (int32_t)setting;
+    }
+    sinter_front_sum(&b->table, made.choices, &made.gain, &made.loss);
+    return made;
+}
+
+typedef struct uniform_list {
+    const search *search;
+    uniform *items;
+} uniform_list;
+
+static void uniform_at(void *user, size_t number, int32_t *out_choices) {
+    const search *s = ((const uniform_list *)user)->search;
+    memcpy(out_choices, ((const uniform_list *)user)->items[number].choices,
+           s->budget->layers.count * sizeof *out_choices);
+}
+
+/* What a user would try by hand, and so what any other candidate is compared with. A setting that gains no more than another one and loses
+ * as much is left out. */
+static verdict bisect_uniform(search *s) {
+    size_t settings = s->budget->settings.count, count = 0;
+    uniform *all = SINTER_NEW_ARRAY(&s->budget->arena, uniform, settings);
+    for (size_t i = 0; i < settings; i++) all[i] = make_uniform(s, i);
+    qsort(all, settings, sizeof *all, least_gain_first);
+    uniform_list front = {s, SINTER_NEW_ARRAY(&s->budget->arena, uniform, settings)};
+    for (size_t i = 0; i < settings; i++) {
+        if (!(all[i].gain > 0)) continue;
+        while (count && front.items[count - 1].loss >= all[i].loss) count--;
+        front.items[count++] = all[i];
+    }
+    return bisect(s, count, uniform_at, &front, "one setting");
+}
+
+/* The first moves along a front. */
+typedef struct move_list {
+    const sinter_front_move *items;
+} move_list;
+
+static void moves_at(void *user, size_t number, int32_t *out_choices) {
+    const sinter_front_move *moves = ((const move_list *)user)->items;
+    for (size_t i = 0; i <= number; i++) out_choices[moves[i].layer] = moves[i].setting;
+}
+
+static verdict bisect_front(search *s, const sinter_front_table *table, const char *from) {
+    sinter_front_move *moves;
+    size_t count = sinter_front_moves(table, as_they_are(s), &s->budget->arena, &moves);
+    return bisect(s, count, moves_at, &(move_list){moves}, from);
 }
 
 /* Settings that leave all weights where they are: what they lose adds up better than what removed channels lose. */
@@ -208,28 +277,11 @@ static verdict bisect_without_pruning(search *s) {
     for (size_t i = 0; i < points; i++)
         if (strstr(b->settings.items[i % b->settings.count].words, "prune="))
             table.points[i].state = SINTER_FRONT_REFUSED;
-    return bisect(s, &table, "front without pruning");
+    return bisect_front(s, &table, "front without pruning");
 }
 
 static verdict bisect_all(search *s) {
-    return bisect(s, &s->budget->table, "front");
-}
-
-/* One setting for all layers that can have it, where the numbers promise more than the best has. */
-static verdict try_uniform(search *s) {
-    sinter_budget *b = s->budget;
-    for (size_t setting = 0; setting < b->settings.count; setting++) {
-        int32_t *choices = as_they_are(s);
-        for (size_t i = 0; i < b->layers.count; i++) {
-            sinter_front_state state = b->table.points[i * b->settings.count + setting].state;
-            if (state == SINTER_FRONT_MEASURED || state == SINTER_FRONT_ESTIMATED)
-                choices[i] = (int32_t)setting;
-        }
-        if (!is_better_by_numbers(s, choices)) continue;
-        verdict found = judge(s, "one setting", choices);
-        if (found < VERDICT_FAILS) return found;
-    }
-    return VERDICT_FITS;
+    return bisect_front(s, &s->budget->table, "front");
 }
 
 /* The next moves from the best, but for layers that have shown that they can't: many at once first, fewer where that is too much,
@@ -264,7 +316,7 @@ static verdict improve(search *s) {
 
 /* What the journal has of other searches comes last, so that the same one goes the same way again; and is improved if it is better. */
 static bool run_parts(search *s) {
-    static verdict (*const parts[])(search *) = {bisect_without_pruning, bisect_all, try_uniform,
+    static verdict (*const parts[])(search *) = {bisect_uniform, bisect_without_pruning, bisect_all,
                                                  improve};
     verdict found = VERDICT_FITS;
     for (size_t i = 0; i < sizeof parts / sizeof *parts && found > VERDICT_LATE; i++)

@@ -3,9 +3,9 @@
  * Each layer gets a loss and a gain for each setting of a small table (budget_settings.def), all others as they are: one setting is
  * measured by how much the outputs change over some of the samples that calibrate, what differs from it by weights alone follows from the
  * layer's own outputs, the rest is measured, too, or where time is short estimated (budget_layers.c). Supposing that gains and losses add up, a front of
- * choices for all layers follows (budget_front.h). Candidates on it are made and judged by the metric itself, by bisection, without
- * pruning first, whose losses add up less well; then one setting for all layers, where that promises more; then the best one is improved, move by move, until
- * none is left or time is up. What was measured is in a journal, and the same measurements lead to the same choices.
+ * choices for all layers follows (budget_front.h). Candidates are made and judged by the metric itself: one setting for all layers first, as
+ * a user would try it; then those on the front, without pruning before all, because its losses add up less well; each by bisection.
+ * Then the best one is improved, move by move, until none is left or time is up. What was measured is in a journal, and the same measurements lead to the same choices.
  * Test: tests/cli/compress_budget.test, tests/suites/compressed_models.py */
 #pragma once
 #include "ir/graph.h"

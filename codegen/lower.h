@@ -73,6 +73,7 @@ typedef struct sinter_kernel_between {
     sinter_value value;
     sinter_loop_buffer buffer;
     int64_t top, left; /* zeros before the first row and column */
+    sinter_expr row;   /* the only one that scratch has; NULL: it has all */
     bool is_made;      /* and can be read */
 } sinter_kernel_between;
 
@@ -243,6 +244,9 @@ sinter_lower_kernel_rule sinter_lower_find_anchor(const sinter_module *module, s
 /* A group in which a window reads what another node with a kernel rule makes: by rows, through scratch. false: it is not. */
 bool sinter_lower_is_streamed(sinter_kernel *kernel, sinter_region region);
 bool sinter_lower_streamed(sinter_kernel *kernel, sinter_region region);
+/* An anchor that is a convolution of one tap over what elementwise nodes of its group make: by rows, too. false: it is not. */
+bool sinter_lower_is_staged(sinter_kernel *kernel, sinter_node anchor);
+bool sinter_lower_staged(sinter_kernel *kernel, sinter_node anchor);
 /* A group of reductions over the same last axes and of elementwise nodes; false: the group is not of this kind. */
 bool sinter_lower_is_rows(sinter_kernel *kernel, sinter_region region);
 bool sinter_lower_rows(sinter_kernel *kernel, sinter_region region);

@@ -381,7 +381,9 @@ const sinter_kernel_between *sinter_kernel_find_between(const sinter_kernel *ker
 static void find_in_between(sinter_kernel *kernel, const sinter_kernel_between *between,
                             const sinter_expr *index, sinter_expr *out_index) {
     sinter_loop_builder *build = &kernel->build;
-    out_index[0] = sinter_loop_add(build, index[1], sinter_loop_int(build, between->top));
+    out_index[0] = between->row
+                       ? sinter_loop_int(build, 0)
+                       : sinter_loop_add(build, index[1], sinter_loop_int(build, between->top));
     out_index[1] = sinter_loop_add(build, index[2], sinter_loop_int(build, between->left));
     out_index[2] = index[3];
 }

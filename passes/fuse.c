@@ -1,7 +1,8 @@
 /* Fuses elementwise nodes with each other and with the contraction, window or reduction that feeds them, as `group`
  * nodes: one kernel, one pass over memory. Decides by the pattern column of ops.def.
  *
- * A group has at most one anchor (contraction, window, reduction), or a chain where windows read by rows what others make.
+ * A group has at most one anchor (contraction, window, reduction), or a chain where windows read by rows what others make;
+ * convolutions of one tap read by rows what elementwise nodes make.
  * Every result depends on it, at the anchor's own result shape; elementwise nodes that feed a reduction join it when nobody
  * else wants their values. Reductions over the same last axes are the exception: with the elementwise nodes before, between
  * and after them (softmax, normalisations) they are one group, which works through its rows. The group stands where its
@@ -30,6 +31,7 @@ typedef struct fusion_group {
     sinter_node anchor;
     sinter_value row;  /* where the anchor reduces whole rows, dims kept: what it reduces */
     uint32_t row_axis; /* the first of the reduced axes */
+    bool staged;       /* what the anchor reads is made in the group, row by row */
     bool dead;         /* merged into another */
 } fusion_group;
 
@@ -482,7 +484,7 @@ static uint32_t find_maker(const fusion *f, sinter_node node, uint32_t own) {
     uint32_t producer = f->group_of[definition];
     if (!producer) return 0;
     const fusion_group *group = &f->groups.items[producer - 1];
-    bool joins = group->anchor && is_plain_conv(f, group->anchor) &&
+    bool joins = group->anchor && !group->staged && is_plain_conv(f, group->anchor) &&
                  group->nodes.count + f->groups.items[own].nodes.count <= GROUP_LIMIT &&
                  first_outside_use(f, producer - 1, own) == UINT32_MAX;
     return joins ? producer : 0;
@@ -519,6 +521,35 @@ static void join_projected(fusion *f, sinter_node node, uint32_t own) {
     if (bytes > (int64_t)f->machine->l2_bytes / RING_SHARE) return;
     merge(f, own, maker - 1);
     f->groups.items[own].anchor = node;
+}
+
+/* A convolution of one tap takes in the elementwise nodes that make what only it reads, where that is large: each element is
+ * computed once, in a row that fits a thread's stack (codegen/lower_staged.c), and memory never sees it. */
+static void join_staged(fusion *f, sinter_node node, uint32_t own) {
+    sinter_value x = sinter_node_operand(f->module, node, 0),
+                 weight = sinter_node_operand(f->module, node, 1),
+                 y = sinter_node_result(f->module, node, 0);
+    if (f->machine->has_device || !is_plain_conv(f, node) ||
+        sinter_node_get_int(f->module, node, "group", 1) != 1 || !is_large(f, x))
+        return;
+    int64_t row = const_dim(f, x, 2) * const_dim(f, x, 3) *
+                  (sinter_dtype_infos[sinter_value_type(f->module, x)->dtype].bits / 8);
+    for (uint32_t axis = 0; axis < 2; ++axis)
+        if (const_dim(f, weight, 2 + axis) != 1 ||
+            sinter_node_get_int_at(f->module, node, "strides", axis, 1) != 1 ||
+            const_dim(f, y, 1 + axis) != const_dim(f, x, 1 + axis)) /* pads */
+            return;
+    sinter_node definition = sinter_value_definition(f->module, x);
+    if (row > SINTER_RING_BYTES || !definition || !is_elementwise(f, definition) ||
+        sinter_node_get(f->module, definition)->parent != f->region || !f->group_of[definition])
+        return;
+    uint32_t producer = f->group_of[definition] - 1;
+    const fusion_group *group = &f->groups.items[producer];
+    if (group->anchor || group->nodes.count + f->groups.items[own].nodes.count > GROUP_LIMIT ||
+        first_outside_use(f, producer, own) != UINT32_MAX)
+        return;
+    merge(f, own, producer);
+    f->groups.items[own].staged = true;
 }
 
 /* ---- what lies between two groups ---- */
@@ -645,6 +676,7 @@ static void fuse_region(fusion *f, sinter_region region) {
             } else {
                 join_streamed(f, node, own);
                 join_projected(f, node, own);
+                join_staged(f, node, own);
             }
         }
     }

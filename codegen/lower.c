@@ -585,6 +585,7 @@ sinter_loop_program *sinter_lower_module(sinter_module *module, sinter_diag *dia
     sinter_map_init(&lower.output_of, &lower.scratch);
     sinter_map_init(&lower.place_of, &lower.scratch);
     sinter_map_init(&lower.constants, &lower.scratch);
+    sinter_map_init(&lower.transformed, &lower.scratch);
 
     sinter_region region = sinter_module_main(module);
     sinter_node yield = sinter_region_get(module, region)->last;

@@ -45,6 +45,7 @@ typedef struct sinter_lower {
     sinter_map place_of;     /* value -> index of its place, where it has one */
     SINTER_VECTOR(sinter_lower_place) places;
     sinter_map constants;    /* address of a constant's data -> index in the program's constants */
+    sinter_map transformed;  /* how a constant was transformed for Winograd's convolutions -> index, likewise */
     SINTER_VECTOR(sinter_text) locations; /* by kernel: of the nodes that share it, for its comment */
     uint32_t output_count;
     uint32_t exchange_count; /* so far */

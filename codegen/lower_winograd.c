@@ -6,10 +6,12 @@
  * them stays in a cache. Weights are transformed here, once. Needs: a conv that the pass `winograd` marked, its weights constant.
  * Test: tests/codegen/lower/winograd.sir */
 #include "codegen/lower_winograd.h"
+#include "ir/winograd.h"
 
 #include <string.h>
 
-enum { TAPS = 3, MAX_EDGE = 6, MAX_STEPS = 10, LINE = 16 /* f32 of a cache line */ };
+enum { TAPS = SINTER_WINOGRAD_TAPS, MAX_EDGE = 6, MAX_STEPS = 10 };
+enum { FILTERS = 16 }; /* that are transformed together: a cache line of weights */
 enum { MOST_IMAGES = 1 << 20, MOST_TILES = 4096, MOST_STACK = 2 << 20 }; /* of a plan */
 
 /* A transform of one line: inputs are a, b, c, ...; each step's value takes the next letter; results by their letters. */
@@ -68,38 +70,77 @@ typedef struct winograd {
 
 /* ---- weights ---- */
 
-/* G w G^T of one filter and channel. */
-static void transform_filter(const winograd_form *form, const float *taps, double *out) {
+/* G w G^T of so many filters, for one channel each: out[place][filter]. Lanes that no filter has are zeros. */
+static void transform_filters(const winograd_form *form, double taps[TAPS * TAPS][FILTERS],
+                              double out[MAX_EDGE * MAX_EDGE][FILTERS]) {
     int64_t edge = form->tile + TAPS - 1;
-    double half[MAX_EDGE][TAPS];
+    double half[MAX_EDGE][TAPS][FILTERS];
     for (int64_t i = 0; i < edge; i++)
         for (int64_t j = 0; j < TAPS; j++)
-            half[i][j] = form->weights[i][0] * (double)taps[j] +
-                         form->weights[i][1] * (double)taps[TAPS + j] +
-                         form->weights[i][2] * (double)taps[2 * TAPS + j];
+            for (int64_t l = 0; l < FILTERS; l++)
+                half[i][j][l] = form->weights[i][0] * taps[j][l] +
+                                form->weights[i][1] * taps[TAPS + j][l] +
+                                form->weights[i][2] * taps[2 * TAPS + j][l];
     for (int64_t i = 0; i < edge; i++)
         for (int64_t j = 0; j < edge; j++)
-            out[i * edge + j] = half[i][0] * form->weights[j][0] +
-                                half[i][1] * form->weights[j][1] + half[i][2] * form->weights[j][2];
+            for (int64_t l = 0; l < FILTERS; l++)
+                out[i * edge + j][l] = half[i][0][l] * form->weights[j][0] +
+                                       half[i][1][l] * form->weights[j][1] +
+                                       half[i][2][l] * form->weights[j][2];
+}
+
+/* Filters `first` and following, as many as are neighbours in a panel and in a line; returns how many. */
+static int64_t transform_line_of_filters(const winograd *w, const char *source, int64_t first,
+                                         float *out) {
+    int64_t places = w->edge * w->edge, count = w->panel - first % w->panel;
+    double taps[TAPS * TAPS][FILTERS] = {{0}}, made[MAX_EDGE * MAX_EDGE][FILTERS];
+    if (count > FILTERS) count = FILTERS;
+    float *at = out + first / w->panel * places * w->channels * w->panel + first % w->panel;
+    for (int64_t c = 0; c < w->channels; c++, at += w->panel) {
+        for (int64_t l = 0; l < count; l++) {
+            float filter[TAPS * TAPS]; /* a mapped file aligns nothing */
+            memcpy(filter, source + ((first + l) * w->channels + c) * (int64_t)sizeof filter,
+                   sizeof filter);
+            for (int64_t t = 0; t < TAPS * TAPS; t++) taps[t][l] = filter[t];
+        }
+        transform_filters(w->form, taps, made);
+        for (int64_t p = 0; p < places; p++)
+            for (int64_t l = 0; l < count; l++)
+                at[p * w->channels * w->panel + l] = (float)made[p][l];
+    }
+    return count;
+}
+
+/* The same weights, transformed the same way, are one constant. */
+static bool find_transformed(const winograd *w, const sinter_tensor *source, sinter_text *out_key,
+                             uint64_t *out_index) {
+    sinter_text_format(out_key, "%p %lld %lld", source->data, (long long)w->form->tile,
+                       (long long)w->panel);
+    return sinter_map_find_string(&w->k->lower->transformed,
+                                  (sinter_string){out_key->data, out_key->size}, out_index);
 }
 
 static bool transform_weights(winograd *w) {
+    sinter_lower *lower = w->k->lower;
     const sinter_tensor *source = sinter_kernel_constant(w->k, w->weight);
-    int64_t places = w->edge * w->edge;
-    int64_t dims[4] = {w->filters / w->panel, places, w->channels, w->panel};
+    int64_t dims[4] = {w->filters / w->panel, w->edge * w->edge, w->channels, w->panel};
+    sinter_text key = {0};
     sinter_tensor made;
-    if (!sinter_tensor_create(&made, SINTER_DTYPE_f32, 4, dims, w->k->lower->diag)) return false;
-    const char *from = source->data; /* a mapped file aligns nothing */
-    float taps[TAPS * TAPS];
-    float *out = sinter_tensor_mutable(&made);
-    double filter[MAX_EDGE * MAX_EDGE];
-    for (int64_t o = 0; o < w->filters; o++)
-        for (int64_t c = 0; c < w->channels; c++, from += sizeof taps) {
-            memcpy(taps, from, sizeof taps);
-            transform_filter(w->form, taps, filter);
-            float *at = out + (o / w->panel * places * w->channels + c) * w->panel + o % w->panel;
-            for (int64_t p = 0; p < places; p++) at[p * w->channels * w->panel] = (float)filter[p];
-        }
+    uint64_t known;
+    bool good = true;
+    if (find_transformed(w, source, &key, &known)) {
+        sinter_tensor_copy(&made, &lower->program->constants.items[known].tensor);
+    } else {
+        good = sinter_tensor_create(&made, SINTER_DTYPE_f32, 4, dims, lower->diag);
+        for (int64_t o = 0; good && o < w->filters;)
+            o += transform_line_of_filters(w, source->data, o, sinter_tensor_mutable(&made));
+        sinter_storage_drop_pages(source->storage, source->data, sinter_tensor_bytes(source));
+        if (good)
+            sinter_map_put_string(&lower->transformed, (sinter_string){key.data, key.size},
+                                  lower->program->constants.count);
+    }
+    sinter_text_deinit(&key);
+    if (!good) return false;
     w->weights = sinter_write_table(w->k, "transformed", &made);
     sinter_tensor_deinit(&made);
     return true;
@@ -302,19 +343,13 @@ static bool is_of_taps(const sinter_module *module, sinter_node node, const sint
            sinter_node_get_int(module, node, "channels_last", 0) == 1;
 }
 
-/* f32 that a place of a tile takes in scratch: odd numbers of lines. */
-static int64_t padded(int64_t width) {
-    return ((width + LINE - 1) / LINE | 1) * LINE;
-}
-
-/* Scratch [places, tiles, width]: odd numbers of lines, so that places don't fall on the same sets of a cache. Of a block it
- * is on the stack; of a group, in the workspace. */
+/* Scratch (ir/winograd.h) of a block is on the stack; of a group, in the workspace. */
 static sinter_loop_buffer scratch(winograd *w, const char *name, int64_t width) {
     sinter_kernel *k = w->k;
     sinter_loop_builder *build = w->image ? &k->build : &k->lower->host;
     int64_t tiles;
     sinter_expr dims[3] = {sinter_loop_int(build, w->edge * w->edge), NULL,
-                           sinter_loop_int(build, padded(width))};
+                           sinter_loop_int(build, sinter_winograd_row(width))};
     if (!w->image) {
         sinter_expr sizes[3];
         for (int i = 0; i < 3; i++)
@@ -325,11 +360,13 @@ static sinter_loop_buffer scratch(winograd *w, const char *name, int64_t width) 
             sizes[i] = sinter_loop_div(build, sinter_loop_add(build, sizes[i], rest), tile);
         if (w->group) sizes[0] = sinter_loop_min(build, sizes[0], sinter_loop_int(build, w->group));
         dims[1] = sinter_loop_mul(build, sizes[0], sinter_loop_mul(build, sizes[1], sizes[2]));
-        if (sinter_loop_is_const_int(dims[1], &tiles)) dims[1] = sinter_loop_int(build, tiles | 1);
+        if (sinter_loop_is_const_int(dims[1], &tiles))
+            dims[1] = sinter_loop_int(build, sinter_winograd_tiles(tiles));
         return sinter_kernel_scratch(k, name, SINTER_DTYPE_f32, 3, dims);
     }
     dims[1] = FORMULA(k, "a * b", w->rows, w->columns);
-    if (sinter_loop_is_const_int(dims[1], &tiles)) dims[1] = sinter_loop_int(build, tiles | 1);
+    if (sinter_loop_is_const_int(dims[1], &tiles))
+        dims[1] = sinter_loop_int(build, sinter_winograd_tiles(tiles));
     sinter_loop_buffer buffer =
         sinter_loop_add_buffer(build, name, SINTER_DTYPE_f32, 3, dims, SINTER_SCOPE_STACK);
     sinter_loop_alloc(build, buffer);
@@ -421,8 +458,8 @@ static bool read_plan(winograd *w, const int64_t *plan, size_t count) {
     if (count == 2) return plan[1] >= 1 && plan[1] <= MOST_IMAGES;
     if (count != 4) return true;
     bool counts = plan[1] >= 1 && plan[1] <= MOST_TILES && plan[2] >= 1 && plan[2] <= MOST_TILES;
-    double bytes = counts ? (double)(w->edge * w->edge) * (double)(plan[1] * plan[2] | 1) *
-                                (double)(padded(w->channels) + padded(w->panel)) * sizeof(float)
+    double bytes = counts ? sinter_winograd_bytes(plan[0], plan[1] * plan[2], w->channels) +
+                                sinter_winograd_bytes(plan[0], plan[1] * plan[2], w->panel)
                           : 0;
     return counts && bytes <= MOST_STACK;
 }

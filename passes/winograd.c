@@ -4,6 +4,7 @@
  *
  * Needs layouts settled: only convolutions with channels last and constant weights are looked at. Results change by rounding:
  * about 1e-5 of the largest element with tiles of 4, 1e-6 with tiles of 2. Test: tests/passes/winograd/ */
+#include "ir/winograd.h"
 #include "ir/machine.h"
 #include "passes/pass.h"
 
@@ -11,8 +12,7 @@ enum {
     ASSUMED_DIM = 64,   /* of a symbol, within its bounds */
     ASSUMED_BATCH = 16, /* and of a symbol that counts images, beside 1 */
     MAX_GROUP = 64,     /* images that go through a step together */
-    TAPS = 3,
-    LINE = 16,                  /* f32 of a cache line; scratch is padded by one */
+    TAPS = SINTER_WINOGRAD_TAPS,
     MAX_PANEL = 64,             /* output channels at a time */
     MAX_BLOCK = 64,             /* tiles */
     STACK_BYTES = 384 << 10,    /* that the scratch of a block may take, or half of the L2 cache */
@@ -76,14 +76,9 @@ static double sum_cycles(layer *l, double (*cycles)(const layer *l, const plan *
 
 /* ---- one way to do it ---- */
 
-static double scratch_bytes(int64_t places, int64_t tiles, int64_t width) {
-    return (double)places * (double)(tiles | 1) * (double)((ceil_div(width, LINE) | 1) * LINE) *
-           (double)sizeof(float);
-}
-
 /* `tiles` of them a block. What all blocks but the first read of the weights comes from a cache. */
 static double winograd_cycles(const layer *l, size_t form, double tiles, double blocks) {
-    double places = (double)((forms[form].tile + TAPS - 1) * (forms[form].tile + TAPS - 1));
+    double places = (double)sinter_winograd_places(forms[form].tile);
     double in = vectors(l, l->channels), out = vectors(l, l->filters);
     double weights = places * (double)l->channels * (double)l->filters * (double)sizeof(float);
     /* A vector of weights is loaded once for all rows of a register tile. */
@@ -110,8 +105,9 @@ static int64_t count_tiles(const layer *l, int64_t tile) {
 }
 
 static double group_bytes(const layer *l, int64_t tile, int64_t images) {
-    int64_t places = (tile + TAPS - 1) * (tile + TAPS - 1), tiles = images * count_tiles(l, tile);
-    return scratch_bytes(places, tiles, l->channels) + scratch_bytes(places, tiles, l->filters);
+    int64_t tiles = images * count_tiles(l, tile);
+    return sinter_winograd_bytes(tile, tiles, l->channels) +
+           sinter_winograd_bytes(tile, tiles, l->filters);
 }
 
 /* What lies between the steps goes through the shared cache, where it is too much for a core's. */
@@ -156,10 +152,11 @@ static double block_cycles(const layer *l, const plan *p) {
 }
 
 static void try_block(layer *l, size_t form, int64_t rows, int64_t columns, plan *best) {
-    int64_t tile = forms[form].tile, places = (tile + TAPS - 1) * (tile + TAPS - 1);
-    int64_t panel = choose_panel(l), tiles = rows * columns;
+    int64_t tile = forms[form].tile, panel = choose_panel(l), tiles = rows * columns;
     double limit = l->l2 / 2 < STACK_BYTES ? l->l2 / 2 : STACK_BYTES;
-    if (scratch_bytes(places, tiles, l->channels) + scratch_bytes(places, tiles, panel) > limit)
+    if (sinter_winograd_bytes(tile, tiles, l->channels) +
+            sinter_winograd_bytes(tile, tiles, panel) >
+        limit)
         return;
     plan p = {.items = {tile, rows, columns, panel}, .count = 4};
     keep_better(l, block_cycles, &p, best);

@@ -38,30 +38,12 @@ typedef struct body_facts {
     bool unfit;       /* lanes would store apart, or divide indices */
 } body_facts;
 
-static int64_t call_work(sinter_scalar_function function) {
-    switch (function) {
-    case SINTER_SCALAR_exp:
-    case SINTER_SCALAR_log:
-    case SINTER_SCALAR_tanh:
-    case SINTER_SCALAR_erf:
-    case SINTER_SCALAR_pow:
-    case SINTER_SCALAR_sin:
-    case SINTER_SCALAR_cos:
-        return 24;
-    case SINTER_SCALAR_div:
-    case SINTER_SCALAR_sqrt:
-        return 4;
-    default:
-        return 1;
-    }
-}
-
 /* Products that a sum takes along cost nothing; loads do where they are widened. */
 static void count_instructions(void *user, sinter_expr expr) {
     int64_t *count = user;
     if (expr->kind == SINTER_LOOP_CAST) ++*count;
     if (expr->kind != SINTER_LOOP_CALL || expr->dtype == SINTER_DTYPE_i64) return;
-    *count += call_work(expr->function);
+    *count += sinter_scalar_operations(expr->function);
     bool sums = expr->function == SINTER_SCALAR_add || expr->function == SINTER_SCALAR_sub;
     for (uint32_t i = 0; i < expr->argument_count && sums; i++) {
         sinter_expr argument = expr->arguments[i];
@@ -111,7 +93,7 @@ static void visit_value(void *user, sinter_expr expr) {
         if (!known || (stride != 0 && stride != 1)) f->strided++;
         f->consecutive |= known && stride == 1;
     } else if (expr->kind == SINTER_LOOP_CALL && expr->dtype != SINTER_DTYPE_i64) {
-        f->work += call_work(expr->function);
+        f->work += sinter_scalar_operations(expr->function);
         if (expr->dtype != SINTER_DTYPE_bool) note_width(f, expr->dtype);
     } else if (expr->kind == SINTER_LOOP_CAST) {
         f->work++;

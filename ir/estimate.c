@@ -10,13 +10,7 @@
 const char *const sinter_bound_names[SINTER_BOUND_COUNT] = {"compute", "memory", "launches",
                                                             "links"};
 
-enum {
-    DIVISION = 8,
-    LIBRARY_CALL = 40,
-    OPAQUE_OPERATIONS = 8,
-    SAMPLE_OPERATIONS = 16,
-    MOST_DEPTH = 4
-}; /* operations, roughly */
+enum { OPAQUE_OPERATIONS = 8, SAMPLE_OPERATIONS = 16 }; /* operations, roughly */
 
 typedef struct estimator {
     sinter_module *module;
@@ -52,31 +46,12 @@ static double bytes_of(const estimator *e, sinter_value value) {
 
 /* ---- scalar expressions ---- */
 
-static double text_operations(const char *text, const sinter_string *names, size_t name_count,
-                              unsigned depth);
-
-static double call_operations(sinter_scalar_function function, unsigned depth) {
-    static const sinter_string names[] = {{"a", 1}, {"b", 1}, {"c", 1}};
-    const sinter_scalar_info *info = sinter_scalar_get_info(function);
-    if (function == SINTER_SCALAR_div || function == SINTER_SCALAR_sqrt) return DIVISION;
-    if (*info->llvm) return 1;
-    return info->expansion && depth < MOST_DEPTH
-               ? text_operations(info->expansion, names, info->arity, depth + 1)
-               : LIBRARY_CALL;
-}
-
-static double text_operations(const char *text, const sinter_string *names, size_t name_count,
-                              unsigned depth) {
+static double text_operations(const char *text, const sinter_string *names, size_t name_count) {
     sinter_scalar_body body;
     sinter_arena scratch;
-    double total = 0;
     sinter_arena_init(&scratch);
     bool good = sinter_scalar_parse(&scratch, text, names, name_count, &body, NULL);
-    for (uint32_t i = 0; good && i < body.count; i++) {
-        if (body.nodes[i].kind == SINTER_SCALAR_NODE_CALL)
-            total += call_operations(body.nodes[i].function, depth);
-        if (body.nodes[i].kind == SINTER_SCALAR_NODE_CAST) total += 1;
-    }
+    double total = good ? sinter_scalar_body_operations(&body) : 0;
     sinter_arena_deinit(&scratch);
     return total;
 }
@@ -91,7 +66,7 @@ double sinter_estimate_operations(sinter_op op) {
         names[count++] = info->operands[i].name;
     for (uint32_t i = 0; i < info->attribute_count && count < MAX_NAMES; i++)
         names[count++] = info->attributes[i].name;
-    double operations = text_operations(info->body, names, count, 0);
+    double operations = text_operations(info->body, names, count);
     return operations > 1 ? operations : 1;
 }
 

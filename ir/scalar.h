@@ -37,6 +37,9 @@ const sinter_scalar_info *sinter_scalar_get_info(sinter_scalar_function function
 /* Operands may be grouped and exchanged as one likes: what reductions are made of. Sums and products of floats round differently. */
 bool sinter_scalar_is_associative(sinter_scalar_function function);
 sinter_scalar_function sinter_scalar_find(sinter_string name);
+/* What a call takes, in simple instructions on f32, roughly: those of its expansion, several for a division, many for what is a call of
+ * the library. The one measure of scalar work: of estimates, of passes that compare, of schedules. Threads may ask at once. */
+uint32_t sinter_scalar_operations(sinter_scalar_function function);
 
 typedef enum sinter_scalar_kind {
     SINTER_SCALAR_NODE_OPERAND, /* index: which name of the list given to parse */
@@ -56,6 +59,8 @@ typedef struct sinter_scalar_body {
     const sinter_scalar_node *nodes;
     uint32_t count;
 } sinter_scalar_body;
+/* Of all calls and casts. */
+uint32_t sinter_scalar_body_operations(const sinter_scalar_body *body);
 
 /* What a body has at most. */
 enum { SINTER_SCALAR_MAX_NODES = 256 };

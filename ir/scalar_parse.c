@@ -248,3 +248,41 @@ bool sinter_scalar_parse(sinter_arena *arena, const char *text, const sinter_str
     *out_body = (sinter_scalar_body){reader.nodes.items, (uint32_t)reader.nodes.count};
     return true;
 }
+
+/* ---- how much work it is ---- */
+
+enum { DIVISION = 8, LIBRARY_CALL = 40 }; /* simple instructions, roughly */
+
+static uint32_t count_operations(const sinter_scalar_info *info) {
+    static const sinter_string names[] = {{"a", 1}, {"b", 1}, {"c", 1}};
+    sinter_scalar_body body;
+    sinter_arena scratch;
+    if (*info->llvm) return 1;
+    if (!info->expansion) return LIBRARY_CALL;
+    sinter_arena_init(&scratch);
+    uint32_t total = sinter_scalar_parse(&scratch, info->expansion, names, info->arity, &body, NULL)
+                         ? sinter_scalar_body_operations(&body)
+                         : LIBRARY_CALL;
+    sinter_arena_deinit(&scratch);
+    return total;
+}
+
+uint32_t sinter_scalar_operations(sinter_scalar_function function) {
+    static _Atomic uint32_t known[SINTER_SCALAR_COUNT]; /* whoever counts first, it is the same */
+    uint32_t operations = known[function];
+    if (operations) return operations;
+    operations = function == SINTER_SCALAR_div || function == SINTER_SCALAR_sqrt
+                     ? DIVISION
+                     : count_operations(sinter_scalar_get_info(function));
+    known[function] = operations;
+    return operations;
+}
+
+uint32_t sinter_scalar_body_operations(const sinter_scalar_body *body) {
+    uint32_t total = 0;
+    for (uint32_t i = 0; i < body->count; i++)
+        total += body->nodes[i].kind == SINTER_SCALAR_NODE_CALL
+                     ? sinter_scalar_operations(body->nodes[i].function)
+                     : body->nodes[i].kind == SINTER_SCALAR_NODE_CAST;
+    return total;
+}

@@ -3,8 +3,8 @@
  *
  * Needs inferred types and folded constants. Results are those of the evaluator, on every target. What takes a few simple
  * instructions stays as it is, since vectors compute that faster. Test: tests/passes/tabulate/ */
+#include "ir/estimate.h"
 #include "ir/eval.h"
-#include "ir/scalar.h"
 #include "passes/pass.h"
 
 #include <string.h>
@@ -13,8 +13,6 @@ enum {
     ENTRIES = 256,
     MAX_NODES = 64,
     /* Costs in simple instructions. */
-    EXPANDED = 12,
-    DIVISION = 4,
     QUANTIZE = 6,
     DEQUANTIZE = 3,
     LEAST_COST = 11 /* that a lookup is worth */
@@ -79,41 +77,17 @@ static bool visit_value(chain *c, sinter_value value) {
 
 /* ---- what it saves ---- */
 
-static int64_t function_cost(sinter_scalar_function function) {
-    const sinter_scalar_info *info = sinter_scalar_get_info(function);
-    if (info->expansion || !*info->llvm) return EXPANDED;
-    return function == SINTER_SCALAR_div || function == SINTER_SCALAR_sqrt ? DIVISION : 1;
-}
-
-static int64_t node_cost(chain *c, sinter_node node) {
-    enum { MAX_NAMES = 16 };
-    sinter_scalar_body body;
-    sinter_string names[MAX_NAMES];
+static double node_cost(chain *c, sinter_node node) {
     sinter_op op = sinter_node_op(c->context->module, node);
-    const sinter_op_info *info = sinter_op_get_info(op);
     if (op == SINTER_OP_quantize_linear) return QUANTIZE;
     if (op == SINTER_OP_dequantize_linear) return DEQUANTIZE;
-    if (op == SINTER_OP_lookup) return 1;
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < info->operand_count && count < MAX_NAMES; i++)
-        names[count++] = info->operands[i].name;
-    for (uint32_t i = 0; i < info->attribute_count && count < MAX_NAMES; i++)
-        names[count++] = info->attributes[i].name;
-    if (!info->body[0] || !sinter_scalar_parse(&c->context->scratch, info->body, names, count,
-                                               &body, c->context->rewrite.build.diag))
-        return 1; /* a conversion */
-    int64_t cost = 0;
-    for (uint32_t i = 0; i < body.count; i++)
-        cost += body.nodes[i].kind == SINTER_SCALAR_NODE_CALL
-                    ? function_cost(body.nodes[i].function)
-                    : body.nodes[i].kind == SINTER_SCALAR_NODE_CAST;
-    return cost;
+    return op == SINTER_OP_lookup ? 1 : sinter_estimate_operations(op);
 }
 
 /* Of the nodes that nobody else wants. */
-static int64_t saved_cost(chain *c) {
+static double saved_cost(chain *c) {
     const sinter_module *module = c->context->module;
-    int64_t cost = 0;
+    double cost = 0;
     for (size_t i = 0; i < c->nodes.count; i++) {
         sinter_value value = sinter_node_result(module, c->nodes.items[i], 0);
         const sinter_value_info *info = sinter_value_get(module, value);

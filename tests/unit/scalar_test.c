@@ -281,7 +281,23 @@ static void test_table(void) {
     CHECK_INT_EQ(sinter_scalar_find(SINTER_STRING("none such")), SINTER_SCALAR_NONE);
 }
 
+static void test_scalar__operations(void) {
+    CHECK_INT_EQ(sinter_scalar_operations(SINTER_SCALAR_add), 1);
+    CHECK(sinter_scalar_operations(SINTER_SCALAR_div) > 1);
+    /* floor(a / b) */
+    CHECK(sinter_scalar_operations(SINTER_SCALAR_floordiv) ==
+          sinter_scalar_operations(SINTER_SCALAR_div) + 1);
+    CHECK(sinter_scalar_operations(SINTER_SCALAR_exp) > 8);
+    CHECK(sinter_scalar_operations(SINTER_SCALAR_erf) >
+          sinter_scalar_operations(SINTER_SCALAR_exp));
+    for (int f = 1; f < SINTER_SCALAR_COUNT; f++) {
+        uint32_t first = sinter_scalar_operations((sinter_scalar_function)f);
+        CHECK(first > 0 && first == sinter_scalar_operations((sinter_scalar_function)f));
+    }
+}
+
 int main(void) {
+    test_scalar__operations();
     sinter_arena_init(&arena);
     test_language();
     test_errors();

@@ -14,12 +14,11 @@
 #include "ir/estimate.h"
 #include "passes/pass.h"
 #include "passes/shard_factors.h"
+#include "passes/way.h"
 
 #include <math.h>
 
 enum { MOST_STAGES = 1000 };
-static const double WORTH =
-    0.95; /* more stages have to make a difference: of the time with fewer */
 
 typedef struct splitter {
     sinter_pass_context *context;
@@ -202,7 +201,7 @@ static uint32_t most_stages(const splitter *s) {
 /* Whether no number of stages from here on can be shorter: the longest has the longest node. */
 static bool is_enough(const splitter *s, uint32_t stages, double node, double best) {
     double requests = (double)s->context->requests;
-    return (requests > 0 ? (requests + stages) * node : node) >= WORTH * best;
+    return !sinter_way_pays(requests > 0 ? (requests + stages) * node : node, best);
 }
 
 /* 0: none fits. */
@@ -224,7 +223,7 @@ static uint32_t choose_stages(splitter *s) {
             sinter_note(s->context->rewrite.build.diag, sinter_module_name(s->module),
                         "%u stages: the longest %.4g ms, a run %.4g ms", stages,
                         1e3 * s->longest[(stages - 1) * width + count], 1e3 * seconds);
-        if (seconds < WORTH * best || !chosen) {
+        if (sinter_way_pays(seconds, best) || !chosen) {
             best = seconds;
             chosen = stages;
         }

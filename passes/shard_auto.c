@@ -10,13 +10,12 @@
 #include "passes/choice.h"
 #include "passes/pass.h"
 #include "passes/shard_options.h"
+#include "passes/way.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* More ranks have to make a difference: of the time with fewer. */
-static const double WORTH = 0.95;
 enum { COMBINATIONS = 1 << 18, ROUNDS = 12, MOST_IDLE = 2 };
 
 typedef struct candidate {
@@ -198,29 +197,16 @@ static void explain(const chooser *c, const candidate *k, const char *what) {
     sinter_text_deinit(&text);
 }
 
-static bool fits(const chooser *c, const candidate *k) {
-    return k->weight_bytes <= c->hardware->memory;
-}
-
-/* Than b, which has as few ranks or fewer. */
-static bool is_better(const chooser *c, const candidate *a, const candidate *b) {
-    double ranks_a = 1, ranks_b = 1;
-    if (fits(c, a) != fits(c, b)) return fits(c, a);
-    if (!fits(c, a) ||
-        (c->context->goal == SINTER_GOAL_MEMORY && a->weight_bytes != b->weight_bytes))
-        return a->weight_bytes < b->weight_bytes;
-    if (c->context->goal == SINTER_GOAL_THROUGHPUT) { /* the other devices run other groups */
-        ranks_a = (double)sinter_mesh_rank_count(&a->mesh);
-        ranks_b = (double)sinter_mesh_rank_count(&b->mesh);
-    }
-    return a->seconds * ranks_a < WORTH * b->seconds * ranks_b;
+static sinter_way way_of(const candidate *k) {
+    return (sinter_way){k->seconds, k->weight_bytes, (double)sinter_mesh_rank_count(&k->mesh)};
 }
 
 static bool keep_better(const chooser *c, const sinter_mesh *mesh, candidate *best) {
     candidate other;
     try_mesh(c, mesh, &other);
     explain(c, &other, "considered");
-    bool better = is_better(c, &other, best);
+    const sinter_way a = way_of(&other), b = way_of(best);
+    bool better = sinter_way_is_better(&a, &b, c->hardware->memory, c->context->goal);
     discard(better ? best : &other);
     if (better) *best = other;
     return better;

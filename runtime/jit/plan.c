@@ -1,10 +1,9 @@
 /* Plans: the program of one device and that of ranks, priced. Test: tests/cli/plan.test */
 #include "runtime/jit/plan.h"
+#include "passes/way.h"
 #include "runtime/jit/ranks.h"
 
 #include <string.h>
-
-static const double WORTH = 0.95; /* of the time of one device, that more of them take at most */
 
 /* Exchanges of a rank's program by kind, "all_reduce 24, all_gather 1 (9.4 MB)". */
 static void describe_exchanges(const sinter_module *module, double bytes, sinter_text *text) {
@@ -61,14 +60,8 @@ static sinter_module *share(const sinter_module *module, const sinter_hardware *
     return program;
 }
 
-/* Several ranks than one, by the goal, where both fit: they have to make a difference. */
-static bool is_better(const sinter_plan_way *a, const sinter_plan_way *b, sinter_goal goal) {
-    if (a->fits != b->fits) return a->fits;
-    if (goal == SINTER_GOAL_MEMORY || !a->fits) return a->bytes < b->bytes;
-    if (goal == SINTER_GOAL_THROUGHPUT)
-        return a->estimate.seconds * (double)a->ranks <
-               WORTH * b->estimate.seconds * (double)b->ranks;
-    return a->estimate.seconds < WORTH * b->estimate.seconds;
+static sinter_way to_compare(const sinter_plan_way *plan) {
+    return (sinter_way){plan->estimate.seconds, plan->bytes, (double)plan->ranks};
 }
 
 static void summarize(sinter_plan *plan, const sinter_hardware *hardware) {
@@ -92,7 +85,8 @@ bool sinter_plan_make(const sinter_module *module, const sinter_hardware *hardwa
     sinter_module *program =
         good && hardware->devices > 1 ? share(module, hardware, options, &good, diag) : NULL;
     if (program) good = price(out_plan, program, hardware, options->engine, &shared, diag);
-    if (good && program && is_better(&shared, &out_plan->one, options->goal)) {
+    const sinter_way one = to_compare(&out_plan->one), several = to_compare(&shared);
+    if (good && program && sinter_way_is_better(&several, &one, hardware->memory, options->goal)) {
         out_plan->best = shared;
     } else {
         out_plan->best = out_plan->one;

@@ -48,6 +48,13 @@ bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *o
 /* "cuda:sm_90a" for a device of that architecture (90): the best code for it that can be made. NULL: it is older than all. */
 const char *sinter_target_of_gpu(uint32_t architecture, sinter_arena *arena);
 
+/* Blocks by the multiprocessors that take them: below 1 some have none. */
+double sinter_gpu_rounds(const sinter_gpu *gpu, double blocks);
+
+/* Bytes of shared memory that a block may ask for on every GPU that may run the code: also on later ones than those of its rows, which are
+ * given PTX. */
+uint32_t sinter_target_shared_bytes(const sinter_target *target);
+
 /* What passes may know of it. */
 sinter_machine sinter_target_machine(const sinter_target *target);
 

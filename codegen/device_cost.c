@@ -3,6 +3,7 @@
 #include "codegen/device_cost.h"
 #include "codegen/loop_uses.h"
 
+#include <math.h>
 #include <string.h>
 
 static const double LAUNCH_SECONDS = 2e-6; /* from one kernel of a stream to the next */
@@ -114,7 +115,7 @@ bool sinter_device_find_cost(sinter_loop_program *program, sinter_loop_function 
     out_cost->bytes = count_bytes(&w);
     out_cost->operations = w.operations;
     out_cost->shared_bytes = w.shared_bytes;
-    const double busy = blocks < gpu->multiprocessors ? blocks / gpu->multiprocessors : 1,
+    const double busy = fmin(sinter_gpu_rounds(gpu, blocks), 1),
                  peak = 2.0 * gpu->multiprocessors * gpu->lanes * gpu->clock * 1e6,
                  memory = out_cost->bytes / (gpu->memory * 1e9),
                  arithmetic = out_cost->operations / peak;

@@ -5,8 +5,8 @@
  * outermost loops are independent becomes a grid of threads over them, each with a vector where that is all there is to it
  * (schedule_cuda_vector.c); what nobody finds parallel runs in one thread.
  * Test: tests/codegen/schedule/cuda.loops */
-#include "codegen/loop_independent.h"
 #include "codegen/schedule_cuda.h"
+#include "codegen/loop_independent.h"
 
 enum { BLOCK = 256, WARP = 32 };
 
@@ -55,7 +55,8 @@ uint32_t sinter_schedule_cuda_gather_independent(sinter_schedule *schedule,
 static int64_t choose_threads(const sinter_gpu *gpu, const sinter_loop_stmt *loop) {
     int64_t count, threads = BLOCK;
     if (!sinter_loop_trip_count(loop, &count)) return threads;
-    while (threads > 2 * WARP && count < threads * gpu->multiprocessors) threads /= 2;
+    while (threads > 2 * WARP && sinter_gpu_rounds(gpu, (double)count / (double)threads) < 1)
+        threads /= 2;
     int64_t whole = (count + WARP - 1) / WARP * WARP;
     return whole < threads ? whole : threads;
 }
@@ -164,13 +165,13 @@ static void schedule_kernel(sinter_schedule_cuda_state *state, sinter_loop_funct
         static bool (*const choices[])(sinter_schedule_cuda_state *,
                                        sinter_loop_var) = {sinter_schedule_cuda_contraction,
                                                            sinter_schedule_cuda_rows,
-                                                            sinter_schedule_cuda_transpose,
-                                                            sinter_schedule_cuda_block,
-                                                            spread_grid,
-                                                            spread_under_one,
-                                                            spread_under_two,
-                                                            spread_axes,
-                                                            sinter_schedule_cuda_one_block};
+                                                           sinter_schedule_cuda_transpose,
+                                                           sinter_schedule_cuda_block,
+                                                           spread_grid,
+                                                           spread_under_one,
+                                                           spread_under_two,
+                                                           spread_axes,
+                                                           sinter_schedule_cuda_one_block};
         bool done = false;
         for (size_t i = 0; i < sizeof choices / sizeof *choices && !done; i++) {
             sinter_loop_function *saved = sinter_loop_clone_function(state->program, kernel);

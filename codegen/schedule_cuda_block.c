@@ -8,11 +8,7 @@
 
 enum {
     THREADS = 256,
-    LEAST_SCRATCH = 256, /* bytes */
-    /* Bytes that a launch may ask for: on every GPU from Ampere on, and on Turing. */
-    MOST_SHARED = 99 << 10,
-    MOST_SHARED_OLD = 64 << 10,
-    OLD_ARCHITECTURE = 80
+    LEAST_SCRATCH = 256 /* bytes */
 };
 
 typedef struct sharing {
@@ -112,11 +108,8 @@ static uint64_t scratch_bytes(const sharing *s, const sinter_loop_stmt *first) {
 }
 
 static bool scratch_fits(const sharing *s, const sinter_loop_stmt *first, uint64_t least) {
-    const sinter_target *target = s->state->target;
-    uint64_t bytes = scratch_bytes(s, first), most = MOST_SHARED;
-    for (uint32_t i = 0; i < target->gpu_code_count; i++)
-        if (target->gpu_codes[i].architecture < OLD_ARCHITECTURE) most = MOST_SHARED_OLD;
-    return bytes >= least && bytes <= most;
+    uint64_t bytes = scratch_bytes(s, first);
+    return bytes >= least && bytes <= sinter_target_shared_bytes(s->state->target);
 }
 
 static void share_scratch(const sharing *s, const sinter_loop_stmt *first) {

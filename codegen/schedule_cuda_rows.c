@@ -6,10 +6,11 @@
  * Barriers are put where one loop over threads touches what another wrote. Taken are nests whose loads follow the elements of
  * the row one by one; where neighbouring rows are neighbours in memory, a thread a row (schedule_cuda.c) reads better.
  * Test: tests/codegen/schedule/cuda.loops */
+#include "codegen/device.h"
 #include "codegen/loop_uses.h"
 #include "codegen/schedule_cuda.h"
 
-enum { MAX_LANES = 256, MIN_ROW = 64, SHARED_LIMIT = 48 << 10, MAX_ROWS = 64 };
+enum { MAX_LANES = 256, MIN_ROW = 64, MAX_ROWS = 64 };
 
 /* ---- which nests ---- */
 
@@ -165,7 +166,7 @@ static bool add_shared(const sinter_loop_function *function, const sinter_loop_s
 
 static bool shared_fits(const sinter_loop_function *function, const sinter_loop_stmt *first) {
     uint64_t total = 0;
-    return add_shared(function, first, &total) && total <= SHARED_LIMIT;
+    return add_shared(function, first, &total) && total <= SINTER_DEVICE_DECLARED_SHARED;
 }
 
 /* ---- rows of a block ---- */
@@ -175,7 +176,7 @@ static bool shared_fits(const sinter_loop_function *function, const sinter_loop_
 static int64_t choose_rows(const sinter_gpu *gpu, const sinter_loop_stmt *rows, int64_t lanes) {
     int64_t count, most, best = 1;
     if (!sinter_loop_trip_count(rows, &count)) return 1;
-    most = count * lanes / ((int64_t)gpu->multiprocessors * gpu->threads);
+    most = (int64_t)(sinter_gpu_rounds(gpu, (double)count) * (double)lanes / gpu->threads);
     for (int64_t k = 2; k <= most && k <= MAX_ROWS; k++)
         if (count % k == 0) best = k;
     return best;

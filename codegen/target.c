@@ -284,6 +284,20 @@ const char *sinter_target_of_gpu(uint32_t architecture, sinter_arena *arena) {
     return sinter_arena_format(arena, "cuda:sm_%u%s", gpus[best].architecture, exact ? "a" : "");
 }
 
+double sinter_gpu_rounds(const sinter_gpu *gpu, double blocks) {
+    return blocks / gpu->multiprocessors;
+}
+
+uint32_t sinter_target_shared_bytes(const sinter_target *target) {
+    uint32_t oldest = UINT32_MAX, least = UINT32_MAX;
+    for (uint32_t i = 0; i < target->gpu_code_count; i++)
+        if (target->gpu_codes[i].architecture < oldest) oldest = target->gpu_codes[i].architecture;
+    for (size_t i = 0; i < GPU_COUNT; i++)
+        if (gpus[i].architecture >= oldest && gpus[i].shared_bytes < least)
+            least = gpus[i].shared_bytes;
+    return least;
+}
+
 /* The host's code is for any machine with a GPU: a plain CPU of this one's kind. */
 static bool parse_cuda(const char *text, sinter_arena *arena, sinter_target *target,
                        sinter_diag *diag) {

@@ -267,6 +267,20 @@ static void test_object(const sinter_loop_program *program, const char *target, 
     sinter_text_deinit(&bytes);
 }
 
+/* What schedules divide by and choose by. */
+static void test_row(const char *text, sinter_diag *diag) {
+    enum { LINE = 64 };
+    sinter_target t;
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    CHECK(sinter_target_parse(text, &arena, &t, diag));
+    CHECK(t.vector_bytes >= 16 && t.registers >= 16 && t.l1_bytes < t.l2_bytes);
+    CHECK(t.products && t.loads && t.latency && t.wake_cycles);
+    CHECK(t.near_bytes >= t.memory_bytes && t.memory_bytes && t.l3_share);
+    CHECK(t.l2_ways && t.l2_bytes % (t.l2_ways * LINE) == 0);
+    sinter_arena_deinit(&arena);
+}
+
 static void test_every_target(const sinter_loop_program *program, sinter_diag *diag) {
     static const char *const targets[] = {
 #define CPU(arch, name, ...) "cpu:" name,
@@ -276,8 +290,10 @@ static void test_every_target(const sinter_loop_program *program, sinter_diag *d
 #define FEATURE(arch, name, llvm, cpuinfo, implies) PLAIN_##arch name,
 #include "codegen/target.def"
     };
-    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+        test_row(targets[i], diag);
         test_object(program, targets[i], 1, diag);
+    }
     test_object(program, "cpu:x86-64-v2", 0, diag);
     test_object(program, "cpu:x86-64-v4+avx512vnni", 3, diag);
     test_object(program, "cpu:neoverse-v1", 3, diag);

@@ -172,10 +172,14 @@ static sinter_status *open_transport(sinter_job *job) {
     return NULL;
 }
 
-sinter_status *sinter_job_open(double seconds, sinter_job **out_job) {
+sinter_status *sinter_job_open(const char *name, double seconds, sinter_job **out_job) {
     *out_job = NULL;
     sinter_job *job = calloc(1, sizeof *job);
-    if (!job) return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for a job of processes");
+    if (job) job->name = strdup(name);
+    if (!job || !job->name) {
+        free(job);
+        return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for a job of processes");
+    }
     job->seconds = seconds;
     sinter_status *status = open_transport(job);
     if (status) {
@@ -193,7 +197,12 @@ sinter_status *sinter_job_open(double seconds, sinter_job **out_job) {
 void sinter_job_close(sinter_job *job, bool failed) {
     if (!job) return;
     if (job->transport) job->transport->close(job->transport, failed);
+    free(job->name);
     free(job); /* the library stays: what it is built on can't be started twice in a process */
+}
+
+const char *sinter_job_name(const sinter_job *job) {
+    return job->name;
 }
 
 int64_t sinter_job_rank(const sinter_job *job) {

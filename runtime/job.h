@@ -10,11 +10,12 @@
 typedef struct sinter_job sinter_job;
 /* Whether this process is one of several, by what its starter put into its environment. */
 bool sinter_job_is_one(void);
-/* seconds: how long to wait for others, here and later. SINTER_STATUS_NO_DEVICE where there is no plug-in. */
-sinter_status *sinter_job_open(double seconds, sinter_job **out_job);
+/* name: of what the ranks run, for messages; copied. seconds: how long to wait for others, here and later. SINTER_STATUS_NO_DEVICE where there is no plug-in. */
+sinter_status *sinter_job_open(const char *name, double seconds, sinter_job **out_job);
 /* failed: without a word to the others, whom mpirun ends as soon as this process ends with a status that is not 0; memory of messages
  * that are under way stays the transport's. NULL allowed. */
 void sinter_job_close(sinter_job *job, bool failed);
+const char *sinter_job_name(const sinter_job *job);
 int64_t sinter_job_rank(const sinter_job *job);
 int64_t sinter_job_rank_count(const sinter_job *job);
 /* Of the programs of its ranks. The processes are `groups` meshes, one after the other in their order, each with exchanges of its own: the

@@ -8,6 +8,7 @@
 enum { SINTER_JOB_DIRECT_RANKS = 8, SINTER_JOB_SHORT_BYTES = 16384 };
 
 struct sinter_job {
+    char *name;
     sinter_transport *transport;
     void *library;
     double seconds;

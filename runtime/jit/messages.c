@@ -5,20 +5,20 @@
 #include <string.h>
 
 enum { PROTOCOL = 3 };
-static const char *const WHERE = "ranks";
 
 bool sinter_messages_send(sinter_job *job, int64_t to, const void *data, size_t bytes,
                           sinter_diag *diag) {
-    return sinter_engine_report(sinter_job_send(job, to, data, bytes), WHERE, diag);
+    return sinter_engine_report(sinter_job_send(job, to, data, bytes), sinter_job_name(job), diag);
 }
 
 bool sinter_messages_receive(sinter_job *job, int64_t from, void *out_data, size_t bytes,
                              sinter_diag *diag) {
-    return sinter_engine_report(sinter_job_receive(job, from, out_data, bytes), WHERE, diag);
+    return sinter_engine_report(sinter_job_receive(job, from, out_data, bytes),
+                                sinter_job_name(job), diag);
 }
 
 bool sinter_messages_finish(sinter_job *job, const char *what, sinter_diag *diag) {
-    return sinter_engine_report(sinter_job_finish(job, what), WHERE, diag);
+    return sinter_engine_report(sinter_job_finish(job, what), sinter_job_name(job), diag);
 }
 
 /* ---- the start ---- */
@@ -37,9 +37,10 @@ bool sinter_messages_agree(sinter_job *job, uint64_t hash, sinter_diag *diag) {
     if (!good) return false; /* others may still write there */
     for (size_t rank = 1; good && rank < count; rank++)
         if (memcmp(others[rank], own, sizeof own) != 0)
-            good = sinter_error(
-                diag, WHERE, "rank %zu has %s than rank 0: give all processes one folder", rank,
-                others[rank][2] != own[2] ? "other programs" : "another version of Sinter");
+            good = sinter_error(diag, sinter_job_name(job),
+                                "rank %zu has %s than rank 0: give all processes one folder", rank,
+                                others[rank][2] != own[2] ? "other programs"
+                                                          : "another version of Sinter");
     sinter_heap_free(others);
     return good;
 }
@@ -58,15 +59,17 @@ bool sinter_messages_describe(const sinter_tensor *tensor, const char *name,
 }
 
 /* Room for what the head says. */
-static bool make(const sinter_message_head *h, sinter_tensor *out_tensor, sinter_diag *diag) {
+static bool make(const sinter_job *job, const sinter_message_head *h, sinter_tensor *out_tensor,
+                 sinter_diag *diag) {
     sinter_dtype dtype = sinter_dtype_from_onnx((int32_t)h->dtype);
     if (dtype == SINTER_DTYPE_NONE || h->rank < 0 || h->rank > SINTER_MAX_RANK)
-        return sinter_error(diag, WHERE, "another process sends a tensor of type %lld, rank %lld",
+        return sinter_error(diag, sinter_job_name(job),
+                            "another process sends a tensor of type %lld, rank %lld",
                             (long long)h->dtype, (long long)h->rank);
     if (!sinter_tensor_create(out_tensor, dtype, (uint32_t)h->rank, h->dims, diag)) return false;
     if (sinter_tensor_bytes(out_tensor) == h->bytes) return true;
     sinter_tensor_deinit(out_tensor);
-    return sinter_error(diag, WHERE,
+    return sinter_error(diag, sinter_job_name(job),
                         "another process sends %llu bytes for a tensor of another size",
                         (unsigned long long)h->bytes);
 }
@@ -82,7 +85,7 @@ bool sinter_messages_receive_tensors(sinter_job *job, int64_t from,
                                      const sinter_message_head *heads, sinter_tensor *out_tensors,
                                      size_t count, sinter_diag *diag) {
     for (size_t i = 0; i < count; i++)
-        if (!make(&heads[i], &out_tensors[i], diag) ||
+        if (!make(job, &heads[i], &out_tensors[i], diag) ||
             !sinter_messages_receive(job, from, sinter_tensor_mutable(&out_tensors[i]),
                                      heads[i].bytes, diag))
             return false;

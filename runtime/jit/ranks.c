@@ -197,7 +197,8 @@ static uint32_t axis_sizes(const sinter_ranks *r, int64_t *out_sizes) {
 
 static bool open_job(sinter_ranks *r, const char *folder, sinter_diag *diag) {
     if (r->own >= 0 || !sinter_job_is_one()) return true;
-    if (!sinter_engine_report(sinter_job_open(r->seconds, &r->job), folder, diag)) return false;
+    if (!sinter_engine_report(sinter_job_open(folder, r->seconds, &r->job), folder, diag))
+        return false;
     r->own = sinter_job_rank(r->job);
     return true;
 }
@@ -219,6 +220,7 @@ static bool load(sinter_ranks *r, const char *folder, const sinter_engine_option
     sinter_text text = {0};
     sinter_lexer lexer;
     const char *path = sinter_ranks_list(&r->arena, folder);
+    r->name = sinter_arena_copy_string(&r->arena, folder, strlen(folder));
     bool good = open_job(r, folder, diag) && sinter_file_read_text(path, &text, diag);
     if (good) {
         const char *kept = sinter_arena_copy_string(&r->arena, text.data, text.size);
@@ -278,14 +280,16 @@ static void take_words(sinter_ranks *r, sinter_module *module, size_t count,
 
 static bool compile(sinter_ranks *r, sinter_module *module, const sinter_engine_options *options,
                     sinter_diag *diag) {
+    const char *name = sinter_module_name(module);
+    r->name = sinter_arena_copy_string(&r->arena, name, strlen(name));
     r->mesh = *sinter_module_mesh(module);
     r->count = sinter_mesh_rank_count(&r->mesh);
     r->input_count = sinter_module_input_count(module);
     r->output_count = sinter_module_output_count(module);
     r->engines = SINTER_NEW_ARRAY(&r->arena, sinter_engine *, r->count);
     for (uint32_t i = 0; i < r->mesh.axis_count; i++) {
-        sinter_string *name = &r->mesh.axes[i].name;
-        name->data = sinter_arena_copy_string(&r->arena, name->data, name->size);
+        sinter_string *axis = &r->mesh.axes[i].name;
+        axis->data = sinter_arena_copy_string(&r->arena, axis->data, axis->size);
     }
     for (int64_t rank = 0; rank < r->count; rank++) {
         sinter_module *program = sinter_ranks_program(module, rank, diag);
@@ -296,7 +300,6 @@ static bool compile(sinter_ranks *r, sinter_module *module, const sinter_engine_
     r->output_words = SINTER_NEW_ARRAY(&r->arena, const sinter_sharding *, r->output_count + 1);
     take_words(r, module, r->input_count, sinter_module_input, r->input_words);
     take_words(r, module, r->output_count, sinter_module_output, r->output_words);
-    const char *name = sinter_module_name(module);
     return describe_all(r, name, diag) && start(r, name, diag);
 }
 
@@ -418,7 +421,7 @@ bool sinter_ranks_run(sinter_ranks *r, const sinter_tensor *inputs, sinter_tenso
     if (r->job) return sinter_ranks_lead(r, inputs, out_outputs, diag);
     uint32_t axes = axis_sizes(r, sizes);
     if (!sinter_engine_report(sinter_collectives_create(sizes, axes, r->seconds, &all.collectives),
-                              "ranks", diag))
+                              r->name, diag))
         return false;
     all.parts = sinter_heap_alloc((count * r->input_count + 1) * sizeof *all.parts);
     all.results = sinter_heap_alloc((count * r->output_count + 1) * sizeof *all.results);

@@ -6,6 +6,7 @@
 
 struct sinter_ranks {
     sinter_arena arena;
+    const char *name; /* the folder, or the model, for messages */
     sinter_mesh mesh;
     int64_t count;
     sinter_engine **engines; /* by rank; of a job of processes the own one only */

@@ -21,9 +21,9 @@ static bool run_own(sinter_ranks *r, const sinter_tensor *parts, sinter_tensor *
                     sinter_diag *diag) {
     sinter_engine *engine = r->engines[r->own];
     sinter_engine_set_services(engine, sinter_job_services(r->job));
-    return sinter_engine_report(sinter_job_start_run(r->job), "ranks", diag) &&
+    return sinter_engine_report(sinter_job_start_run(r->job), sinter_job_name(r->job), diag) &&
            sinter_engine_run(engine, parts, results, diag) &&
-           sinter_engine_report(sinter_job_end_run(r->job), "ranks", diag);
+           sinter_engine_report(sinter_job_end_run(r->job), sinter_job_name(r->job), diag);
 }
 
 /* Of all ranks but the first. */
@@ -57,7 +57,8 @@ bool sinter_ranks_lead(sinter_ranks *r, const sinter_tensor *inputs, sinter_tens
     sinter_message_delivery *deliveries = sinter_heap_alloc(count * sizeof *deliveries);
     sinter_tensor *parts = sinter_heap_alloc((r->input_count + 1) * sizeof *parts);
     sinter_tensor *results = sinter_heap_alloc((count * r->output_count + 1) * sizeof *results);
-    bool good = !r->failed || sinter_error(diag, "ranks", "the job has failed already");
+    bool good =
+        !r->failed || sinter_error(diag, sinter_job_name(r->job), "the job has failed already");
     for (size_t rank = 1; good && rank < count; rank++)
         good = deliver(r, (int64_t)rank, inputs, &deliveries[rank], diag);
     good = good && sinter_ranks_cut_inputs(r, 0, inputs, parts, diag);

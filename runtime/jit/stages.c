@@ -218,9 +218,10 @@ static bool load(sinter_stages *s, const char *folder, const sinter_engine_optio
     sinter_text text = {0};
     sinter_lexer lexer;
     const char *path = sinter_stages_list(&s->arena, folder);
-    bool good = (!sinter_job_is_one() ||
-                 sinter_engine_report(sinter_job_open(s->seconds, &s->job), folder, diag)) &&
-                sinter_file_read_text(path, &text, diag);
+    bool good =
+        (!sinter_job_is_one() ||
+         sinter_engine_report(sinter_job_open(folder, s->seconds, &s->job), folder, diag)) &&
+        sinter_file_read_text(path, &text, diag);
     if (good) {
         const char *kept = sinter_arena_copy_string(&s->arena, text.data, text.size);
         s->hash = sinter_abi_hash(kept, text.size, 0);

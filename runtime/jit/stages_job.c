@@ -282,7 +282,7 @@ static bool collect_lanes(const sinter_stages *s, sinter_diag *diag) {
 
 bool sinter_stages_lead(sinter_stages *s, const sinter_tensor *inputs, sinter_tensor *out_outputs,
                         sinter_diag *diag) {
-    if (s->failed) return sinter_error(diag, "ranks", "the job has failed already");
+    if (s->failed) return sinter_error(diag, sinter_job_name(s->job), "the job has failed already");
     int64_t processes = sinter_job_rank_count(s->job);
     size_t slots = (size_t)(micro_count(s) * s->slot_count);
     sinter_tensor *wholes = sinter_heap_alloc((slots + 1) * sizeof *wholes);

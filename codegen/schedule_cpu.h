@@ -50,9 +50,7 @@ sinter_loop_var sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state
 uint32_t sinter_schedule_cpu_cut_borders(sinter_schedule_cpu_state *state, sinter_loop_var nest, sinter_loop_var *out_parts);
 
 /* ---- questions (schedule_cpu_choice.c) ---- */
-typedef struct sinter_cpu_answer {
-    char text[SINTER_TUNING_WORD];
-} sinter_cpu_answer;
+typedef sinter_chooser_answer sinter_cpu_answer;
 sinter_cpu_answer sinter_cpu_answer_make(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Before and after the kernel of state->kernel is scheduled. */
 void sinter_cpu_begin_choices(sinter_schedule_cpu_state *state);

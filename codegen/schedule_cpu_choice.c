@@ -56,32 +56,14 @@ static const sinter_tuning_choice *find_choice(const sinter_schedule_cpu_state *
     return NULL;
 }
 
-static void log_question(sinter_tuning_log *log, const char *question,
-                         const sinter_cpu_answer *answers, uint32_t count, uint32_t chosen) {
-    sinter_tuning_kernel *kernel = &log->kernels.items[log->kernels.count - 1];
-    sinter_tuning_question asked = {.answer_count = count, .chosen = chosen};
-    snprintf(asked.question, sizeof asked.question, "%s", question);
-    asked.answers = sinter_arena_alloc_array(log->arena, count, sizeof *asked.answers);
-    for (uint32_t i = 0; i < count; i++)
-        memcpy(asked.answers[i], answers[i].text, sizeof answers[i].text);
-    sinter_vector_push(log->arena, &kernel->questions, asked);
-}
-
 uint32_t sinter_cpu_choose(sinter_schedule_cpu_state *state, const char *question,
                            const sinter_cpu_answer *answers, uint32_t count) {
-    const sinter_tuning_choice *choice = find_choice(state);
-    uint32_t chosen = 0;
-    if (choice) {
-        while (chosen < count && strcmp(answers[chosen].text, choice->answer)) chosen++;
-        if (chosen == count || strcmp(question, choice->question)) {
-            sinter_warning(state->diag, state->schedule.function->name,
-                           "the tuning answers question %u with %s = %s, which is no choice here: "
-                           "another version of sinter measured it",
-                           choice->number, choice->question, choice->answer);
-            chosen = 0;
-        }
-    }
-    if (state->options->log) log_question(state->options->log, question, answers, count, chosen);
+    sinter_tuning_log *log = state->options->log;
+    uint32_t chosen = sinter_tuning_answer(find_choice(state), question, answers, count,
+                                           state->schedule.function->name, state->diag);
+    if (log)
+        sinter_vector_push(log->arena, &log->kernels.items[log->kernels.count - 1].questions,
+                           sinter_tuning_describe(log->arena, question, answers, count, chosen));
     state->asked++;
     return chosen;
 }

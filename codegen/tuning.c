@@ -4,12 +4,14 @@
 #include "ir/base/lex.h"
 #include "ir/base/map.h"
 
+#include <stdio.h>
 #include <string.h>
 
 typedef struct entry {
     uint64_t kernel;
     sinter_tuning_choices choices;
     const char *comment;
+    bool is_layer;
 } entry;
 
 struct sinter_tuning {
@@ -51,8 +53,8 @@ const sinter_tuning_choices *sinter_tuning_find(const sinter_tuning *tuning, uin
     return choices->count ? choices : NULL;
 }
 
-void sinter_tuning_set(sinter_tuning *tuning, uint64_t kernel, const sinter_tuning_choices *choices,
-                       const char *comment) {
+static entry *set(sinter_tuning *tuning, uint64_t kernel, const sinter_tuning_choices *choices,
+                  const char *comment) {
     uint64_t at;
     if (!sinter_map_find(&tuning->index, kernel, &at)) {
         at = tuning->entries.count;
@@ -65,6 +67,81 @@ void sinter_tuning_set(sinter_tuning *tuning, uint64_t kernel, const sinter_tuni
         sinter_vector_push(&tuning->arena, &e->choices, choices->items[i]);
     e->comment =
         comment ? sinter_arena_copy_string(&tuning->arena, comment, strlen(comment)) : NULL;
+    return e;
+}
+
+void sinter_tuning_set(sinter_tuning *tuning, uint64_t kernel, const sinter_tuning_choices *choices,
+                       const char *comment) {
+    set(tuning, kernel, choices, comment)->is_layer = false;
+}
+
+void sinter_tuning_set_layer(sinter_tuning *tuning, uint64_t layer,
+                             const sinter_tuning_choices *choices, const char *comment) {
+    set(tuning, layer, choices, comment)->is_layer = true;
+}
+
+/* ---- what is asked ---- */
+
+uint32_t sinter_tuning_answer(const sinter_tuning_choice *choice, const char *question,
+                              const sinter_chooser_answer *answers, uint32_t count,
+                              const char *where, sinter_diag *diag) {
+    uint32_t chosen = 0;
+    if (!choice) return 0;
+    while (chosen < count && strcmp(answers[chosen].text, choice->answer)) chosen++;
+    if (chosen < count && !strcmp(question, choice->question)) return chosen;
+    sinter_warning(diag, where,
+                   "the tuning answers question %u with %s = %s, which is no choice here: "
+                   "another version of sinter measured it",
+                   choice->number, choice->question, choice->answer);
+    return 0;
+}
+
+sinter_tuning_question sinter_tuning_describe(sinter_arena *arena, const char *question,
+                                              const sinter_chooser_answer *answers, uint32_t count,
+                                              uint32_t chosen) {
+    sinter_tuning_question asked = {.answer_count = count, .chosen = chosen};
+    snprintf(asked.question, sizeof asked.question, "%s", question);
+    asked.answers = sinter_arena_alloc_array(arena, count, sizeof *asked.answers);
+    for (uint32_t i = 0; i < count; i++)
+        memcpy(asked.answers[i], answers[i].text, sizeof answers[i].text);
+    return asked;
+}
+
+static void log_layer(sinter_tuning_log *log, const sinter_chooser_question *question,
+                      uint32_t chosen) {
+    sinter_tuning_layer *layer = NULL;
+    for (size_t i = 0; i < log->layers.count && !layer; i++)
+        if (log->layers.items[i].layer == question->layer) layer = &log->layers.items[i];
+    if (!layer) {
+        const sinter_tuning_layer fresh = {
+            .layer = question->layer,
+            .question = sinter_tuning_describe(log->arena, question->text, question->answers,
+                                               question->answer_count, chosen)};
+        sinter_vector_push(log->arena, &log->layers, fresh);
+        layer = &log->layers.items[log->layers.count - 1];
+    }
+    for (uint32_t i = 0; i < question->location_count; i++) {
+        const char *location = question->locations[i];
+        if (location)
+            sinter_vector_push(log->arena, &layer->locations,
+                               sinter_arena_copy_string(log->arena, location, strlen(location)));
+    }
+}
+
+static uint32_t choose_layer(void *user, const sinter_chooser_question *question) {
+    const sinter_tuning_layers *layers = user;
+    const sinter_tuning_choices *choices =
+        layers->tuning ? sinter_tuning_find(layers->tuning, question->layer) : NULL;
+    const char *where = question->location_count ? question->locations[0] : NULL;
+    uint32_t chosen =
+        sinter_tuning_answer(choices ? &choices->items[0] : NULL, question->text, question->answers,
+                             question->answer_count, where ? where : question->text, layers->diag);
+    if (layers->log) log_layer(layers->log, question, chosen);
+    return chosen;
+}
+
+sinter_chooser sinter_tuning_chooser(sinter_tuning_layers *layers) {
+    return (sinter_chooser){.user = layers, .choose = choose_layer};
 }
 
 /* ---- the file ---- */
@@ -76,7 +153,8 @@ void sinter_tuning_print(const sinter_tuning *tuning, sinter_text *text) {
     for (size_t i = 0; i < tuning->entries.count; i++) {
         const entry *e = &tuning->entries.items[i];
         if (!e->choices.count) continue;
-        sinter_text_format(text, "kernel 0x%016llx {", (unsigned long long)e->kernel);
+        sinter_text_format(text, "%s 0x%016llx {", e->is_layer ? "layer" : "kernel",
+                           (unsigned long long)e->kernel);
         for (size_t k = 0; k < e->choices.count; k++) {
             const sinter_tuning_choice *choice = &e->choices.items[k];
             sinter_text_format(text, " %u %s ", choice->number, choice->question);
@@ -116,7 +194,8 @@ static bool parse_choice(sinter_lexer *lexer, uint32_t least, sinter_tuning_choi
 
 static bool parse_kernel(sinter_lexer *lexer, sinter_tuning *tuning) {
     sinter_tuning_choices choices = {0};
-    if (!sinter_lexer_expect(lexer, "kernel")) return false;
+    bool is_layer = sinter_lexer_accept(lexer, "layer");
+    if (!is_layer && !sinter_lexer_expect(lexer, "kernel")) return false;
     if (lexer->token.kind != SINTER_TOKEN_HEX || lexer->token.text.size > 16)
         return sinter_lexer_error(lexer, "expected the hash of a kernel, 0x and 16 digits");
     uint64_t kernel = lexer->token.integer, known;
@@ -130,7 +209,7 @@ static bool parse_kernel(sinter_lexer *lexer, sinter_tuning *tuning) {
         sinter_vector_push(lexer->arena, &choices, choice);
         least = choice.number + 1;
     }
-    sinter_tuning_set(tuning, kernel, &choices, NULL);
+    set(tuning, kernel, &choices, NULL)->is_layer = is_layer;
     return true;
 }
 

@@ -40,6 +40,7 @@ typedef struct fusion {
     sinter_rewrite *rewrite;
     sinter_arena *scratch;
     const sinter_machine *machine;
+    const sinter_chooser *chooser;
     sinter_region region;
     sinter_map copies;  /* constants copied into a group -> position of the node they are for */
     uint32_t *position; /* by node, in this region; 0 elsewhere */
@@ -490,15 +491,24 @@ static uint32_t find_maker(const fusion *f, sinter_node node, uint32_t own) {
     return joins ? producer : 0;
 }
 
+/* What the node reads comes by rows, from this maker of it, where the model says so or where that was measured to be faster. */
+static bool comes_by_rows(const fusion *f, sinter_node node, sinter_node maker, bool model) {
+    const sinter_node nodes[] = {node, maker};
+    const sinter_chooser_answer rows[] = {{"rows"}, {"apart"}}, apart[] = {{"apart"}, {"rows"}};
+    uint32_t answer =
+        sinter_chooser_ask(f->chooser, f->module, nodes, 2, "fuse", model ? rows : apart, 2);
+    return model == (answer == 0);
+}
+
 /* A depthwise convolution takes in the convolution that makes what only it reads, where that is large: it comes by rows then
  * (codegen/lower_streamed.c) and memory never sees it. */
 static void join_streamed(fusion *f, sinter_node node, uint32_t own) {
     sinter_value x = sinter_node_operand(f->module, node, 0);
-    if (f->machine->has_device || !is_depthwise(f, node) || !is_large(f, x) ||
-        !has_short_rows(f, node, x))
-        return;
+    if (f->machine->has_device || !is_depthwise(f, node) || !has_short_rows(f, node, x)) return;
     uint32_t maker = find_maker(f, node, own);
-    if (!maker || is_depthwise(f, f->groups.items[maker - 1].anchor)) return;
+    if (!maker || is_depthwise(f, f->groups.items[maker - 1].anchor) ||
+        !comes_by_rows(f, node, f->groups.items[maker - 1].anchor, is_large(f, x)))
+        return;
     merge(f, own, maker - 1);
     f->groups.items[own].anchor = node;
 }
@@ -507,7 +517,7 @@ static void join_streamed(fusion *f, sinter_node node, uint32_t own) {
  * rows of all channels are little: blocks of channels would stay nearer to the core. */
 static void join_projected(fusion *f, sinter_node node, uint32_t own) {
     sinter_value x = sinter_node_operand(f->module, node, 0);
-    if (f->machine->has_device || !is_plain_conv(f, node) || !is_large(f, x) ||
+    if (f->machine->has_device || !is_plain_conv(f, node) ||
         sinter_node_get_int(f->module, node, "group", 1) != 1 ||
         sinter_node_get_int_at(f->module, node, "strides", 0, 1) > reach_of(f, node, 0))
         return;
@@ -518,7 +528,9 @@ static void join_projected(fusion *f, sinter_node node, uint32_t own) {
         sinter_value_definition(f->module, sinter_node_operand(f->module, window, 0));
     int64_t bytes = ring_bytes(f, node);
     if (before && f->group_of[before] == maker) bytes += ring_bytes(f, window);
-    if (bytes > (int64_t)f->machine->l2_bytes / RING_SHARE) return;
+    if (bytes > (int64_t)f->machine->l2_bytes / RING_SHARE ||
+        !comes_by_rows(f, node, window, is_large(f, x)))
+        return;
     merge(f, own, maker - 1);
     f->groups.items[own].anchor = node;
 }
@@ -530,7 +542,7 @@ static void join_staged(fusion *f, sinter_node node, uint32_t own) {
                  weight = sinter_node_operand(f->module, node, 1),
                  y = sinter_node_result(f->module, node, 0);
     if (f->machine->has_device || !is_plain_conv(f, node) ||
-        sinter_node_get_int(f->module, node, "group", 1) != 1 || !is_large(f, x))
+        sinter_node_get_int(f->module, node, "group", 1) != 1)
         return;
     int64_t row = const_dim(f, x, 2) * const_dim(f, x, 3) *
                   (sinter_dtype_infos[sinter_value_type(f->module, x)->dtype].bits / 8);
@@ -546,7 +558,8 @@ static void join_staged(fusion *f, sinter_node node, uint32_t own) {
     uint32_t producer = f->group_of[definition] - 1;
     const fusion_group *group = &f->groups.items[producer];
     if (group->anchor || group->nodes.count + f->groups.items[own].nodes.count > GROUP_LIMIT ||
-        first_outside_use(f, producer, own) != UINT32_MAX)
+        first_outside_use(f, producer, own) != UINT32_MAX ||
+        !comes_by_rows(f, node, definition, is_large(f, x)))
         return;
     merge(f, own, producer);
     f->groups.items[own].staged = true;
@@ -695,6 +708,7 @@ void sinter_pass_fuse(sinter_pass_context *context) {
     sinter_module *module = context->module;
     fusion f = {.module = module,
                 .machine = context->machine,
+                .chooser = context->chooser,
                 .scratch = &context->scratch,
                 .rewrite = &context->rewrite};
     sinter_map_init(&f.copies, f.scratch);

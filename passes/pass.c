@@ -54,6 +54,7 @@ bool sinter_pass_run(const sinter_pass *pass, sinter_module *module,
     if (options && options->machine) context.machine = options->machine;
     if (options) context.precision = options->precision;
     if (options) context.explain = options->explain;
+    if (options) context.chooser = options->chooser;
     if (options) context.compression = options->compression;
     if (options) context.hardware = options->hardware;
     if (options) context.goal = options->goal;

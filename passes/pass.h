@@ -1,6 +1,7 @@
 /* The pass manager. A pass is one file, one row of passes.def, one flag, one folder of tests.
  * Test: tests/passes/manager/ */
 #pragma once
+#include "ir/chooser.h"
 #include "ir/machine.h"
 #include "ir/rewrite.h"
 #include "passes/compression.h"
@@ -27,6 +28,7 @@ typedef struct sinter_pass_context {
     uint32_t stages;  /* of a pipeline; 0: nobody said */
     int64_t requests; /* of a run of a pipeline; 0: ever more */
     bool explain; /* passes that choose say why, as warnings and notes */
+    const sinter_chooser *chooser; /* measured answers to what passes ask about layers; NULL: none */
 } sinter_pass_context;
 typedef void (*sinter_pass_function)(sinter_pass_context *context);
 
@@ -50,6 +52,7 @@ typedef struct sinter_pipeline_options {
     sinter_goal goal;
     uint32_t stages; /* 0: chosen */
     int64_t requests; /* 0: ever more */
+    const sinter_chooser *chooser; /* NULL: none */
     const sinter_pass *without; /* left out wherever it stands; NULL: none */
     const char *print_after;  /* pass name, or "all" */
     int64_t stop_after;       /* passes that change something to run; -1: all (bisect) */

@@ -1,12 +1,15 @@
 /* Chooses Winograd's minimal filtering for 3x3 convolutions in f32: fewer multiplications, for transforms of input and result
  * and larger weights. The choice, and how tiles are blocked, goes by an estimate of cycles from the shapes and the machine
- * (ir/machine.h); conv carries it in the attribute `winograd`, which lowering reads (codegen/lower_winograd.c).
+ * (ir/machine.h), unless another way was measured to be faster (ir/chooser.h); conv carries it in the attribute `winograd`, which
+ * lowering reads (codegen/lower_winograd.c).
  *
  * Needs layouts settled: only convolutions with channels last and constant weights are looked at. Results change by rounding:
  * about 1e-5 of the largest element with tiles of 4, 1e-6 with tiles of 2. Test: tests/passes/winograd/ */
 #include "ir/winograd.h"
 #include "ir/machine.h"
 #include "passes/pass.h"
+
+#include <stdio.h>
 
 enum {
     ASSUMED_DIM = 64,   /* of a symbol, within its bounds */
@@ -231,16 +234,49 @@ static layer describe(const sinter_module *module, sinter_node node, const sinte
     return l;
 }
 
-static void choose(sinter_rewrite *rewrite, sinter_node node, layer *l) {
-    plan best = {0};
-    for (size_t form = 0; form < FORM_COUNT; form++) {
-        try_groups(l, form, &best);
-        try_blocks(l, form, &best);
-    }
-    if (!best.count || best.cycles * 100 > sum_cycles(l, direct_cycles, NULL) * GAIN_PERCENT)
-        return;
-    sinter_attr attr = sinter_attr_ints("winograd", best.items, best.count);
-    sinter_rewrite_set_attr(rewrite, node, &attr);
+/* None, and the best in groups and in blocks of each form: those that there are, the model's favourite first. */
+static uint32_t list_plans(layer *l, plan *out_plans) {
+    void (*const tries[])(layer *, size_t, plan *) = {try_groups, try_blocks};
+    uint32_t count = 1, best = 1;
+    out_plans[0] = (plan){.cycles = sum_cycles(l, direct_cycles, NULL) * GAIN_PERCENT / 100};
+    for (size_t form = 0; form < FORM_COUNT; form++)
+        for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+            plan found = {0};
+            tries[i](l, form, &found);
+            if (!found.count) continue;
+            if (found.cycles < out_plans[best].cycles || count == 1) best = count;
+            out_plans[count++] = found;
+        }
+    if (count == 1 || out_plans[best].cycles > out_plans[0].cycles) return count;
+    plan direct = out_plans[0];
+    out_plans[0] = out_plans[best];
+    out_plans[best] = direct;
+    return count;
+}
+
+/* "direct", "4 images 2", "4 tiles 1x7 x 64". */
+static sinter_chooser_answer name_plan(const plan *p) {
+    sinter_chooser_answer answer = {"direct"};
+    long long items[4];
+    for (int i = 0; i < 4; i++) items[i] = (long long)p->items[i];
+    if (p->count == 2)
+        snprintf(answer.text, sizeof answer.text, "%lld images %lld", items[0], items[1]);
+    if (p->count == 4)
+        snprintf(answer.text, sizeof answer.text, "%lld tiles %lldx%lld x %lld", items[0], items[1],
+                 items[2], items[3]);
+    return answer;
+}
+
+static void choose(sinter_pass_context *context, sinter_node node, layer *l) {
+    plan plans[2 * FORM_COUNT + 1] = {{{0}, 0, 0}};
+    sinter_chooser_answer answers[2 * FORM_COUNT + 1];
+    uint32_t count = list_plans(l, plans);
+    for (uint32_t i = 0; i < count; i++) answers[i] = name_plan(&plans[i]);
+    const plan *chosen = &plans[sinter_chooser_ask(context->chooser, context->module, &node, 1,
+                                                   "winograd", answers, count)];
+    if (!chosen->count) return;
+    sinter_attr attr = sinter_attr_ints("winograd", chosen->items, chosen->count);
+    sinter_rewrite_set_attr(&context->rewrite, node, &attr);
 }
 
 typedef struct chooser {
@@ -254,7 +290,7 @@ static void visit(void *user, sinter_node node) {
     if (!is_candidate(context->module, node)) return;
     layer l = describe(context->module, node, context->machine, c->bindings);
     if (context->precision == SINTER_DTYPE_bf16 && context->machine->pairs_of_bf16) l.pairs = 2;
-    choose(&context->rewrite, node, &l);
+    choose(context, node, &l);
 }
 
 void sinter_pass_winograd(sinter_pass_context *context) {

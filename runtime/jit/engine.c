@@ -2,6 +2,7 @@
  * function over all back ends. Test: tests/cli/, the suites */
 #include "runtime/jit/engine.h"
 #include "codegen/kernel_cache.h"
+#include "codegen/tuning.h"
 #include "ir/base/file.h"
 #include "ir/base/process.h"
 #include "ir/eval.h"
@@ -119,6 +120,9 @@ bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options
                                         .machine = &machine,
                                         .precision = options->precision,
                                         .output = stderr};
+    sinter_tuning_layers layers = {options->tuning, options->tuning_log, diag};
+    const sinter_chooser chooser = sinter_tuning_chooser(&layers);
+    if (options->tuning || options->tuning_log) pipeline.chooser = &chooser;
     if (options->no_winograd) pipeline.without = sinter_pass_find(SINTER_STRING("winograd"));
     sinter_arena arena;
     sinter_arena_init(&arena);

@@ -1,4 +1,4 @@
-/* The search for faster schedules: rounds of one trial a kernel. Test: tests/cli/tune.test */
+/* The search for faster schedules: rounds of one trial a layer, then of one trial a kernel. Test: tests/cli/tune.test */
 #include "runtime/jit/tune.h"
 #include "ir/base/clock.h"
 #include "ir/base/file.h"
@@ -21,12 +21,21 @@ typedef struct kernel_search {
     bool is_hot, is_trying;
 } kernel_search;
 
+typedef struct layer_search {
+    sinter_tuning_layer layer; /* the best answer is the chosen one */
+    double ratio;              /* of its kernels' time to that without choices */
+    uint32_t answer;           /* the next trial */
+    bool is_hot, is_trying;
+} layer_search;
+
 typedef struct search {
     const sinter_tune_options *options;
     sinter_engine_options engine; /* with a cache, which most kernels of a round are found in */
     sinter_arena arena;
-    sinter_engine *base;
+    sinter_engine *base;  /* with the layers' choices, once they are known */
+    sinter_engine *plain; /* without any; may be the same */
     const sinter_tensor *inputs;
+    SINTER_VECTOR(layer_search) layers;
     SINTER_VECTOR(kernel_search) kernels; /* in the order of the program */
     sinter_tune_report report;
     sinter_diag *diag;
@@ -105,19 +114,36 @@ static double kernel_seconds(const contest *c, int which, size_t kernel) {
     return sinter_profile_kernels(c->profiles[which], &count)[kernel].seconds;
 }
 
+/* Of the kernels that compute a node of such layers; a kernel has the locations of its nodes. */
+static double layer_seconds(const contest *c, int which, const sinter_tuning_layer *layer) {
+    size_t count;
+    const sinter_profile_kernel *kernels = sinter_profile_kernels(c->profiles[which], &count);
+    double seconds = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool computes = false;
+        for (size_t k = 0; k < layer->locations.count && !computes; k++)
+            computes = strstr(kernels[i].kernel->nodes, layer->locations.items[k]) != NULL;
+        if (computes) seconds += kernels[i].seconds;
+    }
+    return seconds;
+}
+
 /* ---- what to try ---- */
 
-/* The answers that differ from the cost model's. */
+/* The answer, where it differs from the cost model's. */
+static void add_choice(search *s, uint32_t number, const sinter_tuning_question *q,
+                       sinter_tuning_choices *choices) {
+    sinter_tuning_choice choice = {.number = number};
+    if (!q->chosen) return;
+    memcpy(choice.question, q->question, sizeof choice.question);
+    memcpy(choice.answer, q->answers[q->chosen], sizeof choice.answer);
+    sinter_vector_push(&s->arena, choices, choice);
+}
+
 static sinter_tuning_choices list_choices(search *s, const sinter_tuning_kernel *kernel) {
     sinter_tuning_choices choices = {0};
-    for (uint32_t i = 0; i < kernel->questions.count; i++) {
-        const sinter_tuning_question *q = &kernel->questions.items[i];
-        if (!q->chosen) continue;
-        sinter_tuning_choice choice = {.number = i};
-        memcpy(choice.question, q->question, sizeof choice.question);
-        memcpy(choice.answer, q->answers[q->chosen], sizeof choice.answer);
-        sinter_vector_push(&s->arena, &choices, choice);
-    }
+    for (uint32_t i = 0; i < kernel->questions.count; i++)
+        add_choice(s, i, &kernel->questions.items[i], &choices);
     return choices;
 }
 
@@ -178,17 +204,120 @@ static void judge_round(search *s, const contest *c, const sinter_tuning_log *lo
     s->report.rounds++;
 }
 
+/* ---- layers ---- */
+
+static void set_layer(search *s, layer_search *l, uint32_t answer, sinter_tuning *tuning,
+                      const char *comment) {
+    sinter_tuning_choices choices = {0};
+    uint32_t chosen = l->layer.question.chosen;
+    l->layer.question.chosen = answer;
+    add_choice(s, 0, &l->layer.question, &choices);
+    l->layer.question.chosen = chosen;
+    sinter_tuning_set_layer(tuning, l->layer.layer, &choices, comment);
+}
+
+static bool plan_layers(search *s, sinter_tuning *tuning) {
+    bool open = false;
+    for (size_t i = 0; i < s->layers.count; i++) {
+        layer_search *l = &s->layers.items[i];
+        if (l->answer == l->layer.question.chosen) l->answer++;
+        l->is_trying = l->is_hot && l->answer < l->layer.question.answer_count;
+        open |= l->is_trying;
+        set_layer(s, l, l->is_trying ? l->answer : l->layer.question.chosen, tuning, NULL);
+    }
+    return open;
+}
+
+static void judge_layers(search *s, const contest *c) {
+    for (size_t i = 0; i < s->layers.count; i++) {
+        layer_search *l = &s->layers.items[i];
+        double base = layer_seconds(c, 0, &l->layer), trial = layer_seconds(c, 1, &l->layer);
+        if (!l->is_trying) continue;
+        if (base > 0 && trial > 0 && trial / base < l->ratio * (1 - least_gain)) {
+            l->ratio = trial / base;
+            l->layer.question.chosen = l->answer;
+        }
+        l->answer++;
+    }
+    s->report.rounds++;
+}
+
+/* All together against the start: what does not hold is dropped. */
+static void confirm_layers(search *s, const contest *c, sinter_tuning *tuning) {
+    s->report.layers_changed = 0;
+    for (size_t i = 0; i < s->layers.count; i++) {
+        layer_search *l = &s->layers.items[i];
+        double base = layer_seconds(c, 0, &l->layer), tuned = layer_seconds(c, 1, &l->layer);
+        char comment[160];
+        bool holds = l->layer.question.chosen && tuned < base * (1 - least_gain / 2);
+        snprintf(comment, sizeof comment, "%.6f ms, was %.6f: %s", 1e3 * tuned, 1e3 * base,
+                 l->layer.locations.items[0]);
+        set_layer(s, l, holds ? l->layer.question.chosen : 0, tuning, comment);
+        s->report.layers_changed += holds;
+    }
+}
+
+typedef void (*layer_judge)(search *s, const contest *c, sinter_tuning *tuning);
+
+static void judge_round_of_layers(search *s, const contest *c, sinter_tuning *tuning) {
+    (void)tuning;
+    judge_layers(s, c);
+}
+
+/* One engine with these choices against the base. */
+static bool compare_layers(search *s, sinter_tuning *tuning, double seconds, layer_judge judge) {
+    sinter_diag errors = {.handler = tell_errors, .user = s->diag};
+    contest c = {.engines = {s->base, make_engine(s, tuning, NULL, &errors)}};
+    if (!c.engines[1]) return false;
+    bool good = compete(s, &c, seconds);
+    if (good) judge(s, &c, tuning);
+    end_contest(&c);
+    sinter_engine_destroy(c.engines[1]);
+    return good;
+}
+
+/* Layers with a share of the run that is worth a trial, by the start's times. */
+static void begin_layers(search *s, const sinter_tuning_log *log, const contest *c, double total) {
+    for (size_t i = 0; i < log->layers.count; i++) {
+        const sinter_tuning_layer *layer = &log->layers.items[i];
+        bool is_hot =
+            layer->locations.count > 0 && layer_seconds(c, 0, layer) > least_share * total;
+        if (layer->locations.count)
+            sinter_vector_push(&s->arena, &s->layers,
+                               (layer_search){.layer = *layer, .ratio = 1, .is_hot = is_hot});
+    }
+    s->report.layers = (uint32_t)s->layers.count;
+}
+
+/* The layers' choices go into the tuning; they get half of the time at most. */
+static bool tune_layers(search *s, double start, sinter_tuning *tuning) {
+    bool good = true, any = false;
+    while (good && plan_layers(s, tuning) &&
+           sinter_clock_seconds() - start < s->options->seconds / 2) {
+        good = compare_layers(s, tuning, round_seconds, judge_round_of_layers);
+        if (good && s->options->on_round) s->options->on_round(s->options->user, &s->report);
+    }
+    for (size_t i = 0; i < s->layers.count; i++) {
+        layer_search *l = &s->layers.items[i];
+        any |= l->layer.question.chosen > 0;
+        set_layer(s, l, l->layer.question.chosen, tuning, NULL);
+    }
+    return good && (!any || compare_layers(s, tuning, 4 * round_seconds, confirm_layers));
+}
+
 /* ---- the search ---- */
 
-static bool begin(search *s) {
+/* The engine that kernels are compared with, their times, and the layers', where there is no tuning of them yet. */
+static bool begin(search *s, const sinter_tuning *tuning) {
     sinter_tuning_log log = {.arena = &s->arena};
-    s->base = make_engine(s, NULL, &log, s->diag);
+    s->base = make_engine(s, tuning, &log, s->diag);
     if (!s->base) return false;
-    s->inputs = s->options->make_inputs(s->options->user, s->base, s->diag);
+    if (!s->inputs) s->inputs = s->options->make_inputs(s->options->user, s->base, s->diag);
     if (!s->inputs) return false;
     contest c = {.engines = {s->base}};
     bool good = compete(s, &c, round_seconds);
     double total = 0;
+    s->kernels.count = 0;
     for (size_t i = 0; good && i < log.kernels.count; i++) total += kernel_seconds(&c, 0, i);
     for (size_t i = 0; good && i < log.kernels.count; i++) {
         double seconds = kernel_seconds(&c, 0, i);
@@ -199,9 +328,10 @@ static bool begin(search *s) {
                                            .best = log.kernels.items[i],
                                            .is_hot = seconds > least_share * total});
     }
+    if (good && !tuning) begin_layers(s, &log, &c, total);
     end_contest(&c);
-    s->report =
-        (sinter_tune_report){.kernels = (uint32_t)log.kernels.count, .before = total, .now = total};
+    s->report.kernels = (uint32_t)log.kernels.count;
+    s->report.before = s->report.now = total;
     return good;
 }
 
@@ -236,17 +366,33 @@ static bool confirm(search *s, sinter_tuning *tuning) {
         sinter_tuning_set(tuning, k->kernel, holds ? &choices : &none, comment);
         s->report.changed += holds;
     }
+    end_contest(&c);
+    c = (contest){.engines = {s->plain, c.engines[1]}};
+    good = good && compete(s, &c, 4 * round_seconds);
     s->report.before = c.medians[0];
-    s->report.now = s->report.changed ? c.medians[1] : c.medians[0];
+    s->report.now = s->report.changed || s->report.layers_changed ? c.medians[1] : c.medians[0];
     end_contest(&c);
     sinter_engine_destroy(c.engines[1]);
     return good;
 }
 
+static void copy_choices(const sinter_tuning *from, const sinter_tuning_layer *layer,
+                         sinter_tuning *to) {
+    const sinter_tuning_choices none = {0}, *choices = sinter_tuning_find(from, layer->layer);
+    sinter_tuning_set_layer(to, layer->layer, choices ? choices : &none, NULL);
+}
+
 static bool run_search(search *s, sinter_tuning *tuning) {
     double start = sinter_clock_seconds();
     sinter_tuning *trials = sinter_tuning_create(sinter_tuning_target(tuning));
-    bool good = begin(s);
+    bool good = begin(s, NULL) && tune_layers(s, start, tuning);
+    s->plain = s->base;
+    if (good && s->report.layers_changed) {
+        s->base = NULL;
+        good = begin(s, tuning);
+    }
+    for (size_t i = 0; good && i < s->layers.count; i++)
+        copy_choices(tuning, &s->layers.items[i].layer, trials);
     while (good && plan_round(s, trials) && sinter_clock_seconds() - start < s->options->seconds) {
         good = run_round(s, trials);
         if (good && s->options->on_round) s->options->on_round(s->options->user, &s->report);
@@ -265,6 +411,7 @@ bool sinter_tune(const sinter_tune_options *options, sinter_tuning *tuning,
     if (own) s.engine.cache = folder;
     sinter_arena_init(&s.arena);
     bool good = run_search(&s, tuning);
+    if (s.plain != s.base) sinter_engine_destroy(s.plain);
     sinter_engine_destroy(s.base);
     sinter_arena_deinit(&s.arena);
     if (own) sinter_file_remove_folder(folder);

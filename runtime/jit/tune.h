@@ -1,5 +1,7 @@
-/* Measures the choices that the schedules of a model's kernels have, and keeps those that are faster.
+/* Measures the choices that the passes have for a model's layers and the schedules for its kernels, and keeps those that are faster.
  *
+ * Layers first, as they decide which kernels there are: in each round every kind of layer tries another answer, and is judged by the
+ * kernels that compute its nodes, on both sides. Then kernels.
  * In each round every kernel tries one other answer to one of its questions. The model with these answers and the model as
  * the cost model has it run in turns in one process, so that both see the same machine, and kernels are compared with
  * themselves, by their shortest times. An answer stays where it gains enough, and questions after it may be new ones.
@@ -11,6 +13,7 @@
 typedef struct sinter_tune_report {
     uint32_t rounds;             /* so far */
     uint32_t kernels, open, changed; /* of the model; with something to try still; with another choice than the cost model's */
+    uint32_t layers, layers_changed; /* kinds that passes asked about; likewise */
     double before, now;          /* seconds of a run: all kernels', as estimated from their own; at the end the whole run's medians */
 } sinter_tune_report;
 
@@ -25,6 +28,6 @@ typedef struct sinter_tune_options {
     void *user;
 } sinter_tune_options;
 
-/* The choices of the model's kernels go into the tuning, in place of what it had for them. False after an error. */
+/* The choices of the model's layers and kernels go into the tuning, in place of what it had for them. False after an error. */
 bool sinter_tune(const sinter_tune_options *options, sinter_tuning *tuning, sinter_tune_report *out_report,
                  sinter_diag *diag);

@@ -1,10 +1,12 @@
-/* codegen/tuning.c and schedule_cpu_choice.c: files of choices, and choices at random, which change the code and no value. */
+/* codegen/tuning.c, schedule_cpu_choice.c and ir/chooser.c: files of choices; choices of schedules at random, which change the code
+ * and no value; every choice about layers, which may round. */
 #include "codegen/tuning.h"
 #include "frontends/import.h"
 #include "ir/parse.h"
 #include "runtime/jit/engine.h"
 #include "tests/unit/test.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 /* What every machine of the kind has. */
@@ -39,7 +41,8 @@ static void test_table(void) {
     sinter_tuning_choices b = one_choice(&arena, 0, "band", "7");
     sinter_tuning_set(tuning, 5, &b, "first\nsecond");
     sinter_tuning_set(tuning, UINT64_MAX, &a, NULL);
-    CHECK_INT_EQ(sinter_tuning_count(tuning), 2);
+    sinter_tuning_set_layer(tuning, 7, &b, "a layer");
+    CHECK_INT_EQ(sinter_tuning_count(tuning), 3);
     CHECK(!sinter_tuning_find(tuning, 6));
     sinter_tuning_set(tuning, 5, &a, "in place\n");
     const sinter_tuning_choices *found = sinter_tuning_find(tuning, 5);
@@ -49,7 +52,8 @@ static void test_table(void) {
     CHECK_STRING_EQ(text.data,
                     "tuning \"cpu:one\"\n"
                     "kernel 0x0000000000000005 { 3 tile \"6x\\\"32\\\"\" } // in place\\n\n"
-                    "kernel 0xffffffffffffffff { 3 tile \"6x\\\"32\\\"\" }\n");
+                    "kernel 0xffffffffffffffff { 3 tile \"6x\\\"32\\\"\" }\n"
+                    "layer 0x0000000000000007 { 0 band \"7\" } // a layer\n");
     sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stdout};
     sinter_tuning *read = sinter_tuning_parse("t", text.data, text.size, &diag);
     if (CHECK(read)) {
@@ -57,10 +61,11 @@ static void test_table(void) {
         found = sinter_tuning_find(read, UINT64_MAX);
         CHECK(found && !strcmp(found->items[0].answer, "6x\"32\""));
         sinter_tuning_set(read, 5, &none, NULL);
-        CHECK(!sinter_tuning_find(read, 5) && sinter_tuning_count(read) == 1);
+        CHECK(!sinter_tuning_find(read, 5) && sinter_tuning_count(read) == 2);
         sinter_tuning_print(read, &again);
         CHECK_STRING_EQ(again.data, "tuning \"cpu:one\"\n"
-                                    "kernel 0xffffffffffffffff { 3 tile \"6x\\\"32\\\"\" }\n");
+                                    "kernel 0xffffffffffffffff { 3 tile \"6x\\\"32\\\"\" }\n"
+                                    "layer 0x0000000000000007 { 0 band \"7\" }\n");
     }
     sinter_tuning_destroy(read);
     sinter_tuning_destroy(tuning);
@@ -214,6 +219,103 @@ static void test_choices(const char *target, sinter_module *(*load)(sinter_diag 
     sinter_arena_deinit(&arena);
 }
 
+/* ---- layers ---- */
+
+/* Every question of passes: a window of 3 x 3 taps, a depthwise one between two of one tap, factors of channels. */
+static sinter_module *load_layers(sinter_diag *diag) {
+    sinter_text text = {0};
+    sinter_text_append_string(&text, "module \"m\" {\n  graph (%x: f32[1,8,28,28]) {\n");
+    append_constant(&text, "t", "16,8,3,3", 16 * 72);
+    append_constant(&text, "a", "32,16,1,1", 32 * 16);
+    append_constant(&text, "b", "32,1,3,3", 32 * 9);
+    append_constant(&text, "c", "24,32,1,1", 24 * 32);
+    append_constant(&text, "d", "8,24,1,1", 8 * 24);
+    sinter_text_append_string(
+        &text, "    %axes = constant() {value = tensor<i64[2], [2, 3]>}\n"
+               "    %s = conv(%x, %t) {pads = [1, 1, 1, 1]} loc(\"taps\")\n"
+               "    %p = conv(%s, %a) loc(\"expand\")\n    %q = relu(%p)\n"
+               "    %w = conv(%q, %b) {group = 32, pads = [1, 1, 1, 1]} loc(\"window\")\n"
+               "    %r = relu(%w)\n    %y = conv(%r, %c) loc(\"project\")\n"
+               "    %z = reduce_mean(%y, %axes) loc(\"factors\")\n"
+               "    %u = mul(%y, %z) loc(\"product\")\n    %v = conv(%u, %d) loc(\"last\")\n"
+               "    yield(%v)\n  }\n}\n");
+    sinter_module *module = sinter_parse_module("m.sir", text.data, text.size, diag);
+    sinter_text_deinit(&text);
+    return module;
+}
+
+static bool same_kernels(const sinter_tuning_log *a, const sinter_tuning_log *b) {
+    bool same = a->kernels.count == b->kernels.count;
+    for (size_t i = 0; same && i < a->kernels.count; i++)
+        same = a->kernels.items[i].kernel == b->kernels.items[i].kernel;
+    return same;
+}
+
+/* The model with this answer about the layer has other kernels and, but for the rounding, the same values. */
+static void test_answer(const sinter_engine_options *options, const sinter_tuning_log *log,
+                        const sinter_tuning_layer *layer, uint32_t answer, const char *target,
+                        const sinter_tensor *expected) {
+    sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stdout};
+    sinter_tuning_log asked = {.arena = log->arena};
+    sinter_tuning *tuning = sinter_tuning_create(target);
+    sinter_tuning_choices choices =
+        one_choice(log->arena, 0, layer->question.question, layer->question.answers[answer]);
+    sinter_tuning_set_layer(tuning, layer->layer, &choices, NULL);
+    sinter_engine_options tuned = *options;
+    sinter_tensor got = {0};
+    tuned.tuning = tuning;
+    tuned.tuning_log = &asked;
+    sinter_engine *engine = sinter_engine_create(load_layers(&diag), &tuned, &diag);
+    CHECK(engine && run(engine, &got, &diag) && !diag.warning_count);
+    uint32_t found = 0;
+    for (size_t i = 0; i < asked.layers.count; i++)
+        found += asked.layers.items[i].layer == layer->layer &&
+                 asked.layers.items[i].question.chosen == answer;
+    CHECK_INT_EQ(found, 1);
+    CHECK_INT_EQ(same_kernels(log, &asked), answer == 0);
+    double worst = 0, largest = 0;
+    for (int64_t i = 0; i < sinter_tensor_count(expected); i++) {
+        double value = sinter_tensor_get_double(expected, i);
+        worst = fmax(worst, fabs(sinter_tensor_get_double(&got, i) - value));
+        largest = fmax(largest, fabs(value));
+    }
+    CHECK(worst <= 1e-5 * largest);
+    sinter_tensor_deinit(&got);
+    sinter_engine_destroy(engine);
+    sinter_tuning_destroy(tuning);
+}
+
+static void test_layers(void) {
+    sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stdout};
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
+    sinter_tuning_log log = {.arena = &arena};
+    sinter_tensor expected = {0};
+    options.tuning_log = &log;
+    sinter_engine *engine = sinter_engine_create(load_layers(&diag), &options, &diag);
+    if (!CHECK(engine && run(engine, &expected, &diag))) return;
+    uint32_t taps = 0, rows = 0, answers = 0;
+    for (size_t i = 0; i < log.layers.count; i++) {
+        const sinter_tuning_layer *layer = &log.layers.items[i];
+        bool winograd = !strcmp(layer->question.question, "winograd");
+        taps +=
+            winograd && layer->locations.count == 1 && !strcmp(layer->locations.items[0], "taps");
+        rows += !winograd && layer->locations.count == 2;
+        answers += layer->question.answer_count;
+        for (uint32_t k = 0; k < layer->question.answer_count; k++)
+            test_answer(&options, &log, layer, k, sinter_engine_artifact(engine)->target,
+                        &expected);
+    }
+    CHECK_INT_EQ(taps, 1);
+    CHECK_INT_EQ(rows,
+                 3); /* the window, what takes its channels together, what reads the product */
+    CHECK(answers >= 3 + 2 * rows);
+    sinter_tensor_deinit(&expected);
+    sinter_engine_destroy(engine);
+    sinter_arena_deinit(&arena);
+}
+
 /* What does not fit the kernels of this version is said, and the cost model decides. */
 static void test_misfits(void) {
     sinter_text messages = {0};
@@ -234,6 +336,10 @@ static void test_misfits(void) {
         if (log.kernels.items[i].questions.count)
             sinter_tuning_set(tuning, log.kernels.items[i].kernel, &choices, NULL);
     }
+    for (size_t i = 0; i < log.layers.count; i++) {
+        sinter_tuning_choices choices = one_choice(&arena, 0, "fuse", "sideways");
+        sinter_tuning_set_layer(tuning, log.layers.items[i].layer, &choices, NULL);
+    }
     options.tuning = tuning;
     options.tuning_log = NULL;
     sinter_engine *other = sinter_engine_create(load_convolutions(&diag), &options, &diag);
@@ -241,6 +347,8 @@ static void test_misfits(void) {
     CHECK(messages.data &&
           strstr(messages.data, "warning: the tuning answers question 0 with tile = "
                                 "900x1, which is no choice here"));
+    CHECK(messages.data &&
+          strstr(messages.data, "warning: the tuning answers question 0 with fuse = sideways"));
     CHECK(messages.data &&
           strstr(messages.data, "warning: the tuning answers question 77 of this kernel"));
     options.target = PLAIN_TARGET;
@@ -262,6 +370,7 @@ int main(void) {
         test_choices(targets[i], load_cnn_int8, 3);
         test_choices(targets[i], load_transformer, 6);
     }
+    test_layers();
     test_misfits();
     return test_finish();
 }

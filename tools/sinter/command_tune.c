@@ -62,10 +62,11 @@ static bool tune_model(job *j, const sinter_engine_options *options, double seco
     sinter_text_deinit(&text);
     if (is_open) good = sinter_file_writer_close(&writer, good, diag) && good;
     if (good)
-        printf("%s: %.4f -> %.4f ms a run (%.3f x); other choices for %u of %u kernels; %u rounds, "
-               "%.1f s\n",
+        printf("%s: %.4f -> %.4f ms a run (%.3f x); other choices for %u of %u layers, %u of %u "
+               "kernels; %u rounds, %.1f s\n",
                j->a->operands[0], 1e3 * report.before, 1e3 * report.now, report.before / report.now,
-               report.changed, report.kernels, report.rounds, sinter_clock_seconds() - start);
+               report.layers_changed, report.layers, report.changed, report.kernels, report.rounds,
+               sinter_clock_seconds() - start);
     sinter_tuning_destroy(tuning);
     sinter_arena_deinit(&arena);
     return good;
@@ -102,9 +103,12 @@ const command command_tune = {
     .operands = "MODEL -o FILE",
     .doc = "measure the choices of schedules on this machine",
     .usage = "sinter tune MODEL -o FILE [--seconds=S] [--threads=N] [-i NAME=FILE]...",
-    .details = "Measures, kernel by kernel, the choices that schedules have, and writes those that "
-               "are faster than the\ncost model's to a file: sinter compile MODEL -o OUT "
-               "--tuning=FILE. Values stay the same.",
+    .details =
+        "Measures, layer by layer, the ways to compute a convolution (directly, by Winograd, by "
+        "rows with its neighbours),\nthen, kernel by kernel, the choices that schedules have, "
+        "and writes those that are faster than the cost model's\nto a file: sinter compile "
+        "MODEL -o OUT --tuning=FILE. Values stay the same, but for the rounding of Winograd's\n"
+        "convolutions, which --no-winograd leaves out.",
     COMMAND_OPTIONS(own_options),
     .shared = "target dim passes O precision no-winograd threads jobs cache i size",
     .expected = "one model",

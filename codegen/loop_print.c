@@ -688,15 +688,16 @@ void sinter_loop_print(const sinter_loop_program *program, sinter_text *text) {
 
 void sinter_loop_print_function(const sinter_loop_program *program,
                                 const sinter_loop_function *function, sinter_text *text) {
-    printer p;
-    if (program)
-        init(&p, program, text);
-    else
-        p = (printer){.text = text}, sinter_arena_init(&p.arena);
+    printer p = {.program = program, .text = text};
+    bool is_host = program && function == program->host;
     const char *name = function->name;
-    for (size_t i = 0; program && i < program->kernels.count; i++)
-        if (program->kernels.items[i] == function) name = p.kernel_names[i];
-    print_function(&p, function, program && function == program->host ? "host" : "kernel", name);
+    size_t at = 0, count = program ? program->kernels.count : 0;
+    sinter_arena_init(&p.arena);
+    while (at < count && program->kernels.items[at] != function) at++;
+    /* One that is in no program yet calls none, and takes the name that it has. */
+    if (is_host || at < count) name_kernels(&p);
+    if (at < count) name = p.kernel_names[at];
+    print_function(&p, function, is_host ? "host" : "kernel", name);
     sinter_arena_deinit(&p.arena);
 }
 

@@ -125,8 +125,22 @@ void sinter_loop_map_init(sinter_loop_map *map, sinter_loop_program *program,
 }
 
 void sinter_loop_map_var(sinter_loop_map *map, sinter_loop_var var, sinter_expr replacement) {
-    while (map->vars.count <= var) sinter_vector_push(map->builder.arena, &map->vars, NULL);
-    map->vars.items[var] = replacement;
+    sinter_arena *arena = map->builder.arena;
+    if (!map->vars.count) map->first_var = var;
+    size_t shift = var < map->first_var ? map->first_var - var : 0, count = map->vars.count;
+    for (size_t i = 0; i < shift; i++) sinter_vector_push(arena, &map->vars, NULL);
+    if (shift) {
+        memmove(map->vars.items + shift, map->vars.items, count * sizeof *map->vars.items);
+        memset(map->vars.items, 0, shift * sizeof *map->vars.items);
+        map->first_var = var;
+    }
+    while (map->vars.count <= var - map->first_var) sinter_vector_push(arena, &map->vars, NULL);
+    map->vars.items[var - map->first_var] = replacement;
+}
+
+sinter_expr sinter_loop_mapped_var(const sinter_loop_map *map, sinter_loop_var var) {
+    bool known = var >= map->first_var && var - map->first_var < map->vars.count;
+    return known ? map->vars.items[var - map->first_var] : NULL;
 }
 
 void sinter_loop_map_buffer(sinter_loop_map *map, sinter_loop_buffer buffer,
@@ -164,7 +178,7 @@ static sinter_expr rebuild(sinter_loop_map *map, sinter_expr expr, const sinter_
 sinter_expr sinter_loop_map_expr(sinter_loop_map *map, sinter_expr expr) {
     if (expr->kind == SINTER_LOOP_CONST) return expr;
     if (expr->kind == SINTER_LOOP_VAR) {
-        sinter_expr replacement = expr->var < map->vars.count ? map->vars.items[expr->var] : NULL;
+        sinter_expr replacement = sinter_loop_mapped_var(map, expr->var);
         return replacement ? replacement : expr;
     }
     sinter_expr inline_arguments[SINTER_MAX_RANK], *arguments = inline_arguments;
@@ -269,7 +283,7 @@ sinter_loop_stmt *sinter_loop_clone_stmt(sinter_loop_map *map, const sinter_loop
         copy->var = fresh_var(map, stmt->var);
         if (stmt->kind == SINTER_LOOP_FOR) sinter_loop_narrow_range(&map->builder, copy);
     } else if (sinter_loop_assigns(stmt)) {
-        sinter_expr mapped = stmt->var < map->vars.count ? map->vars.items[stmt->var] : NULL;
+        sinter_expr mapped = sinter_loop_mapped_var(map, stmt->var);
         assert(!mapped || mapped->kind == SINTER_LOOP_VAR);
         if (mapped) copy->var = mapped->var;
     }
@@ -329,19 +343,27 @@ typedef struct index_rewrite {
     void *user;
 } index_rewrite;
 
-static sinter_expr change_expr(const index_rewrite *r, sinter_expr expr) {
-    if (!expr->argument_count) return expr;
-    sinter_expr arguments[SINTER_MAX_RANK];
-    bool is_access = expr->kind == SINTER_LOOP_LOAD && expr->buffer == r->buffer;
-    bool changed = is_access;
-    for (uint32_t i = 0; i < expr->argument_count; i++) {
-        arguments[i] = change_expr(r, expr->arguments[i]);
-        changed |= arguments[i] != expr->arguments[i];
-    }
-    if (!changed) return expr;
+/* The access's own indices, `count` of them, become others; their number. */
+static uint32_t change_indices(const index_rewrite *r, sinter_loop_buffer buffer,
+                               const sinter_expr *own, uint32_t count, sinter_expr *indices) {
+    memcpy(indices, own, count * sizeof *indices);
+    return r->change(r->user, buffer, indices);
+}
+
+static bool is_changed(const index_rewrite *r, sinter_loop_buffer buffer, uint32_t rank) {
+    return rank && (!r->buffer || buffer == r->buffer);
+}
+
+static sinter_expr change_expr(void *user, sinter_expr expr) {
+    const index_rewrite *r = user;
+    sinter_expr indices[SINTER_MAX_RANK];
+    expr = sinter_loop_replace_arguments(r->arena, expr, change_expr, user);
+    if (expr->kind != SINTER_LOOP_LOAD || !is_changed(r, expr->buffer, expr->argument_count))
+        return expr;
     sinter_loop_expr copy = *expr;
-    copy.arguments = arguments;
-    if (is_access) copy.argument_count = r->change(r->user, arguments);
+    copy.arguments = indices;
+    copy.argument_count =
+        change_indices(r, expr->buffer, expr->arguments, expr->argument_count, indices);
     return sinter_loop_expr_make(r->arena, &copy);
 }
 
@@ -354,10 +376,10 @@ static bool change_stmt(void *user, sinter_loop_stmt *stmt) {
     index_rewrite *r = user;
     sinter_loop_visit_places(stmt, change_place, r);
     bool indexes = stmt->kind == SINTER_LOOP_STORE || stmt->kind == SINTER_LOOP_PREFETCH;
-    if (indexes && stmt->buffer == r->buffer) {
+    if (indexes && is_changed(r, stmt->buffer, stmt->argument_count)) {
         sinter_expr indices[SINTER_MAX_RANK];
-        memcpy(indices, stmt->arguments, stmt->argument_count * sizeof *indices);
-        stmt->argument_count = r->change(r->user, indices);
+        stmt->argument_count =
+            change_indices(r, stmt->buffer, stmt->arguments, stmt->argument_count, indices);
         stmt->arguments =
             sinter_arena_copy(r->arena, indices, stmt->argument_count * sizeof *indices);
     }

@@ -29,7 +29,8 @@ bool sinter_loop_list_assigns(const sinter_loop_stmt *first, sinter_loop_var var
 /* ---- rebuilding ---- */
 typedef struct sinter_loop_map {
     sinter_loop_builder builder;
-    SINTER_VECTOR(sinter_expr) vars;           /* by variable: what replaces it, NULL: itself */
+    sinter_loop_var first_var;                 /* a nest's variables are neighbours: those below are themselves */
+    SINTER_VECTOR(sinter_expr) vars;           /* by variable less the first: what replaces it, NULL: itself */
     SINTER_VECTOR(sinter_loop_buffer) buffers; /* by buffer: what replaces it, 0: itself */
 } sinter_loop_map;
 /* The expression with what `replace` makes of each of its arguments; itself where these stay as they are. */
@@ -37,13 +38,15 @@ typedef sinter_expr (*sinter_loop_expr_replacer)(void *user, sinter_expr expr);
 sinter_expr sinter_loop_replace_arguments(sinter_arena *arena, sinter_expr expr, sinter_loop_expr_replacer replace, void *user);
 void sinter_loop_map_init(sinter_loop_map *map, sinter_loop_program *program, sinter_loop_function *function);
 void sinter_loop_map_var(sinter_loop_map *map, sinter_loop_var var, sinter_expr replacement);
+/* What replaces the variable; NULL: nothing does. */
+sinter_expr sinter_loop_mapped_var(const sinter_loop_map *map, sinter_loop_var var);
 void sinter_loop_map_buffer(sinter_loop_map *map, sinter_loop_buffer buffer, sinter_loop_buffer replacement);
 sinter_expr sinter_loop_map_expr(sinter_loop_map *map, sinter_expr expr);
 /* In place, all expressions of the list and the dims of buffers it allocates. */
 void sinter_loop_map_list(sinter_loop_map *map, sinter_loop_stmt *first);
-/* In place: every access of the list to the buffer (load, store, prefetch) gets the indices that `change` makes of its own, of which
- * there is room for SINTER_MAX_RANK; it returns how many. The buffer's dims are the caller's to change. */
-typedef uint32_t (*sinter_loop_index_change)(void *user, sinter_expr *indices);
+/* In place: every access of the list to the buffer (load, store, prefetch; 0: to any) gets the indices that `change` makes of its own,
+ * of which there is room for SINTER_MAX_RANK; it returns how many. The buffers' dims are the caller's to change. */
+typedef uint32_t (*sinter_loop_index_change)(void *user, sinter_loop_buffer buffer, sinter_expr *indices);
 void sinter_loop_change_indices(sinter_arena *arena, sinter_loop_stmt *first, sinter_loop_buffer buffer,
                                 sinter_loop_index_change change, void *user);
 /* A copy in which everything that the list declares (variables, allocated buffers) is fresh, so that both can stand

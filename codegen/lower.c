@@ -347,7 +347,10 @@ static bool lower_to_kernel(sinter_lower *lower, sinter_node node, sinter_lower_
         /* Element rules: one nest over the result's shape that pulls every element. */
         sinter_value result = kernel.outputs.items[0];
         sinter_expr index[SINTER_MAX_RANK];
-        for (size_t i = 0; i < kernel.outputs.count; ++i) {
+        for (size_t i = 0; i < kernel.outputs.count && good; ++i) {
+            if (i > 0 && i % SINTER_KERNEL_NESTS == 0)
+                good = sinter_kernel_begin_next(&kernel, node);
+            if (!good) return false;
             result = kernel.outputs.items[i];
             sinter_kernel_begin_loops(&kernel, result, index);
             sinter_expr element = sinter_lower_element(&kernel, result, index);

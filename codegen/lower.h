@@ -47,6 +47,11 @@ typedef struct sinter_lower {
     sinter_map constants;    /* address of a constant's data -> index in the program's constants */
     sinter_map transformed;  /* how a constant was transformed for Winograd's convolutions -> index, likewise */
     SINTER_VECTOR(sinter_text) locations; /* by kernel: of the nodes that share it, for its comment */
+    struct {
+        sinter_node node;
+        uint32_t index;
+        sinter_dim start;
+    } piece; /* the last that sinter_lower_piece_start was asked for */
     uint32_t output_count;
     uint32_t exchange_count; /* so far */
     sinter_arena scratch;
@@ -168,6 +173,8 @@ void sinter_lower_place_values(sinter_lower *lower, sinter_region region);
 const sinter_lower_place *sinter_lower_find_place(const sinter_lower *lower, sinter_value value);
 /* The value was cut out of one that it lies in. */
 bool sinter_lower_is_cut(const sinter_lower *lower, sinter_value value);
+/* Where result `index` of a split begins along its axis; 0: only the run knows. Cheap for one result after the other. */
+sinter_dim sinter_lower_piece_start(sinter_lower *lower, sinter_node node, uint32_t index);
 /* The operand was written where the concatenation wants it. */
 bool sinter_lower_is_joined(const sinter_lower *lower, sinter_node concat, uint32_t operand);
 /* Copies source into target (same element count) by a kernel. */
@@ -184,6 +191,10 @@ void sinter_lower_host_check(sinter_lower *lower, sinter_expr condition, int32_t
 /* begin; emit statements through kernel->build; end adds the call (sharing an equal kernel). results of `node` (or of the
  * group) become outputs. */
 void sinter_kernel_begin(sinter_kernel *kernel, sinter_lower *lower, sinter_node node);
+/* A node of many operands or results has several kernels, each of so many nests: a compiler looks at a function as a whole. The next
+ * one of the node begins; groups have one kernel, which goes on. False after an error. */
+enum { SINTER_KERNEL_NESTS = 64 };
+bool sinter_kernel_begin_next(sinter_kernel *kernel, sinter_node node);
 bool sinter_kernel_end(sinter_kernel *kernel, sinter_node node);
 /* The same for a kernel that is not the direct image of one node (counting passes, copies): no outputs are assumed. */
 void sinter_kernel_begin_named(sinter_kernel *kernel, sinter_lower *lower, const char *name);

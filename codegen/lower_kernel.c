@@ -44,6 +44,16 @@ void sinter_kernel_begin(sinter_kernel *kernel, sinter_lower *lower, sinter_node
             sinter_vector_push(&lower->scratch, &kernel->outputs, info->results[i]);
 }
 
+bool sinter_kernel_begin_next(sinter_kernel *kernel, sinter_node node) {
+    sinter_lower *lower = kernel->lower;
+    sinter_node owner =
+        sinter_region_get(lower->module, sinter_node_get(lower->module, node)->parent)->owner;
+    if (owner && sinter_node_get(lower->module, owner)->op == SINTER_OP_group) return true;
+    if (!sinter_kernel_end(kernel, node)) return false;
+    sinter_kernel_begin(kernel, lower, node);
+    return true;
+}
+
 void sinter_kernel_begin_named(sinter_kernel *kernel, sinter_lower *lower, const char *name) {
     init_kernel(kernel, lower, name);
 }
@@ -117,7 +127,6 @@ sinter_expr sinter_kernel_call_often(sinter_kernel *kernel, sinter_expr count) {
 
 sinter_expr sinter_kernel_bind_scalar(sinter_kernel *kernel, sinter_expr host_value,
                                       const char *name) {
-    (void)name;
     int64_t number = 0;
     if (sinter_loop_is_const_int(host_value, &number))
         return sinter_loop_int(&kernel->build, number);
@@ -125,9 +134,10 @@ sinter_expr sinter_kernel_bind_scalar(sinter_kernel *kernel, sinter_expr host_va
         if (sinter_loop_expr_equal(kernel->host_scalars.items[i], host_value))
             return sinter_loop_var_read(&kernel->build,
                                         kernel->build.function->scalar_parameters.items[i]);
-    const char *text =
-        sinter_arena_format(&kernel->lower->program->arena, "n%zu", kernel->host_scalars.count);
-    sinter_loop_var var = sinter_loop_add_parameter(&kernel->build, text, SINTER_DTYPE_i64);
+    if (!name)
+        name =
+            sinter_arena_format(&kernel->lower->program->arena, "n%zu", kernel->host_scalars.count);
+    sinter_loop_var var = sinter_loop_add_parameter(&kernel->build, name, SINTER_DTYPE_i64);
     sinter_vector_push(&kernel->lower->scratch, &kernel->host_scalars, host_value);
     return sinter_loop_var_read(&kernel->build, var);
 }

@@ -287,18 +287,31 @@ static bool find_slice(const placer *p, sinter_node node, window *out) {
     return true;
 }
 
+sinter_dim sinter_lower_piece_start(sinter_lower *lower, sinter_node node, uint32_t index) {
+    const placer p = {.lower = lower, .module = lower->module, .dims = lower->dims};
+    uint32_t axis = sinter_node_get_axis(
+        lower->module, node, 0, type_of(&p, sinter_node_operand(lower->module, node, 0))->rank);
+    bool goes_on = lower->piece.node == node && lower->piece.index <= index;
+    sinter_dim start = goes_on ? lower->piece.start : sinter_dim_const(lower->dims, 0);
+    for (uint32_t i = goes_on ? lower->piece.index : 0; i < index && start; ++i) {
+        sinter_value before = sinter_node_result(lower->module, node, i);
+        sinter_dim size = before ? type_of(&p, before)->dims[axis]
+                                 : known_item(&p, sinter_node_operand(lower->module, node, 1), i);
+        start = size ? sinter_dim_add(lower->dims, start, size) : 0;
+    }
+    lower->piece.node = node;
+    lower->piece.index = index;
+    lower->piece.start = start;
+    return start;
+}
+
 /* Piece `index` of a split; the host checks that all of them are the whole. */
 static bool find_piece(const placer *p, sinter_node node, uint32_t index, window *out) {
     sinter_value x = sinter_node_operand(p->module, node, 0);
     const sinter_type *from = type_of(p, x);
     uint32_t axis = sinter_node_get_axis(p->module, node, 0, from->rank);
     for (uint32_t d = 0; d < from->rank; ++d) out->first[d] = sinter_dim_const(p->dims, 0);
-    for (uint32_t i = 0; i < index; ++i) {
-        sinter_value before = sinter_node_result(p->module, node, i);
-        sinter_dim size = before ? type_of(p, before)->dims[axis]
-                                 : known_item(p, sinter_node_operand(p->module, node, 1), i);
-        out->first[axis] = sinter_dim_add(p->dims, out->first[axis], size);
-    }
+    out->first[axis] = sinter_lower_piece_start(p->lower, node, index);
     if (!out->first[axis]) return false;
     find_window(p, sinter_node_result(p->module, node, index), x, out);
     return true;

@@ -179,7 +179,9 @@ sinter_expr sinter_lower_split(sinter_kernel *kernel, sinter_node node, uint32_t
     uint32_t axis = sinter_node_get_axis(module, node, 0, type.rank);
     sinter_expr own[SINTER_MAX_RANK];
     for (uint32_t i = 0; i < type.rank; ++i) own[i] = index[i];
-    for (uint32_t i = 0; i < result; ++i) {
+    sinter_dim start = sinter_lower_piece_start(kernel->lower, node, result);
+    if (start) own[axis] = sinter_loop_add(build, own[axis], sinter_kernel_dim(kernel, start));
+    for (uint32_t i = 0; i < result && !start; ++i) {
         sinter_value before = sinter_node_result(module, node, i);
         sinter_expr extent = before ? sinter_kernel_dim_of(kernel, before, (int)axis)
                                     : sinter_write_int_operand(kernel, operand(kernel, node, 1), i);
@@ -433,19 +435,6 @@ sinter_expr sinter_lower_dims_of(sinter_kernel *kernel, sinter_node node, uint32
 
 /* ---- concat: one nest an operand, so that each is a straight copy ---- */
 
-enum { KERNEL_OPERANDS = 64 }; /* schedules look at a kernel as a whole, for each of its nests */
-
-/* The next operands are for another kernel that writes the same result. Groups have one kernel. */
-static bool begin_next_kernel(sinter_kernel *kernel, sinter_node node) {
-    sinter_lower *lower = kernel->lower;
-    sinter_node owner =
-        sinter_region_get(lower->module, sinter_node_get(lower->module, node)->parent)->owner;
-    if (owner && sinter_node_get(lower->module, owner)->op == SINTER_OP_group) return true;
-    if (!sinter_kernel_end(kernel, node)) return false;
-    sinter_kernel_begin(kernel, lower, node);
-    return true;
-}
-
 bool sinter_lower_concat(sinter_kernel *kernel, sinter_node node) {
     sinter_loop_builder *build = &kernel->build;
     sinter_module *module = kernel->lower->module;
@@ -455,8 +444,8 @@ bool sinter_lower_concat(sinter_kernel *kernel, sinter_node node) {
     sinter_expr offset = sinter_loop_int(build, 0);
     sinter_dim before = sinter_dim_const(kernel->lower->dims, 0);
     for (uint32_t i = 0; i < sinter_node_get(module, node)->operand_count; ++i) {
-        if (i > 0 && i % KERNEL_OPERANDS == 0) {
-            if (!begin_next_kernel(kernel, node)) return false;
+        if (i > 0 && i % SINTER_KERNEL_NESTS == 0) {
+            if (!sinter_kernel_begin_next(kernel, node)) return false;
             offset = sinter_kernel_dim(kernel, before);
         }
         sinter_value x = operand(kernel, node, i);

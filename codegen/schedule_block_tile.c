@@ -320,9 +320,10 @@ static void use_sum(tiling *t, sinter_expr row, sinter_expr column, sinter_expr 
     if (!c->uses) return;
     sinter_loop_map map;
     begin_map(t, &map, row, column);
-    for (sinter_loop_var var = 1; var < c->lets.vars.count; var++)
-        if (c->lets.vars.items[var])
-            sinter_loop_map_var(&map, var, sinter_loop_map_expr(&map, c->lets.vars.items[var]));
+    for (size_t i = 0; i < c->lets.vars.count; i++)
+        if (c->lets.vars.items[i])
+            sinter_loop_map_var(&map, c->lets.first_var + (sinter_loop_var)i,
+                                sinter_loop_map_expr(&map, c->lets.vars.items[i]));
     sinter_expr condition =
         both(b, below(b, row, count_of(t, &t->rows)), below(b, column, count_of(t, &t->columns)));
     if (condition) sinter_loop_begin_if(b, condition);

@@ -13,15 +13,6 @@ sinter_schedule_chain sinter_schedule_chain_of(const sinter_schedule *schedule,
     return c;
 }
 
-void sinter_schedule_flatten_all(sinter_schedule *schedule) {
-    sinter_loop_function *function = schedule->function;
-    /* Loops around contractions that run in parallel may be told apart by a dim of their own. */
-    for (const sinter_loop_stmt *stmt = function->body; stmt; stmt = stmt->next)
-        if (stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_PARALLEL) return;
-    for (size_t i = 0; i < function->buffer_parameters.count; i++)
-        sinter_schedule_flatten(schedule, function->buffer_parameters.items[i]);
-}
-
 /* From the inside out, so that what ends up innermost is as long as can be. */
 void sinter_schedule_chain_collapse(sinter_schedule *schedule, sinter_schedule_chain *c) {
     for (uint32_t i = c->depth; i-- > 1;) {

@@ -410,8 +410,9 @@ static bool infer(moving *m) {
 
 /* ---- the move ---- */
 
-static uint32_t change_place(void *user, sinter_expr *indices) {
+static uint32_t change_place(void *user, sinter_loop_buffer buffer, sinter_expr *indices) {
     const moving *m = user;
+    (void)buffer;
     for (uint32_t i = 0; i < m->rank; i++) {
         const axis_region *axis = &m->axes[i];
         if (axis->is_part && axis->ring)

@@ -2,6 +2,7 @@
  * file walks the program and asks the schedules of schedule_cpu.h; the rewrites themselves are in codegen/schedule.h.
  * Test: tests/codegen/schedule/ */
 #include "codegen/schedule_cpu_tile.h"
+#include "ir/base/map.h"
 
 #include <string.h>
 
@@ -13,26 +14,40 @@ uint32_t sinter_schedule_cpu_lanes(const sinter_target *target, sinter_dtype dty
 
 /* ---- nests within nests ---- */
 
-typedef SINTER_VECTOR(sinter_loop_var) loop_list;
+typedef struct nest {
+    sinter_loop_var loop;
+    bool sums; /* has variables that change, as sums and what scans do */
+} nest;
+typedef SINTER_VECTOR(nest) nest_list;
 
-static bool holds(const loop_list *list, sinter_loop_var loop) {
-    for (size_t i = 0; i < list->count; i++)
-        if (list->items[i] == loop) return true;
-    return false;
+typedef struct sum_search {
+    const sinter_loop_function *function;
+    bool found;
+} sum_search;
+
+static bool find_sum(void *user, sinter_loop_stmt *stmt) {
+    sum_search *s = user;
+    s->found |= sinter_loop_assigns(stmt) || (stmt->kind == SINTER_LOOP_DECLARE &&
+                                              s->function->vars.items[stmt->var].is_mutable);
+    return !s->found;
 }
 
-/* The serial and parallel loops of a list, also those in branches, that are not in the lists already. */
-static void find_loops(const sinter_loop_stmt *first, sinter_arena *scratch, const loop_list *known,
-                       loop_list *list) {
+/* The serial and parallel loops of a list, also those in branches, that are not known yet: now they are. */
+static void find_loops(const sinter_loop_function *function, const sinter_loop_stmt *first,
+                       sinter_arena *scratch, sinter_map *known, nest_list *list) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        uint64_t before;
         if (stmt->kind == SINTER_LOOP_FOR) {
             bool open = stmt->axis == SINTER_AXIS_SERIAL || stmt->axis == SINTER_AXIS_PARALLEL;
-            if (open && !holds(list, stmt->var) && !(known && holds(known, stmt->var)))
-                sinter_vector_push(scratch, list, stmt->var);
+            if (!open || sinter_map_find(known, stmt->var, &before)) continue;
+            sum_search search = {.function = function};
+            sinter_loop_walk(stmt->body, find_sum, &search);
+            sinter_map_put(known, stmt->var, 1);
+            sinter_vector_push(scratch, list, (nest){stmt->var, search.found});
             continue;
         }
-        find_loops(stmt->body, scratch, known, list);
-        find_loops(stmt->else_body, scratch, known, list);
+        find_loops(function, stmt->body, scratch, known, list);
+        find_loops(function, stmt->else_body, scratch, known, list);
     }
 }
 
@@ -55,11 +70,13 @@ static bool is_scheduled(const sinter_schedule_cpu_state *state, sinter_loop_var
 static void schedule_inside(sinter_schedule_cpu_state *state, sinter_loop_var loop,
                             bool (*schedule)(sinter_schedule_cpu_state *, sinter_loop_var)) {
     const sinter_loop_stmt *stmt = sinter_schedule_get_loop(state->schedule.function, loop);
-    loop_list inner = {0};
+    nest_list inner = {0};
+    sinter_map known;
     sinter_arena scratch;
     sinter_arena_init(&scratch);
-    if (stmt) find_loops(stmt->body, &scratch, NULL, &inner);
-    for (size_t i = 0; i < inner.count; i++) schedule(state, inner.items[i]);
+    sinter_map_init(&known, &scratch);
+    if (stmt) find_loops(state->schedule.function, stmt->body, &scratch, &known, &inner);
+    for (size_t i = 0; i < inner.count; i++) schedule(state, inner.items[i].loop);
     sinter_arena_deinit(&scratch);
 }
 
@@ -110,35 +127,89 @@ static void join_parallel(sinter_schedule_cpu_state *state) {
     }
 }
 
-/* Contractions first: they pack constants, whose dims the others forget. */
+/* ---- kernels ---- */
+
+/* Contractions come first: they pack constants, whose dims the others forget. They change what parameters are, so they see the whole
+ * kernel. Marks as known the loops that are done. */
+static void schedule_sums(sinter_schedule_cpu_state *state, sinter_arena *scratch,
+                          sinter_map *done) {
+    const sinter_loop_function *function = state->schedule.function;
+    nest_list nests = {0};
+    sinter_map seen;
+    sinter_map_init(&seen, scratch);
+    find_loops(function, function->body, scratch, &seen, &nests);
+    for (size_t i = 0; i < nests.count; i++) {
+        if (!nests.items[i].sums) continue;
+        bool taken = schedule_contractions(state, nests.items[i].loop);
+        if (taken) sinter_map_put(done, nests.items[i].loop, 1);
+        /* The parts that a nest fell into are done with it, or are looked at below. */
+        nest_list parts = {0};
+        find_loops(function, function->body, scratch, &seen, &parts);
+        for (size_t k = 0; k < parts.count && taken; k++)
+            sinter_map_put(done, parts.items[k].loop, 1);
+    }
+}
+
+static void schedule_nest(sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    sinter_schedule_chain alone = {{loop}, 1};
+    if (is_scheduled(state, loop))
+        sinter_schedule_cpu_parallelize(state, &alone, sinter_schedule_cpu_work(state, &alone));
+    schedule_rest(state, loop);
+}
+
+/* The nests that are left, each in the part of the kernel that it belongs to. */
+static void schedule_parts(sinter_schedule_cpu_state *state, const nest_list *nests,
+                           sinter_arena *scratch) {
+    sinter_loop_function *kernel = state->schedule.function;
+    sinter_loop_part_lengths lengths;
+    sinter_loop_parts parts;
+    sinter_loop_part part;
+    sinter_map left;
+    sinter_map_init(&left, scratch);
+    for (size_t i = 0; i < nests->count; i++) sinter_map_put(&left, nests->items[i].loop, 1);
+    sinter_loop_find_parts(scratch, kernel, &lengths);
+    sinter_loop_parts_init(&parts, state->program, kernel, scratch);
+    sinter_loop_stmt **link = &kernel->body;
+    for (size_t i = 0; i < lengths.count; i++) {
+        sinter_loop_take_part(&parts, link, lengths.items[i], &part);
+        nest_list inside = {0};
+        sinter_map known;
+        sinter_map_init(&known, scratch);
+        find_loops(part.function, part.function->body, scratch, &known, &inside);
+        state->part = &part;
+        state->schedule.function = part.function;
+        for (size_t k = 0; k < inside.count; k++) {
+            uint64_t value;
+            if (sinter_map_find(&left, part.vars.items[inside.items[k].loop], &value))
+                schedule_nest(state, inside.items[k].loop);
+        }
+        state->part = NULL;
+        state->schedule.function = kernel;
+        link = sinter_loop_put_back(&parts, &part);
+    }
+}
+
 static void schedule_kernel(sinter_schedule_cpu_state *state) {
-    loop_list nests = {0}, seen = {0}, done = {0}, rest = {0};
+    nest_list rest = {0};
+    sinter_map done;
     sinter_arena scratch;
     sinter_arena_init(&scratch);
+    sinter_map_init(&done, &scratch);
     sinter_loop_function *function = state->program->kernels.items[state->kernel];
     sinter_schedule_init(&state->schedule, state->program, function);
+    state->flattened = false;
     sinter_cpu_begin_choices(state);
     sinter_schedule_simplify(&state->schedule); /* axes of one element are no loops */
-    find_loops(function->body, &scratch, NULL, &nests);
-    find_loops(function->body, &scratch, NULL, &seen);
-    for (size_t i = 0; i < nests.count; i++) {
-        bool taken = schedule_contractions(state, nests.items[i]);
-        if (taken) sinter_vector_push(&scratch, &done, nests.items[i]);
-        /* The parts that a nest fell into are done with it, or are looked at below. */
-        loop_list parts = {0};
-        find_loops(function->body, &scratch, &seen, &parts);
-        for (size_t k = 0; k < parts.count; k++) {
-            sinter_vector_push(&scratch, &seen, parts.items[k]);
-            if (taken) sinter_vector_push(&scratch, &done, parts.items[k]);
-        }
+    schedule_sums(state, &scratch, &done);
+    find_loops(function, function->body, &scratch, &done, &rest);
+    /* Parameters become flat for all nests at once, where the first one asks for it. */
+    while (rest.count && !state->flattened) {
+        sinter_loop_var first = rest.items[0].loop;
+        rest.items++;
+        rest.count--;
+        schedule_nest(state, first);
     }
-    find_loops(function->body, &scratch, &done, &rest);
-    for (size_t i = 0; i < rest.count; i++) {
-        sinter_schedule_chain alone = {{rest.items[i]}, 1};
-        if (is_scheduled(state, rest.items[i]))
-            sinter_schedule_cpu_parallelize(state, &alone, sinter_schedule_cpu_work(state, &alone));
-        schedule_rest(state, rest.items[i]);
-    }
+    if (rest.count) schedule_parts(state, &rest, &scratch);
     sinter_schedule_simplify(&state->schedule);
     join_parallel(state);
     sinter_schedule_cpu_set_grains(state);

@@ -8,6 +8,7 @@
  * Test: tests/codegen/schedule/ */
 #pragma once
 #include "codegen/compile.h"
+#include "codegen/loop_part.h"
 #include "codegen/schedule.h"
 #include "codegen/tuning.h"
 
@@ -25,7 +26,9 @@ typedef struct sinter_schedule_cpu_state {
     uint32_t kernel; /* index in the program */
     const sinter_tuning_choices *choices; /* measured for this kernel, or NULL */
     uint32_t asked;                       /* questions of this kernel so far */
-    sinter_schedule schedule; /* of this kernel's function */
+    sinter_schedule schedule; /* of this kernel's function, or of a part of it: */
+    const sinter_loop_part *part; /* NULL: of all of it */
+    bool flattened;               /* the kernel's parameters are flat, as far as they may be */
     bool failed;     /* an error went to diag */
     sinter_arena scratch;
     SINTER_VECTOR(sinter_schedule_cpu_packing) packings; /* promised, done when all kernels are scheduled */
@@ -61,6 +64,11 @@ uint32_t sinter_cpu_choose(sinter_schedule_cpu_state *state, const char *questio
 
 /* Of the kernel's parallel loops, as they are in the end; those that are too short become serial (schedule_cpu_grain.c). */
 void sinter_schedule_cpu_set_grains(sinter_schedule_cpu_state *state);
+
+/* The kernel's parameters become flat, unless this is a part of it: then its nests have been asked. */
+void sinter_schedule_cpu_flatten(sinter_schedule_cpu_state *state);
+/* Which parameter of the kernel the buffer of the schedule's function is; false: it is none. */
+bool sinter_cpu_find_parameter(const sinter_schedule_cpu_state *state, sinter_loop_buffer buffer, uint32_t *out_index);
 
 /* Lanes of one vector of this element type, at least 1. */
 uint32_t sinter_schedule_cpu_lanes(const sinter_target *target, sinter_dtype dtype);

@@ -5,6 +5,8 @@
 #include "codegen/loop_access.h"
 #include "codegen/schedule_cpu_tile.h"
 
+#include <assert.h>
+
 /* ---- who reads what ---- */
 
 uint32_t sinter_cpu_count_accesses(const sinter_schedule_cpu_state *state,
@@ -12,6 +14,7 @@ uint32_t sinter_cpu_count_accesses(const sinter_schedule_cpu_state *state,
     sinter_arena scratch;
     sinter_loop_access_list all = {0};
     uint32_t count = 0;
+    assert(!state->part); /* accesses of other parts count */
     sinter_arena_init(&scratch);
     sinter_loop_collect_accesses(&scratch, state->schedule.function->body, &all);
     for (size_t i = 0; i < all.count; i++) count += all.items[i].buffer == buffer;
@@ -51,16 +54,17 @@ static bool list_argument(void *user, sinter_loop_stmt *stmt) {
     return true;
 }
 
-static uint32_t parameter_index(const sinter_loop_function *function, sinter_loop_buffer buffer) {
+static uint32_t parameter_index(const sinter_schedule_cpu_state *state, sinter_loop_buffer buffer) {
     uint32_t index = 0;
-    while (function->buffer_parameters.items[index] != buffer) index++;
+    bool found = sinter_cpu_find_parameter(state, buffer, &index);
+    assert(found);
+    (void)found;
     return index;
 }
 
 size_t sinter_cpu_list_constants(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter,
                                  const uint32_t **out_constants) {
-    argument_search search = {.state = state,
-                              .parameter = parameter_index(state->schedule.function, parameter)};
+    argument_search search = {.state = state, .parameter = parameter_index(state, parameter)};
     sinter_loop_walk(state->program->host->body, list_argument, &search);
     *out_constants = search.constants.items;
     return search.constants.count;
@@ -110,7 +114,7 @@ bool sinter_cpu_shares_constant(sinter_schedule_cpu_state *state, sinter_loop_bu
     for (size_t i = 0; i < count; i++) {
         passing place = {.host = program->host,
                          .kernel = state->kernel,
-                         .parameter = parameter_index(state->schedule.function, parameter),
+                         .parameter = parameter_index(state, parameter),
                          .constant = constants[i]};
         if (sinter_tensor_bytes(&program->constants.items[constants[i]].tensor) < least_bytes ||
             !is_read_elsewhere(&place))
@@ -193,7 +197,7 @@ bool sinter_cpu_convert_constants(sinter_schedule_cpu_state *state, sinter_loop_
                          .conversion = conversion,
                          .place = {.host = state->program->host,
                                    .kernel = state->kernel,
-                                   .parameter = parameter_index(function, parameter),
+                                   .parameter = parameter_index(state, parameter),
                                    .constant = constants[i]}};
         if (!replace(&r, &info)) return false;
     }

@@ -79,7 +79,7 @@ sinter_loop_var sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state
                                                 sinter_loop_var nest) {
     sinter_loop_var parts[SINTER_SCHEDULE_MAX_PARTS], last = 0;
     uint32_t count = sinter_schedule_cpu_cut_borders(state, nest, parts);
-    sinter_schedule_flatten_all(&state->schedule);
+    sinter_schedule_cpu_flatten(state);
     if (!count) return schedule_part(state, nest);
     for (uint32_t i = 0; i < count; i++) last = schedule_part(state, parts[i]);
     return last;

@@ -25,6 +25,12 @@ bool sinter_cpu_has_serial(const sinter_loop_stmt *first) {
     return false;
 }
 
+void sinter_schedule_cpu_flatten(sinter_schedule_cpu_state *state) {
+    if (state->part) return;
+    sinter_schedule_flatten_all(&state->schedule);
+    state->flattened = true;
+}
+
 /* ---- what a body is made of ---- */
 
 typedef struct body_facts {

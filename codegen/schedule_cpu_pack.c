@@ -5,6 +5,7 @@
 #include "codegen/loop_linear.h"
 #include "codegen/schedule_cpu_tile.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* ---- who passes what ---- */
@@ -25,10 +26,13 @@ static bool visit_call(void *user, sinter_loop_stmt *stmt) {
     return true;
 }
 
-static bool find_parameter(const sinter_loop_function *function, sinter_loop_buffer buffer,
-                           uint32_t *out_index) {
-    for (uint32_t i = 0; i < function->buffer_parameters.count; i++)
-        if (function->buffer_parameters.items[i] == buffer) {
+bool sinter_cpu_find_parameter(const sinter_schedule_cpu_state *state, sinter_loop_buffer buffer,
+                               uint32_t *out_index) {
+    const sinter_loop_function *kernel = state->program->kernels.items[state->kernel];
+    bool made_since = state->part && buffer >= state->part->buffers.count;
+    if (state->part && !made_since) buffer = state->part->buffers.items[buffer];
+    for (uint32_t i = 0; i < kernel->buffer_parameters.count && !made_since; i++)
+        if (kernel->buffer_parameters.items[i] == buffer) {
             *out_index = i;
             return true;
         }
@@ -37,8 +41,7 @@ static bool find_parameter(const sinter_loop_function *function, sinter_loop_buf
 
 bool sinter_cpu_is_constant(const sinter_schedule_cpu_state *state, sinter_loop_buffer parameter) {
     uint32_t index;
-    if (!state->program->host || !find_parameter(state->schedule.function, parameter, &index))
-        return false;
+    if (!state->program->host || !sinter_cpu_find_parameter(state, parameter, &index)) return false;
     call_search search = {state->program->host, state->kernel, index, true, false};
     sinter_loop_walk(state->program->host->body, visit_call, &search);
     return search.found && search.all_constant;
@@ -48,7 +51,8 @@ bool sinter_cpu_is_constant(const sinter_schedule_cpu_state *state, sinter_loop_
 static bool pack_parameter(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter,
                            const uint32_t *order, const int64_t *blocks) {
     sinter_schedule_cpu_packing packing = {.kernel = state->kernel};
-    if (!find_parameter(state->schedule.function, parameter, &packing.parameter)) return false;
+    assert(!state->part); /* others read it as well */
+    if (!sinter_cpu_find_parameter(state, parameter, &packing.parameter)) return false;
     for (size_t i = 0; i < state->packings.count; i++)
         if (state->packings.items[i].kernel == packing.kernel &&
             state->packings.items[i].parameter == packing.parameter)

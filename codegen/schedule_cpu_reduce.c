@@ -125,7 +125,7 @@ bool sinter_schedule_cpu_is_row(sinter_schedule_cpu_state *state, sinter_loop_va
 }
 
 static bool schedule_rows(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
-    sinter_schedule_flatten_all(&state->schedule);
+    sinter_schedule_cpu_flatten(state);
     sinter_schedule_chain c = sinter_schedule_chain_of(&state->schedule, nest);
     if (!c.depth) return false;
     sinter_schedule_chain_collapse(&state->schedule, &c);

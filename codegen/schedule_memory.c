@@ -258,34 +258,14 @@ static sinter_expr packed_position(sinter_loop_builder *b, const sinter_layout_a
     return axis->modulo ? sinter_loop_rem(b, position, sinter_loop_int(b, axis->modulo)) : position;
 }
 
-static sinter_expr pack_expr(packing *p, sinter_expr expr) {
-    if (!expr->argument_count && expr->kind != SINTER_LOOP_LOAD) return expr;
-    sinter_expr arguments[SINTER_MAX_RANK], packed[SINTER_MAX_RANK];
-    bool changed = false;
-    for (uint32_t i = 0; i < expr->argument_count; i++) {
-        arguments[i] = pack_expr(p, expr->arguments[i]);
-        changed |= arguments[i] != expr->arguments[i];
-    }
-    sinter_loop_expr copy = *expr;
-    copy.arguments = arguments;
-    if (expr->kind == SINTER_LOOP_LOAD && expr->buffer == p->buffer) {
-        for (uint32_t a = 0; a < p->layout->rank; a++)
-            packed[a] = packed_position(&p->builder, &p->layout->axes[a],
-                                        arguments[p->layout->axes[a].dim]);
-        copy.arguments = packed;
-        copy.argument_count = p->layout->rank;
-        changed = true;
-    }
-    return changed ? sinter_loop_expr_make(p->builder.arena, &copy) : expr;
-}
-
-static bool pack_place(void *user, sinter_expr *place) {
-    *place = pack_expr(user, *place);
-    return true;
-}
-
-static bool pack_stmt(void *user, sinter_loop_stmt *stmt) {
-    return sinter_loop_visit_places(stmt, pack_place, user);
+static uint32_t pack_indices(void *user, sinter_loop_buffer buffer, sinter_expr *indices) {
+    packing *p = user;
+    sinter_expr own[SINTER_MAX_RANK];
+    (void)buffer;
+    memcpy(own, indices, sizeof own);
+    for (uint32_t a = 0; a < p->layout->rank; a++)
+        indices[a] = packed_position(&p->builder, &p->layout->axes[a], own[p->layout->axes[a].dim]);
+    return p->layout->rank;
 }
 
 typedef struct prefetch_search {
@@ -349,7 +329,7 @@ bool sinter_schedule_pack(sinter_schedule *schedule, sinter_loop_buffer buffer,
                                           info->name);
         dims[a] = sinter_loop_int(&p.builder, packed_dim(&layout.axes[a], dim));
     }
-    sinter_loop_walk(function->body, pack_stmt, &p);
+    sinter_loop_change_indices(p.builder.arena, function->body, buffer, pack_indices, &p);
     info->rank = layout.rank;
     info->dims = dims;
     *out_layout = layout;

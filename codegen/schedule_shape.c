@@ -9,14 +9,19 @@
 
 /* ---- flatten ---- */
 
+/* Dims of a buffer that become one. */
 typedef struct flattening {
-    sinter_loop_builder builder;
     const sinter_expr *dims;
-    uint32_t rank, first, count; /* dims that become one */
+    uint32_t rank, first, count; /* count = 0: it stays as it is */
 } flattening;
 
-static sinter_expr flat_index(flattening *f, const sinter_expr *indices) {
-    sinter_loop_builder *b = &f->builder;
+typedef struct flattenings {
+    sinter_loop_builder builder;
+    flattening *items; /* by buffer */
+} flattenings;
+
+static sinter_expr flat_index(flattenings *all, const flattening *f, const sinter_expr *indices) {
+    sinter_loop_builder *b = &all->builder;
     sinter_expr stride = sinter_loop_int(b, 1), sum = sinter_loop_int(b, 0);
     for (uint32_t i = f->first + f->count; i-- > f->first;) {
         sum = sinter_loop_add(b, sum, sinter_loop_mul(b, indices[i], stride));
@@ -32,9 +37,35 @@ static uint32_t put_flat(const flattening *f, sinter_expr flat, sinter_expr *lis
     return f->rank - f->count + 1;
 }
 
-static uint32_t flatten_indices(void *user, sinter_expr *indices) {
-    flattening *f = user;
-    return put_flat(f, flat_index(f, indices), indices);
+static uint32_t flatten_indices(void *user, sinter_loop_buffer buffer, sinter_expr *indices) {
+    flattenings *all = user;
+    const flattening *f = &all->items[buffer];
+    if (!f->count) return all->builder.function->buffers.items[buffer].rank;
+    return put_flat(f, flat_index(all, f, indices), indices);
+}
+
+static void flatten_dims(flattenings *all, sinter_loop_buffer buffer) {
+    sinter_loop_builder *b = &all->builder;
+    sinter_loop_buffer_info *info = &b->function->buffers.items[buffer];
+    const flattening *f = &all->items[buffer];
+    sinter_expr size = sinter_loop_int(b, 1), dims[SINTER_MAX_RANK];
+    for (uint32_t i = f->first; i < f->first + f->count; i++)
+        size = sinter_loop_mul(b, size, info->dims[i]);
+    memcpy(dims, info->dims, info->rank * sizeof *dims);
+    info->rank = put_flat(f, size, dims);
+    info->dims = sinter_arena_copy(b->arena, dims, info->rank * sizeof *dims);
+}
+
+/* `only`: the one buffer of those that changes, 0: there may be several. */
+static bool flatten_buffers(sinter_schedule *schedule, flattening *items, sinter_loop_buffer only) {
+    sinter_loop_function *function = schedule->function;
+    flattenings all = {.items = items};
+    sinter_loop_builder_init(&all.builder, schedule->program, function);
+    sinter_loop_function *saved = sinter_schedule_save(schedule);
+    sinter_loop_change_indices(all.builder.arena, function->body, only, flatten_indices, &all);
+    for (sinter_loop_buffer i = 1; i < function->buffers.count; i++)
+        if (items[i].count) flatten_dims(&all, i);
+    return sinter_schedule_keeps_marks(schedule, saved);
 }
 
 bool sinter_schedule_flatten(sinter_schedule *schedule, sinter_loop_buffer buffer) {
@@ -51,21 +82,40 @@ bool sinter_schedule_merge(sinter_schedule *schedule, sinter_loop_buffer buffer,
         function->buffers.items[buffer].scope > SINTER_SCOPE_INOUT ||
         function == schedule->program->host)
         return sinter_schedule_refuse(schedule, "there is no such parameter of a kernel");
-    sinter_loop_buffer_info *info = &function->buffers.items[buffer];
+    const sinter_loop_buffer_info *info = &function->buffers.items[buffer];
     if (info->rank < 2) return sinter_schedule_refuse(schedule, "%%%s is flat", info->name);
     if (count < 2 || count > info->rank || first > info->rank - count)
         return sinter_schedule_refuse(schedule, "%%%s has no such dims", info->name);
-    flattening f = {.dims = info->dims, .rank = info->rank, .first = first, .count = count};
-    sinter_loop_builder_init(&f.builder, schedule->program, function);
-    sinter_loop_function *saved = sinter_schedule_save(schedule);
-    sinter_loop_change_indices(f.builder.arena, function->body, buffer, flatten_indices, &f);
-    sinter_expr size = sinter_loop_int(&f.builder, 1), dims[SINTER_MAX_RANK];
-    for (uint32_t i = first; i < first + count; i++)
-        size = sinter_loop_mul(&f.builder, size, info->dims[i]);
-    memcpy(dims, info->dims, info->rank * sizeof *dims);
-    info->rank = put_flat(&f, size, dims);
-    info->dims = sinter_arena_copy(f.builder.arena, dims, info->rank * sizeof *dims);
-    return sinter_schedule_keeps_marks(schedule, saved);
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    flattening *items = SINTER_NEW_ARRAY(&scratch, flattening, function->buffers.count);
+    items[buffer] = (flattening){info->dims, info->rank, first, count};
+    bool good = flatten_buffers(schedule, items, buffer);
+    sinter_arena_deinit(&scratch);
+    return good;
+}
+
+void sinter_schedule_flatten_all(sinter_schedule *schedule) {
+    sinter_loop_function *function = schedule->function;
+    /* Loops around contractions that run in parallel may be told apart by a dim of their own. */
+    for (const sinter_loop_stmt *stmt = function->body; stmt; stmt = stmt->next)
+        if (stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_PARALLEL) return;
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    flattening *items = SINTER_NEW_ARRAY(&scratch, flattening, function->buffers.count);
+    bool any = false;
+    for (size_t i = 0; i < function->buffer_parameters.count; i++) {
+        sinter_loop_buffer buffer = function->buffer_parameters.items[i];
+        const sinter_loop_buffer_info *info = &function->buffers.items[buffer];
+        if (info->rank < 2) continue;
+        items[buffer] = (flattening){info->dims, info->rank, 0, info->rank};
+        any = true;
+    }
+    /* All in one walk; one after the other where some mark needs the dims of some. */
+    if (any && !flatten_buffers(schedule, items, 0))
+        for (size_t i = 0; i < function->buffer_parameters.count; i++)
+            sinter_schedule_flatten(schedule, function->buffer_parameters.items[i]);
+    sinter_arena_deinit(&scratch);
 }
 
 /* ---- collapse ---- */
@@ -93,18 +143,14 @@ static sinter_expr collapse_sum(collapsing *c, sinter_expr expr) {
     return sinter_loop_add(b, sinter_loop_mul(b, by_inner, c->position), rest);
 }
 
-static sinter_expr collapse_expr(collapsing *c, sinter_expr expr) {
+static sinter_expr collapse_expr(void *user, sinter_expr expr) {
+    collapsing *c = user;
     if (c->fails || !uses_either(c, expr)) return expr;
     sinter_expr sum = expr->dtype == SINTER_DTYPE_i64 ? collapse_sum(c, expr) : NULL;
     if (sum) return sum;
     if (expr->kind == SINTER_LOOP_VAR) c->fails = true;
     if (c->fails) return expr;
-    sinter_expr arguments[SINTER_MAX_RANK];
-    for (uint32_t i = 0; i < expr->argument_count; i++)
-        arguments[i] = collapse_expr(c, expr->arguments[i]);
-    sinter_loop_expr copy = *expr;
-    copy.arguments = arguments;
-    return sinter_loop_expr_make(c->builder.arena, &copy);
+    return sinter_loop_replace_arguments(c->builder.arena, expr, collapse_expr, c);
 }
 
 static bool collapse_place(void *user, sinter_expr *place) {

@@ -2,6 +2,7 @@
  * Needs: a function that the verifier accepts. Guarantees: so is the result, with the same values.
  * Test: tests/codegen/schedule/, tests/unit/loop_property_test.c */
 #include "codegen/loop_independent.h"
+#include "codegen/loop_mma.h"
 #include "codegen/schedule_internal.h"
 
 #include <inttypes.h>
@@ -173,16 +174,27 @@ static bool is_concurrent(const sinter_loop_stmt *stmt) {
             stmt->axis == SINTER_AXIS_BLOCK || stmt->axis == SINTER_AXIS_THREAD);
 }
 
+static bool is_mma(const sinter_loop_stmt *stmt) {
+    return stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_MMA;
+}
+
 static bool check_mark(void *user, sinter_loop_stmt *stmt) {
     mark_check *check = user;
+    sinter_loop_var group, member;
     if (check->good && is_concurrent(stmt))
         check->good = sinter_loop_independent(&check->scopes, stmt, NULL, 0, &check->reason);
+    if (check->good && is_mma(stmt)) {
+        const char *wrong = sinter_loop_check_mma(check->scopes.program, check->scopes.function,
+                                                  stmt, &group, &member);
+        check->good = !wrong;
+        if (wrong) sinter_text_append_string(&check->reason, wrong);
+    }
     return check->good;
 }
 
 static bool has_no_mark(void *user, sinter_loop_stmt *stmt) {
     bool *found = user;
-    *found |= is_concurrent(stmt);
+    *found |= is_concurrent(stmt) || is_mma(stmt);
     return !*found;
 }
 

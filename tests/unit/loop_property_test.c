@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_VERBS = 8, VERBS = 30 };
+enum { MAX_VERBS = 8, VERBS = 32 };
 
 static const char *const kernels[] = {
     "kernel @add(%x: f32[3,N,5] in, %b: f32[N] in, %y: f32[3,N,5] out, N: i64 range(1, 9)) {\n"
@@ -89,6 +89,9 @@ static const char *const kernels[] = {
     "    var s: i32 = 0:i32\n"
     "    for k in max(1 - i, 0)..min(H + 1 - i, 3) { s = s + %u[i + k - 1,4 - j] }\n"
     "    %y[i,j] = s }}}",
+    "kernel @halves(%x: i32[8,6] in, %y: i32[8,6] out, %z: i32[8,6] out) {\n"
+    "  for i in 0..8 { for j in 0..6 { %y[i,j] = %x[i,j] + 1:i32 }}\n"
+    "  for i in 0..8 { for j in 0..6 { %z[i,j] = %x[i,5 - j] * 3:i32 }}}",
     "kernel @running(%x: i64[6,9] in, %y: i64[6,9] out) {\n"
     "  for b in 0..6 {\n"
     "    alloc %t: i64[3,9] stack\n"
@@ -119,6 +122,8 @@ typedef struct trial {
     pieces pieces;
     sinter_text log;
     uint64_t verb; /* the last */
+    sinter_loop_check_packing packings[MAX_VERBS];
+    size_t packing_count;
 } trial;
 
 static uint64_t below(trial *t, uint64_t limit) { /* SplitMix64 */
@@ -193,6 +198,41 @@ static bool join(trial *t, sinter_loop_var loop) {
     return sinter_schedule_join(t->schedule, next->var);
 }
 
+/* Few loops use one element of a buffer alone. */
+static bool scalarize(trial *t) {
+    bool done = false;
+    for (int tries = 0; tries < 4 && !done; tries++)
+        done = sinter_schedule_scalarize(t->schedule, any_scratch(t), any_loop(t), NULL);
+    return done;
+}
+
+/* Joined before, where that may be. */
+static bool unite(trial *t, sinter_loop_var loop) {
+    const sinter_loop_stmt *stmt = sinter_schedule_get_loop(t->schedule->function, loop);
+    const sinter_loop_stmt *next = stmt ? stmt->next : NULL;
+    if (!next || next->kind != SINTER_LOOP_FOR) return sinter_schedule_unite(t->schedule, loop);
+    if (!next->joined) join(t, loop);
+    return sinter_schedule_unite(t->schedule, next->var);
+}
+
+/* The axes in any order, each whole or in blocks. */
+static bool pack(trial *t) {
+    sinter_loop_buffer buffer = any_buffer(t);
+    uint32_t order[SINTER_MAX_RANK], rank = t->schedule->function->buffers.items[buffer].rank;
+    int64_t blocks[SINTER_MAX_RANK];
+    sinter_loop_check_packing *packing = &t->packings[t->packing_count];
+    for (uint32_t i = 0; i < rank; i++) {
+        uint32_t at = (uint32_t)below(t, i + 1);
+        order[i] = order[at];
+        order[at] = i;
+        blocks[i] = (int64_t)1 << below(t, 3);
+    }
+    bool packs = sinter_loop_describe_packing(t->schedule->function, buffer, packing) &&
+                 sinter_schedule_pack(t->schedule, buffer, order, blocks, &packing->layout);
+    t->packing_count += packs;
+    return packs;
+}
+
 /* One verb with arguments that may fit; whether it was accepted. */
 static bool apply(trial *t) {
     static const int64_t factors[] = {1, 2, 3, 4, 5, 8, 16};
@@ -231,7 +271,7 @@ static bool apply(trial *t) {
     case 12:
         return sinter_schedule_expand(s, any_scalar(t), &loop, 1, NULL);
     case 13:
-        return sinter_schedule_promote(s, any_buffer(t));
+        return sinter_schedule_promote(s, any_scratch(t));
     case 14:
         return sinter_schedule_hoist(s, loop);
     case 15:
@@ -250,7 +290,7 @@ static bool apply(trial *t) {
     case 22:
         return sinter_schedule_fork(s, loop, below(t, 2) ? inner : any_loop(t), factor);
     case 23:
-        return sinter_schedule_scalarize(s, any_scratch(t), loop, NULL);
+        return scalarize(t);
     case 24:
     case 25:
         return block_reduction(t, loop);
@@ -258,6 +298,10 @@ static bool apply(trial *t) {
     case 27:
     case 28:
         return sinter_schedule_compute_at(s, any_scratch(t), loop);
+    case 29:
+        return unite(t, loop);
+    case 30:
+        return pack(t);
     default:
         return tile(t, loop);
     }
@@ -276,9 +320,12 @@ static sinter_loop_program *parse(const char *text) {
     return program;
 }
 
-static bool same(const sinter_loop_program *before, const sinter_loop_program *after, uint64_t seed,
-                 sinter_diag *diag) {
-    sinter_loop_check_options options = {.seed = seed, .size = 1 + (int64_t)(seed % 13)};
+static bool same(const sinter_loop_program *before, const sinter_loop_program *after,
+                 const trial *t, uint64_t seed, sinter_diag *diag) {
+    sinter_loop_check_options options = {.seed = seed,
+                                         .size = 1 + (int64_t)(seed % 13),
+                                         .packings = t->packings,
+                                         .packing_count = t->packing_count};
     return sinter_loop_verify(after, diag) &&
            sinter_loop_check_equal(before, before->kernels.items[0], after, after->kernels.items[0],
                                    &options, NULL, diag);
@@ -302,7 +349,7 @@ static bool run(uint64_t seed, uint64_t *accepted) {
         if (!apply(&t)) continue;
         accepted[t.verb]++;
         if (below(&t, 6) == 0) sinter_schedule_simplify(&schedule);
-        good = same(before, after, seed, &diag);
+        good = same(before, after, &t, seed, &diag);
     }
     if (!good) {
         sinter_text text = {0};

@@ -130,6 +130,8 @@ typedef struct verb_call {
     const char *bad;    /* an argument that is not what is expected there */
     const char *sought; /* what there is none of that name: "loop"; NULL: it is bad otherwise */
     bool is_misused;    /* and an error has said how */
+    bool packs;         /* an input has become: */
+    sinter_loop_check_packing packing;
 } verb_call;
 
 typedef bool (*verb_run)(verb_call *call);
@@ -277,7 +279,7 @@ static bool run_pack(verb_call *call) {
     uint32_t order[MAX_ARGUMENTS];
     int64_t blocks[MAX_ARGUMENTS] = {0};
     sinter_loop_buffer buffer = buffer_argument(call, 0);
-    sinter_layout layout;
+    sinter_loop_check_packing *packing = &call->packing;
     if (!buffer) return false;
     call->is_misused = call->count != 1 + call->schedule->function->buffers.items[buffer].rank;
     if (call->is_misused)
@@ -289,7 +291,9 @@ static bool run_pack(verb_call *call) {
         if (colon && order[i - 1] < MAX_ARGUMENTS)
             blocks[order[i - 1]] = read_number(call, colon + 1, 0);
     }
-    return sinter_schedule_pack(call->schedule, buffer, order, blocks, &layout);
+    sinter_loop_describe_packing(call->schedule->function, buffer, packing);
+    call->packs = sinter_schedule_pack(call->schedule, buffer, order, blocks, &packing->layout);
+    return call->packs;
 }
 
 static bool run_pack_scratch(verb_call *call) {
@@ -388,14 +392,14 @@ static const struct {
     const char *name;
     verb_run run;
     size_t least, most; /* arguments */
-    bool changes_signature;
+    bool reassociates;  /* floats may differ by rounding */
 } verbs[] = {{"loop-split", run_split, 2, 3, false},
              {"loop-reorder", run_reorder, 2, MAX_ARGUMENTS, false},
              {"loop-fuse", run_fuse, 2, 2, false},
              {"loop-collapse", run_collapse, 2, 2, false},
              {"loop-flatten", run_flatten, 1, 1, false},
              {"loop-merge", run_merge, 3, 3, false},
-             {"loop-partial", run_partial, 2, 3, false},
+             {"loop-partial", run_partial, 2, 3, true},
              {"loop-fission", run_fission, 2, 2, false},
              {"loop-unroll", run_unroll, 1, 1, false},
              {"loop-vectorize", run_vectorize, 1, 1, false},
@@ -406,19 +410,19 @@ static const struct {
              {"loop-promote", run_promote, 1, 1, false},
              {"loop-hoist", run_hoist, 1, 1, false},
              {"loop-inline", run_inline, 1, 1, false},
-             {"loop-pack", run_pack, 2, MAX_ARGUMENTS, true},
+             {"loop-pack", run_pack, 2, MAX_ARGUMENTS, false},
              {"loop-pack-scratch", run_pack_scratch, 2, MAX_ARGUMENTS, false},
              {"loop-compute-at", run_compute_at, 2, 2, false},
              {"loop-scalarize", run_scalarize, 2, 2, false},
              {"loop-block-reduction", run_block_reduction, 4, 4, false},
              {"loop-fork", run_fork, 3, 3, false},
              {"loop-tile", run_tile, 6, 6, false},
-             {"loop-block-tile", run_block_tile, 6, 9, false},
+             {"loop-block-tile", run_block_tile, 6, 9, true},
              {"loop-cut", run_cut, 2, 2, false},
              {"loop-specialize", run_specialize, 1, 1, false},
              {"loop-prefetch", run_prefetch, 4, 4, false},
              {"loop-simplify", run_simplify, 0, 0, false},
-             {"schedule", run_schedule, 1, 1, false}};
+             {"schedule", run_schedule, 1, 1, true}};
 
 /* "loop-split=i,4": the index of the verb, its arguments in call; SIZE_MAX where there is no such verb. */
 static size_t read_verb(command_line *command, const char *text, verb_call *call) {
@@ -476,12 +480,15 @@ static int apply_verb(command_line *command, sinter_schedule *schedule, const ch
         return STATUS_REFUSED;
     }
     if (command->verify && !sinter_loop_verify(schedule->program, diag)) return STATUS_OUR_BUG;
-    if (!command->check || verbs[verb].changes_signature) return STATUS_DONE;
+    if (!command->check) return STATUS_DONE;
     sinter_loop_check_options options = {.seed = 1,
                                          .size = 7,
                                          .names = command->size_names.items,
                                          .values = command->sizes.items,
-                                         .count = command->sizes.count};
+                                         .count = command->sizes.count,
+                                         .packings = &call.packing,
+                                         .packing_count = call.packs,
+                                         .rounding = verbs[verb].reassociates ? 1e-5 : 0};
     bool failed = false;
     if (!sinter_loop_check_equal(schedule->program, before, schedule->program, schedule->function,
                                  &options, &failed, diag))

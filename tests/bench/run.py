@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Benchmarks: run.py [PART]... [MODEL.onnx]... prints tables, writes the figures to a JSON file, and shows what changed since the last
-run. Without a part: all of them; with models alone: the part `models`. docs/benchmarks.md says what each part measures.
+run. Without a part: all of them; with models alone: the part `models`; with files of figures (.json): the table of `peers` from them, measuring
+nothing. docs/benchmarks.md says what each part measures.
 
   models    whole models beside ONNX Runtime, as its users run it; the embedded models
   small     small models beside ONNX Runtime inside one process, without Python
@@ -9,10 +10,9 @@ run. Without a part: all of them; with models alone: the part `models`. docs/ben
   precision bf16 beside f32, and beside OpenVINO in bf16
   sparse    products with weights that are zero in blocks, beside OpenVINO without zeros
   compile   time and memory of compiling without a cache, time of loading
-  peers     ../shared/bench/side_by_side.py, where it and models for it are
+  peers     ../shared/bench/side_by_side.py, where it and models for it are; the table of the README
 """
 import argparse
-import os
 import pathlib
 import subprocess
 import sys
@@ -21,6 +21,7 @@ import tempfile
 import compile_time
 import kernels
 import models
+import peers
 import precision
 import results
 import small
@@ -34,7 +35,7 @@ PARTS = {"models": models, "small": small, "kernels": kernels, "symbolic": symbo
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="PART|MODEL", help="parts, and models that they measure instead of their own")
+    parser.add_argument("names", nargs="*", metavar="PART|FILE", help="parts, and models that they measure instead of their own, or figures of `peers`")
     parser.add_argument("--build", default="release", help="the build that is measured (release)")
     parser.add_argument("--threads", default="1,2", help="numbers of threads (1,2)")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a turn")
@@ -44,13 +45,17 @@ def arguments():
                         help="run what is timed before all other programs (chrt -f PRIORITY): for machines that others use")
     parser.add_argument("--json", type=pathlib.Path, default=turns.ROOT / "build" / "bench" / "results.json",
                         help="file for the figures, and of the last run's (build/bench/results.json)")
+    parser.add_argument("--readme", action="store_true", help="put the table of `peers` into README.md")
     options = parser.parse_args()
     options.parts = [name for name in options.names if name in (*PARTS, "peers")]
-    options.models = [pathlib.Path(name) for name in options.names if name not in options.parts]
-    for model in options.models:
-        if not model.exists():
-            parser.error(f"{model}: neither a part nor a model")
-    options.parts = options.parts or (["models"] if options.models else [*PARTS, "peers"])
+    files = [pathlib.Path(name) for name in options.names if name not in options.parts]
+    for file in files:
+        if not file.exists():
+            parser.error(f"{file}: neither a part nor a file")
+    options.figures = [file for file in files if file.suffix == ".json"]
+    options.models = [file for file in files if file.suffix != ".json"]
+    alone = ["models"] * bool(options.models) + ["peers"] * bool(options.figures)
+    options.parts = options.parts or alone or [*PARTS, "peers"]
     options.threads = [int(number) for number in options.threads.split(",")]
     options.dims = {name: int(number) for name, number in (text.split("=") for text in options.dim)}
     return options
@@ -68,16 +73,13 @@ def run_part(bench, name):
 
 
 def run_peers(bench):
-    """The comparison with all engines, in the Python that has them (SINTER_BENCH_PYTHON); it skips those that are missing."""
-    script = turns.SHARED / "bench" / "side_by_side.py"
-    if not script.exists() or not turns.BENCH_MODELS.is_dir():
-        print(f"\npeers: skipped, there is no {script if not script.exists() else turns.BENCH_MODELS}")
-        return
-    figures = bench.options.json.with_name("side_by_side.json")
-    command = [os.environ.get("SINTER_BENCH_PYTHON", sys.executable), script, turns.BENCH_MODELS, "--sinter", bench.sinter,
-               "--json", figures, "--threads", ",".join(map(str, bench.options.threads))]
-    if subprocess.run(command).returncode:
-        bench.fail("peers: side_by_side.py failed")
+    """Measures, unless figures are given; then the table of the README."""
+    try:
+        files = bench.options.figures or [peers.run(bench)]
+        if files[0]:
+            peers.report(bench, files)
+    except (RuntimeError, OSError, ValueError, subprocess.CalledProcessError) as error:
+        bench.fail(f"peers: {error}")
 
 
 def main():

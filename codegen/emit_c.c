@@ -469,9 +469,11 @@ static const char introduction[] =
     ".\n *\n"
     " * C17; needs nothing but the C library and libm. Arithmetic is IEEE 754 in the order "
     "written: any level of\n"
-    " * optimization will do, -ffast-math will not, and -ffp-contract=off (which -std=c17 implies "
-    "in gcc) gives\n"
-    " * the same bits on every machine. -DSINTER_BOARD: no heap, no stdio, memory is the caller's. "
+    " * optimization will do, -ffast-math will not. Sums of products are rounded once a product "
+    "where "
+    "the machine has an\n"
+    " * instruction for it; -DSINTER_NO_FMA gives the same bits on every machine. -DSINTER_BOARD: "
+    "no heap, no stdio, memory is the caller's. "
     "*/\n\n"
     "#ifdef __clang__\n#pragma clang diagnostic ignored \"-Wunused-function\"\n#endif\n\n";
 

@@ -23,6 +23,18 @@
 SINTER_FLOATS(f32, float, int32_t, i32)
 SINTER_FLOATS(f64, double, int64_t, i64)
 
+/* a * b + c of sums of products and polynomials: rounded once where there is an instruction for it. */
+#if !defined(SINTER_NO_FMA) && (defined(__CUDACC__) || defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__aarch64__))
+SINTER_INLINE float sinter_fma_f32(float a, float b, float c) { return fmaf(a, b, c); }
+#else
+SINTER_INLINE float sinter_fma_f32(float a, float b, float c) { return a * b + c; }
+#endif
+#if !defined(SINTER_NO_FMA) && (defined(__CUDACC__) || defined(__FMA__) || defined(__FP_FAST_FMA) || defined(__aarch64__))
+SINTER_INLINE double sinter_fma_f64(double a, double b, double c) { return fma(a, b, c); }
+#else
+SINTER_INLINE double sinter_fma_f64(double a, double b, double c) { return a * b + c; }
+#endif
+
 #define SINTER_INTEGERS(name, type, wide, is_signed)                                               \
     SINTER_INLINE type sinter_min_##name(type a, type b) { return a < b ? a : b; }                 \
     SINTER_INLINE type sinter_max_##name(type a, type b) { return a < b ? b : a; }                 \

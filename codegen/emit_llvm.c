@@ -3,7 +3,6 @@
  * Kernels are hidden functions (call, buffers..., scalars...); one that can fail returns its code. Names start with
  * "kernel." so that none is taken for a libc function. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
-#include "codegen/loop_rewrite.h"
 #include "runtime/abi.h"
 
 #include <stdarg.h>
@@ -137,41 +136,6 @@ void sinter_llvm_store_field(sinter_llvm_function *f, LLVMValueRef value, LLVMVa
 
 /* ---- functions ---- */
 
-/* Does a kernel round to whole numbers? Legal expressions share much: each is looked at once. */
-typedef struct rounding_search {
-    sinter_map visited;
-    bool found;
-} rounding_search;
-
-static void search_expr(rounding_search *search, sinter_expr expr) {
-    uint64_t seen;
-    if (search->found || !expr->argument_count ||
-        sinter_map_find(&search->visited, (uintptr_t)expr, &seen))
-        return;
-    sinter_map_put(&search->visited, (uintptr_t)expr, 1);
-    search->found = expr->kind == SINTER_LOOP_CALL && expr->function == SINTER_SCALAR_round_even;
-    for (uint32_t i = 0; i < expr->argument_count; i++) search_expr(search, expr->arguments[i]);
-}
-
-static bool search_place(void *user, sinter_expr *place) {
-    search_expr(user, *place);
-    return true;
-}
-
-static bool search_statement(void *user, sinter_loop_stmt *stmt) {
-    return sinter_loop_visit_places(stmt, search_place, user);
-}
-
-static bool rounds(const sinter_loop_function *function) {
-    sinter_arena scratch;
-    sinter_arena_init(&scratch);
-    rounding_search search = {0};
-    sinter_map_init(&search.visited, &scratch);
-    sinter_loop_walk(function->body, search_statement, &search);
-    sinter_arena_deinit(&scratch);
-    return search.found;
-}
-
 static void release_builder(void *builder) {
     LLVMDisposeBuilder(builder);
 }
@@ -180,7 +144,6 @@ void sinter_llvm_begin(sinter_llvm_function *f, sinter_llvm_module *module,
                        const sinter_loop_function *function, LLVMValueRef value) {
     *f = (sinter_llvm_function){.module = module, .function = function, .value = value};
     f->memo.generation = 1;
-    f->exact = rounds(function);
     f->vars = SINTER_NEW_ARRAY(module->arena, sinter_llvm_var, function->vars.count + 1);
     f->buffers = SINTER_NEW_ARRAY(module->arena, LLVMValueRef, function->buffers.count + 1);
     f->builder = LLVMCreateBuilderInContext(module->context);

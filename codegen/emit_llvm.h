@@ -63,7 +63,6 @@ typedef struct sinter_llvm_function {
     LLVMValueRef overflow;         /* i1 slot: i64 arithmetic is checked into it where set */
     uint32_t lanes;                /* of the current vector axis, 0 outside */
     sinter_loop_var lane_var;
-    bool exact;                    /* rounds to whole numbers: products and sums are rounded one by one */
     bool lane_zero;                /* evaluate for lane 0 only, as a scalar */
     LLVMValueRef mask;             /* active lanes; NULL: all */
     struct {

@@ -2,8 +2,7 @@
  *
  * What a function is called in LLVM is the llvm column of ir/scalar.def; where that is empty it is a libm call, lane
  * by lane. Needs legalized operands: divisors are not zero, shifts are below the width, narrow floats are gone (f16
- * stays where the target converts it). Floating-point arithmetic carries `contract` and no other flag, and not even that
- * in functions that round to whole numbers: quantized results are the same on every target.
+ * stays where the target converts it). Floating-point arithmetic carries no flag: what is rounded once is an fma.
  * Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
 #include "ir/scalar.h"
@@ -51,12 +50,6 @@ static sinter_string find_spelling(const char *spellings, sinter_dtype dtype) {
         at += size + (at[size] == ' ');
     }
     return (sinter_string){"", 0};
-}
-
-static LLVMValueRef with_contract(const sinter_llvm_function *f, LLVMValueRef value) {
-    if (!f->exact && LLVMIsAInstruction(value) && LLVMCanValueUseFastMathFlags(value))
-        LLVMSetFastMathFlags(value, LLVMFastMathAllowContract);
-    return value;
 }
 
 static LLVMValueRef build_select(sinter_llvm_function *f, LLVMValueRef condition, LLVMValueRef a,
@@ -275,8 +268,7 @@ LLVMValueRef sinter_llvm_call(sinter_llvm_function *f, sinter_scalar_function fu
     if (sinter_string_is(spelling, "not")) return LLVMBuildNot(f->builder, arguments[0], "");
     for (size_t i = 0; i < sizeof opcodes / sizeof *opcodes; i++)
         if (sinter_string_is(spelling, opcodes[i].name))
-            return with_contract(
-                f, LLVMBuildBinOp(f->builder, opcodes[i].opcode, arguments[0], arguments[1], ""));
+            return LLVMBuildBinOp(f->builder, opcodes[i].opcode, arguments[0], arguments[1], "");
     LLVMValueRef result = NULL;
     if (spelling.size > 5 && spelling.data[4] == '.')
         result = call_comparison(f, spelling, arguments, count);

@@ -78,7 +78,12 @@ static sinter_loop_stmt *rewrite_statements(sinter_legalizer *l, const sinter_lo
             rewrite_store(l, s, source);
         else if (s->value)
             s->value = sinter_legal_expr(l, s->value);
+        if (l->fuses) s->value = sinter_legal_sum(l, s, s->value);
+        bool fuses =
+            l->fuses; /* the loops of an instruction of a warp are recognised as they are */
+        if (s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_MMA) l->fuses = false;
         s->body = rewrite_statements(l, s->body);
+        l->fuses = fuses;
         s->else_body = rewrite_statements(l, s->else_body);
         s->next = NULL;
         *tail = s;
@@ -138,6 +143,7 @@ static sinter_loop_function *begin_function(sinter_legalizer *l, sinter_loop_pro
         else
             rewrite_buffer(l, info);
     }
+    l->fuses = !is_host && sinter_legal_may_fuse(l, source);
     copy->body = rewrite_statements(l, source->body);
     return copy;
 }

@@ -106,6 +106,16 @@ static bool has_instruction(const sinter_legalizer *l, sinter_scalar_function fu
     return *feature && l->target && sinter_target_has(l->target, feature);
 }
 
+bool sinter_legal_fuses(const sinter_legalizer *l) {
+    return !l->target || has_instruction(l, SINTER_SCALAR_fma);
+}
+
+/* Where there is no instruction: rounded twice, since software that rounds once is slow. */
+static sinter_expr product_and_sum(sinter_legalizer *l, const sinter_expr *arguments) {
+    return sinter_loop_add(&l->build, sinter_loop_mul(&l->build, arguments[0], arguments[1]),
+                           arguments[2]);
+}
+
 /* A scalar body over legal operands; numbers take the type of what they meet. */
 static sinter_expr build_body(sinter_legalizer *l, const sinter_scalar_body *body,
                               const sinter_expr *operands, sinter_dtype dtype) {
@@ -136,13 +146,7 @@ static sinter_expr build_body(sinter_legalizer *l, const sinter_scalar_body *bod
                                    ? values[at]
                                    : sinter_loop_const(&l->build, type, body->nodes[at].constant);
             }
-            values[i] =
-                node->function == SINTER_SCALAR_fma && !has_instruction(l, node->function)
-                    ? sinter_loop_call2(
-                          &l->build, SINTER_SCALAR_add,
-                          sinter_loop_mul(&l->build, arguments[0], arguments[1]),
-                          arguments[2]) /* expansions allow it, and software is slow */
-                    : sinter_legal_call(l, node->function, arguments[first]->dtype, arguments);
+            values[i] = sinter_legal_call(l, node->function, arguments[first]->dtype, arguments);
             break;
         }
         }
@@ -249,8 +253,7 @@ static sinter_expr call_integer(sinter_legalizer *l, sinter_scalar_function func
     case SINTER_SCALAR_shr:
         return guard_shift(l, function, arguments[0], arguments[1]);
     case SINTER_SCALAR_fma:
-        return sinter_loop_add(&l->build, sinter_loop_mul(&l->build, arguments[0], arguments[1]),
-                               arguments[2]);
+        return product_and_sum(l, arguments);
     case SINTER_SCALAR_copysign: {
         if (sinter_dtype_infos[dtype].class == SINTER_CLASS_UINT) return arguments[0];
         sinter_expr zero = number(l, dtype, 0);
@@ -279,6 +282,8 @@ sinter_expr sinter_legal_call(sinter_legalizer *l, sinter_scalar_function functi
     if (is_narrow(dtype)) return call_narrow(l, function, dtype, arguments);
     if (function == SINTER_SCALAR_pow) return call_power(l, arguments);
     if (sinter_dtype_is_integer(dtype)) return call_integer(l, function, dtype, arguments);
+    if (function == SINTER_SCALAR_fma && !sinter_legal_fuses(l))
+        return product_and_sum(l, arguments);
     if (function == SINTER_SCALAR_floordiv && dtype == SINTER_DTYPE_f32) { /* one rounding only */
         sinter_expr wide[2];
         for (int i = 0; i < 2; i++)

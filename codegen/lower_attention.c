@@ -165,7 +165,7 @@ static void sum_rows(attention *a) {
     sinter_write_end(k);
     sinter_expr all = sinter_write_get(k, sum);
     sinter_write_store1(k, a->sums, m,
-                        a->streams ? FORMULA(k, "a * b + c", sinter_write_load1(k, a->sums, m),
+                        a->streams ? FORMULA(k, "fma(a, b, c)", sinter_write_load1(k, a->sums, m),
                                              sinter_write_load1(k, a->factors, m), all)
                                    : all);
     sinter_write_end(k);
@@ -189,7 +189,7 @@ static void multiply_values(attention *a) {
     sinter_write_end(k);
     sinter_expr y = sinter_write_get(k, product);
     if (a->streams)
-        y = FORMULA(k, "a * b + c", sinter_write_load2(k, a->products, m, e),
+        y = FORMULA(k, "fma(a, b, c)", sinter_write_load2(k, a->products, m, e),
                     sinter_write_load1(k, a->factors, m), y);
     if (a->products)
         sinter_write_store2(k, a->products, m, e, y);

@@ -153,7 +153,7 @@ static bool take_image(const sinter_nvrtc *nvrtc, nvrtc_program program, bool is
 
 /* ---- one run ---- */
 
-enum { MOST_OPTIONS = 4, ARCHITECTURE_SIZE = 32 };
+enum { MOST_OPTIONS = 5, ARCHITECTURE_SIZE = 32 };
 
 /* What is asked of a run, for one architecture; and how its results are found in a cache. */
 typedef struct request {
@@ -177,6 +177,7 @@ static void init_request(request *r, const sinter_nvrtc *nvrtc, const char *name
     r->options[r->option_count++] = r->architecture;
     r->options[r->option_count++] = "--std=c++17";
     r->options[r->option_count++] = "-default-device";
+    r->options[r->option_count++] = "--fmad=false"; /* what is rounded once is an fma */
     if (has_minimal(nvrtc)) r->options[r->option_count++] = "-minimal";
 }
 

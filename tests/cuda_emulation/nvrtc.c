@@ -161,7 +161,8 @@ static int run_compiler(const char *folder) {
     static const char script[] =
         "exec ${CXX:-c++} -std=c++17 -O1 -fPIC -shared -fvisibility=hidden -fno-strict-aliasing "
         "-U_FORTIFY_SOURCE "
-        "-ffp-contract=off -w -include tests/cuda_emulation/emulation.h "
+        "-ffp-contract=off $(grep -qsw fma /proc/cpuinfo && echo -mfma) -w -include "
+        "tests/cuda_emulation/emulation.h "
         "-I " EMULATION_ROOT " -o \"$1/k.so\" \"$1/k.cpp\" >\"$1/log\" 2>&1";
     char *arguments[] = {(char *)(uintptr_t) "/bin/sh", (char *)(uintptr_t) "-c",
                          (char *)(uintptr_t)script,     (char *)(uintptr_t) "sh",

@@ -1,6 +1,6 @@
 """Whole models on every instruction set, through their own schedules: objects for the targets, emitted C with and
-without a heap, on this machine and as 64-bit Arm under qemu. Integer models give the same bits everywhere, floats agree
-within 1e-5; an object or C text emitted twice has the same bytes.
+without a heap, on this machine and as 64-bit Arm under qemu. Integer models and what is made element by element give the same bits
+everywhere, other floats agree within 1e-5; an object or C text emitted twice has the same bytes.
 
     tests/suites/isa.py     with PYTHONPATH=tests/suites and SINTER_BUILD
 
@@ -38,6 +38,7 @@ WAYS = {
     "neoverse-v1": ("cpu:neoverse-v1", [], "arm"),
     "c": (None, ["-O1", *sanitizers.flags(BUILD)], ""),
     "c, a board": (None, ["-O1", "-DSINTER_BOARD"], ""),
+    "c, x86-64-v3": (None, ["-O3", "-march=x86-64-v3", "-ffp-contract=fast"], "avx2"),
     "c, aarch64": (None, ["-O1"], "arm"),
 }
 HEAP_AND_THREADS = ("alloc", "free", "print", "abort", "pthread", "sinter")
@@ -129,6 +130,47 @@ def bytes_model(path):
     return inputs, outputs
 
 
+def elements_model(path):
+    """Products and sums that cancel to the last digit or lie at the edge of a whole number: what rounds them once has other signs and
+    whole numbers than what rounds twice. Floats, and bytes with a scale."""
+    random = np.random.default_rng(10)
+    shape = (7, 53)
+    x, w = (random.standard_normal(shape, np.float32) for _ in range(2))
+    bias = -(x * w)
+    q = random.integers(0, 256, shape).astype(np.uint8)
+    scale = np.float32(0.0371)
+    q_bias = -((q.astype(np.float32) - np.float32(100)) * scale)
+    third = np.float32(1 / 3)
+    edge = random.integers(-40, 40, shape).astype(np.float32) * 3
+    constants = {"w": w, "scale": scale, "zero": np.uint8(100), "third": third, "half": np.float32(0.5)}
+    nodes = [
+        helper.make_node("Mul", ["x", "w"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["sum"]),
+        helper.make_node("Sign", ["sum"], ["sign"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["real"]),
+        helper.make_node("Add", ["real", "q_bias"], ["real_sum"]),
+        helper.make_node("Sign", ["real_sum"], ["real_sign"]),
+        helper.make_node("Mul", ["edge", "third"], ["thirds"]),
+        helper.make_node("Floor", ["thirds"], ["floor"]),
+        helper.make_node("Sub", ["thirds", "half"], ["shifted"]),
+        helper.make_node("Ceil", ["shifted"], ["ceil"]),
+        helper.make_node("Round", ["shifted"], ["round"]),
+        helper.make_node("Mul", ["x", "x"], ["square"]),
+        helper.make_node("Mul", ["w", "w"], ["other_square"]),
+        helper.make_node("Sub", ["square", "other_square"], ["difference"]),
+    ]  # fmt: skip
+    inputs = {"x": x, "bias": bias, "q": q, "q_bias": q_bias, "edge": edge}
+    outputs = ["sum", "sign", "real_sum", "real_sign", "floor", "ceil", "round", "difference"]
+    kinds = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.uint8): TensorProto.UINT8}
+    graph = helper.make_graph(
+        nodes, "elements", [helper.make_tensor_value_info(name, kinds[value.dtype], shape) for name, value in inputs.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in outputs],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return list(inputs.values()), [np.zeros(shape, np.float32) for _ in outputs]
+
+
 def cases(work):
     """{name: (model, options, inputs, what the outputs look like, exact)}"""
     image = np.load(MODELS / "digits_test_images.npy")[:1]
@@ -140,6 +182,8 @@ def cases(work):
     path = work / "integers.onnx"
     inputs, outputs = integer_model(path)
     found["integers"] = (path, [], inputs, outputs, True)
+    path = work / "elements.onnx"
+    found["elements"] = (path, [], *elements_model(path), True)
     path = work / "narrow.onnx"
     found["narrow"] = (path, [], *narrow_model(path), False)
     path = work / "bytes.onnx"
@@ -206,7 +250,7 @@ def check(work, name, way, case, expected):
         return str(error)
     for a, b in zip(found, expected):
         if exact and not np.array_equal(a, b):
-            return f"{np.count_nonzero(a != b)} of {a.size} integers differ"
+            return f"{np.count_nonzero(a != b)} of {a.size} elements differ"
         if not exact and not np.abs(a - b).max() <= 1e-5 * np.abs(b).max():
             return f"off by {np.abs(a - b).max() / np.abs(b).max():.2g}"
     return None

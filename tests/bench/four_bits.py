@@ -4,14 +4,28 @@
 Every MatMul whose second operand is a constant matrix (or the transpose of one) becomes a MatMulNBits of
 com.microsoft, or with --form=linear a DequantizeLinear with blocks in front of the product. Each block of consecutive elements along
 the reduction has a scale, and with --zero-points a zero point; elements are rounded to the nearest. MODEL.in.npz is copied to
-OUT.in.npz where it is there, so that tests/bench/run.py times both with the same inputs."""
+OUT.in.npz where it is there, so that tests/bench/run.py times both with the same inputs.
+
+As a part of tests/bench/run.py: GPT-2 small so, one token and 128 (of ../bench-models, otherwise the embedded transformer), with operands in
+f32 and in 8 bits (accuracy level 4), beside ONNX Runtime on the same file, and beside llama.cpp with q4_0, where ../shared/bench/llama_peer.py
+is and the Python that SINTER_BENCH_PYTHON names has llama_cpp."""
 import argparse
+import json
 import pathlib
 import shutil
+import statistics
+import subprocess
 
 import numpy
 import onnx
 from onnx import helper, numpy_helper
+
+import models
+import turns
+
+COMPARED = "sinter_ms"
+LLAMA = {"gpt2_small_decode": "decode_ms", "gpt2_small_prefill128": "prefill128_ms"}  # the model's figure in what llama_peer.py writes
+LEVELS = {0: "f32", 4: "8 bits"}
 
 
 def arguments():
@@ -122,8 +136,8 @@ class Rewriter:
         self.graph.initializer.extend(kept + self.added)
 
 
-def main():
-    options = arguments()
+def make(options):
+    """options.out out of options.model."""
     model = onnx.load(options.model)
     Rewriter(model, options).run()
     for opset in model.opset_import:
@@ -137,5 +151,74 @@ def main():
         shutil.copyfile(inputs, options.out.with_suffix(".in.npz"))
 
 
+# ---- measured ----
+
+
+def llama_turn(bench, threads):
+    """llama.cpp's times with q4_0, by figure."""
+    figures = bench.folder / "llama.json"
+    bench.run(turns.PYTHON, turns.SHARED / "bench" / "llama_peer.py", "--threads", threads, "--work", bench.folder / "llama", "--json", figures)
+    return next(row for row in json.loads(figures.read_text()) if ".q4_0." in row["model"])
+
+
+def has_llama():
+    return (turns.SHARED / "bench" / "llama_peer.py").exists() and not subprocess.run(
+        [turns.PYTHON, "-c", "import llama_cpp, gguf"], capture_output=True).returncode
+
+
+def prepare(bench, source, level):
+    """The model in 4 bits, and a folder with what the engines' turns read."""
+    folder = bench.folder / f"{source.stem}-four-bits-{level}"
+    (folder / "feeds").mkdir(parents=True)
+    out = folder / f"{source.stem}.onnx"
+    make(argparse.Namespace(model=source, out=out, form="nbits", block=32, zero_points=False, accuracy_level=level))
+    feeds = turns.make_feeds(source, bench.options.dims)
+    numpy.savez(folder / "feeds.npz", **feeds)
+    for i, array in enumerate(feeds.values()):
+        numpy.save(folder / "feeds" / f"{i}.npy", array)
+    return out, folder, list(feeds)
+
+
+def measure_threads(bench, prepared, threads, with_llama):
+    """Rows of all models and levels: every round has a turn of each."""
+    taken = {key: {"sinter": [], "ort": []} for key in prepared}
+    llama = []
+    for _ in range(bench.options.rounds):
+        for key, (model, folder, names) in prepared.items():
+            taken[key]["ort"].append(models.peer_turn(bench, model, folder, threads))
+            taken[key]["sinter"].append(models.sinter_turn(bench, model, folder, names, threads))
+        if with_llama:
+            llama.append(llama_turn(bench, threads))
+    rows = {}
+    for (source, level), own in taken.items():
+        model, folder, names = prepared[source, level]
+        row = rows[source, level] = {"error": models.error_of(bench, model, folder, names)}
+        for engine, its in own.items():
+            row[f"{engine}_ms"] = statistics.median(turn["median_ms"] for turn in its)
+            row[f"{engine}_min_ms"] = min(turn["min_ms"] for turn in its)
+        if llama and source in LLAMA:
+            row["llama_ms"] = statistics.median(turn[LLAMA[source]] for turn in llama)
+    return rows
+
+
+def measure(bench):
+    large = [turns.BENCH_MODELS / f"{name}.onnx" for name in LLAMA]
+    sources = bench.options.models or [model for model in large if model.exists()] or [turns.EMBEDDED / "transformer.onnx"]
+    with_llama = has_llama()
+    if not with_llama:
+        print("\nfour_bits: without llama.cpp, which llama_peer.py of ../shared/bench and SINTER_BENCH_PYTHON would bring")
+    prepared = {(source.stem, level): prepare(bench, source, level) for source in sources for level in LEVELS}
+    found = {}
+    for threads in bench.options.threads:
+        table = turns.Table(f"Weights of 4 bits in groups of 32, {threads} thread(s)", "model", "operands", "Sinter ms", "ONNX Runtime ms",
+                            "llama.cpp q4_0 ms", "ONNX Runtime / Sinter", "llama.cpp / Sinter", "error to ONNX Runtime")
+        for (source, level), row in measure_threads(bench, prepared, threads, with_llama).items():
+            found[f"{source}, operands in {LEVELS[level]}, {threads} thread(s)"] = row
+            llama = [f"{row['llama_ms']:.3f}", f"{row['llama_ms'] / row['sinter_ms']:.2f}"] if "llama_ms" in row else ["-", "-"]
+            table.row(source, LEVELS[level], f"{row['sinter_ms']:.3f}", f"{row['ort_ms']:.3f}", llama[0],
+                      f"{row['ort_ms'] / row['sinter_ms']:.2f}", llama[1], f"{row['error']:.1e}")
+    return found
+
+
 if __name__ == "__main__":
-    main()
+    make(arguments())

@@ -9,6 +9,8 @@ nothing. docs/benchmarks.md says what each part measures.
   symbolic  one artifact for all sizes beside a build for each
   precision bf16 beside f32, and beside OpenVINO in bf16
   sparse    products with weights that are zero in blocks, beside OpenVINO without zeros
+  dynamic   products rounded to bytes while they run, beside ONNX Runtime and OpenVINO
+  four_bits weights of 4 bits, beside ONNX Runtime and llama.cpp
   compile   time and memory of compiling without a cache, time of loading
   peers     ../shared/bench/side_by_side.py, where it and models for it are; the table of the README
 """
@@ -19,6 +21,8 @@ import sys
 import tempfile
 
 import compile_time
+import dynamic
+import four_bits
 import kernels
 import models
 import peers
@@ -30,7 +34,7 @@ import symbolic
 import turns
 
 PARTS = {"models": models, "small": small, "kernels": kernels, "symbolic": symbolic, "precision": precision,
-         "sparse": sparse, "compile": compile_time}
+         "sparse": sparse, "dynamic": dynamic, "four_bits": four_bits, "compile": compile_time}
 
 
 def arguments():

@@ -5,6 +5,8 @@
 #include "ir/infer.h"
 #include "runtime/abi.h"
 
+#include <string.h>
+
 static const sinter_type *type_of(sinter_lower *lower, sinter_value value) {
     return sinter_value_type(lower->module, value);
 }
@@ -152,16 +154,27 @@ bool sinter_lower_is_bound(const sinter_lower *lower, sinter_dim dim) {
     return true;
 }
 
-static void check_relation(sinter_lower *lower, const char *op, const sinter_infer_trust *trust) {
+/* Where the node comes from, for a message whose arguments a '%' names. */
+static const char *origin(const sinter_node_info *info) {
+    bool plain = info->location && !strchr(info->location, '%');
+    return plain ? info->location : sinter_op_get_info(info->op)->name;
+}
+
+static void check_relation(sinter_lower *lower, const sinter_node_info *info,
+                           const sinter_infer_trust *trust) {
     static const char *const messages[] = {
         [SINTER_INFER_EQUAL] = "%s: sizes %%0 and %%1 should agree",
         [SINTER_INFER_BROADCASTS] = "%s: sizes %%0 and %%1 do not broadcast",
         [SINTER_INFER_BROADCASTS_TO] = "%s: size %%0 does not broadcast to %%1",
-        [SINTER_INFER_AT_MOST] = "%s: size %%0 reaches beyond %%1"};
+        [SINTER_INFER_AT_MOST] = "%s: size %%0 reaches beyond %%1",
+        [SINTER_INFER_WINDOW] =
+            "%s: a window of %%0 does not fit a spatial dim of %%1, pads counted"};
+    bool is_window = trust->relation == SINTER_INFER_WINDOW;
+    const char *name = is_window ? origin(info) : sinter_op_get_info(info->op)->name;
     sinter_expr pair[2] = {sinter_lower_host_dim(lower, trust->a),
                            sinter_lower_host_dim(lower, trust->b)};
     sinter_expr one = sinter_loop_int(&lower->host, 1);
-    sinter_expr fits = trust->relation == SINTER_INFER_AT_MOST
+    sinter_expr fits = trust->relation == SINTER_INFER_AT_MOST || is_window
                            ? sinter_loop_compare(&lower->host, SINTER_SCALAR_le, pair[0], pair[1])
                            : equal(lower, pair[0], pair[1]);
     if (trust->relation == SINTER_INFER_BROADCASTS || trust->relation == SINTER_INFER_BROADCASTS_TO)
@@ -170,20 +183,19 @@ static void check_relation(sinter_lower *lower, const char *op, const sinter_inf
         fits = sinter_loop_or(&lower->host, fits, equal(lower, pair[1], one));
     sinter_lower_host_check(
         lower, fits, SINTER_ABI_BAD_INPUT,
-        sinter_arena_format(&lower->program->arena, messages[trust->relation], op), pair, 2);
+        sinter_arena_format(&lower->program->arena, messages[trust->relation], name), pair, 2);
 }
 
 bool sinter_lower_check_trusted(sinter_lower *lower, sinter_node node) {
     sinter_infer_trusts trusted = {0};
     const sinter_node_info *info = sinter_node_get(lower->module, node);
     if (info->region_count) return true;
-    const char *op = sinter_op_get_info(info->op)->name;
     if (!sinter_infer_list_trusted(lower->module, node, &lower->scratch, &trusted, lower->diag))
         return false;
     for (size_t i = 0; i < trusted.count; i++)
         if (sinter_lower_is_bound(lower, trusted.items[i].a) &&
             sinter_lower_is_bound(lower, trusted.items[i].b))
-            check_relation(lower, op, &trusted.items[i]);
+            check_relation(lower, info, &trusted.items[i]);
     return true;
 }
 

@@ -69,11 +69,15 @@ static bool place_window(sinter_eval *eval, sinter_window *window, uint32_t i, b
     }
     if (sinter_string_is(auto_pad, "VALID")) window->begin[i] = window->end[i] = 0;
     int64_t room = input + window->begin[i] + window->end[i] - extent;
+    if (room + (ceil_mode ? stride - 1 : 0) < 0)
+        return sinter_eval_error(eval,
+                                 "a window of %" PRId64 " does not fit spatial dim %" PRIu32
+                                 " of %" PRId64 " with pads %" PRId64 " and %" PRId64,
+                                 extent, i, input, window->begin[i], window->end[i]);
     window->output[i] = (ceil_mode ? -floor_divide(-room, stride) : floor_divide(room, stride)) + 1;
     /* a window that starts in the padding at the end does not count */
     if (ceil_mode && (window->output[i] - 1) * stride >= input + window->begin[i])
         window->output[i]--;
-    if (window->output[i] < 0) window->output[i] = 0;
     return true;
 }
 

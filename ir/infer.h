@@ -9,7 +9,8 @@ typedef enum sinter_infer_relation {
     SINTER_INFER_EQUAL,
     SINTER_INFER_BROADCASTS,   /* equal, or one of them is 1 */
     SINTER_INFER_BROADCASTS_TO, /* equal, or the first is 1 */
-    SINTER_INFER_AT_MOST       /* the first is not above the second */
+    SINTER_INFER_AT_MOST,      /* the first is not above the second */
+    SINTER_INFER_WINDOW        /* a window as large as the first fits into the second */
 } sinter_infer_relation;
 typedef struct sinter_infer_trust {
     sinter_infer_relation relation;

@@ -86,12 +86,21 @@ bool sinter_infer_broadcast_dim_to(sinter_infer *infer, sinter_dim from, sinter_
            trust(infer, SINTER_INFER_BROADCASTS_TO, from, to);
 }
 
-bool sinter_infer_dim_at_most(sinter_infer *infer, sinter_dim a, sinter_dim b) {
+static bool at_most(sinter_infer *infer, sinter_infer_relation relation, sinter_dim a,
+                    sinter_dim b) {
     int64_t least, most, low, high;
     sinter_dim_range(infer->dims, a, &least, &most);
     sinter_dim_range(infer->dims, b, &low, &high);
     if (a == b || most <= low) return true;
-    return least <= high && trust(infer, SINTER_INFER_AT_MOST, a, b);
+    return least <= high && trust(infer, relation, a, b);
+}
+
+bool sinter_infer_dim_at_most(sinter_infer *infer, sinter_dim a, sinter_dim b) {
+    return at_most(infer, SINTER_INFER_AT_MOST, a, b);
+}
+
+bool sinter_infer_window_fits(sinter_infer *infer, sinter_dim extent, sinter_dim room) {
+    return at_most(infer, SINTER_INFER_WINDOW, extent, room);
 }
 
 bool sinter_infer_broadcast_into(sinter_infer *infer, sinter_dim *dims, uint32_t *rank,

@@ -76,6 +76,8 @@ bool sinter_infer_unify_dim(sinter_infer *infer, sinter_dim a, sinter_dim b, sin
 bool sinter_infer_broadcast_dim_to(sinter_infer *infer, sinter_dim from, sinter_dim to);
 /* Whether a can be at most b. */
 bool sinter_infer_dim_at_most(sinter_infer *infer, sinter_dim a, sinter_dim b);
+/* The same of what a window reaches over and of an axis with its pads. */
+bool sinter_infer_window_fits(sinter_infer *infer, sinter_dim extent, sinter_dim room);
 /* Joins dims from the right into dims[0..*rank); false where they can't be. */
 bool sinter_infer_broadcast_into(sinter_infer *infer, sinter_dim *dims, uint32_t *rank, const sinter_dim *other,
                                  uint32_t other_rank);

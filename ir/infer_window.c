@@ -118,11 +118,10 @@ static bool window_output(sinter_infer *infer, const window *w, uint32_t i, sint
         return true;
     }
     sinter_dim extent = window_extent(infer, w, i);
-    sinter_dim room =
-        sinter_dim_sub(table, sinter_infer_plus(infer, input, w->begin[i] + w->end[i]), extent);
-    int64_t number;
-    if (sinter_dim_is_const(table, room, &number) && number < 0 &&
-        !(w->ceil && number > -w->strides[i]))
+    sinter_dim padded = sinter_infer_plus(infer, input, w->begin[i] + w->end[i]);
+    sinter_dim room = sinter_dim_sub(table, padded, extent);
+    if (!sinter_infer_window_fits(
+            infer, extent, w->ceil ? sinter_infer_plus(infer, padded, w->strides[i] - 1) : padded))
         return sinter_infer_error(infer,
                                   "a window of %s does not fit spatial dim %" PRIu32
                                   " of %s with pads %" PRId64 " and %" PRId64 " [window_c4]",

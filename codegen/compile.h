@@ -9,6 +9,7 @@
 typedef struct sinter_gpu {
     uint32_t architecture; /* 90 for sm_90 */
     bool has_exact;        /* there is sm_90a */
+    bool copies;           /* to shared memory need no thread to wait for them */
     uint32_t multiprocessors, threads, lanes, registers, shared_bytes, l2_bytes;
     uint32_t memory; /* gigabytes a second */
     uint32_t clock;  /* MHz */
@@ -18,6 +19,7 @@ enum { SINTER_TARGET_MAX_ARCHITECTURES = 8 };
 typedef struct sinter_gpu_code {
     uint32_t architecture;
     bool exact; /* sm_90a: runs there and nowhere else */
+    const sinter_gpu *gpu;
 } sinter_gpu_code;
 
 /* What the CPU is: rows of codegen/target.def; features are LLVM names. */

@@ -170,6 +170,10 @@ static void write_element(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         sinter_cuda_update(e, s);
         return;
     }
+    if (s->asynchronous && e->dialect->device) {
+        sinter_cuda_copy(e, s);
+        return;
+    }
     sinter_text element = {0}, value = {0};
     uint64_t wide;
     if (e->lane && sinter_map_find(&e->wide, (uintptr_t)s, &wide))
@@ -370,6 +374,15 @@ static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
             sinter_c_write(e, "%s", e->dialect->barrier);
         else
             sinter_c_error(e, "a CPU has no block barrier [emit_c6]");
+        return;
+    case SINTER_LOOP_COMMIT:
+    case SINTER_LOOP_WAIT:
+        if (!e->dialect->device)
+            sinter_c_error(e, "a CPU has no block barrier [emit_c6]");
+        else if (s->kind == SINTER_LOOP_COMMIT)
+            sinter_c_write(e, "sinter_commit();");
+        else
+            sinter_c_write(e, "sinter_wait<%u>();", s->pending);
         return;
     case SINTER_LOOP_REDUCE:
         if (e->dialect->device)

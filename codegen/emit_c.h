@@ -69,6 +69,8 @@ void sinter_c_index(sinter_c_emitter *e, const sinter_loop_expr *expr, sinter_te
 /* "buffer[i * 4 + j]" */
 void sinter_c_element(sinter_c_emitter *e, sinter_loop_buffer buffer, const sinter_loop_expr *const *indices,
                       sinter_text *text);
+/* "i * 4 + j", which lives in the emitter's arena. */
+const char *sinter_c_position(sinter_c_emitter *e, sinter_loop_buffer buffer, const sinter_loop_expr *const *indices);
 /* "function(a, b)" for operand texts, as in an update. */
 void sinter_c_apply(sinter_c_emitter *e, sinter_scalar_function function, sinter_dtype dtype, const char *const *operands,
                     sinter_text *text);
@@ -101,6 +103,7 @@ void sinter_cuda_mma(sinter_c_emitter *e, const sinter_loop_stmt *loop);
 void sinter_cuda_update(sinter_c_emitter *e, const sinter_loop_stmt *store); /* atomic */
 /* ---- emit_cuda_vector.c ---- */
 void sinter_cuda_vector(sinter_c_emitter *e, const sinter_loop_stmt *loop);
+void sinter_cuda_copy(sinter_c_emitter *e, const sinter_loop_stmt *store); /* asynchronous, of one element */
 
 void sinter_cuda_reduce(sinter_c_emitter *e, const sinter_loop_stmt *reduce);
 

@@ -360,8 +360,8 @@ static void print_intrinsic(sinter_c_emitter *e, const sinter_loop_expr *expr, s
     sinter_text_append_string(text, ")");
 }
 
-void sinter_c_element(sinter_c_emitter *e, sinter_loop_buffer buffer,
-                      const sinter_loop_expr *const *indices, sinter_text *text) {
+const char *sinter_c_position(sinter_c_emitter *e, sinter_loop_buffer buffer,
+                              const sinter_loop_expr *const *indices) {
     const sinter_loop_buffer_info *info = &e->function->buffers.items[buffer];
     sinter_text linear = {0};
     for (uint32_t i = sinter_c_spread_dims(e, buffer); i < info->rank; i++) {
@@ -378,9 +378,15 @@ void sinter_c_element(sinter_c_emitter *e, sinter_loop_buffer buffer,
         }
         if (!is_zero) sinter_c_index(e, indices[i], &linear);
     }
-    const char *index = linear.size ? linear.data : "0";
-    sinter_text_format(text, "%s[%s]", e->buffers[buffer], sinter_c_strip(e, index));
+    const char *index =
+        linear.size ? sinter_arena_copy_string(e->arena, linear.data, linear.size) : "0";
     sinter_text_deinit(&linear);
+    return sinter_c_strip(e, index);
+}
+
+void sinter_c_element(sinter_c_emitter *e, sinter_loop_buffer buffer,
+                      const sinter_loop_expr *const *indices, sinter_text *text) {
+    sinter_text_format(text, "%s[%s]", e->buffers[buffer], sinter_c_position(e, buffer, indices));
 }
 
 static void print(sinter_c_emitter *e, const sinter_loop_expr *expr, bool is_index,

@@ -62,6 +62,23 @@ static __device__ void sinter_fail(failure_place place, int32_t code, int32_t me
     for (int i = 0; i < (int)sizeof...(V); i++) place->values[i] = list[i + 1];
 }
 
+/* Copies of 4, 8 or 16 bytes from global to shared memory that are under way until they were committed and waited for. */
+#if __CUDA_ARCH__ >= 800
+template <int N, class T, int M>
+static __device__ __forceinline__ void sinter_copy(array<T, M> &to, int64_t at, const T *from, int64_t from_at) {
+    const unsigned place = (unsigned)__cvta_generic_to_shared(&to[at]);
+    if (sizeof(T) * N == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(place), "l"(from + from_at) : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(place), "l"(from + from_at), "n"(sizeof(T) * N == 4 ? 4 : 8)
+                     : "memory");
+}
+static __device__ __forceinline__ void sinter_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int N> static __device__ __forceinline__ void sinter_wait() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+#endif
+
 /* codegen/mma.def: the matrices of a warp, of which a thread has these registers. */
 #if __CUDA_ARCH__ >= 800
 template <class T> static __device__ __forceinline__ unsigned sinter_word(const T *elements, int number) {
@@ -140,6 +157,16 @@ template <class T, int N> static __device__ __forceinline__ void sinter_write(T 
         for (int k = 0; k < COUNT; k++) piece.data[k] = from.data[i + k];
         *(sinter_piece<T, COUNT> *)(to + at + i) = piece;
     }
+}
+
+/* The same of memory of the block. */
+template <class T, int N, int M>
+static __device__ __forceinline__ void sinter_read(array<T, N> &to, const array<T, M> &from, int64_t at) {
+    sinter_read(to, from.data, at);
+}
+template <class T, int N, int M>
+static __device__ __forceinline__ void sinter_write(array<T, M> &to, int64_t at, const array<T, N> &from) {
+    sinter_write(to.data, at, from);
 }
 
 /* The value of the lane of this warp whose number differs in these bits; all lanes are there. */

@@ -145,12 +145,42 @@ static bool is_flat(const sinter_loop_stmt *first) {
     return true;
 }
 
+static void write_copy(sinter_c_emitter *e, const sinter_loop_stmt *store, int64_t count,
+                       const char *to, const char *from) {
+    sinter_c_write(e, "sinter_copy<%lld>(%s, %s, %s, %s);", (long long)count,
+                   e->buffers[store->buffer], to, e->buffers[store->value->buffer], from);
+}
+
+void sinter_cuda_copy(sinter_c_emitter *e, const sinter_loop_stmt *store) {
+    const sinter_loop_expr *load = store->value;
+    const char *to = sinter_c_position(e, store->buffer, store->arguments),
+               *from = sinter_c_position(e, load->buffer, load->arguments);
+    write_copy(e, store, 1, to, from);
+}
+
+/* The elements of all lanes, of which the verifier knows that they lie together. */
+static void write_copies(lanes *l, const sinter_loop_stmt *store) {
+    const sinter_loop_expr *load = store->value;
+    sinter_expr to = NULL, from = NULL;
+    if (sinter_loop_is_wide(&l->scopes, l->var, l->count, store->buffer, store->arguments, &to) &&
+        sinter_loop_is_wide(&l->scopes, l->var, l->count, load->buffer, load->arguments, &from))
+        write_copy(l->e, store, l->count, sinter_c_index_text(l->e, to),
+                   sinter_c_index_text(l->e, from));
+    else
+        sinter_c_error(l->e, "a copy whose elements do not lie together [emit_c15]");
+}
+
 void sinter_cuda_vector(sinter_c_emitter *e, const sinter_loop_stmt *loop) {
     lanes l = {.e = e, .var = loop->var, .list = loop->body};
     sinter_arena_init(&l.arena);
     sinter_loop_trip_count(loop, &l.count);
     sinter_loop_scopes_init(&l.scopes, (sinter_loop_program *)(uintptr_t)e->program,
                             (sinter_loop_function *)(uintptr_t)e->function, e->arena);
+    if (loop->body && loop->body->asynchronous) {
+        write_copies(&l, loop->body);
+        sinter_arena_deinit(&l.arena);
+        return;
+    }
     const sinter_loop_stmt *guard = loop->body;
     sinter_expr whole = NULL;
     if (guard && guard->kind == SINTER_LOOP_IF && !guard->next && !guard->else_body &&

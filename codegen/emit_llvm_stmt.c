@@ -54,6 +54,8 @@ static bool statement_runs_in_lockstep(const sinter_llvm_function *f, const sint
     case SINTER_LOOP_FAIL:
     case SINTER_LOOP_EXCHANGE:
     case SINTER_LOOP_BARRIER:
+    case SINTER_LOOP_COMMIT:
+    case SINTER_LOOP_WAIT:
     case SINTER_LOOP_REDUCE:
     case SINTER_LOOP_PREFETCH:
     case SINTER_LOOP_FREE:
@@ -429,6 +431,8 @@ static void emit_statement(sinter_llvm_function *f, const sinter_loop_stmt *s) {
         emit_exchange(f, s);
         return;
     case SINTER_LOOP_BARRIER:
+    case SINTER_LOOP_COMMIT:
+    case SINTER_LOOP_WAIT:
     case SINTER_LOOP_REDUCE:
         sinter_llvm_fail(f->module, "kernel %s: a CPU has no block barrier [emit_c6]",
                          f->function->name);

@@ -260,6 +260,14 @@ void sinter_loop_barrier(sinter_loop_builder *builder) {
     append(builder, SINTER_LOOP_BARRIER);
 }
 
+void sinter_loop_commit(sinter_loop_builder *builder) {
+    append(builder, SINTER_LOOP_COMMIT);
+}
+
+void sinter_loop_wait(sinter_loop_builder *builder, uint32_t pending) {
+    append(builder, SINTER_LOOP_WAIT)->pending = pending;
+}
+
 void sinter_loop_reduce(sinter_loop_builder *builder, sinter_loop_var var,
                         sinter_scalar_function combine, sinter_loop_buffer buffer) {
     sinter_loop_stmt *stmt = append(builder, SINTER_LOOP_REDUCE);

@@ -97,13 +97,17 @@ typedef enum sinter_loop_stmt_kind {
     SINTER_LOOP_FOR,     /* var, lower, upper (exclusive), step > 0, axis, body */
     SINTER_LOOP_IF,      /* condition, body, else_body */
     SINTER_LOOP_WHILE,   /* condition, body */
-    SINTER_LOOP_STORE,   /* buffer, indices, value; combine != NONE: buffer[i] = combine(buffer[i], value); atomic */
+    SINTER_LOOP_STORE,   /* buffer, indices, value; combine != NONE: buffer[i] = combine(buffer[i], value); atomic. asynchronous: a
+                            copy to shared memory that is under way until a WAIT says otherwise */
     SINTER_LOOP_DECLARE, /* var, value: let or var by the variable's `is_mutable` */
     SINTER_LOOP_ASSIGN,  /* var, value */
     SINTER_LOOP_ALLOC,   /* buffer, until the end of the enclosing block (heap: see below) */
     SINTER_LOOP_CALL_KERNEL, /* host: kernel, buffer_arguments, arguments (its scalar parameters in order) */
     SINTER_LOOP_FAIL,    /* host or kernel: stop the run with status `code` and text `message`; arguments (i64) fill %0 %1 */
     SINTER_LOOP_BARRIER, /* CUDA block barrier */
+    SINTER_LOOP_COMMIT,  /* CUDA: the copies that a thread began since the last one are a group */
+    SINTER_LOOP_WAIT,    /* CUDA: until all groups of the thread but the last `pending` are done; what other threads copied is there
+                            after a barrier behind it */
     SINTER_LOOP_REDUCE,  /* CUDA: var = combine(var, the elements of register buffer `buffer`, one of each thread of the block),
                             in a tree: those at distances of 16, 8, 4, 2 and 1 within each 32, then the results of these so too */
     SINTER_LOOP_EXCHANGE, /* kernel: buffer gets what ranks of a mesh make of buffer `source`; runtime/abi.h has the kinds */
@@ -140,7 +144,8 @@ typedef struct sinter_loop_stmt {
     int32_t code;    /* of FAIL: SINTER_ABI_* */
     sinter_scalar_function combine;
     sinter_loop_exchange exchange;
-    bool atomic;
+    bool atomic, asynchronous;
+    uint32_t pending; /* WAIT: groups that may still be under way */
     bool copies;      /* CALL_KERNEL: makes the second buffer what the first is, and nothing else; not needed where both are
                          in one memory */
     int64_t grain;    /* FOR, parallel, not joined: iterations that are worth a thread, of the longest of those that are joined to
@@ -344,6 +349,8 @@ void sinter_loop_free(sinter_loop_builder *builder, sinter_loop_buffer buffer);
 void sinter_loop_bind(sinter_loop_builder *builder, sinter_loop_buffer buffer, sinter_loop_buffer source, sinter_expr offset);
 void sinter_loop_take(sinter_loop_builder *builder, sinter_loop_buffer buffer, sinter_loop_buffer source);
 void sinter_loop_barrier(sinter_loop_builder *builder);
+void sinter_loop_commit(sinter_loop_builder *builder);
+void sinter_loop_wait(sinter_loop_builder *builder, uint32_t pending);
 void sinter_loop_reduce(sinter_loop_builder *builder, sinter_loop_var var, sinter_scalar_function combine,
                         sinter_loop_buffer buffer);
 /* Of all elements of both, which are packed. */

@@ -96,7 +96,9 @@ bool sinter_loop_is_wide(sinter_loop_scopes *scopes, sinter_loop_var loop, int64
     sinter_expr coefficient;
     int64_t stride, bytes = bits / 8 * lanes;
     if (bytes > SINTER_LOOP_ALIGNMENT) bytes = SINTER_LOOP_ALIGNMENT;
-    if (bits < 8 || bits > 64 || info->alignment % bytes || !info->alignment) return false;
+    const uint32_t alignment =
+        info->scope == SINTER_SCOPE_SHARED ? SINTER_LOOP_ALIGNMENT : info->alignment;
+    if (bits < 8 || bits > 64 || alignment % bytes || !alignment) return false;
     sinter_expr position = sinter_loop_position(scopes, buffer, indices);
     return sinter_loop_affine(&scopes->builder, position, loop, &coefficient, out_first) &&
            sinter_loop_is_const_int(coefficient, &stride) && stride == 1 &&

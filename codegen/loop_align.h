@@ -2,7 +2,7 @@
 #pragma once
 #include "codegen/loop_access.h"
 
-/* Of a buffer of the host function on a device, bytes: memory that models are given, the plan's, the weights'. */
+/* Of a buffer of the host function on a device, bytes: memory that models are given, the plan's, the weights'. And of shared memory. */
 enum { SINTER_LOOP_ALIGNMENT = 16 };
 
 /* A number that divides the i64 expression, whatever its variables are; 0 where it is 0. */

@@ -236,6 +236,12 @@ static void compile_stmt(compiler *c, const sinter_loop_stmt *stmt) {
     case SINTER_LOOP_PREFETCH:
     case SINTER_LOOP_BARRIER: /* threads run one after the other up to each */
         return;
+    case SINTER_LOOP_COMMIT:
+        emit(c, (sinter_code_instruction){.op = SINTER_CODE_COMMIT});
+        return;
+    case SINTER_LOOP_WAIT:
+        emit(c, (sinter_code_instruction){.op = SINTER_CODE_WAIT, .a = stmt->pending});
+        return;
     case SINTER_LOOP_REDUCE:
         compile_reduce(c, stmt);
         return;

@@ -1,6 +1,6 @@
 /* Compact code that the loop interpreter runs: one instruction list a function, on numbered registers. Registers
  * [0, vars) are the variables; behind them come constants and temporaries. Private to loop_code.c, which makes it, and
- * loop_interpret.c, which runs it with what loop_intrinsic.c says of intrinsics. Test: tests/unit/loop_test.c */
+ * loop_interpret.c, which runs it with what loop_intrinsic.c says of intrinsics and loop_element.c of elements. Test: tests/unit/loop_test.c */
 #pragma once
 #include "codegen/loop.h"
 
@@ -11,7 +11,7 @@ typedef enum sinter_code_op {
     SINTER_CODE_CAST,          /* result = a as dtype; c: saturate */
     SINTER_CODE_INTRINSIC,     /* result = function as intrinsic (a, b, c) */
     SINTER_CODE_MOVE,          /* result = a */
-    SINTER_CODE_STORE,         /* buffer a at the operands from b = c; function: combine */
+    SINTER_CODE_STORE,         /* buffer a at the operands from b = c; function: combine; of stmt: asynchronous */
     SINTER_CODE_JUMP,          /* to result */
     SINTER_CODE_JUMP_UNLESS,   /* a is false: to result */
     SINTER_CODE_LOOP_TEST,     /* a >= b: to result */
@@ -23,6 +23,8 @@ typedef enum sinter_code_op {
     SINTER_CODE_TAKE,          /* buffer a with the dims of the operands from b takes the memory of buffer result */
     SINTER_CODE_CALL_KERNEL,   /* of stmt, scalars are the operands from b */
     SINTER_CODE_FAIL,          /* of stmt, arguments are the operands from b */
+    SINTER_CODE_COMMIT,        /* copies begun since the last one are a group */
+    SINTER_CODE_WAIT,          /* all groups but the last a are done */
     SINTER_CODE_END,
     /* What index arithmetic and inner products mostly are, without the detour over the scalar table. */
     SINTER_CODE_ADD_I64,
@@ -60,6 +62,9 @@ sinter_code *sinter_code_compile(sinter_arena *arena, const sinter_loop_function
 /* The result of a scalar expression over variables: code that ends with it in register *out_register. */
 sinter_code *sinter_code_compile_expr(sinter_arena *arena, const sinter_loop_function *function,
                                       const sinter_loop_expr *expr, uint32_t *out_register);
+/* The element of a tensor, and what takes its place in the tensor's data, rounded to its type. In loop_element.c. */
+void sinter_code_read_element(const sinter_tensor *tensor, int64_t index, sinter_code_value *out_value);
+void sinter_code_write_element(sinter_tensor *tensor, int64_t index, const sinter_code_value *value);
 /* One of codegen/intrinsic.def on these operands. In loop_intrinsic.c. */
 sinter_code_value sinter_code_intrinsic(sinter_loop_intrinsic function, sinter_code_value a, sinter_code_value b, sinter_code_value c);
 /* An integer expression over variables (values by id), without loads; false where it has some. In loop_interpret.c. */

@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a byte of memory. UNDER_WAY: a copy to it was begun, and no wait has told that it is done. */
+enum { UNWRITTEN, WRITTEN, UNDER_WAY };
+
 /* Memory behind buffers. written has a byte for each byte of data, NULL where all of it is defined. */
 typedef struct block {
     unsigned char *data, *written;
@@ -37,11 +40,20 @@ typedef struct machine {
     sinter_tensor *outputs; /* of the host */
 } machine;
 
+/* A copy to shared memory, of the group that a commit closes. */
+typedef struct copy {
+    unsigned char *written;
+    size_t size;
+    uint64_t group;
+} copy;
+
 typedef struct frame {
     machine *machine;
     const sinter_code *code;
     sinter_code_value *registers;
     view *views;
+    SINTER_VECTOR(copy) copies; /* under way */
+    uint64_t groups;            /* committed */
     bool is_host;
 } frame;
 
@@ -134,6 +146,16 @@ static bool alloc_output(frame *f, const sinter_code_instruction *at) {
     return true;
 }
 
+/* The memory is used anew. */
+static void forget_copies(frame *f, const unsigned char *written, size_t size) {
+    size_t left = 0;
+    for (size_t i = 0; i < f->copies.count; i++) {
+        const copy *c = &f->copies.items[i];
+        if (c->written < written || c->written >= written + size) f->copies.items[left++] = *c;
+    }
+    f->copies.count = left;
+}
+
 static bool alloc(frame *f, const sinter_code_instruction *at) {
     const sinter_loop_buffer_info *info = &f->code->function->buffers.items[at->a];
     view *v = &f->views[at->a];
@@ -159,7 +181,8 @@ static bool alloc(frame *f, const sinter_code_instruction *at) {
         v->capacity = v->bytes;
     }
     v->tensor.data = v->memory->data + offset;
-    memset(v->memory->written + offset, 0, v->bytes);
+    memset(v->memory->written + offset, UNWRITTEN, v->bytes);
+    forget_copies(f, v->memory->written + offset, v->bytes);
     return true;
 }
 
@@ -256,76 +279,16 @@ static size_t element_offset(const view *v, int64_t index) {
     return start + (size_t)((uint64_t)index * sinter_dtype_infos[v->tensor.dtype].bits / 8);
 }
 
-/* Inputs of mapped files may lie anywhere, so elements are copied out. */
-static void read_element(const view *v, int64_t index, sinter_code_value *result) {
-    size_t size = sinter_dtype_infos[v->tensor.dtype].bits / 8;
-    const unsigned char *data = (const unsigned char *)v->tensor.data + (size_t)index * size;
-    float single;
-    int32_t word;
-    switch (v->tensor.dtype) {
-    case SINTER_DTYPE_f32:
-        memcpy(&single, data, sizeof single);
-        result->f = single;
-        break;
-    case SINTER_DTYPE_f64:
-        memcpy(&result->f, data, sizeof result->f);
-        break;
-    case SINTER_DTYPE_i64:
-        memcpy(&result->i, data, sizeof result->i);
-        break;
-    case SINTER_DTYPE_i32:
-        memcpy(&word, data, sizeof word);
-        result->i = word;
-        break;
-    case SINTER_DTYPE_string:
-    case SINTER_DTYPE_c64:
-    case SINTER_DTYPE_c128:
-        memcpy(result->bytes, data, size);
-        break;
-    default:
-        if (sinter_dtype_is_float(v->tensor.dtype))
-            result->f = sinter_tensor_get_double(&v->tensor, index);
-        else
-            result->i = sinter_tensor_get_int(&v->tensor, index);
-    }
-}
-
-static void write_element(view *v, int64_t index, const sinter_code_value *value) {
-    unsigned char *data = (unsigned char *)(uintptr_t)v->tensor.data;
-    switch (v->tensor.dtype) {
-    case SINTER_DTYPE_f32:
-        ((float *)(void *)data)[index] = (float)value->f;
-        break;
-    case SINTER_DTYPE_string:
-    case SINTER_DTYPE_c64:
-    case SINTER_DTYPE_c128: {
-        size_t size = sinter_dtype_infos[v->tensor.dtype].bits / 8;
-        memcpy(data + (size_t)index * size, value->bytes, size);
-        break;
-    }
-    case SINTER_DTYPE_f8e5m2: /* an infinity stays one: what saturates did so in its cast */
-        data[index] =
-            (unsigned char)sinter_float_encode(SINTER_DTYPE_f8e5m2, value->f, !isinf(value->f));
-        break;
-    default:
-        if (!sinter_dtype_is_float(v->tensor.dtype))
-            sinter_tensor_set_int(&v->tensor, index, value->i);
-        else if (sinter_dtype_infos[v->tensor.dtype].bits ==
-                 8) /* exact: the cast has decided about infinity */
-            data[index] = (unsigned char)sinter_float_encode(v->tensor.dtype, value->f, false);
-        else
-            sinter_tensor_set_double(&v->tensor, index, value->f);
-    }
-}
-
 static bool load(frame *f, const sinter_code_instruction *at, sinter_code_value *result) {
     const view *v = &f->views[at->a];
     int64_t index;
     if (!locate(f, at, &index)) return false;
-    if (v->memory->written && !v->memory->written[element_offset(v, index)])
-        return fail(f, "load of %%%s reads element %" PRId64 ", which nothing has written",
-                    name_of(f, at->a), index);
-    read_element(v, index, result);
+    const unsigned char state =
+        v->memory->written ? v->memory->written[element_offset(v, index)] : WRITTEN;
+    if (state != WRITTEN)
+        return fail(f, "load of %%%s reads element %" PRId64 ", which %s", name_of(f, at->a), index,
+                    state == UNDER_WAY ? "a copy under way writes" : "nothing has written");
+    sinter_code_read_element(&v->tensor, index, result);
     return true;
 }
 
@@ -356,12 +319,34 @@ static bool store(frame *f, const sinter_code_instruction *at) {
                                       to_scalar(v->tensor.dtype, value)};
         value = from_scalar(sinter_scalar_apply((sinter_scalar_function)at->function, arguments));
     }
-    write_element(v, index, &value);
+    sinter_code_write_element(&v->tensor, index, &value);
     if (v->memory->written) {
-        size_t bits = sinter_dtype_infos[v->tensor.dtype].bits;
-        memset(v->memory->written + element_offset(v, index), 1, bits < 8 ? 1 : bits / 8);
+        const size_t bits = sinter_dtype_infos[v->tensor.dtype].bits,
+                     size = bits < 8 ? 1 : bits / 8;
+        unsigned char *written = v->memory->written + element_offset(v, index);
+        const bool copies = at->stmt && at->stmt->asynchronous;
+        if (*written == UNDER_WAY)
+            return fail(f,
+                        "store to %%%s writes element %" PRId64 ", which a copy under way writes",
+                        name_of(f, at->a), index);
+        memset(written, copies ? UNDER_WAY : WRITTEN, size);
+        const copy begun = {written, size, f->groups};
+        if (copies) sinter_vector_push(&f->machine->arena, &f->copies, begun);
     }
     return true;
+}
+
+/* All groups but the last `pending` are done. */
+static void wait_for_copies(frame *f, uint64_t pending) {
+    size_t left = 0;
+    for (size_t i = 0; i < f->copies.count; i++) {
+        const copy *c = &f->copies.items[i];
+        if (c->group + pending >= f->groups)
+            f->copies.items[left++] = *c;
+        else
+            memset(c->written, WRITTEN, c->size);
+    }
+    f->copies.count = left;
 }
 
 /* ---- operations ---- */
@@ -535,6 +520,12 @@ static bool run(frame *f) {
             break;
         case SINTER_CODE_FAIL:
             return fail_by_program(f, at);
+        case SINTER_CODE_COMMIT:
+            f->groups++;
+            break;
+        case SINTER_CODE_WAIT:
+            wait_for_copies(f, at->a);
+            break;
         case SINTER_CODE_END:
             return true;
         case SINTER_CODE_ADD_I64:

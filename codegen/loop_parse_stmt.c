@@ -238,8 +238,10 @@ static bool parse_store(sinter_loop_parser *p) {
         if (!parse_combine(p, &combine)) return false;
         atomic = sinter_lexer_accept(lexer, "atomic");
     }
+    bool asynchronous = sinter_lexer_accept(lexer, "async");
     if (!sinter_lexer_expect(lexer, "=") || !sinter_loop_parse_expr(p, &value)) return false;
     sinter_loop_store_combine(&p->builder, buffer, indices.items, combine, value, atomic);
+    p->builder.last->asynchronous = asynchronous;
     return true;
 }
 
@@ -344,6 +346,18 @@ static bool parse_barrier(sinter_loop_parser *p) {
     return true;
 }
 
+static bool parse_commit(sinter_loop_parser *p) {
+    sinter_loop_commit(&p->builder);
+    return true;
+}
+
+static bool parse_wait(sinter_loop_parser *p) {
+    uint32_t pending;
+    if (!sinter_loop_parse_unsigned(p, &pending)) return false;
+    sinter_loop_wait(&p->builder, pending);
+    return true;
+}
+
 static bool parse_word(sinter_loop_parser *p, const char *word, uint32_t limit, uint32_t *out) {
     const char *position = p->lexer.token.position;
     if (!sinter_lexer_expect(&p->lexer, word) || !sinter_loop_parse_unsigned(p, out)) return false;
@@ -417,7 +431,8 @@ static bool parse_stmt(sinter_loop_parser *p) {
                       {"fail", parse_fail},         {"barrier", parse_barrier},
                       {"comment", parse_comment},   {"buffer", parse_buffer_line},
                       {"prefetch", parse_prefetch}, {"exchange", parse_exchange},
-                      {"reduce", parse_reduce}};
+                      {"reduce", parse_reduce},     {"commit", parse_commit},
+                      {"wait", parse_wait}};
     sinter_lexer *lexer = &p->lexer;
     if (lexer->token.kind == SINTER_TOKEN_VALUE) return parse_store(p);
     sinter_string word = lexer->token.text;

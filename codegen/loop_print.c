@@ -25,9 +25,9 @@ const char *const sinter_loop_scope_names[] = {"in",    "out",    "inout", "cons
                                                "stack", "shared", "heap",  "alias"};
 
 static const char *const reserved_words[] = {
-    "for",     "if",   "else", "while",   "let",      "var", "alloc", "barrier",
-    "comment", "fail", "call", "free",    "bind",     "in",  "true",  "false",
-    "inf",     "nan",  "step", "combine", "prefetch", "_"};
+    "for",     "if",   "else", "while",   "let",      "var",    "alloc", "barrier",
+    "comment", "fail", "call", "free",    "bind",     "in",     "true",  "false",
+    "inf",     "nan",  "step", "combine", "prefetch", "commit", "wait",  "_"};
 
 typedef struct printer {
     const sinter_loop_program *program;
@@ -322,7 +322,7 @@ static void print_store(printer *p, const sinter_loop_stmt *stmt) {
     if (stmt->combine)
         sinter_text_format(p->text, "combine(%s)%s ", sinter_scalar_get_info(stmt->combine)->name,
                            stmt->atomic ? " atomic" : "");
-    put(p, "= ");
+    put(p, stmt->asynchronous ? "async = " : "= ");
     print_expr(p, stmt->value, 0);
     put(p, "\n");
 }
@@ -438,6 +438,12 @@ static void print_stmt(printer *p, const sinter_loop_stmt *stmt) {
         break;
     case SINTER_LOOP_BARRIER:
         put(p, "barrier\n");
+        break;
+    case SINTER_LOOP_COMMIT:
+        put(p, "commit\n");
+        break;
+    case SINTER_LOOP_WAIT:
+        sinter_text_format(p->text, "wait %u\n", stmt->pending);
         break;
     case SINTER_LOOP_REDUCE:
         sinter_text_format(p->text, "reduce %s = ", var_name(p, stmt->var));

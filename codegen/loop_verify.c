@@ -1,4 +1,4 @@
-/* The verifier of the loop IR, first half: structure, types, scopes, axes (see loop_verify.h).
+/* The verifier of the loop IR, first part: structure, types, scopes, axes (see loop_verify.h).
  * Needs: nothing; ids may be out of range. Guarantees: every error is reported with the statement, up to a limit; a function
  * that passes can be interpreted and emitted.
  * Test: tests/codegen/loops/verify_*.loops */
@@ -290,6 +290,18 @@ static void check_assign(sinter_loop_verifier *v, const sinter_loop_stmt *stmt) 
     check_typed(v, stmt->value, info->dtype, "the value");
 }
 
+/* An element of an input, as it is, to memory of the block. */
+static void check_copy(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, place where) {
+    const sinter_loop_buffer_info *buffers = v->function->buffers.items;
+    const bool moves = stmt->value->kind == SINTER_LOOP_LOAD &&
+                       buffers[stmt->value->buffer].scope == SINTER_SCOPE_INPUT &&
+                       buffers[stmt->buffer].scope == SINTER_SCOPE_SHARED && !stmt->combine;
+    if (!moves || !where.in_thread)
+        sinter_loop_verify_error(
+            v, "loop_c20",
+            "a copy under way is of an input's element to shared memory, by threads");
+}
+
 static void check_store(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, place where) {
     if (!check_buffer(v, stmt->buffer)) return;
     const sinter_loop_buffer_info *info = &v->function->buffers.items[stmt->buffer];
@@ -304,6 +316,7 @@ static void check_store(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, p
         sinter_loop_verify_error(v, "loop_c10",
                                  "elements of %%%s share bytes: no stores on concurrent axes",
                                  info->name);
+    if (stmt->asynchronous) check_copy(v, stmt, where);
     if (!stmt->combine) return;
     const sinter_scalar_info *combine = sinter_scalar_get_info(stmt->combine);
     if (combine->arity != 2 || combine->result != SINTER_RESULT_SAME || !can_compute(info->dtype))
@@ -487,9 +500,12 @@ static void check_stmt(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, pl
         check_prefetch(v, stmt);
         break;
     case SINTER_LOOP_BARRIER:
+    case SINTER_LOOP_COMMIT:
+    case SINTER_LOOP_WAIT:
         if (where.in_thread || where.in_parallel || where.in_vector || v->is_host)
-            sinter_loop_verify_error(
-                v, "loop_c14", "a barrier is for all threads of a block: not inside of their axis");
+            sinter_loop_verify_error(v, "loop_c14",
+                                     "a barrier, commit or wait is for all threads of a block: not "
+                                     "inside of their axis");
         break;
     case SINTER_LOOP_REDUCE:
         check_reduce(v, stmt, where);
@@ -559,6 +575,7 @@ static bool verify_function(const sinter_loop_program *program, sinter_loop_func
     check_list(&v, function->body, (place){0});
     v.stmt = NULL;
     if (!v.error_count) sinter_loop_verify_accesses(&v);
+    if (!v.error_count) sinter_loop_verify_copies(&v);
     sinter_arena_deinit(&v.scratch);
     return v.error_count == 0;
 }

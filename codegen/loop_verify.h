@@ -1,5 +1,5 @@
 /* Private to the verifier: loop_verify.c walks a function and looks at structure, types and scopes;
- * loop_verify_access.c looks at what the statements touch. Every constraint has a label, [loop_c1] ...; docs/loops.md lists
+ * loop_verify_access.c looks at what the statements touch, loop_verify_copy.c at copies under way. Every constraint has a label, [loop_c1] ...; docs/loops.md lists
  * them, tests/codegen/loops/verify_*.loops has a program that breaks each. */
 #pragma once
 #include "codegen/loop_access.h"
@@ -22,3 +22,5 @@ bool sinter_loop_verify_error(sinter_loop_verifier *v, const char *label, const 
     __attribute__((format(printf, 3, 4)));
 /* Bounds, conflicts, uninitialised reads, register indices. Called for a function whose structure is right. */
 void sinter_loop_verify_accesses(sinter_loop_verifier *v);
+/* Copies to shared memory that are under way. After the accesses. */
+void sinter_loop_verify_copies(sinter_loop_verifier *v);

@@ -184,10 +184,14 @@ bool sinter_schedule_register_tile(sinter_schedule *schedule, sinter_register_ti
  * infinity or NaN; needed where conditions, as borders of windows are, leave out products by the other factor, which is 0 then.
  * mma: the products are instructions of a warp (codegen/loop_mma.h); factors must be casts of what it multiplies. A thread's rows and
  * columns are then those of instructions, of 16 and 8 each, and the steps are as deep as instructions go, or a multiple.
+ * stages: copies to shared memory are begun stages - 1 steps before they are multiplied, into a ring of so many tiles:
+ *     for steps + stages - 1 { wait stages - 2; barrier; copies of step; commit; acc = acc + a * b of the step stages - 1 before }
+ * What is no input's element, or has no 4 bytes of them side by side, is staged by threads; one operand at least must be copied.
  * The loops of tiles are serial: the caller's to bind to blocks. */
 typedef struct sinter_block_tile {
     sinter_loop_var rows, columns;
     int64_t warps, thread_rows, thread_columns, depth;
+    int64_t stages; /* of a ring of tiles, which copies under way fill; 0 or 1: no ring */
     bool slices, finite;
     sinter_loop_mma mma; /* or none */
     sinter_loop_var out_rows, out_columns; /* of tiles; out_rows = 0 without rows */

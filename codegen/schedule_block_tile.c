@@ -9,7 +9,13 @@
  * added in the order of warps. Test: tests/codegen/schedule/block_tile.loops */
 #include "codegen/schedule_block_tile.h"
 
-enum { LANES = SINTER_BLOCK_LANES, STEP = SINTER_BLOCK_STEP, MAX_WARPS = 32, MAX_SUMS = 128 };
+enum {
+    LANES = SINTER_BLOCK_LANES,
+    STEP = SINTER_BLOCK_STEP,
+    MAX_WARPS = 32,
+    MAX_SUMS = 128,
+    MAX_STAGES = 8
+};
 
 typedef sinter_block_tiling tiling;
 typedef sinter_block_operand operand;
@@ -17,8 +23,7 @@ typedef sinter_block_threads threads;
 
 /* ---- conditions ---- */
 
-/* index < limit, NULL where that is certain. */
-static sinter_expr below(sinter_loop_builder *b, sinter_expr index, sinter_expr limit) {
+sinter_expr sinter_block_below(sinter_loop_builder *b, sinter_expr index, sinter_expr limit) {
     int64_t low, high, known;
     sinter_loop_range(b->function, sinter_loop_sub(b, limit, index), &low, &high);
     if (low >= 1) return NULL;
@@ -26,7 +31,7 @@ static sinter_expr below(sinter_loop_builder *b, sinter_expr index, sinter_expr 
     return sinter_loop_is_const_int(condition, &known) && known ? NULL : condition;
 }
 
-static sinter_expr both(sinter_loop_builder *b, sinter_expr a, sinter_expr c) {
+sinter_expr sinter_block_both(sinter_loop_builder *b, sinter_expr a, sinter_expr c) {
     return !a ? c : !c ? a : sinter_loop_and(b, a, c);
 }
 
@@ -69,19 +74,17 @@ sinter_expr sinter_block_place(tiling *t, sinter_expr a, int64_t scale, sinter_e
 
 /* ---- what is where ---- */
 
-static sinter_expr count_of(tiling *t, const operand *o) {
+sinter_expr sinter_block_count(tiling *t, const operand *o) {
     return o->loop ? sinter_schedule_count(t->builder, o->loop) : number(t, 1);
 }
 
-/* A map from the nest's loops to an element of the tile. */
-static void begin_map(tiling *t, sinter_loop_map *map, sinter_expr row, sinter_expr column) {
+void sinter_block_begin_map(tiling *t, sinter_loop_map *map, sinter_expr row, sinter_expr column) {
     sinter_loop_map_init(map, t->schedule->program, t->schedule->function);
     if (t->rows.loop && row) sinter_loop_map_var(map, t->rows.loop->var, row);
     if (column) sinter_loop_map_var(map, t->columns.loop->var, column);
 }
 
-/* The loops of the reduction at its `position`, counted through the box. */
-static void map_reduction(tiling *t, sinter_loop_map *map, sinter_expr position) {
+void sinter_block_map_reduction(tiling *t, sinter_loop_map *map, sinter_expr position) {
     const sinter_contraction *c = &t->sum;
     for (uint32_t i = c->loop_count; i-- > 0;) {
         sinter_expr digit = i ? sinter_loop_rem(t->builder, position, c->counts[i]) : position;
@@ -90,66 +93,9 @@ static void map_reduction(tiling *t, sinter_loop_map *map, sinter_expr position)
     }
 }
 
-sinter_expr sinter_block_load(tiling *t, const operand *o, sinter_expr depth, sinter_expr at) {
-    sinter_expr indices[2] = {o->depth_last ? at : depth, o->depth_last ? depth : at};
-    return sinter_loop_load(t->builder, o->tile, indices);
-}
-
-static sinter_expr zero_of(tiling *t, sinter_dtype dtype) {
+sinter_expr sinter_block_zero(tiling *t, sinter_dtype dtype) {
     return sinter_dtype_is_float(dtype) ? sinter_loop_const(t->builder, dtype, 0)
                                         : sinter_loop_const_int(t->builder, dtype, 0);
-}
-
-/* ---- staging ---- */
-
-static void add_tile(tiling *t, operand *o, const char *name) {
-    sinter_expr dims[2] = {number(t, o->depth_last ? o->extent : t->asked->depth),
-                           number(t, (o->depth_last ? t->asked->depth : o->extent) + o->pad)};
-    o->tile =
-        sinter_loop_add_buffer(t->builder, name, o->value->dtype, 2, dims, SINTER_SCOPE_SHARED);
-    sinter_loop_alloc(t->builder, o->tile);
-}
-
-/* tile[...] = the operand at (first + at, start + depth), 0 outside of it: one store for all lanes of a warp, whichever have a value. */
-static void stage_element(tiling *t, const operand *o, sinter_expr start, sinter_expr depth,
-                          sinter_expr at) {
-    sinter_loop_builder *b = t->builder;
-    sinter_expr position = sinter_loop_add(b, start, depth),
-                index = sinter_loop_add(b, o->first, at);
-    sinter_loop_map map;
-    begin_map(t, &map, o == &t->rows ? index : NULL, o == &t->columns ? index : NULL);
-    map_reduction(t, &map, position);
-    sinter_expr condition = both(b, below(b, index, count_of(t, o)), below(b, position, t->count));
-    if (o->condition) condition = both(b, condition, sinter_loop_map_expr(&map, o->condition));
-    sinter_expr indices[2] = {o->depth_last ? at : depth, o->depth_last ? depth : at};
-    sinter_expr value = sinter_loop_map_expr(&map, o->value);
-    if (condition) {
-        sinter_loop_var staged =
-            sinter_loop_declare(b, "staged", true, zero_of(t, o->value->dtype));
-        sinter_loop_begin_if(b, condition);
-        sinter_loop_assign(b, staged, value);
-        sinter_loop_end(b);
-        value = sinter_loop_var_read(b, staged);
-    }
-    sinter_loop_store(b, o->tile, indices, value);
-}
-
-/* Warps take turns along one dim of the tile, lanes stand side by side in the other. */
-static void stage(tiling *t, const operand *o, sinter_expr start) {
-    sinter_loop_builder *b = t->builder;
-    const int64_t warps = t->asked->warps;
-    const int64_t across = o->along_depth ? o->extent : t->asked->depth,
-                  along = o->along_depth ? t->asked->depth : o->extent;
-    threads own = sinter_block_begin_threads(t);
-    sinter_expr turn = sinter_block_begin_loop(t, "r", (across + warps - 1) / warps,
-                                               SINTER_AXIS_UNROLL),
-                part = sinter_block_begin_loop(t, "c", along / LANES, SINTER_AXIS_UNROLL);
-    sinter_expr slow = sinter_block_place(t, turn, warps, own.warp),
-                fast = sinter_block_place(t, part, LANES, own.lane);
-    sinter_expr inside = below(b, slow, number(t, across));
-    if (inside) sinter_loop_begin_if(b, inside);
-    stage_element(t, o, start, o->along_depth ? fast : slow, o->along_depth ? slow : fast);
-    sinter_block_end_loops(t, own.count + 2 + (inside != NULL));
 }
 
 /* ---- sums ---- */
@@ -202,17 +148,18 @@ static void start_sums(tiling *t) {
     sinter_expr row = sinter_loop_add(b, t->rows.first, e.row),
                 column = sinter_loop_add(b, t->columns.first, e.column);
     sinter_loop_map map;
-    begin_map(t, &map, row, column);
+    sinter_block_begin_map(t, &map, row, column);
     sinter_expr start = sinter_loop_map_expr(&t->sum.lets, t->sum.declare->value);
-    sinter_expr zero = zero_of(t, start->dtype), condition = NULL;
+    sinter_expr zero = sinter_block_zero(t, start->dtype), condition = NULL;
     bool plain = start->kind == SINTER_LOOP_CONST;
     if (!plain)
-        condition = both(b, below(b, row, count_of(t, &t->rows)),
-                         below(b, column, count_of(t, &t->columns)));
+        condition =
+            sinter_block_both(b, sinter_block_below(b, row, sinter_block_count(t, &t->rows)),
+                              sinter_block_below(b, column, sinter_block_count(t, &t->columns)));
     bool is_zero = sinter_loop_expr_equal(start, zero);
     if (t->asked->slices && !is_zero)
-        condition =
-            both(b, sinter_loop_compare(b, SINTER_SCALAR_eq, e.own.warp, number(t, 0)), condition);
+        condition = sinter_block_both(
+            b, sinter_loop_compare(b, SINTER_SCALAR_eq, e.own.warp, number(t, 0)), condition);
     if (condition) sinter_loop_begin_if(b, condition);
     store_sum(t, &e, sinter_loop_map_expr(&map, start));
     if (condition) {
@@ -290,25 +237,68 @@ static void multiply(tiling *t) {
     sinter_block_end_loops(t, own.count + 1);
 }
 
-static void reduce(tiling *t) {
-    sinter_loop_builder *b = t->builder;
-    const int64_t depth = t->asked->depth;
-    sinter_block_fragments fragments = {0};
-    if (t->mma) fragments = sinter_block_add_fragments(t);
-    sinter_expr steps =
-        sinter_loop_div(b, sinter_loop_add(b, t->count, number(t, depth - 1)), number(t, depth));
-    sinter_expr step = sinter_loop_var_read(
-        b, sinter_loop_begin_for(b, "stage", number(t, 0), steps, 1, SINTER_AXIS_SERIAL));
-    sinter_expr start = sinter_loop_mul(b, step, number(t, depth));
-    stage(t, &t->rows, start);
-    stage(t, &t->columns, start);
-    sinter_loop_barrier(b);
+/* Reads and writes tile `number` of the ring. */
+static void turn_ring(tiling *t, sinter_expr at) {
+    t->slot = sinter_loop_rem(t->builder, at, number(t, t->asked->stages));
+}
+
+static void multiply_staged(tiling *t, const sinter_block_fragments *fragments) {
     if (t->mma)
-        sinter_block_multiply(t, &fragments);
+        sinter_block_multiply(t, fragments);
     else
         multiply(t);
-    sinter_loop_barrier(b);
+}
+
+static sinter_expr begin_steps(tiling *t, sinter_expr count) {
+    return sinter_loop_var_read(t->builder, sinter_loop_begin_for(t->builder, "stage", number(t, 0),
+                                                                  count, 1, SINTER_AXIS_SERIAL));
+}
+
+/* One step is staged while none is multiplied. */
+static void reduce_by_turns(tiling *t, sinter_expr steps, const sinter_block_fragments *fragments) {
+    sinter_expr step = begin_steps(t, steps),
+                start = sinter_loop_mul(t->builder, step, number(t, t->asked->depth));
+    sinter_block_stage(t, &t->rows, start);
+    sinter_block_stage(t, &t->columns, start);
+    sinter_loop_barrier(t->builder);
+    multiply_staged(t, fragments);
+    sinter_loop_barrier(t->builder);
     sinter_block_end_loops(t, 1);
+}
+
+/* Steps are multiplied `ahead` trips after their copies began, so that these are under way meanwhile. What a trip copies takes the place of
+ * what the trip before multiplied, behind the one barrier. */
+static void reduce_by_ring(tiling *t, sinter_expr steps, const sinter_block_fragments *fragments) {
+    sinter_loop_builder *b = t->builder;
+    const int64_t ahead = t->asked->stages - 1;
+    sinter_expr step = begin_steps(t, sinter_loop_add(b, steps, number(t, ahead)));
+    sinter_loop_wait(b, (uint32_t)ahead - 1);
+    sinter_loop_barrier(b);
+    sinter_loop_begin_if(b, sinter_loop_compare(b, SINTER_SCALAR_lt, step, steps));
+    turn_ring(t, step);
+    sinter_expr start = sinter_loop_mul(b, step, number(t, t->asked->depth));
+    sinter_block_stage(t, &t->rows, start);
+    sinter_block_stage(t, &t->columns, start);
+    sinter_loop_end(b);
+    sinter_loop_commit(b);
+    sinter_loop_begin_if(b, sinter_loop_compare(b, SINTER_SCALAR_lt, number(t, ahead - 1), step));
+    turn_ring(t, sinter_loop_add(b, step, number(t, 1))); /* (step - ahead) mod stages */
+    multiply_staged(t, fragments);
+    sinter_loop_end(b);
+    sinter_block_end_loops(t, 1);
+}
+
+static void reduce(tiling *t) {
+    sinter_loop_builder *b = t->builder;
+    sinter_expr depth = number(t, t->asked->depth);
+    sinter_block_fragments fragments = {0};
+    if (t->mma) fragments = sinter_block_add_fragments(t);
+    sinter_expr steps = sinter_loop_div(
+        b, sinter_loop_add(b, t->count, sinter_loop_sub(b, depth, number(t, 1))), depth);
+    if (t->asked->stages > 1)
+        reduce_by_ring(t, steps, &fragments);
+    else
+        reduce_by_turns(t, steps, &fragments);
 }
 
 /* ---- uses ---- */
@@ -319,13 +309,14 @@ static void use_sum(tiling *t, sinter_expr row, sinter_expr column, sinter_expr 
     const sinter_contraction *c = &t->sum;
     if (!c->uses) return;
     sinter_loop_map map;
-    begin_map(t, &map, row, column);
+    sinter_block_begin_map(t, &map, row, column);
     for (size_t i = 0; i < c->lets.vars.count; i++)
         if (c->lets.vars.items[i])
             sinter_loop_map_var(&map, c->lets.first_var + (sinter_loop_var)i,
                                 sinter_loop_map_expr(&map, c->lets.vars.items[i]));
     sinter_expr condition =
-        both(b, below(b, row, count_of(t, &t->rows)), below(b, column, count_of(t, &t->columns)));
+        sinter_block_both(b, sinter_block_below(b, row, sinter_block_count(t, &t->rows)),
+                          sinter_block_below(b, column, sinter_block_count(t, &t->columns)));
     if (condition) sinter_loop_begin_if(b, condition);
     bool changes = sinter_loop_list_assigns(c->uses, c->declare->var);
     const char *name = sinter_schedule_var_name(t->schedule, c->declare->var);
@@ -395,6 +386,8 @@ static bool check_sizes(sinter_schedule *schedule, const sinter_block_tile *aske
     if (asked->thread_rows < 1 || asked->thread_columns < 1 || asked->thread_rows > MAX_SUMS ||
         asked->thread_columns > MAX_SUMS || asked->thread_rows * asked->thread_columns > MAX_SUMS)
         return sinter_schedule_refuse(schedule, "a thread has 1 to %d sums", MAX_SUMS);
+    if (asked->stages < 0 || asked->stages > MAX_STAGES)
+        return sinter_schedule_refuse(schedule, "a ring has up to %d stages", MAX_STAGES);
     return asked->rows || (asked->slices && asked->thread_rows == 1) ||
            sinter_schedule_refuse(schedule, "one row needs slices and one row a thread");
 }
@@ -406,7 +399,7 @@ static void check_load(void *user, sinter_expr expr) {
     if (expr->kind != SINTER_LOOP_LOAD) return;
     for (uint32_t i = 0; i < expr->argument_count; i++) {
         sinter_expr dim = function->buffers.items[expr->buffer].dims[i];
-        if (below(t->builder, expr->arguments[i], dim)) t->asked = NULL;
+        if (sinter_block_below(t->builder, expr->arguments[i], dim)) t->asked = NULL;
     }
 }
 
@@ -506,8 +499,9 @@ static bool prepare(tiling *t) {
 
 static sinter_expr begin_tiles(tiling *t, operand *o, sinter_loop_var *out_loop) {
     sinter_loop_builder *b = t->builder;
-    sinter_expr tiles = sinter_loop_div(
-        b, sinter_loop_add(b, count_of(t, o), number(t, o->extent - 1)), number(t, o->extent));
+    sinter_expr tiles =
+        sinter_loop_div(b, sinter_loop_add(b, sinter_block_count(t, o), number(t, o->extent - 1)),
+                        number(t, o->extent));
     const char *name =
         sinter_arena_format(b->arena, "%so", sinter_schedule_var_name(t->schedule, o->loop->var));
     *out_loop = sinter_loop_begin_for(b, name, number(t, 0), tiles, 1, SINTER_AXIS_SERIAL);
@@ -523,8 +517,8 @@ static void build(tiling *t) {
     const int64_t sizes[4] = {asked->thread_rows, asked->thread_columns, 2, 2};
     t->sums = sinter_block_registers(t, sinter_schedule_var_name(t->schedule, t->sum.declare->var),
                                      t->sum.assign->value->dtype, t->mma ? 4 : 2, sizes);
-    add_tile(t, &t->rows, "row_tile");
-    add_tile(t, &t->columns, "column_tile");
+    sinter_block_add_tile(t, &t->rows, "row_tile");
+    sinter_block_add_tile(t, &t->columns, "column_tile");
     start_sums(t);
     reduce(t);
     if (asked->slices)
@@ -546,5 +540,9 @@ bool sinter_schedule_block_tile(sinter_schedule *schedule, sinter_block_tile *as
     *link = (*link)->next;
     t.builder->tail = link;
     build(&t);
+    if (asked->stages > 1 && !t.copies) {
+        *schedule->function = *saved;
+        return sinter_schedule_refuse(schedule, "no operand is an input that is copied as it is");
+    }
     return sinter_schedule_keeps_marks(schedule, saved);
 }

@@ -26,6 +26,8 @@ typedef struct sinter_block_tiling {
     sinter_block_operand rows, columns;
     sinter_expr count;       /* of the reduction */
     bool rows_first;         /* of the factors */
+    sinter_expr slot;        /* of the ring, that is read or written; NULL: there is none */
+    bool copies;             /* some operand is copied asynchronously */
     sinter_loop_buffer sums; /* by axes of threads, row and column of the thread */
 } sinter_block_tiling;
 
@@ -39,6 +41,23 @@ sinter_expr sinter_block_begin_loop(sinter_block_tiling *t, const char *name, in
 void sinter_block_end_loops(sinter_block_tiling *t, uint32_t count);
 sinter_expr sinter_block_int(sinter_block_tiling *t, int64_t value);
 sinter_expr sinter_block_place(sinter_block_tiling *t, sinter_expr a, int64_t scale, sinter_expr c); /* a * scale + c */
+/* index < limit, NULL where that is certain. */
+sinter_expr sinter_block_below(sinter_loop_builder *b, sinter_expr index, sinter_expr limit);
+/* Both conditions, where NULL is what is certain. */
+sinter_expr sinter_block_both(sinter_loop_builder *b, sinter_expr a, sinter_expr c);
+/* Iterations of the operand's loop. */
+sinter_expr sinter_block_count(sinter_block_tiling *t, const sinter_block_operand *o);
+/* A map from the nest's loops to an element of the tile. */
+void sinter_block_begin_map(sinter_block_tiling *t, sinter_loop_map *map, sinter_expr row, sinter_expr column);
+/* The loops of the reduction at its `position`, counted through the box. */
+void sinter_block_map_reduction(sinter_block_tiling *t, sinter_loop_map *map, sinter_expr position);
+sinter_expr sinter_block_zero(sinter_block_tiling *t, sinter_dtype dtype);
+
+/* ---- schedule_block_stage.c ---- */
+/* Allocates the operand's tile, or a ring of them. */
+void sinter_block_add_tile(sinter_block_tiling *t, sinter_block_operand *operand, const char *name);
+/* The operand from this step of the reduction on goes to its tile; by copies under way where there is a ring and they can. */
+void sinter_block_stage(sinter_block_tiling *t, const sinter_block_operand *operand, sinter_expr start);
 /* The staged element of an operand, both places counted from the tile's first. */
 sinter_expr sinter_block_load(sinter_block_tiling *t, const sinter_block_operand *operand, sinter_expr depth, sinter_expr at);
 /* Allocates registers: a part for each thread, then `rank` more dims. */

@@ -23,7 +23,11 @@ enum {
     MAX_SLICED_ROWS = 16,
     LARGE_TILE = 64, /* sums of a thread */
     LARGE_TILE_ARCHITECTURE = 80,
-    CYCLES_OF_STEP = 500 /* until staged elements are there */
+    CYCLES_OF_STEP = 500, /* until staged elements are there */
+    CYCLES_OF_TRIP = 60,  /* of a barrier and what is around it */
+    MAX_STAGES = 4,
+    RESERVED_SHARED = 1 << 10, /* of each block, for the driver */
+    COPIED_ROW = 128           /* bytes: of 8 lanes that copy 16 each, which then meet in no bank */
 };
 
 typedef struct loop_run {
@@ -162,6 +166,7 @@ typedef struct candidate {
     int64_t warps, thread_rows, thread_columns;
     bool slices;
     sinter_loop_mma mma;
+    int64_t stages; /* of a ring that copies under way fill; 1: there is none */
 } candidate;
 
 /* Warps, rows and columns of a thread; those of instructions below. */
@@ -182,7 +187,8 @@ static int64_t columns_of(const candidate *c) {
 }
 
 static int64_t depth_of(const candidate *c) {
-    if (c->mma) return 2 * sinter_loop_mma_infos[c->mma].depth;
+    const sinter_loop_mma_info *info = &sinter_loop_mma_infos[c->mma];
+    if (c->mma) return c->stages > 1 ? COPIED_ROW / 4 * info->packed : 2 * info->depth;
     return c->slices ? SLICED_DEPTH : DEPTH;
 }
 
@@ -201,7 +207,8 @@ static int64_t rounded_up(int64_t a, int64_t b) {
 static int64_t shared_bytes(const candidate *c, int64_t element) {
     int64_t depth = depth_of(c), rows = rows_of(c), columns = columns_of(c),
             slices = c->slices ? c->warps * rows * columns : 0, pad = c->mma ? 16 / element : 1;
-    return element * ((depth + pad) * (rows + columns) + (rows + columns) * pad + slices);
+    return element *
+           (c->stages * ((depth + pad) * (rows + columns) + (rows + columns) * pad) + slices);
 }
 
 /* Cycles of a multiprocessor for one element of the reduction: four multiply-adds of a warp, or one access to shared memory of one,
@@ -226,14 +233,16 @@ typedef struct sizes {
     bool sliced; /* warps may share the reduction */
 } sizes;
 
-/* Cycles until all blocks are done. */
+/* Cycles until all blocks are done. What is copied meanwhile costs the time by which it is later than the work. */
 static double cost_of(const candidate *c, const sinter_gpu *gpu, const sizes *n) {
     double blocks = (double)n->batch * (double)rounded_up(n->rows, rows_of(c)) *
                     (double)rounded_up(n->columns, columns_of(c));
-    double rounds = ceil(blocks / gpu->multiprocessors);
-    int64_t step = depth_of(c);
-    return rounds * (double)rounded_up(n->depth, step) *
-           (work_of(c) * (double)step + CYCLES_OF_STEP);
+    double rounds = ceil(sinter_gpu_rounds(gpu, blocks));
+    int64_t step = depth_of(c), steps = rounded_up(n->depth, step);
+    double work = work_of(c) * (double)step;
+    if (c->stages < 2) return rounds * (double)steps * (work + CYCLES_OF_STEP);
+    double trip = work + CYCLES_OF_TRIP, late = (double)CYCLES_OF_STEP / (double)(c->stages - 1);
+    return rounds * ((double)steps * (trip > late ? trip : late) + CYCLES_OF_STEP);
 }
 
 /* False: it is too small to gain. */
@@ -283,28 +292,50 @@ static bool has_registers(const product *p, const candidate *c) {
     return true;
 }
 
+/* Of shared memory that a ring may have; 0: some code is for a GPU that knows no copies under way. */
+static int64_t ring_bytes(const sinter_target *target) {
+    for (uint32_t i = 0; i < target->gpu_code_count; i++)
+        if (!target->gpu_codes[i].gpu->copies) return 0;
+    return sinter_target_shared_bytes(target);
+}
+
+/* As many as fit twice, so that another block runs where one waits, or else two; no more than there are steps. */
+static int64_t choose_stages(candidate c, const sizes *n, int64_t bytes) {
+    for (c.stages = MAX_STAGES; c.stages > 1; c.stages--) {
+        const int64_t taken = shared_bytes(&c, n->element) + RESERVED_SHARED;
+        const bool fits = 2 * taken <= bytes + RESERVED_SHARED ||
+                          (c.stages == 2 && taken <= bytes + RESERVED_SHARED);
+        if (fits && c.stages <= rounded_up(n->depth, depth_of(&c))) return c.stages;
+    }
+    return 1;
+}
+
 static void try_candidate(const product *p, const sizes *n, const candidate *c, double *least,
                           candidate *best) {
     double cost = cost_of(c, p->state->target->gpu, n);
-    if (shared_bytes(c, n->element) > SHARED_LIMIT || !has_registers(p, c) || cost >= *least)
-        return;
+    const bool fits = c->stages > 1 || shared_bytes(c, n->element) <= SHARED_LIMIT;
+    if (!fits || !has_registers(p, c) || cost >= *least) return;
     *least = cost;
     *best = *c;
 }
 
-static bool choose(const product *p, candidate *out) {
+/* copies: a ring is allowed. */
+static bool choose(const product *p, bool copies, candidate *out) {
     sizes n;
     if (!find_sizes(p, &n)) return false;
     double least = INFINITY;
     const sinter_loop_mma mma = find_mma(p);
     n.element = mma ? 4 / sinter_loop_mma_infos[mma].packed
                     : sinter_dtype_infos[p->sum.assign->value->dtype].bits / 8;
+    const int64_t ring = ring_bytes(p->state->target);
     const int64_t(*tiles)[3] = mma ? mma_tiles : scalar_tiles;
     for (size_t i = 0; p->rows.count && i < (mma ? MMA_TILE_COUNT : SCALAR_TILE_COUNT); i++) {
-        const candidate c = {tiles[i][0], tiles[i][1], tiles[i][2], false, mma};
+        candidate c = {tiles[i][0], tiles[i][1], tiles[i][2], false, mma, 1};
+        if (copies) c.stages = choose_stages(c, &n, ring);
         try_candidate(p, &n, &c, &least, out);
     }
-    const candidate slices = {8, n.rows, 1, true, SINTER_MMA_NONE};
+    candidate slices = {8, n.rows, 1, true, SINTER_MMA_NONE, 1};
+    if (copies) slices.stages = choose_stages(slices, &n, ring);
     if (n.sliced && n.depth >= SLICED_DEPTH && !mma) try_candidate(p, &n, &slices, &least, out);
     return least < INFINITY;
 }
@@ -344,6 +375,24 @@ static bool bind_blocks(product *p, loop_run *tiles) {
 
 /* ---- together ---- */
 
+/* The tile that costs least, with copies under way or without. */
+static bool tile_nest(product *p, bool copies, sinter_block_tile *out) {
+    candidate best = {0};
+    if (!choose(p, copies, &best) || (copies && best.stages < 2)) return false;
+    *out = (sinter_block_tile){.rows = p->rows.count ? p->rows.loops[0] : 0,
+                               .columns = p->columns.loops[0],
+                               .warps = best.warps,
+                               .thread_rows = best.thread_rows,
+                               .thread_columns = best.thread_columns,
+                               .depth = depth_of(&best),
+                               .stages = best.stages,
+                               .slices = best.slices,
+                               .mma = best.mma,
+                               .finite = p->sum.condition &&
+                                         is_finite_factor(p, p->sum.factors[p->bare_factor])};
+    return sinter_schedule_block_tile(p->schedule, out);
+}
+
 bool sinter_schedule_cuda_contraction(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
     product p = {.state = state, .schedule = &state->schedule};
     sinter_schedule_flatten_all(p.schedule);
@@ -352,19 +401,8 @@ bool sinter_schedule_cuda_contraction(sinter_schedule_cuda_state *state, sinter_
     if (!sinter_schedule_find_contraction(p.schedule, c.loops[c.depth - 1], &p.sum) ||
         !sort_loops(&p, &c) || reads_rows(&p) || !order_loops(&p, &c))
         return false;
-    candidate best = {0};
-    if (!choose(&p, &best)) return false;
-    sinter_block_tile tile = {.rows = p.rows.count ? p.rows.loops[0] : 0,
-                              .columns = p.columns.loops[0],
-                              .warps = best.warps,
-                              .thread_rows = best.thread_rows,
-                              .thread_columns = best.thread_columns,
-                              .depth = depth_of(&best),
-                              .slices = best.slices,
-                              .mma = best.mma,
-                              .finite = p.sum.condition &&
-                                        is_finite_factor(&p, p.sum.factors[p.bare_factor])};
-    if (!sinter_schedule_block_tile(p.schedule, &tile)) return false;
+    sinter_block_tile tile;
+    if (!tile_nest(&p, true, &tile) && !tile_nest(&p, false, &tile)) return false;
     loop_run tiles = {0};
     if (p.batch.count) push(&tiles, p.batch.loops[0]);
     if (tile.out_rows) push(&tiles, tile.out_rows);

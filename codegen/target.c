@@ -49,9 +49,10 @@ static const char *const usual_cpu = "x86-64-v3";
 #endif
 
 static const sinter_gpu gpus[] = {
-#define GPU(architecture, exact, multiprocessors, threads, lanes, registers, shared, l2, memory,   \
-            clock)                                                                                 \
- {architecture, exact, multiprocessors, threads, lanes, registers, shared, l2, memory, clock},
+#define GPU(architecture, exact, copies, multiprocessors, threads, lanes, registers, shared, l2,   \
+            memory, clock)                                                                         \
+ {architecture, exact,  copies, multiprocessors, threads, lanes,                                   \
+  registers,    shared, l2,     memory,          clock},
 #include "codegen/target.def"
 };
 enum { GPU_COUNT = sizeof gpus / sizeof *gpus };
@@ -259,7 +260,7 @@ static bool parse_gpu(const char *text, sinter_string word, sinter_target *targe
                                 SINTER_TARGET_MAX_ARCHITECTURES);
         if (!target->gpu) target->gpu = &gpus[i];
         target->gpu_codes[target->gpu_code_count++] =
-            (sinter_gpu_code){gpus[i].architecture, exact};
+            (sinter_gpu_code){gpus[i].architecture, exact, &gpus[i]};
         return true;
     }
     sinter_error(diag, text, "target: unknown architecture '%.*s' [target_c5]",

@@ -105,18 +105,29 @@ static inline int by_request(const void *a, const void *b) {
     return x->address < y->address ? -1 : x->address > y->address;
 }
 
-/* Distinct words that meet in the worst bank, of accesses in the order of their addresses. */
-static inline uint32_t waves_of(const access *items, size_t count) {
-    uint32_t worst = 1, in_bank[32] = {0};
-    uint64_t before = UINT64_MAX;
+/* Distinct words that meet in the worst bank, of accesses in the order of their addresses by lanes [first, end). */
+static inline uint32_t waves_of_lanes(const access *items, size_t count, uint32_t first, uint32_t end) {
+    uint32_t worst = 0, in_bank[32] = {0};
+    uint64_t next = 0; /* words below it were counted */
     for (size_t i = 0; i < count; i++) {
-        uint64_t word = items[i].address / 4;
-        if (word == before) continue;
-        before = word;
-        uint32_t full = ++in_bank[word % 32];
-        if (full > worst) worst = full;
+        const uint32_t lane = items[i].occurrence >> 16;
+        if (lane < first || lane >= end) continue;
+        for (uint64_t word = items[i].address / 4; word <= (items[i].address + items[i].bytes - 1) / 4; word++) {
+            if (word < next) continue;
+            next = word + 1;
+            const uint32_t full = ++in_bank[word % 32];
+            if (full > worst) worst = full;
+        }
     }
     return worst;
+}
+
+/* Lanes that touch 8 or 16 bytes at once take turns: 16 or 8 of them, 128 bytes. */
+static inline uint32_t waves_of(const access *items, size_t count) {
+    uint32_t waves = 0;
+    const uint32_t turn = items->bytes <= 4 ? WARP : 4 * WARP / items->bytes;
+    for (uint32_t first = 0; first < WARP; first += turn) waves += waves_of_lanes(items, count, first, first + turn);
+    return waves;
 }
 
 /* Distinct units of so many bytes that accesses, in the order of their addresses, touch. */
@@ -132,9 +143,16 @@ static inline uint32_t units_of(const access *items, size_t count, uint32_t unit
     return units;
 }
 
-/* The fewest waves: 32 words each. */
+/* The fewest waves: 32 words each, of the lanes that have their turn. */
 static inline uint32_t least_waves_of(const access *items, size_t count) {
-    return (units_of(items, count, 4) + 31) / 32;
+    uint32_t turns = 0;
+    const uint32_t turn = items->bytes <= 4 ? WARP : 4 * WARP / items->bytes, words = units_of(items, count, 4);
+    for (uint32_t first = 0; first < WARP; first += turn) {
+        bool some = false;
+        for (size_t i = 0; i < count; i++) some |= (items[i].occurrence >> 16) / turn == first / turn;
+        turns += some;
+    }
+    return turns > (words + 31) / 32 ? turns : (words + 31) / 32;
 }
 
 static inline uint32_t sectors_of(const access *items, size_t count) {
@@ -494,57 +512,6 @@ template <class S, int packed> struct matrices {
 template <class S, int packed> S matrices<S, packed>::left[2][MAX_THREADS][4 * packed];
 template <class S, int packed> S matrices<S, packed>::right[2][MAX_THREADS][2 * packed];
 
-/* Memory of a block. */
-template <class T, int64_t N> struct shared {
-    struct mark {
-        uint64_t block;                       /* that wrote it last */
-        uint32_t write_interval, read_interval;
-        uint16_t writer, reader;              /* reader: MAX_THREADS where there were several */
-        uint64_t read_block;
-    };
-    T data[N];
-    mark marks[N];
-    struct slot {
-        shared *of;
-        int64_t index;
-        uint64_t site;
-        operator T() const {
-            mark *m = &of->marks[index];
-            if (m->block != block_serial)
-                find("element %lld of shared memory is read before it is written", (long long)index);
-            else if (m->write_interval == interval && m->writer != thread)
-                find("element %lld of shared memory: thread %u wrote it, and no barrier came since", (long long)index,
-                     m->writer);
-            const bool others = m->read_block == block_serial && m->read_interval == interval && m->reader != thread;
-            m->reader = others ? (uint16_t)MAX_THREADS : (uint16_t)thread;
-            m->read_interval = interval;
-            m->read_block = block_serial;
-            if (launch->counters) note(shared_accesses, site, (uint64_t)(uintptr_t)&of->data[index], sizeof(T));
-            return of->data[index];
-        }
-        const slot &operator=(T value) const {
-            mark *m = &of->marks[index];
-            if (m->block == block_serial && m->write_interval == interval && m->writer != thread)
-                find("element %lld of shared memory is written by threads %u and %u", (long long)index, m->writer, thread);
-            if (m->read_block == block_serial && m->read_interval == interval && m->reader != thread)
-                find("element %lld of shared memory is written, another thread read it, and no barrier came since",
-                     (long long)index);
-            m->block = block_serial;
-            m->write_interval = interval;
-            m->writer = (uint16_t)thread;
-            if (launch->counters) note(shared_accesses, site, (uint64_t)(uintptr_t)&of->data[index], sizeof(T));
-            of->data[index] = value;
-            return *this;
-        }
-        const slot &operator=(const slot &other) const { return *this = (T)other; }
-    };
-    __attribute__((noinline)) slot operator[](int64_t index) {
-        if (index >= 0 && index < N) return {this, index, SINTER_EMULATION_SITE};
-        find("element %lld of shared memory of %lld", (long long)index, (long long)N);
-        return {this, 0, 0};
-    }
-};
-
 /* ---- several elements at once ---- */
 
 /* All are there, and the place is a multiple of what is touched at once; counted as one access. */
@@ -563,9 +530,11 @@ template <class T, int64_t N> static constexpr int64_t piece_of(void) {
     return sizeof(T) * N <= 16 ? N : (int64_t)(16 / sizeof(T));
 }
 
-template <class T, int64_t N>
-__attribute__((noinline)) static void read_pieces(array<T, N> &to, parameter *of, int64_t at, bool written) {
+template <class T, int64_t N, class B>
+__attribute__((noinline)) static void read_wide(array<T, N> &to, B from, int64_t at) {
     constexpr int64_t COUNT = piece_of<T, N>();
+    constexpr bool written = !B::is_constant;
+    parameter *of = from.of;
     for (int64_t i = 0; i < N; i += COUNT) {
         if (!touch<T>(of, at + i, COUNT, false, SINTER_EMULATION_SITE)) return;
         for (int64_t k = i; k < i + COUNT; k++) {
@@ -576,8 +545,9 @@ __attribute__((noinline)) static void read_pieces(array<T, N> &to, parameter *of
 }
 
 template <class T, int64_t N>
-__attribute__((noinline)) static void write_pieces(parameter *of, int64_t at, array<T, N> &from) {
+__attribute__((noinline)) static void write_wide(out<T> to, int64_t at, array<T, N> &from) {
     constexpr int64_t COUNT = piece_of<T, N>();
+    parameter *of = to.of;
     for (int64_t i = 0; i < N; i += COUNT) {
         if (!touch<T>(of, at + i, COUNT, true, SINTER_EMULATION_SITE)) return;
         for (int64_t k = i; k < i + COUNT; k++) {
@@ -586,6 +556,10 @@ __attribute__((noinline)) static void write_pieces(parameter *of, int64_t at, ar
         }
     }
 }
+
+} // namespace emulation
+#include "tests/cuda_emulation/emulation_block.h"
+namespace emulation {
 
 /* ---- calls ---- */
 
@@ -685,8 +659,12 @@ using emulation::out;
 using emulation::shared;
 typedef emulation::failure_record *failure_place;
 
-#define sinter_read(to, from, at) emulation::read_pieces(to, (from).of, at, !decltype(from)::is_constant)
-#define sinter_write(to, at, from) emulation::write_pieces((to).of, at, from)
+#define sinter_read emulation::read_wide
+#define sinter_write emulation::write_wide
+
+#define sinter_copy emulation::copy_to_shared
+#define sinter_commit() emulation::commit_copies()
+template <uint32_t N> static inline void sinter_wait() { emulation::wait_for_copies(N); }
 
 #define SINTER_EXTENT(buffer, count) buffer.extent(count, #buffer, sizeof(typename decltype(buffer)::type))
 
@@ -705,7 +683,7 @@ template <class T, class F> static inline void sinter_update(emulation::element<
 }
 
 #define SINTER_ASKED_SHARED(T, N, name, first)                                                                         \
-    static shared<T, N> name;                                                                                          \
+    static __align__(128) shared<T, N> name;                                                                           \
     if (emulation::launch->shared_bytes < (first) + (N) * sizeof(T))                                                   \
         emulation::find("%s ends at byte %llu of the block's memory, the launch asks for %u", #name,                   \
                         (unsigned long long)((first) + (N) * sizeof(T)), emulation::launch->shared_bytes)

@@ -351,9 +351,12 @@ static bool run_block_tile(verb_call *call) {
         bool slices = !strcmp(call->arguments[i], "slices");
         bool finite = !strcmp(call->arguments[i], "finite");
         int mma = SINTER_MMA_COUNT - 1;
+        bool ring = !strncmp(call->arguments[i], "ring", 4);
+        if (ring) tile.stages = strtol(call->arguments[i] + 4, NULL, 10);
         while (mma && strcmp(call->arguments[i], sinter_loop_mma_infos[mma].name)) mma--;
         if (mma) tile.mma = (sinter_loop_mma)mma;
-        if (!slices && !finite && !mma && !call->bad) call->bad = call->arguments[i];
+        if (!slices && !finite && !mma && tile.stages < 2 && !call->bad)
+            call->bad = call->arguments[i];
         tile.slices |= slices;
         tile.finite |= finite;
     }
@@ -417,7 +420,7 @@ static const struct {
              {"loop-block-reduction", run_block_reduction, 4, 4, false},
              {"loop-fork", run_fork, 3, 3, false},
              {"loop-tile", run_tile, 6, 6, false},
-             {"loop-block-tile", run_block_tile, 6, 9, true},
+             {"loop-block-tile", run_block_tile, 6, 10, true},
              {"loop-cut", run_cut, 2, 2, false},
              {"loop-specialize", run_specialize, 1, 1, false},
              {"loop-prefetch", run_prefetch, 4, 4, false},

@@ -1,0 +1,233 @@
+/* How a block's threads stage the operands of a contraction in shared memory: element by element, whatever expressions they are, or, where
+ * tiles are in a ring, by copies under way. Those move 16, 8 or 4 bytes, as many as the operand has side by side at a multiple of them, of
+ * which all or none are there; what is beyond a border is written as zeros.
+ * Part of the verb of schedule_block_tile.c. Test: tests/codegen/schedule/block_ring.loops */
+#include "codegen/loop_align.h"
+#include "codegen/schedule_block_tile.h"
+
+enum { LANES = SINTER_BLOCK_LANES, MAX_COPY = 16, MIN_COPY = 4 };
+
+typedef sinter_block_tiling tiling;
+typedef sinter_block_operand operand;
+typedef sinter_block_threads threads;
+
+static sinter_expr number(tiling *t, int64_t value) {
+    return sinter_block_int(t, value);
+}
+
+void sinter_block_add_tile(tiling *t, operand *o, const char *name) {
+    const bool ring = t->asked->stages > 1;
+    sinter_expr dims[3] = {number(t, t->asked->stages),
+                           number(t, o->depth_last ? o->extent : t->asked->depth),
+                           number(t, (o->depth_last ? t->asked->depth : o->extent) + o->pad)};
+    o->tile = sinter_loop_add_buffer(t->builder, name, o->value->dtype, ring ? 3 : 2,
+                                     ring ? dims : dims + 1, SINTER_SCOPE_SHARED);
+    sinter_loop_alloc(t->builder, o->tile);
+}
+
+/* Where an element is in the tile: all three, or those behind the first. */
+static const sinter_expr *indices_of(const tiling *t, const operand *o, sinter_expr depth,
+                                     sinter_expr at, sinter_expr *all) {
+    all[0] = t->slot;
+    all[1] = o->depth_last ? at : depth;
+    all[2] = o->depth_last ? depth : at;
+    return t->slot ? all : all + 1;
+}
+
+sinter_expr sinter_block_load(tiling *t, const operand *o, sinter_expr depth, sinter_expr at) {
+    sinter_expr all[3];
+    return sinter_loop_load(t->builder, o->tile, indices_of(t, o, depth, at, all));
+}
+
+/* Where `width` elements of an operand lie that are staged as one, from (start + depth, first + at) on along the reduction, or across. */
+typedef struct piece {
+    sinter_expr start, depth, at;
+    int64_t width; /* 0: one element, by whatever computes it */
+    bool fits;
+} piece;
+
+/* The operand's element `lane` of the piece, and whether it is there. */
+static sinter_expr value_of(tiling *t, const operand *o, const piece *p, sinter_expr lane,
+                            sinter_expr *out_condition) {
+    sinter_loop_builder *b = t->builder;
+    sinter_expr position = sinter_loop_add(b, p->start, p->depth),
+                index = sinter_loop_add(b, o->first, p->at);
+    if (lane && o->along_depth) position = sinter_loop_add(b, position, lane);
+    if (lane && !o->along_depth) index = sinter_loop_add(b, index, lane);
+    sinter_loop_map map;
+    sinter_block_begin_map(t, &map, o == &t->rows ? index : NULL, o == &t->columns ? index : NULL);
+    sinter_block_map_reduction(t, &map, position);
+    sinter_expr condition =
+        sinter_block_both(b, sinter_block_below(b, index, sinter_block_count(t, o)),
+                          sinter_block_below(b, position, t->count));
+    if (o->condition)
+        condition = sinter_block_both(b, condition, sinter_loop_map_expr(&map, o->condition));
+    *out_condition = condition;
+    return sinter_loop_map_expr(&map, o->value);
+}
+
+static void store(tiling *t, const operand *o, const piece *p, sinter_expr lane,
+                  sinter_expr value) {
+    sinter_loop_builder *b = t->builder;
+    sinter_expr all[3], depth = p->depth, at = p->at;
+    if (lane && o->along_depth) depth = sinter_loop_add(b, depth, lane);
+    if (lane && !o->along_depth) at = sinter_loop_add(b, at, lane);
+    sinter_loop_store(b, o->tile, indices_of(t, o, depth, at, all), value);
+}
+
+/* tile[...] = the operand's element, 0 outside of it: one store for all lanes of a warp, whichever have a value. */
+static void stage_element(tiling *t, const operand *o, const piece *p) {
+    sinter_loop_builder *b = t->builder;
+    sinter_expr condition, value = value_of(t, o, p, NULL, &condition);
+    if (condition) {
+        sinter_loop_var staged =
+            sinter_loop_declare(b, "staged", true, sinter_block_zero(t, o->value->dtype));
+        sinter_loop_begin_if(b, condition);
+        sinter_loop_assign(b, staged, value);
+        sinter_loop_end(b);
+        value = sinter_loop_var_read(b, staged);
+    }
+    store(t, o, p, NULL, value);
+}
+
+/* The elements of a piece are there or not as its first is: what limits them along it is whole pieces. */
+static bool is_whole(tiling *t, const operand *o, const piece *p, sinter_loop_var lane,
+                     sinter_expr condition) {
+    int64_t limit;
+    sinter_expr along = o->along_depth ? t->count : sinter_block_count(t, o);
+    if (!condition || !sinter_loop_expr_uses(condition, lane)) return true;
+    if (o->condition) return false;
+    return sinter_loop_is_const_int(along, &limit) && limit % p->width == 0;
+}
+
+static sinter_expr begin_lanes(tiling *t, const piece *p) {
+    return p->width > 1 ? sinter_block_begin_loop(t, "v", p->width, SINTER_AXIS_VECTOR) : NULL;
+}
+
+/* The same by a copy under way. */
+static void copy_piece(tiling *t, const operand *o, piece *p) {
+    sinter_loop_builder *b = t->builder;
+    sinter_expr condition, unused;
+    value_of(t, o, p, NULL, &condition); /* of the first */
+    if (condition) sinter_loop_begin_if(b, condition);
+    sinter_loop_stmt **link = b->tail;
+    sinter_expr lane = begin_lanes(t, p), value = value_of(t, o, p, lane, &unused);
+    store(t, o, p, lane, value);
+    sinter_loop_stmt *copy = b->last;
+    copy->asynchronous = true;
+    if (lane) {
+        sinter_loop_scopes scopes;
+        sinter_arena scratch;
+        sinter_expr first;
+        sinter_block_end_loops(t, 1);
+        sinter_arena_init(&scratch);
+        sinter_loop_scopes_init(&scopes, t->schedule->program, t->schedule->function, &scratch);
+        p->fits = value->kind == SINTER_LOOP_LOAD && is_whole(t, o, p, (*link)->var, unused) &&
+                  sinter_loop_is_wide(&scopes, (*link)->var, p->width, copy->buffer,
+                                      copy->arguments, &first) &&
+                  sinter_loop_is_wide(&scopes, (*link)->var, p->width, value->buffer,
+                                      value->arguments, &first);
+        sinter_arena_deinit(&scratch);
+    }
+    if (!condition) return;
+    sinter_loop_end(b);
+    sinter_loop_begin_else(b);
+    lane = begin_lanes(t, p);
+    store(t, o, p, lane, sinter_block_zero(t, o->value->dtype));
+    sinter_block_end_loops(t, lane != NULL);
+    sinter_loop_end(b);
+}
+
+/* How lanes copy `width` elements each: `abreast` along a row of the tile, and so many rows at once. */
+typedef struct lane_order {
+    int64_t abreast, rows;
+    int64_t together; /* rows of the lanes that shared memory serves at once, 128 bytes */
+    int64_t spacing;  /* of these rows */
+} lane_order;
+
+/* Two lanes that are served at once meet in a bank. */
+static bool meet(const tiling *t, const operand *o, int64_t width, const lane_order *order) {
+    enum { BANKS = 32, WORD = 4 };
+    bool taken[BANKS] = {false};
+    const int64_t bytes = sinter_dtype_infos[o->value->dtype].bits / 8,
+                  row = (o->depth_last ? t->asked->depth : o->extent) + o->pad;
+    const int64_t along = (o->depth_last == o->along_depth ? width : width * row) * bytes,
+                  across = (o->depth_last == o->along_depth ? row : 1) * bytes;
+    for (int64_t i = 0; i < order->together * order->abreast; i++) {
+        const int64_t at =
+            i % order->abreast * along + i / order->abreast * order->spacing * across;
+        for (int64_t word = at / WORD; word * WORD < at + width * bytes; word++) {
+            if (taken[word % BANKS]) return true;
+            taken[word % BANKS] = true;
+        }
+    }
+    return false;
+}
+
+/* Rows of a warp one after the other, or those that are served at once as far apart as they can be. False: in both lanes meet. */
+static bool order_lanes(const tiling *t, const operand *o, int64_t width, lane_order *order) {
+    enum { SERVED = 128 };
+    const int64_t bytes = width * sinter_dtype_infos[o->value->dtype].bits / 8,
+                  served = bytes && SERVED / bytes < LANES ? SERVED / bytes : LANES;
+    if (order->abreast >= served) return true;
+    order->together = served / order->abreast;
+    order->spacing = 1;
+    if (!meet(t, o, width, order)) return true;
+    order->spacing = order->rows / order->together;
+    return !meet(t, o, width, order);
+}
+
+/* Warps take turns along one dim of the tile, lanes stand side by side in the other, in several rows where that is short. False: pieces of
+ * this width do not do. */
+static bool stage(tiling *t, const operand *o, sinter_expr start, int64_t width) {
+    sinter_loop_builder *b = t->builder;
+    const int64_t size = width ? width : 1, warps = t->asked->warps;
+    const int64_t across = o->along_depth ? o->extent : t->asked->depth,
+                  pieces = (o->along_depth ? t->asked->depth : o->extent) / size,
+                  abreast = pieces < LANES ? pieces : LANES;
+    if (abreast < 1 || LANES % abreast || pieces % abreast) return false;
+    lane_order order = {abreast, LANES / abreast, 1, 1};
+    if (width && !order_lanes(t, o, width, &order)) return false;
+    const int64_t rows = warps * order.rows;
+    threads own = sinter_block_begin_threads(t);
+    sinter_expr turn =
+                    sinter_block_begin_loop(t, "r", (across + rows - 1) / rows, SINTER_AXIS_UNROLL),
+                part = sinter_block_begin_loop(t, "c", pieces / abreast, SINTER_AXIS_UNROLL);
+    sinter_expr lane = sinter_loop_rem(b, own.lane, number(t, abreast)),
+                row = sinter_loop_div(b, own.lane, number(t, abreast)),
+                together = number(t, order.together);
+    if (order.spacing > 1)
+        row = sinter_block_place(t, sinter_loop_rem(b, row, together), order.spacing,
+                                 sinter_loop_div(b, row, together));
+    row = sinter_block_place(t, own.warp, order.rows, row);
+    sinter_expr slow = sinter_block_place(t, turn, rows, row),
+                fast =
+                    sinter_loop_mul(b, sinter_block_place(t, part, abreast, lane), number(t, size));
+    sinter_expr inside = sinter_block_below(b, slow, number(t, across));
+    if (inside) sinter_loop_begin_if(b, inside);
+    piece p = {start, o->along_depth ? fast : slow, o->along_depth ? slow : fast, width, true};
+    if (width)
+        copy_piece(t, o, &p);
+    else
+        stage_element(t, o, &p);
+    sinter_block_end_loops(t, own.count + 2 + (inside != NULL));
+    return p.fits;
+}
+
+void sinter_block_stage(tiling *t, const operand *o, sinter_expr start) {
+    const sinter_loop_function *function = t->schedule->function;
+    const int64_t bytes = sinter_dtype_infos[o->value->dtype].bits / 8;
+    const bool moves = t->slot && o->value->kind == SINTER_LOOP_LOAD &&
+                       function->buffers.items[o->value->buffer].scope == SINTER_SCOPE_INPUT;
+    sinter_loop_stmt **link = t->builder->tail, *rest = *link;
+    for (int64_t copy = MAX_COPY; moves && bytes && copy >= MIN_COPY; copy /= 2) {
+        if (copy % bytes) continue;
+        if (stage(t, o, start, copy / bytes)) {
+            t->copies = true;
+            return;
+        }
+        *link = rest;
+        t->builder->tail = link;
+    }
+    stage(t, o, start, 0);
+}

@@ -1,0 +1,190 @@
+/* Memory of a block, as emulation.h has it: each element knows who wrote and who read it last, in which interval between barriers, and
+ * whether a copy to it is under way. Part of emulation.h, which includes it. Test: tests/codegen/emit_cuda/copies_early.test */
+#pragma once
+
+namespace emulation {
+
+/* Memory of a block. */
+template <class T, int64_t N> struct shared {
+    struct mark {
+        uint64_t block;                       /* that wrote it last */
+        uint32_t write_interval, read_interval;
+        uint16_t writer, reader;              /* reader: MAX_THREADS where there were several */
+        bool under_way;                       /* the writer's copy, which nobody has waited for */
+        uint64_t read_block;
+    };
+    T data[N];
+    mark marks[N];
+    void check_read(int64_t index) {
+        mark *m = &marks[index];
+        if (m->block == block_serial && m->under_way)
+            find("element %lld of shared memory is read while thread %u's copy to it is under way", (long long)index,
+                 m->writer);
+        else if (m->block != block_serial)
+            find("element %lld of shared memory is read before it is written", (long long)index);
+        else if (m->write_interval == interval && m->writer != thread)
+            find("element %lld of shared memory: thread %u wrote it, and no barrier came since", (long long)index,
+                 m->writer);
+        const bool others = m->read_block == block_serial && m->read_interval == interval && m->reader != thread;
+        m->reader = others ? (uint16_t)MAX_THREADS : (uint16_t)thread;
+        m->read_interval = interval;
+        m->read_block = block_serial;
+    }
+    void begin_write(int64_t index) {
+        mark *m = &marks[index];
+        if (m->block == block_serial && m->under_way)
+            find("element %lld of shared memory is written while thread %u's copy to it is under way", (long long)index,
+                 m->writer);
+        else if (m->block == block_serial && m->write_interval == interval && m->writer != thread)
+            find("element %lld of shared memory is written by threads %u and %u", (long long)index, m->writer, thread);
+        if (m->read_block == block_serial && m->read_interval == interval && m->reader != thread)
+            find("element %lld of shared memory is written, another thread read it, and no barrier came since",
+                 (long long)index);
+        m->block = block_serial;
+        m->write_interval = interval;
+        m->writer = (uint16_t)thread;
+        m->under_way = false;
+    }
+    struct slot {
+        shared *of;
+        int64_t index;
+        uint64_t site;
+        void note_access() const {
+            if (launch->counters) note(shared_accesses, site, (uint64_t)(uintptr_t)&of->data[index], sizeof(T));
+        }
+        operator T() const {
+            of->check_read(index);
+            note_access();
+            return of->data[index];
+        }
+        const slot &operator=(T value) const {
+            of->begin_write(index);
+            note_access();
+            of->data[index] = value;
+            return *this;
+        }
+        const slot &operator=(const slot &other) const { return *this = (T)other; }
+    };
+    __attribute__((noinline)) slot operator[](int64_t index) {
+        if (index >= 0 && index < N) return {this, index, SINTER_EMULATION_SITE};
+        find("element %lld of shared memory of %lld", (long long)index, (long long)N);
+        return {this, 0, 0};
+    }
+};
+
+/* The same in memory of the block: the place of a piece, counted as one access. */
+template <class T, int64_t N> static inline bool touch_shared(shared<T, N> &of, int64_t at, int64_t count, uint64_t site) {
+    const uint64_t place = (uint64_t)(uintptr_t)&of.data[at], bytes = (uint64_t)count * sizeof(T);
+    if (at < 0 || at + count > N) {
+        find("element %lld of shared memory of %lld", (long long)at, (long long)N);
+        return false;
+    }
+    if (place % bytes)
+        find("element %lld of shared memory: %u bytes at once, which are not at a multiple of that", (long long)at,
+             (unsigned)bytes);
+    if (launch->counters) note(shared_accesses, site, place, (uint32_t)bytes);
+    return true;
+}
+
+template <class T, int64_t N, int64_t M>
+__attribute__((noinline)) static void read_wide(array<T, N> &to, shared<T, M> &from, int64_t at) {
+    constexpr int64_t COUNT = piece_of<T, N>();
+    for (int64_t i = 0; i < N; i += COUNT) {
+        if (!touch_shared(from, at + i, COUNT, SINTER_EMULATION_SITE)) return;
+        for (int64_t k = i; k < i + COUNT; k++) {
+            from.check_read(at + k);
+            to[k] = from.data[at + k];
+        }
+    }
+}
+
+template <class T, int64_t N, int64_t M>
+__attribute__((noinline)) static void write_wide(shared<T, M> &to, int64_t at, array<T, N> &from) {
+    constexpr int64_t COUNT = piece_of<T, N>();
+    for (int64_t i = 0; i < N; i += COUNT) {
+        if (!touch_shared(to, at + i, COUNT, SINTER_EMULATION_SITE)) return;
+        for (int64_t k = i; k < i + COUNT; k++) {
+            to.begin_write(at + k);
+            to.data[at + k] = from[k];
+        }
+    }
+}
+
+/* ---- copies under way ---- */
+
+/* What a thread began to copy to shared memory: the bytes are there from its wait on (PTX ISA, cp.async.wait_group), for others
+ * from the barrier behind it. */
+struct pending_copy {
+    void *marks; /* the first element's */
+    void *to;
+    void (*finish)(pending_copy *);
+    uint32_t group, count;
+    unsigned char bytes[16];
+};
+struct pending_list {
+    pending_copy *items;
+    size_t count, capacity;
+    uint32_t groups; /* committed */
+    uint64_t block;
+};
+static pending_list pending[MAX_THREADS];
+
+static inline pending_list *own_pending(void) {
+    pending_list *list = &pending[thread];
+    if (list->block != block_serial) list->count = list->groups = 0;
+    list->block = block_serial;
+    return list;
+}
+
+__attribute__((destructor)) static void release_pending(void) {
+    for (uint32_t i = 0; i < MAX_THREADS; i++) free(pending[i].items);
+}
+
+template <class T, int64_t N> static void finish_copy(pending_copy *c) {
+    typename shared<T, N>::mark *marks = (typename shared<T, N>::mark *)c->marks;
+    memcpy(c->to, c->bytes, c->count * sizeof(T));
+    for (uint32_t i = 0; i < c->count; i++) {
+        marks[i].under_way = false;
+        marks[i].write_interval = interval;
+    }
+}
+
+static inline void commit_copies(void) { own_pending()->groups++; }
+
+static inline void wait_for_copies(uint32_t allowed) {
+    pending_list *list = own_pending();
+    size_t left = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        pending_copy *c = &list->items[i];
+        if (c->group + allowed >= list->groups)
+            list->items[left++] = *c;
+        else
+            c->finish(c);
+    }
+    list->count = left;
+}
+
+template <int64_t COUNT, class T, int64_t N>
+__attribute__((noinline)) static void copy_to_shared(shared<T, N> &to, int64_t at, in<T> input, int64_t from) {
+    parameter *of = input.of;
+    constexpr int64_t BYTES = COUNT * (int64_t)sizeof(T);
+    static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "a copy is of 4, 8 or 16 bytes");
+    const uint64_t site = SINTER_EMULATION_SITE;
+    if (!touch_shared(to, at, COUNT, site) || !touch<T>(of, from, COUNT, false, site)) return;
+    pending_list *list = own_pending();
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? 2 * list->capacity : 64;
+        list->items = (pending_copy *)realloc(list->items, list->capacity * sizeof *list->items);
+    }
+    pending_copy *c = &list->items[list->count++];
+    *c = {&to.marks[at], &to.data[at], finish_copy<T, N>, list->groups, (uint32_t)COUNT, {0}};
+    memcpy(c->bytes, (const T *)(uintptr_t)of->bits + from, BYTES);
+    memset(&to.data[at], 0xa5, BYTES);
+    for (int64_t i = 0; i < COUNT; i++) {
+        to.begin_write(at + i);
+        to.marks[at + i].under_way = true;
+    }
+}
+
+
+} // namespace emulation

@@ -271,9 +271,9 @@ uint32_t sinter_scalar_operations(sinter_scalar_function function) {
     static _Atomic uint32_t known[SINTER_SCALAR_COUNT]; /* whoever counts first, it is the same */
     uint32_t operations = known[function];
     if (operations) return operations;
-    operations = function == SINTER_SCALAR_div || function == SINTER_SCALAR_sqrt
-                     ? DIVISION
-                     : count_operations(sinter_scalar_get_info(function));
+    bool divides = function == SINTER_SCALAR_div || function == SINTER_SCALAR_rem ||
+                   function == SINTER_SCALAR_sqrt;
+    operations = divides ? DIVISION : count_operations(sinter_scalar_get_info(function));
     known[function] = operations;
     return operations;
 }

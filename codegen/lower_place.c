@@ -71,8 +71,7 @@ static sinter_lower_kind kind_of(const placer *p, sinter_node node) {
 
 /* Position, in this region, of a node here or in a region nested below. */
 static uint32_t position_here(const placer *p, sinter_node node) {
-    while (node && sinter_node_get(p->module, node)->parent != p->region)
-        node = sinter_region_get(p->module, sinter_node_get(p->module, node)->parent)->owner;
+    node = sinter_node_within(p->module, node, p->region);
     return node ? p->position[node] : 0;
 }
 

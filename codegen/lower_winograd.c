@@ -344,7 +344,8 @@ static bool is_of_taps(const sinter_module *module, sinter_node node, const sint
            sinter_node_get_int(module, node, "channels_last", 0) == 1;
 }
 
-/* Scratch (ir/winograd.h) of a block is on the stack; of a group, in the workspace. */
+/* Scratch (ir/winograd.h) of a block is on the stack; of a group, in the workspace. There is room for a symbolic number of tiles and no
+ * more, odd or not: the kernel knows its loops by the scalar that is this dim, and a rounded one would be another. */
 static sinter_loop_buffer scratch(winograd *w, const char *name, int64_t width) {
     sinter_kernel *k = w->k;
     sinter_loop_builder *build = w->image ? &k->build : &k->lower->host;

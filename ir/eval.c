@@ -46,17 +46,6 @@ static void frame_init_symbols(frame *f) {
     f->bound = SINTER_NEW_ARRAY(&f->arena, bool, f->symbol_count + 1);
 }
 
-/* The node of `region` that is, or contains, `node`. */
-static sinter_node enclosing_node(const sinter_module *module, sinter_node node,
-                                  sinter_region region) {
-    while (node) {
-        sinter_region parent = sinter_node_get(module, node)->parent;
-        if (parent == region) return node;
-        node = sinter_region_get(module, parent)->owner;
-    }
-    return 0;
-}
-
 static sinter_region defining_region(const sinter_module *module, sinter_value value) {
     const sinter_value_info *info = sinter_value_get(module, value);
     return info->definition ? sinter_node_get(module, info->definition)->parent : info->region;
@@ -68,7 +57,8 @@ static void find_last_uses(const sinter_module *module, sinter_region region, si
         const sinter_node_info *info = sinter_node_get(module, node);
         for (uint32_t i = 0; i < info->operand_count; i++) {
             sinter_value value = info->operands[i];
-            if (value) last[value] = enclosing_node(module, node, defining_region(module, value));
+            if (value)
+                last[value] = sinter_node_within(module, node, defining_region(module, value));
         }
         for (uint32_t i = 0; i < info->result_count; i++)
             if (info->results[i]) last[info->results[i]] = node;

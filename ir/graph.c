@@ -89,6 +89,13 @@ const sinter_region_info *sinter_region_get(const sinter_module *module, sinter_
     return &module->regions.items[region];
 }
 
+sinter_node sinter_node_within(const sinter_module *module, sinter_node node,
+                               sinter_region region) {
+    while (node && sinter_node_get(module, node)->parent != region)
+        node = sinter_region_get(module, sinter_node_get(module, node)->parent)->owner;
+    return node;
+}
+
 const sinter_type *sinter_value_type(const sinter_module *module, sinter_value value) {
     return &sinter_value_get(module, value)->type;
 }

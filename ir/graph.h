@@ -101,6 +101,8 @@ size_t sinter_module_metadata(const sinter_module *module, size_t index, sinter_
 const sinter_value_info *sinter_value_get(const sinter_module *module, sinter_value value);
 const sinter_node_info *sinter_node_get(const sinter_module *module, sinter_node node);
 const sinter_region_info *sinter_region_get(const sinter_module *module, sinter_region region);
+/* The node of `region` that is, or has inside, `node`; 0: it is elsewhere. */
+sinter_node sinter_node_within(const sinter_module *module, sinter_node node, sinter_region region);
 const sinter_type *sinter_value_type(const sinter_module *module, sinter_value value);
 uint32_t sinter_module_value_limit(const sinter_module *module); /* ids are below this */
 uint32_t sinter_module_node_limit(const sinter_module *module);

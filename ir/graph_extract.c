@@ -19,10 +19,6 @@ static bool fail_input(extractor *e, sinter_value input) {
                         sinter_value_label(e->original, input));
 }
 
-static bool in_main(const extractor *e, sinter_node node) {
-    return sinter_node_get(e->module, node)->parent == sinter_module_main(e->module);
-}
-
 /* ---- which nodes ---- */
 
 typedef struct todo {
@@ -36,10 +32,7 @@ static bool need_value(extractor *e, todo *list, sinter_value value) {
     sinter_node node = info->definition;
     if (!node) node = sinter_region_get(e->module, info->region)->owner;
     if (!node) return fail_input(e, value);
-    while (!in_main(e, node)) {
-        sinter_region parent = sinter_node_get(e->module, node)->parent;
-        node = sinter_region_get(e->module, parent)->owner;
-    }
+    node = sinter_node_within(e->module, node, sinter_module_main(e->module));
     if (e->is_needed[node]) return true;
     e->is_needed[node] = true;
     sinter_vector_push(&e->scratch, &list->nodes, node);

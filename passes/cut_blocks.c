@@ -55,9 +55,8 @@ static void survey(cutter *c) {
     for (sinter_value v = 1; v < values; v++) {
         const sinter_value_info *info = sinter_value_get(module, v);
         for (size_t i = 0; !info->erased && i < info->uses.count; i++) {
-            sinter_node node = info->uses.items[i].node;
-            while (node && !c->place[node])
-                node = sinter_region_get(module, sinter_node_get(module, node)->parent)->owner;
+            sinter_node node =
+                sinter_node_within(module, info->uses.items[i].node, sinter_module_main(module));
             if (node && c->place[node] > c->last_use[v]) c->last_use[v] = c->place[node];
         }
     }

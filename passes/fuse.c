@@ -109,8 +109,7 @@ static bool same_shape(const fusion *f, sinter_value a, sinter_value b) {
 
 /* Position, in this region, of a node here or in a region nested below. */
 static uint32_t position_here(const fusion *f, sinter_node node) {
-    while (node && sinter_node_get(f->module, node)->parent != f->region)
-        node = sinter_region_get(f->module, sinter_node_get(f->module, node)->parent)->owner;
+    node = sinter_node_within(f->module, node, f->region);
     return node ? f->position[node] : UINT32_MAX;
 }
 

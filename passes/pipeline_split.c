@@ -100,9 +100,7 @@ static double node_seconds(const splitter *s, sinter_node node, const sinter_sha
 
 /* The place of the node of the main region that the use is in, or is inside of; the end for the yield. */
 static uint32_t place_of_use(const splitter *s, sinter_node node) {
-    sinter_region main = sinter_module_main(s->module);
-    while (sinter_node_get(s->module, node)->parent != main)
-        node = sinter_region_get(s->module, sinter_node_get(s->module, node)->parent)->owner;
+    node = sinter_node_within(s->module, node, sinter_module_main(s->module));
     return s->place[node] ? s->place[node] - 1 : (uint32_t)s->nodes.count;
 }
 

@@ -37,9 +37,8 @@ static uint32_t last_use(const survey *s, sinter_value value) {
     const sinter_value_info *info = sinter_value_get(s->module, value);
     uint32_t last = 0;
     for (size_t i = 0; i < info->uses.count; i++) {
-        sinter_node node = info->uses.items[i].node;
-        while (node && !s->place[node])
-            node = sinter_region_get(s->module, sinter_node_get(s->module, node)->parent)->owner;
+        sinter_node node =
+            sinter_node_within(s->module, info->uses.items[i].node, sinter_module_main(s->module));
         if (node && node != s->yield && s->place[node] > last) last = s->place[node];
     }
     return last;

@@ -112,11 +112,11 @@ static int64_t transform_line_of_filters(const winograd *w, const char *source, 
     return count;
 }
 
-/* The same weights, transformed the same way, are one constant. */
+/* The same weights of the same dims (a reshape shares their bytes), transformed the same way, are one constant. */
 static bool find_transformed(const winograd *w, const sinter_tensor *source, sinter_text *out_key,
                              uint64_t *out_index) {
-    sinter_text_format(out_key, "%p %lld %lld", source->data, (long long)w->form->tile,
-                       (long long)w->panel);
+    sinter_text_format(out_key, "%p %lld %lld %lld %lld", source->data, (long long)w->filters,
+                       (long long)w->channels, (long long)w->form->tile, (long long)w->panel);
     return sinter_map_find_string(&w->k->lower->transformed,
                                   (sinter_string){out_key->data, out_key->size}, out_index);
 }

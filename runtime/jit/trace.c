@@ -89,6 +89,10 @@ static uint32_t add_names(sinter_trace_lane *lane, const char *name, const char 
 
 static void add_event(void *user, const sinter_trace_step *step) {
     sinter_trace_lane *lane = user;
+    if (lane->events.count == SINTER_TRACE_MOST_EVENTS) {
+        lane->dropped++;
+        return;
+    }
     sinter_trace_event event = {.begin = step->begin,
                                 .end = step->end,
                                 .bytes = step->bytes,
@@ -180,7 +184,7 @@ static const char what[] = "the time line";
 
 /* What is sent first. */
 typedef struct lane_head {
-    uint64_t events, names; /* how many events; bytes */
+    uint64_t events, names, dropped; /* how many events; bytes; events that are not there */
 } lane_head;
 
 static bool tell_clock(sinter_job *job, sinter_diag *diag) {
@@ -211,7 +215,7 @@ static bool compare_clocks(sinter_job *job, int64_t from, double *out_later, sin
 }
 
 bool sinter_trace_send(sinter_job *job, const sinter_trace_lane *lane, sinter_diag *diag) {
-    lane_head head = {lane->events.count, lane->names.size};
+    lane_head head = {lane->events.count, lane->names.size, lane->dropped};
     for (int i = 0; i < CLOCK_READINGS; i++)
         if (!tell_clock(job, diag)) return false;
     return sinter_messages_send(job, 0, &head, sizeof head, diag) &&
@@ -243,22 +247,23 @@ static bool take_events(sinter_trace_lane *lane, const sinter_trace_event *event
 
 bool sinter_trace_receive(sinter_job *job, int64_t from, sinter_trace_lane *lane,
                           sinter_diag *diag) {
-    enum { MOST_EVENTS = 1 << 24, MOST_NAMES = 1 << 30 };
+    enum { MOST_NAMES = 1 << 30 };
     lane_head head = {0};
     double later;
     if (!compare_clocks(job, from, &later, diag) ||
         !sinter_messages_receive(job, from, &head, sizeof head, diag) ||
         !sinter_messages_finish(job, what, diag))
         return false;
-    if (head.events > MOST_EVENTS || head.names > MOST_NAMES)
-        return sinter_error(diag, lane->name, "its time line has %llu steps: trace fewer runs",
-                            (unsigned long long)head.events);
+    if (head.events > SINTER_TRACE_MOST_EVENTS || head.names > MOST_NAMES)
+        return sinter_error(diag, lane->name, "its time line has %llu steps, %llu bytes of names",
+                            (unsigned long long)head.events, (unsigned long long)head.names);
     sinter_trace_event *events = sinter_heap_alloc((head.events + 1) * sizeof *events);
     char *names = sinter_heap_alloc(head.names + 1);
     if (!sinter_messages_receive(job, from, events, head.events * sizeof *events, diag) ||
         !sinter_messages_receive(job, from, names, head.names, diag) ||
         !sinter_messages_finish(job, what, diag))
         return false; /* the other process may still write there */
+    lane->dropped += head.dropped;
     bool good = take_events(lane, events, head.events, names, head.names, later, diag);
     sinter_heap_free(events);
     sinter_heap_free(names);

@@ -41,13 +41,15 @@ typedef struct sinter_trace_event {
     uint32_t is_exchange, reserved;
 } sinter_trace_event;
 
+enum { SINTER_TRACE_MOST_EVENTS = 1 << 18 };
 /* One rank. Filled by one thread at a time. */
 typedef struct sinter_trace_lane {
     sinter_arena arena;
     const char *name; /* "rank 3" */
     sinter_text names; /* each ends with 0 */
     SINTER_VECTOR(uint32_t) kernels, exchanges; /* offsets of their names; those of nodes come behind them */
-    SINTER_VECTOR(sinter_trace_event) events;
+    SINTER_VECTOR(sinter_trace_event) events; /* SINTER_TRACE_MOST_EVENTS at most */
+    uint64_t dropped;                         /* those that came later */
     sinter_listener listener; /* adds an event */
 } sinter_trace_lane;
 

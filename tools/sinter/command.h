@@ -1,6 +1,7 @@
 /* The sub-commands of `sinter` and what they share. Exit statuses: 0 done, 1 the answer is no, 2 bad usage or input,
  * 3 our own bug. Test: tests/cli/ */
 #pragma once
+#include "ir/base/file.h"
 #include "ir/base/clock.h"
 #include "runtime/jit/engine.h"
 #include "runtime/jit/profile.h"
@@ -136,8 +137,16 @@ void show_progress(const char *format, ...) __attribute__((format(printf, 1, 2))
 sinter_diag stderr_diag(void);
 
 /* ---- time of each kernel ---- */
-/* Where --trace says so, runs of the engine are kept from begin on; end writes them to its file. False after a message; end always has to follow. */
-bool trace_begin(sinter_engine *engine, const arguments *a, sinter_trace *out_trace, sinter_diag *diag);
-bool trace_end(sinter_engine *engine, const arguments *a, sinter_trace *trace, sinter_diag *diag);
+/* The file of --trace, if there is one: opened before anything is run, in its place when it is closed and all went well. In between runs of
+ * the engine are kept after start. May not be moved. False after a message. */
+typedef struct trace_file {
+    sinter_engine *engine;
+    sinter_trace trace;
+    sinter_file_writer writer;
+    bool is_open;
+} trace_file;
+bool trace_file_open(trace_file *out_file, const arguments *a, sinter_diag *diag);
+bool trace_file_start(trace_file *file, sinter_engine *engine, const char *name, sinter_diag *diag);
+bool trace_file_close(trace_file *file, bool keep, sinter_diag *diag);
 /* A table of the kernels, slowest first. */
 void profile_print(const sinter_profile *p, FILE *file);

@@ -98,11 +98,10 @@ static void look_at_weights(const sinter_engine *engine, measurement *m) {
 }
 
 /* One run more. */
-static bool trace_one(bound_run *run, const arguments *a, sinter_diag *diag) {
-    sinter_trace trace;
-    if (!arguments_has(a, "trace")) return true;
-    bool good = trace_begin(run->engine, a, &trace, diag) && bound_run_execute(run, diag);
-    return trace_end(run->engine, a, &trace, diag) && good;
+static bool trace_one(bound_run *run, const arguments *a, trace_file *trace, sinter_diag *diag) {
+    bool good = !trace->is_open || (trace_file_start(trace, run->engine, a->operands[0], diag) &&
+                                    bound_run_execute(run, diag));
+    return trace_file_close(trace, good, diag) && good;
 }
 
 static int bench_engine(sinter_engine *engine, const arguments *a, double seconds, int64_t threads,
@@ -112,6 +111,8 @@ static int bench_engine(sinter_engine *engine, const arguments *a, double second
         sinter_error(diag, path, "--profile: programs of several ranks are timed as a whole");
         return 2;
     }
+    trace_file trace;
+    if (!trace_file_open(&trace, a, diag)) return 2;
     bound_run run = bound_run_create(engine);
     sinter_profile *p = arguments_has(a, "profile") ? sinter_profile_create(engine) : NULL;
     int status = 2;
@@ -121,12 +122,13 @@ static int bench_engine(sinter_engine *engine, const arguments *a, double second
         m->run_rss = m->peak_rss > m->rss_before ? m->peak_rss - m->rss_before : 0;
         const char *json = arguments_find(a, "json");
         bool compiled = sinter_engine_module(engine) && sinter_engine_artifact(engine);
-        bool good = trace_one(&run, a, diag) &&
+        bool good = trace_one(&run, a, &trace, diag) &&
                     (!json || !compiled || measure_run_memory(engine, a, &m->run_rss, diag));
         status = good && (!json || write_json(json, path, threads, m, diag)) ? 0 : 2;
         print_measurement(path, threads, m);
         if (p) profile_print(p, stdout);
     }
+    trace_file_close(&trace, false, diag);
     sinter_profile_destroy(p);
     bound_run_destroy(&run);
     return status;

@@ -257,18 +257,20 @@ static int run_engine(sinter_engine *engine, const arguments *a, const tolerance
     const char *folder = arguments_find(a, "o");
     if (folder && !check_file_names(engine, diag)) return 2;
     if (!check_expected_names(engine, a, diag)) return 2;
-    sinter_trace trace;
     bound_run run = bound_run_create(engine);
     int status = 2;
-    bool good = trace_begin(engine, a, &trace, diag) &&
+    trace_file trace;
+    bool good = trace_file_open(&trace, a, diag) &&
+                trace_file_start(&trace, engine, a->operands[0], diag) &&
                 make_inputs(engine, a, run.inputs.items, diag) &&
                 (arguments_has(a, "each") ? run_each(&run, diag) : bound_run_execute(&run, diag));
-    if (trace_end(engine, a, &trace, diag) && good) {
+    if (good) {
         status = check_expectations(engine, run.outputs.items, a, how, diag);
         if (folder && !write_outputs(engine, run.outputs.items, folder, diag)) status = 2;
         for (size_t i = 0; i < run.outputs.count; ++i)
             print_output(sinter_engine_output(engine, i), &run.outputs.items[i]);
     }
+    if (!trace_file_close(&trace, good, diag)) status = 2;
     bound_run_destroy(&run);
     return status;
 }

@@ -1,5 +1,4 @@
 /* The table of kernels and their times, and the file that says when they ran. Test: tests/cli/bench_profile.test, tests/cli/trace.test */
-#include "ir/base/file.h"
 #include "tools/sinter/command.h"
 #include <math.h>
 #include <stdlib.h>
@@ -61,20 +60,44 @@ void profile_print(const sinter_profile *p, FILE *file) {
     sinter_heap_free(sorted);
 }
 
-bool trace_begin(sinter_engine *engine, const arguments *a, sinter_trace *trace,
-                 sinter_diag *diag) {
-    sinter_trace_init(trace);
-    return !arguments_has(a, "trace") || sinter_engine_set_trace(engine, trace) ||
-           sinter_error(diag, a->operands[0], "--trace: its kernels don't run on the CPU");
+bool trace_file_open(trace_file *file, const arguments *a, sinter_diag *diag) {
+    const char *path = arguments_find(a, "trace");
+    *file = (trace_file){0};
+    if (!path) return true;
+    if (!*path) return usage_error(a->verb, "--trace: expected the name of a file");
+    sinter_trace_init(&file->trace);
+    file->is_open = sinter_file_writer_open(&file->writer, path, false, diag);
+    return file->is_open;
 }
 
-bool trace_end(sinter_engine *engine, const arguments *a, sinter_trace *trace, sinter_diag *diag) {
+bool trace_file_start(trace_file *file, sinter_engine *engine, const char *name,
+                      sinter_diag *diag) {
+    if (!file->is_open) return true;
+    file->engine = engine;
+    return sinter_engine_set_trace(engine, &file->trace) ||
+           sinter_error(diag, name, "--trace: its kernels don't run on the CPU");
+}
+
+/* Steps beyond the most that a lane keeps are told of. */
+static void tell_what_is_missing(const sinter_trace *trace, sinter_diag *diag) {
+    for (size_t i = 0; i < trace->lanes.count; ++i)
+        if (trace->lanes.items[i]->dropped)
+            sinter_note(diag, trace->lanes.items[i]->name,
+                        "--trace has its first %zu steps; %llu more are left out",
+                        trace->lanes.items[i]->events.count,
+                        (unsigned long long)trace->lanes.items[i]->dropped);
+}
+
+bool trace_file_close(trace_file *file, bool keep, sinter_diag *diag) {
     sinter_text text = {0};
-    const char *file = arguments_find(a, "trace");
-    if (trace->lanes.count) sinter_engine_set_trace(engine, NULL);
-    if (trace->lanes.count) sinter_trace_print(trace, &text);
-    bool good = !trace->lanes.count || sinter_file_write(file, text.data, text.size, diag);
+    if (!file->is_open) return true;
+    if (file->engine) sinter_engine_set_trace(file->engine, NULL);
+    sinter_trace_print(&file->trace, &text);
+    sinter_file_writer_append(&file->writer, text.data, text.size);
+    tell_what_is_missing(&file->trace, diag);
+    bool kept = sinter_file_writer_close(&file->writer, keep, diag);
     sinter_text_deinit(&text);
-    sinter_trace_deinit(trace);
-    return good;
+    sinter_trace_deinit(&file->trace);
+    file->is_open = false;
+    return kept || !keep;
 }

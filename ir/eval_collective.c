@@ -343,7 +343,7 @@ static bool exchange(ranks *r) {
     bool good = true;
     for (uint32_t i = 0; good && i < r->count; i++)
         good = sinter_eval_frame_exchange(r->frames[i], r->given);
-    for (uint32_t i = 0; i < r->count; i++) sinter_tensor_deinit(&kept[i]);
+    sinter_tensors_deinit(kept, r->count);
     sinter_heap_free(kept);
     return good;
 }

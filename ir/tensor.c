@@ -103,8 +103,7 @@ void sinter_tensor_copy(sinter_tensor *out_tensor, const sinter_tensor *source) 
 
 void sinter_tensor_deinit(sinter_tensor *tensor) {
     sinter_storage_release_reference(tensor->storage);
-    for (size_t i = 0; i < tensor->item_count; i++) sinter_tensor_deinit(&tensor->items[i]);
-    sinter_heap_free(tensor->items);
+    sinter_tensors_destroy(tensor->items, tensor->item_count);
     *tensor = (sinter_tensor){0};
 }
 

@@ -108,7 +108,7 @@ static bool fit(compensator *c, const sinter_layer *layer, const sinter_layer_ta
                             "what it reads or yields over the samples is not finite");
     good = good && sinter_layer_fit_weights(module, layer, target, &view, &recipe, &moments,
                                             weights, &options, out_solution, scratch, c->diag);
-    for (size_t run = 0; run < c->now.runs; run++) sinter_tensor_deinit(&targets[run]);
+    sinter_tensors_deinit(targets, c->now.runs);
     return good;
 }
 

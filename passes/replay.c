@@ -63,7 +63,7 @@ static sinter_tensor *hold(sinter_replay *replay, sinter_value value) {
 
 static void let_go(sinter_replay *replay, size_t index) {
     sinter_replay_value *held = &replay->held.items[index];
-    for (size_t run = 0; run < replay->runs; run++) sinter_tensor_deinit(&held->tensors[run]);
+    sinter_tensors_deinit(held->tensors, replay->runs);
     sinter_heap_free(held->tensors);
     *held = replay->held.items[--replay->held.count];
 }

@@ -22,12 +22,12 @@ static bool run_all(const stream *s, void *program, sinter_arena *arena) {
         sinter_compression_progress(s->compression, s->step, run, runs);
         sinter_samples_run_inputs(samples, run, inputs);
         good = runner->run(runner->user, program, inputs, outputs, s->diag);
-        for (size_t i = 0; i < in; i++) sinter_tensor_deinit(&inputs[i]);
+        sinter_tensors_deinit(inputs, in);
         if (!good) break;
         bool masked = sinter_samples_run_mask(samples, run, &mask);
         good = s->visit(s->user, outputs, masked ? &mask : NULL);
         if (masked) sinter_tensor_deinit(&mask);
-        for (size_t i = 0; i < s->count; i++) sinter_tensor_deinit(&outputs[i]);
+        sinter_tensors_deinit(outputs, s->count);
     }
     return good;
 }

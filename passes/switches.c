@@ -68,7 +68,7 @@ static bool try_run(trial *t) {
             sinter_tensor_deinit(&now[o]);
         }
     }
-    for (size_t o = 0; o < t->out; o++) sinter_tensor_deinit(&before[o]);
+    sinter_tensors_deinit(before, t->out);
     return good;
 }
 
@@ -85,7 +85,7 @@ static bool try_all(trial *t, size_t most, const char *step) {
         sinter_compression_progress(compression, step, run, runs);
         sinter_samples_run_inputs(samples, run, t->inputs);
         good = try_run(t);
-        for (size_t i = 0; i < t->in; i++) sinter_tensor_deinit(&t->inputs[i]);
+        sinter_tensors_deinit(t->inputs, t->in);
     }
     sinter_tensor_deinit(&t->inputs[t->in]);
     return good;

@@ -252,19 +252,15 @@ static verdict bisect_uniform(search *s) {
 }
 
 /* The first moves along a front. */
-typedef struct move_list {
-    const sinter_front_move *items;
-} move_list;
-
 static void moves_at(void *user, size_t number, int32_t *out_choices) {
-    const sinter_front_move *moves = ((const move_list *)user)->items;
+    const sinter_front_move *moves = user;
     for (size_t i = 0; i <= number; i++) out_choices[moves[i].layer] = moves[i].setting;
 }
 
 static verdict bisect_front(search *s, const sinter_front_table *table, const char *from) {
     sinter_front_move *moves;
     size_t count = sinter_front_moves(table, as_they_are(s), &s->budget->arena, &moves);
-    return bisect(s, count, moves_at, &(move_list){moves}, from);
+    return bisect(s, count, moves_at, moves, from);
 }
 
 /* Settings that leave all weights where they are: what they lose adds up better than what removed channels lose. */

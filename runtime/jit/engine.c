@@ -628,8 +628,10 @@ void sinter_engine_set_listener(sinter_engine *engine, const sinter_listener *li
 }
 
 bool sinter_engine_set_trace(sinter_engine *engine, sinter_trace *trace) {
-    if (engine->backend == BACKEND_RANKS) return sinter_ranks_set_trace(engine->ranks, trace, "");
-    if (engine->backend == BACKEND_STAGES) return sinter_stages_set_trace(engine->stages, trace);
+    bool is_stages = engine->backend == BACKEND_STAGES, is_ranks = engine->backend == BACKEND_RANKS;
+    if (is_stages) sinter_stages_set_trace(engine->stages, trace);
+    if (is_ranks) sinter_ranks_set_trace(engine->ranks, trace, "");
+    if (is_stages || is_ranks) return true;
     if (!engine->artifact || sinter_artifact_device_code(engine->artifact)) return false;
     engine->listener =
         trace ? &sinter_trace_add_lane(trace, "kernels", engine->artifact)->listener : NULL;

@@ -395,7 +395,7 @@ static void report(const run *all, sinter_diag *diag) {
         }
 }
 
-bool sinter_ranks_set_trace(sinter_ranks *r, sinter_trace *trace, const char *prefix) {
+void sinter_ranks_set_trace(sinter_ranks *r, sinter_trace *trace, const char *prefix) {
     sinter_arena names;
     sinter_arena_init(&names);
     r->lanes = trace ? SINTER_NEW_ARRAY(&trace->arena, sinter_trace_lane *, r->count) : NULL;
@@ -408,7 +408,6 @@ bool sinter_ranks_set_trace(sinter_ranks *r, sinter_trace *trace, const char *pr
         if (engine) sinter_engine_set_listener(engine, trace ? &r->lanes[i]->listener : NULL);
     }
     sinter_arena_deinit(&names);
-    return true;
 }
 
 bool sinter_ranks_run(sinter_ranks *r, const sinter_tensor *inputs, sinter_tensor *out_outputs,

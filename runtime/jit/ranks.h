@@ -49,6 +49,6 @@ bool sinter_ranks_serve(sinter_ranks *ranks, sinter_diag *diag);
 const sinter_abi_io *sinter_ranks_inputs(const sinter_ranks *ranks, size_t *out_count);
 const sinter_abi_io *sinter_ranks_outputs(const sinter_ranks *ranks, size_t *out_count);
 /* As sinter_engine_set_trace, with lanes "rank 0", ... behind the prefix. */
-bool sinter_ranks_set_trace(sinter_ranks *ranks, sinter_trace *trace, const char *prefix);
+void sinter_ranks_set_trace(sinter_ranks *ranks, sinter_trace *trace, const char *prefix);
 /* Outputs are created. What every rank has to say goes to diag. */
 bool sinter_ranks_run(sinter_ranks *ranks, const sinter_tensor *inputs, sinter_tensor *out_outputs, sinter_diag *diag);

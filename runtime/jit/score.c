@@ -79,7 +79,7 @@ bool sinter_answers_collect(sinter_engine *engine, size_t output, const sinter_s
         sinter_samples_run_inputs(samples, out_answers->count, inputs);
         for (size_t i = 0; i < output_count; i++) outputs[i] = (sinter_tensor){0};
         good = sinter_engine_run(engine, inputs, outputs, diag);
-        for (size_t i = 0; i < in; i++) sinter_tensor_deinit(&inputs[i]);
+        sinter_tensors_deinit(inputs, in);
         for (size_t i = 0; i < output_count; i++)
             if (i == output && good)
                 out_answers->runs[out_answers->count++] = outputs[i];
@@ -93,7 +93,7 @@ bool sinter_answers_collect(sinter_engine *engine, size_t output, const sinter_s
 }
 
 void sinter_answers_deinit(sinter_answers *answers) {
-    for (size_t i = 0; i < answers->count; i++) sinter_tensor_deinit(&answers->runs[i]);
+    sinter_tensors_deinit(answers->runs, answers->count);
     sinter_heap_free(answers->runs);
     *answers = (sinter_answers){0};
 }

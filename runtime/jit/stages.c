@@ -361,11 +361,11 @@ static void report(const run *r, sinter_diag *diag) {
     }
 }
 
-bool sinter_stages_set_trace(sinter_stages *s, sinter_trace *trace) {
+void sinter_stages_set_trace(sinter_stages *s, sinter_trace *trace) {
     sinter_arena names;
     if (s->job) {
         sinter_stages_set_job_trace(s, trace);
-        return true;
+        return;
     }
     sinter_arena_init(&names);
     for (size_t i = 0; i < s->stages.count; i++) {
@@ -381,7 +381,6 @@ bool sinter_stages_set_trace(sinter_stages *s, sinter_trace *trace) {
                       : NULL);
     }
     sinter_arena_deinit(&names);
-    return true;
 }
 
 bool sinter_stages_run(sinter_stages *s, const sinter_tensor *inputs, sinter_tensor *out_outputs,
@@ -401,11 +400,10 @@ bool sinter_stages_run(sinter_stages *s, const sinter_tensor *inputs, sinter_ten
         good = !r.failed && sinter_stages_join_outputs(s, r.slots, out_outputs, diag);
         if (r.failed) report(&r, diag);
     }
-    for (size_t i = 0; i < slots; i++) sinter_tensor_deinit(&r.slots[i]);
+    sinter_tensors_destroy(r.slots, slots);
     for (size_t i = 0; i < stages; i++) sinter_text_deinit(&r.messages[i]);
     pthread_cond_destroy(&r.moved);
     pthread_mutex_destroy(&r.mutex);
-    sinter_heap_free(r.slots);
     sinter_heap_free(r.done);
     sinter_heap_free(r.messages);
     return good;

@@ -37,6 +37,6 @@ bool sinter_stages_serve(sinter_stages *stages, sinter_diag *diag);
 const sinter_abi_io *sinter_stages_inputs(const sinter_stages *stages, size_t *out_count);
 const sinter_abi_io *sinter_stages_outputs(const sinter_stages *stages, size_t *out_count);
 /* As sinter_engine_set_trace, with lanes "stage 0", or "stage 0 rank 0", ... */
-bool sinter_stages_set_trace(sinter_stages *stages, sinter_trace *trace);
+void sinter_stages_set_trace(sinter_stages *stages, sinter_trace *trace);
 /* Outputs are created. What a stage has to say goes to diag. */
 bool sinter_stages_run(sinter_stages *stages, const sinter_tensor *inputs, sinter_tensor *out_outputs, sinter_diag *diag);

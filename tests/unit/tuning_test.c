@@ -119,20 +119,32 @@ static void append_constant(sinter_text *text, const char *name, const char *dim
     sinter_text_append_string(text, "]>}\n");
 }
 
+/* Around constants and nodes: a module of a square image, which takes the text. */
+static sinter_text begin_module(int size) {
+    sinter_text text = {0};
+    sinter_text_format(&text, "module \"m\" {\n  graph (%%x: f32[1,8,%d,%d]) {\n", size, size);
+    return text;
+}
+
+static sinter_module *end_module(sinter_text *text, const char *nodes, sinter_diag *diag) {
+    sinter_text_append_string(text, nodes);
+    sinter_text_append_string(text, "  }\n}\n");
+    sinter_module *module = sinter_parse_module("m.sir", text->data, text->size, diag);
+    sinter_text_deinit(text);
+    return module;
+}
+
 /* Depthwise and pointwise convolutions, which have questions of every kind. */
 static sinter_module *load_convolutions(sinter_diag *diag) {
-    sinter_text text = {0};
-    sinter_text_append_string(&text, "module \"m\" {\n  graph (%x: f32[1,8,14,14]) {\n");
+    sinter_text text = begin_module(14);
     append_constant(&text, "a", "96,8,1,1", 96 * 8);
     append_constant(&text, "b", "96,1,3,3", 96 * 9);
     append_constant(&text, "c", "40,96,1,1", 40 * 96);
-    sinter_text_append_string(&text,
-                              "    %p = conv(%x, %a)\n    %q = relu(%p)\n"
-                              "    %d = conv(%q, %b) {group = 96, pads = [1, 1, 1, 1]}\n"
-                              "    %r = relu(%d)\n    %y = conv(%r, %c)\n    yield(%y)\n  }\n}\n");
-    sinter_module *module = sinter_parse_module("m.sir", text.data, text.size, diag);
-    sinter_text_deinit(&text);
-    return module;
+    return end_module(&text,
+                      "    %p = conv(%x, %a)\n    %q = relu(%p)\n"
+                      "    %d = conv(%q, %b) {group = 96, pads = [1, 1, 1, 1]}\n"
+                      "    %r = relu(%d)\n    %y = conv(%r, %c)\n    yield(%y)\n",
+                      diag);
 }
 
 static sinter_module *load_cnn_int8(sinter_diag *diag) {
@@ -223,25 +235,22 @@ static void test_choices(const char *target, sinter_module *(*load)(sinter_diag 
 
 /* Every question of passes: a window of 3 x 3 taps, a depthwise one between two of one tap, factors of channels. */
 static sinter_module *load_layers(sinter_diag *diag) {
-    sinter_text text = {0};
-    sinter_text_append_string(&text, "module \"m\" {\n  graph (%x: f32[1,8,28,28]) {\n");
+    sinter_text text = begin_module(28);
     append_constant(&text, "t", "16,8,3,3", 16 * 72);
     append_constant(&text, "a", "32,16,1,1", 32 * 16);
     append_constant(&text, "b", "32,1,3,3", 32 * 9);
     append_constant(&text, "c", "24,32,1,1", 24 * 32);
     append_constant(&text, "d", "8,24,1,1", 8 * 24);
-    sinter_text_append_string(
-        &text, "    %axes = constant() {value = tensor<i64[2], [2, 3]>}\n"
-               "    %s = conv(%x, %t) {pads = [1, 1, 1, 1]} loc(\"taps\")\n"
-               "    %p = conv(%s, %a) loc(\"expand\")\n    %q = relu(%p)\n"
-               "    %w = conv(%q, %b) {group = 32, pads = [1, 1, 1, 1]} loc(\"window\")\n"
-               "    %r = relu(%w)\n    %y = conv(%r, %c) loc(\"project\")\n"
-               "    %z = reduce_mean(%y, %axes) loc(\"factors\")\n"
-               "    %u = mul(%y, %z) loc(\"product\")\n    %v = conv(%u, %d) loc(\"last\")\n"
-               "    yield(%v)\n  }\n}\n");
-    sinter_module *module = sinter_parse_module("m.sir", text.data, text.size, diag);
-    sinter_text_deinit(&text);
-    return module;
+    return end_module(&text,
+                      "    %axes = constant() {value = tensor<i64[2], [2, 3]>}\n"
+                      "    %s = conv(%x, %t) {pads = [1, 1, 1, 1]} loc(\"taps\")\n"
+                      "    %p = conv(%s, %a) loc(\"expand\")\n    %q = relu(%p)\n"
+                      "    %w = conv(%q, %b) {group = 32, pads = [1, 1, 1, 1]} loc(\"window\")\n"
+                      "    %r = relu(%w)\n    %y = conv(%r, %c) loc(\"project\")\n"
+                      "    %z = reduce_mean(%y, %axes) loc(\"factors\")\n"
+                      "    %u = mul(%y, %z) loc(\"product\")\n    %v = conv(%u, %d) loc(\"last\")\n"
+                      "    yield(%v)\n",
+                      diag);
 }
 
 static bool same_kernels(const sinter_tuning_log *a, const sinter_tuning_log *b) {

@@ -94,7 +94,7 @@ bool sinter_opt_compression_prepare(sinter_opt_compression *c, sinter_module *mo
     sinter_tensor *inputs = sinter_heap_alloc((count + 1) * sizeof *inputs);
     while (got < count && get_input(c, module, got, &inputs[got], diag)) got++;
     if (got == count) c->samples = sinter_samples_create(module, inputs, SAMPLES_A_RUN, diag);
-    for (uint32_t i = 0; i < got; i++) sinter_tensor_deinit(&inputs[i]);
+    sinter_tensors_deinit(inputs, got);
     sinter_heap_free(inputs);
     c->base.samples = c->samples;
     return c->samples != NULL;

@@ -6,7 +6,8 @@
  *     scratch [1, column, channel] = x[n, row, column, channel]
  *     the convolution's row of y, from scratch } }
  *
- * Values are those of the nodes on their own. Needs: channels last, two spatial axes, columns and channels of known number, no pads.
+ * What the convolution widens as it reads (a cast of a narrower float) is in the row as it was before, half the bytes and operands of
+ * products of pairs. Values are those of the nodes on their own. Needs: channels last, two spatial axes, columns and channels of known number, no pads.
  * Test: tests/codegen/lower/staged.sir */
 #include "codegen/lower_window.h"
 #include "ir/ring.h"
@@ -29,19 +30,38 @@ static bool has_one_tap(sinter_kernel *kernel, sinter_node anchor) {
     return one;
 }
 
+static bool is_inside(const sinter_kernel *kernel, sinter_node node) {
+    uint64_t found = 0;
+    return node && sinter_map_find(&kernel->inside, node, &found);
+}
+
+/* What the row holds: the anchor's first operand, before a cast of its group widens it. */
+static sinter_value find_staged(const sinter_kernel *kernel, sinter_node anchor) {
+    sinter_module *module = kernel->lower->module;
+    sinter_value x = sinter_node_operand(module, anchor, 0);
+    sinter_node definition = sinter_value_definition(module, x);
+    bool widened = is_inside(kernel, definition) && sinter_node_widens_float(module, definition);
+    return widened ? sinter_node_operand(module, definition, 0) : x;
+}
+
+/* As in memory, but for elements of less than a byte. */
+static sinter_dtype row_dtype(const sinter_kernel *kernel, sinter_value x) {
+    sinter_dtype dtype = sinter_write_type(kernel, x).dtype;
+    return sinter_dtype_infos[dtype].bits < 8 ? sinter_lower_compute_dtype(dtype) : dtype;
+}
+
 bool sinter_lower_is_staged(sinter_kernel *kernel, sinter_node anchor) {
     sinter_module *module = kernel->lower->module;
     sinter_op op = sinter_node_op(module, anchor);
     if (op != SINTER_OP_conv && op != SINTER_OP_conv_integer) return false;
-    sinter_value x = sinter_node_operand(module, anchor, 0);
+    sinter_value x = find_staged(kernel, anchor);
     sinter_node definition = sinter_value_definition(module, x);
-    uint64_t inside = 0;
-    if (!definition || !sinter_map_find(&kernel->inside, definition, &inside) ||
+    if (!is_inside(kernel, definition) ||
         sinter_op_get_info(sinter_node_op(module, definition))->pattern !=
             SINTER_PATTERN_ELEMENTWISE ||
         sinter_write_type(kernel, x).rank != 4 || !has_one_tap(kernel, anchor))
         return false;
-    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_write_type(kernel, x).dtype);
+    sinter_dtype dtype = row_dtype(kernel, x);
     int64_t columns = number(sinter_kernel_dim_of(kernel, x, COLUMN)),
             channels = number(sinter_kernel_dim_of(kernel, x, CHANNEL)),
             room = SINTER_RING_BYTES * 8 / sinter_dtype_infos[dtype].bits;
@@ -53,7 +73,7 @@ static void write_row(sinter_kernel *k, sinter_value x, sinter_expr n, sinter_ex
     sinter_expr columns = sinter_kernel_dim_of(k, x, COLUMN),
                 channels = sinter_kernel_dim_of(k, x, CHANNEL), zero = sinter_write_int(k, 0);
     const sinter_expr dims[3] = {sinter_write_int(k, 1), columns, channels};
-    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_write_type(k, x).dtype);
+    sinter_dtype dtype = row_dtype(k, x);
     sinter_kernel_between *between = &k->between[k->between_count++];
     *between = (sinter_kernel_between){
         .value = x,
@@ -71,8 +91,7 @@ static void write_row(sinter_kernel *k, sinter_value x, sinter_expr n, sinter_ex
 bool sinter_lower_staged(sinter_kernel *kernel, sinter_node anchor) {
     sinter_kernel *k = kernel;
     sinter_module *module = kernel->lower->module;
-    sinter_value x = sinter_node_operand(module, anchor, 0),
-                 y = sinter_node_result(module, anchor, 0);
+    sinter_value x = find_staged(k, anchor), y = sinter_node_result(module, anchor, 0);
     sinter_expr zero = sinter_write_int(k, 0), one = sinter_write_int(k, 1);
     /* Rows outside: a batch is of any number, one as a rule. */
     sinter_expr row = sinter_kernel_begin_for(k, "row", sinter_kernel_dim_of(k, y, ROW));

@@ -134,6 +134,15 @@ bool sinter_value_has_one_use(const sinter_module *module, sinter_value value) {
     return sinter_value_get(module, value)->uses.count == 1;
 }
 
+bool sinter_node_widens_float(const sinter_module *module, sinter_node node) {
+    const sinter_node_info *info = sinter_node_get(module, node);
+    if (info->op != SINTER_OP_cast) return false;
+    sinter_dtype from = sinter_value_type(module, info->operands[0])->dtype,
+                 to = sinter_value_type(module, info->results[0])->dtype;
+    return sinter_dtype_is_float(from) && sinter_dtype_is_float(to) &&
+           sinter_dtype_infos[from].bits < sinter_dtype_infos[to].bits;
+}
+
 /* ---- what is known of a value ---- */
 
 const sinter_tensor *sinter_value_constant(const sinter_module *module, sinter_value value) {

@@ -116,6 +116,8 @@ sinter_op sinter_node_op(const sinter_module *module, sinter_node node);
 /* The node that yields the value; 0 for no value and for arguments of regions. */
 sinter_node sinter_value_definition(const sinter_module *module, sinter_value value);
 bool sinter_value_has_one_use(const sinter_module *module, sinter_value value);
+/* A conversion to a wider float, which changes no value. */
+bool sinter_node_widens_float(const sinter_module *module, sinter_node node);
 /* The constant a value is, or NULL (definition is `constant`; no look-through). */
 const sinter_tensor *sinter_value_constant(const sinter_module *module, sinter_value value);
 /* Elements of a small integer tensor known at compile time: constant or fully known content. count <= capacity. */

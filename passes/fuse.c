@@ -303,16 +303,6 @@ static bool is_thin_view(const fusion *f, sinter_node node) {
            from->dims[from->rank - 1] == to->dims[to->rank - 1];
 }
 
-/* A conversion from a narrower float, which a kernel makes of what it loads. */
-static bool is_widening_cast(const fusion *f, sinter_node node) {
-    const sinter_node_info *info = sinter_node_get(f->module, node);
-    if (info->op != SINTER_OP_cast) return false;
-    sinter_dtype from = sinter_value_type(f->module, info->operands[0])->dtype,
-                 to = sinter_value_type(f->module, info->results[0])->dtype;
-    return sinter_dtype_is_float(from) && sinter_dtype_is_float(to) &&
-           sinter_dtype_infos[from].bits < sinter_dtype_infos[to].bits;
-}
-
 /* Contractions and windows read narrow floats as they are: the casts of what they multiply, which nobody else wants, come
  * out of the groups that they are in. */
 static void join_widened(fusion *f, sinter_node node, uint32_t own) {
@@ -320,7 +310,8 @@ static void join_widened(fusion *f, sinter_node node, uint32_t own) {
         sinter_value operand = sinter_node_operand(f->module, node, i);
         sinter_node cast = sinter_value_definition(f->module, operand);
         if (!cast || !f->group_of[cast] || !sinter_value_has_one_use(f->module, operand) ||
-            sinter_node_get(f->module, cast)->parent != f->region || !is_widening_cast(f, cast))
+            sinter_node_get(f->module, cast)->parent != f->region ||
+            !sinter_node_widens_float(f->module, cast))
             continue;
         fusion_group *from = &f->groups.items[f->group_of[cast] - 1];
         size_t kept = 0;
@@ -341,7 +332,7 @@ static void join_transposed(fusion *f, sinter_node node, uint32_t own) {
         sinter_value operand = sinter_node_operand(f->module, node, i);
         if (!operand) continue;
         sinter_node cast = sinter_value_definition(f->module, operand);
-        if (cast && f->group_of[cast] == own + 1 && is_widening_cast(f, cast))
+        if (cast && f->group_of[cast] == own + 1 && sinter_node_widens_float(f->module, cast))
             operand = sinter_node_operand(f->module, cast, 0);
         const sinter_value_info *info = sinter_value_get(f->module, operand);
         sinter_node definition = info->definition;
@@ -535,11 +526,17 @@ static void join_projected(fusion *f, sinter_node node, uint32_t own) {
 }
 
 /* A convolution of one tap takes in the elementwise nodes that make what only it reads, where that is large: each element is
- * computed once, in a row that fits a thread's stack (codegen/lower_staged.c), and memory never sees it. */
+ * computed once, in a row that fits a thread's stack (codegen/lower_staged.c), and memory never sees it. What the group widens
+ * already is in the row as it was before. */
 static void join_staged(fusion *f, sinter_node node, uint32_t own) {
     sinter_value x = sinter_node_operand(f->module, node, 0),
                  weight = sinter_node_operand(f->module, node, 1),
                  y = sinter_node_result(f->module, node, 0);
+    sinter_node definition = sinter_value_definition(f->module, x);
+    if (definition && f->group_of[definition] == own + 1) {
+        x = sinter_node_operand(f->module, definition, 0);
+        definition = sinter_value_definition(f->module, x);
+    }
     if (f->machine->has_device || !is_plain_conv(f, node) ||
         sinter_node_get_int(f->module, node, "group", 1) != 1)
         return;
@@ -550,7 +547,6 @@ static void join_staged(fusion *f, sinter_node node, uint32_t own) {
             sinter_node_get_int_at(f->module, node, "strides", axis, 1) != 1 ||
             const_dim(f, y, 1 + axis) != const_dim(f, x, 1 + axis)) /* pads */
             return;
-    sinter_node definition = sinter_value_definition(f->module, x);
     if (row > SINTER_RING_BYTES || !definition || !is_elementwise(f, definition) ||
         sinter_node_get(f->module, definition)->parent != f->region || !f->group_of[definition])
         return;

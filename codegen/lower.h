@@ -149,6 +149,9 @@ bool sinter_lower_check_trusted(sinter_lower *lower, sinter_node node);
 /* ---- host level ---- */
 /* Whether the symbol is the dim of `value` that its node decides (NODE origin), not bound yet. */
 bool sinter_lower_is_late_dim(const sinter_lower *lower, sinter_dim dim, sinter_value value);
+/* How the ranks that a node is cut over (`over`) gather what each of them has of this type: pieces one after the other. False after
+ * an error. */
+bool sinter_lower_gather_words(sinter_lower *lower, sinter_node node, sinter_dtype dtype, sinter_loop_exchange *out_words);
 bool sinter_lower_region(sinter_lower *lower, sinter_region region); /* every node but the yield */
 /* Error at the node, naming op, dtype and shapes; returns false and remembers that lowering failed. */
 bool sinter_lower_error(sinter_lower *lower, sinter_node node, const char *format, ...)

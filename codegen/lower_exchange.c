@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+static const char not_local[] = "the program is not that of one rank: --shard-localize makes it";
+
 /* What the op table calls it; -1: no exchange of the contract. */
 static int32_t kind_of(const sinter_op_info *op) {
     static const char *const names[] = SINTER_ABI_EXCHANGE_NAMES;
@@ -61,6 +63,13 @@ static void find_pair(sinter_lower *lower, sinter_node node, int64_t rank,
     }
 }
 
+/* A byte an axis, its number + 1. */
+static uint64_t pack_axes(const sinter_mesh_axes *axes) {
+    uint64_t packed = 0;
+    for (uint32_t i = 0; i < axes->count; i++) packed |= (uint64_t)(axes->items[i] + 1) << (8 * i);
+    return packed;
+}
+
 /* False after an error. */
 static bool find_words(sinter_lower *lower, sinter_node node, sinter_loop_exchange *out_words) {
     const sinter_mesh *mesh = sinter_module_mesh(lower->module);
@@ -79,13 +88,28 @@ static bool find_words(sinter_lower *lower, sinter_node node, sinter_loop_exchan
         return sinter_lower_error(lower, node, "its ranks are not known");
     if (mesh->rank < 0 || out_words->kind < 0 ||
         !is_packed(lower, node, out_words->kind, sinter_mesh_axes_product(mesh, &over)))
-        return sinter_lower_error(lower, node,
-                                  "the program is not that of one rank: --shard-localize makes it");
+        return sinter_lower_error(lower, node, not_local);
     if (sinter_dtype_infos[type->dtype].bits % 8)
         return sinter_lower_error(lower, node, "elements smaller than a byte can't be exchanged");
-    for (uint32_t i = 0; i < over.count; i++)
-        out_words->over |= (uint64_t)(over.items[i] + 1) << (8 * i);
+    out_words->over = pack_axes(&over);
     if (pairs) find_pair(lower, node, mesh->rank, out_words);
+    return true;
+}
+
+bool sinter_lower_gather_words(sinter_lower *lower, sinter_node node, sinter_dtype dtype,
+                               sinter_loop_exchange *out_words) {
+    sinter_mesh_axes over = {0};
+    *out_words = (sinter_loop_exchange){.kind = SINTER_ABI_ALL_GATHER,
+                                        .reduction = SINTER_ABI_SUM,
+                                        .dtype = sinter_dtype_infos[dtype].onnx_code,
+                                        .index = lower->exchange_count++,
+                                        .from = -1,
+                                        .to = -1};
+    if (sinter_module_mesh(lower->module)->rank < 0)
+        return sinter_lower_error(lower, node, not_local);
+    if (!sinter_node_get_mesh_axes(lower->module, node, &over))
+        return sinter_lower_error(lower, node, "its ranks are not known");
+    out_words->over = pack_axes(&over);
     return true;
 }
 

@@ -2,8 +2,13 @@
  * recurrent contraction and the cell. Both contractions are plain nests, which the schedules tile and pack like any other.
  * Two directions are iterations of one loop, or two copies where their activations differ; a reverse direction walks each
  * sequence of the batch from its own end. Scratch has the direction as its first axis.
- * Test: tests/suites/onnx_suite.py */
+ *
+ * Where ranks have units each (`over`), weights, cell and results are those of the own units, and what the recurrent contraction
+ * reads is of all: the ranks gather it in each step.
+ * Test: tests/suites/onnx_suite.py, tests/suites/shard_values.py */
 #include "codegen/lower.h"
+#include "ir/mesh.h"
+#include <assert.h>
 #include <string.h>
 
 typedef struct layer {
@@ -16,11 +21,20 @@ typedef struct layer {
     sinter_dtype dtype;
     sinter_value x, w, r, bias, lengths, initial_h, initial_c, peepholes;
     sinter_expr steps, batch, inputs, hidden, columns; /* columns = gates * hidden */
-    uint32_t direction;                                /* whose activations these are */
+    sinter_expr all_hidden, room,
+        first;   /* units of all ranks, room for all their parts, the first of this one */
+    bool is_cut; /* over ranks; else these are hidden, hidden and 0 */
+    sinter_loop_exchange gather;
+    uint32_t
+        axis_count; /* of the mesh, that units are cut over: to chunks[i + 1] of chunks[i] by each */
+    int64_t axis_sizes[SINTER_MESH_MAX_AXES], chunks[SINTER_MESH_MAX_AXES + 1];
+    uint32_t direction; /* whose activations these are */
     sinter_expr
         place; /* the direction in operands and results, a loop's variable where both are one code */
     sinter_expr reverse;                                      /* bool */
-    sinter_loop_buffer projected, preactivation, reset, h, c; /* scratch */
+    sinter_loop_buffer projected, preactivation, reset, h, c; /* scratch; h has all units */
+    sinter_loop_buffer given, gathered,
+        all_reset; /* of exchanges: [batch, hidden], [ranks, batch, hidden] */
 } layer;
 
 static sinter_expr number(layer *l, double value) {
@@ -46,6 +60,11 @@ static void store2(layer *l, sinter_loop_buffer buffer, sinter_expr i, sinter_ex
                    sinter_expr value) {
     sinter_expr index[3] = {l->place, i, j};
     sinter_loop_store(l->build, buffer, index, value);
+}
+
+/* h of an own unit. */
+static sinter_expr load_h(layer *l, sinter_expr b, sinter_expr j) {
+    return load2(l, l->h, b, l->is_cut ? add(l, l->first, j) : j);
 }
 
 /* ---- activations ---- */
@@ -189,7 +208,7 @@ static void recur(layer *l, sinter_loop_buffer state, sinter_loop_buffer out, si
         start = sinter_lower_element(l->kernel, l->bias, index);
     }
     sinter_loop_var acc = sinter_loop_declare(l->build, "acc", true, start);
-    sinter_expr k = begin(l, "k", l->hidden);
+    sinter_expr k = begin(l, "k", l->all_hidden);
     sinter_expr r_index[3] = {l->place, column, k};
     sinter_expr product =
         multiply(l, load2(l, state, b, k), sinter_lower_element(l->kernel, l->r, r_index));
@@ -241,8 +260,47 @@ static sinter_expr gru_cell(layer *l, sinter_expr at, sinter_expr b, sinter_expr
     if (l->reset_after) recurrent = multiply(l, load2(l, l->reset, b, j), recurrent);
     sinter_expr candidate = activate(l, 1, 2, "Tanh", clipped(l, add(l, input, recurrent)));
     z = sinter_loop_var_read(l->build, sinter_loop_declare(l->build, "z", false, z));
-    sinter_expr kept = multiply(l, z, load2(l, l->h, b, j));
+    sinter_expr kept = multiply(l, z, load_h(l, b, j));
     return add(l, multiply(l, sinter_loop_sub(l->build, number(l, 1), z), candidate), kept);
+}
+
+/* all[b, unit] = what the rank gave that has the unit. Parts of parts are padded where they end. */
+static void store_gathered(layer *l, sinter_loop_buffer all) {
+    sinter_expr coordinates[SINTER_MESH_MAX_AXES], index[3];
+    uint32_t conditions = 0;
+    index[0] = integer(l, 0);
+    for (uint32_t i = 0; i < l->axis_count; ++i) {
+        coordinates[i] = begin(l, "rank", integer(l, l->axis_sizes[i]));
+        index[0] = add(l, multiply(l, index[0], integer(l, l->axis_sizes[i])), coordinates[i]);
+    }
+    index[1] = begin(l, "b", l->batch);
+    index[2] = begin(l, "j", l->hidden);
+    sinter_expr unit = index[2];
+    for (uint32_t i = l->axis_count; i-- > 0;) {
+        unit = add(l, multiply(l, coordinates[i], integer(l, l->chunks[i + 1])), unit);
+        if (i == 0 || l->axis_sizes[i] * l->chunks[i + 1] == l->chunks[i]) continue;
+        sinter_loop_begin_if(l->build, sinter_loop_compare(l->build, SINTER_SCALAR_lt, unit,
+                                                           integer(l, l->chunks[i])));
+        conditions++;
+    }
+    store2(l, all, index[1], unit, sinter_loop_load(l->build, l->gathered, index));
+    while (conditions--) sinter_loop_end(l->build);
+    sinter_kernel_end_loops(l->kernel, l->axis_count + 2);
+}
+
+/* all[b, unit] = own[b, unit - first] of the rank that has the unit; without other ranks a copy. */
+static void share(layer *l, sinter_loop_buffer own, sinter_loop_buffer all) {
+    if (!l->is_cut) {
+        sinter_expr b = begin(l, "b", l->batch), j = begin(l, "j", l->hidden);
+        store2(l, all, b, j, load2(l, own, b, j));
+        sinter_kernel_end_loops(l->kernel, 2);
+        return;
+    }
+    sinter_expr b = begin(l, "b", l->batch), j = begin(l, "j", l->hidden), index[3] = {b, j};
+    sinter_loop_store(l->build, l->given, index, load2(l, own, b, j));
+    sinter_kernel_end_loops(l->kernel, 2);
+    sinter_loop_exchange_with(l->build, l->gathered, l->given, &l->gather);
+    store_gathered(l, all);
 }
 
 /* GRU: r first, because the candidate's recurrent part may need r * h. */
@@ -252,18 +310,31 @@ static void gru_reset(layer *l, sinter_expr t) {
     sinter_expr b = begin(l, "b", l->batch), j = begin(l, "j", l->hidden);
     sinter_expr r =
         activate(l, 0, 2, "Sigmoid", clipped(l, gate(l, 1, position_of(l, t, b), b, j)));
-    store2(l, l->reset, b, j, l->reset_after ? r : multiply(l, r, load2(l, l->h, b, j)));
+    store2(l, l->reset, b, j, l->reset_after ? r : multiply(l, r, load_h(l, b, j)));
     sinter_kernel_end_loops(l->kernel, 2);
-    recur(l, l->reset_after ? l->h : l->reset, l->preactivation, two, l->hidden, true);
+    if (l->is_cut && !l->reset_after) share(l, l->reset, l->all_reset);
+    sinter_loop_buffer reset = l->is_cut ? l->all_reset : l->reset;
+    recur(l, l->reset_after ? l->h : reset, l->preactivation, two, l->hidden, true);
 }
 
 /* ---- one direction ---- */
 
-static void start_state(layer *l, sinter_loop_buffer state, sinter_value initial) {
-    sinter_expr b = begin(l, "b", l->batch), j = begin(l, "j", l->hidden), index[3];
+static void start_state(layer *l, sinter_loop_buffer state, sinter_expr units,
+                        sinter_value initial) {
+    sinter_expr b = begin(l, "b", l->batch), j = begin(l, "j", units), index[3];
     state_index(l, b, j, index);
     store2(l, state, b, j,
            initial ? sinter_lower_element(l->kernel, initial, index) : number(l, 0));
+    sinter_kernel_end_loops(l->kernel, 2);
+}
+
+/* Units past the last one of the layer. */
+static void start_padding(layer *l) {
+    sinter_expr padding = sinter_loop_sub(l->build, l->room, l->all_hidden);
+    int64_t count = 0;
+    if (sinter_loop_is_const_int(padding, &count) && !count) return;
+    sinter_expr b = begin(l, "b", l->batch), j = begin(l, "j", padding);
+    store2(l, l->h, b, add(l, l->all_hidden, j), number(l, 0));
     sinter_kernel_end_loops(l->kernel, 2);
 }
 
@@ -272,7 +343,7 @@ static void store_state(layer *l, sinter_value result, sinter_loop_buffer state)
     sinter_expr b = begin(l, "b", l->batch), j = begin(l, "j", l->hidden), index[3];
     state_index(l, b, j, index);
     sinter_kernel_store(l->kernel, sinter_kernel_buffer(l->kernel, result), index,
-                        load2(l, state, b, j));
+                        state == l->h ? load_h(l, b, j) : load2(l, state, b, j));
     sinter_kernel_end_loops(l->kernel, 2);
 }
 
@@ -302,17 +373,14 @@ static void step(layer *l, sinter_expr t, sinter_value y, sinter_loop_buffer fre
     if (l->lengths) {
         sinter_loop_end(l->build);
         sinter_loop_begin_else(l->build);
-        store2(l, fresh, b, j, load2(l, l->h, b, j));
+        store2(l, fresh, b, j, load_h(l, b, j));
         output_index(l, t, b, j, index);
         if (y)
             sinter_kernel_store(l->kernel, sinter_kernel_buffer(l->kernel, y), index, number(l, 0));
         sinter_loop_end(l->build);
     }
     sinter_kernel_end_loops(l->kernel, 2);
-    b = begin(l, "b", l->batch);
-    j = begin(l, "j", l->hidden);
-    store2(l, l->h, b, j, load2(l, fresh, b, j));
-    sinter_kernel_end_loops(l->kernel, 2);
+    share(l, fresh, l->h);
 }
 
 static sinter_loop_buffer scratch(layer *l, const char *name, uint32_t rank, uint32_t directions,
@@ -327,8 +395,9 @@ static sinter_loop_buffer scratch(layer *l, const char *name, uint32_t rank, uin
 /* All steps of one direction, or of that which the loop around is at. */
 static void run_direction(layer *l, sinter_loop_buffer fresh) {
     project(l);
-    start_state(l, l->h, l->initial_h);
-    if (l->lstm) start_state(l, l->c, l->initial_c);
+    start_state(l, l->h, l->all_hidden, l->initial_h);
+    if (l->is_cut) start_padding(l);
+    if (l->lstm) start_state(l, l->c, l->hidden, l->initial_c);
     sinter_expr t = begin(l, "t", l->steps);
     step(l, t, sinter_node_result(l->module, l->node, 0), fresh);
     sinter_loop_end(l->build);
@@ -372,6 +441,56 @@ static void run_directions(layer *l, sinter_loop_buffer fresh, bool both) {
     }
 }
 
+/* How the axes of the mesh cut the units, and the first unit that a rank would have if no part were padded. */
+static int64_t find_chunks(layer *l, const sinter_mesh *mesh, const sinter_mesh_axes *over,
+                           int64_t units, int64_t rank) {
+    int64_t first = 0;
+    l->axis_count = over->count;
+    l->chunks[0] = units;
+    for (uint32_t i = 0; i < over->count; ++i) {
+        int64_t size = mesh->axes[over->items[i]].size;
+        l->axis_sizes[i] = size;
+        l->chunks[i + 1] = (l->chunks[i] + size - 1) / size;
+        first += sinter_mesh_coordinate(mesh, rank, over->items[i]) * l->chunks[i + 1];
+    }
+    return first;
+}
+
+/* Whose units are whose, and scratch for what the ranks exchange. False after an error. */
+static bool find_ranks(layer *l, sinter_dim own, sinter_dim all, sinter_dim batch,
+                       uint32_t directions, sinter_dim *out_room) {
+    sinter_lower *lower = l->kernel->lower;
+    sinter_dim_table *table = lower->dims;
+    const sinter_mesh *mesh = sinter_module_mesh(l->module);
+    sinter_mesh_axes over = {0};
+    int64_t units = 0;
+    l->is_cut = sinter_node_find_attr(l->module, l->node, "over") != NULL;
+    l->all_hidden = l->room = l->hidden;
+    *out_room = own;
+    if (!l->is_cut) return true;
+    if (!sinter_lower_gather_words(lower, l->node, l->dtype, &l->gather)) return false;
+    sinter_node_get_mesh_axes(l->module, l->node, &over);
+    bool known = sinter_dim_is_const(table, all, &units);
+    assert(known); /* inference demands it */
+    (void)known;
+    int64_t last =
+        sinter_mesh_rank_at(mesh, &over, mesh->rank, sinter_mesh_axes_product(mesh, &over) - 1);
+    int64_t end = find_chunks(l, mesh, &over, units, last) + l->chunks[over.count];
+    l->all_hidden = integer(l, units);
+    l->room = integer(l, end);
+    l->first = integer(l, find_chunks(l, mesh, &over, units, mesh->rank));
+    *out_room = sinter_dim_const(table, end);
+    sinter_dim dims[3] = {sinter_dim_const(table, sinter_mesh_axes_product(mesh, &over)), batch,
+                          own};
+    sinter_expr host[3];
+    for (uint32_t i = 0; i < 3; ++i) host[i] = sinter_lower_host_dim(lower, dims[i]);
+    l->given = sinter_kernel_scratch(l->kernel, "given", l->dtype, 2, host + 1);
+    l->gathered = sinter_kernel_scratch(l->kernel, "gathered", l->dtype, 3, host);
+    if (l->gru && !l->reset_after)
+        l->all_reset = scratch(l, "all_reset", 3, directions, batch, *out_room, 0);
+    return true;
+}
+
 bool sinter_lower_recurrent(sinter_kernel *kernel, sinter_node node) {
     sinter_module *module = kernel->lower->module;
     sinter_dim_table *table = kernel->lower->dims;
@@ -389,7 +508,9 @@ bool sinter_lower_recurrent(sinter_kernel *kernel, sinter_node node) {
     sinter_type x = *sinter_value_type(module, l.x), r = *sinter_value_type(module, l.r);
     l.dtype = sinter_lower_compute_dtype(x.dtype);
     sinter_dim steps = x.dims[l.batch_first ? 1 : 0], batch = x.dims[l.batch_first ? 0 : 1],
-               hidden = r.dims[2];
+               hidden = r.dims[2], room;
+    if (sinter_node_find_attr(module, node, "over")) /* those of this rank */
+        hidden = sinter_dim_floordiv(table, r.dims[1], sinter_dim_const(table, l.gates));
     sinter_dim columns = sinter_dim_mul(table, sinter_dim_const(table, l.gates), hidden);
     l.steps = sinter_kernel_dim(kernel, steps);
     l.batch = sinter_kernel_dim(kernel, batch);
@@ -401,7 +522,8 @@ bool sinter_lower_recurrent(sinter_kernel *kernel, sinter_node node) {
     uint32_t n = both ? 2 : 1;
     l.projected = scratch(&l, "projected", 4, n, steps, batch, columns);
     l.preactivation = scratch(&l, "preactivation", 3, n, batch, columns, 0);
-    l.h = scratch(&l, "h", 3, n, batch, hidden, 0);
+    if (!find_ranks(&l, hidden, r.dims[2], batch, n, &room)) return false;
+    l.h = scratch(&l, "h", 3, n, batch, room, 0);
     sinter_loop_buffer fresh = scratch(&l, "next_h", 3, n, batch, hidden, 0);
     if (l.lstm) l.c = scratch(&l, "c", 3, n, batch, hidden, 0);
     if (l.gru) l.reset = scratch(&l, "reset", 3, n, batch, hidden, 0);

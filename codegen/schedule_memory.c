@@ -161,7 +161,9 @@ bool sinter_schedule_promote(sinter_schedule *schedule, sinter_loop_buffer buffe
 /* ---- lets ---- */
 
 static bool may_stop(const sinter_loop_stmt *stmt) {
-    if (stmt->kind == SINTER_LOOP_FAIL || stmt->kind == SINTER_LOOP_CALL_KERNEL) return true;
+    if (stmt->kind == SINTER_LOOP_FAIL || stmt->kind == SINTER_LOOP_EXCHANGE ||
+        stmt->kind == SINTER_LOOP_CALL_KERNEL)
+        return true;
     for (const sinter_loop_stmt *s = stmt->body; s; s = s->next)
         if (may_stop(s)) return true;
     for (const sinter_loop_stmt *s = stmt->else_body; s; s = s->next)

@@ -13,7 +13,9 @@
 typedef enum sinter_axis_kind {
     SINTER_AXIS_ALONG,  /* index by index: of the operands, what has the same index, and nothing else, makes the result's */
     SINTER_AXIS_SUMMED, /* the result is a sum over it of products of what has the same index */
-    SINTER_AXIS_REDUCED /* the result combines it otherwise: largest, mean */
+    SINTER_AXIS_REDUCED, /* the result combines it otherwise: largest, mean */
+    SINTER_AXIS_STEPWISE /* index by index in each step of a recurrence, of which the next reads them all: a node that is cut along it
+                            says so (`over`), and its ranks exchange what they have in every step */
 } sinter_axis_kind;
 
 /* How results over parts of a factor that the result has not make the result over all of it. */

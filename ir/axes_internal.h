@@ -29,7 +29,7 @@ bool sinter_axes_number(const sinter_axes *axes, sinter_dim dim, int64_t *out_va
 
 /* ---- rules of several files: false where the op is none of theirs ---- */
 bool sinter_axes_describe_view(sinter_axes *axes);
-/* Axes that go along by the words of the op table: "b*,.b.->.b.". */
+/* Axes that go along by the words of the op table: "b*,.b.->.b.", "H" of which has all indices of h, once a block. */
 void sinter_axes_describe_parts(sinter_axes *axes, const char *body);
 void sinter_axes_describe_attention(sinter_axes *axes); /* samples, and heads with the groups that share a key */
 void sinter_axes_describe_windows(sinter_axes *axes); /* of convolutions and pooling */

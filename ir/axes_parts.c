@@ -10,6 +10,7 @@
 typedef struct part {
     bool is_result;
     uint32_t index, axis;
+    bool is_blocks; /* of all indices of the letter, one block after the other */
 } part;
 typedef SINTER_VECTOR(part) part_list;
 
@@ -26,9 +27,9 @@ static bool read_words(const sinter_axes *axes, const char *words, size_t length
     if (!type || !length) return true;
     if (type->rank < named || (!rest && type->rank != named)) return false;
     for (uint32_t i = 0; i < named; i++) {
-        part p = {is_result, index, i};
-        if (islower((unsigned char)words[i]))
-            sinter_vector_push(axes->arena, &letters[words[i] - 'a'], p);
+        unsigned char word = (unsigned char)words[i];
+        part p = {is_result, index, i, isupper(word) != 0};
+        if (isalpha(word)) sinter_vector_push(axes->arena, &letters[tolower(word) - 'a'], p);
     }
     return true;
 }
@@ -37,7 +38,7 @@ static bool read_signature(const sinter_axes *axes, const char *body, part_list 
     bool is_result = false;
     uint32_t index = 0;
     while (*body && *body != ' ') {
-        size_t length = strspn(body, "abcdefghijklmnopqrstuvwxyz.*");
+        size_t length = strspn(body, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.*");
         if (!read_words(axes, body, length, is_result, index, letters)) return false;
         body += length;
         if (*body == '-') {
@@ -52,6 +53,42 @@ static bool read_signature(const sinter_axes *axes, const char *body, part_list 
     return true;
 }
 
+/* What all axes of the letter that are no blocks have in common; 0: nothing. */
+static sinter_dim size_of_letter(const sinter_axes *axes, const part_list *list) {
+    sinter_dim size = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const part *p = &list->items[i];
+        sinter_dim dim = type_at(axes, p->is_result, p->index)->dims[p->axis];
+        if (p->is_blocks) continue;
+        if (size && dim != size) return 0;
+        size = dim;
+    }
+    return size;
+}
+
+/* Units of a recurrence, with axes that hold them once a gate. */
+static void describe_units(sinter_axes *axes, const part_list *list, sinter_dim size) {
+    int64_t units = 0, length = 0;
+    if (!sinter_axes_number(axes, size, &units) || units < 1) return;
+    for (size_t i = 0; i < list->count; i++) {
+        const part *p = &list->items[i];
+        const sinter_type *type = type_at(axes, p->is_result, p->index);
+        if (!sinter_axes_number(axes, type->dims[p->axis], &length) || length % units) return;
+    }
+    uint32_t factor = sinter_axes_factor(axes, SINTER_AXIS_STEPWISE, size);
+    for (size_t i = 0; i < list->count; i++) {
+        const part *p = &list->items[i];
+        sinter_axes_number(axes, type_at(axes, p->is_result, p->index)->dims[p->axis], &length);
+        sinter_axes_link_part(axes, (sinter_axis_link){.factor = factor,
+                                                       .is_result = p->is_result,
+                                                       .index = p->index,
+                                                       .axis = p->axis,
+                                                       .run = 1,
+                                                       .blocks = length / units,
+                                                       .period = units});
+    }
+}
+
 void sinter_axes_describe_parts(sinter_axes *axes, const char *body) {
     part_list letters[26] = {{0}};
     const char *other = strstr(body, " | ");
@@ -59,15 +96,11 @@ void sinter_axes_describe_parts(sinter_axes *axes, const char *body) {
     if (!read_signature(axes, body, letters)) return;
     for (int letter = 0; letter < 26; letter++) {
         const part_list *list = &letters[letter];
-        sinter_dim size = 0;
-        bool good = list->count > 0;
-        for (size_t i = 0; i < list->count; i++) {
-            const part *p = &list->items[i];
-            sinter_dim dim = type_at(axes, p->is_result, p->index)->dims[p->axis];
-            good = good && (!size || dim == size);
-            size = dim;
-        }
-        if (!good) continue;
+        sinter_dim size = size_of_letter(axes, list);
+        bool has_blocks = false;
+        for (size_t i = 0; i < list->count; i++) has_blocks |= list->items[i].is_blocks;
+        if (size && has_blocks) describe_units(axes, list, size);
+        if (!size || has_blocks) continue;
         uint32_t factor = sinter_axes_factor(axes, SINTER_AXIS_ALONG, size);
         for (size_t i = 0; i < list->count; i++)
             sinter_axes_link(axes, factor, list->items[i].is_result, list->items[i].index,

@@ -201,6 +201,27 @@ double sinter_cost_type_bytes(const sinter_module *module, const sinter_type *ty
     return (double)bytes;
 }
 
+/* Of recurrences: the state of all samples in each step and direction; what a GRU resets before it is multiplied, too. */
+sinter_cost_exchange sinter_cost_node_exchange(sinter_module *module, sinter_node node) {
+    sinter_node_info info = *sinter_node_get(module, node);
+    counter c = {module, sinter_module_dims(module), &info, node};
+    sinter_cost_exchange none = {0};
+    sinter_cost cost = {0};
+    if (!count_products(&c, &cost) || cost.form != SINTER_COST_RECURRENT) return none;
+    const sinter_type *x = operand_type(&c, 0), *r = operand_type(&c, 2);
+    if (!x || x->rank != 3 || !r || r->rank != 3) return none;
+    uint32_t batch_first = sinter_node_get_int(module, node, "layout", 0) != 0;
+    bool resets = info.op == SINTER_OP_gru &&
+                  sinter_node_get_int(module, node, "linear_before_reset", 0) == 0;
+    sinter_dim size = sinter_dim_const(c.dims, sinter_dtype_infos[x->dtype].bits / 8),
+               states =
+                   sinter_dim_mul(c.dims, r->dims[0], sinter_dim_const(c.dims, resets ? 2 : 1));
+    return (sinter_cost_exchange){
+        .count = sinter_dim_mul(c.dims, x->dims[batch_first], states),
+        .bytes = sinter_dim_mul(c.dims, sinter_dim_mul(c.dims, x->dims[!batch_first], r->dims[2]),
+                                size)};
+}
+
 sinter_cost sinter_cost_node(sinter_module *module, sinter_node node) {
     sinter_node_info info = *sinter_node_get(module, node);
     counter c = {module, sinter_module_dims(module), &info, node};

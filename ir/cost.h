@@ -25,6 +25,11 @@ typedef struct sinter_cost {
     uint64_t parameters;      /* their elements */
 } sinter_cost;
 
+/* What ranks exchange in a node whose units are cut over them, or would be: how often in a run, and what they have together in each. */
+typedef struct sinter_cost_exchange {
+    sinter_dim count, bytes; /* 0: not known, or nothing */
+} sinter_cost_exchange;
+sinter_cost_exchange sinter_cost_node_exchange(sinter_module *module, sinter_node node);
 /* Bytes of a tensor; 0 where not known. */
 sinter_dim sinter_cost_value_bytes(sinter_module *module, sinter_value value);
 /* Of the module's constants, each once. */

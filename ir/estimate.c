@@ -295,6 +295,19 @@ static void add_exchange(const estimator *e, sinter_node node) {
     keep_step(e, &step);
 }
 
+/* A node that exchanges while it runs. */
+static void add_inner_exchange(const estimator *e, sinter_node node, sinter_estimate_step *step) {
+    const sinter_mesh *mesh = sinter_module_mesh(e->module);
+    sinter_cost_exchange exchange = sinter_cost_node_exchange(e->module, node);
+    double count = number(e, exchange.count), bytes = number(e, exchange.bytes);
+    sinter_mesh_axes over;
+    if (!sinter_node_get_mesh_axes(e->module, node, &over)) return;
+    step->exchanged_bytes = count * bytes;
+    step->link_seconds =
+        count * sinter_hardware_exchange(e->hardware, mesh, &over, SINTER_OP_all_gather, bytes);
+    step->seconds += e->times * step->link_seconds;
+}
+
 /* ---- regions ---- */
 
 static void add_region(const estimator *e, sinter_region region);
@@ -337,6 +350,7 @@ static void add_node(const estimator *e, sinter_node node) {
         return;
     }
     sinter_estimate_step step = describe_step(e, node);
+    if (sinter_node_exchanges(e->module, node)) add_inner_exchange(e, node, &step);
     keep_step(e, &step);
 }
 

@@ -434,7 +434,7 @@ bool sinter_eval_frame_advance(sinter_eval_frame *f, sinter_node *out_collective
     sinter_node last = sinter_region_get(module, sinter_module_main(module))->last;
     for (; f->at != last; f->at = sinter_node_get(module, f->at)->next) {
         *out_collective = f->at;
-        if (sinter_op_sends(sinter_node_op(module, f->at))) return true;
+        if (sinter_node_exchanges(module, f->at)) return true;
         if (!run_node(&f->inner, f->at)) return false;
     }
     *out_collective = 0;

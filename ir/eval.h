@@ -13,7 +13,7 @@ typedef struct sinter_eval {
     void *frame; /* the running evaluation, for control ops */
     sinter_arena *scratch; /* memory of the rule, gone when it returns */
     int64_t rank; /* of the mesh, that this is the evaluation of; -1: nobody said */
-    const sinter_tensor *const *peers; /* of collectives: the first operand of each rank; NULL: there are no others */
+    const sinter_tensor *const *peers; /* of what exchanges: by rank, then by operand; NULL: there are no others */
 } sinter_eval;
 typedef bool (*sinter_eval_rule)(sinter_eval *eval);
 

@@ -312,10 +312,14 @@ typedef struct ranks {
     sinter_module *const *modules;
     sinter_eval_frame **frames;
     sinter_node *at;
-    const sinter_tensor **given; /* by rank: what it brings to the collective */
     uint32_t count;
     sinter_diag *diag;
 } ranks;
+
+/* Of the node that a rank stands at. */
+static uint32_t count_operands(const ranks *r, uint32_t rank) {
+    return r->at[rank] ? sinter_node_get(r->modules[rank], r->at[rank])->operand_count : 0;
+}
 
 /* All of them stand at a collective, and at the same one, or all are done. */
 static bool meet(ranks *r) {
@@ -323,7 +327,7 @@ static bool meet(ranks *r) {
         if (!sinter_eval_frame_advance(r->frames[i], &r->at[i])) return false;
         sinter_op op = sinter_node_op(r->modules[i], r->at[i]);
         sinter_op first = sinter_node_op(r->modules[0], r->at[0]);
-        if (op != first)
+        if (op != first || count_operands(r, i) != count_operands(r, 0))
             return sinter_error(r->diag, sinter_module_name(r->modules[i]),
                                 "rank %u is at %s, rank 0 at %s", i,
                                 op ? sinter_op_get_info(op)->name : "the end",
@@ -334,16 +338,24 @@ static bool meet(ranks *r) {
 
 static bool exchange(ranks *r) {
     /* What they give is kept while others still read it: a rank may drop its own after its turn. */
-    sinter_tensor *kept = sinter_heap_alloc(r->count * sizeof *kept);
-    for (uint32_t i = 0; i < r->count; i++) {
-        sinter_value operand = sinter_node_operand(r->modules[i], r->at[i], 0);
-        sinter_tensor_copy(&kept[i], sinter_eval_frame_value(r->frames[i], operand));
-        r->given[i] = &kept[i];
+    uint32_t operands = count_operands(r, 0);
+    size_t count = (size_t)r->count * operands;
+    sinter_tensor *kept = sinter_heap_alloc((count + 1) * sizeof *kept);
+    const sinter_tensor **given = sinter_heap_alloc((count + 1) * sizeof *given);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t rank = (uint32_t)(i / operands);
+        sinter_value operand =
+            sinter_node_operand(r->modules[rank], r->at[rank], (uint32_t)(i % operands));
+        const sinter_tensor *value =
+            operand ? sinter_eval_frame_value(r->frames[rank], operand) : NULL;
+        if (value) sinter_tensor_copy(&kept[i], value);
+        given[i] = value ? &kept[i] : NULL;
     }
     bool good = true;
     for (uint32_t i = 0; good && i < r->count; i++)
-        good = sinter_eval_frame_exchange(r->frames[i], r->given);
-    sinter_tensors_deinit(kept, r->count);
+        good = sinter_eval_frame_exchange(r->frames[i], given);
+    sinter_tensors_deinit(kept, count);
+    sinter_heap_free(given);
     sinter_heap_free(kept);
     return good;
 }
@@ -366,7 +378,6 @@ bool sinter_eval_ranks(sinter_module *const *modules, uint32_t rank_count,
     ranks r = {.modules = modules,
                .frames = SINTER_NEW_ARRAY(&arena, sinter_eval_frame *, rank_count),
                .at = SINTER_NEW_ARRAY(&arena, sinter_node, rank_count),
-               .given = SINTER_NEW_ARRAY(&arena, const sinter_tensor *, rank_count),
                .count = rank_count,
                .diag = diag};
     bool good =

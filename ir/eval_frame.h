@@ -12,6 +12,6 @@ void sinter_eval_frame_destroy(sinter_eval_frame *frame); /* NULL allowed */
 bool sinter_eval_frame_advance(sinter_eval_frame *frame, sinter_node *out_collective);
 /* NULL where it has none now. */
 const sinter_tensor *sinter_eval_frame_value(const sinter_eval_frame *frame, sinter_value value);
-/* Runs the collective that it stopped at; peers: what each rank gives. */
+/* Runs the collective that it stopped at; peers: the operands of each rank, one after the other. */
 bool sinter_eval_frame_exchange(sinter_eval_frame *frame, const sinter_tensor *const *peers);
 bool sinter_eval_frame_finish(sinter_eval_frame *frame, sinter_tensor *out_outputs, size_t output_count);

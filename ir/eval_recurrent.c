@@ -2,8 +2,10 @@
  * cell each. Gates are those of the operator's documentation, in its order: LSTM i, o, f, c with
  * peepholes i, o, f; GRU z, r, h. State is kept in double. Steps past a sample's sequence_lens
  * leave the state alone and yield 0; the reverse direction starts at the sample's last step.
- * Test: tests/ops/ */
+ * Of a layer whose units are cut over ranks (`over`) a rank puts all parts together, runs the layer, and keeps its own units.
+ * Test: tests/ops/, tests/unit/collective_test.c */
 #include "ir/eval_rules.h"
+#include "ir/mesh.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -290,8 +292,8 @@ static bool store_states(sinter_eval *eval, const layer *l, uint32_t result, con
     return true;
 }
 
-static bool run_recurrent(sinter_eval *eval, int64_t gates, const char *const *defaults, int count,
-                          const char *flag, cell run_cell) {
+static bool run_whole(sinter_eval *eval, int64_t gates, const char *const *defaults, int count,
+                      const char *flag, cell run_cell) {
     layer l = {.gates = gates};
     if (!read_shapes(eval, &l) || !read_activations(eval, &l, defaults, count)) return false;
     l.clip = sinter_eval_float(eval, "clip");
@@ -318,6 +320,110 @@ static bool run_recurrent(sinter_eval *eval, int64_t gates, const char *const *d
     run_layer(eval, &l, lengths, run_cell);
     return store_states(eval, &l, 0, l.y, false) && store_states(eval, &l, 1, l.h, true) &&
            store_states(eval, &l, 2, l.c, true);
+}
+
+/* ---- units of several ranks ---- */
+
+enum { MAX_OPERANDS = 8, MAX_RESULTS = 3 };
+
+typedef struct rank_units {
+    const sinter_mesh *mesh;
+    sinter_mesh_axes over;
+    int64_t units, chunk; /* of the layer, and room for those of a rank */
+} rank_units;
+
+static bool find_units(sinter_eval *eval, rank_units *out_units) {
+    const sinter_mesh *mesh = sinter_module_mesh(eval->module);
+    if (!sinter_node_get_mesh_axes(eval->module, eval->node, &out_units->over))
+        return sinter_eval_error(eval, "`over` names no axes of the mesh [collective_c2]");
+    if (eval->rank < 0 || eval->rank >= sinter_mesh_rank_count(mesh))
+        return sinter_eval_error(eval, "which rank of the mesh is this? [collective_c1]");
+    if (!eval->peers)
+        return sinter_eval_error(eval, "there are no other ranks here [collective_c1]");
+    if (!sinter_eval_expect_rank(eval, 2, 3, 3)) return false;
+    out_units->mesh = mesh;
+    out_units->units = eval->operands[2]->dims[2];
+    out_units->chunk =
+        sinter_mesh_part_of(mesh, &out_units->over, out_units->units, eval->rank).chunk;
+    return true;
+}
+
+/* An operand with all units in an axis that has them `blocks` times. */
+static bool join_units(sinter_eval *eval, const rank_units *u, uint32_t operand, uint32_t axis,
+                       int64_t blocks, sinter_tensor *out_whole) {
+    const sinter_tensor *own = sinter_eval_operand(eval, operand);
+    int64_t dims[SINTER_MAX_RANK];
+    memcpy(dims, own->dims, own->rank * sizeof *dims);
+    if (axis >= own->rank || dims[axis] != blocks * u->chunk)
+        return sinter_eval_error(eval, "%s has no part of %" PRId64 " units [collective_c3]",
+                                 sinter_eval_describe(eval, own), u->units);
+    dims[axis] = blocks * u->units;
+    if (!sinter_eval_temporary(eval, out_whole, own->dtype, own->rank, dims)) return false;
+    sinter_lanes lanes = sinter_eval_lanes(own->rank, own->dims, axis);
+    int64_t places = sinter_mesh_axes_product(u->mesh, &u->over);
+    for (int64_t place = 0; place < places; place++) {
+        int64_t rank = sinter_mesh_rank_at(u->mesh, &u->over, eval->rank, place);
+        const sinter_tensor *part = eval->peers[rank * eval->info->operand_count + operand];
+        sinter_mesh_part indices = sinter_mesh_part_of(u->mesh, &u->over, u->units, rank);
+        if (!part || part->dtype != own->dtype || part->rank != own->rank ||
+            memcmp(part->dims, own->dims, own->rank * sizeof *own->dims) != 0)
+            return sinter_eval_error(eval, "rank %" PRId64 " has another part", rank);
+        for (int64_t i = 0; indices.valid > 0 && i < lanes.outer * blocks; i++)
+            sinter_eval_copy_elements(out_whole, (i * u->units + indices.offset) * lanes.inner,
+                                      part, i * u->chunk * lanes.inner,
+                                      indices.valid * lanes.inner);
+    }
+    return true;
+}
+
+/* This rank's units of a result, along its last axis. */
+static bool take_units(sinter_eval *eval, const rank_units *u, uint32_t result,
+                       const sinter_tensor *whole) {
+    sinter_mesh_part own = sinter_mesh_part_of(u->mesh, &u->over, u->units, eval->rank);
+    int64_t dims[SINTER_MAX_RANK], rows = 1;
+    memcpy(dims, whole->dims, whole->rank * sizeof *dims);
+    dims[whole->rank - 1] = u->chunk;
+    sinter_tensor *y = sinter_eval_create(eval, result, whole->dtype, whole->rank, dims);
+    for (uint32_t i = 0; i + 1 < whole->rank; i++) rows *= dims[i];
+    for (int64_t row = 0; y && own.valid > 0 && row < rows; row++)
+        sinter_eval_copy_elements(y, row * u->chunk, whole, row * u->units + own.offset, own.valid);
+    return y != NULL;
+}
+
+static bool run_ranks(sinter_eval *eval, int64_t gates, const char *const *defaults, int count,
+                      const char *flag, cell run_cell) {
+    /* Operands with units: the axis that has them, and how often. */
+    const struct {
+        uint32_t operand, axis;
+        int64_t blocks;
+    } parts[] = {{1, 1, gates}, {2, 1, gates}, {3, 1, 2 * gates}, {6, 2, 1}, {7, 1, 3}};
+    enum { PARTS = sizeof parts / sizeof *parts };
+    rank_units units;
+    sinter_tensor joined[PARTS] = {{0}}, results[MAX_RESULTS] = {{0}};
+    const sinter_tensor *operands[MAX_OPERANDS];
+    bool good = find_units(eval, &units);
+    for (uint32_t i = 0; i < MAX_OPERANDS; i++) operands[i] = sinter_eval_operand(eval, i);
+    for (uint32_t i = 0; good && i < PARTS; i++) {
+        if (!operands[parts[i].operand]) continue;
+        good =
+            join_units(eval, &units, parts[i].operand, parts[i].axis, parts[i].blocks, &joined[i]);
+        operands[parts[i].operand] = &joined[i];
+    }
+    sinter_eval whole = *eval;
+    whole.operands = operands;
+    whole.results = results;
+    good = good && run_whole(&whole, gates, defaults, count, flag, run_cell);
+    for (uint32_t i = 0; i < MAX_RESULTS; i++)
+        if (good && sinter_eval_wants(eval, i)) good = take_units(eval, &units, i, &results[i]);
+    sinter_tensors_deinit(joined, PARTS);
+    sinter_tensors_deinit(results, MAX_RESULTS);
+    return good;
+}
+
+static bool run_recurrent(sinter_eval *eval, int64_t gates, const char *const *defaults, int count,
+                          const char *flag, cell run_cell) {
+    bool is_cut = sinter_node_find_attr(eval->module, eval->node, "over") != NULL;
+    return (is_cut ? run_ranks : run_whole)(eval, gates, defaults, count, flag, run_cell);
 }
 
 bool eval_rnn(sinter_eval *eval) {

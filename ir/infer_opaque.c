@@ -1,6 +1,7 @@
 /* Inference of ops with algorithms of their own: sorting and searching, recurrent layers, Fourier transforms, strings,
  * trees, optimizers. Sizes that only the data decide are symbols of the node. Test: tests/ir/infer_opaque.sir */
 #include "ir/infer_rules.h"
+#include "ir/sharding.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -130,6 +131,21 @@ bool infer_det(sinter_infer *infer) {
 
 /* ---- recurrent layers ---- */
 
+/* Units that a rank has of a layer that is cut over ranks; all of them otherwise. False after an error. */
+static bool own_units(sinter_infer *infer, sinter_dim units, sinter_dim *out_own) {
+    sinter_shard_dim cut = {0};
+    *out_own = units;
+    if (!sinter_node_find_attr(infer->module, infer->node, "over")) return true;
+    if (!sinter_node_get_mesh_axes(infer->module, infer->node, &cut.axes))
+        return sinter_infer_error(infer, "`over` names what is no axis of the mesh, or one twice "
+                                         "[collective_c2]");
+    *out_own = sinter_sharding_part_dim(infer->module, &cut, units);
+    return *out_own || sinter_infer_error(infer,
+                                          "%s units are cut: expected a number "
+                                          "[collective_c3]",
+                                          sinter_infer_dim_text(infer, units));
+}
+
 static bool infer_recurrent(sinter_infer *infer, int64_t gates) {
     const sinter_type *x = sinter_infer_operand(infer, 0), *r = sinter_infer_operand(infer, 2);
     sinter_string direction = sinter_node_get_string(infer->module, infer->node, "direction");
@@ -149,28 +165,30 @@ static bool infer_recurrent(sinter_infer *infer, int64_t gates) {
             return false;
         hidden = sinter_infer_number(infer, stated);
     }
-    sinter_dim rows = sinter_infer_times(infer, hidden, gates);
+    sinter_dim own = 0;
+    if (!own_units(infer, hidden, &own)) return false;
+    sinter_dim rows = sinter_infer_times(infer, own, gates);
     if (!sinter_infer_check_dim(infer, 1, 0, directions, "directions") ||
         !sinter_infer_check_dim(infer, 2, 0, directions, "directions") ||
         !sinter_infer_check_dim(infer, 1, 1, rows, "gates") ||
         !sinter_infer_check_dim(infer, 2, 1, rows, "gates"))
         return false;
     sinter_dim time = x->dims[batch_first], batch = x->dims[!batch_first];
-    sinter_dim state[2][3] = {{directions, batch, hidden}, {batch, directions, hidden}};
+    sinter_dim last[2][3] = {{directions, batch, own}, {batch, directions, own}};
     for (uint32_t d = 0; d < 3; d++)
-        for (uint32_t i = 5; i < 7; i++)
+        for (uint32_t i = 5; i < 7; i++) /* of h all of them are read in the first step */
             if (!sinter_infer_check_rank(infer, i, 3, 3) ||
-                !sinter_infer_check_dim(infer, i, d, state[batch_first][d], "initial state"))
+                !sinter_infer_check_dim(
+                    infer, i, d, i == 5 && d == 2 ? hidden : last[batch_first][d], "initial state"))
                 return false;
     if (!sinter_infer_check_rank(infer, 7, 2, 2) ||
         !sinter_infer_check_dim(infer, 3, 0, directions, "directions") ||
         !sinter_infer_check_dim(infer, 3, 1, sinter_infer_times(infer, rows, 2), "gates") ||
         !sinter_infer_check_dim(infer, 4, 0, batch, "batch") ||
         !sinter_infer_check_dim(infer, 7, 0, directions, "directions") ||
-        !sinter_infer_check_dim(infer, 7, 1, sinter_infer_times(infer, hidden, 3), "gates"))
+        !sinter_infer_check_dim(infer, 7, 1, sinter_infer_times(infer, own, 3), "gates"))
         return false;
-    sinter_dim y[2][4] = {{time, directions, batch, hidden}, {batch, time, directions, hidden}};
-    sinter_dim last[2][3] = {{directions, batch, hidden}, {batch, directions, hidden}};
+    sinter_dim y[2][4] = {{time, directions, batch, own}, {batch, time, directions, own}};
     sinter_infer_set(infer, 0, x->dtype, 4, y[batch_first]);
     sinter_infer_set(infer, 1, x->dtype, 3, last[batch_first]);
     sinter_infer_set(infer, 2, x->dtype, 3, last[batch_first]);

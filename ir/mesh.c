@@ -129,9 +129,15 @@ bool sinter_node_get_mesh_axes(const sinter_module *module, sinter_node node,
                                   over->strings.count, out_axes);
 }
 
+bool sinter_node_exchanges(const sinter_module *module, sinter_node node) {
+    sinter_op op = sinter_node_op(module, node);
+    return sinter_op_sends(op) || (sinter_op_get_info(op)->pattern != SINTER_PATTERN_COLLECTIVE &&
+                                   sinter_node_find_attr(module, node, "over"));
+}
+
 bool sinter_node_sends(const sinter_module *module, sinter_node node) {
     return sinter_module_mesh(module)->rank >= 0 && sinter_module_mesh(module)->axis_count &&
-           sinter_op_sends(sinter_node_op(module, node));
+           sinter_node_exchanges(module, node);
 }
 
 int64_t sinter_mesh_place(const sinter_mesh *mesh, const sinter_mesh_axes *axes, int64_t rank) {

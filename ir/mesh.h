@@ -47,10 +47,13 @@ int64_t sinter_mesh_axes_product(const sinter_mesh *mesh, const sinter_mesh_axes
 /* Axes by their names; false where one is unknown or named twice. */
 bool sinter_mesh_axes_named(const sinter_mesh *mesh, const sinter_string *names, size_t count, sinter_mesh_axes *out_axes);
 
-/* Those that the attribute `over` of a collective names; false where it names what the mesh has not. */
+/* Those that the attribute `over` of a collective, or of another node that is cut over ranks, names; false where it names what the mesh has not. */
 bool sinter_node_get_mesh_axes(const sinter_module *module, sinter_node node, sinter_mesh_axes *out_axes);
 
-/* A collective of the program of one rank, which needs what others have: they wait for it, whatever becomes of its result here, so that
+/* A collective that needs what other ranks have, or another node that exchanges with them while it runs. */
+bool sinter_node_exchanges(const sinter_module *module, sinter_node node);
+
+/* One of the program of one rank, which needs what others have: they wait for it, whatever becomes of its result here, so that
  * it is neither dropped nor merged with another. */
 bool sinter_node_sends(const sinter_module *module, sinter_node node);
 

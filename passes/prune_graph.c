@@ -178,7 +178,8 @@ static bool must_stay(const joiner *j, sinter_node node, const sinter_axis_map *
                   (!l->is_result && sinter_value_constant(
                                         j->module, sinter_node_operand(j->module, node, l->index)));
     }
-    return !known || kind == SINTER_AXIS_REDUCED || (kind == SINTER_AXIS_SUMMED && !weighed);
+    return !known || kind == SINTER_AXIS_REDUCED || kind == SINTER_AXIS_STEPWISE ||
+           (kind == SINTER_AXIS_SUMMED && !weighed);
 }
 
 static void join_factor(joiner *j, sinter_node node, const sinter_axis_map *map, uint32_t factor,

@@ -109,6 +109,10 @@ static bool lies_twice(const sinter_axis_map *map, const sinter_axis_link *link)
     return false;
 }
 
+bool sinter_shard_is_gates(const sinter_shard_node *n, const sinter_axis_link *link) {
+    return n->map.factors.items[link->factor].kind == SINTER_AXIS_STEPWISE && link->blocks != 1;
+}
+
 void sinter_shard_describe(const sinter_shard_state *state, sinter_node node,
                            sinter_shard_node *out_node) {
     *out_node = (sinter_shard_node){0};
@@ -120,6 +124,7 @@ void sinter_shard_describe(const sinter_shard_state *state, sinter_node node,
     out_node->origins = SINTER_NEW_ARRAY(state->arena, sinter_value, map->factors.count + 1);
     for (size_t f = 0; f < map->factors.count; f++)
         out_node->usable[f] = map->factors.items[f].kind == SINTER_AXIS_ALONG ||
+                              map->factors.items[f].kind == SINTER_AXIS_STEPWISE ||
                               map->factors.items[f].combine != SINTER_AXIS_COMBINE_NONE;
     for (size_t i = 0; i < map->links.count; i++) {
         const sinter_axis_link *link = &map->links.items[i];
@@ -215,9 +220,10 @@ static void claim_axis(const sinter_shard_state *state, const sinter_shard_node 
     for (size_t i = 0; i < count && first < dim->axes.count; i++) {
         uint32_t factor = links[i]->factor;
         int64_t size = factor_size(state, n, factor);
-        bool alone = count == 1 && links[i]->blocks == 1 && links[i]->run == 1;
+        bool gates = sinter_shard_is_gates(n, links[i]);
+        bool alone = count == 1 && (links[i]->blocks == 1 || gates) && links[i]->run == 1;
         if (!n->usable[factor]) return;
-        if (links[i]->blocks != 1 && i == 0)
+        if (links[i]->blocks != 1 && i == 0 && !gates)
             return; /* something that is no factor lies around it */
         uint32_t taken = count_taken(state, &dim->axes, first, size, alone);
         claim c = {.factor = factor,
@@ -294,6 +300,7 @@ bool sinter_shard_drop_unfit(const sinter_shard_state *state, sinter_shard_node 
         const sinter_axis_link *links[SINTER_MAX_RANK * 2];
         size_t count = list_links(&n->map, &n->map.links.items[i], links);
         bool open = true;
+        if (sinter_shard_is_gates(n, &n->map.links.items[i])) continue;
         for (size_t k = 0; k < count; k++) {
             sinter_mesh_axes *cut = &n->cuts[links[k]->factor];
             int64_t size = factor_size(state, n, links[k]->factor);
@@ -335,6 +342,7 @@ sinter_mesh_axes sinter_shard_project(const sinter_shard_state *state, const sin
     size_t count = list_links(&n->map, &like, links);
     sinter_mesh_axes axes = {0};
     *out_origin = 0;
+    if (count && sinter_shard_is_gates(n, links[0])) return axes;
     for (size_t i = 0; i < count; i++) {
         const sinter_mesh_axes *cut = &n->cuts[links[i]->factor];
         for (uint32_t k = 0; k < cut->count; k++) sinter_mesh_axes_add(&axes, cut->items[k]);
@@ -348,7 +356,9 @@ sinter_mesh_axes sinter_shard_terms(const sinter_shard_node *n, sinter_axis_comb
     sinter_mesh_axes axes = {0};
     *out_combine = SINTER_AXIS_COMBINE_NONE;
     for (size_t f = 0; f < n->map.factors.count; f++) {
-        if (n->map.factors.items[f].kind == SINTER_AXIS_ALONG) continue;
+        if (n->map.factors.items[f].kind == SINTER_AXIS_ALONG ||
+            n->map.factors.items[f].kind == SINTER_AXIS_STEPWISE)
+            continue;
         for (uint32_t k = 0; k < n->cuts[f].count; k++)
             sinter_mesh_axes_add(&axes, n->cuts[f].items[k]);
         if (n->cuts[f].count) *out_combine = n->map.factors.items[f].combine;

@@ -58,6 +58,18 @@ double sinter_shard_convert_seconds(const sinter_shard_state *state,
 
 /* ---- one option ---- */
 
+/* Ranks that an operand is cut over; of gates, too, which its sharding does not say. */
+static double operand_parts(const lister *l, const sinter_shard_option *option, uint32_t index) {
+    const sinter_shard_node *n = &l->described;
+    double parts = parts_of(l->state, option->operands[index]);
+    for (size_t i = 0; i < n->map.links.count; i++) {
+        const sinter_axis_link *link = &n->map.links.items[i];
+        if (!link->is_result && link->index == index && sinter_shard_is_gates(n, link))
+            parts *= (double)sinter_mesh_axes_product(l->state->mesh, &n->cuts[link->factor]);
+    }
+    return parts;
+}
+
 static sinter_sharding *project(const lister *l, bool is_result, uint32_t index, uint32_t rank) {
     sinter_value origin;
     sinter_sharding *sharding = SINTER_NEW(l->state->arena, sinter_sharding);
@@ -81,7 +93,7 @@ static double work_seconds(const lister *l, const sinter_shard_option *option) {
         sinter_value value = sinter_node_operand(module, l->out->node, i);
         if (!option->operands[i]) continue;
         double whole = sinter_cost_type_bytes(l->state->module, tensor_type(l, value)),
-               own = whole / parts_of(l->state, option->operands[i]);
+               own = whole / operand_parts(l, option, i);
         if (sinter_value_constant(module, value))
             weights += own;
         else if (!is_fused) {
@@ -148,6 +160,26 @@ static bool can_scatter(const lister *l, const sinter_type *type, const sinter_s
     return size > 0 && size % parts == 0;
 }
 
+/* What the steps of a recurrence exchange, whose units are cut. */
+static double step_seconds(const lister *l, const sinter_shard_option *option) {
+    const sinter_shard_node *n = &l->described;
+    sinter_dim_table *dims = sinter_module_dims(l->state->module);
+    double seconds = 0;
+    for (size_t f = 0; f < n->map.factors.count; f++) {
+        int64_t count = 0, bytes = 0;
+        if (n->map.factors.items[f].kind != SINTER_AXIS_STEPWISE || !n->cuts[f].count) continue;
+        sinter_cost_exchange exchange = sinter_cost_node_exchange(l->state->module, l->out->node);
+        if (!exchange.count || !sinter_dim_is_const(dims, exchange.count, &count) ||
+            !sinter_dim_is_const(dims, exchange.bytes, &bytes))
+            continue;
+        seconds +=
+            (double)count * sinter_hardware_exchange(l->hardware, l->state->mesh, &n->cuts[f],
+                                                     SINTER_OP_all_gather,
+                                                     (double)bytes / operand_parts(l, option, 0));
+    }
+    return seconds;
+}
+
 static void add_option(lister *l) {
     sinter_shard_option option = {0};
     sinter_arena *arena = l->state->arena;
@@ -162,14 +194,15 @@ static void add_option(lister *l) {
         if (!type) continue;
         option.operands[i] = project(l, false, i, type->rank);
         if (sinter_value_constant(module, value))
-            option.weight_bytes += sinter_cost_type_bytes(l->state->module, type) /
-                                   parts_of(l->state, option.operands[i]);
+            option.weight_bytes +=
+                sinter_cost_type_bytes(l->state->module, type) / operand_parts(l, &option, i);
     }
     for (uint32_t i = 0; i < l->out->result_count; i++) {
         const sinter_type *type = tensor_type(l, sinter_node_result(module, l->out->node, i));
         if (type) option.results[i] = project(l, true, i, type->rank);
     }
-    double work = option.seconds = work_seconds(l, &option) + fetch_seconds(l, &option);
+    double work = option.seconds =
+        work_seconds(l, &option) + fetch_seconds(l, &option) + step_seconds(l, &option);
     for (uint32_t i = 0; terms.count && i < l->out->result_count; i++)
         if (option.results[i])
             option.seconds +=

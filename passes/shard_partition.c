@@ -245,7 +245,7 @@ static bool is_seen(const partition *p, sinter_node node, uint32_t index, uint32
         const sinter_axis_link *link = &n->map.links.items[i];
         const sinter_axis_factor *factor = &n->map.factors.items[link->factor];
         if (link->is_result || link->index != index || link->axis != axis ||
-            factor->kind == SINTER_AXIS_ALONG)
+            factor->kind == SINTER_AXIS_ALONG || factor->kind == SINTER_AXIS_STEPWISE)
             continue;
         *out_fill = fill_of(factor->combine);
         return true;
@@ -305,6 +305,77 @@ static sinter_value fetch(partition *p, sinter_node node, uint32_t index, sinter
     return part;
 }
 
+/* ---- recurrences ---- */
+
+/* Axis `axis` of x as (blocks, units). A constant stays one, so that a rank can be given its part of it. */
+static sinter_value split_blocks(partition *p, sinter_value x, uint32_t axis, int64_t blocks,
+                                 int64_t units) {
+    sinter_builder *build = &p->rewrite->build;
+    sinter_dim_table *table = sinter_module_dims(p->module);
+    const sinter_type *type = sinter_value_type(p->module, x);
+    const sinter_tensor *constant = sinter_value_constant(p->module, x);
+    sinter_dim dims[SINTER_MAX_RANK];
+    if (type->rank == SINTER_MAX_RANK) {
+        sinter_error(build->diag, sinter_module_name(p->module),
+                     "gates of a tensor of %u axes can't be cut", type->rank);
+        return 0;
+    }
+    for (uint32_t i = 0; i < type->rank; i++) dims[i + (i > axis)] = type->dims[i];
+    dims[axis] = sinter_dim_const(table, blocks);
+    dims[axis + 1] = sinter_dim_const(table, units);
+    if (constant) {
+        sinter_tensor split;
+        sinter_tensor_copy(&split, constant);
+        split.rank = constant->rank + 1;
+        for (uint32_t i = constant->rank; i > axis; i--) split.dims[i] = split.dims[i - 1];
+        split.dims[axis] = blocks;
+        split.dims[axis + 1] = units;
+        return sinter_build_constant(build, split);
+    }
+    sinter_value operands[] = {x, sinter_build_dims(build, dims, type->rank + 1)};
+    return sinter_build(build, SINTER_OP_reshape, operands, 2, NULL, 0);
+}
+
+/* Of an operand that has units once a gate, this rank's units in every gate. */
+static sinter_value cut_gates(partition *p, sinter_node node, uint32_t index, sinter_value part) {
+    const sinter_shard_node *n = p->nodes[node];
+    sinter_builder *build = &p->rewrite->build;
+    sinter_dim_table *table = sinter_module_dims(p->module);
+    for (size_t i = 0; part && i < n->map.links.count; i++) {
+        const sinter_axis_link *link = &n->map.links.items[i];
+        if (link->is_result || link->index != index || !n->cuts[link->factor].count ||
+            !sinter_shard_is_gates(n, link))
+            continue;
+        sinter_attr attr = sinter_attr_int("axis", link->axis + 1);
+        part = split_blocks(p, part, link->axis, link->blocks, link->period);
+        part = sinter_shard_build(build, SINTER_OP_shard_slice, part, &n->cuts[link->factor], &attr,
+                                  1);
+        if (!part) return 0;
+        const sinter_type *type = sinter_value_type(p->module, part);
+        sinter_dim dims[SINTER_MAX_RANK];
+        for (uint32_t k = 0; k + 1 < type->rank; k++) dims[k] = type->dims[k + (k > link->axis)];
+        dims[link->axis] =
+            sinter_dim_mul(table, type->dims[link->axis], type->dims[link->axis + 1]);
+        sinter_value operands[] = {part, sinter_build_dims(build, dims, type->rank - 1)};
+        part = sinter_build(build, SINTER_OP_reshape, operands, 2, NULL, 0);
+    }
+    return part;
+}
+
+/* A node whose units are cut exchanges them itself. */
+static void say_over(partition *p, sinter_node node) {
+    const sinter_shard_node *n = p->nodes[node];
+    sinter_string names[SINTER_MESH_MAX_AXES];
+    for (size_t f = 0; f < n->map.factors.count; f++) {
+        const sinter_mesh_axes *cut = &n->cuts[f];
+        if (n->map.factors.items[f].kind != SINTER_AXIS_STEPWISE || !cut->count) continue;
+        for (uint32_t i = 0; i < cut->count; i++)
+            names[i] = p->state.mesh->axes[cut->items[i]].name;
+        sinter_attr attr = sinter_attr_strings("over", names, cut->count);
+        sinter_rewrite_set_attr(p->rewrite, node, &attr);
+    }
+}
+
 /* ---- nodes ---- */
 
 static bool give_operands(partition *p, sinter_node node) {
@@ -318,6 +389,7 @@ static bool give_operands(partition *p, sinter_node node) {
         if (!check_node(p, node, value, wanted)) return false;
         sinter_value part = find_version(p, value, wanted);
         part = fetch(p, node, i, value, mask(p, node, i, value, part, wanted));
+        part = cut_gates(p, node, i, part);
         if (terms.count && i == p->nodes[node]->map.addend && i > 0)
             part = sinter_shard_build(&p->rewrite->build, SINTER_OP_shard_first, part, &terms, NULL,
                                       0);
@@ -428,6 +500,7 @@ static bool cut_node(partition *p, sinter_node node, sinter_node next) {
     if (!give_operands(p, node)) return false;
     for (uint32_t i = 0; i < info.region_count; i++)
         if (!give_inside(p, info.regions[i])) return false;
+    say_over(p, node);
     if (is_cut(p, node) && !infer_again(p, node)) return false;
     return take_results(p, node, next);
 }

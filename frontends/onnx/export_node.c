@@ -1,6 +1,7 @@
 /* IR node -> ONNX node: the rows of ops.def read backwards, a short table for ops that are an attribute value in
  * ONNX, constants as initializers, groups opened. Test: tests/suites/long/onnx_export.py */
 #include "frontends/onnx/exporter.h"
+#include "ir/mesh.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -229,6 +230,11 @@ static bool write_plain(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_
     if (varied) name = variants[variant].name;
     if (!name)
         return sinter_error(e->diag, sinter_node_where(e->module, node), "%s has no ONNX operator",
+                            sinter_op_get_info(info.op)->name);
+    if (sinter_node_exchanges(e->module, node))
+        return sinter_error(e->diag, sinter_node_where(e->module, node),
+                            "%s is cut over ranks, which ONNX has no word for: export the program "
+                            "of all ranks, before shard-partition",
                             sinter_op_get_info(info.op)->name);
     /* ONNX windows have their channels at axis 1. */
     bool transposed = sinter_op_get_info(info.op)->pattern == SINTER_PATTERN_WINDOW &&

@@ -10,10 +10,11 @@ static void describe_exchanges(const sinter_module *module, double bytes, sinter
     size_t counts[SINTER_OP_COUNT] = {0};
     const char *before = ": ";
     sinter_region main = sinter_module_main(module);
-    SINTER_FOR_NODES (module, main, node) counts[sinter_node_op(module, node)]++;
+    SINTER_FOR_NODES (module, main, node)
+        counts[sinter_node_op(module, node)] += sinter_node_exchanges(module, node);
     for (int op = 1; op < SINTER_OP_COUNT; op++) {
         const sinter_op_info *info = sinter_op_get_info((sinter_op)op);
-        if (!sinter_op_sends((sinter_op)op) || !counts[op]) continue;
+        if (!counts[op]) continue;
         sinter_text_format(text, "%s%s %zu", before, info->name, counts[op]);
         before = ", ";
     }

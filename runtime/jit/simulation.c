@@ -4,6 +4,7 @@
  * latency, as a message passes one on either side. Test: tests/cli/simulation.test */
 #include "runtime/jit/simulation.h"
 #include "ir/base/file.h"
+#include "ir/cost.h"
 #include "ir/estimate.h"
 
 #include <string.h>
@@ -106,13 +107,25 @@ static bool print_platform(const sinter_hardware *h, int64_t ranks, sinter_text 
 static sinter_node find_inner_send(const sinter_module *module, sinter_region region, bool inside) {
     SINTER_FOR_NODES (module, region, node) {
         const sinter_node_info *info = sinter_node_get(module, node);
-        if (inside && sinter_op_sends(info->op)) return node;
+        if (inside && sinter_node_exchanges(module, node)) return node;
         for (uint32_t i = 0; i < info->region_count; i++) {
             sinter_node found = find_inner_send(module, info->regions[i], true);
             if (found) return found;
         }
     }
     return 0;
+}
+
+/* A node that exchanges again and again, with what came before it: each time takes its share. */
+static void print_steps(sinter_module *module, const sinter_estimate_step *step, double before,
+                        sinter_text *text) {
+    int64_t count = 1;
+    sinter_cost_exchange exchange = sinter_cost_node_exchange(module, step->node);
+    if (!exchange.count ||
+        !sinter_dim_is_const(sinter_module_dims(module), exchange.count, &count) || count < 1)
+        count = 1;
+    sinter_text_format(text, "exchange %.17g\n",
+                       (before + step->seconds - step->link_seconds) / (double)count);
 }
 
 static bool print_times(sinter_module *module, const sinter_hardware *h, sinter_text *text,
@@ -130,8 +143,13 @@ static bool print_times(sinter_module *module, const sinter_hardware *h, sinter_
     sinter_text_format(text, "predicted %.17g\n", estimate.seconds);
     for (size_t i = 0; i < estimate.steps.count; i++) {
         const sinter_estimate_step *step = &estimate.steps.items[i];
-        if (!sinter_op_sends(sinter_node_op(module, step->node))) {
+        if (!sinter_node_exchanges(module, step->node)) {
             seconds += step->seconds;
+            continue;
+        }
+        if (!sinter_op_sends(sinter_node_op(module, step->node))) {
+            print_steps(module, step, seconds, text);
+            seconds = 0;
             continue;
         }
         sinter_text_format(text, "exchange %.17g\n", seconds);

@@ -39,7 +39,7 @@ static void print_link(const sinter_axis_link *l, sinter_text *out) {
 }
 
 static void check(sinter_module *module, const char *name, const char *expected) {
-    static const char *const kinds[] = {"along", "summed", "reduced"};
+    static const char *const kinds[] = {"along", "summed", "reduced", "stepwise"};
     sinter_arena arena;
     sinter_arena_init(&arena);
     sinter_axis_map map;
@@ -90,7 +90,8 @@ int main(void) {
           "along 3 r0.1 r1.1 o0.1x2/3");
     check(module, "sum",
           "along N r0.0 o0.0; along 6 r0.1 o0.1 o1.0; along 4 r0.2 o0.2; along 4 r0.3 o0.3");
-    check(module, "la", "along N o0.1 o4.0 r0.2 r1.1 r2.1");
+    check(module, "la",
+          "along N o0.1 o4.0 r0.2 r1.1 r2.1; stepwise 6 o1.1x4/6 o2.1x4/6 r0.3 r1.2 r2.2");
     check(module, "att", "along N o0.0 o1.0 o2.0 r0.0; along 2 o0.2*16 o1.2*8 o2.2*8 r0.2*16");
     check(module, "pool",
           "along N o0.0 r0.0; along 6 o0.1 r0.1; window 0.2/1:3-1 lowest; window 0.3/2:3-0 lowest");

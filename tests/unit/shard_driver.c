@@ -7,7 +7,7 @@
  *
  * --auto: shardings are those that shard-auto chooses for the mesh, on devices that gain by sharing whatever can be shared.
  *
- * Used by tests/suites/shard_values.py */
+ * Used by tests/suites/shard_values.py, shard_recurrent.py */
 #include "frontends/import.h"
 #include "ir/base/file.h"
 #include "ir/eval.h"
@@ -40,8 +40,8 @@ typedef struct trial {
     size_t input_count, output_count;
     sinter_text messages;
     sinter_diag diag;
-    size_t collectives, evaluated;
-    const sinter_hardware *hardware; /* NULL: shardings are drawn */
+    size_t collectives, steps, evaluated; /* steps: nodes that exchange while they run */
+    const sinter_hardware *hardware;      /* NULL: shardings are drawn */
 } trial;
 
 /* ---- what is said ---- */
@@ -160,6 +160,14 @@ static size_t count_collectives(const sinter_module *module) {
     return count;
 }
 
+static size_t count_steps(const sinter_module *module) {
+    size_t count = 0;
+    SINTER_FOR_NODES (module, sinter_module_main(module), node)
+        count +=
+            sinter_node_exchanges(module, node) && !sinter_op_sends(sinter_node_op(module, node));
+    return count;
+}
+
 /* Whether compiled ranks can give each other what they have to: whole bytes, of shapes that are numbers (docs/shard.md). Such
  * programs are evaluated, and counted. */
 static bool can_exchange(trial *t) {
@@ -232,6 +240,7 @@ static bool try_once(trial *t, const char *mesh_text, const sinter_engine_option
     good = good && run_pass(t, "shard-partition") && run_pass(t, "shard-simplify");
     if (verbose) print_module(t->module);
     t->collectives += count_collectives(t->module);
+    t->steps += count_steps(t->module);
     bool compiled = options && can_exchange(t);
     good = good && (compiled ? run_compiled(t, options, outputs) : run_ranks(t, outputs)) &&
            compare(t, outputs);
@@ -285,7 +294,7 @@ static const char slow_devices[] = "hardware \"slow devices\" { devices 8 comput
 
 int main(int argc, char **argv) {
     char line[4096];
-    size_t passed = 0, failed = 0, skipped = 0, collectives = 0, evaluated = 0;
+    size_t passed = 0, failed = 0, skipped = 0, collectives = 0, steps = 0, evaluated = 0;
     if (argc < 3) return 2;
     bool verbose = argc > 3 && !strcmp(argv[argc - 1], "--verbose");
     bool compiled = argc > 3 && !strcmp(argv[3], "--compiled");
@@ -323,11 +332,13 @@ int main(int argc, char **argv) {
             t.diag.error_count = 0;
         }
         collectives += t.collectives;
+        steps += t.steps;
         evaluated += t.evaluated;
         unload(&t);
     }
     if (compiled) sinter_file_remove_folder(cache);
     if (compiled) printf("%zu evaluated only\n", evaluated);
+    printf("%zu nodes exchange while they run\n", steps);
     printf("%zu collectives\n%zu passed, %zu failed, %zu skipped\n", collectives, passed, failed,
            skipped);
     sinter_hardware_deinit(&hardware);

@@ -28,7 +28,7 @@ EMBEDDED = {
     "mlp": (["pixels"], {"layers.0.weight": (0, 2), "layers.1.weight": (1, 2)}),
     "cnn": (["pixels"], {"block.0.conv.weight": (0, 4), "block.1.conv.weight": (1, 4)}),
     "cnn_int8": (["pixels"], {}),
-    "lstm": (["pixels"], {"classifier.weight": (1, 2)}),
+    "lstm": (["pixels"], {"lstm.recurrence": (1, 3), "classifier.weight": (1, 2)}),
     "transformer": (["pixels"], {"layers.0.linear1.weight": (1, 2), "layers.0.linear2.weight": (0, 2)}),
 }
 

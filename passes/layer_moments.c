@@ -24,9 +24,8 @@ typedef struct gatherer {
     int64_t rows, capacity;
 } gatherer;
 
-/* Attributes of a convolution over an input of these spatial sizes. */
-static void place_windows(const sinter_module *module, const sinter_layer *layer,
-                          const sinter_tensor *x, const sinter_tensor *y, sinter_patches *p) {
+void sinter_layer_place_windows(const sinter_module *module, const sinter_layer *layer,
+                                const sinter_tensor *x, const sinter_tensor *y, sinter_patches *p) {
     sinter_node node = layer->node;
     sinter_string automatic = sinter_node_get_string(module, node, "auto_pad");
     bool upper = sinter_string_is(automatic, "SAME_UPPER"),
@@ -108,7 +107,7 @@ static void gather_sample(gatherer *g, int64_t group, size_t run, int64_t sample
 /* Sizes may differ from run to run. */
 static int64_t enter_run(const sinter_module *module, gatherer *g, size_t run) {
     const sinter_tensor *y = &g->view->targets[run];
-    place_windows(module, g->layer, &g->view->inputs[run], y, &g->patches);
+    sinter_layer_place_windows(module, g->layer, &g->view->inputs[run], y, &g->patches);
     g->positions = 1;
     for (uint32_t d = 2; d < y->rank; d++) g->positions *= y->dims[d];
     return g->positions;
@@ -128,15 +127,15 @@ static void gather_windows(const sinter_module *module, gatherer *g, int64_t gro
     flush(g, group);
 }
 
-/* The mask of a run's rows; NULL: all count. */
-static const sinter_tensor *find_mask(const sinter_layer_view *view, size_t run, int64_t rows) {
+const sinter_tensor *sinter_layer_view_mask(const sinter_layer_view *view, size_t run,
+                                            int64_t rows) {
     const sinter_tensor *mask = view->masks ? &view->masks[run] : NULL;
     return mask && sinter_tensor_count(mask) == rows ? mask : NULL;
 }
 
 static int64_t count_rows(const sinter_layer_view *view, size_t run, int64_t inputs) {
     int64_t rows = sinter_tensor_count(&view->inputs[run]) / inputs, kept = 0;
-    const sinter_tensor *mask = find_mask(view, run, rows);
+    const sinter_tensor *mask = sinter_layer_view_mask(view, run, rows);
     if (!mask) return rows;
     for (int64_t r = 0; r < rows; r++) kept += sinter_tensor_get_double(mask, r) != 0;
     return kept;
@@ -147,7 +146,7 @@ static void gather_rows(gatherer *g) {
     for (size_t run = 0; run < g->view->runs; run++) {
         const sinter_tensor *x = &g->view->inputs[run];
         int64_t rows = sinter_tensor_count(x) / n;
-        const sinter_tensor *mask = find_mask(g->view, run, rows);
+        const sinter_tensor *mask = sinter_layer_view_mask(g->view, run, rows);
         for (int64_t r = 0; r < rows; r++) {
             if (mask && sinter_tensor_get_double(mask, r) == 0) continue;
             enter_half(g, 0, seen);

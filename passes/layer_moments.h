@@ -13,6 +13,11 @@ typedef struct sinter_layer_view {
     size_t runs;
 } sinter_layer_view;
 
+/* Where the windows of a convolution lie in an input, for an output of that shape. */
+void sinter_layer_place_windows(const sinter_module *module, const sinter_layer *layer, const sinter_tensor *input,
+                                const sinter_tensor *output, sinter_patches *out_patches);
+/* The mask of a run of so many rows; NULL: all count. */
+const sinter_tensor *sinter_layer_view_mask(const sinter_layer_view *view, size_t run, int64_t rows);
 /* How many rows that would be. */
 int64_t sinter_layer_count_rows(const sinter_module *module, const sinter_layer *layer, const sinter_layer_view *view);
 /* Adds all rows, or of very many a share at regular distances, the same for the same shapes. The moments are initialised for

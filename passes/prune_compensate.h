@@ -1,5 +1,6 @@
 /* What is left makes up for what was removed: layer by layer, in order, least squares from what a layer reads now to what it
- * yielded in the dense model, as far as that is still yielded. Test: tests/passes/prune_channels/, tests/passes/cut_blocks/ */
+ * yielded in the dense model, as far as that is still yielded; two layers with fewer channels between them also together (layer_pair.h),
+ * so that the first one may yield something else. Test: tests/passes/prune_channels/, tests/passes/cut_blocks/ */
 #pragma once
 #include "passes/pass.h"
 #include "passes/prune_graph.h"

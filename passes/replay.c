@@ -68,6 +68,14 @@ static void let_go(sinter_replay *replay, size_t index) {
     *held = replay->held.items[--replay->held.count];
 }
 
+void sinter_replay_forget(sinter_replay *replay, sinter_value value) {
+    for (size_t i = 0; i < replay->held.count; i++)
+        if (replay->held.items[i].value == value) {
+            let_go(replay, i);
+            return;
+        }
+}
+
 static void find_masks(sinter_replay *replay) {
     const sinter_samples *samples = replay->compression->samples;
     sinter_tensor *masks = SINTER_NEW_ARRAY(&replay->arena, sinter_tensor, replay->runs);

@@ -27,3 +27,5 @@ bool sinter_replay_advance(sinter_replay *replay, sinter_node until, const sinte
                            sinter_diag *diag);
 /* One tensor a run of a value that was asked for or that nodes ahead read; NULL for others. */
 const sinter_tensor *sinter_replay_find(const sinter_replay *replay, sinter_value value);
+/* The value has become another one, by nodes before it that changed: it is computed anew when it is wanted, from what is held then. */
+void sinter_replay_forget(sinter_replay *replay, sinter_value value);

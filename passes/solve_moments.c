@@ -116,51 +116,117 @@ bool sinter_moments_finish_targets(sinter_moments *moments, bool centred) {
     return true;
 }
 
-/* The window at a position, of all channels: which rows of it lie inside is the same for each. The innermost dim is a loop, the
- * others are counted in mixed radix. */
+/* The innermost lines of the window at a position, one after the other; which of their taps lie inside is the same for all. The
+ * innermost dim is a loop, the others are counted in mixed radix. */
+typedef struct window_lines {
+    const sinter_patches *patches;
+    const int64_t *corner;
+    int64_t index[SINTER_PATCH_DIMS];
+    int64_t tap, offset;     /* of the line's first tap; of its elements in a channel */
+    int64_t low, high, step; /* taps that lie inside, where the line does; elements between them */
+    bool inside;
+} window_lines;
+
+static void place_line(window_lines *w) {
+    const sinter_patches *p = w->patches;
+    uint32_t last = p->dims - 1;
+    w->offset = 0;
+    w->inside = true;
+    for (uint32_t d = 0; d < last; d++) {
+        int64_t at = w->corner[d] + w->index[d] * p->dilation[d];
+        w->inside = w->inside && at >= 0 && at < p->size[d];
+        w->offset = (w->offset + at) * p->size[d + 1];
+    }
+    w->offset += w->corner[last];
+}
+
+static window_lines first_line(const sinter_patches *p, const int64_t *corner) {
+    uint32_t last = p->dims - 1;
+    int64_t width = p->kernel[last], step = p->dilation[last];
+    window_lines w = {.patches = p, .corner = corner, .step = step};
+    w.low = corner[last] < 0 ? (-corner[last] + step - 1) / step : 0;
+    int64_t room = p->size[last] - corner[last];
+    w.high = room > 0 ? (room + step - 1) / step : 0;
+    if (w.high > width) w.high = width;
+    if (w.low > w.high) w.low = w.high;
+    place_line(&w);
+    return w;
+}
+
+static bool next_line(window_lines *w) {
+    const sinter_patches *p = w->patches;
+    uint32_t d = p->dims - 1;
+    while (d > 0 && ++w->index[d - 1] == p->kernel[d - 1]) w->index[--d] = 0;
+    if (d == 0) return false;
+    w->tap += p->kernel[p->dims - 1];
+    place_line(w);
+    return true;
+}
+
 static void gather_window(const sinter_patches *p, const float *channels, int64_t elements,
                           int64_t taps, const int64_t *corner, float *out) {
-    uint32_t last = p->dims - 1;
-    int64_t index[SINTER_PATCH_DIMS] = {0}, width = p->kernel[last], step = p->dilation[last];
-    int64_t low = corner[last] < 0 ? (-corner[last] + step - 1) / step : 0;
-    int64_t room = p->size[last] - corner[last], high = room > 0 ? (room + step - 1) / step : 0;
-    if (high > width) high = width;
-    if (low > high) low = high;
-    for (int64_t tap = 0;; tap += width) {
-        int64_t offset = 0;
-        bool inside = true;
-        for (uint32_t d = 0; d < last; d++) {
-            int64_t at = corner[d] + index[d] * p->dilation[d];
-            inside = inside && at >= 0 && at < p->size[d];
-            offset = (offset + at) * p->size[d + 1];
-        }
+    int64_t width = p->kernel[p->dims - 1];
+    window_lines w = first_line(p, corner);
+    do {
         for (int64_t c = 0; c < p->channels; c++) {
-            int64_t from = c * elements + offset + corner[last], k = 0;
-            float *to = out + c * taps + tap;
-            for (; inside && k < low; k++) to[k] = 0;
-            for (; inside && k < high; k++) to[k] = channels[from + k * step];
+            int64_t from = c * elements + w.offset, k = 0;
+            float *to = out + c * taps + w.tap;
+            for (; w.inside && k < w.low; k++) to[k] = 0;
+            for (; w.inside && k < w.high; k++) to[k] = channels[from + k * w.step];
             for (; k < width; k++) to[k] = 0;
         }
-        uint32_t d = last;
-        while (d > 0 && ++index[d - 1] == p->kernel[d - 1]) index[--d] = 0;
-        if (d == 0) return;
+    } while (next_line(&w));
+}
+
+static void scatter_window(const sinter_patches *p, const float *row, int64_t elements,
+                           int64_t taps, const int64_t *corner, float *channels) {
+    window_lines w = first_line(p, corner);
+    do {
+        for (int64_t c = 0; w.inside && c < p->channels; c++) {
+            int64_t to = c * elements + w.offset;
+            const float *from = row + c * taps + w.tap;
+            for (int64_t k = w.low; k < w.high; k++) channels[to + k * w.step] += from[k];
+        }
+    } while (next_line(&w));
+}
+
+typedef struct patch_counts {
+    int64_t positions, elements, taps;
+} patch_counts;
+
+static patch_counts count_patches(const sinter_patches *p) {
+    patch_counts counts = {1, 1, 1};
+    for (uint32_t d = 0; d < p->dims; d++) {
+        counts.positions *= p->out[d];
+        counts.elements *= p->size[d];
+        counts.taps *= p->kernel[d];
     }
+    return counts;
+}
+
+static void find_corner(const sinter_patches *p, int64_t position, int64_t *out_corner) {
+    for (uint32_t d = p->dims; d-- > 0; position /= p->out[d])
+        out_corner[d] = position % p->out[d] * p->stride[d] - p->before[d];
 }
 
 int64_t sinter_patches_gather(const sinter_patches *p, const float *channels, int64_t first,
                               int64_t step, float *out_rows) {
-    int64_t positions = 1, elements = 1, taps = 1, rows = 0;
-    for (uint32_t d = 0; d < p->dims; d++) {
-        positions *= p->out[d];
-        elements *= p->size[d];
-        taps *= p->kernel[d];
-    }
-    for (int64_t position = first; position < positions; position += step, rows++) {
-        int64_t corner[SINTER_PATCH_DIMS], rest = position;
-        for (uint32_t d = p->dims; d-- > 0; rest /= p->out[d])
-            corner[d] = rest % p->out[d] * p->stride[d] - p->before[d];
-        gather_window(p, channels, elements, taps, corner, out_rows);
-        out_rows += p->channels * taps;
+    patch_counts counts = count_patches(p);
+    int64_t rows = 0, corner[SINTER_PATCH_DIMS];
+    for (int64_t position = first; position < counts.positions; position += step, rows++) {
+        find_corner(p, position, corner);
+        gather_window(p, channels, counts.elements, counts.taps, corner, out_rows);
+        out_rows += p->channels * counts.taps;
     }
     return rows;
+}
+
+void sinter_patches_scatter(const sinter_patches *p, const float *rows, float *channels) {
+    patch_counts counts = count_patches(p);
+    int64_t corner[SINTER_PATCH_DIMS];
+    for (int64_t position = 0; position < counts.positions; position++) {
+        find_corner(p, position, corner);
+        scatter_window(p, rows, counts.elements, counts.taps, corner, channels);
+        rows += p->channels * counts.taps;
+    }
 }

@@ -72,15 +72,18 @@ typedef struct sinter_kernel_part {
     sinter_expr first[SINTER_MAX_RANK], count[SINTER_MAX_RANK];
 } sinter_kernel_part;
 
-#define SINTER_KERNEL_BETWEEN_MAX 3
-/* A value [n, y, x, channel] that this kernel makes and reads: scratch [y, x, channel] has it for one n, with the zeros around it
- * that a window reads. */
+/* Units of what lowering cuts for threads: so many divide well among them. */
+enum { SINTER_LOWER_UNITS = 8 };
+#define SINTER_KERNEL_BETWEEN_MAX 8
+/* A value that this kernel makes and reads, in scratch. [n, y, x, channel]: scratch [y, x, channel] has it for one n, with the zeros
+ * around it that a window reads. Rows of a matrix, [..., m, n]: scratch [m, n] has those from first_row on, of one matrix. */
 typedef struct sinter_kernel_between {
     sinter_value value;
     sinter_loop_buffer buffer;
-    int64_t top, left; /* zeros before the first row and column */
-    sinter_expr row;   /* the only one that scratch has; NULL: it has all */
-    bool is_made;      /* and can be read */
+    int64_t top, left;     /* zeros before the first row and column */
+    sinter_expr row;       /* the only one that scratch has; NULL: it has all */
+    sinter_expr first_row; /* of a matrix; NULL: it is none */
+    bool is_made;          /* and can be read */
 } sinter_kernel_between;
 
 typedef struct sinter_kernel {
@@ -241,6 +244,8 @@ sinter_expr sinter_lower_scalar(sinter_kernel *kernel, sinter_value value);
 /* Gives element `index` of `value` (a result of the node being lowered): stored where the value is an output, and
  * carried through the elementwise consumers inside the group to the outputs that depend on it. */
 void sinter_lower_store(sinter_kernel *kernel, sinter_value value, const sinter_expr *index, sinter_expr element);
+/* Element of an output of this kernel, to its buffer or to the scratch that is there for it. */
+void sinter_kernel_store_output(sinter_kernel *kernel, sinter_value output, const sinter_expr *index, sinter_expr element);
 /* Raw store with conversion from the compute dtype to the buffer's. */
 void sinter_kernel_store(sinter_kernel *kernel, sinter_loop_buffer buffer, const sinter_expr *index, sinter_expr element);
 sinter_expr sinter_kernel_load(sinter_kernel *kernel, sinter_loop_buffer buffer, const sinter_expr *index);
@@ -262,9 +267,14 @@ bool sinter_lower_streamed(sinter_kernel *kernel, sinter_region region);
 /* An anchor that is a convolution of one tap over what elementwise nodes of its group make: by rows, too. false: it is not. */
 bool sinter_lower_is_staged(sinter_kernel *kernel, sinter_node anchor);
 bool sinter_lower_staged(sinter_kernel *kernel, sinter_node anchor);
-/* A group of reductions over the same last axes and of elementwise nodes; false: the group is not of this kind. */
+/* A group of reductions over the same last axes and of elementwise nodes; false: the group is not of this kind. Of these nodes alone
+ * where `nodes` is not NULL: by node, whether the rows are made by it; the kernel's outputs are theirs then. */
 bool sinter_lower_is_rows(sinter_kernel *kernel, sinter_region region);
-bool sinter_lower_rows(sinter_kernel *kernel, sinter_region region);
+bool sinter_lower_rows(sinter_kernel *kernel, sinter_region region, const bool *nodes);
+/* A group of a matrix product, of rows that are made of it, and of the product of these: a block of rows at a time, through scratch.
+ * false: it is not. */
+bool sinter_lower_is_blocked(sinter_kernel *kernel, sinter_region region);
+bool sinter_lower_blocked(sinter_kernel *kernel, sinter_region region);
 /* value at index has this element from here to the end of the open block. */
 void sinter_lower_set_element(sinter_kernel *kernel, sinter_value value, const sinter_expr *index, sinter_expr element);
 /* A parsed scalar text over expressions ("max(acc, x)", names acc x): constants take the dtype of what they meet, `fallback`

@@ -1,5 +1,5 @@
 /* Lowering of a fused group to one kernel. Groups that work through rows are in lower_rows.c, windows over windows in
- * lower_streamed.c; any other has at most one node with a kernel rule (its anchor: a contraction, a window, a reduction); the
+ * lower_streamed.c, products of rows that are made of a product in lower_blocked.c; any other has at most one node with a kernel rule (its anchor: a contraction, a window, a reduction); the
  * elementwise nodes around it are pulled into its stores and loads, or make rows that it reads (lower_staged.c). A group without an anchor is one nest over its results' common shape.
  * Test: tests/unit/random_graph_test.c, tests/suites/embedded_models.py */
 #include "codegen/lower.h"
@@ -29,7 +29,8 @@ bool sinter_lower_group(sinter_kernel *kernel, sinter_node node) {
     sinter_module *module = kernel->lower->module;
     sinter_node anchor = 0;
     sinter_region region = sinter_node_get(module, node)->regions[0];
-    if (sinter_lower_is_rows(kernel, region)) return sinter_lower_rows(kernel, region);
+    if (sinter_lower_is_blocked(kernel, region)) return sinter_lower_blocked(kernel, region);
+    if (sinter_lower_is_rows(kernel, region)) return sinter_lower_rows(kernel, region, NULL);
     if (sinter_lower_is_streamed(kernel, region)) return sinter_lower_streamed(kernel, region);
     sinter_lower_kernel_rule rule = find_anchor(kernel, region, &anchor);
     if (rule && sinter_lower_is_staged(kernel, anchor)) return sinter_lower_staged(kernel, anchor);

@@ -391,11 +391,26 @@ const sinter_kernel_between *sinter_kernel_find_between(const sinter_kernel *ker
 static void find_in_between(sinter_kernel *kernel, const sinter_kernel_between *between,
                             const sinter_expr *index, sinter_expr *out_index) {
     sinter_loop_builder *build = &kernel->build;
+    if (between->first_row) {
+        uint32_t rank = sinter_value_type(kernel->lower->module, between->value)->rank;
+        out_index[0] = sinter_loop_sub(build, index[rank - 2], between->first_row);
+        out_index[1] = index[rank - 1];
+        return;
+    }
     out_index[0] = between->row
                        ? sinter_loop_int(build, 0)
                        : sinter_loop_add(build, index[1], sinter_loop_int(build, between->top));
     out_index[1] = sinter_loop_add(build, index[2], sinter_loop_int(build, between->left));
     out_index[2] = index[3];
+}
+
+void sinter_kernel_store_output(sinter_kernel *kernel, sinter_value output,
+                                const sinter_expr *index, sinter_expr element) {
+    sinter_expr at[3];
+    const sinter_kernel_between *between = sinter_kernel_find_between(kernel, output);
+    if (between) find_in_between(kernel, between, index, at);
+    sinter_kernel_store(kernel, between ? between->buffer : sinter_kernel_buffer(kernel, output),
+                        between ? at : index, element);
 }
 
 static bool is_output(const sinter_kernel *kernel, sinter_value value) {
@@ -511,12 +526,8 @@ void sinter_lower_store(sinter_kernel *kernel, sinter_value value, const sinter_
     for (size_t i = 0; i < kernel->outputs.count; ++i) {
         sinter_value output = kernel->outputs.items[i];
         if (!depends_on(kernel, output, value)) continue;
-        sinter_expr result = sinter_lower_element(kernel, output, index), at[3];
-        const sinter_kernel_between *between = sinter_kernel_find_between(kernel, output);
-        if (between) find_in_between(kernel, between, index, at);
-        sinter_kernel_store(kernel,
-                            between ? between->buffer : sinter_kernel_buffer(kernel, output),
-                            between ? at : index, result);
+        sinter_kernel_store_output(kernel, output, index,
+                                   sinter_lower_element(kernel, output, index));
     }
     kernel->bound_value = 0;
 }

@@ -20,7 +20,8 @@ typedef struct rows {
     sinter_kernel *kernel;
     sinter_module *module;
     sinter_region region;
-    sinter_type type; /* of a row-shaped value */
+    const bool *nodes; /* those that make the rows; NULL: all of the region */
+    sinter_type type;  /* of a row-shaped value */
     sinter_value row;
     uint32_t axis;                      /* the first reduced one */
     uint32_t last;                      /* the last stage */
@@ -77,9 +78,15 @@ bool sinter_lower_is_rows(sinter_kernel *kernel, sinter_region region) {
 
 /* ---- what is in which loop ---- */
 
+static bool is_member(const rows *r, sinter_node node) {
+    return !r->nodes || r->nodes[node];
+}
+
 static sinter_node inside(const rows *r, sinter_value value) {
     sinter_node node = value ? sinter_value_get(r->module, value)->definition : 0;
-    return node && sinter_node_get(r->module, node)->parent == r->region ? node : 0;
+    return node && sinter_node_get(r->module, node)->parent == r->region && is_member(r, node)
+               ? node
+               : 0;
 }
 
 static bool is_row_shaped(const rows *r, sinter_value value) {
@@ -97,6 +104,7 @@ static uint32_t stage_of(const rows *r, sinter_value value) {
 static void find_stages(rows *r) {
     SINTER_FOR_NODES (r->module, r->region, node) {
         uint32_t stage = 0;
+        if (!is_member(r, node)) continue;
         for (uint32_t i = 0; i < sinter_node_get(r->module, node)->operand_count; ++i) {
             uint32_t own = stage_of(r, sinter_node_operand(r->module, node, i));
             if (own > stage) stage = own;
@@ -132,7 +140,7 @@ static void count_loops(rows *r) {
         SINTER_NEW_ARRAY(&r->kernel->lower->scratch, uint32_t, sinter_module_node_limit(r->module));
     uint32_t loop = 0;
     SINTER_FOR_NODES (r->module, r->region, node)
-        if (is_reduction(r->module, node))
+        if (is_member(r, node) && is_reduction(r->module, node))
             count_loop(r, sinter_node_operand(r->module, node, 0), seen, ++loop);
     for (uint32_t stage = 0; stage <= r->last; ++stage) {
         ++loop;
@@ -236,9 +244,14 @@ static void store_elements(rows *r, uint32_t stage) {
                               elements[i]);
     for (size_t i = 0; i < outputs; ++i)
         if (elements[kept_count + i])
-            sinter_kernel_store(kernel, sinter_kernel_buffer(kernel, kernel->outputs.items[i]),
-                                r->index, elements[kept_count + i]);
+            sinter_kernel_store_output(kernel, kernel->outputs.items[i], r->index,
+                                       elements[kept_count + i]);
     end_row(r);
+    /* What lies in scratch is read there from now on. */
+    for (size_t i = 0; i < outputs; ++i)
+        for (uint32_t k = 0; k < kernel->between_count; ++k)
+            if (kernel->between[k].value == kernel->outputs.items[i] && elements[kept_count + i])
+                kernel->between[k].is_made = true;
 }
 
 static void reduce(rows *r, sinter_node node, uint32_t stage) {
@@ -265,7 +278,7 @@ static void name_elements(rows *r, uint32_t stage) {
     sinter_loop_builder *build = &r->kernel->build;
     SINTER_FOR_NODES (r->module, r->region, node) {
         sinter_value value = sinter_node_result(r->module, node, 0);
-        if (!value || r->stages[node] != stage || is_row_shaped(r, value) ||
+        if (!value || !is_member(r, node) || r->stages[node] != stage || is_row_shaped(r, value) ||
             is_reduction(r->module, node) || sinter_value_constant(r->module, value))
             continue;
         sinter_expr element = sinter_lower_element(r->kernel, value, r->index);
@@ -278,7 +291,7 @@ static void name_elements(rows *r, uint32_t stage) {
 
 static void find_row(rows *r) {
     SINTER_FOR_NODES (r->module, r->region, node) {
-        if (!is_reduction(r->module, node)) continue;
+        if (!is_member(r, node) || !is_reduction(r->module, node)) continue;
         r->row = sinter_node_operand(r->module, node, 0);
         r->type = *sinter_value_type(r->module, r->row);
         sinter_value axes = sinter_node_operand(r->module, node, 1);
@@ -294,37 +307,47 @@ static void find_row(rows *r) {
     }
 }
 
-bool sinter_lower_rows(sinter_kernel *kernel, sinter_region region) {
+/* The loops over rows: over all, or over the part of them that the kernel is to make. */
+static void begin_rows(rows *r) {
+    sinter_kernel *kernel = r->kernel;
+    const sinter_kernel_part *part = &kernel->part;
+    for (uint32_t i = 0; i < r->axis; ++i) {
+        r->index[i] = sinter_kernel_begin_for(
+            kernel, sinter_arena_format(kernel->build.arena, "i%u", i),
+            part->value ? part->count[i] : sinter_kernel_dim(kernel, r->type.dims[i]));
+        if (part->value) r->index[i] = sinter_loop_add(&kernel->build, part->first[i], r->index[i]);
+    }
+}
+
+bool sinter_lower_rows(sinter_kernel *kernel, sinter_region region, const bool *members) {
     sinter_module *module = kernel->lower->module;
     uint32_t nodes = sinter_module_node_limit(module);
-    rows r = {.kernel = kernel, .module = module, .region = region};
+    rows r = {.kernel = kernel, .module = module, .region = region, .nodes = members};
     r.stages = SINTER_NEW_ARRAY(&kernel->lower->scratch, uint32_t, nodes);
     r.loops = SINTER_NEW_ARRAY(&kernel->lower->scratch, uint32_t, nodes);
     find_row(&r);
     find_stages(&r);
     count_loops(&r);
     r.count = sinter_loop_int(&kernel->build, 1);
-    for (uint32_t i = 0; i < r.type.rank; ++i) {
-        sinter_expr dim = sinter_kernel_dim(kernel, r.type.dims[i]);
+    for (uint32_t i = r.axis; i < r.type.rank; ++i) {
         r.index[i] = sinter_loop_int(&kernel->build, 0);
-        if (i < r.axis)
-            r.index[i] = sinter_kernel_begin_for(
-                kernel, sinter_arena_format(kernel->build.arena, "i%u", i), dim);
-        else
-            r.count = sinter_loop_mul(&kernel->build, r.count, dim);
+        r.count =
+            sinter_loop_mul(&kernel->build, r.count, sinter_kernel_dim(kernel, r.type.dims[i]));
     }
+    begin_rows(&r);
     choose_kept(&r);
     for (uint32_t stage = 0; stage <= r.last; ++stage) {
         name_elements(&r, stage);
         store_elements(&r, stage);
         SINTER_FOR_NODES (module, region, node)
-            if (is_reduction(module, node) && r.stages[node] == stage) reduce(&r, node, stage);
+            if (is_member(&r, node) && is_reduction(module, node) && r.stages[node] == stage)
+                reduce(&r, node, stage);
     }
     for (size_t i = 0; i < kernel->outputs.count; ++i) {
         sinter_value output = kernel->outputs.items[i];
         if (is_row_shaped(&r, output)) continue;
-        sinter_kernel_store(kernel, sinter_kernel_buffer(kernel, output), r.index,
-                            sinter_lower_element(kernel, output, r.index));
+        sinter_kernel_store_output(kernel, output, r.index,
+                                   sinter_lower_element(kernel, output, r.index));
     }
     sinter_kernel_end_loops(kernel, r.axis);
     return true;

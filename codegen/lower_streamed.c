@@ -17,7 +17,6 @@
 #include "ir/ring.h"
 
 enum {
-    UNITS = 8,        /* that divide well among threads */
     LEAST_REUSE = 12, /* rows of a part for each that is computed twice */
     ROW = 1,
     COLUMN = 2,
@@ -127,7 +126,7 @@ static int64_t rows_twice(const streamed *s) {
 static int64_t choose_part(const streamed *s) {
     int64_t rows = last_stage(s)->rows, blocks = last_stage(s)->channels / s->block, stride = 1;
     for (uint32_t i = 1; i < s->count; i++) stride *= s->stages[i].stride;
-    int64_t parts = (UNITS + blocks - 1) / blocks, length = (rows + parts - 1) / parts;
+    int64_t parts = (SINTER_LOWER_UNITS + blocks - 1) / blocks, length = (rows + parts - 1) / parts;
     int64_t least = (LEAST_REUSE * rows_twice(s) + stride - 1) / stride;
     if (length < least) length = least;
     for (int64_t part = length; part < 2 * length && part < rows; part++)

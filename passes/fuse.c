@@ -2,7 +2,8 @@
  * nodes: one kernel, one pass over memory. Decides by the pattern column of ops.def.
  *
  * A group has at most one anchor (contraction, window, reduction), or a chain where windows read by rows what others make;
- * convolutions of one tap read by rows what elementwise nodes make.
+ * convolutions of one tap read by rows what elementwise nodes make. Two products with rows in between that are made of the
+ * first are one group as well (fuse_products.c).
  * Every result depends on it, at the anchor's own result shape; elementwise nodes that feed a reduction join it when nobody
  * else wants their values. Reductions over the same last axes are the exception: with the elementwise nodes before, between
  * and after them (softmax, normalisations) they are one group, which works through its rows. The group stands where its
@@ -10,15 +11,14 @@
  * Constants of few elements are copied into the group, where the kernel sees their values. Elements that are widened
  * between two groups, as dequantized ones are, lie in memory as they were before.
  * Test: tests/passes/fuse/ */
+#include "passes/fuse.h"
 #include "ir/ring.h"
 #include "passes/packed_weight.h"
-#include "passes/pass.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    GROUP_LIMIT = 48,
     SMALL_CONSTANT = 16,
     LONG_ROW = 16384,
     /* Rings of all channels take at most this part of a core's cache; at a sixth they cost what
@@ -26,33 +26,11 @@ enum {
     RING_SHARE = 8
 };
 
-typedef struct fusion_group {
-    SINTER_VECTOR(sinter_node) nodes;
-    sinter_node anchor;
-    sinter_value row;  /* where the anchor reduces whole rows, dims kept: what it reduces */
-    uint32_t row_axis; /* the first of the reduced axes */
-    bool staged;       /* what the anchor reads is made in the group, row by row */
-    bool dead;         /* merged into another */
-} fusion_group;
-
-typedef struct fusion {
-    sinter_module *module;
-    sinter_rewrite *rewrite;
-    sinter_arena *scratch;
-    const sinter_machine *machine;
-    const sinter_chooser *chooser;
-    sinter_region region;
-    sinter_map copies;  /* constants copied into a group -> position of the node they are for */
-    uint32_t *position; /* by node, in this region; 0 elsewhere */
-    uint32_t *group_of; /* by node: index + 1 */
-    SINTER_VECTOR(fusion_group) groups;
-} fusion;
-
-static sinter_pattern pattern_of(const fusion *f, sinter_node node) {
+sinter_pattern sinter_fuse_pattern(const sinter_fusion *f, sinter_node node) {
     return sinter_op_get_info(sinter_node_get(f->module, node)->op)->pattern;
 }
 
-static bool all_numeric(const fusion *f, const sinter_value *values, uint32_t count) {
+static bool all_numeric(const sinter_fusion *f, const sinter_value *values, uint32_t count) {
     for (uint32_t i = 0; i < count; ++i) {
         if (!values[i]) continue;
         const sinter_type *type = sinter_value_type(f->module, values[i]);
@@ -65,7 +43,7 @@ static bool all_numeric(const fusion *f, const sinter_value *values, uint32_t co
 }
 
 /* Whether the node decides a dim of a result while it runs: it then needs to stand alone. */
-static bool has_late_dim(const fusion *f, const sinter_node_info *info) {
+static bool has_late_dim(const sinter_fusion *f, const sinter_node_info *info) {
     const sinter_dim_table *dims = sinter_module_dims(f->module);
     for (uint32_t i = 0; i < info->result_count; ++i) {
         if (!info->results[i]) continue;
@@ -81,25 +59,25 @@ static bool has_late_dim(const fusion *f, const sinter_node_info *info) {
     return false;
 }
 
-static bool is_fusable(const fusion *f, sinter_node node) {
+static bool is_fusable(const sinter_fusion *f, sinter_node node) {
     const sinter_node_info *info = sinter_node_get(f->module, node);
     return !has_late_dim(f, info) && all_numeric(f, info->operands, info->operand_count) &&
            all_numeric(f, info->results, info->result_count);
 }
 
-static bool is_elementwise(const fusion *f, sinter_node node) {
-    return pattern_of(f, node) == SINTER_PATTERN_ELEMENTWISE &&
+static bool is_elementwise(const sinter_fusion *f, sinter_node node) {
+    return sinter_fuse_pattern(f, node) == SINTER_PATTERN_ELEMENTWISE &&
            sinter_node_get(f->module, node)->op != SINTER_OP_identity && is_fusable(f, node);
 }
 
-static bool is_anchor(const fusion *f, sinter_node node) {
-    sinter_pattern pattern = pattern_of(f, node);
+static bool is_anchor(const sinter_fusion *f, sinter_node node) {
+    sinter_pattern pattern = sinter_fuse_pattern(f, node);
     return (pattern == SINTER_PATTERN_CONTRACT || pattern == SINTER_PATTERN_WINDOW ||
             pattern == SINTER_PATTERN_REDUCE) &&
            is_fusable(f, node);
 }
 
-static bool same_shape(const fusion *f, sinter_value a, sinter_value b) {
+bool sinter_fuse_same_shape(const sinter_fusion *f, sinter_value a, sinter_value b) {
     const sinter_type *x = sinter_value_type(f->module, a), *y = sinter_value_type(f->module, b);
     if (x->rank != y->rank) return false;
     for (uint32_t i = 0; i < x->rank; ++i)
@@ -108,15 +86,15 @@ static bool same_shape(const fusion *f, sinter_value a, sinter_value b) {
 }
 
 /* Position, in this region, of a node here or in a region nested below. */
-static uint32_t position_here(const fusion *f, sinter_node node) {
+static uint32_t position_here(const sinter_fusion *f, sinter_node node) {
     node = sinter_node_within(f->module, node, f->region);
     return node ? f->position[node] : UINT32_MAX;
 }
 
 /* Whether a value of the group is used by a node outside `group` and `other`, and where first. */
-static uint32_t first_outside_use(const fusion *f, uint32_t group, uint32_t other) {
+static uint32_t first_outside_use(const sinter_fusion *f, uint32_t group, uint32_t other) {
     uint32_t first = UINT32_MAX;
-    const fusion_group *members = &f->groups.items[group];
+    const sinter_fusion_group *members = &f->groups.items[group];
     for (size_t i = 0; i < members->nodes.count; ++i) {
         const sinter_node_info *info = sinter_node_get(f->module, members->nodes.items[i]);
         for (uint32_t r = 0; r < info->result_count; ++r) {
@@ -134,8 +112,8 @@ static uint32_t first_outside_use(const fusion *f, uint32_t group, uint32_t othe
     return first;
 }
 
-static void merge(fusion *f, uint32_t into, uint32_t from) {
-    fusion_group *a = &f->groups.items[into], *b = &f->groups.items[from];
+void sinter_fuse_merge(sinter_fusion *f, uint32_t into, uint32_t from) {
+    sinter_fusion_group *a = &f->groups.items[into], *b = &f->groups.items[from];
     for (size_t i = 0; i < b->nodes.count; ++i) {
         sinter_vector_push(f->scratch, &a->nodes, b->nodes.items[i]);
         f->group_of[b->nodes.items[i]] = into + 1;
@@ -151,7 +129,7 @@ static void merge(fusion *f, uint32_t into, uint32_t from) {
 /* ---- rows ---- */
 
 /* One long row alone would leave all threads but one without work. */
-static bool has_rows(const fusion *f, const sinter_type *type, uint32_t axis) {
+static bool has_rows(const sinter_fusion *f, const sinter_type *type, uint32_t axis) {
     const sinter_dim_table *dims = sinter_module_dims(f->module);
     int64_t rows = 1, length = 1, low, high;
     for (uint32_t i = 0; i < type->rank; ++i) {
@@ -166,7 +144,7 @@ static bool has_rows(const fusion *f, const sinter_type *type, uint32_t axis) {
 }
 
 /* A reduction over known last axes that keeps its dims. */
-static bool reduces_rows(const fusion *f, sinter_node node, uint32_t *out_axis) {
+static bool reduces_rows(const sinter_fusion *f, sinter_node node, uint32_t *out_axis) {
     sinter_module *module = f->module;
     const sinter_op_info *op = sinter_op_get_info(sinter_node_get(module, node)->op);
     if (op->pattern != SINTER_PATTERN_REDUCE || !strchr(op->body, ';') ||
@@ -189,25 +167,27 @@ static bool reduces_rows(const fusion *f, sinter_node node, uint32_t *out_axis) 
 }
 
 /* May the two be one group that works through rows? `own` ends in node, the newest of all. */
-static bool may_join_rows(const fusion *f, uint32_t own, uint32_t producer, sinter_node node) {
-    const fusion_group *a = &f->groups.items[own], *b = &f->groups.items[producer];
-    if (a->nodes.count + b->nodes.count > GROUP_LIMIT) return false;
+static bool may_join_rows(const sinter_fusion *f, uint32_t own, uint32_t producer,
+                          sinter_node node) {
+    const sinter_fusion_group *a = &f->groups.items[own], *b = &f->groups.items[producer];
+    if (a->nodes.count + b->nodes.count > SINTER_FUSE_LIMIT) return false;
     if ((a->anchor && !a->row) || (b->anchor && !b->row) || (!a->row && !b->row)) return false;
-    if (a->row && b->row && (a->row_axis != b->row_axis || !same_shape(f, a->row, b->row)))
+    if (a->row && b->row &&
+        (a->row_axis != b->row_axis || !sinter_fuse_same_shape(f, a->row, b->row)))
         return false;
     /* Values of a group are as large as a row, or one for each row. */
     sinter_value row = a->row ? a->row : b->row;
-    const fusion_group *other = a->row ? b : a;
+    const sinter_fusion_group *other = a->row ? b : a;
     for (size_t i = 0; i < other->nodes.count && !other->row; ++i) {
         const sinter_node_info *info = sinter_node_get(f->module, other->nodes.items[i]);
         for (uint32_t r = 0; r < info->result_count; ++r)
-            if (info->results[r] && !same_shape(f, info->results[r], row)) return false;
+            if (info->results[r] && !sinter_fuse_same_shape(f, info->results[r], row)) return false;
     }
     return first_outside_use(f, producer, own) > f->position[node];
 }
 
 /* The groups that make operands of the node, which is elementwise at the shape of the rows or reduces them. */
-static void join_rows(fusion *f, sinter_node node, uint32_t own) {
+static void join_rows(sinter_fusion *f, sinter_node node, uint32_t own) {
     const sinter_node_info *info = sinter_node_get(f->module, node);
     for (int round = 0; round < 2; ++round) { /* the first operand may become a row by the second */
         for (uint32_t i = 0; i < info->operand_count; ++i) {
@@ -216,15 +196,16 @@ static void join_rows(fusion *f, sinter_node node, uint32_t own) {
                 continue;
             uint32_t producer = f->group_of[definition];
             if (!producer || producer - 1 == own || f->groups.items[producer - 1].dead) continue;
-            if (may_join_rows(f, own, producer - 1, node)) merge(f, own, producer - 1);
+            if (may_join_rows(f, own, producer - 1, node)) sinter_fuse_merge(f, own, producer - 1);
         }
     }
 }
 
 /* `own` holds node (its newest member) and whatever joined it so far; `producer` made one of node's operands. */
-static bool may_join(const fusion *f, uint32_t own, uint32_t producer, sinter_node node) {
-    const fusion_group *a = &f->groups.items[own], *b = &f->groups.items[producer];
-    if (a->nodes.count + b->nodes.count > GROUP_LIMIT || (a->anchor && b->anchor)) return false;
+static bool may_join(const sinter_fusion *f, uint32_t own, uint32_t producer, sinter_node node) {
+    const sinter_fusion_group *a = &f->groups.items[own], *b = &f->groups.items[producer];
+    if (a->nodes.count + b->nodes.count > SINTER_FUSE_LIMIT || (a->anchor && b->anchor))
+        return false;
     if (first_outside_use(f, producer, own) <= f->position[node]) return false;
     /* Results that do not depend on the anchor would have no loop to be stored in. */
     bool anchored = a->anchor || b->anchor;
@@ -233,45 +214,47 @@ static bool may_join(const fusion *f, uint32_t own, uint32_t producer, sinter_no
     return true;
 }
 
-static uint32_t new_group(fusion *f, sinter_node node, bool anchor) {
-    fusion_group group = {.anchor = anchor ? node : 0};
+static uint32_t new_group(sinter_fusion *f, sinter_node node, bool anchor) {
+    sinter_fusion_group group = {.anchor = anchor ? node : 0};
     sinter_vector_push(f->scratch, &group.nodes, node);
     sinter_vector_push(f->scratch, &f->groups, group);
     f->group_of[node] = (uint32_t)f->groups.count;
     return (uint32_t)f->groups.count - 1;
 }
 
-static void join_producers(fusion *f, sinter_node node, uint32_t own, sinter_value shape) {
+static void join_producers(sinter_fusion *f, sinter_node node, uint32_t own, sinter_value shape) {
     const sinter_node_info *info = sinter_node_get(f->module, node);
     for (uint32_t i = 0; i < info->operand_count; ++i) {
-        if (!info->operands[i] || !same_shape(f, info->operands[i], shape)) continue;
+        if (!info->operands[i] || !sinter_fuse_same_shape(f, info->operands[i], shape)) continue;
         sinter_node definition = sinter_value_get(f->module, info->operands[i])->definition;
         if (!definition || sinter_node_get(f->module, definition)->parent != f->region) continue;
         uint32_t producer = f->group_of[definition];
         if (!producer || producer - 1 == own || f->groups.items[producer - 1].dead) continue;
-        if (may_join(f, own, producer - 1, node)) merge(f, own, producer - 1);
+        if (may_join(f, own, producer - 1, node)) sinter_fuse_merge(f, own, producer - 1);
     }
 }
 
 /* A reduction takes in the elementwise nodes that only it reads: each element is computed once anyway. */
-static void join_reduced(fusion *f, sinter_node node, uint32_t own) {
+static void join_reduced(sinter_fusion *f, sinter_node node, uint32_t own) {
     sinter_value operand = sinter_node_operand(f->module, node, 0);
     sinter_node definition = sinter_value_get(f->module, operand)->definition;
     if (!definition || sinter_node_get(f->module, definition)->parent != f->region) return;
     uint32_t producer = f->group_of[definition];
     if (!producer || f->groups.items[producer - 1].anchor) return;
-    if (first_outside_use(f, producer - 1, own) == UINT32_MAX) merge(f, own, producer - 1);
+    if (first_outside_use(f, producer - 1, own) == UINT32_MAX)
+        sinter_fuse_merge(f, own, producer - 1);
 }
 
 /* The transposition leaves neighbours neighbours. */
-static bool keeps_last_axis(const fusion *f, sinter_node transpose) {
+static bool keeps_last_axis(const sinter_fusion *f, sinter_node transpose) {
     const int64_t *perm = NULL;
     size_t rank = sinter_node_get_ints(f->module, transpose, "perm", &perm);
     return rank && perm[rank - 1] == (int64_t)rank - 1;
 }
 
 /* A single row times a transposed matrix: each of its elements is used once, along the axis that was last. */
-static bool is_read_in_order(const fusion *f, sinter_node contraction, sinter_node transpose) {
+static bool is_read_in_order(const sinter_fusion *f, sinter_node contraction,
+                             sinter_node transpose) {
     const sinter_type *row =
         sinter_value_type(f->module, sinter_node_operand(f->module, contraction, 0));
     const int64_t *perm = NULL;
@@ -284,7 +267,7 @@ static bool is_read_in_order(const fusion *f, sinter_node contraction, sinter_no
 }
 
 /* A reshape that adds or removes axes of size 1 alone, not the last one, of what nobody else wants. */
-static bool is_thin_view(const fusion *f, sinter_node node) {
+static bool is_thin_view(const sinter_fusion *f, sinter_node node) {
     const sinter_dim_table *dims = sinter_module_dims(f->module);
     const sinter_node_info *info = sinter_node_get(f->module, node);
     if (info->op != SINTER_OP_reshape || info->parent != f->region || f->group_of[node] ||
@@ -305,7 +288,7 @@ static bool is_thin_view(const fusion *f, sinter_node node) {
 
 /* Contractions and windows read narrow floats as they are: the casts of what they multiply, which nobody else wants, come
  * out of the groups that they are in. */
-static void join_widened(fusion *f, sinter_node node, uint32_t own) {
+static void join_widened(sinter_fusion *f, sinter_node node, uint32_t own) {
     for (uint32_t i = 0; i < 2 && i < sinter_node_get(f->module, node)->operand_count; ++i) {
         sinter_value operand = sinter_node_operand(f->module, node, i);
         sinter_node cast = sinter_value_definition(f->module, operand);
@@ -313,7 +296,7 @@ static void join_widened(fusion *f, sinter_node node, uint32_t own) {
             sinter_node_get(f->module, cast)->parent != f->region ||
             !sinter_node_widens_float(f->module, cast))
             continue;
-        fusion_group *from = &f->groups.items[f->group_of[cast] - 1];
+        sinter_fusion_group *from = &f->groups.items[f->group_of[cast] - 1];
         size_t kept = 0;
         for (size_t k = 0; k < from->nodes.count; ++k)
             if (from->nodes.items[k] != cast) from->nodes.items[kept++] = from->nodes.items[k];
@@ -327,7 +310,7 @@ static void join_widened(fusion *f, sinter_node node, uint32_t own) {
 /* A contraction reads through the transpositions that only it wants: of constants, which are packed for it anyway, of
  * axes other than the last, and where that is the order in which a single row reads. Axes of size 1 may come or go
  * in between. */
-static void join_transposed(fusion *f, sinter_node node, uint32_t own) {
+static void join_transposed(sinter_fusion *f, sinter_node node, uint32_t own) {
     for (uint32_t i = 0; i < sinter_node_get(f->module, node)->operand_count; ++i) {
         sinter_value operand = sinter_node_operand(f->module, node, i);
         if (!operand) continue;
@@ -361,7 +344,7 @@ static void join_transposed(fusion *f, sinter_node node, uint32_t own) {
 }
 
 /* In a group of its own, which a product in this region takes in. */
-static bool stands_alone(const fusion *f, sinter_node node) {
+static bool stands_alone(const sinter_fusion *f, sinter_node node) {
     return sinter_node_get(f->module, node)->parent == f->region && f->group_of[node] &&
            f->groups.items[f->group_of[node] - 1].nodes.count == 1 &&
            sinter_value_has_one_use(f->module, sinter_node_result(f->module, node, 0));
@@ -369,7 +352,7 @@ static bool stands_alone(const fusion *f, sinter_node node) {
 
 /* A contraction reads weights of few bits as they are, through a transposition too, and what they are multiplied by, where
  * that is in bytes and blocks. */
-static void join_packed_weight(fusion *f, sinter_node node, uint32_t own) {
+static void join_packed_weight(sinter_fusion *f, sinter_node node, uint32_t own) {
     sinter_packed_weight weight;
     if (!sinter_find_packed_weight(f->module, node, &weight) || !stands_alone(f, weight.dequantize))
         return;
@@ -378,19 +361,19 @@ static void join_packed_weight(fusion *f, sinter_node node, uint32_t own) {
         sinter_vector_push(f->scratch, &f->groups.items[own].nodes, weight.view);
         f->group_of[weight.view] = own + 1;
     }
-    merge(f, own, f->group_of[weight.dequantize] - 1);
+    sinter_fuse_merge(f, own, f->group_of[weight.dequantize] - 1);
     sinter_node rounded =
         sinter_value_definition(f->module, sinter_node_operand(f->module, node, 0));
     if (sinter_node_op(f->module, rounded) == SINTER_OP_dequantize_linear &&
         stands_alone(f, rounded) && sinter_node_get_int(f->module, rounded, "block_size", 0))
-        merge(f, own, f->group_of[rounded] - 1);
+        sinter_fuse_merge(f, own, f->group_of[rounded] - 1);
 }
 
 /* ---- windows over windows ---- */
 
 /* A convolution of two spatial axes in f32, or in bytes that have no zero points, so that what is around them is 0; channels last,
  * dims but the first known. */
-static bool is_plain_conv(const fusion *f, sinter_node node) {
+static bool is_plain_conv(const sinter_fusion *f, sinter_node node) {
     const sinter_dim_table *dims = sinter_module_dims(f->module);
     const sinter_node_info *info = sinter_node_get(f->module, node);
     const int64_t *plan = NULL;
@@ -413,7 +396,7 @@ static bool is_plain_conv(const fusion *f, sinter_node node) {
     return sinter_dim_is_const(dims, weight->dims[2], &size);
 }
 
-static int64_t const_dim(const fusion *f, sinter_value value, uint32_t axis) {
+static int64_t const_dim(const sinter_fusion *f, sinter_value value, uint32_t axis) {
     int64_t size = -1;
     sinter_dim_is_const(sinter_module_dims(f->module),
                         sinter_value_type(f->module, value)->dims[axis], &size);
@@ -421,7 +404,7 @@ static int64_t const_dim(const fusion *f, sinter_value value, uint32_t axis) {
 }
 
 /* Each channel has a window of its own, which leaves out no row. */
-static bool is_depthwise(const fusion *f, sinter_node node) {
+static bool is_depthwise(const sinter_fusion *f, sinter_node node) {
     if (!is_plain_conv(f, node)) return false;
     sinter_value x = sinter_node_operand(f->module, node, 0),
                  weight = sinter_node_operand(f->module, node, 1);
@@ -432,19 +415,19 @@ static bool is_depthwise(const fusion *f, sinter_node node) {
 }
 
 /* One image of the value, for which the cache that a core has to itself is too little. */
-static bool is_large(const fusion *f, sinter_value value) {
+static bool is_large(const sinter_fusion *f, sinter_value value) {
     int64_t bytes = sinter_dtype_infos[sinter_value_type(f->module, value)->dtype].bits / 8;
     for (uint32_t axis = 1; axis < 4; ++axis) bytes *= const_dim(f, value, axis);
     return bytes > (int64_t)f->machine->l2_bytes;
 }
 
-static int64_t reach_of(const fusion *f, sinter_node conv, uint32_t axis) {
+static int64_t reach_of(const sinter_fusion *f, sinter_node conv, uint32_t axis) {
     int64_t taps = const_dim(f, sinter_node_operand(f->module, conv, 1), 2 + axis);
     return (taps - 1) * sinter_node_get_int_at(f->module, conv, "dilations", axis, 1) + 1;
 }
 
 /* Columns that a row of the value has for the convolution that reads it, those of the padding too. */
-static int64_t row_width(const fusion *f, sinter_node node, sinter_value value) {
+static int64_t row_width(const sinter_fusion *f, sinter_node node, sinter_value value) {
     int64_t width = const_dim(f, value, 2);
     if (!sinter_string_is(sinter_node_get_string(f->module, node, "auto_pad"), "NOTSET"))
         return width + reach_of(f, node, 1);
@@ -453,13 +436,13 @@ static int64_t row_width(const fusion *f, sinter_node node, sinter_value value) 
 }
 
 /* A few rows of it, as many as the window reaches, fit a thread's stack: of a block of channels at least. */
-static bool has_short_rows(const fusion *f, sinter_node node, sinter_value value) {
+static bool has_short_rows(const sinter_fusion *f, sinter_node node, sinter_value value) {
     return sinter_ring_channels(const_dim(f, value, 3), sinter_ring_rows(reach_of(f, node, 0)),
                                 row_width(f, node, value)) > 0;
 }
 
 /* Bytes of all channels of as many rows as the convolution reaches. */
-static int64_t ring_bytes(const fusion *f, sinter_node node) {
+static int64_t ring_bytes(const sinter_fusion *f, sinter_node node) {
     sinter_value x = sinter_node_operand(f->module, node, 0);
     int64_t rows = sinter_ring_rows(reach_of(f, node, 0));
     return rows * row_width(f, node, x) * const_dim(f, x, 3) *
@@ -468,21 +451,21 @@ static int64_t ring_bytes(const fusion *f, sinter_node node) {
 
 /* The group, with its anchor a convolution, that makes what only this convolution reads; 0: there is none. Otherwise its number
  * and 1. */
-static uint32_t find_maker(const fusion *f, sinter_node node, uint32_t own) {
+static uint32_t find_maker(const sinter_fusion *f, sinter_node node, uint32_t own) {
     sinter_node definition =
         sinter_value_definition(f->module, sinter_node_operand(f->module, node, 0));
     if (!definition || sinter_node_get(f->module, definition)->parent != f->region) return 0;
     uint32_t producer = f->group_of[definition];
     if (!producer) return 0;
-    const fusion_group *group = &f->groups.items[producer - 1];
+    const sinter_fusion_group *group = &f->groups.items[producer - 1];
     bool joins = group->anchor && !group->staged && is_plain_conv(f, group->anchor) &&
-                 group->nodes.count + f->groups.items[own].nodes.count <= GROUP_LIMIT &&
+                 group->nodes.count + f->groups.items[own].nodes.count <= SINTER_FUSE_LIMIT &&
                  first_outside_use(f, producer - 1, own) == UINT32_MAX;
     return joins ? producer : 0;
 }
 
-/* What the node reads comes by rows, from this maker of it, where the model says so or where that was measured to be faster. */
-static bool comes_by_rows(const fusion *f, sinter_node node, sinter_node maker, bool model) {
+bool sinter_fuse_comes_by_rows(const sinter_fusion *f, sinter_node node, sinter_node maker,
+                               bool model) {
     const sinter_node nodes[] = {node, maker};
     const sinter_chooser_answer rows[] = {{"rows"}, {"apart"}}, apart[] = {{"apart"}, {"rows"}};
     uint32_t answer =
@@ -492,20 +475,20 @@ static bool comes_by_rows(const fusion *f, sinter_node node, sinter_node maker, 
 
 /* A depthwise convolution takes in the convolution that makes what only it reads, where that is large: it comes by rows then
  * (codegen/lower_streamed.c) and memory never sees it. */
-static void join_streamed(fusion *f, sinter_node node, uint32_t own) {
+static void join_streamed(sinter_fusion *f, sinter_node node, uint32_t own) {
     sinter_value x = sinter_node_operand(f->module, node, 0);
     if (f->machine->has_device || !is_depthwise(f, node) || !has_short_rows(f, node, x)) return;
     uint32_t maker = find_maker(f, node, own);
     if (!maker || is_depthwise(f, f->groups.items[maker - 1].anchor) ||
-        !comes_by_rows(f, node, f->groups.items[maker - 1].anchor, is_large(f, x)))
+        !sinter_fuse_comes_by_rows(f, node, f->groups.items[maker - 1].anchor, is_large(f, x)))
         return;
-    merge(f, own, maker - 1);
+    sinter_fuse_merge(f, own, maker - 1);
     f->groups.items[own].anchor = node;
 }
 
 /* What takes the channels of a depthwise convolution together takes it in, and what is made by rows for it already, where the
  * rows of all channels are little: blocks of channels would stay nearer to the core. */
-static void join_projected(fusion *f, sinter_node node, uint32_t own) {
+static void join_projected(sinter_fusion *f, sinter_node node, uint32_t own) {
     sinter_value x = sinter_node_operand(f->module, node, 0);
     if (f->machine->has_device || !is_plain_conv(f, node) ||
         sinter_node_get_int(f->module, node, "group", 1) != 1 ||
@@ -519,16 +502,16 @@ static void join_projected(fusion *f, sinter_node node, uint32_t own) {
     int64_t bytes = ring_bytes(f, node);
     if (before && f->group_of[before] == maker) bytes += ring_bytes(f, window);
     if (bytes > (int64_t)f->machine->l2_bytes / RING_SHARE ||
-        !comes_by_rows(f, node, window, is_large(f, x)))
+        !sinter_fuse_comes_by_rows(f, node, window, is_large(f, x)))
         return;
-    merge(f, own, maker - 1);
+    sinter_fuse_merge(f, own, maker - 1);
     f->groups.items[own].anchor = node;
 }
 
 /* A convolution of one tap takes in the elementwise nodes that make what only it reads, where that is large: each element is
  * computed once, in a row that fits a thread's stack (codegen/lower_staged.c), and memory never sees it. What the group widens
  * already is in the row as it was before. */
-static void join_staged(fusion *f, sinter_node node, uint32_t own) {
+static void join_staged(sinter_fusion *f, sinter_node node, uint32_t own) {
     sinter_value x = sinter_node_operand(f->module, node, 0),
                  weight = sinter_node_operand(f->module, node, 1),
                  y = sinter_node_result(f->module, node, 0);
@@ -551,22 +534,23 @@ static void join_staged(fusion *f, sinter_node node, uint32_t own) {
         sinter_node_get(f->module, definition)->parent != f->region || !f->group_of[definition])
         return;
     uint32_t producer = f->group_of[definition] - 1;
-    const fusion_group *group = &f->groups.items[producer];
-    if (group->anchor || group->nodes.count + f->groups.items[own].nodes.count > GROUP_LIMIT ||
+    const sinter_fusion_group *group = &f->groups.items[producer];
+    if (group->anchor ||
+        group->nodes.count + f->groups.items[own].nodes.count > SINTER_FUSE_LIMIT ||
         first_outside_use(f, producer, own) != UINT32_MAX ||
-        !comes_by_rows(f, node, definition, is_large(f, x)))
+        !sinter_fuse_comes_by_rows(f, node, definition, is_large(f, x)))
         return;
-    merge(f, own, producer);
+    sinter_fuse_merge(f, own, producer);
     f->groups.items[own].staged = true;
 }
 
 /* ---- what lies between two groups ---- */
 
 /* Makes wider elements of those of its first operand, and of constants. */
-static bool widens(const fusion *f, sinter_node node) {
+static bool widens(const sinter_fusion *f, sinter_node node) {
     const sinter_node_info *info = sinter_node_get(f->module, node);
     if (!is_elementwise(f, node) || info->result_count != 1 || !info->operand_count ||
-        !same_shape(f, info->operands[0], info->results[0]))
+        !sinter_fuse_same_shape(f, info->operands[0], info->results[0]))
         return false;
     for (uint32_t i = 1; i < info->operand_count; ++i)
         if (info->operands[i] && !sinter_value_constant(f->module, info->operands[i])) return false;
@@ -575,16 +559,16 @@ static bool widens(const fusion *f, sinter_node node) {
 }
 
 /* The one other group, plus 1, whose nodes read the value element by element; 0: there is none, or someone else reads it. */
-static uint32_t only_reader(const fusion *f, sinter_value value, uint32_t own) {
+static uint32_t only_reader(const sinter_fusion *f, sinter_value value, uint32_t own) {
     const sinter_value_info *info = sinter_value_get(f->module, value);
     uint32_t reader = 0;
     for (size_t u = 0; u < info->uses.count; ++u) {
         sinter_node user = info->uses.items[u].node;
         uint32_t of = f->group_of[user];
-        sinter_pattern pattern = pattern_of(f, user);
+        sinter_pattern pattern = sinter_fuse_pattern(f, user);
         bool once = pattern == SINTER_PATTERN_REDUCE ||
                     (is_elementwise(f, user) &&
-                     same_shape(f, sinter_node_result(f->module, user, 0), value));
+                     sinter_fuse_same_shape(f, sinter_node_result(f->module, user, 0), value));
         if (!of || of == own + 1 || (reader && of != reader) || !once) return 0;
         reader = of;
     }
@@ -592,8 +576,8 @@ static uint32_t only_reader(const fusion *f, sinter_value value, uint32_t own) {
 }
 
 /* Memory between two groups holds the narrow elements: the node that widens them moves to the reader. */
-static void widen_late(fusion *f, uint32_t own) {
-    fusion_group *group = &f->groups.items[own];
+static void widen_late(sinter_fusion *f, uint32_t own) {
+    sinter_fusion_group *group = &f->groups.items[own];
     for (size_t i = 0; i < group->nodes.count; ++i) {
         sinter_node node = group->nodes.items[i];
         if (group->nodes.count < 2 || node == group->anchor || !widens(f, node)) continue;
@@ -601,7 +585,7 @@ static void widen_late(fusion *f, uint32_t own) {
         sinter_node definition = sinter_value_get(f->module, operand)->definition;
         uint32_t reader = only_reader(f, sinter_node_result(f->module, node, 0), own);
         if (!reader || !definition || f->group_of[definition] != own + 1 ||
-            f->groups.items[reader - 1].nodes.count >= GROUP_LIMIT)
+            f->groups.items[reader - 1].nodes.count >= SINTER_FUSE_LIMIT)
             continue;
         sinter_vector_push(f->scratch, &f->groups.items[reader - 1].nodes, node);
         f->group_of[node] = reader;
@@ -609,7 +593,7 @@ static void widen_late(fusion *f, uint32_t own) {
     }
 }
 
-static void copy_small_constants(fusion *f, fusion_group *group) {
+static void copy_small_constants(sinter_fusion *f, sinter_fusion_group *group) {
     size_t count = group->nodes.count;
     for (size_t n = 0; n < count; ++n) {
         sinter_node node = group->nodes.items[n];
@@ -643,7 +627,7 @@ static int compare_places(const void *a, const void *b) {
 }
 
 /* Members in the order of the region; copied constants stand right before the node they are for. */
-static void sort_nodes(fusion *f, fusion_group *group) {
+static void sort_nodes(sinter_fusion *f, sinter_fusion_group *group) {
     size_t count = group->nodes.count;
     place *places = SINTER_NEW_ARRAY(f->scratch, place, count);
     for (size_t i = 0; i < count; ++i) {
@@ -656,7 +640,7 @@ static void sort_nodes(fusion *f, fusion_group *group) {
     for (size_t i = 0; i < count; ++i) group->nodes.items[i] = places[i].node;
 }
 
-static void fuse_region(fusion *f, sinter_region region) {
+static void fuse_region(sinter_fusion *f, sinter_region region) {
     uint32_t at = 0;
     f->region = region;
     f->groups.count = 0;
@@ -671,14 +655,14 @@ static void fuse_region(fusion *f, sinter_region region) {
             join_producers(f, node, own, sinter_node_result(f->module, node, 0));
         } else if (is_anchor(f, node)) {
             uint32_t own = new_group(f, node, true);
-            if (pattern_of(f, node) != SINTER_PATTERN_REDUCE) join_widened(f, node, own);
-            fusion_group *group = &f->groups.items[own];
+            if (sinter_fuse_pattern(f, node) != SINTER_PATTERN_REDUCE) join_widened(f, node, own);
+            sinter_fusion_group *group = &f->groups.items[own];
             if (reduces_rows(f, node, &group->row_axis)) {
                 group->row = sinter_node_operand(f->module, node, 0);
                 join_rows(f, node, own);
-            } else if (pattern_of(f, node) == SINTER_PATTERN_REDUCE) {
+            } else if (sinter_fuse_pattern(f, node) == SINTER_PATTERN_REDUCE) {
                 join_reduced(f, node, own);
-            } else if (pattern_of(f, node) == SINTER_PATTERN_CONTRACT) {
+            } else if (sinter_fuse_pattern(f, node) == SINTER_PATTERN_CONTRACT) {
                 join_packed_weight(f, node, own);
                 join_transposed(f, node, own);
             } else {
@@ -689,9 +673,11 @@ static void fuse_region(fusion *f, sinter_region region) {
         }
     }
     for (uint32_t i = 0; i < f->groups.count; ++i)
+        if (!f->groups.items[i].dead) sinter_fuse_products(f, i);
+    for (uint32_t i = 0; i < f->groups.count; ++i)
         if (!f->groups.items[i].dead) widen_late(f, i);
     for (size_t i = 0; i < f->groups.count; ++i) {
-        fusion_group *group = &f->groups.items[i];
+        sinter_fusion_group *group = &f->groups.items[i];
         if (group->dead || group->nodes.count < 2) continue;
         copy_small_constants(f, group);
         sort_nodes(f, group);
@@ -701,11 +687,11 @@ static void fuse_region(fusion *f, sinter_region region) {
 
 void sinter_pass_fuse(sinter_pass_context *context) {
     sinter_module *module = context->module;
-    fusion f = {.module = module,
-                .machine = context->machine,
-                .chooser = context->chooser,
-                .scratch = &context->scratch,
-                .rewrite = &context->rewrite};
+    sinter_fusion f = {.module = module,
+                       .machine = context->machine,
+                       .chooser = context->chooser,
+                       .scratch = &context->scratch,
+                       .rewrite = &context->rewrite};
     sinter_map_init(&f.copies, f.scratch);
     uint32_t regions = sinter_module_region_limit(module);
     for (sinter_region region = 1; region < regions; ++region) {

@@ -170,6 +170,19 @@ bool sinter_op_sends(sinter_op op) {
     return info->pattern == SINTER_PATTERN_COLLECTIVE && strcmp(info->body, "local") != 0;
 }
 
+uint32_t sinter_op_factor_count(sinter_op op) {
+    switch (op) {
+    case SINTER_OP_lstm:
+    case SINTER_OP_gru:
+    case SINTER_OP_rnn:
+        return 3;
+    default:
+        break;
+    }
+    sinter_pattern pattern = sinter_op_get_info(op)->pattern;
+    return pattern == SINTER_PATTERN_CONTRACT || pattern == SINTER_PATTERN_WINDOW ? 2 : 0;
+}
+
 bool sinter_op_allows_text(const sinter_attr_info *attribute, sinter_string text) {
     if (attribute->choices.size == 0) return true;
     const char *at = attribute->choices.data, *end = at + attribute->choices.size;

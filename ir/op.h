@@ -103,6 +103,9 @@ const sinter_op_info *sinter_op_get_info(sinter_op op);
 sinter_op sinter_op_find(sinter_string name); /* SINTER_OP_NONE where unknown */
 bool sinter_op_has_trait(sinter_op op, uint32_t trait);
 bool sinter_op_sends(sinter_op op); /* a collective that needs what other ranks have */
+/* How many of the first operands are factors of the op's sums of products, the data first: x and w of a convolution, x, w and r of
+ * a recurrent layer; 0: it has no such sums. */
+uint32_t sinter_op_factor_count(sinter_op op);
 /* Whether a string attribute may be this text. */
 bool sinter_op_allows_text(const sinter_attr_info *attribute, sinter_string text);
 /* Whether tensors of that element type are of the class; the class in words, "a float tensor". */

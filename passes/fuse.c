@@ -206,6 +206,7 @@ static bool may_join(const sinter_fusion *f, uint32_t own, uint32_t producer, si
     const sinter_fusion_group *a = &f->groups.items[own], *b = &f->groups.items[producer];
     if (a->nodes.count + b->nodes.count > SINTER_FUSE_LIMIT || (a->anchor && b->anchor))
         return false;
+    if (a->closed || b->closed) return false;
     if (first_outside_use(f, producer, own) <= f->position[node]) return false;
     /* Results that do not depend on the anchor would have no loop to be stored in. */
     bool anchored = a->anchor || b->anchor;
@@ -286,11 +287,13 @@ static bool is_thin_view(const sinter_fusion *f, sinter_node node) {
            from->dims[from->rank - 1] == to->dims[to->rank - 1];
 }
 
-/* Contractions and windows read narrow floats as they are: the casts of what they multiply, which nobody else wants, come
+/* Contractions, windows and recurrent layers read narrow floats as they are: the casts of what they multiply, which nobody else wants, come
  * out of the groups that they are in. */
 static void join_widened(sinter_fusion *f, sinter_node node, uint32_t own) {
-    for (uint32_t i = 0; i < 2 && i < sinter_node_get(f->module, node)->operand_count; ++i) {
-        sinter_value operand = sinter_node_operand(f->module, node, i);
+    const sinter_node_info *info = sinter_node_get(f->module, node);
+    uint32_t factors = sinter_op_factor_count(info->op);
+    for (uint32_t i = 0; i < factors && i < info->operand_count; ++i) {
+        sinter_value operand = info->operands[i];
         sinter_node cast = sinter_value_definition(f->module, operand);
         if (!cast || !f->group_of[cast] || !sinter_value_has_one_use(f->module, operand) ||
             sinter_node_get(f->module, cast)->parent != f->region ||
@@ -585,6 +588,7 @@ static void widen_late(sinter_fusion *f, uint32_t own) {
         sinter_node definition = sinter_value_get(f->module, operand)->definition;
         uint32_t reader = only_reader(f, sinter_node_result(f->module, node, 0), own);
         if (!reader || !definition || f->group_of[definition] != own + 1 ||
+            f->groups.items[reader - 1].closed ||
             f->groups.items[reader - 1].nodes.count >= SINTER_FUSE_LIMIT)
             continue;
         sinter_vector_push(f->scratch, &f->groups.items[reader - 1].nodes, node);
@@ -670,6 +674,10 @@ static void fuse_region(sinter_fusion *f, sinter_region region) {
                 join_projected(f, node, own);
                 join_staged(f, node, own);
             }
+        } else if (sinter_op_factor_count(sinter_node_op(f->module, node)) && is_fusable(f, node)) {
+            uint32_t own = new_group(f, node, true);
+            f->groups.items[own].closed = true;
+            join_widened(f, node, own);
         }
     }
     for (uint32_t i = 0; i < f->groups.count; ++i)

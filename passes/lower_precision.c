@@ -1,10 +1,12 @@
-/* Rounds what contractions and convolutions with constant weights read to a narrower float, where that was asked for: weights
+/* Rounds what contractions, convolutions and recurrent layers with constant weights read to a narrower float, where that was asked for: weights
  * become constants of half the bytes, and for bf16 so do the activations, where they are made. Products and sums stay f32:
  *   matmul(x, w)  ->  matmul(cast(cast(x, bf16), f32), cast(w as bf16, f32))
  * so the graph says itself what is computed, and the evaluator computes it. On a CPU f16 rounds weights alone: it is about bytes,
  * and activations might not fit its range. On a GPU it rounds activations as well, for its units multiply what is f16 on both
  * sides: what is beyond 65504 is infinite then, which `sinter diff` shows. i8 rounds what weights of few bits with scales in
  * blocks are multiplied by, in blocks as long, each with a scale of its own (lower_precision_blocks.c).
+ *
+ * Recurrent layers keep their state in f32, because no graph shows it.
  *
  * Needs: layouts settled and constants folded, because nothing may fold the casts of weights afterwards; the pass fuse puts
  * them into the kernels that read them. What is small, depthwise or Winograd's stays as it is: there is nothing to gain.
@@ -121,18 +123,27 @@ static bool is_f32(const lowering *l, sinter_value value) {
     return value && sinter_value_type(l->module, value)->dtype == SINTER_DTYPE_f32;
 }
 
+static bool is_recurrent(sinter_op op) {
+    return sinter_op_factor_count(op) > 2;
+}
+
+/* The axis of the weights that the sum runs along, or whose channels of one tap it does. */
+static uint32_t sum_axis(sinter_op op, uint32_t rank) {
+    return op == SINTER_OP_conv ? 1 : is_recurrent(op) ? rank - 1 : rank - 2;
+}
+
 /* The length of the sum, or of the part of it that lies together, and how many weights there are, as far as they are known. */
-static bool is_large(const lowering *l, sinter_node node) {
+static bool is_large(const lowering *l, sinter_node node, uint32_t operand) {
     const sinter_dim_table *dims = sinter_module_dims(l->module);
-    const sinter_type *type = sinter_value_type(l->module, sinter_node_operand(l->module, node, 1));
-    bool is_conv = sinter_node_op(l->module, node) == SINTER_OP_conv;
+    const sinter_type *type =
+        sinter_value_type(l->module, sinter_node_operand(l->module, node, operand));
     int64_t count = 1, steps = 0;
     if (type->rank < 2) return false;
     for (uint32_t i = 0; i < type->rank; i++) {
         int64_t size;
         if (!sinter_dim_is_const(dims, type->dims[i], &size)) return false;
         count *= size;
-        if (i == (is_conv ? 1 : type->rank - 2)) steps = size;
+        if (i == sum_axis(sinter_node_op(l->module, node), type->rank)) steps = size;
     }
     return count >= LEAST_WEIGHTS && steps >= LEAST_STEPS;
 }
@@ -140,9 +151,8 @@ static bool is_large(const lowering *l, sinter_node node) {
 static bool is_candidate(const lowering *l, sinter_node node) {
     sinter_op op = sinter_node_op(l->module, node);
     const int64_t *plan = NULL;
-    if (op != SINTER_OP_matmul && op != SINTER_OP_conv) return false;
+    if (op != SINTER_OP_matmul && op != SINTER_OP_conv && !is_recurrent(op)) return false;
     return is_f32(l, sinter_node_operand(l->module, node, 0)) &&
-           is_f32(l, sinter_node_operand(l->module, node, 1)) && is_large(l, node) &&
            !(op == SINTER_OP_conv && sinter_node_get_ints(l->module, node, "winograd", &plan));
 }
 
@@ -155,10 +165,15 @@ static void widen_operand(lowering *l, sinter_node node, uint32_t index, sinter_
 static void visit(void *user, sinter_node node) {
     lowering *l = user;
     if (!is_candidate(l, node)) return;
-    sinter_value weight = round_weight(l, sinter_node_operand(l->module, node, 1));
-    if (!weight) return;
-    widen_operand(l, node, 1, weight);
-    if (!l->activations) return;
+    bool found = false;
+    for (uint32_t i = 1; i < sinter_op_factor_count(sinter_node_op(l->module, node)); i++) {
+        sinter_value weight = sinter_node_operand(l->module, node, i);
+        if (!is_f32(l, weight) || !is_large(l, node, i)) continue;
+        weight = round_weight(l, weight);
+        if (weight) widen_operand(l, node, i, weight);
+        found |= weight && i == 1;
+    }
+    if (!found || !l->activations) return;
     sinter_value x = round_activation(l, sinter_node_operand(l->module, node, 0), node);
     if (x) widen_operand(l, node, 0, x);
 }

@@ -86,6 +86,13 @@ static bool find_words(sinter_lower *lower, sinter_node node, sinter_loop_exchan
     bool pairs = out_words->kind == SINTER_ABI_PERMUTE;
     if (!pairs && !sinter_node_get_mesh_axes(lower->module, node, &over))
         return sinter_lower_error(lower, node, "its ranks are not known");
+    for (uint32_t i = 0; mesh->rank >= 0 && i < type->rank; i++)
+        if (dim_size(lower, sinter_node_operand(lower->module, node, 0), i) < 0 &&
+            !is_packed(lower, node, out_words->kind, sinter_mesh_axes_product(mesh, &over)))
+            return sinter_lower_error(
+                lower, node,
+                "ranks exchange pieces along an axis behind one whose size is "
+                "no number; bind it (--dim NAME=SIZE)");
     if (mesh->rank < 0 || out_words->kind < 0 ||
         !is_packed(lower, node, out_words->kind, sinter_mesh_axes_product(mesh, &over)))
         return sinter_lower_error(lower, node, not_local);

@@ -20,14 +20,24 @@
 
 enum { MOST_STAGES = 1000 };
 
+/* A weight of one node that the node at a later place has, too, and none between. */
+typedef struct repeat {
+    uint32_t place;
+    double bytes;
+} repeat;
+typedef SINTER_VECTOR(repeat) repeat_list;
+
 typedef struct splitter {
     sinter_pass_context *context;
     sinter_module *module;
     const sinter_hardware *hardware;
     SINTER_VECTOR(sinter_node) nodes;
-    sinter_shard_state state;  /* where there is a mesh */
-    double ranks;              /* of a stage */
-    double *seconds, *weights; /* of the first i nodes, of a rank */
+    sinter_shard_state state; /* where there is a mesh */
+    double ranks;             /* of a stage */
+    double *seconds,
+        *weights; /* of the first i nodes, of a rank; weights of several nodes count for each */
+    repeat_list *repeats; /* by place */
+    uint32_t *last_user;  /* by value, while weights are counted: a place + 1 */
     double *
         taken; /* by place: bytes that a rank of a stage that begins there takes from those before */
     uint32_t *place; /* by node, + 1 */
@@ -50,30 +60,33 @@ static double parts_of(const splitter *s, const sinter_sharding *sharding) {
     return parts;
 }
 
-/* Parts into which the node's cuts leave an operand. */
-static double parts_of_operand(const splitter *s, const sinter_shard_node *cut, uint32_t index,
-                               uint32_t rank) {
-    double parts = 1;
-    sinter_value origin;
-    for (uint32_t axis = 0; axis < rank; axis++) {
-        sinter_mesh_axes over = sinter_shard_project(&s->state, cut, false, index, axis, &origin);
-        parts *= (double)sinter_mesh_axes_product(s->state.mesh, &over);
-    }
-    return parts;
+/* Of one operand; 0 where it is no weight, or one that an operand before it is. cut: NULL without a mesh. */
+static double operand_bytes(const splitter *s, sinter_node node, uint32_t operand,
+                            const sinter_shard_node *cut) {
+    const sinter_node_info *info = sinter_node_get(s->module, node);
+    sinter_value value = info->operands[operand];
+    const sinter_tensor *tensor = value ? sinter_value_constant(s->module, value) : NULL;
+    for (uint32_t i = 0; i < operand; i++)
+        if (info->operands[i] == value) return 0;
+    if (!tensor) return 0;
+    double parts = cut ? sinter_shard_operand_parts(&s->state, cut, operand, tensor->rank) : 1;
+    return (double)sinter_tensor_bytes(tensor) / parts;
 }
 
-/* cut: NULL without a mesh. */
-static double weight_bytes(const splitter *s, sinter_node node, const sinter_shard_node *cut) {
-    const sinter_node_info *info = sinter_node_get(s->module, node);
-    double bytes = 0;
-    for (uint32_t i = 0; i < info->operand_count; i++) {
-        const sinter_tensor *tensor =
-            info->operands[i] ? sinter_value_constant(s->module, info->operands[i]) : NULL;
-        if (tensor)
-            bytes += (double)sinter_tensor_bytes(tensor) /
-                     (cut ? parts_of_operand(s, cut, i, tensor->rank) : 1);
+/* Bytes of the weights of the node at a place; those that a node before it has, too, are noted there. */
+static double add_weights(splitter *s, uint32_t place, const sinter_shard_node *cut) {
+    sinter_node_info info = *sinter_node_get(s->module, s->nodes.items[place]);
+    double all = 0;
+    for (uint32_t i = 0; i < info.operand_count; i++) {
+        double bytes = operand_bytes(s, s->nodes.items[place], i, cut);
+        if (bytes <= 0) continue;
+        uint32_t *last = &s->last_user[info.operands[i]];
+        const repeat again = {place, bytes};
+        if (*last) sinter_vector_push(&s->context->scratch, &s->repeats[*last - 1], again);
+        *last = place + 1;
+        all += bytes;
     }
-    return bytes;
+    return all;
 }
 
 /* Its share of the work, and sums over ranks. */
@@ -129,6 +142,8 @@ static void measure(splitter *s) {
     s->seconds = SINTER_NEW_ARRAY(arena, double, s->nodes.count + 1);
     s->weights = SINTER_NEW_ARRAY(arena, double, s->nodes.count + 1);
     s->taken = SINTER_NEW_ARRAY(arena, double, s->nodes.count + 1);
+    s->repeats = SINTER_NEW_ARRAY(arena, repeat_list, s->nodes.count + 1);
+    s->last_user = SINTER_NEW_ARRAY(arena, uint32_t, sinter_module_value_limit(s->module));
     for (uint32_t i = 0; i < s->nodes.count; i++) {
         sinter_node node = s->nodes.items[i];
         sinter_shard_node cut, *own = s->state.mesh->axis_count ? &cut : NULL;
@@ -137,7 +152,7 @@ static void measure(splitter *s) {
             sinter_shard_resolve(&s->state, node, own);
         }
         s->seconds[i + 1] = s->seconds[i] + node_seconds(s, node, own, all_weights);
-        s->weights[i + 1] = s->weights[i] + weight_bytes(s, node, own);
+        s->weights[i + 1] = s->weights[i] + add_weights(s, i, own);
         for (uint32_t r = 0; r < sinter_node_get(s->module, node)->result_count; r++)
             if (sinter_node_result(s->module, node, r))
                 add_crossings(s, sinter_node_result(s->module, node, r), i);
@@ -155,10 +170,25 @@ static double take_seconds(const splitter *s, double bytes) {
     return h->links[link].latency + bytes / h->links[link].bandwidth;
 }
 
-/* Of nodes [first, end); INFINITY where their weights do not fit. */
-static double stage_seconds(const splitter *s, size_t first, size_t end) {
+/* Bytes of weights of the node at `place` that a node before `end` has, too. */
+static double repeated_bytes(const splitter *s, size_t place, size_t end) {
+    double bytes = 0;
+    for (size_t i = 0; i < s->repeats[place].count; i++)
+        if (s->repeats[place].items[i].place < end) bytes += s->repeats[place].items[i].bytes;
+    return bytes;
+}
+
+/* Of nodes [first, end), each weight once. */
+static double stage_weights(const splitter *s, size_t first, size_t end) {
+    double bytes = s->weights[end] - s->weights[first];
+    for (size_t place = first; place < end; place++) bytes -= repeated_bytes(s, place, end);
+    return bytes;
+}
+
+/* Of nodes [first, end) with so many bytes of weights; INFINITY where these do not fit. */
+static double stage_seconds(const splitter *s, size_t first, size_t end, double weights) {
     double seconds = s->seconds[end] - s->seconds[first];
-    if (s->weights[end] - s->weights[first] > s->hardware->memory) return INFINITY;
+    if (weights > s->hardware->memory) return INFINITY;
     return first ? seconds + take_seconds(s, s->taken[first]) : seconds;
 }
 
@@ -166,12 +196,14 @@ static double stage_seconds(const splitter *s, size_t first, size_t end) {
 static void add_stage(splitter *s, uint32_t k) {
     size_t width = s->nodes.count + 1;
     for (size_t end = 0; end < width; end++) {
-        double *own = &s->longest[k * width + end];
-        *own = k || !end ? INFINITY : stage_seconds(s, 0, end);
+        double *own = &s->longest[k * width + end], repeated = 0;
+        *own = k || !end ? INFINITY : stage_seconds(s, 0, end, stage_weights(s, 0, end));
         for (size_t first = end; k && first-- > k;) {
+            repeated += repeated_bytes(s, first, end);
             if (s->seconds[end] - s->seconds[first] > *own) break;
             double before = s->longest[(k - 1) * width + first],
-                   here = stage_seconds(s, first, end);
+                   here =
+                       stage_seconds(s, first, end, s->weights[end] - s->weights[first] - repeated);
             double longest = before > here ? before : here;
             if (longest > *own || longest == INFINITY) continue;
             *own = longest;
@@ -242,11 +274,12 @@ static void find_ends(const splitter *s, uint32_t stages, size_t *out_ends) {
 /* ---- groups ---- */
 
 static void explain(const splitter *s, uint32_t stage, size_t first, size_t end) {
+    double weights = stage_weights(s, first, end);
     if (!s->context->explain) return;
     sinter_note(s->context->rewrite.build.diag, sinter_module_name(s->module),
                 "stage %u: %zu nodes, %.4g ms, %.4g MB of weights, takes %.4g kB", stage,
-                end - first, 1e3 * stage_seconds(s, first, end),
-                1e-6 * (s->weights[end] - s->weights[first]), 1e-3 * s->taken[first]);
+                end - first, 1e3 * stage_seconds(s, first, end, weights), 1e-6 * weights,
+                1e-3 * s->taken[first]);
 }
 
 static void split(splitter *s, const size_t *ends, uint32_t stages) {
@@ -271,7 +304,8 @@ static bool has_stages(const sinter_module *module) {
 static void refuse(const splitter *s) {
     const char *where = sinter_module_name(s->module);
     sinter_diag *diag = s->context->rewrite.build.diag;
-    double weights = 1e-6 * s->weights[s->nodes.count], memory = 1e-6 * s->hardware->memory;
+    double weights = 1e-6 * stage_weights(s, 0, s->nodes.count),
+           memory = 1e-6 * s->hardware->memory;
     if (s->context->stages)
         sinter_error(diag, where,
                      "no %u stages fit: the weights are %.4g MB, a device of %s has %.4g MB; more "

@@ -352,6 +352,22 @@ sinter_mesh_axes sinter_shard_project(const sinter_shard_state *state, const sin
     return axes;
 }
 
+double sinter_shard_operand_parts(const sinter_shard_state *state, const sinter_shard_node *n,
+                                  uint32_t index, uint32_t rank) {
+    double parts = 1;
+    sinter_value origin;
+    for (uint32_t axis = 0; axis < rank; axis++) {
+        sinter_mesh_axes over = sinter_shard_project(state, n, false, index, axis, &origin);
+        parts *= (double)sinter_mesh_axes_product(state->mesh, &over);
+    }
+    for (size_t i = 0; i < n->map.links.count; i++) {
+        const sinter_axis_link *link = &n->map.links.items[i];
+        if (!link->is_result && link->index == index && sinter_shard_is_gates(n, link))
+            parts *= (double)sinter_mesh_axes_product(state->mesh, &n->cuts[link->factor]);
+    }
+    return parts;
+}
+
 sinter_mesh_axes sinter_shard_terms(const sinter_shard_node *n, sinter_axis_combine *out_combine) {
     sinter_mesh_axes axes = {0};
     *out_combine = SINTER_AXIS_COMBINE_NONE;

@@ -43,5 +43,7 @@ bool sinter_shard_is_gates(const sinter_shard_node *n, const sinter_axis_link *l
 /* What the cuts of a node mean for an axis of an operand or result, with the origin of the last of them. */
 sinter_mesh_axes sinter_shard_project(const sinter_shard_state *state, const sinter_shard_node *n, bool is_result,
                                       uint32_t index, uint32_t axis, sinter_value *out_origin);
+/* Parts that the cuts of a node leave an operand in, gates too. */
+double sinter_shard_operand_parts(const sinter_shard_state *state, const sinter_shard_node *n, uint32_t index, uint32_t rank);
 /* Axes over which ranks hold terms of the results, and how they combine. */
 sinter_mesh_axes sinter_shard_terms(const sinter_shard_node *n, sinter_axis_combine *out_combine);

@@ -58,18 +58,6 @@ double sinter_shard_convert_seconds(const sinter_shard_state *state,
 
 /* ---- one option ---- */
 
-/* Ranks that an operand is cut over; of gates, too, which its sharding does not say. */
-static double operand_parts(const lister *l, const sinter_shard_option *option, uint32_t index) {
-    const sinter_shard_node *n = &l->described;
-    double parts = parts_of(l->state, option->operands[index]);
-    for (size_t i = 0; i < n->map.links.count; i++) {
-        const sinter_axis_link *link = &n->map.links.items[i];
-        if (!link->is_result && link->index == index && sinter_shard_is_gates(n, link))
-            parts *= (double)sinter_mesh_axes_product(l->state->mesh, &n->cuts[link->factor]);
-    }
-    return parts;
-}
-
 static sinter_sharding *project(const lister *l, bool is_result, uint32_t index, uint32_t rank) {
     sinter_value origin;
     sinter_sharding *sharding = SINTER_NEW(l->state->arena, sinter_sharding);
@@ -93,7 +81,8 @@ static double work_seconds(const lister *l, const sinter_shard_option *option) {
         sinter_value value = sinter_node_operand(module, l->out->node, i);
         if (!option->operands[i]) continue;
         double whole = sinter_cost_type_bytes(l->state->module, tensor_type(l, value)),
-               own = whole / operand_parts(l, option, i);
+               own = whole / sinter_shard_operand_parts(l->state, &l->described, i,
+                                                        tensor_type(l, value)->rank);
         if (sinter_value_constant(module, value))
             weights += own;
         else if (!is_fused) {
@@ -173,9 +162,9 @@ static double step_seconds(const lister *l, const sinter_shard_option *option) {
             !sinter_dim_is_const(dims, exchange.bytes, &bytes))
             continue;
         seconds +=
-            (double)count * sinter_hardware_exchange(l->hardware, l->state->mesh, &n->cuts[f],
-                                                     SINTER_OP_all_gather,
-                                                     (double)bytes / operand_parts(l, option, 0));
+            (double)count *
+            sinter_hardware_exchange(l->hardware, l->state->mesh, &n->cuts[f], SINTER_OP_all_gather,
+                                     (double)bytes / parts_of(l->state, option->operands[0]));
     }
     return seconds;
 }
@@ -195,7 +184,8 @@ static void add_option(lister *l) {
         option.operands[i] = project(l, false, i, type->rank);
         if (sinter_value_constant(module, value))
             option.weight_bytes +=
-                sinter_cost_type_bytes(l->state->module, type) / operand_parts(l, &option, i);
+                sinter_cost_type_bytes(l->state->module, type) /
+                sinter_shard_operand_parts(l->state, &l->described, i, type->rank);
     }
     for (uint32_t i = 0; i < l->out->result_count; i++) {
         const sinter_type *type = tensor_type(l, sinter_node_result(module, l->out->node, i));

@@ -54,20 +54,23 @@ static void blame(sinter_collectives *c, int64_t number, const char *format, ...
     va_end(arguments);
 }
 
-static void pass(rank *own, uint64_t stage) {
-    sinter_collectives *c = own->all;
-    atomic_store(&own->stage, stage);
-    if (!atomic_load(&c->sleepers)) return;
-    pthread_mutex_lock(&c->mutex);
-    pthread_cond_broadcast(&c->moved);
-    pthread_mutex_unlock(&c->mutex);
-}
-
 /* The first member that has not passed the stage; NULL: none. */
 static rank *find_late(const sinter_collectives *c, const group *g, uint64_t stage) {
     for (int64_t i = 0; i < g->count; i++)
         if (atomic_load(&c->ranks[g->members[i]].stage) < stage) return &c->ranks[g->members[i]];
     return NULL;
+}
+
+/* The last of a group wakes those that sleep: if each did, a group would be woken as often as it has members. The groups of a permute
+ * overlap, so that nobody knows who waits for whom. */
+static void pass(rank *own, const group *g, uint64_t stage) {
+    sinter_collectives *c = own->all;
+    atomic_store(&own->stage, stage);
+    if (!atomic_load(&c->sleepers)) return;
+    if (own->words.kind != SINTER_ABI_PERMUTE && find_late(c, g, stage)) return;
+    pthread_mutex_lock(&c->mutex);
+    pthread_cond_broadcast(&c->moved);
+    pthread_mutex_unlock(&c->mutex);
 }
 
 /* Until all of the group have passed the stage. */
@@ -148,7 +151,7 @@ static int32_t reduce_all(rank *own, const group *g, uint64_t stage, sinter_abi_
     uint64_t first = share(g, w->count, g->place), end = share(g, w->count, g->place + 1);
     int32_t code = combine(own, g, first, end, (char *)w->target + first * size, call);
     if (code) return code;
-    pass(own, stage + 2);
+    pass(own, g, stage + 2);
     code = wait_for(own, g, stage + 2, call);
     for (int64_t p = 0; !code && p < g->count; p++) {
         first = share(g, w->count, p);
@@ -203,7 +206,7 @@ static bool fit_together(const rank *a, const rank *b) {
 
 static int32_t meet(rank *own, const group *g, sinter_abi_call *call) {
     uint64_t stage = STAGES * own->exchanges++;
-    pass(own, stage + 1);
+    pass(own, g, stage + 1);
     int32_t code = wait_for(own, g, stage + 1, call);
     for (int64_t p = 0; !code && p < g->count; p++) {
         const rank *other = &own->all->ranks[g->members[p]];
@@ -217,7 +220,7 @@ static int32_t meet(rank *own, const group *g, sinter_abi_call *call) {
     }
     if (!code) code = exchange_parts(own, g, stage, call);
     if (code) return code;
-    pass(own, stage + STAGES);
+    pass(own, g, stage + STAGES);
     return wait_for(own, g, stage + STAGES, call);
 }
 

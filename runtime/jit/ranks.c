@@ -3,6 +3,7 @@
 #include "ir/base/lex.h"
 #include "ir/sharding_tensor.h"
 #include "runtime/collectives.h"
+#include "runtime/jit/failures.h"
 #include "runtime/jit/messages.h"
 #include "runtime/jit/ranks_internal.h"
 
@@ -278,6 +279,25 @@ static void take_words(sinter_ranks *r, sinter_module *module, size_t count,
     }
 }
 
+/* Programs of ranks have most kernels in common: where no cache is said there is one for the time. */
+static bool compile_programs(sinter_ranks *r, sinter_module *module,
+                             const sinter_engine_options *options, sinter_diag *diag) {
+    char cache[SINTER_FILE_FOLDER_BYTES] = "";
+    sinter_engine_options one = *options;
+    bool good = true;
+    if (!one.cache && r->count > 1) {
+        if (!sinter_file_make_folder(cache, diag)) return false;
+        one.cache = cache;
+    }
+    for (int64_t rank = 0; good && rank < r->count; rank++) {
+        sinter_module *program = sinter_ranks_program(module, rank, diag);
+        r->engines[rank] = program ? sinter_engine_create(program, &one, diag) : NULL;
+        good = r->engines[rank] != NULL;
+    }
+    if (cache[0]) sinter_file_remove_folder(cache);
+    return good;
+}
+
 static bool compile(sinter_ranks *r, sinter_module *module, const sinter_engine_options *options,
                     sinter_diag *diag) {
     const char *name = sinter_module_name(module);
@@ -291,11 +311,7 @@ static bool compile(sinter_ranks *r, sinter_module *module, const sinter_engine_
         sinter_string *axis = &r->mesh.axes[i].name;
         axis->data = sinter_arena_copy_string(&r->arena, axis->data, axis->size);
     }
-    for (int64_t rank = 0; rank < r->count; rank++) {
-        sinter_module *program = sinter_ranks_program(module, rank, diag);
-        r->engines[rank] = program ? sinter_engine_create(program, options, diag) : NULL;
-        if (!r->engines[rank]) return false;
-    }
+    if (!compile_programs(r, module, options, diag)) return false;
     r->input_words = SINTER_NEW_ARRAY(&r->arena, const sinter_sharding *, r->input_count + 1);
     r->output_words = SINTER_NEW_ARRAY(&r->arena, const sinter_sharding *, r->output_count + 1);
     take_words(r, module, r->input_count, sinter_module_input, r->input_words);
@@ -352,21 +368,21 @@ typedef struct run {
     sinter_collectives *collectives;
     const sinter_tensor *inputs;
     sinter_tensor *parts, *results; /* by rank, then by input or output */
-    sinter_text *messages;
-    bool *good;
+    sinter_failure *failures;       /* by rank */
 } run;
 
 static void run_rank(run *all, int64_t number) {
     sinter_ranks *r = all->ranks;
     sinter_tensor *parts = all->parts + number * (int64_t)r->input_count;
     sinter_tensor *results = all->results + number * (int64_t)r->output_count;
-    sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &all->messages[number]};
+    sinter_failure *failure = &all->failures[number];
+    sinter_diag diag = sinter_failure_sink(failure);
     bool good = sinter_ranks_cut_inputs(r, number, all->inputs, parts, &diag);
     sinter_engine_set_services(r->engines[number],
                                sinter_collectives_services(all->collectives, number));
     good = good && sinter_engine_run(r->engines[number], parts, results, &diag);
-    all->good[number] = good;
-    sinter_collectives_leave(all->collectives, number, good ? NULL : all->messages[number].data);
+    failure->failed = !good;
+    sinter_collectives_leave(all->collectives, number, good ? NULL : failure->message.data);
 }
 
 static void run_some(void *environment, int64_t first, int64_t end) {
@@ -384,15 +400,6 @@ bool sinter_ranks_join_outputs(const sinter_ranks *r, const sinter_tensor *resul
     }
     sinter_heap_free(list);
     return good;
-}
-
-static void report(const run *all, sinter_diag *diag) {
-    for (int64_t i = 0; i < all->ranks->count; i++)
-        if (!all->good[i]) {
-            sinter_text *text = &all->messages[i];
-            while (text->size && text->data[text->size - 1] == '\n') text->data[--text->size] = 0;
-            sinter_error(diag, "", "%s", text->data ? text->data : "a rank failed");
-        }
 }
 
 void sinter_ranks_set_trace(sinter_ranks *r, sinter_trace *trace, const char *prefix) {
@@ -424,20 +431,18 @@ bool sinter_ranks_run(sinter_ranks *r, const sinter_tensor *inputs, sinter_tenso
         return false;
     all.parts = sinter_heap_alloc((count * r->input_count + 1) * sizeof *all.parts);
     all.results = sinter_heap_alloc((count * r->output_count + 1) * sizeof *all.results);
-    all.messages = sinter_heap_alloc(count * sizeof *all.messages);
-    all.good = sinter_heap_alloc(count * sizeof *all.good);
+    all.failures = sinter_heap_alloc(count * sizeof *all.failures);
     sinter_pool_parallel_for(r->pool, r->count, 1, run_some, &all);
     bool good = true;
-    for (size_t i = 0; i < count; i++) good = good && all.good[i];
+    for (size_t i = 0; i < count; i++) good = good && !all.failures[i].failed;
     if (good)
         good = sinter_ranks_join_outputs(r, all.results, out_outputs, diag);
     else
-        report(&all, diag);
+        sinter_failures_report(all.failures, count, "rank", diag);
     sinter_tensors_destroy(all.parts, count * r->input_count);
     sinter_tensors_destroy(all.results, count * r->output_count);
-    for (size_t i = 0; i < count; i++) sinter_text_deinit(&all.messages[i]);
-    sinter_heap_free(all.messages);
-    sinter_heap_free(all.good);
+    sinter_failures_deinit(all.failures, count);
+    sinter_heap_free(all.failures);
     sinter_collectives_destroy(all.collectives);
     return good;
 }

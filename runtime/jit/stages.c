@@ -1,6 +1,7 @@
 /* Stages of a pipeline, loaded from their folder and run as threads of this process; see stages.h. Test: tests/cli/pipeline.test */
 #include "ir/base/file.h"
 #include "ir/sharding_tensor.h"
+#include "runtime/jit/failures.h"
 #include "runtime/jit/messages.h"
 #include "runtime/jit/ranks_internal.h"
 #include "runtime/jit/stages_internal.h"
@@ -278,7 +279,7 @@ typedef struct run {
     pthread_cond_t moved;
     int64_t *done; /* by stage: micro-batches */
     bool failed;
-    sinter_text *messages; /* by stage */
+    sinter_failure *failures; /* by stage */
 } run;
 
 static bool wait_for(run *r, size_t number, int64_t micro) {
@@ -314,11 +315,12 @@ static bool run_micro(run *r, size_t number, int64_t micro, sinter_diag *diag) {
 }
 
 static void run_stage(run *r, size_t number) {
-    sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &r->messages[number]};
+    sinter_diag diag = sinter_failure_sink(&r->failures[number]);
     bool good = true;
     for (int64_t micro = 0; good && micro < r->micro_batches && wait_for(r, number, micro);
          micro++) {
         good = run_micro(r, number, micro, &diag);
+        r->failures[number].failed = !good;
         tell(r, number, good);
     }
 }
@@ -353,14 +355,6 @@ bool sinter_stages_join_outputs(const sinter_stages *s, const sinter_tensor *slo
     return good;
 }
 
-static void report(const run *r, sinter_diag *diag) {
-    for (size_t i = 0; i < r->stages->stages.count; i++) {
-        sinter_text *text = &r->messages[i];
-        while (text->size && text->data[text->size - 1] == '\n') text->data[--text->size] = 0;
-        if (text->size) sinter_error(diag, "", "stage %zu: %s", i, text->data);
-    }
-}
-
 void sinter_stages_set_trace(sinter_stages *s, sinter_trace *trace) {
     sinter_arena names;
     if (s->job) {
@@ -391,20 +385,20 @@ bool sinter_stages_run(sinter_stages *s, const sinter_tensor *inputs, sinter_ten
     if (s->job) return sinter_stages_lead(s, inputs, out_outputs, diag);
     r.slots = sinter_heap_alloc((slots + 1) * sizeof *r.slots);
     r.done = sinter_heap_alloc(stages * sizeof *r.done);
-    r.messages = sinter_heap_alloc(stages * sizeof *r.messages);
+    r.failures = sinter_heap_alloc(stages * sizeof *r.failures);
     pthread_mutex_init(&r.mutex, NULL);
     pthread_cond_init(&r.moved, NULL);
     bool good = sinter_stages_cut_inputs(s, inputs, r.slots, diag);
     if (good) {
         sinter_pool_parallel_for(s->pool, (int64_t)stages, 1, run_some, &r);
         good = !r.failed && sinter_stages_join_outputs(s, r.slots, out_outputs, diag);
-        if (r.failed) report(&r, diag);
+        if (r.failed) sinter_failures_report(r.failures, stages, "stage", diag);
     }
     sinter_tensors_destroy(r.slots, slots);
-    for (size_t i = 0; i < stages; i++) sinter_text_deinit(&r.messages[i]);
+    sinter_failures_deinit(r.failures, stages);
     pthread_cond_destroy(&r.moved);
     pthread_mutex_destroy(&r.mutex);
     sinter_heap_free(r.done);
-    sinter_heap_free(r.messages);
+    sinter_heap_free(r.failures);
     return good;
 }

@@ -6,6 +6,7 @@ same bits in each run; the same of shardings that shard-auto chooses. Here a sam
     tests/suites/shard_values.py     with PYTHONPATH=tests/suites and SINTER_BUILD
 """
 
+import concurrent.futures
 import re
 import subprocess
 
@@ -13,25 +14,33 @@ from support import onnx_cases
 from tally import Tally
 
 DRIVER = onnx_cases.BUILD / "tests" / "shard_driver"
+COLLECTIVES = re.compile(r"^(\d+) collectives$", re.MULTILINE)
 SKIPPED = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE)
 
 
-def run(tally, seed, tries, every, least, *options):
-    """Every so many cases of the suite, so many shardings of each."""
-    cases = [folder for name, folder in onnx_cases.folder_cases().items()][seed % every :: every]
-    done = subprocess.run(
+def drive(cases, seed, tries, options):
+    return subprocess.run(
         [DRIVER, str(seed), str(tries), *options], input="\n".join(map(str, cases)), capture_output=True, text=True, errors="replace"
     )
-    for line in done.stdout.splitlines():
-        if ": try " in line:
-            tally.failed(line.split(": try")[0], line[:600])
-    sums = SKIPPED.search(done.stdout)
-    if not sums:
-        tally.failed("shard_driver", f"status {done.returncode}: {done.stderr[:600]}")
-        return
-    tally.check(f"{sums[1]} shardings {' '.join(options)}", [] if int(sums[1]) >= least else [f"expected at least {least}"])
-    sent = re.search(r"^(\d+) collectives$", done.stdout, re.MULTILINE)
-    tally.check("collectives", [] if sent and int(sent[1]) > least else ["hardly any value was cut"])
+
+
+def run(tally, seed, tries, every, least, *options, processes=1):
+    """Every so many cases of the suite, so many shardings of each; shared by so many processes."""
+    cases = [folder for name, folder in onnx_cases.folder_cases().items()][seed % every :: every]
+    with concurrent.futures.ThreadPoolExecutor(processes) as pool:
+        jobs = [pool.submit(drive, cases[first::processes], seed, tries, options) for first in range(processes)]
+    passed = sent = 0
+    for done in (job.result() for job in jobs):
+        for line in done.stdout.splitlines():
+            if ": try " in line:
+                tally.failed(line.split(": try")[0], line[:600])
+        sums, collectives = SKIPPED.search(done.stdout), COLLECTIVES.search(done.stdout)
+        if not sums or not collectives:
+            tally.failed("shard_driver", f"status {done.returncode}: {done.stderr[:600]}")
+            return
+        passed, sent = passed + int(sums[1]), sent + int(collectives[1])
+    tally.check(f"{passed} shardings {' '.join(options)}", [] if passed >= least else [f"expected at least {least}"])
+    tally.check(f"{sent} collectives", [] if sent > least else ["hardly any value was cut"])
 
 
 def main():

@@ -3,13 +3,15 @@
     tests/suites/long/shard_values_all.py     with PYTHONPATH=tests/suites and SINTER_BUILD
 """
 
+import os
+
 import shard_values
 from tally import Tally
 
 
 def main():
     tally = Tally()
-    shard_values.run(tally, seed=11, tries=14, every=1, least=20000)
+    shard_values.run(tally, seed=11, tries=14, every=1, least=20000, processes=os.cpu_count())
     tally.finish()
 
 

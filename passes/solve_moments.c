@@ -178,18 +178,6 @@ static void gather_window(const sinter_patches *p, const float *channels, int64_
     } while (next_line(&w));
 }
 
-static void scatter_window(const sinter_patches *p, const float *row, int64_t elements,
-                           int64_t taps, const int64_t *corner, float *channels) {
-    window_lines w = first_line(p, corner);
-    do {
-        for (int64_t c = 0; w.inside && c < p->channels; c++) {
-            int64_t to = c * elements + w.offset;
-            const float *from = row + c * taps + w.tap;
-            for (int64_t k = w.low; k < w.high; k++) channels[to + k * w.step] += from[k];
-        }
-    } while (next_line(&w));
-}
-
 typedef struct patch_counts {
     int64_t positions, elements, taps;
 } patch_counts;
@@ -221,12 +209,61 @@ int64_t sinter_patches_gather(const sinter_patches *p, const float *channels, in
     return rows;
 }
 
-void sinter_patches_scatter(const sinter_patches *p, const float *rows, float *channels) {
-    patch_counts counts = count_patches(p);
-    int64_t corner[SINTER_PATCH_DIMS];
-    for (int64_t position = 0; position < counts.positions; position++) {
-        find_corner(p, position, corner);
-        scatter_window(p, rows, counts.elements, counts.taps, corner, channels);
-        rows += p->channels * counts.taps;
+/* Positions that differ in the innermost dim alone, under one tap: where their elements are, and which of them lie inside. */
+typedef struct position_line {
+    int64_t offset, low,
+        high; /* element of position 0, perhaps outside; positions low to high - 1 lie inside */
+} position_line;
+
+static position_line find_position_line(const sinter_patches *p, int64_t tap, int64_t line) {
+    uint32_t last = p->dims - 1;
+    int64_t corner = tap % p->kernel[last] * p->dilation[last] - p->before[last];
+    int64_t stride = p->stride[last], scale = p->size[last];
+    position_line out = {.offset = corner, .high = p->out[last]};
+    if (corner < 0) out.low = (-corner + stride - 1) / stride;
+    int64_t room = p->size[last] - corner, inside = room > 0 ? (room + stride - 1) / stride : 0;
+    if (out.high > inside) out.high = inside;
+    tap /= p->kernel[last];
+    for (uint32_t d = last; d-- > 0;) {
+        int64_t position = line % p->out[d] * p->stride[d];
+        int64_t at = position + tap % p->kernel[d] * p->dilation[d] - p->before[d];
+        if (at < 0 || at >= p->size[d]) out.high = 0;
+        out.offset += at * scale;
+        scale *= p->size[d];
+        line /= p->out[d];
+        tap /= p->kernel[d];
     }
+    if (out.low > out.high) out.low = out.high;
+    return out;
+}
+
+void sinter_patches_spread(const sinter_patches *p, const float *channels, float *out_columns) {
+    patch_counts counts = count_patches(p);
+    int64_t width = p->out[p->dims - 1], step = p->stride[p->dims - 1];
+    for (int64_t tap = 0; tap < counts.taps; tap++)
+        for (int64_t first = 0; first < counts.positions; first += width) {
+            position_line line = find_position_line(p, tap, first / width);
+            for (int64_t c = 0; c < p->channels; c++) {
+                float *to = out_columns + (c * counts.taps + tap) * counts.positions + first;
+                const float *from = channels + c * counts.elements;
+                for (int64_t i = 0; i < line.low; i++) to[i] = 0;
+                for (int64_t i = line.low; i < line.high; i++) to[i] = from[line.offset + i * step];
+                for (int64_t i = line.high; i < width; i++) to[i] = 0;
+            }
+        }
+}
+
+void sinter_patches_collect(const sinter_patches *p, const float *columns, float *channels) {
+    patch_counts counts = count_patches(p);
+    int64_t width = p->out[p->dims - 1], step = p->stride[p->dims - 1];
+    for (int64_t tap = 0; tap < counts.taps; tap++)
+        for (int64_t first = 0; first < counts.positions; first += width) {
+            position_line line = find_position_line(p, tap, first / width);
+            for (int64_t c = 0; c < p->channels; c++) {
+                const float *from = columns + (c * counts.taps + tap) * counts.positions + first;
+                float *to = channels + c * counts.elements;
+                for (int64_t i = line.low; i < line.high; i++)
+                    to[line.offset + i * step] += from[i];
+            }
+        }
 }

@@ -39,5 +39,7 @@ typedef struct sinter_patches {
  * first channel of the group starts. Returns how many rows were written. */
 int64_t sinter_patches_gather(const sinter_patches *patches, const float *channels, int64_t first, int64_t step,
                               float *out_rows);
-/* The other way round: what the rows of all positions say of each element is added to it; padding is left out. */
-void sinter_patches_scatter(const sinter_patches *patches, const float *rows, float *channels);
+/* The same of all positions, turned: out_columns[channel, kernel..., position]. */
+void sinter_patches_spread(const sinter_patches *patches, const float *channels, float *out_columns);
+/* The other way round: what the columns say of each element is added to it; padding is left out. */
+void sinter_patches_collect(const sinter_patches *patches, const float *columns, float *channels);

@@ -21,12 +21,11 @@ typedef struct pair_work {
     pair_part parts[2];
     int64_t size, split;   /* of a change; where the second layer's begins */
     float *weights, *move; /* [size]: those that are, and a change of them */
-    double *
-        outer; /* [outputs of the first, the same]: inverse of what the second makes of its outputs */
-    float **between,
-        **errors; /* by sample: what the second reads; the error of its outputs, NaN where it does not matter */
-    float *rows[2],
-        *back; /* of a sample: rows that the layers read, and of the second the way back */
+    double *outer;         /* [outputs of the first]^2: inverse of what the second makes of them */
+    float **between;       /* by sample: what the second reads */
+    float **errors;        /* by sample: of the outputs, NaN where it does not matter */
+    float *columns[2], *back; /* what the layers read: [steps, positions]; the way back */
+    float *rows;              /* some of it, turned */
     float *change, *yields, *product;
     sinter_arena arena;
 } pair_work;
@@ -94,8 +93,10 @@ static void init_work(pair_work *w, const sinter_pair *pair, const sinter_pair_o
         w->between[s] = SINTER_NEW_ARRAY(arena, float, m * pair->first.outputs);
         w->errors[s] = SINTER_NEW_ARRAY(arena, float, o * pair->second.outputs);
     }
-    w->rows[0] = SINTER_NEW_ARRAY(arena, float, middle * pair->first.inputs);
-    w->rows[1] = SINTER_NEW_ARRAY(arena, float, outputs * pair->second.inputs);
+    int64_t most = middle * pair->first.inputs, other = outputs * pair->second.inputs;
+    w->columns[0] = SINTER_NEW_ARRAY(arena, float, most);
+    w->columns[1] = SINTER_NEW_ARRAY(arena, float, other);
+    w->rows = SINTER_NEW_ARRAY(arena, float, most > other ? most : other);
     w->back = SINTER_NEW_ARRAY(arena, float, outputs * pair->second.inputs);
     w->change = SINTER_NEW_ARRAY(arena, float, middle * pair->first.outputs);
     w->yields = SINTER_NEW_ARRAY(arena, float, outputs * pair->second.outputs);
@@ -104,15 +105,20 @@ static void init_work(pair_work *w, const sinter_pair *pair, const sinter_pair_o
 
 /* ---- one sample ---- */
 
-/* out[outputs, rows] = weights times rows, and the bias; or added to what is there. */
-static void apply_layer(const pair_part *part, const float *weights, const float *rows,
-                        int64_t count, bool adds, float *out) {
-    int64_t n = part->inputs;
-    sinter_blas_product_f32(part->outputs, count, n, 1,
+/* out[outputs, count] = weights times columns, or added to what is there. */
+static void multiply(const pair_part *part, const float *weights, const float *columns,
+                     int64_t count, bool adds, float *out) {
+    sinter_blas_product_f32(part->outputs, count, part->inputs, 1,
                             (sinter_blas_operand){weights, part->columns, false},
-                            (sinter_blas_operand){rows, n, true}, adds ? 1 : 0, out, count);
+                            (sinter_blas_operand){columns, count, false}, adds ? 1 : 0, out, count);
+}
+
+static void apply_layer(const pair_part *part, const float *weights, const float *columns,
+                        int64_t count, float *out) {
+    multiply(part, weights, columns, count, false, out);
     for (int64_t o = 0; o < part->outputs; o++)
-        for (int64_t r = 0; r < count; r++) out[o * count + r] += weights[o * part->columns + n];
+        for (int64_t r = 0; r < count; r++)
+            out[o * count + r] += weights[o * part->columns + part->inputs];
 }
 
 /* What is between the layers, and the error of the outputs, with the weights as they are. */
@@ -122,14 +128,14 @@ static double run_sample(pair_work *w, size_t index) {
     int64_t middle = middle_size(s), count = output_size(s), outputs = pair->second.outputs;
     float *between = w->between[index], *errors = w->errors[index];
     double sum = 0;
-    sinter_patches_gather(&s->first, s->input, 0, 1, w->rows[0]);
-    apply_layer(&w->parts[0], w->weights, w->rows[0], middle, false, between);
+    sinter_patches_spread(&s->first, s->input, w->columns[0]);
+    apply_layer(&w->parts[0], w->weights, w->columns[0], middle, between);
     for (int64_t i = 0; i < middle * pair->first.outputs; i++) {
         if (isnan(between[i])) sum = NAN;
         between[i] = fminf(fmaxf(between[i], pair->low), pair->high);
     }
-    sinter_patches_gather(&s->second, between, 0, 1, w->rows[1]);
-    apply_layer(&w->parts[1], w->weights + w->split, w->rows[1], count, false, errors);
+    sinter_patches_spread(&s->second, between, w->columns[1]);
+    apply_layer(&w->parts[1], w->weights + w->split, w->columns[1], count, errors);
     for (int64_t i = 0; i < count * outputs; i++) {
         float yields = errors[i] + (s->offsets ? s->offsets[i] : 0);
         float target = fminf(fmaxf(s->targets[i], pair->target_low), pair->target_high);
@@ -147,38 +153,38 @@ static void add_product(double *sums, const float *product, int64_t count) {
     for (int64_t i = 0; i < count; i++) sums[i] += (double)product[i];
 }
 
-/* gradient[outputs, columns] += outer[outputs, count] rows[count, inputs], and its sums for the bias. */
-static void add_gradient(pair_work *w, const pair_part *part, const float *outer, const float *rows,
-                         int64_t count, double *gradient) {
-    int64_t n = part->inputs, columns = part->columns;
+/* gradient[outputs, steps and bias] += outer[outputs, count] columns[steps, count]^T, and its sums. */
+static void add_gradient(pair_work *w, const pair_part *part, const float *outer,
+                         const float *columns, int64_t count, double *gradient) {
+    int64_t n = part->inputs, stride = part->columns;
     sinter_blas_product_f32(part->outputs, n, count, 1, (sinter_blas_operand){outer, count, false},
-                            (sinter_blas_operand){rows, n, false}, 0, w->product, columns);
+                            (sinter_blas_operand){columns, count, true}, 0, w->product, stride);
     for (int64_t o = 0; o < part->outputs; o++) {
         double sum = 0;
         for (int64_t r = 0; r < count; r++) sum += (double)outer[o * count + r];
-        w->product[o * columns + n] = (float)sum;
+        w->product[o * stride + n] = (float)sum;
     }
-    add_product(gradient, w->product, part->outputs * columns);
+    add_product(gradient, w->product, part->outputs * stride);
 }
 
 static bool is_free(const sinter_pair *pair, float between) {
     return between > pair->low && between < pair->high;
 }
 
-/* gradient += the way back of outputs (w->yields) to both layers' weights; rows are those of what the layers read. */
+/* gradient += the way back of outputs (w->yields) to both layers' weights; w->columns are what they read. */
 static void go_back(pair_work *w, size_t index, double *gradient) {
     const sinter_pair_sample *s = &w->pair->samples[index];
     const pair_part *first = &w->parts[0], *second = &w->parts[1];
     int64_t middle = middle_size(s), count = output_size(s), n = second->inputs;
-    sinter_blas_product_f32(
-        count, n, second->outputs, 1, (sinter_blas_operand){w->yields, count, true},
-        (sinter_blas_operand){w->weights + w->split, second->columns, false}, 0, w->back, n);
+    sinter_blas_product_f32(n, count, second->outputs, 1,
+                            (sinter_blas_operand){w->weights + w->split, second->columns, true},
+                            (sinter_blas_operand){w->yields, count, false}, 0, w->back, count);
     memset(w->change, 0, sizeof *w->change * (size_t)(middle * first->outputs));
-    sinter_patches_scatter(&s->second, w->back, w->change);
+    sinter_patches_collect(&s->second, w->back, w->change);
     for (int64_t i = 0; i < middle * first->outputs; i++)
         if (!is_free(w->pair, w->between[index][i])) w->change[i] = 0;
-    add_gradient(w, first, w->change, w->rows[0], middle, gradient);
-    add_gradient(w, second, w->yields, w->rows[1], count, gradient + w->split);
+    add_gradient(w, first, w->change, w->columns[0], middle, gradient);
+    add_gradient(w, second, w->yields, w->columns[1], count, gradient + w->split);
 }
 
 /* ---- all samples ---- */
@@ -216,21 +222,15 @@ static void curve(pair_work *w, const double *move, double *out) {
     for (size_t s = 0; s < w->pair->sample_count; s++) {
         const sinter_pair_sample *sample = &w->pair->samples[s];
         int64_t middle = middle_size(sample), count = output_size(sample);
-        sinter_patches_gather(&sample->first, sample->input, 0, 1, w->rows[0]);
-        apply_layer(&w->parts[0], w->move, w->rows[0], middle, false, w->change);
+        sinter_patches_spread(&sample->first, sample->input, w->columns[0]);
+        apply_layer(&w->parts[0], w->move, w->columns[0], middle, w->change);
         for (int64_t i = 0; i < middle * w->parts[0].outputs; i++)
             if (!is_free(w->pair, w->between[s][i])) w->change[i] = 0;
-        sinter_patches_gather(&sample->second, w->change, 0, 1, w->back);
-        sinter_patches_gather(&sample->second, w->between[s], 0, 1, w->rows[1]);
-        apply_layer(&w->parts[1], w->move + w->split, w->rows[1], count, false, w->yields);
-        const pair_part no_bias = {.outputs = w->parts[1].outputs,
-                                   .inputs = w->parts[1].inputs,
-                                   .columns = w->parts[1].columns};
-        sinter_blas_product_f32(
-            no_bias.outputs, count, no_bias.inputs, 1,
-            (sinter_blas_operand){w->weights + w->split, no_bias.columns, false},
-            (sinter_blas_operand){w->back, no_bias.inputs, true}, 1, w->yields, count);
-        for (int64_t i = 0; i < count * no_bias.outputs; i++)
+        sinter_patches_spread(&sample->second, w->change, w->back);
+        sinter_patches_spread(&sample->second, w->between[s], w->columns[1]);
+        apply_layer(&w->parts[1], w->move + w->split, w->columns[1], count, w->yields);
+        multiply(&w->parts[1], w->weights + w->split, w->back, count, true, w->yields);
+        for (int64_t i = 0; i < count * w->parts[1].outputs; i++)
             if (isnan(w->errors[s][i])) w->yields[i] = 0;
         go_back(w, s, out);
     }
@@ -252,7 +252,7 @@ static void sum_rows(pair_work *w, int layer, double *sums) {
     for (size_t s = 0; s < w->pair->sample_count; s++) {
         const sinter_pair_sample *sample = &w->pair->samples[s];
         const float *input = layer ? w->between[s] : sample->input;
-        float *rows = w->rows[layer];
+        float *rows = w->rows;
         int64_t count = sinter_patches_gather(layer ? &sample->second : &sample->first, input,
                                               (int64_t)s % step, step, rows);
         if (!count) continue;

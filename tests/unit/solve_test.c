@@ -107,8 +107,10 @@ static void test_patches(void) {
     CHECK_INT_EQ(sinter_patches_gather(&patches, image, 0, 1, rows), 4);
     const float expected[16] = {0, 0, 0, 1, 0, 0, 2, 3, 0, 4, 0, 7, 5, 6, 8, 9};
     CHECK(memcmp(rows, expected, sizeof rows) == 0);
-    float back[9] = {1};
-    sinter_patches_scatter(&patches, rows, back);
+    float back[9] = {1}, columns[16];
+    sinter_patches_spread(&patches, image, columns);
+    for (int i = 0; i < 16; i++) CHECK(columns[i % 4 * 4 + i / 4] == rows[i]);
+    sinter_patches_collect(&patches, columns, back);
     for (int i = 0; i < 9; i++) CHECK(back[i] == image[i] + (i == 0)); /* each is in one window */
     CHECK_INT_EQ(sinter_patches_gather(&patches, image, 1, 2, rows), 2);
     CHECK(memcmp(rows, expected + 4, 4 * sizeof *rows) == 0);

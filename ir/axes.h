@@ -14,6 +14,8 @@ typedef enum sinter_axis_kind {
     SINTER_AXIS_ALONG,  /* index by index: of the operands, what has the same index, and nothing else, makes the result's */
     SINTER_AXIS_SUMMED, /* the result is a sum over it of products of what has the same index */
     SINTER_AXIS_REDUCED, /* the result combines it otherwise: largest, mean */
+    SINTER_AXIS_INNER, /* every result is made of sums over it of products with weights, and of more: indices can go, with their
+                          weights, but parts do not add up to the whole */
     SINTER_AXIS_STEPWISE /* index by index in each step of a recurrence, of which the next reads them all: a node that is cut along it
                             says so (`over`), and its ranks exchange what they have in every step */
 } sinter_axis_kind;
@@ -49,6 +51,7 @@ typedef struct sinter_axis_link {
     bool is_result;
     uint32_t index, axis; /* of the operand or result */
     int64_t offset, run, blocks, period;
+    bool is_read_whole; /* of a recurrence: units as all others read them, so it is no part that is cut with the factor */
     const sinter_axis_window *window; /* NULL but in what passes/shard_factors.h makes of windows */
 } sinter_axis_link;
 

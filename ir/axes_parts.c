@@ -11,8 +11,10 @@ typedef struct part {
     bool is_result;
     uint32_t index, axis;
     bool is_blocks; /* of all indices of the letter, one block after the other */
+    bool is_read_whole;
 } part;
 typedef SINTER_VECTOR(part) part_list;
+enum { READ_WHOLE = 26, LISTS }; /* lists by letter, and that of axes of all units */
 
 static const sinter_type *type_at(const sinter_axes *axes, bool is_result, uint32_t index) {
     return is_result ? sinter_axes_result(axes, index) : sinter_axes_operand(axes, index);
@@ -28,8 +30,10 @@ static bool read_words(const sinter_axes *axes, const char *words, size_t length
     if (type->rank < named || (!rest && type->rank != named)) return false;
     for (uint32_t i = 0; i < named; i++) {
         unsigned char word = (unsigned char)words[i];
-        part p = {is_result, index, i, isupper(word) != 0};
-        if (isalpha(word)) sinter_vector_push(axes->arena, &letters[tolower(word) - 'a'], p);
+        part p = {is_result, index, i, isupper(word) != 0, word == '+'};
+        if (isalpha(word) || p.is_read_whole)
+            sinter_vector_push(axes->arena,
+                               &letters[isalpha(word) ? tolower(word) - 'a' : READ_WHOLE], p);
     }
     return true;
 }
@@ -38,7 +42,7 @@ static bool read_signature(const sinter_axes *axes, const char *body, part_list 
     bool is_result = false;
     uint32_t index = 0;
     while (*body && *body != ' ') {
-        size_t length = strspn(body, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.*");
+        size_t length = strspn(body, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.*+");
         if (!read_words(axes, body, length, is_result, index, letters)) return false;
         body += length;
         if (*body == '-') {
@@ -66,8 +70,25 @@ static sinter_dim size_of_letter(const sinter_axes *axes, const part_list *list)
     return size;
 }
 
+/* Axes of all units. */
+static void link_read_whole(sinter_axes *axes, const part_list *list, uint32_t factor) {
+    for (size_t i = 0; i < list->count; i++) {
+        const part *p = &list->items[i];
+        sinter_dim size = axes->map->factors.items[factor].size;
+        if (type_at(axes, p->is_result, p->index)->dims[p->axis] != size) continue;
+        sinter_axes_link_part(axes, (sinter_axis_link){.factor = factor,
+                                                       .is_result = p->is_result,
+                                                       .index = p->index,
+                                                       .axis = p->axis,
+                                                       .run = 1,
+                                                       .blocks = 1,
+                                                       .is_read_whole = true});
+    }
+}
+
 /* Units of a recurrence, with axes that hold them once a gate. */
-static void describe_units(sinter_axes *axes, const part_list *list, sinter_dim size) {
+static void describe_units(sinter_axes *axes, const part_list *list, const part_list *whole,
+                           sinter_dim size) {
     int64_t units = 0, length = 0;
     if (!sinter_axes_number(axes, size, &units) || units < 1) return;
     for (size_t i = 0; i < list->count; i++) {
@@ -87,21 +108,26 @@ static void describe_units(sinter_axes *axes, const part_list *list, sinter_dim 
                                                        .blocks = length / units,
                                                        .period = units});
     }
+    link_read_whole(axes, whole, factor);
 }
 
 void sinter_axes_describe_parts(sinter_axes *axes, const char *body) {
-    part_list letters[26] = {{0}};
+    part_list letters[LISTS] = {{0}};
     const char *other = strstr(body, " | ");
     if (other && sinter_node_get_int(axes->module, axes->node, "layout", 0) != 0) body = other + 3;
     if (!read_signature(axes, body, letters)) return;
     for (int letter = 0; letter < 26; letter++) {
         const part_list *list = &letters[letter];
         sinter_dim size = size_of_letter(axes, list);
-        bool has_blocks = false;
-        for (size_t i = 0; i < list->count; i++) has_blocks |= list->items[i].is_blocks;
-        if (size && has_blocks) describe_units(axes, list, size);
+        bool has_blocks = false, in_result = false;
+        for (size_t i = 0; i < list->count; i++) {
+            has_blocks |= list->items[i].is_blocks;
+            in_result |= list->items[i].is_result;
+        }
+        if (size && has_blocks) describe_units(axes, list, &letters[READ_WHOLE], size);
         if (!size || has_blocks) continue;
-        uint32_t factor = sinter_axes_factor(axes, SINTER_AXIS_ALONG, size);
+        uint32_t factor =
+            sinter_axes_factor(axes, in_result ? SINTER_AXIS_ALONG : SINTER_AXIS_INNER, size);
         for (size_t i = 0; i < list->count; i++)
             sinter_axes_link(axes, factor, list->items[i].is_result, list->items[i].index,
                              list->items[i].axis);

@@ -547,6 +547,19 @@ static bool shrink_heads(shrinker *s) {
     return true;
 }
 
+/* Units of a recurrence, as its recurrent weights read them. */
+static bool shrink_units(shrinker *s) {
+    const sinter_type *r = sinter_axes_operand(&s->axes, 2);
+    int64_t size = 0;
+    const bool *marks = r && r->rank == 3 ? kept(s, false, 2, 2) : NULL;
+    if (!marks || !sinter_node_find_attr(s->axes.module, s->axes.node, "hidden_size") ||
+        !sinter_axes_number(&s->axes, r->dims[2], &size))
+        return true;
+    sinter_attr attr = sinter_attr_int("hidden_size", count_kept(marks, 0, size));
+    sinter_rewrite_set_attr(s->rewrite, s->axes.node, &attr);
+    return true;
+}
+
 static bool shrink_node(shrinker *s) {
     switch (s->axes.info.op) {
     case SINTER_OP_reshape:
@@ -567,6 +580,10 @@ static bool shrink_node(shrinker *s) {
         return shrink_groups(s);
     case SINTER_OP_attention:
         return shrink_heads(s);
+    case SINTER_OP_lstm:
+    case SINTER_OP_gru:
+    case SINTER_OP_rnn:
+        return shrink_units(s);
     default:
         return true;
     }

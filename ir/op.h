@@ -22,7 +22,8 @@ typedef enum sinter_pattern {
     SINTER_PATTERN_COMPOSITE,   /* defined by a decomposition into other ops; body: axes, as of OPAQUE */
     SINTER_PATTERN_OPAQUE,      /* built op by op in loop IR; body: axes that go along, "b*,.b.->.b.": letters where the same index
                                    of each makes the result's, '.' for another axis, '*' for the rest, 'H' for blocks of h
-                                   (gates), which makes h the units of a recurrence; by the attribute `layout`,
+                                   (gates), which makes h the units of a recurrence, '+' for an axis of all units, which
+                                   each reads; letters that no result has are summed over inside; by the attribute `layout`,
                                    the first or the one behind " | " */
     SINTER_PATTERN_CONTROL,     /* has regions, or is the structure of one: if, loop, scan, group, yield */
     SINTER_PATTERN_SEQUENCE,    /* sequences, optionals: host level */

@@ -71,17 +71,61 @@ static const char *new_name(sinter_module *module, sinter_node node, sinter_map 
     return name;
 }
 
-sinter_layer_list sinter_layer_find_all(sinter_module *module, sinter_arena *arena) {
+/* ---- recurrent ones ---- */
+
+static bool is_recurrent(const sinter_module *module, sinter_node node) {
+    sinter_op op = sinter_node_op(module, node);
+    return op == SINTER_OP_lstm || op == SINTER_OP_gru || op == SINTER_OP_rnn;
+}
+
+bool sinter_layer_is_recurrent(const sinter_module *module, const sinter_layer *layer) {
+    return is_recurrent(module, layer->node);
+}
+
+/* w[directions, gates, steps] of operand 1 or 2. */
+static bool describe_recurrent(const sinter_module *module, sinter_node node, uint32_t operand,
+                               sinter_layer *out) {
+    const sinter_tensor *w = float_constant(module, sinter_node_operand(module, node, operand));
+    if (!w || w->rank != 3) return false;
+    sinter_value output = sinter_node_result(module, node, 0);
+    *out = (sinter_layer){.node = node,
+                          .input = operand == 1 ? sinter_node_operand(module, node, 0) : output,
+                          .output = output,
+                          .operand = operand,
+                          .weights = w,
+                          .outputs = w->dims[0] * w->dims[1],
+                          .reduction = w->dims[2],
+                          .groups = w->dims[0],
+                          .inner = w->dims[2],
+                          .output_axis = 1,
+                          .input_axis = 2};
+    return true;
+}
+
+static sinter_layer_list find_all(sinter_module *module, bool with_recurrent, sinter_arena *arena) {
     sinter_layer_list list = {0};
     sinter_map taken;
     sinter_map_init(&taken, arena);
     SINTER_FOR_NODES (module, sinter_module_main(module), node) {
-        sinter_layer layer;
-        if (!sinter_layer_describe(module, node, &layer)) continue;
-        layer.name = new_name(module, node, &taken, arena);
-        sinter_vector_push(arena, &list, layer);
+        sinter_layer layer[2];
+        bool recurs = with_recurrent && is_recurrent(module, node);
+        if (recurs ? !describe_recurrent(module, node, 1, &layer[0]) ||
+                         !describe_recurrent(module, node, 2, &layer[1])
+                   : !sinter_layer_describe(module, node, &layer[0]))
+            continue;
+        layer[0].name = layer[1].name = new_name(module, node, &taken, arena);
+        sinter_vector_push(arena, &list, layer[0]);
+        if (recurs) sinter_vector_push(arena, &list, layer[1]);
     }
     return list;
+}
+
+sinter_layer_list sinter_layer_find_all(sinter_module *module, sinter_arena *arena) {
+    return find_all(module, false, arena);
+}
+
+sinter_layer_list sinter_layer_find_with_recurrent(sinter_module *module, sinter_arena *arena) {
+    return find_all(module, true, arena);
 }
 
 /* ---- tables ---- */

@@ -22,6 +22,12 @@ bool sinter_layer_describe(const sinter_module *module, sinter_node node, sinter
 /* Those of the main region in its order, named. */
 typedef SINTER_VECTOR(sinter_layer) sinter_layer_list;
 sinter_layer_list sinter_layer_find_all(sinter_module *module, sinter_arena *arena);
+/* The same and, in the order of nodes, recurrent ones: a layer for the weights of what is read and one for those of the state, both called
+ * as the node is. Their outputs are rows of gates, and what the second reads is result 0; of both directions the rows follow each
+ * other, and what they read is not one matrix. */
+sinter_layer_list sinter_layer_find_with_recurrent(sinter_module *module, sinter_arena *arena);
+/* Whether the layer is one of those of a recurrent node. */
+bool sinter_layer_is_recurrent(const sinter_module *module, const sinter_layer *layer);
 /* Where weight (output, step) is in the tensor. Steps go through the channels of the group, and for each through the window. */
 static inline int64_t sinter_layer_index(const sinter_layer *layer, int64_t output, int64_t step) {
     return (step / layer->inner * layer->outputs + output) * layer->inner + step % layer->inner;

@@ -1,4 +1,4 @@
-/* Removes channels, neurons and heads, with everything that depends on them: the layers whose recipe says prune=channels:RATIO lose
+/* Removes channels, neurons, heads and units of recurrences, with everything that depends on them: the layers whose recipe says prune=channels:RATIO lose
  * that share of their outputs, those that say prune=macs:RATIO so many that this share of their multiply-adds is gone. What goes
  * together is found by the axes of the nodes (prune_graph.h), what goes first by a score (prune_order.h); with
  * rounding=compensated the weights of all layers that come after make up for it (prune_compensate.h). Inputs and outputs of the
@@ -39,7 +39,7 @@ static bool may_prune(void *user, const sinter_layer *layer) {
 
 static bool find_recipes(pruner *p) {
     sinter_arena *scratch = &p->context->scratch;
-    p->layers = sinter_layer_find_all(p->context->module, scratch);
+    p->layers = sinter_layer_find_with_recurrent(p->context->module, scratch);
     p->recipes = SINTER_NEW_ARRAY(scratch, sinter_layer_recipe, p->layers.count);
     for (size_t i = 0; i < p->layers.count; i++) {
         sinter_layer_recipe *recipe = &p->recipes[i];

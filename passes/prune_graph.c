@@ -178,8 +178,9 @@ static bool must_stay(const joiner *j, sinter_node node, const sinter_axis_map *
                   (!l->is_result && sinter_value_constant(
                                         j->module, sinter_node_operand(j->module, node, l->index)));
     }
-    return !known || kind == SINTER_AXIS_REDUCED || kind == SINTER_AXIS_STEPWISE ||
-           (kind == SINTER_AXIS_SUMMED && !weighed);
+    bool is_read = kind == SINTER_AXIS_SUMMED || kind == SINTER_AXIS_INNER ||
+                   kind == SINTER_AXIS_STEPWISE; /* by what else the node makes */
+    return !known || kind == SINTER_AXIS_REDUCED || (is_read && !weighed);
 }
 
 static void join_factor(joiner *j, sinter_node node, const sinter_axis_map *map, uint32_t factor,
@@ -337,6 +338,15 @@ static void number_groups(joiner *j, const sinter_layer_list *layers) {
             parents[u] == u ? graph->group_count++ : graph->groups[group_root(parents, u)];
 }
 
+/* A node may have several constants of weights, in each of which a weight is multiplied as often. */
+static double share_of_node(const sinter_layer *layer, const sinter_layer_list *layers) {
+    double all = 0;
+    for (size_t i = 0; i < layers->count; i++)
+        if (layers->items[i].node == layer->node)
+            all += (double)sinter_tensor_count(layers->items[i].weights);
+    return (double)sinter_tensor_count(layer->weights) / all;
+}
+
 static void count_products(sinter_prune_graph *graph, const sinter_layer_list *layers) {
     sinter_dim_table *dims = sinter_module_dims(graph->module);
     const int64_t *ones = sinter_dim_assume(dims, graph->arena, 1);
@@ -347,7 +357,8 @@ static void count_products(sinter_prune_graph *graph, const sinter_layer_list *l
                 continue;
             sinter_dim dim = sinter_cost_node(graph->module, c->node).multiply_adds;
             int64_t count = 0;
-            if (dim && sinter_dim_evaluate(dims, dim, ones, &count)) c->products = (double)count;
+            if (dim && sinter_dim_evaluate(dims, dim, ones, &count))
+                c->products = (double)count * share_of_node(&layers->items[k], layers);
         }
     }
 }

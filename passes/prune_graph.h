@@ -45,7 +45,7 @@ typedef struct sinter_prune_graph {
     size_t *first_part;
 } sinter_prune_graph;
 
-/* may_prune: whether outputs of the layer may go. Everything is in the arena. */
+/* layers: those that make what may go, recurrent ones too; may_prune: whether outputs of the layer may. Everything is in the arena. */
 void sinter_prune_graph_init(sinter_prune_graph *graph, sinter_module *module, sinter_arena *arena,
                              bool (*may_prune)(void *user, const sinter_layer *layer), void *user,
                              const sinter_layer_list *layers);

@@ -1,6 +1,7 @@
 /* Costs of units. A reader keeps the inverse of its moments and its weights as they are after what has gone so far was made up
  * for; removing columns S of weights w costs sum_o w_oS ((H^-1)_SS)^-1 w_oS^T, times what such
- * an error means for the outputs of the model, which is seen once for each reader. Test: tests/passes/prune_channels/ */
+ * an error means for the outputs of the model, which is seen once for each reader. The gates of a recurrent layer are readers of what it reads, and of its state, whose second
+ * moments are taken from what it yields, a step later. Test: tests/passes/prune_channels/ */
 #include "passes/prune_order.h"
 #include "ir/random.h"
 #include "passes/layer_moments.h"
@@ -197,7 +198,7 @@ static const int32_t *units_of(const sinter_prune_graph *graph, const sinter_lay
 
 /* A layer that reads units that may go. */
 static bool is_reader(const sinter_prune_graph *graph, const sinter_layer *layer) {
-    if (layer->groups != 1) return false;
+    if (layer->groups != 1 || !layer->input || !layer->output) return false;
     const int32_t *units = units_of(graph, layer, layer->input_axis);
     for (int64_t i = 0; i < layer->weights->dims[layer->input_axis]; i++)
         if (units[i] != SINTER_PRUNE_NO_UNIT) return true;
@@ -338,7 +339,8 @@ static bool init_reader(sinter_prune_order *order, sinter_prune_reader *r, sinte
                               .runs = replay->runs};
     int64_t n = layer->reduction;
     sinter_moments moments;
-    sinter_moments_init(&moments, 1, n, layer->outputs, &scratch);
+    bool recurs = sinter_layer_is_recurrent(replay->module, layer); /* gates are no tensor */
+    sinter_moments_init(&moments, 1, n, recurs ? 0 : layer->outputs, &scratch);
     bool good = sinter_layer_measure(replay->module, layer, &view, &moments, diag);
     if (good && !sinter_moments_finish(&moments, r->target.has_bias))
         good = sinter_error(diag, layer->name,

@@ -113,10 +113,22 @@ bool sinter_shard_is_gates(const sinter_shard_node *n, const sinter_axis_link *l
     return n->map.factors.items[link->factor].kind == SINTER_AXIS_STEPWISE && link->blocks != 1;
 }
 
+/* What each part reads whole, or sums over, is whole on every rank. */
+static void drop_whole(sinter_axis_map *map) {
+    size_t count = 0;
+    for (size_t i = 0; i < map->links.count; i++) {
+        const sinter_axis_link link = map->links.items[i];
+        bool is_inner = map->factors.items[link.factor].kind == SINTER_AXIS_INNER;
+        if (!link.is_read_whole && !is_inner) map->links.items[count++] = link;
+    }
+    map->links.count = count;
+}
+
 void sinter_shard_describe(const sinter_shard_state *state, sinter_node node,
                            sinter_shard_node *out_node) {
     *out_node = (sinter_shard_node){0};
     sinter_axes_describe(state->module, node, state->arena, &out_node->map);
+    drop_whole(&out_node->map);
     add_windows(state, &out_node->map);
     const sinter_axis_map *map = &out_node->map;
     out_node->usable = SINTER_NEW_ARRAY(state->arena, bool, map->factors.count + 1);

@@ -42,7 +42,7 @@ bool sinter_compress_prepare(sinter_module *module, sinter_diag *diag) {
 static bool check_recipe(sinter_module *module, const sinter_recipe *recipe, sinter_diag *diag) {
     sinter_arena arena;
     sinter_arena_init(&arena);
-    sinter_layer_list layers = sinter_layer_find_all(module, &arena);
+    sinter_layer_list layers = sinter_layer_find_with_recurrent(module, &arena);
     sinter_table_list tables = sinter_table_find_all(module, &arena);
     size_t count = layers.count + tables.count;
     const char **names = SINTER_NEW_ARRAY(&arena, const char *, count + 1);

@@ -1,5 +1,5 @@
 /* Links of axes as text, factor by factor: kind, size, then where it lies: o for operands, r for results, with its axis, +offset,
- * *run, xblocks/period where they say something; windows with /stride:reach-before and fill. */
+ * *run, xblocks/period where they say something, ! where it is read whole; windows with /stride:reach-before and fill. */
 #include "ir/axes.h"
 #include "ir/parse.h"
 #include "tests/unit/graph_support.h"
@@ -36,10 +36,11 @@ static void print_link(const sinter_axis_link *l, sinter_text *out) {
     if (l->offset) sinter_text_format(out, "+%d", (int)l->offset);
     if (l->run > 1) sinter_text_format(out, "*%d", (int)l->run);
     if (l->blocks > 1) sinter_text_format(out, "x%d/%d", (int)l->blocks, (int)l->period);
+    if (l->is_read_whole) sinter_text_format(out, "!");
 }
 
 static void check(sinter_module *module, const char *name, const char *expected) {
-    static const char *const kinds[] = {"along", "summed", "reduced", "stepwise"};
+    static const char *const kinds[] = {"along", "summed", "reduced", "inner", "stepwise"};
     sinter_arena arena;
     sinter_arena_init(&arena);
     sinter_axis_map map;
@@ -91,7 +92,8 @@ int main(void) {
     check(module, "sum",
           "along N r0.0 o0.0; along 6 r0.1 o0.1 o1.0; along 4 r0.2 o0.2; along 4 r0.3 o0.3");
     check(module, "la",
-          "along N o0.1 o4.0 r0.2 r1.1 r2.1; stepwise 6 o1.1x4/6 o2.1x4/6 r0.3 r1.2 r2.2");
+          "along N o0.1 o4.0 r0.2 r1.1 r2.1; stepwise 6 o1.1x4/6 o2.1x4/6 r0.3 r1.2 r2.2 o2.2!; "
+          "inner 5 o0.2 o1.2");
     check(module, "att", "along N o0.0 o1.0 o2.0 r0.0; along 2 o0.2*16 o1.2*8 o2.2*8 r0.2*16");
     check(module, "pool",
           "along N o0.0 r0.0; along 6 o0.1 r0.1; window 0.2/1:3-1 lowest; window 0.3/2:3-0 lowest");

@@ -96,11 +96,41 @@ static sinter_value add_sum(net *n, sinter_value x) {
     return sinter_build_unary(&n->g.build, SINTER_OP_tanh, x);
 }
 
+/* Positions as steps in time; units are channels again, of both directions one after the other. */
+static sinter_value add_recurrent(net *n, sinter_value x) {
+    static const struct {
+        sinter_op op;
+        int64_t gates;
+    } kinds[] = {{SINTER_OP_lstm, 4}, {SINTER_OP_gru, 3}, {SINTER_OP_rnn, 1}};
+    int64_t c = channels_of(n, x), kind = random_below(&n->g, 3),
+            units = 2 + random_below(&n->g, 4);
+    int64_t directions = 1 + random_below(&n->g, 2), rows = kinds[kind].gates * units;
+    int64_t flat[3] = {-1, c, 16}, to_steps[3] = {2, 0, 1}, back[4] = {2, 1, 3, 0},
+            image[4] = {-1, directions * units, 4, 4};
+    int64_t w[3] = {directions, rows, c}, r[3] = {directions, rows, units},
+            b[2] = {directions, 2 * rows}, p[2] = {directions, 3 * units};
+    sinter_builder *build = &n->g.build;
+    sinter_value operands[8] = {
+        sinter_build_transpose(build, sinter_build_reshape(build, x, flat, 3), to_steps, 3),
+        random_constant(&n->g, 3, w, -1, 1), random_constant(&n->g, 3, r, -1, 1)};
+    if (random_chance(&n->g, 60)) operands[3] = random_constant(&n->g, 2, b, -1, 1);
+    bool peeps = kinds[kind].op == SINTER_OP_lstm && random_chance(&n->g, 50);
+    if (peeps) operands[7] = random_constant(&n->g, 2, p, -1, 1);
+    const char *direction = directions == 2            ? "bidirectional"
+                            : random_chance(&n->g, 50) ? "reverse"
+                                                       : "forward";
+    sinter_attr attributes[2] = {sinter_attr_string("direction", sinter_string_of(direction)),
+                                 sinter_attr_int("hidden_size", units)};
+    sinter_value y = sinter_build(build, kinds[kind].op, operands, peeps ? 8 : 4, attributes, 2);
+    if (!y) return 0;
+    return sinter_build_reshape(build, sinter_build_transpose(build, y, back, 4), image, 4);
+}
+
 static sinter_value add_step(net *n) {
     sinter_value x = pick_of(n), y = pick_of(n);
     int64_t c = channels_of(n, x);
     sinter_attr axis = sinter_attr_int("axis", 1);
-    switch (random_below(&n->g, 10)) {
+    switch (random_below(&n->g, 11)) {
     case 0:
         return add_conv(n, x, c * (1 + random_below(&n->g, 2)), c, 3); /* depthwise */
     case 1:
@@ -119,6 +149,8 @@ static sinter_value add_step(net *n) {
         return sinter_build_unary(&n->g.build, SINTER_OP_sigmoid, x);
     case 8:
         return add_sum(n, x);
+    case 9:
+        return add_recurrent(n, x);
     default:
         return add_conv(n, x, 2 + random_below(&n->g, 5), 1, 1);
     }
@@ -145,16 +177,20 @@ static void finish(net *n) {
 /* ---- the oracle ---- */
 
 /* Weights that read what was removed become zero. */
-static void mask_readers(const sinter_prune_graph *graph, sinter_module *dense, sinter_diag *diag) {
+static void mask_readers(const sinter_prune_graph *graph, const sinter_layer_list *layers,
+                         sinter_module *dense, sinter_diag *diag) {
     sinter_rewrite rewrite;
     sinter_rewrite_begin(&rewrite, dense, diag);
     for (size_t i = 0; i < graph->constants.count; i++) {
         const sinter_prune_constant *c = &graph->constants.items[i];
-        sinter_layer layer;
-        if (!sinter_layer_describe(dense, c->node, &layer) || layer.operand != c->operand) continue;
-        const sinter_prune_axis *a = &graph->axes.items[c->axes + layer.input_axis];
+        const sinter_layer *layer = NULL;
+        for (size_t l = 0; l < layers->count; l++)
+            if (layers->items[l].node == c->node && layers->items[l].operand == c->operand)
+                layer = &layers->items[l];
+        if (!layer) continue;
+        const sinter_prune_axis *a = &graph->axes.items[c->axes + layer->input_axis];
         int64_t inner = 1;
-        for (uint32_t k = layer.input_axis + 1; k < c->tensor->rank; k++)
+        for (uint32_t k = layer->input_axis + 1; k < c->tensor->rank; k++)
             inner *= c->tensor->dims[k];
         sinter_tensor masked;
         if (!CHECK(sinter_tensor_create(&masked, SINTER_DTYPE_f32, c->tensor->rank, c->tensor->dims,
@@ -216,12 +252,12 @@ static int32_t try_seed(uint64_t seed, sinter_text *messages) {
         if (made) n.x[n.count++] = made;
     }
     finish(&n);
-    sinter_layer_list layers = sinter_layer_find_all(module, &arena);
+    sinter_layer_list layers = sinter_layer_find_with_recurrent(module, &arena);
     sinter_prune_graph graph;
     sinter_prune_graph_init(&graph, module, &arena, all_may, NULL, &layers);
     int32_t removed = remove_some(&n, &graph);
     sinter_module *dense = sinter_module_clone(module);
-    mask_readers(&graph, dense, &diag);
+    mask_readers(&graph, &layers, dense, &diag);
     sinter_rewrite rewrite;
     sinter_rewrite_begin(&rewrite, module, &diag);
     CHECK(sinter_prune_apply(&graph, &rewrite));

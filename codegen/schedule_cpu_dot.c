@@ -2,7 +2,8 @@
  * u8 times i8 takes four steps at once, that of f32(a) * f32(b) of bf16 two, where a lies along c, b is a constant and c runs over
  * a multiple of that, or over few elements. Where c is short and the loop around it goes on where c ends, as taps of a window over three channels do, the
  * two are one loop first.
- * Where b is no constant, words are made of it where they are read, if enough rows share them. Taps of one channel are
+ * Where b is no constant, words are made of it where they are read, if enough rows share them; once for all rows, in scratch of the
+ * thread, where loops around the nest choose the matrix. Taps of one channel are
  * summed the same way, the bytes of a word coming from different rows of a.
  * The elements of b become one i32 of a constant that replaces it, so that columns are lanes of i32 and everything that
  * tiles and packs goes on as with any other element type. Exact: i32 wraps the same way in any order, and those of bf16 are
@@ -10,6 +11,7 @@
  * Test: tests/codegen/schedule/dot.loops, tests/suites/embedded_models.py */
 #include "codegen/loop_access.h"
 #include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_internal.h"
 
 #include <string.h>
 
@@ -42,7 +44,9 @@ typedef struct dot {
     uint32_t b_dim;           /* indexed by the loop's variable */
     uint32_t b_row;           /* by that of the loop around */
     int64_t steps, count;     /* of the loop, of the loop around or 1 */
-    bool made;                /* b is no constant: its words are made where they are read */
+    bool made;                /* b is no constant: its words are made where they are read, */
+    sinter_loop_buffer
+        words; /* or, where this is not 0, once for all rows: scratch [word, column] */
 } dot;
 
 /* ---- recognition ---- */
@@ -329,6 +333,12 @@ static sinter_expr make_word(dot *d, sinter_expr first) {
     return sinter_cpu_join_bytes(&d->build, bytes);
 }
 
+/* The same from scratch, where all words are made already. */
+static sinter_expr load_made(dot *d, sinter_expr index) {
+    const sinter_expr at[2] = {index, d->b->arguments[d->b->argument_count - 1]};
+    return sinter_loop_load(&d->build, d->words, at);
+}
+
 /* The accumulator and the product of word `index` and `count` elements of a. */
 static sinter_expr accumulated(dot *d, sinter_expr index, int64_t count) {
     sinter_expr indices[SINTER_MAX_RANK];
@@ -341,9 +351,101 @@ static sinter_expr accumulated(dot *d, sinter_expr index, int64_t count) {
         two(d, SINTER_SCALAR_mul, index, sinter_loop_int(&d->build, d->kind->fields));
     const sinter_expr arguments[3] = {
         sinter_loop_var_read(&d->build, d->assign->var), load_word(d, first, count),
-        d->made ? make_word(d, first) : sinter_loop_load(&d->build, d->b->buffer, indices)};
+        d->words  ? load_made(d, index)
+        : d->made ? make_word(d, first)
+                  : sinter_loop_load(&d->build, d->b->buffer, indices)};
     return sinter_loop_intrinsic_call(&d->build, d->kind->intrinsic, arguments);
 }
+
+/* ---- words that are made once ---- */
+
+/* Every variable in the expression is a parameter or one of these loops'; *deepest: of these, counted from 1. */
+static bool is_of_loops(const dot *d, sinter_expr expr, const sinter_loop_var *loops,
+                        uint32_t count, uint32_t *deepest) {
+    const sinter_loop_function *function = d->state->schedule.function;
+    if (expr->kind == SINTER_LOOP_LOAD) return false;
+    if (expr->kind == SINTER_LOOP_VAR) {
+        bool found = false;
+        for (uint32_t i = 0; i < function->scalar_parameters.count && !found; i++)
+            found = function->scalar_parameters.items[i] == expr->var;
+        for (uint32_t i = 0; i < count && !found; i++) {
+            if (loops[i] != expr->var) continue;
+            found = true;
+            if (*deepest < i + 1) *deepest = i + 1;
+        }
+        return found;
+    }
+    for (uint32_t i = 0; i < expr->argument_count; i++)
+        if (!is_of_loops(d, expr->arguments[i], loops, count, deepest)) return false;
+    return true;
+}
+
+/* The loop in front of which all words of b, a matrix that loops around the nest choose, can be made for all that is in it; 0: there is
+ * none. */
+static sinter_loop_var find_words_place(dot *d, const sinter_cpu_nest *nest) {
+    sinter_schedule *schedule = &d->state->schedule;
+    sinter_loop_var around[SINTER_MAX_RANK], column = nest->loops[nest->loop_count - 1];
+    uint32_t count = sinter_cpu_depth(schedule, nest->loops[0]), deepest = 0,
+             last = d->b->argument_count - 1;
+    sinter_expr at = d->b->arguments[last];
+    if (count >= SINTER_MAX_RANK || at->kind != SINTER_LOOP_VAR || at->var != column ||
+        schedule->function->buffers.items[d->b->buffer].scope != SINTER_SCOPE_INPUT)
+        return 0;
+    for (uint32_t i = 0; i < count; i++)
+        around[i] = sinter_cpu_outermost(schedule, nest->loops[0], i);
+    for (uint32_t i = 0; i < last; i++)
+        if (i != d->b_dim && !is_of_loops(d, d->b->arguments[i], around, count, &deepest)) return 0;
+    if (!deepest) return 0; /* threads would share it */
+    return deepest < count ? around[deepest] : nest->loops[0];
+}
+
+/* scratch [word, column] with all words of b, before the loops that read them again and again. */
+static void write_words(dot *d, const sinter_cpu_nest *nest) {
+    enum { MIN_ROWS = 16, LINE = 16, L2_SHARE = 4 }; /* LINE: words of a line of the cache */
+    sinter_schedule *schedule = &d->state->schedule;
+    sinter_loop_builder *build = &d->build;
+    sinter_loop_var place = find_words_place(d, nest), column = nest->loops[nest->loop_count - 1];
+    int64_t columns = sinter_cpu_trips(d->state, column), words = d->steps / BYTES;
+    int64_t rows = sinter_cpu_trips(d->state, sinter_cpu_find_row(d->state, nest));
+    /* An odd number of lines, so that words of a column do not share the cache's sets. */
+    int64_t width = ((columns + LINE - 1) / LINE | 1) * LINE;
+    const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, column);
+    if (!place || columns < 1 || rows < MIN_ROWS || !goes_over(loop, columns) ||
+        words > (int64_t)d->state->target->l2_bytes / L2_SHARE / BYTES / width)
+        return;
+    const sinter_expr dims[2] = {sinter_loop_int(build, words), sinter_loop_int(build, width)};
+    size_t buffers = schedule->function->buffers.count;
+    d->words =
+        sinter_loop_add_buffer(build, "words", SINTER_DTYPE_i32, 2, dims, SINTER_SCOPE_STACK);
+    if (!sinter_cpu_fits_stack(schedule->function)) {
+        schedule->function->buffers.count = buffers;
+        d->words = 0;
+        return;
+    }
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, place),
+                     *rest = *link;
+    build->tail = link;
+    *link = NULL;
+    sinter_loop_alloc(build, d->words);
+    sinter_expr zero = sinter_loop_int(build, 0);
+    sinter_expr word = sinter_loop_var_read(
+        build, sinter_loop_begin_for(build, "word", zero, dims[0], 1, SINTER_AXIS_SERIAL));
+    sinter_expr n = sinter_loop_var_read(
+        build, sinter_loop_begin_for(build, "n", zero, sinter_loop_int(build, columns), 1,
+                                     SINTER_AXIS_SERIAL));
+    const sinter_expr at[2] = {word, n};
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, d->state->program, schedule->function);
+    sinter_loop_map_var(&map, column, n);
+    sinter_loop_store(build, d->words, at,
+                      sinter_loop_map_expr(&map, make_word(d, two(d, SINTER_SCALAR_mul, word,
+                                                                  sinter_loop_int(build, BYTES)))));
+    sinter_loop_end(build);
+    sinter_loop_end(build);
+    *build->tail = rest;
+}
+
+/* ---- the sum ---- */
 
 /* The last two dims of a become one. */
 static void join_rows(dot *d) {
@@ -526,6 +628,7 @@ bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest
         state->failed = true;
         return false;
     }
+    if (d.made) write_words(&d, nest);
     if (d.around) join_rows(&d);
     write_loop(&d);
     return sinter_cpu_find_nest(function, nest->loops[0], nest);

@@ -327,8 +327,7 @@ static bool divide_rows(search *s, sinter_loop_var around, sinter_loop_var *rows
     return true;
 }
 
-/* Of the scratch that the kernel has. */
-static bool fits_stack(const sinter_loop_function *function) {
+bool sinter_cpu_fits_stack(const sinter_loop_function *function) {
     uint64_t total = 0, bytes;
     for (size_t i = 1; i < function->buffers.count; i++) {
         const sinter_loop_buffer_info *info = &function->buffers.items[i];
@@ -351,8 +350,8 @@ static bool pack(search *s, const sinter_loop_access *load) {
     bool good = known ? !direct || divide_rows(s, around, &rows)
                       : sinter_schedule_fork(schedule, around, rows, s->least);
     sinter_scratch_packing packing = {.buffer = load->buffer, .loop = direct ? rows : first};
-    good =
-        good && sinter_schedule_pack_scratch(schedule, &packing) && fits_stack(schedule->function);
+    good = good && sinter_schedule_pack_scratch(schedule, &packing) &&
+           sinter_cpu_fits_stack(schedule->function);
     if (good)
         mark_copy(s, &packing);
     else

@@ -114,6 +114,9 @@ void sinter_cpu_use_panels(sinter_schedule_cpu_state *state, const sinter_cpu_ne
 /* Packs them in what the nest was tiled to; where the number of rows is known only then, the run decides. */
 void sinter_cpu_pack_operands(sinter_schedule_cpu_state *state, sinter_cpu_tile tile);
 
+/* All scratch of the kernel is little enough for a thread's stack. */
+bool sinter_cpu_fits_stack(const sinter_loop_function *function);
+
 /* ---- long reductions (schedule_cpu_block.c) ---- */
 /* Rows, a multiple of the tile's, whose sums lie in scratch at a time. rows: of all, -1 where only the run knows. */
 int64_t sinter_cpu_block_rows(int64_t rows, int64_t tile_rows);

@@ -1,5 +1,5 @@
 /* Part of fuse: a matrix product, rows that are made of it by reductions and elementwise nodes, and the product of these rows become one
- * group, where the matrix in between is large: it comes by blocks of rows then (codegen/lower_blocked.c), and memory never sees it.
+ * group, where the matrix in between takes much of a cache: it comes by blocks of rows then (codegen/lower_blocked.c), and memory never sees it.
  * Quantized attention is the usual case; attention of floats is an operator of its own by then.
  *
  * What stands around may not be wanted elsewhere. Groups of other rows of the same matrix (sums for zero points), and of what is made of
@@ -204,7 +204,10 @@ static int64_t least_bits(const chain *c) {
     return least;
 }
 
-/* Blocks of rows fit a thread's stack; all of the matrices is more than a core's cache. */
+/* Of a core's cache: matrices that take less stay there between the products, beside what is read with them. */
+enum { CACHE_SHARE = 4 };
+
+/* Blocks of rows fit a thread's stack; the matrices would take more of a core's cache. */
 static bool pays(const chain *c) {
     const sinter_dim_table *dims = sinter_module_dims(c->f->module);
     const sinter_type *type = type_of(c, c->x);
@@ -218,7 +221,7 @@ static bool pays(const chain *c) {
     double bytes = (double)rows * (double)columns * (double)bits / 8;
     for (uint32_t i = 0; i + 2 < type->rank; i++)
         if (sinter_dim_is_const(dims, type->dims[i], &size)) bytes *= (double)size;
-    bool model = bytes > (double)c->f->machine->l2_bytes;
+    bool model = bytes > (double)c->f->machine->l2_bytes / CACHE_SHARE;
     return sinter_fuse_comes_by_rows(c->f, part_of(c, SECOND)->anchor, part_of(c, FIRST)->anchor,
                                      model);
 }

@@ -9,7 +9,7 @@
  *
  * Sums and maxima are those of the nodes on their own, over whole rows and in the same order. Blocks are of equal length: the last of a
  * part that they do not divide begins earlier and makes some rows once more. Needs: the same matrices on both sides, rows and columns of
- * known number, which the pass fuse sees to. Test: tests/codegen/lower/blocked.sir */
+ * known number, which the pass fuse sees to. Test: tests/codegen/lower/blocked.sir, tests/suites/blocked_values.py */
 #include "codegen/lower_write.h"
 #include "ir/ring.h"
 

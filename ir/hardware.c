@@ -454,26 +454,73 @@ static double pairs(const exchange *e, double bytes, bool halves) {
     return seconds + messages(e, e->last, (int64_t)1 << e->rounds, bytes);
 }
 
-/* Up a tree or down: all bytes in each round, or the share of the places below. */
-static double tree(const exchange *e, double bytes, bool shares) {
-    double seconds = 0;
-    for (int64_t step = 1; step < e->members; step *= 2)
-        seconds += message(e, step, shares ? bytes * (double)step / (double)e->members : bytes);
+/* ---- trees: of groups that can't be halved, which lie across links as they happen to ---- */
+
+static double between(const exchange *e, int64_t base, int64_t a, int64_t b, double bytes) {
+    return over_link(link_between(e->hardware, sinter_mesh_rank_at(e->mesh, e->over, base, a),
+                                  sinter_mesh_rank_at(e->mesh, e->over, base, b)),
+                     bytes);
+}
+
+/* Until a place has the sum of places [place, place + reach): its own half and the other, then a message. */
+static double climb(const exchange *e, int64_t base, int64_t place, int64_t reach, double bytes) {
+    int64_t half = reach / 2, other = place + half;
+    if (reach < 2) return 0;
+    double own = climb(e, base, place, half, bytes);
+    if (other >= e->members) return own;
+    return fmax(own, climb(e, base, other, half, bytes)) + between(e, base, place, other, bytes);
+}
+
+/* Messages of so many bytes are on their way when their sender goes on; it waits for the arrival of longer ones. As SMPI has it
+ * (smpi/send-is-detached-thresh), and MPI most often. */
+enum { EAGER_BYTES = 65536 };
+
+/* Until places [place, place + reach) have what this one has, all of it or each its share; who has the most to pass on is first. */
+static double descend(const exchange *e, int64_t base, int64_t place, int64_t reach, double bytes,
+                      bool shares) {
+    double sent = 0, seconds = 0;
+    for (int64_t step = reach / 2; step > 0; step /= 2) {
+        int64_t other = place + step, left = e->members - other;
+        if (left <= 0) continue;
+        double part = (double)(left < step ? left : step) / (double)e->members;
+        double size = shares ? bytes * part : bytes;
+        double there = sent + between(e, base, place, other, size);
+        if (size > EAGER_BYTES) sent = there;
+        seconds = fmax(seconds, there + descend(e, base, other, step, bytes, shares));
+    }
     return seconds;
 }
 
-/* Each round with twice as many parts. */
+/* Up, and down with all of it or shares, in the group that takes longest. */
+static double tree(const exchange *e, double bytes, bool shares) {
+    int64_t reach = 1, ranks = sinter_mesh_rank_count(e->mesh);
+    double seconds = 0;
+    while (reach < e->members) reach *= 2;
+    for (int64_t base = 0; base < ranks; base++)
+        if (sinter_mesh_place(e->mesh, e->over, base) == 0)
+            seconds = fmax(seconds, climb(e, base, 0, reach, bytes) +
+                                        descend(e, base, 0, reach, bytes, shares));
+    return seconds;
+}
+
+/* Each round with twice as many parts, from as many places on; as long as the slowest of all groups takes. */
 static double doubling(const exchange *e, double bytes) {
     double seconds = 0;
+    int64_t ranks = sinter_mesh_rank_count(e->mesh);
     for (int64_t have = 1; have < e->members; have *= 2) {
         int64_t count = e->members - have < have ? e->members - have : have;
-        seconds += message(e, have, bytes * (double)count / (double)e->members);
+        double part = bytes * (double)count / (double)e->members, longest = 0;
+        for (int64_t rank = 0; rank < ranks; rank++) {
+            int64_t place = sinter_mesh_place(e->mesh, e->over, rank);
+            longest = fmax(longest, between(e, rank, place, (place + have) % e->members, part));
+        }
+        seconds += longest;
     }
     return seconds;
 }
 
 static double reduce(const exchange *e, double bytes) {
-    if (!can_halve(e)) return 2 * tree(e, bytes, false);
+    if (!can_halve(e)) return tree(e, bytes, false);
     return bytes <= SINTER_HARDWARE_SHORT_BYTES ? pairs(e, bytes, false)
                                                 : 2 * pairs(e, bytes, true);
 }
@@ -487,8 +534,7 @@ double sinter_hardware_exchange(const sinter_hardware *h, const sinter_mesh *mes
     case SINTER_OP_all_reduce:
         return reduce(&e, bytes);
     case SINTER_OP_reduce_scatter:
-        return can_halve(&e) ? pairs(&e, bytes, true)
-                             : tree(&e, bytes, false) + tree(&e, bytes, true);
+        return can_halve(&e) ? pairs(&e, bytes, true) : tree(&e, bytes, true);
     case SINTER_OP_all_gather:
         return can_halve(&e) ? pairs(&e, bytes, true) : doubling(&e, bytes);
     case SINTER_OP_all_to_all:

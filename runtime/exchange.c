@@ -95,8 +95,8 @@ const char *sinter_exchange_name(const sinter_abi_exchange *words) {
 }
 
 size_t sinter_exchange_element_size(int32_t dtype) {
-    static const unsigned char sizes[] = {0, 4, 1, 1, 2,  2, 4, 8, 0, 1, 2,
-                                          8, 4, 8, 8, 16, 2, 1, 1, 1, 1};
+    static const unsigned char sizes[] = {0, 4, 1,  1, 2, 2, 4, 8, 0, 1, 2, 8, 4,
+                                          8, 8, 16, 2, 1, 1, 1, 1, 0, 0, 0, 1};
     return dtype >= 0 && dtype < (int32_t)sizeof sizes ? sizes[dtype] : 0;
 }
 

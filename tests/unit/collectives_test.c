@@ -1,6 +1,8 @@
 /* Exchanges between threads: what each rank gets, in what order sums are made, and what the survivors say of a rank that died, hangs or
  * runs another program. Run under the thread sanitizer too. */
+#include "ir/type.h"
 #include "runtime/collectives.h"
+#include "runtime/exchange.h"
 #include "tests/unit/test.h"
 
 #include <math.h>
@@ -184,7 +186,17 @@ static void expect(int (*body)(job *), double seconds, int64_t but, const char *
     free(jobs);
 }
 
+/* Whatever a model's elements are, ranks can hand them on. */
+static void test_collectives__element_types(void) {
+    for (int dtype = 1; dtype < SINTER_DTYPE_COUNT; dtype++) {
+        const sinter_dtype_info *info = &sinter_dtype_infos[dtype];
+        bool whole = info->bits >= 8 && info->bits % 8 == 0 && dtype != SINTER_DTYPE_string;
+        if (whole) CHECK_INT_EQ(sinter_exchange_element_size(info->onnx_code), info->bits / 8);
+    }
+}
+
 int main(void) {
+    test_collectives__element_types();
     static const int64_t mesh[] = {2, 3}, four[] = {4}, bad[] = {0};
     sinter_collectives *none = NULL;
     job *jobs = start(mesh, 2, 60, all_kinds);

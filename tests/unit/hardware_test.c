@@ -153,6 +153,12 @@ static void test_hardware__large_groups(void) {
     /* eleven places can't be halved: a tree of four rounds, the last one to another box */
     double up = 3 * (1e-6 + 1e6 / 20e9) + 1e-5 + 1e6 / 5e9;
     CHECK(near(sinter_hardware_exchange(&h, &odd, &all, SINTER_OP_all_reduce, 1e6), 2 * up));
+    /* the second group of eleven lies across boxes after its fifth place: paths up and down cross three times */
+    sinter_mesh groups;
+    CHECK(sinter_mesh_parse("y=2,x=11", "mesh", &arena, &groups, NULL));
+    const sinter_mesh_axes inner = sinter_mesh_axes_of(2);
+    CHECK(near(sinter_hardware_exchange(&h, &groups, &inner, SINTER_OP_all_reduce, 1e6),
+               6 * (1e-5 + 1e6 / 5e9) + 2 * (1e-6 + 1e6 / 20e9)));
     /* pairs within a box, and one that is not */
     static const int64_t pairs[] = {0, 1, 1, 0, 5, 5, 7, 8};
     CHECK(near(sinter_hardware_permute(&h, pairs, 6, 1e6), 1e-6 + 1e6 / 20e9));

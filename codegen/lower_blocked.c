@@ -13,6 +13,8 @@
 #include "codegen/lower_write.h"
 #include "ir/ring.h"
 
+#include <assert.h>
+
 typedef struct blocked {
     sinter_kernel *k;
     sinter_module *module;
@@ -123,6 +125,8 @@ static bool find_made(blocked *b) {
         for (size_t u = 0; u < info->uses.count; u++) wanted |= behind[info->uses.items[u].node];
         if (wanted) sinter_vector_push(scratch, &b->made, cuts.items[i]);
     }
+    static_assert(SINTER_RING_REDUCTIONS + 2 <= SINTER_KERNEL_BETWEEN_MAX,
+                  "scores, what is multiplied, and what is kept of each row");
     return !behind[b->first] && b->made.count < SINTER_KERNEL_BETWEEN_MAX;
 }
 

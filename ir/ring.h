@@ -26,7 +26,11 @@ static inline int64_t sinter_ring_channels(int64_t channels, int64_t rows, int64
 
 /* Rows of a matrix that one product makes and another one reads, which passes/fuse.c asks, and codegen/lower_blocked.c: in whole steps of
  * what products take at a time, as a rule; 0 where not even one has room. */
-enum { SINTER_RING_STEP = 8, SINTER_RING_MOST_ROWS = 64 };
+enum {
+    SINTER_RING_STEP = 8,
+    SINTER_RING_MOST_ROWS = 64,
+    SINTER_RING_REDUCTIONS = 6 /* of a row, each kept for what stands behind both products */
+};
 static inline int64_t sinter_ring_matrix_rows(int64_t row_bytes) {
     int64_t rows = row_bytes > 0 ? SINTER_RING_BYTES / row_bytes : 0;
     if (rows > SINTER_RING_MOST_ROWS) rows = SINTER_RING_MOST_ROWS;

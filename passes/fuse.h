@@ -10,7 +10,7 @@ typedef struct sinter_fusion_group {
     sinter_value row;  /* where the anchor reduces whole rows, dims kept: what it reduces */
     uint32_t row_axis; /* the first of the reduced axes */
     bool staged;       /* what the anchor reads is made in the group, row by row */
-    bool closed;       /* has the casts that its anchor reads, and takes in nothing else */
+    bool closed;       /* nothing more joins it */
     bool dead;         /* merged into another */
 } sinter_fusion_group;
 

@@ -67,7 +67,7 @@ static bool find_first(chain *c) {
             uint32_t maker = maker_of(c, info->operands[k]);
             if (!maker || is_part(c, maker)) continue;
             const sinter_fusion_group *group = &c->f->groups.items[maker - 1];
-            if (!is_product(c, group->anchor) ||
+            if (group->closed || !is_product(c, group->anchor) ||
                 !sinter_fuse_same_shape(c->f, result_of(c, group->anchor), c->x))
                 continue;
             c->parts[c->count++] = maker - 1;
@@ -123,7 +123,7 @@ static void take_along(chain *c, sinter_value value) {
         uint32_t user = c->f->group_of[info->uses.items[u].node];
         if (!user || is_part(c, user)) continue;
         const sinter_fusion_group *group = &c->f->groups.items[user - 1];
-        if (!group->dead && (!group->anchor || has_rows_of(c, group)) &&
+        if (!group->dead && !group->closed && (!group->anchor || has_rows_of(c, group)) &&
             !is_wanted_elsewhere(c, user - 1, user - 1))
             c->parts[c->count++] = user - 1;
     }
@@ -156,9 +156,40 @@ static bool gives_rows_alone(const chain *c, uint32_t part) {
     return true;
 }
 
-/* All of it is wanted here alone. */
+/* Something of the parts before the second product's is in the value. */
+static bool is_of_rows(const chain *c, sinter_value value) {
+    uint32_t maker = maker_of(c, value);
+    if (!maker || !is_part(c, maker)) return false;
+    if (maker != c->parts[SECOND] + 1) return true;
+    const sinter_node_info *info =
+        sinter_node_get(c->f->module, sinter_value_definition(c->f->module, value));
+    for (uint32_t i = 0; i < info->operand_count; i++)
+        if (is_of_rows(c, info->operands[i])) return true;
+    return false;
+}
+
+/* The second product has all that it reads but its rows before the first block: it wants all of that for each row. */
+static bool reads_rows_as_rows(const chain *c) {
+    const sinter_node_info *info = sinter_node_get(c->f->module, part_of(c, SECOND)->anchor);
+    for (uint32_t i = 1; i < info->operand_count; i++)
+        if (is_of_rows(c, info->operands[i])) return false;
+    return true;
+}
+
+/* As many as a kernel keeps for a row. */
+static bool has_few_reductions(const chain *c) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < c->count; i++)
+        for (size_t n = 0; n < part_of(c, i)->nodes.count; n++)
+            count +=
+                sinter_fuse_pattern(c->f, part_of(c, i)->nodes.items[n]) == SINTER_PATTERN_REDUCE;
+    return count <= SINTER_RING_REDUCTIONS;
+}
+
+/* All of it is wanted here alone, and nothing of it by other rows. */
 static bool is_closed(const chain *c) {
     uint32_t nodes = 0;
+    if (!reads_rows_as_rows(c) || !has_few_reductions(c)) return false;
     for (uint32_t i = 0; i < c->count; i++) {
         nodes += (uint32_t)part_of(c, i)->nodes.count;
         bool is_row = part_of(c, i)->row != 0;
@@ -228,11 +259,13 @@ static bool pays(const chain *c) {
 
 void sinter_fuse_products(sinter_fusion *f, uint32_t own) {
     chain c = {.f = f};
-    if (f->machine->has_device || !f->groups.items[own].anchor || !find_three(&c, own)) return;
+    const sinter_fusion_group *group = &f->groups.items[own];
+    if (f->machine->has_device || group->closed || !group->anchor || !find_three(&c, own)) return;
     find_companions(&c);
     if (!is_closed(&c) || !pays(&c)) return;
     sinter_node anchor = part_of(&c, SECOND)->anchor;
     for (uint32_t i = ROWS; i < c.count; i++) sinter_fuse_merge(f, own, c.parts[i]);
     f->groups.items[own].anchor = anchor;
     f->groups.items[own].row = 0;
+    f->groups.items[own].closed = true;
 }

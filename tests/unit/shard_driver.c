@@ -1,7 +1,6 @@
 /* Random shardings of models against the evaluator: each try puts a mesh and shardings of some values on a model, spreads them,
  * makes the program of the ranks, and evaluates it on all of them; integers must be the same, floats close. With --compiled the
- * programs of the ranks are compiled and run as threads instead, twice, the second time to the bit; three of four at -O0, the others
- * at -O2. Reads folders
+ * programs of the ranks are compiled and run as threads instead, twice, the second time to the bit. Reads folders
  * of the ONNX backend layout from standard input, one a line: model.onnx and test_data_set_0/input_*.pb.
  *
  *     shard_driver SEED TRIES [--compiled|--auto] [--verbose]      last line: "N passed, N failed, N skipped"
@@ -321,8 +320,6 @@ int main(int argc, char **argv) {
                 seed = seed * 31 + (unsigned char)*c;
             random_state = seed;
             const char *mesh = meshes[draw(MESHES)];
-            options.level =
-                i % 4 == 0 ? 2 : 0; /* ranks exchange the same, and that compiles faster */
             if (try_once(&t, mesh, compiled ? &options : NULL, verbose)) {
                 passed++;
                 continue;

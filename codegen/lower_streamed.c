@@ -2,7 +2,7 @@
  * the one that made its channels, as a rule, and the one that takes its channels together. What lies between is larger than a
  * cache, and nobody else wants it: it exists as the few rows that are read next, in scratch.
  *
- *   for unit (a block of channels, a part of the rows of y) { for n {
+ *   for unit (a part of the rows of y, a block of channels) { for n {
  *     scratch [row, column, channel] of each value between, with the zeros that windows read around it
  *     each stage but the last: all rows of its value -> scratch
  *     for y of the part { the last stage's row y, from scratch } } }
@@ -287,11 +287,13 @@ bool sinter_lower_streamed(sinter_kernel *kernel, sinter_region region) {
         return sinter_lower_error(k->lower, last_stage(&s)->node,
                                   "no such window reads by rows what is made in its group");
     const stage *last = last_stage(&s);
-    sinter_expr parts = sinter_write_int(k, s.parts);
+    sinter_expr blocks = sinter_write_int(k, last->channels / s.block);
     sinter_expr unit =
         sinter_kernel_begin_for(k, "unit", sinter_write_int(k, last->channels / s.block * s.parts));
-    s.first_channel = FORMULA(k, "a / b * c", unit, parts, sinter_write_int(k, s.block));
-    s.first_row = FORMULA(k, "a % b * c", unit, parts, sinter_write_int(k, s.part));
+    /* Blocks of a part follow each other: they read the same rows, and a thread has the rows that it has in other kernels, which
+     * then need not come from the cache of another core. */
+    s.first_channel = FORMULA(k, "a % b * c", unit, blocks, sinter_write_int(k, s.block));
+    s.first_row = FORMULA(k, "a / b * c", unit, blocks, sinter_write_int(k, s.part));
     s.batch = sinter_kernel_begin_for(k, "n", sinter_kernel_dim_of(k, last->y, 0));
     sinter_loop_var step;
     bool good = write_stages(&s, &step);

@@ -3,9 +3,10 @@
  *
  * Lookups of bytes in a table of 256. Dot-accumulate: four 8-bit products, or two of bf16, summed into each 32-bit lane; chosen by the target's features. Of
  * bytes always exact: VNNI and its kin, Arm's dot products, or on x86 16-bit multiply-adds, which cannot saturate. And
- * scale, a * 2^b. Needs: legalized loops, where the target lacks bf16's or scale. Test: tests/unit/emit_test.c, isa_test.c */
+ * scale, a * 2^b, and powers of two of fractions. Needs: legalized loops, where the target lacks what is not of bytes. Test: tests/unit/emit_test.c, isa_test.c */
 #include "codegen/emit_llvm.h"
 
+#include <math.h>
 #include <stdio.h>
 
 enum { MAX_LANES = 256 };
@@ -194,6 +195,27 @@ static LLVMValueRef scale_part(sinter_llvm_function *f, const void *kind, LLVMVa
 LLVMValueRef sinter_llvm_scale(sinter_llvm_function *f, LLVMValueRef *arguments) {
     unsigned size = count_lanes(f, arguments, 2), lanes = size >= 16 ? 16 : size >= 8 ? 8 : 4;
     return build_in_parts(f, arguments, 2, lanes, scale_part, &lanes);
+}
+
+/* ---- powers of two ---- */
+
+enum { POWERS = 16 };
+
+/* The last bits of f32 in 2^19 to 2^20 are its sixteenths. */
+static LLVMValueRef exp2_fraction_part(sinter_llvm_function *f, const void *table,
+                                       LLVMValueRef *parts) {
+    LLVMTypeRef type = LLVMVectorType(f->module->i32, POWERS);
+    LLVMValueRef sixteenths = LLVMBuildBitCast(f->builder, parts[0], type, "");
+    return sinter_llvm_intrinsic(f, "llvm.x86.avx512.permvar.sf.512", NULL, 0,
+                                 (LLVMValueRef[]){*(const LLVMValueRef *)table, sixteenths}, 2);
+}
+
+LLVMValueRef sinter_llvm_exp2_fraction(sinter_llvm_function *f, LLVMValueRef value) {
+    LLVMValueRef powers[POWERS], table;
+    for (int i = 0; i < POWERS; i++)
+        powers[i] = LLVMConstReal(f->module->f32, exp2((double)i / POWERS));
+    table = LLVMConstVector(powers, POWERS);
+    return build_in_parts(f, &value, 1, POWERS, exp2_fraction_part, &table);
 }
 
 /* ---- lookup ---- */

@@ -232,6 +232,16 @@ static LLVMValueRef build_scale(sinter_llvm_function *f, sinter_dtype dtype,
     return LLVMBuildFMul(f->builder, arguments[0], power, "");
 }
 
+/* 2^(a - floor(a)), likewise. */
+static LLVMValueRef build_exp2_fraction(sinter_llvm_function *f, sinter_dtype dtype,
+                                        LLVMValueRef *arguments) {
+    if (dtype == SINTER_DTYPE_f32) return sinter_llvm_exp2_fraction(f, arguments[0]);
+    LLVMTypeRef type = LLVMTypeOf(arguments[0]);
+    LLVMValueRef whole = sinter_llvm_intrinsic(f, "llvm.floor", &type, 1, arguments, 1);
+    LLVMValueRef fraction = LLVMBuildFSub(f->builder, arguments[0], whole, "");
+    return sinter_llvm_intrinsic(f, "llvm.exp2", &type, 1, &fraction, 1);
+}
+
 static LLVMValueRef call_comparison(sinter_llvm_function *f, sinter_string spelling,
                                     LLVMValueRef *arguments, uint32_t count) {
     sinter_string name = {spelling.data + 5, spelling.size - 5};
@@ -263,6 +273,8 @@ LLVMValueRef sinter_llvm_call(sinter_llvm_function *f, sinter_scalar_function fu
     if (spelling.data[0] == '@') return call_intrinsic(f, spelling, arguments, count);
     if (sinter_string_is(spelling, "copy")) return arguments[0];
     if (sinter_string_is(spelling, "scale")) return build_scale(f, dtype, arguments);
+    if (sinter_string_is(spelling, "exp2_fraction"))
+        return build_exp2_fraction(f, dtype, arguments);
     if (sinter_string_is(spelling, "fneg")) return LLVMBuildFNeg(f->builder, arguments[0], "");
     if (sinter_string_is(spelling, "neg")) return LLVMBuildNeg(f->builder, arguments[0], "");
     if (sinter_string_is(spelling, "not")) return LLVMBuildNot(f->builder, arguments[0], "");

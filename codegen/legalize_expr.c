@@ -154,11 +154,15 @@ static sinter_expr build_body(sinter_legalizer *l, const sinter_scalar_body *bod
     return values[body->count - 1];
 }
 
-static sinter_expr expand(sinter_legalizer *l, const sinter_scalar_info *info,
+static sinter_expr expand(sinter_legalizer *l, sinter_scalar_function function,
                           const sinter_expr *arguments) {
     static const sinter_string names[] = {{"a", 1}, {"b", 1}, {"c", 1}};
+    const sinter_scalar_info *info = sinter_scalar_get_info(function);
+    sinter_scalar_function other;
+    const char *shorter = sinter_scalar_get_expansion_by(function, &other);
+    const char *text = shorter && has_instruction(l, other) ? shorter : info->expansion;
     sinter_scalar_body body;
-    if (!sinter_scalar_parse(&l->scratch, info->expansion, names, info->arity, &body, l->diag)) {
+    if (!sinter_scalar_parse(&l->scratch, text, names, info->arity, &body, l->diag)) {
         l->failed = true;
         return arguments[0];
     }
@@ -295,7 +299,7 @@ sinter_expr sinter_legal_call(sinter_legalizer *l, sinter_scalar_function functi
     bool composite = function == SINTER_SCALAR_floordiv || function == SINTER_SCALAR_floormod;
     bool single = dtype == SINTER_DTYPE_f32 && !has_instruction(l, function);
     if (info->expansion && *info->expansion && (single || composite))
-        return expand(l, info, arguments);
+        return expand(l, function, arguments);
     return sinter_loop_call(&l->build, function, arguments);
 }
 

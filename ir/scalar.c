@@ -16,12 +16,30 @@ static const sinter_scalar_info infos[SINTER_SCALAR_COUNT] = {
  [SINTER_SCALAR_##                                                                                 \
      name] = {#name, arity, SINTER_RESULT_##result, llvm, feature, c, cuda, expansion, doc},
 #include "ir/scalar.def"
-#undef SCALAR
+};
+
+static const struct {
+    sinter_scalar_function function, other;
+    const char *text;
+} expansions[] = {
+#define EXPANSION(name, other, expansion) {SINTER_SCALAR_##name, SINTER_SCALAR_##other, expansion},
+#include "ir/scalar.def"
 };
 
 const sinter_scalar_info *sinter_scalar_get_info(sinter_scalar_function function) {
     assert((unsigned)function < SINTER_SCALAR_COUNT);
     return &infos[function];
+}
+
+const char *sinter_scalar_get_expansion_by(sinter_scalar_function function,
+                                           sinter_scalar_function *out_other) {
+    *out_other = SINTER_SCALAR_NONE;
+    for (size_t i = 0; i < sizeof expansions / sizeof *expansions; i++) {
+        if (expansions[i].function != function) continue;
+        *out_other = expansions[i].other;
+        return expansions[i].text;
+    }
+    return NULL;
 }
 
 bool sinter_scalar_is_associative(sinter_scalar_function function) {
@@ -137,7 +155,7 @@ static double floor_remainder(double a, double b) {
 
 /* Powers of two beyond +-2,000 take every number to zero or infinity. */
 static double scale(double a, double b) {
-    return isnan(b) ? b : ldexp(a, (int)fmax(-2200, fmin(2200, b)));
+    return isnan(b) ? b : ldexp(a, (int)fmax(-2200, fmin(2200, floor(b))));
 }
 
 /* clang-format off */
@@ -163,6 +181,7 @@ static double apply_double(sinter_scalar_function function, double a, double b, 
     case SINTER_SCALAR_copysign: return copysign(a, b);
     case SINTER_SCALAR_scale: return scale(a, b);
     case SINTER_SCALAR_exp: return exp(a);
+    case SINTER_SCALAR_exp2_fraction: return exp2(a - floor(a));
     case SINTER_SCALAR_log: return log(a);
     case SINTER_SCALAR_tanh: return tanh(a);
     case SINTER_SCALAR_erf: return erf(a);

@@ -16,7 +16,6 @@ typedef enum sinter_scalar_function {
     SINTER_SCALAR_NONE,
 #define SCALAR(name, arity, result, llvm, feature, c, cuda, expansion, doc) SINTER_SCALAR_##name,
 #include "ir/scalar.def"
-#undef SCALAR
     SINTER_SCALAR_COUNT
 } sinter_scalar_function;
 
@@ -34,6 +33,8 @@ typedef struct sinter_scalar_info {
     const char *doc;
 } sinter_scalar_info;
 const sinter_scalar_info *sinter_scalar_get_info(sinter_scalar_function function);
+/* The expansion that is shorter where *out_other is an instruction; NULL: there is none, *out_other is NONE. */
+const char *sinter_scalar_get_expansion_by(sinter_scalar_function function, sinter_scalar_function *out_other);
 /* Operands may be grouped and exchanged as one likes: what reductions are made of. Sums and products of floats round differently. */
 bool sinter_scalar_is_associative(sinter_scalar_function function);
 sinter_scalar_function sinter_scalar_find(sinter_string name);

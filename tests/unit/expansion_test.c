@@ -16,12 +16,13 @@ static float from_bits(uint32_t bits) {
     return value;
 }
 
-static bool parse(sinter_scalar_function function, sinter_scalar_body *out_body) {
+static bool parse(sinter_scalar_function function, const char *expansion,
+                  sinter_scalar_body *out_body) {
     static const sinter_string names[] = {{"a", 1}, {"b", 1}, {"c", 1}};
     const sinter_scalar_info *info = sinter_scalar_get_info(function);
     sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stdout};
-    return CHECK(info->expansion != NULL) &&
-           CHECK(sinter_scalar_parse(&arena, info->expansion, names, info->arity, out_body, &diag));
+    return CHECK(expansion != NULL) &&
+           CHECK(sinter_scalar_parse(&arena, expansion, names, info->arity, out_body, &diag));
 }
 
 static float evaluate(const sinter_scalar_body *body, float a) {
@@ -44,13 +45,13 @@ static double error_in_ulp(float got, double exact) {
     return fabs((double)got - exact) / ldexp(1, (exponent < -125 ? -125 : exponent) - 24);
 }
 
-static void check_accuracy(sinter_scalar_function function, double (*exact)(double), double limit,
-                           uint32_t stride) {
+static void check_expansion(sinter_scalar_function function, const char *expansion,
+                            double (*exact)(double), double limit, uint32_t stride) {
     static const float specials[] = {0.0f,     -0.0f,   1.0f,     -1.0f,   INFINITY, -INFINITY,
                                      NAN,      FLT_MAX, -FLT_MAX, FLT_MIN, -FLT_MIN, 88.72283f,
                                      88.7229f, -87.34f, -103.97f, -104.0f, 0.625f,   0.92f};
     sinter_scalar_body body;
-    if (!parse(function, &body)) return;
+    if (!parse(function, expansion, &body)) return;
     double worst = 0;
     float place = 0;
     size_t special_count = sizeof specials / sizeof *specials;
@@ -68,10 +69,21 @@ static void check_accuracy(sinter_scalar_function function, double (*exact)(doub
                worst, (double)place, (double)evaluate(&body, place), exact((double)place));
 }
 
+/* Both expansions where there are two. */
+static void check_accuracy(sinter_scalar_function function, double (*exact)(double), double limit,
+                           uint32_t stride) {
+    sinter_scalar_function other;
+    const char *shorter = sinter_scalar_get_expansion_by(function, &other);
+    const sinter_scalar_info *info = sinter_scalar_get_info(function);
+    check_expansion(function, info->expansion, exact, limit, stride);
+    if (shorter) check_expansion(function, shorter, exact, limit, stride);
+    CHECK(!shorter || *sinter_scalar_get_info(other)->feature);
+}
+
 static void check_same(sinter_scalar_function function) {
     static const double values[] = {0.0, 1, -1, 2.5, -2.5, 7, -7, 3, -3, 1e30, -0.1};
     sinter_scalar_body body;
-    if (!parse(function, &body)) return;
+    if (!parse(function, sinter_scalar_get_info(function)->expansion, &body)) return;
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         for (size_t j = 1; j < sizeof values / sizeof *values; j++) {
             sinter_scalar pair[2] = {sinter_scalar_number(SINTER_DTYPE_f32, values[i]),

@@ -30,13 +30,12 @@ typedef struct compressor {
 
 static bool is_mine(const sinter_layer_recipe *recipe) {
     bool rounds = recipe->grid != SINTER_WEIGHT_GRID_NONE;
-    return sinter_layer_recipe_masks(recipe) ||
-           (rounds && recipe->rounding == SINTER_ROUND_COMPENSATED);
+    return sinter_layer_recipe_masks(recipe) || (rounds && sinter_layer_recipe_compensates(recipe));
 }
 
 static bool wants_data(const sinter_layer_recipe *recipe) {
-    return recipe->rounding == SINTER_ROUND_COMPENSATED ||
-           recipe->score == SINTER_SCORE_ACTIVATION || recipe->score == SINTER_SCORE_SECOND_ORDER;
+    return sinter_layer_recipe_compensates(recipe) || recipe->score == SINTER_SCORE_ACTIVATION ||
+           recipe->score == SINTER_SCORE_SECOND_ORDER;
 }
 
 static bool find_jobs(compressor *c) {
@@ -159,7 +158,7 @@ static bool solve_job(compressor *c, job *j, sinter_node next, sinter_arena *are
         (!sinter_replay_advance(&c->before, next, &j->target.value, 1, c->diag) ||
          !look(c, j, &view) || !measure(c, j, &view, weights, &moments, &options, arena)))
         return false;
-    bool compensates = j->recipe.rounding == SINTER_ROUND_COMPENSATED;
+    bool compensates = sinter_layer_recipe_compensates(&j->recipe);
     return sinter_layer_fit_weights(c->context->module, layer, &j->target,
                                     j->needs_data ? &view : NULL, &j->recipe, &moments, weights,
                                     &options, &solution, arena, c->diag) &&

@@ -93,7 +93,7 @@ static bool describe(cutter *c, block *b, size_t first, size_t end) {
             return false;
         b->share = fmin(b->share, recipe.cut);
         b->last = b->last || recipe.cut_last;
-        b->compensates = b->compensates || recipe.rounding == SINTER_ROUND_COMPENSATED;
+        b->compensates = b->compensates || sinter_layer_recipe_compensates(&recipe);
     }
     return true;
 }

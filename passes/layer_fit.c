@@ -12,7 +12,7 @@ bool sinter_layer_fit_weights(const sinter_module *module, const sinter_layer *l
                               sinter_solution *out_solution, sinter_arena *arena,
                               sinter_diag *diag) {
     bool bounded = isfinite(target->low) || isfinite(target->high);
-    int turns = bounded && view && recipe->rounding == SINTER_ROUND_COMPENSATED ? TURNS : 1;
+    int turns = bounded && view && sinter_layer_recipe_compensates(recipe) ? TURNS : 1;
     for (int turn = 0; turn < turns; turn++) {
         if (turn > 0) {
             const sinter_layer_fit fit = {out_solution->values,

@@ -197,7 +197,7 @@ void sinter_pass_prune_channels(sinter_pass_context *context) {
     }
     bool orders_by_data =
         p.recipe->score == SINTER_SCORE_SECOND_ORDER || p.recipe->score == SINTER_SCORE_ACTIVATION;
-    bool compensates = p.recipe->rounding == SINTER_ROUND_COMPENSATED;
+    bool compensates = sinter_layer_recipe_compensates(p.recipe);
     if (orders_by_data || compensates) {
         const char *what = compensates ? "prune=channels with rounding=compensated"
                                        : "prune=channels with that score";

@@ -142,7 +142,7 @@ static bool quantize(quantizer *q) {
 
 static bool is_mine(const sinter_layer_recipe *recipe) {
     bool changes = recipe->grid != SINTER_WEIGHT_GRID_NONE || recipe->clip < 1;
-    return changes && recipe->rounding == SINTER_ROUND_NEAREST &&
+    return changes && !sinter_layer_recipe_compensates(recipe) &&
            !sinter_layer_recipe_masks(recipe);
 }
 

@@ -34,8 +34,10 @@ static const name floats[] = {{"f16", SINTER_DTYPE_f16},
                               {NULL, 0}};
 static const name granularities[] = {
     {"channel", SINTER_PER_CHANNEL}, {"tensor", SINTER_PER_TENSOR}, {NULL, 0}};
-static const name roundings[] = {
-    {"nearest", SINTER_ROUND_NEAREST}, {"compensated", SINTER_ROUND_COMPENSATED}, {NULL, 0}};
+static const name roundings[] = {{"nearest", SINTER_ROUND_NEAREST},
+                                 {"gptq", SINTER_ROUND_GPTQ},
+                                 {"compensated", SINTER_ROUND_COMPENSATED},
+                                 {NULL, 0}};
 static const name scores[] = {{"magnitude", SINTER_SCORE_MAGNITUDE},
                               {"square", SINTER_SCORE_SQUARE},
                               {"random", SINTER_SCORE_RANDOM},

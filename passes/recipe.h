@@ -39,7 +39,8 @@ typedef enum sinter_prune_score {
 
 typedef enum sinter_rounding {
     SINTER_ROUND_NEAREST,
-    SINTER_ROUND_COMPENSATED /* errors are made up for by the weights that are left: GPTQ, arXiv 2210.17323 */
+    SINTER_ROUND_GPTQ,       /* errors are made up for by the weights that are left: arXiv 2210.17323 */
+    SINTER_ROUND_COMPENSATED /* that, and then a search among neighbouring levels (passes/solve.h) */
 } sinter_rounding;
 
 /* How the range of what a layer reads is chosen. */
@@ -85,6 +86,11 @@ typedef struct sinter_layer_recipe {
 /* Whether single weights become zero, rather than channels going, or nothing. */
 static inline bool sinter_layer_recipe_masks(const sinter_layer_recipe *recipe) {
     return recipe->pattern != SINTER_PRUNE_NONE && recipe->pattern != SINTER_PRUNE_CHANNELS;
+}
+
+/* Whether what is done to a layer is made up for by what is left of it, as samples tell. */
+static inline bool sinter_layer_recipe_compensates(const sinter_layer_recipe *recipe) {
+    return recipe->rounding != SINTER_ROUND_NEAREST;
 }
 
 typedef struct sinter_recipe sinter_recipe;

@@ -7,7 +7,8 @@
  *   2. the mask, by scores, improved by alternating directions (Meng et al., "ALPS", arXiv 2406.07831), and least squares on it;
  *   3. rounding column by column, the rest making up for each column's error (Frantar et al., GPTQ, arXiv 2210.17323), under
  *      several scales of which each row takes the best;
- *   4. coordinate descent over the levels, and over the scales, until nothing gets better;
+ *   4. local search over the levels and the scales, by single weights, pairs of them and kicks, until nothing gets better (solve_search.c;
+ *      not with rounding=gptq);
  *   5. rows scaled so that the outputs have the variance they ought to have, and a bias for their mean.
  * With rounding=nearest there is a mask by scores and the nearest level, and no more.
  * Deterministic. Needs sinter_blas_begin where anything is known of the samples. Test: tests/unit/solve_test.c */

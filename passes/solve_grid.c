@@ -76,6 +76,16 @@ double sinter_solve_grid_level(const sinter_solve_grid *grid, double value, doub
     return level < first ? first : level > last ? last : level;
 }
 
+double sinter_solve_grid_next(const sinter_solve_grid *grid, double level, bool above) {
+    if (grid->count == 0) return level;
+    double end = grid->levels[above ? grid->count - 1 : 0];
+    if (level == end) return level;
+    if (grid->uniform) return above ? level + 1 : level - 1;
+    uint32_t at = 0; /* its place: tables that are not uniform are short */
+    while (grid->levels[at] < level) at++;
+    return grid->levels[above ? at + 1 : at - 1];
+}
+
 double sinter_solve_grid_legal_scale(const sinter_solve_grid *grid, double scale) {
     if (grid->count == 0 && sinter_dtype_infos[grid->storage].bits > 8) return 1;
     if (grid->scale_is_power) scale = exp2(nearbyint(log2(scale)));

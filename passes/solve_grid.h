@@ -18,6 +18,8 @@ typedef struct sinter_solve_grid {
 bool sinter_solve_grid_init(sinter_solve_grid *grid, const sinter_layer_recipe *recipe);
 /* The level that is nearest to value / scale + zero, ties to even. NaN stays NaN. */
 double sinter_solve_grid_level(const sinter_solve_grid *grid, double value, double scale, double zero);
+/* The level next to one of the grid's levels, above or below it; the level itself where there is none, and of float types. */
+double sinter_solve_grid_next(const sinter_solve_grid *grid, double level, bool above);
 /* Scale and zero point that cover the values without cutting any: `stride` elements apart. Scale 1 where all are 0. */
 void sinter_solve_grid_cover(const sinter_solve_grid *grid, const double *values, int64_t count, double *out_scale, double *out_zero);
 /* The nearest scale that the grid may have. */

@@ -26,8 +26,15 @@ void sinter_solve_row_errors(const sinter_solve_work *work, const double *w, dou
 void sinter_solve_choose_mask(sinter_solve_work *work);
 void sinter_solve_on_mask(sinter_solve_work *work);
 
-/* solve_round.c: scales that suit w; w, levels and scales rounded with compensation; and made better step by step. */
+/* Where the scale of a weight lies. */
+static inline int64_t sinter_solve_scale_of(const sinter_solve_work *work, int64_t row, int64_t column) {
+    return row * work->scales_per_row + column / work->scale_group;
+}
+
+/* solve_round.c: scales that suit w; w, levels and scales rounded, with compensation or without. */
 void sinter_solve_fit_scales(sinter_solve_work *work, bool cover);
 void sinter_solve_round_nearest(sinter_solve_work *work);
 void sinter_solve_round(sinter_solve_work *work);
-void sinter_solve_descend(sinter_solve_work *work);
+
+/* solve_search.c: levels and scales made better step by step, by a number of steps that follows from the layer's sizes. */
+void sinter_solve_search(sinter_solve_work *work);

@@ -1,6 +1,5 @@
-/* Rounding to a grid: column by column with compensation by what is not rounded yet, then coordinate descent over the levels.
+/* Rounding to a grid: to the nearest level, or column by column with compensation by what is not rounded yet.
  * Test: tests/unit/solve_test.c */
-#include "ir/random.h"
 #include "passes/solve_internal.h"
 #include <math.h>
 #include <stdlib.h>
@@ -9,10 +8,6 @@
 static double diagonal_of(const sinter_solve_work *work, int64_t group, int64_t i) {
     int64_t n = work->inputs;
     return work->h[group * n * n + i * n + i];
-}
-
-static int64_t scale_of(const sinter_solve_work *work, int64_t row, int64_t column) {
-    return row * work->scales_per_row + column / work->scale_group;
 }
 
 /* Scales by errors weighted with H's diagonal, or such that nothing is cut. One of a whole layer lies in every row. */
@@ -37,7 +32,7 @@ void sinter_solve_fit_scales(sinter_solve_work *work, bool cover) {
         for (int64_t i = 0; i < n; i++) importance[i] = diagonal_of(work, row / work->outputs, i);
         for (int64_t first = 0; first < n; first += work->scale_group) {
             int64_t count = n - first < work->scale_group ? n - first : work->scale_group;
-            int64_t at = scale_of(work, row, first);
+            int64_t at = sinter_solve_scale_of(work, row, first);
             const double *values = work->w + row * n + first;
             if (cover)
                 sinter_solve_grid_cover(&work->grid, values, count, &work->scales[at],
@@ -50,7 +45,7 @@ void sinter_solve_fit_scales(sinter_solve_work *work, bool cover) {
 }
 
 static void set_weight(sinter_solve_work *work, int64_t i, double value) {
-    int64_t at = scale_of(work, i / work->inputs, i % work->inputs);
+    int64_t at = sinter_solve_scale_of(work, i / work->inputs, i % work->inputs);
     double scale = work->scales[at], zero = work->zeros[at];
     work->levels[i] =
         work->mask[i] ? sinter_solve_grid_level(&work->grid, value, scale, zero) : zero;
@@ -191,129 +186,4 @@ void sinter_solve_round(sinter_solve_work *work) {
     memcpy(work->levels, t.best_levels, sizeof(double) * (size_t)count);
     memcpy(work->scales, t.best_scales, sizeof(double) * (size_t)scales);
     memcpy(work->zeros, t.best_zeros, sizeof(double) * (size_t)scales);
-}
-
-static void step_level(sinter_solve_work *work, int64_t row, int64_t j, double level,
-                       double *gradient) {
-    int64_t n = work->inputs, i = row * n + j, at = scale_of(work, row, j);
-    const double *h = work->h + row / work->outputs * n * n + j * n;
-    double step = (level - work->zeros[at]) * work->scales[at] - work->w[i];
-    work->levels[i] = level;
-    work->w[i] += step;
-    sinter_blas_add_f64(n, step, h, gradient);
-}
-
-/* Moves each weight of a row to the level that is best while the others stay. Returns how many moved. */
-static int64_t descend_levels(sinter_solve_work *work, int64_t row, double *gradient) {
-    int64_t n = work->inputs, moved = 0;
-    const double *h = work->h + row / work->outputs * n * n;
-    for (int64_t j = 0; j < n; j++) {
-        int64_t i = row * n + j;
-        if (!work->mask[i]) continue;
-        double before = work->w[i], curve = h[j * n + j];
-        int64_t at = scale_of(work, row, j);
-        double wish = before - gradient[j] / curve;
-        double level =
-            sinter_solve_grid_level(&work->grid, wish, work->scales[at], work->zeros[at]);
-        if (level == work->levels[i]) continue;
-        double step = (level - work->zeros[at]) * work->scales[at] - before;
-        if (!(step * (gradient[j] + 0.5 * curve * step) < 0)) continue;
-        step_level(work, row, j, level, gradient);
-        moved++;
-    }
-    return moved;
-}
-
-/* The best length of the direction that a change of one scale is. */
-static void descend_scale(sinter_solve_work *work, int64_t row, int64_t first, double *gradient,
-                          double *direction) {
-    int64_t n = work->inputs, at = scale_of(work, row, first);
-    int64_t end = first + work->scale_group < n ? first + work->scale_group : n;
-    const double *h = work->h + row / work->outputs * n * n;
-    double slope = 0, curve = 0;
-    memset(direction, 0, sizeof *direction * (size_t)n);
-    for (int64_t j = first; j < end; j++) {
-        double level = work->levels[row * n + j] - work->zeros[at];
-        if (level == 0) continue;
-        sinter_blas_add_f64(n, level, h + j * n, direction);
-        slope += level * gradient[j];
-    }
-    for (int64_t j = first; j < end; j++)
-        curve += (work->levels[row * n + j] - work->zeros[at]) * direction[j];
-    if (!(curve > 0)) return;
-    double scale = (double)(float)(work->scales[at] - slope / curve);
-    if (!(scale > 0)) return;
-    double step = scale - work->scales[at];
-    work->scales[at] = scale;
-    for (int64_t j = first; j < end; j++)
-        work->w[row * n + j] = (work->levels[row * n + j] - work->zeros[at]) * scale;
-    sinter_blas_add_f64(n, step, direction, gradient);
-}
-
-/* Half of what the gradient says of the squared error of a row, up to a constant of the row. */
-static double error_of_row(const sinter_solve_work *work, int64_t row, const double *gradient) {
-    int64_t n = work->inputs;
-    double error = 0;
-    for (int64_t i = 0; i < n; i++)
-        error += gradient[i] * (work->w[row * n + i] - work->target[row * n + i]);
-    return error;
-}
-
-/* Where levels are few, descent ends in a valley soon: rows are kicked out of it, at places drawn at random, the same ones for the
- * same row, and stay where they get to when that is better. */
-static void search_valleys(sinter_solve_work *work, int64_t row, double *gradient, double *saved) {
-    enum { KICKS = 60, PLACES = 4 };
-    int64_t n = work->inputs, bytes = (int64_t)sizeof(double) * n;
-    double *levels = work->levels + row * n, *w = work->w + row * n;
-    double best = error_of_row(work, row, gradient);
-    for (uint64_t kick = 0; kick < KICKS; kick++) {
-        memcpy(saved, levels, (size_t)bytes);
-        memcpy(saved + n, w, (size_t)bytes);
-        memcpy(saved + 2 * n, gradient, (size_t)bytes);
-        for (uint64_t place = 0; place < PLACES; place++) {
-            double draw = sinter_random_uniform((uint64_t)row, kick * 2 * PLACES + 2 * place, true);
-            double which =
-                sinter_random_uniform((uint64_t)row, kick * 2 * PLACES + 2 * place + 1, true);
-            int64_t j = (int64_t)(draw * (double)n);
-            double level = work->grid.levels[(uint32_t)(which * work->grid.count)];
-            if (work->mask[row * n + j]) step_level(work, row, j, level, gradient);
-        }
-        for (int turn = 0; turn < 4 && descend_levels(work, row, gradient); turn++) continue;
-        double error = error_of_row(work, row, gradient);
-        if (error < best) {
-            best = error;
-            continue;
-        }
-        memcpy(levels, saved, (size_t)bytes);
-        memcpy(w, saved + n, (size_t)bytes);
-        memcpy(gradient, saved + 2 * n, (size_t)bytes);
-    }
-}
-
-enum { FEW_MOVES = 256 }; /* one of so many weights that still moves changes little */
-
-static void descend_row(sinter_solve_work *work, int64_t row, double *gradient, double *direction) {
-    int64_t n = work->inputs;
-    bool scales = !work->grid.scale_is_power && work->grid.count > 0 &&
-                  work->recipe->group != SINTER_PER_TENSOR;
-    for (uint32_t turn = 0; turn < work->options->sweeps; turn++) {
-        int64_t moved = descend_levels(work, row, gradient);
-        if (moved <= n / FEW_MOVES && turn > 0) break;
-        for (int64_t first = 0; scales && first < n; first += work->scale_group)
-            descend_scale(work, row, first, gradient, direction);
-    }
-}
-
-void sinter_solve_descend(sinter_solve_work *work) {
-    int64_t n = work->inputs;
-    bool few = work->grid.count > 0 && work->grid.count <= 8 && !work->grid.asymmetric;
-    double *gradient = SINTER_NEW_ARRAY(work->scratch, double, work->rows *n);
-    double *room = SINTER_NEW_ARRAY(work->scratch, double, 3 * n);
-    sinter_solve_gradient(work, work->w, gradient);
-    for (int64_t row = 0; row < work->rows; row++) {
-        descend_row(work, row, gradient + row * n, room);
-        if (!few) continue;
-        search_valleys(work, row, gradient + row * n, room);
-        descend_row(work, row, gradient + row * n, room);
-    }
 }

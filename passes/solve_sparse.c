@@ -129,7 +129,7 @@ static void improve_mask(sinter_solve_work *work) {
 void sinter_solve_choose_mask(sinter_solve_work *work) {
     mask_by_scores(work);
     bool improve = work->recipe->score == SINTER_SCORE_SECOND_ORDER &&
-                   work->recipe->rounding == SINTER_ROUND_COMPENSATED;
+                   sinter_layer_recipe_compensates(work->recipe);
     if (improve) improve_mask(work);
     for (int64_t i = 0; i < work->rows * work->inputs; i++)
         if (!work->mask[i]) work->w[i] = 0;

@@ -226,7 +226,7 @@ static void solve_compensated(sinter_solve_work *work, const sinter_moments *mom
     if (work->has_grid) {
         sinter_solve_fit_scales(work, false);
         sinter_solve_round(work);
-        sinter_solve_descend(work);
+        if (work->recipe->rounding == SINTER_ROUND_COMPENSATED) sinter_solve_search(work);
     }
     correct_variance(work, moments);
 }
@@ -318,7 +318,7 @@ bool sinter_solve_weights(const sinter_layer_recipe *recipe, const sinter_moment
                                           .per_tensor = recipe->group == SINTER_PER_TENSOR};
         damp(moments, work.options->damping, work.h);
         start_from(&work, weights);
-        if (recipe->rounding == SINTER_ROUND_COMPENSATED)
+        if (sinter_layer_recipe_compensates(recipe))
             solve_compensated(&work, moments);
         else
             solve_naively(&work);

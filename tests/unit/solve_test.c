@@ -1,6 +1,6 @@
 /* Compensated rounding and pruning on matrices whose answers are known, or that must beat naive ones by a factor. */
 #include "ir/random.h"
-#include "passes/solve.h"
+#include "passes/solve_internal.h"
 #include "passes/solve_mask.h"
 #include "tests/unit/test.h"
 
@@ -157,6 +157,54 @@ static void test_rounding_beats_nearest(void) {
     }
 }
 
+/* Two weights that only get better together: from (2, -1), where (1, 0) and (0, 1) are best. */
+static void test_pairs(void) {
+    sinter_layer_recipe recipe = recipe_of("weights=int4 per=tensor");
+    double h[4] = {1, 0.95, 0.95, 1}, target[2] = {0.5, 0.5}, w[2] = {2, -1}, levels[2] = {2, -1},
+           scale = 1, zero = 0, gradient[2], error;
+    uint8_t mask[2] = {1, 1};
+    sinter_solve_work work = {.recipe = &recipe,
+                              .options = &sinter_solve_defaults,
+                              .groups = 1,
+                              .outputs = 1,
+                              .inputs = 2,
+                              .rows = 1,
+                              .h = h,
+                              .target = target,
+                              .w = w,
+                              .mask = mask,
+                              .has_grid = true,
+                              .scale_group = 2,
+                              .scales_per_row = 1,
+                              .scales = &scale,
+                              .zeros = &zero,
+                              .levels = levels,
+                              .scratch = &arena};
+    CHECK(sinter_solve_grid_init(&work.grid, &recipe));
+    sinter_solve_search(&work);
+    sinter_solve_row_errors(&work, w, gradient, &error);
+    CHECK(fabs(error - 0.025) < 1e-12 && levels[0] + levels[1] == 1);
+    for (int i = 0; i < 2; i++) w[i] = levels[i] = i ? -1 : 2;
+    mask[1] = 0; /* what is pruned does not move */
+    sinter_solve_search(&work);
+    CHECK(levels[0] == 2 && levels[1] == -1);
+}
+
+static void test_search_beats_gptq(void) {
+    float *x = correlated(3, ROWS, N, 0.6), *w = correlated(5, M, N, 0.1);
+    float *y = outputs_of(x, w, ROWS, N, M);
+    static const char *const grids[] = {"int8",    "int4",   "uint4",          "int3",
+                                        "ternary", "binary", "power_of_two:4", "int4 per=group:16"};
+    for (size_t i = 0; i < sizeof grids / sizeof *grids; i++) {
+        char words[80];
+        snprintf(words, sizeof words, "weights=%s", grids[i]);
+        double searched = solve(words, x, y, w, ROWS, N, M).error;
+        snprintf(words, sizeof words, "weights=%s rounding=gptq", grids[i]);
+        double gptq = solve(words, x, y, w, ROWS, N, M).error;
+        if (!CHECK(searched < gptq)) printf("  %s: %g, gptq %g\n", grids[i], searched, gptq);
+    }
+}
+
 static void test_patterns(void) {
     float *x = correlated(13, ROWS, N, 0.4), *w = correlated(15, M, N, 0.1);
     float *y = outputs_of(x, w, ROWS, N, M);
@@ -271,6 +319,8 @@ int main(void) {
     test_identity();
     test_masks();
     test_rounding_beats_nearest();
+    test_pairs();
+    test_search_beats_gptq();
     test_patterns();
     test_retargets();
     test_deterministic();

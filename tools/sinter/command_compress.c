@@ -19,7 +19,8 @@ static const option_spec own_options[] = {
      .doc = "weights that share a scale: channel, tensor or group:N (channel)"},
     {.name = "rounding",
      .value = "HOW",
-     .doc = "nearest or compensated (compensated where there are samples)"},
+     .doc = "nearest, gptq or compensated, which is gptq and a search among neighbouring "
+            "levels (compensated where there are samples)"},
     {.name = "prune",
      .value = "PATTERN",
      .doc = "weights that become zero: 0.5, 2:4 or block4x4:0.7; or channels that go: "

@@ -46,27 +46,13 @@ static double bytes_of(const estimator *e, sinter_value value) {
 
 /* ---- scalar expressions ---- */
 
-static double text_operations(const char *text, const sinter_string *names, size_t name_count) {
+double sinter_estimate_operations(sinter_op op) {
     sinter_scalar_body body;
     sinter_arena scratch;
     sinter_arena_init(&scratch);
-    bool good = sinter_scalar_parse(&scratch, text, names, name_count, &body, NULL);
-    double total = good ? sinter_scalar_body_operations(&body) : 0;
+    double operations =
+        sinter_op_parse_body(op, &scratch, &body) ? sinter_scalar_body_operations(&body) : 0;
     sinter_arena_deinit(&scratch);
-    return total;
-}
-
-double sinter_estimate_operations(sinter_op op) {
-    enum { MAX_NAMES = 32 };
-    const sinter_op_info *info = sinter_op_get_info(op);
-    sinter_string names[MAX_NAMES];
-    size_t count = 0;
-    if (info->pattern != SINTER_PATTERN_ELEMENTWISE) return 1;
-    for (uint32_t i = 0; i < info->operand_count && count < MAX_NAMES; i++)
-        names[count++] = info->operands[i].name;
-    for (uint32_t i = 0; i < info->attribute_count && count < MAX_NAMES; i++)
-        names[count++] = info->attributes[i].name;
-    double operations = text_operations(info->body, names, count);
     return operations > 1 ? operations : 1;
 }
 

@@ -237,3 +237,15 @@ int sinter_op_find_attribute(sinter_op op, sinter_string name) {
         if (sinter_string_equal(info->attributes[i].name, name)) return (int)i;
     return -1;
 }
+
+bool sinter_op_parse_body(sinter_op op, sinter_arena *scratch, sinter_scalar_body *out_body) {
+    enum { MAX_NAMES = 32 };
+    const sinter_op_info *info = sinter_op_get_info(op);
+    sinter_string names[MAX_NAMES];
+    size_t count = 0;
+    if (info->pattern != SINTER_PATTERN_ELEMENTWISE) return false;
+    assert(info->operand_count + info->attribute_count <= MAX_NAMES);
+    for (uint32_t i = 0; i < info->operand_count; i++) names[count++] = info->operands[i].name;
+    for (uint32_t i = 0; i < info->attribute_count; i++) names[count++] = info->attributes[i].name;
+    return sinter_scalar_parse(scratch, info->body, names, count, out_body, NULL);
+}

@@ -1,6 +1,6 @@
 /* The op table in C: enum, schema and traits, all expanded from ops.def. Test: tests/unit/op_test.c */
 #pragma once
-#include "ir/type.h"
+#include "ir/scalar.h"
 
 typedef enum sinter_op {
     SINTER_OP_NONE,
@@ -114,5 +114,8 @@ bool sinter_op_class_allows(sinter_operand_class class, sinter_dtype dtype);
 const char *sinter_op_class_text(sinter_operand_class class);
 /* Description of operand i of a node: of the last one for all of a variadic. NULL where there is none. */
 const sinter_operand_info *sinter_op_find_operand(sinter_op op, uint32_t index);
+/* The body of an elementwise op; its operands are those of the op, then the attributes. False of other ops, and of those whose body
+ * names a rule: "dequantize". */
+bool sinter_op_parse_body(sinter_op op, sinter_arena *scratch, sinter_scalar_body *out_body);
 /* Index in attributes, or -1. */
 int sinter_op_find_attribute(sinter_op op, sinter_string name);

@@ -445,3 +445,53 @@ sinter_scalar sinter_scalar_evaluate(const sinter_scalar_body *body,
     }
     return typed(values[body->count - 1], SINTER_DTYPE_f64);
 }
+
+/* ---- what a body is in its variables ---- */
+
+typedef enum degree { FREE, LINEAR, OTHER } degree;
+
+static degree degree_of_call(sinter_scalar_function function, const degree *a) {
+    uint32_t arity = infos[function].arity;
+    bool all_free = true, all_linear = true;
+    for (uint32_t i = 0; i < arity; i++) {
+        all_free = all_free && a[i] == FREE;
+        all_linear = all_linear && a[i] == LINEAR;
+    }
+    if (all_free) return FREE;
+    switch (function) {
+    case SINTER_SCALAR_add:
+    case SINTER_SCALAR_sub:
+    case SINTER_SCALAR_neg:
+        return all_linear ? LINEAR : OTHER;
+    case SINTER_SCALAR_mul:
+        return (a[0] == LINEAR && a[1] == FREE) || (a[0] == FREE && a[1] == LINEAR) ? LINEAR
+                                                                                    : OTHER;
+    case SINTER_SCALAR_div:
+        return a[0] == LINEAR && a[1] == FREE ? LINEAR : OTHER;
+    case SINTER_SCALAR_select:
+        return a[0] == FREE && a[1] == LINEAR && a[2] == LINEAR ? LINEAR : OTHER;
+    default:
+        return OTHER;
+    }
+}
+
+bool sinter_scalar_is_linear(const sinter_scalar_body *body, const bool *is_variable,
+                             uint32_t operand_count) {
+    degree degrees[SINTER_SCALAR_MAX_NODES];
+    for (uint32_t i = 0; i < body->count; i++) {
+        const sinter_scalar_node *node = &body->nodes[i];
+        degree arguments[3] = {FREE, FREE, FREE};
+        uint32_t arity = node->kind == SINTER_SCALAR_NODE_CALL   ? infos[node->function].arity
+                         : node->kind == SINTER_SCALAR_NODE_CAST ? 1
+                                                                 : 0;
+        for (uint32_t k = 0; k < arity; k++) arguments[k] = degrees[node->arguments[k]];
+        degrees[i] = FREE;
+        if (node->kind == SINTER_SCALAR_NODE_OPERAND && node->index < operand_count &&
+            is_variable[node->index])
+            degrees[i] = LINEAR;
+        if (node->kind == SINTER_SCALAR_NODE_CAST && arguments[0] != FREE) degrees[i] = OTHER;
+        if (node->kind == SINTER_SCALAR_NODE_CALL)
+            degrees[i] = degree_of_call(node->function, arguments);
+    }
+    return body->count && degrees[body->count - 1] == LINEAR;
+}

@@ -69,6 +69,10 @@ enum { SINTER_SCALAR_MAX_NODES = 256 };
 bool sinter_scalar_parse(sinter_arena *arena, const char *text, const sinter_string *names, size_t name_count,
                          sinter_scalar_body *out_body, sinter_diag *diag);
 
+/* Whether the body is a sum of multiples of the variables, is_variable[index] of its operands, whose factors don't depend on any:
+ * nothing is added to it. */
+bool sinter_scalar_is_linear(const sinter_scalar_body *body, const bool *is_variable, uint32_t operand_count);
+
 /* One typed scalar as the evaluator and the loop interpreter hold it. Floats of any width are kept as double and
  * rounded to their dtype after every operation (f16/bf16/f8: rounded when stored); integers as int64 wrapped to
  * their width, u64 by its bits; bool 0/1. */

@@ -38,6 +38,8 @@ static const name roundings[] = {{"nearest", SINTER_ROUND_NEAREST},
                                  {"gptq", SINTER_ROUND_GPTQ},
                                  {"compensated", SINTER_ROUND_COMPENSATED},
                                  {NULL, 0}};
+static const name rotations[] = {
+    {"none", SINTER_ROTATE_NONE}, {"hadamard", SINTER_ROTATE_HADAMARD}, {NULL, 0}};
 static const name scores[] = {{"magnitude", SINTER_SCORE_MAGNITUDE},
                               {"square", SINTER_SCORE_SQUARE},
                               {"random", SINTER_SCORE_RANDOM},
@@ -423,6 +425,21 @@ static void copy_smooth(sinter_layer_recipe *to, const sinter_layer_recipe *from
     to->smooth = from->smooth;
 }
 
+static bool parse_rotate(sinter_lexer *lexer, sinter_layer_recipe *r) {
+    int found = 0;
+    if (!expect_name(lexer, rotations, &found)) return false;
+    r->rotation = (sinter_rotation)found;
+    return true;
+}
+
+static void print_rotate(const sinter_layer_recipe *r, sinter_text *text) {
+    sinter_text_append_string(text, name_of(rotations, (int)r->rotation));
+}
+
+static void copy_rotate(sinter_layer_recipe *to, const sinter_layer_recipe *from) {
+    to->rotation = from->rotation;
+}
+
 static bool parse_keep(sinter_lexer *lexer, sinter_layer_recipe *r) {
     return parse_share(lexer, "keep", &r->most_change);
 }
@@ -474,6 +491,7 @@ static const struct word {
     {"score", parse_score, print_score, copy_score, USE_ZEROS},
     {"cut", parse_cut, print_cut, copy_cut, USE_ALWAYS},
     {"activations", parse_activations, print_activations, copy_activations, USE_ALWAYS},
+    {"rotate", parse_rotate, print_rotate, copy_rotate, USE_ALWAYS},
     {"smooth", parse_smooth, print_smooth, copy_smooth, USE_ALWAYS},
     {"keep", parse_keep, print_keep, copy_keep, USE_ALWAYS},
     {"observe", parse_observe, print_observe, copy_observe, USE_OBSERVER},

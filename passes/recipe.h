@@ -43,6 +43,9 @@ typedef enum sinter_rounding {
     SINTER_ROUND_COMPENSATED /* that, and then a search among neighbouring levels (passes/solve.h) */
 } sinter_rounding;
 
+/* By what the channels between layers are rotated (passes/rotate_channels.c). */
+typedef enum sinter_rotation { SINTER_ROTATE_NONE, SINTER_ROTATE_HADAMARD } sinter_rotation;
+
 /* How the range of what a layer reads is chosen. */
 typedef enum sinter_observer {
     SINTER_OBSERVE_MIN_MAX,
@@ -73,6 +76,7 @@ typedef struct sinter_layer_recipe {
     /* cut=none|0.25|last:0.25 */
     double cut;               /* share of the blocks that goes, of those all of whose layers say so; 0: none */
     bool cut_last;            /* the last ones; else those that matter least */
+    sinter_rotation rotation; /* rotate=none|hadamard: of channels between layers that all say so */
     /* activations=none|u8|i8|u16|i16|dynamic|dynamic:row; smooth=none|0.5; keep=none|0.01; observe=min_max|percentile:99.99|mse|entropy */
     sinter_dtype activations; /* what the layer reads is rounded to; NONE: floats */
     bool dynamic;             /* by scales from the data of each run, not from samples: to u8 by one scale, or .. */

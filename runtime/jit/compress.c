@@ -12,6 +12,7 @@ enum { VALUES_BYTES = 16 << 20, MOST_SAMPLES = 8 };
 /* Blocks and channels first: there is less of everything then. Activations next: what changes weights sees rounded inputs. */
 static const char compression_passes[] = "cut-blocks,"
                                          "prune-channels,"
+                                         "rotate-channels,"
                                          "smooth-activations,"
                                          "quantize-activations,"
                                          "quantize-weights,"

@@ -296,9 +296,39 @@ static void test_scalar__operations(void) {
     }
 }
 
+/* In x and y; z and numbers are factors. */
+static void test_linear(void) {
+    const sinter_string names[] = {SINTER_STRING("x"), SINTER_STRING("y"), SINTER_STRING("z")};
+    static const bool is_variable[] = {true, true, false};
+    static const struct {
+        const char *text;
+        bool linear;
+    } cases[] = {{"x", true},
+                 {"z", false},
+                 {"x + y", true},
+                 {"z * x - y / (z + 1)", true},
+                 {"-x * 2", true},
+                 {"select(z < 0, x, z * y)", true},
+                 {"let a = 2 * x in a + y", true},
+                 {"x + 1", false},
+                 {"x + z", false},
+                 {"x * y", false},
+                 {"z / x", false},
+                 {"select(x < 0, x, y)", false},
+                 {"max(x, 0)", false},
+                 {"abs(x)", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sinter_scalar_body body;
+        CHECK(sinter_scalar_parse(&arena, cases[i].text, names, 3, &body, NULL));
+        if (!CHECK(sinter_scalar_is_linear(&body, is_variable, 3) == cases[i].linear))
+            printf("  %s\n", cases[i].text);
+    }
+}
+
 int main(void) {
     test_scalar__operations();
     sinter_arena_init(&arena);
+    test_linear();
     test_language();
     test_errors();
     test_floats();

@@ -33,6 +33,10 @@ static const option_spec own_options[] = {
     {.name = "activations",
      .value = "TYPE",
      .doc = "what layers read is rounded to: none, u8, i8, u16, i16, dynamic or dynamic:row"},
+    {.name = "rotate",
+     .value = "HOW",
+     .doc = "channels between layers that nothing but what is linear stands between, so that they "
+            "become more alike: none or hadamard (none)"},
     {.name = "smooth",
      .value = "SHARE",
      .doc = "how much of what differs between the channels that products read goes into their "
@@ -116,11 +120,11 @@ static bool set_word(sinter_recipe *recipe, const char *flag, const char *key, c
 
 /* The rules that options state. */
 static bool add_words(const arguments *a, sinter_recipe *recipe, bool *out_any, sinter_diag *diag) {
-    static const char *const words[][2] = {{"quantize", "weights"},  {"per", "per"},
-                                           {"rounding", "rounding"}, {"prune", "prune"},
-                                           {"clip", "clip"},         {"activations", "activations"},
-                                           {"observe", "observe"},   {"smooth", "smooth"},
-                                           {"keep", "keep"},         {"cut", "cut"}};
+    static const char *const words[][2] = {
+        {"quantize", "weights"}, {"per", "per"},       {"rounding", "rounding"},
+        {"prune", "prune"},      {"clip", "clip"},     {"activations", "activations"},
+        {"observe", "observe"},  {"smooth", "smooth"}, {"keep", "keep"},
+        {"cut", "cut"},          {"rotate", "rotate"}};
     *out_any = false;
     if (!arguments_has(a, "rounding") && !arguments_has(a, "i")) /* nothing to compensate with */
         sinter_recipe_set(recipe, NULL, "rounding", "nearest", "", diag);

@@ -24,8 +24,12 @@ enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112, UPPER = 121 };
    (int n, double alpha, const double *x, int step_x, double *y, int step_y))                      \
  F(void, spotrf, spotrf_,                                                                          \
    (const char *triangle, const int *n, float *a, const int *lda, int *info))                      \
- F(void, spotri, spotri_,                                                                          \
-   (const char *triangle, const int *n, float *a, const int *lda, int *info))                      \
+ F(void, spotrs, spotrs_,                                                                          \
+   (const char *triangle, const int *n, const int *rows, const float *a, const int *lda, float *b, \
+    const int *ldb, int *info))                                                                    \
+ F(void, dpotrs, dpotrs_,                                                                          \
+   (const char *triangle, const int *n, const int *rows, const double *a, const int *lda,          \
+    double *b, const int *ldb, int *info))                                                         \
  F(void, dpotrf, dpotrf_,                                                                          \
    (const char *triangle, const int *n, double *a, const int *lda, int *info))                     \
  F(void, dpotri, dpotri_,                                                                          \
@@ -114,15 +118,6 @@ void sinter_blas_gram_f32(int64_t n, int64_t rows, const float *x, float *c) {
 }
 
 /* Fortran's lower triangle is our upper one. */
-bool sinter_blas_invert_f32(int64_t n, float *a) {
-    int size = (int)n, info = 0;
-    blas.spotrf("L", &size, a, &size, &info);
-    if (info == 0) blas.spotri("L", &size, a, &size, &info);
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < i; j++) a[i * n + j] = a[j * n + i];
-    return info == 0;
-}
-
 bool sinter_blas_invert_f64(int64_t n, double *a) {
     int size = (int)n, info = 0;
     blas.dpotrf("L", &size, a, &size, &info);
@@ -130,6 +125,29 @@ bool sinter_blas_invert_f64(int64_t n, double *a) {
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < i; j++) a[i * n + j] = a[j * n + i];
     return info == 0;
+}
+
+bool sinter_blas_factor_f32(int64_t n, float *a) {
+    int size = (int)n, info = 0;
+    blas.spotrf("L", &size, a, &size, &info);
+    return info == 0;
+}
+
+bool sinter_blas_factor_f64(int64_t n, double *a) {
+    int size = (int)n, info = 0;
+    blas.dpotrf("L", &size, a, &size, &info);
+    return info == 0;
+}
+
+/* Our rows are Fortran's columns. */
+void sinter_blas_solve_f32(int64_t n, const float *factor, int64_t rows, float *x) {
+    int size = (int)n, count = (int)rows, info = 0;
+    blas.spotrs("L", &size, &count, factor, &size, x, &size, &info);
+}
+
+void sinter_blas_solve_f64(int64_t n, const double *factor, int64_t rows, double *x) {
+    int size = (int)n, count = (int)rows, info = 0;
+    blas.dpotrs("L", &size, &count, factor, &size, x, &size, &info);
 }
 
 bool sinter_blas_cholesky_f64(int64_t n, double *a) {

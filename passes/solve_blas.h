@@ -25,7 +25,12 @@ void sinter_blas_add_f64(int64_t n, double alpha, const double *x, double *y);
 /* c[n,n] = x^T x of x[rows,n], the upper triangle alone. */
 void sinter_blas_gram_f32(int64_t n, int64_t rows, const float *x, float *c);
 /* The inverse of a positive definite matrix, in place. False where it is not positive definite; its content is void then. */
-bool sinter_blas_invert_f32(int64_t n, float *a);
 bool sinter_blas_invert_f64(int64_t n, double *a);
+/* Makes a positive definite matrix what solve takes, in place: less work than its inverse. False where it is not positive definite. */
+bool sinter_blas_factor_f32(int64_t n, float *a);
+bool sinter_blas_factor_f64(int64_t n, double *a);
+/* Each row of x[rows, n] becomes a^-1 row. */
+void sinter_blas_solve_f32(int64_t n, const float *factor, int64_t rows, float *x);
+void sinter_blas_solve_f64(int64_t n, const double *factor, int64_t rows, double *x);
 /* The upper triangular u with u^T u = a, in place; below the diagonal are zeros. */
 bool sinter_blas_cholesky_f64(int64_t n, double *a);

@@ -36,10 +36,9 @@ static void keep_largest(const float *scores, int64_t count, int64_t stay, uint8
     int64_t *histogram = SINTER_NEW_ARRAY(scratch, int64_t, 1 << 16);
     uint32_t high = find_bucket(scores, count, true, 0, &stay, histogram);
     uint32_t least = high << 16 | find_bucket(scores, count, false, high, &stay, histogram);
-    for (int64_t i = 0; i < count; i++) {
-        uint32_t bits = bits_of(scores[i]);
-        out_mask[i] = bits > least || (bits == least && stay-- > 0);
-    }
+    for (int64_t i = 0; i < count; i++) out_mask[i] = bits_of(scores[i]) > least;
+    for (int64_t i = 0; i < count && stay > 0; i++)
+        if (bits_of(scores[i]) == least) out_mask[i] = 1, stay--;
 }
 
 static int64_t count_to_keep(double ratio, int64_t count) {

@@ -10,14 +10,10 @@ const sinter_solve_options sinter_solve_defaults = {
 
 void sinter_solve_gradient(const sinter_solve_work *work, const double *w, double *out) {
     int64_t n = work->inputs, m = work->outputs;
-    const double *apart = w;
-    double *difference = NULL;
-    if (work->target) {
-        apart = difference = sinter_heap_alloc(sizeof *w * (size_t)(work->rows * n));
-        for (int64_t i = 0; i < work->rows * n; i++) difference[i] = w[i] - work->target[i];
-    }
+    double *difference = sinter_heap_alloc(sizeof *w * (size_t)(work->rows * n));
+    for (int64_t i = 0; i < work->rows * n; i++) difference[i] = w[i] - work->target[i];
     for (int64_t g = 0; g < work->groups; g++)
-        sinter_blas_product_f64(m, n, n, 1, (sinter_blas_operand){apart + g * m * n, n, false},
+        sinter_blas_product_f64(m, n, n, 1, (sinter_blas_operand){difference + g * m * n, n, false},
                                 (sinter_blas_operand){work->h + g * n * n, n, false}, 0,
                                 out + g * m * n, n);
     sinter_heap_free(difference);
@@ -65,23 +61,23 @@ static void damp(const sinter_moments *moments, double least, double *h) {
 }
 
 /* out = w + (H + ridge)^-1 (xy - H w) for the rows of group g: least squares, held near w by a share of the mean of H's diagonal.
- * inverse [n, n] and side [m, n] are room. w itself where it can't be had, as where no input changes. */
+ * factor [n, n] and side [m, n] are room. w itself where it can't be had, as where no input changes. */
 static void fit_rows(const sinter_moments *moments, int64_t g, const double *w, double ridge,
-                     double *inverse, double *side, double *out) {
+                     double *factor, double *side, double *out) {
     int64_t n = moments->inputs, m = moments->outputs;
     const double *xx = moments->xx + g * n * n, *xy = moments->xy + g * n * m;
     double mean = 0;
     memcpy(out, w, sizeof *w * (size_t)(m * n));
-    memcpy(inverse, xx, sizeof *xx * (size_t)(n * n));
+    memcpy(factor, xx, sizeof *xx * (size_t)(n * n));
     for (int64_t i = 0; i < n; i++) mean += xx[i * n + i] / (double)n;
-    for (int64_t i = 0; i < n; i++) inverse[i * n + i] += ridge * mean;
-    if (!(mean > 0) || !sinter_blas_invert_f64(n, inverse)) return;
+    for (int64_t i = 0; i < n; i++) factor[i * n + i] += ridge * mean;
+    if (!(mean > 0) || !sinter_blas_factor_f64(n, factor)) return;
     for (int64_t o = 0; o < m; o++)
         for (int64_t i = 0; i < n; i++) side[o * n + i] = xy[i * m + o];
     sinter_blas_product_f64(m, n, n, -1, (sinter_blas_operand){w, n, false},
                             (sinter_blas_operand){xx, n, false}, 1, side, n);
-    sinter_blas_product_f64(m, n, n, 1, (sinter_blas_operand){side, n, false},
-                            (sinter_blas_operand){inverse, n, false}, 1, out, n);
+    sinter_blas_solve_f64(n, factor, m, side);
+    for (int64_t i = 0; i < m * n; i++) out[i] += side[i];
 }
 
 /* What the steps that follow are held near. */

@@ -5,6 +5,7 @@
 #include "tests/unit/test.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 static sinter_text messages;
 static sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &messages};
@@ -90,6 +91,28 @@ static void test_moments(void) {
     CHECK(!sinter_moments_finish(&moments, true)); /* no rows */
     sinter_moments_add(&moments, 0, 1, (float[2]){NAN, 1}, y);
     CHECK(!sinter_moments_finish(&moments, true));
+}
+
+/* Rows of a system whose matrix is positive definite, in both widths. */
+static void test_solve(void) {
+    enum { SIZE = 5, SYSTEMS = 3 };
+    double a[SIZE * SIZE], x[SYSTEMS * SIZE], b[SYSTEMS * SIZE] = {0};
+    float a32[SIZE * SIZE], b32[SYSTEMS * SIZE];
+    for (int i = 0; i < SIZE * SIZE; i++)
+        a[i] = i / SIZE == i % SIZE ? 4 : 1.0 / (1 + abs(i / SIZE - i % SIZE));
+    for (int i = 0; i < SYSTEMS * SIZE; i++) x[i] = sinter_random_normal(7, (uint64_t)i);
+    for (int r = 0; r < SYSTEMS; r++)
+        for (int i = 0; i < SIZE * SIZE; i++)
+            b[r * SIZE + i / SIZE] += a[i] * x[r * SIZE + i % SIZE];
+    for (int i = 0; i < SIZE * SIZE; i++) a32[i] = (float)a[i];
+    for (int i = 0; i < SYSTEMS * SIZE; i++) b32[i] = (float)b[i];
+    CHECK(sinter_blas_factor_f64(SIZE, a) && sinter_blas_factor_f32(SIZE, a32));
+    sinter_blas_solve_f64(SIZE, a, SYSTEMS, b);
+    sinter_blas_solve_f32(SIZE, a32, SYSTEMS, b32);
+    for (int i = 0; i < SYSTEMS * SIZE; i++)
+        CHECK(fabs(b[i] - x[i]) < 1e-12 && fabs((double)b32[i] - x[i]) < 1e-5);
+    CHECK(!sinter_blas_factor_f64(1, (double[1]){-1}) &&
+          !sinter_blas_factor_f32(1, (float[1]){-1}));
 }
 
 static void test_patches(void) {
@@ -315,6 +338,7 @@ int main(void) {
         return 77;
     }
     test_moments();
+    test_solve();
     test_patches();
     test_identity();
     test_masks();

@@ -2,7 +2,7 @@
 #include "ir/chooser.h"
 #include "ir/base/map.h"
 
-enum { MOST_NODES = 4 };
+enum { MOST_NODES = 64 }; /* of a group that is fused, at least */
 
 static void describe_values(const sinter_module *module, const sinter_value *values, uint32_t count,
                             sinter_text *text) {

@@ -467,13 +467,18 @@ static uint32_t find_maker(const sinter_fusion *f, sinter_node node, uint32_t ow
     return joins ? producer : 0;
 }
 
-bool sinter_fuse_comes_by_rows(const sinter_fusion *f, sinter_node node, sinter_node maker,
+bool sinter_fuse_comes_by_rows(const sinter_fusion *f, const sinter_node *nodes, uint32_t count,
                                bool model) {
-    const sinter_node nodes[] = {node, maker};
     const sinter_chooser_answer rows[] = {{"rows"}, {"apart"}}, apart[] = {{"apart"}, {"rows"}};
     uint32_t answer =
-        sinter_chooser_ask(f->chooser, f->module, nodes, 2, "fuse", model ? rows : apart, 2);
+        sinter_chooser_ask(f->chooser, f->module, nodes, count, "fuse", model ? rows : apart, 2);
     return model == (answer == 0);
+}
+
+/* The same of a node and what makes its operand. */
+static bool comes_by_rows(const sinter_fusion *f, sinter_node node, sinter_node maker, bool model) {
+    const sinter_node nodes[] = {node, maker};
+    return sinter_fuse_comes_by_rows(f, nodes, 2, model);
 }
 
 /* A depthwise convolution takes in the convolution that makes what only it reads, where that is large: it comes by rows then
@@ -483,7 +488,7 @@ static void join_streamed(sinter_fusion *f, sinter_node node, uint32_t own) {
     if (f->machine->has_device || !is_depthwise(f, node) || !has_short_rows(f, node, x)) return;
     uint32_t maker = find_maker(f, node, own);
     if (!maker || is_depthwise(f, f->groups.items[maker - 1].anchor) ||
-        !sinter_fuse_comes_by_rows(f, node, f->groups.items[maker - 1].anchor, is_large(f, x)))
+        !comes_by_rows(f, node, f->groups.items[maker - 1].anchor, is_large(f, x)))
         return;
     sinter_fuse_merge(f, own, maker - 1);
     f->groups.items[own].anchor = node;
@@ -505,7 +510,7 @@ static void join_projected(sinter_fusion *f, sinter_node node, uint32_t own) {
     int64_t bytes = ring_bytes(f, node);
     if (before && f->group_of[before] == maker) bytes += ring_bytes(f, window);
     if (bytes > (int64_t)f->machine->l2_bytes / RING_SHARE ||
-        !sinter_fuse_comes_by_rows(f, node, window, is_large(f, x)))
+        !comes_by_rows(f, node, window, is_large(f, x)))
         return;
     sinter_fuse_merge(f, own, maker - 1);
     f->groups.items[own].anchor = node;
@@ -541,7 +546,7 @@ static void join_staged(sinter_fusion *f, sinter_node node, uint32_t own) {
     if (group->anchor ||
         group->nodes.count + f->groups.items[own].nodes.count > SINTER_FUSE_LIMIT ||
         first_outside_use(f, producer, own) != UINT32_MAX ||
-        !sinter_fuse_comes_by_rows(f, node, definition, is_large(f, x)))
+        !comes_by_rows(f, node, definition, is_large(f, x)))
         return;
     sinter_fuse_merge(f, own, producer);
     f->groups.items[own].staged = true;

@@ -31,7 +31,7 @@ sinter_pattern sinter_fuse_pattern(const sinter_fusion *f, sinter_node node);
 bool sinter_fuse_same_shape(const sinter_fusion *f, sinter_value a, sinter_value b);
 /* All nodes of group `from` become nodes of `into`; the anchor, too, where `from` has one. */
 void sinter_fuse_merge(sinter_fusion *f, uint32_t into, uint32_t from);
-/* What the node reads comes by rows, from this maker of it, where the model says so or where that was measured to be faster. */
-bool sinter_fuse_comes_by_rows(const sinter_fusion *f, sinter_node node, sinter_node maker, bool model);
+/* What lies between these nodes comes by rows, where the model says so or where that was measured to be faster. */
+bool sinter_fuse_comes_by_rows(const sinter_fusion *f, const sinter_node *nodes, uint32_t count, bool model);
 /* A group around a matrix product takes in the rows that it multiplies, and the product that these are made of (fuse_products.c). */
 void sinter_fuse_products(sinter_fusion *f, uint32_t own);

@@ -253,8 +253,13 @@ static bool pays(const chain *c) {
     for (uint32_t i = 0; i + 2 < type->rank; i++)
         if (sinter_dim_is_const(dims, type->dims[i], &size)) bytes *= (double)size;
     bool model = bytes > (double)c->f->machine->l2_bytes / CACHE_SHARE;
-    return sinter_fuse_comes_by_rows(c->f, part_of(c, SECOND)->anchor, part_of(c, FIRST)->anchor,
-                                     model);
+    /* All of it is timed together, whatever kernels it is. */
+    sinter_node nodes[SINTER_FUSE_LIMIT];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < c->count; i++)
+        for (size_t n = 0; n < part_of(c, i)->nodes.count && count < SINTER_FUSE_LIMIT; n++)
+            nodes[count++] = part_of(c, i)->nodes.items[n];
+    return sinter_fuse_comes_by_rows(c->f, nodes, count, model);
 }
 
 void sinter_fuse_products(sinter_fusion *f, uint32_t own) {

@@ -1,12 +1,12 @@
 /* Sums of products for a target: what a statement adds to what it assigns, `acc = acc + a * b` or the same with an element that
  * it stores, becomes `acc = fma(a, b, acc)`. No other product and sum is rounded once: an element of a graph is what the evaluator
- * makes of it, on every target. Functions that round to whole numbers keep both roundings, so that quantized results are the same
- * everywhere.
+ * makes of it, on every target. Functions that round to even, as quantizations end, keep both roundings, so that quantized results are the
+ * same everywhere.
  * Needs: legal values. Guarantees: integers and what is not such a sum stay as they are. Test: tests/codegen/emit_c/sums.loops */
 #include "codegen/legalize_expr.h"
 #include "codegen/loop_rewrite.h"
 
-/* ---- functions that round to whole numbers ---- */
+/* ---- functions that round to even ---- */
 
 /* Expressions share much: each is looked at once. */
 typedef struct rounding_search {

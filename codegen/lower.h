@@ -283,5 +283,6 @@ sinter_expr sinter_lower_scalar_text(sinter_kernel *kernel, const char *text, co
                                      const sinter_expr *values, size_t count, sinter_dtype fallback);
 /* Negative indices count from the end; index expression i64 of any integer element, plus `size` where negative. */
 sinter_expr sinter_kernel_wrap_index(sinter_kernel *kernel, sinter_expr element, sinter_expr size);
-/* FAIL with SINTER_ABI_OUT_OF_RANGE unless 0 <= index < size; message names the node. Statement level only. */
+/* FAIL with SINTER_ABI_OUT_OF_RANGE unless 0 <= index < size; the message has the op's name and what the number is. Statement level only. */
+void sinter_kernel_check_range(sinter_kernel *kernel, sinter_node node, const char *what, sinter_expr index, sinter_expr size);
 void sinter_kernel_check_index(sinter_kernel *kernel, sinter_node node, sinter_expr index, sinter_expr size);

@@ -566,8 +566,8 @@ sinter_expr sinter_kernel_wrap_index(sinter_kernel *kernel, sinter_expr element,
     return sinter_loop_select(build, negative, sinter_loop_add(build, value, size), value);
 }
 
-void sinter_kernel_check_index(sinter_kernel *kernel, sinter_node node, sinter_expr index,
-                               sinter_expr size) {
+void sinter_kernel_check_range(sinter_kernel *kernel, sinter_node node, const char *what,
+                               sinter_expr index, sinter_expr size) {
     sinter_loop_builder *build = &kernel->build;
     sinter_expr low =
         sinter_loop_compare(build, SINTER_SCALAR_lt, index, sinter_loop_int(build, 0));
@@ -581,7 +581,12 @@ void sinter_kernel_check_index(sinter_kernel *kernel, sinter_node node, sinter_e
     sinter_loop_begin_if(build, outside);
     sinter_loop_fail(build, SINTER_ABI_OUT_OF_RANGE,
                      sinter_arena_format(&kernel->lower->program->arena,
-                                         "%s: index %%0 is outside [0, %%1)", op),
+                                         "%s: %s %%0 is outside [0, %%1)", op, what),
                      arguments, 2);
     sinter_loop_end(build);
+}
+
+void sinter_kernel_check_index(sinter_kernel *kernel, sinter_node node, sinter_expr index,
+                               sinter_expr size) {
+    sinter_kernel_check_range(kernel, node, "index", index, size);
 }

@@ -155,7 +155,7 @@ static sinter_expr length_of(layer *l, sinter_expr b) {
 /* Once, before any step. */
 static void check_lengths(layer *l) {
     sinter_expr b = begin(l, "row", l->batch);
-    sinter_kernel_check_index(l->kernel, l->node,
+    sinter_kernel_check_range(l->kernel, l->node, "sequence length",
                               sinter_loop_cast(l->build,
                                                sinter_lower_element(l->kernel, l->lengths, &b),
                                                SINTER_DTYPE_i64),

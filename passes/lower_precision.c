@@ -27,6 +27,7 @@ typedef struct lowering {
     sinter_dtype dtype; /* to round to */
     bool activations;   /* too */
     sinter_map known;   /* value -> what it is rounded */
+    sinter_node reader; /* whose weights are rounded */
 } lowering;
 
 /* ---- weights ---- */
@@ -46,8 +47,14 @@ static bool fits(const sinter_tensor *tensor, sinter_dtype dtype) {
 static sinter_value round_constant(lowering *l, sinter_value value) {
     const sinter_tensor *tensor = sinter_value_constant(l->module, value);
     sinter_tensor rounded;
-    if (!fits(tensor, l->dtype) || !sinter_tensor_create(&rounded, l->dtype, tensor->rank,
-                                                         tensor->dims, l->rewrite->build.diag))
+    if (!fits(tensor, l->dtype)) {
+        sinter_warning(l->rewrite->build.diag, sinter_node_where(l->module, l->reader),
+                       "weights beyond the range of %s stay %s", sinter_dtype_infos[l->dtype].name,
+                       sinter_dtype_infos[tensor->dtype].name);
+        return 0;
+    }
+    if (!sinter_tensor_create(&rounded, l->dtype, tensor->rank, tensor->dims,
+                              l->rewrite->build.diag))
         return 0;
     sinter_float_encode_all(l->dtype, tensor->data, sinter_tensor_count(tensor),
                             sinter_tensor_mutable(&rounded));
@@ -166,6 +173,7 @@ static void visit(void *user, sinter_node node) {
     lowering *l = user;
     if (!is_candidate(l, node)) return;
     bool found = false;
+    l->reader = node;
     for (uint32_t i = 1; i < sinter_op_factor_count(sinter_node_op(l->module, node)); i++) {
         sinter_value weight = sinter_node_operand(l->module, node, i);
         if (!is_f32(l, weight) || !is_large(l, node, i)) continue;

@@ -94,7 +94,7 @@ def peer_cell(row, figure):
 def time_cells(rows):
     """Sinter's time, the fastest peer's, the lead; and the lead as a number."""
     own, peer = rows.get("sinter"), fastest(rows)
-    lead = peer["ms"] / own["ms"] if own and peer and not own.get("wrong") else None
+    lead = peer["ms"] / own["ms"] if own and peer else None
     unclean = "~" if own and own.get("dirty") else ""
     return [number(own["ms"]) + unclean if own else "-", peer_cell(peer, "ms"), f"{lead:.2f}" if lead else "-"], lead
 
@@ -127,12 +127,16 @@ def sentences(leads, memory, threads, any_winograd, unclean):
 
 
 def table(bench, files):
-    """The README's table and what follows from it, as markdown. Raises RuntimeError where a model is missing."""
+    """The README's table and what follows from it, as markdown. Raises RuntimeError where a model is missing, or Sinter's answer
+    is missing or wrong."""
     figures = merge(files)
     models = sorted({model for model, _ in figures}, key=lambda model: NAMES.get(model, model).lower())
     threads = sorted({count for _, count in figures})
     if not models:
         raise RuntimeError("no engine ran on any model")
+    bad = sorted({model for (model, _), rows in figures.items() if "sinter" not in rows or rows["sinter"].get("wrong")})
+    if bad:
+        raise RuntimeError(f"Sinter gave no right answer on {', '.join(bad)}: see the figures")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         winograd = dict(zip(models, pool.map(lambda model: uses_winograd(bench, model), models)))
     heads = ["model", *(head for count in threads for head in (COUNTS.get(count, f"{count} threads"), "fastest peer", "lead")),

@@ -42,7 +42,10 @@ def store(path, part, rows):
 
 
 def compare(last, part, rows, figure):
-    """Prints the ratios to the last run, which has its own date and commit."""
+    """Prints the ratios to the last run, which has its own date and commit; of another machine they would say nothing."""
+    if last.get("machine", machine()) != machine():
+        print(f"\nNo comparison with the last run: that was on {last['machine']}")
+        return
     known = last["parts"].get(part, {"rows": {}})
     pairs = {name: (known["rows"][name][figure], row[figure]) for name, row in rows.items() if figure in known["rows"].get(name, {})}
     if not pairs:

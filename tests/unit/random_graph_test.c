@@ -140,12 +140,29 @@ static bool wants_hardware(const char *pass) {
     return strcmp(pass, "shard_auto") == 0 || strcmp(pass, "pipeline_split") == 0;
 }
 
+/* These graphs have no sequences, no convolution large enough for Winograd's (tests/codegen/lower/winograd.sir), nothing as
+ * regular as attention, and the precision of their types. */
+static bool is_elsewhere(const char *pass) {
+    static const char *const names[] = {
+        "fold_sequences", "winograd", "recognize_attention", "lower_precision",
+        /* No recipe asks for these: tests/passes/, tests/suites/compressed_models.py. */
+        "cut_blocks", "prune_channels", "smooth_activations", "quantize_activations",
+        "quantize_weights", "compress_weights", "quantize_tables", "quantize_biases",
+        "rotate_channels",
+        /* Graphs with shardings have properties of their own: tests/suites/shard_values.py. */
+        "shard_propagate", "shard_partition", "shard_simplify", "shard_localize"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(pass, names[i]) == 0) return true;
+    return wants_hardware(pass);
+}
+
 static bool test_passes(trial *t) {
     const sinter_pass *passes[MAX_PASSES];
     size_t count = 1 + (size_t)random_below(&t->graph, MAX_PASSES);
     for (size_t i = 0; i < count; i++) do
             passes[i] = &sinter_passes[random_below(&t->graph, (int64_t)sinter_pass_count)];
-        while (wants_hardware(passes[i]->name));
+        while (wants_hardware(passes[i]->name) ||
+               (is_elsewhere(passes[i]->name) && random_below(&t->graph, 4)));
     sinter_module *module = sinter_module_clone(t->module);
     bool good = true;
     for (size_t i = 0; good && i < count; i++) good = run_pass(t, module, passes[i]);
@@ -189,21 +206,6 @@ static bool write_case(trial *t, const char *folder) {
                 write_tensors(t, folder, "out", t->expected, t->output_count);
     sinter_module_destroy(module);
     return good || fail(t, "not written as ONNX");
-}
-
-/* These graphs have no sequences, no convolution large enough for Winograd's (tests/codegen/lower/winograd.sir), nothing as
- * regular as attention, and the precision of their types. */
-static bool is_elsewhere(const char *pass) {
-    static const char *const names[] = {
-        "fold_sequences", "winograd", "recognize_attention", "lower_precision",
-        /* No recipe asks for these: tests/passes/, tests/suites/compressed_models.py. */
-        "cut_blocks", "prune_channels", "smooth_activations", "quantize_activations",
-        "quantize_weights", "compress_weights", "quantize_tables", "quantize_biases",
-        /* Graphs with shardings have properties of their own: tests/suites/shard_values.py. */
-        "shard_propagate", "shard_partition", "shard_simplify", "shard_localize"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(pass, names[i]) == 0) return true;
-    return wants_hardware(pass);
 }
 
 int main(int argc, char **argv) {

@@ -19,8 +19,8 @@ static int largest_exponent(const sinter_layer_recipe *recipe) {
 }
 
 sinter_grid_levels sinter_grid_get_levels(const sinter_layer_recipe *recipe) {
-    uint32_t bits = recipe->bits;
-    int half = 1 << (bits - 1);
+    uint32_t bits = recipe->bits; /* 0: of a grid that has none */
+    int half = bits ? 1 << (bits - 1) : 0;
     switch (recipe->grid) {
     case SINTER_WEIGHT_GRID_NONE:
         break;

@@ -20,15 +20,16 @@ static void add_powers(sinter_solve_grid *grid, uint32_t bits) {
 
 bool sinter_solve_grid_init(sinter_solve_grid *grid, const sinter_layer_recipe *recipe) {
     *grid = (sinter_solve_grid){.storage = SINTER_DTYPE_NONE};
-    int64_t half = (int64_t)1 << (recipe->bits - 1);
     switch (recipe->grid) {
     case SINTER_WEIGHT_GRID_NONE:
         return false;
-    case SINTER_WEIGHT_GRID_INTEGER:
+    case SINTER_WEIGHT_GRID_INTEGER: {
+        int64_t half = (int64_t)1 << (recipe->bits - 1); /* other grids may have no bits */
         grid->asymmetric = recipe->asymmetric;
         add_integers(grid, grid->asymmetric ? 0 : -half,
                      grid->asymmetric ? 2 * half - 1 : half - 1);
         return true;
+    }
     case SINTER_WEIGHT_GRID_TERNARY:
         add_integers(grid, -1, 1);
         return true;

@@ -8,14 +8,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-sinter_dtype sinter_lower_compute_dtype(sinter_dtype dtype) {
-    const sinter_dtype_info *info = &sinter_dtype_infos[dtype];
-    if (info->class == SINTER_CLASS_FLOAT && info->bits < 32) return SINTER_DTYPE_f32;
-    if (info->bits < 8 && info->class == SINTER_CLASS_INT) return SINTER_DTYPE_i8;
-    if (info->bits < 8 && info->class == SINTER_CLASS_UINT) return SINTER_DTYPE_u8;
-    return dtype;
-}
-
 bool sinter_lower_error(sinter_lower *lower, sinter_node node, const char *format, ...) {
     sinter_text text = {0};
     const sinter_node_info *info = sinter_node_get(lower->module, node);

@@ -159,8 +159,6 @@ bool sinter_lower_region(sinter_lower *lower, sinter_region region); /* every no
 /* Error at the node, naming op, dtype and shapes; returns false and remembers that lowering failed. */
 bool sinter_lower_error(sinter_lower *lower, sinter_node node, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* The dtype in which elements of a value are computed: narrow floats as f32, sub-byte integers as i8 or u8. */
-sinter_dtype sinter_lower_compute_dtype(sinter_dtype dtype);
 /* A dim as an expression of the host function; symbols must be bound by now. */
 sinter_expr sinter_lower_host_dim(sinter_lower *lower, sinter_dim dim);
 /* The buffer that holds a value, made (as a heap buffer or a model output) and ALLOCated where it has none yet. */
@@ -197,6 +195,8 @@ void sinter_lower_host_check(sinter_lower *lower, sinter_expr condition, int32_t
 /* begin; emit statements through kernel->build; end adds the call (sharing an equal kernel). results of `node` (or of the
  * group) become outputs. */
 void sinter_kernel_begin(sinter_kernel *kernel, sinter_lower *lower, sinter_node node);
+/* Computed in this kernel; false for 0 too. */
+bool sinter_kernel_is_inside(const sinter_kernel *kernel, sinter_node node);
 /* A node of many operands or results has several kernels, each of so many nests: a compiler looks at a function as a whole. The next
  * one of the node begins; groups have one kernel, which goes on. False after an error. */
 enum { SINTER_KERNEL_NESTS = 64 };

@@ -84,8 +84,7 @@ static bool has_shape_of_rows(const blocked *b, sinter_value value) {
 }
 
 static uint32_t bits_of(const blocked *b, sinter_value value) {
-    return sinter_dtype_infos[sinter_lower_compute_dtype(
-                                  sinter_value_type(b->module, value)->dtype)]
+    return sinter_dtype_infos[sinter_dtype_compute(sinter_value_type(b->module, value)->dtype)]
         .bits;
 }
 
@@ -239,7 +238,7 @@ static sinter_kernel_between *add_scratch(blocked *b, sinter_value value) {
     bool whole = has_shape_of_rows(b, value);
     const sinter_expr dims[2] = {sinter_write_int(k, b->block),
                                  sinter_write_int(k, whole ? padded(b, value) : 1)};
-    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_write_type(k, value).dtype);
+    sinter_dtype dtype = sinter_dtype_compute(sinter_write_type(k, value).dtype);
     sinter_kernel_between *between = &k->between[k->between_count++];
     *between = (sinter_kernel_between){
         .value = value,

@@ -97,7 +97,7 @@ bool sinter_lower_matmul(sinter_kernel *kernel, sinter_node node) {
     contraction c = describe(kernel, node);
     check_dims(kernel, &c);
     bool integer = sinter_node_get(kernel->lower->module, node)->op == SINTER_OP_matmul_integer;
-    sinter_dtype dtype = sinter_lower_compute_dtype(c.y_type.dtype);
+    sinter_dtype dtype = sinter_dtype_compute(c.y_type.dtype);
     sinter_expr out[SINTER_MAX_RANK], a[SINTER_MAX_RANK], b[SINTER_MAX_RANK];
     sinter_kernel_begin_loops(kernel, c.y, out);
     sinter_expr m = c.a_vector ? sinter_loop_int(build, 0) : out[c.batch];

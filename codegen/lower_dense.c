@@ -65,7 +65,7 @@ bool sinter_lower_det(sinter_kernel *kernel, sinter_node node) {
     sinter_write_end(k);
     sinter_lower_store(
         k, y, at,
-        sinter_write_cast(k, sinter_write_get(k, result), sinter_lower_compute_dtype(type.dtype)));
+        sinter_write_cast(k, sinter_write_get(k, result), sinter_dtype_compute(type.dtype)));
     sinter_kernel_end_loops(k, type.rank - 2);
     return true;
 }
@@ -77,7 +77,7 @@ bool sinter_lower_lrn(sinter_kernel *kernel, sinter_node node) {
     sinter_module *module = k->lower->module;
     sinter_value x = sinter_write_operand(k, node, 0), y = sinter_write_result(k, node, 0);
     sinter_type type = sinter_write_type(k, x);
-    sinter_dtype dtype = sinter_lower_compute_dtype(type.dtype);
+    sinter_dtype dtype = sinter_dtype_compute(type.dtype);
     int64_t size = sinter_node_get_int(module, node, "size", 1);
     sinter_expr alpha = sinter_write_number(
                     k, dtype, sinter_node_get_float(module, node, "alpha", 1e-4) / (double)size),
@@ -158,7 +158,7 @@ bool sinter_lower_col2im(sinter_kernel *kernel, sinter_node node) {
     sinter_type type = sinter_write_type(k, y);
     uint32_t axes = type.rank - 2;
     columns c = read_columns(k, node, axes);
-    sinter_dtype dtype = sinter_lower_compute_dtype(type.dtype);
+    sinter_dtype dtype = sinter_dtype_compute(type.dtype);
     sinter_expr at[SINTER_MAX_RANK];
     sinter_kernel_begin_loops(k, y, at);
     sinter_loop_var sum = sinter_write_var(k, "sum", sinter_write_number(k, dtype, 0));
@@ -211,8 +211,7 @@ bool sinter_lower_max_unpool(sinter_kernel *kernel, sinter_node node) {
         count = sinter_write_let(k, "count", FORMULA(k, "a * b", count, pooled[d]));
     }
     sinter_kernel_begin_loops(k, y, at);
-    sinter_kernel_store(k, buffer, at,
-                        sinter_write_number(k, sinter_lower_compute_dtype(type.dtype), 0));
+    sinter_kernel_store(k, buffer, at, sinter_write_number(k, sinter_dtype_compute(type.dtype), 0));
     sinter_kernel_end_loops(k, type.rank);
     sinter_kernel_begin_loops(k, x, at);
     sinter_expr place = sinter_write_let(k, "place", sinter_lower_element(k, indices, at)),

@@ -232,11 +232,11 @@ sinter_expr sinter_lower_elementwise(sinter_kernel *kernel, sinter_node node, ui
     sinter_scalar_body body;
     if (!sinter_scalar_parse(&lower->scratch, op->body, names, count, &body, lower->diag)) {
         lower->failed = true;
-        return sinter_loop_const(&kernel->build, sinter_lower_compute_dtype(type.dtype), 0);
+        return sinter_loop_const(&kernel->build, sinter_dtype_compute(type.dtype), 0);
     }
     for (uint32_t i = 0; i < op->operand_count; ++i)
         if (count_reads(&body, i) > 1) values[i] = name_large(kernel, values[i]);
-    sinter_dtype compute = sinter_lower_compute_dtype(type.dtype);
+    sinter_dtype compute = sinter_dtype_compute(type.dtype);
     return sinter_loop_cast(&kernel->build, translate_body(kernel, &body, values, numbers, compute),
                             compute);
 }
@@ -276,7 +276,7 @@ sinter_expr sinter_lower_cast(sinter_kernel *kernel, sinter_node node, uint32_t 
                             saturate, sinter_loop_cast(&kernel->build, x, SINTER_DTYPE_f32));
     return sinter_loop_cast(&kernel->build,
                             sinter_loop_cast_saturating(&kernel->build, x, to, saturate),
-                            sinter_lower_compute_dtype(to));
+                            sinter_dtype_compute(to));
 }
 
 sinter_expr sinter_lower_identity(sinter_kernel *kernel, sinter_node node, uint32_t result,
@@ -339,7 +339,7 @@ sinter_expr sinter_lower_quantize(sinter_kernel *kernel, sinter_node node, uint3
     if (sinter_dtype_is_float(to)) {
         scaled = add_zero_point(kernel, node, index, scaled);
         return sinter_loop_cast(build, sinter_loop_cast_saturating(build, scaled, to, saturate),
-                                sinter_lower_compute_dtype(to));
+                                sinter_dtype_compute(to));
     }
     const sinter_dtype_info *info = &sinter_dtype_infos[to];
     bool is_signed = info->class == SINTER_CLASS_INT;
@@ -351,7 +351,7 @@ sinter_expr sinter_lower_quantize(sinter_kernel *kernel, sinter_node node, uint3
     value = sinter_loop_min(build, value, sinter_loop_const(build, compute, high));
     /* Through i32 where that is a single conversion; u32 and wider go straight. */
     if (info->bits <= 16) value = sinter_loop_cast(build, value, SINTER_DTYPE_i32);
-    return sinter_loop_cast(build, value, sinter_lower_compute_dtype(to));
+    return sinter_loop_cast(build, value, sinter_dtype_compute(to));
 }
 
 sinter_expr sinter_lower_dequantize(sinter_kernel *kernel, sinter_node node, uint32_t result,
@@ -362,7 +362,7 @@ sinter_expr sinter_lower_dequantize(sinter_kernel *kernel, sinter_node node, uin
         sinter_value_type(lower->module, sinter_node_result(lower->module, node, result))->dtype;
     sinter_expr x =
         sinter_lower_element(kernel, sinter_node_operand(lower->module, node, 0), index);
-    sinter_dtype compute = sinter_lower_compute_dtype(to);
+    sinter_dtype compute = sinter_dtype_compute(to);
     sinter_expr scale =
         sinter_loop_cast(build, quantization_parameter(kernel, node, 1, index), compute);
     if (sinter_node_operand(lower->module, node, 2)) {

@@ -5,7 +5,7 @@
 /* The f64 result of a formula in the dtype of the value that is made. */
 static sinter_expr as_result(sinter_kernel *k, sinter_node node, sinter_expr x) {
     sinter_dtype dtype = sinter_write_type(k, sinter_write_result(k, node, 0)).dtype;
-    return sinter_write_cast(k, x, sinter_lower_compute_dtype(dtype));
+    return sinter_write_cast(k, x, sinter_dtype_compute(dtype));
 }
 
 sinter_expr sinter_lower_window_function(sinter_kernel *kernel, sinter_node node, uint32_t result,
@@ -101,7 +101,7 @@ sinter_expr sinter_lower_center_crop_pad(sinter_kernel *kernel, sinter_node node
                          sinter_kernel_dim(kernel, to.dims[d]));
         inside = FORMULA(kernel, "a && b >= 0 && b < c", inside, own[d], size);
     }
-    sinter_expr zero = sinter_write_number(kernel, sinter_lower_compute_dtype(from.dtype), 0);
+    sinter_expr zero = sinter_write_number(kernel, sinter_dtype_compute(from.dtype), 0);
     sinter_loop_var element = sinter_write_var(kernel, "element", zero);
     sinter_write_if(kernel, inside);
     sinter_write_set(kernel, element, sinter_lower_element(kernel, x, own));
@@ -122,7 +122,7 @@ sinter_expr sinter_lower_bitcast(sinter_kernel *kernel, sinter_node node, uint32
     if (narrow[0] || narrow[1]) {
         sinter_lower_error(kernel->lower, node, "the bits of %s can't be compiled",
                            sinter_dtype_infos[narrow[0] ? from : to].name);
-        return sinter_write_number(kernel, sinter_lower_compute_dtype(to), 0);
+        return sinter_write_number(kernel, sinter_dtype_compute(to), 0);
     }
     bool wide = sinter_dtype_infos[from].bits == 64;
     if (sinter_dtype_is_float(from)) element = FORMULA(kernel, "bits(a)", element);

@@ -26,6 +26,11 @@ static void add_inside(sinter_kernel *kernel, sinter_node node) {
     sinter_map_put(&kernel->inside, node, 1);
 }
 
+bool sinter_kernel_is_inside(const sinter_kernel *kernel, sinter_node node) {
+    uint64_t found;
+    return node && sinter_map_find(&kernel->inside, node, &found);
+}
+
 void sinter_kernel_begin(sinter_kernel *kernel, sinter_lower *lower, sinter_node node) {
     const sinter_node_info *info = sinter_node_get(lower->module, node);
     const char *location = info->location ? info->location : sinter_op_get_info(info->op)->name;
@@ -248,7 +253,7 @@ sinter_expr sinter_kernel_load(sinter_kernel *kernel, sinter_loop_buffer buffer,
     sinter_expr own[SINTER_MAX_RANK];
     index = shift_index(kernel, buffer, index, own);
     sinter_expr element = sinter_loop_load(&kernel->build, buffer, index);
-    return sinter_loop_cast(&kernel->build, element, sinter_lower_compute_dtype(element->dtype));
+    return sinter_loop_cast(&kernel->build, element, sinter_dtype_compute(element->dtype));
 }
 
 void sinter_kernel_store(sinter_kernel *kernel, sinter_loop_buffer buffer, const sinter_expr *index,
@@ -262,7 +267,7 @@ void sinter_kernel_store(sinter_kernel *kernel, sinter_loop_buffer buffer, const
 }
 
 static sinter_expr constant_element(sinter_kernel *kernel, const sinter_tensor *tensor) {
-    sinter_dtype dtype = sinter_lower_compute_dtype(tensor->dtype);
+    sinter_dtype dtype = sinter_dtype_compute(tensor->dtype);
     if (sinter_dtype_is_float(tensor->dtype))
         return sinter_loop_const(&kernel->build, dtype, sinter_tensor_get_double(tensor, 0));
     return sinter_loop_const_int(&kernel->build, dtype, sinter_tensor_get_int(tensor, 0));
@@ -361,7 +366,7 @@ bool sinter_kernel_start_as_copy(sinter_kernel *kernel, sinter_value y, sinter_v
                  source = outer_value(kernel, data, &data_is_output);
     if (!is_output || data_is_output || scalar_constant(kernel, data) || is_window(kernel, outer) ||
         is_window(kernel, source) || sinter_map_find(&kernel->parameters, y, &found) ||
-        (node && sinter_map_find(&kernel->inside, node, &found)))
+        sinter_kernel_is_inside(kernel, node))
         return false;
     sinter_kernel copy;
     sinter_expr index[SINTER_MAX_RANK];
@@ -430,7 +435,7 @@ static sinter_expr compute_element(sinter_kernel *kernel, sinter_value value,
     sinter_lower_find_rule(sinter_node_get(module, info->definition)->op, &element, &statements,
                            &host);
     if (!element) return NULL;
-    sinter_dtype dtype = info->type.dtype, compute = sinter_lower_compute_dtype(dtype);
+    sinter_dtype dtype = info->type.dtype, compute = sinter_dtype_compute(dtype);
     sinter_expr result = element(kernel, info->definition, info->index, index);
     /* A narrow float is rounded where the evaluator rounds it. */
     if (!sinter_dtype_is_float(dtype) || dtype == compute) return result;
@@ -453,8 +458,7 @@ sinter_expr sinter_lower_element(sinter_kernel *kernel, sinter_value value,
         find_in_between(kernel, between, index, at);
         return sinter_kernel_load(kernel, between->buffer, at);
     }
-    uint64_t inside = 0;
-    if (info->definition && sinter_map_find(&kernel->inside, info->definition, &inside)) {
+    if (sinter_kernel_is_inside(kernel, info->definition)) {
         sinter_expr known = find_element(kernel, value, index, rank);
         if (known) return known;
         bool shared = info->uses.count > 1 || is_output(kernel, value);
@@ -497,8 +501,7 @@ sinter_expr sinter_lower_scalar(sinter_kernel *kernel, sinter_value value) {
 static bool depends_on(sinter_kernel *kernel, sinter_value value, sinter_value source) {
     if (value == source) return true;
     sinter_node definition = sinter_value_get(kernel->lower->module, value)->definition;
-    uint64_t inside = 0;
-    if (!definition || !sinter_map_find(&kernel->inside, definition, &inside)) return false;
+    if (!sinter_kernel_is_inside(kernel, definition)) return false;
     for (uint32_t i = 0; i < sinter_node_get(kernel->lower->module, definition)->operand_count;
          ++i) {
         sinter_value operand = sinter_node_operand(kernel->lower->module, definition, i);
@@ -515,7 +518,7 @@ void sinter_lower_store(sinter_kernel *kernel, sinter_value value, const sinter_
         element = sinter_loop_var_read(&kernel->build, var);
     }
     sinter_dtype dtype = sinter_value_type(kernel->lower->module, value)->dtype;
-    sinter_dtype compute = sinter_lower_compute_dtype(dtype);
+    sinter_dtype compute = sinter_dtype_compute(dtype);
     if (dtype != compute && sinter_dtype_is_float(dtype))
         element = sinter_loop_cast(
             &kernel->build, sinter_loop_cast_saturating(&kernel->build, element, dtype, false),

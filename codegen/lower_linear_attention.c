@@ -95,7 +95,7 @@ static void read_state(linear *l, sinter_value y, sinter_expr group, sinter_expr
         k, sum, FORMULA(k, "a * b", packed(l, l->query, head, l->rows, r), load_state(l, r, c)));
     sinter_write_end(k);
     sinter_expr index[3] = {l->batch, l->token, FORMULA(k, "a * b + c", head, l->columns, c)};
-    sinter_dtype compute = sinter_lower_compute_dtype(sinter_write_type(k, y).dtype);
+    sinter_dtype compute = sinter_dtype_compute(sinter_write_type(k, y).dtype);
     sinter_expr element = FORMULA(k, "a * b", sinter_write_get(k, sum), scale);
     sinter_lower_store(k, y, index, sinter_write_cast(k, element, compute));
     sinter_kernel_end_loops(k, 2);
@@ -106,7 +106,7 @@ static void finish_state(linear *l, sinter_value present) {
     sinter_expr r = sinter_kernel_begin_for(k, "r", l->rows),
                 c = sinter_kernel_begin_for(k, "c", l->columns);
     sinter_expr index[4] = {l->batch, l->head, r, c};
-    sinter_dtype compute = sinter_lower_compute_dtype(sinter_write_type(k, present).dtype);
+    sinter_dtype compute = sinter_dtype_compute(sinter_write_type(k, present).dtype);
     sinter_lower_store(k, present, index, sinter_write_cast(k, load_state(l, r, c), compute));
     sinter_kernel_end_loops(k, 2);
 }
@@ -148,7 +148,7 @@ bool sinter_lower_linear_attention(sinter_kernel *kernel, sinter_node node) {
     l.gated = l.decay != 0;
     l.delta = l.beta != 0;
     sinter_type state = sinter_write_type(k, present);
-    l.dtype = sinter_lower_compute_dtype(state.dtype);
+    l.dtype = sinter_dtype_compute(state.dtype);
     int64_t heads = sinter_node_get_int(module, node, "kv_num_heads", 1),
             q_heads = sinter_node_get_int(module, node, "q_num_heads", 1);
     if (heads < 1 || q_heads % heads)

@@ -66,7 +66,7 @@ static bool read_list(sinter_kernel *k, sinter_node node, const char *const name
 static sinter_expr default_label(sinter_kernel *k, sinter_node node, sinter_dtype dtype) {
     sinter_module *module = k->lower->module;
     const sinter_attr *given = sinter_node_find_attr(module, node, "default_tensor");
-    sinter_dtype compute = sinter_lower_compute_dtype(dtype);
+    sinter_dtype compute = sinter_dtype_compute(dtype);
     bool usable = given && given->tensor->dtype == dtype && sinter_tensor_count(given->tensor) == 1;
     if (sinter_dtype_is_float(dtype))
         return sinter_write_number(k, compute,

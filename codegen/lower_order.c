@@ -56,7 +56,7 @@ static void running_axis(sinter_kernel *kernel, sinter_node node, uint32_t axis)
     bool product = sinter_node_get(module, node)->op == SINTER_OP_cum_prod;
     bool exclusive = sinter_node_get_int(module, node, "exclusive", 0) != 0,
          reverse = sinter_node_get_int(module, node, "reverse", 0) != 0;
-    sinter_dtype dtype = sinter_lower_compute_dtype(type.dtype);
+    sinter_dtype dtype = sinter_dtype_compute(type.dtype);
     sinter_expr index[SINTER_MAX_RANK];
     uint32_t loops = 0;
     for (uint32_t i = 0; i < type.rank; ++i) {

@@ -74,7 +74,7 @@ sinter_expr sinter_lower_random(sinter_kernel *kernel, sinter_node node, uint32_
     drawn =
         FORMULA(kernel, "c + b * a", drawn, sinter_write_number(kernel, SINTER_DTYPE_f64, scale),
                 sinter_write_number(kernel, SINTER_DTYPE_f64, start));
-    return sinter_write_cast(kernel, drawn, sinter_lower_compute_dtype(dtype));
+    return sinter_write_cast(kernel, drawn, sinter_dtype_compute(dtype));
 }
 
 sinter_expr sinter_lower_bernoulli(sinter_kernel *kernel, sinter_node node, uint32_t result,
@@ -88,8 +88,7 @@ sinter_expr sinter_lower_bernoulli(sinter_kernel *kernel, sinter_node node, uint
         uniform(kernel, words, sinter_write_type(kernel, x).dtype == SINTER_DTYPE_f64);
     sinter_expr hit =
         FORMULA(kernel, "a < b", drawn, real(kernel, sinter_lower_element(kernel, x, index)));
-    return sinter_write_cast(kernel, hit,
-                             sinter_lower_compute_dtype(sinter_write_type(kernel, y).dtype));
+    return sinter_write_cast(kernel, hit, sinter_dtype_compute(sinter_write_type(kernel, y).dtype));
 }
 
 /* Classes by their unnormalised log probabilities: the first whose cumulated probability is above a uniform draw. */
@@ -191,7 +190,7 @@ bool sinter_lower_dropout(sinter_kernel *kernel, sinter_node node) {
     sinter_kernel *k = kernel;
     sinter_value x = sinter_write_operand(k, node, 0), y = sinter_write_result(k, node, 0),
                  mask = sinter_write_result(k, node, 1);
-    sinter_dtype compute = sinter_lower_compute_dtype(sinter_write_type(k, x).dtype);
+    sinter_dtype compute = sinter_dtype_compute(sinter_write_type(k, x).dtype);
     sinter_expr ratio = sinter_write_let(k, "ratio",
                                          sinter_write_scalar(k, node, 1, SINTER_DTYPE_f64, 0.5)),
                 training = sinter_write_scalar(k, node, 2, SINTER_DTYPE_i64, 0);

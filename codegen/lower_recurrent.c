@@ -506,7 +506,7 @@ bool sinter_lower_recurrent(sinter_kernel *kernel, sinter_node node) {
     for (uint32_t i = 0; i < sizeof places / sizeof places[0]; ++i)
         *places[i] = sinter_node_operand(module, node, i);
     sinter_type x = *sinter_value_type(module, l.x), r = *sinter_value_type(module, l.r);
-    l.dtype = sinter_lower_compute_dtype(x.dtype);
+    l.dtype = sinter_dtype_compute(x.dtype);
     sinter_dim steps = x.dims[l.batch_first ? 1 : 0], batch = x.dims[l.batch_first ? 0 : 1],
                hidden = r.dims[2], room;
     if (sinter_node_find_attr(module, node, "over")) /* those of this rank */

@@ -86,7 +86,7 @@ static bool is_long(const sinter_kernel *kernel, sinter_node node) {
 
 static sinter_dtype accumulator_dtype(const sinter_kernel *kernel, sinter_node node) {
     sinter_module *module = kernel->lower->module;
-    sinter_dtype dtype = sinter_lower_compute_dtype(
+    sinter_dtype dtype = sinter_dtype_compute(
         sinter_value_type(module, sinter_node_operand(module, node, 0))->dtype);
     bool sums = dtype == SINTER_DTYPE_f32 && strstr(text_of(kernel, node).combine, "acc +");
     return sums && is_long(kernel, node) ? SINTER_DTYPE_f64 : dtype;
@@ -119,7 +119,7 @@ sinter_expr sinter_lower_reduce_end(sinter_kernel *kernel, sinter_node node,
         apply(kernel, text.finish, sinter_loop_var_read(&kernel->build, accumulator),
               sinter_loop_const_int(&kernel->build, dtype, 0), count, dtype);
     sinter_dtype narrow = sinter_value_type(kernel->lower->module, x)->dtype;
-    return sinter_loop_cast(&kernel->build, result, sinter_lower_compute_dtype(narrow));
+    return sinter_loop_cast(&kernel->build, result, sinter_dtype_compute(narrow));
 }
 
 static bool lower_static(sinter_kernel *kernel, sinter_node node, const bool *mask) {

@@ -53,7 +53,7 @@ bool sinter_lower_max_roi_pool(sinter_kernel *kernel, sinter_node node) {
         ends[d][1] =
             sinter_write_let(k, "end", to_index(k, FORMULA(k, "max(0, min(a, b))", to, extent)));
     }
-    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_write_type(k, x).dtype);
+    sinter_dtype dtype = sinter_dtype_compute(sinter_write_type(k, x).dtype);
     sinter_loop_var high = sinter_write_var(k, "high", sinter_write_number(k, dtype, 0)),
                     any = sinter_write_var(k, "any", sinter_write_number(k, SINTER_DTYPE_bool, 0));
     sinter_expr in[4] = {batch, at[1], NULL, NULL};
@@ -183,7 +183,7 @@ bool sinter_lower_roi_align(sinter_kernel *kernel, sinter_node node) {
     sinter_expr count = to_real(k, FORMULA(k, "max(a * b, 1)", a.samples[0], a.samples[1]));
     sinter_expr result = sinter_write_get(k, a.result);
     if (!a.takes_max) result = FORMULA(k, "a / b", result, count);
-    sinter_dtype compute = sinter_lower_compute_dtype(sinter_write_type(k, y).dtype);
+    sinter_dtype compute = sinter_dtype_compute(sinter_write_type(k, y).dtype);
     sinter_lower_store(k, y, at, sinter_write_cast(k, result, compute));
     sinter_kernel_end_loops(k, 4);
     return true;
@@ -271,7 +271,7 @@ bool sinter_lower_deform_conv(sinter_kernel *kernel, sinter_node node) {
                 sinter_write_same_size(k, node, like_y[i], axis, y, axis);
     sinter_write_same_size(k, node, w, 0, y, 1);
     if (bias) sinter_write_same_size(k, node, bias, 0, y, 1);
-    d.dtype = sinter_lower_compute_dtype(sinter_write_type(k, d.x).dtype);
+    d.dtype = sinter_dtype_compute(sinter_write_type(k, d.x).dtype);
     sinter_expr groups = sinter_write_int(k, sinter_node_get_int(module, node, "group", 1)),
                 sets = sinter_write_int(k, sinter_node_get_int(module, node, "offset_group", 1));
     sinter_expr channels = sinter_kernel_dim_of(k, d.x, 1), filters = sinter_kernel_dim_of(k, w, 0),
@@ -417,7 +417,7 @@ bool sinter_lower_grid_sample(sinter_kernel *kernel, sinter_node node) {
     s.corners = sinter_node_get_int(module, node, "align_corners", 0) != 0;
     s.taps = s.nearest ? 1 : s.cubic ? 4 : 2;
     uint32_t axes = sinter_write_type(k, s.x).rank - 2;
-    sinter_dtype out = sinter_lower_compute_dtype(sinter_write_type(k, y).dtype);
+    sinter_dtype out = sinter_dtype_compute(sinter_write_type(k, y).dtype);
     sinter_dtype dtype = out == SINTER_DTYPE_f32 ? SINTER_DTYPE_f32 : SINTER_DTYPE_f64;
     sinter_expr at[SINTER_MAX_RANK], in[SINTER_MAX_RANK], point[SINTER_MAX_RANK];
     sinter_write_same_size(k, node, s.x, 0, y, 0);

@@ -270,7 +270,7 @@ static sinter_expr finish(resizing *r, sinter_expr sum, sinter_dtype to) {
 }
 
 static void sum_neighbours(resizing *r, const resized_axis *axes, size_t count) {
-    sinter_dtype to = sinter_lower_compute_dtype(sinter_value_type(r->module, r->y)->dtype);
+    sinter_dtype to = sinter_dtype_compute(sinter_value_type(r->module, r->y)->dtype);
     sinter_dtype dtype = r->nearest ? to : r->dtype;
     uint32_t rank = sinter_value_type(r->module, r->x)->rank;
     sinter_expr out[SINTER_MAX_RANK], in[SINTER_MAX_RANK],
@@ -338,7 +338,7 @@ bool sinter_lower_resize(sinter_kernel *kernel, sinter_node node) {
     r.exclude_outside = sinter_node_get_int(module, node, "exclude_outside", 0) != 0;
     r.crop = sinter_string_is(r.transform, "tf_crop_and_resize");
     sinter_type type = *sinter_value_type(module, r.x);
-    sinter_dtype compute = sinter_lower_compute_dtype(type.dtype);
+    sinter_dtype compute = sinter_dtype_compute(type.dtype);
     r.dtype = compute == SINTER_DTYPE_f32 ? SINTER_DTYPE_f32 : SINTER_DTYPE_f64;
     resized_axis axes[SINTER_MAX_RANK];
     size_t count = 0;

@@ -180,7 +180,7 @@ static void choose_kept(rows *r) {
         sinter_dtype dtype = sinter_value_type(r->module, value)->dtype;
         kept k = {.value = value, .from = r->stages[node]};
         if (!is_dear(r, node)) continue;
-        k.buffer = row_scratch(r, sinter_lower_compute_dtype(dtype), &k.whole);
+        k.buffer = row_scratch(r, sinter_dtype_compute(dtype), &k.whole);
         sinter_vector_push(&r->kernel->lower->scratch, &r->kept, k);
     }
 }
@@ -266,7 +266,7 @@ static void reduce(rows *r, sinter_node node, uint32_t stage) {
     end_row(r);
     sinter_expr result = sinter_lower_reduce_end(kernel, node, accumulator, r->count);
     sinter_dtype dtype = sinter_value_type(r->module, value)->dtype,
-                 compute = sinter_lower_compute_dtype(dtype);
+                 compute = sinter_dtype_compute(dtype);
     if (dtype != compute && sinter_dtype_is_float(dtype)) /* rounded as the evaluator does */
         result = sinter_loop_cast(build, sinter_loop_cast(build, result, dtype), compute);
     result = sinter_loop_var_read(build, sinter_loop_declare(build, "reduced", false, result));

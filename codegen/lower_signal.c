@@ -126,7 +126,7 @@ static void transform_axis(fourier *f) {
     for (int64_t part = 0; part < parts; ++part) {
         to[f->rank - 1] = sinter_write_int(k, part);
         sinter_expr element = FORMULA(k, "a * b", sinter_write_get(k, sums[part]), scale);
-        sinter_dtype compute = sinter_lower_compute_dtype(out.dtype);
+        sinter_dtype compute = sinter_dtype_compute(out.dtype);
         sinter_kernel_store(k, buffer, to, sinter_write_cast(k, element, compute));
     }
     sinter_kernel_end_loops(k, loops + 1);
@@ -294,7 +294,7 @@ bool sinter_lower_stft(sinter_kernel *kernel, sinter_node node) {
     advance(&f, place, out[2]);
     sinter_write_end(kernel);
     sinter_loop_var sums[2] = {f.real, f.imaginary};
-    sinter_dtype compute = sinter_lower_compute_dtype(sinter_write_type(kernel, y).dtype);
+    sinter_dtype compute = sinter_dtype_compute(sinter_write_type(kernel, y).dtype);
     for (int part = 0; part < 2; ++part) {
         out[3] = sinter_write_int(kernel, part);
         sinter_kernel_store(

@@ -30,24 +30,20 @@ static bool has_one_tap(sinter_kernel *kernel, sinter_node anchor) {
     return one;
 }
 
-static bool is_inside(const sinter_kernel *kernel, sinter_node node) {
-    uint64_t found = 0;
-    return node && sinter_map_find(&kernel->inside, node, &found);
-}
-
 /* What the row holds: the anchor's first operand, before a cast of its group widens it. */
 static sinter_value find_staged(const sinter_kernel *kernel, sinter_node anchor) {
     sinter_module *module = kernel->lower->module;
     sinter_value x = sinter_node_operand(module, anchor, 0);
     sinter_node definition = sinter_value_definition(module, x);
-    bool widened = is_inside(kernel, definition) && sinter_node_widens_float(module, definition);
+    bool widened =
+        sinter_kernel_is_inside(kernel, definition) && sinter_node_widens_float(module, definition);
     return widened ? sinter_node_operand(module, definition, 0) : x;
 }
 
 /* As in memory, but for elements of less than a byte. */
 static sinter_dtype row_dtype(const sinter_kernel *kernel, sinter_value x) {
     sinter_dtype dtype = sinter_write_type(kernel, x).dtype;
-    return sinter_dtype_infos[dtype].bits < 8 ? sinter_lower_compute_dtype(dtype) : dtype;
+    return sinter_dtype_infos[dtype].bits < 8 ? sinter_dtype_compute(dtype) : dtype;
 }
 
 bool sinter_lower_is_staged(sinter_kernel *kernel, sinter_node anchor) {
@@ -56,7 +52,7 @@ bool sinter_lower_is_staged(sinter_kernel *kernel, sinter_node anchor) {
     if (op != SINTER_OP_conv && op != SINTER_OP_conv_integer) return false;
     sinter_value x = find_staged(kernel, anchor);
     sinter_node definition = sinter_value_definition(module, x);
-    if (!is_inside(kernel, definition) ||
+    if (!sinter_kernel_is_inside(kernel, definition) ||
         sinter_op_get_info(sinter_node_op(module, definition))->pattern !=
             SINTER_PATTERN_ELEMENTWISE ||
         sinter_write_type(kernel, x).rank != 4 || !has_one_tap(kernel, anchor))

@@ -168,7 +168,7 @@ static void allocate(streamed *s, uint32_t i) {
         sinter_write_int(k, (reader->rows - 1) * reader->stride + reader->taps),
         sinter_write_int(k, left + s->stages[i].columns + right),
         sinter_write_int(k, s->stages[i].channels)};
-    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_write_type(k, reader->x).dtype);
+    sinter_dtype dtype = sinter_dtype_compute(sinter_write_type(k, reader->x).dtype);
     sinter_kernel_between *between = &k->between[k->between_count++];
     *between = (sinter_kernel_between){
         .value = reader->x,

@@ -292,7 +292,7 @@ bool sinter_lower_tree_ensemble(sinter_kernel *kernel, sinter_node node) {
     score_row(&f, at[0]);
     transform_scores(&f);
     at[1] = sinter_kernel_begin_for(k, "t", sinter_write_int(k, f.targets));
-    sinter_dtype compute = sinter_lower_compute_dtype(sinter_write_type(k, y).dtype);
+    sinter_dtype compute = sinter_dtype_compute(sinter_write_type(k, y).dtype);
     sinter_lower_store(k, y, at,
                        sinter_write_cast(k, sinter_write_load1(k, f.scores, at[1]), compute));
     sinter_kernel_end_loops(k, 2);

@@ -260,7 +260,7 @@ sinter_expr sinter_lower_pad(sinter_kernel *kernel, sinter_node node, uint32_t r
     sinter_type type = type_of(kernel, x),
                 padded = type_of(kernel, sinter_node_result(kernel->lower->module, node, 0));
     sinter_string mode = sinter_node_get_string(kernel->lower->module, node, "mode");
-    sinter_dtype compute = sinter_lower_compute_dtype(type.dtype);
+    sinter_dtype compute = sinter_dtype_compute(type.dtype);
     sinter_expr own[SINTER_MAX_RANK], inside = sinter_loop_const_int(build, SINTER_DTYPE_bool, 1);
     sinter_expr zero = sinter_loop_int(build, 0);
     for (uint32_t d = 0; d < type.rank; ++d) {
@@ -318,7 +318,7 @@ sinter_expr sinter_lower_eye_like(sinter_kernel *kernel, sinter_node node, uint3
         sinter_loop_int(build, sinter_node_get_int(kernel->lower->module, node, "k", 0));
     sinter_expr on =
         sinter_loop_compare(build, SINTER_SCALAR_eq, sinter_loop_sub(build, index[1], index[0]), k);
-    return sinter_loop_cast(build, on, sinter_lower_compute_dtype(dtype));
+    return sinter_loop_cast(build, on, sinter_dtype_compute(dtype));
 }
 
 sinter_expr sinter_lower_depth_to_space(sinter_kernel *kernel, sinter_node node, uint32_t result,
@@ -393,7 +393,7 @@ sinter_expr sinter_lower_constant_of_shape(sinter_kernel *kernel, sinter_node no
     const sinter_attr *value = sinter_node_find_attr(kernel->lower->module, node, "value");
     sinter_dtype dtype =
         type_of(kernel, sinter_node_result(kernel->lower->module, node, result)).dtype;
-    sinter_dtype compute = sinter_lower_compute_dtype(dtype);
+    sinter_dtype compute = sinter_dtype_compute(dtype);
     if (!value) return sinter_loop_const(&kernel->build, compute, 0);
     if (sinter_dtype_is_float(dtype))
         return sinter_loop_const(&kernel->build, compute,

@@ -140,7 +140,7 @@ bool sinter_lower_conv(sinter_kernel *kernel, sinter_node node) {
                  weight = sinter_node_operand(module, node, 1);
     sinter_value bias = integer ? 0 : sinter_node_operand(module, node, 2),
                  y = sinter_node_result(module, node, 0);
-    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, y)->dtype);
+    sinter_dtype dtype = sinter_dtype_compute(sinter_value_type(module, y)->dtype);
     int64_t group = sinter_node_get_int(module, node, "group", 1);
     sinter_window w = describe(kernel, node, x, weight, y);
     sinter_expr out[SINTER_MAX_RANK], in[SINTER_MAX_RANK], at[SINTER_MAX_RANK],
@@ -238,7 +238,7 @@ bool sinter_lower_conv_transpose(sinter_kernel *kernel, sinter_node node) {
                  weight = sinter_node_operand(module, node, 1);
     sinter_value bias = sinter_node_operand(module, node, 2),
                  y = sinter_node_result(module, node, 0);
-    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, y)->dtype);
+    sinter_dtype dtype = sinter_dtype_compute(sinter_value_type(module, y)->dtype);
     int64_t group = sinter_node_get_int(module, node, "group", 1);
     sinter_window w = describe(kernel, node, x, weight, y);
     sinter_expr out[SINTER_MAX_RANK], in[SINTER_MAX_RANK], at[SINTER_MAX_RANK];
@@ -313,7 +313,7 @@ static void pool_maximum(sinter_kernel *kernel, sinter_node node, const sinter_w
     sinter_loop_builder *build = &kernel->build;
     sinter_value x = sinter_node_operand(module, node, 0), y = sinter_node_result(module, node, 0);
     sinter_value indices = sinter_node_result(module, node, 1);
-    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, x)->dtype);
+    sinter_dtype dtype = sinter_dtype_compute(sinter_value_type(module, x)->dtype);
     sinter_expr in[SINTER_MAX_RANK], tap[SINTER_MAX_RANK];
     sinter_expr lowest = sinter_lower_scalar_text(kernel, "lowest", NULL, NULL, 0, dtype);
     sinter_loop_var acc =
@@ -359,7 +359,7 @@ static void pool_sum(sinter_kernel *kernel, sinter_node node, const sinter_windo
     sinter_loop_builder *build = &kernel->build;
     bool average = sinter_node_get(module, node)->op == SINTER_OP_average_pool;
     sinter_value x = sinter_node_operand(module, node, 0), y = sinter_node_result(module, node, 0);
-    sinter_dtype dtype = sinter_lower_compute_dtype(sinter_value_type(module, x)->dtype);
+    sinter_dtype dtype = sinter_dtype_compute(sinter_value_type(module, x)->dtype);
     int64_t p = sinter_node_get_int(module, node, "p", 2);
     sinter_expr in[SINTER_MAX_RANK], tap[SINTER_MAX_RANK];
     sinter_loop_var acc = sinter_loop_declare(build, "acc", true, zero_of(kernel, dtype));

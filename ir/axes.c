@@ -497,7 +497,7 @@ void sinter_axes_describe(sinter_module *module, sinter_node node, sinter_arena 
                         .arena = arena,
                         .map = out_map};
     const sinter_op_info *op = sinter_op_get_info(axes.info.op);
-    bool by_words = op->body[0] && (op->pattern == SINTER_PATTERN_OPAQUE);
+    bool by_words = op->body[0] && op->pattern == SINTER_PATTERN_OPAQUE;
     if ((!sinter_axes_result(&axes, 0) && !by_words) || axes.info.region_count) return;
     if (op->pattern == SINTER_PATTERN_ELEMENTWISE)
         describe_elementwise(&axes);

@@ -170,15 +170,12 @@ bool sinter_op_sends(sinter_op op) {
     return info->pattern == SINTER_PATTERN_COLLECTIVE && strcmp(info->body, "local") != 0;
 }
 
+bool sinter_op_is_recurrent(sinter_op op) {
+    return op == SINTER_OP_lstm || op == SINTER_OP_gru || op == SINTER_OP_rnn;
+}
+
 uint32_t sinter_op_factor_count(sinter_op op) {
-    switch (op) {
-    case SINTER_OP_lstm:
-    case SINTER_OP_gru:
-    case SINTER_OP_rnn:
-        return 3;
-    default:
-        break;
-    }
+    if (sinter_op_is_recurrent(op)) return 3;
     sinter_pattern pattern = sinter_op_get_info(op)->pattern;
     return pattern == SINTER_PATTERN_CONTRACT || pattern == SINTER_PATTERN_WINDOW ? 2 : 0;
 }

@@ -35,6 +35,14 @@ bool sinter_dtype_is_integer(sinter_dtype dtype) {
     return class == SINTER_CLASS_INT || class == SINTER_CLASS_UINT;
 }
 
+sinter_dtype sinter_dtype_compute(sinter_dtype dtype) {
+    const sinter_dtype_info *info = &sinter_dtype_infos[dtype];
+    if (info->class == SINTER_CLASS_FLOAT && info->bits < 32) return SINTER_DTYPE_f32;
+    if (info->bits < 8 && info->class == SINTER_CLASS_INT) return SINTER_DTYPE_i8;
+    if (info->bits < 8 && info->class == SINTER_CLASS_UINT) return SINTER_DTYPE_u8;
+    return dtype;
+}
+
 bool sinter_dtype_bytes(sinter_dtype dtype, uint64_t count, uint64_t *out_bytes) {
     uint32_t bits = sinter_dtype_infos[dtype].bits;
     if (bits >= 8) return !__builtin_mul_overflow(count, (uint64_t)(bits / 8), out_bytes);

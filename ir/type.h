@@ -39,6 +39,8 @@ sinter_dtype sinter_dtype_find(sinter_string name);      /* NONE where unknown *
 sinter_dtype sinter_dtype_from_onnx(int64_t onnx_code);  /* NONE where unknown */
 bool sinter_dtype_is_float(sinter_dtype dtype);
 bool sinter_dtype_is_integer(sinter_dtype dtype); /* signed or unsigned, not bool */
+/* The dtype in which compiled code computes with elements: narrow floats as f32, sub-byte integers as i8 or u8. */
+sinter_dtype sinter_dtype_compute(sinter_dtype dtype);
 /* Bytes of `count` elements, packed, rounded up; false on overflow. */
 bool sinter_dtype_bytes(sinter_dtype dtype, uint64_t count, uint64_t *out_bytes);
 

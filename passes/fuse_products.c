@@ -99,8 +99,8 @@ static bool find_three(chain *c, uint32_t own) {
 
 /* ---- what comes along ---- */
 
-/* Nodes outside of the chain, and of group `but`, that read a value of the group. */
-static bool is_wanted_elsewhere(const chain *c, uint32_t group, uint32_t but) {
+/* Nodes outside of the chain and of the group read a value of the group. */
+static bool is_wanted_elsewhere(const chain *c, uint32_t group) {
     const sinter_fusion_group *members = &c->f->groups.items[group];
     for (size_t i = 0; i < members->nodes.count; i++) {
         const sinter_node_info *info = sinter_node_get(c->f->module, members->nodes.items[i]);
@@ -109,7 +109,7 @@ static bool is_wanted_elsewhere(const chain *c, uint32_t group, uint32_t but) {
             const sinter_value_info *value = sinter_value_get(c->f->module, info->results[r]);
             for (size_t u = 0; u < value->uses.count; u++) {
                 uint32_t user = c->f->group_of[value->uses.items[u].node];
-                if (user != group + 1 && user != but + 1 && !is_part(c, user)) return true;
+                if (user != group + 1 && !is_part(c, user)) return true;
             }
         }
     }
@@ -124,7 +124,7 @@ static void take_along(chain *c, sinter_value value) {
         if (!user || is_part(c, user)) continue;
         const sinter_fusion_group *group = &c->f->groups.items[user - 1];
         if (!group->dead && !group->closed && (!group->anchor || has_rows_of(c, group)) &&
-            !is_wanted_elsewhere(c, user - 1, user - 1))
+            !is_wanted_elsewhere(c, user - 1))
             c->parts[c->count++] = user - 1;
     }
 }
@@ -193,7 +193,7 @@ static bool is_closed(const chain *c) {
     for (uint32_t i = 0; i < c->count; i++) {
         nodes += (uint32_t)part_of(c, i)->nodes.count;
         bool is_row = part_of(c, i)->row != 0;
-        if (i != SECOND && is_wanted_elsewhere(c, c->parts[i], c->parts[i])) return false;
+        if (i != SECOND && is_wanted_elsewhere(c, c->parts[i])) return false;
         if (is_row && !gives_rows_alone(c, i)) return false;
     }
     const sinter_fusion_group *first = part_of(c, FIRST);
@@ -212,10 +212,7 @@ static bool is_closed(const chain *c) {
 
 /* Of an element in scratch: narrow floats lie there as what is computed with. */
 static int64_t scratch_bits(const chain *c, sinter_value value) {
-    sinter_dtype dtype = type_of(c, value)->dtype;
-    int64_t bits = sinter_dtype_infos[dtype].bits;
-    if (sinter_dtype_is_float(dtype) && bits < 32) return 32;
-    return bits < 8 ? 8 : bits;
+    return sinter_dtype_infos[sinter_dtype_compute(type_of(c, value)->dtype)].bits;
 }
 
 /* The least that an element needs between the first product and the rows: of what follows it alone. */

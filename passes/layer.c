@@ -73,13 +73,8 @@ static const char *new_name(sinter_module *module, sinter_node node, sinter_map 
 
 /* ---- recurrent ones ---- */
 
-static bool is_recurrent(const sinter_module *module, sinter_node node) {
-    sinter_op op = sinter_node_op(module, node);
-    return op == SINTER_OP_lstm || op == SINTER_OP_gru || op == SINTER_OP_rnn;
-}
-
 bool sinter_layer_is_recurrent(const sinter_module *module, const sinter_layer *layer) {
-    return is_recurrent(module, layer->node);
+    return sinter_op_is_recurrent(sinter_node_op(module, layer->node));
 }
 
 /* w[directions, gates, steps] of operand 1 or 2. */
@@ -108,7 +103,7 @@ static sinter_layer_list find_all(sinter_module *module, bool with_recurrent, si
     sinter_map_init(&taken, arena);
     SINTER_FOR_NODES (module, sinter_module_main(module), node) {
         sinter_layer layer[2];
-        bool recurs = with_recurrent && is_recurrent(module, node);
+        bool recurs = with_recurrent && sinter_op_is_recurrent(sinter_node_op(module, node));
         if (recurs ? !describe_recurrent(module, node, 1, &layer[0]) ||
                          !describe_recurrent(module, node, 2, &layer[1])
                    : !sinter_layer_describe(module, node, &layer[0]))

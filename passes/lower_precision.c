@@ -130,13 +130,9 @@ static bool is_f32(const lowering *l, sinter_value value) {
     return value && sinter_value_type(l->module, value)->dtype == SINTER_DTYPE_f32;
 }
 
-static bool is_recurrent(sinter_op op) {
-    return sinter_op_factor_count(op) > 2;
-}
-
 /* The axis of the weights that the sum runs along, or whose channels of one tap it does. */
 static uint32_t sum_axis(sinter_op op, uint32_t rank) {
-    return op == SINTER_OP_conv ? 1 : is_recurrent(op) ? rank - 1 : rank - 2;
+    return op == SINTER_OP_conv ? 1 : sinter_op_is_recurrent(op) ? rank - 1 : rank - 2;
 }
 
 /* The length of the sum, or of the part of it that lies together, and how many weights there are, as far as they are known. */
@@ -158,7 +154,7 @@ static bool is_large(const lowering *l, sinter_node node, uint32_t operand) {
 static bool is_candidate(const lowering *l, sinter_node node) {
     sinter_op op = sinter_node_op(l->module, node);
     const int64_t *plan = NULL;
-    if (op != SINTER_OP_matmul && op != SINTER_OP_conv && !is_recurrent(op)) return false;
+    if (op != SINTER_OP_matmul && op != SINTER_OP_conv && !sinter_op_is_recurrent(op)) return false;
     return is_f32(l, sinter_node_operand(l->module, node, 0)) &&
            !(op == SINTER_OP_conv && sinter_node_get_ints(l->module, node, "winograd", &plan));
 }

@@ -60,6 +60,13 @@ SINTER_INTEGERS(u16, uint16_t, uint32_t, false)
 SINTER_INTEGERS(u32, uint32_t, uint32_t, false)
 SINTER_INTEGERS(u64, uint64_t, uint64_t, false)
 
+/* Which of 16 numbers the last four bits choose. */
+SINTER_INLINE float sinter_entry(float place, float a0, float a1, float a2, float a3, float a4, float a5, float a6, float a7,
+                                 float a8, float a9, float a10, float a11, float a12, float a13, float a14, float a15) {
+    const float entries[16] = {a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15};
+    return entries[sinter_bits_f32(place) & 15];
+}
+
 typedef struct { float part[2]; } sinter_pair32;
 typedef struct { double part[2]; } sinter_pair64;
 

@@ -153,7 +153,8 @@ const sinter_loop_expr *sinter_llvm_wide_form(const sinter_loop_expr *expr);
 /* ---- emit_llvm_instruction.c: operands are vectors, scalars or both ---- */
 LLVMValueRef sinter_llvm_dot(sinter_llvm_function *f, sinter_loop_intrinsic intrinsic, LLVMValueRef *arguments);
 LLVMValueRef sinter_llvm_scale(sinter_llvm_function *f, LLVMValueRef *arguments); /* f32; needs avx512vl */
-LLVMValueRef sinter_llvm_exp2_fraction(sinter_llvm_function *f, LLVMValueRef value); /* f32; needs avx512vl */
+/* f32: which of 16 numbers the last four bits choose. */
+LLVMValueRef sinter_llvm_entry(sinter_llvm_function *f, const float *numbers, LLVMValueRef value);
 /* The bytes of a table of 256 at the places that a vector of bytes says; needs avx512vbmi. */
 LLVMValueRef sinter_llvm_lookup(sinter_llvm_function *f, LLVMValueRef table, LLVMValueRef bytes);
 

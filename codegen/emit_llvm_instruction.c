@@ -3,10 +3,9 @@
  *
  * Lookups of bytes in a table of 256. Dot-accumulate: four 8-bit products, or two of bf16, summed into each 32-bit lane; chosen by the target's features. Of
  * bytes always exact: VNNI and its kin, Arm's dot products, or on x86 16-bit multiply-adds, which cannot saturate. And
- * scale, a * 2^b, and powers of two of fractions. Needs: legalized loops, where the target lacks what is not of bytes. Test: tests/unit/emit_test.c, isa_test.c */
+ * scale, a * 2^b, and one of 16 numbers. Needs: legalized loops, where the target lacks bf16's or scale. Test: tests/unit/emit_test.c, isa_test.c */
 #include "codegen/emit_llvm.h"
 
-#include <math.h>
 #include <stdio.h>
 
 enum { MAX_LANES = 256 };
@@ -197,25 +196,38 @@ LLVMValueRef sinter_llvm_scale(sinter_llvm_function *f, LLVMValueRef *arguments)
     return build_in_parts(f, arguments, 2, lanes, scale_part, &lanes);
 }
 
-/* ---- powers of two ---- */
+/* ---- entries ---- */
 
-enum { POWERS = 16 };
-
-/* The last bits of f32 in 2^19 to 2^20 are its sixteenths. */
-static LLVMValueRef exp2_fraction_part(sinter_llvm_function *f, const void *table,
-                                       LLVMValueRef *parts) {
-    LLVMTypeRef type = LLVMVectorType(f->module->i32, POWERS);
-    LLVMValueRef sixteenths = LLVMBuildBitCast(f->builder, parts[0], type, "");
+/* The last four bits of each lane choose. */
+static LLVMValueRef entry_part(sinter_llvm_function *f, const void *table, LLVMValueRef *parts) {
+    LLVMTypeRef type = LLVMVectorType(f->module->i32, SINTER_SCALAR_ENTRIES);
+    LLVMValueRef places = LLVMBuildBitCast(f->builder, parts[0], type, "");
     return sinter_llvm_intrinsic(f, "llvm.x86.avx512.permvar.sf.512", NULL, 0,
-                                 (LLVMValueRef[]){*(const LLVMValueRef *)table, sixteenths}, 2);
+                                 (LLVMValueRef[]){*(const LLVMValueRef *)table, places}, 2);
 }
 
-LLVMValueRef sinter_llvm_exp2_fraction(sinter_llvm_function *f, LLVMValueRef value) {
-    LLVMValueRef powers[POWERS], table;
-    for (int i = 0; i < POWERS; i++)
-        powers[i] = LLVMConstReal(f->module->f32, exp2((double)i / POWERS));
-    table = LLVMConstVector(powers, POWERS);
-    return build_in_parts(f, &value, 1, POWERS, exp2_fraction_part, &table);
+/* Without that instruction: lane by lane. */
+static LLVMValueRef entry_of_lane(sinter_llvm_function *f, LLVMValueRef table, LLVMValueRef lane) {
+    LLVMValueRef bits = LLVMBuildBitCast(f->builder, lane, f->module->i32, "");
+    LLVMValueRef mask = sinter_llvm_int32(f->module, SINTER_SCALAR_ENTRIES - 1);
+    return LLVMBuildExtractElement(f->builder, table, LLVMBuildAnd(f->builder, bits, mask, ""), "");
+}
+
+LLVMValueRef sinter_llvm_entry(sinter_llvm_function *f, const float *numbers, LLVMValueRef value) {
+    LLVMValueRef constants[SINTER_SCALAR_ENTRIES], table;
+    for (int i = 0; i < SINTER_SCALAR_ENTRIES; i++)
+        constants[i] = LLVMConstReal(f->module->f32, (double)numbers[i]);
+    table = LLVMConstVector(constants, SINTER_SCALAR_ENTRIES);
+    if (sinter_target_has(f->module->target, "avx512vl"))
+        return build_in_parts(f, &value, 1, SINTER_SCALAR_ENTRIES, entry_part, &table);
+    if (!sinter_llvm_is_vector(value)) return entry_of_lane(f, table, value);
+    LLVMValueRef result = value;
+    for (unsigned i = 0; i < LLVMGetVectorSize(LLVMTypeOf(value)); i++) {
+        LLVMValueRef at = sinter_llvm_int(f->module, i);
+        LLVMValueRef lane = LLVMBuildExtractElement(f->builder, value, at, "");
+        result = LLVMBuildInsertElement(f->builder, result, entry_of_lane(f, table, lane), at, "");
+    }
+    return result;
 }
 
 /* ---- lookup ---- */

@@ -232,14 +232,13 @@ static LLVMValueRef build_scale(sinter_llvm_function *f, sinter_dtype dtype,
     return LLVMBuildFMul(f->builder, arguments[0], power, "");
 }
 
-/* 2^(a - floor(a)), likewise. */
-static LLVMValueRef build_exp2_fraction(sinter_llvm_function *f, sinter_dtype dtype,
-                                        LLVMValueRef *arguments) {
-    if (dtype == SINTER_DTYPE_f32) return sinter_llvm_exp2_fraction(f, arguments[0]);
-    LLVMTypeRef type = LLVMTypeOf(arguments[0]);
-    LLVMValueRef whole = sinter_llvm_intrinsic(f, "llvm.floor", &type, 1, arguments, 1);
-    LLVMValueRef fraction = LLVMBuildFSub(f->builder, arguments[0], whole, "");
-    return sinter_llvm_intrinsic(f, "llvm.exp2", &type, 1, &fraction, 1);
+/* f64 by way of f32, whose bits choose and which has the numbers. */
+static LLVMValueRef build_entry(sinter_llvm_function *f, sinter_scalar_function function,
+                                LLVMValueRef value) {
+    LLVMTypeRef type = LLVMTypeOf(value), single = sinter_llvm_like(value, f->module->f32);
+    value = LLVMBuildFPCast(f->builder, value, single, "");
+    value = sinter_llvm_entry(f, sinter_scalar_find_entries(function), value);
+    return LLVMBuildFPCast(f->builder, value, type, "");
 }
 
 static LLVMValueRef call_comparison(sinter_llvm_function *f, sinter_string spelling,
@@ -273,8 +272,7 @@ LLVMValueRef sinter_llvm_call(sinter_llvm_function *f, sinter_scalar_function fu
     if (spelling.data[0] == '@') return call_intrinsic(f, spelling, arguments, count);
     if (sinter_string_is(spelling, "copy")) return arguments[0];
     if (sinter_string_is(spelling, "scale")) return build_scale(f, dtype, arguments);
-    if (sinter_string_is(spelling, "exp2_fraction"))
-        return build_exp2_fraction(f, dtype, arguments);
+    if (sinter_string_is(spelling, "entry")) return build_entry(f, function, arguments[0]);
     if (sinter_string_is(spelling, "fneg")) return LLVMBuildFNeg(f->builder, arguments[0], "");
     if (sinter_string_is(spelling, "neg")) return LLVMBuildNeg(f->builder, arguments[0], "");
     if (sinter_string_is(spelling, "not")) return LLVMBuildNot(f->builder, arguments[0], "");

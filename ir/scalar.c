@@ -26,6 +26,14 @@ static const struct {
 #include "ir/scalar.def"
 };
 
+static const struct {
+    sinter_scalar_function function;
+    float numbers[SINTER_SCALAR_ENTRIES];
+} entries[] = {
+#define ENTRIES(name, doc, ...) {SINTER_SCALAR_##name, {__VA_ARGS__}},
+#include "ir/scalar.def"
+};
+
 const sinter_scalar_info *sinter_scalar_get_info(sinter_scalar_function function) {
     assert((unsigned)function < SINTER_SCALAR_COUNT);
     return &infos[function];
@@ -39,6 +47,12 @@ const char *sinter_scalar_get_expansion_by(sinter_scalar_function function,
         *out_other = expansions[i].other;
         return expansions[i].text;
     }
+    return NULL;
+}
+
+const float *sinter_scalar_find_entries(sinter_scalar_function function) {
+    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
+        if (entries[i].function == function) return entries[i].numbers;
     return NULL;
 }
 
@@ -158,6 +172,13 @@ static double scale(double a, double b) {
     return isnan(b) ? b : ldexp(a, (int)fmax(-2200, fmin(2200, floor(b))));
 }
 
+/* NaN for bitwise functions, which floats do not have. */
+static double apply_entries(sinter_scalar_function function, double a) {
+    const float *numbers = sinter_scalar_find_entries(function);
+    uint64_t bits = sinter_float_encode(SINTER_DTYPE_f32, a, false);
+    return numbers ? (double)numbers[bits % SINTER_SCALAR_ENTRIES] : (double)NAN;
+}
+
 /* clang-format off */
 static double apply_double(sinter_scalar_function function, double a, double b, double c) {
     switch (function) {
@@ -181,7 +202,6 @@ static double apply_double(sinter_scalar_function function, double a, double b, 
     case SINTER_SCALAR_copysign: return copysign(a, b);
     case SINTER_SCALAR_scale: return scale(a, b);
     case SINTER_SCALAR_exp: return exp(a);
-    case SINTER_SCALAR_exp2_fraction: return exp2(a - floor(a));
     case SINTER_SCALAR_log: return log(a);
     case SINTER_SCALAR_tanh: return tanh(a);
     case SINTER_SCALAR_erf: return erf(a);
@@ -199,7 +219,7 @@ static double apply_double(sinter_scalar_function function, double a, double b, 
     case SINTER_SCALAR_asinh: return asinh(a);
     case SINTER_SCALAR_acosh: return acosh(a);
     case SINTER_SCALAR_atanh: return atanh(a);
-    default: return (double)NAN; /* bitwise functions, which floats do not have */
+    default: return apply_entries(function, a);
     }
 }
 /* clang-format on */

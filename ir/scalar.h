@@ -19,6 +19,8 @@ typedef enum sinter_scalar_function {
     SINTER_SCALAR_COUNT
 } sinter_scalar_function;
 
+enum { SINTER_SCALAR_ENTRIES = 16 };
+
 /* Which dtype a function yields. */
 typedef enum sinter_scalar_result { SINTER_RESULT_SAME, SINTER_RESULT_BOOL, SINTER_RESULT_CAST } sinter_scalar_result;
 
@@ -35,6 +37,8 @@ typedef struct sinter_scalar_info {
 const sinter_scalar_info *sinter_scalar_get_info(sinter_scalar_function function);
 /* The expansion that is shorter where *out_other is an instruction; NULL: there is none, *out_other is NONE. */
 const char *sinter_scalar_get_expansion_by(sinter_scalar_function function, sinter_scalar_function *out_other);
+/* The numbers of a row ENTRIES, SINTER_SCALAR_ENTRIES of them; NULL for other functions. */
+const float *sinter_scalar_find_entries(sinter_scalar_function function);
 /* Operands may be grouped and exchanged as one likes: what reductions are made of. Sums and products of floats round differently. */
 bool sinter_scalar_is_associative(sinter_scalar_function function);
 sinter_scalar_function sinter_scalar_find(sinter_string name);

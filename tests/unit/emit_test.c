@@ -86,27 +86,15 @@ static void end_loops(sinter_loop_builder *b, bool vector) {
     if (vector) sinter_loop_end(b);
 }
 
-/* The number within -252 and 254. */
-static sinter_expr clamp(sinter_loop_builder *b, sinter_expr value) {
+/* What scale is defined for. */
+static sinter_expr make_exponent(sinter_loop_builder *b, sinter_expr value) {
     sinter_dtype dtype = value->dtype;
+    if (!sinter_dtype_is_float(dtype)) return value;
     sinter_expr is_nan = sinter_loop_call(b, SINTER_SCALAR_is_nan, &value);
+    value = sinter_loop_call(b, SINTER_SCALAR_round_even, &value);
     value = sinter_loop_call2(b, SINTER_SCALAR_min, value, sinter_loop_const(b, dtype, 254));
     value = sinter_loop_call2(b, SINTER_SCALAR_max, value, sinter_loop_const(b, dtype, -252));
     return sinter_loop_select(b, is_nan, sinter_loop_const(b, dtype, -149), value);
-}
-
-/* What scale and exp2_fraction are defined for. */
-static void limit_operands(sinter_loop_builder *b, sinter_scalar_function function,
-                           sinter_expr *operands) {
-    sinter_dtype dtype = operands[0]->dtype;
-    if (!sinter_dtype_is_float(dtype)) return;
-    if (function == SINTER_SCALAR_scale) {
-        sinter_expr whole = clamp(b, operands[1]);
-        operands[1] = sinter_loop_call(b, SINTER_SCALAR_round_even, &whole);
-    }
-    if (function == SINTER_SCALAR_exp2_fraction)
-        operands[0] = sinter_loop_add(b, clamp(b, operands[0]),
-                                      sinter_loop_const(b, dtype, 786432)); /* 1.5 * 2^19 */
 }
 
 /* out[i] = function(in0[i], in1[i], in2[i]), or with SINTER_SCALAR_NONE a cast from in0. */
@@ -127,7 +115,7 @@ static void add_case(suite *s, sinter_scalar_function function, const sinter_dty
     parameters[arity] = sinter_loop_add_buffer(&b, "out", result, 1, &dim, SINTER_SCOPE_OUTPUT);
     sinter_expr index = begin_loops(&b, vector), operands[3];
     for (uint32_t i = 0; i < arity; i++) operands[i] = sinter_loop_load(&b, parameters[i], &index);
-    limit_operands(&b, function, operands);
+    if (function == SINTER_SCALAR_scale) operands[1] = make_exponent(&b, operands[1]);
     sinter_expr value = function ? sinter_loop_call(&b, function, operands)
                                  : sinter_loop_cast_saturating(&b, operands[0], result, saturate);
     sinter_loop_store(&b, parameters[arity], &index, value);

@@ -170,6 +170,9 @@ bool sinter_kernel_cache_find(const sinter_kernel_cache *cache, const sinter_tex
     return good;
 }
 
+/* Bytes that this process has kept since it last looked through a folder. */
+static _Atomic uint64_t unseen = UINT64_MAX / 2;
+
 bool sinter_kernel_cache_store(sinter_kernel_cache *cache, const sinter_text *key,
                                const sinter_text *object, sinter_diag *diag) {
     char path[PATH_SIZE];
@@ -189,9 +192,10 @@ bool sinter_kernel_cache_store(sinter_kernel_cache *cache, const sinter_text *ke
         sinter_file_writer_append(&writer, object->data, object->size);
         good = sinter_file_writer_close(&writer, true, &quiet);
     }
-    if (good)
+    if (good) {
         cache->stored = true;
-    else if (!atomic_exchange(&cache->full, true))
+        atomic_fetch_add(&unseen, head.object_bytes);
+    } else if (!atomic_exchange(&cache->full, true))
         sinter_warning(diag, cache->folder, "compiled kernels are not kept: %.*s",
                        said.data ? (int)strcspn(said.data, "\n") : 0, said.data ? said.data : "");
     sinter_text_deinit(&said);
@@ -217,8 +221,11 @@ static void close_folder(void *folder) {
     closedir(folder);
 }
 
+/* Every file is looked at, which takes longer than compiling something small where they are many: so not each time. */
 void sinter_kernel_cache_trim(const sinter_kernel_cache *cache, uint64_t limit) {
-    DIR *folder = cache->stored ? opendir(cache->folder) : NULL;
+    if (!cache->stored || atomic_load(&unseen) <= limit / 1024) return;
+    atomic_store(&unseen, 0);
+    DIR *folder = opendir(cache->folder);
     if (!folder) return;
     sinter_owned owned;
     sinter_own(&owned, close_folder, folder);

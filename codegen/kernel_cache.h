@@ -28,5 +28,6 @@ bool sinter_kernel_cache_find(const sinter_kernel_cache *cache, const sinter_tex
  * removed. Any number of threads at once. */
 bool sinter_kernel_cache_store(sinter_kernel_cache *cache, const sinter_text *key, const sinter_text *object,
                                sinter_diag *diag);
-/* Removes the entries that were not used for longest until at most `limit` bytes are left; where something was stored. */
+/* Removes the entries that were not used for longest until at most `limit` bytes are left; where something was stored, and this
+ * process has not looked since it stored a 1024th of that. */
 void sinter_kernel_cache_trim(const sinter_kernel_cache *cache, uint64_t limit);

@@ -48,37 +48,45 @@ typedef struct compilation {
     size_t count;
 } compilation;
 
-static bool compile_part(const compilation *c, compiled_part *part, LLVMTargetMachineRef *machine,
+/* What a thread has of its own. Host code is never optimized; up to -O1 its registers are chosen the short way, too, which takes a
+ * third of the time. */
+typedef struct machines {
+    LLVMTargetMachineRef kernels, host;
+} machines;
+
+static bool compile_part(const compilation *c, compiled_part *part, machines *own,
                          sinter_diag *diag) {
     const sinter_llvm_emission *e = c->emission;
-    if (!*machine) *machine = sinter_llvm_machine_create(e->target, e->level, diag);
+    bool quick = part->part.host && e->level <= 1;
+    LLVMTargetMachineRef *machine = quick ? &own->host : &own->kernels;
+    if (!*machine) *machine = sinter_llvm_machine_create(e->target, quick ? 0 : e->level, diag);
     return *machine &&
            sinter_llvm_write_part(e, part->part, *machine, SINTER_LLVM_OBJECT, &part->object, diag);
 }
 
-/* From the cache, or into it. The host is no kernel: it holds what is known of one model alone. A thread's own is its machine,
- * made only where something is compiled. */
+/* From the cache, or into it. The host is no kernel: it holds what is known of one model alone. Machines are made only
+ * where something is compiled. */
 static bool find_or_compile(void *user, size_t job, void *own, sinter_diag *diag) {
     const compilation *c = user;
     compiled_part *part = &c->parts[job];
-    LLVMTargetMachineRef *machine = own;
-    if (!c->cache || part->part.host) return compile_part(c, part, machine, diag);
+    if (!c->cache || part->part.host) return compile_part(c, part, own, diag);
     uint32_t index = part->part.first_kernel;
     sinter_text key = {0};
     sinter_kernel_cache_key(c->cache, c->emission->target, c->emission->level,
                             c->source->kernels.items[index], c->emission->kernel_names[index],
                             &key);
     bool found = sinter_kernel_cache_find(c->cache, &key, &part->object);
-    bool good = found || compile_part(c, part, machine, diag);
+    bool good = found || compile_part(c, part, own, diag);
     if (good && !found) sinter_kernel_cache_store(c->cache, &key, &part->object, diag);
     sinter_text_deinit(&key);
     return good;
 }
 
-static void release_machine(void *own) {
-    LLVMTargetMachineRef *machine = own;
-    if (*machine) LLVMDisposeTargetMachine(*machine);
-    *machine = NULL;
+static void release_machines(void *own) {
+    machines *m = own;
+    if (m->kernels) LLVMDisposeTargetMachine(m->kernels);
+    if (m->host) LLVMDisposeTargetMachine(m->host);
+    *m = (machines){0};
 }
 
 static bool join_parts(const compilation *c, sinter_arena *arena, sinter_text *out_object,
@@ -108,11 +116,11 @@ static bool write_object(const sinter_llvm_emission *e, const sinter_loop_progra
     sinter_crew crew = {.count = c.count,
                         .threads = options->jobs,
                         .work = find_or_compile,
-                        .release = release_machine,
+                        .release = release_machines,
                         .progress = e->images ? NULL : options->progress,
                         .user = &c,
                         .listener = options->listener,
-                        .own_bytes = sizeof(LLVMTargetMachineRef)};
+                        .own_bytes = sizeof(machines)};
     bool good = sinter_crew_run(&crew, diag);
     if (c.cache) sinter_kernel_cache_trim(&cache, SINTER_KERNEL_CACHE_LIMIT);
     good = good && join_parts(&c, arena, out_object, diag);
@@ -124,14 +132,14 @@ static bool write_object(const sinter_llvm_emission *e, const sinter_loop_progra
 
 static bool write_text(const sinter_llvm_emission *e, sinter_llvm_output output,
                        sinter_text *out_bytes, sinter_diag *diag) {
-    LLVMTargetMachineRef machine = sinter_llvm_machine_create(e->target, e->level, diag);
-    if (!machine) return false;
+    machines own = {.kernels = sinter_llvm_machine_create(e->target, e->level, diag)};
+    if (!own.kernels) return false;
     sinter_owned owned = {0};
-    sinter_own(&owned, release_machine, &machine);
+    sinter_own(&owned, release_machines, &own);
     sinter_llvm_part all = {0, e->images ? 0 : (uint32_t)e->program->kernels.count, true};
-    bool good = sinter_llvm_write_part(e, all, machine, output, out_bytes, diag);
+    bool good = sinter_llvm_write_part(e, all, own.kernels, output, out_bytes, diag);
     sinter_disown(&owned);
-    release_machine(&machine);
+    release_machines(&own);
     return good;
 }
 

@@ -45,6 +45,7 @@ struct sinter_engine {
     const sinter_abi_artifact *artifact;
     sinter_storage *weights;       /* blob for artifacts that don't carry it */
     sinter_executable *executable; /* around the artifact, or loaded */
+    bool shares;                   /* the executable is another engine's */
     sinter_pool *pool;
     void *context; /* of runs, as large as one needed so far */
     uint64_t context_bytes;
@@ -305,7 +306,7 @@ static bool is_native(backend how) {
 
 static void release_runtime(void *user) {
     sinter_engine *engine = user;
-    sinter_executable_destroy(engine->executable);
+    if (!engine->shares) sinter_executable_destroy(engine->executable);
     sinter_pool_destroy(engine->pool);
     free(engine->context);
 }
@@ -414,6 +415,22 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
         return engine;
     sinter_engine_destroy(engine);
     return NULL;
+}
+
+sinter_engine *sinter_engine_share(const sinter_engine *engine) {
+    if (!engine->executable || sinter_artifact_device_code(engine->artifact)) return NULL;
+    sinter_engine *other = sinter_heap_alloc(sizeof *other);
+    sinter_arena_init(&other->arena);
+    other->backend = engine->backend;
+    other->artifact = engine->artifact;
+    other->executable = engine->executable;
+    other->shares = true;
+    other->inputs = engine->inputs;
+    other->outputs = engine->outputs;
+    other->input_count = engine->input_count;
+    other->output_count = engine->output_count;
+    sinter_own(&other->owned, release_runtime, other);
+    return other;
 }
 
 bool sinter_engine_is_artifact(const char *path) {

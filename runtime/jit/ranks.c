@@ -79,7 +79,10 @@ static bool load_engine(sinter_ranks *r, int64_t rank, sinter_lexer *lexer, cons
         return false;
     if (r->own >= 0 && rank != r->own) return true;
     const char *name = sinter_ranks_path(&r->arena, folder, file);
-    if (!sinter_engine_report(sinter_engine_load(name, options, &r->engines[rank]), name, diag))
+    if (file >= 0 && file < rank && r->engines[file])
+        r->engines[rank] = sinter_engine_share(r->engines[file]);
+    if (!r->engines[rank] &&
+        !sinter_engine_report(sinter_engine_load(name, options, &r->engines[rank]), name, diag))
         return false;
     if (sinter_ranks_hash(sinter_engine_artifact(r->engines[rank])) != hash)
         return sinter_error(diag, name,
@@ -279,6 +282,21 @@ static void take_words(sinter_ranks *r, sinter_module *module, size_t count,
     }
 }
 
+/* The program of a rank; where an earlier rank has the same one, its code and its weights serve both. */
+static sinter_engine *compile_program(sinter_ranks *r, int64_t rank, sinter_module *program,
+                                      sinter_ranks_identity *identities,
+                                      const sinter_engine_options *options, sinter_diag *diag) {
+    identities[rank] = sinter_ranks_identify(program, rank);
+    for (int64_t i = 0; i < rank; i++) {
+        if (!sinter_ranks_identity_is(identities[i], identities[rank])) continue;
+        sinter_engine *shared = sinter_engine_share(r->engines[i]);
+        if (!shared) break;
+        sinter_module_destroy(program);
+        return shared;
+    }
+    return sinter_engine_create(program, options, diag);
+}
+
 /* Programs of ranks have most kernels in common: where no cache is said there is one for the time. */
 static bool compile_programs(sinter_ranks *r, sinter_module *module,
                              const sinter_engine_options *options, sinter_diag *diag) {
@@ -289,9 +307,11 @@ static bool compile_programs(sinter_ranks *r, sinter_module *module,
         if (!sinter_file_make_folder(cache, diag)) return false;
         one.cache = cache;
     }
+    sinter_ranks_identity *identities =
+        SINTER_NEW_ARRAY(&r->arena, sinter_ranks_identity, r->count);
     for (int64_t rank = 0; good && rank < r->count; rank++) {
         sinter_module *program = sinter_ranks_program(module, rank, diag);
-        r->engines[rank] = program ? sinter_engine_create(program, &one, diag) : NULL;
+        if (program) r->engines[rank] = compile_program(r, rank, program, identities, &one, diag);
         good = r->engines[rank] != NULL;
     }
     if (cache[0]) sinter_file_remove_folder(cache);
@@ -336,7 +356,9 @@ void sinter_ranks_destroy(sinter_ranks *r) {
     if (!r) return;
     sinter_ranks_end_job(r);
     sinter_pool_destroy(r->pool);
-    for (int64_t i = 0; r->engines && i < r->count; i++) sinter_engine_destroy(r->engines[i]);
+    /* Those that share an earlier one's code first. */
+    for (int64_t i = r->engines ? r->count : 0; i > 0; i--)
+        sinter_engine_destroy(r->engines[i - 1]);
     sinter_arena_deinit(&r->arena);
     sinter_heap_free(r);
 }

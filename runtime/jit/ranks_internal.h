@@ -26,6 +26,13 @@ struct sinter_ranks {
 const char *sinter_ranks_list(sinter_arena *arena, const char *folder); /* the file ranks.txt */
 const char *sinter_ranks_path(sinter_arena *arena, const char *folder, int64_t rank); /* its program */
 
+/* Hashes of the text and the weights of a rank's program before it is compiled: programs are the same where both are. */
+typedef struct sinter_ranks_identity {
+    uint64_t text, weights;
+} sinter_ranks_identity;
+sinter_ranks_identity sinter_ranks_identify(sinter_module *program, int64_t rank);
+bool sinter_ranks_identity_is(sinter_ranks_identity a, sinter_ranks_identity b);
+
 /* What the rank has of the inputs, made; then its program, whose outputs are made. */
 bool sinter_ranks_cut_inputs(const sinter_ranks *ranks, int64_t rank, const sinter_tensor *inputs, sinter_tensor *out_parts,
                       sinter_diag *diag);

@@ -71,9 +71,9 @@ static void print_values(sinter_module *module, const char *word, uint32_t count
 
 /* What is written of a rank's program. */
 typedef struct program {
-    uint64_t text, weights; /* hashes of what it is, before it is compiled */
-    uint64_t hash;          /* sinter_ranks_hash */
-    int64_t owner;          /* the first rank that has the same one */
+    sinter_ranks_identity identity; /* before it is compiled */
+    uint64_t hash;                  /* sinter_ranks_hash */
+    int64_t owner;                  /* the first rank that has the same one */
 } program;
 
 static bool write_list(sinter_module *module, const program *programs, const char *folder,
@@ -119,8 +119,8 @@ bool sinter_ranks_read_list_hash(const char *folder, uint64_t *out_hash, sinter_
     return good;
 }
 
-/* Programs are the same whose texts and weights are; permutes say for all ranks what one of them does. */
-static void identify(sinter_module *module, int64_t rank, program *out_program) {
+/* Permutes say for all ranks what one of them does. */
+sinter_ranks_identity sinter_ranks_identify(sinter_module *module, int64_t rank) {
     const sinter_mesh mesh = *sinter_module_mesh(module);
     sinter_mesh anonymous = mesh;
     sinter_text text = {0};
@@ -139,9 +139,13 @@ static void identify(sinter_module *module, int64_t rank, program *out_program) 
         else if (constant)
             sinter_text_format(&text, "rank %lld", (long long)rank);
     }
-    out_program->text = sinter_abi_hash(text.data, text.size, text.size);
-    out_program->weights = weights;
+    uint64_t hash = sinter_abi_hash(text.data, text.size, text.size);
     sinter_text_deinit(&text);
+    return (sinter_ranks_identity){hash, weights};
+}
+
+bool sinter_ranks_identity_is(sinter_ranks_identity a, sinter_ranks_identity b) {
+    return a.text == b.text && a.weights == b.weights;
 }
 
 /* The rank's program into a file, unless an earlier one is the same. */
@@ -150,10 +154,10 @@ static bool write_program(sinter_module *module, int64_t rank, const sinter_engi
     sinter_module *made = sinter_ranks_program(module, rank, diag);
     program *own = &programs[rank];
     if (!made) return false;
-    identify(made, rank, own);
+    own->identity = sinter_ranks_identify(made, rank);
     for (own->owner = 0; own->owner < rank; own->owner++) {
         const program *other = &programs[own->owner];
-        if (other->text != own->text || other->weights != own->weights) continue;
+        if (!sinter_ranks_identity_is(other->identity, own->identity)) continue;
         own->hash = other->hash;
         sinter_module_destroy(made);
         return true;

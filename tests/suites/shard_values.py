@@ -47,7 +47,7 @@ def main():
     tally = Tally()
     run(tally, 3, 2, 5, 500)
     run(tally, 4, 1, 5, 200, "--auto")
-    run(tally, 5, 1, 25, 50, "--compiled")
+    run(tally, 5, 2, 25, 100, "--compiled")
     tally.finish()
 
 

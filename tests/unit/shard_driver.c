@@ -303,6 +303,7 @@ int main(int argc, char **argv) {
     sinter_diag silent = {0};
     if (compiled && !sinter_file_make_folder(cache, &silent)) return 2;
     options.cache = cache; /* programs of ranks have most kernels in common */
+    options.level = 1;     /* each runs twice */
     bool chooses = argc > 3 && !strcmp(argv[3], "--auto");
     sinter_hardware hardware;
     if (!sinter_hardware_parse("slow devices", slow_devices, strlen(slow_devices), &hardware, NULL))

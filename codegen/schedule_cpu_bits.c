@@ -17,28 +17,14 @@
  * Then byte j of a word has the steps j, j + 4, ... of its own, so that a mask leaves four steps in a row, as bytes.
  * Needs: constants, whole blocks of whole words. Test: tests/codegen/schedule/bits.loops, bits_bytes.loops,
  * tests/suites/contrib_operators.py */
+#include "codegen/schedule_cpu_bits.h"
 #include "codegen/loop_access.h"
-#include "codegen/schedule_cpu_tile.h"
 
 #include <string.h>
 
 enum { WORD = 32, BYTES = 4, MANTISSA = 23, EXPONENT_BIAS = 127, MOST_BITS = 4 };
 
-typedef struct bits {
-    sinter_schedule_cpu_state *state;
-    sinter_loop_builder build;
-    sinter_loop_stmt *loop, *assign;    /* the reduction and its body */
-    sinter_expr x, weight, zero, scale; /* zero: load, NULL where there is none */
-    sinter_expr items, x_scale; /* x = f32(items) * x_scale; NULL where sums are of floats */
-    sinter_loop_intrinsic dot;  /* for the former */
-    sinter_loop_buffer sums;    /* of the items of each block */
-    uint32_t dim;               /* of the weight's indices: the reduction's variable */
-    int64_t width, fields;      /* bits of a weight, weights of a word */
-    int64_t steps, block;
-    bool is_signed, half_scales;
-    bool same_zero;     /* `zero_value` for all */
-    int64_t zero_value; /* in stored weights */
-} bits;
+typedef sinter_cpu_bits bits;
 
 /* ---- recognition ---- */
 
@@ -176,6 +162,7 @@ static bool match(bits *b, const sinter_cpu_nest *nest) {
     const sinter_loop_function *function = b->state->schedule.function;
     if (nest->dtype != SINTER_DTYPE_f32 || nest->reduction_count != 1) return false;
     b->loop = sinter_schedule_get_loop(function, nest->reductions[0]);
+    b->step = nest->reductions[0];
     b->assign = b->loop->body;
     if (!match_sum(b, nest) || !sinter_loop_is_const_int(b->loop->lower, &lower) || lower != 0 ||
         !sinter_loop_trip_count(b->loop, &b->steps) || b->loop->step != 1 ||
@@ -347,16 +334,15 @@ static sinter_expr integer(bits *b, int64_t value) {
     return sinter_loop_const_int(&b->build, SINTER_DTYPE_i32, value);
 }
 
-/* The expression where the reduction's variable is `step`. */
-static sinter_expr at_step(bits *b, sinter_expr expr, sinter_expr step) {
+sinter_expr sinter_cpu_bits_at(sinter_cpu_bits *b, sinter_expr expr, sinter_expr step) {
     sinter_loop_map map;
     sinter_loop_map_init(&map, b->state->program, b->state->schedule.function);
-    sinter_loop_map_var(&map, b->loop->var, step);
+    sinter_loop_map_var(&map, b->step, step);
     return sinter_loop_map_expr(&map, expr);
 }
 
-/* Field `index` of the word less the zero point (f32, NULL: the same for all). */
-static sinter_expr field(bits *b, sinter_expr word, sinter_expr zero, int64_t index) {
+sinter_expr sinter_cpu_bits_field(sinter_cpu_bits *b, sinter_expr word, sinter_expr zero,
+                                  int64_t index) {
     int64_t group = MANTISSA / b->width, place = index % group * b->width;
     int64_t exponent = MANTISSA - place;
     sinter_loop_builder *build = &b->build;
@@ -378,6 +364,21 @@ static sinter_expr field(bits *b, sinter_expr word, sinter_expr zero, int64_t in
         sinter_loop_add(build, zero, sinter_loop_const(build, SINTER_DTYPE_f32, origin)));
 }
 
+/* Loads of what the constants are now. */
+sinter_expr sinter_cpu_bits_scale(sinter_cpu_bits *b, sinter_expr step) {
+    sinter_expr scale = sinter_cpu_bits_at(b, b->scale, step);
+    if (!b->half_scales) return scale;
+    return sinter_loop_cast(&b->build, sinter_loop_load(&b->build, scale->buffer, scale->arguments),
+                            SINTER_DTYPE_f32);
+}
+
+sinter_expr sinter_cpu_bits_zero(sinter_cpu_bits *b, sinter_expr step) {
+    if (b->same_zero) return NULL;
+    sinter_expr load = sinter_cpu_bits_at(b, b->zero, step);
+    return sinter_loop_cast(&b->build, sinter_loop_load(&b->build, load->buffer, load->arguments),
+                            SINTER_DTYPE_f32);
+}
+
 /* part = part + x * field, for all fields of a word. */
 static void write_word(bits *b, sinter_loop_var part, sinter_expr index, sinter_expr zero) {
     sinter_loop_builder *build = &b->build;
@@ -388,8 +389,9 @@ static void write_word(bits *b, sinter_loop_var part, sinter_expr index, sinter_
                                                sinter_loop_load(build, b->weight->buffer, indices));
     sinter_expr first = sinter_loop_mul(build, index, sinter_loop_int(build, b->fields));
     for (int64_t f = 0; f < b->fields; f++) {
-        sinter_expr x = at_step(b, b->x, sinter_loop_add(build, first, sinter_loop_int(build, f)));
-        sinter_expr value = field(b, sinter_loop_var_read(build, word), zero, f);
+        sinter_expr x =
+            sinter_cpu_bits_at(b, b->x, sinter_loop_add(build, first, sinter_loop_int(build, f)));
+        sinter_expr value = sinter_cpu_bits_field(b, sinter_loop_var_read(build, word), zero, f);
         sinter_loop_assign(build, part,
                            sinter_loop_add(build, sinter_loop_var_read(build, part),
                                            sinter_loop_mul(build, x, value)));
@@ -486,7 +488,7 @@ static sinter_expr start_of(bits *b, sinter_expr step) {
     memcpy(indices, b->items->arguments, last * sizeof *indices);
     indices[last] = sinter_loop_var_read(build, b->loop->var);
     if (!b->same_zero) {
-        sinter_expr load = at_step(b, b->zero, step);
+        sinter_expr load = sinter_cpu_bits_at(b, b->zero, step);
         zero = sinter_loop_cast(build, sinter_loop_load(build, load->buffer, load->arguments),
                                 SINTER_DTYPE_i32);
         zero = sinter_loop_call(build, SINTER_SCALAR_neg, &zero);
@@ -506,16 +508,8 @@ static sinter_loop_var write_loops(bits *b) {
     loop->upper = sinter_loop_int(build, b->steps / b->block);
     loop->body = NULL;
     sinter_loop_take_range(build, loop);
-    sinter_expr scale = at_step(b, b->scale, step), zero = NULL;
-    /* Loads of what the constants are now. */
-    if (b->half_scales)
-        scale = sinter_loop_cast(build, sinter_loop_load(build, scale->buffer, scale->arguments),
-                                 SINTER_DTYPE_f32);
-    if (!b->same_zero && !b->items) {
-        sinter_expr load = at_step(b, b->zero, step);
-        zero = sinter_loop_cast(build, sinter_loop_load(build, load->buffer, load->arguments),
-                                SINTER_DTYPE_f32);
-    }
+    sinter_expr scale = sinter_cpu_bits_scale(b, step);
+    sinter_expr zero = b->items ? NULL : sinter_cpu_bits_zero(b, step);
     build->tail = &loop->body;
     sinter_loop_var part = sinter_loop_declare(
         build, "part", true,
@@ -532,22 +526,24 @@ static sinter_loop_var write_loops(bits *b) {
         write_word(b, part, index, zero);
     sinter_loop_end(build);
     sinter_expr sum = sinter_loop_cast(build, sinter_loop_var_read(build, part), SINTER_DTYPE_f32);
-    if (b->items) sum = sinter_loop_mul(build, sum, at_step(b, b->x_scale, step));
+    if (b->items) sum = sinter_loop_mul(build, sum, sinter_cpu_bits_at(b, b->x_scale, step));
     sum = sinter_loop_mul(build, sum, scale);
     sinter_loop_assign(build, b->assign->var,
                        sinter_loop_add(build, sinter_loop_var_read(build, b->assign->var), sum));
     return inner;
 }
 
-bool sinter_cpu_use_bits(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest) {
-    bits b = {.state = state};
-    sinter_loop_builder_init(&b.build, state->program, state->schedule.function);
-    if (!state->program->host || !match(&b, nest)) return false;
-    if (!convert_constants(&b)) {
+bool sinter_cpu_use_bits(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest,
+                         sinter_cpu_bits *out_bits) {
+    bits *b = out_bits;
+    *b = (bits){.state = state};
+    sinter_loop_builder_init(&b->build, state->program, state->schedule.function);
+    if (!state->program->host || !match(b, nest)) return false;
+    if (!convert_constants(b)) {
         state->failed = true;
         return false;
     }
-    if (b.items && !(b.same_zero && !b.zero_value)) write_sums(&b);
-    nest->reductions[nest->reduction_count++] = write_loops(&b);
+    if (b->items && !(b->same_zero && !b->zero_value)) write_sums(b);
+    nest->reductions[nest->reduction_count++] = write_loops(b);
     return true;
 }

@@ -2,7 +2,7 @@
  * packed weights. The bounds of the reduction are the same in all iterations of the free loops.
  * Test: tests/codegen/schedule/contract.loops */
 #include "codegen/loop_access.h"
-#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_cpu_bits.h"
 
 /* ---- rows of several loops ---- */
 
@@ -109,7 +109,35 @@ static void schedule_blocks(sinter_schedule_cpu_state *state, const sinter_cpu_b
         if (sums[i]) sinter_schedule_cpu_elementwise(state, sums[i]);
 }
 
+static bool tile_in_registers(sinter_schedule_cpu_state *state, sinter_loop_var outermost,
+                              sinter_cpu_tile tile) {
+    sinter_cpu_nest nest;
+    return !outermost ||
+           (sinter_cpu_find_bit_nest(state->schedule.function, outermost, &nest) &&
+            sinter_cpu_tile_nest(state, &nest, sinter_cpu_find_row(state, &nest), 0, tile));
+}
+
+/* Weights of few bits that are decoded in panels, and what few rows and the last columns have. */
+static bool contract_panels(sinter_schedule_cpu_state *state, sinter_cpu_bits *bits,
+                            const sinter_cpu_nest *nest, const sinter_target *target) {
+    sinter_cpu_bit_panels panels;
+    sinter_schedule *schedule = &state->schedule;
+    sinter_loop_function *before = sinter_loop_clone_function(state->program, schedule->function);
+    if (!sinter_cpu_use_bit_panels(bits, nest, target, &panels)) return false;
+    if (!tile_in_registers(state, panels.few, panels.tile) ||
+        !tile_in_registers(state, panels.narrow, panels.tile)) {
+        *schedule->function = *before;
+        return false;
+    }
+    sinter_cpu_apply_packing(state, &panels.packing, panels.tile.columns);
+    sinter_schedule_simplify(schedule);
+    contract(state, sinter_cpu_outermost(schedule, panels.row, panels.outside), false);
+    sinter_cpu_run_in_parallel(schedule, before, nest->loops[0]);
+    return true;
+}
+
 static bool contract(sinter_schedule_cpu_state *state, sinter_loop_var nest, bool may_block) {
+    sinter_cpu_bits bits;
     sinter_cpu_nest found;
     sinter_cpu_pack_plan packing;
     sinter_cpu_blocks blocks;
@@ -122,7 +150,11 @@ static bool contract(sinter_schedule_cpu_state *state, sinter_loop_var nest, boo
     if (!sinter_cpu_find_nest(schedule->function, nest, &found)) return false;
     bool has_taps = !sinter_cpu_use_dots(state, &found) && sinter_cpu_use_tap_dots(state, &found);
     sinter_target target = *state->target;
-    if (sinter_cpu_use_bits(state, &found)) target.registers -= BITS_REGISTERS;
+    if (sinter_cpu_use_bits(state, &found, &bits)) {
+        target.registers -= BITS_REGISTERS;
+        if (contract_panels(state, &bits, &found, &target)) return true;
+        found.reduction = sinter_schedule_get_loop(schedule->function, found.reductions[0]);
+    }
     sinter_cpu_start_with_sums(state, &found);
     sinter_loop_var row = sinter_cpu_find_row(state, &found);
     sinter_cpu_extent extent = sinter_cpu_measure(state, &found, row);

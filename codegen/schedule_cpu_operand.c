@@ -211,7 +211,7 @@ void sinter_cpu_use_panels(sinter_schedule_cpu_state *state, const sinter_cpu_ne
                            sinter_loop_var row, const sinter_target *target,
                            const sinter_cpu_extent *extent, bool may_block, sinter_cpu_tile *tile) {
     if (!row || !sinter_cpu_broadcasts(nest)) return;
-    int64_t room = target->l2_bytes / 2 < MAX_STACK ? target->l2_bytes / 2 : MAX_STACK;
+    int64_t room = sinter_cpu_panel_room(target);
     panel found = find_panel(state, nest, row, *tile);
     int64_t block = may_block ? find_block(state, nest, row, &found, *tile, room) : 0;
     int64_t columns = tile->columns;
@@ -325,6 +325,10 @@ static bool divide_rows(search *s, sinter_loop_var around, sinter_loop_var *rows
         return false;
     *rows = within;
     return true;
+}
+
+int64_t sinter_cpu_panel_room(const sinter_target *target) {
+    return target->l2_bytes / 2 < MAX_STACK ? target->l2_bytes / 2 : MAX_STACK;
 }
 
 bool sinter_cpu_fits_stack(const sinter_loop_function *function) {

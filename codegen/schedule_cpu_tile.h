@@ -97,10 +97,6 @@ bool sinter_cpu_find_dots(sinter_schedule_cpu_state *state, const sinter_cpu_nes
 /* Four bytes of a from step `first` on as one i32. */
 sinter_expr sinter_cpu_load_word(sinter_schedule_cpu_state *state, const sinter_cpu_dots *dots, sinter_expr first);
 
-/* ---- weights of few bits (schedule_cpu_bits.c) ---- */
-/* Sums of products with constants of 2 or 4 bits that share scales in blocks: words of constants, a sum a block. */
-bool sinter_cpu_use_bits(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest);
-
 /* ---- memory of a kernel's own (schedule_cpu_scratch.c) ---- */
 /* A buffer of these dims, over the kernel's scalar parameters, for all its threads: one more parameter, which every call passes. */
 sinter_loop_buffer sinter_cpu_add_scratch(sinter_schedule_cpu_state *state, const char *name, sinter_dtype dtype, uint32_t rank,
@@ -114,6 +110,8 @@ void sinter_cpu_use_panels(sinter_schedule_cpu_state *state, const sinter_cpu_ne
 /* Packs them in what the nest was tiled to; where the number of rows is known only then, the run decides. */
 void sinter_cpu_pack_operands(sinter_schedule_cpu_state *state, sinter_cpu_tile tile);
 
+/* Bytes that a panel may have: of the second cache, and of a thread's stack. */
+int64_t sinter_cpu_panel_room(const sinter_target *target);
 /* All scratch of the kernel is little enough for a thread's stack. */
 bool sinter_cpu_fits_stack(const sinter_loop_function *function);
 

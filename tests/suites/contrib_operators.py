@@ -42,11 +42,13 @@ def zero(value, kind=np.uint8):
 
 
 class Case:
-    """Inputs by operand (None: absent); those in `constants` become initializers, as real files have them."""
+    """Inputs by operand (None: absent); those in `constants` become initializers, as real files have them. open: the first dim of inputs
+    has a name instead of its size."""
 
-    def __init__(self, name, op, inputs, outputs=1, constants=(), domain="com.microsoft", steps=0, relative=RELATIVE, **attributes):
+    def __init__(self, name, op, inputs, outputs=1, constants=(), domain="com.microsoft", steps=0, relative=RELATIVE, open=False, **attributes):
         self.name, self.op, self.inputs, self.outputs = name, op, inputs, outputs
         self.constants, self.domain, self.steps, self.relative, self.attributes = constants, domain, steps, relative, attributes
+        self.open = open
 
 
 def float_cases():
@@ -183,7 +185,8 @@ def quantized_cases():
     yield Case("matmul_4_bits", "MatMulNBits", [f(3, 64), packed, block_scales.reshape(-1)], constants=(1, 2), **bits)
     yield Case("matmul_4_bits_zero", "MatMulNBits", [f(3, 64), packed, block_scales.reshape(-1), u8(6)], constants=(1, 2, 3), **bits)
     for rows, k, n, width, block, zeros in ((1, 256, 130, 4, 32, False), (1, 128, 67, 4, 16, True), (11, 256, 80, 4, 128, True),
-                                            (40, 96, 100, 4, 32, False), (2, 100, 9, 4, 32, True), (5, 64, 33, 8, 32, True)):  # fmt: skip
+                                            (40, 96, 300, 4, 32, False), (33, 64, 135, 4, 64, True), (2, 100, 9, 4, 32, True),
+                                            (5, 64, 33, 8, 32, True)):  # fmt: skip
         blocks = (k + block - 1) // block
         operands = [f(rows, k), u8(n, blocks, block * width // 8), f(n * blocks)]
         if zeros:
@@ -194,6 +197,11 @@ def quantized_cases():
         bound = FLOAT_OR_BYTES if width == 8 or k % block else RELATIVE
         yield Case(f"{name}_bytes", "MatMulNBits", operands, constants=(1, 2, 3), relative=bound, K=k, N=n, bits=width, block_size=block,
                    accuracy_level=4)  # fmt: skip
+    for rows in (1, 23, 24, 43):
+        operands = [f(rows, 96), u8(150, 3, 16), f(450), u8(300)]
+        yield Case(f"matmul_bits_open_{rows}", "MatMulNBits", operands, constants=(1, 2, 3), open=True, K=96, N=150, bits=4, block_size=32)
+    operands = [f(5, 7, 64), u8(140, 2, 16), f(280)]
+    yield Case("matmul_bits_batch", "MatMulNBits", operands, constants=(1, 2), open=True, K=64, N=140, bits=4, block_size=32)
 
 
 def build(case):
@@ -209,7 +217,8 @@ def build(case):
         if index in case.constants:
             constants.append(numpy_helper.from_array(array, name))
         else:
-            inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape))
+            dims = ["rows", *array.shape[1:]] if case.open else array.shape
+            inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), dims))
     results = [helper.make_empty_tensor_value_info(name) for name in outputs if name]
     graph = helper.make_graph([node], case.name, inputs, results, constants)
     domains = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]

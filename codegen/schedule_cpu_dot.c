@@ -1,7 +1,7 @@
 /* Products of narrow elements by dot-accumulate: the innermost loop of a reduction  acc += i32(a[.., c]) * i32(b[.., c, ..])  of
  * u8 times i8 takes four steps at once, that of f32(a) * f32(b) of bf16 two, where a lies along c, b is a constant and c runs over
- * a multiple of that, or over few elements. Where c is short and the loop around it goes on where c ends, as taps of a window over three channels do, the
- * two are one loop first.
+ * a multiple of that, or over few elements. f32 times bf16 takes two as well, one after the other, for words are widened more easily. Where c is
+ * short and the loop around it goes on where c ends, as taps of a window over three channels do, the two are one loop first.
  * Where b is no constant, words are made of it where they are read, if enough rows share them; once for all rows, in scratch of the
  * thread, where loops around the nest choose the matrix. Taps of one channel are
  * summed the same way, the bytes of a word coming from different rows of a.
@@ -21,7 +21,8 @@ enum {
     FEW_TAPS = 8    /* of a window, one way */
 };
 
-/* What is multiplied, and what makes so many products at a time. */
+/* What is multiplied, and what makes so many products at a time; none: they are made one by one, and a word of b is for its fields alone.
+ * Widening a vector of bf16 takes two instructions where lanes are moved apart, those of a word a shift and a mask. */
 typedef struct dot_kind {
     sinter_dtype a, b, sum;
     int64_t fields;
@@ -30,6 +31,7 @@ typedef struct dot_kind {
 static const dot_kind kinds[] = {
     {SINTER_DTYPE_u8, SINTER_DTYPE_i8, SINTER_DTYPE_i32, BYTES, SINTER_INTRINSIC_dot4_u8i8},
     {SINTER_DTYPE_bf16, SINTER_DTYPE_bf16, SINTER_DTYPE_f32, 2, SINTER_INTRINSIC_dot2_bf16},
+    {SINTER_DTYPE_f32, SINTER_DTYPE_bf16, SINTER_DTYPE_f32, 2, SINTER_INTRINSIC_NONE},
 };
 
 typedef struct dot {
@@ -55,17 +57,27 @@ static bool is_call(sinter_expr expr, sinter_scalar_function function) {
     return expr->kind == SINTER_LOOP_CALL && expr->function == function;
 }
 
+/* The load under a cast to the type, or of the type. */
 static sinter_expr widened_load(sinter_expr expr, sinter_dtype dtype) {
-    bool is_cast = expr->kind == SINTER_LOOP_CAST && expr->dtype == dtype;
-    return is_cast && expr->arguments[0]->kind == SINTER_LOOP_LOAD ? expr->arguments[0] : NULL;
+    if (expr->dtype != dtype) return NULL;
+    if (expr->kind == SINTER_LOOP_CAST) expr = expr->arguments[0];
+    return expr->kind == SINTER_LOOP_LOAD ? expr : NULL;
 }
 
-/* acc = acc + i32(u8 load) * i32(i8 load), or f32(bf16 load) * f32(bf16 load) */
+/* Some kind multiplies these. */
+static bool find_kind(dot *d, sinter_dtype sum, sinter_expr a, sinter_expr b) {
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds && !d->kind; k++)
+        if (kinds[k].sum == sum && kinds[k].a == a->dtype && kinds[k].b == b->dtype)
+            d->kind = &kinds[k];
+    d->a = a;
+    d->b = b;
+    return d->kind != NULL;
+}
+
+/* acc = acc + i32(u8 load) * i32(i8 load), or f32(bf16 load) * f32(bf16 load), or f32 load * f32(bf16 load) */
 static bool match_product(dot *d) {
     sinter_expr sum = d->assign->value;
-    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
-        if (kinds[k].sum == sum->dtype) d->kind = &kinds[k];
-    if (!d->kind || !is_call(sum, SINTER_SCALAR_add)) return false;
+    if (!is_call(sum, SINTER_SCALAR_add)) return false;
     for (int i = 0; i < 2; i++) {
         sinter_expr acc = sum->arguments[i], product = sum->arguments[1 - i];
         if (acc->kind != SINTER_LOOP_VAR || acc->var != d->assign->var ||
@@ -73,11 +85,7 @@ static bool match_product(dot *d) {
             continue;
         sinter_expr x = widened_load(product->arguments[0], sum->dtype),
                     y = widened_load(product->arguments[1], sum->dtype);
-        if (!x || !y) return false;
-        bool in_order = x->dtype == d->kind->a;
-        d->a = in_order ? x : y;
-        d->b = in_order ? y : x;
-        return d->a->dtype == d->kind->a && d->b->dtype == d->kind->b;
+        return x && y && (find_kind(d, sum->dtype, x, y) || find_kind(d, sum->dtype, y, x));
     }
     return false;
 }
@@ -141,6 +149,7 @@ static bool has_words(const dot *d, int64_t steps) {
 
 static bool has_dots(const dot *d) {
     const sinter_target *target = d->state->target;
+    if (!d->kind->intrinsic) return true;
     if (d->kind->sum == SINTER_DTYPE_f32) return sinter_target_has(target, "avx512bf16");
     return !strncmp(target->triple, "x86_64", 6) || sinter_target_has(target, "i8mm");
 }
@@ -339,6 +348,20 @@ static sinter_expr load_made(dot *d, sinter_expr index) {
     return sinter_loop_load(&d->build, d->words, at);
 }
 
+/* The accumulator and the products of the fields of a word of bf16, the upper halves of f32, and elements of a from step `first` on. */
+static sinter_expr add_products(dot *d, sinter_expr word, sinter_expr first, int64_t count) {
+    sinter_expr sum = sinter_loop_var_read(&d->build, d->assign->var);
+    for (int64_t k = 0; k < count; k++) {
+        sinter_expr half = sinter_loop_const_int(&d->build, SINTER_DTYPE_i32, k ? -65536 : 16);
+        sinter_expr bits = two(d, k ? SINTER_SCALAR_and : SINTER_SCALAR_shl, word, half);
+        sinter_expr step = two(d, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k));
+        sinter_expr product = two(d, SINTER_SCALAR_mul, load_element(d, step),
+                                  sinter_loop_call(&d->build, SINTER_SCALAR_from_bits, &bits));
+        sum = two(d, SINTER_SCALAR_add, sum, product);
+    }
+    return sum;
+}
+
 /* The accumulator and the product of word `index` and `count` elements of a. */
 static sinter_expr accumulated(dot *d, sinter_expr index, int64_t count) {
     sinter_expr indices[SINTER_MAX_RANK];
@@ -349,11 +372,12 @@ static sinter_expr accumulated(dot *d, sinter_expr index, int64_t count) {
     }
     sinter_expr first =
         two(d, SINTER_SCALAR_mul, index, sinter_loop_int(&d->build, d->kind->fields));
-    const sinter_expr arguments[3] = {
-        sinter_loop_var_read(&d->build, d->assign->var), load_word(d, first, count),
-        d->words  ? load_made(d, index)
-        : d->made ? make_word(d, first)
-                  : sinter_loop_load(&d->build, d->b->buffer, indices)};
+    sinter_expr word = d->words  ? load_made(d, index)
+                       : d->made ? make_word(d, first)
+                                 : sinter_loop_load(&d->build, d->b->buffer, indices);
+    if (!d->kind->intrinsic) return add_products(d, word, first, count);
+    const sinter_expr arguments[3] = {sinter_loop_var_read(&d->build, d->assign->var),
+                                      load_word(d, first, count), word};
     return sinter_loop_intrinsic_call(&d->build, d->kind->intrinsic, arguments);
 }
 

@@ -26,16 +26,74 @@ typedef struct walker {
 
 /* ---- bounds ---- */
 
-/* The range is exact: every variable is a loop of constant bounds and occurs once. */
-static bool range_is_exact(const sinter_loop_verifier *v, const sinter_linear *index) {
-    for (uint32_t i = 0; i < index->count; i++) {
-        const sinter_linear_term *term = &index->terms[i];
-        if (term->count != 1 || term->factors[0]->kind != SINTER_LOOP_VAR) return false;
-        const sinter_loop_stmt *loop = v->scopes.vars[term->factors[0]->var];
-        int64_t count;
-        if (!loop || loop->kind != SINTER_LOOP_FOR || !sinter_loop_trip_count(loop, &count))
-            return false;
+/* Variables that an index was found to read: one that occurs twice ties the two places together. */
+typedef struct occurrences {
+    sinter_loop_var items[SINTER_LINEAR_MAX_TERMS];
+    uint32_t count;
+} occurrences;
+
+/* The variable's first occurrence, a loop of constant bounds. */
+static bool loop_reaches_both_ends(const sinter_loop_verifier *v, sinter_loop_var var,
+                                   occurrences *seen) {
+    for (uint32_t i = 0; i < seen->count; i++)
+        if (seen->items[i] == var) return false;
+    const sinter_loop_stmt *loop = v->scopes.vars[var];
+    int64_t count;
+    if (seen->count == SINTER_LINEAR_MAX_TERMS || !loop || loop->kind != SINTER_LOOP_FOR ||
+        !sinter_loop_trip_count(loop, &count))
+        return false;
+    seen->items[seen->count++] = var;
+    return true;
+}
+
+static bool sum_is_exact(const sinter_loop_verifier *v, const sinter_linear *sum,
+                         occurrences *seen);
+
+/* Some iteration reaches the smallest value that sinter_loop_range tells, some the largest: loops of constant bounds, each met
+ * once, below functions that never fall, or never rise, in what they are called with. A remainder does both: it is exact where it
+ * changes nothing, or where a loop runs through every one. */
+static bool range_is_exact(const sinter_loop_verifier *v, sinter_expr expr, occurrences *seen) {
+    if (expr->kind == SINTER_LOOP_CONST) return true;
+    if (expr->kind == SINTER_LOOP_VAR) return loop_reaches_both_ends(v, expr->var, seen);
+    if (expr->kind != SINTER_LOOP_CALL || expr->dtype != SINTER_DTYPE_i64) return false;
+    int64_t min, max, divisor;
+    sinter_linear sum;
+    switch (expr->function) {
+    case SINTER_SCALAR_add:
+    case SINTER_SCALAR_sub:
+    case SINTER_SCALAR_neg:
+    case SINTER_SCALAR_mul: {
+        if (!sinter_linear_of(expr, &sum)) return false;
+        bool itself = sum.count == 1 && sum.terms[0].count == 1 && sum.terms[0].factors[0] == expr;
+        return !itself && sum_is_exact(v, &sum, seen);
     }
+    case SINTER_SCALAR_min:
+    case SINTER_SCALAR_max:
+        return range_is_exact(v, expr->arguments[0], seen) &&
+               range_is_exact(v, expr->arguments[1], seen);
+    case SINTER_SCALAR_div:
+    case SINTER_SCALAR_floordiv:
+        return sinter_loop_is_const_int(expr->arguments[1], &divisor) && divisor > 0 &&
+               range_is_exact(v, expr->arguments[0], seen);
+    case SINTER_SCALAR_rem:
+    case SINTER_SCALAR_floormod:
+        if (!sinter_loop_is_const_int(expr->arguments[1], &divisor) || divisor < 1 ||
+            !sinter_loop_range(v->function, expr->arguments[0], &min, &max) || min < 0 ||
+            !range_is_exact(v, expr->arguments[0], seen))
+            return false;
+        if (max < divisor) return true;
+        return expr->arguments[0]->kind == SINTER_LOOP_VAR && max - min >= divisor - 1 &&
+               v->scopes.vars[expr->arguments[0]->var]->step == 1;
+    default:
+        return false;
+    }
+}
+
+static bool sum_is_exact(const sinter_loop_verifier *v, const sinter_linear *sum,
+                         occurrences *seen) {
+    for (uint32_t i = 0; i < sum->count; i++)
+        if (sum->terms[i].count != 1 || !range_is_exact(v, sum->terms[i].factors[0], seen))
+            return false;
     return true;
 }
 
@@ -50,7 +108,8 @@ static void check_bounds(walker *w, const sinter_loop_access *access) {
             continue;
         if (!sinter_linear_range(v->function, &index, &min, &max)) continue;
         bool outside = max < 0 || min >= dim;
-        bool partly = range_is_exact(v, &index) && (min < 0 || max >= dim);
+        occurrences seen = {0};
+        bool partly = (min < 0 || max >= dim) && sum_is_exact(v, &index, &seen);
         if (outside || partly)
             sinter_loop_verify_error(v, "loop_c5",
                                      "index %u of %%%s is in %" PRId64 "..%" PRId64

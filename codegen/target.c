@@ -363,6 +363,7 @@ bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *o
 sinter_machine sinter_target_machine(const sinter_target *target) {
     return (sinter_machine){.vector_bytes = target->vector_bytes,
                             .products = target->products,
+                            .near_bytes = target->near_bytes,
                             .memory_bytes = target->memory_bytes,
                             .l2_bytes = target->l2_bytes,
                             .l3_bytes = target->l3_share,

@@ -6,6 +6,7 @@
  * Needs layouts settled: only convolutions with channels last and constant weights are looked at. Results change by rounding:
  * about 1e-5 of the largest element with tiles of 4, 1e-6 with tiles of 2. Test: tests/passes/winograd/ */
 #include "ir/winograd.h"
+#include "ir/cost.h"
 #include "ir/machine.h"
 #include "passes/pass.h"
 
@@ -40,6 +41,8 @@ typedef struct layer {
     int64_t height, width, channels, filters;
     bool is_static; /* height and width are numbers */
     double lanes, products, memory, l2, l3;
+    double
+        resident; /* bytes a cycle of weights at a run's first read of them: memory's, or the second cache's */
     double pairs; /* 2 where the convolution itself would multiply pairs of bf16, else 1 */
 } layer;
 
@@ -64,7 +67,7 @@ static double direct_cycles(const layer *l, const plan *p) {
     double filter = (double)(TAPS * TAPS * l->channels);
     double sums = (double)l->images * (double)l->height * (double)l->width * vectors(l, l->filters);
     return sums * filter / (l->products * l->pairs) +
-           filter * (double)l->filters * sizeof(float) / (l->memory * l->pairs);
+           filter * (double)l->filters * sizeof(float) / (l->resident * l->pairs);
 }
 
 /* For an image, summed over the numbers of images. */
@@ -88,7 +91,7 @@ static double winograd_cycles(const layer *l, size_t form, double tiles, double 
     double products = places * (tiles + 1) * (double)l->channels * out / l->products;
     double transforms = tiles * (in * forms[form].input + out * forms[form].output) / l->products;
     double again = weights > l->l2 ? (blocks - 1) * weights / (l->memory * CACHE_SPEED) : 0;
-    return blocks * (products + transforms) + weights / l->memory + again;
+    return blocks * (products + transforms) + weights / l->resident + again;
 }
 
 static void keep_better(layer *l, double (*cycles)(const layer *l, const plan *p), plan *p,
@@ -206,8 +209,9 @@ static bool is_candidate(const sinter_module *module, sinter_node node) {
            items_within(module, node, "pads", 0, 1);
 }
 
+/* resides: all weights are still in the core's cache when the next run begins. */
 static layer describe(const sinter_module *module, sinter_node node, const sinter_machine *machine,
-                      const int64_t *bindings) {
+                      const int64_t *bindings, bool resides) {
     const sinter_node_info *info = sinter_node_get(module, node);
     const sinter_tensor *weight = sinter_value_constant(module, info->operands[1]);
     const sinter_type *type = sinter_value_type(module, info->results[0]);
@@ -219,6 +223,7 @@ static layer describe(const sinter_module *module, sinter_node node, const sinte
                .memory = machine->memory_bytes,
                .l2 = machine->l2_bytes,
                .l3 = machine->l3_bytes,
+               .resident = resides ? machine->near_bytes : machine->memory_bytes,
                .pairs = 1};
     int64_t *extents[3] = {&l.images, &l.height, &l.width}, number;
     l.is_static = true;
@@ -282,13 +287,14 @@ static void choose(sinter_pass_context *context, sinter_node node, layer *l) {
 typedef struct chooser {
     sinter_pass_context *context;
     const int64_t *bindings; /* of symbols */
+    bool resides;            /* the model's weights, in the core's cache */
 } chooser;
 
 static void visit(void *user, sinter_node node) {
     const chooser *c = user;
     sinter_pass_context *context = c->context;
     if (!is_candidate(context->module, node)) return;
-    layer l = describe(context->module, node, context->machine, c->bindings);
+    layer l = describe(context->module, node, context->machine, c->bindings, c->resides);
     if (context->precision == SINTER_DTYPE_bf16 && context->machine->pairs_of_bf16) l.pairs = 2;
     choose(context, node, &l);
 }
@@ -297,6 +303,7 @@ void sinter_pass_winograd(sinter_pass_context *context) {
     if (context->machine->has_device)
         return; /* whose blocks stage the window as it is: transforms would be passes over memory */
     sinter_dim_table *dims = sinter_module_dims(context->module);
-    chooser c = {context, sinter_dim_assume(dims, &context->scratch, ASSUMED_DIM)};
+    chooser c = {context, sinter_dim_assume(dims, &context->scratch, ASSUMED_DIM),
+                 2 * sinter_cost_weight_bytes(context->module) <= context->machine->l2_bytes};
     sinter_pass_visit_nodes(context->module, visit, &c);
 }

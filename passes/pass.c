@@ -60,6 +60,7 @@ bool sinter_pass_run(const sinter_pass *pass, sinter_module *module,
     if (options) context.goal = options->goal;
     if (options) context.stages = options->stages;
     if (options) context.requests = options->requests;
+    if (options) context.run_seconds = options->run_seconds;
     sinter_rewrite_begin(&context.rewrite, module, diag);
     sinter_arena_init(&context.scratch);
     pass->run(&context);

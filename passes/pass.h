@@ -27,6 +27,7 @@ typedef struct sinter_pass_context {
     sinter_goal goal; /* of these choices */
     uint32_t stages;  /* of a pipeline; 0: nobody said */
     int64_t requests; /* of a run of a pipeline; 0: ever more */
+    double *run_seconds; /* pipeline-split: takes what such a run is estimated at, of ever more a request; NULL: nobody asks */
     bool explain; /* passes that choose say why, as warnings and notes */
     const sinter_chooser *chooser; /* measured answers to what passes ask about layers; NULL: none */
 } sinter_pass_context;
@@ -52,6 +53,7 @@ typedef struct sinter_pipeline_options {
     sinter_goal goal;
     uint32_t stages; /* 0: chosen */
     int64_t requests; /* 0: ever more */
+    double *run_seconds; /* of a pipeline, taken by pipeline-split; NULL: nobody asks */
     const sinter_chooser *chooser; /* NULL: none */
     const sinter_pass *without; /* left out wherever it stands; NULL: none */
     const char *print_after;  /* pass name, or "all" */

@@ -342,6 +342,7 @@ void sinter_pass_pipeline_split(sinter_pass_context *context) {
         refuse(&s);
         return;
     }
+    if (context->run_seconds) *context->run_seconds = run_seconds(&s, stages);
     find_ends(&s, stages, ends);
     split(&s, ends, stages);
 }

@@ -94,54 +94,51 @@ bool sinter_messages_receive_tensors(sinter_job *job, int64_t from,
 
 /* ---- runs ---- */
 
-static size_t order_bytes(size_t tensors) {
-    return sizeof(sinter_message_order) + tensors * sizeof(sinter_message_head);
-}
-
 void sinter_messages_init_delivery(sinter_message_delivery *d, size_t count) {
     d->count = count;
     d->tensors = sinter_heap_alloc((count + 1) * sizeof *d->tensors);
-    d->words = sinter_heap_alloc(order_bytes(count));
-    d->heads = (sinter_message_head *)(void *)(d->words + sizeof(sinter_message_order));
+    d->heads = sinter_heap_alloc((count + 1) * sizeof *d->heads);
 }
 
 void sinter_messages_deinit_delivery(sinter_message_delivery *d) {
     sinter_tensors_destroy(d->tensors, d->count);
-    sinter_heap_free(d->words);
+    sinter_heap_free(d->heads);
 }
 
-static bool send_order(sinter_job *job, int64_t to, const sinter_message_delivery *d,
-                       sinter_message_order order, sinter_diag *diag) {
-    memcpy(d->words, &order, sizeof order);
-    return sinter_messages_send(job, to, d->words, order_bytes(d->count), diag);
-}
-
-bool sinter_messages_deliver(sinter_job *job, int64_t to, bool is_traced,
-                             const sinter_message_delivery *d, sinter_diag *diag) {
-    const sinter_message_order order = {SINTER_MESSAGE_RUN, is_traced};
-    return send_order(job, to, d, order, diag) &&
+bool sinter_messages_deliver(sinter_job *job, int64_t to, bool is_traced, int64_t requests,
+                             sinter_message_delivery *d, sinter_diag *diag) {
+    d->order = (sinter_message_order){SINTER_MESSAGE_RUN, is_traced, requests};
+    return sinter_messages_send(job, to, &d->order, sizeof d->order, diag) &&
+           (!d->count ||
+            sinter_messages_send(job, to, d->heads, d->count * sizeof *d->heads, diag)) &&
            sinter_messages_send_tensors(job, to, d->heads, d->tensors, d->count, diag);
 }
 
-bool sinter_messages_deliver_end(sinter_job *job, int64_t to, const sinter_message_delivery *d,
-                                 sinter_diag *diag) {
-    const sinter_message_order order = {SINTER_MESSAGE_END, 0};
-    return send_order(job, to, d, order, diag);
+bool sinter_messages_deliver_end(sinter_job *job, int64_t to, sinter_diag *diag) {
+    static const sinter_message_order order = {SINTER_MESSAGE_END, 0, 0};
+    return sinter_messages_send(job, to, &order, sizeof order, diag);
+}
+
+static bool serve_one(sinter_job *job, const sinter_message_order *order, size_t count,
+                      sinter_messages_run *run, void *user, sinter_diag *diag) {
+    sinter_message_head *heads = sinter_heap_alloc((count + 1) * sizeof *heads);
+    bool good = !count || (sinter_messages_receive(job, 0, heads, count * sizeof *heads, diag) &&
+                           sinter_messages_finish(job, "the next run", diag));
+    if (!good || !run(user, order, heads, diag)) return false; /* others may still write there */
+    sinter_heap_free(heads);
+    return true;
 }
 
 bool sinter_messages_serve(sinter_job *job, size_t count, sinter_messages_run *run, void *user,
                            sinter_diag *diag) {
-    sinter_message_delivery d;
-    sinter_message_order order;
-    sinter_messages_init_delivery(&d, count);
+    sinter_message_order *order = sinter_heap_alloc(sizeof *order);
     for (;;) {
-        if (!sinter_messages_receive(job, 0, d.words, order_bytes(count), diag) ||
+        if (!sinter_messages_receive(job, 0, order, sizeof *order, diag) ||
             !sinter_messages_finish(job, "the next run", diag))
             return false; /* the others may still write there */
-        memcpy(&order, d.words, sizeof order);
-        if (order.what == SINTER_MESSAGE_END) break;
-        if (!run(user, &order, d.heads, diag)) return false;
+        if (order->what == SINTER_MESSAGE_END) break;
+        if (!serve_one(job, order, (size_t)order->requests * count, run, user, diag)) return false;
     }
-    sinter_messages_deinit_delivery(&d);
+    sinter_heap_free(order);
     return true;
 }

@@ -11,6 +11,7 @@ enum { SINTER_MESSAGE_RUN = 1, SINTER_MESSAGE_END = 2 };
 typedef struct sinter_message_order {
     int64_t what;
     int64_t is_traced; /* RUN: what was done when is asked for behind it (trace.h) */
+    int64_t requests;  /* RUN: that it is cut into */
 } sinter_message_order;
 
 /* Ahead of the elements of a tensor. */
@@ -39,17 +40,18 @@ bool sinter_messages_finish(sinter_job *job, const char *what, sinter_diag *diag
 typedef struct sinter_message_delivery {
     size_t count;
     sinter_tensor *tensors;
-    sinter_message_head *heads; /* of them, in `words` */
-    char *words;                /* an order, then the heads */
+    sinter_message_head *heads; /* of them */
+    sinter_message_order order;
 } sinter_message_delivery;
 /* Of empty tensors: to be put there, and described. */
 void sinter_messages_init_delivery(sinter_message_delivery *delivery, size_t count);
 void sinter_messages_deinit_delivery(sinter_message_delivery *delivery);
-/* Begun: the delivery stays as it is until finish has returned. */
-bool sinter_messages_deliver(sinter_job *job, int64_t to, bool is_traced, const sinter_message_delivery *delivery, sinter_diag *diag);
-/* The same without a run: there are no more. A process is told so as it would be told of a run, by a delivery of as many tensors. */
-bool sinter_messages_deliver_end(sinter_job *job, int64_t to, const sinter_message_delivery *delivery, sinter_diag *diag);
+/* Begun: the delivery stays as it is until finish has returned. requests: 1 where runs are not cut. */
+bool sinter_messages_deliver(sinter_job *job, int64_t to, bool is_traced, int64_t requests, sinter_message_delivery *delivery,
+                             sinter_diag *diag);
+/* There are no more runs. */
+bool sinter_messages_deliver_end(sinter_job *job, int64_t to, sinter_diag *diag);
 
-/* On another process: runs until there are no more. `run` gets the order and the heads of `count` tensors, which come next. */
+/* On another process: runs until there are no more. `run` gets the order and the heads of `count` tensors a request, which come next. */
 typedef bool sinter_messages_run(void *user, const sinter_message_order *order, const sinter_message_head *heads, sinter_diag *diag);
 bool sinter_messages_serve(sinter_job *job, size_t count, sinter_messages_run *run, void *user, sinter_diag *diag);

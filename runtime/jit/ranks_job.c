@@ -14,7 +14,7 @@ static bool deliver(sinter_ranks *r, int64_t rank, const sinter_tensor *inputs,
     for (size_t i = 0; i < r->input_count; i++)
         if (!sinter_messages_describe(&d->tensors[i], r->inputs[i].name, &d->heads[i], diag))
             return false;
-    return sinter_messages_deliver(r->job, rank, r->lanes != NULL, d, diag);
+    return sinter_messages_deliver(r->job, rank, r->lanes != NULL, 1, d, diag);
 }
 
 static bool run_own(sinter_ranks *r, const sinter_tensor *parts, sinter_tensor *results,
@@ -123,14 +123,11 @@ bool sinter_ranks_serves(const sinter_ranks *r) {
 void sinter_ranks_end_job(sinter_ranks *r) {
     if (!r->job) return;
     if (!sinter_ranks_serves(r) && !r->failed && r->count == sinter_job_rank_count(r->job)) {
-        sinter_message_delivery none;
         sinter_diag quiet = {0};
         bool good = true;
-        sinter_messages_init_delivery(&none, r->input_count);
         for (int64_t rank = 1; good && rank < r->count; rank++)
-            good = sinter_messages_deliver_end(r->job, rank, &none, &quiet);
+            good = sinter_messages_deliver_end(r->job, rank, &quiet);
         r->failed = !good || !sinter_messages_finish(r->job, "the end", &quiet);
-        if (!r->failed) sinter_messages_deinit_delivery(&none);
     }
     sinter_job_close(r->job, r->failed);
     r->job = NULL;

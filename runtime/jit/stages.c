@@ -34,33 +34,54 @@ bool sinter_stages_is_folder(const char *path) {
     return is;
 }
 
-/* [8, 28, 28] */
+/* A number, or in quotes what is one in a run: then -1, and its name. */
+static bool read_dim(sinter_stages *s, sinter_lexer *lexer, int64_t *out_dim,
+                     const char **out_name) {
+    sinter_string name;
+    *out_dim = -1;
+    if (lexer->token.kind == SINTER_TOKEN_STRING) {
+        if (!sinter_lexer_expect_string(lexer, &name)) return false;
+        *out_name = sinter_string_copy(&s->arena, name).data;
+        return true;
+    }
+    if (!sinter_lexer_expect_integer(lexer, out_dim)) return false;
+    if (*out_dim < 0) return sinter_lexer_error(lexer, "a dim is negative");
+    *out_name = sinter_arena_format(&s->arena, "%lld", (long long)*out_dim);
+    return true;
+}
+
+/* [8, "length", 28] */
 static bool read_dims(sinter_stages *s, sinter_lexer *lexer, sinter_abi_io *io) {
-    int64_t dims[SINTER_MAX_RANK];
+    int64_t *dims = SINTER_NEW_ARRAY(&s->arena, int64_t, SINTER_MAX_RANK);
+    const char **names = SINTER_NEW_ARRAY(&s->arena, const char *, SINTER_MAX_RANK);
     if (!sinter_lexer_expect(lexer, "[")) return false;
     while (!sinter_lexer_is(lexer, "]")) {
         if (io->rank == SINTER_MAX_RANK)
             return sinter_lexer_error(lexer, "there are at most %d dims", SINTER_MAX_RANK);
-        if (!sinter_lexer_expect_integer(lexer, &dims[io->rank])) return false;
-        if (dims[io->rank++] < 0) return sinter_lexer_error(lexer, "a dim is negative");
+        if (!read_dim(s, lexer, &dims[io->rank], &names[io->rank])) return false;
+        io->rank++;
         if (!sinter_lexer_accept(lexer, ",")) break;
     }
-    if (!sinter_lexer_expect(lexer, "]")) return false;
-    const char **names = SINTER_NEW_ARRAY(&s->arena, const char *, io->rank + 1);
-    for (int32_t i = 0; i < io->rank; i++)
-        names[i] = sinter_arena_format(&s->arena, "%lld", (long long)dims[i]);
-    io->dims = sinter_arena_copy(&s->arena, dims, (size_t)io->rank * sizeof *dims);
+    io->dims = dims;
     io->dim_names = names;
-    return true;
+    return sinter_lexer_expect(lexer, "]");
 }
 
-/* What is cut into requests, of a first axis of so many. */
+/* What is cut into requests, of a first axis of so many; where runs say how many there are, what each of them has. */
 static bool read_cut(sinter_stages *s, sinter_lexer *lexer, sinter_stages_io *io) {
     int64_t parts = sinter_mesh_rank_count(&s->micro);
     if (!sinter_lexer_accept(lexer, "cut")) return true;
-    if (!io->abi.rank || io->abi.dims[0] % parts)
+    if (s->is_open) {
+        if (!sinter_lexer_expect_integer(lexer, &io->piece)) return false;
+        if (!io->abi.rank || io->abi.dims[0] >= 0 || io->piece < 1)
+            return sinter_lexer_error(lexer,
+                                      "an axis that is cut has a name, and at least 1 index");
+    } else if (!io->abi.rank || io->abi.dims[0] < 0 || io->abi.dims[0] % parts) {
         return sinter_lexer_error(lexer, "an axis that is cut has a multiple of %lld indices",
                                   (long long)parts);
+    } else {
+        io->piece = io->abi.dims[0] / parts;
+    }
     sinter_sharding words = sinter_sharding_whole(&s->arena, (uint32_t)io->abi.rank, false);
     sinter_mesh_axes_add(&words.dims[0].axes, 0);
     words.dims[0].whole = io->abi.dims[0];
@@ -76,16 +97,18 @@ static bool read_part(sinter_stages *s, sinter_lexer *lexer, sinter_stages_io *i
     if ((int32_t)words.rank != io->abi.rank)
         return sinter_lexer_error(lexer, "expected a sharding of %d dims", io->abi.rank);
     for (uint32_t i = 0; i < words.rank; i++) {
-        int64_t size = io->abi.dims[i];
-        if (!i && io->micro) size /= sinter_mesh_rank_count(&s->micro);
-        if (words.dims[i].axes.count && words.dims[i].whole != size)
-            return sinter_lexer_error(lexer, "dim %u of a request is %lld", i, (long long)size);
+        int64_t size = i || !io->piece ? io->abi.dims[i] : io->piece;
+        if (!words.dims[i].axes.count || words.dims[i].whole == size) continue; /* -1: of a run */
+        if (size < 0)
+            return sinter_lexer_error(lexer, "dim %u of a request is '%s'", i,
+                                      io->abi.dim_names[i]);
+        return sinter_lexer_error(lexer, "dim %u of a request is %lld", i, (long long)size);
     }
     io->part = sinter_sharding_copy(&s->arena, &words);
     return true;
 }
 
-/* `"pixels" f32 [8, 28, 28] cut shard(data:4, _, _)` */
+/* `"pixels" f32 [8, 28, 28] cut shard(data:4, _, _)`, `"tokens" i64 ["batch", "length"] cut 2` */
 static bool read_io(sinter_stages *s, sinter_lexer *lexer, sinter_stages_io *io) {
     sinter_string name = {0}, dtype = {0};
     sinter_abi_io *out_io = &io->abi;
@@ -163,9 +186,11 @@ static bool load_stage(sinter_stages *s, sinter_lexer *lexer, const char *folder
 static bool read_micro(sinter_stages *s, sinter_lexer *lexer) {
     s->micro = (sinter_mesh){.axis_count = 1, .rank = -1};
     s->micro.axes[0].name = SINTER_STRING("micro");
-    return sinter_lexer_expect(lexer, "micro") &&
-           sinter_lexer_expect_integer(lexer, &s->micro.axes[0].size) &&
-           sinter_mesh_check(&s->micro, LIST, lexer->diag);
+    s->micro.axes[0].size = 1;
+    if (!sinter_lexer_expect(lexer, "micro")) return false;
+    s->is_open = sinter_lexer_accept(lexer, "any");
+    return s->is_open || (sinter_lexer_expect_integer(lexer, &s->micro.axes[0].size) &&
+                          sinter_mesh_check(&s->micro, LIST, lexer->diag));
 }
 
 static bool read_mesh(sinter_stages *s, sinter_lexer *lexer) {
@@ -270,6 +295,65 @@ const sinter_abi_io *sinter_stages_outputs(const sinter_stages *s, size_t *out_c
 
 /* ---- running ---- */
 
+/* How many requests a run has, by the inputs that are cut; those have to agree. */
+static bool count_requests(sinter_stages *s, const sinter_tensor *inputs, sinter_diag *diag) {
+    const char *first = NULL;
+    for (size_t i = 0; i < s->inputs.count; i++) {
+        const sinter_stages_io *io = &s->input_words.items[i];
+        int64_t size = inputs[i].rank ? inputs[i].dims[0] : 0;
+        if (!io->piece) continue;
+        if (size < io->piece || size % io->piece)
+            return sinter_error(diag, io->abi.name,
+                                "dim 0 is %lld, but requests of %lld make up a run",
+                                (long long)size, (long long)io->piece);
+        if (first && size / io->piece != s->micro.axes[0].size)
+            return sinter_error(diag, io->abi.name, "has %lld requests, and %s has %lld",
+                                (long long)(size / io->piece), first,
+                                (long long)s->micro.axes[0].size);
+        first = io->abi.name;
+        s->micro.axes[0].size = size / io->piece;
+    }
+    return sinter_mesh_check(&s->micro, LIST, diag);
+}
+
+/* The dim of an input that has the name; -1: none. */
+static int64_t find_size(const sinter_stages *s, const char *name, const sinter_tensor *inputs) {
+    for (size_t i = 0; i < s->inputs.count; i++)
+        for (uint32_t d = 0; d < inputs[i].rank; d++)
+            if ((int32_t)d < s->inputs.items[i].rank &&
+                !strcmp(s->inputs.items[i].dim_names[d], name))
+                return inputs[i].dims[d];
+    return -1;
+}
+
+/* What ranks have of outputs whose size a run tells. */
+static bool size_parts(sinter_stages *s, const sinter_tensor *inputs, sinter_diag *diag) {
+    for (size_t i = 0; i < s->outputs.count; i++) {
+        const sinter_stages_io *io = &s->output_words.items[i];
+        for (uint32_t d = 0; io->part && d < io->part->rank; d++) {
+            bool is_open = io->part->dims[d].axes.count && io->abi.dims[d] < 0 && (d || !io->piece);
+            if (!is_open) continue;
+            io->part->dims[d].whole = find_size(s, io->abi.dim_names[d], inputs);
+            if (io->part->dims[d].whole < 0)
+                return sinter_error(diag, io->abi.name, "no input tells the size of dim %u, '%s'",
+                                    d, io->abi.dim_names[d]);
+        }
+    }
+    return true;
+}
+
+/* What only a run tells. */
+static bool begin_run(sinter_stages *s, const sinter_tensor *inputs, sinter_diag *diag) {
+    if (s->is_open && !count_requests(s, inputs, diag)) return false;
+    for (size_t i = 0; i < s->inputs.count + s->outputs.count; i++) {
+        const sinter_stages_io *io = i < s->inputs.count
+                                         ? &s->input_words.items[i]
+                                         : &s->output_words.items[i - s->inputs.count];
+        if (io->micro) io->micro->dims[0].whole = io->piece * s->micro.axes[0].size;
+    }
+    return size_parts(s, inputs, diag);
+}
+
 /* One run: `slots` by micro-batch, then by slot. A stage writes what it gives before it says that it is done. */
 typedef struct run {
     sinter_stages *stages;
@@ -340,6 +424,18 @@ bool sinter_stages_cut_inputs(const sinter_stages *s, const sinter_tensor *input
     return true;
 }
 
+/* Sizes that depend on what is in a request may differ from one to the next, and then there is no whole. */
+static bool are_alike(const sinter_stages_io *io, const sinter_tensor *const *parts, int64_t count,
+                      sinter_diag *diag) {
+    for (int64_t i = 1; i < count; i++)
+        for (uint32_t d = 0; d < parts[0]->rank; d++)
+            if (parts[i]->rank != parts[0]->rank || parts[i]->dims[d] != parts[0]->dims[d])
+                return sinter_error(
+                    diag, io->abi.name, "dim %u is %lld in request 0 and %lld in request %lld", d,
+                    (long long)parts[0]->dims[d], (long long)parts[i]->dims[d], (long long)i);
+    return true;
+}
+
 bool sinter_stages_join_outputs(const sinter_stages *s, const sinter_tensor *slots,
                                 sinter_tensor *out_outputs, sinter_diag *diag) {
     int64_t micro_batches = sinter_mesh_rank_count(&s->micro);
@@ -348,8 +444,9 @@ bool sinter_stages_join_outputs(const sinter_stages *s, const sinter_tensor *slo
     for (size_t i = 0; good && i < s->outputs.count; i++) {
         for (int64_t micro = 0; micro < micro_batches; micro++)
             parts[micro] = &slots[micro * s->slot_count + s->results.items[i]];
-        good = sinter_sharding_join_tensors(&s->micro, s->output_words.items[i].micro, parts,
-                                            &out_outputs[i], diag);
+        const sinter_stages_io *io = &s->output_words.items[i];
+        good = are_alike(io, parts, micro_batches, diag) &&
+               sinter_sharding_join_tensors(&s->micro, io->micro, parts, &out_outputs[i], diag);
     }
     sinter_heap_free(parts);
     return good;
@@ -379,10 +476,11 @@ void sinter_stages_set_trace(sinter_stages *s, sinter_trace *trace) {
 
 bool sinter_stages_run(sinter_stages *s, const sinter_tensor *inputs, sinter_tensor *out_outputs,
                        sinter_diag *diag) {
+    memset(out_outputs, 0, s->outputs.count * sizeof *out_outputs);
+    if (!begin_run(s, inputs, diag)) return false;
+    if (s->job) return sinter_stages_lead(s, inputs, out_outputs, diag);
     run r = {.stages = s, .micro_batches = sinter_mesh_rank_count(&s->micro)};
     size_t slots = (size_t)r.micro_batches * s->slot_count, stages = s->stages.count;
-    memset(out_outputs, 0, s->outputs.count * sizeof *out_outputs);
-    if (s->job) return sinter_stages_lead(s, inputs, out_outputs, diag);
     r.slots = sinter_heap_alloc((slots + 1) * sizeof *r.slots);
     r.done = sinter_heap_alloc(stages * sizeof *r.done);
     r.failures = sinter_heap_alloc(stages * sizeof *r.failures);

@@ -15,11 +15,14 @@ typedef struct sinter_stages sinter_stages;
 typedef struct sinter_stages_options {
     const struct sinter_hardware *hardware; /* that stages are balanced for */
     uint32_t stages;                        /* 0: as many as are best for such runs */
-    int64_t micro_batches; /* in a run, at least 1 */
+    int64_t micro_batches; /* in a run; 0: as many as its inputs have */
+    bool chooses; /* what is said of no value, and where none is said the mesh of a stage */
+    sinter_goal goal; /* of that choice */
     bool explain;
 } sinter_stages_options;
 
 /* `module` is that of one micro-batch, and is changed; what it says of a mesh and of values cuts every stage. `whole` is that of a run: the same but for the first axis of what is cut.
+ * Other dims may be symbols, and so may the first axis of the whole, where runs say how many micro-batches they have.
  * The folder is made. False after an error. */
 bool sinter_stages_write(sinter_module *module, const sinter_module *whole, const sinter_stages_options *how,
                          const sinter_engine_options *options, const char *folder, sinter_diag *diag);

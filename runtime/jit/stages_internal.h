@@ -17,13 +17,15 @@ typedef struct sinter_stage {
 /* An input or output of a run. */
 typedef struct sinter_stages_io {
     sinter_abi_io abi;
-    const sinter_sharding *micro; /* how requests cut it, over the mesh `micro`; NULL: each has all of it */
-    const sinter_sharding *part;  /* how ranks cut what a request has; NULL: each has all of it */
+    sinter_sharding *micro; /* how requests cut it, over the mesh `micro`; NULL: each has all of it */
+    sinter_sharding *part;  /* how ranks cut what a request has; NULL: each has all of it */
+    int64_t piece;          /* indices of the first axis that a request has; 0: all */
 } sinter_stages_io;
 
 struct sinter_stages {
     sinter_arena arena;
     sinter_mesh micro; /* a rank is a micro-batch */
+    bool is_open;      /* how many of them is a run's to say, by its inputs */
     sinter_mesh mesh;  /* of each stage; no axes: a stage is one program */
     int64_t rank_count; /* of that */
     SINTER_VECTOR(sinter_stage) stages;

@@ -174,7 +174,8 @@ static bool deliver(const sinter_stages *s, const sinter_tensor *wholes, int64_t
         good = sinter_messages_describe(&d->tensors[i], s->inputs.items[slots[i % each]].name,
                                         &d->heads[i], diag);
     sinter_heap_free(slots);
-    return good && sinter_messages_deliver(s->job, process, s->lanes != NULL, d, diag);
+    return good &&
+           sinter_messages_deliver(s->job, process, s->lanes != NULL, micro_count(s), d, diag);
 }
 
 /* The first process's own inputs. */
@@ -355,6 +356,7 @@ static bool serve_run(void *user, const sinter_message_order *order, const head 
     const service *v = user;
     sinter_stages *s = v->stages;
     sinter_trace trace;
+    s->micro.axes[0].size = order->requests;
     if (!order->is_traced) return serve_outputs(v, heads, diag);
     sinter_trace_init(&trace);
     sinter_stages_set_job_trace(s, &trace);
@@ -369,8 +371,7 @@ static bool serve_run(void *user, const sinter_message_order *order, const head 
 bool sinter_stages_serve(sinter_stages *s, sinter_diag *diag) {
     service v = {s, sinter_heap_alloc((s->inputs.count + 1) * sizeof *v.slots), 0};
     v.count = list_inputs(s, &s->stages.items[s->own_stage], v.slots);
-    bool good =
-        sinter_messages_serve(s->job, (size_t)micro_count(s) * v.count, serve_run, &v, diag);
+    bool good = sinter_messages_serve(s->job, v.count, serve_run, &v, diag);
     s->failed = s->failed || !good;
     sinter_heap_free(v.slots);
     return good;
@@ -382,21 +383,10 @@ bool sinter_stages_serves(const sinter_stages *s) {
 
 static bool say_end(sinter_stages *s, sinter_diag *diag) {
     int64_t processes = sinter_job_rank_count(s->job);
-    uint32_t *slots = sinter_heap_alloc((s->inputs.count + 1) * sizeof *slots);
-    sinter_message_delivery *ends = sinter_heap_alloc((size_t)processes * sizeof *ends);
     bool good = true;
-    for (int64_t process = 1; good && process < processes; process++) {
-        size_t count = list_inputs(s, stage_of(s, process), slots);
-        sinter_messages_init_delivery(&ends[process], (size_t)micro_count(s) * count);
-        good = sinter_messages_deliver_end(s->job, process, &ends[process], diag);
-    }
-    good = good && sinter_messages_finish(s->job, "the end", diag);
-    sinter_heap_free(slots);
-    if (!good) return false; /* messages under way keep their memory */
-    for (int64_t process = 1; process < processes; process++)
-        sinter_messages_deinit_delivery(&ends[process]);
-    sinter_heap_free(ends);
-    return true;
+    for (int64_t process = 1; good && process < processes; process++)
+        good = sinter_messages_deliver_end(s->job, process, diag);
+    return good && sinter_messages_finish(s->job, "the end", diag);
 }
 
 void sinter_stages_end_job(sinter_stages *s) {

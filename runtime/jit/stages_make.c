@@ -1,9 +1,14 @@
 /* Making a pipeline: the module cut into stages, each compiled and put into a folder; see stages.h. A slot is a value that goes between
  * stages: the inputs come first, then what stages give, in order. Test: tests/cli/pipeline.test */
 #include "ir/base/file.h"
+#include "ir/hardware.h"
+#include "passes/way.h"
 #include "runtime/jit/stages_internal.h"
 
+#include <math.h>
 #include <string.h>
+
+enum { MOST_STAGES = 1000 };
 
 typedef struct writer {
     sinter_module *module;
@@ -14,6 +19,8 @@ typedef struct writer {
     sinter_arena arena;
     sinter_map slots; /* value -> slot */
     uint32_t slot_count;
+    int64_t
+        piece; /* indices of a request, where runs say how many requests they have; 0: not known yet */
     sinter_text list;
     sinter_diag *diag;
 } writer;
@@ -22,20 +29,75 @@ static bool has_mesh(const writer *w) {
     return sinter_module_mesh(w->module)->axis_count > 0;
 }
 
-/* Shardings spread over the whole module first, so that what one stage gives is cut as the next one takes it. */
-static bool split(writer *w) {
-    const sinter_ranks_options spread = {.explain = w->how->explain};
-    const sinter_pass *const *passes = NULL;
-    size_t count = 0;
-    sinter_pipeline_options options = {.stop_after = -1,
-                                       .hardware = w->how->hardware,
-                                       .stages = w->how->stages,
-                                       .requests = w->how->micro_batches,
-                                       .explain = w->how->explain};
-    return sinter_ranks_spread(w->module, &spread, w->diag) &&
-           sinter_pipeline_parse("pipeline-split", &w->arena, &passes, &count, w->diag) &&
-           sinter_pipeline_run(w->module, passes, count, &options, w->diag);
+/* ---- stages ---- */
+
+/* What a stage of so many has of the hardware: a share of the devices, and it is to hold a share of the weights. */
+static sinter_hardware share_of(const sinter_hardware *hardware, uint32_t stages) {
+    sinter_hardware share = *hardware; /* what it points to stays where it is */
+    if (!stages) return share;
+    share.devices = hardware->devices > stages ? hardware->devices / stages : 1;
+    share.memory = hardware->memory * stages;
+    return share;
 }
+
+/* Shardings spread over the whole module first, so that what one stage gives is cut as the next one takes it. stages: 0 as many as
+ * are best. */
+static bool split_into(const writer *w, sinter_module *module, uint32_t stages, bool explain,
+                       double *out_seconds, sinter_diag *diag) {
+    const sinter_hardware share = share_of(w->how->hardware, stages);
+    const sinter_ranks_options spread = {
+        .hardware = w->how->chooses ? &share : NULL, .goal = w->how->goal, .explain = explain};
+    const sinter_pass *split = sinter_pass_find(SINTER_STRING("pipeline-split"));
+    const sinter_pipeline_options options = {.hardware = w->how->hardware,
+                                             .stages = stages,
+                                             .requests = w->how->micro_batches,
+                                             .run_seconds = out_seconds,
+                                             .explain = explain};
+    size_t changes;
+    return sinter_ranks_spread(module, &spread, diag) &&
+           sinter_pass_run(split, module, &options, &changes, diag);
+}
+
+static void explain_stages(const writer *w, const sinter_module *module, uint32_t stages,
+                           double seconds) {
+    sinter_text text = {0};
+    const sinter_mesh *mesh = sinter_module_mesh(module);
+    if (!w->how->explain) return;
+    sinter_mesh_print(mesh, &text);
+    sinter_note(w->diag, sinter_module_name(w->module), "%u stages, each on %s: a %s %.4g ms",
+                stages, mesh->axis_count ? text.data : "one device",
+                w->how->micro_batches ? "run" : "request", 1e3 * seconds);
+    sinter_text_deinit(&text);
+}
+
+/* How many stages there are best where the mesh of each is chosen, too: of each number that leaves no devices over. What does not fit, or
+ * has more stages than there are nodes, is none; 0 where all are none. */
+static uint32_t choose_stages(const writer *w) {
+    uint32_t chosen = 0;
+    double best = INFINITY, seconds = INFINITY;
+    int64_t devices = w->how->hardware->devices;
+    for (uint32_t stages = 1; stages <= devices && stages <= MOST_STAGES; stages++) {
+        sinter_diag quiet = {0};
+        if (devices % stages) continue;
+        sinter_module *module = sinter_module_clone(w->module);
+        bool good = split_into(w, module, stages, false, &seconds, &quiet);
+        if (good) explain_stages(w, module, stages, seconds);
+        sinter_module_destroy(module);
+        if (!good || (chosen && !sinter_way_pays(seconds, best))) continue;
+        best = seconds;
+        chosen = stages;
+    }
+    return chosen;
+}
+
+static bool split(writer *w) {
+    uint32_t stages = w->how->stages;
+    double seconds;
+    if (w->how->chooses && !stages && !has_mesh(w)) stages = choose_stages(w);
+    return split_into(w, w->module, stages, w->how->explain, &seconds, w->diag);
+}
+
+/* ---- inputs and outputs ---- */
 
 /* What a rank has of the value in a request. */
 static void write_part(writer *w, const sinter_type *type, const sinter_sharding *said) {
@@ -46,40 +108,81 @@ static void write_part(writer *w, const sinter_type *type, const sinter_sharding
         sinter_shard_dim *dim = &words->dims[i];
         dim->is_open = false;
         dim->priority = 0;
-        if (dim->axes.count)
-            sinter_dim_is_const(sinter_module_dims(w->module), type->dims[i], &dim->whole);
+        if (dim->axes.count &&
+            !sinter_dim_is_const(sinter_module_dims(w->module), type->dims[i], &dim->whole))
+            dim->whole = SINTER_SHARD_WHOLE_OF_RUN;
     }
     if (!words->partial && !sinter_sharding_used(words)) return;
     sinter_text_append_string(&w->list, " ");
     sinter_sharding_print(sinter_module_mesh(w->module), words, &w->list);
 }
 
+/* One dim of a value. */
+typedef struct io_dim {
+    const char *name; /* of the value */
+    uint32_t number;
+    int64_t whole, own; /* of a run, and of a request; -1: no number */
+    const char *whole_text, *own_text;
+} io_dim;
+
+static const char *print_dim(writer *w, const sinter_module *module, sinter_dim dim,
+                             int64_t *out_size) {
+    const sinter_dim_table *dims = sinter_module_dims(module);
+    sinter_text text = {0};
+    if (!sinter_dim_is_const(dims, dim, out_size)) *out_size = -1;
+    sinter_dim_print(dims, dim, &text);
+    const char *kept = sinter_arena_copy_string(&w->arena, text.data, text.size);
+    sinter_text_deinit(&text);
+    return kept;
+}
+
+/* Whether so many requests as a run happens to have make up the dim: twice what one has where a run has two. */
+static bool is_made_of_requests(writer *w, const io_dim *d, sinter_dim whole) {
+    sinter_dim_table *dims = sinter_module_dims(w->whole);
+    int64_t size;
+    if (!w->piece) w->piece = d->own; /* of the first input that is cut */
+    const int64_t *twice = sinter_dim_assume(dims, &w->arena, 2 * w->piece);
+    return sinter_dim_evaluate(dims, whole, twice, &size) && size == 2 * d->own;
+}
+
+static bool check_dim(writer *w, const io_dim *d, sinter_dim whole, bool *out_cut) {
+    int64_t requests = w->how->micro_batches;
+    *out_cut = d->own >= 0 && d->own != d->whole && d->number == 0;
+    if (d->whole >= 0 ? d->own == d->whole : !strcmp(d->own_text, d->whole_text)) return true;
+    if (*out_cut && (d->whole >= 0 ? requests > 0 && d->whole == requests * d->own
+                                   : requests == 0 && is_made_of_requests(w, d, whole)))
+        return true;
+    return sinter_error(w->diag, d->name,
+                        "dim %u is %s of a run and %s of a micro-batch: only the first axis can be "
+                        "cut, into requests that are alike",
+                        d->number, d->whole_text, d->own_text);
+}
+
 /* "pixels" f32 [8, 28, 28] cut shard(data:4, _, _) */
 static bool write_io(writer *w, const char *word, const char *name, sinter_value value,
                      const sinter_type *whole) {
     const sinter_type *part = sinter_value_type(w->module, value);
-    const sinter_dim_table *dims = sinter_module_dims(w->module),
-                           *whole_dims = sinter_module_dims(w->whole);
-    int64_t size = 0, own = 0;
-    bool is_cut = false;
+    int64_t piece = 0;
     if (part->kind != SINTER_TYPE_TENSOR)
         return sinter_error(w->diag, name, "stages exchange tensors, this is none");
     sinter_text_format(&w->list, "%s ", word);
     sinter_text_quote(&w->list, sinter_string_of(name));
     sinter_text_format(&w->list, " %s [", sinter_dtype_infos[part->dtype].name);
     for (uint32_t i = 0; i < part->rank; i++) {
-        if (!sinter_dim_is_const(dims, part->dims[i], &own) ||
-            !sinter_dim_is_const(whole_dims, whole->dims[i], &size))
-            return sinter_error(w->diag, name, "dim %u is no number; bind it (--dim NAME=SIZE)", i);
-        if (own != size && (i > 0 || size != own * w->how->micro_batches))
-            return sinter_error(
-                w->diag, name,
-                "dim %u is %lld of a run and %lld of a micro-batch: only the first axis can be cut",
-                i, (long long)size, (long long)own);
-        is_cut |= own != size;
-        sinter_text_format(&w->list, "%s%lld", i ? ", " : "", (long long)size);
+        io_dim d = {.name = name, .number = i};
+        bool is_cut;
+        d.own_text = print_dim(w, w->module, part->dims[i], &d.own);
+        d.whole_text = print_dim(w, w->whole, whole->dims[i], &d.whole);
+        if (!check_dim(w, &d, whole->dims[i], &is_cut)) return false;
+        if (is_cut) piece = d.own;
+        sinter_text_append_string(&w->list, i ? ", " : "");
+        if (d.whole >= 0)
+            sinter_text_append_string(&w->list, d.whole_text);
+        else
+            sinter_text_quote(&w->list, sinter_string_of(d.whole_text));
     }
-    sinter_text_format(&w->list, "]%s", is_cut ? " cut" : "");
+    sinter_text_append_string(&w->list, piece ? "] cut" : "]");
+    if (piece && !w->how->micro_batches) sinter_text_format(&w->list, " %lld", (long long)piece);
     write_part(w, part, sinter_value_sharding(w->module, value));
     return true;
 }
@@ -208,8 +311,12 @@ static bool write_all(writer *w) {
                        "// Programs of the stages of a pipeline, stage_0%s on: what runs take and "
                        "give, and what each "
                        "stage takes and gives\n// of these values and of those of stages before "
-                       "it, by number.\nmicro %lld\n",
-                       has_mesh(w) ? "/" : ".so", (long long)w->how->micro_batches);
+                       "it, by number.\n",
+                       has_mesh(w) ? "/" : ".so");
+    if (w->how->micro_batches)
+        sinter_text_format(&w->list, "micro %lld\n", (long long)w->how->micro_batches);
+    else
+        sinter_text_append_string(&w->list, "micro any\n");
     if (has_mesh(w)) {
         sinter_text_append_string(&w->list, "mesh ");
         sinter_mesh_print(sinter_module_mesh(w->module), &w->list);

@@ -118,17 +118,39 @@ def check_symbol(tally, work):
         check_batches(tally, work, model, mesh, words, batches)
 
 
+def check_symbol_pipeline(tally, work):
+    """Requests that a run has as many of as it likes, of a length that it brings; a batch of any size that ranks of each stage cut;
+    stages whose mesh is chosen."""
+    transformer = mpi.MODELS / "transformer.onnx"
+    auto = ("--auto", "--dim", "batch=6", "--dim", "length=8", "--micro", "batch=2")
+    for name, model, mesh, words, batches in (
+        ("requests", transformer, "pipeline:2,data:2", (*mpi.MLP_DATA, "--micro", "batch=3"), (3, 9)),
+        ("any_batch", mpi.MLP, "pipeline:2,data:2", mpi.MLP_DATA, (7, 2)),
+        ("auto", transformer, "pipeline:2", auto, (6,)),
+    ):
+        folder = work / f"pipeline_{name}"
+        mpi.shard(model, mesh, words, folder)
+        for batch in batches:
+            given, whole = save_pixels(work, batch), work / f"{name}{batch}"
+            mpi.sinter("run", model, *given, "-o", whole)
+            run_both(tally, f"pipeline {name}, batch {batch}", work, folder, [folder] * 4, "logits", whole, given)
+
+
+def save_pixels(work, batch):
+    path = work / f"pixels{batch}.npy"
+    np.save(path, np.random.default_rng(batch).random((batch, 8, 8), dtype=np.float32))
+    return ("-i", f"pixels={path}")
+
+
 def check_batches(tally, work, model, mesh, words, batches):
     folder = work / f"symbolic_{model.stem}"
     mpi.shard(model, mesh, words, folder)
     for batch in batches:
-        given = work / f"pixels{batch}.npy"
-        np.save(given, np.random.default_rng(batch).random((batch, 8, 8), dtype=np.float32))
-        words, whole = ("-i", f"pixels={given}"), work / f"{model.stem}{batch}"
+        words, whole = save_pixels(work, batch), work / f"{model.stem}{batch}"
         mpi.sinter("run", model, *words, "-o", whole)
         name = f"{model.stem}, batch {batch} that the run knows"
         run_both(tally, name, work, folder, [folder] * mpi.process_count(mesh), "logits", whole, words)
 
 
 if __name__ == "__main__":
-    mpi.suite(check_mesh, check_pipeline, check_sums, check_symbol)
+    mpi.suite(check_mesh, check_pipeline, check_sums, check_symbol, check_symbol_pipeline)

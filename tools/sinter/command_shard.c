@@ -25,7 +25,8 @@ static const option_spec own_options[] = {
      .value = "FILE",
      .doc = "the same from a file: mesh data=2, then lines %NAME shard(data, _)"},
     {.name = "auto",
-     .doc = "choose the mesh, where none is said, and what each value is cut over",
+     .doc = "choose the mesh, where none is said, and what each value is cut over; of a pipeline "
+            "that of each stage",
      .with = "hardware"},
     {.name = "hardware",
      .value = "FILE",
@@ -36,8 +37,7 @@ static const option_spec own_options[] = {
      .doc = "a pipeline: programs of N stages, or of as many as are best, as equal as they can be; "
             "with a mesh each stage has "
             "one for each of its ranks",
-     .with = "hardware",
-     .without = "auto"},
+     .with = "hardware"},
     {.name = "simulation",
      .doc = "also files with which SimGrid's smpirun runs the folder on the hardware, in simulated "
             "time (docs/plan.md)",
@@ -143,23 +143,25 @@ static sinter_module *load_micro(const arguments *a, const char *micro, sinter_d
     return NULL;
 }
 
-/* By the first axes of inputs that differ. 0 after an error. */
-static int64_t count_micro_batches(const sinter_module *whole, const sinter_module *part,
-                                   sinter_diag *diag) {
+/* By the first axes of inputs that differ; 0: runs say. */
+static bool count_micro_batches(const sinter_module *whole, const sinter_module *part,
+                                int64_t *out_count, sinter_diag *diag) {
+    *out_count = 1;
     for (uint32_t i = 0; i < sinter_module_input_count(whole); ++i) {
         const sinter_type *all = sinter_value_type(whole, sinter_module_input(whole, i)),
                           *own = sinter_value_type(part, sinter_module_input(part, i));
         int64_t size = 0, piece = 0;
         if (all->kind != SINTER_TYPE_TENSOR || !all->rank ||
-            !sinter_dim_is_const(sinter_module_dims(whole), all->dims[0], &size) ||
-            !sinter_dim_is_const(sinter_module_dims(part), own->dims[0], &piece) || size == piece)
+            !sinter_dim_is_const(sinter_module_dims(part), own->dims[0], &piece))
             continue;
-        if (piece > 0 && size % piece == 0) return size / piece;
-        sinter_error(diag, "--micro", "%lld is no part of the batch of %lld", (long long)piece,
-                     (long long)size);
-        return 0;
+        bool is_known = sinter_dim_is_const(sinter_module_dims(whole), all->dims[0], &size);
+        if (is_known && size == piece) continue;
+        *out_count = is_known ? size / (piece > 0 ? piece : 1) : 0;
+        if (piece > 0 && (!is_known || size % piece == 0)) return true;
+        return sinter_error(diag, "--micro", "%lld is no part of the batch of %lld",
+                            (long long)piece, (long long)size);
     }
-    return 1;
+    return true;
 }
 
 /* 0: as many as are best. */
@@ -175,16 +177,18 @@ static bool shard_stages(sinter_module *whole, const arguments *a,
     const char *micro = arguments_find(a, "micro");
     sinter_hardware hardware;
     int64_t stages;
-    if (!read_stages(a, &stages) ||
+    sinter_goal goal = SINTER_GOAL_LATENCY;
+    if (!read_goal(a, &goal) || !read_stages(a, &stages) ||
         !sinter_hardware_read(arguments_find(a, "hardware"), &hardware, diag))
         return false;
     sinter_module *part = micro ? load_micro(a, micro, diag) : sinter_module_clone(whole);
-    const sinter_stages_options how = {.hardware = &hardware,
-                                       .stages = (uint32_t)stages,
-                                       .micro_batches =
-                                           part ? count_micro_batches(whole, part, diag) : 0,
-                                       .explain = arguments_has(a, "explain")};
-    bool good = how.micro_batches && read_words(part, a, diag) &&
+    sinter_stages_options how = {.hardware = &hardware,
+                                 .stages = (uint32_t)stages,
+                                 .chooses = arguments_has(a, "auto"),
+                                 .goal = goal,
+                                 .explain = arguments_has(a, "explain")};
+    bool good = part && count_micro_batches(whole, part, &how.micro_batches, diag) &&
+                read_words(part, a, diag) &&
                 sinter_stages_write(part, whole, &how, options, folder, diag);
     sinter_module_destroy(part);
     sinter_hardware_deinit(&hardware);
@@ -222,7 +226,7 @@ const command command_shard = {
     .usage = "sinter shard MODEL --mesh=data:2,model:2 [--shard NAME=DIMS]... -o DIR\n"
              "       sinter shard MODEL --auto --hardware=FILE [--goal=GOAL] -o DIR\n"
              "       sinter shard MODEL --stages=N|auto --hardware=FILE [--micro=NAME=SIZE] "
-             "[--mesh=AXES] -o DIR\n"
+             "[--mesh=AXES|--auto] -o DIR\n"
              "       sinter shard MODEL --mesh=AXES --simulation --hardware=FILE -o DIR",
     .details = "What is said of some values spreads to all others. The folder is run by `sinter "
                "run DIR`, one thread a rank, or by `mpirun -n RANKS sinter run DIR`, one process a "

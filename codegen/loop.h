@@ -162,7 +162,7 @@ typedef enum sinter_loop_scope {
     SINTER_SCOPE_INOUT,    /* parameter */
     SINTER_SCOPE_CONSTANT, /* host: constant of the program, by index */
     SINTER_SCOPE_REGISTER, /* small, constant shape */
-    SINTER_SCOPE_STACK,    /* thread-local scratch of constant (or bounded) size */
+    SINTER_SCOPE_STACK,    /* thread-local scratch; of bounded size once a schedule has moved the rest to memory of the plan */
     SINTER_SCOPE_SHARED,   /* CUDA block memory */
     SINTER_SCOPE_HEAP,     /* host: planned into the workspace (or allocated where the size is known late) */
     SINTER_SCOPE_ALIAS     /* host: bound by SINTER_LOOP_BIND */

@@ -81,23 +81,87 @@ static sinter_expr extreme_value(const sinter_loop_comparison *c, sinter_loop_va
     return last ? sinter_loop_sub(&s->builder, bound, sinter_loop_int(&s->builder, 1)) : bound;
 }
 
+/* ---- bounds ---- */
+
+static bool is_not_negative(const sinter_loop_comparison *c, sinter_expr expr, uint32_t depth);
+
+/* A term that is a number times x / k, where x is not negative. */
+static bool is_quotient(const sinter_loop_comparison *c, const sinter_linear_term *term,
+                        uint32_t depth, int64_t *out_divisor) {
+    sinter_expr factor = term->factors[0];
+    return term->count == 1 && factor->kind == SINTER_LOOP_CALL &&
+           factor->function == SINTER_SCALAR_div &&
+           sinter_loop_is_const_int(factor->arguments[1], out_divisor) && *out_divisor >= 1 &&
+           is_not_negative(c, factor->arguments[0], depth + 1);
+}
+
+/* Divisions give way to what they divide: k * (x / k) is x at most, which other terms may cancel, as those of tiles and of what is left
+ * over do: those first that divide the most terms, since the others are among these. What is left is not negative. An upper (or lower)
+ * bound of the sum; false: there was nothing to do. */
+static bool loosen(const sinter_loop_comparison *c, sinter_linear *sum, bool upper,
+                   uint32_t depth) {
+    enum { MOST = 4 };
+    sinter_linear best;
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < sum->count && depth < MOST; i++) {
+        const sinter_linear_term *term = &sum->terms[i];
+        bool replaced = (term->coefficient > 0) == upper;
+        int64_t divisor;
+        sinter_linear divided, rest = *sum;
+        if (!is_quotient(c, term, depth, &divisor)) continue;
+        rest.terms[i] = rest.terms[--rest.count];
+        bool better = replaced && term->coefficient % divisor == 0 &&
+                      sinter_linear_of(term->factors[0]->arguments[0], &divided) &&
+                      divided.count + 1 > most &&
+                      sinter_linear_accumulate(&rest, &divided, term->coefficient / divisor);
+        if (!better && (replaced || most)) continue;
+        best = rest;
+        most = replaced ? divided.count + 1 : 1;
+    }
+    if (most) *sum = best;
+    return most > 0;
+}
+
+/* The tightest number that is known to bound the sum. */
+static bool bound_by_number(const sinter_loop_comparison *c, const sinter_linear *sum, bool upper,
+                            uint32_t depth, int64_t *out_bound) {
+    enum { ROUNDS = 8 };
+    sinter_linear looser = *sum;
+    bool found = false;
+    for (int round = 0; round < ROUNDS; round++) {
+        int64_t min, max;
+        if (sinter_linear_range(c->scopes->function, &looser, &min, &max)) {
+            int64_t end = upper ? max : min;
+            if (!found || (upper ? end < *out_bound : end > *out_bound)) *out_bound = end;
+            found = true;
+        }
+        if (!loosen(c, &looser, upper, depth)) break;
+    }
+    return found;
+}
+
+static bool is_not_negative(const sinter_loop_comparison *c, sinter_expr expr, uint32_t depth) {
+    sinter_linear sum;
+    int64_t least;
+    return sinter_linear_of(expr, &sum) && bound_by_number(c, &sum, false, depth, &least) &&
+           least >= 0;
+}
+
 /* Terms that are not affine in what may differ become a number, where their range is known. */
 static bool bound_terms(const sinter_loop_comparison *c, sinter_expr *expr, bool upper) {
-    sinter_linear sum, fixed = {0};
+    sinter_linear sum, fixed = {0}, moving = {0};
+    int64_t end = 0;
     sinter_linear_of(*expr, &sum);
     fixed.constant = sum.constant;
     for (uint32_t i = 0; i < sum.count; i++) {
-        sinter_linear term = {.count = 1, .terms = {sum.terms[i]}};
         bool differs = false;
         for (uint32_t k = 0; k < sum.terms[i].count; k++)
             differs |= may_differ(c, sum.terms[i].factors[k]);
-        if (differs) {
-            int64_t min, max;
-            if (!sinter_linear_range(c->scopes->function, &term, &min, &max)) return false;
-            term = (sinter_linear){.constant = upper ? max : min};
-        }
-        if (!sinter_linear_accumulate(&fixed, &term, 1)) return false;
+        sinter_linear *to = differs ? &moving : &fixed;
+        to->terms[to->count++] = sum.terms[i];
     }
+    if (moving.count && !bound_by_number(c, &moving, upper, 0, &end)) return false;
+    if (__builtin_add_overflow(fixed.constant, end, &fixed.constant)) return false;
     *expr = sinter_linear_build(c->scopes->builder.arena, &fixed);
     return true;
 }
@@ -316,15 +380,32 @@ static bool drop_digit_of_second(sinter_loop_comparison *c, sinter_expr *a, sint
     return true;
 }
 
+/* expr = coefficient * var + rest, where the rest may use the variable in terms that are not linear: they are bounded like all that
+ * differs. False: the variable is no term. */
+static bool take_own(const sinter_loop_comparison *c, sinter_expr expr,
+                     sinter_expr *out_coefficient, sinter_expr *out_rest) {
+    sinter_loop_builder *builder = &c->scopes->builder;
+    sinter_loop_var var = c->loop->var;
+    sinter_linear sum;
+    if (sinter_loop_affine(builder, expr, var, out_coefficient, out_rest)) return true;
+    if (!sinter_linear_of(expr, &sum)) return false;
+    for (uint32_t i = 0; i < sum.count; i++) {
+        sinter_expr own = sum.terms[i].factors[0];
+        if (sum.terms[i].count != 1 || own->kind != SINTER_LOOP_VAR || own->var != var) continue;
+        *out_coefficient = sinter_loop_int(builder, sum.terms[i].coefficient);
+        *out_rest = without_term(c, &sum, i);
+        return true;
+    }
+    return false;
+}
+
 /* Numbers a and b keep different iterations of the loop apart. If they don't, the pairs get what they consist of. */
 static bool pair_separates(sinter_loop_comparison *c, sinter_expr a, sinter_expr b,
                            index_pairs *pairs) {
     sinter_loop_builder *builder = &c->scopes->builder;
-    sinter_loop_var var = c->loop->var;
     while (drop_digit(c, &a, &b, pairs) || drop_digit_of_second(c, &a, &b, pairs)) continue;
     sinter_expr coefficient_a, rest_a, coefficient_b, rest_b;
-    if (sinter_loop_affine(builder, a, var, &coefficient_a, &rest_a) &&
-        sinter_loop_affine(builder, b, var, &coefficient_b, &rest_b) &&
+    if (take_own(c, a, &coefficient_a, &rest_a) && take_own(c, b, &coefficient_b, &rest_b) &&
         sinter_loop_expr_equal(coefficient_a, coefficient_b) && !may_differ(c, coefficient_a)) {
         bool same_start = !may_differ(c, sinter_loop_map_expr(&c->scopes->lets, c->loop->lower));
         sinter_expr step = sinter_loop_int(builder, same_start ? c->loop->step : 1);

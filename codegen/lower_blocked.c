@@ -8,8 +8,10 @@
  *     the second product's rows of y, from scratch } }
  *
  * Sums and maxima are those of the nodes on their own, over whole rows and in the same order. Blocks are of equal length: the last of a
- * part that they do not divide begins earlier and makes some rows once more. Needs: the same matrices on both sides, rows and columns of
- * known number, which the pass fuse sees to. Test: tests/codegen/lower/blocked.sir, tests/suites/blocked_values.py */
+ * part that they do not divide begins earlier and makes some rows once more. Where the run alone knows how many rows there are, the last
+ * block has what is left. Scratch has room for whole rows, however long: what is too large for a thread's stack becomes memory of the plan
+ * (codegen/schedule_cpu_scratch.c). Needs: the same matrices on both sides, which the pass fuse sees to.
+ * Test: tests/codegen/lower/blocked.sir, tests/suites/blocked_values.py */
 #include "codegen/lower_write.h"
 #include "ir/ring.h"
 
@@ -26,10 +28,10 @@ typedef struct blocked {
     SINTER_VECTOR(sinter_value)
     made; /* weights, then what else of the rows is wanted behind them */
     uint32_t rank;
-    int64_t rows, columns;
-    int64_t part, parts, block;          /* rows of a part, parts, rows of a block */
+    int64_t rows, columns;               /* 0: the run alone knows */
+    int64_t part, parts, block;          /* rows of a part, parts, rows of a block at most */
     sinter_expr matrix[SINTER_MAX_RANK]; /* index of the matrix that is worked on */
-    sinter_expr row;                     /* the first one of the block */
+    sinter_expr row, count;              /* the first one of the block, and how many it has */
 } blocked;
 
 static sinter_pattern pattern_of(const blocked *b, sinter_node node) {
@@ -155,7 +157,6 @@ static bool find_parts(blocked *b) {
             return false;
     b->rows = dim_of(b, b->weights, -2);
     b->columns = dim_of(b, b->weights, -1);
-    if (b->rows < 1 || b->columns < 1) return false;
     find_scores(b);
     if (!b->scores) return false;
     return find_made(b);
@@ -173,10 +174,19 @@ static int64_t choose_parts(int64_t matrices, int64_t rows) {
     return parts > 1 ? parts : 1;
 }
 
-static void choose_blocks(blocked *b, int64_t matrices) {
+/* Rows of a block that are too long for a thread's stack, or nobody knows how long: enough for the operands of both products to be
+ * read again few times, few enough for a core's cache to hold what is between up to some thousand columns. */
+enum { LONG_ROWS = 32 };
+
+static int64_t choose_room(const blocked *b) {
     int64_t bits = bits_of(b, b->scores) + bits_of(b, b->weights);
-    int64_t room = sinter_ring_matrix_rows(b->columns * bits / 8);
-    if (room < 1) room = 1;
+    int64_t room = b->columns > 0 ? sinter_ring_matrix_rows(b->columns * bits / 8) : 0;
+    return room > 0 ? room : LONG_ROWS;
+}
+
+/* Rows of known number. */
+static void choose_blocks(blocked *b, int64_t matrices) {
+    int64_t room = choose_room(b);
     b->parts = choose_parts(matrices, b->rows);
     b->part = b->rows / b->parts;
     int64_t blocks = (b->part + room - 1) / room, block = (b->part + blocks - 1) / blocks;
@@ -198,46 +208,75 @@ static uint32_t find_outer(const blocked *b, int64_t *out_count) {
     return best;
 }
 
+static sinter_expr begin_loop(blocked *b, const char *name, sinter_expr count, uint32_t *loops) {
+    (*loops)++;
+    return sinter_kernel_begin_for(b->k, name, count);
+}
+
+/* Blocks of the part, of equal length. */
+static void begin_known(blocked *b, sinter_expr part, uint32_t *loops) {
+    sinter_kernel *k = b->k;
+    sinter_expr rows = sinter_write_int(k, b->part);
+    b->count = sinter_write_int(k, b->block);
+    sinter_expr block =
+        begin_loop(b, "block", sinter_write_int(k, (b->part + b->block - 1) / b->block), loops);
+    sinter_expr first = FORMULA(k, "a * b", block, b->count);
+    if (b->part % b->block) first = FORMULA(k, "min(a, b - c)", first, rows, b->count);
+    b->row = FORMULA(k, "a * b + c", part, rows, first);
+}
+
+/* A part is every so many-th block, which shows that parts are apart; the last block of all has what is left. */
+static void begin_unknown(blocked *b, sinter_expr part, uint32_t *loops) {
+    sinter_kernel *k = b->k;
+    sinter_expr rows = sinter_kernel_dim_of(k, b->weights, -2),
+                parts = sinter_write_int(k, b->parts);
+    sinter_expr size = sinter_write_int(k, b->block),
+                blocks = FORMULA(k, "(a + b - 1) / b", rows, size);
+    sinter_expr block =
+        begin_loop(b, "block", FORMULA(k, "(a + b - 1 - c) / b", blocks, parts, part), loops);
+    b->row = FORMULA(k, "(a * b + c) * d", block, parts, part, size);
+    b->count = FORMULA(k, "min(a, max(b - c, 0))", size, rows, b->row);
+}
+
 /* Loops over units and blocks; how many they are. */
 static uint32_t begin_blocks(blocked *b) {
     sinter_kernel *k = b->k;
     int64_t matrices;
-    uint32_t outer = find_outer(b, &matrices), loops = 2;
-    choose_blocks(b, matrices);
-    sinter_expr unit = sinter_kernel_begin_for(k, "unit", sinter_write_int(k, matrices * b->parts));
-    sinter_expr parts = sinter_write_int(k, b->parts), part = sinter_write_int(k, b->part);
-    sinter_expr size = sinter_write_int(k, b->block);
+    uint32_t outer = find_outer(b, &matrices), loops = 0;
+    b->parts = (SINTER_LOWER_UNITS + matrices - 1) / matrices;
+    b->block = choose_room(b);
+    if (b->rows > 0) choose_blocks(b, matrices);
+    sinter_expr unit = begin_loop(b, "unit", sinter_write_int(k, matrices * b->parts), &loops);
+    sinter_expr parts = sinter_write_int(k, b->parts);
     for (uint32_t i = 0; i + 2 < b->rank; i++) {
-        if (i == outer && matrices > 1) {
-            b->matrix[i] = FORMULA(k, "a / b", unit, parts);
-            continue;
-        }
+        bool shared = i == outer && matrices > 1;
         b->matrix[i] =
-            sinter_kernel_begin_for(k, "matrix", sinter_kernel_dim_of(k, b->weights, (int)i));
-        loops++;
+            shared ? FORMULA(k, "a / b", unit, parts)
+                   : begin_loop(b, "matrix", sinter_kernel_dim_of(k, b->weights, (int)i), &loops);
     }
-    sinter_expr block = sinter_kernel_begin_for(
-        k, "block", sinter_write_int(k, (b->part + b->block - 1) / b->block));
-    sinter_expr first = FORMULA(k, "a * b", block, size);
-    if (b->part % b->block) first = FORMULA(k, "min(a, b - c)", first, part, size);
-    b->row = FORMULA(k, "a % b * c + d", unit, parts, part, first);
+    sinter_expr part = FORMULA(k, "a % b", unit, parts);
+    (b->rows > 0 ? begin_known : begin_unknown)(b, part, &loops);
     return loops;
 }
 
 /* ---- a block ---- */
 
-/* An odd number of lines, so that rows do not share the cache's sets. */
-static int64_t padded(const blocked *b, sinter_value value) {
+/* An odd number of lines, so that rows do not share the cache's sets, with room for whole words, which products may read. */
+static sinter_expr padded(const blocked *b, sinter_value value) {
     enum { LINE_BITS = 512 };
     int64_t line = LINE_BITS / bits_of(b, value), lines = (b->columns + line - 1) / line;
-    return b->columns < line ? b->columns : (lines | 1) * line;
+    if (b->columns > 0)
+        return sinter_write_int(b->k, b->columns < line ? b->columns : (lines | 1) * line);
+    sinter_expr words = FORMULA(b->k, "(a + 3) / 4 * 4", sinter_kernel_dim_of(b->k, value, -1));
+    return FORMULA(b->k, "a + (3 * b - a % (2 * b)) % (2 * b)", words,
+                   sinter_write_int(b->k, line));
 }
 
 static sinter_kernel_between *add_scratch(blocked *b, sinter_value value) {
     sinter_kernel *k = b->k;
     bool whole = has_shape_of_rows(b, value);
     const sinter_expr dims[2] = {sinter_write_int(k, b->block),
-                                 sinter_write_int(k, whole ? padded(b, value) : 1)};
+                                 whole ? padded(b, value) : sinter_write_int(k, 1)};
     sinter_dtype dtype = sinter_dtype_compute(sinter_write_type(k, value).dtype);
     sinter_kernel_between *between = &k->between[k->between_count++];
     *between = (sinter_kernel_between){
@@ -255,7 +294,7 @@ static void begin_part(blocked *b, sinter_value value) {
     uint32_t last = b->rank - 1;
     for (uint32_t i = 0; i < last; i++) {
         part.first[i] = i + 1 < last ? b->matrix[i] : b->row;
-        part.count[i] = sinter_write_int(k, i + 1 < last ? 1 : b->block);
+        part.count[i] = i + 1 < last ? sinter_write_int(k, 1) : b->count;
         /* The only element of an axis is 0 in the very form that elementwise rules read it by. */
         if (dim_of(b, value, (int)i) == 1) part.first[i] = sinter_write_int(k, 0);
     }

@@ -158,7 +158,8 @@ static sinter_loop_buffer row_scratch(rows *r, sinter_dtype dtype, bool *out_who
     sinter_expr dims[SINTER_MAX_RANK];
     int64_t low, high;
     sinter_loop_range(kernel->build.function, r->count, &low, &high);
-    *out_whole = high <= 0 || high > STACK_ROW;
+    /* Of a part of the rows there is one at a time, and room for it of any length. */
+    *out_whole = !kernel->part.value && (high <= 0 || high > STACK_ROW);
     if (*out_whole) {
         for (uint32_t i = 0; i < r->type.rank; ++i)
             dims[i] = sinter_lower_host_dim(kernel->lower, r->type.dims[i]);

@@ -213,15 +213,24 @@ static void schedule_kernel(sinter_schedule_cpu_state *state) {
     sinter_schedule_simplify(&state->schedule);
     join_parallel(state);
     sinter_schedule_cpu_set_grains(state);
+    sinter_cpu_move_scratch(state);
     sinter_cpu_end_choices(state);
     sinter_schedule_deinit(&state->schedule);
     sinter_arena_deinit(&scratch);
 }
 
+/* Loops stay as they are; scratch has to have room all the same. */
+static void leave_kernel(sinter_schedule_cpu_state *state) {
+    sinter_schedule_init(&state->schedule, state->program,
+                         state->program->kernels.items[state->kernel]);
+    sinter_cpu_move_scratch(state);
+    sinter_schedule_deinit(&state->schedule);
+}
+
 bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *target,
                          const sinter_schedule_options *options, sinter_diag *diag) {
-    if (options->level <= 0) return true;
-    if (options->tuning && strcmp(sinter_tuning_target(options->tuning), target->text))
+    bool changes = options->level > 0;
+    if (changes && options->tuning && strcmp(sinter_tuning_target(options->tuning), target->text))
         return sinter_error(diag, target->text,
                             "the tuning was measured for another target, %s: tune for this one, or "
                             "compile with --target [schedule_t1]",
@@ -231,9 +240,9 @@ bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *targ
     sinter_arena_init(&state.scratch);
     for (uint32_t i = 0; i < program->kernels.count && !state.failed; i++) {
         state.kernel = i;
-        schedule_kernel(&state);
+        (changes ? schedule_kernel : leave_kernel)(&state);
     }
-    bool good = !state.failed && sinter_cpu_pack_constants(&state);
+    bool good = !state.failed && (!changes || sinter_cpu_pack_constants(&state));
     sinter_arena_deinit(&state.scratch);
     return good;
 }

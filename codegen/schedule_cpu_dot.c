@@ -3,13 +3,15 @@
  * a multiple of that, or over few elements. f32 times bf16 takes two as well, one after the other, for words are widened more easily. Where c is
  * short and the loop around it goes on where c ends, as taps of a window over three channels do, the two are one loop first.
  * Where b is no constant, words are made of it where they are read, if enough rows share them; once for all rows, in scratch of the
- * thread, where loops around the nest choose the matrix. Taps of one channel are
+ * thread, where loops around the nest choose the matrix: then c may be of any length, also one that the run alone knows, since rows of a
+ * have room for whole words, and the last word of a column is filled up with zeros. Taps of one channel are
  * summed the same way, the bytes of a word coming from different rows of a.
  * The elements of b become one i32 of a constant that replaces it, so that columns are lanes of i32 and everything that
  * tiles and packs goes on as with any other element type. Exact: i32 wraps the same way in any order, and those of bf16 are
  * added in order.
  * Test: tests/codegen/schedule/dot.loops, tests/suites/embedded_models.py */
 #include "codegen/loop_access.h"
+#include "codegen/loop_linear.h"
 #include "codegen/schedule_cpu_tile.h"
 #include "codegen/schedule_internal.h"
 
@@ -45,8 +47,10 @@ typedef struct dot {
     sinter_expr row;          /* first row of a, where there is a loop around */
     uint32_t b_dim;           /* indexed by the loop's variable */
     uint32_t b_row;           /* by that of the loop around */
-    int64_t steps, count;     /* of the loop, of the loop around or 1 */
-    bool made;                /* b is no constant: its words are made where they are read, */
+    int64_t steps, count; /* of the loop, 0 where the run alone knows; of the loop around or 1 */
+    bool
+        open; /* steps are no whole words, or it is not known: only with words that are made once */
+    bool made; /* b is no constant: its words are made where they are read, */
     sinter_loop_buffer
         words; /* or, where this is not 0, once for all rows: scratch [word, column] */
 } dot;
@@ -160,7 +164,6 @@ static bool pays(const dot *d, const sinter_cpu_nest *nest) {
     sinter_loop_var column = nest->loops[nest->loop_count - 1];
     uint32_t dim;
     if (d->kind->sum != SINTER_DTYPE_i32 || !sinter_target_has(d->state->target, "avx512vnni") ||
-        d->steps % BYTES ||
         !sinter_loop_find_axis(d->b->arguments, d->b->argument_count, column, &dim) ||
         dim + 1 != d->b->argument_count)
         return false;
@@ -174,16 +177,56 @@ static bool pays(const dot *d, const sinter_cpu_nest *nest) {
     return false;
 }
 
+/* Words of the loop's steps, the last one included that is not whole. */
+static sinter_expr words_of(dot *d) {
+    sinter_loop_builder *b = &d->build;
+    sinter_expr fields = sinter_loop_int(b, d->kind->fields);
+    sinter_expr last = sinter_loop_int(b, d->kind->fields - 1);
+    return sinter_loop_div(b, sinter_loop_add(b, d->loop->upper, last), fields);
+}
+
+/* Elements of a to the end of the last word are there, whatever they are. */
+static bool has_room(dot *d) {
+    const sinter_loop_function *function = d->state->schedule.function;
+    const sinter_loop_buffer_info *info = &function->buffers.items[d->a->buffer];
+    sinter_linear room, used;
+    int64_t low, high;
+    sinter_expr all =
+        sinter_loop_mul(&d->build, words_of(d), sinter_loop_int(&d->build, d->kind->fields));
+    return d->a->arguments[info->rank - 1]->kind == SINTER_LOOP_VAR &&
+           sinter_linear_of(info->dims[info->rank - 1], &room) && sinter_linear_of(all, &used) &&
+           sinter_linear_accumulate(&room, &used, -1) &&
+           sinter_linear_range(function, &room, &low, &high) && low >= 0;
+}
+
+/* The loop goes over all of a dim of b, of a size that the run alone knows, or that is no whole words. */
+static bool goes_over_any(dot *d) {
+    const sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->b->buffer];
+    int64_t lower;
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < d->b->argument_count; i++) {
+        if (!sinter_loop_expr_uses(d->b->arguments[i], d->loop->var)) continue;
+        if (d->b->arguments[i]->kind != SINTER_LOOP_VAR || found++) return false;
+        d->b_dim = i;
+    }
+    d->open = found == 1 && sinter_loop_is_const_int(d->loop->lower, &lower) && lower == 0 &&
+              d->loop->step == 1 && sinter_loop_expr_equal(d->loop->upper, info->dims[d->b_dim]) &&
+              has_room(d);
+    return d->open;
+}
+
 static bool match(dot *d, const sinter_cpu_nest *nest) {
     uint32_t last = nest->reduction_count - 1;
     d->loop = sinter_schedule_get_loop(d->state->schedule.function, nest->reductions[last]);
     d->assign = d->loop ? d->loop->body : NULL;
     if (!d->assign || d->assign->kind != SINTER_LOOP_ASSIGN || d->assign->next ||
-        d->assign->var != nest->accumulator || !match_product(d) || !has_dots(d) ||
-        !lies_along(d) || !find_dim(d, d->loop, &d->b_dim, &d->steps) ||
-        !goes_over(d->loop, d->steps))
+        d->assign->var != nest->accumulator || !match_product(d) || !has_dots(d) || !lies_along(d))
         return false;
     d->made = !sinter_cpu_is_own_constant(d->state, d->b->buffer);
+    bool known = find_dim(d, d->loop, &d->b_dim, &d->steps) && goes_over(d->loop, d->steps);
+    if (!known) d->steps = 0;
+    if (d->made && (!known || d->steps % BYTES) && !goes_over_any(d)) return false;
+    if (!known && !d->open) return false;
     if (d->made) {
         d->around = NULL;
         d->count = 1;
@@ -423,49 +466,83 @@ static sinter_loop_var find_words_place(dot *d, const sinter_cpu_nest *nest) {
     return deepest < count ? around[deepest] : nest->loops[0];
 }
 
+/* Words of one column beside each other, an odd number of lines of the cache, so that they do not share its sets. */
+static sinter_expr width_of(dot *d, sinter_expr columns) {
+    enum { LINE = 16 };
+    sinter_loop_builder *b = &d->build;
+    int64_t count;
+    if (sinter_loop_is_const_int(columns, &count))
+        return sinter_loop_int(b, ((count + LINE - 1) / LINE | 1) * LINE);
+    sinter_expr two_lines = sinter_loop_int(b, 2 * LINE);
+    sinter_expr more =
+        sinter_loop_sub(b, sinter_loop_int(b, 3 * LINE), sinter_loop_rem(b, columns, two_lines));
+    return sinter_loop_add(b, columns, sinter_loop_rem(b, more, two_lines));
+}
+
+/* A word of the last steps, with zeros behind them. */
+static sinter_expr make_last_word(dot *d, sinter_expr first) {
+    sinter_loop_builder *b = &d->build;
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
+    sinter_expr bytes[BYTES], end = d->loop->upper;
+    sinter_expr last = sinter_loop_sub(b, end, sinter_loop_int(b, 1));
+    for (int k = 0; k < BYTES; k++) {
+        sinter_expr at = sinter_loop_add(b, first, sinter_loop_int(b, k));
+        sinter_expr inside = sinter_loop_compare(b, SINTER_SCALAR_lt, at, end);
+        sinter_loop_map_var(&map, d->loop->var, sinter_loop_min(b, at, last));
+        sinter_expr byte = sinter_loop_map_expr(&map, d->b);
+        bytes[k] = sinter_loop_select(b, inside, byte, sinter_loop_const_int(b, byte->dtype, 0));
+    }
+    return sinter_cpu_join_bytes(b, bytes);
+}
+
+/* for word in first..end, all columns { words[word, n] = ... } */
+static void write_words_between(dot *d, const sinter_loop_stmt *column, sinter_expr first,
+                                sinter_expr end, sinter_expr (*make)(dot *, sinter_expr)) {
+    sinter_loop_builder *build = &d->build;
+    sinter_expr word = sinter_loop_var_read(
+        build, sinter_loop_begin_for(build, "word", first, end, 1, SINTER_AXIS_SERIAL));
+    sinter_expr n =
+        sinter_loop_var_read(build, sinter_loop_begin_for(build, "n", column->lower, column->upper,
+                                                          1, SINTER_AXIS_SERIAL));
+    const sinter_expr at[2] = {word, n};
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
+    sinter_loop_map_var(&map, column->var, n);
+    sinter_expr step = two(d, SINTER_SCALAR_mul, word, sinter_loop_int(build, BYTES));
+    sinter_loop_store(build, d->words, at, sinter_loop_map_expr(&map, make(d, step)));
+    sinter_loop_end(build);
+    sinter_loop_end(build);
+}
+
+static bool over_parameters(const dot *d, sinter_expr expr) {
+    return sinter_loop_expr_over_parameters(d->state->schedule.function, expr);
+}
+
 /* scratch [word, column] with all words of b, before the loops that read them again and again. */
 static void write_words(dot *d, const sinter_cpu_nest *nest) {
-    enum { MIN_ROWS = 16, LINE = 16, L2_SHARE = 4 }; /* LINE: words of a line of the cache */
+    enum { MIN_ROWS = 16 };
     sinter_schedule *schedule = &d->state->schedule;
     sinter_loop_builder *build = &d->build;
     sinter_loop_var place = find_words_place(d, nest), column = nest->loops[nest->loop_count - 1];
-    int64_t columns = sinter_cpu_trips(d->state, column), words = d->steps / BYTES;
-    int64_t rows = sinter_cpu_trips(d->state, sinter_cpu_find_row(d->state, nest));
-    /* An odd number of lines, so that words of a column do not share the cache's sets. */
-    int64_t width = ((columns + LINE - 1) / LINE | 1) * LINE;
+    int64_t rows = sinter_cpu_trips(d->state, sinter_cpu_find_row(d->state, nest)), lower;
     const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, column);
-    if (!place || columns < 1 || rows < MIN_ROWS || !goes_over(loop, columns) ||
-        words > (int64_t)d->state->target->l2_bytes / L2_SHARE / BYTES / width)
+    if (!place || (rows >= 0 && rows < MIN_ROWS) || loop->step != 1 ||
+        !sinter_loop_is_const_int(loop->lower, &lower) || lower != 0 ||
+        !over_parameters(d, loop->upper) || !over_parameters(d, d->loop->upper))
         return;
-    const sinter_expr dims[2] = {sinter_loop_int(build, words), sinter_loop_int(build, width)};
-    size_t buffers = schedule->function->buffers.count;
+    const sinter_expr dims[2] = {words_of(d), width_of(d, loop->upper)};
     d->words =
         sinter_loop_add_buffer(build, "words", SINTER_DTYPE_i32, 2, dims, SINTER_SCOPE_STACK);
-    if (!sinter_cpu_fits_stack(schedule->function)) {
-        schedule->function->buffers.count = buffers;
-        d->words = 0;
-        return;
-    }
     sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, place),
                      *rest = *link;
     build->tail = link;
     *link = NULL;
     sinter_loop_alloc(build, d->words);
-    sinter_expr zero = sinter_loop_int(build, 0);
-    sinter_expr word = sinter_loop_var_read(
-        build, sinter_loop_begin_for(build, "word", zero, dims[0], 1, SINTER_AXIS_SERIAL));
-    sinter_expr n = sinter_loop_var_read(
-        build, sinter_loop_begin_for(build, "n", zero, sinter_loop_int(build, columns), 1,
-                                     SINTER_AXIS_SERIAL));
-    const sinter_expr at[2] = {word, n};
-    sinter_loop_map map;
-    sinter_loop_map_init(&map, d->state->program, schedule->function);
-    sinter_loop_map_var(&map, column, n);
-    sinter_loop_store(build, d->words, at,
-                      sinter_loop_map_expr(&map, make_word(d, two(d, SINTER_SCALAR_mul, word,
-                                                                  sinter_loop_int(build, BYTES)))));
-    sinter_loop_end(build);
-    sinter_loop_end(build);
+    sinter_expr whole =
+        sinter_loop_div(build, d->loop->upper, sinter_loop_int(build, d->kind->fields));
+    write_words_between(d, loop, sinter_loop_int(build, 0), whole, make_word);
+    if (d->open) write_words_between(d, loop, whole, dims[0], make_last_word);
     *build->tail = rest;
 }
 
@@ -485,8 +562,8 @@ static void join_rows(dot *d) {
 static void write_loop(dot *d) {
     sinter_loop_stmt *loop = d->around ? d->around : d->loop, *assign = d->assign;
     int64_t steps = d->count * d->steps, fields = d->kind->fields;
-    bool whole = steps % fields == 0;
-    loop->upper = sinter_loop_int(&d->build, whole ? steps / fields : 1);
+    bool whole = d->open || steps % fields == 0;
+    loop->upper = d->open ? words_of(d) : sinter_loop_int(&d->build, whole ? steps / fields : 1);
     sinter_loop_take_range(&d->build, loop);
     if (whole) {
         assign->value = accumulated(d, sinter_loop_var_read(&d->build, loop->var), fields);
@@ -653,6 +730,7 @@ bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest
         return false;
     }
     if (d.made) write_words(&d, nest);
+    if (d.open && !d.words) return false;
     if (d.around) join_rows(&d);
     write_loop(&d);
     return sinter_cpu_find_nest(function, nest->loops[0], nest);

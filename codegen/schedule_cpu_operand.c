@@ -10,10 +10,10 @@ enum {
     LINE = 64, /* bytes of a cache line */
     PANEL_SHARE =
         4, /* of the cache that a panel may have as it lies, if rows come and go beside it */
-    FEW_STEPS = 64,        /* of a reduction, that any cache holds */
-    MAX_STACK = 384 << 10, /* bytes of a kernel's scratch, of a stack that others need as well */
-    PAGE = 4096,           /* bytes that hardware does not look beyond for what is wanted next */
-    FEW_PANELS = 8,        /* for all threads that there may be */
+    FEW_STEPS = 64, /* of a reduction, that any cache holds */
+    MAX_STACK = SINTER_CPU_STACK_BYTES,
+    PAGE = 4096,     /* bytes that hardware does not look beyond for what is wanted next */
+    FEW_PANELS = 8,  /* for all threads that there may be */
     TURNED = 16,     /* steps that are turned into lanes at a time: a line of four-byte elements */
     MAX_UNROLLED = 8 /* vectors of a panel */
 };

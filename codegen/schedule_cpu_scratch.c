@@ -1,5 +1,7 @@
-/* Memory that all threads of a kernel share, for what one of its loops makes for the next: one more parameter of the kernel,
- * which the host allocates for each call. Needs: a program with a host. Test: tests/codegen/schedule/bits_bytes.loops */
+/* Memory that the host allocates for each call of a kernel, one more parameter of it: what one of its loops makes for the next, for all
+ * threads, and scratch that is too large for a thread's stack, or of a size that the run alone knows, with a place for each iteration of
+ * the parallel loop that it is made in. Needs: a program with a host.
+ * Test: tests/codegen/schedule/bits_bytes.loops, tests/codegen/schedule/room.loops */
 #include "codegen/loop_rewrite.h"
 #include "codegen/schedule_cpu_tile.h"
 
@@ -47,13 +49,113 @@ static bool pass_scratch(void *user, sinter_loop_stmt *stmt) {
     return true;
 }
 
+/* The buffer, the kernel's last parameter, is what every call passes from now on. */
+static void pass_everywhere(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter) {
+    addition a = {.state = state, .kernel = state->schedule.function, .parameter = parameter};
+    sinter_loop_walk(state->program->host->body, pass_scratch, &a);
+}
+
 sinter_loop_buffer sinter_cpu_add_scratch(sinter_schedule_cpu_state *state, const char *name,
                                           sinter_dtype dtype, uint32_t rank,
                                           const sinter_expr *dims) {
-    addition a = {.state = state, .kernel = state->schedule.function};
     sinter_loop_builder build;
     sinter_loop_builder_init(&build, state->program, state->schedule.function);
-    a.parameter = sinter_loop_add_buffer(&build, name, dtype, rank, dims, SINTER_SCOPE_INOUT);
-    sinter_loop_walk(state->program->host->body, pass_scratch, &a);
-    return a.parameter;
+    sinter_loop_buffer parameter =
+        sinter_loop_add_buffer(&build, name, dtype, rank, dims, SINTER_SCOPE_INOUT);
+    pass_everywhere(state, parameter);
+    return parameter;
+}
+
+/* ---- scratch that has no room on the stack ---- */
+
+typedef struct moving {
+    sinter_schedule_cpu_state *state;
+    sinter_loop_buffer buffer; /* the scratch */
+    sinter_loop_stmt **alloc;
+    const sinter_loop_stmt *parallel; /* around it; NULL: none */
+    sinter_expr place;                /* of the iteration */
+} moving;
+
+/* Bytes at most; UINT64_MAX: there is no bound. */
+static uint64_t most_bytes(const sinter_loop_function *function,
+                           const sinter_loop_buffer_info *info) {
+    uint64_t bytes = (sinter_dtype_infos[info->dtype].bits + 7) / 8;
+    for (uint32_t i = 0; i < info->rank; i++) {
+        int64_t low, high;
+        if (!sinter_loop_range(function, info->dims[i], &low, &high) ||
+            __builtin_mul_overflow(bytes, high > 0 ? (uint64_t)high : 1, &bytes))
+            return UINT64_MAX;
+    }
+    return bytes;
+}
+
+static bool has_sizes(const sinter_loop_function *function, const sinter_loop_buffer_info *info) {
+    for (uint32_t i = 0; i < info->rank; i++)
+        if (!sinter_loop_expr_over_parameters(function, info->dims[i])) return false;
+    return info->rank < SINTER_MAX_RANK;
+}
+
+/* The largest of the list whose size is known when the kernel is called, and the bytes of all. */
+static void find_largest(moving *m, sinter_loop_stmt **link, const sinter_loop_stmt *parallel,
+                         uint64_t *largest, uint64_t *total) {
+    const sinter_loop_function *function = m->state->schedule.function;
+    for (; *link; link = &(*link)->next) {
+        sinter_loop_stmt *stmt = *link;
+        bool spreads = stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_PARALLEL;
+        find_largest(m, &stmt->body, spreads ? stmt : parallel, largest, total);
+        find_largest(m, &stmt->else_body, parallel, largest, total);
+        if (stmt->kind != SINTER_LOOP_ALLOC) continue;
+        const sinter_loop_buffer_info *info = &function->buffers.items[stmt->buffer];
+        if (info->scope != SINTER_SCOPE_STACK) continue;
+        uint64_t bytes = most_bytes(function, info);
+        if (__builtin_add_overflow(*total, bytes, total)) *total = UINT64_MAX;
+        if (bytes <= *largest || !has_sizes(function, info)) continue;
+        *largest = bytes;
+        m->buffer = stmt->buffer;
+        m->alloc = link;
+        m->parallel = parallel;
+    }
+}
+
+static uint32_t put_in_place(void *user, sinter_loop_buffer buffer, sinter_expr *indices) {
+    const moving *m = user;
+    uint32_t rank = m->state->schedule.function->buffers.items[buffer].rank;
+    for (uint32_t i = rank; i-- > 0;) indices[i + 1] = indices[i];
+    indices[0] = m->place;
+    return rank + 1;
+}
+
+/* The scratch becomes a parameter [iteration, ...]. */
+static void move(moving *m) {
+    sinter_loop_function *function = m->state->schedule.function;
+    sinter_loop_buffer_info *info = &function->buffers.items[m->buffer];
+    sinter_loop_builder build;
+    sinter_loop_builder_init(&build, m->state->program, function);
+    sinter_expr *dims = sinter_arena_alloc_array(build.arena, info->rank + 1, sizeof *dims);
+    dims[0] = sinter_loop_int(&build, 1);
+    m->place = sinter_loop_int(&build, 0);
+    if (m->parallel) {
+        sinter_expr var = sinter_loop_var_read(&build, m->parallel->var);
+        m->place = sinter_loop_sub(&build, var, m->parallel->lower);
+        dims[0] = sinter_loop_sub(&build, m->parallel->upper, m->parallel->lower);
+    }
+    for (uint32_t i = 0; i < info->rank; i++) dims[i + 1] = info->dims[i];
+    *m->alloc = (*m->alloc)->next;
+    sinter_loop_change_indices(build.arena, function->body, m->buffer, put_in_place, m);
+    info->scope = SINTER_SCOPE_INOUT;
+    info->dims = dims;
+    info->rank++;
+    sinter_vector_push(build.arena, &function->buffer_parameters, m->buffer);
+    pass_everywhere(m->state, m->buffer);
+}
+
+void sinter_cpu_move_scratch(sinter_schedule_cpu_state *state) {
+    if (!state->program->host) return;
+    for (;;) {
+        moving m = {.state = state};
+        uint64_t largest = 0, total = 0;
+        find_largest(&m, &state->schedule.function->body, NULL, &largest, &total);
+        if (total <= SINTER_CPU_STACK_BYTES || !m.buffer) return;
+        move(&m);
+    }
 }

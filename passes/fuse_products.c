@@ -235,18 +235,25 @@ static int64_t least_bits(const chain *c) {
 /* Of a core's cache: matrices that take less stay there between the products, beside what is read with them. */
 enum { CACHE_SHARE = 4 };
 
-/* Blocks of rows fit a thread's stack; the matrices would take more of a core's cache. */
+/* At most; very many where nobody knows. */
+static double most_of(const chain *c, sinter_dim dim) {
+    int64_t low = 0, high = 0;
+    sinter_dim_range(sinter_module_dims(c->f->module), dim, &low, &high);
+    return high > 0 ? (double)high : 0;
+}
+
+/* The matrices would take more of a core's cache, or may: of symbolic dims the largest size counts for rows and columns, since that is
+ * where it matters, and one matrix for the others. */
 static bool pays(const chain *c) {
     const sinter_dim_table *dims = sinter_module_dims(c->f->module);
     const sinter_type *type = type_of(c, c->x);
     int64_t rows = 0, columns = 0, size;
-    if (!sinter_dim_is_const(dims, type->dims[type->rank - 2], &rows) ||
-        !sinter_dim_is_const(dims, type->dims[type->rank - 1], &columns) ||
-        rows < SINTER_RING_STEP || columns < 1 || columns > SINTER_RING_BYTES)
+    if ((sinter_dim_is_const(dims, type->dims[type->rank - 2], &rows) && rows < SINTER_RING_STEP) ||
+        (sinter_dim_is_const(dims, type->dims[type->rank - 1], &columns) && columns < 1))
         return false;
     int64_t bits = least_bits(c) + scratch_bits(c, c->x);
-    if (sinter_ring_matrix_rows(columns * bits / 8) < 1) return false;
-    double bytes = (double)rows * (double)columns * (double)bits / 8;
+    double bytes = most_of(c, type->dims[type->rank - 2]) * most_of(c, type->dims[type->rank - 1]) *
+                   (double)bits / 8;
     for (uint32_t i = 0; i + 2 < type->rank; i++)
         if (sinter_dim_is_const(dims, type->dims[i], &size)) bytes *= (double)size;
     bool model = bytes > (double)c->f->machine->l2_bytes / CACHE_SHARE;

@@ -130,10 +130,12 @@ bool sinter_integer_matmul_zeros(sinter_rewrite *rewrite, sinter_node node) {
     sinter_dim_range(sinter_module_dims(module), a_type.dims[a_type.rank - 1], &low, &inner);
     bool plain = a_type.dtype == SINTER_DTYPE_u8 && b_type.dtype == SINTER_DTYPE_i8 &&
                  !sinter_node_operand(module, node, 2) && !sinter_node_operand(module, node, 3);
-    if (plain || a_type.rank < 2 || b_type.rank < 2 || low != inner ||
+    if (plain || a_type.rank < 2 || b_type.rank < 2 ||
         !read_centred(rewrite, node, 0, SINTER_DTYPE_u8, &a) || zero_count(&a) != 1 ||
         !read_centred(rewrite, node, 1, SINTER_DTYPE_i8, &b) ||
-        (zero_count(&b) != 1 && b.zero->rank != 1))
+        (zero_count(&b) != 1 && b.zero->rank != 1) ||
+        (low != inner && has_zero(&a) &&
+         has_zero(&b))) /* how many products the zero points have is a number */
         return false;
     sinter_value operands[2] = {a.x, b.x};
     sinter_value y = sinter_build(&rewrite->build, SINTER_OP_matmul_integer, operands, 2, NULL, 0);

@@ -1,9 +1,11 @@
 """Rows between two products, made block by block: quantized attention of random sizes, signs, zero points and masks, the same bits
-as the evaluator has on every instruction set. The rows are made without functions that round (exp), so that nothing may differ.
+as the evaluator has on every instruction set. The rows are made without functions that round (exp), so that nothing may differ. Some of
+the numbers of rows and columns are symbols: the same code answers for several of them.
 
     tests/suites/blocked_values.py     with PYTHONPATH=tests/suites and SINTER_BUILD
 """
 
+import itertools
 import pathlib
 import random
 import subprocess
@@ -12,7 +14,7 @@ import tempfile
 from support import onnx_cases
 from tally import Tally
 
-CASES = 6
+CASES = 8
 SEED = 7
 TARGETS = ["x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v4+avx512vnni"]
 LEAST = 1 << 18  # elements of the matrix between the products: more than a quarter of any target's cache
@@ -22,17 +24,20 @@ def constant(name, dtype, value):
     return f"    %{name} = constant() {{value = tensor<{dtype}[], [{value}]>}}\n"
 
 
-def draw(rng):
-    """A graph's text."""
+def draw(rng, open_sizes):
+    """A graph's text, in which rows and columns are symbols where they are named here, and the sizes that these may be run with."""
     heads, size, width = rng.choice([1, 2, 3, 5]), rng.choice([4, 20, 33]), rng.choice([3, 16, 40])
     rows = rng.randrange(120, 500)
     columns = LEAST // (heads * rows) + rng.randrange(1, 60)
+    sizes = [{"S": rows, "T": columns}, {"S": rng.randrange(1, 33), "T": rng.randrange(1, 20)}, {"S": 64, "T": 128}]
+    rows, columns = ("S" if "S" in open_sizes else rows), ("T" if "T" in open_sizes else columns)
     left, right = rng.choice(["u8", "i8"]), rng.choice(["u8", "i8"])
     zero = {"u8": rng.choice([0, 128, 117]), "i8": rng.choice([0, -5])}
     shared = heads > 1 and rng.random() < 0.4  # all heads read the keys and values of one
     keys = 1 if shared else heads
     scores_in_bytes, masked = rng.random() < 0.6, rng.random() < 0.7
     text = 'module "rows" {\n'
+    text += "".join(f"  dim {name}{bound}\n" for name, bound in (("S", ""), ("T", " = 1..30000")) if name in open_sizes)
     text += f"  graph (%qf: f32[{heads},{rows},{size}], %kf: f32[{keys},{size},{columns}], %vf: f32[{keys},{columns},{width}]"
     text += f", %m: f32[{rng.choice([1, heads])},{rng.choice([1, rows])},{columns}]) {{\n"
     text += constant("fine", "f32", 0.02) + constant("step", "f32", 0.125) + constant("shrink", "f32", 2.0**-9)
@@ -50,24 +55,26 @@ def draw(rng):
         text += f"    %s2 = add(%{last}, %m)\n"
         last = "s2"
     text += f"    %high = reduce_max(%{last}, %axis) {{keepdims = 1}}\n    %low = reduce_min(%{last}, %axis) {{keepdims = 1}}\n"
-    text += f"    %up = sub(%{last}, %low)\n    %most = sub(%high, %low)\n    %share = div(%up, %most)\n"
+    text += f"    %up = sub(%{last}, %low)\n    %span = sub(%high, %low)\n    %most = max(%span, %step)\n    %share = div(%up, %most)\n"
     text += constant("unit", "f32", 1 / 250)
     text += "    %w = quantize_linear(%share, %unit, %zw)\n    %y = matmul_integer(%w, %v, %zw, %zr)\n    yield(%y)\n  }\n}\n"
-    return text
+    return text, sizes if open_sizes else [{}]
 
 
 def run(*arguments):
     return subprocess.run([str(a) for a in arguments], capture_output=True, text=True, errors="replace")
 
 
-def check_case(tally, name, path):
+def check_case(tally, name, path, sizes):
     loops = path.with_suffix(".loops")
     made = run(onnx_cases.SINTER, "compile", path, "--target=cpu:x86-64-v4", "-o", loops)
     blocked = made.returncode == 0 and "%block" in loops.read_text()
     tally.check(f"{name} goes by blocks", [] if blocked else [f"it does not: {made.stderr[:300]}"])
-    for target in TARGETS:
-        done = run(onnx_cases.SINTER, "diff", path, f"cpu:{target}", "eval", "--rtol=0")
-        tally.check(f"{name} on {target}", [] if done.returncode == 0 else [done.stdout[-600:] + done.stderr[-300:]])
+    for target, size in itertools.product(TARGETS, sizes):
+        given = [word for key, value in size.items() for word in ("--size", f"{key}={value}") if f"dim {key}" in path.read_text()]
+        done = run(onnx_cases.SINTER, "diff", path, f"cpu:{target}", "eval", "--rtol=0", *given)
+        what = " ".join([name, "on", target, *given])
+        tally.check(what, [] if done.returncode == 0 else [done.stdout[-600:] + done.stderr[-300:]])
 
 
 def main():
@@ -76,8 +83,9 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         for i in range(CASES):
             path = pathlib.Path(scratch) / f"rows_{i}.sir"
-            path.write_text(draw(rng))
-            check_case(tally, path.stem, path)
+            text, sizes = draw(rng, ["", "S", "T", "ST"][i % 4])
+            path.write_text(text)
+            check_case(tally, path.stem, path, sizes)
     tally.finish()
 
 

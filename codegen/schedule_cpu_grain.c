@@ -5,6 +5,7 @@
  * read and write has to come from beyond the first cache at least once, which is more than the arithmetic where a row meets
  * a matrix. A loop that is known to be too short becomes serial. Loops that are joined are one call of the pool: the grain
  * stands at the first of them, in iterations of the longest. Test: tests/codegen/schedule/grain.loops */
+#include "codegen/loop_access.h"
 #include "codegen/loop_independent.h"
 #include "codegen/loop_uses.h"
 #include "codegen/schedule_cpu.h"
@@ -81,9 +82,48 @@ static double list_work(const sinter_target *target, const sinter_loop_stmt *fir
 
 /* ---- a group of loops ---- */
 
+/* Bytes, as far as they are known. */
 typedef struct traffic {
-    double all, scratch; /* bytes of parameters, as far as they are known */
+    double all;     /* of parameters */
+    double scratch; /* of those that go from thread to thread */
 } traffic;
+
+/* Each iteration touches a part of the buffer that is its own, parts of one size in their order. */
+static bool goes_by_parts(sinter_schedule_cpu_state *state, const sinter_loop_stmt *loop,
+                          sinter_loop_buffer buffer, int64_t bytes) {
+    const sinter_loop_function *function = state->schedule.function;
+    int64_t lower, count, elements,
+        bits = sinter_dtype_infos[function->buffers.items[buffer].dtype].bits;
+    if (loop->kind != SINTER_LOOP_FOR || loop->axis != SINTER_AXIS_PARALLEL ||
+        !sinter_loop_trip_count(loop, &count) || !sinter_loop_is_const_int(loop->lower, &lower) ||
+        lower)
+        return false;
+    sinter_loop_builder builder;
+    sinter_loop_access_list accesses = {0};
+    sinter_loop_builder_init(&builder, state->program, state->schedule.function);
+    sinter_loop_collect_accesses(&state->scratch, loop->body, &accesses);
+    for (size_t i = 0; i < accesses.count; i++)
+        if (accesses.items[i].buffer == buffer &&
+            (!sinter_loop_stride(&builder, buffer, accesses.items[i].indices, loop->var,
+                                 &elements) ||
+             elements * count != bytes * 8 / bits))
+            return false;
+    return true;
+}
+
+/* Threads read the part of the scratch that they have written: in all loops they have the same share of it. */
+static bool stays_with_threads(sinter_schedule_cpu_state *state, sinter_loop_buffer buffer,
+                               int64_t bytes) {
+    const sinter_loop_function *function = state->schedule.function;
+    for (const sinter_loop_stmt *stmt = function->body; stmt; stmt = stmt->next) {
+        sinter_loop_access_list accesses = {0};
+        sinter_loop_collect_accesses(&state->scratch, stmt->body, &accesses);
+        bool touches = false;
+        for (size_t i = 0; i < accesses.count; i++) touches |= accesses.items[i].buffer == buffer;
+        if (touches && !goes_by_parts(state, stmt, buffer, bytes)) return false;
+    }
+    return true;
+}
 
 static traffic group_traffic(sinter_schedule_cpu_state *state, const sinter_loop_stmt *first,
                              const sinter_loop_stmt *end) {
@@ -102,7 +142,8 @@ static traffic group_traffic(sinter_schedule_cpu_state *state, const sinter_loop
         if (!touched[buffer] || !sinter_loop_static_bytes(&function->buffers.items[buffer], &bytes))
             continue;
         total.all += (double)bytes;
-        if (function->buffers.items[buffer].scope == SINTER_SCOPE_INOUT)
+        if (function->buffers.items[buffer].scope == SINTER_SCOPE_INOUT &&
+            !stays_with_threads(state, buffer, (int64_t)bytes))
             total.scratch += (double)bytes;
     }
     return total;

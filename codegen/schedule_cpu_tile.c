@@ -275,6 +275,7 @@ typedef struct tiling {
     sinter_cpu_tile tile;
     bool has_row;
     uint32_t outside;                            /* loops around the nest */
+    int64_t column_bytes;                        /* of what depends on columns */
     bool columns_outside;                        /* blocks of columns go around blocks of rows */
     sinter_loop_var free_loops[SINTER_MAX_RANK]; /* loops that columns may go around too */
     uint32_t free_count;
@@ -530,10 +531,10 @@ static void describe_tiling(tiling *t, const sinter_cpu_nest *nest, sinter_loop_
     sinter_loop_var column = nest->loops[nest->loop_count - 1];
     t->has_row = row != 0;
     t->outside = sinter_cpu_depth(&t->state->schedule, nest->loops[0]);
+    t->column_bytes = column_bytes(t->state->schedule.function, nest, &loads);
     /* Rows that share nothing but columns have no other reason to come one after the other. */
     bool outside =
-        !sinter_cpu_broadcasts(nest) || column_bytes(t->state->schedule.function, nest, &loads) >
-                                            (int64_t)t->state->target->l2_bytes / 2;
+        !sinter_cpu_broadcasts(nest) || t->column_bytes > (int64_t)t->state->target->l2_bytes / 2;
     const sinter_cpu_answer answers[] = {{"inside"}, {"outside"}, {"inside"}};
     if (t->tile.panels)
         outside = true;
@@ -548,6 +549,66 @@ static void describe_tiling(tiling *t, const sinter_cpu_nest *nest, sinter_loop_
         if (!needed) t->free_loops[t->free_count++] = nest->loops[i];
     }
     sinter_arena_deinit(&scratch);
+}
+
+/* ---- shares of rows ---- */
+
+/* Uses of each element of a column, over the loops that go around without it. */
+static int64_t count_uses(const tiling *t, const sinter_cpu_nest *nest, sinter_loop_var row) {
+    int64_t uses = 1;
+    for (uint32_t i = 0; i + 1 < nest->loop_count; i++) {
+        bool goes_around = nest->loops[i] == row;
+        for (uint32_t k = 0; k < t->free_count; k++)
+            goes_around |= nest->loops[i] == t->free_loops[k];
+        int64_t count = goes_around ? sinter_cpu_trips(t->state, nest->loops[i]) : 1;
+        uses *= count < 1 ? 1 : count < MANY_ROWS ? count : MANY_ROWS;
+        if (uses > MOST_TIMED) return MOST_TIMED;
+    }
+    return uses;
+}
+
+/* The outermost loop can be cut in halves that each go through all columns: columns are kept by a cache while both read them, are
+ * used often enough in a half to come from there in the meantime, and halves of rows need no more tiles. */
+static bool may_halve(const tiling *t, const sinter_cpu_nest *nest, sinter_loop_var row) {
+    enum { HIDDEN = 4 }; /* times that products take longer than columns do from memory */
+    const sinter_target *target = t->state->target;
+    const sinter_loop_var loop = nest->loops[0];
+    int64_t count = sinter_cpu_trips(t->state, loop);
+    bool is_free = loop == row;
+    for (uint32_t i = 0; i < t->free_count; i++) is_free |= loop == t->free_loops[i];
+    if (!is_free || count < 2 || count % 2 || nest->loop_count == SINTER_MAX_RANK ||
+        t->column_bytes > (int64_t)target->l3_share)
+        return false;
+    int64_t reads = HIDDEN * target->products * target->vector_bytes;
+    if (count_uses(t, nest, row) / 2 * target->memory_bytes < reads) return false;
+    if (loop != row) return true;
+    sinter_cpu_extent all = sinter_cpu_measure(t->state, nest, row), half = all;
+    half.rows = count / 2;
+    int64_t vectors = t->tile.columns / t->tile.lanes;
+    return t->tile.lanes <= t->tile.columns &&
+           2 * rows_time(target, &half, t->tile.rows, vectors) <=
+               rows_time(target, &all, t->tile.rows, vectors);
+}
+
+/* Blocks of columns on the outside are shared among threads, and then each row of the result is written by all of them, and read by
+ * all of them afterwards: lines that two cores have kept, which cost each of them dearly when they are next written. Where columns
+ * can be read twice, halves of the rows go around them instead, and a thread has rows of its own, as it has of what comes before
+ * and after. A question of the schedule. */
+static bool halve_rows(tiling *t, sinter_cpu_nest *nest, sinter_loop_var *row) {
+    const sinter_cpu_answer answers[] = {{"halves"}, {"all"}};
+    sinter_loop_var outer, inner, loop = nest->loops[0];
+    if (!may_halve(t, nest, *row) || sinter_cpu_choose(t->state, "rows", answers, 2)) return true;
+    int64_t half = sinter_cpu_trips(t->state, loop) / 2;
+    if (!sinter_schedule_split(&t->state->schedule, loop, half, SINTER_TAIL_EXACT, &outer, &inner,
+                               NULL))
+        return false;
+    memmove(nest->loops + 1, nest->loops, nest->loop_count++ * sizeof *nest->loops);
+    nest->loops[0] = outer;
+    nest->loops[1] = inner;
+    for (uint32_t i = 0; i < t->free_count; i++)
+        if (t->free_loops[i] == loop) t->free_loops[i] = inner;
+    if (*row == loop) *row = inner;
+    return true;
 }
 
 static int64_t instructions_of(const sinter_loop_stmt *loop);
@@ -618,10 +679,13 @@ bool sinter_cpu_tile_nest(sinter_schedule_cpu_state *state, const sinter_cpu_nes
                           sinter_loop_var row, sinter_loop_var band, sinter_cpu_tile tile) {
     sinter_schedule *schedule = &state->schedule;
     tiling t = {.state = state, .tile = tile};
+    sinter_cpu_nest own = *nest;
     describe_tiling(&t, nest, row, band);
     sinter_loop_function *saved = sinter_loop_clone_function(state->program, schedule->function);
     sinter_loop_var column = nest->loops[nest->loop_count - 1];
-    bool good = sinter_cpu_order_nest(schedule, nest, row);
+    bool may_share = t.columns_outside && !t.outside && !band && !tile.panels && tile.rows > 1;
+    bool good =
+        (!may_share || halve_rows(&t, &own, &row)) && sinter_cpu_order_nest(schedule, &own, row);
     if (good) tile_columns(&t, column);
     if (!t.done) *schedule->function = *saved;
     return t.done > 0;

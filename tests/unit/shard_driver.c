@@ -315,6 +315,9 @@ int main(int argc, char **argv) {
         t.diag = (sinter_diag){.handler = errors_only, .user = &t.messages};
         bool loaded = load(&t) && (!compiled || compiles(&t, &options));
         skipped += !loaded;
+        if (!loaded)
+            fprintf(stderr, "%s: skipped: %.300s\n", line,
+                    t.messages.data ? t.messages.data : "no message");
         for (int i = 0; loaded && i < atoi(argv[2]); i++) {
             uint64_t seed = strtoull(argv[1], NULL, 10) * 1000003u + (uint64_t)i;
             for (const char *c = strrchr(line, '/') ? strrchr(line, '/') : line; *c; c++)

@@ -137,8 +137,8 @@ def filters(model):
 
 
 # Of BERT, columns of queries, keys, values and the first feed-forward product, rows of the others; of GPT-2, of which queries, keys and
-# values are one product, the feed-forward products and the caches, by their heads. Which 3x3 convolutions are Winograd's depends on the
-# size of parts, and 16 of them in a row round to 3e-5: what is compared here are sums.
+# values are one product, the feed-forward products and the caches, by their heads. 16 convolutions in a row that are Winograd's round to
+# 3e-5 by themselves: what is compared here are sums.
 LARGE = {
     "resnet50": (8, filters, ("--no-winograd",)),
     "bert_base_seq128": (4, lambda model: blocks(model, 6, (0, 1, 2, 4), (3, 5)), ()),

@@ -259,7 +259,7 @@ static void write_alloc(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     if (!e->uses.reads[s->buffer]) sinter_c_write(e, "(void)%s;", e->buffers[s->buffer]);
 }
 
-/* The message with %0 and %1 as printf wants them, and the arguments in the order of their use. */
+/* The message with %0 and %1 as printf wants them, and the arguments in the order of their use; %% is what printf wants. */
 static void write_fail(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     if (e->dialect->device) {
         sinter_cuda_fail(e, s);
@@ -277,6 +277,7 @@ static void write_fail(sinter_c_emitter *e, const sinter_loop_stmt *s) {
                                text_of(e, s->arguments[*at - '0'], false));
         } else {
             sinter_text_append_string(&format, "%%");
+            at += at[1] == '%';
         }
     }
     sinter_text literal = {0};

@@ -90,6 +90,15 @@ static inline int32_t sinter_exchange(sinter_abi_call *call, int32_t kind, int32
     return sinter_fail(call, SINTER_ABI_FAILED, "a program of several ranks needs the others to run");
 }
 
+/* Where the failure was, at the end of its message. True. */
+static inline bool sinter_place(sinter_abi_call *call, const char *text) {
+    size_t used = strlen(call->message), size = strlen(text), room = sizeof call->message - 1 - used;
+    if (size > room) size = room;
+    memcpy(call->message + used, text, size);
+    call->message[used + size] = 0;
+    return true;
+}
+
 static inline void sinter_parallel_for(sinter_abi_call *call, int64_t count, int64_t grain,
                                        void (*body)(void *, int64_t, int64_t), void *environment) {
 #ifdef __GNUC__

@@ -179,7 +179,12 @@ static void write_call(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         e->indent++;
     }
     sinter_c_write(e, "sinter_trace(call, %u, 1);", s->kernel);
-    if (fails)
+    const char *place =
+        sinter_loop_failure_place(e->arena, e->program->kernels.items[s->kernel]->comment);
+    if (fails && *place)
+        sinter_c_jump(e, sinter_arena_format(e->arena, "%s) && sinter_place(call, %s)) ", code.data,
+                                             quoted(e, place)));
+    else if (fails)
         sinter_c_jump(e, sinter_arena_format(e->arena, "%s)) ", code.data));
     else
         sinter_c_write(e, "%s);", code.data);

@@ -165,6 +165,9 @@ void sinter_llvm_bind_var(sinter_llvm_function *f, sinter_loop_var var, LLVMValu
 /* ---- emit_llvm_parallel.c ---- */
 /* The loop and those that are joined to it; the last of them. */
 const sinter_loop_stmt *sinter_llvm_parallel_for(sinter_llvm_function *f, const sinter_loop_stmt *first);
+/* snprintf(target, size, format, arguments...) */
+void sinter_llvm_print(sinter_llvm_function *f, LLVMValueRef target, LLVMValueRef size, const char *format,
+                       const LLVMValueRef *arguments, uint32_t count);
 /* Records the failure in the call, first one wins. */
 void sinter_llvm_record_failure(sinter_llvm_function *f, int32_t code, const char *message, LLVMValueRef *arguments,
                                 uint32_t count);

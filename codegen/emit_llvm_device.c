@@ -217,7 +217,7 @@ static bool is_static(const sinter_loop_function *host) {
 }
 
 static void explain_list(sinter_llvm_function *f, LLVMValueRef record, LLVMValueRef message,
-                         const sinter_loop_stmt *first, int32_t *number) {
+                         const char *place, const sinter_loop_stmt *first, int32_t *number) {
     for (const sinter_loop_stmt *s = first; s; s = s->next) {
         if (s->kind == SINTER_LOOP_FAIL) {
             LLVMBasicBlockRef same = sinter_llvm_block(f, "same"),
@@ -233,12 +233,13 @@ static void explain_list(sinter_llvm_function *f, LLVMValueRef record, LLVMValue
             for (uint32_t i = 0; i < count; i++)
                 values[i] = sinter_llvm_load_field(
                     f, f->module->i64, record, offsetof(sinter_abi_device_failure, values) + i * 8);
-            sinter_llvm_record_failure(f, s->code, s->text, values, count);
+            const char *text = sinter_arena_format(f->module->arena, "%s%s", s->text, place);
+            sinter_llvm_record_failure(f, s->code, text, values, count);
             LLVMBuildBr(f->builder, next);
             LLVMPositionBuilderAtEnd(f->builder, next);
         }
-        explain_list(f, record, message, s->body, number);
-        explain_list(f, record, message, s->else_body, number);
+        explain_list(f, record, message, place, s->body, number);
+        explain_list(f, record, message, place, s->else_body, number);
     }
 }
 
@@ -257,8 +258,12 @@ static LLVMValueRef emit_explain(sinter_llvm_module *m) {
     LLVMValueRef message =
         sinter_llvm_load_field(&f, m->i32, record, offsetof(sinter_abi_device_failure, message));
     int32_t number = 0;
-    for (size_t i = 0; i < m->program->kernels.count; i++)
-        explain_list(&f, record, message, m->program->kernels.items[i]->body, &number);
+    for (size_t i = 0; i < m->program->kernels.count; i++) {
+        const sinter_loop_function *kernel = m->program->kernels.items[i];
+        const char *place = sinter_loop_failure_place(m->arena, kernel->comment);
+        explain_list(&f, record, message, sinter_loop_fail_text(m->arena, place), kernel->body,
+                     &number);
+    }
     LLVMBuildRetVoid(f.builder);
     sinter_llvm_end(&f);
     return function;

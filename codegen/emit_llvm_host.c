@@ -361,6 +361,43 @@ static LLVMBasicBlockRef begin_copy(sinter_llvm_function *f, LLVMValueRef from, 
     return done;
 }
 
+/* void place(call, text): the text goes to the end of the failure's message. */
+static LLVMValueRef place_function(sinter_llvm_function *f) {
+    sinter_llvm_module *m = f->module;
+    LLVMValueRef known = LLVMGetNamedFunction(m->module, "sinter.place");
+    if (known) return known;
+    sinter_llvm_function g;
+    LLVMValueRef function = helper_begin(f, &g, "sinter.place", m->void_type,
+                                         (LLVMTypeRef[]){m->pointer, m->pointer}, 2);
+    LLVMValueRef message = sinter_llvm_field(&g, g.call, offsetof(sinter_abi_call, message));
+    LLVMValueRef used = sinter_llvm_library(&g, "strlen", m->i64, &message, 1);
+    LLVMValueRef room = sinter_llvm_int(m, sizeof((sinter_abi_call *)0)->message);
+    sinter_llvm_print(&g, LLVMBuildGEP2(g.builder, m->i8, message, &used, 1, ""),
+                      LLVMBuildSub(g.builder, room, used, ""), "%s",
+                      (LLVMValueRef[]){LLVMGetParam(function, 1)}, 1);
+    LLVMBuildRetVoid(g.builder);
+    sinter_llvm_end(&g);
+    return function;
+}
+
+/* The kernel's failure is the run's, and its message says where it was. */
+static void emit_check(sinter_llvm_function *f, uint32_t kernel, LLVMValueRef code) {
+    sinter_llvm_module *m = f->module;
+    const char *place =
+        sinter_loop_failure_place(m->arena, m->program->kernels.items[kernel]->comment);
+    LLVMBasicBlockRef on = sinter_llvm_block(f, "on");
+    LLVMBasicBlockRef failed = *place ? sinter_llvm_block(f, "failed") : f->failure;
+    LLVMBuildCondBr(f->builder, LLVMBuildIsNotNull(f->builder, code, ""), failed, on);
+    if (*place) {
+        LLVMPositionBuilderAtEnd(f->builder, failed);
+        LLVMValueRef function = place_function(f);
+        LLVMValueRef arguments[] = {f->call, sinter_llvm_text(m, place)};
+        LLVMBuildCall2(f->builder, LLVMGlobalGetValueType(function), function, arguments, 2, "");
+        LLVMBuildBr(f->builder, f->failure);
+    }
+    LLVMPositionBuilderAtEnd(f->builder, on);
+}
+
 static void emit_call_kernel(sinter_llvm_function *f, const sinter_loop_stmt *s) {
     sinter_llvm_module *m = f->module;
     unsigned count = 1 + s->buffer_argument_count + s->argument_count;
@@ -376,11 +413,7 @@ static void emit_call_kernel(sinter_llvm_function *f, const sinter_loop_stmt *s)
     LLVMValueRef code =
         LLVMBuildCall2(f->builder, LLVMGlobalGetValueType(kernel), kernel, arguments, count, "");
     emit_trace(f, s->kernel, 0);
-    if (m->kernel_fails[s->kernel]) {
-        LLVMBasicBlockRef on = sinter_llvm_block(f, "on");
-        LLVMBuildCondBr(f->builder, LLVMBuildIsNotNull(f->builder, code, ""), f->failure, on);
-        LLVMPositionBuilderAtEnd(f->builder, on);
-    }
+    if (m->kernel_fails[s->kernel]) emit_check(f, s->kernel, code);
     if (!done) return;
     LLVMBuildBr(f->builder, done);
     LLVMPositionBuilderAtEnd(f->builder, done);

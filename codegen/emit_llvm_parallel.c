@@ -254,7 +254,7 @@ const sinter_loop_stmt *sinter_llvm_parallel_for(sinter_llvm_function *f,
 
 /* ---- failures ---- */
 
-/* "%0" and "%1" become the spelling of an i64 for printf, in the order of their use. */
+/* "%0" and "%1" become the spelling of an i64 for printf, in the order of their use; "%%" is left as it is. */
 static const char *printf_format(sinter_llvm_module *m, const char *message, uint32_t *order,
                                  uint32_t *out_count, uint32_t capacity) {
     sinter_text text = {0};
@@ -267,11 +267,25 @@ static const char *printf_format(sinter_llvm_module *m, const char *message, uin
             order[(*out_count)++] = (uint32_t)(*++at - '0');
         } else {
             sinter_text_append_string(&text, "%%");
+            at += at[1] == '%';
         }
     }
     const char *copy = sinter_arena_copy_string(m->arena, text.data ? text.data : "", text.size);
     sinter_text_deinit(&text);
     return copy;
+}
+
+void sinter_llvm_print(sinter_llvm_function *f, LLVMValueRef target, LLVMValueRef size,
+                       const char *format, const LLVMValueRef *arguments, uint32_t count) {
+    sinter_llvm_module *m = f->module;
+    LLVMValueRef values[3 + 8] = {target, size,
+                                  LLVMBuildGlobalStringPtr(f->builder, format, "message")};
+    for (uint32_t i = 0; i < count; i++) values[3 + i] = arguments[i];
+    LLVMTypeRef types[] = {m->pointer, m->i64, m->pointer};
+    LLVMTypeRef type = LLVMFunctionType(m->i32, types, 3, true);
+    LLVMValueRef function = LLVMGetNamedFunction(m->module, "snprintf");
+    if (!function) function = sinter_llvm_add_function(m, "snprintf", type);
+    LLVMBuildCall2(f->builder, type, function, values, 3 + count, "");
 }
 
 void sinter_llvm_record_failure(sinter_llvm_function *f, int32_t code, const char *message,
@@ -286,17 +300,12 @@ void sinter_llvm_record_failure(sinter_llvm_function *f, int32_t code, const cha
     LLVMPositionBuilderAtEnd(f->builder, first);
     uint32_t order[8], used;
     const char *format = printf_format(m, message, order, &used, 8);
-    LLVMValueRef values[3 + 8];
-    values[0] = sinter_llvm_field(f, f->call, offsetof(sinter_abi_call, message));
-    values[1] = sinter_llvm_int(m, sizeof((sinter_abi_call *)0)->message);
-    values[2] = LLVMBuildGlobalStringPtr(f->builder, format, "message");
+    LLVMValueRef values[8];
     for (uint32_t i = 0; i < used; i++)
-        values[3 + i] = order[i] < count ? arguments[order[i]] : sinter_llvm_int(m, 0);
-    LLVMTypeRef types[] = {m->pointer, m->i64, m->pointer};
-    LLVMTypeRef type = LLVMFunctionType(m->i32, types, 3, true);
-    LLVMValueRef function = LLVMGetNamedFunction(m->module, "snprintf");
-    if (!function) function = sinter_llvm_add_function(m, "snprintf", type);
-    LLVMBuildCall2(f->builder, type, function, values, 3 + used, "");
+        values[i] = order[i] < count ? arguments[order[i]] : sinter_llvm_int(m, 0);
+    sinter_llvm_print(f, sinter_llvm_field(f, f->call, offsetof(sinter_abi_call, message)),
+                      sinter_llvm_int(m, sizeof((sinter_abi_call *)0)->message), format, values,
+                      used);
     LLVMBuildBr(f->builder, done);
     LLVMPositionBuilderAtEnd(f->builder, done);
 }

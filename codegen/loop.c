@@ -309,6 +309,25 @@ void sinter_loop_fail(sinter_loop_builder *builder, int32_t code, const char *me
     stmt->argument_count = count;
 }
 
+const char *sinter_loop_failure_place(sinter_arena *arena, const char *comment) {
+    enum { MOST = 120 }; /* the message has to fit before it */
+    if (!comment || !*comment) return "";
+    size_t size = strlen(comment);
+    return size <= MOST ? sinter_arena_format(arena, ", in %s", comment)
+                        : sinter_arena_format(arena, ", in %.*s...", MOST - 3, comment);
+}
+
+const char *sinter_loop_fail_text(sinter_arena *arena, const char *text) {
+    sinter_text out = {0};
+    for (const char *at = text; *at; at++) {
+        if (*at == '%') sinter_text_append(&out, "%", 1);
+        sinter_text_append(&out, at, 1);
+    }
+    const char *copy = sinter_arena_copy_string(arena, out.data ? out.data : "", out.size);
+    sinter_text_deinit(&out);
+    return copy;
+}
+
 void sinter_loop_call_kernel(sinter_loop_builder *builder, uint32_t kernel,
                              const sinter_loop_buffer *buffers, uint32_t buffer_count,
                              const sinter_expr *scalars, uint32_t scalar_count) {

@@ -358,7 +358,12 @@ void sinter_loop_exchange_with(sinter_loop_builder *builder, sinter_loop_buffer 
                                const sinter_loop_exchange *exchange);
 void sinter_loop_comment(sinter_loop_builder *builder, const char *text);
 void sinter_loop_prefetch(sinter_loop_builder *builder, sinter_loop_buffer buffer, const sinter_expr *indices);
+/* The message's %0, %1 ... become the arguments' values, %% a percent sign. */
 void sinter_loop_fail(sinter_loop_builder *builder, int32_t code, const char *message, const sinter_expr *arguments, uint32_t count);
+/* ", in NODES" for the end of a failure's message: of a kernel what its comment says, shortened; "" where it says nothing. */
+const char *sinter_loop_failure_place(sinter_arena *arena, const char *comment);
+/* As a part of a message of sinter_loop_fail. */
+const char *sinter_loop_fail_text(sinter_arena *arena, const char *text);
 void sinter_loop_call_kernel(sinter_loop_builder *builder, uint32_t kernel, const sinter_loop_buffer *buffers,
                              uint32_t buffer_count, const sinter_expr *scalars, uint32_t scalar_count);
 

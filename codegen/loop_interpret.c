@@ -386,10 +386,13 @@ static bool fail_by_program(frame *f, const sinter_code_instruction *at) {
             sinter_text_format(&message, "%" PRId64,
                                f->registers[f->code->operands.items[at->b + index]].i);
             c++;
-        } else
+        } else {
             sinter_text_append(&message, c, 1);
+            c += c[0] == '%' && c[1] == '%';
+        }
     }
-    fail(f, "%s (status %d)", message.data ? message.data : "", stmt->code);
+    const char *place = sinter_loop_failure_place(&f->machine->arena, f->code->function->comment);
+    fail(f, "%s%s (status %d)", message.data ? message.data : "", place, stmt->code);
     sinter_text_deinit(&message);
     return false;
 }

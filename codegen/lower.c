@@ -146,8 +146,13 @@ void sinter_lower_host_check(sinter_lower *lower, sinter_expr condition, int32_t
                              const char *message, const sinter_expr *arguments, uint32_t count) {
     if (condition->kind == SINTER_LOOP_CONST && condition->int_value) return;
     sinter_expr fails = sinter_loop_call(&lower->host, SINTER_SCALAR_not, &condition);
+    sinter_arena *arena = &lower->program->arena;
+    const char *location =
+        lower->node ? sinter_node_get(lower->module, lower->node)->location : NULL;
+    const char *place = sinter_loop_fail_text(arena, sinter_loop_failure_place(arena, location));
     sinter_loop_begin_if(&lower->host, fails);
-    sinter_loop_fail(&lower->host, code, message, arguments, count);
+    sinter_loop_fail(&lower->host, code, sinter_arena_format(arena, "%s%s", message, place),
+                     arguments, count);
     sinter_loop_end(&lower->host);
 }
 
@@ -396,12 +401,15 @@ static bool lower_node(sinter_lower *lower, sinter_node node) {
 
 bool sinter_lower_region(sinter_lower *lower, sinter_region region) {
     bool good = true;
+    const sinter_node around = lower->node;
     sinter_lower_place_values(lower, region);
     SINTER_FOR_NODES (lower->module, region, node) {
+        lower->node = node;
         if (sinter_op_has_trait(sinter_node_get(lower->module, node)->op, SINTER_TRAIT_TERMINATOR))
             break;
         if (!lower_node(lower, node)) good = false;
     }
+    lower->node = around;
     return good && !lower->failed;
 }
 

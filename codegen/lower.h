@@ -52,6 +52,7 @@ typedef struct sinter_lower {
         uint32_t index;
         sinter_dim start;
     } piece; /* the last that sinter_lower_piece_start was asked for */
+    sinter_node node; /* which the host's checks are for */
     uint32_t output_count;
     uint32_t exchange_count; /* so far */
     sinter_arena scratch;

@@ -578,7 +578,7 @@ void sinter_kernel_check_range(sinter_kernel *kernel, sinter_node node, const ch
     sinter_expr both[2] = {low, high};
     sinter_expr outside = sinter_loop_call(build, SINTER_SCALAR_or, both);
     if (outside->kind == SINTER_LOOP_CONST && !outside->int_value) return;
-    /* No location in the text: kernels of equal code stay equal; the run names the kernel. */
+    /* No location in the text: kernels of equal code stay equal; who calls the kernel adds its nodes. */
     sinter_expr arguments[2] = {index, size};
     const char *op = sinter_op_get_info(sinter_node_get(kernel->lower->module, node)->op)->name;
     sinter_loop_begin_if(build, outside);

@@ -42,26 +42,17 @@ static bool all_numeric(const sinter_fusion *f, const sinter_value *values, uint
     return true;
 }
 
-/* Whether the node decides a dim of a result while it runs: it then needs to stand alone. */
-static bool has_late_dim(const sinter_fusion *f, const sinter_node_info *info) {
-    const sinter_dim_table *dims = sinter_module_dims(f->module);
-    for (uint32_t i = 0; i < info->result_count; ++i) {
-        if (!info->results[i]) continue;
-        const sinter_type *type = sinter_value_type(f->module, info->results[i]);
-        for (uint32_t d = 0; d < type->rank; ++d) {
-            if (sinter_dim_get_kind(dims, type->dims[d]) != SINTER_DIM_SYMBOL) continue;
-            const sinter_dim_symbol *symbol =
-                sinter_dim_get_symbol(sinter_module_dims(f->module), type->dims[d]);
-            if (symbol->origin == SINTER_DIM_ORIGIN_NODE && symbol->value == info->results[i])
-                return true;
-        }
-    }
+/* Whether shapes are made of what the node computes, of its results' extents or of their elements, which the host reads: it then
+ * needs to stand alone. */
+static bool makes_shapes(const sinter_fusion *f, const sinter_node_info *info) {
+    for (uint32_t i = 0; i < info->result_count; ++i)
+        if (info->results[i] && sinter_value_has_symbols(f->module, info->results[i])) return true;
     return false;
 }
 
 static bool is_fusable(const sinter_fusion *f, sinter_node node) {
     const sinter_node_info *info = sinter_node_get(f->module, node);
-    return !has_late_dim(f, info) && all_numeric(f, info->operands, info->operand_count) &&
+    return !makes_shapes(f, info) && all_numeric(f, info->operands, info->operand_count) &&
            all_numeric(f, info->results, info->result_count);
 }
 

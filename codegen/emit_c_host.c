@@ -179,8 +179,7 @@ static void write_call(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         e->indent++;
     }
     sinter_c_write(e, "sinter_trace(call, %u, 1);", s->kernel);
-    const char *place =
-        sinter_loop_failure_place(e->arena, e->program->kernels.items[s->kernel]->comment);
+    const char *place = sinter_loop_failure_place(e->arena, s->text);
     if (fails && *place)
         sinter_c_jump(e, sinter_arena_format(e->arena, "%s) && sinter_place(call, %s)) ", code.data,
                                              quoted(e, place)));

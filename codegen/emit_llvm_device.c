@@ -2,6 +2,7 @@
  * descriptor carries the kernels' code (abi.h). A kernel of the program is a function here that fills in a launch; its grid
  * is made of the same expressions as its axes. Test: tests/codegen/emit_cuda/ */
 #include "codegen/emit_llvm_host.h"
+#include "codegen/loop_rewrite.h"
 #include "runtime/abi.h"
 
 #include <assert.h>
@@ -243,6 +244,20 @@ static void explain_list(sinter_llvm_function *f, LLVMValueRef record, LLVMValue
     }
 }
 
+typedef struct only_call {
+    uint32_t kernel, count;
+    const char *nodes;
+} only_call;
+
+static bool find_only_call(void *user, sinter_loop_stmt *stmt) {
+    only_call *search = user;
+    if (stmt->kind == SINTER_LOOP_CALL_KERNEL && stmt->kernel == search->kernel) {
+        search->count++;
+        search->nodes = stmt->text;
+    }
+    return true;
+}
+
 /* void explain(call, failure): the messages of all kernels, in the order in which the text numbers them. */
 static LLVMValueRef emit_explain(sinter_llvm_module *m) {
     LLVMTypeRef types[] = {m->pointer, m->pointer};
@@ -260,7 +275,11 @@ static LLVMValueRef emit_explain(sinter_llvm_module *m) {
     int32_t number = 0;
     for (size_t i = 0; i < m->program->kernels.count; i++) {
         const sinter_loop_function *kernel = m->program->kernels.items[i];
-        const char *place = sinter_loop_failure_place(m->arena, kernel->comment);
+        /* The device tells the kernel, not the call. */
+        only_call search = {.kernel = (uint32_t)i};
+        sinter_loop_walk(m->program->host->body, find_only_call, &search);
+        const char *nodes = search.count == 1 ? search.nodes : NULL;
+        const char *place = sinter_loop_failure_place(m->arena, nodes);
         explain_list(&f, record, message, sinter_loop_fail_text(m->arena, place), kernel->body,
                      &number);
     }

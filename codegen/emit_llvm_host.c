@@ -381,16 +381,15 @@ static LLVMValueRef place_function(sinter_llvm_function *f) {
 }
 
 /* The kernel's failure is the run's, and its message says where it was. */
-static void emit_check(sinter_llvm_function *f, uint32_t kernel, LLVMValueRef code) {
+static void emit_check(sinter_llvm_function *f, const sinter_loop_stmt *call, LLVMValueRef code) {
     sinter_llvm_module *m = f->module;
-    const char *place =
-        sinter_loop_failure_place(m->arena, m->program->kernels.items[kernel]->comment);
     LLVMBasicBlockRef on = sinter_llvm_block(f, "on");
-    LLVMBasicBlockRef failed = *place ? sinter_llvm_block(f, "failed") : f->failure;
+    LLVMBasicBlockRef failed = call->text ? sinter_llvm_block(f, "failed") : f->failure;
     LLVMBuildCondBr(f->builder, LLVMBuildIsNotNull(f->builder, code, ""), failed, on);
-    if (*place) {
+    if (call->text) {
         LLVMPositionBuilderAtEnd(f->builder, failed);
         LLVMValueRef function = place_function(f);
+        const char *place = sinter_loop_failure_place(m->arena, call->text);
         LLVMValueRef arguments[] = {f->call, sinter_llvm_text(m, place)};
         LLVMBuildCall2(f->builder, LLVMGlobalGetValueType(function), function, arguments, 2, "");
         LLVMBuildBr(f->builder, f->failure);
@@ -413,7 +412,7 @@ static void emit_call_kernel(sinter_llvm_function *f, const sinter_loop_stmt *s)
     LLVMValueRef code =
         LLVMBuildCall2(f->builder, LLVMGlobalGetValueType(kernel), kernel, arguments, count, "");
     emit_trace(f, s->kernel, 0);
-    if (m->kernel_fails[s->kernel]) emit_check(f, s->kernel, code);
+    if (m->kernel_fails[s->kernel]) emit_check(f, s, code);
     if (!done) return;
     LLVMBuildBr(f->builder, done);
     LLVMPositionBuilderAtEnd(f->builder, done);

@@ -309,12 +309,12 @@ void sinter_loop_fail(sinter_loop_builder *builder, int32_t code, const char *me
     stmt->argument_count = count;
 }
 
-const char *sinter_loop_failure_place(sinter_arena *arena, const char *comment) {
+const char *sinter_loop_failure_place(sinter_arena *arena, const char *nodes) {
     enum { MOST = 120 }; /* the message has to fit before it */
-    if (!comment || !*comment) return "";
-    size_t size = strlen(comment);
-    return size <= MOST ? sinter_arena_format(arena, ", in %s", comment)
-                        : sinter_arena_format(arena, ", in %.*s...", MOST - 3, comment);
+    if (!nodes || !*nodes) return "";
+    size_t size = strlen(nodes);
+    return size <= MOST ? sinter_arena_format(arena, ", in %s", nodes)
+                        : sinter_arena_format(arena, ", in %.*s...", MOST - 3, nodes);
 }
 
 const char *sinter_loop_fail_text(sinter_arena *arena, const char *text) {

@@ -151,7 +151,7 @@ typedef struct sinter_loop_stmt {
     int64_t grain;    /* FOR, parallel, not joined: iterations that are worth a thread, of the longest of those that are joined to
                          it; 0: nobody said, one is */
     bool joined;      /* FOR, parallel: may run at the same time as the parallel loops right before it */
-    const char *text; /* comment, fail message */
+    const char *text; /* comment, fail message; of a call the nodes that it computes, where the kernel may fail; NULL: not said */
     struct sinter_loop_stmt *body, *else_body; /* first of a list */
     struct sinter_loop_stmt *next;
 } sinter_loop_stmt;
@@ -360,8 +360,8 @@ void sinter_loop_comment(sinter_loop_builder *builder, const char *text);
 void sinter_loop_prefetch(sinter_loop_builder *builder, sinter_loop_buffer buffer, const sinter_expr *indices);
 /* The message's %0, %1 ... become the arguments' values, %% a percent sign. */
 void sinter_loop_fail(sinter_loop_builder *builder, int32_t code, const char *message, const sinter_expr *arguments, uint32_t count);
-/* ", in NODES" for the end of a failure's message: of a kernel what its comment says, shortened; "" where it says nothing. */
-const char *sinter_loop_failure_place(sinter_arena *arena, const char *comment);
+/* ", in NODES" for the end of a failure's message, shortened; "" where nodes is NULL. */
+const char *sinter_loop_failure_place(sinter_arena *arena, const char *nodes);
 /* As a part of a message of sinter_loop_fail. */
 const char *sinter_loop_fail_text(sinter_arena *arena, const char *text);
 void sinter_loop_call_kernel(sinter_loop_builder *builder, uint32_t kernel, const sinter_loop_buffer *buffers,

@@ -54,6 +54,7 @@ typedef struct frame {
     view *views;
     SINTER_VECTOR(copy) copies; /* under way */
     uint64_t groups;            /* committed */
+    const char *nodes;          /* that the call is for; NULL: not said */
     bool is_host;
 } frame;
 
@@ -391,7 +392,7 @@ static bool fail_by_program(frame *f, const sinter_code_instruction *at) {
             c += c[0] == '%' && c[1] == '%';
         }
     }
-    const char *place = sinter_loop_failure_place(&f->machine->arena, f->code->function->comment);
+    const char *place = sinter_loop_failure_place(&f->machine->arena, f->nodes);
     fail(f, "%s%s (status %d)", message.data ? message.data : "", place, stmt->code);
     sinter_text_deinit(&message);
     return false;
@@ -440,6 +441,7 @@ static bool call_kernel(frame *f, const sinter_code_instruction *at) {
     if (!*code) *code = sinter_code_compile(&m->arena, kernel);
     frame callee;
     frame_init(&callee, m, *code);
+    callee.nodes = stmt->text;
     bool ok = true;
     for (uint32_t i = 0; ok && i < stmt->buffer_argument_count; i++) {
         view *given = &f->views[stmt->buffer_arguments[i]];

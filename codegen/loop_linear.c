@@ -311,8 +311,8 @@ static bool range_of_quotient(sinter_scalar_function function, range a, range b,
     bool remainder = function == SINTER_SCALAR_rem || function == SINTER_SCALAR_floormod;
     int64_t top = b.max - 1; /* largest remainder */
     if (a.min >= 0) {
-        if (remainder)
-            *out = (range){0, a.max < top ? a.max : top};
+        if (remainder) /* what is below every divisor stays as it is */
+            *out = a.max < b.min ? a : (range){0, a.max < top ? a.max : top};
         else
             *out = (range){a.min / b.max, a.max / b.min};
         return true;

@@ -317,7 +317,12 @@ static bool parse_call_kernel(sinter_loop_parser *p) {
     if (!sinter_lexer_expect(lexer, ")")) return false;
     sinter_loop_call_kernel(&p->builder, (uint32_t)kernel, buffers.items, (uint32_t)buffers.count,
                             scalars.items, (uint32_t)scalars.count);
-    p->builder.last->copies = sinter_lexer_accept(lexer, "copies");
+    sinter_loop_stmt *call = p->builder.last;
+    call->copies = sinter_lexer_accept(lexer, "copies");
+    if (lexer->token.kind == SINTER_TOKEN_STRING) {
+        if (!sinter_lexer_expect_string(lexer, &name)) return false;
+        call->text = sinter_loop_parse_copy(p, name);
+    }
     return true;
 }
 

@@ -327,6 +327,10 @@ static void print_store(printer *p, const sinter_loop_stmt *stmt) {
     put(p, "\n");
 }
 
+static void print_quoted(printer *p, const char *string) {
+    sinter_text_quote(p->text, sinter_string_of(string));
+}
+
 static void print_call_kernel(printer *p, const sinter_loop_stmt *stmt) {
     bool known = p->kernel_names && stmt->kernel < p->program->kernels.count;
     sinter_text_format(p->text, "call @%s(", known ? p->kernel_names[stmt->kernel] : "?");
@@ -335,11 +339,12 @@ static void print_call_kernel(printer *p, const sinter_loop_stmt *stmt) {
                            buffer_name(p, stmt->buffer_arguments[i]));
     if (stmt->buffer_argument_count && stmt->argument_count) put(p, ", ");
     print_list(p, stmt->arguments, stmt->argument_count, ", ");
-    put(p, stmt->copies ? ") copies\n" : ")\n");
-}
-
-static void print_quoted(printer *p, const char *string) {
-    sinter_text_quote(p->text, sinter_string_of(string));
+    put(p, stmt->copies ? ") copies" : ")");
+    if (stmt->text) {
+        put(p, " ");
+        print_quoted(p, stmt->text);
+    }
+    put(p, "\n");
 }
 
 static void print_fail(printer *p, const sinter_loop_stmt *stmt) {

@@ -101,6 +101,7 @@ typedef struct sinter_kernel {
     sinter_value bound_value;            /* element known right now (the epilogue's operand) ... */
     const sinter_expr *bound_index;
     sinter_expr bound_element;
+    bool may_fail;                       /* what it computes depends on numbers that it checks */
     bool is_quantized;                   /* has conversions between floats and quantized integers inside */
     const sinter_dim *broadcast_dims; /* dims of the result whose index is being broadcast, or NULL */
     SINTER_VECTOR(sinter_kernel_element) elements; /* computed already, in blocks that may still be open */

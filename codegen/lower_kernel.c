@@ -109,6 +109,7 @@ static const char *kernel_base_name(sinter_kernel *kernel, sinter_node node) {
 bool sinter_kernel_end(sinter_kernel *kernel, sinter_node node) {
     sinter_lower *lower = kernel->lower;
     if (lower->failed) return false;
+    const char *nodes = kernel->may_fail ? kernel->build.function->comment : NULL;
     uint32_t index = share_kernel(kernel, kernel_base_name(kernel, node));
     if (kernel->calls.number)
         sinter_loop_begin_for_var(&lower->host, kernel->calls.number,
@@ -117,6 +118,7 @@ bool sinter_kernel_end(sinter_kernel *kernel, sinter_node node) {
     sinter_loop_call_kernel(&lower->host, index, kernel->host_buffers.items,
                             (uint32_t)kernel->host_buffers.count, kernel->host_scalars.items,
                             (uint32_t)kernel->host_scalars.count);
+    lower->host.last->text = nodes;
     if (kernel->calls.number) sinter_loop_end(&lower->host);
     return true;
 }
@@ -578,9 +580,10 @@ void sinter_kernel_check_range(sinter_kernel *kernel, sinter_node node, const ch
     sinter_expr both[2] = {low, high};
     sinter_expr outside = sinter_loop_call(build, SINTER_SCALAR_or, both);
     if (outside->kind == SINTER_LOOP_CONST && !outside->int_value) return;
-    /* No location in the text: kernels of equal code stay equal; who calls the kernel adds its nodes. */
+    /* No location in the text: kernels of equal code stay equal; the call has its nodes. */
     sinter_expr arguments[2] = {index, size};
     const char *op = sinter_op_get_info(sinter_node_get(kernel->lower->module, node)->op)->name;
+    kernel->may_fail = true;
     sinter_loop_begin_if(build, outside);
     sinter_loop_fail(build, SINTER_ABI_OUT_OF_RANGE,
                      sinter_arena_format(&kernel->lower->program->arena,

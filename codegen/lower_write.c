@@ -79,6 +79,7 @@ void sinter_write_check(sinter_kernel *kernel, sinter_expr condition, const char
     sinter_loop_begin_if(&kernel->build,
                          sinter_loop_call(&kernel->build, SINTER_SCALAR_not, &condition));
     sinter_expr number = sinter_loop_cast(&kernel->build, argument, SINTER_DTYPE_i64);
+    kernel->may_fail = true;
     sinter_loop_fail(&kernel->build, SINTER_ABI_BAD_INPUT, message, &number, 1);
     sinter_loop_end(&kernel->build);
 }

@@ -43,6 +43,7 @@ static bool pass_scratch(void *user, sinter_loop_stmt *stmt) {
     sinter_loop_alloc(&host, buffer);
     sinter_loop_call_kernel(&host, stmt->kernel, buffers, count, stmt->arguments,
                             stmt->argument_count);
+    host.last->text = stmt->text;
     sinter_loop_free(&host, buffer);
     *host.tail = stmt->next;
     *stmt = *list;

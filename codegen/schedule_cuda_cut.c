@@ -259,6 +259,7 @@ static void replace_call(cut *c, sinter_loop_stmt **link) {
             sinter_vector_push(&c->scratch, &buffers, scratch[p->scratch.items[k]]);
         sinter_loop_call_kernel(&b, p->kernel, buffers.items, (uint32_t)buffers.count,
                                 call->arguments, call->argument_count);
+        b.last->text = call->text;
     }
 }
 

@@ -110,7 +110,7 @@ static void move_symbols(sinter_module *module, sinter_value old_value, sinter_v
     }
 }
 
-bool sinter_value_has_symbols(const sinter_module *module, sinter_value value) {
+static bool has_symbols(const sinter_module *module, sinter_value value) {
     size_t count = sinter_dim_symbol_count(sinter_module_dims(module));
     for (size_t i = 0; i < count; i++) {
         const sinter_dim_symbol *symbol = symbol_at(module, i);
@@ -176,8 +176,8 @@ static bool is_dead(const sinter_module *module, sinter_node node) {
         return false;
     for (uint32_t i = 0; i < info->result_count; i++) {
         sinter_value result = info->results[i];
-        if (result && (sinter_value_get(module, result)->uses.count > 0 ||
-                       sinter_value_has_symbols(module, result)))
+        if (result &&
+            (sinter_value_get(module, result)->uses.count > 0 || has_symbols(module, result)))
             return false;
     }
     return true;

@@ -16,8 +16,6 @@ void sinter_rewrite_begin(sinter_rewrite *rewrite, sinter_module *module, sinter
 void sinter_rewrite_at(sinter_rewrite *rewrite, sinter_node root);
 /* Whether new may stand for old: same kind, element type and rank. */
 bool sinter_rewrite_fits(const sinter_rewrite *rewrite, sinter_value old_value, sinter_value new_value);
-/* Whether a symbol is read from the value: an extent that its node decides, or an element of it. */
-bool sinter_value_has_symbols(const sinter_module *module, sinter_value value);
 /* All uses of old become new. They must fit; dims may be refined. A new value without
  * a name, or a sharding, takes the old one's; outputs of the module keep their names in any case. Symbols that were read from old are
  * read from new. */

@@ -45,9 +45,20 @@ static bool all_numeric(const sinter_fusion *f, const sinter_value *values, uint
 /* Whether shapes are made of what the node computes, of its results' extents or of their elements, which the host reads: it then
  * needs to stand alone. */
 static bool makes_shapes(const sinter_fusion *f, const sinter_node_info *info) {
+    uint64_t known;
     for (uint32_t i = 0; i < info->result_count; ++i)
-        if (info->results[i] && sinter_value_has_symbols(f->module, info->results[i])) return true;
+        if (info->results[i] && sinter_map_find(&f->shapes, info->results[i], &known)) return true;
     return false;
+}
+
+static void find_shapes(sinter_fusion *f) {
+    sinter_dim_table *dims = sinter_module_dims(f->module);
+    sinter_map_init(&f->shapes, f->scratch);
+    for (size_t i = 0; i < sinter_dim_symbol_count(dims); ++i) {
+        const sinter_dim_symbol *symbol =
+            sinter_dim_get_symbol(dims, sinter_dim_symbol_at(dims, i));
+        if (symbol->origin != SINTER_DIM_ORIGIN_INPUT) sinter_map_put(&f->shapes, symbol->value, 1);
+    }
 }
 
 static bool is_fusable(const sinter_fusion *f, sinter_node node) {
@@ -697,6 +708,7 @@ void sinter_pass_fuse(sinter_pass_context *context) {
                        .scratch = &context->scratch,
                        .rewrite = &context->rewrite};
     sinter_map_init(&f.copies, f.scratch);
+    find_shapes(&f);
     uint32_t regions = sinter_module_region_limit(module);
     for (sinter_region region = 1; region < regions; ++region) {
         const sinter_region_info *info = sinter_region_get(module, region);

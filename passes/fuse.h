@@ -21,6 +21,7 @@ typedef struct sinter_fusion {
     const sinter_machine *machine;
     const sinter_chooser *chooser;
     sinter_region region;
+    sinter_map shapes;  /* values that symbols are read from -> 1: extents that nodes decide, elements */
     sinter_map copies;  /* constants copied into a group -> position of the node they are for */
     uint32_t *position; /* by node, in this region; 0 elsewhere */
     uint32_t *group_of; /* by node: index + 1 */

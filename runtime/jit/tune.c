@@ -388,7 +388,7 @@ static bool confirm_run(search *s, sinter_tuning *tuning) {
     if (any && !c.engines[1]) return false;
     bool good = compete(s, &c, 4 * round_seconds);
     s->report.before = s->report.now = c.medians[0];
-    if (good && any && c.medians[1] < c.medians[0])
+    if (good && any && c.medians[1] < c.medians[0] * (1 - least_gain / 2))
         s->report.now = c.medians[1];
     else if (good)
         drop_all(s, tuning);

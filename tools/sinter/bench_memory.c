@@ -89,10 +89,13 @@ static bool run_child(const char *folder, const char *artifact, const char *json
     list[count++] = "--device";
     list[count++] = device_name(a, arguments_find(a, "target"));
     for (size_t i = 0; i < a->option_count; ++i) {
-        bool is_input = !strcmp(a->options[i].name, "i");
-        if (!is_input && strcmp(a->options[i].name, "threads")) continue;
-        list[count++] = is_input ? "-i" : "--threads";
-        list[count++] = a->options[i].value;
+        static const char *const passed[][2] = {
+            {"i", "-i"}, {"threads", "--threads"}, {"size", "--size"}};
+        for (size_t k = 0; k < sizeof passed / sizeof *passed; ++k) {
+            if (strcmp(a->options[i].name, passed[k][0])) continue;
+            list[count++] = passed[k][1];
+            list[count++] = a->options[i].value;
+        }
     }
     int status = 1;
     bool good = !sinter_process_run(list, folder, "/dev/null", &status) && WIFEXITED(status) &&

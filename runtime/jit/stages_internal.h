@@ -54,6 +54,11 @@ bool sinter_stages_cut_inputs(const sinter_stages *stages, const sinter_tensor *
 bool sinter_stages_join_outputs(const sinter_stages *stages, const sinter_tensor *slots, sinter_tensor *out_outputs,
                                 sinter_diag *diag);
 
+/* ---- making them ---- */
+/* Whether requests, the module with a part of the batch each, give the rows that the whole gives; so many of them a run, 0: as many as it
+ * brings. */
+bool sinter_stages_check_apart(const sinter_module *whole, const sinter_module *request, int64_t requests, sinter_diag *diag);
+
 /* ---- jobs of processes ---- */
 sinter_engine *sinter_stages_own_engine(const sinter_stages *stages);
 void sinter_stages_set_job_trace(sinter_stages *stages, sinter_trace *trace);

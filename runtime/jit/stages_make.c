@@ -305,7 +305,9 @@ static bool write_stage(writer *w, sinter_node stage, uint32_t number) {
 static bool write_all(writer *w) {
     uint32_t number = 0;
     sinter_region main = sinter_module_main(w->module);
-    if (!split(w)) return false;
+    if (!sinter_stages_check_apart(w->whole, w->module, w->how->micro_batches, w->diag) ||
+        !split(w))
+        return false;
     if (!sinter_file_ensure_folder(w->folder, w->diag)) return false;
     sinter_text_format(&w->list,
                        "// Programs of the stages of a pipeline, stage_0%s on: what runs take and "

@@ -227,9 +227,8 @@ bool sinter_schedule_keeps_marks(sinter_schedule *schedule, const sinter_loop_fu
 typedef struct split {
     sinter_schedule *schedule;
     sinter_loop_builder builder;
-    sinter_loop_stmt *loop;
-    int64_t factor;
-    sinter_expr count;
+    sinter_loop_stmt **link, *loop;
+    sinter_expr count, factor;
     sinter_loop_var outer, inner, tail;
 } split;
 
@@ -248,11 +247,12 @@ static sinter_expr value_at(split *s, sinter_expr position) {
 /* The loops in front of the builder's place, the body of the split one inside. */
 static void build_split(split *s, sinter_expr blocks, bool guard) {
     sinter_loop_builder *b = &s->builder;
-    sinter_expr zero = sinter_loop_int(b, 0), factor = sinter_loop_int(b, s->factor);
+    sinter_expr zero = sinter_loop_int(b, 0);
     s->outer = sinter_loop_begin_for(b, suffixed(s, "o"), zero, blocks, 1, s->loop->axis);
-    s->inner = sinter_loop_begin_for(b, suffixed(s, "i"), zero, factor, 1, SINTER_AXIS_SERIAL);
+    b->open->stmt->joined = s->loop->joined;
+    s->inner = sinter_loop_begin_for(b, suffixed(s, "i"), zero, s->factor, 1, SINTER_AXIS_SERIAL);
     sinter_expr position =
-        sinter_loop_add(b, sinter_loop_mul(b, sinter_loop_var_read(b, s->outer), factor),
+        sinter_loop_add(b, sinter_loop_mul(b, sinter_loop_var_read(b, s->outer), s->factor),
                         sinter_loop_var_read(b, s->inner));
     if (guard)
         sinter_loop_begin_if(b, sinter_loop_compare(b, SINTER_SCALAR_lt, position, s->count));
@@ -269,7 +269,7 @@ static void build_split(split *s, sinter_expr blocks, bool guard) {
 /* A loop over a copy of the body for what the blocks leave over. */
 static void build_tail(split *s, sinter_expr blocks) {
     sinter_loop_builder *b = &s->builder;
-    sinter_expr first = value_at(s, sinter_loop_mul(b, blocks, sinter_loop_int(b, s->factor)));
+    sinter_expr first = value_at(s, sinter_loop_mul(b, blocks, s->factor));
     s->tail = sinter_loop_begin_for(b, suffixed(s, "t"), first, s->loop->upper, s->loop->step,
                                     s->loop->axis);
     sinter_loop_map map;
@@ -284,40 +284,79 @@ static bool is_zero(sinter_expr expr) {
     return sinter_loop_is_const_int(expr, &value) && value == 0;
 }
 
+/* Finds the loop and counts its iterations. */
+static bool begin_split(split *s, sinter_schedule *schedule, sinter_loop_var var) {
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, var);
+    if (!link) return false;
+    *s = (split){.schedule = schedule, .link = link, .loop = *link};
+    if (s->loop->axis == SINTER_AXIS_UNROLL || s->loop->axis == SINTER_AXIS_VECTOR)
+        return sinter_schedule_refuse(schedule, "the loop is marked already");
+    /* The bounds move inside, where they are evaluated again. */
+    if (!sinter_schedule_bounds_fixed(s->loop, s->loop->body))
+        return sinter_schedule_refuse(schedule, "the body changes the bounds");
+    sinter_loop_builder_init(&s->builder, schedule->program, schedule->function);
+    s->count = sinter_schedule_count(&s->builder, s->loop);
+    return true;
+}
+
+static bool is_exact(split *s) {
+    return is_zero(sinter_loop_rem(&s->builder, s->count, s->factor));
+}
+
+/* Whole blocks, or with `guard` all that have an iteration. */
+static sinter_expr count_blocks(split *s, bool guard) {
+    sinter_loop_builder *b = &s->builder;
+    sinter_expr last = sinter_loop_sub(b, s->factor, sinter_loop_int(b, 1));
+    return sinter_loop_div(b, guard ? sinter_loop_add(b, s->count, last) : s->count, s->factor);
+}
+
+static bool finish_split(split *s, sinter_expr blocks, bool guard, bool peel) {
+    sinter_loop_builder *b = &s->builder;
+    sinter_loop_function *saved = sinter_schedule_save(s->schedule);
+    *s->link = s->loop->next;
+    b->tail = s->link;
+    if (peel) build_tail(s, blocks); /* before the body changes; the split goes in front */
+    b->tail = s->link;
+    build_split(s, blocks, guard);
+    return sinter_schedule_keeps_marks(s->schedule, saved);
+}
+
 bool sinter_schedule_split(sinter_schedule *schedule, sinter_loop_var var, int64_t factor,
                            sinter_schedule_tail tail, sinter_loop_var *out_outer,
                            sinter_loop_var *out_inner, sinter_loop_var *out_tail) {
-    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, var);
-    if (!link) return false;
-    split s = {.schedule = schedule, .loop = *link, .factor = factor};
+    split s;
+    if (!begin_split(&s, schedule, var)) return false;
     if (factor < 1) return sinter_schedule_refuse(schedule, "the factor must be positive");
-    if (s.loop->axis == SINTER_AXIS_UNROLL || s.loop->axis == SINTER_AXIS_VECTOR)
-        return sinter_schedule_refuse(schedule, "the loop is marked already");
-    /* The bounds move inside, where they are evaluated again. */
-    if (!sinter_schedule_bounds_fixed(s.loop, s.loop->body))
-        return sinter_schedule_refuse(schedule, "the body changes the bounds");
-    sinter_loop_builder_init(&s.builder, schedule->program, schedule->function);
-    sinter_loop_builder *b = &s.builder;
-    s.count = sinter_schedule_count(b, s.loop);
-    sinter_expr width = sinter_loop_int(b, factor);
-    bool exact = is_zero(sinter_loop_rem(b, s.count, width));
+    s.factor = sinter_loop_int(&s.builder, factor);
+    bool exact = is_exact(&s);
     if (!exact && tail == SINTER_TAIL_EXACT)
         return sinter_schedule_refuse(
             schedule, "the factor %" PRId64 " does not provably divide the count", factor);
     bool guard = !exact && tail == SINTER_TAIL_GUARD, peel = !exact && tail == SINTER_TAIL_PEEL;
-    sinter_expr counted =
-        guard ? sinter_loop_add(b, s.count, sinter_loop_int(b, factor - 1)) : s.count;
-    sinter_expr blocks = sinter_loop_div(b, counted, width);
-    sinter_loop_function *saved = sinter_schedule_save(schedule);
-    *link = s.loop->next;
-    b->tail = link;
-    if (peel) build_tail(&s, blocks); /* before the body changes; the split goes in front */
-    b->tail = link;
-    build_split(&s, blocks, guard);
-    if (!sinter_schedule_keeps_marks(schedule, saved)) return false;
+    if (!finish_split(&s, count_blocks(&s, guard), guard, peel)) return false;
     if (out_outer) *out_outer = s.outer;
     if (out_inner) *out_inner = s.inner;
     if (out_tail) *out_tail = s.tail;
+    return true;
+}
+
+bool sinter_schedule_split_parts(sinter_schedule *schedule, sinter_loop_var var, int64_t most,
+                                 int64_t least, sinter_loop_var *out_outer,
+                                 sinter_loop_var *out_inner) {
+    split s;
+    if (!begin_split(&s, schedule, var)) return false;
+    if (most < 1 || least < 1)
+        return sinter_schedule_refuse(schedule, "there must be parts, and iterations in them");
+    sinter_loop_builder *b = &s.builder;
+    sinter_expr parts = sinter_loop_int(b, most);
+    sinter_expr length = sinter_loop_add(b, s.count, sinter_loop_int(b, most - 1));
+    s.factor = sinter_loop_max(b, sinter_loop_div(b, length, parts), sinter_loop_int(b, least));
+    bool guard = !is_exact(&s);
+    /* The minimum changes nothing: it shows how many there are at most. */
+    if (!finish_split(&s, sinter_loop_min(b, count_blocks(&s, guard), parts), guard, false))
+        return false;
+    if (out_outer) *out_outer = s.outer;
+    if (out_inner) *out_inner = s.inner;
     return true;
 }
 

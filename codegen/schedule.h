@@ -33,6 +33,10 @@ typedef enum sinter_schedule_tail {
  * divides the count. The outer loop keeps the axis. out_tail: the loop of what is left, 0 where there is none. Any out may be NULL. */
 bool sinter_schedule_split(sinter_schedule *schedule, sinter_loop_var loop, int64_t factor, sinter_schedule_tail tail,
                            sinter_loop_var *out_outer, sinter_loop_var *out_inner, sinter_loop_var *out_tail);
+/* The same into `most` parts at most, of equal length and at least so many iterations, but for the last, which has what is left: the
+ * factor follows from the count, also where the run alone knows it. The tail is a guard. */
+bool sinter_schedule_split_parts(sinter_schedule *schedule, sinter_loop_var loop, int64_t most, int64_t least,
+                                 sinter_loop_var *out_outer, sinter_loop_var *out_inner);
 /* for i in l..u -> for i in l..min(u, at) and for i in max(l, at)..u. Bounds and conditions that hold in one part fold there. */
 bool sinter_schedule_cut(sinter_schedule *schedule, sinter_loop_var loop, int64_t at, sinter_loop_var *out_first,
                          sinter_loop_var *out_second);

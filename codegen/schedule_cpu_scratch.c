@@ -1,9 +1,13 @@
 /* Memory that the host allocates for each call of a kernel, one more parameter of it: what one of its loops makes for the next, for all
  * threads, and scratch that is too large for a thread's stack, or of a size that the run alone knows, with a place for each iteration of
- * the parallel loop that it is made in. Needs: a program with a host.
+ * the parallel loop that it is made in. A loop of more iterations than there may be places goes over parts of them, one after the other.
+ * Needs: a program with a host.
  * Test: tests/codegen/schedule/bits_bytes.loops, tests/codegen/schedule/room.loops */
+#include "codegen/loop_independent.h"
 #include "codegen/loop_rewrite.h"
 #include "codegen/schedule_cpu_tile.h"
+
+#include <math.h>
 
 typedef struct addition {
     sinter_schedule_cpu_state *state;
@@ -69,12 +73,16 @@ sinter_loop_buffer sinter_cpu_add_scratch(sinter_schedule_cpu_state *state, cons
 
 /* ---- scratch that has no room on the stack ---- */
 
+/* Of scratch at most, one for each part of a parallel loop: enough for threads to share the parts evenly, in several chunks each. */
+enum { MOST_PLACES = 32 };
+
 typedef struct moving {
     sinter_schedule_cpu_state *state;
     sinter_loop_buffer buffer; /* the scratch */
     sinter_loop_stmt **alloc;
-    const sinter_loop_stmt *parallel; /* around it; NULL: none */
-    sinter_expr place;                /* of the iteration */
+    sinter_loop_stmt *parallel; /* around it; NULL: none */
+    sinter_loop_stmt *first;    /* of those that it is joined to, or itself */
+    sinter_expr place;          /* of the iteration */
 } moving;
 
 /* Bytes at most; UINT64_MAX: there is no bound. */
@@ -96,15 +104,22 @@ static bool has_sizes(const sinter_loop_function *function, const sinter_loop_bu
     return info->rank < SINTER_MAX_RANK;
 }
 
+/* The parallel loop that statements are in, if any, and the first of those that it is joined to. */
+typedef struct around {
+    sinter_loop_stmt *parallel, *first;
+} around;
+
 /* The largest of the list whose size is known when the kernel is called, and the bytes of all. */
-static void find_largest(moving *m, sinter_loop_stmt **link, const sinter_loop_stmt *parallel,
-                         uint64_t *largest, uint64_t *total) {
+static void find_largest(moving *m, sinter_loop_stmt **link, around outside, uint64_t *largest,
+                         uint64_t *total) {
     const sinter_loop_function *function = m->state->schedule.function;
+    sinter_loop_stmt *first = NULL;
     for (; *link; link = &(*link)->next) {
         sinter_loop_stmt *stmt = *link;
         bool spreads = stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_PARALLEL;
-        find_largest(m, &stmt->body, spreads ? stmt : parallel, largest, total);
-        find_largest(m, &stmt->else_body, parallel, largest, total);
+        if (!stmt->joined) first = stmt;
+        find_largest(m, &stmt->body, spreads ? (around){stmt, first} : outside, largest, total);
+        find_largest(m, &stmt->else_body, outside, largest, total);
         if (stmt->kind != SINTER_LOOP_ALLOC) continue;
         const sinter_loop_buffer_info *info = &function->buffers.items[stmt->buffer];
         if (info->scope != SINTER_SCOPE_STACK) continue;
@@ -114,8 +129,56 @@ static void find_largest(moving *m, sinter_loop_stmt **link, const sinter_loop_s
         *largest = bytes;
         m->buffer = stmt->buffer;
         m->alloc = link;
-        m->parallel = parallel;
+        m->parallel = outside.parallel;
+        m->first = outside.first;
     }
+}
+
+/* ---- places ---- */
+
+static sinter_expr count_places(const moving *m) {
+    sinter_loop_builder build;
+    sinter_loop_builder_init(&build, m->state->program, m->state->schedule.function);
+    if (!m->parallel) return sinter_loop_int(&build, 1);
+    sinter_expr count = sinter_loop_sub(&build, m->parallel->upper, m->parallel->lower);
+    return sinter_loop_max(&build, count, sinter_loop_int(&build, 0));
+}
+
+static bool has_many_places(const moving *m) {
+    int64_t low, high;
+    return !sinter_loop_range(m->state->schedule.function, count_places(m), &low, &high) ||
+           high > MOST_PLACES;
+}
+
+/* Iterations of the longest of the loops that are joined to this one; 0 where the run alone knows. */
+static int64_t longest_of(const sinter_loop_stmt *first) {
+    const sinter_loop_stmt *end = sinter_loop_group_end(first);
+    int64_t longest = 0, count;
+    for (;; first = first->next) {
+        if (!sinter_loop_trip_count(first, &count)) return 0;
+        if (count > longest) longest = count;
+        if (first == end) return longest;
+    }
+}
+
+/* The parallel loop goes over parts of what it went over, each of what is worth a thread at least. False: the function is as it was,
+ * but in other statements. */
+static bool split_parts(const moving *m) {
+    sinter_schedule *schedule = &m->state->schedule;
+    bool is_first = m->first == m->parallel;
+    int64_t before = longest_of(m->first), grain = m->first->grain;
+    int64_t least = before || !grain ? 1 : grain;
+    sinter_loop_var outer;
+    if (!sinter_schedule_split_parts(schedule, m->parallel->var, MOST_PLACES, least, &outer, NULL))
+        return false;
+    sinter_loop_stmt *first =
+        is_first ? sinter_schedule_get_loop(schedule->function, outer) : m->first;
+    /* In iterations of what is the longest now; parts are of a grain at least where nobody knows how many there were. */
+    if (grain && before)
+        first->grain = (int64_t)ceil((double)grain * (double)longest_of(first) / (double)before);
+    else
+        first->grain = grain ? 1 : 0;
+    return true;
 }
 
 static uint32_t put_in_place(void *user, sinter_loop_buffer buffer, sinter_expr *indices) {
@@ -133,13 +196,15 @@ static void move(moving *m) {
     sinter_loop_builder build;
     sinter_loop_builder_init(&build, m->state->program, function);
     sinter_expr *dims = sinter_arena_alloc_array(build.arena, info->rank + 1, sizeof *dims);
-    dims[0] = sinter_loop_int(&build, 1);
+    dims[0] = count_places(m);
     m->place = sinter_loop_int(&build, 0);
     if (m->parallel) {
         sinter_expr var = sinter_loop_var_read(&build, m->parallel->var);
         m->place = sinter_loop_sub(&build, var, m->parallel->lower);
-        dims[0] = sinter_loop_sub(&build, m->parallel->upper, m->parallel->lower);
     }
+    /* Variables of the kernel may bound the loop; then there is a place for each part that there may be. */
+    if (!sinter_loop_expr_over_parameters(function, dims[0]))
+        dims[0] = sinter_loop_int(&build, MOST_PLACES);
     for (uint32_t i = 0; i < info->rank; i++) dims[i + 1] = info->dims[i];
     *m->alloc = (*m->alloc)->next;
     sinter_loop_change_indices(build.arena, function->body, m->buffer, put_in_place, m);
@@ -151,12 +216,21 @@ static void move(moving *m) {
 }
 
 void sinter_cpu_move_scratch(sinter_schedule_cpu_state *state) {
+    sinter_loop_var whole = 0; /* a loop whose parts nothing shows apart */
     if (!state->program->host) return;
     for (;;) {
         moving m = {.state = state};
         uint64_t largest = 0, total = 0;
-        find_largest(&m, &state->schedule.function->body, NULL, &largest, &total);
+        find_largest(&m, &state->schedule.function->body, (around){0}, &largest, &total);
         if (total <= SINTER_CPU_STACK_BYTES || !m.buffer) return;
+        if (m.parallel && m.parallel->var != whole && has_many_places(&m)) {
+            if (!split_parts(&m)) whole = m.parallel->var;
+            continue;
+        }
+        /* Each iteration has a place then, if their number is known when the kernel is called. */
+        if (has_many_places(&m) &&
+            !sinter_loop_expr_over_parameters(state->schedule.function, count_places(&m)))
+            return;
         move(&m);
     }
 }

@@ -243,6 +243,7 @@ static bool apply(trial *t) {
     sinter_text_format(&t->log, " verb %d loop %u factor %d;", (int)verb, loop, (int)factor);
     switch (verb) {
     case 0:
+        return sinter_schedule_split_parts(s, loop, factor, 1 + (int64_t)below(t, 3), NULL, NULL);
     case 1:
         return sinter_schedule_split(s, loop, factor, (sinter_schedule_tail)below(t, 3), NULL, NULL,
                                      NULL);

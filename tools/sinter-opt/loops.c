@@ -31,6 +31,8 @@ const char sinter_opt_loops_help[] =
     "\n"
     "Verbs; a loop is named by its variable, I#2 is the second one of that name:\n"
     "  --loop-split=I,FACTOR[,exact|guard|peel]   --loop-reorder=I,J,...   --loop-fuse=I,J\n"
+    "  --loop-split-parts=I,MOST[,LEAST]   at most so many parts, of equal length and at least "
+    "LEAST iterations\n"
     "  --loop-flatten=BUFFER       --loop-merge=BUFFER,DIM,COUNT\n"
     "  --loop-collapse=I,J         --loop-partial=I,LANES[,masked|threads]\n"
     "  --loop-fission=I,COUNT      --loop-unroll=I     --loop-vectorize=I  --loop-parallelize=I\n"
@@ -192,6 +194,12 @@ static bool run_split(verb_call *call) {
     sinter_schedule_tail kind = tails[word_argument(call, 2, words)];
     return sinter_schedule_split(call->schedule, loop_argument(call, 0), number_argument(call, 1),
                                  kind, NULL, NULL, NULL);
+}
+
+static bool run_split_parts(verb_call *call) {
+    int64_t least = call->count > 2 ? number_argument(call, 2) : 1;
+    return sinter_schedule_split_parts(call->schedule, loop_argument(call, 0),
+                                       number_argument(call, 1), least, NULL, NULL);
 }
 
 static bool run_reorder(verb_call *call) {
@@ -397,6 +405,7 @@ static const struct {
     size_t least, most; /* arguments */
     bool reassociates;  /* floats may differ by rounding */
 } verbs[] = {{"loop-split", run_split, 2, 3, false},
+             {"loop-split-parts", run_split_parts, 2, 3, false},
              {"loop-reorder", run_reorder, 2, MAX_ARGUMENTS, false},
              {"loop-fuse", run_fuse, 2, 2, false},
              {"loop-collapse", run_collapse, 2, 2, false},

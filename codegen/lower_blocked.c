@@ -174,14 +174,14 @@ static int64_t choose_parts(int64_t matrices, int64_t rows) {
     return parts > 1 ? parts : 1;
 }
 
-/* Rows of a block that are too long for a thread's stack, or nobody knows how long: enough for the operands of both products to be
- * read again few times, few enough for a core's cache to hold what is between up to some thousand columns. */
+/* Rows of a block of which a thread's stack has no room for half as many, or nobody knows how long: enough for the operands of both
+ * products to be read again few times, few enough for a core's cache to hold what is between up to some thousand columns. */
 enum { LONG_ROWS = 32 };
 
 static int64_t choose_room(const blocked *b) {
     int64_t bits = bits_of(b, b->scores) + bits_of(b, b->weights);
     int64_t room = b->columns > 0 ? sinter_ring_matrix_rows(b->columns * bits / 8) : 0;
-    return room > 0 ? room : LONG_ROWS;
+    return room >= LONG_ROWS / 2 ? room : LONG_ROWS;
 }
 
 /* Rows of known number. */

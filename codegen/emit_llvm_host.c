@@ -80,16 +80,20 @@ static LLVMValueRef checked_bytes(sinter_llvm_function *f, sinter_loop_buffer bu
 
 /* ---- memory ---- */
 
-static LLVMValueRef helper_begin(sinter_llvm_function *f, sinter_llvm_function *g, const char *name,
-                                 LLVMTypeRef result, LLVMTypeRef *types, unsigned count) {
+/* A function of the program that is written once. False: it is there already. */
+static bool helper_begin(sinter_llvm_function *f, sinter_llvm_function *g, const char *name,
+                         LLVMTypeRef result, LLVMTypeRef *types, unsigned count,
+                         LLVMValueRef *out_function) {
     sinter_llvm_module *m = f->module;
-    LLVMValueRef function =
+    *out_function = LLVMGetNamedFunction(m->module, name);
+    if (*out_function) return false;
+    *out_function =
         sinter_llvm_add_function(m, name, LLVMFunctionType(result, types, count, false));
-    LLVMSetLinkage(function, LLVMInternalLinkage);
-    sinter_llvm_attribute(m, function, LLVMAttributeFunctionIndex, "noinline", 0);
-    sinter_llvm_begin(g, m, f->function, function);
-    g->call = LLVMGetParam(function, 0);
-    return function;
+    LLVMSetLinkage(*out_function, LLVMInternalLinkage);
+    sinter_llvm_attribute(m, *out_function, LLVMAttributeFunctionIndex, "noinline", 0);
+    sinter_llvm_begin(g, m, f->function, *out_function);
+    g->call = LLVMGetParam(*out_function, 0);
+    return true;
 }
 
 /* What is asked of the allocator for so many bytes: whole blocks of 64, one at least. */
@@ -104,11 +108,11 @@ static LLVMValueRef block_size(sinter_llvm_function *g, LLVMValueRef bytes) {
 /* void *allocate(call, bytes): the services' allocator or aligned_alloc; never of size 0. */
 static LLVMValueRef allocate_function(sinter_llvm_function *f) {
     sinter_llvm_module *m = f->module;
-    LLVMValueRef known = LLVMGetNamedFunction(m->module, "sinter.allocate");
-    if (known) return known;
     sinter_llvm_function g;
-    LLVMValueRef function =
-        helper_begin(f, &g, "sinter.allocate", m->pointer, (LLVMTypeRef[]){m->pointer, m->i64}, 2);
+    LLVMValueRef function;
+    if (!helper_begin(f, &g, "sinter.allocate", m->pointer, (LLVMTypeRef[]){m->pointer, m->i64}, 2,
+                      &function))
+        return function;
     LLVMValueRef bytes = LLVMGetParam(function, 1), user;
     LLVMValueRef size = block_size(&g, bytes);
     LLVMBasicBlockRef otherwise;
@@ -134,11 +138,11 @@ static LLVMValueRef allocate_function(sinter_llvm_function *f) {
 /* void release(call, pointer, bytes) */
 static LLVMValueRef release_function(sinter_llvm_function *f) {
     sinter_llvm_module *m = f->module;
-    LLVMValueRef known = LLVMGetNamedFunction(m->module, "sinter.release");
-    if (known) return known;
     sinter_llvm_function g;
-    LLVMValueRef function = helper_begin(f, &g, "sinter.release", m->void_type,
-                                         (LLVMTypeRef[]){m->pointer, m->pointer, m->i64}, 3);
+    LLVMValueRef function;
+    if (!helper_begin(f, &g, "sinter.release", m->void_type,
+                      (LLVMTypeRef[]){m->pointer, m->pointer, m->i64}, 3, &function))
+        return function;
     LLVMValueRef pointer = LLVMGetParam(function, 1), user;
     LLVMValueRef size = block_size(&g, LLVMGetParam(function, 2));
     LLVMBasicBlockRef otherwise;
@@ -317,11 +321,11 @@ static void emit_take(sinter_llvm_function *f, const sinter_loop_stmt *s) {
 /* void trace(call, kernel, begin): calls services->trace, which is there. */
 static LLVMValueRef trace_function(sinter_llvm_function *f) {
     sinter_llvm_module *m = f->module;
-    LLVMValueRef known = LLVMGetNamedFunction(m->module, "sinter.trace");
-    if (known) return known;
     sinter_llvm_function g;
-    LLVMValueRef function = helper_begin(f, &g, "sinter.trace", m->void_type,
-                                         (LLVMTypeRef[]){m->pointer, m->i32, m->i32}, 3);
+    LLVMValueRef function;
+    if (!helper_begin(f, &g, "sinter.trace", m->void_type,
+                      (LLVMTypeRef[]){m->pointer, m->i32, m->i32}, 3, &function))
+        return function;
     LLVMValueRef user;
     LLVMBasicBlockRef otherwise;
     LLVMValueRef service =
@@ -364,11 +368,11 @@ static LLVMBasicBlockRef begin_copy(sinter_llvm_function *f, LLVMValueRef from, 
 /* void place(call, text): the text goes to the end of the failure's message. */
 static LLVMValueRef place_function(sinter_llvm_function *f) {
     sinter_llvm_module *m = f->module;
-    LLVMValueRef known = LLVMGetNamedFunction(m->module, "sinter.place");
-    if (known) return known;
     sinter_llvm_function g;
-    LLVMValueRef function = helper_begin(f, &g, "sinter.place", m->void_type,
-                                         (LLVMTypeRef[]){m->pointer, m->pointer}, 2);
+    LLVMValueRef function;
+    if (!helper_begin(f, &g, "sinter.place", m->void_type, (LLVMTypeRef[]){m->pointer, m->pointer},
+                      2, &function))
+        return function;
     LLVMValueRef message = sinter_llvm_field(&g, g.call, offsetof(sinter_abi_call, message));
     LLVMValueRef used = sinter_llvm_library(&g, "strlen", m->i64, &message, 1);
     LLVMValueRef room = sinter_llvm_int(m, sizeof((sinter_abi_call *)0)->message);

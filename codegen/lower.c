@@ -142,13 +142,16 @@ void sinter_lower_bind_content(sinter_lower *lower, sinter_value value) {
     }
 }
 
+const char *sinter_lower_location(const sinter_lower *lower) {
+    return lower->node ? sinter_node_get(lower->module, lower->node)->location : NULL;
+}
+
 void sinter_lower_host_check(sinter_lower *lower, sinter_expr condition, int32_t code,
                              const char *message, const sinter_expr *arguments, uint32_t count) {
     if (condition->kind == SINTER_LOOP_CONST && condition->int_value) return;
     sinter_expr fails = sinter_loop_call(&lower->host, SINTER_SCALAR_not, &condition);
     sinter_arena *arena = &lower->program->arena;
-    const char *location =
-        lower->node ? sinter_node_get(lower->module, lower->node)->location : NULL;
+    const char *location = sinter_lower_location(lower);
     const char *place = sinter_loop_fail_text(arena, sinter_loop_failure_place(arena, location));
     sinter_loop_begin_if(&lower->host, fails);
     sinter_loop_fail(&lower->host, code, sinter_arena_format(arena, "%s%s", message, place),

@@ -189,6 +189,8 @@ void sinter_lower_host_copy(sinter_lower *lower, sinter_loop_buffer target, sint
 void sinter_lower_bind_symbol(sinter_lower *lower, sinter_dim symbol, sinter_expr value);
 /* After a value's buffer is written: loads the CONTENT symbols that it defines. */
 void sinter_lower_bind_content(sinter_lower *lower, sinter_value value);
+/* Of the node that is being lowered; NULL: not said. */
+const char *sinter_lower_location(const sinter_lower *lower);
 /* if !(condition) fail. Conditions that are constant true vanish. */
 void sinter_lower_host_check(sinter_lower *lower, sinter_expr condition, int32_t code, const char *message,
                              const sinter_expr *arguments, uint32_t count);

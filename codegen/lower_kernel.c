@@ -110,7 +110,7 @@ bool sinter_kernel_end(sinter_kernel *kernel, sinter_node node) {
     sinter_lower *lower = kernel->lower;
     if (lower->failed) return false;
     const char *nodes = kernel->may_fail ? kernel->build.function->comment : NULL;
-    const char *around = lower->node ? sinter_node_get(lower->module, lower->node)->location : NULL;
+    const char *around = sinter_lower_location(lower);
     if (nodes && !node && around) nodes = sinter_arena_format(&lower->program->arena, "%s", around);
     uint32_t index = share_kernel(kernel, kernel_base_name(kernel, node));
     if (kernel->calls.number)

@@ -41,9 +41,8 @@ typedef struct layer {
     int64_t height, width, channels, filters;
     bool is_static; /* height and width are numbers */
     double lanes, products, memory, l2, l3;
-    double
-        resident; /* bytes a cycle of weights at a run's first read of them: memory's, or the second cache's */
-    double pairs; /* 2 where the convolution itself would multiply pairs of bf16, else 1 */
+    double resident; /* bytes a cycle of weights at a run's first read: memory's or a cache's */
+    double pairs;    /* 2 where the convolution itself would multiply pairs of bf16, else 1 */
 } layer;
 
 typedef struct plan {

@@ -1,7 +1,7 @@
 /* Whether the requests of a pipeline are apart: rows of a run that meet in a node, in a sum over the batch or a
  * normalisation along it, would give other values where each request runs by itself. Who cuts a model over ranks knows that of every op:
  * the whole model is cut along the batch over as many ranks as there are requests, and where these have to exchange something, rows
- * meet. What a node makes of the number of rows alone is not seen. Test: tests/cli/pipeline.test */
+ * meet. What a node makes of the number of rows alone is not seen. Test: tests/cli/pipeline_rows.sir */
 #include "runtime/jit/stages_internal.h"
 
 /* Says of a value of the whole that it is cut along its first axis, where a request has another size of it. */

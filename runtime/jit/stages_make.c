@@ -19,8 +19,7 @@ typedef struct writer {
     sinter_arena arena;
     sinter_map slots; /* value -> slot */
     uint32_t slot_count;
-    int64_t
-        piece; /* indices of a request, where runs say how many requests they have; 0: not known yet */
+    int64_t piece; /* indices of a request, where runs say how many there are; 0: not known yet */
     sinter_text list;
     sinter_diag *diag;
 } writer;

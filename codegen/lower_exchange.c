@@ -1,7 +1,7 @@
 /* Collectives: a kernel that hands one buffer to the runtime, and gets another. Only those whose pieces lie one after the other
  * in memory; shard-localize brings the others into that form. Test: tests/cli/shard.test, tests/suites/shard_values.py */
 #include "codegen/lower.h"
-#include "ir/mesh.h"
+#include "ir/sharding.h"
 #include "runtime/abi.h"
 
 #include <string.h>
@@ -86,18 +86,11 @@ static bool find_words(sinter_lower *lower, sinter_node node, sinter_loop_exchan
     bool pairs = out_words->kind == SINTER_ABI_PERMUTE;
     if (!pairs && !sinter_node_get_mesh_axes(lower->module, node, &over))
         return sinter_lower_error(lower, node, "its ranks are not known");
-    for (uint32_t i = 0; mesh->rank >= 0 && i < type->rank; i++)
-        if (dim_size(lower, sinter_node_operand(lower->module, node, 0), i) < 0 &&
-            !is_packed(lower, node, out_words->kind, sinter_mesh_axes_product(mesh, &over)))
-            return sinter_lower_error(
-                lower, node,
-                "ranks exchange pieces along an axis behind one whose size is "
-                "no number; bind it (--dim NAME=SIZE)");
     if (mesh->rank < 0 || out_words->kind < 0 ||
         !is_packed(lower, node, out_words->kind, sinter_mesh_axes_product(mesh, &over)))
         return sinter_lower_error(lower, node, not_local);
-    if (sinter_dtype_infos[type->dtype].bits % 8)
-        return sinter_lower_error(lower, node, "elements smaller than a byte can't be exchanged");
+    if (!sinter_sharding_can_send(type->dtype))
+        return sinter_lower_error(lower, node, "ranks can send whole bytes only");
     out_words->over = pack_axes(&over);
     if (pairs) find_pair(lower, node, mesh->rank, out_words);
     return true;

@@ -101,6 +101,20 @@ sinter_value sinter_build_reshape(sinter_builder *builder, sinter_value x, const
     return sinter_build(builder, SINTER_OP_reshape, operands, 2, &allow_zero, has_zero);
 }
 
+sinter_value sinter_build_reshape_dims(sinter_builder *builder, sinter_value x,
+                                       const sinter_dim *dims, size_t count) {
+    sinter_value operands[] = {x, sinter_build_dims(builder, dims, count)};
+    bool has_zero = false;
+    for (size_t i = 0; i < count; i++) {
+        int64_t least, most;
+        sinter_dim_range(sinter_module_dims(builder->module), dims[i], &least, &most);
+        has_zero |= least <= 0;
+    }
+    sinter_attr allow_zero = sinter_attr_int("allowzero", 1);
+    if (!operands[0] || !operands[1]) return 0;
+    return sinter_build(builder, SINTER_OP_reshape, operands, 2, &allow_zero, has_zero);
+}
+
 sinter_value sinter_build_transpose(sinter_builder *builder, sinter_value x, const int64_t *perm,
                                     size_t count) {
     sinter_attr attr = sinter_attr_ints("perm", perm, count);

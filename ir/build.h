@@ -27,6 +27,8 @@ sinter_value sinter_build_scalar(sinter_builder *builder, sinter_dtype dtype, do
 sinter_value sinter_build_cast(sinter_builder *builder, sinter_value x, sinter_dtype dtype); /* x itself where equal */
 /* dims as they are: 0 is an empty dim, one -1 is what is left. */
 sinter_value sinter_build_reshape(sinter_builder *builder, sinter_value x, const int64_t *dims, size_t count);
+/* The same to dims that may be symbols, of which a run may have none. */
+sinter_value sinter_build_reshape_dims(sinter_builder *builder, sinter_value x, const sinter_dim *dims, size_t count);
 sinter_value sinter_build_transpose(sinter_builder *builder, sinter_value x, const int64_t *perm, size_t count);
 /* i64[count] whose elements are dims: a constant, or op dim_vector where one is symbolic. */
 sinter_value sinter_build_dims(sinter_builder *builder, const sinter_dim *items, size_t count);

@@ -194,9 +194,18 @@ double sinter_cost_weight_bytes(const sinter_module *module) {
     return bytes;
 }
 
-double sinter_cost_type_bytes(const sinter_module *module, const sinter_type *type) {
+double sinter_cost_type_bytes(sinter_module *module, const sinter_type *type) {
+    sinter_dim_table *dims = sinter_module_dims(module);
     uint64_t count = 0, bytes = 0;
-    if (!sinter_type_static_count(sinter_module_dims(module), type, &count)) return 0;
+    if (!sinter_type_static_count(dims, type, &count)) {
+        sinter_arena scratch;
+        int64_t assumed = 0;
+        sinter_arena_init(&scratch);
+        sinter_dim product = sinter_type_product(dims, type, 0, type->rank);
+        if (sinter_dim_evaluate(dims, product, sinter_dim_assume(dims, &scratch, 1), &assumed))
+            count = assumed > 0 ? (uint64_t)assumed : 0;
+        sinter_arena_deinit(&scratch);
+    }
     sinter_dtype_bytes(type->dtype, count, &bytes);
     return (double)bytes;
 }

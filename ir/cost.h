@@ -34,7 +34,7 @@ sinter_cost_exchange sinter_cost_node_exchange(sinter_module *module, sinter_nod
 sinter_dim sinter_cost_value_bytes(sinter_module *module, sinter_value value);
 /* Of the module's constants, each once. */
 double sinter_cost_weight_bytes(const sinter_module *module);
-/* Bytes of a tensor of this type; 0 where not known. */
-double sinter_cost_type_bytes(const sinter_module *module, const sinter_type *type);
+/* Bytes of a tensor of this type; symbols count as 1, or as near to it as they may be. */
+double sinter_cost_type_bytes(sinter_module *module, const sinter_type *type);
 /* Regions are not entered: what runs in them, and how often, is up to the caller. */
 sinter_cost sinter_cost_node(sinter_module *module, sinter_node node);

@@ -401,7 +401,6 @@ double sinter_hardware_efficiency(const sinter_hardware *h, sinter_work work, si
 
 /* ---- collectives ---- */
 
-/* An exchange over a group, as its place 0 sees it: the others are taken to have links like these. */
 typedef struct exchange {
     const sinter_hardware *hardware;
     const sinter_mesh *mesh;
@@ -418,49 +417,139 @@ static const sinter_hardware_link *link_between(const sinter_hardware *h, int64_
     return &h->links[link];
 }
 
-static const sinter_hardware_link *link_to(const exchange *e, int64_t place) {
-    return link_between(e->hardware, 0, sinter_mesh_rank_at(e->mesh, e->over, 0, place));
-}
-
 static double over_link(const sinter_hardware_link *link, double bytes) {
     return link->latency + bytes / link->bandwidth;
 }
 
-static double message(const exchange *e, int64_t place, double bytes) {
-    return over_link(link_to(e, place), bytes);
+/* Places a and b of the group that `base` is in. */
+static const sinter_hardware_link *link_of(const exchange *e, int64_t base, int64_t a, int64_t b) {
+    return link_between(e->hardware, sinter_mesh_rank_at(e->mesh, e->over, base, a),
+                        sinter_mesh_rank_at(e->mesh, e->over, base, b));
 }
 
-/* With `count` - 1 others, `apart` places from one to the next, all at once. */
-static double messages(const exchange *e, int64_t count, int64_t apart, double bytes) {
-    double loads[SINTER_HARDWARE_MAX_LINKS] = {0}, seconds = 0;
-    for (int64_t i = 1; i < count; i++) loads[link_to(e, i * apart) - e->hardware->links] += bytes;
-    for (uint32_t i = 0; i < e->hardware->link_count; i++)
-        if (loads[i] > 0) seconds = fmax(seconds, over_link(&e->hardware->links[i], loads[i]));
-    return seconds;
+static double between(const exchange *e, int64_t base, int64_t a, int64_t b, double bytes) {
+    return over_link(link_of(e, base, a, b), bytes);
 }
+
+static bool is_power_of_two(int64_t number) {
+    return (number & (number - 1)) == 0;
+}
+
+/* Whether all places of all groups have links like place 0 of the first one: nothing lies across a server's end. */
+static bool is_even(const exchange *e) {
+    for (uint32_t i = 0; i < e->mesh->axis_count; i++)
+        if (!is_power_of_two(e->mesh->axes[i].size)) return false;
+    for (uint32_t i = 0; i + 1 < e->hardware->link_count; i++)
+        if (!is_power_of_two(e->hardware->links[i].devices)) return false;
+    return true;
+}
+
+/* ---- halves ---- */
+
+/* What each place does next: with the partner of a round of halving, or with all that are left; so many bytes to and from each. */
+typedef struct stage {
+    int round; /* -1: with all that are left */
+    double bytes;
+} stage;
+
+enum { MAX_STAGES = 128 };
 
 static bool can_halve(const exchange *e) {
     return e->last <= SINTER_HARDWARE_DIRECT_RANKS;
 }
 
-/* All bytes to and from a partner in each round, or half as many as in the round before. */
-static double pairs(const exchange *e, double bytes, bool halves) {
-    double seconds = 0;
+/* All bytes to and from a partner in each round, or half as many as in the round before. Returns their number. */
+static int list_stages(const exchange *e, double bytes, bool halves, stage *out_stages) {
     for (int round = 0; round < e->rounds; round++) {
         bytes /= halves ? 2 : 1;
-        seconds += message(e, (int64_t)1 << round, bytes);
+        out_stages[round] = (stage){round, bytes};
     }
     if (halves) bytes /= (double)e->last;
-    return seconds + messages(e, e->last, (int64_t)1 << e->rounds, bytes);
+    out_stages[e->rounds] = (stage){-1, bytes};
+    return e->rounds + 1;
+}
+
+/* The i-th of those that a place is left with. */
+static int64_t left_place(const exchange *e, int64_t place, int64_t i) {
+    return (place & (((int64_t)1 << e->rounds) - 1)) + (i << e->rounds);
+}
+
+/* Of one place; with all that are left at once. */
+static double stage_seconds(const exchange *e, int64_t base, int64_t place, const stage *s) {
+    double loads[SINTER_HARDWARE_MAX_LINKS] = {0}, seconds = 0;
+    if (s->round >= 0) return between(e, base, place, place ^ ((int64_t)1 << s->round), s->bytes);
+    for (int64_t i = 0; i < e->last; i++) {
+        int64_t other = left_place(e, place, i);
+        if (other != place) loads[link_of(e, base, place, other) - e->hardware->links] += s->bytes;
+    }
+    for (uint32_t i = 0; i < e->hardware->link_count; i++)
+        if (loads[i] > 0) seconds = fmax(seconds, over_link(&e->hardware->links[i], loads[i]));
+    return seconds;
+}
+
+/* When those that a place is with in the stage are there. */
+static double start_of(const exchange *e, int64_t place, const stage *s, const double *clocks) {
+    double start = clocks[place];
+    if (s->round >= 0) return fmax(start, clocks[place ^ ((int64_t)1 << s->round)]);
+    for (int64_t i = 0; i < e->last; i++) start = fmax(start, clocks[left_place(e, place, i)]);
+    return start;
+}
+
+/* Until the last place of a group is done; clocks: room for two a place. */
+static double group_seconds(const exchange *e, int64_t base, const stage *stages, int count,
+                            double *clocks) {
+    double *now = clocks, *next = clocks + e->members, longest = 0;
+    for (int64_t place = 0; place < e->members; place++) now[place] = 0;
+    for (int i = 0; i < count; i++) {
+        for (int64_t place = 0; place < e->members; place++)
+            next[place] =
+                start_of(e, place, &stages[i], now) + stage_seconds(e, base, place, &stages[i]);
+        double *before = now;
+        now = next;
+        next = before;
+    }
+    for (int64_t place = 0; place < e->members; place++) longest = fmax(longest, now[place]);
+    return longest;
+}
+
+/* As long as the slowest group takes. */
+static double run_stages(const exchange *e, const stage *stages, int count) {
+    double seconds = 0;
+    if (is_even(e)) {
+        for (int i = 0; i < count; i++) seconds += stage_seconds(e, 0, 0, &stages[i]);
+        return seconds;
+    }
+    double *clocks = sinter_heap_alloc(2 * (size_t)e->members * sizeof *clocks);
+    for (int64_t base = 0; base < sinter_mesh_rank_count(e->mesh); base++)
+        if (sinter_mesh_place(e->mesh, e->over, base) == 0)
+            seconds = fmax(seconds, group_seconds(e, base, stages, count, clocks));
+    sinter_heap_free(clocks);
+    return seconds;
+}
+
+/* Down to the shares, and back to all of it; either or both. */
+static double halves(const exchange *e, double bytes, bool down, bool back) {
+    stage stages[MAX_STAGES];
+    int count = list_stages(e, bytes, true, stages);
+    for (int i = 0; i < count; i++) stages[count + i] = stages[count - 1 - i];
+    return run_stages(e, down ? stages : stages + count, down && back ? 2 * count : count);
+}
+
+static double whole(const exchange *e, double bytes) {
+    stage stages[MAX_STAGES];
+    return run_stages(e, stages, list_stages(e, bytes, false, stages));
+}
+
+/* All with all at once. */
+static double all_at_once(const exchange *e, double bytes) {
+    exchange direct = *e;
+    const stage one = {-1, bytes};
+    direct.rounds = 0;
+    direct.last = e->members;
+    return run_stages(&direct, &one, 1);
 }
 
 /* ---- trees: of groups that can't be halved, which lie across links as they happen to ---- */
-
-static double between(const exchange *e, int64_t base, int64_t a, int64_t b, double bytes) {
-    return over_link(link_between(e->hardware, sinter_mesh_rank_at(e->mesh, e->over, base, a),
-                                  sinter_mesh_rank_at(e->mesh, e->over, base, b)),
-                     bytes);
-}
 
 /* Until a place has the sum of places [place, place + reach): its own half and the other, then a message. */
 static double climb(const exchange *e, int64_t base, int64_t place, int64_t reach, double bytes) {
@@ -521,8 +610,7 @@ static double doubling(const exchange *e, double bytes) {
 
 static double reduce(const exchange *e, double bytes) {
     if (!can_halve(e)) return tree(e, bytes, false);
-    return bytes <= SINTER_HARDWARE_SHORT_BYTES ? pairs(e, bytes, false)
-                                                : 2 * pairs(e, bytes, true);
+    return bytes <= SINTER_HARDWARE_SHORT_BYTES ? whole(e, bytes) : halves(e, bytes, true, true);
 }
 
 double sinter_hardware_exchange(const sinter_hardware *h, const sinter_mesh *mesh,
@@ -534,13 +622,13 @@ double sinter_hardware_exchange(const sinter_hardware *h, const sinter_mesh *mes
     case SINTER_OP_all_reduce:
         return reduce(&e, bytes);
     case SINTER_OP_reduce_scatter:
-        return can_halve(&e) ? pairs(&e, bytes, true) : tree(&e, bytes, true);
+        return can_halve(&e) ? halves(&e, bytes, true, false) : tree(&e, bytes, true);
     case SINTER_OP_all_gather:
-        return can_halve(&e) ? pairs(&e, bytes, true) : doubling(&e, bytes);
+        return can_halve(&e) ? halves(&e, bytes, false, true) : doubling(&e, bytes);
     case SINTER_OP_all_to_all:
-        return messages(&e, e.members, 1, bytes / (double)e.members);
+        return all_at_once(&e, bytes / (double)e.members);
     default: /* pieces for neighbours, some of which are as far away as any */
-        return message(&e, e.members - 1, bytes);
+        return between(&e, 0, 0, e.members - 1, bytes);
     }
 }
 

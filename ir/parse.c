@@ -102,17 +102,9 @@ static bool define_value(reader *state, const value_name *name, sinter_value val
 
 /* ---- symbols ---- */
 
-/* MIN..MAX, either of which may be left out. */
 static bool read_range(sinter_lexer *lexer, sinter_dim_symbol *symbol) {
     const char *position = lexer->token.position;
-    symbol->min = INT64_MIN;
-    symbol->max = INT64_MAX;
-    if (!sinter_lexer_is(lexer, "..") && !sinter_lexer_expect_integer(lexer, &symbol->min))
-        return false;
-    if (!sinter_lexer_expect(lexer, "..")) return false;
-    if ((lexer->token.kind == SINTER_TOKEN_INTEGER || sinter_lexer_is(lexer, "-")) &&
-        !sinter_lexer_expect_integer(lexer, &symbol->max))
-        return false;
+    if (!sinter_lexer_expect_range(lexer, &symbol->min, &symbol->max)) return false;
     if (symbol->min > symbol->max)
         return sinter_lexer_error_at(lexer, position, "the range %lld..%lld is empty [graph_c15]",
                                      (long long)symbol->min, (long long)symbol->max);

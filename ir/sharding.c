@@ -97,7 +97,73 @@ bool sinter_sharding_check(const sinter_module *module, const sinter_sharding *s
     return true;
 }
 
+double sinter_sharding_axis_parts(const sinter_dim_table *dims, const sinter_mesh *mesh,
+                                  const sinter_mesh_axes *axes, sinter_dim size) {
+    int64_t number = 0;
+    if (!axes->count || !sinter_dim_is_const(dims, size, &number) || number < 1)
+        return (double)sinter_mesh_axes_product(mesh, axes);
+    return (double)number / (double)sinter_mesh_part_of(mesh, axes, number, 0).chunk;
+}
+
+double sinter_sharding_parts(const sinter_dim_table *dims, const sinter_mesh *mesh,
+                             const sinter_sharding *sharding, const sinter_type *whole) {
+    double parts = 1;
+    for (uint32_t i = 0; i < sharding->rank; i++)
+        parts *= sinter_sharding_axis_parts(dims, mesh, &sharding->dims[i].axes, whole->dims[i]);
+    return parts;
+}
+
+sinter_shard_range sinter_sharding_range(const sinter_dim_symbol *symbol) {
+    return (sinter_shard_range){.least = symbol->min > 0 ? symbol->min : 0,
+                                .most = symbol->max == INT64_MAX ? 0 : symbol->max,
+                                .multiple = symbol->multiple > 1 ? symbol->multiple : 0};
+}
+
+bool sinter_sharding_check_size(const sinter_sharding *sharding, uint32_t dim, int64_t size,
+                                const char *where, sinter_diag *diag) {
+    const sinter_shard_range *r = &sharding->dims[dim].range;
+    if (size < r->least)
+        return sinter_error(diag, where, "dim %u is %lld and must be at least %lld", dim,
+                            (long long)size, (long long)r->least);
+    if (r->most && size > r->most)
+        return sinter_error(diag, where, "dim %u is %lld and must be at most %lld", dim,
+                            (long long)size, (long long)r->most);
+    if (r->multiple && size % r->multiple)
+        return sinter_error(diag, where, "dim %u is %lld and must be a multiple of %lld", dim,
+                            (long long)size, (long long)r->multiple);
+    return true;
+}
+
+bool sinter_sharding_can_send(sinter_dtype dtype) {
+    const sinter_dtype_info *info = &sinter_dtype_infos[dtype];
+    return info->bits && info->bits % 8 == 0 && info->class != SINTER_CLASS_STRING;
+}
+
 /* ---- text ---- */
+
+/* 1..5 multiple 2, after `:?`; nothing: any. */
+static bool read_range(sinter_lexer *lexer, sinter_shard_range *out_range) {
+    const char *position = lexer->token.position;
+    *out_range = (sinter_shard_range){0};
+    if (lexer->token.kind == SINTER_TOKEN_INTEGER || sinter_lexer_is(lexer, "..")) {
+        if (!sinter_lexer_expect_range(lexer, &out_range->least, &out_range->most)) return false;
+        if (out_range->least < 0) out_range->least = 0;
+        if (out_range->most < 1 || out_range->most < out_range->least)
+            return sinter_lexer_error_at(lexer, position, "no size is in the range [shard_c5]");
+        if (out_range->most == INT64_MAX) out_range->most = 0;
+    }
+    if (!sinter_lexer_accept(lexer, "multiple")) return true;
+    position = lexer->token.position;
+    return sinter_lexer_expect_integer(lexer, &out_range->multiple) &&
+           (out_range->multiple > 0 ||
+            sinter_lexer_error_at(lexer, position, "a multiple is at least 1 [shard_c5]"));
+}
+
+static void print_range(const sinter_shard_range *range, sinter_text *text) {
+    if (range->least || range->most) sinter_text_format(text, "%lld..", (long long)range->least);
+    if (range->most) sinter_text_format(text, "%lld", (long long)range->most);
+    if (range->multiple > 1) sinter_text_format(text, " multiple %lld", (long long)range->multiple);
+}
 
 static bool read_axis(sinter_lexer *lexer, const sinter_mesh *mesh, uint32_t *out_axis) {
     sinter_string name = {0};
@@ -131,9 +197,11 @@ static bool read_dim(sinter_lexer *lexer, const sinter_mesh *mesh, sinter_shard_
         return sinter_lexer_error_at(lexer, position, "a priority is 0 to 1000 [shard_c3]");
     out_dim->priority = (uint32_t)priority;
     if (!sinter_lexer_accept(lexer, ":")) return true;
-    if (sinter_lexer_accept(lexer, "?"))
+    if (sinter_lexer_accept(lexer, "?")) {
         out_dim->whole = SINTER_SHARD_WHOLE_OF_RUN;
-    else if (!sinter_lexer_expect_integer(lexer, &out_dim->whole) || out_dim->whole < 1)
+        return read_range(lexer, &out_dim->range);
+    }
+    if (!sinter_lexer_expect_integer(lexer, &out_dim->whole) || out_dim->whole < 1)
         return sinter_lexer_error_at(lexer, position, "expected the size of the whole [shard_c5]");
     return true;
 }
@@ -193,7 +261,10 @@ void sinter_sharding_print(const sinter_mesh *mesh, const sinter_sharding *shard
         if (dim->is_open) sinter_text_append_string(text, "?");
         if (dim->priority) sinter_text_format(text, "!%u", dim->priority);
         if (dim->whole > 0) sinter_text_format(text, ":%lld", (long long)dim->whole);
-        if (dim->whole < 0) sinter_text_append_string(text, ":?");
+        if (dim->whole < 0) {
+            sinter_text_append_string(text, ":?");
+            print_range(&dim->range, text);
+        }
     }
     sinter_text_append_string(text, ")");
     print_mask(mesh, "partial", sharding->partial, text);

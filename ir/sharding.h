@@ -9,11 +9,17 @@
 
 enum { SINTER_SHARD_WHOLE_OF_RUN = -1 }; /* ":?": of a symbol of indices, of which each run has a number */
 
+/* What the number of a run may be. most: 0 where there is no limit; multiple: of which it is one, 0 or 1 any. */
+typedef struct sinter_shard_range {
+    int64_t least, most, multiple;
+} sinter_shard_range;
+
 typedef struct sinter_shard_dim {
     sinter_mesh_axes axes; /* none: not cut */
     bool is_open;          /* propagation may cut it further */
     uint32_t priority;     /* 0 first: who is heard before whom when shardings spread */
     int64_t whole;         /* 0: the value is whole; else it is a rank's part of so many indices, or SINTER_SHARD_WHOLE_OF_RUN */
+    sinter_shard_range range; /* of SINTER_SHARD_WHOLE_OF_RUN */
 } sinter_shard_dim;
 
 typedef struct sinter_sharding {
@@ -39,6 +45,18 @@ bool sinter_sharding_check(const sinter_module *module, const sinter_sharding *s
                            const char *where, const char *what, sinter_diag *diag);
 /* Room that a rank has for an axis of `size`; 0 where no part of it is known (a size that is no number). */
 sinter_dim sinter_sharding_part_dim(const sinter_module *module, const sinter_shard_dim *cut, sinter_dim size);
+
+/* What the symbol may be, in words of the whole; all zeros where it may be anything. */
+sinter_shard_range sinter_sharding_range(const sinter_dim_symbol *symbol);
+/* How much of the whole a rank has, as 1 / that: parts of an axis count with what pads them. */
+double sinter_sharding_parts(const sinter_dim_table *dims, const sinter_mesh *mesh, const sinter_sharding *sharding,
+                             const sinter_type *whole);
+/* The same of one axis of `size`; where that is no number, as many as there are ranks. */
+double sinter_sharding_axis_parts(const sinter_dim_table *dims, const sinter_mesh *mesh, const sinter_mesh_axes *axes, sinter_dim size);
+/* Whether a run may have so many indices of dim `dim` of a value that ranks have parts of (whole: SINTER_SHARD_WHOLE_OF_RUN). */
+bool sinter_sharding_check_size(const sinter_sharding *sharding, uint32_t dim, int64_t size, const char *where, sinter_diag *diag);
+/* Whether ranks can send each other elements of the type: whole bytes that mean the same to all of them. */
+bool sinter_sharding_can_send(sinter_dtype dtype);
 
 /* "shard(data, _, model?!1) partial(model)", from the word `shard` on; axes are those of the mesh. */
 bool sinter_sharding_read(sinter_lexer *lexer, const sinter_mesh *mesh, sinter_arena *arena, sinter_sharding *out_sharding);

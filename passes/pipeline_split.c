@@ -53,11 +53,12 @@ static bool is_step(const sinter_module *module, sinter_node node) {
 
 /* ---- what a rank has ---- */
 
-static double parts_of(const splitter *s, const sinter_sharding *sharding) {
-    double parts = 1;
-    for (uint32_t i = 0; sharding && i < sharding->rank; i++)
-        parts *= (double)sinter_mesh_axes_product(s->state.mesh, &sharding->dims[i].axes);
-    return parts;
+static double part_bytes(const splitter *s, sinter_value value) {
+    const sinter_type *type = sinter_value_type(s->module, value);
+    const sinter_sharding *said = sinter_value_sharding(s->module, value);
+    double parts =
+        said ? sinter_sharding_parts(sinter_module_dims(s->module), s->state.mesh, said, type) : 1;
+    return sinter_cost_type_bytes(s->module, type) / parts;
 }
 
 /* Of one operand; 0 where it is no weight, or one that an operand before it is. cut: NULL without a mesh. */
@@ -69,7 +70,9 @@ static double operand_bytes(const splitter *s, sinter_node node, uint32_t operan
     for (uint32_t i = 0; i < operand; i++)
         if (info->operands[i] == value) return 0;
     if (!tensor) return 0;
-    double parts = cut ? sinter_shard_operand_parts(&s->state, cut, operand, tensor->rank) : 1;
+    double parts = cut ? sinter_shard_operand_parts(&s->state, cut, operand,
+                                                    sinter_value_type(s->module, value))
+                       : 1;
     return (double)sinter_tensor_bytes(tensor) / parts;
 }
 
@@ -98,14 +101,13 @@ static double node_seconds(const splitter *s, sinter_node node, const sinter_sha
     sinter_axis_combine combine;
     if (!cut) return step.seconds;
     for (size_t f = 0; f < cut->map.factors.count; f++)
-        shares *= (double)sinter_mesh_axes_product(s->state.mesh, &cut->cuts[f]);
+        shares *= sinter_sharding_axis_parts(sinter_module_dims(s->module), s->state.mesh,
+                                             &cut->cuts[f], cut->map.factors.items[f].size);
     sinter_mesh_axes terms = sinter_shard_terms(cut, &combine);
     sinter_value result = sinter_node_result(s->module, node, 0);
     if (terms.count && result)
-        exchanges = sinter_hardware_exchange(
-            s->hardware, s->state.mesh, &terms, SINTER_OP_all_reduce,
-            sinter_cost_type_bytes(s->module, sinter_value_type(s->module, result)) /
-                parts_of(s, sinter_value_sharding(s->module, result)));
+        exchanges = sinter_hardware_exchange(s->hardware, s->state.mesh, &terms,
+                                             SINTER_OP_all_reduce, part_bytes(s, result));
     return (step.seconds - step.launch_seconds) / shares + step.launch_seconds + exchanges;
 }
 
@@ -120,7 +122,7 @@ static uint32_t place_of_use(const splitter *s, sinter_node node) {
 /* Values cross every place between where they are made and where they are used last. */
 static void add_crossings(splitter *s, sinter_value value, uint32_t from) {
     const sinter_value_info *info = sinter_value_get(s->module, value);
-    double bytes = sinter_cost_type_bytes(s->module, &info->type) / parts_of(s, info->sharding);
+    double bytes = part_bytes(s, value);
     uint32_t last = from;
     for (size_t i = 0; i < info->uses.count; i++) {
         uint32_t at = place_of_use(s, info->uses.items[i].node);

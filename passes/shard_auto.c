@@ -22,13 +22,14 @@ typedef struct candidate {
     sinter_arena arena;
     sinter_mesh mesh;
     sinter_shard_state state;
+    sinter_shard_symbols symbols; /* that a user said to cut */
     SINTER_VECTOR(sinter_shard_options) nodes;
     sinter_choice_problem problem;
     sinter_choice_limit limit; /* of weights */
     uint32_t *number;          /* by node: its place in `nodes` + 1 */
     uint32_t *choices;
     double seconds, weight_bytes;
-    bool is_exact;
+    bool is_exact, lacks_options;
 } candidate;
 
 typedef struct chooser {
@@ -65,7 +66,8 @@ static bool is_allowed(const chooser *c, const sinter_shard_options *node,
 
 static void add_node(const chooser *c, candidate *k, sinter_node node) {
     sinter_shard_options options;
-    sinter_shard_list_options(&k->state, c->hardware, node, c->weight_bytes, &options);
+    k->lacks_options |= sinter_shard_list_options(&k->state, &k->symbols, c->hardware, node,
+                                                  c->weight_bytes, &options);
     sinter_vector_push(&k->arena, &k->nodes, options);
     k->number[node] = (uint32_t)k->nodes.count;
 }
@@ -99,6 +101,17 @@ static void add_edge(const chooser *c, candidate *k, sinter_value value, uint32_
     sinter_vector_push(&k->arena, &k->problem.edges, edge);
 }
 
+/* An input is cut as its user says, if anybody does. */
+static void charge_input(const chooser *c, candidate *k, sinter_value value, uint32_t to,
+                         uint32_t operand) {
+    const sinter_sharding *said = user_words(c, value);
+    if (!said || said->partial || sinter_value_definition(c->module, value)) return;
+    for (size_t i = 0; i < k->nodes.items[to].items.count; i++) {
+        sinter_shard_option *option = &k->nodes.items[to].items.items[i];
+        option->seconds += convert_seconds(c, k, value, said, option->operands[operand]);
+    }
+}
+
 /* Nodes inside of others see whole values: their makers pay for that. */
 static void charge_inside(const chooser *c, candidate *k, sinter_region region) {
     SINTER_FOR_NODES (c->module, region, node) {
@@ -128,7 +141,10 @@ static void build_problem(const chooser *c, candidate *k) {
     for (uint32_t i = 0; i < k->nodes.count; i++) {
         sinter_node_info info = *sinter_node_get(c->module, k->nodes.items[i].node);
         for (uint32_t o = 0; o < info.operand_count; o++)
-            if (info.operands[o]) add_edge(c, k, info.operands[o], i, o);
+            if (info.operands[o]) {
+                add_edge(c, k, info.operands[o], i, o);
+                charge_input(c, k, info.operands[o], i, o);
+            }
         for (uint32_t r = 0; r < info.region_count; r++) charge_inside(c, k, info.regions[r]);
     }
 }
@@ -165,7 +181,7 @@ static void solve(const chooser *c, candidate *k) {
         sinter_choice_solve_within(&k->problem, &k->limit, COMBINATIONS, ROUNDS, k->choices);
     k->weight_bytes = found.held;
     k->seconds = found.cost - (by_weights ? found.held : 0);
-    k->is_exact = found.is_exact;
+    k->is_exact = found.is_exact && !k->lacks_options;
 }
 
 /* ---- meshes ---- */
@@ -176,6 +192,7 @@ static void try_mesh(const chooser *c, const sinter_mesh *mesh, candidate *k) {
     sinter_arena_init(&k->arena);
     sinter_shard_state_init(&k->state, c->module, &k->arena);
     k->state.mesh = &k->mesh;
+    sinter_shard_find_symbols(&k->state, false, &k->symbols);
     k->number = SINTER_NEW_ARRAY(&k->arena, uint32_t, sinter_module_node_limit(c->module));
     build_problem(c, k);
     k->choices = SINTER_NEW_ARRAY(&k->arena, uint32_t, k->nodes.count + 1);

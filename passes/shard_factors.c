@@ -365,12 +365,13 @@ sinter_mesh_axes sinter_shard_project(const sinter_shard_state *state, const sin
 }
 
 double sinter_shard_operand_parts(const sinter_shard_state *state, const sinter_shard_node *n,
-                                  uint32_t index, uint32_t rank) {
+                                  uint32_t index, const sinter_type *type) {
+    const sinter_dim_table *dims = sinter_module_dims(state->module);
     double parts = 1;
     sinter_value origin;
-    for (uint32_t axis = 0; axis < rank; axis++) {
+    for (uint32_t axis = 0; axis < type->rank; axis++) {
         sinter_mesh_axes over = sinter_shard_project(state, n, false, index, axis, &origin);
-        parts *= (double)sinter_mesh_axes_product(state->mesh, &over);
+        parts *= sinter_sharding_axis_parts(dims, state->mesh, &over, type->dims[axis]);
     }
     for (size_t i = 0; i < n->map.links.count; i++) {
         const sinter_axis_link *link = &n->map.links.items[i];

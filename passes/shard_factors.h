@@ -44,6 +44,6 @@ bool sinter_shard_is_gates(const sinter_shard_node *n, const sinter_axis_link *l
 sinter_mesh_axes sinter_shard_project(const sinter_shard_state *state, const sinter_shard_node *n, bool is_result,
                                       uint32_t index, uint32_t axis, sinter_value *out_origin);
 /* Parts that the cuts of a node leave an operand in, gates too. */
-double sinter_shard_operand_parts(const sinter_shard_state *state, const sinter_shard_node *n, uint32_t index, uint32_t rank);
+double sinter_shard_operand_parts(const sinter_shard_state *state, const sinter_shard_node *n, uint32_t index, const sinter_type *type);
 /* Axes over which ranks hold terms of the results, and how they combine. */
 sinter_mesh_axes sinter_shard_terms(const sinter_shard_node *n, sinter_axis_combine *out_combine);

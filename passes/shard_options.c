@@ -3,12 +3,18 @@
 #include "ir/cost.h"
 #include "passes/shard_build.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { SMALL = 64 }; /* elements: nobody gains by cutting them */
+enum {
+    SMALL = 64,        /* elements: nobody gains by cutting them */
+    MOST_OPTIONS = 128 /* of a node: pairs of them are priced */
+};
 
 typedef struct lister {
     const sinter_shard_state *state;
+    const sinter_shard_symbols *symbols;
     const sinter_hardware *hardware;
     sinter_shard_node described;
     sinter_estimate_step step;
@@ -21,11 +27,18 @@ static const sinter_type *tensor_type(const lister *l, sinter_value value) {
     return type && type->kind == SINTER_TYPE_TENSOR ? type : NULL;
 }
 
-static double parts_of(const sinter_shard_state *state, const sinter_sharding *sharding) {
-    double parts = 1;
-    for (uint32_t i = 0; i < sharding->rank; i++)
-        parts *= (double)sinter_mesh_axes_product(state->mesh, &sharding->dims[i].axes);
-    return parts;
+static const sinter_dim_table *dims_of(const lister *l) {
+    return sinter_module_dims(l->state->module);
+}
+
+static double parts_of(const lister *l, const sinter_sharding *sharding, const sinter_type *type) {
+    return sinter_sharding_parts(dims_of(l), l->state->mesh, sharding, type);
+}
+
+/* Of the ranks together, as they share a factor. */
+static double factor_parts(const lister *l, size_t factor) {
+    return sinter_sharding_axis_parts(dims_of(l), l->state->mesh, &l->described.cuts[factor],
+                                      l->described.map.factors.items[factor].size);
 }
 
 /* ---- conversions ---- */
@@ -37,10 +50,22 @@ static bool moves(const sinter_sharding *to, uint32_t dim, uint32_t axis) {
     return false;
 }
 
+/* Whether the pieces of an axis are not of one size: they are put together one by one. */
+static bool is_uneven(const sinter_shard_state *state, const sinter_type *type,
+                      const sinter_sharding *from, uint32_t d) {
+    int64_t size = 0;
+    return sinter_dim_is_const(sinter_module_dims(state->module), type->dims[d], &size) &&
+           size % sinter_mesh_axes_product(state->mesh, &from->dims[d].axes);
+}
+
 double sinter_shard_convert_seconds(const sinter_shard_state *state,
                                     const sinter_hardware *hardware, const sinter_type *type,
                                     const sinter_sharding *from, const sinter_sharding *to) {
-    double seconds = 0, bytes = sinter_cost_type_bytes(state->module, type) / parts_of(state, from);
+    double parts =
+        sinter_sharding_parts(sinter_module_dims(state->module), state->mesh, from, type);
+    double seconds = 0, bytes = sinter_cost_type_bytes(state->module, type) / parts;
+    if (!sinter_shard_convert_is_local(from, to) && !sinter_sharding_can_send(type->dtype))
+        return INFINITY;
     for (uint32_t d = 0; d < from->rank; d++) {
         const sinter_mesh_axes *now = &from->dims[d].axes;
         for (uint32_t i = now->count; i-- > sinter_mesh_axes_common(now, &to->dims[d].axes);) {
@@ -51,6 +76,8 @@ double sinter_shard_convert_seconds(const sinter_shard_state *state,
             seconds += sinter_hardware_exchange(
                 hardware, state->mesh, &over,
                 is_moved ? SINTER_OP_all_to_all : SINTER_OP_all_gather, bytes);
+            if (is_uneven(state, type, from, d))
+                seconds += 2 * bytes / sinter_hardware_bandwidth(hardware, bytes);
         }
     }
     return seconds;
@@ -75,14 +102,13 @@ static double work_seconds(const lister *l, const sinter_shard_option *option) {
     /* These are fused to what makes or takes their values: their results are moved once, by one of both. */
     bool is_fused = pattern == SINTER_PATTERN_ELEMENTWISE || pattern == SINTER_PATTERN_VIEW;
     double shares = 1, moved = 0, weights = 0, whole_moved = 0;
-    for (size_t f = 0; f < l->described.map.factors.count; f++)
-        shares *= (double)sinter_mesh_axes_product(l->state->mesh, &l->described.cuts[f]);
+    for (size_t f = 0; f < l->described.map.factors.count; f++) shares *= factor_parts(l, f);
     for (uint32_t i = 0; i < l->out->operand_count; i++) {
         sinter_value value = sinter_node_operand(module, l->out->node, i);
         if (!option->operands[i]) continue;
         double whole = sinter_cost_type_bytes(l->state->module, tensor_type(l, value)),
-               own = whole / sinter_shard_operand_parts(l->state, &l->described, i,
-                                                        tensor_type(l, value)->rank);
+               own = whole /
+                     sinter_shard_operand_parts(l->state, &l->described, i, tensor_type(l, value));
         if (sinter_value_constant(module, value))
             weights += own;
         else if (!is_fused) {
@@ -92,9 +118,9 @@ static double work_seconds(const lister *l, const sinter_shard_option *option) {
     }
     for (uint32_t i = 0; i < l->out->result_count; i++) {
         if (!option->results[i]) continue;
-        double whole = sinter_cost_type_bytes(
-            l->state->module, tensor_type(l, sinter_node_result(module, l->out->node, i)));
-        moved += whole / parts_of(l->state, option->results[i]);
+        const sinter_type *type = tensor_type(l, sinter_node_result(module, l->out->node, i));
+        double whole = sinter_cost_type_bytes(l->state->module, type);
+        moved += whole / parts_of(l, option->results[i], type);
         whole_moved += whole;
     }
     double compute = l->step.compute_seconds / shares;
@@ -117,8 +143,8 @@ static double fetch_seconds(const lister *l, const sinter_shard_option *option) 
                                  &size))
             continue;
         double parts =
-            parts_of(l->state, option->operands[link->index]) /
-            (double)sinter_mesh_axes_product(l->state->mesh, &l->described.cuts[link->factor]);
+            parts_of(l, option->operands[link->index], type) / factor_parts(l, link->factor);
+        if (!sinter_sharding_can_send(type->dtype)) return INFINITY;
         double bytes = sinter_cost_type_bytes(l->state->module, type) / parts *
                        (double)(window->reach - window->stride) / (double)size;
         seconds +=
@@ -132,7 +158,8 @@ static double fetch_seconds(const lister *l, const sinter_shard_option *option) 
 static double sum_seconds(const lister *l, const sinter_mesh_axes *terms,
                           const sinter_sharding *result, const sinter_type *type,
                           bool is_scattered) {
-    double bytes = sinter_cost_type_bytes(l->state->module, type) / parts_of(l->state, result);
+    double bytes = sinter_cost_type_bytes(l->state->module, type) / parts_of(l, result, type);
+    if (!sinter_sharding_can_send(type->dtype)) return INFINITY;
     return sinter_hardware_exchange(l->hardware, l->state->mesh, terms,
                                     is_scattered ? SINTER_OP_reduce_scatter : SINTER_OP_all_reduce,
                                     bytes);
@@ -153,6 +180,7 @@ static bool can_scatter(const lister *l, const sinter_type *type, const sinter_s
 static double step_seconds(const lister *l, const sinter_shard_option *option) {
     const sinter_shard_node *n = &l->described;
     sinter_dim_table *dims = sinter_module_dims(l->state->module);
+    sinter_value x = sinter_node_operand(l->state->module, l->out->node, 0);
     double seconds = 0;
     for (size_t f = 0; f < n->map.factors.count; f++) {
         int64_t count = 0, bytes = 0;
@@ -161,15 +189,38 @@ static double step_seconds(const lister *l, const sinter_shard_option *option) {
         if (!exchange.count || !sinter_dim_is_const(dims, exchange.count, &count) ||
             !sinter_dim_is_const(dims, exchange.bytes, &bytes))
             continue;
-        seconds +=
-            (double)count *
-            sinter_hardware_exchange(l->hardware, l->state->mesh, &n->cuts[f], SINTER_OP_all_gather,
-                                     (double)bytes / parts_of(l->state, option->operands[0]));
+        seconds += (double)count *
+                   sinter_hardware_exchange(
+                       l->hardware, l->state->mesh, &n->cuts[f], SINTER_OP_all_gather,
+                       (double)bytes / parts_of(l, option->operands[0], tensor_type(l, x)));
     }
     return seconds;
 }
 
-static void add_option(lister *l) {
+/* Sizes that only a run knows allow no other cuts than theirs, and no sums over what pads them (shard_c6). */
+static bool fits_symbols(const lister *l, const sinter_shard_option *option) {
+    const sinter_module *module = l->state->module;
+    const char *fill;
+    for (uint32_t i = 0; i < l->out->operand_count; i++) {
+        const sinter_type *type = tensor_type(l, sinter_node_operand(module, l->out->node, i));
+        if (!type) continue;
+        if (sinter_shard_find_unfit_symbol(l->symbols, type, option->operands[i]) < type->rank)
+            return false;
+        for (uint32_t d = 0; d < type->rank; d++)
+            if (sinter_shard_symbol_axes(l->symbols, type->dims[d])->count &&
+                sinter_shard_sees_padding(l->state, l->out->node, &l->described, i, d, &fill))
+                return false;
+    }
+    for (uint32_t i = 0; i < l->out->result_count; i++) {
+        const sinter_type *type = tensor_type(l, sinter_node_result(module, l->out->node, i));
+        if (type &&
+            sinter_shard_find_unfit_symbol(l->symbols, type, option->results[i]) < type->rank)
+            return false;
+    }
+    return true;
+}
+
+static void add_option(lister *l, bool is_only) {
     sinter_shard_option option = {0};
     sinter_arena *arena = l->state->arena;
     const sinter_module *module = l->state->module;
@@ -183,14 +234,14 @@ static void add_option(lister *l) {
         if (!type) continue;
         option.operands[i] = project(l, false, i, type->rank);
         if (sinter_value_constant(module, value))
-            option.weight_bytes +=
-                sinter_cost_type_bytes(l->state->module, type) /
-                sinter_shard_operand_parts(l->state, &l->described, i, type->rank);
+            option.weight_bytes += sinter_cost_type_bytes(l->state->module, type) /
+                                   sinter_shard_operand_parts(l->state, &l->described, i, type);
     }
     for (uint32_t i = 0; i < l->out->result_count; i++) {
         const sinter_type *type = tensor_type(l, sinter_node_result(module, l->out->node, i));
         if (type) option.results[i] = project(l, true, i, type->rank);
     }
+    if (!is_only && !fits_symbols(l, &option)) return;
     double work = option.seconds =
         work_seconds(l, &option) + fetch_seconds(l, &option) + step_seconds(l, &option);
     for (uint32_t i = 0; terms.count && i < l->out->result_count; i++)
@@ -219,29 +270,49 @@ static void add_option(lister *l) {
 
 /* ---- all of them ---- */
 
+/* A further axis has to leave each rank less to do. */
 static bool can_cut(const lister *l, uint32_t factor, uint32_t axis) {
-    int64_t size = 0, parts = sinter_mesh_axes_product(l->state->mesh, &l->described.cuts[factor]) *
-                              l->state->mesh->axes[axis].size;
-    return l->described.usable[factor] &&
-           sinter_dim_is_const(sinter_module_dims(l->state->module),
-                               l->described.map.factors.items[factor].size, &size) &&
-           size > 0 && size % parts == 0;
+    const sinter_mesh *mesh = l->state->mesh;
+    int64_t size = 0;
+    sinter_mesh_axes more = l->described.cuts[factor];
+    if (!l->described.usable[factor] ||
+        !sinter_dim_is_const(dims_of(l), l->described.map.factors.items[factor].size, &size))
+        return false;
+    int64_t now = sinter_mesh_part_of(mesh, &more, size, 0).chunk;
+    sinter_mesh_axes_add(&more, axis);
+    return sinter_mesh_part_of(mesh, &more, size, 0).chunk < now;
 }
 
-static void assign_axis(lister *l, uint32_t axis) {
+/* Factors whose size only a run knows are cut as their symbol is said to be. Returns the mesh axes that these take, a bit each. */
+static uint32_t cut_symbols(lister *l) {
+    sinter_shard_node *n = &l->described;
+    uint32_t taken = 0;
+    for (uint32_t f = 0; f < n->map.factors.count; f++) {
+        const sinter_mesh_axes *axes =
+            sinter_shard_symbol_axes(l->symbols, n->map.factors.items[f].size);
+        uint32_t mask = sinter_mesh_axes_mask(axes);
+        if (!n->usable[f] || (mask & taken)) continue;
+        n->cuts[f] = *axes;
+        taken |= mask;
+    }
+    return taken;
+}
+
+static void assign_axis(lister *l, uint32_t axis, uint32_t taken) {
     sinter_shard_node *n = &l->described;
     if (axis == l->state->mesh->axis_count) {
         size_t bytes = n->map.factors.count * sizeof *n->cuts;
         sinter_mesh_axes *kept = sinter_arena_copy(l->state->arena, n->cuts, bytes);
-        if (sinter_shard_drop_unfit(l->state, n)) add_option(l);
+        if (sinter_shard_drop_unfit(l->state, n)) add_option(l, false);
         if (bytes) memcpy(n->cuts, kept, bytes);
         return;
     }
-    assign_axis(l, axis + 1);
+    assign_axis(l, axis + 1, taken);
+    if (taken >> axis & 1) return;
     for (uint32_t f = 0; f < n->map.factors.count; f++) {
         if (!can_cut(l, f, axis)) continue;
         sinter_mesh_axes_add(&n->cuts[f], axis);
-        assign_axis(l, axis + 1);
+        assign_axis(l, axis + 1, taken);
         n->cuts[f].count--;
     }
 }
@@ -258,18 +329,44 @@ static bool is_small(const lister *l, const sinter_node_info *info) {
     return true;
 }
 
-void sinter_shard_list_options(const sinter_shard_state *state, const sinter_hardware *hardware,
-                               sinter_node node, double weight_bytes,
-                               sinter_shard_options *out_options) {
-    lister l = {
-        .state = state, .hardware = hardware, .out = out_options, .weight_bytes = weight_bytes};
+/* ---- fewer of them ---- */
+
+static int compare_options(const void *a, const void *b) {
+    double left = ((const sinter_shard_option *)a)->seconds,
+           right = ((const sinter_shard_option *)b)->seconds;
+    return left < right ? -1 : left > right;
+}
+
+/* Those that take least, beside the first one. True where some were left out. */
+static bool keep_best(sinter_shard_options *options) {
+    if (options->items.count <= MOST_OPTIONS) return false;
+    qsort(options->items.items + 1, options->items.count - 1, sizeof *options->items.items,
+          compare_options);
+    options->items.count = MOST_OPTIONS;
+    return true;
+}
+
+bool sinter_shard_list_options(const sinter_shard_state *state, const sinter_shard_symbols *symbols,
+                               const sinter_hardware *hardware, sinter_node node,
+                               double weight_bytes, sinter_shard_options *out_options) {
+    lister l = {.state = state,
+                .symbols = symbols,
+                .hardware = hardware,
+                .out = out_options,
+                .weight_bytes = weight_bytes};
     sinter_node_info info = *sinter_node_get(state->module, node);
     *out_options = (sinter_shard_options){
         .node = node, .operand_count = info.operand_count, .result_count = info.result_count};
     sinter_shard_describe(state, node, &l.described);
     l.step = sinter_estimate_node(state->module, node, hardware, weight_bytes, state->arena);
+    uint32_t taken = cut_symbols(&l);
     if (is_small(&l, &info) || info.region_count)
-        add_option(&l);
+        add_option(&l, false);
     else
-        assign_axis(&l, 0);
+        assign_axis(&l, 0, taken);
+    if (!out_options->items.count) { /* what a user said can't be: shard-partition says why */
+        memset(l.described.cuts, 0, l.described.map.factors.count * sizeof *l.described.cuts);
+        add_option(&l, true);
+    }
+    return keep_best(out_options);
 }

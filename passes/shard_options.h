@@ -2,7 +2,7 @@
  * among. Test: tests/passes/shard_auto/ */
 #pragma once
 #include "ir/estimate.h"
-#include "passes/shard_factors.h"
+#include "passes/shard_symbols.h"
 
 typedef struct sinter_shard_option {
     const sinter_sharding **operands; /* that it needs; NULL where there is no tensor */
@@ -17,9 +17,10 @@ typedef struct sinter_shard_options {
     SINTER_VECTOR(sinter_shard_option) items; /* the first one shares nothing */
 } sinter_shard_options;
 
-/* In the state's arena. Only parts of equal size are considered. weight_bytes: of all weights. */
-void sinter_shard_list_options(const sinter_shard_state *state, const sinter_hardware *hardware, sinter_node node,
-                               double weight_bytes, sinter_shard_options *out_options);
-/* Seconds to bring a value of this type from one sharding to another; nothing is partial. */
+/* In the state's arena. weight_bytes: of all weights. symbols: sizes that only a run knows, which are cut as these say. Where there are very
+ * many, as on meshes of many axes, those that take least are listed; true: some were left out. */
+bool sinter_shard_list_options(const sinter_shard_state *state, const sinter_shard_symbols *symbols, const sinter_hardware *hardware,
+                               sinter_node node, double weight_bytes, sinter_shard_options *out_options);
+/* Seconds to bring a value of this type from one sharding to another; nothing is partial. INFINITY where ranks can't send it. */
 double sinter_shard_convert_seconds(const sinter_shard_state *state, const sinter_hardware *hardware, const sinter_type *type,
                                     const sinter_sharding *from, const sinter_sharding *to);

@@ -11,7 +11,7 @@
 #include "ir/infer.h"
 #include "passes/pass.h"
 #include "passes/shard_build.h"
-#include "passes/shard_factors.h"
+#include "passes/shard_symbols.h"
 
 typedef struct version {
     sinter_value value;
@@ -26,34 +26,15 @@ typedef struct partition {
     sinter_arena *arena;
     sinter_shard_node **nodes; /* by id */
     SINTER_VECTOR(sinter_node) order;
-    uint32_t value_limit;      /* values from here on are new: the same on all ranks */
-    sinter_type *whole;        /* by value: its type before */
-    version_list *versions;    /* by value: what there is of it */
-    sinter_node at;            /* whose sizes are stated anew */
-    sinter_mesh_axes *symbols; /* by index of a symbol: what axes of that size are cut over */
-    bool has_symbols;          /* some are */
+    uint32_t value_limit;   /* values from here on are new: the same on all ranks */
+    sinter_type *whole;     /* by value: its type before */
+    version_list *versions; /* by value: what there is of it */
+    sinter_node at;         /* whose sizes are stated anew */
+    sinter_shard_symbols symbols;
+    sinter_shard_range *ranges; /* by index of a symbol that is cut: of the whole */
 } partition;
 
 /* ---- sizes that are symbols ---- */
-
-static const sinter_mesh_axes *axes_of_symbol(const partition *p, sinter_dim dim) {
-    const sinter_dim_table *dims = sinter_module_dims(p->module);
-    static const sinter_mesh_axes none = {0};
-    if (!p->has_symbols || !dim || sinter_dim_get_kind(dims, dim) != SINTER_DIM_SYMBOL)
-        return &none;
-    return &p->symbols[sinter_dim_symbol_index(dims, dim)];
-}
-
-/* Whether a symbol of which ranks have parts is in the expression. */
-static bool has_cut_symbol(const partition *p, sinter_dim dim) {
-    const sinter_dim *operands = NULL;
-    if (!p->has_symbols || !dim) return false;
-    if (axes_of_symbol(p, dim)->count) return true;
-    size_t count = sinter_dim_operands(sinter_module_dims(p->module), dim, &operands);
-    for (size_t i = 0; i < count; i++)
-        if (has_cut_symbol(p, operands[i])) return true;
-    return false;
-}
 
 static bool refuse_size(const partition *p, const char *where, sinter_value value, uint32_t dim,
                         const char *why) {
@@ -65,7 +46,7 @@ static bool refuse_size(const partition *p, const char *where, sinter_value valu
 
 /* What a rank has of the axis; 0 where that is not known. */
 static sinter_dim part_dim(const partition *p, const sinter_shard_dim *cut, sinter_dim size) {
-    const sinter_mesh_axes *axes = axes_of_symbol(p, size);
+    const sinter_mesh_axes *axes = sinter_shard_symbol_axes(&p->symbols, size);
     if (axes->count && sinter_mesh_axes_equal(axes, &cut->axes)) return size;
     return sinter_sharding_part_dim(p->module, cut, size);
 }
@@ -73,13 +54,8 @@ static sinter_dim part_dim(const partition *p, const sinter_shard_dim *cut, sint
 /* Whether all axes of a version of the value that have a cut symbol in their size are cut like it. */
 static bool check_version(const partition *p, const char *where, sinter_value value,
                           const sinter_sharding *sharding, const char *why) {
-    const sinter_type *whole = &p->whole[value];
-    for (uint32_t i = 0; p->has_symbols && i < whole->rank; i++)
-        if (has_cut_symbol(p, whole->dims[i]) &&
-            (!axes_of_symbol(p, whole->dims[i])->count ||
-             !sinter_mesh_axes_equal(axes_of_symbol(p, whole->dims[i]), &sharding->dims[i].axes)))
-            return refuse_size(p, where, value, i, why);
-    return true;
+    uint32_t unfit = sinter_shard_find_unfit_symbol(&p->symbols, &p->whole[value], sharding);
+    return unfit == p->whole[value].rank || refuse_size(p, where, value, unfit, why);
 }
 
 /* One that a node wants or leaves. */
@@ -94,7 +70,7 @@ static bool check_content(const partition *p, sinter_value value) {
     const sinter_value_info *info = sinter_value_get(p->module, value);
     bool has = false;
     for (uint32_t i = 0; i < info->content_count; i++)
-        has = has || has_cut_symbol(p, info->content[i]);
+        has = has || sinter_shard_has_symbol(&p->symbols, info->content[i]);
     for (size_t i = 0; has && i < info->uses.count; i++) {
         sinter_node node = info->uses.items[i].node;
         sinter_value result = sinter_node_result(p->module, node, 0);
@@ -109,27 +85,25 @@ static bool check_content(const partition *p, sinter_value value) {
     return true;
 }
 
-/* Symbols that dims of inputs are, and what these are cut over. */
-static bool find_symbols(partition *p) {
+/* A rank has its part of each symbol that is cut, and so of what bounds it. What the whole may be is said of inputs. */
+static void divide_symbols(partition *p) {
     sinter_dim_table *dims = sinter_module_dims(p->module);
-    p->symbols = SINTER_NEW_ARRAY(p->arena, sinter_mesh_axes, sinter_dim_symbol_count(dims) + 1);
-    for (uint32_t i = 0; i < sinter_module_input_count(p->module); i++) {
-        sinter_value input = sinter_module_input(p->module, i);
-        const sinter_sharding *sharding = p->state.values[input].sharding;
-        for (uint32_t d = 0; sharding && d < sharding->rank; d++) {
-            sinter_dim dim = p->whole[input].dims[d];
-            const sinter_mesh_axes *axes = &sharding->dims[d].axes;
-            if (!axes->count || sinter_dim_get_kind(dims, dim) != SINTER_DIM_SYMBOL) continue;
-            sinter_dim_symbol *symbol = sinter_dim_get_symbol(dims, dim);
-            int64_t ranks = sinter_mesh_axes_product(p->state.mesh, axes);
-            if (symbol->origin != SINTER_DIM_ORIGIN_INPUT) continue;
-            if (!axes_of_symbol(p, dim)->count && symbol->min > 0)
-                symbol->min = (symbol->min - 1) / ranks + 1; /* of a part */
-            symbol->multiple = 1;
-            p->symbols[sinter_dim_symbol_index(dims, dim)] = *axes;
-            p->has_symbols = true;
-        }
+    size_t count = sinter_dim_symbol_count(dims);
+    p->ranges = SINTER_NEW_ARRAY(p->arena, sinter_shard_range, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        sinter_dim_symbol *symbol = sinter_dim_get_symbol(dims, sinter_dim_symbol_at(dims, i));
+        if (!p->symbols.axes[i].count) continue;
+        int64_t ranks = sinter_mesh_axes_product(p->state.mesh, &p->symbols.axes[i]);
+        p->ranges[i] = sinter_sharding_range(symbol);
+        if (symbol->min > 0) symbol->min = (symbol->min - 1) / ranks + 1;
+        if (symbol->max > 0 && symbol->max < INT64_MAX) symbol->max = (symbol->max - 1) / ranks + 1;
+        symbol->multiple = symbol->multiple % ranks ? 1 : symbol->multiple / ranks;
     }
+}
+
+static bool find_symbols(partition *p) {
+    sinter_shard_find_symbols(&p->state, true, &p->symbols);
+    divide_symbols(p);
     for (sinter_value value = 1; value < p->value_limit; value++)
         if (!sinter_value_get(p->module, value)->erased && !check_content(p, value)) return false;
     return true;
@@ -228,39 +202,16 @@ static bool is_tensor(const partition *p, sinter_value value) {
 
 /* ---- what pads ---- */
 
-static const char *fill_of(sinter_axis_combine combine) {
-    return combine == SINTER_AXIS_COMBINE_PROD  ? "one"
-           : combine == SINTER_AXIS_COMBINE_MAX ? "lowest"
-           : combine == SINTER_AXIS_COMBINE_MIN ? "highest"
-                                                : "zero";
-}
-
-/* Whether what pads an axis of an operand must not be seen, and what stands for it then. */
-static bool is_seen(const partition *p, sinter_node node, uint32_t index, uint32_t axis,
-                    const char **out_fill) {
-    const sinter_shard_node *n = p->nodes[node];
-    sinter_pattern pattern = sinter_op_get_info(sinter_node_op(p->module, node))->pattern;
-    *out_fill = "zero";
-    for (size_t i = 0; i < n->map.links.count; i++) {
-        const sinter_axis_link *link = &n->map.links.items[i];
-        const sinter_axis_factor *factor = &n->map.factors.items[link->factor];
-        if (link->is_result || link->index != index || link->axis != axis ||
-            factor->kind == SINTER_AXIS_ALONG || factor->kind == SINTER_AXIS_STEPWISE)
-            continue;
-        *out_fill = fill_of(factor->combine);
-        return true;
-    }
-    return index > 0 && (pattern == SINTER_PATTERN_GATHER || pattern == SINTER_PATTERN_SCATTER);
-}
-
 static sinter_value mask(partition *p, sinter_node node, uint32_t index, sinter_value of,
                          sinter_value part, const sinter_sharding *sharding) {
     const char *fill;
     for (uint32_t axis = 0; part && axis < sharding->rank; axis++) {
         const sinter_mesh_axes *over = &sharding->dims[axis].axes;
         int64_t size = 0;
-        if (!over->count || !is_seen(p, node, index, axis, &fill)) continue;
-        if (axes_of_symbol(p, p->whole[of].dims[axis])->count) {
+        if (!over->count ||
+            !sinter_shard_sees_padding(&p->state, node, p->nodes[node], index, axis, &fill))
+            continue;
+        if (sinter_shard_symbol_axes(&p->symbols, p->whole[of].dims[axis])->count) {
             refuse_size(p, sinter_node_where(p->module, node), of, axis,
                         ", and this node sums over it or looks into it");
             return 0;
@@ -510,14 +461,16 @@ static bool cut_node(partition *p, sinter_node node, sinter_node next) {
 /* Words for a part: what the whole was. */
 static void say_part(partition *p, sinter_value value, const sinter_type *whole,
                      const sinter_sharding *sharding) {
+    const sinter_dim_table *dims = sinter_module_dims(p->module);
     sinter_sharding *said = sinter_sharding_copy(p->arena, sharding);
     bool any = sharding->partial != 0;
     for (uint32_t i = 0; i < said->rank; i++) {
         said->dims[i].is_open = false;
         if (!said->dims[i].axes.count) continue;
-        if (!sinter_dim_is_const(sinter_module_dims(p->module), whole->dims[i],
-                                 &said->dims[i].whole))
+        if (!sinter_dim_is_const(dims, whole->dims[i], &said->dims[i].whole)) {
             said->dims[i].whole = SINTER_SHARD_WHOLE_OF_RUN;
+            said->dims[i].range = p->ranges[sinter_dim_symbol_index(dims, whole->dims[i])];
+        }
         any = true;
     }
     if (any) sinter_value_set_sharding(p->module, value, said);

@@ -335,6 +335,15 @@ bool sinter_lexer_expect_integer(sinter_lexer *lexer, int64_t *out_value) {
     return true;
 }
 
+bool sinter_lexer_expect_range(sinter_lexer *lexer, int64_t *out_min, int64_t *out_max) {
+    *out_min = INT64_MIN;
+    *out_max = INT64_MAX;
+    if (!sinter_lexer_is(lexer, "..") && !sinter_lexer_expect_integer(lexer, out_min)) return false;
+    if (!sinter_lexer_expect(lexer, "..")) return false;
+    if (lexer->token.kind != SINTER_TOKEN_INTEGER && !sinter_lexer_is(lexer, "-")) return true;
+    return sinter_lexer_expect_integer(lexer, out_max);
+}
+
 bool sinter_lexer_expect_number(sinter_lexer *lexer, double *out_value) {
     bool negative = sinter_lexer_accept(lexer, "-");
     const sinter_token *token = &lexer->token;

@@ -60,6 +60,8 @@ bool sinter_lexer_expect_symbol(sinter_lexer *lexer, sinter_string *out_name);
 bool sinter_lexer_expect_string(sinter_lexer *lexer, sinter_string *out_text);
 /* With an optional '-'; must fit int64. */
 bool sinter_lexer_expect_integer(sinter_lexer *lexer, int64_t *out_value);
+/* MIN..MAX, either of which may be left out: INT64_MIN, INT64_MAX. Whether it is empty is the caller's to look at. */
+bool sinter_lexer_expect_range(sinter_lexer *lexer, int64_t *out_min, int64_t *out_max);
 /* With an optional '-': decimal, inf, nan, or 0x and up to 16 digits, the bits of the binary64 (NaN payloads). */
 bool sinter_lexer_expect_number(sinter_lexer *lexer, double *out_value);
 

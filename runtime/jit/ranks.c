@@ -136,6 +136,8 @@ static bool find_size(const sinter_ranks *r, const char *name, const sinter_tens
             if (r->input_words[i]->dims[d].whole >= 0 || strcmp(r->inputs[i].dim_names[d], name))
                 continue;
             int64_t size = d < inputs[i].rank ? inputs[i].dims[d] : -1;
+            if (!sinter_sharding_check_size(r->input_words[i], d, size, r->inputs[i].name, diag))
+                return false;
             if (*out_size >= 0 && size != *out_size)
                 return sinter_error(diag, r->inputs[i].name, "dim %u is %lld, but %s is %lld", d,
                                     (long long)size, name, (long long)*out_size);

@@ -342,8 +342,21 @@ static bool size_parts(sinter_stages *s, const sinter_tensor *inputs, sinter_dia
     return true;
 }
 
+/* Sizes that runs tell and ranks have parts of are as what each stage was made for. */
+static bool check_inputs(const sinter_stages *s, const sinter_tensor *inputs, sinter_diag *diag) {
+    for (size_t i = 0; i < s->inputs.count; i++) {
+        const sinter_stages_io *io = &s->input_words.items[i];
+        for (uint32_t d = 0; io->part && d < io->part->rank && d < inputs[i].rank; d++)
+            if (io->part->dims[d].whole < 0 &&
+                !sinter_sharding_check_size(io->part, d, inputs[i].dims[d], io->abi.name, diag))
+                return false;
+    }
+    return true;
+}
+
 /* What only a run tells. */
 static bool begin_run(sinter_stages *s, const sinter_tensor *inputs, sinter_diag *diag) {
+    if (!check_inputs(s, inputs, diag)) return false;
     if (s->is_open && !count_requests(s, inputs, diag)) return false;
     for (size_t i = 0; i < s->inputs.count + s->outputs.count; i++) {
         const sinter_stages_io *io = i < s->inputs.count

@@ -100,6 +100,7 @@ static bool split(writer *w) {
 
 /* What a rank has of the value in a request. */
 static void write_part(writer *w, const sinter_type *type, const sinter_sharding *said) {
+    sinter_dim_table *dims = sinter_module_dims(w->module);
     sinter_sharding *words = said ? sinter_sharding_copy(&w->arena, said) : NULL;
     if (!words || !has_mesh(w)) return;
     words->replicated = 0;
@@ -107,9 +108,10 @@ static void write_part(writer *w, const sinter_type *type, const sinter_sharding
         sinter_shard_dim *dim = &words->dims[i];
         dim->is_open = false;
         dim->priority = 0;
-        if (dim->axes.count &&
-            !sinter_dim_is_const(sinter_module_dims(w->module), type->dims[i], &dim->whole))
-            dim->whole = SINTER_SHARD_WHOLE_OF_RUN;
+        if (!dim->axes.count || sinter_dim_is_const(dims, type->dims[i], &dim->whole)) continue;
+        dim->whole = SINTER_SHARD_WHOLE_OF_RUN;
+        if (sinter_dim_get_kind(dims, type->dims[i]) == SINTER_DIM_SYMBOL)
+            dim->range = sinter_sharding_range(sinter_dim_get_symbol(dims, type->dims[i]));
     }
     if (!words->partial && !sinter_sharding_used(words)) return;
     sinter_text_append_string(&w->list, " ");

@@ -159,6 +159,14 @@ static void test_hardware__large_groups(void) {
     const sinter_mesh_axes inner = sinter_mesh_axes_of(2);
     CHECK(near(sinter_hardware_exchange(&h, &groups, &inner, SINTER_OP_all_reduce, 1e6),
                6 * (1e-5 + 1e6 / 5e9) + 2 * (1e-6 + 1e6 / 20e9)));
+    /* twelve places in pairs, then six at once: those four alone in their box have four of them in another */
+    sinter_mesh twelve;
+    CHECK(sinter_mesh_parse("x=12", "mesh", &arena, &twelve, NULL));
+    const sinter_mesh_axes line = sinter_mesh_axes_of(1);
+    CHECK(near(sinter_hardware_exchange(&h, &twelve, &line, SINTER_OP_reduce_scatter, 1e6),
+               1e-6 + 5e5 / 20e9 + 1e-5 + 4 * 5e5 / 6 / 5e9));
+    CHECK(near(sinter_hardware_exchange(&h, &twelve, &line, SINTER_OP_all_to_all, 12e6),
+               1e-5 + 8 * 1e6 / 5e9));
     /* pairs within a box, and one that is not */
     static const int64_t pairs[] = {0, 1, 1, 0, 5, 5, 7, 8};
     CHECK(near(sinter_hardware_permute(&h, pairs, 6, 1e6), 1e-6 + 1e6 / 20e9));

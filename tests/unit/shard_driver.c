@@ -168,17 +168,12 @@ static size_t count_steps(const sinter_module *module) {
     return count;
 }
 
-/* Whether compiled ranks can give each other what they have to: whole bytes, of shapes that are numbers (docs/shard.md). Such
- * programs are evaluated, and counted. */
+/* Whether compiled ranks can give each other what they have to: whole bytes. Other programs are evaluated, and counted. */
 static bool can_exchange(trial *t) {
     SINTER_FOR_NODES (t->module, sinter_module_main(t->module), node) {
         sinter_value x = sinter_node_operand(t->module, node, 0);
         if (!sinter_op_sends(sinter_node_op(t->module, node))) continue;
-        const sinter_type *type = sinter_value_type(t->module, x);
-        uint64_t count;
-        if (type->dtype != SINTER_DTYPE_string && sinter_dtype_infos[type->dtype].bits % 8 == 0 &&
-            sinter_type_static_count(sinter_module_dims(t->module), type, &count))
-            continue;
+        if (sinter_sharding_can_send(sinter_value_type(t->module, x)->dtype)) continue;
         t->evaluated++;
         return false;
     }

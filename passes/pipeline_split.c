@@ -5,7 +5,7 @@
  * Without --stages their number is chosen: the one with which a run of --requests requests, each a stage behind the one before it, is
  * shortest (of ever more requests: with which the longest stage is), of those that fit and that there are devices for; more stages have to
  * make a difference. In a module with a mesh each stage is as many devices as that has ranks, times and weights are those of a rank,
- * by its shardings.
+ * by its shardings, and what these make ranks exchange is in them: sums, what nodes take otherwise than it is, halos, steps of recurrences.
  *
  * Times are those of the nodes by themselves, before fusion. --explain: a note for each stage.
  * Needs: --hardware. Guarantees: values stay what they are; weights stay outside of the groups.
@@ -13,7 +13,7 @@
 #include "ir/cost.h"
 #include "ir/estimate.h"
 #include "passes/pass.h"
-#include "passes/shard_factors.h"
+#include "passes/shard_options.h"
 #include "passes/way.h"
 
 #include <math.h>
@@ -26,6 +26,7 @@ typedef struct repeat {
     double bytes;
 } repeat;
 typedef SINTER_VECTOR(repeat) repeat_list;
+typedef SINTER_VECTOR(const sinter_sharding *) form_list;
 
 typedef struct splitter {
     sinter_pass_context *context;
@@ -37,6 +38,7 @@ typedef struct splitter {
     double *seconds,
         *weights; /* of the first i nodes, of a rank; weights of several nodes count for each */
     repeat_list *repeats; /* by place */
+    form_list *forms;     /* by value: other shardings than its own that nodes so far took it by */
     uint32_t *last_user;  /* by value, while weights are counted: a place + 1 */
     double *
         taken; /* by place: bytes that a rank of a stage that begins there takes from those before */
@@ -92,23 +94,65 @@ static double add_weights(splitter *s, uint32_t place, const sinter_shard_node *
     return all;
 }
 
-/* Its share of the work, and sums over ranks. */
-static double node_seconds(const splitter *s, sinter_node node, const sinter_shard_node *cut,
+/* ---- what ranks of a stage exchange ---- */
+
+/* Sums of what a node leaves as terms, as its sharding wants them; until a result has it. */
+static double give_seconds(const splitter *s, sinter_node node, const sinter_shard_node *cut) {
+    const sinter_node_info *info = sinter_node_get(s->module, node);
+    sinter_axis_combine combine;
+    sinter_mesh_axes terms = sinter_shard_terms(cut, &combine);
+    double seconds = 0;
+    for (uint32_t i = 0; i < info->result_count; i++) {
+        const sinter_sharding *said =
+            info->results[i] ? sinter_value_sharding(s->module, info->results[i]) : NULL;
+        if (!said) continue;
+        sinter_sharding *natural = sinter_shard_project_all(&s->state, cut, true, i, said->rank),
+                        *summed = sinter_sharding_copy(&s->context->scratch, said);
+        natural->partial = sinter_mesh_axes_mask(&terms);
+        summed->partial = 0;
+        seconds += sinter_shard_convert_seconds(&s->state, s->hardware,
+                                                sinter_value_type(s->module, info->results[i]),
+                                                natural, summed);
+    }
+    return seconds;
+}
+
+/* Until its operands are as it takes them; those that a node before it brought there are. */
+static double bring_seconds(splitter *s, sinter_node node, const sinter_shard_node *cut) {
+    const sinter_node_info info = *sinter_node_get(s->module, node);
+    double seconds = 0;
+    for (uint32_t i = 0; i < info.operand_count; i++) {
+        sinter_value value = info.operands[i];
+        const sinter_sharding *said = value ? sinter_value_sharding(s->module, value) : NULL;
+        if (!said || sinter_value_constant(s->module, value)) continue;
+        sinter_sharding *from = sinter_sharding_copy(&s->context->scratch, said),
+                        *wanted = sinter_shard_project_all(&s->state, cut, false, i, said->rank);
+        from->partial = 0;
+        bool is_there = false;
+        for (size_t k = 0; k < s->forms[value].count; k++)
+            is_there |= sinter_sharding_equal(s->forms[value].items[k], wanted);
+        if (is_there) continue;
+        sinter_vector_push(&s->context->scratch, &s->forms[value], wanted);
+        seconds += sinter_shard_convert_seconds(&s->state, s->hardware,
+                                                sinter_value_type(s->module, value), from, wanted);
+    }
+    return seconds;
+}
+
+/* Its share of the work, and what ranks exchange before it, in it and after it. */
+static double node_seconds(splitter *s, sinter_node node, const sinter_shard_node *cut,
                            double all_weights) {
     sinter_estimate_step step =
         sinter_estimate_node(s->module, node, s->hardware, all_weights, &s->context->scratch);
-    double shares = 1, exchanges = 0;
-    sinter_axis_combine combine;
+    double shares = 1;
     if (!cut) return step.seconds;
     for (size_t f = 0; f < cut->map.factors.count; f++)
         shares *= sinter_sharding_axis_parts(sinter_module_dims(s->module), s->state.mesh,
                                              &cut->cuts[f], cut->map.factors.items[f].size);
-    sinter_mesh_axes terms = sinter_shard_terms(cut, &combine);
-    sinter_value result = sinter_node_result(s->module, node, 0);
-    if (terms.count && result)
-        exchanges = sinter_hardware_exchange(s->hardware, s->state.mesh, &terms,
-                                             SINTER_OP_all_reduce, part_bytes(s, result));
-    return (step.seconds - step.launch_seconds) / shares + step.launch_seconds + exchanges;
+    return (step.seconds - step.launch_seconds) / shares + step.launch_seconds +
+           bring_seconds(s, node, cut) +
+           sinter_shard_inner_seconds(&s->state, s->hardware, node, cut) +
+           give_seconds(s, node, cut);
 }
 
 /* ---- what stages take ---- */
@@ -145,6 +189,7 @@ static void measure(splitter *s) {
     s->weights = SINTER_NEW_ARRAY(arena, double, s->nodes.count + 1);
     s->taken = SINTER_NEW_ARRAY(arena, double, s->nodes.count + 1);
     s->repeats = SINTER_NEW_ARRAY(arena, repeat_list, s->nodes.count + 1);
+    s->forms = SINTER_NEW_ARRAY(arena, form_list, sinter_module_value_limit(s->module));
     s->last_user = SINTER_NEW_ARRAY(arena, uint32_t, sinter_module_value_limit(s->module));
     for (uint32_t i = 0; i < s->nodes.count; i++) {
         sinter_node node = s->nodes.items[i];

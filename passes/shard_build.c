@@ -24,12 +24,12 @@ sinter_value sinter_shard_slice(sinter_builder *builder, sinter_value x, int64_t
 /* ---- conversion ---- */
 
 typedef struct conversion {
-    sinter_builder *builder;
     const sinter_mesh *mesh;
-    const sinter_type *whole;
     const sinter_sharding *to;
-    sinter_sharding now; /* of x */
-    sinter_value x;
+    sinter_sharding now;
+    sinter_shard_dim dims[SINTER_MAX_RANK]; /* of it */
+    sinter_shard_step *steps;
+    uint32_t count;
 } conversion;
 
 static sinter_mesh_axes sub_axes(const sinter_mesh_axes *axes, uint32_t first, uint32_t end) {
@@ -38,12 +38,10 @@ static sinter_mesh_axes sub_axes(const sinter_mesh_axes *axes, uint32_t first, u
     return part;
 }
 
-/* Room for dim d when it is cut over the first `count` of the axes it is cut over now. */
-static int64_t size_at(const conversion *c, uint32_t d, uint32_t count) {
-    int64_t size = 0;
-    sinter_mesh_axes outer = sub_axes(&c->now.dims[d].axes, 0, count);
-    sinter_dim_is_const(sinter_module_dims(c->builder->module), c->whole->dims[d], &size);
-    return sinter_mesh_part_of(c->mesh, &outer, size, 0).chunk;
+static sinter_shard_step *add_step(conversion *c, sinter_op op, const sinter_mesh_axes *over) {
+    sinter_shard_step *step = &c->steps[c->count++];
+    *step = (sinter_shard_step){.op = op, .over = *over};
+    return step;
 }
 
 /* The dim whose next axis is to be this one; -1: none. */
@@ -67,13 +65,12 @@ static void reduce(conversion *c) {
             continue;
         }
         sinter_mesh_axes over = sinter_mesh_axes_of(1u << axis);
-        sinter_attr attr = sinter_attr_int("axis", d);
-        c->x = sinter_shard_build(c->builder, SINTER_OP_reduce_scatter, c->x, &over, &attr, 1);
+        add_step(c, SINTER_OP_reduce_scatter, &over)->axis = (uint32_t)d;
         sinter_mesh_axes_add(&c->now.dims[d].axes, axis);
         c->now.partial &= ~(1u << axis);
     }
     sinter_mesh_axes over = sinter_mesh_axes_of(rest);
-    if (rest) c->x = sinter_shard_build(c->builder, SINTER_OP_all_reduce, c->x, &over, NULL, 0);
+    if (rest) add_step(c, SINTER_OP_all_reduce, &over);
     c->now.partial &= ~rest;
 }
 
@@ -87,8 +84,7 @@ static void cut(conversion *c) {
         while (count < to->count && !(used >> to->items[count] & 1)) count++;
         if (count == now->count) continue;
         sinter_mesh_axes over = sub_axes(to, now->count, count);
-        sinter_attr attr = sinter_attr_int("axis", d);
-        c->x = sinter_shard_build(c->builder, SINTER_OP_shard_slice, c->x, &over, &attr, 1);
+        add_step(c, SINTER_OP_shard_slice, &over)->axis = d;
         *now = sub_axes(to, 0, count);
     }
 }
@@ -102,10 +98,10 @@ static bool move(conversion *c) {
         int target = dim_that_wants(c, axis);
         if (target < 0) continue;
         sinter_mesh_axes over = sinter_mesh_axes_of(1u << axis);
-        sinter_attr attributes[] = {sinter_attr_int("split_axis", target),
-                                    sinter_attr_int("concat_axis", d),
-                                    sinter_attr_int("size", size_at(c, d, now->count - 1u))};
-        c->x = sinter_shard_build(c->builder, SINTER_OP_all_to_all, c->x, &over, attributes, 3);
+        sinter_shard_step *step = add_step(c, SINTER_OP_all_to_all, &over);
+        step->axis = d;
+        step->target = (uint32_t)target;
+        step->outer = sub_axes(now, 0, now->count - 1u);
         now->count--;
         sinter_mesh_axes_add(&c->now.dims[target].axes, axis);
         return true;
@@ -119,33 +115,59 @@ static void gather(conversion *c) {
         uint32_t kept = sinter_mesh_axes_common(now, &c->to->dims[d].axes);
         if (kept == now->count) continue;
         sinter_mesh_axes over = sub_axes(now, kept, now->count);
-        sinter_attr attributes[] = {sinter_attr_int("axis", d),
-                                    sinter_attr_int("size", size_at(c, d, kept))};
-        c->x = sinter_shard_build(c->builder, SINTER_OP_all_gather, c->x, &over, attributes, 2);
+        sinter_shard_step *step = add_step(c, SINTER_OP_all_gather, &over);
+        step->axis = d;
+        step->outer = sub_axes(now, 0, kept);
         now->count = (uint8_t)kept;
     }
 }
 
-sinter_value sinter_shard_convert(sinter_builder *builder, sinter_value x, const sinter_type *whole,
-                                  const sinter_sharding *from, const sinter_sharding *to) {
-    sinter_arena scratch;
-    sinter_arena_init(&scratch);
-    conversion c = {.builder = builder,
-                    .mesh = sinter_module_mesh(builder->module),
-                    .whole = whole,
-                    .to = to,
-                    .now = *sinter_sharding_copy(&scratch, from),
-                    .x = x};
+uint32_t sinter_shard_list_steps(const sinter_mesh *mesh, const sinter_sharding *from,
+                                 const sinter_sharding *to,
+                                 sinter_shard_step out_steps[SINTER_SHARD_MAX_STEPS]) {
+    conversion c = {.mesh = mesh, .to = to, .now = *from, .steps = out_steps};
+    for (uint32_t i = 0; i < from->rank; i++) c.dims[i] = from->dims[i];
+    c.now.dims = c.dims;
     reduce(&c);
     cut(&c);
-    while (c.x && move(&c)) cut(&c);
+    while (move(&c)) cut(&c);
     gather(&c);
     cut(&c);
     uint32_t first = to->partial & ~c.now.partial;
     sinter_mesh_axes over = sinter_mesh_axes_of(first);
-    if (first) c.x = sinter_shard_build(builder, SINTER_OP_shard_first, c.x, &over, NULL, 0);
-    sinter_arena_deinit(&scratch);
-    return c.x;
+    if (first) add_step(&c, SINTER_OP_shard_first, &over);
+    return c.count;
+}
+
+/* Room for the axis of a step when it is cut over its outer axes only. */
+static int64_t outer_size(const sinter_module *module, const sinter_type *whole,
+                          const sinter_shard_step *step) {
+    int64_t size = 0;
+    sinter_dim_is_const(sinter_module_dims(module), whole->dims[step->axis], &size);
+    return sinter_mesh_part_of(sinter_module_mesh(module), &step->outer, size, 0).chunk;
+}
+
+static sinter_value build_step(sinter_builder *builder, sinter_value x, const sinter_type *whole,
+                               const sinter_shard_step *step) {
+    sinter_attr attributes[3];
+    uint32_t count = 0;
+    if (step->op == SINTER_OP_all_to_all) {
+        attributes[count++] = sinter_attr_int("split_axis", step->target);
+        attributes[count++] = sinter_attr_int("concat_axis", step->axis);
+    } else if (step->op != SINTER_OP_all_reduce && step->op != SINTER_OP_shard_first) {
+        attributes[count++] = sinter_attr_int("axis", step->axis);
+    }
+    if (step->op == SINTER_OP_all_to_all || step->op == SINTER_OP_all_gather)
+        attributes[count++] = sinter_attr_int("size", outer_size(builder->module, whole, step));
+    return sinter_shard_build(builder, step->op, x, &step->over, attributes, count);
+}
+
+sinter_value sinter_shard_convert(sinter_builder *builder, sinter_value x, const sinter_type *whole,
+                                  const sinter_sharding *from, const sinter_sharding *to) {
+    sinter_shard_step steps[SINTER_SHARD_MAX_STEPS];
+    uint32_t count = sinter_shard_list_steps(sinter_module_mesh(builder->module), from, to, steps);
+    for (uint32_t i = 0; i < count && x; i++) x = build_step(builder, x, whole, &steps[i]);
+    return x;
 }
 
 bool sinter_shard_convert_is_local(const sinter_sharding *from, const sinter_sharding *to) {

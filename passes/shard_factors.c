@@ -364,6 +364,18 @@ sinter_mesh_axes sinter_shard_project(const sinter_shard_state *state, const sin
     return axes;
 }
 
+sinter_sharding *sinter_shard_project_all(const sinter_shard_state *state,
+                                          const sinter_shard_node *n, bool is_result,
+                                          uint32_t index, uint32_t rank) {
+    sinter_value origin;
+    sinter_sharding whole = sinter_sharding_whole(state->arena, rank, false);
+    for (uint32_t axis = 0; axis < rank; axis++)
+        whole.dims[axis].axes = sinter_shard_project(state, n, is_result, index, axis, &origin);
+    sinter_sharding *sharding = SINTER_NEW(state->arena, sinter_sharding);
+    *sharding = whole;
+    return sharding;
+}
+
 double sinter_shard_operand_parts(const sinter_shard_state *state, const sinter_shard_node *n,
                                   uint32_t index, const sinter_type *type) {
     const sinter_dim_table *dims = sinter_module_dims(state->module);

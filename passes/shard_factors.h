@@ -38,6 +38,9 @@ void sinter_shard_resolve(const sinter_shard_state *state, sinter_node node, sin
 /* In an axis of several factors only the outer ones may be cut, all but the last of them in full. Cuts that are not so are dropped:
  * false where one was. */
 bool sinter_shard_drop_unfit(const sinter_shard_state *state, sinter_shard_node *n);
+/* What the node takes of an operand of so many dims, or leaves of a result, by its cuts; sums over ranks left aside. In the state's arena. */
+sinter_sharding *sinter_shard_project_all(const sinter_shard_state *state, const sinter_shard_node *n, bool is_result,
+                                          uint32_t index, uint32_t rank);
 /* The axis has all units of a recurrence once a gate: it is whole, and a rank cuts its units out of every gate. */
 bool sinter_shard_is_gates(const sinter_shard_node *n, const sinter_axis_link *link);
 /* What the cuts of a node mean for an axis of an operand or result, with the origin of the last of them. */

@@ -43,42 +43,39 @@ static double factor_parts(const lister *l, size_t factor) {
 
 /* ---- conversions ---- */
 
-/* Whether the axis is cut along another dim afterwards. */
-static bool moves(const sinter_sharding *to, uint32_t dim, uint32_t axis) {
-    for (uint32_t i = 0; i < to->rank; i++)
-        if (i != dim && sinter_mesh_axes_have(&to->dims[i].axes, axis)) return true;
-    return false;
-}
-
 /* Whether the pieces of an axis are not of one size: they are put together one by one. */
 static bool is_uneven(const sinter_shard_state *state, const sinter_type *type,
-                      const sinter_sharding *from, uint32_t d) {
+                      const sinter_shard_step *step) {
+    const sinter_mesh *mesh = state->mesh;
     int64_t size = 0;
-    return sinter_dim_is_const(sinter_module_dims(state->module), type->dims[d], &size) &&
-           size % sinter_mesh_axes_product(state->mesh, &from->dims[d].axes);
+    return sinter_dim_is_const(sinter_module_dims(state->module), type->dims[step->axis], &size) &&
+           sinter_mesh_part_of(mesh, &step->outer, size, 0).chunk %
+               sinter_mesh_axes_product(mesh, &step->over);
 }
 
 double sinter_shard_convert_seconds(const sinter_shard_state *state,
                                     const sinter_hardware *hardware, const sinter_type *type,
                                     const sinter_sharding *from, const sinter_sharding *to) {
+    sinter_shard_step steps[SINTER_SHARD_MAX_STEPS];
+    uint32_t count = sinter_shard_list_steps(state->mesh, from, to, steps);
+    if (!count) return 0;
     double parts =
         sinter_sharding_parts(sinter_module_dims(state->module), state->mesh, from, type);
     double seconds = 0, bytes = sinter_cost_type_bytes(state->module, type) / parts;
-    if (!sinter_shard_convert_is_local(from, to) && !sinter_sharding_can_send(type->dtype))
-        return INFINITY;
-    for (uint32_t d = 0; d < from->rank; d++) {
-        const sinter_mesh_axes *now = &from->dims[d].axes;
-        for (uint32_t i = now->count; i-- > sinter_mesh_axes_common(now, &to->dims[d].axes);) {
-            sinter_mesh_axes over = sinter_mesh_axes_of(1u << now->items[i]);
-            bool is_moved = moves(to, d, now->items[i]);
-            double ranks = (double)sinter_mesh_axes_product(state->mesh, &over);
-            if (!is_moved) bytes *= ranks;
-            seconds += sinter_hardware_exchange(
-                hardware, state->mesh, &over,
-                is_moved ? SINTER_OP_all_to_all : SINTER_OP_all_gather, bytes);
-            if (is_uneven(state, type, from, d))
-                seconds += 2 * bytes / sinter_hardware_bandwidth(hardware, bytes);
+    for (uint32_t i = 0; i < count; i++) {
+        const sinter_shard_step *step = &steps[i];
+        double ranks = (double)sinter_mesh_axes_product(state->mesh, &step->over);
+        if (step->op == SINTER_OP_all_gather) bytes *= ranks;
+        if (sinter_op_sends(step->op)) {
+            if (!sinter_sharding_can_send(type->dtype)) return INFINITY;
+            seconds +=
+                sinter_hardware_exchange(hardware, state->mesh, &step->over, step->op, bytes);
         }
+        bool joins = step->op == SINTER_OP_all_gather || step->op == SINTER_OP_all_to_all;
+        if (joins && is_uneven(state, type, step))
+            seconds += 2 * bytes / sinter_hardware_bandwidth(hardware, bytes);
+        if (step->op == SINTER_OP_reduce_scatter || step->op == SINTER_OP_shard_slice)
+            bytes /= ranks;
     }
     return seconds;
 }
@@ -86,13 +83,7 @@ double sinter_shard_convert_seconds(const sinter_shard_state *state,
 /* ---- one option ---- */
 
 static sinter_sharding *project(const lister *l, bool is_result, uint32_t index, uint32_t rank) {
-    sinter_value origin;
-    sinter_sharding *sharding = SINTER_NEW(l->state->arena, sinter_sharding);
-    *sharding = sinter_sharding_whole(l->state->arena, rank, false);
-    for (uint32_t axis = 0; axis < rank; axis++)
-        sharding->dims[axis].axes =
-            sinter_shard_project(l->state, &l->described, is_result, index, axis, &origin);
-    return sharding;
+    return sinter_shard_project_all(l->state, &l->described, is_result, index, rank);
 }
 
 /* What a rank computes and moves. */
@@ -154,15 +145,13 @@ static double fetch_seconds(const lister *l, const sinter_shard_option *option) 
     return seconds;
 }
 
-/* Sums of the results' terms: by all ranks, or each its part along dim `scatter`. */
+/* Sums of a result's terms: by all ranks, or each its part of them. */
 static double sum_seconds(const lister *l, const sinter_mesh_axes *terms,
                           const sinter_sharding *result, const sinter_type *type,
-                          bool is_scattered) {
-    double bytes = sinter_cost_type_bytes(l->state->module, type) / parts_of(l, result, type);
-    if (!sinter_sharding_can_send(type->dtype)) return INFINITY;
-    return sinter_hardware_exchange(l->hardware, l->state->mesh, terms,
-                                    is_scattered ? SINTER_OP_reduce_scatter : SINTER_OP_all_reduce,
-                                    bytes);
+                          const sinter_sharding *wanted) {
+    sinter_sharding partial = *result;
+    partial.partial = sinter_mesh_axes_mask(terms);
+    return sinter_shard_convert_seconds(l->state, l->hardware, type, &partial, wanted);
 }
 
 /* Whether dim d of the result can be cut over the axes, too. */
@@ -220,20 +209,38 @@ static bool fits_symbols(const lister *l, const sinter_shard_option *option) {
     return true;
 }
 
+static const sinter_sharding **list_operands(const lister *l) {
+    const sinter_sharding **operands =
+        SINTER_NEW_ARRAY(l->state->arena, const sinter_sharding *, l->out->operand_count + 1);
+    for (uint32_t i = 0; i < l->out->operand_count; i++) {
+        const sinter_type *type =
+            tensor_type(l, sinter_node_operand(l->state->module, l->out->node, i));
+        if (type) operands[i] = project(l, false, i, type->rank);
+    }
+    return operands;
+}
+
+double sinter_shard_inner_seconds(const sinter_shard_state *state, const sinter_hardware *hardware,
+                                  sinter_node node, const sinter_shard_node *cut) {
+    sinter_shard_options out = {
+        .node = node, .operand_count = sinter_node_get(state->module, node)->operand_count};
+    const lister l = {.state = state, .hardware = hardware, .out = &out, .described = *cut};
+    const sinter_shard_option option = {.operands = list_operands(&l)};
+    return fetch_seconds(&l, &option) + step_seconds(&l, &option);
+}
+
 static void add_option(lister *l, bool is_only) {
     sinter_shard_option option = {0};
     sinter_arena *arena = l->state->arena;
     const sinter_module *module = l->state->module;
     sinter_axis_combine combine;
     sinter_mesh_axes terms = sinter_shard_terms(&l->described, &combine);
-    option.operands = SINTER_NEW_ARRAY(arena, const sinter_sharding *, l->out->operand_count + 1);
+    option.operands = list_operands(l);
     option.results = SINTER_NEW_ARRAY(arena, const sinter_sharding *, l->out->result_count + 1);
     for (uint32_t i = 0; i < l->out->operand_count; i++) {
         sinter_value value = sinter_node_operand(module, l->out->node, i);
         const sinter_type *type = tensor_type(l, value);
-        if (!type) continue;
-        option.operands[i] = project(l, false, i, type->rank);
-        if (sinter_value_constant(module, value))
+        if (type && sinter_value_constant(module, value))
             option.weight_bytes += sinter_cost_type_bytes(l->state->module, type) /
                                    sinter_shard_operand_parts(l->state, &l->described, i, type);
     }
@@ -246,9 +253,9 @@ static void add_option(lister *l, bool is_only) {
         work_seconds(l, &option) + fetch_seconds(l, &option) + step_seconds(l, &option);
     for (uint32_t i = 0; terms.count && i < l->out->result_count; i++)
         if (option.results[i])
-            option.seconds +=
-                sum_seconds(l, &terms, option.results[i],
-                            tensor_type(l, sinter_node_result(module, l->out->node, i)), false);
+            option.seconds += sum_seconds(
+                l, &terms, option.results[i],
+                tensor_type(l, sinter_node_result(module, l->out->node, i)), option.results[i]);
     sinter_vector_push(arena, &l->out->items, option);
     if (!terms.count || combine != SINTER_AXIS_COMBINE_SUM || l->out->result_count != 1 ||
         !option.results[0])
@@ -263,7 +270,7 @@ static void add_option(lister *l, bool is_only) {
         sinter_shard_option scattered = option;
         scattered.results = SINTER_NEW_ARRAY(arena, const sinter_sharding *, 1);
         scattered.results[0] = part;
-        scattered.seconds = work + sum_seconds(l, &terms, whole, type, true);
+        scattered.seconds = work + sum_seconds(l, &terms, whole, type, part);
         sinter_vector_push(arena, &l->out->items, scattered);
     }
 }

@@ -188,12 +188,7 @@ static sinter_value find_version(partition *p, sinter_value of, const sinter_sha
 
 static sinter_sharding *projected(const partition *p, sinter_node node, bool is_result,
                                   uint32_t index, uint32_t rank) {
-    sinter_value origin;
-    sinter_sharding whole = sinter_sharding_whole(p->arena, rank, false);
-    for (uint32_t axis = 0; axis < rank; axis++)
-        whole.dims[axis].axes =
-            sinter_shard_project(&p->state, p->nodes[node], is_result, index, axis, &origin);
-    return sinter_sharding_copy(p->arena, &whole);
+    return sinter_shard_project_all(&p->state, p->nodes[node], is_result, index, rank);
 }
 
 static bool is_tensor(const partition *p, sinter_value value) {

@@ -106,16 +106,37 @@ def with_batch(path, target):
             shape = numpy_helper.to_array(tensor).copy()
             shape[0] = 0 if shape[0] == 1 else shape[0]  # as it is
             tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))
+    own_masks(model)
     onnx.save(model, target)
     return model
 
 
+def own_masks(model):
+    """BERT, exported for one sample, looks masks up as [0, k], that of the first sample for all: each sample has its own."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "GatherND" or node.input[1] not in tensors:
+            continue
+        indices = numpy_helper.to_array(tensors[node.input[1]])
+        length = indices.shape[-2]
+        if indices.shape != (1, 1, 1, length, 2) or (indices.reshape(length, 2) != [(0, k) for k in range(length)]).any():
+            continue
+        axes = f"{node.name}_axes"
+        model.graph.initializer.append(numpy_helper.from_array(np.array([1, 2]), axes))
+        node.op_type, node.input[1] = "Unsqueeze", axes
+
+
+def part_of_sample(name, x, number):
+    """Another sample: turned in its last dim; of a mask, shorter."""
+    if not name.endswith("mask"):
+        return np.roll(x, number, -1)
+    return np.where(np.arange(x.shape[-1]) < x.shape[-1] - 8 * number, x, 0).astype(x.dtype)
+
+
 def batch_of(path, count, target):
-    """Samples that differ, out of the one there is: turned in their last dim. But for masks: BERT, exported for one sample, takes that of
-    the first sample of a request for all."""
+    """Samples that differ, out of the one there is."""
     with np.load(path) as given:
-        steps = {name: 0 if name.endswith("mask") else 1 for name in given}
-        made = {name: np.concatenate([np.roll(x, i * steps[name], -1) for i in range(count)]) for name, x in given.items()}
+        made = {name: np.concatenate([part_of_sample(name, x, i) for i in range(count)]) for name, x in given.items()}
     np.savez(target, **made)
 
 

@@ -162,6 +162,7 @@ static bool contract(sinter_schedule_cpu_state *state, sinter_loop_var nest, boo
     /* What is loaded for a vector of taps is made of several loads, which rows share. */
     if (has_taps && extent.columns > lanes) extent.columns = lanes;
     sinter_cpu_tile tile = sinter_cpu_choose_tile(state, &target, found.dtype, &extent);
+    tile = sinter_cpu_fit_panels(&target, tile, &extent, sinter_cpu_packed_columns(state, &found));
     sinter_cpu_plan_packing(state, &found, &packing);
     sinter_cpu_use_panels(state, &found, row, &target, &extent, may_block && !packing.count, &tile);
     sinter_loop_function *before = sinter_loop_clone_function(state->program, schedule->function);

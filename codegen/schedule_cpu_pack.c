@@ -117,29 +117,65 @@ static bool plan_one(const sinter_schedule_cpu_state *state, const sinter_cpu_ne
 }
 
 static bool same_plan(const sinter_cpu_packing *a, const sinter_cpu_packing *b) {
-    if (a->column_dim != b->column_dim || a->panels_at != b->panels_at ||
-        a->multiple != b->multiple)
-        return false;
+    if (a->column_dim != b->column_dim || a->panels_at != b->panels_at) return false;
     for (uint32_t i = 0; i + 1 < a->rank; i++)
         if (a->order[i] != b->order[i]) return false;
     return true;
 }
 
-/* All loads of the buffer that the kernel has are in the list, and want the same. */
-static bool plan_all(const sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
-                     const sinter_loop_access_list *loads, const sinter_loop_access_list *all,
-                     sinter_loop_buffer buffer, sinter_cpu_packing *out_packing) {
+/* The loads of a buffer that are in nests, and what these want. */
+typedef struct nest_loads {
+    const sinter_schedule_cpu_state *state;
+    sinter_arena *scratch;
+    sinter_loop_buffer buffer;
+    sinter_cpu_packing packing;
+    uint32_t count;
+    int64_t widest; /* columns of a nest; INT64_MAX where they are no number */
+    bool alike;
+} nest_loads;
+
+static void add_nest(nest_loads *n, const sinter_cpu_nest *nest) {
+    sinter_loop_access_list loads = {0};
     sinter_cpu_packing other;
-    uint32_t here = 0, everywhere = 0;
-    for (size_t i = 0; i < loads->count; i++) {
-        if (loads->items[i].buffer != buffer) continue;
-        if (!plan_one(state, nest, &loads->items[i], here ? &other : out_packing) ||
-            (here && !same_plan(out_packing, &other)))
-            return false;
-        here++;
+    sinter_loop_collect_accesses(n->scratch, nest->reduction->body, &loads);
+    for (size_t i = 0; i < loads.count && n->alike; i++) {
+        if (loads.items[i].buffer != n->buffer) continue;
+        n->alike = plan_one(n->state, nest, &loads.items[i], n->count ? &other : &n->packing) &&
+                   (!n->count || same_plan(&n->packing, &other));
+        if (n->count++ && n->alike)
+            n->packing.multiple = sinter_linear_gcd(n->packing.multiple, other.multiple);
+        int64_t columns = sinter_cpu_trips(n->state, nest->loops[nest->loop_count - 1]);
+        if (columns < 0) columns = INT64_MAX;
+        if (columns > n->widest) n->widest = columns;
     }
+}
+
+static bool visit_nest(void *user, sinter_loop_stmt *stmt) {
+    nest_loads *n = user;
+    sinter_cpu_nest nest;
+    if (stmt->kind != SINTER_LOOP_FOR ||
+        !sinter_cpu_find_nest(n->state->schedule.function, stmt->var, &nest))
+        return true;
+    add_nest(n, &nest);
+    return false;
+}
+
+/* All loads of the buffer that the kernel has are in this nest, or in others like it, and want the same. */
+static bool plan_all(const sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                     sinter_arena *scratch, const sinter_loop_access_list *all,
+                     sinter_loop_buffer buffer, sinter_cpu_packing *out_packing) {
+    nest_loads n = {.state = state, .scratch = scratch, .buffer = buffer, .alike = true};
+    uint32_t everywhere = 0;
     for (size_t i = 0; i < all->count; i++) everywhere += all->items[i].buffer == buffer;
-    return here == everywhere;
+    add_nest(&n, nest);
+    if (n.alike && n.count < everywhere) {
+        n.count = 0;
+        sinter_loop_walk(state->schedule.function->body, visit_nest, &n);
+        /* Each begins with a panel. */
+        n.alike = n.alike && (!n.packing.multiple || n.widest <= n.packing.multiple);
+    }
+    *out_packing = n.packing;
+    return n.alike && n.count == everywhere;
 }
 
 void sinter_cpu_plan_packing(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
@@ -157,9 +193,32 @@ void sinter_cpu_plan_packing(sinter_schedule_cpu_state *state, const sinter_cpu_
             planned |= out_plan->items[k].buffer == buffer;
         if (!planned && sinter_cpu_is_constant(state, buffer))
             out_plan->count +=
-                plan_all(state, nest, &loads, &all, buffer, &out_plan->items[out_plan->count]);
+                plan_all(state, nest, &scratch, &all, buffer, &out_plan->items[out_plan->count]);
     }
     sinter_arena_deinit(&scratch);
+}
+
+int64_t sinter_cpu_packed_columns(const sinter_schedule_cpu_state *state,
+                                  const sinter_cpu_nest *nest) {
+    sinter_arena scratch;
+    sinter_loop_access_list loads = {0};
+    int64_t panel = 0;
+    sinter_arena_init(&scratch);
+    sinter_loop_collect_accesses(&scratch, nest->reduction->body, &loads);
+    for (size_t i = 0; i < loads.count && !panel; i++)
+        for (size_t k = 0; k < state->packings.count && !panel; k++) {
+            const sinter_schedule_cpu_packing *p = &state->packings.items[k];
+            uint32_t index;
+            if (p->kernel != state->kernel || loads.items[i].rank != p->layout.rank ||
+                !sinter_cpu_find_parameter(state, loads.items[i].buffer, &index) ||
+                index != p->parameter)
+                continue;
+            sinter_expr last = loads.items[i].indices[p->layout.rank - 1];
+            if (sinter_loop_expr_uses(last, nest->loops[nest->loop_count - 1]))
+                panel = p->layout.axes[p->layout.rank - 1].modulo;
+        }
+    sinter_arena_deinit(&scratch);
+    return panel;
 }
 
 void sinter_cpu_apply_packing(sinter_schedule_cpu_state *state, const sinter_cpu_pack_plan *plan,

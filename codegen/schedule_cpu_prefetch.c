@@ -50,10 +50,18 @@ static bool find_block(const search *s, const sinter_loop_access *load, sinter_l
     return whole / blocks > FEW_BYTES && whole / blocks <= l2;
 }
 
+/* What is no tile yet has to stay as its schedule knows it. */
+static bool is_tiled(const sinter_loop_stmt *loop) {
+    for (const sinter_loop_stmt *stmt = loop->body; stmt; stmt = stmt->next)
+        if (stmt->kind == SINTER_LOOP_FOR) return true;
+    return false;
+}
+
 static void visit(search *s, const sinter_loop_stmt *loop) {
     sinter_loop_access_list loads = {0};
     sinter_loop_var outer, between;
-    if (loop->body && loop->body->kind == SINTER_LOOP_PREFETCH) return; /* of a nest before */
+    if (!is_tiled(loop)) return;
+    if (loop->body->kind == SINTER_LOOP_PREFETCH) return; /* of a nest before */
     sinter_loop_collect_accesses(&s->scratch, loop->body, &loads);
     for (size_t i = 0; i < loads.count; i++) {
         const sinter_loop_access *load = &loads.items[i];

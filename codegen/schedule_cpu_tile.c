@@ -268,6 +268,15 @@ sinter_cpu_tile sinter_cpu_choose_rows(const sinter_target *target, sinter_cpu_t
     return tile;
 }
 
+sinter_cpu_tile sinter_cpu_fit_panels(const sinter_target *target, sinter_cpu_tile tile,
+                                      const sinter_cpu_extent *extent, int64_t panel) {
+    bool crosses = panel && (extent->columns < 0 || extent->columns > panel);
+    if (!crosses || panel % tile.columns == 0) return tile;
+    tile.columns = tile.columns / tile.lanes * tile.lanes;
+    while (tile.columns > tile.lanes && panel % tile.columns) tile.columns -= tile.lanes;
+    return sinter_cpu_choose_rows(target, tile, extent);
+}
+
 /* ---- splitting a nest into parts ---- */
 
 typedef struct tiling {

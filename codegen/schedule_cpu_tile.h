@@ -40,6 +40,8 @@ sinter_cpu_extent sinter_cpu_measure(sinter_schedule_cpu_state *state, const sin
 /* The shape that needs the least time, by the registers of `target`: a question of the schedule. */
 sinter_cpu_tile sinter_cpu_choose_tile(sinter_schedule_cpu_state *state, const sinter_target *target, sinter_dtype dtype,
                                        const sinter_cpu_extent *extent);
+/* Panels that are there already hold whole tiles of columns, of that many (0: there are none). */
+sinter_cpu_tile sinter_cpu_fit_panels(const sinter_target *target, sinter_cpu_tile tile, const sinter_cpu_extent *extent, int64_t panel);
 /* The same with as many columns as chosen before. */
 sinter_cpu_tile sinter_cpu_choose_rows(const sinter_target *target, sinter_cpu_tile tile, const sinter_cpu_extent *extent);
 /* Iterations of a loop; -1 where they are no number or there is no such loop (0). */
@@ -168,6 +170,9 @@ typedef struct sinter_cpu_pack_plan {
     sinter_cpu_packing items[SINTER_CPU_MAX_PACKED];
     uint32_t count;
 } sinter_cpu_pack_plan;
+/* The columns of a panel in which another nest, which reads it as well, had an operand of this one packed; 0: nobody had. */
+int64_t sinter_cpu_packed_columns(const sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest);
+/* What other nests of the kernel read too is planned if they want the same; it is packed for all with the first that is tiled. */
 void sinter_cpu_plan_packing(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_cpu_pack_plan *out_plan);
 void sinter_cpu_apply_packing(sinter_schedule_cpu_state *state, const sinter_cpu_pack_plan *plan, int64_t columns);
 /* Every call of this kernel passes a constant there. */

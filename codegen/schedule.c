@@ -375,32 +375,20 @@ static sinter_loop_var build_part(sinter_loop_map *map, const sinter_loop_stmt *
     return var;
 }
 
-bool sinter_schedule_cut(sinter_schedule *schedule, sinter_loop_var var, int64_t at,
-                         sinter_loop_var *out_first, sinter_loop_var *out_second) {
-    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, var);
-    if (!link) return false;
+/* The loop in two, of which the second begins at `middle`. */
+static bool cut(sinter_schedule *schedule, sinter_loop_stmt **link, sinter_expr upper_of_first,
+                sinter_expr middle, sinter_loop_var *out_first, sinter_loop_var *out_second) {
     sinter_loop_stmt *loop = *link;
-    if (loop->step != 1 || (loop->axis != SINTER_AXIS_SERIAL && loop->axis != SINTER_AXIS_PARALLEL))
-        return sinter_schedule_refuse(schedule, "the loop is marked already or has a step");
-    if (!sinter_schedule_bounds_fixed(loop, loop->body))
-        return sinter_schedule_refuse(schedule, "the body changes the bounds");
-    int64_t lower, upper;
-    if ((sinter_loop_is_const_int(loop->lower, &lower) && at <= lower) ||
-        (sinter_loop_is_const_int(loop->upper, &upper) && at >= upper))
-        return sinter_schedule_refuse(schedule, "all iterations are on one side");
     sinter_loop_function *saved = sinter_schedule_save(schedule);
     sinter_loop_map map, other;
     sinter_loop_map_init(&map, schedule->program, schedule->function);
     sinter_loop_stmt *copy = sinter_loop_clone_list(&map, loop->body);
-    sinter_loop_builder *b = &map.builder;
-    sinter_expr middle = sinter_loop_int(b, at);
-    const char *name = sinter_schedule_var_name(schedule, var);
+    const char *name = sinter_schedule_var_name(schedule, loop->var);
     *link = loop->next;
-    b->tail = link;
-    sinter_loop_var first =
-        build_part(&map, loop, name, loop->lower, sinter_loop_min(b, loop->upper, middle), copy);
+    map.builder.tail = link;
+    sinter_loop_var first = build_part(&map, loop, name, loop->lower, upper_of_first, copy);
     sinter_loop_map_init(&other, schedule->program, schedule->function);
-    other.builder.tail = b->tail;
+    other.builder.tail = map.builder.tail;
     sinter_loop_var second =
         build_part(&other, loop, name, sinter_loop_max(&other.builder, loop->lower, middle),
                    loop->upper, loop->body);
@@ -408,6 +396,49 @@ bool sinter_schedule_cut(sinter_schedule *schedule, sinter_loop_var var, int64_t
     if (out_first) *out_first = first;
     if (out_second) *out_second = second;
     return true;
+}
+
+/* Where the loop hangs, if it may be cut; NULL with a reason. */
+static sinter_loop_stmt **find_uncut(sinter_schedule *schedule, sinter_loop_var var) {
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, var);
+    if (!link) return NULL;
+    const sinter_loop_stmt *loop = *link;
+    bool marked = loop->axis != SINTER_AXIS_SERIAL && loop->axis != SINTER_AXIS_PARALLEL;
+    if (loop->step != 1 || marked)
+        sinter_schedule_refuse(schedule, "the loop is marked already or has a step");
+    else if (!sinter_schedule_bounds_fixed(loop, loop->body))
+        sinter_schedule_refuse(schedule, "the body changes the bounds");
+    else
+        return link;
+    return NULL;
+}
+
+bool sinter_schedule_cut(sinter_schedule *schedule, sinter_loop_var var, int64_t at,
+                         sinter_loop_var *out_first, sinter_loop_var *out_second) {
+    sinter_loop_stmt **link = find_uncut(schedule, var);
+    int64_t lower, upper;
+    if (!link) return false;
+    if ((sinter_loop_is_const_int((*link)->lower, &lower) && at <= lower) ||
+        (sinter_loop_is_const_int((*link)->upper, &upper) && at >= upper))
+        return sinter_schedule_refuse(schedule, "all iterations are on one side");
+    sinter_loop_builder b;
+    sinter_loop_builder_init(&b, schedule->program, schedule->function);
+    sinter_expr middle = sinter_loop_int(&b, at);
+    return cut(schedule, link, sinter_loop_min(&b, (*link)->upper, middle), middle, out_first,
+               out_second);
+}
+
+bool sinter_schedule_cut_end(sinter_schedule *schedule, sinter_loop_var var, int64_t count,
+                             sinter_loop_var *out_first, sinter_loop_var *out_second) {
+    sinter_loop_stmt **link = find_uncut(schedule, var);
+    int64_t trips;
+    if (!link) return false;
+    if (count < 1 || (sinter_loop_trip_count(*link, &trips) && trips <= count))
+        return sinter_schedule_refuse(schedule, "all iterations are on one side");
+    sinter_loop_builder b;
+    sinter_loop_builder_init(&b, schedule->program, schedule->function);
+    sinter_expr middle = sinter_loop_sub(&b, (*link)->upper, sinter_loop_int(&b, count));
+    return cut(schedule, link, middle, middle, out_first, out_second);
 }
 
 /* ---- marks ---- */

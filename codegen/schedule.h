@@ -40,6 +40,9 @@ bool sinter_schedule_split_parts(sinter_schedule *schedule, sinter_loop_var loop
 /* for i in l..u -> for i in l..min(u, at) and for i in max(l, at)..u. Bounds and conditions that hold in one part fold there. */
 bool sinter_schedule_cut(sinter_schedule *schedule, sinter_loop_var loop, int64_t at, sinter_loop_var *out_first,
                          sinter_loop_var *out_second);
+/* The same before the last `count` iterations, also where the run alone knows how many there are. */
+bool sinter_schedule_cut_end(sinter_schedule *schedule, sinter_loop_var loop, int64_t count, sinter_loop_var *out_first,
+                             sinter_loop_var *out_second);
 /* for v { ... for k in max(l(v), 0)..min(u(v), 3) ... } -> if (nothing is clipped in any iteration of v) { the loop with k in 0..3 }
  * else { the loop as it was }. out_general: the loop of the else branch. */
 bool sinter_schedule_specialize(sinter_schedule *schedule, sinter_loop_var loop, sinter_loop_var *out_general);
@@ -52,6 +55,11 @@ bool sinter_schedule_fuse(sinter_schedule *schedule, sinter_loop_var outer, sint
 bool sinter_schedule_collapse(sinter_schedule *schedule, sinter_loop_var outer, sinter_loop_var inner, sinter_loop_var *out_loop);
 /* for i { A B } -> for i { A } for i { B }, with A the first `count` statements. out_second: variable of the second loop. */
 bool sinter_schedule_fission(sinter_schedule *schedule, sinter_loop_var loop, size_t count, sinter_loop_var *out_second);
+
+/* for i { A } X for j { B } -> X for j { A B }, where both have the same number of iterations, and are in one block: work of two kinds
+ * side by side, for a core that waits in one of them. What A touches, no earlier iteration of B may touch; that a later one does is what
+ * A is ahead for. Of what lies between, what needs A goes behind the loop, and B may not need it. */
+bool sinter_schedule_weave(sinter_schedule *schedule, sinter_loop_var first, sinter_loop_var second);
 
 /* ---- marks ---- */
 bool sinter_schedule_unroll(sinter_schedule *schedule, sinter_loop_var loop);

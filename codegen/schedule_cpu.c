@@ -82,6 +82,10 @@ static void schedule_inside(sinter_schedule_cpu_state *state, sinter_loop_var lo
 
 /* True: the whole loop is done. */
 static bool schedule_contractions(sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    if (is_scheduled(state, loop)) { /* woven; others may be inside */
+        schedule_inside(state, loop, schedule_contractions);
+        return false;
+    }
     if (sinter_schedule_cpu_is_row(state, loop)) return false;
     if (sinter_schedule_cpu_sparse(state, loop) || sinter_schedule_cpu_contract(state, loop) ||
         sinter_schedule_cpu_window(state, loop))
@@ -200,6 +204,7 @@ static void schedule_kernel(sinter_schedule_cpu_state *state) {
     state->flattened = false;
     sinter_cpu_begin_choices(state);
     sinter_schedule_simplify(&state->schedule); /* axes of one element are no loops */
+    sinter_schedule_cpu_weave(state);
     schedule_sums(state, &scratch, &done);
     find_loops(function, function->body, &scratch, &done, &rest);
     /* Parameters become flat for all nests at once, where the first one asks for it. */

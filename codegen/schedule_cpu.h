@@ -37,6 +37,8 @@ typedef struct sinter_schedule_cpu_state {
 /* `nest`: variable of a top-level loop of the kernel. */
 /* Products of bytes with constants that are mostly zero (schedule_cpu_sparse.c). */
 bool sinter_schedule_cpu_sparse(sinter_schedule_cpu_state *state, sinter_loop_var nest);
+/* A recurrence that waits for its weights takes in the product in front of it, before all others (schedule_cpu_weave.c). */
+void sinter_schedule_cpu_weave(sinter_schedule_cpu_state *state);
 /* Contractions: matrix products and convolutions of one tap, a reduction of products below two free loops. */
 bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_var nest);
 /* Sliding windows: convolutions and pools. */

@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_VERBS = 8, VERBS = 32 };
+enum { MAX_VERBS = 8, VERBS = 36 };
 
 static const char *const kernels[] = {
     "kernel @add(%x: f32[3,N,5] in, %b: f32[N] in, %y: f32[3,N,5] out, N: i64 range(1, 9)) {\n"
@@ -92,6 +92,16 @@ static const char *const kernels[] = {
     "kernel @halves(%x: i32[8,6] in, %y: i32[8,6] out, %z: i32[8,6] out) {\n"
     "  for i in 0..8 { for j in 0..6 { %y[i,j] = %x[i,j] + 1:i32 }}\n"
     "  for i in 0..8 { for j in 0..6 { %z[i,j] = %x[i,5 - j] * 3:i32 }}}",
+    "kernel @ahead(%x: i32[8,3] in, %y: i32[8,3] out, %h: i32[3] inout, %s: i32[3] out) {\n"
+    "  alloc %t: i32[8,3] stack\n"
+    "  for i in 0..8 { for j in 0..3 { %t[i,j] = %x[i,j] * 5:i32 }}\n"
+    "  for k in 0..3 { %s[k] = %h[k] }\n"
+    "  var last: i32 = 0:i32\n"
+    "  for l in 0..8 {\n"
+    "    for m in 0..3 { %h[m] = %h[m] + %t[l,2 - m] }\n"
+    "    for n in 0..3 { %y[l,n] = %h[n] * 2:i32 }\n"
+    "    last = last + %h[0] }\n"
+    "  %s[1] = last }",
     "kernel @running(%x: i64[6,9] in, %y: i64[6,9] out) {\n"
     "  for b in 0..6 {\n"
     "    alloc %t: i64[3,9] stack\n"
@@ -215,6 +225,20 @@ static bool unite(trial *t, sinter_loop_var loop) {
     return sinter_schedule_unite(t->schedule, next->var);
 }
 
+/* With a loop behind it in its block, the next one as a rule. A loop of its own may be cut off before, so that the first is ahead. */
+static bool weave(trial *t, sinter_loop_var loop) {
+    sinter_schedule *s = t->schedule;
+    sinter_loop_var second = 0;
+    const sinter_loop_stmt *stmt = sinter_schedule_get_loop(s->function, loop);
+    for (stmt = stmt ? stmt->next : NULL; stmt; stmt = stmt->next)
+        if (stmt->kind == SINTER_LOOP_FOR && (!second || below(t, 3) == 0)) second = stmt->var;
+    if (second && below(t, 4) == 0) {
+        sinter_schedule_cut(s, loop, 1, NULL, &loop);
+        sinter_schedule_cut_end(s, second, 1, &second, NULL);
+    }
+    return sinter_schedule_weave(s, loop, second);
+}
+
 /* The axes in any order, each whole or in blocks. */
 static bool pack(trial *t) {
     sinter_loop_buffer buffer = any_buffer(t);
@@ -303,6 +327,12 @@ static bool apply(trial *t) {
         return unite(t, loop);
     case 30:
         return pack(t);
+    case 31:
+        return sinter_schedule_cut_end(s, loop, 1 + (int64_t)below(t, 3), NULL, NULL);
+    case 32:
+    case 33:
+    case 34:
+        return weave(t, loop);
     default:
         return tile(t, loop);
     }

@@ -37,6 +37,8 @@ const char sinter_opt_loops_help[] =
     "  --loop-collapse=I,J         --loop-partial=I,LANES[,masked|threads]\n"
     "  --loop-fission=I,COUNT      --loop-unroll=I     --loop-vectorize=I  --loop-parallelize=I\n"
     "  --loop-join=I               --loop-unite=I\n"
+    "  --loop-weave=I,J            J's body has that of I in front, in loops of equal count\n"
+    "  --loop-cut-end=I,COUNT      the last COUNT iterations apart\n"
     "  --loop-expand=VAR,I,J,...   --loop-promote=BUFFER   --loop-hoist=I  --loop-inline=VAR\n"
     "  --loop-pack=BUFFER,DIM[:BLOCK],...   order of the dims, and blocks of them\n"
     "  --loop-pack-scratch=BUFFER,I[,AXIS,...]   in front of I; order of the loops it is read "
@@ -259,6 +261,15 @@ static bool run_unite(verb_call *call) {
     return sinter_schedule_unite(call->schedule, loop_argument(call, 0));
 }
 
+static bool run_weave(verb_call *call) {
+    return sinter_schedule_weave(call->schedule, loop_argument(call, 0), loop_argument(call, 1));
+}
+
+static bool run_cut_end(verb_call *call) {
+    return sinter_schedule_cut_end(call->schedule, loop_argument(call, 0), number_argument(call, 1),
+                                   NULL, NULL);
+}
+
 static sinter_loop_var var_argument(verb_call *call, size_t index) {
     return found_argument(
         call, index, "variable",
@@ -418,6 +429,8 @@ static const struct {
              {"loop-parallelize", run_parallelize, 1, 1, false},
              {"loop-join", run_join, 1, 1, false},
              {"loop-unite", run_unite, 1, 1, false},
+             {"loop-weave", run_weave, 2, 2, false},
+             {"loop-cut-end", run_cut_end, 2, 2, false},
              {"loop-expand", run_expand, 2, MAX_ARGUMENTS, false},
              {"loop-promote", run_promote, 1, 1, false},
              {"loop-hoist", run_hoist, 1, 1, false},

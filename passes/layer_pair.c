@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum {
-    MOST_ROWS = 1 << 15, /* of what is between the layers */
+    MOST_ROWS = 1 << 17, /* of what is between the layers */
     CHUNK_ROWS = 256     /* of a matrix, a sample */
 };
 

@@ -6,6 +6,7 @@
 #include "passes/quantized_weight.h"
 #include "passes/replay.h"
 
+#include <math.h>
 #include <string.h>
 
 /* What a layer computes with now, and the layer it is a pair with. */
@@ -107,13 +108,15 @@ static sinter_layer_view view_of(const compensator *c, size_t index, const sinte
                                .runs = c->now.runs};
 }
 
-/* The layer's weights and bias, to be written, from those it has. */
-static bool fit(compensator *c, size_t index, const sinter_layer_view *view,
+/* The layer's weights and bias, to be written, from those it has. A start that is solved further takes no bounds into account. */
+static bool fit(compensator *c, size_t index, const sinter_layer_view *view, bool is_start,
                 sinter_arena *scratch) {
     static const sinter_layer_recipe recipe = {.rounding = SINTER_ROUND_COMPENSATED, .clip = 1};
     const sinter_module *module = c->context->module;
     const sinter_layer *layer = &c->layers.items[index];
     const sinter_layer_target *target = &c->targets[index];
+    sinter_layer_target aim = *target;
+    if (is_start) aim.low = -INFINITY, aim.high = INFINITY;
     state *s = &c->states[index];
     sinter_moments moments;
     sinter_solution solution;
@@ -123,7 +126,7 @@ static bool fit(compensator *c, size_t index, const sinter_layer_view *view,
     if (!sinter_moments_finish(&moments, target->has_bias))
         return sinter_error(c->diag, layer->name,
                             "what it reads or yields over the samples is not finite");
-    if (!sinter_layer_fit_weights(module, layer, target, view, &recipe, &moments, s->weights,
+    if (!sinter_layer_fit_weights(module, layer, &aim, view, &recipe, &moments, s->weights,
                                   &options, &solution, scratch, c->diag))
         return false;
     memcpy(s->weights, solution.values,
@@ -170,7 +173,7 @@ static bool fit_pair(compensator *c, size_t index, const sinter_tensor *targets,
     sinter_replay_forget(&c->now, layer->input);
     if (!advance_to(c, index, scratch)) return false;
     view = view_of(c, index, targets);
-    return fit(c, index, &view, scratch);
+    return fit(c, index, &view, false, scratch);
 }
 
 static bool solve_layer(compensator *c, size_t index, sinter_arena *scratch) {
@@ -185,7 +188,7 @@ static bool solve_layer(compensator *c, size_t index, sinter_arena *scratch) {
     if (!targets) return false;
     read_state(c, index);
     sinter_layer_view view = view_of(c, index, targets);
-    bool good = fit(c, index, &view, scratch) &&
+    bool good = fit(c, index, &view, s->first != NO_LAYER, scratch) &&
                 (s->first == NO_LAYER || fit_pair(c, index, targets, scratch)) &&
                 write_state(c, index);
     if (s->first != NO_LAYER) c->states[s->first].waits = false;

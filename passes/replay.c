@@ -84,11 +84,22 @@ static void find_masks(sinter_replay *replay) {
     replay->masks = masks;
 }
 
+static size_t count_runs(const sinter_samples *samples, size_t wanted) {
+    size_t runs = 0, seen = 0, all = sinter_samples_run_count(samples);
+    while (runs < all && seen < wanted) seen += sinter_samples_run_size(samples, runs++);
+    return runs;
+}
+
 void sinter_replay_init(sinter_replay *replay, sinter_module *module,
                         const sinter_compression *compression) {
+    sinter_replay_init_first(replay, module, compression, SIZE_MAX);
+}
+
+void sinter_replay_init_first(sinter_replay *replay, sinter_module *module,
+                              const sinter_compression *compression, size_t samples) {
     *replay = (sinter_replay){.module = module,
                               .compression = compression,
-                              .runs = sinter_samples_run_count(compression->samples)};
+                              .runs = count_runs(compression->samples, samples)};
     sinter_arena_init(&replay->arena);
     uint32_t count = sinter_module_input_count(module);
     assert(count == sinter_samples_input_count(compression->samples));

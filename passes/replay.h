@@ -20,6 +20,9 @@ typedef struct sinter_replay {
 
 /* Holds the inputs. */
 void sinter_replay_init(sinter_replay *replay, sinter_module *module, const sinter_compression *compression);
+/* Only the first runs, as many as have so many samples. */
+void sinter_replay_init_first(sinter_replay *replay, sinter_module *module, const sinter_compression *compression,
+                              size_t samples);
 void sinter_replay_deinit(sinter_replay *replay);
 /* Runs what comes before the node `until` of the main region (0: nothing) as far as nodes from there on need it, and what the values
  * `also` need, wherever they are; lets go of what nobody needs any more. False after an error. */

@@ -247,7 +247,11 @@ void sinter_patches_spread(const sinter_patches *p, const float *channels, float
                 float *to = out_columns + (c * counts.taps + tap) * counts.positions + first;
                 const float *from = channels + c * counts.elements;
                 for (int64_t i = 0; i < line.low; i++) to[i] = 0;
-                for (int64_t i = line.low; i < line.high; i++) to[i] = from[line.offset + i * step];
+                if (step == 1 && line.low < line.high)
+                    memcpy(to + line.low, from + line.offset + line.low,
+                           sizeof *to * (size_t)(line.high - line.low));
+                for (int64_t i = line.low; step != 1 && i < line.high; i++)
+                    to[i] = from[line.offset + i * step];
                 for (int64_t i = line.high; i < width; i++) to[i] = 0;
             }
         }

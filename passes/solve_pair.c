@@ -5,9 +5,13 @@
 #include <math.h>
 #include <string.h>
 
-enum { ROWS_OF_STEP = 8 }; /* rows for each step of a reduction that curvature is taken from */
+enum {
+    ROWS_OF_STEP = 8, /* rows for each step of a reduction that the preconditioner is taken from */
+    BATCH_ROWS = 4096 /* that are summed up in f32 */
+};
 
-const sinter_pair_options sinter_pair_defaults = {.damping = 1e-3, .rounds = 2, .steps = 5};
+const sinter_pair_options sinter_pair_defaults = {
+    .damping = 1e-3, .rounds = 2, .steps = 5, .curve_rows = 1 << 16};
 
 typedef struct pair_part {
     int64_t outputs, inputs, columns; /* columns: inputs and the bias */
@@ -26,7 +30,9 @@ typedef struct pair_work {
     float **errors;        /* by sample: of the outputs, NaN where it does not matter */
     float *columns[2], *back; /* what the layers read: [steps, positions]; the way back */
     float *rows;              /* some of it, turned */
-    float *change, *yields, *product;
+    float *change, *yields;
+    float *sums;    /* [size]: of a batch of samples .. */
+    int64_t summed; /* .. with so many rows between the layers */
     sinter_arena arena;
 } pair_work;
 
@@ -82,7 +88,7 @@ static void init_work(pair_work *w, const sinter_pair *pair, const sinter_pair_o
     w->size = w->split + w->parts[1].outputs * w->parts[1].columns;
     w->weights = SINTER_NEW_ARRAY(arena, float, w->size);
     w->move = SINTER_NEW_ARRAY(arena, float, w->size);
-    w->product = SINTER_NEW_ARRAY(arena, float, w->size);
+    w->sums = SINTER_NEW_ARRAY(arena, float, w->size);
     w->between = SINTER_NEW_ARRAY(arena, float *, pair->sample_count + 1);
     w->errors = SINTER_NEW_ARRAY(arena, float *, pair->sample_count + 1);
     int64_t middle = 0, outputs = 0;
@@ -93,7 +99,7 @@ static void init_work(pair_work *w, const sinter_pair *pair, const sinter_pair_o
         w->between[s] = SINTER_NEW_ARRAY(arena, float, m * pair->first.outputs);
         w->errors[s] = SINTER_NEW_ARRAY(arena, float, o * pair->second.outputs);
     }
-    int64_t most = middle * pair->first.inputs, other = outputs * pair->second.inputs;
+    int64_t most = middle * w->parts[0].columns, other = outputs * w->parts[1].columns;
     w->columns[0] = SINTER_NEW_ARRAY(arena, float, most);
     w->columns[1] = SINTER_NEW_ARRAY(arena, float, other);
     w->rows = SINTER_NEW_ARRAY(arena, float, most > other ? most : other);
@@ -105,20 +111,25 @@ static void init_work(pair_work *w, const sinter_pair *pair, const sinter_pair_o
 
 /* ---- one sample ---- */
 
-/* out[outputs, count] = weights times columns, or added to what is there. */
+/* What a layer reads, and a line of ones that biases are multiplied by: [steps and bias, count]. */
+static void spread(const pair_part *part, const sinter_patches *p, const float *channels,
+                   int64_t count, float *out_columns) {
+    sinter_patches_spread(p, channels, out_columns);
+    float *ones = out_columns + part->inputs * count;
+    for (int64_t r = 0; r < count; r++) ones[r] = 1;
+}
+
+/* out[outputs, count] = weights times columns, or added to what is there; without biases where there is no line for them. */
 static void multiply(const pair_part *part, const float *weights, const float *columns,
-                     int64_t count, bool adds, float *out) {
-    sinter_blas_product_f32(part->outputs, count, part->inputs, 1,
+                     int64_t count, bool has_bias, bool adds, float *out) {
+    sinter_blas_product_f32(part->outputs, count, has_bias ? part->columns : part->inputs, 1,
                             (sinter_blas_operand){weights, part->columns, false},
                             (sinter_blas_operand){columns, count, false}, adds ? 1 : 0, out, count);
 }
 
-static void apply_layer(const pair_part *part, const float *weights, const float *columns,
-                        int64_t count, float *out) {
-    multiply(part, weights, columns, count, false, out);
-    for (int64_t o = 0; o < part->outputs; o++)
-        for (int64_t r = 0; r < count; r++)
-            out[o * count + r] += weights[o * part->columns + part->inputs];
+static float cut(float value, float low, float high) {
+    value = value < low ? low : value;
+    return value > high ? high : value;
 }
 
 /* What is between the layers, and the error of the outputs, with the weights as they are. */
@@ -128,17 +139,17 @@ static double run_sample(pair_work *w, size_t index) {
     int64_t middle = middle_size(s), count = output_size(s), outputs = pair->second.outputs;
     float *between = w->between[index], *errors = w->errors[index];
     double sum = 0;
-    sinter_patches_spread(&s->first, s->input, w->columns[0]);
-    apply_layer(&w->parts[0], w->weights, w->columns[0], middle, between);
+    spread(&w->parts[0], &s->first, s->input, middle, w->columns[0]);
+    multiply(&w->parts[0], w->weights, w->columns[0], middle, true, false, between);
     for (int64_t i = 0; i < middle * pair->first.outputs; i++) {
         if (isnan(between[i])) sum = NAN;
-        between[i] = fminf(fmaxf(between[i], pair->low), pair->high);
+        between[i] = cut(between[i], pair->low, pair->high);
     }
-    sinter_patches_spread(&s->second, between, w->columns[1]);
-    apply_layer(&w->parts[1], w->weights + w->split, w->columns[1], count, errors);
+    spread(&w->parts[1], &s->second, between, count, w->columns[1]);
+    multiply(&w->parts[1], w->weights + w->split, w->columns[1], count, true, false, errors);
     for (int64_t i = 0; i < count * outputs; i++) {
         float yields = errors[i] + (s->offsets ? s->offsets[i] : 0);
-        float target = fminf(fmaxf(s->targets[i], pair->target_low), pair->target_high);
+        float target = cut(s->targets[i], pair->target_low, pair->target_high);
         bool free = (target == pair->target_low && yields <= target) ||
                     (target == pair->target_high && yields >= target);
         errors[i] = free ? NAN : yields - target;
@@ -148,31 +159,30 @@ static double run_sample(pair_work *w, size_t index) {
     return sum;
 }
 
-/* Adds a product of f32 to sums of f64. */
-static void add_product(double *sums, const float *product, int64_t count) {
-    for (int64_t i = 0; i < count; i++) sums[i] += (double)product[i];
-}
-
-/* gradient[outputs, steps and bias] += outer[outputs, count] columns[steps, count]^T, and its sums. */
-static void add_gradient(pair_work *w, const pair_part *part, const float *outer,
-                         const float *columns, int64_t count, double *gradient) {
-    int64_t n = part->inputs, stride = part->columns;
-    sinter_blas_product_f32(part->outputs, n, count, 1, (sinter_blas_operand){outer, count, false},
-                            (sinter_blas_operand){columns, count, true}, 0, w->product, stride);
-    for (int64_t o = 0; o < part->outputs; o++) {
-        double sum = 0;
-        for (int64_t r = 0; r < count; r++) sum += (double)outer[o * count + r];
-        w->product[o * stride + n] = (float)sum;
-    }
-    add_product(gradient, w->product, part->outputs * stride);
+/* sums += outer[outputs, count] columns[steps and bias, count]^T: within a batch of samples in f32. */
+static void add_gradient(const pair_part *part, const float *outer, const float *columns,
+                         int64_t count, float *sums) {
+    sinter_blas_product_f32(part->outputs, part->columns, count, 1,
+                            (sinter_blas_operand){outer, count, false},
+                            (sinter_blas_operand){columns, count, true}, 1, sums, part->columns);
 }
 
 static bool is_free(const sinter_pair *pair, float between) {
     return between > pair->low && between < pair->high;
 }
 
-/* gradient += the way back of outputs (w->yields) to both layers' weights; w->columns are what they read. */
-static void go_back(pair_work *w, size_t index, double *gradient) {
+/* Where what is between the layers was cut, a change of it changes nothing. */
+static void drop_cut(const pair_work *w, size_t index, float *change) {
+    const float *between = w->between[index], low = w->pair->low, high = w->pair->high;
+    int64_t count = middle_size(&w->pair->samples[index]) * w->parts[0].outputs;
+    for (int64_t i = 0; i < count; i++) {
+        bool free = between[i] > low && between[i] < high;
+        change[i] = free ? change[i] : 0;
+    }
+}
+
+/* w->sums += the way back of outputs (w->yields) to both layers' weights; w->columns are what they read. */
+static void go_back(pair_work *w, size_t index) {
     const sinter_pair_sample *s = &w->pair->samples[index];
     const pair_part *first = &w->parts[0], *second = &w->parts[1];
     int64_t middle = middle_size(s), count = output_size(s), n = second->inputs;
@@ -181,10 +191,18 @@ static void go_back(pair_work *w, size_t index, double *gradient) {
                             (sinter_blas_operand){w->yields, count, false}, 0, w->back, count);
     memset(w->change, 0, sizeof *w->change * (size_t)(middle * first->outputs));
     sinter_patches_collect(&s->second, w->back, w->change);
-    for (int64_t i = 0; i < middle * first->outputs; i++)
-        if (!is_free(w->pair, w->between[index][i])) w->change[i] = 0;
-    add_gradient(w, first, w->change, w->columns[0], middle, gradient);
-    add_gradient(w, second, w->yields, w->columns[1], count, gradient + w->split);
+    drop_cut(w, index, w->change);
+    add_gradient(first, w->change, w->columns[0], middle, w->sums);
+    add_gradient(second, w->yields, w->columns[1], count, w->sums + w->split);
+    w->summed += middle;
+}
+
+/* What a batch has summed up goes to sums of f64: where it is as large as it may be, or at the end. */
+static void end_batch(pair_work *w, bool at_end, double *sums) {
+    if (!at_end && w->summed < BATCH_ROWS) return;
+    for (int64_t i = 0; i < w->size; i++) sums[i] += (double)w->sums[i];
+    memset(w->sums, 0, sizeof *w->sums * (size_t)w->size);
+    w->summed = 0;
 }
 
 /* ---- all samples ---- */
@@ -200,41 +218,63 @@ static void hold_biases(const pair_work *w, double *vector) {
     }
 }
 
-/* The squared error, and half of its gradient. */
+/* The squared error, and half of its gradient where that is wanted. */
 static double linearise(pair_work *w, double *gradient) {
     double error = 0;
-    memset(gradient, 0, sizeof *gradient * (size_t)w->size);
+    if (gradient) memset(gradient, 0, sizeof *gradient * (size_t)w->size);
     for (size_t s = 0; s < w->pair->sample_count; s++) {
         int64_t count = output_size(&w->pair->samples[s]) * w->pair->second.outputs;
         error += run_sample(w, s);
+        if (!gradient) continue;
         for (int64_t i = 0; i < count; i++)
             w->yields[i] = isnan(w->errors[s][i]) ? 0 : w->errors[s][i];
-        go_back(w, s, gradient);
+        go_back(w, s);
+        end_batch(w, false, gradient);
     }
+    if (!gradient) return error;
+    end_batch(w, true, gradient);
     hold_biases(w, gradient);
     return error;
 }
 
-/* out = J^T J move, of a move of the weights, and the damping. */
+/* w->sums += J^T J move of a sample, of w->move. */
+static void curve_sample(pair_work *w, size_t index) {
+    const sinter_pair_sample *sample = &w->pair->samples[index];
+    const pair_part *first = &w->parts[0], *second = &w->parts[1];
+    int64_t middle = middle_size(sample), count = output_size(sample);
+    spread(first, &sample->first, sample->input, middle, w->columns[0]);
+    multiply(first, w->move, w->columns[0], middle, true, false, w->change);
+    drop_cut(w, index, w->change);
+    sinter_patches_spread(&sample->second, w->change, w->back);
+    spread(second, &sample->second, w->between[index], count, w->columns[1]);
+    multiply(second, w->move + w->split, w->columns[1], count, true, false, w->yields);
+    multiply(second, w->weights + w->split, w->back, count, false, true, w->yields);
+    for (int64_t i = 0; i < count * second->outputs; i++)
+        w->yields[i] = isnan(w->errors[index][i]) ? 0 : w->yields[i];
+    go_back(w, index);
+}
+
+/* How far apart the samples are that curvature is taken from. */
+static size_t curve_step(const pair_work *w) {
+    int64_t rows = 0;
+    for (size_t s = 0; s < w->pair->sample_count; s++) rows += middle_size(&w->pair->samples[s]);
+    size_t step = (size_t)(rows / w->options->curve_rows);
+    return step ? step : 1;
+}
+
+/* out = J^T J move, of a move of the weights, as some of the samples say, and the damping. */
 static void curve(pair_work *w, const double *move, double *out) {
+    size_t step = curve_step(w), count = w->pair->sample_count;
     for (int64_t i = 0; i < w->size; i++) w->move[i] = (float)move[i];
     memset(out, 0, sizeof *out * (size_t)w->size);
-    for (size_t s = 0; s < w->pair->sample_count; s++) {
-        const sinter_pair_sample *sample = &w->pair->samples[s];
-        int64_t middle = middle_size(sample), count = output_size(sample);
-        sinter_patches_spread(&sample->first, sample->input, w->columns[0]);
-        apply_layer(&w->parts[0], w->move, w->columns[0], middle, w->change);
-        for (int64_t i = 0; i < middle * w->parts[0].outputs; i++)
-            if (!is_free(w->pair, w->between[s][i])) w->change[i] = 0;
-        sinter_patches_spread(&sample->second, w->change, w->back);
-        sinter_patches_spread(&sample->second, w->between[s], w->columns[1]);
-        apply_layer(&w->parts[1], w->move + w->split, w->columns[1], count, w->yields);
-        multiply(&w->parts[1], w->weights + w->split, w->back, count, true, w->yields);
-        for (int64_t i = 0; i < count * w->parts[1].outputs; i++)
-            if (isnan(w->errors[s][i])) w->yields[i] = 0;
-        go_back(w, s, out);
+    for (size_t s = 0; s < count; s += step) {
+        curve_sample(w, s);
+        end_batch(w, false, out);
     }
-    for (int64_t i = 0; i < w->size; i++) out[i] += w->parts[i >= w->split].scale * move[i];
+    end_batch(w, true, out);
+    double share = (double)count / (double)((count + step - 1) / step);
+    for (int64_t i = 0; i < w->size; i++)
+        out[i] = share * out[i] + w->parts[i >= w->split].scale * move[i];
     hold_biases(w, out);
 }
 
@@ -377,7 +417,7 @@ static void find_move(pair_work *w, const double *gradient, double *out_move) {
     }
 }
 
-/* As far along the move as the error gets less; the error there, and its gradient. False where it doesn't. */
+/* As far along the move as the error gets less; the error there, and its gradient unless that is NULL. False where it doesn't. */
 static bool follow(pair_work *w, const double *move, double *error, double *gradient) {
     enum { TRIES = 3 };
     float *before = sinter_arena_copy(&w->arena, w->weights, sizeof *w->weights * (size_t)w->size);
@@ -406,7 +446,8 @@ bool sinter_solve_pair(const sinter_pair *pair, const sinter_pair_options *optio
     for (int round = 0; finite && error > 0 && round < w.options->rounds; round++) {
         if (round == 0) measure_curvature(&w);
         find_move(&w, gradient, move);
-        if (!follow(&w, move, &error, gradient)) break;
+        bool is_last = round + 1 == w.options->rounds;
+        if (!follow(&w, move, &error, is_last ? NULL : gradient)) break;
     }
     out_errors[1] = error;
     if (finite) unpack(&w, w.weights);

@@ -4,7 +4,8 @@
  * squares problem of both (Gauss-Newton), brought down by conjugate gradients that see no matrix of it (Martens, "Deep learning via
  * Hessian-free optimization", 2010; for pruned layers Lucas and Mazumder, "SNOWS", arXiv 2411.18376), preconditioned by the second
  * moments of what each layer reads, times for the first one what the second makes of its outputs (Martens and Grosse, "K-FAC",
- * arXiv 1503.05671). A step that does not lower the error is shortened, and then dropped. Plain numbers; no graph.
+ * arXiv 1503.05671). Curvature says where to go and may come from a part of the samples; the gradient, which says what is right, comes
+ * from all of them (Byrd et al., "On the use of stochastic Hessian information in optimization methods", 2011). A step that does not lower the error is shortened, and then dropped. Plain numbers; no graph.
  * Deterministic. Needs sinter_blas_begin. Test: tests/unit/solve_pair_test.c */
 #pragma once
 #include "passes/solve_moments.h"
@@ -34,6 +35,7 @@ typedef struct sinter_pair {
 typedef struct sinter_pair_options {
     double damping; /* of each least squares problem: share of the mean curvature */
     int rounds, steps; /* linearisations; conjugate gradients of each */
+    int64_t curve_rows; /* of what is between the layers: of about so many curvature is taken, the gradient of all */
 } sinter_pair_options;
 extern const sinter_pair_options sinter_pair_defaults;
 

@@ -3,6 +3,7 @@
 #include "runtime/jit/compress_file.h"
 #include "codegen/kernel_cache.h"
 #include "frontends/import.h"
+#include "ir/base/clock.h"
 #include "ir/base/file.h"
 #include "ir/base/map.h"
 #include "ir/parse.h"
@@ -34,6 +35,7 @@ typedef struct job {
     sinter_budget_options asked;
     sinter_budget budget; /* points to what was asked */
     sinter_compress_result *result;
+    double began, began_of_processors; /* clocks when the work began */
     sinter_diag *diag;
 } job;
 
@@ -290,6 +292,8 @@ static sinter_compress_side side_of(const sinter_judged *judged) {
 
 static bool measure(job *j) {
     sinter_judged original, compressed;
+    j->result->seconds = sinter_clock_seconds() - j->began;
+    j->result->processor_seconds = sinter_clock_processor_seconds() - j->began_of_processors;
     if (!open_judge(j)) return false;
     tell(j, "measuring what was written");
     if (!sinter_judge_measure(&j->judge, j->out_path, final_seconds, &original, &compressed,
@@ -452,6 +456,8 @@ bool sinter_compress_file(const char *path, const char *out_path,
              .engine = *engine,
              .dims = dims,
              .result = out_result,
+             .began = sinter_clock_seconds(),
+             .began_of_processors = sinter_clock_processor_seconds(),
              .diag = diag};
     *out_result = (sinter_compress_result){0};
     bool good = run(&j);

@@ -142,6 +142,8 @@ typedef struct sinter_compress_result {
     double lost;                          /* how much worse the score is, in the metric's unit */
     uint64_t calibrated_with, scored_on;  /* samples */
     uint64_t candidates;                  /* of the search, those measured before included */
+    double seconds, processor_seconds; /* that compression took, a search included: on the clock, and of all processors together; not
+                                        * what measuring the result took */
     int32_t over_budget; /* 1: no candidate stayed inside of max_drop; nothing was written, and `lost` is the least there was */
 } sinter_compress_result;
 

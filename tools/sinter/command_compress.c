@@ -223,6 +223,18 @@ static bool read_options(const arguments *a, sinter_compress_options *out, sinte
 
 /* ---- the answer ---- */
 
+static void print_scores(const sinter_compress_result *r, const char *name,
+                         const sinter_metric_info *metric) {
+    const sinter_compress_side *before = &r->original, *after = &r->compressed;
+    sinter_text texts[2] = {{0}};
+    sinter_metric_print(metric, before->score, &texts[0]);
+    sinter_metric_print(metric, after->score, &texts[1]);
+    printf("%-14s %14s %14s   %+.6g on %llu samples, calibrated with %llu\n", name, texts[0].data,
+           texts[1].data, after->score - before->score, (unsigned long long)r->scored_on,
+           (unsigned long long)r->calibrated_with);
+    for (int i = 0; i < 2; i++) sinter_text_deinit(&texts[i]);
+}
+
 static void print_table(const sinter_compress_result *r, const char *name,
                         const sinter_metric_info *metric) {
     const sinter_compress_side *before = &r->original, *after = &r->compressed;
@@ -231,14 +243,9 @@ static void print_table(const sinter_compress_result *r, const char *name,
            before->bytes / after->bytes);
     printf("%-14s %11.4f ms %11.4f ms   %.2f x\n", "latency", 1e3 * before->seconds,
            1e3 * after->seconds, before->seconds / after->seconds);
-    if (!r->scored_on) return;
-    sinter_text texts[2] = {{0}};
-    sinter_metric_print(metric, before->score, &texts[0]);
-    sinter_metric_print(metric, after->score, &texts[1]);
-    printf("%-14s %14s %14s   %+.6g on %llu samples, calibrated with %llu\n", name, texts[0].data,
-           texts[1].data, after->score - before->score, (unsigned long long)r->scored_on,
-           (unsigned long long)r->calibrated_with);
-    for (int i = 0; i < 2; i++) sinter_text_deinit(&texts[i]);
+    if (r->scored_on) print_scores(r, name, metric);
+    printf("%-14s %12.1f s %12.1f s of processors, without these measurements\n", "time",
+           r->seconds, r->processor_seconds);
 }
 
 static int compress(const arguments *a) {

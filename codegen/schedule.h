@@ -145,8 +145,13 @@ bool sinter_schedule_pack_scratch(sinter_schedule *schedule, sinter_scratch_pack
  * trips read is made by both. False also where each of several trips may read all. */
 bool sinter_schedule_compute_at(sinter_schedule *schedule, sinter_loop_buffer buffer, sinter_loop_var loop);
 /* for outer { A } -> for outer { if (the loop `inner` of A has at least so many iterations) { A } else { A } }: what follows may
- * treat the two differently. The first A keeps its loops, the other is a copy. */
+ * treat the two differently. Where the number depends on loops in between, that of their first iterations counts. The first A keeps its
+ * loops, the other is a copy, in which serial loops with its bounds end before so many iterations where they can't have more later. Scratch that
+ * A begins with is that of both. */
 bool sinter_schedule_fork(sinter_schedule *schedule, sinter_loop_var outer, sinter_loop_var inner, int64_t least);
+
+/* The scratch, allocated in the loop or in serial loops of its body, is allocated at the beginning of its body. */
+bool sinter_schedule_lift_scratch(sinter_schedule *schedule, sinter_loop_buffer buffer, sinter_loop_var loop);
 
 /* In the body of `inner`: asks for what the next iteration of `outer`, a loop around it, will read of inputs in the same
  * iteration of `inner`. Only where these reads move on evenly with `inner`, and are the same in all iterations of `between`, a

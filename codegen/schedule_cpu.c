@@ -90,6 +90,7 @@ static bool schedule_contractions(sinter_schedule_cpu_state *state, sinter_loop_
     if (sinter_schedule_cpu_sparse(state, loop) || sinter_schedule_cpu_contract(state, loop) ||
         sinter_schedule_cpu_window(state, loop))
         return true;
+    sinter_cpu_fork_few_rows(state, loop);
     schedule_inside(state, loop, schedule_contractions);
     return false;
 }

@@ -160,7 +160,6 @@ static bool has_dots(const dot *d) {
 
 /* Rows enough share the words of b that making them pays: four bytes of a column from as many rows of b. */
 static bool pays(const dot *d, const sinter_cpu_nest *nest) {
-    enum { MIN_SHARED = 4 };
     sinter_loop_var column = nest->loops[nest->loop_count - 1];
     uint32_t dim;
     if (d->kind->sum != SINTER_DTYPE_i32 || !sinter_target_has(d->state->target, "avx512vnni") ||
@@ -168,11 +167,12 @@ static bool pays(const dot *d, const sinter_cpu_nest *nest) {
         dim + 1 != d->b->argument_count)
         return false;
     for (uint32_t i = 0; i + 1 < nest->loop_count; i++) {
-        int64_t trips = sinter_cpu_trips(d->state, nest->loops[i]);
         bool shares = true;
         for (uint32_t k = 0; k < d->b->argument_count; k++)
             shares &= !sinter_loop_expr_uses(d->b->arguments[k], nest->loops[i]);
-        if (shares && (trips < 0 || trips >= MIN_SHARED)) return true;
+        if (shares &&
+            sinter_cpu_choose_words(d->state, nest->loops[i], !d->open) != SINTER_CPU_WORDS_NONE)
+            return true;
     }
     return false;
 }
@@ -447,6 +447,10 @@ static bool is_of_loops(const dot *d, sinter_expr expr, const sinter_loop_var *l
     return true;
 }
 
+static bool over_parameters(const dot *d, sinter_expr expr) {
+    return sinter_loop_expr_over_parameters(d->state->schedule.function, expr);
+}
+
 /* The loop in front of which all words of b, a matrix that loops around the nest choose, can be made for all that is in it; 0: there is
  * none. */
 static sinter_loop_var find_words_place(dot *d, const sinter_cpu_nest *nest) {
@@ -455,8 +459,12 @@ static sinter_loop_var find_words_place(dot *d, const sinter_cpu_nest *nest) {
     uint32_t count = sinter_cpu_depth(schedule, nest->loops[0]), deepest = 0,
              last = d->b->argument_count - 1;
     sinter_expr at = d->b->arguments[last];
+    const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, column);
+    int64_t lower;
     if (count >= SINTER_MAX_RANK || at->kind != SINTER_LOOP_VAR || at->var != column ||
-        schedule->function->buffers.items[d->b->buffer].scope != SINTER_SCOPE_INPUT)
+        schedule->function->buffers.items[d->b->buffer].scope != SINTER_SCOPE_INPUT ||
+        loop->step != 1 || !sinter_loop_is_const_int(loop->lower, &lower) || lower != 0 ||
+        !over_parameters(d, loop->upper) || !over_parameters(d, d->loop->upper))
         return 0;
     for (uint32_t i = 0; i < count; i++)
         around[i] = sinter_cpu_outermost(schedule, nest->loops[0], i);
@@ -515,21 +523,14 @@ static void write_words_between(dot *d, const sinter_loop_stmt *column, sinter_e
     sinter_loop_end(build);
 }
 
-static bool over_parameters(const dot *d, sinter_expr expr) {
-    return sinter_loop_expr_over_parameters(d->state->schedule.function, expr);
-}
-
 /* scratch [word, column] with all words of b, before the loops that read them again and again. */
 static void write_words(dot *d, const sinter_cpu_nest *nest) {
-    enum { MIN_ROWS = 16 };
     sinter_schedule *schedule = &d->state->schedule;
     sinter_loop_builder *build = &d->build;
     sinter_loop_var place = find_words_place(d, nest), column = nest->loops[nest->loop_count - 1];
-    int64_t rows = sinter_cpu_trips(d->state, sinter_cpu_find_row(d->state, nest)), lower;
+    sinter_loop_var row = sinter_cpu_find_row(d->state, nest);
     const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, column);
-    if (!place || (rows >= 0 && rows < MIN_ROWS) || loop->step != 1 ||
-        !sinter_loop_is_const_int(loop->lower, &lower) || lower != 0 ||
-        !over_parameters(d, loop->upper) || !over_parameters(d, d->loop->upper))
+    if (!place || sinter_cpu_choose_words(d->state, row, !d->open) != SINTER_CPU_WORDS_AHEAD)
         return;
     const sinter_expr dims[2] = {words_of(d), width_of(d, loop->upper)};
     d->words =
@@ -736,7 +737,16 @@ bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest
     return sinter_cpu_find_nest(function, nest->loops[0], nest);
 }
 
-/* ---- for who multiplies words in another order ---- */
+/* ---- for who looks at nests before ---- */
+
+sinter_loop_var sinter_cpu_find_words_place(sinter_schedule_cpu_state *state,
+                                            const sinter_cpu_nest *nest, bool *out_open) {
+    dot d = {.state = state};
+    sinter_loop_builder_init(&d.build, state->program, state->schedule.function);
+    if (!state->program->host || !match(&d, nest) || !d.made) return 0;
+    *out_open = d.open;
+    return find_words_place(&d, nest);
+}
 
 bool sinter_cpu_find_dots(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
                           sinter_cpu_dots *out_dots) {

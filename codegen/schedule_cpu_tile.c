@@ -193,7 +193,8 @@ static bool is_possible(const sinter_target *target, const sinter_cpu_extent *ex
 sinter_cpu_extent sinter_cpu_measure(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
                                      sinter_loop_var row) {
     sinter_loop_var column = nest->loops[nest->loop_count - 1];
-    sinter_cpu_extent extent = {.rows = row ? sinter_cpu_trips(state, row) : 1,
+    int64_t rows = row ? sinter_cpu_most_trips(state, row) : 1;
+    sinter_cpu_extent extent = {.rows = rows <= MAX_ROWS ? rows : sinter_cpu_trips(state, row),
                                 .columns = sinter_cpu_trips(state, column),
                                 .steps = 1,
                                 .rolled = is_long(&state->schedule, column)};
@@ -705,4 +706,14 @@ int64_t sinter_cpu_trips(const sinter_schedule_cpu_state *state, sinter_loop_var
     const sinter_loop_stmt *stmt =
         loop ? sinter_schedule_get_loop(state->schedule.function, loop) : NULL;
     return stmt && sinter_loop_trip_count(stmt, &count) ? count : -1;
+}
+
+int64_t sinter_cpu_most_trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    const sinter_loop_function *function = state->schedule.function;
+    const sinter_loop_stmt *stmt = loop ? sinter_schedule_get_loop(function, loop) : NULL;
+    int64_t count = sinter_cpu_trips(state, loop), lower, low, high;
+    if (count >= 0 || !stmt || stmt->step != 1 || !sinter_loop_is_const_int(stmt->lower, &lower) ||
+        !sinter_loop_range(function, stmt->upper, &low, &high))
+        return count;
+    return high > lower ? high - lower : 0;
 }

@@ -46,6 +46,8 @@ sinter_cpu_tile sinter_cpu_fit_panels(const sinter_target *target, sinter_cpu_ti
 sinter_cpu_tile sinter_cpu_choose_rows(const sinter_target *target, sinter_cpu_tile tile, const sinter_cpu_extent *extent);
 /* Iterations of a loop; -1 where they are no number or there is no such loop (0). */
 int64_t sinter_cpu_trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
+/* At most, as far as ranges tell; -1 where they don't. */
+int64_t sinter_cpu_most_trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
 /* Some bound of the reductions depends on the variable. */
 bool sinter_cpu_bounds_use(const sinter_cpu_nest *nest, sinter_loop_var var);
 /* Tiles the innermost loop of the nest and `row` (0: none), one of its other loops, which a load of the reduction does not
@@ -83,6 +85,10 @@ void sinter_cpu_start_with_sums(sinter_schedule_cpu_state *state, const sinter_c
 /* Sums of products of u8 and constant i8 four steps at a time, where the nest is of that form and the target has dots. */
 bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest);
 
+/* The loop in front of which words of the operand of the columns may be made once for all rows, as sinter_cpu_use_dots would where that
+ * pays; 0: none, or words are not what it would make of the nest. open: they can't be made in tiles, their number is the run's. */
+sinter_loop_var sinter_cpu_find_words_place(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, bool *out_open);
+
 /* The same across taps of a window, whose bytes come from different rows: where u8 and i8 both are elements of the column. */
 bool sinter_cpu_use_tap_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest);
 
@@ -98,6 +104,18 @@ typedef struct sinter_cpu_dots {
 bool sinter_cpu_find_dots(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_cpu_dots *out_dots);
 /* Four bytes of a from step `first` on as one i32. */
 sinter_expr sinter_cpu_load_word(sinter_schedule_cpu_state *state, const sinter_cpu_dots *dots, sinter_expr first);
+
+/* ---- words of operands of the run (schedule_cpu_words.c) ---- */
+typedef enum sinter_cpu_words {
+    SINTER_CPU_WORDS_NONE,     /* bytes are multiplied one by one */
+    SINTER_CPU_WORDS_IN_TILES, /* each tile of rows makes them where it reads them */
+    SINTER_CPU_WORDS_AHEAD,    /* all are made once */
+} sinter_cpu_words;
+/* What the rows of the loop need the least time with. whole: tiles can make words. */
+sinter_cpu_words sinter_cpu_choose_words(const sinter_schedule_cpu_state *state, sinter_loop_var row, bool whole);
+/* Where the run alone knows how many rows share the words that nests in the loop's body would make ahead, it chooses: the body, or a copy
+ * of it for so few rows that other forms take less time. */
+void sinter_cpu_fork_few_rows(sinter_schedule_cpu_state *state, sinter_loop_var loop);
 
 /* ---- memory of a kernel's own (schedule_cpu_scratch.c) ---- */
 /* A buffer of these dims, over the kernel's scalar parameters, for all its threads: one more parameter, which every call passes. */

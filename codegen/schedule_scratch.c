@@ -266,33 +266,81 @@ bool sinter_schedule_pack_scratch(sinter_schedule *schedule, sinter_scratch_pack
 
 /* ---- fork ---- */
 
+/* More of the variable never makes the expression more. */
+static bool never_rises(sinter_loop_builder *b, sinter_expr expr, sinter_loop_var var) {
+    sinter_expr coefficient, rest;
+    int64_t factor;
+    if (!sinter_loop_expr_uses(expr, var)) return true;
+    if (expr->kind == SINTER_LOOP_CALL &&
+        (expr->function == SINTER_SCALAR_min || expr->function == SINTER_SCALAR_max))
+        return never_rises(b, expr->arguments[0], var) && never_rises(b, expr->arguments[1], var);
+    return sinter_loop_affine(b, expr, var, &coefficient, &rest) &&
+           sinter_loop_is_const_int(coefficient, &factor) && factor <= 0;
+}
+
+/* What the expression is in the first iteration of the loops of the path behind `outer`. *out_most: it is no more in the others. */
+static sinter_expr in_first_iteration(sinter_schedule *schedule, const sinter_schedule_path *path,
+                                      const sinter_loop_stmt *outer, sinter_expr expr,
+                                      bool *out_most) {
+    for (size_t i = path->count; i-- > 0 && path->items[i] != outer;) {
+        const sinter_loop_stmt *loop = path->items[i];
+        sinter_loop_map map;
+        if (loop->kind != SINTER_LOOP_FOR || !sinter_loop_expr_uses(expr, loop->var)) continue;
+        sinter_loop_map_init(&map, schedule->program, schedule->function);
+        *out_most &= never_rises(&map.builder, expr, loop->var);
+        sinter_loop_map_var(&map, loop->var, loop->lower);
+        expr = sinter_loop_map_expr(&map, expr);
+    }
+    return expr;
+}
+
+/* The copies of `counted`, and of serial loops with the same bounds, have fewer iterations than that. */
+static void limit_copies(sinter_loop_builder *b, const sinter_loop_stmt *first,
+                         sinter_loop_stmt *copy, const sinter_loop_stmt *counted, int64_t least) {
+    for (; first; first = first->next, copy = copy->next) {
+        if (first->kind == SINTER_LOOP_FOR && first->axis == SINTER_AXIS_SERIAL &&
+            first->step == counted->step && sinter_loop_expr_equal(first->lower, counted->lower) &&
+            sinter_loop_expr_equal(first->upper, counted->upper)) {
+            sinter_expr most = sinter_loop_int(b, (least - 1) * copy->step);
+            copy->upper = sinter_loop_min(b, copy->upper, sinter_loop_add(b, copy->lower, most));
+            sinter_loop_narrow_range(b, copy);
+        }
+        limit_copies(b, first->body, copy->body, counted, least);
+        limit_copies(b, first->else_body, copy->else_body, counted, least);
+    }
+}
+
 bool sinter_schedule_fork(sinter_schedule *schedule, sinter_loop_var outer, sinter_loop_var inner,
                           int64_t least) {
     sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, outer);
     sinter_loop_stmt **within = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, inner);
     if (!link || !within) return false;
-    sinter_loop_stmt *loop = *link, *counted = *within, *first = loop->body;
-    bool inside = false;
+    sinter_loop_stmt *loop = *link, *counted = *within, **place = &loop->body;
+    bool inside = false, most = true;
+    if (loop->axis != SINTER_AXIS_SERIAL && loop->axis != SINTER_AXIS_PARALLEL)
+        return sinter_schedule_refuse(schedule, "the loop's iterations run in lanes or copies");
     sinter_arena scratch;
     sinter_arena_init(&scratch);
     sinter_schedule_path path = sinter_schedule_path_to(schedule, within, &scratch);
     for (size_t i = 0; i < path.count; i++) inside |= path.items[i] == loop;
-    sinter_arena_deinit(&scratch);
-    if (!inside) return sinter_schedule_refuse(schedule, "the second loop is not in the first");
-    if (loop->axis != SINTER_AXIS_SERIAL && loop->axis != SINTER_AXIS_PARALLEL)
-        return sinter_schedule_refuse(schedule, "the loop's iterations run in lanes or copies");
-    if (!sinter_loop_is_invariant(counted->lower, first) ||
-        !sinter_loop_is_invariant(counted->upper, first))
-        return sinter_schedule_refuse(schedule, "the number of iterations changes in the body");
-    sinter_loop_function *saved = sinter_schedule_save(schedule);
     sinter_loop_map clone;
     sinter_loop_map_init(&clone, schedule->program, schedule->function);
     sinter_loop_builder *b = &clone.builder;
-    sinter_expr count = sinter_schedule_count(b, counted);
+    sinter_expr count =
+        inside ? in_first_iteration(schedule, &path, loop, sinter_schedule_count(b, counted), &most)
+               : NULL;
+    sinter_arena_deinit(&scratch);
+    if (!inside) return sinter_schedule_refuse(schedule, "the second loop is not in the first");
+    if (!sinter_loop_is_invariant(count, loop->body))
+        return sinter_schedule_refuse(schedule, "the number of iterations changes in the body");
+    while (*place && (*place)->kind == SINTER_LOOP_ALLOC) place = &(*place)->next;
+    sinter_loop_stmt *first = *place;
+    sinter_loop_function *saved = sinter_schedule_save(schedule);
     sinter_expr enough = sinter_loop_compare(b, SINTER_SCALAR_le, sinter_loop_int(b, least), count);
     sinter_loop_stmt *other = sinter_loop_clone_list(&clone, first);
-    loop->body = NULL;
-    b->tail = &loop->body;
+    if (most && least > 0) limit_copies(b, first, other, counted, least);
+    *place = NULL;
+    b->tail = place;
     sinter_loop_begin_if(b, enough);
     *b->tail = first;
     sinter_loop_end(b);
@@ -300,4 +348,35 @@ bool sinter_schedule_fork(sinter_schedule *schedule, sinter_loop_var outer, sint
     *b->tail = other;
     sinter_loop_end(b);
     return sinter_schedule_keeps_marks(schedule, saved);
+}
+
+/* ---- lifted scratch ---- */
+
+/* Where the buffer is allocated, in serial loops of the list; NULL: nowhere. */
+static sinter_loop_stmt **find_alloc(sinter_loop_stmt **link, sinter_loop_buffer buffer) {
+    for (; *link; link = &(*link)->next) {
+        if ((*link)->kind == SINTER_LOOP_ALLOC && (*link)->buffer == buffer) return link;
+        bool serial = (*link)->kind == SINTER_LOOP_FOR && (*link)->axis == SINTER_AXIS_SERIAL;
+        sinter_loop_stmt **found = serial ? find_alloc(&(*link)->body, buffer) : NULL;
+        if (found) return found;
+    }
+    return NULL;
+}
+
+bool sinter_schedule_lift_scratch(sinter_schedule *schedule, sinter_loop_buffer buffer,
+                                  sinter_loop_var var) {
+    sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, var);
+    sinter_loop_stmt **alloc = NULL;
+    if (!loop || !buffer || buffer >= schedule->function->buffers.count ||
+        !(alloc = find_alloc(&loop->body, buffer)))
+        return sinter_schedule_refuse(schedule, "the loop allocates no such scratch");
+    const sinter_loop_buffer_info *info = &schedule->function->buffers.items[buffer];
+    for (uint32_t i = 0; i < info->rank; i++)
+        if (!sinter_loop_expr_over_parameters(schedule->function, info->dims[i]))
+            return sinter_schedule_refuse(schedule, "its size is not known in front of the loop");
+    sinter_loop_stmt *moved = *alloc;
+    *alloc = moved->next;
+    moved->next = loop->body;
+    loop->body = moved;
+    return true;
 }

@@ -315,7 +315,7 @@ static bool apply(trial *t) {
     case 22:
         return sinter_schedule_fork(s, loop, below(t, 2) ? inner : any_loop(t), factor);
     case 23:
-        return scalarize(t);
+        return below(t, 2) ? scalarize(t) : sinter_schedule_lift_scratch(s, any_scratch(t), loop);
     case 24:
     case 25:
         return block_reduction(t, loop);

@@ -47,6 +47,7 @@ const char sinter_opt_loops_help[] =
     "  --loop-scalarize=BUFFER,I   --loop-block-reduction=M|-,N,ACCUMULATOR,STEPS\n"
     "  --loop-fork=I,J,LEAST       I's body once for J with at least so many iterations, once "
     "else\n"
+    "  --loop-lift-scratch=BUFFER,I   allocated where I's body begins\n"
     "  --loop-tile=M|-,N,ACCUMULATOR,TILE_M,TILE_N,VECTOR   --loop-cut=I,AT   --loop-specialize=I  "
     " --loop-simplify\n"
     "  --loop-prefetch=INNER,OUTER,BETWEEN,LINE\n"
@@ -348,6 +349,11 @@ static bool run_fork(verb_call *call) {
                                 number_argument(call, 2));
 }
 
+static bool run_lift_scratch(verb_call *call) {
+    return sinter_schedule_lift_scratch(call->schedule, buffer_argument(call, 0),
+                                        loop_argument(call, 1));
+}
+
 static bool run_tile(verb_call *call) {
     sinter_register_tile tile = {.m = strcmp(call->arguments[0], "-") ? loop_argument(call, 0) : 0,
                                  .n = loop_argument(call, 1),
@@ -441,6 +447,7 @@ static const struct {
              {"loop-scalarize", run_scalarize, 2, 2, false},
              {"loop-block-reduction", run_block_reduction, 4, 4, false},
              {"loop-fork", run_fork, 3, 3, false},
+             {"loop-lift-scratch", run_lift_scratch, 2, 2, false},
              {"loop-tile", run_tile, 6, 6, false},
              {"loop-block-tile", run_block_tile, 6, 10, true},
              {"loop-cut", run_cut, 2, 2, false},

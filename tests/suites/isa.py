@@ -171,6 +171,22 @@ def elements_model(path):
     return list(inputs.values()), [np.zeros(shape, np.float32) for _ in outputs]
 
 
+def recurrent_model(path):
+    """Steps that make the products of later inputs: two products a step, directions that begin at both ends."""
+    random = np.random.default_rng(11)
+    draw = lambda *shape: random.uniform(-0.1, 0.1, shape).astype(np.float32)
+    weights = {"w": draw(2, 384, 64), "r": draw(2, 384, 128), "b": draw(2, 768)}
+    node = helper.make_node("GRU", ["x", "w", "r", "b"], ["y", "y_h"], hidden_size=128, direction="bidirectional")
+    shapes = {"y": [37, 2, 1, 128], "y_h": [2, 1, 128]}
+    graph = helper.make_graph(
+        [node], "recurrent", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [37, 1, 64])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return [random.uniform(-1, 1, (37, 1, 64)).astype(np.float32)], [np.zeros(shape, np.float32) for shape in shapes.values()]
+
+
 def cases(work):
     """{name: (model, options, inputs, what the outputs look like, exact)}"""
     image = np.load(MODELS / "digits_test_images.npy")[:1]
@@ -188,6 +204,8 @@ def cases(work):
     found["narrow"] = (path, [], *narrow_model(path), False)
     path = work / "bytes.onnx"
     found["bytes"] = (path, [], *bytes_model(path), False)
+    path = work / "recurrent.onnx"
+    found["recurrent"] = (path, [], *recurrent_model(path), False)
     return found
 
 

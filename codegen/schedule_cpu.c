@@ -158,7 +158,7 @@ static void schedule_sums(sinter_schedule_cpu_state *state, sinter_arena *scratc
 static void schedule_nest(sinter_schedule_cpu_state *state, sinter_loop_var loop) {
     sinter_schedule_chain alone = {{loop}, 1};
     if (is_scheduled(state, loop))
-        sinter_schedule_cpu_parallelize(state, &alone, sinter_schedule_cpu_work(state, &alone));
+        sinter_schedule_cpu_parallelize(state, &alone, 0);
     schedule_rest(state, loop);
 }
 

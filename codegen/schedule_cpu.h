@@ -64,6 +64,9 @@ void sinter_cpu_end_choices(sinter_schedule_cpu_state *state);
 uint32_t sinter_cpu_choose(sinter_schedule_cpu_state *state, const char *question, const sinter_cpu_answer *answers,
                            uint32_t count);
 
+/* A loop at the top of the kernel takes so long, as it is now, that a second thread gains by it; as far as that is known. The one place
+ * that decides what runs in parallel (schedule_cpu_grain.c). */
+bool sinter_cpu_is_worth_threads(sinter_schedule_cpu_state *state, sinter_loop_var loop);
 /* Of the kernel's parallel loops, as they are in the end; those that are too short become serial (schedule_cpu_grain.c). */
 void sinter_schedule_cpu_set_grains(sinter_schedule_cpu_state *state);
 
@@ -79,11 +82,13 @@ uint32_t sinter_schedule_cpu_lanes(const sinter_target *target, sinter_dtype dty
 /* The loop, serial and with independent iterations, in vector lanes as far as that pays, with its tail. The loop over whole
  * vectors, or the loop itself where it stays. */
 sinter_loop_var sinter_schedule_cpu_vectorize(sinter_schedule_cpu_state *state, sinter_loop_var loop);
-/* A loop of the chain that is long enough goes to the outside and runs in parallel, if `work` is worth it and nothing is
- * around the chain. The outermost loop now. */
-sinter_loop_var sinter_schedule_cpu_parallelize(sinter_schedule_cpu_state *state, sinter_schedule_chain *chain, int64_t work);
-/* Scalar operations of the whole chain, roughly; at least what is worth a thread where counts are not known. */
-int64_t sinter_schedule_cpu_work(const sinter_schedule_cpu_state *state, const sinter_schedule_chain *chain);
+/* A loop of the chain that is long enough goes to the outside and runs in parallel, if it is worth threads and nothing is
+ * around the chain. columns: a loop inside of the chain that may take its place, over blocks of columns; 0: none. The outermost
+ * loop now. */
+sinter_loop_var sinter_schedule_cpu_parallelize(sinter_schedule_cpu_state *state, sinter_schedule_chain *chain,
+                                                sinter_loop_var columns);
+/* for i in l..u -> for i in 0..u - l, where both are numbers: loops from 0 collapse, and what two of them write is told apart. */
+void sinter_cpu_start_at_zero(sinter_schedule_cpu_state *state, sinter_loop_var loop);
 /* Instructions of the statement without the statements inside of it, roughly: at least one. */
 int64_t sinter_schedule_cpu_instructions(const sinter_loop_stmt *stmt);
 /* Some load of the loop's body reads the next element in the next iteration, and none jumps. */

@@ -476,7 +476,7 @@ static void write_sums(bits *b) {
     sinter_loop_store(&build, b->sums, indices, sum);
     for (uint32_t i = 0; i < info.rank; i++) sinter_loop_end(&build);
     sinter_schedule_chain chain = sinter_schedule_chain_of(&b->state->schedule, outermost);
-    sinter_schedule_cpu_parallelize(b->state, &chain, sinter_schedule_cpu_work(b->state, &chain));
+    sinter_schedule_cpu_parallelize(b->state, &chain, 0);
 }
 
 /* What zero points take away from a block's sum. */

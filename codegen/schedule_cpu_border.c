@@ -76,8 +76,7 @@ static bool cut_one(sinter_schedule_cpu_state *state, sinter_loop_var nest,
     return true;
 }
 
-/* for i in l..u -> for i in 0..u - l: loops from 0 collapse. */
-static void start_at_zero(sinter_schedule_cpu_state *state, sinter_loop_var var) {
+void sinter_cpu_start_at_zero(sinter_schedule_cpu_state *state, sinter_loop_var var) {
     sinter_loop_stmt *loop = sinter_schedule_get_loop(state->schedule.function, var);
     int64_t lower, count;
     if (!sinter_loop_is_const_int(loop->lower, &lower) || !lower || loop->step != 1 ||
@@ -117,7 +116,7 @@ uint32_t sinter_schedule_cpu_cut_borders(sinter_schedule_cpu_state *state, sinte
     if (count == 1) return 0;
     for (uint32_t i = 0; i < count; i++) {
         sinter_schedule_chain chain = sinter_schedule_chain_of(&state->schedule, out_parts[i]);
-        for (uint32_t k = 0; k < chain.depth; k++) start_at_zero(state, chain.loops[k]);
+        for (uint32_t k = 0; k < chain.depth; k++) sinter_cpu_start_at_zero(state, chain.loops[k]);
     }
     return count;
 }

@@ -132,7 +132,7 @@ static bool contract_panels(sinter_schedule_cpu_state *state, sinter_cpu_bits *b
     sinter_cpu_apply_packing(state, &panels.packing, panels.tile.columns);
     sinter_schedule_simplify(schedule);
     contract(state, sinter_cpu_outermost(schedule, panels.row, panels.outside), false);
-    sinter_cpu_run_in_parallel(schedule, before, nest->loops[0]);
+    sinter_cpu_run_in_parallel(state, before, nest->loops[0]);
     return true;
 }
 
@@ -168,7 +168,7 @@ static bool contract(sinter_schedule_cpu_state *state, sinter_loop_var nest, boo
     sinter_loop_function *before = sinter_loop_clone_function(state->program, schedule->function);
     if (tile.block && sinter_cpu_block_nest(state, &found, row, tile, &blocks)) {
         schedule_blocks(state, &blocks);
-        sinter_cpu_run_in_parallel(schedule, before, nest);
+        sinter_cpu_run_in_parallel(state, before, nest);
         return true;
     }
     if (!sinter_cpu_tile_nest(state, &found, row, 0, tile)) {
@@ -179,7 +179,7 @@ static bool contract(sinter_schedule_cpu_state *state, sinter_loop_var nest, boo
     sinter_schedule_simplify(schedule);
     sinter_cpu_prefetch(state);
     if (tile.panels) sinter_cpu_pack_operands(state, tile);
-    sinter_cpu_run_in_parallel(schedule, before, nest);
+    sinter_cpu_run_in_parallel(state, before, nest);
     return true;
 }
 

@@ -61,18 +61,20 @@ static sinter_loop_var schedule_part(sinter_schedule_cpu_state *state, sinter_lo
     sinter_schedule_chain c = sinter_schedule_chain_of(&state->schedule, nest);
     if (!c.depth) return nest;
     sinter_schedule_chain_collapse(&state->schedule, &c);
-    int64_t work = sinter_schedule_cpu_work(state, &c);
     sinter_loop_var inner = c.loops[c.depth - 1];
     sinter_schedule_hoist(&state->schedule, inner);
+    sinter_loop_var columns = 0;
     bool jumps = sinter_schedule_cpu_jumps(state, inner);
     sinter_loop_var vectors = jumps ? inner : sinter_schedule_cpu_vectorize(state, inner);
     if (jumps)
         tile_transpose(state, &c);
     else if (c.depth == 1)
         c.loops[0] = vectors;
-    else
+    else {
         c.depth--;
-    return sinter_schedule_cpu_parallelize(state, &c, work);
+        if (vectors != inner) columns = vectors;
+    }
+    return sinter_schedule_cpu_parallelize(state, &c, columns);
 }
 
 sinter_loop_var sinter_schedule_cpu_elementwise(sinter_schedule_cpu_state *state,

@@ -8,7 +8,7 @@
 #include "codegen/loop_access.h"
 #include "codegen/loop_independent.h"
 #include "codegen/loop_uses.h"
-#include "codegen/schedule_cpu.h"
+#include "codegen/schedule_cpu_tile.h"
 
 enum {
     WORTH = 2,          /* wake-ups that a thread's share should take */
@@ -84,8 +84,10 @@ static double list_work(const sinter_target *target, const sinter_loop_stmt *fir
 
 /* Bytes, as far as they are known. */
 typedef struct traffic {
-    double all;     /* of parameters */
-    double scratch; /* of those that go from thread to thread */
+    double all;       /* of parameters */
+    double constants; /* of those that are constants */
+    double shares;    /* of inputs of which each iteration reads its own part */
+    double scratch;   /* of those that go from thread to thread */
 } traffic;
 
 /* Each iteration touches a part of the buffer that is its own, parts of one size in their order. */
@@ -125,11 +127,28 @@ static bool stays_with_threads(sinter_schedule_cpu_state *state, sinter_loop_buf
     return true;
 }
 
+/* What an iteration reads of the buffer moves on with the loop, and nobody else in the kernel has read it. */
+static bool goes_along(sinter_schedule_cpu_state *state, const sinter_loop_stmt *first,
+                       const sinter_loop_stmt *end, sinter_loop_buffer buffer) {
+    bool inside = false;
+    for (const sinter_loop_stmt *stmt = state->schedule.function->body; stmt; stmt = stmt->next) {
+        sinter_loop_access_list accesses = {0};
+        sinter_loop_collect_accesses(&state->scratch, stmt->body, &accesses);
+        inside |= stmt == first;
+        for (size_t i = 0; i < accesses.count; i++)
+            if (accesses.items[i].buffer == buffer &&
+                (!inside || !sinter_loop_access_uses(&accesses.items[i], stmt->var)))
+                return false;
+        inside &= stmt != end;
+    }
+    return true;
+}
+
 static traffic group_traffic(sinter_schedule_cpu_state *state, const sinter_loop_stmt *first,
                              const sinter_loop_stmt *end) {
     const sinter_loop_function *function = state->schedule.function;
     bool *touched = SINTER_NEW_ARRAY(&state->scratch, bool, function->buffers.count);
-    traffic total = {0, 0};
+    traffic total = {0};
     for (const sinter_loop_stmt *loop = first;; loop = loop->next) {
         sinter_loop_uses uses;
         sinter_loop_find_uses(&state->scratch, function, loop->body, &uses);
@@ -141,10 +160,15 @@ static traffic group_traffic(sinter_schedule_cpu_state *state, const sinter_loop
         uint64_t bytes;
         if (!touched[buffer] || !sinter_loop_static_bytes(&function->buffers.items[buffer], &bytes))
             continue;
+        const sinter_loop_scope scope = function->buffers.items[buffer].scope;
         total.all += (double)bytes;
-        if (function->buffers.items[buffer].scope == SINTER_SCOPE_INOUT &&
-            !stays_with_threads(state, buffer, (int64_t)bytes))
+        if (scope == SINTER_SCOPE_INOUT && !stays_with_threads(state, buffer, (int64_t)bytes))
             total.scratch += (double)bytes;
+        if (scope != SINTER_SCOPE_INPUT) continue;
+        if (sinter_cpu_is_constant(state, buffer))
+            total.constants += (double)bytes;
+        else if (goes_along(state, first, end, buffer))
+            total.shares += (double)bytes;
     }
     return total;
 }
@@ -155,6 +179,17 @@ typedef struct group_cost {
     double outside; /* cycles that a second thread costs */
     int64_t count;  /* iterations; 0 where only the run knows */
 } group_cost;
+
+/* Bytes a cycle that constants come with: what all of them take has room in the cache that cores share, or comes from memory in
+ * each run. */
+static double constant_bytes_a_cycle(const sinter_schedule_cpu_state *state) {
+    const sinter_loop_program *program = state->program;
+    size_t bytes = 0;
+    for (size_t i = 0; i < program->constants.count; i++)
+        bytes += sinter_tensor_bytes(&program->constants.items[i].tensor);
+    return bytes > state->target->l3_share ? state->target->memory_bytes
+                                           : state->target->near_bytes;
+}
 
 static group_cost find_cost(sinter_schedule_cpu_state *state, const sinter_loop_stmt *first,
                             const sinter_loop_stmt *end) {
@@ -171,13 +206,23 @@ static group_cost find_cost(sinter_schedule_cpu_state *state, const sinter_loop_
     group_cost cost = {total, WORTH * (double)state->target->wake_cycles, known ? longest : 0};
     if (!known || longest < 1) return cost;
     traffic bytes = group_traffic(state, first, end);
-    const double reads = bytes.all / state->target->near_bytes;
+    const double reads = (bytes.all - bytes.constants) / state->target->near_bytes +
+                         bytes.constants / constant_bytes_a_cycle(state);
     if (reads > total) total = reads;
-    cost.cycles = total / (double)longest;
+    /* One thread alone reads from other cores what they have made of it, which is their own share as a rule. */
+    cost.cycles = (total + bytes.shares / 2 / OTHER_BYTES) / (double)longest;
     /* What no cache of one core holds comes from further away for one thread as well. */
     if (bytes.all < (double)state->target->l2_bytes / 2)
         cost.outside += bytes.scratch / OTHER_BYTES;
     return cost;
+}
+
+bool sinter_cpu_is_worth_threads(sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    const sinter_loop_stmt *stmt = sinter_schedule_get_loop(state->schedule.function, loop);
+    const group_cost cost = find_cost(state, stmt, stmt);
+    /* Whether scratch stays with its threads is to be seen when its other loops are what they will be. */
+    return !cost.count ||
+           cost.cycles * (double)cost.count >= 2 * WORTH * (double)state->target->wake_cycles;
 }
 
 static void make_serial(sinter_loop_stmt *first, const sinter_loop_stmt *end) {

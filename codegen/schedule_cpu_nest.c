@@ -4,11 +4,12 @@
 #include "codegen/schedule_cpu.h"
 
 enum {
-    PARALLEL_WORK = 32768, /* scalar operations that are worth waking a second thread */
-    PARALLEL_COUNT = 16,   /* iterations of the outermost loop that divide well among threads */
+    PARALLEL_COUNT = 16, /* iterations of the outermost loop that divide well among threads, */
+    ODD_COUNT = 128,     /* those whose number is odd, for two threads */
     UNKNOWN_COUNT = 16,
     MAX_COUNT = 1 << 20, /* where counting ends */
-    SIMPLE_WORK = 8      /* operations of an element below which the loop itself counts */
+    MAX_WORK = 1 << 15,
+    SIMPLE_WORK = 8 /* operations of an element below which the loop itself counts */
 };
 
 /* ---- the chain of perfectly nested serial loops below a loop ---- */
@@ -124,7 +125,7 @@ static void visit_list(body_facts *f, sinter_loop_stmt *first) {
         bool known = stmt->kind == SINTER_LOOP_FOR && sinter_loop_trip_count(stmt, &count);
         count = known ? count < MAX_COUNT ? count : MAX_COUNT : UNKNOWN_COUNT;
         int64_t inside = f->work - before;
-        f->work = before + (inside < PARALLEL_WORK ? inside : PARALLEL_WORK) * count;
+        f->work = before + (inside < MAX_WORK ? inside : MAX_WORK) * count;
     }
 }
 
@@ -242,29 +243,30 @@ static uint32_t choose_parallel(const sinter_schedule_cpu_state *state,
     return best;
 }
 
+/* A few rows, odd in number, are shared by their columns, as products and windows of such rows are: what a thread reads it has
+ * made itself then. */
+static bool halves_better(const sinter_schedule_cpu_state *state, sinter_loop_var rows,
+                          sinter_loop_var columns) {
+    int64_t few = count_or(state, rows, 0), count = columns ? count_or(state, columns, 0) : 0;
+    return few % 2 && few < ODD_COUNT && count % 2 == 0 && count >= PARALLEL_COUNT;
+}
+
 sinter_loop_var sinter_schedule_cpu_parallelize(sinter_schedule_cpu_state *state,
-                                                sinter_schedule_chain *c, int64_t work) {
-    if (work < PARALLEL_WORK || !is_outermost(state, c->loops[0])) return c->loops[0];
+                                                sinter_schedule_chain *c, sinter_loop_var columns) {
+    if (!is_outermost(state, c->loops[0]) || !sinter_cpu_is_worth_threads(state, c->loops[0]))
+        return c->loops[0];
     uint32_t best = choose_parallel(state, c);
-    sinter_loop_var order[SINTER_SCHEDULE_CHAIN_MAX];
+    sinter_loop_var order[SINTER_SCHEDULE_CHAIN_MAX + 1];
     size_t count = 0;
-    order[count++] = c->loops[best];
-    for (uint32_t i = 0; i <= best; i++)
+    bool by_columns = halves_better(state, c->loops[best], columns);
+    if (by_columns) best = c->depth;
+    order[count++] = by_columns ? columns : c->loops[best];
+    for (uint32_t i = 0; i <= best && i < c->depth; i++)
         if (i != best) order[count++] = c->loops[i];
     sinter_loop_var outer = c->loops[0];
     if (best && sinter_schedule_reorder(&state->schedule, order, count)) outer = order[0];
     sinter_schedule_parallelize(&state->schedule, outer);
     return outer;
-}
-
-int64_t sinter_schedule_cpu_work(const sinter_schedule_cpu_state *state,
-                                 const sinter_schedule_chain *c) {
-    int64_t work = study(state, c->loops[c->depth - 1]).work;
-    for (uint32_t i = 0; i < c->depth && work < PARALLEL_WORK; i++) {
-        int64_t count = count_or(state, c->loops[i], PARALLEL_WORK);
-        work *= count < PARALLEL_WORK ? count : PARALLEL_WORK;
-    }
-    return work;
 }
 
 bool sinter_schedule_cpu_jumps(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {

@@ -134,12 +134,11 @@ static bool schedule_rows(sinter_schedule_cpu_state *state, sinter_loop_var nest
         reduce_in_lanes(state, c.loops[c.depth - 1]);
         return true;
     }
-    int64_t work = sinter_schedule_cpu_work(state, &c);
     sinter_arena scratch;
     sinter_arena_init(&scratch);
     bool taken = schedule_row(state, &c, &scratch);
     sinter_arena_deinit(&scratch);
-    if (taken) sinter_schedule_cpu_parallelize(state, &c, work);
+    if (taken) sinter_schedule_cpu_parallelize(state, &c, 0);
     return taken;
 }
 

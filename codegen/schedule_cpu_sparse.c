@@ -457,6 +457,6 @@ bool sinter_schedule_cpu_sparse(sinter_schedule_cpu_state *state, sinter_loop_va
     list->next = (*link)->next;
     *link = list;
     sinter_schedule_simplify(schedule);
-    sinter_cpu_run_in_parallel(schedule, before, nest);
+    sinter_cpu_run_in_parallel(state, before, nest);
     return true;
 }

@@ -125,12 +125,11 @@ static bool is_long(sinter_schedule *schedule, sinter_loop_var column) {
 
 enum { MAX_ROWS = 8, MAX_VECTORS = 8, REST_COST = 16, MANY_ROWS = 840 };
 enum {
-    MAX_STEPS = 5,         /* of a reduction that is unrolled */
-    FEW_ITERATIONS = 16,   /* for all threads that there may be */
-    THREAD_WORK = 1 << 14, /* vector instructions that are worth a second thread */
-    MOST_TIMED = 1 << 20,  /* rows or vectors; beyond, the best tile is the same */
-    MANY_STEPS = 256,      /* of a reduction, beyond which the end of a tile is nothing */
-    FREE_SUMS = 14,        /* a core overlaps the end of as many with the next tile */
+    MAX_STEPS = 5,        /* of a reduction that is unrolled */
+    FEW_ITERATIONS = 16,  /* for all threads that there may be */
+    MOST_TIMED = 1 << 20, /* rows or vectors; beyond, the best tile is the same */
+    MANY_STEPS = 256,     /* of a reduction, beyond which the end of a tile is nothing */
+    FREE_SUMS = 14,       /* a core overlaps the end of as many with the next tile */
     MOST_OWN = 16 /* sums that load each of their products: more of them only is more code */
 };
 enum {
@@ -446,8 +445,9 @@ static bool tile_single_row(tiling *t, sinter_loop_var blocks, sinter_loop_var c
 static bool tile_rows(tiling *t, sinter_loop_var row, sinter_loop_var blocks,
                       sinter_loop_var column, int64_t columns) {
     sinter_schedule *schedule = &t->state->schedule;
-    if (!row) return tile_single_row(t, blocks, column, columns);
     bool outside = t->columns_outside;
+    if (!row && outside) lift_columns(t, blocks);
+    if (!row) return tile_single_row(t, outside ? 0 : blocks, column, columns);
     const sinter_loop_var columns_first[2] = {blocks, row};
     if (outside && !sinter_schedule_reorder(schedule, columns_first, 2)) return false;
     if (outside) lift_columns(t, blocks);
@@ -550,10 +550,12 @@ static void describe_tiling(tiling *t, const sinter_cpu_nest *nest, sinter_loop_
         outside = true;
     else if (row && sinter_cpu_choose(t->state, "columns", answers + outside, 2))
         outside = !outside;
-    t->columns_outside = row && outside;
+    t->columns_outside = (row || band) && outside;
+    bool in_band = false;
     for (uint32_t i = 0; i + 1 < nest->loop_count; i++) {
         bool needed = nest->loops[i] == row;
-        for (size_t k = 0; k < loads.count && nest->loops[i] != band; k++)
+        in_band |= nest->loops[i] == band;
+        for (size_t k = 0; k < loads.count && !in_band; k++)
             needed |= sinter_loop_access_uses(&loads.items[k], column) &&
                       sinter_loop_access_uses(&loads.items[k], nest->loops[i]);
         if (!needed) t->free_loops[t->free_count++] = nest->loops[i];
@@ -621,31 +623,10 @@ static bool halve_rows(tiling *t, sinter_cpu_nest *nest, sinter_loop_var *row) {
     return true;
 }
 
-static int64_t instructions_of(const sinter_loop_stmt *loop);
-
-/* Branches are for cases of the same work. */
-static int64_t instructions_of_stmt(const sinter_loop_stmt *stmt) {
-    if (stmt->kind == SINTER_LOOP_FOR) return instructions_of(stmt);
-    int64_t inside = sinter_schedule_cpu_instructions(stmt);
-    if (stmt->kind == SINTER_LOOP_IF)
-        for (const sinter_loop_stmt *one = stmt->body; one && inside < THREAD_WORK; one = one->next)
-            inside += instructions_of_stmt(one);
-    return inside;
-}
-
-/* Vector instructions that the loop runs, roughly and not above THREAD_WORK. */
-static int64_t instructions_of(const sinter_loop_stmt *loop) {
-    int64_t inside = 0, count;
-    if (!sinter_loop_trip_count(loop, &count) || count > THREAD_WORK) count = THREAD_WORK;
-    if (loop->axis == SINTER_AXIS_VECTOR) count = 1;
-    for (const sinter_loop_stmt *stmt = loop->body; stmt && inside < THREAD_WORK; stmt = stmt->next)
-        inside += instructions_of_stmt(stmt);
-    return inside && count > THREAD_WORK / inside ? THREAD_WORK : inside * count;
-}
-
 /* The outermost loops of all parts; `before`: the function when the other nests were as they are now. */
-void sinter_cpu_run_in_parallel(sinter_schedule *schedule, const sinter_loop_function *before,
-                                sinter_loop_var outermost) {
+void sinter_cpu_run_in_parallel(sinter_schedule_cpu_state *state,
+                                const sinter_loop_function *before, sinter_loop_var outermost) {
+    sinter_schedule *schedule = &state->schedule;
     SINTER_VECTOR(sinter_loop_var) loops = {0};
     sinter_arena scratch;
     sinter_arena_init(&scratch);
@@ -657,7 +638,7 @@ void sinter_cpu_run_in_parallel(sinter_schedule *schedule, const sinter_loop_fun
     }
     for (size_t i = 0; i < loops.count; i++) {
         sinter_loop_var loop = loops.items[i], inner;
-        if (instructions_of(sinter_schedule_get_loop(schedule->function, loop)) < THREAD_WORK ||
+        if (!sinter_cpu_is_worth_threads(state, loop) ||
             !sinter_schedule_parallelize(schedule, loop))
             continue;
         for (int64_t count = trips(schedule, loop); count > 0 && count < FEW_ITERATIONS;

@@ -75,7 +75,7 @@ sinter_loop_var sinter_cpu_outermost(sinter_schedule *schedule, sinter_loop_var 
 bool sinter_cpu_isolate(sinter_schedule *schedule, sinter_loop_var loop, uint32_t outside);
 /* Top-level loops that came from the nest at `outermost` run in parallel; `before`: the function when other nests were as
  * they are now. */
-void sinter_cpu_run_in_parallel(sinter_schedule *schedule, const sinter_loop_function *before, sinter_loop_var outermost);
+void sinter_cpu_run_in_parallel(sinter_schedule_cpu_state *state, const sinter_loop_function *before, sinter_loop_var outermost);
 
 /* ---- sums of integers (schedule_cpu_start.c) ---- */
 /* What is added to the accumulator of the nest after its reduction becomes what it starts with. */

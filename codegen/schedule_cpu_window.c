@@ -147,13 +147,14 @@ static int64_t choose_band(sinter_schedule_cpu_state *state, int64_t count) {
 
 /* Where each column has a window of its own, as in depthwise convolutions, neighbouring iterations of the loop around rows
  * read most of the same elements. A block of columns takes a band of such iterations before the next block comes: what it
- * reads again is in the first cache then, and a thread still has all columns of its bands. The loop within the band; 0:
- * there is none. */
+ * reads again is in the first cache then, and a thread still has all columns of its bands. Borders, whose iterations are
+ * `across`, have the bands of what lies between them: they are done with it, where their input is near, and by the same thread.
+ * The loop within the band; 0: there is none. */
 static sinter_loop_var cut_bands(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
-                                 sinter_loop_var row) {
+                                 sinter_loop_var across) {
     sinter_loop_var around = 0, inner = 0;
-    for (uint32_t i = 0; i + 1 < nest->loop_count && row; i++)
-        if (nest->loops[i] != row) around = nest->loops[i];
+    for (uint32_t i = 0; i + 1 < nest->loop_count && across; i++)
+        if (nest->loops[i] != across) around = nest->loops[i];
     int64_t count = sinter_cpu_trips(state, around);
     if (count < 2) return 0;
     int64_t size = choose_band(state, count);
@@ -197,9 +198,11 @@ static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
     if (row && sinter_cpu_trips(state, row) < 0 && cut) row = 0; /* more images than one are rare */
     choose(w, &nest, row);
     bool blocks = !shares && sinter_cpu_trips(state, column) > w->tile.columns;
-    sinter_loop_var band = blocks ? cut_bands(state, &nest, row) : 0;
+    sinter_loop_var across = row ? row : depth ? inside : 0;
+    if (blocks && across && !row) sinter_cpu_start_at_zero(state, across);
+    sinter_loop_var band = blocks ? cut_bands(state, &nest, across) : 0;
     if (band && !sinter_cpu_find_nest(schedule->function,
-                                      sinter_cpu_outermost(schedule, row, w->outside), &nest))
+                                      sinter_cpu_outermost(schedule, across, w->outside), &nest))
         return;
     w->done += sinter_cpu_tile_nest(state, &nest, row, band, w->tile);
 }
@@ -222,6 +225,6 @@ bool sinter_schedule_cpu_window(sinter_schedule_cpu_state *state, sinter_loop_va
     sinter_cpu_apply_packing(state, &packing, w.tile.columns);
     sinter_schedule_simplify(schedule);
     sinter_cpu_prefetch(state);
-    sinter_cpu_run_in_parallel(schedule, before, nest);
+    sinter_cpu_run_in_parallel(state, before, nest);
     return true;
 }

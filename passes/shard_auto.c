@@ -1,6 +1,6 @@
 /* Chooses how ranks share the work: for each node one of the ways of passes/shard_options.h, so that the time of all of them and of
  * what has to be exchanged between them is least (passes/choice.h), and says it in words of the module: shardings of the results and
- * of weights. A module without a mesh gets one first, of one or two axes, with which
+ * of weights. A module without a mesh gets one first, with which
  * the goal is met best; or none, where that is one device alone.
  * If a rank would have more weights than a device has memory, bytes get a price, the lowest found with which they fit.
  *
@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { COMBINATIONS = 1 << 18, ROUNDS = 12, MOST_IDLE = 2 };
+enum { COMBINATIONS = 1 << 18, ROUNDS = 12, MOST_IDLE = 2, MOST_AXES = 4 };
 
 typedef struct candidate {
     sinter_arena arena;
@@ -229,15 +229,53 @@ static bool keep_better(const chooser *c, const sinter_mesh *mesh, candidate *be
     return better;
 }
 
+static void add_axis(sinter_mesh *mesh, int64_t size) {
+    static const char *const names[] = {"x", "y", "z", "u"};
+    const sinter_string name = sinter_string_of(names[mesh->axis_count]);
+    mesh->axes[mesh->axis_count++] = (sinter_mesh_axis){name, size};
+}
+
 static sinter_mesh make_mesh(int64_t outer, int64_t inner) {
     sinter_mesh mesh = {.rank = -1};
-    mesh.axes[mesh.axis_count++] = (sinter_mesh_axis){SINTER_STRING("x"), outer};
-    if (inner > 1) mesh.axes[mesh.axis_count++] = (sinter_mesh_axis){SINTER_STRING("y"), inner};
+    add_axis(&mesh, outer);
+    if (inner > 1) add_axis(&mesh, inner);
     return mesh;
 }
 
+/* One of its axes as two, the outer one of this size. */
+static sinter_mesh split_axis(const sinter_mesh *mesh, uint32_t axis, int64_t outer) {
+    sinter_mesh finer = {.rank = -1};
+    for (uint32_t i = 0; i < mesh->axis_count; i++) {
+        if (i == axis) add_axis(&finer, outer);
+        add_axis(&finer, i == axis ? mesh->axes[i].size / outer : mesh->axes[i].size);
+    }
+    return finer;
+}
+
+static int64_t least_factor(int64_t size) {
+    for (int64_t factor = 2; factor * factor <= size; factor++)
+        if (size % factor == 0) return factor;
+    return size;
+}
+
+/* More axes allow nodes to be cut along more of their factors at once: as few ranks as can be go to one of their own, the outer or the
+ * inner ones. True where that is better than the best so far. */
+static bool try_finer(const chooser *c, sinter_mesh mesh, candidate *best) {
+    bool better = false;
+    for (uint32_t axis = 0; axis < mesh.axis_count && mesh.axis_count < MOST_AXES; axis++) {
+        int64_t size = mesh.axes[axis].size, few = least_factor(size), many = size / few;
+        if (few == size) continue;
+        const sinter_mesh outer = split_axis(&mesh, axis, few),
+                          inner = split_axis(&mesh, axis, many);
+        better |= keep_better(c, &outer, best);
+        if (many != few) better |= keep_better(c, &inner, best);
+    }
+    return better;
+}
+
 /* All divisors of the number of devices, along one axis or two: the inner one is what the innermost links join, or two. Where
- * more devices did not help twice, still more will not. */
+ * more devices do not help they may along more axes; where they did not twice, still more will not. In the end axes of the best are split as
+ * long as that helps. */
 static void choose_mesh(const chooser *c, candidate *best) {
     const sinter_hardware *h = c->hardware;
     int64_t joined = h->link_count ? h->links[0].devices : 1;
@@ -249,8 +287,12 @@ static void choose_mesh(const chooser *c, candidate *best) {
         int64_t inner = ranks > joined && ranks % joined == 0 ? joined : 2;
         sinter_mesh one = make_mesh(ranks, 1), two = make_mesh(ranks / inner, inner);
         bool better = keep_better(c, &one, best);
-        if (ranks > inner && ranks % inner == 0) better |= keep_better(c, &two, best);
+        bool has_two = ranks > inner && ranks % inner == 0;
+        if (has_two) better |= keep_better(c, &two, best);
+        if (!better) better = try_finer(c, has_two ? two : one, best);
         idle = better ? 0 : idle + 1;
+    }
+    while (try_finer(c, best->mesh, best)) {
     }
 }
 

@@ -8,8 +8,9 @@
 #include <string.h>
 
 enum {
-    SMALL = 64,        /* elements: nobody gains by cutting them */
-    MOST_OPTIONS = 128 /* of a node: pairs of them are priced */
+    SMALL = 64, /* elements: nobody gains by cutting them */
+    FETCH_KERNELS = 3,
+    MOST_OPTIONS = 64 /* of a node: triples of them are few enough to be exact (shard_auto.c) */
 };
 
 typedef struct lister {
@@ -120,7 +121,8 @@ static double work_seconds(const lister *l, const sinter_shard_option *option) {
     return (compute > memory ? compute : memory) + (is_fused ? 0 : l->step.launch_seconds);
 }
 
-/* What windows read of the neighbours' parts, along axes that are cut. */
+/* What windows read of the neighbours' parts, along axes that are cut: what is sent is taken out on both sides, and what comes
+ * is put around a copy of the own part. */
 static double fetch_seconds(const lister *l, const sinter_shard_option *option) {
     double seconds = 0;
     for (size_t i = 0; i < l->described.map.links.count; i++) {
@@ -141,6 +143,10 @@ static double fetch_seconds(const lister *l, const sinter_shard_option *option) 
         seconds +=
             sinter_hardware_exchange(l->hardware, l->state->mesh, &l->described.cuts[link->factor],
                                      SINTER_OP_shard_window, bytes);
+        double own = sinter_cost_type_bytes(l->state->module, type) /
+                     parts_of(l, option->operands[link->index], type);
+        seconds += FETCH_KERNELS * l->hardware->launch +
+                   2 * own / sinter_hardware_bandwidth(l->hardware, own);
     }
     return seconds;
 }

@@ -124,6 +124,7 @@ def own_masks(model):
         axes = f"{node.name}_axes"
         model.graph.initializer.append(numpy_helper.from_array(np.array([1, 2]), axes))
         node.op_type, node.input[1] = "Unsqueeze", axes
+        del node.attribute[:]
 
 
 def part_of_sample(name, x, number):

@@ -19,7 +19,7 @@ enum { NO_LAYER = SIZE_MAX };
 
 typedef struct compensator {
     sinter_pass_context *context;
-    const sinter_prune_graph *graph;
+    const sinter_prune_kept *kept;
     sinter_module *dense;
     sinter_replay before, now;
     sinter_layer_list layers;
@@ -30,18 +30,10 @@ typedef struct compensator {
 
 static const sinter_solve_options options = {.ridge = 1e-3, .damping = 1e-3};
 
-/* Which channels of the layer's target stay, by their number in the dense model; NULL where all do. */
-static bool *find_kept(const compensator *c, sinter_value value, uint32_t axis, int64_t size,
-                       sinter_arena *scratch) {
-    if (!c->graph) return NULL;
-    const sinter_prune_axis *a = &c->graph->axes.items[c->graph->axes_of_value[value] + axis];
-    bool *kept = SINTER_NEW_ARRAY(scratch, bool, size), any = false;
-    for (int64_t i = 0; i < size; i++) {
-        int32_t unit = c->graph->units[a->first + (size_t)i];
-        kept[i] = unit == SINTER_PRUNE_NO_UNIT || !c->graph->removed[unit];
-        any = any || !kept[i];
-    }
-    return any ? kept : NULL;
+/* Which of so many channels of the layer's target stay, by their number in the dense model; NULL where all do. */
+static const bool *find_kept(const compensator *c, const sinter_layer *layer, int64_t size) {
+    const sinter_prune_kept *kept = c->kept ? &c->kept[layer->node] : NULL;
+    return kept && kept->count == size ? kept->stays : NULL;
 }
 
 /* The channels that stay of a tensor of floats. */
@@ -74,7 +66,7 @@ static sinter_tensor *take_targets(compensator *c, const sinter_layer *layer, si
     sinter_tensor *targets = SINTER_NEW_ARRAY(scratch, sinter_tensor, c->before.runs);
     sinter_pattern pattern = sinter_op_get_info(sinter_node_op(c->dense, layer->node))->pattern;
     uint32_t axis = pattern == SINTER_PATTERN_WINDOW ? 1 : dense[0].rank - 1;
-    bool *kept = find_kept(c, value, axis, dense[0].dims[axis], scratch);
+    const bool *kept = find_kept(c, layer, dense[0].dims[axis]);
     for (size_t run = 0; run < c->before.runs; run++)
         if (!kept)
             sinter_tensor_copy(&targets[run], &dense[run]);
@@ -227,10 +219,10 @@ static void find_pairs(compensator *c, size_t start) {
     }
 }
 
-bool sinter_prune_compensate(sinter_pass_context *context, const sinter_prune_graph *graph,
+bool sinter_prune_compensate(sinter_pass_context *context, const sinter_prune_kept *kept,
                              sinter_module *dense, sinter_node first) {
     compensator c = {.context = context,
-                     .graph = graph,
+                     .kept = kept,
                      .dense = dense,
                      .diag = context->rewrite.build.diag,
                      .layers = sinter_layer_find_all(context->module, &context->scratch)};

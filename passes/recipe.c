@@ -8,7 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_GROUP = 1 << 20, MAX_BLOCK = 1024, DEFAULT_POWER_BITS = 4, MAX_POWER_BITS = 5 };
+enum {
+    MAX_GROUP = 1 << 20,
+    MAX_BLOCK = 1024,
+    DEFAULT_POWER_BITS = 4,
+    MAX_POWER_BITS = 5,
+    MAX_ROUNDS = 64
+};
 
 typedef struct rule {
     const char *layer; /* NULL: all */
@@ -348,6 +354,29 @@ static void copy_score(sinter_layer_recipe *to, const sinter_layer_recipe *from)
     to->seed = from->seed;
 }
 
+static bool parse_schedule(sinter_lexer *lexer, sinter_layer_recipe *r) {
+    double rounds = 1;
+    bool good = true;
+    if (sinter_lexer_accept(lexer, "gradual"))
+        good =
+            sinter_lexer_expect(lexer, ":") && expect_number(lexer, true, 2, MAX_ROUNDS, &rounds);
+    else if (!sinter_lexer_accept(lexer, "one_shot"))
+        return sinter_lexer_error_expected(lexer, "one_shot or gradual:ROUNDS");
+    r->rounds = (uint32_t)rounds;
+    return good;
+}
+
+static void print_schedule(const sinter_layer_recipe *r, sinter_text *text) {
+    if (r->rounds > 1)
+        sinter_text_format(text, "gradual:%u", r->rounds);
+    else
+        sinter_text_append_string(text, "one_shot");
+}
+
+static void copy_schedule(sinter_layer_recipe *to, const sinter_layer_recipe *from) {
+    to->rounds = from->rounds;
+}
+
 static bool parse_cut(sinter_lexer *lexer, sinter_layer_recipe *r) {
     r->cut = 0;
     r->cut_last = sinter_lexer_accept(lexer, "last");
@@ -489,6 +518,7 @@ static const struct word {
     {"clip", parse_clip, print_clip, copy_clip, USE_ALWAYS},
     {"prune", parse_prune, print_prune, copy_prune, USE_ALWAYS},
     {"score", parse_score, print_score, copy_score, USE_ZEROS},
+    {"schedule", parse_schedule, print_schedule, copy_schedule, USE_ALWAYS},
     {"cut", parse_cut, print_cut, copy_cut, USE_ALWAYS},
     {"activations", parse_activations, print_activations, copy_activations, USE_ALWAYS},
     {"rotate", parse_rotate, print_rotate, copy_rotate, USE_ALWAYS},
@@ -504,6 +534,7 @@ static const sinter_layer_recipe nothing = {.bits = 8,
                                             .block_rows = 1,
                                             .block_columns = 1,
                                             .score = SINTER_SCORE_SECOND_ORDER,
+                                            .rounds = 1,
                                             .observer = SINTER_OBSERVE_SQUARED_ERROR,
                                             .percentile = 99.99};
 
@@ -700,6 +731,9 @@ static bool check_layer(const sinter_layer_recipe *l, const char *layer, const c
     const char *reason = NULL;
     if (l->grid == SINTER_WEIGHT_GRID_BINARY && sinter_layer_recipe_masks(l))
         reason = "binary weights are never zero, so only channels can go";
+    if (l->rounds > 1 && l->pattern != SINTER_PRUNE_NONE && !sinter_layer_recipe_compensates(l))
+        reason = "schedule=gradual has what is left make up for what went, which rounding=nearest "
+                 "does not";
     return !reason || sinter_error(diag, where, "layer '%s': %s", layer, reason);
 }
 

@@ -73,6 +73,8 @@ typedef struct sinter_layer_recipe {
     uint32_t block_rows, block_columns;
     sinter_prune_score score;
     uint64_t seed;            /* of RANDOM */
+    /* schedule=one_shot|gradual:4 */
+    uint32_t rounds;          /* in which what is pruned goes: after each what is left makes up for it, and is scored anew */
     /* cut=none|0.25|last:0.25 */
     double cut;               /* share of the blocks that goes, of those all of whose layers say so; 0: none */
     bool cut_last;            /* the last ones; else those that matter least */

@@ -4,7 +4,8 @@
  * With second moments H of the inputs (solve_moments.h) the squared error of a row w against the row t that does best without
  * any restriction is (w - t) H (w - t)^T plus a constant, so everything is done in terms of H and t:
  *   1. t by least squares from what the layer reads now to what it ought to yield, held near the weights by a ridge;
- *   2. the mask, by scores, improved by alternating directions (Meng et al., "ALPS", arXiv 2406.07831), and least squares on it;
+ *   2. the mask, by scores, improved by alternating directions (Meng et al., "ALPS", arXiv 2406.07831), and least squares on it; with
+ *      schedule=gradual in rounds, of which each scores what the one before has left;
  *   3. rounding column by column, the rest making up for each column's error (Frantar et al., GPTQ, arXiv 2210.17323), under
  *      several scales of which each row takes the best;
  *   4. local search over the levels and the scales, by single weights, pairs of them and kicks, until nothing gets better (solve_search.c;

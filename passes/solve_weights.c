@@ -213,12 +213,31 @@ static void solve_naively(sinter_solve_work *work) {
     sinter_solve_round_nearest(work);
 }
 
-static void solve_compensated(sinter_solve_work *work, const sinter_moments *moments) {
-    find_target(work, moments);
-    if (sinter_layer_recipe_masks(work->recipe)) {
+/* What is to go after so many of the recipe's rounds. */
+static sinter_layer_recipe recipe_of_round(const sinter_layer_recipe *recipe, uint32_t round) {
+    sinter_layer_recipe part = *recipe;
+    part.ratio = recipe->ratio * round / recipe->rounds;
+    part.keep = recipe->of - (recipe->of - recipe->keep) * round / recipe->rounds;
+    return part;
+}
+
+/* The mask, in rounds; after each the weights that are left do what the dense layer did, as well as they can, and are scored anew. */
+static void sparsify(sinter_solve_work *work) {
+    const sinter_layer_recipe *whole = work->recipe;
+    for (uint32_t round = 1; round < whole->rounds; round++) {
+        const sinter_layer_recipe part = recipe_of_round(whole, round);
+        work->recipe = &part;
         sinter_solve_choose_mask(work);
         sinter_solve_on_mask(work);
     }
+    work->recipe = whole;
+    sinter_solve_choose_mask(work);
+    sinter_solve_on_mask(work);
+}
+
+static void solve_compensated(sinter_solve_work *work, const sinter_moments *moments) {
+    find_target(work, moments);
+    if (sinter_layer_recipe_masks(work->recipe)) sparsify(work);
     if (work->has_grid) {
         sinter_solve_fit_scales(work, false);
         sinter_solve_round(work);

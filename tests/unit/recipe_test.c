@@ -50,17 +50,20 @@ static void test_rules(void) {
 }
 
 static void test_values(void) {
-    sinter_recipe *recipe = parse(
-        "default weights=power_of_two prune=block4x8:0.75 score=random:7 clip=0.999 "
-        "observe=percentile:99.9 activations=i16\n"
-        "\"t\" weights=ternary per=tensor prune=0.5\n\"d\" activations=dynamic prune=channels:0.3"
-        "\n\"p\" weights=power_of_two:5 prune=none\n\"b\" weights=binary prune=none");
+    sinter_recipe *recipe =
+        parse("default weights=power_of_two prune=block4x8:0.75 score=random:7 clip=0.999 "
+              "observe=percentile:99.9 activations=i16 schedule=gradual:4\n"
+              "\"t\" weights=ternary per=tensor prune=0.5 schedule=one_shot\n\"d\" "
+              "activations=dynamic prune=channels:0.3"
+              "\n\"p\" weights=power_of_two:5 prune=none\n\"b\" weights=binary prune=none");
     CHECK(recipe != NULL);
     sinter_layer_recipe l = find(recipe, "x");
     CHECK(l.grid == SINTER_WEIGHT_GRID_POWER_OF_TWO && l.bits == 4);
     CHECK(l.pattern == SINTER_PRUNE_BLOCK && l.block_rows == 4 && l.block_columns == 8);
     CHECK_DOUBLE_EQ(l.ratio, 0.75);
     CHECK(l.score == SINTER_SCORE_RANDOM && l.seed == 7);
+    CHECK_INT_EQ(l.rounds, 4);
+    CHECK_INT_EQ(find(recipe, "t").rounds, 1);
     CHECK_DOUBLE_EQ(l.clip, 0.999);
     CHECK_DOUBLE_EQ(l.percentile, 99.9);
     CHECK(l.activations == SINTER_DTYPE_i16 && l.observer == SINTER_OBSERVE_PERCENTILE);
@@ -82,7 +85,8 @@ static void test_values(void) {
     sinter_layer_recipe_print(&l, &words);
     CHECK_STRING_EQ(words.data,
                     "weights=power_of_two:4 per=channel rounding=compensated clip=0.999 "
-                    "prune=block4x8:0.75 score=random:7 activations=i16 observe=percentile:99.9");
+                    "prune=block4x8:0.75 score=random:7 schedule=gradual:4 activations=i16 "
+                    "observe=percentile:99.9");
     sinter_text_deinit(&words);
     sinter_text_deinit(&first);
     sinter_text_deinit(&second);
@@ -108,6 +112,8 @@ static void test_errors(void) {
         {"default prune=channels", "r:1:23: error: expected ':'"},
         {"default clip=0", "r:1:14: error: clip: expected a quantile"},
         {"default clip=nan", "r:1:14: error: clip: expected a quantile"},
+        {"default schedule=gradual:1", "r:1:26: error: expected a whole number from 2 to 64"},
+        {"default schedule=slow", "r:1:18: error: expected one_shot or gradual:ROUNDS"},
         {"default score=best", "r:1:15: error: expected magnitude, square,"},
         {"default weights=int8 weights=int4", "r:1:22: error: 'weights' is said twice"},
         {"default observe=percentile:100", "r:1:28: error: expected a number between 50 and 100"},

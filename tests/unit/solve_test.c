@@ -241,6 +241,17 @@ static void test_patterns(void) {
     int64_t zeros = 0;
     for (int64_t i = 0; i < (int64_t)M * N; i++) zeros += s.values[i] == 0;
     CHECK_INT_EQ(zeros, M * N * 3 / 4);
+    s = solve("prune=0.75 schedule=gradual:4", x, y, w, ROWS, N, M);
+    zeros = 0;
+    for (int64_t i = 0; i < (int64_t)M * N; i++) zeros += s.values[i] == 0;
+    CHECK_INT_EQ(zeros, M * N * 3 / 4);
+    CHECK(s.error < 0.9 * naive_error("prune=0.75", x, y, w, ROWS, N, M));
+    s = solve("prune=1:4 schedule=gradual:5", x, y, w, ROWS, N, M);
+    for (int64_t i = 0; i < (int64_t)M * N; i += 4) {
+        int stay = 0;
+        for (int64_t k = i; k < i + 4; k++) stay += s.values[k] != 0;
+        CHECK_INT_EQ(stay, 1);
+    }
     s = solve("prune=block4x4:0.5", x, y, w, ROWS, N, M);
     for (int64_t o = 0; o < M; o += 4)
         for (int64_t i = 0; i < N; i += 4) {

@@ -29,6 +29,12 @@ static const option_spec own_options[] = {
      .value = "SHARE",
      .doc = "blocks of layers that go, of all that have ends of one shape: none, 0.25 (those that "
             "matter least) or last:0.25 (none)"},
+    {.name = "schedule",
+     .value = "HOW",
+     .doc =
+         "in which rounds what is pruned goes: one_shot, or gradual:4, after each of which what is "
+         "left makes up for it and is scored anew (one_shot)",
+     .with = "prune"},
     {.name = "clip", .value = "QUANTILE", .doc = "weights beyond it are cut to it (1: none)"},
     {.name = "activations",
      .value = "TYPE",
@@ -124,7 +130,7 @@ static bool add_words(const arguments *a, sinter_recipe *recipe, bool *out_any, 
         {"quantize", "weights"}, {"per", "per"},       {"rounding", "rounding"},
         {"prune", "prune"},      {"clip", "clip"},     {"activations", "activations"},
         {"observe", "observe"},  {"smooth", "smooth"}, {"keep", "keep"},
-        {"cut", "cut"},          {"rotate", "rotate"}};
+        {"cut", "cut"},          {"rotate", "rotate"}, {"schedule", "schedule"}};
     *out_any = false;
     if (!arguments_has(a, "rounding") && !arguments_has(a, "i")) /* nothing to compensate with */
         sinter_recipe_set(recipe, NULL, "rounding", "nearest", "", diag);

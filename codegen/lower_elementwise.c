@@ -321,6 +321,25 @@ static sinter_expr add_zero_point(sinter_kernel *kernel, sinter_node node, const
                            sinter_loop_cast(&kernel->build, zero, value->dtype));
 }
 
+/* x / scale as sinter_dtype_of_quotient says. By way of f32 the quotient of two numbers of 16 bits is still rounded right. */
+static sinter_expr scaled_by(sinter_kernel *kernel, sinter_node node, sinter_expr x,
+                             sinter_expr scale) {
+    const sinter_module *module = kernel->lower->module;
+    sinter_loop_builder *build = &kernel->build;
+    sinter_dtype precision = sinter_dtype_of_quotient(
+        sinter_node_get_int(module, node, "precision", 0),
+        sinter_value_type(module, sinter_node_operand(module, node, 1))->dtype);
+    bool is_wide = x->dtype == SINTER_DTYPE_f64 || precision == SINTER_DTYPE_f64;
+    sinter_dtype compute = is_wide ? SINTER_DTYPE_f64 : SINTER_DTYPE_f32;
+    sinter_expr ratio[2] = {sinter_loop_cast(build, x, compute),
+                            sinter_loop_cast(build, scale, compute)};
+    bool unit = ratio[1]->kind == SINTER_LOOP_CONST && ratio[1]->float_value == 1;
+    sinter_expr scaled = unit ? ratio[0] : sinter_loop_call(build, SINTER_SCALAR_div, ratio);
+    return precision == compute || precision == SINTER_DTYPE_f64
+               ? scaled
+               : sinter_loop_cast(build, sinter_loop_cast(build, scaled, precision), compute);
+}
+
 sinter_expr sinter_lower_quantize(sinter_kernel *kernel, sinter_node node, uint32_t result,
                                   const sinter_expr *index) {
     sinter_lower *lower = kernel->lower;
@@ -330,11 +349,8 @@ sinter_expr sinter_lower_quantize(sinter_kernel *kernel, sinter_node node, uint3
     sinter_expr x =
         sinter_lower_element(kernel, sinter_node_operand(lower->module, node, 0), index);
     sinter_expr scale = quantization_parameter(kernel, node, 1, index);
-    sinter_dtype compute = x->dtype == SINTER_DTYPE_f64 ? SINTER_DTYPE_f64 : SINTER_DTYPE_f32;
-    x = sinter_loop_cast(build, x, compute);
-    sinter_expr ratio[2] = {x, sinter_loop_cast(build, scale, compute)};
-    bool unit = ratio[1]->kind == SINTER_LOOP_CONST && ratio[1]->float_value == 1;
-    sinter_expr scaled = unit ? x : sinter_loop_call(build, SINTER_SCALAR_div, ratio);
+    sinter_expr scaled = scaled_by(kernel, node, x, scale);
+    sinter_dtype compute = scaled->dtype;
     bool saturate = sinter_node_get_int(lower->module, node, "saturate", 1) != 0;
     if (sinter_dtype_is_float(to)) {
         scaled = add_zero_point(kernel, node, index, scaled);

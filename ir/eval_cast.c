@@ -239,16 +239,6 @@ static double round_to(sinter_dtype dtype, double value) {
                : value;
 }
 
-/* The type in which x / scale is rounded before it becomes an integer: ties depend on it. */
-static sinter_dtype division_dtype(const sinter_eval *eval, const sinter_tensor *x,
-                                   const sinter_tensor *scale) {
-    sinter_dtype precision = sinter_dtype_from_onnx(sinter_eval_int(eval, "precision"));
-    if (precision != SINTER_DTYPE_NONE) return precision;
-    return sinter_dtype_is_float(x->dtype) && sinter_dtype_infos[scale->dtype].bits >= 16
-               ? scale->dtype
-               : SINTER_DTYPE_f64;
-}
-
 bool eval_quantize_linear(sinter_eval *eval) {
     const sinter_tensor *x = sinter_eval_operand(eval, 0), *scale = sinter_eval_operand(eval, 1);
     const sinter_tensor *zero_point = sinter_eval_operand(eval, 2);
@@ -264,7 +254,8 @@ bool eval_quantize_linear(sinter_eval *eval) {
     const double *zeros = zero_point ? sinter_eval_doubles(eval, zero_point) : NULL;
     bool is_float = sinter_dtype_is_float(dtype), saturate = sinter_eval_int(eval, "saturate") != 0;
     bool is_byte = sinter_dtype_infos[dtype].bits == 8;
-    sinter_dtype rounding = division_dtype(eval, x, scale);
+    sinter_dtype rounding =
+        sinter_dtype_of_quotient(sinter_eval_int(eval, "precision"), scale->dtype);
     int64_t count = sinter_tensor_count(x);
     for (int64_t n = 0; n < count; n++) {
         int64_t where = scale_at(&map, at);

@@ -447,6 +447,14 @@ bool infer_resize(sinter_infer *infer) {
         return false;
     if (!(scales ? resize_by_scales(infer, &axes, dims) : resize_to_sizes(infer, &axes, dims)))
         return false;
+    for (uint32_t i = 0; i < x->rank; i++) {
+        int64_t min, max;
+        sinter_dim_range(infer->dims, dims[i], &min, &max);
+        if (sinter_dim_is(infer->dims, x->dims[i], 0) && min > 0)
+            return sinter_infer_error(
+                infer, "axis %" PRIu32 " of %s has no elements to resize from [resize_c4]", i,
+                sinter_infer_text(infer, 0));
+    }
     sinter_infer_set(infer, 0, x->dtype, x->rank, dims);
     return true;
 }

@@ -72,16 +72,24 @@ static sinter_dim remaining(sinter_infer *infer, const sinter_dim *dims, uint32_
     return exact ? exact : sinter_dim_floordiv(infer->dims, left, others);
 }
 
-static bool check_reshape(sinter_infer *infer, const sinter_dim *dims, uint32_t rank) {
+/* `inferred`: the place of the -1, UINT32_MAX where there is none. */
+static bool check_reshape(sinter_infer *infer, const sinter_dim *dims, uint32_t rank,
+                          uint32_t inferred) {
     const sinter_type *data = sinter_infer_operand(infer, 0);
     sinter_type result = sinter_type_tensor(infer->arena, data->dtype, rank, dims);
     uint64_t before, after;
     if (!sinter_type_static_count(infer->dims, data, &before) ||
         !sinter_type_static_count(infer->dims, &result, &after) || before == after)
         return true;
-    return sinter_infer_error(infer, "%s has %" PRIu64 " elements, %s has %" PRIu64 " [reshape_c1]",
-                              sinter_infer_text(infer, 0), before,
-                              sinter_infer_type_text(infer, &result), after);
+    if (inferred == UINT32_MAX)
+        return sinter_infer_error(infer,
+                                  "%s has %" PRIu64 " elements, %s has %" PRIu64 " [reshape_c1]",
+                                  sinter_infer_text(infer, 0), before,
+                                  sinter_infer_type_text(infer, &result), after);
+    return sinter_infer_error(infer,
+                              "the %" PRIu64 " elements of %s do not divide by the dims given "
+                              "beside the -1 at %" PRIu32 " [reshape_c1]",
+                              before, sinter_infer_text(infer, 0), inferred);
 }
 
 bool infer_reshape(sinter_infer *infer) {
@@ -123,7 +131,7 @@ bool infer_reshape(sinter_infer *infer) {
         }
         memcpy(dims, settled, rank * sizeof *dims);
     }
-    if (!check_reshape(infer, dims, rank)) return false;
+    if (!check_reshape(infer, dims, rank, inferred)) return false;
     sinter_infer_set(infer, 0, data->dtype, rank, dims);
     return true;
 }

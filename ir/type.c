@@ -43,6 +43,13 @@ sinter_dtype sinter_dtype_compute(sinter_dtype dtype) {
     return dtype;
 }
 
+sinter_dtype sinter_dtype_of_quotient(int64_t precision, sinter_dtype scale) {
+    sinter_dtype asked = sinter_dtype_from_onnx(precision);
+    sinter_dtype wanted = asked != SINTER_DTYPE_NONE ? asked : scale;
+    bool is_wide = sinter_dtype_is_float(wanted) && sinter_dtype_infos[wanted].bits >= 16;
+    return is_wide ? wanted : SINTER_DTYPE_f32;
+}
+
 bool sinter_dtype_bytes(sinter_dtype dtype, uint64_t count, uint64_t *out_bytes) {
     uint32_t bits = sinter_dtype_infos[dtype].bits;
     if (bits >= 8) return !__builtin_mul_overflow(count, (uint64_t)(bits / 8), out_bytes);

@@ -60,6 +60,8 @@ bool sinter_integer_quantizes(const sinter_module *module, sinter_node node,
     return sinter_dtype_is_integer(out->dtype) &&
            sinter_value_type(module, sinter_node_operand(module, node, 0))->dtype ==
                SINTER_DTYPE_f32 &&
+           sinter_dtype_of_quotient(sinter_node_get_int(module, node, "precision", 0),
+                                    SINTER_DTYPE_f32) == SINTER_DTYPE_f32 &&
            read_parameters(module, node, out);
 }
 

@@ -319,8 +319,10 @@ static bool check_sizes(const sinter_engine *engine, const arguments *a, sinter_
         if (strcmp(a->options[i].name, "size")) continue;
         const char *value = a->options[i].value, *equals = strchr(value, '=');
         size_t digits = equals ? strspn(equals + 1, "0123456789") : 0;
-        if (digits == 0 || digits > 12 || equals[1 + digits])
+        if (digits == 0 || equals[1 + digits])
             return sinter_error(diag, value, "--size: expected NAME=NUMBER");
+        if (digits > 18) /* all of 18 digits fit an i64 */
+            return sinter_error(diag, value, "--size: expected a number of at most 18 digits");
         if (!check_size_name(engine, value, diag)) return false;
     }
     return true;

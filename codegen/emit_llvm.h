@@ -148,6 +148,11 @@ LLVMValueRef sinter_llvm_cast(sinter_llvm_function *f, LLVMValueRef value, sinte
 LLVMValueRef sinter_llvm_round(sinter_llvm_function *f, const sinter_loop_expr *cast);
 /* Four bytes put together, as one load; NULL: not of that form. */
 LLVMValueRef sinter_llvm_word(sinter_llvm_function *f, const sinter_loop_expr *expr);
+/* The stores from this one on that take a word apart, as one: the last of them; NULL: not of that form. */
+const sinter_loop_stmt *sinter_llvm_store_word(sinter_llvm_function *f, const sinter_loop_stmt *first);
+/* A load whose lanes lie `stride` elements apart, as shuffles of rows of scratch; NULL: not of that form (emit_llvm_turn.c). */
+LLVMValueRef sinter_llvm_turn(sinter_llvm_function *f, sinter_loop_buffer buffer, const sinter_loop_expr *const *indices,
+                              int64_t stride);
 /* The i32 whose value the 8-bit expression has, because it was clamped; otherwise the expression. */
 const sinter_loop_expr *sinter_llvm_wide_form(const sinter_loop_expr *expr);
 /* ---- emit_llvm_instruction.c: operands are vectors, scalars or both ---- */

@@ -293,7 +293,8 @@ LLVMValueRef sinter_llvm_load(sinter_llvm_function *f, sinter_loop_buffer buffer
     } else if (known && stride == 1) {
         value = load_vector(f, buffer, indices);
     } else {
-        value = gather(f, buffer, indices);
+        value = known ? sinter_llvm_turn(f, buffer, indices, stride) : NULL;
+        if (!value) value = gather(f, buffer, indices);
     }
     return from_memory(f, dtype, value);
 }

@@ -445,7 +445,11 @@ void sinter_llvm_statements(sinter_llvm_function *f, const sinter_loop_stmt *fir
     bool threads = !f->is_host && !f->in_parallel && !f->lanes;
     for (const sinter_loop_stmt *s = first; s && !f->module->broken; s = s->next) {
         sinter_llvm_forget(f);
-        if (threads && s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_PARALLEL)
+        const sinter_loop_stmt *last =
+            s->kind == SINTER_LOOP_STORE ? sinter_llvm_store_word(f, s) : NULL;
+        if (last)
+            s = last;
+        else if (threads && s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_PARALLEL)
             s = sinter_llvm_parallel_for(f, s);
         else
             emit_statement(f, s);

@@ -15,7 +15,7 @@ static uint32_t find_reader(const sinter_schedule_cpu_state *state,
     return i + 1 < c->depth ? i : c->depth;
 }
 
-/* reader { writer } -> blocks of the reader { blocks of the writer { reader { writer unrolled } } }, with the rests after them.
+/* reader { writer } -> blocks of the reader { blocks of the writer { reader { writer in lanes } } }, with the rests after them.
  * The loop that goes outside of the tiles. */
 static sinter_loop_var tile_pair(sinter_schedule *schedule, sinter_loop_var reader,
                                  sinter_loop_var writer) {
@@ -27,7 +27,6 @@ static sinter_loop_var tile_pair(sinter_schedule *schedule, sinter_loop_var read
     bool alone = !rest || sinter_schedule_fission(schedule, rows, 1, NULL);
     const sinter_loop_var order[2] = {columns, rows};
     if (alone) sinter_schedule_reorder(schedule, order, 2);
-    sinter_schedule_unroll(schedule, lanes);
     sinter_cpu_turn_tile(schedule, rows, lanes);
     return blocks;
 }

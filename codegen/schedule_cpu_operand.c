@@ -24,10 +24,11 @@ enum { ROWS_IF_LOST = 48, ROWS_IF_CROWDED = 96 };
 /* ---- tiles ---- */
 
 /* Rows of a tile that lie a power of two apart share sets of the cache, which holds few of them at a time: each is read once from
- * end to end, in lanes, and turned from one line of scratch to the next. As all of that is unrolled, scratch becomes registers. */
+ * end to end, in lanes. What was read is turned in registers (emit_llvm_turn.c): lanes of the result lie across the tile. */
 void sinter_cpu_turn_tile(sinter_schedule *schedule, sinter_loop_var rows, sinter_loop_var lanes) {
     sinter_arena scratch;
     sinter_loop_access_list loads = {0};
+    bool is_turned = false;
     sinter_arena_init(&scratch);
     sinter_loop_collect_accesses(&scratch, sinter_schedule_get_loop(schedule->function, rows)->body,
                                  &loads);
@@ -42,8 +43,10 @@ void sinter_cpu_turn_tile(sinter_schedule *schedule, sinter_loop_var rows, sinte
         sinter_schedule_unroll(schedule, packing.out_loops[0]);
         sinter_schedule_vectorize(schedule, packing.out_loops[1]);
         sinter_schedule_unroll(schedule, rows);
+        is_turned = sinter_schedule_vectorize(schedule, lanes);
         break; /* the list is of what was */
     }
+    if (!is_turned) sinter_schedule_unroll(schedule, lanes);
     sinter_arena_deinit(&scratch);
 }
 
@@ -280,7 +283,6 @@ static bool turn_copy(sinter_schedule *schedule, const sinter_scratch_packing *p
     order[used++] = steps;
     order[used++] = packing->out_loops[last];
     if (!sinter_schedule_reorder(schedule, order, used)) return false;
-    sinter_schedule_unroll(schedule, packing->out_loops[last]);
     sinter_cpu_turn_tile(schedule, steps, packing->out_loops[last]);
     return true;
 }

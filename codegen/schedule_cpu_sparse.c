@@ -290,7 +290,7 @@ static void turn_vectors(sparse *s, sinter_expr first_row) {
     sinter_loop_store(build, tile, in_tile, load_word(s, row, at(s, words, s->lanes, word)));
     end(s, 2);
     word = begin(s, "word", lanes, SINTER_AXIS_UNROLL);
-    i = begin(s, "i", lanes, SINTER_AXIS_UNROLL);
+    i = begin(s, "i", lanes, SINTER_AXIS_VECTOR);
     const sinter_expr from[2] = {i, word},
                       to[2] = {at(s, words, s->lanes, word), at(s, rows, s->lanes, i)};
     sinter_loop_store(build, s->turned, to, sinter_loop_load(build, tile, from));
@@ -364,33 +364,56 @@ static void join_results(sparse *s, sinter_loop_buffer acc, sinter_expr four,
     end(s, 2);
 }
 
-/* The words of a group of columns become the bytes of rows. */
-static void store_rows(sparse *s, sinter_expr first_row, sinter_expr group, int64_t size) {
+/* The bytes of a word become those of four columns of a row. */
+static void store_word(sparse *s, sinter_expr row, sinter_expr four, sinter_expr value) {
     sinter_loop_builder *build = &s->build;
     sinter_dtype dtype = s->state->schedule.function->buffers.items[s->store->buffer].dtype;
-    sinter_expr count = integer(s, s->width);
-    if (s->rows % s->width)
-        count =
-            sinter_loop_min(build, count, sinter_loop_sub(build, integer(s, s->rows), first_row));
-    sinter_expr i = begin(s, "i", count, SINTER_AXIS_SERIAL);
-    sinter_expr b = begin(s, "b", integer(s, size), SINTER_AXIS_UNROLL);
-    const sinter_expr from[2] = {b, i};
-    sinter_expr word = sinter_loop_var_read(
-        build, sinter_loop_declare(build, "word", false, sinter_loop_load(build, s->sums, from)));
+    sinter_expr indices[SINTER_MAX_RANK];
+    uint32_t last = s->store->argument_count - 1;
     sinter_loop_map map;
+    sinter_expr word =
+        sinter_loop_var_read(build, sinter_loop_declare(build, "word", false, value));
+    /* Lanes behind the last row have its results: they are written once more. */
+    if (s->rows % s->width) row = sinter_loop_min(build, row, integer(s, s->rows - 1));
     sinter_loop_map_init(&map, s->state->program, s->state->schedule.function);
-    sinter_loop_map_var(&map, s->row, sinter_loop_add(build, first_row, i));
+    sinter_loop_map_var(&map, s->row, row);
+    for (uint32_t d = 0; d < last; d++)
+        indices[d] = sinter_loop_map_expr(&map, s->store->arguments[d]);
     for (int64_t o = 0; o < SIDE; o++) {
-        sinter_expr indices[SINTER_MAX_RANK];
-        uint32_t last = s->store->argument_count - 1;
-        for (uint32_t d = 0; d < last; d++)
-            indices[d] = sinter_loop_map_expr(&map, s->store->arguments[d]);
-        indices[last] = at(s, at(s, group, size, b), SIDE, integer(s, o));
+        indices[last] = at(s, four, SIDE, integer(s, o));
         sinter_expr byte = sinter_loop_call2(build, SINTER_SCALAR_shr, word,
                                              sinter_loop_const_int(build, SINTER_DTYPE_i32, 8 * o));
         sinter_loop_store(build, s->store->buffer, indices, sinter_loop_cast(build, byte, dtype));
     }
-    end(s, 2);
+}
+
+/* The words of a group of columns, whose lanes are rows, become rows, whose lanes are columns: in tiles that are turned in registers
+ * where a row has as many as a vector may have lanes. */
+static void store_rows(sparse *s, sinter_expr first_row, sinter_expr group, int64_t size) {
+    sinter_loop_builder *build = &s->build;
+    bool is_turned = (size & (size - 1)) == 0 && size <= s->lanes;
+    int64_t step = is_turned ? s->lanes : 1;
+    sinter_expr rows = sinter_loop_mul(
+        build, begin(s, "i", integer(s, s->width / step), SINTER_AXIS_SERIAL), integer(s, step));
+    sinter_loop_buffer tile = s->sums;
+    if (is_turned) {
+        const sinter_expr dims[2] = {integer(s, size), integer(s, s->lanes)};
+        tile = sinter_loop_add_buffer(build, "tile", SINTER_DTYPE_i32, 2, dims, SINTER_SCOPE_STACK);
+        sinter_loop_alloc(build, tile);
+        sinter_expr b = begin(s, "b", integer(s, size), SINTER_AXIS_UNROLL);
+        sinter_expr i = begin(s, "i", integer(s, s->lanes), SINTER_AXIS_VECTOR);
+        const sinter_expr to[2] = {b, i}, from[2] = {b, sinter_loop_add(build, rows, i)};
+        sinter_loop_store(build, tile, to, sinter_loop_load(build, s->sums, from));
+        end(s, 2);
+    }
+    sinter_expr i = begin(s, "i", integer(s, step), SINTER_AXIS_UNROLL);
+    sinter_expr row = sinter_loop_add(build, rows, i);
+    sinter_expr b =
+        begin(s, "b", integer(s, size), is_turned ? SINTER_AXIS_VECTOR : SINTER_AXIS_UNROLL);
+    const sinter_expr from[2] = {b, is_turned ? i : row};
+    store_word(s, sinter_loop_add(build, first_row, row), at(s, group, size, b),
+               sinter_loop_load(build, tile, from));
+    end(s, 3);
 }
 
 static void write_loops(sparse *s) {
@@ -432,6 +455,8 @@ bool sinter_schedule_cpu_sparse(sinter_schedule_cpu_state *state, sinter_loop_va
         return false;
     sinter_loop_function *given = sinter_loop_clone_function(state->program, schedule->function);
     nest = sinter_cpu_join_rows(state, nest, true);
+    if (sinter_cpu_find_nest(schedule->function, nest, &found))
+        sinter_cpu_start_with_sums(state, &found);
     bool good = find(&s, state, &found, nest);
     if (good) count_blocks(&s);
     if (!good || !pays(&s)) {

@@ -153,7 +153,7 @@ typedef struct sinter_cpu_blocks {
 bool sinter_cpu_block_nest(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_loop_var row,
                            sinter_cpu_tile tile, sinter_cpu_blocks *out_blocks);
 
-/* `lanes`, unrolled and innermost, reads elements that lie apart, `rows` around it consecutive ones: each line that a tile of the two
+/* `lanes`, innermost, reads elements that lie apart, `rows` around it consecutive ones: each line that a tile of the two
  * reads is read once, and turned in registers. */
 void sinter_cpu_turn_tile(sinter_schedule *schedule, sinter_loop_var rows, sinter_loop_var lanes);
 

@@ -257,6 +257,7 @@ static void curve_sample(pair_work *w, size_t index) {
 /* How far apart the samples are that curvature is taken from. */
 static size_t curve_step(const pair_work *w) {
     int64_t rows = 0;
+    if (w->options->curve_rows <= 0) return 1;
     for (size_t s = 0; s < w->pair->sample_count; s++) rows += middle_size(&w->pair->samples[s]);
     size_t step = (size_t)(rows / w->options->curve_rows);
     return step ? step : 1;

@@ -35,7 +35,7 @@ typedef struct sinter_pair {
 typedef struct sinter_pair_options {
     double damping; /* of each least squares problem: share of the mean curvature */
     int rounds, steps; /* linearisations; conjugate gradients of each */
-    int64_t curve_rows; /* of what is between the layers: of about so many curvature is taken, the gradient of all */
+    int64_t curve_rows; /* of what is between the layers: of about so many curvature is taken, 0: of all, as the gradient */
 } sinter_pair_options;
 extern const sinter_pair_options sinter_pair_defaults;
 

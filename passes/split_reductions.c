@@ -65,7 +65,8 @@ static bool is_worth_it(const sinter_module *module, const sinter_type *type, co
     }
     bool shared = rows >= MANY_ROWS || (rows >= LEAST_ROWS && rows % 2 == 0);
     return shared && map->count / rows >= LEAST_COLUMNS &&
-           (__builtin_mul_overflow(bytes * map->count, channels, &bytes) || bytes >= LEAST_BYTES);
+           (__builtin_mul_overflow(bytes, map->count, &bytes) ||
+            __builtin_mul_overflow(bytes, channels, &bytes) || bytes >= LEAST_BYTES);
 }
 
 static void visit(void *user, sinter_node node) {

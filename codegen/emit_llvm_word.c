@@ -5,7 +5,8 @@
  *   b[i] = cast(u8, word); b[i + 1] = cast(u8, word >> 8); ...
  * (of signed bytes cast(u8, b[i]) in their place; the second is what the bits of two bf16 become). LLVM finds loads by itself only where
  * each element is wanted once, and stores only outside of lanes. Needs: a little-endian target, as all are, and the same address in all
- * lanes, or in each the word after the one before. Test: tests/unit/isa_test.c */
+ * lanes, or in each the word after the one before. Test: tests/unit/isa_test.c,
+ * tests/codegen/schedule/sparse.sir */
 #include "codegen/emit_llvm.h"
 #include "codegen/loop_linear.h"
 

@@ -97,6 +97,28 @@ bool sinter_lower_check_reshape(sinter_lower *lower, sinter_node node) {
     return true;
 }
 
+/* Elements of the result come from those of the same axis: there is one, or the result has none. */
+bool sinter_lower_check_extended(sinter_lower *lower, sinter_node node) {
+    const sinter_module *module = lower->module;
+    const sinter_type x = *type_of(lower, sinter_node_operand(module, node, 0)),
+                      y = *type_of(lower, sinter_node_result(module, node, 0));
+    if (sinter_string_is(sinter_node_get_string(module, node, "mode"), "constant")) return true;
+    for (uint32_t i = 0; i < x.rank; ++i) {
+        int64_t least, most;
+        sinter_dim_range(lower->dims, x.dims[i], &least, &most);
+        if (least > 0 || x.dims[i] == y.dims[i]) continue;
+        sinter_expr pair[2] = {sinter_loop_int(&lower->host, i),
+                               sinter_lower_host_dim(lower, y.dims[i])};
+        sinter_expr none = sinter_loop_compare(&lower->host, SINTER_SCALAR_le, pair[1],
+                                               sinter_loop_int(&lower->host, 0));
+        sinter_expr some = at_least(lower, sinter_lower_host_dim(lower, x.dims[i]), 1);
+        sinter_lower_host_check(lower, sinter_loop_or(&lower->host, some, none),
+                                SINTER_ABI_BAD_INPUT,
+                                "axis %0 has no elements and cannot become %1", pair, 2);
+    }
+    return true;
+}
+
 /* The pieces are the whole axis. */
 bool sinter_lower_check_split(sinter_lower *lower, sinter_node node) {
     sinter_module *module = lower->module;

@@ -157,8 +157,7 @@ static void schedule_sums(sinter_schedule_cpu_state *state, sinter_arena *scratc
 
 static void schedule_nest(sinter_schedule_cpu_state *state, sinter_loop_var loop) {
     sinter_schedule_chain alone = {{loop}, 1};
-    if (is_scheduled(state, loop))
-        sinter_schedule_cpu_parallelize(state, &alone, 0);
+    if (is_scheduled(state, loop)) sinter_schedule_cpu_parallelize(state, &alone, 0);
     schedule_rest(state, loop);
 }
 
@@ -244,6 +243,7 @@ bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *targ
     sinter_schedule_cpu_state state = {
         .program = program, .target = target, .options = options, .diag = diag};
     sinter_arena_init(&state.scratch);
+    sinter_cpu_find_passed(&state);
     for (uint32_t i = 0; i < program->kernels.count && !state.failed; i++) {
         state.kernel = i;
         (changes ? schedule_kernel : leave_kernel)(&state);

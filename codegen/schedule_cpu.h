@@ -31,6 +31,9 @@ typedef struct sinter_schedule_cpu_state {
     bool flattened;               /* the kernel's parameters are flat, as far as they may be */
     bool failed;     /* an error went to diag */
     sinter_arena scratch;
+    uint32_t *first_passed; /* of each kernel's parameters, and their end: places in `passed`, */
+    uint8_t *passed;        /* what the calls pass for each, when scheduling begins (schedule_cpu_pack.c) */
+    size_t constant_bytes;  /* of all constants then */
     SINTER_VECTOR(sinter_schedule_cpu_packing) packings; /* promised, done when all kernels are scheduled */
 } sinter_schedule_cpu_state;
 

@@ -7,11 +7,13 @@
  * stands at the first of them, in iterations of the longest. Test: tests/codegen/schedule/grain.loops */
 #include "codegen/loop_access.h"
 #include "codegen/loop_independent.h"
-#include "codegen/loop_uses.h"
 #include "codegen/schedule_cpu_tile.h"
 
 enum {
-    WORTH = 2,          /* wake-ups that a thread's share should take */
+    WORTH = 2, /* wake-ups that a thread's share should take */
+    SHARED_BYTES =
+        1
+        << 16, /* of an input that several threads have made, as a rule; one alone makes smaller ones */
     OTHER_BYTES = 4,    /* a cycle of scratch, which one thread writes and another reads */
     UNKNOWN_TRIPS = 64, /* of loops over symbols, */
     WHILE_TRIPS = 16,
@@ -127,48 +129,65 @@ static bool stays_with_threads(sinter_schedule_cpu_state *state, sinter_loop_buf
     return true;
 }
 
-/* What an iteration reads of the buffer moves on with the loop, and nobody else in the kernel has read it. */
-static bool goes_along(sinter_schedule_cpu_state *state, const sinter_loop_stmt *first,
-                       const sinter_loop_stmt *end, sinter_loop_buffer buffer) {
-    bool inside = false;
-    for (const sinter_loop_stmt *stmt = state->schedule.function->body; stmt; stmt = stmt->next) {
-        sinter_loop_access_list accesses = {0};
-        sinter_loop_collect_accesses(&state->scratch, stmt->body, &accesses);
-        inside |= stmt == first;
-        for (size_t i = 0; i < accesses.count; i++)
-            if (accesses.items[i].buffer == buffer &&
-                (!inside || !sinter_loop_access_uses(&accesses.items[i], stmt->var)))
-                return false;
-        inside &= stmt != end;
-    }
-    return true;
+/* Of each buffer of the function, by number. */
+typedef struct buffer_counts {
+    uint32_t *all;    /* accesses */
+    uint32_t *moving; /* those of the group at hand that move on with its loops; 0 between groups */
+    bool *seen;       /* by the group at hand */
+} buffer_counts;
+
+static buffer_counts count_accesses(sinter_schedule_cpu_state *state) {
+    const sinter_loop_function *function = state->schedule.function;
+    const size_t count = function->buffers.count;
+    sinter_loop_access_list accesses = {0};
+    buffer_counts counts = {SINTER_NEW_ARRAY(&state->scratch, uint32_t, count),
+                            SINTER_NEW_ARRAY(&state->scratch, uint32_t, count),
+                            SINTER_NEW_ARRAY(&state->scratch, bool, count)};
+    sinter_loop_collect_accesses(&state->scratch, function->body, &accesses);
+    for (size_t i = 0; i < accesses.count; i++) counts.all[accesses.items[i].buffer]++;
+    return counts;
 }
 
-static traffic group_traffic(sinter_schedule_cpu_state *state, const sinter_loop_stmt *first,
-                             const sinter_loop_stmt *end) {
-    const sinter_loop_function *function = state->schedule.function;
-    bool *touched = SINTER_NEW_ARRAY(&state->scratch, bool, function->buffers.count);
+static bool is_parameter(sinter_loop_scope scope) {
+    return scope == SINTER_SCOPE_INPUT || scope == SINTER_SCOPE_OUTPUT ||
+           scope == SINTER_SCOPE_INOUT;
+}
+
+static void add_traffic(sinter_schedule_cpu_state *state, const buffer_counts *counts,
+                        sinter_loop_buffer buffer, traffic *total) {
+    const sinter_loop_buffer_info *info = &state->schedule.function->buffers.items[buffer];
+    uint64_t bytes;
+    if (!is_parameter(info->scope) || !sinter_loop_static_bytes(info, &bytes)) return;
+    total->all += (double)bytes;
+    if (info->scope == SINTER_SCOPE_INOUT && !stays_with_threads(state, buffer, (int64_t)bytes))
+        total->scratch += (double)bytes;
+    if (info->scope != SINTER_SCOPE_INPUT) return;
+    if (sinter_cpu_is_constant(state, buffer))
+        total->constants += (double)bytes;
+    else if (bytes >= SHARED_BYTES && counts->moving[buffer] == counts->all[buffer])
+        total->shares += (double)bytes; /* nobody else in the kernel reads it */
+}
+
+static traffic group_traffic(sinter_schedule_cpu_state *state, const buffer_counts *counts,
+                             const sinter_loop_stmt *first, const sinter_loop_stmt *end) {
     traffic total = {0};
+    sinter_loop_access_list accesses = {0};
     for (const sinter_loop_stmt *loop = first;; loop = loop->next) {
-        sinter_loop_uses uses;
-        sinter_loop_find_uses(&state->scratch, function, loop->body, &uses);
-        for (uint32_t i = 1; i < function->buffers.count; i++) touched[i] |= uses.buffers[i];
+        size_t before = accesses.count;
+        sinter_loop_collect_accesses(&state->scratch, loop->body, &accesses);
+        for (size_t i = before; i < accesses.count; i++)
+            counts->moving[accesses.items[i].buffer] +=
+                sinter_loop_access_uses(&accesses.items[i], loop->var);
         if (loop == end) break;
     }
-    for (size_t i = 0; i < function->buffer_parameters.count; i++) {
-        sinter_loop_buffer buffer = function->buffer_parameters.items[i];
-        uint64_t bytes;
-        if (!touched[buffer] || !sinter_loop_static_bytes(&function->buffers.items[buffer], &bytes))
-            continue;
-        const sinter_loop_scope scope = function->buffers.items[buffer].scope;
-        total.all += (double)bytes;
-        if (scope == SINTER_SCOPE_INOUT && !stays_with_threads(state, buffer, (int64_t)bytes))
-            total.scratch += (double)bytes;
-        if (scope != SINTER_SCOPE_INPUT) continue;
-        if (sinter_cpu_is_constant(state, buffer))
-            total.constants += (double)bytes;
-        else if (goes_along(state, first, end, buffer))
-            total.shares += (double)bytes;
+    for (size_t i = 0; i < accesses.count; i++) {
+        sinter_loop_buffer buffer = accesses.items[i].buffer;
+        if (!counts->seen[buffer]) add_traffic(state, counts, buffer, &total);
+        counts->seen[buffer] = true;
+    }
+    for (size_t i = 0; i < accesses.count; i++) {
+        counts->moving[accesses.items[i].buffer] = 0;
+        counts->seen[accesses.items[i].buffer] = false;
     }
     return total;
 }
@@ -183,16 +202,12 @@ typedef struct group_cost {
 /* Bytes a cycle that constants come with: what all of them take has room in the cache that cores share, or comes from memory in
  * each run. */
 static double constant_bytes_a_cycle(const sinter_schedule_cpu_state *state) {
-    const sinter_loop_program *program = state->program;
-    size_t bytes = 0;
-    for (size_t i = 0; i < program->constants.count; i++)
-        bytes += sinter_tensor_bytes(&program->constants.items[i].tensor);
-    return bytes > state->target->l3_share ? state->target->memory_bytes
-                                           : state->target->near_bytes;
+    return state->constant_bytes > state->target->l3_share ? state->target->memory_bytes
+                                                           : state->target->near_bytes;
 }
 
-static group_cost find_cost(sinter_schedule_cpu_state *state, const sinter_loop_stmt *first,
-                            const sinter_loop_stmt *end) {
+static group_cost find_cost(sinter_schedule_cpu_state *state, const buffer_counts *counts,
+                            const sinter_loop_stmt *first, const sinter_loop_stmt *end) {
     double total = 0, products = state->target->products;
     int64_t longest = 0, count = 0;
     bool known = true;
@@ -205,7 +220,7 @@ static group_cost find_cost(sinter_schedule_cpu_state *state, const sinter_loop_
     }
     group_cost cost = {total, WORTH * (double)state->target->wake_cycles, known ? longest : 0};
     if (!known || longest < 1) return cost;
-    traffic bytes = group_traffic(state, first, end);
+    traffic bytes = group_traffic(state, counts, first, end);
     const double reads = (bytes.all - bytes.constants) / state->target->near_bytes +
                          bytes.constants / constant_bytes_a_cycle(state);
     if (reads > total) total = reads;
@@ -219,7 +234,8 @@ static group_cost find_cost(sinter_schedule_cpu_state *state, const sinter_loop_
 
 bool sinter_cpu_is_worth_threads(sinter_schedule_cpu_state *state, sinter_loop_var loop) {
     const sinter_loop_stmt *stmt = sinter_schedule_get_loop(state->schedule.function, loop);
-    const group_cost cost = find_cost(state, stmt, stmt);
+    const buffer_counts counts = count_accesses(state);
+    const group_cost cost = find_cost(state, &counts, stmt, stmt);
     /* Whether scratch stays with its threads is to be seen when its other loops are what they will be. */
     return !cost.count ||
            cost.cycles * (double)cost.count >= 2 * WORTH * (double)state->target->wake_cycles;
@@ -253,10 +269,11 @@ static int64_t ask(sinter_schedule_cpu_state *state, int64_t grain, int64_t coun
 }
 
 void sinter_schedule_cpu_set_grains(sinter_schedule_cpu_state *state) {
+    const buffer_counts counts = count_accesses(state);
     for (sinter_loop_stmt *stmt = state->schedule.function->body; stmt; stmt = stmt->next) {
         if (stmt->kind != SINTER_LOOP_FOR || stmt->axis != SINTER_AXIS_PARALLEL) continue;
         const sinter_loop_stmt *end = sinter_loop_group_end(stmt);
-        group_cost cost = find_cost(state, stmt, end);
+        group_cost cost = find_cost(state, &counts, stmt, end);
         int64_t grain = 1 + (int64_t)(cost.outside / (cost.cycles > 1 ? cost.cycles : 1));
         sinter_loop_stmt *next = stmt;
         while (next != end) next = next->next;

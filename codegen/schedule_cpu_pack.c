@@ -10,20 +10,37 @@
 
 /* ---- who passes what ---- */
 
-typedef struct call_search {
-    const sinter_loop_function *host;
-    uint32_t kernel, parameter;
-    bool all_constant, found;
-} call_search;
+enum {
+    CALLED = 1,
+    VARIES = 2
+}; /* of a parameter: passed by some call; passed something that is no constant */
 
 static bool visit_call(void *user, sinter_loop_stmt *stmt) {
-    call_search *search = user;
-    if (stmt->kind != SINTER_LOOP_CALL_KERNEL || stmt->kernel != search->kernel) return true;
-    sinter_loop_buffer buffer = stmt->buffer_arguments[search->parameter];
-    search->found = true;
-    if (search->host->buffers.items[buffer].scope != SINTER_SCOPE_CONSTANT)
-        search->all_constant = false;
+    sinter_schedule_cpu_state *state = user;
+    if (stmt->kind != SINTER_LOOP_CALL_KERNEL) return true;
+    uint8_t *passed = state->passed + state->first_passed[stmt->kernel];
+    uint32_t count = state->first_passed[stmt->kernel + 1] - state->first_passed[stmt->kernel];
+    for (uint32_t i = 0; i < count; i++) {
+        sinter_loop_buffer buffer = stmt->buffer_arguments[i];
+        bool varies = state->program->host->buffers.items[buffer].scope != SINTER_SCOPE_CONSTANT;
+        passed[i] |= varies ? CALLED | VARIES : CALLED;
+    }
     return true;
+}
+
+void sinter_cpu_find_passed(sinter_schedule_cpu_state *state) {
+    const sinter_loop_program *program = state->program;
+    uint32_t count = 0;
+    state->first_passed = SINTER_NEW_ARRAY(&state->scratch, uint32_t, program->kernels.count + 1);
+    for (size_t i = 0; i < program->kernels.count; i++) {
+        state->first_passed[i] = count;
+        count += (uint32_t)program->kernels.items[i]->buffer_parameters.count;
+    }
+    state->first_passed[program->kernels.count] = count;
+    state->passed = SINTER_NEW_ARRAY(&state->scratch, uint8_t, count);
+    if (program->host) sinter_loop_walk(program->host->body, visit_call, state);
+    for (size_t i = 0; i < program->constants.count; i++)
+        state->constant_bytes += sinter_tensor_bytes(&program->constants.items[i].tensor);
 }
 
 bool sinter_cpu_find_parameter(const sinter_schedule_cpu_state *state, sinter_loop_buffer buffer,
@@ -41,10 +58,10 @@ bool sinter_cpu_find_parameter(const sinter_schedule_cpu_state *state, sinter_lo
 
 bool sinter_cpu_is_constant(const sinter_schedule_cpu_state *state, sinter_loop_buffer parameter) {
     uint32_t index;
-    if (!state->program->host || !sinter_cpu_find_parameter(state, parameter, &index)) return false;
-    call_search search = {state->program->host, state->kernel, index, true, false};
-    sinter_loop_walk(state->program->host->body, visit_call, &search);
-    return search.found && search.all_constant;
+    if (!sinter_cpu_find_parameter(state, parameter, &index)) return false;
+    /* Parameters that schedules added are memory of a run. */
+    index += state->first_passed[state->kernel];
+    return index < state->first_passed[state->kernel + 1] && state->passed[index] == CALLED;
 }
 
 /* sinter_schedule_pack of such a parameter, with the promise that the calls will pass the packed constant. */

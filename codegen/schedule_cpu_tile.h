@@ -195,6 +195,8 @@ void sinter_cpu_plan_packing(sinter_schedule_cpu_state *state, const sinter_cpu_
 void sinter_cpu_apply_packing(sinter_schedule_cpu_state *state, const sinter_cpu_pack_plan *plan, int64_t columns);
 /* Every call of this kernel passes a constant there. */
 bool sinter_cpu_is_constant(const sinter_schedule_cpu_state *state, sinter_loop_buffer parameter);
+/* Looks through all calls, once: what sinter_cpu_is_constant says is of then. */
+void sinter_cpu_find_passed(sinter_schedule_cpu_state *state);
 /* So it does, and each of them is read elsewhere too and has that many bytes at least (schedule_cpu_constant.c). */
 bool sinter_cpu_shares_constant(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter, size_t least_bytes);
 /* Loads and stores of the buffer in the kernel as it is written, however often they run (schedule_cpu_constant.c). */

@@ -75,6 +75,6 @@ typedef struct sinter_axes_cut {
  * other operands have lost indices. The types of the node are those of before; what is cut agrees with the links: of factors
  * that share an axis one is cut alone. Constants are the caller's. False after an error. */
 bool sinter_axes_shrink(sinter_rewrite *rewrite, sinter_node node, const sinter_axes_cut *cut);
-/* A node with windows along the marked axes is given all that they read, padding too: it pads these axes no more. By the types of
- * before. */
-void sinter_axes_unpad(sinter_rewrite *rewrite, sinter_node node, const bool *axes);
+/* A node with windows along the marked axes is given all that they read, padding too: it pads these axes no more, and the others
+ * as before. By the types of before. False where what it pads them by is no number: SAME, with strides, of an open size. */
+bool sinter_axes_unpad(sinter_rewrite *rewrite, sinter_node node, const bool *axes);

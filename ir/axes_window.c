@@ -18,28 +18,29 @@ static bool read_kernel(const sinter_axes *axes, bool has_weights, uint32_t i,
     return !has_weights || (w && sinter_axes_number(axes, w->dims[i + 2], out_kernel));
 }
 
-/* Of spatial axis i of `count`, which lies at `axis`. False where sizes are no numbers. */
+/* Of spatial axis i of `count`, which lies at `axis`. False where sizes that tell are no numbers: without strides the window alone
+ * tells what SAME pads. */
 static bool read_slide(const sinter_axes *axes, bool has_weights, uint32_t i, uint32_t count,
                        uint32_t axis, slide *out) {
     const sinter_type *x = sinter_axes_operand(axes, 0), *y = sinter_axes_result(axes, 0);
     sinter_string mode = sinter_node_get_string(axes->module, axes->node, "auto_pad");
+    bool upper = sinter_string_is(mode, "SAME_UPPER");
+    bool is_same = upper || sinter_string_is(mode, "SAME_LOWER");
     int64_t kernel = 0, input = 0, output = 0;
-    if (!read_kernel(axes, has_weights, i, &kernel) ||
-        !sinter_axes_number(axes, x->dims[axis], &input) ||
-        !sinter_axes_number(axes, y->dims[axis], &output))
-        return false;
+    bool has_kernel = read_kernel(axes, has_weights, i, &kernel);
     out->stride = number_at(axes, "strides", i, 1);
     out->reach = (kernel - 1) * number_at(axes, "dilations", i, 1) + 1;
     out->before = number_at(axes, "pads", i, 0);
     out->after = number_at(axes, "pads", i + count, 0);
     if (sinter_string_is(mode, "VALID")) out->before = out->after = 0;
-    bool upper = sinter_string_is(mode, "SAME_UPPER");
-    if (upper || sinter_string_is(mode, "SAME_LOWER")) {
-        int64_t total = (output - 1) * out->stride + out->reach - input;
-        if (total < 0) total = 0;
-        out->before = upper ? total / 2 : total - total / 2;
-        out->after = total - out->before;
-    }
+    if (!is_same) return true;
+    bool has_sizes = sinter_axes_number(axes, x->dims[axis], &input) &&
+                     sinter_axes_number(axes, y->dims[axis], &output);
+    if (!has_kernel || (!has_sizes && out->stride != 1)) return false;
+    int64_t total = has_sizes ? (output - 1) * out->stride + out->reach - input : out->reach - 1;
+    if (total < 0) total = 0;
+    out->before = upper ? total / 2 : total - total / 2;
+    out->after = total - out->before;
     return true;
 }
 
@@ -76,8 +77,13 @@ void sinter_axes_describe_windows(sinter_axes *axes) {
     if (!x || !y || x->rank < 3 || x->rank != y->rank) return;
     for (uint32_t i = 0; i < x->rank - 2; i++) {
         uint32_t axis = first_space(axes) + i;
+        int64_t kernel, input, output;
         slide s;
-        if (!read_slide(axes, has_weights(axes), i, x->rank - 2, axis, &s)) continue;
+        if (!read_kernel(axes, has_weights(axes), i, &kernel) ||
+            !sinter_axes_number(axes, x->dims[axis], &input) ||
+            !sinter_axes_number(axes, y->dims[axis], &output) ||
+            !read_slide(axes, has_weights(axes), i, x->rank - 2, axis, &s))
+            continue;
         sinter_axis_window window = {.axis = axis,
                                      .size = y->dims[axis],
                                      .stride = s.stride,
@@ -88,7 +94,7 @@ void sinter_axes_describe_windows(sinter_axes *axes) {
     }
 }
 
-void sinter_axes_unpad(sinter_rewrite *rewrite, sinter_node node, const bool *marks) {
+bool sinter_axes_unpad(sinter_rewrite *rewrite, sinter_node node, const bool *marks) {
     sinter_module *module = rewrite->build.module;
     sinter_axes axes = {.module = module,
                         .dims = sinter_module_dims(module),
@@ -99,7 +105,8 @@ void sinter_axes_unpad(sinter_rewrite *rewrite, sinter_node node, const bool *ma
     for (uint32_t i = 0; i < count; i++) {
         uint32_t axis = first_space(&axes) + i;
         slide s = {0};
-        if (marks[axis] || !read_slide(&axes, has_weights(&axes), i, count, axis, &s)) continue;
+        if (marks[axis]) continue;
+        if (!read_slide(&axes, has_weights(&axes), i, count, axis, &s)) return false;
         pads[i] = s.before;
         pads[i + count] = s.after;
     }
@@ -107,4 +114,5 @@ void sinter_axes_unpad(sinter_rewrite *rewrite, sinter_node node, const bool *ma
     sinter_attr list = sinter_attr_ints("pads", pads, 2 * (size_t)count);
     sinter_rewrite_set_attr(rewrite, node, &explicit);
     sinter_rewrite_set_attr(rewrite, node, &list);
+    return true;
 }

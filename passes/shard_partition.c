@@ -129,7 +129,7 @@ static const bool *kept(void *user, bool is_result, uint32_t index, uint32_t axi
 }
 
 /* What windows fetch is padded already. */
-static void unpad(partition *p, sinter_node node) {
+static bool unpad(partition *p, sinter_node node) {
     const sinter_shard_node *n = p->nodes[node];
     bool marks[SINTER_MAX_RANK] = {false}, any = false;
     for (size_t i = 0; i < n->map.links.count; i++) {
@@ -137,7 +137,10 @@ static void unpad(partition *p, sinter_node node) {
         if (!link->window || !n->cuts[link->factor].count) continue;
         marks[link->axis] = any = true;
     }
-    if (any) sinter_axes_unpad(p->rewrite, node, marks);
+    return !any || sinter_axes_unpad(p->rewrite, node, marks) ||
+           sinter_error(p->rewrite->build.diag, sinter_node_where(p->module, node),
+                        "pads an axis of open size by auto_pad, with strides, and another axis is "
+                        "cut; bind the size (--dim NAME=SIZE) [shard_c6]");
 }
 
 /* While types are still those of whole values. */
@@ -154,7 +157,7 @@ static bool plan_nodes(partition *p) {
         p->at = p->order.items[i];
         sinter_rewrite_at(p->rewrite, p->at);
         if (!sinter_axes_shrink(p->rewrite, p->at, &cut)) return false;
-        unpad(p, p->at);
+        if (!unpad(p, p->at)) return false;
     }
     return true;
 }

@@ -29,12 +29,12 @@ def load(path):
 
 
 def store(path, part, rows):
-    """Replaces the part's rows that were measured now; other rows and parts stay as they are."""
+    """Replaces the part's rows that were measured now, with date and commit; other rows and parts stay as they are."""
     data = load(path)
     data["machine"] = machine()
     known = data["parts"].setdefault(part, {"rows": {}})
-    known["rows"].update(rows)
-    known.update(commit=commit(), date=datetime.datetime.now().isoformat(timespec="seconds"))
+    stamp = {"commit": commit(), "date": datetime.datetime.now().isoformat(timespec="seconds")}
+    known["rows"].update({name: row | stamp for name, row in rows.items()})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(data, indent=1) + "\n")
@@ -42,7 +42,7 @@ def store(path, part, rows):
 
 
 def compare(last, part, rows, figure):
-    """Prints the ratios to the last run, which has its own date and commit; of another machine they would say nothing."""
+    """Prints the ratios to the last figures, which have their own dates and commits; of another machine they would say nothing."""
     if last.get("machine", machine()) != machine():
         print(f"\nNo comparison with the last run: that was on {last['machine']}")
         return
@@ -51,8 +51,10 @@ def compare(last, part, rows, figure):
     if not pairs:
         return
     ratios = {name: now / before for name, (before, now) in pairs.items()}
-    print(f"\nSince {known['date']} ({known['commit']}), now / then, {figure}: geometric mean "
-          f"{statistics.geometric_mean(ratios.values()):.3f} of {len(ratios)}")
+    stamps = sorted({(known["rows"][name].get("date", known.get("date", "?")), known["rows"][name].get("commit", known.get("commit", "?")))
+                     for name in pairs})
+    since = " to ".join(f"{date} ({of})" for date, of in dict.fromkeys([stamps[0], stamps[-1]]))
+    print(f"\nSince {since}, now / then, {figure}: geometric mean {statistics.geometric_mean(ratios.values()):.3f} of {len(ratios)}")
     for name, ratio in sorted(ratios.items(), key=lambda pair: -pair[1]):
         if max(ratio, 1 / ratio) >= SHOWN_FROM:
             print(f"  {ratio:.2f}  {name}: {pairs[name][0]:.4g} -> {pairs[name][1]:.4g}")

@@ -1,6 +1,6 @@
 """What it costs to leave sizes open: one artifact with symbolic batch and length, timed at several sizes beside builds that are
-bound to each of them. The models: a layer of a transformer made here and the embedded LSTM, or others given, whose symbolic dims are
-two."""
+bound to each of them. The models: a layer of a transformer and one of an LSTM made here and the embedded LSTM, or others given, whose
+symbolic dims are two."""
 import itertools
 
 import numpy
@@ -66,8 +66,25 @@ class Layer:
         return path
 
 
+class Recurrent(Layer):
+    """An LSTM of both directions over x: f32[batch,length,UNITS]."""
+
+    UNITS = 128
+
+    def write(self, path):
+        gates = [self.weight(2, 4 * self.UNITS, self.UNITS) for _ in range(2)]
+        steps = self.node("Transpose", "x", perm=[1, 0, 2])
+        last = self.node("LSTM", steps, *gates, hidden_size=self.UNITS, direction="bidirectional")
+        graph = helper.make_graph(self.nodes, "recurrent",
+                                  [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "length", self.UNITS])],
+                                  [helper.make_tensor_value_info(last, TensorProto.FLOAT, ["length", 2, "batch", self.UNITS])], self.weights)
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
+        return path
+
+
 def measure(bench):
-    models = bench.options.models or [Layer().write(bench.folder / "layer.onnx"), turns.EMBEDDED / "lstm.onnx"]
+    models = bench.options.models or [Layer().write(bench.folder / "layer.onnx"), Recurrent().write(bench.folder / "recurrent.onnx"),
+                                      turns.EMBEDDED / "lstm.onnx"]
     rows = {}
     for threads, model in itertools.product(bench.options.threads, models):
         symbols = symbols_of(model)

@@ -85,7 +85,7 @@ static void run_steps(const bool *set, float x, double out[2]) {
 static double expected_share(const bool *set) {
     double difference[2] = {0}, sum[2] = {0}, square[2] = {0}, most = 0;
     for (int i = 0; i < SAMPLES * WIDTH; i++) {
-        double before[2], now[2];
+        double before[2] = {0}, now[2] = {0};
         run_steps(NULL, data[i], before);
         run_steps(set, data[i], now);
         for (int o = 0; o < 2; o++) {

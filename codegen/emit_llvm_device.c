@@ -244,16 +244,17 @@ static void explain_list(sinter_llvm_function *f, LLVMValueRef record, LLVMValue
     }
 }
 
-typedef struct only_call {
-    uint32_t kernel, count;
+/* Of a kernel: its calls, and what the last one computes. */
+typedef struct kernel_calls {
+    uint32_t count;
     const char *nodes;
-} only_call;
+} kernel_calls;
 
-static bool find_only_call(void *user, sinter_loop_stmt *stmt) {
-    only_call *search = user;
-    if (stmt->kind == SINTER_LOOP_CALL_KERNEL && stmt->kernel == search->kernel) {
-        search->count++;
-        search->nodes = stmt->text;
+static bool count_call(void *user, sinter_loop_stmt *stmt) {
+    kernel_calls *calls = user;
+    if (stmt->kind == SINTER_LOOP_CALL_KERNEL) {
+        calls[stmt->kernel].count++;
+        calls[stmt->kernel].nodes = stmt->text;
     }
     return true;
 }
@@ -272,13 +273,13 @@ static LLVMValueRef emit_explain(sinter_llvm_module *m) {
     LLVMValueRef record = LLVMGetParam(function, 1);
     LLVMValueRef message =
         sinter_llvm_load_field(&f, m->i32, record, offsetof(sinter_abi_device_failure, message));
+    kernel_calls *calls = SINTER_NEW_ARRAY(m->arena, kernel_calls, m->program->kernels.count);
+    sinter_loop_walk(m->program->host->body, count_call, calls);
     int32_t number = 0;
     for (size_t i = 0; i < m->program->kernels.count; i++) {
         const sinter_loop_function *kernel = m->program->kernels.items[i];
         /* The device tells the kernel, not the call. */
-        only_call search = {.kernel = (uint32_t)i};
-        sinter_loop_walk(m->program->host->body, find_only_call, &search);
-        const char *nodes = search.count == 1 ? search.nodes : NULL;
+        const char *nodes = calls[i].count == 1 ? calls[i].nodes : NULL;
         const char *place = sinter_loop_failure_place(m->arena, nodes);
         explain_list(&f, record, message, sinter_loop_fail_text(m->arena, place), kernel->body,
                      &number);

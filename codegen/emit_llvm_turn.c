@@ -2,8 +2,7 @@
  *   v[lane] = tile[first + lane, c]    (c a number)
  * The rows are loaded as vectors and turned by shuffles of two. Rows of scratch become registers, and equal shuffles one: all c of a tile of
  * n x n take n log2(n) shuffles, which processors have as such. First within lines of 16 bytes, where two rows are interleaved, then
- * between lines. Test: tests/codegen/emit_llvm/turn.sir,
- * tests/ops/transpose_tiles.sir */
+ * between lines. Test: tests/codegen/emit_llvm/turn.sir, tests/ops/transpose_tiles.sir */
 #include "codegen/emit_llvm.h"
 
 enum { LINE = 16, MOST_LANES = 64, LEAST_ROWS = 2 };

@@ -5,8 +5,7 @@
  *   b[i] = cast(u8, word); b[i + 1] = cast(u8, word >> 8); ...
  * (of signed bytes cast(u8, b[i]) in their place; the second is what the bits of two bf16 become). LLVM finds loads by itself only where
  * each element is wanted once, and stores only outside of lanes. Needs: a little-endian target, as all are, and the same address in all
- * lanes, or in each the word after the one before. Test: tests/unit/isa_test.c,
- * tests/codegen/schedule/sparse.sir */
+ * lanes, or in each the word after the one before. Test: tests/unit/isa_test.c, tests/codegen/schedule/sparse.sir */
 #include "codegen/emit_llvm.h"
 #include "codegen/loop_linear.h"
 
@@ -132,11 +131,12 @@ const sinter_loop_stmt *sinter_llvm_store_word(sinter_llvm_function *f,
                                                const sinter_loop_stmt *first) {
     const sinter_dtype dtype = f->function->buffers.items[first->buffer].dtype;
     const uint32_t bits = sinter_dtype_infos[dtype].bits;
-    const sinter_loop_expr *word = taken_apart(first, dtype, 0);
     bool moves;
-    if (!word || !sinter_dtype_is_integer(dtype) || bits < WORD / MOST_PARTS || bits >= WORD ||
+    if (!f->lanes || !sinter_dtype_is_integer(dtype) || bits < WORD / MOST_PARTS || bits >= WORD ||
         !first->argument_count || f->is_host)
         return NULL;
+    const sinter_loop_expr *word = taken_apart(first, dtype, 0);
+    if (!word) return NULL;
     const sinter_loop_stmt *last = first;
     for (uint32_t part = 1; part < WORD / bits; part++) {
         last = last->next;
@@ -146,8 +146,7 @@ const sinter_loop_stmt *sinter_llvm_store_word(sinter_llvm_function *f,
             !follows(first->arguments, last->arguments, first->argument_count, part))
             return NULL;
     }
-    if (!f->lanes ||
-        !moves_by_words(f, first->arguments, first->argument_count, WORD / bits, &moves) || !moves)
+    if (!moves_by_words(f, first->arguments, first->argument_count, WORD / bits, &moves) || !moves)
         return NULL;
     LLVMValueRef value = sinter_llvm_widen(f, sinter_llvm_expr(f, word));
     LLVMValueRef address = sinter_llvm_address(f, first->buffer, first->arguments);

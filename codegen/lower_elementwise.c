@@ -335,9 +335,7 @@ static sinter_expr scaled_by(sinter_kernel *kernel, sinter_node node, sinter_exp
                             sinter_loop_cast(build, scale, compute)};
     bool unit = ratio[1]->kind == SINTER_LOOP_CONST && ratio[1]->float_value == 1;
     sinter_expr scaled = unit ? ratio[0] : sinter_loop_call(build, SINTER_SCALAR_div, ratio);
-    return precision == compute || precision == SINTER_DTYPE_f64
-               ? scaled
-               : sinter_loop_cast(build, sinter_loop_cast(build, scaled, precision), compute);
+    return sinter_loop_cast(build, sinter_loop_cast(build, scaled, precision), compute);
 }
 
 sinter_expr sinter_lower_quantize(sinter_kernel *kernel, sinter_node node, uint32_t result,

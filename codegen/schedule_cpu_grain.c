@@ -10,15 +10,14 @@
 #include "codegen/schedule_cpu_tile.h"
 
 enum {
-    WORTH = 2, /* wake-ups that a thread's share should take */
-    SHARED_BYTES =
-        1
-        << 16, /* of an input that several threads have made, as a rule; one alone makes smaller ones */
+    WORTH = 2,          /* wake-ups that a thread's share should take */
     OTHER_BYTES = 4,    /* a cycle of scratch, which one thread writes and another reads */
     UNKNOWN_TRIPS = 64, /* of loops over symbols, */
     WHILE_TRIPS = 16,
     MOST_TRIPS = 1 << 24
 };
+/* Of an input that several threads have made, as a rule; smaller ones are one thread's. */
+enum { SHARED_BYTES = 1 << 16 };
 static const double most_cycles = 1e15;
 
 /* ---- one iteration ---- */

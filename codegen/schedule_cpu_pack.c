@@ -10,10 +10,8 @@
 
 /* ---- who passes what ---- */
 
-enum {
-    CALLED = 1,
-    VARIES = 2
-}; /* of a parameter: passed by some call; passed something that is no constant */
+/* Of a parameter: passed by some call; passed something that is no constant. */
+enum { CALLED = 1, VARIES = 2 };
 
 static bool visit_call(void *user, sinter_loop_stmt *stmt) {
     sinter_schedule_cpu_state *state = user;

@@ -12,10 +12,9 @@
 #include "codegen/schedule_cpu_tile.h"
 
 enum {
-    MAX_PRODUCTS = 4, /* of a step: one, or two where the second needs the first */
-    MAX_NESTS = 32,   /* that they fall into */
-    LEAST_BLOCKS =
-        4, /* of steps, or what comes before and after the woven ones is too much of all */
+    MAX_PRODUCTS = 4,   /* of a step: one, or two where the second needs the first */
+    MAX_NESTS = 32,     /* that they fall into */
+    LEAST_BLOCKS = 4,   /* of steps, or those before and after the woven ones are too many of all */
     LEAST_GAIN = 16,    /* part of the time that weaving has to save */
     OTHER_REGISTERS = 3 /* beside sums: an element of each row operand, and a vector of columns */
 };
@@ -341,18 +340,20 @@ static bool tile_woven(recurrence *r, sinter_loop_var outermost, int64_t rows, i
     return true;
 }
 
-/* Steps of one reduction to steps of the other, so that as many as can be are taken at once. */
-static void find_ratio(int64_t first, int64_t second, int64_t *out_first, int64_t *out_second) {
+/* Steps of one reduction to steps of the other, so that as many as can be are taken at once; how often. */
+static int64_t find_ratio(int64_t first, int64_t second, int64_t *out_first, int64_t *out_second) {
     enum { MOST = 4 };
-    int64_t best = 0;
+    int64_t best = 0, best_trips = 0;
     for (int64_t a = 1; a <= MOST; a++)
         for (int64_t b = 1; b <= MOST; b++) {
             int64_t trips = first / a < second / b ? first / a : second / b;
             if (trips * (a + b) <= best) continue;
             best = trips * (a + b);
+            best_trips = trips;
             *out_first = a;
             *out_second = b;
         }
+    return best_trips;
 }
 
 /* The first `trips` times `each` iterations, each so many at a time; what is left stays behind them. */
@@ -378,10 +379,7 @@ static bool weave_tiles(recurrence *r, uint32_t i, sinter_loop_var ahead, sinter
         !tile_woven(r, own, 1, r->vectors * r->lanes, &tiles, &steps))
         return false;
     sinter_schedule_simplify(schedule); /* the rows of a block are one tile */
-    find_ratio(r->ahead.steps, r->products[i].steps, &each_ahead, &each);
-    int64_t trips = r->ahead.steps / each_ahead < r->products[i].steps / each
-                        ? r->ahead.steps / each_ahead
-                        : r->products[i].steps / each;
+    int64_t trips = find_ratio(r->ahead.steps, r->products[i].steps, &each_ahead, &each);
     return sinter_schedule_weave(schedule, ahead_tiles, tiles) &&
            take_steps(schedule, &ahead_steps, trips, each_ahead) &&
            take_steps(schedule, &steps, trips, each) &&
@@ -419,9 +417,9 @@ static bool weave_one(sinter_schedule_cpu_state *state, sinter_loop_stmt **first
                 sinter_cpu_apply_packing(state, &r.ahead_packing, r.lanes);
                 sinter_cpu_apply_packing(state, &r.packing, r.vectors * r.lanes);
                 sinter_schedule_simplify(schedule);
-                return true;
+            } else {
+                *schedule->function = *saved;
             }
-            *schedule->function = *saved;
             return true; /* all lists are others now */
         }
         if (weave_one(state, &(*link)->body) || weave_one(state, &(*link)->else_body)) return true;

@@ -18,11 +18,16 @@ static bool read_kernel(const sinter_axes *axes, bool has_weights, uint32_t i,
     return !has_weights || (w && sinter_axes_number(axes, w->dims[i + 2], out_kernel));
 }
 
+static bool read_sizes(const sinter_axes *axes, uint32_t axis, int64_t *out_input,
+                       int64_t *out_output) {
+    return sinter_axes_number(axes, sinter_axes_operand(axes, 0)->dims[axis], out_input) &&
+           sinter_axes_number(axes, sinter_axes_result(axes, 0)->dims[axis], out_output);
+}
+
 /* Of spatial axis i of `count`, which lies at `axis`. False where sizes that tell are no numbers: without strides the window alone
  * tells what SAME pads. */
 static bool read_slide(const sinter_axes *axes, bool has_weights, uint32_t i, uint32_t count,
                        uint32_t axis, slide *out) {
-    const sinter_type *x = sinter_axes_operand(axes, 0), *y = sinter_axes_result(axes, 0);
     sinter_string mode = sinter_node_get_string(axes->module, axes->node, "auto_pad");
     bool upper = sinter_string_is(mode, "SAME_UPPER");
     bool is_same = upper || sinter_string_is(mode, "SAME_LOWER");
@@ -34,8 +39,7 @@ static bool read_slide(const sinter_axes *axes, bool has_weights, uint32_t i, ui
     out->after = number_at(axes, "pads", i + count, 0);
     if (sinter_string_is(mode, "VALID")) out->before = out->after = 0;
     if (!is_same) return true;
-    bool has_sizes = sinter_axes_number(axes, x->dims[axis], &input) &&
-                     sinter_axes_number(axes, y->dims[axis], &output);
+    bool has_sizes = read_sizes(axes, axis, &input, &output);
     if (!has_kernel || (!has_sizes && out->stride != 1)) return false;
     int64_t total = has_sizes ? (output - 1) * out->stride + out->reach - input : out->reach - 1;
     if (total < 0) total = 0;
@@ -80,8 +84,7 @@ void sinter_axes_describe_windows(sinter_axes *axes) {
         int64_t kernel, input, output;
         slide s;
         if (!read_kernel(axes, has_weights(axes), i, &kernel) ||
-            !sinter_axes_number(axes, x->dims[axis], &input) ||
-            !sinter_axes_number(axes, y->dims[axis], &output) ||
+            !read_sizes(axes, axis, &input, &output) ||
             !read_slide(axes, has_weights(axes), i, x->rank - 2, axis, &s))
             continue;
         sinter_axis_window window = {.axis = axis,

@@ -91,28 +91,30 @@ sinter_value sinter_build_cast(sinter_builder *builder, sinter_value x, sinter_d
     return sinter_build(builder, SINTER_OP_cast, &x, 1, &to, 1);
 }
 
+static sinter_value reshape_to(sinter_builder *builder, sinter_value x, sinter_value shape,
+                               bool has_zero) {
+    sinter_value operands[] = {x, shape};
+    sinter_attr allow_zero = sinter_attr_int("allowzero", 1);
+    if (!x || !shape) return 0;
+    return sinter_build(builder, SINTER_OP_reshape, operands, 2, &allow_zero, has_zero);
+}
+
 sinter_value sinter_build_reshape(sinter_builder *builder, sinter_value x, const int64_t *dims,
                                   size_t count) {
-    sinter_value operands[] = {x, sinter_build_ints(builder, dims, count)};
     bool has_zero = false;
     for (size_t i = 0; i < count; i++) has_zero |= dims[i] == 0;
-    sinter_attr allow_zero = sinter_attr_int("allowzero", 1);
-    if (!operands[0] || !operands[1]) return 0;
-    return sinter_build(builder, SINTER_OP_reshape, operands, 2, &allow_zero, has_zero);
+    return reshape_to(builder, x, sinter_build_ints(builder, dims, count), has_zero);
 }
 
 sinter_value sinter_build_reshape_dims(sinter_builder *builder, sinter_value x,
                                        const sinter_dim *dims, size_t count) {
-    sinter_value operands[] = {x, sinter_build_dims(builder, dims, count)};
     bool has_zero = false;
     for (size_t i = 0; i < count; i++) {
         int64_t least, most;
         sinter_dim_range(sinter_module_dims(builder->module), dims[i], &least, &most);
         has_zero |= least <= 0;
     }
-    sinter_attr allow_zero = sinter_attr_int("allowzero", 1);
-    if (!operands[0] || !operands[1]) return 0;
-    return sinter_build(builder, SINTER_OP_reshape, operands, 2, &allow_zero, has_zero);
+    return reshape_to(builder, x, sinter_build_dims(builder, dims, count), has_zero);
 }
 
 sinter_value sinter_build_transpose(sinter_builder *builder, sinter_value x, const int64_t *perm,
@@ -151,12 +153,6 @@ static sinter_value shape_in_blocks(sinter_builder *builder, sinter_value x, int
     return sinter_build_dims(builder, items, type.rank + within);
 }
 
-static sinter_value reshape_to(sinter_builder *builder, sinter_value x, sinter_value shape) {
-    const sinter_value operands[] = {x, shape};
-    sinter_attr allow_zero = sinter_attr_int("allowzero", 1);
-    return x && shape ? sinter_build(builder, SINTER_OP_reshape, operands, 2, &allow_zero, 1) : 0;
-}
-
 bool sinter_build_quantize_blocks(sinter_builder *builder, sinter_value x, int64_t block,
                                   sinter_value *out_items, sinter_value *out_scales) {
     const sinter_type type = *sinter_value_type(builder->module, x);
@@ -165,7 +161,7 @@ bool sinter_build_quantize_blocks(sinter_builder *builder, sinter_value x, int64
     const sinter_attr attributes[] = {sinter_attr_int("axis", type.rank),
                                       sinter_attr_int("block_size", block),
                                       sinter_attr_dtype("output_dtype", SINTER_DTYPE_i8)};
-    sinter_value blocks = reshape_to(builder, x, shape_in_blocks(builder, x, block, true));
+    sinter_value blocks = reshape_to(builder, x, shape_in_blocks(builder, x, block, true), true);
     sinter_value magnitude = blocks ? sinter_build_unary(builder, SINTER_OP_abs, blocks) : 0;
     const sinter_value reduced[] = {magnitude, sinter_build_ints(builder, &axis, 1)};
     sinter_value largest =
@@ -175,8 +171,8 @@ bool sinter_build_quantize_blocks(sinter_builder *builder, sinter_value x, int64
     const sinter_value quantized[] = {blocks, scales};
     sinter_value items =
         scales ? sinter_build(builder, SINTER_OP_quantize_linear, quantized, 2, attributes, 3) : 0;
-    *out_items = reshape_to(builder, items, sinter_build_dims(builder, type.dims, type.rank));
-    *out_scales = reshape_to(builder, scales, shape_in_blocks(builder, x, block, false));
+    *out_items = reshape_to(builder, items, sinter_build_dims(builder, type.dims, type.rank), true);
+    *out_scales = reshape_to(builder, scales, shape_in_blocks(builder, x, block, false), true);
     return *out_items && *out_scales;
 }
 

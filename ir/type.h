@@ -42,8 +42,7 @@ bool sinter_dtype_is_integer(sinter_dtype dtype); /* signed or unsigned, not boo
 /* The dtype in which compiled code computes with elements: narrow floats as f32, sub-byte integers as i8 or u8. */
 sinter_dtype sinter_dtype_compute(sinter_dtype dtype);
 /* The type to which quantize_linear rounds x / scale before it becomes an integer: its attribute `precision` (a code of ONNX, 0 where
- * none is given: that of the scale; QuantizeLinear-23); f32 where
- * that is no float of 16 bits or more. */
+ * none is given: that of the scale; QuantizeLinear-23); f32 where that is no float of 16 bits or more. */
 sinter_dtype sinter_dtype_of_quotient(int64_t precision, sinter_dtype scale);
 /* Bytes of `count` elements, packed, rounded up; false on overflow. */
 bool sinter_dtype_bytes(sinter_dtype dtype, uint64_t count, uint64_t *out_bytes);

@@ -14,6 +14,7 @@
 #include "ir/estimate.h"
 #include "passes/pass.h"
 #include "passes/shard_options.h"
+#include "passes/shard_prices.h"
 #include "passes/way.h"
 
 #include <math.h>

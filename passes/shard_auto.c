@@ -10,6 +10,7 @@
 #include "passes/choice.h"
 #include "passes/pass.h"
 #include "passes/shard_options.h"
+#include "passes/shard_prices.h"
 #include "passes/way.h"
 
 #include <math.h>
@@ -23,6 +24,7 @@ typedef struct candidate {
     sinter_mesh mesh;
     sinter_shard_state state;
     sinter_shard_symbols symbols; /* that a user said to cut */
+    sinter_shard_prices prices;
     SINTER_VECTOR(sinter_shard_options) nodes;
     sinter_choice_problem problem;
     sinter_choice_limit limit; /* of weights */
@@ -78,11 +80,23 @@ static uint32_t maker_of(const chooser *c, const candidate *k, sinter_value valu
     return node ? k->number[node] : 0;
 }
 
-static double convert_seconds(const chooser *c, const candidate *k, sinter_value value,
+static double convert_seconds(const chooser *c, candidate *k, sinter_value value,
                               const sinter_sharding *from, const sinter_sharding *to) {
-    return from && to ? sinter_shard_convert_seconds(&k->state, c->hardware,
-                                                     sinter_value_type(c->module, value), from, to)
-                      : 0;
+    const sinter_type *type = sinter_value_type(c->module, value);
+    return from && to ? sinter_shard_prices_convert(&k->prices, type, from, to) : 0;
+}
+
+/* What each option of a node wants of an operand or leaves of a result; NULL where that is no tensor. */
+static const sinter_sharding **list_shardings(candidate *k, const sinter_shard_options *node,
+                                              bool is_result, uint32_t index) {
+    size_t count = node->items.count;
+    const sinter_sharding **list = SINTER_NEW_ARRAY(&k->arena, const sinter_sharding *, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        const sinter_shard_option *option = &node->items.items[i];
+        list[i] = is_result ? option->results[index] : option->operands[index];
+        if (!list[i]) return NULL;
+    }
+    return list;
 }
 
 static void add_edge(const chooser *c, candidate *k, sinter_value value, uint32_t to,
@@ -91,12 +105,11 @@ static void add_edge(const chooser *c, candidate *k, sinter_value value, uint32_
     if (!from) return;
     const sinter_shard_options *a = &k->nodes.items[from - 1], *b = &k->nodes.items[to];
     uint32_t result = sinter_value_get(c->module, value)->index;
-    double *costs = SINTER_NEW_ARRAY(&k->arena, double, a->items.count * b->items.count);
-    for (size_t i = 0; i < a->items.count; i++)
-        for (size_t j = 0; j < b->items.count; j++)
-            costs[i * b->items.count + j] =
-                convert_seconds(c, k, value, a->items.items[i].results[result],
-                                b->items.items[j].operands[operand]);
+    const sinter_sharding **left = list_shardings(k, a, true, result),
+                          **wanted = list_shardings(k, b, false, operand);
+    if (!left || !wanted) return;
+    const double *costs = sinter_shard_prices_table(&k->prices, sinter_value_type(c->module, value),
+                                                    left, a->items.count, wanted, b->items.count);
     sinter_choice_edge edge = {from - 1, to, costs};
     sinter_vector_push(&k->arena, &k->problem.edges, edge);
 }
@@ -193,6 +206,7 @@ static void try_mesh(const chooser *c, const sinter_mesh *mesh, candidate *k) {
     sinter_shard_state_init(&k->state, c->module, &k->arena);
     k->state.mesh = &k->mesh;
     sinter_shard_find_symbols(&k->state, false, &k->symbols);
+    sinter_shard_prices_init(&k->prices, &k->state, c->hardware);
     k->number = SINTER_NEW_ARRAY(&k->arena, uint32_t, sinter_module_node_limit(c->module));
     build_problem(c, k);
     k->choices = SINTER_NEW_ARRAY(&k->arena, uint32_t, k->nodes.count + 1);

@@ -3,6 +3,8 @@
 #include "ir/build.h"
 #include "ir/sharding.h"
 
+/* Axes that a tensor may have whose parts are gathered, scattered or moved: their pieces lie along axes of their own meanwhile. */
+enum { SINTER_SHARD_MAX_RANK = SINTER_MAX_RANK - 2 };
 /* Of x, whose type is that of a rank's part. 0 after an error. */
 sinter_value sinter_shard_build(sinter_builder *builder, sinter_op op, sinter_value x, const sinter_mesh_axes *over,
                                 const sinter_attr *others, uint32_t other_count);

@@ -1,7 +1,7 @@
 /* Options of nodes: each axis of the mesh goes to one of the node's factors, or to none. Test: tests/passes/shard_auto/ */
 #include "passes/shard_options.h"
 #include "ir/cost.h"
-#include "passes/shard_build.h"
+#include "passes/shard_prices.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -40,45 +40,6 @@ static double parts_of(const lister *l, const sinter_sharding *sharding, const s
 static double factor_parts(const lister *l, size_t factor) {
     return sinter_sharding_axis_parts(dims_of(l), l->state->mesh, &l->described.cuts[factor],
                                       l->described.map.factors.items[factor].size);
-}
-
-/* ---- conversions ---- */
-
-/* Whether the pieces of an axis are not of one size: they are put together one by one. */
-static bool is_uneven(const sinter_shard_state *state, const sinter_type *type,
-                      const sinter_shard_step *step) {
-    const sinter_mesh *mesh = state->mesh;
-    int64_t size = 0;
-    return sinter_dim_is_const(sinter_module_dims(state->module), type->dims[step->axis], &size) &&
-           sinter_mesh_part_of(mesh, &step->outer, size, 0).chunk %
-               sinter_mesh_axes_product(mesh, &step->over);
-}
-
-double sinter_shard_convert_seconds(const sinter_shard_state *state,
-                                    const sinter_hardware *hardware, const sinter_type *type,
-                                    const sinter_sharding *from, const sinter_sharding *to) {
-    sinter_shard_step steps[SINTER_SHARD_MAX_STEPS];
-    uint32_t count = sinter_shard_list_steps(state->mesh, from, to, steps);
-    if (!count) return 0;
-    double parts =
-        sinter_sharding_parts(sinter_module_dims(state->module), state->mesh, from, type);
-    double seconds = 0, bytes = sinter_cost_type_bytes(state->module, type) / parts;
-    for (uint32_t i = 0; i < count; i++) {
-        const sinter_shard_step *step = &steps[i];
-        double ranks = (double)sinter_mesh_axes_product(state->mesh, &step->over);
-        if (step->op == SINTER_OP_all_gather) bytes *= ranks;
-        if (sinter_op_sends(step->op)) {
-            if (!sinter_sharding_can_send(type->dtype)) return INFINITY;
-            seconds +=
-                sinter_hardware_exchange(hardware, state->mesh, &step->over, step->op, bytes);
-        }
-        bool joins = step->op == SINTER_OP_all_gather || step->op == SINTER_OP_all_to_all;
-        if (joins && is_uneven(state, type, step))
-            seconds += 2 * bytes / sinter_hardware_bandwidth(hardware, bytes);
-        if (step->op == SINTER_OP_reduce_scatter || step->op == SINTER_OP_shard_slice)
-            bytes /= ranks;
-    }
-    return seconds;
 }
 
 /* ---- one option ---- */

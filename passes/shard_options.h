@@ -24,6 +24,3 @@ bool sinter_shard_list_options(const sinter_shard_state *state, const sinter_sha
 /* Seconds of what the node itself exchanges where it is cut so: what windows read of others' parts, steps of recurrences. */
 double sinter_shard_inner_seconds(const sinter_shard_state *state, const sinter_hardware *hardware, sinter_node node,
                                   const sinter_shard_node *cut);
-/* Seconds to bring a value of this type from one sharding to another, as sinter_shard_convert does. INFINITY where ranks can't send it. */
-double sinter_shard_convert_seconds(const sinter_shard_state *state, const sinter_hardware *hardware, const sinter_type *type,
-                                    const sinter_sharding *from, const sinter_sharding *to);

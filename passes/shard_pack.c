@@ -168,8 +168,14 @@ sinter_value sinter_shard_pack(sinter_builder *builder, sinter_node node,
     sinter_op op = sinter_node_op(p.module, node);
     sinter_value x = sinter_node_operand(p.module, node, 0);
     p.ranks = sinter_mesh_axes_product(p.mesh, over);
-    if (sinter_value_type(p.module, x)->rank > SINTER_MAX_RANK - 2)
-        return 0; /* lowering says that it can't be compiled */
+    uint32_t rank = sinter_value_type(p.module, x)->rank;
+    if (rank > SINTER_SHARD_MAX_RANK && op != SINTER_OP_all_reduce) {
+        sinter_error(builder->diag, sinter_node_where(p.module, node),
+                     "%s of a tensor of %u axes: ranks exchange parts of tensors of at most %d; "
+                     "join axes of it (Reshape), or leave it whole",
+                     sinter_op_get_info(op)->name, rank, SINTER_SHARD_MAX_RANK);
+        return 0;
+    }
     return op == SINTER_OP_all_gather       ? pack_gather(&p, node, x)
            : op == SINTER_OP_reduce_scatter ? pack_scatter(&p, node, x)
            : op == SINTER_OP_all_to_all     ? pack_exchange(&p, node, x)

@@ -42,6 +42,11 @@ def missing():
     return "" if shutil.which("mpirun") else "there is no mpirun (openmpi-bin)"
 
 
+def sanitizer_environment():
+    """Builds with sanitizers look for libraries by the path of the sanitizer's own, not by the program's, so the plug-in is named."""
+    return {"SINTER_TRANSPORT": str(PLUG_IN)} if sanitizers.used(BUILD) else {}
+
+
 def suite(*checks):
     """A suite: check(tally, work) of each, which share the folder `work`; skipped where there are no jobs."""
     tally = Tally()
@@ -66,7 +71,7 @@ def start(*groups, **options):
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env={**os.environ, **ENVIRONMENT, **options.get("env", {})},
+        env={**os.environ, **ENVIRONMENT, **sanitizer_environment(), **options.get("env", {})},
         cwd=options.get("cwd"),
     )
 

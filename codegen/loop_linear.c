@@ -415,6 +415,64 @@ bool sinter_loop_range(const sinter_loop_function *function, sinter_expr expr, i
     return known;
 }
 
+/* Of an expression that is to be no more than a limit. */
+typedef struct limit {
+    const sinter_loop_function *function;
+    int64_t most;
+    const sinter_linear *spare; /* never negative: it may be added; NULL: none */
+} limit;
+
+static bool is_within(const limit *l, const sinter_linear *sum) {
+    int64_t min, max;
+    sinter_linear more = *sum;
+    return (sinter_linear_range(l->function, sum, &min, &max) && max <= l->most) ||
+           (l->spare && sinter_linear_accumulate(&more, l->spare, 1) &&
+            sinter_linear_range(l->function, &more, &min, &max) && max <= l->most);
+}
+
+static bool at_most(const limit *l, const sinter_linear *sum, uint32_t depth);
+
+/* The same with each of the two in the place of a term; one is enough where the term is no more than either. */
+static bool either_at_most(const limit *l, const sinter_linear *sum, uint32_t term,
+                           uint32_t depth) {
+    sinter_expr choice = sum->terms[term].factors[0];
+    bool both = choice->function == SINTER_SCALAR_select ||
+                (choice->function == SINTER_SCALAR_max) == (sum->terms[term].coefficient > 0);
+    bool holds = both;
+    for (uint32_t i = choice->argument_count - 2; i < choice->argument_count && holds == both;
+         i++) {
+        sinter_linear other = *sum, part;
+        other.terms[term] = other.terms[--other.count];
+        holds = sinter_linear_of(choice->arguments[i], &part) &&
+                sinter_linear_accumulate(&other, &part, sum->terms[term].coefficient) &&
+                at_most(l, &other, depth);
+    }
+    return holds;
+}
+
+static bool at_most(const limit *l, const sinter_linear *sum, uint32_t depth) {
+    if (is_within(l, sum)) return true;
+    for (uint32_t i = 0; i < sum->count && depth; i++) {
+        sinter_expr factor = sum->terms[i].factors[0];
+        bool chooses =
+            sum->terms[i].count == 1 && factor->kind == SINTER_LOOP_CALL &&
+            (factor->function == SINTER_SCALAR_select || factor->function == SINTER_SCALAR_min ||
+             factor->function == SINTER_SCALAR_max);
+        if (chooses && either_at_most(l, sum, i, depth - 1)) return true;
+    }
+    return false;
+}
+
+bool sinter_linear_at_most(const sinter_loop_function *function, sinter_expr expr, int64_t most,
+                           sinter_expr spare) {
+    enum { MOST_CHOICES = 6 };
+    sinter_linear sum, more;
+    limit l = {function, most, NULL};
+    if (spare && sinter_linear_of(spare, &more)) l.spare = &more;
+    return expr->dtype == SINTER_DTYPE_i64 && sinter_linear_of(expr, &sum) &&
+           at_most(&l, &sum, MOST_CHOICES);
+}
+
 bool sinter_linear_is_size(const sinter_loop_function *function, sinter_expr expr) {
     sinter_linear sum;
     int64_t min, max;

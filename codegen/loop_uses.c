@@ -1,5 +1,6 @@
 /* See loop_uses.h. Test: tests/unit/emit_test.c (compiled with -Wall -Wextra -Werror) */
 #include "codegen/loop_uses.h"
+#include "codegen/loop_rewrite.h"
 
 static void use_expr(sinter_loop_uses *u, const sinter_loop_expr *expr);
 
@@ -69,4 +70,39 @@ void sinter_loop_mark_allocated(const sinter_loop_stmt *first, bool *allocated) 
         sinter_loop_mark_allocated(stmt->body, allocated);
         sinter_loop_mark_allocated(stmt->else_body, allocated);
     }
+}
+
+/* ---- memory of one call ---- */
+
+typedef struct host_search {
+    const sinter_loop_stmt *call;
+    sinter_loop_buffer buffer;
+    bool elsewhere;
+} host_search;
+
+static void search_expr(void *user, sinter_expr expr) {
+    host_search *search = user;
+    search->elsewhere |= expr->kind == SINTER_LOOP_LOAD && expr->buffer == search->buffer;
+}
+
+static bool search_stmt(void *user, sinter_loop_stmt *stmt) {
+    host_search *search = user;
+    sinter_loop_walk_stmt_exprs(stmt, search_expr, search);
+    search->elsewhere |= stmt->kind != SINTER_LOOP_ALLOC &&
+                         (stmt->buffer == search->buffer || stmt->source == search->buffer);
+    for (uint32_t i = 0; i < stmt->buffer_argument_count && stmt != search->call; i++)
+        search->elsewhere |= stmt->buffer_arguments[i] == search->buffer;
+    return true;
+}
+
+bool sinter_loop_is_scratch_of(const sinter_loop_program *program, const sinter_loop_stmt *call,
+                               sinter_loop_buffer buffer) {
+    host_search search = {.call = call, .buffer = buffer};
+    uint32_t passed = 0;
+    for (uint32_t i = 0; i < call->buffer_argument_count; i++)
+        passed += call->buffer_arguments[i] == buffer;
+    if (passed != 1 || program->host->buffers.items[buffer].scope != SINTER_SCOPE_HEAP)
+        return false;
+    sinter_loop_walk(program->host->body, search_stmt, &search);
+    return !search.elsewhere;
 }

@@ -16,3 +16,6 @@ void sinter_loop_find_uses(sinter_arena *arena, const sinter_loop_function *func
                            sinter_loop_uses *out_uses);
 /* Marks, by id, the buffers that an ALLOC of the list makes. */
 void sinter_loop_mark_allocated(const sinter_loop_stmt *first, bool *allocated);
+
+/* The host has the buffer for this call alone: memory that nothing else reads or writes. */
+bool sinter_loop_is_scratch_of(const sinter_loop_program *program, const sinter_loop_stmt *call, sinter_loop_buffer buffer);

@@ -174,14 +174,8 @@ static sinter_expr position_of(layer *l, sinter_expr t, sinter_expr b) {
 
 /* ---- the two contractions ---- */
 
-/* Projections are in the order of steps, so that steps can make those of later ones. Not where the batch is of unknown size: its rows and
- * those of all positions are one there, which they are only where both count up. */
-static bool is_in_order(layer *l) {
-    int64_t batch;
-    return sinter_loop_is_const_int(l->batch, &batch);
-}
-
-/* projected[t, b, :] = x[t, b] W^T + both biases (GRU keeps the recurrent bias of its last gate apart), of step t or of position t. */
+/* projected[t, b, :] = x[t, b] W^T + both biases (GRU keeps the recurrent bias of its last gate apart), of position t: rows of all
+ * positions and of the batch count up as one. A schedule may make them in the order in which steps read them. */
 static void project(layer *l) {
     sinter_expr t = begin(l, "t", l->steps), b = begin(l, "b", l->batch),
                 j = begin(l, "j", l->columns);
@@ -193,8 +187,7 @@ static void project(layer *l) {
     }
     sinter_loop_var acc = sinter_loop_declare(l->build, "acc", true, start);
     sinter_expr i = begin(l, "i", l->inputs);
-    sinter_expr at = is_in_order(l) ? position_of(l, t, b) : t;
-    sinter_expr x_index[3] = {l->batch_first ? b : at, l->batch_first ? at : b, i},
+    sinter_expr x_index[3] = {l->batch_first ? b : t, l->batch_first ? t : b, i},
                 w_index[3] = {l->place, j, i};
     sinter_expr product = multiply(l, sinter_lower_element(l->kernel, l->x, x_index),
                                    sinter_lower_element(l->kernel, l->w, w_index));
@@ -311,18 +304,13 @@ static void share(layer *l, sinter_loop_buffer own, sinter_loop_buffer all) {
     store_gathered(l, all);
 }
 
-/* Where the projections of step t are. */
-static sinter_expr projection_of(layer *l, sinter_expr t, sinter_expr b) {
-    return is_in_order(l) ? t : position_of(l, t, b);
-}
-
 /* GRU: r first, because the candidate's recurrent part may need r * h. */
 static void gru_reset(layer *l, sinter_expr t) {
     sinter_expr two = multiply(l, integer(l, 2), l->hidden);
     recur(l, l->h, l->preactivation, integer(l, 0), two, true);
     sinter_expr b = begin(l, "b", l->batch), j = begin(l, "j", l->hidden);
     sinter_expr r =
-        activate(l, 0, 2, "Sigmoid", clipped(l, gate(l, 1, projection_of(l, t, b), b, j)));
+        activate(l, 0, 2, "Sigmoid", clipped(l, gate(l, 1, position_of(l, t, b), b, j)));
     store2(l, l->reset, b, j, l->reset_after ? r : multiply(l, r, load_h(l, b, j)));
     sinter_kernel_end_loops(l->kernel, 2);
     if (l->is_cut && !l->reset_after) share(l, l->reset, l->all_reset);
@@ -372,13 +360,13 @@ static void step(layer *l, sinter_expr t, sinter_value y, sinter_loop_buffer fre
     else
         recur(l, l->h, l->preactivation, integer(l, 0), l->columns, false);
     sinter_expr b = begin(l, "b", l->batch), j = begin(l, "j", l->hidden);
-    sinter_expr at = position_of(l, t, b), projection = projection_of(l, t, b), index[4];
+    sinter_expr at = position_of(l, t, b), index[4];
     if (l->lengths)
         sinter_loop_begin_if(l->build,
                              sinter_loop_compare(l->build, SINTER_SCALAR_lt, t, length_of(l, b)));
-    sinter_expr h = l->lstm  ? lstm_cell(l, projection, b, j)
-                    : l->gru ? gru_cell(l, projection, b, j)
-                             : activate(l, 0, 1, "Tanh", clipped(l, gate(l, 0, projection, b, j)));
+    sinter_expr h = l->lstm  ? lstm_cell(l, at, b, j)
+                    : l->gru ? gru_cell(l, at, b, j)
+                             : activate(l, 0, 1, "Tanh", clipped(l, gate(l, 0, at, b, j)));
     h = sinter_loop_var_read(l->build, sinter_loop_declare(l->build, "h", false, h));
     store2(l, fresh, b, j, h);
     output_index(l, at, b, j, index);

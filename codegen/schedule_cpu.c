@@ -244,6 +244,7 @@ bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *targ
         .program = program, .target = target, .options = options, .diag = diag};
     sinter_arena_init(&state.scratch);
     sinter_cpu_find_passed(&state);
+    if (changes) sinter_cpu_fork_kernels(&state);
     for (uint32_t i = 0; i < program->kernels.count && !state.failed; i++) {
         state.kernel = i;
         (changes ? schedule_kernel : leave_kernel)(&state);

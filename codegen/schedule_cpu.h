@@ -42,6 +42,11 @@ typedef struct sinter_schedule_cpu_state {
 bool sinter_schedule_cpu_sparse(sinter_schedule_cpu_state *state, sinter_loop_var nest);
 /* A recurrence that waits for its weights takes in the product in front of it, before all others (schedule_cpu_weave.c). */
 void sinter_schedule_cpu_weave(sinter_schedule_cpu_state *state);
+/* By the cost model it would find one. */
+bool sinter_schedule_cpu_would_weave(sinter_schedule_cpu_state *state);
+/* Where one row of a batch of open size has such a schedule, and many have not, the host calls a kernel of its own for one; before any
+ * kernel is scheduled (schedule_cpu_fork.c). */
+void sinter_cpu_fork_kernels(sinter_schedule_cpu_state *state);
 /* Contractions: matrix products and convolutions of one tap, a reduction of products below two free loops. */
 bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_var nest);
 /* Sliding windows: convolutions and pools. */

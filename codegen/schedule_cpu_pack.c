@@ -29,6 +29,7 @@ static bool visit_call(void *user, sinter_loop_stmt *stmt) {
 void sinter_cpu_find_passed(sinter_schedule_cpu_state *state) {
     const sinter_loop_program *program = state->program;
     uint32_t count = 0;
+    state->constant_bytes = 0;
     state->first_passed = SINTER_NEW_ARRAY(&state->scratch, uint32_t, program->kernels.count + 1);
     for (size_t i = 0; i < program->kernels.count; i++) {
         state->first_passed[i] = count;

@@ -14,6 +14,8 @@ typedef struct sinter_cpu_nest {
     uint32_t reduction_count;
     const sinter_loop_stmt *reduction; /* the outermost reduction loop */
 } sinter_cpu_nest;
+/* for columns { var acc ... }, at a glance: kernels may have thousands of loops (schedule_cpu_weave.c). */
+bool sinter_cpu_may_be_product(const sinter_loop_function *function, const sinter_loop_stmt *stmt);
 bool sinter_cpu_find_nest(const sinter_loop_function *function, sinter_loop_var outermost, sinter_cpu_nest *out_nest);
 
 /* How wide register tiles are; one choice a nest, so that packed operands fit all of its parts. */

@@ -2,7 +2,7 @@
  * at every step anew, while the multiply-adds of the core have little to do; and in front of it a product of rows that are there from
  * the start, as many as steps, which leaves that cache idle (the recurrent product of a layer, and the projection of its inputs). The
  * second product moves into the steps of the first: S steps make the next S rows, a share of the columns each, and its tiles are
- * woven with those of the recurrence, so that both run at once:
+ * woven with those of the recurrence, so that both run at once, in the order in which steps read them:
  *   rows 0..S; for blocks { for S steps { for tiles { S rows of the next block, and one row of this step, step by step } ... } } ...
  * Chosen where the target's row says that it pays. Every sum adds in the order it did.
  * Needs: products with constant weights as lowering makes them. Guarantees: the same values, or nothing changed.
@@ -104,8 +104,7 @@ static bool is_serial(const sinter_loop_stmt *stmt) {
     return stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL;
 }
 
-/* for columns { var acc ... }, at a glance: kernels may have thousands of loops. */
-static bool may_be_product(const sinter_loop_function *function, const sinter_loop_stmt *stmt) {
+bool sinter_cpu_may_be_product(const sinter_loop_function *function, const sinter_loop_stmt *stmt) {
     if (!is_serial(stmt)) return false;
     for (const sinter_loop_stmt *at = stmt->body; at; at = at->next)
         if (at->kind == SINTER_LOOP_DECLARE && function->vars.items[at->var].is_mutable)
@@ -121,7 +120,8 @@ static bool find_products(recurrence *r, const sinter_loop_stmt *steps) {
     if (steps == *r->block || !steps->body || !steps->body->next) return false;
     for (const sinter_loop_stmt *stmt = steps->body; stmt; stmt = stmt->next) {
         product found;
-        if (!may_be_product(function, stmt) || !find_product(r->state, stmt->var, 1, &found))
+        if (!sinter_cpu_may_be_product(function, stmt) ||
+            !find_product(r->state, stmt->var, 1, &found))
             continue;
         if (r->count == MAX_PRODUCTS || (r->count && found.weights != r->products[0].weights))
             return false;
@@ -388,7 +388,9 @@ static bool weave_tiles(recurrence *r, uint32_t i, sinter_loop_var ahead, sinter
 
 static bool weave(recurrence *r) {
     sinter_loop_var steps;
-    if (!move_ahead(r, &steps)) return false;
+    if (!sinter_schedule_follow(&r->state->schedule, r->ahead.row, r->steps) ||
+        !move_ahead(r, &steps))
+        return false;
     sinter_loop_stmt *body = sinter_schedule_get_loop(r->state->schedule.function, steps)->body;
     nest_search ahead = find_nests(r, r->ahead.weights, body),
                 own = find_nests(r, r->products[0].weights, body);
@@ -404,6 +406,20 @@ static bool weave(recurrence *r) {
 }
 
 /* ---- the kernel ---- */
+
+static bool would_weave(sinter_schedule_cpu_state *state, sinter_loop_stmt **first) {
+    for (sinter_loop_stmt **link = first; *link; link = &(*link)->next) {
+        recurrence r = {.state = state, .block = first};
+        if ((is_serial(*link) && find_recurrence(&r, *link) && pays(&r)) ||
+            would_weave(state, &(*link)->body) || would_weave(state, &(*link)->else_body))
+            return true;
+    }
+    return false;
+}
+
+bool sinter_schedule_cpu_would_weave(sinter_schedule_cpu_state *state) {
+    return would_weave(state, &state->schedule.function->body);
+}
 
 /* Looks for the first recurrence of the list that may be woven, and weaves it. True: that ends the search. */
 static bool weave_one(sinter_schedule_cpu_state *state, sinter_loop_stmt **first) {

@@ -236,7 +236,8 @@ static bool weave(trial *t, sinter_loop_var loop) {
         sinter_schedule_cut(s, loop, 1, NULL, &loop);
         sinter_schedule_cut_end(s, second, 1, &second, NULL);
     }
-    return sinter_schedule_weave(s, loop, second);
+    return below(t, 4) ? sinter_schedule_weave(s, loop, second)
+                       : sinter_schedule_follow(s, loop, second);
 }
 
 /* The axes in any order, each whole or in blocks. */

@@ -38,6 +38,7 @@ const char sinter_opt_loops_help[] =
     "  --loop-fission=I,COUNT      --loop-unroll=I     --loop-vectorize=I  --loop-parallelize=I\n"
     "  --loop-join=I               --loop-unite=I\n"
     "  --loop-weave=I,J            J's body has that of I in front, in loops of equal count\n"
+    "  --loop-follow=I,J           I makes its elements in the order in which J reads them\n"
     "  --loop-cut-end=I,COUNT      the last COUNT iterations apart\n"
     "  --loop-expand=VAR,I,J,...   --loop-promote=BUFFER   --loop-hoist=I  --loop-inline=VAR\n"
     "  --loop-pack=BUFFER,DIM[:BLOCK],...   order of the dims, and blocks of them\n"
@@ -266,6 +267,10 @@ static bool run_weave(verb_call *call) {
     return sinter_schedule_weave(call->schedule, loop_argument(call, 0), loop_argument(call, 1));
 }
 
+static bool run_follow(verb_call *call) {
+    return sinter_schedule_follow(call->schedule, loop_argument(call, 0), loop_argument(call, 1));
+}
+
 static bool run_cut_end(verb_call *call) {
     return sinter_schedule_cut_end(call->schedule, loop_argument(call, 0), number_argument(call, 1),
                                    NULL, NULL);
@@ -436,6 +441,7 @@ static const struct {
              {"loop-join", run_join, 1, 1, false},
              {"loop-unite", run_unite, 1, 1, false},
              {"loop-weave", run_weave, 2, 2, false},
+             {"loop-follow", run_follow, 2, 2, false},
              {"loop-cut-end", run_cut_end, 2, 2, false},
              {"loop-expand", run_expand, 2, MAX_ARGUMENTS, false},
              {"loop-promote", run_promote, 1, 1, false},

@@ -119,6 +119,10 @@ static void write_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
             sinter_c_error(e, "a CPU has no block and thread axes [emit_c3]");
         return;
     }
+    if (s->axis == SINTER_AXIS_LDMATRIX && e->dialect->device) {
+        sinter_cuda_ldmatrix(e, s);
+        return;
+    }
     if (s->axis == SINTER_AXIS_MMA && e->dialect->device) {
         sinter_cuda_mma(e, s);
         return;
@@ -146,6 +150,7 @@ static void write_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
 
 static void write_if(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     sinter_c_share(e, &s->value, 1);
+    if (e->dialect->device && sinter_cuda_copy_or_zero(e, s)) return;
     sinter_c_write(e, "if (%s) {", text_of(e, s->value, false));
     write_body(e, s->body, s->else_body ? "} else {" : "}");
     if (s->else_body) write_body(e, s->else_body, "}");
@@ -170,7 +175,7 @@ static void write_element(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         sinter_cuda_update(e, s);
         return;
     }
-    if (s->asynchronous && e->dialect->device) {
+    if (s->asynchronous && s->value->kind == SINTER_LOOP_LOAD && e->dialect->device) {
         sinter_cuda_copy(e, s);
         return;
     }

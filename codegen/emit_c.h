@@ -100,10 +100,13 @@ void sinter_cuda_for(sinter_c_emitter *e, const sinter_loop_stmt *loop); /* a bl
 void sinter_cuda_fail(sinter_c_emitter *e, const sinter_loop_stmt *fail);
 void sinter_cuda_shared(sinter_c_emitter *e, const sinter_loop_stmt *alloc, int64_t count);
 void sinter_cuda_mma(sinter_c_emitter *e, const sinter_loop_stmt *loop);
+void sinter_cuda_ldmatrix(sinter_c_emitter *e, const sinter_loop_stmt *loop);
 void sinter_cuda_update(sinter_c_emitter *e, const sinter_loop_stmt *store); /* atomic */
 /* ---- emit_cuda_vector.c ---- */
 void sinter_cuda_vector(sinter_c_emitter *e, const sinter_loop_stmt *loop);
 void sinter_cuda_copy(sinter_c_emitter *e, const sinter_loop_stmt *store); /* asynchronous, of one element */
+/* A branch that copies, or else writes zeros to the same place under way, is one copy. False: it is another branch. */
+bool sinter_cuda_copy_or_zero(sinter_c_emitter *e, const sinter_loop_stmt *branch);
 
 void sinter_cuda_reduce(sinter_c_emitter *e, const sinter_loop_stmt *reduce);
 

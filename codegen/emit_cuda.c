@@ -7,6 +7,7 @@
 #include "codegen/device.h"
 #include "codegen/emit_c.h"
 #include "codegen/legalize.h"
+#include "codegen/loop_ldmatrix.h"
 #include "codegen/loop_mma.h"
 #include "codegen/loop_rewrite.h"
 
@@ -127,6 +128,25 @@ void sinter_cuda_shared(sinter_c_emitter *e, const sinter_loop_stmt *alloc, int6
                    (long long)count, e->buffers[alloc->buffer],
                    (unsigned long long)e->shared_taken);
     e->shared_taken += (bytes + whole - 1) / whole * whole;
+}
+
+/* Lanes name the rows between them, and each gets its registers. */
+void sinter_cuda_ldmatrix(sinter_c_emitter *e, const sinter_loop_stmt *loop) {
+    sinter_loop_scopes scopes;
+    sinter_loop_ldmatrix found;
+    sinter_text part = {0};
+    sinter_loop_scopes_init(&scopes, (sinter_loop_program *)(uintptr_t)e->program,
+                            (sinter_loop_function *)(uintptr_t)e->function, e->arena);
+    if (sinter_loop_check_ldmatrix(&scopes, loop, &found) || e->threads[0] != SINTER_MMA_MEMBERS ||
+        e->threads[1] != SINTER_MMA_GROUPS || sinter_c_spread_dims(e, found.store->buffer) != 3) {
+        sinter_c_error(e, "an ldmatrix axis that is no instruction of a warp [emit_c16]");
+        return;
+    }
+    sinter_c_element(e, found.store->buffer, found.first, &part);
+    sinter_c_write(e, "sinter_load_matrices<%lld, %s>(&%s, %s, %s);", (long long)found.count,
+                   found.turned ? "true" : "false", part.data,
+                   e->buffers[found.store->value->buffer], sinter_c_index_text(e, found.row));
+    sinter_text_deinit(&part);
 }
 
 /* The address of a thread's matrix: its first register. */

@@ -62,20 +62,50 @@ static __device__ void sinter_fail(failure_place place, int32_t code, int32_t me
     for (int i = 0; i < (int)sizeof...(V); i++) place->values[i] = list[i + 1];
 }
 
-/* Copies of 4, 8 or 16 bytes from global to shared memory that are under way until they were committed and waited for. */
+/* Copies of 4, 8 or 16 bytes from global to shared memory that are under way until they were committed and waited for; of zeros if there
+ * is nothing. */
 #if __CUDA_ARCH__ >= 800
 template <int N, class T, int M>
-static __device__ __forceinline__ void sinter_copy(array<T, M> &to, int64_t at, const T *from, int64_t from_at) {
-    const unsigned place = (unsigned)__cvta_generic_to_shared(&to[at]);
+static __device__ __forceinline__ void sinter_copy(array<T, M> &to, int64_t at, const T *from, int64_t from_at, bool there = true) {
+    const unsigned place = (unsigned)__cvta_generic_to_shared(&to[at]), bytes = there ? sizeof(T) * N : 0;
+    const T *source = there ? from + from_at : from;
     if (sizeof(T) * N == 16)
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(place), "l"(from + from_at) : "memory");
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(source), "r"(bytes) : "memory");
     else
-        asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(place), "l"(from + from_at), "n"(sizeof(T) * N == 4 ? 4 : 8)
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(place), "l"(source), "r"(bytes),
+                     "n"(sizeof(T) * N == 4 ? 4 : 8)
                      : "memory");
 }
 static __device__ __forceinline__ void sinter_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int N> static __device__ __forceinline__ void sinter_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+#endif
+
+/* codegen/loop_ldmatrix.h: `at` is where a row of 16 bytes begins, of COUNT * 8 that the first lanes of a warp name. */
+#if __CUDA_ARCH__ >= 750
+template <int COUNT, bool TURNED, class T, int M>
+static __device__ __forceinline__ void sinter_load_matrices(T *to, const array<T, M> &from, int64_t at) {
+    const unsigned place = (unsigned)__cvta_generic_to_shared(&from[at]);
+    unsigned words[4];
+#define SINTER_LDMATRIX(form)                                                                                          \
+    if (COUNT == 2)                                                                                                    \
+        asm volatile("ldmatrix.sync.aligned.m8n8.x2" form ".shared.b16 {%0, %1}, [%2];"                                \
+                     : "=r"(words[0]), "=r"(words[1])                                                                  \
+                     : "r"(place)                                                                                      \
+                     : "memory");                                                                                      \
+    else                                                                                                               \
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4" form ".shared.b16 {%0, %1, %2, %3}, [%4];"                        \
+                     : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])                                  \
+                     : "r"(place)                                                                                      \
+                     : "memory")
+    if (TURNED) {
+        SINTER_LDMATRIX(".trans");
+    } else {
+        SINTER_LDMATRIX("");
+    }
+#undef SINTER_LDMATRIX
+    memcpy(to, words, COUNT * sizeof *words);
 }
 #endif
 

@@ -145,39 +145,102 @@ static bool is_flat(const sinter_loop_stmt *first) {
     return true;
 }
 
+/* there: ", " and where it is not the zeros of else; or nothing. */
 static void write_copy(sinter_c_emitter *e, const sinter_loop_stmt *store, int64_t count,
-                       const char *to, const char *from) {
-    sinter_c_write(e, "sinter_copy<%lld>(%s, %s, %s, %s);", (long long)count,
-                   e->buffers[store->buffer], to, e->buffers[store->value->buffer], from);
+                       const char *to, const char *from, const char *there) {
+    sinter_c_write(e, "sinter_copy<%lld>(%s, %s, %s, %s%s);", (long long)count,
+                   e->buffers[store->buffer], to, e->buffers[store->value->buffer], from, there);
 }
 
 void sinter_cuda_copy(sinter_c_emitter *e, const sinter_loop_stmt *store) {
     const sinter_loop_expr *load = store->value;
     const char *to = sinter_c_position(e, store->buffer, store->arguments),
                *from = sinter_c_position(e, load->buffer, load->arguments);
-    write_copy(e, store, 1, to, from);
+    write_copy(e, store, 1, to, from, "");
 }
 
 /* The elements of all lanes, of which the verifier knows that they lie together. */
-static void write_copies(lanes *l, const sinter_loop_stmt *store) {
+static void write_copies(lanes *l, const sinter_loop_stmt *store, const char *there) {
     const sinter_loop_expr *load = store->value;
     sinter_expr to = NULL, from = NULL;
     if (sinter_loop_is_wide(&l->scopes, l->var, l->count, store->buffer, store->arguments, &to) &&
         sinter_loop_is_wide(&l->scopes, l->var, l->count, load->buffer, load->arguments, &from))
         write_copy(l->e, store, l->count, sinter_c_index_text(l->e, to),
-                   sinter_c_index_text(l->e, from));
+                   sinter_c_index_text(l->e, from), there);
     else
         sinter_c_error(l->e, "a copy whose elements do not lie together [emit_c15]");
 }
 
-void sinter_cuda_vector(sinter_c_emitter *e, const sinter_loop_stmt *loop) {
-    lanes l = {.e = e, .var = loop->var, .list = loop->body};
-    sinter_arena_init(&l.arena);
-    sinter_loop_trip_count(loop, &l.count);
-    sinter_loop_scopes_init(&l.scopes, (sinter_loop_program *)(uintptr_t)e->program,
+static void begin_lanes(lanes *l, sinter_c_emitter *e, const sinter_loop_stmt *loop) {
+    *l = (lanes){.e = e, .var = loop->var, .list = loop->body};
+    sinter_arena_init(&l->arena);
+    sinter_loop_trip_count(loop, &l->count);
+    sinter_loop_scopes_init(&l->scopes, (sinter_loop_program *)(uintptr_t)e->program,
                             (sinter_loop_function *)(uintptr_t)e->function, e->arena);
-    if (loop->body && loop->body->asynchronous) {
-        write_copies(&l, loop->body);
+}
+
+/* The one asynchronous store of a list, perhaps in a vector axis. */
+static const sinter_loop_stmt *only_copy(const sinter_loop_stmt *list,
+                                         const sinter_loop_stmt **out_lanes) {
+    *out_lanes = NULL;
+    if (list && !list->next && list->kind == SINTER_LOOP_FOR && list->axis == SINTER_AXIS_VECTOR) {
+        *out_lanes = list;
+        list = list->body;
+    }
+    const bool found = list && !list->next && list->kind == SINTER_LOOP_STORE && list->asynchronous;
+    return found ? list : NULL;
+}
+
+/* The zeros go to the elements that are copied. */
+static bool has_same_place(sinter_c_emitter *e, const sinter_loop_stmt *copy,
+                           const sinter_loop_stmt *zero, const sinter_loop_stmt *copy_lanes,
+                           const sinter_loop_stmt *zero_lanes) {
+    int64_t count = 1, zero_count = 1;
+    sinter_loop_map map;
+    sinter_loop_builder b;
+    sinter_loop_builder_init(&b, (sinter_loop_program *)(uintptr_t)e->program,
+                             (sinter_loop_function *)(uintptr_t)e->function);
+    sinter_loop_map_init(&map, (sinter_loop_program *)(uintptr_t)e->program,
+                         (sinter_loop_function *)(uintptr_t)e->function);
+    if (copy_lanes) {
+        sinter_loop_trip_count(copy_lanes, &count);
+        sinter_loop_trip_count(zero_lanes, &zero_count);
+        sinter_loop_map_var(&map, zero_lanes->var, sinter_loop_var_read(&b, copy_lanes->var));
+    }
+    for (uint32_t i = 0; i < copy->argument_count; i++)
+        if (!sinter_loop_expr_equal(copy->arguments[i],
+                                    sinter_loop_map_expr(&map, zero->arguments[i])))
+            return false;
+    return count == zero_count;
+}
+
+bool sinter_cuda_copy_or_zero(sinter_c_emitter *e, const sinter_loop_stmt *branch) {
+    const sinter_loop_stmt *copy_lanes, *zero_lanes,
+        *copy = only_copy(branch->body, &copy_lanes),
+        *zero = only_copy(branch->else_body, &zero_lanes);
+    if (!copy || !zero || copy->buffer != zero->buffer || !copy_lanes != !zero_lanes ||
+        copy->value->kind != SINTER_LOOP_LOAD || zero->value->kind != SINTER_LOOP_CONST ||
+        !has_same_place(e, copy, zero, copy_lanes, zero_lanes))
+        return false;
+    const char *there =
+        sinter_arena_format(e->arena, ", %s", sinter_c_condition_text(e, branch->value));
+    if (copy_lanes) {
+        lanes l;
+        begin_lanes(&l, e, copy_lanes);
+        write_copies(&l, copy, there);
+        sinter_arena_deinit(&l.arena);
+    } else {
+        write_copy(e, copy, 1, sinter_c_position(e, copy->buffer, copy->arguments),
+                   sinter_c_position(e, copy->value->buffer, copy->value->arguments), there);
+    }
+    return true;
+}
+
+void sinter_cuda_vector(sinter_c_emitter *e, const sinter_loop_stmt *loop) {
+    lanes l;
+    begin_lanes(&l, e, loop);
+    if (loop->body && loop->body->asynchronous && loop->body->value->kind == SINTER_LOOP_LOAD) {
+        write_copies(&l, loop->body, "");
         sinter_arena_deinit(&l.arena);
         return;
     }

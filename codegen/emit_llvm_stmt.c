@@ -153,6 +153,7 @@ static void emit_for(sinter_llvm_function *f, const sinter_loop_stmt *loop) {
         emit_serial(f, loop);
         return;
     case SINTER_AXIS_UNROLL:
+    case SINTER_AXIS_LDMATRIX:
     case SINTER_AXIS_MMA:
         emit_copies(f, loop);
         return;

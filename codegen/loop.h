@@ -90,6 +90,7 @@ typedef enum sinter_loop_axis {
     SINTER_AXIS_PARALLEL,
     SINTER_AXIS_BLOCK,
     SINTER_AXIS_THREAD,
+    SINTER_AXIS_LDMATRIX,
     SINTER_AXIS_MMA
 } sinter_loop_axis;
 

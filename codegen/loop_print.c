@@ -19,8 +19,8 @@ const sinter_loop_operator sinter_loop_operators[] = {
 const size_t sinter_loop_operator_count =
     sizeof sinter_loop_operators / sizeof *sinter_loop_operators;
 
-const char *const sinter_loop_axis_names[] = {"",      "unroll", "vector", "parallel",
-                                              "block", "thread", "mma"};
+const char *const sinter_loop_axis_names[] = {"",      "unroll", "vector",   "parallel",
+                                              "block", "thread", "ldmatrix", "mma"};
 const char *const sinter_loop_scope_names[] = {"in",    "out",    "inout", "constant", "register",
                                                "stack", "shared", "heap",  "alias"};
 

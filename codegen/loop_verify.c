@@ -8,6 +8,7 @@
 #include "codegen/loop_text.h"
 #include "codegen/loop_uses.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -245,6 +246,7 @@ static void check_axis(sinter_loop_verifier *v, const sinter_loop_stmt *loop, pl
     case SINTER_AXIS_MMA:
         check_mma(v, loop);
         break;
+    case SINTER_AXIS_LDMATRIX: /* with the accesses */
     case SINTER_AXIS_SERIAL:
         break;
     }
@@ -290,16 +292,24 @@ static void check_assign(sinter_loop_verifier *v, const sinter_loop_stmt *stmt) 
     check_typed(v, stmt->value, info->dtype, "the value");
 }
 
-/* An element of an input, as it is, to memory of the block. */
+static bool is_zero(sinter_expr value) {
+    return value->kind == SINTER_LOOP_CONST &&
+           (sinter_dtype_is_float(value->dtype)
+                ? value->float_value == 0 && !signbit(value->float_value)
+                : value->int_value == 0);
+}
+
+/* An element of an input, as it is, or 0 where there is none, to memory of the block. */
 static void check_copy(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, place where) {
     const sinter_loop_buffer_info *buffers = v->function->buffers.items;
-    const bool moves = stmt->value->kind == SINTER_LOOP_LOAD &&
-                       buffers[stmt->value->buffer].scope == SINTER_SCOPE_INPUT &&
-                       buffers[stmt->buffer].scope == SINTER_SCOPE_SHARED && !stmt->combine;
+    const bool from =
+        is_zero(stmt->value) || (stmt->value->kind == SINTER_LOOP_LOAD &&
+                                 buffers[stmt->value->buffer].scope == SINTER_SCOPE_INPUT);
+    const bool moves = from && buffers[stmt->buffer].scope == SINTER_SCOPE_SHARED && !stmt->combine;
     if (!moves || !where.in_thread)
         sinter_loop_verify_error(
             v, "loop_c20",
-            "a copy under way is of an input's element to shared memory, by threads");
+            "a copy under way is of an input's element or of 0 to shared memory, by threads");
 }
 
 static void check_store(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, place where) {

@@ -4,7 +4,9 @@
  * Needs: a function that passed the first half. Test: tests/codegen/loops/verify_*.loops */
 #include "codegen/loop_align.h"
 #include "codegen/loop_independent.h"
+#include "codegen/loop_ldmatrix.h"
 #include "codegen/loop_linear.h"
+#include "codegen/loop_mma.h"
 #include "codegen/loop_verify.h"
 
 #include <inttypes.h>
@@ -130,12 +132,13 @@ static void check_register_index(walker *w, sinter_expr index, const char *name)
         const sinter_loop_stmt *loop = v->scopes.vars[index->var];
         bool fine = loop && loop->kind == SINTER_LOOP_FOR &&
                     (loop->axis == SINTER_AXIS_UNROLL || loop->axis == SINTER_AXIS_VECTOR ||
-                     loop->axis == SINTER_AXIS_THREAD || loop->axis == SINTER_AXIS_MMA);
+                     loop->axis == SINTER_AXIS_THREAD || loop->axis == SINTER_AXIS_LDMATRIX ||
+                     loop->axis == SINTER_AXIS_MMA);
         if (!fine)
-            sinter_loop_verify_error(
-                v, "loop_c8",
-                "register buffer %%%s is indexed by %s, no unroll, vector, thread or mma axis",
-                name, v->function->vars.items[index->var].name);
+            sinter_loop_verify_error(v, "loop_c8",
+                                     "register buffer %%%s is indexed by %s, no unroll, vector, "
+                                     "thread, ldmatrix or mma axis",
+                                     name, v->function->vars.items[index->var].name);
         return;
     }
     for (uint32_t i = 0; i < index->argument_count; i++)
@@ -200,6 +203,27 @@ static void check_conflicts(walker *w, const sinter_loop_stmt *loop) {
     sinter_text_deinit(&reason);
 }
 
+/* ---- loads of matrices ---- */
+
+static bool is_thread_axis(const walker *w, sinter_loop_var var, int64_t wanted) {
+    const sinter_loop_stmt *loop = w->v->scopes.vars[var];
+    int64_t count;
+    return loop && loop->kind == SINTER_LOOP_FOR && loop->axis == SINTER_AXIS_THREAD &&
+           sinter_loop_trip_count(loop, &count) && count == wanted;
+}
+
+static void check_ldmatrix(walker *w, const sinter_loop_stmt *loop) {
+    sinter_loop_ldmatrix found;
+    if (loop->axis != SINTER_AXIS_LDMATRIX) return;
+    const char *wrong = sinter_loop_check_ldmatrix(&w->v->scopes, loop, &found);
+    if (!wrong && !(is_thread_axis(w, found.group, SINTER_MMA_GROUPS) &&
+                    is_thread_axis(w, found.member, SINTER_MMA_MEMBERS)))
+        wrong = "it is in no thread axes of 8 groups of 4";
+    if (wrong)
+        sinter_loop_verify_error(w->v, "loop_c21", "an ldmatrix axis is no load of matrices: %s",
+                                 wrong);
+}
+
 /* ---- the walk ---- */
 
 static void walk(walker *w, const sinter_loop_stmt *first, context at) {
@@ -224,6 +248,7 @@ static void walk(walker *w, const sinter_loop_stmt *first, context at) {
             break;
         case SINTER_LOOP_FOR:
             check_conflicts(w, stmt);
+            check_ldmatrix(w, stmt);
             inner.loops++;
             inner.certain &= sinter_loop_trip_count(stmt, &count) && count > 0;
             break;

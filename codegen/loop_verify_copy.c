@@ -221,8 +221,9 @@ static void check_copy(sinter_loop_verifier *v, const sinter_loop_stmt *store,
         fits = !store->next && around->body == store &&
                sinter_loop_is_wide(&v->scopes, around->var, lanes, store->buffer, store->arguments,
                                    &first) &&
-               sinter_loop_is_wide(&v->scopes, around->var, lanes, from->buffer, from->arguments,
-                                   &first);
+               (from->kind != SINTER_LOOP_LOAD ||
+                sinter_loop_is_wide(&v->scopes, around->var, lanes, from->buffer, from->arguments,
+                                    &first));
     }
     v->stmt = store;
     if (!fits || (bytes * lanes != 4 && bytes * lanes != 8 && bytes * lanes != 16))

@@ -2,6 +2,7 @@
  * Needs: a function that the verifier accepts. Guarantees: so is the result, with the same values.
  * Test: tests/codegen/schedule/, tests/unit/loop_property_test.c */
 #include "codegen/loop_independent.h"
+#include "codegen/loop_ldmatrix.h"
 #include "codegen/loop_mma.h"
 #include "codegen/schedule_internal.h"
 
@@ -174,6 +175,10 @@ static bool is_concurrent(const sinter_loop_stmt *stmt) {
             stmt->axis == SINTER_AXIS_BLOCK || stmt->axis == SINTER_AXIS_THREAD);
 }
 
+static bool is_ldmatrix(const sinter_loop_stmt *stmt) {
+    return stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_LDMATRIX;
+}
+
 static bool is_mma(const sinter_loop_stmt *stmt) {
     return stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_MMA;
 }
@@ -189,12 +194,18 @@ static bool check_mark(void *user, sinter_loop_stmt *stmt) {
         check->good = !wrong;
         if (wrong) sinter_text_append_string(&check->reason, wrong);
     }
+    if (check->good && is_ldmatrix(stmt)) {
+        sinter_loop_ldmatrix found;
+        const char *wrong = sinter_loop_check_ldmatrix(&check->scopes, stmt, &found);
+        check->good = !wrong;
+        if (wrong) sinter_text_append_string(&check->reason, wrong);
+    }
     return check->good;
 }
 
 static bool has_no_mark(void *user, sinter_loop_stmt *stmt) {
     bool *found = user;
-    *found |= is_concurrent(stmt) || is_mma(stmt);
+    *found |= is_concurrent(stmt) || is_ldmatrix(stmt) || is_mma(stmt);
     return !*found;
 }
 

@@ -207,7 +207,8 @@ bool sinter_schedule_register_tile(sinter_schedule *schedule, sinter_register_ti
  * columns are then those of instructions, of 16 and 8 each, and the steps are as deep as instructions go, or a multiple.
  * stages: copies to shared memory are begun stages - 1 steps before they are multiplied, into a ring of so many tiles:
  *     for steps + stages - 1 { wait stages - 2; barrier; copies of step; commit; acc = acc + a * b of the step stages - 1 before }
- * What is no input's element, or has no 4 bytes of them side by side, is staged by threads; one operand at least must be copied.
+ * What is no input's element, or has no 4 bytes of them side by side, is read by threads into registers where copies begin, and stored behind what
+ * is multiplied; where it is too much for registers, at once. One operand at least must be copied, or both go by way of registers.
  * The loops of tiles are serial: the caller's to bind to blocks. */
 typedef struct sinter_block_tile {
     sinter_loop_var rows, columns;

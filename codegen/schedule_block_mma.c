@@ -36,17 +36,26 @@ sinter_block_fragments sinter_block_add_fragments(sinter_block_tiling *t) {
     return made;
 }
 
-/* Each thread reads what the instruction wants of it: `count` matrices of an operand. */
+/* Rows of the tile are as ldmatrix wants them: along the reduction, or, where it can turn them, across. */
+static bool loads_matrices(const sinter_block_tiling *t, const sinter_block_operand *o) {
+    return o->depth_last || t->mma->packed == 2;
+}
+
+/* Each thread reads what the instruction wants of it: `count` matrices of an operand, four of 8 rows at once if it can be. */
 static void load_fragments(sinter_block_tiling *t, const sinter_block_threads *own,
                            sinter_loop_buffer part, bool left, sinter_expr start) {
     sinter_loop_builder *b = t->builder;
     const sinter_block_operand *o = left ? &t->rows : &t->columns;
     const int64_t packed = t->mma->packed;
-    sinter_expr i = sinter_block_begin_loop(t, left ? "i" : "j",
-                                            left ? t->asked->thread_rows : t->asked->thread_columns,
-                                            SINTER_AXIS_UNROLL);
+    const int64_t count = left ? t->asked->thread_rows : t->asked->thread_columns;
+    const bool at_once = loads_matrices(t, o), pairs = at_once && !left && count % 2 == 0;
+    sinter_expr i =
+        sinter_block_begin_loop(t, left ? "i" : "j", pairs ? count / 2 : count, SINTER_AXIS_UNROLL);
+    if (pairs)
+        i = sinter_block_place(t, i, 2, sinter_block_begin_loop(t, "p", 2, SINTER_AXIS_LDMATRIX));
     sinter_expr q = sinter_block_begin_loop(
-        t, "q", left ? SINTER_MMA_LEFT_REGISTERS : SINTER_MMA_RIGHT_REGISTERS, SINTER_AXIS_UNROLL);
+        t, "q", left ? SINTER_MMA_LEFT_REGISTERS : SINTER_MMA_RIGHT_REGISTERS,
+        at_once && !pairs ? SINTER_AXIS_LDMATRIX : SINTER_AXIS_UNROLL);
     sinter_expr s = sinter_block_begin_loop(t, "s", packed, SINTER_AXIS_UNROLL);
     sinter_expr two = sinter_block_int(t, 2);
     sinter_expr upper = left ? sinter_loop_div(b, q, two) : q;
@@ -61,7 +70,7 @@ static void load_fragments(sinter_block_tiling *t, const sinter_block_threads *o
     const sinter_expr indices[6] = {own->axes[0], own->axes[1], own->axes[2], i, q, s};
     sinter_loop_store(b, part, indices,
                       sinter_block_load(t, o, sinter_loop_add(b, start, depth), at));
-    sinter_block_end_loops(t, 3);
+    sinter_block_end_loops(t, 3 + pairs);
 }
 
 static void add_instructions(sinter_block_tiling *t, const sinter_block_threads *own,

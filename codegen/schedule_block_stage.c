@@ -1,11 +1,18 @@
 /* How a block's threads stage the operands of a contraction in shared memory: element by element, whatever expressions they are, or, where
  * tiles are in a ring, by copies under way. Those move 16, 8 or 4 bytes, as many as the operand has side by side at a multiple of them, of
- * which all or none are there; what is beyond a border is written as zeros.
+ * which all or none are there; what is beyond a border is written as zeros. What can't be copied so, as the places of a
+ * convolution in halves, is read into registers of the thread before a step is multiplied and goes to the ring behind it, so that these reads
+ * are under way meanwhile too.
  * Part of the verb of schedule_block_tile.c. Test: tests/codegen/schedule/block_ring.loops */
 #include "codegen/loop_align.h"
 #include "codegen/schedule_block_tile.h"
 
-enum { LANES = SINTER_BLOCK_LANES, MAX_COPY = 16, MIN_COPY = 4 };
+enum {
+    LANES = SINTER_BLOCK_LANES,
+    MAX_COPY = 16,
+    MIN_COPY = 4,
+    MAX_AHEAD = 32 /* elements of an operand that a thread has registers for, each of 32 bits */
+};
 
 typedef sinter_block_tiling tiling;
 typedef sinter_block_operand operand;
@@ -46,24 +53,45 @@ typedef struct piece {
     bool fits;
 } piece;
 
-/* The operand's element `lane` of the piece, and whether it is there. */
-static sinter_expr value_of(tiling *t, const operand *o, const piece *p, sinter_expr lane,
-                            sinter_expr *out_condition) {
+/* An element of the operand, and where it is there: both NULL where it is certain. */
+typedef struct element {
+    sinter_expr value;
+    sinter_expr inside; /* of the loops */
+    sinter_expr border; /* the operand's own condition */
+} element;
+
+static sinter_expr condition_of(tiling *t, const element *e) {
+    return sinter_block_both(t->builder, e->inside, e->border);
+}
+
+/* Pieces of the reduction are in one row of its innermost loop: only that counts through their lanes. */
+static bool is_innermost(const tiling *t, const piece *p) {
+    int64_t count;
+    return sinter_loop_is_const_int(t->sum.counts[t->sum.loop_count - 1], &count) &&
+           count % p->width == 0 && t->asked->depth % p->width == 0;
+}
+
+/* The operand's element `lane` of the piece. */
+static element element_of(tiling *t, const operand *o, const piece *p, sinter_expr lane) {
     sinter_loop_builder *b = t->builder;
     sinter_expr position = sinter_loop_add(b, p->start, p->depth),
-                index = sinter_loop_add(b, o->first, p->at);
-    if (lane && o->along_depth) position = sinter_loop_add(b, position, lane);
+                index = sinter_loop_add(b, o->first, p->at), within = NULL;
+    if (lane && o->along_depth) {
+        if (is_innermost(t, p))
+            within = lane;
+        else
+            position = sinter_loop_add(b, position, lane);
+    }
     if (lane && !o->along_depth) index = sinter_loop_add(b, index, lane);
     sinter_loop_map map;
     sinter_block_begin_map(t, &map, o == &t->rows ? index : NULL, o == &t->columns ? index : NULL);
-    sinter_block_map_reduction(t, &map, position);
-    sinter_expr condition =
-        sinter_block_both(b, sinter_block_below(b, index, sinter_block_count(t, o)),
-                          sinter_block_below(b, position, t->count));
-    if (o->condition)
-        condition = sinter_block_both(b, condition, sinter_loop_map_expr(&map, o->condition));
-    *out_condition = condition;
-    return sinter_loop_map_expr(&map, o->value);
+    sinter_block_map_reduction(t, &map, position, within);
+    if (within) position = sinter_loop_add(b, position, within);
+    return (element){
+        .value = sinter_loop_map_expr(&map, o->value),
+        .inside = sinter_block_both(b, sinter_block_below(b, index, sinter_block_count(t, o)),
+                                    sinter_block_below(b, position, t->count)),
+        .border = o->condition ? sinter_loop_map_expr(&map, o->condition) : NULL};
 }
 
 static void store(tiling *t, const operand *o, const piece *p, sinter_expr lane,
@@ -75,28 +103,27 @@ static void store(tiling *t, const operand *o, const piece *p, sinter_expr lane,
     sinter_loop_store(b, o->tile, indices_of(t, o, depth, at, all), value);
 }
 
-/* tile[...] = the operand's element, 0 outside of it: one store for all lanes of a warp, whichever have a value. */
-static void stage_element(tiling *t, const operand *o, const piece *p) {
+/* The operand's element, 0 outside of it: one store for all lanes of a warp, whichever have a value. */
+static sinter_expr find_element(tiling *t, const operand *o, const piece *p) {
     sinter_loop_builder *b = t->builder;
-    sinter_expr condition, value = value_of(t, o, p, NULL, &condition);
-    if (condition) {
-        sinter_loop_var staged =
-            sinter_loop_declare(b, "staged", true, sinter_block_zero(t, o->value->dtype));
-        sinter_loop_begin_if(b, condition);
-        sinter_loop_assign(b, staged, value);
-        sinter_loop_end(b);
-        value = sinter_loop_var_read(b, staged);
-    }
-    store(t, o, p, NULL, value);
+    const element e = element_of(t, o, p, NULL);
+    const sinter_expr condition = condition_of(t, &e);
+    if (!condition) return e.value;
+    sinter_loop_var staged =
+        sinter_loop_declare(b, "staged", true, sinter_block_zero(t, o->value->dtype));
+    sinter_loop_begin_if(b, condition);
+    sinter_loop_assign(b, staged, e.value);
+    sinter_loop_end(b);
+    return sinter_loop_var_read(b, staged);
 }
 
 /* The elements of a piece are there or not as its first is: what limits them along it is whole pieces. */
 static bool is_whole(tiling *t, const operand *o, const piece *p, sinter_loop_var lane,
-                     sinter_expr condition) {
+                     const element *e) {
     int64_t limit;
     sinter_expr along = o->along_depth ? t->count : sinter_block_count(t, o);
-    if (!condition || !sinter_loop_expr_uses(condition, lane)) return true;
-    if (o->condition) return false;
+    if (e->border && sinter_loop_expr_uses(e->border, lane)) return false;
+    if (!e->inside || !sinter_loop_expr_uses(e->inside, lane)) return true;
     return sinter_loop_is_const_int(along, &limit) && limit % p->width == 0;
 }
 
@@ -107,12 +134,13 @@ static sinter_expr begin_lanes(tiling *t, const piece *p) {
 /* The same by a copy under way. */
 static void copy_piece(tiling *t, const operand *o, piece *p) {
     sinter_loop_builder *b = t->builder;
-    sinter_expr condition, unused;
-    value_of(t, o, p, NULL, &condition); /* of the first */
+    const element first_element = element_of(t, o, p, NULL);
+    const sinter_expr condition = condition_of(t, &first_element);
     if (condition) sinter_loop_begin_if(b, condition);
     sinter_loop_stmt **link = b->tail;
-    sinter_expr lane = begin_lanes(t, p), value = value_of(t, o, p, lane, &unused);
-    store(t, o, p, lane, value);
+    sinter_expr lane = begin_lanes(t, p);
+    const element e = element_of(t, o, p, lane);
+    store(t, o, p, lane, e.value);
     sinter_loop_stmt *copy = b->last;
     copy->asynchronous = true;
     if (lane) {
@@ -122,11 +150,11 @@ static void copy_piece(tiling *t, const operand *o, piece *p) {
         sinter_block_end_loops(t, 1);
         sinter_arena_init(&scratch);
         sinter_loop_scopes_init(&scopes, t->schedule->program, t->schedule->function, &scratch);
-        p->fits = value->kind == SINTER_LOOP_LOAD && is_whole(t, o, p, (*link)->var, unused) &&
+        p->fits = e.value->kind == SINTER_LOOP_LOAD && is_whole(t, o, p, (*link)->var, &e) &&
                   sinter_loop_is_wide(&scopes, (*link)->var, p->width, copy->buffer,
                                       copy->arguments, &first) &&
-                  sinter_loop_is_wide(&scopes, (*link)->var, p->width, value->buffer,
-                                      value->arguments, &first);
+                  sinter_loop_is_wide(&scopes, (*link)->var, p->width, e.value->buffer,
+                                      e.value->arguments, &first);
         sinter_arena_deinit(&scratch);
     }
     if (!condition) return;
@@ -134,6 +162,7 @@ static void copy_piece(tiling *t, const operand *o, piece *p) {
     sinter_loop_begin_else(b);
     lane = begin_lanes(t, p);
     store(t, o, p, lane, sinter_block_zero(t, o->value->dtype));
+    b->last->asynchronous = true;
     sinter_block_end_loops(t, lane != NULL);
     sinter_loop_end(b);
 }
@@ -177,44 +206,97 @@ static bool order_lanes(const tiling *t, const operand *o, int64_t width, lane_o
     return !meet(t, o, width, order);
 }
 
+/* How an operand is staged. */
+typedef enum way {
+    COPY,  /* by copies under way */
+    STORE, /* read and stored to the tile */
+    READ,  /* read into registers, and */
+    PUT    /* from these to the tile */
+} way;
+
+/* The elements that a thread stages: `turns` x `parts` pieces. */
+typedef struct share {
+    int64_t across, turns, parts, abreast, size;
+    lane_order order;
+} share;
+
 /* Warps take turns along one dim of the tile, lanes stand side by side in the other, in several rows where that is short. False: pieces of
  * this width do not do. */
-static bool stage(tiling *t, const operand *o, sinter_expr start, int64_t width) {
-    sinter_loop_builder *b = t->builder;
+static bool share_out(const tiling *t, const operand *o, int64_t width, share *out) {
     const int64_t size = width ? width : 1, warps = t->asked->warps;
-    const int64_t across = o->along_depth ? o->extent : t->asked->depth,
-                  pieces = (o->along_depth ? t->asked->depth : o->extent) / size,
+    const int64_t pieces = (o->along_depth ? t->asked->depth : o->extent) / size,
                   abreast = pieces < LANES ? pieces : LANES;
     if (abreast < 1 || LANES % abreast || pieces % abreast) return false;
-    lane_order order = {abreast, LANES / abreast, 1, 1};
-    if (width && !order_lanes(t, o, width, &order)) return false;
-    const int64_t rows = warps * order.rows;
+    *out = (share){.across = o->along_depth ? o->extent : t->asked->depth,
+                   .parts = pieces / abreast,
+                   .abreast = abreast,
+                   .size = size,
+                   .order = {abreast, LANES / abreast, 1, 1}};
+    if (width && !order_lanes(t, o, width, &out->order)) return false;
+    const int64_t rows = warps * out->order.rows;
+    out->turns = (out->across + rows - 1) / rows;
+    return true;
+}
+
+static bool stage(tiling *t, const operand *o, sinter_expr start, int64_t width, way how) {
+    sinter_loop_builder *b = t->builder;
+    share s;
+    if (!share_out(t, o, width, &s)) return false;
+    const int64_t rows = t->asked->warps * s.order.rows;
     threads own = sinter_block_begin_threads(t);
-    sinter_expr turn =
-                    sinter_block_begin_loop(t, "r", (across + rows - 1) / rows, SINTER_AXIS_UNROLL),
-                part = sinter_block_begin_loop(t, "c", pieces / abreast, SINTER_AXIS_UNROLL);
-    sinter_expr lane = sinter_loop_rem(b, own.lane, number(t, abreast)),
-                row = sinter_loop_div(b, own.lane, number(t, abreast)),
-                together = number(t, order.together);
-    if (order.spacing > 1)
-        row = sinter_block_place(t, sinter_loop_rem(b, row, together), order.spacing,
+    sinter_expr turn = sinter_block_begin_loop(t, "r", s.turns, SINTER_AXIS_UNROLL),
+                part = sinter_block_begin_loop(t, "c", s.parts, SINTER_AXIS_UNROLL);
+    sinter_expr lane = sinter_loop_rem(b, own.lane, number(t, s.abreast)),
+                row = sinter_loop_div(b, own.lane, number(t, s.abreast)),
+                together = number(t, s.order.together);
+    if (s.order.spacing > 1)
+        row = sinter_block_place(t, sinter_loop_rem(b, row, together), s.order.spacing,
                                  sinter_loop_div(b, row, together));
-    row = sinter_block_place(t, own.warp, order.rows, row);
+    row = sinter_block_place(t, own.warp, s.order.rows, row);
     sinter_expr slow = sinter_block_place(t, turn, rows, row),
-                fast =
-                    sinter_loop_mul(b, sinter_block_place(t, part, abreast, lane), number(t, size));
-    sinter_expr inside = sinter_block_below(b, slow, number(t, across));
+                fast = sinter_loop_mul(b, sinter_block_place(t, part, s.abreast, lane),
+                                       number(t, s.size));
+    sinter_expr inside = sinter_block_below(b, slow, number(t, s.across));
     if (inside) sinter_loop_begin_if(b, inside);
     piece p = {start, o->along_depth ? fast : slow, o->along_depth ? slow : fast, width, true};
-    if (width)
+    sinter_expr held[5] = {own.axes[0], own.axes[1], own.axes[2]};
+    held[own.count] = turn;
+    held[own.count + 1] = part;
+    switch (how) {
+    case COPY:
         copy_piece(t, o, &p);
-    else
-        stage_element(t, o, &p);
+        break;
+    case STORE:
+        store(t, o, &p, NULL, find_element(t, o, &p));
+        break;
+    case READ:
+        sinter_loop_store(b, o->ahead, held, find_element(t, o, &p));
+        break;
+    case PUT:
+        store(t, o, &p, NULL, sinter_loop_load(b, o->ahead, held));
+        break;
+    }
     sinter_block_end_loops(t, own.count + 2 + (inside != NULL));
     return p.fits;
 }
 
-void sinter_block_stage(tiling *t, const operand *o, sinter_expr start) {
+/* Registers for what a thread stages of an operand, where there is a ring and they are not too many. They are allocated before the loop over the
+ * steps, in the midst of which the builder is. */
+static bool reads_ahead(tiling *t, operand *o) {
+    share s;
+    if (!t->slot || !share_out(t, o, 0, &s) || s.turns * s.parts > MAX_AHEAD) return false;
+    sinter_loop_builder *b = t->builder;
+    sinter_loop_stmt **tail = b->tail;
+    const int64_t sizes[2] = {s.turns, s.parts};
+    b->tail = t->before_steps;
+    o->ahead = sinter_block_registers(t, o == &t->rows ? "row_ahead" : "column_ahead",
+                                      o->value->dtype, 2, sizes);
+    t->before_steps = b->tail;
+    b->tail = tail;
+    return true;
+}
+
+void sinter_block_stage(tiling *t, operand *o, sinter_expr start) {
     const sinter_loop_function *function = t->schedule->function;
     const int64_t bytes = sinter_dtype_infos[o->value->dtype].bits / 8;
     const bool moves = t->slot && o->value->kind == SINTER_LOOP_LOAD &&
@@ -222,12 +304,16 @@ void sinter_block_stage(tiling *t, const operand *o, sinter_expr start) {
     sinter_loop_stmt **link = t->builder->tail, *rest = *link;
     for (int64_t copy = MAX_COPY; moves && bytes && copy >= MIN_COPY; copy /= 2) {
         if (copy % bytes) continue;
-        if (stage(t, o, start, copy / bytes)) {
+        if (stage(t, o, start, copy / bytes, COPY)) {
             t->copies = true;
             return;
         }
         *link = rest;
         t->builder->tail = link;
     }
-    stage(t, o, start, 0);
+    stage(t, o, start, 0, reads_ahead(t, o) ? READ : STORE);
+}
+
+void sinter_block_put(tiling *t, const operand *o, sinter_expr start) {
+    if (o->ahead) stage(t, o, start, 0, PUT);
 }

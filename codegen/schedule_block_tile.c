@@ -84,11 +84,13 @@ void sinter_block_begin_map(tiling *t, sinter_loop_map *map, sinter_expr row, si
     if (column) sinter_loop_map_var(map, t->columns.loop->var, column);
 }
 
-void sinter_block_map_reduction(tiling *t, sinter_loop_map *map, sinter_expr position) {
+void sinter_block_map_reduction(tiling *t, sinter_loop_map *map, sinter_expr position,
+                                sinter_expr within) {
     const sinter_contraction *c = &t->sum;
     for (uint32_t i = c->loop_count; i-- > 0;) {
         sinter_expr digit = i ? sinter_loop_rem(t->builder, position, c->counts[i]) : position;
         if (i) position = sinter_loop_div(t->builder, position, c->counts[i]);
+        if (within && i + 1 == c->loop_count) digit = sinter_loop_add(t->builder, digit, within);
         sinter_loop_map_var(map, c->loops[i], sinter_loop_add(t->builder, c->lowers[i], digit));
     }
 }
@@ -267,14 +269,17 @@ static void reduce_by_turns(tiling *t, sinter_expr steps, const sinter_block_fra
 }
 
 /* Steps are multiplied `ahead` trips after their copies began, so that these are under way meanwhile. What a trip copies takes the place of
- * what the trip before multiplied, behind the one barrier. */
+ * what the trip before multiplied, behind the one barrier. What goes by way of registers is read where copies begin, and gets there in
+ * the same trip, behind what is multiplied: the next barrier is before it is used, since `ahead` is at least one. */
 static void reduce_by_ring(tiling *t, sinter_expr steps, const sinter_block_fragments *fragments) {
     sinter_loop_builder *b = t->builder;
     const int64_t ahead = t->asked->stages - 1;
+    t->before_steps = b->tail;
     sinter_expr step = begin_steps(t, sinter_loop_add(b, steps, number(t, ahead)));
     sinter_loop_wait(b, (uint32_t)ahead - 1);
     sinter_loop_barrier(b);
-    sinter_loop_begin_if(b, sinter_loop_compare(b, SINTER_SCALAR_lt, step, steps));
+    const sinter_expr is_step = sinter_loop_compare(b, SINTER_SCALAR_lt, step, steps);
+    sinter_loop_begin_if(b, is_step);
     turn_ring(t, step);
     sinter_expr start = sinter_loop_mul(b, step, number(t, t->asked->depth));
     sinter_block_stage(t, &t->rows, start);
@@ -285,6 +290,13 @@ static void reduce_by_ring(tiling *t, sinter_expr steps, const sinter_block_frag
     turn_ring(t, sinter_loop_add(b, step, number(t, 1))); /* (step - ahead) mod stages */
     multiply_staged(t, fragments);
     sinter_loop_end(b);
+    if (t->rows.ahead || t->columns.ahead) {
+        sinter_loop_begin_if(b, is_step);
+        turn_ring(t, step);
+        sinter_block_put(t, &t->rows, start);
+        sinter_block_put(t, &t->columns, start);
+        sinter_loop_end(b);
+    }
     sinter_block_end_loops(t, 1);
 }
 
@@ -540,9 +552,11 @@ bool sinter_schedule_block_tile(sinter_schedule *schedule, sinter_block_tile *as
     *link = (*link)->next;
     t.builder->tail = link;
     build(&t);
-    if (asked->stages > 1 && !t.copies) {
+    if (asked->stages > 1 && !t.copies && !(t.rows.ahead && t.columns.ahead)) {
         *schedule->function = *saved;
-        return sinter_schedule_refuse(schedule, "no operand is an input that is copied as it is");
+        return sinter_schedule_refuse(schedule,
+                                      "no operand is an input that is copied as it is, and not "
+                                      "both of them fit into registers");
     }
     return sinter_schedule_keeps_marks(schedule, saved);
 }

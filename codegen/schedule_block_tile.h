@@ -15,6 +15,7 @@ typedef struct sinter_block_operand {
     bool depth_last;              /* dim of the tile in shared memory */
     int64_t pad;                  /* elements that its rows are longer */
     sinter_loop_buffer tile;
+    sinter_loop_buffer ahead; /* registers of what is staged by way of them; 0: none */
 } sinter_block_operand;
 
 typedef struct sinter_block_tiling {
@@ -28,6 +29,7 @@ typedef struct sinter_block_tiling {
     bool rows_first;         /* of the factors */
     sinter_expr slot;        /* of the ring, that is read or written; NULL: there is none */
     bool copies;             /* some operand is copied asynchronously */
+    sinter_loop_stmt **before_steps; /* where the loop over the steps of the ring is linked */
     sinter_loop_buffer sums; /* by axes of threads, row and column of the thread */
 } sinter_block_tiling;
 
@@ -49,15 +51,17 @@ sinter_expr sinter_block_both(sinter_loop_builder *b, sinter_expr a, sinter_expr
 sinter_expr sinter_block_count(sinter_block_tiling *t, const sinter_block_operand *o);
 /* A map from the nest's loops to an element of the tile. */
 void sinter_block_begin_map(sinter_block_tiling *t, sinter_loop_map *map, sinter_expr row, sinter_expr column);
-/* The loops of the reduction at its `position`, counted through the box. */
-void sinter_block_map_reduction(sinter_block_tiling *t, sinter_loop_map *map, sinter_expr position);
+/* The loops of the reduction at its `position`, counted through the box, and `within` (NULL: 0) further in the innermost one, which has so many. */
+void sinter_block_map_reduction(sinter_block_tiling *t, sinter_loop_map *map, sinter_expr position, sinter_expr within);
 sinter_expr sinter_block_zero(sinter_block_tiling *t, sinter_dtype dtype);
 
 /* ---- schedule_block_stage.c ---- */
 /* Allocates the operand's tile, or a ring of them. */
 void sinter_block_add_tile(sinter_block_tiling *t, sinter_block_operand *operand, const char *name);
-/* The operand from this step of the reduction on goes to its tile; by copies under way where there is a ring and they can. */
-void sinter_block_stage(sinter_block_tiling *t, const sinter_block_operand *operand, sinter_expr start);
+/* The operand from this step of the reduction on goes to its tile: where there is a ring by copies under way if they can, or else to registers,
+ * from which the second one brings it there. */
+void sinter_block_stage(sinter_block_tiling *t, sinter_block_operand *operand, sinter_expr start);
+void sinter_block_put(sinter_block_tiling *t, const sinter_block_operand *operand, sinter_expr start);
 /* The staged element of an operand, both places counted from the tile's first. */
 sinter_expr sinter_block_load(sinter_block_tiling *t, const sinter_block_operand *operand, sinter_expr depth, sinter_expr at);
 /* Allocates registers: a part for each thread, then `rank` more dims. */

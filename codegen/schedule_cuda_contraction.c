@@ -299,13 +299,15 @@ static int64_t ring_bytes(const sinter_target *target) {
     return sinter_target_shared_bytes(target);
 }
 
-/* As many as fit twice, so that another block runs where one waits, or else two; no more than there are steps. */
+/* As many as fit twice, so that another block runs where one waits, or else two; no more than there are steps, but for the two without
+ * which nothing is copied under way. */
 static int64_t choose_stages(candidate c, const sizes *n, int64_t bytes) {
+    const int64_t steps = rounded_up(n->depth, depth_of(&c));
     for (c.stages = MAX_STAGES; c.stages > 1; c.stages--) {
         const int64_t taken = shared_bytes(&c, n->element) + RESERVED_SHARED;
         const bool fits = 2 * taken <= bytes + RESERVED_SHARED ||
                           (c.stages == 2 && taken <= bytes + RESERVED_SHARED);
-        if (fits && c.stages <= rounded_up(n->depth, depth_of(&c))) return c.stages;
+        if (fits && (c.stages == 2 || c.stages <= steps)) return c.stages;
     }
     return 1;
 }

@@ -693,6 +693,8 @@ template <class T, class F> static inline void sinter_update(emulation::element<
     emulation::exchange(value, emulation::thread % emulation::WARP ^ (uint32_t)(distance), (uint64_t)__LINE__)
 #define sinter_shuffle(value, lane) emulation::exchange(value, (uint32_t)(lane), (uint64_t)__LINE__)
 
+#define sinter_load_matrices emulation::load_matrices
+
 #define SINTER_MMA(sum, packed, of_left, of_right, c, a, b)                                                            \
     emulation::matrices<sum, packed>::multiply(c, a, b, emulation::of_left, emulation::of_right, (uint64_t)__LINE__)
 #define sinter_mma_bf16(c, a, b) SINTER_MMA(float, 2, of_bf16, of_bf16, c, a, b)

@@ -110,6 +110,31 @@ __attribute__((noinline)) static void write_wide(shared<T, M> &to, int64_t at, a
     }
 }
 
+/* ---- matrices ---- */
+
+/* Rows of 16 bytes whose places lanes show each other, counted as the accesses of 16 bytes that they are: 8 lanes at once. */
+template <int COUNT, bool TURNED, class P, class T, int64_t N>
+__attribute__((noinline)) static void load_matrices(P to, shared<T, N> &from, int64_t at) {
+    constexpr int64_t ELEMENTS = 4 / sizeof(T), ROW = 16 / sizeof(T);
+    const uint64_t site = SINTER_EMULATION_SITE;
+    const uint32_t side = parity[thread] ^= 1, self = thread, first = self / WARP * WARP, lane = self % WARP;
+    if (lane < 8 * COUNT && !touch_shared(from, at, ROW, site)) return;
+    lanes[side][self] = (uint64_t)at;
+    wait(AT_WARP, site);
+    if (first + WARP > thread_count) {
+        find("a warp of %u lanes loads matrices", thread_count - first);
+        return;
+    }
+    for (uint32_t matrix = 0; matrix < COUNT; matrix++)
+        for (uint32_t e = 0; e < ELEMENTS; e++) {
+            const uint32_t pair = lane % 4 * ELEMENTS + e, row = TURNED ? pair : lane / 4, column = TURNED ? lane / 4 : pair;
+            const int64_t place = (int64_t)lanes[side][first + 8 * matrix + row] + column;
+            if (place < 0 || place >= N) return; /* its lane has found that */
+            from.check_read(place);
+            to.at(matrix * ELEMENTS + e) = from.data[place];
+        }
+}
+
 /* ---- copies under way ---- */
 
 /* What a thread began to copy to shared memory: the bytes are there from its wait on (PTX ISA, cp.async.wait_group), for others
@@ -165,12 +190,12 @@ static inline void wait_for_copies(uint32_t allowed) {
 }
 
 template <int64_t COUNT, class T, int64_t N>
-__attribute__((noinline)) static void copy_to_shared(shared<T, N> &to, int64_t at, in<T> input, int64_t from) {
+__attribute__((noinline)) static void copy_to_shared(shared<T, N> &to, int64_t at, in<T> input, int64_t from, bool there = true) {
     parameter *of = input.of;
     constexpr int64_t BYTES = COUNT * (int64_t)sizeof(T);
     static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "a copy is of 4, 8 or 16 bytes");
     const uint64_t site = SINTER_EMULATION_SITE;
-    if (!touch_shared(to, at, COUNT, site) || !touch<T>(of, from, COUNT, false, site)) return;
+    if (!touch_shared(to, at, COUNT, site) || (there && !touch<T>(of, from, COUNT, false, site))) return;
     pending_list *list = own_pending();
     if (list->count == list->capacity) {
         list->capacity = list->capacity ? 2 * list->capacity : 64;
@@ -178,7 +203,7 @@ __attribute__((noinline)) static void copy_to_shared(shared<T, N> &to, int64_t a
     }
     pending_copy *c = &list->items[list->count++];
     *c = {&to.marks[at], &to.data[at], finish_copy<T, N>, list->groups, (uint32_t)COUNT, {0}};
-    memcpy(c->bytes, (const T *)(uintptr_t)of->bits + from, BYTES);
+    if (there) memcpy(c->bytes, (const T *)(uintptr_t)of->bits + from, BYTES);
     memset(&to.data[at], 0xa5, BYTES);
     for (int64_t i = 0; i < COUNT; i++) {
         to.begin_write(at + i);

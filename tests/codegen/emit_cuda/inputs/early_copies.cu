@@ -38,6 +38,13 @@ extern "C" __global__ void misplaced(in<float> x, out<float> y) {
     __shared__ shared<float, 40> tile;
     sinter_copy<4>(tile, threadIdx.x + 2, x, 0);
 }
+extern "C" __global__ void loads(in<float> x, out<float> y) {
+    SINTER_EXTENT(x, 32);
+    SINTER_EXTENT(y, 32);
+    __shared__ shared<uint16_t, 256> tile;
+    array<uint16_t, 4> part;
+    sinter_load_matrices<2, false>(&part[0], tile, 8 * threadIdx.x + 4);
+}
 extern "C" __global__ void right(in<float> x, out<float> y) {
     SINTER_EXTENT(x, 32);
     SINTER_EXTENT(y, 32);
@@ -69,7 +76,7 @@ static void print(void *user, const char *kernel, const char *text) {
 }
 
 SINTER_EMULATED_MODULE(SINTER_EMULATED_KERNEL(early) SINTER_EMULATED_KERNEL(apart) SINTER_EMULATED_KERNEL(over)
-                           SINTER_EMULATED_KERNEL(misplaced) SINTER_EMULATED_KERNEL(right))
+                           SINTER_EMULATED_KERNEL(misplaced) SINTER_EMULATED_KERNEL(loads) SINTER_EMULATED_KERNEL(right))
 
 int main(int count, char **arguments) {
     const uint32_t threads = count > 1 ? (uint32_t)atoi(arguments[1]) : 2;

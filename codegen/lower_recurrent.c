@@ -1,5 +1,5 @@
-/* Lowering of RNN, GRU and LSTM layers: the input projection of all steps as one contraction, then per step the
- * recurrent contraction and the cell. Both contractions are plain nests, which the schedules tile and pack like any other.
+/* Lowering of RNN, GRU and LSTM layers: the input projection of all steps as one contraction, unless x has it already, then per step
+ * the recurrent contraction and the cell. Both contractions are plain nests, which the schedules tile and pack like any other.
  * Two directions are iterations of one loop, or two copies where their activations differ; a reverse direction walks each
  * sequence of the batch from its own end. Scratch has the direction as its first axis.
  *
@@ -174,22 +174,30 @@ static sinter_expr position_of(layer *l, sinter_expr t, sinter_expr b) {
 
 /* ---- the two contractions ---- */
 
-/* projected[t, b, :] = x[t, b] W^T + both biases (GRU keeps the recurrent bias of its last gate apart), of position t: rows of all
- * positions and of the batch count up as one. A schedule may make them in the order in which steps read them. */
+/* What a projection of column j is besides the product: both biases, of GRU its own (the recurrent one is for what it resets). */
+static sinter_expr bias_of(layer *l, sinter_expr j) {
+    if (!l->bias) return number(l, 0);
+    sinter_expr own[2] = {l->place, j}, other[2] = {own[0], add(l, l->columns, j)};
+    sinter_expr bias = sinter_lower_element(l->kernel, l->bias, own);
+    return l->gru ? bias : add(l, bias, sinter_lower_element(l->kernel, l->bias, other));
+}
+
+static void x_index(layer *l, sinter_expr at, sinter_expr b, sinter_expr i, sinter_expr *index) {
+    index[0] = l->batch_first ? b : at;
+    index[1] = l->batch_first ? at : b;
+    index[2] = i;
+}
+
+/* projected[t, b, :] = x[t, b] W^T + biases, of position t: rows of all positions and of the batch count up as one. A schedule may make
+ * them in the order in which steps read them. */
 static void project(layer *l) {
     sinter_expr t = begin(l, "t", l->steps), b = begin(l, "b", l->batch),
                 j = begin(l, "j", l->columns);
-    sinter_expr start = number(l, 0);
-    if (l->bias) {
-        sinter_expr own[2] = {l->place, j}, other[2] = {own[0], add(l, l->columns, j)};
-        start = sinter_lower_element(l->kernel, l->bias, own);
-        if (!l->gru) start = add(l, start, sinter_lower_element(l->kernel, l->bias, other));
-    }
-    sinter_loop_var acc = sinter_loop_declare(l->build, "acc", true, start);
+    sinter_loop_var acc = sinter_loop_declare(l->build, "acc", true, bias_of(l, j));
     sinter_expr i = begin(l, "i", l->inputs);
-    sinter_expr x_index[3] = {l->batch_first ? b : t, l->batch_first ? t : b, i},
-                w_index[3] = {l->place, j, i};
-    sinter_expr product = multiply(l, sinter_lower_element(l->kernel, l->x, x_index),
+    sinter_expr from[3], w_index[3] = {l->place, j, i};
+    x_index(l, t, b, i, from);
+    sinter_expr product = multiply(l, sinter_lower_element(l->kernel, l->x, from),
                                    sinter_lower_element(l->kernel, l->w, w_index));
     sinter_loop_assign(l->build, acc, add(l, sinter_loop_var_read(l->build, acc), product));
     sinter_loop_end(l->build);
@@ -221,11 +229,17 @@ static void recur(layer *l, sinter_loop_buffer state, sinter_loop_buffer out, si
 
 /* ---- cells: the new h (and c) of row b, unit j; its projections are at `at` ---- */
 
+/* Of x, where it has them, those of a direction are side by side. */
+static sinter_expr projection_at(layer *l, sinter_expr at, sinter_expr b, sinter_expr column) {
+    sinter_expr index[4] = {l->place, at, b, column};
+    if (l->w) return sinter_loop_load(l->build, l->projected, index);
+    x_index(l, at, b, add(l, multiply(l, l->place, l->columns), column), index);
+    return add(l, sinter_lower_element(l->kernel, l->x, index), bias_of(l, column));
+}
+
 static sinter_expr gate(layer *l, uint32_t block, sinter_expr at, sinter_expr b, sinter_expr j) {
     sinter_expr column = add(l, multiply(l, integer(l, block), l->hidden), j);
-    sinter_expr index[4] = {l->place, at, b, column};
-    return add(l, sinter_loop_load(l->build, l->projected, index),
-               load2(l, l->preactivation, b, column));
+    return add(l, projection_at(l, at, b, column), load2(l, l->preactivation, b, column));
 }
 
 static sinter_expr lstm_cell(layer *l, sinter_expr at, sinter_expr b, sinter_expr j) {
@@ -254,9 +268,8 @@ static sinter_expr lstm_cell(layer *l, sinter_expr at, sinter_expr b, sinter_exp
 /* z from the first block; the candidate's own recurrent part was put in `reset` or in the last block. */
 static sinter_expr gru_cell(layer *l, sinter_expr at, sinter_expr b, sinter_expr j) {
     sinter_expr z = activate(l, 0, 2, "Sigmoid", clipped(l, gate(l, 0, at, b, j)));
-    sinter_expr column = add(l, multiply(l, integer(l, 2), l->hidden), j),
-                index[4] = {l->place, at, b, column};
-    sinter_expr input = sinter_loop_load(l->build, l->projected, index),
+    sinter_expr column = add(l, multiply(l, integer(l, 2), l->hidden), j);
+    sinter_expr input = projection_at(l, at, b, column),
                 recurrent = load2(l, l->preactivation, b, column);
     if (l->reset_after) recurrent = multiply(l, load2(l, l->reset, b, j), recurrent);
     sinter_expr candidate = activate(l, 1, 2, "Tanh", clipped(l, add(l, input, recurrent)));
@@ -395,7 +408,7 @@ static sinter_loop_buffer scratch(layer *l, const char *name, uint32_t rank, uin
 
 /* All steps of one direction, or of that which the loop around is at. */
 static void run_direction(layer *l, sinter_loop_buffer fresh) {
-    project(l);
+    if (l->w) project(l);
     start_state(l, l->h, l->all_hidden, l->initial_h);
     if (l->is_cut) start_padding(l);
     if (l->lstm) start_state(l, l->c, l->hidden, l->initial_c);
@@ -521,7 +534,7 @@ bool sinter_lower_recurrent(sinter_kernel *kernel, sinter_node node) {
     sinter_string direction = sinter_node_get_string(module, node, "direction");
     bool both = sinter_string_is(direction, "bidirectional");
     uint32_t n = both ? 2 : 1;
-    l.projected = scratch(&l, "projected", 4, n, steps, batch, columns);
+    if (l.w) l.projected = scratch(&l, "projected", 4, n, steps, batch, columns);
     l.preactivation = scratch(&l, "preactivation", 3, n, batch, columns, 0);
     if (!find_ranks(&l, hidden, r.dims[2], batch, n, &room)) return false;
     l.h = scratch(&l, "h", 3, n, batch, room, 0);

@@ -113,8 +113,9 @@ static void describe_units(sinter_axes *axes, const part_list *list, const part_
 
 void sinter_axes_describe_parts(sinter_axes *axes, const char *body) {
     part_list letters[LISTS] = {{0}};
-    const char *other = strstr(body, " | ");
-    if (other && sinter_node_get_int(axes->module, axes->node, "layout", 0) != 0) body = other + 3;
+    int choice = (sinter_node_get_int(axes->module, axes->node, "layout", 0) != 0) +
+                 2 * (sinter_op_is_recurrent(axes->info.op) && !sinter_axes_operand(axes, 1));
+    for (const char *other; choice > 0 && (other = strstr(body, " | ")); choice--) body = other + 3;
     if (!read_signature(axes, body, letters)) return;
     for (int letter = 0; letter < 26; letter++) {
         const part_list *list = &letters[letter];

@@ -87,15 +87,19 @@ static void attention(const counter *c, sinter_cost *cost) {
     cost->multiply_adds = sinter_dim_mul(c->dims, both, cost->columns);
 }
 
-/* Both weight tensors meet every step of every sequence. x[step, batch, input], either order of the first two. */
+/* Both weight tensors, or the one there is, meet every step of every sequence. x[step, batch, input], either order of the first two. */
 static void recurrent(const counter *c, sinter_cost *cost) {
     const sinter_type *x = operand_type(c, 0), *w = operand_type(c, 1), *r = operand_type(c, 2);
     cost->form = SINTER_COST_RECURRENT;
     cost->multiply_adds = 0;
-    if (!x || x->rank != 3 || !w || w->rank != 3 || !r || r->rank != 3) return;
-    sinter_dim weights = sinter_dim_add(c->dims, count(c, w, 0), count(c, r, 0));
-    cost->columns = w->dims[1];
-    cost->depth = sinter_dim_add(c->dims, w->dims[2], r->dims[2]);
+    if (!x || x->rank != 3 || (w && w->rank != 3) || !r || r->rank != 3) return;
+    sinter_dim weights = count(c, r, 0);
+    cost->columns = r->dims[1];
+    cost->depth = r->dims[2];
+    if (w) {
+        weights = sinter_dim_add(c->dims, weights, count(c, w, 0));
+        cost->depth = sinter_dim_add(c->dims, cost->depth, w->dims[2]);
+    }
     cost->multiply_adds =
         sinter_dim_mul(c->dims, sinter_dim_mul(c->dims, x->dims[0], x->dims[1]), weights);
 }

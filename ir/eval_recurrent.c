@@ -94,9 +94,10 @@ typedef struct layer {
     double clip;
     activation activations[MAX_ACTIVATIONS]; /* per_direction for each direction */
     int per_direction;
-    const double *x, *w, *r, *b, *p; /* b, p may be NULL */
-    double *h, *c;                   /* [directions, batch, hidden] */
-    double *y;                       /* [steps, directions, batch, hidden] */
+    const double *x, *w, *r, *b,
+        *p; /* b, p may be NULL; w, too: x is the products then, [directions, gates, hidden] */
+    double *h, *c; /* [directions, batch, hidden] */
+    double *y;     /* [steps, directions, batch, hidden] */
 } layer;
 
 /* One step of one sample: its gates before activation (inputs and state multiplied, no bias), its state. */
@@ -174,7 +175,8 @@ static void run_layer(sinter_eval *eval, const layer *l, const int64_t *lengths,
     double *next = SINTER_NEW_ARRAY(eval->scratch, double, 2 * l->hidden + 1);
     for (int64_t n = 0; n < l->directions * l->batch; n++) {
         int64_t d = n / l->batch, sample = n % l->batch;
-        const double *w = l->w + d * rows * l->input, *r = l->r + d * rows * l->hidden;
+        const double *w = l->w ? l->w + d * rows * l->input : NULL,
+                     *r = l->r + d * rows * l->hidden;
         const double *b = l->b ? l->b + d * 2 * rows : NULL;
         step s = {from_x,
                   from_h,
@@ -190,7 +192,10 @@ static void run_layer(sinter_eval *eval, const layer *l, const int64_t *lengths,
             int64_t t = d == 1 || l->reverse ? lengths[sample] - 1 - i : i;
             const double *x =
                 l->x + (l->transposed ? sample * l->steps + t : t * l->batch + sample) * l->input;
-            multiply(w, x, rows, l->input, from_x);
+            if (w)
+                multiply(w, x, rows, l->input, from_x);
+            else
+                memcpy(from_x, x + d * rows, (size_t)rows * sizeof *from_x);
             multiply(r, s.h, rows, l->hidden, from_h);
             run_cell(l, &s);
             double *y = l->y + ((t * l->directions + d) * l->batch + sample) * l->hidden;
@@ -231,7 +236,7 @@ static bool read_activations(sinter_eval *eval, layer *l, const char *const *def
 
 static bool read_shapes(sinter_eval *eval, layer *l) {
     for (uint32_t i = 0; i < 3; i++)
-        if (!sinter_eval_expect_rank(eval, i, 3, 3)) return false;
+        if (sinter_eval_operand(eval, i) && !sinter_eval_expect_rank(eval, i, 3, 3)) return false;
     const int64_t *x = eval->operands[0]->dims;
     l->transposed = sinter_eval_int(eval, "layout") != 0;
     l->steps = x[l->transposed];
@@ -250,6 +255,9 @@ static bool read_shapes(sinter_eval *eval, layer *l) {
     int64_t w[3] = {d, rows, l->input}, r[3] = {d, rows, l->hidden}, b[2] = {d, 2 * rows};
     int64_t p[2] = {d, 3 * l->hidden}, state[3] = {d, l->batch, l->hidden};
     if (l->transposed) state[0] = l->batch, state[1] = d;
+    if (!sinter_eval_operand(eval, 1) && l->input != d * rows)
+        return sinter_eval_error(eval, "x has %" PRId64 " products, expected %" PRId64, l->input,
+                                 d * rows);
     return sinter_eval_expect_dims(eval, 1, 3, w) && sinter_eval_expect_dims(eval, 2, 3, r) &&
            sinter_eval_expect_dims(eval, 3, 2, b) &&
            sinter_eval_expect_dims(eval, 4, 1, &l->batch) &&
@@ -299,7 +307,7 @@ static bool run_whole(sinter_eval *eval, int64_t gates, const char *const *defau
     l.clip = sinter_eval_float(eval, "clip");
     l.flag = flag && sinter_eval_int(eval, flag) != 0;
     l.x = sinter_eval_doubles(eval, eval->operands[0]);
-    l.w = sinter_eval_doubles(eval, eval->operands[1]);
+    if (sinter_eval_operand(eval, 1)) l.w = sinter_eval_doubles(eval, eval->operands[1]);
     l.r = sinter_eval_doubles(eval, eval->operands[2]);
     if (sinter_eval_operand(eval, 3)) l.b = sinter_eval_doubles(eval, eval->operands[3]);
     if (sinter_eval_operand(eval, 7)) l.p = sinter_eval_doubles(eval, eval->operands[7]);
@@ -392,11 +400,19 @@ static bool take_units(sinter_eval *eval, const rank_units *u, uint32_t result,
 
 static bool run_ranks(sinter_eval *eval, int64_t gates, const char *const *defaults, int count,
                       const char *flag, cell run_cell) {
+    const bool is_projected = !sinter_eval_operand(eval, 1);
+    int64_t directions =
+        sinter_string_is(sinter_eval_string(eval, "direction"), "bidirectional") ? 2 : 1;
     /* Operands with units: the axis that has them, and how often. */
     const struct {
         uint32_t operand, axis;
         int64_t blocks;
-    } parts[] = {{1, 1, gates}, {2, 1, gates}, {3, 1, 2 * gates}, {6, 2, 1}, {7, 1, 3}};
+    } parts[] = {
+        {is_projected ? 0 : 1, is_projected ? 2 : 1, is_projected ? directions * gates : gates},
+        {2, 1, gates},
+        {3, 1, 2 * gates},
+        {6, 2, 1},
+        {7, 1, 3}};
     enum { PARTS = sizeof parts / sizeof *parts };
     rank_units units;
     sinter_tensor joined[PARTS] = {{0}}, results[MAX_RESULTS] = {{0}};

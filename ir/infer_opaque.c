@@ -155,8 +155,10 @@ static bool infer_recurrent(sinter_infer *infer, int64_t gates) {
     for (uint32_t i = 1; i < 8; i++)
         if (i != 4 && !sinter_infer_check_same_dtype(infer, 0, i)) return false;
     if (!sinter_infer_check_rank(infer, 3, 2, 2) || !sinter_infer_check_rank(infer, 4, 1, 1) ||
-        !sinter_infer_check_integer(infer, 4) || !sinter_infer_check_dims_equal(infer, 1, 2, 0, 2))
+        !sinter_infer_check_integer(infer, 4))
         return false;
+    const bool is_projected = !sinter_infer_operand(infer, 1); /* x has the products of all gates */
+    if (!is_projected && !sinter_infer_check_dims_equal(infer, 1, 2, 0, 2)) return false;
     bool both = sinter_string_is(direction, "bidirectional");
     sinter_dim directions = sinter_infer_number(infer, both ? 2 : 1), hidden = r->dims[2];
     int64_t stated = sinter_node_get_int(infer->module, infer->node, "hidden_size", 0);
@@ -168,6 +170,10 @@ static bool infer_recurrent(sinter_infer *infer, int64_t gates) {
     sinter_dim own = 0;
     if (!own_units(infer, hidden, &own)) return false;
     sinter_dim rows = sinter_infer_times(infer, own, gates);
+    if (is_projected &&
+        !sinter_infer_check_dim(infer, 0, 2, sinter_infer_times(infer, rows, both ? 2 : 1),
+                                "gates of each direction"))
+        return false;
     if (!sinter_infer_check_dim(infer, 1, 0, directions, "directions") ||
         !sinter_infer_check_dim(infer, 2, 0, directions, "directions") ||
         !sinter_infer_check_dim(infer, 1, 1, rows, "gates") ||

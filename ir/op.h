@@ -24,7 +24,7 @@ typedef enum sinter_pattern {
                                    of each makes the result's, '.' for another axis, '*' for the rest, 'H' for blocks of h
                                    (gates), which makes h the units of a recurrence, '+' for an axis of all units, which
                                    each reads; letters that no result has are summed over inside; by the attribute `layout`,
-                                   the first or the one behind " | " */
+                                   the first or the one behind " | "; the two behind these where a recurrent layer has no w */
     SINTER_PATTERN_CONTROL,     /* has regions, or is the structure of one: if, loop, scan, group, yield */
     SINTER_PATTERN_SEQUENCE,    /* sequences, optionals: host level */
     SINTER_PATTERN_SOURCE,      /* no operands: constant, random */

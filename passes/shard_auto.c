@@ -11,6 +11,7 @@
 #include "passes/pass.h"
 #include "passes/shard_options.h"
 #include "passes/shard_prices.h"
+#include "passes/split_projections.h"
 #include "passes/way.h"
 
 #include <math.h>
@@ -39,6 +40,7 @@ typedef struct chooser {
     sinter_module *module;
     const sinter_hardware *hardware;
     double weight_bytes; /* of the whole module */
+    bool is_trial;       /* the module is a copy, of which nothing is explained but the choice */
 } chooser;
 
 /* ---- the problem ---- */
@@ -235,7 +237,7 @@ static sinter_way way_of(const candidate *k) {
 static bool keep_better(const chooser *c, const sinter_mesh *mesh, candidate *best) {
     candidate other;
     try_mesh(c, mesh, &other);
-    explain(c, &other, "considered");
+    if (!c->is_trial) explain(c, &other, "considered");
     const sinter_way a = way_of(&other), b = way_of(best);
     bool better = sinter_way_is_better(&a, &b, c->hardware->memory, c->context->goal);
     discard(better ? best : &other);
@@ -295,7 +297,7 @@ static void choose_mesh(const chooser *c, candidate *best) {
     int64_t joined = h->link_count ? h->links[0].devices : 1;
     int idle = 0;
     try_mesh(c, &(sinter_mesh){.rank = -1}, best);
-    explain(c, best, "considered");
+    if (!c->is_trial) explain(c, best, "considered");
     for (int64_t ranks = 2; ranks <= h->devices && idle < MOST_IDLE; ranks++) {
         if (h->devices % ranks) continue;
         int64_t inner = ranks > joined && ranks % joined == 0 ? joined : 2;
@@ -308,6 +310,91 @@ static void choose_mesh(const chooser *c, candidate *best) {
     }
     while (try_finer(c, best->mesh, best)) {
     }
+}
+
+/* The module's own mesh, or the best one. */
+static void choose(const chooser *c, candidate *best) {
+    const sinter_mesh *mesh = sinter_module_mesh(c->module);
+    if (mesh->axis_count)
+        try_mesh(c, mesh, best);
+    else
+        choose_mesh(c, best);
+}
+
+/* ---- recurrent layers whose products with inputs are shared alone ---- */
+
+typedef SINTER_VECTOR(sinter_node) node_list;
+
+static node_list list_recurrent(const chooser *c, sinter_module *module) {
+    node_list list = {0};
+    SINTER_FOR_NODES (module, sinter_module_main(module), node)
+        if (sinter_op_is_recurrent(sinter_node_op(module, node)))
+            sinter_vector_push(&c->context->scratch, &list, node);
+    return list;
+}
+
+static bool has_projections(const chooser *c) {
+    node_list layers = list_recurrent(c, c->module);
+    for (size_t i = 0; i < layers.count; i++)
+        if (sinter_projection_is_in(c->module, layers.items[i])) return true;
+    return false;
+}
+
+/* Whether ranks share the weights of what makes the value. */
+static bool shares_weights(const chooser *c, const candidate *k, sinter_value value) {
+    uint32_t maker = maker_of(c, k, value);
+    if (!maker || sinter_node_op(c->module, k->nodes.items[maker - 1].node) != SINTER_OP_matmul)
+        return false;
+    const sinter_shard_option *option =
+        &k->nodes.items[maker - 1].items.items[k->choices[maker - 1]];
+    return option->operands[1] && sinter_sharding_used(option->operands[1]);
+}
+
+static bool beats(const chooser *c, const candidate *a, const candidate *b) {
+    const sinter_way left = way_of(a), right = way_of(b);
+    double memory = c->hardware->memory;
+    return left.ranks >= right.ranks
+               ? sinter_way_is_better(&left, &right, memory, c->context->goal)
+               : !sinter_way_is_better(&right, &left, memory, c->context->goal);
+}
+
+/* The choice for a copy in which all layers are in two (passes/split_projections.h). Where it is better the module gets those in two whose
+ * products are shared, and the choice is made again for its mesh: the others make them beside their steps. */
+static void try_apart(const chooser *c, candidate *best) {
+    if (!has_projections(c)) return;
+    chooser apart = *c;
+    candidate other;
+    apart.module = sinter_module_clone(c->module);
+    apart.is_trial = true;
+    size_t changes;
+    const sinter_pass *pass = sinter_pass_find(sinter_string_of("split-projections"));
+    const sinter_pipeline_options options = {.hardware = c->hardware};
+    if (sinter_pass_run(pass, apart.module, &options, &changes, c->context->rewrite.build.diag)) {
+        choose(&apart, &other);
+        bool better = beats(c, &other, best);
+        explain(c, &other,
+                better ? "with inputs of recurrent layers apart"
+                       : "no better with inputs of recurrent layers apart");
+        node_list layers = list_recurrent(c, c->module), copies = list_recurrent(c, apart.module);
+        for (size_t i = 0; better && i < layers.count; i++) {
+            sinter_node layer = layers.items[i];
+            if (!sinter_projection_is_in(c->module, layer) ||
+                !shares_weights(&apart, &other,
+                                sinter_node_operand(apart.module, copies.items[i], 0)))
+                continue;
+            if (c->context->explain)
+                sinter_note(c->context->rewrite.build.diag, sinter_node_where(c->module, layer),
+                            "ranks share the products of its inputs; each runs all its steps");
+            if (!sinter_projection_split(&c->context->rewrite, layer)) break;
+        }
+        const sinter_mesh mesh = other.mesh;
+        discard(&other);
+        if (better) {
+            discard(best);
+            try_mesh(c, &mesh, best);
+        }
+    }
+    sinter_module_destroy(apart.module);
 }
 
 /* ---- words ---- */
@@ -333,8 +420,10 @@ static void say_all(const chooser *c, const candidate *k) {
 }
 
 void sinter_pass_shard_auto(sinter_pass_context *context) {
-    chooser c = {context, context->module, context->hardware,
-                 sinter_cost_weight_bytes(context->module)};
+    chooser c = {.context = context,
+                 .module = context->module,
+                 .hardware = context->hardware,
+                 .weight_bytes = sinter_cost_weight_bytes(context->module)};
     const sinter_mesh *mesh = sinter_module_mesh(c.module);
     candidate best;
     if (!c.hardware) {
@@ -342,10 +431,8 @@ void sinter_pass_shard_auto(sinter_pass_context *context) {
                      "shard-auto chooses by hardware, and none is said: --hardware=FILE");
         return;
     }
-    if (mesh->axis_count)
-        try_mesh(&c, mesh, &best);
-    else
-        choose_mesh(&c, &best);
+    choose(&c, &best);
+    try_apart(&c, &best);
     explain(&c, &best, "chosen");
     if (best.mesh.axis_count) {
         if (!mesh->axis_count) sinter_module_set_mesh(c.module, &best.mesh);

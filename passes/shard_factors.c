@@ -237,6 +237,8 @@ static void claim_axis(const sinter_shard_state *state, const sinter_shard_node 
         if (!n->usable[factor]) return;
         if (links[i]->blocks != 1 && i == 0 && !gates)
             return; /* something that is no factor lies around it */
+        if (gates && !like->is_result && like->index == 0)
+            return; /* products that a layer is given: cut as they are made, which is not by its units */
         uint32_t taken = count_taken(state, &dim->axes, first, size, alone);
         claim c = {.factor = factor,
                    .value = value,

@@ -236,6 +236,11 @@ static bool write_plain(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_
                             "%s is cut over ranks, which ONNX has no word for: export the program "
                             "of all ranks, before shard-partition",
                             sinter_op_get_info(info.op)->name);
+    if (sinter_op_is_recurrent(info.op) && !info.operands[1])
+        return sinter_error(e->diag, sinter_node_where(e->module, node),
+                            "%s is given the products of its inputs (pass split-projections), "
+                            "which ONNX has no word for",
+                            sinter_op_get_info(info.op)->name);
     /* ONNX windows have their channels at axis 1. */
     bool transposed = sinter_op_get_info(info.op)->pattern == SINTER_PATTERN_WINDOW &&
                       sinter_node_get_int(e->module, node, "channels_last", 0) != 0;

@@ -1,6 +1,7 @@
 """Recurrent layers whose units are cut: LSTM, GRU and RNN with what each of them may have - directions, layouts, lengths of sequences,
 states to begin with, peepholes, a reset before or after the product - on random meshes with random shardings, evaluated on all ranks
-together and compiled, against the evaluator on the whole layer; units that ranks share unevenly, too.
+together and compiled, against the evaluator on the whole layer; units that ranks share unevenly, too. The same with layers in two
+(split-projections), whose products with inputs may be cut alone.
 
     tests/suites/shard_recurrent.py     with PYTHONPATH=tests/suites and SINTER_BUILD
 """
@@ -102,6 +103,8 @@ def main():
         folders = write_layers(pathlib.Path(work))
         run(tally, folders, 1, 12)
         run(tally, folders[::4], 2, 2, "--compiled")
+        run(tally, folders, 3, 6, "--projections")
+        run(tally, folders[1::4], 4, 2, "--projections", "--compiled")
     tally.finish()
 
 

@@ -3,9 +3,10 @@
  * programs of the ranks are compiled and run as threads instead, twice, the second time to the bit. Reads folders
  * of the ONNX backend layout from standard input, one a line: model.onnx and test_data_set_0/input_*.pb.
  *
- *     shard_driver SEED TRIES [--compiled|--auto] [--verbose]      last line: "N passed, N failed, N skipped"
+ *     shard_driver SEED TRIES [--compiled|--auto] [--projections] [--verbose]      last line: "N passed, N failed, N skipped"
  *
- * --auto: shardings are those that shard-auto chooses for the mesh, on devices that gain by sharing whatever can be shared.
+ * --projections: recurrent layers are in two. --auto: shardings are those that shard-auto chooses for the mesh, on devices that gain
+ * by sharing whatever can be shared.
  *
  * Used by tests/suites/shard_values.py, shard_recurrent.py */
 #include "frontends/import.h"
@@ -287,19 +288,32 @@ static void errors_only(void *user, sinter_severity severity, const char *where,
 static const char slow_devices[] = "hardware \"slow devices\" { devices 8 compute f32 1 kOP/s "
                                    "level \"memory\" 1 GB 1 kB/s link 8 1 ns 1 GB/s }";
 
+static bool has_option(int argc, char **argv, const char *name) {
+    for (int i = 3; i < argc; i++)
+        if (!strcmp(argv[i], name)) return true;
+    return false;
+}
+
+/* Recurrent layers in two, by split-projections. What is expected is what they yield in one. */
+static bool split(trial *t) {
+    t->module = t->original;
+    return run_pass(t, "split-projections") && run_pass(t, "eliminate-dead");
+}
+
 int main(int argc, char **argv) {
     char line[4096];
     size_t passed = 0, failed = 0, skipped = 0, collectives = 0, steps = 0, evaluated = 0;
     if (argc < 3) return 2;
-    bool verbose = argc > 3 && !strcmp(argv[argc - 1], "--verbose");
-    bool compiled = argc > 3 && !strcmp(argv[3], "--compiled");
+    bool verbose = has_option(argc, argv, "--verbose"),
+         compiled = has_option(argc, argv, "--compiled"),
+         chooses = has_option(argc, argv, "--auto"),
+         splits = has_option(argc, argv, "--projections");
     sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
     char cache[SINTER_FILE_FOLDER_BYTES];
     sinter_diag silent = {0};
     if (compiled && !sinter_file_make_folder(cache, &silent)) return 2;
     options.cache = cache; /* programs of ranks have most kernels in common */
     options.level = 1;     /* each runs twice */
-    bool chooses = argc > 3 && !strcmp(argv[3], "--auto");
     sinter_hardware hardware;
     if (!sinter_hardware_parse("slow devices", slow_devices, strlen(slow_devices), &hardware, NULL))
         return 2;
@@ -308,7 +322,7 @@ int main(int argc, char **argv) {
         static trial t;
         t = (trial){.folder = line, .hardware = chooses ? &hardware : NULL};
         t.diag = (sinter_diag){.handler = errors_only, .user = &t.messages};
-        bool loaded = load(&t) && (!compiled || compiles(&t, &options));
+        bool loaded = load(&t) && (!compiled || compiles(&t, &options)) && (!splits || split(&t));
         skipped += !loaded;
         if (!loaded)
             fprintf(stderr, "%s: skipped: %.300s\n", line,

@@ -162,6 +162,19 @@ def ranks(job, count, seconds=20):
     raise RuntimeError(f"{count} ranks did not start: {finish(job, 1)}")
 
 
+def running(job, count, folder, seconds=60):
+    """Process ids by rank, as soon as all of them have loaded their programs."""
+    pids = ranks(job, count)
+    end = time.monotonic() + sanitizers.seconds(seconds, BUILD)
+    for pid in pids.values():
+        maps = pathlib.Path(f"/proc/{pid}/maps")
+        while maps.exists() and os.fsencode(folder) not in maps.read_bytes():
+            if time.monotonic() > end:
+                raise RuntimeError(f"a rank loaded no program of {folder}: {finish(job, 1)}")
+            time.sleep(0.05)
+    return pids
+
+
 def left(folder):
     """Processes whose command line has the folder in it."""
     found = []

@@ -89,6 +89,18 @@ typedef enum sinter_schedule_lanes {
  * of `lanes` lanes, combined by a tree after it. Float sums and products may differ by rounding. */
 bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var loop, int64_t lanes, sinter_schedule_lanes how);
 
+/* Sums of integers that are narrower than the sum: `loop`, whose body is acc = acc + x of i64, goes in chunks of `steps` (0: of as many as a
+ * sum of i32 has room for; more are refused), each with a sum of its own:
+ *   var acc = start; for ko { var part: i32 = 0; for k of the chunk { part = part + x }; acc = acc + part }
+ * or, where one chunk is all, as ranges tell:   var part: i32 = 0; for k { part = part + x }; let acc = start + part
+ * outer: a serial loop around the declaration of acc, of which one copy is for one chunk and another for more; 0: no copies. */
+typedef struct sinter_narrow_sum {
+    sinter_loop_var loop, accumulator, outer;
+    int64_t steps;
+    sinter_loop_var out_chunks; /* the loop over chunks; 0: there is none */
+} sinter_narrow_sum;
+bool sinter_schedule_narrow(sinter_schedule *schedule, sinter_narrow_sum *asked);
+
 /* ---- memory ---- */
 /* A scalar declared inside of these loops (constant counts, outermost first) becomes a stack buffer with one element an
  * iteration, allocated before the outermost of them. */

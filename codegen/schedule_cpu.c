@@ -204,6 +204,7 @@ static void schedule_kernel(sinter_schedule_cpu_state *state) {
     state->flattened = false;
     sinter_cpu_begin_choices(state);
     sinter_schedule_simplify(&state->schedule); /* axes of one element are no loops */
+    sinter_schedule_cpu_narrow_sums(state);
     sinter_schedule_cpu_weave(state);
     schedule_sums(state, &scratch, &done);
     find_loops(function, function->body, &scratch, &done, &rest);

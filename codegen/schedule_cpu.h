@@ -18,6 +18,14 @@ typedef struct sinter_schedule_cpu_packing {
     sinter_layout layout;
 } sinter_schedule_cpu_packing;
 
+/* Words of bytes that a nest has had made in front of a loop (schedule_cpu_dot.c). */
+typedef struct sinter_cpu_made_words {
+    uint32_t kernel;
+    sinter_loop_var place; /* the loop */
+    sinter_expr b;         /* the load of what they are made of */
+    sinter_loop_buffer words;
+} sinter_cpu_made_words;
+
 typedef struct sinter_schedule_cpu_state {
     sinter_loop_program *program;
     const sinter_target *target;
@@ -34,6 +42,7 @@ typedef struct sinter_schedule_cpu_state {
     uint32_t *first_passed; /* of each kernel's parameters, and their end: places in `passed`, */
     uint8_t *passed;        /* what the calls pass for each, when scheduling begins (schedule_cpu_pack.c) */
     size_t constant_bytes;  /* of all constants then */
+    SINTER_VECTOR(sinter_cpu_made_words) made_words;
     SINTER_VECTOR(sinter_schedule_cpu_packing) packings; /* promised, done when all kernels are scheduled */
 } sinter_schedule_cpu_state;
 
@@ -47,6 +56,8 @@ bool sinter_schedule_cpu_would_weave(sinter_schedule_cpu_state *state);
 /* Where one row of a batch of open size has such a schedule, and many have not, the host calls a kernel of its own for one; before any
  * kernel is scheduled (schedule_cpu_fork.c). */
 void sinter_cpu_fork_kernels(sinter_schedule_cpu_state *state);
+/* Sums of i64 of what is narrower go in chunks of i32, before anything else is chosen (schedule_cpu_sums.c). */
+void sinter_schedule_cpu_narrow_sums(sinter_schedule_cpu_state *state);
 /* Contractions: matrix products and convolutions of one tap, a reduction of products below two free loops. */
 bool sinter_schedule_cpu_contract(sinter_schedule_cpu_state *state, sinter_loop_var nest);
 /* Sliding windows: convolutions and pools. */

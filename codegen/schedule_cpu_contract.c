@@ -148,9 +148,10 @@ static bool contract(sinter_schedule_cpu_state *state, sinter_loop_var nest, boo
     sinter_loop_function *given = sinter_loop_clone_function(state->program, schedule->function);
     nest = sinter_cpu_join_rows(state, nest, false);
     if (!sinter_cpu_find_nest(schedule->function, nest, &found)) return false;
-    bool has_taps = !sinter_cpu_use_dots(state, &found) && sinter_cpu_use_tap_dots(state, &found);
+    bool has_taps = !sinter_cpu_use_dots(state, &found) && !found.part &&
+                    sinter_cpu_use_tap_dots(state, &found);
     sinter_target target = *state->target;
-    if (sinter_cpu_use_bits(state, &found, &bits)) {
+    if (!found.part && sinter_cpu_use_bits(state, &found, &bits)) {
         target.registers -= BITS_REGISTERS;
         if (contract_panels(state, &bits, &found, &target)) return true;
         found.reduction = sinter_schedule_get_loop(schedule->function, found.reductions[0]);
@@ -163,8 +164,12 @@ static bool contract(sinter_schedule_cpu_state *state, sinter_loop_var nest, boo
     if (has_taps && extent.columns > lanes) extent.columns = lanes;
     sinter_cpu_tile tile = sinter_cpu_choose_tile(state, &target, found.dtype, &extent);
     tile = sinter_cpu_fit_panels(&target, tile, &extent, sinter_cpu_packed_columns(state, &found));
-    sinter_cpu_plan_packing(state, &found, &packing);
-    sinter_cpu_use_panels(state, &found, row, &target, &extent, may_block && !packing.count, &tile);
+    packing.count = 0;
+    if (!found.part) { /* whose operands have a step for each chunk */
+        sinter_cpu_plan_packing(state, &found, &packing);
+        sinter_cpu_use_panels(state, &found, row, &target, &extent, may_block && !packing.count,
+                              &tile);
+    }
     sinter_loop_function *before = sinter_loop_clone_function(state->program, schedule->function);
     if (tile.block && sinter_cpu_block_nest(state, &found, row, tile, &blocks)) {
         schedule_blocks(state, &blocks);

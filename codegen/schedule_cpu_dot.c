@@ -50,7 +50,8 @@ typedef struct dot {
     int64_t steps, count; /* of the loop, 0 where the run alone knows; of the loop around or 1 */
     bool
         open; /* steps are no whole words, or it is not known: only with words that are made once */
-    bool made; /* b is no constant: its words are made where they are read, */
+    sinter_expr end; /* where it is open: of all steps, of which the loop may take a chunk */
+    bool made;       /* b is no constant: its words are made where they are read, */
     sinter_loop_buffer
         words; /* or, where this is not 0, once for all rows: scratch [word, column] */
 } dot;
@@ -177,12 +178,12 @@ static bool pays(const dot *d, const sinter_cpu_nest *nest) {
     return false;
 }
 
-/* Words of the loop's steps, the last one included that is not whole. */
-static sinter_expr words_of(dot *d) {
+/* Words of so many steps, the last one included that is not whole. */
+static sinter_expr words_of(dot *d, sinter_expr steps) {
     sinter_loop_builder *b = &d->build;
     sinter_expr fields = sinter_loop_int(b, d->kind->fields);
     sinter_expr last = sinter_loop_int(b, d->kind->fields - 1);
-    return sinter_loop_div(b, sinter_loop_add(b, d->loop->upper, last), fields);
+    return sinter_loop_div(b, sinter_loop_add(b, steps, last), fields);
 }
 
 /* Elements of a to the end of the last word are there, whatever they are. */
@@ -191,26 +192,46 @@ static bool has_room(dot *d) {
     const sinter_loop_buffer_info *info = &function->buffers.items[d->a->buffer];
     sinter_linear room, used;
     int64_t low, high;
-    sinter_expr all =
-        sinter_loop_mul(&d->build, words_of(d), sinter_loop_int(&d->build, d->kind->fields));
+    sinter_expr all = sinter_loop_mul(&d->build, words_of(d, d->end),
+                                      sinter_loop_int(&d->build, d->kind->fields));
     return d->a->arguments[info->rank - 1]->kind == SINTER_LOOP_VAR &&
            sinter_linear_of(info->dims[info->rank - 1], &room) && sinter_linear_of(all, &used) &&
            sinter_linear_accumulate(&room, &used, -1) &&
            sinter_linear_range(function, &room, &low, &high) && low >= 0;
 }
 
-/* The loop goes over all of a dim of b, of a size that the run alone knows, or that is no whole words. */
+/* A whole number of words, whatever its variables are. */
+static bool is_whole_words(const dot *d, sinter_expr steps) {
+    sinter_linear linear;
+    if (!sinter_linear_of(steps, &linear) || linear.constant % d->kind->fields) return false;
+    for (uint32_t i = 0; i < linear.count; i++)
+        if (linear.terms[i].coefficient % d->kind->fields) return false;
+    return true;
+}
+
+/* The loop ends with all steps, or where a word does. */
+static bool ends_with_words(const dot *d) {
+    sinter_expr upper = d->loop->upper;
+    if (sinter_loop_expr_equal(upper, d->end)) return true;
+    if (!is_call(upper, SINTER_SCALAR_min)) return false;
+    for (int i = 0; i < 2; i++)
+        if (sinter_loop_expr_equal(upper->arguments[i], d->end))
+            return is_whole_words(d, upper->arguments[1 - i]);
+    return false;
+}
+
+/* The loop goes over all of a dim of b, of a size that the run alone knows, or that is no whole words; or over a chunk of whole words of it. */
 static bool goes_over_any(dot *d) {
     const sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->b->buffer];
-    int64_t lower;
     uint32_t found = 0;
     for (uint32_t i = 0; i < d->b->argument_count; i++) {
         if (!sinter_loop_expr_uses(d->b->arguments[i], d->loop->var)) continue;
         if (d->b->arguments[i]->kind != SINTER_LOOP_VAR || found++) return false;
         d->b_dim = i;
     }
-    d->open = found == 1 && sinter_loop_is_const_int(d->loop->lower, &lower) && lower == 0 &&
-              d->loop->step == 1 && sinter_loop_expr_equal(d->loop->upper, info->dims[d->b_dim]) &&
+    if (found != 1) return false;
+    d->end = info->dims[d->b_dim];
+    d->open = d->loop->step == 1 && is_whole_words(d, d->loop->lower) && ends_with_words(d) &&
               has_room(d);
     return d->open;
 }
@@ -220,8 +241,10 @@ static bool match(dot *d, const sinter_cpu_nest *nest) {
     d->loop = sinter_schedule_get_loop(d->state->schedule.function, nest->reductions[last]);
     d->assign = d->loop ? d->loop->body : NULL;
     if (!d->assign || d->assign->kind != SINTER_LOOP_ASSIGN || d->assign->next ||
-        d->assign->var != nest->accumulator || !match_product(d) || !has_dots(d) || !lies_along(d))
+        d->assign->var != (nest->part ? nest->part : nest->accumulator) || !match_product(d) ||
+        !has_dots(d) || !lies_along(d))
         return false;
+    d->end = d->loop->upper;
     d->made = !sinter_cpu_is_own_constant(d->state, d->b->buffer);
     bool known = find_dim(d, d->loop, &d->b_dim, &d->steps) && goes_over(d->loop, d->steps);
     if (!known) d->steps = 0;
@@ -464,7 +487,7 @@ static sinter_loop_var find_words_place(dot *d, const sinter_cpu_nest *nest) {
     if (count >= SINTER_MAX_RANK || at->kind != SINTER_LOOP_VAR || at->var != column ||
         schedule->function->buffers.items[d->b->buffer].scope != SINTER_SCOPE_INPUT ||
         loop->step != 1 || !sinter_loop_is_const_int(loop->lower, &lower) || lower != 0 ||
-        !over_parameters(d, loop->upper) || !over_parameters(d, d->loop->upper))
+        !over_parameters(d, loop->upper) || !over_parameters(d, d->end))
         return 0;
     for (uint32_t i = 0; i < count; i++)
         around[i] = sinter_cpu_outermost(schedule, nest->loops[0], i);
@@ -492,7 +515,7 @@ static sinter_expr make_last_word(dot *d, sinter_expr first) {
     sinter_loop_builder *b = &d->build;
     sinter_loop_map map;
     sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
-    sinter_expr bytes[BYTES], end = d->loop->upper;
+    sinter_expr bytes[BYTES], end = d->end;
     sinter_expr last = sinter_loop_sub(b, end, sinter_loop_int(b, 1));
     for (int k = 0; k < BYTES; k++) {
         sinter_expr at = sinter_loop_add(b, first, sinter_loop_int(b, k));
@@ -532,7 +555,9 @@ static void write_words(dot *d, const sinter_cpu_nest *nest) {
     const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, column);
     if (!place || sinter_cpu_choose_words(d->state, row, !d->open) != SINTER_CPU_WORDS_AHEAD)
         return;
-    const sinter_expr dims[2] = {words_of(d), width_of(d, loop->upper)};
+    const sinter_expr dims[2] = {words_of(d, d->end), width_of(d, loop->upper)};
+    d->words = sinter_cpu_find_made_words(d->state, place, d->b, d->b_dim, dims);
+    if (d->words) return;
     d->words =
         sinter_loop_add_buffer(build, "words", SINTER_DTYPE_i32, 2, dims, SINTER_SCOPE_STACK);
     sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, place),
@@ -540,11 +565,12 @@ static void write_words(dot *d, const sinter_cpu_nest *nest) {
     build->tail = link;
     *link = NULL;
     sinter_loop_alloc(build, d->words);
-    sinter_expr whole =
-        sinter_loop_div(build, d->loop->upper, sinter_loop_int(build, d->kind->fields));
+    sinter_expr whole = sinter_loop_div(build, d->end, sinter_loop_int(build, d->kind->fields));
     write_words_between(d, loop, sinter_loop_int(build, 0), whole, make_word);
     if (d->open) write_words_between(d, loop, whole, dims[0], make_last_word);
     *build->tail = rest;
+    const sinter_cpu_made_words made = {d->state->kernel, place, d->b, d->words};
+    sinter_vector_push(&d->state->scratch, &d->state->made_words, made);
 }
 
 /* ---- the sum ---- */
@@ -564,7 +590,10 @@ static void write_loop(dot *d) {
     sinter_loop_stmt *loop = d->around ? d->around : d->loop, *assign = d->assign;
     int64_t steps = d->count * d->steps, fields = d->kind->fields;
     bool whole = d->open || steps % fields == 0;
-    loop->upper = d->open ? words_of(d) : sinter_loop_int(&d->build, whole ? steps / fields : 1);
+    if (d->open)
+        loop->lower = sinter_loop_div(&d->build, loop->lower, sinter_loop_int(&d->build, fields));
+    loop->upper =
+        d->open ? words_of(d, loop->upper) : sinter_loop_int(&d->build, whole ? steps / fields : 1);
     sinter_loop_take_range(&d->build, loop);
     if (whole) {
         assign->value = accumulated(d, sinter_loop_var_read(&d->build, loop->var), fields);

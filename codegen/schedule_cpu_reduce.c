@@ -56,6 +56,8 @@ static bool schedule_row(sinter_schedule_cpu_state *state, const sinter_schedule
     size_t count = loops_inside(get(state, row)->body, scratch, &loops);
     for (size_t i = 0; i < count; i++) {
         loops[i] = innermost(state, loops[i]);
+        sinter_loop_var part = sinter_cpu_find_part(state->schedule.function, get(state, loops[i]));
+        if (part) loops[i] = part;
         if (!sinter_schedule_cpu_streams(state, loops[i])) return false;
     }
     if (!count) return false;
@@ -107,6 +109,8 @@ bool sinter_schedule_cpu_is_row(sinter_schedule_cpu_state *state, sinter_loop_va
     for (const sinter_loop_stmt *stmt = get(state, row)->body; stmt; stmt = stmt->next)
         if (stmt->kind == SINTER_LOOP_FOR && !loop) loop = stmt;
     while (loop && loop->body && loop->body->kind == SINTER_LOOP_FOR) loop = loop->body;
+    sinter_loop_var part = loop ? sinter_cpu_find_part(state->schedule.function, loop) : 0;
+    if (part) loop = get(state, part);
     if (!loop || !is_reduction(loop) || !sinter_schedule_cpu_streams(state, loop->var))
         return false;
     sinter_arena scratch;

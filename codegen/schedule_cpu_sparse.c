@@ -440,7 +440,8 @@ static bool find(sparse *s, sinter_schedule_cpu_state *state, sinter_cpu_nest *f
                  sinter_loop_var nest) {
     *s = (sparse){.state = state, .nest = found};
     sinter_loop_builder_init(&s->build, state->program, state->schedule.function);
-    if (!sinter_cpu_find_nest(state->schedule.function, nest, found) || !match(s)) return false;
+    if (!sinter_cpu_find_nest(state->schedule.function, nest, found) || found->part || !match(s))
+        return false;
     s->block_columns = s->columns / SIDE;
     choose_vectors(s);
     return s->vectors > 0;

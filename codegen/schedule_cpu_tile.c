@@ -13,13 +13,35 @@ static bool is_serial(const sinter_loop_stmt *stmt) {
     return stmt && stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL;
 }
 
+/* The loop of the sum of its own that the body is:  var part = 0; for k ...; acc = acc + part.  NULL: it is none. */
+static const sinter_loop_stmt *part_loop(const sinter_loop_function *function,
+                                         const sinter_loop_stmt *body) {
+    const sinter_loop_stmt *loop = body ? body->next : NULL, *sum = loop ? loop->next : NULL;
+    bool is_part = sum && !sum->next && body->kind == SINTER_LOOP_DECLARE &&
+                   function->vars.items[body->var].is_mutable && is_serial(loop) &&
+                   sum->kind == SINTER_LOOP_ASSIGN;
+    return is_part ? loop : NULL;
+}
+
+sinter_loop_var sinter_cpu_find_part(const sinter_loop_function *function,
+                                     const sinter_loop_stmt *loop) {
+    const sinter_loop_stmt *inner = part_loop(function, loop->body);
+    return inner ? inner->var : 0;
+}
+
 /* The reductions below `loop`: perfectly nested loops around statements that assign the accumulator. */
-static bool find_reductions(sinter_cpu_nest *nest, const sinter_loop_stmt *loop) {
-    nest->reduction = loop;
+static bool find_reductions(const sinter_loop_function *function, sinter_cpu_nest *nest,
+                            const sinter_loop_stmt *loop) {
+    if (!nest->reduction) nest->reduction = loop;
     for (; is_serial(loop); loop = loop->body) {
         if (nest->reduction_count == SINTER_MAX_RANK) return false;
         nest->reductions[nest->reduction_count++] = loop->var;
         if (!is_serial(loop->body) || loop->body->next) break;
+    }
+    const sinter_loop_stmt *inner = part_loop(function, loop->body);
+    if (inner && !nest->part) {
+        nest->part = loop->body->var;
+        return find_reductions(function, nest, inner);
     }
     for (const sinter_loop_stmt *stmt = loop->body; stmt; stmt = stmt->next)
         if (stmt->kind != SINTER_LOOP_ASSIGN && stmt->kind != SINTER_LOOP_DECLARE) return false;
@@ -43,14 +65,15 @@ bool sinter_cpu_find_nest(const sinter_loop_function *function, sinter_loop_var 
         if (is_mutable) out_nest->accumulator = stmt->var;
         if (stmt->kind == SINTER_LOOP_FOR) {
             if (!out_nest->accumulator || out_nest->reduction || !is_serial(stmt) ||
-                !find_reductions(out_nest, stmt))
+                !find_reductions(function, out_nest, stmt))
                 return false;
         } else if (stmt->kind != SINTER_LOOP_DECLARE && stmt->kind != SINTER_LOOP_STORE) {
             return false;
         }
     }
     if (!out_nest->accumulator || !out_nest->reduction) return false;
-    out_nest->dtype = function->vars.items[out_nest->accumulator].dtype;
+    sinter_loop_var sum = out_nest->part ? out_nest->part : out_nest->accumulator;
+    out_nest->dtype = function->vars.items[sum].dtype;
     return true;
 }
 

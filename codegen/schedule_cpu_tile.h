@@ -9,13 +9,17 @@ typedef struct sinter_cpu_nest {
     sinter_loop_var loops[SINTER_MAX_RANK]; /* free loops, outermost first, perfectly nested */
     uint32_t loop_count;
     sinter_loop_var accumulator;
-    sinter_dtype dtype;                          /* of the accumulator */
+    sinter_loop_var part; /* 0, or the sum of its own that each iteration of the outermost reduction has, and adds to the accumulator */
+    sinter_dtype dtype;   /* of the part, or the accumulator */
     sinter_loop_var reductions[SINTER_MAX_RANK]; /* outermost first */
     uint32_t reduction_count;
     const sinter_loop_stmt *reduction; /* the outermost reduction loop */
 } sinter_cpu_nest;
 /* for columns { var acc ... }, at a glance: kernels may have thousands of loops (schedule_cpu_weave.c). */
 bool sinter_cpu_may_be_product(const sinter_loop_function *function, const sinter_loop_stmt *stmt);
+/* The loop of the sum of its own that each iteration of this one has, and adds to another:  { var part = 0; for k ...; acc = acc + part };
+ * 0: it has none. */
+sinter_loop_var sinter_cpu_find_part(const sinter_loop_function *function, const sinter_loop_stmt *loop);
 bool sinter_cpu_find_nest(const sinter_loop_function *function, sinter_loop_var outermost, sinter_cpu_nest *out_nest);
 
 /* How wide register tiles are; one choice a nest, so that packed operands fit all of its parts. */
@@ -115,6 +119,10 @@ typedef enum sinter_cpu_words {
 } sinter_cpu_words;
 /* What the rows of the loop need the least time with. whole: tiles can make words. */
 sinter_cpu_words sinter_cpu_choose_words(const sinter_schedule_cpu_state *state, sinter_loop_var row, bool whole);
+/* Words [word, column] that another nest had made in front of the loop of the same elements as the load's: a copy of this nest for other
+ * numbers of steps. b_dim: the dim along which they are words. 0: nobody had. */
+sinter_loop_buffer sinter_cpu_find_made_words(const sinter_schedule_cpu_state *state, sinter_loop_var place, sinter_expr b,
+                                              uint32_t b_dim, const sinter_expr *dims);
 /* Where the run alone knows how many rows share the words that nests in the loop's body would make ahead, it chooses: the body, or a copy
  * of it for so few rows that other forms take less time. */
 void sinter_cpu_fork_few_rows(sinter_schedule_cpu_state *state, sinter_loop_var loop);

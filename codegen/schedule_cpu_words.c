@@ -2,6 +2,7 @@
  * each tile of rows that reads them, or once ahead of all rows, or bytes are multiplied one by one: what takes the least time depends on
  * how many rows share them. Where the run alone knows that, too, it chooses between two forms of the loops.
  * Test: tests/codegen/schedule/few_rows.loops, tests/suites/blocked_values.py */
+#include "codegen/loop_access.h"
 #include "codegen/schedule_cpu_tile.h"
 
 #include <string.h>
@@ -56,6 +57,39 @@ sinter_cpu_words sinter_cpu_choose_words(const sinter_schedule_cpu_state *state,
     return best;
 }
 
+/* ---- what is made already ---- */
+
+/* The scratch is allocated in the list of statements that the loop is in, before it. */
+static bool is_before(const sinter_schedule_cpu_state *state, sinter_loop_buffer words,
+                      sinter_loop_var place) {
+    sinter_loop_scopes scopes;
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_loop_scopes_init(&scopes, state->program, state->schedule.function, &scratch);
+    const sinter_loop_stmt *stmt = scopes.buffers[words];
+    while (stmt && (stmt->kind != SINTER_LOOP_FOR || stmt->var != place)) stmt = stmt->next;
+    sinter_arena_deinit(&scratch);
+    return stmt != NULL;
+}
+
+sinter_loop_buffer sinter_cpu_find_made_words(const sinter_schedule_cpu_state *state,
+                                              sinter_loop_var place, sinter_expr b, uint32_t b_dim,
+                                              const sinter_expr *dims) {
+    const sinter_loop_function *function = state->schedule.function;
+    for (size_t i = 0; i < state->made_words.count; i++) {
+        const sinter_cpu_made_words *made = &state->made_words.items[i];
+        if (made->kernel != state->kernel || made->place != place || made->b->buffer != b->buffer)
+            continue;
+        const sinter_expr *own = function->buffers.items[made->words].dims;
+        bool same =
+            sinter_loop_expr_equal(own[0], dims[0]) && sinter_loop_expr_equal(own[1], dims[1]);
+        for (uint32_t k = 0; k + 1 < b->argument_count && same; k++)
+            same = k == b_dim || sinter_loop_expr_equal(made->b->arguments[k], b->arguments[k]);
+        if (same && is_before(state, made->words, place)) return made->words;
+    }
+    return 0;
+}
+
 /* ---- few rows ---- */
 
 /* The nests of a body that would make words ahead of the same loop for as many rows. */
@@ -89,6 +123,10 @@ static void count_user(users *u, const sinter_cpu_nest *nest) {
 static void find_users(users *u, const sinter_loop_stmt *first) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
         sinter_cpu_nest nest;
+        if (stmt->kind == SINTER_LOOP_IF) { /* copies for few steps and for many */
+            find_users(u, stmt->body);
+            find_users(u, stmt->else_body);
+        }
         if (stmt->kind != SINTER_LOOP_FOR || stmt->axis != SINTER_AXIS_SERIAL) continue;
         if (sinter_cpu_find_nest(u->state->schedule.function, stmt->var, &nest))
             count_user(u, &nest);

@@ -128,7 +128,9 @@ static void add_body(partial *p, sinter_expr position, sinter_expr lane) {
     sinter_loop_map_var(&map, p->loop->var, sinter_loop_add(b, p->loop->lower, distance));
     sinter_loop_stmt *copy = sinter_loop_clone_list(&map, p->loop->body), **link = &copy;
     while (*link && (*link)->kind != SINTER_LOOP_ASSIGN) link = &(*link)->next;
-    sinter_expr element = (*link)->value->arguments[p->selects || p->accumulator_first];
+    /* of the value as it was: sums of i64 that are made again may be in another order */
+    sinter_expr element =
+        sinter_loop_map_expr(&map, p->assign->value->arguments[p->selects || p->accumulator_first]);
     *link = NULL;
     for (*b->tail = copy; *b->tail;) b->tail = &(*b->tail)->next;
     sinter_loop_store(b, p->lane_results, &lane,

@@ -150,7 +150,7 @@ bool eval_matmul_integer(sinter_eval *eval) {
     const int64_t *x = centred(eval, 0, 2, a->rank > 1 ? a->rank - 2 : 0);
     const int64_t *y = centred(eval, 1, 3, b->rank - 1);
     sinter_tensor *result =
-        x && y ? sinter_eval_create(eval, 0, SINTER_DTYPE_i32, p.rank, p.dims) : NULL;
+        x && y ? sinter_eval_create(eval, 0, sinter_eval_dtype(eval, "to"), p.rank, p.dims) : NULL;
     if (!result) return false;
     product_run_integers(eval, &p, x, y, result);
     return true;

@@ -58,10 +58,13 @@ static bool check_parameter(sinter_infer *infer, uint32_t index, uint32_t matrix
 }
 
 bool infer_matmul_integer(sinter_infer *infer) {
+    sinter_dtype to = sinter_node_get_dtype(infer->module, infer->node, "to");
+    if (to != SINTER_DTYPE_i32 && to != SINTER_DTYPE_i64)
+        return sinter_infer_error(infer, "sums are i32 or i64, not %s [matmul_c4]",
+                                  sinter_dtype_infos[to].name);
     return sinter_infer_check_same_dtype(infer, 0, 2) &&
-           sinter_infer_check_same_dtype(infer, 1, 3) &&
-           set_product(infer, 0, 1, SINTER_DTYPE_i32) && check_parameter(infer, 2, 0, true) &&
-           check_parameter(infer, 3, 1, false);
+           sinter_infer_check_same_dtype(infer, 1, 3) && set_product(infer, 0, 1, to) &&
+           check_parameter(infer, 2, 0, true) && check_parameter(infer, 3, 1, false);
 }
 
 bool infer_qlinear_matmul(sinter_infer *infer) {

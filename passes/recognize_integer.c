@@ -308,7 +308,9 @@ static bool fold_constant(sinter_rewrite *rewrite, sinter_node node) {
 
 /* ---- driver ---- */
 
-static const sinter_integer_rule arithmetic[] = {cancel,
+/* The first one is for processors, which add long sums in chunks of 32 bits (codegen/schedule_narrow.c). Devices do not. */
+static const sinter_integer_rule arithmetic[] = {sinter_integer_matmul_long,
+                                                 cancel,
                                                  sink,
                                                  raise_view,
                                                  sinter_integer_matmul,
@@ -337,7 +339,8 @@ static void visit(void *user, sinter_node node) {
 
 void sinter_pass_recognize_integer(sinter_pass_context *context) {
     sinter_rewrite *rewrite = &context->rewrite;
-    static const sinter_integer_rule *const steps[] = {arithmetic, scales, zero_points, constants};
+    const sinter_integer_rule *const steps[] = {
+        context->machine->has_device ? arithmetic + 1 : arithmetic, scales, zero_points, constants};
     for (size_t step = 0; step < sizeof steps / sizeof *steps; step++) {
         visitor v = {rewrite, steps[step]};
         for (int sweep = 0; sweep < MAX_SWEEPS; sweep++) {

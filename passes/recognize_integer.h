@@ -32,6 +32,7 @@ bool sinter_integer_replace(sinter_rewrite *rewrite, sinter_node node, sinter_va
 
 /* recognize_integer_product.c */
 bool sinter_integer_matmul(sinter_rewrite *rewrite, sinter_node node);
+bool sinter_integer_matmul_long(sinter_rewrite *rewrite, sinter_node node); /* the same where sums may not fit 32 bits */
 /* The product of what was rounded with a scale that only the run knows (dynamic_quantize_linear) with dequantized weights. */
 bool sinter_integer_matmul_late(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_integer_conv(sinter_rewrite *rewrite, sinter_node node);

@@ -47,19 +47,32 @@ static bool narrow_pair(const sinter_module *module, sinter_node node, sinter_qu
            a->axis < 0 && sinter_integer_is_narrow(a->dtype) && sinter_integer_is_narrow(b->dtype);
 }
 
-bool sinter_integer_matmul(sinter_rewrite *rewrite, sinter_node node) {
+/* sums: i32 where they fit, i64 where they may not. */
+static bool multiply(sinter_rewrite *rewrite, sinter_node node, sinter_dtype sums) {
     sinter_module *module = rewrite->build.module;
     sinter_quantization a, b;
-    if (sinter_node_get(module, node)->op != SINTER_OP_matmul || !narrow_pair(module, node, &a, &b))
+    if (sinter_node_op(module, node) != SINTER_OP_matmul || !narrow_pair(module, node, &a, &b))
         return false;
     const sinter_type *x = sinter_value_type(module, a.x), *w = sinter_value_type(module, b.x);
     bool by_column = b.axis >= 0 && b.axis == (int64_t)w->rank - 1 && w->rank > 1;
-    if ((b.axis >= 0 && !by_column) || !fits(module, x->dims[x->rank - 1])) return false;
+    bool in_i32 = fits(module, x->dims[x->rank - 1]);
+    if ((b.axis >= 0 && !by_column) || in_i32 != (sums == SINTER_DTYPE_i32)) return false;
+    /* weights of so many rows are packed as floats, chunks of them are not as bytes */
+    if (!in_i32 && sinter_value_constant(module, b.x)) return false;
     sinter_value operands[4] = {a.x, b.x, zero_operand(&a), zero_operand(&b)};
+    sinter_attr to = sinter_attr_dtype("to", sums);
     sinter_value sum = sinter_build(&rewrite->build, SINTER_OP_matmul_integer, operands,
-                                    present(operands), NULL, 0);
+                                    present(operands), &to, !in_i32);
     return sinter_integer_replace(rewrite, node,
                                   scaled(rewrite, sum, product_scale(rewrite, &a, &b, 1)));
+}
+
+bool sinter_integer_matmul(sinter_rewrite *rewrite, sinter_node node) {
+    return multiply(rewrite, node, SINTER_DTYPE_i32);
+}
+
+bool sinter_integer_matmul_long(sinter_rewrite *rewrite, sinter_node node) {
+    return multiply(rewrite, node, SINTER_DTYPE_i64);
 }
 
 /* Scales that only the run knows of what `from`, a dequantize_linear, gives: one, or one for each row. */

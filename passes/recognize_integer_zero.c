@@ -12,8 +12,9 @@ typedef struct centred {
     sinter_value x;             /* u8 on the left, i8 on the right */
     const sinter_tensor *items; /* where x is constant */
     const sinter_tensor *zero;  /* constant zero point as it was; NULL: `late` or 0 */
-    sinter_value late;          /* zero point known when run, as i32 */
+    sinter_value late;          /* zero point known when run, as `sums` */
     int64_t shift;              /* added to the zero point as it was */
+    sinter_dtype sums;          /* that the product is of: i32 or i64 */
 } centred;
 
 static int64_t zero_at(const centred *c, int64_t i) {
@@ -63,52 +64,54 @@ static bool read_centred(sinter_rewrite *rewrite, sinter_node node, uint32_t ind
                          centred *out) {
     sinter_module *module = rewrite->build.module;
     sinter_value zero = sinter_node_operand(module, node, index + 2);
-    *out = (centred){.x = sinter_node_operand(module, node, index)};
+    *out = (centred){.x = sinter_node_operand(module, node, index),
+                     .sums = sinter_value_type(module, sinter_node_result(module, node, 0))->dtype};
     sinter_dtype from = sinter_value_type(module, out->x)->dtype;
     if (!is_byte(from)) return false;
     out->zero = zero ? sinter_value_constant(module, zero) : NULL;
     if (zero && !out->zero) {
         if (sinter_value_type(module, zero)->rank != 0) return false;
-        out->late = sinter_compose_cast(rewrite, zero, SINTER_DTYPE_i32);
+        out->late = sinter_compose_cast(rewrite, zero, out->sums);
     }
     if (from != to) {
         out->shift = to == SINTER_DTYPE_u8 ? 128 : -128;
         out->x = flip(rewrite, out->x, to);
         const double shift = (double)out->shift;
         if (out->late)
-            out->late = sinter_compose_binary(
-                rewrite, SINTER_OP_add, out->late,
-                sinter_integer_constant(rewrite, SINTER_DTYPE_i32, &shift, 1, 0));
+            out->late =
+                sinter_compose_binary(rewrite, SINTER_OP_add, out->late,
+                                      sinter_integer_constant(rewrite, out->sums, &shift, 1, 0));
     }
     out->items = out->x ? sinter_value_constant(module, out->x) : NULL;
     return out->x != 0;
 }
 
-/* The zero point as an i32 value: a scalar, or one an element seen as [count, 1, ...] of `rank` axes. */
+/* The zero point as a value of the sums' type: a scalar, or one an element seen as [count, 1, ...] of `rank` axes. */
 static sinter_value zero_value(sinter_rewrite *rewrite, const centred *c, uint32_t rank) {
     if (c->late) return c->late;
     int64_t count = zero_count(c);
     double *items = SINTER_NEW_ARRAY(sinter_module_arena(rewrite->build.module), double, count + 1);
     for (int64_t i = 0; i < count; i++) items[i] = (double)zero_at(c, i);
-    return sinter_integer_constant(rewrite, SINTER_DTYPE_i32, items, count, count == 1 ? 0 : rank);
+    return sinter_integer_constant(rewrite, c->sums, items, count, count == 1 ? 0 : rank);
 }
 
 /* ---- matrix products ---- */
 
 /* Sums over one of the two last axes, kept. */
-static sinter_value sum_over(sinter_rewrite *rewrite, sinter_value x, int64_t axis) {
-    sinter_value wide = sinter_compose_cast(rewrite, x, SINTER_DTYPE_i32);
+static sinter_value sum_over(sinter_rewrite *rewrite, const centred *c, int64_t axis) {
+    sinter_value wide = sinter_compose_cast(rewrite, c->x, c->sums);
     return sinter_compose_reduce(rewrite, SINTER_OP_reduce_sum, wide, &axis, 1, true);
 }
 
 /* Sums of the columns of a constant matrix. */
-static sinter_value column_sums(sinter_rewrite *rewrite, const sinter_tensor *b) {
+static sinter_value column_sums(sinter_rewrite *rewrite, const centred *c) {
+    const sinter_tensor *b = c->items;
     int64_t n = b->dims[1], rows = b->dims[0];
     double *sums = SINTER_NEW_ARRAY(sinter_module_arena(rewrite->build.module), double, n + 1);
     const int8_t *items = b->data;
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < n; j++) sums[j] += items[i * n + j];
-    return sinter_integer_constant(rewrite, SINTER_DTYPE_i32, sums, n, 1);
+    return sinter_integer_constant(rewrite, c->sums, sums, n, 1);
 }
 
 /* sum - factor * other */
@@ -138,19 +141,20 @@ bool sinter_integer_matmul_zeros(sinter_rewrite *rewrite, sinter_node node) {
          has_zero(&b))) /* how many products the zero points have is a number */
         return false;
     sinter_value operands[2] = {a.x, b.x};
-    sinter_value y = sinter_build(&rewrite->build, SINTER_OP_matmul_integer, operands, 2, NULL, 0);
+    const sinter_node_info *info = sinter_node_get(module, node);
+    sinter_value y = sinter_build(&rewrite->build, SINTER_OP_matmul_integer, operands, 2,
+                                  info->attributes, info->attribute_count);
     /* zx * (sum w - n * zw), then zw * sum x: the first is constant with the weights */
     if (has_zero(&a)) {
         bool known = b.items && b.items->rank == 2;
-        sinter_value sums = known ? column_sums(rewrite, b.items) : sum_over(rewrite, b.x, -2);
+        sinter_value sums = known ? column_sums(rewrite, &b) : sum_over(rewrite, &b, -2);
         const double count = (double)inner;
         if (has_zero(&b))
-            sums = less(rewrite, sums,
-                        sinter_integer_constant(rewrite, SINTER_DTYPE_i32, &count, 1, 0),
+            sums = less(rewrite, sums, sinter_integer_constant(rewrite, b.sums, &count, 1, 0),
                         zero_value(rewrite, &b, 1));
         y = less(rewrite, y, zero_value(rewrite, &a, 0), sums);
     }
-    if (has_zero(&b)) y = less(rewrite, y, zero_value(rewrite, &b, 1), sum_over(rewrite, a.x, -1));
+    if (has_zero(&b)) y = less(rewrite, y, zero_value(rewrite, &b, 1), sum_over(rewrite, &a, -1));
     return sinter_integer_replace(rewrite, node, y);
 }
 

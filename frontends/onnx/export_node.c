@@ -312,15 +312,44 @@ static bool write_dim_vector(sinter_onnx_exporter *e, sinter_onnx_body *body, si
         sinter_onnx_value_name(e, sinter_node_get(e->module, node)->results[0]));
 }
 
+static const char *emit_cast(sinter_onnx_exporter *e, sinter_onnx_body *body, const char *x,
+                             sinter_dtype to) {
+    const char *y = sinter_onnx_emit(e, body, "Cast", &x, 1, NULL);
+    sinter_onnx_emit_int(e, body->nodes.items[body->nodes.count - 1], "to",
+                         sinter_dtype_infos[to].onnx_code);
+    return y;
+}
+
 /* Indices of Gather that are below 0 count from the end: bytes by their bits. */
 static bool write_lookup(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_node node) {
     const sinter_node_info info = *sinter_node_get(e->module, node);
     const char *bytes = sinter_onnx_value_name(e, info.operands[0]);
-    const char *indices = sinter_onnx_emit(e, body, "Cast", &bytes, 1, NULL);
-    sinter_onnx_emit_int(e, body->nodes.items[body->nodes.count - 1], "to",
-                         sinter_dtype_infos[SINTER_DTYPE_i32].onnx_code);
+    const char *indices = emit_cast(e, body, bytes, SINTER_DTYPE_i32);
     const char *operands[2] = {sinter_onnx_value_name(e, info.operands[1]), indices};
     sinter_onnx_emit(e, body, "Gather", operands, 2, sinter_onnx_value_name(e, info.results[0]));
+    return true;
+}
+
+/* MatMulInteger sums up in 32 bits; more are a MatMul of int64. */
+static bool write_matmul_integer(sinter_onnx_exporter *e, sinter_onnx_body *body,
+                                 sinter_node node) {
+    const sinter_node_info info = *sinter_node_get(e->module, node);
+    sinter_dtype sums = sinter_node_get_dtype(e->module, node, "to");
+    const char *factors[2];
+    if (sums == SINTER_DTYPE_i32) return write_plain(e, body, node);
+    for (uint32_t i = 0; i < 2; i++) {
+        sinter_value zero = sinter_node_operand(e->module, node, i + 2);
+        factors[i] = emit_cast(e, body, sinter_onnx_value_name(e, info.operands[i]), sums);
+        if (!zero) continue;
+        if (i == 0 && sinter_value_type(e->module, zero)->rank == 1)
+            return sinter_error(e->diag, sinter_node_where(e->module, node),
+                                "matmul_integer to i64 with a zero point for each row has no ONNX "
+                                "operator: give it the rank of the rows' matrix");
+        const char *pair[2] = {factors[i],
+                               emit_cast(e, body, sinter_onnx_value_name(e, zero), sums)};
+        factors[i] = sinter_onnx_emit(e, body, "Sub", pair, 2, NULL);
+    }
+    sinter_onnx_emit(e, body, "MatMul", factors, 2, sinter_onnx_value_name(e, info.results[0]));
     return true;
 }
 
@@ -331,6 +360,7 @@ static const struct {
 } writers[] = {{SINTER_OP_constant, write_constant},
                {SINTER_OP_dim_vector, write_dim_vector},
                {SINTER_OP_lookup, write_lookup},
+               {SINTER_OP_matmul_integer, write_matmul_integer},
                {SINTER_OP_group, write_group}};
 
 bool sinter_onnx_write_node(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_node node) {

@@ -18,6 +18,7 @@ CASES = 8
 MANY = 70  # heads: more than a kernel has places for scratch, which threads take in parts then, the last one of them shorter
 SEED = 7
 TARGETS = ["x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v4+avx512vnni"]
+LONG = 66001  # columns: more than one chunk of a sum of 32 bits
 LEAST = 1 << 18  # elements of the matrix between the products: more than a quarter of any target's cache
 
 
@@ -25,11 +26,12 @@ def constant(name, dtype, value):
     return f"    %{name} = constant() {{value = tensor<{dtype}[], [{value}]>}}\n"
 
 
-def draw(rng, open_sizes, heads):
+def draw(rng, open_sizes, heads, sums):
     """A graph's text, in which rows and columns are symbols where they are named here, and the sizes that these may be run with."""
     size, width = rng.choice([4, 20, 33]), rng.choice([3, 16, 40])
     rows = rng.randrange(120, 500)
     columns = LEAST // (heads * rows) + rng.randrange(1, 60)
+    bound, wide = ("", " {to = i64}") if sums == "i64" else (" = 1..30000", "")
     sizes = [{"S": rows, "T": columns}, {"S": rng.randrange(1, 33), "T": rng.randrange(1, 20)}, {"S": 64, "T": 128}]
     rows, columns = ("S" if "S" in open_sizes else rows), ("T" if "T" in open_sizes else columns)
     left, right = rng.choice(["u8", "i8"]), rng.choice(["u8", "i8"])
@@ -38,7 +40,7 @@ def draw(rng, open_sizes, heads):
     keys = 1 if shared else heads
     scores_in_bytes, masked = rng.random() < 0.6, rng.random() < 0.7
     text = 'module "rows" {\n'
-    text += "".join(f"  dim {name}{bound}\n" for name, bound in (("S", ""), ("T", " = 1..30000")) if name in open_sizes)
+    text += "".join(f"  dim {name}{bound}\n" for name, bound in (("S", ""), ("T", bound)) if name in open_sizes)
     text += f"  graph (%qf: f32[{heads},{rows},{size}], %kf: f32[{keys},{size},{columns}], %vf: f32[{keys},{columns},{width}]"
     text += f", %m: f32[{rng.choice([1, heads])},{rng.choice([1, rows])},{columns}]) {{\n"
     text += constant("fine", "f32", 0.02) + constant("step", "f32", 0.125) + constant("shrink", "f32", 2.0**-9)
@@ -58,7 +60,7 @@ def draw(rng, open_sizes, heads):
     text += f"    %high = reduce_max(%{last}, %axis) {{keepdims = 1}}\n    %low = reduce_min(%{last}, %axis) {{keepdims = 1}}\n"
     text += f"    %up = sub(%{last}, %low)\n    %span = sub(%high, %low)\n    %most = max(%span, %step)\n    %share = div(%up, %most)\n"
     text += constant("unit", "f32", 1 / 250)
-    text += "    %w = quantize_linear(%share, %unit, %zw)\n    %y = matmul_integer(%w, %v, %zw, %zr)\n    yield(%y)\n  }\n}\n"
+    text += "    %w = quantize_linear(%share, %unit, %zw)\n    %y = matmul_integer(%w, %v, %zw, %zr)" + wide + "\n    yield(%y)\n  }\n}\n"
     return text, sizes if open_sizes else [{}]
 
 
@@ -85,9 +87,14 @@ def main():
         heads = [rng.choice([1, 2, 3, 5]) for _ in range(CASES)] + [MANY]
         for i, count in enumerate(heads):
             path = pathlib.Path(scratch) / f"rows_{i}.sir"
-            text, sizes = draw(rng, ["", "S", "T", "ST"][i % 4] if count < MANY else "ST", count)
+            text, sizes = draw(rng, ["", "S", "T", "ST"][i % 4] if count < MANY else "ST", count, "i32")
             path.write_text(text)
             check_case(tally, path.stem, path, sizes)
+        for count in (1, 3):
+            path = pathlib.Path(scratch) / f"long_{count}.sir"
+            text, sizes = draw(rng, "ST", count, "i64")
+            path.write_text(text)
+            check_case(tally, path.stem, path, sizes + [{"S": 3, "T": LONG}] * (count == 1))
     tally.finish()
 
 

@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_VERBS = 8, VERBS = 36 };
+enum { MAX_VERBS = 8, VERBS = 38 };
 
 static const char *const kernels[] = {
     "kernel @add(%x: f32[3,N,5] in, %b: f32[N] in, %y: f32[3,N,5] out, N: i64 range(1, 9)) {\n"
@@ -36,6 +36,18 @@ static const char *const kernels[] = {
     "    for k in 0..13 { let d: f32 = top - %x[i,k]\n acc = acc + d }\n"
     "    for k in 0..13 { %y[i,k] = top - %x[i,k] }\n"
     "    %s[i] = acc }}",
+    "kernel @bytes(%a: u8[M,K] in, %b: i8[K,6] in, %z: i64[M] in, %y: f32[M,6] out, M: i64 "
+    "range(1, "
+    "9), K: i64 range(0, 20)) {\n"
+    "  for m in 0..M { for n in 0..6 {\n"
+    "    var acc: i64 = 0\n"
+    "    for k in 0..K { acc = acc + cast(i64, %a[m,k]) * cast(i64, %b[k,n]) }\n"
+    "    %y[m,n] = cast(f32, acc) * 0.5:f32 + cast(f32, acc + %z[m]) }}}",
+    "kernel @counts(%x: i16[5,14] in, %s: i64[5] in, %y: i64[5] out) {\n"
+    "  for i in 0..5 {\n"
+    "    var acc: i64 = %s[i]\n"
+    "    for k in 0..14 { let d: i64 = cast(i64, %x[i,k]) - 7\n acc = acc + d }\n"
+    "    %y[i] = acc }}",
     "kernel @transpose(%x: u8[6,2,11] in, %y: u8[11,2,6] out) {\n"
     "  for i in 0..11 { for j in 0..2 { for k in 0..6 { %y[i,j,k] = %x[k,j,i] }}}}",
     "kernel @scan(%x: i64[5,8] in, %h: i64[8] inout) {\n"
@@ -198,6 +210,18 @@ static bool block_reduction(trial *t, sinter_loop_var loop) {
     return sinter_schedule_block_reduction(t->schedule, &asked);
 }
 
+static bool narrow(trial *t, sinter_loop_var loop) {
+    bool done = false;
+    for (int tries = 0; tries < 4 && !done; tries++) {
+        sinter_narrow_sum asked = {.loop = any_loop(t),
+                                   .accumulator = any_scalar(t),
+                                   .outer = below(t, 2) ? loop : 0,
+                                   .steps = (int64_t)below(t, 6)};
+        done = sinter_schedule_narrow(t->schedule, &asked);
+    }
+    return done;
+}
+
 /* Both loops have to be parallel. */
 static bool join(trial *t, sinter_loop_var loop) {
     const sinter_loop_stmt *stmt = sinter_schedule_get_loop(t->schedule->function, loop);
@@ -334,6 +358,9 @@ static bool apply(trial *t) {
     case 33:
     case 34:
         return weave(t, loop);
+    case 35:
+    case 36:
+        return narrow(t, loop);
     default:
         return tile(t, loop);
     }

@@ -46,6 +46,8 @@ const char sinter_opt_loops_help[] =
     "along\n"
     "  --loop-compute-at=BUFFER,I  what fills it moves into I, and makes what a trip reads\n"
     "  --loop-scalarize=BUFFER,I   --loop-block-reduction=M|-,N,ACCUMULATOR,STEPS\n"
+    "  --loop-narrow=I,VAR[,STEPS[,OUTER]]   the sum VAR in chunks of 32 bits; once for one chunk, "
+    "once else\n"
     "  --loop-fork=I,J,LEAST       I's body once for J with at least so many iterations, once "
     "else\n"
     "  --loop-lift-scratch=BUFFER,I   allocated where I's body begins\n"
@@ -349,6 +351,14 @@ static bool run_block_reduction(verb_call *call) {
     return sinter_schedule_block_reduction(call->schedule, &blocks);
 }
 
+static bool run_narrow(verb_call *call) {
+    sinter_narrow_sum asked = {.loop = loop_argument(call, 0),
+                               .accumulator = var_argument(call, 1),
+                               .steps = call->count > 2 ? number_argument(call, 2) : 0,
+                               .outer = call->count > 3 ? loop_argument(call, 3) : 0};
+    return sinter_schedule_narrow(call->schedule, &asked);
+}
+
 static bool run_fork(verb_call *call) {
     return sinter_schedule_fork(call->schedule, loop_argument(call, 0), loop_argument(call, 1),
                                 number_argument(call, 2));
@@ -452,6 +462,7 @@ static const struct {
              {"loop-compute-at", run_compute_at, 2, 2, false},
              {"loop-scalarize", run_scalarize, 2, 2, false},
              {"loop-block-reduction", run_block_reduction, 4, 4, false},
+             {"loop-narrow", run_narrow, 2, 4, false},
              {"loop-fork", run_fork, 3, 3, false},
              {"loop-lift-scratch", run_lift_scratch, 2, 2, false},
              {"loop-tile", run_tile, 6, 6, false},

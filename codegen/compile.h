@@ -36,7 +36,8 @@ typedef struct sinter_target {
     uint32_t l3_share;     /* of l3_bytes, what one core may count on */
     uint32_t products, loads; /* vectors a cycle: multiplied and added, read from the first cache */
     uint32_t latency;      /* cycles until a sum may be added to again */
-    uint32_t near_bytes, memory_bytes; /* a cycle that one core reads from the second cache, and from memory */
+    uint32_t near_bytes, memory_bytes; /* a cycle that one core reads from the second cache, and from memory, */
+    uint32_t shared_bytes; /* and of what its neighbour has just written */
     uint32_t wake_cycles;  /* until a thread that waits has work and its end is known */
     uint64_t feature_bits; /* FEATURE rows of target.def in order: ask sinter_target_has */
     const sinter_gpu *gpu; /* kernels run there, and the CPU is that of the host; NULL: no GPU */

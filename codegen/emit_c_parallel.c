@@ -127,7 +127,7 @@ static void write_one(sinter_c_emitter *e, const sinter_loop_stmt *loop) {
         count = sinter_arena_format(e->arena, "(%s + %lld) / %lld", count,
                                     (long long)loop->step - 1, (long long)loop->step);
     sinter_c_write(e, "    sinter_parallel_for(call, %s, %lld, %s, &captured);", count,
-                   (long long)(loop->grain ? loop->grain : 1), of.name);
+                   (long long)sinter_loop_get_grain(loop), of.name);
     if (e->fails) sinter_c_write(e, "    if (call->code) return call->code;");
     sinter_c_write(e, "}");
     sinter_text_deinit(&upper);
@@ -187,7 +187,7 @@ const sinter_loop_stmt *sinter_c_parallel_for(sinter_c_emitter *e, const sinter_
     }
     sinter_text_append_string(e->text, "};\n");
     sinter_c_write(e, "    sinter_parallel_for(call, %lld, %lld, %s, &captured);",
-                   (long long)longest, (long long)(first->grain ? first->grain : 1), name);
+                   (long long)longest, (long long)sinter_loop_get_grain(first), name);
     if (e->fails) sinter_c_write(e, "    if (call->code) return call->code;");
     sinter_c_write(e, "}");
     return end;

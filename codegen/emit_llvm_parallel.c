@@ -156,7 +156,8 @@ static void emit_dispatch(sinter_llvm_function *f, LLVMValueRef entry, LLVMValue
                       serial = sinter_llvm_block(f, "serial"), done = sinter_llvm_block(f, "done");
     LLVMValueRef services =
         sinter_llvm_load_field(f, m->pointer, f->call, offsetof(sinter_abi_call, services));
-    LLVMValueRef many = LLVMBuildICmp(f->builder, LLVMIntSGT, count, sinter_llvm_int(m, grain), "");
+    LLVMValueRef least = sinter_llvm_int(m, sinter_loop_whole_grain(grain));
+    LLVMValueRef many = LLVMBuildICmp(f->builder, LLVMIntSGT, count, least, "");
     LLVMValueRef some = LLVMBuildIsNotNull(f->builder, services, "");
     LLVMBuildCondBr(f->builder, LLVMBuildAnd(f->builder, many, some, ""), ask, serial);
     LLVMPositionBuilderAtEnd(f->builder, ask);
@@ -247,7 +248,7 @@ const sinter_loop_stmt *sinter_llvm_parallel_for(sinter_llvm_function *f,
     LLVMTypeRef type;
     LLVMValueRef environment = pack_environment(f, members, count, &type);
     LLVMValueRef entry = emit_entry(f, type, members, count, longest);
-    emit_dispatch(f, entry, environment, iterations, first->grain ? first->grain : 1);
+    emit_dispatch(f, entry, environment, iterations, sinter_loop_get_grain(first));
     emit_return_of_failure(f);
     return end;
 }

@@ -149,8 +149,8 @@ typedef struct sinter_loop_stmt {
     uint32_t pending; /* WAIT: groups that may still be under way */
     bool copies;      /* CALL_KERNEL: makes the second buffer what the first is, and nothing else; not needed where both are
                          in one memory */
-    int64_t grain;    /* FOR, parallel, not joined: iterations that are worth a thread, of the longest of those that are joined to
-                         it; 0: nobody said, one is */
+    int64_t grain;    /* FOR, parallel, not joined: iterations that are worth a thread, in parts of SINTER_ABI_GRAIN_PARTS, of the
+                         longest of those that are joined to it; 0: nobody said, one is */
     bool joined;      /* FOR, parallel: may run at the same time as the parallel loops right before it */
     const char *text; /* comment, fail message; of a call the nodes that it computes, where the kernel may fail; NULL: not said */
     struct sinter_loop_stmt *body, *else_body; /* first of a list */

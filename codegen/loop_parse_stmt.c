@@ -94,6 +94,24 @@ static bool parse_declared_buffer(sinter_loop_parser *p, bool is_parameter,
 
 static bool parse_block(sinter_loop_parser *p);
 
+/* "3" iterations, or "5/16" of one. */
+static bool parse_grain(sinter_lexer *lexer, int64_t *out_grain) {
+    const char *position = lexer->token.position;
+    int64_t parts = 1;
+    if (!sinter_lexer_expect_integer(lexer, out_grain) ||
+        (sinter_lexer_accept(lexer, "/") && !sinter_lexer_expect_integer(lexer, &parts)))
+        return false;
+    if (*out_grain < 0 || *out_grain > INT64_MAX / SINTER_ABI_GRAIN_PARTS)
+        return sinter_lexer_error_at(lexer, position,
+                                     "the grain must be positive, and no more than 2^59");
+    if (parts != 1 && parts != SINTER_ABI_GRAIN_PARTS)
+        return sinter_lexer_error_at(lexer, position,
+                                     "a grain is counted in iterations, or in "
+                                     "sixteenths of one: expected N, or N/16");
+    if (parts == 1) *out_grain *= SINTER_ABI_GRAIN_PARTS;
+    return true;
+}
+
 static bool parse_for(sinter_loop_parser *p) {
     sinter_lexer *lexer = &p->lexer;
     sinter_string name;
@@ -116,11 +134,9 @@ static bool parse_for(sinter_loop_parser *p) {
     }
     bool joined = axis == SINTER_AXIS_PARALLEL && sinter_lexer_accept(lexer, "joined");
     int64_t grain = 0;
-    position = lexer->token.position;
     if (axis == SINTER_AXIS_PARALLEL && !joined && sinter_lexer_accept(lexer, "grain") &&
-        !sinter_lexer_expect_integer(lexer, &grain))
+        !parse_grain(lexer, &grain))
         return false;
-    if (grain < 0) return sinter_lexer_error_at(lexer, position, "the grain must be positive");
     size_t visible = p->visible.count;
     sinter_loop_var var = sinter_loop_begin_for(&p->builder, sinter_loop_parse_copy(p, name), lower,
                                                 upper, step, (sinter_loop_axis)axis);

@@ -4,6 +4,7 @@
  * Test: tests/codegen/loops/ */
 #include "codegen/loop_mma.h"
 #include "codegen/loop_text.h"
+#include "runtime/abi.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -270,6 +271,13 @@ static void print_buffer(printer *p, sinter_loop_buffer buffer, bool is_paramete
 
 static void print_block(printer *p, const sinter_loop_stmt *first);
 
+/* Iterations, or parts of one. */
+static void print_grain(sinter_text *text, int64_t grain) {
+    const int64_t parts = SINTER_ABI_GRAIN_PARTS;
+    sinter_text_format(text, " grain %" PRId64, grain % parts ? grain : grain / parts);
+    if (grain % parts) sinter_text_format(text, "/%" PRId64, parts);
+}
+
 static void print_for(printer *p, const sinter_loop_stmt *stmt) {
     size_t visible = p->visible.count;
     /* The bounds do not see the variable. */
@@ -287,7 +295,7 @@ static void print_for(printer *p, const sinter_loop_stmt *stmt) {
         sinter_text_format(text, " %s", sinter_loop_axis_names[stmt->axis]);
     if (stmt->axis == SINTER_AXIS_MMA)
         sinter_text_format(text, " %s", sinter_loop_mma_infos[stmt->mma].name);
-    if (stmt->grain) sinter_text_format(text, " grain %" PRId64, stmt->grain);
+    if (stmt->grain) print_grain(text, stmt->grain);
     if (stmt->joined) put(p, " joined");
     print_block(p, stmt->body);
     hide_vars(p, visible);

@@ -9,14 +9,15 @@
 #include "codegen/loop_independent.h"
 #include "codegen/schedule_cpu_tile.h"
 
+#include <math.h>
+
 enum {
     WORTH = 2,          /* wake-ups that a thread's share should take */
-    OTHER_BYTES = 4,    /* a cycle of scratch, which one thread writes and another reads */
     UNKNOWN_TRIPS = 64, /* of loops over symbols, */
     WHILE_TRIPS = 16,
     MOST_TRIPS = 1 << 24
 };
-/* Of an input that several threads have made, as a rule; smaller ones are one thread's. */
+/* Of a value that several threads make and read, as a rule; smaller ones are one thread's, before this kernel and after it. */
 enum { SHARED_BYTES = 1 << 16 };
 static const double most_cycles = 1e15;
 
@@ -42,33 +43,43 @@ static double count_vectors(const sinter_target *target, const sinter_loop_stmt 
     return (double)((bytes + width - 1) / width);
 }
 
-static double list_work(const sinter_target *target, const sinter_loop_stmt *first);
+static double list_work(const sinter_schedule_cpu_state *state, const sinter_loop_stmt *first);
 
-static double loop_work(const sinter_target *target, const sinter_loop_stmt *loop) {
-    int64_t trips = UNKNOWN_TRIPS;
-    double inside = list_work(target, loop->body), times;
-    sinter_loop_trip_count(loop, &trips);
-    if (trips > MOST_TRIPS) trips = MOST_TRIPS;
-    times = trips > 0 ? (double)trips : 0;
-    if (loop->axis == SINTER_AXIS_VECTOR) times = count_vectors(target, loop, trips);
+/* Of loops at borders, the most that their bounds allow. */
+static int64_t count_trips(const sinter_schedule_cpu_state *state, const sinter_loop_stmt *loop) {
+    const sinter_loop_function *function = state->schedule.function;
+    int64_t trips, low, high, unused;
+    if (!sinter_loop_trip_count(loop, &trips))
+        trips = sinter_loop_range(function, loop->lower, &low, &unused) &&
+                        sinter_loop_range(function, loop->upper, &unused, &high) && low >= 0 &&
+                        high < UNKNOWN_TRIPS
+                    ? (high - low + loop->step - 1) / loop->step
+                    : UNKNOWN_TRIPS;
+    return trips < 0 ? 0 : trips > MOST_TRIPS ? MOST_TRIPS : trips;
+}
+
+static double loop_work(const sinter_schedule_cpu_state *state, const sinter_loop_stmt *loop) {
+    int64_t trips = count_trips(state, loop);
+    double inside = list_work(state, loop->body), times = (double)trips;
+    if (loop->axis == SINTER_AXIS_VECTOR) times = count_vectors(state->target, loop, trips);
     if (loop->axis == SINTER_AXIS_SERIAL) inside += 1;
     return times * inside;
 }
 
 /* Instructions of a list, roughly. */
-static double list_work(const sinter_target *target, const sinter_loop_stmt *first) {
+static double list_work(const sinter_schedule_cpu_state *state, const sinter_loop_stmt *first) {
     double work = 0, one, other;
     for (const sinter_loop_stmt *stmt = first; stmt && work < most_cycles; stmt = stmt->next) {
         switch (stmt->kind) {
         case SINTER_LOOP_FOR:
-            work += loop_work(target, stmt);
+            work += loop_work(state, stmt);
             break;
         case SINTER_LOOP_WHILE:
-            work += WHILE_TRIPS * (1 + list_work(target, stmt->body));
+            work += WHILE_TRIPS * (1 + list_work(state, stmt->body));
             break;
         case SINTER_LOOP_IF:
-            one = list_work(target, stmt->body);
-            other = list_work(target, stmt->else_body);
+            one = list_work(state, stmt->body);
+            other = list_work(state, stmt->else_body);
             work += 1 + (one > other ? one : other);
             break;
         case SINTER_LOOP_COMMENT:
@@ -89,6 +100,7 @@ typedef struct traffic {
     double constants; /* of those that are constants */
     double shares;    /* of inputs of which each iteration reads its own part */
     double scratch;   /* of those that go from thread to thread */
+    double alone;     /* of inputs and outputs that one thread has made or will read */
 } traffic;
 
 /* Each iteration touches a part of the buffer that is its own, parts of one size in their order. */
@@ -160,10 +172,11 @@ static void add_traffic(sinter_schedule_cpu_state *state, const buffer_counts *c
     total->all += (double)bytes;
     if (info->scope == SINTER_SCOPE_INOUT && !stays_with_threads(state, buffer, (int64_t)bytes))
         total->scratch += (double)bytes;
-    if (info->scope != SINTER_SCOPE_INPUT) return;
     if (sinter_cpu_is_constant(state, buffer))
         total->constants += (double)bytes;
-    else if (bytes >= SHARED_BYTES && counts->moving[buffer] == counts->all[buffer])
+    else if (info->scope != SINTER_SCOPE_INOUT && bytes < SHARED_BYTES)
+        total->alone += (double)bytes;
+    else if (info->scope == SINTER_SCOPE_INPUT && counts->moving[buffer] == counts->all[buffer])
         total->shares += (double)bytes; /* nobody else in the kernel reads it */
 }
 
@@ -207,13 +220,12 @@ static double constant_bytes_a_cycle(const sinter_schedule_cpu_state *state) {
 
 static group_cost find_cost(sinter_schedule_cpu_state *state, const buffer_counts *counts,
                             const sinter_loop_stmt *first, const sinter_loop_stmt *end) {
-    double total = 0, products = state->target->products;
+    double total = 0, products = state->target->products, shared = state->target->shared_bytes;
     int64_t longest = 0, count = 0;
     bool known = true;
     for (const sinter_loop_stmt *loop = first;; loop = loop->next) {
         known &= sinter_loop_trip_count(loop, &count);
-        total +=
-            (known ? (double)count : 1) * (1 + list_work(state->target, loop->body)) / products;
+        total += (known ? (double)count : 1) * (1 + list_work(state, loop->body)) / products;
         if (known && count > longest) longest = count;
         if (loop == end) break;
     }
@@ -224,10 +236,10 @@ static group_cost find_cost(sinter_schedule_cpu_state *state, const buffer_count
                          bytes.constants / constant_bytes_a_cycle(state);
     if (reads > total) total = reads;
     /* One thread alone reads from other cores what they have made of it, which is their own share as a rule. */
-    cost.cycles = (total + bytes.shares / 2 / OTHER_BYTES) / (double)longest;
+    cost.cycles = (total + bytes.shares / 2 / shared) / (double)longest;
+    cost.outside += bytes.alone / 2 / shared;
     /* What no cache of one core holds comes from further away for one thread as well. */
-    if (bytes.all < (double)state->target->l2_bytes / 2)
-        cost.outside += bytes.scratch / OTHER_BYTES;
+    if (bytes.all < (double)state->target->l2_bytes / 2) cost.outside += bytes.scratch / shared;
     return cost;
 }
 
@@ -248,23 +260,42 @@ static void make_serial(sinter_loop_stmt *first, const sinter_loop_stmt *end) {
     }
 }
 
-/* The model's grain; some that are far from it; none at all. */
+/* Grains of less than so many iterations are counted in parts of one. */
+enum { FEW_ITERATIONS = 4 };
+
+static sinter_cpu_answer name_grain(int64_t grain) {
+    if (!grain) return sinter_cpu_answer_make("serial");
+    return grain % SINTER_ABI_GRAIN_PARTS
+               ? sinter_cpu_answer_make("%lld/%d", (long long)grain, SINTER_ABI_GRAIN_PARTS)
+               : sinter_cpu_answer_make("%lld", (long long)(grain / SINTER_ABI_GRAIN_PARTS));
+}
+
+/* The model's grain; some that are far from it; none at all (0). */
 static int64_t ask(sinter_schedule_cpu_state *state, int64_t grain, int64_t count) {
-    const int64_t grains[] = {grain, 1, grain * 8, 0};
+    const int64_t grains[] = {grain, SINTER_ABI_GRAIN_PARTS, grain * 8, 0};
     sinter_cpu_answer answers[4];
     int64_t kept[4];
     uint32_t n = 0;
-    bool fits = !count || count >= 2 * grain;
+    bool fits = !count || count >= 2 * sinter_loop_whole_grain(grain);
     for (uint32_t i = 0; i < 4; i++) {
         int64_t one = i ? grains[i] : fits ? grain : 0;
-        bool known = count && one && count < 2 * one;
+        bool known = count && one && count < 2 * sinter_loop_whole_grain(one);
         for (uint32_t k = 0; k < n; k++) known |= kept[k] == one;
         if (known) continue;
         kept[n] = one;
-        answers[n++] =
-            one ? sinter_cpu_answer_make("%lld", (long long)one) : sinter_cpu_answer_make("serial");
+        answers[n++] = name_grain(one);
     }
     return kept[sinter_cpu_choose(state, "grain", answers, n)];
+}
+
+/* What a second thread costs, in iterations. */
+static int64_t find_grain(const group_cost *cost) {
+    const double most = INT64_MAX / 1024;
+    double iterations = cost->outside / (cost->cycles > 1 ? cost->cycles : 1);
+    if (iterations > most) iterations = most;
+    if (iterations >= FEW_ITERATIONS) return (int64_t)ceil(iterations) * SINTER_ABI_GRAIN_PARTS;
+    int64_t parts = (int64_t)ceil(iterations * SINTER_ABI_GRAIN_PARTS);
+    return parts > 1 ? parts : 1;
 }
 
 void sinter_schedule_cpu_set_grains(sinter_schedule_cpu_state *state) {
@@ -273,10 +304,9 @@ void sinter_schedule_cpu_set_grains(sinter_schedule_cpu_state *state) {
         if (stmt->kind != SINTER_LOOP_FOR || stmt->axis != SINTER_AXIS_PARALLEL) continue;
         const sinter_loop_stmt *end = sinter_loop_group_end(stmt);
         group_cost cost = find_cost(state, &counts, stmt, end);
-        int64_t grain = 1 + (int64_t)(cost.outside / (cost.cycles > 1 ? cost.cycles : 1));
         sinter_loop_stmt *next = stmt;
         while (next != end) next = next->next;
-        int64_t chosen = cost.count == 1 ? 0 : ask(state, grain, cost.count);
+        int64_t chosen = cost.count == 1 ? 0 : ask(state, find_grain(&cost), cost.count);
         if (chosen)
             stmt->grain = chosen;
         else

@@ -1,6 +1,7 @@
 /* What the CPU schedules of nests have in common: chains of loops over consecutive elements become one loop, the innermost
  * one runs in vector lanes, the outermost in parallel where there is enough work. Everything is tried through verbs that
  * check themselves; what a verb refuses stays as it is. Test: tests/codegen/schedule/elementwise.loops */
+#include "codegen/loop_word.h"
 #include "codegen/schedule_cpu.h"
 
 enum {
@@ -46,16 +47,31 @@ typedef struct body_facts {
 } body_facts;
 
 /* Products that a sum takes along cost nothing; loads do where they are widened. */
-static void count_instructions(void *user, sinter_expr expr) {
-    int64_t *count = user;
-    if (expr->kind == SINTER_LOOP_CAST) ++*count;
-    if (expr->kind != SINTER_LOOP_CALL || expr->dtype == SINTER_DTYPE_i64) return;
-    *count += sinter_scalar_operations(expr->function);
+static int64_t own_instructions(sinter_expr expr) {
+    if (expr->kind == SINTER_LOOP_CAST) return 1;
+    if (expr->kind != SINTER_LOOP_CALL || expr->dtype == SINTER_DTYPE_i64) return 0;
+    int64_t count = sinter_scalar_operations(expr->function);
     bool sums = expr->function == SINTER_SCALAR_add || expr->function == SINTER_SCALAR_sub;
     for (uint32_t i = 0; i < expr->argument_count && sums; i++) {
         sinter_expr argument = expr->arguments[i];
-        if (argument->kind == SINTER_LOOP_CALL && argument->function == SINTER_SCALAR_mul) --*count;
+        count -=
+            argument->kind == SINTER_LOOP_CALL && argument->function == SINTER_SCALAR_mul ? 1 : 0;
     }
+    return count;
+}
+
+static void add_instructions(void *user, sinter_expr expr) {
+    *(int64_t *)user += own_instructions(expr);
+}
+
+/* A word of a few elements is one load, which sums take along. */
+static void count_instructions(void *user, sinter_expr expr) {
+    int64_t *count = user, parts = 0;
+    const sinter_loop_expr *loads[SINTER_WORD_PARTS];
+    *count += own_instructions(expr);
+    if (!sinter_loop_word_loads(expr, loads)) return;
+    sinter_loop_walk_expr(expr, add_instructions, &parts);
+    *count -= parts;
 }
 
 int64_t sinter_schedule_cpu_instructions(const sinter_loop_stmt *stmt) {

@@ -167,7 +167,7 @@ static bool split_parts(const moving *m) {
     sinter_schedule *schedule = &m->state->schedule;
     bool is_first = m->first == m->parallel;
     int64_t before = longest_of(m->first), grain = m->first->grain;
-    int64_t least = before || !grain ? 1 : grain;
+    int64_t least = before || !grain ? 1 : sinter_loop_whole_grain(grain);
     sinter_loop_var outer;
     if (!sinter_schedule_split_parts(schedule, m->parallel->var, MOST_PLACES, least, &outer, NULL))
         return false;
@@ -177,7 +177,7 @@ static bool split_parts(const moving *m) {
     if (grain && before)
         first->grain = (int64_t)ceil((double)grain * (double)longest_of(first) / (double)before);
     else
-        first->grain = grain ? 1 : 0;
+        first->grain = grain ? SINTER_ABI_GRAIN_PARTS : 0;
     return true;
 }
 

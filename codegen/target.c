@@ -29,13 +29,13 @@ typedef struct cpu_row {
     target_arch arch;
     const char *name, *llvm, *features;
     uint32_t vector_bytes, registers, l1, l2, ways, l3, products, loads, latency, near, memory,
-        wake;
+        shared, wake;
 } cpu_row;
 static const cpu_row cpus[] = {
 #define CPU(arch, name, llvm, features, vector_bytes, registers, l1, l2, ways, l3, products,       \
-            loads, latency, near, memory, wake)                                                    \
- {ARCH_##arch, name, llvm,     features, vector_bytes, registers, l1,     l2,                      \
-  ways,        l3,   products, loads,    latency,      near,      memory, wake},
+            loads, latency, near, memory, shared, wake)                                            \
+ {ARCH_##arch, name,     llvm,  features, vector_bytes, registers, l1,     l2,  ways,              \
+  l3,          products, loads, latency,  near,         memory,    shared, wake},
 #include "codegen/target.def"
 };
 enum { CPU_COUNT = sizeof cpus / sizeof *cpus };
@@ -166,6 +166,7 @@ static void take_speeds(sinter_target *target, const cpu_row *row) {
     target->latency = row->latency;
     target->near_bytes = row->near;
     target->memory_bytes = row->memory;
+    target->shared_bytes = row->shared;
     target->wake_cycles = row->wake;
     target->l3_share = row->l3;
 }
@@ -365,6 +366,7 @@ sinter_machine sinter_target_machine(const sinter_target *target) {
                             .products = target->products,
                             .near_bytes = target->near_bytes,
                             .memory_bytes = target->memory_bytes,
+                            .shared_bytes = target->shared_bytes,
                             .l2_bytes = target->l2_bytes,
                             .l3_bytes = target->l3_share,
                             .pairs_of_bf16 = sinter_target_has(target, "avx512bf16"),

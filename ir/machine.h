@@ -9,10 +9,11 @@ typedef struct sinter_machine {
     uint32_t products;     /* vector multiply-adds a cycle */
     uint32_t near_bytes;   /* bytes a cycle that one core reads from its own second cache */
     uint32_t memory_bytes; /* and from memory */
+    uint32_t shared_bytes; /* and of what its neighbour has just written */
     uint32_t l2_bytes;     /* cache of one core */
     uint32_t l3_bytes;     /* of the shared cache, what one core may count on */
     bool pairs_of_bf16;    /* two products of bf16 a lane in the time of one of f32 */
     bool has_device;       /* kernels run on a GPU; the numbers are the host's */
 } sinter_machine;
 /* Where nobody says which machine. */
-#define SINTER_MACHINE_ANY {.vector_bytes = 32, .products = 2, .near_bytes = 32, .memory_bytes = 6, .l2_bytes = 524288, .l3_bytes = 2097152}
+#define SINTER_MACHINE_ANY {.vector_bytes = 32, .products = 2, .near_bytes = 32, .memory_bytes = 6, .shared_bytes = 4, .l2_bytes = 524288, .l3_bytes = 2097152}

@@ -23,6 +23,7 @@ enum {
     WORKSPACE_BYTES = 16 << 20, /* that the scratch of a group may take */
     CACHE_SPEED = 8,            /* of the shared cache, times the memory's */
     BEYOND_SPEED = 2,           /* the same, of more than a core's share of it */
+    DISTANCE = 2,               /* of cores, in that of neighbours, as a mean */
     GAIN_PERCENT = 90           /* of the direct time that Winograd's may take at most */
 };
 
@@ -40,7 +41,7 @@ typedef struct layer {
     int64_t images; /* one of them */
     int64_t height, width, channels, filters;
     bool is_static; /* height and width are numbers */
-    double lanes, products, memory, l2, l3;
+    double lanes, products, memory, shared, l2, l3;
     double resident; /* bytes a cycle of weights at a run's first read: memory's or a cache's */
     double pairs;    /* 2 where the convolution itself would multiply pairs of bf16, else 1 */
 } layer;
@@ -115,7 +116,9 @@ static double group_bytes(const layer *l, int64_t tile, int64_t images) {
            sinter_winograd_bytes(tile, tiles, l->filters);
 }
 
-/* What lies between the steps goes through the shared cache, where it is too much for a core's. */
+/* What lies between the steps goes through the shared cache, where it is too much for a core's. Threads share places, but made
+ * them of tiles and go on with tiles: of two, each takes a fourth of it from the other core to read, and a fourth to write. A
+ * block stays with its thread. */
 static double group_cycles(const layer *l, const plan *p) {
     int64_t images = p->items[1] < l->images ? p->items[1] : l->images;
     double groups = (double)ceil_div(l->images, images);
@@ -123,6 +126,7 @@ static double group_cycles(const layer *l, const plan *p) {
     double cycles =
         winograd_cycles(l, find_form(p), (double)(images * count_tiles(l, p->items[0])), groups);
     double speed = l->memory * (bytes > l->l3 ? BEYOND_SPEED : CACHE_SPEED);
+    cycles += DISTANCE * groups * bytes / 2 / l->shared;
     return bytes > l->l2 / 2 ? cycles + groups * 2 * bytes / speed : cycles;
 }
 
@@ -220,6 +224,7 @@ static layer describe(const sinter_module *module, sinter_node node, const sinte
                .lanes = machine->vector_bytes / sizeof(float),
                .products = machine->products,
                .memory = machine->memory_bytes,
+               .shared = machine->shared_bytes,
                .l2 = machine->l2_bytes,
                .l3 = machine->l3_bytes,
                .resident = resides ? machine->near_bytes : machine->memory_bytes,

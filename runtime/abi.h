@@ -62,14 +62,16 @@ typedef struct sinter_abi_exchange {
     int32_t from, to;               /* PERMUTE: ranks of the mesh; -1: none. Read for that kind only */
 } sinter_abi_exchange;
 
+enum { SINTER_ABI_GRAIN_PARTS = 16 }; /* of an iteration: what is worth a far thread may be several where less than one is for a near one */
+
 struct sinter_abi_call;
 typedef struct sinter_abi_services {
     uint32_t size; /* sizeof, for growth */
     uint32_t thread_count; /* how many may run bodies at once, for partitioning; 0 is 1 */
     void *user;
     /* Calls body(environment, first, last) over disjoint ranges that cover [0, count), returns when all are done. Fewer than
-     * `grain` iterations are not worth a thread. NULL: the artifact runs body(environment, 0, count). This function and those
-     * below are called on the thread of the run, not by bodies. */
+     * `grain` iterations, counted in parts of SINTER_ABI_GRAIN_PARTS, are not worth a thread whose core is a neighbour. NULL: the
+     * artifact runs body(environment, 0, count). This function and those below are called on the thread of the run, not by bodies. */
     void (*parallel_for)(void *user, int64_t count, int64_t grain,
                          void (*body)(void *environment, int64_t first, int64_t last), void *environment);
     /* Bytes, not 0; alignment is a power of two; NULL where there is no memory. deallocate gets what was asked for. */

@@ -8,7 +8,13 @@
  * where chunks are left to claim. The caller claims too, then waits for the stragglers. Helpers spin on the bits for a
  * while, then sleep; who publishes work looks for sleepers after setting the bit, who falls asleep looks at the bits after
  * saying so, so no wake-up is lost.
- * All slots taken: the loop runs on its caller alone. Test: tests/unit/pool_test.c, also under the thread sanitizer */
+ * All slots taken: the loop runs on its caller alone.
+ *
+ * Grains are for cores that are neighbours. How far apart they are differs by four times between neighbours and cores of
+ * different clusters or sockets, and changes where a hypervisor or the system moves threads: helpers note how long the word
+ * of a loop took to them, and grains are stretched by that. Small loops of a model then stay with their caller while its
+ * helpers are far away; now and then some are shared to find out. Values do not depend on who computes them.
+ * Test: tests/unit/pool_test.c, also under the thread sanitizer */
 #include "runtime/allocator.h"
 #include "runtime/status.h"
 
@@ -26,6 +32,18 @@ enum {
     LINE = 128             /* of a cache, and its neighbour that is fetched along */
 };
 
+/* Distances are in parts of that of neighbours; times in ticks of the clock, which are cycles, roughly. */
+enum {
+    NEAR = 16,
+    FARTHEST = NEAR * 8,
+    NEAR_TICKS = 500,      /* from saying that there is a loop to a helper's first chunk */
+    LATE_TICKS = 1 << 16,  /* who needs that long did something else */
+    FADING = 4,            /* of what a helper noted before, a part of this goes with each note */
+    LOOK_TICKS = 1 << 26,  /* between two looks at what helpers have noted */
+    PROBE_TICKS = 1 << 20, /* at most, until they have noted */
+    ENOUGH_NOTES = 8
+};
+
 typedef void (*pool_body)(void *environment, int64_t first, int64_t last);
 
 /* Chunks that one thread is to run. */
@@ -39,6 +57,7 @@ typedef struct slot {
     _Atomic(pool_body) body;
     _Atomic(void *) environment;
     _Atomic uint64_t float_mode;               /* of the caller */
+    _Atomic uint64_t since;                    /* ticks */
     range *ranges;                             /* one a thread; the caller's is the first */
     uint32_t generation;                       /* of the owner */
     _Alignas(LINE) _Atomic uint32_t unclaimed; /* chunks */
@@ -58,11 +77,17 @@ struct sinter_pool {
     bool has_allocator;
     sinter_abi_services services;
     uint32_t spins, worker_count;
-    size_t bytes; /* of this object, with workers and ranges */
+    size_t bytes;                            /* of this object, with workers and ranges */
+    _Alignas(LINE) _Atomic uint64_t look_at; /* ticks */
+    _Atomic uint64_t probe_until;            /* ticks; 0: no probe is on */
+    _Atomic uint32_t seen;                   /* notes of all helpers at the last look */
+    _Atomic uint32_t distance;
     struct worker {
-        sinter_pool *pool;
+        _Alignas(LINE) sinter_pool *pool;
         uint32_t thread; /* from 1: 0 is whoever calls */
+        bool was_asleep;
         pthread_t id;
+        _Atomic uint32_t ticks, notes; /* that a loop's word took, and how often that was noted */
     } workers[];
 };
 
@@ -96,6 +121,96 @@ static inline void set_float_mode(uint64_t mode) {
 #else
     (void)mode;
 #endif
+}
+
+/* A clock that all cores read alike; 0 where there is none that costs next to nothing. */
+static inline uint64_t read_ticks(void) {
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+    uint64_t count, hertz;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(count));
+    __asm__ volatile("mrs %0, cntfrq_el0" : "=r"(hertz));
+    const uint64_t cycles = UINT64_C(2500000000); /* a second */
+    return hertz ? count * (cycles / hertz) : 0;
+#else
+    return 0;
+#endif
+}
+
+/* ---- distance ---- */
+
+/* What the loop's word took to this helper, unless it was asleep or elsewhere. */
+static void note_ticks(struct worker *self, const slot *s) {
+    uint64_t took = read_ticks() - atomic_load_explicit(&s->since, memory_order_relaxed);
+    if (self->was_asleep || took > LATE_TICKS) return;
+    uint32_t notes = atomic_load_explicit(&self->notes, memory_order_relaxed),
+             before =
+                 notes ? atomic_load_explicit(&self->ticks, memory_order_relaxed) : (uint32_t)took;
+    atomic_store_explicit(&self->ticks, before - before / FADING + (uint32_t)took / FADING,
+                          memory_order_relaxed);
+    atomic_store_explicit(&self->notes, notes + 1, memory_order_relaxed);
+}
+
+static uint32_t count_notes(const sinter_pool *pool) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < pool->worker_count; i++)
+        count += atomic_load_explicit(&pool->workers[i].notes, memory_order_relaxed);
+    return count;
+}
+
+/* From the mean of what helpers noted; those that never did do not count. */
+static void set_distance(sinter_pool *pool) {
+    uint64_t sum = 0, count = 0;
+    for (uint32_t i = 0; i < pool->worker_count; i++) {
+        const struct worker *one = &pool->workers[i];
+        if (!atomic_load_explicit(&one->notes, memory_order_relaxed)) continue;
+        sum += atomic_load_explicit(&one->ticks, memory_order_relaxed);
+        count++;
+    }
+    uint64_t distance = count ? sum * NEAR / (count * NEAR_TICKS) : NEAR;
+    if (distance < NEAR) distance = NEAR;
+    if (distance > FARTHEST) distance = FARTHEST;
+    atomic_store_explicit(&pool->distance, (uint32_t)distance, memory_order_relaxed);
+}
+
+/* Whether loops are to be shared for the sake of notes. One caller looks, when it is time; a probe ends with the notes that it is for. */
+static bool look(sinter_pool *pool) {
+    uint64_t now = read_ticks(),
+             look_at = atomic_load_explicit(&pool->look_at, memory_order_relaxed),
+             until = atomic_load_explicit(&pool->probe_until, memory_order_relaxed);
+    bool is_time = now >= look_at && atomic_compare_exchange_strong_explicit(
+                                         &pool->look_at, &look_at, now + LOOK_TICKS,
+                                         memory_order_relaxed, memory_order_relaxed);
+    if (!is_time && !until) return false;
+    uint32_t notes = count_notes(pool),
+             fresh = notes - atomic_load_explicit(&pool->seen, memory_order_relaxed);
+    bool is_over = until && (fresh >= ENOUGH_NOTES || now >= until);
+    if (is_time || is_over) {
+        if (fresh) set_distance(pool);
+        atomic_store_explicit(&pool->seen, notes, memory_order_relaxed);
+        until = is_over || fresh ? 0 : now + PROBE_TICKS;
+        atomic_store_explicit(&pool->probe_until, until, memory_order_relaxed);
+    }
+    return until != 0;
+}
+
+/* Iterations that are worth a thread at that distance. */
+static int64_t stretch(int64_t grain, uint32_t distance) {
+    const int64_t parts = (int64_t)NEAR * SINTER_ABI_GRAIN_PARTS;
+    return grain > (INT64_MAX - parts) / FARTHEST ? grain / SINTER_ABI_GRAIN_PARTS
+                                                  : (grain * distance + parts - 1) / parts;
+}
+
+/* The same at the distance of this moment, which does not matter to loops that are worth threads at none or at any. */
+static int64_t find_grain(sinter_pool *pool, int64_t count, int64_t grain) {
+    int64_t near = stretch(grain, NEAR), far = stretch(grain, FARTHEST);
+    if (near == far || count / near < 2 || look(pool)) return near;
+    return stretch(grain, atomic_load_explicit(&pool->distance, memory_order_relaxed));
+}
+
+double sinter_pool_distance(const sinter_pool *pool) {
+    return (double)atomic_load_explicit(&pool->distance, memory_order_relaxed) / NEAR;
 }
 
 /* ---- chunks ---- */
@@ -143,6 +258,7 @@ static bool help(sinter_pool *pool, slot *s, uint32_t thread) {
     uint32_t chunk, done = 0;
     uint64_t own = get_float_mode();
     for (; claim_any(pool, s, thread, &chunk); done++) {
+        if (thread && !done) note_ticks(&pool->workers[thread - 1], s);
         int64_t count = atomic_load_explicit(&s->count, memory_order_relaxed);
         uint32_t chunk_count = atomic_load_explicit(&s->chunk_count, memory_order_relaxed);
         pool_body body = atomic_load_explicit(&s->body, memory_order_relaxed);
@@ -183,7 +299,9 @@ static void *worker(void *user) {
         atomic_fetch_sub(&pool->sleepers, 1);
         pthread_mutex_unlock(&pool->mutex);
         if (atomic_load(&pool->stop)) return NULL;
+        self->was_asleep = true;
         help_anyone(pool, self->thread);
+        self->was_asleep = false;
     }
 }
 
@@ -252,6 +370,7 @@ void sinter_pool_parallel_for(sinter_pool *pool, int64_t count, int64_t grain, p
     atomic_store_explicit(&s->body, body, memory_order_relaxed);
     atomic_store_explicit(&s->environment, environment, memory_order_relaxed);
     atomic_store_explicit(&s->float_mode, get_float_mode(), memory_order_relaxed);
+    atomic_store_explicit(&s->since, read_ticks(), memory_order_relaxed);
     atomic_store_explicit(&s->count, count, memory_order_relaxed);
     atomic_store_explicit(&s->chunk_count, (uint32_t)chunks, memory_order_relaxed);
     atomic_store_explicit(&s->unclaimed, (uint32_t)chunks, memory_order_relaxed);
@@ -265,9 +384,11 @@ void sinter_pool_parallel_for(sinter_pool *pool, int64_t count, int64_t grain, p
     atomic_fetch_and(&pool->taken, ~bit);
 }
 
+/* The service: what it calls bodies for may as well run on one thread. */
 static void run_parallel_for(void *user, int64_t count, int64_t grain, pool_body body,
                              void *environment) {
-    sinter_pool_parallel_for(user, count, grain, body, environment);
+    sinter_pool_parallel_for(user, count, find_grain(user, count, grain < 1 ? 1 : grain), body,
+                             environment);
 }
 
 /* ---- the pool itself ---- */
@@ -290,7 +411,8 @@ static int start_workers(sinter_pool *pool, uint32_t count) {
     int error = 0;
     while (!error && pool->worker_count < count) {
         struct worker *next = &pool->workers[pool->worker_count];
-        *next = (struct worker){.pool = pool, .thread = pool->worker_count + 1};
+        next->pool = pool;
+        next->thread = pool->worker_count + 1;
         error = pthread_create(&next->id, NULL, worker, next);
         if (!error) pool->worker_count++;
     }
@@ -314,6 +436,7 @@ sinter_status *sinter_pool_create(uint32_t thread_count, const sinter_allocator 
                            thread_count);
     memset(pool, 0, bytes);
     pool->bytes = bytes;
+    pool->distance = NEAR;
     for (uint32_t i = 0; i < SLOT_COUNT; i++)
         pool->slots[i].ranges = (range *)((char *)pool + head) + (size_t)i * thread_count;
     pool->has_allocator = allocator != NULL;

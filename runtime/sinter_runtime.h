@@ -61,7 +61,11 @@ typedef struct sinter_pool sinter_pool;
 SINTER_API sinter_status *sinter_pool_create(uint32_t thread_count, const sinter_allocator *allocator, sinter_pool **out_pool);
 SINTER_API void sinter_pool_destroy(sinter_pool *pool); /* nothing may run on it; NULL allowed */
 SINTER_API uint32_t sinter_pool_thread_count(const sinter_pool *pool);
-/* Calls body over disjoint ranges that cover [0, count), each of `grain` iterations at least but for the last. */
+/* How far away the helpers' cores are, as they noted lately: what a word to them takes, in what it takes to a neighbour (1 to 8; 1 before
+ * anybody knows). It changes where the system moves threads. */
+SINTER_API double sinter_pool_distance(const sinter_pool *pool);
+/* Calls body over disjoint ranges that cover [0, count), each of `grain` iterations at least but for the last. (The service that
+ * executables call shares less where helpers are far away.) */
 SINTER_API void sinter_pool_parallel_for(sinter_pool *pool, int64_t count, int64_t grain,
                                          void (*body)(void *environment, int64_t first, int64_t last), void *environment);
 /* The table that executables run with: the pool's threads and its allocator. NULL for NULL. Valid as long as the pool. */

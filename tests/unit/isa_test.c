@@ -276,7 +276,7 @@ static void test_row(const char *text, sinter_diag *diag) {
     CHECK(sinter_target_parse(text, &arena, &t, diag));
     CHECK(t.vector_bytes >= 16 && t.registers >= 16 && t.l1_bytes < t.l2_bytes);
     CHECK(t.products && t.loads && t.latency && t.wake_cycles);
-    CHECK(t.near_bytes >= t.memory_bytes && t.memory_bytes && t.l3_share);
+    CHECK(t.near_bytes >= t.memory_bytes && t.memory_bytes && t.shared_bytes && t.l3_share);
     CHECK(t.l2_ways && t.l2_bytes % (t.l2_ways * LINE) == 0);
     sinter_arena_deinit(&arena);
 }

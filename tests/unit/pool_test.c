@@ -22,13 +22,17 @@ static void mark(void *environment, int64_t first, int64_t last) {
     for (int64_t i = first; i < last; i++) s->seen[i]++;
 }
 
+static bool is_covered(sweep *s) {
+    bool good = s->short_ranges == 0 && s->seen[s->count] == 0;
+    for (int64_t i = 0; i < s->count; i++) good = good && s->seen[i] == 1;
+    free(s->seen);
+    return good;
+}
+
 static bool covers(sinter_pool *pool, int64_t count, int64_t grain) {
     sweep s = {.seen = calloc((size_t)count + 1, 1), .grain = grain, .count = count};
     sinter_pool_parallel_for(pool, count, grain, mark, &s);
-    bool good = s.short_ranges == 0 && s.seen[count] == 0;
-    for (int64_t i = 0; i < count; i++) good = good && s.seen[i] == 1;
-    free(s.seen);
-    return good;
+    return is_covered(&s);
 }
 
 static void test_ranges(void) {
@@ -178,7 +182,8 @@ static void test_float_mode(void) {
 
 typedef struct listeners {
     pthread_t caller;
-    _Atomic int helpers, open; /* indices that helpers ran, and those where a signal could come in */
+    _Atomic int helpers,
+        open; /* indices that helpers ran, and those where a signal could come in */
 } listeners;
 
 static void look_at_signals(void *environment, int64_t first, int64_t last) {
@@ -208,6 +213,38 @@ static void test_signals(void) {
     sinter_pool_destroy(pool);
 }
 
+static bool serves(const sinter_abi_services *services, int64_t count, int64_t grain) {
+    sweep s = {.seen = calloc((size_t)count + 1, 1),
+               .grain = grain / SINTER_ABI_GRAIN_PARTS,
+               .count = count};
+    services->parallel_for(services->user, count, grain, mark, &s);
+    return is_covered(&s);
+}
+
+static void count_range(void *environment, int64_t first, int64_t last) {
+    (void)first, (void)last;
+    atomic_fetch_add((_Atomic int *)environment, 1);
+}
+
+/* Grains of the service are parts of iterations, stretched by a distance that stays within its bounds; what is worth a thread at any
+ * distance is shared, what is worth none is not. */
+static void test_service(void) {
+    sinter_pool *pool = NULL;
+    CHECK(sinter_pool_create(2, NULL, &pool) == NULL);
+    const sinter_abi_services *services = sinter_pool_services(pool);
+    CHECK(sinter_pool_distance(pool) == 1);
+    for (int i = 0; i < 3000; i++)
+        CHECK(serves(services, 1 + i % 41, i % 7 ? 1 + i % 90 : INT64_MAX - i));
+    CHECK(sinter_pool_distance(pool) >= 1 && sinter_pool_distance(pool) <= 8);
+    _Atomic int ranges = 0;
+    services->parallel_for(services->user, 10, 1, count_range, &ranges);
+    CHECK(atomic_load(&ranges) > 1);
+    atomic_store(&ranges, 0);
+    services->parallel_for(services->user, 10, 6 * SINTER_ABI_GRAIN_PARTS, count_range, &ranges);
+    CHECK_INT_EQ(atomic_load(&ranges), 1);
+    sinter_pool_destroy(pool);
+}
+
 static void test_refusals(void) {
     sinter_pool *pool = NULL;
     sinter_status *status = sinter_pool_create(0, NULL, &pool);
@@ -232,6 +269,7 @@ int main(void) {
     test_allocator();
     test_float_mode();
     test_signals();
+    test_service();
     test_refusals();
     return test_finish();
 }

@@ -450,6 +450,27 @@ static bool either_at_most(const limit *l, const sinter_linear *sum, uint32_t te
     return holds;
 }
 
+/* With x - x % c in the place of x / c * c, where the remainder adds as much as it can. */
+static bool multiple_at_most(const limit *l, const sinter_linear *sum, uint32_t term,
+                             uint32_t depth) {
+    sinter_linear other = *sum, part;
+    const sinter_linear_term *whole = &sum->terms[term];
+    const sinter_expr *arguments = whole->factors[0]->arguments;
+    int64_t divisor, min, max, added;
+    if (!sinter_loop_is_const_int(arguments[1], &divisor) || divisor < 1 ||
+        whole->coefficient % divisor)
+        return false;
+    int64_t times = whole->coefficient / divisor;
+    bool negative = !sinter_loop_range(l->function, arguments[0], &min, &max) || min < 0;
+    other.terms[term] = other.terms[--other.count];
+    if (__builtin_mul_overflow(times < 0 || negative ? divisor - 1 : 0, times < 0 ? -times : times,
+                               &added) ||
+        __builtin_add_overflow(other.constant, added, &other.constant))
+        return false;
+    return sinter_linear_of(arguments[0], &part) &&
+           sinter_linear_accumulate(&other, &part, times) && at_most(l, &other, depth);
+}
+
 static bool at_most(const limit *l, const sinter_linear *sum, uint32_t depth) {
     if (is_within(l, sum)) return true;
     for (uint32_t i = 0; i < sum->count && depth; i++) {
@@ -458,7 +479,10 @@ static bool at_most(const limit *l, const sinter_linear *sum, uint32_t depth) {
             sum->terms[i].count == 1 && factor->kind == SINTER_LOOP_CALL &&
             (factor->function == SINTER_SCALAR_select || factor->function == SINTER_SCALAR_min ||
              factor->function == SINTER_SCALAR_max);
+        bool divides = sum->terms[i].count == 1 && factor->kind == SINTER_LOOP_CALL &&
+                       factor->function == SINTER_SCALAR_div;
         if (chooses && either_at_most(l, sum, i, depth - 1)) return true;
+        if (divides && multiple_at_most(l, sum, i, depth - 1)) return true;
     }
     return false;
 }

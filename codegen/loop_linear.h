@@ -30,7 +30,7 @@ sinter_expr sinter_linear_build(sinter_arena *arena, const sinter_linear *linear
 /* Range by the ranges of the variables; false where it is unknown or may wrap. */
 bool sinter_linear_range(const sinter_loop_function *function, const sinter_linear *linear, int64_t *out_min,
                          int64_t *out_max);
-/* It is never more than that, as far as ranges tell, also where it is a sum with a minimum, a maximum or a choice of two. spare: what the
+/* It is never more than that, as far as ranges tell, also where it is a sum with a minimum, a maximum, a choice of two or a quotient. spare: what the
  * caller knows not to be negative; NULL: nothing. */
 bool sinter_linear_at_most(const sinter_loop_function *function, sinter_expr expr, int64_t most, sinter_expr spare);
 /* A sum of products of what is not negative, with no minus: not negative unless it wraps, as sizes of what exists do not. */

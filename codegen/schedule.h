@@ -58,12 +58,16 @@ bool sinter_schedule_fission(sinter_schedule *schedule, sinter_loop_var loop, si
 
 /* for i { A } X for j { B } -> X for j { A B }, where both have the same number of iterations, and are in one block: work of two kinds
  * side by side, for a core that waits in one of them. What A touches, no earlier iteration of B may touch; that a later one does is what
- * A is ahead for. Of what lies between, what needs A goes behind the loop, and B may not need it. */
+ * A is ahead for. Of what lies between, what B needs goes in front of the loop, and may not need A; the rest goes behind it. */
 bool sinter_schedule_weave(sinter_schedule *schedule, sinter_loop_var first, sinter_loop_var second);
 /* for p { s[p] = f(p) } ... for t { reads s[g(t)] }  ->  for p { s[p] = f(g(p)) } ... for t { reads s[t] }, for two loops of the same bounds
  * in a block: elements of scratch are made in the order in which they are read. The first loop, whose iterations are independent, stores
  * nothing else, and nothing but the second reads it, at one place; what is in g is known in front of the first. */
 bool sinter_schedule_follow(sinter_schedule *schedule, sinter_loop_var maker, sinter_loop_var reader);
+
+/* ... s[i] ... -> ... s[i % size] ...: scratch that is as long along `axis` as what is alive at a time. No place may be touched that is `size`
+ * or more places behind one that was touched before; what lies around the block that has all accesses has elements of its own. */
+bool sinter_schedule_ring(sinter_schedule *schedule, sinter_loop_buffer buffer, uint32_t axis, int64_t size);
 
 /* ---- marks ---- */
 bool sinter_schedule_unroll(sinter_schedule *schedule, sinter_loop_var loop);

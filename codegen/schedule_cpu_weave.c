@@ -386,8 +386,37 @@ static bool weave_tiles(recurrence *r, uint32_t i, sinter_loop_var ahead, sinter
            sinter_schedule_weave(schedule, ahead_steps, steps);
 }
 
+/* The scratch between the two products, and its axis of rows. */
+static bool find_rows(recurrence *r, sinter_loop_buffer *out_buffer, uint32_t *out_axis) {
+    const sinter_loop_stmt *rows =
+        sinter_schedule_get_loop(r->state->schedule.function, r->ahead.row);
+    sinter_arena scratch;
+    sinter_loop_access_list made = {0};
+    bool found = false;
+    sinter_arena_init(&scratch);
+    sinter_loop_collect_accesses(&scratch, rows->body, &made);
+    for (size_t i = 0; i < made.count && !found; i++) {
+        *out_buffer = made.items[i].buffer;
+        found =
+            made.items[i].is_store &&
+            sinter_loop_find_axis(made.items[i].indices, made.items[i].rank, rows->var, out_axis);
+    }
+    sinter_arena_deinit(&scratch);
+    return found;
+}
+
+/* Rows of the block that is read, of the next one, and of what the first one has more: places by a mask. */
+static void keep_few_rows(recurrence *r, sinter_loop_buffer buffer, uint32_t axis) {
+    enum { MOST_BLOCKS = 4 };
+    for (int64_t blocks = 2; blocks <= MOST_BLOCKS; blocks *= 2)
+        if (sinter_schedule_ring(&r->state->schedule, buffer, axis, blocks * r->vectors)) return;
+}
+
 static bool weave(recurrence *r) {
     sinter_loop_var steps;
+    sinter_loop_buffer between = 0;
+    uint32_t axis = 0;
+    bool found = find_rows(r, &between, &axis);
     if (!sinter_schedule_follow(&r->state->schedule, r->ahead.row, r->steps) ||
         !move_ahead(r, &steps))
         return false;
@@ -402,6 +431,7 @@ static bool weave(recurrence *r) {
         return false;
     for (uint32_t i = 0; i < r->count; i++)
         if (!weave_tiles(r, i, ahead.loops[i], own.loops[i])) return false;
+    if (found) keep_few_rows(r, between, axis);
     return true;
 }
 

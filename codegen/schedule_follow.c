@@ -41,8 +41,7 @@ static bool search_call(void *user, sinter_loop_stmt *stmt) {
     return true;
 }
 
-/* Nobody sees what the function leaves in the buffer: its own, or memory that the host has for its calls alone. */
-static bool is_scratch(const sinter_schedule *schedule, sinter_loop_buffer buffer) {
+bool sinter_schedule_is_scratch(const sinter_schedule *schedule, sinter_loop_buffer buffer) {
     const sinter_loop_function *function = schedule->function;
     call_search search = {.program = schedule->program, .kernel = function};
     sinter_loop_scope scope = function->buffers.items[buffer].scope;
@@ -96,7 +95,7 @@ static bool find_buffer(following *f) {
         f->axis = axis;
     }
     if (!f->buffer) return sinter_schedule_refuse(f->schedule, "the first loop fills nothing");
-    return is_scratch(f->schedule, f->buffer) ||
+    return sinter_schedule_is_scratch(f->schedule, f->buffer) ||
            sinter_schedule_refuse(f->schedule, "somebody else may read %%%s",
                                   f->schedule->function->buffers.items[f->buffer].name);
 }

@@ -35,5 +35,7 @@ sinter_loop_function *sinter_schedule_save(sinter_schedule *schedule);
 /* Iterations of loops that run concurrently can still be told apart; otherwise the function is put back to `saved`, with
  * the reason. Every verb that changes indices or the nest around them asks this. */
 bool sinter_schedule_keeps_marks(sinter_schedule *schedule, const sinter_loop_function *saved);
+/* Nobody sees what the function leaves in the buffer: its own, or memory that the host has for its calls alone. */
+bool sinter_schedule_is_scratch(const sinter_schedule *schedule, sinter_loop_buffer buffer);
 /* No iteration of the loop touches what another writes; false with a reason. */
 bool sinter_schedule_is_independent(sinter_schedule *schedule, const sinter_loop_stmt *loop);

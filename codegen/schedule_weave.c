@@ -83,6 +83,17 @@ static void mark_alone(sinter_loop_comparison *c, const touched *t) {
     t->stmt->next = next;
 }
 
+/* Some index of one is always below that of the other. */
+static bool has_own_range(weaving *w, const sinter_loop_access *a, const sinter_loop_access *b) {
+    for (uint32_t i = 0; i < a->rank; i++) {
+        int64_t min_a, max_a, min_b, max_b;
+        bool known = sinter_loop_range(w->schedule->function, a->indices[i], &min_a, &max_a) &&
+                     sinter_loop_range(w->schedule->function, b->indices[i], &min_b, &max_b);
+        if (known && (max_a < min_b || max_b < min_a)) return true;
+    }
+    return false;
+}
+
 /* The two statements of the block can't be exchanged. */
 static bool meet(weaving *w, const touched *a, const touched *b) {
     if (shares_names(w, a, b)) return true;
@@ -91,7 +102,9 @@ static bool meet(weaving *w, const touched *a, const touched *b) {
     mark_alone(&c, b);
     for (size_t i = 0; i < a->accesses.count; i++)
         for (size_t k = 0; k < b->accesses.count; k++)
-            if (sinter_loop_conflict(&c, &a->accesses.items[i], &b->accesses.items[k])) return true;
+            if (sinter_loop_conflict(&c, &a->accesses.items[i], &b->accesses.items[k]) &&
+                !has_own_range(w, &a->accesses.items[i], &b->accesses.items[k]))
+                return true;
     return false;
 }
 
@@ -170,7 +183,7 @@ static bool is_ahead(weaving *w) {
 
 /* ---- what lies between ---- */
 
-/* What lies between goes in front of the woven loop where it may, else behind it. */
+/* What lies between goes behind the woven loop where it may, so that what it makes is made late, else in front of it. */
 static bool sort_between(weaving *w) {
     for (uint32_t i = 0; i < w->between_count; i++) {
         bool follows = meet(w, &w->first, &w->between[i]);
@@ -180,6 +193,12 @@ static bool sort_between(weaving *w) {
         if (follows && meet(w, &w->between[i], &w->second))
             return sinter_schedule_refuse(w->schedule, "what lies between needs the first loop, "
                                                        "and is needed by the second");
+    }
+    for (uint32_t i = w->between_count; i-- > 0;) {
+        bool needed = w->follows[i] || meet(w, &w->between[i], &w->second);
+        for (uint32_t k = i + 1; k < w->between_count && !needed; k++)
+            needed = !w->follows[k] && meet(w, &w->between[i], &w->between[k]);
+        w->follows[i] |= !needed;
     }
     return true;
 }

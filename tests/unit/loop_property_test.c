@@ -340,6 +340,9 @@ static bool apply(trial *t) {
     case 22:
         return sinter_schedule_fork(s, loop, below(t, 2) ? inner : any_loop(t), factor);
     case 23:
+        if (below(t, 2))
+            return sinter_schedule_ring(s, any_scratch(t), (uint32_t)below(t, 2),
+                                        (int64_t)1 << below(t, 5));
         return below(t, 2) ? scalarize(t) : sinter_schedule_lift_scratch(s, any_scratch(t), loop);
     case 24:
     case 25:

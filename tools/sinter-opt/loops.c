@@ -38,6 +38,7 @@ const char sinter_opt_loops_help[] =
     "  --loop-fission=I,COUNT      --loop-unroll=I     --loop-vectorize=I  --loop-parallelize=I\n"
     "  --loop-join=I               --loop-unite=I\n"
     "  --loop-weave=I,J            J's body has that of I in front, in loops of equal count\n"
+    "  --loop-ring=B,AXIS,SIZE     element i of scratch B along the axis lies at i % SIZE\n"
     "  --loop-follow=I,J           I makes its elements in the order in which J reads them\n"
     "  --loop-cut-end=I,COUNT      the last COUNT iterations apart\n"
     "  --loop-expand=VAR,I,J,...   --loop-promote=BUFFER   --loop-hoist=I  --loop-inline=VAR\n"
@@ -269,6 +270,11 @@ static bool run_weave(verb_call *call) {
     return sinter_schedule_weave(call->schedule, loop_argument(call, 0), loop_argument(call, 1));
 }
 
+static bool run_ring(verb_call *call) {
+    return sinter_schedule_ring(call->schedule, buffer_argument(call, 0),
+                                (uint32_t)number_argument(call, 1), number_argument(call, 2));
+}
+
 static bool run_follow(verb_call *call) {
     return sinter_schedule_follow(call->schedule, loop_argument(call, 0), loop_argument(call, 1));
 }
@@ -452,6 +458,7 @@ static const struct {
              {"loop-unite", run_unite, 1, 1, false},
              {"loop-weave", run_weave, 2, 2, false},
              {"loop-follow", run_follow, 2, 2, false},
+             {"loop-ring", run_ring, 3, 3, false},
              {"loop-cut-end", run_cut_end, 2, 2, false},
              {"loop-expand", run_expand, 2, MAX_ARGUMENTS, false},
              {"loop-promote", run_promote, 1, 1, false},

@@ -49,6 +49,8 @@ void sinter_infer_forget_region(sinter_module *module, sinter_region region);
 bool sinter_infer_bind_dim(sinter_module *module, sinter_string symbol, int64_t min, int64_t max, sinter_diag *diag);
 /* The same from "N=8" or "N=1..2048". */
 bool sinter_infer_bind_text(sinter_module *module, const char *text, sinter_diag *diag);
+/* Whether such a text can be bound: inputs have a symbol of that name. */
+bool sinter_infer_has_symbol(const sinter_module *module, const char *text);
 /* Contents of operand i as dims, one per element; elements not known get fresh symbols of CONTENT origin, recorded
  * in the value, so that "reshape to what this tensor says" stays an expression. false (no error reported) where the
  * element count itself is not a number or exceeds 64: the rule then uses symbols of NODE origin. */

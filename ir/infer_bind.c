@@ -21,3 +21,16 @@ bool sinter_infer_bind_text(sinter_module *module, const char *text, sinter_diag
     return sinter_infer_bind_dim(module, (sinter_string){text, (size_t)(equals - text)}, min, max,
                                  diag);
 }
+
+bool sinter_infer_has_symbol(const sinter_module *module, const char *text) {
+    sinter_dim_table *table = sinter_module_dims(module);
+    size_t size = strcspn(text, "=");
+    for (size_t i = 0; i < sinter_dim_symbol_count(table); i++) {
+        const sinter_dim_symbol *symbol =
+            sinter_dim_get_symbol(table, sinter_dim_symbol_at(table, i));
+        if (symbol->origin == SINTER_DIM_ORIGIN_INPUT && strlen(symbol->name) == size &&
+            strncmp(symbol->name, text, size) == 0)
+            return true;
+    }
+    return false;
+}

@@ -31,6 +31,7 @@ typedef struct cutter {
     uint32_t *last_use; /* by value: the last place */
     sinter_layer_list layers;
     SINTER_VECTOR(block) blocks;
+    double asked; /* the largest share that a layer asks for */
 } cutter;
 
 /* ---- where the model is one value ---- */
@@ -94,6 +95,17 @@ static bool describe(cutter *c, block *b, size_t first, size_t end) {
         b->share = fmin(b->share, recipe.cut);
         b->last = b->last || recipe.cut_last;
         b->compensates = b->compensates || sinter_layer_recipe_compensates(&recipe);
+    }
+    return true;
+}
+
+static bool find_asked(cutter *c) {
+    for (size_t i = 0; i < c->layers.count; i++) {
+        sinter_layer_recipe recipe;
+        if (!sinter_recipe_find(c->context->compression->recipe, c->layers.items[i].name, &recipe,
+                                c->diag))
+            return false;
+        c->asked = fmax(c->asked, recipe.cut);
     }
     return true;
 }
@@ -240,7 +252,7 @@ void sinter_pass_cut_blocks(sinter_pass_context *context) {
                 .diag = context->rewrite.build.diag,
                 .scratch = &context->scratch};
     survey(&c);
-    if (!find_blocks(&c) || !c.blocks.count) return;
+    if (!find_asked(&c) || c.asked == 0 || !find_blocks(&c)) return;
     double share = 1;
     bool last = false, compensates = false;
     for (size_t i = 0; i < c.blocks.count; i++) {
@@ -249,7 +261,20 @@ void sinter_pass_cut_blocks(sinter_pass_context *context) {
         compensates = compensates || c.blocks.items[i].compensates;
     }
     size_t goal = (size_t)floor(share * (double)c.blocks.count + 1e-9);
-    if (!goal) return;
+    if (!goal) {
+        const char *where = sinter_module_name(c.module);
+        if (c.blocks.count)
+            sinter_warning(c.diag, where,
+                           "cut=%g removes nothing: of %zu blocks that may go it is less than one",
+                           c.asked, c.blocks.count);
+        else
+            sinter_warning(
+                c.diag, where,
+                "cut=%g removes nothing: no block, between two values of one type through "
+                "which alone the model goes, may go by the rules of all its layers",
+                c.asked);
+        return;
+    }
     bool needs_data = !last || compensates;
     if (needs_data && !sinter_compression_has_data(compression, "cut", c.diag)) return;
     if (compensates && !sinter_blas_begin(c.diag)) return;

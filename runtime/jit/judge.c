@@ -2,14 +2,28 @@
 #include "runtime/jit/judge.h"
 #include "frontends/import.h"
 #include "ir/base/clock.h"
+#include "ir/infer.h"
 #include "runtime/jit/inputs.h"
 #include <string.h>
 #include <sys/stat.h>
 
 enum { LEAST_ROUNDS = 3 };
 
-static sinter_engine *open_file(const sinter_judge *judge, const char *path, sinter_diag *diag) {
+static sinter_engine *open_original(const sinter_judge *judge, const char *path,
+                                    sinter_diag *diag) {
     sinter_module *module = sinter_import_file_bound(path, judge->data.dims, diag);
+    return module ? sinter_engine_create(module, judge->data.engine, diag) : NULL;
+}
+
+/* What was made of the original: dims that got a number are numbers there, those that got bounds have lost them on the way. */
+static sinter_engine *open_made(const sinter_judge *judge, const char *path, sinter_diag *diag) {
+    sinter_module *module = sinter_import_file(path, diag);
+    for (const char *const *dim = judge->data.dims; module && dim && *dim; dim++) {
+        if (!sinter_infer_has_symbol(module, *dim) || sinter_infer_bind_text(module, *dim, diag))
+            continue;
+        sinter_module_destroy(module);
+        module = NULL;
+    }
     return module ? sinter_engine_create(module, judge->data.engine, diag) : NULL;
 }
 
@@ -104,7 +118,7 @@ bool sinter_judge_open(sinter_judge *out_judge, const sinter_judge_data *data, c
     sinter_judge *judge = out_judge;
     *judge = (sinter_judge){.data = *data};
     judge->of_original.bytes = file_bytes(path);
-    judge->original = open_file(judge, path, diag);
+    judge->original = open_original(judge, path, diag);
     bool good = judge->original && bind_inputs(judge, diag);
     if (good && data->samples)
         good = sinter_answers_collect(judge->original, data->output, data->samples, &judge->answers,
@@ -127,7 +141,7 @@ bool sinter_judge_measure(sinter_judge *judge, const char *path, double seconds,
                           sinter_judged *out_original, sinter_judged *out_judged,
                           sinter_diag *diag) {
     double times[2];
-    sinter_engine *engine = open_file(judge, path, diag);
+    sinter_engine *engine = open_made(judge, path, diag);
     if (!engine) return false;
     sinter_engine *const engines[2] = {judge->original, engine};
     *out_judged = (sinter_judged){.bytes = file_bytes(path)};

@@ -7,6 +7,7 @@
 enum {
     LEAST_ROWS = 1 << 15, /* of those that there are, and .. */
     ROWS_OF_STEP = 64, /* .. for each step of the reduction: more say nothing new, and take time */
+    FEW = 4,           /* of these enough where a guess is wanted */
     BATCH_ROWS = 2048  /* of one product */
 };
 
@@ -80,12 +81,18 @@ static void enter_half(gatherer *g, int64_t group, int64_t seen) {
     g->is_second = second;
 }
 
-/* What one output at a position or row ought to be, less what is added to it. */
-static void take_target(gatherer *g, size_t run, int64_t index, int64_t to) {
+/* What an output at a position or row ought to be, less what is added to it: of `count` of them, from `index` on and from place `to`
+ * on, at those distances. */
+static void take_targets(gatherer *g, size_t run, int64_t count, int64_t index, int64_t step,
+                         int64_t to, int64_t to_step) {
     const sinter_layer_view *view = g->view;
-    float offset = view->offsets ? ((const float *)view->offsets[run].data)[index] : 0;
-    g->y[to] = ((const float *)view->targets[run].data)[index] - offset;
-    if (g->fit) g->offsets[to] = offset;
+    const float *targets = (const float *)view->targets[run].data + index;
+    const float *offsets = view->offsets ? (const float *)view->offsets[run].data + index : NULL;
+    for (int64_t i = 0; i < count; i++) {
+        float offset = offsets ? offsets[i * step] : 0;
+        g->y[to + i * to_step] = targets[i * step] - offset;
+        if (g->fit) g->offsets[to + i * to_step] = offset;
+    }
 }
 
 static void gather_sample(gatherer *g, int64_t group, size_t run, int64_t sample, int64_t first) {
@@ -98,8 +105,7 @@ static void gather_sample(gatherer *g, int64_t group, size_t run, int64_t sample
     int64_t rows = sinter_patches_gather(p, channels, first, g->step, g->x + g->rows * n);
     for (int64_t o = 0; o < m; o++) {
         int64_t plane = (sample * g->layer->outputs + group * m + o) * g->positions;
-        for (int64_t r = 0; r < rows; r++)
-            take_target(g, run, plane + first + r * g->step, (g->rows + r) * m + o);
+        take_targets(g, run, rows, plane + first, g->step, g->rows * m + o, m);
     }
     g->rows += rows;
 }
@@ -152,7 +158,7 @@ static void gather_rows(gatherer *g) {
             enter_half(g, 0, seen);
             if (seen++ % g->step) continue;
             memcpy(g->x + g->rows * n, (const float *)x->data + r * n, sizeof(float) * (size_t)n);
-            for (int64_t o = 0; o < m; o++) take_target(g, run, r * m + o, g->rows * m + o);
+            take_targets(g, run, m, r * m, 1, g->rows * m, 1);
             if (++g->rows == g->capacity) flush(g, 0);
         }
     }
@@ -164,9 +170,10 @@ static int64_t common_divisor(int64_t a, int64_t b) {
 }
 
 /* Far enough apart, and not in step with lines of an image. */
-static int64_t choose_step(int64_t rows, int64_t reduction, int64_t width) {
+static int64_t choose_step(int64_t rows, int64_t reduction, int64_t width, bool few) {
     int64_t most = ROWS_OF_STEP * reduction;
     if (most < LEAST_ROWS) most = LEAST_ROWS;
+    if (few) most /= FEW;
     int64_t step = (rows + most - 1) / most;
     while (step > 1 && width > 0 && common_divisor(step, width) != 1) step++;
     return step > 0 ? step : 1;
@@ -213,7 +220,8 @@ static bool measure(const sinter_module *module, const sinter_layer *layer,
         if (positions > most) most = positions;
     }
     g.half = rows / 2;
-    g.step = choose_step(rows, moments->inputs, most ? g.patches.out[g.patches.dims - 1] : 0);
+    g.step =
+        choose_step(rows, moments->inputs, most ? g.patches.out[g.patches.dims - 1] : 0, view->few);
     g.capacity = BATCH_ROWS + most / g.step + 1;
     g.x = SINTER_NEW_ARRAY(&arena, float, g.capacity * moments->inputs);
     g.y = SINTER_NEW_ARRAY(&arena, float, g.capacity * moments->outputs);

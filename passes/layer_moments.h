@@ -11,6 +11,7 @@ typedef struct sinter_layer_view {
     const sinter_tensor *offsets; /* what is added to its outputs before they are compared with the targets; NULL: nothing */
     const sinter_tensor *masks;   /* of products: 0 for rows that don't count, where it has one element a row; NULL: all count */
     size_t runs;
+    bool few; /* a quarter of the rows that are taken otherwise will do */
 } sinter_layer_view;
 
 /* Where the windows of a convolution lie in an input, for an output of that shape. */

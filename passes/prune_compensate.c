@@ -180,6 +180,7 @@ static bool solve_layer(compensator *c, size_t index, sinter_arena *scratch) {
     if (!targets) return false;
     read_state(c, index);
     sinter_layer_view view = view_of(c, index, targets);
+    view.few = s->first != NO_LAYER; /* then this is a start */
     bool good = fit(c, index, &view, s->first != NO_LAYER, scratch) &&
                 (s->first == NO_LAYER || fit_pair(c, index, targets, scratch)) &&
                 write_state(c, index);

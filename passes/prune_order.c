@@ -336,7 +336,8 @@ static bool init_reader(sinter_prune_order *order, sinter_prune_reader *r, sinte
     sinter_layer_view view = {.inputs = sinter_replay_find(replay, layer->input),
                               .targets = sinter_replay_find(replay, layer->output),
                               .masks = replay->masks,
-                              .runs = replay->runs};
+                              .runs = replay->runs,
+                              .few = true};
     int64_t n = layer->reduction;
     sinter_moments moments;
     bool recurs = sinter_layer_is_recurrent(replay->module, layer); /* gates are no tensor */

@@ -209,65 +209,128 @@ int64_t sinter_patches_gather(const sinter_patches *p, const float *channels, in
     return rows;
 }
 
-/* Positions that differ in the innermost dim alone, under one tap: where their elements are, and which of them lie inside. */
-typedef struct position_line {
-    int64_t offset, low,
-        high; /* element of position 0, perhaps outside; positions low to high - 1 lie inside */
-} position_line;
+/* Positions that differ in the innermost dim alone, or in the two innermost ones where the elements under them lie one after the other
+ * as they do: the tap of each is at one distance from it. */
+typedef struct position_sheet {
+    int64_t lines, width; /* positions */
+    int64_t low, high;    /* those of a line with their tap inside are low to high - 1 .. */
+    int64_t top, end;     /* .. of the lines top to end - 1 */
+    int64_t offset,
+        step; /* element of position 0, perhaps outside; from one position to the next */
+} position_sheet;
 
-static position_line find_position_line(const sinter_patches *p, int64_t tap, int64_t line) {
+/* The positions along a dim whose tap lies inside. */
+static void find_inside(const sinter_patches *p, uint32_t dim, int64_t corner, int64_t *out_low,
+                        int64_t *out_high) {
+    int64_t stride = p->stride[dim], room = p->size[dim] - corner;
+    int64_t inside = room > 0 ? (room + stride - 1) / stride : 0;
+    *out_low = corner < 0 ? (-corner + stride - 1) / stride : 0;
+    *out_high = p->out[dim] < inside ? p->out[dim] : inside;
+    if (*out_low > *out_high) *out_low = *out_high;
+}
+
+static bool has_sheets(const sinter_patches *p) {
     uint32_t last = p->dims - 1;
-    int64_t corner = tap % p->kernel[last] * p->dilation[last] - p->before[last];
-    int64_t stride = p->stride[last], scale = p->size[last];
-    position_line out = {.offset = corner, .high = p->out[last]};
-    if (corner < 0) out.low = (-corner + stride - 1) / stride;
-    int64_t room = p->size[last] - corner, inside = room > 0 ? (room + stride - 1) / stride : 0;
-    if (out.high > inside) out.high = inside;
-    tap /= p->kernel[last];
-    for (uint32_t d = last; d-- > 0;) {
-        int64_t position = line % p->out[d] * p->stride[d];
-        int64_t at = position + tap % p->kernel[d] * p->dilation[d] - p->before[d];
-        if (at < 0 || at >= p->size[d]) out.high = 0;
-        out.offset += at * scale;
-        scale *= p->size[d];
-        line /= p->out[d];
-        tap /= p->kernel[d];
+    return last > 0 && p->stride[last] == 1 && p->stride[last - 1] == 1 &&
+           p->out[last] == p->size[last];
+}
+
+/* Where tap number `tap` of the positions from `first` on lies. */
+static position_sheet find_sheet(const sinter_patches *p, int64_t tap, int64_t first) {
+    uint32_t dim = p->dims - 1;
+    int64_t corner = tap % p->kernel[dim] * p->dilation[dim] - p->before[dim];
+    int64_t scale = p->size[dim], rest = first / p->out[dim];
+    position_sheet s = {.lines = 1, .width = p->out[dim], .end = 1, .step = p->stride[dim]};
+    find_inside(p, dim, corner, &s.low, &s.high);
+    s.offset = corner;
+    tap /= p->kernel[dim];
+    if (has_sheets(p)) {
+        dim--;
+        corner = tap % p->kernel[dim] * p->dilation[dim] - p->before[dim];
+        find_inside(p, dim, corner, &s.top, &s.end);
+        s.lines = p->out[dim];
+        s.offset += corner * scale;
+        scale *= p->size[dim];
+        rest /= p->out[dim];
+        tap /= p->kernel[dim];
     }
-    if (out.low > out.high) out.low = out.high;
-    return out;
+    while (dim-- > 0) {
+        int64_t at = rest % p->out[dim] * p->stride[dim] + tap % p->kernel[dim] * p->dilation[dim] -
+                     p->before[dim];
+        if (at < 0 || at >= p->size[dim]) s.end = s.top;
+        s.offset += at * scale;
+        scale *= p->size[dim];
+        rest /= p->out[dim];
+        tap /= p->kernel[dim];
+    }
+    return s;
+}
+
+static void clear(float *at, int64_t count) {
+    if (count > 0) memset(at, 0, sizeof *at * (size_t)count);
+}
+
+/* Zeros where the tap lies outside. Columns of a few elements, mostly one, go down the lines: a call for each would take longer. */
+static void clear_padding(const position_sheet *s, float *to) {
+    if (s->top >= s->end || s->low >= s->high) {
+        clear(to, s->lines * s->width);
+        return;
+    }
+    clear(to, s->top * s->width);
+    clear(to + s->end * s->width, (s->lines - s->end) * s->width);
+    for (int64_t i = 0; i < s->width; i++) {
+        if (i == s->low) i = s->high;
+        for (int64_t line = s->top; i < s->width && line < s->end; line++)
+            to[line * s->width + i] = 0;
+    }
+}
+
+/* From the first to the last position whose tap lies inside, padding between them included. */
+static int64_t first_inside(const position_sheet *s) {
+    return s->top * s->width + s->low;
+}
+
+static int64_t count_inside(const position_sheet *s) {
+    if (s->top >= s->end || s->low >= s->high) return 0;
+    return (s->end - 1) * s->width + s->high - first_inside(s);
 }
 
 void sinter_patches_spread(const sinter_patches *p, const float *channels, float *out_columns) {
     patch_counts counts = count_patches(p);
-    int64_t width = p->out[p->dims - 1], step = p->stride[p->dims - 1];
+    int64_t size = 1;
     for (int64_t tap = 0; tap < counts.taps; tap++)
-        for (int64_t first = 0; first < counts.positions; first += width) {
-            position_line line = find_position_line(p, tap, first / width);
+        for (int64_t first = 0; first < counts.positions; first += size) {
+            position_sheet sheet = find_sheet(p, tap, first);
+            int64_t begin = first_inside(&sheet), inside = count_inside(&sheet);
+            size = sheet.lines * sheet.width;
             for (int64_t c = 0; c < p->channels; c++) {
                 float *to = out_columns + (c * counts.taps + tap) * counts.positions + first;
-                const float *from = channels + c * counts.elements;
-                for (int64_t i = 0; i < line.low; i++) to[i] = 0;
-                if (step == 1 && line.low < line.high)
-                    memcpy(to + line.low, from + line.offset + line.low,
-                           sizeof *to * (size_t)(line.high - line.low));
-                for (int64_t i = line.low; step != 1 && i < line.high; i++)
-                    to[i] = from[line.offset + i * step];
-                for (int64_t i = line.high; i < width; i++) to[i] = 0;
+                int64_t from = c * counts.elements + sheet.offset;
+                if (sheet.step == 1 && inside)
+                    memcpy(to + begin, channels + from + begin, sizeof *to * (size_t)inside);
+                for (int64_t i = begin; sheet.step != 1 && i < begin + inside; i++)
+                    to[i] = channels[from + i * sheet.step];
+                clear_padding(&sheet, to);
             }
         }
 }
 
-void sinter_patches_collect(const sinter_patches *p, const float *columns, float *channels) {
+void sinter_patches_collect(const sinter_patches *p, float *columns, float *channels) {
     patch_counts counts = count_patches(p);
-    int64_t width = p->out[p->dims - 1], step = p->stride[p->dims - 1];
+    int64_t size = 1;
     for (int64_t tap = 0; tap < counts.taps; tap++)
-        for (int64_t first = 0; first < counts.positions; first += width) {
-            position_line line = find_position_line(p, tap, first / width);
-            for (int64_t c = 0; c < p->channels; c++) {
-                const float *from = columns + (c * counts.taps + tap) * counts.positions + first;
-                float *to = channels + c * counts.elements;
-                for (int64_t i = line.low; i < line.high; i++)
-                    to[line.offset + i * step] += from[i];
+        for (int64_t first = 0; first < counts.positions; first += size) {
+            position_sheet sheet = find_sheet(p, tap, first);
+            int64_t begin = first_inside(&sheet), end = begin + count_inside(&sheet);
+            size = sheet.lines * sheet.width;
+            for (int64_t c = 0; c < p->channels && begin < end; c++) {
+                float *from = columns + (c * counts.taps + tap) * counts.positions + first;
+                int64_t to = c * counts.elements + sheet.offset;
+                clear_padding(&sheet, from);
+                for (int64_t i = begin; sheet.step == 1 && i < end; i++)
+                    channels[to + i] += from[i];
+                for (int64_t i = begin; sheet.step != 1 && i < end; i++)
+                    channels[to + i * sheet.step] += from[i];
             }
         }
 }

@@ -41,5 +41,5 @@ int64_t sinter_patches_gather(const sinter_patches *patches, const float *channe
                               float *out_rows);
 /* The same of all positions, turned: out_columns[channel, kernel..., position]. */
 void sinter_patches_spread(const sinter_patches *patches, const float *channels, float *out_columns);
-/* The other way round: what the columns say of each element is added to it; padding is left out. */
-void sinter_patches_collect(const sinter_patches *patches, const float *columns, float *channels);
+/* The other way round: what the columns say of each element is added to it; padding is left out, and becomes 0 in the columns. */
+void sinter_patches_collect(const sinter_patches *patches, float *columns, float *channels);

@@ -6,12 +6,14 @@
 #include <string.h>
 
 enum {
-    ROWS_OF_STEP = 8, /* rows for each step of a reduction that the preconditioner is taken from */
-    BATCH_ROWS = 4096 /* that are summed up in f32 */
+    ROWS_OF_STEP = 8,  /* rows for each step of a reduction that the preconditioner is taken from */
+    BATCH_ROWS = 4096, /* that are summed up in f32 */
+    BAND =
+        128 /* positions whose columns are made at once, and stay in a cache until they have been used */
 };
 
 const sinter_pair_options sinter_pair_defaults = {
-    .damping = 1e-3, .rounds = 2, .steps = 5, .curve_rows = 1 << 16};
+    .damping = 1e-3, .rounds = 3, .steps = 5, .curve_rows = 1 << 14};
 
 typedef struct pair_part {
     int64_t outputs, inputs, columns; /* columns: inputs and the bias */
@@ -28,9 +30,12 @@ typedef struct pair_work {
     double *outer;         /* [outputs of the first]^2: inverse of what the second makes of them */
     float **between;       /* by sample: what the second reads */
     float **errors;        /* by sample: of the outputs, NaN where it does not matter */
-    float *columns[2], *back; /* what the layers read: [steps, positions]; the way back */
-    float *rows;              /* some of it, turned */
-    float *change, *yields;
+    float
+        *columns[2]; /* what the layers read at a band of positions: [steps and bias, positions] */
+    float *back, *yields; /* of a band: of what the second reads, and of outputs */
+    float *rows;          /* some of what a layer reads, turned */
+    float *change,
+        *taken;     /* of what is between the layers: a move of it, and what comes back to it */
     float *sums;    /* [size]: of a batch of samples .. */
     int64_t summed; /* .. with so many rows between the layers */
     sinter_arena arena;
@@ -50,6 +55,37 @@ static int64_t middle_size(const sinter_pair_sample *s) {
 
 static int64_t output_size(const sinter_pair_sample *s) {
     return count_elements(&s->second, s->second.out);
+}
+
+/* Lines of positions along the outermost dim, one after the other. */
+typedef struct band {
+    sinter_patches patches;
+    int64_t first, count; /* positions */
+} band;
+
+static int64_t line_size(const sinter_patches *p) {
+    return count_elements(p, p->out) / p->out[0];
+}
+
+static int64_t band_lines(const sinter_patches *p) {
+    int64_t lines = BAND / line_size(p);
+    return lines ? lines : 1;
+}
+
+static int64_t band_size(const sinter_patches *p) {
+    return band_lines(p) * line_size(p);
+}
+
+/* The band after this one, or the first one of {0}; false where there is none. */
+static bool next_band(const sinter_patches *p, band *b) {
+    int64_t line = line_size(p), first = (b->first + b->count) / line;
+    int64_t lines = p->out[0] - first, most = band_lines(p);
+    if (lines <= 0) return false;
+    lines = lines < most ? lines : most;
+    *b = (band){.patches = *p, .first = first * line, .count = lines * line};
+    b->patches.before[0] -= first * p->stride[0];
+    b->patches.out[0] = lines;
+    return true;
 }
 
 static pair_part describe(const sinter_pair_layer *layer) {
@@ -91,80 +127,67 @@ static void init_work(pair_work *w, const sinter_pair *pair, const sinter_pair_o
     w->sums = SINTER_NEW_ARRAY(arena, float, w->size);
     w->between = SINTER_NEW_ARRAY(arena, float *, pair->sample_count + 1);
     w->errors = SINTER_NEW_ARRAY(arena, float *, pair->sample_count + 1);
-    int64_t middle = 0, outputs = 0;
+    int64_t middle = 0, outputs = 0, wide[2] = {0, 0};
     for (size_t s = 0; s < pair->sample_count; s++) {
-        int64_t m = middle_size(&pair->samples[s]), o = output_size(&pair->samples[s]);
+        const sinter_pair_sample *sample = &pair->samples[s];
+        int64_t m = middle_size(sample), o = output_size(sample);
         middle = m > middle ? m : middle;
         outputs = o > outputs ? o : outputs;
         w->between[s] = SINTER_NEW_ARRAY(arena, float, m * pair->first.outputs);
         w->errors[s] = SINTER_NEW_ARRAY(arena, float, o * pair->second.outputs);
+        for (int l = 0; l < 2; l++) {
+            int64_t positions = band_size(l ? &sample->second : &sample->first);
+            wide[l] = positions > wide[l] ? positions : wide[l];
+        }
     }
     int64_t most = middle * w->parts[0].columns, other = outputs * w->parts[1].columns;
-    w->columns[0] = SINTER_NEW_ARRAY(arena, float, most);
-    w->columns[1] = SINTER_NEW_ARRAY(arena, float, other);
+    for (int l = 0; l < 2; l++)
+        w->columns[l] = SINTER_NEW_ARRAY(arena, float, wide[l] * w->parts[l].columns);
     w->rows = SINTER_NEW_ARRAY(arena, float, most > other ? most : other);
-    w->back = SINTER_NEW_ARRAY(arena, float, outputs * pair->second.inputs);
+    w->back = SINTER_NEW_ARRAY(arena, float, wide[1] * pair->second.inputs);
+    w->yields = SINTER_NEW_ARRAY(arena, float, wide[1] * pair->second.outputs);
     w->change = SINTER_NEW_ARRAY(arena, float, middle * pair->first.outputs);
-    w->yields = SINTER_NEW_ARRAY(arena, float, outputs * pair->second.outputs);
+    w->taken = SINTER_NEW_ARRAY(arena, float, middle * pair->first.outputs);
     pack(w, w->weights);
 }
 
 /* ---- one sample ---- */
 
-/* What a layer reads, and a line of ones that biases are multiplied by: [steps and bias, count]. */
-static void spread(const pair_part *part, const sinter_patches *p, const float *channels,
-                   int64_t count, float *out_columns) {
-    sinter_patches_spread(p, channels, out_columns);
-    float *ones = out_columns + part->inputs * count;
-    for (int64_t r = 0; r < count; r++) ones[r] = 1;
+/* What a layer reads at a band, and a line of ones that biases are multiplied by. */
+static void spread(const pair_part *part, const band *b, const float *channels,
+                   float *out_columns) {
+    sinter_patches_spread(&b->patches, channels, out_columns);
+    float *ones = out_columns + part->inputs * b->count;
+    for (int64_t r = 0; r < b->count; r++) ones[r] = 1;
 }
 
-/* out[outputs, count] = weights times columns, or added to what is there; without biases where there is no line for them. */
+/* out[outputs, positions of the band], lines `stride` apart, = weights times columns, or added to what is there; without biases where
+ * there is no line for them. */
 static void multiply(const pair_part *part, const float *weights, const float *columns,
-                     int64_t count, bool has_bias, bool adds, float *out) {
-    sinter_blas_product_f32(part->outputs, count, has_bias ? part->columns : part->inputs, 1,
+                     const band *b, bool has_bias, bool adds, float *out, int64_t stride) {
+    sinter_blas_product_f32(part->outputs, b->count, has_bias ? part->columns : part->inputs, 1,
                             (sinter_blas_operand){weights, part->columns, false},
-                            (sinter_blas_operand){columns, count, false}, adds ? 1 : 0, out, count);
+                            (sinter_blas_operand){columns, b->count, false}, adds ? 1 : 0, out,
+                            stride);
 }
 
-static float cut(float value, float low, float high) {
-    value = value < low ? low : value;
-    return value > high ? high : value;
+/* sums += outer[outputs, positions of the band] columns^T: within a batch of samples in f32. */
+static void add_gradient(const pair_part *part, const float *outer, int64_t stride,
+                         const float *columns, const band *b, float *sums) {
+    sinter_blas_product_f32(part->outputs, part->columns, b->count, 1,
+                            (sinter_blas_operand){outer, stride, false},
+                            (sinter_blas_operand){columns, b->count, true}, 1, sums, part->columns);
 }
 
-/* What is between the layers, and the error of the outputs, with the weights as they are. */
-static double run_sample(pair_work *w, size_t index) {
-    const sinter_pair *pair = w->pair;
-    const sinter_pair_sample *s = &pair->samples[index];
-    int64_t middle = middle_size(s), count = output_size(s), outputs = pair->second.outputs;
-    float *between = w->between[index], *errors = w->errors[index];
-    double sum = 0;
-    spread(&w->parts[0], &s->first, s->input, middle, w->columns[0]);
-    multiply(&w->parts[0], w->weights, w->columns[0], middle, true, false, between);
-    for (int64_t i = 0; i < middle * pair->first.outputs; i++) {
-        if (isnan(between[i])) sum = NAN;
-        between[i] = cut(between[i], pair->low, pair->high);
-    }
-    spread(&w->parts[1], &s->second, between, count, w->columns[1]);
-    multiply(&w->parts[1], w->weights + w->split, w->columns[1], count, true, false, errors);
-    for (int64_t i = 0; i < count * outputs; i++) {
-        float yields = errors[i] + (s->offsets ? s->offsets[i] : 0);
-        float target = cut(s->targets[i], pair->target_low, pair->target_high);
-        bool free = (target == pair->target_low && yields <= target) ||
-                    (target == pair->target_high && yields >= target);
-        errors[i] = free ? NAN : yields - target;
-        if (isnan(s->targets[i])) sum = NAN;
-        if (!free) sum += (double)errors[i] * (double)errors[i];
-    }
-    return sum;
-}
-
-/* sums += outer[outputs, count] columns[steps and bias, count]^T: within a batch of samples in f32. */
-static void add_gradient(const pair_part *part, const float *outer, const float *columns,
-                         int64_t count, float *sums) {
-    sinter_blas_product_f32(part->outputs, part->columns, count, 1,
-                            (sinter_blas_operand){outer, count, false},
-                            (sinter_blas_operand){columns, count, true}, 1, sums, part->columns);
+/* w->sums and w->taken += the way back of a band of the outputs (w->yields); w->columns are what the second layer reads there. */
+static void go_back(pair_work *w, const band *b) {
+    const pair_part *second = &w->parts[1];
+    sinter_blas_product_f32(second->inputs, b->count, second->outputs, 1,
+                            (sinter_blas_operand){w->weights + w->split, second->columns, true},
+                            (sinter_blas_operand){w->yields, b->count, false}, 0, w->back,
+                            b->count);
+    sinter_patches_collect(&b->patches, w->back, w->taken);
+    add_gradient(second, w->yields, b->count, w->columns[1], b, w->sums + w->split);
 }
 
 static bool is_free(const sinter_pair *pair, float between) {
@@ -173,28 +196,93 @@ static bool is_free(const sinter_pair *pair, float between) {
 
 /* Where what is between the layers was cut, a change of it changes nothing. */
 static void drop_cut(const pair_work *w, size_t index, float *change) {
-    const float *between = w->between[index], low = w->pair->low, high = w->pair->high;
+    const float *between = w->between[index];
     int64_t count = middle_size(&w->pair->samples[index]) * w->parts[0].outputs;
-    for (int64_t i = 0; i < count; i++) {
-        bool free = between[i] > low && between[i] < high;
-        change[i] = free ? change[i] : 0;
-    }
+    for (int64_t i = 0; i < count; i++) change[i] = is_free(w->pair, between[i]) ? change[i] : 0;
 }
 
-/* w->sums += the way back of outputs (w->yields) to both layers' weights; w->columns are what they read. */
-static void go_back(pair_work *w, size_t index) {
+static void start_back(pair_work *w, size_t index) {
+    int64_t middle = middle_size(&w->pair->samples[index]);
+    memset(w->taken, 0, sizeof *w->taken * (size_t)(middle * w->parts[0].outputs));
+}
+
+/* w->sums += the way back of what has come to the first layer's outputs. */
+static void end_back(pair_work *w, size_t index) {
     const sinter_pair_sample *s = &w->pair->samples[index];
-    const pair_part *first = &w->parts[0], *second = &w->parts[1];
-    int64_t middle = middle_size(s), count = output_size(s), n = second->inputs;
-    sinter_blas_product_f32(n, count, second->outputs, 1,
-                            (sinter_blas_operand){w->weights + w->split, second->columns, true},
-                            (sinter_blas_operand){w->yields, count, false}, 0, w->back, count);
-    memset(w->change, 0, sizeof *w->change * (size_t)(middle * first->outputs));
-    sinter_patches_collect(&s->second, w->back, w->change);
-    drop_cut(w, index, w->change);
-    add_gradient(first, w->change, w->columns[0], middle, w->sums);
-    add_gradient(second, w->yields, w->columns[1], count, w->sums + w->split);
+    int64_t middle = middle_size(s);
+    drop_cut(w, index, w->taken);
+    for (band b = {0}; next_band(&s->first, &b);) {
+        spread(&w->parts[0], &b, s->input, w->columns[0]);
+        add_gradient(&w->parts[0], w->taken + b.first, middle, w->columns[0], &b, w->sums);
+    }
     w->summed += middle;
+}
+
+static float cut(float value, float low, float high) {
+    value = value < low ? low : value;
+    return value > high ? high : value;
+}
+
+static bool has_nan(const float *values, int64_t count) {
+    int64_t found = 0;
+    for (int64_t i = 0; i < count; i++) found += isnan(values[i]) ? 1 : 0;
+    return found > 0;
+}
+
+/* What is between the layers, with the weights as they are. */
+static void run_first(pair_work *w, size_t index) {
+    const sinter_pair_sample *s = &w->pair->samples[index];
+    float *between = w->between[index], low = w->pair->low, high = w->pair->high;
+    int64_t middle = middle_size(s), size = middle * w->parts[0].outputs;
+    for (band b = {0}; next_band(&s->first, &b);) {
+        spread(&w->parts[0], &b, s->input, w->columns[0]);
+        multiply(&w->parts[0], w->weights, w->columns[0], &b, true, false, between + b.first,
+                 middle);
+    }
+    for (int64_t i = 0; i < size; i++) between[i] = cut(between[i], low, high);
+}
+
+/* The errors of a band of outputs, of what they yield (w->yields), which becomes 0 where that does not matter and else the error; the
+ * sum of their squares. */
+static double take_errors(pair_work *w, size_t index, const band *b) {
+    const sinter_pair *pair = w->pair;
+    const sinter_pair_sample *s = &pair->samples[index];
+    int64_t count = output_size(s);
+    double sum = 0;
+    for (int64_t o = 0; o < pair->second.outputs; o++) {
+        int64_t at = o * count + b->first;
+        const float *targets = s->targets + at, *offsets = s->offsets ? s->offsets + at : NULL;
+        float *yields = w->yields + o * b->count, *errors = w->errors[index] + at;
+        for (int64_t i = 0; offsets && i < b->count; i++) yields[i] += offsets[i];
+        for (int64_t i = 0; i < b->count; i++) {
+            float target = cut(targets[i], pair->target_low, pair->target_high);
+            bool free = (target == pair->target_low && yields[i] <= target) ||
+                        (target == pair->target_high && yields[i] >= target);
+            errors[i] = free ? NAN : yields[i] - target;
+            yields[i] = free ? 0 : yields[i] - target;
+        }
+        for (int64_t i = 0; i < b->count; i++) sum += (double)yields[i] * (double)yields[i];
+        if (has_nan(targets, b->count)) sum = NAN;
+    }
+    return sum;
+}
+
+/* The squared error of a sample with the weights as they are; w->sums += its gradient where that is wanted. */
+static double run_sample(pair_work *w, size_t index, bool with_gradient) {
+    const sinter_pair_sample *s = &w->pair->samples[index];
+    const float *between = w->between[index];
+    run_first(w, index);
+    double sum = has_nan(between, middle_size(s) * w->parts[0].outputs) ? NAN : 0;
+    if (with_gradient) start_back(w, index);
+    for (band b = {0}; next_band(&s->second, &b);) {
+        spread(&w->parts[1], &b, between, w->columns[1]);
+        multiply(&w->parts[1], w->weights + w->split, w->columns[1], &b, true, false, w->yields,
+                 b.count);
+        sum += take_errors(w, index, &b);
+        if (with_gradient) go_back(w, &b);
+    }
+    if (with_gradient) end_back(w, index);
+    return sum;
 }
 
 /* What a batch has summed up goes to sums of f64: where it is as large as it may be, or at the end. */
@@ -223,13 +311,8 @@ static double linearise(pair_work *w, double *gradient) {
     double error = 0;
     if (gradient) memset(gradient, 0, sizeof *gradient * (size_t)w->size);
     for (size_t s = 0; s < w->pair->sample_count; s++) {
-        int64_t count = output_size(&w->pair->samples[s]) * w->pair->second.outputs;
-        error += run_sample(w, s);
-        if (!gradient) continue;
-        for (int64_t i = 0; i < count; i++)
-            w->yields[i] = isnan(w->errors[s][i]) ? 0 : w->errors[s][i];
-        go_back(w, s);
-        end_batch(w, false, gradient);
+        error += run_sample(w, s, gradient != NULL);
+        if (gradient) end_batch(w, false, gradient);
     }
     if (!gradient) return error;
     end_batch(w, true, gradient);
@@ -242,16 +325,25 @@ static void curve_sample(pair_work *w, size_t index) {
     const sinter_pair_sample *sample = &w->pair->samples[index];
     const pair_part *first = &w->parts[0], *second = &w->parts[1];
     int64_t middle = middle_size(sample), count = output_size(sample);
-    spread(first, &sample->first, sample->input, middle, w->columns[0]);
-    multiply(first, w->move, w->columns[0], middle, true, false, w->change);
+    for (band b = {0}; next_band(&sample->first, &b);) {
+        spread(first, &b, sample->input, w->columns[0]);
+        multiply(first, w->move, w->columns[0], &b, true, false, w->change + b.first, middle);
+    }
     drop_cut(w, index, w->change);
-    sinter_patches_spread(&sample->second, w->change, w->back);
-    spread(second, &sample->second, w->between[index], count, w->columns[1]);
-    multiply(second, w->move + w->split, w->columns[1], count, true, false, w->yields);
-    multiply(second, w->weights + w->split, w->back, count, false, true, w->yields);
-    for (int64_t i = 0; i < count * second->outputs; i++)
-        w->yields[i] = isnan(w->errors[index][i]) ? 0 : w->yields[i];
-    go_back(w, index);
+    start_back(w, index);
+    for (band b = {0}; next_band(&sample->second, &b);) {
+        sinter_patches_spread(&b.patches, w->change, w->back);
+        spread(second, &b, w->between[index], w->columns[1]);
+        multiply(second, w->move + w->split, w->columns[1], &b, true, false, w->yields, b.count);
+        multiply(second, w->weights + w->split, w->back, &b, false, true, w->yields, b.count);
+        for (int64_t o = 0; o < second->outputs; o++) {
+            const float *errors = w->errors[index] + o * count + b.first;
+            float *yields = w->yields + o * b.count;
+            for (int64_t i = 0; i < b.count; i++) yields[i] = isnan(errors[i]) ? 0 : yields[i];
+        }
+        go_back(w, &b);
+    }
+    end_back(w, index);
 }
 
 /* How far apart the samples are that curvature is taken from. */
@@ -259,7 +351,7 @@ static size_t curve_step(const pair_work *w) {
     int64_t rows = 0;
     if (w->options->curve_rows <= 0) return 1;
     for (size_t s = 0; s < w->pair->sample_count; s++) rows += middle_size(&w->pair->samples[s]);
-    size_t step = (size_t)(rows / w->options->curve_rows);
+    size_t step = (size_t)((rows + w->options->curve_rows - 1) / w->options->curve_rows);
     return step ? step : 1;
 }
 

@@ -39,32 +39,6 @@ static int64_t descend_levels(sinter_solve_work *work, int64_t row, double *grad
     return moved;
 }
 
-/* The best length of the direction that a change of one scale is. */
-static void descend_scale(sinter_solve_work *work, int64_t row, int64_t first, double *gradient,
-                          double *direction) {
-    int64_t n = work->inputs, at = sinter_solve_scale_of(work, row, first);
-    int64_t end = first + work->scale_group < n ? first + work->scale_group : n;
-    const double *h = work->h + row / work->outputs * n * n;
-    double slope = 0, curve = 0;
-    memset(direction, 0, sizeof *direction * (size_t)n);
-    for (int64_t j = first; j < end; j++) {
-        double level = work->levels[row * n + j] - work->zeros[at];
-        if (level == 0) continue;
-        sinter_blas_add_f64(n, level, h + j * n, direction);
-        slope += level * gradient[j];
-    }
-    for (int64_t j = first; j < end; j++)
-        curve += (work->levels[row * n + j] - work->zeros[at]) * direction[j];
-    if (!(curve > 0)) return;
-    double scale = (double)(float)(work->scales[at] - slope / curve);
-    if (!(scale > 0)) return;
-    double step = scale - work->scales[at];
-    work->scales[at] = scale;
-    for (int64_t j = first; j < end; j++)
-        work->w[row * n + j] = (work->levels[row * n + j] - work->zeros[at]) * scale;
-    sinter_blas_add_f64(n, step, direction, gradient);
-}
-
 /* Half of what the gradient says of the squared error of a row, up to a constant of the row. */
 static double error_of_row(const sinter_solve_work *work, int64_t row, const double *gradient) {
     int64_t n = work->inputs;
@@ -105,17 +79,93 @@ static void search_valleys(sinter_solve_work *work, int64_t row, double *gradien
     }
 }
 
-enum { FEW_MOVES = 256 }; /* one of so many weights that still moves changes little */
+/* ---- rows in step ---- */
 
-static void descend_row(sinter_solve_work *work, int64_t row, double *gradient, double *direction) {
+enum {
+    FEW_MOVES = 256, /* one of so many weights that still moves changes little */
+    ROWS = 64        /* that go in step: what their scales need of H is one product */
+};
+
+typedef struct search {
+    sinter_solve_work *work;
+    double *gradient; /* [rows, inputs] of half of the squared error */
+    double *pulls;    /* [rows, inputs] H target, where a row has one scale; NULL: they have more */
+    double *levels;   /* [ROWS, scale_group] without zeros */
+    double *directions; /* [ROWS, inputs] */
+    double *saved;      /* [3, inputs] */
+} search;
+
+static bool has_free_scales(const sinter_solve_work *work) {
+    return !work->grid.scale_is_power && work->grid.count > 0 &&
+           work->recipe->group != SINTER_PER_TENSOR;
+}
+
+/* What the levels of one scale add to H w for a scale of 1, in each of the rows: the direction that a change of the scale is. Where a row
+ * has one scale, the gradient, H (w - target), says so. */
+static void find_directions(const search *s, const int64_t *rows, int64_t count, int64_t first,
+                            int64_t width) {
+    const sinter_solve_work *work = s->work;
     int64_t n = work->inputs;
-    bool scales = !work->grid.scale_is_power && work->grid.count > 0 &&
-                  work->recipe->group != SINTER_PER_TENSOR;
-    for (uint32_t turn = 0; turn < work->options->sweeps; turn++) {
-        int64_t moved = descend_levels(work, row, gradient);
-        if (moved <= n / FEW_MOVES && turn > 0) break;
-        for (int64_t first = 0; scales && first < n; first += work->scale_group)
-            descend_scale(work, row, first, gradient, direction);
+    for (int64_t r = 0; r < count && s->pulls; r++) {
+        double scale = work->scales[rows[r]];
+        for (int64_t i = 0; i < n; i++)
+            s->directions[r * n + i] =
+                (s->gradient[rows[r] * n + i] + s->pulls[rows[r] * n + i]) / scale;
+    }
+    if (s->pulls) return;
+    const double *h = work->h + rows[0] / work->outputs * n * n + first * n;
+    sinter_blas_product_f64(count, n, width, 1, (sinter_blas_operand){s->levels, width, false},
+                            (sinter_blas_operand){h, n, false}, 0, s->directions, n);
+}
+
+/* The best length of a direction. */
+static void descend_scale(search *s, int64_t row, int64_t first, int64_t width,
+                          const double *levels, const double *direction) {
+    sinter_solve_work *work = s->work;
+    int64_t n = work->inputs, at = sinter_solve_scale_of(work, row, first);
+    double *gradient = s->gradient + row * n, slope = 0, curve = 0;
+    for (int64_t j = 0; j < width; j++) {
+        slope += levels[j] * gradient[first + j];
+        curve += levels[j] * direction[first + j];
+    }
+    if (!(curve > 0)) return;
+    double scale = (double)(float)(work->scales[at] - slope / curve);
+    if (!(scale > 0)) return;
+    double step = scale - work->scales[at];
+    work->scales[at] = scale;
+    for (int64_t j = 0; j < width; j++) work->w[row * n + first + j] = levels[j] * scale;
+    sinter_blas_add_f64(n, step, direction, gradient);
+}
+
+/* One scale of each of the rows, which are of one group of the layer. */
+static void descend_scales(search *s, const int64_t *rows, int64_t count, int64_t first) {
+    const sinter_solve_work *work = s->work;
+    int64_t n = work->inputs, width = work->scale_group < n - first ? work->scale_group : n - first;
+    for (int64_t r = 0; r < count; r++) {
+        double zero = work->zeros[sinter_solve_scale_of(work, rows[r], first)];
+        for (int64_t j = 0; j < width; j++)
+            s->levels[r * width + j] = work->levels[rows[r] * n + first + j] - zero;
+    }
+    find_directions(s, rows, count, first, width);
+    for (int64_t r = 0; r < count; r++)
+        descend_scale(s, rows[r], first, width, s->levels + r * width, s->directions + r * n);
+}
+
+/* Levels and scales in turns, each row until few of its weights move. */
+static void descend_rows(search *s, const int64_t *rows, int64_t count) {
+    int64_t n = s->work->inputs, going[ROWS];
+    bool scales = has_free_scales(s->work);
+    memcpy(going, rows, sizeof *rows * (size_t)count);
+    for (uint32_t turn = 0; turn < s->work->options->sweeps && count; turn++) {
+        int64_t left = 0;
+        for (int64_t r = 0; r < count; r++) {
+            int64_t row = going[r];
+            int64_t moved = descend_levels(s->work, row, s->gradient + row * n);
+            if (moved > n / FEW_MOVES || turn == 0) going[left++] = row;
+        }
+        count = left;
+        for (int64_t first = 0; scales && count && first < n; first += s->work->scale_group)
+            descend_scales(s, going, count, first);
     }
 }
 
@@ -223,25 +273,58 @@ static void init_steps(sinter_solve_work *work, steps *s) {
 
 /* ---- all of it ---- */
 
-void sinter_solve_search(sinter_solve_work *work) {
-    enum { PAIRS = 1 << 24, TURNS = 3 }; /* pairs that are looked at in one turn of a layer */
-    int64_t n = work->inputs, tries = work->rows ? PAIRS / (2 * work->rows * n) : 0;
-    if (tries > n) tries = n;
+static void init_search(search *s, sinter_solve_work *work) {
+    int64_t n = work->inputs, m = work->outputs;
+    *s = (search){.work = work,
+                  .gradient = SINTER_NEW_ARRAY(work->scratch, double, work->rows *n),
+                  .levels = SINTER_NEW_ARRAY(work->scratch, double, ROWS *n),
+                  .directions = SINTER_NEW_ARRAY(work->scratch, double, ROWS *n),
+                  .saved = SINTER_NEW_ARRAY(work->scratch, double, 3 * n)};
+    sinter_solve_gradient(work, work->w, s->gradient);
+    if (work->scales_per_row != 1 || !has_free_scales(work)) return;
+    s->pulls = SINTER_NEW_ARRAY(work->scratch, double, work->rows *n);
+    for (int64_t g = 0; g < work->groups; g++)
+        sinter_blas_product_f64(
+            m, n, n, 1, (sinter_blas_operand){work->target + g * m * n, n, false},
+            (sinter_blas_operand){work->h + g * n * n, n, false}, 0, s->pulls + g * m * n, n);
+}
+
+/* Rows of one group of the layer. */
+static void search_rows(search *s, steps *room, int64_t tries, const int64_t *rows, int64_t count) {
+    enum { TURNS = 3 };
+    sinter_solve_work *work = s->work;
+    int64_t n = work->inputs, going[ROWS];
     bool few = work->grid.count > 0 && work->grid.count <= 8 && !work->grid.asymmetric;
-    double *gradient = SINTER_NEW_ARRAY(work->scratch, double, work->rows *n);
-    double *room = SINTER_NEW_ARRAY(work->scratch, double, 3 * n);
-    steps s;
-    init_steps(work, &s);
-    sinter_solve_gradient(work, work->w, gradient);
-    for (int64_t row = 0; row < work->rows; row++) {
-        double *own = gradient + row * n;
-        descend_row(work, row, own, room);
-        if (few) { /* what kicks find, pairs do not better */
-            search_valleys(work, row, own, room);
-            descend_row(work, row, own, room);
-            continue;
-        }
-        for (int turn = 0; turn < TURNS && descend_pairs(work, row, tries, own, &s); turn++)
-            descend_row(work, row, own, room);
+    descend_rows(s, rows, count);
+    for (int64_t r = 0; few && r < count; r++)
+        search_valleys(work, rows[r], s->gradient + rows[r] * n, s->saved);
+    if (few) { /* what kicks find, pairs do not better */
+        descend_rows(s, rows, count);
+        return;
+    }
+    memcpy(going, rows, sizeof *rows * (size_t)count);
+    for (int turn = 0; turn < TURNS && count; turn++) {
+        int64_t left = 0;
+        for (int64_t r = 0; r < count; r++)
+            if (descend_pairs(work, going[r], tries, s->gradient + going[r] * n, room))
+                going[left++] = going[r];
+        count = left;
+        if (count) descend_rows(s, going, count);
+    }
+}
+
+void sinter_solve_search(sinter_solve_work *work) {
+    enum { PAIRS = 1 << 24 }; /* that are looked at in one turn of a layer */
+    int64_t n = work->inputs, m = work->outputs, rows[ROWS];
+    int64_t tries = work->rows ? PAIRS / (2 * work->rows * n) : 0;
+    search s;
+    steps room;
+    init_search(&s, work);
+    init_steps(work, &room);
+    for (int64_t first = 0, count; first < work->rows; first += count) {
+        int64_t left = m - first % m; /* of the group */
+        count = left < ROWS ? left : ROWS;
+        for (int64_t r = 0; r < count; r++) rows[r] = first + r;
+        search_rows(&s, &room, tries < n ? tries : n, rows, count);
     }
 }

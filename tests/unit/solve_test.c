@@ -140,6 +140,54 @@ static void test_patches(void) {
     CHECK(memcmp(rows + 4, expected + 12, 4 * sizeof *rows) == 0);
 }
 
+/* Columns are turned rows, and what is collected from them is a sum over the windows that have an element, whatever the shapes. */
+static void check_columns(sinter_patches p) {
+    enum { MOST = 4096 };
+    static float image[MOST], rows[MOST], columns[MOST], sums[MOST], back[MOST];
+    int64_t taps = 1, elements = 1, positions = 1;
+    for (uint32_t d = 0; d < p.dims; d++) {
+        taps *= p.kernel[d];
+        elements *= p.size[d];
+        positions *= p.out[d];
+    }
+    int64_t n = p.channels * taps;
+    CHECK(n * positions <= MOST && p.channels * elements <= MOST);
+    for (int64_t i = 0; i < p.channels * elements; i++) image[i] = (float)(i + 1);
+    CHECK_INT_EQ(sinter_patches_gather(&p, image, 0, 1, rows), positions);
+    sinter_patches_spread(&p, image, columns);
+    for (int64_t i = 0; i < n * positions; i++)
+        CHECK(columns[i % n * positions + i / n] == rows[i]);
+    memset(sums, 0, sizeof sums);
+    memset(back, 0, sizeof back);
+    for (int64_t i = 0; i < n * positions; i++) { /* an element's number says where it belongs */
+        if (rows[i] != 0) sums[(int)rows[i] - 1] += (float)(i % 7);
+        columns[i % n * positions + i / n] = (float)(i % 7);
+    }
+    sinter_patches_collect(&p, columns, back);
+    CHECK(memcmp(sums, back, sizeof sums) == 0);
+}
+
+static void test_columns(void) {
+    for (int64_t kernel = 1; kernel <= 3; kernel++)
+        for (int64_t stride = 1; stride <= 2; stride++)
+            for (int64_t dilation = 1; dilation <= 2; dilation++)
+                for (int64_t before = 0; before <= 3; before++)
+                    for (int64_t wide = 3; wide <= 6; wide++)
+                        for (uint32_t dims = 1; dims <= 3; dims++) {
+                            sinter_patches p = {.dims = dims, .channels = 2};
+                            for (uint32_t d = 0; d < dims; d++) {
+                                bool last = d + 1 == dims;
+                                p.size[d] = last ? 5 : 4;
+                                p.kernel[d] = d + 2 < dims ? 1 : kernel;
+                                p.stride[d] = stride == 2 && d + 2 == dims ? 1 : stride;
+                                p.dilation[d] = dilation;
+                                p.before[d] = d + 2 < dims ? 0 : before;
+                                p.out[d] = last ? wide : 3;
+                            }
+                            check_columns(p);
+                        }
+}
+
 /* Inputs that are not correlated leave nothing to make up for: levels are the nearest. */
 static void test_identity(void) {
     float x[16 * 4] = {0}, w[4] = {7, -2.4F, 3.3F, 0.6F}, y[16];
@@ -351,6 +399,7 @@ int main(void) {
     test_moments();
     test_solve();
     test_patches();
+    test_columns();
     test_identity();
     test_masks();
     test_rounding_beats_nearest();

@@ -10,7 +10,9 @@ typedef struct sinter_gpu {
     uint32_t architecture; /* 90 for sm_90 */
     bool has_exact;        /* there is sm_90a */
     bool copies;           /* to shared memory need no thread to wait for them */
-    uint32_t multiprocessors, threads, lanes, registers, shared_bytes, l2_bytes;
+    uint32_t multiprocessors, threads, lanes;
+    uint32_t matrix_rates[2]; /* multiply-adds a cycle of the units for matrices: of 16 bits, of 8 */
+    uint32_t registers, shared_bytes, l2_bytes;
     uint32_t memory; /* gigabytes a second */
     uint32_t clock;  /* MHz */
 } sinter_gpu;

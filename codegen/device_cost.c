@@ -1,6 +1,7 @@
 /* See device_cost.h. Counted by walking the loops: a statement counts as often as the loops around it run; both sides of a condition
- * count, so the guard of a tail counts too much by less than a block. */
+ * count, but for those on a loop's variable alone, so the guard of a tail counts too much by less than a block. */
 #include "codegen/device_cost.h"
+#include "codegen/loop_mma.h"
 #include "codegen/loop_uses.h"
 
 #include <math.h>
@@ -11,10 +12,13 @@ static const double LAUNCH_SECONDS = 2e-6; /* from one kernel of a stream to the
 typedef struct walk {
     const sinter_loop_function *function;
     sinter_arena arena;
-    double *touched; /* bytes by buffer */
-    double operations, shared_bytes;
-    double times;    /* that the statement at hand runs; negative: unknown */
-    sinter_map seen; /* in the statement at hand */
+    double *touched;          /* bytes by buffer */
+    double operations;        /* of floats */
+    double scalar_operations; /* those that no unit for matrices does */
+    double shared_bytes;
+    double products[2]; /* multiply-adds of units for matrices, as sinter_gpu.matrix_rates */
+    double times;       /* that the statement at hand runs; negative: unknown */
+    sinter_map seen;    /* in the statement at hand */
 } walk;
 
 static double product(double a, double b) {
@@ -48,16 +52,46 @@ static void count_expr(walk *w, sinter_expr expr) {
     }
     const bool computes = (expr->kind == SINTER_LOOP_CALL || expr->kind == SINTER_LOOP_INTRINSIC) &&
                           sinter_dtype_is_float(expr->dtype);
-    if (computes)
-        add(&w->operations,
-            product(w->times,
-                    expr->kind == SINTER_LOOP_CALL && expr->function == SINTER_SCALAR_fma ? 2 : 1));
+    if (computes) {
+        const bool both = expr->kind == SINTER_LOOP_CALL && expr->function == SINTER_SCALAR_fma;
+        const double count = product(w->times, both ? 2 : 1);
+        add(&w->operations, count);
+        add(&w->scalar_operations, count);
+    }
     for (uint32_t i = 0; i < expr->argument_count; i++) count_expr(w, expr->arguments[i]);
+}
+
+/* Of the iterations of a loop, those where its variable is below a number, or above, as steps of a ring are; 1: of all of them, for what is known. */
+static double share_of(const sinter_loop_function *function, sinter_expr condition) {
+    int64_t limit;
+    if (condition->kind != SINTER_LOOP_CALL || condition->function != SINTER_SCALAR_lt) return 1;
+    const bool below = condition->arguments[0]->kind == SINTER_LOOP_VAR;
+    sinter_expr index = condition->arguments[!below];
+    if (index->kind != SINTER_LOOP_VAR || function->vars.items[index->var].is_mutable ||
+        !sinter_loop_is_const_int(condition->arguments[below], &limit))
+        return 1;
+    const sinter_loop_var_info *info = &function->vars.items[index->var];
+    const double least = (double)info->min, count = (double)info->max - least + 1;
+    const double lower = fmin(fmax((double)limit + !below - least, 0), count);
+    return (below ? lower : count - lower) / count;
+}
+
+/* Four sums of a lane, each with as many products as the instruction is deep. */
+static void count_mma(walk *w, const sinter_loop_stmt *loop) {
+    const sinter_loop_mma_info *info = &sinter_loop_mma_infos[loop->mma];
+    const bool bytes = sinter_dtype_infos[info->left].bits == 8;
+    const double products = product(w->times, 4.0 * (double)info->depth);
+    add(&w->products[bytes], products);
+    if (sinter_dtype_is_float(info->sum)) add(&w->operations, product(products, 2));
 }
 
 static void count_list(walk *w, const sinter_loop_stmt *first) {
     for (const sinter_loop_stmt *s = first; s; s = s->next) {
         const double times = w->times;
+        if (s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_MMA) {
+            count_mma(w, s);
+            continue;
+        }
         sinter_map_init(&w->seen, &w->arena);
         count_expr(w, s->value);
         if (s->kind == SINTER_LOOP_STORE) touch(w, s->buffer);
@@ -76,7 +110,10 @@ static void count_list(walk *w, const sinter_loop_stmt *first) {
         } else if (s->kind == SINTER_LOOP_WHILE) {
             w->times = -1;
         }
+        const double share = s->kind == SINTER_LOOP_IF ? share_of(w->function, s->value) : 1;
+        w->times = product(w->times, share);
         count_list(w, s->body);
+        if (share < 1) w->times = product(times, 1 - share);
         count_list(w, s->else_body);
         w->times = times;
     }
@@ -116,12 +153,15 @@ bool sinter_device_find_cost(sinter_loop_program *program, sinter_loop_function 
     out_cost->operations = w.operations;
     out_cost->shared_bytes = w.shared_bytes;
     const double busy = fmin(sinter_gpu_rounds(gpu, blocks), 1),
-                 peak = 2.0 * gpu->multiprocessors * gpu->lanes * gpu->clock * 1e6,
-                 memory = out_cost->bytes / (gpu->memory * 1e9),
-                 arithmetic = out_cost->operations / peak;
-    const bool known = blocks > 0 && out_cost->bytes >= 0 && out_cost->operations >= 0;
-    out_cost->seconds =
-        known ? LAUNCH_SECONDS + (memory > arithmetic ? memory : arithmetic) / busy : -1;
+                 cycles = gpu->multiprocessors * gpu->clock * 1e6;
+    double longest = fmax(out_cost->bytes / (gpu->memory * 1e9),
+                          w.scalar_operations / (2.0 * gpu->lanes * cycles));
+    bool known = blocks > 0 && out_cost->bytes >= 0 && out_cost->operations >= 0;
+    for (int i = 0; i < 2; i++) {
+        known = known && w.products[i] >= 0;
+        longest = fmax(longest, w.products[i] / (gpu->matrix_rates[i] * cycles));
+    }
+    out_cost->seconds = known ? LAUNCH_SECONDS + longest / busy : -1;
     sinter_arena_deinit(&w.arena);
     return true;
 }

@@ -7,9 +7,9 @@
 typedef struct sinter_device_cost {
     double grid[3], block[3];
     double bytes;        /* of global memory, each element of a buffer once, or as often as it is touched where that is less */
-    double operations;   /* of floats; a multiply-add is two */
+    double operations;   /* of floats, also by units for matrices; a multiply-add is two */
     double shared_bytes; /* of a block, as its loops say */
-    double seconds;      /* the longer of both, of memory and of arithmetic, with as many multiprocessors as there are blocks */
+    double seconds;      /* the longest of memory, arithmetic and units for matrices, with as many multiprocessors as there are blocks */
 } sinter_device_cost;
 /* False with an error where the kernel can't be launched. */
 bool sinter_device_find_cost(sinter_loop_program *program, sinter_loop_function *kernel, const sinter_gpu *gpu,

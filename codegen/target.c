@@ -49,9 +49,9 @@ static const char *const usual_cpu = "x86-64-v3";
 #endif
 
 static const sinter_gpu gpus[] = {
-#define GPU(architecture, exact, copies, multiprocessors, threads, lanes, registers, shared, l2,   \
-            memory, clock)                                                                         \
- {architecture, exact,  copies, multiprocessors, threads, lanes,                                   \
+#define GPU(architecture, exact, copies, multiprocessors, threads, lanes, halves, bytes,           \
+            registers, shared, l2, memory, clock)                                                  \
+ {architecture, exact,  copies, multiprocessors, threads, lanes, {halves, bytes},                  \
   registers,    shared, l2,     memory,          clock},
 #include "codegen/target.def"
 };

@@ -126,7 +126,10 @@ static double group_cycles(const layer *l, const plan *p) {
     double cycles =
         winograd_cycles(l, find_form(p), (double)(images * count_tiles(l, p->items[0])), groups);
     double speed = l->memory * (bytes > l->l3 ? BEYOND_SPEED : CACHE_SPEED);
-    cycles += DISTANCE * groups * bytes / 2 / l->shared;
+    double tiles = (double)(l->images * count_tiles(l, p->items[0]));
+    double exchanged = tiles * (double)sinter_winograd_places(p->items[0]) *
+                       (double)(l->channels + l->filters) * sizeof(float) / 2;
+    cycles += DISTANCE * exchanged / l->shared;
     return bytes > l->l2 / 2 ? cycles + groups * 2 * bytes / speed : cycles;
 }
 

@@ -36,7 +36,7 @@ enum {
 enum {
     NEAR = 16,
     FARTHEST = NEAR * 8,
-    NEAR_TICKS = 500,      /* from saying that there is a loop to a helper's first chunk */
+    NEAR_TICKS = 400,      /* from saying that there is a loop to a helper's first chunk */
     LATE_TICKS = 1 << 16,  /* who needs that long did something else */
     FADING = 4,            /* of what a helper noted before, a part of this goes with each note */
     LOOK_TICKS = 1 << 26,  /* between two looks at what helpers have noted */

@@ -160,6 +160,8 @@ static bool recognize(narrowing *n, sinter_loop_var accumulator, sinter_loop_var
     if (!n->loop) return sinter_schedule_refuse(schedule, "there is no such loop");
     if (n->loop->axis != SINTER_AXIS_SERIAL || n->loop->step != 1)
         return sinter_schedule_refuse(schedule, "the loop is marked already");
+    if (!sinter_schedule_bounds_fixed(n->loop, n->loop->body))
+        return sinter_schedule_refuse(schedule, "the body changes the bounds");
     const sinter_loop_stmt *lets = n->loop->body;
     n->assign = n->loop->body;
     while (n->assign && n->assign->kind == SINTER_LOOP_DECLARE &&

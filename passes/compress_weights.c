@@ -9,6 +9,8 @@
 #include "passes/quantized_weight.h"
 #include "passes/replay.h"
 
+#include <math.h>
+
 /* A layer that this pass works on, and where its outputs go. */
 typedef struct job {
     sinter_layer layer;
@@ -136,9 +138,15 @@ static bool measure(compressor *c, job *j, const sinter_layer_view *view, const 
     for (int i = 0; i < 2; i++)
         sinter_moments_init(&halves[i], layer->groups, layer->reduction, outputs, arena);
     if (!sinter_layer_measure_halves(module, layer, view, halves, c->diag)) return false;
-    for (int i = 0; i < 2; i++) sinter_moments_merge(moments, &halves[i]);
-    if (!finish(c, j, moments) || !finish(c, j, &halves[0]) || !finish(c, j, &halves[1]))
-        return false;
+    bool has_both = true; /* one sample is in one half */
+    for (int i = 0; i < 2; i++) {
+        sinter_moments_merge(moments, &halves[i]);
+        has_both = has_both && halves[i].rows[0] > 0;
+    }
+    options->ridge = HUGE_VAL;
+    if (!finish(c, j, moments)) return false;
+    if (!has_both) return true; /* and nothing tells whether another sample is like it */
+    if (!finish(c, j, &halves[0]) || !finish(c, j, &halves[1])) return false;
     options->ridge = sinter_solve_choose_ridge(halves, weights);
     return true;
 }

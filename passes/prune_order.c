@@ -326,6 +326,19 @@ static bool weigh_readers(sinter_prune_order *order, const sinter_compression *c
 
 /* ---- readers ---- */
 
+/* (xx + share of its mean diagonal)^-1. The share grows until it outweighs what sums in f32 are wrong by, where inputs vary little. */
+static bool invert(const double *xx, int64_t n, double *out) {
+    double mean = 0;
+    bool good = false;
+    for (int64_t i = 0; i < n; i++) mean += xx[i * n + i] / (double)n;
+    for (double share = 1e-3; !good && share < 2; share *= 10) {
+        memcpy(out, xx, sizeof(double) * (size_t)(n * n));
+        for (int64_t i = 0; i < n; i++) out[i * n + i] += share * mean + 1e-12;
+        good = sinter_blas_invert_f64(n, out);
+    }
+    return good;
+}
+
 static bool init_reader(sinter_prune_order *order, sinter_prune_reader *r, sinter_replay *replay,
                         sinter_diag *diag) {
     sinter_layer *layer = &r->layer;
@@ -346,11 +359,7 @@ static bool init_reader(sinter_prune_order *order, sinter_prune_reader *r, sinte
     if (good && !sinter_moments_finish(&moments, r->target.has_bias))
         good = sinter_error(diag, layer->name,
                             "what it reads or yields over the samples is not finite");
-    double mean = 0;
-    for (int64_t i = 0; good && i < n; i++) mean += moments.xx[i * n + i] / (double)n;
-    memcpy(r->inverse, moments.xx, sizeof(double) * (size_t)(n * n));
-    for (int64_t i = 0; good && i < n; i++) r->inverse[i * n + i] += 1e-3 * mean + 1e-12;
-    if (good && !sinter_blas_invert_f64(n, r->inverse))
+    if (good && !invert(moments.xx, n, r->inverse))
         good = sinter_error(diag, layer->name, "its second moments cannot be inverted");
     if (good) {
         r->weight = 1 / ((double)layer->outputs *

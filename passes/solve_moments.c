@@ -89,6 +89,18 @@ static bool finish_targets(sinter_moments *moments, int64_t group, bool centred)
     return true;
 }
 
+/* An input that varies by less than its sums are exact to, in f32 as they are, does not vary. */
+static const double NOISE = 4e-6;
+
+/* The input goes with no other one and with no target; x is a mean already, what belongs to targets is sums still. */
+static void make_constant(sinter_moments *moments, int64_t group, int64_t input) {
+    int64_t n = moments->inputs, m = moments->outputs;
+    double *xx = moments->xx + group * n * n, mean = moments->x[group * n + input];
+    for (int64_t j = 0; j < n; j++) xx[input * n + j] = xx[j * n + input] = 0;
+    for (int64_t o = 0; o < m; o++)
+        moments->xy[(group * n + input) * m + o] = mean * moments->y[group * m + o];
+}
+
 static bool finish_group(sinter_moments *moments, int64_t group, bool centred) {
     int64_t n = moments->inputs;
     double rows = moments->rows[group];
@@ -99,8 +111,11 @@ static bool finish_group(sinter_moments *moments, int64_t group, bool centred) {
         for (int64_t j = i; j < n; j++) {
             double value = xx[i * n + j] / rows - (centred ? x[i] * x[j] : 0);
             if (!isfinite(value)) return false;
+            if (centred && i == j && value <= NOISE * (value + x[i] * x[i])) value = 0;
             xx[i * n + j] = xx[j * n + i] = value;
         }
+    for (int64_t i = 0; i < n && centred; i++)
+        if (xx[i * n + i] == 0) make_constant(moments, group, i);
     return finish_targets(moments, group, centred);
 }
 

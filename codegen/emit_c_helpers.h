@@ -102,7 +102,7 @@ static inline bool sinter_place(sinter_abi_call *call, const char *text) {
 static inline void sinter_parallel_for(sinter_abi_call *call, int64_t count, int64_t grain,
                                        void (*body)(void *, int64_t, int64_t), void *environment) {
 #ifdef __GNUC__
-    if (count > grain / SINTER_ABI_GRAIN_PARTS && call->services && call->services->parallel_for) {
+    if (count > (grain + SINTER_ABI_GRAIN_PARTS - 1) / SINTER_ABI_GRAIN_PARTS && call->services && call->services->parallel_for) {
         call->services->parallel_for(call->services->user, count, grain, body, environment);
         return;
     }

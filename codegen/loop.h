@@ -256,6 +256,11 @@ typedef struct sinter_loop_program {
 sinter_loop_program *sinter_loop_program_create(const char *name);
 void sinter_loop_program_destroy(sinter_loop_program *program);
 
+/* A loop that nothing is said of yet; false for NULL. */
+static inline bool sinter_loop_is_serial(const sinter_loop_stmt *stmt) {
+    return stmt && stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL;
+}
+
 /* The statement gives its variable, which was declared before, a new value. */
 static inline bool sinter_loop_assigns(const sinter_loop_stmt *stmt) {
     return stmt->kind == SINTER_LOOP_ASSIGN || stmt->kind == SINTER_LOOP_REDUCE;

@@ -67,6 +67,22 @@ bool sinter_loop_find_axis(const sinter_expr *indices, uint32_t rank, sinter_loo
     return found == 1;
 }
 
+bool sinter_loop_tells_apart(const sinter_loop_access_list *accesses, sinter_loop_buffer buffer,
+                             sinter_loop_var var, uint32_t but) {
+    for (uint32_t axis = 0; axis < SINTER_MAX_RANK; axis++) {
+        bool good = axis != but, found = false;
+        for (size_t i = 0; i < accesses->count && good; i++) {
+            const sinter_loop_access *access = &accesses->items[i];
+            if (access->buffer != buffer) continue;
+            good = axis < access->rank && access->indices[axis]->kind == SINTER_LOOP_VAR &&
+                   access->indices[axis]->var == var;
+            found = true;
+        }
+        if (good && found) return true;
+    }
+    return false;
+}
+
 bool sinter_loop_stride(sinter_loop_builder *builder, sinter_loop_buffer buffer,
                         const sinter_expr *indices, sinter_loop_var var, int64_t *out_elements) {
     const sinter_loop_buffer_info *info = &builder->function->buffers.items[buffer];

@@ -21,6 +21,9 @@ void sinter_loop_collect_stmt_accesses(sinter_arena *arena, const sinter_loop_st
 bool sinter_loop_access_uses(const sinter_loop_access *access, sinter_loop_var var); /* in some index */
 /* The only dim indexed by the variable, and by nothing but the variable; false where there is none. */
 bool sinter_loop_find_axis(const sinter_expr *indices, uint32_t rank, sinter_loop_var var, uint32_t *out_dim);
+/* Each iteration of the variable's loop has elements of the buffer to itself: along one axis, another one than `but` (SINTER_MAX_RANK: any), the
+ * variable is the index of all accesses of the list. */
+bool sinter_loop_tells_apart(const sinter_loop_access_list *accesses, sinter_loop_buffer buffer, sinter_loop_var var, uint32_t but);
 
 /* The elements of a dense buffer that one more of the variable moves the place of these indices by. False: it is no number. */
 bool sinter_loop_stride(sinter_loop_builder *builder, sinter_loop_buffer buffer, const sinter_expr *indices, sinter_loop_var var,

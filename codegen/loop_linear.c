@@ -240,17 +240,15 @@ sinter_expr sinter_linear_build(sinter_arena *arena, const sinter_linear *linear
 
 /* ---- ranges ---- */
 
-typedef struct range {
-    int64_t min, max;
-} range;
+typedef sinter_interval range;
 static const range everything = {INT64_MIN, INT64_MAX};
 
-static bool range_add(range a, range b, range *out) {
+bool sinter_interval_add(range a, range b, range *out) {
     return !__builtin_add_overflow(a.min, b.min, &out->min) &&
            !__builtin_add_overflow(a.max, b.max, &out->max);
 }
 
-static bool range_mul(range a, range b, range *out) {
+bool sinter_interval_mul(range a, range b, range *out) {
     int64_t products[4];
     if (__builtin_mul_overflow(a.min, b.min, &products[0]) ||
         __builtin_mul_overflow(a.min, b.max, &products[1]) ||
@@ -277,9 +275,9 @@ bool sinter_linear_range(const sinter_loop_function *function, const sinter_line
         for (uint32_t k = 0; known && k < term->count; k++) {
             range factor;
             known = range_of(function, term->factors[k], &factor) &&
-                    range_mul(product, factor, &product);
+                    sinter_interval_mul(product, factor, &product);
         }
-        known = known && range_add(sum, product, &sum);
+        known = known && sinter_interval_add(sum, product, &sum);
     }
     if (!known) sum = everything;
     *out_min = sum.min;
@@ -287,8 +285,7 @@ bool sinter_linear_range(const sinter_loop_function *function, const sinter_line
     return known;
 }
 
-/* Of every value that the type can hold; u64 by its bits is everything. */
-static range dtype_range(sinter_dtype dtype) {
+range sinter_interval_of_dtype(sinter_dtype dtype) {
     const sinter_dtype_info *info = &sinter_dtype_infos[dtype];
     if (info->class == SINTER_CLASS_BOOL) return (range){0, 1};
     if (info->bits >= 64) return everything;
@@ -302,7 +299,7 @@ static bool is_whole(sinter_dtype dtype) {
     return sinter_dtype_infos[dtype].class == SINTER_CLASS_BOOL || sinter_dtype_is_integer(dtype);
 }
 
-static bool inside(range inner, range outer) {
+bool sinter_interval_inside(range inner, range outer) {
     return inner.min >= outer.min && inner.max <= outer.max;
 }
 
@@ -336,11 +333,12 @@ static bool range_of_call(const sinter_loop_function *function, sinter_expr expr
         expr->argument_count > first + 1 && range_of(function, expr->arguments[first + 1], &b);
     switch (expr->function) {
     case SINTER_SCALAR_add:
-        return known && known_b && range_add(a, b, out);
+        return known && known_b && sinter_interval_add(a, b, out);
     case SINTER_SCALAR_mul:
-        return known && known_b && range_mul(a, b, out);
+        return known && known_b && sinter_interval_mul(a, b, out);
     case SINTER_SCALAR_sub:
-        return known && known_b && b.min != INT64_MIN && range_add(a, (range){-b.max, -b.min}, out);
+        return known && known_b && b.min != INT64_MIN &&
+               sinter_interval_add(a, (range){-b.max, -b.min}, out);
     case SINTER_SCALAR_neg:
         if (!known || a.min == INT64_MIN) return false;
         *out = (range){-a.max, -a.min};
@@ -378,7 +376,7 @@ static bool range_of_call(const sinter_loop_function *function, sinter_expr expr
 
 /* False: nothing better than what the type holds, which *out then is. */
 static bool range_of(const sinter_loop_function *function, sinter_expr expr, range *out) {
-    range whole = is_whole(expr->dtype) ? dtype_range(expr->dtype) : everything;
+    range whole = is_whole(expr->dtype) ? sinter_interval_of_dtype(expr->dtype) : everything;
     bool narrow = whole.max != INT64_MAX;
     range found = whole;
     bool known = false;
@@ -402,8 +400,8 @@ static bool range_of(const sinter_loop_function *function, sinter_expr expr, ran
                            : range_of_call(function, expr, &found);
         }
     }
-    *out = known && inside(found, whole) ? found : whole;
-    return known ? inside(found, whole) || narrow : narrow;
+    *out = known && sinter_interval_inside(found, whole) ? found : whole;
+    return known ? sinter_interval_inside(found, whole) || narrow : narrow;
 }
 
 bool sinter_loop_range(const sinter_loop_function *function, sinter_expr expr, int64_t *out_min,

@@ -27,6 +27,16 @@ bool sinter_linear_of(sinter_expr expr, sinter_linear *out_linear);
 /* target += scale * source; false (and target unspecified) where it does not fit. */
 bool sinter_linear_accumulate(sinter_linear *target, const sinter_linear *source, int64_t scale);
 sinter_expr sinter_linear_build(sinter_arena *arena, const sinter_linear *linear);
+/* Numbers from min to max, both of them. */
+typedef struct sinter_interval {
+    int64_t min, max;
+} sinter_interval;
+/* Of sums and of products; false where one may wrap. */
+bool sinter_interval_add(sinter_interval a, sinter_interval b, sinter_interval *out);
+bool sinter_interval_mul(sinter_interval a, sinter_interval b, sinter_interval *out);
+/* Of every value that the type can hold; u64 by its bits is everything. */
+sinter_interval sinter_interval_of_dtype(sinter_dtype dtype);
+bool sinter_interval_inside(sinter_interval inner, sinter_interval outer);
 /* Range by the ranges of the variables; false where it is unknown or may wrap. */
 bool sinter_linear_range(const sinter_loop_function *function, const sinter_linear *linear, int64_t *out_min,
                          int64_t *out_max);

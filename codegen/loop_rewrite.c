@@ -265,6 +265,19 @@ static sinter_loop_stmt *copy_stmt(sinter_arena *arena, const sinter_loop_stmt *
     return copy;
 }
 
+sinter_loop_stmt **sinter_loop_put_branches(sinter_loop_builder *builder, sinter_loop_stmt **link,
+                                            sinter_expr condition, sinter_loop_stmt *body,
+                                            sinter_loop_stmt *else_body) {
+    builder->tail = link;
+    sinter_loop_begin_if(builder, condition);
+    *builder->tail = body;
+    sinter_loop_end(builder);
+    sinter_loop_begin_else(builder);
+    *builder->tail = else_body;
+    sinter_loop_end(builder);
+    return builder->tail;
+}
+
 sinter_loop_stmt *sinter_loop_clone_stmt(sinter_loop_map *map, const sinter_loop_stmt *stmt) {
     sinter_loop_stmt *copy = copy_stmt(map->builder.arena, stmt);
     sinter_loop_visit_places(copy, map_place,

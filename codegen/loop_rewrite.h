@@ -57,6 +57,10 @@ sinter_loop_stmt *sinter_loop_clone_stmt(sinter_loop_map *map, const sinter_loop
 /* A function with the same tables and ids, sharing expressions; statements and tables are its own. */
 sinter_loop_function *sinter_loop_clone_function(sinter_loop_program *program, const sinter_loop_function *function);
 
+/* A branch in front of what hangs there, around lists that hang nowhere; where that hangs now. */
+sinter_loop_stmt **sinter_loop_put_branches(sinter_loop_builder *builder, sinter_loop_stmt **link, sinter_expr condition,
+                                            sinter_loop_stmt *body, sinter_loop_stmt *else_body);
+
 /* ---- analysis ---- */
 /* expr = coefficient * var + rest, neither using var; false where it is not so. i64 only. */
 bool sinter_loop_affine(sinter_loop_builder *builder, sinter_expr expr, sinter_loop_var var, sinter_expr *out_coefficient,

@@ -98,6 +98,14 @@ sinter_loop_stmt **sinter_schedule_find_link(sinter_schedule *schedule, sinter_l
     return link;
 }
 
+sinter_loop_stmt *sinter_schedule_find_behind(sinter_schedule *schedule,
+                                              const sinter_loop_stmt *stmt, sinter_loop_var var) {
+    sinter_loop_stmt *other = stmt->next;
+    while (other && !(other->kind == SINTER_LOOP_FOR && other->var == var)) other = other->next;
+    if (!other) sinter_schedule_refuse(schedule, "the second loop is not behind the first one");
+    return other;
+}
+
 static bool find_path(sinter_loop_stmt **at, sinter_loop_stmt **link, sinter_arena *arena,
                       sinter_schedule_path *path) {
     for (; at != link && *at; at = &(*at)->next) {

@@ -117,14 +117,8 @@ static sinter_loop_stmt **fork_call(forking *f, sinter_loop_stmt **first, sinter
     for (at = other; at->next;) at = at->next;
     at->kernel = f->one;
     while (*first != rest) first = &(*first)->next;
-    b->tail = first;
-    sinter_loop_begin_if(b, sinter_loop_compare(b, SINTER_SCALAR_eq, rows, one));
-    *b->tail = other;
-    sinter_loop_end(b);
-    sinter_loop_begin_else(b);
-    *b->tail = list;
-    sinter_loop_end(b);
-    return &(*first)->next;
+    return sinter_loop_put_branches(b, first, sinter_loop_compare(b, SINTER_SCALAR_eq, rows, one),
+                                    other, list);
 }
 
 static void fork_calls(forking *f, sinter_loop_stmt **first) {

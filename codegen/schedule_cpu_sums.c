@@ -11,10 +11,6 @@ typedef struct sum {
 } sum;
 typedef SINTER_VECTOR(sum) sum_list;
 
-static bool is_serial(const sinter_loop_stmt *stmt) {
-    return stmt && stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL;
-}
-
 /* The variable that the loop's body, declarations aside, is one step of; 0: none. */
 static sinter_loop_var stepped(const sinter_loop_stmt *loop) {
     const sinter_loop_stmt *stmt = loop->body;
@@ -47,7 +43,7 @@ static void find_sums(const sinter_loop_function *function, const sinter_loop_st
             find_sums(function, stmt->else_body, NULL, 0, depth, scratch, list);
             continue;
         }
-        sinter_loop_var var = is_serial(stmt) ? stepped(stmt) : 0;
+        sinter_loop_var var = sinter_loop_is_serial(stmt) ? stepped(stmt) : 0;
         if (var && function->vars.items[var].dtype == SINTER_DTYPE_i64) {
             bool around = length >= 2 && depth > 2 &&
                           multiplies(stmt, path[length - 2], path[length - 1], scratch);
@@ -55,11 +51,11 @@ static void find_sums(const sinter_loop_function *function, const sinter_loop_st
             sinter_vector_push(scratch, list, one);
             continue;
         }
-        bool alone = is_serial(stmt) && !stmt->next && stmt == first;
+        bool alone = sinter_loop_is_serial(stmt) && !stmt->next && stmt == first;
         uint32_t count = 0;
         for (uint32_t i = 0; alone && i < length && count + 1 < SINTER_MAX_RANK; i++)
             inner[count++] = path[i];
-        if (is_serial(stmt)) inner[count++] = stmt->var;
+        if (sinter_loop_is_serial(stmt)) inner[count++] = stmt->var;
         find_sums(function, stmt->body, inner, count, depth + 1, scratch, list);
     }
 }

@@ -9,16 +9,12 @@
 
 /* ---- recognition ---- */
 
-static bool is_serial(const sinter_loop_stmt *stmt) {
-    return stmt && stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL;
-}
-
 /* The loop of the sum of its own that the body is:  var part = 0; for k ...; acc = acc + part.  NULL: it is none. */
 static const sinter_loop_stmt *part_loop(const sinter_loop_function *function,
                                          const sinter_loop_stmt *body) {
     const sinter_loop_stmt *loop = body ? body->next : NULL, *sum = loop ? loop->next : NULL;
     bool is_part = sum && !sum->next && body->kind == SINTER_LOOP_DECLARE &&
-                   function->vars.items[body->var].is_mutable && is_serial(loop) &&
+                   function->vars.items[body->var].is_mutable && sinter_loop_is_serial(loop) &&
                    sum->kind == SINTER_LOOP_ASSIGN;
     return is_part ? loop : NULL;
 }
@@ -33,10 +29,10 @@ sinter_loop_var sinter_cpu_find_part(const sinter_loop_function *function,
 static bool find_reductions(const sinter_loop_function *function, sinter_cpu_nest *nest,
                             const sinter_loop_stmt *loop) {
     if (!nest->reduction) nest->reduction = loop;
-    for (; is_serial(loop); loop = loop->body) {
+    for (; sinter_loop_is_serial(loop); loop = loop->body) {
         if (nest->reduction_count == SINTER_MAX_RANK) return false;
         nest->reductions[nest->reduction_count++] = loop->var;
-        if (!is_serial(loop->body) || loop->body->next) break;
+        if (!sinter_loop_is_serial(loop->body) || loop->body->next) break;
     }
     const sinter_loop_stmt *inner = part_loop(function, loop->body);
     if (inner && !nest->part) {
@@ -52,10 +48,10 @@ bool sinter_cpu_find_nest(const sinter_loop_function *function, sinter_loop_var 
                           sinter_cpu_nest *out_nest) {
     *out_nest = (sinter_cpu_nest){0};
     const sinter_loop_stmt *loop = sinter_schedule_get_loop(function, outermost);
-    for (; is_serial(loop); loop = loop->body) {
+    for (; sinter_loop_is_serial(loop); loop = loop->body) {
         if (out_nest->loop_count == SINTER_MAX_RANK) return false;
         out_nest->loops[out_nest->loop_count++] = loop->var;
-        if (!is_serial(loop->body) || loop->body->next) break;
+        if (!sinter_loop_is_serial(loop->body) || loop->body->next) break;
     }
     if (!loop) return false;
     for (const sinter_loop_stmt *stmt = loop->body; stmt; stmt = stmt->next) {
@@ -64,7 +60,7 @@ bool sinter_cpu_find_nest(const sinter_loop_function *function, sinter_loop_var 
         if (is_mutable && out_nest->accumulator) return false;
         if (is_mutable) out_nest->accumulator = stmt->var;
         if (stmt->kind == SINTER_LOOP_FOR) {
-            if (!out_nest->accumulator || out_nest->reduction || !is_serial(stmt) ||
+            if (!out_nest->accumulator || out_nest->reduction || !sinter_loop_is_serial(stmt) ||
                 !find_reductions(function, out_nest, stmt))
                 return false;
         } else if (stmt->kind != SINTER_LOOP_DECLARE && stmt->kind != SINTER_LOOP_STORE) {
@@ -379,14 +375,14 @@ static int64_t trips(sinter_schedule *schedule, sinter_loop_var loop) {
 
 static sinter_loop_var only_child(sinter_schedule *schedule, sinter_loop_var loop) {
     const sinter_loop_stmt *stmt = sinter_schedule_get_loop(schedule->function, loop);
-    return stmt && is_serial(stmt->body) && !stmt->body->next ? stmt->body->var : 0;
+    return stmt && sinter_loop_is_serial(stmt->body) && !stmt->body->next ? stmt->body->var : 0;
 }
 
 /* The loop whose body assigns the accumulator. */
 static sinter_loop_var innermost_reduction(sinter_schedule *schedule, sinter_loop_var column) {
     const sinter_loop_stmt *stmt = sinter_schedule_get_loop(schedule->function, column)->body;
     while (stmt && stmt->kind != SINTER_LOOP_FOR) stmt = stmt->next;
-    while (stmt && is_serial(stmt->body) && !stmt->body->next) stmt = stmt->body;
+    while (stmt && sinter_loop_is_serial(stmt->body) && !stmt->body->next) stmt = stmt->body;
     return stmt ? stmt->var : 0;
 }
 
@@ -654,9 +650,9 @@ void sinter_cpu_run_in_parallel(sinter_schedule_cpu_state *state,
     sinter_arena scratch;
     sinter_arena_init(&scratch);
     for (const sinter_loop_stmt *stmt = schedule->function->body; stmt; stmt = stmt->next) {
-        bool other = !is_serial(stmt);
+        bool other = !sinter_loop_is_serial(stmt);
         for (const sinter_loop_stmt *old = before->body; old && !other; old = old->next)
-            other = is_serial(old) && old->var == stmt->var && old->var != outermost;
+            other = sinter_loop_is_serial(old) && old->var == stmt->var && old->var != outermost;
         if (!other) sinter_vector_push(&scratch, &loops, stmt->var);
     }
     for (size_t i = 0; i < loops.count; i++) {

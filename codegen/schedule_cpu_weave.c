@@ -100,12 +100,8 @@ static bool same_bounds(const sinter_loop_stmt *a, const sinter_loop_stmt *b) {
            sinter_loop_expr_equal(a->upper, b->upper);
 }
 
-static bool is_serial(const sinter_loop_stmt *stmt) {
-    return stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL;
-}
-
 bool sinter_cpu_may_be_product(const sinter_loop_function *function, const sinter_loop_stmt *stmt) {
-    if (!is_serial(stmt)) return false;
+    if (!sinter_loop_is_serial(stmt)) return false;
     for (const sinter_loop_stmt *at = stmt->body; at; at = at->next)
         if (at->kind == SINTER_LOOP_DECLARE && function->vars.items[at->var].is_mutable)
             return true;
@@ -129,7 +125,7 @@ static bool find_products(recurrence *r, const sinter_loop_stmt *steps) {
         columns += found.columns;
     }
     for (const sinter_loop_stmt *stmt = *r->block; r->count && stmt != steps; stmt = stmt->next)
-        if (is_serial(stmt) && same_bounds(stmt, steps) && feeds(stmt, steps) &&
+        if (sinter_loop_is_serial(stmt) && same_bounds(stmt, steps) && feeds(stmt, steps) &&
             find_product(r->state, stmt->var, 2, &r->ahead) && r->ahead.columns == columns &&
             r->ahead.dtype == r->products[0].dtype && r->ahead.weights != r->products[0].weights)
             return true;
@@ -440,7 +436,7 @@ static bool weave(recurrence *r) {
 static bool would_weave(sinter_schedule_cpu_state *state, sinter_loop_stmt **first) {
     for (sinter_loop_stmt **link = first; *link; link = &(*link)->next) {
         recurrence r = {.state = state, .block = first};
-        if ((is_serial(*link) && find_recurrence(&r, *link) && pays(&r)) ||
+        if ((sinter_loop_is_serial(*link) && find_recurrence(&r, *link) && pays(&r)) ||
             would_weave(state, &(*link)->body) || would_weave(state, &(*link)->else_body))
             return true;
     }
@@ -455,7 +451,7 @@ bool sinter_schedule_cpu_would_weave(sinter_schedule_cpu_state *state) {
 static bool weave_one(sinter_schedule_cpu_state *state, sinter_loop_stmt **first) {
     for (sinter_loop_stmt **link = first; *link; link = &(*link)->next) {
         recurrence r = {.state = state, .block = first};
-        if (is_serial(*link) && find_recurrence(&r, *link) && is_wanted(&r)) {
+        if (sinter_loop_is_serial(*link) && find_recurrence(&r, *link) && is_wanted(&r)) {
             sinter_schedule *schedule = &state->schedule;
             sinter_loop_function *saved =
                 sinter_loop_clone_function(state->program, schedule->function);

@@ -45,15 +45,11 @@ static bool share_nest(sharing *s, sinter_loop_var nest, bool fuses) {
     return share_loop(s, loop);
 }
 
-static bool is_serial_loop(const sinter_loop_stmt *stmt) {
-    return stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_SERIAL;
-}
-
 /* The first loop that all threads would run alike and that nobody looked at yet, not inside of what they share. */
 static sinter_loop_var find_serial(const sharing *s, const sinter_loop_stmt *first) {
     sinter_loop_var found = 0;
     for (const sinter_loop_stmt *stmt = first; stmt && !found; stmt = stmt->next) {
-        if (stmt->kind != SINTER_LOOP_IF && !is_serial_loop(stmt)) continue;
+        if (stmt->kind != SINTER_LOOP_IF && !sinter_loop_is_serial(stmt)) continue;
         bool seen = stmt->kind == SINTER_LOOP_IF;
         for (size_t i = 0; i < s->seen.count; i++) seen |= s->seen.items[i] == stmt->var;
         if (!seen) return stmt->var;

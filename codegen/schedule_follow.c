@@ -114,22 +114,6 @@ typedef struct place_check {
     bool fits;
 } place_check;
 
-/* Elements that this iteration of the loop around reads are its own: the variable is an index of all accesses. */
-static bool tells_apart(const following *f, sinter_loop_var var) {
-    uint32_t rank = f->schedule->function->buffers.items[f->buffer].rank;
-    bool found = false;
-    for (uint32_t axis = 0; axis < rank && !found; axis++) {
-        found = true;
-        for (size_t i = 0; i < f->all.count && found; i++) {
-            const sinter_loop_access *access = &f->all.items[i];
-            found =
-                access->buffer != f->buffer || (access->indices[axis]->kind == SINTER_LOOP_VAR &&
-                                                access->indices[axis]->var == var);
-        }
-    }
-    return found;
-}
-
 /* The first loop can compute it: of variables that it sees, and of elements of inputs that are there for sure. */
 static void check_place(void *user, sinter_expr expr) {
     place_check *check = user;
@@ -137,7 +121,8 @@ static void check_place(void *user, sinter_expr expr) {
     const sinter_loop_function *function = f->schedule->function;
     if (expr->kind == SINTER_LOOP_VAR)
         check->fits &= expr->var == f->reader->var ||
-                       (is_around(f, expr->var) && tells_apart(f, expr->var)) ||
+                       (is_around(f, expr->var) &&
+                        sinter_loop_tells_apart(&f->all, f->buffer, expr->var, SINTER_MAX_RANK)) ||
                        (function->vars.items[expr->var].is_parameter &&
                         !function->vars.items[expr->var].is_mutable);
     if (expr->kind != SINTER_LOOP_LOAD) return;
@@ -222,10 +207,8 @@ bool sinter_schedule_follow(sinter_schedule *schedule, sinter_loop_var maker,
                             sinter_loop_var reader) {
     sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, maker);
     if (!link) return false;
-    sinter_loop_stmt *other = (*link)->next;
-    while (other && !(other->kind == SINTER_LOOP_FOR && other->var == reader)) other = other->next;
-    if (!other)
-        return sinter_schedule_refuse(schedule, "the second loop is not behind the first one");
+    sinter_loop_stmt *other = sinter_schedule_find_behind(schedule, *link, reader);
+    if (!other) return false;
     sinter_arena scratch;
     sinter_arena_init(&scratch);
     following f = {.schedule = schedule, .scratch = &scratch, .maker = *link, .reader = other};

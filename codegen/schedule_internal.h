@@ -7,6 +7,8 @@
 bool sinter_schedule_refuse(sinter_schedule *schedule, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Where the loop, or the declaration, of a variable hangs; NULL with a reason where there is none. */
 sinter_loop_stmt **sinter_schedule_find_link(sinter_schedule *schedule, sinter_loop_stmt_kind kind, sinter_loop_var var);
+/* The loop of the variable behind that statement, in its list; NULL with a reason where there is none. */
+sinter_loop_stmt *sinter_schedule_find_behind(sinter_schedule *schedule, const sinter_loop_stmt *stmt, sinter_loop_var var);
 /* The statements around the one that hangs there, outermost first. */
 typedef SINTER_VECTOR(sinter_loop_stmt *) sinter_schedule_path;
 sinter_schedule_path sinter_schedule_path_to(const sinter_schedule *schedule, sinter_loop_stmt **link, sinter_arena *arena);

@@ -2,43 +2,15 @@
  * chunk is a sum of its own, of i32, which is what vectors and dot-accumulate add.
  * Needs: a function that the verifier accepts. Guarantees: the same values, since no chunk can overflow.
  * Test: tests/codegen/schedule/narrow.loops, tests/unit/loop_property_test.c */
+#include "codegen/loop_linear.h"
 #include "codegen/schedule_internal.h"
 
 /* ---- how large an element may be ---- */
 
-typedef struct bounds {
-    int64_t min, max;
-} bounds;
-
-static bounds bounds_of_type(sinter_dtype dtype) {
-    uint32_t bits = sinter_dtype_infos[dtype].bits;
-    bool is_signed = sinter_dtype_infos[dtype].class == SINTER_CLASS_INT;
-    if (bits >= 64) return (bounds){INT64_MIN, INT64_MAX};
-    if (is_signed) return (bounds){-((int64_t)1 << (bits - 1)), ((int64_t)1 << (bits - 1)) - 1};
-    return (bounds){0, ((int64_t)1 << bits) - 1};
-}
-
-static bool lies_in(bounds inner, bounds outer) {
-    return inner.min >= outer.min && inner.max <= outer.max;
-}
+typedef sinter_interval bounds;
 
 static bool is_call(sinter_expr expr, sinter_scalar_function function) {
     return expr->kind == SINTER_LOOP_CALL && expr->function == function;
-}
-
-static bool product_bounds(bounds a, bounds b, bounds *out) {
-    int64_t ends[4];
-    if (__builtin_mul_overflow(a.min, b.min, &ends[0]) ||
-        __builtin_mul_overflow(a.min, b.max, &ends[1]) ||
-        __builtin_mul_overflow(a.max, b.min, &ends[2]) ||
-        __builtin_mul_overflow(a.max, b.max, &ends[3]))
-        return false;
-    *out = (bounds){ends[0], ends[0]};
-    for (int i = 1; i < 4; i++) {
-        if (ends[i] < out->min) out->min = ends[i];
-        if (ends[i] > out->max) out->max = ends[i];
-    }
-    return true;
 }
 
 static bounds bounds_of(const sinter_loop_stmt *lets, sinter_expr expr);
@@ -56,18 +28,17 @@ static bool arithmetic_bounds(const sinter_loop_stmt *lets, sinter_expr expr, bo
     bool adds = is_call(expr, SINTER_SCALAR_add), subtracts = is_call(expr, SINTER_SCALAR_sub);
     if (!adds && !subtracts && !is_call(expr, SINTER_SCALAR_mul)) return false;
     bounds a = bounds_of(lets, expr->arguments[0]), b = bounds_of(lets, expr->arguments[1]);
-    if (!adds && !subtracts) return product_bounds(a, b, out);
+    if (!adds && !subtracts) return sinter_interval_mul(a, b, out);
     if (subtracts && b.min == INT64_MIN) return false;
     if (subtracts) b = (bounds){-b.max, -b.min};
-    return !__builtin_add_overflow(a.min, b.min, &out->min) &&
-           !__builtin_add_overflow(a.max, b.max, &out->max);
+    return sinter_interval_add(a, b, out);
 }
 
 /* Of an integer. */
 static bounds bounds_of(const sinter_loop_stmt *lets, sinter_expr expr) {
     sinter_expr let = let_value(lets, expr);
     if (let) return bounds_of(lets, let);
-    bounds type = bounds_of_type(expr->dtype), own = type;
+    bounds type = sinter_interval_of_dtype(expr->dtype), own = type;
     int64_t value;
     if (sinter_loop_is_const_int(expr, &value))
         own = (bounds){value, value};
@@ -75,17 +46,19 @@ static bounds bounds_of(const sinter_loop_stmt *lets, sinter_expr expr) {
         own = bounds_of(lets, expr->arguments[0]);
     else if (expr->kind == SINTER_LOOP_CALL && !arithmetic_bounds(lets, expr, &own))
         own = type;
-    return lies_in(own, type) ? own : type;
+    return sinter_interval_inside(own, type) ? own : type;
 }
 
 /* The same number, computed as i32; NULL: it may not fit, or is not made of what is narrower. */
 static sinter_expr narrowed(sinter_loop_builder *b, const sinter_loop_stmt *lets,
                             sinter_expr expr) {
-    const bounds room = bounds_of_type(SINTER_DTYPE_i32);
+    const bounds room = sinter_interval_of_dtype(SINTER_DTYPE_i32);
     sinter_expr let = let_value(lets, expr);
     if (let) return narrowed(b, lets, let);
     int64_t value;
-    if (!sinter_dtype_is_integer(expr->dtype) || !lies_in(bounds_of(lets, expr), room)) return NULL;
+    if (!sinter_dtype_is_integer(expr->dtype) ||
+        !sinter_interval_inside(bounds_of(lets, expr), room))
+        return NULL;
     if (sinter_loop_is_const_int(expr, &value))
         return sinter_loop_const_int(b, SINTER_DTYPE_i32, value);
     if (sinter_dtype_infos[expr->dtype].bits <= 32)
@@ -331,17 +304,10 @@ static bool fork_nest(sinter_schedule *schedule, sinter_narrow_sum *asked) {
     copy.loop = loop_copy->var;
     copy.accumulator = sum_copy->var;
     nest->next = NULL;
-    sinter_expr one =
-        sinter_loop_compare(b, SINTER_SCALAR_le, count, sinter_loop_int(b, asked->steps));
-    *link = NULL;
-    b->tail = link;
-    sinter_loop_begin_if(b, one);
-    *b->tail = other;
-    sinter_loop_end(b);
-    sinter_loop_begin_else(b);
-    *b->tail = nest;
-    sinter_loop_end(b);
-    *b->tail = rest;
+    *link = rest;
+    sinter_loop_put_branches(
+        b, link, sinter_loop_compare(b, SINTER_SCALAR_le, count, sinter_loop_int(b, asked->steps)),
+        other, nest);
     return narrow(schedule, &copy, true) && narrow(schedule, asked, false);
 }
 

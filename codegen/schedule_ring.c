@@ -43,19 +43,6 @@ static bool touches(const ring *r, const sinter_loop_stmt *stmt, sinter_loop_acc
     return out->count > 0;
 }
 
-/* Each iteration has elements of its own: the variable is an index of all accesses, along the same axis. */
-static bool has_own(const ring *r, const sinter_loop_access_list *accesses, sinter_loop_var var) {
-    bool found = false;
-    for (uint32_t axis = 0; axis < accesses->items[0].rank && !found; axis++) {
-        found = axis != r->axis;
-        for (size_t i = 0; i < accesses->count && found; i++) {
-            sinter_expr index = accesses->items[i].indices[axis];
-            found = index->kind == SINTER_LOOP_VAR && index->var == var;
-        }
-    }
-    return found;
-}
-
 /* The innermost block that has all accesses, in loops whose iterations have elements of their own. */
 static const sinter_loop_stmt *find_block(ring *r) {
     const sinter_loop_stmt *block = r->schedule->function->body;
@@ -70,7 +57,8 @@ static const sinter_loop_stmt *find_block(ring *r) {
             only = stmt;
             count++;
         }
-        if (count != 1 || only->kind != SINTER_LOOP_FOR || !has_own(r, &accesses, only->var))
+        if (count != 1 || only->kind != SINTER_LOOP_FOR ||
+            !sinter_loop_tells_apart(&accesses, r->buffer, only->var, r->axis))
             return block;
         r->around[only->var] = true;
         block = only->body;

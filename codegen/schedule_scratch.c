@@ -340,13 +340,7 @@ bool sinter_schedule_fork(sinter_schedule *schedule, sinter_loop_var outer, sint
     sinter_loop_stmt *other = sinter_loop_clone_list(&clone, first);
     if (most && least > 0) limit_copies(b, first, other, counted, least);
     *place = NULL;
-    b->tail = place;
-    sinter_loop_begin_if(b, enough);
-    *b->tail = first;
-    sinter_loop_end(b);
-    sinter_loop_begin_else(b);
-    *b->tail = other;
-    sinter_loop_end(b);
+    sinter_loop_put_branches(b, place, enough, first, other);
     return sinter_schedule_keeps_marks(schedule, saved);
 }
 

@@ -116,13 +116,7 @@ bool sinter_schedule_specialize(sinter_schedule *schedule, sinter_loop_var var,
     sinter_loop_builder *b = &s.map.builder;
     *link = next;
     loop->next = NULL;
-    b->tail = link;
-    sinter_loop_begin_if(b, s.condition);
-    *b->tail = loop;
-    sinter_loop_end(b);
-    sinter_loop_begin_else(b);
-    *b->tail = general;
-    sinter_loop_end(b);
+    sinter_loop_put_branches(b, link, s.condition, loop, general);
     if (out_general) *out_general = general->var;
     return true;
 }

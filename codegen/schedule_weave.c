@@ -270,10 +270,8 @@ bool sinter_schedule_weave(sinter_schedule *schedule, sinter_loop_var first,
                            sinter_loop_var second) {
     sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, first);
     if (!link) return false;
-    sinter_loop_stmt *other = (*link)->next;
-    while (other && !(other->kind == SINTER_LOOP_FOR && other->var == second)) other = other->next;
-    if (!other)
-        return sinter_schedule_refuse(schedule, "the second loop is not behind the first one");
+    sinter_loop_stmt *other = sinter_schedule_find_behind(schedule, *link, second);
+    if (!other) return false;
     sinter_arena scratch;
     sinter_arena_init(&scratch);
     weaving w = {.schedule = schedule,

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes the generated pages of docs/: ops.md from ir/ops.def, types.md from ir/dtype.def,
-passes.md from passes/passes.def. `--check` writes nothing and fails where a page is not up to date."""
+passes.md from passes/passes.def, the table of verbs in loops.md from codegen/schedule.def. `--check` writes nothing and fails where a page is not up to date."""
 import argparse
 import pathlib
 import re
@@ -89,12 +89,25 @@ def passes():
         yield f"| {code('--' + name.replace('_', '-'))} | {doc} |"
 
 
+def verbs():
+    """loops.md as it is, with the table of verbs between its marks written anew."""
+    lines = (root / "docs/loops.md").read_text().splitlines()
+    start = lines.index("<!-- verbs: from codegen/schedule.def -->") + 1
+    yield from lines[:start]
+    yield "| verb | what |"
+    yield "|---|---|"
+    for name, _, _, reassociates, arguments, doc in rows("codegen/schedule.def", "VERB"):
+        flag = "--loop-" + name.replace("_", "-") + ("=" + arguments if arguments else "")
+        yield f"| {code(flag)} | {doc}{' Floats may be added in another order.' if reassociates == 'true' else ''} |"
+    yield from lines[lines.index("<!-- end of verbs -->", start) :]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail where a page is not up to date")
     check = parser.parse_args().check
     stale = []
-    for name, page in (("ops.md", ops), ("types.md", types), ("passes.md", passes)):
+    for name, page in (("ops.md", ops), ("types.md", types), ("passes.md", passes), ("loops.md", verbs)):
         path = root / "docs" / name
         text = "\n".join(page()) + "\n"
         if not path.exists() or path.read_text() != text:

@@ -1,7 +1,7 @@
 """House rules that a machine can check, over the project's own sources and the built runtime library.
 
-Include arrows, op names only where they belong, a test folder for every pass, a test of every op, file lengths, opening
-comments and the tests they name, words that do not belong, generated pages, and the size and needs of
+Include arrows, op names only where they belong, a test folder for every pass, a test of every op and of every verb of schedules,
+file lengths, opening comments and the tests they name, words that do not belong, generated pages, and the size and needs of
 the runtime. ARCHITECTURE.md has the picture of the rooms. A rule whose files do not exist yet is skipped.
 """
 
@@ -201,6 +201,26 @@ def check_op_tests(tally, files):
         tally.check(f"op {name} elsewhere", [] if found else [f"{folder} has no test of {name}"])
 
 
+def check_verbs(tally, files):
+    """Every verb of a schedule has a row, and every row a verb and a text test that runs it alone."""
+    table, header = files.get("codegen/schedule.def"), files.get("codegen/schedule.h")
+    if table is None or header is None:
+        tally.skipped("verbs", "no codegen/schedule.def yet")
+        return
+    rows = re.findall(r"^VERB\((\w+)", table, re.MULTILINE)
+    declared = set(re.findall(r"\bsinter_schedule_(\w+)\(sinter_schedule \*", header))
+    verbs = set(re.findall(r"^bool sinter_schedule_(\w+)\(sinter_schedule \*", header, re.MULTILINE))
+    tests = "\n".join(text for path, text in files.items() if path.startswith("tests/codegen/"))
+    for name in rows:
+        problems = [] if name in declared else [f"codegen/schedule.h has no sinter_schedule_{name}"]
+        flag = "--loop-" + name.replace("_", "-")
+        if not re.search(flag + r"(?![\w-])", tests):
+            problems.append(f"no file of tests/codegen has {flag}")
+        tally.check(f"verb {name}", problems)
+    for name in sorted(verbs - set(rows)):
+        tally.check(f"verb {name}", ["it has no row in codegen/schedule.def"])
+
+
 def check_generated(tally):
     """The generated pages of docs/ say what the tables say."""
     checked = subprocess.run(
@@ -246,6 +266,7 @@ def main():
         tally.check(path, problems)
     check_passes(tally, files)
     check_op_tests(tally, files)
+    check_verbs(tally, files)
     check_generated(tally)
     check_runtime(tally)
     tally.finish()

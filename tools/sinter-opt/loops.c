@@ -17,47 +17,6 @@
 
 enum { STATUS_DONE = 0, STATUS_REFUSED = 1, STATUS_BAD_INPUT = 2, STATUS_OUR_BUG = 3 };
 
-const char sinter_opt_loops_help[] =
-    "\n"
-    "usage: sinter-opt FILE.loops [OPTION]...   ('-' with --loops is standard input)\n"
-    "Reads a loop program, verifies it, rewrites one kernel, prints the program.\n"
-    "\n"
-    "  --kernel=NAME          the kernel that the verbs apply to; the first one without it\n"
-    "  --check                run the kernel before and after each verb and compare what it "
-    "writes\n"
-    "  --size=NAME=N          value of a scalar parameter for --check; 7 without it\n"
-    "  --no-verify            print without looking at it\n"
-    "  --emit=c, --emit=cuda  C or CUDA instead of loops, without what every such text carries\n"
-    "\n"
-    "Verbs; a loop is named by its variable, I#2 is the second one of that name:\n"
-    "  --loop-split=I,FACTOR[,exact|guard|peel]   --loop-reorder=I,J,...   --loop-fuse=I,J\n"
-    "  --loop-split-parts=I,MOST[,LEAST]   at most so many parts, of equal length and at least "
-    "LEAST iterations\n"
-    "  --loop-flatten=BUFFER       --loop-merge=BUFFER,DIM,COUNT\n"
-    "  --loop-collapse=I,J         --loop-partial=I,LANES[,masked|threads]\n"
-    "  --loop-fission=I,COUNT      --loop-unroll=I     --loop-vectorize=I  --loop-parallelize=I\n"
-    "  --loop-join=I               --loop-unite=I\n"
-    "  --loop-weave=I,J            J's body has that of I in front, in loops of equal count\n"
-    "  --loop-ring=B,AXIS,SIZE     element i of scratch B along the axis lies at i % SIZE\n"
-    "  --loop-follow=I,J           I makes its elements in the order in which J reads them\n"
-    "  --loop-cut-end=I,COUNT      the last COUNT iterations apart\n"
-    "  --loop-expand=VAR,I,J,...   --loop-promote=BUFFER   --loop-hoist=I  --loop-inline=VAR\n"
-    "  --loop-pack=BUFFER,DIM[:BLOCK],...   order of the dims, and blocks of them\n"
-    "  --loop-pack-scratch=BUFFER,I[,AXIS,...]   in front of I; order of the loops it is read "
-    "along\n"
-    "  --loop-compute-at=BUFFER,I  what fills it moves into I, and makes what a trip reads\n"
-    "  --loop-scalarize=BUFFER,I   --loop-block-reduction=M|-,N,ACCUMULATOR,STEPS\n"
-    "  --loop-narrow=I,VAR[,STEPS[,OUTER]]   the sum VAR in chunks of 32 bits; once for one chunk, "
-    "once else\n"
-    "  --loop-fork=I,J,LEAST       I's body once for J with at least so many iterations, once "
-    "else\n"
-    "  --loop-lift-scratch=BUFFER,I   allocated where I's body begins\n"
-    "  --loop-tile=M|-,N,ACCUMULATOR,TILE_M,TILE_N,VECTOR   --loop-cut=I,AT   --loop-specialize=I  "
-    " --loop-simplify\n"
-    "  --loop-prefetch=INNER,OUTER,BETWEEN,LINE\n"
-    "  --schedule=TARGET      all kernels as they are compiled for \"cpu:x86-64-v3\" or "
-    "\"cuda:sm_80\"\n";
-
 typedef struct command_line {
     const char *path, *kernel;
     bool check, verify;
@@ -143,7 +102,13 @@ typedef struct verb_call {
     sinter_loop_check_packing packing;
 } verb_call;
 
-typedef bool (*verb_run)(verb_call *call);
+typedef struct loop_verb {
+    const char *name; /* without --, with _ for - */
+    bool (*run)(verb_call *call);
+    size_t least, most;          /* arguments */
+    bool reassociates;           /* floats may differ by rounding */
+    const char *arguments, *doc; /* in words */
+} loop_verb;
 
 /* What was found by the name of an argument: 0 is bad. */
 static uint32_t found_argument(verb_call *call, size_t index, const char *sought, uint32_t found) {
@@ -256,6 +221,13 @@ static bool run_vectorize(verb_call *call) {
 
 static bool run_parallelize(verb_call *call) {
     return sinter_schedule_parallelize(call->schedule, loop_argument(call, 0));
+}
+
+static bool run_bind(verb_call *call) {
+    static const char *const words[] = {"block", "thread", NULL};
+    static const sinter_loop_axis axes[] = {SINTER_AXIS_BLOCK, SINTER_AXIS_THREAD};
+    sinter_loop_axis axis = axes[word_argument(call, 1, words)];
+    return sinter_schedule_bind(call->schedule, loop_argument(call, 0), axis);
 }
 
 static bool run_join(verb_call *call) {
@@ -375,7 +347,7 @@ static bool run_lift_scratch(verb_call *call) {
                                         loop_argument(call, 1));
 }
 
-static bool run_tile(verb_call *call) {
+static bool run_register_tile(verb_call *call) {
     sinter_register_tile tile = {.m = strcmp(call->arguments[0], "-") ? loop_argument(call, 0) : 0,
                                  .n = loop_argument(call, 1),
                                  .accumulator = var_argument(call, 2),
@@ -437,48 +409,45 @@ static bool run_simplify(verb_call *call) {
     return true;
 }
 
-static const struct {
-    const char *name;
-    verb_run run;
-    size_t least, most; /* arguments */
-    bool reassociates;  /* floats may differ by rounding */
-} verbs[] = {{"loop-split", run_split, 2, 3, false},
-             {"loop-split-parts", run_split_parts, 2, 3, false},
-             {"loop-reorder", run_reorder, 2, MAX_ARGUMENTS, false},
-             {"loop-fuse", run_fuse, 2, 2, false},
-             {"loop-collapse", run_collapse, 2, 2, false},
-             {"loop-flatten", run_flatten, 1, 1, false},
-             {"loop-merge", run_merge, 3, 3, false},
-             {"loop-partial", run_partial, 2, 3, true},
-             {"loop-fission", run_fission, 2, 2, false},
-             {"loop-unroll", run_unroll, 1, 1, false},
-             {"loop-vectorize", run_vectorize, 1, 1, false},
-             {"loop-parallelize", run_parallelize, 1, 1, false},
-             {"loop-join", run_join, 1, 1, false},
-             {"loop-unite", run_unite, 1, 1, false},
-             {"loop-weave", run_weave, 2, 2, false},
-             {"loop-follow", run_follow, 2, 2, false},
-             {"loop-ring", run_ring, 3, 3, false},
-             {"loop-cut-end", run_cut_end, 2, 2, false},
-             {"loop-expand", run_expand, 2, MAX_ARGUMENTS, false},
-             {"loop-promote", run_promote, 1, 1, false},
-             {"loop-hoist", run_hoist, 1, 1, false},
-             {"loop-inline", run_inline, 1, 1, false},
-             {"loop-pack", run_pack, 2, MAX_ARGUMENTS, false},
-             {"loop-pack-scratch", run_pack_scratch, 2, MAX_ARGUMENTS, false},
-             {"loop-compute-at", run_compute_at, 2, 2, false},
-             {"loop-scalarize", run_scalarize, 2, 2, false},
-             {"loop-block-reduction", run_block_reduction, 4, 4, false},
-             {"loop-narrow", run_narrow, 2, 4, false},
-             {"loop-fork", run_fork, 3, 3, false},
-             {"loop-lift-scratch", run_lift_scratch, 2, 2, false},
-             {"loop-tile", run_tile, 6, 6, false},
-             {"loop-block-tile", run_block_tile, 6, 10, true},
-             {"loop-cut", run_cut, 2, 2, false},
-             {"loop-specialize", run_specialize, 1, 1, false},
-             {"loop-prefetch", run_prefetch, 4, 4, false},
-             {"loop-simplify", run_simplify, 0, 0, false},
-             {"schedule", run_schedule, 1, 1, true}};
+static const loop_verb verbs[] = {
+#define VERB(name, least, most, reassociates, arguments, doc)                                      \
+ {"loop_" #name, run_##name, least, most, reassociates, arguments, doc},
+#include "codegen/schedule.def"
+#undef VERB
+    {"schedule", run_schedule, 1, 1, true, "TARGET",
+     "All kernels as they are compiled for \"cpu:x86-64-v3\" or \"cuda:sm_80\"."}};
+
+static const char help[] =
+    "\n"
+    "usage: sinter-opt FILE.loops [OPTION]...   ('-' with --loops is standard input)\n"
+    "Reads a loop program, verifies it, rewrites one kernel, prints the program.\n"
+    "\n"
+    "  --kernel=NAME          the kernel that the verbs apply to; the first one without it\n"
+    "  --check                run the kernel before and after each verb and compare what it "
+    "writes\n"
+    "  --size=NAME=N          value of a scalar parameter for --check; 7 without it\n"
+    "  --no-verify            print without looking at it\n"
+    "  --emit=c, --emit=cuda  C or CUDA instead of loops, without what every such text carries\n"
+    "\n"
+    "Verbs; a loop is named by its variable, I#2 is the second one of that name:\n";
+
+void sinter_opt_loops_help(FILE *file) {
+    fputs(help, file);
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        const loop_verb *verb = &verbs[i];
+        fputs("  --", file);
+        for (const char *c = verb->name; *c; c++) fputc(*c == '_' ? '-' : *c, file);
+        fprintf(file, "%s%s\n      %s\n", *verb->arguments ? "=" : "", verb->arguments, verb->doc);
+    }
+}
+
+/* Whether the text of this size is the verb as it is written on the command line, with dashes. */
+static bool is_named(const loop_verb *verb, const char *text, size_t size) {
+    if (strlen(verb->name) != size) return false;
+    for (size_t i = 0; i < size; i++)
+        if (text[i] != (verb->name[i] == '_' ? '-' : verb->name[i])) return false;
+    return true;
+}
 
 /* "loop-split=i,4": the index of the verb, its arguments in call; SIZE_MAX where there is no such verb. */
 static size_t read_verb(command_line *command, const char *text, verb_call *call) {
@@ -493,8 +462,7 @@ static size_t read_verb(command_line *command, const char *text, verb_call *call
         part = comma ? comma + 1 : part + strlen(part);
     }
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
-        if (strlen(verbs[i].name) == name_size && strncmp(verbs[i].name, text, name_size) == 0)
-            return i;
+        if (is_named(&verbs[i], text, name_size)) return i;
     return SIZE_MAX;
 }
 
@@ -514,7 +482,8 @@ static int apply_verb(command_line *command, sinter_schedule *schedule, const ch
         sinter_error(diag, "sinter-opt", "unknown verb '--%s'; see --help", text);
         return STATUS_BAD_INPUT;
     }
-    if (call.count < verbs[verb].least || call.count > verbs[verb].most) {
+    if (call.count < verbs[verb].least || call.count > verbs[verb].most ||
+        call.count > MAX_ARGUMENTS) {
         sinter_error(diag, "sinter-opt", "--%s: not as many arguments as it takes; see --help",
                      text);
         return STATUS_BAD_INPUT;

@@ -246,9 +246,10 @@ static int run_graph(int argc, char **argv, sinter_diag *diag) {
     int status = STATUS_BAD_INPUT;
     if (read_arguments(&command, argc, argv, diag)) {
         status = STATUS_DONE;
-        if (command.help)
-            printf("%s%s", help, sinter_opt_loops_help);
-        else if (command.list_passes)
+        if (command.help) {
+            fputs(help, stdout);
+            sinter_opt_loops_help(stdout);
+        } else if (command.list_passes)
             for (size_t i = 0; i < sinter_pass_count; i++) put_pass(&sinter_passes[i]);
         else
             status = run(&command, diag);

@@ -23,12 +23,14 @@ typedef struct rank {
     sinter_abi_exchange words; /* of the exchange that it is in */
     _Atomic uint64_t stage;    /* passed so far, over all exchanges */
     uint64_t exchanges;        /* that it has begun */
+    bool any_order;            /* the sum of this one may be made in any order */
     bool has_left;             /* under the mutex */
 } rank;
 
 struct sinter_collectives {
     sinter_exchange_mesh mesh;
     double seconds;
+    bool any_order;
     pthread_mutex_t mutex;
     pthread_cond_t moved;
     _Atomic uint32_t sleepers;
@@ -54,30 +56,46 @@ static void blame(sinter_collectives *c, int64_t number, const char *format, ...
     va_end(arguments);
 }
 
-/* The first member that has not passed the stage; NULL: none. */
-static rank *find_late(const sinter_collectives *c, const group *g, uint64_t stage) {
-    for (int64_t i = 0; i < g->count; i++)
-        if (atomic_load(&c->ranks[g->members[i]].stage) < stage) return &c->ranks[g->members[i]];
-    return NULL;
+static bool has_passed(const rank *r, uint64_t stage) {
+    return atomic_load(&r->stage) >= stage;
+}
+
+/* Of a group that has to pass a stage. */
+typedef enum extent { ALL_OF_THEM, ANY_OF_THEM } extent;
+
+/* The first member that is waited for, as it has not passed the stage; NULL: there is nothing to wait for. */
+static rank *find_late(const sinter_collectives *c, const group *g, uint64_t stage, extent whom) {
+    rank *late = NULL;
+    for (int64_t i = 0; i < g->count; i++) {
+        rank *member = &c->ranks[g->members[i]];
+        bool passed = has_passed(member, stage);
+        if (passed && whom == ANY_OF_THEM) return NULL;
+        if (!passed && !late) late = member;
+        if (late && whom == ALL_OF_THEM) break;
+    }
+    return late;
 }
 
 /* The last of a group wakes those that sleep: if each did, a group would be woken as often as it has members. The groups of a permute
- * overlap, so that nobody knows who waits for whom. */
+ * overlap, so that nobody knows who waits for whom; in any order somebody may wait for whoever comes next. */
 static void pass(rank *own, const group *g, uint64_t stage) {
     sinter_collectives *c = own->all;
     atomic_store(&own->stage, stage);
     if (!atomic_load(&c->sleepers)) return;
-    if (own->words.kind != SINTER_ABI_PERMUTE && find_late(c, g, stage)) return;
+    if (own->words.kind != SINTER_ABI_PERMUTE && !own->any_order &&
+        find_late(c, g, stage, ALL_OF_THEM))
+        return;
     pthread_mutex_lock(&c->mutex);
     pthread_cond_broadcast(&c->moved);
     pthread_mutex_unlock(&c->mutex);
 }
 
-/* Until all of the group have passed the stage. */
-static int32_t wait_for(rank *own, const group *g, uint64_t stage, sinter_abi_call *call) {
+/* Until all of the group have passed the stage, or any. */
+static int32_t wait_for(rank *own, const group *g, uint64_t stage, extent whom,
+                        sinter_abi_call *call) {
     sinter_collectives *c = own->all;
     for (int i = 0; i < YIELDS; i++) {
-        if (!find_late(c, g, stage)) return 0;
+        if (!find_late(c, g, stage, whom)) return 0;
         sched_yield();
     }
     double end = sinter_exchange_clock() + c->seconds;
@@ -85,7 +103,7 @@ static int32_t wait_for(rank *own, const group *g, uint64_t stage, sinter_abi_ca
     int32_t code = 0;
     atomic_fetch_add(&c->sleepers, 1);
     pthread_mutex_lock(&c->mutex);
-    while (!code && (late = find_late(c, g, stage))) {
+    while (!code && (late = find_late(c, g, stage, whom))) {
         const char *name = sinter_exchange_name(&own->words);
         bool is_over = sinter_exchange_clock() > end;
         if (!late->has_left && is_over)
@@ -113,10 +131,72 @@ static int32_t wait_for(rank *own, const group *g, uint64_t stage, sinter_abi_ca
 
 /* ---- what is done ---- */
 
-/* Elements [first, end) of the sum go to target, from its own start on. */
-static int32_t combine(const rank *own, const group *g, uint64_t first, uint64_t end, void *target,
-                       sinter_abi_call *call) {
+/* Who gives to whom must agree, too. */
+static bool fit_together(const rank *a, const rank *b) {
+    const sinter_abi_exchange *x = &a->words, *y = &b->words;
+    if (x->kind != y->kind || x->reduction != y->reduction || x->dtype != y->dtype ||
+        x->index != y->index || x->over != y->over || x->count != y->count)
+        return false;
+    return x->kind != SINTER_ABI_PERMUTE || ((x->from == b->number) == (y->to == a->number) &&
+                                             (x->to == b->number) == (y->from == a->number));
+}
+
+static int32_t check_fit(const rank *own, const rank *other, sinter_abi_call *call) {
+    if (fit_together(own, other)) return 0;
+    return sinter_exchange_fail(call, SINTER_ABI_FAILED, own->number,
+                                "rank %lld runs another program: its exchange %u of %llu "
+                                "elements meets %u of %llu here",
+                                (long long)other->number, other->words.index,
+                                (unsigned long long)other->words.count, own->words.index,
+                                (unsigned long long)own->words.count);
+}
+
+static int32_t can_not_combine(const rank *own, int32_t code, int64_t terms,
+                               sinter_abi_call *call) {
+    if (code == SINTER_ABI_OUT_OF_MEMORY)
+        return sinter_exchange_fail(call, code, own->number, "no memory for a sum over %lld ranks",
+                                    (long long)terms);
+    return sinter_exchange_fail(call, code, own->number,
+                                "elements of ONNX type %d can't be combined between ranks",
+                                own->words.dtype);
+}
+
+/* Elements [first, end) of the sum go to target, from its own start on; terms in the order in which ranks come. Who has been taken in
+ * leaves the list of those that are left. */
+static int32_t combine_as_they_come(rank *own, const group *g, uint64_t stage, uint64_t first,
+                                    uint64_t end, char *target, sinter_abi_call *call) {
     const sinter_abi_exchange *w = &own->words;
+    size_t begin = (size_t)first * sinter_exchange_element_size(w->dtype);
+    const void *terms[] = {(const char *)w->source + begin, NULL};
+    group left = {.members = malloc((size_t)g->count * sizeof *left.members)};
+    int32_t code = 0;
+    if (!left.members) return can_not_combine(own, SINTER_ABI_OUT_OF_MEMORY, g->count, call);
+    for (int64_t p = 0; p < g->count; p++)
+        if (p != g->place) left.members[left.count++] = g->members[p];
+    while (!code && left.count) {
+        code = wait_for(own, &left, stage + 1, ANY_OF_THEM, call);
+        for (int64_t i = left.count; !code && i-- > 0;) {
+            const rank *other = &own->all->ranks[left.members[i]];
+            if (!has_passed(other, stage + 1)) continue;
+            code = check_fit(own, other, call);
+            if (code) break;
+            terms[1] = (const char *)other->words.source + begin;
+            code =
+                sinter_exchange_combine(w->dtype, w->reduction, terms, 2, 0, end - first, target);
+            if (code) can_not_combine(own, code, g->count, call);
+            terms[0] = target;
+            left.members[i] = left.members[--left.count];
+        }
+    }
+    free(left.members);
+    return code;
+}
+
+/* The same, in the order of places unless any will do. */
+static int32_t combine(rank *own, const group *g, uint64_t stage, uint64_t first, uint64_t end,
+                       void *target, sinter_abi_call *call) {
+    const sinter_abi_exchange *w = &own->words;
+    if (own->any_order) return combine_as_they_come(own, g, stage, first, end, target, call);
     const void **sources = malloc((size_t)g->count * sizeof *sources);
     int32_t code = SINTER_ABI_OUT_OF_MEMORY;
     for (int64_t p = 0; sources && p < g->count; p++)
@@ -125,14 +205,7 @@ static int32_t combine(const rank *own, const group *g, uint64_t first, uint64_t
         code =
             sinter_exchange_combine(w->dtype, w->reduction, sources, g->count, first, end, target);
     free(sources);
-    if (code == SINTER_ABI_OUT_OF_MEMORY)
-        return sinter_exchange_fail(call, code, own->number, "no memory for a sum over %lld ranks",
-                                    (long long)g->count);
-    if (code)
-        return sinter_exchange_fail(call, code, own->number,
-                                    "elements of ONNX type %d can't be combined between ranks",
-                                    w->dtype);
-    return 0;
+    return code ? can_not_combine(own, code, g->count, call) : 0;
 }
 
 static const char *source_of(const rank *own, const group *g, int64_t place) {
@@ -149,10 +222,10 @@ static int32_t reduce_all(rank *own, const group *g, uint64_t stage, sinter_abi_
     const sinter_abi_exchange *w = &own->words;
     size_t size = sinter_exchange_element_size(w->dtype);
     uint64_t first = share(g, w->count, g->place), end = share(g, w->count, g->place + 1);
-    int32_t code = combine(own, g, first, end, (char *)w->target + first * size, call);
+    int32_t code = combine(own, g, stage, first, end, (char *)w->target + first * size, call);
     if (code) return code;
     pass(own, g, stage + 2);
-    code = wait_for(own, g, stage + 2, call);
+    code = wait_for(own, g, stage + 2, ALL_OF_THEM, call);
     for (int64_t p = 0; !code && p < g->count; p++) {
         first = share(g, w->count, p);
         end = share(g, w->count, p + 1);
@@ -172,7 +245,7 @@ static int32_t exchange_parts(rank *own, const group *g, uint64_t stage, sinter_
     case SINTER_ABI_ALL_REDUCE:
         return reduce_all(own, g, stage, call);
     case SINTER_ABI_REDUCE_SCATTER:
-        return combine(own, g, each * (uint64_t)g->place, each * (uint64_t)(g->place + 1),
+        return combine(own, g, stage, each * (uint64_t)g->place, each * (uint64_t)(g->place + 1),
                        w->target, call);
     case SINTER_ABI_ALL_GATHER:
         for (int64_t p = 0; p < g->count; p++)
@@ -194,34 +267,19 @@ static int32_t exchange_parts(rank *own, const group *g, uint64_t stage, sinter_
     }
 }
 
-/* Who gives to whom must agree, too. */
-static bool fit_together(const rank *a, const rank *b) {
-    const sinter_abi_exchange *x = &a->words, *y = &b->words;
-    if (x->kind != y->kind || x->reduction != y->reduction || x->dtype != y->dtype ||
-        x->index != y->index || x->over != y->over || x->count != y->count)
-        return false;
-    return x->kind != SINTER_ABI_PERMUTE || ((x->from == b->number) == (y->to == a->number) &&
-                                             (x->to == b->number) == (y->from == a->number));
-}
-
 static int32_t meet(rank *own, const group *g, sinter_abi_call *call) {
     uint64_t stage = STAGES * own->exchanges++;
+    /* Of two terms there is one order. */
+    own->any_order =
+        own->all->any_order && g->count > 2 && sinter_exchange_depends_on_order(&own->words);
     pass(own, g, stage + 1);
-    int32_t code = wait_for(own, g, stage + 1, call);
-    for (int64_t p = 0; !code && p < g->count; p++) {
-        const rank *other = &own->all->ranks[g->members[p]];
-        if (!fit_together(own, other))
-            code = sinter_exchange_fail(call, SINTER_ABI_FAILED, own->number,
-                                        "rank %lld runs another program: its exchange %u of %llu "
-                                        "elements meets %u of %llu here",
-                                        (long long)other->number, other->words.index,
-                                        (unsigned long long)other->words.count, own->words.index,
-                                        (unsigned long long)own->words.count);
-    }
+    int32_t code = own->any_order ? 0 : wait_for(own, g, stage + 1, ALL_OF_THEM, call);
+    for (int64_t p = 0; !own->any_order && !code && p < g->count; p++)
+        code = check_fit(own, &own->all->ranks[g->members[p]], call);
     if (!code) code = exchange_parts(own, g, stage, call);
     if (code) return code;
     pass(own, g, stage + STAGES);
-    return wait_for(own, g, stage + STAGES, call);
+    return wait_for(own, g, stage + STAGES, ALL_OF_THEM, call);
 }
 
 /* A permute is between a rank, the one it gets from and the one it gives to. */
@@ -280,6 +338,10 @@ sinter_status *sinter_collectives_create(const int64_t *axis_sizes, uint32_t axi
     }
     *out_collectives = c;
     return NULL;
+}
+
+void sinter_collectives_allow_any_order(sinter_collectives *c) {
+    c->any_order = true;
 }
 
 void sinter_collectives_destroy(sinter_collectives *c) {

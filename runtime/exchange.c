@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { BLOCK = 64 };
+enum { BLOCK = 256 };
 
 double sinter_exchange_clock(void) {
     struct timespec time;
@@ -186,22 +186,32 @@ static void store_narrow(void *data, uint64_t index, double x, const narrow *for
     memcpy((unsigned char *)data + 2 * index, &bits, sizeof bits);
 }
 
-/* values[place][i], i < count <= BLOCK, become values[0][i]: the tree. */
-#define COMBINE(name, type, sum, product, rounded)                                                 \
- static void combine_##name(type(*values)[BLOCK], int64_t places, int64_t count, int32_t how,      \
-                            const narrow *format) {                                                \
-  (void)format;                                                                                    \
-  for (int64_t step = 1; step < places; step *= 2)                                                 \
-   for (int64_t p = 0; p + step < places; p += 2 * step)                                           \
-    for (int64_t i = 0; i < count; i++) {                                                          \
-     type a = values[p][i], b = values[p + step][i];                                               \
-     type c = how == SINTER_ABI_SUM                ? (type)(sum)                                   \
-              : how == SINTER_ABI_PROD             ? (type)(product)                               \
-              : a != a || b != b                   ? (a != a ? a : b)                              \
-              : (how == SINTER_ABI_MAX) == (a > b) ? a                                             \
-                                                   : b;                                            \
-     values[p][i] = rounded;                                                                       \
-    }                                                                                              \
+/* x[i] and y[i] become out[i], which may be either of them. The compiler is asked to make vectors of these loops (CMakeLists.txt). */
+#define PAIR_LOOP(type, result, rounded)                                                           \
+ for (uint64_t i = 0; i < count; i++) {                                                            \
+  type a = x[i], b = y[i], c = (type)(result);                                                     \
+  out[i] = rounded;                                                                                \
+ }
+#define COMBINE(name, type, sum, product, rounded)                                                     \
+ static void pair_##name(const type *x, const type *y, type *out, uint64_t count, int32_t how,         \
+                         const narrow *format) {                                                       \
+  (void)format;                                                                                        \
+  if (how == SINTER_ABI_SUM)                                                                           \
+   PAIR_LOOP(type, sum, rounded)                                                                       \
+  else if (how == SINTER_ABI_PROD)                                                                     \
+   PAIR_LOOP(type, product, rounded)                                                                   \
+  else if (how == SINTER_ABI_MAX)                                                                      \
+   PAIR_LOOP(type, a != a || b != b ? (a != a ? a : b) : a > b ? a : b, c)                             \
+  else                                                                                                 \
+   PAIR_LOOP(type, a != a || b != b ? (a != a ? a : b) : a > b ? b : a, c)                             \
+ }                                                                                                     \
+ /* values[place][i], i < count <= BLOCK, become values[0][i]: the tree, where those that are        \
+  * closer than `step` are sums already. */ \
+ static void combine_##name(type(*values)[BLOCK], int64_t places, int64_t step, uint64_t count,        \
+                            int32_t how, const narrow *format) {                                       \
+  for (; step < places; step *= 2)                                                                     \
+   for (int64_t p = 0; p + step < places; p += 2 * step)                                               \
+    pair_##name(values[p], values[p + step], values[p], count, how, format);                           \
  }
 COMBINE(float, float, a + b, a *b, c)
 COMBINE(double, double, a + b, a *b, c)
@@ -238,51 +248,73 @@ typedef struct combination {
     int64_t count;
 } combination;
 
+/* Elements of all sources, widened. */
 static void load_block(const combination *c, block *values, uint64_t first, uint64_t count) {
     for (int64_t p = 0; p < c->count; p++) {
         const char *source = c->sources[p];
-        if (c->held == HELD_FLOAT)
-            memcpy((float *)values + p * BLOCK, source + first * c->size, count * c->size);
-        else if (c->held == HELD_DOUBLE)
-            memcpy((double *)values + p * BLOCK, source + first * c->size, count * c->size);
-        else
-            for (uint64_t i = 0; i < count; i++)
-                if (c->held == HELD_NARROW)
-                    values[p].doubles[i] = load_narrow(source, first + i, c->format);
-                else
-                    values[p].integers[i] =
-                        load_integer(source, c->size, c->held == HELD_SIGNED, first + i);
+        for (uint64_t i = 0; i < count; i++)
+            if (c->held == HELD_NARROW)
+                values[p].doubles[i] = load_narrow(source, first + i, c->format);
+            else
+                values[p].integers[i] =
+                    load_integer(source, c->size, c->held == HELD_SIGNED, first + i);
     }
 }
+
+/* What is held as it lies in memory: the lowest step of the tree reads the sources where they are, and two make the sum at once. */
+#define COMBINE_SOURCES(name, type)                                                                \
+ static void combine_##name##_sources(const combination *c, block *values, uint64_t first,         \
+                                      uint64_t count, void *target) {                              \
+  type(*sums)[BLOCK] = (void *)values;                                                             \
+  for (int64_t p = 0; p < c->count; p += 2) {                                                      \
+   const type *x = (const type *)c->sources[p] + first;                                            \
+   if (p + 1 == c->count)                                                                          \
+    memcpy(sums[p], x, count * sizeof *x);                                                         \
+   else                                                                                            \
+    pair_##name(x, (const type *)c->sources[p + 1] + first, c->count == 2 ? target : sums[p],      \
+                count, c->reduction, NULL);                                                        \
+  }                                                                                                \
+  if (c->count == 2) return;                                                                       \
+  combine_##name(sums, c->count, 2, count, c->reduction, NULL);                                    \
+  memcpy(target, sums[0], count * sizeof(type));                                                   \
+ }
+COMBINE_SOURCES(float, float)
+COMBINE_SOURCES(double, double)
 
 /* Elements [first, first + count) of all sources, to `target` on. */
 static void combine_block(const combination *c, block *values, uint64_t first, uint64_t count,
                           void *target) {
     void *all = values;
-    int64_t n = (int64_t)count;
-    load_block(c, values, first, count);
     switch (c->held) {
     case HELD_FLOAT:
-        combine_float((float(*)[BLOCK])all, c->count, n, c->reduction, NULL);
-        memcpy(target, values, count * c->size);
+        combine_float_sources(c, values, first, count, target);
         return;
     case HELD_DOUBLE:
-        combine_double((double(*)[BLOCK])all, c->count, n, c->reduction, NULL);
-        memcpy(target, values, count * c->size);
+        combine_double_sources(c, values, first, count, target);
         return;
     case HELD_NARROW:
-        combine_narrow((double(*)[BLOCK])all, c->count, n, c->reduction, c->format);
+        load_block(c, values, first, count);
+        combine_narrow((double(*)[BLOCK])all, c->count, 1, count, c->reduction, c->format);
         for (uint64_t i = 0; i < count; i++)
             store_narrow(target, i, values[0].doubles[i], c->format);
         return;
     case HELD_SIGNED:
-        combine_signed((int64_t(*)[BLOCK])all, c->count, n, c->reduction, NULL);
+        load_block(c, values, first, count);
+        combine_signed((int64_t(*)[BLOCK])all, c->count, 1, count, c->reduction, NULL);
         break;
     default:
-        combine_unsigned((uint64_t(*)[BLOCK])all, c->count, n, c->reduction, NULL);
+        load_block(c, values, first, count);
+        combine_unsigned((uint64_t(*)[BLOCK])all, c->count, 1, count, c->reduction, NULL);
         break;
     }
     for (uint64_t i = 0; i < count; i++) store_integer(target, c->size, i, values[0].integers[i]);
+}
+
+bool sinter_exchange_depends_on_order(const sinter_abi_exchange *words) {
+    holding held = holding_of(words->dtype);
+    return (words->kind == SINTER_ABI_ALL_REDUCE || words->kind == SINTER_ABI_REDUCE_SCATTER) &&
+           (words->reduction == SINTER_ABI_SUM || words->reduction == SINTER_ABI_PROD) &&
+           (held == HELD_FLOAT || held == HELD_DOUBLE);
 }
 
 int32_t sinter_exchange_combine(int32_t dtype, int32_t reduction, const void *const *sources,

@@ -198,6 +198,7 @@ void sinter_job_close(sinter_job *job, bool failed) {
     if (!job) return;
     if (job->transport) job->transport->close(job->transport, failed);
     free(job->name);
+    free(job->joined);
     free(job); /* the library stays: what it is built on can't be started twice in a process */
 }
 
@@ -231,6 +232,14 @@ sinter_status *sinter_job_set_mesh(sinter_job *job, const int64_t *axis_sizes, u
                        "start one for each of them (mpirun -n %lld)",
                        (long long)groups, (long long)ranks, (long long)job->transport->rank_count,
                        (long long)all);
+}
+
+void sinter_job_allow_any_order(sinter_job *job) {
+    job->any_order = true;
+}
+
+bool sinter_job_allows_any_order(const sinter_job *job) {
+    return job->any_order;
 }
 
 const sinter_abi_services *sinter_job_services(const sinter_job *job) {

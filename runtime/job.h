@@ -2,7 +2,7 @@
  * (transport.h), which is opened when a job is. Exchanges of programs of ranks, and messages beside them.
  *
  * A rank that does not come within the deadline is named: whoever misses one asks it whom it misses itself, and so on, until one does
- * not answer. Sums are those of runtime/exchange.h, to the bit. No thread: deadlines are looked at where a rank waits.
+ * not answer. Sums are those of runtime/exchange.h, to the bit, but where any order is allowed. No thread: deadlines are looked at where a rank waits.
  * Test: tests/suites/mpi.py */
 #pragma once
 #include "runtime/sinter_runtime.h"
@@ -21,6 +21,9 @@ int64_t sinter_job_rank_count(const sinter_job *job);
 /* Of the programs of its ranks. The processes are `groups` meshes, one after the other in their order, each with exchanges of its own: the
  * rank of a process in its mesh is what remains of its number. BAD_INPUT where the job has not as many processes. */
 sinter_status *sinter_job_set_mesh(sinter_job *job, const int64_t *axis_sizes, uint32_t axis_count, int64_t groups);
+/* Sums whose digits depend on it (runtime/exchange.h) may be made by the transport, in an order of its own, where it can; in all processes of the job or in none. */
+void sinter_job_allow_any_order(sinter_job *job);
+bool sinter_job_allows_any_order(const sinter_job *job);
 /* For one run of this rank's program at a time: one thread, malloc, no trace. Valid as long as the job. */
 const sinter_abi_services *sinter_job_services(const sinter_job *job);
 

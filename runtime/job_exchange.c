@@ -1,7 +1,7 @@
 /* Exchanges as messages between processes. Small groups send each other their parts at once. Large ones halve what there is with
  * partners that are farther away from step to step (Rabenseifner: Optimization of Collective Reduction Operations, 2004; here the
  * nearest come first, so that little is left for those beyond a server's links), until groups are small; those that can't be halved
- * go along trees. In each way sums are made in the order of runtime/exchange.h. What all that takes is in ir/hardware.h.
+ * go along trees. In each way sums are made in the order of runtime/exchange.h; where any order is allowed the transport makes them. What all that takes is in ir/hardware.h.
  * Test: tests/unit/job_test.c, tests/suites/mpi.py */
 #include "runtime/job_internal.h"
 
@@ -382,6 +382,54 @@ static int32_t gather_parts(const meeting *m) {
     return code;
 }
 
+/* ---- in any order ---- */
+
+/* The transport's number of the group. Where it comes up for the first time, and the transport waits for all of it, they have all come:
+ * here that is waited for with a deadline (Hensgen, Finkel, Manber: Two algorithms for barrier synchronization, 1988). */
+static int32_t join(const meeting *m, int *out_number) {
+    sinter_job *job = m->job;
+    int64_t count = m->group.count, place = m->group.place;
+    int32_t code = 0;
+    for (size_t i = 0; i < job->joined_count; i++)
+        if (job->joined[i].over == m->words->over) {
+            *out_number = job->joined[i].number;
+            return 0;
+        }
+    sinter_job_group *more = realloc(job->joined, (job->joined_count + 1) * sizeof *more);
+    if (!more) return fail(m, SINTER_ABI_OUT_OF_MEMORY, "no memory for another group");
+    job->joined = more;
+    for (int64_t step = 1; !code && step < count; step *= 2) {
+        code = receive(m, (place + count - step) % count, NULL, 0);
+        if (!code) code = send(m, (place + step) % count, NULL, 0);
+        if (!code) code = finish(m);
+    }
+    if (!code && job->transport->join(job->transport, m->group.members, count, out_number) < 0)
+        code = transport_failed(m);
+    if (!code) job->joined[job->joined_count++] = (sinter_job_group){m->words->over, *out_number};
+    return code;
+}
+
+/* By the transport. out_done: it makes such sums. */
+static int32_t sum_in_any_order(const meeting *m, bool *out_done) {
+    const sinter_abi_exchange *w = m->words;
+    sinter_transport *t = m->job->transport;
+    sinter_transport_sum sum = {.is_double = m->size == sizeof(double),
+                                .is_product = w->reduction == SINTER_ABI_PROD,
+                                .is_scattered = w->kind == SINTER_ABI_REDUCE_SCATTER,
+                                .count = w->count,
+                                .source = w->source,
+                                .target = w->target};
+    int32_t code = join(m, &sum.group);
+    int begun = code ? -1 : t->sum(t, &sum);
+    *out_done = begun != 0;
+    return code ? code : begun < 0 ? transport_failed(m) : begun ? finish(m) : 0;
+}
+
+static bool any_order_will_do(const meeting *m) {
+    return m->job->any_order && m->job->transport->sum && m->group.count > 1 &&
+           sinter_exchange_depends_on_order(m->words);
+}
+
 /* ---- an exchange ---- */
 
 static uint64_t piece_of(const meeting *m, uint64_t count, int64_t place) {
@@ -417,6 +465,9 @@ static int32_t reduce_scatter(const meeting *m, parting p) {
 
 static int32_t meet(const meeting *m) {
     parting p = part(m->group.count);
+    bool done = false;
+    int32_t code = any_order_will_do(m) ? sum_in_any_order(m, &done) : 0;
+    if (code || done) return code;
     switch (m->words->kind) {
     case SINTER_ABI_ALL_REDUCE:
         return reduce(m, p);

@@ -7,6 +7,12 @@
 /* Groups of so many ranks exchange directly; sums of so few bytes are exchanged whole. Prices in ir/hardware.h know them too. */
 enum { SINTER_JOB_DIRECT_RANKS = 8, SINTER_JOB_SHORT_BYTES = 16384 };
 
+/* A group that the transport knows, by the axes of its exchanges. */
+typedef struct sinter_job_group {
+    uint64_t over;
+    int number;
+} sinter_job_group;
+
 struct sinter_job {
     char *name;
     sinter_transport *transport;
@@ -14,6 +20,9 @@ struct sinter_job {
     double seconds;
     sinter_exchange_mesh mesh;
     int64_t first; /* process that is rank 0 of the mesh that this one is in */
+    bool any_order;
+    sinter_job_group *joined;
+    size_t joined_count;
     sinter_abi_services services;
     char why[200]; /* the last thing that failed */
 };

@@ -8,10 +8,19 @@
 #include <stdint.h>
 
 #define SINTER_TRANSPORT_SYMBOL "sinter_transport_open"
-enum { SINTER_TRANSPORT_VERSION = 2, SINTER_TRANSPORT_TAGS = 32000, SINTER_TRANSPORT_NOTE_BYTES = 64 };
+enum { SINTER_TRANSPORT_VERSION = 3, SINTER_TRANSPORT_TAGS = 32000, SINTER_TRANSPORT_NOTE_BYTES = 64 };
 
 /* Places of a program besides its exchanges. */
 enum { SINTER_TRANSPORT_START = -1, SINTER_TRANSPORT_END = -2 };
+
+/* A sum over a group that the transport makes, in an order of its own. */
+typedef struct sinter_transport_sum {
+    int group;             /* of join */
+    int32_t is_double, is_product, is_scattered; /* f64, else f32; scattered: each gets its part of the elements, which are as many for each */
+    uint64_t count;        /* elements of source */
+    const void *source;
+    void *target;          /* overlaps it not */
+} sinter_transport_sum;
 
 typedef struct sinter_transport {
     uint32_t size, version; /* sizeof, SINTER_TRANSPORT_VERSION */
@@ -25,6 +34,11 @@ typedef struct sinter_transport {
     /* Notes of NOTE_BYTES at most, that nobody need wait for: sent, and taken where there is one of the tag. */
     int (*post)(struct sinter_transport *transport, int64_t to, int tag, const void *data, uint64_t bytes);
     int (*take)(struct sinter_transport *transport, int tag, int64_t *out_from, void *data, uint64_t bytes);
+    /* A group for sums, by its processes in order; each of them calls it when all have come to it, so that it may wait for the others, but it ends
+     * this process where that takes as long as a start may. NULL, with sum: there are no such sums. */
+    int (*join)(struct sinter_transport *transport, const int64_t *members, int64_t count, int *out_group);
+    /* Begun as messages are; 0: too long for it, which is so for each member. */
+    int (*sum)(struct sinter_transport *transport, const sinter_transport_sum *sum);
     /* Where time is simulated, else NULL: a run of the rank's program has come to this place, START, END or the number of the exchange that is
      * next, and what it did since the place before takes its time now. */
     int (*pass)(struct sinter_transport *transport, int64_t place);

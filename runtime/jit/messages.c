@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { PROTOCOL = 3 };
+enum { PROTOCOL = 4 };
 
 bool sinter_messages_send(sinter_job *job, int64_t to, const void *data, size_t bytes,
                           sinter_diag *diag) {
@@ -24,7 +24,9 @@ bool sinter_messages_finish(sinter_job *job, const char *what, sinter_diag *diag
 /* ---- the start ---- */
 
 bool sinter_messages_agree(sinter_job *job, uint64_t hash, sinter_diag *diag) {
-    const uint64_t own[] = {PROTOCOL, SINTER_ABI_VERSION, hash};
+    /* the order of sums is part of a word whose other bits are the same for ever, so that versions can tell each other apart */
+    const uint64_t any_order = (uint64_t)sinter_job_allows_any_order(job) << 63;
+    const uint64_t own[] = {PROTOCOL, SINTER_ABI_VERSION | any_order, hash};
     size_t count = (size_t)sinter_job_rank_count(job);
     if (sinter_job_rank(job))
         return sinter_messages_send(job, 0, own, sizeof own, diag) &&
@@ -35,12 +37,17 @@ bool sinter_messages_agree(sinter_job *job, uint64_t hash, sinter_diag *diag) {
         good = sinter_messages_receive(job, (int64_t)rank, others[rank], sizeof own, diag);
     good = good && sinter_messages_finish(job, "the start", diag);
     if (!good) return false; /* others may still write there */
-    for (size_t rank = 1; good && rank < count; rank++)
-        if (memcmp(others[rank], own, sizeof own) != 0)
-            good = sinter_error(diag, sinter_job_name(job),
-                                "rank %zu has %s than rank 0: give all processes one folder", rank,
-                                others[rank][2] != own[2] ? "other programs"
-                                                          : "another version of Sinter");
+    for (size_t rank = 1; good && rank < count; rank++) {
+        const uint64_t *other = others[rank];
+        if (!memcmp(other, own, sizeof own)) continue;
+        const char *what = other[2] != own[2] ? "other programs"
+                           : other[0] != own[0] || (other[1] ^ own[1]) << 1
+                               ? "another version of Sinter"
+                               : "another word on the order of sums (--no-deterministic)";
+        good = sinter_error(diag, sinter_job_name(job),
+                            "rank %zu has %s than rank 0: give all processes %s", rank, what,
+                            other[2] != own[2] ? "one folder" : "the same");
+    }
     sinter_heap_free(others);
     return good;
 }

@@ -20,7 +20,7 @@ typedef struct sinter_message_head {
     uint64_t bytes;
 } sinter_message_head;
 
-/* Whether all processes came with the same programs, by a hash of what names them; called by all, once. False after an error. */
+/* Whether all processes came with the same programs, by a hash of what names them, and with the same word on the order of sums; called by all, once. False after an error. */
 bool sinter_messages_agree(sinter_job *job, uint64_t hash, sinter_diag *diag);
 
 /* Tensors of numbers; others are an error. name: of the tensor, for it. */

@@ -205,6 +205,7 @@ static bool open_job(sinter_ranks *r, const char *folder, sinter_diag *diag) {
     if (r->own >= 0 || !sinter_job_is_one()) return true;
     if (!sinter_engine_report(sinter_job_open(folder, r->seconds, &r->job), folder, diag))
         return false;
+    if (r->any_order) sinter_job_allow_any_order(r->job);
     r->own = sinter_job_rank(r->job);
     return true;
 }
@@ -258,6 +259,7 @@ static sinter_ranks *load_some(const char *folder, int64_t own,
     sinter_ranks *r = sinter_heap_alloc(sizeof *r);
     sinter_arena_init(&r->arena);
     r->seconds = seconds;
+    r->any_order = options->any_order;
     r->own = own;
     if (load(r, folder, options, diag)) return r;
     r->failed = true;
@@ -346,6 +348,7 @@ sinter_ranks *sinter_ranks_create(sinter_module *module, const sinter_engine_opt
     sinter_ranks *r = sinter_heap_alloc(sizeof *r);
     sinter_arena_init(&r->arena);
     r->seconds = seconds;
+    r->any_order = options->any_order;
     r->own = -1;
     sinter_engine_options one = *options;
     one.thread_count = 1;
@@ -453,6 +456,7 @@ bool sinter_ranks_run(sinter_ranks *r, const sinter_tensor *inputs, sinter_tenso
     if (!sinter_engine_report(sinter_collectives_create(sizes, axes, r->seconds, &all.collectives),
                               r->name, diag))
         return false;
+    if (r->any_order) sinter_collectives_allow_any_order(all.collectives);
     all.parts = sinter_heap_alloc((count * r->input_count + 1) * sizeof *all.parts);
     all.results = sinter_heap_alloc((count * r->output_count + 1) * sizeof *all.results);
     all.failures = sinter_heap_alloc(count * sizeof *all.failures);

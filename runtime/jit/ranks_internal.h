@@ -19,6 +19,7 @@ struct sinter_ranks {
     int64_t own;       /* the only rank that is loaded here; -1: all */
     uint64_t hash;     /* of what says which programs they are */
     double seconds;
+    bool any_order;    /* sinter_engine_options */
     bool failed;       /* a run of the job: it can only be ended */
     sinter_trace_lane **lanes; /* by rank; NULL: runs are not traced */
 };

@@ -252,6 +252,7 @@ static bool load(sinter_stages *s, const char *folder, const sinter_engine_optio
         const char *kept = sinter_arena_copy_string(&s->arena, text.data, text.size);
         s->hash = sinter_abi_hash(kept, text.size, 0);
         sinter_lexer_init(&lexer, path, kept, text.size, &s->arena, diag);
+        if (s->job && options->any_order) sinter_job_allow_any_order(s->job);
         good = read_list(s, &lexer, folder, options) && start(s, folder, diag);
     }
     sinter_text_deinit(&text);

@@ -4,6 +4,7 @@
  * a run. Needs MPI 3. Test: tests/suites/mpi.py, tests/suites/long/mpi_*.py */
 #include "runtime/transport.h"
 
+#include <limits.h>
 #include <mpi.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,6 +31,9 @@ typedef struct mpi {
     sinter_transport table; /* first */
     request *requests;
     size_t count, room;
+    double seconds;   /* that others may take to come to what can't be polled */
+    MPI_Comm *groups; /* for sums */
+    int group_count;
     note *notes;  /* under way */
     double *work; /* simulated: seconds before each exchange, and after the last one; NULL: none */
     size_t work_count;
@@ -131,6 +135,108 @@ static int test(sinter_transport *t, int64_t *out_late) {
     *out_late = late;
     return left == 0;
 }
+
+/* ---- sums ---- */
+
+#ifndef SINTER_SIMULATED
+/* MPI_Init and the making of a group can't be polled: they return when all processes have come. */
+static const char *volatile missed;
+
+static void give_up(int number) {
+    (void)number;
+    if (write(STDERR_FILENO, missed, strlen(missed)) >= 0) _exit(2);
+    _exit(2);
+}
+
+/* Until it is lifted: after so many seconds the process ends with the text. */
+static struct sigaction set_limit(double seconds, const char *text) {
+    struct sigaction act = {.sa_handler = give_up}, before;
+    struct itimerval limit = {.it_value = {(time_t)seconds, 1}};
+    missed = text;
+    sigaction(SIGALRM, &act, &before);
+    setitimer(ITIMER_REAL, &limit, NULL);
+    return before;
+}
+
+static void lift_limit(const struct sigaction *before) {
+    struct itimerval none = {0};
+    setitimer(ITIMER_REAL, &none, NULL);
+    sigaction(SIGALRM, before, NULL);
+}
+
+static int make_group(mpi *m, const int *members, int count) {
+    MPI_Group all = MPI_GROUP_NULL, some;
+    MPI_Comm *group = &m->groups[m->group_count];
+    struct sigaction before = set_limit(m->seconds, "sinter: error: MPI_Comm_create_group: another "
+                                                    "process of this job can't be reached\n");
+    int code = MPI_Comm_group(MPI_COMM_WORLD, &all);
+    if (code == MPI_SUCCESS) code = MPI_Group_incl(all, count, members, &some);
+    if (code == MPI_SUCCESS) {
+        code = MPI_Comm_create_group(MPI_COMM_WORLD, some, 0, group);
+        MPI_Group_free(&some);
+    }
+    if (code == MPI_SUCCESS) code = MPI_Comm_set_errhandler(*group, MPI_ERRORS_RETURN);
+    lift_limit(&before);
+    if (all != MPI_GROUP_NULL) MPI_Group_free(&all);
+    if (code != MPI_SUCCESS) return fail(m, "MPI_Comm_create_group", code);
+    m->group_count++;
+    return 1;
+}
+
+static int join_group(sinter_transport *t, const int64_t *members, int64_t count, int *out_group) {
+    mpi *m = (mpi *)t;
+    MPI_Comm *more = realloc(m->groups, ((size_t)m->group_count + 1) * sizeof *more);
+    int *ranks = malloc((size_t)count * sizeof *ranks), result = -1;
+    if (more) m->groups = more;
+    for (int64_t i = 0; ranks && i < count; i++) ranks[i] = (int)members[i];
+    if (more && ranks)
+        result = make_group(m, ranks, (int)count);
+    else
+        snprintf(m->why, sizeof m->why, "no memory for a group of %lld processes",
+                 (long long)count);
+    free(ranks);
+    *out_group = m->group_count - 1;
+    return result;
+}
+
+/* Whom a sum waits for MPI does not tell: each says it is the next of the group, so that asking around comes by the one that is missing. */
+static int64_t next_of(MPI_Comm group) {
+    MPI_Group some, all;
+    int place = 0, count = 1, next = 0, rank = 0;
+    MPI_Comm_rank(group, &place);
+    MPI_Comm_size(group, &count);
+    next = (place + 1) % count;
+    MPI_Comm_group(group, &some);
+    MPI_Comm_group(MPI_COMM_WORLD, &all);
+    MPI_Group_translate_ranks(some, 1, &next, all, &rank);
+    MPI_Group_free(&some);
+    MPI_Group_free(&all);
+    return rank;
+}
+
+static int begin_sum(sinter_transport *t, const sinter_transport_sum *sum) {
+    mpi *m = (mpi *)t;
+    MPI_Comm group = m->groups[sum->group];
+    MPI_Datatype type = sum->is_double ? MPI_DOUBLE : MPI_FLOAT;
+    MPI_Op op = sum->is_product ? MPI_PROD : MPI_SUM;
+    int count = 1, code;
+    if (sum->count > INT_MAX) return 0;
+    MPI_Comm_size(group, &count);
+    request *r = new_request(m);
+    if (!r) return -1;
+    if (sum->is_scattered)
+        code = MPI_Ireduce_scatter_block(sum->source, sum->target, (int)sum->count / count, type,
+                                         op, group, &r->handle);
+    else
+        code =
+            MPI_Iallreduce(sum->source, sum->target, (int)sum->count, type, op, group, &r->handle);
+    if (code != MPI_SUCCESS) return fail(m, "sum", code);
+    r->peer = next_of(group);
+    r->expected = -1;
+    m->count++;
+    return 1;
+}
+#endif
 
 /* ---- notes ---- */
 
@@ -259,28 +365,18 @@ static void close_job(sinter_transport *t, int failed) {
     reap_notes(m);
     MPI_Finalize();
     free(m->requests);
+    free(m->groups);
     free(m->work);
     free(m);
 }
 
 #ifndef SINTER_SIMULATED
-/* MPI_Init can't be polled: it returns when all processes of the job have come. */
-static void give_up(int number) {
-    static const char text[] = "sinter: error: MPI_Init: another process of this job did not start "
-                               "in time, or can't be reached\n";
-    (void)number;
-    if (write(STDERR_FILENO, text, sizeof text - 1) >= 0) _exit(2);
-    _exit(2);
-}
-
 static int start(double seconds) {
-    struct sigaction act = {.sa_handler = give_up}, before;
-    struct itimerval none = {0}, limit = {.it_value = {(time_t)seconds, 1}};
-    sigaction(SIGALRM, &act, &before);
-    setitimer(ITIMER_REAL, &limit, NULL);
+    struct sigaction before =
+        set_limit(seconds, "sinter: error: MPI_Init: another process of this job did not start "
+                           "in time, or can't be reached\n");
     int code = MPI_Init(NULL, NULL);
-    setitimer(ITIMER_REAL, &none, NULL);
-    sigaction(SIGALRM, &before, NULL);
+    lift_limit(&before);
     return code;
 }
 #else
@@ -323,7 +419,11 @@ sinter_transport *sinter_transport_open(double seconds, char *message, size_t me
                                   .take = take,
                                   .why = why,
                                   .close = close_job};
-#ifdef SINTER_SIMULATED
+    m->seconds = seconds;
+#ifndef SINTER_SIMULATED
+    m->table.join = join_group;
+    m->table.sum = begin_sum;
+#else /* what predicts the time knows our exchanges only */
     const char *work = getenv("SINTER_SIMULATION");
     if (work && !read_work(m, work)) {
         snprintf(message, message_size, "SINTER_SIMULATION=%.150s: no times of a simulation", work);

@@ -85,6 +85,21 @@ def check_mesh(tally, work):
     check_trace(tally, folder, 4)
 
 
+def check_any_order(tally, work):
+    """Sums in whatever order is fastest: the numbers of one device but for the last digits, between threads and by the library of the
+    processes; all of them have to want it."""
+    folder, whole = work / "four", work / "whole"
+    mpi.sinter("run", mpi.MLP, "--dim", "batch=5", "-o", whole)
+    mpi.shard(mpi.MLP, "model:4", mpi.MLP_MODEL, folder, "--dim", "batch=5")
+    run = (mpi.SINTER, "run", folder, "--expect", f"logits={whole / 'logits.npy'}", "--rtol=1e-5")
+    mpi.sinter(*run[1:], "--no-deterministic")
+    done = mpi.run((4, *run, "--no-deterministic"))
+    tally.check("sums in any order", [] if done.status == 0 else [str(done)])
+    mixed = mpi.run((3, *run), (1, *run, "--no-deterministic"))
+    said = "rank 3 has another word on the order of sums (--no-deterministic) than rank 0"
+    tally.check("sums in any order for one rank", [] if mixed.status == 2 and said in mixed.errors else [str(mixed)])
+
+
 def check_pipeline(tally, work):
     """Several requests, stages that are cut by model; each process has its stage's folder with its rank's program."""
     folder, own = work / "stages", []
@@ -153,4 +168,4 @@ def check_batches(tally, work, model, mesh, words, batches):
 
 
 if __name__ == "__main__":
-    mpi.suite(check_mesh, check_pipeline, check_sums, check_symbol, check_symbol_pipeline)
+    mpi.suite(check_mesh, check_any_order, check_pipeline, check_sums, check_symbol, check_symbol_pipeline)

@@ -56,10 +56,13 @@ static void *run(void *user) {
     return NULL;
 }
 
+static bool any_order; /* of what start makes */
+
 static job *start(const int64_t *axes, uint32_t axis_count, double seconds, int (*body)(job *)) {
     sinter_collectives *all = NULL;
     pthread_t threads[MOST];
     CHECK(sinter_collectives_create(axes, axis_count, seconds, &all) == NULL);
+    if (any_order) sinter_collectives_allow_any_order(all);
     int64_t count = sinter_collectives_rank_count(all);
     job *jobs = calloc(MOST, sizeof *jobs);
     for (int64_t i = 0; i < count; i++) {
@@ -108,6 +111,29 @@ static int in_order(job *j) {
         exchange(j, SINTER_ABI_ALL_REDUCE, SINTER_ABI_SUM, 3, 2, 1, 4, j->small, j->sums);
     return wrong + (j->y[0] != 16777218.0f) + !isnan(j->y[1]) + (j->sums[0] != (int8_t)400) +
            (j->sums[3] != -6);
+}
+
+/* Where any order will do: 1 + 1 + 1 are there before 2^24 comes, and make one step of it together; what has no order of its own, and what
+ * is rounded after each term, stays as it is. */
+static int as_they_come(job *j) {
+    static const float terms[] = {16777216.0f, 1, 1, 1};
+    struct timespec late = {.tv_nsec = 300000000};
+    uint16_t half = j->rank ? 0x1000 : 0x3c00, sum = 0;
+    j->x[0] = terms[j->rank];
+    if (j->rank == 0) nanosleep(&late, NULL);
+    int wrong = exchange(j, SINTER_ABI_ALL_REDUCE, SINTER_ABI_SUM, 1, 0, 1, 1, j->x, j->y);
+    wrong += j->y[0] != 16777220.0f;
+    for (int i = 0; i < 4 * SIZE; i++) j->x[i] = (float)(i % 7 + (int)j->rank);
+    wrong += exchange(j, SINTER_ABI_REDUCE_SCATTER, SINTER_ABI_PROD, 1, 1, 1, 4 * SIZE, j->x, j->y);
+    for (int i = 0; i < SIZE; i++) {
+        int at = (i + SIZE * (int)j->rank) % 7;
+        wrong += j->y[i] != (float)(at * (at + 1) * (at + 2) * (at + 3));
+    }
+    j->small[0] = (int8_t)(100 + j->rank);
+    wrong += exchange(j, SINTER_ABI_ALL_REDUCE, SINTER_ABI_SUM, 3, 2, 1, 1, j->small, j->sums);
+    if (j->rank == 0) nanosleep(&late, NULL);
+    wrong += exchange(j, SINTER_ABI_ALL_REDUCE, SINTER_ABI_SUM, 10, 3, 1, 1, &half, &sum);
+    return wrong + (j->sums[0] != (int8_t)406) + (sum != 0x3c01);
 }
 
 /* Around a ring of six; then two swap, one gives to itself, one gives and gets nothing, and two have half a pair. */
@@ -215,6 +241,16 @@ int main(void) {
     expect(one_hangs, 0.2, 1, "rank 1 did not come to all_reduce 3 within 0.2 seconds");
     expect(one_differs, 60, -1, "rank");
     expect(one_sided, 60, -1, "rank");
+    any_order = true;
+    jobs = start(mesh, 2, 60, all_kinds);
+    for (int i = 0; i < 6; i++) CHECK_INT_EQ(jobs[i].code, 0);
+    free(jobs);
+    jobs = start(four, 1, 60, as_they_come);
+    for (int i = 0; i < 4; i++) CHECK_INT_EQ(jobs[i].code, 0);
+    free(jobs);
+    expect(one_dies, 60, 2, "rank 2 has ended: the disk is full");
+    expect(one_hangs, 0.2, 1, "rank 1 did not come to all_reduce 3 within 0.2 seconds");
+    expect(one_differs, 60, -1, "rank");
     sinter_status *status = sinter_collectives_create(bad, 1, 1, &none);
     CHECK(status != NULL);
     sinter_status_destroy(status);

@@ -201,7 +201,8 @@ const command command_bench = {
              "[--json=FILE]\n       sinter bench --calibrate -o FILE [--seconds=S]",
     .details = "Measures latency, the time to compile or load, and memory.",
     COMMAND_OPTIONS(own_options),
-    .shared = ENGINE_OPTIONS " i size copy-weights rank-seconds trace",
+    .shared =
+        ENGINE_OPTIONS " i size copy-weights rank-seconds deterministic no-deterministic trace",
     .expected = "one model",
     .least = 0,
     .most = 1,

@@ -302,7 +302,8 @@ const command command_run = {
              "[--expect=NAME=FILE|FILE.npz]...",
     .details = "Runs a model.",
     COMMAND_OPTIONS(own_options),
-    .shared = ENGINE_OPTIONS " i size copy-weights rank-seconds trace",
+    .shared =
+        ENGINE_OPTIONS " i size copy-weights rank-seconds deterministic no-deterministic trace",
     .expected = "one model",
     .least = 1,
     .most = 1,

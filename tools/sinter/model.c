@@ -65,6 +65,16 @@ const option_spec shared_options[] = {
      .value = "S",
      .doc = "of programs of several ranks: how long one waits for the others (25)",
      .need = NEEDS_ARTIFACT},
+    {.name = "deterministic",
+     .doc =
+         "of programs of several ranks: sums over ranks have one order, so that each run has the "
+         "same bits (this is so)",
+     .need = NEEDS_ARTIFACT,
+     .without = "no-deterministic"},
+    {.name = "no-deterministic",
+     .doc = "of programs of several ranks: sums of floats over ranks are made in whatever order is "
+            "fastest; the last digits may be others in each run",
+     .need = NEEDS_ARTIFACT},
     {.name = "trace",
      .value = "FILE",
      .doc = "file for when each kernel and each exchange between ranks ran, as trace events (JSON) "
@@ -147,6 +157,7 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     options.copy_weights = arguments_has(a, "copy-weights");
     options.print_after = arguments_find(a, "print-after");
     options.time_passes = arguments_has(a, "time-passes");
+    options.any_order = arguments_has(a, "no-deterministic");
     options.no_winograd = arguments_has(a, "no-winograd");
     if (!read_tuning(a, &options)) return false;
     const char *precision = arguments_find(a, "precision");

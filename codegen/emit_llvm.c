@@ -3,6 +3,7 @@
  * Kernels are hidden functions (call, buffers..., scalars...); one that can fail returns its code. Names start with
  * "kernel." so that none is taken for a libc function. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
+#include "codegen/object.h"
 #include "runtime/abi.h"
 
 #include <stdarg.h>
@@ -175,6 +176,10 @@ static bool contains_fail(const sinter_loop_stmt *first) {
     return false;
 }
 
+const char *sinter_llvm_kernel_symbol(sinter_arena *arena, const char *name) {
+    return sinter_arena_format(arena, "kernel.%s", name);
+}
+
 static void declare_kernel(sinter_llvm_module *m, uint32_t index) {
     const sinter_loop_function *kernel = m->program->kernels.items[index];
     size_t buffers = kernel->buffer_parameters.count, scalars = kernel->scalar_parameters.count;
@@ -186,9 +191,10 @@ static void declare_kernel(sinter_llvm_module *m, uint32_t index) {
     }
     m->kernel_fails[index] = m->images || contains_fail(kernel->body);
     LLVMTypeRef result = m->kernel_fails[index] ? m->i32 : m->void_type;
+    const char *name = m->kernel_names ? sinter_llvm_kernel_symbol(m->arena, m->kernel_names[index])
+                                       : SINTER_OBJECT_NAMELESS;
     LLVMValueRef function = sinter_llvm_add_function(
-        m, sinter_arena_format(m->arena, "kernel.%s", m->kernel_names[index]),
-        LLVMFunctionType(result, types, (unsigned)(1 + buffers + scalars), false));
+        m, name, LLVMFunctionType(result, types, (unsigned)(1 + buffers + scalars), false));
     LLVMSetVisibility(function, LLVMHiddenVisibility);
     sinter_llvm_attribute(m, function, LLVMAttributeFunctionIndex, "noinline", 0);
     for (unsigned i = 0; i < buffers; i++) {

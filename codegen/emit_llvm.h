@@ -20,7 +20,7 @@ typedef struct sinter_llvm_module {
     LLVMModuleRef module;
     LLVMTypeRef void_type, i1, i8, i16, i32, i64, f32, f64, pointer;
     LLVMTypeRef dtypes[SINTER_DTYPE_COUNT]; /* in memory; NULL: not a type of emitted code */
-    const char *const *kernel_names;        /* by index in the program, each once */
+    const char *const *kernel_names;        /* by index in the program, each once; NULL: the only one is nameless (object.h) */
     LLVMValueRef *kernels;                  /* by index; NULL: not in this module */
     bool *kernel_fails;                     /* by index: it returns a code (it fails, exchanges, or is launched) */
     const uint32_t *messages;               /* sinter_device_number_messages; NULL: kernels run here */
@@ -86,7 +86,7 @@ typedef struct sinter_llvm_emission {
     int level;
     const char *symbol; /* of the artifact function */
     const char *weights_symbol; /* of the blob in the same object; NULL: it is given with the call */
-    const char *const *kernel_names;
+    const char *const *kernel_names; /* NULL, for a part of one kernel: it is nameless (object.h) */
     const uint64_t *weight_offsets;
     uint64_t weight_bytes, weights_hash;
     const sinter_device_images *images; /* NULL: kernels run on the host */
@@ -94,6 +94,7 @@ typedef struct sinter_llvm_emission {
 
 /* ---- emit_llvm.c ---- */
 bool sinter_llvm_emit_module(sinter_llvm_module *module, sinter_llvm_part part, const char *symbol);
+const char *sinter_llvm_kernel_symbol(sinter_arena *arena, const char *name); /* of the kernel of that name */
 void sinter_llvm_fail(sinter_llvm_module *module, const char *format, ...) __attribute__((format(printf, 2, 3)));
 LLVMValueRef sinter_llvm_add_function(sinter_llvm_module *module, const char *name, LLVMTypeRef type);
 void sinter_llvm_attribute(sinter_llvm_module *module, LLVMValueRef function, unsigned index, const char *name, uint64_t value);

@@ -48,6 +48,11 @@ static capture *collect(sinter_llvm_function *f, const sinter_loop_stmt *loop,
 
 /* ---- outlining ---- */
 
+static const char *name_of(const sinter_llvm_function *f) {
+    size_t size;
+    return LLVMGetValueName2(f->value, &size);
+}
+
 /* void body(call, first, last, lower, captures...) */
 static LLVMValueRef emit_body(sinter_llvm_function *f, const sinter_loop_stmt *loop,
                               const capture *captures, uint32_t count) {
@@ -56,7 +61,7 @@ static LLVMValueRef emit_body(sinter_llvm_function *f, const sinter_loop_stmt *l
     types[0] = m->pointer;
     types[1] = types[2] = types[3] = m->i64;
     for (uint32_t i = 0; i < count; i++) types[4 + i] = LLVMTypeOf(captures[i].value);
-    const char *name = sinter_arena_format(m->arena, "kernel.%s.body", f->function->name);
+    const char *name = sinter_arena_format(m->arena, "%s.body", name_of(f));
     LLVMValueRef function =
         sinter_llvm_add_function(m, name, LLVMFunctionType(m->void_type, types, count + 4, false));
     LLVMSetLinkage(function, LLVMInternalLinkage);
@@ -118,7 +123,7 @@ static LLVMValueRef emit_entry(sinter_llvm_function *f, LLVMTypeRef environment,
                                const member *members, uint32_t member_count, int64_t longest) {
     sinter_llvm_module *m = f->module;
     LLVMTypeRef types[] = {m->pointer, m->i64, m->i64};
-    const char *name = sinter_arena_format(m->arena, "kernel.%s.range", f->function->name);
+    const char *name = sinter_arena_format(m->arena, "%s.range", name_of(f));
     LLVMValueRef function =
         sinter_llvm_add_function(m, name, LLVMFunctionType(m->void_type, types, 3, false));
     LLVMSetLinkage(function, LLVMInternalLinkage);

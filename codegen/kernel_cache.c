@@ -117,11 +117,12 @@ bool sinter_kernel_cache_open(sinter_kernel_cache *out_cache, const char *folder
 }
 
 void sinter_kernel_cache_key(const sinter_kernel_cache *cache, const sinter_target *target,
-                             int level, const sinter_loop_function *kernel, const char *name,
-                             sinter_text *out_key) {
-    sinter_text_format(out_key, "%s\n%s %s %s %s -O%d\n%s\n", cache->identity, target->text,
-                       target->triple, target->cpu, target->features, level, name);
-    sinter_loop_function bare = *kernel; /* whose nodes it computes is not in its code */
+                             int level, const sinter_loop_function *kernel, sinter_text *out_key) {
+    sinter_text_format(out_key, "%s\n%s %s %s %s -O%d\n", cache->identity, target->text,
+                       target->triple, target->cpu, target->features, level);
+    sinter_loop_function bare =
+        *kernel; /* what it is called and whose nodes it computes is not in its code */
+    bare.name = "";
     bare.comment = NULL;
     sinter_loop_print_function(NULL, &bare, out_key);
 }

@@ -20,9 +20,10 @@ enum { SINTER_KERNEL_CACHE_LIMIT = 256 << 20 }; /* bytes */
 
 /* Makes the folder where it is missing. False with an error where it can't be made, or this build of Sinter has no identity. */
 bool sinter_kernel_cache_open(sinter_kernel_cache *out_cache, const char *folder, sinter_arena *arena, sinter_diag *diag);
-/* All that the code of a kernel depends on, which is not legalized yet: what is shared there would be printed many times. */
+/* All that the code of a kernel depends on, which is not legalized yet: what is shared there would be printed many times. Its name is
+ * not in it: one kernel of two programs has two numbers. */
 void sinter_kernel_cache_key(const sinter_kernel_cache *cache, const sinter_target *target, int level,
-                             const sinter_loop_function *kernel, const char *name, sinter_text *out_key);
+                             const sinter_loop_function *kernel, sinter_text *out_key);
 bool sinter_kernel_cache_find(const sinter_kernel_cache *cache, const sinter_text *key, sinter_text *out_object);
 /* A failure is a warning, the first time: the compilation is none the worse. What lies in the way of an entry and is no file is
  * removed. Any number of threads at once. */

@@ -56,7 +56,8 @@ typedef struct machines {
 
 static bool compile_part(const compilation *c, compiled_part *part, machines *own,
                          sinter_diag *diag) {
-    const sinter_llvm_emission *e = c->emission;
+    sinter_llvm_emission alone = *c->emission, *e = &alone;
+    if (!part->part.host) alone.kernel_names = NULL;
     bool quick = part->part.host && e->level <= 1;
     LLVMTargetMachineRef *machine = quick ? &own->host : &own->kernels;
     if (!*machine) *machine = sinter_llvm_machine_create(e->target, quick ? 0 : e->level, diag);
@@ -70,11 +71,9 @@ static bool find_or_compile(void *user, size_t job, void *own, sinter_diag *diag
     const compilation *c = user;
     compiled_part *part = &c->parts[job];
     if (!c->cache || part->part.host) return compile_part(c, part, own, diag);
-    uint32_t index = part->part.first_kernel;
     sinter_text key = {0};
     sinter_kernel_cache_key(c->cache, c->emission->target, c->emission->level,
-                            c->source->kernels.items[index], c->emission->kernel_names[index],
-                            &key);
+                            c->source->kernels.items[part->part.first_kernel], &key);
     bool found = sinter_kernel_cache_find(c->cache, &key, &part->object);
     bool good = found || compile_part(c, part, own, diag);
     if (good && !found) sinter_kernel_cache_store(c->cache, &key, &part->object, diag);
@@ -92,10 +91,17 @@ static void release_machines(void *own) {
 static bool join_parts(const compilation *c, sinter_arena *arena, sinter_text *out_object,
                        sinter_diag *diag) {
     sinter_text *objects = SINTER_NEW_ARRAY(arena, sinter_text, c->count);
-    for (size_t i = 0; i < c->count; i++) objects[i] = c->parts[i].object;
+    const char **names = SINTER_NEW_ARRAY(arena, const char *, c->count);
+    for (size_t i = 0; i < c->count; i++) {
+        const compiled_part *p = &c->parts[i];
+        objects[i] = p->object;
+        if (!p->part.host)
+            names[i] =
+                sinter_llvm_kernel_symbol(arena, c->emission->kernel_names[p->part.first_kernel]);
+    }
     const char *weights = c->emission->weights_symbol;
     sinter_object_blob blob = {".sinter_weights", weights, weights ? c->emission->weight_bytes : 0};
-    return sinter_object_join(objects, c->count, &blob, out_object, diag);
+    return sinter_object_join(objects, names, c->count, &blob, out_object, diag);
 }
 
 /* The host first: where it is long, it is the longest. */

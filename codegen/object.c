@@ -50,6 +50,7 @@ typedef struct joiner {
 /* One input. */
 typedef struct input {
     const sinter_text *file;
+    const char *name; /* of what is nameless; NULL: it stays so */
     Elf64_Ehdr head;
     Elf64_Shdr *headers;
     destination *destinations;
@@ -191,6 +192,13 @@ static bool take_global(joiner *j, const Elf64_Sym *entry, const char *name, uin
     return true;
 }
 
+static const char *name_symbol(joiner *j, const input *in, const char *name) {
+    static const size_t size = sizeof SINTER_OBJECT_NAMELESS - 1;
+    bool is_its = in->name && !strncmp(name, SINTER_OBJECT_NAMELESS, size) &&
+                  (!name[size] || name[size] == '.');
+    return is_its ? sinter_arena_format(&j->arena, "%s%s", in->name, name + size) : name;
+}
+
 /* One symbol of the input; section symbols become that of the joined section. */
 static bool take_symbol(joiner *j, input *in, size_t index, Elf64_Sym entry, const char *name) {
     unsigned type = ELF64_ST_TYPE(entry.st_info), binding = ELF64_ST_BIND(entry.st_info);
@@ -232,7 +240,7 @@ static bool take_symbols(joiner *j, input *in) {
             memcpy(&entry, in->file->data + table->sh_offset + k * sizeof entry, sizeof entry);
             const char *name = find_text(in, table->sh_link, entry.st_name);
             if (!name) return bad(j);
-            if (!take_symbol(j, in, k, entry, name)) return false;
+            if (!take_symbol(j, in, k, entry, name_symbol(j, in, name))) return false;
         }
     }
     return true;
@@ -261,8 +269,8 @@ static bool take_relocations(joiner *j, input *in, const Elf64_Shdr *header) {
     return true;
 }
 
-static bool take_object(joiner *j, const sinter_text *file) {
-    input in = {.file = file};
+static bool take_object(joiner *j, const sinter_text *file, const char *name) {
+    input in = {.file = file, .name = name};
     if (!read_headers(j, &in)) return false;
     for (uint16_t i = 1; i < in.head.e_shnum; i++)
         if (!take_section(j, &in, i)) return false;
@@ -456,15 +464,17 @@ static void write_object(joiner *j, const sinter_object_blob *blob, sinter_text 
     sinter_text_deinit(&strings);
 }
 
-bool sinter_object_join(const sinter_text *objects, size_t count, const sinter_object_blob *blob,
-                        sinter_text *out_object, sinter_diag *diag) {
+bool sinter_object_join(const sinter_text *objects, const char *const *names, size_t count,
+                        const sinter_object_blob *blob, sinter_text *out_object,
+                        sinter_diag *diag) {
     joiner j = {.diag = diag};
     sinter_arena_init(&j.arena);
     sinter_map_init(&j.globals, &j.arena);
     sinter_map_init(&j.by_name, &j.arena);
     add_symbol(&j, (Elf64_Sym){0}, "");
     bool good = true;
-    for (size_t i = 0; i < count && good; i++) good = take_object(&j, &objects[i]);
+    for (size_t i = 0; i < count && good; i++)
+        good = take_object(&j, &objects[i], names ? names[i] : NULL);
     if (good && blob->bytes) good = define_blob(&j, blob);
     good = good && check_hidden(&j);
     if (good) write_object(&j, blob, out_object);

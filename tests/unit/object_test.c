@@ -54,17 +54,35 @@ static void test_jobs(const char *target) {
     CHECK(make_object(target, 1, "two_artifact", &one) &&
           make_object(target, 4, "two_artifact", &four));
     CHECK(same(&one, &four));
-    CHECK(sinter_object_join(&one, 1, &no_blob, &again, &diag) && same(&one, &again));
+    CHECK(sinter_object_join(&one, NULL, 1, &no_blob, &again, &diag) && same(&one, &again));
     sinter_text_deinit(&one);
     sinter_text_deinit(&four);
     sinter_text_deinit(&again);
+}
+
+static bool has_text(const sinter_text *object, const char *wanted) {
+    size_t size = strlen(wanted) + 1; /* with its end */
+    for (size_t at = 0; at + size <= object->size; at++)
+        if (!memcmp(object->data + at, wanted, size)) return true;
+    return false;
+}
+
+/* Kernels are made nameless and named where they are joined, with what belongs to them. */
+static void test_names(void) {
+    sinter_text object = {0};
+    CHECK(make_object("cpu:x86-64-v3", 1, "two_artifact", &object));
+    CHECK(has_text(&object, "kernel.half") && has_text(&object, "kernel.spread"));
+    CHECK(has_text(&object, "kernel.spread.body"));
+    CHECK(!has_text(&object, SINTER_OBJECT_NAMELESS));
+    CHECK(!has_text(&object, SINTER_OBJECT_NAMELESS ".body"));
+    sinter_text_deinit(&object);
 }
 
 static void check_refused(const sinter_text *objects, size_t count, const sinter_object_blob *blob,
                           const char *message) {
     sinter_text said = {0}, joined = {0};
     sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &said};
-    CHECK(!sinter_object_join(objects, count, blob, &joined, &diag));
+    CHECK(!sinter_object_join(objects, NULL, count, blob, &joined, &diag));
     if (!CHECK(said.data && strstr(said.data, message)))
         printf("  said: %s\n", said.data ? said.data : "");
     sinter_text_deinit(&said);
@@ -90,7 +108,7 @@ static void join_quietly(const char *data, size_t size) {
     sinter_text object = {0}, joined = {0};
     sinter_text_append(&object, data, size); /* of its own, so that a sanitizer sees its end */
     sinter_diag diag = {0};
-    bool good = sinter_object_join(&object, 1, &no_blob, &joined, &diag);
+    bool good = sinter_object_join(&object, NULL, 1, &no_blob, &joined, &diag);
     CHECK(good == (diag.error_count == 0));
     sinter_text_deinit(&object);
     sinter_text_deinit(&joined);
@@ -119,6 +137,7 @@ static void test_damage(void) {
 int main(void) {
     test_jobs("cpu:x86-64-v3");
     test_jobs("cpu:aarch64");
+    test_names();
     test_refusals();
     test_damage();
     return test_finish();

@@ -404,7 +404,14 @@ const int64_t *sinter_dim_assume(sinter_dim_table *table, sinter_arena *arena, i
     for (size_t i = 0; i < count; i++) {
         const sinter_dim_symbol *symbol =
             sinter_dim_get_symbol(table, sinter_dim_symbol_at(table, i));
-        bindings[i] = value < symbol->min ? symbol->min : value > symbol->max ? symbol->max : value;
+        int64_t multiple = symbol->multiple > 1 ? symbol->multiple : 1;
+        int64_t near = value < symbol->min   ? symbol->min
+                       : value > symbol->max ? symbol->max
+                                             : value;
+        int64_t over = (near % multiple + multiple) % multiple;
+        bindings[i] = over && near - over >= symbol->min ? near - over
+                      : over                             ? near - over + multiple
+                                                         : near;
     }
     return bindings;
 }

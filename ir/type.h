@@ -118,7 +118,7 @@ bool sinter_dim_reads(sinter_dim_table *table, sinter_dim dim, uint32_t value);
 /* Value with symbols bound by bindings[index of symbol]; false on overflow or division by zero. */
 bool sinter_dim_evaluate(const sinter_dim_table *table, sinter_dim dim, const int64_t *bindings,
                          int64_t *out_value);
-/* Bindings for estimates: every symbol has this value, or the nearest one within its bounds. */
+/* Bindings for estimates: every symbol has this value, or one near to it that its bounds and its multiple allow. */
 const int64_t *sinter_dim_assume(sinter_dim_table *table, sinter_arena *arena, int64_t value);
 size_t sinter_dim_symbol_index(const sinter_dim_table *table, sinter_dim symbol);
 /* Replace symbols: bindings[index] is a dim or 0 to leave it. */

@@ -19,9 +19,8 @@ struct sinter_samples {
     input *inputs;
     size_t input_count;
     size_t first, count; /* of the samples in the tensors */
-    size_t batch;        /* a run */
-    bool fixed;
-    size_t mask; /* the input that is one, counted from 1; 0: none */
+    size_t step, batch;  /* runs have multiples of step, at most batch, which is one, too */
+    size_t mask;         /* the input that is one, counted from 1; 0: none */
 };
 
 static const char *where_of(sinter_module *module, uint32_t index) {
@@ -54,7 +53,14 @@ static bool is_symbol(const sinter_dim_table *dims, sinter_dim dim) {
     return sinter_dim_get_kind(dims, dim) == SINTER_DIM_SYMBOL;
 }
 
-/* The first axis of the first input that has one: what the model calls its batch. 0: it has none. */
+/* What a model calls its batch: the first axis of the first input that has one. */
+typedef struct batch_axis {
+    sinter_dim dim; /* 0: it has none */
+    int64_t
+        step; /* the least number of samples that it takes; multiples of that up to `most` are good as well */
+    int64_t most;
+} batch_axis;
+
 static sinter_dim find_batch(sinter_module *module) {
     const sinter_dim_table *dims = sinter_module_dims(module);
     sinter_dim found = 0;
@@ -67,26 +73,49 @@ static sinter_dim find_batch(sinter_module *module) {
     return found;
 }
 
-/* What the tensor is to the input, and how many samples it has; rows: in one run, 0 where that is free. */
+static batch_axis describe_batch(sinter_module *module) {
+    const sinter_dim_table *dims = sinter_module_dims(module);
+    batch_axis batch = {.dim = find_batch(module), .step = 1, .most = INT64_MAX};
+    if (!batch.dim) return batch;
+    int64_t least = 0, multiple = sinter_dim_known_multiple(dims, batch.dim);
+    sinter_dim_range(dims, batch.dim, &least, &batch.most);
+    if (multiple < 1) multiple = 1;
+    if (least < 1) least = 1;
+    batch.step = (least - 1) / multiple * multiple + multiple;
+    if (batch.most < batch.step) batch.most = batch.step;
+    return batch;
+}
+
+/* How many of so many samples whole runs have; false after an error. */
+static bool take_whole_runs(sinter_module *module, uint32_t index, const batch_axis *batch,
+                            int64_t count, int64_t *out_samples, sinter_diag *diag) {
+    int64_t step = batch->step, left_out = count % step;
+    const char *how = batch->most < 2 * step ? "" : " or a multiple of that";
+    *out_samples = count - left_out;
+    if (left_out && left_out == count)
+        return sinter_error(diag, where_of(module, index),
+                            "the model takes %lld at once%s, found %lld", (long long)step, how,
+                            (long long)count);
+    if (left_out)
+        sinter_warning(diag, where_of(module, index),
+                       "the model takes %lld at once%s: the last %lld of %lld are left out",
+                       (long long)step, how, (long long)left_out, (long long)count);
+    return true;
+}
+
+/* What the tensor is to the input, and how many samples it has. */
 static bool classify(sinter_module *module, uint32_t index, const sinter_tensor *tensor,
-                     sinter_dim batch, int64_t rows, input *out, int64_t *out_samples,
-                     sinter_diag *diag) {
+                     const batch_axis *batch, input *out, int64_t *out_samples, sinter_diag *diag) {
     const sinter_dim_table *dims = sinter_module_dims(module);
     const sinter_type *type = sinter_value_type(module, sinter_module_input(module, index));
     *out_samples = -1;
     out->how = CUT_NONE;
     bool right = tensor->kind == SINTER_TYPE_TENSOR && type->kind == SINTER_TYPE_TENSOR &&
                  tensor->dtype == type->dtype && tensor->dtype != SINTER_DTYPE_string;
-    bool batched = type->rank && type->dims[0] == batch;
+    bool batched = type->rank && type->dims[0] == batch->dim;
     if (right && batched && may_be(dims, tensor, 1, type, 1)) {
         out->how = CUT_BATCH;
-        *out_samples = rows ? tensor->dims[0] / rows * rows : tensor->dims[0];
-        if (*out_samples != tensor->dims[0] && *out_samples)
-            sinter_warning(diag, where_of(module, index),
-                           "the model takes %lld at once: the last %lld of %lld are left out",
-                           (long long)rows, (long long)(tensor->dims[0] - *out_samples),
-                           (long long)tensor->dims[0]);
-        return true;
+        return take_whole_runs(module, index, batch, tensor->dims[0], out_samples, diag);
     }
     if (right && tensor->rank == type->rank + 1 && may_be(dims, tensor, 1, type, 0)) {
         out->how = CUT_STACK;
@@ -129,13 +158,12 @@ static bool check_finite(sinter_module *module, uint32_t index, const sinter_ten
 /* Whether all runs are of the same number of items, by inputs that are stacked. */
 static bool settle(sinter_samples *s, sinter_module *module, const sinter_tensor *tensors,
                    size_t batch, sinter_diag *diag) {
-    sinter_dim symbol = find_batch(module);
-    int64_t rows = 0, total = -1;
+    const batch_axis axis = describe_batch(module);
+    int64_t total = -1;
     bool stacked = false, batched = false;
-    if (symbol && !sinter_dim_is_const(sinter_module_dims(module), symbol, &rows)) rows = 0;
     for (uint32_t i = 0; i < s->input_count; i++) {
         int64_t samples = -1;
-        if (!classify(module, i, &tensors[i], symbol, rows, &s->inputs[i], &samples, diag) ||
+        if (!classify(module, i, &tensors[i], &axis, &s->inputs[i], &samples, diag) ||
             !check_finite(module, i, &tensors[i], diag))
             return false;
         sinter_tensor_copy(&s->inputs[i].tensor, &tensors[i]);
@@ -147,14 +175,15 @@ static bool settle(sinter_samples *s, sinter_module *module, const sinter_tensor
                                 (long long)samples, (long long)total);
         total = samples;
     }
-    if (stacked && batched && rows > 1)
+    if (stacked && batched && axis.step > 1)
         return sinter_error(diag, "samples",
                             "some are stacked along an axis of their own, others along the "
                             "model's first, which is %lld",
-                            (long long)rows);
+                            (long long)axis.step);
     if (total == 0) return sinter_error(diag, "samples", "there are none");
-    s->fixed = total < 0 || stacked || rows > 0;
-    s->batch = total < 0 || stacked ? 1 : rows > 0 ? (size_t)rows : batch ? batch : 1;
+    s->step = total < 0 || stacked ? 1 : (size_t)axis.step;
+    if ((uint64_t)axis.most < batch) batch = (size_t)axis.most;
+    s->batch = total < 0 || stacked || batch < s->step ? s->step : batch / s->step * s->step;
     s->count = total < 0 ? 1 : (size_t)total;
     return true;
 }
@@ -201,8 +230,8 @@ size_t sinter_samples_input_count(const sinter_samples *samples) {
     return samples->input_count;
 }
 
-size_t sinter_samples_fixed_size(const sinter_samples *samples) {
-    return samples->fixed ? samples->batch : 0;
+size_t sinter_samples_step(const sinter_samples *samples) {
+    return samples->step;
 }
 
 size_t sinter_samples_run_count(const sinter_samples *samples) {

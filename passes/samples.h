@@ -24,9 +24,9 @@ bool sinter_samples_run_mask(const sinter_samples *samples, size_t index, sinter
 size_t sinter_samples_count(const sinter_samples *samples);
 size_t sinter_samples_run_count(const sinter_samples *samples); /* all samples, once each, in order */
 size_t sinter_samples_input_count(const sinter_samples *samples);
-/* How many samples run `index` has: the model's fixed number, or `batch` but for the last. */
+/* How many samples run `index` has: the same number but for the last, a multiple of the step. */
 size_t sinter_samples_run_size(const sinter_samples *samples, size_t index);
-/* Whether the model takes this many a run and no other: then slices are of multiples of it. 0: it takes any. */
-size_t sinter_samples_fixed_size(const sinter_samples *samples);
+/* How many samples the model takes at least: slices are of multiples of it. 1: of any number. */
+size_t sinter_samples_step(const sinter_samples *samples);
 /* The inputs of run `index`, views of the tensors, to be deinited by the caller. */
 void sinter_samples_run_inputs(const sinter_samples *samples, size_t index, sinter_tensor *out_inputs);

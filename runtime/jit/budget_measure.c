@@ -140,9 +140,9 @@ static bool measure_recipe(const sinter_budget_meter *meter, const sinter_recipe
 /* ---- the meter ---- */
 
 static sinter_samples *take_few(const sinter_samples *samples) {
-    size_t size = sinter_samples_fixed_size(samples), count = sinter_samples_count(samples);
-    size_t few = size ? FEW_SAMPLES / size * size : FEW_SAMPLES;
-    if (few < size) few = size;
+    size_t step = sinter_samples_step(samples), count = sinter_samples_count(samples);
+    size_t few = FEW_SAMPLES / step * step;
+    if (few < step) few = step;
     return sinter_samples_slice(samples, 0, few < count ? few : count);
 }
 
@@ -305,8 +305,7 @@ static sinter_engine *open_uniform(const sinter_budget_meter *meter, size_t sett
                         refuses || i == but ? as_it_is : budget->settings.items[setting].words,
                         meter->diag);
     }
-    size_t size = sinter_samples_fixed_size(meter->few);
-    sinter_samples *one = sinter_samples_slice(meter->few, 0, size ? size : 1);
+    sinter_samples *one = sinter_samples_slice(meter->few, 0, sinter_samples_step(meter->few));
     sinter_module *module = good ? sinter_budget_make(meter, recipe, one, meter->diag) : NULL;
     sinter_samples_destroy(one);
     sinter_recipe_destroy(recipe);

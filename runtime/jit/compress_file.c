@@ -152,16 +152,15 @@ static bool set_mask(job *j) {
 
 static bool split_samples(job *j) {
     if (!j->samples) return true;
-    size_t count = sinter_samples_count(j->samples), size = sinter_samples_fixed_size(j->samples);
+    size_t count = sinter_samples_count(j->samples), step = sinter_samples_step(j->samples);
     size_t first = (size_t)j->options->calibrate;
-    if (!size) size = 1;
-    if (!first) first = count / 10 / size * size;
-    if (!first) first = size;
+    if (!first) first = count / 10 / step * step;
+    if (!first) first = step;
     if (first > count)
         return sinter_error(j->diag, "calibrate", "%zu samples of %zu", first, count);
-    if (first % size)
+    if (first % step)
         return sinter_error(j->diag, "calibrate",
-                            "the model takes %zu samples at once, %zu is no multiple of that", size,
+                            "the model takes %zu samples at once, %zu is no multiple of that", step,
                             first);
     j->calibration = sinter_samples_slice(j->samples, 0, first);
     if (first == count) {

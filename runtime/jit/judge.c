@@ -39,20 +39,33 @@ static double file_bytes(const char *path) {
 
 /* ---- inputs ---- */
 
-/* Symbolic dims are 1. */
+static bool make_input(sinter_module *module, uint32_t index, const int64_t *bindings,
+                       sinter_tensor *out, sinter_diag *diag) {
+    const sinter_type *type = sinter_value_type(module, sinter_module_input(module, index));
+    const char *name = sinter_module_input_name(module, index);
+    int64_t dims[SINTER_MAX_RANK];
+    if (type->kind != SINTER_TYPE_TENSOR)
+        return sinter_error(diag, name, "is not a tensor: samples are needed");
+    for (uint32_t i = 0; i < type->rank; i++)
+        if (!sinter_dim_evaluate(sinter_module_dims(module), type->dims[i], bindings, &dims[i]))
+            return sinter_error(diag, name, "its shape is not known: samples are needed");
+    return sinter_tensor_create(out, type->dtype, type->rank, dims, diag);
+}
+
+/* Symbolic dims are 1, or the least that they may be. */
 static bool make_inputs(sinter_judge *judge, sinter_diag *diag) {
+    sinter_module *module = sinter_engine_module(judge->original);
     uint64_t state = 1;
-    for (size_t i = 0; i < judge->input_count; i++) {
-        const sinter_abi_io *io = sinter_engine_input(judge->original, i);
-        int64_t dims[SINTER_MAX_RANK];
-        sinter_dtype dtype = sinter_dtype_from_onnx(io->dtype);
-        if (!dtype) return sinter_error(diag, io->name, "is not a tensor: samples are needed");
-        for (int32_t d = 0; d < io->rank; d++) dims[d] = io->dims[d] < 0 ? 1 : io->dims[d];
-        if (!sinter_tensor_create(&judge->inputs[i], dtype, (uint32_t)io->rank, dims, diag))
-            return false;
-        sinter_inputs_fill(&judge->inputs[i], &state);
+    bool good = true;
+    sinter_arena arena;
+    sinter_arena_init(&arena);
+    const int64_t *bindings = sinter_dim_assume(sinter_module_dims(module), &arena, 1);
+    for (uint32_t i = 0; i < judge->input_count && good; i++) {
+        good = make_input(module, i, bindings, &judge->inputs[i], diag);
+        if (good) sinter_inputs_fill(&judge->inputs[i], &state);
     }
-    return true;
+    sinter_arena_deinit(&arena);
+    return good;
 }
 
 /* One sample, or as many as the model takes at once. */
@@ -60,8 +73,8 @@ static bool bind_inputs(sinter_judge *judge, sinter_diag *diag) {
     judge->input_count = sinter_engine_input_count(judge->original);
     judge->inputs = sinter_heap_alloc((judge->input_count + 1) * sizeof *judge->inputs);
     if (!judge->data.samples) return make_inputs(judge, diag);
-    size_t size = sinter_samples_fixed_size(judge->data.samples);
-    sinter_samples *one = sinter_samples_slice(judge->data.samples, 0, size ? size : 1);
+    sinter_samples *one =
+        sinter_samples_slice(judge->data.samples, 0, sinter_samples_step(judge->data.samples));
     sinter_samples_run_inputs(one, 0, judge->inputs);
     sinter_samples_destroy(one);
     return true;

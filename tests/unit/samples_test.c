@@ -1,4 +1,5 @@
 /* Samples: how stacked tensors become runs, and which don't fit. The runner that evaluates is run over them. */
+#include "ir/infer.h"
 #include "ir/parse.h"
 #include "ir/runner.h"
 #include "passes/samples.h"
@@ -39,7 +40,7 @@ static void test_free_batch(void) {
     CHECK_INT_EQ(sinter_samples_count(all), 7);
     CHECK_INT_EQ(sinter_samples_run_count(all), 3);
     CHECK_INT_EQ(sinter_samples_run_size(all, 2), 1);
-    CHECK_INT_EQ(sinter_samples_fixed_size(all), 0);
+    CHECK_INT_EQ(sinter_samples_step(all), 1);
     sinter_samples *rest = sinter_samples_slice(all, 2, 5);
     sinter_samples_destroy(all);
     sinter_tensor_deinit(&stack);
@@ -66,7 +67,7 @@ static void test_fixed_batch(void) {
                  "samples of input 'x': warning: the model takes 2 at once: the last "
                  "1 of 5 are left out"));
     CHECK_INT_EQ(sinter_samples_count(samples), 4);
-    CHECK_INT_EQ(sinter_samples_fixed_size(samples), 2);
+    CHECK_INT_EQ(sinter_samples_step(samples), 2);
     sinter_samples_run_inputs(samples, 1, in);
     CHECK_DOUBLE_EQ(sinter_tensor_get_double(&in[0], 0), 6);
     CHECK_INT_EQ(in[1].rank, 0);
@@ -117,6 +118,36 @@ static void test_errors(void) {
     sinter_module_destroy(module);
 }
 
+/* So many samples where N has bounds, in runs of at most `batch`. NULL where they can't be cut. */
+static sinter_samples *make_bounded(int64_t least, int64_t most, int64_t count, size_t batch) {
+    sinter_module *module = parse("%x: f32[N,2]");
+    CHECK(sinter_infer_bind_dim(module, SINTER_STRING("N"), least, most, &diag));
+    sinter_tensor stack = count_up(2, (int64_t[]){count, 2});
+    sinter_samples *samples = sinter_samples_create(module, &stack, batch, &diag);
+    sinter_tensor_deinit(&stack);
+    sinter_module_destroy(module);
+    return samples;
+}
+
+static void expect_runs(sinter_samples *samples, size_t step, size_t count, const size_t *sizes) {
+    if (!CHECK(samples != NULL)) return;
+    CHECK_INT_EQ(sinter_samples_step(samples), step);
+    CHECK_INT_EQ(sinter_samples_run_count(samples), count);
+    for (size_t i = 0; i < count; i++) CHECK_INT_EQ(sinter_samples_run_size(samples, i), sizes[i]);
+    sinter_samples_destroy(samples);
+}
+
+/* Every run is one that the model takes. */
+static void test_bounds(void) {
+    expect_runs(make_bounded(1, 4, 10, 100), 1, 3, (size_t[]){4, 4, 2});
+    expect_runs(make_bounded(5, 9, 13, 8), 5, 2, (size_t[]){5, 5});
+    CHECK(messages.data && strstr(messages.data, "takes 5 at once: the last 3 of 13 are left out"));
+    expect_runs(make_bounded(5, 40, 37, 24), 5, 2, (size_t[]){20, 15});
+    CHECK(messages.data && strstr(messages.data, "5 at once or a multiple of that: the last 2 of"));
+    CHECK(!make_bounded(5, 9, 3, 8));
+    CHECK(messages.data && strstr(messages.data, "error: the model takes 5 at once, found 3"));
+}
+
 /* A mask is cut as its input is, also in slices. */
 static void test_mask(void) {
     sinter_module *module = parse("%x: f32[N,2], %z: f32[N]");
@@ -137,6 +168,7 @@ static void test_mask(void) {
 
 int main(void) {
     test_mask();
+    test_bounds();
     test_free_batch();
     test_fixed_batch();
     test_errors();

@@ -66,6 +66,9 @@ sinter_machine sinter_target_machine(const sinter_target *target);
 /* Has it any of the features in "avx512vnni|avxvnni" (names of FEATURE rows)? The empty list is always there. */
 bool sinter_target_has(const sinter_target *target, const char *any_of);
 
+/* What sums four products of bytes into each i32 here, whose left operand is unsigned or signed; SINTER_INTRINSIC_NONE: nothing does. */
+sinter_loop_intrinsic sinter_target_dot(const sinter_target *target);
+
 /* Target-blind: groups and nodes become kernels and a host plan. Every node that can't be lowered is reported, all at
  * once. The program references the module's constants, so the module must outlive it. */
 sinter_loop_program *sinter_lower_module(sinter_module *module, sinter_diag *diag);

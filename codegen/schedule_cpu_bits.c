@@ -104,14 +104,6 @@ static void search_divisor(divisor_search *s, sinter_expr expr) {
     for (uint32_t i = 0; i < expr->argument_count; i++) search_divisor(s, expr->arguments[i]);
 }
 
-static sinter_loop_intrinsic find_dot(const sinter_target *target) {
-    if (!strncmp(target->triple, "x86_64", 6) || sinter_target_has(target, "i8mm"))
-        return SINTER_INTRINSIC_dot4_u8i8;
-    /* Fields are small enough to be signed. */
-    return sinter_target_has(target, "dotprod") ? SINTER_INTRINSIC_dot4_i8i8
-                                                : SINTER_INTRINSIC_NONE;
-}
-
 /* The last index of the load, of what nobody writes, is the loop's variable; the others do not depend on it. */
 static bool lies_along(bits *b, sinter_expr load) {
     const sinter_loop_buffer_info *info = &b->state->schedule.function->buffers.items[load->buffer];
@@ -129,7 +121,7 @@ static bool lies_along(bits *b, sinter_expr load) {
 
 /* x is f32(items) * x_scale: bytes, in blocks as long as those of the weights. */
 static void match_bytes(bits *b, const divisor_search *weights) {
-    b->dot = find_dot(b->state->target);
+    b->dot = sinter_target_dot(b->state->target); /* fields are small enough to be signed */
     b->items = b->x_scale = NULL;
     if (b->dot == SINTER_INTRINSIC_NONE || !is_call(b->x, SINTER_SCALAR_mul)) return;
     for (int i = 0; i < 2; i++) {

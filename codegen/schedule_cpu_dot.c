@@ -1,5 +1,5 @@
 /* Products of narrow elements by dot-accumulate: the innermost loop of a reduction  acc += i32(a[.., c]) * i32(b[.., c, ..])  of
- * u8 times i8 takes four steps at once, that of f32(a) * f32(b) of bf16 two, where a lies along c, b is a constant and c runs over
+ * u8 times i8 (i8 times i8 where a target's instruction has both signed) takes four steps at once, that of f32(a) * f32(b) of bf16 two, where a lies along c, b is a constant and c runs over
  * a multiple of that, or over few elements. f32 times bf16 takes two as well, one after the other, for words are widened more easily. Where c is
  * short and the loop around it goes on where c ends, as taps of a window over three channels do, the two are one loop first.
  * Where b is no constant, words are made of it where they are read, if enough rows share them; once for all rows, in scratch of the
@@ -32,6 +32,7 @@ typedef struct dot_kind {
 } dot_kind;
 static const dot_kind kinds[] = {
     {SINTER_DTYPE_u8, SINTER_DTYPE_i8, SINTER_DTYPE_i32, BYTES, SINTER_INTRINSIC_dot4_u8i8},
+    {SINTER_DTYPE_i8, SINTER_DTYPE_i8, SINTER_DTYPE_i32, BYTES, SINTER_INTRINSIC_dot4_i8i8},
     {SINTER_DTYPE_bf16, SINTER_DTYPE_bf16, SINTER_DTYPE_f32, 2, SINTER_INTRINSIC_dot2_bf16},
     {SINTER_DTYPE_f32, SINTER_DTYPE_bf16, SINTER_DTYPE_f32, 2, SINTER_INTRINSIC_NONE},
 };
@@ -79,7 +80,7 @@ static bool find_kind(dot *d, sinter_dtype sum, sinter_expr a, sinter_expr b) {
     return d->kind != NULL;
 }
 
-/* acc = acc + i32(u8 load) * i32(i8 load), or f32(bf16 load) * f32(bf16 load), or f32 load * f32(bf16 load) */
+/* acc = acc + i32(u8 or i8 load) * i32(i8 load), or f32(bf16 load) * f32(bf16 load), or f32 load * f32(bf16 load) */
 static bool match_product(dot *d) {
     sinter_expr sum = d->assign->value;
     if (!is_call(sum, SINTER_SCALAR_add)) return false;
@@ -156,7 +157,7 @@ static bool has_dots(const dot *d) {
     const sinter_target *target = d->state->target;
     if (!d->kind->intrinsic) return true;
     if (d->kind->sum == SINTER_DTYPE_f32) return sinter_target_has(target, "avx512bf16");
-    return !strncmp(target->triple, "x86_64", 6) || sinter_target_has(target, "i8mm");
+    return d->kind->intrinsic == sinter_target_dot(target);
 }
 
 /* Rows enough share the words of b that making them pays: four bytes of a column from as many rows of b. */
@@ -359,6 +360,7 @@ static sinter_expr placed(dot *d, sinter_expr element, int64_t place) {
     bool is_float = sinter_dtype_is_float(element->dtype);
     sinter_expr half = sinter_loop_const_int(build, SINTER_DTYPE_i32, 16);
     if (!is_float) {
+        element = sinter_loop_cast(build, element, SINTER_DTYPE_u8); /* no sign beside the byte */
         sinter_expr bits = sinter_loop_cast(build, element, SINTER_DTYPE_i32);
         sinter_expr by = sinter_loop_const_int(build, SINTER_DTYPE_i32, 8 * place);
         return place ? two(d, SINTER_SCALAR_shl, bits, by) : bits;

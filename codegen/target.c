@@ -370,7 +370,17 @@ sinter_machine sinter_target_machine(const sinter_target *target) {
                             .l2_bytes = target->l2_bytes,
                             .l3_bytes = target->l3_share,
                             .pairs_of_bf16 = sinter_target_has(target, "avx512bf16"),
+                            .signed_dots = sinter_target_dot(target) == SINTER_INTRINSIC_dot4_i8i8,
                             .has_device = target->gpu != NULL};
+}
+
+sinter_loop_intrinsic sinter_target_dot(const sinter_target *target) {
+    if (target->gpu) return SINTER_INTRINSIC_NONE;
+    /* x86 without VNNI has multiply-adds of 16 bits, which are exact. */
+    if (!strncmp(target->triple, "x86_64", 6) || sinter_target_has(target, "i8mm"))
+        return SINTER_INTRINSIC_dot4_u8i8;
+    return sinter_target_has(target, "dotprod") ? SINTER_INTRINSIC_dot4_i8i8
+                                                : SINTER_INTRINSIC_NONE;
 }
 
 bool sinter_target_has(const sinter_target *target, const char *any_of) {

@@ -13,6 +13,7 @@ typedef struct sinter_machine {
     uint32_t l2_bytes;     /* cache of one core */
     uint32_t l3_bytes;     /* of the shared cache, what one core may count on */
     bool pairs_of_bf16;    /* two products of bf16 a lane in the time of one of f32 */
+    bool signed_dots;      /* what sums products of bytes in one instruction wants both signed, not the left one unsigned */
     bool has_device;       /* kernels run on a GPU; the numbers are the host's */
 } sinter_machine;
 /* Where nobody says which machine. */

@@ -323,6 +323,9 @@ static const sinter_integer_rule scales[] = {sinter_integer_rescale, NULL};
 static const sinter_integer_rule zero_points[] = {sinter_integer_widen, sinter_integer_matmul_zeros,
                                                   sinter_integer_conv_zeros,
                                                   sinter_integer_merge_sums, NULL};
+static const sinter_integer_rule signed_zero_points[] = {
+    sinter_integer_widen, sinter_integer_matmul_zeros_signed, sinter_integer_conv_zeros_signed,
+    sinter_integer_merge_sums, NULL};
 static const sinter_integer_rule constants[] = {fold_constant, NULL};
 
 typedef struct visitor {
@@ -340,7 +343,8 @@ static void visit(void *user, sinter_node node) {
 void sinter_pass_recognize_integer(sinter_pass_context *context) {
     sinter_rewrite *rewrite = &context->rewrite;
     const sinter_integer_rule *const steps[] = {
-        context->machine->has_device ? arithmetic + 1 : arithmetic, scales, zero_points, constants};
+        context->machine->has_device ? arithmetic + 1 : arithmetic, scales,
+        context->machine->signed_dots ? signed_zero_points : zero_points, constants};
     for (size_t step = 0; step < sizeof steps / sizeof *steps; step++) {
         visitor v = {rewrite, steps[step]};
         for (int sweep = 0; sweep < MAX_SWEEPS; sweep++) {

@@ -41,8 +41,10 @@ bool sinter_integer_sum(sinter_rewrite *rewrite, sinter_node node);    /* reduce
 bool sinter_integer_clamp(sinter_rewrite *rewrite, sinter_node node);  /* quantize(relu(x)) = clip(quantize(x)) */
 bool sinter_integer_rescale(sinter_rewrite *rewrite, sinter_node node); /* quantize(x * s, t) = quantize(x * (s / t), 1) */
 /* recognize_integer_zero.c */
-bool sinter_integer_matmul_zeros(sinter_rewrite *rewrite, sinter_node node);
+bool sinter_integer_matmul_zeros(sinter_rewrite *rewrite, sinter_node node); /* of u8 and i8 then */
 bool sinter_integer_conv_zeros(sinter_rewrite *rewrite, sinter_node node);
+bool sinter_integer_matmul_zeros_signed(sinter_rewrite *rewrite, sinter_node node); /* of i8 and i8 */
+bool sinter_integer_conv_zeros_signed(sinter_rewrite *rewrite, sinter_node node);
 bool sinter_integer_merge_sums(sinter_rewrite *rewrite, sinter_node node);
 /* recognize_integer_narrow.c */
 bool sinter_integer_widen(sinter_rewrite *rewrite, sinter_node node); /* conv_integer(x, i4) = conv_integer(x, i8) */

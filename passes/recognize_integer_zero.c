@@ -1,4 +1,4 @@
-/* Rules of recognize_integer: zero points leave the integer products. With u8 times i8 as operands,
+/* Rules of recognize_integer: zero points leave the integer products. With u8 times i8 as operands (i8 times i8 where the machine sums products of those),
  *   sum (x - zx) * (w - zw) = sum x * w - zx * sum w - zw * sum x + n * zx * zw,
  * where the sums of constant weights are numbers. i8 becomes u8, or u8 i8, by flipping the highest bit, which moves the
  * zero point by 128. Exact: i32 wraps alike on both sides. Test: tests/passes/recognize_integer/zero.sir */
@@ -9,7 +9,7 @@
 
 /* An operand of a product and its zero point. */
 typedef struct centred {
-    sinter_value x;             /* u8 on the left, i8 on the right */
+    sinter_value x;             /* of the type that the product has on its side */
     const sinter_tensor *items; /* where x is constant */
     const sinter_tensor *zero;  /* constant zero point as it was; NULL: `late` or 0 */
     sinter_value late;          /* zero point known when run, as `sums` */
@@ -121,7 +121,8 @@ static sinter_value less(sinter_rewrite *rewrite, sinter_value sum, sinter_value
                                  sinter_compose_binary(rewrite, SINTER_OP_mul, other, factor));
 }
 
-bool sinter_integer_matmul_zeros(sinter_rewrite *rewrite, sinter_node node) {
+/* to: what the first operand is to be. */
+static bool leave_matmul(sinter_rewrite *rewrite, sinter_node node, sinter_dtype to) {
     sinter_module *module = rewrite->build.module;
     if (sinter_node_get(module, node)->op != SINTER_OP_matmul_integer) return false;
     sinter_value left = sinter_node_operand(module, node, 0),
@@ -131,11 +132,10 @@ bool sinter_integer_matmul_zeros(sinter_rewrite *rewrite, sinter_node node) {
     centred a, b;
     int64_t low = 0, inner = 0;
     sinter_dim_range(sinter_module_dims(module), a_type.dims[a_type.rank - 1], &low, &inner);
-    bool plain = a_type.dtype == SINTER_DTYPE_u8 && b_type.dtype == SINTER_DTYPE_i8 &&
+    bool plain = a_type.dtype == to && b_type.dtype == SINTER_DTYPE_i8 &&
                  !sinter_node_operand(module, node, 2) && !sinter_node_operand(module, node, 3);
-    if (plain || a_type.rank < 2 || b_type.rank < 2 ||
-        !read_centred(rewrite, node, 0, SINTER_DTYPE_u8, &a) || zero_count(&a) != 1 ||
-        !read_centred(rewrite, node, 1, SINTER_DTYPE_i8, &b) ||
+    if (plain || a_type.rank < 2 || b_type.rank < 2 || !read_centred(rewrite, node, 0, to, &a) ||
+        zero_count(&a) != 1 || !read_centred(rewrite, node, 1, SINTER_DTYPE_i8, &b) ||
         (zero_count(&b) != 1 && b.zero->rank != 1) ||
         (low != inner && has_zero(&a) &&
          has_zero(&b))) /* how many products the zero points have is a number */
@@ -156,6 +156,14 @@ bool sinter_integer_matmul_zeros(sinter_rewrite *rewrite, sinter_node node) {
     }
     if (has_zero(&b)) y = less(rewrite, y, zero_value(rewrite, &b, 1), sum_over(rewrite, &a, -1));
     return sinter_integer_replace(rewrite, node, y);
+}
+
+bool sinter_integer_matmul_zeros(sinter_rewrite *rewrite, sinter_node node) {
+    return leave_matmul(rewrite, node, SINTER_DTYPE_u8);
+}
+
+bool sinter_integer_matmul_zeros_signed(sinter_rewrite *rewrite, sinter_node node) {
+    return leave_matmul(rewrite, node, SINTER_DTYPE_i8);
 }
 
 /* ---- convolutions ---- */
@@ -201,6 +209,7 @@ static bool read_borders(const sinter_module *module, sinter_node node, const si
 
 static sinter_value pad(sinter_rewrite *rewrite, sinter_value x, const borders *b, double value,
                         bool last) {
+    sinter_dtype dtype = sinter_value_type(rewrite->build.module, x)->dtype;
     int64_t pads[2 * SINTER_MAX_RANK] = {0};
     uint32_t rank = b->spatial + 2;
     for (uint32_t i = 0; i < b->spatial; i++) {
@@ -208,7 +217,7 @@ static sinter_value pad(sinter_rewrite *rewrite, sinter_value x, const borders *
         pads[i + (last ? 1 : 2) + rank] = b->after[i];
     }
     sinter_value operands[3] = {x, sinter_build_ints(&rewrite->build, pads, 2 * rank),
-                                sinter_integer_constant(rewrite, SINTER_DTYPE_u8, &value, 1, 0)};
+                                sinter_integer_constant(rewrite, dtype, &value, 1, 0)};
     return sinter_build(&rewrite->build, SINTER_OP_pad, operands, 3, NULL, 0);
 }
 
@@ -273,21 +282,21 @@ static sinter_value filter_sums(sinter_rewrite *rewrite, const centred *x, const
     return sinter_integer_constant(rewrite, SINTER_DTYPE_i32, sums, filters, rank);
 }
 
-bool sinter_integer_conv_zeros(sinter_rewrite *rewrite, sinter_node node) {
+static bool leave_conv(sinter_rewrite *rewrite, sinter_node node, sinter_dtype to) {
     sinter_module *module = rewrite->build.module;
     const sinter_node_info *info = sinter_node_get(module, node);
     if (info->op != SINTER_OP_conv_integer) return false;
     const sinter_tensor *weights = sinter_value_constant(module, info->operands[1]);
-    bool plain = sinter_value_type(module, info->operands[0])->dtype == SINTER_DTYPE_u8 &&
-                 weights && weights->dtype == SINTER_DTYPE_i8 &&
-                 !sinter_node_operand(module, node, 2) && !sinter_node_operand(module, node, 3);
+    bool plain = sinter_value_type(module, info->operands[0])->dtype == to && weights &&
+                 weights->dtype == SINTER_DTYPE_i8 && !sinter_node_operand(module, node, 2) &&
+                 !sinter_node_operand(module, node, 3);
     bool last = sinter_node_get_int(module, node, "channels_last", 0) != 0;
     bool grouped = sinter_node_get_int(module, node, "group", 1) != 1;
     borders border;
     centred x, w;
     if (plain || !weights || sinter_tensor_count(weights) == 0 ||
         !read_borders(module, node, weights, last, &border) ||
-        !read_centred(rewrite, node, 0, SINTER_DTYPE_u8, &x) || x.late || zero_count(&x) != 1 ||
+        !read_centred(rewrite, node, 0, to, &x) || x.late || zero_count(&x) != 1 ||
         !read_centred(rewrite, node, 1, SINTER_DTYPE_i8, &w) || w.late)
         return false;
     /* with several groups the sums of x would cost as much as the products */
@@ -304,6 +313,14 @@ bool sinter_integer_conv_zeros(sinter_rewrite *rewrite, sinter_node node) {
         y = less(rewrite, y, zero_value(rewrite, &w, rank),
                  convolve(rewrite, node, data, ones_like_filter(rewrite, w.items), padded));
     return sinter_integer_replace(rewrite, node, y);
+}
+
+bool sinter_integer_conv_zeros(sinter_rewrite *rewrite, sinter_node node) {
+    return leave_conv(rewrite, node, SINTER_DTYPE_u8);
+}
+
+bool sinter_integer_conv_zeros_signed(sinter_rewrite *rewrite, sinter_node node) {
+    return leave_conv(rewrite, node, SINTER_DTYPE_i8);
 }
 
 /* (x + a) + b = x + (a + b) in integers: what the rules above add meets the bias. */

@@ -35,6 +35,7 @@ WAYS = {
     "x86-64-v4": ("cpu:x86-64-v4", [], "avx512vl"),
     "x86-64-v4+avx512vnni": ("cpu:x86-64-v4+avx512vnni", [], "avx512_vnni"),
     "aarch64": ("cpu:aarch64", [], "arm"),
+    "neoverse-n1": ("cpu:neoverse-n1", [], "arm"),  # products of bytes are of signed ones
     "neoverse-v1": ("cpu:neoverse-v1", [], "arm"),
     "c": (None, ["-O1", *sanitizers.flags(BUILD)], ""),
     "c, a board": (None, ["-O1", "-DSINTER_BOARD"], ""),

@@ -1,6 +1,6 @@
 /* The thread pool: helpers for parallel loops of any number of concurrent callers.
  *
- * A loop takes one of a few slots and is cut into chunks whose borders depend on count, grain and pool size alone. Every
+ * A loop takes one of a few slots and is cut into chunks whose borders depend on count, pool size and grain alone. Every
  * thread has a range of neighbouring chunks, the same share of every loop, so that what it wrote in one loop is in its cache in
  * the next and what it prefetches is for itself. It takes them from the front; who has none left takes the last one of
  * another thread (affinity scheduling: Markatos and LeBlanc, 1994). Both do so by compare-and-swap on a word that carries
@@ -10,12 +10,13 @@
  * saying so, so no wake-up is lost.
  * All slots taken: the loop runs on its caller alone.
  *
- * Grains are for cores that are neighbours. How far apart they are differs by four times between neighbours and cores of
+ * Grains that executables give are for cores that are neighbours. How far apart they are differs by four times between neighbours and cores of
  * different clusters or sockets, and changes where a hypervisor or the system moves threads: helpers note how long the word
- * of a loop took to them, and grains are stretched by that. Small loops of a model then stay with their caller while its
+ * of a loop took to them (runtime/pool_distance.h), and such grains are stretched by that. Small loops of a model then stay with their caller while its
  * helpers are far away; now and then some are shared to find out. Values do not depend on who computes them.
  * Test: tests/unit/pool_test.c, also under the thread sanitizer */
 #include "runtime/allocator.h"
+#include "runtime/pool_distance.h"
 #include "runtime/status.h"
 
 #include <pthread.h>
@@ -28,17 +29,15 @@ enum {
     SLOT_COUNT = 16,
     MAX_THREADS = 4096,
     CHUNKS_PER_THREAD = 4, /* a thread that is late leaves some of them to others */
-    SPINS = 4000,          /* pauses before sleep: some tens of microseconds */
-    LINE = 128             /* of a cache, and its neighbour that is fetched along */
+    SPIN_TICKS =
+        1 << 18,  /* before sleep: a tenth of a millisecond at most on cores of 2.6 GHz and more */
+    SPINS = 4000, /* pauses before sleep where no clock is read, and */
+    PAUSES_PER_LOOK = 16, /* between two looks at the clock */
+    LINE = 128            /* of a cache, and its neighbour that is fetched along */
 };
 
-/* Distances are in parts of that of neighbours; times in ticks of the clock, which are cycles, roughly. */
+/* Of distances; in ticks of the clock, which are cycles, roughly. */
 enum {
-    NEAR = 16,
-    FARTHEST = NEAR * 8,
-    NEAR_TICKS = 400,      /* from saying that there is a loop to a helper's first chunk */
-    LATE_TICKS = 1 << 16,  /* who needs that long did something else */
-    FADING = 4,            /* of what a helper noted before, a part of this goes with each note */
     LOOK_TICKS = 1 << 26,  /* between two looks at what helpers have noted */
     PROBE_TICKS = 1 << 20, /* at most, until they have noted */
     ENOUGH_NOTES = 8
@@ -76,16 +75,17 @@ struct sinter_pool {
     sinter_allocator allocator;
     bool has_allocator;
     sinter_abi_services services;
-    uint32_t spins, worker_count;
-    size_t bytes;                            /* of this object, with workers and ranges */
+    uint32_t worker_count;
+    bool spins;   /* before threads sleep: there is a processor for each */
+    size_t bytes; /* of this object, with workers and ranges */
     _Alignas(LINE) _Atomic uint64_t look_at; /* ticks */
     _Atomic uint64_t probe_until;            /* ticks; 0: no probe is on */
     _Atomic uint32_t seen;                   /* notes of all helpers at the last look */
     _Atomic uint32_t distance;
     struct worker {
         _Alignas(LINE) sinter_pool *pool;
-        uint32_t thread; /* from 1: 0 is whoever calls */
-        bool was_asleep;
+        uint32_t thread;  /* from 1: 0 is whoever calls */
+        bool is_watching; /* it looked for work just now, and there was none */
         pthread_t id;
         _Atomic uint32_t ticks, notes; /* that a loop's word took, and how often that was noted */
     } workers[];
@@ -140,14 +140,15 @@ static inline uint64_t read_ticks(void) {
 
 /* ---- distance ---- */
 
-/* What the loop's word took to this helper, unless it was asleep or elsewhere. */
+/* What the loop's word took to this helper, if it was watching for it: not asleep, nor at another caller's loop. */
 static void note_ticks(struct worker *self, const slot *s) {
     uint64_t took = read_ticks() - atomic_load_explicit(&s->since, memory_order_relaxed);
-    if (self->was_asleep || took > LATE_TICKS) return;
+    bool was_watching = self->is_watching;
+    self->is_watching = false;
+    if (!was_watching || took > SINTER_DISTANCE_LATE_TICKS) return;
     uint32_t notes = atomic_load_explicit(&self->notes, memory_order_relaxed),
-             before =
-                 notes ? atomic_load_explicit(&self->ticks, memory_order_relaxed) : (uint32_t)took;
-    atomic_store_explicit(&self->ticks, before - before / FADING + (uint32_t)took / FADING,
+             before = atomic_load_explicit(&self->ticks, memory_order_relaxed);
+    atomic_store_explicit(&self->ticks, sinter_distance_note(before, notes, (uint32_t)took),
                           memory_order_relaxed);
     atomic_store_explicit(&self->notes, notes + 1, memory_order_relaxed);
 }
@@ -168,10 +169,7 @@ static void set_distance(sinter_pool *pool) {
         sum += atomic_load_explicit(&one->ticks, memory_order_relaxed);
         count++;
     }
-    uint64_t distance = count ? sum * NEAR / (count * NEAR_TICKS) : NEAR;
-    if (distance < NEAR) distance = NEAR;
-    if (distance > FARTHEST) distance = FARTHEST;
-    atomic_store_explicit(&pool->distance, (uint32_t)distance, memory_order_relaxed);
+    atomic_store_explicit(&pool->distance, sinter_distance_of(sum, count), memory_order_relaxed);
 }
 
 /* Whether loops are to be shared for the sake of notes. One caller looks, when it is time; a probe ends with the notes that it is for. */
@@ -195,22 +193,17 @@ static bool look(sinter_pool *pool) {
     return until != 0;
 }
 
-/* Iterations that are worth a thread at that distance. */
-static int64_t stretch(int64_t grain, uint32_t distance) {
-    const int64_t parts = (int64_t)NEAR * SINTER_ABI_GRAIN_PARTS;
-    return grain > (INT64_MAX - parts) / FARTHEST ? grain / SINTER_ABI_GRAIN_PARTS
-                                                  : (grain * distance + parts - 1) / parts;
-}
-
-/* The same at the distance of this moment, which does not matter to loops that are worth threads at none or at any. */
+/* Iterations that are worth a thread at the distance of this moment; a probe takes the cores for neighbours. */
 static int64_t find_grain(sinter_pool *pool, int64_t count, int64_t grain) {
-    int64_t near = stretch(grain, NEAR), far = stretch(grain, FARTHEST);
-    if (near == far || count / near < 2 || look(pool)) return near;
-    return stretch(grain, atomic_load_explicit(&pool->distance, memory_order_relaxed));
+    uint32_t distance = !sinter_distance_matters(count, grain) || look(pool)
+                            ? SINTER_DISTANCE_NEAR
+                            : atomic_load_explicit(&pool->distance, memory_order_relaxed);
+    return sinter_distance_stretch(grain, distance);
 }
 
 double sinter_pool_distance(const sinter_pool *pool) {
-    return (double)atomic_load_explicit(&pool->distance, memory_order_relaxed) / NEAR;
+    return (double)atomic_load_explicit(&pool->distance, memory_order_relaxed) /
+           SINTER_DISTANCE_NEAR;
 }
 
 /* ---- chunks ---- */
@@ -272,6 +265,25 @@ static bool help(sinter_pool *pool, slot *s, uint32_t thread) {
     return done > 0;
 }
 
+/* ---- waiting ---- */
+
+/* Time that a thread spends looking before it sleeps; zeroed where it begins anew. */
+typedef struct watch {
+    uint32_t pauses;
+    uint64_t until; /* ticks */
+} watch;
+
+/* A pause; false where it is time to sleep. */
+static bool keep_watching(const sinter_pool *pool, watch *w) {
+    if (!pool->spins) return false;
+    pause_briefly();
+    if (++w->pauses % PAUSES_PER_LOOK) return true;
+    uint64_t now = read_ticks();
+    if (!now) return w->pauses < SPINS;
+    if (!w->until) w->until = now + SPIN_TICKS;
+    return now < w->until;
+}
+
 /* ---- helpers ---- */
 
 static bool help_anyone(sinter_pool *pool, uint32_t thread) {
@@ -286,12 +298,14 @@ static void *worker(void *user) {
     struct worker *self = user;
     sinter_pool *pool = self->pool;
     for (;;) {
-        for (uint32_t spins = 0; spins < pool->spins; spins++) {
-            if (atomic_load_explicit(&pool->claimable, memory_order_relaxed) &&
-                help_anyone(pool, self->thread))
-                spins = 0;
-            pause_briefly();
-        }
+        watch w = {0};
+        do {
+            if (!atomic_load_explicit(&pool->claimable, memory_order_relaxed))
+                self->is_watching = true;
+            else if (help_anyone(pool, self->thread))
+                w = (watch){0};
+        } while (keep_watching(pool, &w));
+        self->is_watching = false;
         pthread_mutex_lock(&pool->mutex);
         atomic_fetch_add(&pool->sleepers, 1);
         while (!atomic_load(&pool->claimable) && !atomic_load(&pool->stop))
@@ -299,9 +313,7 @@ static void *worker(void *user) {
         atomic_fetch_sub(&pool->sleepers, 1);
         pthread_mutex_unlock(&pool->mutex);
         if (atomic_load(&pool->stop)) return NULL;
-        self->was_asleep = true;
         help_anyone(pool, self->thread);
-        self->was_asleep = false;
     }
 }
 
@@ -330,10 +342,10 @@ static slot *take_slot(sinter_pool *pool) {
 }
 
 static void wait_for_rest(sinter_pool *pool, slot *s) {
-    for (uint32_t spins = 0; spins <= pool->spins; spins++) {
+    watch w = {0};
+    do {
         if (!atomic_load_explicit(&s->remaining, memory_order_acquire)) return;
-        pause_briefly();
-    }
+    } while (keep_watching(pool, &w));
     pthread_mutex_lock(&pool->mutex);
     atomic_store(&s->waiting, 1);
     while (atomic_load(&s->remaining)) pthread_cond_wait(&pool->done, &pool->mutex);
@@ -436,7 +448,7 @@ sinter_status *sinter_pool_create(uint32_t thread_count, const sinter_allocator 
                            thread_count);
     memset(pool, 0, bytes);
     pool->bytes = bytes;
-    pool->distance = NEAR;
+    pool->distance = SINTER_DISTANCE_NEAR;
     for (uint32_t i = 0; i < SLOT_COUNT; i++)
         pool->slots[i].ranges = (range *)((char *)pool + head) + (size_t)i * thread_count;
     pool->has_allocator = allocator != NULL;
@@ -445,7 +457,7 @@ sinter_status *sinter_pool_create(uint32_t thread_count, const sinter_allocator 
     pthread_cond_init(&pool->work, NULL);
     pthread_cond_init(&pool->done, NULL);
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    pool->spins = processors > 0 && thread_count > (unsigned long)processors ? 0 : SPINS;
+    pool->spins = processors <= 0 || thread_count <= (unsigned long)processors;
     pool->services =
         (sinter_abi_services){.size = sizeof(sinter_abi_services),
                               .thread_count = thread_count,

@@ -56,7 +56,8 @@ typedef struct sinter_allocator {
 /* ---- threads ---- */
 
 /* thread_count - 1 threads that help whoever calls parallel_for; callers from any number of threads take part themselves.
- * Waiting threads spin for a few microseconds, then sleep. */
+ * Threads that wait watch for work for up to a tenth of a millisecond, then sleep; where there are more of them than processors they
+ * sleep at once. */
 typedef struct sinter_pool sinter_pool;
 SINTER_API sinter_status *sinter_pool_create(uint32_t thread_count, const sinter_allocator *allocator, sinter_pool **out_pool);
 SINTER_API void sinter_pool_destroy(sinter_pool *pool); /* nothing may run on it; NULL allowed */

@@ -1,5 +1,6 @@
 /* The thread pool: every index once whatever the sizes, callers from many threads at a time, loops inside of loops, sleep and
  * wake-up, the caller's allocator. Run under the thread sanitizer too. */
+#include "runtime/pool_distance.h"
 #include "runtime/sinter_runtime.h"
 #include "tests/unit/test.h"
 
@@ -226,6 +227,37 @@ static void count_range(void *environment, int64_t first, int64_t last) {
     atomic_fetch_add((_Atomic int *)environment, 1);
 }
 
+/* Notes fade, the distance is their mean by that of neighbours within its bounds, and grains grow with it. */
+static void test_distance(void) {
+    const uint32_t near = SINTER_DISTANCE_NEAR, far = SINTER_DISTANCE_FARTHEST;
+    const uint32_t ticks = SINTER_DISTANCE_NEAR_TICKS;
+    CHECK_INT_EQ(sinter_distance_of(0, 0), near);
+    CHECK_INT_EQ(sinter_distance_of(ticks / 2, 1), near);
+    CHECK_INT_EQ(sinter_distance_of(3 * ticks, 1), 3 * near);
+    CHECK_INT_EQ(sinter_distance_of(3 * ticks + ticks, 2), 2 * near);
+    CHECK_INT_EQ(sinter_distance_of(100 * ticks, 1), far);
+    uint32_t kept = sinter_distance_note(0, 0, 2000);
+    CHECK_INT_EQ(kept, 2000);
+    for (uint32_t notes = 1; notes < 4; notes++) {
+        uint32_t before = kept;
+        kept = sinter_distance_note(kept, notes, 400);
+        CHECK(kept < before && kept > 400);
+    }
+    for (uint32_t notes = 4; notes < 40; notes++) kept = sinter_distance_note(kept, notes, 400);
+    CHECK(kept >= 400 && kept < 410);
+
+    const int64_t parts = SINTER_ABI_GRAIN_PARTS;
+    CHECK_INT_EQ(sinter_distance_stretch(1, near), 1);
+    CHECK_INT_EQ(sinter_distance_stretch(3 * parts, near), 3);
+    CHECK_INT_EQ(sinter_distance_stretch(3 * parts, 4 * near), 12);
+    CHECK_INT_EQ(sinter_distance_stretch(parts / 2, near), 1);
+    CHECK_INT_EQ(sinter_distance_stretch(parts / 2, far), 4);
+    CHECK_INT_EQ(sinter_distance_stretch(INT64_MAX, far), INT64_MAX / parts);
+    CHECK(sinter_distance_matters(10, 2 * parts));  /* five threads here, none there */
+    CHECK(!sinter_distance_matters(10, 6 * parts)); /* not even one beside the caller */
+    CHECK(!sinter_distance_matters(10, 1));         /* one iteration at any distance */
+}
+
 /* Grains of the service are parts of iterations, stretched by a distance that stays within its bounds; what is worth a thread at any
  * distance is shared, what is worth none is not. */
 static void test_service(void) {
@@ -269,6 +301,7 @@ int main(void) {
     test_allocator();
     test_float_mode();
     test_signals();
+    test_distance();
     test_service();
     test_refusals();
     return test_finish();

@@ -1,5 +1,5 @@
-"""What --precision=bf16 gains and costs: time of each model in f32 and in bf16, and how far its outputs are from those of f32; beside
-OpenVINO in bf16, where the Python that SINTER_BENCH_PYTHON names has it. The models: those in f32 of ../bench-models
+"""What --precision=bf16 gains and costs: time of each model in f32 and in bf16, and how far its outputs are from those of f32, the median
+of several inputs, for single ones differ by half; beside OpenVINO in bf16, where the Python that SINTER_BENCH_PYTHON names has it. The models: those in f32 of ../bench-models
 (SINTER_BENCH_MODELS) where they are, otherwise the embedded ones."""
 import json
 import pathlib
@@ -11,6 +11,7 @@ import numpy
 import turns
 
 COMPARED = "bf16_min_ms"
+SAMPLES = 5  # inputs by which errors are judged
 
 
 def error_of(answers, expected):
@@ -20,8 +21,14 @@ def error_of(answers, expected):
     return max(float(error(answers[name], wanted)) for name, wanted in expected.items())
 
 
+def shuffled(feeds, seed):
+    """Inputs with the same elements in other places; as they are for seed 0."""
+    random = numpy.random.default_rng(seed)
+    return {name: random.permuted(array.ravel()).reshape(array.shape) for name, array in feeds.items()} if seed else feeds
+
+
 def answers_of(bench, model, feeds, folder, precision):
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     bench.run(bench.sinter, "run", model, f"--precision={precision}", "-i", feeds, "-o", folder)
     return {path.stem: numpy.load(path) for path in folder.glob("*.npy")}
 
@@ -32,12 +39,25 @@ def turn(bench, model, folder, precision, threads):
     return json.loads((folder / "report.json").read_text())
 
 
+def errors_of(bench, model, folder, threads, has_peer):
+    """Of Sinter's bf16 and of OpenVINO's, to Sinter's f32."""
+    first, own, peer = turns.make_feeds(model, bench.options.dims), [], []
+    for seed in range(SAMPLES):
+        feeds = folder / "sample.npz"
+        numpy.savez(feeds, **shuffled(first, seed))
+        expected, found = (answers_of(bench, model, feeds, folder / precision, precision) for precision in ("f32", "bf16"))
+        own.append(error_of(found, expected))
+        if has_peer:
+            bench.openvino(model, feeds, threads, "bf16", folder / "sample-peer.npz", seconds=0.01)
+            peer.append(error_of(numpy.load(folder / "sample-peer.npz"), expected))
+    return {"error": statistics.median(own), **({"peer_error": statistics.median(peer)} if peer else {})}
+
+
 def measure_model(bench, model, threads, has_peer):
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         numpy.savez(folder / "feeds.npz", **turns.make_feeds(model, bench.options.dims))
-        expected, own = (answers_of(bench, model, folder / "feeds.npz", folder / precision, precision) for precision in ("f32", "bf16"))
-        row, rounds = {"error": error_of(own, expected)}, range(bench.options.rounds)
+        row, rounds = errors_of(bench, model, folder, threads, has_peer), range(bench.options.rounds)
         turns_of = {precision: [] for precision in ("f32", "bf16", "peer")}
         for _ in rounds:
             for precision in ("f32", "bf16"):
@@ -47,8 +67,6 @@ def measure_model(bench, model, threads, has_peer):
         for precision, made in turns_of.items():
             for figure in ("median_ms", "min_ms") if made else ():
                 row[f"{precision}_{figure}"] = min(one[figure] for one in made)
-        if has_peer:
-            row["peer_error"] = error_of(numpy.load(folder / "peer.npz"), expected)
         return row
 
 

@@ -96,9 +96,9 @@ class Bench:
             raise RuntimeError(f"{pathlib.Path(command[0]).name}: {done.stderr.strip()[-300:]}")
         return done.stdout
 
-    def openvino(self, model, feeds, threads, precision, answers):
+    def openvino(self, model, feeds, threads, precision, answers, seconds=None):
         """A turn of OpenVINO on inputs of an .npz file: its median_ms and min_ms; outputs by name go to the .npz file `answers`."""
-        output = self.run(PYTHON, "-c", OPENVINO, model, feeds, threads, self.options.seconds, precision, answers)
+        output = self.run(PYTHON, "-c", OPENVINO, model, feeds, threads, seconds or self.options.seconds, precision, answers)
         return json.loads(output.splitlines()[-1])
 
     def fail(self, message):

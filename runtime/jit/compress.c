@@ -19,6 +19,7 @@ static const char compression_passes[] = "cut-blocks,"
                                          "compress-weights,"
                                          "quantize-tables,"
                                          "quantize-biases,"
+                                         "widen-weights,"
                                          "eliminate-common,"
                                          "eliminate-dead";
 

@@ -148,7 +148,7 @@ static bool is_elsewhere(const char *pass) {
         /* No recipe asks for these: tests/passes/, tests/suites/compressed_models.py. */
         "cut_blocks", "prune_channels", "smooth_activations", "quantize_activations",
         "quantize_weights", "compress_weights", "quantize_tables", "quantize_biases",
-        "rotate_channels",
+        "widen_weights", "rotate_channels",
         /* Graphs with shardings have properties of their own: tests/suites/shard_values.py. */
         "shard_propagate", "shard_partition", "shard_simplify", "shard_localize"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)

@@ -50,7 +50,7 @@ static bool price(sinter_plan *plan, sinter_module *module, const sinter_hardwar
 static sinter_module *share(const sinter_module *module, const sinter_hardware *hardware,
                             const sinter_plan_options *options, bool *out_good, sinter_diag *diag) {
     const sinter_ranks_options how = {
-        .hardware = hardware, .goal = options->goal, .explain = options->explain};
+        .hardware = hardware, .chooses = true, .goal = options->goal, .explain = options->explain};
     sinter_module *all = sinter_module_clone(module), *program = NULL;
     *out_good = sinter_ranks_partition(all, &how, diag);
     if (*out_good && sinter_module_mesh(all)->axis_count) {

@@ -10,7 +10,8 @@
 typedef struct sinter_ranks sinter_ranks;
 
 typedef struct sinter_ranks_options {
-    const struct sinter_hardware *hardware; /* what is said of no value is chosen by it, the mesh too; NULL: nothing is chosen */
+    const struct sinter_hardware *hardware; /* that the ranks run on; NULL: nothing is known of it */
+    bool chooses;                           /* what is said of no value is chosen by it, the mesh too */
     sinter_goal goal;                       /* of that choice */
     bool explain;                           /* why, and what was chosen where wishes contradict */
 } sinter_ranks_options;

@@ -27,18 +27,19 @@ static bool run_passes(sinter_module *module, const char *list, const sinter_ran
 bool sinter_ranks_spread(sinter_module *module, const sinter_ranks_options *how,
                          sinter_diag *diag) {
     sinter_ranks_options spread = *how;
-    spread.explain = how->explain && !how->hardware; /* what was chosen contradicts nobody */
+    spread.explain = how->explain && !how->chooses; /* what was chosen contradicts nobody */
     /* Shapes become numbers first, and constants behind views weights. */
     return run_passes(module,
                       "fold-constants,fold-sequences,canonicalize,eliminate-common,eliminate-dead",
                       how, diag) &&
-           (!how->hardware || run_passes(module, "shard-auto", how, diag)) &&
+           (!how->chooses || run_passes(module, "shard-auto", how, diag)) &&
            run_passes(module, "shard-propagate", &spread, diag);
 }
 
 bool sinter_ranks_cut(sinter_module *module, const sinter_ranks_options *how, sinter_diag *diag) {
-    return run_passes(module, "shard-partition,shard-simplify,eliminate-common,eliminate-dead", how,
-                      diag);
+    return run_passes(
+        module, "shard-partition,shard-simplify,shard-hierarchy,eliminate-common,eliminate-dead",
+        how, diag);
 }
 
 bool sinter_ranks_partition(sinter_module *module, const sinter_ranks_options *how,

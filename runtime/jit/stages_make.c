@@ -45,7 +45,7 @@ static bool split_into(const writer *w, sinter_module *module, uint32_t stages, 
                        double *out_seconds, sinter_diag *diag) {
     const sinter_hardware share = share_of(w->how->hardware, stages);
     const sinter_ranks_options spread = {
-        .hardware = w->how->chooses ? &share : NULL, .goal = w->how->goal, .explain = explain};
+        .hardware = &share, .chooses = w->how->chooses, .goal = w->how->goal, .explain = explain};
     const sinter_pass *split = sinter_pass_find(SINTER_STRING("pipeline-split"));
     const sinter_pipeline_options options = {.hardware = w->how->hardware,
                                              .stages = stages,
@@ -279,7 +279,7 @@ static bool write_program(writer *w, sinter_module *module, uint32_t number, uin
 /* Takes the module: its ranks' programs. */
 static bool write_ranks(writer *w, sinter_module *module, uint32_t number, uint64_t *out_hash) {
     const char *path = sinter_stages_path(&w->arena, w->folder, number, true);
-    const sinter_ranks_options cut = {0};
+    const sinter_ranks_options cut = {.hardware = w->how->hardware};
     bool good = sinter_ranks_cut(module, &cut, w->diag) &&
                 sinter_ranks_write(module, w->options, path, w->diag) &&
                 sinter_ranks_read_list_hash(path, out_hash, w->diag);

@@ -30,8 +30,10 @@ static const option_spec own_options[] = {
      .with = "hardware"},
     {.name = "hardware",
      .value = "FILE",
-     .doc = "a description of what the ranks run on (docs/plan.md), for --auto, --stages and "
-            "--simulation"},
+     .doc =
+         "a description of what the ranks run on (docs/plan.md): for --auto, --stages and "
+         "--simulation; sums over ranks of several servers are made within each first, where that "
+         "is faster"},
     {.name = "stages",
      .value = "N|auto",
      .doc = "a pipeline: programs of N stages, or of as many as are best, as equal as they can be; "
@@ -113,13 +115,14 @@ static bool partition(sinter_module *module, const arguments *a, const sinter_ra
 
 static bool shard(sinter_module *module, const arguments *a, const sinter_engine_options *options,
                   const char *folder, sinter_diag *diag) {
-    sinter_ranks_options how = {.explain = arguments_has(a, "explain")};
+    sinter_ranks_options how = {.chooses = arguments_has(a, "auto"),
+                                .explain = arguments_has(a, "explain")};
     sinter_hardware hardware;
     const char *path = arguments_find(a, "hardware");
     if (!read_goal(a, &how.goal) || !read_words(module, a, diag) ||
         (path && !sinter_hardware_read(path, &hardware, diag)))
         return false;
-    if (arguments_has(a, "auto")) how.hardware = &hardware;
+    how.hardware = path ? &hardware : NULL;
     bool good = partition(module, a, &how, diag) &&
                 (!arguments_has(a, "simulation") ||
                  sinter_simulation_write(module, &hardware, options, folder, diag)) &&
@@ -195,21 +198,11 @@ static bool shard_stages(sinter_module *whole, const arguments *a,
     return good;
 }
 
-/* Options of one way to share a model that another leaves without effect. */
-static bool check_ways(const arguments *a) {
-    if (arguments_has(a, "hardware") && !arguments_has(a, "auto") && !arguments_has(a, "stages") &&
-        !arguments_has(a, "simulation"))
-        return usage_error(a->verb,
-                           "--hardware does nothing without --auto, --stages or --simulation");
-    return true;
-}
-
 static int run_shard(const arguments *a) {
     sinter_diag diag = stderr_diag();
     sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
     const char *folder = arguments_find(a, "o");
     if (!folder) return usage_error(a->verb, "-o DIR is missing"), 2;
-    if (!check_ways(a)) return 2;
     if (!engine_options(a, &options) || !arguments_apply(a, false, &options.target, 1)) return 2;
     sinter_module *module = load_model(a->operands[0], a, &diag);
     bool good =

@@ -27,7 +27,7 @@ static void note_words(inspection *all) {
 static bool share(inspection *all, const arguments *a, const sinter_hardware *hardware,
                   sinter_diag *diag) {
     const char *file = arguments_find(a, "sharding");
-    const sinter_ranks_options how = {.hardware = file ? NULL : hardware};
+    const sinter_ranks_options how = {.hardware = hardware, .chooses = !file};
     if (file && !sinter_sharding_read_file(all->module, file, diag)) return false;
     if (!sinter_ranks_spread(all->module, &how, diag)) return false;
     if (!sinter_module_mesh(all->module)->axis_count)

@@ -50,6 +50,13 @@ def linear(batch, width, hidden):
     return Network(nodes, {"x": [batch, width]}, {"y": [batch, width], "total": []}, {"w1": [width, hidden], "w2": [hidden, width]}, words)
 
 
+def over_both(batch, width, hidden):
+    """Weights cut over both axes: sums within servers, then between them (pass shard-hierarchy)."""
+    network = linear(batch, width, hidden)
+    network.words = ["w1=_,data*model", "w2=data*model,_"]
+    return network
+
+
 def gathered(batch, width, layers):
     """Layers cut along their results only: each gathers what the one before has."""
     nodes, last = [], "x"
@@ -158,6 +165,8 @@ def main():
             ("gathered", gathered(64, 192 * 11, 3)),
         ):
             check(tally, work, name, network, 2, 11)
+        for servers in (2, 3, 9):
+            check(tally, work, "both", over_both(512, 1024, 128 * servers), servers, 8)
         check(tally, work, "image", image(2, 64, 8), 2, 8)
         check(tally, work, "image", image(4, 64, 8), 4, 16)
         check(tally, work, "linear", linear(127, 64, 192), 64, 64)

@@ -53,7 +53,7 @@ static void count_expr(walk *w, sinter_expr expr) {
     const bool computes = (expr->kind == SINTER_LOOP_CALL || expr->kind == SINTER_LOOP_INTRINSIC) &&
                           sinter_dtype_is_float(expr->dtype);
     if (computes) {
-        const bool both = expr->kind == SINTER_LOOP_CALL && expr->function == SINTER_SCALAR_fma;
+        const bool both = sinter_loop_is_call(expr, SINTER_SCALAR_fma);
         const double count = product(w->times, both ? 2 : 1);
         add(&w->operations, count);
         add(&w->scalar_operations, count);

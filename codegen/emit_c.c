@@ -241,14 +241,11 @@ uint32_t sinter_c_spread_dims(const sinter_c_emitter *e, sinter_loop_buffer buff
 
 static void write_alloc(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     const sinter_loop_buffer_info *info = &e->function->buffers.items[s->buffer];
-    int64_t count = 1, low, high;
-    for (uint32_t k = sinter_c_spread_dims(e, s->buffer); k < info->rank; k++) {
-        bool bounded = sinter_loop_range(e->function, info->dims[k], &low, &high) && high >= 0 &&
-                       !__builtin_mul_overflow(count, high, &count) && count <= 1 << 28;
-        if (!bounded) {
-            sinter_c_error(e, "scratch has no bound on its size [emit_c4]");
-            return;
-        }
+    int64_t count;
+    if (!sinter_loop_most_elements(e->function, info, sinter_c_spread_dims(e, s->buffer), &count) ||
+        count > SINTER_LOOP_MOST_SCRATCH) {
+        sinter_c_error(e, "scratch has no bound on its size [emit_c4]");
+        return;
     }
     bool shared = info->scope == SINTER_SCOPE_SHARED;
     if (shared && !e->dialect->shared) {

@@ -16,10 +16,6 @@ typedef struct clamped {
     double low, high;
 } clamped;
 
-static bool is_call(const sinter_loop_expr *expr, sinter_scalar_function function) {
-    return expr->kind == SINTER_LOOP_CALL && expr->function == function;
-}
-
 /* A constant, or a float made of an integer of 8 or 16 bits. */
 static bool is_whole(const sinter_loop_expr *expr) {
     if (expr->kind == SINTER_LOOP_CONST)
@@ -33,7 +29,7 @@ static bool is_whole(const sinter_loop_expr *expr) {
 /* The operand that is not the constant. */
 static const sinter_loop_expr *bounded(const sinter_loop_expr *expr,
                                        sinter_scalar_function function, double *out_bound) {
-    if (!is_call(expr, function)) return NULL;
+    if (!sinter_loop_is_call(expr, function)) return NULL;
     for (int i = 0; i < 2; i++) {
         const sinter_loop_expr *bound = expr->arguments[i];
         if (bound->kind != SINTER_LOOP_CONST || !is_whole(bound)) continue;
@@ -48,7 +44,7 @@ static bool match_clamped(const sinter_loop_expr *cast, clamped *out) {
         cast->arguments[0]->dtype != SINTER_DTYPE_f32)
         return false;
     const sinter_loop_expr *outer = cast->arguments[0], *inner;
-    bool high_outside = is_call(outer, SINTER_SCALAR_min);
+    bool high_outside = sinter_loop_is_call(outer, SINTER_SCALAR_min);
     sinter_scalar_function first = high_outside ? SINTER_SCALAR_min : SINTER_SCALAR_max;
     sinter_scalar_function second = high_outside ? SINTER_SCALAR_max : SINTER_SCALAR_min;
     if (!(inner = bounded(outer, first, high_outside ? &out->high : &out->low)) ||
@@ -56,13 +52,13 @@ static bool match_clamped(const sinter_loop_expr *cast, clamped *out) {
         out->low > out->high)
         return false;
     out->shift = NULL;
-    for (int i = 0; i < 2 && is_call(inner, SINTER_SCALAR_add) && !out->shift; i++)
-        if (is_call(inner->arguments[i], SINTER_SCALAR_round_even) &&
+    for (int i = 0; i < 2 && sinter_loop_is_call(inner, SINTER_SCALAR_add) && !out->shift; i++)
+        if (sinter_loop_is_call(inner->arguments[i], SINTER_SCALAR_round_even) &&
             is_whole(inner->arguments[1 - i])) {
             out->shift = inner->arguments[1 - i];
             inner = inner->arguments[i];
         }
-    if (!is_call(inner, SINTER_SCALAR_round_even)) return false;
+    if (!sinter_loop_is_call(inner, SINTER_SCALAR_round_even)) return false;
     out->value = inner->arguments[0];
     return true;
 }

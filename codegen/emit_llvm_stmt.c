@@ -260,15 +260,12 @@ static void emit_assign(sinter_llvm_function *f, const sinter_loop_stmt *s) {
 
 static void emit_alloc(sinter_llvm_function *f, const sinter_loop_stmt *s) {
     const sinter_loop_buffer_info *info = &f->function->buffers.items[s->buffer];
-    int64_t count = 1;
-    for (uint32_t k = 0; k < info->rank; k++) {
-        int64_t low, high;
-        if (!sinter_loop_range(f->function, info->dims[k], &low, &high) || high < 0 ||
-            __builtin_mul_overflow(count, high, &count) || count > 1 << 28) {
-            sinter_llvm_fail(f->module, "kernel %s: scratch %s has no bound on its size [emit_c4]",
-                             f->function->name, info->name);
-            return;
-        }
+    int64_t count;
+    if (!sinter_loop_most_elements(f->function, info, 0, &count) ||
+        count > SINTER_LOOP_MOST_SCRATCH) {
+        sinter_llvm_fail(f->module, "kernel %s: scratch %s has no bound on its size [emit_c4]",
+                         f->function->name, info->name);
+        return;
     }
     LLVMTypeRef type =
         LLVMArrayType2(f->module->dtypes[info->dtype], count > 0 ? (uint64_t)count : 1);

@@ -20,7 +20,7 @@ static void search_expr(rounding_search *search, sinter_expr expr) {
         sinter_map_find(&search->visited, (uintptr_t)expr, &seen))
         return;
     sinter_map_put(&search->visited, (uintptr_t)expr, 1);
-    search->found = expr->kind == SINTER_LOOP_CALL && expr->function == SINTER_SCALAR_round_even;
+    search->found = sinter_loop_is_call(expr, SINTER_SCALAR_round_even);
     for (uint32_t i = 0; i < expr->argument_count; i++) search_expr(search, expr->arguments[i]);
 }
 
@@ -49,10 +49,6 @@ bool sinter_legal_may_fuse(const sinter_legalizer *l, const sinter_loop_function
 
 /* ---- sums ---- */
 
-static bool is_call(sinter_expr expr, sinter_scalar_function function) {
-    return expr->kind == SINTER_LOOP_CALL && expr->function == function;
-}
-
 /* What the statement is about to overwrite. */
 static bool is_place(const sinter_loop_stmt *stmt, sinter_expr expr) {
     if (stmt->kind == SINTER_LOOP_ASSIGN)
@@ -68,18 +64,18 @@ static int spine(const sinter_loop_stmt *stmt, sinter_expr sum) {
     for (int i = 0; i < 2; i++) {
         sinter_expr operand = sum->arguments[i];
         if (is_place(stmt, operand) ||
-            (is_call(operand, SINTER_SCALAR_add) && spine(stmt, operand) >= 0))
+            (sinter_loop_is_call(operand, SINTER_SCALAR_add) && spine(stmt, operand) >= 0))
             return i;
     }
     return -1;
 }
 
 static sinter_expr fuse(sinter_legalizer *l, const sinter_loop_stmt *stmt, sinter_expr value) {
-    int through = is_call(value, SINTER_SCALAR_add) ? spine(stmt, value) : -1;
+    int through = sinter_loop_is_call(value, SINTER_SCALAR_add) ? spine(stmt, value) : -1;
     if (through < 0) return value;
     sinter_expr rest = fuse(l, stmt, value->arguments[through]),
                 added = value->arguments[1 - through];
-    if (is_call(added, SINTER_SCALAR_mul)) {
+    if (sinter_loop_is_call(added, SINTER_SCALAR_mul)) {
         const sinter_expr operands[] = {added->arguments[0], added->arguments[1], rest};
         return sinter_loop_call(&l->build, SINTER_SCALAR_fma, operands);
     }

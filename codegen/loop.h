@@ -266,6 +266,11 @@ static inline bool sinter_loop_assigns(const sinter_loop_stmt *stmt) {
     return stmt->kind == SINTER_LOOP_ASSIGN || stmt->kind == SINTER_LOOP_REDUCE;
 }
 
+/* The expression is a call of this function. */
+static inline bool sinter_loop_is_call(const sinter_loop_expr *expr, sinter_scalar_function function) {
+    return expr->kind == SINTER_LOOP_CALL && expr->function == function;
+}
+
 /* ---- building: expressions fold constants and simplify index arithmetic as they are made ---- */
 /* A body that is open: its address names the block while the arena lives. */
 struct sinter_loop_open {
@@ -334,6 +339,10 @@ bool sinter_loop_is_const_int(sinter_expr expr, int64_t *out_value);
 bool sinter_loop_expr_equal(sinter_expr a, sinter_expr b);
 /* Bytes of a buffer where its dims are numbers. */
 bool sinter_loop_static_bytes(const sinter_loop_buffer_info *buffer, uint64_t *out_bytes);
+/* Elements at most, by the dims from `first` on, as far as ranges tell; false where they don't. */
+bool sinter_loop_most_elements(const sinter_loop_function *function, const sinter_loop_buffer_info *buffer, uint32_t first,
+                               int64_t *out_count);
+enum { SINTER_LOOP_MOST_SCRATCH = 1 << 28 }; /* elements of one buffer that an emitter lays out in a kernel */
 
 /* Statements are appended at the builder's position. begin_* opens a body, end closes the innermost open one. */
 sinter_loop_var sinter_loop_begin_for(sinter_loop_builder *builder, const char *name, sinter_expr lower,

@@ -94,6 +94,15 @@ bool sinter_loop_stride(sinter_loop_builder *builder, sinter_loop_buffer buffer,
            sinter_loop_is_const_int(coefficient, out_elements);
 }
 
+bool sinter_loop_stride_bytes(sinter_loop_builder *builder, sinter_loop_buffer buffer,
+                              const sinter_expr *indices, sinter_loop_var var, int64_t *out_bytes) {
+    const sinter_loop_buffer_info *info = &builder->function->buffers.items[buffer];
+    int64_t elements;
+    if (!sinter_loop_stride(builder, buffer, indices, var, &elements)) return false;
+    *out_bytes = elements * sinter_dtype_infos[info->dtype].bits / 8;
+    return true;
+}
+
 /* ---- scopes ---- */
 
 /* The condition around all that a list reads and writes, NULL where there is none. */

@@ -28,6 +28,9 @@ bool sinter_loop_tells_apart(const sinter_loop_access_list *accesses, sinter_loo
 /* The elements of a dense buffer that one more of the variable moves the place of these indices by. False: it is no number. */
 bool sinter_loop_stride(sinter_loop_builder *builder, sinter_loop_buffer buffer, const sinter_expr *indices, sinter_loop_var var,
                         int64_t *out_elements);
+/* The same in bytes, rounded down. */
+bool sinter_loop_stride_bytes(sinter_loop_builder *builder, sinter_loop_buffer buffer, const sinter_expr *indices,
+                              sinter_loop_var var, int64_t *out_bytes);
 
 /* Where everything of a function is declared. Lives in a scratch arena of the caller; edits of the function make it stale. */
 typedef struct sinter_loop_scopes {

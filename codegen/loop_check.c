@@ -3,27 +3,20 @@
  * Test: tests/unit/loop_property_test.c */
 #include "codegen/loop_check.h"
 #include "codegen/loop_code.h"
+#include "ir/base/splitmix.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
-/* SplitMix64 (Steele, Lea, Flood 2014). */
-static uint64_t next_random(uint64_t *state) {
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
 static void fill(sinter_tensor *tensor, uint64_t *state) {
     int64_t count = sinter_tensor_count(tensor);
     bool is_float = sinter_dtype_is_float(tensor->dtype);
     for (int64_t i = 0; i < count; i++) {
-        int64_t value = (int64_t)(next_random(state) % 17) - 8;
+        int64_t value = (int64_t)(sinter_splitmix(state) % 17) - 8;
         if (is_float)
             sinter_tensor_set_double(
-                tensor, i, (double)value / 4.0 + (double)(next_random(state) % 1000) / 4096.0);
+                tensor, i, (double)value / 4.0 + (double)(sinter_splitmix(state) % 1000) / 4096.0);
         else if (tensor->dtype == SINTER_DTYPE_bool)
             sinter_tensor_set_int(tensor, i, value & 1);
         else

@@ -75,6 +75,18 @@ bool sinter_loop_static_bytes(const sinter_loop_buffer_info *buffer, uint64_t *o
     return sinter_dtype_bytes(buffer->dtype, (uint64_t)count, out_bytes);
 }
 
+bool sinter_loop_most_elements(const sinter_loop_function *function,
+                               const sinter_loop_buffer_info *buffer, uint32_t first,
+                               int64_t *out_count) {
+    int64_t low, high;
+    *out_count = 1;
+    for (uint32_t i = first; i < buffer->rank; i++)
+        if (!sinter_loop_range(function, buffer->dims[i], &low, &high) ||
+            __builtin_mul_overflow(*out_count, high > 0 ? high : 0, out_count))
+            return false;
+    return true;
+}
+
 bool sinter_loop_expr_equal(sinter_expr a, sinter_expr b) {
     return sinter_linear_compare(a, b) == 0;
 }
@@ -233,7 +245,7 @@ static sinter_expr divide_common_factor(sinter_loop_builder *builder,
     if (divisor == 1) return remainder ? sinter_loop_int(builder, 0) : inner;
     /* (x / a) / b = x / (a*b); (x % (a*b)) % b = x % b. */
     int64_t nested;
-    if (inner->kind == SINTER_LOOP_CALL && inner->function == function &&
+    if (sinter_loop_is_call(inner, function) &&
         sinter_loop_is_const_int(inner->arguments[1], &nested) && nested > 0) {
         int64_t product;
         if (!remainder && !__builtin_mul_overflow(nested, divisor, &product))
@@ -350,8 +362,8 @@ static sinter_expr fold_min_max(sinter_loop_builder *builder, sinter_scalar_func
     bool smaller = function == SINTER_SCALAR_min;
     if (decide_less(builder, a, b, true) == 1) return smaller ? a : b;
     if (decide_less(builder, b, a, true) == 1) return smaller ? b : a;
-    bool nested = a->kind == SINTER_LOOP_CALL && a->function == function &&
-                  a->arguments[1]->kind == SINTER_LOOP_CONST && b->kind == SINTER_LOOP_CONST;
+    bool nested = sinter_loop_is_call(a, function) && a->arguments[1]->kind == SINTER_LOOP_CONST &&
+                  b->kind == SINTER_LOOP_CONST;
     if (!nested) return NULL;
     sinter_expr constants[2] = {a->arguments[1], b};
     sinter_expr arguments[2] = {a->arguments[0], fold_constants(builder, function, constants)};
@@ -381,7 +393,7 @@ static sinter_expr fold_select(sinter_loop_builder *builder, const sinter_expr *
     if (sinter_loop_is_const_int(condition, &known)) return known ? a : b;
     if (sinter_loop_expr_equal(a, b)) return a;
     if (a->dtype == SINTER_DTYPE_bool && is_int(a, 1) && is_int(b, 0)) return condition;
-    if (condition->kind == SINTER_LOOP_CALL && condition->function == SINTER_SCALAR_not) {
+    if (sinter_loop_is_call(condition, SINTER_SCALAR_not)) {
         sinter_expr swapped[3] = {condition->arguments[0], b, a};
         return sinter_loop_call(builder, SINTER_SCALAR_select, swapped);
     }
@@ -462,8 +474,7 @@ static sinter_expr simplify(sinter_loop_builder *builder, sinter_scalar_function
     sinter_scalar_function back = function == SINTER_SCALAR_bits        ? SINTER_SCALAR_from_bits
                                   : function == SINTER_SCALAR_from_bits ? SINTER_SCALAR_bits
                                                                         : SINTER_SCALAR_NONE;
-    if (back && arguments[0]->kind == SINTER_LOOP_CALL && arguments[0]->function == back)
-        return arguments[0]->arguments[0];
+    if (back && sinter_loop_is_call(arguments[0], back)) return arguments[0]->arguments[0];
     if (arity != 2) return NULL;
     sinter_expr a = arguments[0], b = arguments[1];
     if (is_float_type) return fold_float(function, a, b);

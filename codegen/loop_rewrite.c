@@ -462,6 +462,18 @@ bool sinter_loop_trip_count(const sinter_loop_stmt *loop, int64_t *out_count) {
     return true;
 }
 
+bool sinter_loop_most_trips(const sinter_loop_function *function, const sinter_loop_stmt *loop,
+                            int64_t *out_count) {
+    int64_t low, high, unused;
+    if (sinter_loop_trip_count(loop, out_count)) return true;
+    if (!sinter_loop_range(function, loop->lower, &low, &unused) ||
+        !sinter_loop_range(function, loop->upper, &unused, &high) ||
+        __builtin_sub_overflow(high, low, out_count))
+        return false;
+    *out_count = *out_count > 0 ? (*out_count - 1) / loop->step + 1 : 0;
+    return true;
+}
+
 bool sinter_loop_looks_up(const sinter_loop_function *function, sinter_expr load) {
     int64_t entries;
     if (load->kind != SINTER_LOOP_LOAD || load->argument_count != 1) return false;

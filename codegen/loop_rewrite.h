@@ -67,5 +67,7 @@ bool sinter_loop_affine(sinter_loop_builder *builder, sinter_expr expr, sinter_l
                         sinter_expr *out_rest);
 /* The number of iterations where it is a constant. */
 bool sinter_loop_trip_count(const sinter_loop_stmt *loop, int64_t *out_count);
+/* Iterations at most, as far as the ranges of the bounds tell; false where they don't. */
+bool sinter_loop_most_trips(const sinter_loop_function *function, const sinter_loop_stmt *loop, int64_t *out_count);
 /* The load takes one of 256 bytes, that whose number is a byte: an index that can't miss, of a table that fits registers. */
 bool sinter_loop_looks_up(const sinter_loop_function *function, sinter_expr load);

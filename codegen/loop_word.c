@@ -8,7 +8,7 @@ const sinter_loop_expr *sinter_loop_operand_beside(const sinter_loop_expr *expr,
                                                    sinter_scalar_function function,
                                                    int64_t constant) {
     int64_t value;
-    bool fits = expr->kind == SINTER_LOOP_CALL && expr->function == function &&
+    bool fits = sinter_loop_is_call(expr, function) &&
                 sinter_loop_is_const_int(expr->arguments[1], &value) && value == constant;
     return fits ? expr->arguments[0] : NULL;
 }
@@ -25,7 +25,7 @@ static const sinter_loop_expr *low_half(const sinter_loop_expr *expr) {
 static const sinter_loop_expr *part_load(const sinter_loop_expr *expr, int64_t *out_part) {
     int64_t shift = 0;
     expr = low_half(expr);
-    if (expr->kind == SINTER_LOOP_CALL && expr->function == SINTER_SCALAR_shl) {
+    if (sinter_loop_is_call(expr, SINTER_SCALAR_shl)) {
         if (!sinter_loop_is_const_int(expr->arguments[1], &shift)) return NULL;
         expr = expr->arguments[0];
     }
@@ -42,8 +42,7 @@ static const sinter_loop_expr *part_load(const sinter_loop_expr *expr, int64_t *
 }
 
 static bool is_or(const sinter_loop_expr *expr) {
-    return expr->kind == SINTER_LOOP_CALL && expr->function == SINTER_SCALAR_or &&
-           expr->dtype == SINTER_DTYPE_i32;
+    return sinter_loop_is_call(expr, SINTER_SCALAR_or) && expr->dtype == SINTER_DTYPE_i32;
 }
 
 static bool find_loads(const sinter_loop_expr *expr, const sinter_loop_expr **loads,

@@ -7,17 +7,18 @@
  * added, no other result than y. Test: tests/codegen/lower/attention.sir, tests/ops/attention.sir */
 #include "codegen/lower_write.h"
 #include "ir/decompose.h"
+#include "ir/machine.h"
 #include <math.h>
 
 enum {
-    LINE = 16,          /* elements; rows of scratch are an odd number of lines */
-    ROWS = 32,          /* queries at a time, about */
-    MOST_ROWS = 64,     /* at most */
-    UNKNOWN_ROWS = 16,  /* where it is not known how many there are, */
-    FEW_ROWS = 6,       /* unless there are fewer than these */
-    ROW_STEP = 8,       /* rows that are multiplied at a time, as a rule */
-    MOST_COLUMNS = 512, /* keys whose scores are kept at once */
-    COLUMNS = 384       /* keys at a time, where there are more, or it is not known how many */
+    LINE = SINTER_CACHE_LINE / 4, /* elements of f32; rows of scratch are an odd number of lines */
+    ROWS = 32,                    /* queries at a time, about */
+    MOST_ROWS = 64,               /* at most */
+    UNKNOWN_ROWS = 16,            /* where it is not known how many there are, */
+    FEW_ROWS = 6,                 /* unless there are fewer than these */
+    ROW_STEP = 8,                 /* rows that are multiplied at a time, as a rule */
+    MOST_COLUMNS = 512,           /* keys whose scores are kept at once */
+    COLUMNS = 384                 /* keys at a time, where there are more, or nobody knows */
 };
 
 typedef struct attention {

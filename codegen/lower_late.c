@@ -10,26 +10,6 @@ static bool bind_all(sinter_late_dims *late, sinter_node node) {
     return good;
 }
 
-/* mark[i] = 1 for each axis that `axes` names, among `rank`; all of them where `all` says so. */
-static sinter_loop_buffer mark_axes(sinter_kernel *k, sinter_node node, sinter_value axes,
-                                    uint32_t rank, bool all_if_empty) {
-    sinter_loop_buffer mark = sinter_write_stack(k, "mark", SINTER_DTYPE_i64, rank);
-    sinter_expr count = sinter_kernel_axis_count(k, axes), size = sinter_write_int(k, rank);
-    sinter_expr start = all_if_empty
-                            ? sinter_write_cast(k, FORMULA(k, "a == 0", count), SINTER_DTYPE_i64)
-                            : sinter_write_int(k, 0);
-    sinter_expr i = sinter_kernel_begin_for(k, "i", size);
-    sinter_write_store1(k, mark, i, start);
-    sinter_write_end(k);
-    sinter_expr j = sinter_kernel_begin_for(k, "j", count);
-    sinter_expr axis = sinter_kernel_wrap_index(k, sinter_lower_element(k, axes, &j), size);
-    axis = sinter_write_let(k, "axis", axis);
-    sinter_kernel_check_index(k, node, axis, size);
-    sinter_write_store1(k, mark, axis, sinter_write_int(k, 1));
-    sinter_write_end(k);
-    return mark;
-}
-
 /* Sizes of x without the marked axes, in order. */
 static void set_unmarked(sinter_late_dims *late, sinter_value x, sinter_loop_buffer mark,
                          bool must_be_one) {
@@ -63,7 +43,7 @@ bool sinter_lower_reduce_dims(sinter_lower *lower, sinter_node node) {
     bool all = sinter_node_get_int(lower->module, node, "noop_with_empty_axes", 0) == 0;
     sinter_late_begin(&late, lower, node, sinter_value_type(lower->module, y)->rank);
     sinter_kernel *k = &late.kernel;
-    sinter_loop_buffer mark = mark_axes(k, node, axes, rank, all);
+    sinter_loop_buffer mark = sinter_write_axes(k, "mark", node, axes, rank, all);
     if (late.count != rank || sinter_node_get_int(lower->module, node, "keepdims", 1) == 0) {
         set_unmarked(&late, x, mark, false);
     } else {
@@ -83,7 +63,7 @@ bool sinter_lower_squeeze_dims(sinter_lower *lower, sinter_node node) {
                  y = sinter_node_result(lower->module, node, 0);
     uint32_t rank = sinter_value_type(lower->module, x)->rank;
     sinter_late_begin(&late, lower, node, sinter_value_type(lower->module, y)->rank);
-    set_unmarked(&late, x, mark_axes(&late.kernel, node, axes, rank, false), true);
+    set_unmarked(&late, x, sinter_write_axes(&late.kernel, "mark", node, axes, rank, false), true);
     return bind_all(&late, node);
 }
 
@@ -96,7 +76,7 @@ bool sinter_lower_unsqueeze_dims(sinter_lower *lower, sinter_node node) {
              out_rank = sinter_value_type(lower->module, y)->rank;
     sinter_late_begin(&late, lower, node, out_rank);
     sinter_kernel *k = &late.kernel;
-    sinter_loop_buffer mark = mark_axes(k, node, axes, out_rank, false);
+    sinter_loop_buffer mark = sinter_write_axes(k, "mark", node, axes, out_rank, false);
     sinter_loop_var next = sinter_write_var(k, "next", sinter_write_int(k, 0));
     for (uint32_t d = 0; d < out_rank; ++d) {
         sinter_expr marked = sinter_write_load1(k, mark, sinter_write_int(k, d)),

@@ -3,7 +3,7 @@
  * Sums of floats over very many elements accumulate in f64, as the evaluator does: in f32 their error would grow with the
  * number of elements.
  * Test: tests/suites/onnx_suite.py, tests/ops/reduce.sir */
-#include "codegen/lower.h"
+#include "codegen/lower_write.h"
 #include <string.h>
 
 enum { LONG_SUM = 16384 }; /* elements: what f32 still sums to six digits, one after the other */
@@ -153,30 +153,6 @@ static bool lower_static(sinter_kernel *kernel, sinter_node node, const bool *ma
     return true;
 }
 
-/* reduced[i] (i64 registers): 1 where some element of axes names axis i. */
-static void mark_axes(sinter_kernel *kernel, sinter_node node, uint32_t rank,
-                      sinter_loop_buffer reduced) {
-    sinter_module *module = kernel->lower->module;
-    sinter_loop_builder *build = &kernel->build;
-    sinter_value axes = sinter_node_operand(module, node, 1);
-    sinter_expr count = sinter_kernel_axis_count(kernel, axes), size = sinter_loop_int(build, rank);
-    bool noop = sinter_node_get_int(module, node, "noop_with_empty_axes", 0) != 0;
-    sinter_expr empty =
-        sinter_loop_compare(build, SINTER_SCALAR_eq, count, sinter_loop_int(build, 0));
-    sinter_expr i = sinter_kernel_begin_for(kernel, "i", size);
-    sinter_loop_store(build, reduced, &i,
-                      noop ? sinter_loop_int(build, 0)
-                           : sinter_loop_cast(build, empty, SINTER_DTYPE_i64));
-    sinter_loop_end(build);
-    sinter_expr k = sinter_kernel_begin_for(kernel, "k", count);
-    sinter_expr axis =
-        sinter_kernel_wrap_index(kernel, sinter_lower_element(kernel, axes, &k), size);
-    axis = sinter_loop_var_read(build, sinter_loop_declare(build, "axis", false, axis));
-    sinter_kernel_check_index(kernel, node, axis, size);
-    sinter_loop_store(build, reduced, &axis, sinter_loop_int(build, 1));
-    sinter_loop_end(build);
-}
-
 /* Axes that are data: which of the input's go (reduced), how many elements that makes (count), and how many of those before
  * stay (next), which is the result's axis where dims are not kept. */
 typedef struct data_axes {
@@ -228,14 +204,12 @@ static bool lower_dynamic(sinter_kernel *kernel, sinter_node node, const reducti
     sinter_value x = sinter_node_operand(module, node, 0), y = sinter_node_result(module, node, 0);
     uint32_t rank = sinter_value_type(module, x)->rank;
     sinter_dtype dtype = accumulator_dtype(kernel, node);
-    sinter_expr extent = sinter_loop_int(build, rank ? rank : 1);
     sinter_expr out_index[SINTER_MAX_RANK], in_index[SINTER_MAX_RANK];
     data_axes d = {.out_index = out_index, .out_rank = sinter_value_type(module, y)->rank};
     d.keeps = d.out_rank == rank;
-    d.reduced =
-        sinter_loop_add_buffer(build, "reduced", SINTER_DTYPE_i64, 1, &extent, SINTER_SCOPE_STACK);
-    sinter_loop_alloc(build, d.reduced);
-    mark_axes(kernel, node, rank, d.reduced);
+    bool noop = sinter_node_get_int(module, node, "noop_with_empty_axes", 0) != 0;
+    d.reduced = sinter_write_axes(kernel, "reduced", node, sinter_node_operand(module, node, 1),
+                                  rank, !noop);
     sinter_kernel_begin_loops(kernel, y, out_index);
     sinter_loop_var acc =
         sinter_loop_declare(build, "acc", true, initial_value(kernel, text->init, dtype));

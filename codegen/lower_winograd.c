@@ -318,32 +318,6 @@ static void output_step(winograd *w, sinter_expr panel) {
 
 /* ---- the whole ---- */
 
-/* So that a result has no tile where the input has no element. */
-static bool has_small_pads(const sinter_module *module, sinter_node node) {
-    const int64_t *pads = NULL;
-    size_t count = sinter_node_get_ints(module, node, "pads", &pads);
-    for (size_t i = 0; i < count; i++)
-        if (pads[i] < 0 || pads[i] > 1) return false;
-    return true;
-}
-
-static bool has_only_ones(const sinter_module *module, sinter_node node, const char *name) {
-    const int64_t *items = NULL;
-    size_t count = sinter_node_get_ints(module, node, name, &items);
-    for (size_t i = 0; i < count; i++)
-        if (items[i] != 1) return false;
-    return true;
-}
-
-/* What the kernel relies on, if someone else than the pass asked for it. */
-static bool is_of_taps(const sinter_module *module, sinter_node node, const sinter_tensor *taps) {
-    return taps->rank == 4 && taps->dtype == SINTER_DTYPE_f32 && taps->dims[2] == TAPS &&
-           taps->dims[3] == TAPS && taps->dims[0] > 0 && has_only_ones(module, node, "strides") &&
-           has_only_ones(module, node, "dilations") && has_small_pads(module, node) &&
-           sinter_node_get_int(module, node, "group", 1) == 1 &&
-           sinter_node_get_int(module, node, "channels_last", 0) == 1;
-}
-
 /* Scratch (ir/winograd.h) of a block is on the stack; of a group, in the workspace. There is room for a symbolic number of tiles and no
  * more, odd or not: the kernel knows its loops by the scalar that is this dim, and a rounded one would be another. */
 static sinter_loop_buffer scratch(winograd *w, const char *name, int64_t width) {
@@ -476,7 +450,7 @@ bool sinter_lower_winograd(sinter_kernel *kernel, sinter_node node) {
                   .bias = sinter_node_operand(module, node, 2),
                   .y = sinter_node_result(module, node, 0)};
     const sinter_tensor *taps = sinter_kernel_constant(kernel, w.weight);
-    bool fits = taps && is_of_taps(module, node, taps);
+    bool fits = taps && sinter_winograd_takes(module, node, taps);
     w.filters = fits ? taps->dims[0] : 1;
     w.channels = fits ? taps->dims[1] : 1;
     if (!fits || !read_plan(&w, plan, count))

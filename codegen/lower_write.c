@@ -225,6 +225,25 @@ void sinter_write_unflatten(sinter_kernel *kernel, sinter_value value, sinter_ex
     }
 }
 
+sinter_loop_buffer sinter_write_axes(sinter_kernel *k, const char *name, sinter_node node,
+                                     sinter_value axes, uint32_t rank, bool all_if_empty) {
+    sinter_loop_buffer mark = sinter_write_stack(k, name, SINTER_DTYPE_i64, rank);
+    sinter_expr count = sinter_kernel_axis_count(k, axes), size = sinter_write_int(k, rank);
+    sinter_expr start = all_if_empty
+                            ? sinter_write_cast(k, FORMULA(k, "a == 0", count), SINTER_DTYPE_i64)
+                            : sinter_write_int(k, 0);
+    sinter_expr i = sinter_kernel_begin_for(k, "i", size);
+    sinter_write_store1(k, mark, i, start);
+    sinter_write_end(k);
+    sinter_expr j = sinter_kernel_begin_for(k, "j", count);
+    sinter_expr axis = sinter_kernel_wrap_index(k, sinter_lower_element(k, axes, &j), size);
+    axis = sinter_write_let(k, "axis", axis);
+    sinter_kernel_check_index(k, node, axis, size);
+    sinter_write_store1(k, mark, axis, sinter_write_int(k, 1));
+    sinter_write_end(k);
+    return mark;
+}
+
 /* ---- late dims ---- */
 
 void sinter_late_begin(sinter_late_dims *late, sinter_lower *lower, sinter_node node,

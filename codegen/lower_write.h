@@ -66,6 +66,11 @@ void sinter_write_unflatten(sinter_kernel *kernel, sinter_value value, sinter_ex
 /* Loops over all axes of a value but one: fills index[], leaving index[axis]; close with rank - 1 ends. */
 void sinter_write_begin_lines(sinter_kernel *kernel, sinter_value value, uint32_t axis, sinter_expr *out_index);
 
+/* A mark for each of `rank` axes, on the stack: 1 where an element of the operand `axes` names it, else 0. all_if_empty: 1 for all where
+ * there is no element. An axis that does not exist ends the run. Statement level. */
+sinter_loop_buffer sinter_write_axes(sinter_kernel *kernel, const char *name, sinter_node node, sinter_value axes, uint32_t rank,
+                                     bool all_if_empty);
+
 /* ---- dims that only the run knows: a DIMS rule writes a kernel that stores them, then binds them ---- */
 typedef struct sinter_late_dims {
     sinter_kernel kernel;

@@ -71,10 +71,6 @@ static bool find_taken(void *user, sinter_loop_stmt *s) {
     return true;
 }
 
-static bool is_call(sinter_expr expr, sinter_scalar_function function) {
-    return expr->kind == SINTER_LOOP_CALL && expr->function == function;
-}
-
 static bool is_natural(const planner *p, sinter_expr expr) {
     int64_t value, low, high;
     if (sinter_loop_is_const_int(expr, &value)) return value >= 0;
@@ -84,8 +80,10 @@ static bool is_natural(const planner *p, sinter_expr expr) {
                 const sinter_loop_symbol *symbol = &p->program->symbols.items[i];
                 return !symbol->content || symbol->min >= 0; /* dims are checked on entry */
             }
-    bool closed = is_call(expr, SINTER_SCALAR_add) || is_call(expr, SINTER_SCALAR_mul) ||
-                  is_call(expr, SINTER_SCALAR_min) || is_call(expr, SINTER_SCALAR_max);
+    bool closed = sinter_loop_is_call(expr, SINTER_SCALAR_add) ||
+                  sinter_loop_is_call(expr, SINTER_SCALAR_mul) ||
+                  sinter_loop_is_call(expr, SINTER_SCALAR_min) ||
+                  sinter_loop_is_call(expr, SINTER_SCALAR_max);
     for (uint32_t i = 0; i < expr->argument_count && closed; i++)
         closed = is_natural(p, expr->arguments[i]);
     return closed || (sinter_loop_range(p->host, expr, &low, &high) && low >= 0);
@@ -115,7 +113,7 @@ static void multiply(planner *p, product *out, sinter_expr expr) {
     int64_t value;
     if (sinter_loop_is_const_int(expr, &value)) {
         out->overflows |= value < 0 || __builtin_mul_overflow(out->constant, value, &out->constant);
-    } else if (is_call(expr, SINTER_SCALAR_mul)) {
+    } else if (sinter_loop_is_call(expr, SINTER_SCALAR_mul)) {
         multiply(p, out, expr->arguments[0]);
         multiply(p, out, expr->arguments[1]);
     } else {
@@ -146,10 +144,10 @@ static uint64_t estimate(const planner *p, sinter_expr expr) {
         }
     if (expr->argument_count != 2) return TYPICAL;
     uint64_t a = estimate(p, expr->arguments[0]), b = estimate(p, expr->arguments[1]), result;
-    if (is_call(expr, SINTER_SCALAR_mul))
+    if (sinter_loop_is_call(expr, SINTER_SCALAR_mul))
         return __builtin_mul_overflow(a, b, &result) ? UINT64_MAX / 2 : result;
-    if (is_call(expr, SINTER_SCALAR_div)) return b ? a / b : a;
-    if (is_call(expr, SINTER_SCALAR_sub)) return a > b ? a - b : 0;
+    if (sinter_loop_is_call(expr, SINTER_SCALAR_div)) return b ? a / b : a;
+    if (sinter_loop_is_call(expr, SINTER_SCALAR_sub)) return a > b ? a - b : 0;
     return a > b ? a : b;
 }
 

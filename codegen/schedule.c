@@ -528,23 +528,29 @@ bool sinter_schedule_is_independent(sinter_schedule *schedule, const sinter_loop
     return may_run_at_once(schedule, loop, false);
 }
 
-/* i in l..l+n becomes i in 0..n, l added where it is read. */
-static void move_to_zero(sinter_schedule *schedule, sinter_loop_stmt *loop, int64_t lower,
-                         int64_t count) {
+int64_t sinter_schedule_trips(const sinter_schedule *schedule, sinter_loop_var loop) {
+    const sinter_loop_stmt *stmt = loop ? sinter_schedule_get_loop(schedule->function, loop) : NULL;
+    int64_t count;
+    return stmt && sinter_loop_trip_count(stmt, &count) ? count : -1;
+}
+
+void sinter_schedule_start_at_zero(sinter_schedule *schedule, sinter_loop_var var) {
+    sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, var);
+    int64_t lower, count;
+    if (!sinter_loop_is_const_int(loop->lower, &lower) || !sinter_loop_trip_count(loop, &count) ||
+        (!lower && loop->step == 1))
+        return;
     sinter_loop_map map;
     sinter_loop_map_init(&map, schedule->program, schedule->function);
     sinter_loop_builder *b = &map.builder;
-    sinter_loop_var fresh = sinter_loop_add_var(b, sinter_schedule_var_name(schedule, loop->var),
-                                                SINTER_DTYPE_i64, false);
-    sinter_loop_set_range(b, fresh, 0, count - 1);
-    sinter_expr value =
-        sinter_loop_mul(b, sinter_loop_var_read(b, fresh), sinter_loop_int(b, loop->step));
-    sinter_loop_map_var(&map, loop->var, sinter_loop_add(b, value, sinter_loop_int(b, lower)));
-    sinter_loop_map_list(&map, loop->body);
-    loop->var = fresh;
+    sinter_expr step = sinter_loop_int(b, loop->step);
     loop->lower = sinter_loop_int(b, 0);
     loop->upper = sinter_loop_int(b, count);
     loop->step = 1;
+    sinter_loop_take_range(b, loop);
+    sinter_expr value = sinter_loop_mul(b, sinter_loop_var_read(b, var), step);
+    sinter_loop_map_var(&map, var, sinter_loop_add(b, value, sinter_loop_int(b, lower)));
+    sinter_loop_map_list(&map, loop->body);
 }
 
 bool sinter_schedule_vectorize(sinter_schedule *schedule, sinter_loop_var var) {
@@ -566,7 +572,7 @@ bool sinter_schedule_vectorize(sinter_schedule *schedule, sinter_loop_var var) {
     bool moves = lower != 0 || loop->step != 1;
     sinter_loop_function *saved =
         moves ? sinter_loop_clone_function(schedule->program, schedule->function) : NULL;
-    if (moves) move_to_zero(schedule, loop, lower, count);
+    if (moves) sinter_schedule_start_at_zero(schedule, var);
     loop->axis = SINTER_AXIS_VECTOR;
     return sinter_schedule_keeps_marks(schedule, saved);
 }

@@ -23,6 +23,8 @@ sinter_loop_var sinter_schedule_find_loop(const sinter_loop_function *function, 
 sinter_loop_var sinter_schedule_find_var(const sinter_loop_function *function, const char *name);
 sinter_loop_buffer sinter_schedule_find_buffer(const sinter_loop_function *function, const char *name);
 sinter_loop_stmt *sinter_schedule_get_loop(const sinter_loop_function *function, sinter_loop_var var); /* NULL: none */
+/* Its iterations; -1 where they are no number or there is no such loop (0). */
+int64_t sinter_schedule_trips(const sinter_schedule *schedule, sinter_loop_var loop);
 
 /* ---- loops ---- */
 typedef enum sinter_schedule_tail {
@@ -69,6 +71,10 @@ bool sinter_schedule_follow(sinter_schedule *schedule, sinter_loop_var maker, si
 /* ... s[i] ... -> ... s[i % size] ...: scratch that is as long along `axis` as what is alive at a time. No place may be touched that is `size`
  * or more places behind one that was touched before; what lies around the block that has all accesses has elements of its own. */
 bool sinter_schedule_ring(sinter_schedule *schedule, sinter_loop_buffer buffer, uint32_t axis, int64_t size);
+
+/* for i in l..u step s -> for i in 0..n, where these are numbers: loops from 0 collapse, and what two of them write is told apart.
+ * Nothing happens elsewhere. */
+void sinter_schedule_start_at_zero(sinter_schedule *schedule, sinter_loop_var loop);
 
 /* ---- marks ---- */
 bool sinter_schedule_unroll(sinter_schedule *schedule, sinter_loop_var loop);

@@ -197,7 +197,7 @@ static bool is_inside(const moving *m, sinter_expr expr) {
 static sinter_expr looser(moving *m, sinter_expr bound, sinter_scalar_function function) {
     int64_t value;
     sinter_expr expr = sinter_loop_map_expr(&m->scopes.lets, bound);
-    while (expr->kind == SINTER_LOOP_CALL && expr->function == function)
+    while (sinter_loop_is_call(expr, function))
         expr = expr->arguments[sinter_loop_is_const_int(expr->arguments[1], &value)];
     return expr;
 }

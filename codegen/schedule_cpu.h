@@ -94,6 +94,13 @@ void sinter_schedule_cpu_flatten(sinter_schedule_cpu_state *state);
 /* Which parameter of the kernel the buffer of the schedule's function is; false: it is none. */
 bool sinter_cpu_find_parameter(const sinter_schedule_cpu_state *state, sinter_loop_buffer buffer, uint32_t *out_index);
 
+/* Iterations of a loop; -1 where they are no number or there is no such loop (0). */
+static inline int64_t sinter_cpu_trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    return sinter_schedule_trips(&state->schedule, loop);
+}
+/* At most, as far as ranges tell; -1 where they don't. */
+int64_t sinter_cpu_most_trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
+
 /* Lanes of one vector of this element type, at least 1. */
 uint32_t sinter_schedule_cpu_lanes(const sinter_target *target, sinter_dtype dtype);
 
@@ -106,8 +113,6 @@ sinter_loop_var sinter_schedule_cpu_vectorize(sinter_schedule_cpu_state *state, 
  * loop now. */
 sinter_loop_var sinter_schedule_cpu_parallelize(sinter_schedule_cpu_state *state, sinter_schedule_chain *chain,
                                                 sinter_loop_var columns);
-/* for i in l..u -> for i in 0..u - l, where both are numbers: loops from 0 collapse, and what two of them write is told apart. */
-void sinter_cpu_start_at_zero(sinter_schedule_cpu_state *state, sinter_loop_var loop);
 /* Instructions of the statement without the statements inside of it, roughly: at least one. */
 int64_t sinter_schedule_cpu_instructions(const sinter_loop_stmt *stmt);
 /* Some load of the loop's body reads the next element in the next iteration, and none jumps. */

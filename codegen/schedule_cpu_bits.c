@@ -28,10 +28,6 @@ typedef sinter_cpu_bits bits;
 
 /* ---- recognition ---- */
 
-static bool is_call(sinter_expr expr, sinter_scalar_function function) {
-    return expr->kind == SINTER_LOOP_CALL && expr->function == function;
-}
-
 /* The load below conversions between integers. */
 static sinter_expr integer_load(sinter_expr expr) {
     while (expr->kind == SINTER_LOOP_CAST && !sinter_dtype_is_float(expr->dtype))
@@ -44,7 +40,7 @@ static bool match_difference(bits *b, sinter_expr expr) {
     if (expr->kind != SINTER_LOOP_CAST || expr->dtype != SINTER_DTYPE_f32) return false;
     expr = expr->arguments[0];
     b->zero = NULL;
-    if (is_call(expr, SINTER_SCALAR_sub)) {
+    if (sinter_loop_is_call(expr, SINTER_SCALAR_sub)) {
         if (!(b->zero = integer_load(expr->arguments[1]))) return false;
         expr = expr->arguments[0];
     }
@@ -58,7 +54,7 @@ static bool match_difference(bits *b, sinter_expr expr) {
 }
 
 static bool match_weight(bits *b, sinter_expr expr) {
-    if (!is_call(expr, SINTER_SCALAR_mul)) return false;
+    if (!sinter_loop_is_call(expr, SINTER_SCALAR_mul)) return false;
     for (int i = 0; i < 2; i++) {
         b->scale = expr->arguments[1 - i];
         if (match_difference(b, expr->arguments[i])) return true;
@@ -70,12 +66,12 @@ static bool match_weight(bits *b, sinter_expr expr) {
 static bool match_sum(bits *b, const sinter_cpu_nest *nest) {
     sinter_expr sum = b->assign->value;
     if (b->assign->kind != SINTER_LOOP_ASSIGN || b->assign->next ||
-        b->assign->var != nest->accumulator || !is_call(sum, SINTER_SCALAR_add))
+        b->assign->var != nest->accumulator || !sinter_loop_is_call(sum, SINTER_SCALAR_add))
         return false;
     for (int i = 0; i < 2; i++) {
         sinter_expr acc = sum->arguments[i], product = sum->arguments[1 - i];
         if (acc->kind != SINTER_LOOP_VAR || acc->var != nest->accumulator ||
-            !is_call(product, SINTER_SCALAR_mul))
+            !sinter_loop_is_call(product, SINTER_SCALAR_mul))
             continue;
         for (int k = 0; k < 2; k++) {
             b->x = product->arguments[k];
@@ -93,8 +89,8 @@ typedef struct divisor_search {
 
 static void search_divisor(divisor_search *s, sinter_expr expr) {
     int64_t divisor;
-    if (is_call(expr, SINTER_SCALAR_div) && expr->arguments[0]->kind == SINTER_LOOP_VAR &&
-        expr->arguments[0]->var == s->var &&
+    if (sinter_loop_is_call(expr, SINTER_SCALAR_div) &&
+        expr->arguments[0]->kind == SINTER_LOOP_VAR && expr->arguments[0]->var == s->var &&
         sinter_loop_is_const_int(expr->arguments[1], &divisor)) {
         s->other |= s->divisor && s->divisor != divisor;
         s->divisor = divisor;
@@ -123,7 +119,7 @@ static bool lies_along(bits *b, sinter_expr load) {
 static void match_bytes(bits *b, const divisor_search *weights) {
     b->dot = sinter_target_dot(b->state->target); /* fields are small enough to be signed */
     b->items = b->x_scale = NULL;
-    if (b->dot == SINTER_INTRINSIC_NONE || !is_call(b->x, SINTER_SCALAR_mul)) return;
+    if (b->dot == SINTER_INTRINSIC_NONE || !sinter_loop_is_call(b->x, SINTER_SCALAR_mul)) return;
     for (int i = 0; i < 2; i++) {
         sinter_expr items = b->x->arguments[i], scale = b->x->arguments[1 - i];
         divisor_search s = *weights;

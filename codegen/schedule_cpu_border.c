@@ -76,23 +76,6 @@ static bool cut_one(sinter_schedule_cpu_state *state, sinter_loop_var nest,
     return true;
 }
 
-void sinter_cpu_start_at_zero(sinter_schedule_cpu_state *state, sinter_loop_var var) {
-    sinter_loop_stmt *loop = sinter_schedule_get_loop(state->schedule.function, var);
-    int64_t lower, count;
-    if (!sinter_loop_is_const_int(loop->lower, &lower) || !lower || loop->step != 1 ||
-        !sinter_loop_trip_count(loop, &count))
-        return;
-    sinter_loop_map map;
-    sinter_loop_map_init(&map, state->program, state->schedule.function);
-    loop->lower = sinter_loop_int(&map.builder, 0);
-    loop->upper = sinter_loop_int(&map.builder, count);
-    sinter_loop_take_range(&map.builder, loop);
-    sinter_loop_map_var(&map, var,
-                        sinter_loop_add(&map.builder, sinter_loop_var_read(&map.builder, var),
-                                        sinter_loop_int(&map.builder, lower)));
-    sinter_loop_map_list(&map, loop->body);
-}
-
 uint32_t sinter_schedule_cpu_cut_borders(sinter_schedule_cpu_state *state, sinter_loop_var nest,
                                          sinter_loop_var *out_parts) {
     sinter_schedule *schedule = &state->schedule;
@@ -116,7 +99,8 @@ uint32_t sinter_schedule_cpu_cut_borders(sinter_schedule_cpu_state *state, sinte
     if (count == 1) return 0;
     for (uint32_t i = 0; i < count; i++) {
         sinter_schedule_chain chain = sinter_schedule_chain_of(&state->schedule, out_parts[i]);
-        for (uint32_t k = 0; k < chain.depth; k++) sinter_cpu_start_at_zero(state, chain.loops[k]);
+        for (uint32_t k = 0; k < chain.depth; k++)
+            sinter_schedule_start_at_zero(schedule, chain.loops[k]);
     }
     return count;
 }

@@ -48,14 +48,11 @@ static double list_work(const sinter_schedule_cpu_state *state, const sinter_loo
 /* Of loops at borders, the most that their bounds allow. */
 static int64_t count_trips(const sinter_schedule_cpu_state *state, const sinter_loop_stmt *loop) {
     const sinter_loop_function *function = state->schedule.function;
-    int64_t trips, low, high, unused;
-    if (!sinter_loop_trip_count(loop, &trips))
-        trips = sinter_loop_range(function, loop->lower, &low, &unused) &&
-                        sinter_loop_range(function, loop->upper, &unused, &high) && low >= 0 &&
-                        high < UNKNOWN_TRIPS
-                    ? (high - low + loop->step - 1) / loop->step
-                    : UNKNOWN_TRIPS;
-    return trips < 0 ? 0 : trips > MOST_TRIPS ? MOST_TRIPS : trips;
+    int64_t trips;
+    bool known = sinter_loop_trip_count(loop, &trips);
+    if (!known && (!sinter_loop_most_trips(function, loop, &trips) || trips > UNKNOWN_TRIPS))
+        trips = UNKNOWN_TRIPS;
+    return trips > MOST_TRIPS ? MOST_TRIPS : trips;
 }
 
 static double loop_work(const sinter_schedule_cpu_state *state, const sinter_loop_stmt *loop) {

@@ -53,9 +53,7 @@ static int64_t own_instructions(sinter_expr expr) {
     int64_t count = sinter_scalar_operations(expr->function);
     bool sums = expr->function == SINTER_SCALAR_add || expr->function == SINTER_SCALAR_sub;
     for (uint32_t i = 0; i < expr->argument_count && sums; i++) {
-        sinter_expr argument = expr->arguments[i];
-        count -=
-            argument->kind == SINTER_LOOP_CALL && argument->function == SINTER_SCALAR_mul ? 1 : 0;
+        count -= sinter_loop_is_call(expr->arguments[i], SINTER_SCALAR_mul);
     }
     return count;
 }
@@ -214,8 +212,7 @@ static void vectorize_tail(sinter_schedule_cpu_state *state, sinter_loop_var tai
 sinter_loop_var sinter_schedule_cpu_vectorize(sinter_schedule_cpu_state *state,
                                               sinter_loop_var loop) {
     body_facts f = study(state, loop);
-    int64_t count = -1;
-    if (!sinter_loop_trip_count(get(state, loop), &count)) count = -1;
+    int64_t count = sinter_cpu_trips(state, loop);
     if (count == 0 || count == 1) return loop;
     int64_t lanes = choose_lanes(state->target, &f, count);
     if (lanes < 2) return loop;
@@ -231,11 +228,16 @@ sinter_loop_var sinter_schedule_cpu_vectorize(sinter_schedule_cpu_state *state,
 
 /* ---- threads ---- */
 
+int64_t sinter_cpu_most_trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    const sinter_loop_stmt *stmt = loop ? get(state, loop) : NULL;
+    int64_t count;
+    return stmt && sinter_loop_most_trips(state->schedule.function, stmt, &count) ? count : -1;
+}
+
 static int64_t count_or(const sinter_schedule_cpu_state *state, sinter_loop_var loop,
                         int64_t otherwise) {
-    const sinter_loop_stmt *stmt = get(state, loop);
-    int64_t count;
-    return stmt && sinter_loop_trip_count(stmt, &count) ? count : otherwise;
+    int64_t count = sinter_cpu_trips(state, loop);
+    return count < 0 ? otherwise : count;
 }
 
 static bool is_outermost(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {

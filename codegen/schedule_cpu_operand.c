@@ -5,9 +5,9 @@
 #include "codegen/loop_access.h"
 #include "codegen/loop_linear.h"
 #include "codegen/schedule_cpu_tile.h"
+#include "ir/machine.h"
 
 enum {
-    LINE = 64, /* bytes of a cache line */
     PANEL_SHARE =
         4, /* of the cache that a panel may have as it lies, if rows come and go beside it */
     FEW_STEPS = 64, /* of a reduction, that any cache holds */
@@ -55,13 +55,11 @@ void sinter_cpu_turn_tile(sinter_schedule *schedule, sinter_loop_var rows, sinte
 /* Bytes from one iteration of the loop to the next; -1 where they are no number. */
 static int64_t step_bytes(sinter_schedule_cpu_state *state, const sinter_loop_access *load,
                           sinter_loop_var loop) {
-    sinter_dtype dtype = state->schedule.function->buffers.items[load->buffer].dtype;
     sinter_loop_builder b;
-    int64_t elements;
+    int64_t bytes;
     sinter_loop_builder_init(&b, state->program, state->schedule.function);
-    if (!sinter_loop_stride(&b, load->buffer, load->indices, loop, &elements) || elements < 0)
-        return -1;
-    return elements * sinter_dtype_infos[dtype].bits / 8;
+    bool known = sinter_loop_stride_bytes(&b, load->buffer, load->indices, loop, &bytes);
+    return known && bytes >= 0 ? bytes : -1;
 }
 
 /* Steps of the reductions that the load goes through; -1 where they are no number. */
@@ -86,7 +84,8 @@ static int64_t count_steps(const sinter_schedule_cpu_state *state, const sinter_
 static int64_t rows_to_pay(const sinter_schedule_cpu_state *state, int64_t steps, int64_t stride,
                            int64_t bytes) {
     int64_t ways = state->target->l2_ways, way = state->target->l2_bytes / ways;
-    int64_t each = (bytes + LINE - 1) / LINE, sets = way / LINE;
+    int64_t each = (bytes + SINTER_CACHE_LINE - 1) / SINTER_CACHE_LINE,
+            sets = way / SINTER_CACHE_LINE;
     if (stride < 0) return steps > FEW_STEPS ? ROWS_IF_CROWDED : 0;
     if (stride <= bytes) return 0; /* one line after the other as it is */
     int64_t starts = way / sinter_linear_gcd(stride, way);

@@ -3,9 +3,9 @@
  * are tiled and constants that are packed already. Test: tests/codegen/schedule/prefetch.loops */
 #include "codegen/loop_access.h"
 #include "codegen/schedule_cpu_tile.h"
+#include "ir/machine.h"
 
 enum {
-    LINE = 64,        /* bytes of a cache line */
     FEW_BYTES = 8192, /* a block that hardware fetches in time */
     FEW_ROUNDS = 3    /* uses of a block that leave no time */
 };
@@ -17,23 +17,17 @@ typedef struct search {
     uint32_t depth;
 } search;
 
-static int64_t buffer_bytes(const sinter_loop_buffer_info *info) {
-    int64_t bytes = sinter_dtype_infos[info->dtype].bits / 8, dim;
-    for (uint32_t i = 0; i < info->rank; i++) {
-        if (!sinter_loop_is_const_int(info->dims[i], &dim)) return 0;
-        bytes *= dim;
-    }
-    return bytes;
-}
-
 /* Outside of the innermost loop: loops that walk through a block, one that uses it again, one that goes to the next. */
 static bool find_block(const search *s, const sinter_loop_access *load, sinter_loop_var *out_outer,
                        sinter_loop_var *out_between) {
     const sinter_loop_buffer_info *info = &s->state->schedule.function->buffers.items[load->buffer];
-    const int64_t l2 = s->state->target->l2_bytes, whole = buffer_bytes(info);
-    int64_t rounds = 1, blocks = 1, trips;
+    const uint64_t l2 = s->state->target->l2_bytes;
+    uint64_t whole, blocks = 1;
+    int64_t rounds = 1, trips;
     uint32_t i = s->depth - 1;
     *out_between = 0;
+    if (sinter_dtype_infos[info->dtype].bits < 8 || !sinter_loop_static_bytes(info, &whole))
+        return false; /* parts of bytes have no stride in bytes */
     while (i > 0 && sinter_loop_access_uses(load, s->path[i - 1]->var)) i--;
     for (; i > 0 && !sinter_loop_access_uses(load, s->path[i - 1]->var); i--) {
         bool known = sinter_loop_trip_count(s->path[i - 1], &trips);
@@ -44,8 +38,8 @@ static bool find_block(const search *s, const sinter_loop_access *load, sinter_l
     *out_outer = s->path[i - 1]->var;
     for (; i > 0; i--) {
         if (!sinter_loop_access_uses(load, s->path[i - 1]->var)) continue;
-        if (!sinter_loop_trip_count(s->path[i - 1], &trips)) return false;
-        blocks *= trips;
+        if (!sinter_loop_trip_count(s->path[i - 1], &trips) || trips < 1) return false;
+        blocks *= (uint64_t)trips;
     }
     return whole / blocks > FEW_BYTES && whole / blocks <= l2;
 }
@@ -71,7 +65,7 @@ static void visit(search *s, const sinter_loop_stmt *loop) {
             continue;
         const sinter_cpu_answer answers[] = {{"yes"}, {"no"}};
         if (sinter_cpu_choose(s->state, "prefetch", answers, 2)) return;
-        sinter_schedule_prefetch(&s->state->schedule, loop->var, outer, between, LINE);
+        sinter_schedule_prefetch(&s->state->schedule, loop->var, outer, between, SINTER_CACHE_LINE);
         return;
     }
 }

@@ -88,13 +88,11 @@ typedef struct moving {
 /* Bytes at most; UINT64_MAX: there is no bound. */
 static uint64_t most_bytes(const sinter_loop_function *function,
                            const sinter_loop_buffer_info *info) {
-    uint64_t bytes = (sinter_dtype_infos[info->dtype].bits + 7) / 8;
-    for (uint32_t i = 0; i < info->rank; i++) {
-        int64_t low, high;
-        if (!sinter_loop_range(function, info->dims[i], &low, &high) ||
-            __builtin_mul_overflow(bytes, high > 0 ? (uint64_t)high : 1, &bytes))
-            return UINT64_MAX;
-    }
+    uint64_t bytes;
+    int64_t count;
+    if (!sinter_loop_most_elements(function, info, 0, &count) ||
+        __builtin_mul_overflow((sinter_dtype_infos[info->dtype].bits + 7) / 8, count, &bytes))
+        return UINT64_MAX;
     return bytes;
 }
 

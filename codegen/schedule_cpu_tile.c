@@ -367,12 +367,6 @@ bool sinter_cpu_isolate(sinter_schedule *schedule, sinter_loop_var loop, uint32_
     }
 }
 
-static int64_t trips(sinter_schedule *schedule, sinter_loop_var loop) {
-    int64_t count;
-    const sinter_loop_stmt *stmt = sinter_schedule_get_loop(schedule->function, loop);
-    return stmt && sinter_loop_trip_count(stmt, &count) ? count : -1;
-}
-
 static sinter_loop_var only_child(sinter_schedule *schedule, sinter_loop_var loop) {
     const sinter_loop_stmt *stmt = sinter_schedule_get_loop(schedule->function, loop);
     return stmt && sinter_loop_is_serial(stmt->body) && !stmt->body->next ? stmt->body->var : 0;
@@ -398,7 +392,7 @@ static bool tile_block(tiling *t, sinter_loop_var row, sinter_loop_var column, i
                                  .rolled = is_long(&t->state->schedule, column)};
     sinter_loop_var innermost = innermost_reduction(&t->state->schedule, column);
     if (!sinter_schedule_register_tile(&t->state->schedule, &tile)) return false;
-    int64_t steps = trips(&t->state->schedule, innermost);
+    int64_t steps = sinter_schedule_trips(&t->state->schedule, innermost);
     if (steps > 0 && steps <= MAX_STEPS) sinter_schedule_unroll(&t->state->schedule, innermost);
     t->done++;
     return true;
@@ -453,7 +447,8 @@ static bool tile_single_row(tiling *t, sinter_loop_var blocks, sinter_loop_var c
                             int64_t columns) {
     sinter_schedule *schedule = &t->state->schedule;
     sinter_loop_var together = 0;
-    int64_t factor = blocks ? blocks_for_latency(t, trips(schedule, blocks), columns) : 1;
+    int64_t factor =
+        blocks ? blocks_for_latency(t, sinter_schedule_trips(schedule, blocks), columns) : 1;
     if (factor > 1 &&
         !sinter_schedule_split(schedule, blocks, factor, SINTER_TAIL_EXACT, NULL, &together, NULL))
         return false;
@@ -472,7 +467,7 @@ static bool tile_rows(tiling *t, sinter_loop_var row, sinter_loop_var blocks,
     if (outside) lift_columns(t, blocks);
     int64_t rows = t->tile.rows;
     while (row) {
-        int64_t count = trips(schedule, row);
+        int64_t count = sinter_schedule_trips(schedule, row);
         if (count >= 0 && count < rows) rows = count;
         sinter_loop_var outer = 0, inner = row, rest = 0;
         if (rows > 1 &&
@@ -492,7 +487,8 @@ static bool tile_rows(tiling *t, sinter_loop_var row, sinter_loop_var blocks,
         row = rest;
         int64_t fewer = rows_for_latency(t, columns);
         rows = rows <= 4 ? 1 : fewer < rows / 2 ? fewer : rows / 2;
-        if (row && trips(schedule, row) > 0) rows = trips(schedule, row);
+        if (row && sinter_schedule_trips(schedule, row) > 0)
+            rows = sinter_schedule_trips(schedule, row);
     }
     return true;
 }
@@ -510,7 +506,7 @@ static int64_t next_width(const tiling *t, int64_t count, int64_t width) {
 
 static bool tile_columns(tiling *t, sinter_loop_var column) {
     sinter_schedule *schedule = &t->state->schedule;
-    int64_t count = trips(schedule, column), width = t->tile.columns;
+    int64_t count = sinter_schedule_trips(schedule, column), width = t->tile.columns;
     if (count >= 0) width = next_width(t, count, 0);
     while (width && column) {
         sinter_loop_var outer = 0, inner = 0, rest = 0;
@@ -521,7 +517,7 @@ static bool tile_columns(tiling *t, sinter_loop_var column) {
         sinter_loop_var row = t->has_row ? parent_of(schedule, outer) : 0;
         if (!tile_rows(t, row, outer, inner, width)) return false;
         column = rest;
-        if (column) width = next_width(t, trips(schedule, column), width);
+        if (column) width = next_width(t, sinter_schedule_trips(schedule, column), width);
     }
     return true;
 }
@@ -660,8 +656,8 @@ void sinter_cpu_run_in_parallel(sinter_schedule_cpu_state *state,
         if (!sinter_cpu_is_worth_threads(state, loop) ||
             !sinter_schedule_parallelize(schedule, loop))
             continue;
-        for (int64_t count = trips(schedule, loop); count > 0 && count < FEW_ITERATIONS;
-             count = trips(schedule, loop))
+        for (int64_t count = sinter_schedule_trips(schedule, loop);
+             count > 0 && count < FEW_ITERATIONS; count = sinter_schedule_trips(schedule, loop))
             if (!(inner = only_child(schedule, loop)) ||
                 !sinter_schedule_fuse(schedule, loop, inner, &loop))
                 break;
@@ -675,7 +671,7 @@ bool sinter_cpu_order_nest(sinter_schedule *schedule, const sinter_cpu_nest *nes
     uint32_t count = 0, last = nest->loop_count - 1;
     for (uint32_t i = 0; i < last; i++)
         if (nest->loops[i] != row) order[count++] = nest->loops[i];
-    if (count > 1 && trips(schedule, order[0]) < 0) {
+    if (count > 1 && sinter_schedule_trips(schedule, order[0]) < 0) {
         sinter_loop_var first = order[0];
         memmove(order, order + 1, (count - 1) * sizeof *order);
         order[count - 1] = first;
@@ -699,21 +695,4 @@ bool sinter_cpu_tile_nest(sinter_schedule_cpu_state *state, const sinter_cpu_nes
     if (good) tile_columns(&t, column);
     if (!t.done) *schedule->function = *saved;
     return t.done > 0;
-}
-
-int64_t sinter_cpu_trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
-    int64_t count;
-    const sinter_loop_stmt *stmt =
-        loop ? sinter_schedule_get_loop(state->schedule.function, loop) : NULL;
-    return stmt && sinter_loop_trip_count(stmt, &count) ? count : -1;
-}
-
-int64_t sinter_cpu_most_trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
-    const sinter_loop_function *function = state->schedule.function;
-    const sinter_loop_stmt *stmt = loop ? sinter_schedule_get_loop(function, loop) : NULL;
-    int64_t count = sinter_cpu_trips(state, loop), lower, low, high;
-    if (count >= 0 || !stmt || stmt->step != 1 || !sinter_loop_is_const_int(stmt->lower, &lower) ||
-        !sinter_loop_range(function, stmt->upper, &low, &high))
-        return count;
-    return high > lower ? high - lower : 0;
 }

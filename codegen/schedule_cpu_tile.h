@@ -50,10 +50,6 @@ sinter_cpu_tile sinter_cpu_choose_tile(sinter_schedule_cpu_state *state, const s
 sinter_cpu_tile sinter_cpu_fit_panels(const sinter_target *target, sinter_cpu_tile tile, const sinter_cpu_extent *extent, int64_t panel);
 /* The same with as many columns as chosen before. */
 sinter_cpu_tile sinter_cpu_choose_rows(const sinter_target *target, sinter_cpu_tile tile, const sinter_cpu_extent *extent);
-/* Iterations of a loop; -1 where they are no number or there is no such loop (0). */
-int64_t sinter_cpu_trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
-/* At most, as far as ranges tell; -1 where they don't. */
-int64_t sinter_cpu_most_trips(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
 /* Some bound of the reductions depends on the variable. */
 bool sinter_cpu_bounds_use(const sinter_cpu_nest *nest, sinter_loop_var var);
 /* Tiles the innermost loop of the nest and `row` (0: none), one of its other loops, which a load of the reduction does not

@@ -199,7 +199,7 @@ static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
     choose(w, &nest, row);
     bool blocks = !shares && sinter_cpu_trips(state, column) > w->tile.columns;
     sinter_loop_var across = row ? row : depth ? inside : 0;
-    if (blocks && across && !row) sinter_cpu_start_at_zero(state, across);
+    if (blocks && across && !row) sinter_schedule_start_at_zero(schedule, across);
     sinter_loop_var band = blocks ? cut_bands(state, &nest, across) : 0;
     if (band && !sinter_cpu_find_nest(schedule->function,
                                       sinter_cpu_outermost(schedule, across, w->outside), &nest))

@@ -9,10 +9,6 @@
 
 typedef sinter_interval bounds;
 
-static bool is_call(sinter_expr expr, sinter_scalar_function function) {
-    return expr->kind == SINTER_LOOP_CALL && expr->function == function;
-}
-
 static bounds bounds_of(const sinter_loop_stmt *lets, sinter_expr expr);
 
 /* What the variable stands for: of the lets of the body; NULL: it is none of them. */
@@ -25,8 +21,9 @@ static sinter_expr let_value(const sinter_loop_stmt *lets, sinter_expr expr) {
 
 /* Of a sum, difference or product, where that does not wrap. */
 static bool arithmetic_bounds(const sinter_loop_stmt *lets, sinter_expr expr, bounds *out) {
-    bool adds = is_call(expr, SINTER_SCALAR_add), subtracts = is_call(expr, SINTER_SCALAR_sub);
-    if (!adds && !subtracts && !is_call(expr, SINTER_SCALAR_mul)) return false;
+    bool adds = sinter_loop_is_call(expr, SINTER_SCALAR_add),
+         subtracts = sinter_loop_is_call(expr, SINTER_SCALAR_sub);
+    if (!adds && !subtracts && !sinter_loop_is_call(expr, SINTER_SCALAR_mul)) return false;
     bounds a = bounds_of(lets, expr->arguments[0]), b = bounds_of(lets, expr->arguments[1]);
     if (!adds && !subtracts) return sinter_interval_mul(a, b, out);
     if (subtracts && b.min == INT64_MIN) return false;
@@ -64,8 +61,9 @@ static sinter_expr narrowed(sinter_loop_builder *b, const sinter_loop_stmt *lets
     if (sinter_dtype_infos[expr->dtype].bits <= 32)
         return sinter_loop_cast(b, expr, SINTER_DTYPE_i32);
     if (expr->kind == SINTER_LOOP_CAST) return narrowed(b, lets, expr->arguments[0]);
-    if (!is_call(expr, SINTER_SCALAR_add) && !is_call(expr, SINTER_SCALAR_sub) &&
-        !is_call(expr, SINTER_SCALAR_mul))
+    if (!sinter_loop_is_call(expr, SINTER_SCALAR_add) &&
+        !sinter_loop_is_call(expr, SINTER_SCALAR_sub) &&
+        !sinter_loop_is_call(expr, SINTER_SCALAR_mul))
         return NULL;
     sinter_expr x = narrowed(b, lets, expr->arguments[0]),
                 y = narrowed(b, lets, expr->arguments[1]);
@@ -85,7 +83,7 @@ typedef struct narrowing {
 
 /* acc = acc + element */
 static sinter_expr added(const sinter_loop_stmt *assign) {
-    if (!is_call(assign->value, SINTER_SCALAR_add)) return NULL;
+    if (!sinter_loop_is_call(assign->value, SINTER_SCALAR_add)) return NULL;
     for (int i = 0; i < 2; i++) {
         sinter_expr acc = assign->value->arguments[i];
         if (acc->kind == SINTER_LOOP_VAR && acc->var == assign->var)

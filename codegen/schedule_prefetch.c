@@ -27,16 +27,6 @@ static bool map_body(prefetching *p, const sinter_loop_stmt *first) {
     return true;
 }
 
-/* Bytes from one iteration of the inner loop to the next; 0 where they are no number. */
-static int64_t step_bytes(prefetching *p, sinter_loop_buffer buffer, const sinter_expr *indices) {
-    sinter_dtype dtype = p->schedule->function->buffers.items[buffer].dtype;
-    int64_t elements;
-    if (!sinter_loop_stride(&p->builder, buffer, indices, p->inner->var, &elements) ||
-        elements <= 0)
-        return 0;
-    return elements * p->inner->step * sinter_dtype_infos[dtype].bits / 8;
-}
-
 /* The lines of a block, in the order of memory: iteration `position` of all that go over it asks for lines from
  * position * lines / rounds on, so that each line is asked for once and memory is busy all the time. */
 static bool ask(prefetching *p, const sinter_loop_access *load) {
@@ -50,8 +40,11 @@ static bool ask(prefetching *p, const sinter_loop_access *load) {
         if (sinter_loop_expr_loads(load->indices[i], 0)) return false;
         indices[i] = sinter_loop_map_expr(&p->next, load->indices[i]);
     }
-    int64_t bytes = step_bytes(p, load->buffer, indices), lines = (bytes + p->line - 1) / p->line;
-    if (bytes <= 0 || lines > MAX_LINES) return false;
+    int64_t bytes;
+    if (!sinter_loop_stride_bytes(b, load->buffer, indices, p->inner->var, &bytes) || bytes <= 0)
+        return false;
+    int64_t lines = (bytes * p->inner->step + p->line - 1) / p->line;
+    if (lines > MAX_LINES) return false;
     sinter_expr turn = sinter_loop_var_read(b, p->between->var), start;
     if (sinter_loop_trip_count(p->between, &rounds) && sinter_loop_trip_count(p->inner, &steps) &&
         rounds > 0 && p->between->step == 1 && p->inner->step == 1 &&

@@ -43,7 +43,7 @@ static bool recognize_select(partial *p) {
     sinter_expr value = p->assign->value;
     if (value->kind != SINTER_LOOP_CALL || value->function != SINTER_SCALAR_select) return false;
     sinter_expr condition = value->arguments[0], element = value->arguments[1];
-    p->selects = condition->kind == SINTER_LOOP_CALL && condition->function == SINTER_SCALAR_lt &&
+    p->selects = sinter_loop_is_call(condition, SINTER_SCALAR_lt) &&
                  is_read_of(value->arguments[2], p->assign->var) &&
                  is_read_of(condition->arguments[0], p->assign->var) &&
                  sinter_loop_expr_equal(condition->arguments[1], element) &&

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { SINTER_CACHE_LINE = 64 }; /* bytes, of every machine in codegen/target.def */
+
 typedef struct sinter_machine {
     uint32_t vector_bytes;
     uint32_t products;     /* vector multiply-adds a cycle */

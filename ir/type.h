@@ -120,6 +120,7 @@ bool sinter_dim_evaluate(const sinter_dim_table *table, sinter_dim dim, const in
                          int64_t *out_value);
 /* Bindings for estimates: every symbol has this value, or one near to it that its bounds and its multiple allow. */
 const int64_t *sinter_dim_assume(sinter_dim_table *table, sinter_arena *arena, int64_t value);
+enum { SINTER_ASSUMED_DIM = 64 }; /* where a pass weighs two ways */
 size_t sinter_dim_symbol_index(const sinter_dim_table *table, sinter_dim symbol);
 /* Replace symbols: bindings[index] is a dim or 0 to leave it. */
 sinter_dim sinter_dim_substitute(sinter_dim_table *table, sinter_dim dim, const sinter_dim *bindings);

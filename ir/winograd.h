@@ -1,14 +1,19 @@
-/* Scratch of Winograd's convolutions [places, tiles, width]: the products' factors and results of all tiles that go through a step
+/* Winograd's convolutions: which there may be, and their scratch [places, tiles, width], the products' factors and results of all tiles that go through a step
  * together, which the pass weighs against the caches, and lowering allocates. Places of a tile and tiles of a place are odd
  * numbers of cache lines apart, so that they don't fall on the same sets of a cache.
  * Test: tests/passes/winograd/, tests/codegen/lower/winograd.sir */
 #pragma once
-#include <stdint.h>
+#include "ir/graph.h"
+#include "ir/machine.h"
 
 enum {
     SINTER_WINOGRAD_TAPS = 3,
-    SINTER_WINOGRAD_LINE = 16 /* f32 of a cache line */
+    SINTER_WINOGRAD_LINE = SINTER_CACHE_LINE / 4 /* f32 of a cache line */
 };
+
+/* What the kernel takes: convolutions in f32 of one group with channels last, these weights of 3 x 3 taps, strides and dilations of 1,
+ * and pads of 0 or 1, so that no tile lies where the input has no element. */
+bool sinter_winograd_takes(const sinter_module *module, sinter_node node, const sinter_tensor *weight);
 
 /* Places of a tile of so many outputs an edge, each with a product of matrices of its own. */
 static inline int64_t sinter_winograd_places(int64_t tile) {

@@ -11,8 +11,7 @@
 
 enum {
     SWEEPS = 4,
-    WORK_PER_ELEMENT = 4, /* multiplications that pay for moving one element */
-    ASSUMED_DIM = 64      /* of a symbol, within its bounds */
+    WORK_PER_ELEMENT = 4 /* multiplications that pay for moving one element */
 };
 
 typedef struct layouts {
@@ -37,7 +36,7 @@ static double elements(const layouts *s, sinter_value value) {
         int64_t dim = 0;
         bool known =
             sinter_dim_evaluate(sinter_module_dims(s->module), type->dims[i], s->bindings, &dim);
-        count *= known && dim > 0 ? (double)dim : (double)ASSUMED_DIM;
+        count *= known && dim > 0 ? (double)dim : (double)SINTER_ASSUMED_DIM;
     }
     return count;
 }
@@ -307,7 +306,7 @@ static bool move_region(layouts *s, sinter_region region) {
         any |= s->plans[planned].possible && s->plans[planned].is_window;
     }
     if (!any) return true;
-    s->bindings = sinter_dim_assume(sinter_module_dims(module), s->scratch, ASSUMED_DIM);
+    s->bindings = sinter_dim_assume(sinter_module_dims(module), s->scratch, SINTER_ASSUMED_DIM);
     shrink_borders(s);
     keep_what_pays(s);
     SINTER_FOR_NODES (module, region, chosen)

@@ -13,10 +13,8 @@
 #include <stdio.h>
 
 enum {
-    ASSUMED_DIM = 64,   /* of a symbol, within its bounds */
-    ASSUMED_BATCH = 16, /* and of a symbol that counts images, beside 1 */
-    MAX_GROUP = 64,     /* images that go through a step together */
-    TAPS = SINTER_WINOGRAD_TAPS,
+    ASSUMED_BATCH = 16,         /* of a symbol that counts images, beside 1 */
+    MAX_GROUP = 64,             /* images that go through a step together */
     MAX_PANEL = 64,             /* output channels at a time */
     MAX_BLOCK = 64,             /* tiles */
     STACK_BYTES = 384 << 10,    /* that the scratch of a block may take, or half of the L2 cache */
@@ -64,7 +62,7 @@ static int64_t ceil_div(int64_t a, int64_t b) {
 
 static double direct_cycles(const layer *l, const plan *p) {
     (void)p;
-    double filter = (double)(TAPS * TAPS * l->channels);
+    double filter = (double)(SINTER_WINOGRAD_TAPS * SINTER_WINOGRAD_TAPS * l->channels);
     double sums = (double)l->images * (double)l->height * (double)l->width * vectors(l, l->filters);
     return sums * filter / (l->products * l->pairs) +
            filter * (double)l->filters * sizeof(float) / (l->resident * l->pairs);
@@ -189,30 +187,11 @@ static void try_blocks(layer *l, size_t form, plan *best) {
 
 /* ---- which convolutions ---- */
 
-/* Every item lies within the bounds; so do items that are not there. */
-static bool items_within(const sinter_module *module, sinter_node node, const char *name,
-                         int64_t low, int64_t high) {
-    const int64_t *items = NULL;
-    size_t count = sinter_node_get_ints(module, node, name, &items);
-    for (size_t i = 0; i < count; i++)
-        if (items[i] < low || items[i] > high) return false;
-    return true;
-}
-
 static bool is_candidate(const sinter_module *module, sinter_node node) {
     const sinter_node_info *info = sinter_node_get(module, node);
-    if (info->op != SINTER_OP_conv || sinter_node_find_attr(module, node, "winograd") ||
-        sinter_node_get_int(module, node, "group", 1) != 1 ||
-        !sinter_node_get_int(module, node, "channels_last", 0))
-        return false;
+    if (info->op != SINTER_OP_conv || sinter_node_find_attr(module, node, "winograd")) return false;
     const sinter_tensor *weight = sinter_value_constant(module, info->operands[1]);
-    const sinter_type *type = sinter_value_type(module, info->results[0]);
-    return weight && weight->rank == 4 && weight->dtype == SINTER_DTYPE_f32 &&
-           type->dtype == SINTER_DTYPE_f32 && weight->dims[0] > 0 && weight->dims[1] > 0 &&
-           weight->dims[2] == TAPS && weight->dims[3] == TAPS &&
-           items_within(module, node, "strides", 1, 1) &&
-           items_within(module, node, "dilations", 1, 1) &&
-           items_within(module, node, "pads", 0, 1);
+    return weight && sinter_winograd_takes(module, node, weight);
 }
 
 /* resides: all weights are still in the core's cache when the next run begins. */
@@ -236,7 +215,7 @@ static layer describe(const sinter_module *module, sinter_node node, const sinte
     l.is_static = true;
     for (int i = 0; i < 3; i++) {
         if (!sinter_dim_evaluate(dims, type->dims[i], bindings, extents[i]) || *extents[i] < 1)
-            *extents[i] = i ? ASSUMED_DIM : 1;
+            *extents[i] = i ? SINTER_ASSUMED_DIM : 1;
         if (i) l.is_static &= sinter_dim_is_const(dims, type->dims[i], &number);
     }
     bool is_known = sinter_dim_is_const(dims, type->dims[0], &number);
@@ -310,7 +289,7 @@ void sinter_pass_winograd(sinter_pass_context *context) {
     if (context->machine->has_device)
         return; /* whose blocks stage the window as it is: transforms would be passes over memory */
     sinter_dim_table *dims = sinter_module_dims(context->module);
-    chooser c = {context, sinter_dim_assume(dims, &context->scratch, ASSUMED_DIM),
+    chooser c = {context, sinter_dim_assume(dims, &context->scratch, SINTER_ASSUMED_DIM),
                  2 * sinter_cost_weight_bytes(context->module) <= context->machine->l2_bytes};
     sinter_pass_visit_nodes(context->module, visit, &c);
 }

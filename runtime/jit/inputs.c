@@ -1,17 +1,11 @@
 /* Made-up inputs. Test: tests/cli/run.test */
 #include "runtime/jit/inputs.h"
-
-static uint64_t next_random(uint64_t *state) { /* SplitMix64 */
-    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
+#include "ir/base/splitmix.h"
 
 void sinter_inputs_fill(sinter_tensor *tensor, uint64_t *state) {
     int64_t count = sinter_tensor_count(tensor);
     for (int64_t i = 0; i < count; ++i) {
-        uint64_t bits = next_random(state);
+        uint64_t bits = sinter_splitmix(state);
         if (sinter_dtype_is_float(tensor->dtype))
             sinter_tensor_set_double(tensor, i, (double)(bits >> 11) * 0x1p-52 - 1);
         else if (tensor->dtype == SINTER_DTYPE_string)

@@ -1,6 +1,7 @@
 /* ir/base: arena, vector, text, map, diagnostics. */
 #include "ir/base/diag.h"
 #include "ir/base/map.h"
+#include "ir/base/splitmix.h"
 #include "ir/base/vector.h"
 #include "tests/unit/test.h"
 
@@ -283,6 +284,14 @@ static void test_diag(void) {
     }
 }
 
+/* As the authors' own program prints them. */
+static void test_splitmix(void) {
+    uint64_t zero = 0, other = 1234567;
+    CHECK(sinter_splitmix(&zero) == UINT64_C(0xe220a8397b1dcdaf));
+    CHECK(sinter_splitmix(&other) == UINT64_C(6457827717110365317));
+    CHECK(sinter_splitmix(&other) == UINT64_C(3203168211198807973));
+}
+
 int main(void) {
     test_arena();
     test_guard();
@@ -292,5 +301,6 @@ int main(void) {
     test_numbers();
     test_map();
     test_diag();
+    test_splitmix();
     return test_finish();
 }

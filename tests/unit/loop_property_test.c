@@ -5,6 +5,7 @@
  *   loop_property_test [COUNT [FIRST_SEED]]     COUNT sequences, default 400; a failure prints its seed and the verbs */
 #include "codegen/loop_check.h"
 #include "codegen/schedule.h"
+#include "ir/base/splitmix.h"
 #include "tests/unit/test.h"
 
 #include <stdlib.h>
@@ -148,11 +149,9 @@ typedef struct trial {
     size_t packing_count;
 } trial;
 
-static uint64_t below(trial *t, uint64_t limit) { /* SplitMix64 */
-    uint64_t z = t->random += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return limit ? (z ^ z >> 31) % limit : 0;
+static uint64_t below(trial *t, uint64_t limit) {
+    uint64_t bits = sinter_splitmix(&t->random);
+    return limit ? bits % limit : 0;
 }
 
 static sinter_loop_var any_loop(trial *t) {

@@ -3,16 +3,14 @@
 #include "codegen/compile.h"
 #include "codegen/loop_rewrite.h"
 #include "codegen/plan_memory.h"
+#include "ir/base/splitmix.h"
 #include "tests/unit/test.h"
 
 #include <stdlib.h>
 
 static uint64_t random_state;
-static uint32_t pick(uint32_t count) { /* SplitMix64 */
-    uint64_t z = (random_state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (uint32_t)((z ^ (z >> 31)) % count);
+static uint32_t pick(uint32_t count) {
+    return (uint32_t)(sinter_splitmix(&random_state) % count);
 }
 
 /* ---- packing ---- */

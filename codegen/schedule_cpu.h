@@ -1,10 +1,16 @@
 /* What the files of the CPU schedule share. Private to codegen/schedule_cpu*.c.
  *
- * The dispatcher (schedule_cpu.c) goes over the kernels and, inside each, over the top-level loop nests as lowering made them;
- * each nest is offered to the schedules below in this order until one takes it. A schedule recognises its nests by their
- * shape alone, never by an op, and uses the verbs of codegen/schedule.h, which keep every value. It returns
+ * The dispatcher (schedule_cpu.c) goes over the kernels. In each, long sums of integers are cut into chunks and a recurrence takes in the
+ * product in front of it; then nests with sums, which may be parts of others, are offered to sparse, contract and window; the nests
+ * that are left, each in its part of the kernel, to reduce and elementwise, and where neither takes one, the loops inside of it. In the end
+ * neighbours are joined, grains set, and scratch that no stack holds moves to the host. A schedule recognises its nests by their
+ * shape alone, never by an op. It returns
  *   true:  the nest is done: this schedule decided about all of its loops, also about tails it split off;
  *   false: nothing was changed, the next schedule may look at it. A nest that nobody takes runs as serial loops.
+ * What it does to loops are verbs of codegen/schedule.h as a rule, which keep every value. No verbs, for they go by what the target has or
+ * change calls and constants along with the kernel, but as exact: words of bytes or halves for dots (dot, words), columns of blocks that are not zero
+ * (sparse), sums that start with what is added to them (start), constants in another order or form (pack, constant), scratch of the host
+ * (scratch), a kernel for one row (fork). Weights of few bits (bits) have a sum for each block, which rounds differently.
  * Test: tests/codegen/schedule/ */
 #pragma once
 #include "codegen/compile.h"

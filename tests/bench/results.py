@@ -29,11 +29,10 @@ def load(path):
 
 
 def store(path, part, rows):
-    """Replaces the part's rows that were measured now, with date and commit; other rows and parts stay as they are."""
+    """Replaces the part's rows that were measured now, with date, commit and machine; other rows and parts stay as they are."""
     data = load(path)
-    data["machine"] = machine()
     known = data["parts"].setdefault(part, {"rows": {}})
-    stamp = {"commit": commit(), "date": datetime.datetime.now().isoformat(timespec="seconds")}
+    stamp = {"commit": commit(), "date": datetime.datetime.now().isoformat(timespec="seconds"), "machine": machine()}
     known["rows"].update({name: row | stamp for name, row in rows.items()})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -43,16 +42,16 @@ def store(path, part, rows):
 
 def compare(last, part, rows, figure):
     """Prints the ratios to the last figures, which have their own dates and commits; of another machine they would say nothing."""
-    if last.get("machine", machine()) != machine():
-        print(f"\nNo comparison with the last run: that was on {last['machine']}")
-        return
-    known = last["parts"].get(part, {"rows": {}})
+    known, here = last["parts"].get(part, {"rows": {}}), machine()
+    others = {known["rows"][name].get("machine", "an unknown machine") for name in rows if name in known["rows"]} - {here}
+    if others:
+        print(f"\nRows that were measured on {' and '.join(sorted(others))} are not compared")
+    rows = {name: row for name, row in rows.items() if known["rows"].get(name, {}).get("machine") == here}
     pairs = {name: (known["rows"][name][figure], row[figure]) for name, row in rows.items() if figure in known["rows"].get(name, {})}
     if not pairs:
         return
     ratios = {name: now / before for name, (before, now) in pairs.items()}
-    stamps = sorted({(known["rows"][name].get("date", known.get("date", "?")), known["rows"][name].get("commit", known.get("commit", "?")))
-                     for name in pairs})
+    stamps = sorted({(known["rows"][name]["date"], known["rows"][name]["commit"]) for name in pairs})
     since = " to ".join(f"{date} ({of})" for date, of in dict.fromkeys([stamps[0], stamps[-1]]))
     print(f"\nSince {since}, now / then, {figure}: geometric mean {statistics.geometric_mean(ratios.values()):.3f} of {len(ratios)}")
     for name, ratio in sorted(ratios.items(), key=lambda pair: -pair[1]):

@@ -5,9 +5,10 @@
  * Values have the shape of the rows, or dims of 1 where those are reduced ("one for each row").
  * Test: tests/unit/random_graph_test.c, tests/suites/embedded_models.py */
 #include "codegen/lower.h"
+#include "ir/stack.h"
 #include <string.h>
 
-enum { STACK_ROW = 16384 }; /* elements of scratch that a thread's stack takes */
+enum { STACK_ROW = SINTER_STACK_SHARE / 8 }; /* elements of a row in scratch, of any type */
 
 typedef struct kept {
     sinter_value value;

@@ -60,7 +60,7 @@ bool sinter_lower_is_staged(sinter_kernel *kernel, sinter_node anchor) {
     sinter_dtype dtype = row_dtype(kernel, x);
     int64_t columns = number(sinter_kernel_dim_of(kernel, x, COLUMN)),
             channels = number(sinter_kernel_dim_of(kernel, x, CHANNEL)),
-            room = SINTER_RING_BYTES * 8 / sinter_dtype_infos[dtype].bits;
+            room = SINTER_STACK_SHARE * 8 / sinter_dtype_infos[dtype].bits;
     return columns > 0 && channels > 0 && columns <= room && channels <= room / columns;
 }
 

@@ -6,13 +6,14 @@
  * them stays in a cache. Weights are transformed here, once. Needs: a conv that the pass `winograd` marked, its weights constant.
  * Test: tests/codegen/lower/winograd.sir */
 #include "codegen/lower_winograd.h"
+#include "ir/stack.h"
 #include "ir/winograd.h"
 
 #include <string.h>
 
 enum { TAPS = SINTER_WINOGRAD_TAPS, MAX_EDGE = 6, MAX_STEPS = 10 };
 enum { FILTERS = 16 }; /* that are transformed together: a cache line of weights */
-enum { MOST_IMAGES = 1 << 20, MOST_TILES = 4096, MOST_STACK = 2 << 20 }; /* of a plan */
+enum { MOST_IMAGES = 1 << 20, MOST_TILES = 4096 }; /* of a plan */
 
 /* A transform of one line: inputs are a, b, c, ...; each step's value takes the next letter; results by their letters. */
 typedef struct line_transform {
@@ -437,7 +438,7 @@ static bool read_plan(winograd *w, const int64_t *plan, size_t count) {
     double bytes = counts ? sinter_winograd_bytes(plan[0], plan[1] * plan[2], w->channels) +
                                 sinter_winograd_bytes(plan[0], plan[1] * plan[2], w->panel)
                           : 0;
-    return counts && bytes <= MOST_STACK;
+    return counts && bytes <= SINTER_STACK_ASKED;
 }
 
 bool sinter_lower_winograd(sinter_kernel *kernel, sinter_node node) {

@@ -6,12 +6,12 @@
 #include "codegen/loop_linear.h"
 #include "codegen/schedule_cpu_tile.h"
 #include "ir/machine.h"
+#include "ir/stack.h"
 
 enum {
     PANEL_SHARE =
         4, /* of the cache that a panel may have as it lies, if rows come and go beside it */
-    FEW_STEPS = 64, /* of a reduction, that any cache holds */
-    MAX_STACK = SINTER_CPU_STACK_BYTES,
+    FEW_STEPS = 64,  /* of a reduction, that any cache holds */
     PAGE = 4096,     /* bytes that hardware does not look beyond for what is wanted next */
     FEW_PANELS = 8,  /* for all threads that there may be */
     TURNED = 16,     /* steps that are turned into lanes at a time: a line of four-byte elements */
@@ -70,9 +70,9 @@ static int64_t count_steps(const sinter_schedule_cpu_state *state, const sinter_
     for (uint32_t i = 0; i < nest->reduction_count; i++) {
         if (!sinter_loop_access_uses(load, nest->reductions[i])) continue;
         int64_t count = sinter_cpu_trips(state, nest->reductions[i]);
-        if (count < 0 || count > MAX_STACK) return -1;
+        if (count < 0 || count > SINTER_STACK_BYTES) return -1;
         steps *= count;
-        if (steps > MAX_STACK) return -1;
+        if (steps > SINTER_STACK_BYTES) return -1;
         if (count > longest) *out_longest = nest->reductions[i];
         if (count > longest) longest = count;
     }
@@ -329,7 +329,7 @@ static bool divide_rows(search *s, sinter_loop_var around, sinter_loop_var *rows
 }
 
 int64_t sinter_cpu_panel_room(const sinter_target *target) {
-    return target->l2_bytes / 2 < MAX_STACK ? target->l2_bytes / 2 : MAX_STACK;
+    return target->l2_bytes / 2 < SINTER_STACK_BYTES ? target->l2_bytes / 2 : SINTER_STACK_BYTES;
 }
 
 bool sinter_cpu_fits_stack(const sinter_loop_function *function) {
@@ -339,7 +339,7 @@ bool sinter_cpu_fits_stack(const sinter_loop_function *function) {
         if (info->scope == SINTER_SCOPE_STACK && sinter_loop_static_bytes(info, &bytes))
             total += bytes;
     }
-    return total <= MAX_STACK;
+    return total <= SINTER_STACK_BYTES;
 }
 
 static bool pack(search *s, const sinter_loop_access *load) {

@@ -6,6 +6,7 @@
 #include "codegen/loop_independent.h"
 #include "codegen/loop_rewrite.h"
 #include "codegen/schedule_cpu_tile.h"
+#include "ir/stack.h"
 
 #include <math.h>
 
@@ -220,7 +221,7 @@ void sinter_cpu_move_scratch(sinter_schedule_cpu_state *state) {
         moving m = {.state = state};
         uint64_t largest = 0, total = 0;
         find_largest(&m, &state->schedule.function->body, (around){0}, &largest, &total);
-        if (total <= SINTER_CPU_STACK_BYTES || !m.buffer) return;
+        if (total <= SINTER_STACK_BYTES || !m.buffer) return;
         if (m.parallel && m.parallel->var != whole && has_many_places(&m)) {
             if (!split_parts(&m)) whole = m.parallel->var;
             continue;

@@ -10,12 +10,12 @@
  * enough by an estimate of cycles. Test: tests/codegen/schedule/sparse.sir */
 #include "codegen/schedule_cpu_tile.h"
 #include "codegen/schedule_internal.h"
+#include "ir/stack.h"
 
 #include <string.h>
 
 enum {
-    SIDE = 4,             /* of a block: outputs, and bytes of a word */
-    MOST_STACK = 1 << 17, /* bytes of words of rows */
+    SIDE = 4, /* of a block: outputs, and bytes of a word */
     MOST_VECTORS = 8,
     GROUP = 16 /* blocks of columns whose words go back to rows together */
 };
@@ -188,7 +188,7 @@ static int64_t blocks_of(int64_t count, int64_t size) {
  * stack, and few lanes without a row. */
 static void choose_vectors(sparse *s) {
     int64_t most = ((int64_t)s->state->target->registers - 2) / (SIDE + 1), least_rows = INT64_MAX;
-    int64_t fits = MOST_STACK / (s->words * SIDE * s->lanes);
+    int64_t fits = SINTER_STACK_SHARE / (s->words * SIDE * s->lanes);
     if (most > MOST_VECTORS) most = MOST_VECTORS;
     if (most > fits) most = fits;
     for (int64_t vectors = most; vectors > 0; vectors--) {

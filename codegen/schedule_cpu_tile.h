@@ -127,9 +127,7 @@ void sinter_cpu_fork_few_rows(sinter_schedule_cpu_state *state, sinter_loop_var 
 /* A buffer of these dims, over the kernel's scalar parameters, for all its threads: one more parameter, which every call passes. */
 sinter_loop_buffer sinter_cpu_add_scratch(sinter_schedule_cpu_state *state, const char *name, sinter_dtype dtype, uint32_t rank,
                                           const sinter_expr *dims);
-/* Bytes of a kernel's scratch, of a stack that others need as well. */
-enum { SINTER_CPU_STACK_BYTES = 384 << 10 };
-/* Scratch that this does not hold, the largest first, or whose size the run alone knows becomes memory of the plan: such a parameter. */
+/* Scratch that a thread's stack does not hold (ir/stack.h), the largest first, or whose size the run alone knows becomes memory of the plan: such a parameter. */
 void sinter_cpu_move_scratch(sinter_schedule_cpu_state *state);
 
 /* ---- operands of the run (schedule_cpu_operand.c) ---- */

@@ -1,8 +1,8 @@
 /* Fuses elementwise nodes with each other and with the contraction, window or reduction that feeds them, as `group`
  * nodes: one kernel, one pass over memory. Decides by the pattern column of ops.def.
  *
- * A group has at most one anchor (contraction, window, reduction), or a chain where windows read by rows what others make;
- * convolutions of one tap read by rows what elementwise nodes make. Two products with rows in between that are made of the
+ * A group has at most one anchor (contraction, window, reduction), or a chain where windows read by rows what others make
+ * (fuse_windows.c). Two products with rows in between that are made of the
  * first are one group as well (fuse_products.c).
  * Every result depends on it, at the anchor's own result shape; elementwise nodes that feed a reduction join it when nobody
  * else wants their values. Reductions over the same last axes are the exception: with the elementwise nodes before, between
@@ -12,19 +12,12 @@
  * between two groups, as dequantized ones are, lie in memory as they were before.
  * Test: tests/passes/fuse/ */
 #include "passes/fuse.h"
-#include "ir/ring.h"
 #include "passes/packed_weight.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    SMALL_CONSTANT = 16,
-    LONG_ROW = 16384,
-    /* Rings of all channels take at most this part of a core's cache; at a sixth they cost what
-     * they save. */
-    RING_SHARE = 8
-};
+enum { SMALL_CONSTANT = 16, LONG_ROW = 16384 };
 
 sinter_pattern sinter_fuse_pattern(const sinter_fusion *f, sinter_node node) {
     return sinter_op_get_info(sinter_node_get(f->module, node)->op)->pattern;
@@ -67,7 +60,7 @@ static bool is_fusable(const sinter_fusion *f, sinter_node node) {
            all_numeric(f, info->results, info->result_count);
 }
 
-static bool is_elementwise(const sinter_fusion *f, sinter_node node) {
+bool sinter_fuse_is_elementwise(const sinter_fusion *f, sinter_node node) {
     return sinter_fuse_pattern(f, node) == SINTER_PATTERN_ELEMENTWISE &&
            sinter_node_get(f->module, node)->op != SINTER_OP_identity && is_fusable(f, node);
 }
@@ -93,8 +86,7 @@ static uint32_t position_here(const sinter_fusion *f, sinter_node node) {
     return node ? f->position[node] : UINT32_MAX;
 }
 
-/* Whether a value of the group is used by a node outside `group` and `other`, and where first. */
-static uint32_t first_outside_use(const sinter_fusion *f, uint32_t group, uint32_t other) {
+uint32_t sinter_fuse_first_outside_use(const sinter_fusion *f, uint32_t group, uint32_t other) {
     uint32_t first = UINT32_MAX;
     const sinter_fusion_group *members = &f->groups.items[group];
     for (size_t i = 0; i < members->nodes.count; ++i) {
@@ -126,6 +118,14 @@ void sinter_fuse_merge(sinter_fusion *f, uint32_t into, uint32_t from) {
         a->row_axis = b->row_axis;
     }
     b->dead = true;
+}
+
+bool sinter_fuse_comes_by_rows(const sinter_fusion *f, const sinter_node *nodes, uint32_t count,
+                               bool model) {
+    const sinter_chooser_answer rows[] = {{"rows"}, {"apart"}}, apart[] = {{"apart"}, {"rows"}};
+    uint32_t answer =
+        sinter_chooser_ask(f->chooser, f->module, nodes, count, "fuse", model ? rows : apart, 2);
+    return model == (answer == 0);
 }
 
 /* ---- rows ---- */
@@ -185,7 +185,7 @@ static bool may_join_rows(const sinter_fusion *f, uint32_t own, uint32_t produce
         for (uint32_t r = 0; r < info->result_count; ++r)
             if (info->results[r] && !sinter_fuse_same_shape(f, info->results[r], row)) return false;
     }
-    return first_outside_use(f, producer, own) > f->position[node];
+    return sinter_fuse_first_outside_use(f, producer, own) > f->position[node];
 }
 
 /* The groups that make operands of the node, which is elementwise at the shape of the rows or reduces them. */
@@ -209,10 +209,11 @@ static bool may_join(const sinter_fusion *f, uint32_t own, uint32_t producer, si
     if (a->nodes.count + b->nodes.count > SINTER_FUSE_LIMIT || (a->anchor && b->anchor))
         return false;
     if (a->closed || b->closed) return false;
-    if (first_outside_use(f, producer, own) <= f->position[node]) return false;
+    if (sinter_fuse_first_outside_use(f, producer, own) <= f->position[node]) return false;
     /* Results that do not depend on the anchor would have no loop to be stored in. */
     bool anchored = a->anchor || b->anchor;
-    if (anchored && !b->anchor && first_outside_use(f, producer, own) != UINT32_MAX) return false;
+    if (anchored && !b->anchor && sinter_fuse_first_outside_use(f, producer, own) != UINT32_MAX)
+        return false;
     if (anchored && !a->anchor && a->nodes.count > 1) return false;
     return true;
 }
@@ -244,7 +245,7 @@ static void join_reduced(sinter_fusion *f, sinter_node node, uint32_t own) {
     if (!definition || sinter_node_get(f->module, definition)->parent != f->region) return;
     uint32_t producer = f->group_of[definition];
     if (!producer || f->groups.items[producer - 1].anchor) return;
-    if (first_outside_use(f, producer - 1, own) == UINT32_MAX)
+    if (sinter_fuse_first_outside_use(f, producer - 1, own) == UINT32_MAX)
         sinter_fuse_merge(f, own, producer - 1);
 }
 
@@ -374,192 +375,12 @@ static void join_packed_weight(sinter_fusion *f, sinter_node node, uint32_t own)
         sinter_fuse_merge(f, own, f->group_of[rounded] - 1);
 }
 
-/* ---- windows over windows ---- */
-
-/* A convolution of two spatial axes in f32, or in bytes that have no zero points, so that what is around them is 0; channels last,
- * dims but the first known. */
-static bool is_plain_conv(const sinter_fusion *f, sinter_node node) {
-    const sinter_dim_table *dims = sinter_module_dims(f->module);
-    const sinter_node_info *info = sinter_node_get(f->module, node);
-    const int64_t *plan = NULL;
-    int64_t size;
-    bool integer = info->op == SINTER_OP_conv_integer;
-    if (!(integer ? info->operand_count < 3 : info->op == SINTER_OP_conv) ||
-        !sinter_node_get_int(f->module, node, "channels_last", 0) ||
-        sinter_node_get_ints(f->module, node, "winograd", &plan))
-        return false;
-    const sinter_value values[] = {info->operands[0], info->results[0]};
-    for (int i = 0; i < 2; ++i) {
-        const sinter_type *type = sinter_value_type(f->module, values[i]);
-        bool fits =
-            integer ? sinter_dtype_infos[type->dtype].bits >= 8 : type->dtype == SINTER_DTYPE_f32;
-        if (type->rank != 4 || !fits) return false;
-        for (uint32_t d = 1; d < type->rank; ++d)
-            if (!sinter_dim_is_const(dims, type->dims[d], &size)) return false;
-    }
-    const sinter_type *weight = sinter_value_type(f->module, info->operands[1]);
-    return sinter_dim_is_const(dims, weight->dims[2], &size);
-}
-
-static int64_t const_dim(const sinter_fusion *f, sinter_value value, uint32_t axis) {
-    int64_t size = -1;
-    sinter_dim_is_const(sinter_module_dims(f->module),
-                        sinter_value_type(f->module, value)->dims[axis], &size);
-    return size;
-}
-
-/* Each channel has a window of its own, which leaves out no row. */
-static bool is_depthwise(const sinter_fusion *f, sinter_node node) {
-    if (!is_plain_conv(f, node)) return false;
-    sinter_value x = sinter_node_operand(f->module, node, 0),
-                 weight = sinter_node_operand(f->module, node, 1);
-    int64_t channels = const_dim(f, x, 3);
-    return sinter_node_get_int(f->module, node, "group", 1) == channels &&
-           const_dim(f, weight, 0) == channels &&
-           sinter_node_get_int_at(f->module, node, "strides", 0, 1) <= const_dim(f, weight, 2);
-}
-
-/* One image of the value, for which the cache that a core has to itself is too little. */
-static bool is_large(const sinter_fusion *f, sinter_value value) {
-    int64_t bytes = sinter_dtype_infos[sinter_value_type(f->module, value)->dtype].bits / 8;
-    for (uint32_t axis = 1; axis < 4; ++axis) bytes *= const_dim(f, value, axis);
-    return bytes > (int64_t)f->machine->l2_bytes;
-}
-
-static int64_t reach_of(const sinter_fusion *f, sinter_node conv, uint32_t axis) {
-    int64_t taps = const_dim(f, sinter_node_operand(f->module, conv, 1), 2 + axis);
-    return (taps - 1) * sinter_node_get_int_at(f->module, conv, "dilations", axis, 1) + 1;
-}
-
-/* Columns that a row of the value has for the convolution that reads it, those of the padding too. */
-static int64_t row_width(const sinter_fusion *f, sinter_node node, sinter_value value) {
-    int64_t width = const_dim(f, value, 2);
-    if (!sinter_string_is(sinter_node_get_string(f->module, node, "auto_pad"), "NOTSET"))
-        return width + reach_of(f, node, 1);
-    return width + sinter_node_get_int_at(f->module, node, "pads", 1, 0) +
-           sinter_node_get_int_at(f->module, node, "pads", 3, 0);
-}
-
-/* A few rows of it, as many as the window reaches, fit a thread's stack: of a block of channels at least. */
-static bool has_short_rows(const sinter_fusion *f, sinter_node node, sinter_value value) {
-    return sinter_ring_channels(const_dim(f, value, 3), sinter_ring_rows(reach_of(f, node, 0)),
-                                row_width(f, node, value)) > 0;
-}
-
-/* Bytes of all channels of as many rows as the convolution reaches. */
-static int64_t ring_bytes(const sinter_fusion *f, sinter_node node) {
-    sinter_value x = sinter_node_operand(f->module, node, 0);
-    int64_t rows = sinter_ring_rows(reach_of(f, node, 0));
-    return rows * row_width(f, node, x) * const_dim(f, x, 3) *
-           (sinter_dtype_infos[sinter_value_type(f->module, x)->dtype].bits / 8);
-}
-
-/* The group, with its anchor a convolution, that makes what only this convolution reads; 0: there is none. Otherwise its number
- * and 1. */
-static uint32_t find_maker(const sinter_fusion *f, sinter_node node, uint32_t own) {
-    sinter_node definition =
-        sinter_value_definition(f->module, sinter_node_operand(f->module, node, 0));
-    if (!definition || sinter_node_get(f->module, definition)->parent != f->region) return 0;
-    uint32_t producer = f->group_of[definition];
-    if (!producer) return 0;
-    const sinter_fusion_group *group = &f->groups.items[producer - 1];
-    bool joins = group->anchor && !group->staged && is_plain_conv(f, group->anchor) &&
-                 group->nodes.count + f->groups.items[own].nodes.count <= SINTER_FUSE_LIMIT &&
-                 first_outside_use(f, producer - 1, own) == UINT32_MAX;
-    return joins ? producer : 0;
-}
-
-bool sinter_fuse_comes_by_rows(const sinter_fusion *f, const sinter_node *nodes, uint32_t count,
-                               bool model) {
-    const sinter_chooser_answer rows[] = {{"rows"}, {"apart"}}, apart[] = {{"apart"}, {"rows"}};
-    uint32_t answer =
-        sinter_chooser_ask(f->chooser, f->module, nodes, count, "fuse", model ? rows : apart, 2);
-    return model == (answer == 0);
-}
-
-/* The same of a node and what makes its operand. */
-static bool comes_by_rows(const sinter_fusion *f, sinter_node node, sinter_node maker, bool model) {
-    const sinter_node nodes[] = {node, maker};
-    return sinter_fuse_comes_by_rows(f, nodes, 2, model);
-}
-
-/* A depthwise convolution takes in the convolution that makes what only it reads, where that is large: it comes by rows then
- * (codegen/lower_streamed.c) and memory never sees it. */
-static void join_streamed(sinter_fusion *f, sinter_node node, uint32_t own) {
-    sinter_value x = sinter_node_operand(f->module, node, 0);
-    if (f->machine->has_device || !is_depthwise(f, node) || !has_short_rows(f, node, x)) return;
-    uint32_t maker = find_maker(f, node, own);
-    if (!maker || is_depthwise(f, f->groups.items[maker - 1].anchor) ||
-        !comes_by_rows(f, node, f->groups.items[maker - 1].anchor, is_large(f, x)))
-        return;
-    sinter_fuse_merge(f, own, maker - 1);
-    f->groups.items[own].anchor = node;
-}
-
-/* What takes the channels of a depthwise convolution together takes it in, and what is made by rows for it already, where the
- * rows of all channels are little: blocks of channels would stay nearer to the core. */
-static void join_projected(sinter_fusion *f, sinter_node node, uint32_t own) {
-    sinter_value x = sinter_node_operand(f->module, node, 0);
-    if (f->machine->has_device || !is_plain_conv(f, node) ||
-        sinter_node_get_int(f->module, node, "group", 1) != 1 ||
-        sinter_node_get_int_at(f->module, node, "strides", 0, 1) > reach_of(f, node, 0))
-        return;
-    uint32_t maker = find_maker(f, node, own);
-    if (!maker || !is_depthwise(f, f->groups.items[maker - 1].anchor)) return;
-    sinter_node window = f->groups.items[maker - 1].anchor;
-    sinter_node before =
-        sinter_value_definition(f->module, sinter_node_operand(f->module, window, 0));
-    int64_t bytes = ring_bytes(f, node);
-    if (before && f->group_of[before] == maker) bytes += ring_bytes(f, window);
-    if (bytes > (int64_t)f->machine->l2_bytes / RING_SHARE ||
-        !comes_by_rows(f, node, window, is_large(f, x)))
-        return;
-    sinter_fuse_merge(f, own, maker - 1);
-    f->groups.items[own].anchor = node;
-}
-
-/* A convolution of one tap takes in the elementwise nodes that make what only it reads, where that is large: each element is
- * computed once, in a row that fits a thread's stack (codegen/lower_staged.c), and memory never sees it. What the group widens
- * already is in the row as it was before. */
-static void join_staged(sinter_fusion *f, sinter_node node, uint32_t own) {
-    sinter_value x = sinter_node_operand(f->module, node, 0),
-                 weight = sinter_node_operand(f->module, node, 1),
-                 y = sinter_node_result(f->module, node, 0);
-    sinter_node definition = sinter_value_definition(f->module, x);
-    if (definition && f->group_of[definition] == own + 1) {
-        x = sinter_node_operand(f->module, definition, 0);
-        definition = sinter_value_definition(f->module, x);
-    }
-    if (f->machine->has_device || !is_plain_conv(f, node) ||
-        sinter_node_get_int(f->module, node, "group", 1) != 1)
-        return;
-    int64_t row = const_dim(f, x, 2) * const_dim(f, x, 3) *
-                  (sinter_dtype_infos[sinter_value_type(f->module, x)->dtype].bits / 8);
-    for (uint32_t axis = 0; axis < 2; ++axis)
-        if (const_dim(f, weight, 2 + axis) != 1 ||
-            sinter_node_get_int_at(f->module, node, "strides", axis, 1) != 1 ||
-            const_dim(f, y, 1 + axis) != const_dim(f, x, 1 + axis)) /* pads */
-            return;
-    if (row > SINTER_RING_BYTES || !definition || !is_elementwise(f, definition) ||
-        sinter_node_get(f->module, definition)->parent != f->region || !f->group_of[definition])
-        return;
-    uint32_t producer = f->group_of[definition] - 1;
-    const sinter_fusion_group *group = &f->groups.items[producer];
-    if (group->anchor ||
-        group->nodes.count + f->groups.items[own].nodes.count > SINTER_FUSE_LIMIT ||
-        first_outside_use(f, producer, own) != UINT32_MAX ||
-        !comes_by_rows(f, node, definition, is_large(f, x)))
-        return;
-    sinter_fuse_merge(f, own, producer);
-    f->groups.items[own].staged = true;
-}
-
 /* ---- what lies between two groups ---- */
 
 /* Makes wider elements of those of its first operand, and of constants. */
 static bool widens(const sinter_fusion *f, sinter_node node) {
     const sinter_node_info *info = sinter_node_get(f->module, node);
-    if (!is_elementwise(f, node) || info->result_count != 1 || !info->operand_count ||
+    if (!sinter_fuse_is_elementwise(f, node) || info->result_count != 1 || !info->operand_count ||
         !sinter_fuse_same_shape(f, info->operands[0], info->results[0]))
         return false;
     for (uint32_t i = 1; i < info->operand_count; ++i)
@@ -577,7 +398,7 @@ static uint32_t only_reader(const sinter_fusion *f, sinter_value value, uint32_t
         uint32_t of = f->group_of[user];
         sinter_pattern pattern = sinter_fuse_pattern(f, user);
         bool once = pattern == SINTER_PATTERN_REDUCE ||
-                    (is_elementwise(f, user) &&
+                    (sinter_fuse_is_elementwise(f, user) &&
                      sinter_fuse_same_shape(f, sinter_node_result(f->module, user, 0), value));
         if (!of || of == own + 1 || (reader && of != reader) || !once) return 0;
         reader = of;
@@ -660,7 +481,7 @@ static void fuse_region(sinter_fusion *f, sinter_region region) {
     f->group_of = SINTER_NEW_ARRAY(f->scratch, uint32_t, nodes);
     SINTER_FOR_NODES (f->module, region, numbered) f->position[numbered] = ++at;
     SINTER_FOR_NODES (f->module, region, node) {
-        if (is_elementwise(f, node)) {
+        if (sinter_fuse_is_elementwise(f, node)) {
             uint32_t own = new_group(f, node, false);
             join_rows(f, node, own);
             join_producers(f, node, own, sinter_node_result(f->module, node, 0));
@@ -677,9 +498,7 @@ static void fuse_region(sinter_fusion *f, sinter_region region) {
                 join_packed_weight(f, node, own);
                 join_transposed(f, node, own);
             } else {
-                join_streamed(f, node, own);
-                join_projected(f, node, own);
-                join_staged(f, node, own);
+                sinter_fuse_windows(f, node, own);
             }
         } else if (sinter_op_factor_count(sinter_node_op(f->module, node)) && is_fusable(f, node)) {
             uint32_t own = new_group(f, node, true);

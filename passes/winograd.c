@@ -8,6 +8,7 @@
 #include "ir/winograd.h"
 #include "ir/cost.h"
 #include "ir/machine.h"
+#include "ir/stack.h"
 #include "passes/pass.h"
 
 #include <stdio.h>
@@ -17,7 +18,6 @@ enum {
     MAX_GROUP = 64,             /* images that go through a step together */
     MAX_PANEL = 64,             /* output channels at a time */
     MAX_BLOCK = 64,             /* tiles */
-    STACK_BYTES = 384 << 10,    /* that the scratch of a block may take, or half of the L2 cache */
     WORKSPACE_BYTES = 16 << 20, /* that the scratch of a group may take */
     CACHE_SPEED = 8,            /* of the shared cache, times the memory's */
     BEYOND_SPEED = 2,           /* the same, of more than a core's share of it */
@@ -163,7 +163,7 @@ static double block_cycles(const layer *l, const plan *p) {
 
 static void try_block(layer *l, size_t form, int64_t rows, int64_t columns, plan *best) {
     int64_t tile = forms[form].tile, panel = choose_panel(l), tiles = rows * columns;
-    double limit = l->l2 / 2 < STACK_BYTES ? l->l2 / 2 : STACK_BYTES;
+    double limit = l->l2 / 2 < SINTER_STACK_BYTES ? l->l2 / 2 : SINTER_STACK_BYTES;
     if (sinter_winograd_bytes(tile, tiles, l->channels) +
             sinter_winograd_bytes(tile, tiles, panel) >
         limit)

@@ -10,24 +10,20 @@ Each is linked with tests/unit/isa_driver.c. What a machine lacks is skipped.
 import concurrent.futures
 import os
 import pathlib
-import shutil
-import struct
-import subprocess
 import tempfile
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from support import sanitizers
+from support import linked, sanitizers
+from support.linked import ARM_CC, ARM_RUN, WARNINGS, run
 from tally import Tally
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SINTER_BUILD", ROOT / "build" / "dev"))
 SINTER = BUILD / "bin" / "sinter"
 MODELS = ROOT / "tests" / "models"
-ARM_CC, ARM_RUN = "aarch64-linux-gnu-gcc", "qemu-aarch64"
-WARNINGS = ["-std=c17", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
 # name: (target of the compiler, or None for C; flags of cc; what the machine must have in /proc/cpuinfo, or "arm")
 WAYS = {
     "x86-64-v2": ("cpu:x86-64-v2", [], "sse4_2"),
@@ -43,13 +39,6 @@ WAYS = {
     "c, aarch64": (None, ["-O1"], "arm"),
 }
 HEAP_AND_THREADS = ("alloc", "free", "print", "abort", "pthread", "sinter")
-
-
-def run(command, **options):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
-    if done.returncode:
-        raise RuntimeError(f"{command[0]}: {done.stderr.strip()[:400]}")
-    return done.stdout
 
 
 def integer_model(path):
@@ -233,23 +222,18 @@ def answer(work, way, model, options, inputs, outputs):
     if files[0].read_bytes().replace(b"again", b"model") != files[1].read_bytes().replace(b"again", b"model"):
         raise RuntimeError("compiled twice, different bytes")
     cc = [ARM_CC, "-static"] if machine == "arm" else ["cc"]
-    linked = files[0]
+    objects = files[0]
     if "-DSINTER_BOARD" in flags:
-        linked = work / "board.o"
-        run([*cc, *WARNINGS, *flags, "-c", files[0], "-o", linked])
-        wanted = [line for line in run(["nm", "-u", linked]).split() if any(word in line for word in HEAP_AND_THREADS)]
+        objects = work / "board.o"
+        run([*cc, *WARNINGS, *flags, "-c", files[0], "-o", objects])
+        wanted = [line for line in run(["nm", "-u", objects]).split() if any(word in line for word in HEAP_AND_THREADS)]
         if wanted:
             raise RuntimeError(f"a board has no {' '.join(wanted)}")
-    symbol = [f"-Dsinter_artifact={symbol_of(linked, machine)}"] if target else []
-    run([*cc, *WARNINGS, *flags, *symbol, f"-I{ROOT}", ROOT / "tests/unit/isa_driver.c", linked, "-lm", "-o", work / "run"])
-    blobs = b"".join(struct.pack("<Q", array.nbytes) + array.tobytes() for array in inputs)
-    (work / "in").write_bytes(blobs + b"".join(struct.pack("<Q", array.nbytes) for array in outputs))
-    run([*([ARM_RUN] if machine == "arm" else []), work / "run", work / "in", work / "out"])
-    data, at, found = (work / "out").read_bytes(), 0, []
-    for array in outputs:
-        found.append(np.frombuffer(data, array.dtype, array.size, at).reshape(array.shape))
-        at += array.nbytes
-    return found
+    symbol = [f"-Dsinter_artifact={symbol_of(objects, machine)}"] if target else []
+    run([*cc, *WARNINGS, *flags, *symbol, f"-I{ROOT}", linked.DRIVER, objects, "-lm", "-o", work / "run"])
+    protos = [numpy_helper.from_array(array) for array in inputs]
+    found = linked.answer(work / "run", protos, [array.nbytes for array in outputs], work, [ARM_RUN] if machine == "arm" else [])
+    return [numpy_helper.to_array(tensor) for tensor in found]
 
 
 def symbol_of(path, machine):
@@ -267,7 +251,9 @@ def check(work, name, way, case, expected):
         found = answer(folder, way, model, options, inputs, outputs)
     except RuntimeError as error:
         return str(error)
-    for a, b in zip(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        if a.dtype != b.dtype or a.shape != b.shape:
+            return f"{a.dtype}{list(a.shape)}, expected {b.dtype}{list(b.shape)}"
         if exact and not np.array_equal(a, b):
             return f"{np.count_nonzero(a != b)} of {a.size} elements differ"
         if not exact and not np.abs(a - b).max() <= 1e-5 * np.abs(b).max():
@@ -277,7 +263,7 @@ def check(work, name, way, case, expected):
 
 def can_run(machine):
     if machine == "arm":
-        return shutil.which(ARM_CC) and shutil.which(ARM_RUN)
+        return not linked.missing_for_arm()
     return machine in pathlib.Path("/proc/cpuinfo").read_text().split() if machine else True
 
 

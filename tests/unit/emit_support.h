@@ -190,12 +190,19 @@ static inline bool support_run_c(const sinter_loop_program *program, const char 
 
 /* ---- 64-bit Arm, under emulation ---- */
 
+static inline void support_write_shape(const sinter_tensor *tensor, FILE *file) {
+    uint64_t rank = tensor->rank;
+    fwrite(&rank, sizeof rank, 1, file);
+    fwrite(tensor->dims, sizeof *tensor->dims, tensor->rank, file);
+}
+
 static inline bool support_write_data(const char *path, const sinter_loop_program *program,
                                       const sinter_tensor *inputs, const sinter_tensor *outputs) {
     FILE *file = fopen(path, "w");
     if (!file) return false;
     for (size_t i = 0; i < program->inputs.count; i++) {
         uint64_t bytes = sinter_tensor_bytes(&inputs[i]);
+        support_write_shape(&inputs[i], file);
         fwrite(&bytes, sizeof bytes, 1, file);
         fwrite(inputs[i].data, 1, bytes, file);
     }
@@ -206,13 +213,25 @@ static inline bool support_write_data(const char *path, const sinter_loop_progra
     return fclose(file) == 0;
 }
 
+/* What comes before the data of an output is as it should be. */
+static inline bool support_read_head(FILE *file, const sinter_tensor *tensor) {
+    uint64_t bytes, dtype, rank;
+    int64_t dims[SINTER_MAX_RANK];
+    return fread(&dtype, sizeof dtype, 1, file) == 1 && fread(&rank, sizeof rank, 1, file) == 1 &&
+           dtype == (uint64_t)sinter_dtype_infos[tensor->dtype].onnx_code && rank == tensor->rank &&
+           fread(dims, sizeof *dims, rank, file) == rank &&
+           !memcmp(dims, tensor->dims, rank * sizeof *dims) &&
+           fread(&bytes, sizeof bytes, 1, file) == 1 && bytes == sinter_tensor_bytes(tensor);
+}
+
 static inline bool support_read_data(const char *path, const sinter_loop_program *program,
                                      sinter_tensor *outputs) {
     FILE *file = fopen(path, "r");
     bool good = file != NULL;
     for (size_t i = 0; good && i < program->outputs.count; i++) {
         uint64_t bytes = sinter_tensor_bytes(&outputs[i]);
-        good = fread((void *)(uintptr_t)outputs[i].data, 1, bytes, file) == bytes;
+        good = support_read_head(file, &outputs[i]) &&
+               fread((void *)(uintptr_t)outputs[i].data, 1, bytes, file) == bytes;
     }
     if (file) fclose(file);
     return good;

@@ -1,4 +1,5 @@
-/* sinter run: inputs in, outputs out; --expect compares. Test: tests/cli/target_c.test, tests/suites/bad_input.py */
+/* sinter run: inputs in, outputs out; --expect compares. Test: tests/cli/run.test, tests/cli/target_c.test,
+ * tests/suites/bad_input.py */
 #include "frontends/import.h"
 #include "ir/base/file.h"
 #include "runtime/job.h"
@@ -12,6 +13,13 @@
 
 static const option_spec own_options[] = {
     {.name = "o", .value = "DIR", .doc = "folder for the outputs, one NAME.npy each"},
+    {.name = "write-case",
+     .value = "DIR",
+     .doc = "the inputs, made ones too, and the outputs as a case of `sinter test`, which wants "
+            "DIR/model.onnx "
+            "beside them: input_0.pb, output_0.pb, ... in the first of DIR/test_data_set_0, _1, "
+            "... that is not there",
+     .without = "each"},
     {.name = "expect",
      .value = "NAME=FILE",
      .takes_archive = true,
@@ -67,19 +75,27 @@ typedef struct tolerance {
 } tolerance;
 
 /* Whether outputs could go there, which is asked before a model is read. The folder itself is made when there are some. */
-static bool check_folder(const char *folder, sinter_diag *diag) {
+static bool check_folder(const arguments *a, const char *name, sinter_diag *diag) {
+    const char *folder = arguments_find(a, name), *dashes = name[1] ? "--" : "-";
+    if (!folder) return true;
     struct stat status;
     if (mkdir(folder, 0777) == 0) {
         rmdir(folder);
         return true;
     }
     if (errno != EEXIST)
-        return sinter_error(diag, folder, "-o: can't be made: %s", strerror(errno));
+        return sinter_error(diag, folder, "%s%s: can't be made: %s", dashes, name,
+                            strerror(errno));
     if (stat(folder, &status) == 0 && !S_ISDIR(status.st_mode))
         errno = ENOTDIR;
     else if (access(folder, W_OK | X_OK) == 0)
         return true;
-    return sinter_error(diag, folder, "-o: can't be written to: %s", strerror(errno));
+    return sinter_error(diag, folder, "%s%s: can't be written to: %s", dashes, name,
+                        strerror(errno));
+}
+
+static bool check_folders(const arguments *a, sinter_diag *diag) {
+    return check_folder(a, "o", diag) && check_folder(a, "write-case", diag);
 }
 
 /* NAME.npy; names are free text, and the file stays in its folder. */
@@ -120,6 +136,45 @@ static bool write_outputs(const sinter_engine *engine, const sinter_tensor *outp
         if (!good) return false;
     }
     return true;
+}
+
+/* ---- a run as a test case ---- */
+
+/* The first of DIR/test_data_set_0, _1, ... that is not there: what earlier runs wrote stays as it is. */
+static bool make_data_set(const char *folder, sinter_text *out_path, sinter_diag *diag) {
+    if (!sinter_file_ensure_folder(folder, diag)) return false;
+    for (int i = 0;; ++i) {
+        out_path->size = 0;
+        sinter_text_format(out_path, "%s/test_data_set_%d", folder, i);
+        if (mkdir(out_path->data, 0777) == 0) return true;
+        if (errno != EEXIST)
+            return sinter_error(diag, out_path->data, "can't be made: %s", strerror(errno));
+    }
+}
+
+/* FOLDER/input_0.pb, ... */
+static bool write_numbered(const char *folder, const char *kind, const tensors *list,
+                           sinter_diag *diag) {
+    bool good = true;
+    sinter_text path = {0};
+    for (size_t i = 0; good && i < list->count; ++i) {
+        path.size = 0;
+        sinter_text_format(&path, "%s/%s_%zu.pb", folder, kind, i);
+        good = sinter_tensor_write_file(path.data, &list->items[i], diag);
+    }
+    sinter_text_deinit(&path);
+    return good;
+}
+
+/* All of it or nothing. */
+static bool write_case(const bound_run *run, const char *folder, sinter_diag *diag) {
+    sinter_text path = {0};
+    bool made = make_data_set(folder, &path, diag);
+    bool good = made && write_numbered(path.data, "input", &run->inputs, diag) &&
+                write_numbered(path.data, "output", &run->outputs, diag);
+    if (made && !good) sinter_file_remove_folder(path.data);
+    sinter_text_deinit(&path);
+    return good;
 }
 
 /* The output that NAME=FILE names; the number of outputs after an error. */
@@ -254,7 +309,7 @@ static bool run_each(bound_run *run, sinter_diag *diag) {
 
 static int run_engine(sinter_engine *engine, const arguments *a, const tolerance *how,
                       sinter_diag *diag) {
-    const char *folder = arguments_find(a, "o");
+    const char *folder = arguments_find(a, "o"), *case_folder = arguments_find(a, "write-case");
     if (folder && !check_file_names(engine, diag)) return 2;
     if (!check_expected_names(engine, a, diag)) return 2;
     bound_run run = bound_run_create(engine);
@@ -267,6 +322,7 @@ static int run_engine(sinter_engine *engine, const arguments *a, const tolerance
     if (good) {
         status = check_expectations(engine, run.outputs.items, a, how, diag);
         if (folder && !write_outputs(engine, run.outputs.items, folder, diag)) status = 2;
+        if (case_folder && !write_case(&run, case_folder, diag)) status = 2;
         for (size_t i = 0; i < run.outputs.count; ++i)
             print_output(sinter_engine_output(engine, i), &run.outputs.items[i]);
     }
@@ -277,19 +333,17 @@ static int run_engine(sinter_engine *engine, const arguments *a, const tolerance
 
 static int run(const arguments *a) {
     sinter_diag diag = stderr_diag();
-    const char *folder = arguments_find(a, "o");
     tolerance how;
     int status;
     if (!arguments_number(a, "rtol", 0, 1e9, 1e-3, &how.rtol) ||
         !arguments_number(a, "atol", 0, 1e9, 1e-7, &how.atol) ||
-        (folder && !sinter_job_is_one() && !check_folder(folder, &diag)))
+        (!sinter_job_is_one() && !check_folders(a, &diag)))
         return 2;
     sinter_engine *engine = open_engine(a->operands[0], a, &diag);
     if (!engine) return 2;
     if (serve_job(engine, &diag, &status)) return status;
-    status = folder && sinter_job_is_one() && !check_folder(folder, &diag)
-                 ? 2
-                 : run_engine(engine, a, &how, &diag);
+    status =
+        sinter_job_is_one() && !check_folders(a, &diag) ? 2 : run_engine(engine, a, &how, &diag);
     sinter_engine_destroy(engine);
     return status;
 }
@@ -298,7 +352,7 @@ const command command_run = {
     .name = "run",
     .operands = "MODEL|ARTIFACT",
     .doc = "run a model on inputs and write or check its outputs",
-    .usage = "sinter run MODEL|ARTIFACT [-i NAME=FILE|FILE.npz]... [-o DIR] "
+    .usage = "sinter run MODEL|ARTIFACT [-i NAME=FILE|FILE.npz]... [-o DIR] [--write-case=DIR] "
              "[--expect=NAME=FILE|FILE.npz]...",
     .details = "Runs a model.",
     COMMAND_OPTIONS(own_options),

@@ -6,10 +6,10 @@ NVIDIA's NVRTC compiles them for an old, a common and a new architecture where i
 
 import os
 import pathlib
-import re
 import subprocess
 import tempfile
 
+from support import op_tests
 from tally import Tally
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -17,7 +17,6 @@ BUILD = pathlib.Path(os.environ.get("SINTER_BUILD", ROOT / "build" / "dev"))
 SINTER = BUILD / "bin" / "sinter"
 EMULATION = BUILD / "tests" / "cuda_emulation"
 ARCHITECTURES = "cuda:sm_75+sm_80+sm_90a"
-NOT_COMPILED = {"sequence_map", "strings"}  # for no target: they are the evaluator's
 PATIENCE = 600  # seconds
 
 
@@ -35,20 +34,14 @@ def problems_of(arguments, **environment):
     return [line[:300] for line in said if "error" in line or "emulation" in line][:8] or said[-1:]
 
 
-def options_of(test):
-    """What the test itself compares with: sizes and tolerance of its first line for a compiled target."""
-    found = re.search(r"RUN: %sinter diff %s (?:cpu|loops) eval([^|>%\n]*)", test.read_text())
-    return found.group(1).split() if found else []
-
-
 def main():
     tally = Tally()
-    tests = [test for test in sorted((ROOT / "tests" / "ops").glob("*.sir")) if test.stem not in NOT_COMPILED]
+    tests = op_tests.compiled()
     with tempfile.TemporaryDirectory() as folder:
         artifact = pathlib.Path(folder) / "model.so"
         missing = problems_of(["compile", tests[0], f"--target={ARCHITECTURES}", "-o", artifact])
         for test in tests:
-            emulated = problems_of(["diff", test, "cuda:sm_90", "eval", *options_of(test)], SINTER_CUDA_PATH=str(EMULATION))
+            emulated = problems_of(["diff", test, "cuda:sm_90", "eval", *op_tests.options_of(test)], SINTER_CUDA_PATH=str(EMULATION))
             tally.check(f"{test.stem}, emulated", emulated)
             if any("libnvrtc" in line for line in missing):
                 tally.skipped(f"{test.stem}, NVRTC", "it is not installed")

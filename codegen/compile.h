@@ -53,6 +53,11 @@ bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *o
 /* "cuda:sm_90a" for a device of that architecture (90): the best code for it that can be made. NULL: it is older than all. */
 const char *sinter_target_of_gpu(uint32_t architecture, sinter_arena *arena);
 
+/* Multiply-adds of a multiprocessor's units for matrices in a cycle, of elements of so many bits: wider ones take as much longer. */
+double sinter_gpu_matrix_rate(const sinter_gpu *gpu, uint32_t bits);
+
+#define SINTER_GPU_LAUNCH_SECONDS 2e-6 /* from one kernel of a stream to the next */
+
 /* Blocks by the multiprocessors that take them: below 1 some have none. */
 double sinter_gpu_rounds(const sinter_gpu *gpu, double blocks);
 

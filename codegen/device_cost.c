@@ -7,18 +7,17 @@
 #include <math.h>
 #include <string.h>
 
-static const double LAUNCH_SECONDS = 2e-6; /* from one kernel of a stream to the next */
-
 typedef struct walk {
     const sinter_loop_function *function;
+    const sinter_gpu *gpu;
     sinter_arena arena;
     double *touched;          /* bytes by buffer */
     double operations;        /* of floats */
     double scalar_operations; /* those that no unit for matrices does */
     double shared_bytes;
-    double products[2]; /* multiply-adds of units for matrices, as sinter_gpu.matrix_rates */
-    double times;       /* that the statement at hand runs; negative: unknown */
-    sinter_map seen;    /* in the statement at hand */
+    double matrix_cycles; /* of a multiprocessor's units for matrices */
+    double times;         /* that the statement at hand runs; negative: unknown */
+    sinter_map seen;      /* in the statement at hand */
 } walk;
 
 static double product(double a, double b) {
@@ -79,9 +78,9 @@ static double share_of(const sinter_loop_function *function, sinter_expr conditi
 /* Four sums of a lane, each with as many products as the instruction is deep. */
 static void count_mma(walk *w, const sinter_loop_stmt *loop) {
     const sinter_loop_mma_info *info = &sinter_loop_mma_infos[loop->mma];
-    const bool bytes = sinter_dtype_infos[info->left].bits == 8;
+    const uint32_t bits = sinter_dtype_infos[info->left].bits;
     const double products = product(w->times, 4.0 * (double)info->depth);
-    add(&w->products[bytes], products);
+    add(&w->matrix_cycles, product(products, 1 / sinter_gpu_matrix_rate(w->gpu, bits)));
     if (sinter_dtype_is_float(info->sum)) add(&w->operations, product(products, 2));
 }
 
@@ -139,7 +138,7 @@ bool sinter_device_find_cost(sinter_loop_program *program, sinter_loop_function 
                              sinter_diag *diag) {
     sinter_device_launch launch;
     if (!sinter_device_find_launch(program, kernel, &launch, diag)) return false;
-    walk w = {.function = kernel, .times = 1};
+    walk w = {.function = kernel, .gpu = gpu, .times = 1};
     sinter_arena_init(&w.arena);
     w.touched = SINTER_NEW_ARRAY(&w.arena, double, kernel->buffers.count);
     count_list(&w, kernel->body);
@@ -156,12 +155,10 @@ bool sinter_device_find_cost(sinter_loop_program *program, sinter_loop_function 
                  cycles = gpu->multiprocessors * gpu->clock * 1e6;
     double longest = fmax(out_cost->bytes / (gpu->memory * 1e9),
                           w.scalar_operations / (2.0 * gpu->lanes * cycles));
-    bool known = blocks > 0 && out_cost->bytes >= 0 && out_cost->operations >= 0;
-    for (int i = 0; i < 2; i++) {
-        known = known && w.products[i] >= 0;
-        longest = fmax(longest, w.products[i] / (gpu->matrix_rates[i] * cycles));
-    }
-    out_cost->seconds = known ? LAUNCH_SECONDS + longest / busy : -1;
+    const bool known =
+        blocks > 0 && out_cost->bytes >= 0 && out_cost->operations >= 0 && w.matrix_cycles >= 0;
+    longest = fmax(longest, w.matrix_cycles / cycles);
+    out_cost->seconds = known ? SINTER_GPU_LAUNCH_SECONDS + longest / busy : -1;
     sinter_arena_deinit(&w.arena);
     return true;
 }

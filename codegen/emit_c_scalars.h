@@ -23,6 +23,11 @@
 SINTER_FLOATS(f32, float, int32_t, i32)
 SINTER_FLOATS(f64, double, int64_t, i64)
 
+/* 10 bits of mantissa, ties away from zero. */
+SINTER_INLINE float sinter_round_tf32_f32(float value) {
+    return isnan(value) ? value : sinter_from_bits_i32((int32_t)(((uint32_t)sinter_bits_f32(value) + 4096u) & 0xffffe000u));
+}
+
 /* a * b + c of sums of products and polynomials: rounded once where there is an instruction for it. */
 #if !defined(SINTER_NO_FMA) && (defined(__CUDACC__) || defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__aarch64__))
 SINTER_INLINE float sinter_fma_f32(float a, float b, float c) { return fmaf(a, b, c); }

@@ -132,6 +132,19 @@ SINTER_MMA(u8, "m16n8k32", "s32.u8.u8.s32", int32_t, "r")
 SINTER_MMA(u8i8, "m16n8k32", "s32.u8.s8.s32", int32_t, "r")
 SINTER_MMA(i8u8, "m16n8k32", "s32.s8.u8.s32", int32_t, "r")
 #undef SINTER_MMA
+/* round_tf32; NaN stays one. */
+static __device__ __forceinline__ unsigned sinter_tf32(float value) {
+    unsigned rounded;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(value));
+    return rounded;
+}
+template <class A, class B> static __device__ __forceinline__ void sinter_mma_tf32(float *c, const A *a, const B *b) {
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                 "{%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(sinter_tf32(a[0])), "r"(sinter_tf32(a[1])), "r"(sinter_tf32(a[2])), "r"(sinter_tf32(a[3])),
+                   "r"(sinter_tf32(b[0])), "r"(sinter_tf32(b[1])));
+}
 #endif
 
 /* Reads, computes, writes what nobody else wrote in between; for elements of 1, 2, 4 and 8 bytes. */

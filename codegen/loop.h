@@ -77,7 +77,7 @@ typedef struct sinter_loop_expr {
 
 typedef enum sinter_loop_mma {
     SINTER_MMA_NONE,
-#define MMA(name, left, right, sum, packed, architecture) SINTER_MMA_##name,
+#define MMA(name, left, right, sum, packed, architecture, factor) SINTER_MMA_##name,
 #include "codegen/mma.def"
 #undef MMA
     SINTER_MMA_COUNT

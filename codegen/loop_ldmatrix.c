@@ -10,6 +10,8 @@ typedef struct form {
     const sinter_loop_stmt *loops[MAX_LOOPS];
     int64_t trips[MAX_LOOPS];
     uint32_t count;
+    uint32_t
+        numbering; /* of the loops, which number matrices; the last one goes through a register, if that has several elements */
     int64_t elements; /* of a register */
     sinter_loop_ldmatrix *out;
 } form;
@@ -47,8 +49,8 @@ static bool find_loops(form *f, const sinter_loop_stmt *loop) {
         stmt = stmt->body;
     }
     f->out->store = stmt;
-    return f->count >= 2 && stmt && stmt->kind == SINTER_LOOP_STORE && !stmt->next &&
-           !stmt->combine && !stmt->asynchronous && stmt->value->kind == SINTER_LOOP_LOAD;
+    return f->count && stmt && stmt->kind == SINTER_LOOP_STORE && !stmt->next && !stmt->combine &&
+           !stmt->asynchronous && stmt->value->kind == SINTER_LOOP_LOAD;
 }
 
 static bool is_dim(const sinter_loop_buffer_info *info, uint32_t dim, int64_t wanted) {
@@ -66,12 +68,13 @@ static bool has_buffers(form *f) {
         to->dtype != from->dtype || bits < 8 || bits > REGISTER_BITS || to->rank < 4)
         return false;
     f->elements = REGISTER_BITS / bits;
+    f->numbering = f->count - (f->elements > 1);
     f->out->count = 1;
-    for (uint32_t i = 0; i + 1 < f->count; i++) f->out->count *= f->trips[i];
+    for (uint32_t i = 0; i < f->numbering; i++) f->out->count *= f->trips[i];
     const sinter_expr *at = store->arguments;
     const bool lanes = is_dim(to, 1, SINTER_MMA_GROUPS) && is_dim(to, 2, SINTER_MMA_MEMBERS) &&
                        at[1]->kind == SINTER_LOOP_VAR && at[2]->kind == SINTER_LOOP_VAR;
-    if (!lanes || f->trips[f->count - 1] != f->elements ||
+    if (!lanes || (f->elements > 1 && f->trips[f->numbering] != f->elements) ||
         (f->out->count != MAX_MATRICES && f->out->count != MAX_MATRICES / 2))
         return false;
     f->out->group = at[1]->var;
@@ -112,12 +115,14 @@ static bool has_registers(form *f) {
 /* Where the row begins that an element is in, in terms of `row` and of the loops that number matrices; NULL: elements are not along one. */
 static sinter_expr row_of(form *f, sinter_expr position, sinter_expr row) {
     sinter_loop_builder *b = builder_of(f);
+    const bool single = f->elements == 1;
     const sinter_loop_var s = f->loops[f->count - 1]->var, g = f->out->group, t = f->out->member;
     sinter_loop_map map;
     begin_map(f, &map);
-    sinter_expr along = place(f, read(f, t), f->elements, read(f, s)),
+    sinter_expr along = place(f, read(f, t), f->elements, single ? number(f, 0) : read(f, s)),
                 start = sinter_loop_sub(b, position, along);
-    f->out->turned = sinter_loop_expr_uses(start, s) || sinter_loop_expr_uses(start, t);
+    f->out->turned =
+        (!single && sinter_loop_expr_uses(start, s)) || sinter_loop_expr_uses(start, t);
     if (!f->out->turned) {
         sinter_loop_map_var(&map, g, row);
         return sinter_loop_map_expr(&map, start);
@@ -149,7 +154,7 @@ static bool has_rows(form *f) {
     if (!row || sinter_loop_divisor(f->scopes, row) * bytes % ROW_BYTES) return false;
     sinter_loop_map map;
     begin_map(f, &map);
-    for (uint32_t i = f->count - 1; i-- > 0;) { /* lanes beyond the last matrix name one again */
+    for (uint32_t i = f->numbering; i-- > 0;) { /* lanes beyond the last matrix name one again */
         sinter_expr trips = number(f, f->trips[i]);
         sinter_loop_map_var(&map, f->loops[i]->var, sinter_loop_rem(b, matrix, trips));
         matrix = sinter_loop_div(b, matrix, trips);
@@ -162,7 +167,7 @@ const char *sinter_loop_check_ldmatrix(sinter_loop_scopes *scopes, const sinter_
                                        sinter_loop_ldmatrix *out) {
     *out = (sinter_loop_ldmatrix){0};
     form f = {.scopes = scopes, .out = out};
-    if (!find_loops(&f, loop)) return "it is no nest of two to four loops around one load";
+    if (!find_loops(&f, loop)) return "it is no nest of up to four loops around one load";
     if (!has_buffers(&f)) return "it does not load registers of 2 or 4 matrices from shared memory";
     if (!has_registers(&f)) return "its registers do not follow each other";
     if (!has_rows(&f)) return "its elements are not in rows of 16 bytes at multiples of that";

@@ -3,8 +3,8 @@
  * runs the loops.
  *
  *   for q in 0..4 ldmatrix { for s in 0..2 unroll { %part[w,g,t,...,q,s] = %tile[row of g and q, 2 * t + s + ...] } }
- * A matrix is 8 rows of 16 bytes, each at a multiple of that. The last loop goes through the elements of a register of 32 bits, those before
- * it number 2 or 4 matrices, whose registers follow each other. Rows are g, their elements t and s; or, of elements of 2 bytes, they are
+ * A matrix is 8 rows of 16 bytes, each at a multiple of that. The last loop goes through the elements of a register of 32 bits, if there are several;
+ * those before it number 2 or 4 matrices, whose registers follow each other. Rows are g, their elements t and s; or, of elements of 2 bytes, they are
  * turned: rows are 2 * t + s, their elements g. It stands in thread axes w, g of 8 and t of 4, whose registers the buffer is.
  * Test: tests/codegen/loops/ldmatrix.loops, verify_ldmatrix.loops */
 #pragma once

@@ -6,12 +6,28 @@ enum { PAD_BYTES = 16, SUM_RANK = 7, OPERAND_RANK = 6 };
 
 const sinter_loop_mma_info sinter_loop_mma_infos[] = {
     {0},
-#define MMA(name, left, right, sum, packed, architecture)                                          \
- {#name,  SINTER_DTYPE_##left, SINTER_DTYPE_##right,     SINTER_DTYPE_##sum,                       \
-  packed, 8 * (packed),        PAD_BYTES * (packed) / 4, architecture},
+#define MMA(name, left, right, sum, packed, architecture, factor)                                  \
+ {#name,        SINTER_DTYPE_##left,      SINTER_DTYPE_##right, SINTER_DTYPE_##sum,    packed,     \
+  8 * (packed), PAD_BYTES * (packed) / 4, architecture,         SINTER_SCALAR_##factor},
 #include "codegen/mma.def"
 #undef MMA
 };
+
+sinter_expr sinter_loop_mma_factor(sinter_loop_builder *b, const sinter_loop_mma_info *info,
+                                   sinter_expr element) {
+    return info->factor ? sinter_loop_call(b, info->factor, &element)
+                        : sinter_loop_cast(b, element, info->sum);
+}
+
+sinter_expr sinter_loop_mma_element(const sinter_loop_mma_info *info, sinter_dtype dtype,
+                                    sinter_expr factor) {
+    const bool is_made = info->factor
+                             ? factor->kind == SINTER_LOOP_CALL && factor->function == info->factor
+                             : factor->kind == SINTER_LOOP_CAST;
+    return is_made && factor->dtype == info->sum && factor->arguments[0]->dtype == dtype
+               ? factor->arguments[0]
+               : NULL;
+}
 
 sinter_loop_mma_indices sinter_loop_mma_index(sinter_loop_builder *b,
                                               const sinter_loop_mma_info *info, sinter_expr r,
@@ -120,12 +136,9 @@ static bool is_sum_of_products(const form *f) {
         if (!is_same(sum->arguments[i], store->arguments[i])) return false;
     const sinter_dtype dtypes[2] = {f->info->left, f->info->right};
     const sinter_expr loads[2] = {f->parts.left, f->parts.right};
-    for (uint32_t i = 0; i < 2; i++) {
-        sinter_expr factor = product->arguments[i];
-        if (factor->kind != SINTER_LOOP_CAST || factor->arguments[0] != loads[i] ||
-            loads[i]->dtype != dtypes[i])
+    for (uint32_t i = 0; i < 2; i++)
+        if (sinter_loop_mma_element(f->info, dtypes[i], product->arguments[i]) != loads[i])
             return false;
-    }
     return true;
 }
 

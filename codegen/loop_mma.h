@@ -27,8 +27,14 @@ typedef struct sinter_loop_mma_info {
     int64_t pad;    /* elements that rows along the depth are longer in shared memory, so that no two lanes meet in a bank; rows across it
                        are SINTER_MMA_GROUPS longer */
     uint32_t architecture;
+    sinter_scalar_function factor; /* of an element, which is what is multiplied; NONE: a cast to the sum's type */
 } sinter_loop_mma_info;
 extern const sinter_loop_mma_info sinter_loop_mma_infos[]; /* by sinter_loop_mma */
+
+/* The factor that the instruction makes of an element. */
+sinter_expr sinter_loop_mma_factor(sinter_loop_builder *builder, const sinter_loop_mma_info *info, sinter_expr element);
+/* The element, of that type, under a factor; NULL where it is no such factor. */
+sinter_expr sinter_loop_mma_element(const sinter_loop_mma_info *info, sinter_dtype dtype, sinter_expr factor);
 
 /* The store that the nest is about, and the loads in it. */
 typedef struct sinter_loop_mma_parts {

@@ -100,6 +100,16 @@ typedef enum sinter_schedule_lanes {
  * of `lanes` lanes, combined by a tree after it. Float sums and products may differ by rounding. */
 bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var loop, int64_t lanes, sinter_schedule_lanes how);
 
+/* A nest of independent loops around a sum of products (schedule_contraction.h), of which `loop` is one that it runs along, becomes two: parts of
+ * the sum, and their sum, in the order of parts:
+ *   for i { for j { var acc = start; for k { acc = acc + x }; uses of acc } }
+ *     ->  alloc results[parts, i, j], on the stack
+ *         for p of parts { for i { for j { var acc = 0; for k of part p { acc = acc + x }; results[p, i, j] = acc } } }
+ *         for i { for j { var acc = start; for p of parts { acc = acc + results[p, i, j] }; uses of acc } }
+ * before: the loop of the nest in front of whose dim that of the parts is; 0: it is the first. The count of `loop` is a constant that `parts` divides; bounds of the nest are over parameters. Floats are added in another order. */
+bool sinter_schedule_split_sum(sinter_schedule *schedule, sinter_loop_var nest, sinter_loop_var loop, int64_t parts,
+                               sinter_loop_var before);
+
 /* Sums of integers that are narrower than the sum: `loop`, whose body is acc = acc + x of i64, goes in chunks of `steps` (0: of as many as a
  * sum of i32 has room for; more are refused), each with a sum of its own:
  *   var acc = start; for ko { var part: i32 = 0; for k of the chunk { part = part + x }; acc = acc + part }

@@ -3,24 +3,16 @@
  * Part of the verb of schedule_block_tile.c. Test: tests/codegen/schedule/block_mma.loops */
 #include "codegen/schedule_block_tile.h"
 
-/* The value under a cast to the sum's type, if that is of this type. */
-static sinter_expr under_cast(sinter_expr factor, sinter_dtype sum, sinter_dtype dtype) {
-    bool is_cast = factor->kind == SINTER_LOOP_CAST && factor->dtype == sum &&
-                   factor->arguments[0]->dtype == dtype;
-    return is_cast ? factor->arguments[0] : NULL;
-}
-
 bool sinter_block_fit_mma(sinter_block_tiling *t) {
     const sinter_block_tile *asked = t->asked;
     if (!t->rows.loop || asked->slices || asked->depth % t->mma->depth ||
         t->columns.extent % SINTER_BLOCK_LANES)
         return sinter_schedule_refuse(
             t->schedule, "no rows, slices, or sizes that are no whole instructions and warps");
-    sinter_expr rows = under_cast(t->rows.value, t->mma->sum, t->mma->left),
-                columns = under_cast(t->columns.value, t->mma->sum, t->mma->right);
+    sinter_expr rows = sinter_loop_mma_element(t->mma, t->mma->left, t->rows.value),
+                columns = sinter_loop_mma_element(t->mma, t->mma->right, t->columns.value);
     if (!rows || !columns || t->sum.declare->value->dtype != t->mma->sum)
-        return sinter_schedule_refuse(t->schedule, "its factors are no casts of the types of %s",
-                                      t->mma->name);
+        return sinter_schedule_refuse(t->schedule, "its factors are not those of %s", t->mma->name);
     t->rows.value = rows;
     t->columns.value = columns;
     return true;
@@ -89,8 +81,8 @@ static void add_instructions(sinter_block_tiling *t, const sinter_block_threads 
                       left[6] = {w, g, at.member, i, at.left_register, at.element},
                       right[6] = {w, at.right_group, at.member, j, at.right_register, at.element};
     sinter_expr product =
-        sinter_loop_mul(b, sinter_loop_cast(b, sinter_loop_load(b, f->rows, left), t->mma->sum),
-                        sinter_loop_cast(b, sinter_loop_load(b, f->columns, right), t->mma->sum));
+        sinter_loop_mul(b, sinter_loop_mma_factor(b, t->mma, sinter_loop_load(b, f->rows, left)),
+                        sinter_loop_mma_factor(b, t->mma, sinter_loop_load(b, f->columns, right)));
     sinter_loop_store(b, t->sums, sum,
                       sinter_loop_add(b, sinter_loop_load(b, t->sums, sum), product));
     sinter_block_end_loops(t, 5);

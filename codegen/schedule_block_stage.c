@@ -11,7 +11,9 @@ enum {
     LANES = SINTER_BLOCK_LANES,
     MAX_COPY = 16,
     MIN_COPY = 4,
-    MAX_AHEAD = 32 /* elements of an operand that a thread has registers for, each of 32 bits */
+    MAX_AHEAD = 32, /* elements of an operand that a thread has registers for, each of 32 bits */
+    MAX_PLACED =
+        16 /* the same of one with a border: where each of them is, and whether, stays in registers too */
 };
 
 typedef sinter_block_tiling tiling;
@@ -284,7 +286,8 @@ static bool stage(tiling *t, const operand *o, sinter_expr start, int64_t width,
  * steps, in the midst of which the builder is. */
 static bool reads_ahead(tiling *t, operand *o) {
     share s;
-    if (!t->slot || !share_out(t, o, 0, &s) || s.turns * s.parts > MAX_AHEAD) return false;
+    const int64_t most = o->condition ? MAX_PLACED : MAX_AHEAD;
+    if (!t->slot || !share_out(t, o, 0, &s) || s.turns * s.parts > most) return false;
     sinter_loop_builder *b = t->builder;
     sinter_loop_stmt **tail = b->tail;
     const int64_t sizes[2] = {s.turns, s.parts};

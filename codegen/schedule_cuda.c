@@ -183,6 +183,17 @@ static void schedule_kernel(sinter_schedule_cuda_state *state, sinter_loop_funct
     sinter_schedule_deinit(&state->schedule);
 }
 
+/* Sums that too few blocks would make become two kernels. */
+static void split_sums(sinter_schedule_cuda_state *state, uint32_t kernel) {
+    if (!sinter_schedule_cuda_can_cut(state->program, kernel)) return;
+    sinter_loop_function *function = state->program->kernels.items[kernel];
+    sinter_schedule_init(&state->schedule, state->program, function);
+    const sinter_loop_var nest = only_nest(function);
+    const bool split = nest && sinter_schedule_cuda_split(state, nest);
+    sinter_schedule_deinit(&state->schedule);
+    if (split) sinter_schedule_cuda_cut_kernel(state->program, kernel);
+}
+
 bool sinter_schedule_cuda(sinter_loop_program *program, const sinter_target *target,
                           const sinter_schedule_options *options, sinter_diag *diag) {
     (void)diag; /* there is no nest that can't be launched */
@@ -190,6 +201,8 @@ bool sinter_schedule_cuda(sinter_loop_program *program, const sinter_target *tar
     sinter_schedule_cuda_state state = {.program = program, .target = target};
     sinter_arena_init(&state.scratch);
     sinter_schedule_cuda_cut(program);
+    const uint32_t count = (uint32_t)program->kernels.count;
+    for (uint32_t i = 0; i < count; i++) split_sums(&state, i);
     sinter_schedule_cuda_align(program);
     for (uint32_t i = 0; i < program->kernels.count; i++)
         schedule_kernel(&state, program->kernels.items[i]);

@@ -2,6 +2,7 @@
 #pragma once
 #include "codegen/compile.h"
 #include "codegen/loop_access.h"
+#include "codegen/loop_mma.h"
 #include "codegen/schedule.h"
 
 typedef struct sinter_schedule_cuda_state {
@@ -16,6 +17,39 @@ typedef struct sinter_schedule_cuda_state {
 bool sinter_schedule_cuda_rows(sinter_schedule_cuda_state *state, sinter_loop_var nest);
 /* Tiles of a contraction, which a block's threads share (schedule_cuda_contraction.c); like sinter_schedule_cuda_rows. */
 bool sinter_schedule_cuda_contraction(sinter_schedule_cuda_state *state, sinter_loop_var nest);
+/* A sum that few blocks would make is cut into parts (`split-sum`), where that is worth a second launch: the kernel is not one nest any more, and
+ * has to be cut again. */
+bool sinter_schedule_cuda_split(sinter_schedule_cuda_state *state, sinter_loop_var nest);
+
+/* ---- schedule_cuda_tile.c ---- */
+/* A contraction as the choice of its tile sees it. */
+typedef struct sinter_schedule_cuda_product {
+    int64_t batch, rows, columns, depth; /* products, their sizes, steps of the reduction */
+    int64_t element;                     /* bytes of what is staged */
+    bool has_rows;                       /* false: one row, without a loop */
+    bool sliced;                         /* warps may share the reduction */
+    sinter_loop_mma mma;                 /* its factors are of this instruction, or NONE */
+    int64_t most_sums;                   /* that a thread may have, or instructions of them; 0: any */
+} sinter_schedule_cuda_product;
+typedef struct sinter_schedule_cuda_tile {
+    int64_t warps, thread_rows, thread_columns, depth;
+    bool slices;
+    sinter_loop_mma mma;
+    int64_t stages; /* of a ring that copies under way fill; 1: there is none */
+    double cycles;  /* of the GPU, until all blocks are done */
+} sinter_schedule_cuda_tile;
+/* How operands get to shared memory; the first is the best, where operands can be staged so. */
+typedef enum sinter_schedule_cuda_staging {
+    SINTER_STAGING_RING,       /* a ring of tiles that copies under way fill */
+    SINTER_STAGING_SHORT_RING, /* the same in steps that are short enough for what comes by way of registers */
+    SINTER_STAGING_TURNS,      /* staging and multiplying take turns */
+    SINTER_STAGING_COUNT
+} sinter_schedule_cuda_staging;
+/* False: there is no such tile, or it would not differ from what comes before it. */
+bool sinter_schedule_cuda_choose_tile(const sinter_target *target, const sinter_schedule_cuda_product *product,
+                                      sinter_schedule_cuda_staging staging, sinter_schedule_cuda_tile *out_tile);
+
+/* ---- schedule_cuda_block.c ---- */
 /* A block for each iteration that keeps scratch between several nests (schedule_cuda_block.c); likewise. */
 bool sinter_schedule_cuda_block(sinter_schedule_cuda_state *state, sinter_loop_var nest);
 /* One block for a kernel whose iterations follow each other, with threads for what is independent in them; likewise. */
@@ -28,6 +62,9 @@ void sinter_schedule_cuda_put_barriers(sinter_schedule *schedule, sinter_loop_st
 /* ---- schedule_cuda_cut.c ---- */
 /* One nest a kernel, as far as that is possible; before any kernel is scheduled. */
 void sinter_schedule_cuda_cut(sinter_loop_program *program);
+/* The same of one kernel, if the host's calls of it allow that. */
+void sinter_schedule_cuda_cut_kernel(sinter_loop_program *program, uint32_t kernel);
+bool sinter_schedule_cuda_can_cut(const sinter_loop_program *program, uint32_t kernel);
 
 /* ---- schedule_cuda_vector.c ---- */
 /* What the host gives kernels lies at multiples of so many bytes. After the cut. */

@@ -3,9 +3,9 @@
  * others number independent products. A convolution is a product whose columns are the places of the window and whose reduction runs over
  * channels and taps; what lies beyond the border is 0 as it is staged.
  *
- * The tile is the cheapest by a model of rounds of blocks over the multiprocessors. Few rows have warps share the reduction.
+ * The tile is the cheapest by a model of the GPU (schedule_cuda_tile.c). Few rows have warps share the reduction; where there are too few tiles
+ * for the multiprocessors, blocks make parts of the sums, and a second launch adds them up.
  * Test: tests/codegen/schedule/cuda_contraction.loops, tests/codegen/emit_cuda/contraction.sir */
-#include "codegen/loop_mma.h"
 #include "codegen/schedule_contraction.h"
 #include "codegen/schedule_cuda.h"
 
@@ -13,22 +13,21 @@
 
 enum {
     LANES = 32,
-    DEPTH = 32,
-    SLICED_DEPTH = 128,
-    SHARED_LIMIT = 48 << 10,
     MAX_BLOCKS = 65535,  /* of the second and third axis of a grid */
     MIN_DEPTH = 16,      /* of a reduction; below, staging costs more than it saves */
     MIN_ELEMENTS = 256,  /* of a product */
     GUESSED_SIZE = 1024, /* of what only the run knows */
     MAX_SLICED_ROWS = 16,
-    LARGE_TILE = 64, /* sums of a thread */
-    LARGE_TILE_ARCHITECTURE = 80,
-    CYCLES_OF_STEP = 500, /* until staged elements are there */
-    CYCLES_OF_TRIP = 60,  /* of a barrier and what is around it */
-    MAX_STAGES = 4,
-    RESERVED_SHARED = 1 << 10, /* of each block, for the driver */
-    COPIED_ROW = 128           /* bytes: of 8 lanes that copy 16 each, which then meet in no bank */
+    MAX_PARTS = 64,       /* of a sum */
+    CYCLES_OF_PART = 125, /* until it is read, four at once */
+    MAX_COPY = 16         /* bytes of a copy under way */
 };
+
+/* What a sum in parts takes at most of the time without, so that what the model does not know does not make it a loss. */
+static const double WORTH_A_LAUNCH = 0.75;
+
+/* That tf32 makes of a number. */
+static const float LARGEST_ROUNDING = 1.001f;
 
 typedef struct loop_run {
     sinter_loop_var loops[SINTER_SCHEDULE_CHAIN_MAX];
@@ -123,8 +122,10 @@ static bool is_finite(const sinter_tensor *tensor) {
     if (!sinter_dtype_is_float(tensor->dtype)) return true;
     const int64_t count = sinter_tensor_count(tensor);
     const float *items = tensor->data;
-    float sum = 0; /* of zeros, and of NaN where an element is none or infinite: without branches */
-    for (int64_t i = 0; tensor->dtype == SINTER_DTYPE_f32 && i < count; i++) sum += items[i] * 0;
+    /* Of zeros, and of NaN where an element is none or infinite, also once it is rounded to tf32: without branches. */
+    float sum = 0;
+    for (int64_t i = 0; tensor->dtype == SINTER_DTYPE_f32 && i < count; i++)
+        sum += items[i] * LARGEST_ROUNDING * 0;
     if (tensor->dtype == SINTER_DTYPE_f32) return sum == 0;
     for (int64_t i = 0; i < count; i++)
         if (!isfinite(sinter_tensor_get_double(tensor, i))) return false;
@@ -148,7 +149,9 @@ static bool is_finite_factor(const product *p, sinter_expr factor) {
     const sinter_loop_program *program = p->state->program;
     const sinter_loop_function *kernel = p->schedule->function;
     if (!sinter_dtype_is_float(factor->dtype)) return true;
-    while (factor->kind == SINTER_LOOP_CAST) factor = factor->arguments[0];
+    while (factor->kind == SINTER_LOOP_CAST ||
+           (factor->kind == SINTER_LOOP_CALL && factor->function == SINTER_SCALAR_round_tf32))
+        factor = factor->arguments[0];
     if (factor->kind != SINTER_LOOP_LOAD || !program->host) return false;
     finite_search search = {.p = p, .finite = true};
     while (program->kernels.items[search.kernel] != kernel) search.kernel++;
@@ -160,122 +163,34 @@ static bool is_finite_factor(const product *p, sinter_expr factor) {
     return search.found && search.finite;
 }
 
-/* ---- the choice of a tile ---- */
-
-typedef struct candidate {
-    int64_t warps, thread_rows, thread_columns;
-    bool slices;
-    sinter_loop_mma mma;
-    int64_t stages; /* of a ring that copies under way fill; 1: there is none */
-} candidate;
-
-/* Warps, rows and columns of a thread; those of instructions below. */
-static const int64_t scalar_tiles[][3] = {{8, 16, 4}, {8, 8, 4}, {8, 8, 2}, {8, 4, 2},
-                                          {4, 8, 2},  {4, 4, 2}, {4, 4, 1}, {8, 2, 1}};
-static const int64_t mma_tiles[][3] = {{8, 2, 8}, {4, 2, 8}, {4, 1, 8}, {4, 1, 4}, {2, 1, 4}};
-enum {
-    SCALAR_TILE_COUNT = sizeof scalar_tiles / sizeof *scalar_tiles,
-    MMA_TILE_COUNT = sizeof mma_tiles / sizeof *mma_tiles
-};
-
-static int64_t rows_of(const candidate *c) {
-    return c->thread_rows * (c->slices ? 1 : c->warps) * (c->mma ? SINTER_MMA_ROWS : 1);
-}
-
-static int64_t columns_of(const candidate *c) {
-    return c->thread_columns * (c->mma ? SINTER_MMA_COLUMNS : LANES);
-}
-
-static int64_t depth_of(const candidate *c) {
-    const sinter_loop_mma_info *info = &sinter_loop_mma_infos[c->mma];
-    if (c->mma) return c->stages > 1 ? COPIED_ROW / 4 * info->packed : 2 * info->depth;
-    return c->slices ? SLICED_DEPTH : DEPTH;
-}
+/* ---- sizes ---- */
 
 /* The number of iterations, or what to reckon with. */
-static int64_t size_of(const product *p, sinter_loop_var loop, bool *out_known) {
-    const sinter_loop_stmt *stmt = sinter_schedule_get_loop(p->schedule->function, loop);
-    int64_t count;
-    *out_known = stmt && sinter_loop_trip_count(stmt, &count);
-    return !stmt ? 1 : *out_known ? count : GUESSED_SIZE;
-}
-
-static int64_t rounded_up(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
-static int64_t shared_bytes(const candidate *c, int64_t element) {
-    int64_t depth = depth_of(c), rows = rows_of(c), columns = columns_of(c),
-            slices = c->slices ? c->warps * rows * columns : 0, pad = c->mma ? 16 / element : 1;
-    return element *
-           (c->stages * ((depth + pad) * (rows + columns) + (rows + columns) * pad) + slices);
-}
-
-/* Cycles of a multiprocessor for one element of the reduction: four multiply-adds of a warp, or one access to shared memory of one,
- * a cycle each; instructions of matrices are about as fast as they are on the smallest of the GPUs that have them. */
-static double work_of(const candidate *c) {
-    double rows = (double)c->thread_rows, columns = (double)c->thread_columns,
-           warps = c->slices ? 1 : (double)c->warps;
-    double stages = (double)(rows_of(c) + columns_of(c)) / 8;
-    if (c->mma) {
-        const sinter_loop_mma_info *info = &sinter_loop_mma_infos[c->mma];
-        double reads = (rows * SINTER_MMA_LEFT_REGISTERS + columns * SINTER_MMA_RIGHT_REGISTERS) /
-                       (double)info->depth;
-        double products = rows * columns * 4 / (double)info->depth;
-        return warps * (products > reads ? products : reads) + stages;
+static int64_t size_of(const product *p, const loop_run *run, bool *known) {
+    int64_t size = 1;
+    for (uint32_t i = 0; i < run->count; i++) {
+        int64_t count;
+        const sinter_loop_stmt *stmt =
+            sinter_schedule_get_loop(p->schedule->function, run->loops[i]);
+        if (!sinter_loop_trip_count(stmt, &count)) {
+            *known = false;
+            return GUESSED_SIZE;
+        }
+        size *= count;
     }
-    double products = rows * columns / 4, reads = rows / 4 + columns;
-    return warps * (products > reads ? products : reads) + stages;
+    return size;
 }
 
-typedef struct sizes {
-    int64_t batch, rows, columns, depth, element;
-    bool sliced; /* warps may share the reduction */
-} sizes;
-
-/* Cycles until all blocks are done. What is copied meanwhile costs the time by which it is later than the work. */
-static double cost_of(const candidate *c, const sinter_gpu *gpu, const sizes *n) {
-    double blocks = (double)n->batch * (double)rounded_up(n->rows, rows_of(c)) *
-                    (double)rounded_up(n->columns, columns_of(c));
-    double rounds = ceil(sinter_gpu_rounds(gpu, blocks));
-    int64_t step = depth_of(c), steps = rounded_up(n->depth, step);
-    double work = work_of(c) * (double)step;
-    if (c->stages < 2) return rounds * (double)steps * (work + CYCLES_OF_STEP);
-    double trip = work + CYCLES_OF_TRIP, late = (double)CYCLES_OF_STEP / (double)(c->stages - 1);
-    return rounds * ((double)steps * (trip > late ? trip : late) + CYCLES_OF_STEP);
-}
-
-/* False: it is too small to gain. */
-static bool find_sizes(const product *p, sizes *out) {
-    bool known, known_rows, known_depth = true;
-    int64_t count;
-    *out = (sizes){.depth = 1};
-    out->batch = size_of(p, p->batch.count ? p->batch.loops[0] : 0, &known);
-    out->rows = size_of(p, p->rows.count ? p->rows.loops[0] : 0, &known_rows);
-    out->columns = size_of(p, p->columns.loops[0], &known);
-    for (uint32_t i = 0; i < p->sum.loop_count; i++) {
-        known_depth &= sinter_loop_is_const_int(p->sum.counts[i], &count);
-        out->depth *= known_depth ? count : 1;
-    }
-    if (!known_depth) out->depth = GUESSED_SIZE;
-    out->sliced = p->rows.count ? known_rows && out->rows <= MAX_SLICED_ROWS : !p->batch.count;
-    bool few = out->rows * out->columns < MIN_ELEMENTS;
-    return (p->rows.count || out->sliced) && out->depth >= MIN_DEPTH &&
-           (!few || (out->sliced && out->columns >= LANES));
-}
-
-/* The instruction whose types the factors are casts of, if all that code is made for have it. */
+/* The instruction that multiplies such factors, if all that code is made for have it. */
 static sinter_loop_mma find_mma(const product *p) {
     const sinter_target *target = p->state->target;
-    sinter_dtype under[2] = {SINTER_DTYPE_NONE, SINTER_DTYPE_NONE};
-    for (uint32_t i = 0; i < 2; i++) {
-        sinter_expr factor = p->sum.factors[i ? p->column_factor : 1 - p->column_factor];
-        if (factor->kind == SINTER_LOOP_CAST) under[i] = factor->arguments[0]->dtype;
-    }
+    const sinter_expr left = p->sum.factors[1 - p->column_factor],
+                      right = p->sum.factors[p->column_factor];
     for (int mma = 1; mma < SINTER_MMA_COUNT; mma++) {
         const sinter_loop_mma_info *info = &sinter_loop_mma_infos[mma];
-        bool there = info->left == under[0] && info->right == under[1] &&
-                     info->sum == p->sum.assign->value->dtype && p->rows.count;
+        bool there = info->sum == p->sum.assign->value->dtype && p->rows.count &&
+                     sinter_loop_mma_element(info, info->left, left) &&
+                     sinter_loop_mma_element(info, info->right, right);
         for (uint32_t i = 0; i < target->gpu_code_count; i++)
             there &= target->gpu_codes[i].architecture >= info->architecture;
         if (there) return (sinter_loop_mma)mma;
@@ -283,63 +198,27 @@ static sinter_loop_mma find_mma(const product *p) {
     return SINTER_MMA_NONE;
 }
 
-/* Threads of the oldest GPU that code is made for have no registers for the largest tile beside what else they keep. */
-static bool has_registers(const product *p, const candidate *c) {
-    const sinter_target *target = p->state->target;
-    bool large = !c->mma && c->thread_rows * c->thread_columns >= LARGE_TILE;
-    for (uint32_t i = 0; i < target->gpu_code_count; i++)
-        if (large && target->gpu_codes[i].architecture < LARGE_TILE_ARCHITECTURE) return false;
-    return true;
-}
-
-/* Of shared memory that a ring may have; 0: some code is for a GPU that knows no copies under way. */
-static int64_t ring_bytes(const sinter_target *target) {
-    for (uint32_t i = 0; i < target->gpu_code_count; i++)
-        if (!target->gpu_codes[i].gpu->copies) return 0;
-    return sinter_target_shared_bytes(target);
-}
-
-/* As many as fit twice, so that another block runs where one waits, or else two; no more than there are steps, but for the two without
- * which nothing is copied under way. */
-static int64_t choose_stages(candidate c, const sizes *n, int64_t bytes) {
-    const int64_t steps = rounded_up(n->depth, depth_of(&c));
-    for (c.stages = MAX_STAGES; c.stages > 1; c.stages--) {
-        const int64_t taken = shared_bytes(&c, n->element) + RESERVED_SHARED;
-        const bool fits = 2 * taken <= bytes + RESERVED_SHARED ||
-                          (c.stages == 2 && taken <= bytes + RESERVED_SHARED);
-        if (fits && (c.stages == 2 || c.stages <= steps)) return c.stages;
+/* False: it is too small to gain. out_known: the run has no say in them. */
+static bool find_sizes(const product *p, sinter_schedule_cuda_product *out, bool *out_known) {
+    bool known_rows = true, known_columns = true, known_batch = true, known_depth = true;
+    int64_t count;
+    *out = (sinter_schedule_cuda_product){.depth = 1, .has_rows = p->rows.count > 0};
+    out->batch = size_of(p, &p->batch, &known_batch);
+    out->rows = size_of(p, &p->rows, &known_rows);
+    out->columns = size_of(p, &p->columns, &known_columns);
+    for (uint32_t i = 0; i < p->sum.loop_count; i++) {
+        known_depth &= sinter_loop_is_const_int(p->sum.counts[i], &count);
+        out->depth *= known_depth ? count : 1;
     }
-    return 1;
-}
-
-static void try_candidate(const product *p, const sizes *n, const candidate *c, double *least,
-                          candidate *best) {
-    double cost = cost_of(c, p->state->target->gpu, n);
-    const bool fits = c->stages > 1 || shared_bytes(c, n->element) <= SHARED_LIMIT;
-    if (!fits || !has_registers(p, c) || cost >= *least) return;
-    *least = cost;
-    *best = *c;
-}
-
-/* copies: a ring is allowed. */
-static bool choose(const product *p, bool copies, candidate *out) {
-    sizes n;
-    if (!find_sizes(p, &n)) return false;
-    double least = INFINITY;
-    const sinter_loop_mma mma = find_mma(p);
-    n.element = mma ? 4 / sinter_loop_mma_infos[mma].packed
-                    : sinter_dtype_infos[p->sum.assign->value->dtype].bits / 8;
-    const int64_t ring = ring_bytes(p->state->target);
-    const int64_t(*tiles)[3] = mma ? mma_tiles : scalar_tiles;
-    for (size_t i = 0; p->rows.count && i < (mma ? MMA_TILE_COUNT : SCALAR_TILE_COUNT); i++) {
-        candidate c = {tiles[i][0], tiles[i][1], tiles[i][2], false, mma, 1};
-        if (copies) c.stages = choose_stages(c, &n, ring);
-        try_candidate(p, &n, &c, &least, out);
-    }
-    candidate slices = {8, n.rows, 1, true, SINTER_MMA_NONE, 1};
-    if (copies) slices.stages = choose_stages(slices, &n, ring);
-    if (n.sliced && n.depth >= SLICED_DEPTH && !mma) try_candidate(p, &n, &slices, &least, out);
-    return least < INFINITY;
+    if (!known_depth) out->depth = GUESSED_SIZE;
+    *out_known = known_rows && known_columns && known_batch && known_depth;
+    out->sliced = !out->has_rows || (known_rows && out->rows <= MAX_SLICED_ROWS);
+    out->mma = find_mma(p);
+    out->element = out->mma ? 4 / sinter_loop_mma_infos[out->mma].packed
+                            : sinter_dtype_infos[p->sum.assign->value->dtype].bits / 8;
+    bool few = out->rows * out->columns < MIN_ELEMENTS;
+    return (out->has_rows || out->sliced) && out->depth >= MIN_DEPTH &&
+           (!few || (out->sliced && out->columns >= LANES));
 }
 
 /* ---- blocks ---- */
@@ -375,24 +254,106 @@ static bool bind_blocks(product *p, loop_run *tiles) {
     return true;
 }
 
+/* ---- parts of a sum ---- */
+
+/* Of a reduction's loop that parts are made of, and how many. */
+typedef struct split_choice {
+    sinter_loop_var loop;
+    int64_t parts;
+    double cycles;
+} split_choice;
+
+/* What tiles cost, staged as well as the GPUs can. */
+static double cycles_of(const sinter_target *target, const sinter_schedule_cuda_product *n) {
+    sinter_schedule_cuda_tile tile;
+    for (int how = 0; how < SINTER_STAGING_COUNT; how++)
+        if (sinter_schedule_cuda_choose_tile(target, n, (sinter_schedule_cuda_staging)how, &tile))
+            return tile.cycles;
+    return INFINITY;
+}
+
+/* What the launch costs that adds the parts up, which are written and read, by memory's pace. */
+static double cycles_of_total(const sinter_gpu *gpu, const sinter_schedule_cuda_product *n,
+                              int64_t parts, int64_t bytes) {
+    const double results = (double)(n->batch * n->rows * n->columns * parts);
+    const double seconds =
+        SINTER_GPU_LAUNCH_SECONDS + 2 * results * (double)bytes / ((double)gpu->memory * 1e9);
+    return seconds * gpu->clock * 1e6 + (double)parts * CYCLES_OF_PART;
+}
+
+/* The cheapest number of parts, each of so many whole elements that copies are as wide as without. */
+static void choose_parts(const product *p, const sinter_schedule_cuda_product *n,
+                         split_choice *best) {
+    const sinter_target *target = p->state->target;
+    const int64_t bytes = sinter_dtype_infos[p->sum.assign->value->dtype].bits / 8;
+    for (uint32_t i = 0; i < p->sum.loop_count; i++) {
+        int64_t count, least = i + 1 == p->sum.loop_count ? MAX_COPY / n->element : 1;
+        if (!sinter_loop_is_const_int(p->sum.counts[i], &count)) continue;
+        for (int64_t parts = 2; parts <= MAX_PARTS && parts <= count; parts++) {
+            if (count % parts || count / parts % least || n->depth / parts < MIN_DEPTH) continue;
+            sinter_schedule_cuda_product part = *n;
+            part.batch *= parts;
+            part.depth /= parts;
+            const double cycles =
+                cycles_of(target, &part) + cycles_of_total(target->gpu, n, parts, bytes);
+            if (cycles < best->cycles) *best = (split_choice){p->sum.loops[i], parts, cycles};
+        }
+    }
+}
+
 /* ---- together ---- */
 
-/* The tile that costs least, with copies under way or without. */
-static bool tile_nest(product *p, bool copies, sinter_block_tile *out) {
-    candidate best = {0};
-    if (!choose(p, copies, &best) || (copies && best.stages < 2)) return false;
+/* Finds the product, and which of its loops are what. */
+static bool find_product(product *p, sinter_loop_var nest, sinter_schedule_chain *c) {
+    *c = sinter_schedule_chain_of(p->schedule, nest);
+    return sinter_schedule_find_contraction(p->schedule, c->loops[c->depth - 1], &p->sum) &&
+           sort_loops(p, c) && !reads_rows(p);
+}
+
+bool sinter_schedule_cuda_split(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
+    product p = {.state = state, .schedule = &state->schedule};
+    sinter_schedule_chain c;
+    sinter_schedule_cuda_product n;
+    bool known;
+    if (!find_product(&p, nest, &c) || !find_sizes(&p, &n, &known) || !known) return false;
+    if (p.sum.condition && !is_finite_factor(&p, p.sum.factors[p.bare_factor])) return false;
+    split_choice best = {.cycles = WORTH_A_LAUNCH * cycles_of(state->target, &n)};
+    choose_parts(&p, &n, &best);
+    return best.parts &&
+           sinter_schedule_split_sum(p.schedule, nest, best.loop, best.parts, p.columns.loops[0]);
+}
+
+static bool tile_nest(product *p, const sinter_schedule_cuda_tile *best, sinter_block_tile *out) {
     *out = (sinter_block_tile){.rows = p->rows.count ? p->rows.loops[0] : 0,
                                .columns = p->columns.loops[0],
-                               .warps = best.warps,
-                               .thread_rows = best.thread_rows,
-                               .thread_columns = best.thread_columns,
-                               .depth = depth_of(&best),
-                               .stages = best.stages,
-                               .slices = best.slices,
-                               .mma = best.mma,
+                               .warps = best->warps,
+                               .thread_rows = best->thread_rows,
+                               .thread_columns = best->thread_columns,
+                               .depth = best->depth,
+                               .stages = best->stages,
+                               .slices = best->slices,
+                               .mma = best->mma,
                                .finite = p->sum.condition &&
                                          is_finite_factor(p, p->sum.factors[p->bare_factor])};
     return sinter_schedule_block_tile(p->schedule, out);
+}
+
+/* The tile that costs least of those that are staged as well as can be. Smaller ones have room for what comes by way of registers. */
+static bool make_tiles(product *p, sinter_block_tile *out) {
+    sinter_schedule_cuda_product n;
+    sinter_schedule_cuda_tile best;
+    bool known;
+    if (!find_sizes(p, &n, &known)) return false;
+    for (int how = 0; how < SINTER_STAGING_COUNT; how++) {
+        const sinter_schedule_cuda_staging staging = (sinter_schedule_cuda_staging)how;
+        n.most_sums = 0;
+        while (sinter_schedule_cuda_choose_tile(p->state->target, &n, staging, &best)) {
+            if (tile_nest(p, &best, out)) return true;
+            n.most_sums = best.thread_rows * best.thread_columns - 1;
+            if (staging != SINTER_STAGING_SHORT_RING || !n.most_sums) break;
+        }
+    }
+    return false;
 }
 
 bool sinter_schedule_cuda_contraction(sinter_schedule_cuda_state *state, sinter_loop_var nest) {
@@ -400,11 +361,9 @@ bool sinter_schedule_cuda_contraction(sinter_schedule_cuda_state *state, sinter_
     sinter_schedule_flatten_all(p.schedule);
     sinter_schedule_chain c = sinter_schedule_chain_of(p.schedule, nest);
     sinter_schedule_chain_collapse(p.schedule, &c);
-    if (!sinter_schedule_find_contraction(p.schedule, c.loops[c.depth - 1], &p.sum) ||
-        !sort_loops(&p, &c) || reads_rows(&p) || !order_loops(&p, &c))
-        return false;
+    if (!find_product(&p, c.loops[0], &c) || !order_loops(&p, &c)) return false;
     sinter_block_tile tile;
-    if (!tile_nest(&p, true, &tile) && !tile_nest(&p, false, &tile)) return false;
+    if (!make_tiles(&p, &tile)) return false;
     loop_run tiles = {0};
     if (p.batch.count) push(&tiles, p.batch.loops[0]);
     if (tile.out_rows) push(&tiles, tile.out_rows);

@@ -149,6 +149,21 @@ static bool stores(sinter_loop_stmt *first, sinter_loop_buffer buffer) {
     return search.found;
 }
 
+static bool is_taken(const cut *c, const char *name) {
+    for (size_t i = 0; i < c->program->kernels.count; i++)
+        if (!strcmp(c->program->kernels.items[i]->name, name)) return true;
+    return false;
+}
+
+/* The kernel's name with this number, or a later one: parts may be cut again. */
+static const char *name_part(const cut *c, uint32_t number) {
+    const char *name;
+    do {
+        name = sinter_arena_format(&c->program->arena, "%s_part%u", c->kernel->name, number++);
+    } while (is_taken(c, name));
+    return name;
+}
+
 /* A copy of the kernel that has the statements of one part. */
 static sinter_loop_function *copy_part(cut *c, uint32_t part) {
     sinter_loop_function *copy = sinter_loop_clone_function(c->program, c->kernel);
@@ -173,8 +188,7 @@ static sinter_loop_function *copy_part(cut *c, uint32_t part) {
         else
             link = &s->next;
     }
-    if (part)
-        copy->name = sinter_arena_format(&c->program->arena, "%s_part%u", copy->name, part + 1);
+    if (part) copy->name = name_part(c, part + 1);
     return copy;
 }
 
@@ -287,23 +301,30 @@ static bool copies(const sinter_loop_stmt *first, uint32_t kernel) {
     return false;
 }
 
+bool sinter_schedule_cuda_can_cut(const sinter_loop_program *program, uint32_t kernel) {
+    return program->host && !copies(program->host->body, kernel);
+}
+
+void sinter_schedule_cuda_cut_kernel(sinter_loop_program *program, uint32_t kernel) {
+    cut c = {.program = program, .kernel = program->kernels.items[kernel], .index = kernel};
+    sinter_arena_init(&c.scratch);
+    sinter_schedule schedule;
+    sinter_schedule_init(&schedule, program, c.kernel);
+    sinter_schedule_simplify(&schedule);
+    sinter_schedule_deinit(&schedule);
+    find_parts(&c);
+    find_moved(&c);
+    bool moves = false;
+    for (sinter_loop_buffer k = 1; k < c.kernel->buffers.count; k++) moves |= c.moved[k];
+    if ((c.part_count > 1 || moves) && sinter_schedule_cuda_can_cut(program, kernel)) {
+        for (uint32_t part = 0; part < c.part_count; part++) make_part(&c, part);
+        replace_calls(&c, &program->host->body);
+    }
+    sinter_arena_deinit(&c.scratch);
+}
+
 void sinter_schedule_cuda_cut(sinter_loop_program *program) {
     const uint32_t count = (uint32_t)program->kernels.count;
-    for (uint32_t i = 0; i < count && program->host; i++) {
-        cut c = {.program = program, .kernel = program->kernels.items[i], .index = i};
-        sinter_arena_init(&c.scratch);
-        sinter_schedule schedule;
-        sinter_schedule_init(&schedule, program, c.kernel);
-        sinter_schedule_simplify(&schedule);
-        sinter_schedule_deinit(&schedule);
-        find_parts(&c);
-        find_moved(&c);
-        bool moves = false;
-        for (sinter_loop_buffer k = 1; k < c.kernel->buffers.count; k++) moves |= c.moved[k];
-        if ((c.part_count > 1 || moves) && !copies(program->host->body, i)) {
-            for (uint32_t part = 0; part < c.part_count; part++) make_part(&c, part);
-            replace_calls(&c, &program->host->body);
-        }
-        sinter_arena_deinit(&c.scratch);
-    }
+    for (uint32_t i = 0; i < count && program->host; i++)
+        sinter_schedule_cuda_cut_kernel(program, i);
 }

@@ -290,6 +290,10 @@ double sinter_gpu_rounds(const sinter_gpu *gpu, double blocks) {
     return blocks / gpu->multiprocessors;
 }
 
+double sinter_gpu_matrix_rate(const sinter_gpu *gpu, uint32_t bits) {
+    return bits <= 8 ? gpu->matrix_rates[1] : gpu->matrix_rates[0] * 16.0 / bits;
+}
+
 uint32_t sinter_target_shared_bytes(const sinter_target *target) {
     uint32_t oldest = UINT32_MAX, least = UINT32_MAX;
     for (uint32_t i = 0; i < target->gpu_code_count; i++)
@@ -362,6 +366,9 @@ bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *o
 }
 
 sinter_machine sinter_target_machine(const sinter_target *target) {
+    uint32_t least = target->gpu_code_count ? UINT32_MAX : 0;
+    for (uint32_t i = 0; i < target->gpu_code_count; i++)
+        if (target->gpu_codes[i].architecture < least) least = target->gpu_codes[i].architecture;
     return (sinter_machine){.vector_bytes = target->vector_bytes,
                             .products = target->products,
                             .near_bytes = target->near_bytes,
@@ -371,7 +378,8 @@ sinter_machine sinter_target_machine(const sinter_target *target) {
                             .l3_bytes = target->l3_share,
                             .pairs_of_bf16 = sinter_target_has(target, "avx512bf16"),
                             .signed_dots = sinter_target_dot(target) == SINTER_INTRINSIC_dot4_i8i8,
-                            .has_device = target->gpu != NULL};
+                            .has_device = target->gpu != NULL,
+                            .device_architecture = least};
 }
 
 sinter_loop_intrinsic sinter_target_dot(const sinter_target *target) {

@@ -201,3 +201,14 @@ int64_t sinter_integer_from_double(sinter_dtype dtype, double value) {
     if (small && whole < INT32_MIN) whole = INT32_MIN;
     return sinter_integer_wrap(dtype, whole);
 }
+
+/* Half of the last place that stays is added to the magnitude, which may carry into the exponent, up to infinity. */
+float sinter_float_round_tf32(float value) {
+    enum { DROPPED = 13 };
+    uint32_t bits;
+    if (isnan(value)) return value;
+    memcpy(&bits, &value, sizeof bits);
+    bits = (bits + (1u << (DROPPED - 1))) >> DROPPED << DROPPED;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}

@@ -17,6 +17,7 @@ typedef struct sinter_machine {
     bool pairs_of_bf16;    /* two products of bf16 a lane in the time of one of f32 */
     bool signed_dots;      /* what sums products of bytes in one instruction wants both signed, not the left one unsigned */
     bool has_device;       /* kernels run on a GPU; the numbers are the host's */
+    uint32_t device_architecture; /* of that GPU: 80 for sm_80; the least where code is for several */
 } sinter_machine;
 /* Where nobody says which machine. */
 #define SINTER_MACHINE_ANY {.vector_bytes = 32, .products = 2, .near_bytes = 32, .memory_bytes = 6, .shared_bytes = 4, .l2_bytes = 524288, .l3_bytes = 2097152}

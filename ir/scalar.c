@@ -199,6 +199,7 @@ static double apply_double(sinter_scalar_function function, double a, double b, 
     case SINTER_SCALAR_ceil: return ceil(a);
     case SINTER_SCALAR_trunc: return trunc(a);
     case SINTER_SCALAR_round_even: return round_even(a);
+    case SINTER_SCALAR_round_tf32: return (double)sinter_float_round_tf32((float)a);
     case SINTER_SCALAR_copysign: return copysign(a, b);
     case SINTER_SCALAR_scale: return scale(a, b);
     case SINTER_SCALAR_exp: return exp(a);

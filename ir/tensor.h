@@ -59,6 +59,8 @@ void sinter_tensor_set_string(sinter_tensor *tensor, int64_t index, sinter_strin
  * give infinity. */
 double sinter_float_decode(sinter_dtype dtype, uint64_t bits);
 uint64_t sinter_float_encode(sinter_dtype dtype, double value, bool saturate);
+/* With 10 bits of mantissa, the nearest, ties away from zero (tf32: PTX ISA, cvt.rna.tf32.f32); NaN stays as it is. */
+float sinter_float_round_tf32(float value);
 /* Many f32 as elements of f16 or bf16, not saturating: the same bits, quickly. */
 void sinter_float_encode_all(sinter_dtype dtype, const float *values, int64_t count, uint16_t *out_bits);
 /* The low bits of value as an element of an integer (or bool: value != 0) dtype. */

@@ -479,6 +479,15 @@ static inline float of_f16(uint16_t bits) {
                                   : ldexpf((float)(1024 + fraction), exponent - 25);
     return bits >> 15 ? -value : value;
 }
+/* 10 bits of mantissa, the nearest, ties away from zero (PTX ISA, cvt.rna.tf32.f32). */
+static inline float of_tf32(float value) {
+    uint32_t bits;
+    if (isnan(value)) return value;
+    memcpy(&bits, &value, sizeof bits);
+    bits = (bits + (1u << 12)) >> 13 << 13;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
 template <class T> static inline int32_t of_integer(T value) { return value; }
 
 /* An instruction of codegen/mma.def with `packed` elements in a register: lanes show each other what they have. */
@@ -699,6 +708,7 @@ template <class T, class F> static inline void sinter_update(emulation::element<
     emulation::matrices<sum, packed>::multiply(c, a, b, emulation::of_left, emulation::of_right, (uint64_t)__LINE__)
 #define sinter_mma_bf16(c, a, b) SINTER_MMA(float, 2, of_bf16, of_bf16, c, a, b)
 #define sinter_mma_f16(c, a, b) SINTER_MMA(float, 2, of_f16, of_f16, c, a, b)
+#define sinter_mma_tf32(c, a, b) SINTER_MMA(float, 1, of_tf32, of_tf32, c, a, b)
 #define sinter_mma_i8(c, a, b) SINTER_MMA(int32_t, 4, of_integer<int8_t>, of_integer<int8_t>, c, a, b)
 #define sinter_mma_u8(c, a, b) SINTER_MMA(int32_t, 4, of_integer<uint8_t>, of_integer<uint8_t>, c, a, b)
 #define sinter_mma_u8i8(c, a, b) SINTER_MMA(int32_t, 4, of_integer<uint8_t>, of_integer<int8_t>, c, a, b)

@@ -242,6 +242,8 @@ static bool is_defined(sinter_scalar_function function, sinter_dtype dtype) {
         return !is_float && !is_bool;
     case SINTER_SCALAR_bits:
         return is_float;
+    case SINTER_SCALAR_round_tf32:
+        return dtype == SINTER_DTYPE_f32;
     case SINTER_SCALAR_from_bits:
         return dtype == SINTER_DTYPE_i32 || dtype == SINTER_DTYPE_i64;
     case SINTER_SCALAR_add:

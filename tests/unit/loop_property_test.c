@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_VERBS = 8, VERBS = 38 };
+enum { MAX_VERBS = 8, VERBS = 39 };
 
 static const char *const kernels[] = {
     "kernel @add(%x: f32[3,N,5] in, %b: f32[N] in, %y: f32[3,N,5] out, N: i64 range(1, 9)) {\n"
@@ -221,6 +221,16 @@ static bool narrow(trial *t, sinter_loop_var loop) {
     return done;
 }
 
+static bool split_sum(trial *t) {
+    bool done = false;
+    for (int tries = 0; tries < 8 && !done; tries++) {
+        const sinter_loop_var nest = any_loop(t);
+        done = sinter_schedule_split_sum(t->schedule, nest, any_loop(t), 2 + (int64_t)below(t, 2),
+                                         below(t, 2) ? inner_of(t, nest) : 0);
+    }
+    return done;
+}
+
 /* Both loops have to be parallel. */
 static bool join(trial *t, sinter_loop_var loop) {
     const sinter_loop_stmt *stmt = sinter_schedule_get_loop(t->schedule->function, loop);
@@ -363,6 +373,8 @@ static bool apply(trial *t) {
     case 35:
     case 36:
         return narrow(t, loop);
+    case 37:
+        return split_sum(t);
     default:
         return tile(t, loop);
     }

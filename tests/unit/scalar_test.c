@@ -153,6 +153,17 @@ static void test_floats(void) {
     check_float("min(x, y)", f64, 0.0, -0.0, -0.0);
     check_float("max(x, y)", f64, -0.0, 0.0, 0.0);
     check_float("min(x, y)", f64, -INFINITY, 3, -INFINITY);
+    check_float("round_tf32(x)", f32, 1 + 0x1p-11, 0, 1 + 0x1p-10); /* a tie: away from zero */
+    check_float("round_tf32(x)", f32, -1 - 0x1p-11, 0, -1 - 0x1p-10);
+    check_float("round_tf32(x)", f32, 1 + 0x1p-11 - 0x1p-23, 0, 1);
+    check_float("round_tf32(x)", f32, 2 - 0x1p-23, 0, 2);
+    check_float("round_tf32(x)", f32, 0x1p-136 + 0x1p-138, 0,
+                0x1p-136); /* denormals have fewer bits */
+    check_float("round_tf32(x)", f32, 0x1p-137, 0, 0x1p-136);
+    check_float("round_tf32(x)", f32, 3.4028235e38, 0, INFINITY);
+    check_float("round_tf32(x)", f32, -INFINITY, 0, -INFINITY);
+    check_float("round_tf32(x)", f32, -0.0, 0, -0.0);
+    check_float("round_tf32(x)", f32, NAN, 0, NAN);
     check_float("round_even(x)", f64, 2.5, 0, 2);
     check_float("round_even(x)", f64, 3.5, 0, 4);
     check_float("round_even(x)", f64, -0.5, 0, -0.0);

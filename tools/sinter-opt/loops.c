@@ -337,6 +337,12 @@ static bool run_narrow(verb_call *call) {
     return sinter_schedule_narrow(call->schedule, &asked);
 }
 
+static bool run_split_sum(verb_call *call) {
+    return sinter_schedule_split_sum(call->schedule, loop_argument(call, 0), loop_argument(call, 1),
+                                     number_argument(call, 2),
+                                     call->count > 3 ? loop_argument(call, 3) : 0);
+}
+
 static bool run_fork(verb_call *call) {
     return sinter_schedule_fork(call->schedule, loop_argument(call, 0), loop_argument(call, 1),
                                 number_argument(call, 2));

@@ -143,6 +143,12 @@ bool sinter_node_widens_float(const sinter_module *module, sinter_node node) {
            sinter_dtype_infos[from].bits < sinter_dtype_infos[to].bits;
 }
 
+bool sinter_node_makes_factor(const sinter_module *module, sinter_node node, bool has_device) {
+    const sinter_op op = sinter_node_get(module, node)->op;
+    return sinter_node_widens_float(module, node) ||
+           (has_device && sinter_op_has_trait(op, SINTER_TRAIT_FACTOR));
+}
+
 /* ---- what is known of a value ---- */
 
 const sinter_tensor *sinter_value_constant(const sinter_module *module, sinter_value value) {

@@ -118,6 +118,8 @@ sinter_node sinter_value_definition(const sinter_module *module, sinter_value va
 bool sinter_value_has_one_use(const sinter_module *module, sinter_value value);
 /* A conversion to a wider float, which changes no value. */
 bool sinter_node_widens_float(const sinter_module *module, sinter_node node);
+/* A contraction that multiplies the result reads through the node, on a GPU or elsewhere: a cast to a wider float, or what units for matrices do. */
+bool sinter_node_makes_factor(const sinter_module *module, sinter_node node, bool has_device);
 /* The constant a value is, or NULL (definition is `constant`; no look-through). */
 const sinter_tensor *sinter_value_constant(const sinter_module *module, sinter_value value);
 /* Elements of a small integer tensor known at compile time: constant or fully known content. count <= capacity. */

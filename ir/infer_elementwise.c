@@ -30,6 +30,12 @@ bool infer_cast(sinter_infer *infer) {
     return true;
 }
 
+bool infer_round_tf32(sinter_infer *infer) {
+    if (!sinter_infer_check_dtype(infer, 0, SINTER_DTYPE_f32)) return false;
+    sinter_infer_set_like(infer, 0, 0);
+    return true;
+}
+
 bool infer_identity(sinter_infer *infer) {
     sinter_infer_set_like(infer, 0, 0);
     return true;

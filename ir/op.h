@@ -40,7 +40,8 @@ enum {
     SINTER_TRAIT_IDEMPOTENT = 1u << 2,   /* f(f(x)) = f(x) */
     SINTER_TRAIT_MONOTONE = 1u << 3,     /* unary, non-decreasing: commutes with max pooling */
     SINTER_TRAIT_TERMINATOR = 1u << 4,   /* ends a region */
-    SINTER_TRAIT_SHAPE_FROM_DATA = 1u << 5 /* result dims depend on values: fresh symbols */
+    SINTER_TRAIT_SHAPE_FROM_DATA = 1u << 5, /* result dims depend on values: fresh symbols */
+    SINTER_TRAIT_FACTOR = 1u << 6           /* units for matrices do it to what they multiply */
 };
 
 typedef enum sinter_arity { SINTER_ARITY_ONE, SINTER_ARITY_OPTIONAL, SINTER_ARITY_VARIADIC } sinter_arity;

@@ -290,7 +290,7 @@ static bool is_thin_view(const sinter_fusion *f, sinter_node node) {
            from->dims[from->rank - 1] == to->dims[to->rank - 1];
 }
 
-/* Contractions, windows and recurrent layers read narrow floats as they are: the casts of what they multiply, which nobody else wants, come
+/* Contractions, windows and recurrent layers read narrow floats as they are, and units for matrices round by themselves: the casts of what they multiply, which nobody else wants, come
  * out of the groups that they are in. */
 static void join_widened(sinter_fusion *f, sinter_node node, uint32_t own) {
     const sinter_node_info *info = sinter_node_get(f->module, node);
@@ -300,7 +300,7 @@ static void join_widened(sinter_fusion *f, sinter_node node, uint32_t own) {
         sinter_node cast = sinter_value_definition(f->module, operand);
         if (!cast || !f->group_of[cast] || !sinter_value_has_one_use(f->module, operand) ||
             sinter_node_get(f->module, cast)->parent != f->region ||
-            !sinter_node_widens_float(f->module, cast))
+            !sinter_node_makes_factor(f->module, cast, f->machine->has_device))
             continue;
         sinter_fusion_group *from = &f->groups.items[f->group_of[cast] - 1];
         size_t kept = 0;
@@ -321,7 +321,8 @@ static void join_transposed(sinter_fusion *f, sinter_node node, uint32_t own) {
         sinter_value operand = sinter_node_operand(f->module, node, i);
         if (!operand) continue;
         sinter_node cast = sinter_value_definition(f->module, operand);
-        if (cast && f->group_of[cast] == own + 1 && sinter_node_widens_float(f->module, cast))
+        if (cast && f->group_of[cast] == own + 1 &&
+            sinter_node_makes_factor(f->module, cast, f->machine->has_device))
             operand = sinter_node_operand(f->module, cast, 0);
         const sinter_value_info *info = sinter_value_get(f->module, operand);
         sinter_node definition = info->definition;

@@ -6,6 +6,10 @@
  * sides: what is beyond 65504 is infinite then, which `sinter diff` shows. i8 rounds what weights of few bits with scales in
  * blocks are multiplied by, in blocks as long, each with a scale of its own (lower_precision_blocks.c).
  *
+ * tf32 has f32's range and 10 bits of mantissa, of weights and activations; its elements are of f32, rounded by the op round_tf32. A GPU's units do
+ * that to what they are given, so there it stands right in front of what reads it; elsewhere weights are rounded here, and activations where
+ * they are made.
+ *
  * Recurrent layers keep their state in f32, because no graph shows it.
  *
  * Needs: layouts settled and constants folded, because nothing may fold the casts of weights afterwards; the pass fuse puts
@@ -24,8 +28,10 @@ enum {
 typedef struct lowering {
     sinter_module *module;
     sinter_rewrite *rewrite;
-    sinter_dtype dtype; /* to round to */
+    sinter_dtype dtype; /* to round to; f32: to tf32, whose elements are of f32 */
     bool activations;   /* too */
+    bool has_device;    /* it is for a GPU, */
+    bool by_units;      /* whose units round what they multiply of the reader */
     sinter_map known;   /* value -> what it is rounded */
     sinter_node reader; /* whose weights are rounded */
 } lowering;
@@ -41,7 +47,25 @@ static bool fits(const sinter_tensor *tensor, sinter_dtype dtype) {
         float magnitude = fabsf(items[i]);
         if (isfinite(magnitude) && magnitude > largest) largest = magnitude;
     }
-    return isfinite(sinter_float_decode(dtype, sinter_float_encode(dtype, largest, false)));
+    return dtype == SINTER_DTYPE_f32
+               ? isfinite(sinter_float_round_tf32(largest))
+               : isfinite(sinter_float_decode(dtype, sinter_float_encode(dtype, largest, false)));
+}
+
+static void round_all(sinter_dtype dtype, const float *items, int64_t count, void *out) {
+    float *rounded = out;
+    if (dtype != SINTER_DTYPE_f32) {
+        sinter_float_encode_all(dtype, items, count, out);
+        return;
+    }
+    for (int64_t i = 0; i < count; i++) rounded[i] = sinter_float_round_tf32(items[i]);
+}
+
+/* The value, rounded where the rewrite is. */
+static sinter_value round_value(lowering *l, sinter_value value) {
+    return l->dtype == SINTER_DTYPE_f32
+               ? sinter_build_unary(&l->rewrite->build, SINTER_OP_round_tf32, value)
+               : sinter_build_cast(&l->rewrite->build, value, l->dtype);
 }
 
 static sinter_value round_constant(lowering *l, sinter_value value) {
@@ -49,15 +73,15 @@ static sinter_value round_constant(lowering *l, sinter_value value) {
     sinter_tensor rounded;
     if (!fits(tensor, l->dtype)) {
         sinter_warning(l->rewrite->build.diag, sinter_node_where(l->module, l->reader),
-                       "weights beyond the range of %s stay %s", sinter_dtype_infos[l->dtype].name,
+                       "weights beyond the range of %s stay %s",
+                       l->dtype == SINTER_DTYPE_f32 ? "tf32" : sinter_dtype_infos[l->dtype].name,
                        sinter_dtype_infos[tensor->dtype].name);
         return 0;
     }
     if (!sinter_tensor_create(&rounded, l->dtype, tensor->rank, tensor->dims,
                               l->rewrite->build.diag))
         return 0;
-    sinter_float_encode_all(l->dtype, tensor->data, sinter_tensor_count(tensor),
-                            sinter_tensor_mutable(&rounded));
+    round_all(l->dtype, tensor->data, sinter_tensor_count(tensor), sinter_tensor_mutable(&rounded));
     return sinter_build_constant(&l->rewrite->build, rounded);
 }
 
@@ -110,7 +134,7 @@ static sinter_value round_activation(lowering *l, sinter_value value, sinter_nod
     sinter_node node = sinter_value_definition(l->module, value);
     if (!node) { /* an argument of a region: every reader has one of its own */
         sinter_rewrite_at(l->rewrite, reader);
-        return sinter_build_cast(&l->rewrite->build, value, l->dtype);
+        return round_value(l, value);
     }
     sinter_value rounded;
     if (is_view(l, node)) {
@@ -118,7 +142,7 @@ static sinter_value round_activation(lowering *l, sinter_value value, sinter_nod
         rounded = rounded ? repeat(l, node, rounded) : 0;
     } else {
         begin_after(l, node);
-        rounded = sinter_build_cast(&l->rewrite->build, value, l->dtype);
+        rounded = round_value(l, value);
     }
     sinter_map_put(&l->known, value, rounded);
     return rounded;
@@ -159,9 +183,15 @@ static bool is_candidate(const lowering *l, sinter_node node) {
            !(op == SINTER_OP_conv && sinter_node_get_ints(l->module, node, "winograd", &plan));
 }
 
+/* The operand becomes what was rounded, in f32. Units of a GPU are told to round to tf32 by a node right in front of what they multiply: it
+ * changes nothing of weights that are rounded already. */
 static void widen_operand(lowering *l, sinter_node node, uint32_t index, sinter_value narrow) {
     sinter_rewrite_at(l->rewrite, node);
-    sinter_value wide = sinter_build_cast(&l->rewrite->build, narrow, SINTER_DTYPE_f32);
+    sinter_value wide = narrow;
+    if (l->dtype != SINTER_DTYPE_f32)
+        wide = sinter_build_cast(&l->rewrite->build, narrow, SINTER_DTYPE_f32);
+    else if (l->by_units)
+        wide = round_value(l, narrow);
     if (wide) sinter_rewrite_set_operand(l->rewrite, node, index, wide);
 }
 
@@ -170,6 +200,7 @@ static void visit(void *user, sinter_node node) {
     if (!is_candidate(l, node)) return;
     bool found = false;
     l->reader = node;
+    l->by_units = l->has_device && !sinter_op_is_recurrent(sinter_node_op(l->module, node));
     for (uint32_t i = 1; i < sinter_op_factor_count(sinter_node_op(l->module, node)); i++) {
         sinter_value weight = sinter_node_operand(l->module, node, i);
         if (!is_f32(l, weight) || !is_large(l, node, i)) continue;
@@ -178,18 +209,21 @@ static void visit(void *user, sinter_node node) {
         found |= weight && i == 1;
     }
     if (!found || !l->activations) return;
-    sinter_value x = round_activation(l, sinter_node_operand(l->module, node, 0), node);
+    sinter_value x = sinter_node_operand(l->module, node, 0);
+    if (l->dtype != SINTER_DTYPE_f32 || !l->by_units) x = round_activation(l, x, node);
     if (x) widen_operand(l, node, 0, x);
 }
 
 void sinter_pass_lower_precision(sinter_pass_context *context) {
     sinter_round_blocks(context);
-    if (context->precision != SINTER_DTYPE_bf16 && context->precision != SINTER_DTYPE_f16) return;
+    if (context->precision == SINTER_PRECISION_f32 || context->precision == SINTER_PRECISION_i8)
+        return;
     lowering l = {.module = context->module,
                   .rewrite = &context->rewrite,
-                  .dtype = context->precision,
+                  .dtype = sinter_precision_infos[context->precision].dtype,
                   .activations =
-                      context->precision == SINTER_DTYPE_bf16 || context->machine->has_device};
+                      context->precision != SINTER_PRECISION_f16 || context->machine->has_device,
+                  .has_device = context->machine->has_device};
     sinter_map_init(&l.known, &context->scratch);
     sinter_pass_visit_nodes(context->module, visit, &l);
 }

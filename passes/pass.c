@@ -148,12 +148,16 @@ bool sinter_goal_parse(const char *text, sinter_goal *out_goal) {
     return false;
 }
 
-bool sinter_precision_parse(const char *text, sinter_dtype *out_precision) {
-    static const sinter_dtype known[] = {SINTER_DTYPE_f32, SINTER_DTYPE_bf16, SINTER_DTYPE_f16,
-                                         SINTER_DTYPE_i8};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        *out_precision = known[i];
-        if (!strcmp(text, sinter_dtype_infos[known[i]].name)) return true;
+const sinter_precision_info sinter_precision_infos[SINTER_PRECISION_COUNT] = {
+#define PRECISION(name, dtype, architecture) {#name, SINTER_DTYPE_##dtype, architecture},
+#include "passes/precision.def"
+#undef PRECISION
+};
+
+bool sinter_precision_parse(const char *text, sinter_precision *out_precision) {
+    for (int i = 0; i < SINTER_PRECISION_COUNT; i++) {
+        *out_precision = (sinter_precision)i;
+        if (!strcmp(text, sinter_precision_infos[i].name)) return true;
     }
     return false;
 }

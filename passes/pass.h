@@ -14,6 +14,21 @@ typedef enum sinter_goal {
 } sinter_goal;
 bool sinter_goal_parse(const char *text, sinter_goal *out_goal); /* "latency", "throughput", "memory" */
 
+/* Rows of passes/precision.def; f32, which rounds nothing, is 0. */
+typedef enum sinter_precision {
+#define PRECISION(name, dtype, architecture) SINTER_PRECISION_##name,
+#include "passes/precision.def"
+#undef PRECISION
+    SINTER_PRECISION_COUNT
+} sinter_precision;
+typedef struct sinter_precision_info {
+    const char *name;
+    sinter_dtype dtype;
+    uint32_t architecture; /* of GPUs, the least that can; 0: any */
+} sinter_precision_info;
+extern const sinter_precision_info sinter_precision_infos[SINTER_PRECISION_COUNT];
+#define SINTER_PRECISION_NAMES "f32, tf32, bf16, f16 or i8" /* for messages */
+
 /* What a pass works with. It changes the module through the rewrite only, and reports what goes wrong to the rewrite's diag:
  * where that heard of an error the pass has failed. */
 typedef struct sinter_pass_context {
@@ -21,7 +36,7 @@ typedef struct sinter_pass_context {
     sinter_rewrite rewrite;
     sinter_arena scratch; /* the pass's own, gone when it returns */
     const sinter_machine *machine; /* that the code is for */
-    sinter_dtype precision; /* what contractions may round their operands to; NONE or f32: nothing */
+    sinter_precision precision; /* what contractions may round their operands to */
     const sinter_compression *compression; /* for passes that compress; NULL: nobody asked for that */
     const struct sinter_hardware *hardware; /* that ranks run on, for passes that choose by it; NULL: nobody said */
     sinter_goal goal; /* of these choices */
@@ -47,7 +62,7 @@ const sinter_pass *sinter_pass_find(sinter_string name); /* dashes or underscore
 
 typedef struct sinter_pipeline_options {
     const sinter_machine *machine; /* NULL: any */
-    sinter_dtype precision; /* bf16, f16 or i8: contractions round their operands; otherwise nothing is rounded */
+    sinter_precision precision; /* contractions round their operands; f32: nothing is rounded */
     const sinter_compression *compression; /* NULL: none */
     const struct sinter_hardware *hardware; /* NULL: none */
     sinter_goal goal;
@@ -73,8 +88,8 @@ bool sinter_pipeline_check(const sinter_pass *const *passes, size_t count, const
 /* Runs passes in order; names may repeat. */
 bool sinter_pipeline_run(sinter_module *module, const sinter_pass *const *passes, size_t count,
                          const sinter_pipeline_options *options, sinter_diag *diag);
-/* "f32", "bf16", "f16" or "i8", what `precision` may be; false for anything else. */
-bool sinter_precision_parse(const char *text, sinter_dtype *out_precision);
+/* What `precision` may be, by its name; false for anything else. */
+bool sinter_precision_parse(const char *text, sinter_precision *out_precision);
 /* Every node of the module in its order, the nodes of a node's regions before itself. A visit may build nodes before its own,
  * which are not visited, and erase its own and those before. */
 void sinter_pass_visit_nodes(sinter_module *module, void (*visit)(void *user, sinter_node node), void *user);

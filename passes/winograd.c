@@ -281,7 +281,7 @@ static void visit(void *user, sinter_node node) {
     sinter_pass_context *context = c->context;
     if (!is_candidate(context->module, node)) return;
     layer l = describe(context->module, node, context->machine, c->bindings, c->resides);
-    if (context->precision == SINTER_DTYPE_bf16 && context->machine->pairs_of_bf16) l.pairs = 2;
+    if (context->precision == SINTER_PRECISION_bf16 && context->machine->pairs_of_bf16) l.pairs = 2;
     choose(context, node, &l);
 }
 

@@ -98,16 +98,22 @@ static bool find_machine(const char *target, sinter_machine *out_machine, sinter
 
 /* What rounds operands is a pass: without it the answer would be f32's, without a word. */
 static bool check_precision(const sinter_engine_options *options, const sinter_pass *const *passes,
-                            size_t count, sinter_diag *diag) {
+                            size_t count, const sinter_machine *machine, sinter_diag *diag) {
     const sinter_pass *lower = sinter_pass_find(SINTER_STRING("lower-precision"));
-    if (options->precision == SINTER_DTYPE_NONE || options->precision == SINTER_DTYPE_f32)
-        return true;
+    const sinter_precision_info *info = &sinter_precision_infos[options->precision];
+    if (options->precision == SINTER_PRECISION_f32) return true;
+    if (machine && machine->has_device && machine->device_architecture < info->architecture)
+        return sinter_error(diag, "precision",
+                            "%s needs units for matrices that GPUs have from sm_%u on, and %s has "
+                            "code for sm_%u; bf16 and f16 run there [engine_p2]",
+                            info->name, info->architecture, options->target,
+                            machine->device_architecture);
     for (size_t i = 0; i < count; ++i)
         if (passes[i] == lower) return true;
     return sinter_error(diag, "precision",
                         "%s does nothing here: the pass lower-precision is not among those that "
                         "run; -O1 and up have it, -O0 and eval have not [engine_p1]",
-                        sinter_dtype_infos[options->precision].name);
+                        info->name);
 }
 
 bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options *options,
@@ -131,7 +137,7 @@ bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options
     size_t count = 0;
     const char *list = options->passes ? options->passes : sinter_pipeline_of_level(options->level);
     bool good = sinter_pipeline_parse(list, &arena, &passes, &count, diag) &&
-                check_precision(options, passes, count, diag) &&
+                check_precision(options, passes, count, &machine, diag) &&
                 (module ? sinter_pipeline_run(module, passes, count, &pipeline, diag)
                         : sinter_pipeline_check(passes, count, &pipeline, diag));
     sinter_arena_deinit(&arena);
@@ -366,7 +372,7 @@ bool sinter_engine_check(const sinter_engine_options *options, sinter_diag *diag
     sinter_arena arena;
     sinter_arena_init(&arena);
     bool good = how == BACKEND_EVAL && !options->passes
-                    ? check_precision(options, NULL, 0, diag)
+                    ? check_precision(options, NULL, 0, NULL, diag)
                     : sinter_engine_run_passes(NULL, options, diag);
     good = good &&
            (how != BACKEND_LOOPS || sinter_target_parse(target_of_code(target, &arena), &arena,

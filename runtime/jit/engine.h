@@ -25,7 +25,7 @@ typedef struct sinter_engine_options {
     const char *print_after; /* to standard error */
     int64_t stop_after;      /* passes to run, -1: all */
     bool time_passes;
-    sinter_dtype precision; /* bf16, f16 or i8: contractions round operands to it (passes/lower_precision.c); else f32 is f32 */
+    sinter_precision precision; /* contractions round operands to it (passes/lower_precision.c) */
     const struct sinter_tuning *tuning; /* measured choices of schedules; must outlive the call. NULL: none */
     struct sinter_tuning_log *tuning_log; /* takes what schedules asked; NULL: nothing */
     double rank_seconds; /* how long a rank of several waits for the others; 0: 25 */

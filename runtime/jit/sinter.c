@@ -141,10 +141,10 @@ static sinter_status *check_options(const sinter_options *options) {
         return SINTER_FAIL(
             SINTER_STATUS_BAD_INPUT, "sinter_options.target is '%s', expected %s", options->target,
             is_on_device(options) ? "cuda[:sm_90], for the device" : "cpu[:CPU][+FEATURE]...");
-    sinter_dtype precision;
+    sinter_precision precision;
     if (options->precision && !sinter_precision_parse(options->precision, &precision))
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
-                           "sinter_options.precision is '%s', expected f32, bf16, f16 or i8",
+                           "sinter_options.precision is '%s', expected " SINTER_PRECISION_NAMES,
                            options->precision);
     return NULL;
 }

@@ -31,7 +31,8 @@ typedef struct sinter_options {
     int32_t no_winograd;       /* 1: 3x3 convolutions stay sums of the products that define them: slower, and rounded as any
                                   order of such sums is, about ten times less than the quick way */
     int32_t copy_weights;      /* 1: an artifact's weights are copied into memory that asks for huge pages: sinter_load_options */
-    const char *precision;     /* "bf16": products of operands rounded to bf16, summed in f32; "f16": weights rounded to f16,
+    const char *precision;     /* "bf16": products of operands rounded to bf16, summed in f32; "tf32": to f32 of 10 bits of mantissa, which GPUs
+                                  have units for from sm_80 on; "f16": weights rounded to f16,
                                   on a GPU operands, where what is beyond 65504 is infinite; "i8": what is multiplied by weights of 2 or 4 bits rounded to bytes, in blocks
                                   like theirs; NULL or "f32": f32 */
     const char *tuning;        /* file of `sinter tune`, measured for this target: which schedules are fast; NULL: none */

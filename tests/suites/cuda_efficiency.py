@@ -55,6 +55,9 @@ CASES = [
     ("contraction of bf16", "%a: bf16[128,96], %b: bf16[96,128]",
      "%x = cast(%a) {to = f32}\n    %z = cast(%b) {to = f32}\n    %y = matmul(%x, %z)", ASKED, PAIRS, "80"),
     ("contraction by copies under way", "%x: f32[128,96], %z: f32[96,128]", "%y = matmul(%x, %z)", ASKED, LIMIT, "80"),
+    ("contraction in parts", "%x: f32[64,1024], %z: f32[1024,64]", "%y = matmul(%x, %z)", ASKED, LIMIT, "80"),
+    ("contraction of tf32", "%a: f32[128,96], %b: f32[96,128]",
+     "%x = round_tf32(%a)\n    %z = round_tf32(%b)\n    %y = matmul(%x, %z)", ASKED, PAIRS, "80"),
     ("contraction of bytes", "%x: i8[128,96], %z: i8[96,128]", "%y = matmul_integer(%x, %z)", ASKED, PAIRS, "80"),
 ]
 

@@ -36,7 +36,7 @@ static const char help[] =
     "  --PASS, --passes=LIST  run a pass; a comma-separated list of them\n"
     "  -O0 .. -O3             then run the default pipeline of that level\n"
     "  --dim NAME=N|MIN..MAX  bind or bound a symbol before the first pass\n"
-    "  --precision=TYPE       f32, bf16, f16 or i8, for the pass lower-precision\n"
+    "  --precision=TYPE       f32, tf32, bf16, f16 or i8, for the pass lower-precision\n"
     "  --recipe=FILE          what compressing passes do to each layer\n"
     "  --compress=WORDS       the same of all layers: 'weights=int8 per=channel'\n"
     "  --samples=N            N samples, made from a seed, for passes that calibrate\n"
@@ -138,8 +138,8 @@ static bool read_option(command_line *command, const char *argument, sinter_diag
         return add_passes(command, value, diag);
     else if ((value = sinter_opt_value(argument, "--precision"))) {
         if (!sinter_precision_parse(value, &command->pipeline.precision))
-            return sinter_error(diag, "sinter-opt", "--precision=%s: expected f32, bf16, f16 or i8",
-                                value);
+            return sinter_error(diag, "sinter-opt",
+                                "--precision=%s: expected " SINTER_PRECISION_NAMES, value);
     } else if (sinter_opt_compression_takes(argument))
         return sinter_opt_compression_read(&command->compression, argument, diag);
     else if ((value = sinter_opt_value(argument, "--hardware")))

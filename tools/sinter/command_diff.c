@@ -213,9 +213,10 @@ const command command_diff = {
     .operands = "MODEL A B",
     .doc = "compare two ways to run a model, node by node",
     .usage = "sinter diff MODEL A B",
-    .details = "Runs a model two ways and compares the values node by node. A and B are\n"
-               "TARGET[,O0..O3][,precision=f32|bf16|f16|i8][,passes=A+B], such as eval, cpu,O0,\n"
-               "cpu,precision=bf16 or cpu:x86-64-v3,passes=decompose+fuse.\nB is what A should be.",
+    .details =
+        "Runs a model two ways and compares the values node by node. A and B are\n"
+        "TARGET[,O0..O3][,precision=f32|tf32|bf16|f16|i8][,passes=A+B], such as eval, cpu,O0,\n"
+        "cpu,precision=bf16 or cpu:x86-64-v3,passes=decompose+fuse.\nB is what A should be.",
     COMMAND_OPTIONS(own_options),
     .shared = "dim threads jobs cache i size",
     .expected = "a model and two ways to run it",

@@ -45,7 +45,8 @@ const option_spec shared_options[] = {
      .value = "TYPE",
      .doc =
          "f32; bf16: products of operands rounded to bf16, summed in f32, which some processors "
-         "do twice as fast; f16: weights rounded to f16, half the bytes, for a GPU operands, as "
+         "do twice as fast; tf32: the same of 10 bits of mantissa, for GPUs from sm_80 on; f16: "
+         "weights rounded to f16, half the bytes, for a GPU operands, as "
          "bf16; i8: what is multiplied by weights of 2 or 4 bits rounded to bytes, in blocks like "
          "theirs (f32)",
      .need = NEEDS_PASSES},
@@ -162,7 +163,7 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     if (!read_tuning(a, &options)) return false;
     const char *precision = arguments_find(a, "precision");
     if (precision && !sinter_precision_parse(precision, &options.precision))
-        return usage_error(a->verb, "--precision=%s: expected f32, bf16, f16 or i8", precision);
+        return usage_error(a->verb, "--precision=%s: expected " SINTER_PRECISION_NAMES, precision);
     *out_options = options;
     return true;
 }

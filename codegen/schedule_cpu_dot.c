@@ -1,61 +1,31 @@
 /* Products of narrow elements by dot-accumulate: the innermost loop of a reduction  acc += i32(a[.., c]) * i32(b[.., c, ..])  of
- * u8 times i8 (i8 times i8 where a target's instruction has both signed) takes four steps at once, that of f32(a) * f32(b) of bf16 two, where a lies along c, b is a constant and c runs over
- * a multiple of that, or over few elements. f32 times bf16 takes two as well, one after the other, for words are widened more easily. Where c is
+ * u8 times i8 (i8 times i8 where a target's instruction has both signed) takes four steps at once, that of f32(a) * f32(b) of
+ * bf16 two, where a lies along c, b is a constant and c runs over a multiple of that, or over few elements. f32 times bf16 takes two as well, one after the other, for words are widened more easily. Where c is
  * short and the loop around it goes on where c ends, as taps of a window over three channels do, the two are one loop first.
  * Where b is no constant, words are made of it where they are read, if enough rows share them; once for all rows, in scratch of the
  * thread, where loops around the nest choose the matrix: then c may be of any length, also one that the run alone knows, since rows of a
- * have room for whole words, and the last word of a column is filled up with zeros. Taps of one channel are
- * summed the same way, the bytes of a word coming from different rows of a.
+ * have room for whole words, and the last word of a column is filled up with zeros. Taps of one channel: schedule_cpu_taps.c.
  * The elements of b become one i32 of a constant that replaces it, so that columns are lanes of i32 and everything that
  * tiles and packs goes on as with any other element type. Exact: i32 wraps the same way in any order, and those of bf16 are
  * added in order.
  * Test: tests/codegen/schedule/dot.loops, tests/suites/embedded_models.py */
+#include "codegen/schedule_cpu_dot.h"
 #include "codegen/loop_access.h"
 #include "codegen/loop_linear.h"
-#include "codegen/schedule_cpu_tile.h"
-#include "codegen/schedule_internal.h"
 
 #include <string.h>
 
 enum {
-    BYTES = 4,
-    FEW_STEPS = 40, /* at most, where the last word is not whole: no loop */
-    FEW_TAPS = 8    /* of a window, one way */
+    BYTES = SINTER_DOT_BYTES,
+    FEW_STEPS = 40 /* at most, where the last word is not whole: no loop */
 };
 
-/* What is multiplied, and what makes so many products at a time; none: they are made one by one, and a word of b is for its fields alone.
- * Widening a vector of bf16 takes two instructions where lanes are moved apart, those of a word a shift and a mask. */
-typedef struct dot_kind {
-    sinter_dtype a, b, sum;
-    int64_t fields;
-    sinter_loop_intrinsic intrinsic;
-} dot_kind;
-static const dot_kind kinds[] = {
+static const sinter_cpu_dot_kind kinds[] = {
     {SINTER_DTYPE_u8, SINTER_DTYPE_i8, SINTER_DTYPE_i32, BYTES, SINTER_INTRINSIC_dot4_u8i8},
     {SINTER_DTYPE_i8, SINTER_DTYPE_i8, SINTER_DTYPE_i32, BYTES, SINTER_INTRINSIC_dot4_i8i8},
     {SINTER_DTYPE_bf16, SINTER_DTYPE_bf16, SINTER_DTYPE_f32, 2, SINTER_INTRINSIC_dot2_bf16},
     {SINTER_DTYPE_f32, SINTER_DTYPE_bf16, SINTER_DTYPE_f32, 2, SINTER_INTRINSIC_NONE},
 };
-
-typedef struct dot {
-    sinter_schedule_cpu_state *state;
-    const dot_kind *kind;
-    sinter_loop_builder build;
-    sinter_loop_stmt *loop;   /* innermost reduction */
-    sinter_loop_stmt *around; /* the loop around it that goes on where it ends; NULL: none */
-    sinter_loop_stmt *assign; /* its body */
-    sinter_expr a, b;         /* loads of the kind's types */
-    sinter_expr row;          /* first row of a, where there is a loop around */
-    uint32_t b_dim;           /* indexed by the loop's variable */
-    uint32_t b_row;           /* by that of the loop around */
-    int64_t steps, count; /* of the loop, 0 where the run alone knows; of the loop around or 1 */
-    bool
-        open; /* steps are no whole words, or it is not known: only with words that are made once */
-    sinter_expr end; /* where it is open: of all steps, of which the loop may take a chunk */
-    bool made;       /* b is no constant: its words are made where they are read, */
-    sinter_loop_buffer
-        words; /* or, where this is not 0, once for all rows: scratch [word, column] */
-} dot;
 
 /* ---- recognition ---- */
 
@@ -71,7 +41,7 @@ static sinter_expr widened_load(sinter_expr expr, sinter_dtype dtype) {
 }
 
 /* Some kind multiplies these. */
-static bool find_kind(dot *d, sinter_dtype sum, sinter_expr a, sinter_expr b) {
+static bool find_kind(sinter_cpu_dot *d, sinter_dtype sum, sinter_expr a, sinter_expr b) {
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds && !d->kind; k++)
         if (kinds[k].sum == sum && kinds[k].a == a->dtype && kinds[k].b == b->dtype)
             d->kind = &kinds[k];
@@ -81,7 +51,7 @@ static bool find_kind(dot *d, sinter_dtype sum, sinter_expr a, sinter_expr b) {
 }
 
 /* acc = acc + i32(u8 or i8 load) * i32(i8 load), or f32(bf16 load) * f32(bf16 load), or f32 load * f32(bf16 load) */
-static bool match_product(dot *d) {
+bool sinter_cpu_dot_match_product(sinter_cpu_dot *d) {
     sinter_expr sum = d->assign->value;
     if (!is_call(sum, SINTER_SCALAR_add)) return false;
     for (int i = 0; i < 2; i++) {
@@ -97,7 +67,7 @@ static bool match_product(dot *d) {
 }
 
 /* The last index of a moves by one element a step, the others do not move. */
-static bool lies_along(dot *d) {
+static bool lies_along(sinter_cpu_dot *d) {
     sinter_expr coefficient, rest;
     int64_t step;
     uint32_t last = d->a->argument_count - 1;
@@ -110,8 +80,8 @@ static bool lies_along(dot *d) {
 }
 
 /* One dim of b is the loop's variable itself, the others do not depend on it. *out_count: size of the dim. */
-static bool find_dim(const dot *d, const sinter_loop_stmt *loop, uint32_t *out_dim,
-                     int64_t *out_count) {
+bool sinter_cpu_dot_find_dim(const sinter_cpu_dot *d, const sinter_loop_stmt *loop,
+                             uint32_t *out_dim, int64_t *out_count) {
     const sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->b->buffer];
     uint32_t found = 0;
     for (uint32_t i = 0; i < d->b->argument_count; i++) {
@@ -123,14 +93,14 @@ static bool find_dim(const dot *d, const sinter_loop_stmt *loop, uint32_t *out_d
     return found == 1 && sinter_loop_is_const_int(info->dims[*out_dim], out_count);
 }
 
-static bool goes_over(const sinter_loop_stmt *loop, int64_t size) {
+bool sinter_cpu_dot_goes_over(const sinter_loop_stmt *loop, int64_t size) {
     int64_t lower, count;
     return sinter_loop_is_const_int(loop->lower, &lower) && lower == 0 && loop->step == 1 &&
            sinter_loop_trip_count(loop, &count) && count == size && count > 0;
 }
 
 /* The loop around goes over rows of a, one after the other, and the loop over all of a row. */
-static bool goes_on(dot *d) {
+static bool goes_on(sinter_cpu_dot *d) {
     const sinter_loop_function *function = d->state->schedule.function;
     const sinter_loop_buffer_info *a = &function->buffers.items[d->a->buffer];
     sinter_expr coefficient;
@@ -141,7 +111,8 @@ static bool goes_on(dot *d) {
         return false;
     for (uint32_t i = 0; i + 2 < rank; i++)
         if (sinter_loop_expr_uses(d->a->arguments[i], d->around->var)) return false;
-    return find_dim(d, d->around, &d->b_row, &d->count) && goes_over(d->around, d->count) &&
+    return sinter_cpu_dot_find_dim(d, d->around, &d->b_row, &d->count) &&
+           sinter_cpu_dot_goes_over(d->around, d->count) &&
            d->a->arguments[rank - 1]->kind == SINTER_LOOP_VAR &&
            sinter_loop_is_const_int(a->dims[rank - 1], &dim) && dim == d->steps &&
            sinter_loop_affine(&d->build, d->a->arguments[rank - 2], d->around->var, &coefficient,
@@ -149,11 +120,11 @@ static bool goes_on(dot *d) {
            sinter_loop_is_const_int(coefficient, &step) && step == 1;
 }
 
-static bool has_words(const dot *d, int64_t steps) {
+static bool has_words(const sinter_cpu_dot *d, int64_t steps) {
     return steps % d->kind->fields == 0 || steps <= FEW_STEPS;
 }
 
-static bool has_dots(const dot *d) {
+static bool has_dots(const sinter_cpu_dot *d) {
     const sinter_target *target = d->state->target;
     if (!d->kind->intrinsic) return true;
     if (d->kind->sum == SINTER_DTYPE_f32) return sinter_target_has(target, "avx512bf16");
@@ -161,7 +132,7 @@ static bool has_dots(const dot *d) {
 }
 
 /* Rows enough share the words of b that making them pays: four bytes of a column from as many rows of b. */
-static bool pays(const dot *d, const sinter_cpu_nest *nest) {
+static bool pays(const sinter_cpu_dot *d, const sinter_cpu_nest *nest) {
     sinter_loop_var column = nest->loops[nest->loop_count - 1];
     uint32_t dim;
     if (d->kind->sum != SINTER_DTYPE_i32 || !sinter_target_has(d->state->target, "avx512vnni") ||
@@ -180,7 +151,7 @@ static bool pays(const dot *d, const sinter_cpu_nest *nest) {
 }
 
 /* Words of so many steps, the last one included that is not whole. */
-static sinter_expr words_of(dot *d, sinter_expr steps) {
+static sinter_expr words_of(sinter_cpu_dot *d, sinter_expr steps) {
     sinter_loop_builder *b = &d->build;
     sinter_expr fields = sinter_loop_int(b, d->kind->fields);
     sinter_expr last = sinter_loop_int(b, d->kind->fields - 1);
@@ -188,7 +159,7 @@ static sinter_expr words_of(dot *d, sinter_expr steps) {
 }
 
 /* Elements of a to the end of the last word are there, whatever they are. */
-static bool has_room(dot *d) {
+static bool has_room(sinter_cpu_dot *d) {
     const sinter_loop_function *function = d->state->schedule.function;
     const sinter_loop_buffer_info *info = &function->buffers.items[d->a->buffer];
     sinter_linear room, used;
@@ -202,7 +173,7 @@ static bool has_room(dot *d) {
 }
 
 /* A whole number of words, whatever its variables are. */
-static bool is_whole_words(const dot *d, sinter_expr steps) {
+static bool is_whole_words(const sinter_cpu_dot *d, sinter_expr steps) {
     sinter_linear linear;
     if (!sinter_linear_of(steps, &linear) || linear.constant % d->kind->fields) return false;
     for (uint32_t i = 0; i < linear.count; i++)
@@ -211,7 +182,7 @@ static bool is_whole_words(const dot *d, sinter_expr steps) {
 }
 
 /* The loop ends with all steps, or where a word does. */
-static bool ends_with_words(const dot *d) {
+static bool ends_with_words(const sinter_cpu_dot *d) {
     sinter_expr upper = d->loop->upper;
     if (sinter_loop_expr_equal(upper, d->end)) return true;
     if (!is_call(upper, SINTER_SCALAR_min)) return false;
@@ -222,7 +193,7 @@ static bool ends_with_words(const dot *d) {
 }
 
 /* The loop goes over all of a dim of b, of a size that the run alone knows, or that is no whole words; or over a chunk of whole words of it. */
-static bool goes_over_any(dot *d) {
+static bool goes_over_any(sinter_cpu_dot *d) {
     const sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->b->buffer];
     uint32_t found = 0;
     for (uint32_t i = 0; i < d->b->argument_count; i++) {
@@ -237,17 +208,18 @@ static bool goes_over_any(dot *d) {
     return d->open;
 }
 
-static bool match(dot *d, const sinter_cpu_nest *nest) {
+static bool match(sinter_cpu_dot *d, const sinter_cpu_nest *nest) {
     uint32_t last = nest->reduction_count - 1;
     d->loop = sinter_schedule_get_loop(d->state->schedule.function, nest->reductions[last]);
     d->assign = d->loop ? d->loop->body : NULL;
     if (!d->assign || d->assign->kind != SINTER_LOOP_ASSIGN || d->assign->next ||
-        d->assign->var != (nest->part ? nest->part : nest->accumulator) || !match_product(d) ||
-        !has_dots(d) || !lies_along(d))
+        d->assign->var != (nest->part ? nest->part : nest->accumulator) ||
+        !sinter_cpu_dot_match_product(d) || !has_dots(d) || !lies_along(d))
         return false;
     d->end = d->loop->upper;
     d->made = !sinter_cpu_is_own_constant(d->state, d->b->buffer);
-    bool known = find_dim(d, d->loop, &d->b_dim, &d->steps) && goes_over(d->loop, d->steps);
+    bool known = sinter_cpu_dot_find_dim(d, d->loop, &d->b_dim, &d->steps) &&
+                 sinter_cpu_dot_goes_over(d->loop, d->steps);
     if (!known) d->steps = 0;
     if (d->made && (!known || d->steps % BYTES) && !goes_over_any(d)) return false;
     if (!known && !d->open) return false;
@@ -268,26 +240,27 @@ static bool match(dot *d, const sinter_cpu_nest *nest) {
 
 /* ---- constants ---- */
 
-static int64_t word_count(const dot *d) {
+int64_t sinter_cpu_dot_word_count(const sinter_cpu_dot *d) {
     return (d->count * d->steps + d->kind->fields - 1) / d->kind->fields;
 }
 
 /* The dims of the constant as words: the elements of one word lie along the loop, and along the loop around where there is
  * one, whose dim the other one joins. */
-static uint32_t word_dims(const dot *d, uint32_t rank, const int64_t *dims, int64_t *out_dims,
-                          uint32_t *out_from) {
+static uint32_t word_dims(const sinter_cpu_dot *d, uint32_t rank, const int64_t *dims,
+                          int64_t *out_dims, uint32_t *out_from) {
     uint32_t used = 0;
     for (uint32_t i = 0; i < rank; i++) {
         if (d->around && i == d->b_dim) continue;
-        out_dims[used] = i == (d->around ? d->b_row : d->b_dim) ? word_count(d) : dims[i];
+        out_dims[used] =
+            i == (d->around ? d->b_row : d->b_dim) ? sinter_cpu_dot_word_count(d) : dims[i];
         out_from[used++] = i;
     }
     return used;
 }
 
 /* So many steps as one i32, the first in the low bits, the last word filled up with zeros. */
-static bool pack_words(const dot *d, const sinter_tensor *source, sinter_tensor *out_packed,
-                       sinter_diag *diag) {
+static bool pack_words(const sinter_cpu_dot *d, const sinter_tensor *source,
+                       sinter_tensor *out_packed, sinter_diag *diag) {
     int64_t dims[SINTER_MAX_RANK], strides[SINTER_MAX_RANK], stride = 1;
     uint32_t from_dims[SINTER_MAX_RANK], word_dim = d->around ? d->b_row : d->b_dim;
     int64_t fields = d->kind->fields, bytes = BYTES / fields;
@@ -321,7 +294,7 @@ static bool make_words(void *user, const sinter_tensor *source, sinter_tensor *o
     return pack_words(user, source, out_words, diag);
 }
 
-static bool replace_constants(dot *d) {
+bool sinter_cpu_dot_replace_constants(sinter_cpu_dot *d) {
     const sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->b->buffer];
     sinter_cpu_conversion words = {.convert = make_words, .user = d, .dtype = SINTER_DTYPE_i32};
     int64_t dims[SINTER_MAX_RANK];
@@ -333,13 +306,14 @@ static bool replace_constants(dot *d) {
 
 /* ---- the loop ---- */
 
-static sinter_expr two(dot *d, sinter_scalar_function function, sinter_expr a, sinter_expr b) {
+static sinter_expr two(sinter_cpu_dot *d, sinter_scalar_function function, sinter_expr a,
+                       sinter_expr b) {
     const sinter_expr arguments[2] = {a, b};
     return sinter_loop_call(&d->build, function, arguments);
 }
 
 /* Element `step` of the row of a, or of the rows that are one now. */
-static sinter_expr load_element(dot *d, sinter_expr step) {
+static sinter_expr load_element(sinter_cpu_dot *d, sinter_expr step) {
     sinter_loop_map map;
     sinter_expr indices[SINTER_MAX_RANK];
     sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
@@ -355,7 +329,7 @@ static sinter_expr load_element(dot *d, sinter_expr step) {
 }
 
 /* The bits of an element of a in their place of a word. */
-static sinter_expr placed(dot *d, sinter_expr element, int64_t place) {
+static sinter_expr placed(sinter_cpu_dot *d, sinter_expr element, int64_t place) {
     sinter_loop_builder *build = &d->build;
     bool is_float = sinter_dtype_is_float(element->dtype);
     sinter_expr half = sinter_loop_const_int(build, SINTER_DTYPE_i32, 16);
@@ -374,7 +348,7 @@ static sinter_expr placed(dot *d, sinter_expr element, int64_t place) {
 }
 
 /* `count` elements of a from step `first` on as one i32; emitters make whole words one load. */
-static sinter_expr load_word(dot *d, sinter_expr first, int64_t count) {
+static sinter_expr load_word(sinter_cpu_dot *d, sinter_expr first, int64_t count) {
     sinter_expr word = NULL;
     for (int k = 0; k < count; k++) {
         sinter_expr step = two(d, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k));
@@ -398,7 +372,7 @@ sinter_expr sinter_cpu_join_bytes(sinter_loop_builder *build, const sinter_expr 
 }
 
 /* Four bytes of one column of b as one i32. */
-static sinter_expr make_word(dot *d, sinter_expr first) {
+static sinter_expr make_word(sinter_cpu_dot *d, sinter_expr first) {
     sinter_loop_map map;
     sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
     sinter_expr bytes[BYTES];
@@ -411,13 +385,14 @@ static sinter_expr make_word(dot *d, sinter_expr first) {
 }
 
 /* The same from scratch, where all words are made already. */
-static sinter_expr load_made(dot *d, sinter_expr index) {
+static sinter_expr load_made(sinter_cpu_dot *d, sinter_expr index) {
     const sinter_expr at[2] = {index, d->b->arguments[d->b->argument_count - 1]};
     return sinter_loop_load(&d->build, d->words, at);
 }
 
 /* The accumulator and the products of the fields of a word of bf16, the upper halves of f32, and elements of a from step `first` on. */
-static sinter_expr add_products(dot *d, sinter_expr word, sinter_expr first, int64_t count) {
+static sinter_expr add_products(sinter_cpu_dot *d, sinter_expr word, sinter_expr first,
+                                int64_t count) {
     sinter_expr sum = sinter_loop_var_read(&d->build, d->assign->var);
     for (int64_t k = 0; k < count; k++) {
         sinter_expr half = sinter_loop_const_int(&d->build, SINTER_DTYPE_i32, k ? -65536 : 16);
@@ -431,7 +406,7 @@ static sinter_expr add_products(dot *d, sinter_expr word, sinter_expr first, int
 }
 
 /* The accumulator and the product of word `index` and `count` elements of a. */
-static sinter_expr accumulated(dot *d, sinter_expr index, int64_t count) {
+static sinter_expr accumulated(sinter_cpu_dot *d, sinter_expr index, int64_t count) {
     sinter_expr indices[SINTER_MAX_RANK];
     uint32_t used = 0;
     for (uint32_t i = 0; i < d->b->argument_count; i++) {
@@ -452,7 +427,7 @@ static sinter_expr accumulated(dot *d, sinter_expr index, int64_t count) {
 /* ---- words that are made once ---- */
 
 /* Every variable in the expression is a parameter or one of these loops'; *deepest: of these, counted from 1. */
-static bool is_of_loops(const dot *d, sinter_expr expr, const sinter_loop_var *loops,
+static bool is_of_loops(const sinter_cpu_dot *d, sinter_expr expr, const sinter_loop_var *loops,
                         uint32_t count, uint32_t *deepest) {
     const sinter_loop_function *function = d->state->schedule.function;
     if (expr->kind == SINTER_LOOP_LOAD) return false;
@@ -472,13 +447,13 @@ static bool is_of_loops(const dot *d, sinter_expr expr, const sinter_loop_var *l
     return true;
 }
 
-static bool over_parameters(const dot *d, sinter_expr expr) {
+static bool over_parameters(const sinter_cpu_dot *d, sinter_expr expr) {
     return sinter_loop_expr_over_parameters(d->state->schedule.function, expr);
 }
 
 /* The loop in front of which all words of b, a matrix that loops around the nest choose, can be made for all that is in it; 0: there is
  * none. */
-static sinter_loop_var find_words_place(dot *d, const sinter_cpu_nest *nest) {
+static sinter_loop_var find_words_place(sinter_cpu_dot *d, const sinter_cpu_nest *nest) {
     sinter_schedule *schedule = &d->state->schedule;
     sinter_loop_var around[SINTER_MAX_RANK], column = nest->loops[nest->loop_count - 1];
     uint32_t count = sinter_cpu_depth(schedule, nest->loops[0]), deepest = 0,
@@ -500,7 +475,7 @@ static sinter_loop_var find_words_place(dot *d, const sinter_cpu_nest *nest) {
 }
 
 /* Words of one column beside each other, an odd number of lines of the cache, so that they do not share its sets. */
-static sinter_expr width_of(dot *d, sinter_expr columns) {
+static sinter_expr width_of(sinter_cpu_dot *d, sinter_expr columns) {
     enum { LINE = 16 };
     sinter_loop_builder *b = &d->build;
     int64_t count;
@@ -513,7 +488,7 @@ static sinter_expr width_of(dot *d, sinter_expr columns) {
 }
 
 /* A word of the last steps, with zeros behind them. */
-static sinter_expr make_last_word(dot *d, sinter_expr first) {
+static sinter_expr make_last_word(sinter_cpu_dot *d, sinter_expr first) {
     sinter_loop_builder *b = &d->build;
     sinter_loop_map map;
     sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
@@ -530,8 +505,9 @@ static sinter_expr make_last_word(dot *d, sinter_expr first) {
 }
 
 /* for word in first..end, all columns { words[word, n] = ... } */
-static void write_words_between(dot *d, const sinter_loop_stmt *column, sinter_expr first,
-                                sinter_expr end, sinter_expr (*make)(dot *, sinter_expr)) {
+static void write_words_between(sinter_cpu_dot *d, const sinter_loop_stmt *column,
+                                sinter_expr first, sinter_expr end,
+                                sinter_expr (*make)(sinter_cpu_dot *, sinter_expr)) {
     sinter_loop_builder *build = &d->build;
     sinter_expr word = sinter_loop_var_read(
         build, sinter_loop_begin_for(build, "word", first, end, 1, SINTER_AXIS_SERIAL));
@@ -549,7 +525,7 @@ static void write_words_between(dot *d, const sinter_loop_stmt *column, sinter_e
 }
 
 /* scratch [word, column] with all words of b, before the loops that read them again and again. */
-static void write_words(dot *d, const sinter_cpu_nest *nest) {
+static void write_words(sinter_cpu_dot *d, const sinter_cpu_nest *nest) {
     sinter_schedule *schedule = &d->state->schedule;
     sinter_loop_builder *build = &d->build;
     sinter_loop_var place = find_words_place(d, nest), column = nest->loops[nest->loop_count - 1];
@@ -578,7 +554,7 @@ static void write_words(dot *d, const sinter_cpu_nest *nest) {
 /* ---- the sum ---- */
 
 /* The last two dims of a become one. */
-static void join_rows(dot *d) {
+static void join_rows(sinter_cpu_dot *d) {
     sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->a->buffer];
     sinter_expr *dims = sinter_arena_copy(d->build.arena, info->dims, info->rank * sizeof *dims);
     info->rank--;
@@ -588,7 +564,7 @@ static void join_rows(dot *d) {
 }
 
 /* A statement a word, in a loop of one iteration, where the last word is not whole; else a loop over words. */
-static void write_loop(dot *d) {
+static void write_loop(sinter_cpu_dot *d) {
     sinter_loop_stmt *loop = d->around ? d->around : d->loop, *assign = d->assign;
     int64_t steps = d->count * d->steps, fields = d->kind->fields;
     bool whole = d->open || steps % fields == 0;
@@ -612,152 +588,14 @@ static void write_loop(dot *d) {
     }
 }
 
-/* ---- taps of a channel of its own ---- */
-
-/* The only dim whose index has the variable, moving on by one with it. */
-static bool find_moving_dim(dot *d, sinter_expr element, sinter_loop_var var, uint32_t *out_dim) {
-    uint32_t used = 0;
-    sinter_expr coefficient, rest;
-    int64_t step;
-    for (uint32_t i = 0; i < element->argument_count; i++) {
-        if (!sinter_loop_expr_uses(element->arguments[i], var)) continue;
-        *out_dim = i;
-        if (used++ ||
-            !sinter_loop_affine(&d->build, element->arguments[i], var, &coefficient, &rest) ||
-            !sinter_loop_is_const_int(coefficient, &step) || step != 1)
-            return false;
-    }
-    return used == 1;
-}
-
-/* The outermost reduction goes over few taps, of which those within its bounds count; a and b are elements of the column. */
-static bool match_taps(dot *d, const sinter_cpu_nest *nest) {
-    const sinter_loop_function *function = d->state->schedule.function;
-    sinter_loop_var column = nest->loops[nest->loop_count - 1];
-    sinter_expr coefficient;
-    int64_t step;
-    uint32_t used = 0, dim;
-    d->around = NULL;
-    d->count = 1;
-    d->loop = sinter_schedule_get_loop(function, nest->reductions[0]);
-    const sinter_loop_stmt *inner =
-        sinter_schedule_get_loop(function, nest->reductions[nest->reduction_count - 1]);
-    if (nest->dtype != SINTER_DTYPE_i32 || nest->reduction_count < 2 || !inner) return false;
-    d->assign = inner->body;
-    if (d->assign->kind != SINTER_LOOP_ASSIGN || d->assign->next ||
-        d->assign->var != nest->accumulator || !match_product(d) ||
-        !sinter_cpu_is_own_constant(d->state, d->b->buffer) ||
-        !find_moving_dim(d, d->b, column, &dim) || !find_moving_dim(d, d->a, column, &dim) ||
-        dim + 1 != d->a->argument_count || d->loop->step != 1 ||
-        !find_dim(d, d->loop, &d->b_dim, &d->steps) || d->steps > FEW_TAPS)
-        return false;
-    for (const sinter_loop_stmt *loop = d->loop->body; loop->kind == SINTER_LOOP_FOR;
-         loop = loop->body)
-        if (sinter_loop_expr_uses(loop->lower, d->loop->var) ||
-            sinter_loop_expr_uses(loop->upper, d->loop->var))
-            return false;
-    for (uint32_t i = 0; i < d->a->argument_count; i++) {
-        if (!sinter_loop_expr_uses(d->a->arguments[i], d->loop->var)) continue;
-        bool is_even = sinter_loop_affine(&d->build, d->a->arguments[i], d->loop->var, &coefficient,
-                                          &d->row) &&
-                       sinter_loop_is_const_int(coefficient, &step);
-        /* What is loaded for a tap that does not count must be found; rows of a ring are there for all taps. */
-        if (used++ || !(is_even || goes_over(d->loop, d->steps))) return false;
-    }
-    return used == 1;
-}
-
-/* The tap counts, as far as the bounds of the loop say. */
-static sinter_expr is_inside(dot *d, int64_t tap) {
-    sinter_expr at = sinter_loop_int(&d->build, tap);
-    return sinter_loop_and(&d->build,
-                           sinter_loop_compare(&d->build, SINTER_SCALAR_le, d->loop->lower, at),
-                           sinter_loop_compare(&d->build, SINTER_SCALAR_lt, at, d->loop->upper));
-}
-
-/* a at this tap; where the tap does not count, some element. */
-static sinter_expr load_tap(dot *d, int64_t tap) {
-    const sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->a->buffer];
-    sinter_expr indices[SINTER_MAX_RANK];
-    sinter_loop_map map;
-    sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
-    sinter_loop_map_var(&map, d->loop->var, sinter_loop_int(&d->build, tap));
-    for (uint32_t i = 0; i < d->a->argument_count; i++) {
-        indices[i] = sinter_loop_map_expr(&map, d->a->arguments[i]);
-        if (!sinter_loop_expr_uses(d->a->arguments[i], d->loop->var)) continue;
-        sinter_expr last = sinter_loop_sub(&d->build, info->dims[i], sinter_loop_int(&d->build, 1));
-        indices[i] = sinter_loop_max(&d->build, sinter_loop_min(&d->build, indices[i], last),
-                                     sinter_loop_int(&d->build, 0));
-    }
-    return sinter_loop_load(&d->build, d->a->buffer, indices);
-}
-
-/* acc + the taps of word `index`: bytes of a beside each other, those of b that don't count masked out. */
-static sinter_expr accumulated_taps(dot *d, int64_t index) {
-    sinter_expr indices[SINTER_MAX_RANK], word = NULL, mask = NULL;
-    uint32_t bytes = 0; /* of the word's taps */
-    for (int64_t k = 0; k < BYTES && index * BYTES + k < d->steps; k++) {
-        int64_t tap = index * BYTES + k;
-        bytes |= 0xffu << 8 * k;
-        sinter_expr shift = sinter_loop_const_int(&d->build, SINTER_DTYPE_i32, 8 * k);
-        sinter_expr byte = sinter_loop_cast(&d->build, load_tap(d, tap), SINTER_DTYPE_i32);
-        sinter_expr bits = sinter_loop_select(
-            &d->build, is_inside(d, tap),
-            sinter_loop_const_int(&d->build, SINTER_DTYPE_i32, (int32_t)(0xffu << 8 * k)),
-            sinter_loop_const_int(&d->build, SINTER_DTYPE_i32, 0));
-        if (k) byte = two(d, SINTER_SCALAR_shl, byte, shift);
-        word = k ? two(d, SINTER_SCALAR_or, word, byte) : byte;
-        mask = k ? two(d, SINTER_SCALAR_or, mask, bits) : bits;
-    }
-    for (uint32_t i = 0; i < d->b->argument_count; i++)
-        indices[i] = i == d->b_dim ? sinter_loop_int(&d->build, index) : d->b->arguments[i];
-    sinter_expr weights = sinter_loop_load(&d->build, d->b->buffer, indices);
-    int64_t known;
-    bool all = sinter_loop_is_const_int(mask, &known) && (uint32_t)known == bytes;
-    if (!all) weights = two(d, SINTER_SCALAR_and, weights, mask);
-    const sinter_expr arguments[3] = {sinter_loop_var_read(&d->build, d->assign->var), word,
-                                      weights};
-    return sinter_loop_intrinsic_call(&d->build, SINTER_INTRINSIC_dot4_u8i8, arguments);
-}
-
-/* A statement for each word of taps takes the place of the loop over them. */
-static void write_taps(dot *d) {
-    sinter_loop_stmt *assign = d->assign, *next = d->loop->next;
-    for (int64_t index = 0; index < word_count(d); index++) {
-        if (index) {
-            assign->next = sinter_arena_copy(d->build.arena, d->assign, sizeof *d->assign);
-            assign = assign->next;
-            assign->next = NULL;
-        }
-        assign->value = accumulated_taps(d, index);
-    }
-    *d->loop = *d->loop->body;
-    d->loop->next = next;
-}
-
-bool sinter_cpu_use_tap_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest) {
-    dot d = {.state = state};
-    sinter_loop_function *function = state->schedule.function;
-    sinter_loop_builder_init(&d.build, state->program, function);
-    if (!sinter_target_has(state->target, "avx512vnni") || !state->program->host ||
-        !match_taps(&d, nest))
-        return false;
-    if (!replace_constants(&d)) {
-        state->failed = true;
-        return false;
-    }
-    write_taps(&d);
-    return sinter_cpu_find_nest(function, nest->loops[0], nest);
-}
-
 /* ---- sums along a ---- */
 
 bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest) {
-    dot d = {.state = state};
+    sinter_cpu_dot d = {.state = state};
     sinter_loop_function *function = state->schedule.function;
     sinter_loop_builder_init(&d.build, state->program, function);
     if (!state->program->host || !match(&d, nest)) return false;
-    if (!d.made && !replace_constants(&d)) {
+    if (!d.made && !sinter_cpu_dot_replace_constants(&d)) {
         state->failed = true;
         return false;
     }
@@ -772,7 +610,7 @@ bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest
 
 sinter_loop_var sinter_cpu_find_words_place(sinter_schedule_cpu_state *state,
                                             const sinter_cpu_nest *nest, bool *out_open) {
-    dot d = {.state = state};
+    sinter_cpu_dot d = {.state = state};
     sinter_loop_builder_init(&d.build, state->program, state->schedule.function);
     if (!state->program->host || !match(&d, nest) || !d.made) return 0;
     *out_open = d.open;
@@ -781,7 +619,7 @@ sinter_loop_var sinter_cpu_find_words_place(sinter_schedule_cpu_state *state,
 
 bool sinter_cpu_find_dots(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
                           sinter_cpu_dots *out_dots) {
-    dot d = {.state = state};
+    sinter_cpu_dot d = {.state = state};
     sinter_loop_builder_init(&d.build, state->program, state->schedule.function);
     if (nest->dtype != SINTER_DTYPE_i32 || nest->reduction_count != 1 || !match(&d, nest) ||
         d.made || d.around || d.steps % BYTES)
@@ -793,7 +631,7 @@ bool sinter_cpu_find_dots(sinter_schedule_cpu_state *state, const sinter_cpu_nes
 
 sinter_expr sinter_cpu_load_word(sinter_schedule_cpu_state *state, const sinter_cpu_dots *dots,
                                  sinter_expr first) {
-    dot d = {.state = state, .a = dots->a};
+    sinter_cpu_dot d = {.state = state, .a = dots->a};
     d.loop = sinter_schedule_get_loop(state->schedule.function, dots->loop);
     sinter_loop_builder_init(&d.build, state->program, state->schedule.function);
     return load_word(&d, first, BYTES);

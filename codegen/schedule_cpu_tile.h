@@ -84,14 +84,14 @@ void sinter_cpu_run_in_parallel(sinter_schedule_cpu_state *state, const sinter_l
 void sinter_cpu_start_with_sums(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest);
 
 /* ---- bytes (schedule_cpu_dot.c) ---- */
-/* Sums of products of u8 and constant i8 four steps at a time, where the nest is of that form and the target has dots. */
+/* Sums of products of bytes four steps at a time, of bf16 two, where the nest is of that form and the target has dots. */
 bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest);
 
 /* The loop in front of which words of the operand of the columns may be made once for all rows, as sinter_cpu_use_dots would where that
  * pays; 0: none, or words are not what it would make of the nest. open: they can't be made in tiles, their number is the run's. */
 sinter_loop_var sinter_cpu_find_words_place(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, bool *out_open);
 
-/* The same across taps of a window, whose bytes come from different rows: where u8 and i8 both are elements of the column. */
+/* The same across taps of a window, whose bytes come from different rows, where both are elements of the column (schedule_cpu_taps.c). */
 bool sinter_cpu_use_tap_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest);
 
 /* Four bytes, of either sign, as one i32, the first in the low bits. */

@@ -1,7 +1,9 @@
 /* The choice of schedule for CPUs: which loop runs in parallel, which in vector lanes, what is tiled and packed. This
  * file walks the program and asks the schedules of schedule_cpu.h, which says in what order.
  * Test: tests/codegen/schedule/ */
-#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_cpu_constant.h"
+#include "codegen/schedule_cpu_dot.h"
+#include "codegen/schedule_cpu_scratch.h"
 #include "ir/base/map.h"
 
 #include <string.h>

@@ -18,6 +18,9 @@
  * Needs: constants, whole blocks of whole words. Test: tests/codegen/schedule/bits.loops, bits_bytes.loops,
  * tests/suites/contrib_operators.py */
 #include "codegen/schedule_cpu_bits.h"
+#include "codegen/schedule_cpu_constant.h"
+#include "codegen/schedule_cpu_dot.h"
+#include "codegen/schedule_cpu_scratch.h"
 #include "codegen/loop_access.h"
 
 #include <string.h>

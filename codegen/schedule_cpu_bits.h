@@ -2,6 +2,7 @@
  * columns once for all rows (schedule_cpu_bits_panel.c). Private to codegen/schedule_cpu*.c.
  * Test: tests/codegen/schedule/bits.loops, bits_panel.loops */
 #pragma once
+#include "codegen/schedule_cpu_constant.h"
 #include "codegen/schedule_cpu_tile.h"
 
 /* acc += x[k] * (f32(q[k, n] - z[k / B, n]) * s[k / B, n]), as it was; constants are words, scales and zero points already. */

@@ -7,6 +7,8 @@
  * Needs: a nest in the form of schedule_cpu_bits.c. Test: tests/codegen/schedule/bits_panel.loops, tests/suites/contrib_operators.py */
 #include "codegen/loop_access.h"
 #include "codegen/schedule_cpu_bits.h"
+#include "codegen/schedule_cpu_constant.h"
+#include "codegen/schedule_cpu_operand.h"
 #include "codegen/schedule_internal.h"
 
 enum {

@@ -1,7 +1,7 @@
 /* Long reductions of contractions whose operands only the run knows: a panel of all steps would not fit the cache, so the steps are
  * taken in blocks. Rows are taken in blocks as well, as many as pay for the copy of a panel and have room for their sums.
  * Needs: a nest that is a contraction. Guarantees: the same values. Test: tests/codegen/schedule/operands.loops */
-#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_cpu_operand.h"
 
 enum { MANY_ROWS = 256, FEW_STEPS = 64 };
 

@@ -3,7 +3,7 @@
  * Needs: a parameter for which every call passes a constant. Guarantees: who else reads the constant finds it as it was.
  * Test: tests/codegen/schedule/dot.loops, bits.loops */
 #include "codegen/loop_access.h"
-#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_cpu_constant.h"
 
 #include <assert.h>
 

@@ -3,6 +3,9 @@
  * Test: tests/codegen/schedule/contract.loops */
 #include "codegen/loop_access.h"
 #include "codegen/schedule_cpu_bits.h"
+#include "codegen/schedule_cpu_constant.h"
+#include "codegen/schedule_cpu_dot.h"
+#include "codegen/schedule_cpu_operand.h"
 
 /* ---- rows of several loops ---- */
 

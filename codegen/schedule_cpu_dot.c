@@ -9,9 +9,10 @@
  * tiles and packs goes on as with any other element type. Exact: i32 wraps the same way in any order, and those of bf16 are
  * added in order.
  * Test: tests/codegen/schedule/dot.loops, tests/suites/embedded_models.py */
-#include "codegen/schedule_cpu_dot.h"
+#include "codegen/schedule_cpu_dot_internal.h"
 #include "codegen/loop_access.h"
 #include "codegen/loop_linear.h"
+#include "codegen/schedule_cpu_tile.h"
 
 #include <string.h>
 

@@ -1,46 +1,48 @@
-/* What recognises and rewrites sums of products of narrow elements (schedule_cpu_dot.c, schedule_cpu_taps.c). Private to these.
- * Test: tests/codegen/schedule/dot.loops */
+/* Sums of products of bytes and halves, several steps at a time. Private to codegen/schedule_cpu*.c.
+ * Test: tests/codegen/schedule/dot.loops, tests/codegen/schedule/start.loops */
 #pragma once
-#include "codegen/schedule_cpu_tile.h"
-#include "codegen/schedule_internal.h"
+#include "codegen/schedule_cpu_accumulator.h"
 
-enum { SINTER_DOT_BYTES = 4 }; /* of a word */
+/* ---- what sums start with (schedule_cpu_start.c) ---- */
+/* What is added to the accumulator of the nest after its reduction becomes what it starts with. */
+void sinter_cpu_start_with_sums(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest);
 
-/* What is multiplied, and what makes so many products at a time; none: they are made one by one, and a word of b is for its fields alone.
- * Widening a vector of bf16 takes two instructions where lanes are moved apart, those of a word a shift and a mask. */
-typedef struct sinter_cpu_dot_kind {
-    sinter_dtype a, b, sum;
-    int64_t fields;
-    sinter_loop_intrinsic intrinsic;
-} sinter_cpu_dot_kind;
+/* ---- products (schedule_cpu_dot.c) ---- */
+/* Sums of products of bytes four steps at a time, of bf16 two, where the nest is of that form and the target has dots. */
+bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest);
 
-typedef struct sinter_cpu_dot {
-    sinter_schedule_cpu_state *state;
-    const sinter_cpu_dot_kind *kind;
-    sinter_loop_builder build;
-    sinter_loop_stmt *loop;   /* innermost reduction */
-    sinter_loop_stmt *around; /* the loop around it that goes on where it ends; NULL: none */
-    sinter_loop_stmt *assign; /* its body */
-    sinter_expr a, b;         /* loads of the kind's types */
-    sinter_expr row;          /* first row of a, where there is a loop around */
-    uint32_t b_dim;           /* indexed by the loop's variable */
-    uint32_t b_row;           /* by that of the loop around */
-    int64_t steps, count; /* of the loop, 0 where the run alone knows; of the loop around or 1 */
-    bool
-        open; /* steps are no whole words, or it is not known: only with words that are made once */
-    sinter_expr end; /* where it is open: of all steps, of which the loop may take a chunk */
-    bool made;       /* b is no constant: its words are made where they are read, */
-    sinter_loop_buffer
-        words; /* or, where this is not 0, once for all rows: scratch [word, column] */
-} sinter_cpu_dot;
+/* The loop in front of which words of the operand of the columns may be made once for all rows, as sinter_cpu_use_dots would where that
+ * pays; 0: none, or words are not what it would make of the nest. open: they can't be made in tiles, their number is the run's. */
+sinter_loop_var sinter_cpu_find_words_place(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, bool *out_open);
 
-/* The body of the loop is  acc = acc + product  of loads that some kind multiplies: sets kind, a and b. */
-bool sinter_cpu_dot_match_product(sinter_cpu_dot *d);
-/* One dim of b is the loop's variable itself, the others do not depend on it. *out_count: size of the dim. */
-bool sinter_cpu_dot_find_dim(const sinter_cpu_dot *d, const sinter_loop_stmt *loop, uint32_t *out_dim, int64_t *out_count);
-/* The loop takes steps of one from 0 to size. */
-bool sinter_cpu_dot_goes_over(const sinter_loop_stmt *loop, int64_t size);
-/* Words of a column; known steps alone. */
-int64_t sinter_cpu_dot_word_count(const sinter_cpu_dot *d);
-/* b, a constant of this kernel alone, becomes words for every call. */
-bool sinter_cpu_dot_replace_constants(sinter_cpu_dot *d);
+/* The same across taps of a window, whose bytes come from different rows, where both are elements of the column (schedule_cpu_taps.c). */
+bool sinter_cpu_use_tap_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest);
+
+/* Four bytes, of either sign, as one i32, the first in the low bits. */
+sinter_expr sinter_cpu_join_bytes(sinter_loop_builder *build, const sinter_expr *bytes);
+/* The products of a nest with one reduction, before anything is changed. */
+typedef struct sinter_cpu_dots {
+    sinter_loop_var loop; /* the reduction */
+    sinter_expr a, b;     /* loads of u8, which lie along it, and of i8 of a constant */
+    uint32_t b_dim;       /* of b, indexed by the loop */
+    int64_t steps;        /* whole words */
+} sinter_cpu_dots;
+bool sinter_cpu_find_dots(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_cpu_dots *out_dots);
+/* Four bytes of a from step `first` on as one i32. */
+sinter_expr sinter_cpu_load_word(sinter_schedule_cpu_state *state, const sinter_cpu_dots *dots, sinter_expr first);
+
+/* ---- words of operands of the run (schedule_cpu_words.c) ---- */
+typedef enum sinter_cpu_words {
+    SINTER_CPU_WORDS_NONE,     /* bytes are multiplied one by one */
+    SINTER_CPU_WORDS_IN_TILES, /* each tile of rows makes them where it reads them */
+    SINTER_CPU_WORDS_AHEAD,    /* all are made once */
+} sinter_cpu_words;
+/* What the rows of the loop need the least time with. whole: tiles can make words. */
+sinter_cpu_words sinter_cpu_choose_words(const sinter_schedule_cpu_state *state, sinter_loop_var row, bool whole);
+/* Words [word, column] that another nest had made in front of the loop of the same elements as the load's: a copy of this nest for other
+ * numbers of steps. b_dim: the dim along which they are words. 0: nobody had. */
+sinter_loop_buffer sinter_cpu_find_made_words(const sinter_schedule_cpu_state *state, sinter_loop_var place, sinter_expr b,
+                                              uint32_t b_dim, const sinter_expr *dims);
+/* Where the run alone knows how many rows share the words that nests in the loop's body would make ahead, it chooses: the body, or a copy
+ * of it for so few rows that other forms take less time. */
+void sinter_cpu_fork_few_rows(sinter_schedule_cpu_state *state, sinter_loop_var loop);

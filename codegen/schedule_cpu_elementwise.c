@@ -3,7 +3,7 @@
  * reads with strides, and another loop the other way round (a transpose), both run in tiles that stay in cache.
  * The last schedule that is asked: it takes every nest and does for it what its verbs allow.
  * Test: tests/codegen/schedule/elementwise.loops, transpose.loops */
-#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_cpu_operand.h"
 
 enum { TILE = 16 }; /* elements each way: a cache line of four-byte elements */
 

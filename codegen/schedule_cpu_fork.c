@@ -6,7 +6,7 @@
  * Needs: kernels as lowering made them. Guarantees: the same values, both kernels as a build for these sizes would have them.
  * Test: tests/codegen/schedule/recurrent.test, tests/suites/recurrent_values.py */
 #include "codegen/loop_uses.h"
-#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_cpu_constant.h"
 
 /* ---- which parameter ---- */
 

@@ -7,7 +7,7 @@
  * stands at the first of them, in iterations of the longest. Test: tests/codegen/schedule/grain.loops */
 #include "codegen/loop_access.h"
 #include "codegen/loop_independent.h"
-#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_cpu_constant.h"
 
 #include <math.h>
 

@@ -4,7 +4,8 @@
  * Test: tests/codegen/schedule/operands.loops */
 #include "codegen/loop_access.h"
 #include "codegen/loop_linear.h"
-#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_cpu_constant.h"
+#include "codegen/schedule_cpu_operand.h"
 #include "ir/machine.h"
 #include "ir/stack.h"
 

@@ -3,7 +3,7 @@
  * Needs: the program's constants. Guarantees: every call passes what its kernel expects. Test: tests/codegen/schedule/ */
 #include "codegen/loop_access.h"
 #include "codegen/loop_linear.h"
-#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_cpu_constant.h"
 
 #include <assert.h>
 #include <string.h>

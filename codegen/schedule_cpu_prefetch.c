@@ -2,7 +2,7 @@
  * memory. Without it the first use of each block waits for memory, and the others leave memory idle. Looks at loops that
  * are tiled and constants that are packed already. Test: tests/codegen/schedule/prefetch.loops */
 #include "codegen/loop_access.h"
-#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_cpu_constant.h"
 #include "ir/machine.h"
 
 enum {

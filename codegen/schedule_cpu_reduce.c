@@ -3,7 +3,7 @@
  * rows in parallel. Reductions over strided elements are left to the elementwise schedule, which puts what is
  * kept into the lanes. Test: tests/codegen/schedule/reduce.loops */
 #include "codegen/loop_access.h"
-#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_cpu_constant.h"
 
 static sinter_loop_stmt *get(const sinter_schedule_cpu_state *state, sinter_loop_var var) {
     return sinter_schedule_get_loop(state->schedule.function, var);

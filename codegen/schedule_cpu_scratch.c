@@ -5,7 +5,7 @@
  * Test: tests/codegen/schedule/bits_bytes.loops, tests/codegen/schedule/room.loops */
 #include "codegen/loop_independent.h"
 #include "codegen/loop_rewrite.h"
-#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_cpu_scratch.h"
 #include "ir/stack.h"
 
 #include <math.h>

@@ -8,6 +8,8 @@
  * The constant becomes one of i32: where the blocks of each 4 columns begin, which word each multiplies, its 16 bytes as 4 words.
  * Exact: i32 wraps the same way in any order. Needs: results of one byte that depend on their column and sum alone, and zeros
  * enough by an estimate of cycles. Test: tests/codegen/schedule/sparse.sir */
+#include "codegen/schedule_cpu_constant.h"
+#include "codegen/schedule_cpu_dot.h"
 #include "codegen/schedule_cpu_tile.h"
 #include "codegen/schedule_internal.h"
 #include "ir/stack.h"

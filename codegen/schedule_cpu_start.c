@@ -2,7 +2,7 @@
  *   var acc = 0; for k { acc = acc + ... }; uses of acc + e   ->   var acc = e; for k { acc = acc + ... }; uses of acc
  * One operation less for each element, and none more, as accumulators are set anyway. Exact: integers wrap the same way in
  * any order. Needs: a nest of sinter_cpu_find_nest. Test: tests/codegen/schedule/start.loops */
-#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_cpu_dot.h"
 #include "ir/base/map.h"
 
 typedef struct search {

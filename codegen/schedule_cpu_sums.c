@@ -3,7 +3,7 @@
  * another loop is around it: a run of one chunk, the usual one, is what it would be if its length were known.
  * Needs: kernels as lowering made them. Guarantees: the same values. Test: tests/codegen/schedule/narrow_sums.loops */
 #include "codegen/loop_access.h"
-#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_cpu.h"
 
 typedef struct sum {
     sinter_loop_var loop, accumulator;

@@ -3,7 +3,7 @@
  * Exact: i32 wraps the same way in any order.
  * Test: tests/codegen/schedule/dot.loops, tests/suites/isa.py */
 #include "codegen/loop_access.h"
-#include "codegen/schedule_cpu_dot.h"
+#include "codegen/schedule_cpu_dot_internal.h"
 
 enum { FEW_TAPS = 8 }; /* of a window, one way */
 

@@ -7,294 +7,10 @@
 
 #include <string.h>
 
-/* ---- recognition ---- */
-
-/* The loop of the sum of its own that the body is:  var part = 0; for k ...; acc = acc + part.  NULL: it is none. */
-static const sinter_loop_stmt *part_loop(const sinter_loop_function *function,
-                                         const sinter_loop_stmt *body) {
-    const sinter_loop_stmt *loop = body ? body->next : NULL, *sum = loop ? loop->next : NULL;
-    bool is_part = sum && !sum->next && body->kind == SINTER_LOOP_DECLARE &&
-                   function->vars.items[body->var].is_mutable && sinter_loop_is_serial(loop) &&
-                   sum->kind == SINTER_LOOP_ASSIGN;
-    return is_part ? loop : NULL;
-}
-
-sinter_loop_var sinter_cpu_find_part(const sinter_loop_function *function,
-                                     const sinter_loop_stmt *loop) {
-    const sinter_loop_stmt *inner = part_loop(function, loop->body);
-    return inner ? inner->var : 0;
-}
-
-/* The reductions below `loop`: perfectly nested loops around statements that assign the accumulator. */
-static bool find_reductions(const sinter_loop_function *function, sinter_cpu_nest *nest,
-                            const sinter_loop_stmt *loop) {
-    if (!nest->reduction) nest->reduction = loop;
-    for (; sinter_loop_is_serial(loop); loop = loop->body) {
-        if (nest->reduction_count == SINTER_MAX_RANK) return false;
-        nest->reductions[nest->reduction_count++] = loop->var;
-        if (!sinter_loop_is_serial(loop->body) || loop->body->next) break;
-    }
-    const sinter_loop_stmt *inner = part_loop(function, loop->body);
-    if (inner && !nest->part) {
-        nest->part = loop->body->var;
-        return find_reductions(function, nest, inner);
-    }
-    for (const sinter_loop_stmt *stmt = loop->body; stmt; stmt = stmt->next)
-        if (stmt->kind != SINTER_LOOP_ASSIGN && stmt->kind != SINTER_LOOP_DECLARE) return false;
-    return true;
-}
-
-bool sinter_cpu_find_nest(const sinter_loop_function *function, sinter_loop_var outermost,
-                          sinter_cpu_nest *out_nest) {
-    *out_nest = (sinter_cpu_nest){0};
-    const sinter_loop_stmt *loop = sinter_schedule_get_loop(function, outermost);
-    for (; sinter_loop_is_serial(loop); loop = loop->body) {
-        if (out_nest->loop_count == SINTER_MAX_RANK) return false;
-        out_nest->loops[out_nest->loop_count++] = loop->var;
-        if (!sinter_loop_is_serial(loop->body) || loop->body->next) break;
-    }
-    if (!loop) return false;
-    for (const sinter_loop_stmt *stmt = loop->body; stmt; stmt = stmt->next) {
-        bool is_mutable =
-            stmt->kind == SINTER_LOOP_DECLARE && function->vars.items[stmt->var].is_mutable;
-        if (is_mutable && out_nest->accumulator) return false;
-        if (is_mutable) out_nest->accumulator = stmt->var;
-        if (stmt->kind == SINTER_LOOP_FOR) {
-            if (!out_nest->accumulator || out_nest->reduction || !sinter_loop_is_serial(stmt) ||
-                !find_reductions(function, out_nest, stmt))
-                return false;
-        } else if (stmt->kind != SINTER_LOOP_DECLARE && stmt->kind != SINTER_LOOP_STORE) {
-            return false;
-        }
-    }
-    if (!out_nest->accumulator || !out_nest->reduction) return false;
-    sinter_loop_var sum = out_nest->part ? out_nest->part : out_nest->accumulator;
-    out_nest->dtype = function->vars.items[sum].dtype;
-    return true;
-}
-
-/* ---- what the reduction loads ---- */
-
-bool sinter_cpu_bounds_use(const sinter_cpu_nest *nest, sinter_loop_var var) {
-    const sinter_loop_stmt *loop = nest->reduction;
-    for (uint32_t i = 0; i < nest->reduction_count; i++, loop = loop->body) {
-        while (loop->kind != SINTER_LOOP_FOR) loop = loop->next; /* a sum of its own */
-        if (sinter_loop_expr_uses(loop->lower, var) || sinter_loop_expr_uses(loop->upper, var))
-            return true;
-    }
-    return false;
-}
-
-bool sinter_cpu_broadcasts(const sinter_cpu_nest *nest) {
-    sinter_arena scratch;
-    sinter_loop_access_list loads = {0};
-    sinter_arena_init(&scratch);
-    sinter_loop_collect_accesses(&scratch, nest->reduction->body, &loads);
-    bool found = false;
-    for (size_t k = 0; k < loads.count; k++)
-        found |= !sinter_loop_access_uses(&loads.items[k], nest->loops[nest->loop_count - 1]);
-    sinter_arena_deinit(&scratch);
-    return found;
-}
-
-sinter_loop_var sinter_cpu_find_row(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest) {
-    sinter_arena scratch;
-    sinter_arena_init(&scratch);
-    sinter_loop_access_list loads = {0};
-    sinter_loop_collect_accesses(&scratch, nest->reduction->body, &loads);
-    sinter_loop_var column = nest->loops[nest->loop_count - 1], found = 0;
-    for (uint32_t i = nest->loop_count - 1; i-- > 0 && !found;) {
-        int64_t count;
-        if (sinter_cpu_bounds_use(nest, nest->loops[i]) ||
-            (sinter_loop_trip_count(
-                 sinter_schedule_get_loop(state->schedule.function, nest->loops[i]), &count) &&
-             count == 1))
-            continue;
-        for (size_t k = 0; k < loads.count && !found; k++)
-            if (sinter_loop_access_uses(&loads.items[k], column) &&
-                !sinter_loop_access_uses(&loads.items[k], nest->loops[i]))
-                found = nest->loops[i];
-    }
-    sinter_arena_deinit(&scratch);
-    return found;
-}
-
-/* ---- what is made of the sums ---- */
-
-static void count_expansions(void *user, sinter_expr expr) {
-    uint32_t *count = user;
-    if (expr->kind == SINTER_LOOP_CALL && sinter_scalar_get_info(expr->function)->expansion)
-        ++*count;
-}
-
-static bool count_in_stmt(void *user, sinter_loop_stmt *stmt) {
-    sinter_loop_walk_stmt_exprs(stmt, count_expansions, user);
-    return true;
-}
-
-/* Functions that take many instructions: one copy of them must do. */
-static bool is_long(sinter_schedule *schedule, sinter_loop_var column) {
-    uint32_t count = 0;
-    sinter_loop_walk(sinter_schedule_get_loop(schedule->function, column)->body, count_in_stmt,
-                     &count);
-    return count > 0;
-}
-
-/* ---- shape of the tile ---- */
-
-enum { MAX_ROWS = 8, MAX_VECTORS = 8, REST_COST = 16, MANY_ROWS = 840 };
 enum {
-    MAX_STEPS = 5,        /* of a reduction that is unrolled */
-    FEW_ITERATIONS = 16,  /* for all threads that there may be */
-    MOST_TIMED = 1 << 20, /* rows or vectors; beyond, the best tile is the same */
-    MANY_STEPS = 256,     /* of a reduction, beyond which the end of a tile is nothing */
-    FREE_SUMS = 14,       /* a core overlaps the end of as many with the next tile */
-    MOST_OWN = 16 /* sums that load each of their products: more of them only is more code */
+    MAX_STEPS = 5,      /* of a reduction that is unrolled */
+    FEW_ITERATIONS = 16 /* for all threads that there may be */
 };
-enum {
-    CYCLE = 12,           /* times are twelfths of a cycle, so that they are whole numbers */
-    LOOP = CYCLE,         /* of a step */
-    SUM_COST = 6 * CYCLE, /* for each further sum at the end */
-    SEEN = 4              /* part of the time from the second cache that products don't hide */
-};
-
-/* Time for a tile: in each step of the reduction the core multiplies, loads, reads its columns from the cache that holds them
- * until the next rows come, and waits until a sum can go on; the longest counts, and the loop, and some of the reading. Rows
- * that load vectors of their own come from the second cache. At the end all sums wait for the last step, and what is made of
- * them, while the queues of the core are full of them: short sums want small tiles. */
-static int64_t tile_time(const sinter_target *target, const sinter_cpu_extent *extent, int64_t rows,
-                         int64_t vectors) {
-    bool own = extent->reuse == SINTER_CPU_REUSE_COLUMNS;
-    bool few = extent->steps >= 0 && extent->steps < MANY_STEPS;
-    int64_t steps = few ? extent->steps : MANY_STEPS, sums = rows * vectors;
-    bool held = few && steps * vectors * target->vector_bytes <= target->l1_bytes / 2;
-    int64_t far = target->vector_bytes * CYCLE / target->near_bytes;
-    int64_t read = vectors * (held ? CYCLE / target->loads : far);
-    const int64_t times[] = {sums * CYCLE / target->products,
-                             ((own ? sums : rows) + vectors) * CYCLE / target->loads,
-                             target->latency * CYCLE, read};
-    int64_t step = 0;
-    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
-        if (times[i] > step) step = times[i];
-    step += LOOP + (read + (own ? rows * far : 0)) / SEEN;
-    bool waits = sums > FREE_SUMS && !extent->rolled;
-    return step * steps + (waits ? (sums - FREE_SUMS) * SUM_COST : 0);
-}
-
-/* A count to estimate times with: unknown ones are many, and of any size the times can be multiplied. */
-static int64_t timed_count(int64_t count) {
-    return count < 0 ? MANY_ROWS : count < MOST_TIMED ? count : MOST_TIMED;
-}
-
-/* All tiles of `rows` rows, the last one with what is left. */
-static int64_t rows_time(const sinter_target *target, const sinter_cpu_extent *extent, int64_t tile,
-                         int64_t vectors) {
-    int64_t rows = timed_count(extent->rows);
-    int64_t time = rows / tile * tile_time(target, extent, tile, vectors);
-    return rows % tile ? time + tile_time(target, extent, rows % tile, vectors) : time;
-}
-
-static bool fits_registers(const sinter_target *target, int64_t rows, int64_t vectors) {
-    int64_t temporaries = sinter_target_has(target, "fma|neon") ? 1 : 2;
-    return rows * vectors + vectors + temporaries < target->registers;
-}
-
-/* Sums that load each of their products gain nothing from more registers than hide the latency. */
-static bool is_possible(const sinter_target *target, const sinter_cpu_extent *extent, int64_t rows,
-                        int64_t vectors) {
-    int64_t most = extent->reuse == SINTER_CPU_REUSE_NONE ? 1 : MAX_ROWS;
-    if (rows > most || rows > timed_count(extent->rows)) return false;
-    return fits_registers(target, rows, vectors) &&
-           (extent->reuse != SINTER_CPU_REUSE_COLUMNS || rows * vectors <= MOST_OWN);
-}
-
-sinter_cpu_extent sinter_cpu_measure(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
-                                     sinter_loop_var row) {
-    sinter_loop_var column = nest->loops[nest->loop_count - 1];
-    int64_t rows = row ? sinter_cpu_most_trips(state, row) : 1;
-    sinter_cpu_extent extent = {.rows = rows <= MAX_ROWS ? rows : sinter_cpu_trips(state, row),
-                                .columns = sinter_cpu_trips(state, column),
-                                .steps = 1,
-                                .rolled = is_long(&state->schedule, column)};
-    extent.reuse = !row                          ? SINTER_CPU_REUSE_NONE
-                   : sinter_cpu_broadcasts(nest) ? SINTER_CPU_REUSE_BOTH
-                                                 : SINTER_CPU_REUSE_COLUMNS;
-    for (uint32_t i = 0; i < nest->reduction_count && extent.steps >= 0; i++) {
-        int64_t count = sinter_cpu_trips(state, nest->reductions[i]);
-        bool few = count >= 0 && count < MANY_STEPS && extent.steps < MANY_STEPS;
-        extent.steps = few ? extent.steps * count : -1;
-    }
-    return extent;
-}
-
-/* Tiles in the order of their times. */
-typedef struct ranking {
-    sinter_cpu_tile tiles[MAX_ROWS * MAX_VECTORS];
-    int64_t times[MAX_ROWS * MAX_VECTORS];
-    uint32_t count;
-} ranking;
-
-/* Of equal ones the last is the best: it has more columns. */
-static void add_to_ranking(ranking *r, sinter_cpu_tile tile, int64_t time) {
-    uint32_t at = r->count++;
-    for (; at > 0 && r->times[at - 1] >= time; at--) {
-        r->tiles[at] = r->tiles[at - 1];
-        r->times[at] = r->times[at - 1];
-    }
-    r->tiles[at] = tile;
-    r->times[at] = time;
-}
-
-static void rank_tiles(const sinter_target *target, const sinter_cpu_extent *extent, int64_t lanes,
-                       ranking *out_ranking) {
-    int64_t columns = extent->columns, vectors = MANY_ROWS;
-    if (columns >= 0) vectors = columns < lanes ? 1 : timed_count((columns - 1) / lanes + 1);
-    for (int64_t v = 1; v <= MAX_VECTORS && v <= vectors; v++)
-        for (int64_t r = 1; is_possible(target, extent, r, v); r++) {
-            int64_t time = vectors / v * rows_time(target, extent, r, v);
-            if (vectors % v) time += rows_time(target, extent, r, vectors % v) + time / REST_COST;
-            add_to_ranking(out_ranking,
-                           (sinter_cpu_tile){.rows = r, .columns = v * lanes, .lanes = lanes},
-                           time);
-        }
-}
-
-sinter_cpu_tile sinter_cpu_choose_tile(sinter_schedule_cpu_state *state,
-                                       const sinter_target *target, sinter_dtype dtype,
-                                       const sinter_cpu_extent *extent) {
-    enum { MAX_ANSWERS = 12 };
-    int64_t lanes = sinter_schedule_cpu_lanes(target, dtype);
-    ranking best = {.tiles = {{.rows = 1, .columns = lanes, .lanes = lanes}}};
-    rank_tiles(target, extent, lanes, &best);
-    sinter_cpu_answer answers[MAX_ANSWERS];
-    uint32_t count = best.count < MAX_ANSWERS ? best.count : MAX_ANSWERS;
-    for (uint32_t i = 0; i < count; i++)
-        answers[i] = sinter_cpu_answer_make("%lldx%lld", (long long)best.tiles[i].rows,
-                                            (long long)best.tiles[i].columns);
-    return best.tiles[count > 1 ? sinter_cpu_choose(state, "tile", answers, count) : 0];
-}
-
-sinter_cpu_tile sinter_cpu_choose_rows(const sinter_target *target, sinter_cpu_tile tile,
-                                       const sinter_cpu_extent *extent) {
-    int64_t vectors = tile.columns / tile.lanes, best_time = INT64_MAX;
-    tile.rows = 1;
-    for (int64_t r = 1; is_possible(target, extent, r, vectors); r++) {
-        int64_t time = rows_time(target, extent, r, vectors);
-        if (time > best_time) continue;
-        best_time = time;
-        tile.rows = r;
-    }
-    return tile;
-}
-
-sinter_cpu_tile sinter_cpu_fit_panels(const sinter_target *target, sinter_cpu_tile tile,
-                                      const sinter_cpu_extent *extent, int64_t panel) {
-    bool crosses = panel && (extent->columns < 0 || extent->columns > panel);
-    if (!crosses || panel % tile.columns == 0) return tile;
-    tile.columns = tile.columns / tile.lanes * tile.lanes;
-    while (tile.columns > tile.lanes && panel % tile.columns) tile.columns -= tile.lanes;
-    return sinter_cpu_choose_rows(target, tile, extent);
-}
 
 /* ---- splitting a nest into parts ---- */
 
@@ -389,7 +105,7 @@ static bool tile_block(tiling *t, sinter_loop_var row, sinter_loop_var column, i
                                  .tile_m = rows,
                                  .tile_n = columns,
                                  .vector = vector,
-                                 .rolled = is_long(&t->state->schedule, column)};
+                                 .rolled = sinter_cpu_is_long(&t->state->schedule, column)};
     sinter_loop_var innermost = innermost_reduction(&t->state->schedule, column);
     if (!sinter_schedule_register_tile(&t->state->schedule, &tile)) return false;
     int64_t steps = sinter_schedule_trips(&t->state->schedule, innermost);
@@ -437,7 +153,7 @@ static int64_t blocks_for_latency(const tiling *t, int64_t count, int64_t column
     if (columns < t->tile.lanes) return 1;
     for (int64_t factor = 2; factor <= count && factor < 2 * wanted; factor++)
         if (count % factor == 0 && most < wanted &&
-            fits_registers(t->state->target, factor, columns / t->tile.lanes))
+            sinter_cpu_fits_registers(t->state->target, factor, columns / t->tile.lanes))
             most = factor;
     return most;
 }
@@ -588,8 +304,8 @@ static int64_t count_uses(const tiling *t, const sinter_cpu_nest *nest, sinter_l
         for (uint32_t k = 0; k < t->free_count; k++)
             goes_around |= nest->loops[i] == t->free_loops[k];
         int64_t count = goes_around ? sinter_cpu_trips(t->state, nest->loops[i]) : 1;
-        uses *= count < 1 ? 1 : count < MANY_ROWS ? count : MANY_ROWS;
-        if (uses > MOST_TIMED) return MOST_TIMED;
+        uses *= count < 1 ? 1 : count < SINTER_CPU_MANY_ROWS ? count : SINTER_CPU_MANY_ROWS;
+        if (uses > SINTER_CPU_MOST_TIMED) return SINTER_CPU_MOST_TIMED;
     }
     return uses;
 }
@@ -613,8 +329,8 @@ static bool may_halve(const tiling *t, const sinter_cpu_nest *nest, sinter_loop_
     half.rows = count / 2;
     int64_t vectors = t->tile.columns / t->tile.lanes;
     return t->tile.lanes <= t->tile.columns &&
-           2 * rows_time(target, &half, t->tile.rows, vectors) <=
-               rows_time(target, &all, t->tile.rows, vectors);
+           2 * sinter_cpu_rows_time(target, &half, t->tile.rows, vectors) <=
+               sinter_cpu_rows_time(target, &all, t->tile.rows, vectors);
 }
 
 /* Blocks of columns on the outside are shared among threads, and then each row of the result is written by all of them, and read by

@@ -9,6 +9,7 @@
  * Test: tests/codegen/schedule/recurrent.test, tests/suites/recurrent_values.py */
 #include "codegen/loop_access.h"
 #include "codegen/schedule_contraction.h"
+#include "codegen/schedule_cpu_constant.h"
 #include "codegen/schedule_cpu_tile.h"
 
 enum {

@@ -1,6 +1,8 @@
 /* Sliding windows on CPUs: convolutions and pools whose taps are clipped at the borders. The loop over one axis of the
  * output is cut where the taps are all inside; there it can be the rows of register tiles, or their columns. At the
  * borders another axis takes its place. Test: tests/codegen/schedule/window.loops */
+#include "codegen/schedule_cpu_constant.h"
+#include "codegen/schedule_cpu_dot.h"
 #include "codegen/schedule_cpu_tile.h"
 
 /* ---- where the taps are all there ---- */

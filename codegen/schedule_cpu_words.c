@@ -3,7 +3,7 @@
  * how many rows share them. Where the run alone knows that, too, it chooses between two forms of the loops.
  * Test: tests/codegen/schedule/few_rows.loops, tests/suites/blocked_values.py */
 #include "codegen/loop_access.h"
-#include "codegen/schedule_cpu_tile.h"
+#include "codegen/schedule_cpu_dot.h"
 
 #include <string.h>
 

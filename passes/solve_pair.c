@@ -13,7 +13,7 @@ enum {
 };
 
 const sinter_pair_options sinter_pair_defaults = {
-    .damping = 1e-3, .rounds = 3, .steps = 5, .curve_rows = 1 << 14};
+    .damping = 1e-3, .rounds = 2, .steps = 3, .curve_rows = 1 << 14};
 
 typedef struct pair_part {
     int64_t outputs, inputs, columns; /* columns: inputs and the bias */

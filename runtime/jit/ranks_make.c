@@ -120,7 +120,7 @@ bool sinter_ranks_read_list_hash(const char *folder, uint64_t *out_hash, sinter_
     return good;
 }
 
-/* Permutes say for all ranks what one of them does. */
+/* Permutes say for all ranks what one of them does; which units of a layer it has is the place of a rank. */
 sinter_ranks_identity sinter_ranks_identify(sinter_module *module, int64_t rank) {
     const sinter_mesh mesh = *sinter_module_mesh(module);
     sinter_mesh anonymous = mesh;
@@ -133,6 +133,12 @@ sinter_ranks_identity sinter_ranks_identify(sinter_module *module, int64_t rank)
     SINTER_FOR_NODES (module, sinter_module_main(module), node) {
         if (sinter_node_find_attr(module, node, "pairs"))
             sinter_text_format(&text, "rank %lld", (long long)rank);
+        const sinter_op_info *op = sinter_op_get_info(sinter_node_op(module, node));
+        sinter_mesh_axes over = {0};
+        if (op->pattern != SINTER_PATTERN_COLLECTIVE && sinter_node_exchanges(module, node) &&
+            sinter_node_get_mesh_axes(module, node, &over))
+            sinter_text_format(&text, "place %lld",
+                               (long long)sinter_mesh_place(&mesh, &over, rank));
         const sinter_tensor *constant =
             sinter_value_constant(module, sinter_node_result(module, node, 0));
         if (constant && constant->dtype != SINTER_DTYPE_string)

@@ -125,6 +125,17 @@ bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_functio
     return !s.wrong || sinter_error(diag, kernel->name, "%s [device_c1]", s.wrong);
 }
 
+bool sinter_device_is_host_step(const sinter_loop_function *kernel) {
+    bool exchanges = false;
+    for (const sinter_loop_stmt *s = kernel->body; s; s = s->next) {
+        const bool names = s->kind == SINTER_LOOP_COMMENT ||
+                           (s->kind == SINTER_LOOP_DECLARE && !sinter_loop_expr_loads(s->value, 0));
+        if (!names && s->kind != SINTER_LOOP_EXCHANGE) return false;
+        exchanges |= !names;
+    }
+    return exchanges;
+}
+
 const char *sinter_device_symbol(const sinter_loop_program *program, uint32_t kernel,
                                  sinter_arena *arena) {
     return sinter_arena_format(arena, "kernel_%s", program->kernels.items[kernel]->name);

@@ -17,6 +17,9 @@ enum { SINTER_DEVICE_DECLARED_SHARED = 48 << 10, SINTER_DEVICE_SHARED_ALIGNMENT 
 bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_function *kernel,
                                sinter_device_launch *out_launch, sinter_diag *diag);
 
+/* The kernel is no launch but a step of the host: ranks exchange, and nothing else. */
+bool sinter_device_is_host_step(const sinter_loop_function *kernel);
+
 enum { SINTER_DEVICE_MAX_THREADS = 1024, SINTER_DEVICE_MAX_VALUES = 6 };
 
 /* Code of some kernels of a program for one architecture. */
@@ -25,12 +28,12 @@ typedef struct sinter_device_image {
     uint32_t architecture, kind; /* SINTER_ABI_IMAGE_* */
     sinter_text bytes;
 } sinter_device_image;
-/* The code of a program: a module a kernel, one for kernels of equal text. */
+/* The code of a program: a module a kernel, one for kernels of equal text, none for steps of the host. */
 typedef struct sinter_device_images {
     sinter_arena arena;
     sinter_device_image *items; /* by module, then as the target names its architectures */
     uint32_t count, module_count;
-    uint32_t *modules; /* by kernel */
+    uint32_t *modules; /* by kernel; not of steps of the host */
 } sinter_device_images;
 /* Emits the kernels and has them compiled for the target's architectures, side by side; for_later: as PTX as well. */
 bool sinter_device_compile(const sinter_loop_program *program, const sinter_target *target,

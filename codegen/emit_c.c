@@ -315,7 +315,7 @@ static void write_variable(sinter_c_emitter *e, const sinter_loop_stmt *s) {
 static void write_exchange(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     const sinter_loop_exchange *x = &s->exchange;
     if (e->dialect->device) {
-        sinter_c_error(e, "ranks do not exchange from a device [emit_c12]");
+        sinter_c_error(e, "ranks exchange amid what the host can't do between launches [emit_c12]");
         return;
     }
     sinter_c_write(e,

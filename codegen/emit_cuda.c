@@ -270,7 +270,8 @@ static bool emit(const sinter_loop_program *program, sinter_text *texts, bool al
         .program = legal, .dialect = &cuda, .arena = &arena, .diag = diag, .alone = alone};
     e.fails = sinter_device_number_messages(legal, &arena)[legal->kernels.count] != 0;
     for (uint32_t i = 0; i < legal->kernels.count && !e.broken; i++)
-        sinter_c_kernel(&e, i, &texts[alone ? i : 0], write_kernel);
+        if (!sinter_device_is_host_step(legal->kernels.items[i]))
+            sinter_c_kernel(&e, i, &texts[alone ? i : 0], write_kernel);
     sinter_arena_deinit(&arena);
     sinter_loop_program_destroy(legal);
     return !e.broken;
@@ -289,7 +290,8 @@ static void write_head(sinter_text *text) {
 
 bool sinter_emit_cuda_modules(const sinter_loop_program *program, sinter_text *out_texts,
                               sinter_diag *diag) {
-    for (size_t i = 0; i < program->kernels.count; i++) write_head(&out_texts[i]);
+    for (size_t i = 0; i < program->kernels.count; i++)
+        if (!sinter_device_is_host_step(program->kernels.items[i])) write_head(&out_texts[i]);
     return emit(program, out_texts, true, diag);
 }
 

@@ -6,7 +6,7 @@
 /* All kernels, behind the prelude. */
 bool sinter_emit_cuda(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag);
 /* Each kernel behind a prelude of its own: the text of a module, without names of nodes, so that equal kernels have equal ones.
- * out_texts: by kernel, appended to. */
+ * out_texts: by kernel, appended to; nothing for steps of the host. */
 bool sinter_emit_cuda_modules(const sinter_loop_program *program, sinter_text *out_texts, sinter_diag *diag);
 /* The kernels alone: what differs between programs. For tests. */
 bool sinter_emit_cuda_code(const sinter_loop_program *program, sinter_text *text, sinter_diag *diag);

@@ -217,7 +217,7 @@ static void emit_kernel(sinter_llvm_module *m, uint32_t index) {
     for (unsigned i = 0; i < kernel->scalar_parameters.count; i++)
         sinter_llvm_bind_var(&f, kernel->scalar_parameters.items[i],
                              LLVMGetParam(f.value, i + 1 + buffers));
-    if (m->images)
+    if (m->images && !sinter_device_is_host_step(kernel))
         sinter_llvm_emit_launch(&f, index);
     else
         sinter_llvm_statements(&f, kernel->body);

@@ -188,8 +188,10 @@ LLVMValueRef sinter_llvm_text(sinter_llvm_module *module, const char *text);    
 LLVMValueRef sinter_llvm_rows(sinter_llvm_module *module, LLVMValueRef *rows, size_t count); /* of a table: all of one type */
 
 /* ---- emit_llvm_device.c ---- */
-/* Body of a kernel's function on the host: launches it; the caller returns 0 after it. */
+/* Body of the function on the host of a kernel that is launched; the caller returns 0 after it. */
 void sinter_llvm_emit_launch(sinter_llvm_function *f, uint32_t kernel);
+/* device->exchange(device->user, words, elements of the target); where the table ends before it the run fails. */
+void sinter_llvm_device_exchange(sinter_llvm_function *f, LLVMValueRef words, const sinter_loop_buffer_info *target);
 /* An element on the device, which the host waits for. */
 LLVMValueRef sinter_llvm_device_read(sinter_llvm_function *f, LLVMValueRef address, LLVMTypeRef type, uint32_t bytes);
 

@@ -70,6 +70,23 @@ LLVMValueRef sinter_llvm_device_read(sinter_llvm_function *f, LLVMValueRef addre
     return LLVMBuildLoad2(f->builder, type, slot, "");
 }
 
+void sinter_llvm_device_exchange(sinter_llvm_function *f, LLVMValueRef words,
+                                 const sinter_loop_buffer_info *target) {
+    sinter_llvm_module *m = f->module;
+    const size_t entry = offsetof(sinter_abi_device, exchange);
+    LLVMValueRef size =
+        sinter_llvm_load_field(f, m->i32, device_of(f), offsetof(sinter_abi_device, size));
+    LLVMValueRef there =
+        LLVMBuildICmp(f->builder, LLVMIntUGT, size, sinter_llvm_int32(m, (int32_t)entry), "");
+    sinter_llvm_require(f, there, SINTER_ABI_FAILED,
+                        "the runtime is too old: it has no exchanges of ranks on devices", NULL, 0);
+    LLVMValueRef arguments[] = {words, sinter_llvm_int(m, 1)};
+    for (uint32_t i = 0; i < target->rank; i++)
+        arguments[1] =
+            LLVMBuildMul(f->builder, arguments[1], sinter_llvm_expr(f, target->dims[i]), "");
+    require_success(f, call_device(f, entry, m->i32, arguments, 2));
+}
+
 /* ---- launches ---- */
 
 static void store_coordinate(sinter_llvm_function *f, LLVMValueRef launch, size_t offset,
@@ -174,11 +191,15 @@ static LLVMValueRef kernel_rows(sinter_llvm_module *m) {
     uint32_t count = (uint32_t)m->program->kernels.count;
     LLVMValueRef *rows = SINTER_NEW_ARRAY(m->arena, LLVMValueRef, count);
     for (uint32_t i = 0; i < count; i++) {
-        sinter_device_launch launch;
-        if (!sinter_device_find_launch((sinter_loop_program *)(uintptr_t)m->program,
-                                       m->program->kernels.items[i], &launch, m->diag))
+        sinter_loop_function *kernel = m->program->kernels.items[i];
+        sinter_device_launch launch = {0};
+        const char *symbol = sinter_device_is_host_step(kernel)
+                                 ? NULL
+                                 : sinter_device_symbol(m->program, i, m->arena);
+        if (symbol && !sinter_device_find_launch((sinter_loop_program *)(uintptr_t)m->program,
+                                                 kernel, &launch, m->diag))
             m->broken = true;
-        LLVMValueRef fields[] = {sinter_llvm_text(m, sinter_device_symbol(m->program, i, m->arena)),
+        LLVMValueRef fields[] = {sinter_llvm_text(m, symbol),
                                  sinter_llvm_int32(m, (int32_t)m->images->modules[i]),
                                  sinter_llvm_int32(m, (int32_t)launch.shared_bytes)};
         static_assert(sizeof(sinter_abi_device_kernel) == 16, "fields of sinter_abi_device_kernel");
@@ -201,8 +222,9 @@ static LLVMValueRef host_inputs(sinter_llvm_module *m) {
     return sinter_llvm_constant(m, LLVMConstStringInContext2(m->context, flags, count, true));
 }
 
-/* The run asks nothing of the device and takes no memory on the way. */
-static bool is_static(const sinter_loop_function *host) {
+/* The run asks nothing of the device, takes no memory on the way, and exchanges nothing with other ranks. */
+static bool is_static(const sinter_loop_program *program) {
+    const sinter_loop_function *host = program->host;
     sinter_arena scratch;
     sinter_arena_init(&scratch);
     sinter_loop_access_list list = {0};
@@ -212,6 +234,8 @@ static bool is_static(const sinter_loop_function *host) {
     for (const sinter_loop_stmt *s = host->body; s && fixed; s = s->next)
         if (s->kind == SINTER_LOOP_ALLOC && !s->value)
             fixed = host->buffers.items[s->buffer].scope == SINTER_SCOPE_OUTPUT;
+        else if (s->kind == SINTER_LOOP_CALL_KERNEL)
+            fixed = !sinter_device_is_host_step(program->kernels.items[s->kernel]);
         else if (s->body || s->else_body)
             fixed = false;
     return fixed;
@@ -292,7 +316,7 @@ static LLVMValueRef emit_explain(sinter_llvm_module *m) {
 LLVMValueRef sinter_llvm_emit_device_code(sinter_llvm_module *m) {
     LLVMValueRef fields[] = {
         sinter_llvm_int32(m, sizeof(sinter_abi_device_code)),
-        sinter_llvm_int32(m, is_static(m->program->host) ? SINTER_ABI_DEVICE_STATIC : 0),
+        sinter_llvm_int32(m, is_static(m->program) ? SINTER_ABI_DEVICE_STATIC : 0),
         sinter_llvm_int32(m, (int32_t)m->images->module_count),
         sinter_llvm_int32(m, (int32_t)m->images->count),
         sinter_llvm_text(m, "cuda"),

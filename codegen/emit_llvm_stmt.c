@@ -361,10 +361,14 @@ static LLVMValueRef emit_words(sinter_llvm_function *f, const sinter_loop_stmt *
     return words;
 }
 
-/* services->exchange(call, words); where there is none the run fails. */
+/* services->exchange(call, words); where there is none the run fails. A device's table has one of its own. */
 static void emit_exchange(sinter_llvm_function *f, const sinter_loop_stmt *s) {
     sinter_llvm_module *m = f->module;
     LLVMValueRef words = emit_words(f, s);
+    if (m->images) {
+        sinter_llvm_device_exchange(f, words, &f->function->buffers.items[s->buffer]);
+        return;
+    }
     LLVMBasicBlockRef alone, failed = sinter_llvm_block(f, "failed"),
                              on = sinter_llvm_block(f, "on");
     LLVMValueRef user,

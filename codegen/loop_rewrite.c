@@ -98,6 +98,14 @@ static bool stmt_uses(const sinter_loop_function *function, const sinter_loop_st
     return false;
 }
 
+bool sinter_loop_exchanges(const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
+        if (stmt->kind == SINTER_LOOP_EXCHANGE || sinter_loop_exchanges(stmt->body) ||
+            sinter_loop_exchanges(stmt->else_body))
+            return true;
+    return false;
+}
+
 bool sinter_loop_list_uses(const sinter_loop_function *function, const sinter_loop_stmt *first,
                            sinter_loop_var var) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)

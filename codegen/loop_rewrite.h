@@ -22,6 +22,7 @@ bool sinter_loop_expr_uses(sinter_expr expr, sinter_loop_var var);
 bool sinter_loop_expr_loads(sinter_expr expr, sinter_loop_buffer buffer); /* 0: any */
 /* Only parameters of the function are in it, and nothing is loaded: callers of the function can compute it. */
 bool sinter_loop_expr_over_parameters(const sinter_loop_function *function, sinter_expr expr);
+bool sinter_loop_exchanges(const sinter_loop_stmt *first); /* somewhere in the list ranks exchange */
 /* Anywhere in the list: reads in expressions (also dims of allocated buffers), and assignments where `assigned`. */
 bool sinter_loop_list_uses(const sinter_loop_function *function, const sinter_loop_stmt *first, sinter_loop_var var);
 bool sinter_loop_list_assigns(const sinter_loop_stmt *first, sinter_loop_var var);

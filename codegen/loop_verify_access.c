@@ -246,6 +246,10 @@ static void walk(walker *w, const sinter_loop_stmt *first, context at) {
         case SINTER_LOOP_CALL_KERNEL:
             check_kernel_arguments(w, stmt, at);
             break;
+        case SINTER_LOOP_EXCHANGE:
+            check_read(w, stmt->source, at);
+            w->buffers[stmt->buffer].written = true;
+            break;
         case SINTER_LOOP_FOR:
             check_conflicts(w, stmt);
             check_ldmatrix(w, stmt);

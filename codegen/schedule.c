@@ -597,14 +597,6 @@ bool sinter_schedule_reduces(const sinter_loop_stmt *first, sinter_loop_var var)
     return false;
 }
 
-static bool exchanges(const sinter_loop_stmt *first) {
-    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
-        if (stmt->kind == SINTER_LOOP_EXCHANGE || exchanges(stmt->body) ||
-            exchanges(stmt->else_body))
-            return true;
-    return false;
-}
-
 bool sinter_schedule_parallelize(sinter_schedule *schedule, sinter_loop_var var) {
     sinter_loop_function *function = schedule->function;
     sinter_loop_stmt *loop = function->body;
@@ -617,7 +609,7 @@ bool sinter_schedule_parallelize(sinter_schedule *schedule, sinter_loop_var var)
         return sinter_schedule_refuse(schedule, "elements share bytes");
     if (sinter_schedule_reduces(loop->body, 0))
         return sinter_schedule_refuse(schedule, "threads of a pool do not meet in a reduction");
-    if (exchanges(loop->body))
+    if (sinter_loop_exchanges(loop->body))
         return sinter_schedule_refuse(schedule, "ranks exchange in the loop");
     if (!may_run_at_once(schedule, loop, false)) return false;
     loop->axis = SINTER_AXIS_PARALLEL;

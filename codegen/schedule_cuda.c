@@ -197,10 +197,10 @@ static void split_sums(sinter_schedule_cuda_state *state, uint32_t kernel) {
 bool sinter_schedule_cuda(sinter_loop_program *program, const sinter_target *target,
                           const sinter_schedule_options *options, sinter_diag *diag) {
     (void)diag; /* there is no nest that can't be launched */
+    sinter_schedule_cuda_cut(program, options->level <= 0);
     if (options->level <= 0) return true;
     sinter_schedule_cuda_state state = {.program = program, .target = target};
     sinter_arena_init(&state.scratch);
-    sinter_schedule_cuda_cut(program);
     const uint32_t count = (uint32_t)program->kernels.count;
     for (uint32_t i = 0; i < count; i++) split_sums(&state, i);
     sinter_schedule_cuda_align(program);

@@ -60,11 +60,14 @@ bool sinter_schedule_cuda_is_independent(const sinter_schedule *schedule, sinter
 void sinter_schedule_cuda_put_barriers(sinter_schedule *schedule, sinter_loop_stmt **first);
 
 /* ---- schedule_cuda_cut.c ---- */
-/* One nest a kernel, as far as that is possible; before any kernel is scheduled. */
-void sinter_schedule_cuda_cut(sinter_loop_program *program);
+/* One nest a kernel, as far as that is possible, and one exchange of ranks; before any kernel is scheduled. exchanges_alone: only kernels
+ * in which ranks exchange. */
+void sinter_schedule_cuda_cut(sinter_loop_program *program, bool exchanges_alone);
 /* The same of one kernel, if the host's calls of it allow that. */
 void sinter_schedule_cuda_cut_kernel(sinter_loop_program *program, uint32_t kernel);
 bool sinter_schedule_cuda_can_cut(const sinter_loop_program *program, uint32_t kernel);
+/* Where a kernel is a loop in which ranks exchange, the host has the loop and calls what is in it (schedule_cuda_lift.c). False: it is none. */
+bool sinter_schedule_cuda_lift(sinter_loop_program *program, uint32_t kernel);
 
 /* ---- schedule_cuda_vector.c ---- */
 /* What the host gives kernels lies at multiples of so many bytes. After the cut. */

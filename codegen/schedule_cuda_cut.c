@@ -1,5 +1,6 @@
 /* Cuts kernels into what one launch can do: blocks of a launch can't wait for each other, so each nest at the top level of a
- * kernel becomes a kernel of its own, and the host calls them one after the other.
+ * kernel becomes a kernel of its own, and the host calls them one after the other. So do exchanges of ranks, which are no
+ * launches at all; loops around them become loops of the host (schedule_cuda_lift.c).
  *
  * Values that are named from parameters alone are named again in each part. Statements that share a variable otherwise stay
  * together. Scratch that several parts use becomes memory of the host's plan. Test: tests/codegen/schedule/cuda.loops */
@@ -77,7 +78,8 @@ static void find_parts(cut *c) {
     c->stmts = SINTER_NEW_ARRAY(&c->scratch, sinter_loop_stmt *, c->count);
     c->parts = SINTER_NEW_ARRAY(&c->scratch, uint32_t, c->count);
     uint32_t i = 0, part = 0;
-    bool complete = false; /* the part has its nest */
+    bool complete = false,
+         begun = false; /* the part has its nest or exchange; something that runs */
     for (sinter_loop_stmt *s = c->kernel->body; s; s = s->next, i++) {
         c->stmts[i] = s;
         bool names = s->kind == SINTER_LOOP_DECLARE && names_only(c, s->value) &&
@@ -86,8 +88,11 @@ static void find_parts(cut *c) {
             c->parts[i] = SHARED;
             continue;
         }
-        if (complete) part++;
-        complete = s->kind == SINTER_LOOP_FOR;
+        const bool exchanges = s->kind == SINTER_LOOP_EXCHANGE;
+        const bool next = complete || (exchanges && begun);
+        part += next;
+        complete = exchanges || s->kind == SINTER_LOOP_FOR;
+        begun = (begun && !next) || s->kind != SINTER_LOOP_COMMENT;
         c->parts[i] = part;
     }
     c->part_count = part + 1;
@@ -116,6 +121,7 @@ static void find_moved(cut *c) {
             sinter_loop_stmt alone = *c->stmts[k];
             alone.next = NULL;
             if (c->parts[k] == SHARED || !uses_of(c, c->kernel, &alone).buffers[buffer]) continue;
+            small = small && !sinter_loop_exchanges(&alone); /* it will be several kernels */
             if (c->parts[k] < first) first = c->parts[k];
             if (c->parts[k] > last) last = c->parts[k];
         }
@@ -139,7 +145,8 @@ typedef struct store_search {
 
 static bool find_store(void *user, sinter_loop_stmt *stmt) {
     store_search *search = user;
-    search->found |= stmt->kind == SINTER_LOOP_STORE && stmt->buffer == search->buffer;
+    search->found |= (stmt->kind == SINTER_LOOP_STORE || stmt->kind == SINTER_LOOP_EXCHANGE) &&
+                     stmt->buffer == search->buffer;
     return !search->found;
 }
 
@@ -217,7 +224,10 @@ static void make_part(cut *c, uint32_t part) {
         sinter_arena_copy(&c->scratch, copy->buffer_parameters.items, count * sizeof *before);
     copy->buffer_parameters.count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (!uses.buffers[before[i]]) continue;
+        if (!uses.buffers[before[i]]) {
+            copy->buffers.items[before[i]].scope = SINTER_SCOPE_STACK; /* no parameter any more */
+            continue;
+        }
         sinter_vector_push(arena, &copy->buffer_parameters, before[i]);
         sinter_vector_push(&c->scratch, &made.parameters, i);
         set_scope(c, copy, part, before[i]);
@@ -323,8 +333,12 @@ void sinter_schedule_cuda_cut_kernel(sinter_loop_program *program, uint32_t kern
     sinter_arena_deinit(&c.scratch);
 }
 
-void sinter_schedule_cuda_cut(sinter_loop_program *program) {
-    const uint32_t count = (uint32_t)program->kernels.count;
-    for (uint32_t i = 0; i < count && program->host; i++)
-        sinter_schedule_cuda_cut_kernel(program, i);
+void sinter_schedule_cuda_cut(sinter_loop_program *program, bool exchanges_alone) {
+    const uint32_t count = (uint32_t)program->kernels.count; /* those behind them are parts */
+    for (uint32_t i = 0; program->host && i < program->kernels.count; i++) {
+        const bool exchanges = sinter_loop_exchanges(program->kernels.items[i]->body);
+        if (!exchanges && (exchanges_alone || i >= count)) continue;
+        do sinter_schedule_cuda_cut_kernel(program, i);
+        while (sinter_schedule_cuda_lift(program, i));
+    }
 }

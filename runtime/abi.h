@@ -210,6 +210,9 @@ typedef struct sinter_abi_device {
     /* Memory whose size is known late: 256-byte aligned, given back in the order of the stream. */
     void *(*allocate)(void *user, uint64_t bytes);
     void (*deallocate)(void *user, void *pointer);
+    /* Programs of one rank of several: services->exchange, but that source and target, of so many elements, are on the device. What was
+     * put into the stream before is done first. Only where size says that it is there. */
+    int32_t (*exchange)(void *user, const sinter_abi_exchange *exchange, uint64_t target_count);
 } sinter_abi_device;
 
 typedef struct sinter_abi_artifact {

@@ -1,9 +1,11 @@
 /* Runs of artifacts on a device. A session is what one run at a time needs there: a stream, a workspace, a place for each tensor
  * that its caller has on the host. Sessions are kept with the executable and used again, so a second run of the same shapes
  * allocates nothing. Where the artifact says that equal runs put equal work into the stream, the second of two is captured, and
- * from then on a run is one launch of the graph, between the copies of what is on the host.
+ * from then on a run is one launch of the graph, between the copies of what is on the host. Ranks of a mesh exchange on the host:
+ * there and back again goes through pinned memory of the session.
  * Test: tests/unit/device_run_test.c */
 #include "runtime/device_code.h"
+#include "runtime/exchange.h"
 #include "runtime/status.h"
 
 #include <string.h>
@@ -31,6 +33,8 @@ typedef struct sinter_device_session {
         *graph_key; /* what a run's work depends on: now; of the last run and the graph */
     bool has_graph_key;
     sinter_abi_device_failure *failed; /* pinned */
+    void *staging;                     /* likewise: source and target of an exchange */
+    uint64_t staging_bytes;
     void *host_workspace;
     uint64_t host_workspace_bytes;
     int64_t *symbols;
@@ -163,6 +167,48 @@ static void *on_allocate(void *user, uint64_t bytes) {
 static void on_deallocate(void *user, void *pointer) {
     session *s = user;
     keep(s, driver_of(s)->deallocate(s->stream, pointer));
+}
+
+/* ---- exchanges of ranks ---- */
+
+/* Copies of an exchange before this one may still be under way in what there is. */
+static bool grow_staging(session *s, uint64_t bytes) {
+    if (s->staging && bytes <= s->staging_bytes) return true;
+    void *old = s->staging;
+    s->staging = NULL;
+    s->staging_bytes = bytes;
+    return wait(s) && keep(s, driver_of(s)->deallocate_host(s->code->device, old)) &&
+           keep(s, driver_of(s)->allocate_host(s->code->device, bytes, &s->staging));
+}
+
+static int32_t on_exchange(void *user, const sinter_abi_exchange *words, uint64_t target_count) {
+    enum { ALIGNMENT = 64 };
+    session *s = user;
+    const sinter_abi_services *services = s->call->services;
+    const uint64_t size = sinter_exchange_element_size(words->dtype), given = words->count * size,
+                   got = target_count * size,
+                   begin = (given + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (!services || services->size <= offsetof(sinter_abi_services, exchange) ||
+        !services->exchange) {
+        keep(s, SINTER_FAIL(SINTER_STATUS_FAILED,
+                            "a program of several ranks needs the others to run"));
+        return answer(s);
+    }
+    if (!grow_staging(s, begin + got + !(begin + got)) ||
+        !keep(s, driver_of(s)->copy(s->stream, s->staging, words->source, given,
+                                    SINTER_ABI_COPY_TO_HOST)) ||
+        !fetch_failure(s) || !wait(s))
+        return answer(s);
+    sinter_abi_exchange staged = *words;
+    staged.source = s->staging;
+    staged.target = (char *)s->staging + begin;
+    int32_t code = services->exchange(s->call, &staged);
+    if (code)
+        keep(s, sinter_executable_failure(s->call, code));
+    else
+        keep(s, driver_of(s)->copy(s->stream, words->target, staged.target, got,
+                                   SINTER_ABI_COPY_TO_DEVICE));
+    return answer(s);
 }
 
 /* ---- one run ---- */
@@ -335,7 +381,8 @@ static sinter_status *run(session *s, sinter_abi_call *call) {
                                    .copy = on_copy,
                                    .output = on_output,
                                    .allocate = on_allocate,
-                                   .deallocate = on_deallocate};
+                                   .deallocate = on_deallocate,
+                                   .exchange = on_exchange};
     call->device = &s->table;
     if (!s->status) execute(s);
     if (s->is_bound) {
@@ -376,6 +423,7 @@ static void destroy(session *s) {
         sinter_status_destroy(driver->deallocate(s->stream, s->workspace.memory));
     if (s->failure.memory) sinter_status_destroy(driver->deallocate(s->stream, s->failure.memory));
     sinter_status_destroy(driver->deallocate_host(device, s->failed));
+    sinter_status_destroy(driver->deallocate_host(device, s->staging));
     sinter_status_destroy(driver->stream_destroy(s->stream));
     sinter_device_delete(device, s->host_workspace, s->host_workspace_bytes);
 #define TABLES(X)                                                                                  \

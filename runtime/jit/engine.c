@@ -57,6 +57,7 @@ struct sinter_engine {
     sinter_codegen_options codegen;
     sinter_ranks *ranks;
     sinter_stages *stages;
+    bool is_on_device;  /* these */
     sinter_owned owned; /* what the runtime made */
 };
 
@@ -424,7 +425,7 @@ sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_o
 }
 
 sinter_engine *sinter_engine_share(const sinter_engine *engine) {
-    if (!engine->executable || sinter_artifact_device_code(engine->artifact)) return NULL;
+    if (!engine->executable) return NULL;
     sinter_engine *other = sinter_heap_alloc(sizeof *other);
     sinter_arena_init(&other->arena);
     other->backend = engine->backend;
@@ -448,12 +449,14 @@ bool sinter_engine_is_artifact(const char *path) {
 }
 
 /* Around one of the two, which becomes the engine's. */
-static sinter_engine *wrap_programs(sinter_ranks *ranks, sinter_stages *stages) {
+static sinter_engine *wrap_programs(sinter_ranks *ranks, sinter_stages *stages,
+                                    const sinter_engine_options *options) {
     sinter_engine *engine = sinter_heap_alloc(sizeof *engine);
     sinter_arena_init(&engine->arena);
     engine->backend = stages ? BACKEND_STAGES : BACKEND_RANKS;
     engine->ranks = ranks;
     engine->stages = stages;
+    engine->is_on_device = options->device != NULL;
     engine->inputs = stages ? sinter_stages_inputs(stages, &engine->input_count)
                             : sinter_ranks_inputs(ranks, &engine->input_count);
     engine->outputs = stages ? sinter_stages_outputs(stages, &engine->output_count)
@@ -469,7 +472,7 @@ static double rank_seconds(const sinter_engine_options *options) {
 sinter_engine *sinter_engine_create_ranks(sinter_module *module,
                                           const sinter_engine_options *options, sinter_diag *diag) {
     sinter_ranks *ranks = sinter_ranks_create(module, options, rank_seconds(options), diag);
-    return ranks ? wrap_programs(ranks, NULL) : NULL;
+    return ranks ? wrap_programs(ranks, NULL, options) : NULL;
 }
 
 /* A folder of programs, of ranks or of stages. */
@@ -488,7 +491,7 @@ static sinter_status *load_folder(const char *path, const sinter_engine_options 
         sinter_text_deinit(&messages);
         return status;
     }
-    *out_engine = wrap_programs(ranks, stages);
+    *out_engine = wrap_programs(ranks, stages, options);
     sinter_text_deinit(&messages);
     return NULL;
 }
@@ -652,6 +655,7 @@ void sinter_engine_set_listener(sinter_engine *engine, const sinter_listener *li
 
 bool sinter_engine_set_trace(sinter_engine *engine, sinter_trace *trace) {
     bool is_stages = engine->backend == BACKEND_STAGES, is_ranks = engine->backend == BACKEND_RANKS;
+    if (engine->is_on_device) return false;
     if (is_stages) sinter_stages_set_trace(engine->stages, trace);
     if (is_ranks) sinter_ranks_set_trace(engine->ranks, trace, "");
     if (is_stages || is_ranks) return true;

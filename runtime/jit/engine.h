@@ -43,7 +43,7 @@ const char *sinter_engine_device_target(const struct sinter_device *device, sint
 sinter_engine *sinter_engine_create(sinter_module *module, const sinter_engine_options *options, sinter_diag *diag);
 /* Of a module that is partitioned over a mesh (ranks.h) and stays the caller's: its ranks as threads of this process. NULL after errors. */
 sinter_engine *sinter_engine_create_ranks(sinter_module *module, const sinter_engine_options *options, sinter_diag *diag);
-/* Native code of the CPU once more, with memory for runs of its own, so that both may run at once; it needs the engine, which is to be destroyed
+/* Native code once more, with memory for runs of its own, so that both may run at once; it needs the engine, which is to be destroyed
  * after it. NULL where there is no such code. */
 sinter_engine *sinter_engine_share(const sinter_engine *engine);
 /* Is it an ELF file, by its first bytes, or meant to be one, by its name? Models never are. */

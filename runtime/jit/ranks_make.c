@@ -100,13 +100,33 @@ static bool write_list(sinter_module *module, const program *programs, const cha
     return good;
 }
 
-bool sinter_ranks_read_hash(const char *path, const sinter_engine_options *options,
-                            uint64_t *out_hash, sinter_diag *diag) {
-    sinter_engine *engine = NULL;
-    if (!sinter_engine_report(sinter_engine_load(path, options, &engine), path, diag)) return false;
-    *out_hash = sinter_ranks_hash(sinter_engine_artifact(engine));
-    sinter_engine_destroy(engine);
-    return true;
+/* sinter_ranks_hash of what is made of it. */
+static uint64_t hash_loops(const sinter_loop_program *loops) {
+    uint64_t hash = sinter_weights_hash(loops);
+    for (size_t i = 0; i < loops->kernels.count; i++)
+        hash = sinter_abi_hash(loops->kernels.items[i]->name, strlen(loops->kernels.items[i]->name),
+                               hash);
+    return hash;
+}
+
+bool sinter_ranks_write_program(sinter_module *module, const sinter_engine_options *options,
+                                const char *path, uint64_t *out_hash, sinter_diag *diag) {
+    sinter_arena arena;
+    sinter_target target;
+    sinter_loop_program *loops = NULL;
+    const sinter_schedule_options schedule = {.level = options->level, .tuning = options->tuning};
+    const sinter_codegen_options codegen = {
+        .level = options->level, .jobs = (uint32_t)options->jobs, .cache = options->cache};
+    sinter_arena_init(&arena);
+    if (sinter_target_parse(options->target ? options->target : "cpu", &arena, &target, diag) &&
+        sinter_engine_run_passes(module, options, diag))
+        loops = sinter_engine_lower(module, &target, &schedule, diag);
+    bool good =
+        loops && sinter_package(loops, &target, &codegen, SINTER_PACKAGE_SHARED, path, diag);
+    if (good) *out_hash = hash_loops(loops);
+    if (loops) sinter_loop_program_destroy(loops);
+    sinter_arena_deinit(&arena);
+    return good;
 }
 
 bool sinter_ranks_read_list_hash(const char *folder, uint64_t *out_hash, sinter_diag *diag) {
@@ -172,10 +192,8 @@ static bool write_program(sinter_module *module, int64_t rank, const sinter_engi
     sinter_arena scratch;
     sinter_arena_init(&scratch);
     const char *path = sinter_ranks_path(&scratch, folder, rank);
-    sinter_engine *engine = sinter_engine_create(made, options, diag);
-    bool good = engine && sinter_engine_package(engine, path, diag) &&
-                sinter_ranks_read_hash(path, options, &own->hash, diag);
-    sinter_engine_destroy(engine);
+    bool good = sinter_ranks_write_program(made, options, path, &own->hash, diag);
+    sinter_module_destroy(made);
     sinter_arena_deinit(&scratch);
     return good;
 }

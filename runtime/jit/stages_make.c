@@ -269,10 +269,8 @@ static sinter_module *extract(writer *w, sinter_node stage, const value_list *ta
 /* Takes the module. */
 static bool write_program(writer *w, sinter_module *module, uint32_t number, uint64_t *out_hash) {
     const char *path = sinter_stages_path(&w->arena, w->folder, number, false);
-    sinter_engine *engine = sinter_engine_create(module, w->options, w->diag);
-    bool good = engine && sinter_engine_package(engine, path, w->diag) &&
-                sinter_ranks_read_hash(path, w->options, out_hash, w->diag);
-    sinter_engine_destroy(engine);
+    bool good = sinter_ranks_write_program(module, w->options, path, out_hash, w->diag);
+    sinter_module_destroy(module);
     return good;
 }
 

@@ -6,6 +6,7 @@ mpi_simulated.py have the rest.
 """
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -124,6 +125,21 @@ def check_sums(tally, work):
     run_both(tally, "sums between stages", work, folder, [folder] * 4, "y", work / "sums")
 
 
+def check_device(tally, work):
+    """Ranks whose kernels run on a device: the emulated one of each process, of all threads."""
+    model, folder = work / "sums.sir", work / "sums_on_devices"
+    os.environ["SINTER_CUDA_PATH"] = str(mpi.EMULATION)
+    try:
+        mpi.sinter("shard", model, "--target=cuda:sm_90", "-o", folder)
+        run_both(tally, "sums on devices", work, folder, [folder] * 2, "y", work / "sums", ("--device=cuda",))
+        gone = mpi.run((1, mpi.SINTER, "run", folder, "--device=cuda"),
+                       (1, "env", "SINTER_EMULATION_DEVICES=0", mpi.SINTER, "run", folder, "--device=cuda"))
+        problems = [] if gone.status not in (0, None) and "CUDA_ERROR_NO_DEVICE" in gone.errors else [str(gone)]
+        tally.check("a rank without a device", problems + [f"is left: {process}" for process in mpi.left(work)])
+    finally:
+        del os.environ["SINTER_CUDA_PATH"]
+
+
 def check_symbol(tally, work):
     """A batch that only a run knows, cut over data: parts that are even, uneven, empty; beside another symbol."""
     for model, mesh, words, batches in (
@@ -168,4 +184,4 @@ def check_batches(tally, work, model, mesh, words, batches):
 
 
 if __name__ == "__main__":
-    mpi.suite(check_mesh, check_any_order, check_pipeline, check_sums, check_symbol, check_symbol_pipeline)
+    mpi.suite(check_mesh, check_any_order, check_pipeline, check_sums, check_device, check_symbol, check_symbol_pipeline)

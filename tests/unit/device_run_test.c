@@ -1,6 +1,7 @@
 /* Artifacts with code for a device, by hand, over the CPU as a device and over the emulated CUDA driver: what a run puts into its
  * stream, graphs that are captured and replayed, weights that are uploaded once, outputs whose size the run finds out, failures
- * of kernels, runs on the caller's stream, threads, too little memory, and every function of the driver failing in turn. */
+ * of kernels, exchanges of ranks, runs on the caller's stream, threads, too little memory, and every function of the driver failing in
+ * turn. */
 #include "tests/unit/device_support.h"
 
 #include <pthread.h>
@@ -119,6 +120,31 @@ static int32_t run_late(sinter_abi_call *call) {
     return z ? launch(call, 3, (uintptr_t)z, (uint64_t)count, 0, 0) : SINTER_ABI_OUT_OF_MEMORY;
 }
 
+static int32_t exchange(const sinter_abi_call *call, uint32_t index, const void *source,
+                        void *target) {
+    const uint64_t n = (uint64_t)call->symbols[0];
+    const sinter_abi_exchange words = {.kind = SINTER_ABI_ALL_REDUCE,
+                                       .dtype = 6,
+                                       .index = index,
+                                       .over = 1,
+                                       .count = n,
+                                       .source = source,
+                                       .target = target,
+                                       .from = -1,
+                                       .to = -1};
+    return call->device->exchange(call->device->user, &words, n);
+}
+
+/* y of this rank, and what others make of it, twice. */
+static int32_t run_rank(sinter_abi_call *call) {
+    const sinter_abi_device *d = call->device;
+    int32_t code = run_static(call);
+    void *y = d->output(d->user, 0, (uint64_t)call->symbols[0] * 4),
+         *tmp = (char *)d->workspace + 256;
+    if (!code) code = exchange(call, 0, y, tmp);
+    return code ? code : exchange(call, 1, tmp, y);
+}
+
 static void explain(sinter_abi_call *call, const sinter_abi_device_failure *failure) {
     snprintf(call->message, sizeof call->message, "message %d: element %lld is below 0",
              failure->message, (long long)failure->values[0]);
@@ -138,7 +164,7 @@ static const sinter_abi_io outputs_of[] = {{"y", 6, 1, io_dims, io_names},
 static const sinter_abi_symbol symbols_of[] = {{"N", 0, MOST, 1}};
 static const unsigned char host_inputs[] = {1};
 static sinter_abi_device_code code_static, code_late;
-static sinter_abi_artifact artifact_static, artifact_late;
+static sinter_abi_artifact artifact_static, artifact_late, artifact_rank;
 
 static void describe(const char *device, const sinter_text *image, uint32_t architecture) {
     images[0] =
@@ -172,6 +198,8 @@ static void describe(const char *device, const sinter_text *image, uint32_t arch
                                           .plan = plan,
                                           .run = run_late,
                                           .device = &code_late};
+    artifact_rank = artifact_late;
+    artifact_rank.run = run_rank;
     artifact_static = artifact_late;
     artifact_static.run = run_static;
     artifact_static.device = &code_static;
@@ -257,6 +285,69 @@ static void test_wrong_calls(sinter_device *device) {
         CHECK(run_once(executable, 8, 2, late == 1));
         CHECK(run_once(executable, 8, 2, late == 1));
     }
+    sinter_executable_destroy(executable);
+}
+
+/* ---- a rank of several ---- */
+
+static int
+    others; /* what they add to each element; below 0: they are gone at the second exchange */
+static int exchanges;
+
+static int32_t add_others(sinter_abi_call *call, const sinter_abi_exchange *words) {
+    exchanges++;
+    if (words->index == 1 && others < 0) {
+        snprintf(call->message, sizeof call->message, "rank 0: rank 1 is gone");
+        return call->code = SINTER_ABI_FAILED;
+    }
+    for (uint64_t i = 0; i < words->count; i++)
+        ((int *)words->target)[i] = ((const int *)words->source)[i] + others;
+    return SINTER_ABI_OK;
+}
+
+static const sinter_abi_services with_others = {.size = sizeof with_others, .exchange = add_others};
+
+static sinter_status *run_with(const sinter_executable *executable, const int *x, int *y, int64_t n,
+                               const sinter_abi_services *services) {
+    sinter_abi_tensor input = {.data = (int *)(uintptr_t)x,
+                               .bytes = (uint64_t)n * 4,
+                               .dims = {n},
+                               .rank = 1,
+                               .dtype = 6},
+                      outputs[2] = {over(y, MOST), {0}};
+    sinter_status *status = sinter_executable_run(executable, &input, outputs, services, NULL, 0);
+    sinter_output_free(&outputs[1], NULL);
+    return status;
+}
+
+static void test_exchange(sinter_device *device) {
+    static const int64_t sizes[] = {5, 0, 40, 7, MOST};
+    const sinter_abi_services old = {.size = offsetof(sinter_abi_services, exchange)};
+    sinter_executable *executable = NULL;
+    int x[MOST], y[MOST] = {0};
+    GOOD(sinter_executable_wrap_on(&artifact_rank, NULL, device, NULL, &executable));
+    if (!executable) return;
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        int wrong = 0;
+        others = 100 + (int)k;
+        for (int i = 0; i < MOST; i++) x[i] = i * (int)k;
+        GOOD(run_with(executable, x, y, sizes[k], &with_others));
+        for (int i = 0; i < sizes[k]; i++)
+            wrong += y[i] != 2 * x[i] + weights[i % WEIGHTS] + 2 * others;
+        CHECK_INT_EQ(wrong, 0);
+    }
+    FAILS_SAYING(run_with(executable, x, y, 9, NULL), SINTER_STATUS_FAILED, "needs the others");
+    FAILS_SAYING(run_with(executable, x, y, 9, &old), SINTER_STATUS_FAILED, "needs the others");
+    others = -1;
+    FAILS_SAYING(run_with(executable, x, y, 9, &with_others), SINTER_STATUS_FAILED,
+                 "rank 1 is gone");
+    x[4] = -1; /* whose kernels failed comes to no exchange */
+    exchanges = 0;
+    FAILS_SAYING(run_with(executable, x, y, 9, &with_others), SINTER_STATUS_OUT_OF_RANGE,
+                 "element 4");
+    CHECK_INT_EQ(exchanges, 0);
+    others = 1;
+    GOOD(run_with(executable, x, y, 4, &with_others));
     sinter_executable_destroy(executable);
 }
 
@@ -369,6 +460,7 @@ static void run_all(const char *name, const sinter_text *image, uint32_t archite
     test_static(device);
     test_late(device);
     test_wrong_calls(device);
+    test_exchange(device);
     test_stream(device, &artifact_static);
     test_stream(device, &artifact_late);
     test_threads(device);
@@ -386,7 +478,7 @@ static sinter_status *load_and_run(const sinter_abi_artifact *artifact, int time
     if (!status) status = sinter_executable_wrap_on(artifact, NULL, device, NULL, &executable);
     for (int i = 0; i < times && !status; i++) {
         sinter_abi_tensor input = over(x, 8), outputs[2] = {over(y, 8), {0}};
-        status = sinter_executable_run(executable, &input, outputs, NULL, NULL, 0);
+        status = sinter_executable_run(executable, &input, outputs, &with_others, NULL, 0);
         CHECK(!status || !outputs[1].data);
         sinter_output_free(&outputs[1], NULL);
     }
@@ -442,6 +534,7 @@ int main(void) {
     run_all("cuda", &emulated, 90);
     test_failures(&artifact_static);
     test_failures(&artifact_late);
+    test_failures(&artifact_rank);
     test_little_memory();
     sinter_text_deinit(&on_cpu);
     sinter_text_deinit(&emulated);

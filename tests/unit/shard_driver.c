@@ -3,12 +3,12 @@
  * programs of the ranks are compiled and run as threads instead, twice, the second time to the bit. Reads folders
  * of the ONNX backend layout from standard input, one a line: model.onnx and test_data_set_0/input_*.pb.
  *
- *     shard_driver SEED TRIES [--compiled|--auto] [--projections] [--verbose]      last line: "N passed, N failed, N skipped"
+ *     shard_driver SEED TRIES [--compiled|--cuda|--auto] [--projections] [--verbose]      last line: "N passed, N failed, N skipped"
  *
- * --projections: recurrent layers are in two. --auto: shardings are those that shard-auto chooses for the mesh, on devices that gain
+ * --cuda: compiled for a CUDA device, which all ranks share. --projections: recurrent layers are in two. --auto: shardings are those that shard-auto chooses for the mesh, on devices that gain
  * by sharing whatever can be shared.
  *
- * Used by tests/suites/shard_values.py, shard_recurrent.py */
+ * Used by tests/suites/shard_values.py, shard_recurrent.py, tests/suites/long/shard_cuda.py */
 #include "frontends/import.h"
 #include "ir/base/file.h"
 #include "ir/eval.h"
@@ -17,6 +17,7 @@
 #include "ir/sharding_tensor.h"
 #include "ir/verify.h"
 #include "passes/pass.h"
+#include "runtime/device.h"
 #include "runtime/jit/ranks.h"
 
 #include <stdio.h>
@@ -294,6 +295,15 @@ static bool has_option(int argc, char **argv, const char *name) {
     return false;
 }
 
+/* In the arena the target. */
+static bool open_device(sinter_engine_options *options, sinter_arena *arena) {
+    sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stderr};
+    if (!sinter_engine_report(sinter_device_open("cuda", NULL, &options->device), "device", &diag))
+        return false;
+    options->target = sinter_engine_device_target(options->device, arena, &diag);
+    return options->target != NULL;
+}
+
 /* Recurrent layers in two, by split-projections. What is expected is what they yield in one. */
 static bool split(trial *t) {
     t->module = t->original;
@@ -305,12 +315,16 @@ int main(int argc, char **argv) {
     size_t passed = 0, failed = 0, skipped = 0, collectives = 0, steps = 0, evaluated = 0;
     if (argc < 3) return 2;
     bool verbose = has_option(argc, argv, "--verbose"),
-         compiled = has_option(argc, argv, "--compiled"),
+         on_device = has_option(argc, argv, "--cuda"),
+         compiled = on_device || has_option(argc, argv, "--compiled"),
          chooses = has_option(argc, argv, "--auto"),
          splits = has_option(argc, argv, "--projections");
     sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
     char cache[SINTER_FILE_FOLDER_BYTES];
     sinter_diag silent = {0};
+    sinter_arena names;
+    sinter_arena_init(&names);
+    if (on_device && !open_device(&options, &names)) return 2;
     if (compiled && !sinter_file_make_folder(cache, &silent)) return 2;
     options.cache = cache; /* programs of ranks have most kernels in common */
     options.level = 1;     /* each runs twice */
@@ -355,5 +369,7 @@ int main(int argc, char **argv) {
     printf("%zu collectives\n%zu passed, %zu failed, %zu skipped\n", collectives, passed, failed,
            skipped);
     sinter_hardware_deinit(&hardware);
+    sinter_device_close(options.device);
+    sinter_arena_deinit(&names);
     return failed != 0;
 }

@@ -61,6 +61,12 @@ static bool put_kernel(report *r, uint32_t index, sinter_arena *arena, sinter_di
     sinter_loop_function *kernel = r->program->kernels.items[index];
     sinter_device_cost cost;
     sinter_cubin_kernel code;
+    if (sinter_device_is_host_step(kernel)) {
+        const char *none = "-";
+        printf("  %5u %14s %11s %11s %9s %9s %9s %11s  %s, on the host\n", r->calls[index], none,
+               none, none, none, none, none, none, kernel->name);
+        return true;
+    }
     if (!sinter_device_find_cost(r->program, kernel, r->target->gpu, &cost, diag)) return false;
     const bool compiled = find_code(r, index, arena, &code);
     const char *registers = compiled ? sinter_arena_format(arena, "%u", code.registers) : "-";

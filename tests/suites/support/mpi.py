@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = pathlib.Path(os.environ.get("SINTER_BUILD", ROOT / "build" / "dev"))
 SINTER = BUILD / "bin" / "sinter"
 PLUG_IN = BUILD / "lib" / "libsinter_mpi.so"
+EMULATION = BUILD / "tests" / "cuda_emulation"
 MODELS = ROOT / "tests" / "models"
 ENVIRONMENT = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",

@@ -56,7 +56,7 @@ def main():
         for name in EMBEDDED:
             for mesh in MESHES:
                 check(tally, work, name, mesh)
-        shard_recurrent.run(tally, shard_recurrent.write_layers(work / "layers")[::8], 6, 1, "--cuda")
+        shard_recurrent.run(tally, shard_recurrent.write_layers(work / "layers")[::12], 6, 1, "--cuda")
     shard_values.run(tally, 7, 1, 12, 60, "--cuda")
     tally.finish()
 

@@ -44,6 +44,15 @@ static bool same_cut(const collective *a, const collective *b) {
     return a->axis == b->axis && sinter_mesh_axes_equal(&a->over, &b->over);
 }
 
+/* Whether a value has one reader, which stands in its region: there is nothing to gain by what would be done in each turn of a loop
+ * instead. */
+static bool has_one_use_beside(const simplifier *s, sinter_value value) {
+    if (!sinter_value_has_one_use(s->module, value)) return false;
+    sinter_node reader = sinter_value_get(s->module, value)->uses.items[0].node;
+    return sinter_node_get(s->module, reader)->parent ==
+           sinter_node_get(s->module, sinter_value_definition(s->module, value))->parent;
+}
+
 static void replace(simplifier *s, sinter_node node, sinter_value value) {
     if (value) sinter_rewrite_replace_node(s->rewrite, node, &value);
 }
@@ -52,7 +61,7 @@ static void replace(simplifier *s, sinter_node node, sinter_value value) {
 static void slice_of_sum(simplifier *s, const collective *slice, const collective *sum) {
     sinter_builder *build = &s->rewrite->build;
     uint32_t all = sinter_mesh_axes_mask(&sum->over), own = sinter_mesh_axes_mask(&slice->over);
-    if (!sums(s, sum->node) || own & ~all || !sinter_value_has_one_use(s->module, slice->x)) return;
+    if (!sums(s, sum->node) || own & ~all || !has_one_use_beside(s, slice->x)) return;
     sinter_attr attr = sinter_attr_int("axis", slice->axis);
     sinter_value x =
         sinter_shard_build(build, SINTER_OP_reduce_scatter, sum->x, &slice->over, &attr, 1);
@@ -70,7 +79,7 @@ static void slice_of_gathered(simplifier *s, const collective *slice, const coll
         replace(s, slice->node, gathered->x);
         return;
     }
-    if (!sinter_value_has_one_use(s->module, slice->x)) return;
+    if (!has_one_use_beside(s, slice->x)) return;
     sinter_attr attributes[] = {
         sinter_attr_int("split_axis", slice->axis), sinter_attr_int("concat_axis", gathered->axis),
         sinter_attr_int("size", sinter_node_get_int(s->module, gathered->node, "size", 0))};
@@ -83,7 +92,7 @@ static void simplify_gather(simplifier *s, const collective *gathered, const col
     if (!same_cut(gathered, part)) return;
     if (part->op == SINTER_OP_shard_slice) replace(s, gathered->node, part->x);
     if (part->op == SINTER_OP_reduce_scatter && sums(s, part->node) &&
-        sinter_value_has_one_use(s->module, gathered->x))
+        has_one_use_beside(s, gathered->x))
         replace(s, gathered->node,
                 sinter_shard_build(&s->rewrite->build, SINTER_OP_all_reduce, part->x, &part->over,
                                    NULL, 0));
@@ -91,8 +100,7 @@ static void simplify_gather(simplifier *s, const collective *gathered, const col
 
 static void sum_of_sums(simplifier *s, const collective *outer, const collective *inner) {
     sinter_mesh_axes over = outer->over;
-    if (!sums(s, outer->node) || !sums(s, inner->node) ||
-        !sinter_value_has_one_use(s->module, outer->x) ||
+    if (!sums(s, outer->node) || !sums(s, inner->node) || !has_one_use_beside(s, outer->x) ||
         sinter_mesh_axes_mask(&outer->over) & sinter_mesh_axes_mask(&inner->over))
         return;
     for (uint32_t i = 0; i < inner->over.count; i++)
@@ -108,8 +116,8 @@ static void added_sums(simplifier *s, sinter_node node) {
     collective left, right;
     if (!get(s, a, &left) || !get(s, b, &right) || left.op != SINTER_OP_all_reduce ||
         right.op != SINTER_OP_all_reduce || a == b || !sums(s, left.node) || !sums(s, right.node) ||
-        !sinter_mesh_axes_equal(&left.over, &right.over) ||
-        !sinter_value_has_one_use(s->module, a) || !sinter_value_has_one_use(s->module, b) ||
+        !sinter_mesh_axes_equal(&left.over, &right.over) || !has_one_use_beside(s, a) ||
+        !has_one_use_beside(s, b) ||
         !sinter_type_equal(sinter_value_type(s->module, a), sinter_value_type(s->module, b)))
         return;
     sinter_value sum = sinter_build_binary(&s->rewrite->build, SINTER_OP_add, left.x, right.x);
@@ -203,7 +211,7 @@ static bool can_be_gathered(const sinter_type *type) {
 }
 
 /* A node that reads what is gathered, and what it would be of parts. Whatever else it reads has to be gathered alike, or be the same on
- * all ranks, as constants are. */
+ * all ranks, as constants are. One in a branch or loop stays: what is gathered before it would be gathered in each turn. */
 typedef struct reader {
     sinter_node node;
     int64_t axis; /* of its result */
@@ -224,6 +232,7 @@ static bool read_parts(const simplifier *s, const collective *gathered, sinter_u
     collective other;
     if (!can_take_parts(s, use.node)) return false;
     const sinter_node_info *info = sinter_node_get(s->module, use.node);
+    if (info->parent != sinter_node_get(s->module, gathered->node)->parent) return false;
     out->node = use.node;
     out->map = (sinter_axis_map){0};
     sinter_axes_describe(s->module, use.node, s->scratch, &out->map);
@@ -300,8 +309,7 @@ static void gather_earlier(simplifier *s, const collective *gathered) {
     sinter_node node = sinter_value_definition(s->module, gathered->x);
     sinter_dim_table *dims = sinter_module_dims(s->module);
     sinter_axis_map map = {0};
-    if (!node || !can_take_parts(s, node) || !sinter_value_has_one_use(s->module, gathered->x))
-        return;
+    if (!node || !can_take_parts(s, node) || !has_one_use_beside(s, gathered->x)) return;
     const sinter_node_info info = *sinter_node_get(s->module, node);
     sinter_axes_describe(s->module, node, s->scratch, &map);
     sinter_dim size = sinter_value_type(s->module, gathered->x)->dims[gathered->axis];

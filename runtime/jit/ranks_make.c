@@ -140,35 +140,46 @@ bool sinter_ranks_read_list_hash(const char *folder, uint64_t *out_hash, sinter_
     return good;
 }
 
+/* What tells the programs of ranks apart, beside their text. */
+typedef struct mark {
+    sinter_module *module;
+    const sinter_mesh *mesh;
+    int64_t rank;
+    sinter_text text;
+    uint64_t weights;
+} mark;
+
 /* Permutes say for all ranks what one of them does; which units of a layer it has is the place of a rank. */
+static void mark_node(void *user, sinter_node node) {
+    mark *m = user;
+    const sinter_op_info *op = sinter_op_get_info(sinter_node_op(m->module, node));
+    sinter_mesh_axes over = {0};
+    if (sinter_node_find_attr(m->module, node, "pairs"))
+        sinter_text_format(&m->text, "rank %lld", (long long)m->rank);
+    if (op->pattern != SINTER_PATTERN_COLLECTIVE && sinter_node_exchanges(m->module, node) &&
+        sinter_node_get_mesh_axes(m->module, node, &over))
+        sinter_text_format(&m->text, "place %lld",
+                           (long long)sinter_mesh_place(m->mesh, &over, m->rank));
+    const sinter_tensor *constant =
+        sinter_value_constant(m->module, sinter_node_result(m->module, node, 0));
+    if (constant && constant->dtype != SINTER_DTYPE_string)
+        m->weights = sinter_abi_hash(constant->data, sinter_tensor_bytes(constant), m->weights);
+    else if (constant)
+        sinter_text_format(&m->text, "rank %lld", (long long)m->rank);
+}
+
 sinter_ranks_identity sinter_ranks_identify(sinter_module *module, int64_t rank) {
     const sinter_mesh mesh = *sinter_module_mesh(module);
+    mark m = {.module = module, .mesh = &mesh, .rank = rank};
     sinter_mesh anonymous = mesh;
-    sinter_text text = {0};
-    uint64_t weights = 0;
     anonymous.rank = -1;
     sinter_module_set_mesh(module, &anonymous);
-    sinter_print_module(module, &(sinter_print_options){.max_elements = 1}, &text);
+    sinter_print_module(module, &(sinter_print_options){.max_elements = 1}, &m.text);
     sinter_module_set_mesh(module, &mesh);
-    SINTER_FOR_NODES (module, sinter_module_main(module), node) {
-        if (sinter_node_find_attr(module, node, "pairs"))
-            sinter_text_format(&text, "rank %lld", (long long)rank);
-        const sinter_op_info *op = sinter_op_get_info(sinter_node_op(module, node));
-        sinter_mesh_axes over = {0};
-        if (op->pattern != SINTER_PATTERN_COLLECTIVE && sinter_node_exchanges(module, node) &&
-            sinter_node_get_mesh_axes(module, node, &over))
-            sinter_text_format(&text, "place %lld",
-                               (long long)sinter_mesh_place(&mesh, &over, rank));
-        const sinter_tensor *constant =
-            sinter_value_constant(module, sinter_node_result(module, node, 0));
-        if (constant && constant->dtype != SINTER_DTYPE_string)
-            weights = sinter_abi_hash(constant->data, sinter_tensor_bytes(constant), weights);
-        else if (constant)
-            sinter_text_format(&text, "rank %lld", (long long)rank);
-    }
-    uint64_t hash = sinter_abi_hash(text.data, text.size, text.size);
-    sinter_text_deinit(&text);
-    return (sinter_ranks_identity){hash, weights};
+    sinter_pass_visit_nodes(module, mark_node, &m);
+    uint64_t hash = sinter_abi_hash(m.text.data, m.text.size, m.text.size);
+    sinter_text_deinit(&m.text);
+    return (sinter_ranks_identity){hash, m.weights};
 }
 
 bool sinter_ranks_identity_is(sinter_ranks_identity a, sinter_ranks_identity b) {

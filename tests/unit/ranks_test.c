@@ -1,4 +1,5 @@
-/* Programs of ranks as threads of a process: those that are the same share their code and weights, and run at once. */
+/* Programs of ranks as threads of a process: those that are the same share their code and weights, and run at once;
+ * what differs inside of a branch counts. */
 #include "ir/parse.h"
 #include "runtime/jit/ranks_internal.h"
 #include "tests/unit/test.h"
@@ -50,7 +51,84 @@ static void test_sharing(const char *constant, bool shares, const float *expecte
     sinter_module_destroy(module);
 }
 
+/* A constant that a branch multiplies by what all ranks have together. */
+static const char branch[] = "module \"b\" {\n"
+                             "  mesh a=2\n"
+                             "  graph (%x: f32[4] shard(a), %c: bool[]) {\n"
+                             "    %w = constant() {value = tensor<f32[4], [1, 2, 3, 4]>}\n"
+                             "    %y = if(%c) ({\n"
+                             "      %m = mul(%x, %w)\n"
+                             "      yield(%m)\n"
+                             "    }, {\n"
+                             "      yield(%w)\n"
+                             "    })\n"
+                             "    yield(%y)\n"
+                             "  }\n"
+                             "}\n";
+
+static void test_branch(void) {
+    sinter_diag diag = {.handler = print};
+    const sinter_ranks_options how = {0};
+    const sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
+    sinter_module *module = sinter_parse_module("test", branch, strlen(branch), &diag);
+    if (!CHECK(module && sinter_ranks_partition(module, &how, &diag))) return;
+    sinter_ranks *ranks = sinter_ranks_create(module, &options, 20, &diag);
+    sinter_tensor inputs[2] = {0}, y = {0};
+    const int64_t dims[] = {4};
+    if (CHECK(ranks && sinter_tensor_create(&inputs[0], SINTER_DTYPE_f32, 1, dims, &diag) &&
+              sinter_tensor_create(&inputs[1], SINTER_DTYPE_bool, 0, NULL, &diag))) {
+        for (int i = 0; i < 4; i++) ((float *)sinter_tensor_mutable(&inputs[0]))[i] = 10;
+        for (int chosen = 0; chosen < 2; chosen++) {
+            sinter_tensor_set_int(&inputs[1], 0, chosen);
+            if (!CHECK(sinter_ranks_run(ranks, inputs, &y, &diag))) break;
+            for (int i = 0; i < 4; i++)
+                CHECK(((const float *)y.data)[i] == (float)((chosen ? 10 : 1) * (i + 1)));
+            sinter_tensor_deinit(&y);
+        }
+    }
+    sinter_tensor_deinit(&inputs[0]);
+    sinter_tensor_deinit(&inputs[1]);
+    sinter_ranks_destroy(ranks);
+    sinter_module_destroy(module);
+}
+
+/* Programs that differ by what they have of a constant, or by whom they send to, inside of a branch alone. */
+static void test_identity(const char *line, bool are_one) {
+    char text[1024];
+    sinter_diag diag = {.handler = print};
+    sinter_ranks_identity identities[2];
+    snprintf(text, sizeof text,
+             "module \"i\" {\n"
+             "  mesh a=2\n"
+             "  graph (%%x: f32[2], %%c: bool[]) {\n"
+             "    %%w = constant() {value = tensor<f32[4], [1, 2, 3, 4]>}\n"
+             "    %%y = if(%%c) ({\n"
+             "      %%p = %s\n"
+             "      %%m = mul(%%p, %%x)\n"
+             "      yield(%%m)\n"
+             "    }, {\n"
+             "      yield(%%x)\n"
+             "    })\n"
+             "    yield(%%y)\n"
+             "  }\n"
+             "}\n",
+             line);
+    sinter_module *module = sinter_parse_module("test", text, strlen(text), &diag);
+    if (!CHECK(module != NULL)) return;
+    for (int64_t rank = 0; rank < 2; rank++) {
+        sinter_module *program = sinter_ranks_program(module, rank, &diag);
+        if (CHECK(program != NULL)) identities[rank] = sinter_ranks_identify(program, rank);
+        sinter_module_destroy(program);
+    }
+    CHECK_INT_EQ(sinter_ranks_identity_is(identities[0], identities[1]), are_one);
+    sinter_module_destroy(module);
+}
+
 int main(void) {
+    test_branch();
+    test_identity("shard_slice(%w) {over = [\"a\"], axis = 0}", false);
+    test_identity("collective_permute(%x) {pairs = [0, 1, 1, 0]}", false);
+    test_identity("all_reduce(%x) {over = [\"a\"]}", true);
     test_sharing("], [1", true, (const float[]){1, 3, 5, 7});
     test_sharing("4], [1, 2, 3, 4", false, (const float[]){1, 4, 7, 10});
     return test_finish();

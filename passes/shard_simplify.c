@@ -272,19 +272,29 @@ static void compute_before(simplifier *s, const collective *gathered, const read
     replace(s, r->node, part ? gather_like(s, gathered, part, r->axis) : 0);
 }
 
+static bool came_earlier(const sinter_use *uses, size_t i) {
+    for (size_t k = 0; k < i; k++)
+        if (uses[k].node == uses[i].node) return true;
+    return false;
+}
+
 /* Whether all that is read of it can be made of parts, and is no more to send then: less of several nodes, each of which is gathered. */
 static bool is_less_later(const simplifier *s, const collective *gathered) {
     sinter_dim_table *dims = sinter_module_dims(s->module);
     sinter_value whole = sinter_node_result(s->module, gathered->node, 0);
     const sinter_value_info *info = sinter_value_get(s->module, whole);
-    sinter_dim later = sinter_dim_const(dims, info->uses.count > 1 ? 1 : 0);
+    sinter_dim later = sinter_dim_const(dims, 0);
+    size_t count = 0;
     reader r;
     for (size_t i = 0; i < info->uses.count; i++) {
         if (!read_parts(s, gathered, info->uses.items[i], &r)) return false;
+        if (came_earlier(info->uses.items, i)) continue; /* one that reads it twice */
+        count++;
         later = sinter_dim_add(
             dims, later,
             bits_of(s, sinter_value_type(s->module, sinter_node_result(s->module, r.node, 0))));
     }
+    if (count > 1) later = sinter_dim_add(dims, later, sinter_dim_const(dims, 1));
     return sinter_dim_known_le(dims, later, bits_of(s, sinter_value_type(s->module, whole)));
 }
 

@@ -1,6 +1,6 @@
 /* Exchanges between threads. Every exchange has three stages that a rank's counter passes: it has come and shows its words; its
  * share of a sum is made; it has read all it needs. Groups wait for each other at each. Counters are the same on all ranks, as all run
- * the same exchanges. See collectives.h. Test: tests/unit/collectives_test.c, also under the thread sanitizer */
+ * the same exchanges. A rank that fails leaves at once, but its memory is its own only when nobody reads it any more. See collectives.h. Test: tests/unit/collectives_test.c, also under the thread sanitizer */
 #include "runtime/collectives.h"
 #include "runtime/exchange.h"
 #include "runtime/status.h"
@@ -22,9 +22,11 @@ typedef struct rank {
     sinter_abi_services services;
     sinter_abi_exchange words; /* of the exchange that it is in */
     _Atomic uint64_t stage;    /* passed so far, over all exchanges */
+    _Atomic uint64_t reads;    /* begun and ended: odd while it reads what is others' */
     uint64_t exchanges;        /* that it has begun */
+    double end;                /* of its patience with this one */
     bool any_order;            /* the sum of this one may be made in any order */
-    bool has_left;             /* under the mutex */
+    _Atomic bool has_left;
 } rank;
 
 struct sinter_collectives {
@@ -90,6 +92,14 @@ static void pass(rank *own, const group *g, uint64_t stage) {
     pthread_mutex_unlock(&c->mutex);
 }
 
+/* The message says who was the first. Under the mutex. */
+static int32_t fail_by_blame(const rank *own, sinter_abi_call *call) {
+    const sinter_collectives *c = own->all;
+    return sinter_exchange_fail(call, SINTER_ABI_FAILED, own->number, "%s %u: rank %lld %s",
+                                sinter_exchange_name(&own->words), own->words.index,
+                                (long long)c->culprit, c->blame);
+}
+
 /* Until all of the group have passed the stage, or any. */
 static int32_t wait_for(rank *own, const group *g, uint64_t stage, extent whom,
                         sinter_abi_call *call) {
@@ -98,21 +108,18 @@ static int32_t wait_for(rank *own, const group *g, uint64_t stage, extent whom,
         if (!find_late(c, g, stage, whom)) return 0;
         sched_yield();
     }
-    double end = sinter_exchange_clock() + c->seconds;
     rank *late = NULL;
     int32_t code = 0;
     atomic_fetch_add(&c->sleepers, 1);
     pthread_mutex_lock(&c->mutex);
     while (!code && (late = find_late(c, g, stage, whom))) {
-        const char *name = sinter_exchange_name(&own->words);
-        bool is_over = sinter_exchange_clock() > end;
+        bool is_over = sinter_exchange_clock() > own->end;
         if (!late->has_left && is_over)
-            blame(c, late->number, "did not come to %s %u within %g seconds", name,
-                  own->words.index, c->seconds);
+            blame(c, late->number, "did not come to %s %u within %g seconds",
+                  sinter_exchange_name(&own->words), own->words.index, c->seconds);
         if (late->has_left) blame(c, late->number, "has ended");
         if (late->has_left || is_over) {
-            code = sinter_exchange_fail(call, SINTER_ABI_FAILED, own->number, "%s %u: rank %lld %s",
-                                        name, own->words.index, (long long)c->culprit, c->blame);
+            code = fail_by_blame(own, call);
         } else {
             struct timespec until;
             clock_gettime(CLOCK_REALTIME, &until);
@@ -127,6 +134,39 @@ static int32_t wait_for(rank *own, const group *g, uint64_t stage, extent whom,
     pthread_mutex_unlock(&c->mutex);
     atomic_fetch_sub(&c->sleepers, 1);
     return code;
+}
+
+/* ---- reading ---- */
+
+/* Who reads says so, then looks who has left; who leaves says so, then looks who reads: one of them sees the other (as in Dekker's
+ * algorithm), and either nothing is read or the memory stays until it was. */
+static int32_t begin_reading(rank *own, const int64_t *members, int64_t count,
+                             sinter_abi_call *call) {
+    sinter_collectives *c = own->all;
+    const rank *left = NULL;
+    atomic_fetch_add(&own->reads, 1);
+    for (int64_t i = 0; !left && i < count; i++)
+        if (c->ranks[members[i]].has_left) left = &c->ranks[members[i]];
+    if (!left) return 0;
+    atomic_fetch_add(&own->reads, 1);
+    pthread_mutex_lock(&c->mutex);
+    blame(c, left->number, "has ended");
+    int32_t code = fail_by_blame(own, call);
+    pthread_mutex_unlock(&c->mutex);
+    return code;
+}
+
+static void end_reading(rank *own) {
+    atomic_fetch_add(&own->reads, 1);
+}
+
+/* Reads that may be of a rank that has left: each has one at most, which waits for nobody. */
+static void wait_for_readers(const rank *own) {
+    for (int64_t i = 0; i < own->all->mesh.rank_count; i++) {
+        const rank *other = &own->all->ranks[i];
+        uint64_t reads = atomic_load(&other->reads);
+        while (other != own && reads % 2 && atomic_load(&other->reads) == reads) sched_yield();
+    }
 }
 
 /* ---- what is done ---- */
@@ -180,9 +220,12 @@ static int32_t combine_as_they_come(rank *own, const group *g, uint64_t stage, u
             if (!has_passed(other, stage + 1)) continue;
             code = check_fit(own, other, call);
             if (code) break;
+            code = begin_reading(own, &other->number, 1, call);
+            if (code) break;
             terms[1] = (const char *)other->words.source + begin;
             code =
                 sinter_exchange_combine(w->dtype, w->reduction, terms, 2, 0, end - first, target);
+            end_reading(own);
             if (code) can_not_combine(own, code, g->count, call);
             terms[0] = target;
             left.members[i] = left.members[--left.count];
@@ -201,11 +244,14 @@ static int32_t combine(rank *own, const group *g, uint64_t stage, uint64_t first
     int32_t code = SINTER_ABI_OUT_OF_MEMORY;
     for (int64_t p = 0; sources && p < g->count; p++)
         sources[p] = own->all->ranks[g->members[p]].words.source;
-    if (sources)
+    int32_t left = sources ? begin_reading(own, g->members, g->count, call) : 0;
+    if (sources && !left) {
         code =
             sinter_exchange_combine(w->dtype, w->reduction, sources, g->count, first, end, target);
+        end_reading(own);
+    }
     free(sources);
-    return code ? can_not_combine(own, code, g->count, call) : 0;
+    return left ? left : code ? can_not_combine(own, code, g->count, call) : 0;
 }
 
 static const char *source_of(const rank *own, const group *g, int64_t place) {
@@ -226,52 +272,61 @@ static int32_t reduce_all(rank *own, const group *g, uint64_t stage, sinter_abi_
     if (code) return code;
     pass(own, g, stage + 2);
     code = wait_for(own, g, stage + 2, ALL_OF_THEM, call);
-    for (int64_t p = 0; !code && p < g->count; p++) {
+    if (!code) code = begin_reading(own, g->members, g->count, call);
+    if (code) return code;
+    for (int64_t p = 0; p < g->count; p++) {
         first = share(g, w->count, p);
         end = share(g, w->count, p + 1);
         const char *target = own->all->ranks[g->members[p]].words.target;
         if (p != g->place)
             memcpy((char *)w->target + first * size, target + first * size, (end - first) * size);
     }
-    return code;
+    end_reading(own);
+    return 0;
 }
 
-static int32_t exchange_parts(rank *own, const group *g, uint64_t stage, sinter_abi_call *call) {
+/* Of what the others have. */
+static void copy_parts(const rank *own, const group *g) {
     const sinter_abi_exchange *w = &own->words;
     size_t bytes = (size_t)w->count * sinter_exchange_element_size(w->dtype);
     size_t piece = bytes / (size_t)g->count;
-    uint64_t each = w->count / (uint64_t)g->count;
     switch (w->kind) {
-    case SINTER_ABI_ALL_REDUCE:
-        return reduce_all(own, g, stage, call);
-    case SINTER_ABI_REDUCE_SCATTER:
-        return combine(own, g, stage, each * (uint64_t)g->place, each * (uint64_t)(g->place + 1),
-                       w->target, call);
     case SINTER_ABI_ALL_GATHER:
         for (int64_t p = 0; p < g->count; p++)
             if (bytes) memcpy((char *)w->target + (size_t)p * bytes, source_of(own, g, p), bytes);
-        return 0;
+        return;
     case SINTER_ABI_PERMUTE:
-        if (!bytes) return 0;
-        if (w->from >= 0)
+        if (bytes && w->from >= 0)
             memcpy(w->target, own->all->ranks[w->from].words.source, bytes);
-        else
+        else if (bytes)
             memset(w->target, 0, bytes);
-        return 0;
+        return;
     default:
         for (int64_t p = 0; p < g->count; p++)
             if (piece)
                 memcpy((char *)w->target + (size_t)p * piece,
                        source_of(own, g, p) + (size_t)g->place * piece, piece);
-        return 0;
     }
+}
+
+static int32_t exchange_parts(rank *own, const group *g, uint64_t stage, sinter_abi_call *call) {
+    const sinter_abi_exchange *w = &own->words;
+    uint64_t each = w->count / (uint64_t)g->count;
+    if (w->kind == SINTER_ABI_ALL_REDUCE) return reduce_all(own, g, stage, call);
+    if (w->kind == SINTER_ABI_REDUCE_SCATTER)
+        return combine(own, g, stage, each * (uint64_t)g->place, each * (uint64_t)(g->place + 1),
+                       w->target, call);
+    int32_t code = begin_reading(own, g->members, g->count, call);
+    if (code) return code;
+    copy_parts(own, g);
+    end_reading(own);
+    return 0;
 }
 
 static int32_t meet(rank *own, const group *g, sinter_abi_call *call) {
     uint64_t stage = STAGES * own->exchanges++;
-    /* Of two terms there is one order. */
-    own->any_order =
-        own->all->any_order && g->count > 2 && sinter_exchange_depends_on_order(&own->words);
+    own->end = sinter_exchange_clock() + own->all->seconds;
+    own->any_order = own->all->any_order && sinter_exchange_depends_on_order(&own->words, g->count);
     pass(own, g, stage + 1);
     int32_t code = own->any_order ? 0 : wait_for(own, g, stage + 1, ALL_OF_THEM, call);
     for (int64_t p = 0; !own->any_order && !code && p < g->count; p++)
@@ -368,4 +423,5 @@ void sinter_collectives_leave(sinter_collectives *c, int64_t number, const char 
     own->has_left = true;
     pthread_cond_broadcast(&c->moved);
     pthread_mutex_unlock(&c->mutex);
+    wait_for_readers(own);
 }

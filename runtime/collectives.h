@@ -8,7 +8,7 @@
 #include "runtime/sinter_runtime.h"
 
 typedef struct sinter_collectives sinter_collectives;
-/* Ranks count through the axes, the last one fastest. seconds: how long a rank waits for others in one exchange. */
+/* Ranks count through the axes, the last one fastest. seconds: how long a rank waits for others in one exchange, for all of them together. */
 sinter_status *sinter_collectives_create(const int64_t *axis_sizes, uint32_t axis_count, double seconds,
                                          sinter_collectives **out_collectives);
 /* Before any exchange: sums whose digits depend on it (runtime/exchange.h) may be made in the order in which ranks come, which no other run need
@@ -18,5 +18,6 @@ void sinter_collectives_destroy(sinter_collectives *collectives); /* no rank is 
 int64_t sinter_collectives_rank_count(const sinter_collectives *collectives);
 /* For one run of the rank's program at a time: one thread, malloc, no trace. Valid as long as the collectives. */
 const sinter_abi_services *sinter_collectives_services(const sinter_collectives *collectives, int64_t rank);
-/* The rank's program has ended, well (NULL) or with a message; who waits for it, now or later, fails. */
+/* The rank's program has ended, well (NULL) or with a message; who waits for it, now or later, fails. Returns when nobody reads what the rank
+ * gave to an exchange; one that fails has done so itself, so that the memory is free when it returns. */
 void sinter_collectives_leave(sinter_collectives *collectives, int64_t rank, const char *why);

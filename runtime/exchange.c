@@ -310,9 +310,10 @@ static void combine_block(const combination *c, block *values, uint64_t first, u
     for (uint64_t i = 0; i < count; i++) store_integer(target, c->size, i, values[0].integers[i]);
 }
 
-bool sinter_exchange_depends_on_order(const sinter_abi_exchange *words) {
+bool sinter_exchange_depends_on_order(const sinter_abi_exchange *words, int64_t ranks) {
     holding held = holding_of(words->dtype);
-    return (words->kind == SINTER_ABI_ALL_REDUCE || words->kind == SINTER_ABI_REDUCE_SCATTER) &&
+    return ranks > 2 &&
+           (words->kind == SINTER_ABI_ALL_REDUCE || words->kind == SINTER_ABI_REDUCE_SCATTER) &&
            (words->reduction == SINTER_ABI_SUM || words->reduction == SINTER_ABI_PROD) &&
            (held == HELD_FLOAT || held == HELD_DOUBLE);
 }

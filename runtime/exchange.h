@@ -28,9 +28,9 @@ bool sinter_exchange_check(const sinter_exchange_mesh *mesh, const sinter_abi_ex
 const char *sinter_exchange_name(const sinter_abi_exchange *words); /* "all_reduce" */
 /* Bytes of an element, by ONNX code; 0: no such type, or smaller than a byte. */
 size_t sinter_exchange_element_size(int32_t dtype);
-/* Whether the last digits of the result depend on the order of the terms, which a run may leave open: a sum or product of f32 or f64. (Those
- * of 16 bits, which are rounded after each term, stay in order.) */
-bool sinter_exchange_depends_on_order(const sinter_abi_exchange *words);
+/* Whether the last digits of the result depend on the order of the terms, which a run may leave open: a sum or product of f32 or f64 of a
+ * group of more than two ranks. (Of two terms there is one order; those of 16 bits, which are rounded after each term, stay in order.) */
+bool sinter_exchange_depends_on_order(const sinter_abi_exchange *words, int64_t ranks);
 /* Elements [first, end) of count sources, which lie whole in memory, become one, to `target` from its own start on; it may be a
  * source where first is 0. SINTER_ABI_OK, SINTER_ABI_OUT_OF_MEMORY, or SINTER_ABI_FAILED where such elements can't be combined. */
 int32_t sinter_exchange_combine(int32_t dtype, int32_t reduction, const void *const *sources, int64_t count, uint64_t first,

@@ -426,8 +426,8 @@ static int32_t sum_in_any_order(const meeting *m, bool *out_done) {
 }
 
 static bool any_order_will_do(const meeting *m) {
-    return m->job->any_order && m->job->transport->sum && m->group.count > 1 &&
-           sinter_exchange_depends_on_order(m->words);
+    return m->job->any_order && m->job->transport->sum &&
+           sinter_exchange_depends_on_order(m->words, m->group.count);
 }
 
 /* ---- an exchange ---- */

@@ -29,7 +29,7 @@ typedef struct sinter_engine_options {
     const struct sinter_tuning *tuning; /* measured choices of schedules; must outlive the call. NULL: none */
     struct sinter_tuning_log *tuning_log; /* takes what schedules asked; NULL: nothing */
     double rank_seconds; /* how long a rank of several waits for the others; 0: 25 */
-    bool any_order;      /* sums of floats over ranks in whatever order is fastest: runs may differ in the last digits */
+    bool any_order;      /* sums of floats over more than two ranks in any order, between processes by MPI: runs may differ in the last digits */
     bool no_winograd; /* 3x3 convolutions in f32 stay exact sums of products */
 } sinter_engine_options;
 #define SINTER_ENGINE_OPTIONS_INIT {.level = 2, .thread_count = 1, .stop_after = -1}

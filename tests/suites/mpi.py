@@ -27,6 +27,19 @@ SUMS = """module "sums" {
 }
 """
 
+ORDERS = """module "orders" {
+  mesh model=4
+  graph (%x: f64[8,12] shard(_, model), %p: f32[6,8] shard(_, model), %a: f32[8,12] shard(_, model), %w: f32[12,5] shard(model, _)) {
+    %axis = constant() {value = tensor<i64[1], [1]>} : i64[1]
+    %sum = reduce_sum(%x, %axis) {keepdims = 0}
+    %root = sqrt(%sum)
+    %product = reduce_prod(%p, %axis) {keepdims = 0}
+    %part = matmul(%a, %w) : f32[8,5] shard(model, _)
+    yield(%root, %product, %part)
+  }
+}
+"""
+
 
 def lanes(path):
     """Of a trace: for each rank what ran, in order of its beginning, and the times."""
@@ -87,7 +100,7 @@ def check_mesh(tally, work):
 
 
 def check_any_order(tally, work):
-    """Sums in whatever order is fastest: the numbers of one device but for the last digits, between threads and by the library of the
+    """Sums in any order: the numbers of one device but for the last digits, between threads and by the library of the
     processes; all of them have to want it."""
     folder, whole = work / "four", work / "whole"
     mpi.sinter("run", mpi.MLP, "--dim", "batch=5", "-o", whole)
@@ -99,6 +112,29 @@ def check_any_order(tally, work):
     mixed = mpi.run((3, *run), (1, *run, "--no-deterministic"))
     said = "rank 3 has another word on the order of sums (--no-deterministic) than rank 0"
     tally.check("sums in any order for one rank", [] if mixed.status == 2 and said in mixed.errors else [str(mixed)])
+
+
+def check_orders(tally, work):
+    """Kinds of sums that may be made in any order, against the evaluator: f64, a product, one of which each rank keeps a part."""
+    model, folder, expected = work / "orders.sir", work / "orders", work / "orders_evaluated"
+    model.write_text(ORDERS)
+    given, random = [], np.random.default_rng(4)
+    for name, dims, dtype in (("x", (8, 12), "f8"), ("p", (6, 8), "f4"), ("a", (8, 12), "f4"), ("w", (12, 5), "f4")):
+        np.save(work / f"{name}.npy", (random.random(dims) + 0.5).astype(dtype))
+        given += ["-i", f"{name}={work / name}.npy"]
+    mpi.sinter("run", model, *given, "--target=eval", "-o", expected)
+    mpi.sinter("shard", model, "-o", folder)
+    out, trace = work / "orders_any", work / "orders.json"
+    done = mpi.run((4, mpi.SINTER, "run", folder, *given, "--no-deterministic", "-o", out, f"--trace={trace}"))
+    if done.status:
+        return tally.check("kinds of sums in any order", [str(done)])
+    _, steps = lanes(trace)
+    kinds = sorted(e["name"].split()[0] for e in steps["rank 0"] if e["cat"] == "exchange")
+    problems = [] if kinds == ["all_reduce", "all_reduce", "reduce_scatter"] else [f"exchanges: {kinds}"]
+    for name, tolerance in (("root", 1e-14), ("product", 1e-6), ("part", 1e-6)):
+        if not np.allclose(np.load(out / f"{name}.npy"), np.load(expected / f"{name}.npy"), rtol=tolerance, atol=0):
+            problems.append(f"{name}: other values than the evaluator's")
+    tally.check("kinds of sums in any order", problems)
 
 
 def check_pipeline(tally, work):
@@ -184,4 +220,4 @@ def check_batches(tally, work, model, mesh, words, batches):
 
 
 if __name__ == "__main__":
-    mpi.suite(check_mesh, check_any_order, check_pipeline, check_sums, check_device, check_symbol, check_symbol_pipeline)
+    mpi.suite(check_mesh, check_any_order, check_orders, check_pipeline, check_sums, check_device, check_symbol, check_symbol_pipeline)

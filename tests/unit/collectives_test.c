@@ -200,6 +200,34 @@ static int one_differs(job *j) {
                     j->x, j->y);
 }
 
+/* Each comes in time for the one before it, but not for the first. */
+static int each_later(job *j) {
+    int64_t milliseconds = 350 * j->rank;
+    struct timespec time = {.tv_sec = milliseconds / 1000,
+                            .tv_nsec = milliseconds % 1000 * 1000000};
+    nanosleep(&time, NULL);
+    return exchange(j, SINTER_ABI_ALL_REDUCE, SINTER_ABI_SUM, 1, 3, 0x0201, 4, j->x, j->y);
+}
+
+/* The first comes when two are there, and reads from one after the other; the last one then has other words. Whoever fails gives its memory
+ * back at once, which others may be about to read. */
+static _Atomic int comers;
+
+static int one_frees(job *j) {
+    enum { LARGE = 1 << 22 };
+    struct timespec little = {.tv_nsec = 200000};
+    float *source = calloc(LARGE, sizeof *source), *target = calloc(LARGE / 4, sizeof *target);
+    while (j->rank == 0 && comers < 2) nanosleep(&little, NULL);
+    while (j->rank == 3 && comers < 3) nanosleep(&little, NULL);
+    if (j->rank == 0) nanosleep(&little, NULL);
+    comers++;
+    int code = exchange(j, SINTER_ABI_REDUCE_SCATTER, SINTER_ABI_SUM, 1, 0, 0x0201,
+                        j->rank == 3 ? LARGE - 4 : LARGE, source, target);
+    free(source);
+    free(target);
+    return code;
+}
+
 static void expect(int (*body)(job *), double seconds, int64_t but, const char *part) {
     static const int64_t axes[] = {2, 2};
     job *jobs = start(axes, 2, seconds, body);
@@ -251,6 +279,11 @@ int main(void) {
     expect(one_dies, 60, 2, "rank 2 has ended: the disk is full");
     expect(one_hangs, 0.2, 1, "rank 1 did not come to all_reduce 3 within 0.2 seconds");
     expect(one_differs, 60, -1, "rank");
+    expect(each_later, 0.5, -1, "did not come to all_reduce 3 within 0.5 seconds");
+    for (int round = 0; round < 10; round++) {
+        comers = 0;
+        expect(one_frees, 60, -1, "rank");
+    }
     sinter_status *status = sinter_collectives_create(bad, 1, 1, &none);
     CHECK(status != NULL);
     sinter_status_destroy(status);

@@ -243,7 +243,7 @@ static int all_kinds(rank *r) {
     return 0;
 }
 
-/* The transport makes the sums of floats that it takes, and no others; a group is made once. */
+/* The transport makes the sums of floats over more than two that it takes, and no others; a group is made once. */
 static int any_order(rank *r) {
     const uint64_t counts[] = {SIZE - 1, SIZE * MOST, SIZE};
     uint32_t index = 0;
@@ -258,10 +258,9 @@ static int any_order(rank *r) {
                                      .count = counts[round == 5 ? 0 : round % 3]};
         r->wrong += both(r, words, 1);
     }
-    int joined = (r->job.mesh.axis_sizes[0] > 1) + (r->job.mesh.axis_sizes[1] > 1);
-    r->wrong += r->wire.group_count != joined;
-    r->wrong +=
-        r->wire.sums != 2 * (r->job.mesh.axis_sizes[0] > 1) + (r->job.mesh.axis_sizes[1] > 1);
+    const int64_t *sizes = r->job.mesh.axis_sizes;
+    r->wrong += r->wire.group_count != (sizes[0] > 2) + (sizes[1] > 2);
+    r->wrong += r->wire.sums != 2 * (sizes[0] > 2) + (sizes[1] > 2);
     free(r->job.joined);
     return 0;
 }

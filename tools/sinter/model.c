@@ -73,8 +73,9 @@ const option_spec shared_options[] = {
      .need = NEEDS_ARTIFACT,
      .without = "no-deterministic"},
     {.name = "no-deterministic",
-     .doc = "of programs of several ranks: sums of floats over ranks are made in whatever order is "
-            "fastest; the last digits may be others in each run",
+     .doc =
+         "of programs of several ranks: sums of floats over ranks are made in any order, between "
+         "processes by MPI; the last digits may be others in each run",
      .need = NEEDS_ARTIFACT},
     {.name = "trace",
      .value = "FILE",

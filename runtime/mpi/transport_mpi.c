@@ -151,7 +151,9 @@ static void give_up(int number) {
 /* Until it is lifted: after so many seconds the process ends with the text. */
 static struct sigaction set_limit(double seconds, const char *text) {
     struct sigaction act = {.sa_handler = give_up}, before;
-    struct itimerval limit = {.it_value = {(time_t)seconds, 1}};
+    const time_t whole = (time_t)seconds;
+    struct itimerval limit = {.it_value = {whole, (suseconds_t)((seconds - (double)whole) * 1e6)}};
+    if (!whole && !limit.it_value.tv_usec) limit.it_value.tv_usec = 1; /* 0 would be none */
     missed = text;
     sigaction(SIGALRM, &act, &before);
     setitimer(ITIMER_REAL, &limit, NULL);

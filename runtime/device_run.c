@@ -174,10 +174,11 @@ static void on_deallocate(void *user, void *pointer) {
 /* Copies of an exchange before this one may still be under way in what there is. */
 static bool grow_staging(session *s, uint64_t bytes) {
     if (s->staging && bytes <= s->staging_bytes) return true;
+    if (!wait(s)) return false;
     void *old = s->staging;
     s->staging = NULL;
     s->staging_bytes = bytes;
-    return wait(s) && keep(s, driver_of(s)->deallocate_host(s->code->device, old)) &&
+    return keep(s, driver_of(s)->deallocate_host(s->code->device, old)) &&
            keep(s, driver_of(s)->allocate_host(s->code->device, bytes, &s->staging));
 }
 

@@ -302,6 +302,16 @@ static void print_point(const sinter_hardware_point *point, sinter_text *text) {
     sinter_text_format(text, " %.6g\n", point->efficiency);
 }
 
+bool sinter_hardware_check_ranks(const sinter_hardware *h, const sinter_mesh *mesh,
+                                 sinter_diag *diag) {
+    int64_t ranks = sinter_mesh_rank_count(mesh);
+    return ranks <= h->devices ||
+           sinter_error(diag, h->name,
+                        "%lld ranks, but %lld devices to run them on: make the mesh smaller, or "
+                        "describe as many devices",
+                        (long long)ranks, (long long)h->devices);
+}
+
 void sinter_hardware_print(const sinter_hardware *h, sinter_text *text) {
     sinter_text_append_string(text, "hardware ");
     sinter_text_quote(text, sinter_string_of(h->name));

@@ -80,9 +80,6 @@ static void print_nested(const sinter_hardware *h, int64_t ranks, sinter_text *t
 static bool print_platform(const sinter_hardware *h, int64_t ranks, sinter_text *text,
                            sinter_diag *diag) {
     uint32_t level = 0;
-    if (ranks > h->devices)
-        return sinter_error(diag, h->name, "%lld ranks, but %lld devices to simulate them on",
-                            (long long)ranks, (long long)h->devices);
     if (ranks < 2) return sinter_error(diag, h->name, "one rank exchanges nothing to simulate");
     while (h->links[level].devices < ranks) level++;
     if (level > 1)
@@ -188,7 +185,8 @@ bool sinter_simulation_write(const sinter_module *module, const sinter_hardware 
     sinter_text platform = {0}, hosts = {0}, times = {0};
     int64_t ranks = sinter_mesh_rank_count(sinter_module_mesh(module));
     for (int64_t i = 0; i < ranks; i++) sinter_text_format(&hosts, "n%lld\n", (long long)i);
-    bool good = print_platform(hardware, ranks, &platform, diag) &&
+    bool good = sinter_hardware_check_ranks(hardware, sinter_module_mesh(module), diag) &&
+                print_platform(hardware, ranks, &platform, diag) &&
                 price_program(module, hardware, options, &times, diag) &&
                 sinter_file_ensure_folder(folder, diag) &&
                 write(folder, "simulation.xml", &platform, diag) &&

@@ -123,10 +123,12 @@ static bool shard(sinter_module *module, const arguments *a, const sinter_engine
         (path && !sinter_hardware_read(path, &hardware, diag)))
         return false;
     how.hardware = path ? &hardware : NULL;
-    bool good = partition(module, a, &how, diag) &&
-                (!arguments_has(a, "simulation") ||
-                 sinter_simulation_write(module, &hardware, options, folder, diag)) &&
-                sinter_ranks_write(module, options, folder, diag);
+    bool good =
+        (!path || sinter_hardware_check_ranks(&hardware, sinter_module_mesh(module), diag)) &&
+        partition(module, a, &how, diag) &&
+        (!arguments_has(a, "simulation") ||
+         sinter_simulation_write(module, &hardware, options, folder, diag)) &&
+        sinter_ranks_write(module, options, folder, diag);
     if (path) sinter_hardware_deinit(&hardware);
     return good;
 }

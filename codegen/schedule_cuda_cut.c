@@ -253,7 +253,8 @@ static sinter_loop_buffer add_scratch(cut *c, sinter_loop_builder *b, const sint
     const sinter_loop_buffer_info *info = &c->kernel->buffers.items[buffer];
     sinter_expr dims[SINTER_MAX_RANK];
     sinter_loop_map map;
-    sinter_loop_map_init(&map, c->program, c->kernel);
+    /* Sizes are made of parameters alone: what comes out is of the host, and is simplified by its ranges. */
+    sinter_loop_map_init(&map, c->program, c->program->host);
     for (uint32_t i = 0; i < call->argument_count; i++)
         sinter_loop_map_var(&map, c->kernel->scalar_parameters.items[i], call->arguments[i]);
     for (uint32_t i = 0; i < info->rank; i++) dims[i] = sinter_loop_map_expr(&map, info->dims[i]);

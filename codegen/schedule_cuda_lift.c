@@ -2,7 +2,7 @@
  * exchange becomes one of the host, with a call for each of its iterations, whose number is one parameter more. The kernel has been
  * cut before, until the loop is all that is in it, and what is left is cut again (schedule_cuda_cut.c): down to exchanges that
  * are kernels of their own.
- * Test: tests/codegen/schedule/cuda_exchange.loops */
+ * Test: tests/codegen/schedule/cuda_exchange.loops, cuda_exchange_order.loops */
 #include "codegen/schedule_cuda.h"
 
 /* All there is but for names that callers could compute; NULL: something else is there. */
@@ -51,7 +51,8 @@ static void put_loop(const lift *l, sinter_loop_stmt **link) {
     const sinter_loop_stmt *call = *link;
     sinter_loop_map map;
     sinter_loop_builder b;
-    sinter_loop_map_init(&map, l->program, (sinter_loop_function *)(uintptr_t)l->kernel);
+    /* All that bounds are made of is replaced: what comes out is of the host, and is simplified by its ranges. */
+    sinter_loop_map_init(&map, l->program, l->program->host);
     for (uint32_t i = 0; i < call->argument_count; i++)
         sinter_loop_map_var(&map, l->kernel->scalar_parameters.items[i], call->arguments[i]);
     for (const sinter_loop_stmt *s = l->kernel->body; s != l->loop; s = s->next)

@@ -89,7 +89,10 @@ static void find_parts(cut *c) {
             continue;
         }
         const bool exchanges = s->kind == SINTER_LOOP_EXCHANGE;
-        const bool next = complete || (exchanges && begun);
+        /* A loop in which ranks exchange is alone, too: it becomes the host's. */
+        const bool apart =
+            exchanges || (s->kind == SINTER_LOOP_FOR && sinter_loop_exchanges(s->body));
+        const bool next = complete || (apart && begun);
         part += next;
         complete = exchanges || s->kind == SINTER_LOOP_FOR;
         begun = (begun && !next) || s->kind != SINTER_LOOP_COMMENT;

@@ -160,7 +160,8 @@ static sinter_loop_var only_nest(const sinter_loop_function *kernel) {
 static void schedule_kernel(sinter_schedule_cuda_state *state, sinter_loop_function *kernel) {
     sinter_schedule_init(&state->schedule, state->program, kernel);
     sinter_schedule_simplify(&state->schedule);
-    sinter_loop_var nest = only_nest(kernel);
+    /* A loop in which ranks still exchange is none that can be launched: it stays as it is, and emitters say so. */
+    sinter_loop_var nest = sinter_loop_exchanges(kernel->body) ? 0 : only_nest(kernel);
     if (nest) {
         static bool (*const choices[])(sinter_schedule_cuda_state *,
                                        sinter_loop_var) = {sinter_schedule_cuda_contraction,

@@ -2,7 +2,7 @@
  * exchange becomes one of the host, with a call for each of its iterations, whose number is one parameter more. The kernel has been
  * cut before, until the loop is all that is in it, and what is left is cut again (schedule_cuda_cut.c): down to exchanges that
  * are kernels of their own.
- * Test: tests/codegen/schedule/cuda_exchange.loops, cuda_exchange_order.loops */
+ * Test: tests/codegen/schedule/cuda_exchange.loops, cuda_exchange_order.loops, tests/codegen/emit_cuda/exchange_count.loops */
 #include "codegen/schedule_cuda.h"
 
 /* All there is but for names that callers could compute; NULL: something else is there. */
@@ -14,7 +14,9 @@ static const sinter_loop_stmt *only_loop(const sinter_loop_function *kernel) {
             (s->kind == SINTER_LOOP_DECLARE && !sinter_loop_expr_loads(s->value, 0) &&
              !kernel->vars.items[s->var].is_mutable);
         if (names) continue;
-        if (found || !sinter_loop_is_serial(s) || !sinter_loop_exchanges(s->body)) return NULL;
+        if (found || !sinter_loop_is_serial(s) || !sinter_loop_exchanges(s->body) ||
+            sinter_loop_expr_loads(s->lower, 0) || sinter_loop_expr_loads(s->upper, 0))
+            return NULL;
         found = s;
     }
     return found;

@@ -1,6 +1,6 @@
-/* Schedules: loop -> loop rewrites that keep what a kernel computes, and change in which order: bit for bit, but where floats are
- * summed in another order (`partial`, `block_tile` with slices, and the blocks of schedule_cpu_bits.c). Each verb
- * checks that it may, and otherwise returns false, leaves the function as it was and says why in `reason`.
+/* Schedules: loop -> loop rewrites that keep what a kernel computes, and change in which order: bit for bit, but for the verbs that
+ * schedule.def marks as adding in another order, and the blocks of schedule_cpu_bits.c. Each verb checks that it may, and otherwise
+ * returns false, leaves the function as it was and says why in `reason`.
  * Loops are named by their variable; a verb that makes loops gives their variables. Targets choose among the verbs in
  * schedule_<target>.c; tests run them one by one (sinter-opt --loop-<verb>). Each has a row in schedule.def, and examples of the
  * greater ones are in docs/loops.md.

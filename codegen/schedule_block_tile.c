@@ -113,22 +113,24 @@ typedef struct element {
     uint32_t rank, loops;
 } element;
 
-static sinter_expr begin_index(tiling *t, element *e, const char *name, int64_t count) {
+static sinter_expr begin_index(tiling *t, element *e, const char *name, int64_t count,
+                               sinter_loop_axis axis) {
     e->loops++;
-    return e->indices[e->rank++] = sinter_block_begin_loop(t, name, count, SINTER_AXIS_UNROLL);
+    return e->indices[e->rank++] = sinter_block_begin_loop(t, name, count, axis);
 }
 
-/* Opens the loops over all that a thread has. */
-static element begin_elements(tiling *t) {
+/* Opens the loops over all that a thread has. pairs: the axis of two columns side by side, where units for matrices leave such. */
+static element begin_elements(tiling *t, sinter_loop_axis pairs) {
     element e = {.own = sinter_block_begin_threads(t)};
     for (; e.rank < e.own.count; e.rank++) e.indices[e.rank] = e.own.axes[e.rank];
     e.loops = e.rank;
-    sinter_expr i = begin_index(t, &e, "i", t->asked->thread_rows),
-                j = begin_index(t, &e, "j", t->asked->thread_columns);
+    sinter_expr i = begin_index(t, &e, "i", t->asked->thread_rows, SINTER_AXIS_UNROLL),
+                j = begin_index(t, &e, "j", t->asked->thread_columns, SINTER_AXIS_UNROLL);
     e.row = row_in_tile(t, e.own.warp, i);
     e.column = sinter_block_place(t, j, LANES, e.own.lane);
     if (!t->mma) return e;
-    sinter_expr r = begin_index(t, &e, "r", 2), c = begin_index(t, &e, "c", 2);
+    sinter_expr r = begin_index(t, &e, "r", 2, SINTER_AXIS_UNROLL),
+                c = begin_index(t, &e, "c", 2, pairs);
     e.row = sinter_block_place(t, e.row, SINTER_MMA_ROWS,
                                sinter_block_place(t, r, SINTER_MMA_GROUPS, e.own.axes[1]));
     e.column =
@@ -146,7 +148,7 @@ static void store_sum(tiling *t, const element *e, sinter_expr value) {
 
 static void start_sums(tiling *t) {
     sinter_loop_builder *b = t->builder;
-    element e = begin_elements(t);
+    element e = begin_elements(t, SINTER_AXIS_UNROLL);
     sinter_expr row = sinter_loop_add(b, t->rows.first, e.row),
                 column = sinter_loop_add(b, t->columns.first, e.column);
     sinter_loop_map map;
@@ -339,8 +341,19 @@ static void use_sum(tiling *t, sinter_expr row, sinter_expr column, sinter_expr 
     if (condition) sinter_loop_end(b);
 }
 
+/* The uses compute and store, so that lanes of a vector may do it side by side; what lies so is stored at once. */
+static bool uses_as_lanes(const tiling *t) {
+    const sinter_loop_function *function = t->schedule->function;
+    for (const sinter_loop_stmt *s = t->sum.uses; s; s = s->next) {
+        bool computes = s->kind == SINTER_LOOP_DECLARE && !function->vars.items[s->var].is_mutable;
+        bool stores = s->kind == SINTER_LOOP_STORE && !s->combine;
+        if (!computes && !stores && s->kind != SINTER_LOOP_COMMENT) return false;
+    }
+    return true;
+}
+
 static void use_sums(tiling *t) {
-    element e = begin_elements(t);
+    element e = begin_elements(t, uses_as_lanes(t) ? SINTER_AXIS_VECTOR : SINTER_AXIS_UNROLL);
     use_sum(t, sinter_loop_add(t->builder, t->rows.first, e.row),
             sinter_loop_add(t->builder, t->columns.first, e.column), load_sum(t, &e));
     sinter_block_end_loops(t, e.loops);
@@ -354,7 +367,7 @@ static void use_slices(tiling *t) {
     sinter_loop_buffer slices = sinter_loop_add_buffer(b, "slices", t->sum.assign->value->dtype, 3,
                                                        dims, SINTER_SCOPE_SHARED);
     sinter_loop_alloc(b, slices);
-    element e = begin_elements(t);
+    element e = begin_elements(t, SINTER_AXIS_UNROLL);
     sinter_expr at[3] = {e.own.warp, e.row, e.column};
     sinter_loop_store(b, slices, at, load_sum(t, &e));
     sinter_block_end_loops(t, e.loops);

@@ -58,7 +58,7 @@ static void write_counter(FILE *file, const counter *c) {
     } rows[] = {{"launches", c->launches},
                 {"global_requests", c->sums.global_requests},
                 {"global_sectors", c->sums.global_sectors},
-                {"global_bytes", c->sums.global_bytes},
+                {"global_least_sectors", c->sums.global_least_sectors},
                 {"shared_requests", c->sums.shared_requests},
                 {"shared_waves", c->sums.shared_waves},
                 {"shared_least_waves", c->sums.shared_least_waves},

@@ -21,7 +21,7 @@ extern "C" {
 
 /* Added up over a launch. A request is one access of one warp: 32 threads with the same statement. A sector is 32 bytes. */
 typedef struct sinter_emulated_counters {
-    uint64_t global_requests, global_sectors, global_bytes; /* bytes: that threads asked for */
+    uint64_t global_requests, global_sectors, global_least_sectors; /* as many as the bytes that a request touches would fill */
     uint64_t shared_requests, shared_waves, shared_least_waves; /* waves: as many as the least without bank conflicts */
     uint64_t barriers;                                      /* of blocks */
 } sinter_emulated_counters;

@@ -133,11 +133,11 @@ static inline uint32_t waves_of(const access *items, size_t count) {
 /* Distinct units of so many bytes that accesses, in the order of their addresses, touch. */
 static inline uint32_t units_of(const access *items, size_t count, uint32_t unit) {
     uint32_t units = 0;
-    uint64_t before = UINT64_MAX;
+    uint64_t next = 0; /* units below it were counted */
     for (size_t i = 0; i < count; i++)
         for (uint64_t at = items[i].address / unit; at <= (items[i].address + items[i].bytes - 1) / unit; at++) {
-            if (at == before) continue;
-            before = at;
+            if (at < next) continue;
+            next = at + 1;
             units++;
         }
     return units;
@@ -159,6 +159,11 @@ static inline uint32_t sectors_of(const access *items, size_t count) {
     return units_of(items, count, 32);
 }
 
+/* As many as the bytes would fill, wherever they lay. */
+static inline uint32_t least_sectors_of(const access *items, size_t count) {
+    return (units_of(items, count, 1) + 31) / 32;
+}
+
 static inline void count_requests(access_list *lists, bool shared) {
     sinter_emulated_counters *counters = launch->counters;
     for (uint32_t warp = 0; warp < MAX_THREADS / WARP; warp++) {
@@ -177,7 +182,7 @@ static inline void count_requests(access_list *lists, bool shared) {
             }
             counters->global_requests++;
             counters->global_sectors += sectors_of(first, end - i);
-            for (size_t k = i; k < end; k++) counters->global_bytes += list->items[k].bytes;
+            counters->global_least_sectors += least_sectors_of(first, end - i);
         }
         list->count = 0;
     }

@@ -22,7 +22,7 @@ EMULATION = BUILD / "tests" / "cuda_emulation"
 SECTOR = 32  # bytes
 LIMIT = 1.1  # times the least
 FEW_ROWS = 1.55  # where each block has one row, and reads what all rows share
-ASKED = None  # as the least: the bytes that threads ask for, which a tile is read by again and again
+ASKED = None  # as the least: the sectors that what each request asks for would fill; a tile is read again and again
 PATIENCE = 600  # seconds
 
 # name, inputs, body, bytes that are read and written once, limit, and the architecture if it is another
@@ -80,7 +80,7 @@ def problems_of(sums, least, limit):
     if isinstance(sums, str):
         return [sums]
     moved = sums["global_sectors"] * SECTOR
-    least = sums["global_bytes"] if least is ASKED else least
+    least = sums["global_least_sectors"] * SECTOR if least is ASKED else least
     found = []
     if moved > limit * least:
         found.append(f"{moved} bytes moved, {least} needed: {moved / least:.3f} times, expected {limit} at most")
@@ -98,7 +98,7 @@ def main():
             sums = run(pathlib.Path(folder), inputs, body, *(other or ["75"]))
             tally.check(name, problems_of(sums, least, limit))
             if not isinstance(sums, str):
-                least = sums["global_bytes"] if least is ASKED else least
+                least = sums["global_least_sectors"] * SECTOR if least is ASKED else least
                 print(f"  {name}: {sums['global_sectors'] * SECTOR / least:.3f} times the least, "
                       f"{sums['global_requests']} requests", flush=True)
     tally.finish()

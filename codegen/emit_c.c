@@ -321,9 +321,9 @@ static void write_exchange(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     sinter_c_write(e,
                    "if (sinter_exchange(call, %d, %d, %d, %u, UINT64_C(%llu), %s, %s, %s, %d, %d)) "
                    "return call->code;",
-                   x->kind, x->reduction, x->dtype, x->index, (unsigned long long)x->over,
-                   text_of(e, s->value, false), e->buffers[s->source], e->buffers[s->buffer],
-                   x->from, x->to);
+                   x->kind | x->phase, x->reduction, x->dtype, x->index,
+                   (unsigned long long)x->over, text_of(e, s->value, false), e->buffers[s->source],
+                   e->buffers[s->buffer], x->from, x->to);
 }
 
 static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {

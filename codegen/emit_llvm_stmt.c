@@ -345,7 +345,7 @@ static LLVMValueRef emit_words(sinter_llvm_function *f, const sinter_loop_stmt *
         size_t offset;
         LLVMValueRef value;
     } fields[] = {
-        {offsetof(sinter_abi_exchange, kind), sinter_llvm_int32(m, x->kind)},
+        {offsetof(sinter_abi_exchange, kind), sinter_llvm_int32(m, x->kind | x->phase)},
         {offsetof(sinter_abi_exchange, reduction), sinter_llvm_int32(m, x->reduction)},
         {offsetof(sinter_abi_exchange, dtype), sinter_llvm_int32(m, x->dtype)},
         {offsetof(sinter_abi_exchange, index), sinter_llvm_int32(m, (int32_t)x->index)},

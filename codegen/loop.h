@@ -127,6 +127,8 @@ typedef struct sinter_loop_exchange {
     uint32_t index;
     uint64_t over;
     int32_t from, to; /* -1: none */
+    int32_t phase;    /* 0: all of it; SINTER_ABI_EXCHANGE_BEGINS: buffer is written until the statement with _ENDS, of the same words, is done,
+                         and source is read */
 } sinter_loop_exchange;
 
 typedef struct sinter_loop_stmt {

@@ -395,12 +395,16 @@ static bool parse_rank(sinter_loop_parser *p, const char *word, int32_t *out_ran
     return true;
 }
 
-/* %target = %source kind N reduction N dtype N over N index N [from N] [to N] */
+/* [begins|ends] %target = %source kind N reduction N dtype N over N index N [from N] [to N] */
 static bool parse_exchange(sinter_loop_parser *p) {
     sinter_loop_buffer buffer, source;
     sinter_loop_exchange exchange = {.from = -1, .to = -1};
     uint32_t kind = 0, reduction = 0, dtype = 0;
     int64_t over = 0;
+    if (sinter_lexer_accept(&p->lexer, "begins"))
+        exchange.phase = SINTER_ABI_EXCHANGE_BEGINS;
+    else if (sinter_lexer_accept(&p->lexer, "ends"))
+        exchange.phase = SINTER_ABI_EXCHANGE_ENDS;
     if (!sinter_loop_parse_buffer(p, &buffer) || !sinter_lexer_expect(&p->lexer, "=") ||
         !sinter_loop_parse_buffer(p, &source) ||
         !parse_word(p, "kind", SINTER_ABI_PERMUTE + 1, &kind) ||

@@ -389,7 +389,10 @@ static void print_memory(printer *p, const sinter_loop_stmt *stmt) {
 
 static void print_exchange(printer *p, const sinter_loop_stmt *stmt) {
     const sinter_loop_exchange *x = &stmt->exchange;
-    sinter_text_format(p->text, "exchange %%%s", buffer_name(p, stmt->buffer));
+    put(p, x->phase == SINTER_ABI_EXCHANGE_BEGINS ? "exchange begins "
+           : x->phase == SINTER_ABI_EXCHANGE_ENDS ? "exchange ends "
+                                                  : "exchange ");
+    sinter_text_format(p->text, "%%%s", buffer_name(p, stmt->buffer));
     sinter_text_format(p->text, " = %%%s", buffer_name(p, stmt->source));
     sinter_text_format(p->text, " kind %d reduction %d dtype %d over %llu index %u", x->kind,
                        x->reduction, x->dtype, (unsigned long long)x->over, x->index);

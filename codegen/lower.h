@@ -32,6 +32,12 @@ typedef struct sinter_lower_place {
     sinter_use joined;       /* the operand of a concatenation that it is written for; node 0: it was cut out of the whole */
 } sinter_lower_place;
 
+/* An exchange that ends at the node. */
+typedef struct sinter_lower_begun {
+    sinter_node wait;
+    sinter_loop_exchange words;
+} sinter_lower_begun;
+
 typedef struct sinter_lower {
     sinter_module *module;
     sinter_dim_table *dims;
@@ -55,6 +61,7 @@ typedef struct sinter_lower {
     sinter_node node; /* which the host's checks are for */
     uint32_t output_count;
     uint32_t exchange_count; /* so far */
+    SINTER_VECTOR(sinter_lower_begun) begun; /* exchanges that are under way */
     sinter_arena scratch;
     bool failed;             /* an error was reported; lowering goes on to report the others */
 } sinter_lower;

@@ -113,18 +113,41 @@ bool sinter_lower_gather_words(sinter_lower *lower, sinter_node node, sinter_dty
     return true;
 }
 
-bool sinter_lower_exchange(sinter_lower *lower, sinter_node node) {
-    sinter_loop_exchange words;
+static bool add_kernel(sinter_lower *lower, sinter_node node, sinter_value x, sinter_value y,
+                       const sinter_loop_exchange *words) {
     sinter_kernel kernel;
-    if (!find_words(lower, node, &words)) return false;
-    sinter_loop_buffer source =
-        sinter_lower_host_buffer(lower, sinter_node_operand(lower->module, node, 0));
-    sinter_loop_buffer target =
-        sinter_lower_host_buffer(lower, sinter_node_result(lower->module, node, 0));
+    const bool ends = words->phase == SINTER_ABI_EXCHANGE_ENDS;
+    sinter_loop_buffer source = sinter_lower_host_buffer(lower, x);
+    sinter_loop_buffer target = sinter_lower_host_buffer(lower, y);
     sinter_kernel_begin_named(&kernel, lower,
                               sinter_op_get_info(sinter_node_op(lower->module, node))->name);
     sinter_loop_buffer from = sinter_kernel_bind_buffer(&kernel, source, SINTER_SCOPE_INPUT, "x");
-    sinter_loop_buffer to = sinter_kernel_bind_buffer(&kernel, target, SINTER_SCOPE_OUTPUT, "y");
-    sinter_loop_exchange_with(&kernel.build, to, from, &words);
+    sinter_loop_buffer to = sinter_kernel_bind_buffer(
+        &kernel, target, ends ? SINTER_SCOPE_INOUT : SINTER_SCOPE_OUTPUT, "y");
+    sinter_loop_exchange_with(&kernel.build, to, from, words);
     return sinter_kernel_end(&kernel, 0);
+}
+
+bool sinter_lower_exchange(sinter_lower *lower, sinter_node node) {
+    sinter_lower_begun begun = {.wait = sinter_node_find_wait(lower->module, node)};
+    if (!find_words(lower, node, &begun.words)) return false;
+    if (begun.wait) {
+        begun.words.phase = SINTER_ABI_EXCHANGE_BEGINS;
+        sinter_vector_push(&lower->scratch, &lower->begun, begun);
+    }
+    return add_kernel(lower, node, sinter_node_operand(lower->module, node, 0),
+                      sinter_node_result(lower->module, node, 0), &begun.words);
+}
+
+/* The result is the memory that the exchange was given when it began. */
+bool sinter_lower_exchange_end(sinter_lower *lower, sinter_node node) {
+    sinter_value y = sinter_node_operand(lower->module, node, 0);
+    for (size_t i = 0; i < lower->begun.count; i++) {
+        sinter_loop_exchange words = lower->begun.items[i].words;
+        if (lower->begun.items[i].wait != node) continue;
+        words.phase = SINTER_ABI_EXCHANGE_ENDS;
+        sinter_lower_host_alias(lower, sinter_node_result(lower->module, node, 0), y);
+        return add_kernel(lower, node, sinter_node_operand(lower->module, node, 1), y, &words);
+    }
+    return sinter_lower_error(lower, node, "no exchange has begun that would end here");
 }

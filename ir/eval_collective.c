@@ -227,6 +227,11 @@ bool eval_collective_permute(sinter_eval *eval) {
     return sinter_eval_create_like(eval, 0, own) != NULL;
 }
 
+bool eval_collective_wait(sinter_eval *eval) {
+    const sinter_tensor *y = sinter_eval_operand(eval, 0);
+    return sinter_eval_share(eval, 0, y, y->rank, y->dims);
+}
+
 static void fill_element(sinter_tensor *target, int64_t index, char how) {
     const sinter_dtype_info *info = &sinter_dtype_infos[target->dtype];
     if (how == 'o') {

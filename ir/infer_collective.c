@@ -17,6 +17,23 @@ bool infer_all_reduce(sinter_infer *infer) {
     return true;
 }
 
+/* Of a collective beside it, whose result nobody else reads. */
+bool infer_collective_wait(sinter_infer *infer) {
+    const sinter_module *module = infer->module;
+    sinter_value y = sinter_node_operand(module, infer->node, 0);
+    sinter_node begun = sinter_value_definition(module, y);
+    if (!sinter_infer_check_tensor(infer, 0)) return false;
+    if (!sinter_op_sends(sinter_node_op(module, begun)) ||
+        sinter_node_operand(module, begun, 0) != sinter_node_operand(module, infer->node, 1) ||
+        sinter_node_get(module, begun)->parent != sinter_node_get(module, infer->node)->parent)
+        return sinter_infer_error(infer, "waits for what is no collective of its second operand "
+                                         "[collective_c5]");
+    if (!sinter_value_has_one_use(module, y))
+        return sinter_infer_error(infer, "others read what is under way [collective_c5]");
+    sinter_infer_set_like(infer, 0, 0);
+    return true;
+}
+
 /* Each rank gives to one other at most, and gets from one. */
 bool infer_collective_permute(sinter_infer *infer) {
     const int64_t *pairs = NULL;

@@ -140,6 +140,14 @@ bool sinter_node_sends(const sinter_module *module, sinter_node node) {
            sinter_node_exchanges(module, node);
 }
 
+sinter_node sinter_node_find_wait(const sinter_module *module, sinter_node node) {
+    const sinter_value result = sinter_node_result(module, node, 0);
+    if (!sinter_op_sends(sinter_node_op(module, node)) || !sinter_value_has_one_use(module, result))
+        return 0;
+    sinter_node user = sinter_value_get(module, result)->uses.items[0].node;
+    return sinter_node_op(module, user) == SINTER_OP_collective_wait ? user : 0;
+}
+
 int64_t sinter_mesh_place(const sinter_mesh *mesh, const sinter_mesh_axes *axes, int64_t rank) {
     int64_t place = 0;
     for (uint32_t i = 0; i < axes->count; i++)

@@ -57,6 +57,9 @@ bool sinter_node_exchanges(const sinter_module *module, sinter_node node);
  * it is neither dropped nor merged with another. */
 bool sinter_node_sends(const sinter_module *module, sinter_node node);
 
+/* The collective_wait until which a collective is under way; 0: it ends where it stands. */
+sinter_node sinter_node_find_wait(const sinter_module *module, sinter_node node);
+
 /* Ranks that differ along these axes only form a group; the place of a rank in it, and the rank at a place. */
 int64_t sinter_mesh_place(const sinter_mesh *mesh, const sinter_mesh_axes *axes, int64_t rank);
 int64_t sinter_mesh_rank_at(const sinter_mesh *mesh, const sinter_mesh_axes *axes, int64_t rank, int64_t place);

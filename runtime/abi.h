@@ -51,6 +51,10 @@ enum {
     SINTER_ABI_PERMUTE = 4         /* target: source of rank `from`, zeros without; the own one goes to rank `to`. No group: two ranks */
 };
 #define SINTER_ABI_EXCHANGE_NAMES {"all_reduce", "all_gather", "reduce_scatter", "all_to_all", "permute"} /* by kind */
+/* Or'ed into the kind: an exchange in two calls of the same words. After the first the rank goes on; until the second returns nobody writes to
+ * source, and target is not there. They end in the order in which they begin, and all have ended where one is a single call. */
+enum { SINTER_ABI_EXCHANGE_BEGINS = 0x100, SINTER_ABI_EXCHANGE_ENDS = 0x200 };
+enum { SINTER_ABI_EXCHANGES_UNDER_WAY = 8 }; /* of a rank, at most */
 enum { SINTER_ABI_SUM = 0, SINTER_ABI_PROD = 1, SINTER_ABI_MAX = 2, SINTER_ABI_MIN = 3 };
 typedef struct sinter_abi_exchange {
     int32_t kind, reduction, dtype; /* dtype: ONNX code */

@@ -1,6 +1,7 @@
-/* Exchanges between threads. Every exchange has three stages that a rank's counter passes: it has come and shows its words; its
- * share of a sum is made; it has read all it needs. Groups wait for each other at each. Counters are the same on all ranks, as all run
- * the same exchanges. A rank that fails leaves at once, but its memory is its own only when nobody reads it any more. See collectives.h. Test: tests/unit/collectives_test.c, also under the thread sanitizer */
+/* Exchanges between threads. Every exchange has three stages that a rank passes: it has come and shows its words; its
+ * share of a sum is made; it has read all it needs. Groups wait for each other at each. How many exchanges a rank is past a stage of is
+ * the same on all ranks, as all run the same exchanges. One that is under way has come: what it is made of is read where it ends, by whoever gets it.
+ * A rank that fails leaves at once, but its memory is its own only when nobody reads it any more. See collectives.h. Test: tests/unit/collectives_test.c, also under the thread sanitizer */
 #include "runtime/collectives.h"
 #include "runtime/exchange.h"
 #include "runtime/status.h"
@@ -14,18 +15,29 @@
 #include <string.h>
 #include <time.h>
 
-enum { STAGES = 3, YIELDS = 64, SLICE_MILLISECONDS = 20 };
+enum { YIELDS = 64, SLICE_MILLISECONDS = 20 };
+typedef enum stage { COME, MADE, READ, STAGES } stage;
+typedef sinter_exchange_group group;
+
+/* An exchange of a rank, from its begin to its end. */
+typedef struct meeting {
+    struct rank *own;
+    uint64_t number; /* of the rank's exchanges */
+    sinter_abi_exchange words;
+    group group;
+    bool any_order;        /* the sum may be made in any order */
+    sinter_abi_call *call; /* that waits for it */
+} meeting;
 
 typedef struct rank {
     struct sinter_collectives *all;
     int64_t number;
     sinter_abi_services services;
-    sinter_abi_exchange words; /* of the exchange that it is in */
-    _Atomic uint64_t stage;    /* passed so far, over all exchanges */
-    _Atomic uint64_t reads;    /* begun and ended: odd while it reads what is others' */
-    uint64_t exchanges;        /* that it has begun */
-    double end;                /* of its patience with this one */
-    bool any_order;            /* the sum of this one may be made in any order */
+    meeting meetings[SINTER_ABI_EXCHANGES_UNDER_WAY]; /* by their numbers, around */
+    _Atomic uint64_t passed[STAGES];                  /* exchanges */
+    _Atomic uint64_t reads; /* begun and ended: odd while it reads what is others' */
+    uint64_t begun, ended;  /* exchanges */
+    double end;             /* of its patience with the one it waits for */
     _Atomic bool has_left;
 } rank;
 
@@ -40,8 +52,6 @@ struct sinter_collectives {
     char blame[200];
     rank *ranks;
 };
-
-typedef sinter_exchange_group group;
 
 /* ---- waiting ---- */
 
@@ -58,21 +68,30 @@ static void blame(sinter_collectives *c, int64_t number, const char *format, ...
     va_end(arguments);
 }
 
-static bool has_passed(const rank *r, uint64_t stage) {
-    return atomic_load(&r->stage) >= stage;
+static rank *member(const meeting *m, int64_t place) {
+    return &m->own->all->ranks[m->group.members[place]];
+}
+
+/* Of another rank that has come to the exchange. */
+static const sinter_abi_exchange *words_of(const meeting *m, const rank *other) {
+    return &other->meetings[m->number % SINTER_ABI_EXCHANGES_UNDER_WAY].words;
+}
+
+static bool has_passed(const meeting *m, const rank *r, stage s) {
+    return atomic_load(&r->passed[s]) > m->number;
 }
 
 /* Of a group that has to pass a stage. */
 typedef enum extent { ALL_OF_THEM, ANY_OF_THEM } extent;
 
 /* The first member that is waited for, as it has not passed the stage; NULL: there is nothing to wait for. */
-static rank *find_late(const sinter_collectives *c, const group *g, uint64_t stage, extent whom) {
+static rank *find_late(const meeting *m, const group *g, stage s, extent whom) {
     rank *late = NULL;
     for (int64_t i = 0; i < g->count; i++) {
-        rank *member = &c->ranks[g->members[i]];
-        bool passed = has_passed(member, stage);
+        rank *other = &m->own->all->ranks[g->members[i]];
+        bool passed = has_passed(m, other, s);
         if (passed && whom == ANY_OF_THEM) return NULL;
-        if (!passed && !late) late = member;
+        if (!passed && !late) late = other;
         if (late && whom == ALL_OF_THEM) break;
     }
     return late;
@@ -80,12 +99,12 @@ static rank *find_late(const sinter_collectives *c, const group *g, uint64_t sta
 
 /* The last of a group wakes those that sleep: if each did, a group would be woken as often as it has members. The groups of a permute
  * overlap, so that nobody knows who waits for whom; in any order somebody may wait for whoever comes next. */
-static void pass(rank *own, const group *g, uint64_t stage) {
-    sinter_collectives *c = own->all;
-    atomic_store(&own->stage, stage);
+static void pass(const meeting *m, stage s) {
+    sinter_collectives *c = m->own->all;
+    atomic_store(&m->own->passed[s], m->number + 1);
     if (!atomic_load(&c->sleepers)) return;
-    if (own->words.kind != SINTER_ABI_PERMUTE && !own->any_order &&
-        find_late(c, g, stage, ALL_OF_THEM))
+    if (m->words.kind != SINTER_ABI_PERMUTE && !m->any_order &&
+        find_late(m, &m->group, s, ALL_OF_THEM))
         return;
     pthread_mutex_lock(&c->mutex);
     pthread_cond_broadcast(&c->moved);
@@ -93,33 +112,32 @@ static void pass(rank *own, const group *g, uint64_t stage) {
 }
 
 /* The message says who was the first. Under the mutex. */
-static int32_t fail_by_blame(const rank *own, sinter_abi_call *call) {
-    const sinter_collectives *c = own->all;
-    return sinter_exchange_fail(call, SINTER_ABI_FAILED, own->number, "%s %u: rank %lld %s",
-                                sinter_exchange_name(&own->words), own->words.index,
+static int32_t fail_by_blame(const meeting *m) {
+    const sinter_collectives *c = m->own->all;
+    return sinter_exchange_fail(m->call, SINTER_ABI_FAILED, m->own->number, "%s %u: rank %lld %s",
+                                sinter_exchange_name(&m->words), m->words.index,
                                 (long long)c->culprit, c->blame);
 }
 
-/* Until all of the group have passed the stage, or any. */
-static int32_t wait_for(rank *own, const group *g, uint64_t stage, extent whom,
-                        sinter_abi_call *call) {
-    sinter_collectives *c = own->all;
+/* Until all of some ranks have passed the stage, or any. */
+static int32_t wait_for_some(const meeting *m, const group *g, stage s, extent whom) {
+    sinter_collectives *c = m->own->all;
     for (int i = 0; i < YIELDS; i++) {
-        if (!find_late(c, g, stage, whom)) return 0;
+        if (!find_late(m, g, s, whom)) return 0;
         sched_yield();
     }
     rank *late = NULL;
     int32_t code = 0;
     atomic_fetch_add(&c->sleepers, 1);
     pthread_mutex_lock(&c->mutex);
-    while (!code && (late = find_late(c, g, stage, whom))) {
-        bool is_over = sinter_exchange_clock() > own->end;
+    while (!code && (late = find_late(m, g, s, whom))) {
+        bool is_over = sinter_exchange_clock() > m->own->end;
         if (!late->has_left && is_over)
             blame(c, late->number, "did not come to %s %u within %g seconds",
-                  sinter_exchange_name(&own->words), own->words.index, c->seconds);
+                  sinter_exchange_name(&m->words), m->words.index, c->seconds);
         if (late->has_left) blame(c, late->number, "has ended");
         if (late->has_left || is_over) {
-            code = fail_by_blame(own, call);
+            code = fail_by_blame(m);
         } else {
             struct timespec until;
             clock_gettime(CLOCK_REALTIME, &until);
@@ -136,28 +154,35 @@ static int32_t wait_for(rank *own, const group *g, uint64_t stage, extent whom,
     return code;
 }
 
+static int32_t wait_for(const meeting *m, stage s) {
+    return wait_for_some(m, &m->group, s, ALL_OF_THEM);
+}
+
 /* ---- reading ---- */
 
 /* Who reads says so, then looks who has left; who leaves says so, then looks who reads: one of them sees the other (as in Dekker's
  * algorithm), and either nothing is read or the memory stays until it was. */
-static int32_t begin_reading(rank *own, const int64_t *members, int64_t count,
-                             sinter_abi_call *call) {
-    sinter_collectives *c = own->all;
+static int32_t begin_reading(const meeting *m, const int64_t *members, int64_t count) {
+    sinter_collectives *c = m->own->all;
     const rank *left = NULL;
-    atomic_fetch_add(&own->reads, 1);
+    atomic_fetch_add(&m->own->reads, 1);
     for (int64_t i = 0; !left && i < count; i++)
         if (c->ranks[members[i]].has_left) left = &c->ranks[members[i]];
     if (!left) return 0;
-    atomic_fetch_add(&own->reads, 1);
+    atomic_fetch_add(&m->own->reads, 1);
     pthread_mutex_lock(&c->mutex);
     blame(c, left->number, "has ended");
-    int32_t code = fail_by_blame(own, call);
+    int32_t code = fail_by_blame(m);
     pthread_mutex_unlock(&c->mutex);
     return code;
 }
 
-static void end_reading(rank *own) {
-    atomic_fetch_add(&own->reads, 1);
+static int32_t begin_reading_all(const meeting *m) {
+    return begin_reading(m, m->group.members, m->group.count);
+}
+
+static void end_reading(const meeting *m) {
+    atomic_fetch_add(&m->own->reads, 1);
 }
 
 /* Reads that may be of a rank that has left: each has one at most, which waits for nobody. */
@@ -172,61 +197,63 @@ static void wait_for_readers(const rank *own) {
 /* ---- what is done ---- */
 
 /* Who gives to whom must agree, too. */
-static bool fit_together(const rank *a, const rank *b) {
-    const sinter_abi_exchange *x = &a->words, *y = &b->words;
+static bool fit_together(const meeting *m, const rank *other) {
+    const sinter_abi_exchange *x = &m->words, *y = words_of(m, other);
+    const rank *own = m->own;
     if (x->kind != y->kind || x->reduction != y->reduction || x->dtype != y->dtype ||
         x->index != y->index || x->over != y->over || x->count != y->count)
         return false;
-    return x->kind != SINTER_ABI_PERMUTE || ((x->from == b->number) == (y->to == a->number) &&
-                                             (x->to == b->number) == (y->from == a->number));
+    return x->kind != SINTER_ABI_PERMUTE || ((x->from == other->number) == (y->to == own->number) &&
+                                             (x->to == other->number) == (y->from == own->number));
 }
 
-static int32_t check_fit(const rank *own, const rank *other, sinter_abi_call *call) {
-    if (fit_together(own, other)) return 0;
-    return sinter_exchange_fail(call, SINTER_ABI_FAILED, own->number,
+static int32_t check_fit(const meeting *m, const rank *other) {
+    if (fit_together(m, other)) return 0;
+    const sinter_abi_exchange *own = &m->words, *words = words_of(m, other);
+    return sinter_exchange_fail(m->call, SINTER_ABI_FAILED, m->own->number,
                                 "rank %lld runs another program: its exchange %u of %llu "
                                 "elements meets %u of %llu here",
-                                (long long)other->number, other->words.index,
-                                (unsigned long long)other->words.count, own->words.index,
-                                (unsigned long long)own->words.count);
+                                (long long)other->number, words->index,
+                                (unsigned long long)words->count, own->index,
+                                (unsigned long long)own->count);
 }
 
-static int32_t can_not_combine(const rank *own, int32_t code, int64_t terms,
-                               sinter_abi_call *call) {
+static int32_t can_not_combine(const meeting *m, int32_t code) {
     if (code == SINTER_ABI_OUT_OF_MEMORY)
-        return sinter_exchange_fail(call, code, own->number, "no memory for a sum over %lld ranks",
-                                    (long long)terms);
-    return sinter_exchange_fail(call, code, own->number,
+        return sinter_exchange_fail(m->call, code, m->own->number,
+                                    "no memory for a sum over %lld ranks",
+                                    (long long)m->group.count);
+    return sinter_exchange_fail(m->call, code, m->own->number,
                                 "elements of ONNX type %d can't be combined between ranks",
-                                own->words.dtype);
+                                m->words.dtype);
 }
 
 /* Elements [first, end) of the sum go to target, from its own start on; terms in the order in which ranks come. Who has been taken in
  * leaves the list of those that are left. */
-static int32_t combine_as_they_come(rank *own, const group *g, uint64_t stage, uint64_t first,
-                                    uint64_t end, char *target, sinter_abi_call *call) {
-    const sinter_abi_exchange *w = &own->words;
+static int32_t combine_as_they_come(const meeting *m, uint64_t first, uint64_t end, char *target) {
+    const sinter_abi_exchange *w = &m->words;
+    const group *g = &m->group;
     size_t begin = (size_t)first * sinter_exchange_element_size(w->dtype);
     const void *terms[] = {(const char *)w->source + begin, NULL};
     group left = {.members = malloc((size_t)g->count * sizeof *left.members)};
     int32_t code = 0;
-    if (!left.members) return can_not_combine(own, SINTER_ABI_OUT_OF_MEMORY, g->count, call);
+    if (!left.members) return can_not_combine(m, SINTER_ABI_OUT_OF_MEMORY);
     for (int64_t p = 0; p < g->count; p++)
         if (p != g->place) left.members[left.count++] = g->members[p];
     while (!code && left.count) {
-        code = wait_for(own, &left, stage + 1, ANY_OF_THEM, call);
+        code = wait_for_some(m, &left, COME, ANY_OF_THEM);
         for (int64_t i = left.count; !code && i-- > 0;) {
-            const rank *other = &own->all->ranks[left.members[i]];
-            if (!has_passed(other, stage + 1)) continue;
-            code = check_fit(own, other, call);
+            const rank *other = &m->own->all->ranks[left.members[i]];
+            if (!has_passed(m, other, COME)) continue;
+            code = check_fit(m, other);
             if (code) break;
-            code = begin_reading(own, &other->number, 1, call);
+            code = begin_reading(m, &other->number, 1);
             if (code) break;
-            terms[1] = (const char *)other->words.source + begin;
+            terms[1] = (const char *)words_of(m, other)->source + begin;
             code =
                 sinter_exchange_combine(w->dtype, w->reduction, terms, 2, 0, end - first, target);
-            end_reading(own);
-            if (code) can_not_combine(own, code, g->count, call);
+            end_reading(m);
+            if (code) can_not_combine(m, code);
             terms[0] = target;
             left.members[i] = left.members[--left.count];
         }
@@ -235,27 +262,25 @@ static int32_t combine_as_they_come(rank *own, const group *g, uint64_t stage, u
     return code;
 }
 
-/* The same, in the order of places unless any will do. */
-static int32_t combine(rank *own, const group *g, uint64_t stage, uint64_t first, uint64_t end,
-                       void *target, sinter_abi_call *call) {
-    const sinter_abi_exchange *w = &own->words;
-    if (own->any_order) return combine_as_they_come(own, g, stage, first, end, target, call);
-    const void **sources = malloc((size_t)g->count * sizeof *sources);
-    int32_t code = SINTER_ABI_OUT_OF_MEMORY;
-    for (int64_t p = 0; sources && p < g->count; p++)
-        sources[p] = own->all->ranks[g->members[p]].words.source;
-    int32_t left = sources ? begin_reading(own, g->members, g->count, call) : 0;
-    if (sources && !left) {
-        code =
-            sinter_exchange_combine(w->dtype, w->reduction, sources, g->count, first, end, target);
-        end_reading(own);
-    }
-    free(sources);
-    return left ? left : code ? can_not_combine(own, code, g->count, call) : 0;
+static const char *source_of(const meeting *m, int64_t place) {
+    return words_of(m, member(m, place))->source;
 }
 
-static const char *source_of(const rank *own, const group *g, int64_t place) {
-    return own->all->ranks[g->members[place]].words.source;
+/* The same, in the order of places unless any will do. */
+static int32_t combine(const meeting *m, uint64_t first, uint64_t end, void *target) {
+    const sinter_abi_exchange *w = &m->words;
+    if (m->any_order) return combine_as_they_come(m, first, end, target);
+    const void **sources = malloc((size_t)m->group.count * sizeof *sources);
+    int32_t code = SINTER_ABI_OUT_OF_MEMORY;
+    for (int64_t p = 0; sources && p < m->group.count; p++) sources[p] = source_of(m, p);
+    int32_t left = sources ? begin_reading_all(m) : 0;
+    if (sources && !left) {
+        code = sinter_exchange_combine(w->dtype, w->reduction, sources, m->group.count, first, end,
+                                       target);
+        end_reading(m);
+    }
+    free(sources);
+    return left ? left : code ? can_not_combine(m, code) : 0;
 }
 
 /* Where the share of a place begins. */
@@ -264,40 +289,42 @@ static uint64_t share(const group *g, uint64_t count, int64_t place) {
            (count % (uint64_t)g->count) * (uint64_t)place / (uint64_t)g->count;
 }
 
-static int32_t reduce_all(rank *own, const group *g, uint64_t stage, sinter_abi_call *call) {
-    const sinter_abi_exchange *w = &own->words;
+static int32_t reduce_all(const meeting *m) {
+    const sinter_abi_exchange *w = &m->words;
+    const group *g = &m->group;
     size_t size = sinter_exchange_element_size(w->dtype);
     uint64_t first = share(g, w->count, g->place), end = share(g, w->count, g->place + 1);
-    int32_t code = combine(own, g, stage, first, end, (char *)w->target + first * size, call);
+    int32_t code = combine(m, first, end, (char *)w->target + first * size);
     if (code) return code;
-    pass(own, g, stage + 2);
-    code = wait_for(own, g, stage + 2, ALL_OF_THEM, call);
-    if (!code) code = begin_reading(own, g->members, g->count, call);
+    pass(m, MADE);
+    code = wait_for(m, MADE);
+    if (!code) code = begin_reading_all(m);
     if (code) return code;
     for (int64_t p = 0; p < g->count; p++) {
         first = share(g, w->count, p);
         end = share(g, w->count, p + 1);
-        const char *target = own->all->ranks[g->members[p]].words.target;
+        const char *target = words_of(m, member(m, p))->target;
         if (p != g->place)
             memcpy((char *)w->target + first * size, target + first * size, (end - first) * size);
     }
-    end_reading(own);
+    end_reading(m);
     return 0;
 }
 
 /* Of what the others have. */
-static void copy_parts(const rank *own, const group *g) {
-    const sinter_abi_exchange *w = &own->words;
+static void copy_parts(const meeting *m) {
+    const sinter_abi_exchange *w = &m->words;
+    const group *g = &m->group;
     size_t bytes = (size_t)w->count * sinter_exchange_element_size(w->dtype);
     size_t piece = bytes / (size_t)g->count;
     switch (w->kind) {
     case SINTER_ABI_ALL_GATHER:
         for (int64_t p = 0; p < g->count; p++)
-            if (bytes) memcpy((char *)w->target + (size_t)p * bytes, source_of(own, g, p), bytes);
+            if (bytes) memcpy((char *)w->target + (size_t)p * bytes, source_of(m, p), bytes);
         return;
     case SINTER_ABI_PERMUTE:
         if (bytes && w->from >= 0)
-            memcpy(w->target, own->all->ranks[w->from].words.source, bytes);
+            memcpy(w->target, words_of(m, &m->own->all->ranks[w->from])->source, bytes);
         else if (bytes)
             memset(w->target, 0, bytes);
         return;
@@ -305,37 +332,25 @@ static void copy_parts(const rank *own, const group *g) {
         for (int64_t p = 0; p < g->count; p++)
             if (piece)
                 memcpy((char *)w->target + (size_t)p * piece,
-                       source_of(own, g, p) + (size_t)g->place * piece, piece);
+                       source_of(m, p) + (size_t)g->place * piece, piece);
     }
 }
 
-static int32_t exchange_parts(rank *own, const group *g, uint64_t stage, sinter_abi_call *call) {
-    const sinter_abi_exchange *w = &own->words;
+static int32_t exchange_parts(const meeting *m) {
+    const sinter_abi_exchange *w = &m->words;
+    const group *g = &m->group;
     uint64_t each = w->count / (uint64_t)g->count;
-    if (w->kind == SINTER_ABI_ALL_REDUCE) return reduce_all(own, g, stage, call);
+    if (w->kind == SINTER_ABI_ALL_REDUCE) return reduce_all(m);
     if (w->kind == SINTER_ABI_REDUCE_SCATTER)
-        return combine(own, g, stage, each * (uint64_t)g->place, each * (uint64_t)(g->place + 1),
-                       w->target, call);
-    int32_t code = begin_reading(own, g->members, g->count, call);
+        return combine(m, each * (uint64_t)g->place, each * (uint64_t)(g->place + 1), w->target);
+    int32_t code = begin_reading_all(m);
     if (code) return code;
-    copy_parts(own, g);
-    end_reading(own);
+    copy_parts(m);
+    end_reading(m);
     return 0;
 }
 
-static int32_t meet(rank *own, const group *g, sinter_abi_call *call) {
-    uint64_t stage = STAGES * own->exchanges++;
-    own->end = sinter_exchange_clock() + own->all->seconds;
-    own->any_order = own->all->any_order && sinter_exchange_depends_on_order(&own->words, g->count);
-    pass(own, g, stage + 1);
-    int32_t code = own->any_order ? 0 : wait_for(own, g, stage + 1, ALL_OF_THEM, call);
-    for (int64_t p = 0; !own->any_order && !code && p < g->count; p++)
-        code = check_fit(own, &own->all->ranks[g->members[p]], call);
-    if (!code) code = exchange_parts(own, g, stage, call);
-    if (code) return code;
-    pass(own, g, stage + STAGES);
-    return wait_for(own, g, stage + STAGES, ALL_OF_THEM, call);
-}
+/* ---- begin and end ---- */
 
 /* A permute is between a rank, the one it gets from and the one it gives to. */
 static bool find_members(const rank *own, const sinter_abi_exchange *words, group *out_group) {
@@ -349,17 +364,56 @@ static bool find_members(const rank *own, const sinter_abi_exchange *words, grou
     return true;
 }
 
-static int32_t exchange(sinter_abi_call *call, const sinter_abi_exchange *words) {
-    rank *own = call->services->user;
-    group g;
-    if (!sinter_exchange_check(&own->all->mesh, words) || !find_members(own, words, &g))
+static int32_t begin(rank *own, sinter_abi_call *call, const sinter_abi_exchange *words) {
+    meeting *m = &own->meetings[own->begun % SINTER_ABI_EXCHANGES_UNDER_WAY];
+    if (own->begun - own->ended == SINTER_ABI_EXCHANGES_UNDER_WAY)
+        return sinter_exchange_fail(call, SINTER_ABI_FAILED, own->number,
+                                    "more than %d exchanges "
+                                    "under way at a time",
+                                    SINTER_ABI_EXCHANGES_UNDER_WAY);
+    *m = (meeting){.own = own, .number = own->begun, .words = *words};
+    if (!sinter_exchange_check(&own->all->mesh, words) || !find_members(own, words, &m->group))
         return sinter_exchange_fail(call, SINTER_ABI_FAILED, own->number,
                                     "an exchange that this mesh has not");
-    /* words of the other kinds may end before `from` */
-    memcpy(&own->words, words,
-           words->kind == SINTER_ABI_PERMUTE ? sizeof *words : offsetof(sinter_abi_exchange, from));
-    int32_t code = meet(own, &g, call);
-    sinter_exchange_free_group(&g);
+    m->any_order = own->all->any_order && sinter_exchange_depends_on_order(words, m->group.count);
+    own->begun++;
+    pass(m, COME);
+    return 0;
+}
+
+static int32_t meet(const meeting *m) {
+    int32_t code = m->any_order ? 0 : wait_for(m, COME);
+    for (int64_t p = 0; !m->any_order && !code && p < m->group.count; p++)
+        code = check_fit(m, member(m, p));
+    if (!code) code = exchange_parts(m);
+    if (code) return code;
+    pass(m, READ);
+    return wait_for(m, READ);
+}
+
+/* The oldest one that is under way. */
+static int32_t end(rank *own, sinter_abi_call *call) {
+    meeting *m = &own->meetings[own->ended % SINTER_ABI_EXCHANGES_UNDER_WAY];
+    m->call = call;
+    own->end = sinter_exchange_clock() + own->all->seconds;
+    int32_t code = meet(m);
+    if (code) return code;
+    sinter_exchange_free_group(&m->group);
+    own->ended++;
+    return 0;
+}
+
+static int32_t exchange(sinter_abi_call *call, const sinter_abi_exchange *given) {
+    rank *own = call->services->user;
+    sinter_exchange_phase phase;
+    sinter_abi_exchange words = sinter_exchange_read(given, &phase);
+    const meeting *oldest = &own->meetings[own->ended % SINTER_ABI_EXCHANGES_UNDER_WAY];
+    int32_t code = 0;
+    if (!sinter_exchange_is_next(phase, &words, own->begun > own->ended ? &oldest->words : NULL))
+        code = sinter_exchange_fail(call, SINTER_ABI_FAILED, own->number,
+                                    "exchange %u does not end in its turn", words.index);
+    if (!code && phase != SINTER_EXCHANGE_ENDS) code = begin(own, call, &words);
+    if (!code && phase != SINTER_EXCHANGE_BEGINS) code = end(own, call);
     if (code) sinter_collectives_leave(own->all, own->number, call->message);
     return code;
 }
@@ -401,6 +455,10 @@ void sinter_collectives_allow_any_order(sinter_collectives *c) {
 
 void sinter_collectives_destroy(sinter_collectives *c) {
     if (!c) return;
+    for (int64_t i = 0; i < c->mesh.rank_count; i++) /* what ranks that failed had under way */
+        for (uint64_t k = c->ranks[i].ended; k < c->ranks[i].begun; k++)
+            sinter_exchange_free_group(
+                &c->ranks[i].meetings[k % SINTER_ABI_EXCHANGES_UNDER_WAY].group);
     pthread_cond_destroy(&c->moved);
     pthread_mutex_destroy(&c->mutex);
     free(c->ranks);

@@ -33,8 +33,9 @@ typedef struct sinter_device_session {
         *graph_key; /* what a run's work depends on: now; of the last run and the graph */
     bool has_graph_key;
     sinter_abi_device_failure *failed; /* pinned */
-    void *staging;                     /* likewise: source and target of an exchange */
-    uint64_t staging_bytes;
+    place staging
+        [SINTER_ABI_EXCHANGES_UNDER_WAY]; /* likewise: source and target of exchanges, by number, around */
+    uint64_t begun, ended;                /* exchanges of the run */
     void *host_workspace;
     uint64_t host_workspace_bytes;
     int64_t *symbols;
@@ -172,14 +173,14 @@ static void on_deallocate(void *user, void *pointer) {
 /* ---- exchanges of ranks ---- */
 
 /* Copies of an exchange before this one may still be under way in what there is. */
-static bool grow_staging(session *s, uint64_t bytes) {
-    if (s->staging && bytes <= s->staging_bytes) return true;
+static bool grow_staging(session *s, place *at, uint64_t bytes) {
+    if (at->memory && bytes <= at->capacity) return true;
     if (!wait(s)) return false;
-    void *old = s->staging;
-    s->staging = NULL;
-    s->staging_bytes = bytes;
+    void *old = at->memory;
+    at->memory = NULL;
+    at->capacity = bytes;
     return keep(s, driver_of(s)->deallocate_host(s->code->device, old)) &&
-           keep(s, driver_of(s)->allocate_host(s->code->device, bytes, &s->staging));
+           keep(s, driver_of(s)->allocate_host(s->code->device, bytes, &at->memory));
 }
 
 static int32_t on_exchange(void *user, const sinter_abi_exchange *words, uint64_t target_count) {
@@ -189,26 +190,29 @@ static int32_t on_exchange(void *user, const sinter_abi_exchange *words, uint64_
     const uint64_t size = sinter_exchange_element_size(words->dtype), given = words->count * size,
                    got = target_count * size,
                    begin = (given + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    const bool ends = words->kind & SINTER_ABI_EXCHANGE_ENDS;
+    place *at = &s->staging[(ends ? s->ended : s->begun) % SINTER_ABI_EXCHANGES_UNDER_WAY];
     if (!services || services->size <= offsetof(sinter_abi_services, exchange) ||
         !services->exchange) {
         keep(s, SINTER_FAIL(SINTER_STATUS_FAILED,
                             "a program of several ranks needs the others to run"));
         return answer(s);
     }
-    if (!grow_staging(s, begin + got + !(begin + got)) ||
-        !keep(s, driver_of(s)->copy(s->stream, s->staging, words->source, given,
-                                    SINTER_ABI_COPY_TO_HOST)) ||
-        !fetch_failure(s) || !wait(s))
+    if (!ends && (!grow_staging(s, at, begin + got + !(begin + got)) ||
+                  !keep(s, driver_of(s)->copy(s->stream, at->memory, words->source, given,
+                                              SINTER_ABI_COPY_TO_HOST)) ||
+                  !fetch_failure(s) || !wait(s)))
         return answer(s);
     sinter_abi_exchange staged = *words;
-    staged.source = s->staging;
-    staged.target = (char *)s->staging + begin;
+    staged.source = at->memory;
+    staged.target = (char *)at->memory + begin;
+    s->begun += !ends;
     int32_t code = services->exchange(s->call, &staged);
-    if (code)
-        keep(s, sinter_executable_failure(s->call, code));
-    else
-        keep(s, driver_of(s)->copy(s->stream, words->target, staged.target, got,
-                                   SINTER_ABI_COPY_TO_DEVICE));
+    if (code) keep(s, sinter_executable_failure(s->call, code));
+    if (code || words->kind & SINTER_ABI_EXCHANGE_BEGINS) return answer(s);
+    s->ended++;
+    keep(s, driver_of(s)->copy(s->stream, words->target, staged.target, got,
+                               SINTER_ABI_COPY_TO_DEVICE));
     return answer(s);
 }
 
@@ -366,6 +370,7 @@ static void download(session *s) {
 static sinter_status *run(session *s, sinter_abi_call *call) {
     const sinter_abi_artifact *artifact = artifact_of(s);
     s->call = call;
+    s->begun = s->ended = 0;
     call->symbols = s->symbols;
     for (uint32_t i = 0; i < artifact->output_count; i++)
         s->given[i] = call->outputs[i].data != NULL;
@@ -424,7 +429,8 @@ static void destroy(session *s) {
         sinter_status_destroy(driver->deallocate(s->stream, s->workspace.memory));
     if (s->failure.memory) sinter_status_destroy(driver->deallocate(s->stream, s->failure.memory));
     sinter_status_destroy(driver->deallocate_host(device, s->failed));
-    sinter_status_destroy(driver->deallocate_host(device, s->staging));
+    for (int i = 0; i < SINTER_ABI_EXCHANGES_UNDER_WAY; i++)
+        sinter_status_destroy(driver->deallocate_host(device, s->staging[i].memory));
     sinter_status_destroy(driver->stream_destroy(s->stream));
     sinter_device_delete(device, s->host_workspace, s->host_workspace_bytes);
 #define TABLES(X)                                                                                  \

@@ -100,6 +100,27 @@ size_t sinter_exchange_element_size(int32_t dtype) {
     return dtype >= 0 && dtype < (int32_t)sizeof sizes ? sizes[dtype] : 0;
 }
 
+sinter_abi_exchange sinter_exchange_read(const sinter_abi_exchange *given,
+                                         sinter_exchange_phase *out_phase) {
+    const int32_t kind = given->kind & ~(SINTER_ABI_EXCHANGE_BEGINS | SINTER_ABI_EXCHANGE_ENDS);
+    const bool pairs = kind == SINTER_ABI_PERMUTE;
+    sinter_abi_exchange words = {.from = -1, .to = -1};
+    memcpy(&words, given, pairs ? sizeof words : offsetof(sinter_abi_exchange, from));
+    words.kind = kind;
+    *out_phase = given->kind & SINTER_ABI_EXCHANGE_BEGINS ? SINTER_EXCHANGE_BEGINS
+                 : given->kind & SINTER_ABI_EXCHANGE_ENDS ? SINTER_EXCHANGE_ENDS
+                                                          : SINTER_EXCHANGE_WHOLE;
+    return words;
+}
+
+bool sinter_exchange_is_next(sinter_exchange_phase phase, const sinter_abi_exchange *words,
+                             const sinter_abi_exchange *oldest) {
+    if (phase != SINTER_EXCHANGE_ENDS) return phase == SINTER_EXCHANGE_BEGINS || !oldest;
+    return oldest && words->kind == oldest->kind && words->index == oldest->index &&
+           words->count == oldest->count && words->source == oldest->source &&
+           words->target == oldest->target;
+}
+
 bool sinter_exchange_check(const sinter_exchange_mesh *mesh, const sinter_abi_exchange *words) {
     if (words->kind < 0 || words->kind >= (int32_t)(sizeof names / sizeof *names)) return false;
     if (!sinter_exchange_element_size(words->dtype)) return false;

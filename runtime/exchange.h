@@ -23,6 +23,12 @@ sinter_status *sinter_exchange_mesh_init(sinter_exchange_mesh *mesh, const int64
 /* The group of a rank over axes as sinter_abi_exchange has them. False where the mesh has no such axes, or there is no memory. */
 bool sinter_exchange_find_group(const sinter_exchange_mesh *mesh, int64_t rank, uint64_t over, sinter_exchange_group *out_group);
 void sinter_exchange_free_group(sinter_exchange_group *group);
+/* Which call of an exchange it is. */
+typedef enum sinter_exchange_phase { SINTER_EXCHANGE_WHOLE, SINTER_EXCHANGE_BEGINS, SINTER_EXCHANGE_ENDS } sinter_exchange_phase;
+/* The words without the phase; words of kinds but PERMUTE may end before `from`. */
+sinter_abi_exchange sinter_exchange_read(const sinter_abi_exchange *given, sinter_exchange_phase *out_phase);
+/* Whether the call is in its turn; oldest: the words of what began first of all that is under way, NULL where nothing is. */
+bool sinter_exchange_is_next(sinter_exchange_phase phase, const sinter_abi_exchange *words, const sinter_abi_exchange *oldest);
 /* Whether the words are those of an exchange on such a mesh. */
 bool sinter_exchange_check(const sinter_exchange_mesh *mesh, const sinter_abi_exchange *words);
 const char *sinter_exchange_name(const sinter_abi_exchange *words); /* "all_reduce" */

@@ -20,7 +20,7 @@ static void pause_for(long microseconds) {
     nanosleep(&time, NULL);
 }
 
-static bool transport_failed(sinter_job *job) {
+bool sinter_job_transport_failed(sinter_job *job) {
     snprintf(job->why, sizeof job->why, "%s: %s", job->transport->name,
              job->transport->why(job->transport));
     return false;
@@ -33,9 +33,10 @@ static bool answer(sinter_job *job, int64_t late) {
     int there;
     while ((there = t->take(t, TAG_QUERY, &from, &query, sizeof query)) > 0) {
         const int64_t words[] = {query, late};
-        if (t->post(t, from, TAG_ANSWER, words, sizeof words) < 0) return transport_failed(job);
+        if (t->post(t, from, TAG_ANSWER, words, sizeof words) < 0)
+            return sinter_job_transport_failed(job);
     }
-    return there == 0 || transport_failed(job);
+    return there == 0 || sinter_job_transport_failed(job);
 }
 
 /* Whom the rank waits for; -1: it does not answer. False after an error. */
@@ -43,11 +44,12 @@ static bool ask(sinter_job *job, int64_t whom, int64_t query, int64_t late, int6
     sinter_transport *t = job->transport;
     double end = sinter_exchange_clock() + ANSWER_SECONDS;
     *out_late = -1;
-    if (t->post(t, whom, TAG_QUERY, &query, sizeof query) < 0) return transport_failed(job);
+    if (t->post(t, whom, TAG_QUERY, &query, sizeof query) < 0)
+        return sinter_job_transport_failed(job);
     while (sinter_exchange_clock() < end) {
         int64_t from, words[2];
         int there = t->take(t, TAG_ANSWER, &from, words, sizeof words);
-        if (there < 0) return transport_failed(job);
+        if (there < 0) return sinter_job_transport_failed(job);
         if (there && from == whom && words[0] == query) {
             *out_late = words[1];
             return true;
@@ -77,14 +79,18 @@ static bool blame(sinter_job *job, int64_t late) {
     return false;
 }
 
-bool sinter_job_wait(sinter_job *job) {
-    sinter_transport *t = job->transport;
+bool sinter_job_wait(sinter_job *job, sinter_job_look *look, void *user) {
     double start = sinter_exchange_clock();
+    uint64_t rounds = job->rounds;
     for (uint64_t looks = 1;; looks++) {
         int64_t late = -1;
-        int done = t->test(t, &late);
-        if (done < 0) return transport_failed(job);
-        if (done) return true;
+        int done = look(user, &late);
+        if (done) return done > 0;
+        if (rounds != job->rounds) {
+            rounds = job->rounds;
+            start = sinter_exchange_clock();
+            continue;
+        }
         double waited = sinter_exchange_clock() - start;
         if (waited > SPIN_SECONDS)
             pause_for(PAUSE_MICROSECONDS);
@@ -105,19 +111,26 @@ static sinter_status *why(const sinter_job *job) {
 sinter_status *sinter_job_send(sinter_job *job, int64_t to, const void *data, uint64_t bytes) {
     sinter_transport *t = job->transport;
     if (t->send(t, to, TAG_MESSAGE, data, bytes) > 0) return NULL;
-    transport_failed(job);
+    sinter_job_transport_failed(job);
     return why(job);
 }
 
 sinter_status *sinter_job_receive(sinter_job *job, int64_t from, void *data, uint64_t bytes) {
     sinter_transport *t = job->transport;
     if (t->receive(t, from, TAG_MESSAGE, data, bytes) > 0) return NULL;
-    transport_failed(job);
+    sinter_job_transport_failed(job);
     return why(job);
 }
 
+static int look_for_messages(void *user, int64_t *out_late) {
+    sinter_job *job = user;
+    int done = job->transport->test(job->transport, TAG_MESSAGE, true, out_late);
+    if (done < 0) sinter_job_transport_failed(job);
+    return done;
+}
+
 sinter_status *sinter_job_finish(sinter_job *job, const char *what) {
-    if (sinter_job_wait(job)) return NULL;
+    if (sinter_job_wait(job, look_for_messages, job)) return NULL;
     return SINTER_FAIL(SINTER_STATUS_FAILED, "rank %lld: %s: %s", (long long)job->transport->rank,
                        what, job->why);
 }
@@ -126,7 +139,10 @@ sinter_status *sinter_job_finish(sinter_job *job, const char *what) {
 
 bool sinter_job_pass(sinter_job *job, int64_t place) {
     sinter_transport *t = job->transport;
-    return !t->pass || t->pass(t, place) > 0 || transport_failed(job);
+    int there = t->pass ? t->pass(t, place) : 1;
+    for (; !there; there = t->pass(t, place)) /* between kernels, as in a run */
+        if (!sinter_job_advance_all(job)) return false;
+    return there > 0 || sinter_job_transport_failed(job);
 }
 
 sinter_status *sinter_job_start_run(sinter_job *job) {
@@ -189,6 +205,7 @@ sinter_status *sinter_job_open(const char *name, double seconds, sinter_job **ou
     job->services = (sinter_abi_services){.size = sizeof job->services,
                                           .thread_count = 1,
                                           .user = job,
+                                          .trace = sinter_job_trace,
                                           .exchange = sinter_job_exchange};
     *out_job = job;
     return NULL;
@@ -198,7 +215,7 @@ void sinter_job_close(sinter_job *job, bool failed) {
     if (!job) return;
     if (job->transport) job->transport->close(job->transport, failed);
     free(job->name);
-    free(job->joined);
+    sinter_job_release(job);
     free(job); /* the library stays: what it is built on can't be started twice in a process */
 }
 

@@ -8,14 +8,14 @@
 #include <stdint.h>
 
 #define SINTER_TRANSPORT_SYMBOL "sinter_transport_open"
-enum { SINTER_TRANSPORT_VERSION = 3, SINTER_TRANSPORT_TAGS = 32000, SINTER_TRANSPORT_NOTE_BYTES = 64 };
+enum { SINTER_TRANSPORT_VERSION = 4, SINTER_TRANSPORT_TAGS = 32000, SINTER_TRANSPORT_NOTE_BYTES = 64 };
 
 /* Places of a program besides its exchanges. */
 enum { SINTER_TRANSPORT_START = -1, SINTER_TRANSPORT_END = -2 };
 
 /* A sum over a group that the transport makes, in an order of its own. */
 typedef struct sinter_transport_sum {
-    int group;             /* of join */
+    int group, tag;        /* of join; that test knows it by */
     int32_t is_double, is_product, is_scattered; /* f64, else f32; scattered: each gets its part of the elements, which are as many for each */
     uint64_t count;        /* elements of source */
     const void *source;
@@ -29,8 +29,9 @@ typedef struct sinter_transport {
     /* Begin; memory is the transport's until test says that it is done. Received are exactly `bytes`, else test fails. */
     int (*send)(struct sinter_transport *transport, int64_t to, int tag, const void *data, uint64_t bytes);
     int (*receive)(struct sinter_transport *transport, int64_t from, int tag, void *data, uint64_t bytes);
-    /* Whether all that was begun is done; if not, out_late is a rank of which something is missing. Where time is simulated it waits. */
-    int (*test)(struct sinter_transport *transport, int64_t *out_late);
+    /* Whether all that was begun with the tag is done; if not, out_late is a rank of which something is missing. waits: where time is simulated,
+     * until it is. */
+    int (*test)(struct sinter_transport *transport, int tag, int waits, int64_t *out_late);
     /* Notes of NOTE_BYTES at most, that nobody need wait for: sent, and taken where there is one of the tag. */
     int (*post)(struct sinter_transport *transport, int64_t to, int tag, const void *data, uint64_t bytes);
     int (*take)(struct sinter_transport *transport, int tag, int64_t *out_from, void *data, uint64_t bytes);
@@ -39,8 +40,8 @@ typedef struct sinter_transport {
     int (*join)(struct sinter_transport *transport, const int64_t *members, int64_t count, int *out_group);
     /* Begun as messages are; 0: too long for it, which is so for each member. */
     int (*sum)(struct sinter_transport *transport, const sinter_transport_sum *sum);
-    /* Where time is simulated, else NULL: a run of the rank's program has come to this place, START, END or the number of the exchange that is
-     * next, and what it did since the place before takes its time now. */
+    /* Where time is simulated, else NULL: a run of the rank's program is to come to this place, START, END or the number of the exchange that is
+     * next, and what it does on the way takes its time now, a kernel a call; 0 where there is more on the way. */
     int (*pass)(struct sinter_transport *transport, int64_t place);
     const char *(*why)(const struct sinter_transport *transport);
     /* Ends the part that this process has in the job, which waits for the others; failed: without a word to them, which may be dead

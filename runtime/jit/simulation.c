@@ -121,8 +121,9 @@ static void print_steps(sinter_module *module, const sinter_estimate_step *step,
     if (!exchange.count ||
         !sinter_dim_is_const(sinter_module_dims(module), exchange.count, &count) || count < 1)
         count = 1;
-    sinter_text_format(text, "exchange %.17g\n",
-                       (before + step->seconds - step->link_seconds) / (double)count);
+    sinter_text_format(text, "exchange %.17g %lld\n",
+                       (before + step->seconds - step->link_seconds) / (double)count,
+                       (long long)count);
 }
 
 static bool print_times(sinter_module *module, const sinter_hardware *h, sinter_text *text,
@@ -149,10 +150,10 @@ static bool print_times(sinter_module *module, const sinter_hardware *h, sinter_
             seconds = 0;
             continue;
         }
-        sinter_text_format(text, "exchange %.17g\n", seconds);
+        sinter_text_format(text, "exchange %.17g 1\n", seconds);
         seconds = 0;
     }
-    sinter_text_format(text, "end %.17g\n", seconds);
+    sinter_text_format(text, "end %.17g 1\n", seconds);
     sinter_arena_deinit(&arena);
     return true;
 }

@@ -18,15 +18,19 @@ static void on_trace(void *user, uint32_t kernel, int32_t begin) {
     const sinter_trace_step step = {
         .index = kernel, .begin = s->begin, .end = sinter_clock_seconds()};
     s->listener->hear(s->listener->user, &step);
+    if (s->before && s->before->trace) s->before->trace(s->before->user, kernel, begin);
 }
 
 /* The service before finds its own `user` in the call, so it is told of its own services. */
 static int32_t on_exchange(sinter_abi_call *call, const sinter_abi_exchange *words) {
     const sinter_abi_services *own = call->services;
     const sinter_trace_services *s = own->user;
+    sinter_exchange_phase phase;
+    const sinter_abi_exchange plain = sinter_exchange_read(words, &phase);
     sinter_trace_step step = {.is_exchange = true,
-                              .index = (uint32_t)words->kind,
-                              .bytes = words->count * sinter_exchange_element_size(words->dtype),
+                              .index =
+                                  (uint32_t)plain.kind + (uint32_t)phase * SINTER_TRACE_EXCHANGES,
+                              .bytes = plain.count * sinter_exchange_element_size(plain.dtype),
                               .begin = sinter_clock_seconds()};
     call->services = s->before;
     int32_t code = s->before->exchange(call, words);
@@ -118,7 +122,8 @@ void sinter_trace_deinit(sinter_trace *trace) {
 
 sinter_trace_lane *sinter_trace_add_lane(sinter_trace *trace, const char *name,
                                          const sinter_abi_artifact *artifact) {
-    static const char *const exchanges[] = SINTER_ABI_EXCHANGE_NAMES;
+    static const char *const exchanges[SINTER_TRACE_EXCHANGES] = SINTER_ABI_EXCHANGE_NAMES;
+    static const char *const phases[] = {"", " begins", " ends"};
     sinter_trace_lane *lane = SINTER_NEW(&trace->arena, sinter_trace_lane);
     sinter_arena_init(&lane->arena);
     lane->name = sinter_arena_copy_string(&trace->arena, name, strlen(name));
@@ -128,8 +133,12 @@ sinter_trace_lane *sinter_trace_add_lane(sinter_trace *trace, const char *name,
         sinter_vector_push(&lane->arena, &lane->kernels,
                            add_names(lane, kernel->name, kernel->nodes ? kernel->nodes : ""));
     }
-    for (size_t i = 0; artifact && i < sizeof exchanges / sizeof *exchanges; i++)
-        sinter_vector_push(&lane->arena, &lane->exchanges, add_names(lane, exchanges[i], ""));
+    for (size_t i = 0; artifact && i < 3 * SINTER_TRACE_EXCHANGES; i++) {
+        const char *what =
+            sinter_arena_format(&lane->arena, "%s%s", exchanges[i % SINTER_TRACE_EXCHANGES],
+                                phases[i / SINTER_TRACE_EXCHANGES]);
+        sinter_vector_push(&lane->arena, &lane->exchanges, add_names(lane, what, ""));
+    }
     sinter_vector_push(&trace->arena, &trace->lanes, lane);
     return lane;
 }

@@ -8,10 +8,11 @@
 
 /* ---- hearing ---- */
 
+enum { SINTER_TRACE_EXCHANGES = 5 }; /* SINTER_ABI_EXCHANGE_NAMES; those in two calls come behind them, as what begins, then as what ends */
 /* A kernel or an exchange between ranks that has ended; told on the thread of the run. */
 typedef struct sinter_trace_step {
     bool is_exchange;
-    uint32_t index;    /* of the artifact's kernels; of SINTER_ABI_EXCHANGE_NAMES */
+    uint32_t index;    /* of the artifact's kernels; of an exchange's name */
     uint64_t bytes;    /* that the rank gave to an exchange */
     double begin, end; /* of sinter_clock_seconds */
 } sinter_trace_step;

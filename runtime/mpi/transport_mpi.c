@@ -18,6 +18,7 @@ enum { CHUNK = 1 << 30 }; /* MPI counts with int */
 typedef struct request {
     MPI_Request handle;
     int64_t peer;
+    int tag;
     int expected; /* bytes that are received; -1: sent */
 } request;
 
@@ -27,6 +28,12 @@ typedef struct note {
     char data[SINTER_TRANSPORT_NOTE_BYTES];
 } note;
 
+/* Of a run in simulated time: so many seconds, then calls for exchanges, each after as many; none: a kernel while there are exchanges under way. */
+typedef struct work {
+    double seconds;
+    int64_t calls;
+} work;
+
 typedef struct mpi {
     sinter_transport table; /* first */
     request *requests;
@@ -34,10 +41,11 @@ typedef struct mpi {
     double seconds;   /* that others may take to come to what can't be polled */
     MPI_Comm *groups; /* for sums */
     int group_count;
-    note *notes;  /* under way */
-    double *work; /* simulated: seconds before each exchange, and after the last one; NULL: none */
-    size_t work_count;
-    double begun; /* the run */
+    note *notes; /* under way */
+    work *work;  /* simulated: what a run does; NULL: none */
+    size_t work_count, at;
+    int64_t calls; /* of the work at hand, so far */
+    double begun;  /* the run */
     char name[MPI_MAX_LIBRARY_VERSION_STRING];
     char why[MPI_MAX_ERROR_STRING + 80];
 } mpi;
@@ -79,6 +87,7 @@ static int begin(mpi *m, int64_t peer, int tag, void *data, uint64_t bytes, int 
                                           MPI_COMM_WORLD, &r->handle);
         if (code != MPI_SUCCESS) return fail(m, is_receive ? "MPI_Irecv" : "MPI_Isend", code);
         r->peer = peer;
+        r->tag = tag;
         r->expected = is_receive ? size : -1;
         m->count++;
         at += (uint64_t)size;
@@ -96,15 +105,17 @@ static int begin_receive(sinter_transport *t, int64_t from, int tag, void *data,
     return begin((mpi *)t, from, tag, data, bytes, 1);
 }
 
+#ifdef SINTER_SIMULATED
+enum { IS_SIMULATED = 1 };
+#else
+enum { IS_SIMULATED = 0 };
+#endif
+
 /* Whether it is done: 1, 0, -1. */
-static int test_one(mpi *m, request *r) {
+static int test_one(mpi *m, request *r, int waits) {
     MPI_Status status;
     int is_done = 1, size = 0;
-#ifdef SINTER_SIMULATED
-    int code = MPI_Wait(&r->handle, &status);
-#else
-    int code = MPI_Test(&r->handle, &is_done, &status);
-#endif
+    int code = waits ? MPI_Wait(&r->handle, &status) : MPI_Test(&r->handle, &is_done, &status);
     if (code != MPI_SUCCESS) {
         fail(m, "message", code);
         size_t length = strlen(m->why);
@@ -119,21 +130,22 @@ static int test_one(mpi *m, request *r) {
     return -1;
 }
 
-static int test(sinter_transport *t, int64_t *out_late) {
+static int test(sinter_transport *t, int tag, int waits, int64_t *out_late) {
     mpi *m = (mpi *)t;
     size_t left = 0;
     int64_t late = -1;
     for (size_t i = 0; i < m->count; i++) {
-        int done = test_one(m, &m->requests[i]);
+        request *r = &m->requests[i];
+        int done = r->tag == tag ? test_one(m, r, waits && IS_SIMULATED) : 0;
         if (done < 0) return -1;
         if (done) continue;
         /* who has to give is missed rather than who does not take */
-        if (late < 0 || m->requests[i].expected >= 0) late = m->requests[i].peer;
-        m->requests[left++] = m->requests[i];
+        if (r->tag == tag && (late < 0 || r->expected >= 0)) late = r->peer;
+        m->requests[left++] = *r;
     }
     m->count = left;
     *out_late = late;
-    return left == 0;
+    return late < 0;
 }
 
 /* ---- sums ---- */
@@ -234,6 +246,7 @@ static int begin_sum(sinter_transport *t, const sinter_transport_sum *sum) {
             MPI_Iallreduce(sum->source, sum->target, (int)sum->count, type, op, group, &r->handle);
     if (code != MPI_SUCCESS) return fail(m, "sum", code);
     r->peer = next_of(group);
+    r->tag = sum->tag;
     r->expected = -1;
     m->count++;
     return 1;
@@ -303,12 +316,14 @@ static int read_work(mpi *m, const char *path) {
     int is_good = file && fscanf(file, "predicted %lf ", &seconds) == 1, is_end = 0;
     while (is_good && !is_end) {
         char word[16];
-        double *more = realloc(m->work, (m->work_count + 1) * sizeof *more);
+        long long calls;
+        work *more = realloc(m->work, (m->work_count + 1) * sizeof *more);
         if (more) m->work = more;
-        is_good = more && fscanf(file, "%15s %lf", word, &seconds) == 2 && seconds >= 0 &&
-                  (!strcmp(word, "exchange") || !strcmp(word, "end"));
+        is_good = more && fscanf(file, "%15s %lf %lld", word, &seconds, &calls) == 3 &&
+                  seconds >= 0 && calls > 0 &&
+                  (!strcmp(word, "exchange") || !strcmp(word, "kernel") || !strcmp(word, "end"));
         if (!is_good) break;
-        m->work[m->work_count++] = seconds;
+        m->work[m->work_count++] = (work){seconds, strcmp(word, "kernel") ? calls : 0};
         is_end = !strcmp(word, "end");
     }
     if (file) fclose(file);
@@ -342,15 +357,23 @@ static int end_together(mpi *m) {
 
 static int pass(sinter_transport *t, int64_t place) {
     mpi *m = (mpi *)t;
-    if (place == SINTER_TRANSPORT_START) return start_together(m);
-    if (place >= (int64_t)m->work_count - 1) {
+    if (place == SINTER_TRANSPORT_START) {
+        m->at = 0;
+        m->calls = 0;
+        return start_together(m);
+    }
+    const work *next = &m->work[m->at];
+    if ((m->at + 1 == m->work_count) != (place == SINTER_TRANSPORT_END) && next->calls) {
         snprintf(m->why, sizeof m->why,
-                 "the simulation knows of %zu exchanges, the program has another",
-                 m->work_count - 1);
+                 "the simulation knows of other exchanges than the program has");
         return -1;
     }
-    double seconds = m->work[place < 0 ? (int64_t)m->work_count - 1 : place];
-    if (seconds > 0) smpi_execute_flops(seconds * HOST_SPEED);
+    if (next->seconds > 0) smpi_execute_flops(next->seconds * HOST_SPEED);
+    if (++m->calls >= next->calls) {
+        m->at++;
+        m->calls = 0;
+    }
+    if (!next->calls) return 0;
     return place == SINTER_TRANSPORT_END ? end_together(m) : 1;
 }
 #endif

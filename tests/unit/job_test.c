@@ -28,7 +28,7 @@ typedef struct net {
 
 typedef struct wanted {
     int64_t from;
-    int tag;
+    int tag, awaited; /* by which test */
     void *data;
     uint64_t bytes;
     bool is_term; /* of a sum of floats, added to data */
@@ -58,7 +58,7 @@ static int put(sinter_transport *t, int64_t to, int tag, const void *data, uint6
 
 static int want(sinter_transport *t, int64_t from, int tag, void *data, uint64_t bytes) {
     wire *w = (wire *)t;
-    w->list[w->count++] = (wanted){from, tag, data, bytes, false};
+    w->list[w->count++] = (wanted){from, tag, tag, data, bytes, false};
     return 1;
 }
 
@@ -80,7 +80,8 @@ static int sum(sinter_transport *t, const sinter_transport_sum *s) {
         int64_t other = w->groups[s->group][i];
         if (other == t->rank) continue;
         put(t, other, TAG_SUM, s->source, s->count * sizeof(float));
-        w->list[w->count++] = (wanted){other, TAG_SUM, s->target, s->count * sizeof(float), true};
+        w->list[w->count++] =
+            (wanted){other, TAG_SUM, s->tag, s->target, s->count * sizeof(float), true};
     }
     return 1;
 }
@@ -106,15 +107,18 @@ static void add(float *target, const message *m) {
     }
 }
 
-static int look(sinter_transport *t, int64_t *out_late) {
+static int look(sinter_transport *t, int tag, int waits, int64_t *out_late) {
     wire *w = (wire *)t;
     size_t left = 0;
-    bool fits = true;
+    bool fits = true, all = true;
+    (void)waits;
     pthread_mutex_lock(&w->net->mutex);
     for (size_t i = 0; i < w->count; i++) {
-        message *m = find(w, w->list[i].from, w->list[i].tag);
+        bool is_asked = w->list[i].awaited == tag;
+        message *m = is_asked ? find(w, w->list[i].from, w->list[i].tag) : NULL;
         if (!m) {
-            if (!left) *out_late = w->list[i].from;
+            if (is_asked && all) *out_late = w->list[i].from;
+            all = all && !is_asked;
             w->list[left++] = w->list[i];
             continue;
         }
@@ -127,7 +131,7 @@ static int look(sinter_transport *t, int64_t *out_late) {
     }
     pthread_mutex_unlock(&w->net->mutex);
     w->count = left;
-    return fits ? left == 0 : -1;
+    return fits ? all : -1;
 }
 
 static int take(sinter_transport *t, int tag, int64_t *out_from, void *data, uint64_t bytes) {
@@ -157,6 +161,9 @@ typedef struct rank {
     int wrong, code;
     char message[256];
     float x[SIZE * MOST], y[SIZE * MOST], z[SIZE * MOST];
+    bool overlaps;
+    uint64_t begun, ended;
+    struct pending *pending;
 } rank;
 
 static int exchange_by(rank *r, const sinter_abi_services *services,
@@ -167,9 +174,49 @@ static int exchange_by(rank *r, const sinter_abi_services *services,
     return r->code;
 }
 
+/* Exchanges that are under way: what was begun ends in its order, some time later. */
+enum { ROOM = SIZE * MOST };
+typedef struct pending {
+    sinter_abi_exchange words;
+    float *y, *z;
+} pending;
+
+static int finish_one(rank *r) {
+    pending *p = &r->pending[r->ended++ % SINTER_ABI_EXCHANGES_UNDER_WAY];
+    sinter_abi_exchange words = p->words;
+    words.kind |= SINTER_ABI_EXCHANGE_ENDS;
+    words.target = p->y;
+    int wrong = exchange_by(r, &r->job.services, &words) != 0;
+    words.target = p->z;
+    wrong += exchange_by(r, sinter_collectives_services(r->threads, r->number), &words) != 0;
+    wrong += memcmp(p->y, p->z, ROOM * sizeof *p->y) != 0;
+    free(p->y);
+    free(p->z);
+    return wrong;
+}
+
+/* As both, but for as many as are to be under way; ranks begin the next ones and end those before it at different times. */
+static int begin_one(rank *r, sinter_abi_exchange words) {
+    uint64_t most = 1 + (words.index * 7 + (uint64_t)r->number) % SINTER_ABI_EXCHANGES_UNDER_WAY;
+    int wrong = 0;
+    while (r->begun - r->ended >= most) wrong += finish_one(r);
+    pending *p = &r->pending[r->begun++ % SINTER_ABI_EXCHANGES_UNDER_WAY];
+    *p = (pending){words, malloc(ROOM * sizeof *p->y), malloc(ROOM * sizeof *p->z)};
+    memset(p->y, 0x55, ROOM * sizeof *p->y);
+    memset(p->z, 0x55, ROOM * sizeof *p->z);
+    words.kind |= SINTER_ABI_EXCHANGE_BEGINS;
+    words.target = p->y;
+    wrong += exchange_by(r, &r->job.services, &words) != 0;
+    words.target = p->z;
+    wrong += exchange_by(r, sinter_collectives_services(r->threads, r->number), &words) != 0;
+    r->job.services.trace(&r->job, 0, 0); /* a kernel has ended */
+    return wrong;
+}
+
 /* By messages into y, between threads into z: the same bits. */
 static int both(rank *r, sinter_abi_exchange words, uint64_t results) {
     words.source = r->x;
+    if (r->overlaps) return begin_one(r, words);
     words.target = r->y;
     memset(r->y, 0x55, sizeof r->y);
     memset(r->z, 0x55, sizeof r->z);
@@ -243,6 +290,41 @@ static int all_kinds(rank *r) {
     return 0;
 }
 
+static int all_kinds_under_way(rank *r) {
+    r->overlaps = true;
+    r->pending = calloc(SINTER_ABI_EXCHANGES_UNDER_WAY, sizeof *r->pending);
+    int wrong = all_kinds(r);
+    while (r->ended < r->begun) wrong += finish_one(r);
+    free(r->pending);
+    r->overlaps = false;
+    return wrong;
+}
+
+static int call_one(rank *r, int32_t phase, uint32_t index) {
+    const sinter_abi_exchange words = {.kind = SINTER_ABI_ALL_REDUCE | phase,
+                                       .dtype = 1,
+                                       .index = index,
+                                       .over = 1,
+                                       .count = 1,
+                                       .source = r->x,
+                                       .target = r->y};
+    return exchange_by(r, &r->job.services, &words);
+}
+
+/* What is not the turn of an exchange is told, and so is one too many. */
+static int out_of_turn(rank *r) {
+    const int32_t begins = SINTER_ABI_EXCHANGE_BEGINS, ends = SINTER_ABI_EXCHANGE_ENDS;
+    r->wrong += !call_one(r, ends, 0) || !strstr(r->message, "exchange 0 does not end in its turn");
+    for (uint32_t i = 0; i < SINTER_ABI_EXCHANGES_UNDER_WAY; i++)
+        r->wrong += call_one(r, begins, i) != 0;
+    r->wrong += !call_one(r, 0, 8) || !strstr(r->message, "exchange 8 does not end in its turn");
+    r->wrong += !call_one(r, ends, 1) || !strstr(r->message, "exchange 1 does not end in its turn");
+    r->wrong += !call_one(r, begins, 8) || !strstr(r->message, "more than 8 exchanges under way");
+    for (uint32_t i = 0; i < SINTER_ABI_EXCHANGES_UNDER_WAY; i++)
+        r->wrong += call_one(r, ends, i) != 0;
+    return 0;
+}
+
 /* The transport makes the sums of floats over more than two that it takes, and no others; a group is made once. */
 static int any_order(rank *r) {
     const uint64_t counts[] = {SIZE - 1, SIZE * MOST, SIZE};
@@ -261,7 +343,6 @@ static int any_order(rank *r) {
     const int64_t *sizes = r->job.mesh.axis_sizes;
     r->wrong += r->wire.group_count != (sizes[0] > 2) + (sizes[1] > 2);
     r->wrong += r->wire.sums != 2 * (sizes[0] > 2) + (sizes[1] > 2);
-    free(r->job.joined);
     return 0;
 }
 
@@ -275,6 +356,14 @@ static int one_hangs(rank *r) {
                                        .target = r->y};
     if (r->number == r->count - 1) return 0; /* the one that others miss through others */
     exchange_by(r, &r->job.services, &words);
+    return 0;
+}
+
+/* It gives what others want first, and no more. */
+static int one_hangs_under_way(rank *r) {
+    if (call_one(r, SINTER_ABI_EXCHANGE_BEGINS, 3) || r->number == r->count - 1) return 0;
+    call_one(r, SINTER_ABI_EXCHANGE_ENDS, 3);
+    if (!r->code) call_one(r, 0, 4);
     return 0;
 }
 
@@ -324,8 +413,10 @@ static rank *start(int64_t a, int64_t b, int64_t groups, double seconds, int (*b
                                            .why = why};
         r->job.transport = &r->wire.table;
         r->job.seconds = seconds;
-        r->job.services = (sinter_abi_services){
-            .size = sizeof r->job.services, .user = &r->job, .exchange = sinter_job_exchange};
+        r->job.services = (sinter_abi_services){.size = sizeof r->job.services,
+                                                .user = &r->job,
+                                                .trace = sinter_job_trace,
+                                                .exchange = sinter_job_exchange};
         CHECK(sinter_job_set_mesh(&r->job, axes, 2, groups) == NULL);
         r->threads = threads[i / in_group];
         r->number = i % in_group;
@@ -334,6 +425,7 @@ static rank *start(int64_t a, int64_t b, int64_t groups, double seconds, int (*b
     }
     for (int64_t i = 0; i < count; i++) pthread_create(&ids[i], NULL, run, &ranks[i]);
     for (int64_t i = 0; i < count; i++) pthread_join(ids[i], NULL);
+    for (int64_t i = 0; i < count; i++) sinter_job_release(&ranks[i].job);
     while (list.first) {
         message *m = list.first;
         list.first = m->next;
@@ -375,12 +467,15 @@ int main(void) {
                                         {12, 3, 1}, {18, 1, 2}};
     for (size_t i = 0; i < sizeof meshes / sizeof *meshes; i++) {
         expect_none_wrong(meshes[i], all_kinds);
+        expect_none_wrong(meshes[i], all_kinds_under_way);
         expect_none_wrong(meshes[i], any_order);
+        expect_none_wrong(meshes[i], out_of_turn);
     }
     CHECK_INT_EQ(SINTER_JOB_DIRECT_RANKS, SINTER_HARDWARE_DIRECT_RANKS); /* prices know them */
     CHECK_INT_EQ(SINTER_JOB_SHORT_BYTES, SINTER_HARDWARE_SHORT_BYTES);
     expect(4, one_hangs, 3, 3, "rank 3 did not come within 0.3 seconds");
     expect(12, one_hangs, 11, 6, "rank 11 did not come within 0.3 seconds");
+    expect(4, one_hangs_under_way, 3, 3, "rank 3 did not come within 0.3 seconds");
     expect(2, one_differs, -1, 1, "waits for this one: they run different programs");
     return test_finish();
 }

@@ -539,8 +539,8 @@ static int32_t begin(sinter_job *job, sinter_abi_call *call, const sinter_abi_ex
 static int advance_all(void *user, int64_t *out_late) {
     meeting *m = user;
     int done = sinter_job_advance(m, SINTER_JOB_WAITS, out_late);
-    if (done || sinter_job_advance_all(m->job)) return done;
-    return -1;
+    bool alone = m->job->begun == m->job->ended + 1;
+    return done || alone || sinter_job_advance_all(m->job) ? done : -1;
 }
 
 /* The oldest one that is under way. */

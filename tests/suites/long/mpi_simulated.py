@@ -105,7 +105,7 @@ def simulate(folder, ranks, *arguments):
     done = subprocess.run(
         ["smpirun", "-np", str(ranks), "-platform", folder / "simulation.xml", "-hostfile", folder / "simulation.hosts",
          "--cfg=smpi/privatization:no", "--cfg=smpi/simulate-computation:no", "--cfg=network/model:CM02", "--cfg=network/TCP-gamma:0",
-         "--cfg=network/crosstraffic:no", "--cfg=contexts/stack-size:1024", PROGRAM, "run", folder, *arguments],
+         "--cfg=network/crosstraffic:no", "--cfg=smpi/test:0", "--cfg=contexts/stack-size:1024", PROGRAM, "run", folder, *arguments],
         capture_output=True, text=True, errors="replace",
         env={**os.environ, "SINTER_TRANSPORT": str(PLUG_IN), "SINTER_SIMULATION": str(folder / "simulation.txt")},
     )  # fmt: skip

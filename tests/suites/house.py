@@ -48,7 +48,7 @@ FORBIDDEN = [
 OPS_TESTED_ELSEWHERE = {"group": "tests/passes/fuse/", "dim_vector": "tests/passes/canonicalize/"}
 OPS_TESTED_ELSEWHERE |= {  # on one rank they are not much
     name: "tests/ir/"
-    for name in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "collective_permute")
+    for name in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "collective_permute", "collective_wait")
     + ("shard_slice", "shard_mask", "shard_first", "shard_window")
 }
 

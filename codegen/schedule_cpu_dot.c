@@ -9,9 +9,9 @@
  * tiles and packs goes on as with any other element type. Exact: i32 wraps the same way in any order, and those of bf16 are
  * added in order.
  * Test: tests/codegen/schedule/dot.loops, tests/suites/embedded_models.py */
-#include "codegen/schedule_cpu_dot_internal.h"
 #include "codegen/loop_access.h"
 #include "codegen/loop_linear.h"
+#include "codegen/schedule_cpu_dot_internal.h"
 #include "codegen/schedule_cpu_tile.h"
 
 #include <string.h>
@@ -29,10 +29,6 @@ static const sinter_cpu_dot_kind kinds[] = {
 };
 
 /* ---- recognition ---- */
-
-static bool is_call(sinter_expr expr, sinter_scalar_function function) {
-    return expr->kind == SINTER_LOOP_CALL && expr->function == function;
-}
 
 /* The load under a cast to the type, or of the type. */
 static sinter_expr widened_load(sinter_expr expr, sinter_dtype dtype) {
@@ -54,11 +50,11 @@ static bool find_kind(sinter_cpu_dot *d, sinter_dtype sum, sinter_expr a, sinter
 /* acc = acc + i32(u8 or i8 load) * i32(i8 load), or f32(bf16 load) * f32(bf16 load), or f32 load * f32(bf16 load) */
 bool sinter_cpu_dot_match_product(sinter_cpu_dot *d) {
     sinter_expr sum = d->assign->value;
-    if (!is_call(sum, SINTER_SCALAR_add)) return false;
+    if (!sinter_loop_is_call(sum, SINTER_SCALAR_add)) return false;
     for (int i = 0; i < 2; i++) {
         sinter_expr acc = sum->arguments[i], product = sum->arguments[1 - i];
         if (acc->kind != SINTER_LOOP_VAR || acc->var != d->assign->var ||
-            !is_call(product, SINTER_SCALAR_mul))
+            !sinter_loop_is_call(product, SINTER_SCALAR_mul))
             continue;
         sinter_expr x = widened_load(product->arguments[0], sum->dtype),
                     y = widened_load(product->arguments[1], sum->dtype);
@@ -186,7 +182,7 @@ static bool is_whole_words(const sinter_cpu_dot *d, sinter_expr steps) {
 static bool ends_with_words(const sinter_cpu_dot *d) {
     sinter_expr upper = d->loop->upper;
     if (sinter_loop_expr_equal(upper, d->end)) return true;
-    if (!is_call(upper, SINTER_SCALAR_min)) return false;
+    if (!sinter_loop_is_call(upper, SINTER_SCALAR_min)) return false;
     for (int i = 0; i < 2; i++)
         if (sinter_loop_expr_equal(upper->arguments[i], d->end))
             return is_whole_words(d, upper->arguments[1 - i]);
@@ -307,12 +303,6 @@ bool sinter_cpu_dot_replace_constants(sinter_cpu_dot *d) {
 
 /* ---- the loop ---- */
 
-static sinter_expr two(sinter_cpu_dot *d, sinter_scalar_function function, sinter_expr a,
-                       sinter_expr b) {
-    const sinter_expr arguments[2] = {a, b};
-    return sinter_loop_call(&d->build, function, arguments);
-}
-
 /* Element `step` of the row of a, or of the rows that are one now. */
 static sinter_expr load_element(sinter_cpu_dot *d, sinter_expr step) {
     sinter_loop_map map;
@@ -324,8 +314,9 @@ static sinter_expr load_element(sinter_cpu_dot *d, sinter_expr step) {
     }
     uint32_t last = d->a->argument_count - 2;
     for (uint32_t i = 0; i < last; i++) indices[i] = d->a->arguments[i];
-    sinter_expr first = two(d, SINTER_SCALAR_mul, d->row, sinter_loop_int(&d->build, d->steps));
-    indices[last] = two(d, SINTER_SCALAR_add, first, step);
+    sinter_expr first = sinter_loop_call2(&d->build, SINTER_SCALAR_mul, d->row,
+                                          sinter_loop_int(&d->build, d->steps));
+    indices[last] = sinter_loop_call2(&d->build, SINTER_SCALAR_add, first, step);
     return sinter_loop_load(&d->build, d->a->buffer, indices);
 }
 
@@ -338,23 +329,25 @@ static sinter_expr placed(sinter_cpu_dot *d, sinter_expr element, int64_t place)
         element = sinter_loop_cast(build, element, SINTER_DTYPE_u8); /* no sign beside the byte */
         sinter_expr bits = sinter_loop_cast(build, element, SINTER_DTYPE_i32);
         sinter_expr by = sinter_loop_const_int(build, SINTER_DTYPE_i32, 8 * place);
-        return place ? two(d, SINTER_SCALAR_shl, bits, by) : bits;
+        return place ? sinter_loop_call2(&d->build, SINTER_SCALAR_shl, bits, by) : bits;
     }
     sinter_expr wide =
         sinter_loop_cast(build, element, SINTER_DTYPE_f32); /* bf16 is its upper half */
     sinter_expr bits = sinter_loop_call(build, SINTER_SCALAR_bits, &wide);
     if (place) return bits;
-    return two(d, SINTER_SCALAR_and, two(d, SINTER_SCALAR_shr, bits, half),
-               sinter_loop_const_int(build, SINTER_DTYPE_i32, 0xffff));
+    return sinter_loop_call2(&d->build, SINTER_SCALAR_and,
+                             sinter_loop_call2(&d->build, SINTER_SCALAR_shr, bits, half),
+                             sinter_loop_const_int(build, SINTER_DTYPE_i32, 0xffff));
 }
 
 /* `count` elements of a from step `first` on as one i32; emitters make whole words one load. */
 static sinter_expr load_word(sinter_cpu_dot *d, sinter_expr first, int64_t count) {
     sinter_expr word = NULL;
     for (int k = 0; k < count; k++) {
-        sinter_expr step = two(d, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k));
+        sinter_expr step =
+            sinter_loop_call2(&d->build, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k));
         sinter_expr part = placed(d, load_element(d, step), k);
-        word = k ? two(d, SINTER_SCALAR_or, word, part) : part;
+        word = k ? sinter_loop_call2(&d->build, SINTER_SCALAR_or, word, part) : part;
     }
     return word;
 }
@@ -378,8 +371,9 @@ static sinter_expr make_word(sinter_cpu_dot *d, sinter_expr first) {
     sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
     sinter_expr bytes[BYTES];
     for (int k = 0; k < BYTES; k++) {
-        sinter_loop_map_var(&map, d->loop->var,
-                            two(d, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k)));
+        sinter_loop_map_var(
+            &map, d->loop->var,
+            sinter_loop_call2(&d->build, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k)));
         bytes[k] = sinter_loop_map_expr(&map, d->b);
     }
     return sinter_cpu_join_bytes(&d->build, bytes);
@@ -397,11 +391,14 @@ static sinter_expr add_products(sinter_cpu_dot *d, sinter_expr word, sinter_expr
     sinter_expr sum = sinter_loop_var_read(&d->build, d->assign->var);
     for (int64_t k = 0; k < count; k++) {
         sinter_expr half = sinter_loop_const_int(&d->build, SINTER_DTYPE_i32, k ? -65536 : 16);
-        sinter_expr bits = two(d, k ? SINTER_SCALAR_and : SINTER_SCALAR_shl, word, half);
-        sinter_expr step = two(d, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k));
-        sinter_expr product = two(d, SINTER_SCALAR_mul, load_element(d, step),
-                                  sinter_loop_call(&d->build, SINTER_SCALAR_from_bits, &bits));
-        sum = two(d, SINTER_SCALAR_add, sum, product);
+        sinter_expr bits =
+            sinter_loop_call2(&d->build, k ? SINTER_SCALAR_and : SINTER_SCALAR_shl, word, half);
+        sinter_expr step =
+            sinter_loop_call2(&d->build, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k));
+        sinter_expr product =
+            sinter_loop_call2(&d->build, SINTER_SCALAR_mul, load_element(d, step),
+                              sinter_loop_call(&d->build, SINTER_SCALAR_from_bits, &bits));
+        sum = sinter_loop_call2(&d->build, SINTER_SCALAR_add, sum, product);
     }
     return sum;
 }
@@ -414,8 +411,8 @@ static sinter_expr accumulated(sinter_cpu_dot *d, sinter_expr index, int64_t cou
         if (d->around && i == d->b_dim) continue;
         indices[used++] = i == (d->around ? d->b_row : d->b_dim) ? index : d->b->arguments[i];
     }
-    sinter_expr first =
-        two(d, SINTER_SCALAR_mul, index, sinter_loop_int(&d->build, d->kind->fields));
+    sinter_expr first = sinter_loop_call2(&d->build, SINTER_SCALAR_mul, index,
+                                          sinter_loop_int(&d->build, d->kind->fields));
     sinter_expr word = d->words  ? load_made(d, index)
                        : d->made ? make_word(d, first)
                                  : sinter_loop_load(&d->build, d->b->buffer, indices);
@@ -477,7 +474,7 @@ static sinter_loop_var find_words_place(sinter_cpu_dot *d, const sinter_cpu_nest
 
 /* Words of one column beside each other, an odd number of lines of the cache, so that they do not share its sets. */
 static sinter_expr width_of(sinter_cpu_dot *d, sinter_expr columns) {
-    enum { LINE = 16 };
+    enum { LINE = SINTER_CACHE_LINE / BYTES };
     sinter_loop_builder *b = &d->build;
     int64_t count;
     if (sinter_loop_is_const_int(columns, &count))
@@ -519,7 +516,8 @@ static void write_words_between(sinter_cpu_dot *d, const sinter_loop_stmt *colum
     sinter_loop_map map;
     sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
     sinter_loop_map_var(&map, column->var, n);
-    sinter_expr step = two(d, SINTER_SCALAR_mul, word, sinter_loop_int(build, BYTES));
+    sinter_expr step =
+        sinter_loop_call2(&d->build, SINTER_SCALAR_mul, word, sinter_loop_int(build, BYTES));
     sinter_loop_store(build, d->words, at, sinter_loop_map_expr(&map, make(d, step)));
     sinter_loop_end(build);
     sinter_loop_end(build);

@@ -27,9 +27,8 @@ def shuffled(feeds, seed):
     return {name: random.permuted(array.ravel()).reshape(array.shape) for name, array in feeds.items()} if seed else feeds
 
 
-def answers_of(bench, model, feeds, folder, precision):
-    folder.mkdir(exist_ok=True)
-    bench.run(bench.sinter, "run", model, f"--precision={precision}", "-i", feeds, "-o", folder)
+def answers_of(bench, artifact, feeds, folder):
+    bench.run(bench.sinter, "run", artifact, "-i", feeds, "-o", folder)
     return {path.stem: numpy.load(path) for path in folder.glob("*.npy")}
 
 
@@ -39,27 +38,32 @@ def turn(bench, model, folder, precision, threads):
     return json.loads((folder / "report.json").read_text())
 
 
-def errors_of(bench, model, folder, threads, has_peer):
-    """Of Sinter's bf16 and of OpenVINO's, to Sinter's f32."""
+def errors_of(bench, model, has_peer):
+    """Of Sinter's bf16 and of OpenVINO's, to Sinter's f32, the same with any number of threads."""
     first, own, peer = turns.make_feeds(model, bench.options.dims), [], []
-    for seed in range(SAMPLES):
+    artifacts = {precision: bench.compile(model, f"--precision={precision}") for precision in ("f32", "bf16")}
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
         feeds = folder / "sample.npz"
-        numpy.savez(feeds, **shuffled(first, seed))
-        expected, found = (answers_of(bench, model, feeds, folder / precision, precision) for precision in ("f32", "bf16"))
-        own.append(error_of(found, expected))
-        if has_peer:
-            bench.openvino(model, feeds, threads, "bf16", folder / "sample-peer.npz", seconds=0.01)
-            peer.append(error_of(numpy.load(folder / "sample-peer.npz"), expected))
+        for seed in range(SAMPLES):
+            numpy.savez(feeds, **shuffled(first, seed))
+            expected, found = (answers_of(bench, artifact, feeds, folder / precision) for precision, artifact in artifacts.items())
+            own.append(error_of(found, expected))
+            if has_peer:
+                bench.openvino(model, feeds, 1, "bf16", folder / "sample-peer.npz", seconds=0.01)
+                peer.append(error_of(numpy.load(folder / "sample-peer.npz"), expected))
+    for artifact in artifacts.values():
+        artifact.unlink()
     return {"error": statistics.median(own), **({"peer_error": statistics.median(peer)} if peer else {})}
 
 
-def measure_model(bench, model, threads, has_peer):
+def times_of(bench, model, threads, has_peer):
+    """The fastest turns."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         numpy.savez(folder / "feeds.npz", **turns.make_feeds(model, bench.options.dims))
-        row, rounds = errors_of(bench, model, folder, threads, has_peer), range(bench.options.rounds)
-        turns_of = {precision: [] for precision in ("f32", "bf16", "peer")}
-        for _ in rounds:
+        row, turns_of = {}, {precision: [] for precision in ("f32", "bf16", "peer")}
+        for _ in range(bench.options.rounds):
             for precision in ("f32", "bf16"):
                 turns_of[precision].append(turn(bench, model, folder, precision, threads))
             if has_peer:
@@ -72,14 +76,16 @@ def measure_model(bench, model, threads, has_peer):
 
 def measure(bench):
     large = sorted(model for model in turns.BENCH_MODELS.glob("*.onnx") if "int8" not in model.stem)
+    models = bench.options.models or large or sorted(turns.EMBEDDED.glob("*.onnx"))
     has_peer = turns.has_openvino()
+    errors = {model: errors_of(bench, model, has_peer) for model in models}
     rows = {}
     for threads in bench.options.threads:
         table = turns.Table(f"Operands of products in bf16, {threads} thread(s); fastest runs", "model", "f32 ms", "bf16 ms", "f32 / bf16",
                             "OpenVINO bf16 ms", "OpenVINO / Sinter", "error", "OpenVINO's error")
         gains, leads = [], []
-        for model in bench.options.models or large or sorted(turns.EMBEDDED.glob("*.onnx")):
-            row = rows[f"{model.stem}, {threads} thread(s)"] = measure_model(bench, model, threads, has_peer)
+        for model in models:
+            row = rows[f"{model.stem}, {threads} thread(s)"] = {**errors[model], **times_of(bench, model, threads, has_peer)}
             gains.append(row["f32_min_ms"] / row["bf16_min_ms"])
             peer = ["", "", ""]
             if has_peer:

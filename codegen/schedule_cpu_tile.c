@@ -171,6 +171,16 @@ static bool tile_single_row(tiling *t, sinter_loop_var blocks, sinter_loop_var c
     return tile_block(t, together, column, factor, columns, accumulator_in(schedule, column));
 }
 
+/* Rows of the next tile, for what tiles of so many leave over. Each tile reads the columns again, and with one or two rows waits for
+ * them: a number of rows that the run alone knows, which may leave any, has a tile for each number up to FEW. */
+static int64_t fewer_rows(const tiling *t, int64_t rows, int64_t columns, bool is_open) {
+    enum { FEW = 4 };
+    if (rows <= FEW) return is_open ? rows - 1 : 1;
+    int64_t fewer = rows_for_latency(t, columns);
+    if (fewer > rows / 2) fewer = rows / 2;
+    return is_open && fewer < FEW ? FEW : fewer;
+}
+
 /* row { blocks { column } }: tiles of rows, then what is left of them. */
 static bool tile_rows(tiling *t, sinter_loop_var row, sinter_loop_var blocks,
                       sinter_loop_var column, int64_t columns) {
@@ -201,10 +211,8 @@ static bool tile_rows(tiling *t, sinter_loop_var row, sinter_loop_var blocks,
                      : tile_single_row(t, blocks, column, columns);
         if (!good) return false;
         row = rest;
-        int64_t fewer = rows_for_latency(t, columns);
-        rows = rows <= 4 ? 1 : fewer < rows / 2 ? fewer : rows / 2;
-        if (row && sinter_schedule_trips(schedule, row) > 0)
-            rows = sinter_schedule_trips(schedule, row);
+        int64_t left = row ? sinter_schedule_trips(schedule, row) : 0;
+        rows = left > 0 ? left : fewer_rows(t, rows, columns, left < 0);
     }
     return true;
 }

@@ -73,6 +73,8 @@ typedef struct sinter_llvm_function {
     struct sinter_llvm_host *host;
 } sinter_llvm_function;
 
+struct sinter_kernel_cache;
+
 /* What of a program a module holds. Kernels are hidden symbols, so that the host finds those of other modules. */
 typedef struct sinter_llvm_part {
     uint32_t first_kernel, kernel_count;
@@ -199,9 +201,11 @@ LLVMValueRef sinter_llvm_device_read(sinter_llvm_function *f, LLVMValueRef addre
 LLVMTargetMachineRef sinter_llvm_machine_create(const sinter_target *target, int level, sinter_diag *diag);
 /* Reports what is not success; false then. */
 bool sinter_llvm_take_error(LLVMErrorRef error, const char *where, sinter_diag *diag);
-/* Emits, verifies, optimizes and writes one module. The machine may be used again, by one thread at a time. */
+/* Emits, verifies, optimizes and writes one module. The machine may be used again, by one thread at a time. cache: where an object of
+ * the same module is looked for once it is emitted, and is put; NULL: nowhere. */
 bool sinter_llvm_write_part(const sinter_llvm_emission *emission, sinter_llvm_part part, LLVMTargetMachineRef machine,
-                            sinter_llvm_output output, sinter_text *out_bytes, sinter_diag *diag);
+                            struct sinter_kernel_cache *cache, sinter_llvm_output output, sinter_text *out_bytes,
+                            sinter_diag *diag);
 
 /* ---- llvm_program.c ---- */
 /* with_hash: hash the weights for the descriptor, which takes reading them. */

@@ -116,10 +116,22 @@ bool sinter_kernel_cache_open(sinter_kernel_cache *out_cache, const char *folder
     return true;
 }
 
+static void print_compiler(const sinter_kernel_cache *cache, const sinter_target *target,
+                           const char *what, int level, sinter_text *out_key) {
+    sinter_text_format(out_key, "%s\n%s %s %s %s %s -O%d\n", cache->identity, what, target->text,
+                       target->triple, target->cpu, target->features, level);
+}
+
+void sinter_kernel_cache_module_key(const sinter_kernel_cache *cache, const sinter_target *target,
+                                    int level, const char *bitcode, size_t size,
+                                    sinter_text *out_key) {
+    print_compiler(cache, target, "module", level, out_key);
+    sinter_text_append(out_key, bitcode, size);
+}
+
 void sinter_kernel_cache_key(const sinter_kernel_cache *cache, const sinter_target *target,
                              int level, const sinter_loop_function *kernel, sinter_text *out_key) {
-    sinter_text_format(out_key, "%s\n%s %s %s %s -O%d\n", cache->identity, target->text,
-                       target->triple, target->cpu, target->features, level);
+    print_compiler(cache, target, "kernel", level, out_key);
     sinter_loop_function bare =
         *kernel; /* what it is called and whose nodes it computes is not in its code */
     bare.name = "";

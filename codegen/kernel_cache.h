@@ -1,6 +1,6 @@
 /* Compiled kernels kept in a folder from one compilation to the next, for any number of processes at once.
  *
- * An entry is found by all that its code depends on: the loops, the target, the level, the builds of Sinter and LLVM. The whole
+ * An entry is found by all that its code depends on: the loops (of the host: LLVM's module), the target, the level, the builds of Sinter and LLVM. The whole
  * key is stored and compared. Entries appear by renaming, are checked before use, and what is damaged counts as absent. The
  * oldest go when the folder grows beyond its limit. Who can write to the folder can run code here: it is made for its owner
  * alone. Test: tests/unit/kernel_cache_test.c */
@@ -24,6 +24,9 @@ bool sinter_kernel_cache_open(sinter_kernel_cache *out_cache, const char *folder
  * not in it: one kernel of two programs has two numbers. */
 void sinter_kernel_cache_key(const sinter_kernel_cache *cache, const sinter_target *target, int level,
                              const sinter_loop_function *kernel, sinter_text *out_key);
+/* The same of a module that LLVM has not optimized yet, as its bitcode: what is not known of it by less, host functions. */
+void sinter_kernel_cache_module_key(const sinter_kernel_cache *cache, const sinter_target *target, int level,
+                                    const char *bitcode, size_t size, sinter_text *out_key);
 bool sinter_kernel_cache_find(const sinter_kernel_cache *cache, const sinter_text *key, sinter_text *out_object);
 /* A failure is a warning, the first time: the compilation is none the worse. What lies in the way of an entry and is no file is
  * removed. Any number of threads at once. */

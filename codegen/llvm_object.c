@@ -3,8 +3,10 @@
  * Every module has a context of its own, so that compilations may run side by side. Targets are initialized once.
  * Errors of LLVM reach the sink; what a target lacks is checked before LLVM sees it. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
+#include "codegen/kernel_cache.h"
 
 #include <llvm-c/Analysis.h>
+#include <llvm-c/BitWriter.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -129,10 +131,11 @@ static void close_workshop(void *user) {
     LLVMContextDispose(w->context);
 }
 
-static void open_workshop(workshop *w, const sinter_llvm_emission *e,
-                          LLVMTargetMachineRef machine) {
+static void open_workshop(workshop *w, const sinter_llvm_emission *e, LLVMTargetMachineRef machine,
+                          sinter_llvm_output output) {
     *w = (workshop){.context = LLVMContextCreate()};
     LLVMContextSetDiagnosticHandler(w->context, keep_remark, &w->remarks);
+    LLVMContextSetDiscardValueNames(w->context, output == SINTER_LLVM_OBJECT); /* none has them */
     w->module = LLVMModuleCreateWithNameInContext(e->program->name, w->context);
     LLVMSetTarget(w->module, e->target->triple);
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
@@ -191,14 +194,38 @@ static bool write_module(workshop *w, LLVMTargetMachineRef machine, sinter_llvm_
     return true;
 }
 
-bool sinter_llvm_write_part(const sinter_llvm_emission *emission, sinter_llvm_part part,
-                            LLVMTargetMachineRef machine, sinter_llvm_output output,
+static bool compile(workshop *w, const sinter_llvm_emission *e, LLVMTargetMachineRef machine,
+                    sinter_llvm_output output, sinter_text *out_bytes, sinter_diag *diag) {
+    return optimize(w->module, machine, e->level, diag) &&
+           write_module(w, machine, output, out_bytes, diag);
+}
+
+/* LLVM makes the same object of the same module. */
+static bool find_or_compile(workshop *w, const sinter_llvm_emission *e,
+                            LLVMTargetMachineRef machine, sinter_kernel_cache *cache,
                             sinter_text *out_bytes, sinter_diag *diag) {
+    sinter_text key = {0};
+    LLVMMemoryBufferRef bitcode = LLVMWriteBitcodeToMemoryBuffer(w->module);
+    sinter_kernel_cache_module_key(cache, e->target, e->level, LLVMGetBufferStart(bitcode),
+                                   LLVMGetBufferSize(bitcode), &key);
+    LLVMDisposeMemoryBuffer(bitcode);
+    bool found = sinter_kernel_cache_find(cache, &key, out_bytes);
+    bool good = found || compile(w, e, machine, SINTER_LLVM_OBJECT, out_bytes, diag);
+    if (good && !found) sinter_kernel_cache_store(cache, &key, out_bytes, diag);
+    sinter_text_deinit(&key);
+    return good;
+}
+
+bool sinter_llvm_write_part(const sinter_llvm_emission *emission, sinter_llvm_part part,
+                            LLVMTargetMachineRef machine, sinter_kernel_cache *cache,
+                            sinter_llvm_output output, sinter_text *out_bytes, sinter_diag *diag) {
     workshop w;
-    open_workshop(&w, emission, machine);
-    bool good = emit(&w, emission, part, diag) &&
-                optimize(w.module, machine, emission->level, diag) &&
-                write_module(&w, machine, output, out_bytes, diag);
+    open_workshop(&w, emission, machine, output);
+    bool good = emit(&w, emission, part, diag);
+    if (good && cache && output == SINTER_LLVM_OBJECT)
+        good = find_or_compile(&w, emission, machine, cache, out_bytes, diag);
+    else if (good)
+        good = compile(&w, emission, machine, output, out_bytes, diag);
     good = report_remarks(&w.remarks, diag) && good;
     sinter_disown(&w.owned);
     close_workshop(&w);

@@ -1,5 +1,6 @@
 /* From a program to LLVM's output. Text comes from one module. An object is made of many: each kernel is compiled on its own
- * or found in the cache, side by side (codegen/crew.h), and codegen/object.h joins them in the order of the kernels.
+ * or found in the cache, side by side (codegen/crew.h), and codegen/object.h joins them in the order of the kernels. Kernels are looked for
+ * before LLVM has seen them, the host once it is a module of LLVM's.
  * Test: tests/unit/emit_test.c */
 #include "codegen/crew.h"
 #include "codegen/emit_llvm.h"
@@ -62,11 +63,11 @@ static bool compile_part(const compilation *c, compiled_part *part, machines *ow
     LLVMTargetMachineRef *machine = quick ? &own->host : &own->kernels;
     if (!*machine) *machine = sinter_llvm_machine_create(e->target, quick ? 0 : e->level, diag);
     return *machine &&
-           sinter_llvm_write_part(e, part->part, *machine, SINTER_LLVM_OBJECT, &part->object, diag);
+           sinter_llvm_write_part(e, part->part, *machine, part->part.host ? c->cache : NULL,
+                                  SINTER_LLVM_OBJECT, &part->object, diag);
 }
 
-/* From the cache, or into it. The host is no kernel: it holds what is known of one model alone. Machines are made only
- * where something is compiled. */
+/* From the cache, or into it. Machines are made only where something is compiled, and for the host. */
 static bool find_or_compile(void *user, size_t job, void *own, sinter_diag *diag) {
     const compilation *c = user;
     compiled_part *part = &c->parts[job];
@@ -143,7 +144,7 @@ static bool write_text(const sinter_llvm_emission *e, sinter_llvm_output output,
     sinter_owned owned = {0};
     sinter_own(&owned, release_machines, &own);
     sinter_llvm_part all = {0, e->images ? 0 : (uint32_t)e->program->kernels.count, true};
-    bool good = sinter_llvm_write_part(e, all, own.kernels, output, out_bytes, diag);
+    bool good = sinter_llvm_write_part(e, all, own.kernels, NULL, output, out_bytes, diag);
     sinter_disown(&owned);
     release_machines(&own);
     return good;

@@ -180,8 +180,9 @@ static bool solve_layer(compensator *c, size_t index, sinter_arena *scratch) {
     if (!targets) return false;
     read_state(c, index);
     sinter_layer_view view = view_of(c, index, targets);
-    view.few = s->first != NO_LAYER; /* then this is a start */
-    bool good = fit(c, index, &view, s->first != NO_LAYER, scratch) &&
+    bool is_start = s->waits || s->first != NO_LAYER; /* the pair is solved further */
+    view.few = is_start;
+    bool good = fit(c, index, &view, is_start, scratch) &&
                 (s->first == NO_LAYER || fit_pair(c, index, targets, scratch)) &&
                 write_state(c, index);
     if (s->first != NO_LAYER) c->states[s->first].waits = false;

@@ -197,8 +197,12 @@ static bool is_free(const sinter_pair *pair, float between) {
 /* Where what is between the layers was cut, a change of it changes nothing. */
 static void drop_cut(const pair_work *w, size_t index, float *change) {
     const float *between = w->between[index];
+    float low = w->pair->low, high = w->pair->high;
     int64_t count = middle_size(&w->pair->samples[index]) * w->parts[0].outputs;
-    for (int64_t i = 0; i < count; i++) change[i] = is_free(w->pair, between[i]) ? change[i] : 0;
+    for (int64_t i = 0; i < count; i++) {
+        int free = (between[i] > low) & (between[i] < high);
+        change[i] = free ? change[i] : 0;
+    }
 }
 
 static void start_back(pair_work *w, size_t index) {
@@ -224,9 +228,21 @@ static float cut(float value, float low, float high) {
 }
 
 static bool has_nan(const float *values, int64_t count) {
-    int64_t found = 0;
-    for (int64_t i = 0; i < count; i++) found += isnan(values[i]) ? 1 : 0;
-    return found > 0;
+    int32_t found = 0; /* as wide as a float, so that both fill vectors alike */
+    for (int64_t i = 0; i < count; i++) found |= isnan(values[i]) ? 1 : 0;
+    return found != 0;
+}
+
+/* Several sums side by side: one alone waits for each addition. */
+static double sum_of_squares(const float *values, int64_t count) {
+    enum { SUMS = 8 };
+    double sums[SUMS] = {0}, sum = 0;
+    int64_t i = 0;
+    for (; i + SUMS <= count; i += SUMS)
+        for (int k = 0; k < SUMS; k++) sums[k] += (double)values[i + k] * (double)values[i + k];
+    for (; i < count; i++) sum += (double)values[i] * (double)values[i];
+    for (int k = 0; k < SUMS; k++) sum += sums[k];
+    return sum;
 }
 
 /* What is between the layers, with the weights as they are. */
@@ -248,6 +264,7 @@ static double take_errors(pair_work *w, size_t index, const band *b) {
     const sinter_pair *pair = w->pair;
     const sinter_pair_sample *s = &pair->samples[index];
     int64_t count = output_size(s);
+    float low = pair->target_low, high = pair->target_high;
     double sum = 0;
     for (int64_t o = 0; o < pair->second.outputs; o++) {
         int64_t at = o * count + b->first;
@@ -255,13 +272,14 @@ static double take_errors(pair_work *w, size_t index, const band *b) {
         float *yields = w->yields + o * b->count, *errors = w->errors[index] + at;
         for (int64_t i = 0; offsets && i < b->count; i++) yields[i] += offsets[i];
         for (int64_t i = 0; i < b->count; i++) {
-            float target = cut(targets[i], pair->target_low, pair->target_high);
-            bool free = (target == pair->target_low && yields[i] <= target) ||
-                        (target == pair->target_high && yields[i] >= target);
-            errors[i] = free ? NAN : yields[i] - target;
-            yields[i] = free ? 0 : yields[i] - target;
+            float target = cut(targets[i], low, high);
+            int below = (target == low) & (yields[i] <= target);
+            int above = (target == high) & (yields[i] >= target);
+            float error = yields[i] - target;
+            errors[i] = below | above ? NAN : error;
+            yields[i] = below | above ? 0 : error;
         }
-        for (int64_t i = 0; i < b->count; i++) sum += (double)yields[i] * (double)yields[i];
+        sum += sum_of_squares(yields, b->count);
         if (has_nan(targets, b->count)) sum = NAN;
     }
     return sum;

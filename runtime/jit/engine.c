@@ -383,6 +383,15 @@ bool sinter_engine_check(const sinter_engine_options *options, sinter_diag *diag
     return good;
 }
 
+static void drop_names(sinter_loop_program *program) {
+    program->name = "program";
+    for (size_t i = 0; i < program->inputs.count; i++)
+        program->inputs.items[i].name = sinter_arena_format(&program->arena, "input_%zu", i);
+    for (size_t i = 0; i < program->outputs.count; i++)
+        program->outputs.items[i].name = sinter_arena_format(&program->arena, "output_%zu", i);
+    for (size_t i = 0; i < program->kernels.count; i++) program->kernels.items[i]->comment = "";
+}
+
 static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
                     const char *target_text, sinter_diag *diag) {
     if (engine->backend != BACKEND_EVAL || options->passes)
@@ -393,6 +402,7 @@ static bool prepare(sinter_engine *engine, const sinter_engine_options *options,
         .level = options->level, .tuning = options->tuning, .log = options->tuning_log};
     engine->program = sinter_engine_lower(engine->module, &engine->target, &schedule, diag);
     if (!engine->program) return false;
+    if (options->nameless) drop_names(engine->program);
     bool good = true;
     if (engine->backend == BACKEND_JIT) {
         engine->jit = sinter_jit_create(engine->program, &engine->target, &engine->codegen, diag);

@@ -31,6 +31,7 @@ typedef struct sinter_engine_options {
     double rank_seconds; /* how long a rank of several waits for the others; 0: 25 */
     bool any_order;      /* sums of floats over more than two ranks in any order, between processes by MPI: runs may differ in the last digits */
     bool no_winograd; /* 3x3 convolutions in f32 stay exact sums of products */
+    bool nameless;    /* code has numbers for the names of inputs, outputs and nodes: programs that differ in these alone are one for the cache */
 } sinter_engine_options;
 #define SINTER_ENGINE_OPTIONS_INIT {.level = 2, .thread_count = 1, .stop_after = -1}
 

@@ -31,6 +31,7 @@ bool sinter_engine_runner_init(sinter_engine_runner *out_runner,
         .base = {out_runner, open_engine, run_engine, close_engine}, .options = *options};
     /* Programs run over the samples once: what LLVM would make faster yet takes longer than it saves. */
     if (out_runner->options.level > 1) out_runner->options.level = 1;
+    out_runner->options.nameless = true;
     if (options->cache) return true;
     if (!sinter_file_make_folder(out_runner->folder, diag)) return false;
     out_runner->options.cache = out_runner->folder;

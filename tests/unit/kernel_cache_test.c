@@ -1,6 +1,8 @@
 /* codegen/kernel_cache.c: what is kept is found again by the same key alone, damage counts as absence, the oldest go first, and
- * a compilation that finds its kernels writes the same bytes as one that makes them. */
+ * a compilation that finds its kernels writes the same bytes as one that makes them, and finds those of a program that differs in
+ * names where it was asked to leave them out. */
 #include "codegen/kernel_cache.h"
+#include "ir/parse.h"
 #include "tests/unit/artifact_support.h"
 #include "tests/unit/folder_support.h"
 #include "tests/unit/test.h"
@@ -198,12 +200,60 @@ static void test_compilation(void) {
     unlink(path);
 }
 
+/* How many files a program for memory adds whose values are called by these names. */
+static int64_t count_added(const char *cache, bool nameless, const char *input, const char *output,
+                           const char *factor) {
+    char text[400];
+    snprintf(text, sizeof text,
+             "module \"%s\" { graph (%%%s: f32[4]) {"
+             " %%c = constant() {value = tensor<f32[4], [1, 2, 3, %s]>}"
+             " %%%s = mul(%%%s, %%c) yield(%%%s) } }",
+             input, input, factor, output, input, output);
+    sinter_diag diag = {.handler = sinter_diag_print_handler, .user = stdout};
+    sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
+    options.cache = cache;
+    options.nameless = nameless;
+    int64_t before = (int64_t)support_count_files(cache);
+    sinter_module *module = sinter_parse_module("text", text, strlen(text), &diag);
+    sinter_engine *engine = module ? sinter_engine_create(module, &options, &diag) : NULL;
+    if (!CHECK(engine)) return -1;
+    const float x[4] = {1, 1, 1, 1};
+    sinter_tensor in = {.kind = SINTER_TYPE_TENSOR,
+                        .dtype = SINTER_DTYPE_f32,
+                        .rank = 1,
+                        .dims = {4},
+                        .data = x},
+                  out = {0};
+    CHECK(sinter_engine_run(engine, &in, &out, &diag));
+    CHECK(sinter_tensor_get_double(&out, 2) == 3);
+    CHECK(sinter_tensor_get_double(&out, 3) == atof(factor));
+    const char *called = sinter_engine_artifact(engine)->inputs[0].name;
+    CHECK(nameless == (strcmp(called, input) != 0));
+    sinter_tensor_deinit(&out);
+    sinter_engine_destroy(engine);
+    return (int64_t)support_count_files(cache) - before;
+}
+
+/* Weights are no code: programs that differ in them, and in names, are the same. */
+static void test_nameless(void) {
+    char cache[300];
+    snprintf(cache, sizeof cache, "%s/nameless", folder);
+    CHECK(!mkdir(cache, 0700));
+    CHECK_INT_EQ(count_added(cache, true, "x", "y", "4"), 2);
+    CHECK_INT_EQ(count_added(cache, true, "first", "second", "5"), 0);
+    CHECK_INT_EQ(count_added(cache, false, "x", "y", "4"), 1); /* the host */
+    CHECK_INT_EQ(count_added(cache, false, "x", "y", "5"), 0);
+    CHECK_INT_EQ(count_added(cache, false, "first", "second", "5"), 1);
+    remove_entries(cache);
+}
+
 int main(void) {
     if (!CHECK(sinter_file_make_folder(folder, NULL))) return test_finish();
     test_entries();
     test_strangers();
     test_trim();
     test_compilation();
+    test_nameless();
     CHECK(!rmdir(folder));
     return test_finish();
 }

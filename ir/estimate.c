@@ -2,6 +2,7 @@
 #include "ir/estimate.h"
 #include "ir/base/map.h"
 #include "ir/cost.h"
+#include "ir/link_clock.h"
 #include "ir/scalar.h"
 
 #include <math.h>
@@ -21,6 +22,7 @@ typedef struct estimator {
     sinter_estimate *out;
     double weight_bytes;
     double times; /* that the region runs */
+    sinter_link_clock *clock;
 } estimator;
 
 /* ---- numbers ---- */
@@ -233,6 +235,8 @@ static void keep_step(const estimator *e, const sinter_estimate_step *step) {
     out->bound_seconds[SINTER_BOUND_LAUNCH] += launch;
     out->bound_seconds[bound] += step->seconds - launch;
     out->exchanged_bytes += e->times * step->exchanged_bytes;
+    if (sinter_node_op(e->module, step->node) != SINTER_OP_collective_wait)
+        sinter_link_clock_work(e->clock, step->seconds);
 }
 
 static sinter_estimate_step describe_step(const estimator *e, sinter_node node) {
@@ -257,10 +261,9 @@ static sinter_estimate_step describe_step(const estimator *e, sinter_node node) 
 
 /* ---- exchanges ---- */
 
-static void add_exchange(const estimator *e, sinter_node node) {
+static double find_rounds(const estimator *e, sinter_node node, sinter_hardware_rounds *out) {
     const sinter_mesh *mesh = sinter_module_mesh(e->module);
     sinter_op op = sinter_node_op(e->module, node);
-    sinter_estimate_step step = {.node = node, .work = SINTER_WORK_move, .dtype = SINTER_DTYPE_f32};
     sinter_mesh_axes over;
     if (!sinter_node_get_mesh_axes(e->module, node, &over))
         over = sinter_mesh_axes_of((1u << mesh->axis_count) - 1);
@@ -274,10 +277,36 @@ static void add_exchange(const estimator *e, sinter_node node) {
     }
     const int64_t *pairs = NULL;
     size_t count = sinter_node_get_ints(e->module, node, "pairs", &pairs);
-    step.exchanged_bytes = bytes;
-    step.link_seconds = count ? sinter_hardware_permute(e->hardware, pairs, count, bytes)
-                              : sinter_hardware_exchange(e->hardware, mesh, &over, op, bytes);
+    if (count)
+        *out = (sinter_hardware_rounds){
+            .count = 1, .seconds = {sinter_hardware_permute(e->hardware, pairs, count, bytes)}};
+    else
+        sinter_hardware_exchange_rounds(e->hardware, mesh, &over, op, bytes, out);
+    return bytes;
+}
+
+/* One that is under way costs nothing where it begins, and where it ends what is left of it. */
+static void add_exchange(const estimator *e, sinter_node node) {
+    sinter_estimate_step step = {.node = node, .work = SINTER_WORK_move, .dtype = SINTER_DTYPE_f32};
+    sinter_hardware_rounds rounds;
+    step.exchanged_bytes = find_rounds(e, node, &rounds);
+    for (uint32_t i = 0; i < rounds.count; i++) step.link_seconds += rounds.seconds[i];
     step.seconds = e->times * step.link_seconds;
+    if (sinter_node_find_wait(e->module, node) && e->clock->count < SINTER_EXCHANGES_UNDER_WAY) {
+        sinter_link_clock_begin(e->clock, node, &rounds);
+        e->out->hidden_seconds += step.seconds;
+        step.link_seconds = step.seconds = 0;
+    }
+    keep_step(e, &step);
+}
+
+static void add_wait(const estimator *e, sinter_node node) {
+    sinter_estimate_step step = {.node = node, .work = SINTER_WORK_move, .dtype = SINTER_DTYPE_f32};
+    sinter_value begun = sinter_node_operand(e->module, node, 0);
+    step.link_seconds =
+        sinter_link_clock_wait(e->clock, sinter_value_get(e->module, begun)->definition);
+    step.seconds = e->times * step.link_seconds;
+    e->out->hidden_seconds -= step.seconds;
     keep_step(e, &step);
 }
 
@@ -325,6 +354,10 @@ static bool is_free(const estimator *e, sinter_node node, const sinter_node_info
 static void add_node(const estimator *e, sinter_node node) {
     sinter_node_info info = *sinter_node_get(e->module, node);
     if (is_free(e, node, &info)) return;
+    if (info.op == SINTER_OP_collective_wait) {
+        add_wait(e, node);
+        return;
+    }
     if (sinter_op_sends(info.op)) {
         add_exchange(e, node);
         return;
@@ -358,7 +391,8 @@ static double peak_bytes(const estimator *e) {
     SINTER_FOR_NODES (e->module, main, node) {
         sinter_node_info info = *sinter_node_get(e->module, node);
         bool renames = info.result_count == 1 && info.operand_count &&
-                       info.op != SINTER_OP_constant && is_free(e, node, &info);
+                       info.op != SINTER_OP_constant &&
+                       (info.op == SINTER_OP_collective_wait || is_free(e, node, &info));
         if (renames && info.results[0] && info.operands[0])
             root[info.results[0]] = root[info.operands[0]];
         for (uint32_t i = 0; i < info.operand_count; i++)
@@ -389,8 +423,10 @@ static double peak_bytes(const estimator *e) {
 void sinter_estimate_module(sinter_module *module, const sinter_hardware *hardware,
                             sinter_arena *arena, sinter_estimate *out_estimate) {
     sinter_dim_table *dims = sinter_module_dims(module);
+    sinter_link_clock clock = {0};
     *out_estimate = (sinter_estimate){0};
     estimator e = {.module = module,
+                   .clock = &clock,
                    .dims = dims,
                    .hardware = hardware,
                    .arena = arena,
@@ -414,6 +450,18 @@ sinter_estimate_step sinter_estimate_node(sinter_module *module, sinter_node nod
                          .weight_bytes = weight_bytes,
                          .times = 1};
     return describe_step(&e, node);
+}
+
+void sinter_estimate_rounds(sinter_module *module, sinter_node node,
+                            const sinter_hardware *hardware, sinter_arena *arena,
+                            sinter_hardware_rounds *out_rounds) {
+    sinter_dim_table *dims = sinter_module_dims(module);
+    const estimator e = {.module = module,
+                         .dims = dims,
+                         .hardware = hardware,
+                         .arena = arena,
+                         .bindings = sinter_dim_assume(dims, arena, 1)};
+    find_rounds(&e, node, out_rounds);
 }
 
 sinter_bound sinter_estimate_bound(const sinter_estimate *estimate) {

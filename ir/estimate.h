@@ -30,6 +30,7 @@ typedef struct sinter_estimate {
     double weight_bytes;   /* of all constants */
     double activation_bytes; /* at most alive at a time, inputs and outputs included */
     double exchanged_bytes;
+    double hidden_seconds; /* of exchanges, while kernels run; not in `seconds` */
     uint32_t unknown; /* nodes whose work only a run can tell: loops of unknown length count once */
 } sinter_estimate;
 
@@ -39,6 +40,9 @@ void sinter_estimate_module(sinter_module *module, const sinter_hardware *hardwa
 /* One node by itself, its operands and results whole; weight_bytes: of all weights of the module. Scratch is taken from the arena. */
 sinter_estimate_step sinter_estimate_node(sinter_module *module, sinter_node node, const sinter_hardware *hardware,
                                           double weight_bytes, sinter_arena *arena);
+/* The rounds of a collective. */
+void sinter_estimate_rounds(sinter_module *module, sinter_node node, const sinter_hardware *hardware, sinter_arena *arena,
+                            sinter_hardware_rounds *out_rounds);
 /* What most of its time goes to. */
 sinter_bound sinter_estimate_bound(const sinter_estimate *estimate);
 /* Operations of a scalar expression of the op's row, for one element: those of expansions counted, a division as some. */

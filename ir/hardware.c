@@ -417,7 +417,12 @@ typedef struct exchange {
     const sinter_mesh_axes *over;
     int64_t members, last; /* last: places that are left when halving ends */
     int rounds;            /* of halving */
+    sinter_hardware_rounds *out;
 } exchange;
+
+static void add_round(const exchange *e, double seconds) {
+    e->out->seconds[e->out->count++] = seconds;
+}
 
 /* The innermost link that joins two ranks. */
 static const sinter_hardware_link *link_between(const sinter_hardware *h, int64_t a, int64_t b) {
@@ -505,10 +510,10 @@ static double start_of(const exchange *e, int64_t place, const stage *s, const d
     return start;
 }
 
-/* Until the last place of a group is done; clocks: room for two a place. */
-static double group_seconds(const exchange *e, int64_t base, const stage *stages, int count,
-                            double *clocks) {
-    double *now = clocks, *next = clocks + e->members, longest = 0;
+/* Ends of stages, each with the last place of a group, where they are later than those of groups before; clocks: room for two a place. */
+static void find_ends(const exchange *e, int64_t base, const stage *stages, int count,
+                      double *clocks, double *ends) {
+    double *now = clocks, *next = clocks + e->members;
     for (int64_t place = 0; place < e->members; place++) now[place] = 0;
     for (int i = 0; i < count; i++) {
         for (int64_t place = 0; place < e->members; place++)
@@ -517,46 +522,45 @@ static double group_seconds(const exchange *e, int64_t base, const stage *stages
         double *before = now;
         now = next;
         next = before;
+        for (int64_t place = 0; place < e->members; place++) ends[i] = fmax(ends[i], now[place]);
     }
-    for (int64_t place = 0; place < e->members; place++) longest = fmax(longest, now[place]);
-    return longest;
 }
 
 /* As long as the slowest group takes. */
-static double run_stages(const exchange *e, const stage *stages, int count) {
-    double seconds = 0;
+static void run_stages(const exchange *e, const stage *stages, int count) {
+    double ends[MAX_STAGES] = {0};
     if (is_even(e)) {
-        for (int i = 0; i < count; i++) seconds += stage_seconds(e, 0, 0, &stages[i]);
-        return seconds;
+        for (int i = 0; i < count; i++) add_round(e, stage_seconds(e, 0, 0, &stages[i]));
+        return;
     }
     double *clocks = sinter_heap_alloc(2 * (size_t)e->members * sizeof *clocks);
     for (int64_t base = 0; base < sinter_mesh_rank_count(e->mesh); base++)
         if (sinter_mesh_place(e->mesh, e->over, base) == 0)
-            seconds = fmax(seconds, group_seconds(e, base, stages, count, clocks));
+            find_ends(e, base, stages, count, clocks, ends);
     sinter_heap_free(clocks);
-    return seconds;
+    for (int i = 0; i < count; i++) add_round(e, ends[i] - (i ? ends[i - 1] : 0));
 }
 
 /* Down to the shares, and back to all of it; either or both. */
-static double halves(const exchange *e, double bytes, bool down, bool back) {
+static void halves(const exchange *e, double bytes, bool down, bool back) {
     stage stages[MAX_STAGES];
     int count = list_stages(e, bytes, true, stages);
     for (int i = 0; i < count; i++) stages[count + i] = stages[count - 1 - i];
-    return run_stages(e, down ? stages : stages + count, down && back ? 2 * count : count);
+    run_stages(e, down ? stages : stages + count, down && back ? 2 * count : count);
 }
 
-static double whole(const exchange *e, double bytes) {
+static void whole(const exchange *e, double bytes) {
     stage stages[MAX_STAGES];
-    return run_stages(e, stages, list_stages(e, bytes, false, stages));
+    run_stages(e, stages, list_stages(e, bytes, false, stages));
 }
 
 /* All with all at once. */
-static double all_at_once(const exchange *e, double bytes) {
+static void all_at_once(const exchange *e, double bytes) {
     exchange direct = *e;
     const stage one = {-1, bytes};
     direct.rounds = 0;
     direct.last = e->members;
-    return run_stages(&direct, &one, 1);
+    run_stages(&direct, &one, 1);
 }
 
 /* ---- trees: of groups that can't be halved, which lie across links as they happen to ---- */
@@ -591,20 +595,20 @@ static double descend(const exchange *e, int64_t base, int64_t place, int64_t re
 }
 
 /* Up, and down with all of it or shares, in the group that takes longest. */
-static double tree(const exchange *e, double bytes, bool shares) {
+static void tree(const exchange *e, double bytes, bool shares) {
     int64_t reach = 1, ranks = sinter_mesh_rank_count(e->mesh);
     double seconds = 0;
-    while (reach < e->members) reach *= 2;
+    int rounds = 0;
+    for (; reach < e->members; reach *= 2) rounds += 2;
     for (int64_t base = 0; base < ranks; base++)
         if (sinter_mesh_place(e->mesh, e->over, base) == 0)
             seconds = fmax(seconds, climb(e, base, 0, reach, bytes) +
                                         descend(e, base, 0, reach, bytes, shares));
-    return seconds;
+    for (int i = 0; i < rounds; i++) add_round(e, seconds / rounds);
 }
 
 /* Each round with twice as many parts, from as many places on; as long as the slowest of all groups takes. */
-static double doubling(const exchange *e, double bytes) {
-    double seconds = 0;
+static void doubling(const exchange *e, double bytes) {
     int64_t ranks = sinter_mesh_rank_count(e->mesh);
     for (int64_t have = 1; have < e->members; have *= 2) {
         int64_t count = e->members - have < have ? e->members - have : have;
@@ -613,33 +617,57 @@ static double doubling(const exchange *e, double bytes) {
             int64_t place = sinter_mesh_place(e->mesh, e->over, rank);
             longest = fmax(longest, between(e, rank, place, (place + have) % e->members, part));
         }
-        seconds += longest;
+        add_round(e, longest);
     }
-    return seconds;
 }
 
-static double reduce(const exchange *e, double bytes) {
-    if (!can_halve(e)) return tree(e, bytes, false);
-    return bytes <= SINTER_HARDWARE_SHORT_BYTES ? whole(e, bytes) : halves(e, bytes, true, true);
+static void reduce(const exchange *e, double bytes) {
+    if (!can_halve(e))
+        tree(e, bytes, false);
+    else if (bytes <= SINTER_HARDWARE_SHORT_BYTES)
+        whole(e, bytes);
+    else
+        halves(e, bytes, true, true);
+}
+
+void sinter_hardware_exchange_rounds(const sinter_hardware *h, const sinter_mesh *mesh,
+                                     const sinter_mesh_axes *over, sinter_op op, double bytes,
+                                     sinter_hardware_rounds *out) {
+    exchange e = {h, mesh, over, sinter_mesh_axes_product(mesh, over), 0, 0, out};
+    out->count = 0;
+    if (e.members <= 1 || !h->link_count) return;
+    for (e.last = e.members; !can_halve(&e) && e.last % 2 == 0; e.last /= 2) e.rounds++;
+    switch (op) {
+    case SINTER_OP_all_reduce:
+        reduce(&e, bytes);
+        return;
+    case SINTER_OP_reduce_scatter:
+        if (can_halve(&e))
+            halves(&e, bytes, true, false);
+        else
+            tree(&e, bytes, true);
+        return;
+    case SINTER_OP_all_gather:
+        if (can_halve(&e))
+            halves(&e, bytes, false, true);
+        else
+            doubling(&e, bytes);
+        return;
+    case SINTER_OP_all_to_all:
+        all_at_once(&e, bytes / (double)e.members);
+        return;
+    default: /* pieces for neighbours, some of which are as far away as any */
+        add_round(&e, between(&e, 0, 0, e.members - 1, bytes));
+    }
 }
 
 double sinter_hardware_exchange(const sinter_hardware *h, const sinter_mesh *mesh,
                                 const sinter_mesh_axes *over, sinter_op op, double bytes) {
-    exchange e = {h, mesh, over, sinter_mesh_axes_product(mesh, over), 0, 0};
-    if (e.members <= 1 || !h->link_count) return 0;
-    for (e.last = e.members; !can_halve(&e) && e.last % 2 == 0; e.last /= 2) e.rounds++;
-    switch (op) {
-    case SINTER_OP_all_reduce:
-        return reduce(&e, bytes);
-    case SINTER_OP_reduce_scatter:
-        return can_halve(&e) ? halves(&e, bytes, true, false) : tree(&e, bytes, true);
-    case SINTER_OP_all_gather:
-        return can_halve(&e) ? halves(&e, bytes, false, true) : doubling(&e, bytes);
-    case SINTER_OP_all_to_all:
-        return all_at_once(&e, bytes / (double)e.members);
-    default: /* pieces for neighbours, some of which are as far away as any */
-        return between(&e, 0, 0, e.members - 1, bytes);
-    }
+    sinter_hardware_rounds rounds;
+    double seconds = 0;
+    sinter_hardware_exchange_rounds(h, mesh, over, op, bytes, &rounds);
+    for (uint32_t i = 0; i < rounds.count; i++) seconds += rounds.seconds[i];
+    return seconds;
 }
 
 double sinter_hardware_permute(const sinter_hardware *h, const int64_t *pairs, size_t count,

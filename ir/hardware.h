@@ -88,5 +88,14 @@ enum { SINTER_HARDWARE_DIRECT_RANKS = 8, SINTER_HARDWARE_SHORT_BYTES = 16384 };
  * a latency and its bytes over the innermost link that joins the two; what adds is not counted. */
 double sinter_hardware_exchange(const sinter_hardware *hardware, const sinter_mesh *mesh, const sinter_mesh_axes *over,
                                 sinter_op op, double bytes);
+/* The same, round by round: messages of one are begun together, when those before it are done. Of trees, which places go through in different rounds,
+ * equal ones. */
+enum { SINTER_HARDWARE_MAX_ROUNDS = 64 };
+typedef struct sinter_hardware_rounds {
+    uint32_t count;
+    double seconds[SINTER_HARDWARE_MAX_ROUNDS];
+} sinter_hardware_rounds;
+void sinter_hardware_exchange_rounds(const sinter_hardware *hardware, const sinter_mesh *mesh, const sinter_mesh_axes *over, sinter_op op,
+                                     double bytes, sinter_hardware_rounds *out_rounds);
 /* The same of a collective_permute, whose pairs (from, to) say who sends what to whom: the slowest counts. count: of the numbers. */
 double sinter_hardware_permute(const sinter_hardware *hardware, const int64_t *pairs, size_t count, double bytes);

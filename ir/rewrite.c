@@ -204,6 +204,11 @@ void sinter_rewrite_erase(sinter_rewrite *rewrite, sinter_node node) {
 
 /* ---- single changes ---- */
 
+void sinter_rewrite_move(sinter_rewrite *rewrite, sinter_node node, sinter_node before) {
+    sinter_node_move_before(rewrite->build.module, node, before);
+    rewrite->change_count++;
+}
+
 void sinter_rewrite_set_operand(sinter_rewrite *rewrite, sinter_node node, uint32_t index,
                                 sinter_value value) {
     sinter_module *module = rewrite->build.module;

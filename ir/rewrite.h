@@ -28,6 +28,8 @@ void sinter_rewrite_replace_node(sinter_rewrite *rewrite, sinter_node node, cons
 void sinter_rewrite_erase(sinter_rewrite *rewrite, sinter_node node);
 /* A node that stays does from now on what `other` did, which is about to go: it carries its location too. */
 void sinter_rewrite_take_over(sinter_rewrite *rewrite, sinter_node node, sinter_node other);
+/* Within its region; what it needs stands before that. */
+void sinter_rewrite_move(sinter_rewrite *rewrite, sinter_node node, sinter_node before);
 void sinter_rewrite_set_operand(sinter_rewrite *rewrite, sinter_node node, uint32_t index, sinter_value value);
 void sinter_rewrite_set_attr(sinter_rewrite *rewrite, sinter_node node, const sinter_attr *attr);
 void sinter_rewrite_drop_result(sinter_rewrite *rewrite, sinter_node node, uint32_t index); /* optional, unused */

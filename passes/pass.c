@@ -80,6 +80,10 @@ static void print_after(sinter_module *module, const sinter_pass *pass,
     sinter_text_deinit(&text);
 }
 
+static bool is_left_out(const sinter_pass *pass, const sinter_pipeline_options *options) {
+    return pass == options->without[0] || pass == options->without[1];
+}
+
 /* Printing after a pass that does not run would print nothing. */
 bool sinter_pipeline_check(const sinter_pass *const *passes, size_t count,
                            const sinter_pipeline_options *options, sinter_diag *diag) {
@@ -88,7 +92,7 @@ bool sinter_pipeline_check(const sinter_pass *const *passes, size_t count,
     const sinter_pass *pass = sinter_pass_find(sinter_string_of(wanted));
     if (!pass) return sinter_error(diag, "--print-after", "unknown pass '%s'", wanted);
     for (size_t i = 0; i < count; i++)
-        if (passes[i] == pass && pass != options->without) return true;
+        if (passes[i] == pass && !is_left_out(pass, options)) return true;
     return sinter_error(diag, "--print-after", "pass '%s' is not among those that run", wanted);
 }
 
@@ -99,7 +103,7 @@ bool sinter_pipeline_run(sinter_module *module, const sinter_pass *const *passes
     if (!sinter_pipeline_check(passes, count, options, diag)) return false;
     for (size_t i = 0; i < count; i++) {
         if (options->stop_after >= 0 && changing >= options->stop_after) break;
-        if (passes[i] == options->without) continue;
+        if (is_left_out(passes[i], options)) continue;
         size_t changes = 0;
         double start = sinter_clock_seconds();
         if (!sinter_pass_run(passes[i], module, options, &changes, diag)) return false;

@@ -70,7 +70,7 @@ typedef struct sinter_pipeline_options {
     int64_t requests; /* 0: ever more */
     double *run_seconds; /* of a pipeline, taken by pipeline-split; NULL: nobody asks */
     const sinter_chooser *chooser; /* NULL: none */
-    const sinter_pass *without; /* left out wherever it stands; NULL: none */
+    const sinter_pass *without[2]; /* left out wherever they stand; NULL: none */
     const char *print_after;  /* pass name, or "all" */
     int64_t stop_after;       /* passes that change something to run; -1: all (bisect) */
     bool verify_each;

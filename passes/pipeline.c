@@ -56,7 +56,9 @@ static const char level_1[] =
     /* One kernel, one pass over memory. From here on groups hide their nodes from the passes above. */
     "fuse,"
     /* Groups have copies of their own of small constants. */
-    "eliminate-dead";
+    "eliminate-dead,"
+    /* Nodes are kernels now, and what they take is known. */
+    "shard-overlap";
 
 /* Before layers are compressed, where the result is to be exported: only what standard operators can say. */
 static const char preparation[] =

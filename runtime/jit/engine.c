@@ -131,7 +131,9 @@ bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options
     sinter_tuning_layers layers = {options->tuning, options->tuning_log, diag};
     const sinter_chooser chooser = sinter_tuning_chooser(&layers);
     if (options->tuning || options->tuning_log) pipeline.chooser = &chooser;
-    if (options->no_winograd) pipeline.without = sinter_pass_find(SINTER_STRING("winograd"));
+    if (options->no_winograd) pipeline.without[0] = sinter_pass_find(SINTER_STRING("winograd"));
+    if (options->no_overlap) pipeline.without[1] = sinter_pass_find(SINTER_STRING("shard_overlap"));
+    pipeline.hardware = options->hardware;
     sinter_arena arena;
     sinter_arena_init(&arena);
     const sinter_pass *const *passes = NULL;

@@ -30,6 +30,8 @@ typedef struct sinter_engine_options {
     struct sinter_tuning_log *tuning_log; /* takes what schedules asked; NULL: nothing */
     double rank_seconds; /* how long a rank of several waits for the others; 0: 25 */
     bool any_order;      /* sums of floats over more than two ranks in any order, between processes by MPI: runs may differ in the last digits */
+    const struct sinter_hardware *hardware; /* that programs of ranks are to run on: what of their exchanges kernels can hide; NULL: not known */
+    bool no_overlap;  /* exchanges between ranks end where they begin */
     bool no_winograd; /* 3x3 convolutions in f32 stay exact sums of products */
     bool nameless;    /* code has numbers for the names of inputs, outputs and nodes: programs that differ in these alone are one for the cache */
 } sinter_engine_options;

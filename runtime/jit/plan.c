@@ -30,6 +30,7 @@ static bool price(sinter_plan *plan, sinter_module *module, const sinter_hardwar
     sinter_text words = {0};
     *out_way = (sinter_plan_way){.module = module, .ranks = sinter_mesh_rank_count(mesh)};
     if (*hardware->target) options.target = hardware->target;
+    options.hardware = hardware;
     if (!sinter_engine_run_passes(module, &options, diag)) return false;
     sinter_estimate_module(module, hardware, &plan->arena, &out_way->estimate);
     out_way->bytes = out_way->estimate.weight_bytes + out_way->estimate.activation_bytes;

@@ -131,6 +131,7 @@ static bool print_times(sinter_module *module, const sinter_hardware *h, sinter_
     sinter_arena arena;
     sinter_estimate estimate;
     double seconds = 0;
+    uint32_t under_way = 0; /* exchanges */
     sinter_node inner = find_inner_send(module, sinter_module_main(module), false);
     if (inner)
         return sinter_error(diag, sinter_node_where(module, inner),
@@ -141,11 +142,18 @@ static bool print_times(sinter_module *module, const sinter_hardware *h, sinter_
     sinter_text_format(text, "predicted %.17g\n", estimate.seconds);
     for (size_t i = 0; i < estimate.steps.count; i++) {
         const sinter_estimate_step *step = &estimate.steps.items[i];
-        if (!sinter_node_exchanges(module, step->node)) {
+        bool ends = sinter_node_op(module, step->node) == SINTER_OP_collective_wait;
+        under_way -= ends;
+        if (under_way && !ends && !sinter_node_exchanges(module, step->node)) {
+            sinter_text_format(text, "kernel %.17g 1\n", step->seconds);
+            continue;
+        }
+        under_way += sinter_node_find_wait(module, step->node) != 0;
+        if (!ends && !sinter_node_exchanges(module, step->node)) {
             seconds += step->seconds;
             continue;
         }
-        if (!sinter_op_sends(sinter_node_op(module, step->node))) {
+        if (!ends && !sinter_op_sends(sinter_node_op(module, step->node))) {
             print_steps(module, step, seconds, text);
             seconds = 0;
             continue;
@@ -165,6 +173,7 @@ static bool price_program(const sinter_module *module, const sinter_hardware *h,
     sinter_engine_options options = *given;
     sinter_module *program = sinter_ranks_program(module, 0, diag);
     if (*h->target) options.target = h->target;
+    options.hardware = h;
     bool good = program && sinter_engine_run_passes(program, &options, diag) &&
                 print_times(program, h, text, diag);
     sinter_module_destroy(program);

@@ -43,6 +43,8 @@ static void put_plan(const sinter_plan *plan, const sinter_hardware *hardware) {
     if (best->ranks > 1)
         printf("; one device: %.4f ms%s", 1e3 * plan->one.estimate.seconds,
                plan->one.fits ? "" : ", which it does not fit on");
+    if (best->estimate.hidden_seconds > 0)
+        printf("; exchanges of %.4f ms while kernels run", 1e3 * best->estimate.hidden_seconds);
     if (!best->fits) printf("; a device has only %.0f MB", 1e-6 * hardware->memory);
     if (best->estimate.unknown)
         printf("; %u loops of unknown length count once", best->estimate.unknown);
@@ -149,7 +151,7 @@ const command command_plan = {
                "million\nruns, what bounds it, and how it is best shared. Symbolic dims count as "
                "1; --dim binds them.",
     COMMAND_OPTIONS(own_options),
-    .shared = "dim O precision no-winograd",
+    .shared = "dim O precision no-winograd no-overlap",
     .expected = "one model",
     .least = 1,
     .most = 1,

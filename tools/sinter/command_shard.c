@@ -113,8 +113,9 @@ static bool partition(sinter_module *module, const arguments *a, const sinter_ra
                         how->hardware->name);
 }
 
-static bool shard(sinter_module *module, const arguments *a, const sinter_engine_options *options,
+static bool shard(sinter_module *module, const arguments *a, const sinter_engine_options *given,
                   const char *folder, sinter_diag *diag) {
+    sinter_engine_options options = *given;
     sinter_ranks_options how = {.chooses = arguments_has(a, "auto"),
                                 .explain = arguments_has(a, "explain")};
     sinter_hardware hardware;
@@ -122,13 +123,13 @@ static bool shard(sinter_module *module, const arguments *a, const sinter_engine
     if (!read_goal(a, &how.goal) || !read_words(module, a, diag) ||
         (path && !sinter_hardware_read(path, &hardware, diag)))
         return false;
-    how.hardware = path ? &hardware : NULL;
+    options.hardware = how.hardware = path ? &hardware : NULL;
     bool good =
         (!path || sinter_hardware_check_ranks(&hardware, sinter_module_mesh(module), diag)) &&
         partition(module, a, &how, diag) &&
         (!arguments_has(a, "simulation") ||
-         sinter_simulation_write(module, &hardware, options, folder, diag)) &&
-        sinter_ranks_write(module, options, folder, diag);
+         sinter_simulation_write(module, &hardware, &options, folder, diag)) &&
+        sinter_ranks_write(module, &options, folder, diag);
     if (path) sinter_hardware_deinit(&hardware);
     return good;
 }
@@ -177,8 +178,9 @@ static bool read_stages(const arguments *a, int64_t *out_stages) {
 }
 
 static bool shard_stages(sinter_module *whole, const arguments *a,
-                         const sinter_engine_options *options, const char *folder,
+                         const sinter_engine_options *given, const char *folder,
                          sinter_diag *diag) {
+    sinter_engine_options options = *given;
     const char *micro = arguments_find(a, "micro");
     sinter_hardware hardware;
     int64_t stages;
@@ -187,6 +189,7 @@ static bool shard_stages(sinter_module *whole, const arguments *a,
         !sinter_hardware_read(arguments_find(a, "hardware"), &hardware, diag))
         return false;
     sinter_module *part = micro ? load_micro(a, micro, diag) : sinter_module_clone(whole);
+    options.hardware = &hardware;
     sinter_stages_options how = {.hardware = &hardware,
                                  .stages = (uint32_t)stages,
                                  .chooses = arguments_has(a, "auto"),
@@ -194,7 +197,7 @@ static bool shard_stages(sinter_module *whole, const arguments *a,
                                  .explain = arguments_has(a, "explain")};
     bool good = part && count_micro_batches(whole, part, &how.micro_batches, diag) &&
                 read_words(part, a, diag) &&
-                sinter_stages_write(part, whole, &how, options, folder, diag);
+                sinter_stages_write(part, whole, &how, &options, folder, diag);
     sinter_module_destroy(part);
     sinter_hardware_deinit(&hardware);
     return good;
@@ -227,7 +230,7 @@ const command command_shard = {
                "run DIR`, one thread a rank, or by `mpirun -n RANKS sinter run DIR`, one process a "
                "rank.\nShardings: docs/shard.md.",
     COMMAND_OPTIONS(own_options),
-    .shared = "dim O precision no-winograd jobs cache target",
+    .shared = "dim O precision no-winograd no-overlap jobs cache target",
     .expected = "a model",
     .least = 1,
     .most = 1,

@@ -50,6 +50,9 @@ const option_spec shared_options[] = {
          "bf16; i8: what is multiplied by weights of 2 or 4 bits rounded to bytes, in blocks like "
          "theirs (f32)",
      .need = NEEDS_PASSES},
+    {.name = "no-overlap",
+     .doc = "exchanges between ranks end where they begin: no kernels run meanwhile",
+     .need = NEEDS_PASSES},
     {.name = "no-winograd",
      .doc = "no Winograd convolutions: slower, but sums of the very products that define them",
      .need = NEEDS_PASSES},
@@ -160,6 +163,7 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     options.print_after = arguments_find(a, "print-after");
     options.time_passes = arguments_has(a, "time-passes");
     options.any_order = arguments_has(a, "no-deterministic");
+    options.no_overlap = arguments_has(a, "no-overlap");
     options.no_winograd = arguments_has(a, "no-winograd");
     if (!read_tuning(a, &options)) return false;
     const char *precision = arguments_find(a, "precision");

@@ -1,0 +1,49 @@
+/* See link_clock.h. Test: tests/unit/estimate_test.c */
+#include "ir/link_clock.h"
+
+static bool is_done(const sinter_link_exchange *x) {
+    return x->round >= x->rounds.count;
+}
+
+/* Rounds that have ended by now are followed by the next ones. */
+static void look(sinter_link_clock *c) {
+    for (uint32_t i = 0; i < c->count; i++) {
+        sinter_link_exchange *x = &c->under_way[i];
+        if (is_done(x) || x->end > c->now) continue;
+        if (++x->round == x->rounds.count) continue;
+        double start = c->free > c->now ? c->free : c->now;
+        x->end = c->free = start + x->rounds.seconds[x->round];
+    }
+}
+
+void sinter_link_clock_work(sinter_link_clock *c, double seconds) {
+    c->now += seconds;
+    look(c);
+}
+
+void sinter_link_clock_begin(sinter_link_clock *c, sinter_node node,
+                             const sinter_hardware_rounds *rounds) {
+    double start = c->free > c->now ? c->free : c->now;
+    sinter_link_exchange *x = &c->under_way[c->count++];
+    *x = (sinter_link_exchange){.node = node, .rounds = *rounds};
+    if (rounds->count) x->end = c->free = start + rounds->seconds[0];
+}
+
+double sinter_link_clock_wait(sinter_link_clock *c, sinter_node node) {
+    double start = c->now;
+    uint32_t at = 0;
+    while (at < c->count && c->under_way[at].node != node) at++;
+    if (at == c->count) return 0;
+    while (!is_done(&c->under_way[at])) {
+        if (c->under_way[at].end > c->now) c->now = c->under_way[at].end;
+        look(c);
+    }
+    for (c->count--; at < c->count; at++) c->under_way[at] = c->under_way[at + 1];
+    return c->now - start;
+}
+
+bool sinter_link_clock_is_done(const sinter_link_clock *c) {
+    const sinter_link_exchange *oldest = &c->under_way[0];
+    return !c->count || is_done(oldest) ||
+           (oldest->round + 1 == oldest->rounds.count && oldest->end <= c->now);
+}

@@ -278,8 +278,7 @@ static double find_rounds(const estimator *e, sinter_node node, sinter_hardware_
     const int64_t *pairs = NULL;
     size_t count = sinter_node_get_ints(e->module, node, "pairs", &pairs);
     if (count)
-        *out = (sinter_hardware_rounds){
-            .count = 1, .seconds = {sinter_hardware_permute(e->hardware, pairs, count, bytes)}};
+        sinter_hardware_permute_rounds(e->hardware, pairs, count, bytes, out);
     else
         sinter_hardware_exchange_rounds(e->hardware, mesh, &over, op, bytes, out);
     return bytes;

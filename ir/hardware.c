@@ -420,8 +420,9 @@ typedef struct exchange {
     sinter_hardware_rounds *out;
 } exchange;
 
-static void add_round(const exchange *e, double seconds) {
-    e->out->seconds[e->out->count++] = seconds;
+static void add_round(sinter_hardware_rounds *out, double seconds, double latency) {
+    out->latency[out->count] = fmin(seconds, latency);
+    out->seconds[out->count++] = seconds;
 }
 
 /* The innermost link that joins two ranks. */
@@ -502,6 +503,12 @@ static double stage_seconds(const exchange *e, int64_t base, int64_t place, cons
     return seconds;
 }
 
+/* What would be left of it without bytes. */
+static double stage_latency(const exchange *e, int64_t base, int64_t place, const stage *s) {
+    const stage empty = {s->round, s->bytes * 1e-12};
+    return stage_seconds(e, base, place, &empty);
+}
+
 /* When those that a place is with in the stage are there. */
 static double start_of(const exchange *e, int64_t place, const stage *s, const double *clocks) {
     double start = clocks[place];
@@ -530,7 +537,9 @@ static void find_ends(const exchange *e, int64_t base, const stage *stages, int 
 static void run_stages(const exchange *e, const stage *stages, int count) {
     double ends[MAX_STAGES] = {0};
     if (is_even(e)) {
-        for (int i = 0; i < count; i++) add_round(e, stage_seconds(e, 0, 0, &stages[i]));
+        for (int i = 0; i < count; i++)
+            add_round(e->out, stage_seconds(e, 0, 0, &stages[i]),
+                      stage_latency(e, 0, 0, &stages[i]));
         return;
     }
     double *clocks = sinter_heap_alloc(2 * (size_t)e->members * sizeof *clocks);
@@ -538,7 +547,8 @@ static void run_stages(const exchange *e, const stage *stages, int count) {
         if (sinter_mesh_place(e->mesh, e->over, base) == 0)
             find_ends(e, base, stages, count, clocks, ends);
     sinter_heap_free(clocks);
-    for (int i = 0; i < count; i++) add_round(e, ends[i] - (i ? ends[i - 1] : 0));
+    for (int i = 0; i < count; i++)
+        add_round(e->out, ends[i] - (i ? ends[i - 1] : 0), stage_latency(e, 0, 0, &stages[i]));
 }
 
 /* Down to the shares, and back to all of it; either or both. */
@@ -604,7 +614,8 @@ static void tree(const exchange *e, double bytes, bool shares) {
         if (sinter_mesh_place(e->mesh, e->over, base) == 0)
             seconds = fmax(seconds, climb(e, base, 0, reach, bytes) +
                                         descend(e, base, 0, reach, bytes, shares));
-    for (int i = 0; i < rounds; i++) add_round(e, seconds / rounds);
+    for (int i = 0; i < rounds; i++)
+        add_round(e->out, seconds / rounds, between(e, 0, 0, e->members - 1, 0));
 }
 
 /* Each round with twice as many parts, from as many places on; as long as the slowest of all groups takes. */
@@ -617,7 +628,7 @@ static void doubling(const exchange *e, double bytes) {
             int64_t place = sinter_mesh_place(e->mesh, e->over, rank);
             longest = fmax(longest, between(e, rank, place, (place + have) % e->members, part));
         }
-        add_round(e, longest);
+        add_round(e->out, longest, between(e, 0, 0, e->members - 1, 0));
     }
 }
 
@@ -657,7 +668,8 @@ void sinter_hardware_exchange_rounds(const sinter_hardware *h, const sinter_mesh
         all_at_once(&e, bytes / (double)e.members);
         return;
     default: /* pieces for neighbours, some of which are as far away as any */
-        add_round(&e, between(&e, 0, 0, e.members - 1, bytes));
+        add_round(out, between(&e, 0, 0, e.members - 1, bytes),
+                  between(&e, 0, 0, e.members - 1, 0));
     }
 }
 
@@ -670,11 +682,22 @@ double sinter_hardware_exchange(const sinter_hardware *h, const sinter_mesh *mes
     return seconds;
 }
 
+void sinter_hardware_permute_rounds(const sinter_hardware *h, const int64_t *pairs, size_t count,
+                                    double bytes, sinter_hardware_rounds *out) {
+    double seconds = 0, latency = 0;
+    for (size_t i = 0; i + 1 < count && h->link_count; i += 2) {
+        const sinter_hardware_link *link = link_between(h, pairs[i], pairs[i + 1]);
+        if (pairs[i] == pairs[i + 1] || over_link(link, bytes) < seconds) continue;
+        seconds = over_link(link, bytes);
+        latency = link->latency;
+    }
+    out->count = 0;
+    add_round(out, seconds, latency);
+}
+
 double sinter_hardware_permute(const sinter_hardware *h, const int64_t *pairs, size_t count,
                                double bytes) {
-    double seconds = 0;
-    for (size_t i = 0; i + 1 < count && h->link_count; i += 2)
-        if (pairs[i] != pairs[i + 1])
-            seconds = fmax(seconds, over_link(link_between(h, pairs[i], pairs[i + 1]), bytes));
-    return seconds;
+    sinter_hardware_rounds rounds;
+    sinter_hardware_permute_rounds(h, pairs, count, bytes, &rounds);
+    return rounds.seconds[0];
 }

@@ -93,9 +93,11 @@ double sinter_hardware_exchange(const sinter_hardware *hardware, const sinter_me
 enum { SINTER_HARDWARE_MAX_ROUNDS = 64 };
 typedef struct sinter_hardware_rounds {
     uint32_t count;
-    double seconds[SINTER_HARDWARE_MAX_ROUNDS];
+    double seconds[SINTER_HARDWARE_MAX_ROUNDS], latency[SINTER_HARDWARE_MAX_ROUNDS]; /* latency: of these, while links carry other messages */
 } sinter_hardware_rounds;
 void sinter_hardware_exchange_rounds(const sinter_hardware *hardware, const sinter_mesh *mesh, const sinter_mesh_axes *over, sinter_op op,
                                      double bytes, sinter_hardware_rounds *out_rounds);
 /* The same of a collective_permute, whose pairs (from, to) say who sends what to whom: the slowest counts. count: of the numbers. */
 double sinter_hardware_permute(const sinter_hardware *hardware, const int64_t *pairs, size_t count, double bytes);
+void sinter_hardware_permute_rounds(const sinter_hardware *hardware, const int64_t *pairs, size_t count, double bytes,
+                                    sinter_hardware_rounds *out_rounds);

@@ -5,14 +5,19 @@ static bool is_done(const sinter_link_exchange *x) {
     return x->round >= x->rounds.count;
 }
 
+/* The round at hand: its bytes go when links are free. */
+static void send(sinter_link_clock *c, sinter_link_exchange *x) {
+    double start = c->free > c->now ? c->free : c->now, seconds = x->rounds.seconds[x->round];
+    c->free = start + seconds - x->rounds.latency[x->round];
+    x->end = start + seconds;
+}
+
 /* Rounds that have ended by now are followed by the next ones. */
 static void look(sinter_link_clock *c) {
     for (uint32_t i = 0; i < c->count; i++) {
         sinter_link_exchange *x = &c->under_way[i];
         if (is_done(x) || x->end > c->now) continue;
-        if (++x->round == x->rounds.count) continue;
-        double start = c->free > c->now ? c->free : c->now;
-        x->end = c->free = start + x->rounds.seconds[x->round];
+        if (++x->round < x->rounds.count) send(c, x);
     }
 }
 
@@ -23,10 +28,9 @@ void sinter_link_clock_work(sinter_link_clock *c, double seconds) {
 
 void sinter_link_clock_begin(sinter_link_clock *c, sinter_node node,
                              const sinter_hardware_rounds *rounds) {
-    double start = c->free > c->now ? c->free : c->now;
     sinter_link_exchange *x = &c->under_way[c->count++];
     *x = (sinter_link_exchange){.node = node, .rounds = *rounds};
-    if (rounds->count) x->end = c->free = start + rounds->seconds[0];
+    if (rounds->count) send(c, x);
 }
 
 double sinter_link_clock_wait(sinter_link_clock *c, sinter_node node) {

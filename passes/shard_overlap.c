@@ -1,7 +1,8 @@
 /* Exchanges between ranks go on while kernels run that need not wait for them: a collective begins where its operand is there, and ends
  * (collective_wait) where its result is first read. What else is ready goes in between, from further down in the program, until the exchange is done
- * by described hardware, or, where nothing is known of that, as long as there is anything. The peak of what is alive at one time stays
- * what it was: what is given to others is kept until the exchange ends. The schedule is a list schedule (Graham: Bounds for certain
+ * by described hardware, or, where nothing is known of that, as long as there is anything. What is given to others is kept until the exchange
+ * ends, and what is made early until somebody reads it: that may take what a device has beside its weights, or, where nothing is known of it, a quarter more than
+ * is alive at the peak as it stands. The schedule is a list schedule (Graham: Bounds for certain
  * multiprocessing anomalies, 1966) with links as a second machine.
  *
  * Programs of other ranks may have other kernels in between, so exchanges begin, and end, in the order in which they stand on every rank.
@@ -12,10 +13,12 @@
 #include "ir/link_clock.h"
 #include "passes/pass.h"
 
+#include <math.h>
 #include <string.h>
 
 enum {
-    TYPICAL = 128,  /* what a symbol is taken for when sizes are compared */
+    TYPICAL = 128, /* what a symbol is taken for when sizes are compared */
+    GROWTH = 4, /* a part of the peak by which it may grow where nobody says what memory there is */
     FARTHEST = 1024 /* nodes that are looked at for work in between */
 };
 
@@ -50,7 +53,7 @@ typedef struct overlap {
     sinter_link_clock clock;
     sinter_node under_way[SINTER_EXCHANGES_UNDER_WAY]; /* the oldest first */
     uint32_t under_way_count, next_exchange;           /* place: all before it have begun */
-    double live, peak, most; /* most: of live, in the program as it stands */
+    double live, peak, most;                           /* most: that may be alive */
     double *load; /* by place: of live there as it stands, and what was moved ahead past it */
     uint32_t at;  /* place: all before it are listed */
 } overlap;
@@ -334,7 +337,9 @@ static void weigh_program(overlap *o) {
         o->load[at] = o->live;
         release_operands(o, o->nodes[at]);
     }
-    o->most = o->peak;
+    o->most = o->peak + o->peak / GROWTH;
+    if (o->hardware)
+        o->most = fmax(o->peak, o->hardware->memory - sinter_cost_weight_bytes(o->module));
 }
 
 /* ---- the change ---- */

@@ -1,6 +1,7 @@
 /* Exchanges as messages, over a transport that is a list in memory, with a thread a rank: what each rank gets in groups of any size, the
  * bits of sums beside those of exchanges between threads, and who is named when one does not come. */
 #include "ir/hardware.h"
+#include "ir/link_clock.h"
 #include "runtime/collectives.h"
 #include "runtime/job_internal.h"
 #include "tests/unit/test.h"
@@ -473,6 +474,7 @@ int main(void) {
     }
     CHECK_INT_EQ(SINTER_JOB_DIRECT_RANKS, SINTER_HARDWARE_DIRECT_RANKS); /* prices know them */
     CHECK_INT_EQ(SINTER_JOB_SHORT_BYTES, SINTER_HARDWARE_SHORT_BYTES);
+    CHECK_INT_EQ(SINTER_ABI_EXCHANGES_UNDER_WAY, SINTER_EXCHANGES_UNDER_WAY);
     expect(4, one_hangs, 3, 3, "rank 3 did not come within 0.3 seconds");
     expect(12, one_hangs, 11, 6, "rank 11 did not come within 0.3 seconds");
     expect(4, one_hangs_under_way, 3, 3, "rank 3 did not come within 0.3 seconds");

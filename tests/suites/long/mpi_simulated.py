@@ -68,6 +68,24 @@ def gathered(batch, width, layers):
     return Network(nodes, {"x": [batch, width]}, {"y": [batch, width]}, {f"w{i}": [width, width] for i in range(layers)}, words)
 
 
+def branches(batch, width, layers):
+    """Two towers of layers, one after the other in each: sums of the one go on while the other is computed."""
+    nodes, words, ends = [], ["x=data,_"], []
+    for tower in "lr":
+        last = "x"
+        for i in range(layers):
+            w, v, h, y = (f"{name}{tower}{i}" for name in "wvhy")
+            nodes += [helper.make_node("MatMul", [last, w], [h]), helper.make_node("Tanh", [h], [f"t{h}"]), helper.make_node("MatMul", [f"t{h}", v], [y])]
+            words += [f"{w}=_,model", f"{v}=model,_"]
+            last = y
+        ends.append(last)
+    nodes.append(helper.make_node("Add", ends, ["y"]))
+    # layer by layer, as a program that overlaps by itself has them
+    nodes[:-1] = [node for i in range(layers) for tower in (0, 1) for node in nodes[3 * (tower * layers + i) : 3 * (tower * layers + i) + 3]]
+    weights = {f"{name}{tower}{i}": [width, width] for name in "wv" for tower in "lr" for i in range(layers)}
+    return Network(nodes, {"x": [batch, width]}, {"y": [batch, width]}, weights, words)
+
+
 def image(batch, size, channels):
     """Convolutions of an image that is cut along its rows: neighbours exchange what windows reach."""
     nodes = [
@@ -119,14 +137,15 @@ def compare(predicted, simulated, what):
     return f"{what} {1e6 * predicted:.1f} us predicted, {1e6 * simulated:.1f} us simulated ({100 * apart:+.1f} %)", problems
 
 
-def check(tally, work, name, network, data, model):
+def check(tally, work, name, network, data, model, *flags):
+    """The simulated seconds of a run."""
     ranks = data * model
-    folder = work / f"{name}_{data}x{model}"
+    folder = work / f"{name}_{data}x{model}{''.join(flags)}"
     folder.mkdir()
     write(network, folder / "network.onnx")
     mpi.sinter("run", folder / "network.onnx", "-o", folder / "whole")
     words = [word for said in network.words for word in ("--shard", said)]
-    mpi.sinter("shard", folder / "network.onnx", f"--mesh=data:{data},model:{model}", *words, "--simulation",
+    mpi.sinter("shard", folder / "network.onnx", f"--mesh=data:{data},model:{model}", *words, *flags, "--simulation",
                f"--hardware={HARDWARE / 'cluster_4096.hardware'}", "-o", folder / "ranks")  # fmt: skip
     expected = [word for output in network.outputs for word in ("--expect", f"{output}={folder / 'whole' / output}.npy")]
     done, seconds = simulate(folder / "ranks", ranks, "--rtol=1e-5", "--atol=1e-5", *expected)
@@ -145,7 +164,8 @@ def check(tally, work, name, network, data, model):
     elif not problems:
         problems.append(f"no simulated time: {done.stderr[-500:]}")
     tally.check(f"{name} on {data} x {model} ranks", problems)
-    print(f"{name}, {data} x {model} ranks: {seconds:.1f} s", *said, sep="; ", flush=True)
+    print(f"{' '.join((name, *flags))}, {data} x {model} ranks: {seconds:.1f} s", *said, sep="; ", flush=True)
+    return float(found[1]) if found else 0
 
 
 def main():
@@ -167,6 +187,11 @@ def main():
             check(tally, work, name, network, 2, 11)
         for servers in (2, 3, 9):
             check(tally, work, "both", over_both(512, 1024, 128 * servers), servers, 8)
+        for data, model, network in ((2, 4, branches(64, 1024, 4)), (2, 11, branches(64, 1023, 4)), (16, 16, branches(1024, 1024, 4))):
+            overlapped = check(tally, work, "branches", network, data, model)
+            apart = check(tally, work, "branches", network, data, model, "--no-overlap")
+            problems = [] if overlapped < 0.8 * apart else [f"{overlapped} s, and {apart} s without"]
+            tally.check(f"exchanges under way on {data} x {model} ranks", problems)
         check(tally, work, "image", image(2, 64, 8), 2, 8)
         check(tally, work, "image", image(4, 64, 8), 4, 16)
         check(tally, work, "linear", linear(127, 64, 192), 64, 64)

@@ -84,18 +84,27 @@ static void take_blocks(search *s, sinter_loop_stmt *loop) {
     }
 }
 
-/* Of buffers whose size is a number: others are refused where they are emitted. */
-static uint64_t add_shared(const sinter_loop_function *kernel, const sinter_loop_stmt *first) {
-    uint64_t total = 0, bytes;
+uint64_t sinter_device_place_shared(const sinter_loop_buffer_info *info, uint64_t taken) {
+    const uint64_t whole =
+        info->swizzle ? SINTER_DEVICE_SWIZZLE_ALIGNMENT : SINTER_DEVICE_SHARED_ALIGNMENT;
+    return (taken + whole - 1) / whole * whole;
+}
+
+/* Bytes with those of the list. Of buffers whose size is a number: others are refused where they are emitted. */
+static uint64_t add_shared(const sinter_loop_function *kernel, const sinter_loop_stmt *first,
+                           uint64_t taken) {
+    uint64_t bytes;
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
-        bool shared = stmt->kind == SINTER_LOOP_ALLOC &&
-                      kernel->buffers.items[stmt->buffer].scope == SINTER_SCOPE_SHARED;
-        if (shared && sinter_loop_static_bytes(&kernel->buffers.items[stmt->buffer], &bytes))
-            total += (bytes + SINTER_DEVICE_SHARED_ALIGNMENT - 1) / SINTER_DEVICE_SHARED_ALIGNMENT *
-                     SINTER_DEVICE_SHARED_ALIGNMENT;
-        total += add_shared(kernel, stmt->body) + add_shared(kernel, stmt->else_body);
+        const sinter_loop_buffer_info *info = &kernel->buffers.items[stmt->buffer];
+        bool shared = stmt->kind == SINTER_LOOP_ALLOC && info->scope == SINTER_SCOPE_SHARED;
+        if (shared && sinter_loop_static_bytes(info, &bytes))
+            taken = sinter_device_place_shared(info, taken) +
+                    (bytes + SINTER_DEVICE_SHARED_ALIGNMENT - 1) / SINTER_DEVICE_SHARED_ALIGNMENT *
+                        SINTER_DEVICE_SHARED_ALIGNMENT;
+        taken = add_shared(kernel, stmt->body, taken);
+        taken = add_shared(kernel, stmt->else_body, taken);
     }
-    return total;
+    return taken;
 }
 
 bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_function *kernel,
@@ -115,7 +124,7 @@ bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_functio
             take_blocks(&s, stmt);
     }
     if (!s.wrong) find_threads(&s, kernel->body);
-    uint64_t shared = add_shared(kernel, kernel->body);
+    uint64_t shared = add_shared(kernel, kernel->body, 0);
     if (shared > UINT32_MAX) s.wrong = "a block has more than 4 GiB of scratch";
     if (shared > SINTER_DEVICE_DECLARED_SHARED) out_launch->shared_bytes = (uint32_t)shared;
     const uint32_t *block = out_launch->block;

@@ -11,7 +11,9 @@ typedef struct sinter_device_launch {
     uint32_t shared_bytes; /* that the launch asks for: the block's scratch, in the order of its allocations, where it is more than code may
                               declare; else 0 */
 } sinter_device_launch;
-enum { SINTER_DEVICE_DECLARED_SHARED = 48 << 10, SINTER_DEVICE_SHARED_ALIGNMENT = 16 };
+/* Where a buffer of the block's scratch is, behind so many bytes of others: at a multiple of what its layout wants. */
+uint64_t sinter_device_place_shared(const sinter_loop_buffer_info *info, uint64_t taken);
+enum { SINTER_DEVICE_DECLARED_SHARED = 48 << 10, SINTER_DEVICE_SHARED_ALIGNMENT = 16, SINTER_DEVICE_SWIZZLE_ALIGNMENT = 1024 };
 /* False with an error where the axes do not say it: blocks that are nested deeper than three, or have other than one loop side by
  * side, more threads than a block may have. */
 bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_function *kernel,

@@ -75,11 +75,13 @@ static double share_of(const sinter_loop_function *function, sinter_expr conditi
     return (below ? lower : count - lower) / count;
 }
 
-/* Four sums of a lane, each with as many products as the instruction is deep. */
+/* Four sums of a lane, or, of a warpgroup's instruction, four in each of its columns of lanes; each with as many products as it is deep. */
 static void count_mma(walk *w, const sinter_loop_stmt *loop) {
     const sinter_loop_mma_info *info = &sinter_loop_mma_infos[loop->mma];
     const uint32_t bits = sinter_dtype_infos[info->left].bits;
-    const double products = product(w->times, 4.0 * (double)info->depth);
+    int64_t columns = 1;
+    if (loop->axis == SINTER_AXIS_WGMMA) sinter_loop_trip_count(loop, &columns);
+    const double products = product(w->times, 4.0 * (double)(info->depth * columns));
     add(&w->matrix_cycles, product(products, 1 / sinter_gpu_matrix_rate(w->gpu, bits)));
     if (sinter_dtype_is_float(info->sum)) add(&w->operations, product(products, 2));
 }
@@ -87,7 +89,8 @@ static void count_mma(walk *w, const sinter_loop_stmt *loop) {
 static void count_list(walk *w, const sinter_loop_stmt *first) {
     for (const sinter_loop_stmt *s = first; s; s = s->next) {
         const double times = w->times;
-        if (s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_MMA) {
+        if (s->kind == SINTER_LOOP_FOR &&
+            (s->axis == SINTER_AXIS_MMA || s->axis == SINTER_AXIS_WGMMA)) {
             count_mma(w, s);
             continue;
         }

@@ -127,6 +127,10 @@ static void write_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         sinter_cuda_mma(e, s);
         return;
     }
+    if (s->axis == SINTER_AXIS_WGMMA && e->dialect->device) {
+        sinter_cuda_wgmma(e, s);
+        return;
+    }
     sinter_c_share(e, (const sinter_loop_expr *[]){s->lower, s->upper}, 2);
     const char *var = e->vars[s->var], *lower = text_of(e, s->lower, true),
                *upper = text_of(e, s->upper, true);
@@ -255,7 +259,10 @@ static void write_alloc(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     if (shared && e->asks_shared)
         sinter_cuda_shared(e, s, count > 0 ? count : 1);
     else
-        sinter_c_write(e, shared ? e->dialect->shared : e->dialect->scratch,
+        sinter_c_write(e,
+                       info->swizzle ? e->dialect->swizzled
+                       : shared      ? e->dialect->shared
+                                     : e->dialect->scratch,
                        sinter_c_memory(info->dtype), e->buffers[s->buffer],
                        (long long)(count > 0 ? count : 1));
     if (!e->uses.reads[s->buffer]) sinter_c_write(e, "(void)%s;", e->buffers[s->buffer]);
@@ -380,12 +387,11 @@ static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         return;
     case SINTER_LOOP_COMMIT:
     case SINTER_LOOP_WAIT:
+    case SINTER_LOOP_FENCE:
         if (!e->dialect->device)
             sinter_c_error(e, "a CPU has no block barrier [emit_c6]");
-        else if (s->kind == SINTER_LOOP_COMMIT)
-            sinter_c_write(e, "sinter_commit();");
         else
-            sinter_c_write(e, "sinter_wait<%u>();", s->pending);
+            sinter_cuda_order(e, s);
         return;
     case SINTER_LOOP_REDUCE:
         if (e->dialect->device)

@@ -13,6 +13,7 @@ typedef struct sinter_c_dialect {
     const char *output;
     const char *scratch;   /* of memory of a thread, with its type, name and count */
     const char *shared;    /* the same of a block */
+    const char *swizzled;  /* the same in rows of 128 bytes whose pieces wgmma reads in its order */
     const char *vector;    /* in front of loops, or NULL */
     const char *unroll;
     const char *barrier;
@@ -38,6 +39,7 @@ typedef struct sinter_c_emitter {
     bool in_thread;       /* device: inside of a thread axis, or there is one thread */
     uint32_t threads[3];  /* device: of a block, x y z */
     bool asks_shared;     /* device: the launch gives the block's memory, of which so many bytes are taken */
+    bool asks_swizzled;   /* device: some of it is swizzled, so that all of it begins at a multiple of what that needs */
     uint64_t shared_taken;
     bool *spread;         /* device: by buffer, registers that are declared outside of the thread axis */
     uint32_t fail_count;  /* device: failures in the kernel so far, each with a message of its own */
@@ -101,6 +103,8 @@ void sinter_cuda_fail(sinter_c_emitter *e, const sinter_loop_stmt *fail);
 void sinter_cuda_shared(sinter_c_emitter *e, const sinter_loop_stmt *alloc, int64_t count);
 void sinter_cuda_mma(sinter_c_emitter *e, const sinter_loop_stmt *loop);
 void sinter_cuda_ldmatrix(sinter_c_emitter *e, const sinter_loop_stmt *loop);
+void sinter_cuda_wgmma(sinter_c_emitter *e, const sinter_loop_stmt *loop);
+void sinter_cuda_order(sinter_c_emitter *e, const sinter_loop_stmt *s); /* commit, wait and fence */
 void sinter_cuda_update(sinter_c_emitter *e, const sinter_loop_stmt *store); /* atomic */
 /* ---- emit_cuda_vector.c ---- */
 void sinter_cuda_vector(sinter_c_emitter *e, const sinter_loop_stmt *loop);

@@ -10,6 +10,7 @@
 #include "codegen/loop_ldmatrix.h"
 #include "codegen/loop_mma.h"
 #include "codegen/loop_rewrite.h"
+#include "codegen/loop_wgmma.h"
 
 #include <string.h>
 
@@ -23,6 +24,7 @@ static const sinter_c_dialect cuda = {
     .output = "out<%s> %s",
     .scratch = "array<%1$s, %3$lld> %2$s;",
     .shared = "__shared__ __align__(16) shared<%1$s, %3$lld> %2$s;",
+    .swizzled = "__shared__ __align__(1024) swizzled<%1$s, %3$lld> %2$s;",
     .unroll = "#pragma unroll",
     .barrier = "__syncthreads();",
 };
@@ -73,6 +75,49 @@ static void write_thread(sinter_c_emitter *e, const sinter_loop_stmt *s, uint32_
     sinter_c_write(e, "}");
 }
 
+/* Registers that products add to stay where they are: the compiler knows nothing of what is under way. */
+static void hold_sums(sinter_c_emitter *e, const sinter_loop_stmt *first, bool multiplies,
+                      bool *visible) {
+    for (const sinter_loop_stmt *s = first; s; s = s->next) {
+        const bool inside =
+            multiplies || (s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_WGMMA);
+        if (inside && s->kind == SINTER_LOOP_STORE && visible[s->buffer]) {
+            visible[s->buffer] = false; /* once */
+            sinter_c_write(e, "sinter_hold(%s);", e->buffers[s->buffer]);
+        }
+        hold_sums(e, s->body, inside, visible);
+        hold_sums(e, s->else_body, inside, visible);
+    }
+}
+
+/* The buffers that are allocated where the statement stands; true: it is in the list. */
+static bool mark_visible(const sinter_loop_stmt *first, const sinter_loop_stmt *wanted,
+                         bool *visible) {
+    for (const sinter_loop_stmt *s = first; s; s = s->next) {
+        if (s == wanted) return true;
+        if (s->kind == SINTER_LOOP_ALLOC) visible[s->buffer] = true;
+        if (mark_visible(s->body, wanted, visible) || mark_visible(s->else_body, wanted, visible))
+            return true;
+    }
+    for (const sinter_loop_stmt *s = first; s; s = s->next)
+        if (s->kind == SINTER_LOOP_ALLOC) visible[s->buffer] = false;
+    return false;
+}
+
+static void write_holds(sinter_c_emitter *e, const sinter_loop_stmt *at) {
+    bool *visible = SINTER_NEW_ARRAY(e->arena, bool, e->function->buffers.count);
+    mark_visible(e->function->body, at, visible);
+    hold_sums(e, e->function->body, false, visible);
+}
+
+static bool has_products(const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *s = first; s; s = s->next)
+        if ((s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_WGMMA) || has_products(s->body) ||
+            has_products(s->else_body))
+            return true;
+    return false;
+}
+
 void sinter_cuda_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     uint32_t axis = depth_below(s);
     if (s->axis == SINTER_AXIS_BLOCK) {
@@ -81,6 +126,10 @@ void sinter_cuda_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         return;
     }
     bool outer = e->in_thread;
+    if (!outer && has_products(s->body)) {
+        write_holds(e, s);
+        sinter_c_write(e, "sinter_begin_products();");
+    }
     e->in_thread = true;
     write_thread(e, s, axis);
     e->in_thread = outer;
@@ -121,13 +170,14 @@ void sinter_cuda_update(sinter_c_emitter *e, const sinter_loop_stmt *s) {
 
 /* Memory of the block that the launch gives, in the order in which sinter_device_find_launch adds it up. */
 void sinter_cuda_shared(sinter_c_emitter *e, const sinter_loop_stmt *alloc, int64_t count) {
-    const sinter_dtype dtype = e->function->buffers.items[alloc->buffer].dtype;
-    const uint64_t bytes = (uint64_t)count * sinter_dtype_infos[dtype].bits / 8,
-                   whole = SINTER_DEVICE_SHARED_ALIGNMENT;
-    sinter_c_write(e, "SINTER_ASKED_SHARED(%s, %lld, %s, %llu);", sinter_c_memory(dtype),
-                   (long long)count, e->buffers[alloc->buffer],
-                   (unsigned long long)e->shared_taken);
-    e->shared_taken += (bytes + whole - 1) / whole * whole;
+    const sinter_loop_buffer_info *info = &e->function->buffers.items[alloc->buffer];
+    const uint64_t bytes = (uint64_t)count * sinter_dtype_infos[info->dtype].bits / 8,
+                   whole = SINTER_DEVICE_SHARED_ALIGNMENT,
+                   first = sinter_device_place_shared(info, e->shared_taken);
+    const char *kind = !e->asks_swizzled ? "SHARED" : info->swizzle ? "SWIZZLED" : "BESIDE";
+    sinter_c_write(e, "SINTER_ASKED_%s(%s, %lld, %s, %llu);", kind, sinter_c_memory(info->dtype),
+                   (long long)count, e->buffers[alloc->buffer], (unsigned long long)first);
+    e->shared_taken = first + (bytes + whole - 1) / whole * whole;
 }
 
 /* Lanes name the rows between them, and each gets its registers. */
@@ -173,6 +223,42 @@ void sinter_cuda_mma(sinter_c_emitter *e, const sinter_loop_stmt *loop) {
     write_matrix(e, parts.right->buffer, parts.right->arguments, &matrices);
     sinter_c_write(e, "sinter_mma_%s(%s);", sinter_loop_mma_infos[loop->mma].name, matrices.data);
     sinter_text_deinit(&matrices);
+}
+
+/* The warpgroup begins the product; sums are the registers from the first one on. */
+void sinter_cuda_wgmma(sinter_c_emitter *e, const sinter_loop_stmt *loop) {
+    sinter_loop_scopes scopes;
+    sinter_loop_wgmma found;
+    sinter_text text = {0};
+    sinter_loop_scopes_init(&scopes, (sinter_loop_program *)(uintptr_t)e->program,
+                            (sinter_loop_function *)(uintptr_t)e->function, e->arena);
+    if (sinter_loop_check_wgmma(&scopes, loop, true, &found) ||
+        e->threads[0] != SINTER_MMA_MEMBERS || e->threads[1] != SINTER_MMA_GROUPS ||
+        e->threads[2] % SINTER_WGMMA_WARPS || sinter_c_spread_dims(e, found.store->buffer) != 3) {
+        sinter_c_error(e, "a wgmma axis that is no instruction of a warpgroup [emit_c17]");
+        return;
+    }
+    sinter_text_append_string(&text, "&");
+    sinter_c_element(e, found.store->buffer, found.first, &text);
+    const sinter_loop_wgmma_operand *operands[2] = {&found.left, &found.right};
+    for (int i = 0; i < 2; i++)
+        sinter_text_format(&text, ", sinter_matrix<%s, %lld>(%s, %s)",
+                           operands[i]->across ? "true" : "false", (long long)operands[i]->chunk,
+                           e->buffers[operands[i]->buffer],
+                           sinter_c_position(e, operands[i]->buffer, operands[i]->first));
+    sinter_c_write(e, "sinter_wgmma_%s<%lld>(%s);", sinter_loop_mma_infos[loop->mma].name,
+                   (long long)found.columns, text.data);
+    sinter_text_deinit(&text);
+}
+
+void sinter_cuda_order(sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    if (s->kind == SINTER_LOOP_FENCE)
+        sinter_c_write(e, "sinter_fence();");
+    else if (s->kind == SINTER_LOOP_COMMIT)
+        sinter_c_write(e, s->products ? "sinter_commit_products();" : "sinter_commit();");
+    else
+        sinter_c_write(e, "sinter_wait%s<%u>();", s->products ? "_for_products" : "", s->pending);
+    if (s->kind == SINTER_LOOP_WAIT && s->products && !s->pending) write_holds(e, s);
 }
 
 /* Each thread has its element; they meet by shuffles within warps and in the block's memory between them. */
@@ -225,6 +311,14 @@ static void write_extents(sinter_c_emitter *e) {
     }
 }
 
+static bool has_swizzled(const sinter_loop_stmt *first, const sinter_loop_function *kernel) {
+    for (const sinter_loop_stmt *s = first; s; s = s->next)
+        if ((s->kind == SINTER_LOOP_ALLOC && kernel->buffers.items[s->buffer].swizzle) ||
+            has_swizzled(s->body, kernel) || has_swizzled(s->else_body, kernel))
+            return true;
+    return false;
+}
+
 static void write_kernel(sinter_c_emitter *e, uint32_t index) {
     const sinter_loop_function *kernel = e->function;
     sinter_device_launch launch;
@@ -235,6 +329,7 @@ static void write_kernel(sinter_c_emitter *e, uint32_t index) {
     }
     memcpy(e->threads, launch.block, sizeof e->threads);
     e->asks_shared = launch.shared_bytes > 0;
+    e->asks_swizzled = has_swizzled(kernel->body, kernel);
     e->shared_taken = 0;
     uint32_t threads = launch.block[0] * launch.block[1] * launch.block[2];
     e->in_thread = threads == 1;

@@ -56,6 +56,7 @@ static bool statement_runs_in_lockstep(const sinter_llvm_function *f, const sint
     case SINTER_LOOP_BARRIER:
     case SINTER_LOOP_COMMIT:
     case SINTER_LOOP_WAIT:
+    case SINTER_LOOP_FENCE:
     case SINTER_LOOP_REDUCE:
     case SINTER_LOOP_PREFETCH:
     case SINTER_LOOP_FREE:
@@ -155,6 +156,7 @@ static void emit_for(sinter_llvm_function *f, const sinter_loop_stmt *loop) {
     case SINTER_AXIS_UNROLL:
     case SINTER_AXIS_LDMATRIX:
     case SINTER_AXIS_MMA:
+    case SINTER_AXIS_WGMMA:
         emit_copies(f, loop);
         return;
     case SINTER_AXIS_VECTOR:
@@ -435,6 +437,7 @@ static void emit_statement(sinter_llvm_function *f, const sinter_loop_stmt *s) {
     case SINTER_LOOP_BARRIER:
     case SINTER_LOOP_COMMIT:
     case SINTER_LOOP_WAIT:
+    case SINTER_LOOP_FENCE:
     case SINTER_LOOP_REDUCE:
         sinter_llvm_fail(f->module, "kernel %s: a CPU has no block barrier [emit_c6]",
                          f->function->name);

@@ -81,7 +81,9 @@ static sinter_loop_stmt *rewrite_statements(sinter_legalizer *l, const sinter_lo
         if (l->fuses) s->value = sinter_legal_sum(l, s, s->value);
         bool fuses =
             l->fuses; /* the loops of an instruction of a warp are recognised as they are */
-        if (s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_MMA) l->fuses = false;
+        if (s->kind == SINTER_LOOP_FOR &&
+            (s->axis == SINTER_AXIS_MMA || s->axis == SINTER_AXIS_WGMMA))
+            l->fuses = false;
         s->body = rewrite_statements(l, s->body);
         l->fuses = fuses;
         s->else_body = rewrite_statements(l, s->else_body);

@@ -268,6 +268,20 @@ void sinter_loop_wait(sinter_loop_builder *builder, uint32_t pending) {
     append(builder, SINTER_LOOP_WAIT)->pending = pending;
 }
 
+void sinter_loop_commit_products(sinter_loop_builder *builder) {
+    append(builder, SINTER_LOOP_COMMIT)->products = true;
+}
+
+void sinter_loop_wait_products(sinter_loop_builder *builder, uint32_t pending) {
+    sinter_loop_stmt *stmt = append(builder, SINTER_LOOP_WAIT);
+    stmt->pending = pending;
+    stmt->products = true;
+}
+
+void sinter_loop_fence(sinter_loop_builder *builder) {
+    append(builder, SINTER_LOOP_FENCE);
+}
+
 void sinter_loop_reduce(sinter_loop_builder *builder, sinter_loop_var var,
                         sinter_scalar_function combine, sinter_loop_buffer buffer) {
     sinter_loop_stmt *stmt = append(builder, SINTER_LOOP_REDUCE);

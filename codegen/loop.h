@@ -8,7 +8,8 @@
  * Axis kinds: serial; unroll (constant bounds, copied at emission); vector (lower 0, constant upper, a power of two: iterations run in
  * lockstep, loads and stores with stride 1 in it become vector accesses, ifs on it become masks); parallel (on the
  * caller's pool; only as the outermost loop of a kernel's top-level statements; iterations must not conflict);
- * block / thread (CUDA grid and block axes); mma (three loops that one instruction of a warp does: codegen/loop_mma.h).
+ * block / thread (CUDA grid and block axes); mma (three loops that one instruction of a warp does: codegen/loop_mma.h); wgmma (four that one of
+ * four warps does, in its own time: codegen/loop_wgmma.h).
  * A buffer of scope register must be indexed by constants, unrolled and vector axes only once unrolled; it becomes registers.
  *
  * Narrow floats (f16, bf16, f8*, f4) are storage: only loads, stores and casts touch them; lowering computes in f32.
@@ -77,7 +78,7 @@ typedef struct sinter_loop_expr {
 
 typedef enum sinter_loop_mma {
     SINTER_MMA_NONE,
-#define MMA(name, left, right, sum, packed, architecture, factor) SINTER_MMA_##name,
+#define MMA(name, left, right, sum, packed, architecture, warpgroup, factor) SINTER_MMA_##name,
 #include "codegen/mma.def"
 #undef MMA
     SINTER_MMA_COUNT
@@ -91,7 +92,8 @@ typedef enum sinter_loop_axis {
     SINTER_AXIS_BLOCK,
     SINTER_AXIS_THREAD,
     SINTER_AXIS_LDMATRIX,
-    SINTER_AXIS_MMA
+    SINTER_AXIS_MMA,
+    SINTER_AXIS_WGMMA
 } sinter_loop_axis;
 
 typedef enum sinter_loop_stmt_kind {
@@ -106,9 +108,12 @@ typedef enum sinter_loop_stmt_kind {
     SINTER_LOOP_CALL_KERNEL, /* host: kernel, buffer_arguments, arguments (its scalar parameters in order) */
     SINTER_LOOP_FAIL,    /* host or kernel: stop the run with status `code` and text `message`; arguments (i64) fill %0 %1 */
     SINTER_LOOP_BARRIER, /* CUDA block barrier */
-    SINTER_LOOP_COMMIT,  /* CUDA: the copies that a thread began since the last one are a group */
+    SINTER_LOOP_COMMIT,  /* CUDA: the copies that a thread began since the last one are a group; products: what it began to multiply is */
     SINTER_LOOP_WAIT,    /* CUDA: until all groups of the thread but the last `pending` are done; what other threads copied is there
-                            after a barrier behind it */
+                            after a barrier behind it. products: of those, after which sums may be read, and operands, behind a
+                            barrier, be overwritten */
+    SINTER_LOOP_FENCE,   /* CUDA: what a thread wrote to shared memory, and a copy of its own that is done, is there for a wgmma axis
+                            behind a barrier */
     SINTER_LOOP_REDUCE,  /* CUDA: var = combine(var, the elements of register buffer `buffer`, one of each thread of the block),
                             in a tree: those at distances of 16, 8, 4, 2 and 1 within each 32, then the results of these so too */
     SINTER_LOOP_EXCHANGE, /* kernel: buffer gets what ranks of a mesh make of buffer `source`; runtime/abi.h has the kinds */
@@ -134,7 +139,7 @@ typedef struct sinter_loop_exchange {
 typedef struct sinter_loop_stmt {
     sinter_loop_stmt_kind kind;
     sinter_loop_axis axis;
-    sinter_loop_mma mma; /* FOR, axis mma: the instruction */
+    sinter_loop_mma mma; /* FOR, axis mma or wgmma: the instruction */
     sinter_loop_var var;
     sinter_loop_buffer buffer, source;
     const sinter_loop_expr *lower, *upper, *value; /* value doubles as condition */
@@ -149,6 +154,7 @@ typedef struct sinter_loop_stmt {
     sinter_loop_exchange exchange;
     bool atomic, asynchronous;
     uint32_t pending; /* WAIT: groups that may still be under way */
+    bool products;    /* COMMIT, WAIT: of wgmma axes, not of copies */
     bool copies;      /* CALL_KERNEL: makes the second buffer what the first is, and nothing else; not needed where both are
                          in one memory */
     int64_t grain;    /* FOR, parallel, not joined: iterations that are worth a thread, in parts of SINTER_ABI_GRAIN_PARTS, of the
@@ -171,6 +177,7 @@ typedef enum sinter_loop_scope {
     SINTER_SCOPE_ALIAS     /* host: bound by SINTER_LOOP_BIND */
 } sinter_loop_scope;
 
+enum { SINTER_LOOP_SWIZZLE = 128, SINTER_LOOP_SWIZZLE_ROWS = 8 };
 typedef struct sinter_loop_buffer_info {
     const char *name;
     sinter_dtype dtype;
@@ -180,6 +187,8 @@ typedef struct sinter_loop_buffer_info {
     uint32_t constant; /* index in program constants */
     int32_t io_index;  /* host: which model input/output, -1 otherwise */
     uint32_t alignment; /* parameter: bytes that its address is a multiple of, as the host sees to; 0: those of an element */
+    uint32_t swizzle;   /* shared: SINTER_LOOP_SWIZZLE where rows of that many bytes have their 16-byte pieces in another order, as wgmma
+                           reads them: piece p of row r is the (p ^ r % 8)th. Indices know nothing of it. 0: as they come */
 } sinter_loop_buffer_info;
 
 typedef struct sinter_loop_var_info {
@@ -368,6 +377,10 @@ void sinter_loop_take(sinter_loop_builder *builder, sinter_loop_buffer buffer, s
 void sinter_loop_barrier(sinter_loop_builder *builder);
 void sinter_loop_commit(sinter_loop_builder *builder);
 void sinter_loop_wait(sinter_loop_builder *builder, uint32_t pending);
+/* The same of what wgmma axes began. */
+void sinter_loop_commit_products(sinter_loop_builder *builder);
+void sinter_loop_wait_products(sinter_loop_builder *builder, uint32_t pending);
+void sinter_loop_fence(sinter_loop_builder *builder);
 void sinter_loop_reduce(sinter_loop_builder *builder, sinter_loop_var var, sinter_scalar_function combine,
                         sinter_loop_buffer buffer);
 /* Of all elements of both, which are packed. */

@@ -14,6 +14,7 @@ static int64_t divisor_of_call(sinter_loop_scopes *scopes, sinter_expr expr) {
     case SINTER_SCALAR_sub:
     case SINTER_SCALAR_min:
     case SINTER_SCALAR_max:
+    case SINTER_SCALAR_rem:
         a = sinter_loop_divisor(scopes, expr->arguments[0]);
         b = sinter_loop_divisor(scopes, expr->arguments[1]);
         return sinter_linear_gcd(a, b);

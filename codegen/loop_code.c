@@ -10,6 +10,7 @@ typedef struct compiler {
     sinter_arena *arena;
     sinter_code *code;
     sinter_map constants; /* i64 value -> register */
+    bool multiplies;      /* in a wgmma axis */
 } compiler;
 
 static uint32_t new_register(compiler *c, sinter_dtype dtype) {
@@ -89,6 +90,7 @@ static uint32_t compile_expr(compiler *c, sinter_expr expr) {
         instruction.op = SINTER_CODE_LOAD;
         instruction.a = expr->buffer;
         instruction.b = compile_list(c, expr->arguments, expr->argument_count);
+        instruction.c = c->multiplies;
     } else {
         uint32_t operands[3] = {0};
         assert(expr->argument_count <= 3);
@@ -124,7 +126,10 @@ static void compile_for(compiler *c, const sinter_loop_stmt *stmt) {
     uint32_t step = compile_int(c, stmt->step);
     uint32_t test =
         emit(c, (sinter_code_instruction){.op = SINTER_CODE_LOOP_TEST, .a = stmt->var, .b = limit});
+    const bool multiplies = c->multiplies;
+    c->multiplies |= stmt->axis == SINTER_AXIS_WGMMA;
     compile_body(c, stmt->body);
+    c->multiplies = multiplies;
     emit(c, (sinter_code_instruction){
                 .op = SINTER_CODE_LOOP_STEP, .result = test, .a = stmt->var, .b = step});
     land(c, test);
@@ -234,13 +239,15 @@ static void compile_stmt(compiler *c, const sinter_loop_stmt *stmt) {
         return;
     case SINTER_LOOP_COMMENT:
     case SINTER_LOOP_PREFETCH:
+    case SINTER_LOOP_FENCE:
     case SINTER_LOOP_BARRIER: /* threads run one after the other up to each */
         return;
     case SINTER_LOOP_COMMIT:
-        emit(c, (sinter_code_instruction){.op = SINTER_CODE_COMMIT});
+        emit(c, (sinter_code_instruction){.op = SINTER_CODE_COMMIT, .b = stmt->products});
         return;
     case SINTER_LOOP_WAIT:
-        emit(c, (sinter_code_instruction){.op = SINTER_CODE_WAIT, .a = stmt->pending});
+        emit(c, (sinter_code_instruction){
+                    .op = SINTER_CODE_WAIT, .a = stmt->pending, .b = stmt->products});
         return;
     case SINTER_LOOP_REDUCE:
         compile_reduce(c, stmt);
@@ -250,6 +257,7 @@ static void compile_stmt(compiler *c, const sinter_loop_stmt *stmt) {
         instruction.a = stmt->buffer;
         instruction.c = compile_expr(c, stmt->value);
         instruction.function = (uint16_t)stmt->combine;
+        instruction.result = c->multiplies;
         break;
     case SINTER_LOOP_DECLARE:
     case SINTER_LOOP_ASSIGN:

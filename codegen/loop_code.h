@@ -5,13 +5,13 @@
 #include "codegen/loop.h"
 
 typedef enum sinter_code_op {
-    SINTER_CODE_LOAD,          /* result = buffer a at the operands from b; dtype of the buffer */
+    SINTER_CODE_LOAD,          /* result = buffer a at the operands from b; dtype of the buffer; c: in a wgmma axis */
     SINTER_CODE_CALL,          /* result = function(a, b, c) */
     SINTER_CODE_SELECT,        /* result = a ? b : c, of any type */
     SINTER_CODE_CAST,          /* result = a as dtype; c: saturate */
     SINTER_CODE_INTRINSIC,     /* result = function as intrinsic (a, b, c) */
     SINTER_CODE_MOVE,          /* result = a */
-    SINTER_CODE_STORE,         /* buffer a at the operands from b = c; function: combine; of stmt: asynchronous */
+    SINTER_CODE_STORE,         /* buffer a at the operands from b = c; function: combine; of stmt: asynchronous; result: in a wgmma axis */
     SINTER_CODE_JUMP,          /* to result */
     SINTER_CODE_JUMP_UNLESS,   /* a is false: to result */
     SINTER_CODE_LOOP_TEST,     /* a >= b: to result */
@@ -23,8 +23,8 @@ typedef enum sinter_code_op {
     SINTER_CODE_TAKE,          /* buffer a with the dims of the operands from b takes the memory of buffer result */
     SINTER_CODE_CALL_KERNEL,   /* of stmt, scalars are the operands from b */
     SINTER_CODE_FAIL,          /* of stmt, arguments are the operands from b */
-    SINTER_CODE_COMMIT,        /* copies begun since the last one are a group */
-    SINTER_CODE_WAIT,          /* all groups but the last a are done */
+    SINTER_CODE_COMMIT,        /* copies begun since the last one are a group; b: products are */
+    SINTER_CODE_WAIT,          /* all groups but the last a are done; b: of products */
     SINTER_CODE_END,
     /* What index arithmetic and inner products mostly are, without the detour over the scalar table. */
     SINTER_CODE_ADD_I64,

@@ -5,6 +5,7 @@
  * Heap buffers with an offset live in one workspace, so a plan that lets two live buffers overlap is found too.
  * Test: tests/unit/loop_test.c */
 #include "codegen/loop_code.h"
+#include "codegen/loop_under_way.h"
 #include "codegen/loop_uses.h"
 
 #include <inttypes.h>
@@ -12,10 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of a byte of memory. UNDER_WAY: a copy to it was begun, and no wait has told that it is done. */
-enum { UNWRITTEN, WRITTEN, UNDER_WAY };
-
-/* Memory behind buffers. written has a byte for each byte of data, NULL where all of it is defined. */
+/* Memory behind buffers. written has a sinter_byte_state for each byte of data, NULL where all of it is defined. */
 typedef struct block {
     unsigned char *data, *written;
     size_t size;
@@ -40,21 +38,13 @@ typedef struct machine {
     sinter_tensor *outputs; /* of the host */
 } machine;
 
-/* A copy to shared memory, of the group that a commit closes. */
-typedef struct copy {
-    unsigned char *written;
-    size_t size;
-    uint64_t group;
-} copy;
-
 typedef struct frame {
     machine *machine;
     const sinter_code *code;
     sinter_code_value *registers;
     view *views;
-    SINTER_VECTOR(copy) copies; /* under way */
-    uint64_t groups;            /* committed */
-    const char *nodes;          /* that the call is for; NULL: not said */
+    sinter_under_way copies, products;
+    const char *nodes; /* that the call is for; NULL: not said */
     bool is_host;
 } frame;
 
@@ -147,16 +137,6 @@ static bool alloc_output(frame *f, const sinter_code_instruction *at) {
     return true;
 }
 
-/* The memory is used anew. */
-static void forget_copies(frame *f, const unsigned char *written, size_t size) {
-    size_t left = 0;
-    for (size_t i = 0; i < f->copies.count; i++) {
-        const copy *c = &f->copies.items[i];
-        if (c->written < written || c->written >= written + size) f->copies.items[left++] = *c;
-    }
-    f->copies.count = left;
-}
-
 static bool alloc(frame *f, const sinter_code_instruction *at) {
     const sinter_loop_buffer_info *info = &f->code->function->buffers.items[at->a];
     view *v = &f->views[at->a];
@@ -182,8 +162,10 @@ static bool alloc(frame *f, const sinter_code_instruction *at) {
         v->capacity = v->bytes;
     }
     v->tensor.data = v->memory->data + offset;
-    memset(v->memory->written + offset, UNWRITTEN, v->bytes);
-    forget_copies(f, v->memory->written + offset, v->bytes);
+    memset(v->memory->written + offset, SINTER_BYTE_UNWRITTEN, v->bytes);
+    const unsigned char *written = v->memory->written + offset;
+    sinter_under_way_forget(&f->copies, written, v->bytes);
+    sinter_under_way_forget(&f->products, written, v->bytes);
     return true;
 }
 
@@ -284,11 +266,20 @@ static bool load(frame *f, const sinter_code_instruction *at, sinter_code_value 
     const view *v = &f->views[at->a];
     int64_t index;
     if (!locate(f, at, &index)) return false;
-    const unsigned char state =
-        v->memory->written ? v->memory->written[element_offset(v, index)] : WRITTEN;
-    if (state != WRITTEN)
+    unsigned char *written =
+        v->memory->written ? v->memory->written + element_offset(v, index) : NULL;
+    const sinter_byte_state state = written ? sinter_byte_kind(*written) : SINTER_BYTE_WRITTEN;
+    const bool multiplies = at->op == SINTER_CODE_LOAD && at->c,
+               sums = f->code->function->buffers.items[at->a].scope == SINTER_SCOPE_REGISTER;
+    if (state != SINTER_BYTE_WRITTEN && state != SINTER_BYTE_OPERAND &&
+        !(multiplies && state == SINTER_BYTE_SUM))
         return fail(f, "load of %%%s reads element %" PRId64 ", which %s", name_of(f, at->a), index,
-                    state == UNDER_WAY ? "a copy under way writes" : "nothing has written");
+                    state == SINTER_BYTE_COPIED ? "a copy under way writes"
+                    : state == SINTER_BYTE_SUM  ? "a product under way adds to"
+                                                : "nothing has written");
+    if (multiplies && written && !sums)
+        sinter_under_way_begin(&f->products, &f->machine->arena, written,
+                               sinter_dtype_infos[v->tensor.dtype].bits / 8, SINTER_BYTE_OPERAND);
     sinter_code_read_element(&v->tensor, index, result);
     return true;
 }
@@ -325,29 +316,22 @@ static bool store(frame *f, const sinter_code_instruction *at) {
         const size_t bits = sinter_dtype_infos[v->tensor.dtype].bits,
                      size = bits < 8 ? 1 : bits / 8;
         unsigned char *written = v->memory->written + element_offset(v, index);
-        const bool copies = at->stmt && at->stmt->asynchronous;
-        if (*written == UNDER_WAY)
-            return fail(f,
-                        "store to %%%s writes element %" PRId64 ", which a copy under way writes",
-                        name_of(f, at->a), index);
-        memset(written, copies ? UNDER_WAY : WRITTEN, size);
-        const copy begun = {written, size, f->groups};
-        if (copies) sinter_vector_push(&f->machine->arena, &f->copies, begun);
+        const bool copies = at->stmt && at->stmt->asynchronous, multiplies = at->result;
+        const sinter_byte_state state = sinter_byte_kind(*written);
+        if (state >= SINTER_BYTE_COPIED && !(state == SINTER_BYTE_SUM && multiplies))
+            return fail(f, "store to %%%s writes element %" PRId64 ", which a %s",
+                        name_of(f, at->a), index,
+                        state == SINTER_BYTE_COPIED ? "copy under way writes"
+                        : state == SINTER_BYTE_SUM  ? "product under way adds to"
+                                                    : "product under way reads");
+        if (copies || multiplies)
+            sinter_under_way_begin(multiplies ? &f->products : &f->copies, &f->machine->arena,
+                                   written, size,
+                                   multiplies ? SINTER_BYTE_SUM : SINTER_BYTE_COPIED);
+        else
+            memset(written, SINTER_BYTE_WRITTEN, size);
     }
     return true;
-}
-
-/* All groups but the last `pending` are done. */
-static void wait_for_copies(frame *f, uint64_t pending) {
-    size_t left = 0;
-    for (size_t i = 0; i < f->copies.count; i++) {
-        const copy *c = &f->copies.items[i];
-        if (c->group + pending >= f->groups)
-            f->copies.items[left++] = *c;
-        else
-            memset(c->written, WRITTEN, c->size);
-    }
-    f->copies.count = left;
 }
 
 /* ---- operations ---- */
@@ -526,10 +510,10 @@ static bool run(frame *f) {
         case SINTER_CODE_FAIL:
             return fail_by_program(f, at);
         case SINTER_CODE_COMMIT:
-            f->groups++;
+            (at->b ? &f->products : &f->copies)->groups++;
             break;
         case SINTER_CODE_WAIT:
-            wait_for_copies(f, at->a);
+            sinter_under_way_wait(at->b ? &f->products : &f->copies, at->a);
             break;
         case SINTER_CODE_END:
             return true;

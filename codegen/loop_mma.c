@@ -6,9 +6,10 @@ enum { PAD_BYTES = 16, SUM_RANK = 7, OPERAND_RANK = 6 };
 
 const sinter_loop_mma_info sinter_loop_mma_infos[] = {
     {0},
-#define MMA(name, left, right, sum, packed, architecture, factor)                                  \
- {#name,        SINTER_DTYPE_##left,      SINTER_DTYPE_##right, SINTER_DTYPE_##sum,    packed,     \
-  8 * (packed), PAD_BYTES * (packed) / 4, architecture,         SINTER_SCALAR_##factor},
+#define MMA(name, left, right, sum, packed, architecture, warpgroup, factor)                       \
+ {#name,     SINTER_DTYPE_##left,   SINTER_DTYPE_##right,     SINTER_DTYPE_##sum,                  \
+  packed,    8 * (packed),          PAD_BYTES * (packed) / 4, architecture,                        \
+  warpgroup, SINTER_SCALAR_##factor},
 #include "codegen/mma.def"
 #undef MMA
 };
@@ -65,20 +66,24 @@ static void list_load(void *user, sinter_expr expr) {
     list->count++;
 }
 
-bool sinter_loop_find_mma(const sinter_loop_stmt *loop, sinter_loop_mma_parts *out) {
+bool sinter_loop_find_products(const sinter_loop_stmt *loop, int depth, uint32_t rank,
+                               sinter_loop_mma_parts *out) {
     const sinter_loop_stmt *stmt = loop;
-    for (int depth = 0; depth < 3; depth++) {
+    for (; depth; depth--) {
         if (!stmt || stmt->kind != SINTER_LOOP_FOR) return false;
         stmt = only_inner(stmt);
     }
-    if (!stmt || stmt->kind != SINTER_LOOP_STORE || stmt->argument_count != SUM_RANK) return false;
+    if (!stmt || stmt->kind != SINTER_LOOP_STORE || stmt->argument_count != rank) return false;
     load_list list = {.sum = stmt->buffer};
     sinter_loop_walk_expr(stmt->value, list_load, &list);
-    if (list.count != 2 || list.items[0]->argument_count != OPERAND_RANK ||
-        list.items[1]->argument_count != OPERAND_RANK)
-        return false;
+    if (list.count != 2) return false;
     *out = (sinter_loop_mma_parts){stmt, list.items[0], list.items[1]};
     return true;
+}
+
+bool sinter_loop_find_mma(const sinter_loop_stmt *loop, sinter_loop_mma_parts *out) {
+    return sinter_loop_find_products(loop, 3, SUM_RANK, out) &&
+           out->left->argument_count == OPERAND_RANK && out->right->argument_count == OPERAND_RANK;
 }
 
 /* ---- the very form ---- */
@@ -121,23 +126,23 @@ static bool has_dims(const form *f, sinter_loop_buffer buffer, const int64_t *di
     return true;
 }
 
-static bool is_sum_of_products(const form *f) {
-    const sinter_loop_stmt *store = f->parts.store;
+bool sinter_loop_is_sum_of_products(const sinter_loop_mma_info *info,
+                                    const sinter_loop_mma_parts *parts) {
+    const sinter_loop_stmt *store = parts->store;
     sinter_expr value = store->value;
     if (store->combine != SINTER_SCALAR_NONE || value->kind != SINTER_LOOP_CALL ||
         value->function != SINTER_SCALAR_add)
         return false;
     sinter_expr sum = value->arguments[0], product = value->arguments[1];
-    if (sum->kind != SINTER_LOOP_LOAD || sum->buffer != store->buffer ||
-        sum->dtype != f->info->sum || product->kind != SINTER_LOOP_CALL ||
-        product->function != SINTER_SCALAR_mul)
+    if (sum->kind != SINTER_LOOP_LOAD || sum->buffer != store->buffer || sum->dtype != info->sum ||
+        product->kind != SINTER_LOOP_CALL || product->function != SINTER_SCALAR_mul)
         return false;
-    for (uint32_t i = 0; i < SUM_RANK; i++)
+    for (uint32_t i = 0; i < store->argument_count; i++)
         if (!is_same(sum->arguments[i], store->arguments[i])) return false;
-    const sinter_dtype dtypes[2] = {f->info->left, f->info->right};
-    const sinter_expr loads[2] = {f->parts.left, f->parts.right};
+    const sinter_dtype dtypes[2] = {info->left, info->right};
+    const sinter_expr loads[2] = {parts->left, parts->right};
     for (uint32_t i = 0; i < 2; i++)
-        if (sinter_loop_mma_element(f->info, dtypes[i], product->arguments[i]) != loads[i])
+        if (sinter_loop_mma_element(info, dtypes[i], product->arguments[i]) != loads[i])
             return false;
     return true;
 }
@@ -181,7 +186,8 @@ const char *sinter_loop_check_mma(sinter_loop_program *program, sinter_loop_func
         !has_dims(&f, f.parts.left->buffer, left_dims, OPERAND_RANK) ||
         !has_dims(&f, f.parts.right->buffer, right_dims, OPERAND_RANK))
         return "its buffers are no registers of the instruction's matrices";
-    if (!is_sum_of_products(&f)) return "it is no sum of products of the instruction's types";
+    if (!sinter_loop_is_sum_of_products(f.info, &f.parts))
+        return "it is no sum of products of the instruction's types";
     const sinter_expr *at = f.parts.store->arguments;
     if (at[1]->kind != SINTER_LOOP_VAR || at[2]->kind != SINTER_LOOP_VAR || !has_indices(&f))
         return "its indices are not those of the instruction's registers";

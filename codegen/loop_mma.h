@@ -27,6 +27,7 @@ typedef struct sinter_loop_mma_info {
     int64_t pad;    /* elements that rows along the depth are longer in shared memory, so that no two lanes meet in a bank; rows across it
                        are SINTER_MMA_GROUPS longer */
     uint32_t architecture;
+    uint32_t warpgroup; /* the architecture whose own code has it for warpgroups (codegen/loop_wgmma.h); 0: none */
     sinter_scalar_function factor; /* of an element, which is what is multiplied; NONE: a cast to the sum's type */
 } sinter_loop_mma_info;
 extern const sinter_loop_mma_info sinter_loop_mma_infos[]; /* by sinter_loop_mma */
@@ -41,6 +42,10 @@ typedef struct sinter_loop_mma_parts {
     const sinter_loop_stmt *store;
     sinter_expr left, right;
 } sinter_loop_mma_parts;
+/* The store that so many loops are around, to a buffer of that rank, and the loads of two others in it; false: it is no such nest. */
+bool sinter_loop_find_products(const sinter_loop_stmt *loop, int depth, uint32_t rank, sinter_loop_mma_parts *out);
+/* It adds the product of the instruction's factors to the element that it overwrites. */
+bool sinter_loop_is_sum_of_products(const sinter_loop_mma_info *info, const sinter_loop_mma_parts *parts);
 /* False where the nest has none of this form, however it computes: also of a program that was legalized. */
 bool sinter_loop_find_mma(const sinter_loop_stmt *loop, sinter_loop_mma_parts *out);
 /* NULL: the nest is what its instruction does, and the variables of g and t are *out_group and *out_member; else what is wrong. */

@@ -15,7 +15,7 @@ typedef struct buffer_text {
     sinter_loop_exprs dims; /* NULL: '?' */
     sinter_loop_scope scope;
     uint32_t index; /* constant or io; UINT32_MAX: none */
-    uint32_t alignment;
+    uint32_t alignment, swizzle;
 } buffer_text;
 
 /* "%x: f32[N,4] heap" */
@@ -41,8 +41,10 @@ static bool parse_buffer(sinter_loop_parser *p, bool is_parameter, buffer_text *
     if (has_index && !sinter_loop_parse_unsigned(p, &out->index)) return false;
     if (has_index && out->index > INT32_MAX)
         return sinter_lexer_error_at(lexer, position, "the number is too large");
-    return !is_parameter || !sinter_lexer_accept(lexer, "align") ||
-           sinter_loop_parse_unsigned(p, &out->alignment);
+    if (!is_parameter)
+        return out->scope != SINTER_SCOPE_SHARED || !sinter_lexer_accept(lexer, "swizzle") ||
+               sinter_loop_parse_unsigned(p, &out->swizzle);
+    return !sinter_lexer_accept(lexer, "align") || sinter_loop_parse_unsigned(p, &out->alignment);
 }
 
 static bool same_dims(const sinter_loop_buffer_info *info, const buffer_text *text) {
@@ -62,7 +64,7 @@ static bool declare_buffer(sinter_loop_parser *p, const buffer_text *text, const
     if (sinter_map_find_string(&p->buffers, text->name, &found)) {
         sinter_loop_buffer_info *info = &p->builder.function->buffers.items[found];
         if (info->dtype != text->dtype || info->scope != text->scope ||
-            info->io_index != io_index || !same_dims(info, text))
+            info->io_index != io_index || info->swizzle != text->swizzle || !same_dims(info, text))
             return sinter_lexer_error_at(&p->lexer, position,
                                          "%%%.*s is declared before, as something else",
                                          SINTER_STRING_ARGS(text->name));
@@ -76,6 +78,7 @@ static bool declare_buffer(sinter_loop_parser *p, const buffer_text *text, const
     p->builder.function->buffers.items[buffer].io_index = io_index;
     p->builder.function->buffers.items[buffer].constant = constant;
     p->builder.function->buffers.items[buffer].alignment = text->alignment;
+    p->builder.function->buffers.items[buffer].swizzle = text->swizzle;
     if (text->scope == SINTER_SCOPE_CONSTANT && constant >= p->program->constants.count)
         return sinter_lexer_error_at(&p->lexer, position, "there is no constant %u", constant);
     sinter_map_put_string(&p->buffers, text->name, buffer);
@@ -125,9 +128,9 @@ static bool parse_for(sinter_loop_parser *p) {
     if (sinter_lexer_accept(lexer, "step") && !sinter_lexer_expect_integer(lexer, &step))
         return false;
     if (step < 1) return sinter_lexer_error_at(lexer, position, "the step must be positive");
-    int axis = SINTER_AXIS_MMA, mma = 0;
+    int axis = SINTER_AXIS_WGMMA, mma = 0;
     while (axis && !sinter_lexer_accept(lexer, sinter_loop_axis_names[axis])) axis--;
-    if (axis == SINTER_AXIS_MMA) {
+    if (axis == SINTER_AXIS_MMA || axis == SINTER_AXIS_WGMMA) {
         mma = SINTER_MMA_COUNT - 1;
         while (mma && !sinter_lexer_accept(lexer, sinter_loop_mma_infos[mma].name)) mma--;
         if (!mma) return sinter_lexer_error_expected(lexer, "the name of an instruction");
@@ -368,14 +371,23 @@ static bool parse_barrier(sinter_loop_parser *p) {
 }
 
 static bool parse_commit(sinter_loop_parser *p) {
+    const bool products = sinter_lexer_accept(&p->lexer, "wgmma");
     sinter_loop_commit(&p->builder);
+    p->builder.last->products = products;
     return true;
 }
 
 static bool parse_wait(sinter_loop_parser *p) {
     uint32_t pending;
+    const bool products = sinter_lexer_accept(&p->lexer, "wgmma");
     if (!sinter_loop_parse_unsigned(p, &pending)) return false;
     sinter_loop_wait(&p->builder, pending);
+    p->builder.last->products = products;
+    return true;
+}
+
+static bool parse_fence(sinter_loop_parser *p) {
+    sinter_loop_fence(&p->builder);
     return true;
 }
 
@@ -457,7 +469,7 @@ static bool parse_stmt(sinter_loop_parser *p) {
                       {"comment", parse_comment},   {"buffer", parse_buffer_line},
                       {"prefetch", parse_prefetch}, {"exchange", parse_exchange},
                       {"reduce", parse_reduce},     {"commit", parse_commit},
-                      {"wait", parse_wait}};
+                      {"wait", parse_wait},         {"fence", parse_fence}};
     sinter_lexer *lexer = &p->lexer;
     if (lexer->token.kind == SINTER_TOKEN_VALUE) return parse_store(p);
     sinter_string word = lexer->token.text;

@@ -20,15 +20,15 @@ const sinter_loop_operator sinter_loop_operators[] = {
 const size_t sinter_loop_operator_count =
     sizeof sinter_loop_operators / sizeof *sinter_loop_operators;
 
-const char *const sinter_loop_axis_names[] = {"",      "unroll", "vector",   "parallel",
-                                              "block", "thread", "ldmatrix", "mma"};
+const char *const sinter_loop_axis_names[] = {"",       "unroll",   "vector", "parallel", "block",
+                                              "thread", "ldmatrix", "mma",    "wgmma"};
 const char *const sinter_loop_scope_names[] = {"in",    "out",    "inout", "constant", "register",
                                                "stack", "shared", "heap",  "alias"};
 
 static const char *const reserved_words[] = {
-    "for",     "if",   "else", "while",   "let",      "var",    "alloc", "barrier",
-    "comment", "fail", "call", "free",    "bind",     "in",     "true",  "false",
-    "inf",     "nan",  "step", "combine", "prefetch", "commit", "wait",  "_"};
+    "for",  "if",      "else",     "while",  "let",  "var",   "alloc", "barrier", "comment",
+    "fail", "call",    "free",     "bind",   "in",   "true",  "false", "inf",     "nan",
+    "step", "combine", "prefetch", "commit", "wait", "fence", "_"};
 
 typedef struct printer {
     const sinter_loop_program *program;
@@ -267,6 +267,7 @@ static void print_buffer(printer *p, sinter_loop_buffer buffer, bool is_paramete
     else if (info->io_index >= 0)
         sinter_text_format(p->text, " %d", info->io_index);
     if (info->alignment) sinter_text_format(p->text, " align %u", info->alignment);
+    if (info->swizzle) sinter_text_format(p->text, " swizzle %u", info->swizzle);
 }
 
 static void print_block(printer *p, const sinter_loop_stmt *first);
@@ -293,7 +294,7 @@ static void print_for(printer *p, const sinter_loop_stmt *stmt) {
     if (stmt->step != 1) sinter_text_format(text, " step %" PRId64, stmt->step);
     if (stmt->axis != SINTER_AXIS_SERIAL)
         sinter_text_format(text, " %s", sinter_loop_axis_names[stmt->axis]);
-    if (stmt->axis == SINTER_AXIS_MMA)
+    if (stmt->axis == SINTER_AXIS_MMA || stmt->axis == SINTER_AXIS_WGMMA)
         sinter_text_format(text, " %s", sinter_loop_mma_infos[stmt->mma].name);
     if (stmt->grain) print_grain(text, stmt->grain);
     if (stmt->joined) put(p, " joined");
@@ -456,10 +457,13 @@ static void print_stmt(printer *p, const sinter_loop_stmt *stmt) {
         put(p, "barrier\n");
         break;
     case SINTER_LOOP_COMMIT:
-        put(p, "commit\n");
+        put(p, stmt->products ? "commit wgmma\n" : "commit\n");
         break;
     case SINTER_LOOP_WAIT:
-        sinter_text_format(p->text, "wait %u\n", stmt->pending);
+        sinter_text_format(p->text, "wait %s%u\n", stmt->products ? "wgmma " : "", stmt->pending);
+        break;
+    case SINTER_LOOP_FENCE:
+        put(p, "fence\n");
         break;
     case SINTER_LOOP_REDUCE:
         sinter_text_format(p->text, "reduce %s = ", var_name(p, stmt->var));

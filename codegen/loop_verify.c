@@ -7,6 +7,7 @@
 #include "codegen/loop_mma.h"
 #include "codegen/loop_text.h"
 #include "codegen/loop_uses.h"
+#include "codegen/loop_wgmma.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -247,6 +248,7 @@ static void check_axis(sinter_loop_verifier *v, const sinter_loop_stmt *loop, pl
         check_mma(v, loop);
         break;
     case SINTER_AXIS_LDMATRIX: /* with the accesses */
+    case SINTER_AXIS_WGMMA:
     case SINTER_AXIS_SERIAL:
         break;
     }
@@ -387,6 +389,22 @@ static void check_dims(sinter_loop_verifier *v, sinter_loop_buffer buffer) {
     }
 }
 
+/* Whole rows of 128 bytes, eight of them together. */
+static void check_swizzle(sinter_loop_verifier *v, const sinter_loop_buffer_info *info) {
+    const int64_t bits = sinter_dtype_infos[info->dtype].bits;
+    int64_t row = 0, rows = 0;
+    const bool known = info->rank > 1 &&
+                       sinter_loop_is_const_int(info->dims[info->rank - 1], &row) &&
+                       sinter_loop_is_const_int(info->dims[info->rank - 2], &rows);
+    if (info->scope != SINTER_SCOPE_SHARED || info->swizzle != SINTER_LOOP_SWIZZLE || !known ||
+        bits < 8 || row * bits != SINTER_LOOP_SWIZZLE * 8 || rows % SINTER_LOOP_SWIZZLE_ROWS)
+        sinter_loop_verify_error(v, "loop_c24",
+                                 "%%%s: swizzle %d is of shared memory in rows of %d bytes, a "
+                                 "multiple of %d of them",
+                                 info->name, SINTER_LOOP_SWIZZLE, SINTER_LOOP_SWIZZLE,
+                                 SINTER_LOOP_SWIZZLE_ROWS);
+}
+
 static void check_alloc(sinter_loop_verifier *v, const sinter_loop_stmt *stmt) {
     if (!stmt->buffer || stmt->buffer >= v->function->buffers.count) {
         sinter_loop_verify_error(v, "loop_c2", "buffer %u is not there", stmt->buffer);
@@ -405,6 +423,7 @@ static void check_alloc(sinter_loop_verifier *v, const sinter_loop_stmt *stmt) {
         sinter_loop_verify_error(v, "loop_c2", "%%%s is allocated where it is visible already",
                                  info->name);
     check_dims(v, stmt->buffer);
+    if (info->swizzle) check_swizzle(v, info);
     if (binds && check_buffer(v, stmt->source)) {
         sinter_dtype source = v->function->buffers.items[stmt->source].dtype;
         check_dtype(v, source, info->dtype, "the source");
@@ -512,10 +531,14 @@ static void check_stmt(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, pl
     case SINTER_LOOP_BARRIER:
     case SINTER_LOOP_COMMIT:
     case SINTER_LOOP_WAIT:
+    case SINTER_LOOP_FENCE:
         if (where.in_thread || where.in_parallel || where.in_vector || v->is_host)
             sinter_loop_verify_error(v, "loop_c14",
-                                     "a barrier, commit or wait is for all threads of a block: not "
-                                     "inside of their axis");
+                                     "a barrier, commit, wait or fence is for all threads of a "
+                                     "block: not inside of their axis");
+        if (stmt->products && stmt->pending > SINTER_WGMMA_MAX_PENDING)
+            sinter_loop_verify_error(v, "loop_c14", "a wait for products leaves %d groups at most",
+                                     SINTER_WGMMA_MAX_PENDING);
         break;
     case SINTER_LOOP_REDUCE:
         check_reduce(v, stmt, where);

@@ -1,5 +1,5 @@
 /* Private to the verifier: loop_verify.c walks a function and looks at structure, types and scopes;
- * loop_verify_access.c looks at what the statements touch, loop_verify_copy.c at copies under way. Every constraint has a label, [loop_c1] ...; docs/loops.md lists
+ * loop_verify_access.c looks at what the statements touch, loop_verify_copy.c at copies and products under way. Every constraint has a label, [loop_c1] ...; docs/loops.md lists
  * them, tests/codegen/loops/verify_*.loops has a program that breaks each. */
 #pragma once
 #include "codegen/loop_access.h"

@@ -8,6 +8,7 @@
 #include "codegen/loop_linear.h"
 #include "codegen/loop_mma.h"
 #include "codegen/loop_verify.h"
+#include "codegen/loop_wgmma.h"
 
 #include <inttypes.h>
 
@@ -133,11 +134,11 @@ static void check_register_index(walker *w, sinter_expr index, const char *name)
         bool fine = loop && loop->kind == SINTER_LOOP_FOR &&
                     (loop->axis == SINTER_AXIS_UNROLL || loop->axis == SINTER_AXIS_VECTOR ||
                      loop->axis == SINTER_AXIS_THREAD || loop->axis == SINTER_AXIS_LDMATRIX ||
-                     loop->axis == SINTER_AXIS_MMA);
+                     loop->axis == SINTER_AXIS_MMA || loop->axis == SINTER_AXIS_WGMMA);
         if (!fine)
             sinter_loop_verify_error(v, "loop_c8",
                                      "register buffer %%%s is indexed by %s, no unroll, vector, "
-                                     "thread, ldmatrix or mma axis",
+                                     "thread, ldmatrix, mma or wgmma axis",
                                      name, v->function->vars.items[index->var].name);
         return;
     }
@@ -224,6 +225,30 @@ static void check_ldmatrix(walker *w, const sinter_loop_stmt *loop) {
                                  wrong);
 }
 
+/* ---- products of warpgroups ---- */
+
+/* Whole warpgroups of threads. */
+static bool is_warp_axis(const walker *w, sinter_loop_var var) {
+    const sinter_loop_stmt *loop = w->v->scopes.vars[var];
+    int64_t lower, count;
+    return loop && loop->kind == SINTER_LOOP_FOR && loop->axis == SINTER_AXIS_THREAD &&
+           sinter_loop_is_const_int(loop->lower, &lower) && lower == 0 && loop->step == 1 &&
+           sinter_loop_trip_count(loop, &count) && count % SINTER_WGMMA_WARPS == 0;
+}
+
+static void check_wgmma(walker *w, const sinter_loop_stmt *loop) {
+    sinter_loop_wgmma found;
+    if (loop->axis != SINTER_AXIS_WGMMA) return;
+    const char *wrong = sinter_loop_check_wgmma(&w->v->scopes, loop, false, &found);
+    if (!wrong &&
+        !(is_warp_axis(w, found.warp) && is_thread_axis(w, found.group, SINTER_MMA_GROUPS) &&
+          is_thread_axis(w, found.member, SINTER_MMA_MEMBERS)))
+        wrong = "it is in no thread axes of whole warpgroups, 8 groups of 4 each warp";
+    if (wrong)
+        sinter_loop_verify_error(w->v, "loop_c22", "a wgmma axis does not say what %s does: %s",
+                                 sinter_loop_mma_infos[loop->mma].name, wrong);
+}
+
 /* ---- the walk ---- */
 
 static void walk(walker *w, const sinter_loop_stmt *first, context at) {
@@ -253,6 +278,7 @@ static void walk(walker *w, const sinter_loop_stmt *first, context at) {
         case SINTER_LOOP_FOR:
             check_conflicts(w, stmt);
             check_ldmatrix(w, stmt);
+            check_wgmma(w, stmt);
             inner.loops++;
             inner.certain &= sinter_loop_trip_count(stmt, &count) && count > 0;
             break;

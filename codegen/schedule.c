@@ -4,6 +4,7 @@
 #include "codegen/loop_independent.h"
 #include "codegen/loop_ldmatrix.h"
 #include "codegen/loop_mma.h"
+#include "codegen/loop_wgmma.h"
 #include "codegen/schedule_internal.h"
 
 #include <inttypes.h>
@@ -191,6 +192,10 @@ static bool is_mma(const sinter_loop_stmt *stmt) {
     return stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_MMA;
 }
 
+static bool is_wgmma(const sinter_loop_stmt *stmt) {
+    return stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_WGMMA;
+}
+
 static bool check_mark(void *user, sinter_loop_stmt *stmt) {
     mark_check *check = user;
     sinter_loop_var group, member;
@@ -208,12 +213,18 @@ static bool check_mark(void *user, sinter_loop_stmt *stmt) {
         check->good = !wrong;
         if (wrong) sinter_text_append_string(&check->reason, wrong);
     }
+    if (check->good && is_wgmma(stmt)) {
+        sinter_loop_wgmma found;
+        const char *wrong = sinter_loop_check_wgmma(&check->scopes, stmt, false, &found);
+        check->good = !wrong;
+        if (wrong) sinter_text_append_string(&check->reason, wrong);
+    }
     return check->good;
 }
 
 static bool has_no_mark(void *user, sinter_loop_stmt *stmt) {
     bool *found = user;
-    *found |= is_concurrent(stmt) || is_ldmatrix(stmt) || is_mma(stmt);
+    *found |= is_concurrent(stmt) || is_ldmatrix(stmt) || is_mma(stmt) || is_wgmma(stmt);
     return !*found;
 }
 

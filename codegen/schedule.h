@@ -238,6 +238,10 @@ bool sinter_schedule_register_tile(sinter_schedule *schedule, sinter_register_ti
  * infinity or NaN; needed where conditions, as borders of windows are, leave out products by the other factor, which is 0 then.
  * mma: the products are instructions of a warp (codegen/loop_mma.h); factors must be casts of what it multiplies. A thread's rows and
  * columns are then those of instructions, of 16 and 8 each, and the steps are as deep as instructions go, or a multiple.
+ * warpgroup: these are those of four warps at once (codegen/loop_wgmma.h), each of 64 rows and all columns of the tile; steps are rows of 128
+ * bytes. They are under way until the trip after the next, so the ring has a stage more, three at least:
+ *     for steps + stages - 2 { wait stages - 3; wait wgmma 1; fence; barrier; copies of step; commit;
+ *                              products of the step stages - 2 before; commit wgmma }; wait wgmma 0
  * stages: copies to shared memory are begun stages - 1 steps before they are multiplied, into a ring of so many tiles:
  *     for steps + stages - 1 { wait stages - 2; barrier; copies of step; commit; acc = acc + a * b of the step stages - 1 before }
  * What is no input's element, or has no 4 bytes of them side by side, is read by threads into registers where copies begin, and stored behind what
@@ -249,6 +253,7 @@ typedef struct sinter_block_tile {
     int64_t stages; /* of a ring of tiles, which copies under way fill; 0 or 1: no ring */
     bool slices, finite;
     sinter_loop_mma mma; /* or none */
+    bool warpgroup;      /* by the instruction of four warps */
     sinter_loop_var out_rows, out_columns; /* of tiles; out_rows = 0 without rows */
 } sinter_block_tile;
 bool sinter_schedule_block_tile(sinter_schedule *schedule, sinter_block_tile *tile);

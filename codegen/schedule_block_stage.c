@@ -26,26 +26,42 @@ static sinter_expr number(tiling *t, int64_t value) {
 
 void sinter_block_add_tile(tiling *t, operand *o, const char *name) {
     const bool ring = t->asked->stages > 1;
-    sinter_expr dims[3] = {number(t, t->asked->stages),
+    sinter_expr dims[4] = {number(t, t->asked->stages),
                            number(t, o->depth_last ? o->extent : t->asked->depth),
                            number(t, (o->depth_last ? t->asked->depth : o->extent) + o->pad)};
-    o->tile = sinter_loop_add_buffer(t->builder, name, o->value->dtype, ring ? 3 : 2,
-                                     ring ? dims : dims + 1, SINTER_SCOPE_SHARED);
+    if (o->chunk) {
+        dims[1] = number(t, (o->extent + o->chunk - 1) / o->chunk);
+        dims[2] = number(t, t->asked->depth);
+        dims[3] = number(t, o->chunk);
+    }
+    o->tile =
+        sinter_loop_add_buffer(t->builder, name, o->value->dtype, (ring ? 3 : 2) + (o->chunk > 0),
+                               ring ? dims : dims + 1, SINTER_SCOPE_SHARED);
+    if (t->asked->warpgroup)
+        t->schedule->function->buffers.items[o->tile].swizzle = SINTER_LOOP_SWIZZLE;
     sinter_loop_alloc(t->builder, o->tile);
 }
 
-/* Where an element is in the tile: all three, or those behind the first. */
-static const sinter_expr *indices_of(const tiling *t, const operand *o, sinter_expr depth,
-                                     sinter_expr at, sinter_expr *all) {
+const sinter_expr *sinter_block_indices(tiling *t, const operand *o, sinter_expr depth,
+                                        sinter_expr at, sinter_expr lane, sinter_expr all[4]) {
+    sinter_loop_builder *b = t->builder;
     all[0] = t->slot;
-    all[1] = o->depth_last ? at : depth;
-    all[2] = o->depth_last ? depth : at;
+    if (o->chunk) {
+        all[1] = sinter_loop_div(b, at, number(t, o->chunk));
+        all[2] = depth;
+        at = sinter_loop_rem(b, at, number(t, o->chunk));
+        all[3] = lane ? sinter_loop_add(b, at, lane) : at;
+    } else {
+        if (lane) at = sinter_loop_add(b, at, lane);
+        all[1] = o->depth_last ? at : depth;
+        all[2] = o->depth_last ? depth : at;
+    }
     return t->slot ? all : all + 1;
 }
 
 sinter_expr sinter_block_load(tiling *t, const operand *o, sinter_expr depth, sinter_expr at) {
-    sinter_expr all[3];
-    return sinter_loop_load(t->builder, o->tile, indices_of(t, o, depth, at, all));
+    sinter_expr all[4];
+    return sinter_loop_load(t->builder, o->tile, sinter_block_indices(t, o, depth, at, NULL, all));
 }
 
 /* Where `width` elements of an operand lie that are staged as one, from (start + depth, first + at) on along the reduction, or across. */
@@ -99,10 +115,10 @@ static element element_of(tiling *t, const operand *o, const piece *p, sinter_ex
 static void store(tiling *t, const operand *o, const piece *p, sinter_expr lane,
                   sinter_expr value) {
     sinter_loop_builder *b = t->builder;
-    sinter_expr all[3], depth = p->depth, at = p->at;
+    sinter_expr all[4], depth = p->depth;
     if (lane && o->along_depth) depth = sinter_loop_add(b, depth, lane);
-    if (lane && !o->along_depth) at = sinter_loop_add(b, at, lane);
-    sinter_loop_store(b, o->tile, indices_of(t, o, depth, at, all), value);
+    sinter_expr beside = o->along_depth ? NULL : lane;
+    sinter_loop_store(b, o->tile, sinter_block_indices(t, o, depth, p->at, beside, all), value);
 }
 
 /* The operand's element, 0 outside of it: one store for all lanes of a warp, whichever have a value. */
@@ -176,17 +192,26 @@ typedef struct lane_order {
     int64_t spacing;  /* of these rows */
 } lane_order;
 
+/* The byte of a tile, of rows of so many bytes, as its layout has it. */
+static int64_t place_of(const tiling *t, int64_t at, int64_t row) {
+    enum { PIECE = 16 };
+    if (!t->asked->warpgroup) return at;
+    const int64_t line = at / row, byte = at % row, chunk = byte / SINTER_LOOP_SWIZZLE,
+                  order = byte % SINTER_LOOP_SWIZZLE / PIECE ^ line % SINTER_LOOP_SWIZZLE_ROWS;
+    return (chunk * t->asked->depth + line) * SINTER_LOOP_SWIZZLE + order * PIECE + byte % PIECE;
+}
+
 /* Two lanes that are served at once meet in a bank. */
 static bool meet(const tiling *t, const operand *o, int64_t width, const lane_order *order) {
     enum { BANKS = 32, WORD = 4 };
     bool taken[BANKS] = {false};
     const int64_t bytes = sinter_dtype_infos[o->value->dtype].bits / 8,
                   row = (o->depth_last ? t->asked->depth : o->extent) + o->pad;
-    const int64_t along = (o->depth_last == o->along_depth ? width : width * row) * bytes,
-                  across = (o->depth_last == o->along_depth ? row : 1) * bytes;
+    const bool along = o->depth_last == o->along_depth;
     for (int64_t i = 0; i < order->together * order->abreast; i++) {
-        const int64_t at =
-            i % order->abreast * along + i / order->abreast * order->spacing * across;
+        const int64_t fast = i % order->abreast * width, slow = i / order->abreast * order->spacing;
+        const int64_t at = place_of(
+            t, (along ? slow : fast) * row * bytes + (along ? fast : slow) * bytes, row * bytes);
         for (int64_t word = at / WORD; word * WORD < at + width * bytes; word++) {
             if (taken[word % BANKS]) return true;
             taken[word % BANKS] = true;
@@ -227,7 +252,8 @@ typedef struct share {
 static bool share_out(const tiling *t, const operand *o, int64_t width, share *out) {
     const int64_t size = width ? width : 1, warps = t->asked->warps;
     const int64_t pieces = (o->along_depth ? t->asked->depth : o->extent) / size,
-                  abreast = pieces < LANES ? pieces : LANES;
+                  row = o->chunk && !o->along_depth ? o->chunk / size : pieces; /* in one row */
+    const int64_t most = row < LANES ? row : LANES, abreast = pieces < most ? pieces : most;
     if (abreast < 1 || LANES % abreast || pieces % abreast) return false;
     *out = (share){.across = o->along_depth ? o->extent : t->asked->depth,
                    .parts = pieces / abreast,

@@ -102,7 +102,14 @@ sinter_expr sinter_block_zero(tiling *t, sinter_dtype dtype) {
 
 /* ---- sums ---- */
 
+/* Or which rows of an instruction's 16; of a warpgroup's 64, a quarter is each warp's. */
 static sinter_expr row_in_tile(tiling *t, sinter_expr warp, sinter_expr row) {
+    sinter_loop_builder *b = t->builder;
+    sinter_expr warps = number(t, SINTER_WGMMA_WARPS);
+    if (t->asked->warpgroup)
+        return sinter_block_place(
+            t, sinter_block_place(t, sinter_loop_div(b, warp, warps), t->asked->thread_rows, row),
+            SINTER_WGMMA_WARPS, sinter_loop_rem(b, warp, warps));
     return t->asked->slices ? row : sinter_block_place(t, warp, t->asked->thread_rows, row);
 }
 
@@ -247,7 +254,9 @@ static void turn_ring(tiling *t, sinter_expr at) {
 }
 
 static void multiply_staged(tiling *t, const sinter_block_fragments *fragments) {
-    if (t->mma)
+    if (t->asked->warpgroup)
+        sinter_block_multiply_groups(t);
+    else if (t->mma)
         sinter_block_multiply(t, fragments);
     else
         multiply(t);
@@ -272,13 +281,19 @@ static void reduce_by_turns(tiling *t, sinter_expr steps, const sinter_block_fra
 
 /* Steps are multiplied `ahead` trips after their copies began, so that these are under way meanwhile. What a trip copies takes the place of
  * what the trip before multiplied, behind the one barrier. What goes by way of registers is read where copies begin, and gets there in
- * the same trip, behind what is multiplied: the next barrier is before it is used, since `ahead` is at least one. */
+ * the same trip, behind what is multiplied: the next barrier is before it is used, since `ahead` is at least one.
+ * Products of warpgroups are under way themselves, while the trip after theirs begins: what it copies takes the place of those before. */
 static void reduce_by_ring(tiling *t, sinter_expr steps, const sinter_block_fragments *fragments) {
     sinter_loop_builder *b = t->builder;
-    const int64_t ahead = t->asked->stages - 1;
+    const bool groups = t->asked->warpgroup;
+    const int64_t behind = groups ? 2 : 1, ahead = t->asked->stages - behind;
     t->before_steps = b->tail;
     sinter_expr step = begin_steps(t, sinter_loop_add(b, steps, number(t, ahead)));
     sinter_loop_wait(b, (uint32_t)ahead - 1);
+    if (groups) {
+        sinter_loop_wait_products(b, 1);
+        sinter_loop_fence(b);
+    }
     sinter_loop_barrier(b);
     const sinter_expr is_step = sinter_loop_compare(b, SINTER_SCALAR_lt, step, steps);
     sinter_loop_begin_if(b, is_step);
@@ -289,9 +304,10 @@ static void reduce_by_ring(tiling *t, sinter_expr steps, const sinter_block_frag
     sinter_loop_end(b);
     sinter_loop_commit(b);
     sinter_loop_begin_if(b, sinter_loop_compare(b, SINTER_SCALAR_lt, number(t, ahead - 1), step));
-    turn_ring(t, sinter_loop_add(b, step, number(t, 1))); /* (step - ahead) mod stages */
+    turn_ring(t, sinter_loop_add(b, step, number(t, behind))); /* (step - ahead) mod stages */
     multiply_staged(t, fragments);
     sinter_loop_end(b);
+    if (groups) sinter_loop_commit_products(b);
     if (t->rows.ahead || t->columns.ahead) {
         sinter_loop_begin_if(b, is_step);
         turn_ring(t, step);
@@ -300,13 +316,14 @@ static void reduce_by_ring(tiling *t, sinter_expr steps, const sinter_block_frag
         sinter_loop_end(b);
     }
     sinter_block_end_loops(t, 1);
+    if (groups) sinter_loop_wait_products(b, 0);
 }
 
 static void reduce(tiling *t) {
     sinter_loop_builder *b = t->builder;
     sinter_expr depth = number(t, t->asked->depth);
     sinter_block_fragments fragments = {0};
-    if (t->mma) fragments = sinter_block_add_fragments(t);
+    if (t->mma && !t->asked->warpgroup) fragments = sinter_block_add_fragments(t);
     sinter_expr steps = sinter_loop_div(
         b, sinter_loop_add(b, t->count, sinter_loop_sub(b, depth, number(t, 1))), depth);
     if (t->asked->stages > 1)
@@ -490,6 +507,13 @@ static void place_lanes(tiling *t) {
     columns->pad = columns->along_depth;
     if (!t->mma) return;
     columns->depth_last = columns->along_depth;
+    if (t->asked->warpgroup) {
+        const int64_t chunk = sinter_loop_wgmma_row(t->mma->left);
+        rows->chunk = rows->depth_last ? 0 : chunk;
+        columns->chunk = columns->depth_last ? 0 : chunk;
+        columns->pad = 0;
+        return;
+    }
     rows->pad = rows->depth_last ? t->mma->pad : SINTER_MMA_GROUPS;
     columns->pad = columns->depth_last ? t->mma->pad : SINTER_MMA_GROUPS;
 }
@@ -517,7 +541,7 @@ static bool prepare(tiling *t) {
     if (!place_factors(t) || !place_condition(t) || (t->mma && !sinter_block_fit_mma(t)))
         return false;
     place_lanes(t);
-    return true;
+    return !asked->warpgroup || sinter_block_fit_wgmma(t);
 }
 
 /* ---- together ---- */

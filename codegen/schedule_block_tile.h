@@ -1,6 +1,6 @@
 /* What the files of the verb sinter_schedule_block_tile share. Private to codegen/schedule_block_*.c. */
 #pragma once
-#include "codegen/loop_mma.h"
+#include "codegen/loop_wgmma.h"
 #include "codegen/schedule_contraction.h"
 
 enum { SINTER_BLOCK_LANES = 32, SINTER_BLOCK_STEP = 4 };
@@ -14,6 +14,7 @@ typedef struct sinter_block_operand {
     bool along_depth;             /* lanes are neighbours in the reduction as they stage it */
     bool depth_last;              /* dim of the tile in shared memory */
     int64_t pad;                  /* elements that its rows are longer */
+    int64_t chunk;                /* its rows or columns lie in chunks of so many; 0: they do not */
     sinter_loop_buffer tile;
     sinter_loop_buffer ahead; /* registers of what is staged by way of them; 0: none */
 } sinter_block_operand;
@@ -62,6 +63,10 @@ void sinter_block_add_tile(sinter_block_tiling *t, sinter_block_operand *operand
  * from which the second one brings it there. */
 void sinter_block_stage(sinter_block_tiling *t, sinter_block_operand *operand, sinter_expr start);
 void sinter_block_put(sinter_block_tiling *t, const sinter_block_operand *operand, sinter_expr start);
+/* The indices of an element in the operand's tile, `lane` further among rows or columns (NULL: 0) in a chunk; they are in all[], from the first or,
+ * without a ring, from the second on. */
+const sinter_expr *sinter_block_indices(sinter_block_tiling *t, const sinter_block_operand *operand, sinter_expr depth, sinter_expr at,
+                                        sinter_expr lane, sinter_expr all[4]);
 /* The staged element of an operand, both places counted from the tile's first. */
 sinter_expr sinter_block_load(sinter_block_tiling *t, const sinter_block_operand *operand, sinter_expr depth, sinter_expr at);
 /* Allocates registers: a part for each thread, then `rank` more dims. */
@@ -78,3 +83,9 @@ sinter_block_fragments sinter_block_add_fragments(sinter_block_tiling *t);
 void sinter_block_multiply(sinter_block_tiling *t, const sinter_block_fragments *fragments);
 /* Factors are casts of what the instruction takes; they become what is cast. */
 bool sinter_block_fit_mma(sinter_block_tiling *t);
+
+/* ---- schedule_block_wgmma.c ---- */
+/* The same by instructions of warpgroups, which are begun, and are a group of products. */
+void sinter_block_multiply_groups(sinter_block_tiling *t);
+/* Sizes and types are those of an instruction of warpgroups, with what sinter_block_fit_mma looks at. */
+bool sinter_block_fit_wgmma(sinter_block_tiling *t);

@@ -29,12 +29,14 @@ typedef struct sinter_schedule_cuda_product {
     bool has_rows;                       /* false: one row, without a loop */
     bool sliced;                         /* warps may share the reduction */
     sinter_loop_mma mma;                 /* its factors are of this instruction, or NONE */
+    bool warpgroups;                     /* all code that is made has this instruction for four warps (codegen/loop_wgmma.h), too */
     int64_t most_sums;                   /* that a thread may have, or instructions of them; 0: any */
 } sinter_schedule_cuda_product;
 typedef struct sinter_schedule_cuda_tile {
     int64_t warps, thread_rows, thread_columns, depth;
     bool slices;
     sinter_loop_mma mma;
+    bool warpgroup; /* the instruction of four warps */
     int64_t stages; /* of a ring that copies under way fill; 1: there is none */
     double cycles;  /* of the GPU, until all blocks are done */
 } sinter_schedule_cuda_tile;

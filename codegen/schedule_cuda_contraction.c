@@ -198,6 +198,16 @@ static sinter_loop_mma find_mma(const product *p) {
     return SINTER_MMA_NONE;
 }
 
+/* All that code is made for are of the architecture whose own code has the instruction for warpgroups. */
+static bool has_warpgroups(const product *p, sinter_loop_mma mma) {
+    const sinter_target *target = p->state->target;
+    bool there = mma && sinter_loop_mma_infos[mma].warpgroup;
+    for (uint32_t i = 0; i < target->gpu_code_count; i++)
+        there &= target->gpu_codes[i].exact &&
+                 target->gpu_codes[i].architecture == sinter_loop_mma_infos[mma].warpgroup;
+    return there;
+}
+
 /* False: it is too small to gain. out_known: the run has no say in them. */
 static bool find_sizes(const product *p, sinter_schedule_cuda_product *out, bool *out_known) {
     bool known_rows = true, known_columns = true, known_batch = true, known_depth = true;
@@ -214,6 +224,7 @@ static bool find_sizes(const product *p, sinter_schedule_cuda_product *out, bool
     *out_known = known_rows && known_columns && known_batch && known_depth;
     out->sliced = !out->has_rows || (known_rows && out->rows <= MAX_SLICED_ROWS);
     out->mma = find_mma(p);
+    out->warpgroups = has_warpgroups(p, out->mma);
     out->element = out->mma ? 4 / sinter_loop_mma_infos[out->mma].packed
                             : sinter_dtype_infos[p->sum.assign->value->dtype].bits / 8;
     bool few = out->rows * out->columns < MIN_ELEMENTS;
@@ -333,6 +344,7 @@ static bool tile_nest(product *p, const sinter_schedule_cuda_tile *best, sinter_
                                .stages = best->stages,
                                .slices = best->slices,
                                .mma = best->mma,
+                               .warpgroup = best->warpgroup,
                                .finite = p->sum.condition &&
                                          is_finite_factor(p, p->sum.factors[p->bare_factor])};
     return sinter_schedule_block_tile(p->schedule, out);
@@ -349,6 +361,10 @@ static bool make_tiles(product *p, sinter_block_tile *out) {
         n.most_sums = 0;
         while (sinter_schedule_cuda_choose_tile(p->state->target, &n, staging, &best)) {
             if (tile_nest(p, &best, out)) return true;
+            if (best.warpgroup) {
+                n.warpgroups = false;
+                continue;
+            }
             n.most_sums = best.thread_rows * best.thread_columns - 1;
             if (staging != SINTER_STAGING_SHORT_RING || !n.most_sums) break;
         }

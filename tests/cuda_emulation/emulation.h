@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <type_traits>
 #include <ucontext.h>
 
 #define __global__ __attribute__((visibility("hidden")))
@@ -34,7 +35,14 @@ static dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace emulation {
 
-enum { MAX_PARAMETERS = 64, MAX_THREADS = 1024, WARP = 32, STACK_BYTES = 256 << 10 };
+enum {
+    MAX_PARAMETERS = 64,
+    MAX_THREADS = 1024,
+    WARP = 32,
+    WARPGROUP = 4 * WARP,
+    MAX_WARPGROUPS = MAX_THREADS / WARPGROUP,
+    STACK_BYTES = 256 << 10
+};
 
 /* ---- the launch at hand ---- */
 
@@ -46,7 +54,7 @@ struct parameter {
     const char *name;
 };
 
-enum state : uint8_t { READY, AT_BARRIER, AT_WARP, DONE };
+enum state : uint8_t { READY, AT_BARRIER, AT_WARP, AT_WARPGROUP, DONE };
 
 struct access {
     uint64_t site, address;
@@ -288,14 +296,15 @@ static inline bool all_wait(uint32_t first, uint32_t end, state what, bool *out_
     return some;
 }
 
-static inline bool release_warps(void) {
+/* Warps, or warpgroups, whose threads have all come. */
+static inline bool release(uint32_t size, state what) {
     bool moved = false, apart = false;
-    for (uint32_t first = 0; first < thread_count; first += WARP) {
-        uint32_t end = first + WARP < thread_count ? first + WARP : thread_count;
-        if (!all_wait(first, end, AT_WARP, &apart)) continue;
-        if (apart) find("lanes of a warp meet in different operations");
+    for (uint32_t first = 0; first < thread_count; first += size) {
+        uint32_t end = first + size < thread_count ? first + size : thread_count;
+        if (!all_wait(first, end, what, &apart)) continue;
+        if (apart) find("lanes of a %s meet in different operations", what == AT_WARP ? "warp" : "warpgroup");
         for (uint32_t i = first; i < end; i++)
-            if (states[i] == AT_WARP) resume(i);
+            if (states[i] == what) resume(i);
         moved = true;
     }
     return moved;
@@ -308,7 +317,7 @@ static inline void run_block(void) {
     for (uint32_t i = 0; i < thread_count; i++) states[i] = READY;
     while (next_thread < thread_count) enter(take_fiber());
     for (;;) {
-        while (release_warps()) continue;
+        while (release(WARP, AT_WARP) || release(WARPGROUP, AT_WARPGROUP)) continue;
         bool apart = false;
         if (all_wait(0, thread_count, AT_BARRIER, &apart)) {
             if (apart) find("threads of a block wait at different barriers");
@@ -442,21 +451,35 @@ template <class T> struct out : buffer {
 };
 
 /* Memory of a thread. */
+enum element_state : uint8_t { ELEMENT_UNWRITTEN, ELEMENT_WRITTEN, SUM_UNDER_WAY };
 template <class T, int64_t N> struct array {
     T data[N];
-    bool written[N];
-    array() { memset(written, 0, sizeof written); }
+    uint8_t written[N]; /* element_state */
+    array() { memset(written, ELEMENT_UNWRITTEN, sizeof written); }
     struct slot {
         array *of;
         int64_t index;
         operator T() const {
-            if (!of->written[index]) find("element %lld of an array is read before it is written", (long long)index);
+            if (of->written[index] == SUM_UNDER_WAY)
+                find("element %lld of an array is read while a product that adds to it is under way", (long long)index);
+            else if (!of->written[index])
+                find("element %lld of an array is read before it is written", (long long)index);
             return of->data[index];
         }
         const slot &operator=(T value) const {
+            if (of->written[index] == SUM_UNDER_WAY)
+                find("element %lld of an array is written while a product that adds to it is under way", (long long)index);
             of->data[index] = value;
-            of->written[index] = true;
+            of->written[index] = ELEMENT_WRITTEN;
             return *this;
+        }
+        /* What a product of a warpgroup adds to. */
+        T begin_sum(int64_t distance) const {
+            if (index + distance >= N || !of->written[index + distance]) {
+                find("element %lld of an array is a sum before it is written", (long long)(index + distance));
+                return T();
+            }
+            return of->data[index + distance];
         }
         const slot &operator=(const slot &other) const { return *this = (T)other; }
         slot operator&() const { return *this; }
@@ -573,6 +596,7 @@ __attribute__((noinline)) static void write_wide(out<T> to, int64_t at, array<T,
 
 } // namespace emulation
 #include "tests/cuda_emulation/emulation_block.h"
+#include "tests/cuda_emulation/emulation_warpgroup.h"
 namespace emulation {
 
 /* ---- calls ---- */
@@ -671,6 +695,7 @@ using emulation::array;
 using emulation::in;
 using emulation::out;
 using emulation::shared;
+using emulation::swizzled;
 typedef emulation::failure_record *failure_place;
 
 #define sinter_read emulation::read_wide
@@ -707,6 +732,14 @@ template <class T, class F> static inline void sinter_update(emulation::element<
     emulation::exchange(value, emulation::thread % emulation::WARP ^ (uint32_t)(distance), (uint64_t)__LINE__)
 #define sinter_shuffle(value, lane) emulation::exchange(value, (uint32_t)(lane), (uint64_t)__LINE__)
 
+#define SINTER_ASKED_SWIZZLED(T, N, name, first)                                                                       \
+    static __align__(1024) swizzled<T, N> name;                                                                        \
+    if (emulation::launch->shared_bytes < (first) + (N) * sizeof(T) || (first) % 1024)                                 \
+        emulation::find("%s begins at byte %llu of the block's memory and ends at %llu, the launch asks for %u", #name, \
+                        (unsigned long long)(first), (unsigned long long)((first) + (N) * sizeof(T)),                  \
+                        emulation::launch->shared_bytes)
+#define SINTER_ASKED_BESIDE SINTER_ASKED_SHARED
+
 #define sinter_load_matrices emulation::load_matrices
 
 #define SINTER_MMA(sum, packed, of_left, of_right, c, a, b)                                                            \
@@ -718,6 +751,34 @@ template <class T, class F> static inline void sinter_update(emulation::element<
 #define sinter_mma_u8(c, a, b) SINTER_MMA(int32_t, 4, of_integer<uint8_t>, of_integer<uint8_t>, c, a, b)
 #define sinter_mma_u8i8(c, a, b) SINTER_MMA(int32_t, 4, of_integer<uint8_t>, of_integer<int8_t>, c, a, b)
 #define sinter_mma_i8u8(c, a, b) SINTER_MMA(int32_t, 4, of_integer<int8_t>, of_integer<uint8_t>, c, a, b)
+
+/* Products of warpgroups; of other code than sm_90a's the prelude has them by warps. */
+template <class B> static inline uint32_t sinter_shared_place(const B &buffer, int64_t at) {
+    return (uint32_t)(uintptr_t)&buffer.data[at];
+}
+#ifdef SINTER_BY_WARPS
+#define sinter_fence()
+#define sinter_commit_products()
+template <uint32_t N> static inline void sinter_wait_for_products() {}
+template <class C> static inline C sinter_next(C sums, int count) { return sums.at(count); }
+#else
+#define sinter_fence() emulation::fence_memory()
+#define sinter_commit_products() emulation::commit_products()
+template <uint32_t N> static inline void sinter_wait_for_products() { emulation::wait_for_products(N); }
+#define SINTER_WGMMA(name, sum, depth, of_left, of_right)                                                              \
+    template <int N, class C, class A, class B> __attribute__((noinline)) static void sinter_wgmma_##name(C c, A a, B b) { \
+        emulation::multiply_by_groups<sum, depth, N>(c, a, b, emulation::of_left, emulation::of_right,                 \
+                                                     SINTER_EMULATION_SITE);                                           \
+    }
+SINTER_WGMMA(bf16, float, 16, of_bf16, of_bf16)
+SINTER_WGMMA(f16, float, 16, of_f16, of_f16)
+SINTER_WGMMA(i8, int32_t, 32, of_integer<int8_t>, of_integer<int8_t>)
+SINTER_WGMMA(u8, int32_t, 32, of_integer<uint8_t>, of_integer<uint8_t>)
+SINTER_WGMMA(u8i8, int32_t, 32, of_integer<uint8_t>, of_integer<int8_t>)
+SINTER_WGMMA(i8u8, int32_t, 32, of_integer<int8_t>, of_integer<uint8_t>)
+#endif
+#define sinter_hold(sums)
+#define sinter_begin_products()
 
 #define SINTER_EMULATED_KERNEL(kernel)                                                                                 \
     {#kernel, emulation::entry<kernel>::parameter_count, emulation::entry<kernel>::run},

@@ -4,6 +4,75 @@
 
 namespace emulation {
 
+/* ---- fences and products of warpgroups ---- */
+
+/* A number of each thread that grows, and what it was before this interval between barriers: what others know of it. */
+struct growing {
+    uint64_t block, now, before;
+    uint32_t interval_of_now;
+    void put(uint64_t value) {
+        if (block != block_serial) now = before = 0;
+        if (block != block_serial || interval_of_now != interval) before = now;
+        block = block_serial;
+        interval_of_now = interval;
+        now = value;
+    }
+    uint64_t known(void) const { return block != block_serial ? 0 : interval_of_now == interval ? before : now; }
+};
+static uint64_t write_serial;        /* of writes to memory of a block */
+static growing fences[MAX_THREADS];  /* the last write that a fence was behind */
+
+/* Sums that a product adds to; of a group, which a wait tells the end of. */
+struct product_sums {
+    uint8_t *first; /* element_state */
+    uint32_t count, group;
+};
+struct product_list {
+    product_sums *items;
+    size_t count, capacity;
+    uint64_t block;
+    uint32_t groups; /* committed */
+    growing done;    /* groups */
+};
+static product_list products[MAX_THREADS];
+
+static inline product_list *own_products(void) {
+    product_list *list = &products[thread];
+    if (list->block != block_serial) list->count = list->groups = 0;
+    list->block = block_serial;
+    return list;
+}
+
+__attribute__((destructor)) static void release_products(void) {
+    for (uint32_t i = 0; i < MAX_THREADS; i++) free(products[i].items);
+}
+
+static inline void begin_sums(uint8_t *first, uint32_t count) {
+    product_list *list = own_products();
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? 2 * list->capacity : 64;
+        list->items = (product_sums *)realloc(list->items, list->capacity * sizeof *list->items);
+    }
+    list->items[list->count++] = {first, count, list->groups};
+    memset(first, SUM_UNDER_WAY, count);
+}
+
+/* Groups of a warpgroup that all of its threads have waited for, as is known behind the last barrier. */
+static inline uint64_t groups_done(uint32_t warpgroup) {
+    static struct {
+        uint64_t block, least;
+        uint32_t interval;
+    } found[MAX_WARPGROUPS];
+    if (found[warpgroup].block == block_serial && found[warpgroup].interval == interval) return found[warpgroup].least;
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < WARPGROUP; i++) {
+        const uint64_t known = products[warpgroup * WARPGROUP + i].done.known();
+        if (known < least) least = known;
+    }
+    found[warpgroup] = {block_serial, least, interval};
+    return least;
+}
+
 /* Memory of a block. */
 template <class T, int64_t N> struct shared {
     struct mark {
@@ -12,6 +81,8 @@ template <class T, int64_t N> struct shared {
         uint16_t writer, reader;              /* reader: MAX_THREADS where there were several */
         bool under_way;                       /* the writer's copy, which nobody has waited for */
         uint64_t read_block;
+        uint64_t serial, product_block;
+        uint32_t product[MAX_WARPGROUPS]; /* 1 + the last group of the warpgroup's products that reads it; 0: none */
     };
     T data[N];
     mark marks[N];
@@ -40,10 +111,29 @@ template <class T, int64_t N> struct shared {
         if (m->read_block == block_serial && m->read_interval == interval && m->reader != thread)
             find("element %lld of shared memory is written, another thread read it, and no barrier came since",
                  (long long)index);
+        for (uint32_t i = 0; m->product_block == block_serial && i < MAX_WARPGROUPS; i++)
+            if (m->product[i] > groups_done(i))
+                find("element %lld of shared memory is written while a product of warpgroup %u that reads it is under way",
+                     (long long)index, i);
         m->block = block_serial;
         m->write_interval = interval;
         m->writer = (uint16_t)thread;
         m->under_way = false;
+        m->serial = ++write_serial;
+    }
+    /* A product of this thread's warpgroup reads it; false: it can't. */
+    bool check_product(int64_t index) {
+        mark *m = &marks[index];
+        const char *wrong = m->block != block_serial                         ? "before it is written"
+                            : m->under_way                                   ? "while a copy to it is under way"
+                            : m->write_interval == interval                  ? "with no barrier since it was written"
+                            : fences[m->writer].known() < m->serial          ? "with no fence behind what wrote it"
+                                                                             : NULL;
+        if (wrong) find("element %lld of shared memory is multiplied %s", (long long)index, wrong);
+        if (m->product_block != block_serial) memset(m->product, 0, sizeof m->product);
+        m->product_block = block_serial;
+        m->product[thread / WARPGROUP] = 1 + own_products()->groups;
+        return !wrong;
     }
     struct slot {
         shared *of;
@@ -72,6 +162,25 @@ template <class T, int64_t N> struct shared {
     }
 };
 
+/* The same in rows of 128 bytes, whose pieces of 16 have another order (PTX ISA, 128B swizzling mode). */
+template <class T, int64_t N> struct swizzled : shared<T, N> {
+    static int64_t place(int64_t index) {
+        const int64_t byte = index * (int64_t)sizeof(T);
+        return (byte ^ (byte >> 7 & 7) << 4) / (int64_t)sizeof(T);
+    }
+    __attribute__((noinline)) typename shared<T, N>::slot operator[](int64_t index) {
+        if (index >= 0 && index < N) return {this, place(index), SINTER_EMULATION_SITE};
+        find("element %lld of shared memory of %lld", (long long)index, (long long)N);
+        return {this, 0, 0};
+    }
+};
+
+/* Where a piece of up to 16 bytes lies that begins with this element. */
+template <class T, int64_t N> static inline int64_t piece_at(const shared<T, N> &, int64_t at) { return at; }
+template <class T, int64_t N> static inline int64_t piece_at(const swizzled<T, N> &, int64_t at) {
+    return at >= 0 && at < N ? swizzled<T, N>::place(at) : at;
+}
+
 /* The same in memory of the block: the place of a piece, counted as one access. */
 template <class T, int64_t N> static inline bool touch_shared(shared<T, N> &of, int64_t at, int64_t count, uint64_t site) {
     const uint64_t place = (uint64_t)(uintptr_t)&of.data[at], bytes = (uint64_t)count * sizeof(T);
@@ -86,26 +195,28 @@ template <class T, int64_t N> static inline bool touch_shared(shared<T, N> &of, 
     return true;
 }
 
-template <class T, int64_t N, int64_t M>
-__attribute__((noinline)) static void read_wide(array<T, N> &to, shared<T, M> &from, int64_t at) {
+template <class T, int64_t N, int64_t M, template <class, int64_t> class S>
+__attribute__((noinline)) static void read_wide(array<T, N> &to, S<T, M> &from, int64_t at) {
     constexpr int64_t COUNT = piece_of<T, N>();
     for (int64_t i = 0; i < N; i += COUNT) {
-        if (!touch_shared(from, at + i, COUNT, SINTER_EMULATION_SITE)) return;
-        for (int64_t k = i; k < i + COUNT; k++) {
-            from.check_read(at + k);
-            to[k] = from.data[at + k];
+        const int64_t first = piece_at(from, at + i);
+        if (!touch_shared(from, first, COUNT, SINTER_EMULATION_SITE)) return;
+        for (int64_t k = 0; k < COUNT; k++) {
+            from.check_read(first + k);
+            to[i + k] = from.data[first + k];
         }
     }
 }
 
-template <class T, int64_t N, int64_t M>
-__attribute__((noinline)) static void write_wide(shared<T, M> &to, int64_t at, array<T, N> &from) {
+template <class T, int64_t N, int64_t M, template <class, int64_t> class S>
+__attribute__((noinline)) static void write_wide(S<T, M> &to, int64_t at, array<T, N> &from) {
     constexpr int64_t COUNT = piece_of<T, N>();
     for (int64_t i = 0; i < N; i += COUNT) {
-        if (!touch_shared(to, at + i, COUNT, SINTER_EMULATION_SITE)) return;
-        for (int64_t k = i; k < i + COUNT; k++) {
-            to.begin_write(at + k);
-            to.data[at + k] = from[k];
+        const int64_t first = piece_at(to, at + i);
+        if (!touch_shared(to, first, COUNT, SINTER_EMULATION_SITE)) return;
+        for (int64_t k = 0; k < COUNT; k++) {
+            to.begin_write(first + k);
+            to.data[first + k] = from[i + k];
         }
     }
 }
@@ -113,10 +224,11 @@ __attribute__((noinline)) static void write_wide(shared<T, M> &to, int64_t at, a
 /* ---- matrices ---- */
 
 /* Rows of 16 bytes whose places lanes show each other, counted as the accesses of 16 bytes that they are: 8 lanes at once. */
-template <int COUNT, bool TURNED, class P, class T, int64_t N>
-__attribute__((noinline)) static void load_matrices(P to, shared<T, N> &from, int64_t at) {
+template <int COUNT, bool TURNED, class P, class T, int64_t N, template <class, int64_t> class S>
+__attribute__((noinline)) static void load_matrices(P to, S<T, N> &from, int64_t row_at) {
     constexpr int64_t ELEMENTS = 4 / sizeof(T), ROW = 16 / sizeof(T);
     const uint64_t site = SINTER_EMULATION_SITE;
+    const int64_t at = piece_at(from, row_at);
     const uint32_t side = parity[thread] ^= 1, self = thread, first = self / WARP * WARP, lane = self % WARP;
     if (lane < 8 * COUNT && !touch_shared(from, at, ROW, site)) return;
     lanes[side][self] = (uint64_t)at;
@@ -171,6 +283,7 @@ template <class T, int64_t N> static void finish_copy(pending_copy *c) {
     for (uint32_t i = 0; i < c->count; i++) {
         marks[i].under_way = false;
         marks[i].write_interval = interval;
+        marks[i].serial = ++write_serial;
     }
 }
 
@@ -189,8 +302,9 @@ static inline void wait_for_copies(uint32_t allowed) {
     list->count = left;
 }
 
-template <int64_t COUNT, class T, int64_t N>
-__attribute__((noinline)) static void copy_to_shared(shared<T, N> &to, int64_t at, in<T> input, int64_t from, bool there = true) {
+template <int64_t COUNT, class T, int64_t N, template <class, int64_t> class S>
+__attribute__((noinline)) static void copy_to_shared(S<T, N> &to, int64_t index, in<T> input, int64_t from, bool there = true) {
+    const int64_t at = piece_at(to, index);
     parameter *of = input.of;
     constexpr int64_t BYTES = COUNT * (int64_t)sizeof(T);
     static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "a copy is of 4, 8 or 16 bytes");

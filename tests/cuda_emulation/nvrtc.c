@@ -157,16 +157,22 @@ static bool write_source(nvrtc_program program, const char *path) {
     return fclose(file) == 0;
 }
 
-static int run_compiler(const char *folder) {
+/* Code for an architecture alone has its instructions, all other what the prelude does without. */
+static int run_compiler(const char *folder, uint32_t kind) {
     static const char script[] =
         "exec ${CXX:-c++} -std=c++17 -O1 -fPIC -shared -fvisibility=hidden -fno-strict-aliasing "
         "-U_FORTIFY_SOURCE "
         "-ffp-contract=off $(grep -qsw fma /proc/cpuinfo && echo -mfma) -w -include "
         "tests/cuda_emulation/emulation.h "
-        "-I " EMULATION_ROOT " -o \"$1/k.so\" \"$1/k.cpp\" >\"$1/log\" 2>&1";
-    char *arguments[] = {(char *)(uintptr_t) "/bin/sh", (char *)(uintptr_t) "-c",
-                         (char *)(uintptr_t)script,     (char *)(uintptr_t) "sh",
-                         (char *)(uintptr_t)folder,     NULL};
+        "$2 -I " EMULATION_ROOT " -o \"$1/k.so\" \"$1/k.cpp\" >\"$1/log\" 2>&1";
+    char *arguments[] = {(char *)(uintptr_t) "/bin/sh",
+                         (char *)(uintptr_t) "-c",
+                         (char *)(uintptr_t)script,
+                         (char *)(uintptr_t) "sh",
+                         (char *)(uintptr_t)folder,
+                         (char *)(uintptr_t)(kind == EMULATION_IMAGE_EXACT ? "-USINTER_BY_WARPS"
+                                                                           : "-DSINTER_BY_WARPS"),
+                         NULL};
     pid_t child;
     int status = -1;
     if (posix_spawn(&child, "/bin/sh", NULL, NULL, arguments, environ)) return -1;
@@ -180,7 +186,7 @@ static int compile_in(nvrtc_program program, const char *folder) {
     uint64_t size;
     snprintf(path, sizeof path, "%s/k.cpp", folder);
     if (!write_source(program, path)) return INTERNAL;
-    int status = run_compiler(folder);
+    int status = run_compiler(folder, program->head.kind);
     snprintf(path, sizeof path, "%s/log", folder);
     char *log = NULL;
     if (read_file(path, &log, &size)) set_log(program, log);

@@ -1,5 +1,6 @@
 """Contractions, attention and normalisations on CUDA keep what they work on in registers: NVIDIA's NVRTC compiles them for an old, a
-common and a new architecture, and no kernel has local memory (`sinter inspect`, which reads the compiled code).
+common and a new architecture, and no kernel has local memory (`sinter inspect`, which reads the compiled code). NVIDIA's disassembler shows that
+code for sm_90a alone has the instructions of warpgroups, and that other code has those of warps.
 
     tests/suites/cuda_registers.py     with PYTHONPATH=tests/suites and SINTER_BUILD
 """
@@ -7,7 +8,11 @@ common and a new architecture, and no kernel has local memory (`sinter inspect`,
 import os
 import pathlib
 import re
+import shutil
+import struct
 import subprocess
+import sysconfig
+import tempfile
 
 from tally import Tally
 
@@ -23,6 +28,7 @@ CASES = [
     ("codegen/emit_cuda/contraction.sir", "--precision=bf16"),
     ("codegen/emit_cuda/contraction.sir", "--precision=f16"),
     ("codegen/emit_cuda/contraction_mma.sir",),
+    ("codegen/emit_cuda/contraction_wgmma.sir",),
     ("codegen/emit_cuda/contraction_tf32.sir",),
     ("codegen/emit_cuda/contraction_split.sir",),
     ("codegen/emit_cuda/convolution_first.sir", "--precision=f16"),
@@ -32,6 +38,12 @@ CASES = [
     ("ops/softmax.sir",),
 ]
 REFUSED = {("--precision=tf32", "sm_75")}  # the compiler says so
+# model, target, how many of its kernels have instructions of this name
+INSTRUCTIONS = [
+    ("codegen/emit_cuda/contraction_wgmma.sir", "cuda:sm_90a", "HGMMA", 2),
+    ("codegen/emit_cuda/contraction_wgmma.sir", "cuda:sm_90", "HMMA", 2),
+]
+MACHINE = 190  # of ELF: CUDA
 COLUMNS = 9  # calls, grid, block, registers "40" or "40 + 8 B", shared, bytes, flops, predicted, name
 
 
@@ -54,6 +66,51 @@ def look(model, architecture, options):
     return problems or ([] if len(lines) > first + 1 else ["no kernel is listed:\n" + done.stdout + done.stderr])
 
 
+def find_disassembler():
+    """The PyPI package's, or that of a toolkit; None."""
+    packages = pathlib.Path(sysconfig.get_paths()["purelib"]) / "nvidia"
+    found = sorted(packages.glob("*/bin/nvdisasm"))
+    return str(found[-1]) if found else shutil.which("nvdisasm")
+
+
+def cubins(artifact):
+    """The images in an artifact, as bytes each."""
+    data = artifact.read_bytes()
+    found = []
+    at = data.find(b"\x7fELF", 1)
+    while at >= 0:
+        machine, = struct.unpack_from("<H", data, at + 18)
+        segments, sections = struct.unpack_from("<QQ", data, at + 32)
+        sizes = struct.unpack_from("<HHHH", data, at + 54)  # of segments' headers and of sections', by how many
+        if machine == MACHINE:
+            found.append(data[at:at + max(segments + sizes[0] * sizes[1], sections + sizes[2] * sizes[3])])
+        at = data.find(b"\x7fELF", at + 4)
+    return found
+
+
+def disassemble(disassembler, model, target, instruction, wanted):
+    """What is wrong, as lines; None where there is no NVRTC."""
+    environment = {key: value for key, value in os.environ.items() if key != "SINTER_CUDA_PATH"}
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        done = subprocess.run([str(SINTER), "compile", str(ROOT / "tests" / model), f"--target={target}", "-o", str(folder / "m.so")],
+                              capture_output=True, text=True, env=environment, timeout=PATIENCE)
+        if done.returncode:
+            return None if "NVRTC: error: not found" in done.stderr else [done.stderr[-2000:]]
+        kernels, problems = 0, []
+        for number, code in enumerate(cubins(folder / "m.so")):
+            file = folder / f"{number}.cubin"
+            file.write_bytes(code)
+            shown = subprocess.run([disassembler, "-c", str(file)], capture_output=True, text=True, timeout=PATIENCE)
+            if shown.returncode:
+                problems.append(shown.stderr[-500:])
+            kernels += re.search(rf"\b{instruction}\.", shown.stdout) is not None
+            problems += [f"local memory: {line.strip()}" for line in shown.stdout.splitlines() if re.search(r"\b(LDL|STL)\b", line)][:3]
+        if kernels != wanted:
+            problems.append(f"{kernels} kernels have {instruction}, expected {wanted}")
+        return problems
+
+
 def main():
     tally = Tally()
     for model, *options in CASES:
@@ -66,6 +123,14 @@ def main():
                 tally.skipped(name, "NVRTC is not installed")
             else:
                 tally.check(name, problems)
+    disassembler = find_disassembler()
+    for model, target, instruction, wanted in INSTRUCTIONS:
+        name = f"{instruction} in {model} {target}"
+        problems = disassembler and disassemble(disassembler, model, target, instruction, wanted)
+        if problems is None:
+            tally.skipped(name, "NVRTC or nvdisasm is not installed")
+        else:
+            tally.check(name, problems)
     tally.finish()
 
 

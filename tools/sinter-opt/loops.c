@@ -375,13 +375,15 @@ static bool run_block_tile(verb_call *call) {
         bool slices = !strcmp(call->arguments[i], "slices");
         bool finite = !strcmp(call->arguments[i], "finite");
         int mma = SINTER_MMA_COUNT - 1;
+        bool group = !strcmp(call->arguments[i], "warpgroup");
         bool ring = !strncmp(call->arguments[i], "ring", 4);
         if (ring) tile.stages = strtol(call->arguments[i] + 4, NULL, 10);
         while (mma && strcmp(call->arguments[i], sinter_loop_mma_infos[mma].name)) mma--;
         if (mma) tile.mma = (sinter_loop_mma)mma;
-        if (!slices && !finite && !mma && tile.stages < 2 && !call->bad)
+        if (!slices && !finite && !mma && !group && tile.stages < 2 && !call->bad)
             call->bad = call->arguments[i];
         tile.slices |= slices;
+        tile.warpgroup |= group;
         tile.finite |= finite;
     }
     return sinter_schedule_block_tile(call->schedule, &tile);

@@ -302,9 +302,15 @@ static void print_point(const sinter_hardware_point *point, sinter_text *text) {
     sinter_text_format(text, " %.6g\n", point->efficiency);
 }
 
-bool sinter_hardware_check_ranks(const sinter_hardware *h, const sinter_mesh *mesh,
+bool sinter_hardware_check_ranks(const sinter_hardware *h, const sinter_mesh *mesh, int64_t stages,
                                  sinter_diag *diag) {
     int64_t ranks = sinter_mesh_rank_count(mesh);
+    if (stages > 1)
+        return ranks * stages <= h->devices ||
+               sinter_error(diag, h->name,
+                            "%lld stages of %lld ranks each, but %lld devices to run them on: make "
+                            "fewer stages or a smaller mesh, or describe as many devices",
+                            (long long)stages, (long long)ranks, (long long)h->devices);
     return ranks <= h->devices ||
            sinter_error(diag, h->name,
                         "%lld ranks, but %lld devices to run them on: make the mesh smaller, or "

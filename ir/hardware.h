@@ -68,8 +68,8 @@ void sinter_hardware_deinit(sinter_hardware *hardware);
 /* On success the caller deinits it, after an error there is nothing to deinit. */
 bool sinter_hardware_parse(const char *path, const char *text, size_t size, sinter_hardware *out_hardware, sinter_diag *diag);
 bool sinter_hardware_read(const char *path, sinter_hardware *out_hardware, sinter_diag *diag);
-/* Whether there is a device for each rank of a mesh, else an error. */
-bool sinter_hardware_check_ranks(const sinter_hardware *hardware, const sinter_mesh *mesh, sinter_diag *diag);
+/* Whether there is a device for each rank of a mesh in each of so many stages of a pipeline (1: there is none), else an error. */
+bool sinter_hardware_check_ranks(const sinter_hardware *hardware, const sinter_mesh *mesh, int64_t stages, sinter_diag *diag);
 /* Reads back to the same; six digits of each number are kept. */
 void sinter_hardware_print(const sinter_hardware *hardware, sinter_text *text);
 

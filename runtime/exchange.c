@@ -135,16 +135,22 @@ typedef enum holding {
     HELD_FLOAT,
     HELD_DOUBLE,
     HELD_NARROW, /* a float of 16 bits, as a double that is rounded after each step */
-    HELD_SIGNED,
-    HELD_UNSIGNED,
+    HELD_I8,
+    HELD_U8,
+    HELD_I16,
+    HELD_U16,
+    HELD_I32,
+    HELD_U32,
+    HELD_I64,
+    HELD_U64,
     HELD_NOT
 } holding;
 
 static holding holding_of(int32_t dtype) {
-    static const unsigned char by_code[] = {
-        HELD_NOT,      HELD_FLOAT,    HELD_UNSIGNED, HELD_SIGNED, HELD_UNSIGNED, HELD_SIGNED,
-        HELD_SIGNED,   HELD_SIGNED,   HELD_NOT,      HELD_NOT,    HELD_NARROW,   HELD_DOUBLE,
-        HELD_UNSIGNED, HELD_UNSIGNED, HELD_NOT,      HELD_NOT,    HELD_NARROW};
+    static const unsigned char by_code[] = {HELD_NOT,    HELD_FLOAT,  HELD_U8,  HELD_I8,  HELD_U16,
+                                            HELD_I16,    HELD_I32,    HELD_I64, HELD_NOT, HELD_NOT,
+                                            HELD_NARROW, HELD_DOUBLE, HELD_U32, HELD_U64, HELD_NOT,
+                                            HELD_NOT,    HELD_NARROW};
     return dtype >= 0 && dtype < (int32_t)sizeof by_code ? by_code[dtype] : HELD_NOT;
 }
 
@@ -237,33 +243,26 @@ static void store_narrow(void *data, uint64_t index, double x, const narrow *for
 COMBINE(float, float, a + b, a *b, c)
 COMBINE(double, double, a + b, a *b, c)
 COMBINE(narrow, double, a + b, a *b, round_narrow(c, format))
-COMBINE(signed, int64_t, (uint64_t)a + (uint64_t)b, (uint64_t)a *(uint64_t)b, c)
-COMBINE(unsigned, uint64_t, a + b, a *b, c)
+/* Integers wrap: their sums and products are those of `wide`, which is no narrower than an unsigned int. */
+#define COMBINE_INTEGERS(name, type, wide)                                                         \
+ COMBINE(name, type, (wide)a + (wide)b, (wide)a * (wide)b, c)
+COMBINE_INTEGERS(i8, int8_t, uint32_t)
+COMBINE_INTEGERS(u8, uint8_t, uint32_t)
+COMBINE_INTEGERS(i16, int16_t, uint32_t)
+COMBINE_INTEGERS(u16, uint16_t, uint32_t)
+COMBINE_INTEGERS(i32, int32_t, uint32_t)
+COMBINE_INTEGERS(u32, uint32_t, uint32_t)
+COMBINE_INTEGERS(i64, int64_t, uint64_t)
+COMBINE_INTEGERS(u64, uint64_t, uint64_t)
 
-typedef union block {
-    float floats[BLOCK];
+/* Room for a block of elements of any type. */
+typedef struct block {
     double doubles[BLOCK];
-    int64_t integers[BLOCK];
-    uint64_t naturals[BLOCK];
 } block;
-
-/* Integers of any width, widened; and back. */
-static int64_t load_integer(const void *data, size_t size, bool is_signed, uint64_t index) {
-    const unsigned char *bytes = (const unsigned char *)data + index * size;
-    uint64_t value = 0;
-    memcpy(&value, bytes, size);
-    uint64_t sign = size < 8 && is_signed ? UINT64_C(1) << (8 * size - 1) : 0;
-    return (int64_t)((value ^ sign) - sign);
-}
-
-static void store_integer(void *data, size_t size, uint64_t index, int64_t value) {
-    memcpy((unsigned char *)data + index * size, &value, size);
-}
 
 typedef struct combination {
     holding held;
     int32_t reduction;
-    size_t size; /* of an element */
     const narrow *format;
     const void *const *sources;
     int64_t count;
@@ -274,11 +273,7 @@ static void load_block(const combination *c, block *values, uint64_t first, uint
     for (int64_t p = 0; p < c->count; p++) {
         const char *source = c->sources[p];
         for (uint64_t i = 0; i < count; i++)
-            if (c->held == HELD_NARROW)
-                values[p].doubles[i] = load_narrow(source, first + i, c->format);
-            else
-                values[p].integers[i] =
-                    load_integer(source, c->size, c->held == HELD_SIGNED, first + i);
+            values[p].doubles[i] = load_narrow(source, first + i, c->format);
     }
 }
 
@@ -301,34 +296,32 @@ static void load_block(const combination *c, block *values, uint64_t first, uint
  }
 COMBINE_SOURCES(float, float)
 COMBINE_SOURCES(double, double)
+COMBINE_SOURCES(i8, int8_t)
+COMBINE_SOURCES(u8, uint8_t)
+COMBINE_SOURCES(i16, int16_t)
+COMBINE_SOURCES(u16, uint16_t)
+COMBINE_SOURCES(i32, int32_t)
+COMBINE_SOURCES(u32, uint32_t)
+COMBINE_SOURCES(i64, int64_t)
+COMBINE_SOURCES(u64, uint64_t)
 
 /* Elements [first, first + count) of all sources, to `target` on. */
 static void combine_block(const combination *c, block *values, uint64_t first, uint64_t count,
                           void *target) {
+    static void (*const ways[])(const combination *, block *, uint64_t, uint64_t, void *) = {
+        [HELD_FLOAT] = combine_float_sources, [HELD_DOUBLE] = combine_double_sources,
+        [HELD_I8] = combine_i8_sources,       [HELD_U8] = combine_u8_sources,
+        [HELD_I16] = combine_i16_sources,     [HELD_U16] = combine_u16_sources,
+        [HELD_I32] = combine_i32_sources,     [HELD_U32] = combine_u32_sources,
+        [HELD_I64] = combine_i64_sources,     [HELD_U64] = combine_u64_sources};
     void *all = values;
-    switch (c->held) {
-    case HELD_FLOAT:
-        combine_float_sources(c, values, first, count, target);
+    if (c->held != HELD_NARROW) {
+        ways[c->held](c, values, first, count, target);
         return;
-    case HELD_DOUBLE:
-        combine_double_sources(c, values, first, count, target);
-        return;
-    case HELD_NARROW:
-        load_block(c, values, first, count);
-        combine_narrow((double(*)[BLOCK])all, c->count, 1, count, c->reduction, c->format);
-        for (uint64_t i = 0; i < count; i++)
-            store_narrow(target, i, values[0].doubles[i], c->format);
-        return;
-    case HELD_SIGNED:
-        load_block(c, values, first, count);
-        combine_signed((int64_t(*)[BLOCK])all, c->count, 1, count, c->reduction, NULL);
-        break;
-    default:
-        load_block(c, values, first, count);
-        combine_unsigned((uint64_t(*)[BLOCK])all, c->count, 1, count, c->reduction, NULL);
-        break;
     }
-    for (uint64_t i = 0; i < count; i++) store_integer(target, c->size, i, values[0].integers[i]);
+    load_block(c, values, first, count);
+    combine_narrow((double(*)[BLOCK])all, c->count, 1, count, c->reduction, c->format);
+    for (uint64_t i = 0; i < count; i++) store_narrow(target, i, values[0].doubles[i], c->format);
 }
 
 bool sinter_exchange_depends_on_order(const sinter_abi_exchange *words, int64_t ranks) {
@@ -343,16 +336,16 @@ int32_t sinter_exchange_combine(int32_t dtype, int32_t reduction, const void *co
                                 int64_t count, uint64_t first, uint64_t end, void *target) {
     const combination c = {.held = holding_of(dtype),
                            .reduction = reduction,
-                           .size = sinter_exchange_element_size(dtype),
                            .format = dtype == 10 ? &half : &brain,
                            .sources = sources,
                            .count = count};
+    const size_t size = sinter_exchange_element_size(dtype);
     if (c.held == HELD_NOT) return SINTER_ABI_FAILED;
     block *values = malloc((size_t)count * sizeof *values);
     if (!values) return SINTER_ABI_OUT_OF_MEMORY;
     for (uint64_t at = first; at < end; at += BLOCK)
         combine_block(&c, values, at, end - at < BLOCK ? end - at : BLOCK,
-                      (char *)target + (at - first) * c.size);
+                      (char *)target + (at - first) * size);
     free(values);
     return SINTER_ABI_OK;
 }

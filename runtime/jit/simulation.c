@@ -195,7 +195,7 @@ bool sinter_simulation_write(const sinter_module *module, const sinter_hardware 
     sinter_text platform = {0}, hosts = {0}, times = {0};
     int64_t ranks = sinter_mesh_rank_count(sinter_module_mesh(module));
     for (int64_t i = 0; i < ranks; i++) sinter_text_format(&hosts, "n%lld\n", (long long)i);
-    bool good = sinter_hardware_check_ranks(hardware, sinter_module_mesh(module), diag) &&
+    bool good = sinter_hardware_check_ranks(hardware, sinter_module_mesh(module), 1, diag) &&
                 print_platform(hardware, ranks, &platform, diag) &&
                 price_program(module, hardware, options, &times, diag) &&
                 sinter_file_ensure_folder(folder, diag) &&

@@ -125,7 +125,7 @@ static bool shard(sinter_module *module, const arguments *a, const sinter_engine
         return false;
     options.hardware = how.hardware = path ? &hardware : NULL;
     bool good =
-        (!path || sinter_hardware_check_ranks(&hardware, sinter_module_mesh(module), diag)) &&
+        (!path || sinter_hardware_check_ranks(&hardware, sinter_module_mesh(module), 1, diag)) &&
         partition(module, a, &how, diag) &&
         (!arguments_has(a, "simulation") ||
          sinter_simulation_write(module, &hardware, &options, folder, diag)) &&
@@ -197,6 +197,7 @@ static bool shard_stages(sinter_module *whole, const arguments *a,
                                  .explain = arguments_has(a, "explain")};
     bool good = part && count_micro_batches(whole, part, &how.micro_batches, diag) &&
                 read_words(part, a, diag) &&
+                sinter_hardware_check_ranks(&hardware, sinter_module_mesh(part), stages, diag) &&
                 sinter_stages_write(part, whole, &how, &options, folder, diag);
     sinter_module_destroy(part);
     sinter_hardware_deinit(&hardware);

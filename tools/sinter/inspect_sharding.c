@@ -29,7 +29,7 @@ static bool share(inspection *all, const arguments *a, const sinter_hardware *ha
     const char *file = arguments_find(a, "sharding");
     const sinter_ranks_options how = {.hardware = hardware, .chooses = !file};
     if (file && !sinter_sharding_read_file(all->module, file, diag)) return false;
-    if (hardware && !sinter_hardware_check_ranks(hardware, sinter_module_mesh(all->module), diag))
+    if (hardware && !sinter_hardware_check_ranks(hardware, sinter_module_mesh(all->module), 1, diag))
         return false;
     if (!sinter_ranks_spread(all->module, &how, diag)) return false;
     if (!sinter_module_mesh(all->module)->axis_count)

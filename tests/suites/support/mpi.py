@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "OMPI_MCA_btl_base_warn_component_unused": "0",
 }  # fmt: skip
 HARDWARE = ROOT / "tests" / "passes" / "inputs" / "four.hardware"
+EIGHT = HARDWARE.with_name("eight.hardware")  # where four devices are too few
 MLP = MODELS / "mlp.onnx"
 MLP_DATA = ("--shard", "pixels=data,_,_")
 MLP_MODEL = ("--shard", "layers.0.weight=model,_", "--shard", "layers.1.weight=_,model")
@@ -86,13 +87,13 @@ def process_count(mesh):
     return math.prod(axes(mesh).values())
 
 
-def shard(model, mesh, words, folder, *options, hardware=HARDWARE):
+def shard(model, mesh, words, folder, *options, hardware=None):
     """Programs of all ranks of the mesh, of each stage where it has a pipeline."""
     stages = axes(mesh).get("pipeline")
     inner = ",".join(f"{name}:{size}" for name, size in axes(mesh).items() if name != "pipeline")
     listed = [f"--mesh={inner}"] if inner else []
     if stages:
-        listed += [f"--stages={stages}", f"--hardware={hardware}"]
+        listed += [f"--stages={stages}", f"--hardware={hardware or (HARDWARE if process_count(mesh) <= 4 else EIGHT)}"]
     sinter("shard", model, *options, *listed, *words, "-o", folder)
 
 

@@ -11,10 +11,12 @@
  * rows of the unit's channels. Blocks of channels are for chains that end in windows of one channel each; others need all channels
  * at once. Parts begin with rows that the part before has computed too; they are long enough for that to be little. Sums are those
  * of the convolutions on their own. Needs: fixed dims but the first, channels last, two spatial axes, which the pass fuse
- * sees to. Test: tests/codegen/lower/streamed.sir */
+ * sees to. Test: tests/codegen/lower/streamed.sir, tests/suites/window_chains.py */
 #include "codegen/lower_window.h"
 #include "codegen/schedule.h"
 #include "ir/ring.h"
+
+#include <assert.h>
 
 enum {
     LEAST_REUSE = 12, /* rows of a part for each that is computed twice */
@@ -22,6 +24,8 @@ enum {
     COLUMN = 2,
     CHANNEL = 3
 };
+
+static_assert(SINTER_RING_STAGES <= SINTER_KERNEL_BETWEEN_MAX + 1, "room for what is between");
 
 /* A convolution of the chain. */
 typedef struct stage {
@@ -36,7 +40,7 @@ typedef struct stage {
 
 typedef struct streamed {
     sinter_kernel *k;
-    stage stages[SINTER_KERNEL_BETWEEN_MAX + 1];
+    stage stages[SINTER_RING_STAGES];
     uint32_t count;
     int64_t block, part, parts; /* channels of a block, rows of y of a part, how many such parts */
     sinter_expr batch, first_channel, first_row; /* of the unit */
@@ -48,7 +52,7 @@ static uint32_t find_stages(sinter_module *module, sinter_region region, stage *
     SINTER_FOR_NODES (module, region, node) {
         sinter_lower_kernel_rule rule = sinter_lower_find_anchor(module, node);
         if (!rule) continue;
-        if (count <= SINTER_KERNEL_BETWEEN_MAX)
+        if (count < SINTER_RING_STAGES)
             out_stages[count] = (stage){.node = node,
                                         .lower = rule,
                                         .x = sinter_node_operand(module, node, 0),
@@ -59,7 +63,7 @@ static uint32_t find_stages(sinter_module *module, sinter_region region, stage *
 }
 
 bool sinter_lower_is_streamed(sinter_kernel *kernel, sinter_region region) {
-    stage stages[SINTER_KERNEL_BETWEEN_MAX + 1];
+    stage stages[SINTER_RING_STAGES];
     return find_stages(kernel->lower->module, region, stages) > 1;
 }
 
@@ -74,7 +78,7 @@ static int64_t dim_of(const streamed *s, sinter_value value, int axis) {
 }
 
 static const stage *last_stage(const streamed *s) {
-    uint32_t most = SINTER_KERNEL_BETWEEN_MAX + 1;
+    uint32_t most = SINTER_RING_STAGES;
     return &s->stages[(s->count < most ? s->count : most) - 1];
 }
 
@@ -95,7 +99,7 @@ static void measure(streamed *s, stage *at) {
 /* What the pass fuse makes: known dims but the first, windows that leave out no row, each of what the stage before makes. */
 static bool is_sound(const streamed *s) {
     sinter_module *module = s->k->lower->module;
-    bool sound = s->count <= SINTER_KERNEL_BETWEEN_MAX + 1;
+    bool sound = s->count <= SINTER_RING_STAGES;
     for (uint32_t i = 0; i < s->count && sound; i++) {
         const stage *at = &s->stages[i];
         sound = at->rows > 0 && at->columns > 0 && at->channels > 0 && at->window.space == ROW &&
@@ -281,8 +285,7 @@ bool sinter_lower_streamed(sinter_kernel *kernel, sinter_region region) {
     sinter_kernel *k = kernel;
     streamed s = {.k = kernel};
     s.count = find_stages(kernel->lower->module, region, s.stages);
-    for (uint32_t i = 0; i < s.count && i <= SINTER_KERNEL_BETWEEN_MAX; i++)
-        measure(&s, &s.stages[i]);
+    for (uint32_t i = 0; i < s.count && i < SINTER_RING_STAGES; i++) measure(&s, &s.stages[i]);
     if (!is_sound(&s) || !choose_units(&s))
         return sinter_lower_error(k->lower, last_stage(&s)->node,
                                   "no such window reads by rows what is made in its group");

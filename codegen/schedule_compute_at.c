@@ -13,11 +13,12 @@ enum { MAX_ROUNDS = 64, MAX_EXTENT = 1 << 20 };
 
 /* What a trip reads along one axis of the buffer. */
 typedef struct axis_region {
-    bool is_part;         /* from low to end; otherwise all that there is */
-    sinter_expr low, end; /* over what is known in front of the loop's body */
-    int64_t extent;       /* no trip reads more */
-    int64_t stride;       /* a trip moves both by so many; 0: not at all, or not evenly */
-    bool moves;           /* the loop's variable is in them */
+    bool is_part;             /* from low to end; otherwise all that there is */
+    sinter_expr low, end;     /* over what is known in front of the loop's body */
+    sinter_expr first, later; /* low in the loop's first trip, and in all others */
+    int64_t extent;           /* no trip reads more */
+    int64_t stride;           /* a later trip moves both by so many; 0: not at all, or not evenly */
+    bool moves;               /* the loop's variable is in them */
     int64_t ring; /* element i lies at i % ring; 0: at i - low, or at i where it is no part */
 } axis_region;
 
@@ -193,23 +194,43 @@ static bool is_inside(const moving *m, sinter_expr expr) {
     return false;
 }
 
-/* Of min(a, b) and max(a, b), which bound a loop, the number: a trip then reads at most as much as any other. */
-static sinter_expr looser(moving *m, sinter_expr bound, sinter_scalar_function function) {
+/* rest + times * value is another one in each trip. */
+static bool follows(const moving *m, const sinter_linear *rest, int64_t times, sinter_expr value) {
+    sinter_linear sum = *rest, other;
+    sinter_linear_of(value, &other);
+    if (!sinter_linear_accumulate(&sum, &other, times)) return false;
+    for (uint32_t i = 0; i < sum.count; i++)
+        for (uint32_t k = 0; k < sum.terms[i].count; k++)
+            if (sinter_loop_expr_uses(sum.terms[i].factors[k], (*m->link)->var)) return true;
+    return false;
+}
+
+/* Of min(a, b) and max(a, b), which bound a loop, either holds. The one with which the index, rest + times * bound, follows the
+ * trips: rows that end where the data does are a few of all in each trip. Otherwise the number: a trip then reads at most as much
+ * as any other. */
+static sinter_expr looser(moving *m, sinter_expr bound, sinter_scalar_function function,
+                          const sinter_linear *rest, int64_t times) {
     int64_t value;
     sinter_expr expr = sinter_loop_map_expr(&m->scopes.lets, bound);
-    while (sinter_loop_is_call(expr, function))
-        expr = expr->arguments[sinter_loop_is_const_int(expr->arguments[1], &value)];
+    while (sinter_loop_is_call(expr, function)) {
+        bool at = sinter_loop_is_const_int(expr->arguments[1], &value);
+        if (!follows(m, rest, times, expr->arguments[at]) &&
+            follows(m, rest, times, expr->arguments[!at]))
+            at = !at;
+        expr = expr->arguments[at];
+    }
     return expr;
 }
 
 /* No iteration is before, or after, this. */
-static sinter_expr extreme(moving *m, const sinter_loop_stmt *loop, bool last) {
+static sinter_expr extreme(moving *m, const sinter_loop_stmt *loop, bool last,
+                           const sinter_linear *rest, int64_t times) {
     int64_t lower, count;
     if (last && sinter_loop_is_const_int(loop->lower, &lower) &&
         sinter_loop_trip_count(loop, &count) && count > 0)
         return sinter_loop_int(m->builder, lower + (count - 1) * loop->step);
-    if (!last) return looser(m, loop->lower, SINTER_SCALAR_max);
-    return sinter_loop_sub(m->builder, looser(m, loop->upper, SINTER_SCALAR_min),
+    if (!last) return looser(m, loop->lower, SINTER_SCALAR_max, rest, times);
+    return sinter_loop_sub(m->builder, looser(m, loop->upper, SINTER_SCALAR_min, rest, times),
                            sinter_loop_int(m->builder, 1));
 }
 
@@ -236,7 +257,7 @@ static bool bound(moving *m, sinter_expr index, bool upper, sinter_expr *out_bou
         int64_t low, high, times = term.terms[0].coefficient;
         if (term.terms[0].count == 1 && loop && loop->kind == SINTER_LOOP_FOR)
             value = sinter_loop_mul(m->builder, sinter_loop_int(m->builder, times),
-                                    extreme(m, loop, upper == (times > 0)));
+                                    extreme(m, loop, upper == (times > 0), &sum, times));
         else if (sinter_linear_range(m->schedule->function, &term, &low, &high))
             value = sinter_loop_int(m->builder, upper ? high : low);
         else
@@ -274,26 +295,72 @@ static bool widen(moving *m, axis_region *axis, sinter_expr index) {
     return true;
 }
 
+static sinter_expr is_first_trip(moving *m) {
+    const sinter_loop_stmt *loop = *m->link;
+    return sinter_loop_compare(m->builder, SINTER_SCALAR_eq,
+                               sinter_loop_var_read(m->builder, loop->var), loop->lower);
+}
+
+/* The sum in the loop's first trip, or in any other: what has moved here before begins by that choice. */
+static sinter_expr in_trip(moving *m, sinter_expr expr, bool first) {
+    sinter_expr is_first = is_first_trip(m), chosen = NULL;
+    sinter_linear sum;
+    sinter_linear_of(expr, &sum);
+    for (uint32_t i = 0; i < sum.count;) {
+        const sinter_linear_term *term = &sum.terms[i];
+        sinter_expr factor = term->factors[0];
+        if (term->count != 1 || !sinter_loop_is_call(factor, SINTER_SCALAR_select) ||
+            !sinter_loop_expr_equal(factor->arguments[0], is_first)) {
+            i++;
+            continue;
+        }
+        sinter_expr part =
+            sinter_loop_mul(m->builder, sinter_loop_int(m->builder, term->coefficient),
+                            factor->arguments[first ? 1 : 2]);
+        chosen = chosen ? sinter_loop_add(m->builder, chosen, part) : part;
+        sum.terms[i] = sum.terms[--sum.count];
+    }
+    if (!chosen) return expr;
+    return sinter_loop_add(m->builder, sinter_linear_build(m->builder->arena, &sum), chosen);
+}
+
+/* Trips move what they read on, all by the same; never back, also from the first to the one behind it: what is before it then
+ * is not read again. */
+static int64_t stride_of(moving *m, const axis_region *axis) {
+    const sinter_loop_stmt *loop = *m->link;
+    const sinter_expr bounds[] = {axis->first, axis->later, axis->end};
+    int64_t times = 0, least, most;
+    for (int i = 0; i < 3; i++) {
+        sinter_expr coefficient, rest;
+        int64_t own;
+        if (!sinter_loop_affine(m->builder, bounds[i], loop->var, &coefficient, &rest) ||
+            !sinter_loop_is_const_int(coefficient, &own) || own < 1 || (i && own != times))
+            return 0;
+        times = own;
+    }
+    if (times > MAX_EXTENT / loop->step || !distance(m, axis->first, axis->later, &least, &most) ||
+        least < -times * loop->step)
+        return 0;
+    return times * loop->step;
+}
+
 static void infer_axis(moving *m, uint32_t i) {
     axis_region *axis = &m->axes[i];
     const sinter_loop_stmt *loop = *m->link;
     const sinter_loop_buffer_info *info = &m->schedule->function->buffers.items[m->buffer];
-    int64_t dim, least, times;
+    int64_t dim, least;
     for (size_t k = 0; k < m->reads.count; k++)
         if (!widen(m, axis, m->reads.items[k].indices[i])) return;
     if (!distance(m, axis->low, axis->end, &least, &axis->extent) || axis->extent < 1 ||
         axis->extent > MAX_EXTENT)
         return;
     if (sinter_loop_is_const_int(info->dims[i], &dim) && axis->extent >= dim) return;
-    sinter_expr coefficient, of_end, rest;
     axis->is_part = true;
     axis->moves =
         sinter_loop_expr_uses(axis->low, loop->var) || sinter_loop_expr_uses(axis->end, loop->var);
-    if (axis->moves && sinter_loop_affine(m->builder, axis->low, loop->var, &coefficient, &rest) &&
-        sinter_loop_affine(m->builder, axis->end, loop->var, &of_end, &rest) &&
-        sinter_loop_is_const_int(coefficient, &times) && times > 0 &&
-        times <= MAX_EXTENT / loop->step && sinter_loop_expr_equal(coefficient, of_end))
-        axis->stride = times * loop->step;
+    axis->first = in_trip(m, axis->low, true);
+    axis->later = in_trip(m, axis->low, false);
+    if (axis->moves) axis->stride = stride_of(m, axis);
 }
 
 /* ---- who makes which part ---- */
@@ -374,11 +441,15 @@ static void find_makers(moving *m, uint32_t axis) {
 }
 
 /* The one axis along which the part moves evenly, by less than it has. */
-static uint32_t find_sliding(const moving *m) {
+static uint32_t find_sliding(moving *m) {
     uint32_t found = m->rank, count = 0;
     for (uint32_t i = 0; i < m->rank; i++) {
-        if (!m->axes[i].is_part || !m->axes[i].moves) continue;
-        if (m->axes[i].stride && m->axes[i].stride < m->axes[i].extent) found = i;
+        const axis_region *axis = &m->axes[i];
+        int64_t least, most;
+        if (!axis->is_part || !axis->moves) continue;
+        if (axis->stride && distance(m, axis->later, axis->end, &least, &most) &&
+            axis->stride < most)
+            found = i;
         count++;
     }
     return count == 1 && (*m->link)->axis == SINTER_AXIS_SERIAL ? found : m->rank;
@@ -442,17 +513,17 @@ static void shrink(moving *m) {
 static sinter_expr first_new(moving *m, uint32_t i) {
     sinter_loop_builder *b = m->builder;
     const axis_region *axis = &m->axes[i];
-    const sinter_loop_stmt *loop = *m->link;
-    int64_t min, max;
+    int64_t kept, most, min, max;
     if (i != m->sliding) return axis->low;
     sinter_expr known = sinter_loop_sub(b, axis->end, sinter_loop_int(b, axis->stride));
-    sinter_expr is_first =
-        sinter_loop_compare(b, SINTER_SCALAR_eq, sinter_loop_var_read(b, loop->var), loop->lower);
-    if (distance(m, axis->low, known, &min, &max) && min == max) {
-        sinter_expr zero = sinter_loop_int(b, 0), kept = sinter_loop_int(b, min);
-        return sinter_loop_add(b, axis->low, sinter_loop_select(b, is_first, zero, kept));
+    sinter_expr is_first = is_first_trip(m);
+    if (distance(m, axis->first, known, &kept, &most) && kept == most &&
+        distance(m, axis->later, known, &min, &max) && min >= 0) {
+        sinter_expr zero = sinter_loop_int(b, 0);
+        return sinter_loop_add(b, axis->first,
+                               sinter_loop_select(b, is_first, zero, sinter_loop_int(b, kept)));
     }
-    return sinter_loop_select(b, is_first, axis->low, sinter_loop_max(b, axis->low, known));
+    return sinter_loop_select(b, is_first, axis->first, sinter_loop_max(b, axis->later, known));
 }
 
 /* The loop runs from 0 where its count is a number: what is tiled later needs to see it. */

@@ -24,6 +24,9 @@ static inline int64_t sinter_ring_channels(int64_t channels, int64_t rows, int64
     return channels < 64 && channels <= room / rows / columns ? channels : 0;
 }
 
+/* Convolutions of a chain, each of which reads rows of the one before it. */
+enum { SINTER_RING_STAGES = 9 };
+
 /* Rows of a matrix that one product makes and another one reads, which passes/fuse_products.c asks, and codegen/lower_blocked.c: in whole steps of
  * what products take at a time, as a rule; 0 where not even one has room. */
 enum {

@@ -78,12 +78,37 @@ static bool has_short_rows(const sinter_fusion *f, sinter_node node, sinter_valu
                                 row_width(f, node, value)) > 0;
 }
 
-/* Bytes of all channels of as many rows as the convolution reaches. */
-static int64_t ring_bytes(const sinter_fusion *f, sinter_node node) {
+/* Bytes of all channels of so many rows of what the convolution reads. */
+static int64_t ring_bytes(const sinter_fusion *f, sinter_node node, int64_t rows) {
     sinter_value x = sinter_node_operand(f->module, node, 0);
-    int64_t rows = sinter_ring_rows(reach_of(f, node, 0));
-    return rows * row_width(f, node, x) * const_dim(f, x, 3) *
+    return sinter_ring_rows(rows) * row_width(f, node, x) * const_dim(f, x, 3) *
            (sinter_dtype_infos[sinter_value_type(f->module, x)->dtype].bits / 8);
+}
+
+/* The convolution of the group that stands before the node, which reads what it makes; 0: there is none. */
+static sinter_node find_before(const sinter_fusion *f, uint32_t group, sinter_node node) {
+    const sinter_fusion_group *members = &f->groups.items[group];
+    sinter_node found = 0;
+    for (size_t i = 0; i < members->nodes.count; ++i) {
+        sinter_node other = members->nodes.items[i];
+        if (f->position[other] < f->position[node] && is_plain_conv(f, other) &&
+            (!found || f->position[found] < f->position[other]))
+            found = other;
+    }
+    return found;
+}
+
+/* A convolution behind the chain of the group can be made by rows with it: the chain is no longer than lowering takes, and the
+ * rings of all channels are little. A row of the last is made of as many rows of each as all windows behind it reach together. */
+static bool has_little_rings(const sinter_fusion *f, uint32_t group, sinter_node node) {
+    int64_t bytes = 0, rows = 1, count = 1;
+    for (sinter_node at = node, before; (before = find_before(f, group, at)); at = before) {
+        rows = (rows - 1) * sinter_node_get_int_at(f->module, at, "strides", 0, 1) +
+               reach_of(f, at, 0);
+        bytes += ring_bytes(f, at, rows);
+        count++;
+    }
+    return count <= SINTER_RING_STAGES && bytes <= (int64_t)f->machine->l2_bytes / RING_SHARE;
 }
 
 /* The group, with its anchor a convolution, that makes what only this convolution reads; 0: there is none. Otherwise its number
@@ -108,12 +133,14 @@ static bool comes_by_rows(const sinter_fusion *f, sinter_node node, sinter_node 
 }
 
 /* A depthwise convolution takes in the convolution that makes what only it reads, where that is large: it comes by rows then
- * (codegen/lower_streamed.c) and memory never sees it. */
+ * (codegen/lower_streamed.c) and memory never sees it. In blocks of channels, or behind a chain that needs all channels at once. */
 static void join_streamed(sinter_fusion *f, sinter_node node, uint32_t own) {
     sinter_value x = sinter_node_operand(f->module, node, 0);
     if (f->machine->has_device || !is_depthwise(f, node) || !has_short_rows(f, node, x)) return;
     uint32_t maker = find_maker(f, node, own);
-    if (!maker || is_depthwise(f, f->groups.items[maker - 1].anchor) ||
+    if (!maker || is_depthwise(f, f->groups.items[maker - 1].anchor)) return;
+    bool has_blocks = !find_before(f, maker - 1, f->groups.items[maker - 1].anchor);
+    if (!(has_blocks || has_little_rings(f, maker - 1, node)) ||
         !comes_by_rows(f, node, f->groups.items[maker - 1].anchor, is_large(f, x)))
         return;
     sinter_fuse_merge(f, own, maker - 1);
@@ -131,12 +158,7 @@ static void join_projected(sinter_fusion *f, sinter_node node, uint32_t own) {
     uint32_t maker = find_maker(f, node, own);
     if (!maker || !is_depthwise(f, f->groups.items[maker - 1].anchor)) return;
     sinter_node window = f->groups.items[maker - 1].anchor;
-    sinter_node before =
-        sinter_value_definition(f->module, sinter_node_operand(f->module, window, 0));
-    int64_t bytes = ring_bytes(f, node);
-    if (before && f->group_of[before] == maker) bytes += ring_bytes(f, window);
-    if (bytes > (int64_t)f->machine->l2_bytes / RING_SHARE ||
-        !comes_by_rows(f, node, window, is_large(f, x)))
+    if (!has_little_rings(f, maker - 1, node) || !comes_by_rows(f, node, window, is_large(f, x)))
         return;
     sinter_fuse_merge(f, own, maker - 1);
     f->groups.items[own].anchor = node;

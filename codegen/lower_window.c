@@ -129,6 +129,46 @@ static sinter_expr centred(sinter_kernel *kernel, sinter_value zero, sinter_expr
     return sinter_loop_sub(&kernel->build, element, sinter_loop_cast(&kernel->build, value, dtype));
 }
 
+/* Channels of y that read the same channels of x, where these are several and a loop can go through them: 0 in depthwise convolutions,
+ * whose channels each read their own, where the run alone knows the number, and in parts of y, which may begin within a group. */
+static int64_t find_shared(sinter_kernel *kernel, sinter_value weight, sinter_value y,
+                           int64_t group) {
+    int64_t all = 0, read = 0;
+    bool known = sinter_loop_is_const_int(sinter_kernel_dim_of(kernel, weight, 0), &all) &&
+                 sinter_loop_is_const_int(sinter_kernel_dim_of(kernel, weight, 1), &read);
+    return known && read > 1 && kernel->part.value != y ? all / group : 0;
+}
+
+/* Loops over the elements of y; a loop over groups is around the channels of one, which are the columns of a product then. *out_group:
+ * the group that the element is in. How many loops. */
+static uint32_t begin_elements(sinter_kernel *kernel, sinter_value weight, sinter_value y,
+                               uint32_t channel, int64_t group, sinter_expr *out,
+                               sinter_expr *out_group) {
+    sinter_loop_builder *build = &kernel->build;
+    uint32_t rank = sinter_value_type(kernel->lower->module, y)->rank;
+    int64_t shared = group > 1 ? find_shared(kernel, weight, y, group) : 0;
+    *out_group = sinter_loop_int(build, 0);
+    if (!shared) {
+        sinter_kernel_begin_loops(kernel, y, out);
+        if (group > 1)
+            *out_group =
+                sinter_loop_div(build, out[channel],
+                                sinter_loop_div(build, sinter_kernel_dim_of(kernel, weight, 0),
+                                                sinter_loop_int(build, group)));
+        return rank;
+    }
+    for (uint32_t i = 0; i < rank; ++i) {
+        if (i == channel)
+            *out_group = sinter_kernel_begin_for(kernel, "g", sinter_loop_int(build, group));
+        out[i] = sinter_kernel_begin_for(kernel, sinter_arena_format(build->arena, "i%u", i),
+                                         i == channel ? sinter_loop_int(build, shared)
+                                                      : sinter_kernel_dim_of(kernel, y, (int)i));
+    }
+    out[channel] = sinter_loop_add(
+        build, sinter_loop_mul(build, *out_group, sinter_loop_int(build, shared)), out[channel]);
+    return rank + 1;
+}
+
 bool sinter_lower_conv(sinter_kernel *kernel, sinter_node node) {
     sinter_module *module = kernel->lower->module;
     const int64_t *plan = NULL;
@@ -145,17 +185,13 @@ bool sinter_lower_conv(sinter_kernel *kernel, sinter_node node) {
     sinter_window w = describe(kernel, node, x, weight, y);
     sinter_expr out[SINTER_MAX_RANK], in[SINTER_MAX_RANK], at[SINTER_MAX_RANK],
         tap[SINTER_MAX_RANK], first[SINTER_MAX_RANK] = {0};
-    sinter_kernel_begin_loops(kernel, y, out);
+    sinter_expr which;
+    uint32_t loops = begin_elements(kernel, weight, y, w.channel, group, out, &which);
     sinter_loop_var acc = sinter_loop_declare(
         build, "acc", true,
         bias ? sinter_lower_element(kernel, bias, &out[w.channel]) : zero_of(kernel, dtype));
     sinter_expr channels = sinter_kernel_dim_of(kernel, weight, 1);
-    sinter_expr base = sinter_loop_int(build, 0);
-    if (group > 1) {
-        sinter_expr per_group = sinter_loop_div(build, sinter_kernel_dim_of(kernel, weight, 0),
-                                                sinter_loop_int(build, group));
-        base = sinter_loop_mul(build, sinter_loop_div(build, out[w.channel], per_group), channels);
-    }
+    sinter_expr base = sinter_loop_mul(build, which, channels);
     for (uint32_t i = 0; i < w.spatial; ++i) first[i] = first_tap(kernel, &w, i, out[w.space + i]);
     /* The innermost loop walks along what lies together. */
     bool channels_last = w.channel > 1;
@@ -178,7 +214,7 @@ bool sinter_lower_conv(sinter_kernel *kernel, sinter_node node) {
         sinter_loop_add(build, sinter_loop_var_read(build, acc), sinter_loop_mul(build, a, b)));
     sinter_kernel_end_loops(kernel, w.spatial + 1);
     sinter_lower_store(kernel, y, out, sinter_loop_var_read(build, acc));
-    sinter_kernel_end_loops(kernel, w.spatial + 2);
+    sinter_kernel_end_loops(kernel, loops);
     return true;
 }
 

@@ -110,6 +110,15 @@ bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var loop, in
 bool sinter_schedule_split_sum(sinter_schedule *schedule, sinter_loop_var nest, sinter_loop_var loop, int64_t parts,
                                sinter_loop_var before);
 
+/* A reduction in parts, of which each takes every parts-th element, and their combination in the order of parts:
+ *   for i { var acc = start; for k { acc = f(acc, x) }; uses of acc }
+ *     ->  alloc results[i, parts], on the stack
+ *         for i { for p of parts { var acc = neutral; for k of part p { acc = f(acc, x) }; results[i, p] = acc } }
+ *         for i { var acc = start; for p of parts { acc = f(acc, results[i, p]) }; uses of acc }
+ * f is associative, or the choice of the larger one. The loop has a constant count. out_results may be NULL. Floats are combined in
+ * another order. */
+bool sinter_schedule_split_reduction(sinter_schedule *schedule, sinter_loop_var loop, int64_t parts, sinter_loop_buffer *out_results);
+
 /* Sums of integers that are narrower than the sum: `loop`, whose body is acc = acc + x of i64, goes in chunks of `steps` (0: of as many as a
  * sum of i32 has room for; more are refused), each with a sum of its own:
  *   var acc = start; for ko { var part: i32 = 0; for k of the chunk { part = part + x }; acc = acc + part }
@@ -246,7 +255,8 @@ bool sinter_schedule_register_tile(sinter_schedule *schedule, sinter_register_ti
  *     for steps + stages - 1 { wait stages - 2; barrier; copies of step; commit; acc = acc + a * b of the step stages - 1 before }
  * What is no input's element, or has no 4 bytes of them side by side, is read by threads into registers where copies begin, and stored behind what
  * is multiplied; where it is too much for registers, at once. One operand at least must be copied, or both go by way of registers.
- * The loops of tiles are serial: the caller's to bind to blocks. */
+ * An operand that is scratch of the block already, [row, step] or [step, row] in whole tiles, is read where it lies.
+ * The loops of tiles are serial: the caller's to bind to blocks, or tiles are one block's, one after the other. */
 typedef struct sinter_block_tile {
     sinter_loop_var rows, columns;
     int64_t warps, thread_rows, thread_columns, depth;

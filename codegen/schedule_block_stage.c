@@ -26,6 +26,7 @@ static sinter_expr number(tiling *t, int64_t value) {
 
 void sinter_block_add_tile(tiling *t, operand *o, const char *name) {
     const bool ring = t->asked->stages > 1;
+    if (o->in_place) return;
     sinter_expr dims[4] = {number(t, t->asked->stages),
                            number(t, o->depth_last ? o->extent : t->asked->depth),
                            number(t, (o->depth_last ? t->asked->depth : o->extent) + o->pad)};
@@ -61,6 +62,13 @@ const sinter_expr *sinter_block_indices(tiling *t, const operand *o, sinter_expr
 
 sinter_expr sinter_block_load(tiling *t, const operand *o, sinter_expr depth, sinter_expr at) {
     sinter_expr all[4];
+    if (o->in_place) {
+        const sinter_expr row = sinter_loop_add(t->builder, o->first, at),
+                          step = sinter_loop_add(t->builder, t->start, depth);
+        all[0] = o->depth_last ? row : step;
+        all[1] = o->depth_last ? step : row;
+        return sinter_loop_load(t->builder, o->tile, all);
+    }
     return sinter_loop_load(t->builder, o->tile, sinter_block_indices(t, o, depth, at, NULL, all));
 }
 
@@ -326,6 +334,7 @@ static bool reads_ahead(tiling *t, operand *o) {
 }
 
 void sinter_block_stage(tiling *t, operand *o, sinter_expr start) {
+    if (o->in_place) return;
     const sinter_loop_function *function = t->schedule->function;
     const int64_t bytes = sinter_dtype_infos[o->value->dtype].bits / 8;
     const bool moves = t->slot && o->value->kind == SINTER_LOOP_LOAD &&

@@ -14,7 +14,8 @@ enum {
     STEP = SINTER_BLOCK_STEP,
     MAX_WARPS = 32,
     MAX_SUMS = 128,
-    MAX_STAGES = 8
+    MAX_STAGES = 8,
+    ROW_BYTES = 16 /* of a matrix that a warp loads */
 };
 
 typedef sinter_block_tiling tiling;
@@ -253,7 +254,8 @@ static void turn_ring(tiling *t, sinter_expr at) {
     t->slot = sinter_loop_rem(t->builder, at, number(t, t->asked->stages));
 }
 
-static void multiply_staged(tiling *t, const sinter_block_fragments *fragments) {
+static void multiply_staged(tiling *t, sinter_expr step, const sinter_block_fragments *fragments) {
+    t->start = sinter_loop_mul(t->builder, step, number(t, t->asked->depth));
     if (t->asked->warpgroup)
         sinter_block_multiply_groups(t);
     else if (t->mma)
@@ -274,7 +276,7 @@ static void reduce_by_turns(tiling *t, sinter_expr steps, const sinter_block_fra
     sinter_block_stage(t, &t->rows, start);
     sinter_block_stage(t, &t->columns, start);
     sinter_loop_barrier(t->builder);
-    multiply_staged(t, fragments);
+    multiply_staged(t, step, fragments);
     sinter_loop_barrier(t->builder);
     sinter_block_end_loops(t, 1);
 }
@@ -305,7 +307,7 @@ static void reduce_by_ring(tiling *t, sinter_expr steps, const sinter_block_frag
     sinter_loop_commit(b);
     sinter_loop_begin_if(b, sinter_loop_compare(b, SINTER_SCALAR_lt, number(t, ahead - 1), step));
     turn_ring(t, sinter_loop_add(b, step, number(t, behind))); /* (step - ahead) mod stages */
-    multiply_staged(t, fragments);
+    multiply_staged(t, sinter_loop_sub(b, step, number(t, ahead)), fragments);
     sinter_loop_end(b);
     if (groups) sinter_loop_commit_products(b);
     if (t->rows.ahead || t->columns.ahead) {
@@ -461,8 +463,11 @@ static bool place_condition(tiling *t) {
     bool by_column = sinter_loop_expr_uses(condition, t->columns.loop->var);
     if (by_row && by_column)
         return sinter_schedule_refuse(t->schedule, "its condition is of rows and columns");
-    if (by_row || !by_column) t->rows.condition = condition;
-    if (by_column || !by_row) t->columns.condition = condition;
+    sinter_loop_builder *b = t->builder;
+    if (by_row || !by_column)
+        t->rows.condition = sinter_block_both(b, t->rows.condition, condition);
+    if (by_column || !by_row)
+        t->columns.condition = sinter_block_both(b, t->columns.condition, condition);
     if (by_row == by_column) return true;
     if (!t->asked->finite)
         return sinter_schedule_refuse(
@@ -486,7 +491,41 @@ static bool place_factors(tiling *t) {
                                       "no factor is of rows alone with one of columns alone");
     t->rows.value = c->factors[first];
     t->columns.value = c->factors[1 - first];
+    t->rows.condition = c->present[first];
+    t->columns.condition = c->present[1 - first];
     return true;
+}
+
+static bool is_var(sinter_expr expr, sinter_loop_var var) {
+    return expr->kind == SINTER_LOOP_VAR && expr->var == var;
+}
+
+/* The operand is scratch of the block, [rows, steps] or the other way round, in whole tiles: it is read where it lies. Matrices are loaded
+ * as rows of 16 bytes: in scratch these get an odd number of them, so that eight meet in no bank. */
+static void find_in_place(tiling *t, operand *o) {
+    const sinter_contraction *c = &t->sum;
+    sinter_loop_buffer_info *info = &t->schedule->function->buffers.items[o->value->buffer];
+    int64_t count, steps, lower, length;
+    if (o->value->kind != SINTER_LOOP_LOAD || info->scope != SINTER_SCOPE_SHARED ||
+        info->rank != 2 || o->condition || c->loop_count != 1 || !o->loop ||
+        !sinter_loop_trip_count(o->loop, &count) || count % o->extent ||
+        !sinter_loop_is_const_int(c->counts[0], &steps) || steps % t->asked->depth ||
+        !sinter_loop_is_const_int(c->lowers[0], &lower) || lower ||
+        !sinter_loop_is_const_int(info->dims[1], &length))
+        return;
+    const bool straight = is_var(o->value->arguments[0], o->loop->var) &&
+                          is_var(o->value->arguments[1], c->loops[0]),
+               turned = is_var(o->value->arguments[1], o->loop->var) &&
+                        is_var(o->value->arguments[0], c->loops[0]);
+    if (!straight && !turned) return;
+    o->tile = o->value->buffer;
+    o->depth_last = straight;
+    o->in_place = true;
+    if (!t->mma) return;
+    const int64_t unit = ROW_BYTES * 8 / sinter_dtype_infos[info->dtype].bits,
+                  units = (length + unit - 1) / unit;
+    sinter_expr dims[2] = {info->dims[0], number(t, (units + 1 - units % 2) * unit)};
+    info->dims = sinter_arena_copy(t->builder->arena, dims, sizeof dims);
 }
 
 /* How each operand is staged. */
@@ -541,7 +580,10 @@ static bool prepare(tiling *t) {
     if (!place_factors(t) || !place_condition(t) || (t->mma && !sinter_block_fit_mma(t)))
         return false;
     place_lanes(t);
-    return !asked->warpgroup || sinter_block_fit_wgmma(t);
+    if (asked->warpgroup) return sinter_block_fit_wgmma(t);
+    find_in_place(t, &t->rows);
+    find_in_place(t, &t->columns);
+    return true;
 }
 
 /* ---- together ---- */
@@ -589,7 +631,9 @@ bool sinter_schedule_block_tile(sinter_schedule *schedule, sinter_block_tile *as
     *link = (*link)->next;
     t.builder->tail = link;
     build(&t);
-    if (asked->stages > 1 && !t.copies && !(t.rows.ahead && t.columns.ahead)) {
+    const bool waits =
+        !(t.rows.ahead || t.rows.in_place) || !(t.columns.ahead || t.columns.in_place);
+    if (asked->stages > 1 && !t.copies && waits) {
         *schedule->function = *saved;
         return sinter_schedule_refuse(schedule,
                                       "no operand is an input that is copied as it is, and not "

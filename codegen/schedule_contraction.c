@@ -84,6 +84,19 @@ static bool is_sum(const finder *f, const sinter_loop_stmt *stmt, sinter_expr *o
     return sum->kind == SINTER_LOOP_VAR && sum->var == c->declare->var;
 }
 
+/* A factor that is 0 where a condition on indices does not hold is what it is where it does. */
+static void take_present(finder *f, uint32_t i) {
+    sinter_contraction *c = f->found;
+    const sinter_expr factor = c->factors[i];
+    if (!sinter_loop_is_call(factor, SINTER_SCALAR_select) ||
+        sinter_loop_expr_loads(factor->arguments[0], 0) ||
+        !sinter_loop_expr_equal(factor->arguments[2],
+                                sinter_loop_const(f->builder, factor->dtype, 0)))
+        return;
+    c->present[i] = factor->arguments[0];
+    c->factors[i] = factor->arguments[1];
+}
+
 /* From the first loop of the reduction to the sum in it. */
 static bool take_reduction(finder *f, const sinter_loop_stmt *stmt) {
     sinter_contraction *c = f->found;
@@ -109,6 +122,7 @@ static bool take_reduction(finder *f, const sinter_loop_stmt *stmt) {
     for (uint32_t i = 0; i < 2; i++) {
         if (sinter_loop_expr_uses(product->arguments[i], c->declare->var)) return false;
         c->factors[i] = sinter_loop_map_expr(&c->lets, product->arguments[i]);
+        take_present(f, i);
     }
     return true;
 }

@@ -11,6 +11,7 @@ typedef struct sinter_contraction {
     const sinter_loop_stmt *declare, *assign, *uses; /* uses: what follows the reduction, NULL: nothing */
     sinter_loop_map lets;    /* the immutable variables in front of and in the reduction, as expressions of the rest */
     sinter_expr factors[2];  /* of the product, as they stand in it, lets put in */
+    sinter_expr present[2];  /* where a factor is that; elsewhere it is 0: select(present, factor, 0). NULL: everywhere */
     sinter_expr condition;   /* bounds that other loops clip, conditions around the sum; NULL: every iteration counts */
     bool product_first;      /* acc = a * b + acc */
     bool fused;              /* acc = fma(a, b, acc) */

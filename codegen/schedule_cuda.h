@@ -17,6 +17,17 @@ typedef struct sinter_schedule_cuda_state {
 bool sinter_schedule_cuda_rows(sinter_schedule_cuda_state *state, sinter_loop_var nest);
 /* Tiles of a contraction, which a block's threads share (schedule_cuda_contraction.c); like sinter_schedule_cuda_rows. */
 bool sinter_schedule_cuda_contraction(sinter_schedule_cuda_state *state, sinter_loop_var nest);
+/* What is around a contraction that stands in a block: warps of 32 lanes, or of 8 groups of 4, as instructions for matrices see them. */
+typedef struct sinter_schedule_cuda_around {
+    int64_t warps; /* 0: nobody has chosen yet */
+    bool grouped;
+    int64_t blocks; /* of the launch, about */
+    int64_t kept;   /* bytes of shared memory that the block has beside what is to come */
+} sinter_schedule_cuda_around;
+/* Tiles of such a contraction, one after the other. The first one chooses the threads of the block. out_outer: the outermost loop over them.
+ * False: the function is as it was. */
+bool sinter_schedule_cuda_contraction_inside(sinter_schedule_cuda_state *state, sinter_loop_var nest, sinter_schedule_cuda_around *around,
+                                             sinter_loop_var *out_outer);
 /* A sum that few blocks would make is cut into parts (`split-sum`), where that is worth a second launch: the kernel is not one nest any more, and
  * has to be cut again. */
 bool sinter_schedule_cuda_split(sinter_schedule_cuda_state *state, sinter_loop_var nest);
@@ -31,6 +42,11 @@ typedef struct sinter_schedule_cuda_product {
     sinter_loop_mma mma;                 /* its factors are of this instruction, or NONE */
     bool warpgroups;                     /* all code that is made has this instruction for four warps (codegen/loop_wgmma.h), too */
     int64_t most_sums;                   /* that a thread may have, or instructions of them; 0: any */
+    int64_t blocks;                      /* that make all tiles each, one after the other; 0: a tile is a block's */
+    int64_t kept;                        /* bytes of shared memory that a block has beside the tiles */
+    int64_t warps;                       /* of a block; 0: any number */
+    bool divides;                        /* rows of a tile divide those of the product */
+    bool rows_in_place;                  /* they are in shared memory already, in whole steps */
 } sinter_schedule_cuda_product;
 typedef struct sinter_schedule_cuda_tile {
     int64_t warps, thread_rows, thread_columns, depth;
@@ -58,8 +74,9 @@ bool sinter_schedule_cuda_block(sinter_schedule_cuda_state *state, sinter_loop_v
 bool sinter_schedule_cuda_one_block(sinter_schedule_cuda_state *state, sinter_loop_var nest);
 bool sinter_schedule_cuda_is_independent(const sinter_schedule *schedule, sinter_loop_var loop);
 
-/* Barriers in a list of statements that the threads of a block run (schedule_cuda_barrier.c), where one meets what another did. */
-void sinter_schedule_cuda_put_barriers(sinter_schedule *schedule, sinter_loop_stmt **first);
+/* Barriers in a list of statements that the threads of a block run (schedule_cuda_barrier.c), where one meets what another did. done: loops
+ * that have all that they need. */
+void sinter_schedule_cuda_put_barriers(sinter_schedule *schedule, sinter_loop_stmt **first, const sinter_loop_var *done, size_t done_count);
 
 /* ---- schedule_cuda_cut.c ---- */
 /* One nest a kernel, as far as that is possible, and one exchange of ranks; before any kernel is scheduled. exchanges_alone: only kernels

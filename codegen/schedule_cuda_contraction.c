@@ -13,9 +13,11 @@
 
 enum {
     LANES = 32,
-    MAX_BLOCKS = 65535,  /* of the second and third axis of a grid */
-    MIN_DEPTH = 16,      /* of a reduction; below, staging costs more than it saves */
-    MIN_ELEMENTS = 256,  /* of a product */
+    MAX_BLOCKS = 65535, /* of the second and third axis of a grid */
+    MIN_DEPTH = 16,     /* of a reduction; below, staging costs more than it saves */
+    MIN_ELEMENTS = 256, /* of a product */
+    LEAST_INSIDE =
+        16, /* rows and columns of one in a block: of fewer tiles would be mostly empty */
     GUESSED_SIZE = 1024, /* of what only the run knows */
     MAX_SLICED_ROWS = 16,
     MAX_PARTS = 64,       /* of a sum */
@@ -144,14 +146,20 @@ static bool look_at_call(void *user, sinter_loop_stmt *stmt) {
     return search->finite;
 }
 
+/* What is cast or rounded before it is multiplied. */
+static sinter_expr strip_rounding(sinter_expr factor) {
+    while (factor->kind == SINTER_LOOP_CAST ||
+           (factor->kind == SINTER_LOOP_CALL && factor->function == SINTER_SCALAR_round_tf32))
+        factor = factor->arguments[0];
+    return factor;
+}
+
 /* An element of a constant, perhaps cast, that has no infinity and no NaN; or integers, whose product with 0 is 0. */
 static bool is_finite_factor(const product *p, sinter_expr factor) {
     const sinter_loop_program *program = p->state->program;
     const sinter_loop_function *kernel = p->schedule->function;
     if (!sinter_dtype_is_float(factor->dtype)) return true;
-    while (factor->kind == SINTER_LOOP_CAST ||
-           (factor->kind == SINTER_LOOP_CALL && factor->function == SINTER_SCALAR_round_tf32))
-        factor = factor->arguments[0];
+    factor = strip_rounding(factor);
     if (factor->kind != SINTER_LOOP_LOAD || !program->host) return false;
     finite_search search = {.p = p, .finite = true};
     while (program->kernels.items[search.kernel] != kernel) search.kernel++;
@@ -351,11 +359,8 @@ static bool tile_nest(product *p, const sinter_schedule_cuda_tile *best, sinter_
 }
 
 /* The tile that costs least of those that are staged as well as can be. Smaller ones have room for what comes by way of registers. */
-static bool make_tiles(product *p, sinter_block_tile *out) {
-    sinter_schedule_cuda_product n;
+static bool make_tiles(product *p, sinter_schedule_cuda_product n, sinter_block_tile *out) {
     sinter_schedule_cuda_tile best;
-    bool known;
-    if (!find_sizes(p, &n, &known)) return false;
     for (int how = 0; how < SINTER_STAGING_COUNT; how++) {
         const sinter_schedule_cuda_staging staging = (sinter_schedule_cuda_staging)how;
         n.most_sums = 0;
@@ -377,12 +382,62 @@ bool sinter_schedule_cuda_contraction(sinter_schedule_cuda_state *state, sinter_
     sinter_schedule_flatten_all(p.schedule);
     sinter_schedule_chain c = sinter_schedule_chain_of(p.schedule, nest);
     sinter_schedule_chain_collapse(p.schedule, &c);
-    if (!find_product(&p, c.loops[0], &c) || !order_loops(&p, &c)) return false;
+    sinter_schedule_cuda_product n;
     sinter_block_tile tile;
-    if (!make_tiles(&p, &tile)) return false;
+    bool known;
+    if (!find_product(&p, c.loops[0], &c) || !order_loops(&p, &c) || !find_sizes(&p, &n, &known) ||
+        !make_tiles(&p, n, &tile))
+        return false;
     loop_run tiles = {0};
     if (p.batch.count) push(&tiles, p.batch.loops[0]);
     if (tile.out_rows) push(&tiles, tile.out_rows);
     push(&tiles, tile.out_columns);
     return bind_blocks(&p, &tiles);
+}
+
+/* ---- in a block ---- */
+
+/* An element of the block's scratch, perhaps cast. */
+static bool is_in_block(const product *p, sinter_expr factor) {
+    const sinter_expr element = strip_rounding(factor);
+    return element->kind == SINTER_LOOP_LOAD &&
+           p->schedule->function->buffers.items[element->buffer].scope == SINTER_SCOPE_SHARED;
+}
+
+static bool make_tiles_inside(product *p, sinter_loop_var nest,
+                              const sinter_schedule_cuda_around *around, sinter_block_tile *out) {
+    sinter_schedule_chain c;
+    sinter_schedule_cuda_product n;
+    bool known;
+    if (!find_product(p, nest, &c) || !p->rows.count || !order_loops(p, &c) ||
+        !find_sizes(p, &n, &known) || n.rows < LEAST_INSIDE || n.columns < LEAST_INSIDE ||
+        (around->warps && around->grouped != (n.mma != SINTER_MMA_NONE)))
+        return false;
+    n.sliced = n.warpgroups = false;
+    n.blocks = around->blocks;
+    n.warps = around->warps;
+    n.kept = around->kept;
+    n.divides = true;
+    n.rows_in_place = is_in_block(p, p->sum.factors[1 - p->column_factor]);
+    if (make_tiles(p, n, out)) return true;
+    n.divides = n.rows_in_place = false;
+    return make_tiles(p, n, out);
+}
+
+bool sinter_schedule_cuda_contraction_inside(sinter_schedule_cuda_state *state,
+                                             sinter_loop_var nest,
+                                             sinter_schedule_cuda_around *around,
+                                             sinter_loop_var *out_outer) {
+    product p = {.state = state, .schedule = &state->schedule};
+    sinter_loop_function *saved =
+        sinter_loop_clone_function(state->program, state->schedule.function);
+    sinter_block_tile tile;
+    if (!make_tiles_inside(&p, nest, around, &tile)) {
+        *state->schedule.function = *saved;
+        return false;
+    }
+    around->warps = tile.warps;
+    around->grouped = tile.mma != SINTER_MMA_NONE;
+    *out_outer = p.batch.count ? p.batch.loops[0] : tile.out_rows;
+    return true;
 }

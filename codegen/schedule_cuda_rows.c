@@ -225,6 +225,6 @@ bool sinter_schedule_cuda_rows(sinter_schedule_cuda_state *state, sinter_loop_va
     if (!shared_fits(function, outer->body) ||
         !sinter_schedule_bind(schedule, block, SINTER_AXIS_BLOCK))
         return false;
-    sinter_schedule_cuda_put_barriers(schedule, &outer->body);
+    sinter_schedule_cuda_put_barriers(schedule, &outer->body, NULL, 0);
     return true;
 }

@@ -67,15 +67,19 @@ static int64_t rounded_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-static int64_t shared_bytes(const candidate *c, int64_t element) {
-    int64_t depth = c->depth, rows = rows_of(c), columns = columns_of(c),
-            slices = c->slices ? c->warps * rows * columns : 0, pad = 1;
+/* Of a block: its tiles, and what it keeps beside them. */
+static int64_t shared_bytes(const candidate *c, const sizes *n) {
+    const int64_t element = n->element;
+    int64_t depth = c->depth, columns = columns_of(c),
+            slices = c->slices ? c->warps * rows_of(c) * columns : 0, pad = 1;
+    const int64_t rows = n->rows_in_place ? 0 : rows_of(c);
     if (c->warpgroup)
         pad = 0;
     else if (c->mma)
         pad = 16 / element > SINTER_MMA_GROUPS ? 16 / element : SINTER_MMA_GROUPS;
-    return element *
-           (c->stages * ((depth + pad) * (rows + columns) + (rows + columns) * pad) + slices);
+    return n->kept +
+           element *
+               (c->stages * ((depth + pad) * (rows + columns) + (rows + columns) * pad) + slices);
 }
 
 /* ---- cycles ---- */
@@ -95,30 +99,28 @@ typedef struct element_cycles {
 } element_cycles;
 
 static element_cycles cycles_of(const candidate *c, const sinter_gpu *gpu, const sizes *n) {
-    const int64_t element = n->element;
     const double rows = (double)c->thread_rows, columns = (double)c->thread_columns,
-                 warps = c->slices ? 1 : (double)c->warps,
-                 staged = (double)(rows_of(c) + columns_of(c));
+                 warps = c->slices ? 1 : (double)c->warps, element = (double)n->element,
+                 staged = (double)((n->rows_in_place ? 0 : rows_of(c)) + columns_of(c));
     double reads = rows / 4 + columns; /* of a warp: of rows four elements at once */
     if (c->mma)
         reads = (rows * SINTER_MMA_LEFT_REGISTERS + columns * SINTER_MMA_RIGHT_REGISTERS) /
                 (double)sinter_loop_mma_infos[c->mma].depth;
     if (c->warpgroup) /* each instruction reads its rows and all columns */
-        reads = rows * (double)(SINTER_WGMMA_ROWS + columns_of(c)) * (double)element /
+        reads = rows * (double)(SINTER_WGMMA_ROWS + columns_of(c)) * element /
                 (SINTER_WGMMA_WARPS * SHARED_BYTES);
     /* threads store one element each; copies go by themselves, 16 bytes each */
-    const double stores = c->stages > 1 ? staged * (double)element / SHARED_BYTES : staged / 8;
-    return (element_cycles){
-        .products = (double)(rows_of(c) * columns_of(c)) / rate_of(c, gpu, n),
-        .memory = fmax(warps * reads + stores, staged * (double)element / CACHE_BYTES)};
+    const double stores = c->stages > 1 ? staged * element / SHARED_BYTES : staged / 8;
+    return (element_cycles){.products = (double)(rows_of(c) * columns_of(c)) / rate_of(c, gpu, n),
+                            .memory = fmax(warps * reads + stores, staged * element / CACHE_BYTES)};
 }
 
 /* Blocks that have room on a multiprocessor. */
-static double room_for(const candidate *c, const sinter_gpu *gpu, int64_t element) {
+static double room_for(const candidate *c, const sinter_gpu *gpu, const sizes *n) {
     const double threads = (double)(c->warps * LANES),
                  sums = (double)(c->thread_rows * c->thread_columns) * (c->mma ? 4 : 1),
                  shared = (double)(gpu->shared_bytes + RESERVED_SHARED) /
-                          (double)(shared_bytes(c, element) + RESERVED_SHARED);
+                          (double)(shared_bytes(c, n) + RESERVED_SHARED);
     const double room =
         fmin(fmin(gpu->threads / threads, gpu->registers / (threads * (sums + OTHER_REGISTERS))),
              shared);
@@ -128,10 +130,12 @@ static double room_for(const candidate *c, const sinter_gpu *gpu, int64_t elemen
 /* Cycles until all blocks are done. A block alone leaves units idle: for few warps, and while it waits for what it stages; another one runs
  * meanwhile, if there is one. */
 static double cost_of(const candidate *c, const sinter_gpu *gpu, const sizes *n) {
-    const double blocks = (double)n->batch * (double)rounded_up(n->rows, rows_of(c)) *
-                          (double)rounded_up(n->columns, columns_of(c));
+    const double tiles = (double)n->batch * (double)rounded_up(n->rows, rows_of(c)) *
+                         (double)rounded_up(n->columns, columns_of(c)),
+                 blocks = n->blocks ? (double)n->blocks : tiles,
+                 turns = n->blocks ? tiles : 1; /* tiles of a block, one after the other */
     const double each = ceil(sinter_gpu_rounds(gpu, blocks)),
-                 beside = fmin(each, room_for(c, gpu, n->element)), waves = ceil(each / beside);
+                 beside = fmin(each, room_for(c, gpu, n)), waves = ceil(each / beside) * turns;
     const int64_t step = c->depth, steps = rounded_up(n->depth, step);
     const element_cycles cycles = cycles_of(c, gpu, n);
     if (c->warpgroup) { /* they read while they multiply, and are under way meanwhile */
@@ -172,15 +176,14 @@ static int64_t choose_stages(candidate c, const sizes *n, int64_t bytes) {
     if (c.warpgroup) {
         const int64_t most = steps + 2 < MAX_GROUP_STAGES ? steps + 2 : MAX_GROUP_STAGES;
         c.stages = most < GROUP_STAGES ? most : GROUP_STAGES;
-        if (2 * (shared_bytes(&c, n->element) + RESERVED_SHARED) <= bytes + RESERVED_SHARED)
-            return c.stages;
+        if (2 * (shared_bytes(&c, n) + RESERVED_SHARED) <= bytes + RESERVED_SHARED) return c.stages;
         for (c.stages = most; c.stages >= MIN_GROUP_STAGES; c.stages--)
-            if (shared_bytes(&c, n->element) <= bytes) return c.stages;
+            if (shared_bytes(&c, n) <= bytes) return c.stages;
         return 1;
     }
     c.stages = MAX_STAGES;
     for (; c.stages > 1; c.stages--) {
-        const int64_t taken = shared_bytes(&c, n->element) + RESERVED_SHARED;
+        const int64_t taken = shared_bytes(&c, n) + RESERVED_SHARED;
         const bool fits = 2 * taken <= bytes + RESERVED_SHARED ||
                           (c.stages == 2 && taken <= bytes + RESERVED_SHARED);
         if (fits && (c.stages == 2 || c.stages <= steps)) return c.stages;
@@ -198,13 +201,16 @@ typedef struct search {
 
 static void try_candidate(const search *s, candidate c) {
     const int64_t most = s->n->most_sums;
+    const int64_t limit = s->n->blocks ? sinter_target_shared_bytes(s->target) : SHARED_LIMIT;
     c.depth = choose_depth(&c, s->staging);
     if ((most && c.thread_rows * c.thread_columns > most) ||
+        (s->n->warps && c.warps != s->n->warps) || (s->n->divides && s->n->rows % rows_of(&c)) ||
+        (s->n->rows_in_place && s->n->depth % c.depth) ||
         (s->staging == SINTER_STAGING_SHORT_RING &&
          c.depth == choose_depth(&c, SINTER_STAGING_RING)))
         return;
     if (s->ring) c.stages = choose_stages(c, s->n, s->ring);
-    const bool fits = s->ring ? c.stages > 1 : shared_bytes(&c, s->n->element) <= SHARED_LIMIT;
+    const bool fits = s->ring ? c.stages > 1 : shared_bytes(&c, s->n) <= limit;
     if (!fits || !has_registers(s->target, &c)) return;
     c.cycles = cost_of(&c, s->target->gpu, s->n);
     if (c.cycles < s->best->cycles) *s->best = c;

@@ -1,7 +1,9 @@
-/* Reductions in lanes: a serial accumulation becomes one partial result a lane and a tree over the lanes at the end.
+/* Reductions in lanes: a serial accumulation becomes one partial result a lane and a tree over the lanes at the end. Or in parts: a nest of its
+ * own makes partial results of many rows, which anybody may share out, and the reduction is left with these.
  * Needs: a function that the verifier accepts. Guarantees: the elements are combined by the same function in an order that
  * depends on the number of lanes alone; integers, min and max keep their value, float sums and products their meaning.
- * Test: tests/codegen/schedule/partial.loops, tests/unit/loop_property_test.c */
+ * Test: tests/codegen/schedule/partial.loops, split_reduction.loops, tests/unit/loop_property_test.c */
+#include "codegen/loop_uses.h"
 #include "codegen/schedule_internal.h"
 
 #include <math.h>
@@ -231,5 +233,168 @@ bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var var, int
         while (*link != loop) link = &(*link)->next;
         *link = loop->next;
     }
+    return true;
+}
+
+/* ---- parts ---- */
+
+typedef struct splitting {
+    partial p;
+    sinter_loop_stmt *rows;  /* the loop around */
+    sinter_loop_stmt **link; /* where it hangs */
+    int64_t parts;
+    sinter_loop_buffer results; /* [row, part] */
+} splitting;
+
+/* What follows the reduction writes nothing that it, or what it uses of the values in front of it, reads. */
+static bool reads_apart(const splitting *s) {
+    const sinter_loop_function *function = s->p.schedule->function;
+    sinter_arena scratch;
+    sinter_loop_access_list after = {0};
+    bool apart = true;
+    sinter_arena_init(&scratch);
+    bool *written = SINTER_NEW_ARRAY(&scratch, bool, function->buffers.count);
+    if (s->p.loop->next) sinter_loop_collect_accesses(&scratch, s->p.loop->next, &after);
+    for (size_t i = 0; i < after.count; i++)
+        written[after.items[i].buffer] |= after.items[i].is_store;
+    sinter_loop_stmt reduction = *s->p.loop;
+    reduction.next = NULL;
+    for (const sinter_loop_stmt *stmt = s->rows->body; stmt != s->p.loop->next; stmt = stmt->next) {
+        sinter_loop_access_list list = {0};
+        sinter_loop_stmt alone = *stmt;
+        alone.next = NULL;
+        const bool is_let = stmt->kind == SINTER_LOOP_DECLARE && stmt->var != s->p.assign->var;
+        if ((is_let && !sinter_loop_list_uses(function, &reduction, stmt->var)) ||
+            (stmt->kind == SINTER_LOOP_DECLARE && !is_let))
+            continue;
+        sinter_loop_collect_accesses(&scratch, &alone, &list);
+        for (size_t i = 0; i < list.count; i++)
+            apart &= !written[list.items[i].buffer] && !list.items[i].is_store;
+    }
+    sinter_arena_deinit(&scratch);
+    return apart;
+}
+
+/* In front of the reduction there are values only, and its accumulator. */
+static bool find_rows(splitting *s, sinter_loop_var rows) {
+    const sinter_loop_function *function = s->p.schedule->function;
+    s->link = sinter_schedule_find_link(s->p.schedule, SINTER_LOOP_FOR, rows);
+    if (!s->link) return false;
+    s->rows = *s->link;
+    bool declared = false;
+    sinter_loop_stmt *stmt = s->rows->body;
+    for (; stmt && stmt->kind != SINTER_LOOP_FOR; stmt = stmt->next) {
+        if (stmt->kind == SINTER_LOOP_COMMENT) continue;
+        if (stmt->kind != SINTER_LOOP_DECLARE) return false;
+        if (!function->vars.items[stmt->var].is_mutable) continue;
+        if (declared) return false;
+        declared = true;
+    }
+    s->p.loop = stmt;
+    return stmt && declared && stmt->axis == SINTER_AXIS_SERIAL && s->rows->step == 1 &&
+           recognize(&s->p) && sinter_schedule_bounds_fixed(stmt, stmt->body);
+}
+
+static sinter_expr row_of(splitting *s) {
+    return sinter_loop_sub(&s->p.builder, sinter_loop_var_read(&s->p.builder, s->rows->var),
+                           s->rows->lower);
+}
+
+/* The body in front of the reduction, and of that every iteration whose number is the part's, modulo the number of parts. */
+static void add_parts(splitting *s) {
+    sinter_loop_builder *b = &s->p.builder;
+    const sinter_loop_stmt *loop = s->p.loop;
+    const sinter_dtype dtype = s->p.assign->value->dtype;
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, s->p.schedule->program, s->p.schedule->function);
+    const char *name = sinter_schedule_var_name(s->p.schedule, s->rows->var);
+    sinter_loop_var row =
+        sinter_loop_begin_for(b, name, s->rows->lower, s->rows->upper, 1, SINTER_AXIS_SERIAL);
+    sinter_loop_map_var(&map, s->rows->var, sinter_loop_var_read(b, row));
+    sinter_expr number = sinter_loop_int(b, s->parts),
+                part =
+                    sinter_loop_var_read(b, sinter_loop_begin_for(b, "part", sinter_loop_int(b, 0),
+                                                                  number, 1, SINTER_AXIS_SERIAL));
+    for (const sinter_loop_stmt *stmt = s->rows->body; stmt != loop; stmt = stmt->next)
+        if (stmt->kind == SINTER_LOOP_DECLARE && stmt->var != s->p.assign->var)
+            sinter_loop_map_var(&map, stmt->var, sinter_loop_map_expr(&map, stmt->value));
+    sinter_loop_var sum = sinter_loop_declare(
+        b, sinter_schedule_var_name(s->p.schedule, s->p.assign->var), true, neutral(&s->p, dtype));
+    sinter_loop_map_var(&map, s->p.assign->var, sinter_loop_var_read(b, sum));
+    int64_t left;
+    sinter_expr count = sinter_loop_map_expr(&map, sinter_schedule_count(b, loop)),
+                last = sinter_loop_sub(b, sinter_loop_int(b, s->parts - 1), part);
+    if (sinter_loop_is_const_int(sinter_loop_rem(b, count, number), &left) && left == 0)
+        last = sinter_loop_int(b, 0);
+    sinter_expr turn = sinter_loop_var_read(
+        b, sinter_loop_begin_for(
+               b, sinter_schedule_var_name(s->p.schedule, loop->var), sinter_loop_int(b, 0),
+               sinter_loop_div(b, sinter_loop_add(b, count, last), number), 1, SINTER_AXIS_SERIAL));
+    sinter_expr position = sinter_loop_add(b, sinter_loop_mul(b, turn, number), part);
+    sinter_loop_map_var(
+        &map, loop->var,
+        sinter_loop_add(b, sinter_loop_map_expr(&map, loop->lower),
+                        sinter_loop_mul(b, position, sinter_loop_int(b, loop->step))));
+    for (const sinter_loop_stmt *stmt = loop->body; stmt != s->p.assign; stmt = stmt->next)
+        if (stmt->kind == SINTER_LOOP_DECLARE)
+            sinter_loop_map_var(
+                &map, stmt->var,
+                sinter_loop_var_read(
+                    b, sinter_loop_declare(b, sinter_schedule_var_name(s->p.schedule, stmt->var),
+                                           false, sinter_loop_map_expr(&map, stmt->value))));
+    sinter_expr element = sinter_loop_map_expr(
+        &map, s->p.assign->value->arguments[s->p.selects || s->p.accumulator_first]);
+    sinter_loop_assign(b, sum, combine(&s->p, sinter_loop_var_read(b, sum), element));
+    sinter_loop_end(b);
+    sinter_expr place[2] = {sinter_loop_map_expr(&map, row_of(s)), part};
+    sinter_loop_store(b, s->results, place, sinter_loop_var_read(b, sum));
+    sinter_loop_end(b);
+    sinter_loop_end(b);
+}
+
+/* The reduction goes through the parts. */
+static void reduce_parts(splitting *s) {
+    sinter_loop_builder *b = &s->p.builder;
+    sinter_loop_stmt **link = &s->rows->body, **tail = b->tail;
+    while (*link != s->p.loop) link = &(*link)->next;
+    *link = s->p.loop->next;
+    b->tail = link;
+    sinter_expr part = sinter_loop_var_read(
+        b, sinter_loop_begin_for(b, "part", sinter_loop_int(b, 0), sinter_loop_int(b, s->parts), 1,
+                                 SINTER_AXIS_SERIAL));
+    sinter_expr place[2] = {row_of(s), part};
+    sinter_loop_assign(b, s->p.assign->var,
+                       combine(&s->p, sinter_loop_var_read(b, s->p.assign->var),
+                               sinter_loop_load(b, s->results, place)));
+    sinter_loop_end(b);
+    b->tail = tail;
+}
+
+bool sinter_schedule_split_reduction(sinter_schedule *schedule, sinter_loop_var rows, int64_t parts,
+                                     sinter_loop_buffer *out_results) {
+    splitting s = {.p = {.schedule = schedule}, .parts = parts};
+    int64_t count;
+    if (parts < 2 || parts > MAX_LANES)
+        return sinter_schedule_refuse(schedule, "expected 2 to %d parts", MAX_LANES);
+    if (!find_rows(&s, rows))
+        return sinter_schedule_refuse(
+            schedule, "its body is no reduction, accumulator = function(accumulator, element)");
+    if (!sinter_loop_trip_count(s.rows, &count))
+        return sinter_schedule_refuse(schedule, "nobody knows how many rows there are");
+    if (!reads_apart(&s))
+        return sinter_schedule_refuse(schedule, "it reads what is written behind the reduction");
+    if (!sinter_schedule_is_independent(schedule, s.rows)) return false;
+    sinter_loop_builder *b = &s.p.builder;
+    sinter_loop_builder_init(b, schedule->program, schedule->function);
+    const char *name = sinter_arena_format(b->arena, "%s_parts",
+                                           sinter_schedule_var_name(schedule, s.p.assign->var));
+    sinter_expr dims[2] = {sinter_loop_int(b, count), sinter_loop_int(b, parts)};
+    b->tail = s.link;
+    s.results =
+        sinter_loop_add_buffer(b, name, s.p.assign->value->dtype, 2, dims, SINTER_SCOPE_STACK);
+    sinter_loop_alloc(b, s.results);
+    if (out_results) *out_results = s.results;
+    add_parts(&s);
+    reduce_parts(&s);
     return true;
 }

@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_VERBS = 8, VERBS = 39 };
+enum { MAX_VERBS = 8, VERBS = 40 };
 
 static const char *const kernels[] = {
     "kernel @add(%x: f32[3,N,5] in, %b: f32[N] in, %y: f32[3,N,5] out, N: i64 range(1, 9)) {\n"
@@ -231,6 +231,14 @@ static bool split_sum(trial *t) {
     return done;
 }
 
+static bool split_reduction(trial *t) {
+    bool done = false;
+    for (int tries = 0; tries < 8 && !done; tries++)
+        done = sinter_schedule_split_reduction(t->schedule, any_loop(t), 2 + (int64_t)below(t, 4),
+                                               NULL);
+    return done;
+}
+
 /* Both loops have to be parallel. */
 static bool join(trial *t, sinter_loop_var loop) {
     const sinter_loop_stmt *stmt = sinter_schedule_get_loop(t->schedule->function, loop);
@@ -375,6 +383,8 @@ static bool apply(trial *t) {
         return narrow(t, loop);
     case 37:
         return split_sum(t);
+    case 38:
+        return split_reduction(t);
     default:
         return tile(t, loop);
     }

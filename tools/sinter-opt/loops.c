@@ -343,6 +343,11 @@ static bool run_split_sum(verb_call *call) {
                                      call->count > 3 ? loop_argument(call, 3) : 0);
 }
 
+static bool run_split_reduction(verb_call *call) {
+    return sinter_schedule_split_reduction(call->schedule, loop_argument(call, 0),
+                                           number_argument(call, 1), NULL);
+}
+
 static bool run_fork(verb_call *call) {
     return sinter_schedule_fork(call->schedule, loop_argument(call, 0), loop_argument(call, 1),
                                 number_argument(call, 2));

@@ -3,6 +3,10 @@
  * Many keys come in blocks as well; then maximum, sum and the product so far are carried along and corrected (Milakov,
  * Gimelshein: Online normalizer calculation for softmax; Dao et al.: FlashAttention). Keys are transposed before, scaled.
  *
+ * Where the attribute `blocks` says how many queries and keys go at once, all blocks are of that size, and keys are read as they lie: what
+ * lies beyond the last query is the last one again, what lies beyond the last key has weights of 0. So all products are of one size. Queries
+ * and weights are scratch in the type that `factor_precision` has products read.
+ *
  * Needs the form that decompose leaves: rank 4, f32 or f64, heads of queries a multiple of those of keys, at most a mask that is
  * added, no other result than y. Test: tests/codegen/lower/attention.sir, tests/ops/attention.sir */
 #include "codegen/lower_write.h"
@@ -39,23 +43,67 @@ typedef struct attention {
         products; /* in blocks of keys: [rows], [rows], [rows, size] */
     sinter_expr padded,
         computed; /* keys with what is behind them; those of the block that get scores */
+    double scale;
     int64_t block_rows, block_columns, size,
-        value_size; /* sizes: of a head of queries and of values */
-    bool streams;   /* keys come in blocks */
+        value_size;          /* sizes: of a head of queries and of values */
+    bool streams;            /* keys come in blocks */
+    bool whole;              /* blocks are all of one size */
+    bool divides;            /* that of keys their number: there is none beyond the last */
+    bool rounds;             /* factors are rounded: */
+    sinter_dtype factor;     /* what they are stored as; f32: rounded to tf32 */
+    sinter_expr last_column; /* the last key */
+    sinter_loop_buffer
+        weights; /* [rows, columns]: the exponentials; the scores themselves, where nothing is rounded */
 } attention;
 
 static sinter_expr dim_of(const attention *a, sinter_value value, int axis) {
     return sinter_kernel_dim_of(a->k, value, axis);
 }
 
-static sinter_loop_buffer scratch(const attention *a, const char *name, int64_t rows,
-                                  int64_t columns) {
+static sinter_loop_buffer scratch_of(const attention *a, const char *name, sinter_dtype dtype,
+                                     int64_t rows, int64_t columns) {
     sinter_kernel *k = a->k;
     sinter_expr dims[2] = {sinter_write_int(k, rows), sinter_write_int(k, columns)};
-    sinter_loop_buffer buffer = sinter_loop_add_buffer(&k->build, name, a->dtype, columns ? 2 : 1,
-                                                       dims, SINTER_SCOPE_STACK);
+    sinter_loop_buffer buffer =
+        sinter_loop_add_buffer(&k->build, name, dtype, columns ? 2 : 1, dims, SINTER_SCOPE_STACK);
     sinter_loop_alloc(&k->build, buffer);
     return buffer;
+}
+
+static sinter_loop_buffer scratch(const attention *a, const char *name, int64_t rows,
+                                  int64_t columns) {
+    return scratch_of(a, name, a->dtype, rows, columns);
+}
+
+/* ---- factors ---- */
+
+/* As scratch of the factors' type stores it. */
+static sinter_expr narrowed(const attention *a, sinter_expr value) {
+    if (!a->rounds) return value;
+    if (a->factor == a->dtype) return FORMULA(a->k, "round_tf32(a)", value);
+    return sinter_write_cast(a->k, value, a->factor);
+}
+
+/* What is multiplied, of what scratch or an operand has. */
+static sinter_expr factor_of(const attention *a, sinter_expr value) {
+    const bool is_narrow = value->kind == SINTER_LOOP_CAST && value->dtype == a->dtype &&
+                           value->arguments[0]->dtype == a->factor;
+    if (!a->rounds || is_narrow) return value;
+    if (a->factor == a->dtype) return narrowed(a, value);
+    if (value->dtype != a->factor) value = narrowed(a, value);
+    return sinter_write_cast(a->k, value, a->dtype);
+}
+
+/* Key or value `n` of the block, which is 0 beyond the last. */
+static sinter_expr column_at(const attention *a, sinter_expr n) {
+    sinter_expr column = FORMULA(a->k, "a + b", a->column, n);
+    return a->whole && !a->divides ? FORMULA(a->k, "min(a, b)", column, a->last_column) : column;
+}
+
+static sinter_expr present(const attention *a, sinter_expr n, sinter_expr factor) {
+    if (!a->whole || a->divides) return factor;
+    return FORMULA(a->k, "select(a + b <= c, d, e)", a->column, n, a->last_column, factor,
+                   sinter_write_number(a->k, a->dtype, 0));
 }
 
 /* Keys as the product reads them, with zeros behind them up to a whole line, as far as scores of those may be computed. */
@@ -76,8 +124,8 @@ static void turn_keys(attention *a, double scale) {
         index[3] =
             part ? sinter_write_for(k, "t", all, a->padded) : sinter_kernel_begin_for(k, "t", all);
         const sinter_expr from[4] = {index[0], index[1], index[3], index[2]};
-        sinter_expr element =
-            part ? sinter_write_number(k, a->dtype, 0) : sinter_lower_element(k, a->keys, from);
+        sinter_expr element = part ? sinter_write_number(k, a->dtype, 0)
+                                   : factor_of(a, sinter_lower_element(k, a->keys, from));
         if (!part && scale != 1)
             element = FORMULA(k, "a * b", element, sinter_write_number(k, a->dtype, scale));
         sinter_kernel_store(k, a->turned, index, element);
@@ -98,25 +146,38 @@ static void copy_queries(attention *a) {
     sinter_expr m = sinter_kernel_begin_for(k, "m", a->rows),
                 d = sinter_kernel_begin_for(k, "d", dim_of(a, a->q, 3));
     const sinter_expr from[4] = {a->batch, a->head, row_at(a, m), d};
-    sinter_write_store2(k, a->queries, m, d, sinter_lower_element(k, a->q, from));
+    sinter_write_store2(k, a->queries, m, d, narrowed(a, sinter_lower_element(k, a->q, from)));
     sinter_kernel_end_loops(k, 2);
+}
+
+/* An element of a query and one of a key. */
+static sinter_expr multiply_elements(const attention *a, sinter_expr m, sinter_expr row,
+                                     sinter_expr n, sinter_expr d) {
+    sinter_kernel *k = a->k;
+    const sinter_expr from[4] = {a->batch, a->head, row, d}, column = column_at(a, n),
+                      turned[4] = {a->batch, a->shared, d, column},
+                      with[4] = {a->batch, a->shared, column, d};
+    sinter_expr query =
+        a->queries ? sinter_write_load2(k, a->queries, m, d) : sinter_lower_element(k, a->q, from);
+    query = factor_of(a, query);
+    if (!a->whole) return FORMULA(k, "a * b", query, sinter_kernel_load(k, a->turned, turned));
+    return FORMULA(k, "a * b", query,
+                   present(a, n, factor_of(a, sinter_lower_element(k, a->keys, with))));
 }
 
 static void multiply_keys(attention *a) {
     sinter_kernel *k = a->k;
     sinter_expr m = sinter_kernel_begin_for(k, "m", a->rows),
                 n = sinter_kernel_begin_for(k, "n", a->computed);
-    sinter_expr row = row_at(a, m), column = FORMULA(k, "a + b", a->column, n);
+    sinter_expr row = row_at(a, m);
     sinter_loop_var sum = sinter_write_var(k, "score", sinter_write_number(k, a->dtype, 0));
     sinter_expr d = sinter_kernel_begin_for(k, "d", dim_of(a, a->q, 3));
-    const sinter_expr from[4] = {a->batch, a->head, row, d},
-                      with[4] = {a->batch, a->shared, d, column};
-    sinter_expr query =
-        a->queries ? sinter_write_load2(k, a->queries, m, d) : sinter_lower_element(k, a->q, from);
-    sinter_write_add(k, sum, FORMULA(k, "a * b", query, sinter_kernel_load(k, a->turned, with)));
+    sinter_write_add(k, sum, multiply_elements(a, m, row, n, d));
     sinter_write_end(k);
     sinter_expr score = sinter_write_get(k, sum);
-    const sinter_expr at[4] = {a->batch, a->head, row, column};
+    if (a->whole && a->scale != 1)
+        score = FORMULA(k, "a * b", score, sinter_write_number(k, a->dtype, a->scale));
+    const sinter_expr at[4] = {a->batch, a->head, row, column_at(a, n)};
     if (a->mask)
         score =
             FORMULA(k, "a + b", score, sinter_lower_operand(k, a->node, 3, at, &a->scores_type));
@@ -150,10 +211,10 @@ static void find_highest(attention *a) {
 static void exponentiate(attention *a) {
     sinter_kernel *k = a->k;
     sinter_expr m = sinter_kernel_begin_for(k, "m", a->rows),
-                n = sinter_kernel_begin_for(k, "n", a->columns);
-    sinter_write_store2(k, a->scores, m, n,
-                        FORMULA(k, "exp(a - b)", sinter_write_load2(k, a->scores, m, n),
-                                sinter_write_load1(k, a->shifts, m)));
+                n = sinter_kernel_begin_for(k, "n", a->whole ? a->computed : a->columns);
+    sinter_expr weight = FORMULA(k, "exp(a - b)", sinter_write_load2(k, a->scores, m, n),
+                                 sinter_write_load1(k, a->shifts, m));
+    sinter_write_store2(k, a->weights, m, n, narrowed(a, present(a, n, weight)));
     sinter_kernel_end_loops(k, 2);
 }
 
@@ -162,7 +223,7 @@ static void sum_rows(attention *a) {
     sinter_expr m = sinter_kernel_begin_for(k, "m", a->rows);
     sinter_loop_var sum = sinter_write_var(k, "sum", sinter_write_number(k, a->dtype, 0));
     sinter_expr n = sinter_kernel_begin_for(k, "n", a->columns);
-    sinter_write_add(k, sum, sinter_write_load2(k, a->scores, m, n));
+    sinter_write_add(k, sum, factor_of(a, sinter_write_load2(k, a->weights, m, n)));
     sinter_write_end(k);
     sinter_expr all = sinter_write_get(k, sum);
     sinter_write_store1(k, a->sums, m,
@@ -182,11 +243,11 @@ static void multiply_values(attention *a) {
     sinter_expr m = sinter_kernel_begin_for(k, "m", a->rows),
                 e = sinter_kernel_begin_for(k, "e", dim_of(a, a->v, 3));
     sinter_loop_var product = sinter_write_var(k, "product", sinter_write_number(k, a->dtype, 0));
-    sinter_expr n = sinter_kernel_begin_for(k, "n", a->columns);
-    const sinter_expr from[4] = {a->batch, a->shared, FORMULA(k, "a + b", a->column, n), e};
+    sinter_expr n = sinter_kernel_begin_for(k, "n", a->whole ? a->computed : a->columns);
+    const sinter_expr from[4] = {a->batch, a->shared, column_at(a, n), e};
     sinter_write_add(k, product,
-                     FORMULA(k, "a * b", sinter_write_load2(k, a->scores, m, n),
-                             sinter_lower_element(k, a->v, from)));
+                     FORMULA(k, "a * b", factor_of(a, sinter_write_load2(k, a->weights, m, n)),
+                             present(a, n, factor_of(a, sinter_lower_element(k, a->v, from)))));
     sinter_write_end(k);
     sinter_expr y = sinter_write_get(k, product);
     if (a->streams)
@@ -225,6 +286,10 @@ static void begin_stream(attention *a) {
     sinter_expr m = sinter_kernel_begin_for(k, "m", a->rows);
     sinter_write_store1(k, a->highest, m, sinter_write_number(k, a->dtype, -INFINITY));
     sinter_write_store1(k, a->sums, m, sinter_write_number(k, a->dtype, 0));
+    if (a->whole) { /* elements of a block are many threads' */
+        sinter_write_end(k);
+        m = sinter_kernel_begin_for(k, "m", a->rows);
+    }
     sinter_expr e = sinter_kernel_begin_for(k, "e", dim_of(a, a->v, 3));
     sinter_write_store2(k, a->products, m, e, sinter_write_number(k, a->dtype, 0));
     sinter_kernel_end_loops(k, 2);
@@ -233,9 +298,10 @@ static void begin_stream(attention *a) {
 /* Those rows of the block that there are. */
 static void store_products(attention *a) {
     sinter_kernel *k = a->k;
-    sinter_expr m = sinter_kernel_begin_for(k, "m", a->rows);
+    sinter_expr m = sinter_kernel_begin_for(k, "m", a->rows), e = NULL;
+    if (a->whole) e = sinter_kernel_begin_for(k, "e", dim_of(a, a->v, 3));
     if (a->last_row) sinter_write_if(k, FORMULA(k, "a + b < c", a->row, m, dim_of(a, a->q, 2)));
-    sinter_expr e = sinter_kernel_begin_for(k, "e", dim_of(a, a->v, 3));
+    if (!a->whole) e = sinter_kernel_begin_for(k, "e", dim_of(a, a->v, 3));
     store_result(a, m, e,
                  FORMULA(k, "a * b", sinter_write_load2(k, a->products, m, e),
                          sinter_write_load1(k, a->sums, m)));
@@ -257,13 +323,18 @@ static void multiply_rows(attention *a) {
     sinter_expr all = dim_of(a, a->keys, 2);
     a->queries = a->products = 0;
     a->scores =
-        scratch(a, "scores", a->block_rows, ((a->block_columns + LINE - 1) / LINE | 1) * LINE);
+        scratch(a, "scores", a->block_rows,
+                a->whole ? a->block_columns : ((a->block_columns + LINE - 1) / LINE | 1) * LINE);
+    a->weights = a->scores;
+    if (a->rounds)
+        a->weights = scratch_of(a, "weights", a->factor, a->block_rows, a->block_columns);
     a->shifts = scratch(a, "shifts", a->block_rows, 0);
     a->sums = scratch(a, "sums", a->block_rows, 0);
     if (a->last_row || a->streams)
         a->products = scratch(a, "products", a->block_rows, a->value_size);
-    if (a->last_row) {
-        a->queries = scratch(a, "queries", a->block_rows, a->size);
+    if (a->last_row || a->whole) {
+        a->queries =
+            scratch_of(a, "queries", a->rounds ? a->factor : a->dtype, a->block_rows, a->size);
         copy_queries(a);
     }
     if (a->streams) {
@@ -271,15 +342,16 @@ static void multiply_rows(attention *a) {
         sinter_expr block =
             sinter_kernel_begin_for(k, "columns", block_count(a, all, a->block_columns));
         a->column = FORMULA(k, "a * b", block, sinter_write_int(k, a->block_columns));
-        a->columns = count_in_block(a, a->column, all, a->block_columns);
-        a->computed = count_in_block(a, a->column, a->padded, a->block_columns);
+        a->computed = sinter_write_int(k, a->block_columns);
+        a->columns = a->divides ? a->computed : count_in_block(a, a->column, all, a->block_columns);
+        if (!a->whole) a->computed = count_in_block(a, a->column, a->padded, a->block_columns);
         multiply_block(a);
         sinter_write_end(k);
         invert_sums(a);
     } else {
         a->column = sinter_write_int(k, 0);
         a->columns = all;
-        a->computed = a->padded;
+        a->computed = a->whole ? sinter_write_int(k, a->block_columns) : a->padded;
         multiply_block(a);
     }
     if (a->products) store_products(a);
@@ -312,12 +384,31 @@ static int64_t choose_rows(int64_t rows) {
     return best;
 }
 
+/* What the attributes say of blocks and factors. */
+static void read_attributes(attention *a) {
+    const sinter_module *module = a->k->lower->module;
+    const sinter_string precision = sinter_node_get_string(module, a->node, "factor_precision");
+    const int64_t *blocks;
+    a->scale = sinter_node_get_float(module, a->node, "scale", 1);
+    a->whole = sinter_node_get_ints(module, a->node, "blocks", &blocks) == 2;
+    a->rounds = !sinter_string_equal(precision, SINTER_STRING("f32"));
+    a->factor = sinter_string_equal(precision, SINTER_STRING("bf16"))  ? SINTER_DTYPE_bf16
+                : sinter_string_equal(precision, SINTER_STRING("f16")) ? SINTER_DTYPE_f16
+                                                                       : a->dtype;
+    if (!a->whole) return;
+    a->block_rows = blocks[0];
+    a->block_columns = blocks[1];
+}
+
 static void choose_blocks(attention *a) {
     int64_t rows = number_or(dim_of(a, a->q, 2), 0), columns = number_or(dim_of(a, a->keys, 2), 0);
-    a->block_rows = rows > 0 ? choose_rows(rows) : UNKNOWN_ROWS;
+    read_attributes(a);
+    if (!a->whole) a->block_rows = rows > 0 ? choose_rows(rows) : UNKNOWN_ROWS;
     if (rows < 1 || rows % a->block_rows) a->last_row = FORMULA(a->k, "a - 1", dim_of(a, a->q, 2));
-    a->streams = columns < 1 || columns > MOST_COLUMNS;
-    a->block_columns = a->streams ? COLUMNS : columns;
+    a->streams = columns < 1 || columns > (a->whole ? a->block_columns : MOST_COLUMNS);
+    if (!a->whole) a->block_columns = a->streams ? COLUMNS : columns;
+    a->divides = a->whole && columns > 0 && columns % a->block_columns == 0;
+    a->last_column = FORMULA(a->k, "a - 1", dim_of(a, a->keys, 2));
 }
 
 /* What inference could not prove. */
@@ -375,7 +466,7 @@ bool sinter_lower_attention(sinter_kernel *kernel, sinter_node node) {
         (sinter_type){.kind = SINTER_TYPE_TENSOR, .dtype = q.dtype, .rank = 4, .dims = dims};
     choose_blocks(&a);
     check_sizes(&a);
-    turn_keys(&a, sinter_node_get_float(k->lower->module, node, "scale", 1));
+    if (!a.whole) turn_keys(&a, a.scale);
     sinter_expr all = dim_of(&a, a.q, 2);
     if (number_or(all, 0))
         multiply_all(&a, heads, shared, block_count(&a, all, a.block_rows));

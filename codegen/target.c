@@ -367,6 +367,7 @@ bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *o
 
 sinter_machine sinter_target_machine(const sinter_target *target) {
     uint32_t least = target->gpu_code_count ? UINT32_MAX : 0;
+    const sinter_gpu gpu = target->gpu ? *target->gpu : (sinter_gpu){0};
     for (uint32_t i = 0; i < target->gpu_code_count; i++)
         if (target->gpu_codes[i].architecture < least) least = target->gpu_codes[i].architecture;
     return (sinter_machine){.vector_bytes = target->vector_bytes,
@@ -379,7 +380,13 @@ sinter_machine sinter_target_machine(const sinter_target *target) {
                             .pairs_of_bf16 = sinter_target_has(target, "avx512bf16"),
                             .signed_dots = sinter_target_dot(target) == SINTER_INTRINSIC_dot4_i8i8,
                             .has_device = target->gpu != NULL,
-                            .device_architecture = least};
+                            .device_architecture = least,
+                            .device_multiprocessors = gpu.multiprocessors,
+                            .device_lanes = gpu.lanes,
+                            .device_halves = gpu.matrix_rates[0],
+                            .device_shared_bytes = gpu.shared_bytes,
+                            .device_block_bytes =
+                                target->gpu ? sinter_target_shared_bytes(target) : 0};
 }
 
 sinter_loop_intrinsic sinter_target_dot(const sinter_target *target) {

@@ -266,12 +266,21 @@ static double scale_number(const attention *a) {
     return given ? given->float_value : 1 / sqrt((double)size);
 }
 
+/* Products are of factors that are rounded. */
+static bool has_precision(const attention *a) {
+    return !sinter_string_equal(sinter_node_get_string(a->module, a->node, "factor_precision"),
+                                SINTER_STRING("f32"));
+}
+
 /* With masks, caches and heads as they were made of what the node says. */
 static sinter_value build_plain(attention *a) {
     sinter_value operands[4] = {a->q, a->k, a->v, a->mask};
-    sinter_attr scale = sinter_attr_float("scale", scale_number(a));
-    return sinter_build(&a->rewrite->build, SINTER_OP_attention, operands, a->mask ? 4 : 3, &scale,
-                        1);
+    const sinter_attr attributes[2] = {
+        sinter_attr_float("scale", scale_number(a)),
+        sinter_attr_string("factor_precision",
+                           sinter_node_get_string(a->module, a->node, "factor_precision"))};
+    return sinter_build(&a->rewrite->build, SINTER_OP_attention, operands, a->mask ? 4 : 3,
+                        attributes, has_precision(a) ? 2 : 1);
 }
 
 /* Product, softmax, product; the stages of the scores where they are wanted. */

@@ -114,6 +114,48 @@ static heads find_scores(sinter_eval *eval, sinter_dtype dtype, heads *q, heads 
     return scores;
 }
 
+/* What products read of a number, where they are asked for less than they could have. */
+typedef double (*rounding)(double value);
+
+static double round_tf32(double value) {
+    return sinter_float_round_tf32((float)value);
+}
+
+static double round_bf16(double value) {
+    return sinter_eval_round(SINTER_DTYPE_bf16, value);
+}
+
+static double round_f16(double value) {
+    return sinter_eval_round(SINTER_DTYPE_f16, value);
+}
+
+/* NULL: numbers stay as they are. */
+static rounding find_rounding(const sinter_eval *eval) {
+    static const struct {
+        const char *precision;
+        rounding round;
+    } all[] = {{"tf32", round_tf32}, {"bf16", round_bf16}, {"f16", round_f16}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (sinter_eval_string_is(eval, "factor_precision", all[i].precision)) return all[i].round;
+    return NULL;
+}
+
+static void round_heads(rounding round, heads *h) {
+    for (int64_t i = 0; i < h->batch * h->count * h->length * h->size; i++)
+        h->items[i] = round(h->items[i]);
+}
+
+/* Exponentials are rounded before they are summed, so that weights add up to 1. */
+static void softmax_rounded(heads *scores, rounding round) {
+    for (int64_t r = 0; r < scores->batch * scores->count * scores->length; r++) {
+        double *row = scores->items + r * scores->size, high = -INFINITY, sum = 0;
+        for (int64_t i = 0; i < scores->size; i++)
+            if (row[i] > high || isnan(row[i])) high = row[i];
+        for (int64_t i = 0; i < scores->size; i++) sum += row[i] = round(exp(row[i] - high));
+        for (int64_t i = 0; i < scores->size; i++) row[i] /= sum;
+    }
+}
+
 static void softmax_rows(heads *scores, sinter_dtype dtype) {
     for (int64_t r = 0; r < scores->batch * scores->count * scores->length; r++) {
         double *row = scores->items + r * scores->size, high = -INFINITY, sum = 0;
@@ -225,6 +267,9 @@ bool eval_attention(sinter_eval *eval) {
     double scale = sinter_eval_has(eval, "scale") ? sinter_eval_float(eval, "scale")
                                                   : 1 / sqrt((double)q.size);
     double cap = sinter_eval_float(eval, "softcap");
+    const rounding round = find_rounding(eval);
+    heads *const factors[3] = {&q, &k, &v};
+    for (uint32_t i = 0; i < 3 && round; i++) round_heads(round, factors[i]);
     heads scores = find_scores(eval, dtype, &q, &k, scale);
     if (!store_scores(eval, &scores, 0)) return false;
     if (cap > 0) cap_scores(&scores, dtype, cap);
@@ -232,7 +277,10 @@ bool eval_attention(sinter_eval *eval) {
     if (!add_mask(eval, &scores) || !hide_keys(eval, &scores, past_keys) ||
         !store_scores(eval, &scores, 2))
         return false;
-    softmax_rows(&scores, precise);
+    if (round)
+        softmax_rounded(&scores, round);
+    else
+        softmax_rows(&scores, precise);
     return store_scores(eval, &scores, 3) &&
            store_output(eval, &scores, &v, eval->operands[0]->rank);
 }

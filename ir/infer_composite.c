@@ -247,6 +247,14 @@ static bool check_mask(sinter_infer *infer, const sinter_dim *scores) {
                               sinter_infer_text(infer, 3), sinter_infer_type_text(infer, &wanted));
 }
 
+/* How many queries and keys go at once, where it is said. */
+static bool check_blocks(sinter_infer *infer) {
+    const int64_t *blocks;
+    const size_t count = sinter_node_get_ints(infer->module, infer->node, "blocks", &blocks);
+    return !count || (count == 2 && blocks[0] > 0 && blocks[1] > 0) ||
+           sinter_infer_error(infer, "blocks are two positive numbers [attention_c5]");
+}
+
 bool infer_attention(sinter_infer *infer) {
     const sinter_type *q_type = sinter_infer_operand(infer, 0),
                       *v_type = sinter_infer_operand(infer, 2);
@@ -277,7 +285,7 @@ bool infer_attention(sinter_infer *infer) {
                past_values[4] = {v.batch, v.heads, past->kind ? past->dims[2] : 0, v.size};
     if (!check_dims(infer, 4, past_key, 4, "past_key") ||
         !check_dims(infer, 5, past_values, 4, "past_value") || !check_mask(infer, scores) ||
-        !check_dims(infer, 6, &q.batch, 1, "nonpad_kv_seqlen"))
+        !check_dims(infer, 6, &q.batch, 1, "nonpad_kv_seqlen") || !check_blocks(infer))
         return false;
     sinter_infer_set(infer, 0, q_type->dtype, q_type->rank, y);
     sinter_infer_set(infer, 1, sinter_infer_operand(infer, 1)->dtype, 4, key);

@@ -18,6 +18,11 @@ typedef struct sinter_machine {
     bool signed_dots;      /* what sums products of bytes in one instruction wants both signed, not the left one unsigned */
     bool has_device;       /* kernels run on a GPU; the numbers are the host's */
     uint32_t device_architecture; /* of that GPU: 80 for sm_80; the least where code is for several */
+    uint32_t device_multiprocessors;
+    uint32_t device_lanes;        /* of a multiprocessor: multiply-adds of f32 a cycle, */
+    uint32_t device_halves;       /* those of f16 and bf16 in its units for matrices, twice those of tf32; */
+    uint32_t device_shared_bytes; /* its shared memory, */
+    uint32_t device_block_bytes;  /* and how much of such one block may take, wherever the code may run */
 } sinter_machine;
 /* Where nobody says which machine. */
 #define SINTER_MACHINE_ANY {.vector_bytes = 32, .products = 2, .near_bytes = 32, .memory_bytes = 6, .shared_bytes = 4, .l2_bytes = 524288, .l3_bytes = 2097152}

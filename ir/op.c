@@ -175,7 +175,7 @@ bool sinter_op_is_recurrent(sinter_op op) {
 }
 
 uint32_t sinter_op_factor_count(sinter_op op) {
-    if (sinter_op_is_recurrent(op)) return 3;
+    if (sinter_op_is_recurrent(op) || op == SINTER_OP_attention) return 3;
     sinter_pattern pattern = sinter_op_get_info(op)->pattern;
     return pattern == SINTER_PATTERN_CONTRACT || pattern == SINTER_PATTERN_WINDOW ? 2 : 0;
 }

@@ -1,4 +1,4 @@
-/* Rounds what contractions, convolutions and recurrent layers with constant weights read to a narrower float, where that was asked for: weights
+/* Rounds what contractions, convolutions and recurrent layers with constant weights, and attention on a GPU, read to a narrower float, where that was asked for: weights
  * become constants of half the bytes, and for bf16 so do the activations, where they are made. Products and sums stay f32:
  *   matmul(x, w)  ->  matmul(cast(cast(x, bf16), f32), cast(w as bf16, f32))
  * so the graph says itself what is computed, and the evaluator computes it. On a CPU f16 rounds weights alone: it is about bytes,
@@ -17,6 +17,7 @@
  * Test: tests/passes/lower_precision/ */
 #include "passes/lower_precision.h"
 #include "ir/base/map.h"
+#include "passes/tile_attention.h"
 
 #include <math.h>
 
@@ -29,6 +30,7 @@ typedef struct lowering {
     sinter_module *module;
     sinter_rewrite *rewrite;
     sinter_dtype dtype; /* to round to; f32: to tf32, whose elements are of f32 */
+    sinter_string name; /* of that */
     bool activations;   /* too */
     bool has_device;    /* it is for a GPU, */
     bool by_units;      /* whose units round what they multiply of the reader */
@@ -195,8 +197,21 @@ static void widen_operand(lowering *l, sinter_node node, uint32_t index, sinter_
     if (wide) sinter_rewrite_set_operand(l->rewrite, node, index, wide);
 }
 
+/* Products of attention are of activations alone: rounded where they are made, so that memory has half of the bytes; exponentials, which nobody
+ * else sees, by the node itself. There is nothing to gain on a CPU. */
+static void round_attention(lowering *l, sinter_node node) {
+    const sinter_attr precision = sinter_attr_string("factor_precision", l->name);
+    for (uint32_t i = 0; i < 3 && l->dtype != SINTER_DTYPE_f32; i++) {
+        sinter_value narrow = round_activation(l, sinter_node_operand(l->module, node, i), node);
+        if (narrow) widen_operand(l, node, i, narrow);
+    }
+    sinter_rewrite_set_attr(l->rewrite, node, &precision);
+}
+
 static void visit(void *user, sinter_node node) {
     lowering *l = user;
+    if (l->has_device && l->activations && sinter_attention_has_blocks(l->module, node))
+        round_attention(l, node);
     if (!is_candidate(l, node)) return;
     bool found = false;
     l->reader = node;
@@ -221,6 +236,7 @@ void sinter_pass_lower_precision(sinter_pass_context *context) {
     lowering l = {.module = context->module,
                   .rewrite = &context->rewrite,
                   .dtype = sinter_precision_infos[context->precision].dtype,
+                  .name = sinter_string_of(sinter_precision_infos[context->precision].name),
                   .activations =
                       context->precision != SINTER_PRECISION_f16 || context->machine->has_device,
                   .has_device = context->machine->has_device};

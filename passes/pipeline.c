@@ -51,6 +51,8 @@ static const char level_1[] =
     "winograd,"
     /* Nothing may fold the casts of weights any more. */
     "lower-precision,"
+    /* What attention's products read is known. */
+    "tile-attention,"
     /* Channels are last; what makes a sum's operand has not taken in anything yet. */
     "split-reductions,"
     /* One kernel, one pass over memory. From here on groups hide their nodes from the passes above. */

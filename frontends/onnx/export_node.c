@@ -214,9 +214,12 @@ static const char *emit_layout(sinter_onnx_exporter *e, sinter_onnx_body *body, 
     return result;
 }
 
-/* Attributes of windows that ONNX has no word for: what the layout and the way to compute are. */
+/* Attributes of windows and attention that ONNX has no word for: what the layout and the way to compute are, and how exactly. */
 static bool is_of_layout(sinter_string name) {
-    return sinter_string_is(name, "channels_last") || sinter_string_is(name, "winograd");
+    static const char *const names[] = {"channels_last", "winograd", "blocks", "factor_precision"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (sinter_string_is(name, names[i])) return true;
+    return false;
 }
 
 static bool write_plain(sinter_onnx_exporter *e, sinter_onnx_body *body, sinter_node node) {

@@ -34,6 +34,9 @@ CASES = [
     ("codegen/emit_cuda/convolution_first.sir", "--precision=f16"),
     ("codegen/emit_cuda/contraction_tf32.sir", "--precision=tf32"),
     ("codegen/emit_cuda/attention.sir",),
+    ("codegen/emit_cuda/attention_tiles.sir",),
+    ("codegen/emit_cuda/attention_tiles.sir", "--precision=bf16"),
+    ("codegen/emit_cuda/attention_mma.sir",),
     ("ops/normalization.sir",),
     ("ops/softmax.sir",),
 ]

@@ -1,0 +1,138 @@
+/* Says how many queries and keys attention takes at once on a GPU (attribute `blocks`), whose blocks of threads have both products in tiles:
+ * the cheapest by an estimate of cycles from the sizes and the machine's numbers, among those that have room in shared memory. On a
+ * CPU lowering chooses by itself.
+ *
+ *   steps of keys: products; scores, weights and sums go through shared memory, keys and values come from the second cache; and in each some
+ *   latencies, which other blocks of the multiprocessor fill.
+ * Needs attention as decompose leaves it. Values change by rounding. Test: tests/passes/tile_attention/ */
+#include "passes/tile_attention.h"
+#include "ir/decompose.h"
+#include "ir/machine.h"
+
+#include <math.h>
+
+enum {
+    LEAST_SIZE = 16,    /* of a head's queries and values, */
+    LEAST_QUERIES = 16, /* and of them: fewer leave tiles empty */
+    ASSUMED = 1024,     /* of a length that only the run knows, */
+    ASSUMED_BATCH = 8,  /* and of a batch */
+    SHARED_BYTES = 128, /* of shared memory in a cycle */
+    CACHE_BYTES = 64,   /* of the second cache in a cycle of one multiprocessor, if all ask */
+    STEP_LATENCY =
+        2500, /* cycles that a block alone waits in a step: for keys and values, and at barriers */
+    TILE_KEYS = 64,         /* that are staged at once, at most, */
+    TILE_ROW = 144,         /* bytes of each, with what keeps lanes apart, */
+    TILES = 4,              /* and so often: two of a ring for both products */
+    PARTS = 80,             /* bytes of a row beside: partial results of its reductions */
+    PAD = 32,               /* bytes that rows of scratch are longer */
+    MOST_BLOCKS_BESIDE = 4, /* of a multiprocessor, by their registers */
+    FEW_ROWS = 32
+};
+
+typedef struct shape {
+    double heads; /* in all samples */
+    int64_t queries, keys, size, value_size;
+    int64_t element; /* bytes of what products read */
+    bool rounds;     /* to what units for matrices take */
+} shape;
+
+static int64_t dim_or(const sinter_module *module, sinter_dim dim, int64_t otherwise) {
+    int64_t number;
+    return sinter_dim_is_const(sinter_module_dims((sinter_module *)(uintptr_t)module), dim, &number)
+               ? number
+               : otherwise;
+}
+
+bool sinter_attention_has_blocks(sinter_module *module, sinter_node node) {
+    if (sinter_node_op(module, node) != SINTER_OP_attention ||
+        !sinter_decompose_leaves_attention(module, node))
+        return false;
+    const sinter_type *q = sinter_value_type(module, sinter_node_operand(module, node, 0)),
+                      *v = sinter_value_type(module, sinter_node_operand(module, node, 2));
+    return dim_or(module, q->dims[3], 0) >= LEAST_SIZE &&
+           dim_or(module, v->dims[3], 0) >= LEAST_SIZE &&
+           dim_or(module, q->dims[2], LEAST_QUERIES) >= LEAST_QUERIES;
+}
+
+static shape describe(const sinter_module *module, sinter_node node) {
+    const sinter_type *q = sinter_value_type(module, sinter_node_operand(module, node, 0)),
+                      *v = sinter_value_type(module, sinter_node_operand(module, node, 2));
+    const sinter_string precision = sinter_node_get_string(module, node, "factor_precision");
+    const bool rounds = !sinter_string_equal(precision, SINTER_STRING("f32")),
+               narrow = rounds && !sinter_string_equal(precision, SINTER_STRING("tf32"));
+    return (shape){.heads = (double)dim_or(module, q->dims[0], ASSUMED_BATCH) *
+                            (double)dim_or(module, q->dims[1], 1),
+                   .queries = dim_or(module, q->dims[2], ASSUMED),
+                   .keys = dim_or(module, v->dims[2], ASSUMED),
+                   .size = dim_or(module, q->dims[3], LEAST_SIZE),
+                   .value_size = dim_or(module, v->dims[3], LEAST_SIZE),
+                   .element = narrow ? 2 : 4,
+                   .rounds = rounds};
+}
+
+/* Shared memory of a block. */
+static int64_t bytes_of(const shape *s, int64_t rows, int64_t keys) {
+    const int64_t weights = s->rounds ? keys * s->element + PAD : 0;
+    const int64_t row =
+        (keys + s->value_size) * 4 + s->size * s->element + weights + 3 * PAD + PARTS;
+    return rows * row + TILES * TILE_ROW * (keys < TILE_KEYS ? keys : TILE_KEYS);
+}
+
+static double ceil_of(double a, double b) {
+    return ceil(a / b);
+}
+
+/* Until all blocks are done. */
+static double cycles_of(const shape *s, const sinter_machine *machine, int64_t rows, int64_t keys) {
+    const double r = (double)rows, n = (double)keys, sizes = (double)(s->size + s->value_size),
+                 element = (double)s->element,
+                 rate = !s->rounds ? machine->device_lanes
+                                   : machine->device_halves / (s->element == 4 ? 2.0 : 1.0);
+    const double products = r * n * sizes / rate,
+                 shared = (r * n * (12 + 4 * element) + r * (double)s->value_size * 8 +
+                           n * sizes * element * (1 + r / 16)) /
+                          SHARED_BYTES,
+                 cache = n * sizes * element / CACHE_BYTES;
+    const double blocks = s->heads * ceil_of((double)s->queries, r),
+                 each = ceil_of(blocks, machine->device_multiprocessors),
+                 room =
+                     floor((double)machine->device_shared_bytes / (double)bytes_of(s, rows, keys));
+    const double beside = fmin(fmin(each, room), MOST_BLOCKS_BESIDE),
+                 step = products + shared + cache;
+    return ceil_of(each, beside) * ceil_of((double)s->keys, n) *
+           fmax(beside * step, step + STEP_LATENCY);
+}
+
+typedef struct choice {
+    int64_t blocks[2]; /* queries and keys; 0: nothing fits */
+    double cycles;
+} choice;
+
+static void try_rows(const shape *s, const sinter_machine *machine, int64_t rows, choice *best) {
+    static const int64_t key_counts[] = {32, 64, 128};
+    for (size_t i = 0; i < sizeof key_counts / sizeof *key_counts; i++) {
+        const int64_t keys = key_counts[i];
+        if (bytes_of(s, rows, keys) > machine->device_block_bytes) continue;
+        const double cycles = cycles_of(s, machine, rows, keys);
+        if (cycles < best->cycles) *best = (choice){{rows, keys}, cycles};
+    }
+}
+
+/* Units for matrices take 16 rows of a warp: fewer than 64 leave most of a multiprocessor's idle, and are for where more have no room. */
+static void visit(void *user, sinter_node node) {
+    static const int64_t row_counts[] = {64, 128};
+    sinter_pass_context *context = user;
+    if (!sinter_attention_has_blocks(context->module, node)) return;
+    const shape s = describe(context->module, node);
+    choice best = {.cycles = INFINITY};
+    for (size_t i = 0; i < sizeof row_counts / sizeof *row_counts; i++)
+        try_rows(&s, context->machine, row_counts[i], &best);
+    if (!s.rounds || !best.blocks[0]) try_rows(&s, context->machine, FEW_ROWS, &best);
+    if (!best.blocks[0]) return;
+    sinter_attr attr = sinter_attr_ints("blocks", best.blocks, 2);
+    sinter_rewrite_set_attr(&context->rewrite, node, &attr);
+}
+
+void sinter_pass_tile_attention(sinter_pass_context *context) {
+    if (context->machine->has_device) sinter_pass_visit_nodes(context->module, visit, context);
+}

@@ -18,10 +18,10 @@
  * Needs: constants, whole blocks of whole words. Test: tests/codegen/schedule/bits.loops, bits_bytes.loops,
  * tests/suites/contrib_operators.py */
 #include "codegen/schedule_cpu_bits.h"
+#include "codegen/loop_access.h"
 #include "codegen/schedule_cpu_constant.h"
 #include "codegen/schedule_cpu_dot.h"
 #include "codegen/schedule_cpu_scratch.h"
-#include "codegen/loop_access.h"
 
 #include <string.h>
 
@@ -118,22 +118,32 @@ static bool lies_along(bits *b, sinter_expr load) {
     return true;
 }
 
-/* x is f32(items) * x_scale: bytes, in blocks as long as those of the weights. */
-static void match_bytes(bits *b, const divisor_search *weights) {
+static int64_t block_of(const bits *b, const divisor_search *s) {
+    return s->divisor ? s->divisor : b->steps;
+}
+
+static bool has_blocks(const bits *b, const divisor_search *s) {
+    int64_t block = block_of(b, s);
+    return !s->other && block > 0 && b->steps % block == 0 && block % b->fields == 0;
+}
+
+/* x is f32(items) * x_scale: bytes, in blocks as long as those of the weights, or in any where these have none, which are the search's then. */
+static void match_bytes(bits *b, divisor_search *search) {
     b->dot = sinter_target_dot(b->state->target); /* fields are small enough to be signed */
     b->items = b->x_scale = NULL;
     if (b->dot == SINTER_INTRINSIC_NONE || !sinter_loop_is_call(b->x, SINTER_SCALAR_mul)) return;
     for (int i = 0; i < 2; i++) {
         sinter_expr items = b->x->arguments[i], scale = b->x->arguments[1 - i];
-        divisor_search s = *weights;
+        divisor_search s = *search;
         if (items->kind != SINTER_LOOP_CAST || items->dtype != SINTER_DTYPE_f32 ||
             !(items = integer_load(items->arguments[0])) || items->dtype != SINTER_DTYPE_i8 ||
             !lies_along(b, items))
             continue;
         search_divisor(&s, scale);
-        if (s.other || scale->kind != SINTER_LOOP_LOAD) continue;
+        if (!has_blocks(b, &s) || scale->kind != SINTER_LOOP_LOAD) continue;
         b->items = items;
         b->x_scale = scale;
+        *search = s;
         return;
     }
 }
@@ -144,8 +154,8 @@ static bool find_block(bits *b) {
     search_divisor(&s, b->scale);
     if (b->zero) search_divisor(&s, b->zero);
     match_bytes(b, &s);
-    b->block = s.divisor ? s.divisor : b->steps;
-    return !s.other && b->block > 0 && b->steps % b->block == 0 && b->block % b->fields == 0;
+    b->block = block_of(b, &s);
+    return has_blocks(b, &s);
 }
 
 static bool match(bits *b, const sinter_cpu_nest *nest) {

@@ -1,0 +1,72 @@
+"""Products of quantized rows with weights of few bits, both dequantized with scales of a row, a tensor, a column or blocks of several lengths:
+every pair of ways, with zero points or without, has what the evaluator has on every instruction set.
+
+    tests/suites/few_bits_values.py     with PYTHONPATH=tests/suites and SINTER_BUILD
+"""
+
+import itertools
+import pathlib
+import subprocess
+import tempfile
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper, save
+
+from support import onnx_cases
+from tally import Tally
+
+STEPS, COLUMNS = 192, 40
+ROW_SCALES = ("row", "tensor", "step", 32, 64, 24)  # of the rows: one for each row, for all, for each step of the sum, for blocks of it
+WEIGHT_SCALES = ("column", "tensor", 32, 64)
+ROW_TYPES = (TensorProto.INT8, TensorProto.INT8, TensorProto.UINT8)
+WEIGHT_BITS = {TensorProto.UINT4: 4, TensorProto.INT4: 4, TensorProto.UINT2: 2, TensorProto.INT2: 2}
+ROWS = (3, 1, 40)
+TARGETS = {"x86-64-v2": "ssse3", "x86-64-v3": "avx2", "x86-64-v4": "avx512vl", "x86-64-v4+avx512vnni": "avx512_vnni"}
+PLACES = {"row": {"axis": 0}, "tensor": {}, "step": {"axis": 1}, "column": {"axis": 1}}
+
+
+def packed(name, dtype, shape, rng):
+    bits = WEIGHT_BITS[dtype]
+    values = rng.integers(0, 1 << bits, int(np.prod(shape))).astype(np.uint8)
+    values = np.append(values, np.zeros(-len(values) % (8 // bits), np.uint8)).reshape(-1, 8 // bits)
+    joined = np.bitwise_or.reduce(values << (bits * np.arange(8 // bits, dtype=np.uint8)), axis=1)
+    return helper.make_tensor(name, dtype, shape, joined.astype(np.uint8).tobytes(), raw=True)
+
+
+def model_of(index, row_way, weight_way):
+    rng, rows = np.random.default_rng(index), ROWS[index % len(ROWS)]
+    row_type, weight_type, has_zero = ROW_TYPES[index // 2 % len(ROW_TYPES)], list(WEIGHT_BITS)[index % len(WEIGHT_BITS)], index // 3 % 2
+    row_shape = {"row": (rows,), "tensor": (), "step": (STEPS,)}.get(row_way) if row_way in PLACES else (rows, STEPS // row_way)
+    shape = {"column": (COLUMNS,), "tensor": ()}.get(weight_way) if weight_way in PLACES else (STEPS // weight_way, COLUMNS)
+    constants = [packed("w", weight_type, (STEPS, COLUMNS), rng), numpy_helper.from_array(rng.uniform(0.5, 1.5, shape).astype("f4"), "s")]
+    constants += [packed("z", weight_type, shape, rng)] * has_zero
+    nodes = [helper.make_node("DequantizeLinear", ["x", "t"], ["rows"], **PLACES.get(row_way, {"axis": 1, "block_size": row_way})),
+             helper.make_node("DequantizeLinear", [constant.name for constant in constants], ["weights"],
+                              **PLACES.get(weight_way, {"axis": 0, "block_size": weight_way})),
+             helper.make_node("MatMul", ["rows", "weights"], ["y"])]
+    inputs = [helper.make_tensor_value_info("x", row_type, (rows, STEPS)), helper.make_tensor_value_info("t", TensorProto.FLOAT, row_shape)]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, (rows, COLUMNS))]
+    graph = helper.make_graph(nodes, "few_bits", inputs, outputs, constants)
+    what = f"{rows} rows, {TensorProto.DataType.Name(row_type)} by {row_way}, {TensorProto.DataType.Name(weight_type)} by {weight_way}"
+    return what + (", zero points" if has_zero else ""), helper.make_model(graph, opset_imports=[helper.make_opsetid("", 25)], ir_version=11)
+
+
+def main():
+    tally = Tally()
+    flags = pathlib.Path("/proc/cpuinfo").read_text().split()
+    targets = [target for target, feature in TARGETS.items() if feature in flags]
+    for target in TARGETS.keys() - set(targets):
+        tally.skipped(target, f"this machine has no {TARGETS[target]}")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = pathlib.Path(scratch) / "model.onnx"
+        for index, ways in enumerate(itertools.product(ROW_SCALES, WEIGHT_SCALES)):
+            what, model = model_of(index, *ways)
+            save(model, path)
+            for target in targets:
+                done = subprocess.run([str(onnx_cases.SINTER), "diff", path, f"cpu:{target}", "eval"], capture_output=True, text=True)
+                tally.check(f"{what}, {target}", [done.stdout[-300:] + done.stderr[-300:]] if done.returncode else [])
+    tally.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -148,6 +148,9 @@ bool sinter_tensor_read_named(const char *path, const char *name, const sinter_t
                              diag);
     else if (sinter_string_ends_with(path, ".pb"))
         ok = read_proto(file, path, expected ? expected->kind : SINTER_TYPE_NONE, &tensor, diag);
+    else if (sinter_string_ends_with(path, ".npy") || sinter_string_ends_with(path, ".npz"))
+        ok = sinter_error(diag, path,
+                          "has not the first bytes of such a file: it is damaged, or empty");
     else
         ok = read_raw(file, path, expected, dims, &tensor, diag);
     sinter_storage_release_reference(file);

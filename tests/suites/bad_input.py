@@ -351,6 +351,17 @@ def bad_tensors(bench):
     for size in (0, 5, 8, 10, 64, 127, 128, 129, len(data) - 1):
         bench.write("cut.npy", data[:size])
         run(f".npy cut after {size} bytes", "cut.npy")
+    # Where as many raw numbers would do.
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "rows", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 8])])
+    rows = bench.write("rows.onnx", helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9))
+    np.save(bench.folder / "eight.npy", np.ones((2, 8), np.float32))
+    whole = (bench.folder / "eight.npy").read_bytes()
+    for name, bad in (("empty", b""), ("damaged at its first byte", b"\0" + whole[1:])):
+        bench.write("bad.npy", bad)
+        bench.expect(f"an .npy that is {name}, for open rows", "run", rows, "--target=eval", "-i", "x=bad.npy", words=("bad.npy", "damaged"))
+    bench.expect("figures where no file can be", "bench", rows, "--seconds=30", "--json=none/x.json", words=("none/x.json",))
+    bench.expect("made inputs of a bounded dim", "run", rows, "--target=eval", "--dim=N=3..7", allowed=(0,))
     bench.write("huge.npy", data.replace(b"(2, 3), }", b"(1152921504606846976, 3), }")[: len(data)])
     run("an .npy of exabytes", "huge.npy")
     for name, old, new in (

@@ -104,6 +104,13 @@ static bool trace_one(bound_run *run, const arguments *a, trace_file *trace, sin
     return trace_file_close(trace, good, diag) && good;
 }
 
+/* Found out before anything is measured. */
+static bool can_write(const char *path, sinter_diag *diag) {
+    sinter_file_writer probe;
+    return !path || (sinter_file_writer_open(&probe, path, false, diag) &&
+                     (sinter_file_writer_close(&probe, false, NULL), true));
+}
+
 static int bench_engine(sinter_engine *engine, const arguments *a, double seconds, int64_t threads,
                         measurement *m, sinter_diag *diag) {
     const char *path = a->operands[0];
@@ -112,7 +119,7 @@ static int bench_engine(sinter_engine *engine, const arguments *a, double second
         return 2;
     }
     trace_file trace;
-    if (!trace_file_open(&trace, a, diag)) return 2;
+    if (!can_write(arguments_find(a, "json"), diag) || !trace_file_open(&trace, a, diag)) return 2;
     bound_run run = bound_run_create(engine);
     sinter_profile *p = arguments_has(a, "profile") ? sinter_profile_create(engine) : NULL;
     int status = 2;

@@ -298,7 +298,31 @@ static int64_t given_size(const sinter_engine *engine, const sinter_tensor *inpu
     return otherwise;
 }
 
-/* What --size says of a dim of an input, else what inputs from files have there, else 1. */
+/* The least that is not 0 and that the symbol may be, as --dim said or the model follows. */
+static int64_t least_size(const sinter_engine *engine, const char *name) {
+    const sinter_abi_artifact *artifact = sinter_engine_artifact(engine);
+    sinter_module *module = sinter_engine_module(engine);
+    int64_t min = 1, multiple = 1;
+    for (uint32_t i = 0; artifact && i < artifact->symbol_count; ++i)
+        if (!strcmp(artifact->symbols[i].name, name)) {
+            min = artifact->symbols[i].min;
+            multiple = artifact->symbols[i].multiple;
+        }
+    sinter_dim_table *dims = !artifact && module ? sinter_module_dims(module) : NULL;
+    for (size_t i = 0; dims && i < sinter_dim_symbol_count(dims); ++i) {
+        const sinter_dim_symbol *symbol =
+            sinter_dim_get_symbol(dims, sinter_dim_symbol_at(dims, i));
+        if (symbol->name && !strcmp(symbol->name, name)) {
+            min = symbol->min;
+            multiple = symbol->multiple;
+        }
+    }
+    if (min < 1) min = 1;
+    return multiple > 1 && min <= INT64_MAX - multiple ? (min + multiple - 1) / multiple * multiple
+                                                       : min;
+}
+
+/* What --size says of a dim of an input, else what inputs from files have there, else the least. */
 static int64_t made_size(const sinter_engine *engine, const arguments *a,
                          const sinter_tensor *inputs, const char *name) {
     if (!*name) return 1;
@@ -308,7 +332,7 @@ static int64_t made_size(const sinter_engine *engine, const arguments *a,
             value[strlen(name)] == '=')
             return strtoll(value + strlen(name) + 1, NULL, 10);
     }
-    return given_size(engine, inputs, name, 1);
+    return given_size(engine, inputs, name, least_size(engine, name));
 }
 
 static bool check_size_name(const sinter_engine *engine, const char *value, sinter_diag *diag) {

@@ -217,15 +217,16 @@ static bool tile_rows(tiling *t, sinter_loop_var row, sinter_loop_var blocks,
     return true;
 }
 
-/* Columns at a time for what is left: whole vectors where they fit, then a power of two. 0: one by one. */
+/* Columns at a time for what is left: whole vectors where they fit, then a power of two; one with the rows of a tile, whose sums do not
+ * wait for each other. 0: one by one. */
 static int64_t next_width(const tiling *t, int64_t count, int64_t width) {
-    int64_t lanes = t->tile.lanes;
-    if (count < 0) return width > lanes ? lanes : width > 4 ? 4 : 0;
+    int64_t lanes = t->tile.lanes, least = t->has_row ? 1 : 2;
+    if (count < 0) return width > lanes ? lanes : width > 4 ? 4 : width > 1 && least == 1 ? 1 : 0;
     if (count >= t->tile.columns) return t->tile.columns;
     if (count >= lanes) return count / lanes * lanes;
     int64_t power = 1;
     while (power * 2 <= count) power *= 2;
-    return power > 1 ? power : 0;
+    return power >= least ? power : 0;
 }
 
 static bool tile_columns(tiling *t, sinter_loop_var column) {

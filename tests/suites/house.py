@@ -21,7 +21,7 @@ C_SUFFIXES = {".c", ".h", ".def", ".cu", ".cuh"}
 SCRIPT_SUFFIXES = {".py", ".sh", ".cmake"}
 LINES_WARNED, LINES_FAILED = 800, 1500
 RUNTIME_BYTES = 300 * 1024
-RUNTIME_NEEDS = {"libc.so.6", "libdl.so.2", "libpthread.so.0"}  # one library from glibc 2.34 on
+RUNTIME_NEEDS = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0"}
 PUBLIC_HEADERS = ("runtime/abi.h", "runtime/sinter_runtime.h", "runtime/jit/sinter.h")
 
 # What a file may include, by the longest prefix of its path. Tools and tests may include everything.

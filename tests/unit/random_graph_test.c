@@ -144,13 +144,14 @@ static bool wants_hardware(const char *pass) {
  * to be added up by rows, nothing as regular as attention, and the precision of their types. */
 static bool is_elsewhere(const char *pass) {
     static const char *const names[] = {
-        "fold_sequences", "winograd", "split_reductions", "recognize_attention", "lower_precision",
+        "fold_sequences", "winograd", "split_reductions", "recognize_attention", "tile_attention",
+        "lower_precision",
         /* No recipe asks for these: tests/passes/, tests/suites/compressed_models.py. */
         "cut_blocks", "prune_channels", "smooth_activations", "quantize_activations",
         "quantize_weights", "compress_weights", "quantize_tables", "quantize_biases",
         "widen_weights", "rotate_channels",
         /* Graphs with shardings have properties of their own: tests/suites/shard_values.py. */
-        "shard_propagate", "shard_partition", "shard_simplify", "shard_hierarchy",
+        "shard_propagate", "shard_partition", "shard_simplify", "shard_hierarchy", "shard_overlap",
         "shard_localize"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(pass, names[i]) == 0) return true;

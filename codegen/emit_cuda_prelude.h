@@ -279,39 +279,8 @@ template <class T, class F> static __device__ __forceinline__ void sinter_update
 template <class T, int N> struct alignas(sizeof(T) * N) sinter_piece {
     T data[N];
 };
-template <class T, int N> static __device__ __forceinline__ void sinter_read(array<T, N> &to, const T *from, int64_t at) {
-    constexpr int COUNT = sizeof(T) * N <= 16 ? N : 16 / sizeof(T);
-#pragma unroll
-    for (int i = 0; i < N; i += COUNT) {
-        const sinter_piece<T, COUNT> piece = *(const sinter_piece<T, COUNT> *)(from + at + i);
-#pragma unroll
-        for (int k = 0; k < COUNT; k++) to.data[i + k] = piece.data[k];
-    }
-}
-template <class T, int N> static __device__ __forceinline__ void sinter_write(T *to, int64_t at, const array<T, N> &from) {
-    constexpr int COUNT = sizeof(T) * N <= 16 ? N : 16 / sizeof(T);
-#pragma unroll
-    for (int i = 0; i < N; i += COUNT) {
-        sinter_piece<T, COUNT> piece;
-#pragma unroll
-        for (int k = 0; k < COUNT; k++) piece.data[k] = from.data[i + k];
-        *(sinter_piece<T, COUNT> *)(to + at + i) = piece;
-    }
-}
-
-/* The same of memory of the block. */
-template <class T, int N, int M>
-static __device__ __forceinline__ void sinter_read(array<T, N> &to, const array<T, M> &from, int64_t at) {
-    sinter_read(to, from.data, at);
-}
-template <class T, int N, int M>
-static __device__ __forceinline__ void sinter_write(array<T, M> &to, int64_t at, const array<T, N> &from) {
-    sinter_write(to.data, at, from);
-}
-
-/* The same of swizzled memory, where accesses of 16 bytes stay together. */
-template <class T, int N, int M>
-static __device__ __forceinline__ void sinter_read(array<T, N> &to, const swizzled<T, M> &from, int64_t at) {
+template <class T, int N, class Memory>
+static __device__ __forceinline__ void sinter_read(array<T, N> &to, const Memory &from, int64_t at) {
     constexpr int COUNT = sizeof(T) * N <= 16 ? N : 16 / sizeof(T);
 #pragma unroll
     for (int i = 0; i < N; i += COUNT) {
@@ -320,8 +289,8 @@ static __device__ __forceinline__ void sinter_read(array<T, N> &to, const swizzl
         for (int k = 0; k < COUNT; k++) to.data[i + k] = piece.data[k];
     }
 }
-template <class T, int N, int M>
-static __device__ __forceinline__ void sinter_write(swizzled<T, M> &to, int64_t at, const array<T, N> &from) {
+template <class T, int N, class Memory>
+static __device__ __forceinline__ void sinter_write(Memory &&to, int64_t at, const array<T, N> &from) {
     constexpr int COUNT = sizeof(T) * N <= 16 ? N : 16 / sizeof(T);
 #pragma unroll
     for (int i = 0; i < N; i += COUNT) {

@@ -419,19 +419,25 @@ static double peak_bytes(const estimator *e) {
     return peak;
 }
 
+/* Symbols count as 1. */
+static estimator estimator_of(sinter_module *module, const sinter_hardware *hardware,
+                              sinter_arena *arena) {
+    sinter_dim_table *dims = sinter_module_dims(module);
+    return (estimator){.module = module,
+                       .dims = dims,
+                       .hardware = hardware,
+                       .arena = arena,
+                       .bindings = sinter_dim_assume(dims, arena, 1),
+                       .times = 1};
+}
+
 void sinter_estimate_module(sinter_module *module, const sinter_hardware *hardware,
                             sinter_arena *arena, sinter_estimate *out_estimate) {
-    sinter_dim_table *dims = sinter_module_dims(module);
     sinter_link_clock clock = {0};
     *out_estimate = (sinter_estimate){0};
-    estimator e = {.module = module,
-                   .clock = &clock,
-                   .dims = dims,
-                   .hardware = hardware,
-                   .arena = arena,
-                   .bindings = sinter_dim_assume(dims, arena, 1),
-                   .out = out_estimate,
-                   .times = 1};
+    estimator e = estimator_of(module, hardware, arena);
+    e.clock = &clock;
+    e.out = out_estimate;
     e.weight_bytes = out_estimate->weight_bytes = sinter_cost_weight_bytes(module);
     add_region(&e, sinter_module_main(module));
     out_estimate->activation_bytes = peak_bytes(&e);
@@ -440,26 +446,15 @@ void sinter_estimate_module(sinter_module *module, const sinter_hardware *hardwa
 sinter_estimate_step sinter_estimate_node(sinter_module *module, sinter_node node,
                                           const sinter_hardware *hardware, double weight_bytes,
                                           sinter_arena *arena) {
-    sinter_dim_table *dims = sinter_module_dims(module);
-    const estimator e = {.module = module,
-                         .dims = dims,
-                         .hardware = hardware,
-                         .arena = arena,
-                         .bindings = sinter_dim_assume(dims, arena, 1),
-                         .weight_bytes = weight_bytes,
-                         .times = 1};
+    estimator e = estimator_of(module, hardware, arena);
+    e.weight_bytes = weight_bytes;
     return describe_step(&e, node);
 }
 
 void sinter_estimate_rounds(sinter_module *module, sinter_node node,
                             const sinter_hardware *hardware, sinter_arena *arena,
                             sinter_hardware_rounds *out_rounds) {
-    sinter_dim_table *dims = sinter_module_dims(module);
-    const estimator e = {.module = module,
-                         .dims = dims,
-                         .hardware = hardware,
-                         .arena = arena,
-                         .bindings = sinter_dim_assume(dims, arena, 1)};
+    const estimator e = estimator_of(module, hardware, arena);
     find_rounds(&e, node, out_rounds);
 }
 

@@ -1,6 +1,7 @@
 /* What the CPU schedules of nests have in common: chains of loops over consecutive elements become one loop, the innermost
  * one runs in vector lanes, the outermost in parallel where there is enough work. Everything is tried through verbs that
  * check themselves; what a verb refuses stays as it is. Test: tests/codegen/schedule/elementwise.loops */
+#include "codegen/loop_access.h"
 #include "codegen/loop_word.h"
 #include "codegen/schedule_cpu.h"
 
@@ -79,14 +80,18 @@ int64_t sinter_schedule_cpu_instructions(const sinter_loop_stmt *stmt) {
 }
 
 /* The element moves by this many elements from lane to lane; false where that is no number. */
-static bool lane_stride(body_facts *f, const sinter_expr *indices, uint32_t rank, int64_t *out) {
-    sinter_expr coefficient, rest;
+static bool lane_stride(body_facts *f, sinter_loop_buffer buffer, const sinter_expr *indices,
+                        int64_t *out) {
+    const uint32_t last = f->state->schedule.function->buffers.items[buffer].rank;
     *out = 0;
-    if (!rank) return true;
-    for (uint32_t i = 0; i + 1 < rank; i++)
-        if (sinter_loop_expr_uses(indices[i], f->lane)) return false;
-    return sinter_loop_affine(&f->builder, indices[rank - 1], f->lane, &coefficient, &rest) &&
-           !sinter_loop_expr_uses(rest, f->lane) && sinter_loop_is_const_int(coefficient, out);
+    for (uint32_t i = 0; i < last; i++) {
+        if (!sinter_loop_expr_uses(indices[i], f->lane)) continue;
+        sinter_expr coefficient, rest;
+        if (i + 1 < last) return sinter_loop_stride(&f->builder, buffer, indices, f->lane, out);
+        return sinter_loop_affine(&f->builder, indices[i], f->lane, &coefficient, &rest) &&
+               sinter_loop_is_const_int(coefficient, out);
+    }
+    return true;
 }
 
 static void note_width(body_facts *f, sinter_dtype dtype) {
@@ -107,7 +112,7 @@ static void visit_value(void *user, sinter_expr expr) {
     if (expr->kind == SINTER_LOOP_LOAD) {
         f->work++;
         note_width(f, expr->dtype);
-        bool known = lane_stride(f, expr->arguments, expr->argument_count, &stride);
+        bool known = lane_stride(f, expr->buffer, expr->arguments, &stride);
         bool in_registers = sinter_target_has(f->state->target, "avx512vbmi") &&
                             sinter_loop_looks_up(f->state->schedule.function, expr);
         if (in_registers) return;
@@ -130,7 +135,7 @@ static void visit_list(body_facts *f, sinter_loop_stmt *first) {
         if (stmt->kind == SINTER_LOOP_STORE) {
             f->work++;
             note_width(f, f->state->schedule.function->buffers.items[stmt->buffer].dtype);
-            if (!lane_stride(f, stmt->arguments, stmt->argument_count, &stride) || stride != 1)
+            if (!lane_stride(f, stmt->buffer, stmt->arguments, &stride) || stride != 1)
                 f->unfit = true;
         }
         visit_list(f, stmt->body);

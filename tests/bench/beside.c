@@ -98,14 +98,14 @@ static bool take_turns(const contestant *all, times *measured, size_t count, int
 
 /* ---- answers ---- */
 
-/* Largest difference over the largest element of the second; infinite where shapes differ. */
+/* Largest difference over the largest element of the second; infinite where shapes differ, or where only one has NaN or an infinity. */
 static double difference_of(const sinter_tensor *a, const sinter_tensor *b) {
     double most = 0, scale = 0;
     if (sinter_tensor_count(a) != sinter_tensor_count(b)) return INFINITY;
     for (int64_t i = 0; i < sinter_tensor_count(a); i++) {
         double x = sinter_tensor_get_double(a, i), y = sinter_tensor_get_double(b, i);
         most = fmax(most, isnan(x) == isnan(y) ? fabs(x - y) : INFINITY);
-        scale = fmax(scale, fabs(y));
+        if (isfinite(y)) scale = fmax(scale, fabs(y));
     }
     return scale > 0 ? most / scale : most;
 }
@@ -157,13 +157,20 @@ static bool measure(char **arguments, const feeds *inputs) {
     bool good = contestant_open_sinter(arguments[1], threads, inputs, &all[0]) &&
                 (count == 1 || open_peer(arguments[2], threads, inputs, &all[1])) &&
                 take_turns(all, measured, count, threads, atof(arguments[4]));
+    const double error = good && count == 2 ? compare_outputs(all) : 0;
+    if (!isfinite(error)) {
+        fprintf(stderr,
+                "beside: error: %s: its answer and %s's differ in shape, NaN or infinities\n",
+                arguments[1], arguments[2]);
+        good = false;
+    }
     if (good) {
         printf("{");
         print_times("sinter", &measured[0]);
         if (count == 2) {
             printf(", ");
             print_times("peer", &measured[1]);
-            printf(", \"error\": %.3g", compare_outputs(all));
+            printf(", \"error\": %.3g", error);
         }
         printf("}\n");
     }

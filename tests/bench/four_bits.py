@@ -192,7 +192,11 @@ def measure_threads(bench, prepared, threads, with_llama):
     rows = {}
     for (source, level), own in taken.items():
         model, folder, names = prepared[source, level]
-        row = rows[source, level] = {"error": models.error_of(bench, model, folder, names)}
+        try:
+            row = rows[source, level] = {"error": models.error_of(bench, model, folder, names)}
+        except (RuntimeError, subprocess.CalledProcessError) as error:
+            bench.fail(f"{source}, operands in {LEVELS[level]}: {error}")
+            continue
         for engine, its in own.items():
             row[f"{engine}_ms"] = statistics.median(turn["median_ms"] for turn in its)
             row[f"{engine}_min_ms"] = min(turn["min_ms"] for turn in its)

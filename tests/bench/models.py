@@ -52,15 +52,12 @@ def peer_turn(bench, model, folder, threads):
 
 
 def error_of(bench, model, folder, names):
-    """Largest relative error over the outputs: max|a-b| / max|b|."""
+    """Of Sinter's outputs to the peer's."""
     subprocess.run([bench.sinter, "run", model, "-o", folder / "got", *input_options(folder, names)], check=True,
                    stdout=subprocess.DEVNULL)
-    worst = 0.0
-    for name, expected in numpy.load(folder / "expected.npz").items():
-        got = numpy.load(folder / "got" / (name.replace("/", "_") + ".npy"))
-        scale = numpy.abs(expected.astype("f8")).max(initial=0) or 1
-        worst = max(worst, float(numpy.abs(got.astype("f8") - expected.astype("f8")).max(initial=0) / scale))
-    return worst
+    expected = dict(numpy.load(folder / "expected.npz"))
+    files = {name: folder / "got" / (name.replace("/", "_") + ".npy") for name in expected}
+    return turns.relative_error({name: numpy.load(file) for name, file in files.items() if file.exists()}, expected)
 
 
 def multiply_adds(bench, model, sizes):

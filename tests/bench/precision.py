@@ -4,6 +4,7 @@ of several inputs, for single ones differ by half; beside OpenVINO in bf16, wher
 import json
 import pathlib
 import statistics
+import subprocess
 import tempfile
 
 import numpy
@@ -12,13 +13,6 @@ import turns
 
 COMPARED = "bf16_min_ms"
 SAMPLES = 5  # inputs by which errors are judged
-
-
-def error_of(answers, expected):
-    """The worst max|a-b| / max|b| of the outputs, by name."""
-    def error(got, wanted):
-        return numpy.abs(got.astype("f8") - wanted.astype("f8")).max(initial=0) / (numpy.abs(wanted).max(initial=0) or 1)
-    return max(float(error(answers[name], wanted)) for name, wanted in expected.items())
 
 
 def shuffled(feeds, seed):
@@ -48,10 +42,10 @@ def errors_of(bench, model, has_peer):
         for seed in range(SAMPLES):
             numpy.savez(feeds, **shuffled(first, seed))
             expected, found = (answers_of(bench, artifact, feeds, folder / precision) for precision, artifact in artifacts.items())
-            own.append(error_of(found, expected))
+            own.append(turns.relative_error(found, expected))
             if has_peer:
                 bench.openvino(model, feeds, 1, "bf16", folder / "sample-peer.npz", seconds=0.01)
-                peer.append(error_of(numpy.load(folder / "sample-peer.npz"), expected))
+                peer.append(turns.relative_error(dict(numpy.load(folder / "sample-peer.npz")), expected))
     for artifact in artifacts.values():
         artifact.unlink()
     return {"error": statistics.median(own), **({"peer_error": statistics.median(peer)} if peer else {})}
@@ -78,13 +72,18 @@ def measure(bench):
     large = sorted(model for model in turns.BENCH_MODELS.glob("*.onnx") if "int8" not in model.stem)
     models = bench.options.models or large or sorted(turns.EMBEDDED.glob("*.onnx"))
     has_peer = turns.has_openvino()
-    errors = {model: errors_of(bench, model, has_peer) for model in models}
+    errors = {}
+    for model in models:
+        try:
+            errors[model] = errors_of(bench, model, has_peer)
+        except (RuntimeError, subprocess.CalledProcessError) as error:
+            bench.fail(f"{model.stem}: {error}")
     rows = {}
     for threads in bench.options.threads:
         table = turns.Table(f"Operands of products in bf16, {threads} thread(s); fastest runs", "model", "f32 ms", "bf16 ms", "f32 / bf16",
                             "OpenVINO bf16 ms", "OpenVINO / Sinter", "error", "OpenVINO's error")
         gains, leads = [], []
-        for model in models:
+        for model in errors:
             row = rows[f"{model.stem}, {threads} thread(s)"] = {**errors[model], **times_of(bench, model, threads, has_peer)}
             gains.append(row["f32_min_ms"] / row["bf16_min_ms"])
             peer = ["", "", ""]

@@ -63,6 +63,23 @@ def make_array(random, shape, kind):
     return random.integers(low, high, shape).astype(kind)
 
 
+def relative_error(answers, expected):
+    """The worst max|a-b| / max|b| of the outputs, arrays by name. NaN and infinities have to be where they are expected: a RuntimeError
+    names the output otherwise, as it does for one that is missing or has another shape."""
+    worst = 0.0
+    for name, wanted in expected.items():
+        if name not in answers or answers[name].shape != wanted.shape:
+            raise RuntimeError(f"output '{name}': expected shape {wanted.shape}, found {answers[name].shape if name in answers else 'none'}")
+        a, b = answers[name].astype("f8"), wanted.astype("f8")
+        numbers = numpy.isfinite(a) & numpy.isfinite(b)
+        wrong = int((~numbers & (a != b) & ~(numpy.isnan(a) & numpy.isnan(b))).sum())
+        if wrong:
+            raise RuntimeError(f"output '{name}': {wrong} of {a.size} elements are NaN or infinite in one answer only")
+        scale = numpy.abs(b[numbers]).max(initial=0) or 1
+        worst = max(worst, float(numpy.abs(a[numbers] - b[numbers]).max(initial=0) / scale))
+    return worst
+
+
 def has_openvino():
     return subprocess.run([PYTHON, "-c", "import openvino"], capture_output=True).returncode == 0
 

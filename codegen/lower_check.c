@@ -176,12 +176,6 @@ bool sinter_lower_is_bound(const sinter_lower *lower, sinter_dim dim) {
     return true;
 }
 
-/* Where the node comes from, for a message whose arguments a '%' names. */
-static const char *origin(const sinter_node_info *info) {
-    bool plain = info->location && !strchr(info->location, '%');
-    return plain ? info->location : sinter_op_get_info(info->op)->name;
-}
-
 static void check_relation(sinter_lower *lower, const sinter_node_info *info,
                            const sinter_infer_trust *trust) {
     static const char *const messages[] = {
@@ -192,7 +186,7 @@ static void check_relation(sinter_lower *lower, const sinter_node_info *info,
         [SINTER_INFER_WINDOW] =
             "%s: a window of %%0 does not fit a spatial dim of %%1, pads counted"};
     bool is_window = trust->relation == SINTER_INFER_WINDOW;
-    const char *name = is_window ? origin(info) : sinter_op_get_info(info->op)->name;
+    const char *name = sinter_op_get_info(info->op)->name;
     sinter_expr pair[2] = {sinter_lower_host_dim(lower, trust->a),
                            sinter_lower_host_dim(lower, trust->b)};
     sinter_expr one = sinter_loop_int(&lower->host, 1);
@@ -242,11 +236,16 @@ bool sinter_lower_check_node(sinter_lower *lower, sinter_node node) {
     if ((rule && !rule(lower, node)) || !sinter_lower_check_trusted(lower, node)) return false;
     for (uint32_t i = 0; i < info.result_count; ++i)
         if (info.results[i]) check_dims(lower, node, info.results[i]);
-    /* What a group does not store it still computes. */
+    /* What a group does not store it still computes; a failure names the node in it. */
+    const sinter_node around = lower->node;
+    bool good = true;
     for (uint32_t r = 0; r < info.region_count; ++r)
-        SINTER_FOR_NODES (lower->module, info.regions[r], inner)
-            if (!sinter_lower_check_node(lower, inner)) return false;
-    return true;
+        SINTER_FOR_NODES (lower->module, info.regions[r], inner) {
+            lower->node = inner;
+            good = good && sinter_lower_check_node(lower, inner);
+        }
+    lower->node = around;
+    return good;
 }
 
 /* ---- sizes that no machine has ---- */

@@ -90,7 +90,9 @@ bool sinter_pipeline_check(const sinter_pass *const *passes, size_t count,
     const char *wanted = options->print_after;
     if (!wanted || !strcmp(wanted, "all")) return true;
     const sinter_pass *pass = sinter_pass_find(sinter_string_of(wanted));
-    if (!pass) return sinter_error(diag, "--print-after", "unknown pass '%s'", wanted);
+    if (!pass)
+        return sinter_error(diag, "--print-after",
+                            "unknown pass '%s'; sinter-opt --list-passes shows all", wanted);
     for (size_t i = 0; i < count; i++)
         if (passes[i] == pass && !is_left_out(pass, options)) return true;
     return sinter_error(diag, "--print-after", "pass '%s' is not among those that run", wanted);
@@ -133,8 +135,8 @@ bool sinter_pipeline_parse(const char *list, sinter_arena *arena,
         size_t size = strcspn(list, ",");
         const sinter_pass *pass = sinter_pass_find((sinter_string){list, size});
         if (!pass)
-            return sinter_error(diag, "", "unknown pass '%.*s'; --list-passes shows all", (int)size,
-                                list);
+            return sinter_error(diag, "", "unknown pass '%.*s'; sinter-opt --list-passes shows all",
+                                (int)size, list);
         sinter_vector_push(arena, &passes, pass);
         list += size + (list[size] == ',');
     }

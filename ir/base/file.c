@@ -51,6 +51,17 @@ size_t sinter_file_peek(const char *path, char *out_start, size_t size) {
     return got > 0 ? (size_t)got : 0;
 }
 
+bool sinter_file_is_same(const char *path, const char *other) {
+    struct stat a, b;
+    return !stat(path, &a) && !stat(other, &b) && S_ISREG(a.st_mode) && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+bool sinter_file_is_there(const char *path) {
+    struct stat about;
+    return !stat(path, &about);
+}
+
 bool sinter_file_write(const char *path, const void *data, size_t size, sinter_diag *diag) {
     sinter_file_writer writer;
     if (!sinter_file_writer_open(&writer, path, false, diag)) return false;

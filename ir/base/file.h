@@ -12,6 +12,9 @@ bool sinter_file_read(const char *path, sinter_text *out_text, sinter_diag *diag
 bool sinter_file_read_text(const char *path, sinter_text *out_text, sinter_diag *diag);
 /* The first bytes of a regular file, at most `size` of them, for a look at what it is; 0 of what is none. */
 size_t sinter_file_peek(const char *path, char *out_start, size_t size);
+/* Whether both are one regular file, by whatever name or link; a file that is not there is none. */
+bool sinter_file_is_same(const char *path, const char *other);
+bool sinter_file_is_there(const char *path); /* of whatever kind */
 bool sinter_file_write(const char *path, const void *data, size_t size, sinter_diag *diag);
 
 /* The first call of a program: standard streams that are closed become ones that can't be read or written, so that no

@@ -260,6 +260,8 @@ static bool write_report(const job *j) {
 
 /* Places that can't be written to are said before the work. */
 static bool check_places(const job *j) {
+    if (sinter_file_is_same(j->path, j->out_path))
+        return sinter_error(j->diag, j->out_path, "would overwrite the model that is compressed");
     const char *const paths[] = {j->out_path, j->options->write_recipe, j->options->report};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         sinter_file_writer writer;

@@ -1,4 +1,4 @@
-/* Command-line arguments: options anywhere, `--` ends them. Test: tests/suites/bad_input.py */
+/* Command-line arguments: options anywhere, `--` ends them. Test: tests/suites/bad_input.py, tests/cli/options.test */
 #include "frontends/import.h"
 #include "tools/sinter/command.h"
 #include <errno.h>
@@ -29,6 +29,11 @@ static const char *dashes(const char *name) {
     return name[1] ? "--" : "-";
 }
 
+/* "-o " or "--json=" */
+static const char *between(const char *name) {
+    return name[1] ? "=" : " ";
+}
+
 void *keep_until_exit(size_t size) {
     static sinter_arena memory; /* reachable to the end, so that leak checkers know it is meant */
     if (!memory.blocks) sinter_arena_init(&memory);
@@ -45,6 +50,53 @@ static bool check_companions(const arguments *a) {
         if (spec->without && arguments_has(a, spec->without))
             return usage_error(a->verb, "%s%s does nothing with %s%s", dashes(spec->name),
                                spec->name, dashes(spec->without), spec->without);
+    }
+    return true;
+}
+
+/* Whether a value, FILE, NAME=FILE or FILE,..., names this file. */
+static bool names_file(const char *value, const char *path) {
+    const char *equals = strchr(value, '=');
+    if (sinter_file_is_same(path, value) || (equals && sinter_file_is_same(path, equals + 1)))
+        return true;
+    char *piece = keep_until_exit(strlen(value) + 1);
+    for (const char *at = value; *at; at += *at == ',') {
+        size_t size = strcspn(at, ",");
+        memcpy(piece, at, size);
+        piece[size] = '\0';
+        if (sinter_file_is_same(path, piece)) return true;
+        at += size;
+    }
+    return false;
+}
+
+/* The argument that says so, or NULL. */
+static const char *find_reader(const arguments *a, const char *path) {
+    for (size_t i = 0; i < a->operand_count; ++i)
+        if (sinter_file_is_same(path, a->operands[i])) return a->operands[i];
+    for (size_t i = 0; i < a->option_count; ++i)
+        if (a->options[i].spec->file == READS_FILE && names_file(a->options[i].value, path))
+            return a->options[i].value;
+    return NULL;
+}
+
+/* What the command writes is no file that it reads, by whatever name, and no other option's. */
+static bool check_outputs(const arguments *a) {
+    for (size_t i = 0; i < a->option_count; ++i) {
+        const option *one = &a->options[i];
+        if (one->spec->file != WRITES_FILE) continue;
+        const char *reader = find_reader(a, one->value);
+        if (reader)
+            return usage_error(a->verb, "%s%s%s%s would overwrite what is read: %s",
+                               dashes(one->name), one->name, between(one->name), one->value,
+                               reader);
+        for (size_t k = 0; k < i; ++k)
+            if (a->options[k].spec->file == WRITES_FILE && a->options[k].spec != one->spec &&
+                (sinter_file_is_same(one->value, a->options[k].value) ||
+                 (!sinter_file_is_there(one->value) && !strcmp(one->value, a->options[k].value))))
+                return usage_error(a->verb, "%s%s and %s%s name the same file",
+                                   dashes(a->options[k].name), a->options[k].name,
+                                   dashes(one->name), one->name);
     }
     return true;
 }
@@ -145,7 +197,7 @@ bool arguments_parse(int argc, char **argv, const command *which, arguments *out
     if (arguments_has(&a, "help")) return true;
     if (a.operand_count < which->least || a.operand_count > which->most)
         return usage_error(a.verb, "expected %s", which->expected);
-    return check_companions(&a) && expand_archives(out_arguments);
+    return check_companions(&a) && check_outputs(&a) && expand_archives(out_arguments);
 }
 
 static bool is_target(const char *target, const char *name) {
@@ -215,7 +267,7 @@ bool arguments_has(const arguments *a, const char *name) {
 static bool refuse_number(const arguments *a, const char *name, const char *kind, double low,
                           double high) {
     return usage_error(a->verb, "%s%s%s%s: expected %s from %g to %g", dashes(name), name,
-                       name[1] ? "=" : " ", arguments_find(a, name), kind, low, high);
+                       between(name), arguments_find(a, name), kind, low, high);
 }
 
 bool arguments_number(const arguments *a, const char *name, double low, double high,
@@ -262,10 +314,7 @@ void print_help(const command *which) {
     for (size_t i = 0; i < count; ++i) {
         char text[64];
         const char *name = specs[i].name, *value = specs[i].value;
-        snprintf(text, sizeof text, "%s%s%s%s", dashes(name), name,
-                 !value    ? ""
-                 : name[1] ? "="
-                           : " ",
+        snprintf(text, sizeof text, "%s%s%s%s", dashes(name), name, value ? between(name) : "",
                  value ? value : "");
         printf("  %-24s %s\n", text, specs[i].doc);
     }

@@ -18,9 +18,10 @@ static void put_rate(double value, double unit) {
 }
 
 static void put_kernel(const inspection *all, const uint32_t *numbered,
-                       const inspected_kernel *kernel, double total) {
+                       const inspected_kernel *kernel, const time_unit *unit, double total) {
     sinter_node leader = all->nodes.items[numbered[kernel->leader]].node;
-    printf("%10.4f %6.2f", 1e3 * kernel->seconds, total > 0 ? 100 * kernel->seconds / total : 0);
+    printf("%10.4f %6.2f", unit->per_second * kernel->seconds,
+           total > 0 ? 100 * kernel->seconds / total : 0);
     put_rate(kernel->multiply_adds < 0 ? -1 : 2 * kernel->multiply_adds / kernel->seconds, 1e9);
     put_rate(kernel->bytes < 0 ? -1 : kernel->bytes / kernel->seconds, 1e9);
     if (kernel->share < 0)
@@ -48,10 +49,11 @@ static void put_table(inspection *all) {
         printf("%s %.1f GB/s from %s", i ? "," : "", 1e-9 * roof->read_bytes[i],
                roofline_level_names[i]);
     printf(" (%d thread%s)\n", all->threads, all->threads == 1 ? "" : "s");
-    printf("%10s %6s %8s %8s %6s  %-24s %s\n", "ms", "%", "GFLOP/s", "GB/s", "share", "kernel",
+    const time_unit unit = time_unit_of(all->kernels.count ? all->kernels.items[0].seconds : 0);
+    printf("%10s %6s %8s %8s %6s  %-24s %s\n", unit.name, "%", "GFLOP/s", "GB/s", "share", "kernel",
            "most of its work");
     for (size_t i = 0; i < all->kernels.count; ++i)
-        put_kernel(all, numbered, &all->kernels.items[i], total);
+        put_kernel(all, numbered, &all->kernels.items[i], &unit, total);
 }
 
 /* Notes and warnings were said when the model was compiled the first time; errors are new, with the notes that follow them. */

@@ -18,6 +18,8 @@ typedef enum option_need {
     NEEDS_NATIVE,   /* native code: neither eval nor loops */
     NEEDS_ARTIFACT, /* something compiled */
 } option_need;
+/* What an option's value, FILE or NAME=FILE, is to the command. */
+typedef enum option_file { NO_FILE, READS_FILE, WRITES_FILE } option_file;
 /* Options are --name=value, --name value, -n value, or flags. */
 typedef struct option_spec {
     const char *name;  /* "threads" (--threads) or "o" (-o) */
@@ -25,6 +27,7 @@ typedef struct option_spec {
     const char *doc;
     option_need need;
     const char *with, *without; /* names of other options, or NULL */
+    option_file file;           /* operands are read: none of these, nor what another option names, is written over */
     bool takes_archive; /* FILE.npz stands for NAME=FILE.npz with each name that it has */
 } option_spec;
 typedef struct option {
@@ -148,5 +151,11 @@ typedef struct trace_file {
 bool trace_file_open(trace_file *out_file, const arguments *a, sinter_diag *diag);
 bool trace_file_start(trace_file *file, sinter_engine *engine, const char *name, sinter_diag *diag);
 bool trace_file_close(trace_file *file, bool keep, sinter_diag *diag);
+/* The unit of a table of times whose longest is so many seconds: "ms", "us" or "ns", that one or more of them. */
+typedef struct time_unit {
+    const char *name;
+    double per_second;
+} time_unit;
+time_unit time_unit_of(double longest);
 /* A table of the kernels, slowest first. */
 void profile_print(const sinter_profile *p, FILE *file);

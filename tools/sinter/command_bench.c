@@ -20,6 +20,7 @@ static const option_spec own_options[] = {
     {.name = "seconds", .value = "S", .doc = "how long to measure (3)"},
     {.name = "json",
      .value = "FILE",
+     .file = WRITES_FILE,
      .doc = "file for median_ms, min_ms, max_ms, compile_ms, load_ms (of an artifact), "
             "peak_rss_bytes, run_rss_bytes, weights_bytes, huge_page_bytes (of the weights)"},
     {.name = "profile",
@@ -33,7 +34,11 @@ static const option_spec own_options[] = {
      .doc = "describe this machine for sinter plan: peaks, caches, efficiency of kernels, hand-off "
             "between cores; takes no model and a minute",
      .with = "o"},
-    {.name = "o", .value = "FILE", .doc = "the description to write", .with = "calibrate"},
+    {.name = "o",
+     .value = "FILE",
+     .file = WRITES_FILE,
+     .doc = "the description to write",
+     .with = "calibrate"},
 };
 
 static bool measure(bound_run *run, double seconds, sinter_profile *p, measurement *m,

@@ -165,7 +165,10 @@ static bool compile(job *j, const sinter_engine_options *options) {
 }
 
 static const option_spec own_options[] = {
-    {.name = "o", .value = "FILE", .doc = "the file to write; '-' is standard output"},
+    {.name = "o",
+     .value = "FILE",
+     .file = WRITES_FILE,
+     .doc = "the file to write; '-' is standard output"},
     {.name = "emit",
      .value = "KIND",
      .doc = "so, obj (with a header), sir, onnx, loops, c, cuda, llvm or asm; otherwise the ending "
@@ -173,8 +176,8 @@ static const option_spec own_options[] = {
             "tells"},
     {.name = "target",
      .value = "TARGET",
-     .doc = "cpu[:CPU][+FEATURE]...; a wrong CPU or FEATURE lists the known ones (this machine; "
-            "of C cpu:x86-64-v3)"},
+     .doc = "cpu[:CPU][+FEATURE]... or cuda[:sm_90[+sm_80]...]; a wrong name lists the known ones "
+            "(this machine; of C cpu:x86-64-v3, of cuda sm_80)"},
 };
 
 /* Graphs are the same for every target, and the list of passes is all that makes them. */
@@ -227,7 +230,9 @@ const command command_compile = {
     .name = "compile",
     .operands = "MODEL -o OUT",
     .doc = "compile ahead of time: artifact, object, C, or any stage",
-    .usage = "sinter compile MODEL -o OUT [--target=cpu[:CPU][+FEATURE]...] [--emit=KIND]",
+    .usage =
+        "sinter compile MODEL -o OUT [--target=cpu[:CPU][+FEATURE]...|cuda[:sm_90[+sm_80]...]] "
+        "[--emit=KIND]",
     .details =
         "Compiles a model ahead of time: to an artifact, an object with a C header, C, or any "
         "stage before.",

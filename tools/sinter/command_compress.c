@@ -9,7 +9,7 @@
 #include <string.h>
 
 static const option_spec own_options[] = {
-    {.name = "o", .value = "FILE", .doc = "the model to write: .onnx or .sir"},
+    {.name = "o", .value = "FILE", .file = WRITES_FILE, .doc = "the model to write: .onnx or .sir"},
     {.name = "quantize",
      .value = "GRID",
      .doc = "what weights are rounded to: int8 (activations to u8, too) to int2, uint8 to uint2, "
@@ -58,10 +58,15 @@ static const option_spec own_options[] = {
      .doc = "how their ranges are chosen: min_max, percentile:P, mse or entropy (mse)"},
     {.name = "recipe",
      .value = "FILE",
+     .file = READS_FILE,
      .doc = "rules for single layers, after those of the options; see docs/compress.md"},
-    {.name = "write-recipe", .value = "FILE", .doc = "write the rules that were followed"},
+    {.name = "write-recipe",
+     .value = "FILE",
+     .file = WRITES_FILE,
+     .doc = "write the rules that were followed"},
     {.name = "i",
      .value = "NAME=FILE",
+     .file = READS_FILE,
      .doc = "samples of an input, stacked along the first axis: .npy, .npz, .pb, or a folder of "
             ".npy or .pb; FILE.npz alone has all",
      .takes_archive = true},
@@ -75,6 +80,7 @@ static const option_spec own_options[] = {
      .with = "i"},
     {.name = "labels",
      .value = "FILE",
+     .file = READS_FILE,
      .doc = "the right answer for each sample, as integers",
      .with = "i"},
     {.name = "metric",
@@ -111,6 +117,7 @@ static const option_spec own_options[] = {
      .with = "max-drop"},
     {.name = "report",
      .value = "FILE.html",
+     .file = WRITES_FILE,
      .doc = "write a page about the search",
      .with = "max-drop"},
 };

@@ -8,13 +8,17 @@
 static const option_spec own_options[] = {
     {.name = "hardware",
      .value = "FILE,...",
+     .file = READS_FILE,
      .doc = "descriptions of hardware (docs/plan.md), compared with each other"},
     {.name = "goal",
      .value = "GOAL",
      .doc = "what ranks are to be good at: latency (of one run), throughput, memory (of a device)"},
     {.name = "nodes", .doc = "list the kernels of the best way, with what bounds each"},
     {.name = "explain", .doc = "the meshes that were considered, as notes"},
-    {.name = "json", .value = "FILE", .doc = "file for the same numbers, one entry a description"},
+    {.name = "json",
+     .value = "FILE",
+     .file = WRITES_FILE,
+     .doc = "file for the same numbers, one entry a description"},
 };
 
 typedef struct planner {

@@ -336,7 +336,10 @@ static const option_spec own_options[] = {
      .value = "X",
      .doc = "allowed max|a-b| / max|b| of an output, instead of --rtol and --atol"},
     {.name = "timeout", .value = "S", .doc = "seconds a case may take (60)"},
-    {.name = "json", .value = "FILE", .doc = "file for the outcome of each case"},
+    {.name = "json",
+     .value = "FILE",
+     .file = WRITES_FILE,
+     .doc = "file for the outcome of each case"},
     {.name = "v", .doc = "show every case, also those that pass"},
 };
 

@@ -11,7 +11,7 @@ typedef struct job {
 } job;
 
 static const option_spec own_options[] = {
-    {.name = "o", .value = "FILE", .doc = "the tuning file to write"},
+    {.name = "o", .value = "FILE", .file = WRITES_FILE, .doc = "the tuning file to write"},
     {.name = "seconds", .value = "S", .doc = "no trial begins later than that (120)"},
 };
 

@@ -14,6 +14,7 @@ const option_spec shared_options[] = {
     {.name = "i",
      .value = "NAME=FILE",
      .takes_archive = true,
+     .file = READS_FILE,
      .doc = "an input from a file (.npy, .npz, .pb or raw numbers), or FILE.npz for all that it "
             "has; missing ones are made from a seed"},
     {.name = "size",
@@ -22,7 +23,8 @@ const option_spec shared_options[] = {
             "repeated"},
     {.name = "target",
      .value = "TARGET",
-     .doc = "cpu[:CPU][+FEATURE]..., cuda[:sm_90], so (cpu through a file), c, loops or eval "
+     .doc = "cpu[:CPU][+FEATURE]..., cuda[:sm_90[+sm_80]...], so (cpu through a file), c, loops or "
+            "eval "
             "(cpu)",
      .need = NEEDS_MODEL},
     {.name = "device",
@@ -58,6 +60,7 @@ const option_spec shared_options[] = {
      .need = NEEDS_PASSES},
     {.name = "tuning",
      .value = "FILE",
+     .file = READS_FILE,
      .doc = "choices of schedules that sinter tune measured on this machine (the cost model's)",
      .need = NEEDS_CODE},
     {.name = "threads", .value = "N", .doc = "threads to run on (1)", .need = NEEDS_NATIVE},
@@ -82,6 +85,7 @@ const option_spec shared_options[] = {
      .need = NEEDS_ARTIFACT},
     {.name = "trace",
      .value = "FILE",
+     .file = WRITES_FILE,
      .doc = "file for when each kernel and each exchange between ranks ran, as trace events (JSON) "
             "for a viewer such as Perfetto",
      .need = NEEDS_NATIVE},
@@ -335,15 +339,19 @@ static int64_t made_size(const sinter_engine *engine, const arguments *a,
     return given_size(engine, inputs, name, least_size(engine, name));
 }
 
-static bool check_size_name(const sinter_engine *engine, const char *value, sinter_diag *diag) {
+/* Some input that is made has a dim of that name. */
+static bool check_size_name(const sinter_engine *engine, const arguments *a, const char *value,
+                            sinter_diag *diag) {
     sinter_text known = {0};
-    bool found = false;
+    bool found = false, used = false;
     for (size_t i = 0; i < sinter_engine_input_count(engine); ++i) {
         const sinter_abi_io *io = sinter_engine_input(engine, i);
         for (int32_t d = 0; d < io->rank; ++d) {
             const char *name = dim_name(io, d);
             size_t size = strlen(name);
-            found = found || (size && !strncmp(name, value, size) && value[size] == '=');
+            bool fits = size && !strncmp(name, value, size) && value[size] == '=';
+            found = found || fits;
+            used = used || (fits && !input_file(a, io->name));
             if (size && !is_named(known.data ? known.data : "", name))
                 sinter_text_format(&known, "%s%s", known.size ? " " : "", name);
         }
@@ -351,8 +359,12 @@ static bool check_size_name(const sinter_engine *engine, const char *value, sint
     if (!found)
         sinter_error(diag, value, "--size: no input has a dimension of that name; there %s%s",
                      known.size ? "are: " : "is none", known.size ? known.data : "");
+    else if (!used)
+        sinter_error(diag, value,
+                     "--size does nothing: it is for inputs that are made, and all that have this "
+                     "dimension are given");
     sinter_text_deinit(&known);
-    return found;
+    return used;
 }
 
 static bool check_sizes(const sinter_engine *engine, const arguments *a, sinter_diag *diag) {
@@ -364,7 +376,7 @@ static bool check_sizes(const sinter_engine *engine, const arguments *a, sinter_
             return sinter_error(diag, value, "--size: expected NAME=NUMBER");
         if (digits > 18) /* all of 18 digits fit an i64 */
             return sinter_error(diag, value, "--size: expected a number of at most 18 digits");
-        if (!check_size_name(engine, value, diag)) return false;
+        if (!check_size_name(engine, a, value, diag)) return false;
     }
     return true;
 }

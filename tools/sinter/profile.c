@@ -36,6 +36,12 @@ static void append_nodes(const char *nodes, sinter_text *text) {
     if (more) sinter_text_format(text, "... and %zu more", more);
 }
 
+time_unit time_unit_of(double longest) {
+    return longest >= 1e-3   ? (time_unit){"ms", 1e3}
+           : longest >= 1e-6 ? (time_unit){"us", 1e6}
+                             : (time_unit){"ns", 1e9};
+}
+
 void profile_print(const sinter_profile *p, FILE *file) {
     double total = 0;
     size_t count = 0;
@@ -46,15 +52,16 @@ void profile_print(const sinter_profile *p, FILE *file) {
         total += sorted[i].seconds;
     }
     qsort(sorted, count, sizeof *sorted, slower_first);
-    fprintf(file, "kernels: %.4f ms a run\n%10s %6s %6s %10s  %-24s %s\n", 1e3 * total, "ms", "%",
-            "calls", "fastest", "kernel", "nodes");
+    const time_unit whole = time_unit_of(total), unit = time_unit_of(count ? sorted[0].seconds : 0);
+    fprintf(file, "kernels: %.4f %s a run\n%10s %6s %6s %10s  %-24s %s\n", whole.per_second * total,
+            whole.name, unit.name, "%", "calls", "fastest", "kernel", "nodes");
     for (size_t i = 0; i < count; ++i) {
         const sinter_profile_kernel *k = &sorted[i];
         sinter_text nodes = {0};
         append_nodes(k->kernel->nodes ? k->kernel->nodes : "", &nodes);
-        fprintf(file, "%10.4f %6.2f %6zu %10.4f  %-24s %s\n", 1e3 * k->seconds,
-                total > 0 ? 100 * k->seconds / total : 0, k->calls, 1e3 * fastest_call(k),
-                k->kernel->name, nodes.data ? nodes.data : "");
+        fprintf(file, "%10.4f %6.2f %6zu %10.4f  %-24s %s\n", unit.per_second * k->seconds,
+                total > 0 ? 100 * k->seconds / total : 0, k->calls,
+                unit.per_second * fastest_call(k), k->kernel->name, nodes.data ? nodes.data : "");
         sinter_text_deinit(&nodes);
     }
     sinter_heap_free(sorted);

@@ -7,6 +7,11 @@
 #include <math.h>
 #include <string.h>
 
+/* What is known of a size before the run: the number, or a bound, for it follows from symbols that have some; or nothing. */
+typedef enum knowledge { FIXED, BOUNDED, OPEN } knowledge;
+static const int64_t open_size = (int64_t)1
+                                 << 40; /* nobody bounds a symbol by so much: it is free */
+
 typedef struct walk {
     const sinter_loop_function *function;
     const sinter_gpu *gpu;
@@ -17,7 +22,9 @@ typedef struct walk {
     double shared_bytes;
     double matrix_cycles; /* of a multiprocessor's units for matrices */
     double times;         /* that the statement at hand runs; negative: unknown */
-    sinter_map seen;      /* in the statement at hand */
+    knowledge *vars;
+    bool has_bound;  /* some number is that of the largest sizes */
+    sinter_map seen; /* in the statement at hand */
 } walk;
 
 static double product(double a, double b) {
@@ -28,12 +35,34 @@ static void add(double *sum, double more) {
     *sum = *sum < 0 || more < 0 ? -1 : *sum + more;
 }
 
+static knowledge knowledge_of(const walk *w, sinter_expr expr) {
+    if (expr->kind == SINTER_LOOP_LOAD) return OPEN;
+    knowledge least = expr->kind == SINTER_LOOP_VAR ? w->vars[expr->var] : FIXED;
+    for (uint32_t i = 0; i < expr->argument_count; i++) {
+        const knowledge one = knowledge_of(w, expr->arguments[i]);
+        if (one > least) least = one;
+    }
+    return least;
+}
+
+static void begin_vars(walk *w) {
+    w->vars = SINTER_NEW_ARRAY(&w->arena, knowledge, w->function->vars.count);
+    for (size_t i = 0; i < w->function->vars.count; i++) {
+        const sinter_loop_var_info *info = &w->function->vars.items[i];
+        const bool is_open = info->is_mutable || info->max >= open_size;
+        if (info->is_mutable || info->is_parameter) w->vars[i] = is_open ? OPEN : BOUNDED;
+    }
+}
+
 /* The value of an expression, or the most that it can be; negative: nobody knows. */
-static double most(const sinter_loop_function *function, sinter_expr expr) {
+static double most(walk *w, sinter_expr expr) {
     int64_t low, high;
-    return sinter_loop_range(function, expr, &low, &high) && high >= 0 && high < INT64_MAX
-               ? (double)high
-               : -1;
+    const knowledge known = knowledge_of(w, expr);
+    if (known == OPEN || !sinter_loop_range(w->function, expr, &low, &high) || high < 0 ||
+        high == INT64_MAX)
+        return -1;
+    w->has_bound |= known == BOUNDED;
+    return (double)high;
 }
 
 static void touch(walk *w, sinter_loop_buffer buffer) {
@@ -86,6 +115,16 @@ static void count_mma(walk *w, const sinter_loop_stmt *loop) {
     if (sinter_dtype_is_float(info->sum)) add(&w->operations, product(products, 2));
 }
 
+static double trips(walk *w, const sinter_loop_stmt *loop) {
+    int64_t count;
+    if (sinter_loop_trip_count(loop, &count)) return (double)count;
+    const knowledge lower_known = knowledge_of(w, loop->lower),
+                    upper_known = knowledge_of(w, loop->upper);
+    w->vars[loop->var] = lower_known > upper_known ? lower_known : upper_known;
+    const double lower = most(w, loop->lower), upper = most(w, loop->upper);
+    return lower < 0 || upper < 0 ? -1 : (upper - lower) / (double)loop->step;
+}
+
 static void count_list(walk *w, const sinter_loop_stmt *first) {
     for (const sinter_loop_stmt *s = first; s; s = s->next) {
         const double times = w->times;
@@ -103,12 +142,10 @@ static void count_list(walk *w, const sinter_loop_stmt *first) {
             bool known = sinter_loop_static_bytes(&w->function->buffers.items[s->buffer], &bytes);
             add(&w->shared_bytes, known ? (double)bytes : -1);
         }
+        if (s->kind == SINTER_LOOP_DECLARE && !w->function->vars.items[s->var].is_mutable)
+            w->vars[s->var] = knowledge_of(w, s->value);
         if (s->kind == SINTER_LOOP_FOR) {
-            int64_t count;
-            double lower = most(w->function, s->lower), upper = most(w->function, s->upper);
-            w->times = product(times, sinter_loop_trip_count(s, &count) ? (double)count
-                                      : lower < 0 || upper < 0          ? -1
-                                                               : (upper - lower) / (double)s->step);
+            w->times = product(times, trips(w, s));
         } else if (s->kind == SINTER_LOOP_WHILE) {
             w->times = -1;
         }
@@ -122,14 +159,13 @@ static void count_list(walk *w, const sinter_loop_stmt *first) {
 }
 
 /* Of what the kernel is given; a table of which little is read counts by what is read. */
-static double count_bytes(const walk *w) {
+static double count_bytes(walk *w) {
     double sum = 0;
     for (size_t i = 0; i < w->function->buffer_parameters.count; i++) {
         sinter_loop_buffer buffer = w->function->buffer_parameters.items[i];
         const sinter_loop_buffer_info *info = &w->function->buffers.items[buffer];
         double bytes = sinter_dtype_infos[info->dtype].bits / 8.0, touched = w->touched[buffer];
-        for (uint32_t k = 0; k < info->rank; k++)
-            bytes = product(bytes, most(w->function, info->dims[k]));
+        for (uint32_t k = 0; k < info->rank; k++) bytes = product(bytes, most(w, info->dims[k]));
         if (info->scope == SINTER_SCOPE_INOUT) bytes = product(bytes, 2);
         add(&sum, touched >= 0 && (touched < bytes || bytes < 0) ? touched : bytes);
     }
@@ -144,16 +180,19 @@ bool sinter_device_find_cost(sinter_loop_program *program, sinter_loop_function 
     walk w = {.function = kernel, .gpu = gpu, .times = 1};
     sinter_arena_init(&w.arena);
     w.touched = SINTER_NEW_ARRAY(&w.arena, double, kernel->buffers.count);
+    begin_vars(&w);
     count_list(&w, kernel->body);
     double blocks = 1;
     for (int i = 0; i < 3; i++) {
-        out_cost->grid[i] = launch.grid[i] ? most(kernel, launch.grid[i]) : 1;
+        out_cost->grid[i] = launch.grid[i] ? most(&w, launch.grid[i]) : 1;
         out_cost->block[i] = launch.block[i];
         blocks = product(blocks, out_cost->grid[i]);
     }
     out_cost->bytes = count_bytes(&w);
     out_cost->operations = w.operations;
     out_cost->shared_bytes = w.shared_bytes;
+    out_cost->asked_bytes = launch.shared_bytes;
+    out_cost->has_bound = w.has_bound;
     const double busy = fmin(sinter_gpu_rounds(gpu, blocks), 1),
                  cycles = gpu->multiprocessors * gpu->clock * 1e6;
     double longest = fmax(out_cost->bytes / (gpu->memory * 1e9),

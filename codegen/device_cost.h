@@ -3,12 +3,14 @@
 #pragma once
 #include "codegen/device.h"
 
-/* Numbers are negative where only the run can tell: sizes are symbols. */
+/* Numbers are negative where only the run can tell: sizes are symbols without bounds. */
 typedef struct sinter_device_cost {
     double grid[3], block[3];
     double bytes;        /* of global memory, each element of a buffer once, or as often as it is touched where that is less */
     double operations;   /* of floats, also by units for matrices; a multiply-add is two */
     double shared_bytes; /* of a block, as its loops say */
+    double asked_bytes;  /* those of them that the launch asks for and the code does not declare */
+    bool has_bound;      /* sizes are symbols with bounds: grid, bytes, operations and seconds are those of the largest */
     double seconds;      /* the longest of memory, arithmetic and units for matrices, with as many multiprocessors as there are blocks */
 } sinter_device_cost;
 /* False with an error where the kernel can't be launched. */

@@ -4,7 +4,10 @@
 #include "runtime/status.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 #if defined(__x86_64__)
 enum { THIS_MACHINE = EM_X86_64 };
@@ -14,7 +17,7 @@ enum { THIS_MACHINE = EM_AARCH64 };
 enum { THIS_MACHINE = EM_NONE };
 #endif
 
-static const char *machine_name(uint32_t machine) {
+const char *sinter_artifact_machine_name(uint32_t machine) {
     return machine == EM_X86_64    ? "x86-64"
            : machine == EM_AARCH64 ? "64-bit Arm"
                                    : "another processor";
@@ -44,14 +47,24 @@ static sinter_status *check_elf(const char *path, const unsigned char *image,
     if (memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_ident[EI_CLASS] != ELFCLASS64 ||
         head.e_type != ET_DYN || head.e_machine != t->machine)
         return damaged(path, "its code is not a shared object");
-    if (t->machine != THIS_MACHINE)
-        return SINTER_FAIL(SINTER_STATUS_WRONG_CPU, "%s: compiled for %s; this machine is %s", path,
-                           machine_name(t->machine), machine_name(THIS_MACHINE));
     return NULL;
 }
 
-sinter_status *sinter_artifact_check(const char *path, const void *image, size_t size, bool verify,
-                                     sinter_artifact_file *out_file) {
+sinter_status *sinter_artifact_map(const char *path, int file, void **out_image, size_t *out_size) {
+    struct stat about;
+    if (fstat(file, &about) != 0 || !S_ISREG(about.st_mode))
+        return SINTER_FAIL(SINTER_STATUS_UNREADABLE, "%s: not a regular file", path);
+    if (about.st_size == 0)
+        return SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT, "%s: not an artifact: too short", path);
+    *out_size = (size_t)about.st_size;
+    *out_image = mmap(NULL, *out_size, PROT_READ, MAP_PRIVATE, file, 0);
+    if (*out_image != MAP_FAILED) return NULL;
+    return SINTER_FAIL(errno == ENOMEM ? SINTER_STATUS_OUT_OF_MEMORY : SINTER_STATUS_UNREADABLE,
+                       "%s: can't be read: %s", path, strerror(errno));
+}
+
+sinter_status *sinter_artifact_check_parts(const char *path, const void *image, size_t size,
+                                           sinter_artifact_file *out_file) {
     const unsigned char *bytes = image;
     sinter_abi_trailer t;
     if (size < sizeof t)
@@ -75,14 +88,26 @@ sinter_status *sinter_artifact_check(const char *path, const void *image, size_t
     const char *features = (const char *)bytes + t.code_bytes;
     if (features[t.features_bytes - 1] != '\0' || strlen(features) + 1 != t.features_bytes)
         return damaged(path, "its list of CPU features");
-    sinter_status *status = check_elf(path, bytes, &t);
-    if (status) return status;
+    *out_file = (sinter_artifact_file){t, features};
+    return check_elf(path, bytes, &t);
+}
+
+sinter_status *sinter_artifact_check(const char *path, const void *image, size_t size, bool verify,
+                                     sinter_artifact_file *out_file) {
+    const unsigned char *bytes = image;
+    const sinter_abi_trailer *t = &out_file->trailer;
     char missing[512];
-    if (!sinter_cpu_has_all(features, missing, sizeof missing))
+    sinter_status *status = sinter_artifact_check_parts(path, image, size, out_file);
+    if (status) return status;
+    if (t->machine != THIS_MACHINE)
+        return SINTER_FAIL(SINTER_STATUS_WRONG_CPU, "%s: compiled for %s; this machine is %s", path,
+                           sinter_artifact_machine_name(t->machine),
+                           sinter_artifact_machine_name(THIS_MACHINE));
+    if (!sinter_cpu_has_all(out_file->features, missing, sizeof missing))
         return SINTER_FAIL(SINTER_STATUS_WRONG_CPU,
                            "%s: this CPU lacks what it was compiled for: %s", path, missing);
-    if (verify && sinter_abi_hash(bytes + t.weights_offset, t.weights_bytes, 0) != t.weights_hash)
+    if (verify &&
+        sinter_abi_hash(bytes + t->weights_offset, t->weights_bytes, 0) != t->weights_hash)
         return damaged(path, "the checksum of its weights is wrong");
-    *out_file = (sinter_artifact_file){t, features};
     return NULL;
 }

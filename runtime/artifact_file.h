@@ -8,7 +8,11 @@ typedef struct sinter_artifact_file {
     const char *features; /* inside the image */
 } sinter_artifact_file;
 
-/* image: the whole file. Checks sizes, checksums of all but the weights (of those too with `verify`), machine and CPU
- * features. path is for messages. */
+const char *sinter_artifact_machine_name(uint32_t machine); /* e_machine: "x86-64" */
+/* The file as it is open, mapped for reading: munmap is the caller's. */
+sinter_status *sinter_artifact_map(const char *path, int file, void **out_image, size_t *out_size);
+/* image: the whole file. Checks sizes and the checksums of all but the weights, whatever machine it is for. path is for messages. */
+sinter_status *sinter_artifact_check_parts(const char *path, const void *image, size_t size, sinter_artifact_file *out_file);
+/* The same, the weights too with `verify`, and that this machine and its CPU are what it was compiled for. */
 sinter_status *sinter_artifact_check(const char *path, const void *image, size_t size, bool verify,
                                      sinter_artifact_file *out_file);

@@ -151,18 +151,12 @@ static sinter_status *load_checked(const char *path, int file, const sinter_abi_
 
 static sinter_status *load_open(const char *path, int file, const sinter_load_options *options,
                                 sinter_executable **out_executable) {
-    struct stat about;
-    if (fstat(file, &about) != 0 || !S_ISREG(about.st_mode))
-        return SINTER_FAIL(SINTER_STATUS_UNREADABLE, "%s: not a regular file", path);
-    if (about.st_size == 0)
-        return SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT, "%s: not an artifact: too short", path);
-    size_t size = (size_t)about.st_size;
-    void *image = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
-    if (image == MAP_FAILED)
-        return SINTER_FAIL(errno == ENOMEM ? SINTER_STATUS_OUT_OF_MEMORY : SINTER_STATUS_UNREADABLE,
-                           "%s: can't be read: %s", path, strerror(errno));
+    void *image;
+    size_t size;
     sinter_artifact_file checked;
-    sinter_status *status = sinter_artifact_check(path, image, size, options->verify, &checked);
+    sinter_status *status = sinter_artifact_map(path, file, &image, &size);
+    if (status) return status;
+    status = sinter_artifact_check(path, image, size, options->verify, &checked);
     munmap(image, size);
     return status ? status : load_checked(path, file, &checked.trailer, options, out_executable);
 }

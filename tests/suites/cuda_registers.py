@@ -46,15 +46,22 @@ INSTRUCTIONS = [
     ("codegen/emit_cuda/contraction_wgmma.sir", "cuda:sm_90a", "HGMMA", 2),
     ("codegen/emit_cuda/contraction_wgmma.sir", "cuda:sm_90", "HMMA", 2),
 ]
+# Memory of a block that a launch asks for beyond what code declares counts: that of warpgroups' tiles is more than the 48 KB that it may.
+ASKING = ("codegen/emit_cuda/contraction_wgmma.sir", "sm_90a", 2)  # model, architecture, so many kernels
+DECLARED = 49152
 MACHINE = 190  # of ELF: CUDA
 COLUMNS = 9  # calls, grid, block, registers "40" or "40 + 8 B", shared, bytes, flops, predicted, name
 
 
+def inspect(model, architecture, *options):
+    environment = {key: value for key, value in os.environ.items() if key != "SINTER_CUDA_PATH"}
+    return subprocess.run([str(SINTER), "inspect", str(ROOT / "tests" / model), f"--target=cuda:{architecture}", *options],
+                          capture_output=True, text=True, env=environment, timeout=PATIENCE)
+
+
 def look(model, architecture, options):
     """What is wrong, as lines; None where there is no NVRTC."""
-    environment = {key: value for key, value in os.environ.items() if key != "SINTER_CUDA_PATH"}
-    done = subprocess.run([str(SINTER), "inspect", str(ROOT / "tests" / model), f"--target=cuda:{architecture}", *options],
-                          capture_output=True, text=True, env=environment, timeout=PATIENCE)
+    done = inspect(model, architecture, *options)
     if done.returncode:
         return [(done.stderr + done.stdout)[-2000:]]
     if "NVRTC: error: not found" in done.stderr:
@@ -67,6 +74,16 @@ def look(model, architecture, options):
         if len(fields) != COLUMNS or not fields[3].isdigit():
             problems.append(f"expected registers alone: {line.strip()}")
     return problems or ([] if len(lines) > first + 1 else ["no kernel is listed:\n" + done.stdout + done.stderr])
+
+
+def count_asking(model, architecture):
+    """How many kernels have more shared memory of a block than code may declare; None where there is no NVRTC."""
+    done = inspect(model, architecture)
+    if "NVRTC: error: not found" in done.stderr:
+        return None
+    sizes = [re.split(r" {2,}", line.strip())[4:5] for line in done.stdout.splitlines()[1:]]
+    units = {"B": 1, "kB": 1e3}
+    return sum(float(number) * units[unit] >= DECLARED for size in sizes for number, unit in re.findall(r"^([\d.]+) (k?B)$", "".join(size)))
 
 
 def find_disassembler():
@@ -126,6 +143,12 @@ def main():
                 tally.skipped(name, "NVRTC is not installed")
             else:
                 tally.check(name, problems)
+    model, architecture, wanted = ASKING
+    found = count_asking(model, architecture)
+    if found is None:
+        tally.skipped("shared memory that launches ask for", "NVRTC is not installed")
+    else:
+        tally.check("shared memory that launches ask for", [] if found == wanted else [f"{found} kernels, expected {wanted}"])
     disassembler = find_disassembler()
     for model, target, instruction, wanted in INSTRUCTIONS:
         name = f"{instruction} in {model} {target}"

@@ -1,13 +1,17 @@
 /* sinter inspect: what is in a model, as text or as a page. Test: tests/cli/inspect.test */
 #include "ir/base/file.h"
 #include "ir/parse.h"
+#include "runtime/device_code.h"
+#include "runtime/jit/artifact_description.h"
 #include "tools/sinter/inspect.h"
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const option_spec own_options[] = {
     {.name = "html",
      .value = "FILE",
+     .file = WRITES_FILE,
      .doc = "file for one self-contained page with the graph, shapes, parameters, costs and times"},
     {.name = "nodes", .doc = "list the nodes too", .without = "html"},
     {.name = "no-time",
@@ -15,12 +19,14 @@ static const option_spec own_options[] = {
      .with = "html"},
     {.name = "sharding",
      .value = "FILE",
+     .file = READS_FILE,
      .doc = "the program of a rank, as the file says the model is cut (docs/shard.md): what is cut "
             "how, what is exchanged",
      .with = "html",
      .without = "passes"},
     {.name = "hardware",
      .value = "FILE",
+     .file = READS_FILE,
      .doc =
          "a description of what ranks run on (docs/plan.md): a time line; without --sharding the "
          "model is cut as is best there",
@@ -51,6 +57,7 @@ static const option_spec own_options[] = {
     {.name = "i",
      .value = "NAME=FILE",
      .takes_archive = true,
+     .file = READS_FILE,
      .doc = "an input for the run that is timed; missing ones are made from a seed",
      .with = "html",
      .without = "no-time"},
@@ -188,29 +195,54 @@ static bool add_times(inspection *all, const arguments *a, sinter_diag *diag) {
     return good || !asked;
 }
 
-/* ---- artifacts: what their description says ---- */
+/* ---- artifacts: what their description says, for whatever machine they are ---- */
 
 static void put_declared(const sinter_abi_io *io) {
-    printf("  %s: %s[", io->name, sinter_dtype_infos[sinter_dtype_from_onnx(io->dtype)].name);
-    for (int32_t d = 0; d < io->rank; ++d) printf("%s%s", d ? "," : "", io->dim_names[d]);
+    printf("  %s: %s[", shown(io->name),
+           sinter_dtype_infos[sinter_dtype_from_onnx(io->dtype)].name);
+    for (int32_t d = 0; d < io->rank; ++d) printf("%s%s", d ? "," : "", shown(io->dim_names[d]));
     puts("]");
 }
 
-static void put_artifact(const sinter_abi_artifact *artifact, const char *path) {
+/* Architectures of the images, each once: "sm_80, sm_90a, compute_90". */
+static void put_images(const sinter_abi_device_code *code) {
+    printf("needs of device %s\n  ", shown(code->device));
+    bool any = false;
+    for (uint32_t i = 0; i < code->image_count; ++i) {
+        const sinter_abi_image *image = &code->images[i];
+        uint32_t k = 0;
+        while (code->images[k].architecture != image->architecture ||
+               code->images[k].kind != image->kind)
+            k++;
+        if (k < i) continue;
+        printf("%s%s_%u%s", any ? ", " : "",
+               image->kind == SINTER_ABI_IMAGE_TEXT ? "compute" : "sm", image->architecture,
+               image->kind == SINTER_ABI_IMAGE_EXACT ? "a" : "");
+        any = true;
+    }
+    puts(any ? "" : "nothing in particular");
+}
+
+static void put_artifact(const sinter_artifact_description *description, const char *path) {
+    const sinter_abi_artifact *artifact = description->artifact;
+    const sinter_abi_device_code *code = sinter_artifact_device_code(artifact);
+    const char *features = artifact->cpu_features ? artifact->cpu_features : "";
     sinter_text weights = {0};
     inspect_print_count((double)artifact->weights_bytes, &weights);
-    printf("%s: artifact of %s, compiled for %s; %u kernels, weights %sB\n", path, artifact->name,
-           artifact->target, artifact->kernel_count, weights.data);
+    printf("%s: artifact of %s, compiled for %s; %u kernels, weights %sB\n", path,
+           shown(artifact->name), shown(artifact->target), artifact->kernel_count, weights.data);
     sinter_text_deinit(&weights);
-    printf("needs of the CPU\n  %s\ninputs\n",
-           *artifact->cpu_features ? artifact->cpu_features : "nothing in particular");
+    printf("needs of the CPU, %s\n  %s\n", description->machine,
+           *features ? shown(features) : "nothing in particular");
+    if (code) put_images(code);
+    puts("inputs");
     for (uint32_t i = 0; i < artifact->input_count; ++i) put_declared(&artifact->inputs[i]);
     puts("outputs");
     for (uint32_t i = 0; i < artifact->output_count; ++i) put_declared(&artifact->outputs[i]);
     if (artifact->symbol_count) puts("symbols");
     for (uint32_t i = 0; i < artifact->symbol_count; ++i)
-        put_range(artifact->symbols[i].name, artifact->symbols[i].min, artifact->symbols[i].max,
-                  artifact->symbols[i].multiple);
+        put_range(shown(artifact->symbols[i].name), artifact->symbols[i].min,
+                  artifact->symbols[i].max, artifact->symbols[i].multiple);
 }
 
 static int inspect_artifact(const arguments *a, sinter_diag *diag) {
@@ -220,16 +252,17 @@ static int inspect_artifact(const arguments *a, sinter_diag *diag) {
                     name[1] ? "--" : "-", name);
         return 2;
     }
-    sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
-    sinter_engine *engine = load_artifact(a->operands[0], &options, diag);
-    if (!engine) return 2;
-    const sinter_abi_artifact *artifact = sinter_engine_artifact(engine);
-    if (artifact)
-        put_artifact(artifact, a->operands[0]);
-    else
-        sinter_error(diag, a->operands[0], "programs of several ranks: inspect one of them");
-    sinter_engine_destroy(engine);
-    return artifact ? 0 : 2;
+    const char *path = a->operands[0];
+    sinter_artifact_description description;
+    struct stat about;
+    if (!stat(path, &about) && S_ISDIR(about.st_mode)) {
+        sinter_error(diag, path, "programs of several ranks: inspect one of them");
+        return 2;
+    }
+    if (!sinter_artifact_describe(path, &description, diag)) return 2;
+    put_artifact(&description, path);
+    sinter_artifact_description_deinit(&description);
+    return 0;
 }
 
 static int inspect(const arguments *a) {

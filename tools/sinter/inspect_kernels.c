@@ -13,7 +13,7 @@ typedef struct report {
     sinter_device_images images; /* none where there is no NVRTC */
     uint32_t *calls;             /* by kernel: how often the host has it */
     double seconds;
-    bool open; /* something is not known before the run */
+    bool open, has_bound; /* something is not known before the run, or not but for a bound */
 } report;
 
 static void count_calls(uint32_t *calls, const sinter_loop_stmt *first) {
@@ -24,23 +24,31 @@ static void count_calls(uint32_t *calls, const sinter_loop_stmt *first) {
     }
 }
 
-/* "132 x 8" of those that are not 1; "?" where only the run can tell. */
+static const char by_size[] = "by size"; /* in place of numbers that only the run can tell */
+
+/* In front of a number that is the most. */
+static const char *at_most(const sinter_device_cost *cost) {
+    return cost->has_bound ? "<=" : "";
+}
+
+/* "132 x 8" of those that are not 1. */
 static const char *extent_text(const double extent[3], sinter_arena *arena) {
     const char *text = "";
     for (int i = 2; i >= 0; i--) {
         if (extent[i] == 1 && (i || *text)) continue;
-        const char *one = extent[i] < 0 ? "?" : sinter_arena_format(arena, "%.0f", extent[i]);
+        const char *one = extent[i] < 0 ? by_size : sinter_arena_format(arena, "%.0f", extent[i]);
         text = *text ? sinter_arena_format(arena, "%s x %s", text, one) : one;
     }
     return text;
 }
 
-static const char *count_text(double count, const char *unit, sinter_arena *arena) {
+static const char *count_text(double count, const char *unit, const char *before,
+                              sinter_arena *arena) {
     sinter_text text = {0};
-    if (count < 0) return "?";
+    if (count < 0) return by_size;
     inspect_print_count(count, &text);
-    const char *kept =
-        sinter_arena_format(arena, "%s%s%s", text.data, *unit && count < 999.5 ? " " : "", unit);
+    const char *kept = sinter_arena_format(arena, "%s%s%s%s", count > 0 ? before : "", text.data,
+                                           *unit && count < 999.5 ? " " : "", unit);
     sinter_text_deinit(&text);
     return kept;
 }
@@ -63,8 +71,8 @@ static bool put_kernel(report *r, uint32_t index, sinter_arena *arena, sinter_di
     sinter_cubin_kernel code;
     if (sinter_device_is_host_step(kernel)) {
         const char *none = "-";
-        printf("  %5u %14s %11s %11s %9s %9s %9s %11s  %s, on the host\n", r->calls[index], none,
-               none, none, none, none, none, none, kernel->name);
+        printf("  %5u  %17s  %11s  %11s  %9s  %9s  %9s  %13s  %s, on the host\n", r->calls[index],
+               none, none, none, none, none, none, none, kernel->name);
         return true;
     }
     if (!sinter_device_find_cost(r->program, kernel, r->target->gpu, &cost, diag)) return false;
@@ -72,14 +80,19 @@ static bool put_kernel(report *r, uint32_t index, sinter_arena *arena, sinter_di
     const char *registers = compiled ? sinter_arena_format(arena, "%u", code.registers) : "-";
     if (compiled && code.stack_bytes)
         registers = sinter_arena_format(arena, "%u + %u B", code.registers, code.stack_bytes);
-    const char *time =
-        cost.seconds < 0 ? "?" : sinter_arena_format(arena, "%.2f us", cost.seconds * 1e6);
-    printf("  %5u %14s %11s %11s %9s %9s %9s %11s  %s\n", r->calls[index],
-           extent_text(cost.grid, arena), extent_text(cost.block, arena), registers,
-           count_text(compiled ? code.shared_bytes : cost.shared_bytes, "B", arena),
-           count_text(cost.bytes, "B", arena), count_text(cost.operations, "", arena), time,
-           kernel->name);
+    const char *most = at_most(&cost), *grid = extent_text(cost.grid, arena);
+    const char *time = cost.seconds < 0
+                           ? by_size
+                           : sinter_arena_format(arena, "%s%.2f us", most, cost.seconds * 1e6);
+    if (cost.grid[0] >= 0 && cost.grid[1] >= 0 && cost.grid[2] >= 0)
+        grid = sinter_arena_format(arena, "%s%s", most, grid);
+    const double shared = compiled ? code.shared_bytes + cost.asked_bytes : cost.shared_bytes;
+    printf("  %5u  %17s  %11s  %11s  %9s  %9s  %9s  %13s  %s\n", r->calls[index], grid,
+           extent_text(cost.block, arena), registers, count_text(shared, "B", "", arena),
+           count_text(cost.bytes, "B", most, arena), count_text(cost.operations, "", most, arena),
+           time, kernel->name);
     r->open |= cost.seconds < 0;
+    r->has_bound |= cost.seconds >= 0 && cost.has_bound;
     if (cost.seconds > 0) r->seconds += r->calls[index] * cost.seconds;
     return true;
 }
@@ -88,11 +101,11 @@ static bool put_report(report *r, sinter_arena *arena, sinter_diag *diag) {
     const sinter_gpu *gpu = r->target->gpu;
     printf("kernels on %s: %u multiprocessors of %u threads, %u GB/s\n", r->target->text,
            gpu->multiprocessors, gpu->threads, gpu->memory);
-    printf("  %5s %14s %11s %11s %9s %9s %9s %11s  %s\n", "calls", "grid", "block", "registers",
-           "shared", "bytes", "flops", "predicted", "kernel");
+    printf("  %5s  %17s  %11s  %11s  %9s  %9s  %9s  %13s  %s\n", "calls", "grid", "block",
+           "registers", "shared", "bytes", "flops", "predicted", "kernel");
     for (uint32_t i = 0; i < r->program->kernels.count; i++)
         if (!put_kernel(r, i, arena, diag)) return false;
-    printf("  predicted for a run: %.1f us%s\n", r->seconds * 1e6,
+    printf("  predicted for a run: %s%.1f us%s\n", r->has_bound ? "at most " : "", r->seconds * 1e6,
            r->open ? ", and kernels whose sizes only the run can tell" : "");
     return true;
 }

@@ -25,8 +25,15 @@ typedef struct sinter_gpu_code {
 } sinter_gpu_code;
 
 /* What the CPU is: rows of codegen/target.def; features are LLVM names. */
+typedef enum sinter_arch { SINTER_ARCH_x86_64, SINTER_ARCH_aarch64 } sinter_arch; /* of rows of target.def */
+#ifdef __aarch64__
+#define SINTER_ARCH_HOST SINTER_ARCH_aarch64
+#else
+#define SINTER_ARCH_HOST SINTER_ARCH_x86_64
+#endif
 typedef struct sinter_target {
     const char *text;      /* "cpu:x86-64-v3+avx512vnni" as given, canonical */
+    sinter_arch arch;      /* of the CPU, that of the host where kernels run on a GPU */
     const char *triple;    /* "x86_64-pc-linux-gnu", "aarch64-linux-gnu" */
     const char *cpu;       /* LLVM CPU name */
     const char *features;  /* "+avx2,+fma,..." for LLVM */
@@ -70,6 +77,10 @@ sinter_machine sinter_target_machine(const sinter_target *target);
 
 /* Has it any of the features in "avx512vnni|avxvnni" (names of FEATURE rows)? The empty list is always there. */
 bool sinter_target_has(const sinter_target *target, const char *any_of);
+/* f16 and f32 become each other by an instruction; elsewhere by arithmetic on bits. */
+bool sinter_target_converts_f16(const sinter_target *target);
+/* Bytes of a table of 256 are looked up in registers (sinter_loop_looks_up says where a load is of that form). */
+bool sinter_target_looks_up(const sinter_target *target);
 
 /* What sums four products of bytes into each i32 here, whose left operand is unsigned or signed; SINTER_INTRINSIC_NONE: nothing does. */
 sinter_loop_intrinsic sinter_target_dot(const sinter_target *target);

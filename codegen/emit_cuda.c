@@ -110,12 +110,15 @@ static void write_holds(sinter_c_emitter *e, const sinter_loop_stmt *at) {
     hold_sums(e, e->function->body, false, visible);
 }
 
-static bool has_products(const sinter_loop_stmt *first) {
-    for (const sinter_loop_stmt *s = first; s; s = s->next)
-        if ((s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_WGMMA) || has_products(s->body) ||
-            has_products(s->else_body))
-            return true;
-    return false;
+static bool note_product(void *user, sinter_loop_stmt *stmt) {
+    *(bool *)user |= stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_WGMMA;
+    return true;
+}
+
+static bool has_products(const sinter_loop_stmt *loop) {
+    bool found = false;
+    sinter_loop_walk(loop->body, note_product, &found);
+    return found;
 }
 
 void sinter_cuda_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
@@ -126,7 +129,7 @@ void sinter_cuda_for(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         return;
     }
     bool outer = e->in_thread;
-    if (!outer && has_products(s->body)) {
+    if (!outer && has_products(s)) {
         write_holds(e, s);
         sinter_c_write(e, "sinter_begin_products();");
     }
@@ -311,12 +314,22 @@ static void write_extents(sinter_c_emitter *e) {
     }
 }
 
-static bool has_swizzled(const sinter_loop_stmt *first, const sinter_loop_function *kernel) {
-    for (const sinter_loop_stmt *s = first; s; s = s->next)
-        if ((s->kind == SINTER_LOOP_ALLOC && kernel->buffers.items[s->buffer].swizzle) ||
-            has_swizzled(s->body, kernel) || has_swizzled(s->else_body, kernel))
-            return true;
-    return false;
+typedef struct swizzled_search {
+    const sinter_loop_function *kernel;
+    bool found;
+} swizzled_search;
+
+static bool note_swizzled(void *user, sinter_loop_stmt *stmt) {
+    swizzled_search *search = user;
+    search->found |=
+        stmt->kind == SINTER_LOOP_ALLOC && search->kernel->buffers.items[stmt->buffer].swizzle;
+    return true;
+}
+
+static bool has_swizzled(const sinter_loop_function *kernel) {
+    swizzled_search search = {.kernel = kernel};
+    sinter_loop_walk(kernel->body, note_swizzled, &search);
+    return search.found;
 }
 
 static void write_kernel(sinter_c_emitter *e, uint32_t index) {
@@ -329,7 +342,7 @@ static void write_kernel(sinter_c_emitter *e, uint32_t index) {
     }
     memcpy(e->threads, launch.block, sizeof e->threads);
     e->asks_shared = launch.shared_bytes > 0;
-    e->asks_swizzled = has_swizzled(kernel->body, kernel);
+    e->asks_swizzled = has_swizzled(kernel);
     e->shared_taken = 0;
     uint32_t threads = launch.block[0] * launch.block[1] * launch.block[2];
     e->in_thread = threads == 1;

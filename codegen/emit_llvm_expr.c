@@ -443,8 +443,7 @@ static LLVMValueRef emit_cast(sinter_llvm_function *f, const sinter_loop_expr *e
 }
 
 static LLVMValueRef emit_load(sinter_llvm_function *f, const sinter_loop_expr *expr) {
-    bool looks_up = f->lanes && !f->lane_zero &&
-                    sinter_target_has(f->module->target, "avx512vbmi") &&
+    bool looks_up = f->lanes && !f->lane_zero && sinter_target_looks_up(f->module->target) &&
                     sinter_loop_looks_up(f->function, expr);
     LLVMValueRef byte = looks_up ? sinter_llvm_expr(f, expr->arguments[0]->arguments[0]) : NULL;
     return byte && sinter_llvm_is_vector(byte)

@@ -68,7 +68,7 @@ static dot_kind choose(const sinter_target *target, bool is_signed, unsigned lan
     bool wide = sinter_target_has(target, "avx512vnni") && lanes >= 16;
     unsigned fits = wide ? 16 : lanes >= 8 ? 8 : 4;
     dot_kind kind = {.lanes = fits, .is_signed = is_signed};
-    if (target->triple[0] == 'a') {
+    if (target->arch == SINTER_ARCH_aarch64) {
         kind.name = is_signed ? "llvm.aarch64.neon.sdot" : "llvm.aarch64.neon.usdot";
         kind.lanes = 4;
         kind.as_bytes = true;

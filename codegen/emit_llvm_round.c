@@ -82,7 +82,8 @@ const sinter_loop_expr *sinter_llvm_wide_form(const sinter_loop_expr *expr) {
 static const char *conversion(const sinter_llvm_function *f) {
     const sinter_target *target = f->module->target;
     if (f->lane_zero) return NULL;
-    if (target->triple[0] == 'a') return f->lanes == 4 ? "llvm.aarch64.neon.fcvtns" : NULL;
+    if (target->arch == SINTER_ARCH_aarch64)
+        return f->lanes == 4 ? "llvm.aarch64.neon.fcvtns" : NULL;
     if (f->lanes == 16 && sinter_target_has(target, "avx512f"))
         return "llvm.x86.avx512.mask.cvtps2dq.512";
     if (f->lanes == 8 && sinter_target_has(target, "avx")) return "llvm.x86.avx.cvt.ps2dq.256";
@@ -92,7 +93,8 @@ static const char *conversion(const sinter_llvm_function *f) {
 static LLVMValueRef convert(sinter_llvm_function *f, const char *name, LLVMValueRef value) {
     sinter_llvm_module *m = f->module;
     LLVMTypeRef types[2] = {sinter_llvm_like(value, m->i32), LLVMTypeOf(value)};
-    if (m->target->triple[0] == 'a') return sinter_llvm_intrinsic(f, name, types, 2, &value, 1);
+    if (m->target->arch == SINTER_ARCH_aarch64)
+        return sinter_llvm_intrinsic(f, name, types, 2, &value, 1);
     if (f->lanes < 16) return sinter_llvm_intrinsic(f, name, NULL, 0, &value, 1);
     LLVMValueRef arguments[] = {value, LLVMConstNull(types[0]),
                                 LLVMConstAllOnes(LLVMIntTypeInContext(m->context, 16)),
@@ -126,7 +128,7 @@ static LLVMValueRef round_clamped(sinter_llvm_function *f, const char *name, con
     bool nan_is_low = c->low == 0, nan_passes = !nan_is_low && narrow && !shift;
     /* What is too large converts to the lowest i32, the largest u32. */
     bool saturates = narrow == SINTER_DTYPE_u8 && nan_is_low && c->high == UINT8_MAX &&
-                     f->lanes == 16 && m->target->triple[0] == 'x';
+                     f->lanes == 16 && m->target->arch == SINTER_ARCH_x86_64;
     LLVMValueRef inside =
         nan_passes ? choose(f, LLVMRealOGT, low, value) : choose(f, LLVMRealOGT, value, low);
     if (!saturates)

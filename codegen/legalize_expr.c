@@ -442,7 +442,7 @@ static const char *intrinsic_features(sinter_loop_intrinsic intrinsic) {
 /* Plain C spells each as a function. On x86 16-bit multiply-adds make those of bytes without a feature, exactly. */
 static bool has_intrinsic(const sinter_target *target, sinter_loop_intrinsic intrinsic) {
     bool of_bytes = sinter_loop_intrinsic_infos[intrinsic].result == SINTER_DTYPE_i32;
-    return !target || (of_bytes && !strncmp(target->triple, "x86_64", 6)) ||
+    return !target || (of_bytes && target->arch == SINTER_ARCH_x86_64) ||
            sinter_target_has(target, intrinsic_features(intrinsic));
 }
 

@@ -22,7 +22,7 @@ static const float_format formats[SINTER_DTYPE_COUNT] = {
 };
 
 bool sinter_is_expanded_float(const sinter_legalizer *l, sinter_dtype dtype) {
-    if (dtype == SINTER_DTYPE_f16 && l->target && sinter_target_has(l->target, "f16c|fp"))
+    if (dtype == SINTER_DTYPE_f16 && l->target && sinter_target_converts_f16(l->target))
         return false;
     return sinter_dtype_is_float(dtype) && sinter_dtype_infos[dtype].bits < 32;
 }

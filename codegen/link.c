@@ -167,18 +167,11 @@ static outcome link_by_lld(linker *l, const char *program) {
 
 /* ---- choice ---- */
 
-#if defined(__aarch64__)
-static const char host_arch[] = "aarch64";
-#else
-static const char host_arch[] = "x86_64";
-#endif
-
 static outcome link_by_any(linker *l) {
-    bool arm = !strncmp(l->target->triple, "aarch64", 7);
-    bool native = !strncmp(l->target->triple, host_arch, strlen(host_arch));
-    outcome result = link_by_compiler(l, native ? "cc"
-                                         : arm  ? "aarch64-linux-gnu-gcc"
-                                                : "x86_64-linux-gnu-gcc");
+    static const char *const compilers[] = {[SINTER_ARCH_x86_64] = "x86_64-linux-gnu-gcc",
+                                            [SINTER_ARCH_aarch64] = "aarch64-linux-gnu-gcc"};
+    const char *compiler = l->target->arch == SINTER_ARCH_HOST ? "cc" : compilers[l->target->arch];
+    outcome result = link_by_compiler(l, compiler);
     static const char *const lld[] = {"ld.lld", "ld.lld-19"};
     for (size_t i = 0; result == ABSENT && i < sizeof lld / sizeof *lld; i++)
         result = link_by_lld(l, lld[i]);
@@ -186,9 +179,7 @@ static outcome link_by_any(linker *l) {
         sinter_error(l->diag, "link",
                      "a shared object needs the system's linker: neither %s nor ld.lld was found "
                      "(emit an object with -o NAME.o, or install one of them)",
-                     native ? "cc"
-                     : arm  ? "aarch64-linux-gnu-gcc"
-                            : "x86_64-linux-gnu-gcc");
+                     compiler);
     return result;
 }
 

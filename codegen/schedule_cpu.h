@@ -127,6 +127,16 @@ bool sinter_schedule_cpu_streams(const sinter_schedule_cpu_state *state, sinter_
 bool sinter_schedule_cpu_jumps(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
 /* Some loop among the statements or inside of them is serial. */
 bool sinter_cpu_has_serial(const sinter_loop_stmt *first);
+/* A walk to loops that have no serial loop in them. */
+typedef struct sinter_cpu_walk {
+    const sinter_loop_stmt *path[SINTER_SCHEDULE_CHAIN_MAX]; /* loops around the one that is visited, and it itself, the last of `depth` */
+    uint32_t depth;
+    bool (*enters)(const sinter_loop_stmt *stmt); /* others are passed over, with what is in them */
+    bool (*visit)(void *user, const sinter_loop_stmt *loop); /* false ends the walk, as it must where lists are no more what they were */
+    void *user;
+} sinter_cpu_walk;
+/* False: it was ended. */
+bool sinter_cpu_walk_innermost(sinter_cpu_walk *walk, const sinter_loop_stmt *first);
 /* Lanes of one vector of the widest type in the loop's body. */
 int64_t sinter_schedule_cpu_native_lanes(const sinter_schedule_cpu_state *state, sinter_loop_var loop);
 /* An `if` on lanes becomes masks, for elements of every width. */

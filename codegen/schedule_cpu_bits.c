@@ -266,9 +266,8 @@ static bool keeps_scales(const sinter_tensor *source) {
 
 static bool halves_scales(const bits *b) {
     const uint32_t *constants;
-    bool x86 = !strncmp(b->state->target->triple, "x86_64", 6);
     if (b->scale->kind != SINTER_LOOP_LOAD || b->scale->dtype != SINTER_DTYPE_f32 ||
-        (x86 && !sinter_target_has(b->state->target, "f16c")) ||
+        !sinter_target_converts_f16(b->state->target) ||
         !sinter_cpu_is_own_constant(b->state, b->scale->buffer))
         return false;
     size_t count = sinter_cpu_list_constants(b->state, b->scale->buffer, &constants);

@@ -2,8 +2,8 @@
  * has what its calls pass converted here, at once.
  * Needs: a parameter for which every call passes a constant. Guarantees: who else reads the constant finds it as it was.
  * Test: tests/codegen/schedule/dot.loops, bits.loops */
-#include "codegen/loop_access.h"
 #include "codegen/schedule_cpu_constant.h"
+#include "codegen/loop_access.h"
 
 #include <assert.h>
 
@@ -32,77 +32,31 @@ bool sinter_cpu_is_own_constant(const sinter_schedule_cpu_state *state,
            sinter_cpu_is_constant(state, parameter);
 }
 
-/* ---- who passes what ---- */
-
-typedef SINTER_VECTOR(uint32_t) constant_list;
-
-typedef struct argument_search {
-    sinter_schedule_cpu_state *state;
-    uint32_t parameter;
-    constant_list constants;
-} argument_search;
-
-static bool list_argument(void *user, sinter_loop_stmt *stmt) {
-    argument_search *search = user;
-    const sinter_schedule_cpu_state *state = search->state;
-    if (stmt->kind != SINTER_LOOP_CALL_KERNEL || stmt->kernel != state->kernel) return true;
-    uint32_t constant =
-        state->program->host->buffers.items[stmt->buffer_arguments[search->parameter]].constant;
-    for (size_t i = 0; i < search->constants.count; i++)
-        if (search->constants.items[i] == constant) return true;
-    sinter_vector_push(&search->state->scratch, &search->constants, constant);
-    return true;
-}
-
-static uint32_t parameter_index(const sinter_schedule_cpu_state *state, sinter_loop_buffer buffer) {
-    uint32_t index = 0;
-    bool found = sinter_cpu_find_parameter(state, buffer, &index);
-    assert(found);
-    (void)found;
-    return index;
-}
-
-size_t sinter_cpu_list_constants(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter,
-                                 const uint32_t **out_constants) {
-    argument_search search = {.state = state, .parameter = parameter_index(state, parameter)};
-    sinter_loop_walk(state->program->host->body, list_argument, &search);
-    *out_constants = search.constants.items;
-    return search.constants.count;
-}
+/* ---- who else reads it ---- */
 
 /* A constant, and the place that it is passed to. */
 typedef struct passing {
-    const sinter_loop_function *host;
+    const sinter_loop_program *program;
     uint32_t kernel, parameter;
     uint32_t constant; /* of the program */
     bool elsewhere;    /* somebody else reads it */
 } passing;
 
-static bool is_it(const passing *p, sinter_loop_buffer buffer) {
-    const sinter_loop_buffer_info *info = &p->host->buffers.items[buffer];
-    return buffer && info->scope == SINTER_SCOPE_CONSTANT && info->constant == p->constant;
-}
-
-static void search_expr(void *user, sinter_expr expr) {
+static void note_reader(void *user, uint32_t constant, const sinter_loop_stmt *call,
+                        uint32_t argument) {
     passing *p = user;
-    if (expr->kind == SINTER_LOOP_LOAD && is_it(p, expr->buffer)) p->elsewhere = true;
-}
-
-static bool search_stmt(void *user, sinter_loop_stmt *stmt) {
-    passing *p = user;
-    sinter_loop_walk_stmt_exprs(stmt, search_expr, p);
-    if (stmt->kind == SINTER_LOOP_BIND && is_it(p, stmt->source)) p->elsewhere = true;
-    if (stmt->kind != SINTER_LOOP_CALL_KERNEL) return true;
-    for (uint32_t i = 0; i < stmt->buffer_argument_count; i++) {
-        bool here = stmt->kernel == p->kernel && i == p->parameter;
-        if (!here && is_it(p, stmt->buffer_arguments[i])) p->elsewhere = true;
-    }
-    return true;
+    bool here = call && call->kernel == p->kernel && argument == p->parameter;
+    p->elsewhere |= constant == p->constant && !here;
 }
 
 static bool is_read_elsewhere(passing *p) {
-    sinter_loop_walk(p->host->body, search_stmt, p);
+    sinter_cpu_visit_constants(p->program, note_reader, p);
     return p->elsewhere;
+}
+
+static bool is_it(const passing *p, sinter_loop_buffer buffer) {
+    const sinter_loop_buffer_info *info = &p->program->host->buffers.items[buffer];
+    return buffer && info->scope == SINTER_SCOPE_CONSTANT && info->constant == p->constant;
 }
 
 bool sinter_cpu_shares_constant(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter,
@@ -112,9 +66,9 @@ bool sinter_cpu_shares_constant(sinter_schedule_cpu_state *state, sinter_loop_bu
     if (!sinter_cpu_is_constant(state, parameter)) return false;
     size_t count = sinter_cpu_list_constants(state, parameter, &constants);
     for (size_t i = 0; i < count; i++) {
-        passing place = {.host = program->host,
+        passing place = {.program = program,
                          .kernel = state->kernel,
-                         .parameter = parameter_index(state, parameter),
+                         .parameter = sinter_cpu_get_parameter(state, parameter),
                          .constant = constants[i]};
         if (sinter_tensor_bytes(&program->constants.items[constants[i]].tensor) < least_bytes ||
             !is_read_elsewhere(&place))
@@ -137,11 +91,7 @@ static bool pass_replacement(void *user, sinter_loop_stmt *stmt) {
     if (stmt->kind != SINTER_LOOP_CALL_KERNEL || stmt->kernel != r->place.kernel ||
         !is_it(&r->place, stmt->buffer_arguments[r->place.parameter]))
         return true;
-    sinter_loop_buffer *arguments =
-        sinter_arena_copy(&r->state->program->arena, stmt->buffer_arguments,
-                          stmt->buffer_argument_count * sizeof *arguments);
-    arguments[r->place.parameter] = r->buffer;
-    stmt->buffer_arguments = arguments;
+    sinter_cpu_pass(r->state->program, stmt, r->place.parameter, r->buffer);
     return true;
 }
 
@@ -161,11 +111,8 @@ static bool replace(replacement *r, const sinter_loop_buffer_info *parameter) {
     sinter_loop_function *host = program->host;
     sinter_loop_builder build;
     sinter_loop_constant made = {{0}};
-    sinter_tensor source = program->constants.items[r->place.constant].tensor;
-    source.rank =
-        parameter->rank; /* tensors of equal data are one constant, whatever their shapes */
-    for (uint32_t i = 0; i < source.rank; i++)
-        sinter_loop_is_const_int(parameter->dims[i], &source.dims[i]);
+    sinter_tensor source =
+        sinter_cpu_constant_as(program, r->place.constant, parameter->dims, parameter->rank);
     if (!r->conversion->convert(r->conversion->user, &source, &made.tensor, r->state->diag))
         return false;
     sinter_loop_builder_init(&build, program, host);
@@ -195,9 +142,9 @@ bool sinter_cpu_convert_constants(sinter_schedule_cpu_state *state, sinter_loop_
     for (size_t i = 0; i < count; i++) {
         replacement r = {.state = state,
                          .conversion = conversion,
-                         .place = {.host = state->program->host,
+                         .place = {.program = state->program,
                                    .kernel = state->kernel,
-                                   .parameter = parameter_index(state, parameter),
+                                   .parameter = sinter_cpu_get_parameter(state, parameter),
                                    .constant = constants[i]}};
         if (!replace(&r, &info)) return false;
     }

@@ -1,7 +1,24 @@
-/* Constants as kernels want them: in another form, or in another order. Private to codegen/schedule_cpu*.c.
+/* Constants as kernels want them: who passes them, in another form, in another order. Private to codegen/schedule_cpu*.c.
  * Test: tests/codegen/schedule/pack.loops, tests/codegen/schedule/shared_constant.test */
 #pragma once
 #include "codegen/schedule_cpu_accumulator.h"
+
+/* ---- who passes what (schedule_cpu_passed.c) ---- */
+/* Looks through all calls, once: what sinter_cpu_is_constant says is of then. */
+void sinter_cpu_find_passed(sinter_schedule_cpu_state *state);
+/* Every call of this kernel passes a constant there. */
+bool sinter_cpu_is_constant(const sinter_schedule_cpu_state *state, sinter_loop_buffer parameter);
+/* The number of the parameter, which it is. */
+uint32_t sinter_cpu_get_parameter(const sinter_schedule_cpu_state *state, sinter_loop_buffer buffer);
+/* The constants that calls of this kernel pass, by number in the program, each once. In the state's scratch arena. */
+size_t sinter_cpu_list_constants(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter, const uint32_t **out_constants);
+/* Everything that reads a constant: an argument of a call, or, where that is NULL, the host itself. */
+typedef void (*sinter_cpu_constant_visitor)(void *user, uint32_t constant, const sinter_loop_stmt *call, uint32_t argument);
+void sinter_cpu_visit_constants(const sinter_loop_program *program, sinter_cpu_constant_visitor visit, void *user);
+/* The call passes that buffer of the host from now on. */
+void sinter_cpu_pass(sinter_loop_program *program, sinter_loop_stmt *call, uint32_t argument, sinter_loop_buffer buffer);
+/* The constant with dims that are numbers: tensors of equal data are one constant, whatever their shapes. Not the caller's. */
+sinter_tensor sinter_cpu_constant_as(const sinter_loop_program *program, uint32_t constant, const sinter_expr *dims, uint32_t rank);
 
 /* ---- in another form (schedule_cpu_constant.c) ---- */
 typedef struct sinter_cpu_conversion {
@@ -15,9 +32,7 @@ typedef struct sinter_cpu_conversion {
  * the caller's to change. In place of the constant where nobody else wants it. False: an error went to diag. */
 bool sinter_cpu_convert_constants(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter,
                                   const sinter_cpu_conversion *conversion);
-/* The constants that calls of this kernel pass, by number in the program, each once. In the state's scratch arena. */
-size_t sinter_cpu_list_constants(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter, const uint32_t **out_constants);
-/* So it does, and each of them is read elsewhere too and has that many bytes at least. */
+/* Every call of this kernel passes a constant there, and each of them is read elsewhere too and has that many bytes at least. */
 bool sinter_cpu_shares_constant(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter, size_t least_bytes);
 /* Loads and stores of the buffer in the kernel as it is written, however often they run. */
 uint32_t sinter_cpu_count_accesses(const sinter_schedule_cpu_state *state, sinter_loop_buffer buffer);
@@ -45,10 +60,6 @@ int64_t sinter_cpu_packed_columns(const sinter_schedule_cpu_state *state, const 
 /* What other nests of the kernel read too is planned if they want the same; it is packed for all with the first that is tiled. */
 void sinter_cpu_plan_packing(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_cpu_pack_plan *out_plan);
 void sinter_cpu_apply_packing(sinter_schedule_cpu_state *state, const sinter_cpu_pack_plan *plan, int64_t columns);
-/* Every call of this kernel passes a constant there. */
-bool sinter_cpu_is_constant(const sinter_schedule_cpu_state *state, sinter_loop_buffer parameter);
-/* Looks through all calls, once: what sinter_cpu_is_constant says is of then. */
-void sinter_cpu_find_passed(sinter_schedule_cpu_state *state);
 /* Keeps the promises. */
 bool sinter_cpu_pack_constants(sinter_schedule_cpu_state *state);
 

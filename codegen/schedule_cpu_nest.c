@@ -28,6 +28,21 @@ bool sinter_cpu_has_serial(const sinter_loop_stmt *first) {
     return false;
 }
 
+bool sinter_cpu_walk_innermost(sinter_cpu_walk *walk, const sinter_loop_stmt *first) {
+    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
+        const bool is_loop = stmt->kind == SINTER_LOOP_FOR;
+        if (!walk->enters(stmt) || (is_loop && walk->depth == SINTER_SCHEDULE_CHAIN_MAX)) continue;
+        if (is_loop) walk->path[walk->depth++] = stmt;
+        const bool goes_on = is_loop && !sinter_cpu_has_serial(stmt->body)
+                                 ? walk->visit(walk->user, stmt)
+                                 : sinter_cpu_walk_innermost(walk, stmt->body) &&
+                                       sinter_cpu_walk_innermost(walk, stmt->else_body);
+        if (is_loop) walk->depth--;
+        if (!goes_on) return false;
+    }
+    return true;
+}
+
 void sinter_schedule_cpu_flatten(sinter_schedule_cpu_state *state) {
     if (state->part) return;
     sinter_schedule_flatten_all(&state->schedule);
@@ -113,7 +128,7 @@ static void visit_value(void *user, sinter_expr expr) {
         f->work++;
         note_width(f, expr->dtype);
         bool known = lane_stride(f, expr->buffer, expr->arguments, &stride);
-        bool in_registers = sinter_target_has(f->state->target, "avx512vbmi") &&
+        bool in_registers = sinter_target_looks_up(f->state->target) &&
                             sinter_loop_looks_up(f->state->schedule.function, expr);
         if (in_registers) return;
         if (!known || (stride != 0 && stride != 1)) f->strided++;

@@ -2,10 +2,10 @@
  * panel of them is copied to scratch of the thread before the rows go through it, which then read it line by line, as they read
  * a constant that was packed at compile time. Needs: a nest that is a contraction. Guarantees: the same values.
  * Test: tests/codegen/schedule/operands.loops */
+#include "codegen/schedule_cpu_operand.h"
 #include "codegen/loop_access.h"
 #include "codegen/loop_linear.h"
 #include "codegen/schedule_cpu_constant.h"
-#include "codegen/schedule_cpu_operand.h"
 #include "ir/machine.h"
 #include "ir/stack.h"
 
@@ -243,10 +243,8 @@ void sinter_cpu_use_panels(sinter_schedule_cpu_state *state, const sinter_cpu_ne
 typedef struct search {
     sinter_schedule_cpu_state *state;
     sinter_arena scratch;
-    const sinter_loop_stmt *path[SINTER_SCHEDULE_CHAIN_MAX];
-    uint32_t depth;
+    sinter_cpu_walk walk;
     int64_t least; /* tiles of rows that a copy pays for */
-    bool changed;
 } search;
 
 /* The columns are lanes. */
@@ -262,13 +260,13 @@ static bool reads_lanes(const sinter_loop_access *load, const sinter_loop_stmt *
 /* Outside of the reduction: loops of rows, which go through the panel again and again, inside of one that goes to the next. */
 static bool find_place(const search *s, const sinter_loop_access *load, sinter_loop_var *out_rows,
                        sinter_loop_var *out_first) {
-    uint32_t i = s->depth - 1;
-    while (i > 0 && sinter_loop_access_uses(load, s->path[i - 1]->var)) i--;
+    uint32_t i = s->walk.depth - 1;
+    while (i > 0 && sinter_loop_access_uses(load, s->walk.path[i - 1]->var)) i--;
     if (!i) return false;
-    *out_rows = s->path[i - 1]->var;
-    while (i > 0 && !sinter_loop_access_uses(load, s->path[i - 1]->var)) i--;
+    *out_rows = s->walk.path[i - 1]->var;
+    while (i > 0 && !sinter_loop_access_uses(load, s->walk.path[i - 1]->var)) i--;
     if (!i) return false;
-    *out_first = s->path[i]->var;
+    *out_first = s->walk.path[i]->var;
     return true;
 }
 
@@ -313,8 +311,8 @@ static bool divide_rows(search *s, sinter_loop_var around, sinter_loop_var *rows
     sinter_schedule *schedule = &s->state->schedule;
     int64_t panels = 1, tiles = sinter_cpu_trips(s->state, *rows);
     const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, around);
-    for (uint32_t i = 0; i < s->depth && s->path[i]->var != *rows; i++) {
-        int64_t count = sinter_cpu_trips(s->state, s->path[i]->var);
+    for (uint32_t i = 0; i < s->walk.depth && s->walk.path[i]->var != *rows; i++) {
+        int64_t count = sinter_cpu_trips(s->state, s->walk.path[i]->var);
         if (count < 0) return true;
         panels *= count < FEW_PANELS ? count : FEW_PANELS;
     }
@@ -345,10 +343,10 @@ bool sinter_cpu_fits_stack(const sinter_loop_function *function) {
 
 static bool pack(search *s, const sinter_loop_access *load) {
     sinter_schedule *schedule = &s->state->schedule;
-    sinter_loop_var rows, first, around = s->path[0]->var;
+    sinter_loop_var rows, first, around = s->walk.path[0]->var;
     if (!find_place(s, load, &rows, &first)) return false;
-    for (uint32_t i = 0; i + 1 < s->depth && s->path[i]->var != first; i++)
-        around = s->path[i]->var;
+    for (uint32_t i = 0; i + 1 < s->walk.depth && s->walk.path[i]->var != first; i++)
+        around = s->walk.path[i]->var;
     int64_t count = sinter_cpu_trips(s->state, rows);
     bool known = count >= 0, direct = first == rows;
     if (known && direct && count < s->least) return false;
@@ -365,41 +363,34 @@ static bool pack(search *s, const sinter_loop_access *load) {
     return good;
 }
 
-static void visit(search *s, const sinter_loop_stmt *loop) {
+/* Ends where something changed: what the list was is no more. */
+static bool visit(void *user, const sinter_loop_stmt *loop) {
+    search *s = user;
     sinter_loop_access_list loads = {0};
     const sinter_loop_function *function = s->state->schedule.function;
     sinter_loop_collect_accesses(&s->scratch, loop->body, &loads);
-    for (size_t i = 0; i < loads.count && !s->changed; i++) {
+    for (size_t i = 0; i < loads.count; i++) {
         const sinter_loop_access *load = &loads.items[i];
         if (!load->is_store && function->buffers.items[load->buffer].scope == SINTER_SCOPE_INPUT &&
             sinter_loop_access_uses(load, loop->var) && reads_lanes(load, loop->body) &&
-            !sinter_cpu_is_constant(s->state, load->buffer))
-            s->changed = pack(s, load);
+            !sinter_cpu_is_constant(s->state, load->buffer) && pack(s, load))
+            return false;
     }
+    return true;
 }
 
-/* Ends where something changed: what the list was is no more. Branches are made here: what they have is as it shall be. */
-static void visit_list(search *s, const sinter_loop_stmt *first) {
-    for (const sinter_loop_stmt *stmt = first; stmt && !s->changed; stmt = stmt->next) {
-        if (stmt->kind != SINTER_LOOP_FOR || stmt->axis != SINTER_AXIS_SERIAL ||
-            s->depth == SINTER_SCHEDULE_CHAIN_MAX)
-            continue;
-        s->path[s->depth++] = stmt;
-        if (sinter_cpu_has_serial(stmt->body))
-            visit_list(s, stmt->body);
-        else
-            visit(s, stmt);
-        s->depth--;
-    }
+/* Branches are made here: what they have is as it shall be. */
+static bool enters(const sinter_loop_stmt *stmt) {
+    return sinter_loop_is_serial(stmt);
 }
 
 void sinter_cpu_pack_operands(sinter_schedule_cpu_state *state, sinter_cpu_tile tile) {
-    search s = {.state = state, .least = tiles_of(tile.panels, tile)};
+    search s = {.state = state,
+                .walk = {.enters = enters, .visit = visit},
+                .least = tiles_of(tile.panels, tile)};
+    s.walk.user = &s;
     sinter_arena_init(&s.scratch);
-    do {
-        s.changed = false;
-        s.depth = 0;
-        visit_list(&s, state->schedule.function->body);
-    } while (s.changed);
+    do s.walk.depth = 0;
+    while (!sinter_cpu_walk_innermost(&s.walk, state->schedule.function->body));
     sinter_arena_deinit(&s.scratch);
 }

@@ -8,71 +8,24 @@
 #include <assert.h>
 #include <string.h>
 
-/* ---- who passes what ---- */
+/* ---- promises ---- */
 
-/* Of a parameter: passed by some call; passed something that is no constant. */
-enum { CALLED = 1, VARIES = 2 };
-
-static bool visit_call(void *user, sinter_loop_stmt *stmt) {
-    sinter_schedule_cpu_state *state = user;
-    if (stmt->kind != SINTER_LOOP_CALL_KERNEL) return true;
-    uint8_t *passed = state->passed + state->first_passed[stmt->kernel];
-    uint32_t count = state->first_passed[stmt->kernel + 1] - state->first_passed[stmt->kernel];
-    for (uint32_t i = 0; i < count; i++) {
-        sinter_loop_buffer buffer = stmt->buffer_arguments[i];
-        bool varies = state->program->host->buffers.items[buffer].scope != SINTER_SCOPE_CONSTANT;
-        passed[i] |= varies ? CALLED | VARIES : CALLED;
-    }
-    return true;
+static const sinter_schedule_cpu_packing *find_packing(const sinter_schedule_cpu_state *state,
+                                                       uint32_t kernel, uint32_t parameter) {
+    for (size_t i = 0; i < state->packings.count; i++)
+        if (state->packings.items[i].kernel == kernel &&
+            state->packings.items[i].parameter == parameter)
+            return &state->packings.items[i];
+    return NULL;
 }
 
-void sinter_cpu_find_passed(sinter_schedule_cpu_state *state) {
-    const sinter_loop_program *program = state->program;
-    uint32_t count = 0;
-    state->constant_bytes = 0;
-    state->first_passed = SINTER_NEW_ARRAY(&state->scratch, uint32_t, program->kernels.count + 1);
-    for (size_t i = 0; i < program->kernels.count; i++) {
-        state->first_passed[i] = count;
-        count += (uint32_t)program->kernels.items[i]->buffer_parameters.count;
-    }
-    state->first_passed[program->kernels.count] = count;
-    state->passed = SINTER_NEW_ARRAY(&state->scratch, uint8_t, count);
-    if (program->host) sinter_loop_walk(program->host->body, visit_call, state);
-    for (size_t i = 0; i < program->constants.count; i++)
-        state->constant_bytes += sinter_tensor_bytes(&program->constants.items[i].tensor);
-}
-
-bool sinter_cpu_find_parameter(const sinter_schedule_cpu_state *state, sinter_loop_buffer buffer,
-                               uint32_t *out_index) {
-    const sinter_loop_function *kernel = state->program->kernels.items[state->kernel];
-    bool made_since = state->part && buffer >= state->part->buffers.count;
-    if (state->part && !made_since) buffer = state->part->buffers.items[buffer];
-    for (uint32_t i = 0; i < kernel->buffer_parameters.count && !made_since; i++)
-        if (kernel->buffer_parameters.items[i] == buffer) {
-            *out_index = i;
-            return true;
-        }
-    return false;
-}
-
-bool sinter_cpu_is_constant(const sinter_schedule_cpu_state *state, sinter_loop_buffer parameter) {
-    uint32_t index;
-    if (!sinter_cpu_find_parameter(state, parameter, &index)) return false;
-    /* Parameters that schedules added are memory of a run. */
-    index += state->first_passed[state->kernel];
-    return index < state->first_passed[state->kernel + 1] && state->passed[index] == CALLED;
-}
-
-/* sinter_schedule_pack of such a parameter, with the promise that the calls will pass the packed constant. */
+/* sinter_schedule_pack of a parameter for which all calls pass constants, with the promise that the calls will pass the packed constant. */
 static bool pack_parameter(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter,
                            const uint32_t *order, const int64_t *blocks) {
     sinter_schedule_cpu_packing packing = {.kernel = state->kernel};
     assert(!state->part); /* others read it as well */
     if (!sinter_cpu_find_parameter(state, parameter, &packing.parameter)) return false;
-    for (size_t i = 0; i < state->packings.count; i++)
-        if (state->packings.items[i].kernel == packing.kernel &&
-            state->packings.items[i].parameter == packing.parameter)
-            return false; /* packed already */
+    if (find_packing(state, packing.kernel, packing.parameter)) return false; /* packed already */
     if (!sinter_schedule_pack(&state->schedule, parameter, order, blocks, &packing.layout))
         return false;
     sinter_vector_push(&state->scratch, &state->packings, packing);
@@ -285,15 +238,6 @@ typedef struct packer {
     bool failed;
 } packer;
 
-static const sinter_schedule_cpu_packing *find_packing(const sinter_schedule_cpu_state *state,
-                                                       uint32_t kernel, uint32_t parameter) {
-    for (size_t i = 0; i < state->packings.count; i++)
-        if (state->packings.items[i].kernel == kernel &&
-            state->packings.items[i].parameter == parameter)
-            return &state->packings.items[i];
-    return NULL;
-}
-
 static bool same_shape(const sinter_loop_buffer_info *info, const packed_form *form) {
     if (info->rank != form->source_rank) return false;
     for (uint32_t i = 0; i < info->rank; i++)
@@ -332,42 +276,29 @@ static sinter_loop_buffer find_form(packer *p, sinter_loop_buffer buffer,
     return form.buffer;
 }
 
-static void keep(packer *p, sinter_loop_buffer buffer) {
-    const sinter_loop_buffer_info *info = &p->state->program->host->buffers.items[buffer];
-    if (buffer && info->scope == SINTER_SCOPE_CONSTANT) p->kept[info->constant] = true;
-}
-
-static void keep_loaded(void *user, sinter_expr expr) {
-    if (expr->kind == SINTER_LOOP_LOAD) keep(user, expr->buffer);
+/* What is read where nothing was promised stays. */
+static void keep(void *user, uint32_t constant, const sinter_loop_stmt *call, uint32_t argument) {
+    packer *p = user;
+    if (!call || !find_packing(p->state, call->kernel, argument)) p->kept[constant] = true;
 }
 
 static bool redirect(void *user, sinter_loop_stmt *stmt) {
     packer *p = user;
-    sinter_loop_walk_stmt_exprs(stmt, keep_loaded, p);
-    if (stmt->kind == SINTER_LOOP_BIND) keep(p, stmt->source);
     if (stmt->kind != SINTER_LOOP_CALL_KERNEL) return true;
-    sinter_loop_buffer *arguments =
-        sinter_arena_copy(&p->state->program->arena, stmt->buffer_arguments,
-                          stmt->buffer_argument_count * sizeof *arguments);
     for (uint32_t i = 0; i < stmt->buffer_argument_count; i++) {
         const sinter_schedule_cpu_packing *packing = find_packing(p->state, stmt->kernel, i);
         if (packing)
-            arguments[i] = find_form(p, arguments[i], &packing->layout);
-        else
-            keep(p, arguments[i]);
+            sinter_cpu_pass(p->state->program, stmt, i,
+                            find_form(p, stmt->buffer_arguments[i], &packing->layout));
     }
-    stmt->buffer_arguments = arguments;
     return true;
 }
 
 /* The constant's data in its new order, where the old one was or behind all others. */
 static bool pack_form(packer *p, packed_form *form, bool last) {
     sinter_loop_program *program = p->state->program;
-    sinter_tensor source = program->constants.items[form->source].tensor;
-    source.rank =
-        form->source_rank; /* tensors of equal data are one constant, whatever their shapes */
-    for (uint32_t i = 0; i < source.rank; i++)
-        sinter_loop_is_const_int(form->source_dims[i], &source.dims[i]);
+    sinter_tensor source =
+        sinter_cpu_constant_as(program, form->source, form->source_dims, form->source_rank);
     sinter_loop_constant packed = {{0}};
     if (!sinter_layout_pack(&form->layout, &source, &packed.tensor, p->state->diag)) return false;
     sinter_storage_drop_pages(source.storage, source.data, sinter_tensor_bytes(&source));
@@ -409,6 +340,7 @@ bool sinter_cpu_pack_constants(sinter_schedule_cpu_state *state) {
     packer p = {.state = state};
     sinter_loop_builder_init(&p.host, program, program->host);
     p.kept = SINTER_NEW_ARRAY(&state->scratch, bool, program->constants.count);
+    sinter_cpu_visit_constants(program, keep, &p);
     sinter_loop_walk(program->host->body, redirect, &p);
     bool good = true;
     for (size_t i = 0; good && i < p.forms.count; i++) {

@@ -13,8 +13,7 @@ enum {
 typedef struct search {
     sinter_schedule_cpu_state *state;
     sinter_arena scratch;
-    const sinter_loop_stmt *path[SINTER_SCHEDULE_CHAIN_MAX];
-    uint32_t depth;
+    sinter_cpu_walk walk;
 } search;
 
 /* Outside of the innermost loop: loops that walk through a block, one that uses it again, one that goes to the next. */
@@ -24,21 +23,22 @@ static bool find_block(const search *s, const sinter_loop_access *load, sinter_l
     const uint64_t l2 = s->state->target->l2_bytes;
     uint64_t whole, blocks = 1;
     int64_t rounds = 1, trips;
-    uint32_t i = s->depth - 1;
+    const sinter_loop_stmt *const *path = s->walk.path;
+    uint32_t i = s->walk.depth - 1;
     *out_between = 0;
     if (sinter_dtype_infos[info->dtype].bits < 8 || !sinter_loop_static_bytes(info, &whole))
         return false; /* parts of bytes have no stride in bytes */
-    while (i > 0 && sinter_loop_access_uses(load, s->path[i - 1]->var)) i--;
-    for (; i > 0 && !sinter_loop_access_uses(load, s->path[i - 1]->var); i--) {
-        bool known = sinter_loop_trip_count(s->path[i - 1], &trips);
+    while (i > 0 && sinter_loop_access_uses(load, path[i - 1]->var)) i--;
+    for (; i > 0 && !sinter_loop_access_uses(load, path[i - 1]->var); i--) {
+        bool known = sinter_loop_trip_count(path[i - 1], &trips);
         rounds *= known ? trips : FEW_ROUNDS + 1;
-        if (!*out_between && (!known || trips > 1)) *out_between = s->path[i - 1]->var;
+        if (!*out_between && (!known || trips > 1)) *out_between = path[i - 1]->var;
     }
     if (!i || !*out_between || rounds <= FEW_ROUNDS || whole <= l2 / 2) return false;
-    *out_outer = s->path[i - 1]->var;
+    *out_outer = path[i - 1]->var;
     for (; i > 0; i--) {
-        if (!sinter_loop_access_uses(load, s->path[i - 1]->var)) continue;
-        if (!sinter_loop_trip_count(s->path[i - 1], &trips) || trips < 1) return false;
+        if (!sinter_loop_access_uses(load, path[i - 1]->var)) continue;
+        if (!sinter_loop_trip_count(path[i - 1], &trips) || trips < 1) return false;
         blocks *= (uint64_t)trips;
     }
     return whole / blocks > FEW_BYTES && whole / blocks <= l2;
@@ -51,11 +51,12 @@ static bool is_tiled(const sinter_loop_stmt *loop) {
     return false;
 }
 
-static void visit(search *s, const sinter_loop_stmt *loop) {
+static bool visit(void *user, const sinter_loop_stmt *loop) {
+    search *s = user;
     sinter_loop_access_list loads = {0};
     sinter_loop_var outer, between;
-    if (!is_tiled(loop)) return;
-    if (loop->body->kind == SINTER_LOOP_PREFETCH) return; /* of a nest before */
+    if (!is_tiled(loop)) return true;
+    if (loop->body->kind == SINTER_LOOP_PREFETCH) return true; /* of a nest before */
     sinter_loop_collect_accesses(&s->scratch, loop->body, &loads);
     for (size_t i = 0; i < loads.count; i++) {
         const sinter_loop_access *load = &loads.items[i];
@@ -64,31 +65,22 @@ static void visit(search *s, const sinter_loop_stmt *loop) {
             !find_block(s, load, &outer, &between))
             continue;
         const sinter_cpu_answer answers[] = {{"yes"}, {"no"}};
-        if (sinter_cpu_choose(s->state, "prefetch", answers, 2)) return;
+        if (sinter_cpu_choose(s->state, "prefetch", answers, 2)) return true;
         sinter_schedule_prefetch(&s->state->schedule, loop->var, outer, between, SINTER_CACHE_LINE);
-        return;
+        return true;
     }
+    return true;
 }
 
-static void visit_list(search *s, const sinter_loop_stmt *first) {
-    for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
-        bool is_loop = stmt->kind == SINTER_LOOP_FOR;
-        if (is_loop && stmt->axis != SINTER_AXIS_SERIAL && stmt->axis != SINTER_AXIS_PARALLEL)
-            continue;
-        if (is_loop && s->depth == SINTER_SCHEDULE_CHAIN_MAX) continue;
-        if (is_loop) s->path[s->depth++] = stmt;
-        if (is_loop && !sinter_cpu_has_serial(stmt->body))
-            visit(s, stmt);
-        else
-            visit_list(s, stmt->body);
-        visit_list(s, stmt->else_body);
-        if (is_loop) s->depth--;
-    }
+static bool enters(const sinter_loop_stmt *stmt) {
+    return stmt->kind != SINTER_LOOP_FOR || stmt->axis == SINTER_AXIS_SERIAL ||
+           stmt->axis == SINTER_AXIS_PARALLEL;
 }
 
 void sinter_cpu_prefetch(sinter_schedule_cpu_state *state) {
-    search s = {.state = state};
+    search s = {.state = state, .walk = {.enters = enters, .visit = visit}};
+    s.walk.user = &s;
     sinter_arena_init(&s.scratch);
-    visit_list(&s, state->schedule.function->body);
+    sinter_cpu_walk_innermost(&s.walk, state->schedule.function->body);
     sinter_arena_deinit(&s.scratch);
 }

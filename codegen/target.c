@@ -12,21 +12,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum target_arch { ARCH_x86_64, ARCH_aarch64 } target_arch;
 typedef struct feature_row {
-    target_arch arch;
+    sinter_arch arch;
     const char *name, *llvm, *cpuinfo;
     const char *implies;
 } feature_row;
 static const feature_row features[] = {
-#define FEATURE(arch, name, llvm, cpuinfo, implies) {ARCH_##arch, name, llvm, cpuinfo, implies},
+#define FEATURE(arch, name, llvm, cpuinfo, implies)                                                \
+ {SINTER_ARCH_##arch, name, llvm, cpuinfo, implies},
 #include "codegen/target.def"
 };
 enum { FEATURE_COUNT = sizeof features / sizeof *features };
 static_assert(FEATURE_COUNT <= 64, "feature_bits holds 64");
 
 typedef struct cpu_row {
-    target_arch arch;
+    sinter_arch arch;
     const char *name, *llvm, *features;
     uint32_t vector_bytes, registers, l1, l2, ways, l3, products, loads, latency, near, memory,
         shared, wake;
@@ -34,17 +34,15 @@ typedef struct cpu_row {
 static const cpu_row cpus[] = {
 #define CPU(arch, name, llvm, features, vector_bytes, registers, l1, l2, ways, l3, products,       \
             loads, latency, near, memory, shared, wake)                                            \
- {ARCH_##arch, name,     llvm,  features, vector_bytes, registers, l1,     l2,  ways,              \
-  l3,          products, loads, latency,  near,         memory,    shared, wake},
+ {SINTER_ARCH_##arch, name,  llvm,    features, vector_bytes, registers, l1,  l2, ways, l3,        \
+  products,           loads, latency, near,     memory,       shared,    wake},
 #include "codegen/target.def"
 };
 enum { CPU_COUNT = sizeof cpus / sizeof *cpus };
 
 #ifdef __aarch64__
-static const target_arch host_arch = ARCH_aarch64;
 static const char *const usual_cpu = "aarch64"; /* speeds of those that no row describes */
 #else
-static const target_arch host_arch = ARCH_x86_64;
 static const char *const usual_cpu = "x86-64-v3";
 #endif
 
@@ -65,7 +63,7 @@ static sinter_string next_word(const char **cursor, char separator) {
 }
 
 /* Index of the row, FEATURE_COUNT where unknown. */
-static size_t find_feature(target_arch arch, sinter_string name) {
+static size_t find_feature(sinter_arch arch, sinter_string name) {
     size_t i = 0;
     while (i < FEATURE_COUNT &&
            (features[i].arch != arch || !sinter_string_is(name, features[i].name)))
@@ -73,7 +71,7 @@ static size_t find_feature(target_arch arch, sinter_string name) {
     return i;
 }
 
-static uint64_t with_implied(target_arch arch, uint64_t bits, const char *names) {
+static uint64_t with_implied(sinter_arch arch, uint64_t bits, const char *names) {
     for (const char *cursor = names; *cursor;) {
         size_t index = find_feature(arch, next_word(&cursor, ' '));
         uint64_t bit = (uint64_t)1 << index;
@@ -82,13 +80,13 @@ static uint64_t with_implied(target_arch arch, uint64_t bits, const char *names)
     return bits;
 }
 
-static bool target_has_row(const sinter_target *target, target_arch arch, const char *name) {
+static bool target_has_row(const sinter_target *target, sinter_arch arch, const char *name) {
     size_t index = find_feature(arch, sinter_string_of(name));
     return target->feature_bits >> index & 1;
 }
 
 /* Everything that follows from the feature bits: vector width, LLVM's and the loader's lists. */
-static void finish(sinter_target *target, target_arch arch, const char *llvm_features,
+static void finish(sinter_target *target, sinter_arch arch, const char *llvm_features,
                    sinter_arena *arena) {
     sinter_text llvm = {0}, required = {0};
     for (size_t i = 0; i < FEATURE_COUNT; i++) {
@@ -96,15 +94,16 @@ static void finish(sinter_target *target, target_arch arch, const char *llvm_fea
         sinter_text_format(&llvm, "%s+%s", llvm.size ? "," : "", features[i].llvm);
         sinter_text_format(&required, "%s%s", required.size ? "," : "", features[i].cpuinfo);
     }
-    if (arch == ARCH_x86_64 && target_has_row(target, arch, "avx512f")) {
+    if (arch == SINTER_ARCH_x86_64 && target_has_row(target, arch, "avx512f")) {
         target->vector_bytes = 64;
         target->registers = 32;
         sinter_text_append_string(&llvm, ",+evex512");
-    } else if (arch == ARCH_x86_64 && target_has_row(target, arch, "avx") &&
+    } else if (arch == SINTER_ARCH_x86_64 && target_has_row(target, arch, "avx") &&
                target->vector_bytes < 32) {
         target->vector_bytes = 32;
     }
-    target->triple = arch == ARCH_x86_64 ? "x86_64-pc-linux-gnu" : "aarch64-linux-gnu";
+    target->arch = arch;
+    target->triple = arch == SINTER_ARCH_x86_64 ? "x86_64-pc-linux-gnu" : "aarch64-linux-gnu";
     target->features = llvm_features
                            ? llvm_features
                            : sinter_arena_copy_string(arena, llvm.data ? llvm.data : "", llvm.size);
@@ -190,26 +189,26 @@ static void fill_native(sinter_target *target, sinter_arena *arena) {
     for (const char *cursor = target->features; *cursor;) {
         sinter_string word = next_word(&cursor, ',');
         for (size_t i = 0; i < FEATURE_COUNT && word.size > 1; i++)
-            if (features[i].arch == host_arch && word.data[0] == '+' &&
+            if (features[i].arch == SINTER_ARCH_HOST && word.data[0] == '+' &&
                 sinter_string_is((sinter_string){word.data + 1, word.size - 1}, features[i].llvm))
                 target->feature_bits |= (uint64_t)1 << i;
     }
     const cpu_row *row = NULL;
     for (size_t i = 0; i < CPU_COUNT; i++)
-        if (cpus[i].arch == host_arch &&
+        if (cpus[i].arch == SINTER_ARCH_HOST &&
             (!strcmp(cpus[i].llvm, target->cpu) || (!row && !strcmp(cpus[i].name, usual_cpu))))
             row = &cpus[i];
     take_speeds(target, row);
     target->vector_bytes = 16;
-    target->registers = host_arch == ARCH_aarch64 ? 32 : 16;
+    target->registers = SINTER_ARCH_HOST == SINTER_ARCH_aarch64 ? 32 : 16;
     target->l1_bytes = system_cache(1, row->l1);
     target->l2_bytes = system_cache(2, row->l2);
     target->l3_bytes = system_cache(3, row->l3);
     target->l2_ways = system_ways(2, row->ways);
-    finish(target, host_arch, target->features, arena);
+    finish(target, SINTER_ARCH_HOST, target->features, arena);
 }
 
-static void note_known(sinter_diag *diag, const char *where, bool of_cpus, target_arch arch) {
+static void note_known(sinter_diag *diag, const char *where, bool of_cpus, sinter_arch arch) {
     sinter_text text = {0};
     for (size_t i = 0; of_cpus && i < CPU_COUNT; i++)
         sinter_text_format(&text, "%s%s", text.size ? " " : "", cpus[i].name);
@@ -221,10 +220,10 @@ static void note_known(sinter_diag *diag, const char *where, bool of_cpus, targe
 }
 
 static bool parse_cpu(const char *text, sinter_string name, sinter_arena *arena,
-                      sinter_target *target, target_arch *out_arch, sinter_diag *diag) {
+                      sinter_target *target, sinter_arch *out_arch, sinter_diag *diag) {
     if (sinter_string_is(name, "native")) {
         fill_native(target, arena);
-        *out_arch = host_arch;
+        *out_arch = SINTER_ARCH_HOST;
         return true;
     }
     for (size_t i = 0; i < CPU_COUNT; i++) {
@@ -243,7 +242,7 @@ static bool parse_cpu(const char *text, sinter_string name, sinter_arena *arena,
         return true;
     }
     sinter_error(diag, text, "target: unknown CPU '%.*s' [target_c2]", SINTER_STRING_ARGS(name));
-    note_known(diag, text, true, host_arch);
+    note_known(diag, text, true, SINTER_ARCH_HOST);
     return false;
 }
 
@@ -308,9 +307,9 @@ uint32_t sinter_target_shared_bytes(const sinter_target *target) {
 static bool parse_cuda(const char *text, sinter_arena *arena, sinter_target *target,
                        sinter_diag *diag) {
     const char *cursor = text[4] ? text + 5 : "sm_80";
-    target_arch arch;
-    sinter_string host =
-        host_arch == ARCH_x86_64 ? SINTER_STRING("x86-64-v2") : SINTER_STRING("aarch64");
+    sinter_arch arch;
+    sinter_string host = SINTER_ARCH_HOST == SINTER_ARCH_x86_64 ? SINTER_STRING("x86-64-v2")
+                                                                : SINTER_STRING("aarch64");
     *target = (sinter_target){0};
     if (!parse_cpu(text, host, arena, target, &arch, diag)) return false;
     do {
@@ -339,7 +338,7 @@ bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *o
         cursor++;
     }
     *out_target = (sinter_target){0};
-    target_arch arch;
+    sinter_arch arch;
     if (!parse_cpu(text, name, arena, out_target, &arch, diag)) return false;
     bool native = sinter_string_is(name, "native"), added = false;
     while (*cursor) {
@@ -392,7 +391,7 @@ sinter_machine sinter_target_machine(const sinter_target *target) {
 sinter_loop_intrinsic sinter_target_dot(const sinter_target *target) {
     if (target->gpu) return SINTER_INTRINSIC_NONE;
     /* x86 without VNNI has multiply-adds of 16 bits, which are exact. */
-    if (!strncmp(target->triple, "x86_64", 6) || sinter_target_has(target, "i8mm"))
+    if (target->arch == SINTER_ARCH_x86_64 || sinter_target_has(target, "i8mm"))
         return SINTER_INTRINSIC_dot4_u8i8;
     return sinter_target_has(target, "dotprod") ? SINTER_INTRINSIC_dot4_i8i8
                                                 : SINTER_INTRINSIC_NONE;
@@ -400,12 +399,19 @@ sinter_loop_intrinsic sinter_target_dot(const sinter_target *target) {
 
 bool sinter_target_has(const sinter_target *target, const char *any_of) {
     if (!*any_of) return true;
-    target_arch arch = strncmp(target->triple, "aarch64", 7) ? ARCH_x86_64 : ARCH_aarch64;
     for (const char *cursor = any_of; *cursor;) {
-        size_t index = find_feature(arch, next_word(&cursor, '|'));
+        size_t index = find_feature(target->arch, next_word(&cursor, '|'));
         if (index < FEATURE_COUNT && target->feature_bits >> index & 1) return true;
     }
     return false;
+}
+
+bool sinter_target_converts_f16(const sinter_target *target) {
+    return sinter_target_has(target, "f16c|fp");
+}
+
+bool sinter_target_looks_up(const sinter_target *target) {
+    return sinter_target_has(target, "avx512vbmi");
 }
 
 bool sinter_schedule_program(sinter_loop_program *program, const sinter_target *target,

@@ -1,10 +1,15 @@
 /* Collectives: a kernel that hands one buffer to the runtime, and gets another. Only those whose pieces lie one after the other
  * in memory; shard-localize brings the others into that form. Test: tests/cli/shard.test, tests/suites/shard_values.py */
 #include "codegen/lower.h"
+#include "ir/link_clock.h"
 #include "ir/sharding.h"
 #include "runtime/abi.h"
 
+#include <assert.h>
 #include <string.h>
+
+static_assert((int)SINTER_EXCHANGES_UNDER_WAY == (int)SINTER_ABI_EXCHANGES_UNDER_WAY,
+              "passes put as many under way as may be");
 
 static const char not_local[] = "the program is not that of one rank: --shard-localize makes it";
 

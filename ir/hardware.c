@@ -2,6 +2,7 @@
 #include "ir/hardware.h"
 #include "ir/base/file.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -474,7 +475,9 @@ typedef struct stage {
     double bytes;
 } stage;
 
-enum { MAX_STAGES = 128 };
+enum { MAX_STAGES = SINTER_HARDWARE_MAX_ROUNDS };
+static_assert(SINTER_MESH_MAX_RANKS >> (SINTER_HARDWARE_MAX_ROUNDS / 2 - 1) == 0,
+              "a round down and one back for each time that ranks are halved, and two more");
 
 static bool can_halve(const exchange *e) {
     return e->last <= SINTER_HARDWARE_DIRECT_RANKS;

@@ -3,10 +3,11 @@
 #include "ir/parse.h"
 #include "runtime/device_code.h"
 #include "runtime/jit/artifact_description.h"
+#include "runtime/jit/ranks.h"
+#include "runtime/jit/stages.h"
 #include "tools/sinter/inspect.h"
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const option_spec own_options[] = {
     {.name = "html",
@@ -254,8 +255,7 @@ static int inspect_artifact(const arguments *a, sinter_diag *diag) {
     }
     const char *path = a->operands[0];
     sinter_artifact_description description;
-    struct stat about;
-    if (!stat(path, &about) && S_ISDIR(about.st_mode)) {
+    if (sinter_ranks_is_folder(path) || sinter_stages_is_folder(path)) {
         sinter_error(diag, path, "programs of several ranks: inspect one of them");
         return 2;
     }

@@ -170,7 +170,12 @@ bool sinter_schedule_pack(sinter_schedule *schedule, sinter_loop_buffer buffer, 
                           sinter_layout *out_layout);
 bool sinter_layout_pack(const sinter_layout *layout, const sinter_tensor *source, sinter_tensor *out_packed, sinter_diag *diag);
 
-/* An operand of the run: in front of `loop`, what it and the statements after it in its block read of `buffer`, an input, is copied to
+/* The same of an input that only the run knows, by the kernel itself: in front of all else it is copied to scratch in this order, and is read
+ * there. Blocks divide their dims. out_loop, the outermost of the copy (NULL: not wanted), and those in it are serial: the caller's to mark. */
+bool sinter_schedule_pack_input(sinter_schedule *schedule, sinter_loop_buffer buffer, const uint32_t *order, const int64_t *blocks,
+                                sinter_loop_var *out_loop);
+
+/* A block of an operand of the run: in front of `loop`, what it and the statements after it in its block read of `buffer`, an input, is copied to
  * scratch of the block (on the stack, thread-local), and is read there. All reads have the same indices in terms of loops behind
  * the copy, none is under a condition; scratch has a dim for each of these loops, `order` (0 entries: as they are nested) says
  * which comes first. The bounds of the loops must be known before the copy, and the whole box that they span must lie in the

@@ -136,6 +136,12 @@ static void join_parallel(sinter_schedule_cpu_state *state) {
 
 /* ---- kernels ---- */
 
+static bool is_copy(const sinter_schedule_cpu_state *state, sinter_loop_var loop) {
+    size_t i = 0;
+    while (i < state->copies.count && state->copies.items[i] != loop) i++;
+    return i < state->copies.count;
+}
+
 /* Contractions come first: they pack constants, whose dims the others forget. They change what parameters are, so they see the whole
  * kernel. Marks as known the loops that are done. */
 static void schedule_sums(sinter_schedule_cpu_state *state, sinter_arena *scratch,
@@ -153,7 +159,7 @@ static void schedule_sums(sinter_schedule_cpu_state *state, sinter_arena *scratc
         nest_list parts = {0};
         find_loops(function, function->body, scratch, &seen, &parts);
         for (size_t k = 0; k < parts.count && taken; k++)
-            sinter_map_put(done, parts.items[k].loop, 1);
+            if (!is_copy(state, parts.items[k].loop)) sinter_map_put(done, parts.items[k].loop, 1);
     }
 }
 
@@ -204,6 +210,7 @@ static void schedule_kernel(sinter_schedule_cpu_state *state) {
     sinter_loop_function *function = state->program->kernels.items[state->kernel];
     sinter_schedule_init(&state->schedule, state->program, function);
     state->flattened = false;
+    state->copies.count = 0;
     sinter_cpu_begin_choices(state);
     sinter_schedule_simplify(&state->schedule); /* axes of one element are no loops */
     sinter_schedule_cpu_narrow_sums(state);

@@ -49,6 +49,7 @@ typedef struct sinter_schedule_cpu_state {
     uint8_t *passed;        /* what the calls pass for each, when scheduling begins (schedule_cpu_pack.c) */
     size_t constant_bytes;  /* of all constants then */
     SINTER_VECTOR(sinter_cpu_made_words) made_words;
+    SINTER_VECTOR(sinter_loop_var) copies; /* loops of this kernel that copy an input to scratch: what a nest added, no part of it */
     SINTER_VECTOR(sinter_schedule_cpu_packing) packings; /* promised, done when all kernels are scheduled */
 } sinter_schedule_cpu_state;
 

@@ -50,6 +50,7 @@ typedef struct sinter_cpu_packing {
     int64_t multiple;                /* of which is where the nest's columns begin; 0 where that is 0 */
     uint32_t order[SINTER_MAX_RANK]; /* of the others */
     uint32_t panels_at;              /* where in it the number of the panel goes */
+    bool of_run;                     /* no constant: the kernel copies it to scratch, every time */
 } sinter_cpu_packing;
 typedef struct sinter_cpu_pack_plan {
     sinter_cpu_packing items[SINTER_CPU_MAX_PACKED];
@@ -59,6 +60,8 @@ typedef struct sinter_cpu_pack_plan {
 int64_t sinter_cpu_packed_columns(const sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest);
 /* What other nests of the kernel read too is planned if they want the same; it is packed for all with the first that is tiled. */
 void sinter_cpu_plan_packing(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest, sinter_cpu_pack_plan *out_plan);
+/* Operands that only the run knows are planned, too: those whose columns lie apart and which many rows read. Their dims may be fewer then. */
+void sinter_cpu_plan_inputs(sinter_schedule_cpu_state *state, sinter_loop_var outermost, sinter_cpu_pack_plan *plan);
 void sinter_cpu_apply_packing(sinter_schedule_cpu_state *state, const sinter_cpu_pack_plan *plan, int64_t columns);
 /* Keeps the promises. */
 bool sinter_cpu_pack_constants(sinter_schedule_cpu_state *state);

@@ -167,6 +167,86 @@ void sinter_cpu_plan_packing(sinter_schedule_cpu_state *state, const sinter_cpu_
     sinter_arena_deinit(&scratch);
 }
 
+/* ---- operands of the run ---- */
+
+/* Rows from which on a copy in order costs less than columns that are gathered for each tile of rows. */
+enum { ROWS_TO_COPY = 16 };
+
+static bool has_rows_to_copy(const sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                             const sinter_loop_access *load) {
+    int64_t rows = 1;
+    for (uint32_t i = 0; i + 1 < nest->loop_count && rows < ROWS_TO_COPY; i++) {
+        if (sinter_loop_access_uses(load, nest->loops[i])) continue;
+        int64_t count = sinter_cpu_trips(state, nest->loops[i]);
+        rows *= count < 0 ? ROWS_TO_COPY : count;
+    }
+    return rows >= ROWS_TO_COPY;
+}
+
+/* Columns of an input lie apart, and enough rows read them. */
+static bool is_gathered(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                        const sinter_loop_access *load) {
+    sinter_loop_builder b;
+    int64_t stride;
+    const sinter_loop_buffer_info *info = &state->schedule.function->buffers.items[load->buffer];
+    sinter_loop_builder_init(&b, state->program, state->schedule.function);
+    for (uint32_t i = 0; i < info->rank; i++) {
+        int64_t dim;
+        if (!sinter_loop_is_const_int(info->dims[i], &dim) || dim < 1) return false;
+    }
+    return state->program->host && info->scope == SINTER_SCOPE_INPUT &&
+           sinter_dtype_infos[info->dtype].bits >= 8 &&
+           !sinter_cpu_is_constant(state, load->buffer) &&
+           sinter_loop_stride(&b, load->buffer, load->indices, nest->loops[nest->loop_count - 1],
+                              &stride) &&
+           stride > 1 && has_rows_to_copy(state, nest, load);
+}
+
+/* Dims that the reduction goes through, next to each other, are one: what a copy reads line by line. */
+static void merge_steps(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,
+                        const sinter_loop_access *load) {
+    for (uint32_t end = load->rank, first; end > 1; end = first) {
+        first = end - 1;
+        if (!reduction_depth(nest, load->indices[first])) continue;
+        while (first > 0 && reduction_depth(nest, load->indices[first - 1])) first--;
+        if (end - first > 1)
+            sinter_schedule_merge(&state->schedule, load->buffer, first, end - first);
+    }
+}
+
+void sinter_cpu_plan_inputs(sinter_schedule_cpu_state *state, sinter_loop_var outermost,
+                            sinter_cpu_pack_plan *plan) {
+    sinter_loop_access_list all = {0}, loads = {0};
+    sinter_cpu_nest nest;
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    bool found = sinter_cpu_find_nest(state->schedule.function, outermost, &nest);
+    if (found) sinter_loop_collect_accesses(&scratch, nest.reduction->body, &loads);
+    for (size_t i = 0; i < loads.count && plan->count < SINTER_CPU_MAX_PACKED; i++) {
+        sinter_cpu_packing *packing = &plan->items[plan->count];
+        const sinter_loop_buffer buffer = loads.items[i].buffer;
+        bool twice = false;
+        for (size_t k = 0; k < i; k++) twice |= loads.items[k].buffer == buffer;
+        if (twice || !is_gathered(state, &nest, &loads.items[i])) continue;
+        merge_steps(state, &nest, &loads.items[i]);
+        if (!sinter_cpu_find_nest(state->schedule.function, outermost, &nest)) break;
+        all.count = 0;
+        sinter_loop_collect_accesses(&scratch, state->schedule.function->body, &all);
+        if (!plan_all(state, &nest, &scratch, &all, buffer, packing)) continue;
+        packing->of_run = true;
+        plan->count++;
+    }
+    sinter_arena_deinit(&scratch);
+}
+
+/* Copied in front of the kernel's loops; the copy is scheduled with what is left of the kernel. */
+static void pack_input(sinter_schedule_cpu_state *state, const sinter_cpu_packing *packing,
+                       const uint32_t *order, const int64_t *blocks) {
+    sinter_loop_var loop;
+    if (sinter_schedule_pack_input(&state->schedule, packing->buffer, order, blocks, &loop))
+        sinter_vector_push(&state->scratch, &state->copies, loop);
+}
+
 int64_t sinter_cpu_packed_columns(const sinter_schedule_cpu_state *state,
                                   const sinter_cpu_nest *nest) {
     sinter_arena scratch;
@@ -198,7 +278,8 @@ void sinter_cpu_apply_packing(sinter_schedule_cpu_state *state, const sinter_cpu
         int64_t blocks[SINTER_MAX_RANK] = {0};
         /* Blocks that a loop around the nest goes through begin with a panel. */
         int64_t panel = p->multiple % columns ? p->multiple : columns;
-        bool panels = p->columns > panel && panel > 1, in_order = !panels;
+        bool panels = p->columns > panel && panel > 1 && !(p->of_run && p->columns % panel);
+        bool in_order = !panels;
         for (uint32_t k = 0; k < p->rank; k++) {
             if (panels && k == p->panels_at) order[used++] = p->column_dim;
             if (k + 1 < p->rank) order[used++] = p->order[k];
@@ -206,7 +287,10 @@ void sinter_cpu_apply_packing(sinter_schedule_cpu_state *state, const sinter_cpu
         if (!panels) order[used++] = p->column_dim;
         if (panels) blocks[p->column_dim] = panel;
         for (uint32_t k = 0; k < p->rank; k++) in_order &= order[k] == k;
-        if (!in_order) pack_parameter(state, p->buffer, order, blocks);
+        if (!in_order && p->of_run)
+            pack_input(state, p, order, blocks);
+        else if (!in_order)
+            pack_parameter(state, p->buffer, order, blocks);
     }
 }
 

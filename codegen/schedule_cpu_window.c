@@ -215,9 +215,11 @@ bool sinter_schedule_cpu_window(sinter_schedule_cpu_state *state, sinter_loop_va
     sinter_schedule *schedule = &state->schedule;
     window w = {.state = state, .outside = sinter_cpu_depth(schedule, nest)};
     if (!sinter_cpu_find_nest(schedule->function, nest, &found) || found.part) return false;
-    w.narrow = !sinter_cpu_use_dots(state, &found) && sinter_cpu_use_tap_dots(state, &found);
+    bool dots = sinter_cpu_use_dots(state, &found);
+    w.narrow = !dots && sinter_cpu_use_tap_dots(state, &found);
     sinter_cpu_start_with_sums(state, &found);
     sinter_cpu_plan_packing(state, &found, &packing);
+    if (!dots && !w.narrow) sinter_cpu_plan_inputs(state, nest, &packing);
     sinter_loop_function *before = sinter_loop_clone_function(state->program, schedule->function);
     tile_part(&w, nest, 0);
     if (!w.done) {

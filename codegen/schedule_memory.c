@@ -270,6 +270,12 @@ static uint32_t pack_indices(void *user, sinter_loop_buffer buffer, sinter_expr 
     return p->layout->rank;
 }
 
+/* The same where the kernel packs it itself. */
+typedef struct run_packing {
+    packing packing;
+    sinter_loop_buffer packed;
+} run_packing;
+
 typedef struct prefetch_search {
     sinter_loop_buffer buffer;
     bool found;
@@ -308,34 +314,128 @@ static int64_t packed_dim(const sinter_layout_axis *axis, int64_t dim) {
     return axis->modulo ? axis->modulo : (dim + axis->divide - 1) / axis->divide;
 }
 
-bool sinter_schedule_pack(sinter_schedule *schedule, sinter_loop_buffer buffer,
+/* There is such an input, whose elements may lie elsewhere, and the order is one of its dims. */
+static bool check_packing(sinter_schedule *schedule, sinter_loop_buffer buffer,
                           const uint32_t *order, const int64_t *blocks, sinter_layout *out_layout) {
-    sinter_loop_function *function = schedule->function;
+    const sinter_loop_function *function = schedule->function;
     if (!buffer || buffer >= function->buffers.count ||
         function->buffers.items[buffer].scope != SINTER_SCOPE_INPUT)
         return sinter_schedule_refuse(schedule, "there is no such input");
-    sinter_loop_buffer_info *info = &function->buffers.items[buffer];
+    const sinter_loop_buffer_info *info = &function->buffers.items[buffer];
     prefetch_search search = {.buffer = buffer};
     sinter_loop_walk(function->body, find_prefetch, &search);
     if (search.found)
         return sinter_schedule_refuse(schedule, "%%%s is prefetched as it is", info->name);
+    return make_layout(schedule, info, order, blocks, out_layout);
+}
+
+static bool packed_dims(sinter_schedule *schedule, const sinter_layout *layout,
+                        sinter_loop_builder *b, const sinter_loop_buffer_info *info,
+                        sinter_expr *out_dims) {
+    for (uint32_t a = 0; a < layout->rank; a++) {
+        int64_t dim;
+        if (!sinter_loop_is_const_int(info->dims[layout->axes[a].dim], &dim))
+            return sinter_schedule_refuse(schedule, "%%%s has a dim that is no constant",
+                                          info->name);
+        out_dims[a] = sinter_loop_int(b, packed_dim(&layout->axes[a], dim));
+    }
+    return true;
+}
+
+bool sinter_schedule_pack(sinter_schedule *schedule, sinter_loop_buffer buffer,
+                          const uint32_t *order, const int64_t *blocks, sinter_layout *out_layout) {
+    sinter_loop_function *function = schedule->function;
     sinter_layout layout;
-    if (!make_layout(schedule, info, order, blocks, &layout)) return false;
+    if (!check_packing(schedule, buffer, order, blocks, &layout)) return false;
+    sinter_loop_buffer_info *info = &function->buffers.items[buffer];
     packing p = {.buffer = buffer, .layout = &layout};
     sinter_loop_builder_init(&p.builder, schedule->program, function);
     sinter_expr *dims = SINTER_NEW_ARRAY(p.builder.arena, sinter_expr, layout.rank);
-    for (uint32_t a = 0; a < layout.rank; a++) {
-        int64_t dim;
-        if (!sinter_loop_is_const_int(info->dims[layout.axes[a].dim], &dim))
-            return sinter_schedule_refuse(schedule, "%%%s has a dim that is no constant",
-                                          info->name);
-        dims[a] = sinter_loop_int(&p.builder, packed_dim(&layout.axes[a], dim));
-    }
+    if (!packed_dims(schedule, &layout, &p.builder, info, dims)) return false;
     sinter_loop_change_indices(p.builder.arena, function->body, buffer, pack_indices, &p);
     info->rank = layout.rank;
     info->dims = dims;
     *out_layout = layout;
     return true;
+}
+
+/* ---- packing while the kernel runs ---- */
+
+static sinter_expr read_packed(void *user, sinter_expr expr) {
+    run_packing *r = user;
+    sinter_expr indices[SINTER_MAX_RANK];
+    expr = sinter_loop_replace_arguments(r->packing.builder.arena, expr, read_packed, r);
+    if (expr->kind != SINTER_LOOP_LOAD || expr->buffer != r->packing.buffer) return expr;
+    memcpy(indices, expr->arguments, expr->argument_count * sizeof *indices);
+    pack_indices(&r->packing, expr->buffer, indices);
+    return sinter_loop_load(&r->packing.builder, r->packed, indices);
+}
+
+static bool read_packed_place(void *user, sinter_expr *place) {
+    *place = read_packed(user, *place);
+    return true;
+}
+
+static bool read_packed_stmt(void *user, sinter_loop_stmt *stmt) {
+    return sinter_loop_visit_places(stmt, read_packed_place, user);
+}
+
+/* for each axis of the layout { packed[...] = buffer[...] } in front of the body. The outermost loop. */
+static sinter_loop_var copy_whole(run_packing *r, sinter_loop_stmt *rest) {
+    sinter_loop_builder *b = &r->packing.builder;
+    const sinter_loop_function *function = b->function;
+    const sinter_layout *layout = r->packing.layout;
+    sinter_expr from[SINTER_MAX_RANK] = {NULL}, to[SINTER_MAX_RANK];
+    sinter_loop_var outermost = 0;
+    sinter_loop_alloc(b, r->packed);
+    for (uint32_t a = 0; a < layout->rank; a++) {
+        const sinter_layout_axis *axis = &layout->axes[a];
+        sinter_expr dim = function->buffers.items[r->packed].dims[a];
+        sinter_loop_var loop =
+            sinter_loop_begin_for(b, sinter_arena_format(b->arena, "d%u", axis->dim),
+                                  sinter_loop_int(b, 0), dim, 1, SINTER_AXIS_SERIAL);
+        if (!outermost) outermost = loop;
+        to[a] = sinter_loop_var_read(b, loop);
+        sinter_expr place = sinter_loop_mul(b, to[a], sinter_loop_int(b, axis->divide));
+        from[axis->dim] = from[axis->dim] ? sinter_loop_add(b, from[axis->dim], place) : place;
+    }
+    sinter_loop_store(b, r->packed, to, sinter_loop_load(b, r->packing.buffer, from));
+    for (uint32_t a = 0; a < layout->rank; a++) sinter_loop_end(b);
+    *b->tail = rest;
+    return outermost;
+}
+
+bool sinter_schedule_pack_input(sinter_schedule *schedule, sinter_loop_buffer buffer,
+                                const uint32_t *order, const int64_t *blocks,
+                                sinter_loop_var *out_loop) {
+    sinter_loop_function *function = schedule->function;
+    sinter_expr dims[SINTER_MAX_RANK];
+    sinter_layout layout;
+    if (!check_packing(schedule, buffer, order, blocks, &layout)) return false;
+    const sinter_loop_buffer_info info = function->buffers.items[buffer];
+    run_packing r = {.packing = {.buffer = buffer, .layout = &layout}};
+    sinter_loop_builder_init(&r.packing.builder, schedule->program, function);
+    if (!packed_dims(schedule, &layout, &r.packing.builder, &info, dims)) return false;
+    for (uint32_t a = 0; a < layout.rank; a++) {
+        int64_t dim;
+        sinter_loop_is_const_int(info.dims[layout.axes[a].dim], &dim);
+        if (dim % layout.axes[a].divide)
+            return sinter_schedule_refuse(schedule, "the last block of %%%s would not be full",
+                                          info.name);
+    }
+    if (!layout.rank || sinter_dtype_infos[info.dtype].bits < 8)
+        return sinter_schedule_refuse(schedule, "%%%s has one element, or some smaller than a byte",
+                                      info.name);
+    const char *name = sinter_arena_format(r.packing.builder.arena, "%s_packed", info.name);
+    r.packed = sinter_loop_add_buffer(&r.packing.builder, name, info.dtype, layout.rank, dims,
+                                      SINTER_SCOPE_STACK);
+    sinter_loop_function *saved = sinter_schedule_save(schedule);
+    sinter_loop_stmt *rest = function->body;
+    sinter_loop_walk(rest, read_packed_stmt, &r);
+    r.packing.builder.tail = &function->body;
+    sinter_loop_var loop = copy_whole(&r, rest);
+    if (out_loop) *out_loop = loop;
+    return sinter_schedule_keeps_marks(schedule, saved);
 }
 
 /* ---- packing of data ---- */

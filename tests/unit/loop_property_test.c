@@ -293,6 +293,8 @@ static bool pack(trial *t) {
         order[at] = i;
         blocks[i] = (int64_t)1 << below(t, 3);
     }
+    if (below(t, 3) == 0)
+        return sinter_schedule_pack_input(t->schedule, buffer, order, blocks, NULL);
     bool packs = sinter_loop_describe_packing(t->schedule->function, buffer, packing) &&
                  sinter_schedule_pack(t->schedule, buffer, order, blocks, &packing->layout);
     t->packing_count += packs;

@@ -280,25 +280,41 @@ static bool run_inline(verb_call *call) {
     return sinter_schedule_inline(call->schedule, var_argument(call, 0));
 }
 
-static bool run_pack(verb_call *call) {
-    uint32_t order[MAX_ARGUMENTS];
-    int64_t blocks[MAX_ARGUMENTS] = {0};
+/* BUFFER,DIM[:BLOCK],... of all dims; 0 where that is not what the arguments of the verb are. */
+static sinter_loop_buffer layout_arguments(verb_call *call, const char *verb, uint32_t *order,
+                                           int64_t *blocks) {
     sinter_loop_buffer buffer = buffer_argument(call, 0);
-    sinter_loop_check_packing *packing = &call->packing;
-    if (!buffer) return false;
+    if (!buffer) return 0;
     call->is_misused = call->count != 1 + call->schedule->function->buffers.items[buffer].rank;
-    if (call->is_misused)
-        return sinter_error(call->diag, "sinter-opt",
-                            "--loop-pack: expected a buffer and all of its dims");
+    if (call->is_misused) {
+        sinter_error(call->diag, "sinter-opt", "%s: expected a buffer and all of its dims", verb);
+        return 0;
+    }
     for (size_t i = 1; i < call->count; i++) {
         const char *colon = strchr(call->arguments[i], ':');
         order[i - 1] = (uint32_t)read_number(call, call->arguments[i], ':');
         if (colon && order[i - 1] < MAX_ARGUMENTS)
             blocks[order[i - 1]] = read_number(call, colon + 1, 0);
     }
+    return buffer;
+}
+
+static bool run_pack(verb_call *call) {
+    uint32_t order[MAX_ARGUMENTS];
+    int64_t blocks[MAX_ARGUMENTS] = {0};
+    sinter_loop_buffer buffer = layout_arguments(call, "--loop-pack", order, blocks);
+    sinter_loop_check_packing *packing = &call->packing;
+    if (!buffer) return false;
     sinter_loop_describe_packing(call->schedule->function, buffer, packing);
     call->packs = sinter_schedule_pack(call->schedule, buffer, order, blocks, &packing->layout);
     return call->packs;
+}
+
+static bool run_pack_input(verb_call *call) {
+    uint32_t order[MAX_ARGUMENTS];
+    int64_t blocks[MAX_ARGUMENTS] = {0};
+    sinter_loop_buffer buffer = layout_arguments(call, "--loop-pack-input", order, blocks);
+    return buffer && sinter_schedule_pack_input(call->schedule, buffer, order, blocks, NULL);
 }
 
 static bool run_pack_scratch(verb_call *call) {

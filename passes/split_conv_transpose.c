@@ -4,12 +4,12 @@
  *   y[o] = sum over t of x[j - t] * w[r + t * s]
  * which is a convolution over x with ceil(kernel / s) taps for every r. Taps that the kernel does not have are zeros.
  *
- * Needs constant weights and bias, dilation 1, and padding in numbers. Values stay up to the order of sums.
+ * Needs weights of known dims, dilation 1, and numbers for what is cut off, whether pads, auto_pad or output_shape say it.
+ * Constant weights are put in order here, others in every run. Values stay up to the order of sums.
  * Test: tests/passes/split_conv_transpose/ */
 #include "ir/decompose.h"
+#include "passes/fold_constants.h"
 #include "passes/pass.h"
-
-#include <string.h>
 
 typedef struct axis {
     int64_t stride, kernel, taps; /* of the transposed convolution; of the convolution */
@@ -21,11 +21,10 @@ typedef struct deconvolution {
     sinter_rewrite *rewrite;
     sinter_module *module;
     sinter_node node;
-    const sinter_tensor *weight, *bias; /* bias NULL: none */
     axis axes[SINTER_MAX_RANK];
     uint32_t spatial;
-    int64_t groups, columns; /* channels of the result in a group */
-    int64_t phases;          /* product of strides */
+    int64_t groups, rows, columns; /* channels of x and of the result in a group */
+    int64_t phases;                /* product of strides */
     bool channels_last;
 } deconvolution;
 
@@ -38,16 +37,57 @@ static int64_t item_of(const deconvolution *d, const char *name, uint32_t i, int
     return i < count ? items[i] : otherwise;
 }
 
+static bool const_dim(const deconvolution *d, sinter_value value, uint32_t dim, int64_t *out) {
+    return sinter_dim_is_const(sinter_module_dims(d->module),
+                               sinter_value_type(d->module, value)->dims[dim], out);
+}
+
+/* Elements of the whole product along an axis that y lacks; negative where y has more. False: that is no number. */
+static bool count_excess(const deconvolution *d, uint32_t i, int64_t extra, int64_t *out) {
+    const axis *a = &d->axes[i];
+    const uint32_t at = i + (d->channels_last ? 1 : 2);
+    sinter_dim_table *dims = sinter_module_dims(d->module);
+    sinter_dim
+        x = sinter_value_type(d->module, sinter_node_operand(d->module, d->node, 0))->dims[at],
+        y = sinter_value_type(d->module, sinter_node_result(d->module, d->node, 0))->dims[at];
+    sinter_dim whole =
+        sinter_dim_add(dims, sinter_dim_mul(dims, x, sinter_dim_const(dims, a->stride)),
+                       sinter_dim_const(dims, a->kernel + extra - a->stride));
+    return sinter_dim_is_const(dims, sinter_dim_sub(dims, whole, y), out);
+}
+
+/* What of the whole product comes before y, and after it. Where the size of y is stated, or follows from auto_pad, a product that is too
+ * short ends in zeros. False: these are no numbers. */
+static bool read_crop(const deconvolution *d, uint32_t i, int64_t extra, int64_t *out_before,
+                      int64_t *out_after) {
+    int64_t excess;
+    sinter_string mode = sinter_node_get_string(d->module, d->node, "auto_pad");
+    bool upper = sinter_string_is(mode, "SAME_UPPER");
+    *out_before = *out_after = 0;
+    if (upper || sinter_string_is(mode, "SAME_LOWER") ||
+        sinter_node_find_attr(d->module, d->node, "output_shape")) {
+        if (!count_excess(d, i, extra, &excess)) return false;
+        if (excess > 0) *out_before = upper ? excess / 2 : excess - excess / 2;
+        *out_after = excess - *out_before;
+        return true;
+    }
+    if (sinter_string_is(mode, "VALID")) return true;
+    *out_before = item_of(d, "pads", i, 0);
+    *out_after = item_of(d, "pads", i + d->spatial, 0);
+    return *out_before >= 0 && *out_after >= 0;
+}
+
 /* False where padding is not in numbers that a convolution takes. */
 static bool describe_axis(deconvolution *d, uint32_t i) {
     axis *a = &d->axes[i];
+    int64_t before, after, extra = item_of(d, "output_padding", i, 0);
     a->stride = item_of(d, "strides", i, 1);
-    a->kernel = d->weight->dims[i + 2];
-    int64_t before = item_of(d, "pads", i, 0), after = item_of(d, "pads", i + d->spatial, 0);
-    int64_t last = a->kernel - after + item_of(d, "output_padding", i, 0) - 1;
-    if (a->stride < 1 || a->kernel < 1 || before < 0 || after < 0 || last < 0 ||
-        item_of(d, "dilations", i, 1) != 1)
+    if (!const_dim(d, sinter_node_operand(d->module, d->node, 1), i + 2, &a->kernel) ||
+        a->stride < 1 || a->kernel < 1 || item_of(d, "dilations", i, 1) != 1 ||
+        !read_crop(d, i, extra, &before, &after))
         return false;
+    int64_t last = a->kernel - after + extra - 1;
+    if (last < 0) return false;
     a->taps = (a->kernel - 1) / a->stride + 1;
     a->pad_begin = a->taps - 1 - before / a->stride;
     a->pad_end = last / a->stride;
@@ -57,18 +97,15 @@ static bool describe_axis(deconvolution *d, uint32_t i) {
 }
 
 static bool describe(deconvolution *d) {
-    const sinter_node_info *info = sinter_node_get(d->module, d->node);
-    sinter_value bias = sinter_node_operand(d->module, d->node, 2);
-    d->weight = sinter_value_constant(d->module, info->operands[1]);
-    d->bias = bias ? sinter_value_constant(d->module, bias) : NULL;
-    if (!d->weight || (bias && !d->bias) || d->weight->rank < 3 ||
-        sinter_dtype_infos[d->weight->dtype].bits % 8 || !sinter_tensor_count(d->weight) ||
-        sinter_node_find_attr(d->module, d->node, "output_shape") ||
-        !sinter_string_is(sinter_node_get_string(d->module, d->node, "auto_pad"), "NOTSET"))
-        return false;
-    d->spatial = d->weight->rank - 2;
+    sinter_value weight = sinter_node_operand(d->module, d->node, 1);
+    const sinter_type *type = sinter_value_type(d->module, weight);
     d->groups = sinter_node_get_int(d->module, d->node, "group", 1);
-    d->columns = d->weight->dims[1];
+    if (type->rank < 3 || sinter_dtype_infos[type->dtype].bits % 8 ||
+        !const_dim(d, weight, 0, &d->rows) || !const_dim(d, weight, 1, &d->columns) ||
+        d->rows < 1 || d->columns < 1 || d->groups < 1)
+        return false;
+    d->rows /= d->groups;
+    d->spatial = type->rank - 2;
     d->channels_last = sinter_node_get_int(d->module, d->node, "channels_last", 0) != 0;
     d->phases = 1;
     for (uint32_t i = 0; i < d->spatial; i++) {
@@ -78,77 +115,101 @@ static bool describe(deconvolution *d) {
     return 2 * d->spatial + 3 <= SINTER_MAX_RANK;
 }
 
-/* ---- constants ---- */
+/* ---- weights ---- */
 
-/* Offset of the tap in the kernel that tap `tap` of phase `phase` is, both counted over all axes; -1: a zero. */
-static int64_t find_cell(const deconvolution *d, int64_t phase, int64_t tap) {
-    int64_t cell = 0, size = 1;
-    for (uint32_t i = d->spatial; i-- > 0;) {
-        const axis *a = &d->axes[i];
-        int64_t at = phase % a->stride + (a->taps - 1 - tap % a->taps) * a->stride;
-        if (at >= a->kernel) return -1;
-        cell += at * size;
-        size *= a->kernel;
-        phase /= a->stride;
-        tap /= a->taps;
+/* The value, just built, as a constant where it is made of one. */
+static sinter_value fold(deconvolution *d, sinter_value value) {
+    if (!value) return 0;
+    sinter_node made = sinter_value_definition(d->module, value);
+    bool is_known = sinter_value_constant(d->module, sinter_node_operand(d->module, made, 0));
+    return is_known ? sinter_fold_value(d->rewrite, value) : value;
+}
+
+/* Cells of each axis become taps of phases, as many in every phase: zeros behind the last one. */
+static sinter_value pad_cells(deconvolution *d, sinter_value weight) {
+    int64_t pads[2 * SINTER_MAX_RANK] = {0}, sum = 0;
+    const uint32_t rank = d->spatial + 2;
+    for (uint32_t i = 0; i < d->spatial; i++)
+        sum += pads[rank + i + 2] = d->axes[i].taps * d->axes[i].stride - d->axes[i].kernel;
+    if (!sum) return weight;
+    sinter_value operands[2] = {weight,
+                                sinter_build_ints(&d->rewrite->build, pads, 2 * (size_t)rank)};
+    return fold(d, sinter_build(&d->rewrite->build, SINTER_OP_pad, operands, 2, NULL, 0));
+}
+
+/* What y takes of the axes of taps runs against what a convolution takes. */
+static sinter_value turn_taps(deconvolution *d, sinter_value weight) {
+    int64_t axes[SINTER_MAX_RANK], first[SINTER_MAX_RANK], end[SINTER_MAX_RANK],
+        steps[SINTER_MAX_RANK];
+    size_t count = 0;
+    sinter_builder *build = &d->rewrite->build;
+    for (uint32_t i = 0; i < d->spatial; i++) {
+        if (d->axes[i].taps == 1) continue;
+        axes[count] = 3 + 2 * (int64_t)i;
+        first[count] = -1;
+        end[count] = INT64_MIN;
+        steps[count++] = -1;
     }
-    return cell;
+    if (!count || !weight) return weight;
+    sinter_value operands[5] = {
+        weight, sinter_build_ints(build, first, count), sinter_build_ints(build, end, count),
+        sinter_build_ints(build, axes, count), sinter_build_ints(build, steps, count)};
+    return fold(d, sinter_build(build, SINTER_OP_slice, operands, 5, NULL, 0));
 }
 
 /* [group, phase, column][row in the group][taps] of [row][column][cells]. */
-static bool make_weight(const deconvolution *d, sinter_tensor *out) {
-    int64_t rows = d->weight->dims[0] / d->groups, taps = 1, cells = 1;
-    int64_t dims[SINTER_MAX_RANK] = {d->groups * d->phases * d->columns, rows};
-    for (uint32_t i = 0; i < d->spatial; i++) {
-        dims[i + 2] = d->axes[i].taps;
-        taps *= d->axes[i].taps;
-        cells *= d->axes[i].kernel;
+static sinter_value build_weight(deconvolution *d) {
+    sinter_builder *build = &d->rewrite->build;
+    sinter_value weight = pad_cells(d, sinter_node_operand(d->module, d->node, 1));
+    int64_t apart[SINTER_MAX_RANK] = {d->groups, d->rows, d->columns}, perm[SINTER_MAX_RANK] = {0},
+            together[SINTER_MAX_RANK] = {d->groups * d->phases * d->columns, d->rows};
+    const uint32_t n = d->spatial;
+    perm[n + 1] = 2;
+    perm[n + 2] = 1;
+    for (uint32_t i = 0; i < n; i++) {
+        together[i + 2] = apart[3 + 2 * i] = d->axes[i].taps;
+        apart[4 + 2 * i] = d->axes[i].stride;
+        perm[1 + i] = 4 + 2 * (int64_t)i;
+        perm[n + 3 + i] = 3 + 2 * (int64_t)i;
     }
-    if (!sinter_tensor_create(out, d->weight->dtype, d->weight->rank, dims, d->rewrite->build.diag))
-        return false;
-    size_t size = sinter_dtype_infos[d->weight->dtype].bits / 8;
-    const char *from = d->weight->data;
-    char *to = sinter_tensor_mutable(out);
-    for (int64_t i = 0; i < sinter_tensor_count(out); i++) {
-        int64_t row = i / taps % rows, channel = i / taps / rows, column = channel % d->columns;
-        int64_t group = channel / d->columns / d->phases;
-        int64_t cell = find_cell(d, channel / d->columns % d->phases, i % taps);
-        int64_t at = ((group * rows + row) * d->columns + column) * cells + cell;
-        if (cell >= 0) memcpy(to + (size_t)i * size, from + (size_t)at * size, size);
-    }
-    return true;
+    if (!weight) return 0;
+    weight = turn_taps(d, fold(d, sinter_build_reshape(build, weight, apart, 2 * (size_t)n + 3)));
+    if (!weight) return 0;
+    weight = fold(d, sinter_build_transpose(build, weight, perm, 2 * (size_t)n + 3));
+    return weight ? fold(d, sinter_build_reshape(build, weight, together, n + 2)) : 0;
 }
 
-static bool make_bias(const deconvolution *d, sinter_tensor *out) {
-    const int64_t count = d->groups * d->phases * d->columns;
-    if (!sinter_tensor_create(out, d->bias->dtype, 1, &count, d->rewrite->build.diag)) return false;
-    size_t size = sinter_dtype_infos[d->bias->dtype].bits / 8;
-    char *to = sinter_tensor_mutable(out);
-    for (int64_t i = 0; i < count; i++) {
-        int64_t at = i / d->columns / d->phases * d->columns + i % d->columns;
-        memcpy(to + (size_t)i * size, (const char *)d->bias->data + (size_t)at * size, size);
-    }
-    return true;
+/* The bias, if any, once for each phase. */
+static sinter_value build_bias(deconvolution *d) {
+    sinter_builder *build = &d->rewrite->build;
+    sinter_value bias = sinter_node_operand(d->module, d->node, 2);
+    const int64_t one[3] = {d->groups, 1, d->columns}, each[3] = {d->groups, d->phases, d->columns},
+                  all = d->groups * d->phases * d->columns;
+    if (!bias || d->phases == 1) return bias;
+    bias = fold(d, sinter_build_reshape(build, bias, one, 3));
+    if (!bias) return 0;
+    bias = fold(
+        d, sinter_build_binary(build, SINTER_OP_expand, bias, sinter_build_ints(build, each, 3)));
+    return bias ? fold(d, sinter_build_reshape(build, bias, &all, 1)) : 0;
 }
 
 /* ---- nodes ---- */
 
 static sinter_value build_convolution(deconvolution *d) {
     int64_t pads[2 * SINTER_MAX_RANK];
-    sinter_tensor weight, bias;
-    if (!make_weight(d, &weight) || (d->bias && !make_bias(d, &bias))) return 0;
+    const bool has_bias = sinter_node_operand(d->module, d->node, 2) != 0;
+    sinter_value operands[3] = {sinter_node_operand(d->module, d->node, 0), build_weight(d),
+                                build_bias(d)};
+    if (!operands[1] || (has_bias && !operands[2])) return 0;
     for (uint32_t i = 0; i < d->spatial; i++) {
         pads[i] = d->axes[i].pad_begin;
         pads[i + d->spatial] = d->axes[i].pad_end;
     }
     sinter_builder *build = &d->rewrite->build;
-    sinter_value operands[3] = {sinter_node_operand(d->module, d->node, 0),
-                                sinter_build_constant(build, weight),
-                                d->bias ? sinter_build_constant(build, bias) : 0};
     sinter_attr attributes[3] = {sinter_attr_int("group", d->groups),
                                  sinter_attr_ints("pads", pads, 2 * (size_t)d->spatial),
                                  sinter_attr_int("channels_last", d->channels_last)};
-    return sinter_build(build, SINTER_OP_conv, operands, d->bias ? 3 : 2, attributes, 3);
+    return sinter_build(build, SINTER_OP_conv, operands, has_bias ? 3 : 2, attributes, 3);
 }
 
 /* Channels [group, phases..., column] of the value move between the positions of each axis. */

@@ -1,4 +1,5 @@
-/* Lowering of dft and stft: the defining sums, in f64, over one table of the roots of unity that is filled once per run.
+/* Lowering of dft and stft whose lengths only the run knows (ir/decompose_signal.c has the others): the defining sums, in f64, over one table of
+ * the roots of unity that is filled once per run.
  * Test: tests/ops/dft.sir, stft.sir */
 #include "codegen/lower_write.h"
 

@@ -156,6 +156,9 @@ const sinter_loop_stmt *sinter_llvm_store_word(sinter_llvm_function *f, const si
 /* A load whose lanes lie `stride` elements apart, as shuffles of rows of scratch; NULL: not of that form (emit_llvm_turn.c). */
 LLVMValueRef sinter_llvm_turn(sinter_llvm_function *f, sinter_loop_buffer buffer, const sinter_loop_expr *const *indices,
                               int64_t stride);
+/* A load whose lanes lie `stride` elements apart, as shuffles of vectors; NULL: too far apart, or some lanes must not be read. */
+LLVMValueRef sinter_llvm_apart(sinter_llvm_function *f, sinter_loop_buffer buffer, const sinter_loop_expr *const *indices,
+                               int64_t stride);
 /* The i32 whose value the 8-bit expression has, because it was clamped; otherwise the expression. */
 const sinter_loop_expr *sinter_llvm_wide_form(const sinter_loop_expr *expr);
 /* ---- emit_llvm_instruction.c: operands are vectors, scalars or both ---- */

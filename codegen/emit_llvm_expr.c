@@ -1,9 +1,9 @@
 /* Expressions, loads and stores in LLVM.
  *
  * Inside a vector axis a value is a vector only where lanes may differ. An access whose address moves by one element a
- * lane is one vector access, one that does not move is a scalar, all else is a gather or scatter. A mask stands for
- * the ifs around that differ by lane; the statement emitter enters them only while some lane is active, so a scalar
- * access needs no mask. Values are remembered by expression within a statement, which keeps shared subexpressions
+ * lane is one vector access, one that does not move is a scalar, loads of lanes a few elements apart are shuffles of
+ * vectors, all else is a gather or scatter. A mask stands for the ifs around that differ by lane; the statement emitter
+ * enters them only while some lane is active, so a scalar access needs no mask. Values are remembered by expression within a statement, which keeps shared subexpressions
  * shared. Test: tests/unit/emit_test.c */
 #include "codegen/emit_llvm.h"
 #include "codegen/loop_rewrite.h"
@@ -263,13 +263,28 @@ static LLVMValueRef all_lanes(sinter_llvm_function *f) {
     return f->mask ? f->mask : LLVMConstAllOnes(LLVMVectorType(f->module->i1, f->lanes));
 }
 
+/* Addresses of lanes `stride` elements apart: one address, and numbers of 32 bits, which processors add as they gather. */
+static LLVMValueRef addresses_apart(sinter_llvm_function *f, sinter_loop_buffer buffer,
+                                    const sinter_loop_expr *const *indices, int64_t stride) {
+    LLVMValueRef places[256], first = sinter_llvm_address(f, buffer, indices);
+    for (uint32_t i = 0; i < f->lanes; i++)
+        places[i] = sinter_llvm_int32(f->module, (int32_t)(i * stride));
+    LLVMValueRef vector = LLVMConstVector(places, f->lanes);
+    LLVMTypeRef type = f->module->dtypes[f->function->buffers.items[buffer].dtype];
+    return LLVMBuildInBoundsGEP2(f->builder, type, first, &vector, 1, "");
+}
+
+/* stride: elements from lane to lane, 0 where that is not one number. */
 static LLVMValueRef gather(sinter_llvm_function *f, sinter_loop_buffer buffer,
-                           const sinter_loop_expr *const *indices) {
+                           const sinter_loop_expr *const *indices, int64_t stride) {
     sinter_llvm_module *m = f->module;
     sinter_dtype dtype = f->function->buffers.items[buffer].dtype;
     LLVMTypeRef type = LLVMVectorType(m->dtypes[dtype], f->lanes);
-    LLVMValueRef linear = linear_index(f, buffer, indices);
-    LLVMValueRef pointers = element_pointer(f, buffer, sinter_llvm_widen(f, linear));
+    const int64_t most = INT32_MAX / 256;
+    LLVMValueRef pointers =
+        stride && stride <= most && stride >= -most
+            ? addresses_apart(f, buffer, indices, stride)
+            : element_pointer(f, buffer, sinter_llvm_widen(f, linear_index(f, buffer, indices)));
     return sinter_llvm_intrinsic(
         f, "llvm.masked.gather", (LLVMTypeRef[]){type, LLVMTypeOf(pointers)}, 2,
         (LLVMValueRef[]){pointers, sinter_llvm_int32(m, (int32_t)element_bytes(f, buffer)),
@@ -294,7 +309,8 @@ LLVMValueRef sinter_llvm_load(sinter_llvm_function *f, sinter_loop_buffer buffer
         value = load_vector(f, buffer, indices);
     } else {
         value = known ? sinter_llvm_turn(f, buffer, indices, stride) : NULL;
-        if (!value) value = gather(f, buffer, indices);
+        if (known && !value) value = sinter_llvm_apart(f, buffer, indices, stride);
+        if (!value) value = gather(f, buffer, indices, known ? stride : 0);
     }
     return from_memory(f, dtype, value);
 }

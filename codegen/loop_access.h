@@ -25,6 +25,8 @@ bool sinter_loop_find_axis(const sinter_expr *indices, uint32_t rank, sinter_loo
  * variable is the index of all accesses of the list. */
 bool sinter_loop_tells_apart(const sinter_loop_access_list *accesses, sinter_loop_buffer buffer, sinter_loop_var var, uint32_t but);
 
+/* Lanes whose elements lie so far apart, in either direction, are read as whole vectors, and shuffled: nearly as cheap as neighbours are. */
+enum { SINTER_LOOP_MOST_APART = 4 };
 /* The elements of a dense buffer that one more of the variable moves the place of these indices by. False: it is no number. */
 bool sinter_loop_stride(sinter_loop_builder *builder, sinter_loop_buffer buffer, const sinter_expr *indices, sinter_loop_var var,
                         int64_t *out_elements);

@@ -57,7 +57,7 @@ typedef struct body_facts {
     sinter_loop_builder builder;
     int64_t work;     /* scalar operations of one run, roughly */
     uint32_t widest;  /* bits of the widest element touched or computed, i64 indices aside */
-    uint32_t strided; /* loads whose address moves with the lane by other than one element */
+    uint32_t strided; /* loads whose address moves with the lane by more than a few elements */
     bool consecutive; /* some load reads the next element in the next lane */
     bool unfit;       /* lanes would store apart, or divide indices */
 } body_facts;
@@ -131,7 +131,8 @@ static void visit_value(void *user, sinter_expr expr) {
         bool in_registers = sinter_target_looks_up(f->state->target) &&
                             sinter_loop_looks_up(f->state->schedule.function, expr);
         if (in_registers) return;
-        if (!known || (stride != 0 && stride != 1)) f->strided++;
+        if (!known || stride < -SINTER_LOOP_MOST_APART || stride > SINTER_LOOP_MOST_APART)
+            f->strided++;
         f->consecutive |= known && stride == 1;
     } else if (expr->kind == SINTER_LOOP_CALL && expr->dtype != SINTER_DTYPE_i64) {
         f->work += sinter_scalar_operations(expr->function);

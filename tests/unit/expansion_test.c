@@ -47,9 +47,10 @@ static double error_in_ulp(float got, double exact) {
 
 static void check_expansion(sinter_scalar_function function, const char *expansion,
                             double (*exact)(double), double limit, uint32_t stride) {
-    static const float specials[] = {0.0f,     -0.0f,   1.0f,     -1.0f,   INFINITY, -INFINITY,
-                                     NAN,      FLT_MAX, -FLT_MAX, FLT_MIN, -FLT_MIN, 88.72283f,
-                                     88.7229f, -87.34f, -103.97f, -104.0f, 0.625f,   0.92f};
+    static const float specials[] = {
+        0.0f,     -0.0f,   1.0f,     -1.0f,   INFINITY, -INFINITY,  NAN,         FLT_MAX,
+        -FLT_MAX, FLT_MIN, -FLT_MIN, 0.55f,   -0.55f,   2.4142137f, 0.41421357f, 88.72283f,
+        88.7229f, -87.34f, -103.97f, -104.0f, 0.625f,   0.92f};
     sinter_scalar_body body;
     if (!parse(function, expansion, &body)) return;
     double worst = 0;
@@ -103,6 +104,9 @@ int main(int argc, char **argv) {
     check_accuracy(SINTER_SCALAR_erf, erf, 1.5, stride);
     check_accuracy(SINTER_SCALAR_log1p, log1p, 1.0, stride);
     check_accuracy(SINTER_SCALAR_expm1, expm1, 1.5, stride);
+    check_accuracy(SINTER_SCALAR_asin, asin, 2.0, stride);
+    check_accuracy(SINTER_SCALAR_acos, acos, 2.0, stride);
+    check_accuracy(SINTER_SCALAR_atan, atan, 2.0, stride);
     check_same(SINTER_SCALAR_floormod);
     check_same(SINTER_SCALAR_floordiv);
     sinter_arena_deinit(&arena);

@@ -1,5 +1,5 @@
-/* Nests whose elements ask where they are, as those of a padding do: the loops are cut where a condition changes, so that
- * the interior asks nothing, and its loops collapse and run in vector lanes like those of any copy.
+/* Nests whose elements ask where they are, as those of a padding do, or choose between indices, as those of a reflection do: the loops are cut
+ * where a condition changes, so that the interior asks nothing, and its loops collapse and run in vector lanes like those of any copy.
  * Needs: a nest at the top of its kernel, as lowering made it. Guarantees: the same values.
  * Test: tests/codegen/schedule/border.loops */
 #include "codegen/schedule_cpu_tile.h"
@@ -42,8 +42,17 @@ static void find_comparison(void *user, sinter_expr expr) {
                     expr->function == SINTER_SCALAR_le);
 }
 
+/* Of two indices the one that a condition chooses. */
+static void find_choice(void *user, sinter_expr expr) {
+    if (sinter_loop_is_call(expr, SINTER_SCALAR_select) && expr->dtype == SINTER_DTYPE_i64)
+        sinter_loop_walk_expr(expr->arguments[0], find_comparison, user);
+}
+
 static bool find_condition(void *user, sinter_loop_stmt *stmt) {
-    if (stmt->kind == SINTER_LOOP_IF) sinter_loop_walk_expr(stmt->value, find_comparison, user);
+    if (stmt->kind == SINTER_LOOP_IF)
+        sinter_loop_walk_expr(stmt->value, find_comparison, user);
+    else
+        sinter_loop_walk_stmt_exprs(stmt, find_choice, user);
     return true;
 }
 

@@ -308,12 +308,19 @@ bool sinter_lower_deform_conv(sinter_kernel *kernel, sinter_node node) {
 
 /* ---- grid_sample ---- */
 
+/* Taps of an axis that are values by name, as points are lanes; more of them lie in scratch, which each point has for itself. */
+enum { NAMED_TAPS = 2 };
+
 typedef struct sampler {
     sinter_kernel *k;
     sinter_value x;
     bool nearest, cubic, corners, zeros, border;
     int64_t taps;
+    sinter_dtype dtype;               /* of weights and sums */
     sinter_loop_buffer index, weight; /* stack, [axes * taps]; index -1: outside, a zero */
+    struct {
+        sinter_expr index, weight;
+    } named[SINTER_MAX_RANK][NAMED_TAPS]; /* in place of these */
 } sampler;
 
 /* Mirrored at the borders until it lies between them. */
@@ -340,10 +347,14 @@ static sinter_expr place_index(sampler *s, sinter_expr at, sinter_expr size, sin
 static void store_tap(sampler *s, uint32_t axis, int64_t tap, sinter_expr index,
                       sinter_expr weight) {
     sinter_expr at = sinter_write_int(s->k, axis * s->taps + tap);
+    weight = sinter_write_cast(s->k, weight, s->dtype);
+    if (s->taps <= NAMED_TAPS) {
+        s->named[axis][tap].index = sinter_write_let(s->k, "index", index);
+        s->named[axis][tap].weight = sinter_write_let(s->k, "weight", weight);
+        return;
+    }
     sinter_write_store1(s->k, s->index, at, index);
-    sinter_write_store1(
-        s->k, s->weight, at,
-        sinter_write_cast(s->k, weight, s->k->build.function->buffers.items[s->weight].dtype));
+    sinter_write_store1(s->k, s->weight, at, weight);
 }
 
 /* Taps of one axis for a coordinate in [-1, 1]. */
@@ -384,11 +395,35 @@ static void sample_axis(sampler *s, uint32_t axis, sinter_expr coordinate) {
     }
 }
 
-/* Weighted sum over the product of the taps of all axes. */
-static sinter_expr sum_taps(sampler *s, uint32_t axes, sinter_expr *in, sinter_dtype dtype) {
+/* The same over taps that are named. All are read, those outside at the first place there is: lanes ask nothing. */
+static void sum_named(sampler *s, uint32_t axes, uint32_t axis, sinter_expr *in, sinter_expr weight,
+                      sinter_expr inside, sinter_loop_var sum) {
     sinter_kernel *k = s->k;
+    if (axis == axes) {
+        sinter_expr element = sinter_write_cast(k, sinter_lower_element(k, s->x, in), s->dtype);
+        sinter_write_add(k, sum,
+                         FORMULA(k, "select(a && b != 0, c * b, d)", inside, weight, element,
+                                 sinter_write_number(k, s->dtype, 0)));
+        return;
+    }
+    for (int64_t tap = 0; tap < s->taps; ++tap) {
+        sinter_expr index = s->named[axis][tap].index, own = s->named[axis][tap].weight;
+        in[axis + 2] = FORMULA(k, "max(a, 0)", index);
+        sum_named(s, axes, axis + 1, in, axis ? FORMULA(k, "a * b", weight, own) : own,
+                  FORMULA(k, "a && b >= 0", inside, index), sum);
+    }
+}
+
+/* Weighted sum over the product of the taps of all axes. */
+static sinter_expr sum_taps(sampler *s, uint32_t axes, sinter_expr *in) {
+    sinter_kernel *k = s->k;
+    const sinter_dtype dtype = s->dtype;
     sinter_loop_var sum = sinter_write_var(k, "sum", sinter_write_number(k, dtype, 0));
     sinter_expr weight = sinter_write_number(k, dtype, 1);
+    if (s->taps <= NAMED_TAPS) {
+        sum_named(s, axes, 0, in, weight, sinter_write_number(k, SINTER_DTYPE_bool, 1), sum);
+        return sinter_write_get(k, sum);
+    }
     for (uint32_t axis = 0; axis < axes; ++axis) {
         sinter_expr tap = sinter_kernel_begin_for(k, "tap", sinter_write_int(k, s->taps));
         sinter_expr at = FORMULA(k, "a + b", tap, sinter_write_int(k, axis * s->taps));
@@ -431,8 +466,11 @@ bool sinter_lower_grid_sample(sinter_kernel *kernel, sinter_node node) {
     }
     for (uint32_t d = 0; d < axes + 2; ++d) /* channels inside: they share the taps */
         if (d != 1) at[d] = sinter_kernel_begin_for(k, "i", sinter_kernel_dim_of(k, y, (int)d));
-    s.index = sinter_write_stack(k, "index", SINTER_DTYPE_i64, axes * s.taps);
-    s.weight = sinter_write_stack(k, "weight", dtype, axes * s.taps);
+    s.dtype = dtype;
+    if (s.taps > NAMED_TAPS) {
+        s.index = sinter_write_stack(k, "index", SINTER_DTYPE_i64, axes * s.taps);
+        s.weight = sinter_write_stack(k, "weight", dtype, axes * s.taps);
+    }
     point[0] = at[0];
     for (uint32_t d = 0; d < axes; ++d) point[d + 1] = at[d + 2];
     for (uint32_t d = 0; d < axes; ++d) { /* the last coordinate belongs to the first axis */
@@ -442,7 +480,7 @@ bool sinter_lower_grid_sample(sinter_kernel *kernel, sinter_node node) {
     at[1] = sinter_kernel_begin_for(k, "channel", sinter_kernel_dim_of(k, y, 1));
     in[0] = at[0];
     in[1] = at[1];
-    sinter_expr sum = sum_taps(&s, axes, in, dtype);
+    sinter_expr sum = sum_taps(&s, axes, in);
     sinter_lower_store(k, y, at, sinter_write_cast(k, sum, out));
     sinter_kernel_end_loops(k, axes + 2);
     return true;

@@ -55,6 +55,8 @@ static const char level_1[] =
     "tile-attention,"
     /* Channels are last; what makes a sum's operand has not taken in anything yet. */
     "split-reductions,"
+    /* The same of windows, of which none is a convolution's. */
+    "split-windows,"
     /* One kernel, one pass over memory. From here on groups hide their nodes from the passes above. */
     "fuse,"
     /* Groups have copies of their own of small constants. */

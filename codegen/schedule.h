@@ -49,6 +49,8 @@ bool sinter_schedule_cut_end(sinter_schedule *schedule, sinter_loop_var loop, in
 /* for v { ... for k in max(l(v), 0)..min(u(v), 3) ... } -> if (nothing is clipped in any iteration of v) { the loop with k in 0..3 }
  * else { the loop as it was }. out_general: the loop of the else branch. */
 bool sinter_schedule_specialize(sinter_schedule *schedule, sinter_loop_var loop, sinter_loop_var *out_general);
+/* for k in max(l(v), 0)..min(u(v), 3) { ... } -> for k in 0..3 { if l(v) <= k & k < u(v) { ... } }: what v runs over may be lanes then. */
+bool sinter_schedule_guard(sinter_schedule *schedule, sinter_loop_var loop);
 /* Brings perfectly nested loops into this order, outermost first, by exchanging neighbours. */
 bool sinter_schedule_reorder(sinter_schedule *schedule, const sinter_loop_var *order, size_t count);
 /* Two perfectly nested loops become one over the product: outer = f / n, inner = f % n. */

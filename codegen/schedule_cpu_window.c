@@ -1,6 +1,7 @@
 /* Sliding windows on CPUs: convolutions and pools whose taps are clipped at the borders. The loop over one axis of the
  * output is cut where the taps are all inside; there it can be the rows of register tiles, or their columns. At the
- * borders another axis takes its place. Test: tests/codegen/schedule/window.loops */
+ * borders another axis takes its place, or, where columns themselves meet them and lanes can be masked, a vector of columns has
+ * lanes for which some taps are not there. Test: tests/codegen/schedule/window.loops, window_masks.loops */
 #include "codegen/schedule_cpu_constant.h"
 #include "codegen/schedule_cpu_dot.h"
 #include "codegen/schedule_cpu_tile.h"
@@ -66,9 +67,10 @@ typedef struct window {
         narrow; /* one vector of columns: what is loaded is made of several loads, and all rows share it */
 } window;
 
-/* Cuts the loop at the borders of its interior; *out_parts: interior first, 1 to 3 of them. 0 where it can't be cut. */
+/* Cuts the loop at the borders of its interior; *out_parts: interior first, 1 to 3 of them. 0 where it can't be cut. lanes: what is cut off
+ * at both ends has whole vectors of so many, from the loop's first iteration on, but for the last; so has the interior. */
 static uint32_t cut_interior(window *w, const sinter_cpu_nest *nest, sinter_loop_var loop,
-                             sinter_loop_var *out_parts) {
+                             int64_t lanes, sinter_loop_var *out_parts) {
     sinter_schedule *schedule = &w->state->schedule;
     int64_t first, end, lower;
     if (!find_interior(w->state, nest, loop, &first, &end)) return 0;
@@ -78,6 +80,9 @@ static uint32_t cut_interior(window *w, const sinter_cpu_nest *nest, sinter_loop
     int64_t upper = sinter_cpu_trips(w->state, loop);
     if (!sinter_loop_is_const_int(stmt->lower, &lower)) return 0;
     upper += lower;
+    first = lower + (first - lower + lanes - 1) / lanes * lanes;
+    end = lower + (end - lower) / lanes * lanes;
+    if (first >= end) return 0;
     if (first > lower) {
         if (!sinter_schedule_cut(schedule, loop, first, &out_parts[1], &out_parts[0])) return 0;
         count++;
@@ -167,6 +172,45 @@ static sinter_loop_var cut_bands(sinter_schedule_cpu_state *state, const sinter_
                : 0;
 }
 
+/* Columns in lanes, of which each asks for every tap whether it is there. */
+static bool mask_lanes(window *w, sinter_loop_var column) {
+    enum { MOST_UNROLLED = 16, MOST_VECTORS = 4 };
+    sinter_schedule *schedule = &w->state->schedule;
+    sinter_loop_var outermost = sinter_cpu_outermost(schedule, column, w->outside), outer, inner;
+    sinter_cpu_nest nest;
+    int64_t count = sinter_cpu_trips(w->state, column), lanes;
+    if (!outermost || !sinter_cpu_find_nest(schedule->function, outermost, &nest) ||
+        nest.loops[nest.loop_count - 1] != column || count < 2)
+        return false;
+    lanes = sinter_schedule_cpu_lanes(w->state->target, nest.dtype);
+    while (lanes / 2 >= count) lanes /= 2;
+    for (uint32_t i = 0; i < nest.reduction_count; i++) {
+        const sinter_loop_stmt *loop =
+            sinter_schedule_get_loop(schedule->function, nest.reductions[i]);
+        bool clipped = sinter_loop_expr_uses(loop->lower, column) ||
+                       sinter_loop_expr_uses(loop->upper, column);
+        if (clipped && !sinter_schedule_guard(schedule, loop->var)) return false;
+        if (clipped && sinter_cpu_trips(w->state, loop->var) <= MOST_UNROLLED)
+            sinter_schedule_unroll(schedule, loop->var);
+    }
+    sinter_schedule_tail tail = count % lanes ? SINTER_TAIL_GUARD : SINTER_TAIL_EXACT;
+    if (!sinter_schedule_split(schedule, column, lanes, tail, &outer, &inner, NULL) ||
+        !sinter_schedule_vectorize(schedule, inner))
+        return false;
+    /* Of vectors one after the other, the masks are numbers. */
+    if (sinter_cpu_trips(w->state, outer) <= MOST_VECTORS) sinter_schedule_unroll(schedule, outer);
+    return true;
+}
+
+static void mask_part(window *w, sinter_loop_var column) {
+    sinter_schedule *schedule = &w->state->schedule;
+    sinter_loop_function *saved = sinter_loop_clone_function(w->state->program, schedule->function);
+    if (mask_lanes(w, column))
+        w->done++;
+    else
+        *schedule->function = *saved;
+}
+
 static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
     sinter_schedule_cpu_state *state = w->state;
     sinter_schedule *schedule = &state->schedule;
@@ -184,9 +228,19 @@ static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
         if (sinter_cpu_bounds_use(&nest, nest.loops[i]) &&
             (nest.loops[i] == column || (!row && shares) || depth == 0))
             cut = nest.loops[i];
-    uint32_t count = cut ? cut_interior(w, &nest, cut, parts) : 0;
+    bool masks = cut == column && !w->narrow && sinter_schedule_cpu_has_masks(state->target);
+    int64_t lanes = masks ? sinter_schedule_cpu_lanes(state->target, nest.dtype) : 1;
+    uint32_t count = cut ? cut_interior(w, &nest, cut, lanes, parts) : 0;
     if (count > 1) {
-        for (uint32_t i = 0; i < count; i++) tile_part(w, parts[i], depth + 1);
+        for (uint32_t i = 0; i < count; i++)
+            if (i && masks)
+                mask_part(w, parts[i]);
+            else
+                tile_part(w, parts[i], depth + 1);
+        return;
+    }
+    if (masks) {
+        mask_part(w, column);
         return;
     }
     if (sinter_cpu_bounds_use(&nest, column)) return;

@@ -1,6 +1,7 @@
-/* The verb that makes a copy of a loop for the case that is common and simple: windows that don't meet a border.
- * Needs: a function that the verifier accepts. Guarantees: the same values in both branches.
- * Test: tests/codegen/schedule/symbolic.loops */
+/* The verbs for bounds that are clipped, as those of windows at a border are: a copy of a loop for the case that is common and simple, in which
+ * none is; and a condition in place of the clipping.
+ * Needs: a function that the verifier accepts. Guarantees: the same values.
+ * Test: tests/codegen/schedule/symbolic.loops, guard.loops */
 #include "codegen/schedule_internal.h"
 
 #include <string.h>
@@ -118,5 +119,51 @@ bool sinter_schedule_specialize(sinter_schedule *schedule, sinter_loop_var var,
     loop->next = NULL;
     sinter_loop_put_branches(b, link, s.condition, loop, general);
     if (out_general) *out_general = general->var;
+    return true;
+}
+
+/* ---- conditions in place of bounds ---- */
+
+/* a(v) <= k & ... for bound = max(a(v), ...), the same for what is below min(a(v), ...); what holds anyway folds. */
+static sinter_expr within(sinter_loop_builder *b, sinter_expr index, sinter_expr bound,
+                          bool is_lower) {
+    sinter_scalar_function clip = is_lower ? SINTER_SCALAR_max : SINTER_SCALAR_min;
+    if (sinter_loop_is_call(bound, clip))
+        return sinter_loop_and(b, within(b, index, bound->arguments[0], is_lower),
+                               within(b, index, bound->arguments[1], is_lower));
+    return is_lower ? sinter_loop_compare(b, SINTER_SCALAR_le, bound, index)
+                    : sinter_loop_compare(b, SINTER_SCALAR_lt, index, bound);
+}
+
+bool sinter_schedule_guard(sinter_schedule *schedule, sinter_loop_var var) {
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, var);
+    int64_t lower, upper;
+    if (!link) return false;
+    sinter_loop_stmt *loop = *link;
+    const sinter_loop_var_info *info = &schedule->function->vars.items[var];
+    if (loop->axis != SINTER_AXIS_SERIAL || loop->step != 1)
+        return sinter_schedule_refuse(schedule, "the loop is marked already or has a step");
+    if (sinter_loop_is_const_int(loop->lower, &lower) &&
+        sinter_loop_is_const_int(loop->upper, &upper))
+        return sinter_schedule_refuse(schedule, "its bounds are numbers");
+    if (info->min == INT64_MIN || info->max == INT64_MAX || info->min > info->max)
+        return sinter_schedule_refuse(schedule, "nobody knows how far its bounds go");
+    if (!sinter_schedule_bounds_fixed(loop, loop->body))
+        return sinter_schedule_refuse(schedule, "the body changes the bounds");
+    lower = info->min;
+    upper = info->max + 1;
+    sinter_loop_builder b;
+    sinter_loop_builder_init(&b, schedule->program, schedule->function);
+    sinter_expr index = sinter_loop_var_read(&b, var);
+    sinter_expr condition = sinter_loop_and(&b, within(&b, index, loop->lower, true),
+                                            within(&b, index, loop->upper, false));
+    loop->lower = sinter_loop_int(&b, lower);
+    loop->upper = sinter_loop_int(&b, upper);
+    sinter_loop_stmt *body = loop->body;
+    loop->body = NULL;
+    b.tail = &loop->body;
+    sinter_loop_begin_if(&b, condition);
+    *b.tail = body;
+    sinter_loop_end(&b);
     return true;
 }

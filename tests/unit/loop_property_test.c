@@ -350,7 +350,8 @@ static bool apply(trial *t) {
     case 17:
         return sinter_schedule_cut(s, loop, factor, NULL, NULL);
     case 18:
-        return sinter_schedule_specialize(s, loop, NULL);
+        return below(t, 2) ? sinter_schedule_specialize(s, loop, NULL)
+                           : sinter_schedule_guard(s, loop);
     case 19:
         return join(t, loop);
     case 20:

@@ -419,6 +419,10 @@ static bool run_specialize(verb_call *call) {
     return sinter_schedule_specialize(call->schedule, loop_argument(call, 0), NULL);
 }
 
+static bool run_guard(verb_call *call) {
+    return sinter_schedule_guard(call->schedule, loop_argument(call, 0));
+}
+
 static bool run_prefetch(verb_call *call) {
     return sinter_schedule_prefetch(call->schedule, loop_argument(call, 0), loop_argument(call, 1),
                                     loop_argument(call, 2), number_argument(call, 3));

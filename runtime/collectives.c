@@ -364,13 +364,9 @@ static bool find_members(const rank *own, const sinter_abi_exchange *words, grou
     return true;
 }
 
-static int32_t begin(rank *own, sinter_abi_call *call, const sinter_abi_exchange *words) {
+static int32_t begin(void *user, sinter_abi_call *call, const sinter_abi_exchange *words) {
+    rank *own = user;
     meeting *m = &own->meetings[own->begun % SINTER_ABI_EXCHANGES_UNDER_WAY];
-    if (own->begun - own->ended == SINTER_ABI_EXCHANGES_UNDER_WAY)
-        return sinter_exchange_fail(call, SINTER_ABI_FAILED, own->number,
-                                    "more than %d exchanges "
-                                    "under way at a time",
-                                    SINTER_ABI_EXCHANGES_UNDER_WAY);
     *m = (meeting){.own = own, .number = own->begun, .words = *words};
     if (!sinter_exchange_check(&own->all->mesh, words) || !find_members(own, words, &m->group))
         return sinter_exchange_fail(call, SINTER_ABI_FAILED, own->number,
@@ -392,7 +388,8 @@ static int32_t meet(const meeting *m) {
 }
 
 /* The oldest one that is under way. */
-static int32_t end(rank *own, sinter_abi_call *call) {
+static int32_t end(void *user, sinter_abi_call *call) {
+    rank *own = user;
     meeting *m = &own->meetings[own->ended % SINTER_ABI_EXCHANGES_UNDER_WAY];
     m->call = call;
     own->end = sinter_exchange_clock() + own->all->seconds;
@@ -403,17 +400,17 @@ static int32_t end(rank *own, sinter_abi_call *call) {
     return 0;
 }
 
-static int32_t exchange(sinter_abi_call *call, const sinter_abi_exchange *given) {
+static int32_t exchange(sinter_abi_call *call, const sinter_abi_exchange *words) {
     rank *own = call->services->user;
-    sinter_exchange_phase phase;
-    sinter_abi_exchange words = sinter_exchange_read(given, &phase);
     const meeting *oldest = &own->meetings[own->ended % SINTER_ABI_EXCHANGES_UNDER_WAY];
-    int32_t code = 0;
-    if (!sinter_exchange_is_next(phase, &words, own->begun > own->ended ? &oldest->words : NULL))
-        code = sinter_exchange_fail(call, SINTER_ABI_FAILED, own->number,
-                                    "exchange %u does not end in its turn", words.index);
-    if (!code && phase != SINTER_EXCHANGE_ENDS) code = begin(own, call, &words);
-    if (!code && phase != SINTER_EXCHANGE_BEGINS) code = end(own, call);
+    const sinter_exchange_turns turns = {.rank = own->number,
+                                         .begun = own->begun,
+                                         .ended = own->ended,
+                                         .oldest = &oldest->words,
+                                         .begin = begin,
+                                         .end = end,
+                                         .user = own};
+    int32_t code = sinter_exchange_take_turn(&turns, call, words);
     if (code) sinter_collectives_leave(own->all, own->number, call->message);
     return code;
 }

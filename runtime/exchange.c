@@ -113,12 +113,30 @@ sinter_abi_exchange sinter_exchange_read(const sinter_abi_exchange *given,
     return words;
 }
 
-bool sinter_exchange_is_next(sinter_exchange_phase phase, const sinter_abi_exchange *words,
-                             const sinter_abi_exchange *oldest) {
+/* oldest: NULL where nothing is under way. */
+static bool is_next(sinter_exchange_phase phase, const sinter_abi_exchange *words,
+                    const sinter_abi_exchange *oldest) {
     if (phase != SINTER_EXCHANGE_ENDS) return phase == SINTER_EXCHANGE_BEGINS || !oldest;
     return oldest && words->kind == oldest->kind && words->index == oldest->index &&
            words->count == oldest->count && words->source == oldest->source &&
            words->target == oldest->target;
+}
+
+int32_t sinter_exchange_take_turn(const sinter_exchange_turns *t, sinter_abi_call *call,
+                                  const sinter_abi_exchange *given) {
+    sinter_exchange_phase phase;
+    const sinter_abi_exchange words = sinter_exchange_read(given, &phase);
+    int32_t code = 0;
+    if (!is_next(phase, &words, t->begun > t->ended ? t->oldest : NULL))
+        return sinter_exchange_fail(call, SINTER_ABI_FAILED, t->rank,
+                                    "exchange %u does not end in its turn", words.index);
+    if (phase != SINTER_EXCHANGE_ENDS && t->begun - t->ended == SINTER_ABI_EXCHANGES_UNDER_WAY)
+        return sinter_exchange_fail(call, SINTER_ABI_FAILED, t->rank,
+                                    "more than %d exchanges under way at a time",
+                                    SINTER_ABI_EXCHANGES_UNDER_WAY);
+    if (phase != SINTER_EXCHANGE_ENDS) code = t->begin(t->user, call, &words);
+    if (!code && phase != SINTER_EXCHANGE_BEGINS) code = t->end(t->user, call);
+    return code;
 }
 
 bool sinter_exchange_check(const sinter_exchange_mesh *mesh, const sinter_abi_exchange *words) {

@@ -27,8 +27,18 @@ void sinter_exchange_free_group(sinter_exchange_group *group);
 typedef enum sinter_exchange_phase { SINTER_EXCHANGE_WHOLE, SINTER_EXCHANGE_BEGINS, SINTER_EXCHANGE_ENDS } sinter_exchange_phase;
 /* The words without the phase; words of kinds but PERMUTE may end before `from`. */
 sinter_abi_exchange sinter_exchange_read(const sinter_abi_exchange *given, sinter_exchange_phase *out_phase);
-/* Whether the call is in its turn; oldest: the words of what began first of all that is under way, NULL where nothing is. */
-bool sinter_exchange_is_next(sinter_exchange_phase phase, const sinter_abi_exchange *words, const sinter_abi_exchange *oldest);
+/* What a rank has under way, and its way to begin and end an exchange. */
+typedef struct sinter_exchange_turns {
+    int64_t rank;
+    uint64_t begun, ended;             /* exchanges, so far */
+    const sinter_abi_exchange *oldest; /* of all that is under way; read where there is something */
+    int32_t (*begin)(void *user, sinter_abi_call *call, const sinter_abi_exchange *words);
+    int32_t (*end)(void *user, sinter_abi_call *call); /* the oldest one */
+    void *user;
+} sinter_exchange_turns;
+/* services->exchange: begins, ends, or both, as the words say. Exchanges end in the order in which they begin, SINTER_ABI_EXCHANGES_UNDER_WAY
+ * are under way at most, and none while one runs as a whole: else SINTER_ABI_FAILED, and nothing was done. */
+int32_t sinter_exchange_take_turn(const sinter_exchange_turns *turns, sinter_abi_call *call, const sinter_abi_exchange *given);
 /* Whether the words are those of an exchange on such a mesh. */
 bool sinter_exchange_check(const sinter_exchange_mesh *mesh, const sinter_abi_exchange *words);
 const char *sinter_exchange_name(const sinter_abi_exchange *words); /* "all_reduce" */

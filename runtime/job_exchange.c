@@ -514,13 +514,10 @@ static bool meets_its_tag(const sinter_job *job, const meeting *m) {
     return false;
 }
 
-static int32_t begin(sinter_job *job, sinter_abi_call *call, const sinter_abi_exchange *words) {
+static int32_t begin(void *user, sinter_abi_call *call, const sinter_abi_exchange *words) {
+    sinter_job *job = user;
     meeting *m = &job->meetings[job->begun % SINTER_ABI_EXCHANGES_UNDER_WAY];
     int64_t late;
-    if (job->begun - job->ended == SINTER_ABI_EXCHANGES_UNDER_WAY)
-        return sinter_exchange_fail(call, SINTER_ABI_FAILED, job->transport->rank,
-                                    "more than %d exchanges under way at a time",
-                                    SINTER_ABI_EXCHANGES_UNDER_WAY);
     m->job = job;
     m->words = *words;
     if (!find_members(job, m))
@@ -544,7 +541,8 @@ static int advance_all(void *user, int64_t *out_late) {
 }
 
 /* The oldest one that is under way. */
-static int32_t end(sinter_job *job, sinter_abi_call *call) {
+static int32_t end(void *user, sinter_abi_call *call) {
+    sinter_job *job = user;
     meeting *m = &job->meetings[job->ended % SINTER_ABI_EXCHANGES_UNDER_WAY];
     bool good = m->is_ready || !any_order_will_do(m) || sum_in_any_order(m);
     if (good && !m->is_ready) list_steps(m);
@@ -554,19 +552,18 @@ static int32_t end(sinter_job *job, sinter_abi_call *call) {
     return 0;
 }
 
-int32_t sinter_job_exchange(sinter_abi_call *call, const sinter_abi_exchange *given) {
+int32_t sinter_job_exchange(sinter_abi_call *call, const sinter_abi_exchange *words) {
     sinter_job *job = call->services->user;
-    sinter_exchange_phase phase;
-    sinter_abi_exchange words = sinter_exchange_read(given, &phase);
     const meeting *oldest = &job->meetings[job->ended % SINTER_ABI_EXCHANGES_UNDER_WAY];
-    int32_t code = 0;
-    if (!sinter_exchange_is_next(phase, &words, job->begun > job->ended ? &oldest->words : NULL))
+    const sinter_exchange_turns turns = {.rank = job->transport->rank,
+                                         .begun = job->begun,
+                                         .ended = job->ended,
+                                         .oldest = &oldest->words,
+                                         .begin = begin,
+                                         .end = end,
+                                         .user = job};
+    if (!sinter_job_pass(job, words->index))
         return sinter_exchange_fail(call, SINTER_ABI_FAILED, job->transport->rank,
-                                    "exchange %u does not end in its turn", words.index);
-    if (!sinter_job_pass(job, words.index))
-        return sinter_exchange_fail(call, SINTER_ABI_FAILED, job->transport->rank,
-                                    "exchange %u: %s", words.index, job->why);
-    if (phase != SINTER_EXCHANGE_ENDS) code = begin(job, call, &words);
-    if (!code && phase != SINTER_EXCHANGE_BEGINS) code = end(job, call);
-    return code;
+                                    "exchange %u: %s", words->index, job->why);
+    return sinter_exchange_take_turn(&turns, call, words);
 }

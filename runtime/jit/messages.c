@@ -21,6 +21,10 @@ bool sinter_messages_finish(sinter_job *job, const char *what, sinter_diag *diag
     return sinter_engine_report(sinter_job_finish(job, what), sinter_job_name(job), diag);
 }
 
+bool sinter_messages_pause(sinter_job *job, size_t rank, const char *what, sinter_diag *diag) {
+    return rank % SINTER_MESSAGES_RANKS || sinter_messages_finish(job, what, diag);
+}
+
 /* ---- the start ---- */
 
 bool sinter_messages_agree(sinter_job *job, uint64_t hash, sinter_diag *diag) {
@@ -34,7 +38,8 @@ bool sinter_messages_agree(sinter_job *job, uint64_t hash, sinter_diag *diag) {
     uint64_t(*others)[3] = sinter_heap_alloc(count * sizeof *others);
     bool good = true;
     for (size_t rank = 1; good && rank < count; rank++)
-        good = sinter_messages_receive(job, (int64_t)rank, others[rank], sizeof own, diag);
+        good = sinter_messages_receive(job, (int64_t)rank, others[rank], sizeof own, diag) &&
+               sinter_messages_pause(job, rank, "the start", diag);
     good = good && sinter_messages_finish(job, "the start", diag);
     if (!good) return false; /* others may still write there */
     for (size_t rank = 1; good && rank < count; rank++) {

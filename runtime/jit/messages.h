@@ -35,6 +35,10 @@ bool sinter_messages_receive_tensors(sinter_job *job, int64_t from, const sinter
                                      size_t count, sinter_diag *diag);
 /* Until all that was begun is done. what: for messages, "the inputs". */
 bool sinter_messages_finish(sinter_job *job, const char *what, sinter_diag *diag);
+/* The first rank's, after those of a rank: waits for all that are under way where these are of many ranks, as each costs whoever looks at the
+ * others. */
+enum { SINTER_MESSAGES_RANKS = 64 };
+bool sinter_messages_pause(sinter_job *job, size_t rank, const char *what, sinter_diag *diag);
 
 /* A run that the first process orders of another, with tensors that are its own. */
 typedef struct sinter_message_delivery {

@@ -33,11 +33,13 @@ static bool collect(sinter_ranks *r, sinter_tensor *results, sinter_diag *diag) 
     bool good = true;
     for (size_t rank = 1; good && rank < count; rank++)
         good = sinter_messages_receive(r->job, (int64_t)rank, heads + rank * outputs,
-                                       outputs * sizeof *heads, diag);
+                                       outputs * sizeof *heads, diag) &&
+               sinter_messages_pause(r->job, rank, "the outputs", diag);
     good = good && sinter_messages_finish(r->job, "the outputs", diag);
     for (size_t rank = 1; good && rank < count; rank++)
         good = sinter_messages_receive_tensors(r->job, (int64_t)rank, heads + rank * outputs,
-                                               results + rank * outputs, outputs, diag);
+                                               results + rank * outputs, outputs, diag) &&
+               sinter_messages_pause(r->job, rank, "the outputs", diag);
     good = good && sinter_messages_finish(r->job, "the outputs", diag);
     if (good) sinter_heap_free(heads);
     return good;
@@ -60,7 +62,8 @@ bool sinter_ranks_lead(sinter_ranks *r, const sinter_tensor *inputs, sinter_tens
     bool good =
         !r->failed || sinter_error(diag, sinter_job_name(r->job), "the job has failed already");
     for (size_t rank = 1; good && rank < count; rank++)
-        good = deliver(r, (int64_t)rank, inputs, &deliveries[rank], diag);
+        good = deliver(r, (int64_t)rank, inputs, &deliveries[rank], diag) &&
+               sinter_messages_pause(r->job, rank, "the inputs", diag);
     good = good && sinter_ranks_cut_inputs(r, 0, inputs, parts, diag);
     good = good && sinter_messages_finish(r->job, "the inputs", diag);
     good = good && run_own(r, parts, results, diag) && collect(r, results, diag) &&
@@ -126,7 +129,8 @@ void sinter_ranks_end_job(sinter_ranks *r) {
         sinter_diag quiet = {0};
         bool good = true;
         for (int64_t rank = 1; good && rank < r->count; rank++)
-            good = sinter_messages_deliver_end(r->job, rank, &quiet);
+            good = sinter_messages_deliver_end(r->job, rank, &quiet) &&
+                   sinter_messages_pause(r->job, (size_t)rank, "the end", &quiet);
         r->failed = !good || !sinter_messages_finish(r->job, "the end", &quiet);
     }
     sinter_job_close(r->job, r->failed);

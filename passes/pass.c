@@ -47,10 +47,12 @@ bool sinter_pass_run(const sinter_pass *pass, sinter_module *module,
                      const sinter_pipeline_options *options, size_t *out_change_count,
                      sinter_diag *diag) {
     static const sinter_machine any = SINTER_MACHINE_ANY;
+    static const sinter_pipeline_options none = {.stop_after = -1};
     sinter_diag silent = {0};
     if (!diag) diag = &silent;
     size_t errors = diag->error_count;
-    sinter_pass_context context = {.module = module, .machine = &any};
+    sinter_pass_context context = {
+        .module = module, .machine = &any, .options = options ? options : &none};
     if (options && options->machine) context.machine = options->machine;
     if (options) context.precision = options->precision;
     if (options) context.explain = options->explain;

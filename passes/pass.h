@@ -44,6 +44,7 @@ typedef struct sinter_pass_context {
     int64_t requests; /* of a run of a pipeline; 0: ever more */
     double *run_seconds; /* pipeline-split: takes what such a run is estimated at, of ever more a request; NULL: nobody asks */
     bool explain; /* passes that choose say why, as warnings and notes */
+    const struct sinter_pipeline_options *options; /* of the pipeline: for passes that run others; never NULL */
     const sinter_chooser *chooser; /* measured answers to what passes ask about layers; NULL: none */
 } sinter_pass_context;
 typedef void (*sinter_pass_function)(sinter_pass_context *context);
@@ -71,6 +72,7 @@ typedef struct sinter_pipeline_options {
     double *run_seconds; /* of a pipeline, taken by pipeline-split; NULL: nobody asks */
     const sinter_chooser *chooser; /* NULL: none */
     const sinter_pass *without[2]; /* left out wherever they stand; NULL: none */
+    const char *programs;     /* passes that make the program of a rank, for those that compare such; NULL: the pipeline of -O1 */
     const char *print_after;  /* pass name, or "all" */
     int64_t stop_after;       /* passes that change something to run; -1: all (bisect) */
     bool verify_each;
@@ -96,6 +98,9 @@ void sinter_pass_visit_nodes(sinter_module *module, void (*visit)(void *user, si
 /* The list of a level, to be parsed. */
 const char *sinter_pipeline_of_level(int level);
 const char *sinter_pipeline_of_preparation(void); /* before passes that compress */
+/* Words are spread over all values: the program of all ranks; then, with a rank, its own, before the passes of its target. */
+const char *sinter_pipeline_of_partition(void);
+const char *sinter_pipeline_of_rank(void);
 /* "fold-constants,fuse" */
 bool sinter_pipeline_parse(const char *list, sinter_arena *arena, const sinter_pass *const **out_passes, size_t *out_count,
                            sinter_diag *diag);

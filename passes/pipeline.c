@@ -88,3 +88,11 @@ const char *sinter_pipeline_of_preparation(void) {
 const char *sinter_pipeline_of_level(int level) {
     return level <= 0 ? level_0 : level_1;
 }
+
+const char *sinter_pipeline_of_partition(void) {
+    return "shard-partition,shard-simplify,shard-hierarchy,eliminate-common,eliminate-dead";
+}
+
+const char *sinter_pipeline_of_rank(void) {
+    return "shard-localize,eliminate-dead";
+}

@@ -2,6 +2,9 @@
  * what has to be exchanged between them is least (passes/choice.h), and says it in words of the module: shardings of the results and
  * of weights. A module without a mesh gets one first, with which
  * the goal is met best; or none, where that is one device alone.
+ * That sum has all exchanges in full, as it has to be one of nodes and edges. What kernels hide of them, and what later passes make of
+ * nodes and collectives, is known of programs alone: the best choice of each mesh that could be the best one, and another for which exchanges count
+ * less, are made into programs (passes/shard_trial.h), whose times decide.
  * If a rank would have more weights than a device has memory, bytes get a price, the lowest found with which they fit.
  *
  * What a user said of a value stays. --explain: notes with the times that were compared.
@@ -11,6 +14,7 @@
 #include "passes/pass.h"
 #include "passes/shard_options.h"
 #include "passes/shard_prices.h"
+#include "passes/shard_trial.h"
 #include "passes/split_projections.h"
 #include "passes/way.h"
 
@@ -18,7 +22,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { COMBINATIONS = 1 << 18, ROUNDS = 12, MOST_IDLE = 2, MOST_AXES = 4 };
+enum { COMBINATIONS = 1 << 18, ROUNDS = 12, MOST_IDLE = 2, MOST_AXES = 4, MOST_MADE = 4 };
+static const double SEEN = 0.25; /* of exchanges, where most of them are taken to be hidden */
 
 typedef struct candidate {
     sinter_arena arena;
@@ -32,7 +37,10 @@ typedef struct candidate {
     uint32_t *number;          /* by node: its place in `nodes` + 1 */
     uint32_t *choices;
     double seconds, weight_bytes;
+    double work_seconds;   /* of these, of what is no exchange; of the sum over nodes */
+    double hidden_seconds; /* of a program that was made */
     bool is_exact, lacks_options;
+    bool is_made; /* seconds are those of a program */
 } candidate;
 
 typedef struct chooser {
@@ -116,6 +124,11 @@ static void add_edge(const chooser *c, candidate *k, sinter_value value, uint32_
     sinter_vector_push(&k->arena, &k->problem.edges, edge);
 }
 
+static void charge(sinter_shard_option *option, double seconds) {
+    option->seconds += seconds;
+    option->exchange_seconds += seconds;
+}
+
 /* An input is cut as its user says, if anybody does. */
 static void charge_input(const chooser *c, candidate *k, sinter_value value, uint32_t to,
                          uint32_t operand) {
@@ -123,7 +136,7 @@ static void charge_input(const chooser *c, candidate *k, sinter_value value, uin
     if (!said || said->partial || sinter_value_definition(c->module, value)) return;
     for (size_t i = 0; i < k->nodes.items[to].items.count; i++) {
         sinter_shard_option *option = &k->nodes.items[to].items.items[i];
-        option->seconds += convert_seconds(c, k, value, said, option->operands[operand]);
+        charge(option, convert_seconds(c, k, value, said, option->operands[operand]));
     }
 }
 
@@ -139,8 +152,9 @@ static void charge_inside(const chooser *c, candidate *k, sinter_region region) 
                 &k->arena, sinter_value_type(c->module, info.operands[i])->rank, false);
             uint32_t result = sinter_value_get(c->module, info.operands[i])->index;
             for (size_t o = 0; o < maker->items.count; o++)
-                maker->items.items[o].seconds += convert_seconds(
-                    c, k, info.operands[i], maker->items.items[o].results[result], &whole);
+                charge(&maker->items.items[o],
+                       convert_seconds(c, k, info.operands[i],
+                                       maker->items.items[o].results[result], &whole));
         }
         for (uint32_t i = 0; i < info.region_count; i++) charge_inside(c, k, info.regions[i]);
     }
@@ -164,8 +178,10 @@ static void build_problem(const chooser *c, candidate *k) {
     }
 }
 
-/* What each option costs: its seconds, or the weights that a rank has by it. */
-static void set_costs(const chooser *c, candidate *k, bool by_weights) {
+/* What each option costs: its seconds, or the weights that a rank has by it. seen: the part of exchanges that counts; edges are exchanges
+ * alone, so work counts more in its place. */
+static void set_costs(const chooser *c, candidate *k, bool by_weights, double seen) {
+    k->problem.nodes.count = k->limit.nodes.count = 0;
     for (size_t i = 0; i < k->nodes.count; i++) {
         const sinter_shard_options *node = &k->nodes.items[i];
         double *costs = SINTER_NEW_ARRAY(&k->arena, double, node->items.count),
@@ -174,9 +190,12 @@ static void set_costs(const chooser *c, candidate *k, bool by_weights) {
         for (size_t o = 0; o < node->items.count; o++) {
             const sinter_shard_option *option = &node->items.items[o];
             bool allowed = is_allowed(c, node, option);
+            const double work =
+                option->seconds < INFINITY ? option->seconds - option->exchange_seconds : INFINITY;
             held[o] = option->weight_bytes;
-            costs[o] =
-                allowed ? option->seconds + (by_weights ? option->weight_bytes : 0) : INFINITY;
+            costs[o] = allowed ? work / seen + option->exchange_seconds +
+                                     (by_weights ? option->weight_bytes : 0)
+                               : INFINITY;
             any |= allowed;
         }
         if (!any) costs[0] = 0; /* what contradicts is said by propagation */
@@ -188,15 +207,49 @@ static void set_costs(const chooser *c, candidate *k, bool by_weights) {
 }
 
 /* The least time with which the weights fit; where memory is the goal nothing else counts. */
-static void solve(const chooser *c, candidate *k) {
+static void solve(const chooser *c, candidate *k, double seen) {
     bool by_weights = c->context->goal == SINTER_GOAL_MEMORY;
-    set_costs(c, k, by_weights);
+    k->choices = SINTER_NEW_ARRAY(&k->arena, uint32_t, k->nodes.count + 1);
+    set_costs(c, k, by_weights, seen);
     k->limit.most = by_weights ? INFINITY : c->hardware->memory;
     sinter_choice_result found =
         sinter_choice_solve_within(&k->problem, &k->limit, COMBINATIONS, ROUNDS, k->choices);
+    set_costs(c, k, by_weights, 1);
     k->weight_bytes = found.held;
-    k->seconds = found.cost - (by_weights ? found.held : 0);
+    k->seconds = sinter_choice_cost(&k->problem, k->choices) - (by_weights ? found.held : 0);
     k->is_exact = found.is_exact && !k->lacks_options;
+    k->work_seconds = 0;
+    for (size_t i = 0; i < k->nodes.count; i++) {
+        const sinter_shard_option *option = &k->nodes.items[i].items.items[k->choices[i]];
+        k->work_seconds += option->seconds - option->exchange_seconds;
+    }
+}
+
+/* ---- words ---- */
+
+/* True where nobody has spoken of it. */
+static bool say(const chooser *c, sinter_module *module, sinter_value value,
+                const sinter_sharding *sharding) {
+    if (!value || !sharding || user_words(c, value)) return false;
+    sinter_value_set_sharding(module, value, sharding);
+    return true;
+}
+
+/* Of the chooser's module, or of a copy. Returns how many values it speaks of. */
+static size_t say_all(const chooser *c, const candidate *k, sinter_module *module) {
+    size_t count = 0;
+    for (size_t i = 0; i < k->nodes.count; i++) {
+        const sinter_shard_options *node = &k->nodes.items[i];
+        const sinter_shard_option *option = &node->items.items[k->choices[i]];
+        for (uint32_t r = 0; r < node->result_count; r++)
+            count += say(c, module, sinter_node_result(module, node->node, r), option->results[r]);
+        for (uint32_t o = 0; o < node->operand_count; o++) {
+            sinter_value value = sinter_node_operand(module, node->node, o);
+            if (value && sinter_value_constant(module, value))
+                count += say(c, module, value, option->operands[o]);
+        }
+    }
+    return count;
 }
 
 /* ---- meshes ---- */
@@ -211,8 +264,7 @@ static void try_mesh(const chooser *c, const sinter_mesh *mesh, candidate *k) {
     sinter_shard_prices_init(&k->prices, &k->state, c->hardware);
     k->number = SINTER_NEW_ARRAY(&k->arena, uint32_t, sinter_module_node_limit(c->module));
     build_problem(c, k);
-    k->choices = SINTER_NEW_ARRAY(&k->arena, uint32_t, k->nodes.count + 1);
-    solve(c, k);
+    solve(c, k, 1);
 }
 
 static void discard(candidate *k) {
@@ -220,13 +272,17 @@ static void discard(candidate *k) {
 }
 
 static void explain(const chooser *c, const candidate *k, const char *what) {
-    sinter_text text = {0};
+    sinter_text text = {0}, hidden = {0};
     if (!c->context->explain) return;
     sinter_mesh_print(&k->mesh, &text);
+    if (k->hidden_seconds > 0)
+        sinter_text_format(&hidden, ", %.4g ms of exchanges beside it", 1e3 * k->hidden_seconds);
     sinter_note(c->context->rewrite.build.diag, sinter_module_name(c->module),
-                "%s %s: %.4g ms a run, %.4g MB of weights a rank%s", what,
+                "%s %s: %.4g ms a run%s, %.4g MB of weights a rank%s", what,
                 k->mesh.axis_count ? text.data : "one device", 1e3 * k->seconds,
-                1e-6 * k->weight_bytes, k->is_exact ? "" : " (there may be better choices)");
+                hidden.size ? hidden.data : "", 1e-6 * k->weight_bytes,
+                k->is_exact ? "" : " (there may be better choices)");
+    sinter_text_deinit(&hidden);
     sinter_text_deinit(&text);
 }
 
@@ -234,14 +290,77 @@ static sinter_way way_of(const candidate *k) {
     return (sinter_way){k->seconds, k->weight_bytes, (double)sinter_mesh_rank_count(&k->mesh)};
 }
 
-static bool keep_better(const chooser *c, const sinter_mesh *mesh, candidate *best) {
+/* Of more ranks only if that pays. */
+static bool beats(const chooser *c, const sinter_way *a, const sinter_way *b) {
+    double memory = c->hardware->memory;
+    return a->ranks >= b->ranks ? sinter_way_is_better(a, b, memory, c->context->goal)
+                                : !sinter_way_is_better(b, a, memory, c->context->goal);
+}
+
+/* What its program takes; false: none can be made. */
+static bool make(const chooser *c, candidate *k) {
+    sinter_shard_trial trial;
+    sinter_diag quiet = {0};
+    sinter_module *module = sinter_module_clone(c->module);
+    if (k->mesh.axis_count) {
+        sinter_module_set_mesh(module, &k->mesh);
+        say_all(c, k, module);
+    }
+    if (!sinter_shard_try(c->context, module, &trial, &quiet)) return false;
+    k->seconds = trial.seconds;
+    k->hidden_seconds = trial.hidden_seconds;
+    return true;
+}
+
+/* From here on its seconds are those of a program: of its choices, or of those for which exchanges count less. Where there is none it takes
+ * forever. */
+static void settle(const chooser *c, candidate *k) {
+    candidate full = *k;
+    bool good = make(c, &full);
+    k->is_made = true;
+    if (k->mesh.axis_count && c->context->goal != SINTER_GOAL_MEMORY) {
+        solve(c, k, SEEN);
+        bool same = !memcmp(k->choices, full.choices, k->nodes.count * sizeof *k->choices),
+             fits = k->weight_bytes <= fmax(c->hardware->memory, full.weight_bytes);
+        if (!same && fits && make(c, k) && (!good || k->seconds < full.seconds)) return;
+    }
+    k->choices = full.choices;
+    k->seconds = good ? full.seconds : INFINITY;
+    k->hidden_seconds = full.hidden_seconds;
+    k->work_seconds = full.work_seconds;
+    k->weight_bytes = full.weight_bytes;
+    k->is_exact = full.is_exact;
+}
+
+/* Of a mesh, by the sum over its nodes. */
+typedef struct considered {
+    sinter_mesh mesh;
+    sinter_way way, least; /* least: if all exchanges were hidden */
+    bool is_out;
+} considered;
+
+typedef struct search {
+    const chooser *chooser;
+    candidate best;
+    SINTER_VECTOR(considered) all;
+} search;
+
+static void note_way(search *s, const candidate *k) {
+    considered one = {.mesh = k->mesh, .way = way_of(k), .least = way_of(k)};
+    one.least.seconds = k->work_seconds;
+    sinter_vector_push(&s->chooser->context->scratch, &s->all, one);
+    if (!s->chooser->is_trial) explain(s->chooser, k, "considered");
+}
+
+static bool keep_better(search *s, const sinter_mesh *mesh) {
     candidate other;
-    try_mesh(c, mesh, &other);
-    if (!c->is_trial) explain(c, &other, "considered");
-    const sinter_way a = way_of(&other), b = way_of(best);
-    bool better = sinter_way_is_better(&a, &b, c->hardware->memory, c->context->goal);
-    discard(better ? best : &other);
-    if (better) *best = other;
+    try_mesh(s->chooser, mesh, &other);
+    note_way(s, &other);
+    const sinter_way a = way_of(&other), b = way_of(&s->best);
+    bool better =
+        sinter_way_is_better(&a, &b, s->chooser->hardware->memory, s->chooser->context->goal);
+    discard(better ? &s->best : &other);
+    if (better) s->best = other;
     return better;
 }
 
@@ -276,15 +395,15 @@ static int64_t least_factor(int64_t size) {
 
 /* More axes allow nodes to be cut along more of their factors at once: as few ranks as can be go to one of their own, the outer or the
  * inner ones. True where that is better than the best so far. */
-static bool try_finer(const chooser *c, sinter_mesh mesh, candidate *best) {
+static bool try_finer(search *s, sinter_mesh mesh) {
     bool better = false;
     for (uint32_t axis = 0; axis < mesh.axis_count && mesh.axis_count < MOST_AXES; axis++) {
         int64_t size = mesh.axes[axis].size, few = least_factor(size), many = size / few;
         if (few == size) continue;
         const sinter_mesh outer = split_axis(&mesh, axis, few),
                           inner = split_axis(&mesh, axis, many);
-        better |= keep_better(c, &outer, best);
-        if (many != few) better |= keep_better(c, &inner, best);
+        better |= keep_better(s, &outer);
+        if (many != few) better |= keep_better(s, &inner);
     }
     return better;
 }
@@ -292,33 +411,78 @@ static bool try_finer(const chooser *c, sinter_mesh mesh, candidate *best) {
 /* All divisors of the number of devices, along one axis or two: the inner one is what the innermost links join, or two. Where
  * more devices do not help they may along more axes; where they did not twice, still more will not. In the end axes of the best are split as
  * long as that helps. */
-static void choose_mesh(const chooser *c, candidate *best) {
-    const sinter_hardware *h = c->hardware;
+static void try_meshes(search *s) {
+    const sinter_hardware *h = s->chooser->hardware;
     int64_t joined = h->link_count ? h->links[0].devices : 1;
     int idle = 0;
-    try_mesh(c, &(sinter_mesh){.rank = -1}, best);
-    if (!c->is_trial) explain(c, best, "considered");
+    try_mesh(s->chooser, &(sinter_mesh){.rank = -1}, &s->best);
+    note_way(s, &s->best);
     for (int64_t ranks = 2; ranks <= h->devices && idle < MOST_IDLE; ranks++) {
         if (h->devices % ranks) continue;
         int64_t inner = ranks > joined && ranks % joined == 0 ? joined : 2;
         sinter_mesh one = make_mesh(ranks, 1), two = make_mesh(ranks / inner, inner);
-        bool better = keep_better(c, &one, best);
+        bool better = keep_better(s, &one);
         bool has_two = ranks > inner && ranks % inner == 0;
-        if (has_two) better |= keep_better(c, &two, best);
-        if (!better) better = try_finer(c, has_two ? two : one, best);
+        if (has_two) better |= keep_better(s, &two);
+        if (!better) better = try_finer(s, has_two ? two : one);
         idle = better ? 0 : idle + 1;
     }
-    while (try_finer(c, best->mesh, best)) {
+    while (try_finer(s, s->best.mesh)) {
+    }
+}
+
+/* The next mesh that would be better than the best sum if its exchanges were hidden, the best of them; NULL: there is none. */
+static considered *find_promising(search *s, const sinter_way *best_sum) {
+    considered *found = NULL;
+    for (size_t i = 0; i < s->all.count; i++) {
+        considered *one = &s->all.items[i];
+        if (one->is_out || !beats(s->chooser, &one->least, best_sum)) continue;
+        if (!found || beats(s->chooser, &one->way, &found->way)) found = one;
+    }
+    return found;
+}
+
+static bool is_of(const considered *one, const candidate *k) {
+    return one->mesh.axis_count == k->mesh.axis_count && sinter_mesh_equal(&one->mesh, &k->mesh);
+}
+
+/* The best sum, one device, and what may be better than its sum, as programs. */
+static void compare_programs(search *s) {
+    const chooser *c = s->chooser;
+    const sinter_way best_sum = way_of(&s->best);
+    considered *next = &s->all.items[0]; /* one device */
+    for (size_t i = 0; i < s->all.count; i++)
+        s->all.items[i].is_out = is_of(&s->all.items[i], &s->best);
+    if (next->is_out) next = find_promising(s, &best_sum);
+    if (!next) return; /* nothing to compare */
+    settle(c, &s->best);
+    if (!c->is_trial) explain(c, &s->best, "as a program");
+    for (int made = 1; next && made < MOST_MADE; made++) {
+        candidate other;
+        try_mesh(c, &next->mesh, &other);
+        settle(c, &other);
+        if (!c->is_trial) explain(c, &other, "as a program");
+        const sinter_way a = way_of(&other), b = way_of(&s->best);
+        bool better = beats(c, &a, &b);
+        discard(better ? &s->best : &other);
+        if (better) s->best = other;
+        next->is_out = true;
+        next = find_promising(s, &best_sum);
     }
 }
 
 /* The module's own mesh, or the best one. */
 static void choose(const chooser *c, candidate *best) {
     const sinter_mesh *mesh = sinter_module_mesh(c->module);
-    if (mesh->axis_count)
-        try_mesh(c, mesh, best);
-    else
-        choose_mesh(c, best);
+    search s = {.chooser = c};
+    if (mesh->axis_count) {
+        try_mesh(c, mesh, &s.best);
+        settle(c, &s.best);
+    } else {
+        try_meshes(&s);
+        compare_programs(&s);
+    }
+    *best = s.best;
 }
 
 /* ---- recurrent layers whose products with inputs are shared alone ---- */
@@ -350,14 +514,6 @@ static bool shares_weights(const chooser *c, const candidate *k, sinter_value va
     return option->operands[1] && sinter_sharding_used(option->operands[1]);
 }
 
-static bool beats(const chooser *c, const candidate *a, const candidate *b) {
-    const sinter_way left = way_of(a), right = way_of(b);
-    double memory = c->hardware->memory;
-    return left.ranks >= right.ranks
-               ? sinter_way_is_better(&left, &right, memory, c->context->goal)
-               : !sinter_way_is_better(&right, &left, memory, c->context->goal);
-}
-
 /* The choice for a copy in which all layers are in two (passes/split_projections.h). Where it is better the module gets those in two whose
  * products are shared, and the choice is made again for its mesh: the others make them beside their steps. */
 static void try_apart(const chooser *c, candidate *best) {
@@ -371,7 +527,10 @@ static void try_apart(const chooser *c, candidate *best) {
     const sinter_pipeline_options options = {.hardware = c->hardware};
     if (sinter_pass_run(pass, apart.module, &options, &changes, c->context->rewrite.build.diag)) {
         choose(&apart, &other);
-        bool better = beats(c, &other, best);
+        if (!other.is_made) settle(&apart, &other);
+        if (!best->is_made) settle(c, best);
+        const sinter_way a = way_of(&other), b = way_of(best);
+        bool better = beats(c, &a, &b);
         explain(c, &other,
                 better ? "with inputs of recurrent layers apart"
                        : "no better with inputs of recurrent layers apart");
@@ -392,31 +551,10 @@ static void try_apart(const chooser *c, candidate *best) {
         if (better) {
             discard(best);
             try_mesh(c, &mesh, best);
+            settle(c, best);
         }
     }
     sinter_module_destroy(apart.module);
-}
-
-/* ---- words ---- */
-
-static void say(const chooser *c, sinter_value value, const sinter_sharding *sharding) {
-    if (!value || !sharding || user_words(c, value)) return;
-    sinter_value_set_sharding(c->module, value, sharding);
-    c->context->rewrite.change_count++;
-}
-
-static void say_all(const chooser *c, const candidate *k) {
-    for (size_t i = 0; i < k->nodes.count; i++) {
-        const sinter_shard_options *node = &k->nodes.items[i];
-        const sinter_shard_option *option = &node->items.items[k->choices[i]];
-        for (uint32_t r = 0; r < node->result_count; r++)
-            say(c, sinter_node_result(c->module, node->node, r), option->results[r]);
-        for (uint32_t o = 0; o < node->operand_count; o++) {
-            sinter_value value = sinter_node_operand(c->module, node->node, o);
-            if (value && sinter_value_constant(c->module, value))
-                say(c, value, option->operands[o]);
-        }
-    }
 }
 
 void sinter_pass_shard_auto(sinter_pass_context *context) {
@@ -436,7 +574,7 @@ void sinter_pass_shard_auto(sinter_pass_context *context) {
     explain(&c, &best, "chosen");
     if (best.mesh.axis_count) {
         if (!mesh->axis_count) sinter_module_set_mesh(c.module, &best.mesh);
-        say_all(&c, &best);
+        context->rewrite.change_count += say_all(&c, &best, c.module);
     }
     discard(&best);
 }

@@ -216,13 +216,15 @@ static void add_option(lister *l, bool is_only) {
         if (type) option.results[i] = project(l, true, i, type->rank);
     }
     if (!is_only && !fits_symbols(l, &option)) return;
-    double work = option.seconds =
-        work_seconds(l, &option) + fetch_seconds(l, &option) + step_seconds(l, &option);
+    const double work = work_seconds(l, &option),
+                 inner = fetch_seconds(l, &option) + step_seconds(l, &option);
+    option.exchange_seconds = inner;
     for (uint32_t i = 0; terms.count && i < l->out->result_count; i++)
         if (option.results[i])
-            option.seconds += sum_seconds(
+            option.exchange_seconds += sum_seconds(
                 l, &terms, option.results[i],
                 tensor_type(l, sinter_node_result(module, l->out->node, i)), option.results[i]);
+    option.seconds = work + option.exchange_seconds;
     sinter_vector_push(arena, &l->out->items, option);
     if (!terms.count || combine != SINTER_AXIS_COMBINE_SUM || l->out->result_count != 1 ||
         !option.results[0])
@@ -237,7 +239,8 @@ static void add_option(lister *l, bool is_only) {
         sinter_shard_option scattered = option;
         scattered.results = SINTER_NEW_ARRAY(arena, const sinter_sharding *, 1);
         scattered.results[0] = part;
-        scattered.seconds = work + sum_seconds(l, &terms, whole, type, part);
+        scattered.exchange_seconds = inner + sum_seconds(l, &terms, whole, type, part);
+        scattered.seconds = work + scattered.exchange_seconds;
         sinter_vector_push(arena, &l->out->items, scattered);
     }
 }

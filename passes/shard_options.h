@@ -8,6 +8,7 @@ typedef struct sinter_shard_option {
     const sinter_sharding **operands; /* that it needs; NULL where there is no tensor */
     const sinter_sharding **results;  /* that it leaves, after sums over ranks; NULL the same */
     double seconds;                   /* of a rank, with these sums */
+    double exchange_seconds;          /* of these, of what ranks exchange */
     double weight_bytes;              /* that a rank has of its constants */
 } sinter_shard_option;
 

@@ -1,7 +1,8 @@
-/* Prices of conversions, each found once. Test: tests/passes/shard_auto/ */
+/* Prices of conversions, each found once. Test: tests/passes/shard_auto/, tests/unit/shard_prices_test.c */
 #include "passes/shard_prices.h"
 #include "ir/cost.h"
 #include "passes/shard_build.h"
+#include "passes/shard_sums.h"
 
 #include <math.h>
 #include <string.h>
@@ -21,6 +22,18 @@ static bool is_uneven(const sinter_shard_state *state, const sinter_type *type,
                sinter_mesh_axes_product(mesh, &step->over);
 }
 
+/* Indices that a rank has of each dim; 0: not known. */
+static void list_sizes(const sinter_shard_state *state, const sinter_type *type,
+                       const sinter_sharding *sharding, int64_t *out_sizes) {
+    for (uint32_t d = 0; d < type->rank; d++) {
+        int64_t size = 0;
+        out_sizes[d] =
+            sinter_dim_is_const(sinter_module_dims(state->module), type->dims[d], &size)
+                ? sinter_mesh_part_of(state->mesh, &sharding->dims[d].axes, size, 0).chunk
+                : 0;
+    }
+}
+
 double sinter_shard_convert_seconds(const sinter_shard_state *state,
                                     const sinter_hardware *hardware, const sinter_type *type,
                                     const sinter_sharding *from, const sinter_sharding *to) {
@@ -30,6 +43,8 @@ double sinter_shard_convert_seconds(const sinter_shard_state *state,
     double parts =
         sinter_sharding_parts(sinter_module_dims(state->module), state->mesh, from, type);
     double seconds = 0, bytes = sinter_cost_type_bytes(state->module, type) / parts;
+    int64_t sizes[SINTER_MAX_RANK];
+    list_sizes(state, type, from, sizes);
     for (uint32_t i = 0; i < count; i++) {
         const sinter_shard_step *step = &steps[i];
         double ranks = (double)sinter_mesh_axes_product(state->mesh, &step->over);
@@ -37,13 +52,20 @@ double sinter_shard_convert_seconds(const sinter_shard_state *state,
         if (sinter_op_sends(step->op)) {
             if (!can_send(type, step->op)) return INFINITY;
             seconds +=
-                sinter_hardware_exchange(hardware, state->mesh, &step->over, step->op, bytes);
+                step->op == SINTER_OP_all_reduce
+                    ? sinter_shard_sum_find(hardware, state->mesh, &step->over, sizes, type->rank,
+                                            bytes)
+                          .seconds
+                    : sinter_hardware_exchange(hardware, state->mesh, &step->over, step->op, bytes);
         }
         bool joins = step->op == SINTER_OP_all_gather || step->op == SINTER_OP_all_to_all;
         if (joins && is_uneven(state, type, step))
             seconds += 2 * bytes / sinter_hardware_bandwidth(hardware, bytes);
         if (step->op == SINTER_OP_reduce_scatter || step->op == SINTER_OP_shard_slice)
             bytes /= ranks;
+        if (step->op ==
+            SINTER_OP_reduce_scatter) /* what is summed at once comes behind these only */
+            sizes[step->axis] = (int64_t)ceil((double)sizes[step->axis] / ranks);
     }
     return seconds;
 }

@@ -1,5 +1,5 @@
 /* What it costs on described hardware to bring a value from one sharding to another, as sinter_shard_convert does: what shard-auto
- * and pipeline-split ask very often of few different conversions. Test: tests/passes/shard_auto/ */
+ * and pipeline-split ask very often of few different conversions. Test: tests/passes/shard_auto/, tests/unit/shard_prices_test.c */
 #pragma once
 #include "ir/base/map.h"
 #include "ir/estimate.h"

@@ -117,32 +117,40 @@ static bool check_precision(const sinter_engine_options *options, const sinter_p
                         info->name);
 }
 
+bool sinter_engine_describe_pipeline(const sinter_engine_options *options,
+                                     sinter_engine_pipeline *out_pipeline, sinter_diag *diag) {
+    if (!find_machine(options->target, &out_pipeline->machine, diag)) return false;
+    out_pipeline->options = (sinter_pipeline_options){.verify_each = options->verify_each,
+                                                      .print_after = options->print_after,
+                                                      .stop_after = options->stop_after,
+                                                      .time_passes = options->time_passes,
+                                                      .machine = &out_pipeline->machine,
+                                                      .precision = options->precision,
+                                                      .hardware = options->hardware,
+                                                      .output = stderr};
+    const sinter_pass **without = out_pipeline->options.without;
+    if (options->no_winograd) without[0] = sinter_pass_find(SINTER_STRING("winograd"));
+    if (options->no_overlap) without[1] = sinter_pass_find(SINTER_STRING("shard_overlap"));
+    out_pipeline->list =
+        options->passes ? options->passes : sinter_pipeline_of_level(options->level);
+    return true;
+}
+
 bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options *options,
                               sinter_diag *diag) {
-    sinter_machine machine;
-    if (!find_machine(options->target, &machine, diag)) return false;
-    sinter_pipeline_options pipeline = {.verify_each = options->verify_each,
-                                        .print_after = options->print_after,
-                                        .stop_after = options->stop_after,
-                                        .time_passes = options->time_passes,
-                                        .machine = &machine,
-                                        .precision = options->precision,
-                                        .output = stderr};
+    sinter_engine_pipeline how;
+    if (!sinter_engine_describe_pipeline(options, &how, diag)) return false;
     sinter_tuning_layers layers = {options->tuning, options->tuning_log, diag};
     const sinter_chooser chooser = sinter_tuning_chooser(&layers);
-    if (options->tuning || options->tuning_log) pipeline.chooser = &chooser;
-    if (options->no_winograd) pipeline.without[0] = sinter_pass_find(SINTER_STRING("winograd"));
-    if (options->no_overlap) pipeline.without[1] = sinter_pass_find(SINTER_STRING("shard_overlap"));
-    pipeline.hardware = options->hardware;
+    if (options->tuning || options->tuning_log) how.options.chooser = &chooser;
     sinter_arena arena;
     sinter_arena_init(&arena);
     const sinter_pass *const *passes = NULL;
     size_t count = 0;
-    const char *list = options->passes ? options->passes : sinter_pipeline_of_level(options->level);
-    bool good = sinter_pipeline_parse(list, &arena, &passes, &count, diag) &&
-                check_precision(options, passes, count, &machine, diag) &&
-                (module ? sinter_pipeline_run(module, passes, count, &pipeline, diag)
-                        : sinter_pipeline_check(passes, count, &pipeline, diag));
+    bool good = sinter_pipeline_parse(how.list, &arena, &passes, &count, diag) &&
+                check_precision(options, passes, count, &how.machine, diag) &&
+                (module ? sinter_pipeline_run(module, passes, count, &how.options, diag)
+                        : sinter_pipeline_check(passes, count, &how.options, diag));
     sinter_arena_deinit(&arena);
     return good;
 }

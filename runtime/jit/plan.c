@@ -50,8 +50,11 @@ static bool price(sinter_plan *plan, sinter_module *module, const sinter_hardwar
 /* The program of rank 0; NULL where one device is best, or after an error. */
 static sinter_module *share(const sinter_module *module, const sinter_hardware *hardware,
                             const sinter_plan_options *options, bool *out_good, sinter_diag *diag) {
-    const sinter_ranks_options how = {
-        .hardware = hardware, .chooses = true, .goal = options->goal, .explain = options->explain};
+    const sinter_ranks_options how = {.hardware = hardware,
+                                      .chooses = true,
+                                      .goal = options->goal,
+                                      .explain = options->explain,
+                                      .engine = options->engine};
     sinter_module *all = sinter_module_clone(module), *program = NULL;
     *out_good = sinter_ranks_partition(all, &how, diag);
     if (*out_good && sinter_module_mesh(all)->axis_count) {

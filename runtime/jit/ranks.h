@@ -14,6 +14,7 @@ typedef struct sinter_ranks_options {
     bool chooses;                           /* what is said of no value is chosen by it, the mesh too */
     sinter_goal goal;                       /* of that choice */
     bool explain;                           /* why, and what was chosen where wishes contradict */
+    const sinter_engine_options *engine;    /* by which programs are made, for the choice; its target gives way to the hardware's. NULL: those of -O1 for any machine */
 } sinter_ranks_options;
 
 /* Spreads what is said in the module, or chosen; then makes it the program of all ranks. */

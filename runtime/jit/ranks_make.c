@@ -1,6 +1,7 @@
 /* Programs of ranks, made out of a module and put into a folder. Ranks whose programs are the same, weights too, share one.
  * Test: tests/cli/shard.test */
 #include "ir/base/file.h"
+#include "ir/hardware.h"
 #include "ir/parse.h"
 #include "runtime/jit/ranks_internal.h"
 
@@ -11,7 +12,18 @@ static bool run_passes(sinter_module *module, const char *list, const sinter_ran
     sinter_arena scratch;
     const sinter_pass *const *passes = NULL;
     size_t count = 0;
+    sinter_engine_pipeline engine;
     sinter_pipeline_options options = {.stop_after = -1};
+    if (how && how->engine) { /* passes that compare programs make them as plans do */
+        sinter_engine_options planned = *how->engine;
+        if (how->hardware && *how->hardware->target) planned.target = how->hardware->target;
+        if (!sinter_engine_describe_pipeline(&planned, &engine, diag)) return false;
+        options = engine.options;
+        options.programs = engine.list;
+        options.print_after = NULL;
+        options.stop_after = -1;
+        options.time_passes = false;
+    }
     if (how) {
         options.explain = how->explain;
         options.hardware = how->hardware;
@@ -37,9 +49,7 @@ bool sinter_ranks_spread(sinter_module *module, const sinter_ranks_options *how,
 }
 
 bool sinter_ranks_cut(sinter_module *module, const sinter_ranks_options *how, sinter_diag *diag) {
-    return run_passes(
-        module, "shard-partition,shard-simplify,shard-hierarchy,eliminate-common,eliminate-dead",
-        how, diag);
+    return run_passes(module, sinter_pipeline_of_partition(), how, diag);
 }
 
 bool sinter_ranks_partition(sinter_module *module, const sinter_ranks_options *how,
@@ -52,7 +62,7 @@ sinter_module *sinter_ranks_program(const sinter_module *module, int64_t rank, s
     sinter_mesh mesh = *sinter_module_mesh(program);
     mesh.rank = rank;
     sinter_module_set_mesh(program, &mesh);
-    if (run_passes(program, "shard-localize,eliminate-dead", NULL, diag)) return program;
+    if (run_passes(program, sinter_pipeline_of_rank(), NULL, diag)) return program;
     sinter_module_destroy(program);
     return NULL;
 }

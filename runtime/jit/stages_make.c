@@ -44,8 +44,11 @@ static sinter_hardware share_of(const sinter_hardware *hardware, uint32_t stages
 static bool split_into(const writer *w, sinter_module *module, uint32_t stages, bool explain,
                        double *out_seconds, sinter_diag *diag) {
     const sinter_hardware share = share_of(w->how->hardware, stages);
-    const sinter_ranks_options spread = {
-        .hardware = &share, .chooses = w->how->chooses, .goal = w->how->goal, .explain = explain};
+    const sinter_ranks_options spread = {.hardware = &share,
+                                         .chooses = w->how->chooses,
+                                         .goal = w->how->goal,
+                                         .explain = explain,
+                                         .engine = w->options};
     const sinter_pass *split = sinter_pass_find(SINTER_STRING("pipeline-split"));
     const sinter_pipeline_options options = {.hardware = w->how->hardware,
                                              .stages = stages,

@@ -117,7 +117,8 @@ static bool shard(sinter_module *module, const arguments *a, const sinter_engine
                   const char *folder, sinter_diag *diag) {
     sinter_engine_options options = *given;
     sinter_ranks_options how = {.chooses = arguments_has(a, "auto"),
-                                .explain = arguments_has(a, "explain")};
+                                .explain = arguments_has(a, "explain"),
+                                .engine = given};
     sinter_hardware hardware;
     const char *path = arguments_find(a, "hardware");
     if (!read_goal(a, &how.goal) || !read_words(module, a, diag) ||

@@ -27,9 +27,12 @@ static void note_words(inspection *all) {
 static bool share(inspection *all, const arguments *a, const sinter_hardware *hardware,
                   sinter_diag *diag) {
     const char *file = arguments_find(a, "sharding");
-    const sinter_ranks_options how = {.hardware = hardware, .chooses = !file};
+    sinter_engine_options engine;
+    if (!engine_options(a, &engine)) return false;
+    const sinter_ranks_options how = {.hardware = hardware, .chooses = !file, .engine = &engine};
     if (file && !sinter_sharding_read_file(all->module, file, diag)) return false;
-    if (hardware && !sinter_hardware_check_ranks(hardware, sinter_module_mesh(all->module), 1, diag))
+    if (hardware &&
+        !sinter_hardware_check_ranks(hardware, sinter_module_mesh(all->module), 1, diag))
         return false;
     if (!sinter_ranks_spread(all->module, &how, diag)) return false;
     if (!sinter_module_mesh(all->module)->axis_count)

@@ -1,0 +1,63 @@
+/* Programs made to be priced. Test: tests/passes/shard_auto/overlap.sir */
+#include "passes/shard_trial.h"
+#include "ir/estimate.h"
+#include "ir/sharding.h"
+
+static bool run(const sinter_pass_context *context, sinter_module *module, const char *list,
+                sinter_diag *diag) {
+    sinter_pipeline_options options = *context->options;
+    sinter_arena arena;
+    const sinter_pass *const *passes = NULL;
+    size_t count = 0;
+    options.stop_after = -1;
+    options.explain = options.time_passes = false; /* what is tried is not told */
+    options.print_after = NULL;
+    options.output = NULL;
+    sinter_arena_init(&arena);
+    bool good = sinter_pipeline_parse(list, &arena, &passes, &count, diag) &&
+                sinter_pipeline_run(module, passes, count, &options, diag);
+    sinter_arena_deinit(&arena);
+    return good;
+}
+
+/* That of rank 0, which has the largest parts. */
+static bool make_program(const sinter_pass_context *context, sinter_module *module,
+                         sinter_diag *diag) {
+    sinter_mesh mesh = *sinter_module_mesh(module);
+    if (!mesh.axis_count) return true;
+    if (!run(context, module, "shard-propagate", diag) ||
+        !run(context, module, sinter_pipeline_of_partition(), diag))
+        return false;
+    mesh.rank = 0;
+    sinter_module_set_mesh(module, &mesh);
+    return run(context, module, sinter_pipeline_of_rank(), diag);
+}
+
+/* As lowering will have it. */
+static bool check_exchanges(sinter_module *module, sinter_diag *diag) {
+    SINTER_FOR_NODES (module, sinter_module_main(module), node) {
+        sinter_value x = sinter_node_operand(module, node, 0);
+        if (sinter_op_sends(sinter_node_op(module, node)) &&
+            !sinter_sharding_can_send(sinter_value_type(module, x)->dtype))
+            return sinter_error(diag, sinter_node_where(module, node),
+                                "ranks can send whole bytes only");
+    }
+    return true;
+}
+
+bool sinter_shard_try(const sinter_pass_context *context, sinter_module *module,
+                      sinter_shard_trial *out_trial, sinter_diag *diag) {
+    const char *programs = context->options->programs;
+    sinter_estimate estimate;
+    sinter_arena arena;
+    bool good = make_program(context, module, diag) && check_exchanges(module, diag) &&
+                run(context, module, programs ? programs : sinter_pipeline_of_level(1), diag);
+    sinter_arena_init(&arena);
+    if (good) {
+        sinter_estimate_module(module, context->hardware, &arena, &estimate);
+        *out_trial = (sinter_shard_trial){estimate.seconds, estimate.hidden_seconds};
+    }
+    sinter_arena_deinit(&arena);
+    sinter_module_destroy(module);
+    return good;
+}

@@ -283,17 +283,12 @@ static int32_t combine(const meeting *m, uint64_t first, uint64_t end, void *tar
     return left ? left : code ? can_not_combine(m, code) : 0;
 }
 
-/* Where the share of a place begins. */
-static uint64_t share(const group *g, uint64_t count, int64_t place) {
-    return count / (uint64_t)g->count * (uint64_t)place +
-           (count % (uint64_t)g->count) * (uint64_t)place / (uint64_t)g->count;
-}
-
 static int32_t reduce_all(const meeting *m) {
     const sinter_abi_exchange *w = &m->words;
     const group *g = &m->group;
     size_t size = sinter_exchange_element_size(w->dtype);
-    uint64_t first = share(g, w->count, g->place), end = share(g, w->count, g->place + 1);
+    uint64_t first = sinter_exchange_share(g, w->count, g->place),
+             end = sinter_exchange_share(g, w->count, g->place + 1);
     int32_t code = combine(m, first, end, (char *)w->target + first * size);
     if (code) return code;
     pass(m, MADE);
@@ -301,8 +296,8 @@ static int32_t reduce_all(const meeting *m) {
     if (!code) code = begin_reading_all(m);
     if (code) return code;
     for (int64_t p = 0; p < g->count; p++) {
-        first = share(g, w->count, p);
-        end = share(g, w->count, p + 1);
+        first = sinter_exchange_share(g, w->count, p);
+        end = sinter_exchange_share(g, w->count, p + 1);
         const char *target = words_of(m, member(m, p))->target;
         if (p != g->place)
             memcpy((char *)w->target + first * size, target + first * size, (end - first) * size);

@@ -86,6 +86,11 @@ void sinter_exchange_free_group(sinter_exchange_group *group) {
     group->members = NULL;
 }
 
+uint64_t sinter_exchange_share(const sinter_exchange_group *group, uint64_t count, int64_t place) {
+    const uint64_t places = (uint64_t)group->count;
+    return count / places * (uint64_t)place + count % places * (uint64_t)place / places;
+}
+
 /* ---- words ---- */
 
 static const char *const names[] = SINTER_ABI_EXCHANGE_NAMES;

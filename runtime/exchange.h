@@ -23,6 +23,8 @@ sinter_status *sinter_exchange_mesh_init(sinter_exchange_mesh *mesh, const int64
 /* The group of a rank over axes as sinter_abi_exchange has them. False where the mesh has no such axes, or there is no memory. */
 bool sinter_exchange_find_group(const sinter_exchange_mesh *mesh, int64_t rank, uint64_t over, sinter_exchange_group *out_group);
 void sinter_exchange_free_group(sinter_exchange_group *group);
+/* Where the share of a place of so many elements begins: equal ones where that divides, else some have one more. */
+uint64_t sinter_exchange_share(const sinter_exchange_group *group, uint64_t count, int64_t place);
 /* Which call of an exchange it is. */
 typedef enum sinter_exchange_phase { SINTER_EXCHANGE_WHOLE, SINTER_EXCHANGE_BEGINS, SINTER_EXCHANGE_ENDS } sinter_exchange_phase;
 /* The words without the phase; words of kinds but PERMUTE may end before `from`. */

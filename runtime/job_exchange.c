@@ -69,26 +69,20 @@ static void combine(meeting *m, const void *const *sources, int64_t places, uint
     sinter_job_add(m, &step);
 }
 
-/* Where the share of a place of so many elements begins. */
-static uint64_t share(const meeting *m, uint64_t count, int64_t place) {
-    uint64_t places = (uint64_t)m->group.count;
-    return count / places * (uint64_t)place + count % places * (uint64_t)place / places;
-}
-
 /* ---- all at once ---- */
 
-/* Elements [first(place), first(place + 1)) of the source go to each place; those of all for this one become their sum. */
-static void combine_share(meeting *m, uint64_t (*first)(const meeting *, uint64_t, int64_t),
-                          void *target) {
+/* Each place gets its share of the source; those of all for this one become their sum. */
+static void combine_share(meeting *m, void *target) {
     const sinter_exchange_group *g = &m->group;
     const char *source = m->words.source;
-    uint64_t count = m->words.count, own = first(m, count, g->place),
-             length = first(m, count, g->place + 1) - own;
+    uint64_t count = m->words.count, own = sinter_exchange_share(g, count, g->place),
+             length = sinter_exchange_share(g, count, g->place + 1) - own;
     uint64_t bytes = length * m->size;
     char *room = sinter_job_get_room(m, (uint64_t)g->count * bytes);
     const void *sources[DIRECT_RANKS];
     for (int64_t p = 0; room && p < g->count; p++) {
-        uint64_t at = first(m, count, p), end = first(m, count, p + 1);
+        uint64_t at = sinter_exchange_share(g, count, p),
+                 end = sinter_exchange_share(g, count, p + 1);
         sources[p] = p == g->place ? source + at * m->size : room + (uint64_t)p * bytes;
         if (p == g->place) continue;
         receive(m, p, room + (uint64_t)p * bytes, bytes);
@@ -101,11 +95,12 @@ static void combine_share(meeting *m, uint64_t (*first)(const meeting *, uint64_
 static void reduce_directly(meeting *m) {
     const sinter_exchange_group *g = &m->group;
     char *target = m->words.target;
-    uint64_t count = m->words.count, own = share(m, count, g->place),
-             end = share(m, count, g->place + 1);
-    combine_share(m, share, target + own * m->size);
+    uint64_t count = m->words.count, own = sinter_exchange_share(g, count, g->place),
+             end = sinter_exchange_share(g, count, g->place + 1);
+    combine_share(m, target + own * m->size);
     for (int64_t p = 0; p < g->count; p++) {
-        uint64_t at = share(m, count, p), length = share(m, count, p + 1) - at;
+        uint64_t at = sinter_exchange_share(g, count, p),
+                 length = sinter_exchange_share(g, count, p + 1) - at;
         if (p == g->place) continue;
         receive(m, p, target + at * m->size, length * m->size);
         send(m, p, target + own * m->size, (end - own) * m->size);
@@ -350,10 +345,6 @@ static void gather_parts(meeting *m) {
 
 /* ---- which way ---- */
 
-static uint64_t piece_of(const meeting *m, uint64_t count, int64_t place) {
-    return count / (uint64_t)m->group.count * (uint64_t)place;
-}
-
 /* Its group is the rank itself, the one that it gets from and the one that it gives to. */
 enum { OWN, FROM, TO };
 
@@ -385,7 +376,7 @@ static void reduce(meeting *m, parting p) {
 
 static void reduce_scatter(meeting *m, parting p) {
     if (m->group.count <= DIRECT_RANKS)
-        combine_share(m, piece_of, m->words.target);
+        combine_share(m, m->words.target);
     else if (p.last <= DIRECT_RANKS)
         scatter_by_halves(m, p);
     else

@@ -229,8 +229,8 @@ static void put_artifact(const sinter_artifact_description *description, const c
     const sinter_abi_device_code *code = sinter_artifact_device_code(artifact);
     const char *features = artifact->cpu_features ? artifact->cpu_features : "";
     sinter_text weights = {0};
-    inspect_print_count((double)artifact->weights_bytes, &weights);
-    printf("%s: artifact of %s, compiled for %s; %u kernels, weights %sB\n", path,
+    inspect_print_bytes((double)artifact->weights_bytes, &weights);
+    printf("%s: artifact of %s, compiled for %s; %u kernels, weights %s\n", path,
            shown(artifact->name), shown(artifact->target), artifact->kernel_count, weights.data);
     sinter_text_deinit(&weights);
     printf("needs of the CPU, %s\n  %s\n", description->machine,
@@ -304,7 +304,9 @@ const command command_inspect = {
     .doc = "show what is in a model, as text or as a page",
     .usage = "sinter inspect MODEL|ARTIFACT [--html=FILE] [--nodes] [--target=cuda[:sm_90]]",
     .details =
-        "Shows what is in a model; of an artifact what it takes, gives and needs. With --target\n"
+        "Shows what is in a model; of an artifact, whatever machine it is for, what it takes, "
+        "gives\n"
+        "and needs: it is read, not run. With --target\n"
         "the kernels for a GPU: how often they are called, grid, block, registers of a thread\n"
         "(and bytes that it spills), shared memory of a block, bytes, operations of floats and "
         "the\n"

@@ -65,6 +65,11 @@ void inspect_print_count(double count, sinter_text *text) {
                            count, prefixes[at]);
 }
 
+void inspect_print_bytes(double bytes, sinter_text *text) {
+    inspect_print_count(bytes, text);
+    sinter_text_append_string(text, bytes < 999.5 ? " B" : "B");
+}
+
 void inspect_print_dim(sinter_module *module, sinter_dim dim, sinter_text *text) {
     int64_t value;
     if (dim && sinter_dim_is_const(sinter_module_dims(module), dim, &value))
@@ -77,8 +82,8 @@ void inspect_summary(const inspection *all, sinter_text *text) {
     sinter_text_format(text, "%zu nodes, ", all->nodes.count);
     inspect_print_count((double)all->parameters, text);
     sinter_text_append_string(text, " parameters (");
-    inspect_print_count((double)all->parameter_bytes, text);
-    sinter_text_append_string(text, "B), ");
+    inspect_print_bytes((double)all->parameter_bytes, text);
+    sinter_text_append_string(text, "), ");
     inspect_print_dim(all->module, all->multiply_adds, text);
     sinter_text_append_string(text, " multiply-adds");
     if (all->unknown)

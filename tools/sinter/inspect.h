@@ -64,6 +64,7 @@ bool bench_nodes(const arguments *a, sinter_diag *diag);
 /* A number with a metric prefix where the dim is one, else its expression, "?" where unknown. */
 void inspect_print_dim(sinter_module *module, sinter_dim dim, sinter_text *text);
 void inspect_print_count(double count, sinter_text *text); /* "4.09 G" */
+void inspect_print_bytes(double bytes, sinter_text *text); /* "102 MB", "80 B" */
 /* "122 nodes, 25.6 M parameters (102 MB), 4.09 G multiply-adds" */
 void inspect_summary(const inspection *all, sinter_text *text);
 /* The kernels of a module after its passes, on the GPU of options->target, on standard output (inspect_kernels.c). */

@@ -42,13 +42,12 @@ static const char *extent_text(const double extent[3], sinter_arena *arena) {
     return text;
 }
 
-static const char *count_text(double count, const char *unit, const char *before,
-                              sinter_arena *arena) {
+static const char *count_text(double count, void (*print)(double, sinter_text *),
+                              const char *before, sinter_arena *arena) {
     sinter_text text = {0};
     if (count < 0) return by_size;
-    inspect_print_count(count, &text);
-    const char *kept = sinter_arena_format(arena, "%s%s%s%s", count > 0 ? before : "", text.data,
-                                           *unit && count < 999.5 ? " " : "", unit);
+    print(count, &text);
+    const char *kept = sinter_arena_format(arena, "%s%s", count > 0 ? before : "", text.data);
     sinter_text_deinit(&text);
     return kept;
 }
@@ -88,9 +87,10 @@ static bool put_kernel(report *r, uint32_t index, sinter_arena *arena, sinter_di
         grid = sinter_arena_format(arena, "%s%s", most, grid);
     const double shared = compiled ? code.shared_bytes + cost.asked_bytes : cost.shared_bytes;
     printf("  %5u  %17s  %11s  %11s  %9s  %9s  %9s  %13s  %s\n", r->calls[index], grid,
-           extent_text(cost.block, arena), registers, count_text(shared, "B", "", arena),
-           count_text(cost.bytes, "B", most, arena), count_text(cost.operations, "", most, arena),
-           time, kernel->name);
+           extent_text(cost.block, arena), registers,
+           count_text(shared, inspect_print_bytes, "", arena),
+           count_text(cost.bytes, inspect_print_bytes, most, arena),
+           count_text(cost.operations, inspect_print_count, most, arena), time, kernel->name);
     r->open |= cost.seconds < 0;
     r->has_bound |= cost.seconds >= 0 && cost.has_bound;
     if (cost.seconds > 0) r->seconds += r->calls[index] * cost.seconds;

@@ -403,23 +403,34 @@ static sinter_expr add_products(sinter_cpu_dot *d, sinter_expr word, sinter_expr
     return sum;
 }
 
-/* The accumulator and the product of word `index` and `count` elements of a. */
-static sinter_expr accumulated(sinter_cpu_dot *d, sinter_expr index, int64_t count) {
+/* Word `index` of the constant. */
+static sinter_expr load_constant(sinter_cpu_dot *d, sinter_expr index) {
     sinter_expr indices[SINTER_MAX_RANK];
     uint32_t used = 0;
     for (uint32_t i = 0; i < d->b->argument_count; i++) {
         if (d->around && i == d->b_dim) continue;
         indices[used++] = i == (d->around ? d->b_row : d->b_dim) ? index : d->b->arguments[i];
     }
-    sinter_expr first = sinter_loop_call2(&d->build, SINTER_SCALAR_mul, index,
-                                          sinter_loop_int(&d->build, d->kind->fields));
-    sinter_expr word = d->words  ? load_made(d, index)
-                       : d->made ? make_word(d, first)
-                                 : sinter_loop_load(&d->build, d->b->buffer, indices);
+    return sinter_loop_load(&d->build, d->b->buffer, indices);
+}
+
+/* The accumulator and the products of a word and `count` elements of a from step `first` on. */
+static sinter_expr multiplied(sinter_cpu_dot *d, sinter_expr word, sinter_expr first,
+                              int64_t count) {
     if (!d->kind->intrinsic) return add_products(d, word, first, count);
     const sinter_expr arguments[3] = {sinter_loop_var_read(&d->build, d->assign->var),
                                       load_word(d, first, count), word};
     return sinter_loop_intrinsic_call(&d->build, d->kind->intrinsic, arguments);
+}
+
+/* The accumulator and the product of word `index` and `count` elements of a. */
+static sinter_expr accumulated(sinter_cpu_dot *d, sinter_expr index, int64_t count) {
+    sinter_expr first = sinter_loop_call2(&d->build, SINTER_SCALAR_mul, index,
+                                          sinter_loop_int(&d->build, d->kind->fields));
+    sinter_expr word = d->words  ? load_made(d, index)
+                       : d->made ? make_word(d, first)
+                                 : load_constant(d, index);
+    return multiplied(d, word, first, count);
 }
 
 /* ---- words that are made once ---- */
@@ -562,6 +573,25 @@ static void join_rows(sinter_cpu_dot *d) {
     d->around->body = d->assign;
 }
 
+/* A loop over words of the constant, with a statement for each word of bytes that shares one. */
+static void write_shared(sinter_cpu_dot *d) {
+    sinter_loop_builder *build = &d->build;
+    sinter_loop_stmt *loop = d->loop, **link = &loop->body;
+    sinter_expr index = sinter_loop_var_read(build, loop->var);
+    loop->upper = sinter_loop_int(build, sinter_cpu_dot_word_count(d) / d->shared);
+    sinter_loop_take_range(build, loop);
+    build->tail = link;
+    *link = NULL;
+    sinter_loop_var word = sinter_loop_declare(build, "word", false, load_constant(d, index));
+    for (int64_t f = 0; f < d->shared; f++) {
+        sinter_expr step = sinter_loop_add(
+            build, sinter_loop_mul(build, index, sinter_loop_int(build, BYTES * d->shared)),
+            sinter_loop_int(build, BYTES * f));
+        sinter_expr field = sinter_cpu_dot_field(d, sinter_loop_var_read(build, word), f);
+        sinter_loop_assign(build, d->assign->var, multiplied(d, field, step, BYTES));
+    }
+}
+
 /* A statement a word, in a loop of one iteration, where the last word is not whole; else a loop over words. */
 static void write_loop(sinter_cpu_dot *d) {
     sinter_loop_stmt *loop = d->around ? d->around : d->loop, *assign = d->assign;
@@ -590,18 +620,24 @@ static void write_loop(sinter_cpu_dot *d) {
 /* ---- sums along a ---- */
 
 bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest) {
-    sinter_cpu_dot d = {.state = state};
+    sinter_cpu_dot d = {.state = state, .shared = 1};
     sinter_loop_function *function = state->schedule.function;
     sinter_loop_builder_init(&d.build, state->program, function);
     if (!state->program->host || !match(&d, nest)) return false;
-    if (!d.made && !sinter_cpu_dot_replace_constants(&d)) {
+    if (!d.made &&
+        !(sinter_cpu_dot_replace_constants(&d) && sinter_cpu_dot_share_words(&d, nest))) {
         state->failed = true;
         return false;
     }
     if (d.made) write_words(&d, nest);
     if (d.open && !d.words) return false;
     if (d.around) join_rows(&d);
-    write_loop(&d);
+    if (d.shared > 1) {
+        write_shared(&d);
+        sinter_cpu_dot_scale_back(&d, nest);
+    } else {
+        write_loop(&d);
+    }
     return sinter_cpu_find_nest(function, nest->loops[0], nest);
 }
 

@@ -33,6 +33,7 @@ typedef struct sinter_cpu_dot {
     bool made;       /* b is no constant: its words are made where they are read, */
     sinter_loop_buffer
         words; /* or, where this is not 0, once for all rows: scratch [word, column] */
+    int64_t shared; /* words of bytes that one word of the constant has; more than 1: their numbers are too large by a power of two */
 } sinter_cpu_dot;
 
 /* The body of the loop is  acc = acc + product  of loads that some kind multiplies: sets kind, a and b. */
@@ -45,3 +46,11 @@ bool sinter_cpu_dot_goes_over(const sinter_loop_stmt *loop, int64_t size);
 int64_t sinter_cpu_dot_word_count(const sinter_cpu_dot *d);
 /* b, a constant of this kernel alone, becomes words for every call. */
 bool sinter_cpu_dot_replace_constants(sinter_cpu_dot *d);
+
+/* ---- numbers of few bits (schedule_cpu_dot_bits.c) ---- */
+/* Words of the constant that need few bits become one: sets `shared`, 1 where they stay as they are. False: an error went to diag. */
+bool sinter_cpu_dot_share_words(sinter_cpu_dot *d, const sinter_cpu_nest *nest);
+/* Word `index` of those that share this one, its numbers too large. */
+sinter_expr sinter_cpu_dot_field(sinter_cpu_dot *d, sinter_expr word, int64_t index);
+/* What is behind the reduction reads the sum as it ought to be. */
+void sinter_cpu_dot_scale_back(sinter_cpu_dot *d, const sinter_cpu_nest *nest);

@@ -1,5 +1,6 @@
-"""Products of quantized rows with weights of few bits, both dequantized with scales of a row, a tensor, a column or blocks of several lengths:
-every pair of ways, with zero points or without, has what the evaluator has on every instruction set.
+"""Products of quantized rows with weights of few bits, both dequantized with scales of a row, a tensor, a column or blocks of several lengths,
+and convolutions of quantized images with such weights: every pair of ways, with zero points or without, has what the evaluator has on every
+instruction set.
 
     tests/suites/few_bits_values.py     with PYTHONPATH=tests/suites and SINTER_BUILD
 """
@@ -22,6 +23,7 @@ ROW_TYPES = (TensorProto.INT8, TensorProto.INT8, TensorProto.UINT8)
 WEIGHT_BITS = {TensorProto.UINT4: 4, TensorProto.INT4: 4, TensorProto.UINT2: 2, TensorProto.INT2: 2}
 ROWS = (3, 1, 40)
 TARGETS = {"x86-64-v2": "ssse3", "x86-64-v3": "avx2", "x86-64-v4": "avx512vl", "x86-64-v4+avx512vnni": "avx512_vnni"}
+CHANNELS, OUTPUTS, KERNELS, SIZE = (8, 16, 24, 32), (16, 10, 64), ((3, 1), (3, 2), (1, 1)), 9  # of convolutions; kernels: taps and stride
 PLACES = {"row": {"axis": 0}, "tensor": {}, "step": {"axis": 1}, "column": {"axis": 1}}
 
 
@@ -51,6 +53,24 @@ def model_of(index, row_way, weight_way):
     return what + (", zero points" if has_zero else ""), helper.make_model(graph, opset_imports=[helper.make_opsetid("", 25)], ir_version=11)
 
 
+def convolution_of(index, weight_type, channels, kernel):
+    rng, (taps, stride) = np.random.default_rng(index), kernel
+    outputs, has_zero, image_type = OUTPUTS[index % len(OUTPUTS)], index % 5 == 0, ROW_TYPES[-1 - index % 2]
+    shape, image = (outputs, channels, taps, taps), (2, channels, SIZE, SIZE)
+    constants = [packed("w", weight_type, shape, rng), numpy_helper.from_array(rng.uniform(0.5, 1.5, outputs).astype("f4"), "s")]
+    constants += [packed("z", weight_type, (outputs,), rng)] * has_zero
+    scale = numpy_helper.from_array(np.float32(0.25), "t")
+    zero = numpy_helper.from_array(np.array(rng.integers(0, 100), helper.tensor_dtype_to_np_dtype(image_type)), "o")
+    nodes = [helper.make_node("DequantizeLinear", ["x", "t", "o"], ["image"]),
+             helper.make_node("DequantizeLinear", [constant.name for constant in constants], ["weights"], axis=0),
+             helper.make_node("Conv", ["image", "weights"], ["y"], pads=[taps // 2] * 4, strides=[stride] * 2)]
+    inputs = [helper.make_tensor_value_info("x", image_type, image)]
+    results = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph(nodes, "few_bits", inputs, results, [*constants, scale, zero])
+    what = f"{taps} x {taps} taps, stride {stride}, over {channels} channels of {TensorProto.DataType.Name(image_type)}, {TensorProto.DataType.Name(weight_type)}"
+    return what + (", zero points" if has_zero else ""), helper.make_model(graph, opset_imports=[helper.make_opsetid("", 25)], ir_version=11)
+
+
 def main():
     tally = Tally()
     flags = pathlib.Path("/proc/cpuinfo").read_text().split()
@@ -59,8 +79,9 @@ def main():
         tally.skipped(target, f"this machine has no {TARGETS[target]}")
     with tempfile.TemporaryDirectory() as scratch:
         path = pathlib.Path(scratch) / "model.onnx"
-        for index, ways in enumerate(itertools.product(ROW_SCALES, WEIGHT_SCALES)):
-            what, model = model_of(index, *ways)
+        models = [model_of(index, *ways) for index, ways in enumerate(itertools.product(ROW_SCALES, WEIGHT_SCALES))]
+        models += [convolution_of(index, *ways) for index, ways in enumerate(itertools.product(WEIGHT_BITS, CHANNELS, KERNELS))]
+        for what, model in models:
             save(model, path)
             for target in targets:
                 done = subprocess.run([str(onnx_cases.SINTER), "diff", path, f"cpu:{target}", "eval"], capture_output=True, text=True)

@@ -224,35 +224,46 @@ static sinter_expr pad_of(sinter_kernel *kernel, sinter_node node, uint32_t rank
     return before;
 }
 
-/* Index mirrored into [0, size): period 2 * (size - 1), so pads wider than the data bounce on. Where they are known not to, it is one of three
- * sums, which loops are cut by. */
-static sinter_expr reflect_index(sinter_kernel *kernel, sinter_expr at, sinter_expr size,
-                                 bool bounces) {
+/* Index mirrored into [0, size): period 2 * (size - 1), so pads wider than the data bounce on. */
+static sinter_expr reflect_index(sinter_kernel *kernel, sinter_expr at, sinter_expr size) {
     sinter_loop_builder *build = &kernel->build;
-    sinter_expr zero = sinter_loop_int(build, 0), one = sinter_loop_int(build, 1);
-    sinter_expr last = sinter_loop_sub(build, size, one),
-                twice = sinter_loop_mul(build, last, sinter_loop_int(build, 2));
-    if (!bounces) {
-        sinter_expr behind =
-            sinter_loop_select(build, sinter_loop_compare(build, SINTER_SCALAR_lt, last, at),
-                               sinter_loop_sub(build, twice, at), at);
-        return sinter_loop_select(build, sinter_loop_compare(build, SINTER_SCALAR_lt, at, zero),
-                                  sinter_loop_sub(build, zero, at), behind);
-    }
-    sinter_expr period = sinter_loop_max(build, twice, one);
+    sinter_expr one = sinter_loop_int(build, 1);
+    sinter_expr last = sinter_loop_sub(build, size, one);
+    sinter_expr period =
+        sinter_loop_max(build, sinter_loop_mul(build, last, sinter_loop_int(build, 2)), one);
     sinter_expr pair[2] = {at, period};
     sinter_expr phase = sinter_loop_call(build, SINTER_SCALAR_floormod, pair);
     return sinter_loop_min(build, phase, sinter_loop_sub(build, period, phase));
 }
 
-/* Neither pad of the axis is negative or reaches further than all other elements of the data. */
-static bool reflects_once(sinter_kernel *kernel, sinter_node node, uint32_t rank, uint32_t d) {
+/* Index moved into [0, size), to its end or mirrored there, by a pad that reaches no further than the data: one of three sums, which loops are
+ * cut by. */
+static sinter_expr border_index(sinter_kernel *kernel, sinter_expr at, sinter_expr size,
+                                bool mirrored) {
+    sinter_loop_builder *build = &kernel->build;
+    sinter_expr zero = sinter_loop_int(build, 0),
+                last = sinter_loop_sub(build, size, sinter_loop_int(build, 1)), before = zero,
+                behind = last;
+    if (mirrored) {
+        before = sinter_loop_sub(build, zero, at);
+        behind =
+            sinter_loop_sub(build, sinter_loop_mul(build, last, sinter_loop_int(build, 2)), at);
+    }
+    sinter_expr is_before = sinter_loop_compare(build, SINTER_SCALAR_lt, at, zero),
+                is_behind = sinter_loop_compare(build, SINTER_SCALAR_lt, last, at);
+    return sinter_loop_select(build, is_before, before,
+                              sinter_loop_select(build, is_behind, behind, at));
+}
+
+/* Neither pad of the axis is negative, there are elements, and where a pad mirrors, as many others as it has at least. */
+static bool pads_once(sinter_kernel *kernel, sinter_node node, uint32_t rank, uint32_t d,
+                      bool mirrored) {
     int64_t pad, low, high;
     sinter_dim_range(kernel->lower->dims, type_of(kernel, operand(kernel, node, 0)).dims[d], &low,
                      &high);
     for (int i = 0; i < 2; ++i)
         if (!sinter_loop_is_const_int(pad_of(kernel, node, rank, d, i != 0), &pad) || pad < 0 ||
-            pad >= low)
+            low < 1 || (mirrored && pad >= low))
             return false;
     return true;
 }
@@ -268,7 +279,7 @@ static sinter_expr repeat_index(sinter_kernel *kernel, sinter_node node, uint32_
     size = sinter_loop_sub(build, sinter_loop_sub(build, size, pads[0]), pads[1]);
     own = sinter_loop_sub(build, own, pads[0]);
     sinter_expr pair[2] = {own, size};
-    own = mirrored ? reflect_index(kernel, own, size, true)
+    own = mirrored ? reflect_index(kernel, own, size)
                    : sinter_loop_call(build, SINTER_SCALAR_floormod, pair);
     return sinter_loop_add(build, own, pads[0]);
 }
@@ -288,13 +299,15 @@ sinter_expr sinter_lower_pad(sinter_kernel *kernel, sinter_node node, uint32_t r
         sinter_expr size = sinter_kernel_dim(kernel, type.dims[d]);
         own[d] = sinter_loop_sub(build, index[d], pad_of(kernel, node, type.rank, d, false));
         sinter_expr last = sinter_loop_sub(build, size, sinter_loop_int(build, 1));
-        if (sinter_string_is(mode, "edge")) {
-            own[d] = sinter_loop_min(build, sinter_loop_max(build, own[d], zero), last);
-        } else if (sinter_string_is(mode, "reflect") && reflects_once(kernel, node, type.rank, d)) {
+        bool is_edge = sinter_string_is(mode, "edge"), mirrored = sinter_string_is(mode, "reflect");
+        if ((is_edge || mirrored) && pads_once(kernel, node, type.rank, d, mirrored)) {
             if (own[d] != index[d] || padded.dims[d] != type.dims[d])
-                own[d] = reflect_index(kernel, own[d], size, false);
+                own[d] = border_index(kernel, own[d], size, mirrored);
             continue; /* always inside */
-        } else if (sinter_string_is(mode, "reflect")) {
+        }
+        if (is_edge) {
+            own[d] = sinter_loop_min(build, sinter_loop_max(build, own[d], zero), last);
+        } else if (mirrored) {
             own[d] = repeat_index(kernel, node, type.rank, d, own[d], size, true);
         } else if (sinter_string_is(mode, "wrap")) {
             own[d] = repeat_index(kernel, node, type.rank, d, own[d], size, false);

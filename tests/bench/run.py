@@ -5,6 +5,7 @@ nothing. docs/benchmarks.md says what each part measures.
 
   models    whole models beside ONNX Runtime, as its users run it; the embedded models
   small     small models beside ONNX Runtime inside one process, without Python
+  ops       single operators beside ONNX Runtime, those that lose most first (SINTER_BENCH_OPS: those with this in their name)
   kernels   products of matrices beside OpenBLAS, and their share of the machine's peak
   symbolic  one artifact for all sizes beside a build for each
   precision bf16 beside f32, and beside OpenVINO in bf16
@@ -25,6 +26,7 @@ import dynamic
 import four_bits
 import kernels
 import models
+import ops
 import peers
 import precision
 import results
@@ -33,7 +35,7 @@ import sparse
 import symbolic
 import turns
 
-PARTS = {"models": models, "small": small, "kernels": kernels, "symbolic": symbolic, "precision": precision,
+PARTS = {"models": models, "small": small, "ops": ops, "kernels": kernels, "symbolic": symbolic, "precision": precision,
          "sparse": sparse, "dynamic": dynamic, "four_bits": four_bits, "compile": compile_time}
 
 

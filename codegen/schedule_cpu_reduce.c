@@ -128,10 +128,68 @@ bool sinter_schedule_cpu_is_row(sinter_schedule_cpu_state *state, sinter_loop_va
     return own || matrix;
 }
 
+/* Bytes that the load reads in all iterations of the chain and of the reduction; -1 where that is no number. */
+static int64_t bytes_of(const sinter_schedule_cpu_state *state, const sinter_schedule_chain *c,
+                        const sinter_loop_access *load, const sinter_loop_stmt *reduction) {
+    const sinter_loop_buffer_info *info = &state->schedule.function->buffers.items[load->buffer];
+    int64_t bytes = sinter_dtype_infos[info->dtype].bits / 8, count;
+    for (uint32_t i = 0; i <= c->depth; i++) {
+        const sinter_loop_stmt *loop = i < c->depth ? get(state, c->loops[i]) : reduction;
+        if (!sinter_loop_access_uses(load, loop->var)) continue;
+        if (!sinter_loop_trip_count(loop, &count) || count < 0 ||
+            __builtin_mul_overflow(bytes, count, &bytes))
+            return -1;
+    }
+    return bytes;
+}
+
+/* Which loops of the chain the largest of the loads goes through, where it leaves the second cache before another loop of the chain comes
+ * back to it, and what else is read stays there. */
+static bool find_matrix(const sinter_schedule_cpu_state *state, const sinter_schedule_chain *c,
+                        const sinter_loop_stmt *reduction, bool *out_goes) {
+    sinter_arena scratch;
+    sinter_loop_access_list loads = {0};
+    const sinter_loop_access *matrix = NULL;
+    int64_t largest = (int64_t)state->target->l2_bytes, rest = 0;
+    bool known = true;
+    sinter_arena_init(&scratch);
+    sinter_loop_collect_accesses(&scratch, reduction->body, &loads);
+    for (size_t i = 0; i < loads.count; i++) {
+        int64_t bytes = bytes_of(state, c, &loads.items[i], reduction);
+        known &= bytes >= 0;
+        rest += bytes;
+        if (bytes <= largest) continue;
+        largest = bytes;
+        matrix = &loads.items[i];
+    }
+    bool found = known && matrix && rest - largest <= (int64_t)state->target->l2_bytes / 4;
+    for (uint32_t i = 0; i < c->depth && found; i++)
+        out_goes[i] = sinter_loop_access_uses(matrix, c->loops[i]);
+    sinter_arena_deinit(&scratch);
+    return found;
+}
+
+/* A few vectors times one matrix, row by row: all of them take a row before the next one comes. */
+static void read_matrix_once(sinter_schedule_cpu_state *state, sinter_schedule_chain *c) {
+    const sinter_loop_stmt *loop = get(state, c->loops[c->depth - 1])->body;
+    sinter_loop_var order[SINTER_SCHEDULE_CHAIN_MAX];
+    bool goes[SINTER_SCHEDULE_CHAIN_MAX];
+    uint32_t used = 0;
+    while (loop && loop->kind != SINTER_LOOP_FOR) loop = loop->next;
+    if (!loop || !is_reduction(loop) || !find_matrix(state, c, loop, goes)) return;
+    for (uint32_t i = 0; i < c->depth; i++)
+        if (goes[i]) order[used++] = c->loops[i];
+    for (uint32_t i = 0; i < c->depth; i++)
+        if (!goes[i]) order[used++] = c->loops[i];
+    if (sinter_schedule_reorder(&state->schedule, order, used))
+        for (uint32_t i = 0; i < used; i++) c->loops[i] = order[i];
+}
+
 static bool schedule_rows(sinter_schedule_cpu_state *state, sinter_loop_var nest) {
     sinter_schedule_cpu_flatten(state);
     sinter_schedule_chain c = sinter_schedule_chain_of(&state->schedule, nest);
     if (!c.depth) return false;
+    if (c.depth > 1) read_matrix_once(state, &c);
     sinter_schedule_chain_collapse(&state->schedule, &c);
     if (is_reduction(get(state, c.loops[c.depth - 1]))) { /* of everything: the loops carry it */
         if (!sinter_schedule_cpu_streams(state, c.loops[c.depth - 1])) return false;

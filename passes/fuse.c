@@ -256,18 +256,47 @@ static bool keeps_last_axis(const sinter_fusion *f, sinter_node transpose) {
     return rank && perm[rank - 1] == (int64_t)rank - 1;
 }
 
-/* A single row times a transposed matrix: each of its elements is used once, along the axis that was last. */
-static bool is_read_in_order(const sinter_fusion *f, sinter_node contraction,
+/* The matrix, the second factor of a contraction, is multiplied by at most so many rows. */
+static bool has_few_rows(const sinter_fusion *f, sinter_node contraction, int64_t most) {
+    const sinter_dim_table *dims = sinter_module_dims(f->module);
+    const sinter_type *rows = sinter_value_type(f->module,
+                                                sinter_node_operand(f->module, contraction, 0)),
+                      *matrix = sinter_value_type(f->module,
+                                                  sinter_node_operand(f->module, contraction, 1));
+    int64_t total = 1, count;
+    for (uint32_t i = 2; i <= rows->rank; i++) { /* from the right */
+        bool has_own =
+            i > 2 && i <= matrix->rank && !sinter_dim_is(dims, matrix->dims[matrix->rank - i], 1);
+        if (has_own) continue;
+        if (!sinter_dim_is_const(dims, rows->dims[rows->rank - i], &count) || count > most)
+            return false;
+        total *= count;
+        if (total > most) return false;
+    }
+    return true;
+}
+
+/* A few rows times a transposed matrix, each of whose elements they use along the axis that was last; or one such matrix, the first factor,
+ * times a single column: its rows are next to each other. */
+static bool is_read_in_order(const sinter_fusion *f, sinter_node contraction, uint32_t operand,
                              sinter_node transpose) {
-    const sinter_type *row =
-        sinter_value_type(f->module, sinter_node_operand(f->module, contraction, 0));
+    enum { FEW_ROWS = 4 }; /* beyond, a matrix in order is worth its transposition */
     const int64_t *perm = NULL;
     size_t rank = sinter_node_get_ints(f->module, transpose, "perm", &perm);
-    int64_t rows = 1;
-    bool single = row->rank < 2 || (sinter_dim_is_const(sinter_module_dims(f->module),
-                                                        row->dims[row->rank - 2], &rows) &&
-                                    rows == 1);
-    return single && rank > 1 && perm[rank - 2] == (int64_t)rank - 1;
+    if (rank < 2 || perm[rank - 2] != (int64_t)rank - 1) return false;
+    if (operand) {
+        const sinter_type *row =
+            sinter_value_type(f->module, sinter_node_operand(f->module, contraction, 0));
+        return row->rank < 2 ||
+               sinter_dim_is(sinter_module_dims(f->module), row->dims[row->rank - 2], 1) ||
+               (!f->machine->has_device && has_few_rows(f, contraction, FEW_ROWS));
+    }
+    const sinter_type *column =
+        sinter_value_type(f->module, sinter_node_operand(f->module, contraction, 1));
+    return sinter_node_op(f->module, contraction) == SINTER_OP_matmul &&
+           perm[rank - 1] == (int64_t)rank - 2 &&
+           (column->rank == 1 ||
+            sinter_dim_is(sinter_module_dims(f->module), column->dims[column->rank - 1], 1));
 }
 
 /* A reshape that adds or removes axes of size 1 alone, not the last one, of what nobody else wants. */
@@ -314,7 +343,7 @@ static void join_widened(sinter_fusion *f, sinter_node node, uint32_t own) {
 }
 
 /* A contraction reads through the transpositions that only it wants: of constants, which are packed for it anyway, of
- * axes other than the last, and where that is the order in which a single row reads. Axes of size 1 may come or go
+ * axes other than the last, and where that is the order in which few rows read, or a single column. Axes of size 1 may come or go
  * in between. */
 static void join_transposed(sinter_fusion *f, sinter_node node, uint32_t own) {
     for (uint32_t i = 0; i < sinter_node_get(f->module, node)->operand_count; ++i) {
@@ -339,7 +368,7 @@ static void join_transposed(sinter_fusion *f, sinter_node node, uint32_t own) {
         if (made->op != SINTER_OP_transpose || made->parent != f->region) continue;
         if (!sinter_value_constant(f->module, made->operands[0]) &&
             !keeps_last_axis(f, definition) &&
-            !(i == 1 && !view && is_read_in_order(f, node, definition)))
+            !(i < 2 && !view && is_read_in_order(f, node, i, definition)))
             continue;
         if (view) {
             sinter_vector_push(f->scratch, &f->groups.items[own].nodes, view);

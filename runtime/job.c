@@ -146,6 +146,7 @@ bool sinter_job_pass(sinter_job *job, int64_t place) {
 }
 
 sinter_status *sinter_job_start_run(sinter_job *job) {
+    job->before_run = job->begun;
     return sinter_job_pass(job, SINTER_TRANSPORT_START) ? NULL : why(job);
 }
 

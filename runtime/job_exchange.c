@@ -543,6 +543,15 @@ static int32_t end(void *user, sinter_abi_call *call) {
     return 0;
 }
 
+/* Of sinter_transport.pass. */
+static int64_t place_of(const sinter_job *job, const sinter_abi_exchange *words) {
+    sinter_exchange_phase phase;
+    sinter_exchange_read(words, &phase);
+    if (phase == SINTER_EXCHANGE_ENDS)
+        return SINTER_TRANSPORT_ENDED - (int64_t)(job->ended - job->before_run);
+    return (int64_t)(job->begun - job->before_run);
+}
+
 int32_t sinter_job_exchange(sinter_abi_call *call, const sinter_abi_exchange *words) {
     sinter_job *job = call->services->user;
     const meeting *oldest = &job->meetings[job->ended % SINTER_ABI_EXCHANGES_UNDER_WAY];
@@ -553,7 +562,7 @@ int32_t sinter_job_exchange(sinter_abi_call *call, const sinter_abi_exchange *wo
                                          .begin = begin,
                                          .end = end,
                                          .user = job};
-    if (!sinter_job_pass(job, words->index))
+    if (!sinter_job_pass(job, place_of(job, words)))
         return sinter_exchange_fail(call, SINTER_ABI_FAILED, job->transport->rank,
                                     "exchange %u: %s", words->index, job->why);
     return sinter_exchange_take_turn(&turns, call, words);

@@ -63,6 +63,7 @@ struct sinter_job {
     sinter_abi_services services;
     sinter_job_meeting meetings[SINTER_ABI_EXCHANGES_UNDER_WAY]; /* by number, around */
     uint64_t begun, ended; /* exchanges */
+    uint64_t before_run;   /* of these, when the run started */
     uint64_t rounds;       /* that came to their ends, over all exchanges */
     char why[200]; /* the last thing that failed */
 };

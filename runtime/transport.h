@@ -8,10 +8,10 @@
 #include <stdint.h>
 
 #define SINTER_TRANSPORT_SYMBOL "sinter_transport_open"
-enum { SINTER_TRANSPORT_VERSION = 4, SINTER_TRANSPORT_TAGS = 32000, SINTER_TRANSPORT_NOTE_BYTES = 64 };
+enum { SINTER_TRANSPORT_VERSION = 5, SINTER_TRANSPORT_TAGS = 32000, SINTER_TRANSPORT_NOTE_BYTES = 64 };
 
-/* Places of a program besides its exchanges. */
-enum { SINTER_TRANSPORT_START = -1, SINTER_TRANSPORT_END = -2 };
+/* Places of a run: where exchange N of it begins, N from 0 on; where one that was under way ends, ENDED - N; its start and end. */
+enum { SINTER_TRANSPORT_START = -1, SINTER_TRANSPORT_END = -2, SINTER_TRANSPORT_ENDED = -3 };
 
 /* A sum over a group that the transport makes, in an order of its own. */
 typedef struct sinter_transport_sum {
@@ -40,8 +40,7 @@ typedef struct sinter_transport {
     int (*join)(struct sinter_transport *transport, const int64_t *members, int64_t count, int *out_group);
     /* Begun as messages are; 0: too long for it, which is so for each member. */
     int (*sum)(struct sinter_transport *transport, const sinter_transport_sum *sum);
-    /* Where time is simulated, else NULL: a run of the rank's program is to come to this place, START, END or the number of the exchange that is
-     * next, and what it does on the way takes its time now, a kernel a call; 0 where there is more on the way. */
+    /* Where time is simulated, else NULL: a run of the rank's program is to come to this place, and what it does on the way takes its time now, a kernel a call; 0 where there is more on the way. */
     int (*pass)(struct sinter_transport *transport, int64_t place);
     const char *(*why)(const struct sinter_transport *transport);
     /* Ends the part that this process has in the job, which waits for the others; failed: without a word to them, which may be dead

@@ -114,8 +114,8 @@ static sinter_node find_inner_send(const sinter_module *module, sinter_region re
 }
 
 /* A node that exchanges again and again, with what came before it: each time takes its share. */
-static void print_steps(sinter_module *module, const sinter_estimate_step *step, double before,
-                        sinter_text *text) {
+static int64_t print_steps(sinter_module *module, const sinter_estimate_step *step, double before,
+                           sinter_text *text) {
     int64_t count = 1;
     sinter_cost_exchange exchange = sinter_cost_node_exchange(module, step->node);
     if (!exchange.count ||
@@ -124,6 +124,7 @@ static void print_steps(sinter_module *module, const sinter_estimate_step *step,
     sinter_text_format(text, "exchange %.17g %lld\n",
                        (before + step->seconds - step->link_seconds) / (double)count,
                        (long long)count);
+    return count;
 }
 
 static bool print_times(sinter_module *module, const sinter_hardware *h, sinter_text *text,
@@ -132,6 +133,7 @@ static bool print_times(sinter_module *module, const sinter_hardware *h, sinter_
     sinter_estimate estimate;
     double seconds = 0;
     uint32_t under_way = 0; /* exchanges */
+    int64_t begun = 0, *numbers;
     sinter_node inner = find_inner_send(module, sinter_module_main(module), false);
     if (inner)
         return sinter_error(diag, sinter_node_where(module, inner),
@@ -139,6 +141,8 @@ static bool print_times(sinter_module *module, const sinter_hardware *h, sinter_
                             "it runs is not known before");
     sinter_arena_init(&arena);
     sinter_estimate_module(module, h, &arena, &estimate);
+    numbers =
+        SINTER_NEW_ARRAY(&arena, int64_t, sinter_module_node_limit(module)); /* of exchanges */
     sinter_text_format(text, "predicted %.17g\n", estimate.seconds);
     for (size_t i = 0; i < estimate.steps.count; i++) {
         const sinter_estimate_step *step = &estimate.steps.items[i];
@@ -154,11 +158,18 @@ static bool print_times(sinter_module *module, const sinter_hardware *h, sinter_
             continue;
         }
         if (!ends && !sinter_op_sends(sinter_node_op(module, step->node))) {
-            print_steps(module, step, seconds, text);
+            begun += print_steps(module, step, seconds, text);
             seconds = 0;
             continue;
         }
-        sinter_text_format(text, "exchange %.17g 1\n", seconds);
+        if (ends) {
+            sinter_value exchanged = sinter_node_operand(module, step->node, 0);
+            sinter_text_format(text, "wait %.17g %lld\n", seconds,
+                               (long long)numbers[sinter_value_get(module, exchanged)->definition]);
+        } else {
+            numbers[step->node] = begun++;
+            sinter_text_format(text, "exchange %.17g 1\n", seconds);
+        }
         seconds = 0;
     }
     sinter_text_format(text, "end %.17g 1\n", seconds);

@@ -28,10 +28,13 @@ typedef struct note {
     char data[SINTER_TRANSPORT_NOTE_BYTES];
 } note;
 
-/* Of a run in simulated time: so many seconds, then calls for exchanges, each after as many; none: a kernel while there are exchanges under way. */
+/* Of a run in simulated time: so many seconds, then an exchange begins, or several, each after as many; or one ends that was under way; or nothing
+ * where a kernel ran beside exchanges. */
+typedef enum work_kind { WORK_EXCHANGE, WORK_WAIT, WORK_KERNEL, WORK_END } work_kind;
 typedef struct work {
+    work_kind kind;
     double seconds;
-    int64_t calls;
+    int64_t count; /* EXCHANGE: calls; WAIT: number of the exchange of the run */
 } work;
 
 typedef struct mpi {
@@ -44,8 +47,9 @@ typedef struct mpi {
     note *notes; /* under way */
     work *work;  /* simulated: what a run does; NULL: none */
     size_t work_count, at;
-    int64_t calls; /* of the work at hand, so far */
-    double begun;  /* the run */
+    int64_t calls;  /* of the work at hand, so far */
+    int64_t passed; /* exchanges of the run that began in what was done so far */
+    double start;   /* of the run */
     char name[MPI_MAX_LIBRARY_VERSION_STRING];
     char why[MPI_MAX_ERROR_STRING + 80];
 } mpi;
@@ -314,6 +318,7 @@ static int take(sinter_transport *t, int tag, int64_t *out_from, void *data, uin
 
 #ifdef SINTER_SIMULATED
 static const double HOST_SPEED = 1e9; /* operations a second, as the platform says */
+static const char *const work_names[] = {"exchange", "wait", "kernel", "end"};
 
 /* False: the file can't be read, or is none. */
 static int read_work(mpi *m, const char *path) {
@@ -322,15 +327,17 @@ static int read_work(mpi *m, const char *path) {
     int is_good = file && fscanf(file, "predicted %lf ", &seconds) == 1, is_end = 0;
     while (is_good && !is_end) {
         char word[16];
-        long long calls;
+        long long count;
+        int kind = 0;
         work *more = realloc(m->work, (m->work_count + 1) * sizeof *more);
         if (more) m->work = more;
-        is_good = more && fscanf(file, "%15s %lf %lld", word, &seconds, &calls) == 3 &&
-                  seconds >= 0 && calls > 0 &&
-                  (!strcmp(word, "exchange") || !strcmp(word, "kernel") || !strcmp(word, "end"));
+        is_good = more && fscanf(file, "%15s %lf %lld", word, &seconds, &count) == 3 &&
+                  seconds >= 0 && count >= 0;
+        while (is_good && kind <= WORK_END && strcmp(word, work_names[kind]) != 0) kind++;
+        is_good = is_good && kind <= WORK_END && (count > 0 || kind == WORK_WAIT);
         if (!is_good) break;
-        m->work[m->work_count++] = (work){seconds, strcmp(word, "kernel") ? calls : 0};
-        is_end = !strcmp(word, "end");
+        m->work[m->work_count++] = (work){(work_kind)kind, seconds, count};
+        is_end = kind == WORK_END;
     }
     if (file) fclose(file);
     return is_good;
@@ -344,15 +351,15 @@ static double longest;
 static int start_together(mpi *m) {
     enum { APART = 1000 };
     double now = MPI_Wtime();
-    m->begun = (double)(((long long)now / APART + 1) * APART);
-    smpi_execute_flops((m->begun - now) * HOST_SPEED);
-    m->begun = MPI_Wtime();
+    m->start = (double)(((long long)now / APART + 1) * APART);
+    smpi_execute_flops((m->start - now) * HOST_SPEED);
+    m->start = MPI_Wtime();
     return 1;
 }
 
 /* The last one says how long it took. */
 static int end_together(mpi *m) {
-    double taken = MPI_Wtime() - m->begun;
+    double taken = MPI_Wtime() - m->start;
     longest = taken > longest ? taken : longest;
     if (++ended < m->table.rank_count) return 1;
     fprintf(stderr, "sinter: simulated run: %.9g s\n", longest);
@@ -361,26 +368,51 @@ static int end_together(mpi *m) {
     return 1;
 }
 
-static int pass(sinter_transport *t, int64_t place) {
-    mpi *m = (mpi *)t;
-    if (place == SINTER_TRANSPORT_START) {
-        m->at = 0;
-        m->calls = 0;
-        return start_together(m);
-    }
+/* Whether the place is in what is left. */
+static int is_ahead(const mpi *m, int64_t place) {
+    if (place >= 0) return place >= m->passed;
+    if (place == SINTER_TRANSPORT_END) return 1;
+    for (size_t i = m->at; i < m->work_count; i++)
+        if (m->work[i].kind == WORK_WAIT && place == SINTER_TRANSPORT_ENDED - m->work[i].count)
+            return 1;
+    return 0;
+}
+
+/* Entries of a file of runtime/jit/simulation.h, which is of one rank; those whose program is another one, as at the border of an image, may have other
+ * exchanges under way and kernels between. So a call takes what there is up to the exchange, or its end, that it is for: nothing where that came before, and
+ * nothing up to an end that there is none of. 1, 0 where there is more, -1. */
+static int pass_entry(mpi *m, int64_t place) {
     const work *next = &m->work[m->at];
-    if ((m->at + 1 == m->work_count) != (place == SINTER_TRANSPORT_END) && next->calls) {
+    int is_last = next->kind == WORK_END;
+    if (is_last != (place == SINTER_TRANSPORT_END) && (is_last || next->kind == WORK_EXCHANGE)) {
         snprintf(m->why, sizeof m->why,
                  "the simulation knows of other exchanges than the program has");
         return -1;
     }
     if (next->seconds > 0) smpi_execute_flops(next->seconds * HOST_SPEED);
-    if (++m->calls >= next->calls) {
+    m->passed += next->kind == WORK_EXCHANGE;
+    if (next->kind != WORK_EXCHANGE || ++m->calls == next->count) {
         m->at++;
         m->calls = 0;
     }
-    if (!next->calls) return 0;
-    return place == SINTER_TRANSPORT_END ? end_together(m) : 1;
+    switch (next->kind) {
+    case WORK_EXCHANGE:
+        return place >= 0 && place < m->passed;
+    case WORK_WAIT:
+        return place == SINTER_TRANSPORT_ENDED - next->count;
+    case WORK_KERNEL:
+        return 0;
+    default:
+        return end_together(m);
+    }
+}
+
+static int pass(sinter_transport *t, int64_t place) {
+    mpi *m = (mpi *)t;
+    if (place != SINTER_TRANSPORT_START) return is_ahead(m, place) ? pass_entry(m, place) : 1;
+    m->at = 0;
+    m->calls = m->passed = 0;
+    return start_together(m);
 }
 #endif
 

@@ -1,10 +1,11 @@
 /* Products of narrow elements by dot-accumulate: the innermost loop of a reduction  acc += i32(a[.., c]) * i32(b[.., c, ..])  of
  * u8 times i8 (i8 times i8 where a target's instruction has both signed) takes four steps at once, that of f32(a) * f32(b) of
- * bf16 two, where a lies along c, b is a constant and c runs over a multiple of that, or over few elements. f32 times bf16 takes two as well, one after the other, for words are widened more easily. Where c is
+ * bf16 two, where a lies along c, b is a constant and c runs over a multiple of that, or over few elements. f32 times bf16 takes two
+ * as well, one after the other, for words are widened more easily. Where c is
  * short and the loop around it goes on where c ends, as taps of a window over three channels do, the two are one loop first.
  * Where b is no constant, words are made of it where they are read, if enough rows share them; once for all rows, in scratch of the
  * thread, where loops around the nest choose the matrix: then c may be of any length, also one that the run alone knows, since rows of a
- * have room for whole words, and the last word of a column is filled up with zeros. Taps of one channel: schedule_cpu_taps.c.
+ * have room for whole words, and the last word of a column is filled up with zeros (schedule_cpu_words.c). Taps of one channel: schedule_cpu_taps.c.
  * The elements of b become one i32 of a constant that replaces it, so that columns are lanes of i32 and everything that
  * tiles and packs goes on as with any other element type. Exact: i32 wraps the same way in any order, and those of bf16 are
  * added in order.
@@ -12,7 +13,6 @@
 #include "codegen/loop_access.h"
 #include "codegen/loop_linear.h"
 #include "codegen/schedule_cpu_dot_internal.h"
-#include "codegen/schedule_cpu_tile.h"
 
 #include <string.h>
 
@@ -147,21 +147,13 @@ static bool pays(const sinter_cpu_dot *d, const sinter_cpu_nest *nest) {
     return false;
 }
 
-/* Words of so many steps, the last one included that is not whole. */
-static sinter_expr words_of(sinter_cpu_dot *d, sinter_expr steps) {
-    sinter_loop_builder *b = &d->build;
-    sinter_expr fields = sinter_loop_int(b, d->kind->fields);
-    sinter_expr last = sinter_loop_int(b, d->kind->fields - 1);
-    return sinter_loop_div(b, sinter_loop_add(b, steps, last), fields);
-}
-
 /* Elements of a to the end of the last word are there, whatever they are. */
 static bool has_room(sinter_cpu_dot *d) {
     const sinter_loop_function *function = d->state->schedule.function;
     const sinter_loop_buffer_info *info = &function->buffers.items[d->a->buffer];
     sinter_linear room, used;
     int64_t low, high;
-    sinter_expr all = sinter_loop_mul(&d->build, words_of(d, d->end),
+    sinter_expr all = sinter_loop_mul(&d->build, sinter_cpu_dot_words_of(d, d->end),
                                       sinter_loop_int(&d->build, d->kind->fields));
     return d->a->arguments[info->rank - 1]->kind == SINTER_LOOP_VAR &&
            sinter_linear_of(info->dims[info->rank - 1], &room) && sinter_linear_of(all, &used) &&
@@ -352,39 +344,6 @@ static sinter_expr load_word(sinter_cpu_dot *d, sinter_expr first, int64_t count
     return word;
 }
 
-sinter_expr sinter_cpu_join_bytes(sinter_loop_builder *build, const sinter_expr *bytes) {
-    sinter_expr word = NULL;
-    for (int k = 0; k < BYTES; k++) {
-        sinter_expr byte = sinter_loop_cast(build, bytes[k], SINTER_DTYPE_u8);
-        byte = sinter_loop_cast(build, byte, SINTER_DTYPE_i32);
-        if (k)
-            byte = sinter_loop_call2(build, SINTER_SCALAR_shl, byte,
-                                     sinter_loop_const_int(build, SINTER_DTYPE_i32, 8 * k));
-        word = k ? sinter_loop_call2(build, SINTER_SCALAR_or, word, byte) : byte;
-    }
-    return word;
-}
-
-/* Four bytes of one column of b as one i32. */
-static sinter_expr make_word(sinter_cpu_dot *d, sinter_expr first) {
-    sinter_loop_map map;
-    sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
-    sinter_expr bytes[BYTES];
-    for (int k = 0; k < BYTES; k++) {
-        sinter_loop_map_var(
-            &map, d->loop->var,
-            sinter_loop_call2(&d->build, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k)));
-        bytes[k] = sinter_loop_map_expr(&map, d->b);
-    }
-    return sinter_cpu_join_bytes(&d->build, bytes);
-}
-
-/* The same from scratch, where all words are made already. */
-static sinter_expr load_made(sinter_cpu_dot *d, sinter_expr index) {
-    const sinter_expr at[2] = {index, d->b->arguments[d->b->argument_count - 1]};
-    return sinter_loop_load(&d->build, d->words, at);
-}
-
 /* The accumulator and the products of the fields of a word of bf16, the upper halves of f32, and elements of a from step `first` on. */
 static sinter_expr add_products(sinter_cpu_dot *d, sinter_expr word, sinter_expr first,
                                 int64_t count) {
@@ -427,138 +386,10 @@ static sinter_expr multiplied(sinter_cpu_dot *d, sinter_expr word, sinter_expr f
 static sinter_expr accumulated(sinter_cpu_dot *d, sinter_expr index, int64_t count) {
     sinter_expr first = sinter_loop_call2(&d->build, SINTER_SCALAR_mul, index,
                                           sinter_loop_int(&d->build, d->kind->fields));
-    sinter_expr word = d->words  ? load_made(d, index)
-                       : d->made ? make_word(d, first)
+    sinter_expr word = d->words  ? sinter_cpu_dot_load_made(d, index)
+                       : d->made ? sinter_cpu_dot_make_word(d, first)
                                  : load_constant(d, index);
     return multiplied(d, word, first, count);
-}
-
-/* ---- words that are made once ---- */
-
-/* Every variable in the expression is a parameter or one of these loops'; *deepest: of these, counted from 1. */
-static bool is_of_loops(const sinter_cpu_dot *d, sinter_expr expr, const sinter_loop_var *loops,
-                        uint32_t count, uint32_t *deepest) {
-    const sinter_loop_function *function = d->state->schedule.function;
-    if (expr->kind == SINTER_LOOP_LOAD) return false;
-    if (expr->kind == SINTER_LOOP_VAR) {
-        bool found = false;
-        for (uint32_t i = 0; i < function->scalar_parameters.count && !found; i++)
-            found = function->scalar_parameters.items[i] == expr->var;
-        for (uint32_t i = 0; i < count && !found; i++) {
-            if (loops[i] != expr->var) continue;
-            found = true;
-            if (*deepest < i + 1) *deepest = i + 1;
-        }
-        return found;
-    }
-    for (uint32_t i = 0; i < expr->argument_count; i++)
-        if (!is_of_loops(d, expr->arguments[i], loops, count, deepest)) return false;
-    return true;
-}
-
-static bool over_parameters(const sinter_cpu_dot *d, sinter_expr expr) {
-    return sinter_loop_expr_over_parameters(d->state->schedule.function, expr);
-}
-
-/* The loop in front of which all words of b, a matrix that loops around the nest choose, can be made for all that is in it; 0: there is
- * none. */
-static sinter_loop_var find_words_place(sinter_cpu_dot *d, const sinter_cpu_nest *nest) {
-    sinter_schedule *schedule = &d->state->schedule;
-    sinter_loop_var around[SINTER_MAX_RANK], column = nest->loops[nest->loop_count - 1];
-    uint32_t count = sinter_cpu_depth(schedule, nest->loops[0]), deepest = 0,
-             last = d->b->argument_count - 1;
-    sinter_expr at = d->b->arguments[last];
-    const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, column);
-    int64_t lower;
-    if (count >= SINTER_MAX_RANK || at->kind != SINTER_LOOP_VAR || at->var != column ||
-        schedule->function->buffers.items[d->b->buffer].scope != SINTER_SCOPE_INPUT ||
-        loop->step != 1 || !sinter_loop_is_const_int(loop->lower, &lower) || lower != 0 ||
-        !over_parameters(d, loop->upper) || !over_parameters(d, d->end))
-        return 0;
-    for (uint32_t i = 0; i < count; i++)
-        around[i] = sinter_cpu_outermost(schedule, nest->loops[0], i);
-    for (uint32_t i = 0; i < last; i++)
-        if (i != d->b_dim && !is_of_loops(d, d->b->arguments[i], around, count, &deepest)) return 0;
-    if (!deepest) return 0; /* threads would share it */
-    return deepest < count ? around[deepest] : nest->loops[0];
-}
-
-/* Words of one column beside each other, an odd number of lines of the cache, so that they do not share its sets. */
-static sinter_expr width_of(sinter_cpu_dot *d, sinter_expr columns) {
-    enum { LINE = SINTER_CACHE_LINE / BYTES };
-    sinter_loop_builder *b = &d->build;
-    int64_t count;
-    if (sinter_loop_is_const_int(columns, &count))
-        return sinter_loop_int(b, ((count + LINE - 1) / LINE | 1) * LINE);
-    sinter_expr two_lines = sinter_loop_int(b, 2 * LINE);
-    sinter_expr more =
-        sinter_loop_sub(b, sinter_loop_int(b, 3 * LINE), sinter_loop_rem(b, columns, two_lines));
-    return sinter_loop_add(b, columns, sinter_loop_rem(b, more, two_lines));
-}
-
-/* A word of the last steps, with zeros behind them. */
-static sinter_expr make_last_word(sinter_cpu_dot *d, sinter_expr first) {
-    sinter_loop_builder *b = &d->build;
-    sinter_loop_map map;
-    sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
-    sinter_expr bytes[BYTES], end = d->end;
-    sinter_expr last = sinter_loop_sub(b, end, sinter_loop_int(b, 1));
-    for (int k = 0; k < BYTES; k++) {
-        sinter_expr at = sinter_loop_add(b, first, sinter_loop_int(b, k));
-        sinter_expr inside = sinter_loop_compare(b, SINTER_SCALAR_lt, at, end);
-        sinter_loop_map_var(&map, d->loop->var, sinter_loop_min(b, at, last));
-        sinter_expr byte = sinter_loop_map_expr(&map, d->b);
-        bytes[k] = sinter_loop_select(b, inside, byte, sinter_loop_const_int(b, byte->dtype, 0));
-    }
-    return sinter_cpu_join_bytes(b, bytes);
-}
-
-/* for word in first..end, all columns { words[word, n] = ... } */
-static void write_words_between(sinter_cpu_dot *d, const sinter_loop_stmt *column,
-                                sinter_expr first, sinter_expr end,
-                                sinter_expr (*make)(sinter_cpu_dot *, sinter_expr)) {
-    sinter_loop_builder *build = &d->build;
-    sinter_expr word = sinter_loop_var_read(
-        build, sinter_loop_begin_for(build, "word", first, end, 1, SINTER_AXIS_SERIAL));
-    sinter_expr n =
-        sinter_loop_var_read(build, sinter_loop_begin_for(build, "n", column->lower, column->upper,
-                                                          1, SINTER_AXIS_SERIAL));
-    const sinter_expr at[2] = {word, n};
-    sinter_loop_map map;
-    sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
-    sinter_loop_map_var(&map, column->var, n);
-    sinter_expr step =
-        sinter_loop_call2(&d->build, SINTER_SCALAR_mul, word, sinter_loop_int(build, BYTES));
-    sinter_loop_store(build, d->words, at, sinter_loop_map_expr(&map, make(d, step)));
-    sinter_loop_end(build);
-    sinter_loop_end(build);
-}
-
-/* scratch [word, column] with all words of b, before the loops that read them again and again. */
-static void write_words(sinter_cpu_dot *d, const sinter_cpu_nest *nest) {
-    sinter_schedule *schedule = &d->state->schedule;
-    sinter_loop_builder *build = &d->build;
-    sinter_loop_var place = find_words_place(d, nest), column = nest->loops[nest->loop_count - 1];
-    sinter_loop_var row = sinter_cpu_find_row(d->state, nest);
-    const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, column);
-    if (!place || sinter_cpu_choose_words(d->state, row, !d->open) != SINTER_CPU_WORDS_AHEAD)
-        return;
-    const sinter_expr dims[2] = {words_of(d, d->end), width_of(d, loop->upper)};
-    d->words = sinter_cpu_find_made_words(d->state, place, d->b, d->b_dim, dims);
-    if (d->words) return;
-    d->words =
-        sinter_loop_add_buffer(build, "words", SINTER_DTYPE_i32, 2, dims, SINTER_SCOPE_STACK);
-    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, place),
-                     *rest = *link;
-    build->tail = link;
-    *link = NULL;
-    sinter_loop_alloc(build, d->words);
-    sinter_expr whole = sinter_loop_div(build, d->end, sinter_loop_int(build, d->kind->fields));
-    write_words_between(d, loop, sinter_loop_int(build, 0), whole, make_word);
-    if (d->open) write_words_between(d, loop, whole, dims[0], make_last_word);
-    *build->tail = rest;
-    const sinter_cpu_made_words made = {d->state->kernel, place, d->b, d->words};
-    sinter_vector_push(&d->state->scratch, &d->state->made_words, made);
 }
 
 /* ---- the sum ---- */
@@ -599,8 +430,8 @@ static void write_loop(sinter_cpu_dot *d) {
     bool whole = d->open || steps % fields == 0;
     if (d->open)
         loop->lower = sinter_loop_div(&d->build, loop->lower, sinter_loop_int(&d->build, fields));
-    loop->upper =
-        d->open ? words_of(d, loop->upper) : sinter_loop_int(&d->build, whole ? steps / fields : 1);
+    loop->upper = d->open ? sinter_cpu_dot_words_of(d, loop->upper)
+                          : sinter_loop_int(&d->build, whole ? steps / fields : 1);
     sinter_loop_take_range(&d->build, loop);
     if (whole) {
         assign->value = accumulated(d, sinter_loop_var_read(&d->build, loop->var), fields);
@@ -629,7 +460,7 @@ bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest
         state->failed = true;
         return false;
     }
-    if (d.made) write_words(&d, nest);
+    if (d.made) sinter_cpu_dot_write_words(&d, nest);
     if (d.open && !d.words) return false;
     if (d.around) join_rows(&d);
     if (d.shared > 1) {
@@ -649,7 +480,7 @@ sinter_loop_var sinter_cpu_find_words_place(sinter_schedule_cpu_state *state,
     sinter_loop_builder_init(&d.build, state->program, state->schedule.function);
     if (!state->program->host || !match(&d, nest) || !d.made) return 0;
     *out_open = d.open;
-    return find_words_place(&d, nest);
+    return sinter_cpu_dot_find_words_place(&d, nest);
 }
 
 bool sinter_cpu_find_dots(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest,

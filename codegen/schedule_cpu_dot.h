@@ -18,8 +18,6 @@ sinter_loop_var sinter_cpu_find_words_place(sinter_schedule_cpu_state *state, co
 /* The same across taps of a window, whose bytes come from different rows, where both are elements of the column (schedule_cpu_taps.c). */
 bool sinter_cpu_use_tap_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest);
 
-/* Four bytes, of either sign, as one i32, the first in the low bits. */
-sinter_expr sinter_cpu_join_bytes(sinter_loop_builder *build, const sinter_expr *bytes);
 /* The products of a nest with one reduction, before anything is changed. */
 typedef struct sinter_cpu_dots {
     sinter_loop_var loop; /* the reduction */
@@ -39,10 +37,8 @@ typedef enum sinter_cpu_words {
 } sinter_cpu_words;
 /* What the rows of the loop need the least time with. whole: tiles can make words. */
 sinter_cpu_words sinter_cpu_choose_words(const sinter_schedule_cpu_state *state, sinter_loop_var row, bool whole);
-/* Words [word, column] that another nest had made in front of the loop of the same elements as the load's: a copy of this nest for other
- * numbers of steps. b_dim: the dim along which they are words. 0: nobody had. */
-sinter_loop_buffer sinter_cpu_find_made_words(const sinter_schedule_cpu_state *state, sinter_loop_var place, sinter_expr b,
-                                              uint32_t b_dim, const sinter_expr *dims);
+/* Four bytes, of either sign, as one i32, the first in the low bits. */
+sinter_expr sinter_cpu_join_bytes(sinter_loop_builder *build, const sinter_expr *bytes);
 /* Where the run alone knows how many rows share the words that nests in the loop's body would make ahead, it chooses: the body, or a copy
  * of it for so few rows that other forms take less time. */
 void sinter_cpu_fork_few_rows(sinter_schedule_cpu_state *state, sinter_loop_var loop);

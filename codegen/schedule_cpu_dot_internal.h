@@ -54,3 +54,14 @@ bool sinter_cpu_dot_share_words(sinter_cpu_dot *d, const sinter_cpu_nest *nest);
 sinter_expr sinter_cpu_dot_field(sinter_cpu_dot *d, sinter_expr word, int64_t index);
 /* What is behind the reduction reads the sum as it ought to be. */
 void sinter_cpu_dot_scale_back(sinter_cpu_dot *d, const sinter_cpu_nest *nest);
+
+/* ---- words of operands of the run (schedule_cpu_words.c) ---- */
+/* Words of so many steps, the last one included that is not whole. */
+sinter_expr sinter_cpu_dot_words_of(sinter_cpu_dot *d, sinter_expr steps);
+/* Four bytes of one column of b as one i32; the same from scratch, where all words are made already. */
+sinter_expr sinter_cpu_dot_make_word(sinter_cpu_dot *d, sinter_expr first);
+sinter_expr sinter_cpu_dot_load_made(sinter_cpu_dot *d, sinter_expr index);
+/* The loop in front of which all words of b, a matrix that loops around the nest choose, can be made for all that is in it; 0: there is none. */
+sinter_loop_var sinter_cpu_dot_find_words_place(sinter_cpu_dot *d, const sinter_cpu_nest *nest);
+/* Scratch [word, column] with all words of b, before the loops that read them again and again, where that takes the least time: sets words. */
+void sinter_cpu_dot_write_words(sinter_cpu_dot *d, const sinter_cpu_nest *nest);

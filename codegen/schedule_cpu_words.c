@@ -3,7 +3,8 @@
  * how many rows share them. Where the run alone knows that, too, it chooses between two forms of the loops.
  * Test: tests/codegen/schedule/few_rows.loops, tests/suites/blocked_values.py */
 #include "codegen/loop_access.h"
-#include "codegen/schedule_cpu_dot.h"
+#include "codegen/schedule_cpu_dot_internal.h"
+#include "codegen/schedule_cpu_tile.h"
 
 #include <string.h>
 
@@ -72,9 +73,12 @@ static bool is_before(const sinter_schedule_cpu_state *state, sinter_loop_buffer
     return stmt != NULL;
 }
 
-sinter_loop_buffer sinter_cpu_find_made_words(const sinter_schedule_cpu_state *state,
-                                              sinter_loop_var place, sinter_expr b, uint32_t b_dim,
-                                              const sinter_expr *dims) {
+/* Words [word, column] that another nest had made in front of the loop of the same elements as the load's: a copy of this nest for other
+ * numbers of steps. 0: nobody had. */
+static sinter_loop_buffer find_made_words(const sinter_cpu_dot *d, sinter_loop_var place,
+                                          const sinter_expr *dims) {
+    const sinter_schedule_cpu_state *state = d->state;
+    const sinter_expr b = d->b;
     const sinter_loop_function *function = state->schedule.function;
     for (size_t i = 0; i < state->made_words.count; i++) {
         const sinter_cpu_made_words *made = &state->made_words.items[i];
@@ -84,10 +88,174 @@ sinter_loop_buffer sinter_cpu_find_made_words(const sinter_schedule_cpu_state *s
         bool same =
             sinter_loop_expr_equal(own[0], dims[0]) && sinter_loop_expr_equal(own[1], dims[1]);
         for (uint32_t k = 0; k + 1 < b->argument_count && same; k++)
-            same = k == b_dim || sinter_loop_expr_equal(made->b->arguments[k], b->arguments[k]);
+            same = k == d->b_dim || sinter_loop_expr_equal(made->b->arguments[k], b->arguments[k]);
         if (same && is_before(state, made->words, place)) return made->words;
     }
     return 0;
+}
+
+/* ---- making them ---- */
+
+sinter_expr sinter_cpu_join_bytes(sinter_loop_builder *build, const sinter_expr *bytes) {
+    sinter_expr word = NULL;
+    for (int k = 0; k < SINTER_DOT_BYTES; k++) {
+        sinter_expr byte = sinter_loop_cast(build, bytes[k], SINTER_DTYPE_u8);
+        byte = sinter_loop_cast(build, byte, SINTER_DTYPE_i32);
+        if (k)
+            byte = sinter_loop_call2(build, SINTER_SCALAR_shl, byte,
+                                     sinter_loop_const_int(build, SINTER_DTYPE_i32, 8 * k));
+        word = k ? sinter_loop_call2(build, SINTER_SCALAR_or, word, byte) : byte;
+    }
+    return word;
+}
+
+sinter_expr sinter_cpu_dot_words_of(sinter_cpu_dot *d, sinter_expr steps) {
+    sinter_loop_builder *b = &d->build;
+    sinter_expr fields = sinter_loop_int(b, d->kind->fields);
+    sinter_expr last = sinter_loop_int(b, d->kind->fields - 1);
+    return sinter_loop_div(b, sinter_loop_add(b, steps, last), fields);
+}
+
+sinter_expr sinter_cpu_dot_make_word(sinter_cpu_dot *d, sinter_expr first) {
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
+    sinter_expr bytes[SINTER_DOT_BYTES];
+    for (int k = 0; k < SINTER_DOT_BYTES; k++) {
+        sinter_loop_map_var(
+            &map, d->loop->var,
+            sinter_loop_call2(&d->build, SINTER_SCALAR_add, first, sinter_loop_int(&d->build, k)));
+        bytes[k] = sinter_loop_map_expr(&map, d->b);
+    }
+    return sinter_cpu_join_bytes(&d->build, bytes);
+}
+
+sinter_expr sinter_cpu_dot_load_made(sinter_cpu_dot *d, sinter_expr index) {
+    const sinter_expr at[2] = {index, d->b->arguments[d->b->argument_count - 1]};
+    return sinter_loop_load(&d->build, d->words, at);
+}
+
+/* Every variable in the expression is a parameter or one of these loops'; *deepest: of these, counted from 1. */
+static bool is_of_loops(const sinter_cpu_dot *d, sinter_expr expr, const sinter_loop_var *loops,
+                        uint32_t count, uint32_t *deepest) {
+    const sinter_loop_function *function = d->state->schedule.function;
+    if (expr->kind == SINTER_LOOP_LOAD) return false;
+    if (expr->kind == SINTER_LOOP_VAR) {
+        bool found = false;
+        for (uint32_t i = 0; i < function->scalar_parameters.count && !found; i++)
+            found = function->scalar_parameters.items[i] == expr->var;
+        for (uint32_t i = 0; i < count && !found; i++) {
+            if (loops[i] != expr->var) continue;
+            found = true;
+            if (*deepest < i + 1) *deepest = i + 1;
+        }
+        return found;
+    }
+    for (uint32_t i = 0; i < expr->argument_count; i++)
+        if (!is_of_loops(d, expr->arguments[i], loops, count, deepest)) return false;
+    return true;
+}
+
+static bool over_parameters(const sinter_cpu_dot *d, sinter_expr expr) {
+    return sinter_loop_expr_over_parameters(d->state->schedule.function, expr);
+}
+
+sinter_loop_var sinter_cpu_dot_find_words_place(sinter_cpu_dot *d, const sinter_cpu_nest *nest) {
+    sinter_schedule *schedule = &d->state->schedule;
+    sinter_loop_var around[SINTER_MAX_RANK], column = nest->loops[nest->loop_count - 1];
+    uint32_t count = sinter_cpu_depth(schedule, nest->loops[0]), deepest = 0,
+             last = d->b->argument_count - 1;
+    sinter_expr at = d->b->arguments[last];
+    const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, column);
+    int64_t lower;
+    if (count >= SINTER_MAX_RANK || at->kind != SINTER_LOOP_VAR || at->var != column ||
+        schedule->function->buffers.items[d->b->buffer].scope != SINTER_SCOPE_INPUT ||
+        loop->step != 1 || !sinter_loop_is_const_int(loop->lower, &lower) || lower != 0 ||
+        !over_parameters(d, loop->upper) || !over_parameters(d, d->end))
+        return 0;
+    for (uint32_t i = 0; i < count; i++)
+        around[i] = sinter_cpu_outermost(schedule, nest->loops[0], i);
+    for (uint32_t i = 0; i < last; i++)
+        if (i != d->b_dim && !is_of_loops(d, d->b->arguments[i], around, count, &deepest)) return 0;
+    if (!deepest) return 0; /* threads would share it */
+    return deepest < count ? around[deepest] : nest->loops[0];
+}
+
+/* Words of one column beside each other, an odd number of lines of the cache, so that they do not share its sets. */
+static sinter_expr width_of(sinter_cpu_dot *d, sinter_expr columns) {
+    enum { LINE = SINTER_CACHE_LINE / SINTER_DOT_BYTES };
+    sinter_loop_builder *b = &d->build;
+    int64_t count;
+    if (sinter_loop_is_const_int(columns, &count))
+        return sinter_loop_int(b, ((count + LINE - 1) / LINE | 1) * LINE);
+    sinter_expr two_lines = sinter_loop_int(b, 2 * LINE);
+    sinter_expr more =
+        sinter_loop_sub(b, sinter_loop_int(b, 3 * LINE), sinter_loop_rem(b, columns, two_lines));
+    return sinter_loop_add(b, columns, sinter_loop_rem(b, more, two_lines));
+}
+
+/* A word of the last steps, with zeros behind them. */
+static sinter_expr make_last_word(sinter_cpu_dot *d, sinter_expr first) {
+    sinter_loop_builder *b = &d->build;
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
+    sinter_expr bytes[SINTER_DOT_BYTES], end = d->end;
+    sinter_expr last = sinter_loop_sub(b, end, sinter_loop_int(b, 1));
+    for (int k = 0; k < SINTER_DOT_BYTES; k++) {
+        sinter_expr at = sinter_loop_add(b, first, sinter_loop_int(b, k));
+        sinter_expr inside = sinter_loop_compare(b, SINTER_SCALAR_lt, at, end);
+        sinter_loop_map_var(&map, d->loop->var, sinter_loop_min(b, at, last));
+        sinter_expr byte = sinter_loop_map_expr(&map, d->b);
+        bytes[k] = sinter_loop_select(b, inside, byte, sinter_loop_const_int(b, byte->dtype, 0));
+    }
+    return sinter_cpu_join_bytes(b, bytes);
+}
+
+/* for word in first..end, all columns { words[word, n] = ... } */
+static void write_words_between(sinter_cpu_dot *d, const sinter_loop_stmt *column,
+                                sinter_expr first, sinter_expr end,
+                                sinter_expr (*make)(sinter_cpu_dot *, sinter_expr)) {
+    sinter_loop_builder *build = &d->build;
+    sinter_expr word = sinter_loop_var_read(
+        build, sinter_loop_begin_for(build, "word", first, end, 1, SINTER_AXIS_SERIAL));
+    sinter_expr n =
+        sinter_loop_var_read(build, sinter_loop_begin_for(build, "n", column->lower, column->upper,
+                                                          1, SINTER_AXIS_SERIAL));
+    const sinter_expr at[2] = {word, n};
+    sinter_loop_map map;
+    sinter_loop_map_init(&map, d->state->program, d->state->schedule.function);
+    sinter_loop_map_var(&map, column->var, n);
+    sinter_expr step = sinter_loop_call2(&d->build, SINTER_SCALAR_mul, word,
+                                         sinter_loop_int(build, SINTER_DOT_BYTES));
+    sinter_loop_store(build, d->words, at, sinter_loop_map_expr(&map, make(d, step)));
+    sinter_loop_end(build);
+    sinter_loop_end(build);
+}
+
+void sinter_cpu_dot_write_words(sinter_cpu_dot *d, const sinter_cpu_nest *nest) {
+    sinter_schedule *schedule = &d->state->schedule;
+    sinter_loop_builder *build = &d->build;
+    sinter_loop_var place = sinter_cpu_dot_find_words_place(d, nest),
+                    column = nest->loops[nest->loop_count - 1];
+    sinter_loop_var row = sinter_cpu_find_row(d->state, nest);
+    const sinter_loop_stmt *loop = sinter_schedule_get_loop(schedule->function, column);
+    if (!place || sinter_cpu_choose_words(d->state, row, !d->open) != SINTER_CPU_WORDS_AHEAD)
+        return;
+    const sinter_expr dims[2] = {sinter_cpu_dot_words_of(d, d->end), width_of(d, loop->upper)};
+    d->words = find_made_words(d, place, dims);
+    if (d->words) return;
+    d->words =
+        sinter_loop_add_buffer(build, "words", SINTER_DTYPE_i32, 2, dims, SINTER_SCOPE_STACK);
+    sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, place),
+                     *rest = *link;
+    build->tail = link;
+    *link = NULL;
+    sinter_loop_alloc(build, d->words);
+    sinter_expr whole = sinter_loop_div(build, d->end, sinter_loop_int(build, d->kind->fields));
+    write_words_between(d, loop, sinter_loop_int(build, 0), whole, sinter_cpu_dot_make_word);
+    if (d->open) write_words_between(d, loop, whole, dims[0], make_last_word);
+    *build->tail = rest;
+    const sinter_cpu_made_words made = {d->state->kernel, place, d->b, d->words};
+    sinter_vector_push(&d->state->scratch, &d->state->made_words, made);
 }
 
 /* ---- few rows ---- */

@@ -10,25 +10,25 @@
 
 /* ---- promises ---- */
 
-static const sinter_schedule_cpu_packing *find_packing(const sinter_schedule_cpu_state *state,
-                                                       uint32_t kernel, uint32_t parameter) {
-    for (size_t i = 0; i < state->packings.count; i++)
-        if (state->packings.items[i].kernel == kernel &&
-            state->packings.items[i].parameter == parameter)
-            return &state->packings.items[i];
+static const sinter_cpu_promise *find_promise(const sinter_schedule_cpu_state *state,
+                                              uint32_t kernel, uint32_t parameter) {
+    for (size_t i = 0; i < state->promises.count; i++)
+        if (state->promises.items[i].kernel == kernel &&
+            state->promises.items[i].parameter == parameter)
+            return &state->promises.items[i];
     return NULL;
 }
 
 /* sinter_schedule_pack of a parameter for which all calls pass constants, with the promise that the calls will pass the packed constant. */
 static bool pack_parameter(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter,
                            const uint32_t *order, const int64_t *blocks) {
-    sinter_schedule_cpu_packing packing = {.kernel = state->kernel};
+    sinter_cpu_promise packing = {.kernel = state->kernel};
     assert(!state->part); /* others read it as well */
     if (!sinter_cpu_find_parameter(state, parameter, &packing.parameter)) return false;
-    if (find_packing(state, packing.kernel, packing.parameter)) return false; /* packed already */
+    if (find_promise(state, packing.kernel, packing.parameter)) return false; /* packed already */
     if (!sinter_schedule_pack(&state->schedule, parameter, order, blocks, &packing.layout))
         return false;
-    sinter_vector_push(&state->scratch, &state->packings, packing);
+    sinter_vector_push(&state->scratch, &state->promises, packing);
     return true;
 }
 
@@ -255,8 +255,8 @@ int64_t sinter_cpu_packed_columns(const sinter_schedule_cpu_state *state,
     sinter_arena_init(&scratch);
     sinter_loop_collect_accesses(&scratch, nest->reduction->body, &loads);
     for (size_t i = 0; i < loads.count && !panel; i++)
-        for (size_t k = 0; k < state->packings.count && !panel; k++) {
-            const sinter_schedule_cpu_packing *p = &state->packings.items[k];
+        for (size_t k = 0; k < state->promises.count && !panel; k++) {
+            const sinter_cpu_promise *p = &state->promises.items[k];
             uint32_t index;
             if (p->kernel != state->kernel || loads.items[i].rank != p->layout.rank ||
                 !sinter_cpu_find_parameter(state, loads.items[i].buffer, &index) ||
@@ -363,14 +363,14 @@ static sinter_loop_buffer find_form(packer *p, sinter_loop_buffer buffer,
 /* What is read where nothing was promised stays. */
 static void keep(void *user, uint32_t constant, const sinter_loop_stmt *call, uint32_t argument) {
     packer *p = user;
-    if (!call || !find_packing(p->state, call->kernel, argument)) p->kept[constant] = true;
+    if (!call || !find_promise(p->state, call->kernel, argument)) p->kept[constant] = true;
 }
 
 static bool redirect(void *user, sinter_loop_stmt *stmt) {
     packer *p = user;
     if (stmt->kind != SINTER_LOOP_CALL_KERNEL) return true;
     for (uint32_t i = 0; i < stmt->buffer_argument_count; i++) {
-        const sinter_schedule_cpu_packing *packing = find_packing(p->state, stmt->kernel, i);
+        const sinter_cpu_promise *packing = find_promise(p->state, stmt->kernel, i);
         if (packing)
             sinter_cpu_pass(p->state->program, stmt, i,
                             find_form(p, stmt->buffer_arguments[i], &packing->layout));
@@ -420,7 +420,7 @@ static void forget_unused(packer *p) {
 
 bool sinter_cpu_pack_constants(sinter_schedule_cpu_state *state) {
     sinter_loop_program *program = state->program;
-    if (!state->packings.count || !program->host) return true;
+    if (!state->promises.count || !program->host) return true;
     packer p = {.state = state};
     sinter_loop_builder_init(&p.host, program, program->host);
     p.kept = SINTER_NEW_ARRAY(&state->scratch, bool, program->constants.count);

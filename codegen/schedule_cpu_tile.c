@@ -374,6 +374,8 @@ void sinter_cpu_run_in_parallel(sinter_schedule_cpu_state *state,
         bool other = !sinter_loop_is_serial(stmt);
         for (const sinter_loop_stmt *old = before->body; old && !other; old = old->next)
             other = sinter_loop_is_serial(old) && old->var == stmt->var && old->var != outermost;
+        for (size_t i = 0; i < state->copies.count && !other; i++)
+            other = state->copies.items[i] == stmt->var; /* scheduled with what is left */
         if (!other) sinter_vector_push(&scratch, &loops, stmt->var);
     }
     for (size_t i = 0; i < loops.count; i++) {

@@ -25,5 +25,8 @@ bool sinter_cpu_find_nest(const sinter_loop_function *function, sinter_loop_var 
 bool sinter_cpu_bounds_use(const sinter_cpu_nest *nest, sinter_loop_var var);
 /* Some load of the reduction is the same for all columns. */
 bool sinter_cpu_broadcasts(const sinter_cpu_nest *nest);
+/* Small windows of which each column has its own, where lanes can be masked: what whole vectors leave over is one more, in which some lanes are
+ * idle (schedule_cpu_window.c). */
+bool sinter_cpu_masks_rest(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest);
 /* The loop, not the innermost one, whose iterations share the most of what the reduction loads; 0: none. */
 sinter_loop_var sinter_cpu_find_row(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest);

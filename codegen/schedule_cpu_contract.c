@@ -148,6 +148,7 @@ static bool contract(sinter_schedule_cpu_state *state, sinter_loop_var nest, boo
     if (!sinter_cpu_find_nest(schedule->function, nest, &found)) return false;
     for (uint32_t i = 0; i < found.loop_count; i++)
         if (sinter_cpu_bounds_use(&found, found.loops[i])) return false;
+    if (sinter_cpu_masks_rest(state, &found)) return false; /* as a window */
     sinter_loop_function *given = sinter_loop_clone_function(state->program, schedule->function);
     nest = sinter_cpu_join_rows(state, nest, false);
     if (!sinter_cpu_find_nest(schedule->function, nest, &found)) return false;

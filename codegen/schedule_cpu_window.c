@@ -56,6 +56,29 @@ static bool find_interior(sinter_schedule_cpu_state *state, const sinter_cpu_nes
     return true;
 }
 
+/* ---- what whole vectors leave over ---- */
+
+/* Of so many columns; 0: nothing, or what fills one or two smaller vectors that are not tiny. One column alone takes those before it along. */
+static int64_t find_rest(int64_t columns, int64_t lanes) {
+    int64_t rest = columns > 1 ? columns % lanes : 0;
+    if (rest == 1) return columns < lanes ? columns : rest + lanes;
+    int parts = __builtin_popcountll((uint64_t)rest);
+    return parts > 2 || (parts == 2 && rest & 3) ? rest : 0;
+}
+
+bool sinter_cpu_masks_rest(sinter_schedule_cpu_state *state, const sinter_cpu_nest *nest) {
+    enum { MOST_STEPS = 64 }; /* a sum of many wants several vectors at a time */
+    int64_t steps = 1, columns = sinter_cpu_trips(state, nest->loops[nest->loop_count - 1]);
+    for (uint32_t i = 0; i < nest->reduction_count; i++) {
+        int64_t own = sinter_cpu_trips(state, nest->reductions[i]);
+        if (own < 1 || own > MOST_STEPS || (steps *= own) > MOST_STEPS) return false;
+    }
+    return nest->reduction_count > 1 && !nest->part &&
+           sinter_schedule_cpu_has_masks(state->target) &&
+           find_rest(columns, sinter_schedule_cpu_lanes(state->target, nest->dtype)) &&
+           !sinter_cpu_broadcasts(nest) && !sinter_cpu_find_row(state, nest);
+}
+
 /* ---- parts ---- */
 
 typedef struct window {
@@ -102,8 +125,9 @@ static void choose(window *w, const sinter_cpu_nest *nest, sinter_loop_var row) 
     int64_t lanes = sinter_schedule_cpu_lanes(state->target, nest->dtype);
     sinter_cpu_extent extent = sinter_cpu_measure(state, nest, row);
     if (w->narrow && extent.columns > lanes) extent.columns = lanes;
-    w->tile = w->done ? sinter_cpu_choose_rows(state->target, w->tile, &extent)
-                      : sinter_cpu_choose_tile(state, state->target, nest->dtype, &extent);
+    w->tile = w->done && w->tile.lanes
+                  ? sinter_cpu_choose_rows(state->target, w->tile, &extent)
+                  : sinter_cpu_choose_tile(state, state->target, nest->dtype, &extent);
 }
 
 /* The nest from this loop inwards, which may be inside of others and of conditions. */
@@ -190,7 +214,9 @@ static bool mask_lanes(window *w, sinter_loop_var column) {
         bool clipped = sinter_loop_expr_uses(loop->lower, column) ||
                        sinter_loop_expr_uses(loop->upper, column);
         if (clipped && !sinter_schedule_guard(schedule, loop->var)) return false;
-        if (clipped && sinter_cpu_trips(w->state, loop->var) <= MOST_UNROLLED)
+        int64_t taps = sinter_cpu_trips(w->state, loop->var);
+        bool innermost = i + 1 == nest.reduction_count && taps > 0;
+        if ((clipped || innermost) && taps <= MOST_UNROLLED)
             sinter_schedule_unroll(schedule, loop->var);
     }
     sinter_schedule_tail tail = count % lanes ? SINTER_TAIL_GUARD : SINTER_TAIL_EXACT;
@@ -209,6 +235,23 @@ static void mask_part(window *w, sinter_loop_var column) {
         w->done++;
     else
         *schedule->function = *saved;
+}
+
+/* What whole vectors leave over of these columns would fall into several smaller ones, or be done one by one: they are masked lanes instead.
+ * The columns that are left; 0: none. */
+static sinter_loop_var mask_rest(window *w, sinter_loop_var column, int64_t lanes) {
+    sinter_schedule *schedule = &w->state->schedule;
+    const int64_t count = sinter_cpu_trips(w->state, column), rest = find_rest(count, lanes);
+    const uint32_t done = w->done;
+    sinter_loop_var first = 0, second = column;
+    sinter_loop_function *saved = sinter_loop_clone_function(w->state->program, schedule->function);
+    if (rest == count || (sinter_schedule_cut_end(schedule, column, rest, &first, &second) &&
+                          sinter_cpu_isolate(schedule, first, w->outside) &&
+                          sinter_cpu_isolate(schedule, second, w->outside)))
+        mask_part(w, second);
+    if (w->done > done) return first;
+    *schedule->function = *saved;
+    return column;
 }
 
 static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
@@ -251,6 +294,13 @@ static void tile_part(window *w, sinter_loop_var inside, uint32_t depth) {
         *schedule->function = *saved;
         sinter_cpu_find_nest(schedule->function, outermost, &nest);
     }
+    if (!cut && depth == 0 && !w->narrow && sinter_cpu_masks_rest(state, &nest)) {
+        sinter_loop_var left =
+            mask_rest(w, column, sinter_schedule_cpu_lanes(state->target, nest.dtype));
+        if (left && left != column) tile_part(w, left, depth);
+        if (left != column) return;
+        sinter_cpu_find_nest(schedule->function, outermost, &nest);
+    }
     if (row && sinter_cpu_trips(state, row) < 0 && cut) row = 0; /* more images than one are rare */
     choose(w, &nest, row);
     bool blocks = !shares && sinter_cpu_trips(state, column) > w->tile.columns;
@@ -280,7 +330,7 @@ bool sinter_schedule_cpu_window(sinter_schedule_cpu_state *state, sinter_loop_va
         *schedule->function = *before;
         return false;
     }
-    sinter_cpu_apply_packing(state, &packing, w.tile.columns);
+    if (w.tile.columns) sinter_cpu_apply_packing(state, &packing, w.tile.columns);
     sinter_schedule_simplify(schedule);
     sinter_cpu_prefetch(state);
     sinter_cpu_run_in_parallel(state, before, nest);

@@ -35,7 +35,6 @@ GATHERS = {
     "conv 1d, 15 taps, dilated": REST,
     "conv 3d": REST,
     "conv 16x16, stride 16": REST,
-    "conv 3x3, weights of the run": REST,
     "depthwise, weights of the run": REST,
     "depthwise 5x5, stride 2": REST,
     "transposed 4x4, 8 groups": REST,

@@ -39,11 +39,13 @@ static bool answer(sinter_job *job, int64_t late) {
     return there == 0 || sinter_job_transport_failed(job);
 }
 
-/* Whom the rank waits for; -1: it does not answer. False after an error. */
+enum { NOBODY = -1, SILENT = -2 };
+
+/* Whom the rank waits for; NOBODY: it does not know of any; SILENT: it does not answer. False after an error. */
 static bool ask(sinter_job *job, int64_t whom, int64_t query, int64_t late, int64_t *out_late) {
     sinter_transport *t = job->transport;
     double end = sinter_exchange_clock() + ANSWER_SECONDS;
-    *out_late = -1;
+    *out_late = SILENT;
     if (t->post(t, whom, TAG_QUERY, &query, sizeof query) < 0)
         return sinter_job_transport_failed(job);
     while (sinter_exchange_clock() < end) {
@@ -60,18 +62,31 @@ static bool ask(sinter_job *job, int64_t whom, int64_t query, int64_t late, int6
     return true;
 }
 
+/* The question came back here. In a sum that the transport makes nobody knows who is missed, and some may be past it already and wait for those who
+ * are not: then it is one that does not answer. Otherwise all are there, and wait for each other. */
+static bool blame_silent(sinter_job *job, int64_t last, int64_t late) {
+    const int64_t ranks = job->transport->rank_count;
+    for (int64_t rank = 0; rank < ranks; rank++) {
+        int64_t next = NOBODY;
+        if (rank == job->transport->rank) continue;
+        if (!ask(job, rank, ranks + rank, late, &next)) return false;
+        if (next != SILENT) continue;
+        snprintf(job->why, sizeof job->why, "rank %lld did not come within %g seconds",
+                 (long long)rank, job->seconds);
+        return false;
+    }
+    snprintf(job->why, sizeof job->why, "rank %lld waits for this one: they run different programs",
+             (long long)last);
+    return false;
+}
+
 /* From the rank that is missed here to the one that all wait for. */
 static bool blame(sinter_job *job, int64_t late) {
-    int64_t culprit = late, next = -1;
+    int64_t culprit = late, next = NOBODY;
     for (int64_t hop = 0; hop < job->transport->rank_count; hop++) {
         if (!ask(job, culprit, hop, late, &next)) return false;
         if (next < 0) break;
-        if (next == job->transport->rank) {
-            snprintf(job->why, sizeof job->why,
-                     "rank %lld waits for this one: they run different programs",
-                     (long long)culprit);
-            return false;
-        }
+        if (next == job->transport->rank) return blame_silent(job, culprit, late);
         culprit = next;
     }
     snprintf(job->why, sizeof job->why, "rank %lld did not come within %g seconds",

@@ -49,7 +49,7 @@ static bool measure(const folder *state, const sinter_node_info *info, footprint
         if (!sinter_value_constant(state->module, info->operands[i]) ||
             !tensor_bytes(state, info->operands[i], &count, &bytes))
             return false;
-        out->operand_bytes += bytes;
+        out->operand_bytes += bytes < count ? count : bytes; /* few bits: kernels pack bytes */
         if (count > out->largest_operand) out->largest_operand = count;
     }
     for (uint32_t i = 0; i < info->result_count; i++) {

@@ -9,6 +9,7 @@
 
 enum {
     MAX_STEPS = 5,      /* of a reduction that is unrolled */
+    MAX_PRODUCTS = 8,   /* of a row there; more of words that are unpacked leave the registers */
     FEW_ITERATIONS = 16 /* for all threads that there may be */
 };
 
@@ -96,6 +97,12 @@ static sinter_loop_var innermost_reduction(sinter_schedule *schedule, sinter_loo
     return stmt ? stmt->var : 0;
 }
 
+static int64_t count_assignments(const sinter_loop_stmt *first) {
+    int64_t count = 0;
+    for (; first; first = first->next) count += first->kind == SINTER_LOOP_ASSIGN;
+    return count;
+}
+
 static bool tile_block(tiling *t, sinter_loop_var row, sinter_loop_var column, int64_t rows,
                        int64_t columns, sinter_loop_var accumulator) {
     int64_t vector = columns < t->tile.lanes ? columns : t->tile.lanes;
@@ -107,9 +114,13 @@ static bool tile_block(tiling *t, sinter_loop_var row, sinter_loop_var column, i
                                  .vector = vector,
                                  .rolled = sinter_cpu_is_long(&t->state->schedule, column)};
     sinter_loop_var innermost = innermost_reduction(&t->state->schedule, column);
+    int64_t products =
+        count_assignments(sinter_schedule_get_loop(t->state->schedule.function, innermost)->body);
     if (!sinter_schedule_register_tile(&t->state->schedule, &tile)) return false;
     int64_t steps = sinter_schedule_trips(&t->state->schedule, innermost);
-    if (steps > 0 && steps <= MAX_STEPS) sinter_schedule_unroll(&t->state->schedule, innermost);
+    bool few = steps == 1 || rows == 1 || steps * products <= MAX_PRODUCTS;
+    if (steps > 0 && steps <= MAX_STEPS && few)
+        sinter_schedule_unroll(&t->state->schedule, innermost);
     t->done++;
     return true;
 }

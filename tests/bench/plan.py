@@ -16,6 +16,7 @@ import tempfile
 SINTER = os.environ.get("SINTER", "build/release/bin/sinter")
 SECONDS = os.environ.get("SECONDS", "2")
 TURNS = int(os.environ.get("TURNS", "3"))
+PER_MS = {"ms": 1, "us": 1e3, "ns": 1e6}
 
 
 def run(*command):
@@ -34,7 +35,8 @@ def measure(model, folder):
     for _ in range(TURNS):
         said = run(SINTER, "bench", artifact, "--threads=1", f"--seconds={SECONDS}", f"--json={result}", "--profile", *options)
         runs.append(json.loads(result.read_text())["min_ms"])
-        kernels.append(float(re.search(r"^kernels: ([0-9.]+) ms", said, re.MULTILINE)[1]))
+        number, unit = re.search(r"^kernels: ([0-9.]+) ([mun]s) a run$", said, re.MULTILINE).groups()
+        kernels.append(float(number) / PER_MS[unit])
     return min(runs), min(kernels)
 
 

@@ -11,13 +11,16 @@ import sys
 import tempfile
 
 import onnx
+from support import sanitizers
 from tally import Tally
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "bench"))
 import ops_table  # noqa: E402
 
-SINTER = pathlib.Path(os.environ["SINTER_BUILD"]) / "bin" / "sinter"
+BUILD = pathlib.Path(os.environ["SINTER_BUILD"])
+SINTER = BUILD / "bin" / "sinter"
+SECONDS = sanitizers.seconds(300, BUILD)
 TARGET = "cpu:x86-64-v4"
 MANY = 16  # iterations of a loop that lanes would pay for
 TABLE = "places are a table, as scales may be data"
@@ -103,7 +106,7 @@ def serial_sums(text):
 
 
 def compile_as(model, form):
-    done = subprocess.run([SINTER, "compile", model, f"--target={TARGET}", f"--emit={form}", "-o", "-"], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([SINTER, "compile", model, f"--target={TARGET}", f"--emit={form}", "-o", "-"], capture_output=True, text=True, timeout=SECONDS)
     if done.returncode:
         raise RuntimeError(done.stderr.strip()[-300:])
     return done.stdout

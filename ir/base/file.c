@@ -62,6 +62,11 @@ bool sinter_file_is_there(const char *path) {
     return !stat(path, &about);
 }
 
+bool sinter_file_is_one_place(const char *path, const char *other) {
+    return sinter_file_is_same(path, other) ||
+           (!sinter_file_is_there(path) && !strcmp(path, other));
+}
+
 bool sinter_file_write(const char *path, const void *data, size_t size, sinter_diag *diag) {
     sinter_file_writer writer;
     if (!sinter_file_writer_open(&writer, path, false, diag)) return false;

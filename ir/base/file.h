@@ -14,6 +14,8 @@ bool sinter_file_read_text(const char *path, sinter_text *out_text, sinter_diag 
 size_t sinter_file_peek(const char *path, char *out_start, size_t size);
 /* Whether both are one regular file, by whatever name or link; a file that is not there is none. */
 bool sinter_file_is_same(const char *path, const char *other);
+/* What is written to the one place lies in the other: one regular file, or one name of what is not there yet. */
+bool sinter_file_is_one_place(const char *path, const char *other);
 bool sinter_file_is_there(const char *path); /* of whatever kind */
 bool sinter_file_write(const char *path, const void *data, size_t size, sinter_diag *diag);
 

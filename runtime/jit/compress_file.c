@@ -258,14 +258,29 @@ static bool write_report(const job *j) {
     return good;
 }
 
-/* Places that can't be written to are said before the work. */
+/* The file that is read and is the one to write; NULL: none. */
+static const char *find_read(const job *j, const char *written) {
+    const char *const paths[] = {j->path, j->options->recipe, j->options->labels};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        if (paths[i] && sinter_file_is_same(written, paths[i])) return paths[i];
+    for (const char *const *sample = j->options->samples; sample && *sample; sample++) {
+        const char *equals = strchr(*sample, '=');
+        if (equals && sinter_file_is_same(written, equals + 1)) return equals + 1;
+    }
+    return NULL;
+}
+
+/* Places that can't be written to, or are what is read, or each other, are said before the work. */
 static bool check_places(const job *j) {
-    if (sinter_file_is_same(j->path, j->out_path))
-        return sinter_error(j->diag, j->out_path, "would overwrite the model that is compressed");
     const char *const paths[] = {j->out_path, j->options->write_recipe, j->options->report};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         sinter_file_writer writer;
         if (!paths[i]) continue;
+        const char *read = find_read(j, paths[i]);
+        if (read) return sinter_error(j->diag, paths[i], "would overwrite what is read: %s", read);
+        for (size_t k = 0; k < i; k++)
+            if (paths[k] && sinter_file_is_one_place(paths[i], paths[k]))
+                return sinter_error(j->diag, paths[i], "two that are written are this file");
         if (!sinter_file_writer_open(&writer, paths[i], false, j->diag)) return false;
         sinter_file_writer_close(&writer, false, j->diag);
     }

@@ -323,6 +323,18 @@ static void test_compress(void) {
     expect(sinter_compress(model, out, &options, NULL), SINTER_STATUS_BAD_INPUT, "size is 8");
     expect(sinter_compress(NULL, out, NULL, NULL), SINTER_STATUS_BAD_INPUT, "path");
     expect(sinter_compress("nowhere.onnx", out, NULL, NULL), SINTER_STATUS_BAD_MODEL, "nowhere");
+
+    /* What is read is not written over, and nothing twice. */
+    options.size = sizeof options;
+    options.goal = NULL;
+    expect(sinter_compress(model, "tests/../tests/models/mlp.onnx", &options, NULL),
+           SINTER_STATUS_BAD_MODEL, "would overwrite what is read: tests/models/mlp.onnx");
+    options.report = "tests/models/digits_test_images.npy";
+    expect(sinter_compress(model, out, &options, NULL), SINTER_STATUS_BAD_MODEL,
+           "would overwrite what is read: tests/models/digits_test_images.npy");
+    options.report = out;
+    expect(sinter_compress(model, out, &options, NULL), SINTER_STATUS_BAD_MODEL,
+           "two that are written are this file");
     CHECK(rmdir(folder) == 0); /* nothing else was written */
 }
 

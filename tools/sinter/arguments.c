@@ -92,8 +92,7 @@ static bool check_outputs(const arguments *a) {
                                reader);
         for (size_t k = 0; k < i; ++k)
             if (a->options[k].spec->file == WRITES_FILE && a->options[k].spec != one->spec &&
-                (sinter_file_is_same(one->value, a->options[k].value) ||
-                 (!sinter_file_is_there(one->value) && !strcmp(one->value, a->options[k].value))))
+                sinter_file_is_one_place(one->value, a->options[k].value))
                 return usage_error(a->verb, "%s%s and %s%s name the same file",
                                    dashes(a->options[k].name), a->options[k].name,
                                    dashes(one->name), one->name);

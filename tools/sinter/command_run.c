@@ -22,6 +22,7 @@ static const option_spec own_options[] = {
      .without = "each"},
     {.name = "expect",
      .value = "NAME=FILE",
+     .file = READS_FILE,
      .takes_archive = true,
      .doc = "compare an output; exit 1 where it differs; may be repeated, and be FILE.npz for all "
             "that it has"},
@@ -84,8 +85,7 @@ static bool check_folder(const arguments *a, const char *name, sinter_diag *diag
         return true;
     }
     if (errno != EEXIST)
-        return sinter_error(diag, folder, "%s%s: can't be made: %s", dashes, name,
-                            strerror(errno));
+        return sinter_error(diag, folder, "%s%s: can't be made: %s", dashes, name, strerror(errno));
     if (stat(folder, &status) == 0 && !S_ISDIR(status.st_mode))
         errno = ENOTDIR;
     else if (access(folder, W_OK | X_OK) == 0)

@@ -23,6 +23,7 @@ static const option_spec own_options[] = {
      .doc = "what a value is cut over, dim by dim: x=data,_ or w='_,model'; may be repeated"},
     {.name = "sharding",
      .value = "FILE",
+     .file = READS_FILE,
      .doc = "the same from a file: mesh data=2, then lines %NAME shard(data, _)"},
     {.name = "auto",
      .doc = "choose the mesh, where none is said, and what each value is cut over; of a pipeline "
@@ -30,6 +31,7 @@ static const option_spec own_options[] = {
      .with = "hardware"},
     {.name = "hardware",
      .value = "FILE",
+     .file = READS_FILE,
      .doc =
          "a description of what the ranks run on (docs/plan.md): for --auto, --stages and "
          "--simulation; sums over ranks of several servers are made within each first, where that "

@@ -9,8 +9,6 @@
 
 /* What is known of a size before the run: the number, or a bound, for it follows from symbols that have some; or nothing. */
 typedef enum knowledge { FIXED, BOUNDED, OPEN } knowledge;
-static const int64_t open_size = (int64_t)1
-                                 << 40; /* nobody bounds a symbol by so much: it is free */
 
 typedef struct walk {
     const sinter_loop_function *function;
@@ -49,7 +47,7 @@ static void begin_vars(walk *w) {
     w->vars = SINTER_NEW_ARRAY(&w->arena, knowledge, w->function->vars.count);
     for (size_t i = 0; i < w->function->vars.count; i++) {
         const sinter_loop_var_info *info = &w->function->vars.items[i];
-        const bool is_open = info->is_mutable || info->max >= open_size;
+        const bool is_open = info->is_mutable || info->max >= SINTER_LOOP_OPEN_SIZE;
         if (info->is_mutable || info->is_parameter) w->vars[i] = is_open ? OPEN : BOUNDED;
     }
 }

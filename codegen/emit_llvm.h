@@ -61,7 +61,7 @@ typedef struct sinter_llvm_function {
     LLVMBasicBlockRef failure;     /* where a FAIL goes; NULL: return the code */
     bool in_parallel;              /* the body of a parallel loop, returns nothing */
     LLVMValueRef overflow;         /* i1 slot: i64 arithmetic is checked into it where set */
-    uint32_t lanes;                /* of the current vector axis, 0 outside */
+    uint32_t lanes;                /* of the current vector axis, at most SINTER_LOOP_MOST_LANES; 0 outside */
     sinter_loop_var lane_var;
     bool lane_zero;                /* evaluate for lane 0 only, as a scalar */
     LLVMValueRef mask;             /* active lanes; NULL: all */
@@ -156,7 +156,8 @@ const sinter_loop_stmt *sinter_llvm_store_word(sinter_llvm_function *f, const si
 /* A load whose lanes lie `stride` elements apart, as shuffles of rows of scratch; NULL: not of that form (emit_llvm_turn.c). */
 LLVMValueRef sinter_llvm_turn(sinter_llvm_function *f, sinter_loop_buffer buffer, const sinter_loop_expr *const *indices,
                               int64_t stride);
-/* A load whose lanes lie `stride` elements apart, as shuffles of vectors; NULL: too far apart, or some lanes must not be read. */
+/* A load whose lanes lie `stride` elements apart, as shuffles of vectors, and with a mask of vectors of what its lanes read alone; NULL: too far apart, or
+ * elements of less than a byte. */
 LLVMValueRef sinter_llvm_apart(sinter_llvm_function *f, sinter_loop_buffer buffer, const sinter_loop_expr *const *indices,
                                int64_t stride);
 /* The i32 whose value the 8-bit expression has, because it was clamped; otherwise the expression. */

@@ -266,7 +266,7 @@ static LLVMValueRef all_lanes(sinter_llvm_function *f) {
 /* Addresses of lanes `stride` elements apart: one address, and numbers of 32 bits, which processors add as they gather. */
 static LLVMValueRef addresses_apart(sinter_llvm_function *f, sinter_loop_buffer buffer,
                                     const sinter_loop_expr *const *indices, int64_t stride) {
-    LLVMValueRef places[256], first = sinter_llvm_address(f, buffer, indices);
+    LLVMValueRef places[SINTER_LOOP_MOST_LANES], first = sinter_llvm_address(f, buffer, indices);
     for (uint32_t i = 0; i < f->lanes; i++)
         places[i] = sinter_llvm_int32(f->module, (int32_t)(i * stride));
     LLVMValueRef vector = LLVMConstVector(places, f->lanes);
@@ -280,7 +280,7 @@ static LLVMValueRef gather(sinter_llvm_function *f, sinter_loop_buffer buffer,
     sinter_llvm_module *m = f->module;
     sinter_dtype dtype = f->function->buffers.items[buffer].dtype;
     LLVMTypeRef type = LLVMVectorType(m->dtypes[dtype], f->lanes);
-    const int64_t most = INT32_MAX / 256;
+    const int64_t most = INT32_MAX / SINTER_LOOP_MOST_LANES;
     LLVMValueRef pointers =
         stride && stride <= most && stride >= -most
             ? addresses_apart(f, buffer, indices, stride)

@@ -8,12 +8,10 @@
 
 #include <stdio.h>
 
-enum { MAX_LANES = 256 };
-
 /* Lanes [first, first + count) of a vector; lanes past its end repeat lane 0. */
 static LLVMValueRef slice(sinter_llvm_function *f, LLVMValueRef vector, unsigned first,
                           unsigned count) {
-    LLVMValueRef indices[MAX_LANES];
+    LLVMValueRef indices[SINTER_LOOP_MOST_LANES];
     unsigned size = LLVMGetVectorSize(LLVMTypeOf(vector));
     if (first == 0 && count == size) return vector;
     for (unsigned i = 0; i < count; i++)
@@ -28,7 +26,7 @@ static LLVMValueRef splice(sinter_llvm_function *f, LLVMValueRef whole, LLVMValu
     unsigned size = LLVMGetVectorSize(LLVMTypeOf(whole)),
              count = LLVMGetVectorSize(LLVMTypeOf(part));
     if (size == count) return part;
-    LLVMValueRef wide = slice(f, part, 0, size), indices[MAX_LANES];
+    LLVMValueRef wide = slice(f, part, 0, size), indices[SINTER_LOOP_MOST_LANES];
     for (unsigned i = 0; i < size; i++) {
         bool inside = i >= first && i < first + count;
         indices[i] = sinter_llvm_int32(f->module, (int32_t)(inside ? size + i - first : i));

@@ -122,8 +122,8 @@ static void emit_copies(sinter_llvm_function *f, const sinter_loop_stmt *loop) {
 static void emit_vector(sinter_llvm_function *f, const sinter_loop_stmt *loop) {
     int64_t lower, lanes;
     bool fits = sinter_loop_is_const_int(loop->lower, &lower) && lower == 0 && loop->step == 1 &&
-                sinter_loop_is_const_int(loop->upper, &lanes) && lanes > 1 && lanes <= 256 &&
-                !(lanes & (lanes - 1)) && !f->is_host;
+                sinter_loop_is_const_int(loop->upper, &lanes) && lanes > 1 &&
+                lanes <= SINTER_LOOP_MOST_LANES && !(lanes & (lanes - 1)) && !f->is_host;
     if (fits) {
         f->lane_var = loop->var;
         mark_inside(f, loop->body, true);
@@ -137,7 +137,7 @@ static void emit_vector(sinter_llvm_function *f, const sinter_loop_stmt *loop) {
         emit_serial(f, loop);
         return;
     }
-    LLVMValueRef numbers[256];
+    LLVMValueRef numbers[SINTER_LOOP_MOST_LANES];
     for (int64_t i = 0; i < lanes; i++) numbers[i] = sinter_llvm_int(f->module, i);
     f->lanes = (uint32_t)lanes;
     sinter_llvm_bind_var(f, loop->var, LLVMConstVector(numbers, f->lanes));

@@ -7,8 +7,6 @@
 #include "codegen/emit_llvm.h"
 #include "codegen/loop_access.h"
 
-enum { MOST_LANES = 256 };
-
 typedef struct lanes_apart {
     sinter_llvm_function *f;
     LLVMValueRef first; /* address of lane 0 */
@@ -26,7 +24,7 @@ static int64_t lane_number(const lanes_apart *a, int64_t i) {
 /* The vector from element `begin` on, counted from the lowest lane's; of lanes from `done` to `end` alone where there is a mask. */
 static LLVMValueRef load_part(const lanes_apart *a, int64_t begin, int64_t done, int64_t end) {
     sinter_llvm_function *f = a->f;
-    LLVMValueRef from[MOST_LANES],
+    LLVMValueRef from[SINTER_LOOP_MOST_LANES],
         at = sinter_llvm_int(f->module, a->stride < 0 ? begin - (a->reach - 1) : begin);
     LLVMValueRef address = LLVMBuildGEP2(f->builder, a->element, a->first, &at, 1, "");
     if (!f->mask) {
@@ -52,7 +50,7 @@ static LLVMValueRef load_part(const lanes_apart *a, int64_t begin, int64_t done,
 static LLVMValueRef take_lanes(const lanes_apart *a, LLVMValueRef value, LLVMValueRef part,
                                int64_t begin, int64_t done, int64_t end) {
     sinter_llvm_module *m = a->f->module;
-    LLVMValueRef from[MOST_LANES];
+    LLVMValueRef from[SINTER_LOOP_MOST_LANES];
     for (int64_t i = 0; i < a->lanes; i++) {
         int64_t lane = lane_number(a, i), place = i;
         if (lane >= done) place = lane * a->apart - begin + (value ? a->lanes : 0);
@@ -72,8 +70,7 @@ LLVMValueRef sinter_llvm_apart(sinter_llvm_function *f, sinter_loop_buffer buffe
                      .lanes = f->lanes,
                      .stride = stride,
                      .apart = stride < 0 ? -stride : stride};
-    if (!a.bytes || a.lanes > MOST_LANES || a.apart < 1 || a.apart > SINTER_LOOP_MOST_APART)
-        return NULL;
+    if (!a.bytes || a.apart < 1 || a.apart > SINTER_LOOP_MOST_APART) return NULL;
     a.type = LLVMVectorType(a.element, f->lanes);
     a.reach = (a.lanes - 1) * a.apart + 1;
     a.first = sinter_llvm_address(f, buffer, indices);

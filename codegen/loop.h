@@ -308,6 +308,8 @@ sinter_loop_var sinter_loop_add_var(sinter_loop_builder *builder, const char *na
 sinter_loop_var sinter_loop_add_parameter(sinter_loop_builder *builder, const char *name, sinter_dtype dtype);
 /* A promise of the caller (the interpreter checks parameters), inclusive; simplification of / % < min max relies on it. */
 void sinter_loop_set_range(sinter_loop_builder *builder, sinter_loop_var var, int64_t min, int64_t max);
+/* Where the range of a parameter ends whose size nobody bounds: no tensor that has elements has a dim beyond. */
+#define SINTER_LOOP_OPEN_SIZE (INT64_C(1) << 40)
 /* The range of a loop's variable from its bounds, again after they changed. */
 void sinter_loop_take_range(sinter_loop_builder *builder, const sinter_loop_stmt *loop);
 /* The same where the bounds only became tighter: what the range said before stays true. */
@@ -354,6 +356,8 @@ bool sinter_loop_static_bytes(const sinter_loop_buffer_info *buffer, uint64_t *o
 bool sinter_loop_most_elements(const sinter_loop_function *function, const sinter_loop_buffer_info *buffer, uint32_t first,
                                int64_t *out_count);
 enum { SINTER_LOOP_MOST_SCRATCH = 1 << 28 }; /* elements of one buffer that an emitter lays out in a kernel */
+/* Iterations of a vector axis that become lanes, and partial results that a verb makes of a reduction; longer vector axes run one by one. */
+enum { SINTER_LOOP_MOST_LANES = 256 };
 
 /* Statements are appended at the builder's position. begin_* opens a body, end closes the innermost open one. */
 sinter_loop_var sinter_loop_begin_for(sinter_loop_builder *builder, const char *name, sinter_expr lower,

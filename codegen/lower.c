@@ -80,12 +80,11 @@ sinter_expr sinter_lower_host_dim(sinter_lower *lower, sinter_dim dim) {
 /* What schedules may rely on. A dim beyond the limit belongs to a tensor without elements, for which no loop runs; contents of
  * tensors are whatever they are. */
 static void set_symbol_range(sinter_kernel *kernel, sinter_loop_var var, sinter_dim symbol) {
-    const int64_t limit = INT64_C(1) << 40;
     const sinter_dim_symbol *info = sinter_dim_get_symbol(kernel->lower->dims, symbol);
     bool content = info->origin == SINTER_DIM_ORIGIN_CONTENT;
     int64_t min = info->min, max = info->max;
     if (!content && min < 0) min = 0;
-    if (!content && max > limit) max = limit;
+    if (!content && max > SINTER_LOOP_OPEN_SIZE) max = SINTER_LOOP_OPEN_SIZE;
     if (min <= max) sinter_loop_set_range(&kernel->build, var, min, max);
 }
 

@@ -10,7 +10,7 @@
 #include "codegen/loop_uses.h"
 #include "codegen/schedule_cuda.h"
 
-enum { MAX_LANES = 256, MIN_ROW = 64, MAX_ROWS = 64 };
+enum { MIN_ROW = 64, MAX_ROWS = 64 };
 
 /* ---- which nests ---- */
 
@@ -204,7 +204,7 @@ bool sinter_schedule_cuda_rows(sinter_schedule_cuda_state *state, sinter_loop_va
     sinter_schedule *schedule = &state->schedule;
     sinter_loop_function *function = schedule->function;
     sinter_loop_var row = 0, block = 0;
-    int64_t longest, lanes = MAX_LANES;
+    int64_t longest, lanes = SINTER_LOOP_MOST_LANES;
     if (!find_rows(schedule, nest, &row, &longest)) return false;
     while (lanes > 32 && lanes * 2 > longest) lanes /= 2;
     const int64_t rows = choose_rows(state->target->gpu, row_of(schedule, row), lanes);

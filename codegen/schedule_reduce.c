@@ -8,8 +8,6 @@
 
 #include <math.h>
 
-enum { MAX_LANES = 256 };
-
 typedef struct partial {
     sinter_schedule *schedule;
     sinter_loop_builder builder;
@@ -211,9 +209,9 @@ bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var var, int
     sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR, var);
     if (!link) return false;
     partial p = {.schedule = schedule, .loop = *link, .lanes = lanes};
-    if (lanes < 2 || lanes > MAX_LANES || (lanes & (lanes - 1)))
+    if (lanes < 2 || lanes > SINTER_LOOP_MOST_LANES || (lanes & (lanes - 1)))
         return sinter_schedule_refuse(schedule, "the lanes are no power of two of 2 to %d",
-                                      MAX_LANES);
+                                      SINTER_LOOP_MOST_LANES);
     if (p.loop->axis != SINTER_AXIS_SERIAL ||
         sinter_schedule_in_axis(schedule, link, SINTER_AXIS_VECTOR))
         return sinter_schedule_refuse(schedule, "the loop is marked already");
@@ -374,8 +372,8 @@ bool sinter_schedule_split_reduction(sinter_schedule *schedule, sinter_loop_var 
                                      sinter_loop_buffer *out_results) {
     splitting s = {.p = {.schedule = schedule}, .parts = parts};
     int64_t count;
-    if (parts < 2 || parts > MAX_LANES)
-        return sinter_schedule_refuse(schedule, "expected 2 to %d parts", MAX_LANES);
+    if (parts < 2 || parts > SINTER_LOOP_MOST_LANES)
+        return sinter_schedule_refuse(schedule, "expected 2 to %d parts", SINTER_LOOP_MOST_LANES);
     if (!find_rows(&s, rows))
         return sinter_schedule_refuse(
             schedule, "its body is no reduction, accumulator = function(accumulator, element)");

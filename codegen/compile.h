@@ -24,13 +24,13 @@ typedef struct sinter_gpu_code {
     const sinter_gpu *gpu;
 } sinter_gpu_code;
 
-/* What the CPU is: rows of codegen/target.def; features are LLVM names. */
 typedef enum sinter_arch { SINTER_ARCH_x86_64, SINTER_ARCH_aarch64 } sinter_arch; /* of rows of target.def */
 #ifdef __aarch64__
 #define SINTER_ARCH_HOST SINTER_ARCH_aarch64
 #else
 #define SINTER_ARCH_HOST SINTER_ARCH_x86_64
 #endif
+/* What code is for: rows of codegen/target.def; features are LLVM names. */
 typedef struct sinter_target {
     const char *text;      /* "cpu:x86-64-v3+avx512vnni" as given, canonical */
     sinter_arch arch;      /* of the CPU, that of the host where kernels run on a GPU */

@@ -1,4 +1,5 @@
-/* Lowering of ops that walk an axis in order: arg_max, arg_min, running sums and products. Test: tests/ops/ */
+/* Lowering of ops for which the order along an axis counts: arg_max and arg_min, which walk it or, where its elements lie side by side, reduce it
+ * twice; running sums and products. Test: tests/ops/ */
 #include "codegen/lower_write.h"
 
 typedef struct arg_reduction {

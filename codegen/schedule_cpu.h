@@ -46,7 +46,7 @@ typedef struct sinter_schedule_cpu_state {
     bool failed;     /* an error went to diag */
     sinter_arena scratch;
     uint32_t *first_passed; /* of each kernel's parameters, and their end: places in `passed`, */
-    uint8_t *passed;        /* what the calls pass for each, when scheduling begins (schedule_cpu_pack.c) */
+    uint8_t *passed;        /* what the calls pass for each, when scheduling begins (schedule_cpu_passed.c) */
     size_t constant_bytes;  /* of all constants then */
     SINTER_VECTOR(sinter_cpu_made_words) made_words;
     SINTER_VECTOR(sinter_loop_var) copies; /* loops of this kernel that copy an input to scratch: what a nest added, no part of it */

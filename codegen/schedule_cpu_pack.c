@@ -1,6 +1,7 @@
-/* Constants in the order in which kernels read them. While kernels are scheduled, packings are promises; when all
- * are known, each constant is packed once a layout, in place where nobody wants it as it was.
- * Needs: the program's constants. Guarantees: every call passes what its kernel expects. Test: tests/codegen/schedule/ */
+/* Operands in the order in which kernels read them. While kernels are scheduled, packings of constants are promises; when all are known,
+ * each constant is packed once a layout, in place where nobody wants it as it was. What the run alone knows a kernel copies to scratch, in
+ * front of all else. Needs: the program's constants. Guarantees: every call passes what its kernel expects.
+ * Test: tests/codegen/schedule/pack.loops, pack_input.loops, shared_constant.test */
 #include "codegen/loop_access.h"
 #include "codegen/loop_linear.h"
 #include "codegen/schedule_cpu_constant.h"
@@ -22,13 +23,13 @@ static const sinter_cpu_promise *find_promise(const sinter_schedule_cpu_state *s
 /* sinter_schedule_pack of a parameter for which all calls pass constants, with the promise that the calls will pass the packed constant. */
 static bool pack_parameter(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter,
                            const uint32_t *order, const int64_t *blocks) {
-    sinter_cpu_promise packing = {.kernel = state->kernel};
+    sinter_cpu_promise promise = {.kernel = state->kernel};
     assert(!state->part); /* others read it as well */
-    if (!sinter_cpu_find_parameter(state, parameter, &packing.parameter)) return false;
-    if (find_promise(state, packing.kernel, packing.parameter)) return false; /* packed already */
-    if (!sinter_schedule_pack(&state->schedule, parameter, order, blocks, &packing.layout))
+    if (!sinter_cpu_find_parameter(state, parameter, &promise.parameter)) return false;
+    if (find_promise(state, promise.kernel, promise.parameter)) return false; /* packed already */
+    if (!sinter_schedule_pack(&state->schedule, parameter, order, blocks, &promise.layout))
         return false;
-    sinter_vector_push(&state->scratch, &state->promises, packing);
+    sinter_vector_push(&state->scratch, &state->promises, promise);
     return true;
 }
 
@@ -370,10 +371,10 @@ static bool redirect(void *user, sinter_loop_stmt *stmt) {
     packer *p = user;
     if (stmt->kind != SINTER_LOOP_CALL_KERNEL) return true;
     for (uint32_t i = 0; i < stmt->buffer_argument_count; i++) {
-        const sinter_cpu_promise *packing = find_promise(p->state, stmt->kernel, i);
-        if (packing)
+        const sinter_cpu_promise *promise = find_promise(p->state, stmt->kernel, i);
+        if (promise)
             sinter_cpu_pass(p->state->program, stmt, i,
-                            find_form(p, stmt->buffer_arguments[i], &packing->layout));
+                            find_form(p, stmt->buffer_arguments[i], &promise->layout));
     }
     return true;
 }

@@ -1,6 +1,6 @@
 /* Schedules of values: expand scalars, promote to registers, hoist and inline lets, pack operands.
  * Needs: a function that the verifier accepts. Guarantees: the same values, element by element.
- * Test: tests/unit/loop_property_test.c */
+ * Test: tests/unit/loop_property_test.c, tests/codegen/schedule/pack_input.loops */
 #include "codegen/schedule_internal.h"
 
 #include <string.h>
@@ -270,12 +270,6 @@ static uint32_t pack_indices(void *user, sinter_loop_buffer buffer, sinter_expr 
     return p->layout->rank;
 }
 
-/* The same where the kernel packs it itself. */
-typedef struct run_packing {
-    packing packing;
-    sinter_loop_buffer packed;
-} run_packing;
-
 typedef struct prefetch_search {
     sinter_loop_buffer buffer;
     bool found;
@@ -360,6 +354,11 @@ bool sinter_schedule_pack(sinter_schedule *schedule, sinter_loop_buffer buffer,
 }
 
 /* ---- packing while the kernel runs ---- */
+
+typedef struct run_packing {
+    packing packing;
+    sinter_loop_buffer packed; /* what the kernel makes of packing.buffer */
+} run_packing;
 
 static sinter_expr read_packed(void *user, sinter_expr expr) {
     run_packing *r = user;

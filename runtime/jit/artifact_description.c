@@ -13,10 +13,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* What segments may take beyond the bytes of the file: the gaps between them, and zeros. */
 enum { PACKED = 36, PACKED_SIZE = 35 }; /* DT_RELR, DT_RELRSZ, which older headers lack */
 enum {
-    MOST_GAPS = 64 << 20,
+    MOST_GAPS =
+        64 << 20, /* bytes of segments beyond those of the file: what is between them, and zeros */
     MOST_SEGMENTS = 64,
     LEAST_SIZE = offsetof(sinter_abi_artifact, device)
 };

@@ -88,12 +88,13 @@ bool sinter_engine_package(const sinter_engine *engine, const char *path, sinter
 /* Module after passes -> scheduled, memory-planned program. The steps of every compilation, in one place. */
 sinter_loop_program *sinter_engine_lower(sinter_module *module, const sinter_target *target,
                                          const sinter_schedule_options *options, sinter_diag *diag);
-/* The passes that the options ask for, and what they are told; stays where it is, as it points to itself. */
+/* The passes that the options ask for, and what they are told. Points to itself: it stays where it is. */
 typedef struct sinter_engine_pipeline {
     const char *list;
     sinter_machine machine;
     sinter_pipeline_options options;
 } sinter_engine_pipeline;
+/* False after an error: the target is none. */
 bool sinter_engine_describe_pipeline(const sinter_engine_options *options, sinter_engine_pipeline *out_pipeline, sinter_diag *diag);
 /* Without a module: only whether there are such passes. */
 bool sinter_engine_run_passes(sinter_module *module, const sinter_engine_options *options, sinter_diag *diag);

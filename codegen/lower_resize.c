@@ -123,7 +123,7 @@ static sinter_expr coordinate(resizing *r, const resized_axis *a, sinter_expr i)
     if (sinter_string_is(r->transform, "align_corners"))
         return formula(r, "select(b == 1, 0, a * (c - 1) / (b - 1))", x, length, input, NULL);
     if (sinter_string_is(r->transform, "pytorch_half_pixel"))
-        return formula(r, "select(a <= 1, 0, b)", length, half, NULL, NULL);
+        return formula(r, "select(a <= 1, 0, b)", to_real(r, a->output), half, NULL, NULL);
     if (sinter_string_is(r->transform, "half_pixel_symmetric")) {
         sinter_expr offset =
             formula(r, "a / 2 * (1 - b / c)", input, to_real(r, a->output), length, NULL);

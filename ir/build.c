@@ -7,16 +7,23 @@
 
 #include <string.h>
 
-sinter_node sinter_build_node(sinter_builder *builder, const sinter_node_spec *spec) {
+sinter_node sinter_build_node_as(sinter_builder *builder, const sinter_node_spec *spec,
+                                 const sinter_type *types) {
     sinter_module *module = builder->module;
     sinter_node_spec placed = *spec;
     if (!placed.location) placed.location = builder->location;
     const char *where = placed.location ? placed.location : sinter_module_name(module);
     if (!sinter_schema_check(where, &placed, NULL, builder->diag)) return 0;
     sinter_node node = sinter_node_add(module, builder->region, builder->before, &placed);
+    for (uint32_t i = 0; types && i < placed.result_count; i++)
+        sinter_value_set_type(module, sinter_node_result(module, node, i), types[i]);
     if (sinter_infer_node(module, node, builder->diag)) return node;
     sinter_node_erase(module, node);
     return 0;
+}
+
+sinter_node sinter_build_node(sinter_builder *builder, const sinter_node_spec *spec) {
+    return sinter_build_node_as(builder, spec, NULL);
 }
 
 sinter_value sinter_build(sinter_builder *builder, sinter_op op, const sinter_value *operands,

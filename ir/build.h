@@ -13,6 +13,9 @@ typedef struct sinter_builder {
 /* Returns the node, 0 after an error. Absent operands are 0. Checks arity and attributes against the schema and
  * infers result types. */
 sinter_node sinter_build_node(sinter_builder *builder, const sinter_node_spec *spec);
+/* The same for a node whose type is stated beforehand, one for each result: inference takes the words for what only the run
+ * knows from there, instead of making new ones. */
+sinter_node sinter_build_node_as(sinter_builder *builder, const sinter_node_spec *spec, const sinter_type *types);
 /* One-result convenience: attributes are passed as an array. 0 after an error; an operand of 0 in operands[] is
  * absent. */
 sinter_value sinter_build(sinter_builder *builder, sinter_op op, const sinter_value *operands, uint32_t operand_count,

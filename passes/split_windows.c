@@ -8,6 +8,8 @@
 #include "ir/decompose.h"
 #include "passes/pass.h"
 
+#include <string.h>
+
 /* By a value with the same dims, in the same words. */
 static void replace(sinter_rewrite *rewrite, sinter_node node, sinter_value value,
                     const sinter_type *type) {
@@ -137,9 +139,30 @@ static bool find_resized(const sinter_module *module, sinter_node node, const si
     return true;
 }
 
+/* A size that only the run knows, which this result says. */
+static bool is_own_dim(const sinter_module *module, sinter_value result, sinter_dim dim) {
+    sinter_dim_table *dims = sinter_module_dims(module);
+    return sinter_dim_get_kind(dims, dim) == SINTER_DIM_SYMBOL &&
+           sinter_dim_reads(dims, dim, result);
+}
+
+/* One word for the sizes of two axes, which a chain would say twice. */
+static bool shares_dims(const sinter_module *module, sinter_value result, const resized_axes *r) {
+    const sinter_dim *dims = sinter_value_type(module, result)->dims;
+    for (uint32_t i = 0; i < r->count; i++)
+        for (uint32_t j = 0; j < i; j++)
+            if (dims[r->axes[i]] == dims[r->axes[j]] &&
+                is_own_dim(module, result, dims[r->axes[i]]))
+                return true;
+    return false;
+}
+
+/* The node along one axis alone. What the run says of that axis is said by this step from now on. */
 static sinter_value build_resized(sinter_rewrite *rewrite, sinter_node node, const resized_axes *r,
                                   uint32_t which, sinter_value x) {
-    const sinter_module *module = rewrite->build.module;
+    sinter_module *module = rewrite->build.module;
+    const sinter_value whole = sinter_node_result(module, node, 0);
+    const sinter_dim size = sinter_value_type(module, whole)->dims[r->axes[which]];
     sinter_builder *build = &rewrite->build;
     const int64_t one = 1;
     sinter_value operands[4] = {x};
@@ -160,8 +183,23 @@ static sinter_value build_resized(sinter_rewrite *rewrite, sinter_node node, con
         sinter_attr_string("mode", sinter_node_get_string(module, node, "mode")),
         sinter_attr_string("coordinate_transformation_mode",
                            sinter_node_get_string(module, node, "coordinate_transformation_mode"))};
-    return sinter_build(build, SINTER_OP_resize, operands, r->by_scales ? 3 : 4, attributes,
-                        sizeof attributes / sizeof *attributes);
+    const sinter_node_spec spec = {.op = SINTER_OP_resize,
+                                   .operands = operands,
+                                   .attributes = attributes,
+                                   .operand_count = r->by_scales ? 3 : 4,
+                                   .attribute_count = sizeof attributes / sizeof *attributes,
+                                   .result_count = 1};
+    const sinter_type from = *sinter_value_type(module, x);
+    sinter_dim dims[SINTER_MAX_RANK];
+    memcpy(dims, from.dims, from.rank * sizeof *dims);
+    dims[r->axes[which]] = size;
+    const sinter_type type =
+        sinter_type_tensor(sinter_module_arena(module), from.dtype, from.rank, dims);
+    const sinter_node step = sinter_build_node_as(build, &spec, &type);
+    const sinter_value result = step ? sinter_node_result(module, step, 0) : 0;
+    if (result && is_own_dim(module, whole, size))
+        sinter_dim_get_symbol(sinter_module_dims(module), size)->value = result;
+    return result;
 }
 
 static void visit_resize(sinter_rewrite *rewrite, sinter_node node) {
@@ -176,7 +214,8 @@ static void visit_resize(sinter_rewrite *rewrite, sinter_node node) {
         !sinter_string_is(sinter_node_get_string(module, node, "keep_aspect_ratio_policy"),
                           "stretch") ||
         !find_resized(module, node, type, &r) || r.count < 2 ||
-        r.axes[r.count - 1] + 1 != type->rank)
+        r.axes[r.count - 1] + 1 != type->rank ||
+        shares_dims(module, sinter_node_result(module, node, 0), &r))
         return;
     const sinter_type result = *sinter_value_type(module, sinter_node_result(module, node, 0));
     sinter_rewrite_at(rewrite, node);

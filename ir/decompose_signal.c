@@ -1,6 +1,6 @@
 /* Decompositions of dft and stft of known lengths: products with cosines and sines that are known at compile time. A long transform
  * is cut into shorter ones (Cooley and Tukey 1965), whose factors of the next step are in the tables of the one before; frames of a
- * signal are a convolution (the tables are its weights). Other lengths stay, for lowering to sum as they are defined.
+ * signal are a convolution (the tables are its weights), or, where they are long and of known number, lines that are cut. Other lengths stay, for lowering to sum as they are defined.
  * Needs inferred types. Test: tests/passes/decompose/signal.sir, tests/ops/dft.sir, tests/ops/stft.sir */
 #include "ir/decompose.h"
 
@@ -9,7 +9,8 @@
 enum {
     MAX_TABLE = 1 << 22, /* elements */
     MAX_RADIX = 64,
-    MOVE = 48 /* products that take as long as a step of a cut takes to move an element */
+    MAX_PIECES = 64, /* that a frame is put together of */
+    MOVE = 48        /* products that take as long as a step of a cut takes to move an element */
 };
 
 typedef struct transform {
@@ -254,6 +255,66 @@ static sinter_value frame_table(const transform *t) {
     return sinter_build_constant(&t->rewrite->build, table);
 }
 
+/* Frames as lines of their own, whose transforms can be cut: that takes the fewer products the longer they are. Each is a row of pieces as
+ * long as the step. */
+static bool wants_lines(const transform *t, sinter_dim frames, int64_t step) {
+    int64_t radix, count;
+    double whole = 2.0 * (double)t->bins * (double)t->parts_in * (double)t->length;
+    if (t->length % step || t->length / step > MAX_PIECES ||
+        !sinter_dim_is_const(t->dims, frames, &count) || count < 1)
+        return false;
+    double cut = line_cost(t->length, t->parts_in, HUGE_VAL, &radix) + MOVE * (double)t->length;
+    return radix && (whole > MAX_TABLE || whole > cut);
+}
+
+/* x [batch, samples, parts_in] to [batch * frames, length, parts_in]. */
+static sinter_value take_frames(const transform *t, sinter_value x, sinter_dim batch,
+                                int64_t frames, int64_t step) {
+    sinter_builder *build = &t->rewrite->build;
+    const int64_t pieces = t->length / step, rows = frames + pieces - 1, zero = 0,
+                  used = rows * step;
+    sinter_value items[MAX_PIECES];
+    x = sinter_compose_slice(t->rewrite, x, 1, sinter_build_ints(build, &zero, 1),
+                             sinter_build_ints(build, &used, 1));
+    x = reshape(t, x, batch, number(t, rows), number(t, step * t->parts_in), 0);
+    for (int64_t i = 0; i < pieces; i++) {
+        const int64_t end = i + frames;
+        items[i] = sinter_compose_slice(t->rewrite, x, 1, sinter_build_ints(build, &i, 1),
+                                        sinter_build_ints(build, &end, 1));
+    }
+    x = pieces > 1 ? sinter_compose_concat(t->rewrite, items, (size_t)pieces, 2) : items[0];
+    return reshape(t, x, sinter_dim_mul(t->dims, batch, number(t, frames)), number(t, t->length),
+                   number(t, t->parts_in), 0);
+}
+
+/* The result, of t's dtype, frame by frame. window: 0 where there is none. */
+static sinter_value transform_frames(transform *t, sinter_value x, sinter_value window,
+                                     const sinter_type *result, int64_t step) {
+    int64_t frames = 0;
+    sinter_dim_is_const(t->dims, result->dims[1], &frames);
+    x = take_frames(t, x, result->dims[0], frames, step);
+    if (window) {
+        const sinter_dim dims[2] = {number(t, t->length), number(t, 1)};
+        window = sinter_compose_reshape(t->rewrite, window, dims, 2);
+        x = sinter_compose_binary(t->rewrite, SINTER_OP_mul, x, window);
+    }
+    sinter_dim lines = sinter_dim_mul(t->dims, result->dims[0], result->dims[1]);
+    x = transform_all(t, x, lines, t->length);
+    return sinter_compose_reshape(t->rewrite, x, result->dims, result->rank);
+}
+
+/* The same by a convolution over the signal. */
+static sinter_value convolve_frames(transform *t, sinter_value x, sinter_value window,
+                                    const sinter_type *result, int64_t step) {
+    sinter_value operands[2] = {x, frame_table(t)};
+    if (window) operands[1] = sinter_compose_binary(t->rewrite, SINTER_OP_mul, operands[1], window);
+    if (!operands[0] || !operands[1]) return 0;
+    const sinter_attr attributes[2] = {sinter_attr_ints("strides", &step, 1),
+                                       sinter_attr_int("channels_last", 1)};
+    x = sinter_build(&t->rewrite->build, SINTER_OP_conv, operands, 2, attributes, 2);
+    return sinter_compose_reshape(t->rewrite, x, result->dims, result->rank);
+}
+
 bool sinter_decompose_stft(sinter_rewrite *rewrite, sinter_node node, sinter_value *out_results) {
     sinter_module *module = rewrite->build.module;
     sinter_value x = sinter_node_operand(module, node, 0),
@@ -272,17 +333,14 @@ bool sinter_decompose_stft(sinter_rewrite *rewrite, sinter_node node, sinter_val
           !sinter_dim_is_const(t.dims, sinter_compose_type(rewrite, window)->dims[0], &t.length))))
         return true;
     t.bins = t.onesided ? t.length / 2 + 1 : t.length;
-    if (t.length < 1 || 2.0 * (double)t.bins * (double)t.parts_in * (double)t.length > MAX_TABLE)
-        return true;
-    sinter_value operands[2] = {sinter_compose_cast(rewrite, x, t.dtype), frame_table(&t)};
-    if (window)
-        operands[1] = sinter_compose_binary(rewrite, SINTER_OP_mul, operands[1],
-                                            sinter_compose_cast(rewrite, window, t.dtype));
-    if (!operands[0] || !operands[1]) return false;
-    const sinter_attr attributes[2] = {sinter_attr_ints("strides", &step, 1),
-                                       sinter_attr_int("channels_last", 1)};
-    x = sinter_build(&rewrite->build, SINTER_OP_conv, operands, 2, attributes, 2);
-    x = sinter_compose_reshape(rewrite, x, result.dims, result.rank);
+    if (t.length < 1) return true;
+    bool cut = wants_lines(&t, result.dims[1], step);
+    double whole = 2.0 * (double)t.bins * (double)t.parts_in * (double)t.length;
+    if (!cut && whole > MAX_TABLE) return true;
+    x = sinter_compose_cast(rewrite, x, t.dtype);
+    if (window) window = sinter_compose_cast(rewrite, window, t.dtype);
+    x = cut ? transform_frames(&t, x, window, &result, step)
+            : convolve_frames(&t, x, window, &result, step);
     out_results[0] = sinter_compose_cast(rewrite, x, type.dtype);
     return out_results[0] != 0;
 }

@@ -166,6 +166,7 @@ ROWS = [
     ("DFT of 512", "DFT@20", "x:f32[16,512,1] - =a:i64[]{1}", {"onesided": 1}),
     ("DFT of 4096", "DFT@20", "x:f32[1,4096,1] - =a:i64[]{1}", {"onesided": 1}),
     ("STFT", "STFT@17", "x:f32[1,16000,1] =s:i64[]{160} =w:f32[400]+", {}),
+    ("STFT of long frames", "STFT@17", "x:f32[1,16000,1] =s:i64[]{256} =w:f32[2048]+", {}),
     quantized("q conv 3x3", "1,64,56,56", "64,64,3,3", **PADS),
     quantized("q conv 1x1", "1,256,28,28", "256,256,1,1"),
     quantized("q conv 3x3, 4 groups", "1,128,28,28", "128,32,3,3", group=4, **PADS),

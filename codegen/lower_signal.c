@@ -10,6 +10,8 @@ typedef struct fourier {
     sinter_expr length;                /* of the transform */
     sinter_loop_buffer cosines, sines; /* of 2 pi i / length */
     sinter_loop_var real, imaginary;   /* running sums */
+    bool complex;                      /* elements of x may have two parts */
+    sinter_expr parts;                 /* how many, where only the run knows */
     bool inverse, onesided;
     uint32_t axis, rank;
     sinter_expr given;               /* elements of x along axis */
@@ -18,6 +20,40 @@ typedef struct fourier {
 
 static sinter_expr zero_real(sinter_kernel *k) {
     return sinter_write_number(k, SINTER_DTYPE_f64, 0);
+}
+
+/* Reads how many parts the elements of x have: `wanted`, or 0: 1 or 2. What only the run knows is looked at there. */
+static void find_parts(fourier *f, int64_t wanted) {
+    sinter_kernel *k = f->k;
+    const sinter_type type = sinter_write_type(k, f->x);
+    const sinter_dim dim = type.dims[type.rank - 1];
+    int64_t number = 0;
+    const bool is_known = sinter_dim_is_const(k->lower->dims, dim, &number);
+    sinter_expr parts = sinter_kernel_dim(k, dim);
+    if (!is_known || (wanted ? number != wanted : number < 1 || number > 2))
+        sinter_write_check(k,
+                           FORMULA(k, "a >= b && a <= c", parts,
+                                   sinter_write_int(k, wanted ? wanted : 1),
+                                   sinter_write_int(k, wanted ? wanted : 2)),
+                           sinter_arena_format(
+                               &k->lower->program->arena,
+                               wanted ? "%s: the elements have %%0 parts, but it is one-sided"
+                                      : "%s: the elements have %%0 parts, not 1 or 2",
+                               sinter_op_get_info(sinter_node_op(k->lower->module, f->node))->name),
+                           parts);
+    if (wanted) number = wanted;
+    f->complex = number == 2 || (!is_known && !wanted);
+    f->parts = is_known || wanted ? NULL : parts;
+}
+
+/* Part 1 of an element whose part 0 or, where it has two, part 1 is `read`: 0 in the first case. */
+static sinter_expr second_part(const fourier *f, sinter_expr read) {
+    return f->parts ? FORMULA(f->k, "select(a == 2, b, c)", f->parts, read, zero_real(f->k)) : read;
+}
+
+/* Where the second part lies, or the last one there is. */
+static sinter_expr last_part(const fourier *f) {
+    return f->parts ? FORMULA(f->k, "a - 1", f->parts) : sinter_write_int(f->k, 1);
 }
 
 static void make_table(fourier *f, sinter_expr host_room) {
@@ -66,16 +102,18 @@ static void advance(fourier *f, sinter_loop_var place, sinter_expr step) {
 
 static sinter_expr part_of(fourier *f, sinter_expr position, int part) {
     f->at[f->axis] = position;
-    f->at[f->rank - 1] = sinter_write_int(f->k, part);
-    return sinter_write_cast(f->k, sinter_lower_element(f->k, f->x, f->at), SINTER_DTYPE_f64);
+    f->at[f->rank - 1] = part ? last_part(f) : sinter_write_int(f->k, 0);
+    sinter_expr read =
+        sinter_write_cast(f->k, sinter_lower_element(f->k, f->x, f->at), SINTER_DTYPE_f64);
+    return part ? second_part(f, read) : read;
 }
 
 /* Adds term j. A onesided inverse has only the first half: in[length - j] is the conjugate of in[j]. */
-static void add_input(fourier *f, sinter_expr j, sinter_expr place, bool complex) {
+static void add_input(fourier *f, sinter_expr j, sinter_expr place) {
     sinter_kernel *k = f->k;
     if (!(f->inverse && f->onesided)) {
         sinter_expr real = sinter_write_let(k, "x", part_of(f, j, 0));
-        add_term(f, place, real, complex ? sinter_write_let(k, "y", part_of(f, j, 1)) : NULL);
+        add_term(f, place, real, f->complex ? sinter_write_let(k, "y", part_of(f, j, 1)) : NULL);
         return;
     }
     sinter_expr folded =
@@ -100,7 +138,6 @@ static void transform_axis(fourier *f) {
     sinter_value y = sinter_write_result(k, f->node, 0);
     sinter_type type = sinter_write_type(k, f->x), out = sinter_write_type(k, y);
     sinter_loop_buffer buffer = sinter_kernel_buffer(k, y);
-    bool complex = sinter_dim_is(k->lower->dims, type.dims[f->rank - 1], 2);
     sinter_expr to[SINTER_MAX_RANK], scale = zero_real(k);
     fill_table(f);
     uint32_t loops = 0;
@@ -116,14 +153,13 @@ static void transform_axis(fourier *f) {
     sinter_expr count =
         f->inverse && f->onesided ? f->length : FORMULA(k, "min(a, b)", f->given, f->length);
     sinter_expr j = sinter_kernel_begin_for(k, "j", sinter_write_let(k, "count", count));
-    add_input(f, j, sinter_write_get(k, place), complex);
+    add_input(f, j, sinter_write_get(k, place));
     advance(f, place, bin);
     sinter_write_end(k);
     scale = FORMULA(k, f->inverse ? "1 / a" : "a / a",
                     sinter_write_cast(k, f->length, SINTER_DTYPE_f64));
     sinter_loop_var sums[2] = {f->real, f->imaginary};
-    int64_t parts = 1;
-    sinter_dim_is_const(k->lower->dims, out.dims[f->rank - 1], &parts);
+    const int64_t parts = f->inverse && f->onesided ? 1 : 2;
     for (int64_t part = 0; part < parts; ++part) {
         to[f->rank - 1] = sinter_write_int(k, part);
         sinter_expr element = FORMULA(k, "a * b", sinter_write_get(k, sums[part]), scale);
@@ -207,6 +243,7 @@ bool sinter_lower_dft(sinter_kernel *kernel, sinter_node node) {
     fourier f = begin_dft(kernel, node);
     uint32_t axis = 0;
     make_table(&f, longest(kernel->lower, node, f.x));
+    find_parts(&f, !f.onesided ? 0 : f.inverse ? 2 : 1);
     if (known_axis(&f, &axis)) {
         transform_checked(&f, axis);
         return true;
@@ -256,7 +293,8 @@ bool sinter_lower_stft(sinter_kernel *kernel, sinter_node node) {
     if (given && sinter_value_known_dims(lower->module, given, &items, &count)) width = items[0];
     if (!given && window) width = sinter_write_type(kernel, window).dims[0];
     if (!width) return sinter_lower_error(lower, node, "the frame length is not known");
-    bool complex = sinter_dim_is(lower->dims, sinter_write_type(kernel, f.x).dims[2], 2);
+    if (sinter_write_type(kernel, f.x).rank == 3)
+        find_parts(&f, sinter_node_get_int(lower->module, node, "onesided", 1) ? 1 : 0);
     f.length = sinter_kernel_dim(kernel, width);
     sinter_expr host = sinter_lower_host_dim(lower, width);
     make_table(&f, host);
@@ -283,11 +321,12 @@ bool sinter_lower_stft(sinter_kernel *kernel, sinter_node node) {
                                sinter_write_cast(kernel, sinter_lower_element(kernel, window, &j),
                                                  SINTER_DTYPE_f64))
             : NULL;
-    for (int part = 0; part < (complex ? 2 : 1); ++part) {
+    for (int part = 0; part < (f.complex ? 2 : 1); ++part) {
         sinter_expr at[3] = {out[0], FORMULA(kernel, "a + b", first, j),
-                             sinter_write_int(kernel, part)};
+                             part ? last_part(&f) : sinter_write_int(kernel, 0)};
         sinter_expr element =
             sinter_write_cast(kernel, sinter_lower_element(kernel, f.x, at), SINTER_DTYPE_f64);
+        if (part) element = second_part(&f, element);
         parts[part] = sinter_write_let(
             kernel, "x", weight ? FORMULA(kernel, "a * b", element, weight) : element);
     }

@@ -19,11 +19,13 @@ static sinter_expr is_nan(sinter_loop_builder *build, sinter_expr element) {
     return sinter_loop_call(build, SINTER_SCALAR_is_nan, &element);
 }
 
-/* The elements of a line lie side by side and are there to be read. */
+/* The elements of a line lie side by side and are there to be read, as they are or in the wider type that is computed in. */
 static bool is_run(const arg_reduction *a, sinter_expr element) {
     const sinter_type *type = sinter_value_type(a->kernel->lower->module, a->x);
     for (uint32_t i = a->axis + 1; i < type->rank; ++i)
         if (!sinter_dim_is(a->kernel->lower->dims, type->dims[i], 1)) return false;
+    if (element->kind == SINTER_LOOP_CAST && element->dtype == sinter_dtype_compute(type->dtype))
+        element = element->arguments[0];
     return element->kind == SINTER_LOOP_LOAD;
 }
 

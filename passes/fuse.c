@@ -280,7 +280,10 @@ static bool has_few_rows(const sinter_fusion *f, sinter_node contraction, int64_
  * times a single column: its rows are next to each other. */
 static bool is_read_in_order(const sinter_fusion *f, sinter_node contraction, uint32_t operand,
                              sinter_node transpose) {
-    enum { FEW_ROWS = 4 }; /* beyond, a matrix in order is worth its transposition */
+    /* 2 and 4 rows by a matrix of 2048 x 1024 as it lies take 0.16 and 0.32 ms of a Zen 4, 0.72 and 0.82 by one put in order first
+     * (docs/benchmarks.md); a row more costs more this way, and more of them were not measured. The schedule that has all rows take a row of the
+     * matrix before the next one comes is of CPUs alone (codegen/schedule_cpu_reduce.c), so GPUs have it for one row only. */
+    enum { FEW_ROWS = 4 };
     const int64_t *perm = NULL;
     size_t rank = sinter_node_get_ints(f->module, transpose, "perm", &perm);
     if (rank < 2 || perm[rank - 2] != (int64_t)rank - 1) return false;

@@ -1,5 +1,6 @@
 """Code of single operators, those that tests/bench/ops.py times: compiled for AVX-512, they have no gathers where addresses are regular, and no
-sum or maximum of elements side by side that takes them one by one. What is excepted has its reason, and must be what it says.
+sum or maximum of elements side by side that takes them one by one. What is excepted has its reason, and must still
+need it: that some gather or sum is there is checked, how many and that the reason is theirs is not.
 """
 
 import concurrent.futures

@@ -94,8 +94,10 @@ static bool find_words(sinter_lower *lower, sinter_node node, sinter_loop_exchan
     if (mesh->rank < 0 || out_words->kind < 0 ||
         !is_packed(lower, node, out_words->kind, sinter_mesh_axes_product(mesh, &over)))
         return sinter_lower_error(lower, node, not_local);
-    if (!sinter_sharding_can_send(type->dtype))
-        return sinter_lower_error(lower, node, "ranks can send whole bytes only");
+    if (!sinter_sharding_check_send(lower->module, node, lower->diag)) {
+        lower->failed = true;
+        return false;
+    }
     out_words->over = pack_axes(&over);
     if (pairs) find_pair(lower, node, mesh->rank, out_words);
     return true;

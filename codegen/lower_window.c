@@ -2,6 +2,7 @@
  * input instead of testing each tap, so inner loops have no branch. Test: tests/suites/onnx_suite.py */
 #include "codegen/lower_window.h"
 #include "codegen/lower_winograd.h"
+#include "ir/infer.h"
 
 /* What windows at `narrow` places reach in all, less the `wide` elements there are: the padding that SAME asks for. */
 static sinter_expr overhang(sinter_loop_builder *build, const sinter_window *w, uint32_t i,
@@ -222,21 +223,13 @@ bool sinter_lower_conv(sinter_kernel *kernel, sinter_node node) {
  * for make of them. */
 static sinter_expr crop_before(sinter_kernel *kernel, sinter_node node, const sinter_window *w,
                                uint32_t i) {
-    sinter_module *module = kernel->lower->module;
     sinter_loop_builder *build = &kernel->build;
-    sinter_string mode = sinter_node_get_string(module, node, "auto_pad");
-    bool upper = sinter_string_is(mode, "SAME_UPPER");
-    const int64_t *shape = NULL;
-    if (!upper && !sinter_string_is(mode, "SAME_LOWER") &&
-        !sinter_node_get_ints(module, node, "output_shape", &shape))
+    sinter_dim excess;
+    bool upper;
+    if (!sinter_infer_transposed_excess(kernel->lower->module, node, i, &excess, &upper))
         return w->pad_before[i];
-    int axis = (int)(w->space + i);
-    sinter_expr extra =
-        sinter_loop_int(build, sinter_node_get_int_at(module, node, "output_padding", i, 0));
-    sinter_expr size = sinter_kernel_dim_of(kernel, sinter_node_result(module, node, 0), axis);
-    sinter_expr total = overhang(
-        build, w, i, sinter_kernel_dim_of(kernel, sinter_node_operand(module, node, 0), axis),
-        sinter_loop_sub(build, size, extra));
+    sinter_expr total =
+        sinter_loop_max(build, sinter_kernel_dim(kernel, excess), sinter_loop_int(build, 0));
     sinter_expr half = sinter_loop_div(build, total, sinter_loop_int(build, 2));
     return upper ? half : sinter_loop_sub(build, total, half);
 }

@@ -110,6 +110,16 @@ sinter_value sinter_compose_reshape(sinter_rewrite *rewrite, sinter_value x, con
                : 0;
 }
 
+void sinter_compose_replace(sinter_rewrite *rewrite, sinter_node node, sinter_value value,
+                            const sinter_type *type) {
+    const sinter_type *own = value ? sinter_compose_type(rewrite, value) : NULL;
+    if (!own) return;
+    bool same = true;
+    for (uint32_t i = 0; i < type->rank; i++) same = same && own->dims[i] == type->dims[i];
+    if (!same) value = sinter_compose_reshape(rewrite, value, type->dims, type->rank);
+    if (value) sinter_rewrite_replace_node(rewrite, node, &value);
+}
+
 sinter_value sinter_compose_transpose(sinter_rewrite *rewrite, sinter_value x, const int64_t *perm,
                                       size_t count) {
     return x ? sinter_build_transpose(&rewrite->build, x, perm, count) : 0;

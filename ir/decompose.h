@@ -40,4 +40,6 @@ sinter_value sinter_compose_concat(sinter_rewrite *rewrite, const sinter_value *
 /* rank-1 value of extent C viewed as [C, 1, ...] so that it broadcasts against axis 1 of a tensor of that rank. */
 sinter_value sinter_compose_channel_view(sinter_rewrite *rewrite, sinter_value x, uint32_t rank);
 sinter_value sinter_compose_operand(sinter_rewrite *rewrite, sinter_node node, uint32_t i);
+/* The node's one result becomes the value, of the type that result had: same dims, in the same words. Nothing for 0. */
+void sinter_compose_replace(sinter_rewrite *rewrite, sinter_node node, sinter_value value, const sinter_type *type);
 const sinter_type *sinter_compose_type(sinter_rewrite *rewrite, sinter_value value);

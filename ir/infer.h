@@ -51,6 +51,9 @@ bool sinter_infer_bind_dim(sinter_module *module, sinter_string symbol, int64_t 
 bool sinter_infer_bind_text(sinter_module *module, const char *text, sinter_diag *diag);
 /* Whether such a text can be bound: inputs have a symbol of that name. */
 bool sinter_infer_has_symbol(const sinter_module *module, const char *text);
+/* By how much the whole product of a transposed convolution is longer than y along spatial axis i (below 0: shorter), where auto_pad or
+ * output_shape say how long y is: half of that is cut off in front, and the odd one there, too, unless *out_upper. False: pads say what is. */
+bool sinter_infer_transposed_excess(sinter_module *module, sinter_node node, uint32_t i, sinter_dim *out_excess, bool *out_upper);
 /* Contents of operand i as dims, one per element; elements not known get fresh symbols of CONTENT origin, recorded
  * in the value, so that "reshape to what this tensor says" stays an expression. false (no error reported) where the
  * element count itself is not a number or exceeds 64: the rule then uses symbols of NODE origin. */

@@ -326,6 +326,33 @@ bool infer_conv_transpose(sinter_infer *infer) {
     return true;
 }
 
+bool sinter_infer_transposed_excess(sinter_module *module, sinter_node node, uint32_t i,
+                                    sinter_dim *out_excess, bool *out_upper) {
+    sinter_string mode = sinter_node_get_string(module, node, "auto_pad");
+    *out_upper = sinter_string_is(mode, "SAME_UPPER");
+    if (!*out_upper && !sinter_string_is(mode, "SAME_LOWER") &&
+        !sinter_node_find_attr(module, node, "output_shape"))
+        return false;
+    sinter_dim_table *dims = sinter_module_dims(module);
+    const uint32_t at = i + (sinter_node_get_int(module, node, "channels_last", 0) ? 1 : 2);
+    const sinter_dim one = sinter_dim_const(dims, 1);
+    sinter_dim x = sinter_value_type(module, sinter_node_operand(module, node, 0))->dims[at],
+               kernel =
+                   sinter_value_type(module, sinter_node_operand(module, node, 1))->dims[i + 2],
+               y = sinter_value_type(module, sinter_node_result(module, node, 0))->dims[at],
+               extra = sinter_dim_const(
+                   dims, sinter_node_get_int_at(module, node, "output_padding", i, 0) + 1),
+               stride =
+                   sinter_dim_const(dims, sinter_node_get_int_at(module, node, "strides", i, 1)),
+               dilation =
+                   sinter_dim_const(dims, sinter_node_get_int_at(module, node, "dilations", i, 1));
+    sinter_dim whole =
+        sinter_dim_add(dims, sinter_dim_mul(dims, sinter_dim_sub(dims, x, one), stride),
+                       sinter_dim_mul(dims, sinter_dim_sub(dims, kernel, one), dilation));
+    *out_excess = sinter_dim_sub(dims, sinter_dim_add(dims, whole, extra), y);
+    return true;
+}
+
 /* ---- global pooling ---- */
 
 bool infer_global_pool(sinter_infer *infer) {

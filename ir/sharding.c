@@ -139,6 +139,14 @@ bool sinter_sharding_can_send(sinter_dtype dtype) {
     return info->bits && info->bits % 8 == 0 && info->class != SINTER_CLASS_STRING;
 }
 
+bool sinter_sharding_check_send(sinter_module *module, sinter_node node, sinter_diag *diag) {
+    if (!sinter_op_sends(sinter_node_op(module, node))) return true;
+    sinter_dtype dtype = sinter_value_type(module, sinter_node_operand(module, node, 0))->dtype;
+    if (sinter_sharding_can_send(dtype)) return true;
+    return sinter_error(diag, sinter_node_where(module, node),
+                        "ranks can send whole bytes only, not %s", sinter_dtype_infos[dtype].name);
+}
+
 /* ---- text ---- */
 
 /* 1..5 multiple 2, after `:?`; nothing: any. */

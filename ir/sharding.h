@@ -57,6 +57,8 @@ double sinter_sharding_axis_parts(const sinter_dim_table *dims, const sinter_mes
 bool sinter_sharding_check_size(const sinter_sharding *sharding, uint32_t dim, int64_t size, const char *where, sinter_diag *diag);
 /* Whether ranks can send each other elements of the type: whole bytes that mean the same to all of them. */
 bool sinter_sharding_can_send(sinter_dtype dtype);
+/* False, with an error, where the node has ranks send each other what they can't. */
+bool sinter_sharding_check_send(sinter_module *module, sinter_node node, sinter_diag *diag);
 
 /* "shard(data, _, model?!1) partial(model)", from the word `shard` on; axes are those of the mesh. */
 bool sinter_sharding_read(sinter_lexer *lexer, const sinter_mesh *mesh, sinter_arena *arena, sinter_sharding *out_sharding);

@@ -33,16 +33,22 @@ static bool make_program(const sinter_pass_context *context, sinter_module *modu
     return run(context, module, sinter_pipeline_of_rank(), diag);
 }
 
+typedef struct exchange_check {
+    sinter_module *module;
+    sinter_diag *diag;
+    bool good;
+} exchange_check;
+
+static void check_exchange(void *user, sinter_node node) {
+    exchange_check *check = user;
+    check->good = check->good && sinter_sharding_check_send(check->module, node, check->diag);
+}
+
 /* As lowering will have it. */
 static bool check_exchanges(sinter_module *module, sinter_diag *diag) {
-    SINTER_FOR_NODES (module, sinter_module_main(module), node) {
-        sinter_value x = sinter_node_operand(module, node, 0);
-        if (sinter_op_sends(sinter_node_op(module, node)) &&
-            !sinter_sharding_can_send(sinter_value_type(module, x)->dtype))
-            return sinter_error(diag, sinter_node_where(module, node),
-                                "ranks can send whole bytes only");
-    }
-    return true;
+    exchange_check check = {.module = module, .diag = diag, .good = true};
+    sinter_pass_visit_nodes(module, check_exchange, &check);
+    return check.good;
 }
 
 bool sinter_shard_try(const sinter_pass_context *context, sinter_module *module,

@@ -8,6 +8,7 @@
  * Constant weights are put in order here, others in every run. Values stay up to the order of sums.
  * Test: tests/passes/split_conv_transpose/ */
 #include "ir/decompose.h"
+#include "ir/infer.h"
 #include "passes/fold_constants.h"
 #include "passes/pass.h"
 
@@ -42,36 +43,21 @@ static bool const_dim(const deconvolution *d, sinter_value value, uint32_t dim, 
                                sinter_value_type(d->module, value)->dims[dim], out);
 }
 
-/* Elements of the whole product along an axis that y lacks; negative where y has more. False: that is no number. */
-static bool count_excess(const deconvolution *d, uint32_t i, int64_t extra, int64_t *out) {
-    const axis *a = &d->axes[i];
-    const uint32_t at = i + (d->channels_last ? 1 : 2);
-    sinter_dim_table *dims = sinter_module_dims(d->module);
-    sinter_dim
-        x = sinter_value_type(d->module, sinter_node_operand(d->module, d->node, 0))->dims[at],
-        y = sinter_value_type(d->module, sinter_node_result(d->module, d->node, 0))->dims[at];
-    sinter_dim whole =
-        sinter_dim_add(dims, sinter_dim_mul(dims, x, sinter_dim_const(dims, a->stride)),
-                       sinter_dim_const(dims, a->kernel + extra - a->stride));
-    return sinter_dim_is_const(dims, sinter_dim_sub(dims, whole, y), out);
-}
-
 /* What of the whole product comes before y, and after it. Where the size of y is stated, or follows from auto_pad, a product that is too
  * short ends in zeros. False: these are no numbers. */
-static bool read_crop(const deconvolution *d, uint32_t i, int64_t extra, int64_t *out_before,
-                      int64_t *out_after) {
+static bool read_crop(const deconvolution *d, uint32_t i, int64_t *out_before, int64_t *out_after) {
+    sinter_dim of_run;
     int64_t excess;
-    sinter_string mode = sinter_node_get_string(d->module, d->node, "auto_pad");
-    bool upper = sinter_string_is(mode, "SAME_UPPER");
+    bool upper;
     *out_before = *out_after = 0;
-    if (upper || sinter_string_is(mode, "SAME_LOWER") ||
-        sinter_node_find_attr(d->module, d->node, "output_shape")) {
-        if (!count_excess(d, i, extra, &excess)) return false;
+    if (sinter_infer_transposed_excess(d->module, d->node, i, &of_run, &upper)) {
+        if (!sinter_dim_is_const(sinter_module_dims(d->module), of_run, &excess)) return false;
         if (excess > 0) *out_before = upper ? excess / 2 : excess - excess / 2;
         *out_after = excess - *out_before;
         return true;
     }
-    if (sinter_string_is(mode, "VALID")) return true;
+    if (sinter_string_is(sinter_node_get_string(d->module, d->node, "auto_pad"), "VALID"))
+        return true;
     *out_before = item_of(d, "pads", i, 0);
     *out_after = item_of(d, "pads", i + d->spatial, 0);
     return *out_before >= 0 && *out_after >= 0;
@@ -84,7 +70,7 @@ static bool describe_axis(deconvolution *d, uint32_t i) {
     a->stride = item_of(d, "strides", i, 1);
     if (!const_dim(d, sinter_node_operand(d->module, d->node, 1), i + 2, &a->kernel) ||
         a->stride < 1 || a->kernel < 1 || item_of(d, "dilations", i, 1) != 1 ||
-        !read_crop(d, i, extra, &before, &after))
+        !read_crop(d, i, &before, &after))
         return false;
     int64_t last = a->kernel - after + extra - 1;
     if (last < 0) return false;
@@ -270,9 +256,7 @@ static void visit(void *user, sinter_node node) {
     sinter_rewrite_at(rewrite, node);
     sinter_value value = build_convolution(&d);
     if (value && d.phases > 1) value = crop(&d, interleave(&d, value));
-    /* The same dims in the same words. */
-    value = sinter_compose_reshape(rewrite, value, type.dims, type.rank);
-    if (value) sinter_rewrite_replace_node(rewrite, node, &value);
+    sinter_compose_replace(rewrite, node, value, &type);
 }
 
 void sinter_pass_split_conv_transpose(sinter_pass_context *context) {

@@ -10,17 +10,6 @@
 
 #include <string.h>
 
-/* By a value with the same dims, in the same words. */
-static void replace(sinter_rewrite *rewrite, sinter_node node, sinter_value value,
-                    const sinter_type *type) {
-    const sinter_type *own = value ? sinter_compose_type(rewrite, value) : NULL;
-    if (!own) return;
-    bool same = true;
-    for (uint32_t i = 0; i < type->rank; i++) same = same && own->dims[i] == type->dims[i];
-    if (!same) value = sinter_compose_reshape(rewrite, value, type->dims, type->rank);
-    if (value) sinter_rewrite_replace_node(rewrite, node, &value);
-}
-
 /* ---- maxima and means ---- */
 
 /* The steps saved are worth writing and reading what lies between, and more: windows of 3 x 3 stay. */
@@ -220,7 +209,7 @@ static void visit_resize(sinter_rewrite *rewrite, sinter_node node) {
     const sinter_type result = *sinter_value_type(module, sinter_node_result(module, node, 0));
     sinter_rewrite_at(rewrite, node);
     for (uint32_t i = 0; i < r.count && x; i++) x = build_resized(rewrite, node, &r, i, x);
-    replace(rewrite, node, x, &result);
+    sinter_compose_replace(rewrite, node, x, &result);
 }
 
 /* ---- the pass ---- */
@@ -238,7 +227,7 @@ static void visit(void *user, sinter_node node) {
     sinter_rewrite_at(rewrite, node);
     for (uint32_t i = 0; i < w.spatial && x; i++)
         if (w.kernel[i] > 1 || at(w.strides, i, 1) > 1) x = build_axis(rewrite, node, &w, i, x);
-    replace(rewrite, node, x, &type);
+    sinter_compose_replace(rewrite, node, x, &type);
 }
 
 void sinter_pass_split_windows(sinter_pass_context *context) {

@@ -44,7 +44,7 @@ GATHERS = {
     "transposed 4x4, 8 groups": REST,
     "transposed 1d, 16 taps, stride 8": REST,
     "transposed 2x2, stride 2": "results that interleave are rows of 2 x 2, turned",
-    "transposed, weights of the run": "weights are turned and transposed, a few taps at a time",
+    "transposed, weights of the run": REST,
     "depthwise 3x3, two for each channel": "two results of a channel share its elements: lanes read i / 2",
     "depth to space": "rows of 4 elements are turned",
 }  # fmt: skip

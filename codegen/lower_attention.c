@@ -8,7 +8,7 @@
  * and weights are scratch in the type that `factor_precision` has products read.
  *
  * Needs the form that decompose leaves: rank 4, f32 or f64, heads of queries a multiple of those of keys, at most a mask that is
- * added, no other result than y. Test: tests/codegen/lower/attention.sir, tests/ops/attention.sir */
+ * added and a causal one, no other result than y. Test: tests/codegen/lower/attention.sir, tests/ops/attention.sir */
 #include "codegen/lower_write.h"
 #include "ir/decompose.h"
 #include "ir/machine.h"
@@ -49,6 +49,7 @@ typedef struct attention {
     bool streams;            /* keys come in blocks */
     bool whole;              /* blocks are all of one size */
     bool divides;            /* that of keys their number: there is none beyond the last */
+    bool causal;             /* queries see keys up to their own place alone */
     bool rounds;             /* factors are rounded: */
     sinter_dtype factor;     /* what they are stored as; f32: rounded to tf32 */
     sinter_expr last_column; /* the last key */
@@ -181,6 +182,9 @@ static void multiply_keys(attention *a) {
     if (a->mask)
         score =
             FORMULA(k, "a + b", score, sinter_lower_operand(k, a->node, 3, at, &a->scores_type));
+    if (a->causal)
+        score = FORMULA(k, "select(a <= b, c, d)", FORMULA(k, "a + b", a->column, n), row, score,
+                        sinter_write_number(k, a->dtype, -INFINITY));
     sinter_write_store2(k, a->scores, m, n, score);
     sinter_kernel_end_loops(k, 2);
 }
@@ -318,6 +322,11 @@ static sinter_expr block_count(attention *a, sinter_expr all, int64_t block) {
     return FORMULA(a->k, "(a + b - 1) / b", all, sinter_write_int(a->k, block));
 }
 
+/* The keys that some query of the block sees: blocks of those behind them are no work. */
+static sinter_expr seen_keys(const attention *a, sinter_expr all) {
+    return a->causal ? FORMULA(a->k, "min(a, b + c)", all, a->row, a->rows) : all;
+}
+
 static void multiply_rows(attention *a) {
     sinter_kernel *k = a->k;
     sinter_expr all = dim_of(a, a->keys, 2);
@@ -339,8 +348,8 @@ static void multiply_rows(attention *a) {
     }
     if (a->streams) {
         begin_stream(a);
-        sinter_expr block =
-            sinter_kernel_begin_for(k, "columns", block_count(a, all, a->block_columns));
+        sinter_expr block = sinter_kernel_begin_for(
+            k, "columns", block_count(a, seen_keys(a, all), a->block_columns));
         a->column = FORMULA(k, "a * b", block, sinter_write_int(k, a->block_columns));
         a->computed = sinter_write_int(k, a->block_columns);
         a->columns = a->divides ? a->computed : count_in_block(a, a->column, all, a->block_columns);
@@ -390,6 +399,7 @@ static void read_attributes(attention *a) {
     const sinter_string precision = sinter_node_get_string(module, a->node, "factor_precision");
     const int64_t *blocks;
     a->scale = sinter_node_get_float(module, a->node, "scale", 1);
+    a->causal = sinter_node_get_int(module, a->node, "is_causal", 0) != 0;
     a->whole = sinter_node_get_ints(module, a->node, "blocks", &blocks) == 2;
     a->rounds = !sinter_string_equal(precision, SINTER_STRING("f32"));
     a->factor = sinter_string_equal(precision, SINTER_STRING("bf16"))  ? SINTER_DTYPE_bf16

@@ -11,6 +11,7 @@ typedef struct attention {
     sinter_value q, k, v; /* [batch, heads, length, size] */
     sinter_dtype dtype;   /* of Q and Y */
     sinter_value mask;    /* additive, or 0 */
+    bool by_places; /* what is_causal hides is no part of the mask: the node goes on saying it */
 } attention;
 
 /* [B, S, H * D] -> [B, H, S, D] */
@@ -126,14 +127,11 @@ static void add_mask(attention *a, sinter_value mask) {
     a->mask = a->mask ? sinter_compose_binary(a->rewrite, SINTER_OP_add, a->mask, mask) : mask;
 }
 
-static void build_masks(attention *a, sinter_dim past) {
-    sinter_type q = *sinter_compose_type(a->rewrite, a->q),
-                k = *sinter_compose_type(a->rewrite, a->k);
+static void build_masks(attention *a) {
+    sinter_type k = *sinter_compose_type(a->rewrite, a->k);
     sinter_value given = sinter_compose_operand(a->rewrite, a->node, 3),
                  lengths = sinter_compose_operand(a->rewrite, a->node, 6);
     if (given) add_mask(a, given_mask(a, given, k.dims[2]));
-    if (sinter_node_get_int(a->module, a->node, "is_causal", 0))
-        add_mask(a, causal_mask(a, q.dims[2], k.dims[2], past));
     if (lengths) {
         const int64_t axes[3] = {1, 2, 3};
         sinter_value limit = sinter_compose_unsqueeze(a->rewrite, lengths, axes, 3);
@@ -235,8 +233,7 @@ static bool is_plain(const attention *a) {
 /* It is as lowering takes it. */
 static bool stays(attention *a) {
     const sinter_node_info *info = sinter_node_get(a->module, a->node);
-    if (info->operand_count > 4 || !sinter_node_find_attr(a->module, a->node, "scale") ||
-        sinter_node_get_int(a->module, a->node, "is_causal", 0))
+    if (info->operand_count > 4 || !sinter_node_find_attr(a->module, a->node, "scale"))
         return false;
     for (uint32_t i = 1; i < info->result_count; i++)
         if (info->results[i]) return false;
@@ -275,12 +272,14 @@ static bool has_precision(const attention *a) {
 /* With masks, caches and heads as they were made of what the node says. */
 static sinter_value build_plain(attention *a) {
     sinter_value operands[4] = {a->q, a->k, a->v, a->mask};
-    const sinter_attr attributes[2] = {
-        sinter_attr_float("scale", scale_number(a)),
-        sinter_attr_string("factor_precision",
-                           sinter_node_get_string(a->module, a->node, "factor_precision"))};
+    sinter_attr attributes[3] = {sinter_attr_float("scale", scale_number(a))};
+    uint32_t count = 1;
+    if (has_precision(a))
+        attributes[count++] = sinter_attr_string(
+            "factor_precision", sinter_node_get_string(a->module, a->node, "factor_precision"));
+    if (a->by_places) attributes[count++] = sinter_attr_int("is_causal", 1);
     return sinter_build(&a->rewrite->build, SINTER_OP_attention, operands, a->mask ? 4 : 3,
-                        attributes, has_precision(a) ? 2 : 1);
+                        attributes, count);
 }
 
 /* Product, softmax, product; the stages of the scores where they are wanted. */
@@ -329,8 +328,14 @@ bool sinter_decompose_attention(sinter_rewrite *rewrite, sinter_node node,
     sinter_value past = sinter_compose_operand(rewrite, node, 4);
     sinter_dim past_length =
         past ? sinter_compose_type(rewrite, past)->dims[2] : sinter_dim_const(a.table, 0);
-    build_masks(&a, past_length);
-    sinter_value y = is_plain(&a) && fits_blocks(&a) ? build_plain(&a) : build_products(&a, &stage);
+    build_masks(&a);
+    const bool is_causal = sinter_node_get_int(module, node, "is_causal", 0) != 0,
+               plain = is_plain(&a) && fits_blocks(&a);
+    a.by_places = is_causal && plain && !past;
+    if (is_causal && !a.by_places)
+        add_mask(&a, causal_mask(&a, sinter_compose_type(rewrite, a.q)->dims[2],
+                                 sinter_compose_type(rewrite, a.k)->dims[2], past_length));
+    sinter_value y = plain ? build_plain(&a) : build_products(&a, &stage);
     if (!y) return false;
     out_results[0] = flat ? merge_heads(&a, y) : y;
     uint32_t results = sinter_node_get(module, node)->result_count;

@@ -4,11 +4,13 @@
  *
  *   steps of keys: products; scores, weights and sums go through shared memory, keys and values come from the second cache; and in each some
  *   latencies, which other blocks of the multiprocessor fill.
+ * A mask that is causal and nothing else, a constant, becomes the attribute that says so.
  * Needs attention as decompose leaves it. Values change by rounding. Test: tests/passes/tile_attention/ */
 #include "passes/tile_attention.h"
 #include "ir/decompose.h"
 #include "ir/machine.h"
 
+#include <float.h>
 #include <math.h>
 
 enum {
@@ -118,11 +120,71 @@ static void try_rows(const shape *s, const sinter_machine *machine, int64_t rows
     }
 }
 
+/* What a mask is, element by element: a constant, or one of two numbers by a constant condition. */
+typedef struct mask_reader {
+    const sinter_tensor *tensor; /* of f32 or bool */
+    double chosen[2];            /* where it is false, where it is true */
+} mask_reader;
+
+static bool read_scalar(const sinter_module *module, sinter_value value, double *out) {
+    const sinter_tensor *tensor = sinter_value_constant(module, value);
+    if (!tensor || !tensor->data || sinter_tensor_count(tensor) != 1) return false;
+    *out = sinter_tensor_get_double(tensor, 0);
+    return true;
+}
+
+static bool begin_mask(const sinter_module *module, sinter_value mask, mask_reader *out) {
+    const sinter_node node = sinter_value_definition(module, mask);
+    const bool chooses = node && sinter_node_op(module, node) == SINTER_OP_where;
+    if (chooses && (!read_scalar(module, sinter_node_operand(module, node, 1), &out->chosen[1]) ||
+                    !read_scalar(module, sinter_node_operand(module, node, 2), &out->chosen[0])))
+        return false;
+    out->tensor =
+        sinter_value_constant(module, chooses ? sinter_node_operand(module, node, 0) : mask);
+    return out->tensor && out->tensor->data &&
+           out->tensor->dtype == (chooses ? SINTER_DTYPE_bool : SINTER_DTYPE_f32);
+}
+
+static double read_mask(const mask_reader *mask, int64_t at) {
+    const double item = sinter_tensor_get_double(mask->tensor, at);
+    return mask->tensor->dtype == SINTER_DTYPE_bool ? mask->chosen[item != 0] : item;
+}
+
+/* 0 up to each query's own place, and behind it what leaves no weight: -inf, or the lowest numbers. */
+static bool is_causal_mask(const mask_reader *mask, int64_t queries, int64_t keys) {
+    const sinter_tensor *tensor = mask->tensor;
+    if (tensor->rank < 2 || tensor->dims[tensor->rank - 2] != queries ||
+        tensor->dims[tensor->rank - 1] != keys)
+        return false;
+    const int64_t count = sinter_tensor_count(tensor);
+    for (int64_t at = 0; at < count; at++) {
+        const double item = read_mask(mask, at);
+        if (at % keys > at / keys % queries ? !(item <= -FLT_MAX / 2) : item != 0) return false;
+    }
+    return true;
+}
+
+/* Blocks of keys that a causal mask hides are no work, and need no mask in memory. */
+static void recognize_causal(sinter_pass_context *context, sinter_node node) {
+    sinter_module *module = context->module;
+    const sinter_value value = sinter_node_operand(module, node, 3);
+    const sinter_type *q = sinter_value_type(module, sinter_node_operand(module, node, 0)),
+                      *k = sinter_value_type(module, sinter_node_operand(module, node, 1));
+    const sinter_attr causal = sinter_attr_int("is_causal", 1);
+    mask_reader mask;
+    if (!value || !begin_mask(module, value, &mask) ||
+        !is_causal_mask(&mask, dim_or(module, q->dims[2], 0), dim_or(module, k->dims[2], 0)))
+        return;
+    sinter_rewrite_set_operand(&context->rewrite, node, 3, 0);
+    sinter_rewrite_set_attr(&context->rewrite, node, &causal);
+}
+
 /* Units for matrices take 16 rows of a warp: fewer than 64 leave most of a multiprocessor's idle, and are for where more have no room. */
 static void visit(void *user, sinter_node node) {
     static const int64_t row_counts[] = {64, 128};
     sinter_pass_context *context = user;
     if (!sinter_attention_has_blocks(context->module, node)) return;
+    recognize_causal(context, node);
     const shape s = describe(context->module, node);
     choice best = {.cycles = INFINITY};
     for (size_t i = 0; i < sizeof row_counts / sizeof *row_counts; i++)

@@ -1,7 +1,7 @@
 /* From a graph to something that runs: lower -> schedule -> plan memory -> emit. The steps are separate functions so
  * that every stage can be printed (--emit) and tested. */
 #pragma once
-#include "codegen/loop.h"
+#include "codegen/loops/loop.h"
 #include "ir/graph.h"
 #include "ir/machine.h"
 

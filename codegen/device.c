@@ -1,6 +1,6 @@
 /* See device.h. Test: tests/codegen/emit_cuda/ */
 #include "codegen/device.h"
-#include "codegen/loop_access.h"
+#include "codegen/loops/access.h"
 #include "ir/base/diag.h"
 
 typedef struct search {

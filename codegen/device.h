@@ -2,7 +2,7 @@
  * and by that of the host function. Test: tests/codegen/emit_cuda/ */
 #pragma once
 #include "codegen/compile.h"
-#include "codegen/loop_access.h"
+#include "codegen/loops/access.h"
 
 /* A launch has the iterations of the block axes, and of the thread axes as far as their counts are numbers. x is the innermost. */
 typedef struct sinter_device_launch {

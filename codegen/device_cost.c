@@ -1,8 +1,8 @@
 /* See device_cost.h. Counted by walking the loops: a statement counts as often as the loops around it run; both sides of a condition
  * count, but for those on a loop's variable alone, so the guard of a tail counts too much by less than a block. */
 #include "codegen/device_cost.h"
-#include "codegen/loop_mma.h"
-#include "codegen/loop_uses.h"
+#include "codegen/loops/mma.h"
+#include "codegen/loops/uses.h"
 
 #include <math.h>
 #include <string.h>

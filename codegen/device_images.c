@@ -3,7 +3,7 @@
 #include "codegen/crew.h"
 #include "codegen/cubin.h"
 #include "codegen/device.h"
-#include "codegen/emit_cuda.h"
+#include "codegen/emit/cuda.h"
 #include "codegen/nvrtc.h"
 #include "runtime/abi.h"
 

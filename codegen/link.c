@@ -4,7 +4,7 @@
  * loaded. ld.lld may link for machines whose libraries are not here, so it gets stand-ins for both, made of imports.def.
  * Test: tests/unit/package_test.c, tests/cli/compile.test */
 #include "codegen/link.h"
-#include "codegen/emit_llvm.h"
+#include "codegen/emit/llvm.h"
 #include "ir/base/file.h"
 #include "ir/base/process.h"
 

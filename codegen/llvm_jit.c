@@ -2,7 +2,7 @@
  *
  * Emitted code finds nothing but the functions of imports.def, which is also what artifacts may import.
  * The weights are copied into one blob that lives as long as the handle. Test: tests/unit/emit_test.c */
-#include "codegen/emit_llvm.h"
+#include "codegen/emit/llvm.h"
 #include "runtime/abi.h"
 
 #include <llvm-c/LLJIT.h>

@@ -2,7 +2,7 @@
  *
  * Every module has a context of its own, so that compilations may run side by side. Targets are initialized once.
  * Errors of LLVM reach the sink; what a target lacks is checked before LLVM sees it. Test: tests/unit/emit_test.c */
-#include "codegen/emit_llvm.h"
+#include "codegen/emit/llvm.h"
 #include "codegen/kernel_cache.h"
 
 #include <llvm-c/Analysis.h>

@@ -3,9 +3,9 @@
  * before LLVM has seen them, the host once it is a module of LLVM's.
  * Test: tests/unit/emit_test.c */
 #include "codegen/crew.h"
-#include "codegen/emit_llvm.h"
+#include "codegen/emit/legalize.h"
+#include "codegen/emit/llvm.h"
 #include "codegen/kernel_cache.h"
-#include "codegen/legalize.h"
 #include "codegen/object.h"
 
 /* ---- what all parts share ---- */

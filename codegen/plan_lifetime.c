@@ -3,7 +3,7 @@
  * One walk numbers the statements and notes which memory each may reach; loops then stretch what they use again in the
  * next iteration. Branches need nothing: what only one side uses is dead on the other, and positions say so.
  * Test: tests/unit/plan_memory_test.c */
-#include "codegen/loop_rewrite.h"
+#include "codegen/loops/rewrite.h"
 #include "codegen/plan_memory.h"
 
 typedef struct use {

@@ -7,7 +7,7 @@
  * Test: tests/unit/plan_memory_test.c, the suites */
 #include "codegen/plan_memory.h"
 #include "codegen/compile.h"
-#include "codegen/loop_rewrite.h"
+#include "codegen/loops/rewrite.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* Inside of the memory plan: lifetimes of the host's heap buffers and packing, apart so that tests reach them.
  * Test: tests/unit/plan_memory_test.c */
 #pragma once
-#include "codegen/loop.h"
+#include "codegen/loops/loop.h"
 
 /* Positions count the host's statements in the order they stand; a loop's body lies between two positions of its own. */
 typedef struct sinter_plan_lifetime {

@@ -4,7 +4,7 @@
  * kernel, on the target that it was measured for. Its schedule asks questions in an order that the answers before decide; a
  * choice is the answer to the question of that number. Schedules keep every value, so that such a choice changes the time of a
  * kernel and nothing else. Passes ask about layers (ir/chooser.h), one question each: whether a convolution is Winograd's, which
- * rounds in another way, and what comes by rows. Made by runtime/jit/tune.h, read by the schedules of schedule_cpu*.c and, through
+ * rounds in another way, and what comes by rows. Made by runtime/jit/tune.h, read by the schedules of schedule/cpu/ and, through
  * a chooser, by passes. The file:
  *   tuning "cpu:znver5"
  *   layer 0x4be0a1c4f1e5a3b7 { 0 winograd "direct" } // anything

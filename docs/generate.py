@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes the generated pages of docs/: ops.md from ir/ops.def, types.md from ir/dtype.def,
-passes.md from passes/passes.def, the table of verbs in loops.md from codegen/schedule.def. `--check` writes nothing and fails where a page is not up to date."""
+passes.md from passes/passes.def, the table of verbs in loops.md from codegen/schedule/schedule.def. `--check` writes nothing and fails where a page is not up to date."""
 import argparse
 import pathlib
 import re
@@ -92,11 +92,11 @@ def passes():
 def verbs():
     """loops.md as it is, with the table of verbs between its marks written anew."""
     lines = (root / "docs/loops.md").read_text().splitlines()
-    start = lines.index("<!-- verbs: from codegen/schedule.def -->") + 1
+    start = lines.index("<!-- verbs: from codegen/schedule/schedule.def -->") + 1
     yield from lines[:start]
     yield "| verb | what |"
     yield "|---|---|"
-    for name, _, _, reassociates, arguments, doc in rows("codegen/schedule.def", "VERB"):
+    for name, _, _, reassociates, arguments, doc in rows("codegen/schedule/schedule.def", "VERB"):
         flag = "--loop-" + name.replace("_", "-") + ("=" + arguments if arguments else "")
         yield f"| {code(flag)} | {doc}{' Floats may be added in another order.' if reassociates == 'true' else ''} |"
     yield from lines[lines.index("<!-- end of verbs -->", start) :]

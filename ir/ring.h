@@ -1,5 +1,5 @@
 /* Rows of a value [n, y, x, channel] that a window reads while they are made, in scratch of a thread: whether that is little
- * enough, which the pass fuse asks, and how many channels at a time, which lowering does (codegen/lower_streamed.c).
+ * enough, which the pass fuse asks, and how many channels at a time, which lowering does (codegen/lower/streamed.c).
  * Test: tests/passes/fuse/streamed.sir, tests/codegen/lower/streamed.sir */
 #pragma once
 #include "ir/stack.h"
@@ -27,7 +27,7 @@ static inline int64_t sinter_ring_channels(int64_t channels, int64_t rows, int64
 /* Convolutions of a chain, each of which reads rows of the one before it. */
 enum { SINTER_RING_STAGES = 9 };
 
-/* Rows of a matrix that one product makes and another one reads, which passes/fuse_products.c asks, and codegen/lower_blocked.c: in whole steps of
+/* Rows of a matrix that one product makes and another one reads, which passes/fuse_products.c asks, and codegen/lower/blocked.c: in whole steps of
  * what products take at a time, as a rule; 0 where not even one has room. */
 enum {
     SINTER_RING_STEP = 8,

@@ -1,6 +1,6 @@
 /* What kernels may have of the stack of the thread that they run on, and the shares of it: passes that put work into one kernel because
  * something fits there, lowering and schedules, which put it there, go by the same numbers. The thread is the caller's or a pool's, with
- * some MiB as a rule; what has no room becomes memory of the plan (codegen/schedule_cpu_scratch.c).
+ * some MiB as a rule; what has no room becomes memory of the plan (codegen/schedule/cpu/scratch.c).
  * Test: tests/codegen/schedule/room.loops, tests/passes/fuse/streamed.sir */
 #pragma once
 

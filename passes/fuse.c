@@ -282,7 +282,7 @@ static bool is_read_in_order(const sinter_fusion *f, sinter_node contraction, ui
                              sinter_node transpose) {
     /* 2 and 4 rows by a matrix of 2048 x 1024 as it lies take 0.16 and 0.32 ms of a Zen 4, 0.72 and 0.82 by one put in order first
      * (docs/benchmarks.md); a row more costs more this way, and more of them were not measured. The schedule that has all rows take a row of the
-     * matrix before the next one comes is of CPUs alone (codegen/schedule_cpu_reduce.c), so GPUs have it for one row only. */
+     * matrix before the next one comes is of CPUs alone (codegen/schedule/cpu/reduce.c), so GPUs have it for one row only. */
     enum { FEW_ROWS = 4 };
     const int64_t *perm = NULL;
     size_t rank = sinter_node_get_ints(f->module, transpose, "perm", &perm);

@@ -1,5 +1,5 @@
 /* Part of fuse: a matrix product, rows that are made of it by reductions and elementwise nodes, and the product of these rows become one
- * group, where the matrix in between takes much of a cache: it comes by blocks of rows then (codegen/lower_blocked.c), and memory never sees it.
+ * group, where the matrix in between takes much of a cache: it comes by blocks of rows then (codegen/lower/blocked.c), and memory never sees it.
  * Quantized attention is the usual case; attention of floats is an operator of its own by then.
  *
  * What stands around may not be wanted elsewhere. Groups of other rows of the same matrix (sums for zero points), and of what is made of

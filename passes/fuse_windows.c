@@ -1,7 +1,7 @@
 /* Windows over what is made for them alone, as one group, whose kernel makes it by rows: a depthwise convolution over a convolution, the
  * convolution that takes its channels together over both, and a convolution of one tap over elementwise nodes. Where what lies between is larger
- * than a core's cache, memory never sees it then. By the ops and shapes alone; how is lowering's (codegen/lower_streamed.c,
- * codegen/lower_staged.c). Test: tests/passes/fuse/streamed.sir, tests/passes/fuse/staged.sir */
+ * than a core's cache, memory never sees it then. By the ops and shapes alone; how is lowering's (codegen/lower/streamed.c,
+ * codegen/lower/staged.c). Test: tests/passes/fuse/streamed.sir, tests/passes/fuse/staged.sir */
 #include "ir/ring.h"
 #include "passes/fuse.h"
 
@@ -133,7 +133,7 @@ static bool comes_by_rows(const sinter_fusion *f, sinter_node node, sinter_node 
 }
 
 /* A depthwise convolution takes in the convolution that makes what only it reads, where that is large: it comes by rows then
- * (codegen/lower_streamed.c) and memory never sees it. In blocks of channels, or behind a chain that needs all channels at once. */
+ * (codegen/lower/streamed.c) and memory never sees it. In blocks of channels, or behind a chain that needs all channels at once. */
 static void join_streamed(sinter_fusion *f, sinter_node node, uint32_t own) {
     sinter_value x = sinter_node_operand(f->module, node, 0);
     if (f->machine->has_device || !is_depthwise(f, node) || !has_short_rows(f, node, x)) return;
@@ -165,7 +165,7 @@ static void join_projected(sinter_fusion *f, sinter_node node, uint32_t own) {
 }
 
 /* A convolution of one tap takes in the elementwise nodes that make what only it reads, where that is large: each element is
- * computed once, in a row that fits a thread's stack (codegen/lower_staged.c), and memory never sees it. What the group widens
+ * computed once, in a row that fits a thread's stack (codegen/lower/staged.c), and memory never sees it. What the group widens
  * already is in the row as it was before. */
 static void join_staged(sinter_fusion *f, sinter_node node, uint32_t own) {
     sinter_value x = sinter_node_operand(f->module, node, 0),

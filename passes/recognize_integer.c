@@ -308,7 +308,7 @@ static bool fold_constant(sinter_rewrite *rewrite, sinter_node node) {
 
 /* ---- driver ---- */
 
-/* The first one is for processors, which add long sums in chunks of 32 bits (codegen/schedule_narrow.c). Devices do not. */
+/* The first one is for processors, which add long sums in chunks of 32 bits (codegen/schedule/narrow.c). Devices do not. */
 static const sinter_integer_rule arithmetic[] = {sinter_integer_matmul_long,
                                                  cancel,
                                                  sink,

@@ -1,7 +1,7 @@
 /* Chooses Winograd's minimal filtering for 3x3 convolutions in f32: fewer multiplications, for transforms of input and result
  * and larger weights. The choice, and how tiles are blocked, goes by an estimate of cycles from the shapes and the machine
  * (ir/machine.h), unless another way was measured to be faster (ir/chooser.h); conv carries it in the attribute `winograd`, which
- * lowering reads (codegen/lower_winograd.c).
+ * lowering reads (codegen/lower/winograd.c).
  *
  * Needs layouts settled: only convolutions with channels last and constant weights are looked at. Results change by rounding:
  * about 1e-5 of the largest element with tiles of 4, 1e-6 with tiles of 2. Test: tests/passes/winograd/ */

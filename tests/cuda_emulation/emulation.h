@@ -1,6 +1,6 @@
 /* CUDA C++ on a CPU: what emitted kernels are compiled against where there is no GPU. Every access is checked.
  *
- * It stands in for the part of the prelude that only NVRTC sees (codegen/emit_cuda_prelude.h): the kernels are the very text.
+ * It stands in for the part of the prelude that only NVRTC sees (codegen/emit/cuda_prelude.h): the kernels are the very text.
  * Needs C++17, GCC or clang. A block's threads run one after the other, each as far as it gets: one that waits at a
  * barrier or for its warp keeps its stack, and the next one runs on another. Blocks follow each other.
  * Found out: elements outside of their buffer; elements that two threads write; elements of a block's or a thread's memory
@@ -518,7 +518,7 @@ static inline float of_tf32(float value) {
 }
 template <class T> static inline int32_t of_integer(T value) { return value; }
 
-/* An instruction of codegen/mma.def with `packed` elements in a register: lanes show each other what they have. */
+/* An instruction of codegen/loops/mma.def with `packed` elements in a register: lanes show each other what they have. */
 template <class S, int packed> struct matrices {
     static S left[2][MAX_THREADS][4 * packed], right[2][MAX_THREADS][2 * packed];
     template <class C, class A, class B, class F, class G>

@@ -1,6 +1,6 @@
 /* The reader of the loop IR's text on any bytes: no crash, every refusal has a message, the verifier survives what it
  * accepts, and what the verifier accepts prints to text that reads back and prints the same. */
-#include "codegen/loop.h"
+#include "codegen/loops/loop.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -24,6 +24,8 @@ RUNTIME_BYTES = 300 * 1024
 RUNTIME_NEEDS = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0"}
 PUBLIC_HEADERS = ("runtime/abi.h", "runtime/sinter_runtime.h", "runtime/jit/sinter.h")
 
+# What the steps of codegen/ share: options of a compilation, what launches and measured choices are, where objects go, codes of errors.
+CODEGEN_CONTRACTS = ("codegen/compile.h", "codegen/device.h", "codegen/tuning.h", "codegen/object.h", "runtime/abi.h")
 # What a file may include, by the longest prefix of its path. Tools and tests may include everything.
 ARROWS = {
     "ir/base/": ("ir/base/",),
@@ -31,6 +33,10 @@ ARROWS = {
     "passes/": ("passes/", "ir/"),
     "frontends/": ("frontends/", "ir/"),
     "codegen/": ("codegen/", "ir/", "runtime/abi.h"),
+    "codegen/loops/": ("codegen/loops/", "ir/", "runtime/abi.h"),
+    "codegen/lower/": ("codegen/lower/", "codegen/loops/", "codegen/schedule/schedule.h", *CODEGEN_CONTRACTS, "ir/"),
+    "codegen/schedule/": ("codegen/schedule/", "codegen/loops/", *CODEGEN_CONTRACTS, "ir/"),
+    "codegen/emit/": ("codegen/emit/", "codegen/loops/", *CODEGEN_CONTRACTS, "ir/"),
     "runtime/": ("runtime/",),
     "runtime/abi.h": (),
     "runtime/jit/": ("ir/", "passes/", "codegen/", "runtime/", "frontends/"),
@@ -112,7 +118,7 @@ def check_arrows(path, text):
 
 def check_ops(path, text):
     """Emitters and schedules name no op; outside ir/ nothing branches on one."""
-    emitter = re.match(r"codegen/(emit|schedule)_", path)
+    emitter = re.match(r"codegen/(emit|schedule)/", path)
     pattern = re.compile(r"\bSINTER_OP_\w+" if emitter else r"\bcase\s+SINTER_OP_\w+")
     if path.startswith(("ir/", "tests/")):
         return []
@@ -203,22 +209,22 @@ def check_op_tests(tally, files):
 
 def check_verbs(tally, files):
     """Every verb of a schedule has a row, and every row a verb and a text test that runs it alone."""
-    table, header = files.get("codegen/schedule.def"), files.get("codegen/schedule.h")
+    table, header = files.get("codegen/schedule/schedule.def"), files.get("codegen/schedule/schedule.h")
     if table is None or header is None:
-        tally.skipped("verbs", "no codegen/schedule.def yet")
+        tally.skipped("verbs", "no codegen/schedule/schedule.def yet")
         return
     rows = re.findall(r"^VERB\((\w+)", table, re.MULTILINE)
     declared = set(re.findall(r"\bsinter_schedule_(\w+)\(sinter_schedule \*", header))
     verbs = set(re.findall(r"^bool sinter_schedule_(\w+)\(sinter_schedule \*", header, re.MULTILINE))
     tests = "\n".join(text for path, text in files.items() if path.startswith("tests/codegen/"))
     for name in rows:
-        problems = [] if name in declared else [f"codegen/schedule.h has no sinter_schedule_{name}"]
+        problems = [] if name in declared else [f"codegen/schedule/schedule.h has no sinter_schedule_{name}"]
         flag = "--loop-" + name.replace("_", "-")
         if not re.search(flag + r"(?![\w-])", tests):
             problems.append(f"no file of tests/codegen has {flag}")
         tally.check(f"verb {name}", problems)
     for name in sorted(verbs - set(rows)):
-        tally.check(f"verb {name}", ["it has no row in codegen/schedule.def"])
+        tally.check(f"verb {name}", ["it has no row in codegen/schedule/schedule.def"])
 
 
 def check_generated(tally):

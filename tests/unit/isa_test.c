@@ -1,4 +1,4 @@
-/* Instruction sets: one program with every row of intrinsic.def at every width, integer products in register tiles,
+/* Instruction sets: one program with every row of codegen/loops/intrinsic.def at every width, integer products in register tiles,
  * narrow types, reductions and functions.
  *
  * LLVM takes it for every CPU of target.def and for every feature added to a plain CPU. Where this machine (or

@@ -1,8 +1,8 @@
 /* Parts of a function: which statements belong together, that a part taken out and put back is what it was, also with what was made
  * in between, and that a kernel of many nests is scheduled at a cost that grows with their number and no faster. */
 #include "codegen/compile.h"
-#include "codegen/loop_part.h"
-#include "codegen/schedule.h"
+#include "codegen/loops/part.h"
+#include "codegen/schedule/schedule.h"
 #include "tests/unit/test.h"
 
 static const char sharing[] =

@@ -3,8 +3,8 @@
  * sums are exact.
  *
  *   loop_property_test [COUNT [FIRST_SEED]]     COUNT sequences, default 400; a failure prints its seed and the verbs */
-#include "codegen/loop_check.h"
-#include "codegen/schedule.h"
+#include "codegen/schedule/check.h"
+#include "codegen/schedule/schedule.h"
 #include "ir/base/splitmix.h"
 #include "tests/unit/test.h"
 

@@ -1,8 +1,8 @@
 /* The loop IR's core: folding of expressions by example and by random expressions that must keep their value, ranges,
  * builder, interpreter. Text, verifier and schedules have their tests in tests/codegen/loops/. */
-#include "codegen/loop_code.h"
-#include "codegen/loop_linear.h"
-#include "codegen/loop_text.h"
+#include "codegen/loops/code.h"
+#include "codegen/loops/linear.h"
+#include "codegen/loops/text.h"
 #include "tests/unit/test.h"
 
 #include <stdlib.h>
@@ -44,7 +44,7 @@ static void teardown(fixture *f) {
 
 /* ---- expressions written as text, rebuilt with folding ---- */
 
-#include "codegen/loop_rewrite.h"
+#include "codegen/loops/rewrite.h"
 
 /* The parser folds nothing, so every node is built again. */
 static sinter_expr refold(sinter_loop_builder *b, sinter_expr expr) {

@@ -1,7 +1,7 @@
 /* The memory plan: packing alone against its lower bound, then random host programs with aliases, branches, loops and
  * symbolic sizes, run on tags instead of data: what a statement reads must still be what was last written there. */
 #include "codegen/compile.h"
-#include "codegen/loop_rewrite.h"
+#include "codegen/loops/rewrite.h"
 #include "codegen/plan_memory.h"
 #include "ir/base/splitmix.h"
 #include "tests/unit/test.h"

@@ -1,4 +1,4 @@
-/* codegen/tuning.c, schedule_cpu_choice.c and ir/chooser.c: files of choices; choices of schedules at random, which change the code
+/* codegen/tuning.c, codegen/schedule/cpu/choice.c and ir/chooser.c: files of choices; choices of schedules at random, which change the code
  * and no value; every choice about layers, which may round. */
 #include "codegen/tuning.h"
 #include "frontends/import.h"

@@ -5,10 +5,10 @@
  * Test: tests/codegen/loops/ */
 #include "tools/sinter-opt/loops.h"
 #include "codegen/compile.h"
-#include "codegen/emit_cuda.h"
-#include "codegen/loop_check.h"
-#include "codegen/loop_mma.h"
-#include "codegen/schedule.h"
+#include "codegen/emit/cuda.h"
+#include "codegen/schedule/check.h"
+#include "codegen/loops/mma.h"
+#include "codegen/schedule/schedule.h"
 #include "ir/base/file.h"
 
 #include <stdio.h>
@@ -445,7 +445,7 @@ static bool run_simplify(verb_call *call) {
 static const loop_verb verbs[] = {
 #define VERB(name, least, most, reassociates, arguments, doc)                                      \
  {"loop_" #name, run_##name, least, most, reassociates, arguments, doc},
-#include "codegen/schedule.def"
+#include "codegen/schedule/schedule.def"
 #undef VERB
     {"schedule", run_schedule, 1, 1, true, "TARGET",
      "All kernels as they are compiled for \"cpu:x86-64-v3\" or \"cuda:sm_80\"."}};

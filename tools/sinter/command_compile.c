@@ -2,7 +2,7 @@
  *
  * The kind of file follows from --emit, or else from the ending of -o. Text may go to standard output. Progress shows on a
  * terminal only. Test: tests/cli/compile.test, tests/cli/compile_object.test */
-#include "codegen/emit_cuda.h"
+#include "codegen/emit/cuda.h"
 #include "frontends/import.h"
 #include "ir/base/file.h"
 #include "ir/parse.h"

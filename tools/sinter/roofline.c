@@ -1,7 +1,7 @@
 /* The kernels of the roofline, as programs of the loop IR: multiply-adds that depend on registers alone, as many at a time
  * as cover their latency; and sums over memory of the size of each level. Test: tests/cli/bench_nodes.test */
 #include "tools/sinter/roofline.h"
-#include "codegen/loop_parse.h"
+#include "codegen/loops/parse.h"
 #include "ir/base/clock.h"
 #include "ir/base/heap.h"
 #include "runtime/sinter_runtime.h"

@@ -1,6 +1,6 @@
 /* Kernels that do with products of warpgroups what they must not, and one that does it right, run by the emulation header; what it finds goes to
  * standard output. The first operand lies along the reduction, the second across it. */
-#include "codegen/emit_cuda_prelude.h"
+#include "codegen/emit/cuda_prelude.h"
 
 enum { ROWS = 64, DEPTH = 64, COLUMNS = 32 };
 

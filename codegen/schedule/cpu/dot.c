@@ -233,23 +233,25 @@ int64_t sinter_cpu_dot_word_count(const sinter_cpu_dot *d) {
     return (d->count * d->steps + d->kind->fields - 1) / d->kind->fields;
 }
 
-/* The dims of the constant as words: the elements of one word lie along the loop, and along the loop around where there is
- * one, whose dim the other one joins. */
+/* The dims of the constant as words, of which several may share one: the elements of one word lie along the loop, and along the loop around where
+ * there is one, whose dim the other one joins. */
 static uint32_t word_dims(const sinter_cpu_dot *d, uint32_t rank, const int64_t *dims,
                           int64_t *out_dims, uint32_t *out_from) {
     uint32_t used = 0;
     for (uint32_t i = 0; i < rank; i++) {
         if (d->around && i == d->b_dim) continue;
-        out_dims[used] =
-            i == (d->around ? d->b_row : d->b_dim) ? sinter_cpu_dot_word_count(d) : dims[i];
+        out_dims[used] = i == (d->around ? d->b_row : d->b_dim)
+                             ? sinter_cpu_dot_word_count(d) / d->shared
+                             : dims[i];
         out_from[used++] = i;
     }
     return used;
 }
 
-/* So many steps as one i32, the first in the low bits, the last word filled up with zeros. */
-static bool pack_words(const sinter_cpu_dot *d, const sinter_tensor *source,
-                       sinter_tensor *out_packed, sinter_diag *diag) {
+/* The elements for every call of this kernel: so many steps as one i32, the first in the low bits, the last word filled up with zeros. */
+static bool pack_words(void *user, const sinter_tensor *source, sinter_tensor *out_packed,
+                       sinter_diag *diag) {
+    const sinter_cpu_dot *d = user;
     int64_t dims[SINTER_MAX_RANK], strides[SINTER_MAX_RANK], stride = 1;
     uint32_t from_dims[SINTER_MAX_RANK], word_dim = d->around ? d->b_row : d->b_dim;
     int64_t fields = d->kind->fields, bytes = BYTES / fields;
@@ -263,29 +265,26 @@ static bool pack_words(const sinter_cpu_dot *d, const sinter_tensor *source,
         int64_t rest = w, base = 0, first = 0;
         for (uint32_t i = rank; i-- > 0; rest /= dims[i]) {
             if (from_dims[i] == word_dim)
-                first = rest % dims[i] * fields;
+                first = rest % dims[i] * fields * d->shared;
             else
                 base += rest % dims[i] * strides[from_dims[i]];
         }
-        for (int64_t step = first; step < first + fields; step++) {
-            int64_t at = base + step % d->steps * strides[d->b_dim];
+        for (int64_t k = 0; k < fields * d->shared && first + k < d->count * d->steps; k++) {
+            int64_t step = first + k, at = base + step % d->steps * strides[d->b_dim];
+            uint8_t *place = to + w * BYTES + k % fields * bytes;
             if (d->around) at += step / d->steps * strides[d->b_row];
-            if (step < d->count * d->steps)
-                memcpy(to + w * BYTES + (step - first) * bytes, from + at * bytes, (size_t)bytes);
+            if (d->shared > 1)
+                sinter_cpu_dot_pack_field(d, k / fields, from[at], place);
+            else
+                memcpy(place, from + at * bytes, (size_t)bytes);
         }
     }
     return true;
 }
 
-/* What the elements become, for every call of this kernel. */
-static bool make_words(void *user, const sinter_tensor *source, sinter_tensor *out_words,
-                       sinter_diag *diag) {
-    return pack_words(user, source, out_words, diag);
-}
-
 bool sinter_cpu_dot_replace_constants(sinter_cpu_dot *d) {
     const sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->b->buffer];
-    sinter_cpu_conversion words = {.convert = make_words, .user = d, .dtype = SINTER_DTYPE_i32};
+    sinter_cpu_conversion words = {.convert = pack_words, .user = d, .dtype = SINTER_DTYPE_i32};
     int64_t dims[SINTER_MAX_RANK];
     uint32_t from[SINTER_MAX_RANK];
     for (uint32_t i = 0; i < info->rank; i++) sinter_loop_is_const_int(info->dims[i], &dims[i]);
@@ -455,8 +454,8 @@ bool sinter_cpu_use_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest
     sinter_loop_function *function = state->schedule.function;
     sinter_loop_builder_init(&d.build, state->program, function);
     if (!state->program->host || !match(&d, nest)) return false;
-    if (!d.made &&
-        !(sinter_cpu_dot_replace_constants(&d) && sinter_cpu_dot_share_words(&d, nest))) {
+    if (!d.made) sinter_cpu_dot_share_words(&d, nest);
+    if (!d.made && !sinter_cpu_dot_replace_constants(&d)) {
         state->failed = true;
         return false;
     }

@@ -2,12 +2,10 @@
  * hold half or a quarter of them. Field f of each byte belongs to word f of those. Moved to the top of its byte, with zeros below, it is
  * the number times 16 or 64, so that one shift and one mask give a word for `dot4`, and the sum is that many times too large, exactly; it is
  * shifted back behind the reduction, before what else the sum started with is added. Rows of a tile share what is unpacked.
- * Needs: words that are made already, whole, in number a multiple of those that share one; no more of them in a sum than 32 bits hold.
+ * Needs: words that are whole, in number a multiple of those that share one; no more products in a sum than 32 bits hold.
  * Test: tests/codegen/schedule/dot_bits.loops, tests/suites/few_bits_values.py */
 #include "codegen/loops/access.h"
 #include "codegen/schedule/cpu/dot_internal.h"
-
-#include <string.h>
 
 enum { BYTE = 8 };
 
@@ -30,10 +28,7 @@ static int64_t width_of(const sinter_cpu_dot *d) {
 
 /* Else it is a vector, as the ones that sum rows up: small. */
 static bool has_columns(const sinter_cpu_dot *d, const sinter_cpu_nest *nest) {
-    sinter_loop_var column = nest->loops[nest->loop_count - 1];
-    for (uint32_t i = 0; i < d->b->argument_count; i++)
-        if (sinter_loop_expr_uses(d->b->arguments[i], column)) return true;
-    return false;
+    return sinter_loop_expr_uses(d->b, nest->loops[nest->loop_count - 1]);
 }
 
 /* Each variable of the reductions chooses among the constant's elements by itself, so that a sum has no more products than there are of
@@ -54,47 +49,18 @@ static bool has_room(const sinter_cpu_dot *d, const sinter_cpu_nest *nest) {
     return true;
 }
 
-static bool pack_fields(void *user, const sinter_tensor *source, sinter_tensor *out_packed,
-                        sinter_diag *diag) {
-    const sinter_cpu_dot *d = user;
-    int64_t dims[SINTER_MAX_RANK], stride = 1, shared = d->shared, width = BYTE / shared;
-    memcpy(dims, source->dims, source->rank * sizeof *dims);
-    dims[d->b_dim] /= shared;
-    if (!sinter_tensor_create(out_packed, SINTER_DTYPE_i32, source->rank, dims, diag)) return false;
-    for (uint32_t i = d->b_dim + 1; i < source->rank; i++) stride *= source->dims[i];
-    const uint8_t *from = source->data;
-    uint8_t *to = sinter_tensor_mutable(out_packed);
-    int64_t words = sinter_tensor_count(out_packed);
-    for (int64_t w = 0; w < words; w++) {
-        int64_t first = w / stride * stride * shared + w % stride;
-        for (int64_t k = 0; k < SINTER_DOT_BYTES; k++) {
-            unsigned byte = 0;
-            for (int64_t f = 0; f < shared; f++) {
-                unsigned field = from[(first + f * stride) * SINTER_DOT_BYTES + k];
-                byte |= (field & ((1u << width) - 1)) << f * width;
-            }
-            to[w * SINTER_DOT_BYTES + k] = (uint8_t)byte;
-        }
-    }
-    return true;
-}
-
-bool sinter_cpu_dot_share_words(sinter_cpu_dot *d, const sinter_cpu_nest *nest) {
-    int64_t words = sinter_cpu_dot_word_count(d);
+void sinter_cpu_dot_share_words(sinter_cpu_dot *d, const sinter_cpu_nest *nest) {
     if (d->made || d->around || d->kind->fields != SINTER_DOT_BYTES || nest->part ||
         d->steps % SINTER_DOT_BYTES || !has_columns(d, nest) || !has_room(d, nest))
-        return true;
-    int64_t shared = BYTE / width_of(d);
-    while (words % shared) shared /= 2;
-    if (shared == 1) return true;
-    const sinter_loop_buffer_info *info = &d->state->schedule.function->buffers.items[d->b->buffer];
-    sinter_cpu_conversion fields = {
-        .convert = pack_fields, .user = d, .dtype = SINTER_DTYPE_i32, .rank = info->rank};
-    d->shared = shared;
-    for (uint32_t i = 0; i < info->rank; i++)
-        sinter_loop_is_const_int(info->dims[i], &fields.dims[i]);
-    fields.dims[d->b_dim] /= shared;
-    return sinter_cpu_convert_constants(d->state, d->b->buffer, &fields);
+        return;
+    d->shared = BYTE / width_of(d);
+    while (sinter_cpu_dot_word_count(d) % d->shared) d->shared /= 2;
+}
+
+void sinter_cpu_dot_pack_field(const sinter_cpu_dot *d, int64_t index, uint8_t number,
+                               uint8_t *byte) {
+    int64_t width = BYTE / d->shared;
+    *byte |= (uint8_t)((number & ((1u << width) - 1)) << index * width);
 }
 
 sinter_expr sinter_cpu_dot_field(sinter_cpu_dot *d, sinter_expr word, int64_t index) {

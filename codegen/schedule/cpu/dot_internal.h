@@ -48,8 +48,10 @@ int64_t sinter_cpu_dot_word_count(const sinter_cpu_dot *d);
 bool sinter_cpu_dot_replace_constants(sinter_cpu_dot *d);
 
 /* ---- numbers of few bits (dot_bits.c) ---- */
-/* Words of the constant that need few bits become one: sets `shared`, 1 where they stay as they are. False: an error went to diag. */
-bool sinter_cpu_dot_share_words(sinter_cpu_dot *d, const sinter_cpu_nest *nest);
+/* How many words of the constant, which are not made yet, become one: sets `shared` where its numbers need few bits. */
+void sinter_cpu_dot_share_words(sinter_cpu_dot *d, const sinter_cpu_nest *nest);
+/* Puts a number into its byte, 0 at first, of word `index` of those that share one. */
+void sinter_cpu_dot_pack_field(const sinter_cpu_dot *d, int64_t index, uint8_t number, uint8_t *byte);
 /* Word `index` of those that share this one, its numbers too large. */
 sinter_expr sinter_cpu_dot_field(sinter_cpu_dot *d, sinter_expr word, int64_t index);
 /* What is behind the reduction reads the sum as it ought to be. */

@@ -133,7 +133,7 @@ static void write_taps(sinter_cpu_dot *d) {
 }
 
 bool sinter_cpu_use_tap_dots(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest) {
-    sinter_cpu_dot d = {.state = state};
+    sinter_cpu_dot d = {.state = state, .shared = 1};
     sinter_loop_function *function = state->schedule.function;
     sinter_loop_builder_init(&d.build, state->program, function);
     if (!sinter_target_has(state->target, "avx512vnni") || !state->program->host ||

@@ -1,6 +1,7 @@
 /* Decompositions of dft and stft of known lengths: products with cosines and sines that are known at compile time. A long transform
  * is cut into shorter ones (Cooley and Tukey 1965), whose factors of the next step are in the tables of the one before; frames of a
- * signal are a convolution (the tables are its weights), or, where they are long and of known number, lines that are cut. Other lengths stay, for lowering to sum as they are defined.
+ * signal are a convolution (the tables are its weights), or, where they are long and of known number, lines that are cut. Other
+ * lengths stay, for lowering to sum as they are defined.
  * Needs inferred types. Test: tests/passes/decompose/signal.sir, tests/ops/dft.sir, tests/ops/stft.sir */
 #include "ir/decompose.h"
 
@@ -47,6 +48,11 @@ static double weight_of(const transform *t, int64_t j, int a, int64_t k, int b) 
     if (!t->inverse || !t->onesided) return weight;
     bool alone = j == 0 || 2 * j == t->length;
     return 2 * j > t->length || (alone && a) ? 0 : alone ? weight : 2 * weight;
+}
+
+/* Elements of the table of a whole transform of so many numbers; as many products a line. */
+static double table_size(const transform *t, int64_t given) {
+    return (double)given * (double)t->parts_in * (double)t->bins * (double)t->parts_out;
 }
 
 /* [given, parts_in][bins, parts_out] */
@@ -197,9 +203,9 @@ static sinter_value transform_all(transform *t, sinter_value x, sinter_dim lines
 /* Tables have room. */
 static bool is_possible(const transform *t, int64_t given) {
     int64_t radix;
-    double whole = (double)given * (double)t->parts_in * (double)t->bins * (double)t->parts_out;
-    return whole <= MAX_TABLE || (given == t->length && t->parts_out == 2 &&
-                                  line_cost(t->length, t->parts_in, HUGE_VAL, &radix) < HUGE_VAL);
+    return table_size(t, given) <= MAX_TABLE ||
+           (given == t->length && t->parts_out == 2 &&
+            line_cost(t->length, t->parts_in, HUGE_VAL, &radix) < HUGE_VAL);
 }
 
 bool sinter_decompose_dft(sinter_rewrite *rewrite, sinter_node node, sinter_value *out_results) {
@@ -258,16 +264,16 @@ static sinter_value frame_table(const transform *t) {
     return sinter_build_constant(&t->rewrite->build, table);
 }
 
-/* Frames as lines of their own, whose transforms can be cut: that takes the fewer products the longer they are. Each is a row of pieces as
- * long as the step. */
-static bool wants_lines(const transform *t, sinter_dim frames, int64_t step) {
+/* How many frames there are, if they become lines of their own, whose transforms can be cut: that takes the fewer products the longer they
+ * are. Each is a row of pieces as long as the step. 0: they don't. */
+static int64_t count_lines(const transform *t, sinter_dim frames, int64_t step) {
     int64_t radix, count;
-    double whole = 2.0 * (double)t->bins * (double)t->parts_in * (double)t->length;
+    double whole = table_size(t, t->length);
     if (t->length % step || t->length / step > MAX_PIECES ||
         !sinter_dim_is_const(t->dims, frames, &count) || count < 1)
-        return false;
+        return 0;
     double cut = line_cost(t->length, t->parts_in, HUGE_VAL, &radix) + MOVE * (double)t->length;
-    return radix && (whole > MAX_TABLE || whole > cut);
+    return radix && (whole > MAX_TABLE || whole > cut) ? count : 0;
 }
 
 /* x [batch, samples, parts_in] to [batch * frames, length, parts_in]. */
@@ -292,9 +298,7 @@ static sinter_value take_frames(const transform *t, sinter_value x, sinter_dim b
 
 /* The result, of t's dtype, frame by frame. window: 0 where there is none. */
 static sinter_value transform_frames(transform *t, sinter_value x, sinter_value window,
-                                     const sinter_type *result, int64_t step) {
-    int64_t frames = 0;
-    sinter_dim_is_const(t->dims, result->dims[1], &frames);
+                                     const sinter_type *result, int64_t frames, int64_t step) {
     x = take_frames(t, x, result->dims[0], frames, step);
     if (window) {
         const sinter_dim dims[2] = {number(t, t->length), number(t, 1)};
@@ -337,13 +341,12 @@ bool sinter_decompose_stft(sinter_rewrite *rewrite, sinter_node node, sinter_val
         return true;
     t.bins = t.onesided ? t.length / 2 + 1 : t.length;
     if (t.length < 1) return true;
-    bool cut = wants_lines(&t, result.dims[1], step);
-    double whole = 2.0 * (double)t.bins * (double)t.parts_in * (double)t.length;
-    if (!cut && whole > MAX_TABLE) return true;
+    const int64_t frames = count_lines(&t, result.dims[1], step);
+    if (!frames && table_size(&t, t.length) > MAX_TABLE) return true;
     x = sinter_compose_cast(rewrite, x, t.dtype);
     if (window) window = sinter_compose_cast(rewrite, window, t.dtype);
-    x = cut ? transform_frames(&t, x, window, &result, step)
-            : convolve_frames(&t, x, window, &result, step);
+    x = frames ? transform_frames(&t, x, window, &result, frames, step)
+               : convolve_frames(&t, x, window, &result, step);
     out_results[0] = sinter_compose_cast(rewrite, x, type.dtype);
     return out_results[0] != 0;
 }

@@ -129,14 +129,9 @@ static sinter_expr renumber(void *user, sinter_expr expr) {
     return made;
 }
 
-static bool renumber_place(void *user, sinter_expr *place) {
-    *place = renumber(user, *place);
-    return true;
-}
-
 static bool renumber_stmt(void *user, sinter_loop_stmt *stmt) {
     numbering *n = user;
-    sinter_loop_visit_places(stmt, renumber_place, n);
+    sinter_loop_replace_exprs(stmt, renumber, n);
     stmt->var = renumber_var(n, stmt->var);
     stmt->buffer = renumber_buffer(n, stmt->buffer);
     stmt->source = renumber_buffer(n, stmt->source);

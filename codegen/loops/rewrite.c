@@ -59,6 +59,33 @@ sinter_expr sinter_loop_replace_arguments(sinter_arena *arena, sinter_expr expr,
     return sinter_loop_expr_make(arena, &copy);
 }
 
+typedef struct replacement {
+    sinter_loop_expr_replacer replace;
+    void *user;
+} replacement;
+
+static bool replace_place(void *user, sinter_expr *place) {
+    const replacement *r = user;
+    *place = r->replace(r->user, *place);
+    return true;
+}
+
+static bool replace_stmt(void *user, sinter_loop_stmt *stmt) {
+    return sinter_loop_visit_places(stmt, replace_place, user);
+}
+
+void sinter_loop_replace_exprs(sinter_loop_stmt *stmt, sinter_loop_expr_replacer replace,
+                               void *user) {
+    replacement r = {replace, user};
+    replace_stmt(&r, stmt);
+}
+
+void sinter_loop_replace_list(sinter_loop_stmt *first, sinter_loop_expr_replacer replace,
+                              void *user) {
+    replacement r = {replace, user};
+    sinter_loop_walk(first, replace_stmt, &r);
+}
+
 bool sinter_loop_expr_uses(sinter_expr expr, sinter_loop_var var) {
     if (expr->kind == SINTER_LOOP_VAR) return expr->var == var;
     for (uint32_t i = 0; i < expr->argument_count; i++)
@@ -201,9 +228,8 @@ sinter_expr sinter_loop_map_expr(sinter_loop_map *map, sinter_expr expr) {
     return changed ? rebuild(map, expr, arguments) : expr;
 }
 
-static bool map_place(void *user, sinter_expr *place) {
-    *place = sinter_loop_map_expr(user, *place);
-    return true;
+static sinter_expr map_expr(void *user, sinter_expr expr) {
+    return sinter_loop_map_expr(user, expr);
 }
 
 static void map_dims(sinter_loop_map *map, sinter_loop_buffer buffer) {
@@ -216,7 +242,7 @@ static void map_dims(sinter_loop_map *map, sinter_loop_buffer buffer) {
 
 void sinter_loop_map_list(sinter_loop_map *map, sinter_loop_stmt *first) {
     for (sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
-        sinter_loop_visit_places(stmt, map_place, map);
+        sinter_loop_replace_exprs(stmt, map_expr, map);
         stmt->buffer = mapped_buffer(map, stmt->buffer);
         stmt->source = mapped_buffer(map, stmt->source);
         sinter_loop_buffer *buffers = (sinter_loop_buffer *)(uintptr_t)stmt->buffer_arguments;
@@ -288,8 +314,8 @@ sinter_loop_stmt **sinter_loop_put_branches(sinter_loop_builder *builder, sinter
 
 sinter_loop_stmt *sinter_loop_clone_stmt(sinter_loop_map *map, const sinter_loop_stmt *stmt) {
     sinter_loop_stmt *copy = copy_stmt(map->builder.arena, stmt);
-    sinter_loop_visit_places(copy, map_place,
-                             map); /* bounds and values do not see what is declared here */
+    /* Bounds and values do not see what is declared here. */
+    sinter_loop_replace_exprs(copy, map_expr, map);
     bool scoped = stmt->kind == SINTER_LOOP_ALLOC || stmt->kind == SINTER_LOOP_BIND;
     bool keeps = map->builder.function->buffers.items[stmt->buffer].scope <= SINTER_SCOPE_CONSTANT;
     copy->source = mapped_buffer(map, stmt->source);
@@ -388,14 +414,9 @@ static sinter_expr change_expr(void *user, sinter_expr expr) {
     return sinter_loop_expr_make(r->arena, &copy);
 }
 
-static bool change_place(void *user, sinter_expr *place) {
-    *place = change_expr(user, *place);
-    return true;
-}
-
 static bool change_stmt(void *user, sinter_loop_stmt *stmt) {
     index_rewrite *r = user;
-    sinter_loop_visit_places(stmt, change_place, r);
+    sinter_loop_replace_exprs(stmt, change_expr, r);
     bool indexes = stmt->kind == SINTER_LOOP_STORE || stmt->kind == SINTER_LOOP_PREFETCH;
     if (indexes && is_changed(r, stmt->buffer, stmt->argument_count)) {
         sinter_expr indices[SINTER_MAX_RANK];

@@ -37,6 +37,9 @@ typedef struct sinter_loop_map {
 /* The expression with what `replace` makes of each of its arguments; itself where these stay as they are. */
 typedef sinter_expr (*sinter_loop_expr_replacer)(void *user, sinter_expr expr);
 sinter_expr sinter_loop_replace_arguments(sinter_arena *arena, sinter_expr expr, sinter_loop_expr_replacer replace, void *user);
+/* In place: each expression of this one statement becomes what `replace` makes of it; the same for the list and all bodies in it. */
+void sinter_loop_replace_exprs(sinter_loop_stmt *stmt, sinter_loop_expr_replacer replace, void *user);
+void sinter_loop_replace_list(sinter_loop_stmt *first, sinter_loop_expr_replacer replace, void *user);
 void sinter_loop_map_init(sinter_loop_map *map, sinter_loop_program *program, sinter_loop_function *function);
 void sinter_loop_map_var(sinter_loop_map *map, sinter_loop_var var, sinter_expr replacement);
 /* What replaces the variable; NULL: nothing does. */

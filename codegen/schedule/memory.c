@@ -370,15 +370,6 @@ static sinter_expr read_packed(void *user, sinter_expr expr) {
     return sinter_loop_load(&r->packing.builder, r->packed, indices);
 }
 
-static bool read_packed_place(void *user, sinter_expr *place) {
-    *place = read_packed(user, *place);
-    return true;
-}
-
-static bool read_packed_stmt(void *user, sinter_loop_stmt *stmt) {
-    return sinter_loop_visit_places(stmt, read_packed_place, user);
-}
-
 /* for each axis of the layout { packed[...] = buffer[...] } in front of the body. The outermost loop. */
 static sinter_loop_var copy_whole(run_packing *r, sinter_loop_stmt *rest) {
     sinter_loop_builder *b = &r->packing.builder;
@@ -430,7 +421,7 @@ bool sinter_schedule_pack_input(sinter_schedule *schedule, sinter_loop_buffer bu
                                       SINTER_SCOPE_STACK);
     sinter_loop_function *saved = sinter_schedule_save(schedule);
     sinter_loop_stmt *rest = function->body;
-    sinter_loop_walk(rest, read_packed_stmt, &r);
+    sinter_loop_replace_list(rest, read_packed, &r);
     r.packing.builder.tail = &function->body;
     sinter_loop_var loop = copy_whole(&r, rest);
     if (out_loop) *out_loop = loop;

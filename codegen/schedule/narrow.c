@@ -222,15 +222,6 @@ static sinter_expr read_part(void *user, sinter_expr expr) {
     return sinter_loop_replace_arguments(r->build->arena, expr, read_part, r);
 }
 
-static bool replace_place(void *user, sinter_expr *place) {
-    *place = read_part(user, *place);
-    return true;
-}
-
-static bool replace_stmt(void *user, sinter_loop_stmt *stmt) {
-    return sinter_loop_visit_places(stmt, replace_place, user);
-}
-
 /* var acc = start; for k { acc = acc + x }  ->  var part: i32 = 0; for k { part = part + x }; let acc = start + part */
 static void write_one(narrowing *n) {
     sinter_loop_builder *b = &n->build;
@@ -245,7 +236,7 @@ static void write_one(narrowing *n) {
                      *rest = n->loop->next;
     n->schedule->function->vars.items[acc].is_mutable = false;
     reader r = {b, acc, part};
-    if (from_zero) sinter_loop_walk(rest, replace_stmt, &r);
+    if (from_zero) sinter_loop_replace_list(rest, read_part, &r);
     let->next = rest;
     n->loop->next = let;
     if (from_zero && !sinter_loop_list_uses(n->schedule->function, rest, acc)) n->loop->next = rest;

@@ -20,14 +20,9 @@ static sinter_expr read_var(void *user, sinter_expr expr) {
     return sinter_loop_replace_arguments(s->builder.arena, expr, read_var, s);
 }
 
-static bool replace_place(void *user, sinter_expr *place) {
-    *place = read_var(user, *place);
-    return true;
-}
-
 static bool replace_stmt(void *user, sinter_loop_stmt *stmt) {
     scalarization *s = user;
-    sinter_loop_visit_places(stmt, replace_place, s);
+    sinter_loop_replace_exprs(stmt, read_var, s);
     if (stmt->kind != SINTER_LOOP_STORE || stmt->buffer != s->buffer) return true;
     if (stmt->combine != SINTER_SCALAR_NONE)
         stmt->value = sinter_loop_call2(&s->builder, stmt->combine,

@@ -148,11 +148,6 @@ static sinter_expr visit_expr(void *user, sinter_expr expr) {
     return visited;
 }
 
-static bool visit_place(void *user, sinter_expr *place) {
-    *place = visit_expr(user, *place);
-    return true;
-}
-
 /* The loop's variable is a number in the indices, which are in the buffer only if the loop runs. */
 static bool may_be_folded(const staging *s, const sinter_loop_stmt *loop) {
     const sinter_loop_var_info *info = &s->schedule->function->vars.items[loop->var];
@@ -166,7 +161,7 @@ static void visit_list(staging *s, sinter_loop_stmt *first) {
         bool is_condition = stmt->kind == SINTER_LOOP_IF || stmt->kind == SINTER_LOOP_WHILE;
         if (stmt->kind == SINTER_LOOP_FAIL)
             s->fits = sinter_schedule_refuse(s->schedule, "the body may stop before it is read");
-        sinter_loop_visit_places(stmt, visit_place, s);
+        sinter_loop_replace_exprs(stmt, visit_expr, s);
         if (is_loop && may_be_folded(s, stmt))
             s->fits = sinter_schedule_refuse(s->schedule, "%s may never run",
                                              sinter_schedule_var_name(s->schedule, stmt->var));

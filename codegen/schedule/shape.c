@@ -153,14 +153,9 @@ static sinter_expr collapse_expr(void *user, sinter_expr expr) {
     return sinter_loop_replace_arguments(c->builder.arena, expr, collapse_expr, c);
 }
 
-static bool collapse_place(void *user, sinter_expr *place) {
-    *place = collapse_expr(user, *place);
-    return true;
-}
-
 static bool collapse_stmt(void *user, sinter_loop_stmt *stmt) {
     collapsing *c = user;
-    sinter_loop_visit_places(stmt, collapse_place, c);
+    sinter_loop_replace_exprs(stmt, collapse_expr, c);
     /* Scratch whose size follows the loops has no single dim that would do. */
     if (stmt->kind == SINTER_LOOP_ALLOC)
         for (uint32_t i = 0; i < c->builder.function->buffers.items[stmt->buffer].rank; i++)

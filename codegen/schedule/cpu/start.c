@@ -70,15 +70,6 @@ static sinter_expr replaced(void *user, sinter_expr expr) {
     return result;
 }
 
-static bool replace_place(void *user, sinter_expr *place) {
-    *place = replaced(user, *place);
-    return true;
-}
-
-static bool replace_stmt(void *user, sinter_loop_stmt *stmt) {
-    return sinter_loop_visit_places(stmt, replace_place, user);
-}
-
 /* ---- the nest ---- */
 
 /* Before the reduction it has the value it has after it: it reads inputs and the variables of loops around. */
@@ -111,7 +102,7 @@ static bool start_with_one(sinter_schedule_cpu_state *state, const sinter_cpu_ne
     sinter_loop_builder_init(&r.build, state->program, function);
     r.accumulator = sinter_loop_var_read(&r.build, nest->accumulator);
     sinter_expr start[2] = {declare->value, added(&s, s.sum)};
-    sinter_loop_walk(after, replace_stmt, &r);
+    sinter_loop_replace_list(after, replaced, &r);
     declare->value = sinter_loop_call(&r.build, s.sum->function, start);
     return true;
 }

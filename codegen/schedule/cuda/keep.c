@@ -88,11 +88,6 @@ static sinter_expr replace_reads(void *user, sinter_expr expr) {
     return sinter_loop_replace_arguments(k->builder.arena, expr, replace_reads, k);
 }
 
-static bool replace_place(void *user, sinter_expr *place) {
-    *place = replace_reads(user, *place);
-    return true;
-}
-
 /* Loops over elements, from 0, whose statements all run in each iteration: others' loads may not be done before. */
 static bool is_plain(const sinter_loop_stmt *stmt, int64_t *out_count) {
     int64_t lower;
@@ -119,7 +114,7 @@ static void count_reads(keeper *k, sinter_loop_stmt *stmt) {
 }
 
 static void put_reads(keeper *k, sinter_loop_stmt *stmt) {
-    sinter_loop_visit_places(stmt, replace_place, k);
+    sinter_loop_replace_exprs(stmt, replace_reads, k);
 }
 
 /* for r { %row[r] = %input[rest + r] } at the builder's place. */

@@ -175,15 +175,6 @@ static sinter_expr take_from_tiles(void *user, sinter_expr expr) {
     return sinter_loop_replace_arguments(t->builder.arena, expr, take_from_tiles, t);
 }
 
-static bool take_place(void *user, sinter_expr *place) {
-    *place = take_from_tiles(user, *place);
-    return true;
-}
-
-static bool take_stmt(void *user, sinter_loop_stmt *stmt) {
-    return sinter_loop_visit_places(stmt, take_place, user);
-}
-
 static sinter_loop_map map_of(transpose *t, sinter_expr a, sinter_expr b) {
     sinter_loop_map map;
     sinter_loop_map_init(&map, t->schedule->program, t->schedule->function);
@@ -217,7 +208,7 @@ static void use_tiles(transpose *t, sinter_expr first_a, sinter_expr first_b) {
     t->place[0] = p.column;
     t->place[1] = p.row;
     sinter_loop_stmt *body = t->loop_a->body;
-    sinter_loop_walk(body, take_stmt, t);
+    sinter_loop_replace_list(body, take_from_tiles, t);
     sinter_loop_map map =
         map_of(t, sinter_loop_add(b, first_a, p.column), sinter_loop_add(b, first_b, p.row));
     sinter_loop_map_list(&map, body);

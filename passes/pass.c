@@ -147,6 +147,18 @@ bool sinter_pipeline_parse(const char *list, sinter_arena *arena,
     return true;
 }
 
+bool sinter_pipeline_run_list(sinter_module *module, const char *list,
+                              const sinter_pipeline_options *options, sinter_diag *diag) {
+    sinter_arena arena;
+    const sinter_pass *const *passes = NULL;
+    size_t count = 0;
+    sinter_arena_init(&arena);
+    bool good = sinter_pipeline_parse(list, &arena, &passes, &count, diag) &&
+                sinter_pipeline_run(module, passes, count, options, diag);
+    sinter_arena_deinit(&arena);
+    return good;
+}
+
 bool sinter_goal_parse(const char *text, sinter_goal *out_goal) {
     static const char *const names[] = {"latency", "throughput", "memory"};
     for (int i = 0; i < 3; i++) {

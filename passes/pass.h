@@ -104,3 +104,5 @@ const char *sinter_pipeline_of_rank(void);
 /* "fold-constants,fuse" */
 bool sinter_pipeline_parse(const char *list, sinter_arena *arena, const sinter_pass *const **out_passes, size_t *out_count,
                            sinter_diag *diag);
+/* Parsed and run. */
+bool sinter_pipeline_run_list(sinter_module *module, const char *list, const sinter_pipeline_options *options, sinter_diag *diag);

@@ -6,18 +6,11 @@
 static bool run(const sinter_pass_context *context, sinter_module *module, const char *list,
                 sinter_diag *diag) {
     sinter_pipeline_options options = *context->options;
-    sinter_arena arena;
-    const sinter_pass *const *passes = NULL;
-    size_t count = 0;
     options.stop_after = -1;
     options.explain = options.time_passes = false; /* what is tried is not told */
     options.print_after = NULL;
     options.output = NULL;
-    sinter_arena_init(&arena);
-    bool good = sinter_pipeline_parse(list, &arena, &passes, &count, diag) &&
-                sinter_pipeline_run(module, passes, count, &options, diag);
-    sinter_arena_deinit(&arena);
-    return good;
+    return sinter_pipeline_run_list(module, list, &options, diag);
 }
 
 /* That of rank 0, which has the largest parts. */

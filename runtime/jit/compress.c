@@ -25,15 +25,8 @@ static const char compression_passes[] = "cut-blocks,"
 
 static bool run_list(sinter_module *module, const char *list, const sinter_compression *compression,
                      sinter_diag *diag) {
-    sinter_arena arena;
-    const sinter_pass *const *passes = NULL;
-    size_t count = 0;
-    sinter_arena_init(&arena);
-    sinter_pipeline_options options = {.stop_after = -1, .compression = compression};
-    bool good = sinter_pipeline_parse(list, &arena, &passes, &count, diag) &&
-                sinter_pipeline_run(module, passes, count, &options, diag);
-    sinter_arena_deinit(&arena);
-    return good;
+    const sinter_pipeline_options options = {.stop_after = -1, .compression = compression};
+    return sinter_pipeline_run_list(module, list, &options, diag);
 }
 
 bool sinter_compress_prepare(sinter_module *module, sinter_diag *diag) {

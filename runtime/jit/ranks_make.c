@@ -9,9 +9,6 @@
 
 static bool run_passes(sinter_module *module, const char *list, const sinter_ranks_options *how,
                        sinter_diag *diag) {
-    sinter_arena scratch;
-    const sinter_pass *const *passes = NULL;
-    size_t count = 0;
     sinter_engine_pipeline engine;
     sinter_pipeline_options options = {.stop_after = -1};
     if (how && how->engine) { /* passes that compare programs make them as plans do */
@@ -29,11 +26,7 @@ static bool run_passes(sinter_module *module, const char *list, const sinter_ran
         options.hardware = how->hardware;
         options.goal = how->goal;
     }
-    sinter_arena_init(&scratch);
-    bool good = sinter_pipeline_parse(list, &scratch, &passes, &count, diag) &&
-                sinter_pipeline_run(module, passes, count, &options, diag);
-    sinter_arena_deinit(&scratch);
-    return good;
+    return sinter_pipeline_run_list(module, list, &options, diag);
 }
 
 bool sinter_ranks_spread(sinter_module *module, const sinter_ranks_options *how,

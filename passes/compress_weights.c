@@ -45,7 +45,8 @@ static bool find_jobs(compressor *c) {
     sinter_layer_list layers = sinter_layer_find_all(context->module, &context->scratch);
     for (size_t i = 0; i < layers.count; i++) {
         job one = {.layer = layers.items[i]};
-        if (!sinter_recipe_find(context->compression->recipe, one.layer.name, &one.recipe, c->diag))
+        if (!sinter_recipe_find(context->options->compression->recipe, one.layer.name, &one.recipe,
+                                c->diag))
             return false;
         if (!is_mine(&one.recipe)) continue;
         one.needs_data = wants_data(&one.recipe);
@@ -174,7 +175,7 @@ static bool solve_job(compressor *c, job *j, sinter_node next, sinter_arena *are
 }
 
 static void solve_all(compressor *c) {
-    const sinter_compression *compression = c->context->compression;
+    const sinter_compression *compression = c->context->options->compression;
     for (size_t i = 0; i < c->jobs.count; i++) {
         sinter_compression_progress(compression, "compress-weights", i, c->jobs.count);
         sinter_node next = 0; /* the next layer that data is needed for */
@@ -195,8 +196,8 @@ static void solve_with_data(compressor *c) {
         job *j = &c->jobs.items[i];
         sinter_layer_find_target(c->dense, &j->layer, &c->context->scratch, &j->target);
     }
-    sinter_replay_init(&c->before, c->dense, c->context->compression);
-    sinter_replay_init(&c->now, c->context->module, c->context->compression);
+    sinter_replay_init(&c->before, c->dense, c->context->options->compression);
+    sinter_replay_init(&c->now, c->context->module, c->context->options->compression);
     solve_all(c);
     sinter_replay_deinit(&c->now);
     sinter_replay_deinit(&c->before);
@@ -205,7 +206,8 @@ static void solve_with_data(compressor *c) {
 
 void sinter_pass_compress_weights(sinter_pass_context *context) {
     compressor c = {.context = context, .diag = context->rewrite.build.diag};
-    if (!context->compression || !context->compression->recipe || !find_jobs(&c) || !c.jobs.count)
+    if (!context->options->compression || !context->options->compression->recipe ||
+        !find_jobs(&c) || !c.jobs.count)
         return;
     const char *needy = NULL;
     for (size_t i = 0; i < c.jobs.count && !needy; i++)
@@ -215,7 +217,7 @@ void sinter_pass_compress_weights(sinter_pass_context *context) {
         return;
     }
     char *what = sinter_arena_format(&context->scratch, "layer '%s': compensation", needy);
-    if (!sinter_compression_has_data(context->compression, what, c.diag)) return;
+    if (!sinter_compression_has_data(context->options->compression, what, c.diag)) return;
     if (!sinter_blas_begin(c.diag)) return;
     solve_with_data(&c);
     sinter_blas_end();

@@ -89,8 +89,8 @@ static bool describe(cutter *c, block *b, size_t first, size_t end) {
     *b = (block){.share = 1, .next = b->next, .from = b->from, .to = b->to};
     for (size_t i = first; i < end; i++) {
         sinter_layer_recipe recipe;
-        if (!sinter_recipe_find(c->context->compression->recipe, c->layers.items[i].name, &recipe,
-                                c->diag))
+        if (!sinter_recipe_find(c->context->options->compression->recipe, c->layers.items[i].name,
+                                &recipe, c->diag))
             return false;
         b->share = fmin(b->share, recipe.cut);
         b->last = b->last || recipe.cut_last;
@@ -102,8 +102,8 @@ static bool describe(cutter *c, block *b, size_t first, size_t end) {
 static bool find_asked(cutter *c) {
     for (size_t i = 0; i < c->layers.count; i++) {
         sinter_layer_recipe recipe;
-        if (!sinter_recipe_find(c->context->compression->recipe, c->layers.items[i].name, &recipe,
-                                c->diag))
+        if (!sinter_recipe_find(c->context->options->compression->recipe, c->layers.items[i].name,
+                                &recipe, c->diag))
             return false;
         c->asked = fmax(c->asked, recipe.cut);
     }
@@ -188,9 +188,9 @@ static bool find_least(const cutter *c, sinter_switches *switches, size_t *out_i
 static bool choose_by_outputs(cutter *c, size_t goal) {
     sinter_module *copy = sinter_module_clone(c->module);
     sinter_switches switches;
-    bool good =
-        sinter_switches_init(&switches, copy, c->blocks.count, c->context->compression, c->diag) &&
-        add_switches(c, &switches);
+    bool good = sinter_switches_init(&switches, copy, c->blocks.count,
+                                     c->context->options->compression, c->diag) &&
+                add_switches(c, &switches);
     for (size_t gone = 0; gone < goal && good; gone++) {
         size_t index;
         good = find_least(c, &switches, &index);
@@ -245,7 +245,7 @@ static bool cut(cutter *c, size_t goal, bool last, bool compensates) {
 }
 
 void sinter_pass_cut_blocks(sinter_pass_context *context) {
-    const sinter_compression *compression = context->compression;
+    const sinter_compression *compression = context->options->compression;
     if (!compression || !compression->recipe) return;
     cutter c = {.context = context,
                 .module = context->module,

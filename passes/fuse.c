@@ -555,8 +555,8 @@ static void fuse_region(sinter_fusion *f, sinter_region region) {
 void sinter_pass_fuse(sinter_pass_context *context) {
     sinter_module *module = context->module;
     sinter_fusion f = {.module = module,
-                       .machine = context->machine,
-                       .chooser = context->chooser,
+                       .machine = context->options->machine,
+                       .chooser = context->options->chooser,
                        .scratch = &context->scratch,
                        .rewrite = &context->rewrite};
     sinter_map_init(&f.copies, f.scratch);

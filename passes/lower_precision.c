@@ -231,15 +231,17 @@ static void visit(void *user, sinter_node node) {
 
 void sinter_pass_lower_precision(sinter_pass_context *context) {
     sinter_round_blocks(context);
-    if (context->precision == SINTER_PRECISION_f32 || context->precision == SINTER_PRECISION_i8)
+    if (context->options->precision == SINTER_PRECISION_f32 ||
+        context->options->precision == SINTER_PRECISION_i8)
         return;
     lowering l = {.module = context->module,
                   .rewrite = &context->rewrite,
-                  .dtype = sinter_precision_infos[context->precision].dtype,
-                  .name = sinter_string_of(sinter_precision_infos[context->precision].name),
-                  .activations =
-                      context->precision != SINTER_PRECISION_f16 || context->machine->has_device,
-                  .has_device = context->machine->has_device};
+                  .dtype = sinter_precision_infos[context->options->precision].dtype,
+                  .name =
+                      sinter_string_of(sinter_precision_infos[context->options->precision].name),
+                  .activations = context->options->precision != SINTER_PRECISION_f16 ||
+                                 context->options->machine->has_device,
+                  .has_device = context->options->machine->has_device};
     sinter_map_init(&l.known, &context->scratch);
     sinter_pass_visit_nodes(context->module, visit, &l);
 }

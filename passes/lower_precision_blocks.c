@@ -82,7 +82,7 @@ static void visit(void *user, sinter_node node) {
 void sinter_round_blocks(sinter_pass_context *context) {
     rounding r = {.module = context->module,
                   .rewrite = &context->rewrite,
-                  .asked = context->precision == SINTER_PRECISION_i8,
+                  .asked = context->options->precision == SINTER_PRECISION_i8,
                   .scratch = &context->scratch};
     sinter_map_init(&r.known, &context->scratch);
     sinter_pass_visit_nodes(context->module, visit, &r);

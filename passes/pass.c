@@ -47,22 +47,13 @@ bool sinter_pass_run(const sinter_pass *pass, sinter_module *module,
                      const sinter_pipeline_options *options, size_t *out_change_count,
                      sinter_diag *diag) {
     static const sinter_machine any = SINTER_MACHINE_ANY;
-    static const sinter_pipeline_options none = {.stop_after = -1};
     sinter_diag silent = {0};
     if (!diag) diag = &silent;
     size_t errors = diag->error_count;
-    sinter_pass_context context = {
-        .module = module, .machine = &any, .options = options ? options : &none};
-    if (options && options->machine) context.machine = options->machine;
-    if (options) context.precision = options->precision;
-    if (options) context.explain = options->explain;
-    if (options) context.chooser = options->chooser;
-    if (options) context.compression = options->compression;
-    if (options) context.hardware = options->hardware;
-    if (options) context.goal = options->goal;
-    if (options) context.stages = options->stages;
-    if (options) context.requests = options->requests;
-    if (options) context.run_seconds = options->run_seconds;
+    sinter_pipeline_options known = {.stop_after = -1};
+    if (options) known = *options;
+    if (!known.machine) known.machine = &any;
+    sinter_pass_context context = {.module = module, .options = &known};
     sinter_rewrite_begin(&context.rewrite, module, diag);
     sinter_arena_init(&context.scratch);
     pass->run(&context);

@@ -35,17 +35,7 @@ typedef struct sinter_pass_context {
     sinter_module *module;
     sinter_rewrite rewrite;
     sinter_arena scratch; /* the pass's own, gone when it returns */
-    const sinter_machine *machine; /* that the code is for */
-    sinter_precision precision; /* what contractions may round their operands to */
-    const sinter_compression *compression; /* for passes that compress; NULL: nobody asked for that */
-    const struct sinter_hardware *hardware; /* that ranks run on, for passes that choose by it; NULL: nobody said */
-    sinter_goal goal; /* of these choices */
-    uint32_t stages;  /* of a pipeline; 0: nobody said */
-    int64_t requests; /* of a run of a pipeline; 0: ever more */
-    double *run_seconds; /* pipeline-split: takes what such a run is estimated at, of ever more a request; NULL: nobody asks */
-    bool explain; /* passes that choose say why, as warnings and notes */
-    const struct sinter_pipeline_options *options; /* of the pipeline: for passes that run others; never NULL */
-    const sinter_chooser *chooser; /* measured answers to what passes ask about layers; NULL: none */
+    const struct sinter_pipeline_options *options; /* of the pipeline; never NULL, and neither is its machine */
 } sinter_pass_context;
 typedef void (*sinter_pass_function)(sinter_pass_context *context);
 
@@ -62,21 +52,21 @@ const sinter_pass *sinter_pass_find(sinter_string name); /* dashes or underscore
 #undef PASS
 
 typedef struct sinter_pipeline_options {
-    const sinter_machine *machine; /* NULL: any */
-    sinter_precision precision; /* contractions round their operands; f32: nothing is rounded */
-    const sinter_compression *compression; /* NULL: none */
-    const struct sinter_hardware *hardware; /* NULL: none */
-    sinter_goal goal;
-    uint32_t stages; /* 0: chosen */
-    int64_t requests; /* 0: ever more */
-    double *run_seconds; /* of a pipeline, taken by pipeline-split; NULL: nobody asks */
-    const sinter_chooser *chooser; /* NULL: none */
+    const sinter_machine *machine; /* that the code is for; NULL: any */
+    sinter_precision precision; /* contractions round their operands to it; f32: nothing is rounded */
+    const sinter_compression *compression; /* for passes that compress; NULL: nobody asked for that */
+    const struct sinter_hardware *hardware; /* that ranks run on, for passes that choose by it; NULL: nobody said */
+    sinter_goal goal; /* of these choices */
+    uint32_t stages; /* of a pipeline; 0: chosen */
+    int64_t requests; /* of a run of a pipeline; 0: ever more */
+    double *run_seconds; /* pipeline-split: takes what such a run is estimated at, of ever more a request; NULL: nobody asks */
+    const sinter_chooser *chooser; /* measured answers to what passes ask about layers; NULL: none */
     const sinter_pass *without[2]; /* left out wherever they stand; NULL: none */
     const char *programs;     /* passes that make the program of a rank, for those that compare such; NULL: the pipeline of -O1 */
     const char *print_after;  /* pass name, or "all" */
     int64_t stop_after;       /* passes that change something to run; -1: all (bisect) */
     bool verify_each;
-    bool explain;
+    bool explain; /* passes that choose say why, as warnings and notes */
     bool time_passes;
     void *output; /* FILE * for print_after and times; NULL: neither */
 } sinter_pipeline_options;
@@ -98,9 +88,9 @@ void sinter_pass_visit_nodes(sinter_module *module, void (*visit)(void *user, si
 /* The list of a level, to be parsed. */
 const char *sinter_pipeline_of_level(int level);
 const char *sinter_pipeline_of_preparation(void); /* before passes that compress */
-/* Words are spread over all values: the program of all ranks; then, with a rank, its own, before the passes of its target. */
-const char *sinter_pipeline_of_partition(void);
-const char *sinter_pipeline_of_rank(void);
+const char *sinter_pipeline_of_partition(void); /* words are spread over all values: makes the program of all ranks */
+/* That becomes one rank's own, as it is before the passes of its target. */
+bool sinter_pipeline_run_rank(sinter_module *module, int64_t rank, const sinter_pipeline_options *options, sinter_diag *diag);
 /* "fold-constants,fuse" */
 bool sinter_pipeline_parse(const char *list, sinter_arena *arena, const sinter_pass *const **out_passes, size_t *out_count,
                            sinter_diag *diag);

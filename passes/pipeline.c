@@ -1,5 +1,6 @@
 /* The order of passes, as straight lists with the reasons. A pass may stand in a list more than once.
  * Test: tests/passes/manager/pipeline.sir */
+#include "ir/sharding.h"
 #include "passes/pass.h"
 
 /* -O0: only what makes later stages simpler to read. */
@@ -93,6 +94,10 @@ const char *sinter_pipeline_of_partition(void) {
     return "shard-partition,shard-simplify,shard-hierarchy,eliminate-common,eliminate-dead";
 }
 
-const char *sinter_pipeline_of_rank(void) {
-    return "shard-localize,eliminate-dead";
+bool sinter_pipeline_run_rank(sinter_module *module, int64_t rank,
+                              const sinter_pipeline_options *options, sinter_diag *diag) {
+    sinter_mesh mesh = *sinter_module_mesh(module);
+    mesh.rank = rank;
+    sinter_module_set_mesh(module, &mesh);
+    return sinter_pipeline_run_list(module, "shard-localize,eliminate-dead", options, diag);
 }

@@ -264,21 +264,21 @@ static void add_stage(splitter *s, uint32_t k) {
 static double run_seconds(const splitter *s, uint32_t stages) {
     size_t width = s->nodes.count + 1;
     double longest = s->longest[(stages - 1) * width + s->nodes.count];
-    double requests = (double)s->context->requests;
+    double requests = (double)s->context->options->requests;
     return requests > 0 ? (requests + stages - 1) * longest : longest;
 }
 
 /* How many there can be. */
 static uint32_t most_stages(const splitter *s) {
     double most = floor((double)s->hardware->devices / s->ranks);
-    if (s->context->stages) most = s->context->stages;
+    if (s->context->options->stages) most = s->context->options->stages;
     if (most > (double)s->nodes.count) most = (double)s->nodes.count;
     return (uint32_t)fmax(1, fmin(most, MOST_STAGES));
 }
 
 /* Whether no number of stages from here on can be shorter: the longest has the longest node. */
 static bool is_enough(const splitter *s, uint32_t stages, double node, double best) {
-    double requests = (double)s->context->requests;
+    double requests = (double)s->context->options->requests;
     return !sinter_way_pays(requests > 0 ? (requests + stages) * node : node, best);
 }
 
@@ -293,11 +293,11 @@ static uint32_t choose_stages(splitter *s) {
     for (size_t i = 0; i < count; i++) node = fmax(node, s->seconds[i + 1] - s->seconds[i]);
     for (uint32_t stages = 1; stages <= most; stages++) {
         add_stage(s, stages - 1);
-        bool is_said = s->context->stages != 0;
+        bool is_said = s->context->options->stages != 0;
         if (is_said && stages < most) continue;
         double seconds = run_seconds(s, stages);
         if (seconds == INFINITY) continue;
-        if (s->context->explain && !is_said)
+        if (s->context->options->explain && !is_said)
             sinter_note(s->context->rewrite.build.diag, sinter_module_name(s->module),
                         "%u stages: the longest %.4g ms, a run %.4g ms", stages,
                         1e3 * s->longest[(stages - 1) * width + count], 1e3 * seconds);
@@ -323,7 +323,7 @@ static void find_ends(const splitter *s, uint32_t stages, size_t *out_ends) {
 
 static void explain(const splitter *s, uint32_t stage, size_t first, size_t end) {
     double weights = stage_weights(s, first, end);
-    if (!s->context->explain) return;
+    if (!s->context->options->explain) return;
     sinter_note(s->context->rewrite.build.diag, sinter_module_name(s->module),
                 "stage %u: %zu nodes, %.4g ms, %.4g MB of weights, takes %.4g kB", stage,
                 end - first, 1e3 * stage_seconds(s, first, end, weights), 1e-6 * weights,
@@ -354,11 +354,11 @@ static void refuse(const splitter *s) {
     sinter_diag *diag = s->context->rewrite.build.diag;
     double weights = 1e-6 * stage_weights(s, 0, s->nodes.count),
            memory = 1e-6 * s->hardware->memory;
-    if (s->context->stages)
+    if (s->context->options->stages)
         sinter_error(diag, where,
                      "no %u stages fit: the weights are %.4g MB, a device of %s has %.4g MB; more "
                      "stages (--stages) take less each",
-                     s->context->stages, weights, s->hardware->name, memory);
+                     s->context->options->stages, weights, s->hardware->name, memory);
     else
         sinter_error(diag, where,
                      "no stages on the %lld devices of %s fit: the weights are %.4g MB, a device "
@@ -367,7 +367,8 @@ static void refuse(const splitter *s) {
 }
 
 void sinter_pass_pipeline_split(sinter_pass_context *context) {
-    splitter s = {.context = context, .module = context->module, .hardware = context->hardware};
+    splitter s = {
+        .context = context, .module = context->module, .hardware = context->options->hardware};
     sinter_diag *diag = context->rewrite.build.diag;
     const char *where = sinter_module_name(s.module);
     if (has_stages(s.module)) return;
@@ -379,9 +380,9 @@ void sinter_pass_pipeline_split(sinter_pass_context *context) {
     s.ranks = (double)sinter_mesh_rank_count(s.state.mesh);
     if (s.state.mesh->axis_count) sinter_shard_state_init(&s.state, s.module, &context->scratch);
     measure(&s);
-    if (context->stages > s.nodes.count || !s.nodes.count) {
+    if (context->options->stages > s.nodes.count || !s.nodes.count) {
         sinter_error(diag, where, "%u stages of %zu nodes: expected at most one a node",
-                     context->stages, s.nodes.count);
+                     context->options->stages, s.nodes.count);
         return;
     }
     uint32_t stages = choose_stages(&s);
@@ -390,7 +391,7 @@ void sinter_pass_pipeline_split(sinter_pass_context *context) {
         refuse(&s);
         return;
     }
-    if (context->run_seconds) *context->run_seconds = run_seconds(&s, stages);
+    if (context->options->run_seconds) *context->options->run_seconds = run_seconds(&s, stages);
     find_ends(&s, stages, ends);
     split(&s, ends, stages);
 }

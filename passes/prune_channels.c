@@ -58,7 +58,7 @@ static bool find_recipes(pruner *p) {
     for (size_t i = 0; i < p->layers.count; i++) {
         sinter_layer_recipe *recipe = &p->recipes[i];
         const char *name = p->layers.items[i].name;
-        if (!sinter_recipe_find(p->context->compression->recipe, name, recipe, p->diag))
+        if (!sinter_recipe_find(p->context->options->compression->recipe, name, recipe, p->diag))
             return false;
         if (!prunes(recipe)) continue;
         if (!p->any) p->recipe = *recipe;
@@ -263,7 +263,8 @@ static void choose(pruner *p) {
 static bool order(pruner *p, bool by_data) {
     if (by_data)
         return sinter_prune_order_by_error(&p->order, &p->graph, &p->layers,
-                                           p->context->compression, p->round_arena, p->diag);
+                                           p->context->options->compression, p->round_arena,
+                                           p->diag);
     sinter_prune_order_by_weights(&p->order, &p->graph, p->recipe.score, p->recipe.seed,
                                   p->round_arena);
     return true;
@@ -314,8 +315,9 @@ static void prune(pruner *p) {
     bool needs_data = orders_by_data(p) || compensates;
     const char *what =
         compensates ? "prune=channels with rounding=compensated" : "prune=channels with that score";
-    if (needs_data && (!sinter_compression_has_data(p->context->compression, what, p->diag) ||
-                       !sinter_blas_begin(p->diag)))
+    if (needs_data &&
+        (!sinter_compression_has_data(p->context->options->compression, what, p->diag) ||
+         !sinter_blas_begin(p->diag)))
         return;
     prune_rounds(p, compensates);
     if (needs_data) sinter_blas_end();
@@ -323,7 +325,7 @@ static void prune(pruner *p) {
 
 void sinter_pass_prune_channels(sinter_pass_context *context) {
     pruner p = {.context = context, .diag = context->rewrite.build.diag, .round = 1};
-    if (!context->compression || !context->compression->recipe) return;
+    if (!context->options->compression || !context->options->compression->recipe) return;
     sinter_arena round_arena;
     sinter_arena_init(&round_arena);
     p.round_arena = &round_arena;

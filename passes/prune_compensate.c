@@ -235,14 +235,14 @@ bool sinter_prune_compensate(sinter_pass_context *context, const sinter_prune_ke
     size_t start = first_changed(&c, first);
     c.states = SINTER_NEW_ARRAY(&context->scratch, state, c.layers.count + 1);
     find_pairs(&c, start);
-    sinter_replay_init(&c.before, dense, context->compression);
-    sinter_replay_init(&c.now, context->module, context->compression);
+    sinter_replay_init(&c.before, dense, context->options->compression);
+    sinter_replay_init(&c.now, context->module, context->options->compression);
     bool good = true;
     for (size_t i = start; i < c.layers.count && good; i++) {
         sinter_arena scratch;
         sinter_arena_init(&scratch);
-        sinter_compression_progress(context->compression, "prune-channels", c.layers.count + i,
-                                    2 * c.layers.count);
+        sinter_compression_progress(context->options->compression, "prune-channels",
+                                    c.layers.count + i, 2 * c.layers.count);
         good = solve_layer(&c, i, &scratch);
         sinter_arena_deinit(&scratch);
     }

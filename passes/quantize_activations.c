@@ -51,8 +51,9 @@ static bool see_all(void *user, const sinter_tensor *tensors, const sinter_tenso
 }
 
 static bool observe(quantizer *q) {
-    return sinter_stream_values(q->module, q->context->compression, "observing activations",
-                                q->observed.items, q->observed.count, see_all, q, q->diag);
+    return sinter_stream_values(q->module, q->context->options->compression,
+                                "observing activations", q->observed.items, q->observed.count,
+                                see_all, q, q->diag);
 }
 
 /* ---- the graph ---- */
@@ -125,7 +126,8 @@ static bool quantize_static(quantizer *q) {
     q->placement = sinter_placement_find(q->module, &q->layers, q->recipes, &q->context->scratch);
     collect(q);
     if (!q->values.count) return true;
-    return sinter_compression_has_data(q->context->compression, "quantize-activations", q->diag) &&
+    return sinter_compression_has_data(q->context->options->compression, "quantize-activations",
+                                       q->diag) &&
            observe(q) && insert(q);
 }
 
@@ -179,7 +181,7 @@ static bool quantize_dynamic(quantizer *q) {
 }
 
 void sinter_pass_quantize_activations(sinter_pass_context *context) {
-    const sinter_compression *compression = context->compression;
+    const sinter_compression *compression = context->options->compression;
     if (!compression || !compression->recipe) return;
     quantizer q = {.context = context,
                    .module = context->module,

@@ -56,7 +56,7 @@ static void visit(void *user, sinter_node node) {
 }
 
 void sinter_pass_quantize_biases(sinter_pass_context *context) {
-    const sinter_compression *compression = context->compression;
+    const sinter_compression *compression = context->options->compression;
     if (!compression || !compression->recipe) return;
     sinter_pass_visit_nodes(context->module, visit, &context->rewrite);
 }

@@ -114,7 +114,7 @@ static bool quantize(quantizer *q, const sinter_table *table, const sinter_layer
 }
 
 void sinter_pass_quantize_tables(sinter_pass_context *context) {
-    const sinter_compression *compression = context->compression;
+    const sinter_compression *compression = context->options->compression;
     if (!compression || !compression->recipe) return;
     quantizer q = {.context = context, .rewrite = &context->rewrite};
     sinter_map_init(&q.known, &context->scratch);

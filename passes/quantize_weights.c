@@ -147,7 +147,7 @@ static bool is_mine(const sinter_layer_recipe *recipe) {
 }
 
 void sinter_pass_quantize_weights(sinter_pass_context *context) {
-    const sinter_compression *compression = context->compression;
+    const sinter_compression *compression = context->options->compression;
     if (!compression || !compression->recipe) return;
     sinter_diag *diag = context->rewrite.build.diag;
     sinter_layer_list layers = sinter_layer_find_all(context->module, &context->scratch);

@@ -343,8 +343,8 @@ static void visit(void *user, sinter_node node) {
 void sinter_pass_recognize_integer(sinter_pass_context *context) {
     sinter_rewrite *rewrite = &context->rewrite;
     const sinter_integer_rule *const steps[] = {
-        context->machine->has_device ? arithmetic + 1 : arithmetic, scales,
-        context->machine->signed_dots ? signed_zero_points : zero_points, constants};
+        context->options->machine->has_device ? arithmetic + 1 : arithmetic, scales,
+        context->options->machine->signed_dots ? signed_zero_points : zero_points, constants};
     for (size_t step = 0; step < sizeof steps / sizeof *steps; step++) {
         visitor v = {rewrite, steps[step]};
         for (int sweep = 0; sweep < MAX_SWEEPS; sweep++) {

@@ -290,8 +290,8 @@ static bool find_layers(rotator *r, sinter_layer_list *layers) {
         SINTER_NEW_ARRAY(&r->context->scratch, bool, sinter_module_node_limit(r->module));
     for (size_t i = 0; i < layers->count; i++) {
         sinter_layer_recipe recipe;
-        if (!sinter_recipe_find(r->context->compression->recipe, layers->items[i].name, &recipe,
-                                r->rewrite->build.diag))
+        if (!sinter_recipe_find(r->context->options->compression->recipe, layers->items[i].name,
+                                &recipe, r->rewrite->build.diag))
             return false;
         r->takes_part[layers->items[i].node] = recipe.rotation != SINTER_ROTATE_NONE;
     }
@@ -300,7 +300,7 @@ static bool find_layers(rotator *r, sinter_layer_list *layers) {
 
 void sinter_pass_rotate_channels(sinter_pass_context *context) {
     rotator r = {.context = context, .module = context->module, .rewrite = &context->rewrite};
-    if (!context->compression || !context->compression->recipe) return;
+    if (!context->options->compression || !context->options->compression->recipe) return;
     sinter_layer_list layers = sinter_layer_find_all(context->module, &context->scratch);
     if (!find_layers(&r, &layers)) return;
     for (size_t i = 0; i < layers.count; i++) {

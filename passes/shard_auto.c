@@ -208,7 +208,7 @@ static void set_costs(const chooser *c, candidate *k, bool by_weights, double se
 
 /* The least time with which the weights fit; where memory is the goal nothing else counts. */
 static void solve(const chooser *c, candidate *k, double seen) {
-    bool by_weights = c->context->goal == SINTER_GOAL_MEMORY;
+    bool by_weights = c->context->options->goal == SINTER_GOAL_MEMORY;
     k->choices = SINTER_NEW_ARRAY(&k->arena, uint32_t, k->nodes.count + 1);
     set_costs(c, k, by_weights, seen);
     k->limit.most = by_weights ? INFINITY : c->hardware->memory;
@@ -273,7 +273,7 @@ static void discard(candidate *k) {
 
 static void explain(const chooser *c, const candidate *k, const char *what) {
     sinter_text text = {0}, hidden = {0};
-    if (!c->context->explain) return;
+    if (!c->context->options->explain) return;
     sinter_mesh_print(&k->mesh, &text);
     if (k->hidden_seconds > 0)
         sinter_text_format(&hidden, ", %.4g ms of exchanges beside it", 1e3 * k->hidden_seconds);
@@ -293,8 +293,8 @@ static sinter_way way_of(const candidate *k) {
 /* Of more ranks only if that pays. */
 static bool beats(const chooser *c, const sinter_way *a, const sinter_way *b) {
     double memory = c->hardware->memory;
-    return a->ranks >= b->ranks ? sinter_way_is_better(a, b, memory, c->context->goal)
-                                : !sinter_way_is_better(b, a, memory, c->context->goal);
+    return a->ranks >= b->ranks ? sinter_way_is_better(a, b, memory, c->context->options->goal)
+                                : !sinter_way_is_better(b, a, memory, c->context->options->goal);
 }
 
 /* What its program takes; false: none can be made. */
@@ -318,7 +318,7 @@ static void settle(const chooser *c, candidate *k) {
     candidate full = *k;
     bool good = make(c, &full);
     k->is_made = true;
-    if (k->mesh.axis_count && c->context->goal != SINTER_GOAL_MEMORY) {
+    if (k->mesh.axis_count && c->context->options->goal != SINTER_GOAL_MEMORY) {
         solve(c, k, SEEN);
         bool same = !memcmp(k->choices, full.choices, k->nodes.count * sizeof *k->choices),
              fits = k->weight_bytes <= fmax(c->hardware->memory, full.weight_bytes);
@@ -357,8 +357,8 @@ static bool keep_better(search *s, const sinter_mesh *mesh) {
     try_mesh(s->chooser, mesh, &other);
     note_way(s, &other);
     const sinter_way a = way_of(&other), b = way_of(&s->best);
-    bool better =
-        sinter_way_is_better(&a, &b, s->chooser->hardware->memory, s->chooser->context->goal);
+    bool better = sinter_way_is_better(&a, &b, s->chooser->hardware->memory,
+                                       s->chooser->context->options->goal);
     discard(better ? &s->best : &other);
     if (better) s->best = other;
     return better;
@@ -541,7 +541,7 @@ static void try_apart(const chooser *c, candidate *best) {
                 !shares_weights(&apart, &other,
                                 sinter_node_operand(apart.module, copies.items[i], 0)))
                 continue;
-            if (c->context->explain)
+            if (c->context->options->explain)
                 sinter_note(c->context->rewrite.build.diag, sinter_node_where(c->module, layer),
                             "ranks share the products of its inputs; each runs all its steps");
             if (!sinter_projection_split(&c->context->rewrite, layer)) break;
@@ -560,7 +560,7 @@ static void try_apart(const chooser *c, candidate *best) {
 void sinter_pass_shard_auto(sinter_pass_context *context) {
     chooser c = {.context = context,
                  .module = context->module,
-                 .hardware = context->hardware,
+                 .hardware = context->options->hardware,
                  .weight_bytes = sinter_cost_weight_bytes(context->module)};
     const sinter_mesh *mesh = sinter_module_mesh(c.module);
     candidate best;

@@ -53,6 +53,6 @@ static void visit(void *user, sinter_node node) {
 }
 
 void sinter_pass_shard_hierarchy(sinter_pass_context *context) {
-    hierarchy h = {context->module, &context->rewrite, context->hardware};
+    hierarchy h = {context->module, &context->rewrite, context->options->hardware};
     if (h.hardware) sinter_pass_visit_nodes(context->module, visit, &h);
 }

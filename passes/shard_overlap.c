@@ -393,7 +393,7 @@ static bool has_any_under_way(const overlap *o) {
 
 void sinter_pass_shard_overlap(sinter_pass_context *context) {
     overlap o = {.module = context->module,
-                 .hardware = context->hardware,
+                 .hardware = context->options->hardware,
                  .arena = &context->scratch,
                  .region = sinter_module_main(context->module)};
     if (sinter_module_mesh(o.module)->rank < 0 || !is_fit(&o)) return;

@@ -161,7 +161,7 @@ void sinter_pass_shard_propagate(sinter_pass_context *context) {
         spread_all(&p);
         priority = next;
     } while (priority);
-    if (context->explain) p.state.report = context->rewrite.build.diag;
+    if (context->options->explain) p.state.report = context->rewrite.build.diag;
     SINTER_FOR_NODES (module, main, node) {
         sinter_shard_resolve(&p.state, node, p.nodes[node]);
         mark_partial(&p, node);

@@ -3,27 +3,13 @@
 #include "ir/estimate.h"
 #include "ir/sharding.h"
 
-static bool run(const sinter_pass_context *context, sinter_module *module, const char *list,
-                sinter_diag *diag) {
-    sinter_pipeline_options options = *context->options;
-    options.stop_after = -1;
-    options.explain = options.time_passes = false; /* what is tried is not told */
-    options.print_after = NULL;
-    options.output = NULL;
-    return sinter_pipeline_run_list(module, list, &options, diag);
-}
-
 /* That of rank 0, which has the largest parts. */
-static bool make_program(const sinter_pass_context *context, sinter_module *module,
+static bool make_program(sinter_module *module, const sinter_pipeline_options *options,
                          sinter_diag *diag) {
-    sinter_mesh mesh = *sinter_module_mesh(module);
-    if (!mesh.axis_count) return true;
-    if (!run(context, module, "shard-propagate", diag) ||
-        !run(context, module, sinter_pipeline_of_partition(), diag))
-        return false;
-    mesh.rank = 0;
-    sinter_module_set_mesh(module, &mesh);
-    return run(context, module, sinter_pipeline_of_rank(), diag);
+    return !sinter_module_mesh(module)->axis_count ||
+           (sinter_pipeline_run_list(module, "shard-propagate", options, diag) &&
+            sinter_pipeline_run_list(module, sinter_pipeline_of_partition(), options, diag) &&
+            sinter_pipeline_run_rank(module, 0, options, diag));
 }
 
 typedef struct exchange_check {
@@ -47,13 +33,19 @@ static bool check_exchanges(sinter_module *module, sinter_diag *diag) {
 bool sinter_shard_try(const sinter_pass_context *context, sinter_module *module,
                       sinter_shard_trial *out_trial, sinter_diag *diag) {
     const char *programs = context->options->programs;
+    sinter_pipeline_options options = *context->options;
+    options.stop_after = -1;
+    options.explain = options.time_passes = false; /* what is tried is not told */
+    options.print_after = NULL;
+    options.output = NULL;
     sinter_estimate estimate;
     sinter_arena arena;
-    bool good = make_program(context, module, diag) && check_exchanges(module, diag) &&
-                run(context, module, programs ? programs : sinter_pipeline_of_level(1), diag);
+    bool good = make_program(module, &options, diag) && check_exchanges(module, diag) &&
+                sinter_pipeline_run_list(module, programs ? programs : sinter_pipeline_of_level(1),
+                                         &options, diag);
     sinter_arena_init(&arena);
     if (good) {
-        sinter_estimate_module(module, context->hardware, &arena, &estimate);
+        sinter_estimate_module(module, context->options->hardware, &arena, &estimate);
         *out_trial = (sinter_shard_trial){estimate.seconds, estimate.hidden_seconds};
     }
     sinter_arena_deinit(&arena);

@@ -57,7 +57,7 @@ static bool find_groups(smoother *s) {
         const sinter_layer *layer = &s->layers.items[i];
         sinter_layer_recipe recipe;
         uint64_t index;
-        if (!sinter_recipe_find(s->context->compression->recipe, layer->name, &recipe,
+        if (!sinter_recipe_find(s->context->options->compression->recipe, layer->name, &recipe,
                                 s->rewrite->build.diag))
             return false;
         bool windows;
@@ -103,8 +103,9 @@ static bool see(void *user, const sinter_tensor *tensors, const sinter_tensor *m
 static bool observe(smoother *s) {
     sinter_value *values = SINTER_NEW_ARRAY(&s->context->scratch, sinter_value, s->groups.count);
     for (size_t i = 0; i < s->groups.count; i++) values[i] = s->groups.items[i].value;
-    return sinter_stream_values(s->module, s->context->compression, "smoothing activations", values,
-                                s->groups.count, see, s, s->rewrite->build.diag);
+    return sinter_stream_values(s->module, s->context->options->compression,
+                                "smoothing activations", values, s->groups.count, see, s,
+                                s->rewrite->build.diag);
 }
 
 /* What each channel is divided by; 1 where there is nothing to go by. */
@@ -293,7 +294,7 @@ static bool smooth(smoother *s, const group *g) {
 }
 
 void sinter_pass_smooth_activations(sinter_pass_context *context) {
-    const sinter_compression *compression = context->compression;
+    const sinter_compression *compression = context->options->compression;
     smoother s = {.context = context, .module = context->module, .rewrite = &context->rewrite};
     if (!compression || !compression->recipe || !find_groups(&s) || !s.groups.count) return;
     if (!sinter_compression_has_data(compression, "smooth-activations",

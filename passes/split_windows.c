@@ -232,6 +232,6 @@ static void visit(void *user, sinter_node node) {
 
 void sinter_pass_split_windows(sinter_pass_context *context) {
     /* A launch more costs a GPU more than this gains, as a rule. */
-    if (context->machine->has_device) return;
+    if (context->options->machine->has_device) return;
     sinter_pass_visit_nodes(context->module, visit, &context->rewrite);
 }

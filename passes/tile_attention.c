@@ -188,13 +188,14 @@ static void visit(void *user, sinter_node node) {
     const shape s = describe(context->module, node);
     choice best = {.cycles = INFINITY};
     for (size_t i = 0; i < sizeof row_counts / sizeof *row_counts; i++)
-        try_rows(&s, context->machine, row_counts[i], &best);
-    if (!s.rounds || !best.blocks[0]) try_rows(&s, context->machine, FEW_ROWS, &best);
+        try_rows(&s, context->options->machine, row_counts[i], &best);
+    if (!s.rounds || !best.blocks[0]) try_rows(&s, context->options->machine, FEW_ROWS, &best);
     if (!best.blocks[0]) return;
     sinter_attr attr = sinter_attr_ints("blocks", best.blocks, 2);
     sinter_rewrite_set_attr(&context->rewrite, node, &attr);
 }
 
 void sinter_pass_tile_attention(sinter_pass_context *context) {
-    if (context->machine->has_device) sinter_pass_visit_nodes(context->module, visit, context);
+    if (context->options->machine->has_device)
+        sinter_pass_visit_nodes(context->module, visit, context);
 }

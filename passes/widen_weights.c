@@ -35,7 +35,7 @@ static void visit(void *user, sinter_node node) {
 }
 
 void sinter_pass_widen_weights(sinter_pass_context *context) {
-    const sinter_compression *compression = context->compression;
+    const sinter_compression *compression = context->options->compression;
     if (!compression || !compression->recipe) return;
     sinter_pass_visit_nodes(context->module, visit, &context->rewrite);
 }

@@ -263,8 +263,8 @@ static void choose(sinter_pass_context *context, sinter_node node, layer *l) {
     sinter_chooser_answer answers[2 * FORM_COUNT + 1];
     uint32_t count = list_plans(l, plans);
     for (uint32_t i = 0; i < count; i++) answers[i] = name_plan(&plans[i]);
-    const plan *chosen = &plans[sinter_chooser_ask(context->chooser, context->module, &node, 1,
-                                                   "winograd", answers, count)];
+    const plan *chosen = &plans[sinter_chooser_ask(context->options->chooser, context->module,
+                                                   &node, 1, "winograd", answers, count)];
     if (!chosen->count) return;
     sinter_attr attr = sinter_attr_ints("winograd", chosen->items, chosen->count);
     sinter_rewrite_set_attr(&context->rewrite, node, &attr);
@@ -280,16 +280,19 @@ static void visit(void *user, sinter_node node) {
     const chooser *c = user;
     sinter_pass_context *context = c->context;
     if (!is_candidate(context->module, node)) return;
-    layer l = describe(context->module, node, context->machine, c->bindings, c->resides);
-    if (context->precision == SINTER_PRECISION_bf16 && context->machine->pairs_of_bf16) l.pairs = 2;
+    layer l = describe(context->module, node, context->options->machine, c->bindings, c->resides);
+    if (context->options->precision == SINTER_PRECISION_bf16 &&
+        context->options->machine->pairs_of_bf16)
+        l.pairs = 2;
     choose(context, node, &l);
 }
 
 void sinter_pass_winograd(sinter_pass_context *context) {
-    if (context->machine->has_device)
+    if (context->options->machine->has_device)
         return; /* whose blocks stage the window as it is: transforms would be passes over memory */
     sinter_dim_table *dims = sinter_module_dims(context->module);
     chooser c = {context, sinter_dim_assume(dims, &context->scratch, SINTER_ASSUMED_DIM),
-                 2 * sinter_cost_weight_bytes(context->module) <= context->machine->l2_bytes};
+                 2 * sinter_cost_weight_bytes(context->module) <=
+                     context->options->machine->l2_bytes};
     sinter_pass_visit_nodes(context->module, visit, &c);
 }

@@ -59,13 +59,13 @@ sinter_expr sinter_loop_replace_arguments(sinter_arena *arena, sinter_expr expr,
     return sinter_loop_expr_make(arena, &copy);
 }
 
-typedef struct replacement {
+typedef struct list_replacement {
     sinter_loop_expr_replacer replace;
     void *user;
-} replacement;
+} list_replacement;
 
 static bool replace_place(void *user, sinter_expr *place) {
-    const replacement *r = user;
+    const list_replacement *r = user;
     *place = r->replace(r->user, *place);
     return true;
 }
@@ -76,13 +76,13 @@ static bool replace_stmt(void *user, sinter_loop_stmt *stmt) {
 
 void sinter_loop_replace_exprs(sinter_loop_stmt *stmt, sinter_loop_expr_replacer replace,
                                void *user) {
-    replacement r = {replace, user};
+    list_replacement r = {replace, user};
     replace_stmt(&r, stmt);
 }
 
 void sinter_loop_replace_list(sinter_loop_stmt *first, sinter_loop_expr_replacer replace,
                               void *user) {
-    replacement r = {replace, user};
+    list_replacement r = {replace, user};
     sinter_loop_walk(first, replace_stmt, &r);
 }
 

@@ -52,10 +52,8 @@ bool sinter_ranks_partition(sinter_module *module, const sinter_ranks_options *h
 
 sinter_module *sinter_ranks_program(const sinter_module *module, int64_t rank, sinter_diag *diag) {
     sinter_module *program = sinter_module_clone(module);
-    sinter_mesh mesh = *sinter_module_mesh(program);
-    mesh.rank = rank;
-    sinter_module_set_mesh(program, &mesh);
-    if (run_passes(program, sinter_pipeline_of_rank(), NULL, diag)) return program;
+    const sinter_pipeline_options options = {.stop_after = -1};
+    if (sinter_pipeline_run_rank(program, rank, &options, diag)) return program;
     sinter_module_destroy(program);
     return NULL;
 }

@@ -80,10 +80,13 @@ bool sinter_sharding_check(const sinter_module *module, const sinter_sharding *s
     if (!mesh->axis_count)
         return sinter_error(diag, where, "%s has a sharding, but the module has no mesh [shard_c2]",
                             what);
-    if (type->kind != SINTER_TYPE_TENSOR || type->rank != sharding->rank)
+    if (type->kind != SINTER_TYPE_TENSOR)
+        return sinter_error(diag, where, "%s has a sharding, but is no tensor [shard_c3]", what);
+    if (type->rank != sharding->rank)
         return sinter_error(diag, where,
-                            "%s has a sharding of %u dims, but is no tensor of as many [shard_c3]",
-                            what, sharding->rank);
+                            "%s is of rank %u, its sharding has %u entries: each dim needs one, _ "
+                            "where it is whole [shard_c3]",
+                            what, type->rank, sharding->rank);
     if (!check_axes_once(module, sharding, where, what, diag)) return false;
     for (uint32_t i = 0; i < sharding->rank; i++) {
         const sinter_shard_dim *cut = &sharding->dims[i];
@@ -202,7 +205,7 @@ static bool read_dim(sinter_lexer *lexer, const sinter_mesh *mesh, sinter_shard_
     if (sinter_lexer_accept(lexer, "!") && !sinter_lexer_expect_integer(lexer, &priority))
         return false;
     if (priority < 0 || priority > 1000)
-        return sinter_lexer_error_at(lexer, position, "a priority is 0 to 1000 [shard_c3]");
+        return sinter_lexer_error_at(lexer, position, "a priority is 0 to 1000 [shard_c7]");
     out_dim->priority = (uint32_t)priority;
     if (!sinter_lexer_accept(lexer, ":")) return true;
     if (sinter_lexer_accept(lexer, "?")) {

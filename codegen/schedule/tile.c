@@ -159,20 +159,45 @@ static sinter_loop_var inner_sum(const sinter_schedule *schedule, sinter_schedul
     return declares && schedule->function->vars.items[first->var].is_mutable ? first->var : 0;
 }
 
+enum { MOST_SUMS = 8 };
+
+/* Sums that are declared next to the tile's, right behind it, and added to by the same reduction; each becomes elements of the tile, too. */
+static bool expand_others(sinter_schedule *schedule, const sinter_register_tile *tile,
+                          const sinter_loop_stmt *reduction, const sinter_loop_var *loops,
+                          size_t count, sinter_loop_buffer *out_others, size_t *out_count) {
+    sinter_loop_stmt **link =
+        sinter_schedule_find_link(schedule, SINTER_LOOP_DECLARE, tile->accumulator);
+    if (!link) return false;
+    const sinter_loop_stmt *stmt = (*link)->next, *next;
+    for (*out_count = 0; stmt && stmt != reduction && *out_count < MOST_SUMS; stmt = next) {
+        next = stmt->next;
+        if (stmt->kind != SINTER_LOOP_DECLARE ||
+            !sinter_loop_list_assigns(reduction->body, stmt->var))
+            continue;
+        if (!sinter_schedule_expand(schedule, stmt->var, loops, count, &out_others[*out_count]))
+            return false;
+        ++*out_count;
+    }
+    return true;
+}
+
 /* Sums of the tile's elements in front of, in and behind a reduction outside of its loops. What an iteration of the
  * reduction sums up for itself is a tile within. */
 static bool tile_sums(sinter_schedule *schedule, const sinter_register_tile *tile,
                       sinter_schedule_part start, sinter_loop_buffer *out_accumulator) {
     sinter_schedule_part reduction = {0}, end = {0};
-    size_t index;
+    sinter_loop_buffer others[MOST_SUMS];
+    size_t index, other_count;
     sinter_loop_stmt *inner = sinter_schedule_get_loop(schedule->function, start.n);
     sinter_schedule_inline_lets(schedule, inner, tile->accumulator);
     if (!sinter_schedule_find_reduction(inner->body, tile->accumulator, &index) || index == 0)
         return sinter_schedule_refuse(schedule, "there is no reduction into the accumulator");
     bool ends = stmt_at(inner->body, index + 1) != NULL;
     const sinter_loop_var loops[2] = {start.m ? start.m : start.n, start.n};
-    if (!sinter_schedule_expand(schedule, tile->accumulator, loops, start.m ? 2 : 1,
-                                out_accumulator) ||
+    size_t depth = start.m ? 2 : 1;
+    if (!expand_others(schedule, tile, stmt_at(inner->body, index), loops, depth, others,
+                       &other_count) ||
+        !sinter_schedule_expand(schedule, tile->accumulator, loops, depth, out_accumulator) ||
         !sinter_schedule_part_cut(schedule, start, index, &reduction) ||
         (ends && !sinter_schedule_part_cut(schedule, reduction, 1, &end)) ||
         !lift_reduction(schedule, reduction))
@@ -185,8 +210,11 @@ static bool tile_sums(sinter_schedule *schedule, const sinter_register_tile *til
         return false;
     sinter_register_tile own = *tile;
     own.out_accumulator = *out_accumulator;
-    return mark(schedule, start, tile->vector, true) && (!ends || mark_uses(schedule, &own, end)) &&
-           sinter_schedule_promote(schedule, *out_accumulator);
+    if (!mark(schedule, start, tile->vector, true) || (ends && !mark_uses(schedule, &own, end)))
+        return false;
+    for (size_t i = 0; i < other_count; i++)
+        if (!sinter_schedule_promote(schedule, others[i])) return false;
+    return sinter_schedule_promote(schedule, *out_accumulator);
 }
 
 static bool tile_nest(sinter_schedule *schedule, sinter_register_tile *tile) {

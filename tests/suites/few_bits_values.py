@@ -1,6 +1,6 @@
 """Products of quantized rows with weights of few bits, both dequantized with scales of a row, a tensor, a column or blocks of several lengths,
 and convolutions of quantized images with such weights: every pair of ways, with zero points or without, has what the evaluator has on every
-instruction set.
+instruction set. So have products of rows of floats, whose blocks differ in size by many powers of two, or have infinities and NaN.
 
     tests/suites/few_bits_values.py     with PYTHONPATH=tests/suites and SINTER_BUILD
 """
@@ -22,6 +22,7 @@ WEIGHT_SCALES = ("column", "tensor", 32, 64)
 ROW_TYPES = (TensorProto.INT8, TensorProto.INT8, TensorProto.UINT8)
 WEIGHT_BITS = {TensorProto.UINT4: 4, TensorProto.INT4: 4, TensorProto.UINT2: 2, TensorProto.INT2: 2}
 ROWS = (3, 1, 40)
+FEW_ROWS, WIDE = (1, 2, 4, 5), (128, 200, 161, 96)  # of floats
 TARGETS = {"x86-64-v2": "ssse3", "x86-64-v3": "avx2", "x86-64-v4": "avx512vl", "x86-64-v4+avx512vnni": "avx512_vnni"}
 CHANNELS, OUTPUTS, KERNELS, SIZE = (8, 16, 24, 32), (16, 10, 64), ((3, 1), (3, 2), (1, 1)), 9  # of convolutions; kernels: taps and stride
 PLACES = {"row": {"axis": 0}, "tensor": {}, "step": {"axis": 1}, "column": {"axis": 1}}
@@ -71,6 +72,32 @@ def convolution_of(index, weight_type, channels, kernel):
     return what + (", zero points" if has_zero else ""), helper.make_model(graph, opset_imports=[helper.make_opsetid("", 25)], ir_version=11)
 
 
+def floats_of(index, rows, weight_type, weight_way):
+    """Rows that one instruction of four products makes digits of, and rows that have too many columns for it or too few."""
+    rng, has_zero, columns = np.random.default_rng(index), index % 3 != 0, WIDE[index % len(WIDE)]
+    shape = {"column": (columns,)}.get(weight_way) if weight_way in PLACES else (STEPS // weight_way, columns)
+    constants = [packed("w", weight_type, (STEPS, columns), rng), numpy_helper.from_array(rng.uniform(0.5, 1.5, shape).astype("f4"), "s")]
+    constants += [packed("z", weight_type, shape, rng)] * has_zero
+    nodes = [helper.make_node("DequantizeLinear", [constant.name for constant in constants], ["weights"],
+                              **PLACES.get(weight_way, {"axis": 0, "block_size": weight_way})),
+             helper.make_node("MatMul", ["x", "weights"], ["y"])]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, (rows, STEPS))]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, (rows, columns))]
+    graph = helper.make_graph(nodes, "few_bits", inputs, outputs, constants)
+    x = rng.standard_normal((rows, STEPS)).astype("f4")
+    kinds = {"plain": x, "powers": x * np.exp2(rng.integers(-12, 13, (rows, STEPS // 8)).repeat(8, 1)).astype("f4"),
+             "tiny": x * np.float32(2.0**-120), "huge": x * np.float32(2.0**115), "zero": x * 0,
+             "infinite": np.where(np.arange(STEPS) == 77, np.float32(-np.inf), x), "nan": np.where(np.arange(STEPS) == 5, np.float32(np.nan), x)}
+    what = f"{rows} rows of floats, {columns} columns, {TensorProto.DataType.Name(weight_type)} by {weight_way}"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 25)], ir_version=11)
+    return what + (", zero points" if has_zero else ""), model, kinds
+
+
+def run_diff(tally, what, path, target, *options):
+    done = subprocess.run([str(onnx_cases.SINTER), "diff", path, f"cpu:{target}", "eval", *options], capture_output=True, text=True)
+    tally.check(f"{what}, {target}", [done.stdout[-300:] + done.stderr[-300:]] if done.returncode else [])
+
+
 def main():
     tally = Tally()
     flags = pathlib.Path("/proc/cpuinfo").read_text().split()
@@ -84,8 +111,14 @@ def main():
         for what, model in models:
             save(model, path)
             for target in targets:
-                done = subprocess.run([str(onnx_cases.SINTER), "diff", path, f"cpu:{target}", "eval"], capture_output=True, text=True)
-                tally.check(f"{what}, {target}", [done.stdout[-300:] + done.stderr[-300:]] if done.returncode else [])
+                run_diff(tally, what, path, target)
+        for index, ways in enumerate(itertools.product(FEW_ROWS, WEIGHT_BITS, WEIGHT_SCALES[:1] + WEIGHT_SCALES[2:])):
+            what, model, kinds = floats_of(index, *ways)
+            save(model, path)
+            kind = list(kinds)[index % len(kinds)]
+            np.save(path.with_suffix(".npy"), kinds[kind])
+            for target in targets:
+                run_diff(tally, f"{what}, {kind}", path, target, "-i", f"x={path.with_suffix('.npy')}")
     tally.finish()
 
 

@@ -14,7 +14,8 @@
  *   for kb { sums[kb] = sum of i }
  *   for kb { part = -z * sums[kb]; for word { for each field: part += dot4(word >> field & mask, i) }; acc += f32(part) * t * s }
  * The sums come first, for all rows: columns and threads share them.
- * Then byte j of a word has the steps j, j + 4, ... of its own, so that a mask leaves four steps in a row, as bytes.
+ * Then byte j of a word has the steps j, j + 4, ... of its own, so that a mask leaves four steps in a row, as bytes. Floats of few rows
+ * become bytes, four digits each, where that takes less time (bits_digits.c): a block has four such sums.
  * Needs: constants, whole blocks of whole words. Test: tests/codegen/schedule/bits.loops, bits_bytes.loops,
  * tests/suites/contrib_operators.py */
 #include "codegen/schedule/cpu/bits.h"
@@ -104,7 +105,7 @@ static void search_divisor(divisor_search *s, sinter_expr expr) {
 }
 
 /* The last index of the load, of what nobody writes, is the loop's variable; the others do not depend on it. */
-static bool lies_along(bits *b, sinter_expr load) {
+bool sinter_cpu_bits_lies_along(const sinter_cpu_bits *b, sinter_expr load) {
     const sinter_loop_buffer_info *info = &b->state->schedule.function->buffers.items[load->buffer];
     uint32_t last = load->argument_count - 1;
     int64_t size;
@@ -130,19 +131,19 @@ static bool has_blocks(const bits *b, const divisor_search *s) {
 /* x is f32(items) * x_scale: bytes, in blocks as long as those of the weights, or in any where these have none, which are the search's then. */
 static void match_bytes(bits *b, divisor_search *search) {
     b->dot = sinter_target_dot(b->state->target); /* fields are small enough to be signed */
-    b->items = b->x_scale = NULL;
     if (b->dot == SINTER_INTRINSIC_NONE || !sinter_loop_is_call(b->x, SINTER_SCALAR_mul)) return;
     for (int i = 0; i < 2; i++) {
         sinter_expr items = b->x->arguments[i], scale = b->x->arguments[1 - i];
         divisor_search s = *search;
         if (items->kind != SINTER_LOOP_CAST || items->dtype != SINTER_DTYPE_f32 ||
             !(items = integer_load(items->arguments[0])) || items->dtype != SINTER_DTYPE_i8 ||
-            !lies_along(b, items))
+            !sinter_cpu_bits_lies_along(b, items))
             continue;
         search_divisor(&s, scale);
         if (!has_blocks(b, &s) || scale->kind != SINTER_LOOP_LOAD) continue;
         b->items = items;
         b->x_scale = scale;
+        b->digits = 1;
         *search = s;
         return;
     }
@@ -197,7 +198,7 @@ static void copy_words(const bits *b, const sinter_tensor *source, uint8_t *to, 
 
 /* The place in a word of its step `index`. */
 static int64_t shift_of(const bits *b, int64_t index) {
-    if (!b->items) return index * b->width;
+    if (!b->digits) return index * b->width;
     return index % BYTES * (WORD / BYTES) + index / BYTES * b->width;
 }
 
@@ -211,7 +212,7 @@ static bool make_words(void *user, const sinter_tensor *source, sinter_tensor *o
     if (!sinter_tensor_create(out_words, SINTER_DTYPE_i32, source->rank, dims, diag)) return false;
     uint8_t *to = sinter_tensor_mutable(out_words);
     for (uint32_t i = b->dim + 1; i < source->rank; i++) stride *= source->dims[i];
-    if (stride == 1 && !b->items) {
+    if (stride == 1 && !b->digits) {
         copy_words(b, source, to, sinter_tensor_bytes(out_words));
         return true;
     }
@@ -423,8 +424,8 @@ static sinter_expr dot(bits *b, sinter_expr sum, sinter_expr fields, sinter_expr
     return sinter_loop_intrinsic_call(&b->build, b->dot, arguments);
 }
 
-/* part = part + four products, for all fields of a word. */
-static void write_dots(bits *b, sinter_loop_var part, sinter_expr index) {
+/* part = part + four products, for all fields of a word, and all digits of an item. */
+static void write_dots(bits *b, const sinter_loop_var *parts, sinter_expr index) {
     sinter_loop_builder *build = &b->build;
     sinter_expr indices[SINTER_MAX_RANK], items[SINTER_MAX_RANK];
     uint32_t last = b->items->argument_count - 1;
@@ -441,9 +442,15 @@ static void write_dots(bits *b, sinter_loop_var part, sinter_expr index) {
                 sinter_loop_call2(build, SINTER_SCALAR_shr, fields, integer(b, shift_of(b, f)));
         fields = sinter_loop_call2(build, SINTER_SCALAR_and, fields,
                                    in_bytes(b, (INT64_C(1) << b->width) - 1));
+        if (b->digits > 1)
+            fields =
+                sinter_loop_var_read(build, sinter_loop_declare(build, "fields", false, fields));
         items[last] = sinter_loop_add(build, first, sinter_loop_int(build, f));
-        sinter_expr sum = sinter_loop_var_read(build, part);
-        sinter_loop_assign(build, part, dot(b, sum, fields, load_bytes(b, items)));
+        for (int64_t d = 0; d < b->digits; d++) {
+            if (b->digits > 1) items[last - 1] = sinter_loop_int(build, d);
+            sinter_expr sum = sinter_loop_var_read(build, parts[d]);
+            sinter_loop_assign(build, parts[d], dot(b, sum, fields, load_bytes(b, items)));
+        }
     }
 }
 
@@ -479,54 +486,79 @@ static void write_sums(bits *b) {
     sinter_schedule_cpu_parallelize(b->state, &chain, 0);
 }
 
+/* The zero point from this step on, i32, below zero. */
+static sinter_expr negative_zero(bits *b, sinter_expr step) {
+    sinter_loop_builder *build = &b->build;
+    if (b->same_zero) return integer(b, -b->zero_value);
+    sinter_expr load = sinter_cpu_bits_at(b, b->zero, step);
+    load = sinter_loop_cast(build, sinter_loop_load(build, load->buffer, load->arguments),
+                            SINTER_DTYPE_i32);
+    return sinter_loop_call(build, SINTER_SCALAR_neg, &load);
+}
+
 /* What zero points take away from a block's sum. */
 static sinter_expr start_of(bits *b, sinter_expr step) {
     sinter_loop_builder *build = &b->build;
-    sinter_expr zero = integer(b, -b->zero_value), indices[SINTER_MAX_RANK];
+    sinter_expr indices[SINTER_MAX_RANK];
     uint32_t last = b->items->argument_count - 1;
     if (!b->sums) return integer(b, 0);
     memcpy(indices, b->items->arguments, last * sizeof *indices);
     indices[last] = sinter_loop_var_read(build, b->loop->var);
-    if (!b->same_zero) {
-        sinter_expr load = sinter_cpu_bits_at(b, b->zero, step);
-        zero = sinter_loop_cast(build, sinter_loop_load(build, load->buffer, load->arguments),
-                                SINTER_DTYPE_i32);
-        zero = sinter_loop_call(build, SINTER_SCALAR_neg, &zero);
-    }
-    return sinter_loop_mul(build, sinter_loop_load(build, b->sums, indices), zero);
+    return sinter_loop_mul(build, sinter_loop_load(build, b->sums, indices),
+                           negative_zero(b, step));
 }
 
 /* ---- blocks ---- */
+
+/* Sums of a block, each of which an iteration begins with. */
+static void declare_parts(bits *b, sinter_expr step, sinter_loop_var *out_parts) {
+    sinter_loop_builder *build = &b->build;
+    sinter_expr start = !b->digits      ? sinter_loop_const(build, SINTER_DTYPE_f32, 0)
+                        : b->digits > 1 ? integer(b, 0)
+                                        : start_of(b, step);
+    out_parts[0] = sinter_loop_declare(build, "part", true, start);
+    for (int64_t d = 1; d < b->digits; d++)
+        out_parts[d] = sinter_loop_declare(build, "part", true, start);
+}
+
+/* What they come to, in units of x. */
+static sinter_expr join_parts(bits *b, const sinter_loop_var *parts, sinter_expr block,
+                              sinter_expr step) {
+    sinter_loop_builder *build = &b->build;
+    if (b->digits > 1)
+        return sinter_cpu_bits_join_digits(b, parts, block,
+                                           b->same_zero ? NULL : negative_zero(b, step));
+    return sinter_loop_cast(build, sinter_loop_var_read(build, parts[0]), SINTER_DTYPE_f32);
+}
 
 /* The loop goes over blocks; the loop over words inside of it. */
 static sinter_loop_var write_loops(bits *b) {
     sinter_loop_builder *build = &b->build;
     int64_t words = b->block / b->fields;
     sinter_loop_stmt *loop = b->loop;
+    sinter_loop_var parts[SINTER_CPU_BITS_DIGITS];
     sinter_expr block = sinter_loop_var_read(build, loop->var);
     sinter_expr step = sinter_loop_mul(build, block, sinter_loop_int(build, b->block));
     loop->upper = sinter_loop_int(build, b->steps / b->block);
     loop->body = NULL;
     sinter_loop_take_range(build, loop);
     sinter_expr scale = sinter_cpu_bits_scale(b, step);
-    sinter_expr zero = b->items ? NULL : sinter_cpu_bits_zero(b, step);
+    sinter_expr zero = b->digits ? NULL : sinter_cpu_bits_zero(b, step);
     build->tail = &loop->body;
-    sinter_loop_var part = sinter_loop_declare(
-        build, "part", true,
-        b->items ? start_of(b, step) : sinter_loop_const(build, SINTER_DTYPE_f32, 0));
+    declare_parts(b, step, parts);
     sinter_loop_var inner =
         sinter_loop_begin_for(build, "word", sinter_loop_int(build, 0),
                               sinter_loop_int(build, words), 1, SINTER_AXIS_SERIAL);
     sinter_expr index =
         sinter_loop_add(build, sinter_loop_mul(build, block, sinter_loop_int(build, words)),
                         sinter_loop_var_read(build, inner));
-    if (b->items)
-        write_dots(b, part, index);
+    if (b->digits)
+        write_dots(b, parts, index);
     else
-        write_word(b, part, index, zero);
+        write_word(b, parts[0], index, zero);
     sinter_loop_end(build);
-    sinter_expr sum = sinter_loop_cast(build, sinter_loop_var_read(build, part), SINTER_DTYPE_f32);
-    if (b->items) sum = sinter_loop_mul(build, sum, sinter_cpu_bits_at(b, b->x_scale, step));
+    sinter_expr sum = join_parts(b, parts, block, step);
+    if (b->digits) sum = sinter_loop_mul(build, sum, sinter_cpu_bits_at(b, b->x_scale, step));
     sum = sinter_loop_mul(build, sum, scale);
     sinter_loop_assign(build, b->assign->var,
                        sinter_loop_add(build, sinter_loop_var_read(build, b->assign->var), sum));
@@ -539,11 +571,15 @@ bool sinter_cpu_use_bits(sinter_schedule_cpu_state *state, sinter_cpu_nest *nest
     *b = (bits){.state = state};
     sinter_loop_builder_init(&b->build, state->program, state->schedule.function);
     if (!state->program->host || !match(b, nest)) return false;
+    if (!b->digits && sinter_cpu_bits_find_digits(b, nest)) b->digits = SINTER_CPU_BITS_DIGITS;
     if (!convert_constants(b)) {
         state->failed = true;
         return false;
     }
-    if (b->items && !(b->same_zero && !b->zero_value)) write_sums(b);
+    if (b->digits > 1)
+        sinter_cpu_bits_write_digits(b);
+    else if (b->digits && !(b->same_zero && !b->zero_value))
+        write_sums(b);
     nest->reductions[nest->reduction_count++] = write_loops(b);
     return true;
 }

@@ -214,7 +214,7 @@ bool sinter_cpu_use_bit_panels(sinter_cpu_bits *b, const sinter_cpu_nest *nest,
     row_count rows;
     *out = (sinter_cpu_bit_panels){.row = sinter_cpu_find_row(state, nest)};
     int64_t columns = sinter_cpu_trips(state, column), lower;
-    if (b->items || !out->row || columns < 0 || sinter_loop_expr_uses(b->x, column) ||
+    if (b->digits || !out->row || columns < 0 || sinter_loop_expr_uses(b->x, column) ||
         !sinter_loop_is_const_int(sinter_schedule_get_loop(state->schedule.function, column)->lower,
                                   &lower) ||
         lower != 0 || !count_rows(b, nest, &rows))

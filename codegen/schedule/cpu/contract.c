@@ -155,8 +155,11 @@ static bool contract(sinter_schedule_cpu_state *state, sinter_loop_var nest, boo
     bool has_taps = !sinter_cpu_use_dots(state, &found) && !found.part &&
                     sinter_cpu_use_tap_dots(state, &found);
     sinter_target target = *state->target;
-    if (!found.part && sinter_cpu_use_bits(state, &found, &bits)) {
+    bool has_bits = !found.part && sinter_cpu_use_bits(state, &found, &bits);
+    if (has_bits) {
         target.registers -= BITS_REGISTERS;
+        /* Each sum has one of its own for each digit. */
+        if (bits.digits > 1) target.registers = 10 * state->target->registers / 32;
         if (contract_panels(state, &bits, &found, &target)) return true;
         found.reduction = sinter_schedule_get_loop(schedule->function, found.reductions[0]);
     }
@@ -168,6 +171,7 @@ static bool contract(sinter_schedule_cpu_state *state, sinter_loop_var nest, boo
     if (has_taps && extent.columns > lanes) extent.columns = lanes;
     sinter_cpu_tile tile = sinter_cpu_choose_tile(state, &target, found.dtype, &extent);
     tile = sinter_cpu_fit_panels(&target, tile, &extent, sinter_cpu_packed_columns(state, &found));
+    tile.parts = has_bits ? bits.digits : 0;
     packing.count = 0;
     if (!found.part) { /* whose operands have a step for each chunk */
         sinter_cpu_plan_packing(state, &found, &packing);

@@ -155,6 +155,7 @@ static void lift_columns(tiling *t, sinter_loop_var blocks) {
 static int64_t rows_for_latency(const tiling *t, int64_t columns) {
     const sinter_target *target = t->state->target;
     int64_t vectors = columns < t->tile.lanes ? 1 : columns / t->tile.lanes;
+    if (t->tile.parts) vectors *= t->tile.parts;
     return (target->latency * target->products - 1) / vectors + 1;
 }
 

@@ -10,6 +10,7 @@ typedef struct sinter_cpu_tile {
     int64_t lanes;
     int64_t panels; /* not 0: blocks of columns go around rows, which read a packed copy of each if they are as many */
     int64_t block;  /* steps of the reduction that are taken at a time; 0: all */
+    int64_t parts;  /* sums side by side that each sum is made of; 0: it is one */
 } sinter_cpu_tile;
 /* What the outputs of a tile have in common. */
 typedef enum sinter_cpu_reuse {

@@ -18,28 +18,52 @@ typedef struct lanes {
 
 typedef struct touches {
     sinter_loop_buffer buffer;
+    const sinter_loop_stmt *store; /* the last one */
     uint32_t loads, stores;
+    bool elsewhere; /* some load is of another element than the store, or behind it */
 } touches;
+
+static bool has_place(const sinter_loop_stmt *store, sinter_expr load) {
+    for (uint32_t i = 0; i < load->argument_count; i++)
+        if (!sinter_loop_expr_equal(store->arguments[i], load->arguments[i])) return false;
+    return true;
+}
 
 static void count_touch(void *user, sinter_expr expr) {
     touches *t = user;
-    t->loads += expr->kind == SINTER_LOOP_LOAD && expr->buffer == t->buffer;
+    if (expr->kind != SINTER_LOOP_LOAD || expr->buffer != t->buffer) return;
+    t->loads++;
+    t->elsewhere |= !t->store || !has_place(t->store, expr);
+}
+
+static bool stores_to(const sinter_loop_stmt *s, sinter_loop_buffer buffer) {
+    return s->kind == SINTER_LOOP_STORE && s->buffer == buffer;
 }
 
 static touches touches_of(const lanes *l, sinter_loop_buffer buffer) {
     touches t = {.buffer = buffer};
     for (const sinter_loop_stmt *s = l->list; s; s = s->next) {
+        if (!stores_to(s, buffer)) continue;
+        t.store = s;
+        t.stores++;
+    }
+    bool behind = false;
+    for (const sinter_loop_stmt *s = l->list; s; s = s->next) {
+        const uint32_t before = t.loads;
         sinter_loop_walk_stmt_exprs(s, count_touch, &t);
-        t.stores += s->kind == SINTER_LOOP_STORE && s->buffer == buffer;
+        t.elsewhere |= behind && t.loads > before;
+        behind |= stores_to(s, buffer);
     }
     return t;
 }
 
-/* Loads may all be done first where nothing is stored there, a store last where it is the only access. */
+/* Loads may all be done first where nothing is stored there, a store last where it is the only access; and both where each lane reads the
+ * element that it writes, before it does. */
 static bool is_wide(lanes *l, sinter_loop_buffer buffer, const sinter_expr *indices, bool is_store,
                     sinter_expr *out_first) {
     const touches t = touches_of(l, buffer);
-    const bool moves = is_store ? t.stores == 1 && !t.loads : !t.stores;
+    const bool updates = t.stores == 1 && !t.store->combine && !t.elsewhere;
+    const bool moves = updates || (is_store ? t.stores == 1 && !t.loads : !t.stores);
     return moves && sinter_loop_is_wide(&l->scopes, l->var, l->count, buffer, indices, out_first);
 }
 

@@ -344,7 +344,7 @@ static void add_parts(splitting *s) {
         &map, s->p.assign->value->arguments[s->p.selects || s->p.accumulator_first]);
     sinter_loop_assign(b, sum, combine(&s->p, sinter_loop_var_read(b, sum), element));
     sinter_loop_end(b);
-    sinter_expr place[2] = {sinter_loop_map_expr(&map, row_of(s)), part};
+    sinter_expr place[2] = {part, sinter_loop_map_expr(&map, row_of(s))};
     sinter_loop_store(b, s->results, place, sinter_loop_var_read(b, sum));
     sinter_loop_end(b);
     sinter_loop_end(b);
@@ -360,10 +360,12 @@ static void reduce_parts(splitting *s) {
     sinter_expr part = sinter_loop_var_read(
         b, sinter_loop_begin_for(b, "part", sinter_loop_int(b, 0), sinter_loop_int(b, s->parts), 1,
                                  SINTER_AXIS_SERIAL));
-    sinter_expr place[2] = {row_of(s), part};
-    sinter_loop_assign(b, s->p.assign->var,
-                       combine(&s->p, sinter_loop_var_read(b, s->p.assign->var),
-                               sinter_loop_load(b, s->results, place)));
+    sinter_expr place[2] = {part, row_of(s)};
+    sinter_loop_var result =
+        sinter_loop_declare(b, "result", false, sinter_loop_load(b, s->results, place));
+    sinter_loop_assign(
+        b, s->p.assign->var,
+        combine(&s->p, sinter_loop_var_read(b, s->p.assign->var), sinter_loop_var_read(b, result)));
     sinter_loop_end(b);
     b->tail = tail;
 }
@@ -386,7 +388,7 @@ bool sinter_schedule_split_reduction(sinter_schedule *schedule, sinter_loop_var 
     sinter_loop_builder_init(b, schedule->program, schedule->function);
     const char *name = sinter_arena_format(b->arena, "%s_parts",
                                            sinter_schedule_var_name(schedule, s.p.assign->var));
-    sinter_expr dims[2] = {sinter_loop_int(b, count), sinter_loop_int(b, parts)};
+    sinter_expr dims[2] = {sinter_loop_int(b, parts), sinter_loop_int(b, count)};
     b->tail = s.link;
     s.results =
         sinter_loop_add_buffer(b, name, s.p.assign->value->dtype, 2, dims, SINTER_SCOPE_STACK);

@@ -114,9 +114,9 @@ bool sinter_schedule_split_sum(sinter_schedule *schedule, sinter_loop_var nest, 
 
 /* A reduction in parts, of which each takes every parts-th element, and their combination in the order of parts:
  *   for i { var acc = start; for k { acc = f(acc, x) }; uses of acc }
- *     ->  alloc results[i, parts], on the stack
- *         for i { for p of parts { var acc = neutral; for k of part p { acc = f(acc, x) }; results[i, p] = acc } }
- *         for i { var acc = start; for p of parts { acc = f(acc, results[i, p]) }; uses of acc }
+ *     ->  alloc results[parts, i], on the stack
+ *         for i { for p of parts { var acc = neutral; for k of part p { acc = f(acc, x) }; results[p, i] = acc } }
+ *         for i { var acc = start; for p of parts { acc = f(acc, results[p, i]) }; uses of acc }
  * f is associative, or the choice of the larger one. The loop has a constant count. out_results may be NULL. Floats are combined in
  * another order. */
 bool sinter_schedule_split_reduction(sinter_schedule *schedule, sinter_loop_var loop, int64_t parts, sinter_loop_buffer *out_results);

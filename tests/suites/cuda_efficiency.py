@@ -58,6 +58,9 @@ CASES = [
     ("contraction of tf32", "%a: f32[128,96], %b: f32[96,128]",
      "%x = round_tf32(%a)\n    %z = round_tf32(%b)\n    %y = matmul(%x, %z)", ASKED, LIMIT, "80"),
     ("contraction of bytes", "%x: i8[128,96], %z: i8[96,128]", "%y = matmul_integer(%x, %z)", ASKED, LIMIT, "80"),
+    ("attention", "%q: f32[1,1,64,32], %k: f32[1,1,128,32]", "%y = attention(%q, %k, %k)", ASKED, LIMIT, "80"),
+    ("attention of bf16", "%a: bf16[1,2,64,32], %b: bf16[1,2,128,32]",
+     "%q = cast(%a) {to = f32}\n    %k = cast(%b) {to = f32}\n    %y = attention(%q, %k, %k) {factor_precision = \"bf16\"}", ASKED, LIMIT, "80"),
 ]
 
 

@@ -147,9 +147,9 @@ static void tile_nests(sharing *s) {
 /* ---- rows of scratch ---- */
 
 /* Rows of scratch are as much longer as it takes that lanes meet in no bank: those of instructions for matrices, which are in 8 rows, and those
- * that share out a row's elements, of PARTS lanes each. */
-static void pad_rows(const sharing *s, sinter_loop_buffer buffer) {
-    enum { BANKS = 32, WORD_BITS = 32, MATRIX_ROW = 16, SPREAD = 8 };
+ * that stand in several rows, `abreast` in each. */
+static void pad_rows(const sharing *s, sinter_loop_buffer buffer, int64_t abreast) {
+    enum { BANKS = 32, WORD_BITS = 32, MATRIX_ROW = 16 };
     sinter_loop_buffer_info *info = &s->function->buffers.items[buffer];
     const int64_t bits = sinter_dtype_infos[info->dtype].bits;
     int64_t length;
@@ -162,7 +162,7 @@ static void pad_rows(const sharing *s, sinter_loop_buffer buffer) {
     } else if (length < BANKS) {
         length |= 1;
     } else {
-        length += (SPREAD - length % BANKS + BANKS) % BANKS;
+        length += (abreast - length % BANKS + BANKS) % BANKS;
     }
     sinter_loop_builder b;
     sinter_loop_builder_init(&b, s->schedule->program, s->function);
@@ -172,7 +172,7 @@ static void pad_rows(const sharing *s, sinter_loop_buffer buffer) {
 
 static void pad_scratch(const sharing *s, const sinter_loop_stmt *first) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
-        if (stmt->kind == SINTER_LOOP_ALLOC) pad_rows(s, stmt->buffer);
+        if (stmt->kind == SINTER_LOOP_ALLOC) pad_rows(s, stmt->buffer, PARTS);
 }
 
 /* The reduction of each row is shared by several threads, where there are fewer rows than threads could take. */
@@ -190,7 +190,7 @@ static void split_rows(const sharing *s, sinter_loop_var nest) {
     if (most < LEAST_SHARED || !sinter_schedule_split_reduction(s->schedule, nest, PARTS, &results))
         return;
     s->function->buffers.items[results].scope = SINTER_SCOPE_SHARED;
-    pad_rows(s, results);
+    pad_rows(s, results, LANES / PARTS);
 }
 
 /* ---- all nests ---- */

@@ -246,7 +246,8 @@ static void fill_types(sinter_llvm_module *m) {
     }
     m->dtypes[SINTER_DTYPE_f32] = m->f32;
     m->dtypes[SINTER_DTYPE_f64] = m->f64;
-    m->dtypes[SINTER_DTYPE_f16] = LLVMHalfTypeInContext(c);
+    if (sinter_target_converts_f16(m->target)) /* else its bits are what is computed with */
+        m->dtypes[SINTER_DTYPE_f16] = LLVMHalfTypeInContext(c);
 }
 
 bool sinter_llvm_emit_module(sinter_llvm_module *m, sinter_llvm_part part, const char *symbol) {

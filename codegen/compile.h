@@ -71,6 +71,8 @@ double sinter_gpu_rounds(const sinter_gpu *gpu, double blocks);
 /* Bytes of shared memory that a block may ask for on every GPU that may run the code: also on later ones than those of its rows, which are
  * given PTX. */
 uint32_t sinter_target_shared_bytes(const sinter_target *target);
+/* The same of the GPUs alone that code is made for, not of those that its PTX is for. */
+uint32_t sinter_target_own_shared_bytes(const sinter_target *target);
 
 /* What passes may know of it. */
 sinter_machine sinter_target_machine(const sinter_target *target);

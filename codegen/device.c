@@ -9,6 +9,7 @@ typedef struct search {
     sinter_loop_scopes scopes;
     sinter_device_launch *launch;
     uint32_t block_depth;
+    uint32_t first_warp; /* of the piece of warps */
     const char *wrong;
 } search;
 
@@ -41,6 +42,7 @@ static void take_threads(search *s, sinter_loop_stmt *loop) {
         uint32_t *extent = &s->launch->block[depth - 1 - i];
         int64_t count;
         if (!sinter_loop_trip_count(loops[i], &count)) count = 0;
+        if (!i) count += s->first_warp;
         if (count > SINTER_DEVICE_MAX_THREADS) count = SINTER_DEVICE_MAX_THREADS;
         if (count > *extent) *extent = (uint32_t)count;
     }
@@ -52,8 +54,11 @@ static void find_threads(search *s, sinter_loop_stmt *first) {
             take_threads(s, stmt);
             continue;
         }
+        const uint32_t before = s->first_warp;
+        if (stmt->kind == SINTER_LOOP_WARPS) s->first_warp = stmt->first_warp;
         find_threads(s, stmt->body);
         find_threads(s, stmt->else_body);
+        s->first_warp = before;
     }
 }
 

@@ -303,6 +303,14 @@ uint32_t sinter_target_shared_bytes(const sinter_target *target) {
     return least;
 }
 
+uint32_t sinter_target_own_shared_bytes(const sinter_target *target) {
+    uint32_t least = UINT32_MAX;
+    for (uint32_t i = 0; i < target->gpu_code_count; i++)
+        if (target->gpu_codes[i].gpu->shared_bytes < least)
+            least = target->gpu_codes[i].gpu->shared_bytes;
+    return least;
+}
+
 /* The host's code is for any machine with a GPU: a plain CPU of this one's kind. */
 static bool parse_cuda(const char *text, sinter_arena *arena, sinter_target *target,
                        sinter_diag *diag) {

@@ -237,7 +237,9 @@ uint32_t sinter_c_spread_dims(const sinter_c_emitter *e, sinter_loop_buffer buff
     for (uint32_t i = 0; i < axes; i++) {
         int64_t count;
         if (i == info->rank || !sinter_loop_is_const_int(info->dims[i], &count) ||
-            count != e->threads[axes - 1 - i])
+            count != (axes == 3 && !i && e->piece_warps && e->piece_warps[buffer]
+                          ? e->piece_warps[buffer]
+                          : e->threads[axes - 1 - i]))
             return 0;
     }
     return axes;
@@ -266,6 +268,7 @@ static void write_alloc(sinter_c_emitter *e, const sinter_loop_stmt *s) {
                        sinter_c_memory(info->dtype), e->buffers[s->buffer],
                        (long long)(count > 0 ? count : 1));
     if (!e->uses.reads[s->buffer]) sinter_c_write(e, "(void)%s;", e->buffers[s->buffer]);
+    if (info->arrivals) sinter_cuda_phases(e, s);
 }
 
 /* The message with %0 and %1 as printf wants them, and the arguments in the order of their use; %% is what printf wants. */
@@ -387,11 +390,19 @@ static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         return;
     case SINTER_LOOP_COMMIT:
     case SINTER_LOOP_WAIT:
+    case SINTER_LOOP_ARRIVE:
+    case SINTER_LOOP_AWAIT:
     case SINTER_LOOP_FENCE:
         if (!e->dialect->device)
             sinter_c_error(e, "a CPU has no block barrier [emit_c6]");
         else
             sinter_cuda_order(e, s);
+        return;
+    case SINTER_LOOP_WARPS:
+        if (e->dialect->device)
+            sinter_c_statements(e, s->body);
+        else
+            sinter_c_error(e, "a CPU has no block barrier [emit_c6]");
         return;
     case SINTER_LOOP_REDUCE:
         if (e->dialect->device)
@@ -406,6 +417,8 @@ static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
 void sinter_c_statements(sinter_c_emitter *e, const sinter_loop_stmt *first) {
     bool threads = !e->is_host && !e->in_parallel;
     for (const sinter_loop_stmt *s = first; s && !e->broken; s = s->next) {
+        if (e->piece_warps && !e->piece_count && sinter_cuda_pieces(e, s)) break;
+        if (sinter_cuda_is_for_others(e, s)) continue;
         if (threads && s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_PARALLEL)
             s = sinter_c_parallel_for(e, s);
         else

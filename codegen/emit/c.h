@@ -42,6 +42,8 @@ typedef struct sinter_c_emitter {
     bool asks_swizzled;   /* device: some of it is swizzled, so that all of it begins at a multiple of what that needs */
     uint64_t shared_taken;
     bool *spread;         /* device: by buffer, registers that are declared outside of the thread axis */
+    uint32_t piece_first, piece_count; /* device: the warps whose pieces are written; none: what is for all of a block */
+    uint32_t *piece_warps; /* device: by buffer, how many warps the pieces have that touch it, 0: none do; NULL: there are no pieces */
     uint32_t fail_count;  /* device: failures in the kernel so far, each with a message of its own */
     bool alone;           /* device: the text of one kernel alone */
     sinter_loop_var lane; /* device: of the vector axis whose accesses are wide; 0: none */
@@ -104,7 +106,12 @@ void sinter_cuda_shared(sinter_c_emitter *e, const sinter_loop_stmt *alloc, int6
 void sinter_cuda_mma(sinter_c_emitter *e, const sinter_loop_stmt *loop);
 void sinter_cuda_ldmatrix(sinter_c_emitter *e, const sinter_loop_stmt *loop);
 void sinter_cuda_wgmma(sinter_c_emitter *e, const sinter_loop_stmt *loop);
-void sinter_cuda_order(sinter_c_emitter *e, const sinter_loop_stmt *s); /* commit, wait and fence */
+void sinter_cuda_order(sinter_c_emitter *e, const sinter_loop_stmt *s); /* commit, wait, fence, arrive and await */
+void sinter_cuda_phases(sinter_c_emitter *e, const sinter_loop_stmt *alloc); /* behind the memory of them */
+/* Statements from here on, of a kernel that has pieces of warps: for the warps of each piece all that is for them. False: there is no piece among them. */
+bool sinter_cuda_pieces(sinter_c_emitter *e, const sinter_loop_stmt *first);
+/* What is written is for other warps than the statement, a piece or one that has pieces. */
+bool sinter_cuda_is_for_others(const sinter_c_emitter *e, const sinter_loop_stmt *s);
 void sinter_cuda_update(sinter_c_emitter *e, const sinter_loop_stmt *store); /* atomic */
 /* ---- cuda_vector.c ---- */
 void sinter_cuda_vector(sinter_c_emitter *e, const sinter_loop_stmt *loop);

@@ -30,6 +30,7 @@ static const sinter_c_dialect cuda = {
 };
 
 static const char axis_names[] = "xyz";
+enum { WARP_AXIS = 2 }; /* of blocks that have pieces of warps */
 
 /* How many loops of the same kind are directly inside of this one. */
 static uint32_t depth_below(const sinter_loop_stmt *loop) {
@@ -47,6 +48,8 @@ static void write_coordinate(sinter_c_emitter *e, const sinter_loop_stmt *s, con
     bool from_zero = sinter_loop_is_const_int(s->lower, &lower) && lower == 0;
     const char *first =
         from_zero ? "" : sinter_arena_format(e->arena, "%s + ", sinter_c_index_text(e, s->lower));
+    if (e->piece_first && axis == WARP_AXIS && s->axis == SINTER_AXIS_THREAD)
+        by = sinter_arena_format(e->arena, " - %u", e->piece_first);
     sinter_c_write(e, "const int64_t %s = %s%s.%c%s;", e->vars[s->var], first, what,
                    axis_names[axis], by);
     if (e->mentioned && !e->mentioned[s->var]) sinter_c_write(e, "(void)%s;", e->vars[s->var]);
@@ -257,11 +260,107 @@ void sinter_cuda_wgmma(sinter_c_emitter *e, const sinter_loop_stmt *loop) {
 void sinter_cuda_order(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     if (s->kind == SINTER_LOOP_FENCE)
         sinter_c_write(e, "sinter_fence();");
+    else if (s->kind == SINTER_LOOP_ARRIVE)
+        sinter_c_write(e, "sinter_arrive(%s, %s);", e->buffers[s->buffer],
+                       sinter_c_index_text(e, s->arguments[0]));
+    else if (s->kind == SINTER_LOOP_AWAIT)
+        sinter_c_write(e, "sinter_await(%s, %s, %s);", e->buffers[s->buffer],
+                       sinter_c_index_text(e, s->arguments[0]), sinter_c_index_text(e, s->value));
     else if (s->kind == SINTER_LOOP_COMMIT)
         sinter_c_write(e, s->products ? "sinter_commit_products();" : "sinter_commit();");
     else
         sinter_c_write(e, "sinter_wait%s<%u>();", s->products ? "_for_products" : "", s->pending);
     if (s->kind == SINTER_LOOP_WAIT && s->products && !s->pending) write_holds(e, s);
+}
+
+/* ---- pieces of warps ---- */
+
+/* The statement is for a block, once. */
+static bool is_of_block(const sinter_loop_stmt *first, const sinter_loop_stmt *wanted) {
+    for (const sinter_loop_stmt *s = first; s; s = s->next)
+        if (s == wanted || (s->kind == SINTER_LOOP_FOR && s->axis == SINTER_AXIS_BLOCK &&
+                            is_of_block(s->body, wanted)))
+            return true;
+    return false;
+}
+
+void sinter_cuda_phases(sinter_c_emitter *e, const sinter_loop_stmt *alloc) {
+    if (!is_of_block(e->function->body, alloc))
+        sinter_c_error(e, "phases are made again and again [emit_c19]");
+    sinter_c_write(e, "sinter_begin_phases(%s, %u);", e->buffers[alloc->buffer],
+                   e->function->buffers.items[alloc->buffer].arrivals);
+}
+
+typedef struct piece_search {
+    uint32_t first,
+        count; /* of the warps that are looked for, those behind these where count is 0 */
+    const sinter_loop_stmt *found;
+    bool some;
+} piece_search;
+
+static bool note_piece(void *user, sinter_loop_stmt *stmt) {
+    piece_search *search = user;
+    if (stmt->kind != SINTER_LOOP_WARPS) return true;
+    search->some = true;
+    const bool fits = search->count
+                          ? stmt->first_warp == search->first
+                          : stmt->first_warp >= search->first &&
+                                (!search->found || stmt->first_warp < search->found->first_warp);
+    if (fits) search->found = stmt;
+    return false;
+}
+
+bool sinter_cuda_is_for_others(const sinter_c_emitter *e, const sinter_loop_stmt *s) {
+    if (!e->piece_count) return false;
+    piece_search search = {.first = e->piece_first, .count = e->piece_count};
+    sinter_loop_stmt alone = *s;
+    alone.next = NULL;
+    sinter_loop_walk(&alone, note_piece, &search);
+    return search.some && !search.found;
+}
+
+/* Each piece's warps have a text of their own: branches amid loops would keep the compiler from seeing what one of them does alone. */
+bool sinter_cuda_pieces(sinter_c_emitter *e, const sinter_loop_stmt *first) {
+    piece_search search = {0};
+    sinter_loop_stmt alone = *first;
+    if (first->kind == SINTER_LOOP_FOR && first->axis == SINTER_AXIS_BLOCK) return false;
+    alone.next = NULL;
+    sinter_loop_walk(&alone, note_piece, &search);
+    if (!search.found) return false;
+    for (const sinter_loop_stmt *s = first; s; s = s->next)
+        if (s->kind == SINTER_LOOP_ALLOC)
+            sinter_c_error(e, "memory is made between pieces of warps [emit_c18]");
+    const uint32_t warps = e->threads[WARP_AXIS];
+    for (search.first = 0;; search.first = e->piece_first + e->piece_count) {
+        search.found = NULL;
+        sinter_loop_walk((sinter_loop_stmt *)(uintptr_t)first, note_piece, &search);
+        if (!search.found) break;
+        e->piece_first = search.found->first_warp;
+        e->piece_count = e->threads[WARP_AXIS] = search.found->warp_count;
+        sinter_c_write(e, "if (sinter_is_warp(%u, %u)) {", e->piece_first,
+                       e->piece_first + e->piece_count);
+        e->indent++;
+        sinter_c_statements(e, first);
+        e->indent--;
+        sinter_c_write(e, "}");
+    }
+    e->piece_first = e->piece_count = 0;
+    e->threads[WARP_AXIS] = warps;
+    return true;
+}
+
+/* By buffer, the warps of the pieces that touch it. */
+static void mark_pieces(sinter_c_emitter *e, const sinter_loop_stmt *first, uint32_t warps) {
+    for (const sinter_loop_stmt *s = first; s; s = s->next) {
+        sinter_loop_access_list list = {0};
+        const uint32_t inside = s->kind == SINTER_LOOP_WARPS ? s->warp_count : warps;
+        if (inside && !e->piece_warps)
+            e->piece_warps = SINTER_NEW_ARRAY(e->arena, uint32_t, e->function->buffers.count);
+        if (inside) sinter_loop_collect_stmt_accesses(e->arena, s, &list);
+        for (size_t i = 0; i < list.count; i++) e->piece_warps[list.items[i].buffer] = inside;
+        mark_pieces(e, s->body, inside);
+        mark_pieces(e, s->else_body, inside);
+    }
 }
 
 /* Each thread has its element; they meet by shuffles within warps and in the block's memory between them. */
@@ -344,6 +443,8 @@ static void write_kernel(sinter_c_emitter *e, uint32_t index) {
     e->asks_shared = launch.shared_bytes > 0;
     e->asks_swizzled = has_swizzled(kernel);
     e->shared_taken = 0;
+    e->piece_warps = NULL;
+    mark_pieces(e, kernel->body, 0);
     uint32_t threads = launch.block[0] * launch.block[1] * launch.block[2];
     e->in_thread = threads == 1;
     const char *symbol = sinter_device_symbol(e->program, index, e->arena);

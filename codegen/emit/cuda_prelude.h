@@ -98,6 +98,41 @@ template <int N> static __device__ __forceinline__ void sinter_wait() {
 }
 #endif
 
+/* Phases of so many warps' arrivals (PTX ISA, mbarrier), and pieces of a block's warps, which nothing else orders. Lanes are x and y. */
+#if __CUDA_ARCH__ >= 900
+/* The thread's warp is one of [first, end): the compiler is told that its lanes have that alike. */
+static __device__ __forceinline__ bool sinter_is_warp(unsigned first, unsigned end) {
+    const unsigned warp = __shfl_sync(~0u, threadIdx.z, 0);
+    return warp >= first && warp < end;
+}
+template <int N> static __device__ __forceinline__ void sinter_begin_phases(shared<uint64_t, N> &phases, int arrivals) {
+    if (threadIdx.x + threadIdx.y + threadIdx.z == 0)
+        for (int i = 0; i < N; i++)
+            asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"((unsigned)__cvta_generic_to_shared(&phases.data[i])),
+                         "r"(arrivals)
+                         : "memory");
+    __syncthreads();
+}
+/* What all lanes of the warp did before is seen by who awaits it. */
+template <int N> static __device__ __forceinline__ void sinter_arrive(shared<uint64_t, N> &phases, int64_t i) {
+    __syncwarp();
+    if (threadIdx.x + threadIdx.y == 0)
+        asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.shared::cta.b64 state, [%0];\n}" ::"r"(
+                         (unsigned)__cvta_generic_to_shared(&phases.data[i]))
+                     : "memory");
+}
+template <int N> static __device__ __forceinline__ void sinter_await(shared<uint64_t, N> &phases, int64_t i, int64_t phase) {
+    const unsigned place = (unsigned)__cvta_generic_to_shared(&phases.data[i]);
+    unsigned over;
+    do
+        asm volatile("{\n.reg .pred over;\nmbarrier.try_wait.parity.shared::cta.b64 over, [%1], %2;\nselp.u32 %0, 1, 0, over;\n}"
+                     : "=r"(over)
+                     : "r"(place), "r"((unsigned)phase & 1)
+                     : "memory");
+    while (!over);
+}
+#endif
+
 /* codegen/loops/ldmatrix.h: `at` is where a row of 16 bytes begins, of COUNT * 8 that the first lanes of a warp name. */
 #if __CUDA_ARCH__ >= 750
 template <int COUNT, bool TURNED, class T, class B>

@@ -57,6 +57,9 @@ static bool statement_runs_in_lockstep(const sinter_llvm_function *f, const sint
     case SINTER_LOOP_COMMIT:
     case SINTER_LOOP_WAIT:
     case SINTER_LOOP_FENCE:
+    case SINTER_LOOP_WARPS:
+    case SINTER_LOOP_ARRIVE:
+    case SINTER_LOOP_AWAIT:
     case SINTER_LOOP_REDUCE:
     case SINTER_LOOP_PREFETCH:
     case SINTER_LOOP_FREE:
@@ -438,6 +441,9 @@ static void emit_statement(sinter_llvm_function *f, const sinter_loop_stmt *s) {
     case SINTER_LOOP_COMMIT:
     case SINTER_LOOP_WAIT:
     case SINTER_LOOP_FENCE:
+    case SINTER_LOOP_WARPS:
+    case SINTER_LOOP_ARRIVE:
+    case SINTER_LOOP_AWAIT:
     case SINTER_LOOP_REDUCE:
         sinter_llvm_fail(f->module, "kernel %s: a CPU has no block barrier [emit_c6]",
                          f->function->name);

@@ -242,6 +242,19 @@ static void compile_stmt(compiler *c, const sinter_loop_stmt *stmt) {
     case SINTER_LOOP_FENCE:
     case SINTER_LOOP_BARRIER: /* threads run one after the other up to each */
         return;
+    case SINTER_LOOP_WARPS: /* pieces follow each other */
+        compile_body(c, stmt->body);
+        return;
+    case SINTER_LOOP_ARRIVE:
+    case SINTER_LOOP_AWAIT:
+        instruction.op = SINTER_CODE_ARRIVE;
+        instruction.a = stmt->buffer;
+        instruction.c = c->code->function->buffers.items[stmt->buffer].arrivals;
+        if (stmt->kind == SINTER_LOOP_AWAIT) {
+            instruction.op = SINTER_CODE_AWAIT;
+            instruction.c = compile_expr(c, stmt->value);
+        }
+        break;
     case SINTER_LOOP_COMMIT:
         emit(c, (sinter_code_instruction){.op = SINTER_CODE_COMMIT, .b = stmt->products});
         return;

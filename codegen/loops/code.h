@@ -25,6 +25,8 @@ typedef enum sinter_code_op {
     SINTER_CODE_FAIL,          /* of stmt, arguments are the operands from b */
     SINTER_CODE_COMMIT,        /* copies begun since the last one are a group; b: products are */
     SINTER_CODE_WAIT,          /* all groups but the last a are done; b: of products */
+    SINTER_CODE_ARRIVE,        /* a piece of c warps at phases a at the operands from b */
+    SINTER_CODE_AWAIT,         /* phase in register c of phases a at the operands from b */
     SINTER_CODE_END,
     /* What index arithmetic and inner products mostly are, without the detour over the scalar table. */
     SINTER_CODE_ADD_I64,

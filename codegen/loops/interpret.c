@@ -162,7 +162,9 @@ static bool alloc(frame *f, const sinter_code_instruction *at) {
         v->capacity = v->bytes;
     }
     v->tensor.data = v->memory->data + offset;
-    memset(v->memory->written + offset, SINTER_BYTE_UNWRITTEN, v->bytes);
+    memset(v->memory->written + offset,
+           info->arrivals ? SINTER_BYTE_WRITTEN : SINTER_BYTE_UNWRITTEN, v->bytes);
+    if (info->arrivals) memset(v->memory->data + offset, 0, v->bytes);
     const unsigned char *written = v->memory->written + offset;
     sinter_under_way_forget(&f->copies, written, v->bytes);
     sinter_under_way_forget(&f->products, written, v->bytes);
@@ -332,6 +334,28 @@ static bool store(frame *f, const sinter_code_instruction *at) {
             memset(written, SINTER_BYTE_WRITTEN, size);
     }
     return true;
+}
+
+/* ---- phases ---- */
+
+/* An element counts the warps that have arrived, of all phases. */
+static bool meet(frame *f, const sinter_code_instruction *at) {
+    int64_t index;
+    sinter_code_value arrived;
+    if (!locate(f, at, &index)) return false;
+    const sinter_tensor *tensor = &f->views[at->a].tensor;
+    const int64_t each = f->code->function->buffers.items[at->a].arrivals;
+    sinter_code_read_element(tensor, index, &arrived);
+    if (at->op == SINTER_CODE_ARRIVE) {
+        arrived.i += at->c;
+        sinter_code_write_element(&f->views[at->a].tensor, index, &arrived);
+        return true;
+    }
+    const int64_t phase = f->registers[at->c].i, over = arrived.i / each;
+    if (phase + 1 == over) return true;
+    return fail(f, "phase %" PRId64 " of %%%s[%" PRId64 "] is awaited, %" PRId64 " are over%s",
+                phase, name_of(f, at->a), index, over,
+                phase < over ? ": it can't be told from a later one" : "");
 }
 
 /* ---- operations ---- */
@@ -514,6 +538,10 @@ static bool run(frame *f) {
             break;
         case SINTER_CODE_WAIT:
             sinter_under_way_wait(at->b ? &f->products : &f->copies, at->a);
+            break;
+        case SINTER_CODE_ARRIVE:
+        case SINTER_CODE_AWAIT:
+            ok = meet(f, at);
             break;
         case SINTER_CODE_END:
             return true;

@@ -282,6 +282,28 @@ void sinter_loop_fence(sinter_loop_builder *builder) {
     append(builder, SINTER_LOOP_FENCE);
 }
 
+void sinter_loop_begin_warps(sinter_loop_builder *builder, uint32_t first, uint32_t count) {
+    sinter_loop_stmt *stmt = append(builder, SINTER_LOOP_WARPS);
+    stmt->first_warp = first;
+    stmt->warp_count = count;
+    open_body(builder, stmt, &stmt->body);
+}
+
+void sinter_loop_arrive(sinter_loop_builder *builder, sinter_loop_buffer phases,
+                        sinter_expr index) {
+    sinter_loop_stmt *stmt = append(builder, SINTER_LOOP_ARRIVE);
+    stmt->buffer = phases;
+    stmt->argument_count = 1;
+    stmt->arguments = copy_expressions(builder, &index, 1);
+}
+
+void sinter_loop_await(sinter_loop_builder *builder, sinter_loop_buffer phases, sinter_expr index,
+                       sinter_expr phase) {
+    sinter_loop_arrive(builder, phases, index);
+    builder->last->kind = SINTER_LOOP_AWAIT;
+    builder->last->value = phase;
+}
+
 void sinter_loop_reduce(sinter_loop_builder *builder, sinter_loop_var var,
                         sinter_scalar_function combine, sinter_loop_buffer buffer) {
     sinter_loop_stmt *stmt = append(builder, SINTER_LOOP_REDUCE);

@@ -114,6 +114,10 @@ typedef enum sinter_loop_stmt_kind {
                             barrier, be overwritten */
     SINTER_LOOP_FENCE,   /* CUDA: what a thread wrote to shared memory, and a copy of its own that is done, is there for a wgmma axis
                             behind a barrier */
+    SINTER_LOOP_WARPS,   /* CUDA: body is for the block's warps [first_warp, first_warp + warp_count) alone, which thread axes in it number from 0; pieces
+                            of other warps go on meanwhile, as far as phases let them. Pieces follow each other in one of the orders that are right */
+    SINTER_LOOP_ARRIVE,  /* CUDA: each warp of the piece has arrived at phases buffer[arguments]: what its threads did before, those see who await it */
+    SINTER_LOOP_AWAIT,   /* CUDA: until phase number `value` of buffer[arguments] is over, for which all arrivals have come; the one before the first is */
     SINTER_LOOP_REDUCE,  /* CUDA: var = combine(var, the elements of register buffer `buffer`, one of each thread of the block),
                             in a tree: those at distances of 16, 8, 4, 2 and 1 within each 32, then the results of these so too */
     SINTER_LOOP_EXCHANGE, /* kernel: buffer gets what ranks of a mesh make of buffer `source`; runtime/abi.h has the kinds */
@@ -155,6 +159,7 @@ typedef struct sinter_loop_stmt {
     bool atomic, asynchronous;
     uint32_t pending; /* WAIT: groups that may still be under way */
     bool products;    /* COMMIT, WAIT: of wgmma axes, not of copies */
+    uint32_t first_warp, warp_count; /* WARPS */
     bool copies;      /* CALL_KERNEL: makes the second buffer what the first is, and nothing else; not needed where both are
                          in one memory */
     int64_t grain;    /* FOR, parallel, not joined: iterations that are worth a thread, in parts of SINTER_ABI_GRAIN_PARTS, of the
@@ -189,6 +194,7 @@ typedef struct sinter_loop_buffer_info {
     uint32_t alignment; /* parameter: bytes that its address is a multiple of, as the host sees to; 0: those of an element */
     uint32_t swizzle;   /* shared: SINTER_LOOP_SWIZZLE where rows of that many bytes have their 16-byte pieces in another order, as wgmma
                            reads them: piece p of row r is the (p ^ r % 8)th. Indices know nothing of it. 0: as they come */
+    uint32_t arrivals;  /* shared: its elements count phases, each of so many warps' arrivals, and are neither read nor written; 0: it is memory */
 } sinter_loop_buffer_info;
 
 typedef struct sinter_loop_var_info {
@@ -385,6 +391,9 @@ void sinter_loop_wait(sinter_loop_builder *builder, uint32_t pending);
 void sinter_loop_commit_products(sinter_loop_builder *builder);
 void sinter_loop_wait_products(sinter_loop_builder *builder, uint32_t pending);
 void sinter_loop_fence(sinter_loop_builder *builder);
+void sinter_loop_begin_warps(sinter_loop_builder *builder, uint32_t first, uint32_t count);
+void sinter_loop_arrive(sinter_loop_builder *builder, sinter_loop_buffer phases, sinter_expr index);
+void sinter_loop_await(sinter_loop_builder *builder, sinter_loop_buffer phases, sinter_expr index, sinter_expr phase);
 void sinter_loop_reduce(sinter_loop_builder *builder, sinter_loop_var var, sinter_scalar_function combine,
                         sinter_loop_buffer buffer);
 /* Of all elements of both, which are packed. */

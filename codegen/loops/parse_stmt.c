@@ -15,7 +15,7 @@ typedef struct buffer_text {
     sinter_loop_exprs dims; /* NULL: '?' */
     sinter_loop_scope scope;
     uint32_t index; /* constant or io; UINT32_MAX: none */
-    uint32_t alignment, swizzle;
+    uint32_t alignment, swizzle, arrivals;
 } buffer_text;
 
 /* "%x: f32[N,4] heap" */
@@ -41,9 +41,14 @@ static bool parse_buffer(sinter_loop_parser *p, bool is_parameter, buffer_text *
     if (has_index && !sinter_loop_parse_unsigned(p, &out->index)) return false;
     if (has_index && out->index > INT32_MAX)
         return sinter_lexer_error_at(lexer, position, "the number is too large");
-    if (!is_parameter)
-        return out->scope != SINTER_SCOPE_SHARED || !sinter_lexer_accept(lexer, "swizzle") ||
-               sinter_loop_parse_unsigned(p, &out->swizzle);
+    if (!is_parameter) {
+        const bool swizzles =
+            out->scope == SINTER_SCOPE_SHARED && sinter_lexer_accept(lexer, "swizzle");
+        if (swizzles) return sinter_loop_parse_unsigned(p, &out->swizzle);
+        const bool counts =
+            out->scope == SINTER_SCOPE_SHARED && sinter_lexer_accept(lexer, "arrivals");
+        return !counts || sinter_loop_parse_unsigned(p, &out->arrivals);
+    }
     return !sinter_lexer_accept(lexer, "align") || sinter_loop_parse_unsigned(p, &out->alignment);
 }
 
@@ -64,7 +69,8 @@ static bool declare_buffer(sinter_loop_parser *p, const buffer_text *text, const
     if (sinter_map_find_string(&p->buffers, text->name, &found)) {
         sinter_loop_buffer_info *info = &p->builder.function->buffers.items[found];
         if (info->dtype != text->dtype || info->scope != text->scope ||
-            info->io_index != io_index || info->swizzle != text->swizzle || !same_dims(info, text))
+            info->io_index != io_index || info->swizzle != text->swizzle ||
+            info->arrivals != text->arrivals || !same_dims(info, text))
             return sinter_lexer_error_at(&p->lexer, position,
                                          "%%%.*s is declared before, as something else",
                                          SINTER_STRING_ARGS(text->name));
@@ -79,6 +85,7 @@ static bool declare_buffer(sinter_loop_parser *p, const buffer_text *text, const
     p->builder.function->buffers.items[buffer].constant = constant;
     p->builder.function->buffers.items[buffer].alignment = text->alignment;
     p->builder.function->buffers.items[buffer].swizzle = text->swizzle;
+    p->builder.function->buffers.items[buffer].arrivals = text->arrivals;
     if (text->scope == SINTER_SCOPE_CONSTANT && constant >= p->program->constants.count)
         return sinter_lexer_error_at(&p->lexer, position, "there is no constant %u", constant);
     sinter_map_put_string(&p->buffers, text->name, buffer);
@@ -391,6 +398,39 @@ static bool parse_fence(sinter_loop_parser *p) {
     return true;
 }
 
+/* "warps 8..12 { ... }" */
+static bool parse_warps(sinter_loop_parser *p) {
+    uint32_t first, end;
+    const char *position = p->lexer.token.position;
+    if (!sinter_loop_parse_unsigned(p, &first) || !sinter_lexer_expect(&p->lexer, "..") ||
+        !sinter_loop_parse_unsigned(p, &end))
+        return false;
+    if (end <= first) return sinter_lexer_error_at(&p->lexer, position, "there are no such warps");
+    sinter_loop_begin_warps(&p->builder, first, end - first);
+    const bool ok = parse_block(p);
+    sinter_loop_end(&p->builder);
+    return ok;
+}
+
+static bool parse_arrive(sinter_loop_parser *p) {
+    sinter_loop_buffer buffer;
+    sinter_loop_exprs indices;
+    const char *position = p->lexer.token.position;
+    if (!sinter_loop_parse_buffer(p, &buffer) || !sinter_loop_parse_indices(p, buffer, &indices))
+        return false;
+    if (indices.count != 1)
+        return sinter_lexer_error_at(&p->lexer, position, "phases have one index");
+    sinter_loop_arrive(&p->builder, buffer, indices.items[0]);
+    return true;
+}
+
+/* "await %full[stage % 4] phase stage / 4" */
+static bool parse_await(sinter_loop_parser *p) {
+    if (!parse_arrive(p) || !sinter_lexer_expect(&p->lexer, "phase")) return false;
+    p->builder.last->kind = SINTER_LOOP_AWAIT;
+    return sinter_loop_parse_expr(p, &p->builder.last->value);
+}
+
 static bool parse_word(sinter_loop_parser *p, const char *word, uint32_t limit, uint32_t *out) {
     const char *position = p->lexer.token.position;
     if (!sinter_lexer_expect(&p->lexer, word) || !sinter_loop_parse_unsigned(p, out)) return false;
@@ -469,7 +509,9 @@ static bool parse_stmt(sinter_loop_parser *p) {
                       {"comment", parse_comment},   {"buffer", parse_buffer_line},
                       {"prefetch", parse_prefetch}, {"exchange", parse_exchange},
                       {"reduce", parse_reduce},     {"commit", parse_commit},
-                      {"wait", parse_wait},         {"fence", parse_fence}};
+                      {"wait", parse_wait},         {"fence", parse_fence},
+                      {"warps", parse_warps},       {"arrive", parse_arrive},
+                      {"await", parse_await}};
     sinter_lexer *lexer = &p->lexer;
     if (lexer->token.kind == SINTER_TOKEN_VALUE) return parse_store(p);
     sinter_string word = lexer->token.text;

@@ -268,6 +268,7 @@ static void print_buffer(printer *p, sinter_loop_buffer buffer, bool is_paramete
         sinter_text_format(p->text, " %d", info->io_index);
     if (info->alignment) sinter_text_format(p->text, " align %u", info->alignment);
     if (info->swizzle) sinter_text_format(p->text, " swizzle %u", info->swizzle);
+    if (info->arrivals) sinter_text_format(p->text, " arrivals %u", info->arrivals);
 }
 
 static void print_block(printer *p, const sinter_loop_stmt *first);
@@ -402,6 +403,18 @@ static void print_exchange(printer *p, const sinter_loop_stmt *stmt) {
     put(p, "\n");
 }
 
+static void print_phase(printer *p, const sinter_loop_stmt *stmt) {
+    put(p, stmt->kind == SINTER_LOOP_ARRIVE ? "arrive " : "await ");
+    sinter_text_format(p->text, "%%%s[", buffer_name(p, stmt->buffer));
+    print_list(p, stmt->arguments, stmt->argument_count, ",");
+    put(p, "]");
+    if (stmt->value) {
+        put(p, " phase ");
+        print_expr(p, stmt->value, 0);
+    }
+    put(p, "\n");
+}
+
 /* Of a variable that is set: "?x" where it is not visible. */
 static const char *var_name(printer *p, sinter_loop_var var) {
     const char *name = p->var_names[var];
@@ -464,6 +477,15 @@ static void print_stmt(printer *p, const sinter_loop_stmt *stmt) {
         break;
     case SINTER_LOOP_FENCE:
         put(p, "fence\n");
+        break;
+    case SINTER_LOOP_WARPS:
+        sinter_text_format(p->text, "warps %u..%u", stmt->first_warp,
+                           stmt->first_warp + stmt->warp_count);
+        print_block(p, stmt->body);
+        break;
+    case SINTER_LOOP_ARRIVE:
+    case SINTER_LOOP_AWAIT:
+        print_phase(p, stmt);
         break;
     case SINTER_LOOP_REDUCE:
         sinter_text_format(p->text, "reduce %s = ", var_name(p, stmt->var));

@@ -540,6 +540,15 @@ static void check_stmt(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, pl
             sinter_loop_verify_error(v, "loop_c14", "a wait for products leaves %d groups at most",
                                      SINTER_WGMMA_MAX_PENDING);
         break;
+    case SINTER_LOOP_WARPS:
+        check_list(v, stmt->body, inner);
+        break;
+    case SINTER_LOOP_ARRIVE:
+    case SINTER_LOOP_AWAIT:
+        check_prefetch(v, stmt); /* an element, which is not touched as such */
+        if (stmt->kind == SINTER_LOOP_AWAIT)
+            check_typed(v, stmt->value, SINTER_DTYPE_i64, "the phase");
+        break;
     case SINTER_LOOP_REDUCE:
         check_reduce(v, stmt, where);
         break;
@@ -607,6 +616,7 @@ static bool verify_function(const sinter_loop_program *program, sinter_loop_func
     check_parameters(&v);
     check_list(&v, function->body, (place){0});
     v.stmt = NULL;
+    if (!v.error_count) sinter_loop_verify_warps(&v);
     if (!v.error_count) sinter_loop_verify_accesses(&v);
     if (!v.error_count) sinter_loop_verify_copies(&v);
     sinter_arena_deinit(&v.scratch);

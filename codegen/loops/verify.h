@@ -22,5 +22,7 @@ bool sinter_loop_verify_error(sinter_loop_verifier *v, const char *label, const 
     __attribute__((format(printf, 3, 4)));
 /* Bounds, conflicts, uninitialised reads, register indices. Called for a function whose structure is right. */
 void sinter_loop_verify_accesses(sinter_loop_verifier *v);
+/* Pieces of warps, and phases. For a function whose structure is right. */
+void sinter_loop_verify_warps(sinter_loop_verifier *v);
 /* Copies to shared memory that are under way. After the accesses. */
 void sinter_loop_verify_copies(sinter_loop_verifier *v);

@@ -5,7 +5,7 @@
  * trip or of one before: the nearest trip whose element may be the same is found from the ring that both are indexed by
  * ((step + 2) % 3 and step % 3 meet a trip apart), and the events between the two are gone through as the hardware would: the first
  * commit closes the copy's group, each later one makes the group older by one, and `wait n` is enough once it is n commits old.
- * Commits and waits in branches count for nothing.
+ * Commits and waits in branches count for nothing, but those beside what they close in a branch that later trips take, too.
  *
  * Likewise what a wgmma axis reads is only written once a `wait wgmma` and a barrier behind it have told that this product is done, and what
  * is written (by a copy: once its wait has told so) is there for it behind a `fence` and a barrier. Sums are touched otherwise where no
@@ -27,14 +27,19 @@ typedef enum event_kind {
     WAIT_PRODUCTS,
     FENCE,
     BARRIER,
+    ARRIVE,
+    AWAIT,
     NONE
 } event_kind;
 
 typedef struct event {
     event_kind kind;
     const sinter_loop_stmt *stmt;
-    sinter_loop_access access; /* COPY, ACCESS, PRODUCT */
-    bool own;                  /* of no loop inside of the trip */
+    sinter_loop_access access;     /* COPY, ACCESS, PRODUCT; of ARRIVE and AWAIT the phases */
+    const sinter_loop_stmt *piece; /* of warps, that does it; NULL: all do */
+    const sinter_loop_stmt *
+        branch; /* that it stands in, and in every trip behind one that takes it; NULL: it is in none such */
+    bool own; /* of no loop inside of the trip */
 } event;
 
 typedef struct trip {
@@ -62,14 +67,24 @@ static bool is_axis(const sinter_loop_stmt *stmt, sinter_loop_axis axis) {
 static bool has_work(const sinter_loop_stmt *first) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
         if ((stmt->kind == SINTER_LOOP_STORE && stmt->asynchronous) ||
-            is_axis(stmt, SINTER_AXIS_WGMMA) || has_work(stmt->body) || has_work(stmt->else_body))
+            is_axis(stmt, SINTER_AXIS_WGMMA) || stmt->kind == SINTER_LOOP_WARPS ||
+            has_work(stmt->body) || has_work(stmt->else_body))
             return true;
     return false;
 }
 
+/* Where a list of statements stands in a trip. */
+typedef struct position {
+    bool plain;               /* neither in a branch nor in a loop of its own */
+    bool own;                 /* no loop inside of the trip has it */
+    bool threads, multiplies; /* inside of thread axes, of a wgmma axis */
+    const sinter_loop_stmt *piece, *branch;
+} position;
+
 static void push_event(trip *t, event_kind kind, const sinter_loop_stmt *stmt,
-                       const sinter_loop_access *access, bool own) {
-    event e = {.kind = kind, .stmt = stmt, .own = own};
+                       const sinter_loop_access *access, const position *at) {
+    event e = {
+        .kind = kind, .stmt = stmt, .own = at->own, .piece = at->piece, .branch = at->branch};
     if (access) e.access = *access;
     sinter_vector_push(&t->v->scratch, &t->events, e);
 }
@@ -84,17 +99,24 @@ static event_kind step_of(const sinter_loop_stmt *stmt) {
         return FENCE;
     case SINTER_LOOP_BARRIER:
         return BARRIER;
+    case SINTER_LOOP_ARRIVE:
+        return ARRIVE;
+    case SINTER_LOOP_AWAIT:
+        return AWAIT;
     default:
         return NONE;
     }
 }
 
-/* Where a list of statements stands in a trip. */
-typedef struct position {
-    bool plain;               /* neither in a branch nor in a loop of its own */
-    bool own;                 /* no loop inside of the trip has it */
-    bool threads, multiplies; /* inside of thread axes, of a wgmma axis */
-} position;
+/* A branch `number < trip`, which all trips take behind one that does. */
+static bool is_lasting(const trip *t, const sinter_loop_stmt *stmt) {
+    int64_t number;
+    if (!t->loop || stmt->kind != SINTER_LOOP_IF || stmt->else_body) return false;
+    return sinter_loop_is_call(stmt->value, SINTER_SCALAR_lt) &&
+           sinter_loop_is_const_int(stmt->value->arguments[0], &number) &&
+           stmt->value->arguments[1]->kind == SINTER_LOOP_VAR &&
+           stmt->value->arguments[1]->var == t->loop->var;
+}
 
 static void add_events(trip *t, const sinter_loop_stmt *first, position at) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
@@ -108,14 +130,20 @@ static void add_events(trip *t, const sinter_loop_stmt *first, position at) {
                            copies       ? COPY
                            : multiplies ? PRODUCT
                                         : ACCESS,
-                           stmt, &list.items[i], at.own);
+                           stmt, &list.items[i], &at);
         }
         const event_kind step = step_of(stmt);
-        if (at.plain && step != NONE) push_event(t, step, stmt, NULL, true);
+        const sinter_loop_access phases = {
+            .buffer = stmt->buffer, .indices = stmt->arguments, .rank = stmt->argument_count};
+        const bool lasts = at.branch && step != BARRIER && step != ARRIVE && step != AWAIT;
+        if ((at.plain || lasts) && step != NONE) push_event(t, step, stmt, &phases, &at);
         position inside = at;
         inside.threads |= is_axis(stmt, SINTER_AXIS_THREAD);
         inside.multiplies |= is_axis(stmt, SINTER_AXIS_WGMMA);
+        if (stmt->kind == SINTER_LOOP_WARPS) inside.piece = stmt;
         const bool apart = !inside.threads && (is_round(stmt) || is_axis(stmt, SINTER_AXIS_BLOCK));
+        if (at.plain && is_lasting(t, stmt)) inside.branch = stmt;
+        if (apart || (stmt->kind == SINTER_LOOP_IF && !at.plain)) inside.branch = NULL;
         inside.plain &= stmt->kind != SINTER_LOOP_IF && !apart;
         inside.own &= !apart;
         add_events(t, stmt->body, inside);
@@ -167,31 +195,111 @@ static bool are_apart(const trip *t, const sinter_loop_access *copy,
     return false;
 }
 
-/* What has to come between two events: a commit, a wait that is enough, and other steps after these. */
+/* ---- phases ---- */
+
+static bool is_same_piece(const event *a, const event *b) {
+    const sinter_loop_stmt *x = a->piece, *y = b->piece;
+    return x == y || (x && y && x->first_warp == y->first_warp && x->warp_count == y->warp_count);
+}
+
+/* The x of phases that are indexed by x % n, of which there are n; of an AWAIT, whose phase is x / n and a number, that number. */
+static bool is_turn(const trip *t, const event *e, sinter_expr *out_x, int64_t *out_n,
+                    int64_t *out_turns) {
+    const sinter_loop_buffer_info *info = &t->v->function->buffers.items[e->access.buffer];
+    sinter_expr index = sinter_loop_map_expr(&t->v->scopes.lets, e->access.indices[0]);
+    sinter_linear phase, x, difference;
+    int64_t min, max, n;
+    if (!sinter_loop_is_const_int(info->dims[0], out_n)) return false;
+    if (!is_ring(t, index, out_x, &n) || n != *out_n) {
+        if (!sinter_loop_range(t->v->function, index, &min, &max) || min < 0 || max >= *out_n)
+            return false;
+        *out_x = index;
+    }
+    if (e->kind == ARRIVE) return true;
+    if (!sinter_linear_of(*out_x, &x) ||
+        !sinter_linear_of(sinter_loop_map_expr(&t->v->scopes.lets, e->stmt->value), &phase))
+        return false;
+    *out_turns = phase.constant;
+    if (!phase.count) {
+        const bool known = sinter_loop_range(t->v->function, *out_x, &min, &max) && min >= 0;
+        *out_turns -= min / *out_n;
+        return known && min / *out_n == max / *out_n;
+    }
+    sinter_expr turn = phase.terms[0].factors[0];
+    return phase.count == 1 && phase.terms[0].coefficient == 1 && phase.terms[0].count == 1 &&
+           sinter_loop_is_call(turn, SINTER_SCALAR_div) &&
+           sinter_loop_is_const_int(turn->arguments[1], &n) && n == *out_n &&
+           sinter_linear_of(turn->arguments[0], &difference) &&
+           sinter_linear_accumulate(&difference, &x, -1) && !difference.count &&
+           !difference.constant;
+}
+
+/* What a piece awaits so many trips after an arrival is that one, or one behind it. */
+static bool meets(const trip *t, const event *arrive, const event *await, int64_t distance) {
+    sinter_loop_builder *b = &t->v->scopes.builder;
+    sinter_expr x, y, stride, rest;
+    sinter_linear difference, left;
+    int64_t n, turns = 0, by;
+    return t->loop && t->loop->kind == SINTER_LOOP_FOR &&
+           arrive->access.buffer == await->access.buffer && is_turn(t, arrive, &x, &n, &turns) &&
+           is_turn(t, await, &y, &n, &turns) && sinter_linear_of(y, &difference) &&
+           sinter_linear_of(x, &left) && sinter_linear_accumulate(&difference, &left, -1) &&
+           !difference.count && sinter_loop_affine(b, x, t->loop->var, &stride, &rest) &&
+           sinter_loop_is_const_int(stride, &by) && by * t->loop->step == 1 &&
+           difference.constant + distance + turns * n >= 0;
+}
+
+/* What has to come between two events: a commit, a wait that is enough, and other steps after these; all by the piece of warps that the first
+ * is of. In place of a barrier the piece may arrive where the second one's then awaits that. */
 typedef struct passage {
     event_kind commit, wait; /* NONE: neither */
     event_kind then[2];      /* up to NONE */
 } passage;
 static const passage copied = {COMMIT, WAIT, {NONE, NONE}},
+                     copied_for_others = {COMMIT, WAIT, {BARRIER, NONE}},
+                     ordered = {NONE, NONE, {BARRIER, NONE}},
                      multiplied = {COMMIT_PRODUCTS, WAIT_PRODUCTS, {BARRIER, NONE}},
                      copied_for_product = {COMMIT, WAIT, {FENCE, BARRIER}},
                      stored_for_product = {NONE, NONE, {FENCE, BARRIER}};
 
-/* It does, from the first event to the second one `distance` trips later. */
+/* The event is a barrier, or awaits what the first one's piece arrived at behind event number `since`. */
+static bool is_barrier(const trip *t, size_t first, size_t second, size_t since, size_t at) {
+    const size_t count = t->events.count;
+    const event *e = &t->events.items[at % count];
+    if (e->kind == BARRIER) return true;
+    if (e->kind != AWAIT || !is_same_piece(e, &t->events.items[second])) return false;
+    for (size_t i = since + 1; i < at; i++) {
+        const event *other = &t->events.items[i % count];
+        if (other->kind == ARRIVE && is_same_piece(other, &t->events.items[first]) &&
+            meets(t, other, e, (int64_t)(at / count - i / count)))
+            return true;
+    }
+    return false;
+}
+
+/* They do, from the first event to the second one `distance` trips later. */
 static bool is_done(const trip *t, size_t first, size_t second, int64_t distance,
                     const passage *p) {
     bool committed = false, waited = p->commit == NONE;
     uint32_t age = 0, next = 0;
     const size_t count = t->events.count, last = (size_t)distance * count + second;
+    size_t since = first;
     for (size_t i = first + 1; i < last; i++) {
         const event *e = &t->events.items[i % count];
+        const bool own = is_same_piece(e, &t->events.items[first]) &&
+                         (!e->branch || e->branch == t->events.items[first].branch);
         if (waited) {
-            next += next < 2 && e->kind == p->then[next];
-        } else if (e->kind == p->commit) {
+            if (next == 2 || p->then[next] == NONE) return true;
+            const bool comes = p->then[next] == BARRIER ? is_barrier(t, first, second, since, i)
+                                                        : own && e->kind == p->then[next];
+            if (comes) since = i;
+            next += comes;
+        } else if (own && e->kind == p->commit) {
             age += committed;
             committed = true;
-        } else if (e->kind == p->wait) {
+        } else if (own && e->kind == p->wait) {
             waited = committed && age >= e->stmt->pending;
+            since = i;
         }
     }
     return waited && (next == 2 || p->then[next] == NONE);
@@ -228,8 +336,8 @@ static bool follows(trip *t, size_t first, size_t second, const passage *p) {
 
 static void check_copy_pair(trip *t, size_t copy, size_t access) {
     sinter_loop_verifier *v = t->v;
-    if (follows(t, copy, access, &copied)) return;
-    const event *to = &t->events.items[access];
+    const event *from = &t->events.items[copy], *to = &t->events.items[access];
+    if (follows(t, copy, access, is_same_piece(from, to) ? &copied : &copied_for_others)) return;
     v->stmt = to->stmt;
     sinter_loop_verify_error(v, "loop_c19", "%%%s is %s while a copy to it may be under way",
                              v->function->buffers.items[to->access.buffer].name,
@@ -250,6 +358,18 @@ static void check_product_pair(trip *t, size_t write, size_t product) {
     if (!follows(t, product, write, &multiplied))
         sinter_loop_verify_error(
             v, "loop_c23", "%%%s is written while a product that reads it may be under way", name);
+}
+
+/* What is written, and read or written by another piece of warps. */
+static void check_pieces(trip *t, size_t write, size_t access) {
+    sinter_loop_verifier *v = t->v;
+    const event *from = &t->events.items[write], *to = &t->events.items[access];
+    v->stmt = to->stmt;
+    if ((from->kind != COPY && !follows(t, write, access, &ordered)) ||
+        !follows(t, access, write, &ordered))
+        sinter_loop_verify_error(v, "loop_c19", "%%%s is %s while other warps may write it",
+                                 v->function->buffers.items[to->access.buffer].name,
+                                 to->access.is_store ? "written" : "read");
 }
 
 /* ---- the loop that copies ---- */
@@ -285,9 +405,10 @@ static void check_write(trip *t, size_t write) {
     const sinter_loop_buffer buffer = e->access.buffer;
     const sinter_loop_buffer_info *info = &v->function->buffers.items[buffer];
     const bool copies = e->kind == COPY;
-    if (!copies && !(info->scope == SINTER_SCOPE_SHARED && is_multiplied(t, buffer))) return;
+    if (info->scope != SINTER_SCOPE_SHARED || (!copies && !e->piece && !is_multiplied(t, buffer)))
+        return;
     v->stmt = e->stmt;
-    if (!is_of_loop(t, buffer))
+    if ((copies || is_multiplied(t, buffer)) && !is_of_loop(t, buffer))
         sinter_loop_verify_error(v, copies ? "loop_c19" : "loop_c23",
                                  "%%%s is not allocated beside the one loop that %s it", info->name,
                                  copies ? "copies to" : "writes");
@@ -296,6 +417,8 @@ static void check_write(trip *t, size_t write) {
         const bool product = is_product_of(t, k, buffer);
         if (copies && (product || other->kind == ACCESS) && other->access.buffer == buffer)
             check_copy_pair(t, write, k);
+        if (other->kind == ACCESS && other->access.buffer == buffer && !is_same_piece(e, other))
+            check_pieces(t, write, k);
         if (product) check_product_pair(t, write, k);
     }
 }
@@ -359,6 +482,10 @@ static void follow_sums(sums *s, const sinter_loop_stmt *first, flight *f) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
         if (is_axis(stmt, SINTER_AXIS_WGMMA)) {
             f->open = f->under_way = true;
+            continue;
+        }
+        if (stmt->kind == SINTER_LOOP_WARPS) {
+            follow_sums(s, stmt->body, f);
             continue;
         }
         if (f->under_way) check_touch(s, stmt);

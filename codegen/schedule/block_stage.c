@@ -258,7 +258,7 @@ typedef struct share {
 /* Warps take turns along one dim of the tile, lanes stand side by side in the other, in several rows where that is short. False: pieces of
  * this width do not do. */
 static bool share_out(const tiling *t, const operand *o, int64_t width, share *out) {
-    const int64_t size = width ? width : 1, warps = t->asked->warps;
+    const int64_t size = width ? width : 1, warps = t->warps;
     const int64_t pieces = (o->along_depth ? t->asked->depth : o->extent) / size,
                   row = o->chunk && !o->along_depth ? o->chunk / size : pieces; /* in one row */
     const int64_t most = row < LANES ? row : LANES, abreast = pieces < most ? pieces : most;
@@ -278,7 +278,7 @@ static bool stage(tiling *t, const operand *o, sinter_expr start, int64_t width,
     sinter_loop_builder *b = t->builder;
     share s;
     if (!share_out(t, o, width, &s)) return false;
-    const int64_t rows = t->asked->warps * s.order.rows;
+    const int64_t rows = t->warps * s.order.rows;
     threads own = sinter_block_begin_threads(t);
     sinter_expr turn = sinter_block_begin_loop(t, "r", s.turns, SINTER_AXIS_UNROLL),
                 part = sinter_block_begin_loop(t, "c", s.parts, SINTER_AXIS_UNROLL);
@@ -349,6 +349,7 @@ void sinter_block_stage(tiling *t, operand *o, sinter_expr start) {
         *link = rest;
         t->builder->tail = link;
     }
+    t->stores = true;
     stage(t, o, start, 0, reads_ahead(t, o) ? READ : STORE);
 }
 

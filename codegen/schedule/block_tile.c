@@ -53,8 +53,7 @@ sinter_expr sinter_block_begin_loop(tiling *t, const char *name, int64_t count,
 /* Lanes are one axis, or 8 x 4 as instructions see them. */
 threads sinter_block_begin_threads(tiling *t) {
     threads found = {.count = t->mma ? 3 : 2};
-    found.axes[0] = found.warp =
-        sinter_block_begin_loop(t, "warp", t->asked->warps, SINTER_AXIS_THREAD);
+    found.axes[0] = found.warp = sinter_block_begin_loop(t, "warp", t->warps, SINTER_AXIS_THREAD);
     if (t->mma) {
         found.axes[1] = sinter_block_begin_loop(t, "g", SINTER_MMA_GROUPS, SINTER_AXIS_THREAD);
         found.axes[2] = sinter_block_begin_loop(t, "t", SINTER_MMA_MEMBERS, SINTER_AXIS_THREAD);
@@ -284,7 +283,8 @@ static void reduce_by_turns(tiling *t, sinter_expr steps, const sinter_block_fra
 /* Steps are multiplied `ahead` trips after their copies began, so that these are under way meanwhile. What a trip copies takes the place of
  * what the trip before multiplied, behind the one barrier. What goes by way of registers is read where copies begin, and gets there in
  * the same trip, behind what is multiplied: the next barrier is before it is used, since `ahead` is at least one.
- * Products of warpgroups are under way themselves, while the trip after theirs begins: what it copies takes the place of those before. */
+ * Products of warpgroups are under way themselves, while the trip after theirs begins: what it copies takes the place of those before, which
+ * a trip waits for when its own have begun. */
 static void reduce_by_ring(tiling *t, sinter_expr steps, const sinter_block_fragments *fragments) {
     sinter_loop_builder *b = t->builder;
     const bool groups = t->asked->warpgroup;
@@ -292,10 +292,7 @@ static void reduce_by_ring(tiling *t, sinter_expr steps, const sinter_block_frag
     t->before_steps = b->tail;
     sinter_expr step = begin_steps(t, sinter_loop_add(b, steps, number(t, ahead)));
     sinter_loop_wait(b, (uint32_t)ahead - 1);
-    if (groups) {
-        sinter_loop_wait_products(b, 1);
-        sinter_loop_fence(b);
-    }
+    if (groups) sinter_loop_fence(b);
     sinter_loop_barrier(b);
     const sinter_expr is_step = sinter_loop_compare(b, SINTER_SCALAR_lt, step, steps);
     sinter_loop_begin_if(b, is_step);
@@ -308,8 +305,11 @@ static void reduce_by_ring(tiling *t, sinter_expr steps, const sinter_block_frag
     sinter_loop_begin_if(b, sinter_loop_compare(b, SINTER_SCALAR_lt, number(t, ahead - 1), step));
     turn_ring(t, sinter_loop_add(b, step, number(t, behind))); /* (step - ahead) mod stages */
     multiply_staged(t, sinter_loop_sub(b, step, number(t, ahead)), fragments);
+    if (groups) {
+        sinter_loop_commit_products(b);
+        sinter_loop_wait_products(b, 1); /* where there are none NVIDIA's compiler makes some up */
+    }
     sinter_loop_end(b);
-    if (groups) sinter_loop_commit_products(b);
     if (t->rows.ahead || t->columns.ahead) {
         sinter_loop_begin_if(b, is_step);
         turn_ring(t, step);
@@ -328,7 +328,9 @@ static void reduce(tiling *t) {
     if (t->mma && !t->asked->warpgroup) fragments = sinter_block_add_fragments(t);
     sinter_expr steps = sinter_loop_div(
         b, sinter_loop_add(b, t->count, sinter_loop_sub(b, depth, number(t, 1))), depth);
-    if (t->asked->stages > 1)
+    if (t->asked->producers)
+        sinter_block_reduce_by_pieces(t, steps);
+    else if (t->asked->stages > 1)
         reduce_by_ring(t, steps, &fragments);
     else
         reduce_by_turns(t, steps, &fragments);
@@ -610,17 +612,27 @@ static void build(tiling *t) {
                                      t->sum.assign->value->dtype, t->mma ? 4 : 2, sizes);
     sinter_block_add_tile(t, &t->rows, "row_tile");
     sinter_block_add_tile(t, &t->columns, "column_tile");
+    const bool pieces = asked->producers > 0;
+    if (pieces) {
+        sinter_block_add_phases(t);
+        sinter_block_begin_consumers(t);
+    }
     start_sums(t);
+    if (pieces) sinter_loop_end(t->builder);
     reduce(t);
+    if (pieces) {
+        sinter_block_begin_consumers(t);
+        sinter_loop_wait_products(t->builder, 0);
+    }
     if (asked->slices)
         use_slices(t);
     else
         use_sums(t);
-    sinter_block_end_loops(t, 1 + (t->rows.loop != NULL));
+    sinter_block_end_loops(t, 1 + (t->rows.loop != NULL) + pieces);
 }
 
 bool sinter_schedule_block_tile(sinter_schedule *schedule, sinter_block_tile *asked) {
-    tiling t = {.schedule = schedule, .asked = asked};
+    tiling t = {.schedule = schedule, .asked = asked, .warps = asked->warps};
     if (asked->mma) t.mma = &sinter_loop_mma_infos[asked->mma];
     if (!sinter_schedule_get_loop(schedule->function, asked->columns))
         return sinter_schedule_refuse(schedule, "there is no such loop");
@@ -638,6 +650,10 @@ bool sinter_schedule_block_tile(sinter_schedule *schedule, sinter_block_tile *as
         return sinter_schedule_refuse(schedule,
                                       "no operand is an input that is copied as it is, and not "
                                       "both of them fit into registers");
+    }
+    if (asked->producers && t.stores) {
+        *schedule->function = *saved;
+        return sinter_schedule_refuse(schedule, "warps of their own copy operands as they are");
     }
     return sinter_schedule_keeps_marks(schedule, saved);
 }

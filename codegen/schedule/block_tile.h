@@ -32,8 +32,11 @@ typedef struct sinter_block_tiling {
     sinter_expr slot;        /* of the ring, that is read or written; NULL: there is none */
     sinter_expr start;       /* of the step that is multiplied, in the reduction */
     bool copies;             /* some operand is copied asynchronously */
+    bool stores;             /* some operand is staged otherwise */
     sinter_loop_stmt **before_steps; /* where the loop over the steps of the ring is linked */
     sinter_loop_buffer sums; /* by axes of threads, row and column of the thread */
+    int64_t warps;           /* that do what is written: those of the tile, or of a piece */
+    sinter_loop_buffer full, empty; /* phases of the ring, where warps of their own copy */
 } sinter_block_tiling;
 
 /* The axes of threads, and which of 32 a thread is. */
@@ -87,6 +90,10 @@ void sinter_block_multiply(sinter_block_tiling *t, const sinter_block_fragments 
 bool sinter_block_fit_mma(sinter_block_tiling *t);
 
 /* ---- block_wgmma.c ---- */
+/* Phases for a ring that warps of their own fill; what the tile's warps do beside those, up to an end; the reduction by both. */
+void sinter_block_add_phases(sinter_block_tiling *t);
+void sinter_block_begin_consumers(sinter_block_tiling *t);
+void sinter_block_reduce_by_pieces(sinter_block_tiling *t, sinter_expr steps);
 /* The same by instructions of warpgroups, which are begun, and are a group of products. */
 void sinter_block_multiply_groups(sinter_block_tiling *t);
 /* Sizes and types are those of an instruction of warpgroups, with what sinter_block_fit_mma looks at. */

@@ -53,6 +53,7 @@ typedef struct sinter_schedule_cuda_tile {
     bool slices;
     sinter_loop_mma mma;
     bool warpgroup; /* the instruction of four warps */
+    int64_t producers; /* warps that copy and do nothing else */
     int64_t stages; /* of a ring that copies under way fill; 1: there is none */
     double cycles;  /* of the GPU, until all blocks are done */
 } sinter_schedule_cuda_tile;

@@ -256,8 +256,12 @@ bool sinter_schedule_register_tile(sinter_schedule *schedule, sinter_register_ti
  * columns are then those of instructions, of 16 and 8 each, and the steps are as deep as instructions go, or a multiple.
  * warpgroup: these are those of four warps at once (codegen/loops/wgmma.h), each of 64 rows and all columns of the tile; steps are rows of 128
  * bytes. They are under way until the trip after the next, so the ring has a stage more, three at least:
- *     for steps + stages - 2 { wait stages - 3; wait wgmma 1; fence; barrier; copies of step; commit;
- *                              products of the step stages - 2 before; commit wgmma }; wait wgmma 0
+ *     for steps + stages - 2 { wait stages - 3; fence; barrier; copies of step; commit;
+ *                              products of the step stages - 2 before; commit wgmma; wait wgmma 1 }; wait wgmma 0
+ * producers: so many warps more, which copy while those multiply, and phases in place of barriers (SINTER_LOOP_WARPS). Both operands must be copied:
+ *     for steps + stages - 2 {
+ *       warps that copy { await that the step stages - 1 before is multiplied; copies of step; commit; wait stages - 2; fence; arrive at full }
+ *       warps that multiply { await full; products of the step stages - 2 before; commit wgmma; wait wgmma 1; arrive at empty } }
  * stages: copies to shared memory are begun stages - 1 steps before they are multiplied, into a ring of so many tiles:
  *     for steps + stages - 1 { wait stages - 2; barrier; copies of step; commit; acc = acc + a * b of the step stages - 1 before }
  * What is no input's element, or has no 4 bytes of them side by side, is read by threads into registers where copies begin, and stored behind what
@@ -271,6 +275,7 @@ typedef struct sinter_block_tile {
     bool slices, finite;
     sinter_loop_mma mma; /* or none */
     bool warpgroup;      /* by the instruction of four warps */
+    int64_t producers;   /* warps that copy and do nothing else; 0: those that multiply do */
     sinter_loop_var out_rows, out_columns; /* of tiles; out_rows = 0 without rows */
 } sinter_block_tile;
 bool sinter_schedule_block_tile(sinter_schedule *schedule, sinter_block_tile *tile);

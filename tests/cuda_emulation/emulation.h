@@ -54,7 +54,7 @@ struct parameter {
     const char *name;
 };
 
-enum state : uint8_t { READY, AT_BARRIER, AT_WARP, AT_WARPGROUP, DONE };
+enum state : uint8_t { READY, AT_BARRIER, AT_WARP, AT_WARPGROUP, AT_PHASE, DONE };
 
 struct access {
     uint64_t site, address;
@@ -71,6 +71,7 @@ static parameter parameters[MAX_PARAMETERS];
 static uint32_t thread_count, thread;
 static uint64_t block_serial; /* of all launches: what a block before wrote is not written */
 static uint32_t interval;     /* between barriers of the block */
+
 static state states[MAX_THREADS];
 static uint64_t sites[MAX_THREADS]; /* where a thread waits */
 static uint32_t findings;
@@ -310,19 +311,24 @@ static inline bool release(uint32_t size, state what) {
     return moved;
 }
 
+} // namespace emulation
+#include "tests/cuda_emulation/emulation_phases.h"
+namespace emulation {
+
 static inline void run_block(void) {
     block_serial++;
-    interval = 1;
+    interval = 0;
+    begin_epochs();
     next_thread = 0;
     for (uint32_t i = 0; i < thread_count; i++) states[i] = READY;
     while (next_thread < thread_count) enter(take_fiber());
     for (;;) {
-        while (release(WARP, AT_WARP) || release(WARPGROUP, AT_WARPGROUP)) continue;
+        while (release(WARP, AT_WARP) || release(WARPGROUP, AT_WARPGROUP) || release_phases()) continue;
         bool apart = false;
         if (all_wait(0, thread_count, AT_BARRIER, &apart)) {
             if (apart) find("threads of a block wait at different barriers");
             if (launch->counters) launch->counters->barriers++;
-            interval++;
+            begin_epochs();
             for (uint32_t i = 0; i < thread_count; i++)
                 if (states[i] == AT_BARRIER) resume(i);
             continue;
@@ -330,7 +336,7 @@ static inline void run_block(void) {
         bool stuck = false;
         for (uint32_t i = 0; i < thread_count; i++)
             if (states[i] != DONE) {
-                if (!stuck) find("a barrier that not all threads of the block reach");
+                if (!stuck) tell_stuck(i);
                 stuck = true;
                 resume(i);
             }

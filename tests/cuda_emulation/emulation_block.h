@@ -6,18 +6,24 @@ namespace emulation {
 
 /* ---- fences and products of warpgroups ---- */
 
-/* A number of each thread that grows, and what it was before this interval between barriers: what others know of it. */
+/* A number of each thread that grows, and what it was in its last epochs: others know of it what they have seen. */
 struct growing {
-    uint64_t block, now, before;
-    uint32_t interval_of_now;
+    enum { KEPT = 16 };
+    uint64_t block, values[KEPT];
+    uint32_t of_epoch[KEPT], count;
     void put(uint64_t value) {
-        if (block != block_serial) now = before = 0;
-        if (block != block_serial || interval_of_now != interval) before = now;
+        const uint32_t epoch = epochs[own_warp()];
+        if (block != block_serial) count = 0;
         block = block_serial;
-        interval_of_now = interval;
-        now = value;
+        if (!count || of_epoch[(count - 1) % KEPT] != epoch) count++;
+        of_epoch[(count - 1) % KEPT] = epoch;
+        values[(count - 1) % KEPT] = value;
     }
-    uint64_t known(void) const { return block != block_serial ? 0 : interval_of_now == interval ? before : now; }
+    uint64_t known(uint32_t owner) const {
+        for (uint32_t i = 0; block == block_serial && i < KEPT && i < count; i++)
+            if (has_seen(owner, of_epoch[(count - 1 - i) % KEPT])) return values[(count - 1 - i) % KEPT];
+        return 0;
+    }
 };
 static uint64_t write_serial;        /* of writes to memory of a block */
 static growing fences[MAX_THREADS];  /* the last write that a fence was behind */
@@ -57,19 +63,20 @@ static inline void begin_sums(uint8_t *first, uint32_t count) {
     memset(first, SUM_UNDER_WAY, count);
 }
 
-/* Groups of a warpgroup that all of its threads have waited for, as is known behind the last barrier. */
+/* Groups of a warpgroup that all of its threads have waited for, as is known to this thread's warp. */
 static inline uint64_t groups_done(uint32_t warpgroup) {
     static struct {
-        uint64_t block, least;
-        uint32_t interval;
-    } found[MAX_WARPGROUPS];
-    if (found[warpgroup].block == block_serial && found[warpgroup].interval == interval) return found[warpgroup].least;
+        uint64_t block, least, version;
+    } all[MAX_THREADS / WARP][MAX_WARPGROUPS], *found;
+    found = all[own_warp()];
+    const uint64_t version = versions[own_warp()];
+    if (found[warpgroup].block == block_serial && found[warpgroup].version == version) return found[warpgroup].least;
     uint64_t least = UINT64_MAX;
     for (uint32_t i = 0; i < WARPGROUP; i++) {
-        const uint64_t known = products[warpgroup * WARPGROUP + i].done.known();
+        const uint64_t known = products[warpgroup * WARPGROUP + i].done.known(warpgroup * WARPGROUP + i);
         if (known < least) least = known;
     }
-    found[warpgroup] = {block_serial, least, interval};
+    found[warpgroup] = {block_serial, least, version};
     return least;
 }
 
@@ -77,7 +84,7 @@ static inline uint64_t groups_done(uint32_t warpgroup) {
 template <class T, int64_t N> struct shared {
     struct mark {
         uint64_t block;                       /* that wrote it last */
-        uint32_t write_interval, read_interval;
+        uint32_t write_epoch, read_interval;
         uint16_t writer, reader;              /* reader: MAX_THREADS where there were several */
         bool under_way;                       /* the writer's copy, which nobody has waited for */
         uint64_t read_block;
@@ -93,7 +100,7 @@ template <class T, int64_t N> struct shared {
                  m->writer);
         else if (m->block != block_serial)
             find("element %lld of shared memory is read before it is written", (long long)index);
-        else if (m->write_interval == interval && m->writer != thread)
+        else if (m->writer != thread && !has_seen(m->writer, m->write_epoch))
             find("element %lld of shared memory: thread %u wrote it, and no barrier came since", (long long)index,
                  m->writer);
         const bool others = m->read_block == block_serial && m->read_interval == interval && m->reader != thread;
@@ -106,7 +113,7 @@ template <class T, int64_t N> struct shared {
         if (m->block == block_serial && m->under_way)
             find("element %lld of shared memory is written while thread %u's copy to it is under way", (long long)index,
                  m->writer);
-        else if (m->block == block_serial && m->write_interval == interval && m->writer != thread)
+        else if (m->block == block_serial && m->writer != thread && !has_seen(m->writer, m->write_epoch))
             find("element %lld of shared memory is written by threads %u and %u", (long long)index, m->writer, thread);
         if (m->read_block == block_serial && m->read_interval == interval && m->reader != thread)
             find("element %lld of shared memory is written, another thread read it, and no barrier came since",
@@ -116,7 +123,7 @@ template <class T, int64_t N> struct shared {
                 find("element %lld of shared memory is written while a product of warpgroup %u that reads it is under way",
                      (long long)index, i);
         m->block = block_serial;
-        m->write_interval = interval;
+        m->write_epoch = epochs[own_warp()];
         m->writer = (uint16_t)thread;
         m->under_way = false;
         m->serial = ++write_serial;
@@ -126,8 +133,8 @@ template <class T, int64_t N> struct shared {
         mark *m = &marks[index];
         const char *wrong = m->block != block_serial                         ? "before it is written"
                             : m->under_way                                   ? "while a copy to it is under way"
-                            : m->write_interval == interval                  ? "with no barrier since it was written"
-                            : fences[m->writer].known() < m->serial          ? "with no fence behind what wrote it"
+                            : !has_seen(m->writer, m->write_epoch)            ? "with no barrier since it was written"
+                            : fences[m->writer].known(m->writer) < m->serial         ? "with no fence behind what wrote it"
                                                                              : NULL;
         if (wrong) find("element %lld of shared memory is multiplied %s", (long long)index, wrong);
         if (m->product_block != block_serial) memset(m->product, 0, sizeof m->product);
@@ -247,6 +254,49 @@ __attribute__((noinline)) static void load_matrices(P to, S<T, N> &from, int64_t
         }
 }
 
+/* ---- phases ---- */
+
+template <int64_t N> static inline phase_state *phases_at(shared<uint64_t, N> &phases, int64_t i) {
+    phase_state *found = i >= 0 && i < N ? find_phases(&phases.data[i]) : NULL;
+    if (!found) find("there are no phases %lld of %lld", (long long)i, (long long)N);
+    return found;
+}
+
+template <int64_t N> static void make_phases(shared<uint64_t, N> &phases, uint32_t arrivals, uint64_t site) {
+    for (int64_t i = 0; i < N; i++) begin_phases(&phases.data[i], arrivals);
+    wait(AT_BARRIER, site);
+}
+
+/* The warp's first lane arrives, for all: what they know, and this epoch of theirs, is what who awaits it will have seen. */
+template <int64_t N> static void arrive(shared<uint64_t, N> &phases, int64_t i, uint64_t site) {
+    wait(AT_WARP, site);
+    phase_state *p = phases_at(phases, i);
+    const uint32_t warp = own_warp();
+    if (!p || thread % WARP) return;
+    knowledge known = seen[warp];
+    known.before[warp] = ++epochs[warp];
+    p->coming.take(known);
+    if (++p->arrived < p->arrivals) return;
+    p->known[p->over++ % KNOWN_PHASES] = p->coming;
+    p->coming = {};
+    p->arrived = 0;
+}
+
+template <int64_t N> static void await(shared<uint64_t, N> &phases, int64_t i, int64_t phase, uint64_t site) {
+    phase_state *p = phases_at(phases, i);
+    if (!p) return;
+    awaited[thread] = p;
+    awaited_phase[thread] = phase;
+    wait(AT_PHASE, site);
+    if ((int64_t)p->over <= phase) return; /* nobody comes any more */
+    if ((int64_t)p->over != phase + 1)
+        find("phase %lld of phases %lld is awaited, which %u others have followed", (long long)phase, (long long)i,
+             (unsigned)(p->over - phase - 1));
+    if (phase < 0) return;
+    seen[own_warp()].take(p->known[phase % KNOWN_PHASES]);
+    versions[own_warp()]++;
+}
+
 /* ---- copies under way ---- */
 
 /* What a thread began to copy to shared memory: the bytes are there from its wait on (PTX ISA, cp.async.wait_group), for others
@@ -282,7 +332,7 @@ template <class T, int64_t N> static void finish_copy(pending_copy *c) {
     memcpy(c->to, c->bytes, c->count * sizeof(T));
     for (uint32_t i = 0; i < c->count; i++) {
         marks[i].under_way = false;
-        marks[i].write_interval = interval;
+        marks[i].write_epoch = epochs[own_warp()];
         marks[i].serial = ++write_serial;
     }
 }
@@ -327,3 +377,7 @@ __attribute__((noinline)) static void copy_to_shared(S<T, N> &to, int64_t index,
 
 
 } // namespace emulation
+#define sinter_begin_phases(phases, arrivals) emulation::make_phases(phases, arrivals, (uint64_t)__LINE__)
+#define sinter_arrive(phases, i) emulation::arrive(phases, i, (uint64_t)__LINE__)
+#define sinter_await(phases, i, phase) emulation::await(phases, i, phase, (uint64_t)__LINE__)
+static inline bool sinter_is_warp(uint32_t first, uint32_t end) { return threadIdx.z >= first && threadIdx.z < end; }

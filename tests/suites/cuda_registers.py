@@ -29,6 +29,7 @@ CASES = [
     ("codegen/emit_cuda/contraction.sir", "--precision=f16"),
     ("codegen/emit_cuda/contraction_mma.sir",),
     ("codegen/emit_cuda/contraction_wgmma.sir",),
+    ("codegen/emit_cuda/contraction_pieces.sir",),
     ("codegen/emit_cuda/contraction_tf32.sir",),
     ("codegen/emit_cuda/contraction_split.sir",),
     ("codegen/emit_cuda/convolution_first.sir", "--precision=f16"),
@@ -45,6 +46,11 @@ REFUSED = {("--precision=tf32", "sm_75")}  # the compiler says so
 INSTRUCTIONS = [
     ("codegen/emit_cuda/contraction_wgmma.sir", "cuda:sm_90a", "HGMMA", 2),
     ("codegen/emit_cuda/contraction_wgmma.sir", "cuda:sm_90", "HMMA", 2),
+    ("codegen/emit_cuda/contraction_pieces.sir", "cuda:sm_90a", "HGMMA.64x256x16", 2),
+    ("codegen/emit_cuda/contraction_pieces.sir", "cuda:sm_90a", "SYNCS.PHASECHK", 2),
+    # which NVIDIA's compiler adds where products are waited for that may not have begun
+    ("codegen/emit_cuda/contraction_pieces.sir", "cuda:sm_90a", "HGMMA.64x8x16", 0),
+    ("codegen/emit_cuda/contraction_wgmma.sir", "cuda:sm_90a", "HGMMA.64x8x16", 0),
 ]
 # Memory of a block that a launch asks for beyond what code declares counts: that of warpgroups' tiles is more than the 48 KB that it may.
 ASKING = ("codegen/emit_cuda/contraction_wgmma.sir", "sm_90a", 2)  # model, architecture, so many kernels

@@ -401,7 +401,10 @@ static bool run_block_tile(verb_call *call) {
         if (ring) tile.stages = strtol(call->arguments[i] + 4, NULL, 10);
         while (mma && strcmp(call->arguments[i], sinter_loop_mma_infos[mma].name)) mma--;
         if (mma) tile.mma = (sinter_loop_mma)mma;
-        if (!slices && !finite && !mma && !group && tile.stages < 2 && !call->bad)
+        bool producers = !strncmp(call->arguments[i], "producers", 9);
+        if (producers) tile.producers = strtol(call->arguments[i] + 9, NULL, 10);
+        if (!slices && !finite && !mma && !group && tile.stages < 2 &&
+            !(producers && tile.producers > 0) && !call->bad)
             call->bad = call->arguments[i];
         tile.slices |= slices;
         tile.warpgroup |= group;

@@ -353,6 +353,7 @@ static bool tile_nest(product *p, const sinter_schedule_cuda_tile *best, sinter_
                                .slices = best->slices,
                                .mma = best->mma,
                                .warpgroup = best->warpgroup,
+                               .producers = best->producers,
                                .finite = p->sum.condition &&
                                          is_finite_factor(p, p->sum.factors[p->bare_factor])};
     return sinter_schedule_block_tile(p->schedule, out);
@@ -366,6 +367,10 @@ static bool make_tiles(product *p, sinter_schedule_cuda_product n, sinter_block_
         n.most_sums = 0;
         while (sinter_schedule_cuda_choose_tile(p->state->target, &n, staging, &best)) {
             if (tile_nest(p, &best, out)) return true;
+            if (best.producers) {
+                best.producers = 0;
+                if (tile_nest(p, &best, out)) return true;
+            }
             if (best.warpgroup) {
                 n.warpgroups = false;
                 continue;

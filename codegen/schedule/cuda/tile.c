@@ -23,9 +23,10 @@ enum {
     RESERVED_SHARED = 1 << 10, /* of each block, for the driver */
     COPIED_ROW = 128,          /* bytes: of 8 lanes that copy 16 each, which then meet in no bank */
     SCHEDULERS = 4, /* of a multiprocessor: each has its part of the units, and warps of its own */
-    SHARED_BYTES = 128,  /* of shared memory in a cycle */
-    CACHE_BYTES = 64,    /* of the second cache in a cycle of one multiprocessor, if all ask */
-    OTHER_REGISTERS = 64 /* of a thread, beside its sums */
+    SHARED_BYTES = 128,     /* of shared memory in a cycle */
+    CACHE_BYTES = 64,       /* of the second cache in a cycle of one multiprocessor, if all ask */
+    OTHER_REGISTERS = 64,   /* of a thread, beside its sums */
+    CONSUMER_REGISTERS = 40 /* the same of one that only multiplies */
 };
 
 typedef sinter_schedule_cuda_tile candidate;
@@ -117,7 +118,7 @@ static element_cycles cycles_of(const candidate *c, const sinter_gpu *gpu, const
 
 /* Blocks that have room on a multiprocessor. */
 static double room_for(const candidate *c, const sinter_gpu *gpu, const sizes *n) {
-    const double threads = (double)(c->warps * LANES),
+    const double threads = (double)((c->warps + c->producers) * LANES),
                  sums = (double)(c->thread_rows * c->thread_columns) * (c->mma ? 4 : 1),
                  shared = (double)(gpu->shared_bytes + RESERVED_SHARED) /
                           (double)(shared_bytes(c, n) + RESERVED_SHARED);
@@ -140,8 +141,8 @@ static double cost_of(const candidate *c, const sinter_gpu *gpu, const sizes *n)
     const element_cycles cycles = cycles_of(c, gpu, n);
     if (c->warpgroup) { /* they read while they multiply, and are under way meanwhile */
         const double busy = fmax(cycles.products, cycles.memory) * (double)step,
-                     behind =
-                         fmax(CYCLES_OF_TRIP, (double)CYCLES_OF_STEP / (double)(c->stages - 2));
+                     behind = fmax(c->producers ? 0 : CYCLES_OF_TRIP,
+                                   (double)CYCLES_OF_STEP / (double)(c->stages - 2));
         return waves * ((double)steps * fmax(beside * busy, behind) + CYCLES_OF_STEP);
     }
     const double full = (cycles.products + cycles.memory) * (double)step,
@@ -191,11 +192,26 @@ static int64_t choose_stages(candidate c, const sizes *n, int64_t bytes) {
     return 1;
 }
 
+/* A block that is alone on its multiprocessor has warps that copy for those that multiply, if there are registers for their threads: nothing
+ * else runs while these wait at a barrier, and begin copies. */
+static int64_t choose_producers(const candidate *c, const sinter_gpu *gpu, const sizes *n) {
+    candidate with = *c;
+    with.producers = SINTER_WGMMA_WARPS;
+    const int64_t sums = c->thread_rows * c->thread_columns * 4,
+                  threads = (c->warps + with.producers) * LANES;
+    const bool fits = threads * (sums + CONSUMER_REGISTERS) <= gpu->registers;
+    return c->warpgroup && c->warps >= 2 * SINTER_WGMMA_WARPS && fits && room_for(c, gpu, n) < 2
+               ? with.producers
+               : 0;
+}
+
 typedef struct search {
     const sinter_target *target;
     const sizes *n;
     sinter_schedule_cuda_staging staging;
     int64_t ring; /* bytes that a ring may have; 0: there is none */
+    int64_t
+        own_ring; /* the same where the code is for these GPUs alone, as that of warpgroups is */
     candidate *best;
 } search;
 
@@ -209,9 +225,10 @@ static void try_candidate(const search *s, candidate c) {
         (s->staging == SINTER_STAGING_SHORT_RING &&
          c.depth == choose_depth(&c, SINTER_STAGING_RING)))
         return;
-    if (s->ring) c.stages = choose_stages(c, s->n, s->ring);
+    if (s->ring) c.stages = choose_stages(c, s->n, c.warpgroup ? s->own_ring : s->ring);
     const bool fits = s->ring ? c.stages > 1 : shared_bytes(&c, s->n) <= limit;
     if (!fits || !has_registers(s->target, &c)) return;
+    c.producers = choose_producers(&c, s->target->gpu, s->n);
     c.cycles = cost_of(&c, s->target->gpu, s->n);
     if (c.cycles < s->best->cycles) *s->best = c;
 }
@@ -224,6 +241,7 @@ bool sinter_schedule_cuda_choose_tile(const sinter_target *target, const sizes *
                       .n = n,
                       .staging = staging,
                       .ring = turns ? 0 : ring_bytes(target),
+                      .own_ring = sinter_target_own_shared_bytes(target),
                       .best = out};
     const int64_t(*tiles)[3] = n->mma ? mma_tiles : scalar_tiles;
     *out = (candidate){.cycles = INFINITY};

@@ -1,6 +1,6 @@
 /* Warps that fill a ring and warps that multiply what is in it, ordered by phases: kernels that leave something out, and one that does it right, run
  * by the emulation header; what it finds goes to standard output. */
-#include "codegen/emit_cuda_prelude.h"
+#include "codegen/emit/cuda_prelude.h"
 
 enum { ROWS = 64, DEPTH = 64, COLUMNS = 32, STAGES = 3, STEPS = 7 };
 enum mistake { NONE, NOT_AWAITED, EARLY_PHASE, NO_FENCE, NOT_FREED, FREED_EARLY, NO_ARRIVAL, FEW_ARRIVALS, COPY_UNDER_WAY };

@@ -28,6 +28,9 @@ enum {
 /* What a sum in parts takes at most of the time without, so that what the model does not know does not make it a loss. */
 static const double WORTH_A_LAUNCH = 0.75;
 
+/* What the blocks of a wave read at most of what they do without groups of rows, so that these are worth it. */
+static const double WORTH_A_GROUP = 0.875;
+
 /* That tf32 makes of a number. */
 static const float LARGEST_ROUNDING = 1.001f;
 
@@ -273,6 +276,49 @@ static bool bind_blocks(product *p, loop_run *tiles) {
     return true;
 }
 
+/* ---- the order of blocks ---- */
+
+/* Rows and columns that the blocks of a wave read, as many as multiprocessors, which begin in groups of so many tiles of rows: down a group first, then
+ * along the columns. */
+static double read_by_wave(const sinter_schedule_cuda_product *n, const sinter_gpu *gpu,
+                           int64_t row_tiles, int64_t column_tiles, int64_t group) {
+    const int64_t blocks = gpu->multiprocessors, along = (blocks + group - 1) / group;
+    const bool inside = along <= column_tiles; /* of one group */
+    const int64_t columns = inside ? along : column_tiles,
+                  down = inside ? group : (blocks + columns - 1) / columns,
+                  most = blocks < row_tiles ? blocks : row_tiles, rows = down < most ? down : most;
+    return (double)rows * (double)n->rows / (double)row_tiles +
+           (double)columns * (double)n->columns / (double)column_tiles;
+}
+
+/* Blocks begin in the order of the launch's axes, columns first. Where the second cache has no room for both operands, blocks that run at the same time
+ * share more of them if they are a square of the product: tiles of rows in groups, each of which goes through all columns. */
+static bool group_rows(product *p, const sinter_schedule_cuda_product *n, loop_run *tiles) {
+    const sinter_gpu *gpu = p->state->target->gpu;
+    const int64_t bytes = (n->rows + n->columns) * n->depth * n->element;
+    int64_t row_tiles, column_tiles, best = 1;
+    if (p->batch.count || tiles->count != 2 || bytes <= gpu->l2_bytes ||
+        !sinter_loop_trip_count(sinter_schedule_get_loop(p->schedule->function, tiles->loops[0]),
+                                &row_tiles) ||
+        !sinter_loop_trip_count(sinter_schedule_get_loop(p->schedule->function, tiles->loops[1]),
+                                &column_tiles))
+        return true;
+    double least = WORTH_A_GROUP * read_by_wave(n, gpu, row_tiles, column_tiles, 1);
+    for (int64_t group = 2; group <= row_tiles; group++) {
+        const double read = read_by_wave(n, gpu, row_tiles, column_tiles, group);
+        if (row_tiles % group || read >= least) continue;
+        best = group;
+        least = read;
+    }
+    sinter_loop_var outer, inner, tail;
+    if (best == 1) return true;
+    if (!sinter_schedule_split(p->schedule, tiles->loops[0], best, SINTER_TAIL_EXACT, &outer,
+                               &inner, &tail))
+        return false;
+    *tiles = (loop_run){.loops = {outer, tiles->loops[1], inner}, .count = 3};
+    return sinter_schedule_reorder(p->schedule, tiles->loops, tiles->count);
+}
+
 /* ---- parts of a sum ---- */
 
 /* Of a reduction's loop that parts are made of, and how many. */
@@ -397,7 +443,7 @@ bool sinter_schedule_cuda_contraction(sinter_schedule_cuda_state *state, sinter_
     if (p.batch.count) push(&tiles, p.batch.loops[0]);
     if (tile.out_rows) push(&tiles, tile.out_rows);
     push(&tiles, tile.out_columns);
-    return bind_blocks(&p, &tiles);
+    return group_rows(&p, &n, &tiles) && bind_blocks(&p, &tiles);
 }
 
 /* ---- in a block ---- */

@@ -24,7 +24,7 @@ WEIGHT_BITS = {TensorProto.UINT4: 4, TensorProto.INT4: 4, TensorProto.UINT2: 2, 
 ROWS = (3, 1, 40)
 FEW_ROWS, WIDE = (1, 2, 4, 5), (128, 200, 161, 96)  # of floats
 TARGETS = {"x86-64-v2": "ssse3", "x86-64-v3": "avx2", "x86-64-v4": "avx512vl", "x86-64-v4+avx512vnni": "avx512_vnni"}
-CHANNELS, OUTPUTS, KERNELS, SIZE = (8, 16, 24, 32), (16, 10, 64), ((3, 1), (3, 2), (1, 1)), 9  # of convolutions; kernels: taps and stride
+CHANNELS, OUTPUTS, KERNELS, SIZE = (8, 16, 36, 24, 32), (16, 10, 64), ((3, 1), (3, 2), (1, 1)), 9  # of convolutions; kernels: taps and stride
 PLACES = {"row": {"axis": 0}, "tensor": {}, "step": {"axis": 1}, "column": {"axis": 1}}
 
 

@@ -241,7 +241,7 @@ static uint32_t word_dims(const sinter_cpu_dot *d, uint32_t rank, const int64_t 
     for (uint32_t i = 0; i < rank; i++) {
         if (d->around && i == d->b_dim) continue;
         out_dims[used] = i == (d->around ? d->b_row : d->b_dim)
-                             ? sinter_cpu_dot_word_count(d) / d->shared
+                             ? (sinter_cpu_dot_word_count(d) + d->shared - 1) / d->shared
                              : dims[i];
         out_from[used++] = i;
     }
@@ -262,14 +262,17 @@ static bool pack_words(void *user, const sinter_tensor *source, sinter_tensor *o
     uint8_t *to = sinter_tensor_mutable(out_packed);
     int64_t words = sinter_tensor_count(out_packed);
     for (int64_t w = 0; w < words; w++) {
-        int64_t rest = w, base = 0, first = 0;
+        int64_t rest = w, base = 0, first = 0, own = 0;
         for (uint32_t i = rank; i-- > 0; rest /= dims[i]) {
-            if (from_dims[i] == word_dim)
-                first = rest % dims[i] * fields * d->shared;
-            else
+            if (from_dims[i] == word_dim) {
+                own = rest % dims[i] * fields * d->shared;
+                first = sinter_cpu_dot_first_word(d, rest % dims[i]) * fields;
+            } else {
                 base += rest % dims[i] * strides[from_dims[i]];
+            }
         }
         for (int64_t k = 0; k < fields * d->shared && first + k < d->count * d->steps; k++) {
+            if (first + k < own) continue; /* of the word before */
             int64_t step = first + k, at = base + step % d->steps * strides[d->b_dim];
             uint8_t *place = to + w * BYTES + k % fields * bytes;
             if (d->around) at += step / d->steps * strides[d->b_row];
@@ -408,15 +411,18 @@ static void write_shared(sinter_cpu_dot *d) {
     sinter_loop_builder *build = &d->build;
     sinter_loop_stmt *loop = d->loop, **link = &loop->body;
     sinter_expr index = sinter_loop_var_read(build, loop->var);
-    loop->upper = sinter_loop_int(build, sinter_cpu_dot_word_count(d) / d->shared);
+    int64_t words = sinter_cpu_dot_word_count(d), count = (words + d->shared - 1) / d->shared;
+    loop->upper = sinter_loop_int(build, count);
     sinter_loop_take_range(build, loop);
+    sinter_expr first = sinter_loop_mul(build, index, sinter_loop_int(build, BYTES * d->shared));
+    if (words % d->shared)
+        first = sinter_loop_min(
+            build, first, sinter_loop_int(build, BYTES * sinter_cpu_dot_first_word(d, count - 1)));
     build->tail = link;
     *link = NULL;
     sinter_loop_var word = sinter_loop_declare(build, "word", false, load_constant(d, index));
     for (int64_t f = 0; f < d->shared; f++) {
-        sinter_expr step = sinter_loop_add(
-            build, sinter_loop_mul(build, index, sinter_loop_int(build, BYTES * d->shared)),
-            sinter_loop_int(build, BYTES * f));
+        sinter_expr step = sinter_loop_add(build, first, sinter_loop_int(build, BYTES * f));
         sinter_expr field = sinter_cpu_dot_field(d, sinter_loop_var_read(build, word), f);
         sinter_loop_assign(build, d->assign->var, multiplied(d, field, step, BYTES));
     }

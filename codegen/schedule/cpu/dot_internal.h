@@ -34,6 +34,7 @@ typedef struct sinter_cpu_dot {
     sinter_loop_buffer
         words; /* or, where this is not 0, once for all rows: scratch [word, column] */
     int64_t shared; /* words of bytes that one word of the constant has; more than 1: their numbers are too large by a power of two */
+    bool is_plain;  /* or as they are: none is negative */
 } sinter_cpu_dot;
 
 /* The body of the loop is  acc = acc + product  of loads that some kind multiplies: sets kind, a and b. */
@@ -52,7 +53,9 @@ bool sinter_cpu_dot_replace_constants(sinter_cpu_dot *d);
 void sinter_cpu_dot_share_words(sinter_cpu_dot *d, const sinter_cpu_nest *nest);
 /* Puts a number into its byte, 0 at first, of word `index` of those that share one. */
 void sinter_cpu_dot_pack_field(const sinter_cpu_dot *d, int64_t index, uint8_t number, uint8_t *byte);
-/* Word `index` of those that share this one, its numbers too large. */
+/* The first word of bytes of word `index` of the constant; the last one may begin among those of the one before, with zeros for them. */
+int64_t sinter_cpu_dot_first_word(const sinter_cpu_dot *d, int64_t index);
+/* Word `index` of those that share this one, its numbers too large, or plain. */
 sinter_expr sinter_cpu_dot_field(sinter_cpu_dot *d, sinter_expr word, int64_t index);
 /* What is behind the reduction reads the sum as it ought to be. */
 void sinter_cpu_dot_scale_back(sinter_cpu_dot *d, const sinter_cpu_nest *nest);

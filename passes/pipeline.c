@@ -58,6 +58,8 @@ static const char level_1[] =
     "split-reductions,"
     /* The same of windows, of which none is a convolution's. */
     "split-windows,"
+    /* Nothing may join paddings any more. */
+    "split-padding,"
     /* One kernel, one pass over memory. From here on groups hide their nodes from the passes above. */
     "fuse,"
     /* Groups have copies of their own of small constants. */

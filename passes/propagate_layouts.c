@@ -2,12 +2,12 @@
  * in vectors: windows get channels_last, what lies between them follows, transposes stand at the borders.
  *
  * A node that can work on either layout does what makes the borders smallest; a connected region stays as it was where its
- * multiplications do not pay for its borders. A border is free where it meets another transpose or moves no element.
- * canonicalize then joins and removes transposes. Needs composites decomposed, inferred types; results do not change by a bit.
+ * multiplications do not pay for its borders, and so does a convolution whose lanes go along the width (split_padding.h). A border is free
+ * where it meets another transpose or moves no element. canonicalize then joins and removes transposes. Needs composites decomposed, inferred types; results do not change by a bit.
  * Test: tests/passes/propagate_layouts/ */
 #include "passes/propagate_layouts.h"
 #include "passes/fold_constants.h"
-#include "passes/pass.h"
+#include "passes/split_padding.h"
 
 enum {
     SWEEPS = 4,
@@ -25,6 +25,7 @@ typedef struct layouts {
     uint32_t *component;              /* by node: union-find */
     sinter_value *moved;              /* by value: with channels last */
     const int64_t *bindings;          /* of symbols, for estimates */
+    const sinter_pass_context *context;
 } layouts;
 
 /* ---- costs ---- */
@@ -299,14 +300,16 @@ static bool move_region(layouts *s, sinter_region region) {
     s->component = SINTER_NEW_ARRAY(s->scratch, uint32_t, s->node_limit);
     s->moved = SINTER_NEW_ARRAY(s->scratch, sinter_value, s->value_limit);
     bool any = false;
+    s->bindings = sinter_dim_assume(sinter_module_dims(module), s->scratch, SINTER_ASSUMED_DIM);
     SINTER_FOR_NODES (module, region, planned) {
         s->plans[planned] = sinter_layout_plan_node(module, planned);
+        if (sinter_conv_goes_along_width(s->context, planned, s->bindings))
+            s->plans[planned].possible = false;
         s->last[planned] = s->plans[planned].possible;
         s->component[planned] = planned;
         any |= s->plans[planned].possible && s->plans[planned].is_window;
     }
     if (!any) return true;
-    s->bindings = sinter_dim_assume(sinter_module_dims(module), s->scratch, SINTER_ASSUMED_DIM);
     shrink_borders(s);
     keep_what_pays(s);
     SINTER_FOR_NODES (module, region, chosen)
@@ -321,7 +324,10 @@ static bool move_region(layouts *s, sinter_region region) {
 
 void sinter_pass_propagate_layouts(sinter_pass_context *context) {
     sinter_module *module = context->module;
-    layouts s = {.module = module, .scratch = &context->scratch, .rewrite = &context->rewrite};
+    layouts s = {.module = module,
+                 .scratch = &context->scratch,
+                 .rewrite = &context->rewrite,
+                 .context = context};
     bool ok = true;
     uint32_t regions = sinter_module_region_limit(module);
     for (sinter_region region = 1; ok && region < regions; region++) {

@@ -4,6 +4,7 @@
  * zero point by 128. Exact: i32 wraps alike on both sides. Test: tests/passes/recognize_integer/zero.sir */
 #include "ir/decompose.h"
 #include "passes/recognize_integer.h"
+#include "passes/window_borders.h"
 
 #include <string.h>
 
@@ -168,59 +169,6 @@ bool sinter_integer_matmul_zeros_signed(sinter_rewrite *rewrite, sinter_node nod
 
 /* ---- convolutions ---- */
 
-typedef struct borders {
-    uint32_t spatial;
-    int64_t before[SINTER_MAX_RANK], after[SINTER_MAX_RANK];
-    bool any;
-} borders;
-
-/* Pads in numbers; false where they depend on a dim that is none. */
-static bool read_borders(const sinter_module *module, sinter_node node, const sinter_tensor *w,
-                         bool last, borders *out) {
-    sinter_string mode = sinter_node_get_string(module, node, "auto_pad");
-    bool upper = sinter_string_is(mode, "SAME_UPPER"), lower = sinter_string_is(mode, "SAME_LOWER");
-    *out = (borders){.spatial = w->rank - 2};
-    for (uint32_t i = 0; i < out->spatial; i++) {
-        if (upper || lower) {
-            int64_t in[2], result[2], axis = last ? 1 + i : 2 + i;
-            sinter_dim_table *dims = sinter_module_dims(module);
-            sinter_dim_range(
-                dims, sinter_value_type(module, sinter_node_operand(module, node, 0))->dims[axis],
-                &in[0], &in[1]);
-            sinter_dim_range(
-                dims, sinter_value_type(module, sinter_node_result(module, node, 0))->dims[axis],
-                &result[0], &result[1]);
-            if (in[0] != in[1] || result[0] != result[1]) return false;
-            int64_t total =
-                (result[0] - 1) * sinter_node_get_int_at(module, node, "strides", i, 1) +
-                (w->dims[i + 2] - 1) * sinter_node_get_int_at(module, node, "dilations", i, 1) + 1 -
-                in[0];
-            if (total < 0) total = 0;
-            out->before[i] = upper ? total / 2 : total - total / 2;
-            out->after[i] = total - out->before[i];
-        } else if (!sinter_string_is(mode, "VALID")) {
-            out->before[i] = sinter_node_get_int_at(module, node, "pads", i, 0);
-            out->after[i] = sinter_node_get_int_at(module, node, "pads", i + out->spatial, 0);
-        }
-        out->any |= out->before[i] != 0 || out->after[i] != 0;
-    }
-    return true;
-}
-
-static sinter_value pad(sinter_rewrite *rewrite, sinter_value x, const borders *b, double value,
-                        bool last) {
-    sinter_dtype dtype = sinter_value_type(rewrite->build.module, x)->dtype;
-    int64_t pads[2 * SINTER_MAX_RANK] = {0};
-    uint32_t rank = b->spatial + 2;
-    for (uint32_t i = 0; i < b->spatial; i++) {
-        pads[i + (last ? 1 : 2)] = b->before[i];
-        pads[i + (last ? 1 : 2) + rank] = b->after[i];
-    }
-    sinter_value operands[3] = {x, sinter_build_ints(&rewrite->build, pads, 2 * rank),
-                                sinter_integer_constant(rewrite, dtype, &value, 1, 0)};
-    return sinter_build(&rewrite->build, SINTER_OP_pad, operands, 3, NULL, 0);
-}
-
 /* The convolution of x with other weights, of one group where `ones`; without pads where they are made already. */
 static sinter_value convolve(sinter_rewrite *rewrite, sinter_node node, sinter_value x,
                              sinter_value w, bool padded) {
@@ -292,10 +240,10 @@ static bool leave_conv(sinter_rewrite *rewrite, sinter_node node, sinter_dtype t
                  !sinter_node_operand(module, node, 3);
     bool last = sinter_node_get_int(module, node, "channels_last", 0) != 0;
     bool grouped = sinter_node_get_int(module, node, "group", 1) != 1;
-    borders border;
+    sinter_window_borders border;
     centred x, w;
     if (plain || !weights || sinter_tensor_count(weights) == 0 ||
-        !read_borders(module, node, weights, last, &border) ||
+        !sinter_window_read_borders(module, node, &border) ||
         !read_centred(rewrite, node, 0, to, &x) || x.late || zero_count(&x) != 1 ||
         !read_centred(rewrite, node, 1, SINTER_DTYPE_i8, &w) || w.late)
         return false;
@@ -304,7 +252,12 @@ static bool leave_conv(sinter_rewrite *rewrite, sinter_node node, sinter_dtype t
     uint32_t rank = last ? 1 : border.spatial + 1;
     bool padded = border.any && has_zero(&x);
     sinter_value data = x.x;
-    if (padded) data = pad(rewrite, data, &border, (double)zero_at(&x, 0), last);
+    if (padded) {
+        const double fill = (double)zero_at(&x, 0);
+        sinter_dtype dtype = sinter_value_type(module, data)->dtype;
+        data = sinter_window_pad(rewrite, data, &border,
+                                 sinter_integer_constant(rewrite, dtype, &fill, 1, 0));
+    }
     if (!data) return false;
     sinter_value y = convolve(rewrite, node, data, w.x, padded);
     if (has_zero(&x))

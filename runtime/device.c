@@ -19,20 +19,74 @@ static bool read_ordinal(const char *text, uint32_t *out_ordinal) {
     return true;
 }
 
+/* The driver that the name is of, and which device; NULL: none. */
+static const sinter_device_driver *find_driver(const char *name, uint32_t *out_ordinal) {
+    for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
+        size_t length = strlen(drivers[i]->name);
+        if (!strncmp(name, drivers[i]->name, length) && read_ordinal(name + length, out_ordinal))
+            return drivers[i];
+    }
+    return NULL;
+}
+
+static sinter_status *no_such_name(const char *name) {
+    return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "device '%s': expected cpu, cuda or cuda:NUMBER",
+                       name);
+}
+
 sinter_status *sinter_device_open(const char *name, const sinter_allocator *allocator,
                                   sinter_device **out_device) {
     if (!name || !out_device)
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "%s: expected an address, found NULL",
                            name ? "out_device" : "name");
     *out_device = NULL;
-    for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
-        size_t length = strlen(drivers[i]->name);
-        uint32_t ordinal;
-        if (!strncmp(name, drivers[i]->name, length) && read_ordinal(name + length, &ordinal))
-            return drivers[i]->open(ordinal, allocator, out_device);
+    uint32_t ordinal;
+    const sinter_device_driver *driver = find_driver(name, &ordinal);
+    if (!driver) return no_such_name(name);
+    sinter_status *status = driver->open(ordinal, allocator, out_device);
+    if (!status) (*out_device)->ordinal = ordinal;
+    return status;
+}
+
+sinter_status *sinter_device_count(const char *name, uint32_t *out_count) {
+    uint32_t ordinal;
+    const sinter_device_driver *driver = find_driver(name, &ordinal);
+    *out_count = 0;
+    return driver ? driver->count(out_count) : no_such_name(name);
+}
+
+sinter_status *sinter_device_turns_get(sinter_device_turns *turns, int64_t number,
+                                       sinter_device **out_device) {
+    sinter_device *first = turns->first;
+    sinter_status *status = NULL;
+    *out_device = first;
+    if (!first || !number) return NULL;
+    if (!turns->others) {
+        status = first->driver->count(&turns->count);
+        if (!status && turns->count <= first->ordinal) turns->count = first->ordinal + 1;
+        if (!status) turns->others = sinter_device_new(first, turns->count * sizeof *turns->others);
+        if (!status && !turns->others)
+            status = SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for a list of devices");
+        if (status) return status;
     }
-    return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "device '%s': expected cpu, cuda or cuda:NUMBER",
-                       name);
+    const uint32_t distance = (uint32_t)(number % turns->count);
+    sinter_device **other = &turns->others[distance];
+    if (!distance) return NULL;
+    if (!*other) {
+        const uint32_t ordinal = (first->ordinal + distance) % turns->count;
+        status = first->driver->open(ordinal, first->allocator, other);
+        if (!status) (*other)->ordinal = ordinal;
+    }
+    *out_device = *other;
+    return status;
+}
+
+void sinter_device_turns_close(sinter_device_turns *turns) {
+    for (uint32_t i = 0; turns->others && i < turns->count; i++)
+        sinter_device_close(turns->others[i]);
+    if (turns->others)
+        sinter_device_delete(turns->first, turns->others, turns->count * sizeof *turns->others);
+    *turns = (sinter_device_turns){0};
 }
 
 void sinter_device_close(sinter_device *device) {

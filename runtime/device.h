@@ -23,13 +23,18 @@ typedef struct sinter_device_properties {
     uint32_t block_threads;   /* most in a block */
     uint32_t shared_bytes;    /* most in a block, where a kernel asks for it */
     uint64_t memory_bytes;
+    unsigned char uuid[16];   /* of the very device, in whatever process; zeros for the CPU */
 } sinter_device_properties;
 
 /* A stream may not be NULL but where it says so. Sizes of 0 are fine. */
 typedef struct sinter_device_driver {
     const char *name;
+    sinter_status *(*count)(uint32_t *out_count); /* devices that can be opened: 0 on */
     sinter_status *(*open)(uint32_t ordinal, const sinter_allocator *allocator, sinter_device **out_device);
     void (*close)(sinter_device *device);
+    /* Around calls of other libraries of the driver's maker, which take the thread's current device: no call of this table in between. */
+    sinter_status *(*enter)(sinter_device *device);
+    sinter_status *(*leave)(sinter_device *device);
 
     /* 256-byte aligned, usable by what follows in the stream; given back in a stream's order. */
     sinter_status *(*allocate)(sinter_device_stream *stream, uint64_t bytes, void **out_memory);
@@ -51,6 +56,7 @@ typedef struct sinter_device_driver {
     sinter_status *(*event_destroy)(sinter_device_event *event); /* NULL allowed */
     sinter_status *(*event_record)(sinter_device_event *event, sinter_device_stream *stream);
     sinter_status *(*event_wait)(sinter_device_event *event); /* on the host; at once where it was not recorded */
+    sinter_status *(*event_query)(sinter_device_event *event, bool *out_is_done);
     sinter_status *(*stream_wait_event)(sinter_device_stream *stream, sinter_device_event *event); /* on the device */
     sinter_status *(*event_seconds)(sinter_device_event *from, sinter_device_event *to, double *out_seconds); /* both done */
 
@@ -75,6 +81,7 @@ typedef struct sinter_device_driver {
 struct sinter_device { /* each driver's device begins with it */
     const sinter_device_driver *driver;
     sinter_device_properties properties;
+    uint32_t ordinal;
     const sinter_allocator *allocator; /* of the host; NULL: malloc */
     sinter_allocator allocator_copy;
 };
@@ -84,6 +91,18 @@ struct sinter_device_stream { /* each driver's stream begins with it, as do the 
 };
 
 extern const sinter_device_driver sinter_device_cpu, sinter_device_cuda;
+
+/* How many devices there are of the kind that a name ("cuda", "cuda:1") is of. */
+sinter_status *sinter_device_count(const char *name, uint32_t *out_count);
+
+/* Devices that ranks of this process take in turns: the first one, which is the caller's, and those of its driver behind it, around. They are
+ * opened when they are asked for; NULL for a first one that is NULL. */
+typedef struct sinter_device_turns {
+    sinter_device *first, **others; /* others: count of them, by distance; NULL: not open */
+    uint32_t count;
+} sinter_device_turns;
+sinter_status *sinter_device_turns_get(sinter_device_turns *turns, int64_t number, sinter_device **out_device);
+void sinter_device_turns_close(sinter_device_turns *turns); /* nothing uses them any more; the first stays open */
 
 /* What the driver calls the stream (CUstream): for those who have it from a caller. NULL where there is none. */
 void *sinter_device_native_stream(const sinter_device_stream *stream);

@@ -60,6 +60,17 @@ static sinter_status *no_memory(uint64_t bytes) {
 
 /* ---- device and memory ---- */
 
+static sinter_status *count_devices(uint32_t *out_count) {
+    *out_count = 1;
+    return NULL;
+}
+
+/* There is no device that would be current. */
+static sinter_status *enter_or_leave(sinter_device *device) {
+    (void)device;
+    return NULL;
+}
+
 static sinter_status *open_device(uint32_t ordinal, const sinter_allocator *allocator,
                                   sinter_device **out_device) {
     if (ordinal)
@@ -237,6 +248,12 @@ static sinter_status *event_wait(sinter_device_event *event) {
     return NULL;
 }
 
+static sinter_status *event_query(sinter_device_event *event, bool *out_is_done) {
+    (void)event;
+    *out_is_done = true;
+    return NULL;
+}
+
 static sinter_status *stream_wait_event(sinter_device_stream *stream, sinter_device_event *event) {
     (void)event;
     return not_captured(stream, "an event");
@@ -339,6 +356,9 @@ static sinter_status *graph_launch(sinter_device_graph *graph, sinter_device_str
 }
 
 const sinter_device_driver sinter_device_cpu = {.name = "cpu",
+                                                .count = count_devices,
+                                                .enter = enter_or_leave,
+                                                .leave = enter_or_leave,
                                                 .open = open_device,
                                                 .close = close_device,
                                                 .allocate = allocate,
@@ -355,6 +375,7 @@ const sinter_device_driver sinter_device_cpu = {.name = "cpu",
                                                 .event_destroy = event_destroy,
                                                 .event_record = event_record,
                                                 .event_wait = event_wait,
+                                                .event_query = event_query,
                                                 .stream_wait_event = stream_wait_event,
                                                 .event_seconds = event_seconds,
                                                 .module_load = module_load,

@@ -115,6 +115,16 @@ static int leave(const cuda_device *device, int error) {
 #define DO(device, name, ...)                                                                      \
  check((device), RUN(device, name, __VA_ARGS__), symbol_of_##name, __FILE__, __LINE__)
 
+static sinter_status *enter_device(sinter_device *base) {
+    cuda_device *device = (cuda_device *)base;
+    return TRY(device, context_push, device->context);
+}
+
+static sinter_status *leave_device(sinter_device *base) {
+    cuda_context gone;
+    return TRY((cuda_device *)base, context_pop, &gone);
+}
+
 static sinter_status *no_host_memory(void) {
     return SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "cuda: no memory on the host");
 }
@@ -184,6 +194,7 @@ static sinter_status *read_properties(cuda_device *device) {
     if (!status)
         status = TRY(device, device_name, p->name, (int)sizeof p->name - 1, device->number);
     if (!status) status = TRY(device, device_memory, &bytes, device->number);
+    if (!status) status = TRY(device, device_uuid, p->uuid, device->number);
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted && !status; i++)
         status = TRY(device, device_attribute, wanted[i].to, wanted[i].attribute, device->number);
     if (!status && !pools)
@@ -211,17 +222,32 @@ static void close_device(sinter_device *base) {
     sinter_device_destroy(base, sizeof *device);
 }
 
-static sinter_status *start(cuda_device *device, uint32_t ordinal) {
-    int count = 0, error = device->call.init(0);
+static sinter_status *start_driver(const cuda_functions *call, int *out_count) {
+    int error = call->init(0);
     char text[256];
-    if (error == CUDA_SUCCESS) error = device->call.device_count(&count);
-    if (error)
-        return SINTER_FAIL(SINTER_STATUS_NO_DEVICE, "cuda: the driver does not start: %s",
-                           name_error(&device->call, error, text));
+    if (error == CUDA_SUCCESS) error = call->device_count(out_count);
+    if (!error) return NULL;
+    return SINTER_FAIL(SINTER_STATUS_NO_DEVICE, "cuda: the driver does not start: %s",
+                       name_error(call, error, text));
+}
+
+static sinter_status *count_devices(uint32_t *out_count) {
+    cuda_functions call = {0};
+    int count = 0;
+    sinter_status *status = open_library(&call);
+    if (!status) status = start_driver(&call, &count);
+    *out_count = (uint32_t)count;
+    return status;
+}
+
+static sinter_status *start(cuda_device *device, uint32_t ordinal) {
+    int count = 0;
+    sinter_status *status = start_driver(&device->call, &count);
+    if (status) return status;
     if (ordinal >= (uint32_t)count)
         return SINTER_FAIL(SINTER_STATUS_NO_DEVICE, "cuda:%u: the driver has %d device%s", ordinal,
                            count, count == 1 ? "" : "s");
-    sinter_status *status = TRY(device, device_get, &device->number, (int)ordinal);
+    status = TRY(device, device_get, &device->number, (int)ordinal);
     if (!status) status = read_properties(device);
     if (!status) status = TRY(device, context_retain, &device->context, device->number);
     return status ? status : make_pool(device);
@@ -371,6 +397,14 @@ static sinter_status *event_wait(sinter_device_event *event) {
     return DO(event->device, event_wait, event->event);
 }
 
+static sinter_status *event_query(sinter_device_event *event, bool *out_is_done) {
+    int error = RUN(event->device, event_query, event->event);
+    *out_is_done = error == CUDA_SUCCESS;
+    return error == CUDA_ERROR_NOT_READY
+               ? NULL
+               : check(event->device, error, symbol_of_event_query, __FILE__, __LINE__);
+}
+
 static sinter_status *stream_wait_event(sinter_device_stream *stream, sinter_device_event *event) {
     return DO(event->device, stream_wait_event, native(stream), event->event, 0);
 }
@@ -490,6 +524,9 @@ static sinter_status *graph_destroy(sinter_device_graph *graph) {
 }
 
 const sinter_device_driver sinter_device_cuda = {.name = "cuda",
+                                                 .count = count_devices,
+                                                 .enter = enter_device,
+                                                 .leave = leave_device,
                                                  .open = open_device,
                                                  .close = close_device,
                                                  .allocate = allocate,
@@ -506,6 +543,7 @@ const sinter_device_driver sinter_device_cuda = {.name = "cuda",
                                                  .event_destroy = event_destroy,
                                                  .event_record = event_record,
                                                  .event_wait = event_wait,
+                                                 .event_query = event_query,
                                                  .stream_wait_event = stream_wait_event,
                                                  .event_seconds = event_seconds,
                                                  .module_load = module_load,

@@ -178,6 +178,17 @@ bool sinter_job_is_one(void) {
     return false;
 }
 
+int64_t sinter_job_local_rank(void) {
+    static const char *const names[] = {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID",
+                                        "SLURM_LOCALID"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *text = getenv(names[i]);
+        const long number = text ? strtol(text, NULL, 10) : -1;
+        if (number >= 0) return number;
+    }
+    return 0;
+}
+
 /* The plug-in that SINTER_TRANSPORT names, else the one beside the libraries of the program. */
 static sinter_status *open_transport(sinter_job *job) {
     const char *name = getenv("SINTER_TRANSPORT");

@@ -15,6 +15,7 @@ typedef struct sinter_engine_options {
     const char *target; /* NULL: "cpu" */
     const char *passes; /* comma-separated list instead of the pipeline of `level`; NULL: the pipeline */
     struct sinter_device *device; /* what code for cuda runs on; outlives the engine. NULL: the CPU is all there is */
+    bool one_device;    /* ranks and stages that are threads share it; else each takes the next one of its driver, around, beginning with it */
     int level;          /* -O0..3 */
     int thread_count;   /* 0: 1 */
     int jobs;           /* threads to compile with, 0: one a core */

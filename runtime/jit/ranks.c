@@ -65,6 +65,22 @@ static bool count_values(sinter_ranks *r, const char *name, const sinter_engine 
            sinter_error(diag, name, "has not the inputs and outputs of rank 0");
 }
 
+/* Ranks of this process take devices in turns. */
+static bool find_device(sinter_ranks *r, int64_t rank, const char *where,
+                        sinter_engine_options *own, sinter_diag *diag) {
+    const int64_t turn = r->own >= 0 || r->one_device ? 0 : rank;
+    bool good =
+        sinter_engine_report(sinter_device_turns_get(&r->turns, turn, &own->device), where, diag);
+    r->devices[rank] = own->device;
+    return good;
+}
+
+static void make_lists(sinter_ranks *r) {
+    r->engines = SINTER_NEW_ARRAY(&r->arena, sinter_engine *, r->count);
+    r->files = SINTER_NEW_ARRAY(&r->arena, int64_t, r->count);
+    r->devices = SINTER_NEW_ARRAY(&r->arena, sinter_device *, r->count);
+}
+
 /* `program`, its hash and, where it is that of an earlier rank, `of` that one. A rank that is another process is left to it. */
 static bool load_engine(sinter_ranks *r, int64_t rank, sinter_lexer *lexer, const char *folder,
                         const sinter_engine_options *options, sinter_diag *diag) {
@@ -79,10 +95,14 @@ static bool load_engine(sinter_ranks *r, int64_t rank, sinter_lexer *lexer, cons
         return false;
     if (r->own >= 0 && rank != r->own) return true;
     const char *name = sinter_ranks_path(&r->arena, folder, file);
-    if (file >= 0 && file < rank && r->engines[file])
-        r->engines[rank] = sinter_engine_share(r->engines[file]);
+    r->files[rank] = file;
+    sinter_engine_options own = *options;
+    if (!find_device(r, rank, name, &own, diag)) return false;
+    for (int64_t i = 0; i < rank && !r->engines[rank]; i++)
+        if (r->files[i] == file && r->engines[i] && r->devices[i] == own.device)
+            r->engines[rank] = sinter_engine_share(r->engines[i]);
     if (!r->engines[rank] &&
-        !sinter_engine_report(sinter_engine_load(name, options, &r->engines[rank]), name, diag))
+        !sinter_engine_report(sinter_engine_load(name, &own, &r->engines[rank]), name, diag))
         return false;
     if (sinter_ranks_hash(sinter_engine_artifact(r->engines[rank])) != hash)
         return sinter_error(diag, name,
@@ -95,7 +115,7 @@ static bool load_engines(sinter_ranks *r, sinter_lexer *lexer, const char *folde
                          const sinter_engine_options *options, sinter_diag *diag) {
     sinter_engine_options one = *options;
     one.thread_count = 1;
-    r->engines = SINTER_NEW_ARRAY(&r->arena, sinter_engine *, r->count);
+    make_lists(r);
     for (int64_t i = 0; i < r->count; i++)
         if (!load_engine(r, i, lexer, folder, &one, diag)) return false;
     return true;
@@ -253,13 +273,19 @@ static bool load(sinter_ranks *r, const char *folder, const sinter_engine_option
     return describe_all(r, path, diag) && start(r, folder, diag);
 }
 
+static void take_options(sinter_ranks *r, const sinter_engine_options *options) {
+    r->any_order = options->any_order;
+    r->turns.first = options->device;
+    r->one_device = options->one_device;
+}
+
 static sinter_ranks *load_some(const char *folder, int64_t own,
                                const sinter_engine_options *options, double seconds,
                                sinter_diag *diag) {
     sinter_ranks *r = sinter_heap_alloc(sizeof *r);
     sinter_arena_init(&r->arena);
     r->seconds = seconds;
-    r->any_order = options->any_order;
+    take_options(r, options);
     r->own = own;
     if (load(r, folder, options, diag)) return r;
     r->failed = true;
@@ -290,15 +316,22 @@ static void take_words(sinter_ranks *r, sinter_module *module, size_t count,
 static sinter_engine *compile_program(sinter_ranks *r, int64_t rank, sinter_module *program,
                                       sinter_ranks_identity *identities,
                                       const sinter_engine_options *options, sinter_diag *diag) {
+    sinter_engine_options own = *options;
     identities[rank] = sinter_ranks_identify(program, rank);
+    if (!find_device(r, rank, r->name, &own, diag)) {
+        sinter_module_destroy(program);
+        return NULL;
+    }
     for (int64_t i = 0; i < rank; i++) {
-        if (!sinter_ranks_identity_is(identities[i], identities[rank])) continue;
+        if (!sinter_ranks_identity_is(identities[i], identities[rank]) ||
+            r->devices[i] != own.device)
+            continue;
         sinter_engine *shared = sinter_engine_share(r->engines[i]);
         if (!shared) break;
         sinter_module_destroy(program);
         return shared;
     }
-    return sinter_engine_create(program, options, diag);
+    return sinter_engine_create(program, &own, diag);
 }
 
 /* Programs of ranks have most kernels in common: where no cache is said there is one for the time. */
@@ -330,7 +363,7 @@ static bool compile(sinter_ranks *r, sinter_module *module, const sinter_engine_
     r->count = sinter_mesh_rank_count(&r->mesh);
     r->input_count = sinter_module_input_count(module);
     r->output_count = sinter_module_output_count(module);
-    r->engines = SINTER_NEW_ARRAY(&r->arena, sinter_engine *, r->count);
+    make_lists(r);
     for (uint32_t i = 0; i < r->mesh.axis_count; i++) {
         sinter_string *axis = &r->mesh.axes[i].name;
         axis->data = sinter_arena_copy_string(&r->arena, axis->data, axis->size);
@@ -348,7 +381,7 @@ sinter_ranks *sinter_ranks_create(sinter_module *module, const sinter_engine_opt
     sinter_ranks *r = sinter_heap_alloc(sizeof *r);
     sinter_arena_init(&r->arena);
     r->seconds = seconds;
-    r->any_order = options->any_order;
+    take_options(r, options);
     r->own = -1;
     sinter_engine_options one = *options;
     one.thread_count = 1;
@@ -364,6 +397,7 @@ void sinter_ranks_destroy(sinter_ranks *r) {
     /* Those that share an earlier one's code first. */
     for (int64_t i = r->engines ? r->count : 0; i > 0; i--)
         sinter_engine_destroy(r->engines[i - 1]);
+    sinter_device_turns_close(&r->turns);
     sinter_arena_deinit(&r->arena);
     sinter_heap_free(r);
 }

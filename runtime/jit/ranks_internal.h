@@ -1,6 +1,7 @@
 /* What runtime/jit/ranks*.c and stages*.c share. */
 #pragma once
 #include "ir/sharding.h"
+#include "runtime/device.h"
 #include "runtime/job.h"
 #include "runtime/jit/ranks.h"
 
@@ -10,6 +11,10 @@ struct sinter_ranks {
     sinter_mesh mesh;
     int64_t count;
     sinter_engine **engines; /* by rank; of a job of processes the own one only */
+    int64_t *files;          /* by rank: whose program it is */
+    sinter_device **devices; /* by rank: what it runs on; NULL: the CPU */
+    sinter_device_turns turns;
+    bool one_device;         /* sinter_engine_options */
     const sinter_sharding **input_words, **output_words; /* NULL: nothing is cut */
     sinter_sharding **run_words; /* those of the outputs, with the sizes of the run */
     sinter_abi_io *inputs, *outputs;

@@ -179,8 +179,12 @@ static bool load_stage(sinter_stages *s, sinter_lexer *lexer, const char *folder
     for (size_t i = 0; i < one.gives.count; i++)
         if (one.gives.items[i] != s->slot_count++)
             return sinter_lexer_error(lexer, "stages number what they give in order");
-    return (s->job && number != s->own_stage) ||
-           load_programs(s, &s->stages.items[number], path, hash, options, lexer->diag);
+    if (s->job && number != s->own_stage) return true;
+    sinter_engine_options own = *options;
+    const int64_t turn = s->job || options->one_device ? 0 : number * s->rank_count;
+    return sinter_engine_report(sinter_device_turns_get(&s->turns, turn, &own.device), path,
+                                lexer->diag) &&
+           load_programs(s, &s->stages.items[number], path, hash, &own, lexer->diag);
 }
 
 static bool read_micro(sinter_stages *s, sinter_lexer *lexer) {
@@ -266,6 +270,7 @@ sinter_stages *sinter_stages_load(const char *folder, const sinter_engine_option
     one.thread_count = 1;
     sinter_arena_init(&s->arena);
     s->seconds = seconds;
+    s->turns.first = options->device;
     if (load(s, folder, &one, diag)) return s;
     s->failed = true;
     sinter_stages_destroy(s);
@@ -280,6 +285,7 @@ void sinter_stages_destroy(sinter_stages *s) {
         sinter_engine_destroy(s->stages.items[i].engine);
         sinter_ranks_destroy(s->stages.items[i].ranks);
     }
+    sinter_device_turns_close(&s->turns);
     sinter_arena_deinit(&s->arena);
     sinter_heap_free(s);
 }

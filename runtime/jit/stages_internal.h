@@ -4,6 +4,7 @@
 #include "ir/sharding.h"
 #include "runtime/jit/ranks.h"
 #include "runtime/jit/stages.h"
+#include "runtime/device.h"
 #include "runtime/job.h"
 
 typedef SINTER_VECTOR(uint32_t) sinter_slot_list;
@@ -35,6 +36,7 @@ struct sinter_stages {
     SINTER_VECTOR(sinter_stages_io) output_words;
     sinter_slot_list results; /* slots of the outputs */
     uint32_t slot_count;
+    sinter_device_turns turns; /* of stages that are threads */
     sinter_pool *pool; /* a thread a stage; NULL in a job */
     sinter_job *job;   /* NULL: stages are threads. Process number stage * rank_count + rank has that program */
     uint32_t own_stage; /* of this process */

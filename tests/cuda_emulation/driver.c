@@ -1,12 +1,13 @@
 /* libcuda.so.1 without a GPU: the functions of runtime/cuda_symbols.def over memory of this process.
  *
- * Streams are lazy: work waits in its stream until something waits for it, so that whoever forgets to wait reads what was there
- * before. Device memory is one range that can be touched only while work is done: a host that follows an address of it ends in a
+ * Streams are lazy: work waits in its stream until something waits for it or asks for it, so that whoever forgets to wait reads what was
+ * there before. Work that others of several ranks must come to first (emulation_enqueue) holds up its stream. Each device has memory that
+ * only its own kernels and copies may touch. Device memory is one range that can be touched only while work is done: a host that follows an address of it ends in a
  * fault. Fresh memory is 0xa5, freed memory 0xdd, every allocation has guards. A rule that is broken is a finding: a line on
  * standard error, and the context is lost (CUDA_ERROR_ILLEGAL_ADDRESS from then on); what is left behind when the context is
  * released ends the process. Modules are what nvrtc.c makes. The environment says what there is and what fails:
  *
- *   SINTER_EMULATION_DEVICES=1  _VERSION=12040  _ARCHITECTURE=90  _MEMORY=bytes
+ *   SINTER_EMULATION_DEVICES=1 (8 at most)  _VERSION=12040  _ARCHITECTURE=90  _MEMORY=bytes
  *   SINTER_EMULATION_FAIL=cuMemHostAlloc@3=2     the third call returns 2; "kernel@2=719": the second launch fails as it runs
  *   SINTER_EMULATION_COUNTERS=file               what kernels counted, a line of JSON each
  *
@@ -21,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-typedef enum operation_kind { COPY, FILL, LAUNCH, FREE, RECORD, WAIT, GRAPH } operation_kind;
+typedef enum operation_kind { COPY, FILL, LAUNCH, FREE, RECORD, WAIT, GRAPH, STEP } operation_kind;
 
 typedef struct operation {
     struct operation *next;
@@ -37,6 +38,7 @@ typedef struct operation {
     cuda_function function;
     unsigned grid[3], block[3], shared_bytes;
     void **arguments; /* into the memory after them */
+    emulation_step step;
 } operation;
 
 typedef struct queue {
@@ -45,7 +47,9 @@ typedef struct queue {
 
 struct CUstream_st {
     struct CUstream_st *next;
+    cuda_context context;
     queue waiting;
+    bool is_draining;
     cuda_graph capture;
     bool capture_broken;
 };
@@ -74,6 +78,7 @@ struct CUgraphExec_st {
     queue work;
 };
 struct CUctx_st {
+    int device;
     unsigned references;
     int error; /* sticky */
     cuda_stream streams;
@@ -85,7 +90,8 @@ struct CUctx_st {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct CUctx_st context; /* of the one device that can be used */
+static struct CUctx_st contexts[EMULATION_MOST_DEVICES];
+static cuda_context at_work = contexts; /* of the call, or of the stream whose work is done */
 static bool started;
 static _Thread_local cuda_context stack[16];
 static _Thread_local unsigned depth;
@@ -99,7 +105,16 @@ void emulation_finding(const char *format, ...) {
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
     va_end(arguments);
-    context.error = CUDA_ERROR_ILLEGAL_ADDRESS;
+    at_work->error = CUDA_ERROR_ILLEGAL_ADDRESS;
+}
+
+int emulation_device(void) {
+    return at_work->device;
+}
+
+int emulation_device_count(void) {
+    long count = emulation_number("SINTER_EMULATION_DEVICES", 1);
+    return count > EMULATION_MOST_DEVICES ? EMULATION_MOST_DEVICES : (int)count;
 }
 
 long emulation_number(const char *name, long otherwise) {
@@ -121,15 +136,20 @@ static int injected(const char *function) {
     return ++calls_of_watched == at ? code : 0;
 }
 
+static void find_current(void) {
+    if (depth && stack[depth - 1]) at_work = stack[depth - 1];
+}
+
 /* Every entry: takes the lock and says whether to go on. */
 int emulation_begin(const char *function, bool in_context) {
     pthread_mutex_lock(&lock);
+    find_current();
     int code = injected(function);
     if (code) return code;
     if (!started && strcmp(function, "cuInit") != 0) return CUDA_ERROR_NOT_INITIALIZED;
     if (!in_context) return 0;
     if (!depth || !stack[depth - 1]) return CUDA_ERROR_INVALID_CONTEXT;
-    return context.error;
+    return at_work->error;
 }
 
 int emulation_end(int code) {
@@ -150,6 +170,7 @@ static void push(queue *q, operation *o) {
 }
 
 static void release(operation *o) {
+    if (o->kind == STEP) o->step.drop(o->step.user);
     free(o->staged);
     free(o->arguments);
     free(o);
@@ -163,7 +184,7 @@ static void clear(queue *q) {
     *q = (queue){0};
 }
 
-static void drain(cuda_stream stream, cuda_event until);
+static bool drain(cuda_stream stream, cuda_event until);
 
 static int find(void *user, uint64_t address, uint64_t *out_base, uint64_t *out_bytes) {
     (void)user;
@@ -189,68 +210,95 @@ static void run_kernel(const operation *o) {
                                      .counters = counts ? &counters : NULL};
     int code = injected("kernel");
     if (code)
-        context.error = code;
+        at_work->error = code;
     else
         kernel->launch(kernel, &launch);
     if (counts && !code) emulation_count(kernel->name, &counters);
 }
 
-static void perform(const operation *o) {
+/* Whether it is done; else others must come first. */
+static bool perform(const operation *o) {
     switch (o->kind) {
     case COPY:
         if (emulation_check_copy(o->to, o->staged ? o->staged : o->from, o->bytes))
             memmove(o->to, o->staged ? o->staged : o->from, o->bytes);
-        break;
+        return true;
     case FILL:
         if (emulation_check_copy(o->to, NULL, o->bytes)) memset(o->to, o->value, o->bytes);
-        break;
+        return true;
     case LAUNCH:
         run_kernel(o);
-        break;
+        return true;
     case FREE:
         emulation_free(o->to);
-        break;
+        return true;
     case RECORD:
         o->event->done = o->serial;
         clock_gettime(CLOCK_MONOTONIC, &o->event->time);
-        break;
+        return true;
     case WAIT:
-        if (o->event->done < o->serial) drain(o->event->stream, o->event);
-        break;
+        return o->event->done >= o->serial || !o->event->stream ||
+               drain(o->event->stream, o->event) || o->event->done >= o->serial;
     case GRAPH:
-        for (const operation *inner = o->graph->work.first; inner && !context.error;
+        for (const operation *inner = o->graph->work.first; inner && !at_work->error;
              inner = inner->next)
             perform(inner);
-        break;
+        return true;
+    case STEP:
+        return o->step.run(o->step.user);
     }
+    return true;
 }
 
-/* Does what waits in the stream: all of it, or up to the last record of the event. Work after an error is not done. */
-static void drain(cuda_stream stream, cuda_event until) {
+/* Does what waits in the stream: all of it, or up to the last record of the event. Work after an error is not done. False: something holds
+ * the stream up. */
+static bool drain(cuda_stream stream, cuda_event until) {
+    cuda_context before = at_work;
+    bool goes_on = !stream->is_draining;
+    if (!goes_on) return false;
+    stream->is_draining = true;
+    at_work = stream->context;
     emulation_memory_open();
-    while (stream->waiting.first && !(until && until->done == until->recorded)) {
+    while (goes_on && stream->waiting.first && !(until && until->done == until->recorded)) {
         operation *o = stream->waiting.first;
+        goes_on = (at_work->error && o->kind != FREE && o->kind != RECORD) || perform(o);
+        if (!goes_on) break;
         stream->waiting.first = o->next;
         if (!o->next) stream->waiting.last = NULL;
-        if (!context.error || o->kind == FREE || o->kind == RECORD) perform(o);
         release(o);
     }
     emulation_memory_close();
+    at_work = before;
+    stream->is_draining = false;
+    return goes_on;
 }
 
+/* The same until nothing holds it up, which others do away with. */
+static int wait_for(cuda_stream stream, cuda_event until) {
+    while (!drain(stream, until)) {
+        const struct timespec pause = {.tv_nsec = 50000};
+        pthread_mutex_unlock(&lock);
+        nanosleep(&pause, NULL);
+        pthread_mutex_lock(&lock);
+    }
+    at_work = stream->context;
+    return at_work->error;
+}
+
+/* As far as that goes. */
 static void drain_all(void) {
-    drain(&context.legacy, NULL);
-    for (cuda_stream s = context.streams; s; s = s->next) drain(s, NULL);
+    drain(&at_work->legacy, NULL);
+    for (cuda_stream s = at_work->streams; s; s = s->next) drain(s, NULL);
 }
 
 static cuda_stream stream_of(cuda_stream stream) {
-    return stream ? stream : &context.legacy;
+    return stream ? stream : &at_work->legacy;
 }
 
 /* Into the stream, or into the graph that it is captured to. */
 static int submit(cuda_stream given, operation what) {
     cuda_stream stream = stream_of(given);
-    if (stream->capture && (what.kind == FREE || what.kind == RECORD || what.kind == WAIT)) {
+    if (stream->capture && what.kind >= FREE && what.kind != GRAPH) {
         stream->capture_broken = true;
         return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     }
@@ -261,12 +309,18 @@ static int submit(cuda_stream given, operation what) {
     return 0;
 }
 
+int emulation_enqueue(cuda_stream stream, emulation_step step) {
+    pthread_mutex_lock(&lock);
+    find_current();
+    return emulation_end(submit(stream, (operation){.kind = STEP, .step = step}));
+}
+
 /* ---- the library ---- */
 
 int cuInit(unsigned flags) {
     BEGIN(false);
     if (flags) return end(CUDA_ERROR_INVALID_VALUE);
-    if (emulation_number("SINTER_EMULATION_DEVICES", 1) < 1) return end(CUDA_ERROR_NO_DEVICE);
+    if (emulation_device_count() < 1) return end(CUDA_ERROR_NO_DEVICE);
     calls_of_watched = 0;
     started = true;
     return end(0);
@@ -276,9 +330,12 @@ int cuInit(unsigned flags) {
 
 int cuDevicePrimaryCtxRetain(cuda_context *out_context, int device) {
     BEGIN(false);
-    if (device) return end(CUDA_ERROR_INVALID_DEVICE);
-    if (!context.references++) emulation_memory_start();
-    *out_context = &context;
+    if (device < 0 || device >= emulation_device_count()) return end(CUDA_ERROR_INVALID_DEVICE);
+    cuda_context context = &contexts[device];
+    if (!context->references++) emulation_memory_start();
+    context->device = device;
+    context->legacy.context = context;
+    *out_context = context;
     return end(0);
 }
 
@@ -287,11 +344,11 @@ static bool left_behind(void) {
     const struct {
         const char *what;
         bool is_left;
-    } kinds[] = {{"stream", context.streams},
-                 {"event", context.events},
-                 {"module", context.modules},
-                 {"graph", context.graphs},
-                 {"executable graph", context.execs}};
+    } kinds[] = {{"stream", at_work->streams},
+                 {"event", at_work->events},
+                 {"module", at_work->modules},
+                 {"graph", at_work->graphs},
+                 {"executable graph", at_work->execs}};
     bool left = emulation_memory_left();
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (kinds[i].is_left) emulation_finding("a %s was not destroyed", kinds[i].what);
@@ -302,13 +359,13 @@ static bool left_behind(void) {
 
 int cuDevicePrimaryCtxRelease_v2(int device) {
     BEGIN(false);
-    (void)device;
-    if (!context.references) return end(CUDA_ERROR_INVALID_CONTEXT);
-    if (--context.references) return end(0);
+    at_work = &contexts[device];
+    if (!at_work->references) return end(CUDA_ERROR_INVALID_CONTEXT);
+    if (--at_work->references) return end(0);
     drain_all();
     if (left_behind()) abort();
     emulation_memory_stop();
-    context.error = 0;
+    at_work->error = 0;
     return end(0);
 }
 
@@ -316,7 +373,7 @@ int cuCtxPushCurrent_v2(cuda_context given) {
     BEGIN(false);
     if (depth == sizeof stack / sizeof *stack) return end(CUDA_ERROR_INVALID_CONTEXT);
     stack[depth++] = given;
-    return end(given == &context ? 0 : CUDA_ERROR_INVALID_CONTEXT);
+    return end(given && given->references ? 0 : CUDA_ERROR_INVALID_CONTEXT);
 }
 
 int cuCtxPopCurrent_v2(cuda_context *out_context) {
@@ -332,6 +389,7 @@ int cuCtxPopCurrent_v2(cuda_context *out_context) {
 #define BEGIN_DESTROY                                                                              \
  do {                                                                                              \
   pthread_mutex_lock(&lock);                                                                       \
+  find_current();                                                                                  \
   int code_of_wish = injected(__func__);                                                           \
   if (code_of_wish) return end(code_of_wish);                                                      \
  } while (0)
@@ -346,7 +404,7 @@ int cuMemGetInfo_v2(size_t *out_free, size_t *out_total) {
 int cuMemPoolCreate(cuda_pool *out_pool, const cuda_pool_properties *properties) {
     BEGIN(true);
     if (properties->allocation != CUDA_POOL_PINNED || properties->handle_types ||
-        properties->location_type != CUDA_POOL_ON_DEVICE || properties->location)
+        properties->location_type != CUDA_POOL_ON_DEVICE || properties->location != at_work->device)
         return end(CUDA_ERROR_INVALID_VALUE);
     return end(emulation_pool_create(out_pool));
 }
@@ -382,6 +440,7 @@ int cuMemAllocFromPoolAsync(cuda_address *out_address, size_t bytes, cuda_pool p
 
 int cuMemFreeAsync(cuda_address address, cuda_stream stream) {
     pthread_mutex_lock(&lock);
+    find_current();
     int code = injected(__func__);
     /* A context that is lost still gives memory back here, so that what is left behind is the caller's. */
     return end(code ? code
@@ -425,8 +484,10 @@ int cuMemcpyDtoHAsync_v2(void *to, cuda_address from, size_t bytes, cuda_stream 
         return end(CUDA_ERROR_INVALID_VALUE);
     }
     int code = submit(stream, o);
-    if (!emulation_is_pinned(to) && !stream_of(stream)->capture) drain(stream_of(stream), NULL);
-    return end(code ? code : context.error);
+    if (emulation_is_pinned(to) || stream_of(stream)->capture)
+        return end(code ? code : at_work->error);
+    int error = wait_for(stream_of(stream), NULL);
+    return end(code ? code : error);
 }
 
 int cuMemcpyDtoDAsync_v2(cuda_address to, cuda_address from, size_t bytes, cuda_stream stream) {
@@ -473,16 +534,17 @@ int cuMemsetD8Async(cuda_address to, unsigned char value, size_t bytes, cuda_str
 int cuStreamCreate(cuda_stream *out_stream, unsigned flags) {
     BEGIN(true);
     if (flags > CUDA_STREAM_NON_BLOCKING) return end(CUDA_ERROR_INVALID_VALUE);
-    ADD(context.streams, CUstream_st, out_stream);
+    ADD(at_work->streams, CUstream_st, out_stream);
+    (*out_stream)->context = at_work;
     return end(0);
 }
 
 int cuStreamDestroy_v2(cuda_stream stream) {
     BEGIN_DESTROY;
-    drain(stream, NULL);
-    for (cuda_event e = context.events; e; e = e->next)
+    if (!drain(stream, NULL)) emulation_finding("a stream is destroyed that others hold up");
+    for (cuda_event e = at_work->events; e; e = e->next)
         if (e->stream == stream) e->stream = NULL;
-    REMOVE(context.streams, CUstream_st, stream);
+    REMOVE(at_work->streams, CUstream_st, stream);
     free(stream);
     return end(0);
 }
@@ -493,8 +555,7 @@ int cuStreamSynchronize(cuda_stream stream) {
         stream_of(stream)->capture_broken = true;
         return end(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
     }
-    drain(stream_of(stream), NULL);
-    return end(context.error);
+    return end(wait_for(stream_of(stream), NULL));
 }
 
 int cuStreamWaitEvent(cuda_stream stream, cuda_event event, unsigned flags) {
@@ -507,14 +568,14 @@ int cuStreamWaitEvent(cuda_stream stream, cuda_event event, unsigned flags) {
 int cuEventCreate(cuda_event *out_event, unsigned flags) {
     BEGIN(true);
     if (flags) return end(CUDA_ERROR_INVALID_VALUE);
-    ADD(context.events, CUevent_st, out_event);
+    ADD(at_work->events, CUevent_st, out_event);
     return end(0);
 }
 
 int cuEventDestroy_v2(cuda_event event) {
     BEGIN_DESTROY;
     drain_all();
-    REMOVE(context.events, CUevent_st, event);
+    REMOVE(at_work->events, CUevent_st, event);
     free(event);
     return end(0);
 }
@@ -531,8 +592,14 @@ int cuEventRecord(cuda_event event, cuda_stream stream) {
 
 int cuEventSynchronize(cuda_event event) {
     BEGIN(true);
+    return end(event->stream ? wait_for(event->stream, event) : at_work->error);
+}
+
+int cuEventQuery(cuda_event event) {
+    BEGIN(true);
     if (event->stream) drain(event->stream, event);
-    return end(context.error);
+    if (at_work->error) return end(at_work->error);
+    return end(event->done == event->recorded ? 0 : CUDA_ERROR_NOT_READY);
 }
 
 int cuEventElapsedTime(float *out_milliseconds, cuda_event from, cuda_event to) {
@@ -583,7 +650,7 @@ int cuModuleLoadDataEx(cuda_module *out_module, const void *image, unsigned opti
         fprintf(stderr, "cuda emulation: %s\n", dlerror());
         return end(CUDA_ERROR_INVALID_IMAGE);
     }
-    ADD(context.modules, CUmod_st, out_module);
+    ADD(at_work->modules, CUmod_st, out_module);
     (*out_module)->library = library;
     return end(0);
 }
@@ -591,7 +658,7 @@ int cuModuleLoadDataEx(cuda_module *out_module, const void *image, unsigned opti
 int cuModuleUnload(cuda_module module) {
     BEGIN_DESTROY;
     drain_all();
-    REMOVE(context.modules, CUmod_st, module);
+    REMOVE(at_work->modules, CUmod_st, module);
     for (struct CUfunc_st *next, *f = module->functions; f; f = next) {
         next = f->next;
         free(f);
@@ -654,14 +721,14 @@ int cuStreamBeginCapture_v2(cuda_stream stream, int mode) {
     BEGIN(true);
     if (!stream || stream->capture || mode != CUDA_CAPTURE_THREAD_LOCAL)
         return end(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
-    ADD(context.graphs, CUgraph_st, &stream->capture);
+    ADD(at_work->graphs, CUgraph_st, &stream->capture);
     stream->capture_broken = false;
     return end(0);
 }
 
 int cuGraphDestroy(cuda_graph graph) {
     BEGIN_DESTROY;
-    REMOVE(context.graphs, CUgraph_st, graph);
+    REMOVE(at_work->graphs, CUgraph_st, graph);
     clear(&graph->work);
     free(graph);
     return end(0);
@@ -675,7 +742,7 @@ int cuStreamEndCapture(cuda_stream stream, cuda_graph *out_graph) {
     stream->capture = NULL;
     if (!graph) return end(begun ? begun : CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
     if (!begun && !stream->capture_broken) return *out_graph = graph, end(0);
-    REMOVE(context.graphs, CUgraph_st, graph);
+    REMOVE(at_work->graphs, CUgraph_st, graph);
     clear(&graph->work);
     free(graph);
     return end(begun ? begun : CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
@@ -686,7 +753,7 @@ int cuGraphInstantiateWithFlags(cuda_graph_exec *out_exec, cuda_graph graph,
                                 unsigned long long flags) {
     BEGIN(true);
     if (flags) return end(CUDA_ERROR_INVALID_VALUE);
-    ADD(context.execs, CUgraphExec_st, out_exec);
+    ADD(at_work->execs, CUgraphExec_st, out_exec);
     (*out_exec)->work = graph->work;
     graph->work = (queue){0};
     return end(0);
@@ -700,7 +767,7 @@ int cuGraphLaunch(cuda_graph_exec exec, cuda_stream stream) {
 int cuGraphExecDestroy(cuda_graph_exec exec) {
     BEGIN_DESTROY;
     drain_all();
-    REMOVE(context.execs, CUgraphExec_st, exec);
+    REMOVE(at_work->execs, CUgraphExec_st, exec);
     clear(&exec->work);
     free(exec);
     return end(0);

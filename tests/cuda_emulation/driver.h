@@ -7,7 +7,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { EMULATION_SHARED_BYTES = 227 << 10 };
+enum { EMULATION_SHARED_BYTES = 227 << 10, EMULATION_MOST_DEVICES = 8 };
 
 /* An image is this head and a host shared object. */
 #define EMULATION_IMAGE_MAGIC "EMULATED"
@@ -31,11 +31,21 @@ int emulation_end(int code);
         int begun = emulation_begin(__func__, in_context);                                         \
         if (begun) return emulation_end(begun);                                                    \
     } while (0)
-void emulation_finding(const char *format, ...) __attribute__((format(printf, 1, 2)));
+EXPORT void emulation_finding(const char *format, ...) __attribute__((format(printf, 1, 2)));
 long emulation_number(const char *name, long otherwise); /* of the environment */
+int emulation_device(void); /* of the call, or of the work that is done */
+int emulation_device_count(void);
+/* Work of another library, nccl.c, in its turn in the stream: run says whether it is done, and is asked again and again; drop comes last,
+ * with or without that. Both hold the driver's lock: they call none of its functions but those below. */
+typedef struct emulation_step {
+    bool (*run)(void *user);
+    void (*drop)(void *user);
+    void *user;
+} emulation_step;
+EXPORT int emulation_enqueue(cuda_stream stream, emulation_step step);
 
-/* ---- driver_memory.c: not for several threads at once ---- */
-void emulation_memory_start(void);
+/* ---- driver_memory.c: not for several threads at once; of the device of the call or work ---- */
+void emulation_memory_start(void); /* for each device */
 void emulation_memory_stop(void);
 bool emulation_memory_left(void); /* findings for what was not given back */
 /* Between them, which nest, device memory can be touched. */
@@ -52,7 +62,7 @@ bool emulation_free_host(void *memory);
 bool emulation_is_device(const void *address);
 bool emulation_is_pinned(const void *address);
 /* Both ends inside of what is allocated, where they are memory of the driver's; NULL is not looked at. */
-bool emulation_check_copy(const void *to, const void *from, size_t bytes);
+EXPORT bool emulation_check_copy(const void *to, const void *from, size_t bytes);
 /* The allocation that holds the address, or ends there: emulated_kernel.h. */
 int emulation_find(uint64_t address, uint64_t *out_base, uint64_t *out_bytes);
 void emulation_count(const char *kernel, const sinter_emulated_counters *counted);

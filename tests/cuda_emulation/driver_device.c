@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define end emulation_end
 
@@ -56,14 +57,22 @@ int cuGetErrorString(int error, const char **out_text) {
 
 int cuDeviceGetCount(int *out_count) {
     BEGIN(false);
-    *out_count = (int)emulation_number("SINTER_EMULATION_DEVICES", 1);
+    *out_count = emulation_device_count();
     return end(0);
 }
 
 int cuDeviceGet(int *out_device, int ordinal) {
     BEGIN(false);
     *out_device = ordinal;
-    return end(ordinal ? CUDA_ERROR_INVALID_DEVICE : 0); /* work is emulated on one */
+    return end(ordinal < 0 || ordinal >= emulation_device_count() ? CUDA_ERROR_INVALID_DEVICE : 0);
+}
+
+/* Processes of one machine see the same devices. */
+int cuDeviceGetUuid_v2(unsigned char out_uuid[16], int device) {
+    BEGIN(false);
+    memcpy(out_uuid, "emulated device ", 16);
+    out_uuid[15] = (unsigned char)('0' + device);
+    return end(0);
 }
 
 int cuDeviceGetName(char *name, int size, int device) {

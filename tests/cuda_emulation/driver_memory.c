@@ -14,6 +14,7 @@ typedef struct block {
     char *start;        /* after the guard before it */
     size_t bytes;
     uint64_t serial;
+    int device;
 } block;
 
 typedef struct counter {
@@ -25,8 +26,8 @@ typedef struct counter {
 
 static struct {
     char *range;
-    size_t range_bytes, limit, used;
-    unsigned open, pools;
+    size_t range_bytes, limit, used[EMULATION_MOST_DEVICES];
+    unsigned users, open, pools[EMULATION_MOST_DEVICES];
     uint64_t serial;
     block *blocks, *pinned;
     counter *counters;
@@ -43,12 +44,13 @@ static size_t padded(size_t bytes) {
 /* ---- the range ---- */
 
 void emulation_memory_start(void) {
+    if (memory.users++) return;
     memory.limit = (size_t)emulation_number("SINTER_EMULATION_MEMORY", 1L << 32);
-    memory.range_bytes = memory.limit * SPAN + (1 << 20); /* room for holes */
+    memory.range_bytes =
+        (memory.limit * SPAN + (1 << 20)) * (size_t)emulation_device_count(); /* room for holes */
     memory.range = mmap(NULL, memory.range_bytes, PROT_NONE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory.range == MAP_FAILED) abort();
-    memory.used = 0;
 }
 
 static void write_counter(FILE *file, const counter *c) {
@@ -82,21 +84,27 @@ static void write_counters(void) {
 }
 
 void emulation_memory_stop(void) {
+    if (--memory.users) return;
     munmap(memory.range, memory.range_bytes);
     memory.range = NULL;
     write_counters();
 }
 
 static bool left(const block *first, const char *kind) {
-    for (const block *b = first; b; b = b->next)
+    bool any = false;
+    for (const block *b = first; b; b = b->next) {
+        if (b->device != emulation_device()) continue;
         emulation_finding("%zu bytes of %s memory were not given back", b->bytes, kind);
-    return first != NULL;
+        any = true;
+    }
+    return any;
 }
 
 bool emulation_memory_left(void) {
     bool device = left(memory.blocks, "device"), host = left(memory.pinned, "pinned");
-    if (memory.pools) emulation_finding("a pool was not destroyed");
-    return device || host || memory.pools;
+    bool pool = memory.pools[emulation_device()] > 0;
+    if (pool) emulation_finding("a pool was not destroyed");
+    return device || host || pool;
 }
 
 void emulation_memory_open(void) {
@@ -112,20 +120,21 @@ size_t emulation_memory_bytes(void) {
 }
 
 size_t emulation_memory_used(void) {
-    return memory.used;
+    return memory.used[emulation_device()];
 }
 
 /* ---- allocations ---- */
 
 int emulation_pool_create(cuda_pool *out_pool) {
     *out_pool = malloc(sizeof **out_pool);
-    memory.pools++;
+    memory.pools[emulation_device()]++;
     return 0;
 }
 
 int emulation_pool_destroy(cuda_pool pool) {
-    if (!pool || !memory.pools) return CUDA_ERROR_INVALID_VALUE;
-    memory.pools--;
+    unsigned *pools = &memory.pools[emulation_device()];
+    if (!pool || !*pools) return CUDA_ERROR_INVALID_VALUE;
+    --*pools;
     free(pool);
     return 0;
 }
@@ -159,7 +168,8 @@ static void check_fences(const block *b) {
 }
 
 char *emulation_allocate(size_t bytes) {
-    if (bytes > memory.limit - memory.used) return NULL;
+    const int device = emulation_device();
+    if (bytes > memory.limit - memory.used[device]) return NULL;
     block wanted = {.bytes = bytes};
     char *at = memory.range;
     block **link = &memory.blocks;
@@ -167,9 +177,9 @@ char *emulation_allocate(size_t bytes) {
         at = (*link)->start - GUARD + whole(*link);
     if ((size_t)(memory.range + memory.range_bytes - at) < whole(&wanted)) return NULL;
     block *b = malloc(sizeof *b);
-    *b = (block){*link, at + GUARD, bytes, ++memory.serial};
+    *b = (block){*link, at + GUARD, bytes, ++memory.serial, device};
     *link = b;
-    memory.used += bytes;
+    memory.used[device] += bytes;
     emulation_memory_open();
     build_fences(b);
     emulation_memory_close();
@@ -185,15 +195,17 @@ void emulation_free(char *start) {
         return;
     }
     check_fences(b);
+    if (b->device != emulation_device())
+        emulation_finding("memory of device %d is given back to another one", b->device);
     memset(b->start, FREED, b->bytes);
-    memory.used -= b->bytes;
+    memory.used[b->device] -= b->bytes;
     *link = b->next;
     free(b);
 }
 
 void *emulation_allocate_host(size_t bytes) {
     block *b = malloc(sizeof *b);
-    *b = (block){memory.pinned, NULL, bytes, ++memory.serial};
+    *b = (block){memory.pinned, NULL, bytes, ++memory.serial, emulation_device()};
     b->start = (char *)aligned_alloc(GUARD, whole(b)) + GUARD;
     memory.pinned = b;
     build_fences(b);
@@ -231,8 +243,13 @@ bool emulation_is_pinned(const void *address) {
 }
 
 static bool check_range(const void *from, size_t bytes, const char *what) {
-    const block *b = find(emulation_is_device(from) ? memory.blocks : memory.pinned, from);
-    if (!from || (!b && !emulation_is_device(from))) return true;
+    const bool on_device = emulation_is_device(from);
+    const block *b = find(on_device ? memory.blocks : memory.pinned, from);
+    if (!from || (!b && !on_device)) return true;
+    if (b && on_device && b->device != emulation_device()) {
+        emulation_finding("%s memory of device %d", what, b->device);
+        return false;
+    }
     if (b && bytes <= (size_t)(b->start + b->bytes - (const char *)from)) return true;
     emulation_finding("%s %zu bytes at %p, which is not in one allocation", what, bytes, from);
     return false;
@@ -244,6 +261,7 @@ bool emulation_check_copy(const void *to, const void *from, size_t bytes) {
 
 int emulation_find(uint64_t address, uint64_t *out_base, uint64_t *out_bytes) {
     for (const block *b = memory.blocks; b; b = b->next) {
+        if (b->device != emulation_device()) continue;
         *out_base = (uintptr_t)b->start;
         *out_bytes = b->bytes;
         if (address >= *out_base && address - *out_base <= b->bytes) return 1;

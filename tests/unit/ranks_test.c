@@ -2,7 +2,7 @@
  * what differs inside of a branch counts. */
 #include "ir/parse.h"
 #include "runtime/jit/ranks_internal.h"
-#include "tests/unit/test.h"
+#include "tests/unit/device_support.h"
 
 /* y = x * w + c on two ranks, x cut; c is the same for both of them where it is of one element. */
 static const char model[] = "module \"m\" {\n"
@@ -22,19 +22,23 @@ static void print(void *user, sinter_severity severity, const char *where, const
     printf("%s: %s\n", where, message);
 }
 
-static void test_sharing(const char *constant, bool shares, const float *expected) {
+static void test_sharing(const sinter_engine_options *options, const char *constant, bool shares,
+                         const float *expected) {
     char text[1024];
     sinter_diag diag = {.handler = print};
     const sinter_ranks_options how = {0};
-    const sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
     snprintf(text, sizeof text, model, constant);
     sinter_module *module = sinter_parse_module("test", text, strlen(text), &diag);
     if (!CHECK(module && sinter_ranks_partition(module, &how, &diag))) return;
-    sinter_ranks *ranks = sinter_ranks_create(module, &options, 20, &diag);
+    sinter_ranks *ranks = sinter_ranks_create(module, options, 20, &diag);
     if (CHECK(ranks)) {
         CHECK_INT_EQ(sinter_engine_artifact(ranks->engines[0]) ==
                          sinter_engine_artifact(ranks->engines[1]),
                      shares);
+        if (options->device) {
+            CHECK_INT_EQ(ranks->devices[0]->ordinal, options->device->ordinal);
+            CHECK_INT_EQ(ranks->devices[1]->ordinal, options->one_device ? 1 : 0);
+        }
         sinter_tensor x = {0}, y = {0};
         const int64_t dims[] = {4};
         CHECK(sinter_tensor_create(&x, SINTER_DTYPE_f32, 1, dims, &diag));
@@ -124,12 +128,49 @@ static void test_identity(const char *line, bool are_one) {
     sinter_module_destroy(module);
 }
 
+/* Two emulated GPUs: ranks have one each, and code and weights there, unless they are to share one. The second of them is followed by
+ * the first. */
+static void test_devices(void) {
+    sinter_diag diag = {.handler = print};
+    sinter_arena names;
+    sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
+    sinter_device_turns turns = {0};
+    sinter_device *device = NULL, *next = NULL;
+    uint32_t count = 0;
+    use_emulation();
+    setenv("SINTER_EMULATION_DEVICES", "2", 1);
+    sinter_arena_init(&names);
+    GOOD(sinter_device_count("cuda", &count));
+    CHECK_INT_EQ(count, 2);
+    GOOD(sinter_device_open("cuda:1", NULL, &options.device));
+    if (CHECK(options.device != NULL)) {
+        options.target = sinter_engine_device_target(options.device, &names, &diag);
+        turns.first = options.device;
+        for (int64_t i = 0; i < 4; i++) {
+            GOOD(sinter_device_turns_get(&turns, i, &device));
+            CHECK(device && device->ordinal == (i + 1) % 2);
+            CHECK(i % 2 || device == options.device);
+            CHECK(i < 2 || i % 2 == 0 || device == next);
+            if (i == 1) next = device;
+        }
+        sinter_device_turns_close(&turns);
+        test_sharing(&options, "], [1", false, (const float[]){1, 3, 5, 7});
+        options.one_device = true;
+        test_sharing(&options, "], [1", true, (const float[]){1, 3, 5, 7});
+        sinter_device_close(options.device);
+    }
+    sinter_arena_deinit(&names);
+    unsetenv("SINTER_EMULATION_DEVICES");
+}
+
 int main(void) {
+    const sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
     test_branch();
     test_identity("shard_slice(%w) {over = [\"a\"], axis = 0}", false);
     test_identity("collective_permute(%x) {pairs = [0, 1, 1, 0]}", false);
     test_identity("all_reduce(%x) {over = [\"a\"]}", true);
-    test_sharing("], [1", true, (const float[]){1, 3, 5, 7});
-    test_sharing("4], [1, 2, 3, 4", false, (const float[]){1, 4, 7, 10});
+    test_sharing(&options, "], [1", true, (const float[]){1, 3, 5, 7});
+    test_devices();
+    test_sharing(&options, "4], [1, 2, 3, 4", false, (const float[]){1, 4, 7, 10});
     return test_finish();
 }

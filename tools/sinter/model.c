@@ -3,6 +3,7 @@
 #include "frontends/import.h"
 #include "runtime/device.h"
 #include "runtime/jit/inputs.h"
+#include "runtime/job.h"
 #include "tools/sinter/command.h"
 #include <errno.h>
 #include <stdio.h>
@@ -29,8 +30,8 @@ const option_spec shared_options[] = {
      .need = NEEDS_MODEL},
     {.name = "device",
      .value = "DEVICE",
-     .doc = "cpu, cuda or cuda:NUMBER; what is compiled is then compiled for it (cpu; cuda for a "
-            "target of cuda)"},
+     .doc = "cpu, cuda or cuda:NUMBER; what is compiled is then compiled for it; ranks of several "
+            "take all devices in turn, or the one of the NUMBER (cpu; cuda for a target of cuda)"},
     {.name = "dim",
      .value = "NAME=SIZE",
      .doc = "bind or bound a symbolic dimension: N=8, N=1..2048; may be repeated",
@@ -199,17 +200,30 @@ const char *device_name(const arguments *a, const char *target) {
     return wanted ? wanted : is_cuda(target) ? "cuda" : "cpu";
 }
 
+/* Of processes of a job each takes the next device of its machine. */
+static const char *own_device(const char *kind) {
+    uint32_t count = 0;
+    if (!sinter_job_is_one()) return kind;
+    sinter_status_destroy(sinter_device_count(kind, &count)); /* opening tells why */
+    return count ? sinter_arena_format(names(), "%s:%lld", kind,
+                                       (long long)(sinter_job_local_rank() % count))
+                 : kind;
+}
+
 bool open_device(const arguments *a, sinter_engine_options *options, sinter_diag *diag) {
     const char *target = options->target, *wanted = device_name(a, target);
     if (!strcmp(wanted, "cpu") && !is_cuda(target)) return true;
     if (!strcmp(wanted, "cpu") || (target && !is_cuda(target)))
         return usage_error(a->verb, "--device=%s does not run code of --target=%s", wanted, target);
+    const bool in_turns = !strchr(wanted, ':');
     if (!opened) {
-        if (!sinter_engine_report(sinter_device_open(wanted, NULL, &opened), "device", diag))
+        const char *name = in_turns ? own_device(wanted) : wanted;
+        if (!sinter_engine_report(sinter_device_open(name, NULL, &opened), "device", diag))
             return false;
         atexit(close_device);
     }
     options->device = opened;
+    options->one_device = !in_turns;
     if (!target || !strcmp(target, "cuda"))
         options->target = sinter_engine_device_target(opened, names(), diag);
     return options->target != NULL;

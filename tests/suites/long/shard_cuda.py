@@ -1,6 +1,6 @@
-"""Ranks whose kernels run on a CUDA device, which is emulated here, with all checks of the emulation; they exchange on the host. The embedded
+"""Ranks whose kernels run on CUDA devices, which are emulated here, with all checks of the emulation; they exchange on the host. The embedded
 models on meshes of data and model axes and as a pipeline, as threads and as processes: the answer of one device within 1e-5, the same
-bits in each run and either way. Op x sharding, and recurrent layers whose units are cut: samples of what shard_compiled_all.py and
+bits in each run and either way, whether ranks take three devices in turns or share one. Op x sharding, and recurrent layers whose units are cut: samples of what shard_compiled_all.py and
 shard_recurrent.py run on the CPU.
 
     tests/suites/long/shard_cuda.py     with PYTHONPATH=tests/suites and SINTER_BUILD
@@ -18,7 +18,7 @@ from support import mpi
 from tally import Tally
 
 MESHES = ("data:2", "model:2", "data:2,model:2", "pipeline:2,model:2")
-DEVICE = "--device=cuda"
+DEVICE, ONE_DEVICE = "--device=cuda", "--device=cuda:2"
 
 
 def check(tally, work, name, mesh):
@@ -35,12 +35,12 @@ def check(tally, work, name, mesh):
             mpi.sinter("run", model, *dims, DEVICE, cache, "-o", whole)
         mpi.shard(model, mesh, options, place, *dims, *micro, "--target=cuda:sm_90", cache)
         mpi.sinter("run", place, DEVICE, "-o", place / "a")
-        mpi.sinter("run", place, DEVICE, "-o", place / "b")
+        mpi.sinter("run", place, ONE_DEVICE, "-o", place / "b")
     except RuntimeError as error:
         tally.failed(f"{name} on {mesh}", str(error))
         return
     threads = outputs(place / "a")
-    problems = compare(outputs(whole), threads) + same(threads, outputs(place / "b"), "another run has other bits")
+    problems = compare(outputs(whole), threads) + same(threads, outputs(place / "b"), "on one device it has other bits")
     if not mpi.missing():
         done = mpi.run((mpi.process_count(mesh), mpi.SINTER, "run", place, DEVICE, "-o", place / "c"), seconds=600)
         problems += [str(done)] if done.status else same(threads, outputs(place / "c"), "processes have other bits than threads")
@@ -50,6 +50,7 @@ def check(tally, work, name, mesh):
 
 def main():
     os.environ["SINTER_CUDA_PATH"] = str(mpi.EMULATION)
+    os.environ["SINTER_EMULATION_DEVICES"] = "3"
     tally = Tally()
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)

@@ -1,5 +1,6 @@
 /* See device.h. Test: tests/codegen/emit_cuda/ */
 #include "codegen/device.h"
+#include "codegen/emit/cuda.h"
 #include "codegen/loops/access.h"
 #include "ir/base/diag.h"
 
@@ -152,6 +153,8 @@ bool sinter_device_is_host_step(const sinter_loop_function *kernel) {
 
 const char *sinter_device_symbol(const sinter_loop_program *program, uint32_t kernel,
                                  sinter_arena *arena) {
+    if (sinter_device_is_host_step(program->kernels.items[kernel]))
+        return sinter_cuda_combine_symbol(program->kernels.items[kernel], arena);
     return sinter_arena_format(arena, "kernel_%s", program->kernels.items[kernel]->name);
 }
 

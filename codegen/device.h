@@ -30,12 +30,12 @@ typedef struct sinter_device_image {
     uint32_t architecture, kind; /* SINTER_ABI_IMAGE_* */
     sinter_text bytes;
 } sinter_device_image;
-/* The code of a program: a module a kernel, one for kernels of equal text, none for steps of the host. */
+/* The code of a program: a module a kernel, one for kernels of equal text, none for steps of the host that make no sums. */
 typedef struct sinter_device_images {
     sinter_arena arena;
     sinter_device_image *items; /* by module, then as the target names its architectures */
     uint32_t count, module_count;
-    uint32_t *modules; /* by kernel; not of steps of the host */
+    uint32_t *modules; /* by kernel that has a symbol */
 } sinter_device_images;
 /* Emits the kernels and has them compiled for the target's architectures, side by side; for_later: as PTX as well. */
 bool sinter_device_compile(const sinter_loop_program *program, const sinter_target *target,
@@ -43,7 +43,8 @@ bool sinter_device_compile(const sinter_loop_program *program, const sinter_targ
                            sinter_device_images *out_images, sinter_diag *diag);
 void sinter_device_images_deinit(sinter_device_images *images); /* zeroed: nothing happens */
 
-/* The symbol of a kernel in its module, the same wherever a kernel of that text is. */
+/* The symbol of a kernel in its module, the same wherever a kernel of that text is. Of a step of the host that of the kernel which makes
+ * its sums; NULL: it makes none. */
 const char *sinter_device_symbol(const sinter_loop_program *program, uint32_t kernel, sinter_arena *arena);
 /* Messages of failures are numbered through the program: item i is the first of kernel i, the last item is how many there are. 0:
  * no kernel fails. Otherwise all of them get the place to say so, and do nothing once one has; those that fail get their first

@@ -140,7 +140,7 @@ static void find_modules(sinter_device_images *images, sinter_text *texts, size_
     for (size_t i = 0; i < kernel_count; i++) {
         sinter_string text = {texts[i].data, texts[i].size};
         uint64_t module;
-        if (!text.size) continue; /* a step of the host */
+        if (!text.size) continue; /* a step of the host that makes no sums */
         if (sinter_map_find_string(&seen, text, &module)) {
             sinter_text_deinit(&texts[i]);
         } else {
@@ -163,8 +163,11 @@ static bool describe_modules(compilation *c, const sinter_loop_program *program,
     for (uint32_t i = 0; i < program->kernels.count; i++) {
         const uint32_t module = c->images->modules[i];
         sinter_device_launch launch;
-        if (sinter_device_is_host_step(program->kernels.items[i]) || c->symbols[module]) continue;
-        c->symbols[module] = sinter_device_symbol(program, i, arena);
+        const char *symbol = sinter_device_symbol(program, i, arena);
+        if (!symbol || c->symbols[module]) continue;
+        c->symbols[module] = symbol;
+        c->threads[module] = SINTER_ABI_COMBINE_THREADS;
+        if (sinter_device_is_host_step(program->kernels.items[i])) continue;
         if (!sinter_device_find_launch((sinter_loop_program *)(uintptr_t)program,
                                        program->kernels.items[i], &launch, diag))
             return false;

@@ -87,6 +87,8 @@ typedef struct sinter_abi_services {
     /* Programs of one rank of several (sinter_abi_exchange): what this rank gives and what it gets. Returns SINTER_ABI_OK, or a code
      * after it has put it, and a message, into the call. Only where size says that it is there. */
     int32_t (*exchange)(struct sinter_abi_call *call, const sinter_abi_exchange *exchange);
+    /* The runtime's own: how runs on a device exchange without the host; NULL: they do not. Only where size says that it is there. */
+    struct sinter_nccl *nccl;
 } sinter_abi_services;
 
 typedef struct sinter_abi_call {
@@ -153,10 +155,15 @@ typedef struct sinter_abi_image {
 } sinter_abi_image;
 
 typedef struct sinter_abi_device_kernel {
-    const char *symbol;    /* in its module; NULL: a kernel that run calls on the host */
+    const char *symbol;    /* in its module; NULL, or SINTER_ABI_COMBINE_SYMBOL: a kernel that run calls on the host */
     uint32_t module;
     uint32_t shared_bytes; /* most that a launch asks for, beyond what the code declares */
 } sinter_abi_device_kernel;
+
+/* What makes sums of an exchange where ranks need no host for it, by ONNX type and reduction: of `places` terms for each of `count` elements, one
+ * behind the other, the tree that neighbours begin. Parameters: target, terms (which it may change), count, places; a thread an element. */
+#define SINTER_ABI_COMBINE_SYMBOL "sinter_combine_%d_%d"
+enum { SINTER_ABI_COMBINE_THREADS = 256 }; /* of a block */
 
 /* Zero where runs begin, but for one behind a run in the same stream that failed and was not waited for. A kernel that fails writes
  * it if code is still 0 (one atomic exchange decides); others may do nothing once it is not. */

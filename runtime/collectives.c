@@ -39,6 +39,8 @@ typedef struct rank {
     uint64_t begun, ended;  /* exchanges */
     double end;             /* of its patience with the one it waits for */
     _Atomic bool has_left;
+    _Atomic bool
+        waits_beside; /* its device has come to an exchange, and nobody is known to be missed */
 } rank;
 
 struct sinter_collectives {
@@ -439,6 +441,53 @@ sinter_status *sinter_collectives_create(const int64_t *axis_sizes, uint32_t axi
     }
     *out_collectives = c;
     return NULL;
+}
+
+/* Of ranks whose devices exchange by themselves: one that has not come. Under the mutex. */
+static void blame_beside(sinter_collectives *c) {
+    for (int64_t i = 0; i < c->mesh.rank_count; i++) {
+        const rank *other = &c->ranks[i];
+        if (other->waits_beside || other->has_left) continue;
+        blame(c, i, "did not come within %g seconds", c->seconds);
+        return;
+    }
+    blame(c, 0, "and all others came, but their devices did not end it within %g seconds",
+          c->seconds);
+}
+
+/* Whether somebody has failed, or nobody came for so long. */
+static bool is_over_beside(rank *own, double since, char *why, size_t size) {
+    sinter_collectives *c = own->all;
+    pthread_mutex_lock(&c->mutex);
+    if (sinter_exchange_clock() - since > c->seconds) blame_beside(c);
+    const bool is_over = c->culprit >= 0;
+    if (is_over) snprintf(why, size, "rank %lld %s", (long long)c->culprit, c->blame);
+    pthread_mutex_unlock(&c->mutex);
+    return is_over;
+}
+
+static bool wait_beside(void *user, sinter_peers_look *look, void *look_user, char *why,
+                        size_t size) {
+    const struct timespec pause = {.tv_nsec = 50000};
+    rank *own = user;
+    double since = sinter_exchange_clock();
+    for (uint64_t looks = 0;; looks++) {
+        const sinter_peers_sight sight = look(look_user);
+        atomic_store(&own->waits_beside, sight == SINTER_PEERS_WAITS);
+        if (sight == SINTER_PEERS_DONE || sight == SINTER_PEERS_FAILED)
+            return sight == SINTER_PEERS_DONE;
+        if (sight == SINTER_PEERS_BUSY) since = sinter_exchange_clock();
+        if (is_over_beside(own, since, why, size)) return false;
+        if (looks < YIELDS)
+            sched_yield();
+        else
+            nanosleep(&pause, NULL);
+    }
+}
+
+void sinter_collectives_peers(const sinter_collectives *c, int64_t number,
+                              sinter_peers *out_peers) {
+    *out_peers = (sinter_peers){.user = &c->ranks[number], .wait = wait_beside};
 }
 
 void sinter_collectives_allow_any_order(sinter_collectives *c) {

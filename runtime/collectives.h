@@ -5,6 +5,7 @@
  * ir/eval_collective.c; but where any order is allowed. A rank that does not come within the deadline, left, or brings other words than the rest, is named
  * in the message of every rank that waits for it. Test: tests/unit/collectives_test.c */
 #pragma once
+#include "runtime/peers.h"
 #include "runtime/sinter_runtime.h"
 
 typedef struct sinter_collectives sinter_collectives;
@@ -18,6 +19,9 @@ void sinter_collectives_destroy(sinter_collectives *collectives); /* no rank is 
 int64_t sinter_collectives_rank_count(const sinter_collectives *collectives);
 /* For one run of the rank's program at a time: one thread, malloc, no trace. Valid as long as the collectives. */
 const sinter_abi_services *sinter_collectives_services(const sinter_collectives *collectives, int64_t rank);
+/* How the rank waits for its device, beside the others; as long as the collectives. Whoever finds nothing but that it waits for others blames one that
+ * does not, or all. */
+void sinter_collectives_peers(const sinter_collectives *collectives, int64_t rank, sinter_peers *out_peers);
 /* The rank's program has ended, well (NULL) or with a message; who waits for it, now or later, fails. Returns when nobody reads what the rank
  * gave to an exchange; one that fails has done so itself, so that the memory is free when it returns. */
 void sinter_collectives_leave(sinter_collectives *collectives, int64_t rank, const char *why);

@@ -1,13 +1,15 @@
 /* Runs of artifacts on a device. A session is what one run at a time needs there: a stream, a workspace, a place for each tensor
  * that its caller has on the host. Sessions are kept with the executable and used again, so a second run of the same shapes
  * allocates nothing. Where the artifact says that equal runs put equal work into the stream, the second of two is captured, and
- * from then on a run is one launch of the graph, between the copies of what is on the host. Ranks of a mesh exchange on the host:
- * there and back again goes through pinned memory of the session.
+ * from then on a run is one launch of the graph, between the copies of what is on the host. Ranks of a mesh exchange by NCCL (nccl.h), or on the
+ * host: there and back again goes through pinned memory of the session.
  * Test: tests/unit/device_run_test.c */
 #include "runtime/device_code.h"
 #include "runtime/exchange.h"
+#include "runtime/nccl.h"
 #include "runtime/status.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Memory on the device that grows. */
@@ -117,14 +119,35 @@ static bool fetch_failure(session *s) {
                                       SINTER_ABI_COPY_TO_HOST));
 }
 
+/* How the rank's exchanges do without the host; NULL: they do not. */
+static sinter_nccl *nccl_of(const session *s) {
+    const sinter_abi_services *services = s->call ? s->call->services : NULL;
+    return services && services->size > offsetof(sinter_abi_services, nccl) ? services->nccl : NULL;
+}
+
 static bool wait(session *s) {
-    bool good = keep(s, driver_of(s)->stream_wait(s->stream));
+    sinter_nccl *nccl = nccl_of(s);
+    if (nccl && s->status) sinter_nccl_abort(nccl);
+    const bool has_failed = s->status;
+    bool good = keep(s, nccl && !has_failed ? sinter_nccl_wait(nccl, s->stream)
+                                            : driver_of(s)->stream_wait(s->stream));
+    if (nccl && !good && !has_failed) {
+        sinter_nccl_abort(nccl);
+        sinter_status_destroy(driver_of(s)->stream_wait(s->stream));
+    }
     if (good) take_failure(s);
     return !s->status;
 }
 
+/* A copy to memory of the host that is not pinned waits for the stream, and knows no patience with other ranks: they come first. */
+static bool come_to_exchanges(session *s) {
+    return !nccl_of(s) || wait(s);
+}
+
 static int32_t on_copy(void *user, void *to, const void *from, uint64_t bytes, int32_t direction) {
     session *s = user;
+    const bool waits = direction == SINTER_ABI_COPY_TO_HOST;
+    if (waits && !come_to_exchanges(s)) return answer(s);
     bool good = keep(s, driver_of(s)->copy(s->stream, to, from, bytes, direction));
     if (good && direction == SINTER_ABI_COPY_TO_HOST && fetch_failure(s)) wait(s);
     return answer(s);
@@ -183,6 +206,18 @@ static bool grow_staging(session *s, place *at, uint64_t bytes) {
            keep(s, driver_of(s)->allocate_host(s->code->device, bytes, &at->memory));
 }
 
+/* The kernel that makes the sums of an exchange; NULL: the artifact has none. */
+static const sinter_device_function *find_combine(const session *s,
+                                                  const sinter_abi_exchange *words) {
+    char symbol[64];
+    snprintf(symbol, sizeof symbol, SINTER_ABI_COMBINE_SYMBOL, words->dtype, words->reduction);
+    for (uint32_t i = 0; i < artifact_of(s)->kernel_count; i++) {
+        const char *other = s->code->code->kernels[i].symbol;
+        if (other && !strcmp(other, symbol)) return s->code->functions[i];
+    }
+    return NULL;
+}
+
 static int32_t on_exchange(void *user, const sinter_abi_exchange *words, uint64_t target_count) {
     enum { ALIGNMENT = 64 };
     session *s = user;
@@ -196,6 +231,11 @@ static int32_t on_exchange(void *user, const sinter_abi_exchange *words, uint64_
         !services->exchange) {
         keep(s, SINTER_FAIL(SINTER_STATUS_FAILED,
                             "a program of several ranks needs the others to run"));
+        return answer(s);
+    }
+    const sinter_device_function *combine = nccl_of(s) ? find_combine(s, words) : NULL;
+    if (nccl_of(s) && sinter_nccl_takes(nccl_of(s), words, combine)) {
+        keep(s, sinter_nccl_exchange(nccl_of(s), s->call, s->stream, words, combine));
         return answer(s);
     }
     if (!ends && (!grow_staging(s, at, begin + got + !(begin + got)) ||
@@ -357,6 +397,7 @@ static bool take_memory(session *s, sinter_abi_tensor *output, uint32_t index) {
 }
 
 static void download(session *s) {
+    if (!come_to_exchanges(s)) return;
     for (uint32_t i = 0; i < artifact_of(s)->output_count && !s->status; i++) {
         sinter_abi_tensor *output = &s->call->outputs[i];
         if (!take_memory(s, output, i)) return;

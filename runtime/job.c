@@ -116,6 +116,60 @@ bool sinter_job_wait(sinter_job *job, sinter_job_look *look, void *user) {
     }
 }
 
+/* ---- waiting for devices ---- */
+
+/* Devices exchange, and don't say who is missed: it is one that does not answer, or that waits for nobody. Those that have come answer with
+ * themselves. */
+static bool blame_beside(sinter_job *job) {
+    const int64_t own = job->transport->rank, end = job->first + job->mesh.rank_count;
+    int64_t culprit = NOBODY;
+    for (int64_t rank = job->first; rank < end; rank++) {
+        int64_t next = NOBODY;
+        if (rank == own) continue;
+        if (!ask(job, rank, 2 * job->transport->rank_count + rank, own, &next)) return false;
+        if (next == SILENT || (next == NOBODY && culprit == NOBODY)) culprit = rank;
+        if (next == SILENT) break;
+    }
+    if (culprit != NOBODY)
+        snprintf(job->why, sizeof job->why, "rank %lld did not come within %g seconds",
+                 (long long)culprit, job->seconds);
+    else
+        snprintf(job->why, sizeof job->why,
+                 "all ranks came, but their devices did not end it within %g seconds",
+                 job->seconds);
+    return false;
+}
+
+static bool wait_beside(void *user, sinter_peers_look *look, void *look_user, char *why,
+                        size_t size) {
+    sinter_job *job = user;
+    const double begun = sinter_exchange_clock();
+    double since = begun;
+    for (uint64_t looks = 1;; looks++) {
+        const sinter_peers_sight sight = look(look_user);
+        if (sight == SINTER_PEERS_DONE || sight == SINTER_PEERS_FAILED)
+            return sight == SINTER_PEERS_DONE;
+        const bool waits = sight == SINTER_PEERS_WAITS;
+        const double now = sinter_exchange_clock();
+        bool good = true;
+        if (!waits) since = now;
+        if (now - begun > SPIN_SECONDS)
+            pause_for(PAUSE_MICROSECONDS);
+        else
+            sched_yield();
+        if (now - since > job->seconds) good = blame_beside(job);
+        if (good && now - begun > SPIN_SECONDS && looks % LOOKS == 0)
+            good = answer(job, waits ? job->transport->rank : NOBODY);
+        if (good) continue;
+        snprintf(why, size, "%s", job->why);
+        return false;
+    }
+}
+
+void sinter_job_peers(sinter_job *job, sinter_peers *out_peers) {
+    *out_peers = (sinter_peers){.user = job, .wait = wait_beside};
+}
+
 /* ---- messages ---- */
 
 static sinter_status *why(const sinter_job *job) {

@@ -5,6 +5,7 @@
  * not answer. Sums are those of runtime/exchange.h, to the bit, but where any order is allowed. No thread: deadlines are looked at where a rank waits.
  * Test: tests/suites/mpi.py */
 #pragma once
+#include "runtime/peers.h"
 #include "runtime/sinter_runtime.h"
 
 typedef struct sinter_job sinter_job;
@@ -28,6 +29,9 @@ void sinter_job_allow_any_order(sinter_job *job);
 bool sinter_job_allows_any_order(const sinter_job *job);
 /* For one run of this rank's program at a time: one thread, malloc, no trace. Valid as long as the job. */
 const sinter_abi_services *sinter_job_services(const sinter_job *job);
+
+/* How this rank waits for its device, beside the others; as long as the job. */
+void sinter_job_peers(sinter_job *job, sinter_peers *out_peers);
 
 /* Around a run of the program, where time may be simulated: all ranks start at one time, and the first one says how long it took. */
 sinter_status *sinter_job_start_run(sinter_job *job);

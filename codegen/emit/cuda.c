@@ -491,7 +491,7 @@ bool sinter_emit_cuda_code(const sinter_loop_program *program, sinter_text *text
     return emit(program, text, false, diag);
 }
 
-static void write_head(sinter_text *text) {
+void sinter_cuda_write_head(sinter_text *text) {
     sinter_text_append_string(text, prelude);
     sinter_text_append_string(text, sinter_c_scalars);
     sinter_text_append_string(text, "\n");
@@ -499,8 +499,17 @@ static void write_head(sinter_text *text) {
 
 bool sinter_emit_cuda_modules(const sinter_loop_program *program, sinter_text *out_texts,
                               sinter_diag *diag) {
-    for (size_t i = 0; i < program->kernels.count; i++)
-        if (!sinter_device_is_host_step(program->kernels.items[i])) write_head(&out_texts[i]);
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    for (size_t i = 0; i < program->kernels.count; i++) {
+        const sinter_loop_function *kernel = program->kernels.items[i];
+        const bool sums = sinter_cuda_combine_symbol(kernel, &scratch) != NULL;
+        if (sums)
+            sinter_cuda_write_combine_module(kernel, &out_texts[i]);
+        else if (!sinter_device_is_host_step(kernel))
+            sinter_cuda_write_head(&out_texts[i]);
+    }
+    sinter_arena_deinit(&scratch);
     return emit(program, out_texts, true, diag);
 }
 
@@ -510,6 +519,6 @@ bool sinter_emit_cuda(const sinter_loop_program *program, sinter_text *text, sin
     sinter_text_format(text, "/* Compiled by Sinter from %s. */\n\n",
                        sinter_c_comment(&scratch, program->name));
     sinter_arena_deinit(&scratch);
-    write_head(text);
+    sinter_cuda_write_head(text);
     return emit(program, text, false, diag);
 }

@@ -193,10 +193,9 @@ static LLVMValueRef kernel_rows(sinter_llvm_module *m) {
     for (uint32_t i = 0; i < count; i++) {
         sinter_loop_function *kernel = m->program->kernels.items[i];
         sinter_device_launch launch = {0};
-        const char *symbol = sinter_device_is_host_step(kernel)
-                                 ? NULL
-                                 : sinter_device_symbol(m->program, i, m->arena);
-        if (symbol && !sinter_device_find_launch((sinter_loop_program *)(uintptr_t)m->program,
+        const char *symbol = sinter_device_symbol(m->program, i, m->arena);
+        if (!sinter_device_is_host_step(kernel) &&
+            !sinter_device_find_launch((sinter_loop_program *)(uintptr_t)m->program,
                                                  kernel, &launch, m->diag))
             m->broken = true;
         LLVMValueRef fields[] = {sinter_llvm_text(m, symbol),

@@ -11,6 +11,9 @@
 
 typedef struct sinter_engine sinter_engine;
 
+/* How ranks on devices exchange: without the host where they can, only through it, or never through it. */
+typedef enum sinter_exchange_way { SINTER_EXCHANGE_AUTO, SINTER_EXCHANGE_HOST, SINTER_EXCHANGE_NCCL } sinter_exchange_way;
+
 typedef struct sinter_engine_options {
     const char *target; /* NULL: "cpu" */
     const char *passes; /* comma-separated list instead of the pipeline of `level`; NULL: the pipeline */
@@ -31,6 +34,7 @@ typedef struct sinter_engine_options {
     struct sinter_tuning_log *tuning_log; /* takes what schedules asked; NULL: nothing */
     double rank_seconds; /* how long a rank of several waits for the others; 0: 25 */
     bool any_order;      /* sums of floats over more than two ranks in any order, between processes by MPI: runs may differ in the last digits */
+    sinter_exchange_way exchange; /* of programs of ranks on GPUs */
     const struct sinter_hardware *hardware; /* that programs of ranks are to run on: what of their exchanges kernels can hide; NULL: not known */
     bool no_overlap;  /* exchanges between ranks end where they begin */
     bool no_winograd; /* 3x3 convolutions in f32 stay exact sums of products */

@@ -236,10 +236,12 @@ static bool start(sinter_ranks *r, const char *folder, sinter_diag *diag) {
     uint32_t axes = axis_sizes(r, sizes);
     if (r->job)
         return sinter_engine_report(sinter_job_set_mesh(r->job, sizes, axes, 1), folder, diag) &&
-               sinter_messages_agree(r->job, r->hash, diag);
+               sinter_messages_agree(r->job, r->hash, diag) &&
+               sinter_ranks_join_devices(r, r->job, diag);
     if (r->own >= 0) return true;
     return sinter_engine_report(sinter_pool_create((uint32_t)r->count, NULL, &r->pool), folder,
-                                diag);
+                                diag) &&
+           sinter_ranks_join_devices(r, NULL, diag);
 }
 
 static bool load(sinter_ranks *r, const char *folder, const sinter_engine_options *options,
@@ -277,6 +279,7 @@ static void take_options(sinter_ranks *r, const sinter_engine_options *options) 
     r->any_order = options->any_order;
     r->turns.first = options->device;
     r->one_device = options->one_device;
+    r->exchange = options->exchange;
 }
 
 static sinter_ranks *load_some(const char *folder, int64_t own,
@@ -393,6 +396,7 @@ sinter_ranks *sinter_ranks_create(sinter_module *module, const sinter_engine_opt
 void sinter_ranks_destroy(sinter_ranks *r) {
     if (!r) return;
     sinter_ranks_end_job(r);
+    sinter_ranks_leave_devices(r);
     sinter_pool_destroy(r->pool);
     /* Those that share an earlier one's code first. */
     for (int64_t i = r->engines ? r->count : 0; i > 0; i--)
@@ -439,8 +443,12 @@ static void run_rank(run *all, int64_t number) {
     sinter_failure *failure = &all->failures[number];
     sinter_diag diag = sinter_failure_sink(failure);
     bool good = sinter_ranks_cut_inputs(r, number, all->inputs, parts, &diag);
-    sinter_engine_set_services(r->engines[number],
-                               sinter_collectives_services(all->collectives, number));
+    sinter_peers peers;
+    sinter_collectives_peers(all->collectives, number, &peers);
+    sinter_engine_set_services(
+        r->engines[number],
+        sinter_ranks_get_services(r, number, sinter_collectives_services(all->collectives, number),
+                                  &peers));
     good = good && sinter_engine_run(r->engines[number], parts, results, &diag);
     failure->failed = !good;
     sinter_collectives_leave(all->collectives, number, good ? NULL : failure->message.data);
@@ -501,6 +509,7 @@ bool sinter_ranks_run(sinter_ranks *r, const sinter_tensor *inputs, sinter_tenso
         good = sinter_ranks_join_outputs(r, all.results, out_outputs, diag);
     else
         sinter_failures_report(all.failures, count, "rank", diag);
+    if (!good) sinter_ranks_abort_devices(r);
     sinter_tensors_destroy(all.parts, count * r->input_count);
     sinter_tensors_destroy(all.results, count * r->output_count);
     sinter_failures_deinit(all.failures, count);

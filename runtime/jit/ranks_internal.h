@@ -14,7 +14,10 @@ struct sinter_ranks {
     int64_t *files;          /* by rank: whose program it is */
     sinter_device **devices; /* by rank: what it runs on; NULL: the CPU */
     sinter_device_turns turns;
-    bool one_device;         /* sinter_engine_options */
+    bool one_device;         /* sinter_engine_options, as those below */
+    sinter_exchange_way exchange;
+    struct sinter_nccl **nccl;     /* by rank; NULL: they exchange on the host */
+    sinter_abi_services *services; /* by rank, where they do not */
     const sinter_sharding **input_words, **output_words; /* NULL: nothing is cut */
     sinter_sharding **run_words; /* those of the outputs, with the sizes of the run */
     sinter_abi_io *inputs, *outputs;
@@ -49,6 +52,16 @@ bool sinter_ranks_join_outputs(const sinter_ranks *ranks, const sinter_tensor *r
 
 /* One rank's program and no other, for who runs it as part of something larger: it has no threads and no job. NULL after an error. */
 sinter_ranks *sinter_ranks_load_one(const char *folder, int64_t rank, const sinter_engine_options *options, sinter_diag *diag);
+
+/* ---- ranks_nccl.c: exchanges without the host ---- */
+/* Whether ranks on devices do, by what is there and what was said; the rank's own job, NULL: threads of this process. False: what was said can't
+ * be, and why. */
+bool sinter_ranks_join_devices(sinter_ranks *ranks, sinter_job *job, sinter_diag *diag);
+/* Of a run of the rank's program, out of those by which it exchanges on the host. */
+const sinter_abi_services *sinter_ranks_get_services(sinter_ranks *ranks, int64_t rank, const sinter_abi_services *host,
+                                                     const sinter_peers *peers);
+void sinter_ranks_abort_devices(sinter_ranks *ranks); /* after a run that failed */
+void sinter_ranks_leave_devices(sinter_ranks *ranks); /* all ranks at once, as they are to be destroyed */
 
 /* ---- jobs of processes ---- */
 /* On the first one: the others get their parts of the inputs, and give their outputs. */

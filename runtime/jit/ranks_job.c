@@ -20,7 +20,10 @@ static bool deliver(sinter_ranks *r, int64_t rank, const sinter_tensor *inputs,
 static bool run_own(sinter_ranks *r, const sinter_tensor *parts, sinter_tensor *results,
                     sinter_diag *diag) {
     sinter_engine *engine = r->engines[r->own];
-    sinter_engine_set_services(engine, sinter_job_services(r->job));
+    sinter_peers peers;
+    sinter_job_peers(r->job, &peers);
+    sinter_engine_set_services(
+        engine, sinter_ranks_get_services(r, r->own, sinter_job_services(r->job), &peers));
     return sinter_engine_report(sinter_job_start_run(r->job), sinter_job_name(r->job), diag) &&
            sinter_engine_run(engine, parts, results, diag) &&
            sinter_engine_report(sinter_job_end_run(r->job), sinter_job_name(r->job), diag);

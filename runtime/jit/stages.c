@@ -232,6 +232,12 @@ static bool read_list(sinter_stages *s, sinter_lexer *lexer, const char *folder,
                : sinter_lexer_error_expected(lexer, "'input', then 'stage', then 'output'");
 }
 
+/* Of the stage that this process is in. */
+static bool join_devices(sinter_stages *s, sinter_diag *diag) {
+    sinter_ranks *own = s->own_stage < s->stages.count ? s->stages.items[s->own_stage].ranks : NULL;
+    return !own || sinter_ranks_join_devices(own, s->job, diag);
+}
+
 /* The stages' processes or threads. */
 static bool start(sinter_stages *s, const char *folder, sinter_diag *diag) {
     int64_t sizes[SINTER_MESH_MAX_AXES], stages = (int64_t)s->stages.count;
@@ -239,7 +245,7 @@ static bool start(sinter_stages *s, const char *folder, sinter_diag *diag) {
     if (s->job)
         return sinter_engine_report(sinter_job_set_mesh(s->job, sizes, s->mesh.axis_count, stages),
                                     folder, diag) &&
-               sinter_messages_agree(s->job, s->hash, diag);
+               sinter_messages_agree(s->job, s->hash, diag) && join_devices(s, diag);
     return sinter_engine_report(sinter_pool_create((uint32_t)stages, NULL, &s->pool), folder, diag);
 }
 

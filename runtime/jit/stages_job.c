@@ -133,7 +133,11 @@ static bool run_micro(part *p, int64_t micro, sinter_diag *diag) {
     sinter_tensor *inputs = sinter_heap_alloc((own->takes.count + 1) * sizeof *inputs);
     sinter_tensor *outputs = sinter_heap_alloc((own->gives.count + 1) * sizeof *outputs);
     for (size_t i = 0; i < own->takes.count; i++) inputs[i] = slots[own->takes.items[i]];
-    sinter_engine_set_services(engine, sinter_job_services(s->job));
+    const sinter_abi_services *services = sinter_job_services(s->job);
+    sinter_peers peers;
+    sinter_job_peers(s->job, &peers);
+    if (own->ranks) services = sinter_ranks_get_services(own->ranks, s->own_rank, services, &peers);
+    sinter_engine_set_services(engine, services);
     bool good = sinter_engine_run(engine, inputs, outputs, diag);
     for (size_t i = 0; good && i < own->gives.count; i++) slots[own->gives.items[i]] = outputs[i];
     sinter_heap_free(inputs);

@@ -309,6 +309,10 @@ static int submit(cuda_stream given, operation what) {
     return 0;
 }
 
+int emulation_current_device(void) {
+    return depth && stack[depth - 1] ? stack[depth - 1]->device : -1;
+}
+
 int emulation_enqueue(cuda_stream stream, emulation_step step) {
     pthread_mutex_lock(&lock);
     find_current();

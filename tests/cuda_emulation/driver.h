@@ -42,6 +42,7 @@ typedef struct emulation_step {
     void (*drop)(void *user);
     void *user;
 } emulation_step;
+EXPORT int emulation_current_device(void); /* of the thread; -1: none */
 EXPORT int emulation_enqueue(cuda_stream stream, emulation_step step);
 
 /* ---- driver_memory.c: not for several threads at once; of the device of the call or work ---- */

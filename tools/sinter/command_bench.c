@@ -214,7 +214,7 @@ const command command_bench = {
     .details = "Measures latency, the time to compile or load, and memory.",
     COMMAND_OPTIONS(own_options),
     .shared =
-        ENGINE_OPTIONS " i size copy-weights rank-seconds deterministic no-deterministic trace",
+        ENGINE_OPTIONS " i size copy-weights rank-seconds exchange deterministic no-deterministic trace",
     .expected = "one model",
     .least = 0,
     .most = 1,

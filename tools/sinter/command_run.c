@@ -357,7 +357,7 @@ const command command_run = {
     .details = "Runs a model.",
     COMMAND_OPTIONS(own_options),
     .shared =
-        ENGINE_OPTIONS " i size copy-weights rank-seconds deterministic no-deterministic trace",
+        ENGINE_OPTIONS " i size copy-weights rank-seconds exchange deterministic no-deterministic trace",
     .expected = "one model",
     .least = 1,
     .most = 1,

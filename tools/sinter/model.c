@@ -73,6 +73,11 @@ const option_spec shared_options[] = {
      .value = "S",
      .doc = "of programs of several ranks: how long one waits for the others (25)",
      .need = NEEDS_ARTIFACT},
+    {.name = "exchange",
+     .value = "WAY",
+     .doc = "of programs of several ranks on GPUs: nccl, by that library, which needs a GPU for "
+            "each rank; host, through memory of the host; auto, the first where it can be (auto)",
+     .need = NEEDS_ARTIFACT},
     {.name = "deterministic",
      .doc =
          "of programs of several ranks: sums over ranks have one order, so that each run has the "
@@ -142,6 +147,19 @@ static bool read_tuning(const arguments *a, sinter_engine_options *options) {
     return !path || tuning;
 }
 
+static bool read_exchange(const arguments *a, sinter_exchange_way *out_way) {
+    static const char *const ways[] = {[SINTER_EXCHANGE_AUTO] = "auto",
+                                       [SINTER_EXCHANGE_HOST] = "host",
+                                       [SINTER_EXCHANGE_NCCL] = "nccl"};
+    const char *wanted = arguments_find(a, "exchange");
+    *out_way = SINTER_EXCHANGE_AUTO;
+    for (size_t i = 0; wanted && i < sizeof ways / sizeof *ways; i++) {
+        *out_way = (sinter_exchange_way)i;
+        if (!strcmp(wanted, ways[i])) return true;
+    }
+    return !wanted || usage_error(a->verb, "--exchange=%s: expected auto, host or nccl", wanted);
+}
+
 bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
     int64_t level, threads, jobs, stop;
@@ -168,6 +186,7 @@ bool engine_options(const arguments *a, sinter_engine_options *out_options) {
     options.print_after = arguments_find(a, "print-after");
     options.time_passes = arguments_has(a, "time-passes");
     options.any_order = arguments_has(a, "no-deterministic");
+    if (!read_exchange(a, &options.exchange)) return false;
     options.no_overlap = arguments_has(a, "no-overlap");
     options.no_winograd = arguments_has(a, "no-winograd");
     if (!read_tuning(a, &options)) return false;

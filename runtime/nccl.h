@@ -1,7 +1,7 @@
 /* Exchanges of ranks on CUDA devices by NCCL: they go into streams, and the host neither copies nor waits. A communicator is made when an
  * exchange over new axes comes up first; its identity goes by way of services->exchange, as ranks on the host exchange. What has to be the
  * tree in the order of places (runtime/exchange.h) is sent in pieces and added by the artifact's kernel; integers, and floats where any order
- * is allowed, are NCCL's to add. Test: tests/unit/nccl_test.c, tests/suites/long/shard_nccl.py */
+ * is allowed, are NCCL's to add. Test: tests/unit/nccl_test.c, tests/suites/long/shard_cuda.py */
 #pragma once
 #include "runtime/device.h"
 #include "runtime/exchange.h"

@@ -1,5 +1,5 @@
 /* Ranks on GPUs that exchange without the host (runtime/nccl.h): whether they can, and what each has for it. All decide alike, by what each
- * tells of its device and its library. Test: tests/suites/long/shard_nccl.py, tests/cli/shard_nccl.test */
+ * tells of its device and its library. Test: tests/suites/long/shard_cuda.py */
 #include "runtime/jit/ranks_internal.h"
 #include "runtime/nccl.h"
 #include "runtime/nccl_library.h"

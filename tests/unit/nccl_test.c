@@ -483,6 +483,16 @@ static void test_library(void) {
     FAILS_SAYING(sinter_nccl_open_library(&call), SINTER_STATUS_NO_DEVICE, "version 2.7.8");
     unsetenv("SINTER_EMULATION_NCCL_VERSION");
     GOOD(sinter_nccl_open_library(&call));
+    CHECK_INT_EQ(call.number, 22100);
+    setenv("SINTER_CUDA_PATH", "tests/cuda_emulation/missing", 1);
+    sinter_status *status = sinter_nccl_open_library(&call); /* NVIDIA's, where it is installed */
+    if (status)
+        printf("no NCCL here: its functions are not looked for: %s\n",
+               sinter_status_message(status));
+    else
+        CHECK(call.number >= NCCL_LEAST_VERSION && strlen(call.error_text(NCCL_SYSTEM_ERROR)) > 0);
+    sinter_status_destroy(status);
+    use_emulation();
 }
 
 int main(void) {

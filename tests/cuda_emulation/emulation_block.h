@@ -84,10 +84,13 @@ static inline uint64_t groups_done(uint32_t warpgroup) {
 template <class T, int64_t N> struct shared {
     struct mark {
         uint64_t block;                       /* that wrote it last */
-        uint32_t write_epoch, read_interval;
-        uint16_t writer, reader;              /* reader: MAX_THREADS where there were several */
+        uint32_t write_epoch;
+        uint16_t writer;
         bool under_way;                       /* the writer's copy, which nobody has waited for */
         uint64_t read_block;
+        uint32_t read_warps;                         /* a bit for each that has read it, in this epoch of its own last: */
+        uint32_t read_epochs[MAX_THREADS / WARP];
+        uint16_t readers[MAX_THREADS / WARP];        /* MAX_THREADS where there were several in that */
         uint64_t serial, product_block;
         uint32_t product[MAX_WARPGROUPS]; /* 1 + the last group of the warpgroup's products that reads it; 0: none */
     };
@@ -103,9 +106,12 @@ template <class T, int64_t N> struct shared {
         else if (m->writer != thread && !has_seen(m->writer, m->write_epoch))
             find("element %lld of shared memory: thread %u wrote it, and no barrier came since", (long long)index,
                  m->writer);
-        const bool others = m->read_block == block_serial && m->read_interval == interval && m->reader != thread;
-        m->reader = others ? (uint16_t)MAX_THREADS : (uint16_t)thread;
-        m->read_interval = interval;
+        const uint32_t warp = own_warp();
+        if (m->read_block != block_serial) m->read_warps = 0;
+        const bool others = m->read_warps >> warp & 1 && m->read_epochs[warp] == epochs[warp] && m->readers[warp] != thread;
+        m->readers[warp] = others ? (uint16_t)MAX_THREADS : (uint16_t)thread;
+        m->read_epochs[warp] = epochs[warp];
+        m->read_warps |= 1u << warp;
         m->read_block = block_serial;
     }
     void begin_write(int64_t index) {
@@ -115,9 +121,12 @@ template <class T, int64_t N> struct shared {
                  m->writer);
         else if (m->block == block_serial && m->writer != thread && !has_seen(m->writer, m->write_epoch))
             find("element %lld of shared memory is written by threads %u and %u", (long long)index, m->writer, thread);
-        if (m->read_block == block_serial && m->read_interval == interval && m->reader != thread)
-            find("element %lld of shared memory is written, another thread read it, and no barrier came since",
-                 (long long)index);
+        for (uint32_t left = m->read_block == block_serial ? m->read_warps : 0; left; left &= left - 1) {
+            const uint32_t warp = (uint32_t)__builtin_ctz(left);
+            if (m->readers[warp] == thread || has_seen(warp * WARP, m->read_epochs[warp])) continue;
+            find("element %lld of shared memory is written, another thread read it, and no barrier came since", (long long)index);
+            break;
+        }
         for (uint32_t i = 0; m->product_block == block_serial && i < MAX_WARPGROUPS; i++)
             if (m->product[i] > groups_done(i))
                 find("element %lld of shared memory is written while a product of warpgroup %u that reads it is under way",

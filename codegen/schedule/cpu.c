@@ -259,7 +259,9 @@ bool sinter_schedule_cpu(sinter_loop_program *program, const sinter_target *targ
         state.kernel = i;
         (changes ? schedule_kernel : leave_kernel)(&state);
     }
-    bool good = !state.failed && (!changes || sinter_cpu_pack_constants(&state));
+    bool good =
+        !state.failed &&
+        (!changes || sinter_schedule_keep_promises(program, &state.promises, &state.scratch, diag));
     sinter_arena_deinit(&state.scratch);
     return good;
 }

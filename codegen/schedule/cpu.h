@@ -15,14 +15,9 @@
 #pragma once
 #include "codegen/compile.h"
 #include "codegen/loops/part.h"
+#include "codegen/schedule/promise.h"
 #include "codegen/schedule/schedule.h"
 #include "codegen/tuning.h"
-
-/* A constant that a kernel wants in another order: parameter `parameter` of every call of `kernel`. */
-typedef struct sinter_cpu_promise {
-    uint32_t kernel, parameter;
-    sinter_layout layout;
-} sinter_cpu_promise;
 
 /* Words of bytes that a nest has had made in front of a loop (schedule/cpu/words.c). */
 typedef struct sinter_cpu_made_words {
@@ -50,7 +45,7 @@ typedef struct sinter_schedule_cpu_state {
     size_t constant_bytes;  /* of all constants then */
     SINTER_VECTOR(sinter_cpu_made_words) made_words;
     SINTER_VECTOR(sinter_loop_var) copies; /* loops of this kernel that copy an input to scratch: what a nest added, no part of it */
-    SINTER_VECTOR(sinter_cpu_promise) promises; /* kept when all kernels are scheduled */
+    sinter_schedule_promises promises; /* kept when all kernels are scheduled */
 } sinter_schedule_cpu_state;
 
 /* `nest`: variable of a top-level loop of the kernel. */

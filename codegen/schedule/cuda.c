@@ -195,18 +195,28 @@ static void split_sums(sinter_schedule_cuda_state *state, uint32_t kernel) {
     if (split) sinter_schedule_cuda_cut_kernel(state->program, kernel);
 }
 
+/* Weights in the order in which tiles read them. */
+static void order_weights(sinter_schedule_cuda_state *state, uint32_t kernel) {
+    sinter_loop_function *function = state->program->kernels.items[kernel];
+    sinter_schedule_init(&state->schedule, state->program, function);
+    const sinter_loop_var nest = only_nest(function);
+    if (nest) sinter_schedule_cuda_order_weights(state, kernel, nest);
+    sinter_schedule_deinit(&state->schedule);
+}
+
 bool sinter_schedule_cuda(sinter_loop_program *program, const sinter_target *target,
                           const sinter_schedule_options *options, sinter_diag *diag) {
-    (void)diag; /* there is no nest that can't be launched */
     sinter_schedule_cuda_cut(program, options->level <= 0);
     if (options->level <= 0) return true;
     sinter_schedule_cuda_state state = {.program = program, .target = target};
     sinter_arena_init(&state.scratch);
     const uint32_t count = (uint32_t)program->kernels.count;
     for (uint32_t i = 0; i < count; i++) split_sums(&state, i);
+    for (uint32_t i = 0; i < program->kernels.count; i++) order_weights(&state, i);
     sinter_schedule_cuda_align(program);
     for (uint32_t i = 0; i < program->kernels.count; i++)
         schedule_kernel(&state, program->kernels.items[i]);
+    const bool good = sinter_schedule_keep_promises(program, &state.promises, &state.scratch, diag);
     sinter_arena_deinit(&state.scratch);
-    return true;
+    return good;
 }

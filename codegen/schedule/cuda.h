@@ -3,6 +3,7 @@
 #include "codegen/compile.h"
 #include "codegen/loops/access.h"
 #include "codegen/loops/mma.h"
+#include "codegen/schedule/promise.h"
 #include "codegen/schedule/schedule.h"
 
 typedef struct sinter_schedule_cuda_state {
@@ -10,6 +11,7 @@ typedef struct sinter_schedule_cuda_state {
     const sinter_target *target;
     sinter_schedule schedule; /* of the kernel at hand */
     sinter_arena scratch;
+    sinter_schedule_promises promises; /* kept when all kernels are scheduled */
 } sinter_schedule_cuda_state;
 
 /* A block for each row, whose elements its threads share. `nest`: the loop at the top level of a kernel. True: it is scheduled;
@@ -31,6 +33,13 @@ bool sinter_schedule_cuda_contraction_inside(sinter_schedule_cuda_state *state, 
 /* A sum that few blocks would make is cut into parts (`split-sum`), where that is worth a second launch: the kernel is not one nest any more, and
  * has to be cut again. */
 bool sinter_schedule_cuda_split(sinter_schedule_cuda_state *state, sinter_loop_var nest);
+/* What is cast or rounded before it is multiplied, or the factor itself. */
+sinter_expr sinter_schedule_cuda_strip_rounding(sinter_expr factor);
+
+/* ---- schedule/cuda/weights.c ---- */
+/* Constants that the kernel's contraction multiplies by are promised in the order of its reduction, where that is better. state->schedule is of
+ * this kernel. */
+void sinter_schedule_cuda_order_weights(sinter_schedule_cuda_state *state, uint32_t kernel, sinter_loop_var nest);
 
 /* ---- schedule/cuda/tile.c ---- */
 /* A contraction as the choice of its tile sees it. */

@@ -50,7 +50,7 @@ static void note_reader(void *user, uint32_t constant, const sinter_loop_stmt *c
 }
 
 static bool is_read_elsewhere(passing *p) {
-    sinter_cpu_visit_constants(p->program, note_reader, p);
+    sinter_schedule_visit_constants(p->program, note_reader, p);
     return p->elsewhere;
 }
 
@@ -91,7 +91,7 @@ static bool pass_replacement(void *user, sinter_loop_stmt *stmt) {
     if (stmt->kind != SINTER_LOOP_CALL_KERNEL || stmt->kernel != r->place.kernel ||
         !is_it(&r->place, stmt->buffer_arguments[r->place.parameter]))
         return true;
-    sinter_cpu_pass(r->state->program, stmt, r->place.parameter, r->buffer);
+    sinter_schedule_pass(r->state->program, stmt, r->place.parameter, r->buffer);
     return true;
 }
 
@@ -112,7 +112,7 @@ static bool replace(replacement *r, const sinter_loop_buffer_info *parameter) {
     sinter_loop_builder build;
     sinter_loop_constant made = {{0}};
     sinter_tensor source =
-        sinter_cpu_constant_as(program, r->place.constant, parameter->dims, parameter->rank);
+        sinter_schedule_constant_as(program, r->place.constant, parameter->dims, parameter->rank);
     if (!r->conversion->convert(r->conversion->user, &source, &made.tensor, r->state->diag))
         return false;
     sinter_loop_builder_init(&build, program, host);

@@ -12,13 +12,6 @@ bool sinter_cpu_is_constant(const sinter_schedule_cpu_state *state, sinter_loop_
 uint32_t sinter_cpu_get_parameter(const sinter_schedule_cpu_state *state, sinter_loop_buffer buffer);
 /* The constants that calls of this kernel pass, by number in the program, each once. In the state's scratch arena. */
 size_t sinter_cpu_list_constants(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter, const uint32_t **out_constants);
-/* Everything that reads a constant: an argument of a call, or, where that is NULL, the host itself. */
-typedef void (*sinter_cpu_constant_visitor)(void *user, uint32_t constant, const sinter_loop_stmt *call, uint32_t argument);
-void sinter_cpu_visit_constants(const sinter_loop_program *program, sinter_cpu_constant_visitor visit, void *user);
-/* The call passes that buffer of the host from now on. */
-void sinter_cpu_pass(sinter_loop_program *program, sinter_loop_stmt *call, uint32_t argument, sinter_loop_buffer buffer);
-/* The constant with dims that are numbers: tensors of equal data are one constant, whatever their shapes. Not the caller's. */
-sinter_tensor sinter_cpu_constant_as(const sinter_loop_program *program, uint32_t constant, const sinter_expr *dims, uint32_t rank);
 
 /* ---- in another form (constant.c) ---- */
 typedef struct sinter_cpu_conversion {
@@ -63,8 +56,6 @@ void sinter_cpu_plan_packing(sinter_schedule_cpu_state *state, const sinter_cpu_
 /* Operands that only the run knows are planned, too: those whose columns lie apart and which many rows read. Their dims may be fewer then. */
 void sinter_cpu_plan_inputs(sinter_schedule_cpu_state *state, sinter_loop_var outermost, sinter_cpu_pack_plan *plan);
 void sinter_cpu_apply_packing(sinter_schedule_cpu_state *state, const sinter_cpu_pack_plan *plan, int64_t columns);
-/* Keeps the promises. */
-bool sinter_cpu_pack_constants(sinter_schedule_cpu_state *state);
 
 /* ---- asked for early (prefetch.c) ---- */
 /* Asks memory early for blocks of constants that the kernel's loops go through, as they are tiled and packed. */

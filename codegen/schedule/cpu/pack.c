@@ -1,6 +1,5 @@
-/* Operands in the order in which kernels read them. While kernels are scheduled, packings of constants are promises; when all are known,
- * each constant is packed once a layout, in place where nobody wants it as it was. What the run alone knows a kernel copies to scratch, in
- * front of all else. Needs: the program's constants. Guarantees: every call passes what its kernel expects.
+/* Operands in the order in which kernels read them: constants by promises (codegen/schedule/promise.h), and what the run alone knows a kernel
+ * copies to scratch, in front of all else. Needs: the program's constants.
  * Test: tests/codegen/schedule/pack.loops, pack_input.loops, shared_constant.test */
 #include "codegen/loops/access.h"
 #include "codegen/loops/linear.h"
@@ -11,22 +10,14 @@
 
 /* ---- promises ---- */
 
-static const sinter_cpu_promise *find_promise(const sinter_schedule_cpu_state *state,
-                                              uint32_t kernel, uint32_t parameter) {
-    for (size_t i = 0; i < state->promises.count; i++)
-        if (state->promises.items[i].kernel == kernel &&
-            state->promises.items[i].parameter == parameter)
-            return &state->promises.items[i];
-    return NULL;
-}
-
 /* sinter_schedule_pack of a parameter for which all calls pass constants, with the promise that the calls will pass the packed constant. */
 static bool pack_parameter(sinter_schedule_cpu_state *state, sinter_loop_buffer parameter,
                            const uint32_t *order, const int64_t *blocks) {
-    sinter_cpu_promise promise = {.kernel = state->kernel};
+    sinter_schedule_promise promise = {.kernel = state->kernel};
     assert(!state->part); /* others read it as well */
     if (!sinter_cpu_find_parameter(state, parameter, &promise.parameter)) return false;
-    if (find_promise(state, promise.kernel, promise.parameter)) return false; /* packed already */
+    if (sinter_schedule_find_promise(&state->promises, promise.kernel, promise.parameter))
+        return false; /* packed already */
     if (!sinter_schedule_pack(&state->schedule, parameter, order, blocks, &promise.layout))
         return false;
     sinter_vector_push(&state->scratch, &state->promises, promise);
@@ -257,7 +248,7 @@ int64_t sinter_cpu_packed_columns(const sinter_schedule_cpu_state *state,
     sinter_loop_collect_accesses(&scratch, nest->reduction->body, &loads);
     for (size_t i = 0; i < loads.count && !panel; i++)
         for (size_t k = 0; k < state->promises.count && !panel; k++) {
-            const sinter_cpu_promise *p = &state->promises.items[k];
+            const sinter_schedule_promise *p = &state->promises.items[k];
             uint32_t index;
             if (p->kernel != state->kernel || loads.items[i].rank != p->layout.rank ||
                 !sinter_cpu_find_parameter(state, loads.items[i].buffer, &index) ||
@@ -293,147 +284,4 @@ void sinter_cpu_apply_packing(sinter_schedule_cpu_state *state, const sinter_cpu
         else if (!in_order)
             pack_parameter(state, p->buffer, order, blocks);
     }
-}
-
-/* ---- packing ---- */
-
-static bool same_layout(const sinter_layout *a, const sinter_layout *b) {
-    if (a->rank != b->rank) return false;
-    for (uint32_t i = 0; i < a->rank; i++)
-        if (a->axes[i].dim != b->axes[i].dim || a->axes[i].divide != b->axes[i].divide ||
-            a->axes[i].modulo != b->axes[i].modulo)
-            return false;
-    return true;
-}
-
-/* The packed form of a host constant. */
-typedef struct packed_form {
-    uint32_t source; /* constant in the program, as it was */
-    sinter_expr *source_dims;
-    uint32_t source_rank;
-    sinter_layout layout;
-    sinter_loop_buffer buffer; /* new one of the host */
-} packed_form;
-
-typedef struct packer {
-    sinter_schedule_cpu_state *state;
-    sinter_loop_builder host;
-    SINTER_VECTOR(packed_form) forms;
-    bool *kept; /* by constant: somebody reads it as it was */
-    bool failed;
-} packer;
-
-static bool same_shape(const sinter_loop_buffer_info *info, const packed_form *form) {
-    if (info->rank != form->source_rank) return false;
-    for (uint32_t i = 0; i < info->rank; i++)
-        if (!sinter_loop_expr_equal(info->dims[i], form->source_dims[i])) return false;
-    return true;
-}
-
-/* A buffer of the host for this form of the constant behind `buffer`; its data comes later. */
-static sinter_loop_buffer find_form(packer *p, sinter_loop_buffer buffer,
-                                    const sinter_layout *layout) {
-    sinter_loop_program *program = p->state->program;
-    const sinter_loop_buffer_info info = program->host->buffers.items[buffer];
-    for (size_t i = 0; i < p->forms.count; i++) {
-        const packed_form *form = &p->forms.items[i];
-        if (form->source == info.constant && same_layout(&form->layout, layout) &&
-            same_shape(&info, form))
-            return form->buffer;
-    }
-    sinter_expr dims[SINTER_MAX_RANK];
-    for (uint32_t a = 0; a < layout->rank; a++) {
-        const sinter_layout_axis *axis = &layout->axes[a];
-        sinter_expr divide = sinter_loop_int(&p->host, axis->divide);
-        sinter_expr rounded = sinter_loop_add(&p->host, info.dims[axis->dim],
-                                              sinter_loop_int(&p->host, axis->divide - 1));
-        dims[a] = axis->modulo ? sinter_loop_int(&p->host, axis->modulo)
-                               : sinter_loop_div(&p->host, rounded, divide);
-    }
-    packed_form form = {.source = info.constant,
-                        .source_rank = info.rank,
-                        .source_dims = sinter_arena_copy(&p->state->scratch, info.dims,
-                                                         info.rank * sizeof *info.dims),
-                        .layout = *layout};
-    form.buffer = sinter_loop_add_buffer(&p->host, info.name, info.dtype, layout->rank, dims,
-                                         SINTER_SCOPE_CONSTANT);
-    sinter_vector_push(&p->state->scratch, &p->forms, form);
-    return form.buffer;
-}
-
-/* What is read where nothing was promised stays. */
-static void keep(void *user, uint32_t constant, const sinter_loop_stmt *call, uint32_t argument) {
-    packer *p = user;
-    if (!call || !find_promise(p->state, call->kernel, argument)) p->kept[constant] = true;
-}
-
-static bool redirect(void *user, sinter_loop_stmt *stmt) {
-    packer *p = user;
-    if (stmt->kind != SINTER_LOOP_CALL_KERNEL) return true;
-    for (uint32_t i = 0; i < stmt->buffer_argument_count; i++) {
-        const sinter_cpu_promise *promise = find_promise(p->state, stmt->kernel, i);
-        if (promise)
-            sinter_cpu_pass(p->state->program, stmt, i,
-                            find_form(p, stmt->buffer_arguments[i], &promise->layout));
-    }
-    return true;
-}
-
-/* The constant's data in its new order, where the old one was or behind all others. */
-static bool pack_form(packer *p, packed_form *form, bool last) {
-    sinter_loop_program *program = p->state->program;
-    sinter_tensor source =
-        sinter_cpu_constant_as(program, form->source, form->source_dims, form->source_rank);
-    sinter_loop_constant packed = {{0}};
-    if (!sinter_layout_pack(&form->layout, &source, &packed.tensor, p->state->diag)) return false;
-    sinter_storage_drop_pages(source.storage, source.data, sinter_tensor_bytes(&source));
-    uint32_t index = form->source;
-    if (p->kept[form->source] || !last) {
-        index = (uint32_t)program->constants.count;
-        sinter_vector_push(&program->arena, &program->constants, packed);
-    } else {
-        sinter_tensor_deinit(&program->constants.items[index].tensor);
-        program->constants.items[index] = packed;
-    }
-    program->host->buffers.items[form->buffer].constant = index;
-    return true;
-}
-
-/* Buffers of the host that nobody passes any more describe what is not there any more. */
-static void forget_unused(packer *p) {
-    sinter_loop_function *host = p->state->program->host;
-    for (size_t i = 1; i < host->buffers.count; i++) {
-        sinter_loop_buffer_info *info = &host->buffers.items[i];
-        bool packed = false;
-        for (size_t k = 0; k < p->forms.count; k++) packed |= p->forms.items[k].buffer == i;
-        if (info->scope != SINTER_SCOPE_CONSTANT || packed || p->kept[info->constant]) continue;
-        for (size_t k = 0; k < p->forms.count; k++)
-            if (p->forms.items[k].source == info->constant) {
-                const sinter_loop_buffer_info *form =
-                    &host->buffers.items[p->forms.items[k].buffer];
-                info->rank = form->rank;
-                info->dims = form->dims;
-                info->constant = form->constant;
-                break;
-            }
-    }
-}
-
-bool sinter_cpu_pack_constants(sinter_schedule_cpu_state *state) {
-    sinter_loop_program *program = state->program;
-    if (!state->promises.count || !program->host) return true;
-    packer p = {.state = state};
-    sinter_loop_builder_init(&p.host, program, program->host);
-    p.kept = SINTER_NEW_ARRAY(&state->scratch, bool, program->constants.count);
-    sinter_cpu_visit_constants(program, keep, &p);
-    sinter_loop_walk(program->host->body, redirect, &p);
-    bool good = true;
-    for (size_t i = 0; good && i < p.forms.count; i++) {
-        bool last = true;
-        for (size_t k = i + 1; k < p.forms.count; k++)
-            last &= p.forms.items[k].source != p.forms.items[i].source;
-        good = pack_form(&p, &p.forms.items[i], last);
-    }
-    if (good) forget_unused(&p);
-    return good;
 }

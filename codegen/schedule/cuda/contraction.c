@@ -149,8 +149,7 @@ static bool look_at_call(void *user, sinter_loop_stmt *stmt) {
     return search->finite;
 }
 
-/* What is cast or rounded before it is multiplied. */
-static sinter_expr strip_rounding(sinter_expr factor) {
+sinter_expr sinter_schedule_cuda_strip_rounding(sinter_expr factor) {
     while (factor->kind == SINTER_LOOP_CAST ||
            (factor->kind == SINTER_LOOP_CALL && factor->function == SINTER_SCALAR_round_tf32))
         factor = factor->arguments[0];
@@ -162,7 +161,7 @@ static bool is_finite_factor(const product *p, sinter_expr factor) {
     const sinter_loop_program *program = p->state->program;
     const sinter_loop_function *kernel = p->schedule->function;
     if (!sinter_dtype_is_float(factor->dtype)) return true;
-    factor = strip_rounding(factor);
+    factor = sinter_schedule_cuda_strip_rounding(factor);
     if (factor->kind != SINTER_LOOP_LOAD || !program->host) return false;
     finite_search search = {.p = p, .finite = true};
     while (program->kernels.items[search.kernel] != kernel) search.kernel++;
@@ -450,7 +449,7 @@ bool sinter_schedule_cuda_contraction(sinter_schedule_cuda_state *state, sinter_
 
 /* An element of the block's scratch, perhaps cast. */
 static bool is_in_block(const product *p, sinter_expr factor) {
-    const sinter_expr element = strip_rounding(factor);
+    const sinter_expr element = sinter_schedule_cuda_strip_rounding(factor);
     return element->kind == SINTER_LOOP_LOAD &&
            p->schedule->function->buffers.items[element->buffer].scope == SINTER_SCOPE_SHARED;
 }

@@ -140,12 +140,12 @@ static bool wants_hardware(const char *pass) {
     return strcmp(pass, "shard_auto") == 0 || strcmp(pass, "pipeline_split") == 0;
 }
 
-/* These graphs have no sequences, no convolution large enough for Winograd's (tests/codegen/lower/winograd.sir), no map large enough
- * to be added up by rows, nothing as regular as attention, and the precision of their types. */
+/* These graphs have no sequences, no convolution large enough for Winograd's (tests/codegen/lower/winograd.sir) or wide enough to go
+ * along the width (tests/passes/split_padding/), no map large enough to be added up by rows, nothing as regular as attention, and the precision of their types. */
 static bool is_elsewhere(const char *pass) {
     static const char *const names[] = {
         "fold_sequences", "winograd", "split_reductions", "recognize_attention", "tile_attention",
-        "lower_precision",
+        "lower_precision", "split_padding",
         /* No recipe asks for these: tests/passes/, tests/suites/compressed_models.py. */
         "cut_blocks", "prune_channels", "smooth_activations", "quantize_activations",
         "quantize_weights", "compress_weights", "quantize_tables", "quantize_biases",

@@ -49,7 +49,6 @@ GATHERS = {
     "depth to space": "rows of 4 elements are turned",
 }  # fmt: skip
 SERIAL = {
-    "conv 9x9, to 3 channels": "the four columns at each border, whose three results are no vector",
     "running sums of the last axis": "each result is the sum before and an element",
     "nonzero": DATA,
     "unique": DATA,

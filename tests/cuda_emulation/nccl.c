@@ -33,6 +33,7 @@
 #undef NCCL_TEXT
 
 enum { SUM, PRODUCT, MAXIMUM, MINIMUM };
+enum { PATH_BYTES = 400 }; /* a folder's name and that of an entry of it */
 
 /* What a call was given, but for addresses; the same for all places. */
 typedef struct words {
@@ -135,18 +136,19 @@ static bool is_wished(const char *variable, const step *s) {
 /* ---- files ---- */
 
 static void name_file(const nccl_communicator c, const char *what, uint64_t number, int from,
-                      int to, char out_path[256]) {
+                      int to, char out_path[PATH_BYTES]) {
     if (to < 0)
-        snprintf(out_path, 256, "%s/%s_%llu_%d", c->folder, what, (unsigned long long)number, from);
+        snprintf(out_path, PATH_BYTES, "%s/%s_%llu_%d", c->folder, what, (unsigned long long)number,
+                 from);
     else
-        snprintf(out_path, 256, "%s/%s_%llu_%d_%d", c->folder, what, (unsigned long long)number,
-                 from, to);
+        snprintf(out_path, PATH_BYTES, "%s/%s_%llu_%d_%d", c->folder, what,
+                 (unsigned long long)number, from, to);
 }
 
 /* It is there as a whole or not at all. */
 static bool give_file(const char *path, const void *head, size_t head_bytes, const void *data,
                       size_t bytes) {
-    char draft[300];
+    char draft[PATH_BYTES + 8];
     snprintf(draft, sizeof draft, "%s.draft", path);
     int file = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     bool good = file >= 0 && write(file, head, head_bytes) == (ssize_t)head_bytes &&
@@ -230,7 +232,7 @@ static uint64_t got(const nccl_communicator c, const words *w) {
 }
 
 static bool have_all_come(const nccl_communicator c, const char *what, uint64_t number) {
-    char path[256];
+    char path[PATH_BYTES];
     for (int p = 0; p < c->places; p++) {
         name_file(c, what, number, p, -1, path);
         if (!is_there(path)) return false;
@@ -241,7 +243,7 @@ static bool have_all_come(const nccl_communicator c, const char *what, uint64_t 
 static void finish_call(const nccl_communicator c, const part *p) {
     const size_t size = size_of(p->words.type), all = (size_t)given(c, &p->words),
                  count = (size_t)p->words.count;
-    char *room = malloc(all * size + 1), path[256];
+    char *room = malloc(all * size + 1), path[PATH_BYTES];
     for (int place = c->places; place-- > 0;) {
         words theirs;
         name_file(c, "call", p->number, place, -1, path);
@@ -268,7 +270,7 @@ static void finish_call(const nccl_communicator c, const part *p) {
 
 static bool run_call(const nccl_communicator c, part *p) {
     const size_t size = size_of(p->words.type);
-    char path[256];
+    char path[PATH_BYTES];
     if (!p->is_given) {
         name_file(c, "call", p->number, c->place, -1, path);
         p->is_given = true;
@@ -287,7 +289,7 @@ static bool run_call(const nccl_communicator c, part *p) {
 /* A message is there until it was taken. */
 static bool run_message(const nccl_communicator c, part *p) {
     const size_t bytes = (size_t)p->words.count * size_of(p->words.type);
-    char path[256];
+    char path[PATH_BYTES];
     words theirs;
     if (p->is_receipt) {
         name_file(c, "message", p->number, p->peer, c->place, path);
@@ -316,7 +318,7 @@ static bool run_step(void *user) {
     if (c->is_aborted) return true;
     if (is_wished("SINTER_EMULATION_NCCL_HANG", s)) return false;
     if (is_wished("SINTER_EMULATION_NCCL_LOSE", s)) {
-        char path[256];
+        char path[PATH_BYTES];
         name_file(c, "lost", 0, c->place, -1, path);
         if (!give_file(path, "", 1, NULL, 0)) abort();
         return false;
@@ -473,7 +475,7 @@ int ncclGetUniqueId(nccl_identity *out_identity) {
 int ncclCommInitRankConfig(nccl_communicator *out_communicator, int places, nccl_identity identity,
                            int place, nccl_config *config) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    char path[256];
+    char path[PATH_BYTES];
     FAIL_WHERE_WISHED;
     pthread_once(&once, find_driver);
     if (config->size != sizeof *config || config->magic != NCCL_CONFIG_MAGIC ||
@@ -494,7 +496,7 @@ int ncclCommInitRankConfig(nccl_communicator *out_communicator, int places, nccl
 
 /* NCCL does not take two places on one device. */
 static int check_devices(const nccl_communicator c) {
-    char path[256];
+    char path[PATH_BYTES];
     for (int p = 0, device; p < c->places; p++) {
         name_file(c, "come", 0, p, -1, path);
         if (!take_file(path, &device, sizeof device, NULL, 0)) return NCCL_IN_PROGRESS;
@@ -504,7 +506,7 @@ static int check_devices(const nccl_communicator c) {
 }
 
 int ncclCommGetAsyncError(nccl_communicator c, int *out_error) {
-    char path[256];
+    char path[PATH_BYTES];
     FAIL_WHERE_WISHED;
     *out_error = 0;
     for (int p = 0; p < c->places && !*out_error; p++) {
@@ -521,7 +523,7 @@ int ncclCommGetAsyncError(nccl_communicator c, int *out_error) {
 }
 
 int ncclCommFinalize(nccl_communicator c) {
-    char path[256];
+    char path[PATH_BYTES];
     FAIL_WHERE_WISHED;
     if (c->pending) finding("nccl: a communicator ends with %d calls under way", c->pending);
     name_file(c, "final", 0, c->place, -1, path);
@@ -531,7 +533,7 @@ int ncclCommFinalize(nccl_communicator c) {
 
 /* The last one that leaves takes the folder along. */
 static void leave(nccl_communicator c) {
-    char path[400];
+    char path[PATH_BYTES];
     name_file(c, "left", 0, c->place, -1, path);
     give_file(path, "", 1, NULL, 0);
     DIR *folder = have_all_come(c, "left", 0) ? opendir(c->folder) : NULL;

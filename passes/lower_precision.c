@@ -1,5 +1,5 @@
-/* Rounds what contractions, convolutions and recurrent layers with constant weights, and attention on a GPU, read to a narrower float, where that was asked for: weights
- * become constants of half the bytes, and for bf16 so do the activations, where they are made. Products and sums stay f32:
+/* Rounds what contractions, convolutions and recurrent layers with constant weights, and on a GPU attention and products of two activations, read to
+ * a narrower float, where that was asked for: weights become constants of half the bytes, and for bf16 so do the activations, where they are made. Products and sums stay f32:
  *   matmul(x, w)  ->  matmul(cast(cast(x, bf16), f32), cast(w as bf16, f32))
  * so the graph says itself what is computed, and the evaluator computes it. On a CPU f16 rounds weights alone: it is about bytes,
  * and activations might not fit its range. On a GPU it rounds activations as well, for its units multiply what is f16 on both
@@ -23,7 +23,9 @@
 
 enum {
     LEAST_WEIGHTS = 512, /* elements that are worth it */
-    LEAST_STEPS = 3      /* products of one sum, or of one tap's channels */
+    LEAST_STEPS = 3,     /* products of one sum, or of one tap's channels */
+    LEAST_ROWS =
+        16 /* of a product of activations: fewer read more than rounding saves, and fill no tile of a GPU's units */
 };
 
 typedef struct lowering {
@@ -108,14 +110,16 @@ static sinter_value round_weight(lowering *l, sinter_value value) {
     if (sinter_map_find(&l->known, value, &known)) return (sinter_value)known;
     sinter_node node = sinter_value_definition(l->module, value);
     sinter_value rounded = 0;
-    if (sinter_value_constant(l->module, value)) {
+    const bool is_constant = sinter_value_constant(l->module, value) != NULL;
+    if (is_constant) {
         begin_after(l, node);
         rounded = round_constant(l, value);
     } else if (sinter_node_op(l->module, node) == SINTER_OP_transpose) {
         rounded = round_weight(l, sinter_node_operand(l->module, node, 0));
         if (rounded) rounded = repeat(l, node, rounded);
     }
-    sinter_map_put(&l->known, value, rounded);
+    if (rounded || is_constant)
+        sinter_map_put(&l->known, value, rounded); /* else it may be an activation */
     return rounded;
 }
 
@@ -208,6 +212,20 @@ static void round_attention(lowering *l, sinter_node node) {
     sinter_rewrite_set_attr(l->rewrite, node, &precision);
 }
 
+/* Units of a GPU multiply what is rounded several times as fast, whoever made it; a CPU gains by the bytes of weights alone. */
+static bool gains_by_units(const lowering *l, sinter_node node) {
+    const sinter_dim_table *dims = sinter_module_dims(l->module);
+    const sinter_type *type = sinter_value_type(l->module, sinter_node_operand(l->module, node, 0));
+    int64_t rows;
+    return l->has_device && l->activations && sinter_node_op(l->module, node) == SINTER_OP_matmul &&
+           type->rank >= 2 && sinter_dim_is_const(dims, type->dims[type->rank - 2], &rows) &&
+           rows >= LEAST_ROWS;
+}
+
+static sinter_value round_factor(lowering *l, sinter_value value, sinter_node node) {
+    return l->dtype == SINTER_DTYPE_f32 && l->by_units ? value : round_activation(l, value, node);
+}
+
 static void visit(void *user, sinter_node node) {
     lowering *l = user;
     if (l->has_device && l->activations && sinter_attention_has_blocks(l->module, node))
@@ -219,13 +237,14 @@ static void visit(void *user, sinter_node node) {
     for (uint32_t i = 1; i < sinter_op_factor_count(sinter_node_op(l->module, node)); i++) {
         sinter_value weight = sinter_node_operand(l->module, node, i);
         if (!is_f32(l, weight) || !is_large(l, node, i)) continue;
-        weight = round_weight(l, weight);
+        sinter_value given = weight;
+        weight = round_weight(l, given);
+        if (!weight && i == 1 && gains_by_units(l, node)) weight = round_factor(l, given, node);
         if (weight) widen_operand(l, node, i, weight);
         found |= weight && i == 1;
     }
     if (!found || !l->activations) return;
-    sinter_value x = sinter_node_operand(l->module, node, 0);
-    if (l->dtype != SINTER_DTYPE_f32 || !l->by_units) x = round_activation(l, x, node);
+    sinter_value x = round_factor(l, sinter_node_operand(l->module, node, 0), node);
     if (x) widen_operand(l, node, 0, x);
 }
 

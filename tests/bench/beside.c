@@ -3,7 +3,7 @@
  * microseconds, and how far the outputs are apart.
  *   beside MODEL.so PEER THREADS SECONDS INPUT.npy...
  * PEER: onnxruntime:LIBRARY:MODEL.onnx, openblas:LIBRARY:NN, sinter:OTHER.so or none.
- * Inputs are in the order of the model. Built with the tests; tests/bench/bench.py runs it. Test: tests/cli/beside.test */
+ * Inputs are in the order of the model. Built with the tests; tests/bench/run.py runs it. Test: tests/cli/beside.test */
 #include "frontends/import.h"
 #include "ir/base/clock.h"
 #include "ir/base/heap.h"

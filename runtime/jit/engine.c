@@ -460,10 +460,13 @@ sinter_engine *sinter_engine_share(const sinter_engine *engine) {
     return other;
 }
 
+bool sinter_engine_is_folder(const char *path) {
+    return sinter_ranks_is_folder(path) || sinter_stages_is_folder(path);
+}
+
 bool sinter_engine_is_artifact(const char *path) {
     char head[4] = {0};
-    return sinter_string_ends_with(path, ".so") || sinter_ranks_is_folder(path) ||
-           sinter_stages_is_folder(path) ||
+    return sinter_string_ends_with(path, ".so") || sinter_engine_is_folder(path) ||
            (sinter_file_peek(path, head, sizeof head) == sizeof head &&
             !memcmp(head, "\177ELF", sizeof head));
 }
@@ -495,31 +498,17 @@ sinter_engine *sinter_engine_create_ranks(sinter_module *module,
     return ranks ? wrap_programs(ranks, NULL, options) : NULL;
 }
 
-/* A folder of programs, of ranks or of stages. */
-static sinter_status *load_folder(const char *path, const sinter_engine_options *options,
-                                  sinter_engine **out_engine) {
-    sinter_text messages = {0};
-    sinter_diag diag = {.handler = sinter_diag_text_handler, .user = &messages};
-    bool is_pipeline = sinter_stages_is_folder(path);
-    double seconds = rank_seconds(options);
-    sinter_stages *stages = is_pipeline ? sinter_stages_load(path, options, seconds, &diag) : NULL;
-    sinter_ranks *ranks = is_pipeline ? NULL : sinter_ranks_load(path, options, seconds, &diag);
-    sinter_status *status = NULL;
-    if (!ranks && !stages) {
-        status =
-            SINTER_FAIL(SINTER_STATUS_BAD_ARTIFACT, "%s", messages.data ? messages.data : path);
-        sinter_text_deinit(&messages);
-        return status;
-    }
-    *out_engine = wrap_programs(ranks, stages, options);
-    sinter_text_deinit(&messages);
-    return NULL;
+static sinter_engine *load_folder(const char *path, const sinter_engine_options *options,
+                                  sinter_diag *diag) {
+    const bool is_pipeline = sinter_stages_is_folder(path);
+    const double seconds = rank_seconds(options);
+    sinter_stages *stages = is_pipeline ? sinter_stages_load(path, options, seconds, diag) : NULL;
+    sinter_ranks *ranks = is_pipeline ? NULL : sinter_ranks_load(path, options, seconds, diag);
+    return ranks || stages ? wrap_programs(ranks, stages, options) : NULL;
 }
 
 sinter_status *sinter_engine_load(const char *path, const sinter_engine_options *options,
                                   sinter_engine **out_engine) {
-    if (sinter_ranks_is_folder(path) || sinter_stages_is_folder(path))
-        return load_folder(path, options, out_engine);
     sinter_engine *engine = sinter_heap_alloc(sizeof *engine);
     sinter_arena_init(&engine->arena);
     engine->backend = BACKEND_ARTIFACT;
@@ -541,6 +530,14 @@ sinter_status *sinter_engine_load(const char *path, const sinter_engine_options 
     engine->outputs = engine->artifact->outputs;
     *out_engine = engine;
     return NULL;
+}
+
+sinter_engine *sinter_engine_open(const char *path, const sinter_engine_options *options,
+                                  sinter_diag *diag) {
+    sinter_engine *engine = NULL;
+    if (sinter_engine_is_folder(path)) return load_folder(path, options, diag);
+    sinter_engine_report(sinter_engine_load(path, options, &engine), path, diag);
+    return engine;
 }
 
 void sinter_engine_destroy(sinter_engine *engine) {
@@ -704,6 +701,11 @@ const sinter_abi_artifact *sinter_engine_artifact(const sinter_engine *engine) {
 }
 const sinter_executable *sinter_engine_executable(const sinter_engine *engine) {
     return engine->executable;
+}
+const char *sinter_engine_exchange(const sinter_engine *engine) {
+    return engine->ranks    ? sinter_ranks_exchange(engine->ranks)
+           : engine->stages ? sinter_stages_exchange(engine->stages)
+                            : NULL;
 }
 sinter_module *sinter_engine_module(const sinter_engine *engine) {
     return engine->module;

@@ -56,8 +56,12 @@ sinter_engine *sinter_engine_create_ranks(sinter_module *module, const sinter_en
 sinter_engine *sinter_engine_share(const sinter_engine *engine);
 /* Is it an ELF file, by its first bytes, or meant to be one, by its name? Models never are. */
 bool sinter_engine_is_artifact(const char *path);
+/* Has it the programs of ranks, or of a pipeline's stages? */
+bool sinter_engine_is_folder(const char *path);
 /* An artifact file (.so). */
 struct sinter_status *sinter_engine_load(const char *path, const sinter_engine_options *options, sinter_engine **out_engine);
+/* An artifact file, or a folder of them. NULL after an error. */
+sinter_engine *sinter_engine_open(const char *path, const sinter_engine_options *options, sinter_diag *diag);
 /* A status as a diagnostic, without saying `where` twice, and its end. True for NULL. */
 bool sinter_engine_report(struct sinter_status *status, const char *where, sinter_diag *diag);
 void sinter_engine_destroy(sinter_engine *engine); /* NULL allowed */
@@ -86,6 +90,8 @@ bool sinter_engine_set_trace(sinter_engine *engine, sinter_trace *trace);
 const sinter_abi_artifact *sinter_engine_artifact(const sinter_engine *engine);
 /* What runs it, from any number of threads at once; NULL (eval, loops). Lives as long as the engine. */
 const struct sinter_executable *sinter_engine_executable(const sinter_engine *engine);
+/* How its ranks exchange on GPUs: "nccl" or "host" (sinter_ranks_exchange); NULL: it has none there. */
+const char *sinter_engine_exchange(const sinter_engine *engine);
 sinter_module *sinter_engine_module(const sinter_engine *engine); /* after passes; NULL for artifacts */
 /* Its program as a shared object (sinter_package); for engines that compile. */
 bool sinter_engine_package(const sinter_engine *engine, const char *path, sinter_diag *diag);

@@ -52,6 +52,8 @@ bool sinter_ranks_serve(sinter_ranks *ranks, sinter_diag *diag);
 /* Of whole values; valid as long as the ranks. */
 const sinter_abi_io *sinter_ranks_inputs(const sinter_ranks *ranks, size_t *out_count);
 const sinter_abi_io *sinter_ranks_outputs(const sinter_ranks *ranks, size_t *out_count);
+/* How ranks on GPUs exchange, as --exchange says it: "nccl" or "host"; NULL: they are on no GPU. */
+const char *sinter_ranks_exchange(const sinter_ranks *ranks);
 /* As sinter_engine_set_trace, with lanes "rank 0", ... behind the prefix. */
 void sinter_ranks_set_trace(sinter_ranks *ranks, sinter_trace *trace, const char *prefix);
 /* Outputs are created. What every rank has to say goes to diag. */

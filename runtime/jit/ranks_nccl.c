@@ -88,6 +88,11 @@ bool sinter_ranks_join_devices(sinter_ranks *r, sinter_job *job, sinter_diag *di
     const bool by_host = good && find_obstacle(r, all, why, sizeof why);
     if (by_host && r->exchange == SINTER_EXCHANGE_NCCL)
         good = sinter_error(diag, r->name, "no exchanges by NCCL: %s", why);
+    if (by_host && r->exchange == SINTER_EXCHANGE_AUTO && here == 0)
+        sinter_note(diag, r->name,
+                    "ranks exchange by way of the host, not by NCCL: %s (--exchange=host: so it "
+                    "is meant)",
+                    why);
     sinter_heap_free(all);
     if (!good || by_host) return good;
     r->nccl = SINTER_NEW_ARRAY(&r->arena, struct sinter_nccl *, r->count);
@@ -95,6 +100,12 @@ bool sinter_ranks_join_devices(sinter_ranks *r, sinter_job *job, sinter_diag *di
     for (int64_t i = 0; good && i < r->count; i++)
         if (r->devices[i]) good = make(r, i, diag);
     return good;
+}
+
+const char *sinter_ranks_exchange(const sinter_ranks *r) {
+    const sinter_device *device = r->devices[r->own < 0 ? 0 : r->own];
+    if (r->count < 2 || !device || device->driver != &sinter_device_cuda) return NULL;
+    return r->nccl ? "nccl" : "host";
 }
 
 const sinter_abi_services *sinter_ranks_get_services(sinter_ranks *r, int64_t rank,

@@ -95,7 +95,11 @@ static void open_engine(void *user) {
     engine.device = l->device;
     if (sinter_engine_is_artifact(l->path)) {
         l->status = check_options_of_artifact(l->path, options);
-        if (!l->status) l->status = sinter_engine_load(l->path, &engine, &l->engine);
+        if (l->status) return;
+        if (sinter_engine_is_folder(l->path))
+            l->engine = sinter_engine_open(l->path, &engine, &l->diag);
+        else
+            l->status = sinter_engine_load(l->path, &engine, &l->engine);
         return;
     }
     sinter_module *module = sinter_import_file_bound(l->path, options->dims, &l->diag);
@@ -182,7 +186,10 @@ static sinter_status *load_engine(const char *path, const sinter_options *option
     if (status) return status;
     *out_engine = l.engine;
     if (!l.engine && !l.status)
-        return take_messages(&l.text, SINTER_STATUS_BAD_MODEL, "the model can't be loaded");
+        return take_messages(&l.text,
+                             sinter_engine_is_folder(path) ? SINTER_STATUS_BAD_ARTIFACT
+                                                           : SINTER_STATUS_BAD_MODEL,
+                             "the model can't be loaded");
     sinter_text_deinit(&l.text);
     return l.status;
 }

@@ -296,6 +296,12 @@ void sinter_stages_destroy(sinter_stages *s) {
     sinter_heap_free(s);
 }
 
+const char *sinter_stages_exchange(const sinter_stages *s) {
+    for (size_t i = 0; i < s->stages.count; i++)
+        if (s->stages.items[i].ranks) return sinter_ranks_exchange(s->stages.items[i].ranks);
+    return NULL;
+}
+
 const sinter_abi_io *sinter_stages_inputs(const sinter_stages *s, size_t *out_count) {
     *out_count = s->inputs.count;
     return s->inputs.items;

@@ -31,6 +31,8 @@ bool sinter_stages_is_folder(const char *path);
 /* seconds: how long a rank, or a process of a stage, waits for others. NULL after an error. */
 sinter_stages *sinter_stages_load(const char *folder, const sinter_engine_options *options, double seconds, sinter_diag *diag);
 /* NULL allowed. Ends a job of processes; after a run of it that failed this process has to end with a status that is not 0. */
+/* As sinter_ranks_exchange, of the first stage here that is cut over ranks. */
+const char *sinter_stages_exchange(const sinter_stages *stages);
 void sinter_stages_destroy(sinter_stages *stages);
 /* Whether this process is one that serves: it has sinter_stages_serve to call, and nothing else. */
 bool sinter_stages_serves(const sinter_stages *stages);

@@ -1,6 +1,7 @@
 /* libnccl.so.2 without GPUs: the functions of runtime/nccl_symbols.def over files, between threads and between processes of one machine.
  *
- * An identity is the name of a folder in $TMPDIR. What a place gives is a file there, which its peers read: of a call of all places number N of
+ * An identity is the name of a folder in $TMPDIR, which the last place that leaves takes along; those of processes that were killed go when
+ * the next one is made. What a place gives is a file there, which its peers read: of a call of all places number N of
  * it "call_N_PLACE", of the message number N to another one "message_N_FROM_TO". Calls are work of the emulated driver's streams
  * (emulation_enqueue), so that a stream is held up until all places have come. Each file says with which words it was given: places that call
  * with other words, sizes that do not fit, a device that two places have, memory of another device are findings. Communicators are as
@@ -18,8 +19,10 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -463,12 +466,40 @@ const char *ncclGetLastError(nccl_communicator c) {
     return "the emulation was told so";
 }
 
+static void remove_folder(const char *name) {
+    char path[400];
+    DIR *folder = opendir(name);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        snprintf(path, sizeof path, "%s/%s", name, entry->d_name);
+        if (entry->d_name[0] != '.') unlink(path);
+    }
+    if (folder) closedir(folder);
+    rmdir(name);
+}
+
+/* Folders of jobs whose place 0 is gone, and did not leave. */
+static void remove_lost(const char *root) {
+    char path[400];
+    DIR *folder = opendir(root);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        int process;
+        if (sscanf(entry->d_name, "sinter_nccl_%d_", &process) != 1 || kill(process, 0) == 0 ||
+            errno != ESRCH)
+            continue;
+        snprintf(path, sizeof path, "%s/%s", root, entry->d_name);
+        remove_folder(path);
+    }
+    if (folder) closedir(folder);
+}
+
 int ncclGetUniqueId(nccl_identity *out_identity) {
     FAIL_WHERE_WISHED;
-    const char *folder = getenv("TMPDIR");
+    const char *root = getenv("TMPDIR");
+    if (!root) root = "/tmp";
+    remove_lost(root);
     memset(out_identity, 0, sizeof *out_identity);
-    snprintf(out_identity->bytes, sizeof out_identity->bytes, "%s/sinter_nccl_XXXXXX",
-             folder ? folder : "/tmp");
+    snprintf(out_identity->bytes, sizeof out_identity->bytes, "%s/sinter_nccl_%d_XXXXXX", root,
+             (int)getpid());
     return mkdtemp(out_identity->bytes) ? 0 : NCCL_SYSTEM_ERROR;
 }
 
@@ -536,13 +567,7 @@ static void leave(nccl_communicator c) {
     char path[PATH_BYTES];
     name_file(c, "left", 0, c->place, -1, path);
     give_file(path, "", 1, NULL, 0);
-    DIR *folder = have_all_come(c, "left", 0) ? opendir(c->folder) : NULL;
-    for (struct dirent *entry; folder && (entry = readdir(folder));) {
-        snprintf(path, sizeof path, "%s/%s", c->folder, entry->d_name);
-        if (entry->d_name[0] != '.') unlink(path);
-    }
-    if (folder) closedir(folder);
-    rmdir(c->folder);
+    if (have_all_come(c, "left", 0)) remove_folder(c->folder);
 }
 
 int ncclCommDestroy(nccl_communicator c) {

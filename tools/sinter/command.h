@@ -119,7 +119,6 @@ bool read_input(const sinter_engine *engine, size_t index, const char *path, sin
 /* A tensor file to compare output `index` with: the kind is the output's, the rest is the comparison's to say. */
 bool read_expected(const sinter_engine *engine, size_t index, const char *path, sinter_tensor *out_tensor,
                    sinter_diag *diag);
-sinter_engine *load_artifact(const char *path, const sinter_engine_options *options, sinter_diag *diag);
 sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag); /* model or artifact */
 /* In a job of processes, on those that serve the first one: does so, ends the engine and gives the status to end with; false
  * elsewhere. */

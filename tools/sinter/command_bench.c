@@ -14,6 +14,7 @@ typedef struct measurement {
     double compile_seconds, load_seconds;   /* of a model; of an artifact */
     uint64_t rss_before, peak_rss, run_rss; /* bytes; run_rss: of a process that only runs */
     uint64_t weights, huge;                 /* bytes of weights, of those on huge pages */
+    const char *exchange;                   /* between ranks on GPUs; NULL: there are none */
 } measurement;
 
 static const option_spec own_options[] = {
@@ -21,8 +22,10 @@ static const option_spec own_options[] = {
     {.name = "json",
      .value = "FILE",
      .file = WRITES_FILE,
-     .doc = "file for median_ms, min_ms, max_ms, compile_ms, load_ms (of an artifact), "
-            "peak_rss_bytes, run_rss_bytes, weights_bytes, huge_page_bytes (of the weights)"},
+     .doc =
+         "file for median_ms, min_ms, max_ms, compile_ms, load_ms (of an artifact), "
+         "peak_rss_bytes, run_rss_bytes, weights_bytes, huge_page_bytes (of the weights), exchange "
+         "(of ranks on GPUs: nccl or host)"},
     {.name = "profile",
      .doc = "a table of the kernels and their times; timing them costs a little",
      .need = NEEDS_NATIVE},
@@ -73,11 +76,13 @@ static bool write_json(const char *path, const char *model, int64_t threads, con
         ", \"threads\": %lld, \"runs\": %zu, \"median_ms\": %.6f, \"min_ms\": %.6f, \"max_ms\": "
         "%.6f, "
         "\"compile_ms\": %.3f, \"load_ms\": %.3f, \"peak_rss_bytes\": %llu, \"run_rss_bytes\": "
-        "%llu, \"weights_bytes\": %llu, \"huge_page_bytes\": %llu}\n",
+        "%llu, \"weights_bytes\": %llu, \"huge_page_bytes\": %llu",
         (long long)threads, m->count, 1e3 * m->seconds[m->count / 2], 1e3 * m->seconds[0],
         1e3 * m->seconds[m->count - 1], 1e3 * m->compile_seconds, 1e3 * m->load_seconds,
         (unsigned long long)m->peak_rss, (unsigned long long)m->run_rss,
         (unsigned long long)m->weights, (unsigned long long)m->huge);
+    if (m->exchange) sinter_text_format(&text, ", \"exchange\": \"%s\"", m->exchange);
+    sinter_text_append_string(&text, "}\n");
     bool good = sinter_file_write(path, text.data, text.size, diag);
     sinter_text_deinit(&text);
     return good;
@@ -93,6 +98,7 @@ static void print_measurement(const char *path, int64_t threads, const measureme
     if (m->weights >= SINTER_ABI_HUGE_PAGE)
         printf("; weights %.1f MB, %.0f %% on huge pages", (double)m->weights / 1e6,
                100 * (double)m->huge / (double)m->weights);
+    if (m->exchange) printf("; exchange %s", m->exchange);
     printf("\n");
 }
 
@@ -131,6 +137,7 @@ static int bench_engine(sinter_engine *engine, const arguments *a, double second
     if (make_inputs(engine, a, run.inputs.items, diag) && measure(&run, seconds, p, m, diag)) {
         m->peak_rss = memory_peak();
         look_at_weights(engine, m);
+        m->exchange = sinter_engine_exchange(engine);
         m->run_rss = m->peak_rss > m->rss_before ? m->peak_rss - m->rss_before : 0;
         const char *json = arguments_find(a, "json");
         bool compiled = sinter_engine_module(engine) && sinter_engine_artifact(engine);
@@ -213,8 +220,8 @@ const command command_bench = {
              "[--json=FILE]\n       sinter bench --calibrate -o FILE [--seconds=S]",
     .details = "Measures latency, the time to compile or load, and memory.",
     COMMAND_OPTIONS(own_options),
-    .shared =
-        ENGINE_OPTIONS " i size copy-weights rank-seconds exchange deterministic no-deterministic trace",
+    .shared = ENGINE_OPTIONS
+    " i size copy-weights rank-seconds exchange deterministic no-deterministic trace",
     .expected = "one model",
     .least = 0,
     .most = 1,

@@ -248,20 +248,13 @@ bool open_device(const arguments *a, sinter_engine_options *options, sinter_diag
     return options->target != NULL;
 }
 
-sinter_engine *load_artifact(const char *path, const sinter_engine_options *options,
-                             sinter_diag *diag) {
-    sinter_engine *engine = NULL;
-    sinter_engine_report(sinter_engine_load(path, options, &engine), path, diag);
-    return engine;
-}
-
 sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag) {
     sinter_engine_options options;
     bool is_artifact = sinter_engine_is_artifact(path);
     if (!engine_options(a, &options) || !open_device(a, &options, diag) ||
         !arguments_apply(a, is_artifact, &options.target, 1))
         return NULL;
-    if (is_artifact) return load_artifact(path, &options, diag);
+    if (is_artifact) return sinter_engine_open(path, &options, diag);
     if (!sinter_engine_check(&options, diag)) return NULL; /* before a model that may be large */
     sinter_module *module = load_model(path, a, diag);
     return module ? sinter_engine_create(module, &options, diag) : NULL;

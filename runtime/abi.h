@@ -174,8 +174,9 @@ typedef struct sinter_abi_device_failure {
 } sinter_abi_device_failure;
 
 enum {
-    SINTER_ABI_DEVICE_STATIC = 1 /* run puts the same work into the stream whenever shapes and addresses are the same, and waits
-                                    for nothing: it may be captured once and replayed */
+    SINTER_ABI_DEVICE_STATIC = 1, /* run puts the same work into the stream whenever shapes and addresses are the same, and waits
+                                     for nothing: it may be captured once and replayed */
+    SINTER_ABI_DEVICE_PIECES = 2 /* the same holds of its work before, between and behind exchanges of ranks, which are the same, too */
 };
 
 typedef struct sinter_abi_device_code {

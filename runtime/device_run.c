@@ -2,7 +2,7 @@
  * that its caller has on the host. Sessions are kept with the executable and used again, so a second run of the same shapes
  * allocates nothing. Where the artifact says that equal runs put equal work into the stream, the second of two is captured, and
  * from then on a run is one launch of the graph, between the copies of what is on the host. Ranks of a mesh exchange by NCCL (nccl.h), or on the
- * host: there and back again goes through pinned memory of the session.
+ * host: there and back again goes through pinned memory of the session. Exchanges are in no graph: each piece of a run between two of them is one.
  * Test: tests/unit/device_run_test.c */
 #include "runtime/device_code.h"
 #include "runtime/exchange.h"
@@ -18,6 +18,16 @@ typedef struct place {
     uint64_t capacity;
 } place;
 
+/* Of a run that is repeated: work up to an exchange, or to the end, and that exchange. */
+typedef struct piece {
+    sinter_device_graph *graph; /* NULL: there is no work */
+    bool exchanges;
+    sinter_abi_exchange words;
+} piece;
+
+/* A run of more exchanges is launched kernel by kernel: graphs take memory of the device for as long as the session lives. */
+enum { MOST_PIECES = 1024 };
+
 typedef struct sinter_device_session {
     struct sinter_device_session *next;
     const sinter_executable *executable;
@@ -30,10 +40,13 @@ typedef struct sinter_device_session {
     const void **input_addresses; /* of this run, on the device */
     void **output_addresses;      /* likewise; filled as the run asks */
     uint64_t *output_bytes;       /* likewise */
-    sinter_device_graph *graph;
+    piece *pieces;                /* of the run that is repeated, by the host's allocator */
+    size_t piece_count, piece_capacity;
+    bool is_capturing, has_work; /* a piece; there is something in it */
     uint64_t *key,
-        *graph_key; /* what a run's work depends on: now; of the last run and the graph */
+        *graph_key; /* what a run's work depends on: now; of the last run and the pieces */
     bool has_graph_key;
+    uint64_t exchange_count;           /* of the run; of the last one */
     sinter_abi_device_failure *failed; /* pinned */
     place staging
         [SINTER_ABI_EXCHANGES_UNDER_WAY]; /* likewise: source and target of exchanges, by number, around */
@@ -91,6 +104,7 @@ static int32_t answer(const session *s) {
 
 static int32_t on_launch(void *user, const sinter_abi_launch *launch) {
     session *s = user;
+    s->has_work = true;
     const sinter_device_function *function =
         launch->kernel < artifact_of(s)->kernel_count ? s->code->functions[launch->kernel] : NULL;
     keep(s, function ? driver_of(s)->launch(s->stream, function, launch)
@@ -115,6 +129,7 @@ static void take_failure(session *s) {
 }
 
 static bool fetch_failure(session *s) {
+    s->has_work = true;
     return keep(s, driver_of(s)->copy(s->stream, s->failed, s->failure.memory, sizeof *s->failed,
                                       SINTER_ABI_COPY_TO_HOST));
 }
@@ -148,6 +163,7 @@ static int32_t on_copy(void *user, void *to, const void *from, uint64_t bytes, i
     session *s = user;
     const bool waits = direction == SINTER_ABI_COPY_TO_HOST;
     if (waits && !come_to_exchanges(s)) return answer(s);
+    s->has_work = true;
     bool good = keep(s, driver_of(s)->copy(s->stream, to, from, bytes, direction));
     if (good && direction == SINTER_ABI_COPY_TO_HOST && fetch_failure(s)) wait(s);
     return answer(s);
@@ -218,41 +234,98 @@ static const sinter_device_function *find_combine(const session *s,
     return NULL;
 }
 
-static int32_t on_exchange(void *user, const sinter_abi_exchange *words, uint64_t target_count) {
+/* What a rank gives lies in front of what it gets. */
+static uint64_t find_target(const sinter_abi_exchange *words) {
     enum { ALIGNMENT = 64 };
-    session *s = user;
-    const sinter_abi_services *services = s->call->services;
-    const uint64_t size = sinter_exchange_element_size(words->dtype), given = words->count * size,
-                   got = target_count * size,
-                   begin = (given + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    const uint64_t given = words->count * sinter_exchange_element_size(words->dtype);
+    return (given + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+/* The words on the host of an exchange that begins or ends now. */
+static sinter_abi_exchange find_staged(const session *s, const sinter_abi_exchange *words) {
     const bool ends = words->kind & SINTER_ABI_EXCHANGE_ENDS;
-    place *at = &s->staging[(ends ? s->ended : s->begun) % SINTER_ABI_EXCHANGES_UNDER_WAY];
-    if (!services || services->size <= offsetof(sinter_abi_services, exchange) ||
-        !services->exchange) {
-        keep(s, SINTER_FAIL(SINTER_STATUS_FAILED,
-                            "a program of several ranks needs the others to run"));
-        return answer(s);
-    }
-    const sinter_device_function *combine = nccl_of(s) ? find_combine(s, words) : NULL;
-    if (nccl_of(s) && sinter_nccl_takes(nccl_of(s), words, combine)) {
-        keep(s, sinter_nccl_exchange(nccl_of(s), s->call, s->stream, words, combine));
-        return answer(s);
-    }
-    if (!ends && (!grow_staging(s, at, begin + got + !(begin + got)) ||
-                  !keep(s, driver_of(s)->copy(s->stream, at->memory, words->source, given,
-                                              SINTER_ABI_COPY_TO_HOST)) ||
-                  !fetch_failure(s) || !wait(s)))
-        return answer(s);
     sinter_abi_exchange staged = *words;
-    staged.source = at->memory;
-    staged.target = (char *)at->memory + begin;
+    char *memory = s->staging[(ends ? s->ended : s->begun) % SINTER_ABI_EXCHANGES_UNDER_WAY].memory;
+    staged.source = memory;
+    staged.target = memory + find_target(words);
+    return staged;
+}
+
+/* Room, and what the rank gives, as work of the stream. */
+static bool put_on_host(session *s, const sinter_abi_exchange *words, uint64_t target_count) {
+    const uint64_t size = sinter_exchange_element_size(words->dtype),
+                   bytes = find_target(words) + target_count * size;
+    place *at = &s->staging[s->begun % SINTER_ABI_EXCHANGES_UNDER_WAY];
+    if (words->kind & SINTER_ABI_EXCHANGE_ENDS) return true;
+    return grow_staging(s, at, bytes + !bytes) &&
+           keep(s, driver_of(s)->copy(s->stream, at->memory, words->source, words->count * size,
+                                      SINTER_ABI_COPY_TO_HOST)) &&
+           fetch_failure(s);
+}
+
+static bool exchange_on_host(session *s, const sinter_abi_exchange *words) {
+    const bool begins = words->kind & SINTER_ABI_EXCHANGE_BEGINS,
+               ends = words->kind & SINTER_ABI_EXCHANGE_ENDS;
+    const sinter_abi_exchange staged = find_staged(s, words);
+    if (!ends && !wait(s)) return false;
     s->begun += !ends;
-    int32_t code = services->exchange(s->call, &staged);
-    if (code) keep(s, sinter_executable_failure(s->call, code));
-    if (code || words->kind & SINTER_ABI_EXCHANGE_BEGINS) return answer(s);
-    s->ended++;
-    keep(s, driver_of(s)->copy(s->stream, words->target, staged.target, got,
+    const int32_t code = s->call->services->exchange(s->call, &staged);
+    if (code) return keep(s, sinter_executable_failure(s->call, code));
+    s->ended += !begins;
+    return true;
+}
+
+/* What the rank got, as work of the stream again. */
+static void take_from_host(session *s, const sinter_abi_exchange *words, const void *got,
+                           uint64_t target_count) {
+    if (words->kind & SINTER_ABI_EXCHANGE_BEGINS) return;
+    s->has_work = true;
+    keep(s, driver_of(s)->copy(s->stream, words->target, got,
+                               target_count * sinter_exchange_element_size(words->dtype),
                                SINTER_ABI_COPY_TO_DEVICE));
+}
+
+/* Whether NCCL makes the exchange; *out_combine: the kernel that it needs for sums. */
+static bool is_by_nccl(const session *s, const sinter_abi_exchange *words,
+                       const sinter_device_function **out_combine) {
+    *out_combine = nccl_of(s) ? find_combine(s, words) : NULL;
+    return nccl_of(s) && sinter_nccl_takes(nccl_of(s), words, *out_combine);
+}
+
+/* Between two pieces of work. */
+static bool meet_others(session *s, const sinter_abi_exchange *words) {
+    const sinter_device_function *combine;
+    if (is_by_nccl(s, words, &combine))
+        return keep(s, sinter_nccl_exchange(nccl_of(s), s->call, s->stream, words, combine));
+    return exchange_on_host(s, words);
+}
+
+static bool has_others(session *s) {
+    const sinter_abi_services *services = s->call->services;
+    if (services && services->size > offsetof(sinter_abi_services, exchange) && services->exchange)
+        return true;
+    return keep(
+        s, SINTER_FAIL(SINTER_STATUS_FAILED, "a program of several ranks needs the others to run"));
+}
+
+static bool begin_piece(session *s);
+static bool end_piece(session *s, const sinter_abi_exchange *words);
+
+static int32_t on_exchange(void *user, const sinter_abi_exchange *given, uint64_t target_count) {
+    session *s = user;
+    const sinter_device_function *combine;
+    sinter_exchange_phase phase;
+    sinter_abi_exchange words = sinter_exchange_read(given, &phase);
+    words.kind = given->kind;
+    if (!has_others(s)) return answer(s);
+    const bool by_host = !is_by_nccl(s, &words, &combine), captures = s->is_capturing;
+    s->exchange_count++;
+    if (by_host && !put_on_host(s, &words, target_count)) return answer(s);
+    const void *got = by_host ? find_staged(s, &words).target : NULL;
+    if ((captures && !end_piece(s, &words)) || !meet_others(s, &words) ||
+        (captures && !begin_piece(s)))
+        return answer(s);
+    if (by_host) take_from_host(s, &words, got, target_count);
     return answer(s);
 }
 
@@ -321,10 +394,10 @@ static bool plan(session *s) {
     return grow(s, &s->workspace, call->device_workspace_bytes);
 }
 
-/* [symbols | address and bytes of each input | of each output | workspace] */
+/* [symbols | address and bytes of each input | of each output | workspace | NCCL] */
 static size_t key_count(const sinter_abi_artifact *artifact) {
     return artifact->symbol_count + 2 * ((size_t)artifact->input_count + artifact->output_count) +
-           1;
+           2;
 }
 
 static void write_key(session *s) {
@@ -339,7 +412,8 @@ static void write_key(session *s) {
         *at++ = (uintptr_t)(s->is_bound ? s->call->outputs[i].data : s->outputs[i].memory);
         *at++ = s->is_bound ? s->call->outputs[i].bytes : 0;
     }
-    *at = (uintptr_t)s->workspace.memory;
+    *at++ = (uintptr_t)s->workspace.memory;
+    *at = (uintptr_t)nccl_of(s);
 }
 
 /* All of a run that is on the device. */
@@ -349,32 +423,95 @@ static void submit(session *s) {
     if (!s->status) fetch_failure(s);
 }
 
-static void capture(session *s) {
-    if (!keep(s, driver_of(s)->capture_begin(s->stream))) return;
-    submit(s);
-    keep(s, driver_of(s)->capture_end(s->stream, &s->graph));
-    if (!s->status) return;
-    sinter_status_destroy(driver_of(s)->graph_destroy(s->graph));
-    s->graph = NULL;
+/* ---- runs that are repeated ---- */
+
+static void drop_pieces(session *s) {
+    for (size_t i = 0; i < s->piece_count; i++)
+        keep(s, driver_of(s)->graph_destroy(s->pieces[i].graph));
+    s->piece_count = 0;
 }
 
-/* A run like the last one is a graph. The driver's default stream can't be captured. */
+static bool begin_piece(session *s) {
+    s->has_work = false;
+    s->is_capturing = keep(s, driver_of(s)->capture_begin(s->stream));
+    return s->is_capturing;
+}
+
+static bool grow_pieces(session *s) {
+    if (s->piece_count < s->piece_capacity) return true;
+    const size_t capacity = 2 * s->piece_capacity + 1;
+    piece *more = sinter_device_new(s->code->device, capacity * sizeof *more);
+    if (!more)
+        return keep(s, SINTER_FAIL(SINTER_STATUS_OUT_OF_MEMORY, "no memory for a list of graphs"));
+    if (s->piece_count) memcpy(more, s->pieces, s->piece_count * sizeof *more);
+    sinter_device_delete(s->code->device, s->pieces, s->piece_capacity * sizeof *s->pieces);
+    s->pieces = more;
+    s->piece_capacity = capacity;
+    return true;
+}
+
+/* What was captured is kept, and put into the stream. words: of the exchange behind it; NULL: it is the last one. */
+static bool end_piece(session *s, const sinter_abi_exchange *words) {
+    piece one = {.exchanges = words != NULL};
+    if (words) one.words = *words;
+    s->is_capturing = false;
+    keep(s, driver_of(s)->capture_end(s->stream, &one.graph));
+    if (!s->has_work || s->status) {
+        keep(s, driver_of(s)->graph_destroy(one.graph));
+        one.graph = NULL;
+    }
+    if (s->status || !grow_pieces(s)) {
+        keep(s, driver_of(s)->graph_destroy(one.graph));
+        return false;
+    }
+    s->pieces[s->piece_count++] = one;
+    return !one.graph || keep(s, driver_of(s)->graph_launch(one.graph, s->stream));
+}
+
+/* Runs, and keeps what it put into the stream. */
+static void capture(session *s) {
+    if (!begin_piece(s)) return;
+    submit(s);
+    if (s->is_capturing) end_piece(s, NULL);
+    if (s->status) drop_pieces(s);
+}
+
+static void replay(session *s) {
+    for (size_t i = 0; i < s->piece_count && !s->status; i++) {
+        const piece *one = &s->pieces[i];
+        if (one->graph) keep(s, driver_of(s)->graph_launch(one->graph, s->stream));
+        if (!s->status && one->exchanges && has_others(s)) meet_others(s, &one->words);
+    }
+}
+
+/* Whether an equal run does equal work. The driver's default stream can't be captured. */
+static bool may_repeat(const session *s) {
+    const uint32_t flags = s->code->code->flags;
+    return (!s->is_bound || s->native) &&
+           (flags & SINTER_ABI_DEVICE_STATIC ||
+            (flags & SINTER_ABI_DEVICE_PIECES && s->exchange_count < MOST_PIECES));
+}
+
 static void execute(session *s) {
     const size_t bytes = key_count(artifact_of(s)) * sizeof *s->key;
-    bool may_repeat =
-        (s->code->code->flags & SINTER_ABI_DEVICE_STATIC) && (!s->is_bound || s->native);
     write_key(s);
-    bool same = may_repeat && s->has_graph_key && !memcmp(s->key, s->graph_key, bytes);
-    if (same && !s->graph) capture(s);
-    if (same) {
-        if (!s->status) keep(s, driver_of(s)->graph_launch(s->graph, s->stream));
+    const bool same = may_repeat(s) && s->has_graph_key && !memcmp(s->key, s->graph_key, bytes);
+    if (same && s->piece_count) {
+        replay(s);
         return;
     }
-    if (s->graph && s->is_bound) keep(s, driver_of(s)->stream_wait(s->stream)); /* it may run yet */
-    keep(s, driver_of(s)->graph_destroy(s->graph));
-    s->graph = NULL;
-    s->has_graph_key = false;
-    if (s->status) return;
+    if (!same) {
+        if (s->piece_count && s->is_bound)
+            keep(s, driver_of(s)->stream_wait(s->stream)); /* it may run yet */
+        drop_pieces(s);
+        s->has_graph_key = false;
+        if (s->status) return;
+    }
+    s->exchange_count = 0;
+    if (same) {
+        capture(s);
+        return;
+    }
     submit(s);
     write_key(s); /* outputs have their places now */
     memcpy(s->graph_key, s->key, bytes);
@@ -456,7 +593,9 @@ static void destroy(session *s) {
     sinter_device *device = s->code->device;
     const size_t in = artifact->input_count, out = artifact->output_count;
     if (s->stream) sinter_status_destroy(driver->stream_wait(s->stream));
-    sinter_status_destroy(driver->graph_destroy(s->graph));
+    for (size_t i = 0; i < s->piece_count; i++)
+        sinter_status_destroy(driver->graph_destroy(s->pieces[i].graph));
+    sinter_device_delete(device, s->pieces, s->piece_capacity * sizeof *s->pieces);
     for (size_t i = 0; i < in; i++) {
         if (s->inputs && s->inputs[i].memory)
             sinter_status_destroy(driver->deallocate(s->stream, s->inputs[i].memory));

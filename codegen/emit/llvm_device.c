@@ -84,6 +84,9 @@ void sinter_llvm_device_exchange(sinter_llvm_function *f, LLVMValueRef words,
     for (uint32_t i = 0; i < target->rank; i++)
         arguments[1] =
             LLVMBuildMul(f->builder, arguments[1], sinter_llvm_expr(f, target->dims[i]), "");
+    const uint32_t bits = sinter_dtype_infos[target->dtype].bits;
+    if (bits < 8)
+        arguments[1] = LLVMBuildUDiv(f->builder, arguments[1], sinter_llvm_int(m, 8 / bits), "");
     require_success(f, call_device(f, entry, m->i32, arguments, 2));
 }
 
@@ -195,8 +198,8 @@ static LLVMValueRef kernel_rows(sinter_llvm_module *m) {
         sinter_device_launch launch = {0};
         const char *symbol = sinter_device_symbol(m->program, i, m->arena);
         if (!sinter_device_is_host_step(kernel) &&
-            !sinter_device_find_launch((sinter_loop_program *)(uintptr_t)m->program,
-                                                 kernel, &launch, m->diag))
+            !sinter_device_find_launch((sinter_loop_program *)(uintptr_t)m->program, kernel,
+                                       &launch, m->diag))
             m->broken = true;
         LLVMValueRef fields[] = {sinter_llvm_text(m, symbol),
                                  sinter_llvm_int32(m, (int32_t)m->images->modules[i]),
@@ -221,23 +224,34 @@ static LLVMValueRef host_inputs(sinter_llvm_module *m) {
     return sinter_llvm_constant(m, LLVMConstStringInContext2(m->context, flags, count, true));
 }
 
-/* The run asks nothing of the device, takes no memory on the way, and exchanges nothing with other ranks. */
-static bool is_static(const sinter_loop_program *program) {
+/* Whether the list takes no memory on the way; out_flags loses what does not hold. Loops and branches depend on sizes alone where the host reads
+ * nothing. */
+static void check_repeats(const sinter_loop_program *program, const sinter_loop_stmt *first,
+                          int32_t *out_flags) {
+    for (const sinter_loop_stmt *s = first; s && *out_flags; s = s->next) {
+        if (s->kind == SINTER_LOOP_ALLOC && !s->value &&
+            program->host->buffers.items[s->buffer].scope != SINTER_SCOPE_OUTPUT)
+            *out_flags = 0;
+        if (s->kind == SINTER_LOOP_CALL_KERNEL &&
+            sinter_device_is_host_step(program->kernels.items[s->kernel]))
+            *out_flags &= ~SINTER_ABI_DEVICE_STATIC;
+        check_repeats(program, s->body, out_flags);
+        check_repeats(program, s->else_body, out_flags);
+    }
+}
+
+/* The run asks nothing of the device, and takes no memory on the way. */
+static int32_t repeat_flags(const sinter_loop_program *program) {
     const sinter_loop_function *host = program->host;
+    int32_t flags = SINTER_ABI_DEVICE_STATIC | SINTER_ABI_DEVICE_PIECES;
     sinter_arena scratch;
     sinter_arena_init(&scratch);
     sinter_loop_access_list list = {0};
     sinter_loop_collect_accesses(&scratch, host->body, &list);
-    bool fixed = list.count == 0;
+    if (list.count) flags = 0;
     sinter_arena_deinit(&scratch);
-    for (const sinter_loop_stmt *s = host->body; s && fixed; s = s->next)
-        if (s->kind == SINTER_LOOP_ALLOC && !s->value)
-            fixed = host->buffers.items[s->buffer].scope == SINTER_SCOPE_OUTPUT;
-        else if (s->kind == SINTER_LOOP_CALL_KERNEL)
-            fixed = !sinter_device_is_host_step(program->kernels.items[s->kernel]);
-        else if (s->body || s->else_body)
-            fixed = false;
-    return fixed;
+    check_repeats(program, host->body, &flags);
+    return flags & SINTER_ABI_DEVICE_STATIC ? SINTER_ABI_DEVICE_STATIC : flags;
 }
 
 static void explain_list(sinter_llvm_function *f, LLVMValueRef record, LLVMValueRef message,
@@ -315,7 +329,7 @@ static LLVMValueRef emit_explain(sinter_llvm_module *m) {
 LLVMValueRef sinter_llvm_emit_device_code(sinter_llvm_module *m) {
     LLVMValueRef fields[] = {
         sinter_llvm_int32(m, sizeof(sinter_abi_device_code)),
-        sinter_llvm_int32(m, is_static(m->program) ? SINTER_ABI_DEVICE_STATIC : 0),
+        sinter_llvm_int32(m, repeat_flags(m->program)),
         sinter_llvm_int32(m, (int32_t)m->images->module_count),
         sinter_llvm_int32(m, (int32_t)m->images->count),
         sinter_llvm_text(m, "cuda"),

@@ -120,10 +120,10 @@ static int32_t run_late(sinter_abi_call *call) {
     return z ? launch(call, 3, (uintptr_t)z, (uint64_t)count, 0, 0) : SINTER_ABI_OUT_OF_MEMORY;
 }
 
-static int32_t exchange(const sinter_abi_call *call, uint32_t index, const void *source,
-                        void *target) {
+static int32_t exchange_in(int32_t phase, const sinter_abi_call *call, uint32_t index,
+                           const void *source, void *target) {
     const uint64_t n = (uint64_t)call->symbols[0];
-    const sinter_abi_exchange words = {.kind = SINTER_ABI_ALL_REDUCE,
+    const sinter_abi_exchange words = {.kind = SINTER_ABI_ALL_REDUCE | phase,
                                        .dtype = 6,
                                        .index = index,
                                        .over = 1,
@@ -135,6 +135,11 @@ static int32_t exchange(const sinter_abi_call *call, uint32_t index, const void 
     return call->device->exchange(call->device->user, &words, n);
 }
 
+static int32_t exchange(const sinter_abi_call *call, uint32_t index, const void *source,
+                        void *target) {
+    return exchange_in(0, call, index, source, target);
+}
+
 /* y of this rank, and what others make of it, twice. */
 static int32_t run_rank(sinter_abi_call *call) {
     const sinter_abi_device *d = call->device;
@@ -143,6 +148,18 @@ static int32_t run_rank(sinter_abi_call *call) {
          *tmp = (char *)d->workspace + 256;
     if (!code) code = exchange(call, 0, y, tmp);
     return code ? code : exchange(call, 1, tmp, y);
+}
+
+/* The same with the second one under way while a kernel runs. */
+static int32_t run_rank_under_way(sinter_abi_call *call) {
+    const sinter_abi_device *d = call->device;
+    const uint64_t n = (uint64_t)call->symbols[0];
+    void *y = d->output(d->user, 0, n * 4), *tmp = (char *)d->workspace + 256;
+    int32_t code = run_static(call);
+    if (!code) code = exchange(call, 0, y, tmp);
+    if (!code) code = exchange_in(SINTER_ABI_EXCHANGE_BEGINS, call, 1, tmp, y);
+    if (!code) code = launch(call, 3, (uintptr_t)d->workspace, n < 64 ? n : 64, 0, 0);
+    return code ? code : exchange_in(SINTER_ABI_EXCHANGE_ENDS, call, 1, tmp, y);
 }
 
 static void explain(sinter_abi_call *call, const sinter_abi_device_failure *failure) {
@@ -163,8 +180,9 @@ static const sinter_abi_io outputs_of[] = {{"y", 6, 1, io_dims, io_names},
                                            {"z", 6, 1, io_dims, io_names}};
 static const sinter_abi_symbol symbols_of[] = {{"N", 0, MOST, 1}};
 static const unsigned char host_inputs[] = {1};
-static sinter_abi_device_code code_static, code_late;
-static sinter_abi_artifact artifact_static, artifact_late, artifact_rank;
+static sinter_abi_device_code code_static, code_late, code_pieces;
+static sinter_abi_artifact artifact_static, artifact_late, artifact_rank, artifact_pieces,
+    artifact_under_way;
 
 static void describe(const char *device, const sinter_text *image, uint32_t architecture) {
     images[0] =
@@ -200,6 +218,12 @@ static void describe(const char *device, const sinter_text *image, uint32_t arch
                                           .device = &code_late};
     artifact_rank = artifact_late;
     artifact_rank.run = run_rank;
+    code_pieces = code_static;
+    code_pieces.flags = SINTER_ABI_DEVICE_PIECES;
+    artifact_pieces = artifact_rank;
+    artifact_pieces.device = &code_pieces;
+    artifact_under_way = artifact_pieces;
+    artifact_under_way.run = run_rank_under_way;
     artifact_static = artifact_late;
     artifact_static.run = run_static;
     artifact_static.device = &code_static;
@@ -295,7 +319,9 @@ static int
 static int exchanges;
 
 static int32_t add_others(sinter_abi_call *call, const sinter_abi_exchange *words) {
-    exchanges++;
+    const bool begins = words->kind & SINTER_ABI_EXCHANGE_BEGINS;
+    exchanges += !begins;
+    if (begins) return SINTER_ABI_OK;
     if (words->index == 1 && others < 0) {
         snprintf(call->message, sizeof call->message, "rank 0: rank 1 is gone");
         return call->code = SINTER_ABI_FAILED;
@@ -348,6 +374,80 @@ static void test_exchange(sinter_device *device) {
     CHECK_INT_EQ(exchanges, 0);
     others = 1;
     GOOD(run_with(executable, x, y, 4, &with_others));
+    sinter_executable_destroy(executable);
+}
+
+/* A driver that counts what goes into streams one by one, and at once. */
+static const sinter_device_driver *counted;
+static int launches, graph_launches;
+
+static sinter_status *count_launch(sinter_device_stream *stream,
+                                   const sinter_device_function *function,
+                                   const sinter_abi_launch *how) {
+    launches++;
+    return counted->launch(stream, function, how);
+}
+
+static sinter_status *count_graph(sinter_device_graph *graph, sinter_device_stream *stream) {
+    graph_launches++;
+    return counted->graph_launch(graph, stream);
+}
+
+/* A run again is a graph for each piece of it between exchanges; kernel_count and exchanges see what is in memory then. kernel_count: of a run. */
+static void test_pieces(sinter_device *device, const sinter_abi_artifact *artifact,
+                        int kernel_count, int pieces) {
+    enum { TIMES = 6 };
+    const sinter_abi_services old = {.size = offsetof(sinter_abi_services, exchange)};
+    static sinter_device_driver counting;
+    sinter_executable *executable = NULL;
+    int x[MOST], y[MOST] = {0};
+    counted = device->driver;
+    counting = *counted;
+    counting.launch = count_launch;
+    counting.graph_launch = count_graph;
+    GOOD(sinter_executable_wrap_on(artifact, NULL, device, NULL, &executable));
+    if (!executable) return;
+    device->driver = &counting;
+    for (int64_t n = 40; n > 0; n -= 33) {
+        atomic_store(&runs, 0);
+        launches = graph_launches = exchanges = 0;
+        for (int k = 0; k < TIMES; k++) {
+            int wrong = 0;
+            others = 100 + k;
+            for (int i = 0; i < MOST; i++) x[i] = i * k;
+            GOOD(run_with(executable, x, y, n, &with_others));
+            for (int i = 0; i < n; i++)
+                wrong += y[i] != 2 * x[i] + weights[i % WEIGHTS] + 2 * others;
+            CHECK_INT_EQ(wrong, 0);
+        }
+        CHECK_INT_EQ(runs, 2);
+        CHECK_INT_EQ(exchanges, 2 * TIMES);
+        CHECK_INT_EQ(launches, 2 * kernel_count);
+        CHECK_INT_EQ(graph_launches, pieces * (TIMES - 1));
+    }
+    /* What goes wrong does so in repeated runs as in others. */
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i <= round; i++) GOOD(run_with(executable, x, y, 7, &with_others));
+        if (round == 0)
+            FAILS_SAYING(run_with(executable, x, y, 7, NULL), SINTER_STATUS_FAILED,
+                         "needs the others");
+        if (round == 1)
+            FAILS_SAYING(run_with(executable, x, y, 7, &old), SINTER_STATUS_FAILED,
+                         "needs the others");
+        others = -1;
+        if (round == 2)
+            FAILS_SAYING(run_with(executable, x, y, 7, &with_others), SINTER_STATUS_FAILED,
+                         "rank 1 is gone");
+        others = 1;
+        for (int i = 0; i < 3; i++) GOOD(run_with(executable, x, y, 7, &with_others));
+        exchanges = 0;
+        x[4] = -1;
+        FAILS_SAYING(run_with(executable, x, y, 7, &with_others), SINTER_STATUS_OUT_OF_RANGE,
+                     "element 4");
+        CHECK_INT_EQ(exchanges, 0);
+        x[4] = 4;
+    }
+    device->driver = counted;
     sinter_executable_destroy(executable);
 }
 
@@ -461,6 +561,8 @@ static void run_all(const char *name, const sinter_text *image, uint32_t archite
     test_late(device);
     test_wrong_calls(device);
     test_exchange(device);
+    test_pieces(device, &artifact_pieces, 2, 3);
+    test_pieces(device, &artifact_under_way, 3, 4);
     test_stream(device, &artifact_static);
     test_stream(device, &artifact_late);
     test_threads(device);
@@ -470,7 +572,7 @@ static void run_all(const char *name, const sinter_text *image, uint32_t archite
 
 /* ---- the emulation alone: failures ---- */
 
-/* Each time more, so that what is kept for the next run has to grow. */
+/* Twice the same, so that it is captured, and then more, so that what is kept for the next run has to grow. */
 static sinter_status *load_and_run(const sinter_abi_artifact *artifact, int times) {
     sinter_device *device = NULL;
     sinter_executable *executable = NULL;
@@ -478,7 +580,7 @@ static sinter_status *load_and_run(const sinter_abi_artifact *artifact, int time
     sinter_status *status = sinter_device_open("cuda", NULL, &device);
     if (!status) status = sinter_executable_wrap_on(artifact, NULL, device, NULL, &executable);
     for (int i = 0; i < times && !status; i++) {
-        const int64_t size = 8 - 2 * (times - 1 - i);
+        const int64_t size = 8 - 2 * ((times - 1 - i) / 2);
         sinter_abi_tensor input = over(x, size), outputs[2] = {over(y, size), {0}};
         status = sinter_executable_run(executable, &input, outputs, &with_others, NULL, 0);
         CHECK(!status || !outputs[1].data);
@@ -509,14 +611,14 @@ static void test_failures(const sinter_abi_artifact *artifact) {
             if (skip) break;
             snprintf(wish, sizeof wish, "%s@%d=2", symbols[i], at);
             setenv("SINTER_EMULATION_FAIL", wish, 1);
-            sinter_status *status = load_and_run(artifact, 4);
+            sinter_status *status = load_and_run(artifact, 6);
             unsetenv("SINTER_EMULATION_FAIL");
             failed += status != NULL;
             if (status) CHECK(sinter_status_message(status)[0]);
             sinter_status_destroy(status);
         }
     CHECK(failed > 40);
-    GOOD(load_and_run(artifact, 4));
+    GOOD(load_and_run(artifact, 6));
 }
 
 static void test_little_memory(void) {
@@ -537,6 +639,8 @@ int main(void) {
     test_failures(&artifact_static);
     test_failures(&artifact_late);
     test_failures(&artifact_rank);
+    test_failures(&artifact_pieces);
+    test_failures(&artifact_under_way);
     test_little_memory();
     sinter_text_deinit(&on_cpu);
     sinter_text_deinit(&emulated);

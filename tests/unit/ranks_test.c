@@ -1,6 +1,7 @@
 /* Programs of ranks as threads of a process: those that are the same share their code and weights, and run at once;
- * what differs inside of a branch counts. */
+ * what differs inside of a branch counts; runs that are repeated on GPUs. */
 #include "ir/parse.h"
+#include "runtime/device_code.h"
 #include "runtime/jit/ranks_internal.h"
 #include "tests/unit/device_support.h"
 
@@ -128,6 +129,60 @@ static void test_identity(const char *line, bool are_one) {
     sinter_module_destroy(module);
 }
 
+/* A layer whose units are cut: its ranks exchange in each step, from inside of the host's loop. */
+static const char repeated[] =
+    "module \"r\" {\n"
+    "  mesh a=2\n"
+    "  graph (%x: f32[3,1,4], %w: f32[1,4,4] shard(_, a, _), %r: f32[1,4,4] shard(_, a, _)) {\n"
+    "    %y, %h = rnn(%x, %w, %r) {hidden_size = 4}\n"
+    "    %t = tanh(%y)\n"
+    "    yield(%t)\n"
+    "  }\n"
+    "}\n";
+
+enum { REPEATED_INPUTS = 3 };
+
+static bool make_inputs(sinter_tensor *inputs, float first, sinter_diag *diag) {
+    static const int64_t dims[REPEATED_INPUTS][3] = {{3, 1, 4}, {1, 4, 4}, {1, 4, 4}};
+    bool good = true;
+    for (int k = 0; k < REPEATED_INPUTS; k++) {
+        good = good && sinter_tensor_create(&inputs[k], SINTER_DTYPE_f32, 3, dims[k], diag);
+        for (int64_t i = 0; good && i < sinter_tensor_count(&inputs[k]); i++)
+            ((float *)sinter_tensor_mutable(&inputs[k]))[i] =
+                first * (float)(i % 5 - 2) * 0.25f + (float)k * 0.125f;
+    }
+    return good;
+}
+
+/* A run that repeats what was captured has the bits of one that is the first of its programs. */
+static void test_repeated(const sinter_engine_options *options) {
+    enum { TIMES = 4 };
+    sinter_diag diag = {.handler = print};
+    const sinter_ranks_options how = {0};
+    sinter_tensor inputs[REPEATED_INPUTS] = {{0}}, y = {0}, expected = {0};
+    sinter_module *module = sinter_parse_module("test", repeated, strlen(repeated), &diag);
+    if (!CHECK(module && sinter_ranks_partition(module, &how, &diag))) return;
+    sinter_ranks *ranks = sinter_ranks_create(module, options, 20, &diag),
+                 *fresh = sinter_ranks_create(module, options, 20, &diag);
+    for (int run = 0; run < TIMES && CHECK(ranks && fresh); run++) {
+        for (int k = 0; k < REPEATED_INPUTS; k++) sinter_tensor_deinit(&inputs[k]);
+        sinter_tensor_deinit(&y);
+        CHECK(make_inputs(inputs, (float)(run + 1), &diag) &&
+              sinter_ranks_run(ranks, inputs, &y, &diag));
+    }
+    if (CHECK(y.data && sinter_ranks_run(fresh, inputs, &expected, &diag)))
+        CHECK(!memcmp(y.data, expected.data, sinter_tensor_bytes(&y)));
+    const sinter_abi_device_code *code =
+        sinter_artifact_device_code(sinter_engine_artifact(ranks->engines[0]));
+    CHECK_INT_EQ(code->flags, SINTER_ABI_DEVICE_PIECES);
+    for (int k = 0; k < REPEATED_INPUTS; k++) sinter_tensor_deinit(&inputs[k]);
+    sinter_tensor_deinit(&y);
+    sinter_tensor_deinit(&expected);
+    sinter_ranks_destroy(fresh);
+    sinter_ranks_destroy(ranks);
+    sinter_module_destroy(module);
+}
+
 /* Two emulated GPUs: ranks have one each, and code and weights there, unless they are to share one. The second of them is followed by
  * the first. */
 static void test_devices(void) {
@@ -155,6 +210,11 @@ static void test_devices(void) {
         }
         sinter_device_turns_close(&turns);
         test_sharing(&options, "], [1", false, (const float[]){1, 3, 5, 7});
+        for (int way = SINTER_EXCHANGE_HOST; way <= SINTER_EXCHANGE_NCCL; way++) {
+            options.exchange = (sinter_exchange_way)way;
+            test_repeated(&options);
+        }
+        options.exchange = SINTER_EXCHANGE_AUTO;
         options.one_device = true;
         test_sharing(&options, "], [1", true, (const float[]){1, 3, 5, 7});
         sinter_device_close(options.device);

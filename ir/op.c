@@ -170,6 +170,10 @@ bool sinter_op_sends(sinter_op op) {
     return info->pattern == SINTER_PATTERN_COLLECTIVE && strcmp(info->body, "local") != 0;
 }
 
+bool sinter_op_adds(sinter_op op) {
+    return op == SINTER_OP_all_reduce || op == SINTER_OP_reduce_scatter;
+}
+
 bool sinter_op_is_recurrent(sinter_op op) {
     return op == SINTER_OP_lstm || op == SINTER_OP_gru || op == SINTER_OP_rnn;
 }

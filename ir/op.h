@@ -105,6 +105,7 @@ const sinter_op_info *sinter_op_get_info(sinter_op op);
 sinter_op sinter_op_find(sinter_string name); /* SINTER_OP_NONE where unknown */
 bool sinter_op_has_trait(sinter_op op, uint32_t trait);
 bool sinter_op_sends(sinter_op op); /* a collective that needs what other ranks have */
+bool sinter_op_adds(sinter_op op);  /* one of these that makes one of the terms of all */
 bool sinter_op_is_recurrent(sinter_op op); /* LSTM, GRU, RNN: x, w of the inputs, r of the state */
 /* How many of the first operands are factors of the op's sums of products, the data first: x and w of a convolution, x, w and r of
  * a recurrent layer; 0: it has no such sums. */

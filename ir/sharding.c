@@ -139,15 +139,23 @@ bool sinter_sharding_check_size(const sinter_sharding *sharding, uint32_t dim, i
 
 bool sinter_sharding_can_send(sinter_dtype dtype) {
     const sinter_dtype_info *info = &sinter_dtype_infos[dtype];
-    return info->bits && info->bits % 8 == 0 && info->class != SINTER_CLASS_STRING;
+    return info->bits && info->class != SINTER_CLASS_STRING;
+}
+
+/* Of a byte or less floats have no sums of their own, and complex numbers are only stored. */
+static bool can_add(sinter_dtype dtype) {
+    const sinter_dtype_info *info = &sinter_dtype_infos[dtype];
+    return info->class == SINTER_CLASS_INT || info->class == SINTER_CLASS_UINT ||
+           (info->class == SINTER_CLASS_FLOAT && info->bits > 8);
 }
 
 bool sinter_sharding_check_send(sinter_module *module, sinter_node node, sinter_diag *diag) {
     if (!sinter_op_sends(sinter_node_op(module, node))) return true;
     sinter_dtype dtype = sinter_value_type(module, sinter_node_operand(module, node, 0))->dtype;
-    if (sinter_sharding_can_send(dtype)) return true;
-    return sinter_error(diag, sinter_node_where(module, node),
-                        "ranks can send whole bytes only, not %s", sinter_dtype_infos[dtype].name);
+    const bool adds = sinter_op_adds(sinter_node_op(module, node));
+    if (adds ? can_add(dtype) : sinter_sharding_can_send(dtype)) return true;
+    return sinter_error(diag, sinter_node_where(module, node), "ranks can't %s elements of type %s",
+                        adds ? "add" : "send each other", sinter_dtype_infos[dtype].name);
 }
 
 /* ---- text ---- */

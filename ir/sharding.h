@@ -55,9 +55,10 @@ double sinter_sharding_parts(const sinter_dim_table *dims, const sinter_mesh *me
 double sinter_sharding_axis_parts(const sinter_dim_table *dims, const sinter_mesh *mesh, const sinter_mesh_axes *axes, sinter_dim size);
 /* Whether a run may have so many indices of dim `dim` of a value that ranks have parts of (whole: SINTER_SHARD_WHOLE_OF_RUN). */
 bool sinter_sharding_check_size(const sinter_sharding *sharding, uint32_t dim, int64_t size, const char *where, sinter_diag *diag);
-/* Whether ranks can send each other elements of the type: whole bytes that mean the same to all of them. */
+/* Whether ranks can send each other elements of the type: bits that mean the same to all of them. Fewer than a byte are made whole bytes
+ * (passes/shard_bytes.h). */
 bool sinter_sharding_can_send(sinter_dtype dtype);
-/* False, with an error, where the node has ranks send each other what they can't. */
+/* False, with an error, where the node has ranks send each other what they can't, or add what they can't. */
 bool sinter_sharding_check_send(sinter_module *module, sinter_node node, sinter_diag *diag);
 
 /* "shard(data, _, model?!1) partial(model)", from the word `shard` on; axes are those of the mesh. */

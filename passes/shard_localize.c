@@ -1,11 +1,12 @@
 /* What a rank does for itself - its part of a value, masks - in plain operators, where the module says which rank it is
  * (`mesh ... rank 3`). Weights become the rank's part of them. What sends is the same on all ranks, in the same order; pieces that
- * it exchanges lie one after the other in memory afterwards (passes/shard_pack.h).
+ * it exchanges lie one after the other in memory afterwards (passes/shard_pack.h), and are whole bytes (passes/shard_bytes.h).
  * Test: tests/passes/shard_localize/ */
 #include "ir/eval.h"
 #include "ir/sharding.h"
 #include "passes/pass.h"
 #include "passes/shard_build.h"
+#include "passes/shard_bytes.h"
 #include "passes/shard_pack.h"
 
 #include <math.h>
@@ -119,7 +120,18 @@ static void visit(void *user, sinter_node node) {
     if (value) sinter_rewrite_replace_node(l->rewrite, node, &value);
 }
 
+/* Pieces lie one after the other now. */
+static void make_bytes(void *user, sinter_node node) {
+    localizer *l = user;
+    if (!sinter_op_sends(sinter_node_op(l->module, node))) return;
+    sinter_rewrite_at(l->rewrite, node);
+    sinter_value value = sinter_shard_send_bytes(&l->rewrite->build, node);
+    if (value) sinter_rewrite_replace_node(l->rewrite, node, &value);
+}
+
 void sinter_pass_shard_localize(sinter_pass_context *context) {
     localizer l = {context->module, &context->rewrite, sinter_module_mesh(context->module)};
-    if (l.mesh->rank >= 0) sinter_pass_visit_nodes(context->module, visit, &l);
+    if (l.mesh->rank < 0) return;
+    sinter_pass_visit_nodes(context->module, visit, &l);
+    sinter_pass_visit_nodes(context->module, make_bytes, &l);
 }

@@ -322,6 +322,9 @@ void sinter_loop_exchange_with(sinter_loop_builder *builder, sinter_loop_buffer 
     stmt->value = sinter_loop_int(builder, 1);
     for (uint32_t i = 0; i < info->rank; i++)
         stmt->value = sinter_loop_mul(builder, stmt->value, info->dims[i]);
+    const uint32_t bits = sinter_dtype_infos[info->dtype].bits;
+    if (bits < 8)
+        stmt->value = sinter_loop_div(builder, stmt->value, sinter_loop_int(builder, 8 / bits));
 }
 
 void sinter_loop_prefetch(sinter_loop_builder *builder, sinter_loop_buffer buffer,

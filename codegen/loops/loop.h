@@ -396,7 +396,7 @@ void sinter_loop_arrive(sinter_loop_builder *builder, sinter_loop_buffer phases,
 void sinter_loop_await(sinter_loop_builder *builder, sinter_loop_buffer phases, sinter_expr index, sinter_expr phase);
 void sinter_loop_reduce(sinter_loop_builder *builder, sinter_loop_var var, sinter_scalar_function combine,
                         sinter_loop_buffer buffer);
-/* Of all elements of both, which are packed. */
+/* Of all elements of both, which are packed. Those of less than a byte are exchanged as bytes, which both are a whole number of. */
 void sinter_loop_exchange_with(sinter_loop_builder *builder, sinter_loop_buffer buffer, sinter_loop_buffer source,
                                const sinter_loop_exchange *exchange);
 void sinter_loop_comment(sinter_loop_builder *builder, const char *text);

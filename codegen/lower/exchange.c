@@ -75,6 +75,17 @@ static uint64_t pack_axes(const sinter_mesh_axes *axes) {
     return packed;
 }
 
+/* Whether pieces of elements below a byte begin and end with bytes: they are exchanged as these. */
+static bool is_of_bytes(sinter_lower *lower, sinter_node node, int32_t kind, uint32_t bits) {
+    const sinter_type *type =
+        sinter_value_type(lower->module, sinter_node_operand(lower->module, node, 0));
+    sinter_dim piece = sinter_dim_const(lower->dims, 1);
+    for (uint32_t i = kind == SINTER_ABI_ALL_TO_ALL; i < type->rank; i++)
+        piece = sinter_dim_mul(lower->dims, piece, type->dims[i]);
+    return !sinter_op_adds(sinter_node_op(lower->module, node)) &&
+           sinter_dim_known_multiple(lower->dims, piece) % (8 / bits) == 0;
+}
+
 /* False after an error. */
 static bool find_words(sinter_lower *lower, sinter_node node, sinter_loop_exchange *out_words) {
     const sinter_mesh *mesh = sinter_module_mesh(lower->module);
@@ -97,6 +108,12 @@ static bool find_words(sinter_lower *lower, sinter_node node, sinter_loop_exchan
     if (!sinter_sharding_check_send(lower->module, node, lower->diag)) {
         lower->failed = true;
         return false;
+    }
+    const uint32_t bits = sinter_dtype_infos[type->dtype].bits;
+    if (bits < 8) {
+        if (!is_of_bytes(lower, node, out_words->kind, bits))
+            return sinter_lower_error(lower, node, not_local);
+        out_words->dtype = sinter_dtype_infos[SINTER_DTYPE_u8].onnx_code;
     }
     out_words->over = pack_axes(&over);
     if (pairs) find_pair(lower, node, mesh->rank, out_words);

@@ -170,12 +170,10 @@ static size_t count_steps(const sinter_module *module) {
     return count;
 }
 
-/* Whether compiled ranks can give each other what they have to: whole bytes. Other programs are evaluated, and counted. */
+/* Whether compiled ranks can give each other what they have to. Other programs are evaluated, and counted. */
 static bool can_exchange(trial *t) {
     SINTER_FOR_NODES (t->module, sinter_module_main(t->module), node) {
-        sinter_value x = sinter_node_operand(t->module, node, 0);
-        if (!sinter_op_sends(sinter_node_op(t->module, node))) continue;
-        if (sinter_sharding_can_send(sinter_value_type(t->module, x)->dtype)) continue;
+        if (sinter_sharding_check_send(t->module, node, NULL)) continue;
         t->evaluated++;
         return false;
     }

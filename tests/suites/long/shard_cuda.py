@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 
+import shard_bits
 import shard_recurrent
 import shard_values
 from mpi_models import DIMS, EMBEDDED, compare, outputs, same, words
@@ -99,11 +100,13 @@ def main():
     tally = Tally()
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
+        os.environ["TMPDIR"] = folder  # what processes leave that are killed goes with it
         for name in EMBEDDED:
             for mesh in MESHES:
                 check(tally, work, name, mesh)
         check_failures(tally, work)
         shard_recurrent.run(tally, shard_recurrent.write_layers(work / "layers")[::12], 6, 1, "--cuda")
+        shard_bits.run(tally, shard_bits.write_models(work / "bits")[::5], 8, 1, "--cuda")
     shard_values.run(tally, 7, 1, 12, 60, "--cuda")
     tally.finish()
 

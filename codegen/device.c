@@ -2,6 +2,7 @@
 #include "codegen/device.h"
 #include "codegen/emit/cuda.h"
 #include "codegen/loops/access.h"
+#include "codegen/loops/mma.h"
 #include "ir/base/diag.h"
 
 typedef struct search {
@@ -49,6 +50,15 @@ static void take_threads(search *s, sinter_loop_stmt *loop) {
     }
 }
 
+/* A piece may have no thread axes: its warps are there all the same. */
+static void take_warps(search *s, const sinter_loop_stmt *piece) {
+    const uint32_t wanted[3] = {SINTER_MMA_MEMBERS, SINTER_MMA_GROUPS,
+                                piece->first_warp + piece->warp_count};
+    for (uint32_t i = 0; i < 3; i++)
+        if (wanted[i] > s->launch->block[i]) s->launch->block[i] = wanted[i];
+    s->first_warp = piece->first_warp;
+}
+
 static void find_threads(search *s, sinter_loop_stmt *first) {
     for (sinter_loop_stmt *stmt = first; stmt && !s->wrong; stmt = stmt->next) {
         if (stmt->kind == SINTER_LOOP_FOR && stmt->axis == SINTER_AXIS_THREAD) {
@@ -56,7 +66,7 @@ static void find_threads(search *s, sinter_loop_stmt *first) {
             continue;
         }
         const uint32_t before = s->first_warp;
-        if (stmt->kind == SINTER_LOOP_WARPS) s->first_warp = stmt->first_warp;
+        if (stmt->kind == SINTER_LOOP_WARPS) take_warps(s, stmt);
         find_threads(s, stmt->body);
         find_threads(s, stmt->else_body);
         s->first_warp = before;
@@ -113,6 +123,69 @@ static uint64_t add_shared(const sinter_loop_function *kernel, const sinter_loop
     return taken;
 }
 
+/* ---- boxes ---- */
+
+static sinter_device_map map_of(sinter_loop_scopes *scopes, const sinter_loop_stmt *stmt) {
+    const sinter_loop_box box = sinter_loop_box_of(stmt);
+    const sinter_loop_function *kernel = scopes->function;
+    sinter_device_map map = {
+        .rank = box.rank,
+        .element_bytes = sinter_dtype_infos[kernel->buffers.items[box.from].dtype].bits / 8};
+    while (map.parameter < kernel->buffer_parameters.count &&
+           kernel->buffer_parameters.items[map.parameter] != box.from)
+        map.parameter++;
+    for (uint32_t i = 0; i < box.rank; i++) {
+        int64_t size = 0;
+        map.dims[i] = sinter_loop_map_expr(&scopes->lets, box.dims[i]);
+        map.strides[i] = sinter_loop_map_expr(&scopes->lets, box.strides[i]);
+        sinter_loop_is_const_int(box.sizes[i], &size);
+        map.sizes[i] = (uint32_t)size;
+    }
+    return map;
+}
+
+static bool are_equal(const sinter_device_map *a, const sinter_device_map *b) {
+    bool equal = a->parameter == b->parameter && a->rank == b->rank;
+    for (uint32_t i = 0; equal && i < a->rank; i++)
+        equal = a->sizes[i] == b->sizes[i] && sinter_loop_expr_equal(a->dims[i], b->dims[i]) &&
+                sinter_loop_expr_equal(a->strides[i], b->strides[i]);
+    return equal;
+}
+
+static uint32_t find_map(const sinter_device_launch *launch, const sinter_device_map *map) {
+    uint32_t number = 0;
+    while (number < launch->map_count && !are_equal(&launch->maps[number], map)) number++;
+    return number;
+}
+
+static bool note_map(void *user, sinter_loop_stmt *stmt) {
+    search *s = user;
+    if (stmt->kind != SINTER_LOOP_BOX) return true;
+    const sinter_device_map map = map_of(&s->scopes, stmt);
+    if (find_map(s->launch, &map) < s->launch->map_count) return true;
+    if (s->launch->map_count == SINTER_DEVICE_MAX_MAPS) {
+        s->wrong = "boxes are of more tensors than a launch has room for";
+        return true;
+    }
+    if (!s->launch->maps)
+        s->launch->maps =
+            SINTER_NEW_ARRAY(&s->program->arena, sinter_device_map, SINTER_DEVICE_MAX_MAPS);
+    s->launch->maps[s->launch->map_count++] = map;
+    return true;
+}
+
+uint32_t sinter_device_find_map(sinter_loop_program *program, sinter_loop_function *kernel,
+                                const sinter_device_launch *launch, const sinter_loop_stmt *box) {
+    sinter_arena scratch;
+    sinter_loop_scopes scopes;
+    sinter_arena_init(&scratch);
+    sinter_loop_scopes_init(&scopes, program, kernel, &scratch);
+    const sinter_device_map map = map_of(&scopes, box);
+    const uint32_t number = find_map(launch, &map);
+    sinter_arena_deinit(&scratch);
+    return number;
+}
+
 bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_function *kernel,
                                sinter_device_launch *out_launch, sinter_diag *diag) {
     sinter_arena scratch;
@@ -130,6 +203,7 @@ bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_functio
             take_blocks(&s, stmt);
     }
     if (!s.wrong) find_threads(&s, kernel->body);
+    if (!s.wrong) sinter_loop_walk(kernel->body, note_map, &s);
     uint64_t shared = add_shared(kernel, kernel->body, 0);
     if (shared > UINT32_MAX) s.wrong = "a block has more than 4 GiB of scratch";
     if (shared > SINTER_DEVICE_DECLARED_SHARED) out_launch->shared_bytes = (uint32_t)shared;

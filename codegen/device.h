@@ -2,7 +2,15 @@
  * and by that of the host function. Test: tests/codegen/emit_cuda/ */
 #pragma once
 #include "codegen/compile.h"
-#include "codegen/loops/access.h"
+#include "codegen/loops/box.h"
+
+/* What the instruction that copies boxes is told of an input (codegen/loops/box.h), by the host: equal ones are one. */
+typedef struct sinter_device_map {
+    uint32_t parameter; /* of the kernel's buffers: the input */
+    uint32_t rank, element_bytes;
+    sinter_expr dims[SINTER_BOX_MAX_RANK], strides[SINTER_BOX_MAX_RANK]; /* over the kernel's scalar parameters, outermost first, in elements */
+    uint32_t sizes[SINTER_BOX_MAX_RANK];
+} sinter_device_map;
 
 /* A launch has the iterations of the block axes, and of the thread axes as far as their counts are numbers. x is the innermost. */
 typedef struct sinter_device_launch {
@@ -10,7 +18,12 @@ typedef struct sinter_device_launch {
     uint32_t block[3];
     uint32_t shared_bytes; /* that the launch asks for: the block's scratch, in the order of its allocations, where it is more than code may
                               declare; else 0 */
+    sinter_device_map *maps; /* of boxes that the kernel copies, parameters behind all others; in the arena of the program */
+    uint32_t map_count;
 } sinter_device_launch;
+/* The number of the map that a BOX statement needs. */
+uint32_t sinter_device_find_map(sinter_loop_program *program, sinter_loop_function *kernel, const sinter_device_launch *launch,
+                                const sinter_loop_stmt *box);
 /* Where a buffer of the block's scratch is, behind so many bytes of others: at a multiple of what its layout wants. */
 uint64_t sinter_device_place_shared(const sinter_loop_buffer_info *info, uint64_t taken);
 enum { SINTER_DEVICE_DECLARED_SHARED = 48 << 10, SINTER_DEVICE_SHARED_ALIGNMENT = 16, SINTER_DEVICE_SWIZZLE_ALIGNMENT = 1024 };
@@ -22,7 +35,7 @@ bool sinter_device_find_launch(sinter_loop_program *program, sinter_loop_functio
 /* The kernel is no launch but a step of the host: ranks exchange, and nothing else. */
 bool sinter_device_is_host_step(const sinter_loop_function *kernel);
 
-enum { SINTER_DEVICE_MAX_THREADS = 1024, SINTER_DEVICE_MAX_VALUES = 6 };
+enum { SINTER_DEVICE_MAX_THREADS = 1024, SINTER_DEVICE_MAX_VALUES = 6, SINTER_DEVICE_MAX_MAPS = 16 };
 
 /* Code of some kernels of a program for one architecture. */
 typedef struct sinter_device_image {

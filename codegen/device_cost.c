@@ -1,6 +1,7 @@
 /* See device_cost.h. Counted by walking the loops: a statement counts as often as the loops around it run; both sides of a condition
  * count, but for those on a loop's variable alone, so the guard of a tail counts too much by less than a block. */
 #include "codegen/device_cost.h"
+#include "codegen/loops/box.h"
 #include "codegen/loops/mma.h"
 #include "codegen/loops/uses.h"
 
@@ -134,6 +135,11 @@ static void count_list(walk *w, const sinter_loop_stmt *first) {
         sinter_map_init(&w->seen, &w->arena);
         count_expr(w, s->value);
         if (s->kind == SINTER_LOOP_STORE) touch(w, s->buffer);
+        if (s->kind == SINTER_LOOP_BOX) {
+            const sinter_loop_box box = sinter_loop_box_of(s);
+            const double bytes = (double)sinter_loop_box_bytes(w->function, &box);
+            add(&w->touched[s->source], product(times, bytes));
+        }
         if (s->kind == SINTER_LOOP_ALLOC &&
             w->function->buffers.items[s->buffer].scope == SINTER_SCOPE_SHARED) {
             uint64_t bytes;

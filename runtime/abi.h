@@ -136,7 +136,7 @@ typedef struct sinter_abi_donation {
  * names); addresses of memory on the device come from the table and are never followed on the host.
  *
  * A kernel is an entry of a module with C linkage whose parameters are 8 bytes each: addresses of buffers in the order of the
- * kernel, then its 64-bit integers, then, where it may fail, the address of a sinter_abi_device_failure. */
+ * kernel, then its 64-bit integers, then, where it may fail, the address of a sinter_abi_device_failure, then maps. */
 
 enum {
     SINTER_ABI_IMAGE_BINARY = 0, /* runs on this architecture and on later ones with the same first number (80 on 86) */
@@ -191,13 +191,25 @@ typedef struct sinter_abi_device_code {
     void (*explain)(sinter_abi_call *call, const sinter_abi_device_failure *failure);
 } sinter_abi_device_code;
 
+/* How instructions that copy boxes of a tensor see memory (CUDA: cuTensorMapEncodeTiled, with a swizzle of 128 bytes and zeros outside): a
+ * parameter of 128 bytes behind all others. Dims are outermost first. */
+enum { SINTER_ABI_MAP_RANK = 5, SINTER_ABI_MAP_BYTES = 128, SINTER_ABI_MOST_MAPS = 16 };
+typedef struct sinter_abi_map {
+    uint64_t address; /* a multiple of 16 */
+    uint64_t dims[SINTER_ABI_MAP_RANK];  /* elements */
+    uint64_t strides[SINTER_ABI_MAP_RANK]; /* bytes, multiples of 16; the last one: of an element */
+    uint32_t sizes[SINTER_ABI_MAP_RANK]; /* of a box, elements */
+    uint32_t rank;                       /* 2 to 5 */
+} sinter_abi_map;
+
 typedef struct sinter_abi_launch {
     uint32_t kernel; /* in the artifact's */
     uint32_t grid[3], block[3];
     uint32_t shared_bytes; /* beyond what the code declares */
     uint32_t argument_count;
-    uint32_t reserved; /* 0 */
+    uint32_t map_count; /* more than 0 only where sinter_abi_device.most_maps is */
     const uint64_t *arguments;
+    const sinter_abi_map *maps; /* looked at where there are some */
 } sinter_abi_launch;
 
 enum { SINTER_ABI_DEVICE_ALIGNMENT = 16 }; /* of inputs and outputs on a device */
@@ -225,6 +237,7 @@ typedef struct sinter_abi_device {
     /* Programs of one rank of several: services->exchange, but that source and target, of so many elements, are on the device. What was
      * put into the stream before is done first. Only where size says that it is there. */
     int32_t (*exchange)(void *user, const sinter_abi_exchange *exchange, uint64_t target_count);
+    uint64_t most_maps; /* that a launch may have. Only where size says that it is there */
 } sinter_abi_device;
 
 typedef struct sinter_abi_artifact {

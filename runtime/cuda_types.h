@@ -67,3 +67,12 @@ enum {
     CUDA_JIT_ERROR_LOG = 5,           /* options of cuModuleLoadDataEx */
     CUDA_JIT_ERROR_LOG_BYTES = 6
 };
+
+enum { /* of cuTensorMapEncodeTiled */
+    CUDA_MAP_ALIGNMENT = 64,
+    CUDA_MAP_BYTE = 0, /* type: elements of 1, 2 and 4 bytes, whatever is in them */
+    CUDA_MAP_TWO_BYTES = 1,
+    CUDA_MAP_FOUR_BYTES = 2,
+    CUDA_MAP_SWIZZLE_128 = 3,
+    CUDA_MAP_PROMOTE_128 = 2 /* bytes that the second cache fetches at once */
+};

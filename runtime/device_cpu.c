@@ -178,12 +178,12 @@ static sinter_status *launch(sinter_device_stream *stream, const sinter_device_f
     uint64_t blocks = (uint64_t)how->grid[0] * how->grid[1] * how->grid[2];
     if (!threads || !blocks || threads > stream->device->properties.block_threads ||
         how->shared_bytes > stream->device->properties.shared_bytes ||
-        how->argument_count > MAX_ARGUMENTS)
+        how->argument_count > MAX_ARGUMENTS || how->map_count)
         return SINTER_FAIL(SINTER_STATUS_BAD_INPUT,
                            "cpu: launch of %llu blocks of %llu threads with %u bytes of shared "
-                           "memory and %u arguments",
+                           "memory, %u arguments and %u maps",
                            (unsigned long long)blocks, (unsigned long long)threads,
-                           how->shared_bytes, how->argument_count);
+                           how->shared_bytes, how->argument_count, how->map_count);
     return submit(stream, &o);
 }
 

@@ -156,6 +156,8 @@ static sinter_status *open_library(cuda_functions *out_call) {
 #define CUDA(name, symbol, parameters)                                                             \
  out_call->name = (int(*) parameters)find(library, #symbol);                                       \
  if (!out_call->name && !missing) missing = #symbol;
+#define CUDA_LATER(version, name, symbol, parameters)                                              \
+ out_call->name = (int(*) parameters)find(library, #symbol);
 #include "runtime/cuda_symbols.def"
 #undef CUDA
     int version = 0, error = missing ? 0 : out_call->driver_version(&version);
@@ -474,14 +476,45 @@ static sinter_status *function_get(sinter_device_module *module, const char *nam
     return status;
 }
 
+/* Dims of the driver are innermost first. */
+static sinter_status *encode(const cuda_device *device, const sinter_abi_map *map,
+                             unsigned char *out_bytes) {
+    uint64_t dims[SINTER_ABI_MAP_RANK], strides[SINTER_ABI_MAP_RANK];
+    uint32_t sizes[SINTER_ABI_MAP_RANK], steps[SINTER_ABI_MAP_RANK];
+    if (!device->call.map_encode)
+        return SINTER_FAIL(SINTER_STATUS_WRONG_DEVICE,
+                           "%s: copies of boxes need a driver of CUDA 12.0 or later",
+                           device->base.properties.name);
+    if (map->rank < 2 || map->rank > SINTER_ABI_MAP_RANK)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "cuda: a map of rank %u", map->rank);
+    for (uint32_t i = 0; i < map->rank; i++) {
+        const uint32_t from = map->rank - 1 - i;
+        dims[i] = map->dims[from];
+        strides[i] = map->strides[from];
+        sizes[i] = map->sizes[from];
+        steps[i] = 1;
+    }
+    const int type = strides[0] == 1   ? CUDA_MAP_BYTE
+                     : strides[0] == 2 ? CUDA_MAP_TWO_BYTES
+                                       : CUDA_MAP_FOUR_BYTES;
+    return DO(device, map_encode, out_bytes, type, map->rank, (void *)(uintptr_t)map->address, dims,
+              strides + 1, sizes, steps, 0, CUDA_MAP_SWIZZLE_128, CUDA_MAP_PROMOTE_128, 0);
+}
+
 static sinter_status *launch(sinter_device_stream *stream, const sinter_device_function *function,
                              const sinter_abi_launch *how) {
-    void *arguments[MAX_ARGUMENTS];
-    if (how->argument_count > MAX_ARGUMENTS)
-        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "cuda: a launch with %u arguments",
-                           how->argument_count);
+    void *arguments[MAX_ARGUMENTS + SINTER_ABI_MOST_MAPS];
+    _Alignas(CUDA_MAP_ALIGNMENT) unsigned char maps[SINTER_ABI_MOST_MAPS][SINTER_ABI_MAP_BYTES];
+    if (how->argument_count > MAX_ARGUMENTS || how->map_count > SINTER_ABI_MOST_MAPS)
+        return SINTER_FAIL(SINTER_STATUS_BAD_INPUT, "cuda: a launch with %u arguments and %u maps",
+                           how->argument_count, how->map_count);
     for (uint32_t i = 0; i < how->argument_count; i++)
         arguments[i] = (void *)(uintptr_t)&how->arguments[i]; /* only read */
+    for (uint32_t i = 0; i < how->map_count; i++) {
+        sinter_status *status = encode(device_of(stream), &how->maps[i], maps[i]);
+        if (status) return status;
+        arguments[how->argument_count + i] = maps[i];
+    }
     return DO(device_of(stream), launch, (cuda_function)(uintptr_t)function, how->grid[0],
               how->grid[1], how->grid[2], how->block[0], how->block[1], how->block[2],
               how->shared_bytes, native(stream), arguments, NULL);

@@ -566,7 +566,8 @@ static sinter_status *run(session *s, sinter_abi_call *call) {
                                    .output = on_output,
                                    .allocate = on_allocate,
                                    .deallocate = on_deallocate,
-                                   .exchange = on_exchange};
+                                   .exchange = on_exchange,
+                                   .most_maps = SINTER_ABI_MOST_MAPS};
     call->device = &s->table;
     if (!s->status) execute(s);
     if (s->is_bound) {

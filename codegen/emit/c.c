@@ -388,6 +388,7 @@ static void write_statement(sinter_c_emitter *e, const sinter_loop_stmt *s) {
         else
             sinter_c_error(e, "a CPU has no block barrier [emit_c6]");
         return;
+    case SINTER_LOOP_BOX:
     case SINTER_LOOP_COMMIT:
     case SINTER_LOOP_WAIT:
     case SINTER_LOOP_ARRIVE:

@@ -38,6 +38,7 @@ typedef struct sinter_c_emitter {
     bool is_host, in_parallel, fails;
     bool in_thread;       /* device: inside of a thread axis, or there is one thread */
     uint32_t threads[3];  /* device: of a block, x y z */
+    const struct sinter_device_launch *launch; /* device: of the kernel */
     bool asks_shared;     /* device: the launch gives the block's memory, of which so many bytes are taken */
     bool asks_swizzled;   /* device: some of it is swizzled, so that all of it begins at a multiple of what that needs */
     uint64_t shared_taken;
@@ -107,6 +108,7 @@ void sinter_cuda_mma(sinter_c_emitter *e, const sinter_loop_stmt *loop);
 void sinter_cuda_ldmatrix(sinter_c_emitter *e, const sinter_loop_stmt *loop);
 void sinter_cuda_wgmma(sinter_c_emitter *e, const sinter_loop_stmt *loop);
 void sinter_cuda_order(sinter_c_emitter *e, const sinter_loop_stmt *s); /* commit, wait, fence, arrive and await */
+void sinter_cuda_box(sinter_c_emitter *e, const sinter_loop_stmt *box);
 void sinter_cuda_phases(sinter_c_emitter *e, const sinter_loop_stmt *alloc); /* behind the memory of them */
 /* Statements from here on, of a kernel that has pieces of warps: for the warps of each piece all that is for them. False: there is no piece among them. */
 bool sinter_cuda_pieces(sinter_c_emitter *e, const sinter_loop_stmt *first);

@@ -258,7 +258,9 @@ void sinter_cuda_wgmma(sinter_c_emitter *e, const sinter_loop_stmt *loop) {
 }
 
 void sinter_cuda_order(sinter_c_emitter *e, const sinter_loop_stmt *s) {
-    if (s->kind == SINTER_LOOP_FENCE)
+    if (s->kind == SINTER_LOOP_BOX)
+        sinter_cuda_box(e, s);
+    else if (s->kind == SINTER_LOOP_FENCE)
         sinter_c_write(e, "sinter_fence();");
     else if (s->kind == SINTER_LOOP_ARRIVE)
         sinter_c_write(e, "sinter_arrive(%s, %s);", e->buffers[s->buffer],
@@ -271,6 +273,27 @@ void sinter_cuda_order(sinter_c_emitter *e, const sinter_loop_stmt *s) {
     else
         sinter_c_write(e, "sinter_wait%s<%u>();", s->products ? "_for_products" : "", s->pending);
     if (s->kind == SINTER_LOOP_WAIT && s->products && !s->pending) write_holds(e, s);
+}
+
+/* ---- boxes ---- */
+
+/* One thread has it copied: places innermost first. */
+void sinter_cuda_box(sinter_c_emitter *e, const sinter_loop_stmt *stmt) {
+    const sinter_loop_box box = sinter_loop_box_of(stmt);
+    const uint32_t map =
+        sinter_device_find_map((sinter_loop_program *)(uintptr_t)e->program,
+                               (sinter_loop_function *)(uintptr_t)e->function, e->launch, stmt);
+    sinter_text places = {0};
+    if (!e->piece_count || map >= e->launch->map_count)
+        sinter_c_error(e, "a box is copied by a piece of warps [emit_c20]");
+    sinter_c_share(e, stmt->arguments, stmt->argument_count);
+    for (uint32_t i = box.rank; i-- > 0;)
+        sinter_text_format(&places, ", %s", sinter_c_index_text(e, box.at[i]));
+    sinter_c_write(e, "sinter_copy_box<%u, %llu>(%s, %s, sinter_map_%u, %s, %s%s);", e->piece_first,
+                   (unsigned long long)sinter_loop_box_bytes(e->function, &box), e->buffers[box.to],
+                   sinter_c_position(e, box.to, box.first), map, e->buffers[box.phases],
+                   sinter_c_index_text(e, box.phase), places.data);
+    sinter_text_deinit(&places);
 }
 
 /* ---- pieces of warps ---- */
@@ -440,6 +463,7 @@ static void write_kernel(sinter_c_emitter *e, uint32_t index) {
         return;
     }
     memcpy(e->threads, launch.block, sizeof e->threads);
+    e->launch = &launch;
     e->asks_shared = launch.shared_bytes > 0;
     e->asks_swizzled = has_swizzled(kernel);
     e->shared_taken = 0;
@@ -459,6 +483,8 @@ static void write_kernel(sinter_c_emitter *e, uint32_t index) {
     sinter_c_parameters(e, "");
     if (e->fails) sinter_text_append_string(e->text, ", failure_place failure");
     if (e->uses.fails) sinter_text_append_string(e->text, ", int64_t sinter_message");
+    for (uint32_t i = 0; i < launch.map_count; i++)
+        sinter_text_format(e->text, ", const __grid_constant__ sinter_tensor_map sinter_map_%u", i);
     sinter_text_append_string(e->text, ") {\n");
     e->indent = 1;
     write_extents(e);

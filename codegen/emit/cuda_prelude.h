@@ -106,11 +106,13 @@ static __device__ __forceinline__ bool sinter_is_warp(unsigned first, unsigned e
     return warp >= first && warp < end;
 }
 template <int N> static __device__ __forceinline__ void sinter_begin_phases(shared<uint64_t, N> &phases, int arrivals) {
-    if (threadIdx.x + threadIdx.y + threadIdx.z == 0)
+    if (threadIdx.x + threadIdx.y + threadIdx.z == 0) {
         for (int i = 0; i < N; i++)
             asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"((unsigned)__cvta_generic_to_shared(&phases.data[i])),
                          "r"(arrivals)
                          : "memory");
+        asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); /* copies of boxes will count here */
+    }
     __syncthreads();
 }
 /* What all lanes of the warp did before is seen by who awaits it. */
@@ -130,6 +132,32 @@ template <int N> static __device__ __forceinline__ void sinter_await(shared<uint
                      : "r"(place), "r"((unsigned)phase & 1)
                      : "memory");
     while (!over);
+}
+
+/* codegen/loops/box.h: what the driver made for a launch, of whose tensor a box goes to memory of the block, from element `at` on, by the first
+ * thread of a warp. The phase that comes next is not over before its bytes are there. Places are those of the innermost dim first. */
+struct alignas(64) sinter_tensor_map {
+    uint64_t words[16];
+};
+template <unsigned WARP, unsigned BYTES, class B, int N, class... P>
+static __device__ __forceinline__ void sinter_copy_box(B &to, int64_t at, const sinter_tensor_map &map, shared<uint64_t, N> &phases,
+                                                       int64_t i, P... places) {
+    if (threadIdx.x + threadIdx.y != 0 || threadIdx.z != WARP) return;
+    constexpr int RANK = sizeof...(P);
+    const int p[] = {(int)places..., 0, 0, 0};
+    const unsigned place = (unsigned)__cvta_generic_to_shared(&to.data[at]),
+                   phase = (unsigned)__cvta_generic_to_shared(&phases.data[i]);
+    asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(phase), "r"(BYTES) : "memory");
+#define SINTER_COPY_BOX(rank, list, ...)                                                                               \
+    if (RANK == rank)                                                                                                  \
+    asm volatile("cp.async.bulk.tensor." #rank "d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {" list "}], [%2];" \
+                 ::"r"(place), "l"(&map), "r"(phase), __VA_ARGS__                                                      \
+                 : "memory")
+    SINTER_COPY_BOX(2, "%3, %4", "r"(p[0]), "r"(p[1]));
+    SINTER_COPY_BOX(3, "%3, %4, %5", "r"(p[0]), "r"(p[1]), "r"(p[2]));
+    SINTER_COPY_BOX(4, "%3, %4, %5, %6", "r"(p[0]), "r"(p[1]), "r"(p[2]), "r"(p[3]));
+    SINTER_COPY_BOX(5, "%3, %4, %5, %6, %7", "r"(p[0]), "r"(p[1]), "r"(p[2]), "r"(p[3]), "r"(p[4]));
+#undef SINTER_COPY_BOX
 }
 #endif
 

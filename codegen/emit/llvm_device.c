@@ -122,6 +122,43 @@ static LLVMValueRef as_word(sinter_llvm_function *f, LLVMValueRef value) {
                                  : LLVMBuildSExtOrBitCast(f->builder, value, f->module->i64, "");
 }
 
+/* What launches of kernels that copy boxes tell of the inputs: an array of maps, NULL where there are none. */
+static LLVMValueRef emit_maps(sinter_llvm_function *f, const sinter_device_launch *launch) {
+    sinter_llvm_module *m = f->module;
+    if (!launch->map_count) return LLVMConstNull(m->pointer);
+    LLVMValueRef size =
+        sinter_llvm_load_field(f, m->i32, device_of(f), offsetof(sinter_abi_device, size));
+    const size_t entry = offsetof(sinter_abi_device, most_maps);
+    LLVMValueRef there =
+        LLVMBuildICmp(f->builder, LLVMIntUGT, size, sinter_llvm_int32(m, (int32_t)entry), "");
+    sinter_llvm_require(f, there, SINTER_ABI_FAILED,
+                        "the runtime is too old: it has no maps for copies of boxes", NULL, 0);
+    const size_t each = sizeof(sinter_abi_map);
+    static_assert((int)SINTER_DEVICE_MAX_MAPS <= (int)SINTER_ABI_MOST_MAPS,
+                  "every launch has room");
+    LLVMValueRef place =
+        sinter_llvm_entry_alloca(f, LLVMArrayType2(m->i64, launch->map_count * each / 8), "maps");
+    for (uint32_t i = 0; i < launch->map_count; i++) {
+        const sinter_device_map *map = &launch->maps[i];
+        LLVMValueRef bytes = sinter_llvm_int(m, map->element_bytes);
+        sinter_llvm_store_field(f, as_word(f, LLVMGetParam(f->value, map->parameter + 1)), place,
+                                i * each + offsetof(sinter_abi_map, address));
+        for (uint32_t k = 0; k < map->rank; k++) {
+            sinter_llvm_store_field(f, sinter_llvm_expr(f, map->dims[k]), place,
+                                    i * each + offsetof(sinter_abi_map, dims) + k * 8);
+            LLVMValueRef stride =
+                LLVMBuildMul(f->builder, sinter_llvm_expr(f, map->strides[k]), bytes, "");
+            sinter_llvm_store_field(f, stride, place,
+                                    i * each + offsetof(sinter_abi_map, strides) + k * 8);
+            sinter_llvm_store_field(f, sinter_llvm_int32(m, (int32_t)map->sizes[k]), place,
+                                    i * each + offsetof(sinter_abi_map, sizes) + k * 4);
+        }
+        sinter_llvm_store_field(f, sinter_llvm_int32(m, (int32_t)map->rank), place,
+                                i * each + offsetof(sinter_abi_map, rank));
+    }
+    return place;
+}
+
 void sinter_llvm_emit_launch(sinter_llvm_function *f, uint32_t index) {
     sinter_llvm_module *m = f->module;
     sinter_loop_function *kernel = m->program->kernels.items[index];
@@ -154,14 +191,15 @@ void sinter_llvm_emit_launch(sinter_llvm_function *f, uint32_t index) {
     if (fails)
         sinter_llvm_store_field(f, sinter_llvm_int(m, m->messages[index]), arguments,
                                 (parameters + 1) * 8);
-    LLVMValueRef zero = sinter_llvm_int32(m, 0);
     sinter_llvm_store_field(f, sinter_llvm_int32(m, (int32_t)index), place,
                             offsetof(sinter_abi_launch, kernel));
     sinter_llvm_store_field(f, sinter_llvm_int32(m, (int32_t)launch.shared_bytes), place,
                             offsetof(sinter_abi_launch, shared_bytes));
     sinter_llvm_store_field(f, sinter_llvm_int32(m, (int32_t)count), place,
                             offsetof(sinter_abi_launch, argument_count));
-    sinter_llvm_store_field(f, zero, place, offsetof(sinter_abi_launch, reserved));
+    sinter_llvm_store_field(f, sinter_llvm_int32(m, (int32_t)launch.map_count), place,
+                            offsetof(sinter_abi_launch, map_count));
+    sinter_llvm_store_field(f, emit_maps(f, &launch), place, offsetof(sinter_abi_launch, maps));
     sinter_llvm_store_field(f, arguments, place, offsetof(sinter_abi_launch, arguments));
     require_success(f, call_device(f, offsetof(sinter_abi_device, launch), m->i32, &place, 1));
     LLVMBuildBr(f->builder, done);

@@ -57,6 +57,7 @@ static bool statement_runs_in_lockstep(const sinter_llvm_function *f, const sint
     case SINTER_LOOP_COMMIT:
     case SINTER_LOOP_WAIT:
     case SINTER_LOOP_FENCE:
+    case SINTER_LOOP_BOX:
     case SINTER_LOOP_WARPS:
     case SINTER_LOOP_ARRIVE:
     case SINTER_LOOP_AWAIT:
@@ -441,6 +442,7 @@ static void emit_statement(sinter_llvm_function *f, const sinter_loop_stmt *s) {
     case SINTER_LOOP_COMMIT:
     case SINTER_LOOP_WAIT:
     case SINTER_LOOP_FENCE:
+    case SINTER_LOOP_BOX:
     case SINTER_LOOP_WARPS:
     case SINTER_LOOP_ARRIVE:
     case SINTER_LOOP_AWAIT:

@@ -1,5 +1,6 @@
 /* See access.h. */
 #include "codegen/loops/access.h"
+#include "codegen/loops/box.h"
 
 /* ---- accesses ---- */
 
@@ -28,6 +29,14 @@ void sinter_loop_collect_stmt_accesses(sinter_arena *arena, const sinter_loop_st
     if (stmt->kind == SINTER_LOOP_REDUCE) { /* each thread's own element: one stands for all */
         sinter_loop_access access = {
             .buffer = stmt->buffer, .indices = first, .rank = 1, .stmt = stmt};
+        sinter_vector_push(arena, list, access);
+    }
+    if (stmt->kind == SINTER_LOOP_BOX) { /* its first element stands for all */
+        sinter_loop_access access = {.buffer = stmt->buffer,
+                                     .is_store = true,
+                                     .indices = stmt->arguments,
+                                     .rank = sinter_loop_box_of(stmt).first_rank,
+                                     .stmt = stmt};
         sinter_vector_push(arena, list, access);
     }
     if (stmt->kind != SINTER_LOOP_STORE) return;
@@ -159,9 +168,9 @@ static bool list_touches(const sinter_loop_stmt *first, sinter_loop_var var,
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next) {
         bool sets = stmt->kind == SINTER_LOOP_FOR || stmt->kind == SINTER_LOOP_DECLARE ||
                     sinter_loop_assigns(stmt);
-        bool writes = stmt->kind == SINTER_LOOP_STORE || stmt->kind == SINTER_LOOP_ALLOC ||
-                      stmt->kind == SINTER_LOOP_BIND || stmt->kind == SINTER_LOOP_FREE ||
-                      stmt->kind == SINTER_LOOP_TAKE;
+        bool writes = stmt->kind == SINTER_LOOP_STORE || stmt->kind == SINTER_LOOP_BOX ||
+                      stmt->kind == SINTER_LOOP_ALLOC || stmt->kind == SINTER_LOOP_BIND ||
+                      stmt->kind == SINTER_LOOP_FREE || stmt->kind == SINTER_LOOP_TAKE;
         if (buffer && stmt->kind == SINTER_LOOP_TAKE && stmt->source == buffer) return true;
         if ((var && sets && stmt->var == var) || (buffer && writes && stmt->buffer == buffer))
             return true;

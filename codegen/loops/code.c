@@ -255,6 +255,10 @@ static void compile_stmt(compiler *c, const sinter_loop_stmt *stmt) {
             instruction.c = compile_expr(c, stmt->value);
         }
         break;
+    case SINTER_LOOP_BOX:
+        instruction.op = SINTER_CODE_BOX;
+        instruction.a = stmt->buffer;
+        break;
     case SINTER_LOOP_COMMIT:
         emit(c, (sinter_code_instruction){.op = SINTER_CODE_COMMIT, .b = stmt->products});
         return;

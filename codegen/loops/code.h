@@ -27,6 +27,7 @@ typedef enum sinter_code_op {
     SINTER_CODE_WAIT,          /* all groups but the last a are done; b: of products */
     SINTER_CODE_ARRIVE,        /* a piece of c warps at phases a at the operands from b */
     SINTER_CODE_AWAIT,         /* phase in register c of phases a at the operands from b */
+    SINTER_CODE_BOX,           /* of stmt, whose arguments are the operands from b: a box goes to buffer a */
     SINTER_CODE_END,
     /* What index arithmetic and inner products mostly are, without the detour over the scalar table. */
     SINTER_CODE_ADD_I64,
@@ -67,6 +68,21 @@ sinter_code *sinter_code_compile_expr(sinter_arena *arena, const sinter_loop_fun
 /* The element of a tensor, and what takes its place in the tensor's data, rounded to its type. In element.c. */
 void sinter_code_read_element(const sinter_tensor *tensor, int64_t index, sinter_code_value *out_value);
 void sinter_code_write_element(sinter_tensor *tensor, int64_t index, const sinter_code_value *value);
+/* A box of `from` (codegen/loops/box.h) goes to `to` from element `first` on, zeros where it is outside of the dims. NULL, or what is wrong: nothing was
+ * read or written out of bounds then. In element.c. */
+typedef struct sinter_code_box {
+    uint32_t rank;
+    const int64_t *at, *sizes, *dims, *strides;
+} sinter_code_box;
+const char *sinter_code_copy_box(const sinter_code_box *box, const sinter_tensor *from, sinter_tensor *to, int64_t first,
+                                 int64_t *out_count);
+/* Of CALL and CAST, on these registers. In operation.c. */
+sinter_code_value sinter_code_call(const sinter_code *code, const sinter_code_value *registers,
+                                   const sinter_code_instruction *at);
+sinter_code_value sinter_code_cast(const sinter_code *code, const sinter_code_value *registers,
+                                   const sinter_code_instruction *at);
+sinter_scalar sinter_code_to_scalar(sinter_dtype dtype, sinter_code_value value);
+sinter_code_value sinter_code_from_scalar(sinter_scalar value);
 /* One of codegen/loops/intrinsic.def on these operands. In intrinsic.c. */
 sinter_code_value sinter_code_intrinsic(sinter_loop_intrinsic function, sinter_code_value a, sinter_code_value b, sinter_code_value c);
 /* An integer expression over variables (values by id), without loads; false where it has some. In interpret.c. */

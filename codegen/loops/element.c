@@ -67,3 +67,33 @@ void sinter_code_write_element(sinter_tensor *tensor, int64_t index,
             sinter_tensor_set_double(tensor, index, value->f);
     }
 }
+
+/* The place in the input of the box's element at these places of its own, negative: it is outside of the dims. */
+static int64_t place_in_view(const sinter_code_box *box, const int64_t *places) {
+    int64_t place = 0;
+    for (uint32_t i = 0; i < box->rank; i++) {
+        const int64_t at = box->at[i] + places[i];
+        if (at < 0 || at >= box->dims[i]) return -1;
+        place += at * box->strides[i];
+    }
+    return place;
+}
+
+const char *sinter_code_copy_box(const sinter_code_box *box, const sinter_tensor *from,
+                                 sinter_tensor *to, int64_t first, int64_t *out_count) {
+    const sinter_code_value zero = {0};
+    int64_t places[SINTER_MAX_RANK] = {0}, count = 1;
+    for (uint32_t i = 0; i < box->rank; i++) count *= box->sizes[i];
+    *out_count = count;
+    if (count < 0 || count > sinter_tensor_count(to) - first)
+        return "a box leads out of where it goes to";
+    for (int64_t k = 0; k < count; k++) {
+        const int64_t place = place_in_view(box, places);
+        sinter_code_value value = zero;
+        if (place >= sinter_tensor_count(from)) return "a box's dims lead out of its input";
+        if (place >= 0) sinter_code_read_element(from, place, &value);
+        sinter_code_write_element(to, first + k, &value);
+        for (uint32_t i = box->rank; i-- > 0 && ++places[i] == box->sizes[i];) places[i] = 0;
+    }
+    return NULL;
+}

@@ -4,6 +4,7 @@
  * every load against what was written, so a wrong program is an error with the buffer and the index, never a wild read.
  * Heap buffers with an offset live in one workspace, so a plan that lets two live buffers overlap is found too.
  * Test: tests/unit/loop_test.c */
+#include "codegen/loops/box.h"
 #include "codegen/loops/code.h"
 #include "codegen/loops/under_way.h"
 #include "codegen/loops/uses.h"
@@ -44,6 +45,7 @@ typedef struct frame {
     sinter_code_value *registers;
     view *views;
     sinter_under_way copies, products;
+    sinter_under_way_boxes boxes;
     const char *nodes; /* that the call is for; NULL: not said */
     bool is_host;
 } frame;
@@ -168,6 +170,8 @@ static bool alloc(frame *f, const sinter_code_instruction *at) {
     const unsigned char *written = v->memory->written + offset;
     sinter_under_way_forget(&f->copies, written, v->bytes);
     sinter_under_way_forget(&f->products, written, v->bytes);
+    if (!sinter_under_way_forget_boxes(&f->boxes, written, v->bytes))
+        return fail(f, "%%%s is made anew while a box is copied to it", info->name);
     return true;
 }
 
@@ -286,20 +290,6 @@ static bool load(frame *f, const sinter_code_instruction *at, sinter_code_value 
     return true;
 }
 
-static sinter_scalar to_scalar(sinter_dtype dtype, sinter_code_value value) {
-    sinter_scalar result = {.dtype = dtype};
-    if (sinter_dtype_is_float(dtype))
-        result.f = value.f;
-    else
-        result.i = value.i;
-    return result;
-}
-
-static sinter_code_value from_scalar(sinter_scalar value) {
-    if (sinter_dtype_is_float(value.dtype)) return (sinter_code_value){.f = value.f};
-    return (sinter_code_value){.i = value.i};
-}
-
 static bool store(frame *f, const sinter_code_instruction *at) {
     view *v = &f->views[at->a];
     int64_t index;
@@ -309,9 +299,10 @@ static bool store(frame *f, const sinter_code_instruction *at) {
     if (at->function) {
         sinter_code_value before;
         if (!load(f, at, &before)) return false;
-        sinter_scalar arguments[2] = {to_scalar(v->tensor.dtype, before),
-                                      to_scalar(v->tensor.dtype, value)};
-        value = from_scalar(sinter_scalar_apply((sinter_scalar_function)at->function, arguments));
+        sinter_scalar arguments[2] = {sinter_code_to_scalar(v->tensor.dtype, before),
+                                      sinter_code_to_scalar(v->tensor.dtype, value)};
+        value = sinter_code_from_scalar(
+            sinter_scalar_apply((sinter_scalar_function)at->function, arguments));
     }
     sinter_code_write_element(&v->tensor, index, &value);
     if (v->memory->written) {
@@ -338,6 +329,11 @@ static bool store(frame *f, const sinter_code_instruction *at) {
 
 /* ---- phases ---- */
 
+/* Of boxes that are there once a phase is over. */
+static const void *counter_of(const frame *f, uint32_t buffer, int64_t index) {
+    return (const uint64_t *)f->views[buffer].tensor.data + index;
+}
+
 /* An element counts the warps that have arrived, of all phases. */
 static bool meet(frame *f, const sinter_code_instruction *at) {
     int64_t index;
@@ -352,35 +348,49 @@ static bool meet(frame *f, const sinter_code_instruction *at) {
         return true;
     }
     const int64_t phase = f->registers[at->c].i, over = arrived.i / each;
-    if (phase + 1 == over) return true;
+    if (phase + 1 == over) {
+        sinter_under_way_end_boxes(&f->boxes, counter_of(f, at->a, index), phase);
+        return true;
+    }
     return fail(f, "phase %" PRId64 " of %%%s[%" PRId64 "] is awaited, %" PRId64 " are over%s",
                 phase, name_of(f, at->a), index, over,
                 phase < over ? ": it can't be told from a later one" : "");
 }
 
-/* ---- operations ---- */
-
-static sinter_code_value call(const frame *f, const sinter_code_instruction *at) {
-    const uint32_t operands[3] = {at->a, at->b, at->c};
-    sinter_scalar_function function = (sinter_scalar_function)at->function;
-    sinter_scalar arguments[3];
-    uint32_t arity = sinter_scalar_get_info(function)->arity;
-    for (uint32_t i = 0; i < arity; i++)
-        arguments[i] = to_scalar(f->code->dtypes.items[operands[i]], f->registers[operands[i]]);
-    return from_scalar(sinter_scalar_apply(function, arguments));
+/* The box is for the phase that comes next. */
+static bool copy_box(frame *f, const sinter_code_instruction *at) {
+    const sinter_loop_function *function = f->code->function;
+    const sinter_loop_box box = sinter_loop_box_of(at->stmt);
+    view *to = &f->views[box.to];
+    const view *from = &f->views[box.from], *phases = &f->views[box.phases];
+    const uint32_t first = box.first_rank, rank = box.rank,
+                   *operands = f->code->operands.items + at->b + first;
+    int64_t lists[4 * SINTER_BOX_MAX_RANK], index, count;
+    sinter_code_value arrived;
+    if (!locate(f, at, &index)) return false;
+    const int64_t phase = f->registers[operands[0]].i;
+    for (uint32_t i = 0; i < 4 * rank; i++) lists[i] = f->registers[operands[1 + i]].i;
+    if (!phases->memory || phase < 0 || phase >= phases->tensor.dims[0])
+        return fail(f, "a box is for phases %" PRId64 " of %%%s", phase, name_of(f, box.phases));
+    const sinter_code_box numbers = {rank, lists, lists + rank, lists + 2 * (size_t)rank,
+                                     lists + 3 * (size_t)rank};
+    const char *wrong = sinter_code_copy_box(&numbers, &from->tensor, &to->tensor, index, &count);
+    if (wrong) return fail(f, "box to %%%s: %s", name_of(f, box.to), wrong);
+    sinter_code_read_element(&phases->tensor, phase, &arrived);
+    const sinter_under_way_box begun = {
+        .states = to->memory->written + element_offset(to, index),
+        .size = (size_t)count * sinter_dtype_infos[to->tensor.dtype].bits / 8,
+        .counter = counter_of(f, box.phases, phase),
+        .phase = arrived.i / function->buffers.items[box.phases].arrivals};
+    for (size_t i = 0; i < begun.size; i++)
+        if (sinter_byte_kind(begun.states[i]) >= SINTER_BYTE_COPIED)
+            return fail(f, "a box goes to %%%s while something under way touches byte %zu of it",
+                        name_of(f, box.to), i);
+    sinter_under_way_begin_box(&f->boxes, &f->machine->arena, &begun);
+    return true;
 }
 
-static sinter_code_value cast(const frame *f, const sinter_code_instruction *at) {
-    sinter_scalar value = to_scalar(f->code->dtypes.items[at->a], f->registers[at->a]);
-    sinter_dtype dtype = at->dtype;
-    bool overflows = !at->c && sinter_dtype_is_float(dtype) && sinter_dtype_infos[dtype].bits <= 8;
-    if (!overflows) return from_scalar(sinter_scalar_cast(value, dtype));
-    double wide = sinter_dtype_is_float(value.dtype)
-                      ? value.f
-                      : sinter_scalar_cast(value, SINTER_DTYPE_f64).f;
-    return (sinter_code_value){
-        .f = sinter_float_decode(dtype, sinter_float_encode(dtype, wide, false))};
-}
+/* ---- failures ---- */
 
 /* "%0 of %1" with the arguments put in. */
 static bool fail_by_program(frame *f, const sinter_code_instruction *at) {
@@ -484,13 +494,13 @@ static bool run(frame *f) {
             ok = load(f, at, &r[at->result]);
             break;
         case SINTER_CODE_CALL:
-            r[at->result] = call(f, at);
+            r[at->result] = sinter_code_call(f->code, r, at);
             break;
         case SINTER_CODE_SELECT:
             r[at->result] = r[at->a].i ? r[at->b] : r[at->c];
             break;
         case SINTER_CODE_CAST:
-            r[at->result] = cast(f, at);
+            r[at->result] = sinter_code_cast(f->code, r, at);
             break;
         case SINTER_CODE_INTRINSIC:
             r[at->result] = sinter_code_intrinsic((sinter_loop_intrinsic)at->function, r[at->a],
@@ -543,8 +553,12 @@ static bool run(frame *f) {
         case SINTER_CODE_AWAIT:
             ok = meet(f, at);
             break;
+        case SINTER_CODE_BOX:
+            ok = copy_box(f, at);
+            break;
         case SINTER_CODE_END:
-            return true;
+            return !f->boxes.count ||
+                   fail(f, "boxes are copied at the end, and nobody awaits them");
         case SINTER_CODE_ADD_I64:
             r[at->result].i = wrap_add(r[at->a].i, r[at->b].i);
             break;

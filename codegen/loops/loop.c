@@ -289,6 +289,20 @@ void sinter_loop_begin_warps(sinter_loop_builder *builder, uint32_t first, uint3
     open_body(builder, stmt, &stmt->body);
 }
 
+void sinter_loop_box_statement(sinter_loop_builder *builder, sinter_loop_buffer buffer,
+                               sinter_loop_buffer source, sinter_loop_buffer phases,
+                               const sinter_expr *arguments, uint32_t count, uint32_t box_rank) {
+    sinter_loop_stmt *stmt = append(builder, SINTER_LOOP_BOX);
+    stmt->buffer = buffer;
+    stmt->source = source;
+    stmt->asynchronous = true;
+    stmt->box_rank = box_rank;
+    stmt->buffer_arguments = sinter_arena_copy(builder->arena, &phases, sizeof phases);
+    stmt->buffer_argument_count = 1;
+    stmt->arguments = copy_expressions(builder, arguments, count);
+    stmt->argument_count = count;
+}
+
 void sinter_loop_arrive(sinter_loop_builder *builder, sinter_loop_buffer phases,
                         sinter_expr index) {
     sinter_loop_stmt *stmt = append(builder, SINTER_LOOP_ARRIVE);

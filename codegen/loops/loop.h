@@ -116,7 +116,10 @@ typedef enum sinter_loop_stmt_kind {
                             behind a barrier */
     SINTER_LOOP_WARPS,   /* CUDA: body is for the block's warps [first_warp, first_warp + warp_count) alone, which thread axes in it number from 0; pieces
                             of other warps go on meanwhile, as far as phases let them. Pieces follow each other in one of the orders that are right */
-    SINTER_LOOP_ARRIVE,  /* CUDA: each warp of the piece has arrived at phases buffer[arguments]: what its threads did before, those see who await it */
+    SINTER_LOOP_BOX,     /* CUDA: a box of input `source` is copied to shared memory `buffer`, until a phase of buffer_arguments[0] is over; asynchronous.
+                            codegen/loops/box.h has its arguments */
+    SINTER_LOOP_ARRIVE,  /* CUDA: each warp of the piece has arrived at phases buffer[arguments]: what its threads did before, those see who await it, and
+                            the boxes that it copies for these phases are there */
     SINTER_LOOP_AWAIT,   /* CUDA: until phase number `value` of buffer[arguments] is over, for which all arrivals have come; the one before the first is */
     SINTER_LOOP_REDUCE,  /* CUDA: var = combine(var, the elements of register buffer `buffer`, one of each thread of the block),
                             in a tree: those at distances of 16, 8, 4, 2 and 1 within each 32, then the results of these so too */
@@ -160,6 +163,7 @@ typedef struct sinter_loop_stmt {
     uint32_t pending; /* WAIT: groups that may still be under way */
     bool products;    /* COMMIT, WAIT: of wgmma axes, not of copies */
     uint32_t first_warp, warp_count; /* WARPS */
+    uint32_t box_rank; /* BOX: dims of what it sees the input as */
     bool copies;      /* CALL_KERNEL: makes the second buffer what the first is, and nothing else; not needed where both are
                          in one memory */
     int64_t grain;    /* FOR, parallel, not joined: iterations that are worth a thread, in parts of SINTER_ABI_GRAIN_PARTS, of the
@@ -392,6 +396,9 @@ void sinter_loop_commit_products(sinter_loop_builder *builder);
 void sinter_loop_wait_products(sinter_loop_builder *builder, uint32_t pending);
 void sinter_loop_fence(sinter_loop_builder *builder);
 void sinter_loop_begin_warps(sinter_loop_builder *builder, uint32_t first, uint32_t count);
+/* SINTER_LOOP_BOX with its arguments as box.h has them; sinter_loop_copy_box makes these. */
+void sinter_loop_box_statement(sinter_loop_builder *builder, sinter_loop_buffer buffer, sinter_loop_buffer source, sinter_loop_buffer phases,
+                               const sinter_expr *arguments, uint32_t count, uint32_t box_rank);
 void sinter_loop_arrive(sinter_loop_builder *builder, sinter_loop_buffer phases, sinter_expr index);
 void sinter_loop_await(sinter_loop_builder *builder, sinter_loop_buffer phases, sinter_expr index, sinter_expr phase);
 void sinter_loop_reduce(sinter_loop_builder *builder, sinter_loop_var var, sinter_scalar_function combine,

@@ -1,5 +1,6 @@
 /* Buffers, statements and functions of the loop IR's text: the part of the parser (parse.c) that reads code.
  * Test: tests/codegen/loops/, tests/fuzz/loop_parse_fuzz.c */
+#include "codegen/loops/box.h"
 #include "codegen/loops/mma.h"
 #include "codegen/loops/parse.h"
 #include "runtime/abi.h"
@@ -431,6 +432,42 @@ static bool parse_await(sinter_loop_parser *p) {
     return sinter_loop_parse_expr(p, &p->builder.last->value);
 }
 
+/* "box %to[slot,0,0] = %from at [..] size [..] of [..] by [..] for %full[slot]" */
+static bool parse_box(sinter_loop_parser *p) {
+    static const char *const words[] = {"at", "size", "of", "by"};
+    sinter_loop_exprs first, lists[4] = {0}, phase;
+    sinter_loop_box box = {0};
+    const char *position = p->lexer.token.position;
+    if (!sinter_loop_parse_buffer(p, &box.to) || !sinter_loop_parse_indices(p, box.to, &first) ||
+        !sinter_lexer_expect(&p->lexer, "=") || !sinter_loop_parse_buffer(p, &box.from))
+        return false;
+    for (int i = 0; i < 4; i++) {
+        if (!sinter_lexer_expect(&p->lexer, words[i]) || !sinter_lexer_expect(&p->lexer, "[") ||
+            !sinter_loop_parse_list(p, "]", false, &lists[i]))
+            return false;
+        if (lists[i].count != lists[0].count || lists[i].count > SINTER_BOX_MAX_RANK)
+            return sinter_lexer_error_at(&p->lexer, position,
+                                         "a box has as many places, sizes, dims and strides, %d "
+                                         "at most",
+                                         SINTER_BOX_MAX_RANK);
+    }
+    if (!sinter_lexer_expect(&p->lexer, "for") || !sinter_loop_parse_buffer(p, &box.phases) ||
+        !sinter_loop_parse_indices(p, box.phases, &phase))
+        return false;
+    if (phase.count != 1)
+        return sinter_lexer_error_at(&p->lexer, position, "phases have one index");
+    box.first = first.items;
+    box.first_rank = (uint32_t)first.count;
+    box.phase = phase.items[0];
+    box.rank = (uint32_t)lists[0].count;
+    box.at = lists[0].items;
+    box.sizes = lists[1].items;
+    box.dims = lists[2].items;
+    box.strides = lists[3].items;
+    sinter_loop_copy_box(&p->builder, &box);
+    return true;
+}
+
 static bool parse_word(sinter_loop_parser *p, const char *word, uint32_t limit, uint32_t *out) {
     const char *position = p->lexer.token.position;
     if (!sinter_lexer_expect(&p->lexer, word) || !sinter_loop_parse_unsigned(p, out)) return false;
@@ -511,7 +548,7 @@ static bool parse_stmt(sinter_loop_parser *p) {
                       {"reduce", parse_reduce},     {"commit", parse_commit},
                       {"wait", parse_wait},         {"fence", parse_fence},
                       {"warps", parse_warps},       {"arrive", parse_arrive},
-                      {"await", parse_await}};
+                      {"await", parse_await},       {"box", parse_box}};
     sinter_lexer *lexer = &p->lexer;
     if (lexer->token.kind == SINTER_TOKEN_VALUE) return parse_store(p);
     sinter_string word = lexer->token.text;

@@ -2,6 +2,7 @@
  * Needs: nothing, broken programs print too (a variable out of scope prints as ?name). Guarantees: what is printed reads
  * back to a program that prints the same bytes; names are made unique where they are visible together.
  * Test: tests/codegen/loops/ */
+#include "codegen/loops/box.h"
 #include "codegen/loops/mma.h"
 #include "codegen/loops/text.h"
 #include "runtime/abi.h"
@@ -169,6 +170,13 @@ static void print_list(printer *p, const sinter_expr *items, uint32_t count,
     }
 }
 
+static void print_element(printer *p, sinter_loop_buffer buffer, const sinter_expr *indices,
+                          uint32_t count) {
+    sinter_text_format(p->text, "%%%s[", buffer_name(p, buffer));
+    print_list(p, indices, count, ",");
+    put(p, "]");
+}
+
 static void print_arguments(printer *p, const char *name, sinter_expr expr) {
     sinter_text_format(p->text, "%s(", name);
     print_list(p, expr->arguments, expr->argument_count, ", ");
@@ -216,9 +224,7 @@ static void print_expr(printer *p, sinter_expr expr, int precedence) {
         break;
     }
     case SINTER_LOOP_LOAD:
-        sinter_text_format(p->text, "%%%s[", buffer_name(p, expr->buffer));
-        print_list(p, expr->arguments, expr->argument_count, ",");
-        put(p, "]");
+        print_element(p, expr->buffer, expr->arguments, expr->argument_count);
         break;
     case SINTER_LOOP_CALL:
         print_call(p, expr, precedence);
@@ -326,9 +332,8 @@ static void print_declare(printer *p, const sinter_loop_stmt *stmt) {
 }
 
 static void print_store(printer *p, const sinter_loop_stmt *stmt) {
-    sinter_text_format(p->text, "%%%s[", buffer_name(p, stmt->buffer));
-    print_list(p, stmt->arguments, stmt->argument_count, ",");
-    put(p, "] ");
+    print_element(p, stmt->buffer, stmt->arguments, stmt->argument_count);
+    put(p, " ");
     if (stmt->combine)
         sinter_text_format(p->text, "combine(%s)%s ", sinter_scalar_get_info(stmt->combine)->name,
                            stmt->atomic ? " atomic" : "");
@@ -403,11 +408,26 @@ static void print_exchange(printer *p, const sinter_loop_stmt *stmt) {
     put(p, "\n");
 }
 
-static void print_phase(printer *p, const sinter_loop_stmt *stmt) {
-    put(p, stmt->kind == SINTER_LOOP_ARRIVE ? "arrive " : "await ");
-    sinter_text_format(p->text, "%%%s[", buffer_name(p, stmt->buffer));
-    print_list(p, stmt->arguments, stmt->argument_count, ",");
-    put(p, "]");
+static void print_box(printer *p, const sinter_loop_stmt *stmt) {
+    const sinter_loop_box box = sinter_loop_box_of(stmt);
+    static const char *const words[] = {" at [", "] size [", "] of [", "] by [", "] for "};
+    put(p, "box ");
+    print_element(p, box.to, box.first, box.first_rank);
+    sinter_text_format(p->text, " = %%%s", buffer_name(p, box.from));
+    for (uint32_t i = 0; i < 4; i++) {
+        put(p, words[i]);
+        print_list(p, box.at + (size_t)i * box.rank, box.rank, ",");
+    }
+    put(p, words[4]);
+    print_element(p, box.phases, &box.phase, 1);
+    put(p, "\n");
+}
+
+static void print_place(printer *p, const sinter_loop_stmt *stmt) {
+    put(p, stmt->kind == SINTER_LOOP_ARRIVE     ? "arrive "
+           : stmt->kind == SINTER_LOOP_PREFETCH ? "prefetch "
+                                                : "await ");
+    print_element(p, stmt->buffer, stmt->arguments, stmt->argument_count);
     if (stmt->value) {
         put(p, " phase ");
         print_expr(p, stmt->value, 0);
@@ -458,16 +478,12 @@ static void print_stmt(printer *p, const sinter_loop_stmt *stmt) {
     case SINTER_LOOP_FAIL:
         print_fail(p, stmt);
         break;
-    case SINTER_LOOP_PREFETCH:
-        sinter_text_format(p->text, "prefetch %%%s[", buffer_name(p, stmt->buffer));
-        print_list(p, stmt->arguments, stmt->argument_count, ",");
-        put(p, "]\n");
-        break;
     case SINTER_LOOP_EXCHANGE:
         print_exchange(p, stmt);
         break;
     case SINTER_LOOP_BARRIER:
-        put(p, "barrier\n");
+    case SINTER_LOOP_FENCE:
+        put(p, stmt->kind == SINTER_LOOP_FENCE ? "fence\n" : "barrier\n");
         break;
     case SINTER_LOOP_COMMIT:
         put(p, stmt->products ? "commit wgmma\n" : "commit\n");
@@ -475,17 +491,18 @@ static void print_stmt(printer *p, const sinter_loop_stmt *stmt) {
     case SINTER_LOOP_WAIT:
         sinter_text_format(p->text, "wait %s%u\n", stmt->products ? "wgmma " : "", stmt->pending);
         break;
-    case SINTER_LOOP_FENCE:
-        put(p, "fence\n");
-        break;
     case SINTER_LOOP_WARPS:
         sinter_text_format(p->text, "warps %u..%u", stmt->first_warp,
                            stmt->first_warp + stmt->warp_count);
         print_block(p, stmt->body);
         break;
+    case SINTER_LOOP_BOX:
+        print_box(p, stmt);
+        break;
+    case SINTER_LOOP_PREFETCH:
     case SINTER_LOOP_ARRIVE:
     case SINTER_LOOP_AWAIT:
-        print_phase(p, stmt);
+        print_place(p, stmt);
         break;
     case SINTER_LOOP_REDUCE:
         sinter_text_format(p->text, "reduce %s = ", var_name(p, stmt->var));

@@ -35,3 +35,32 @@ void sinter_under_way_forget(sinter_under_way *all, const unsigned char *states,
     }
     all->items.count = left;
 }
+
+void sinter_under_way_begin_box(sinter_under_way_boxes *all, sinter_arena *arena,
+                                const sinter_under_way_box *box) {
+    memset(box->states, SINTER_BYTE_COPIED, box->size);
+    sinter_vector_push(arena, all, *box);
+}
+
+void sinter_under_way_end_boxes(sinter_under_way_boxes *all, const void *counter, int64_t phase) {
+    size_t left = 0;
+    for (size_t i = 0; i < all->count; i++) {
+        const sinter_under_way_box *box = &all->items[i];
+        if (box->counter == counter && box->phase <= phase)
+            memset(box->states, SINTER_BYTE_WRITTEN, box->size);
+        else
+            all->items[left++] = *box;
+    }
+    all->count = left;
+}
+
+bool sinter_under_way_forget_boxes(sinter_under_way_boxes *all, const unsigned char *states,
+                                   size_t size) {
+    size_t left = 0;
+    for (size_t i = 0; i < all->count; i++)
+        if (all->items[i].states < states || all->items[i].states >= states + size)
+            all->items[left++] = all->items[i];
+    const bool all_done = left == all->count;
+    all->count = left;
+    return all_done;
+}

@@ -41,3 +41,17 @@ void sinter_under_way_begin(sinter_under_way *all, sinter_arena *arena, unsigned
 void sinter_under_way_wait(sinter_under_way *all, uint64_t pending);
 /* The memory behind these states is used anew. */
 void sinter_under_way_forget(sinter_under_way *all, const unsigned char *states, size_t size);
+
+/* A box whose copy is done once a phase is over: number `phase` of those that are counted at `counter`. */
+typedef struct sinter_under_way_box {
+    unsigned char *states;
+    size_t size;
+    const void *counter;
+    int64_t phase;
+} sinter_under_way_box;
+typedef SINTER_VECTOR(sinter_under_way_box) sinter_under_way_boxes;
+void sinter_under_way_begin_box(sinter_under_way_boxes *all, sinter_arena *arena, const sinter_under_way_box *box);
+/* The phase is over, and those before it are: their bytes are written. */
+void sinter_under_way_end_boxes(sinter_under_way_boxes *all, const void *counter, int64_t phase);
+/* The memory behind these states is used anew. False: a copy to it is still under way. */
+bool sinter_under_way_forget_boxes(sinter_under_way_boxes *all, const unsigned char *states, size_t size);

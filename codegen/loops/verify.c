@@ -4,6 +4,7 @@
  * Test: tests/codegen/loops/verify_*.loops */
 #include "codegen/loops/verify.h"
 #include "codegen/loops/align.h"
+#include "codegen/loops/box.h"
 #include "codegen/loops/mma.h"
 #include "codegen/loops/text.h"
 #include "codegen/loops/uses.h"
@@ -343,6 +344,21 @@ static void check_prefetch(sinter_loop_verifier *v, const sinter_loop_stmt *stmt
     if (ok) check_indices(v, stmt->buffer, stmt->arguments, stmt->argument_count);
 }
 
+static void check_box(sinter_loop_verifier *v, const sinter_loop_stmt *stmt) {
+    const sinter_loop_box box = sinter_loop_box_of(stmt);
+    bool ok = check_buffer(v, box.to);
+    ok = check_buffer(v, box.from) && ok;
+    ok = check_buffer(v, box.phases) && ok;
+    for (uint32_t i = 0; i < stmt->argument_count; i++) {
+        if (!check_expr(v, stmt->arguments[i]))
+            ok = false;
+        else
+            check_dtype(v, stmt->arguments[i]->dtype, SINTER_DTYPE_i64, "a number of a box");
+    }
+    if (ok) check_indices(v, box.to, box.first, box.first_rank);
+    if (ok) check_indices(v, box.phases, &box.phase, 1);
+}
+
 static void check_exchange(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, place where) {
     if (v->is_host || where.in_parallel || where.in_vector || where.in_thread)
         sinter_loop_verify_error(v, "loop_c15",
@@ -542,6 +558,9 @@ static void check_stmt(sinter_loop_verifier *v, const sinter_loop_stmt *stmt, pl
         break;
     case SINTER_LOOP_WARPS:
         check_list(v, stmt->body, inner);
+        break;
+    case SINTER_LOOP_BOX:
+        check_box(v, stmt);
         break;
     case SINTER_LOOP_ARRIVE:
     case SINTER_LOOP_AWAIT:

@@ -10,8 +10,10 @@
  * Likewise what a wgmma axis reads is only written once a `wait wgmma` and a barrier behind it have told that this product is done, and what
  * is written (by a copy: once its wait has told so) is there for it behind a `fence` and a barrier. Sums are touched otherwise where no
  * product at all is under way, which a walk along the statements tells.
+ * A box (codegen/loops/box.h) is there for who awaits the phase that its piece arrives at behind it: the very phases that it is for.
  * Needs: a function that passed the other halves. Test: tests/codegen/loops/verify_copy.loops, verify_wgmma.loops */
 #include "codegen/loops/align.h"
+#include "codegen/loops/box.h"
 #include "codegen/loops/linear.h"
 #include "codegen/loops/verify.h"
 
@@ -66,9 +68,8 @@ static bool is_axis(const sinter_loop_stmt *stmt, sinter_loop_axis axis) {
 
 static bool has_work(const sinter_loop_stmt *first) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
-        if ((stmt->kind == SINTER_LOOP_STORE && stmt->asynchronous) ||
-            is_axis(stmt, SINTER_AXIS_WGMMA) || stmt->kind == SINTER_LOOP_WARPS ||
-            has_work(stmt->body) || has_work(stmt->else_body))
+        if (stmt->asynchronous || is_axis(stmt, SINTER_AXIS_WGMMA) ||
+            stmt->kind == SINTER_LOOP_WARPS || has_work(stmt->body) || has_work(stmt->else_body))
             return true;
     return false;
 }
@@ -163,12 +164,17 @@ static bool is_ring(const trip *t, sinter_expr index, sinter_expr *out_x, int64_
     return true;
 }
 
-/* Both indices are of a ring of n, one of them perhaps without the remainder, which it does not need. */
+/* Both indices are of a ring of n, one of them perhaps without the remainder, which it does not need; n = 0: both are of none. */
 static bool are_rings(const trip *t, sinter_expr a, sinter_expr b, sinter_expr *out_x,
                       sinter_expr *out_y, int64_t *out_n) {
     int64_t n = 0, m = 0, min, max;
     const bool first = is_ring(t, a, out_x, &n), second = is_ring(t, b, out_y, &m);
-    if (!first && !second) return false;
+    if (!first && !second) {
+        *out_n = 0;
+        *out_x = sinter_loop_map_expr(&t->v->scopes.lets, a);
+        *out_y = sinter_loop_map_expr(&t->v->scopes.lets, b);
+        return true;
+    }
     *out_n = first ? n : m;
     if (first && second) return n == m;
     sinter_expr *plain = first ? out_y : out_x;
@@ -190,7 +196,12 @@ static bool are_apart(const trip *t, const sinter_loop_access *copy,
             !sinter_loop_affine(b, x, t->loop->var, &stride, &rest) ||
             !sinter_loop_is_const_int(stride, &by))
             continue;
-        if ((difference.constant % n - by % n * t->loop->step % n * distance) % n) return true;
+        int64_t moved;
+        if (!n && (__builtin_mul_overflow(by, t->loop->step * distance, &moved) ||
+                   difference.constant == moved))
+            continue;
+        if (!n || (difference.constant % n - by % n * t->loop->step % n * distance) % n)
+            return true;
     }
     return false;
 }
@@ -200,6 +211,10 @@ static bool are_apart(const trip *t, const sinter_loop_access *copy,
 static bool is_same_piece(const event *a, const event *b) {
     const sinter_loop_stmt *x = a->piece, *y = b->piece;
     return x == y || (x && y && x->first_warp == y->first_warp && x->warp_count == y->warp_count);
+}
+
+static bool is_box(const event *e) {
+    return e->kind == COPY && e->stmt->kind == SINTER_LOOP_BOX;
 }
 
 /* The x of phases that are indexed by x % n, of which there are n; of an AWAIT, whose phase is x / n and a number, that number. */
@@ -262,15 +277,24 @@ static const passage copied = {COMMIT, WAIT, {NONE, NONE}},
                      copied_for_product = {COMMIT, WAIT, {FENCE, BARRIER}},
                      stored_for_product = {NONE, NONE, {FENCE, BARRIER}};
 
+/* What the first event's piece arrives at tells that it is done: of a box the phases that it is for. */
+static bool tells(const event *first, const event *arrive) {
+    if (!is_box(first)) return true;
+    const sinter_loop_box box = sinter_loop_box_of(first->stmt);
+    return arrive->access.buffer == box.phases &&
+           sinter_loop_expr_equal(arrive->access.indices[0], box.phase);
+}
+
 /* The event is a barrier, or awaits what the first one's piece arrived at behind event number `since`. */
 static bool is_barrier(const trip *t, size_t first, size_t second, size_t since, size_t at) {
     const size_t count = t->events.count;
     const event *e = &t->events.items[at % count];
-    if (e->kind == BARRIER) return true;
+    if (e->kind == BARRIER) return !is_box(&t->events.items[first]);
     if (e->kind != AWAIT || !is_same_piece(e, &t->events.items[second])) return false;
     for (size_t i = since + 1; i < at; i++) {
         const event *other = &t->events.items[i % count];
         if (other->kind == ARRIVE && is_same_piece(other, &t->events.items[first]) &&
+            tells(&t->events.items[first], other) &&
             meets(t, other, e, (int64_t)(at / count - i / count)))
             return true;
     }
@@ -337,7 +361,11 @@ static bool follows(trip *t, size_t first, size_t second, const passage *p) {
 static void check_copy_pair(trip *t, size_t copy, size_t access) {
     sinter_loop_verifier *v = t->v;
     const event *from = &t->events.items[copy], *to = &t->events.items[access];
-    if (follows(t, copy, access, is_same_piece(from, to) ? &copied : &copied_for_others)) return;
+    if (follows(t, copy, access,
+                is_box(from)              ? &ordered
+                : is_same_piece(from, to) ? &copied
+                                          : &copied_for_others))
+        return;
     v->stmt = to->stmt;
     sinter_loop_verify_error(v, "loop_c19", "%%%s is %s while a copy to it may be under way",
                              v->function->buffers.items[to->access.buffer].name,
@@ -350,7 +378,10 @@ static void check_product_pair(trip *t, size_t write, size_t product) {
     const event *from = &t->events.items[write], *to = &t->events.items[product];
     const char *name = v->function->buffers.items[to->access.buffer].name;
     v->stmt = to->stmt;
-    if (!follows(t, write, product, from->kind == COPY ? &copied_for_product : &stored_for_product))
+    if (!follows(t, write, product,
+                 is_box(from)         ? &ordered
+                 : from->kind == COPY ? &copied_for_product
+                                      : &stored_for_product))
         sinter_loop_verify_error(
             v, "loop_c23", "%%%s is multiplied with no fence and barrier behind what wrote it",
             name);

@@ -1,6 +1,7 @@
 /* The verifier of the loop IR, pieces of a block's warps and the phases that order them (codegen/loops/loop.h): which warps there are, what may stand
  * beside pieces, and that each phase's arrivals come from one piece. What orders what is a matter of verify_copy.c.
  * Needs: a function whose structure is right. Test: tests/codegen/loops/verify_warps.loops */
+#include "codegen/loops/box.h"
 #include "codegen/loops/verify.h"
 #include "codegen/loops/wgmma.h"
 
@@ -87,6 +88,19 @@ static void check_meeting(pieces *p, const sinter_loop_stmt *stmt, const place *
                                  info->name, at->piece->warp_count, info->arrivals);
 }
 
+static void check_box(pieces *p, const sinter_loop_stmt *stmt, const place *at) {
+    sinter_loop_scopes scopes;
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_loop_scopes_init(&scopes, (sinter_loop_program *)(uintptr_t)p->v->program,
+                            p->v->function, &scratch);
+    const char *wrong = sinter_loop_check_box(&scopes, stmt);
+    if (!wrong && (!at->piece || at->in_thread))
+        wrong = "a piece of warps copies it, outside of thread axes";
+    if (wrong) sinter_loop_verify_error(p->v, "loop_c27", "a box can't be copied: %s", wrong);
+    sinter_arena_deinit(&scratch);
+}
+
 /* What all threads do alike beside pieces: nothing that is seen. */
 static void check_beside(pieces *p, const sinter_loop_stmt *stmt, const place *at) {
     const bool plain =
@@ -120,6 +134,7 @@ static void walk(pieces *p, const sinter_loop_stmt *first, place at, bool some) 
         check_accesses(p, stmt);
         if (stmt->kind == SINTER_LOOP_ARRIVE || stmt->kind == SINTER_LOOP_AWAIT)
             check_meeting(p, stmt, &at);
+        if (stmt->kind == SINTER_LOOP_BOX) check_box(p, stmt, &at);
         if (stmt->kind == SINTER_LOOP_ALLOC && p->v->function->buffers.items[stmt->buffer].arrivals)
             check_phases(p, stmt, &at);
         if (stmt->kind == SINTER_LOOP_WARPS) {

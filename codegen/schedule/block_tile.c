@@ -582,6 +582,8 @@ static bool prepare(tiling *t) {
     if (!place_factors(t) || !place_condition(t) || (t->mma && !sinter_block_fit_mma(t)))
         return false;
     place_lanes(t);
+    if (asked->boxes && !asked->warpgroup)
+        return sinter_schedule_refuse(t->schedule, "boxes are for instructions of warpgroups");
     if (asked->warpgroup) return sinter_block_fit_wgmma(t);
     find_in_place(t, &t->rows);
     find_in_place(t, &t->columns);
@@ -634,6 +636,7 @@ static void build(tiling *t) {
 bool sinter_schedule_block_tile(sinter_schedule *schedule, sinter_block_tile *asked) {
     tiling t = {.schedule = schedule, .asked = asked, .warps = asked->warps};
     if (asked->mma) t.mma = &sinter_loop_mma_infos[asked->mma];
+    if (asked->boxes) asked->producers = 1;
     if (!sinter_schedule_get_loop(schedule->function, asked->columns))
         return sinter_schedule_refuse(schedule, "there is no such loop");
     if (!prepare(&t)) return false;

@@ -1,5 +1,6 @@
 /* What the files of the verb sinter_schedule_block_tile share. Private to codegen/schedule_block_*.c. */
 #pragma once
+#include "codegen/loops/box.h"
 #include "codegen/loops/wgmma.h"
 #include "codegen/schedule/contraction.h"
 
@@ -18,6 +19,10 @@ typedef struct sinter_block_operand {
     sinter_loop_buffer tile;      /* or the operand itself, */
     bool in_place;                /* which is scratch of the block already */
     sinter_loop_buffer ahead; /* registers of what is staged by way of them; 0: none */
+    struct {
+        uint32_t rank;
+        sinter_expr factors[SINTER_BOX_MAX_RANK], dims[SINTER_BOX_MAX_RANK], strides[SINTER_BOX_MAX_RANK];
+    } box; /* the tensor whose boxes are its tiles; factors: where they are in all but the last two dims */
 } sinter_block_operand;
 
 typedef struct sinter_block_tiling {
@@ -77,6 +82,12 @@ sinter_expr sinter_block_load(sinter_block_tiling *t, const sinter_block_operand
 /* Allocates registers: a part for each thread, then `rank` more dims. */
 sinter_loop_buffer sinter_block_registers(sinter_block_tiling *t, const char *name, sinter_dtype dtype, uint32_t rank,
                                           const int64_t *sizes);
+
+/* ---- block_box.c ---- */
+/* Both operands are inputs that an instruction copies by itself; else refused. */
+bool sinter_block_fit_boxes(sinter_block_tiling *t);
+/* Their tiles from this step of the reduction on, for the phase of the slot. */
+void sinter_block_stage_boxes(sinter_block_tiling *t, sinter_expr start);
 
 /* ---- block_mma.c ---- */
 /* Registers for the operands of instructions; before the reduction. */

@@ -23,18 +23,20 @@ bool sinter_block_fit_wgmma(sinter_block_tiling *t) {
     if (fits && !turns && !(t->rows.depth_last && t->columns.depth_last))
         return sinter_schedule_refuse(t->schedule,
                                       "only operands of 2 bytes may lie across the reduction");
-    const bool pieces = asked->producers >= 0 && asked->producers % SINTER_WGMMA_WARPS == 0 &&
+    const bool pieces = asked->producers >= 0 &&
+                        (asked->boxes || asked->producers % SINTER_WGMMA_WARPS == 0) &&
                         asked->warps + asked->producers <= MAX_WARPS &&
                         !(asked->producers && fails(t->schedule->function->body));
     if (!pieces)
         return sinter_schedule_refuse(
             t->schedule, "warps that copy are four or a multiple, 32 in all, of a kernel that "
                          "can't fail");
-    return fits ||
-           sinter_schedule_refuse(t->schedule,
-                                  "a warpgroup's instruction needs four warps or a multiple, a "
-                                  "ring of %d stages and steps of %d bytes",
-                                  MIN_STAGES, SINTER_LOOP_SWIZZLE);
+    if (!fits)
+        return sinter_schedule_refuse(t->schedule,
+                                      "a warpgroup's instruction needs four warps or a multiple, "
+                                      "a ring of %d stages and steps of %d bytes",
+                                      MIN_STAGES, SINTER_LOOP_SWIZZLE);
+    return !asked->boxes || sinter_block_fit_boxes(t);
 }
 
 /* The operand's element that a lane multiplies, in the tile's own rows or columns. */
@@ -124,22 +126,45 @@ static void copy_steps(sinter_block_tiling *t, sinter_expr step, sinter_expr ste
     sinter_loop_end(b);
 }
 
+/* The same by boxes, which are there once their phase is over: those of the step are multiplied in this trip. What they take the place of was
+ * read `stages` trips ago, and is free since the trip behind that. */
+static void copy_boxes(sinter_block_tiling *t, sinter_expr step) {
+    sinter_loop_builder *b = t->builder;
+    const sinter_expr ring = sinter_block_int(t, t->asked->stages),
+                      freed = sinter_loop_add(b, step, sinter_block_int(t, 1));
+    begin_piece(t, t->asked->warps, t->asked->producers);
+    sinter_loop_await(b, t->empty, sinter_loop_rem(b, freed, ring),
+                      sinter_loop_sub(b, sinter_loop_div(b, freed, ring), sinter_block_int(t, 1)));
+    t->slot = sinter_loop_rem(b, step, ring);
+    sinter_block_stage_boxes(t, sinter_loop_mul(b, step, sinter_block_int(t, t->asked->depth)));
+    sinter_loop_arrive(b, t->full, t->slot);
+    sinter_loop_end(b);
+    t->copies = true;
+}
+
+/* Trips behind the copies of a step its products begin. */
+static int64_t trips_ahead(const sinter_block_tiling *t) {
+    return t->asked->boxes ? 0 : t->asked->stages - 2;
+}
+
 /* The products of the trip before are done: what these read may be written. */
 static void multiply_steps(sinter_block_tiling *t, sinter_expr step) {
     sinter_loop_builder *b = t->builder;
-    const int64_t stages = t->asked->stages, ahead = stages - 2;
+    const int64_t stages = t->asked->stages, ahead = trips_ahead(t);
     const sinter_expr ring = sinter_block_int(t, stages), slot = sinter_loop_rem(b, step, ring);
     sinter_block_begin_consumers(t);
     sinter_loop_await(b, t->full, slot, sinter_loop_div(b, step, ring));
-    sinter_loop_begin_if(
-        b, sinter_loop_compare(b, SINTER_SCALAR_lt, sinter_block_int(t, ahead - 1), step));
-    t->slot = sinter_loop_rem(b, sinter_loop_add(b, step, sinter_block_int(t, 2)), ring);
+    if (ahead)
+        sinter_loop_begin_if(
+            b, sinter_loop_compare(b, SINTER_SCALAR_lt, sinter_block_int(t, ahead - 1), step));
+    t->slot =
+        ahead ? sinter_loop_rem(b, sinter_loop_add(b, step, sinter_block_int(t, 2)), ring) : slot;
     t->start = sinter_loop_mul(b, sinter_loop_sub(b, step, sinter_block_int(t, ahead)),
                                sinter_block_int(t, t->asked->depth));
     sinter_block_multiply_groups(t);
     sinter_loop_commit_products(b);
     sinter_loop_wait_products(b, 1);
-    sinter_loop_end(b);
+    if (ahead) sinter_loop_end(b);
     sinter_loop_arrive(b, t->empty, slot);
     sinter_loop_end(b);
 }
@@ -147,10 +172,13 @@ static void multiply_steps(sinter_block_tiling *t, sinter_expr step) {
 void sinter_block_reduce_by_pieces(sinter_block_tiling *t, sinter_expr steps) {
     sinter_loop_builder *b = t->builder;
     t->before_steps = b->tail;
-    const sinter_expr count = sinter_loop_add(b, steps, sinter_block_int(t, t->asked->stages - 2));
+    const sinter_expr count = sinter_loop_add(b, steps, sinter_block_int(t, trips_ahead(t)));
     const sinter_expr step = sinter_loop_var_read(
         b, sinter_loop_begin_for(b, "stage", sinter_block_int(t, 0), count, 1, SINTER_AXIS_SERIAL));
-    copy_steps(t, step, steps);
+    if (t->asked->boxes)
+        copy_boxes(t, step);
+    else
+        copy_steps(t, step, steps);
     multiply_steps(t, step);
     sinter_loop_end(b);
 }

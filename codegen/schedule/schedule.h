@@ -262,6 +262,10 @@ bool sinter_schedule_register_tile(sinter_schedule *schedule, sinter_register_ti
  *     for steps + stages - 2 {
  *       warps that copy { await that the step stages - 1 before is multiplied; copies of step; commit; wait stages - 2; fence; arrive at full }
  *       warps that multiply { await full; products of the step stages - 2 before; commit wgmma; wait wgmma 1; arrive at empty } }
+ * boxes: that is one warp, which has whole tiles copied (codegen/loops/box.h); both operands are inputs whose rows are at multiples of 16 bytes:
+ *     for steps {
+ *       the warp that copies { await that the step stages before is multiplied; boxes of step, for full; arrive at full }
+ *       warps that multiply { await full; products of the step; commit wgmma; wait wgmma 1; arrive at empty } }
  * stages: copies to shared memory are begun stages - 1 steps before they are multiplied, into a ring of so many tiles:
  *     for steps + stages - 1 { wait stages - 2; barrier; copies of step; commit; acc = acc + a * b of the step stages - 1 before }
  * What is no input's element, or has no 4 bytes of them side by side, is read by threads into registers where copies begin, and stored behind what
@@ -276,6 +280,7 @@ typedef struct sinter_block_tile {
     sinter_loop_mma mma; /* or none */
     bool warpgroup;      /* by the instruction of four warps */
     int64_t producers;   /* warps that copy and do nothing else; 0: those that multiply do */
+    bool boxes;          /* one warp copies, by an instruction that finds boxes of the operands by itself; says producers */
     sinter_loop_var out_rows, out_columns; /* of tiles; out_rows = 0 without rows */
 } sinter_block_tile;
 bool sinter_schedule_block_tile(sinter_schedule *schedule, sinter_block_tile *tile);

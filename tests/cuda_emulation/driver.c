@@ -711,11 +711,16 @@ int cuLaunchKernel(cuda_function function, unsigned grid_x, unsigned grid_y, uns
         !grid_y || grid_y > 65535 || !grid_z || grid_z > 65535)
         return end(CUDA_ERROR_INVALID_VALUE);
     if (shared_bytes > function->shared_bytes) return end(CUDA_ERROR_INVALID_VALUE);
-    const uint32_t count = function->kernel->parameter_count; /* of 8 bytes each */
-    o.arguments = malloc(count * (sizeof *o.arguments + sizeof(uint64_t)) + 1);
-    uint64_t *values = (uint64_t *)(o.arguments + count);
-    for (uint32_t i = 0; i < count; i++)
-        o.arguments[i] = memcpy(&values[i], arguments[i], sizeof *values);
+    const uint32_t count = function->kernel->parameter_count,
+                   maps = function->kernel->map_count; /* the last ones; all others are 8 bytes */
+    o.arguments = malloc(count * (sizeof *o.arguments + sizeof(uint64_t)) +
+                         maps * (size_t)EMULATED_MAP_BYTES + 1);
+    char *values = (char *)(o.arguments + count);
+    for (uint32_t i = 0; i < count; i++) {
+        const size_t bytes = i + maps < count ? sizeof(uint64_t) : EMULATED_MAP_BYTES;
+        o.arguments[i] = memcpy(values, arguments[i], bytes);
+        values += bytes;
+    }
     return end(submit(stream, o));
 }
 

@@ -8,7 +8,7 @@
  * Kernels are found in the text by `extern "C" __global__ void`, an optional ` __launch_bounds__(...)`, a space, the name, `(`.
  * The text never includes a header. What NVRTC needs and a C++ compiler must not see stands under #ifdef __CUDACC_RTC__.
  *
- * Parameters of a kernel are 8 bytes each, as runtime/abi.h says of devices. A launch runs one block after the other on the
+ * Parameters of a kernel are 8 bytes each, but for maps, as runtime/abi.h says of devices. A launch runs one block after the other on the
  * calling thread, and threads of a block as fibers, which change only at barriers and warp operations; launches of one module
  * do not overlap. Every finding of a check goes to host->finding, and the launch goes on where it can.
  * Test: tests/cuda_emulation/ */
@@ -42,9 +42,17 @@ typedef struct sinter_emulated_launch {
     sinter_emulated_counters *counters; /* added to; NULL: nobody counts, which is faster */
 } sinter_emulated_launch;
 
+/* What cuTensorMapEncodeTiled makes for kernels: dims innermost first. A parameter of 128 bytes. */
+enum { EMULATED_MAP_RANK = 5, EMULATED_MAP_BYTES = 128, EMULATED_MAP_MAGIC = 0x70616d54 };
+typedef struct sinter_emulated_map {
+    uint64_t address, dims[EMULATED_MAP_RANK], strides[EMULATED_MAP_RANK - 1]; /* bytes, but of the innermost */
+    uint32_t sizes[EMULATED_MAP_RANK], rank, element_bytes, magic;
+} sinter_emulated_map;
+
 typedef struct sinter_emulated_kernel {
     const char *name;
     uint32_t parameter_count;
+    uint32_t map_count; /* parameters of 128 bytes, behind the others */
     void (*launch)(const struct sinter_emulated_kernel *kernel, const sinter_emulated_launch *launch);
 } sinter_emulated_kernel;
 

@@ -315,6 +315,8 @@ static inline bool release(uint32_t size, state what) {
 #include "tests/cuda_emulation/emulation_phases.h"
 namespace emulation {
 
+static inline void find_boxes_left(void);
+
 static inline void run_block(void) {
     block_serial++;
     interval = 0;
@@ -342,6 +344,7 @@ static inline void run_block(void) {
             }
         if (!stuck) break;
     }
+    find_boxes_left();
     if (!launch->counters) return;
     count_requests(global_accesses, false);
     count_requests(shared_accesses, true);
@@ -603,97 +606,7 @@ __attribute__((noinline)) static void write_wide(out<T> to, int64_t at, array<T,
 } // namespace emulation
 #include "tests/cuda_emulation/emulation_block.h"
 #include "tests/cuda_emulation/emulation_warpgroup.h"
-namespace emulation {
-
-/* ---- calls ---- */
-
-struct failure_record {
-    int32_t code, message;
-    int64_t values[6];
-};
-
-template <class A> struct from {
-    static A make(parameter *p) {
-        A value;
-        memcpy(&value, &p->bits, sizeof value);
-        return value;
-    }
-    static constexpr bool is_buffer = false;
-};
-template <class T> struct from<in<T>> {
-    static in<T> make(parameter *p) { return {{p}}; }
-    static constexpr bool is_buffer = true;
-};
-template <class T> struct from<out<T>> {
-    static out<T> make(parameter *p) { return {{p}}; }
-    static constexpr bool is_buffer = true;
-};
-template <> struct from<failure_record *> {
-    static failure_record *make(parameter *p) { return (failure_record *)(uintptr_t)p->bits; }
-    static constexpr bool is_buffer = true;
-};
-
-template <class... A> struct call {
-    template <class... D> static void go(void (*kernel)(A...), D... done) {
-        if constexpr (sizeof...(D) == sizeof...(A))
-            kernel(done...);
-        else
-            next(kernel, (types *)0, done...);
-    }
-    struct types {};
-    template <size_t I, class First, class... Rest> struct nth {
-        using type = typename nth<I - 1, Rest...>::type;
-    };
-    template <class First, class... Rest> struct nth<0, First, Rest...> {
-        using type = First;
-    };
-    template <class... D> static void next(void (*kernel)(A...), types *, D... done) {
-        go(kernel, done..., from<typename nth<sizeof...(D), A...>::type>::make(&parameters[sizeof...(D)]));
-    }
-    static void resolve(void) {
-        const bool buffers[] = {from<A>::is_buffer..., false};
-        for (uint32_t i = 0; i < sizeof...(A); i++) {
-            parameter *p = &parameters[i];
-            free(p->writers);
-            *p = {0, 0, 0, -1, NULL, NULL};
-            memcpy(&p->bits, launch->arguments[i], sizeof p->bits);
-            uint64_t bytes = 0;
-            if (!buffers[i]) continue;
-            if (launch->host->find(launch->host->user, p->bits, &p->base, &bytes))
-                p->limit = p->base + bytes;
-            else
-                p->base = p->limit = p->bits; /* an empty buffer may be anywhere: its first access is found */
-        }
-    }
-};
-
-template <auto kernel> struct entry;
-template <class... A, void (*kernel)(A...)> struct entry<kernel> {
-    static constexpr uint32_t parameter_count = sizeof...(A);
-    static void run(const sinter_emulated_kernel *self, const sinter_emulated_launch *wanted) {
-        launch = wanted;
-        kernel_name = self->name;
-        findings = 0;
-        blockDim = {wanted->block[0], wanted->block[1], wanted->block[2]};
-        gridDim = {wanted->grid[0], wanted->grid[1], wanted->grid[2]};
-        thread_count = blockDim.x * blockDim.y * blockDim.z;
-        if (wanted->argument_count != sizeof...(A) || sizeof...(A) > MAX_PARAMETERS || thread_count > MAX_THREADS) {
-            find("launched with %u arguments of %u, and %u threads", wanted->argument_count, (unsigned)sizeof...(A),
-                 thread_count);
-            return;
-        }
-        call<A...>::resolve();
-        body = [] { call<A...>::go(kernel); };
-        for (uint32_t z = 0; z < gridDim.z; z++)
-            for (uint32_t y = 0; y < gridDim.y; y++)
-                for (uint32_t x = 0; x < gridDim.x; x++) {
-                    blockIdx = {x, y, z};
-                    run_block();
-                }
-    }
-};
-
-} // namespace emulation
+#include "tests/cuda_emulation/emulation_call.h"
 
 /* ---- the words of the prelude ---- */
 
@@ -787,7 +700,7 @@ SINTER_WGMMA(i8u8, int32_t, 32, of_integer<int8_t>, of_integer<uint8_t>)
 #define sinter_begin_products()
 
 #define SINTER_EMULATED_KERNEL(kernel)                                                                                 \
-    {#kernel, emulation::entry<kernel>::parameter_count, emulation::entry<kernel>::run},
+    {#kernel, emulation::entry<kernel>::parameter_count, emulation::entry<kernel>::map_count, emulation::entry<kernel>::run},
 #define SINTER_EMULATED_MODULE(kernels)                                                                                \
     extern "C" __attribute__((visibility("default"))) const sinter_emulated_kernel *sinter_emulated_kernels(           \
         uint32_t *out_count);                                                                                          \

@@ -265,6 +265,8 @@ __attribute__((noinline)) static void load_matrices(P to, S<T, N> &from, int64_t
 
 /* ---- phases ---- */
 
+static inline void end_boxes(const phase_state *p);
+
 template <int64_t N> static inline phase_state *phases_at(shared<uint64_t, N> &phases, int64_t i) {
     phase_state *found = i >= 0 && i < N ? find_phases(&phases.data[i]) : NULL;
     if (!found) find("there are no phases %lld of %lld", (long long)i, (long long)N);
@@ -289,6 +291,7 @@ template <int64_t N> static void arrive(shared<uint64_t, N> &phases, int64_t i, 
     p->known[p->over++ % KNOWN_PHASES] = p->coming;
     p->coming = {};
     p->arrived = 0;
+    end_boxes(p);
 }
 
 template <int64_t N> static void await(shared<uint64_t, N> &phases, int64_t i, int64_t phase, uint64_t site) {
@@ -305,6 +308,10 @@ template <int64_t N> static void await(shared<uint64_t, N> &phases, int64_t i, i
     seen[own_warp()].take(p->known[phase % KNOWN_PHASES]);
     versions[own_warp()]++;
 }
+
+} // namespace emulation
+#include "tests/cuda_emulation/emulation_box.h"
+namespace emulation {
 
 /* ---- copies under way ---- */
 

@@ -62,7 +62,7 @@ template <class S, int DEPTH, int N, class C, class A, class B, class F, class G
 static void multiply_by_groups(C c, const A &a, const B &b, F of_left, G of_right, uint64_t site) {
     const uint32_t self = thread, group = self / WARPGROUP, lane = self % WARP, warp = self % WARPGROUP / WARP;
     wait(AT_WARPGROUP, site);
-    if (thread_count % WARPGROUP) {
+    if ((group + 1) * WARPGROUP > thread_count) {
         find("a warpgroup of %u threads", thread_count % WARPGROUP);
         return;
     }

@@ -402,6 +402,15 @@ static sinter_status *use_all(const sinter_text *image) {
     uint64_t arguments[] = {(uintptr_t)memory, 4};
     sinter_abi_launch how = {
         .grid = {1, 1, 1}, .block = {32, 1, 1}, .argument_count = 2, .arguments = arguments};
+    const sinter_abi_map map = {.address = (uintptr_t)memory,
+                                .dims = {2, 64},
+                                .strides = {128, 2},
+                                .sizes = {2, 64},
+                                .rank = 2};
+    sinter_abi_launch mapped = how;
+    mapped.map_count = 1;
+    mapped.maps = &map;
+    STEP(d->launch(stream, function, &mapped));
     STEP(d->fill(stream, memory, 0, sizeof out));
     STEP(d->launch(stream, function, &how));
     STEP(d->copy(stream, memory, pinned, sizeof out, SINTER_ABI_COPY_TO_DEVICE));
@@ -434,6 +443,48 @@ static sinter_status *use_all(const sinter_text *image) {
     sinter_status_destroy(d->stream_destroy(stream));
     sinter_device_close(device);
     return status;
+}
+
+/* What the driver asks of maps, which it makes for a launch. */
+static void test_maps(const sinter_text *image) {
+    sinter_device *device = NULL;
+    sinter_device_stream *stream = NULL;
+    sinter_device_module *module = NULL;
+    sinter_device_function *function = NULL;
+    void *memory = NULL;
+    GOOD(sinter_device_open("cuda", NULL, &device));
+    const sinter_device_driver *d = device->driver;
+    GOOD(d->stream_create(device, &stream));
+    GOOD(d->module_load(device, image->data, image->size, &module));
+    GOOD(d->function_get(module, "number", 0, &function));
+    GOOD(d->allocate(stream, 4096, &memory));
+    for (int wrong = 0; wrong < 8; wrong++) {
+        const uint64_t arguments[] = {(uintptr_t)memory, 4};
+        const sinter_abi_map map = {.address = (uintptr_t)memory + (wrong == 1 ? 2 : 0),
+                                    .dims = {wrong == 2 ? 0 : 2, 64},
+                                    .strides = {wrong == 3 ? 136 : 128, 2},
+                                    .sizes = {wrong == 4 ? 257 : 2, wrong == 5 ? 128 : 64},
+                                    .rank = wrong == 6 ? 1 : 2};
+        const sinter_abi_launch how = {.grid = {1, 1, 1},
+                                       .block = {32, 1, 1},
+                                       .argument_count = 2,
+                                       .arguments = arguments,
+                                       .map_count = wrong == 7 ? SINTER_ABI_MOST_MAPS + 1 : 1,
+                                       .maps = &map};
+        sinter_status *status = d->launch(stream, function, &how);
+        const char *text = status ? sinter_status_message(status) : "",
+                   *wanted = wrong == 0   ? ""
+                             : wrong == 6 ? "a map of rank 1"
+                             : wrong == 7 ? "17 maps"
+                                          : "cuTensorMapEncodeTiled: CUDA_ERROR_INVALID_VALUE";
+        CHECK(!status == !wrong && strstr(text, wanted));
+        sinter_status_destroy(status);
+    }
+    GOOD(d->stream_wait(stream));
+    GOOD(d->deallocate(stream, memory));
+    GOOD(d->module_unload(module));
+    GOOD(d->stream_destroy(stream));
+    sinter_device_close(device);
 }
 
 static const char *const symbols[] = {
@@ -526,6 +577,7 @@ int main(void) {
     test_no_device();
     test_broken_driver();
     test_wrong_architecture();
+    test_maps(&emulated);
     test_failures(&emulated);
     test_lost_context(&emulated);
     test_little_memory();

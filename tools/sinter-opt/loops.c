@@ -6,8 +6,8 @@
 #include "tools/sinter-opt/loops.h"
 #include "codegen/compile.h"
 #include "codegen/emit/cuda.h"
-#include "codegen/schedule/check.h"
 #include "codegen/loops/mma.h"
+#include "codegen/schedule/check.h"
 #include "codegen/schedule/schedule.h"
 #include "ir/base/file.h"
 
@@ -403,7 +403,9 @@ static bool run_block_tile(verb_call *call) {
         if (mma) tile.mma = (sinter_loop_mma)mma;
         bool producers = !strncmp(call->arguments[i], "producers", 9);
         if (producers) tile.producers = strtol(call->arguments[i] + 9, NULL, 10);
-        if (!slices && !finite && !mma && !group && tile.stages < 2 &&
+        bool boxes = !strcmp(call->arguments[i], "boxes");
+        tile.boxes |= boxes;
+        if (!slices && !finite && !mma && !group && tile.stages < 2 && !boxes &&
             !(producers && tile.producers > 0) && !call->bad)
             call->bad = call->arguments[i];
         tile.slices |= slices;

@@ -387,7 +387,8 @@ bool sinter_schedule_cuda_split(sinter_schedule_cuda_state *state, sinter_loop_v
            sinter_schedule_split_sum(p.schedule, nest, best.loop, best.parts, p.columns.loops[0]);
 }
 
-static bool tile_nest(product *p, const sinter_schedule_cuda_tile *best, sinter_block_tile *out) {
+static bool tile_nest(product *p, const sinter_schedule_cuda_tile *best, bool boxes,
+                      sinter_block_tile *out) {
     *out = (sinter_block_tile){.rows = p->rows.count ? p->rows.loops[0] : 0,
                                .columns = p->columns.loops[0],
                                .warps = best->warps,
@@ -399,6 +400,7 @@ static bool tile_nest(product *p, const sinter_schedule_cuda_tile *best, sinter_
                                .mma = best->mma,
                                .warpgroup = best->warpgroup,
                                .producers = best->producers,
+                               .boxes = boxes,
                                .finite = p->sum.condition &&
                                          is_finite_factor(p, p->sum.factors[p->bare_factor])};
     return sinter_schedule_block_tile(p->schedule, out);
@@ -411,10 +413,12 @@ static bool make_tiles(product *p, sinter_schedule_cuda_product n, sinter_block_
         const sinter_schedule_cuda_staging staging = (sinter_schedule_cuda_staging)how;
         n.most_sums = 0;
         while (sinter_schedule_cuda_choose_tile(p->state->target, &n, staging, &best)) {
-            if (tile_nest(p, &best, out)) return true;
+            if ((best.producers && tile_nest(p, &best, true, out)) ||
+                tile_nest(p, &best, false, out))
+                return true;
             if (best.producers) {
                 best.producers = 0;
-                if (tile_nest(p, &best, out)) return true;
+                if (tile_nest(p, &best, false, out)) return true;
             }
             if (best.warpgroup) {
                 n.warpgroups = false;

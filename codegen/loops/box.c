@@ -41,6 +41,32 @@ uint64_t sinter_loop_box_bytes(const sinter_loop_function *function, const sinte
     return (uint64_t)count * sinter_dtype_infos[function->buffers.items[box->to].dtype].bits / 8;
 }
 
+static bool is_number(sinter_expr expr, int64_t wanted) {
+    int64_t number;
+    return sinter_loop_is_const_int(expr, &number) && number == wanted;
+}
+
+/* Of what memory has behind the first `leading` dims, rows of the last one. */
+static int64_t rows_behind(const sinter_loop_function *function, sinter_loop_buffer buffer,
+                           uint32_t leading) {
+    const sinter_loop_buffer_info *info = &function->buffers.items[buffer];
+    int64_t rows = 1, dim;
+    for (uint32_t i = leading; i + 1 < info->rank; i++)
+        rows *= sinter_loop_is_const_int(info->dims[i], &dim) ? dim : 0;
+    return rows;
+}
+
+uint32_t sinter_loop_box_leading(const sinter_loop_function *function, const sinter_loop_box *box) {
+    uint32_t leading = box->first_rank < 2 ? 0 : box->first_rank - 2;
+    int64_t rows = 1, size;
+    for (uint32_t i = 0; i + 1 < box->rank; i++)
+        rows *= sinter_loop_is_const_int(box->sizes[i], &size) ? size : 0;
+    while (leading && rows > rows_behind(function, box->to, leading) &&
+           is_number(box->first[leading - 1], 0))
+        leading--;
+    return leading;
+}
+
 bool sinter_loop_is_multiple(sinter_loop_scopes *scopes, sinter_expr expr, int64_t number) {
     sinter_linear sum;
     if (!sinter_linear_of(sinter_loop_map_expr(&scopes->lets, expr), &sum) || sum.constant % number)
@@ -50,16 +76,11 @@ bool sinter_loop_is_multiple(sinter_loop_scopes *scopes, sinter_expr expr, int64
     return true;
 }
 
-static bool is_number(sinter_expr expr, int64_t wanted) {
-    int64_t number;
-    return sinter_loop_is_const_int(expr, &number) && number == wanted;
-}
-
 /* Rows of 128 bytes, from the first of one of the last two dims on. */
 static const char *check_target(const sinter_loop_function *function, const sinter_loop_box *box) {
     const sinter_loop_buffer_info *to = &function->buffers.items[box->to];
     const int64_t row = SINTER_LOOP_SWIZZLE * 8 / sinter_dtype_infos[to->dtype].bits;
-    int64_t rows = 1, size, dim;
+    int64_t rows = 1, size;
     if (to->scope != SINTER_SCOPE_SHARED || to->swizzle != SINTER_LOOP_SWIZZLE || to->rank < 2)
         return "it does not go to swizzled shared memory";
     if (box->first_rank != to->rank) return "it has not as many indices as its memory has dims";
@@ -70,7 +91,7 @@ static const char *check_target(const sinter_loop_function *function, const sint
     }
     if (size != row) return "its last dim is no row of 128 bytes";
     if (!is_number(box->first[to->rank - 1], 0) || !is_number(box->first[to->rank - 2], 0) ||
-        !sinter_loop_is_const_int(to->dims[to->rank - 2], &dim) || rows > dim)
+        rows > rows_behind(function, box->to, sinter_loop_box_leading(function, box)))
         return "it does not begin with the rows of a tile, and end in it";
     return NULL;
 }

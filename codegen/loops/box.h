@@ -3,7 +3,7 @@
  *   box %to[slot,0,0] = %from at [b,m * 128,k * 64] size [1,128,64] of [B,M,520] by [M * 520,520,1] for %full[slot]
  *
  * The input is seen as a tensor of dims `of`, whose strides are `by`, in elements from its first one; the last is 1. Of it the box from `at` on, of so
- * many elements in each dim, goes to memory from the element %to[...] on, in its order, the last dim a row of 128 bytes; what is outside of the
+ * many elements in each dim, goes to memory from the element %to[...] on, in its order, the last dim a row of 128 bytes, from a tile's or a chunk's first row on; what is outside of the
  * dims is 0. The copy is under way until a phase of %full[slot] is over: the next one ends that the piece arrives at behind the
  * statement, and it does not end before the copy is done. Who awaits that phase may read it, wgmma axes without a fence.
  * A piece of warps does it once. Dims and strides are of the kernel's parameters, for the host tells them to the instruction (a "tensor map").
@@ -27,6 +27,8 @@ typedef struct sinter_loop_box {
     const sinter_expr *at, *sizes, *dims, *strides; /* rank of them each, outermost first */
 } sinter_loop_box;
 sinter_loop_box sinter_loop_box_of(const sinter_loop_stmt *stmt);
+/* Dims of the memory, from the first on, in which it is at one index; in the others it may be at all. */
+uint32_t sinter_loop_box_leading(const sinter_loop_function *function, const sinter_loop_box *box);
 /* Appends the statement; expressions are copied. */
 void sinter_loop_copy_box(sinter_loop_builder *builder, const sinter_loop_box *box);
 /* Bytes that it brings, of sizes that are numbers. */

@@ -182,11 +182,20 @@ static bool are_rings(const trip *t, sinter_expr a, sinter_expr b, sinter_expr *
     return sinter_loop_range(t->v->function, *plain, &min, &max) && min >= 0 && max < *out_n;
 }
 
+/* The access is at one index of so many dims. */
+static uint32_t told_apart(const trip *t, const sinter_loop_access *access) {
+    if (!access->is_store || access->stmt->kind != SINTER_LOOP_BOX) return access->rank;
+    const sinter_loop_box box = sinter_loop_box_of(access->stmt);
+    return sinter_loop_box_leading(t->v->function, &box);
+}
+
 /* A dim of the two is certain to differ, where the copy is `distance` trips before the access. */
 static bool are_apart(const trip *t, const sinter_loop_access *copy,
                       const sinter_loop_access *other, int64_t distance) {
     sinter_loop_builder *b = &t->v->scopes.builder;
-    for (uint32_t i = 0; t->loop && t->loop->kind == SINTER_LOOP_FOR && i < copy->rank; i++) {
+    const uint32_t rank =
+        told_apart(t, copy) < told_apart(t, other) ? told_apart(t, copy) : told_apart(t, other);
+    for (uint32_t i = 0; t->loop && t->loop->kind == SINTER_LOOP_FOR && i < rank; i++) {
         sinter_expr x, y, stride, rest;
         sinter_linear difference, right;
         int64_t n, by;

@@ -70,15 +70,19 @@ static bool is_one(sinter_expr expr) {
     return sinter_loop_is_const_int(expr, &number) && number == 1;
 }
 
-/* A stride is of whole pieces of 16 bytes. */
-static bool is_whole(sinter_block_tiling *t, const sinter_block_operand *o, sinter_expr stride) {
+static bool is_multiple(sinter_block_tiling *t, sinter_expr expr, int64_t number) {
     sinter_arena scratch;
     sinter_loop_scopes scopes;
     sinter_arena_init(&scratch);
     sinter_loop_scopes_init(&scopes, t->schedule->program, t->schedule->function, &scratch);
-    const bool whole = sinter_loop_is_multiple(&scopes, stride, SINTER_BOX_PIECE / bytes_of(o));
+    const bool whole = sinter_loop_is_multiple(&scopes, expr, number);
     sinter_arena_deinit(&scratch);
     return whole;
+}
+
+/* A stride is of whole pieces of 16 bytes. */
+static bool is_whole(sinter_block_tiling *t, const sinter_block_operand *o, sinter_expr stride) {
+    return is_multiple(t, stride, SINTER_BOX_PIECE / bytes_of(o));
 }
 
 /* Sorts the terms: what lies together is last, the other of row and step in front of it, and all else before these. */
@@ -111,6 +115,13 @@ static bool find_dims(sinter_block_tiling *t, sinter_block_operand *o, const sin
         return false;
     sinter_expr count = sinter_block_count(t, o);
     if (!sinter_loop_expr_over_parameters(t->builder->function, count)) return false;
+    o->box.chunks = !o->depth_last && others + 3 <= SINTER_BOX_MAX_RANK &&
+                    o->extent % o->chunk == 0 && is_multiple(t, count, o->chunk);
+    if (o->box.chunks) { /* rows of 128 bytes of what lies together */
+        o->box.dims[others] = sinter_loop_div(t->builder, count, sinter_block_int(t, o->chunk));
+        o->box.strides[others++] = sinter_block_int(t, o->chunk);
+        count = sinter_block_int(t, o->chunk);
+    }
     o->box.rank = others + 2;
     o->box.strides[others] = other->stride;
     o->box.strides[others + 1] = last->stride;
@@ -142,19 +153,24 @@ bool sinter_block_fit_boxes(sinter_block_tiling *t) {
                                                "a multiple of 16 bytes, and in strides of such");
 }
 
-/* One box of so many rows of the tile, 128 bytes each; what lies together begins `beside` further. */
+/* One box of so many rows of the tile, 128 bytes each, or of all chunks with so many; what lies together begins `beside` further. */
 static void copy_box(sinter_block_tiling *t, const sinter_block_operand *o, sinter_expr start,
                      int64_t rows, int64_t beside, const sinter_expr *first, uint32_t first_rank) {
     sinter_loop_builder *b = t->builder;
     const uint32_t rank = o->box.rank;
     sinter_expr at[SINTER_BOX_MAX_RANK], sizes[SINTER_BOX_MAX_RANK];
-    for (uint32_t i = 0; i + 2 < rank; i++) {
+    for (uint32_t i = 0; i + 2 + o->box.chunks < rank; i++) {
         at[i] = o->box.factors[i];
         sizes[i] = sinter_block_int(t, 1);
     }
+    sinter_expr last = o->depth_last ? start : o->first;
+    if (o->box.chunks) {
+        at[rank - 3] = sinter_loop_div(b, o->first, sinter_block_int(t, o->chunk));
+        sizes[rank - 3] = sinter_block_int(t, o->extent / o->chunk);
+        last = sinter_block_int(t, 0);
+    }
     at[rank - 2] = o->depth_last ? o->first : start;
-    at[rank - 1] =
-        sinter_loop_add(b, o->depth_last ? start : o->first, sinter_block_int(t, beside));
+    at[rank - 1] = sinter_loop_add(b, last, sinter_block_int(t, beside));
     sizes[rank - 2] = sinter_block_int(t, rows);
     sizes[rank - 1] = sinter_block_int(t, sinter_loop_wgmma_row(o->value->dtype));
     const sinter_loop_box box = {.to = o->tile,
@@ -178,7 +194,8 @@ static void copy_boxes(sinter_block_tiling *t, const sinter_block_operand *o, si
         copy_box(t, o, start, o->extent, 0, first, 3);
         return;
     }
-    for (int64_t at = 0; at < o->extent; at += o->chunk) {
+    const int64_t most = o->box.chunks ? o->chunk : o->extent;
+    for (int64_t at = 0; at < most; at += o->chunk) {
         const sinter_expr first[4] = {t->slot, sinter_block_int(t, at / o->chunk), zero, zero};
         copy_box(t, o, start, t->asked->depth, at, first, 4);
     }

@@ -21,6 +21,7 @@ typedef struct sinter_block_operand {
     sinter_loop_buffer ahead; /* registers of what is staged by way of them; 0: none */
     struct {
         uint32_t rank;
+        bool chunks; /* one box has all chunks of a tile: a dim of them is in front of the last two */
         sinter_expr factors[SINTER_BOX_MAX_RANK], dims[SINTER_BOX_MAX_RANK], strides[SINTER_BOX_MAX_RANK];
     } box; /* the tensor whose boxes are its tiles; factors: where they are in all but the last two dims */
 } sinter_block_operand;

@@ -1,6 +1,8 @@
 /* See link_clock.h. Test: tests/unit/estimate_test.c */
 #include "ir/link_clock.h"
 
+#include <math.h>
+
 static bool is_done(const sinter_link_exchange *x) {
     return x->round >= x->rounds.count;
 }
@@ -10,6 +12,14 @@ static void send(sinter_link_clock *c, sinter_link_exchange *x) {
     double start = c->free > c->now ? c->free : c->now, seconds = x->rounds.seconds[x->round];
     c->free = start + seconds - x->rounds.latency[x->round];
     x->end = start + seconds;
+}
+
+/* When the next round of any of them ends; infinity: they are done. */
+static double next_end(const sinter_link_clock *c) {
+    double end = INFINITY;
+    for (uint32_t i = 0; i < c->count; i++)
+        if (!is_done(&c->under_way[i])) end = fmin(end, c->under_way[i].end);
+    return end;
 }
 
 /* Rounds that have ended by now are followed by the next ones. */
@@ -39,7 +49,7 @@ double sinter_link_clock_wait(sinter_link_clock *c, sinter_node node) {
     while (at < c->count && c->under_way[at].node != node) at++;
     if (at == c->count) return 0;
     while (!is_done(&c->under_way[at])) {
-        if (c->under_way[at].end > c->now) c->now = c->under_way[at].end;
+        c->now = fmax(c->now, next_end(c));
         look(c);
     }
     for (c->count--; at < c->count; at++) c->under_way[at] = c->under_way[at + 1];

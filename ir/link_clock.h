@@ -1,5 +1,5 @@
 /* Exchanges between ranks that are under way while kernels run, on described hardware. Messages of a round (ir/hardware.h) are begun when those
- * of the round before are done and the rank looks: at the end of a kernel, or where it waits (runtime/job_rounds.c). Links carry bytes of one round at a
+ * of the round before are done and the rank looks: at the end of a kernel, or all the while where it waits (runtime/job_rounds.c). Links carry bytes of one round at a
  * time, and those of others in its latency. Test: tests/unit/estimate_test.c, tests/suites/long/mpi_simulated.py */
 #pragma once
 #include "ir/hardware.h"

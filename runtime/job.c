@@ -101,6 +101,7 @@ bool sinter_job_wait(sinter_job *job, sinter_job_look *look, void *user) {
         int64_t late = -1;
         int done = look(user, &late);
         if (done) return done > 0;
+        if (job->transport->pass) continue; /* time is simulated, and passed in the look */
         if (rounds != job->rounds) {
             rounds = job->rounds;
             start = sinter_exchange_clock();

@@ -1,6 +1,7 @@
 /* Times of small modules on hardware of round numbers: what bounds a kernel, where bytes come from, what groups, branches and
  * exchanges count. */
 #include "ir/estimate.h"
+#include "ir/link_clock.h"
 #include "ir/parse.h"
 #include "tests/unit/test.h"
 
@@ -113,6 +114,22 @@ static void test_estimate__exchanges(void) {
     }
 }
 
+/* A rank that waits for one exchange looks at all of them, so that rounds of others follow each other meanwhile. */
+static void test_estimate__under_way(void) {
+    const sinter_hardware_rounds one = {1, {10}, {10}}, three = {3, {3, 3, 2}, {3, 3, 2}};
+    sinter_link_clock clock = {0};
+    sinter_link_clock_begin(&clock, 1, &one);
+    sinter_link_clock_begin(&clock, 2, &three);
+    CHECK(near(sinter_link_clock_wait(&clock, 1), 10));
+    CHECK(sinter_link_clock_is_done(&clock));
+    CHECK_DOUBLE_EQ(sinter_link_clock_wait(&clock, 2), 0);
+    /* While kernels run it looks where one ends. */
+    clock = (sinter_link_clock){0};
+    sinter_link_clock_begin(&clock, 1, &three);
+    sinter_link_clock_work(&clock, 5);
+    CHECK(near(sinter_link_clock_wait(&clock, 1), 5));
+}
+
 static void test_estimate__operations(void) {
     CHECK_DOUBLE_EQ(sinter_estimate_operations(SINTER_OP_add), 1);
     CHECK(sinter_estimate_operations(SINTER_OP_div) > 1);
@@ -126,6 +143,7 @@ int main(void) {
     test_estimate__kinds();
     test_estimate__traffic();
     test_estimate__exchanges();
+    test_estimate__under_way();
     test_estimate__operations();
     sinter_arena_deinit(&arena);
     return test_finish();

@@ -22,7 +22,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { COMBINATIONS = 1 << 18, ROUNDS = 12, MOST_IDLE = 2, MOST_AXES = 4, MOST_MADE = 4 };
+/* docs/plan.md, "Bounds of the search", has what is chosen with others. */
+enum {
+    COMBINATIONS = 1 << 18, /* of a table of the solver */
+    ROUNDS = 12,            /* in which the price of memory is found (passes/choice_limit.c) */
+    MOST_IDLE = 2,          /* numbers of ranks, one after the other, that are no better */
+    MOST_AXES = 4,
+    MOST_MADE = 4 /* programs */
+};
 static const double SEEN = 0.25; /* of exchanges, where most of them are taken to be hidden */
 
 typedef struct candidate {

@@ -9,7 +9,8 @@
 
 enum {
     SMALL = 64, /* elements: nobody gains by cutting them */
-    FETCH_KERNELS = 3,
+    FETCH_KERNELS =
+        3, /* of a halo: what is sent to either side, and what comes put around the own part */
     MOST_OPTIONS = 64 /* of a node: triples of them are few enough to be exact (shard_auto.c) */
 };
 

@@ -194,7 +194,8 @@ bool sinter_mesh_read(sinter_lexer *lexer, sinter_mesh *out_mesh) {
             return sinter_lexer_error(lexer, "a mesh has at most %d axes [shard_c1]",
                                       SINTER_MESH_MAX_AXES);
         if (!sinter_lexer_expect_identifier(lexer, &axis.name)) return false;
-        if (!sinter_lexer_accept(lexer, ":") && !sinter_lexer_expect(lexer, "=")) return false;
+        if (!sinter_lexer_accept(lexer, ":") && !sinter_lexer_accept(lexer, "="))
+            return sinter_lexer_error_expected(lexer, "':' or '=', and the size of the axis");
         if (!sinter_lexer_expect_integer(lexer, &axis.size)) return false;
         out_mesh->axes[out_mesh->axis_count++] = axis;
     } while (sinter_lexer_accept(lexer, ","));

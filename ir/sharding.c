@@ -297,7 +297,8 @@ sinter_value sinter_sharding_find_value(const sinter_module *module, sinter_stri
     return sinter_map_find_string(&module->names, name, &value) ? (sinter_value)value : 0;
 }
 
-static bool read_line(sinter_module *module, sinter_lexer *lexer, sinter_arena *scratch) {
+static bool read_line(sinter_module *module, sinter_lexer *lexer, sinter_map *said,
+                      sinter_arena *scratch) {
     sinter_string name = {0};
     sinter_sharding sharding;
     const char *position = lexer->token.position;
@@ -306,6 +307,11 @@ static bool read_line(sinter_module *module, sinter_lexer *lexer, sinter_arena *
     if (!value)
         return sinter_lexer_error_at(lexer, position, "the model has no value '%.*s'",
                                      SINTER_STRING_ARGS(name));
+    uint64_t before = 0;
+    if (sinter_map_find_string(said, name, &before))
+        return sinter_lexer_error_at(lexer, position, "the sharding of '%.*s' is said twice",
+                                     SINTER_STRING_ARGS(name));
+    sinter_map_put_string(said, name, value);
     if (!sinter_sharding_read(lexer, sinter_module_mesh(module), scratch, &sharding)) return false;
     if (!sinter_sharding_check(module, &sharding, sinter_value_type(module, value),
                                sinter_lexer_where(lexer, position),
@@ -325,8 +331,10 @@ static bool read_lines(sinter_module *module, sinter_lexer *lexer, sinter_arena 
             return sinter_lexer_error_at(lexer, position, "another mesh is given already");
         sinter_module_set_mesh(module, &mesh);
     }
+    sinter_map said;
+    sinter_map_init(&said, scratch);
     while (lexer->token.kind != SINTER_TOKEN_END)
-        if (!read_line(module, lexer, scratch)) return false;
+        if (!read_line(module, lexer, &said, scratch)) return false;
     return true;
 }
 

@@ -3,10 +3,13 @@
  * programs of the ranks are compiled and run as threads instead, twice, the second time to the bit. Reads folders
  * of the ONNX backend layout from standard input, one a line: model.onnx and test_data_set_0/input_*.pb.
  *
- *     shard_driver SEED TRIES [--compiled|--cuda|--auto] [--projections] [--verbose]      last line: "N passed, N failed, N skipped"
+ *     shard_driver SEED TRIES [--compiled|--cuda|--auto] [--projections] [--verbose] [--cache=FOLDER]
+ *
+ * The last line: "N passed, N failed, N skipped".
  *
  * --cuda: compiled for a CUDA device, which all ranks share, and held against one rank on it. --projections: recurrent layers are in
  * two. --auto: shardings are those that shard-auto chooses for the mesh, on devices that gain by sharing whatever can be shared.
+ * --cache: where compiled kernels are kept, for other processes too; else as long as this one runs.
  *
  * Used by tests/suites/shard_values.py, shard_recurrent.py, tests/suites/long/shard_cuda.py */
 #include "frontends/import.h"
@@ -292,6 +295,14 @@ static void errors_only(void *user, sinter_severity severity, const char *where,
 static const char slow_devices[] = "hardware \"slow devices\" { devices 8 compute f32 1 kOP/s "
                                    "level \"memory\" 1 GB 1 kB/s link 8 1 ns 1 GB/s }";
 
+/* What is behind the name; NULL: it is not said. */
+static const char *find_value(int argc, char **argv, const char *name) {
+    const size_t length = strlen(name);
+    for (int i = 3; i < argc; i++)
+        if (!strncmp(argv[i], name, length)) return argv[i] + length;
+    return NULL;
+}
+
 static bool has_option(int argc, char **argv, const char *name) {
     for (int i = 3; i < argc; i++)
         if (!strcmp(argv[i], name)) return true;
@@ -328,9 +339,10 @@ int main(int argc, char **argv) {
     sinter_arena names;
     sinter_arena_init(&names);
     if (on_device && !open_device(&options, &names)) return 2;
-    if (compiled && !sinter_file_make_folder(cache, &silent)) return 2;
-    options.cache = cache; /* programs of ranks have most kernels in common */
-    options.level = 1;     /* each runs twice */
+    const char *kept = find_value(argc, argv, "--cache=");
+    if (compiled && !kept && !sinter_file_make_folder(cache, &silent)) return 2;
+    options.cache = kept ? kept : cache; /* programs of ranks have most kernels in common */
+    options.level = 1;                   /* each runs twice */
     sinter_hardware hardware;
     if (!sinter_hardware_parse("slow devices", slow_devices, strlen(slow_devices), &hardware, NULL))
         return 2;
@@ -366,7 +378,7 @@ int main(int argc, char **argv) {
         evaluated += t.evaluated;
         unload(&t);
     }
-    if (compiled) sinter_file_remove_folder(cache);
+    if (compiled && !kept) sinter_file_remove_folder(cache);
     if (compiled) printf("%zu evaluated only\n", evaluated);
     printf("%zu nodes exchange while they run\n", steps);
     printf("%zu collectives\n%zu passed, %zu failed, %zu skipped\n", collectives, passed, failed,

@@ -26,6 +26,7 @@ typedef struct planner {
     sinter_module *module;
     sinter_plan_options options;
     sinter_text json;
+    bool has_head; /* of the table */
 } planner;
 
 static void put_bound(const sinter_estimate *estimate) {
@@ -98,6 +99,10 @@ static bool plan_for(planner *p, const char *path, sinter_diag *diag) {
     if (!sinter_hardware_read(path, &hardware, diag)) return false;
     bool good = sinter_plan_make(p->module, &hardware, &p->options, &plan, diag);
     if (good) {
+        if (!p->has_head)
+            printf("%-24s %10s %12s %10s %10s  %s\n", "hardware", "ms a run", "runs/s", "MB/device",
+                   "$/million", "bound by, best sharding");
+        p->has_head = true;
         put_plan(&plan, &hardware);
         if (arguments_has(p->a, "nodes"))
             put_steps(&plan.best, plan.best.module ? plan.best.module : plan.one.module);
@@ -113,8 +118,6 @@ static bool plan_for_all(planner *p, const char *list, sinter_diag *diag) {
     bool good = true;
     sinter_arena_init(&arena);
     sinter_text_append_string(&p->json, "[");
-    printf("%-24s %10s %12s %10s %10s  %s\n", "hardware", "ms a run", "runs/s", "MB/device",
-           "$/million", "bound by, best sharding");
     while (good && *list) {
         size_t size = strcspn(list, ",");
         good = plan_for(p, sinter_arena_copy_string(&arena, list, size), diag);

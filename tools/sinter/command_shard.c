@@ -82,6 +82,18 @@ static bool read_shard(sinter_module *module, const char *text, sinter_diag *dia
     return good;
 }
 
+/* Of one value there is one word. */
+static bool check_said_once(const arguments *a, size_t at, sinter_diag *diag) {
+    const char *text = a->options[at].value, *equals = strrchr(text, '=');
+    const size_t length = equals ? (size_t)(equals - text) + 1 : 0;
+    for (size_t i = 0; i < at && length; i++)
+        if (!strcmp(a->options[i].name, "shard") && !strncmp(a->options[i].value, text, length) &&
+            !strchr(a->options[i].value + length, '='))
+            return sinter_error(diag, "--shard", "%s and %s are of one value", a->options[i].value,
+                                text);
+    return true;
+}
+
 static bool read_words(sinter_module *module, const arguments *a, sinter_diag *diag) {
     sinter_arena arena;
     sinter_arena_init(&arena);
@@ -90,7 +102,7 @@ static bool read_words(sinter_module *module, const arguments *a, sinter_diag *d
                 (!file || sinter_sharding_read_file(module, file, diag));
     for (size_t i = 0; good && i < a->option_count; ++i)
         if (!strcmp(a->options[i].name, "shard"))
-            good = read_shard(module, a->options[i].value, diag);
+            good = check_said_once(a, i, diag) && read_shard(module, a->options[i].value, diag);
     sinter_arena_deinit(&arena);
     if (good && !sinter_module_mesh(module)->axis_count && !arguments_has(a, "auto") &&
         !arguments_has(a, "stages"))

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const option_spec shared_options[] = {
@@ -132,6 +133,13 @@ sinter_diag stderr_diag(void) {
 sinter_module *load_model(const char *path, const arguments *a, sinter_diag *diag) {
     if (sinter_engine_is_artifact(path) && !access(path, F_OK)) {
         sinter_error(diag, path, "is compiled already; this needs the model");
+        return NULL;
+    }
+    struct stat status;
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
+        sinter_error(diag, path,
+                     "is a folder that has no programs: neither those of ranks (ranks.txt) nor of "
+                     "stages (stages.txt)");
         return NULL;
     }
     return sinter_import_file_bound(path, arguments_list(a, "dim"), diag);

@@ -7,6 +7,7 @@ shard_recurrent.py run on the CPU.
     tests/suites/long/shard_cuda.py     with PYTHONPATH=tests/suites and SINTER_BUILD
 """
 
+import hashlib
 import os
 import pathlib
 import shutil
@@ -28,7 +29,7 @@ DEVICE, ONE_DEVICE, BY_NCCL = "--device=cuda", "--device=cuda:2", "--exchange=nc
 
 def check(tally, work, name, mesh):
     inputs, weights = EMBEDDED[name]
-    model, cache = mpi.MODELS / f"{name}.onnx", f"--cache={work / 'cache'}"
+    model, cache = mpi.MODELS / f"{name}.onnx", f"--cache={kept_kernels()}"
     batch, micro = (6, ("--micro", "batch=3")) if "pipeline" in mesh else (5, ())
     dims = ("--dim", f"batch={batch}", *DIMS.get(name, ()))
     options = words(mesh, {value: 3 for value in inputs}, weights)
@@ -66,7 +67,7 @@ def expect(tally, name, command, texts, seconds=30, **environment):
 
 def check_failures(tally, work):
     """Two ranks of which one never comes, is lost, or can't exchange so; a process that stands still is named."""
-    place, bare, cache = work / "two", work / "bare", f"--cache={work / 'cache'}"
+    place, bare, cache = work / "two", work / "bare", f"--cache={kept_kernels()}"
     mpi.shard(mpi.MLP, "model:2", mpi.MLP_MODEL, place, "--dim", "batch=5", "--target=cuda:sm_90", cache)
     run = (mpi.SINTER, "run", place, DEVICE, BY_NCCL, "--rank-seconds=2")
     bare.mkdir()
@@ -94,6 +95,16 @@ def check_failures(tally, work):
     tally.check("a process that stands still", problems)
 
 
+def kept_kernels():
+    """Compiled kernels for all processes and all runs of the suite: what makes them anew is slow, and the same as long as the emulation is."""
+    digest = hashlib.sha256()
+    for path in sorted((mpi.ROOT / "tests" / "cuda_emulation").iterdir()):
+        digest.update(path.read_bytes())
+    folder = mpi.BUILD / "shard_cuda" / digest.hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def main():
     os.environ["SINTER_CUDA_PATH"] = str(mpi.EMULATION)
     os.environ["SINTER_EMULATION_DEVICES"] = "8"
@@ -105,9 +116,9 @@ def main():
             for mesh in MESHES:
                 check(tally, work, name, mesh)
         check_failures(tally, work)
-        shard_recurrent.run(tally, shard_recurrent.write_layers(work / "layers")[::12], 6, 1, "--cuda")
-        shard_bits.run(tally, shard_bits.write_models(work / "bits")[::5], 8, 1, "--cuda")
-    shard_values.run(tally, 7, 1, 12, 60, "--cuda")
+        shard_recurrent.run(tally, shard_recurrent.write_layers(work / "layers")[::12], 6, 1, "--cuda", f"--cache={kept_kernels()}")
+        shard_bits.run(tally, shard_bits.write_models(work / "bits")[::5], 8, 1, "--cuda", f"--cache={kept_kernels()}")
+    shard_values.run(tally, 7, 1, 12, 60, "--cuda", f"--cache={kept_kernels()}", processes=2)
     tally.finish()
 
 

@@ -79,7 +79,6 @@ bool sinter_loop_is_multiple(sinter_loop_scopes *scopes, sinter_expr expr, int64
 /* Rows of 128 bytes, from the first of one of the last two dims on. */
 static const char *check_target(const sinter_loop_function *function, const sinter_loop_box *box) {
     const sinter_loop_buffer_info *to = &function->buffers.items[box->to];
-    const int64_t row = SINTER_LOOP_SWIZZLE * 8 / sinter_dtype_infos[to->dtype].bits;
     int64_t rows = 1, size;
     if (to->scope != SINTER_SCOPE_SHARED || to->swizzle != SINTER_LOOP_SWIZZLE || to->rank < 2)
         return "it does not go to swizzled shared memory";
@@ -89,6 +88,7 @@ static const char *check_target(const sinter_loop_function *function, const sint
             return "sizes are numbers of 1 to 256";
         if (i + 1 < box->rank) rows *= size;
     }
+    const int64_t row = SINTER_LOOP_SWIZZLE * 8 / sinter_dtype_infos[to->dtype].bits;
     if (size != row) return "its last dim is no row of 128 bytes";
     if (!is_number(box->first[to->rank - 1], 0) || !is_number(box->first[to->rank - 2], 0) ||
         rows > rows_behind(function, box->to, sinter_loop_box_leading(function, box)))

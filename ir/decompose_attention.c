@@ -198,24 +198,30 @@ static sinter_value scores(attention *a) {
     return split_groups(a, product);
 }
 
-/* Operands that lowering takes block by block: heads as an axis, their number and sizes known and not too large for what is kept
+/* Halves are computed in f32, and rounded where the graph can see it. */
+static bool is_half(sinter_dtype dtype) {
+    return dtype == SINTER_DTYPE_f16 || dtype == SINTER_DTYPE_bf16;
+}
+
+/* Operands that lowering takes block by block, in f32 where they are halves: heads as an axis, their number and sizes known and not too large for what is kept
  * of a block, at most a mask of the keys that is added; enough queries to fill blocks with. */
 static bool fits_blocks(const attention *a) {
     enum { FEW_QUERIES = 8, LARGEST_SIZE = 512 };
     const sinter_value operands[3] = {a->q, a->k, a->v};
     const sinter_type *types[3];
+    if (a->dtype != SINTER_DTYPE_f32 && !is_half(a->dtype)) return false;
     for (uint32_t i = 0; i < 3; i++) {
         int64_t heads, size;
         types[i] = sinter_compose_type(a->rewrite, operands[i]);
-        if (types[i]->rank != 4 || types[i]->dtype != SINTER_DTYPE_f32 ||
+        if (types[i]->rank != 4 || types[i]->dtype != a->dtype ||
             !sinter_dim_is_const(a->table, types[i]->dims[1], &heads) || heads < 1 ||
             !sinter_dim_is_const(a->table, types[i]->dims[3], &size) || size < 1 ||
             size > LARGEST_SIZE)
             return false;
     }
     const sinter_type *mask = a->mask ? sinter_compose_type(a->rewrite, a->mask) : NULL;
-    if (mask && (mask->dtype != SINTER_DTYPE_f32 || !mask->rank ||
-                 mask->dims[mask->rank - 1] != types[1]->dims[2]))
+    if (mask &&
+        (mask->dtype != a->dtype || !mask->rank || mask->dims[mask->rank - 1] != types[1]->dims[2]))
         return false;
     int64_t queries;
     return !sinter_dim_is_const(a->table, types[0]->dims[2], &queries) || queries >= FEW_QUERIES;
@@ -226,14 +232,15 @@ static bool is_plain(const attention *a) {
     const sinter_node_info *info = sinter_node_get(a->module, a->node);
     sinter_dtype precision = sinter_node_get_dtype(a->module, a->node, "softmax_precision");
     bool more = info->result_count > 3 && info->results[3];
-    return !more && (!precision || precision == a->dtype) &&
+    return !more && (!precision || precision == a->dtype || precision == SINTER_DTYPE_f32) &&
            sinter_node_get_float(a->module, a->node, "softcap", 0) <= 0;
 }
 
 /* It is as lowering takes it. */
 static bool stays(attention *a) {
     const sinter_node_info *info = sinter_node_get(a->module, a->node);
-    if (info->operand_count > 4 || !sinter_node_find_attr(a->module, a->node, "scale"))
+    if (a->dtype != SINTER_DTYPE_f32 || info->operand_count > 4 ||
+        !sinter_node_find_attr(a->module, a->node, "scale"))
         return false;
     for (uint32_t i = 1; i < info->result_count; i++)
         if (info->results[i]) return false;
@@ -272,14 +279,18 @@ static bool has_precision(const attention *a) {
 /* With masks, caches and heads as they were made of what the node says. */
 static sinter_value build_plain(attention *a) {
     sinter_value operands[4] = {a->q, a->k, a->v, a->mask};
+    for (uint32_t i = 0; i < 4 && is_half(a->dtype); i++)
+        if (operands[i])
+            operands[i] = sinter_compose_cast(a->rewrite, operands[i], SINTER_DTYPE_f32);
     sinter_attr attributes[3] = {sinter_attr_float("scale", scale_number(a))};
     uint32_t count = 1;
     if (has_precision(a))
         attributes[count++] = sinter_attr_string(
             "factor_precision", sinter_node_get_string(a->module, a->node, "factor_precision"));
     if (a->by_places) attributes[count++] = sinter_attr_int("is_causal", 1);
-    return sinter_build(&a->rewrite->build, SINTER_OP_attention, operands, a->mask ? 4 : 3,
-                        attributes, count);
+    sinter_value y = sinter_build(&a->rewrite->build, SINTER_OP_attention, operands,
+                                  a->mask ? 4 : 3, attributes, count);
+    return sinter_compose_cast(a->rewrite, y, a->dtype);
 }
 
 /* Product, softmax, product; the stages of the scores where they are wanted. */

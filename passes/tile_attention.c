@@ -4,7 +4,8 @@
  *
  *   steps of keys: products; scores, weights and sums go through shared memory, keys and values come from the second cache; and in each some
  *   latencies, which other blocks of the multiprocessor fill.
- * A mask that is causal and nothing else, a constant, becomes the attribute that says so.
+ * A mask that is causal and nothing else, a constant, becomes the attribute that says so. Where queries, keys and values are halves (f16, bf16) the
+ * products are of these, and of exponentials that are rounded so.
  * Needs attention as decompose leaves it. Values change by rounding. Test: tests/passes/tile_attention/ */
 #include "passes/tile_attention.h"
 #include "ir/decompose.h"
@@ -179,12 +180,32 @@ static void recognize_causal(sinter_pass_context *context, sinter_node node) {
     sinter_rewrite_set_attr(&context->rewrite, node, &causal);
 }
 
+/* Factors that are halves as they come go to units for matrices as they are. */
+static void recognize_halves(sinter_pass_context *context, sinter_node node) {
+    const sinter_module *module = context->module;
+    sinter_dtype half = SINTER_DTYPE_NONE;
+    for (uint32_t i = 0; i < 3; i++) {
+        sinter_node cast = sinter_value_definition(module, sinter_node_operand(module, node, i));
+        if (!cast || sinter_node_op(module, cast) != SINTER_OP_cast) return;
+        sinter_dtype from = sinter_value_type(module, sinter_node_operand(module, cast, 0))->dtype;
+        if ((from != SINTER_DTYPE_f16 && from != SINTER_DTYPE_bf16) || (i && from != half)) return;
+        half = from;
+    }
+    const sinter_attr precision =
+        sinter_attr_string("factor_precision", sinter_string_of(sinter_dtype_infos[half].name));
+    if (context->options->machine->device_halves > 0 &&
+        sinter_string_equal(sinter_node_get_string(module, node, "factor_precision"),
+                            SINTER_STRING("f32")))
+        sinter_rewrite_set_attr(&context->rewrite, node, &precision);
+}
+
 /* Units for matrices take 16 rows of a warp: fewer than 64 leave most of a multiprocessor's idle, and are for where more have no room. */
 static void visit(void *user, sinter_node node) {
     static const int64_t row_counts[] = {64, 128};
     sinter_pass_context *context = user;
     if (!sinter_attention_has_blocks(context->module, node)) return;
     recognize_causal(context, node);
+    recognize_halves(context, node);
     const shape s = describe(context->module, node);
     choice best = {.cycles = INFINITY};
     for (size_t i = 0; i < sizeof row_counts / sizeof *row_counts; i++)

@@ -7,6 +7,7 @@ SINTER_BENCH_MODELS has them, ResNet-50, BERT-base and GPT-2 with and without a 
 
 import os
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -21,7 +22,7 @@ MESHES = (
     *("pipeline:2", "pipeline:4", "pipeline:2,data:2", "pipeline:2,model:2", "pipeline:2,data:2,model:2"),
 )
 TOLERANCE = 1e-5
-HARDWARE = mpi.ROOT / "docs" / "hardware" / "two_cores.hardware"  # that stages are equal on
+TWO_CORES = mpi.ROOT / "docs" / "hardware" / "two_cores.hardware"
 DIMS = {"lstm": ("--dim", "length=8"), "transformer": ("--dim", "length=8")}
 # Of each model: inputs that are cut over data, and weights that are cut over model along their rows or columns.
 EMBEDDED = {
@@ -40,6 +41,18 @@ def words(mesh, inputs, cuts):
     for name, (axis, rank) in cuts.items() if "model" in mesh else ():
         dims.setdefault(name, ["_"] * rank)[axis] = "model"
     return [word for name, listed in dims.items() for word in ("--shard", f"{name}={','.join(listed)}")]
+
+
+def hardware(work):
+    """What stages are equal on: as many of the described cores as the largest mesh has ranks."""
+    path = work / "cores.hardware"
+    if not path.exists():
+        count = max(mpi.process_count(mesh) for mesh in MESHES)
+        text, cores = re.subn(r"\bdevices 2\b", f"devices {count}", TWO_CORES.read_text())
+        text, links = re.subn(r"\blink 2\b", f"link {count}", text)
+        assert cores == links == 1, f"{TWO_CORES} is written otherwise"
+        path.write_text(text)
+    return path
 
 
 def outputs(folder):
@@ -74,7 +87,7 @@ def check(tally, work, name, model, mesh, inputs, cuts, given, dims, micro):
     if not options and "pipeline" not in mesh:
         return
     try:
-        mpi.shard(model, mesh, options, place, *dims, *micro, hardware=HARDWARE)
+        mpi.shard(model, mesh, options, place, *dims, *micro, hardware=hardware(work))
         mpi.sinter("run", place, *given, "-o", place / "a")
         mpi.sinter("run", place, *given, "-o", place / "b")
     except RuntimeError as error:

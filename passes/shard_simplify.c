@@ -2,7 +2,7 @@
  * of sums are one, parts that only change the axis they are cut along are exchanged directly. What is computed index by index of
  * an axis that is gathered is computed before that or after, whichever leaves less to send. What pads a part may be
  * something else afterwards; whoever sums over it masks it.
- * Guarantees: values stay what they are on every rank, to the bit but for the order of sums over several axes.
+ * Guarantees: values stay what they are on every rank, to the bit but for the order of sums over several axes, and of two sums that are added.
  * Test: tests/passes/shard_simplify/ */
 #include "ir/axes.h"
 #include "passes/pass.h"

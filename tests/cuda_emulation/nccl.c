@@ -467,11 +467,11 @@ const char *ncclGetLastError(nccl_communicator c) {
 }
 
 static void remove_folder(const char *name) {
-    char path[400];
+    char path[PATH_BYTES];
     DIR *folder = opendir(name);
     for (struct dirent *entry; folder && (entry = readdir(folder));) {
-        snprintf(path, sizeof path, "%s/%s", name, entry->d_name);
-        if (entry->d_name[0] != '.') unlink(path);
+        const int size = snprintf(path, sizeof path, "%s/%s", name, entry->d_name);
+        if (entry->d_name[0] != '.' && size < (int)sizeof path) unlink(path);
     }
     if (folder) closedir(folder);
     rmdir(name);
@@ -479,15 +479,15 @@ static void remove_folder(const char *name) {
 
 /* Folders of jobs whose place 0 is gone, and did not leave. */
 static void remove_lost(const char *root) {
-    char path[400];
+    char path[PATH_BYTES];
     DIR *folder = opendir(root);
     for (struct dirent *entry; folder && (entry = readdir(folder));) {
         int process;
         if (sscanf(entry->d_name, "sinter_nccl_%d_", &process) != 1 || kill(process, 0) == 0 ||
             errno != ESRCH)
             continue;
-        snprintf(path, sizeof path, "%s/%s", root, entry->d_name);
-        remove_folder(path);
+        if (snprintf(path, sizeof path, "%s/%s", root, entry->d_name) < (int)sizeof path)
+            remove_folder(path);
     }
     if (folder) closedir(folder);
 }

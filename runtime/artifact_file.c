@@ -5,9 +5,11 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #if defined(__x86_64__)
 enum { THIS_MACHINE = EM_X86_64 };
@@ -90,6 +92,23 @@ sinter_status *sinter_artifact_check_parts(const char *path, const void *image, 
         return damaged(path, "its list of CPU features");
     *out_file = (sinter_artifact_file){t, features};
     return check_elf(path, bytes, &t);
+}
+
+sinter_status *sinter_artifact_read_checksum(const char *path, uint64_t *out_checksum) {
+    void *image;
+    size_t size;
+    sinter_artifact_file checked;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return SINTER_FAIL(SINTER_STATUS_UNREADABLE, "%s: can't be opened: %s", path,
+                           strerror(errno));
+    sinter_status *status = sinter_artifact_map(path, file, &image, &size);
+    close(file);
+    if (status) return status;
+    status = sinter_artifact_check_parts(path, image, size, &checked);
+    munmap(image, size);
+    if (!status) *out_checksum = checked.trailer.trailer_hash;
+    return status;
 }
 
 sinter_status *sinter_artifact_check(const char *path, const void *image, size_t size, bool verify,

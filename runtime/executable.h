@@ -10,6 +10,7 @@ struct sinter_executable {
     void *library; /* of dlopen; NULL: wrapped */
     void *mapping; /* of the weights; NULL: none of ours */
     size_t mapping_bytes;
+    uint64_t checksum; /* of its file: sinter_artifact_read_checksum; 0: wrapped */
     struct sinter_device_code *device_code; /* NULL: runs on the host */
 };
 

@@ -142,6 +142,7 @@ static sinter_status *load_checked(const char *path, int file, const sinter_abi_
         (*out_executable)->library = library;
         (*out_executable)->mapping = mapped.memory;
         (*out_executable)->mapping_bytes = mapped.bytes;
+        (*out_executable)->checksum = t->trailer_hash;
         return sinter_executable_start(out_executable, options->device); /* owns what it has */
     }
     if (library) dlclose(library);

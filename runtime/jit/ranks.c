@@ -3,6 +3,7 @@
 #include "ir/base/lex.h"
 #include "ir/sharding_tensor.h"
 #include "runtime/collectives.h"
+#include "runtime/executable.h"
 #include "runtime/jit/failures.h"
 #include "runtime/jit/messages.h"
 #include "runtime/jit/ranks_internal.h"
@@ -18,13 +19,6 @@ const char *sinter_ranks_list(sinter_arena *arena, const char *folder) {
 
 const char *sinter_ranks_path(sinter_arena *arena, const char *folder, int64_t rank) {
     return sinter_arena_format(arena, "%s/rank_%lld.so", folder, (long long)rank);
-}
-
-uint64_t sinter_ranks_hash(const sinter_abi_artifact *artifact) {
-    uint64_t hash = artifact->weights_hash;
-    for (uint32_t i = 0; i < artifact->kernel_count; i++)
-        hash = sinter_abi_hash(artifact->kernels[i].name, strlen(artifact->kernels[i].name), hash);
-    return hash;
 }
 
 bool sinter_ranks_is_folder(const char *path) {
@@ -104,7 +98,7 @@ static bool load_engine(sinter_ranks *r, int64_t rank, sinter_lexer *lexer, cons
     if (!r->engines[rank] &&
         !sinter_engine_report(sinter_engine_load(name, &own, &r->engines[rank]), name, diag))
         return false;
-    if (sinter_ranks_hash(sinter_engine_artifact(r->engines[rank])) != hash)
+    if (sinter_engine_executable(r->engines[rank])->checksum != hash)
         return sinter_error(diag, name,
                             "is not the program of rank %lld that was made with the others",
                             (long long)rank);

@@ -31,9 +31,8 @@ bool sinter_ranks_write(sinter_module *module, const sinter_engine_options *opti
 /* Compiles a partitioned module, which stays the caller's, in memory: for threads of this process. NULL after an error. */
 sinter_ranks *sinter_ranks_create(sinter_module *module, const sinter_engine_options *options, double seconds, sinter_diag *diag);
 
-/* Tells one program from another by its kernels and weights. */
-uint64_t sinter_ranks_hash(const sinter_abi_artifact *artifact);
-/* Compiles a module, which stays the caller's and is that of a rank or a stage then, into a file, for a target that need not run here. */
+/* Compiles a module, which stays the caller's and is that of a rank or a stage then, into a file, for a target that need not run here.
+ * out_hash: the file's sinter_artifact_read_checksum, which tells programs apart, by their code too. */
 bool sinter_ranks_write_program(sinter_module *module, const sinter_engine_options *options, const char *path, uint64_t *out_hash,
                                 sinter_diag *diag);
 

@@ -3,6 +3,7 @@
 #include "ir/base/file.h"
 #include "ir/hardware.h"
 #include "ir/parse.h"
+#include "runtime/artifact_file.h"
 #include "runtime/jit/ranks_internal.h"
 
 #include <string.h>
@@ -74,7 +75,7 @@ static void print_values(sinter_module *module, const char *word, uint32_t count
 /* What is written of a rank's program. */
 typedef struct program {
     sinter_ranks_identity identity; /* before it is compiled */
-    uint64_t hash;                  /* sinter_ranks_hash */
+    uint64_t hash;                  /* of its file: sinter_artifact_read_checksum */
     int64_t owner;                  /* the first rank that has the same one */
 } program;
 
@@ -101,15 +102,6 @@ static bool write_list(sinter_module *module, const program *programs, const cha
     return good;
 }
 
-/* sinter_ranks_hash of what is made of it. */
-static uint64_t hash_loops(const sinter_loop_program *loops) {
-    uint64_t hash = sinter_weights_hash(loops);
-    for (size_t i = 0; i < loops->kernels.count; i++)
-        hash = sinter_abi_hash(loops->kernels.items[i]->name, strlen(loops->kernels.items[i]->name),
-                               hash);
-    return hash;
-}
-
 bool sinter_ranks_write_program(sinter_module *module, const sinter_engine_options *options,
                                 const char *path, uint64_t *out_hash, sinter_diag *diag) {
     sinter_arena arena;
@@ -122,9 +114,9 @@ bool sinter_ranks_write_program(sinter_module *module, const sinter_engine_optio
     if (sinter_target_parse(options->target ? options->target : "cpu", &arena, &target, diag) &&
         sinter_engine_run_passes(module, options, diag))
         loops = sinter_engine_lower(module, &target, &schedule, diag);
-    bool good =
-        loops && sinter_package(loops, &target, &codegen, SINTER_PACKAGE_SHARED, path, diag);
-    if (good) *out_hash = hash_loops(loops);
+    bool good = loops &&
+                sinter_package(loops, &target, &codegen, SINTER_PACKAGE_SHARED, path, diag) &&
+                sinter_engine_report(sinter_artifact_read_checksum(path, out_hash), path, diag);
     if (loops) sinter_loop_program_destroy(loops);
     sinter_arena_deinit(&arena);
     return good;

@@ -1,6 +1,7 @@
 /* Stages of a pipeline, loaded from their folder and run as threads of this process; see stages.h. Test: tests/cli/pipeline.test */
 #include "ir/base/file.h"
 #include "ir/sharding_tensor.h"
+#include "runtime/executable.h"
 #include "runtime/jit/failures.h"
 #include "runtime/jit/messages.h"
 #include "runtime/jit/ranks_internal.h"
@@ -148,8 +149,7 @@ static bool load_programs(sinter_stages *s, sinter_stage *one, const char *path,
     else if (!sinter_engine_report(sinter_engine_load(path, options, &one->engine), path, diag))
         return false;
     if (has_mesh && !one->ranks) return false;
-    if ((has_mesh ? one->ranks->hash : sinter_ranks_hash(sinter_engine_artifact(one->engine))) !=
-        hash)
+    if ((has_mesh ? one->ranks->hash : sinter_engine_executable(one->engine)->checksum) != hash)
         return sinter_error(diag, path, "%s of stage %zu that %s made with the others",
                             has_mesh ? "are not the programs" : "is not the program",
                             s->stages.count - 1, has_mesh ? "were" : "was");

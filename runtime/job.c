@@ -233,6 +233,12 @@ bool sinter_job_is_one(void) {
     return false;
 }
 
+int64_t sinter_job_process_count(void) {
+    const char *text = getenv("OMPI_COMM_WORLD_SIZE");
+    const long long count = text ? strtoll(text, NULL, 10) : 0;
+    return count > 0 ? count : 0;
+}
+
 int64_t sinter_job_local_rank(void) {
     static const char *const names[] = {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID",
                                         "SLURM_LOCALID"};

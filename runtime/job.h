@@ -11,6 +11,8 @@
 typedef struct sinter_job sinter_job;
 /* Whether this process is one of several, by what its starter put into its environment. */
 bool sinter_job_is_one(void);
+/* How many processes it started, by what it put there; 0 where that is not known. */
+int64_t sinter_job_process_count(void);
 /* Which of the processes on this machine it is, from 0 on, by what its starter put there; 0 where that is not known. */
 int64_t sinter_job_local_rank(void);
 /* name: of what the ranks run, for messages; copied. seconds: how long to wait for others, here and later. SINTER_STATUS_NO_DEVICE where there is no plug-in. */

@@ -220,5 +220,18 @@ def check_batches(tally, work, model, mesh, words, batches):
         run_both(tally, name, work, folder, [folder] * mpi.process_count(mesh), "logits", whole, words)
 
 
+def check_whole(tally, work):
+    """A model, or an artifact of all of it, is no program of several processes; one process of a job is as good as none."""
+    artifact, given = work / "whole.so", save_pixels(work, 3)
+    mpi.sinter("compile", mpi.MLP, "-o", artifact)
+    for path in (mpi.MLP, artifact):
+        for verb in ("run", "bench"):
+            done = mpi.run((2, mpi.SINTER, verb, path, *given))
+            good = done.status == 2 and "each process of the job would run by itself" in done.errors and not done.output
+            tally.check(f"{verb} of {path.name} by two processes", [] if good else [str(done)])
+        done = mpi.run((1, mpi.SINTER, "run", path, *given)) if not mpi.sanitizer_environment() else None
+        tally.check(f"{path.name} by one process", [str(done)] if done and done.status else [])
+
+
 if __name__ == "__main__":
-    mpi.suite(check_mesh, check_any_order, check_orders, check_pipeline, check_sums, check_device, check_symbol, check_symbol_pipeline)
+    mpi.suite(check_whole, check_mesh, check_any_order, check_orders, check_pipeline, check_sums, check_device, check_symbol, check_symbol_pipeline)

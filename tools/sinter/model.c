@@ -256,10 +256,19 @@ bool open_device(const arguments *a, sinter_engine_options *options, sinter_diag
     return options->target != NULL;
 }
 
+/* Processes of a job have the programs of a folder to run: each would run all of what is no folder. */
+static bool check_job(const char *path, sinter_diag *diag) {
+    if (!sinter_job_is_one() || sinter_job_process_count() == 1 || sinter_engine_is_folder(path))
+        return true;
+    return sinter_error(diag, path,
+                        "is one program, which each process of the job would run by itself: "
+                        "processes run the folder that `sinter shard` makes of a model");
+}
+
 sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag) {
     sinter_engine_options options;
     bool is_artifact = sinter_engine_is_artifact(path);
-    if (!engine_options(a, &options) || !open_device(a, &options, diag) ||
+    if (!check_job(path, diag) || !engine_options(a, &options) || !open_device(a, &options, diag) ||
         !arguments_apply(a, is_artifact, &options.target, 1))
         return NULL;
     if (is_artifact) return sinter_engine_open(path, &options, diag);

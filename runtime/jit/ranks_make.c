@@ -30,16 +30,54 @@ static bool run_passes(sinter_module *module, const char *list, const sinter_ran
     return sinter_pipeline_run_list(module, list, &options, diag);
 }
 
+typedef struct use {
+    const sinter_module *module;
+    uint32_t axes; /* over which something is cut, or left as terms; as bits */
+} use;
+
+static void add_value(use *u, sinter_value value) {
+    const sinter_sharding *said = value ? sinter_value_sharding(u->module, value) : NULL;
+    if (said) u->axes |= sinter_sharding_used(said) | said->partial;
+}
+
+static void add_results(void *user, sinter_node node) {
+    use *u = user;
+    for (uint32_t i = 0; i < sinter_node_get(u->module, node)->result_count; i++)
+        add_value(u, sinter_node_result(u->module, node, i));
+}
+
+/* Ranks along an axis over which nothing is cut all do the same work, which is seldom what somebody wants. */
+static void tell_unused(sinter_module *module, bool chooses, sinter_diag *diag) {
+    const sinter_mesh *mesh = sinter_module_mesh(module);
+    use u = {.module = module};
+    for (uint32_t i = 0; i < sinter_module_input_count(module); i++)
+        add_value(&u, sinter_module_input(module, i));
+    sinter_pass_visit_nodes(module, add_results, &u);
+    for (uint32_t i = 0; i < mesh->axis_count; i++) {
+        const sinter_mesh_axis *axis = &mesh->axes[i];
+        if (axis->size < 2 || u.axes & 1u << i) continue;
+        sinter_note(diag, sinter_module_name(module),
+                    "nothing is cut over %.*s: its %lld ranks do the same work; %s",
+                    SINTER_STRING_ARGS(axis->name), (long long)axis->size,
+                    chooses ? "nothing that could be cut pays on this hardware (--explain)"
+                            : "--shard NAME=DIMS says what is to be cut, --auto --hardware=FILE "
+                              "chooses");
+    }
+}
+
 bool sinter_ranks_spread(sinter_module *module, const sinter_ranks_options *how,
                          sinter_diag *diag) {
     sinter_ranks_options spread = *how;
     spread.explain = how->explain && !how->chooses; /* what was chosen contradicts nobody */
     /* Shapes become numbers first, and constants behind views weights. */
-    return run_passes(module,
-                      "fold-constants,fold-sequences,canonicalize,eliminate-common,eliminate-dead",
-                      how, diag) &&
-           (!how->chooses || run_passes(module, "shard-auto", how, diag)) &&
-           run_passes(module, "shard-propagate", &spread, diag);
+    const bool good =
+        run_passes(module,
+                   "fold-constants,fold-sequences,canonicalize,eliminate-common,eliminate-dead",
+                   how, diag) &&
+        (!how->chooses || run_passes(module, "shard-auto", how, diag)) &&
+        run_passes(module, "shard-propagate", &spread, diag);
+    if (good) tell_unused(module, how->chooses, diag);
+    return good;
 }
 
 bool sinter_ranks_cut(sinter_module *module, const sinter_ranks_options *how, sinter_diag *diag) {

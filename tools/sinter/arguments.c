@@ -214,6 +214,7 @@ static bool has_effect(const arguments *a, option_need need, const char *target)
     case NEEDS_CODE:
         return !interpreted && !is_target(target, "c");
     case NEEDS_NATIVE:
+    case NEEDS_THREADS:
         return !interpreted;
     default:
         return true;
@@ -224,17 +225,33 @@ static bool is_compilation(option_need need) {
     return need == NEEDS_MODEL || need == NEEDS_LEVEL || need == NEEDS_PASSES || need == NEEDS_CODE;
 }
 
-bool arguments_apply(const arguments *a, bool is_artifact, const char *const *targets,
+/* An option of something compiled that this operand is not. */
+static bool check_compiled(const char *verb, const char *name, option_need need,
+                           operand_kind kind) {
+    if (kind == IS_MODEL && (need == NEEDS_ARTIFACT || need == NEEDS_RANKS))
+        return usage_error(verb, "%s%s does nothing for a model: it is of %s", dashes(name), name,
+                           need == NEEDS_RANKS ? "programs of several ranks" : "artifacts");
+    if (kind == IS_ARTIFACT && need == NEEDS_RANKS)
+        return usage_error(verb,
+                           "%s%s does nothing for one program: it is of those of several ranks",
+                           dashes(name), name);
+    if (kind == IS_FOLDER && need == NEEDS_THREADS)
+        return usage_error(verb,
+                           "%s%s does nothing for programs of several ranks: each has one thread",
+                           dashes(name), name);
+    return true;
+}
+
+bool arguments_apply(const arguments *a, operand_kind kind, const char *const *targets,
                      size_t count) {
+    const bool is_artifact = kind != IS_MODEL;
     for (size_t i = 0; i < a->option_count; ++i) {
         const char *name = a->options[i].name;
         option_need need = a->options[i].spec->need;
         if (is_artifact && is_compilation(need))
             return usage_error(a->verb, "%s%s does nothing for what is compiled already",
                                dashes(name), name);
-        if (!is_artifact && need == NEEDS_ARTIFACT)
-            return usage_error(a->verb, "%s%s does nothing for a model: it is of artifacts",
-                               dashes(name), name);
+        if (!check_compiled(a->verb, name, need, kind)) return false;
         bool helps = is_artifact;
         for (size_t k = 0; k < count; ++k) helps = helps || has_effect(a, need, targets[k]);
         if (!helps)

@@ -16,8 +16,12 @@ typedef enum option_need {
     NEEDS_PASSES,   /* passes that run: eval has them with --passes or -O only */
     NEEDS_CODE,     /* code made here: neither eval, loops nor c */
     NEEDS_NATIVE,   /* native code: neither eval nor loops */
+    NEEDS_THREADS,  /* native code of one program: ranks of several have one thread each */
     NEEDS_ARTIFACT, /* something compiled */
+    NEEDS_RANKS,    /* the compiled programs of several ranks, or of stages */
 } option_need;
+/* What a command is given to run. */
+typedef enum operand_kind { IS_MODEL, IS_ARTIFACT, IS_FOLDER } operand_kind; /* a folder: of programs of ranks or stages */
 /* What an option's value, FILE or NAME=FILE, is to the command. */
 typedef enum option_file { NO_FILE, READS_FILE, WRITES_FILE } option_file;
 /* Options are --name=value, --name value, -n value, or flags. */
@@ -64,8 +68,8 @@ extern const command command_compile, command_run, command_test, command_bench, 
 bool arguments_parse(int argc, char **argv, const command *which, arguments *out_arguments);
 /* "sinter VERB: error: ...; see sinter VERB --help" */
 bool usage_error(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Whether each option does something for an artifact, or for a model on one of these targets (NULL: cpu). */
-bool arguments_apply(const arguments *a, bool is_artifact, const char *const *targets, size_t count);
+/* Whether each option does something for what is compiled, or for a model on one of these targets (NULL: cpu). */
+bool arguments_apply(const arguments *a, operand_kind kind, const char *const *targets, size_t count);
 const char *arguments_find(const arguments *a, const char *name); /* last value, NULL where absent; "" for flags */
 /* All values of an option that may be repeated, and NULL. Never given back. */
 const char *const *arguments_list(const arguments *a, const char *name);

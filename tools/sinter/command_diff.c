@@ -193,7 +193,7 @@ static int diff(const arguments *a) {
     comparison c = {.arguments = a, .path = a->operands[0], .diag = &diag};
     if (!arguments_number(a, "rtol", 0, 1e9, 1e-4, &c.rtol) ||
         !parse_way(a->operands[1], a, &c.ways[0]) || !parse_way(a->operands[2], a, &c.ways[1]) ||
-        !arguments_apply(a, false,
+        !arguments_apply(a, IS_MODEL,
                          (const char *[]){c.ways[0].options.target, c.ways[1].options.target}, 2) ||
         !sinter_engine_check(&c.ways[0].options, &diag) ||
         !sinter_engine_check(&c.ways[1].options, &diag) ||

@@ -224,7 +224,7 @@ static int run_shard(const arguments *a) {
     sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
     const char *folder = arguments_find(a, "o");
     if (!folder) return usage_error(a->verb, "-o DIR is missing"), 2;
-    if (!engine_options(a, &options) || !arguments_apply(a, false, &options.target, 1)) return 2;
+    if (!engine_options(a, &options) || !arguments_apply(a, IS_MODEL, &options.target, 1)) return 2;
     sinter_module *module = load_model(a->operands[0], a, &diag);
     bool good =
         module && (arguments_has(a, "stages") ? shard_stages(module, a, &options, folder, &diag)

@@ -349,7 +349,7 @@ static bool check_in_child(const arguments *a, sinter_engine_options *options, s
     int status = 0;
     if (child < 0) return sinter_error(diag, "test", "no process to run in: %s", strerror(errno));
     if (child == 0)
-        exit(open_device(a, options, diag) && arguments_apply(a, false, &options->target, 1) &&
+        exit(open_device(a, options, diag) && arguments_apply(a, IS_MODEL, &options->target, 1) &&
                      sinter_engine_check(options, diag)
                  ? 0
                  : 2);

@@ -65,7 +65,7 @@ const option_spec shared_options[] = {
      .file = READS_FILE,
      .doc = "choices of schedules that sinter tune measured on this machine (the cost model's)",
      .need = NEEDS_CODE},
-    {.name = "threads", .value = "N", .doc = "threads to run on (1)", .need = NEEDS_NATIVE},
+    {.name = "threads", .value = "N", .doc = "threads to run on (1)", .need = NEEDS_THREADS},
     {.name = "copy-weights",
      .doc = "copy an artifact's weights into memory that asks for huge pages instead of mapping "
             "its file: for file systems that map in small ones",
@@ -73,23 +73,23 @@ const option_spec shared_options[] = {
     {.name = "rank-seconds",
      .value = "S",
      .doc = "of programs of several ranks: how long one waits for the others (25)",
-     .need = NEEDS_ARTIFACT},
+     .need = NEEDS_RANKS},
     {.name = "exchange",
      .value = "WAY",
      .doc = "of programs of several ranks on GPUs: nccl, by that library, which needs a GPU for "
             "each rank; host, through memory of the host; auto, the first where it can be (auto)",
-     .need = NEEDS_ARTIFACT},
+     .need = NEEDS_RANKS},
     {.name = "deterministic",
      .doc =
          "of programs of several ranks: sums over ranks have one order, so that each run has the "
          "same bits (this is so)",
-     .need = NEEDS_ARTIFACT,
+     .need = NEEDS_RANKS,
      .without = "no-deterministic"},
     {.name = "no-deterministic",
      .doc =
          "of programs of several ranks: sums of floats over ranks are made in any order, between "
          "processes by MPI; the last digits may be others in each run",
-     .need = NEEDS_ARTIFACT},
+     .need = NEEDS_RANKS},
     {.name = "trace",
      .value = "FILE",
      .file = WRITES_FILE,
@@ -267,9 +267,12 @@ static bool check_job(const char *path, sinter_diag *diag) {
 
 sinter_engine *open_engine(const char *path, const arguments *a, sinter_diag *diag) {
     sinter_engine_options options;
-    bool is_artifact = sinter_engine_is_artifact(path);
+    const bool is_artifact = sinter_engine_is_artifact(path);
+    const operand_kind kind = sinter_engine_is_folder(path) ? IS_FOLDER
+                              : is_artifact                 ? IS_ARTIFACT
+                                                            : IS_MODEL;
     if (!check_job(path, diag) || !engine_options(a, &options) || !open_device(a, &options, diag) ||
-        !arguments_apply(a, is_artifact, &options.target, 1))
+        !arguments_apply(a, kind, &options.target, 1))
         return NULL;
     if (is_artifact) return sinter_engine_open(path, &options, diag);
     if (!sinter_engine_check(&options, diag)) return NULL; /* before a model that may be large */

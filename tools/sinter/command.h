@@ -90,6 +90,8 @@ bool is_named(const char *names, const char *name);
 /* ---- models and tensors ---- */
 /* Import with --dim applied: "N=8", "N=1..2048". */
 sinter_module *load_model(const char *path, const arguments *a, sinter_diag *diag);
+/* Notes which symbolic dims of inputs are which numbers to what prices the model. */
+void tell_assumed(sinter_module *module, sinter_diag *diag);
 /* --target, --passes, -O, --threads, --verify-each, ... */
 bool engine_options(const arguments *a, sinter_engine_options *out_options);
 /* What --device says, or what code for the target (NULL: cpu) needs: "cpu", "cuda", ... */

@@ -21,10 +21,17 @@ static const option_spec own_options[] = {
      .doc = "file for the same numbers, one entry a description"},
 };
 
+typedef struct description {
+    const char *path;
+    sinter_hardware hardware;
+} description;
+
 typedef struct planner {
     const arguments *a;
     sinter_module *module;
     sinter_plan_options options;
+    sinter_arena arena;
+    SINTER_VECTOR(description) descriptions;
     sinter_text json;
     bool has_head; /* of the table */
 } planner;
@@ -93,38 +100,40 @@ static void put_json(planner *p, const char *path, const sinter_plan *plan,
     sinter_text_append_string(&p->json, "}");
 }
 
-static bool plan_for(planner *p, const char *path, sinter_diag *diag) {
-    sinter_hardware hardware;
+static bool plan_for(planner *p, const description *d, sinter_diag *diag) {
     sinter_plan plan;
-    if (!sinter_hardware_read(path, &hardware, diag)) return false;
-    bool good = sinter_plan_make(p->module, &hardware, &p->options, &plan, diag);
-    if (good) {
-        if (!p->has_head)
-            printf("%-24s %10s %12s %10s %10s  %s\n", "hardware", "ms a run", "runs/s", "MB/device",
-                   "$/million", "bound by, best sharding");
-        p->has_head = true;
-        put_plan(&plan, &hardware);
-        if (arguments_has(p->a, "nodes"))
-            put_steps(&plan.best, plan.best.module ? plan.best.module : plan.one.module);
-        put_json(p, path, &plan, &hardware);
-        sinter_plan_deinit(&plan);
+    if (!sinter_plan_make(p->module, &d->hardware, &p->options, &plan, diag)) return false;
+    if (!p->has_head)
+        printf("%-24s %10s %12s %10s %10s  %s\n", "hardware", "ms a run", "runs/s", "MB/device",
+               "$/million", "bound by, best sharding");
+    p->has_head = true;
+    put_plan(&plan, &d->hardware);
+    if (arguments_has(p->a, "nodes"))
+        put_steps(&plan.best, plan.best.module ? plan.best.module : plan.one.module);
+    put_json(p, d->path, &plan, &d->hardware);
+    sinter_plan_deinit(&plan);
+    return true;
+}
+
+/* All of them, before a model is read and the first is worked on. */
+static bool read_descriptions(planner *p, const char *list, sinter_diag *diag) {
+    bool good = true;
+    while (good && *list) {
+        size_t size = strcspn(list, ",");
+        description d = {.path = sinter_arena_copy_string(&p->arena, list, size)};
+        good = sinter_hardware_read(d.path, &d.hardware, diag);
+        if (good) sinter_vector_push(&p->arena, &p->descriptions, d);
+        list += size + (list[size] == ',');
     }
-    sinter_hardware_deinit(&hardware);
     return good;
 }
 
-static bool plan_for_all(planner *p, const char *list, sinter_diag *diag) {
-    sinter_arena arena;
+static bool plan_for_all(planner *p, sinter_diag *diag) {
     bool good = true;
-    sinter_arena_init(&arena);
     sinter_text_append_string(&p->json, "[");
-    while (good && *list) {
-        size_t size = strcspn(list, ",");
-        good = plan_for(p, sinter_arena_copy_string(&arena, list, size), diag);
-        list += size + (list[size] == ',');
-    }
+    for (size_t i = 0; good && i < p->descriptions.count; i++)
+        good = plan_for(p, &p->descriptions.items[i], diag);
     sinter_text_append_string(&p->json, "\n]\n");
-    sinter_arena_deinit(&arena);
     return good;
 }
 
@@ -139,11 +148,17 @@ static int run_plan(const arguments *a) {
     if (goal && !sinter_goal_parse(goal, &p.options.goal))
         return usage_error(a->verb, "--goal=%s: expected latency, throughput or memory", goal), 2;
     if (!engine_options(a, &engine)) return 2;
-    p.module = load_model(a->operands[0], a, &diag);
-    bool good = p.module && plan_for_all(&p, list, &diag) &&
-                (!json || sinter_file_write(json, p.json.data, p.json.size, &diag));
+    sinter_arena_init(&p.arena);
+    bool good = read_descriptions(&p, list, &diag);
+    p.module = good ? load_model(a->operands[0], a, &diag) : NULL;
+    if (p.module) tell_assumed(p.module, &diag);
+    good = p.module && plan_for_all(&p, &diag) &&
+           (!json || sinter_file_write(json, p.json.data, p.json.size, &diag));
     sinter_text_deinit(&p.json);
     sinter_module_destroy(p.module);
+    for (size_t i = 0; i < p.descriptions.count; i++)
+        sinter_hardware_deinit(&p.descriptions.items[i].hardware);
+    sinter_arena_deinit(&p.arena);
     return good ? 0 : 2;
 }
 
@@ -156,7 +171,7 @@ const command command_plan = {
     .details = "For each description: time of one run, runs a second of all its devices, memory of "
                "a device, cost of a "
                "million\nruns, what bounds it, and how it is best shared. Symbolic dims count as "
-               "1; --dim binds them.",
+               "1, or as near to it as they may be; --dim binds them.",
     COMMAND_OPTIONS(own_options),
     .shared = "dim O precision no-winograd no-overlap",
     .expected = "one model",

@@ -104,6 +104,11 @@ static bool read_words(sinter_module *module, const arguments *a, sinter_diag *d
         if (!strcmp(a->options[i].name, "shard"))
             good = check_said_once(a, i, diag) && read_shard(module, a->options[i].value, diag);
     sinter_arena_deinit(&arena);
+    if (good && sinter_module_mesh(module)->rank >= 0)
+        good = sinter_error(diag, a->operands[0],
+                            "the mesh says rank %lld, as that of the program of one rank: programs "
+                            "are made for all of them",
+                            (long long)sinter_module_mesh(module)->rank);
     if (good && !sinter_module_mesh(module)->axis_count && !arguments_has(a, "auto") &&
         !arguments_has(a, "stages"))
         good = sinter_error(diag, a->operands[0],
@@ -219,13 +224,25 @@ static bool shard_stages(sinter_module *whole, const arguments *a,
     return good;
 }
 
+/* Before a model is read, and a folder made. */
+static bool check_target(const sinter_engine_options *options, sinter_diag *diag) {
+    sinter_arena arena;
+    sinter_target target;
+    sinter_arena_init(&arena);
+    bool good = !options->target || sinter_target_parse(options->target, &arena, &target, diag);
+    sinter_arena_deinit(&arena);
+    return good;
+}
+
 static int run_shard(const arguments *a) {
     sinter_diag diag = stderr_diag();
     sinter_engine_options options = SINTER_ENGINE_OPTIONS_INIT;
     const char *folder = arguments_find(a, "o");
     if (!folder) return usage_error(a->verb, "-o DIR is missing"), 2;
     if (!engine_options(a, &options) || !arguments_apply(a, IS_MODEL, &options.target, 1)) return 2;
+    if (!check_target(&options, &diag)) return 2;
     sinter_module *module = load_model(a->operands[0], a, &diag);
+    if (module && arguments_has(a, "auto")) tell_assumed(module, &diag);
     bool good =
         module && (arguments_has(a, "stages") ? shard_stages(module, a, &options, folder, &diag)
                                               : shard(module, a, &options, folder, &diag));

@@ -145,6 +145,41 @@ sinter_module *load_model(const char *path, const arguments *a, sinter_diag *dia
     return sinter_import_file_bound(path, arguments_list(a, "dim"), diag);
 }
 
+/* "batch 1, length 1": each symbol once. */
+static void list_assumed(sinter_module *module, sinter_arena *scratch, sinter_text *text) {
+    sinter_dim_table *dims = sinter_module_dims(module);
+    const int64_t *sizes = sinter_dim_assume(dims, scratch, 1);
+    sinter_map told;
+    sinter_map_init(&told, scratch);
+    for (uint32_t i = 0; i < sinter_module_input_count(module); i++) {
+        const sinter_type *type = sinter_value_type(module, sinter_module_input(module, i));
+        for (uint32_t d = 0; type->kind == SINTER_TYPE_TENSOR && d < type->rank; d++) {
+            int64_t size;
+            if (sinter_dim_get_kind(dims, type->dims[d]) != SINTER_DIM_SYMBOL ||
+                sinter_map_find(&told, type->dims[d], NULL) ||
+                !sinter_dim_evaluate(dims, type->dims[d], sizes, &size))
+                continue;
+            sinter_map_put(&told, type->dims[d], 1);
+            sinter_text_append_string(text, text->size ? ", " : "");
+            sinter_dim_print(dims, type->dims[d], text);
+            sinter_text_format(text, " %lld", (long long)size);
+        }
+    }
+}
+
+void tell_assumed(sinter_module *module, sinter_diag *diag) {
+    sinter_arena scratch;
+    sinter_text list = {0};
+    sinter_arena_init(&scratch);
+    list_assumed(module, &scratch, &list);
+    if (list.size)
+        sinter_note(diag, sinter_module_name(module),
+                    "symbolic dims count as these numbers: %s (--dim NAME=SIZE says others)",
+                    list.data);
+    sinter_text_deinit(&list);
+    sinter_arena_deinit(&scratch);
+}
+
 /* Once a command; it lives as long as the process. */
 static bool read_tuning(const arguments *a, sinter_engine_options *options) {
     static sinter_tuning *tuning;
@@ -439,9 +474,9 @@ static bool make_input(const sinter_engine *engine, const arguments *a, size_t i
     sinter_dtype dtype = sinter_dtype_from_onnx(io->dtype);
     if (!dtype)
         return sinter_error(diag, io->name, "is not a tensor: give it with -i %s=FILE", io->name);
-    sinter_note(diag, "", "input %s: made %s[%s] from a seed%s", shown(io->name),
+    sinter_note(diag, "", "input %s: made %s[%s] from a seed (%s)", shown(io->name),
                 sinter_dtype_infos[dtype].name, shape.data ? shape.data : "",
-                sinter_dtype_is_float(dtype) ? "" : " (0 and 1)");
+                sinter_inputs_describe(dtype));
     sinter_text_deinit(&shape);
     if (!sinter_tensor_create(&inputs[input], dtype, (uint32_t)io->rank, dims, diag)) return false;
     sinter_inputs_fill(&inputs[input], state);
@@ -488,9 +523,12 @@ bool read_input(const sinter_engine *engine, size_t index, const char *path,
 bool read_expected(const sinter_engine *engine, size_t index, const char *path,
                    sinter_tensor *out_tensor, sinter_diag *diag) {
     const sinter_type *type = structured_type(engine, true, index);
-    sinter_type kind = {.kind = type ? type->kind : SINTER_TYPE_NONE};
-    return sinter_tensor_read_named(path, sinter_engine_output(engine, index)->name,
-                                    type ? &kind : NULL, NULL, out_tensor, diag);
+    const sinter_abi_io *io = sinter_engine_output(engine, index);
+    /* Of a tensor the element type alone, for files that have no name for it. */
+    const sinter_type kind = {.kind = type ? type->kind : SINTER_TYPE_NONE,
+                              .dtype =
+                                  type ? SINTER_DTYPE_NONE : sinter_dtype_from_onnx(io->dtype)};
+    return sinter_tensor_read_named(path, io->name, &kind, NULL, out_tensor, diag);
 }
 
 /* Each -i names an input, and no input twice. */

@@ -129,14 +129,20 @@ static bool count_elements(npy_header *header) {
     return header->count <= INT64_MAX;
 }
 
+/* Whether the format has a name for it: then numbers of another name are others, not its bits. */
+static bool is_named(sinter_dtype dtype) {
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (formats[i].dtype == dtype) return true;
+    return false;
+}
+
 static sinter_dtype dtype_of(const npy_header *header, sinter_dtype expected) {
     if (!header->width) return SINTER_DTYPE_NONE;
     uint32_t bits = sinter_dtype_infos[expected].bits;
     bool narrow = header->width == 1 && bits < 8; /* one element a byte, packed on reading */
     bool raw = header->kind == 'V' || header->kind == 'u' || (narrow && header->kind == 'i');
     if (expected && raw && expected != SINTER_DTYPE_string && expected != SINTER_DTYPE_bool &&
-        (narrow || bits == header->width * 8) &&
-        (header->kind == 'V' || narrow || sinter_dtype_is_float(expected)))
+        (narrow || bits == header->width * 8) && (header->kind == 'V' || !is_named(expected)))
         return expected;
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
         if (formats[i].kind == header->kind && formats[i].bytes == header->width)

@@ -83,10 +83,11 @@ bool sinter_sharding_check(const sinter_module *module, const sinter_sharding *s
     if (type->kind != SINTER_TYPE_TENSOR)
         return sinter_error(diag, where, "%s has a sharding, but is no tensor [shard_c3]", what);
     if (type->rank != sharding->rank)
-        return sinter_error(diag, where,
-                            "%s is of rank %u, its sharding has %u entries: each dim needs one, _ "
-                            "where it is whole [shard_c3]",
-                            what, type->rank, sharding->rank);
+        return sinter_error(
+            diag, where,
+            "%s is of rank %u, its sharding of %u: each dim needs an entry, _ where "
+            "it is whole [shard_c3]",
+            what, type->rank, sharding->rank);
     if (!check_axes_once(module, sharding, where, what, diag)) return false;
     for (uint32_t i = 0; i < sharding->rank; i++) {
         const sinter_shard_dim *cut = &sharding->dims[i];

@@ -300,6 +300,15 @@ sinter_value sinter_module_output(const sinter_module *module, uint32_t index) {
     return yield ? sinter_node_operand(module, yield, index) : 0;
 }
 
+bool sinter_value_is_output(const sinter_module *module, sinter_value value) {
+    const sinter_value_info *info = sinter_value_get(module, value);
+    for (size_t i = 0; i < info->uses.count; i++) {
+        const sinter_node_info *user = sinter_node_get(module, info->uses.items[i].node);
+        if (user->op == SINTER_OP_yield && user->parent == sinter_module_main(module)) return true;
+    }
+    return false;
+}
+
 static const char *name_of(sinter_module *module, sinter_value value, const char *prefix,
                            uint32_t index) {
     const char *name = value ? module->values.items[value].name : NULL;

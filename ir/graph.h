@@ -139,6 +139,7 @@ uint32_t sinter_module_input_count(const sinter_module *module);
 uint32_t sinter_module_output_count(const sinter_module *module);
 sinter_value sinter_module_input(const sinter_module *module, uint32_t index);
 sinter_value sinter_module_output(const sinter_module *module, uint32_t index);
+bool sinter_value_is_output(const sinter_module *module, sinter_value value); /* of the module */
 const char *sinter_module_input_name(sinter_module *module, uint32_t index);
 const char *sinter_module_output_name(sinter_module *module, uint32_t index);
 /* Appends values of the main region to its results, so that a run yields them too. For tools, before any pass. */

@@ -71,26 +71,18 @@ static void freeze_output_names(sinter_module *module) {
     sinter_node_set_attr(module, yield, &attr);
 }
 
-static bool is_output(const sinter_module *module, sinter_value value) {
-    const sinter_value_info *info = sinter_value_get(module, value);
-    for (size_t i = 0; i < info->uses.count; i++) {
-        const sinter_node_info *user = sinter_node_get(module, info->uses.items[i].node);
-        if (user->op == SINTER_OP_yield && user->parent == sinter_module_main(module)) return true;
-    }
-    return false;
-}
-
 static void keep_name(sinter_module *module, sinter_value old_value, sinter_value new_value) {
     const char *name = sinter_value_get(module, old_value)->name;
     if (name && !sinter_value_get(module, new_value)->name) {
         sinter_value_set_name(module, old_value, NULL);
         sinter_value_set_name(module, new_value, name);
-    } else if (is_output(module, old_value)) {
+    } else if (sinter_value_is_output(module, old_value)) {
         freeze_output_names(module);
     }
 }
 
-static void keep_sharding(sinter_module *module, sinter_value old_value, sinter_value new_value) {
+void sinter_rewrite_keep_sharding(sinter_module *module, sinter_value old_value,
+                                  sinter_value new_value) {
     const sinter_sharding *sharding = sinter_value_sharding(module, old_value);
     if (sharding && !sinter_value_sharding(module, new_value))
         sinter_value_set_sharding(module, new_value, sharding);
@@ -133,7 +125,7 @@ void sinter_rewrite_replace(sinter_rewrite *rewrite, sinter_value old_value,
     if (old_value == new_value) return;
     assert(sinter_rewrite_fits(rewrite, old_value, new_value));
     keep_name(module, old_value, new_value);
-    keep_sharding(module, old_value, new_value);
+    sinter_rewrite_keep_sharding(module, old_value, new_value);
     move_symbols(module, old_value, new_value);
     sinter_value_replace_uses(module, old_value, new_value);
     rewrite->change_count++;

@@ -20,6 +20,8 @@ bool sinter_rewrite_fits(const sinter_rewrite *rewrite, sinter_value old_value, 
  * a name, or a sharding, takes the old one's; outputs of the module keep their names in any case. Symbols that were read from old are
  * read from new. */
 void sinter_rewrite_replace(sinter_rewrite *rewrite, sinter_value old_value, sinter_value new_value);
+/* What is said of the old holds for the new, where of that nothing is said: for what stands beside the old, with as many axes. */
+void sinter_rewrite_keep_sharding(sinter_module *module, sinter_value old_value, sinter_value new_value);
 /* ... of each result that is used, and erases the node. new_results has one item per result; 0 for unused ones. */
 void sinter_rewrite_replace_node(sinter_rewrite *rewrite, sinter_node node, const sinter_value *new_results);
 /* Erases the node, then every producer that has no uses left (but those that a symbol is read from: only

@@ -70,26 +70,53 @@ bool sinter_sharding_cut_tensor(const sinter_mesh *mesh, const sinter_sharding *
     return true;
 }
 
+/* Elements of types that memory has as numbers of C; 16 bits and less go through the widest. */
+#define ADD_ARRAYS(type)                                                                           \
+ do {                                                                                              \
+  type *to = sinter_tensor_mutable(sum);                                                           \
+  const type *from = term->data;                                                                   \
+  for (int64_t i = 0; i < count; i++) to[i] = (type)(to[i] + from[i]);                             \
+ } while (0)
+
+static void add_tensor(sinter_tensor *sum, const sinter_tensor *term) {
+    const int64_t count = sinter_tensor_count(sum);
+    const bool is_float = sinter_dtype_is_float(sum->dtype);
+    switch (sum->dtype) {
+    case SINTER_DTYPE_f32:
+        ADD_ARRAYS(float);
+        return;
+    case SINTER_DTYPE_f64:
+        ADD_ARRAYS(double);
+        return;
+    case SINTER_DTYPE_i32:
+    case SINTER_DTYPE_u32:
+        ADD_ARRAYS(uint32_t);
+        return; /* they wrap */
+    case SINTER_DTYPE_i64:
+    case SINTER_DTYPE_u64:
+        ADD_ARRAYS(uint64_t);
+        return;
+    default:
+        break;
+    }
+    for (int64_t i = 0; i < count; i++)
+        if (is_float)
+            sinter_tensor_set_double(
+                sum, i, sinter_tensor_get_double(sum, i) + sinter_tensor_get_double(term, i));
+        else
+            sinter_tensor_set_int(sum, i,
+                                  (int64_t)((uint64_t)sinter_tensor_get_int(sum, i) +
+                                            (uint64_t)sinter_tensor_get_int(term, i)));
+}
+
 /* Adds terms that other ranks hold of the part of `rank`. */
 static bool add_terms(const sinter_mesh *mesh, uint32_t mask, const sinter_tensor *const *parts,
                       int64_t rank, sinter_tensor *out_sum, sinter_diag *diag) {
     const sinter_tensor *first = parts[rank];
     sinter_mesh_axes over = sinter_mesh_axes_of(mask);
     if (!sinter_tensor_create(out_sum, first->dtype, first->rank, first->dims, diag)) return false;
-    bool is_float = sinter_dtype_is_float(first->dtype);
-    for (int64_t place = 0; place < sinter_mesh_axes_product(mesh, &over); place++) {
-        const sinter_tensor *term = parts[sinter_mesh_rank_at(mesh, &over, rank, place)];
-        for (int64_t i = 0, count = sinter_tensor_count(first); i < count; i++) {
-            if (is_float)
-                sinter_tensor_set_double(out_sum, i,
-                                         sinter_tensor_get_double(out_sum, i) +
-                                             sinter_tensor_get_double(term, i));
-            else
-                sinter_tensor_set_int(out_sum, i,
-                                      (int64_t)((uint64_t)sinter_tensor_get_int(out_sum, i) +
-                                                (uint64_t)sinter_tensor_get_int(term, i)));
-        }
-    }
+    for (int64_t place = 0; place < sinter_mesh_axes_product(mesh, &over); place++)
+        add_tensor(out_sum, parts[sinter_mesh_rank_at(mesh, &over, rank, place)]);
     return true;
 }
 

@@ -229,9 +229,13 @@ static sinter_value flat_constant(folder *f, const sinter_tensor *tensor) {
 }
 
 static void replace_weight(folder *f, const anchor *a, sinter_tensor tensor) {
+    sinter_module *module = f->rewrite->build.module;
     sinter_rewrite_at(f->rewrite, a->node);
-    sinter_rewrite_set_operand(f->rewrite, a->node, a->weight,
-                               sinter_build_constant(&f->rewrite->build, tensor));
+    sinter_value weight = sinter_build_constant(&f->rewrite->build, tensor);
+    if (weight)
+        sinter_rewrite_keep_sharding(module, sinter_node_operand(module, a->node, a->weight),
+                                     weight);
+    sinter_rewrite_set_operand(f->rewrite, a->node, a->weight, weight);
 }
 
 /* ---- a factor after: into what made the tensor ---- */

@@ -88,6 +88,7 @@ void sinter_pass_visit_nodes(sinter_module *module, void (*visit)(void *user, si
 /* The list of a level, to be parsed. */
 const char *sinter_pipeline_of_level(int level);
 const char *sinter_pipeline_of_preparation(void); /* before passes that compress */
+const char *sinter_pipeline_to_integers(sinter_arena *arena); /* that of -O1 as far as recognize-integer, in the arena */
 const char *sinter_pipeline_of_partition(void); /* words are spread over all values: makes the program of all ranks */
 /* That becomes one rank's own, as it is before the passes of its target. */
 bool sinter_pipeline_run_rank(sinter_module *module, int64_t rank, const sinter_pipeline_options *options, sinter_diag *diag);

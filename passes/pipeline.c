@@ -3,6 +3,8 @@
 #include "ir/sharding.h"
 #include "passes/pass.h"
 
+#include <string.h>
+
 /* -O0: only what makes later stages simpler to read. */
 static const char level_0[] = "eliminate-dead,"
                               "fold-sequences," /* there are none in loops */
@@ -90,6 +92,12 @@ const char *sinter_pipeline_of_preparation(void) {
 
 const char *sinter_pipeline_of_level(int level) {
     return level <= 0 ? level_0 : level_1;
+}
+
+const char *sinter_pipeline_to_integers(sinter_arena *arena) {
+    static const char last[] = "recognize-integer";
+    return sinter_arena_copy_string(arena, level_1,
+                                    strstr(level_1, last) + sizeof last - 1 - level_1);
 }
 
 const char *sinter_pipeline_of_partition(void) {

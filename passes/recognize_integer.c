@@ -109,6 +109,13 @@ sinter_value sinter_integer_constant(sinter_rewrite *rewrite, sinter_dtype dtype
     return sinter_build_constant(&rewrite->build, tensor);
 }
 
+sinter_value sinter_integer_constant_again(sinter_rewrite *rewrite, sinter_value old_value,
+                                           sinter_tensor tensor) {
+    sinter_value again = sinter_build_constant(&rewrite->build, tensor);
+    if (again) sinter_rewrite_keep_sharding(rewrite->build.module, old_value, again);
+    return again;
+}
+
 bool sinter_integer_replace(sinter_rewrite *rewrite, sinter_node node, sinter_value value) {
     if (!value) return false;
     sinter_rewrite_replace(rewrite, sinter_node_result(rewrite->build.module, node, 0), value);

@@ -26,6 +26,8 @@ bool sinter_integer_is_narrow(sinter_dtype dtype); /* an integer of at most 8 bi
 /* dequantize_linear of x with one scale, with the scale and zero point of `node` (a dequantize_linear). */
 sinter_value sinter_integer_convert_like(sinter_rewrite *rewrite, sinter_node node, sinter_value x);
 /* A constant vector seen as [count, 1, ...] of `rank` axes; rank 0 and count 1: a scalar. Items are rounded to the dtype. */
+/* What a constant became: of the same shape, with what was said of it. Takes the tensor. */
+sinter_value sinter_integer_constant_again(sinter_rewrite *rewrite, sinter_value old_value, sinter_tensor tensor);
 sinter_value sinter_integer_constant(sinter_rewrite *rewrite, sinter_dtype dtype, const double *items, int64_t count,
                                      uint32_t rank);
 bool sinter_integer_replace(sinter_rewrite *rewrite, sinter_node node, sinter_value value); /* false where value is 0 */

@@ -8,14 +8,15 @@ static bool is_sub_byte(const sinter_tensor *tensor) {
            sinter_dtype_infos[tensor->dtype].bits < 8;
 }
 
-static sinter_value widen(sinter_rewrite *rewrite, const sinter_tensor *items) {
+static sinter_value widen(sinter_rewrite *rewrite, sinter_value x) {
+    const sinter_tensor *items = sinter_value_constant(rewrite->build.module, x);
     sinter_tensor wide;
     if (!sinter_tensor_create(&wide, SINTER_DTYPE_i8, items->rank, items->dims,
                               rewrite->build.diag))
         return 0;
     for (int64_t i = 0; i < sinter_tensor_count(items); i++)
         sinter_tensor_set_int(&wide, i, sinter_tensor_get_int(items, i));
-    return sinter_build_constant(&rewrite->build, wide);
+    return sinter_integer_constant_again(rewrite, x, wide);
 }
 
 bool sinter_integer_widen(sinter_rewrite *rewrite, sinter_node node) {
@@ -29,9 +30,9 @@ bool sinter_integer_widen(sinter_rewrite *rewrite, sinter_node node) {
     if (!is_sub_byte(weights) || (zero_point && !is_sub_byte(zero))) return false;
     /* the types of both change: a node of its own */
     const sinter_node_info *info = sinter_node_get(module, node);
-    sinter_value operands[4] = {info->operands[0], widen(rewrite, weights),
-                                sinter_node_operand(module, node, 2),
-                                zero ? widen(rewrite, zero) : 0};
+    sinter_value operands[4] = {
+        info->operands[0], widen(rewrite, sinter_node_operand(module, node, 1)),
+        sinter_node_operand(module, node, 2), zero ? widen(rewrite, zero_point) : 0};
     if (!operands[1] || (zero && !operands[3])) return false;
     info = sinter_node_get(module, node);
     return sinter_integer_replace(rewrite, node,

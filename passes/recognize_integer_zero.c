@@ -35,20 +35,20 @@ static bool has_zero(const centred *c) {
     return false;
 }
 
-static sinter_value flip_constant(sinter_rewrite *rewrite, const sinter_tensor *items,
-                                  sinter_dtype to) {
+static sinter_value flip_constant(sinter_rewrite *rewrite, sinter_value x,
+                                  const sinter_tensor *items, sinter_dtype to) {
     sinter_tensor flipped;
     if (!sinter_tensor_create(&flipped, to, items->rank, items->dims, rewrite->build.diag))
         return 0;
     uint8_t *bytes = sinter_tensor_mutable(&flipped);
     const uint8_t *from = items->data;
     for (size_t i = 0; i < sinter_tensor_bytes(&flipped); i++) bytes[i] = from[i] ^ 0x80u;
-    return sinter_build_constant(&rewrite->build, flipped);
+    return sinter_integer_constant_again(rewrite, x, flipped);
 }
 
 static sinter_value flip(sinter_rewrite *rewrite, sinter_value x, sinter_dtype to) {
     const sinter_tensor *items = sinter_value_constant(rewrite->build.module, x);
-    if (items) return flip_constant(rewrite, items, to);
+    if (items) return flip_constant(rewrite, x, items, to);
     const double high = 128;
     sinter_value y = sinter_compose_cast(rewrite, x, SINTER_DTYPE_u8);
     y = sinter_compose_binary(rewrite, SINTER_OP_bitwise_xor, y,
@@ -209,7 +209,7 @@ static bool absorb_zero(sinter_rewrite *rewrite, centred *w) {
     for (int64_t i = 0; i < sinter_tensor_count(w->items); i++)
         sinter_tensor_set_int(&moved, i,
                               sinter_tensor_get_int(w->items, i) - zero_at(w, i / inner));
-    w->x = sinter_build_constant(&rewrite->build, moved);
+    w->x = sinter_integer_constant_again(rewrite, w->x, moved);
     w->items = w->x ? sinter_value_constant(rewrite->build.module, w->x) : NULL;
     w->zero = NULL;
     w->shift = 0;

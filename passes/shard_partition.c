@@ -495,7 +495,6 @@ static bool give_outputs(partition *p, sinter_node yield) {
         sinter_value value = info.operands[i];
         if (!is_tensor(p, value)) continue;
         sinter_sharding *wanted = sinter_sharding_copy(p->arena, p->state.values[value].sharding);
-        if (!p->state.values[value].is_user) wanted->partial = 0;
         sinter_value part = find_version(p, value, wanted);
         if (!part) return false;
         if (part != value) sinter_rewrite_set_operand(p->rewrite, yield, i, part);

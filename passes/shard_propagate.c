@@ -114,7 +114,7 @@ static uint32_t reveal(propagation *p, uint32_t priority) {
     return next;
 }
 
-/* Results of which ranks hold terms, where the axes are free. */
+/* Results of which ranks hold terms, where the axes are free. What leaves the module is summed, unless somebody said otherwise. */
 static void mark_partial(propagation *p, sinter_node node) {
     const sinter_node_info *info = sinter_node_get(p->state.module, node);
     sinter_axis_combine combine;
@@ -123,7 +123,8 @@ static void mark_partial(propagation *p, sinter_node node) {
     for (uint32_t i = 0; i < info->result_count; i++) {
         sinter_value value = info->results[i];
         sinter_shard_value *v = value ? &p->state.values[value] : NULL;
-        if (!v || !v->sharding || v->is_user) continue;
+        if (!v || !v->sharding || v->is_user || sinter_value_is_output(p->state.module, value))
+            continue;
         v->sharding->partial |= sinter_mesh_axes_mask(&terms) & ~sinter_sharding_used(v->sharding);
     }
 }

@@ -65,6 +65,52 @@ static void tell_unused(sinter_module *module, bool chooses, sinter_diag *diag) 
     }
 }
 
+/* ---- what is said of values ---- */
+
+static void find_quantization(void *user, sinter_node node) {
+    bool *found = ((void **)user)[1];
+    const sinter_module *module = ((void **)user)[0];
+    const sinter_op op = sinter_node_op(module, node);
+    static const char composite[] = "qlinear_";
+    *found = *found || op == SINTER_OP_quantize_linear ||
+             !strncmp(sinter_op_get_info(op)->name, composite, sizeof composite - 1);
+}
+
+static bool quantizes(sinter_module *module) {
+    bool found = false;
+    sinter_pass_visit_nodes(module, find_quantization, (void *[]){module, &found});
+    return found;
+}
+
+/* What ranks hold terms of within the model was found, not said. */
+static void forget_sums(void *user, sinter_node node) {
+    sinter_module *module = user;
+    for (uint32_t i = 0; i < sinter_node_get(module, node)->result_count; i++) {
+        const sinter_value value = sinter_node_result(module, node, i);
+        const sinter_sharding *said = value ? sinter_value_sharding(module, value) : NULL;
+        if (!said || !said->partial || sinter_value_is_output(module, value)) continue;
+        sinter_sharding *summed = sinter_sharding_copy(sinter_module_arena(module), said);
+        summed->partial = 0;
+        sinter_value_set_sharding(module, value, summed);
+    }
+}
+
+/* Sums of integers are the same in any order, those of what is dequantized are not: where results are quantized, there are integers
+ * before anything is cut. What values become keeps what was said of them; so this is of all values, then what is new hears of it. */
+static bool make_integers(sinter_module *module, const sinter_ranks_options *how,
+                          sinter_diag *diag) {
+    sinter_ranks_options quiet = *how;
+    quiet.explain = false; /* told before */
+    if ((how->engine && how->engine->level <= 0) || !quantizes(module)) return true;
+    sinter_arena scratch;
+    sinter_arena_init(&scratch);
+    sinter_pass_visit_nodes(module, forget_sums, module);
+    bool good = run_passes(module, sinter_pipeline_to_integers(&scratch), &quiet, diag) &&
+                run_passes(module, "fold-constants,canonicalize,shard-propagate", &quiet, diag);
+    sinter_arena_deinit(&scratch);
+    return good;
+}
+
 bool sinter_ranks_spread(sinter_module *module, const sinter_ranks_options *how,
                          sinter_diag *diag) {
     sinter_ranks_options spread = *how;
@@ -75,7 +121,7 @@ bool sinter_ranks_spread(sinter_module *module, const sinter_ranks_options *how,
                    "fold-constants,fold-sequences,canonicalize,eliminate-common,eliminate-dead",
                    how, diag) &&
         (!how->chooses || run_passes(module, "shard-auto", how, diag)) &&
-        run_passes(module, "shard-propagate", &spread, diag);
+        run_passes(module, "shard-propagate", &spread, diag) && make_integers(module, how, diag);
     if (good) tell_unused(module, how->chooses, diag);
     return good;
 }

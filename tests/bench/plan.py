@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What `sinter plan` says of one device beside what `sinter bench` measures on one thread: the shortest run of several turns, and the
-sum of the shortest times of the kernels, on which other work on the machine has less influence. Errors are those of the smaller one. Inputs lie beside a model as MODEL.in.npz where it has any.
+sum of the shortest times of the kernels, on which other work on the machine has less influence. The error against either is told. Inputs lie beside a model as MODEL.in.npz where it has any.
 
     tests/bench/plan.py HARDWARE MODEL.onnx...     SINTER (build/release/bin/sinter), SECONDS (2), TURNS (3) in the environment
 """
@@ -48,16 +48,20 @@ def predict(hardware, model, folder):
 
 def main():
     hardware, models = sys.argv[1], [pathlib.Path(name) for name in sys.argv[2:]]
-    errors = []
-    print(f"{'model':36} {'predicted':>10} {'a run':>10} {'kernels':>10} {'error':>8}")
+    errors = {"a run": [], "kernels": []}
+    print(f"{'model':36} {'predicted':>10} {'a run':>10} {'error':>8} {'kernels':>10} {'error':>8}")
     for model in models:
         with tempfile.TemporaryDirectory() as name:
             predicted = predict(hardware, model, pathlib.Path(name))
-            whole, kernels = measure(model, pathlib.Path(name))
-        errors.append(predicted / min(whole, kernels) - 1)
-        print(f"{model.stem:36} {predicted:10.3f} {whole:10.3f} {kernels:10.3f} {100 * errors[-1]:+7.1f}%", flush=True)
-    sizes = [abs(error) for error in errors]
-    print(f"{len(sizes)} models: median error {100 * statistics.median(sizes):.1f} %, worst {100 * max(sizes):.1f} %")
+            measured = measure(model, pathlib.Path(name))
+        line = f"{model.stem:36} {predicted:10.3f}"
+        for found, time in zip(errors.values(), measured):
+            found.append(predicted / time - 1)
+            line += f" {time:10.3f} {100 * found[-1]:+7.1f}%"
+        print(line, flush=True)
+    for against, found in errors.items():
+        sizes = [abs(error) for error in found]
+        print(f"{len(sizes)} models against {against}: median error {100 * statistics.median(sizes):.1f} %, worst {100 * max(sizes):.1f} %")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@
 const char *const sinter_bound_names[SINTER_BOUND_COUNT] = {"compute", "memory", "launches",
                                                             "links"};
 
-enum { OPAQUE_OPERATIONS = 8, SAMPLE_OPERATIONS = 16 }; /* operations, roughly */
+/* Of an element. Between pixels of an image: four products with weights and their sums, and as many for where it lies and the weights;
+ * calibration prices the kernels that it measures by the same number. Of ops whose rows have no expression: a guess. */
+enum { SAMPLE_OPERATIONS = 16, OPAQUE_OPERATIONS = 8 };
+static const double BRANCH_TIMES = 0.5; /* one of the two runs, either as likely */
 
 typedef struct estimator {
     sinter_module *module;
@@ -330,7 +333,7 @@ static void add_region(const estimator *e, sinter_region region);
 static double times_of(const estimator *e, const sinter_node_info *info) {
     int64_t trips = 0;
     size_t count = 0;
-    if (info->op == SINTER_OP_if) return 0.5;
+    if (info->op == SINTER_OP_if) return BRANCH_TIMES;
     if (info->op == SINTER_OP_loop && info->operands[0] &&
         sinter_value_known_ints(e->module, info->operands[0], &trips, 1, &count) && count == 1 &&
         trips > 0)

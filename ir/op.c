@@ -175,7 +175,7 @@ bool sinter_op_adds(sinter_op op) {
 }
 
 bool sinter_op_is_recurrent(sinter_op op) {
-    return op == SINTER_OP_lstm || op == SINTER_OP_gru || op == SINTER_OP_rnn;
+    return sinter_op_has_trait(op, SINTER_TRAIT_RECURRENT);
 }
 
 uint32_t sinter_op_factor_count(sinter_op op) {

@@ -41,7 +41,9 @@ enum {
     SINTER_TRAIT_MONOTONE = 1u << 3,     /* unary, non-decreasing: commutes with max pooling */
     SINTER_TRAIT_TERMINATOR = 1u << 4,   /* ends a region */
     SINTER_TRAIT_SHAPE_FROM_DATA = 1u << 5, /* result dims depend on values: fresh symbols */
-    SINTER_TRAIT_FACTOR = 1u << 6           /* units for matrices do it to what they multiply */
+    SINTER_TRAIT_FACTOR = 1u << 6,          /* units for matrices do it to what they multiply */
+    SINTER_TRAIT_RECURRENT = 1u << 7,       /* operands x, w of the inputs, r of the state: LSTM, GRU, RNN */
+    SINTER_TRAIT_SIZELESS = 1u << 8         /* a view that says no sizes of the axes that it keeps: the same node makes the part of a part */
 };
 
 typedef enum sinter_arity { SINTER_ARITY_ONE, SINTER_ARITY_OPTIONAL, SINTER_ARITY_VARIADIC } sinter_arity;
@@ -106,7 +108,7 @@ sinter_op sinter_op_find(sinter_string name); /* SINTER_OP_NONE where unknown */
 bool sinter_op_has_trait(sinter_op op, uint32_t trait);
 bool sinter_op_sends(sinter_op op); /* a collective that needs what other ranks have */
 bool sinter_op_adds(sinter_op op);  /* one of these that makes one of the terms of all */
-bool sinter_op_is_recurrent(sinter_op op); /* LSTM, GRU, RNN: x, w of the inputs, r of the state */
+bool sinter_op_is_recurrent(sinter_op op); /* SINTER_TRAIT_RECURRENT */
 /* How many of the first operands are factors of the op's sums of products, the data first: x and w of a convolution, x, w and r of
  * a recurrent layer; 0: it has no such sums. */
 uint32_t sinter_op_factor_count(sinter_op op);

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SWEEPS = 8 }; /* of improvement, at most */
+/* Of improvement, at most: a bound on time alone, as sweeps end where one changes nothing. */
+enum { SWEEPS = 8 };
 
 typedef struct function {
     uint32_t *scope; /* ascending */

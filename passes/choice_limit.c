@@ -7,10 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RISES = 12, HALVINGS = 8, SWEEPS = 8 };
+/* Bounds on time, each with where it stops to matter. */
+enum {
+    RISES = 12, /* of prices by RISE: from a thousandth of the cost for the limit to 16,777 of it */
+    HALVINGS = 8, /* between two prices: to 1/256 of the distance */
+    SWEEPS = 8    /* over nodes; they end where one changes nothing */
+};
 static const double RISE = 4;
-static const double FIRST_GAP =
-    0.05; /* of the bound, that the best choices may be above it while none are known */
+static const double FIRST_PRICE = 1e-3; /* of the cost, for as much as the limit allows */
+/* Of Polyak's steps: how far above its bound the best is taken to be while no choices fit, and what is left of a step that did not
+ * raise the bound. Neither is derived: the figures of docs/plan.md are with these. */
+static const double FIRST_GAP = 0.05, SHORTER = 0.9;
 
 typedef struct neighbour {
     uint32_t edge, other;
@@ -160,7 +167,7 @@ static void find_sufficient(bounded *b) {
     size_t bytes = b->time_count * sizeof(double);
     double *low = SINTER_NEW_ARRAY(&b->arena, double, b->time_count),
            *high = SINTER_NEW_ARRAY(&b->arena, double, b->time_count);
-    double first = 1e-3 * (fabs(b->found.cost) + 1e-12) / (b->limit->most + 1);
+    double first = FIRST_PRICE * (fabs(b->found.cost) + 1e-12) / (b->limit->most + 1);
     bool fits = false;
     for (int i = 0; i < RISES && !fits; i++) {
         memcpy(low, b->prices, bytes);
@@ -276,7 +283,7 @@ sinter_choice_result sinter_choice_solve_within(const sinter_choice_problem *pro
         for (uint32_t i = 1; i < rounds && isfinite(bound); i++) {
             step(&b, bound, share);
             bound = solve_round(&b);
-            share = bound > highest ? share : 0.9 * share;
+            share = bound > highest ? share : SHORTER * share;
             highest = fmax(highest, bound);
         }
         if (!b.found.fits) find_sufficient(&b);

@@ -6,6 +6,8 @@
 #include "ir/rewrite.h"
 #include "passes/compression.h"
 
+enum { SINTER_MOST_STAGES = 1000 }; /* of a pipeline */
+
 /* What ranks are to be good at. */
 typedef enum sinter_goal {
     SINTER_GOAL_LATENCY,    /* one run in the least time */

@@ -19,8 +19,6 @@
 
 #include <math.h>
 
-enum { MOST_STAGES = 1000 };
-
 /* A weight of one node that the node at a later place has, too, and none between. */
 typedef struct repeat {
     uint32_t place;
@@ -273,7 +271,7 @@ static uint32_t most_stages(const splitter *s) {
     double most = floor((double)s->hardware->devices / s->ranks);
     if (s->context->options->stages) most = s->context->options->stages;
     if (most > (double)s->nodes.count) most = (double)s->nodes.count;
-    return (uint32_t)fmax(1, fmin(most, MOST_STAGES));
+    return (uint32_t)fmax(1, fmin(most, SINTER_MOST_STAGES));
 }
 
 /* Whether no number of stages from here on can be shorter: the longest has the longest node. */

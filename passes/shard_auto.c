@@ -514,8 +514,9 @@ static bool has_projections(const chooser *c) {
 /* Whether ranks share the weights of what makes the value. */
 static bool shares_weights(const chooser *c, const candidate *k, sinter_value value) {
     uint32_t maker = maker_of(c, k, value);
-    if (!maker || sinter_node_op(c->module, k->nodes.items[maker - 1].node) != SINTER_OP_matmul)
-        return false;
+    if (!maker) return false;
+    const sinter_op op = sinter_node_op(c->module, k->nodes.items[maker - 1].node);
+    if (sinter_op_get_info(op)->pattern != SINTER_PATTERN_CONTRACT) return false;
     const sinter_shard_option *option =
         &k->nodes.items[maker - 1].items.items[k->choices[maker - 1]];
     return option->operands[1] && sinter_sharding_used(option->operands[1]);

@@ -140,7 +140,7 @@ static bool can_take_parts(const simplifier *s, sinter_node node) {
     sinter_op op = sinter_node_op(s->module, node);
     sinter_pattern pattern = sinter_op_get_info(op)->pattern;
     return (pattern == SINTER_PATTERN_ELEMENTWISE || pattern == SINTER_PATTERN_REDUCE ||
-            op == SINTER_OP_slice) &&
+            sinter_op_has_trait(op, SINTER_TRAIT_SIZELESS)) &&
            sinter_node_get(s->module, node)->result_count == 1;
 }
 

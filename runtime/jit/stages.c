@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 static const char *const LIST = "stages.txt";
-enum { MOST_STAGES = 1000, MOST_SLOTS = 1 << 20 };
+enum { MOST_SLOTS = 1 << 20 };
 
 /* ---- loading ---- */
 
@@ -167,8 +167,8 @@ static bool load_stage(sinter_stages *s, sinter_lexer *lexer, const char *folder
     uint32_t number = (uint32_t)s->stages.count;
     const char *path = sinter_stages_path(&s->arena, folder, number, s->mesh.axis_count > 0);
     uint64_t hash = lexer->token.integer;
-    if (number == MOST_STAGES)
-        return sinter_lexer_error(lexer, "there are at most %d stages", MOST_STAGES);
+    if (number == SINTER_MOST_STAGES)
+        return sinter_lexer_error(lexer, "there are at most %d stages", SINTER_MOST_STAGES);
     if (lexer->token.kind != SINTER_TOKEN_HEX)
         return sinter_lexer_error_expected(lexer, "the hash of a program");
     sinter_lexer_next(lexer);

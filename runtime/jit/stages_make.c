@@ -8,8 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_STAGES = 1000 };
-
 typedef struct writer {
     sinter_module *module;
     const sinter_module *whole;
@@ -78,7 +76,7 @@ static uint32_t choose_stages(const writer *w) {
     uint32_t chosen = 0;
     double best = INFINITY, seconds = INFINITY;
     int64_t devices = w->how->hardware->devices;
-    for (uint32_t stages = 1; stages <= devices && stages <= MOST_STAGES; stages++) {
+    for (uint32_t stages = 1; stages <= devices && stages <= SINTER_MOST_STAGES; stages++) {
         sinter_diag quiet = {0};
         if (devices % stages) continue;
         sinter_module *module = sinter_module_clone(w->module);

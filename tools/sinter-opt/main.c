@@ -98,7 +98,7 @@ static bool read_number(const char *name, const char *value, long most, long *ou
 
 static bool read_stages(command_line *command, const char *value, sinter_diag *diag) {
     long number = 0;
-    bool good = read_number("--stages", value, 1000, &number, diag);
+    bool good = read_number("--stages", value, SINTER_MOST_STAGES, &number, diag);
     command->pipeline.stages = (uint32_t)number;
     return good;
 }

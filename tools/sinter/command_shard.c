@@ -194,7 +194,7 @@ static bool count_micro_batches(const sinter_module *whole, const sinter_module 
 static bool read_stages(const arguments *a, int64_t *out_stages) {
     *out_stages = 0;
     return !strcmp(arguments_find(a, "stages"), "auto") ||
-           arguments_integer(a, "stages", 1, 1000, 1, out_stages);
+           arguments_integer(a, "stages", 1, SINTER_MOST_STAGES, 1, out_stages);
 }
 
 static bool shard_stages(sinter_module *whole, const arguments *a,

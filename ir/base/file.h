@@ -28,7 +28,7 @@ bool sinter_file_end_program(sinter_diag *diag);
 
 /* A folder that is made where it is not there yet; its parents must be. */
 bool sinter_file_ensure_folder(const char *folder, sinter_diag *diag);
-/* A new folder of our own under TMPDIR, or /tmp, and its end, with the files in it. */
+/* A new folder of our own under TMPDIR, or /tmp, and its end, with what is in it. */
 enum { SINTER_FILE_FOLDER_BYTES = 200 };
 bool sinter_file_make_folder(char out_folder[SINTER_FILE_FOLDER_BYTES], sinter_diag *diag);
 void sinter_file_remove_folder(const char *folder);

@@ -50,13 +50,25 @@ typedef struct folder_entry {
 } folder_entry;
 
 /* Files that could be removed of those that the folder has from here on. */
+static int remove_files(int folder);
+
+static bool remove_entry(int folder, const char *name) {
+    if (!unlinkat(folder, name, 0)) return true;
+    if (errno != EISDIR || !strcmp(name, ".") || !strcmp(name, "..")) return false;
+    int inner = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (inner < 0) return false;
+    while (remove_files(inner)) lseek(inner, 0, SEEK_SET); /* removing moves the others */
+    close(inner);
+    return unlinkat(folder, name, AT_REMOVEDIR) == 0;
+}
+
 static int remove_files(int folder) {
     _Alignas(folder_entry) char buffer[4096];
     int count = 0;
     for (long size; (size = syscall(SYS_getdents64, folder, buffer, sizeof buffer)) > 0;)
         for (long at = 0; at < size;) {
             const folder_entry *entry = (const folder_entry *)(const void *)(buffer + at);
-            count += unlinkat(folder, entry->name, 0) == 0;
+            count += remove_entry(folder, entry->name);
             at += entry->bytes;
         }
     return count;

@@ -29,5 +29,5 @@ void sinter_process_forget_path(const char *path);
 /* mkdtemp, which names it as well; false with errno. */
 bool sinter_process_make_folder(char *name);
 
-/* Removes a file, or a folder with the files in it. */
+/* Removes a file, or a folder with what is in it. */
 void sinter_process_remove(const char *path);

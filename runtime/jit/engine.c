@@ -501,6 +501,12 @@ sinter_engine *sinter_engine_create_ranks(sinter_module *module,
 static sinter_engine *load_folder(const char *path, const sinter_engine_options *options,
                                   sinter_diag *diag) {
     const bool is_pipeline = sinter_stages_is_folder(path);
+    if (is_pipeline && sinter_ranks_is_folder(path)) {
+        sinter_error(diag, path,
+                     "has the list of programs of ranks (ranks.txt) and that of stages "
+                     "(stages.txt): one of them is of another model");
+        return NULL;
+    }
     const double seconds = rank_seconds(options);
     sinter_stages *stages = is_pipeline ? sinter_stages_load(path, options, seconds, diag) : NULL;
     sinter_ranks *ranks = is_pipeline ? NULL : sinter_ranks_load(path, options, seconds, diag);

@@ -14,7 +14,7 @@
 /* ---- loading ---- */
 
 const char *sinter_ranks_list(sinter_arena *arena, const char *folder) {
-    return sinter_arena_format(arena, "%s/ranks.txt", folder);
+    return sinter_arena_format(arena, "%s/" SINTER_RANKS_LIST, folder);
 }
 
 const char *sinter_ranks_path(sinter_arena *arena, const char *folder, int64_t rank) {

@@ -32,6 +32,7 @@ struct sinter_ranks {
     sinter_trace_lane **lanes; /* by rank; NULL: runs are not traced */
 };
 
+#define SINTER_RANKS_LIST "ranks.txt"
 const char *sinter_ranks_list(sinter_arena *arena, const char *folder); /* the file ranks.txt */
 const char *sinter_ranks_path(sinter_arena *arena, const char *folder, int64_t rank); /* its program */
 

@@ -4,6 +4,7 @@
 #include "ir/hardware.h"
 #include "ir/parse.h"
 #include "runtime/artifact_file.h"
+#include "runtime/jit/programs_folder.h"
 #include "runtime/jit/ranks_internal.h"
 
 #include <string.h>
@@ -286,21 +287,27 @@ static bool write_program(sinter_module *module, int64_t rank, const sinter_engi
     return good;
 }
 
-bool sinter_ranks_write(sinter_module *module, const sinter_engine_options *options,
-                        const char *folder, sinter_diag *diag) {
+static bool write_programs(sinter_module *module, const sinter_engine_options *options,
+                           const char *folder, sinter_diag *diag) {
     int64_t ranks = sinter_mesh_rank_count(sinter_module_mesh(module));
     char cache[SINTER_FILE_FOLDER_BYTES] = "";
     sinter_engine_options one = *options;
     bool good = true;
-    if (!sinter_file_ensure_folder(folder, diag)) return false;
     program *programs = sinter_heap_alloc((size_t)ranks * sizeof *programs);
     /* Programs of ranks have most kernels in common. */
     if (!one.cache && sinter_file_make_folder(cache, diag)) one.cache = cache;
     for (int64_t rank = 0; good && rank < ranks; rank++)
         good = write_program(module, rank, &one, folder, programs, diag);
     if (cache[0]) sinter_file_remove_folder(cache);
-    good =
-        good && write_list(module, programs, folder, diag); /* last: then the folder is complete */
+    good = good && write_list(module, programs, folder, diag);
     sinter_heap_free(programs);
     return good;
+}
+
+bool sinter_ranks_write(sinter_module *module, const sinter_engine_options *options,
+                        const char *folder, sinter_diag *diag) {
+    sinter_programs_folder programs;
+    return sinter_programs_begin(&programs, folder, diag) &&
+           sinter_programs_end(&programs, SINTER_RANKS_LIST,
+                               write_programs(module, options, programs.made, diag), diag);
 }

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *const LIST = "stages.txt";
 enum { MOST_SLOTS = 1 << 20 };
 
 /* ---- loading ---- */
@@ -23,7 +22,7 @@ const char *sinter_stages_path(sinter_arena *arena, const char *folder, uint32_t
 }
 
 const char *sinter_stages_list(sinter_arena *arena, const char *folder) {
-    return sinter_arena_format(arena, "%s/%s", folder, LIST);
+    return sinter_arena_format(arena, "%s/" SINTER_STAGES_LIST, folder);
 }
 
 bool sinter_stages_is_folder(const char *path) {
@@ -154,11 +153,11 @@ static bool load_programs(sinter_stages *s, sinter_stage *one, const char *path,
                             has_mesh ? "are not the programs" : "is not the program",
                             s->stages.count - 1, has_mesh ? "were" : "was");
     if (has_mesh && !sinter_mesh_equal(&one->ranks->mesh, &s->mesh))
-        return sinter_error(diag, path, "has another mesh than %s says", LIST);
+        return sinter_error(diag, path, "has another mesh than %s says", SINTER_STAGES_LIST);
     size_t inputs = has_mesh ? one->ranks->input_count : sinter_engine_input_count(one->engine),
            outputs = has_mesh ? one->ranks->output_count : sinter_engine_output_count(one->engine);
     return (inputs == one->takes.count && outputs == one->gives.count) ||
-           sinter_error(diag, path, "takes or gives other values than %s says", LIST);
+           sinter_error(diag, path, "takes or gives other values than %s says", SINTER_STAGES_LIST);
 }
 
 static bool load_stage(sinter_stages *s, sinter_lexer *lexer, const char *folder,
@@ -194,7 +193,7 @@ static bool read_micro(sinter_stages *s, sinter_lexer *lexer) {
     if (!sinter_lexer_expect(lexer, "micro")) return false;
     s->is_open = sinter_lexer_accept(lexer, "any");
     return s->is_open || (sinter_lexer_expect_integer(lexer, &s->micro.axes[0].size) &&
-                          sinter_mesh_check(&s->micro, LIST, lexer->diag));
+                          sinter_mesh_check(&s->micro, SINTER_STAGES_LIST, lexer->diag));
 }
 
 static bool read_mesh(sinter_stages *s, sinter_lexer *lexer) {
@@ -332,7 +331,7 @@ static bool count_requests(sinter_stages *s, const sinter_tensor *inputs, sinter
         first = io->abi.name;
         s->micro.axes[0].size = size / io->piece;
     }
-    return sinter_mesh_check(&s->micro, LIST, diag);
+    return sinter_mesh_check(&s->micro, SINTER_STAGES_LIST, diag);
 }
 
 /* The dim of an input that has the name; -1: none. */

@@ -47,6 +47,7 @@ struct sinter_stages {
     sinter_trace_lane **lanes; /* of a job, by process; NULL: runs are not traced */
 };
 
+#define SINTER_STAGES_LIST "stages.txt"
 const char *sinter_stages_list(sinter_arena *arena, const char *folder); /* the file stages.txt */
 /* The program of a stage; the folder of its ranks' programs. */
 const char *sinter_stages_path(sinter_arena *arena, const char *folder, uint32_t stage, bool has_mesh);

@@ -3,6 +3,7 @@
 #include "ir/base/file.h"
 #include "ir/hardware.h"
 #include "passes/way.h"
+#include "runtime/jit/programs_folder.h"
 #include "runtime/jit/stages_internal.h"
 
 #include <math.h>
@@ -302,13 +303,9 @@ static bool write_stage(writer *w, sinter_node stage, uint32_t number) {
     return true;
 }
 
-static bool write_all(writer *w) {
+static bool write_programs(writer *w) {
     uint32_t number = 0;
     sinter_region main = sinter_module_main(w->module);
-    if (!sinter_stages_check_apart(w->whole, w->module, w->how->micro_batches, w->diag) ||
-        !split(w))
-        return false;
-    if (!sinter_file_ensure_folder(w->folder, w->diag)) return false;
     sinter_text_format(&w->list,
                        "// Programs of the stages of a pipeline, stage_0%s on: what runs take and "
                        "give, and what each "
@@ -332,18 +329,22 @@ static bool write_all(writer *w) {
                                                  w->list.data, w->list.size, w->diag); /* last */
 }
 
+static bool write_all(writer *w, const char *folder) {
+    sinter_programs_folder programs;
+    if (!sinter_stages_check_apart(w->whole, w->module, w->how->micro_batches, w->diag) ||
+        !split(w) || !sinter_programs_begin(&programs, folder, w->diag))
+        return false;
+    w->folder = programs.made;
+    return sinter_programs_end(&programs, SINTER_STAGES_LIST, write_programs(w), w->diag);
+}
+
 bool sinter_stages_write(sinter_module *module, const sinter_module *whole,
                          const sinter_stages_options *how, const sinter_engine_options *options,
                          const char *folder, sinter_diag *diag) {
-    writer w = {.module = module,
-                .whole = whole,
-                .how = how,
-                .options = options,
-                .folder = folder,
-                .diag = diag};
+    writer w = {.module = module, .whole = whole, .how = how, .options = options, .diag = diag};
     sinter_arena_init(&w.arena);
     sinter_map_init(&w.slots, &w.arena);
-    bool good = write_all(&w);
+    bool good = write_all(&w, folder);
     sinter_text_deinit(&w.list);
     sinter_arena_deinit(&w.arena);
     return good;

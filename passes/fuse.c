@@ -277,22 +277,24 @@ static bool has_few_rows(const sinter_fusion *f, sinter_node contraction, int64_
 }
 
 /* A few rows times a transposed matrix, each of whose elements they use along the axis that was last; or one such matrix, the first factor,
- * times a single column: its rows are next to each other. */
+ * times a single column: its rows are next to each other. A GPU's blocks read any operand as it lies: their tiles of it are staged in shared
+ * memory along whichever axis has its elements next to each other (codegen/schedule/block_stage.c). */
 static bool is_read_in_order(const sinter_fusion *f, sinter_node contraction, uint32_t operand,
                              sinter_node transpose) {
     /* 2 and 4 rows by a matrix of 2048 x 1024 as it lies take 0.16 and 0.32 ms of a Zen 4, 0.72 and 0.82 by one put in order first
      * (docs/benchmarks.md); a row more costs more this way, and more of them were not measured. The schedule that has all rows take a row of the
-     * matrix before the next one comes is of CPUs alone (codegen/schedule/cpu/reduce.c), so GPUs have it for one row only. */
+     * matrix before the next one comes is of CPUs alone (codegen/schedule/cpu/reduce.c). */
     enum { FEW_ROWS = 4 };
     const int64_t *perm = NULL;
     size_t rank = sinter_node_get_ints(f->module, transpose, "perm", &perm);
     if (rank < 2 || perm[rank - 2] != (int64_t)rank - 1) return false;
+    if (f->machine->has_device) return true;
     if (operand) {
         const sinter_type *row =
             sinter_value_type(f->module, sinter_node_operand(f->module, contraction, 0));
         return row->rank < 2 ||
                sinter_dim_is(sinter_module_dims(f->module), row->dims[row->rank - 2], 1) ||
-               (!f->machine->has_device && has_few_rows(f, contraction, FEW_ROWS));
+               has_few_rows(f, contraction, FEW_ROWS);
     }
     const sinter_type *column =
         sinter_value_type(f->module, sinter_node_operand(f->module, contraction, 1));
@@ -346,8 +348,8 @@ static void join_widened(sinter_fusion *f, sinter_node node, uint32_t own) {
 }
 
 /* A contraction reads through the transpositions that only it wants: of constants, which are packed for it anyway, of
- * axes other than the last, and where that is the order in which few rows read, or a single column. Axes of size 1 may come or go
- * in between. */
+ * axes other than the last, and where that is the order in which few rows read, a single column, or tiles of a GPU.
+ * Axes of size 1 may come or go in between. */
 static void join_transposed(sinter_fusion *f, sinter_node node, uint32_t own) {
     for (uint32_t i = 0; i < sinter_node_get(f->module, node)->operand_count; ++i) {
         sinter_value operand = sinter_node_operand(f->module, node, i);

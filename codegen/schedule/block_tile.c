@@ -539,7 +539,9 @@ static void place_lanes(tiling *t) {
         rows->loop &&
         sinter_schedule_reading(t->schedule, rows->value, rows->loop->var) == SINTER_READING_NEXT &&
         sinter_schedule_reading(t->schedule, rows->value, inner) != SINTER_READING_NEXT;
-    rows->along_depth = !turned || rows->extent % LANES;
+    /* lanes of a warp side by side along the rows: of several steps, where a tile has fewer rows than a warp lanes */
+    const bool in_lanes = rows->extent % LANES == 0 || LANES % rows->extent == 0;
+    rows->along_depth = !turned || !in_lanes;
     rows->depth_last = rows->along_depth;
     columns->along_depth =
         sinter_schedule_reading(t->schedule, columns->value, columns->loop->var) ==

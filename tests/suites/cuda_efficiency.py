@@ -51,6 +51,11 @@ CASES = [
     ("contraction with edges", "%x: f32[100,90], %z: f32[90,120]", "%y = matmul(%x, %z)", ASKED, LIMIT),
     ("contraction of rows and rows", "%x: f32[128,96], %w: f32[128,96]",
      "%z = transpose(%w) {perm = [1, 0]}\n    %y = matmul(%x, %z)", ASKED, LIMIT),
+    ("contraction of columns and columns", "%v: f32[96,128], %z: f32[96,128]",
+     "%x = transpose(%v) {perm = [1, 0]}\n    %y = matmul(%x, %z)", ASKED, LIMIT),
+    ("contraction of columns and rows of bf16", "%v: bf16[96,128], %w: bf16[128,96]",
+     "%a = transpose(%v) {perm = [1, 0]}\n    %b = transpose(%w) {perm = [1, 0]}\n    %x = cast(%a) {to = f32}\n    %z = cast(%b) {to = f32}\n"
+     "    %y = matmul(%x, %z)", ASKED, LIMIT, "80"),
     ("contraction of bf16", "%a: bf16[128,96], %b: bf16[96,128]",
      "%x = cast(%a) {to = f32}\n    %z = cast(%b) {to = f32}\n    %y = matmul(%x, %z)", ASKED, LIMIT, "80"),
     ("contraction by copies under way", "%x: f32[128,96], %z: f32[96,128]", "%y = matmul(%x, %z)", ASKED, LIMIT, "80"),

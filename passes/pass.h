@@ -8,6 +8,12 @@
 
 enum { SINTER_MOST_STAGES = 1000 }; /* of a pipeline */
 
+/* What pipeline-split expects. */
+typedef struct sinter_pipeline_price {
+    double seconds; /* of a run of so many requests; of ever more, of one */
+    double take_seconds[SINTER_MOST_STAGES]; /* by stage: until a request has come from the stage before */
+} sinter_pipeline_price;
+
 /* What ranks are to be good at. */
 typedef enum sinter_goal {
     SINTER_GOAL_LATENCY,    /* one run in the least time */
@@ -61,7 +67,7 @@ typedef struct sinter_pipeline_options {
     sinter_goal goal; /* of these choices */
     uint32_t stages; /* of a pipeline; 0: chosen */
     int64_t requests; /* of a run of a pipeline; 0: ever more */
-    double *run_seconds; /* pipeline-split: takes what such a run is estimated at, of ever more a request; NULL: nobody asks */
+    sinter_pipeline_price *price; /* pipeline-split: takes what is expected; NULL: nobody asks */
     const sinter_chooser *chooser; /* measured answers to what passes ask about layers; NULL: none */
     const sinter_pass *without[2]; /* left out wherever they stand; NULL: none */
     const char *programs;     /* passes that make the program of a rank, for those that compare such; NULL: the pipeline of -O1 */

@@ -340,6 +340,13 @@ static void split(splitter *s, const size_t *ends, uint32_t stages) {
     }
 }
 
+static void tell_price(const splitter *s, const size_t *ends, uint32_t stages,
+                       sinter_pipeline_price *out_price) {
+    out_price->seconds = run_seconds(s, stages);
+    for (uint32_t k = 0; k < stages; k++)
+        out_price->take_seconds[k] = k ? take_seconds(s, s->taken[ends[k - 1]]) : 0;
+}
+
 static bool has_stages(const sinter_module *module) {
     sinter_region main = sinter_module_main(module);
     SINTER_FOR_NODES (module, main, node)
@@ -389,7 +396,7 @@ void sinter_pass_pipeline_split(sinter_pass_context *context) {
         refuse(&s);
         return;
     }
-    if (context->options->run_seconds) *context->options->run_seconds = run_seconds(&s, stages);
     find_ends(&s, stages, ends);
+    if (context->options->price) tell_price(&s, ends, stages, context->options->price);
     split(&s, ends, stages);
 }

@@ -1,4 +1,5 @@
-/* What a model would take on described hardware: on one device, and on ranks as shard-auto would have them. The program that is
+/* What a model would take on described hardware: on one device, on ranks as shard-auto would have them, and as a pipeline of stages that
+ * ranks share as well. The program that is
  * priced is the one that would be compiled, after all passes. Test: tests/cli/plan.test */
 #pragma once
 #include "ir/estimate.h"
@@ -7,17 +8,21 @@
 typedef struct sinter_plan_options {
     sinter_goal goal;
     bool explain;                        /* what was considered goes to diag, as notes */
+    const sinter_module *micro; /* of one request of a pipeline; NULL: a run is one */
+    int64_t requests;           /* in a run */
     const sinter_engine_options *engine; /* for what passes do; its target gives way to the hardware's */
 } sinter_plan_options;
 
 /* One way to run it. */
 typedef struct sinter_plan_way {
-    sinter_module *module; /* of rank 0, after passes; the plan's */
-    sinter_estimate estimate;
-    int64_t ranks;
+    sinter_module *module; /* of rank 0, after passes; the plan's. Of a pipeline that of the longest stage */
+    sinter_estimate estimate; /* of a run of the module, with what it takes from the stage before */
+    double seconds;           /* of a run; of a pipeline all its requests through all stages */
+    uint32_t stages;
+    int64_t ranks; /* of all stages */
     double bytes; /* that a rank needs: weights and what is alive at once */
     bool fits;
-    const char *words; /* "x=2: all_reduce 24, all_gather 1 (9.4 MB)"; "one device" */
+    const char *words; /* "x=2: all_reduce 24, all_gather 1 (9.4 MB)"; "one device"; "4 stages of x=2, ..." */
 } sinter_plan_way;
 
 typedef struct sinter_plan {

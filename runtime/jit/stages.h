@@ -27,6 +27,13 @@ typedef struct sinter_stages_options {
 bool sinter_stages_write(sinter_module *module, const sinter_module *whole, const sinter_stages_options *how,
                          const sinter_engine_options *options, const char *folder, sinter_diag *diag);
 
+/* A stage's program before the passes of its target, of ranks that of the first, which is the visitor's; seconds until a request has come
+ * from the stage before. False after an error. */
+typedef bool sinter_stages_visitor(void *user, sinter_module *program, double take_seconds, sinter_diag *diag);
+/* The same stages, in order, but nothing is compiled or written. False after an error, also the visitor's. */
+bool sinter_stages_visit(sinter_module *module, const sinter_module *whole, const sinter_stages_options *how,
+                         const sinter_engine_options *options, sinter_stages_visitor *visit, void *user, sinter_diag *diag);
+
 bool sinter_stages_is_folder(const char *path);
 /* seconds: how long a rank, or a process of a stage, waits for others. NULL after an error. */
 sinter_stages *sinter_stages_load(const char *folder, const sinter_engine_options *options, double seconds, sinter_diag *diag);

@@ -19,6 +19,9 @@ typedef struct writer {
     sinter_map slots; /* value -> slot */
     uint32_t slot_count;
     int64_t piece; /* indices of a request, where runs say how many there are; 0: not known yet */
+    sinter_stages_visitor *visit; /* takes the programs, which are not written then */
+    void *user;
+    sinter_pipeline_price *price;
     sinter_text list;
     sinter_diag *diag;
 } writer;
@@ -41,7 +44,7 @@ static sinter_hardware share_of(const sinter_hardware *hardware, uint32_t stages
 /* Shardings spread over the whole module first, so that what one stage gives is cut as the next one takes it. stages: 0 as many as
  * are best. */
 static bool split_into(const writer *w, sinter_module *module, uint32_t stages, bool explain,
-                       double *out_seconds, sinter_diag *diag) {
+                       sinter_pipeline_price *out_price, sinter_diag *diag) {
     const sinter_hardware share = share_of(w->how->hardware, stages);
     const sinter_ranks_options spread = {.hardware = &share,
                                          .chooses = w->how->chooses,
@@ -52,7 +55,7 @@ static bool split_into(const writer *w, sinter_module *module, uint32_t stages, 
     const sinter_pipeline_options options = {.hardware = w->how->hardware,
                                              .stages = stages,
                                              .requests = w->how->micro_batches,
-                                             .run_seconds = out_seconds,
+                                             .price = out_price,
                                              .explain = explain};
     size_t changes;
     return sinter_ranks_spread(module, &spread, diag) &&
@@ -75,13 +78,14 @@ static void explain_stages(const writer *w, const sinter_module *module, uint32_
  * has more stages than there are nodes, is none; 0 where all are none. */
 static uint32_t choose_stages(const writer *w) {
     uint32_t chosen = 0;
-    double best = INFINITY, seconds = INFINITY;
+    double best = INFINITY;
     int64_t devices = w->how->hardware->devices;
     for (uint32_t stages = 1; stages <= devices && stages <= SINTER_MOST_STAGES; stages++) {
         sinter_diag quiet = {0};
         if (devices % stages) continue;
         sinter_module *module = sinter_module_clone(w->module);
-        bool good = split_into(w, module, stages, false, &seconds, &quiet);
+        bool good = split_into(w, module, stages, false, w->price, &quiet);
+        const double seconds = w->price->seconds;
         if (good) explain_stages(w, module, stages, seconds);
         sinter_module_destroy(module);
         if (!good || (chosen && !sinter_way_pays(seconds, best))) continue;
@@ -93,9 +97,8 @@ static uint32_t choose_stages(const writer *w) {
 
 static bool split(writer *w) {
     uint32_t stages = w->how->stages;
-    double seconds;
     if (w->how->chooses && !stages && !has_mesh(w)) stages = choose_stages(w);
-    return split_into(w, w->module, stages, w->how->explain, &seconds, w->diag);
+    return split_into(w, w->module, stages, w->how->explain, w->price, w->diag);
 }
 
 /* ---- inputs and outputs ---- */
@@ -287,14 +290,32 @@ static bool write_ranks(writer *w, sinter_module *module, uint32_t number, uint6
     return good;
 }
 
+/* Takes the module: its program, of ranks that of the first, goes to whoever asked. */
+static bool visit_program(writer *w, sinter_module *module, uint32_t number) {
+    const sinter_ranks_options cut = {.hardware = w->how->hardware};
+    if (has_mesh(w)) {
+        sinter_module *all = module;
+        module =
+            sinter_ranks_cut(all, &cut, w->diag) ? sinter_ranks_program(all, 0, w->diag) : NULL;
+        sinter_module_destroy(all);
+    }
+    return module && w->visit(w->user, module, w->price->take_seconds[number], w->diag);
+}
+
+/* Takes the module. */
+static bool finish_program(writer *w, sinter_module *module, uint32_t number, uint64_t *out_hash) {
+    return w->visit      ? visit_program(w, module, number)
+           : has_mesh(w) ? write_ranks(w, module, number, out_hash)
+                         : write_program(w, module, number, out_hash);
+}
+
 static bool write_stage(writer *w, sinter_node stage, uint32_t number) {
     value_list takes = {0}, gives = {0};
     uint64_t hash = 0;
     list_values(w, stage, &takes, &gives);
     for (size_t i = 0; i < gives.count; i++) sum_value(w, w->module, gives.items[i]);
     sinter_module *module = extract(w, stage, &takes, &gives);
-    if (!module || !(has_mesh(w) ? write_ranks : write_program)(w, module, number, &hash))
-        return false;
+    if (!module || !finish_program(w, module, number, &hash)) return false;
     for (size_t i = 0; i < gives.count; i++) add_slot(w, gives.items[i]);
     sinter_text_format(&w->list, "stage 0x%016llx", (unsigned long long)hash);
     list_slots(w, "takes", &takes);
@@ -325,27 +346,50 @@ static bool write_programs(writer *w) {
     SINTER_FOR_NODES (w->module, main, node)
         if (sinter_node_find_attr(w->module, node, "stage") && !write_stage(w, node, number++))
             return false;
-    return write_outputs(w) && sinter_file_write(sinter_stages_list(&w->arena, w->folder),
-                                                 w->list.data, w->list.size, w->diag); /* last */
+    return write_outputs(w) &&
+           (!w->folder || sinter_file_write(sinter_stages_list(&w->arena, w->folder), w->list.data,
+                                            w->list.size, w->diag)); /* last */
 }
 
+/* folder: NULL where programs are visited. */
 static bool write_all(writer *w, const char *folder) {
     sinter_programs_folder programs;
     if (!sinter_stages_check_apart(w->whole, w->module, w->how->micro_batches, w->diag) ||
-        !split(w) || !sinter_programs_begin(&programs, folder, w->diag))
+        !split(w))
         return false;
+    if (!folder) return write_programs(w);
+    if (!sinter_programs_begin(&programs, folder, w->diag)) return false;
     w->folder = programs.made;
     return sinter_programs_end(&programs, SINTER_STAGES_LIST, write_programs(w), w->diag);
+}
+
+static bool make(writer *w, const char *folder) {
+    sinter_arena_init(&w->arena);
+    sinter_map_init(&w->slots, &w->arena);
+    w->price = sinter_heap_alloc(sizeof *w->price);
+    bool good = write_all(w, folder);
+    sinter_heap_free(w->price);
+    sinter_text_deinit(&w->list);
+    sinter_arena_deinit(&w->arena);
+    return good;
 }
 
 bool sinter_stages_write(sinter_module *module, const sinter_module *whole,
                          const sinter_stages_options *how, const sinter_engine_options *options,
                          const char *folder, sinter_diag *diag) {
     writer w = {.module = module, .whole = whole, .how = how, .options = options, .diag = diag};
-    sinter_arena_init(&w.arena);
-    sinter_map_init(&w.slots, &w.arena);
-    bool good = write_all(&w, folder);
-    sinter_text_deinit(&w.list);
-    sinter_arena_deinit(&w.arena);
-    return good;
+    return make(&w, folder);
+}
+
+bool sinter_stages_visit(sinter_module *module, const sinter_module *whole,
+                         const sinter_stages_options *how, const sinter_engine_options *options,
+                         sinter_stages_visitor *visit, void *user, sinter_diag *diag) {
+    writer w = {.module = module,
+                .whole = whole,
+                .how = how,
+                .options = options,
+                .visit = visit,
+                .user = user,
+                .diag = diag};
+    return make(&w, NULL);
 }

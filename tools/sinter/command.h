@@ -90,6 +90,10 @@ bool is_named(const char *names, const char *name);
 /* ---- models and tensors ---- */
 /* Import with --dim applied: "N=8", "N=1..2048". */
 sinter_module *load_model(const char *path, const arguments *a, sinter_diag *diag);
+/* The model of one micro-batch: NAME=SIZE in place of what --dim says of the name. NULL after an error. */
+sinter_module *load_micro(const arguments *a, const char *micro, sinter_diag *diag);
+/* How many such make up a run, by the first axes of inputs that differ; 0: runs say. */
+bool count_micro_batches(const sinter_module *whole, const sinter_module *part, int64_t *out_count, sinter_diag *diag);
 /* Notes which symbolic dims of inputs are which numbers to what prices the model. */
 void tell_assumed(sinter_module *module, sinter_diag *diag);
 /* --target, --passes, -O, --threads, --verify-each, ... */

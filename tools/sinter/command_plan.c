@@ -13,7 +13,13 @@ static const option_spec own_options[] = {
     {.name = "goal",
      .value = "GOAL",
      .doc = "what ranks are to be good at: latency (of one run), throughput, memory (of a device)"},
-    {.name = "nodes", .doc = "list the kernels of the best way, with what bounds each"},
+    {.name = "micro",
+     .value = "NAME=SIZE",
+     .doc = "a symbolic dimension that is the batch (the first axis), and its size in each of the "
+            "requests that a pipeline cuts a run into (a run is one request)"},
+    {.name = "nodes",
+     .doc = "list the kernels of the best way, of a pipeline those of its longest stage, with what "
+            "bounds each"},
     {.name = "explain", .doc = "the meshes that were considered, as notes"},
     {.name = "json",
      .value = "FILE",
@@ -28,7 +34,7 @@ typedef struct description {
 
 typedef struct planner {
     const arguments *a;
-    sinter_module *module;
+    sinter_module *module, *micro; /* micro: of a request, where --micro says one */
     sinter_plan_options options;
     sinter_arena arena;
     SINTER_VECTOR(description) descriptions;
@@ -89,11 +95,12 @@ static void put_json(planner *p, const char *path, const sinter_plan *plan,
     sinter_text_format(
         &p->json,
         ", \"ms\": %.6g, \"runs_per_second\": %.6g, \"device_bytes\": %.0f, \"fits\": %s, "
-        "\"dollars_per_million\": %.6g, \"ranks\": %lld, \"bound\": \"%s\", \"one_device_ms\": "
+        "\"dollars_per_million\": %.6g, \"ranks\": %lld, \"stages\": %u, \"bound\": \"%s\", "
+        "\"one_device_ms\": "
         "%.6g, "
         "\"ways\": ",
         1e3 * plan->seconds, plan->runs_per_second, best->bytes, best->fits ? "true" : "false",
-        plan->dollars_per_million, (long long)best->ranks,
+        plan->dollars_per_million, (long long)best->ranks, best->stages,
         sinter_bound_names[sinter_estimate_bound(&best->estimate)],
         1e3 * plan->one.estimate.seconds);
     sinter_text_json(&p->json, sinter_string_of(best->words));
@@ -128,6 +135,18 @@ static bool read_descriptions(planner *p, const char *list, sinter_diag *diag) {
     return good;
 }
 
+static bool read_requests(planner *p, sinter_diag *diag) {
+    const char *micro = arguments_find(p->a, "micro");
+    p->options.requests = 1;
+    if (!micro) return true;
+    p->options.micro = p->micro = load_micro(p->a, micro, diag);
+    if (!p->micro || !count_micro_batches(p->module, p->micro, &p->options.requests, diag))
+        return false;
+    return p->options.requests > 0 ||
+           sinter_error(diag, "--micro",
+                        "a run has no known number of requests: --dim NAME=SIZE says its batch");
+}
+
 static bool plan_for_all(planner *p, sinter_diag *diag) {
     bool good = true;
     sinter_text_append_string(&p->json, "[");
@@ -152,10 +171,11 @@ static int run_plan(const arguments *a) {
     bool good = read_descriptions(&p, list, &diag);
     p.module = good ? load_model(a->operands[0], a, &diag) : NULL;
     if (p.module) tell_assumed(p.module, &diag);
-    good = p.module && plan_for_all(&p, &diag) &&
+    good = p.module && read_requests(&p, &diag) && plan_for_all(&p, &diag) &&
            (!json || sinter_file_write(json, p.json.data, p.json.size, &diag));
     sinter_text_deinit(&p.json);
     sinter_module_destroy(p.module);
+    sinter_module_destroy(p.micro);
     for (size_t i = 0; i < p.descriptions.count; i++)
         sinter_hardware_deinit(&p.descriptions.items[i].hardware);
     sinter_arena_deinit(&p.arena);
@@ -166,8 +186,8 @@ const command command_plan = {
     .name = "plan",
     .operands = "MODEL",
     .doc = "what a model would take on described hardware",
-    .usage =
-        "sinter plan MODEL --hardware=FILE,... [--goal=latency|throughput|memory] [--json=FILE]",
+    .usage = "sinter plan MODEL --hardware=FILE,... [--goal=latency|throughput|memory] "
+             "[--micro=NAME=SIZE] [--json=FILE]",
     .details = "For each description: time of one run, runs a second of all its devices, memory of "
                "a device, cost of a "
                "million\nruns, what bounds it, and how it is best shared. Symbolic dims count as "

@@ -156,40 +156,6 @@ static bool shard(sinter_module *module, const arguments *a, const sinter_engine
 
 /* ---- pipelines ---- */
 
-/* The model of one micro-batch: NAME=SIZE in place of what --dim says of the name. */
-static sinter_module *load_micro(const arguments *a, const char *micro, sinter_diag *diag) {
-    sinter_module *module = sinter_import_file(a->operands[0], diag);
-    bool good = module && sinter_infer_bind_text(module, micro, diag);
-    size_t name = strcspn(micro, "=") + 1;
-    for (size_t i = 0; good && i < a->option_count; ++i)
-        if (!strcmp(a->options[i].name, "dim") && strncmp(a->options[i].value, micro, name) != 0)
-            good = sinter_infer_bind_text(module, a->options[i].value, diag);
-    if (good) return module;
-    sinter_module_destroy(module);
-    return NULL;
-}
-
-/* By the first axes of inputs that differ; 0: runs say. */
-static bool count_micro_batches(const sinter_module *whole, const sinter_module *part,
-                                int64_t *out_count, sinter_diag *diag) {
-    *out_count = 1;
-    for (uint32_t i = 0; i < sinter_module_input_count(whole); ++i) {
-        const sinter_type *all = sinter_value_type(whole, sinter_module_input(whole, i)),
-                          *own = sinter_value_type(part, sinter_module_input(part, i));
-        int64_t size = 0, piece = 0;
-        if (all->kind != SINTER_TYPE_TENSOR || !all->rank ||
-            !sinter_dim_is_const(sinter_module_dims(part), own->dims[0], &piece))
-            continue;
-        bool is_known = sinter_dim_is_const(sinter_module_dims(whole), all->dims[0], &size);
-        if (is_known && size == piece) continue;
-        *out_count = is_known ? size / (piece > 0 ? piece : 1) : 0;
-        if (piece > 0 && (!is_known || size % piece == 0)) return true;
-        return sinter_error(diag, "--micro", "%lld is no part of the batch of %lld",
-                            (long long)piece, (long long)size);
-    }
-    return true;
-}
-
 /* 0: as many as are best. */
 static bool read_stages(const arguments *a, int64_t *out_stages) {
     *out_stages = 0;

@@ -1,6 +1,7 @@
 /* What the sub-commands share: models with --dim, engines with --target, inputs from files or made. Test: tests/cli/ */
 #include "codegen/tuning.h"
 #include "frontends/import.h"
+#include "ir/infer.h"
 #include "runtime/device.h"
 #include "runtime/jit/inputs.h"
 #include "runtime/job.h"
@@ -143,6 +144,38 @@ sinter_module *load_model(const char *path, const arguments *a, sinter_diag *dia
         return NULL;
     }
     return sinter_import_file_bound(path, arguments_list(a, "dim"), diag);
+}
+
+sinter_module *load_micro(const arguments *a, const char *micro, sinter_diag *diag) {
+    sinter_module *module = sinter_import_file(a->operands[0], diag);
+    bool good = module && sinter_infer_bind_text(module, micro, diag);
+    size_t name = strcspn(micro, "=") + 1;
+    for (size_t i = 0; good && i < a->option_count; ++i)
+        if (!strcmp(a->options[i].name, "dim") && strncmp(a->options[i].value, micro, name) != 0)
+            good = sinter_infer_bind_text(module, a->options[i].value, diag);
+    if (good) return module;
+    sinter_module_destroy(module);
+    return NULL;
+}
+
+bool count_micro_batches(const sinter_module *whole, const sinter_module *part, int64_t *out_count,
+                         sinter_diag *diag) {
+    *out_count = 1;
+    for (uint32_t i = 0; i < sinter_module_input_count(whole); ++i) {
+        const sinter_type *all = sinter_value_type(whole, sinter_module_input(whole, i)),
+                          *own = sinter_value_type(part, sinter_module_input(part, i));
+        int64_t size = 0, piece = 0;
+        if (all->kind != SINTER_TYPE_TENSOR || !all->rank ||
+            !sinter_dim_is_const(sinter_module_dims(part), own->dims[0], &piece))
+            continue;
+        bool is_known = sinter_dim_is_const(sinter_module_dims(whole), all->dims[0], &size);
+        if (is_known && size == piece) continue;
+        *out_count = is_known ? size / (piece > 0 ? piece : 1) : 0;
+        if (piece > 0 && (!is_known || size % piece == 0)) return true;
+        return sinter_error(diag, "--micro", "%lld is no part of the batch of %lld",
+                            (long long)piece, (long long)size);
+    }
+    return true;
 }
 
 /* "batch 1, length 1": each symbol once. */

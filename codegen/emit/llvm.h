@@ -127,6 +127,7 @@ void sinter_llvm_store_field(sinter_llvm_function *f, LLVMValueRef value, LLVMVa
 /* ---- llvm_expr.c ---- */
 LLVMTypeRef sinter_llvm_value_type(sinter_llvm_module *module, sinter_dtype dtype); /* bool is i1 in values */
 bool sinter_llvm_is_vector(LLVMValueRef value);
+LLVMValueRef sinter_llvm_splat(sinter_llvm_function *f, LLVMValueRef value, uint32_t lanes); /* a scalar to so many lanes */
 LLVMValueRef sinter_llvm_widen(sinter_llvm_function *f, LLVMValueRef value); /* a scalar to all lanes */
 LLVMTypeRef sinter_llvm_like(LLVMValueRef like, LLVMTypeRef scalar);         /* with the lanes of `like` */
 void sinter_llvm_forget(sinter_llvm_function *f); /* loads and mutable reads may differ from here on */
@@ -149,6 +150,8 @@ LLVMValueRef sinter_llvm_cast(sinter_llvm_function *f, LLVMValueRef value, sinte
 /* cast(i32, min(max(round_even(v) + z, low), high)), as such or in an 8-bit type that holds it; NULL: not of that form, or
  * the target has no instruction for it. */
 LLVMValueRef sinter_llvm_round(sinter_llvm_function *f, const sinter_loop_expr *cast);
+/* Four of these that fill a byte each, put together as one i32; NULL as above. */
+LLVMValueRef sinter_llvm_round_word(sinter_llvm_function *f, const sinter_loop_expr *expr);
 /* Four bytes put together, as one load; NULL: not of that form. */
 LLVMValueRef sinter_llvm_word(sinter_llvm_function *f, const sinter_loop_expr *expr);
 /* The stores from this one on that take a word apart, as one: the last of them; NULL: not of that form. */

@@ -23,14 +23,17 @@ LLVMTypeRef sinter_llvm_like(LLVMValueRef like, LLVMTypeRef scalar) {
                                        : scalar;
 }
 
-LLVMValueRef sinter_llvm_widen(sinter_llvm_function *f, LLVMValueRef value) {
-    if (sinter_llvm_is_vector(value)) return value;
-    LLVMTypeRef type = LLVMVectorType(LLVMTypeOf(value), f->lanes);
-    LLVMTypeRef indices = LLVMVectorType(f->module->i32, f->lanes);
+LLVMValueRef sinter_llvm_splat(sinter_llvm_function *f, LLVMValueRef value, uint32_t lanes) {
+    LLVMTypeRef type = LLVMVectorType(LLVMTypeOf(value), lanes);
+    LLVMTypeRef indices = LLVMVectorType(f->module->i32, lanes);
     LLVMValueRef undefined = LLVMGetPoison(type);
     LLVMValueRef first =
         LLVMBuildInsertElement(f->builder, undefined, value, LLVMConstNull(f->module->i32), "");
     return LLVMBuildShuffleVector(f->builder, first, undefined, LLVMConstNull(indices), "");
+}
+
+LLVMValueRef sinter_llvm_widen(sinter_llvm_function *f, LLVMValueRef value) {
+    return sinter_llvm_is_vector(value) ? value : sinter_llvm_splat(f, value, f->lanes);
 }
 
 /* ---- values remembered within a statement ---- */
@@ -395,6 +398,7 @@ static LLVMValueRef emit_checked(sinter_llvm_function *f, const char *name,
 
 static LLVMValueRef emit_call(sinter_llvm_function *f, const sinter_loop_expr *expr) {
     LLVMValueRef arguments[3], word = sinter_llvm_word(f, expr);
+    if (!word) word = sinter_llvm_round_word(f, expr);
     if (word) return word;
     for (uint32_t i = 0; i < expr->argument_count; i++)
         arguments[i] = sinter_llvm_expr(f, expr->arguments[i]);

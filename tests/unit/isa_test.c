@@ -46,6 +46,29 @@ enum { INPUT_COUNT = sizeof inputs / sizeof *inputs };
                "127.0") ")) - 3:i32) * 0.5:f32 + cast(f32, cast(u8, " CLAMPED("", "0.0",           \
                                                                               "255.0") "))")
 
+/* Four results as one word, in all lanes; numbers far outside of i32, infinities and NaN among them. */
+#define SCALED(by) "cast(f32, %a[i + v]) * " by
+#define PART(dtype, value, shift, low, high)                                                       \
+ "cast(i32, cast(u8, cast(" dtype ", cast(i32, min(max(round_even(" value ")" shift ", " low       \
+ ":f32), " high ":f32)))))"
+#define WORD(name, lanes, dtype, a, b, c, d, shift, low, high)                                     \
+ ROUND(                                                                                            \
+     "word_" name, "i32", lanes,                                                                   \
+     PART(dtype, a, shift, low, high) " | " PART(dtype, b, shift, low, high) " << 8:i32 | " PART(  \
+         dtype, c, shift, low, high) " << 16:i32 | " PART(dtype, d, shift, low, high) " << "       \
+                                                                                      "24:i32")
+#define WORDS(lanes)                                                                               \
+ WORD("u8", lanes, "u8", QUOTIENT, SCALED("0.0000001:f32"), SCALED("3.5:f32"),                     \
+      "(" QUOTIENT ") * -1.0e30:f32", " + 119.0:f32", "0.0", "255.0"),                             \
+     WORD("u8_plain", lanes, "u8", QUOTIENT, SCALED("0.0000001:f32"), QUOTIENT, QUOTIENT, "",      \
+          "0.0", "255.0"),                                                                         \
+     WORD("u8_loaded", lanes, "u8", "(" QUOTIENT ") * 1.0e30:f32", SCALED("0.00000003:f32"),       \
+          QUOTIENT, SCALED("0.25:f32"), " + cast(f32, %u[5])", "0.0", "255.0"),                    \
+     WORD("i8", lanes, "i8", QUOTIENT, SCALED("0.00000005:f32"), "(" QUOTIENT ") * 1.0e30:f32",    \
+          SCALED("-0.00000002:f32"), " + cast(f32, %j[3])", "-128.0", "127.0"),                    \
+     WORD("i8_plain", lanes, "i8", SCALED("0.00000005:f32"), QUOTIENT, SCALED("0.5:f32"),          \
+          SCALED("2.0:f32"), "", "-128.0", "127.0")
+
 /* Kernels with one output of 512 elements. */
 static const struct {
     const char *name, *dtype, *body;
@@ -116,6 +139,10 @@ static const struct {
     ROUNDS("8"),
     ROUNDS("16"),
     ROUNDS("32"),
+    WORDS("4"),
+    WORDS("8"),
+    WORDS("16"),
+    WORDS("32"),
     {"wide", "i64",
      "for i in 0..512 step 4 { for v in 0..4 vector { %y[i + v] = "
      "cast(i64, %a[i + v]) * cast(i64, %b[i + v]) / max(cast(i64, %u[i + v]), 1) } }"},

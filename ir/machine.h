@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 enum { SINTER_CACHE_LINE = 64 }; /* bytes, of every machine in codegen/target.def */
+/* Of a GPU's thread, for what it keeps between the products of a kernel: half of what it may have, for what is multiplied and places take the rest. */
+enum { SINTER_DEVICE_KEPT_REGISTERS = 104 };
 
 typedef struct sinter_machine {
     uint32_t vector_bytes;

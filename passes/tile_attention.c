@@ -2,8 +2,8 @@
  * the cheapest by an estimate of cycles from the sizes and the machine's numbers, among those that have room in shared memory. On a
  * CPU lowering chooses by itself.
  *
- *   steps of keys: products; scores, weights and sums go through shared memory, keys and values come from the second cache; and in each some
- *   latencies, which other blocks of the multiprocessor fill.
+ *   steps of keys: products; weights, and scores and sums that have no room in registers, go through shared memory, keys and values come from the
+ *   second cache; and in each some latencies, which other blocks of the multiprocessor fill.
  * A mask that is causal and nothing else, a constant, becomes the attribute that says so. Where queries, keys and values are halves (f16, bf16) the
  * products are of these, and of exponentials that are rounded so.
  * Needs attention as decompose leaves it. Values change by rounding. Test: tests/passes/tile_attention/ */
@@ -28,7 +28,9 @@ enum {
     TILES = 4,              /* and so often: two of a ring for both products */
     PARTS = 80,             /* bytes of a row beside: partial results of its reductions */
     PAD = 32,               /* bytes that rows of scratch are longer */
-    MOST_BLOCKS_BESIDE = 4, /* of a multiprocessor, by their registers */
+    MOST_BLOCKS_BESIDE = 4, /* of a multiprocessor, by their registers, */
+    KEEPING_THREADS = 384,  /* and how many threads keep scores and products in them, */
+    THREADS_OF_ROW = 2,     /* so many for each row */
     FEW_ROWS = 32
 };
 
@@ -73,11 +75,16 @@ static shape describe(const sinter_module *module, sinter_node node) {
                    .rounds = rounds};
 }
 
+/* Scores and products stay in the registers of units for matrices. */
+static bool keeps_sums(const shape *s, int64_t keys) {
+    return s->rounds && (keys + s->value_size) / THREADS_OF_ROW <= SINTER_DEVICE_KEPT_REGISTERS;
+}
+
 /* Shared memory of a block. */
 static int64_t bytes_of(const shape *s, int64_t rows, int64_t keys) {
     const int64_t weights = s->rounds ? keys * s->element + PAD : 0;
-    const int64_t row =
-        (keys + s->value_size) * 4 + s->size * s->element + weights + 3 * PAD + PARTS;
+    const int64_t sums = keeps_sums(s, keys) ? 0 : (keys + s->value_size) * 4,
+                  row = sums + s->size * s->element + weights + 3 * PAD + PARTS;
     return rows * row + TILES * TILE_ROW * (keys < TILE_KEYS ? keys : TILE_KEYS);
 }
 
@@ -92,7 +99,8 @@ static double cycles_of(const shape *s, const sinter_machine *machine, int64_t r
                  rate = !s->rounds ? machine->device_lanes
                                    : machine->device_halves / (s->element == 4 ? 2.0 : 1.0);
     const double products = r * n * sizes / rate,
-                 shared = (r * n * (12 + 4 * element) + r * (double)s->value_size * 8 +
+                 sums = keeps_sums(s, keys) ? 0 : r * (n * 12 + (double)s->value_size * 8),
+                 shared = (sums + r * (n * 4 + (double)s->size) * element +
                            n * sizes * element * (1 + r / 16)) /
                           SHARED_BYTES,
                  cache = n * sizes * element / CACHE_BYTES;
@@ -100,8 +108,9 @@ static double cycles_of(const shape *s, const sinter_machine *machine, int64_t r
                  each = ceil_of(blocks, machine->device_multiprocessors),
                  room =
                      floor((double)machine->device_shared_bytes / (double)bytes_of(s, rows, keys));
-    const double beside = fmin(fmin(each, room), MOST_BLOCKS_BESIDE),
-                 step = products + shared + cache;
+    const double most = keeps_sums(s, keys) ? fmax(floor(KEEPING_THREADS / (THREADS_OF_ROW * r)), 1)
+                                            : MOST_BLOCKS_BESIDE;
+    const double beside = fmin(fmin(each, room), most), step = products + shared + cache;
     return ceil_of(each, beside) * ceil_of((double)s->keys, n) *
            fmax(beside * step, step + STEP_LATENCY);
 }

@@ -84,6 +84,23 @@ bool sinter_schedule_cuda_block(sinter_schedule_cuda_state *state, sinter_loop_v
 bool sinter_schedule_cuda_one_block(sinter_schedule_cuda_state *state, sinter_loop_var nest);
 bool sinter_schedule_cuda_is_independent(const sinter_schedule *schedule, sinter_loop_var loop);
 
+/* Rows of scratch are as much longer as it takes that lanes meet in no bank: those of instructions for matrices, which are in 8 rows, and those
+ * that stand in several rows, `abreast` in each. */
+void sinter_schedule_cuda_pad_rows(const sinter_schedule *schedule, sinter_loop_buffer buffer, int64_t abreast);
+
+/* ---- schedule/cuda/fragment.c ---- */
+typedef SINTER_VECTOR(sinter_loop_buffer) sinter_schedule_buffers;
+/* Memory of a block that is a matrix of what sums of these instructions are: words. */
+bool sinter_schedule_cuda_may_be_fragment(const sinter_loop_buffer_info *info);
+/* Scratch of a block that its tiles fill with sums of instructions for matrices, as much as threads of so many warps have registers for. before: the
+ * function when rows of scratch were no longer than they need to be. */
+void sinter_schedule_cuda_find_fragments(const sinter_schedule *schedule, const sinter_loop_function *before, const sinter_loop_stmt *first, int64_t warps, sinter_arena *scratch,
+                                         sinter_schedule_buffers *out);
+bool sinter_schedule_cuda_touches(const sinter_schedule *schedule, sinter_loop_var nest, const sinter_schedule_buffers *buffers);
+/* The nest's work is shared as the results of instructions are. out_reduces: its rows were reduced, in parts, and the nest combines these: it is
+ * not shared yet. False: the function may be in pieces. */
+bool sinter_schedule_cuda_share_fragment(sinter_schedule *schedule, sinter_loop_var nest, int64_t warps, bool *out_reduces);
+
 /* Barriers in a list of statements that the threads of a block run (schedule/cuda/barrier.c), where one meets what another did. done: loops
  * that have all that they need. */
 void sinter_schedule_cuda_put_barriers(sinter_schedule *schedule, sinter_loop_stmt **first, const sinter_loop_var *done, size_t done_count);

@@ -240,8 +240,8 @@ typedef struct splitting {
     partial p;
     sinter_loop_stmt *rows;  /* the loop around */
     sinter_loop_stmt **link; /* where it hangs */
-    int64_t parts;
-    sinter_loop_buffer results; /* [row, part] */
+    int64_t parts, run;
+    sinter_loop_buffer results; /* [part, row] */
 } splitting;
 
 /* What follows the reduction writes nothing that it, or what it uses of the values in front of it, reads. */
@@ -298,8 +298,31 @@ static sinter_expr row_of(splitting *s) {
                            s->rows->lower);
 }
 
-/* The body in front of the reduction, and of that every iteration whose number is the part's, modulo the number of parts. */
-static void add_parts(splitting *s) {
+/* The loop over the turns of a part, and the one over the run of a turn, where that is more than one element; the position of the element. */
+static sinter_expr begin_turns(splitting *s, sinter_expr count, sinter_expr part,
+                               uint32_t *out_loops) {
+    sinter_loop_builder *b = &s->p.builder;
+    const char *name = sinter_schedule_var_name(s->p.schedule, s->p.loop->var);
+    sinter_expr zero = sinter_loop_int(b, 0), run = sinter_loop_int(b, s->run),
+                all = sinter_loop_int(b, s->parts * s->run), first = sinter_loop_mul(b, part, run),
+                last = sinter_loop_sub(b, sinter_loop_int(b, s->parts * s->run - 1), first);
+    int64_t left;
+    const bool divides =
+        sinter_loop_is_const_int(sinter_loop_rem(b, count, all), &left) && left == 0;
+    sinter_expr turns = sinter_loop_div(b, sinter_loop_add(b, count, divides ? zero : last), all),
+                turn = sinter_loop_var_read(
+                    b, sinter_loop_begin_for(b, name, zero, turns, 1, SINTER_AXIS_SERIAL)),
+                start = sinter_loop_add(b, sinter_loop_mul(b, turn, all), first);
+    *out_loops = 1 + (s->run > 1);
+    if (s->run == 1) return start;
+    if (!divides) run = sinter_loop_min(b, run, sinter_loop_sub(b, count, start));
+    return sinter_loop_add(
+        b, start,
+        sinter_loop_var_read(b, sinter_loop_begin_for(b, "at", zero, run, 1, SINTER_AXIS_SERIAL)));
+}
+
+/* The body in front of the reduction, and of that the iterations of the part, whose turns come in runs; the loop over rows. */
+static sinter_loop_var add_parts(splitting *s) {
     sinter_loop_builder *b = &s->p.builder;
     const sinter_loop_stmt *loop = s->p.loop;
     const sinter_dtype dtype = s->p.assign->value->dtype;
@@ -309,26 +332,18 @@ static void add_parts(splitting *s) {
     sinter_loop_var row =
         sinter_loop_begin_for(b, name, s->rows->lower, s->rows->upper, 1, SINTER_AXIS_SERIAL);
     sinter_loop_map_var(&map, s->rows->var, sinter_loop_var_read(b, row));
-    sinter_expr number = sinter_loop_int(b, s->parts),
-                part =
-                    sinter_loop_var_read(b, sinter_loop_begin_for(b, "part", sinter_loop_int(b, 0),
-                                                                  number, 1, SINTER_AXIS_SERIAL));
+    sinter_expr part = sinter_loop_var_read(
+        b, sinter_loop_begin_for(b, "part", sinter_loop_int(b, 0), sinter_loop_int(b, s->parts), 1,
+                                 SINTER_AXIS_SERIAL));
     for (const sinter_loop_stmt *stmt = s->rows->body; stmt != loop; stmt = stmt->next)
         if (stmt->kind == SINTER_LOOP_DECLARE && stmt->var != s->p.assign->var)
             sinter_loop_map_var(&map, stmt->var, sinter_loop_map_expr(&map, stmt->value));
     sinter_loop_var sum = sinter_loop_declare(
         b, sinter_schedule_var_name(s->p.schedule, s->p.assign->var), true, neutral(&s->p, dtype));
     sinter_loop_map_var(&map, s->p.assign->var, sinter_loop_var_read(b, sum));
-    int64_t left;
+    uint32_t turns;
     sinter_expr count = sinter_loop_map_expr(&map, sinter_schedule_count(b, loop)),
-                last = sinter_loop_sub(b, sinter_loop_int(b, s->parts - 1), part);
-    if (sinter_loop_is_const_int(sinter_loop_rem(b, count, number), &left) && left == 0)
-        last = sinter_loop_int(b, 0);
-    sinter_expr turn = sinter_loop_var_read(
-        b, sinter_loop_begin_for(
-               b, sinter_schedule_var_name(s->p.schedule, loop->var), sinter_loop_int(b, 0),
-               sinter_loop_div(b, sinter_loop_add(b, count, last), number), 1, SINTER_AXIS_SERIAL));
-    sinter_expr position = sinter_loop_add(b, sinter_loop_mul(b, turn, number), part);
+                position = begin_turns(s, count, part, &turns);
     sinter_loop_map_var(
         &map, loop->var,
         sinter_loop_add(b, sinter_loop_map_expr(&map, loop->lower),
@@ -343,11 +358,12 @@ static void add_parts(splitting *s) {
     sinter_expr element = sinter_loop_map_expr(
         &map, s->p.assign->value->arguments[s->p.selects || s->p.accumulator_first]);
     sinter_loop_assign(b, sum, combine(&s->p, sinter_loop_var_read(b, sum), element));
-    sinter_loop_end(b);
+    while (turns--) sinter_loop_end(b);
     sinter_expr place[2] = {part, sinter_loop_map_expr(&map, row_of(s))};
     sinter_loop_store(b, s->results, place, sinter_loop_var_read(b, sum));
     sinter_loop_end(b);
     sinter_loop_end(b);
+    return row;
 }
 
 /* The reduction goes through the parts. */
@@ -371,11 +387,15 @@ static void reduce_parts(splitting *s) {
 }
 
 bool sinter_schedule_split_reduction(sinter_schedule *schedule, sinter_loop_var rows, int64_t parts,
-                                     sinter_loop_buffer *out_results) {
-    splitting s = {.p = {.schedule = schedule}, .parts = parts};
+                                     int64_t run, sinter_loop_buffer *out_results,
+                                     sinter_loop_var *out_rows) {
+    splitting s = {.p = {.schedule = schedule}, .parts = parts, .run = run};
     int64_t count;
     if (parts < 2 || parts > SINTER_LOOP_MOST_LANES)
         return sinter_schedule_refuse(schedule, "expected 2 to %d parts", SINTER_LOOP_MOST_LANES);
+    if (run < 1 || run > SINTER_LOOP_MOST_LANES)
+        return sinter_schedule_refuse(schedule, "expected runs of 1 to %d elements",
+                                      SINTER_LOOP_MOST_LANES);
     if (!find_rows(&s, rows))
         return sinter_schedule_refuse(
             schedule, "its body is no reduction, accumulator = function(accumulator, element)");
@@ -394,7 +414,8 @@ bool sinter_schedule_split_reduction(sinter_schedule *schedule, sinter_loop_var 
         sinter_loop_add_buffer(b, name, s.p.assign->value->dtype, 2, dims, SINTER_SCOPE_STACK);
     sinter_loop_alloc(b, s.results);
     if (out_results) *out_results = s.results;
-    add_parts(&s);
+    const sinter_loop_var made = add_parts(&s);
+    if (out_rows) *out_rows = made;
     reduce_parts(&s);
     return true;
 }

@@ -112,14 +112,15 @@ bool sinter_schedule_partial(sinter_schedule *schedule, sinter_loop_var loop, in
 bool sinter_schedule_split_sum(sinter_schedule *schedule, sinter_loop_var nest, sinter_loop_var loop, int64_t parts,
                                sinter_loop_var before);
 
-/* A reduction in parts, of which each takes every parts-th element, and their combination in the order of parts:
+/* A reduction in parts, which take turns at its elements, `run` neighbours in a turn, and their combination in the order of parts:
  *   for i { var acc = start; for k { acc = f(acc, x) }; uses of acc }
  *     ->  alloc results[parts, i], on the stack
  *         for i { for p of parts { var acc = neutral; for k of part p { acc = f(acc, x) }; results[p, i] = acc } }
  *         for i { var acc = start; for p of parts { acc = f(acc, results[p, i]) }; uses of acc }
- * f is associative, or the choice of the larger one. The loop has a constant count. out_results may be NULL. Floats are combined in
- * another order. */
-bool sinter_schedule_split_reduction(sinter_schedule *schedule, sinter_loop_var loop, int64_t parts, sinter_loop_buffer *out_results);
+ * f is associative, or the choice of the larger one. The loop has a constant count. out_rows: the first nest's loop; any out may be NULL. Floats are
+ * combined in another order. */
+bool sinter_schedule_split_reduction(sinter_schedule *schedule, sinter_loop_var loop, int64_t parts, int64_t run,
+                                     sinter_loop_buffer *out_results, sinter_loop_var *out_rows);
 
 /* Sums of integers that are narrower than the sum: `loop`, whose body is acc = acc + x of i64, goes in chunks of `steps` (0: of as many as a
  * sum of i32 has room for; more are refused), each with a sum of its own:
@@ -140,6 +141,9 @@ bool sinter_schedule_expand(sinter_schedule *schedule, sinter_loop_var var, cons
                             sinter_loop_buffer *out_buffer);
 /* A stack buffer whose indices are constants, unroll and vector axes becomes registers. */
 bool sinter_schedule_promote(sinter_schedule *schedule, sinter_loop_buffer buffer);
+/* Shared memory of a block, allocated outside of thread axes, becomes registers of its threads, %b[w * 16 + r * 8 + g, j * 8 + t * 2 + c] in thread axes
+ * w, g and t to %b[w,g,t,r,j,c], where each element is one thread's wherever it is touched. Loops that number registers, of at most 64 trips, are unrolled. */
+bool sinter_schedule_distribute(sinter_schedule *schedule, sinter_loop_buffer buffer);
 /* One element of a stack buffer is all that the loop uses of it: while the loop runs, a variable has its value. The loop, of a constant
  * count, reads the element before it writes it. */
 bool sinter_schedule_scalarize(sinter_schedule *schedule, sinter_loop_buffer buffer, sinter_loop_var loop,

@@ -235,7 +235,7 @@ static bool split_reduction(trial *t) {
     bool done = false;
     for (int tries = 0; tries < 8 && !done; tries++)
         done = sinter_schedule_split_reduction(t->schedule, any_loop(t), 2 + (int64_t)below(t, 4),
-                                               NULL);
+                                               1 + (int64_t)below(t, 3), NULL, NULL);
     return done;
 }
 

@@ -331,6 +331,10 @@ static bool run_compute_at(verb_call *call) {
                                       loop_argument(call, 1));
 }
 
+static bool run_distribute(verb_call *call) {
+    return sinter_schedule_distribute(call->schedule, buffer_argument(call, 0));
+}
+
 static bool run_scalarize(verb_call *call) {
     return sinter_schedule_scalarize(call->schedule, buffer_argument(call, 0),
                                      loop_argument(call, 1), NULL);
@@ -360,8 +364,9 @@ static bool run_split_sum(verb_call *call) {
 }
 
 static bool run_split_reduction(verb_call *call) {
-    return sinter_schedule_split_reduction(call->schedule, loop_argument(call, 0),
-                                           number_argument(call, 1), NULL);
+    return sinter_schedule_split_reduction(
+        call->schedule, loop_argument(call, 0), number_argument(call, 1),
+        call->count > 2 ? number_argument(call, 2) : 1, NULL, NULL);
 }
 
 static bool run_fork(verb_call *call) {

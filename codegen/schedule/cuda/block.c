@@ -28,6 +28,7 @@ typedef struct sharing {
     sinter_schedule_cuda_around threads;  /* that tiles have; of no warps: there are none */
     SINTER_VECTOR(sinter_loop_var) seen;  /* loops that were tried */
     SINTER_VECTOR(sinter_loop_var) tiled; /* the outermost loops of tiles */
+    sinter_schedule_buffers fragments;    /* scratch that stays in registers */
 } sharing;
 
 /* ---- nests ---- */
@@ -123,13 +124,22 @@ static void pass_over(sharing *s, const sinter_loop_stmt *first) {
     }
 }
 
+/* The same without what will be registers in the end. */
+static int64_t kept_bytes(const sharing *s) {
+    uint64_t total = shared_bytes(s), bytes;
+    for (size_t i = 0; i < s->fragments.count; i++)
+        if (sinter_loop_static_bytes(&s->function->buffers.items[s->fragments.items[i]], &bytes))
+            total -= (bytes + 15) / 16 * 16;
+    return (int64_t)total + RESERVED;
+}
+
 /* Contractions in the block go in tiles. What is tried and is none is looked at again when nests are shared. */
 static void tile_nests(sharing *s) {
     s->threads.blocks = count_blocks(s);
     for (sinter_loop_var nest; (nest = find_serial(s, *body_of(s)));) {
         sinter_loop_var outer;
         sinter_vector_push(&s->state->scratch, &s->seen, nest);
-        s->threads.kept = (int64_t)shared_bytes(s) + RESERVED;
+        s->threads.kept = kept_bytes(s);
         if (!sinter_schedule_cuda_contraction_inside(s->state, nest, &s->threads, &outer)) continue;
         sinter_loop_stmt alone = *sinter_schedule_get_loop(s->function, outer);
         alone.next = NULL;
@@ -146,11 +156,10 @@ static void tile_nests(sharing *s) {
 
 /* ---- rows of scratch ---- */
 
-/* Rows of scratch are as much longer as it takes that lanes meet in no bank: those of instructions for matrices, which are in 8 rows, and those
- * that stand in several rows, `abreast` in each. */
-static void pad_rows(const sharing *s, sinter_loop_buffer buffer, int64_t abreast) {
+void sinter_schedule_cuda_pad_rows(const sinter_schedule *schedule, sinter_loop_buffer buffer,
+                                   int64_t abreast) {
     enum { BANKS = 32, WORD_BITS = 32, MATRIX_ROW = 16 };
-    sinter_loop_buffer_info *info = &s->function->buffers.items[buffer];
+    sinter_loop_buffer_info *info = &schedule->function->buffers.items[buffer];
     const int64_t bits = sinter_dtype_infos[info->dtype].bits;
     int64_t length;
     if (info->rank != 2 || bits > WORD_BITS || bits < 8 ||
@@ -165,14 +174,15 @@ static void pad_rows(const sharing *s, sinter_loop_buffer buffer, int64_t abreas
         length += (abreast - length % BANKS + BANKS) % BANKS;
     }
     sinter_loop_builder b;
-    sinter_loop_builder_init(&b, s->schedule->program, s->function);
+    sinter_loop_builder_init(&b, schedule->program, schedule->function);
     sinter_expr dims[2] = {info->dims[0], sinter_loop_int(&b, length)};
     info->dims = sinter_arena_copy(b.arena, dims, sizeof dims);
 }
 
 static void pad_scratch(const sharing *s, const sinter_loop_stmt *first) {
     for (const sinter_loop_stmt *stmt = first; stmt; stmt = stmt->next)
-        if (stmt->kind == SINTER_LOOP_ALLOC) pad_rows(s, stmt->buffer, PARTS);
+        if (stmt->kind == SINTER_LOOP_ALLOC)
+            sinter_schedule_cuda_pad_rows(s->schedule, stmt->buffer, PARTS);
 }
 
 /* The reduction of each row is shared by several threads, where there are fewer rows than threads could take. */
@@ -187,18 +197,26 @@ static void split_rows(const sharing *s, sinter_loop_var nest) {
         return;
     sinter_loop_builder_init(&b, s->schedule->program, s->function);
     sinter_loop_range(s->function, sinter_schedule_count(&b, inner), &least, &most);
-    if (most < LEAST_SHARED || !sinter_schedule_split_reduction(s->schedule, nest, PARTS, &results))
+    if (most < LEAST_SHARED ||
+        !sinter_schedule_split_reduction(s->schedule, nest, PARTS, 1, &results, NULL))
         return;
     s->function->buffers.items[results].scope = SINTER_SCOPE_SHARED;
-    pad_rows(s, results, LANES / PARTS);
+    sinter_schedule_cuda_pad_rows(s->schedule, results, LANES / PARTS);
 }
 
 /* ---- all nests ---- */
 
-static void share_nests(sharing *s) {
+/* False: a nest that touches what stays in registers can't be shared as that wants it. */
+static bool share_nests(sharing *s) {
     for (sinter_loop_var nest; (nest = find_serial(s, *body_of(s)));) {
         sinter_vector_push(&s->state->scratch, &s->seen, nest);
         if (!sinter_schedule_cuda_is_independent(s->schedule, nest)) continue;
+        if (sinter_schedule_cuda_touches(s->schedule, nest, &s->fragments)) {
+            bool reduces;
+            if (!sinter_schedule_cuda_share_fragment(s->schedule, nest, s->threads.warps, &reduces))
+                return false;
+            if (!reduces) continue;
+        }
         split_rows(s, nest);
         for (int fuses = 1; fuses >= 0; fuses--) {
             sinter_loop_function *saved =
@@ -207,6 +225,41 @@ static void share_nests(sharing *s) {
             *s->function = *saved;
         }
     }
+    return true;
+}
+
+static bool has_room(const sharing *s) {
+    return shared_bytes(s) <= sinter_target_shared_bytes(s->state->target);
+}
+
+/* As if nothing had been tried. */
+static void begin_again(sharing *s, const sinter_loop_function *from) {
+    *s->function = *sinter_loop_clone_function(s->state->program, from);
+    s->threads.warps = 0;
+    s->threads.grouped = false;
+    s->seen.count = s->tiled.count = 0;
+}
+
+/* Tiles, and scratch that they fill in registers, where every nest lets it. The first try, whose tiles are chosen as if all matrices in scratch were
+ * such, tells which are. False: the function is in pieces. */
+static bool tile_in_fragments(sharing *s, const sinter_loop_function *plain,
+                              const sinter_loop_function *padded) {
+    for (sinter_loop_buffer i = 1; i < s->function->buffers.count; i++)
+        if (sinter_schedule_cuda_may_be_fragment(&s->function->buffers.items[i]))
+            sinter_vector_push(&s->state->scratch, &s->fragments, i);
+    for (int tries = 0; tries < 2 && s->fragments.count; tries++) {
+        begin_again(s, padded);
+        tile_nests(s);
+        s->fragments.count = 0;
+        if (!s->threads.warps || !s->threads.grouped) return false;
+        sinter_schedule_cuda_find_fragments(s->schedule, plain, *body_of(s), s->threads.warps,
+                                            &s->state->scratch, &s->fragments);
+        if (!s->fragments.count || !share_nests(s)) return false;
+        for (size_t i = 0; i < s->fragments.count; i++)
+            if (!sinter_schedule_distribute(s->schedule, s->fragments.items[i])) return false;
+        if (has_room(s)) return true;
+    }
+    return false;
 }
 
 /* ---- together ---- */
@@ -270,13 +323,16 @@ bool sinter_schedule_cuda_block(sinter_schedule_cuda_state *state, sinter_loop_v
     share_scratch(&s, *body_of(&s));
     sinter_loop_function *plain = sinter_loop_clone_function(state->program, s.function);
     pad_scratch(&s, *body_of(&s));
-    tile_nests(&s);
-    if (!s.threads.warps) *s.function = *plain;
-    share_nests(&s);
-    if (s.threads.warps && shared_bytes(&s) > sinter_target_shared_bytes(state->target)) {
-        *s.function = *plain;
-        s.threads.warps = 0;
-        s.seen.count = 0;
+    sinter_loop_function *padded = sinter_loop_clone_function(state->program, s.function);
+    if (!tile_in_fragments(&s, plain, padded)) {
+        s.fragments.count = 0;
+        begin_again(&s, padded);
+        tile_nests(&s);
+        if (!s.threads.warps) *s.function = *plain;
+        share_nests(&s);
+    }
+    if (!has_room(&s)) {
+        begin_again(&s, plain);
         share_nests(&s);
     }
     return sinter_schedule_bind(s.schedule, s.block, SINTER_AXIS_BLOCK) && finish(&s);

@@ -73,6 +73,8 @@ double sinter_gpu_rounds(const sinter_gpu *gpu, double blocks);
 uint32_t sinter_target_shared_bytes(const sinter_target *target);
 /* The same of the GPUs alone that code is made for, not of those that its PTX is for. */
 uint32_t sinter_target_own_shared_bytes(const sinter_target *target);
+/* All code is for GPUs of that architecture and no others, as sm_90a's is. */
+bool sinter_target_is_exactly(const sinter_target *target, uint32_t architecture);
 
 /* What passes may know of it. */
 sinter_machine sinter_target_machine(const sinter_target *target);

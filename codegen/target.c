@@ -4,6 +4,7 @@
  * machine's name and features, and the system for its caches. Features that generated code may use are all among the
  * FEATURE rows, so that `required` is complete. Test: tests/unit/isa_test.c */
 #include "codegen/compile.h"
+#include "codegen/loops/mma.h"
 
 #include <assert.h>
 #include <llvm-c/Core.h>
@@ -372,28 +373,38 @@ bool sinter_target_parse(const char *text, sinter_arena *arena, sinter_target *o
     return true;
 }
 
+bool sinter_target_is_exactly(const sinter_target *target, uint32_t architecture) {
+    for (uint32_t i = 0; i < target->gpu_code_count; i++)
+        if (!target->gpu_codes[i].exact || target->gpu_codes[i].architecture != architecture)
+            return false;
+    return true;
+}
+
 sinter_machine sinter_target_machine(const sinter_target *target) {
     uint32_t least = target->gpu_code_count ? UINT32_MAX : 0;
     const sinter_gpu gpu = target->gpu ? *target->gpu : (sinter_gpu){0};
     for (uint32_t i = 0; i < target->gpu_code_count; i++)
         if (target->gpu_codes[i].architecture < least) least = target->gpu_codes[i].architecture;
-    return (sinter_machine){.vector_bytes = target->vector_bytes,
-                            .products = target->products,
-                            .near_bytes = target->near_bytes,
-                            .memory_bytes = target->memory_bytes,
-                            .shared_bytes = target->shared_bytes,
-                            .l2_bytes = target->l2_bytes,
-                            .l3_bytes = target->l3_share,
-                            .pairs_of_bf16 = sinter_target_has(target, "avx512bf16"),
-                            .signed_dots = sinter_target_dot(target) == SINTER_INTRINSIC_dot4_i8i8,
-                            .has_device = target->gpu != NULL,
-                            .device_architecture = least,
-                            .device_multiprocessors = gpu.multiprocessors,
-                            .device_lanes = gpu.lanes,
-                            .device_halves = gpu.matrix_rates[0],
-                            .device_shared_bytes = gpu.shared_bytes,
-                            .device_block_bytes =
-                                target->gpu ? sinter_target_shared_bytes(target) : 0};
+    return (sinter_machine){
+        .vector_bytes = target->vector_bytes,
+        .products = target->products,
+        .near_bytes = target->near_bytes,
+        .memory_bytes = target->memory_bytes,
+        .shared_bytes = target->shared_bytes,
+        .l2_bytes = target->l2_bytes,
+        .l3_bytes = target->l3_share,
+        .pairs_of_bf16 = sinter_target_has(target, "avx512bf16"),
+        .signed_dots = sinter_target_dot(target) == SINTER_INTRINSIC_dot4_i8i8,
+        .has_device = target->gpu != NULL,
+        .device_architecture = least,
+        .device_multiprocessors = gpu.multiprocessors,
+        .device_lanes = gpu.lanes,
+        .device_halves = gpu.matrix_rates[0],
+        .device_warpgroups =
+            target->gpu &&
+            sinter_target_is_exactly(target, sinter_loop_mma_infos[SINTER_MMA_bf16].warpgroup),
+        .device_shared_bytes = gpu.shared_bytes,
+        .device_block_bytes = target->gpu ? sinter_target_shared_bytes(target) : 0};
 }
 
 sinter_loop_intrinsic sinter_target_dot(const sinter_target *target) {

@@ -23,6 +23,7 @@ typedef struct sinter_machine {
     uint32_t device_multiprocessors;
     uint32_t device_lanes;        /* of a multiprocessor: multiply-adds of f32 a cycle, */
     uint32_t device_halves;       /* those of f16 and bf16 in its units for matrices, twice those of tf32; */
+    bool device_warpgroups;       /* these have instructions of four warps, which read shared memory by themselves; the code is for such GPUs alone */
     uint32_t device_shared_bytes; /* its shared memory, */
     uint32_t device_block_bytes;  /* and how much of such one block may take, wherever the code may run */
 } sinter_machine;

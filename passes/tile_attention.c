@@ -25,12 +25,19 @@ enum {
         2500, /* cycles that a block alone waits in a step: for keys and values, and at barriers */
     TILE_KEYS = 64,         /* that are staged at once, at most, */
     TILE_ROW = 144,         /* bytes of each, with what keeps lanes apart, */
-    TILES = 4,              /* and so often: two of a ring for both products */
+    TILES = 4,              /* and so often: two of a ring for both products; */
+    GROUP_STEP = 64,        /* steps of instructions of four warps, */
+    GROUP_COLUMNS = 8,      /* and columns, */
+    GROUP_RING = 3,         /* in rings of so many, */
+    GROUP_ROWS = 64,        /* and the rows that read what is staged once, */
+    WARP_ROWS = 16,         /* where those of one warp are so many */
     PARTS = 80,             /* bytes of a row beside: partial results of its reductions */
     PAD = 32,               /* bytes that rows of scratch are longer */
     MOST_BLOCKS_BESIDE = 4, /* of a multiprocessor, by their registers, */
-    KEEPING_THREADS = 384,  /* and how many threads keep scores and products in them, */
-    THREADS_OF_ROW = 2,     /* so many for each row */
+    MOST_SCORES =
+        64, /* of a row, that units for matrices make: as many registers are for what is loaded of a mask, and for exponentials */
+    KEEPING_THREADS = 384, /* and how many threads keep scores and products in them, */
+    THREADS_OF_ROW = 2,    /* so many for each row */
     FEW_ROWS = 32
 };
 
@@ -80,12 +87,20 @@ static bool keeps_sums(const shape *s, int64_t keys) {
     return s->rounds && (keys + s->value_size) / THREADS_OF_ROW <= SINTER_DEVICE_KEPT_REGISTERS;
 }
 
+/* Both products are by instructions of four warps, whose operands are in rows of 128 bytes. */
+static bool takes_groups(const shape *s, const sinter_machine *machine, int64_t keys) {
+    return machine->device_warpgroups && s->element == 2 && keys % GROUP_STEP == 0 &&
+           s->size % GROUP_STEP == 0 && s->value_size % GROUP_COLUMNS == 0;
+}
+
 /* Shared memory of a block. */
-static int64_t bytes_of(const shape *s, int64_t rows, int64_t keys) {
+static int64_t bytes_of(const shape *s, int64_t rows, int64_t keys, bool groups) {
     const int64_t weights = s->rounds ? keys * s->element + PAD : 0;
     const int64_t sums = keeps_sums(s, keys) ? 0 : (keys + s->value_size) * 4,
                   row = sums + s->size * s->element + weights + 3 * PAD + PARTS;
-    return rows * row + TILES * TILE_ROW * (keys < TILE_KEYS ? keys : TILE_KEYS);
+    const int64_t tiles = groups ? GROUP_RING * GROUP_STEP * (keys + s->value_size) * s->element
+                                 : TILES * TILE_ROW * (keys < TILE_KEYS ? keys : TILE_KEYS);
+    return rows * row + tiles;
 }
 
 static double ceil_of(double a, double b) {
@@ -94,6 +109,7 @@ static double ceil_of(double a, double b) {
 
 /* Until all blocks are done. */
 static double cycles_of(const shape *s, const sinter_machine *machine, int64_t rows, int64_t keys) {
+    const bool groups = takes_groups(s, machine, keys);
     const double r = (double)rows, n = (double)keys, sizes = (double)(s->size + s->value_size),
                  element = (double)s->element,
                  rate = !s->rounds ? machine->device_lanes
@@ -101,13 +117,13 @@ static double cycles_of(const shape *s, const sinter_machine *machine, int64_t r
     const double products = r * n * sizes / rate,
                  sums = keeps_sums(s, keys) ? 0 : r * (n * 12 + (double)s->value_size * 8),
                  shared = (sums + r * (n * 4 + (double)s->size) * element +
-                           n * sizes * element * (1 + r / 16)) /
+                           n * sizes * element * (1 + r / (groups ? GROUP_ROWS : WARP_ROWS))) /
                           SHARED_BYTES,
                  cache = n * sizes * element / CACHE_BYTES;
     const double blocks = s->heads * ceil_of((double)s->queries, r),
                  each = ceil_of(blocks, machine->device_multiprocessors),
-                 room =
-                     floor((double)machine->device_shared_bytes / (double)bytes_of(s, rows, keys));
+                 room = floor((double)machine->device_shared_bytes /
+                              (double)bytes_of(s, rows, keys, groups));
     const double most = keeps_sums(s, keys) ? fmax(floor(KEEPING_THREADS / (THREADS_OF_ROW * r)), 1)
                                             : MOST_BLOCKS_BESIDE;
     const double beside = fmin(fmin(each, room), most), step = products + shared + cache;
@@ -124,7 +140,11 @@ static void try_rows(const shape *s, const sinter_machine *machine, int64_t rows
     static const int64_t key_counts[] = {32, 64, 128};
     for (size_t i = 0; i < sizeof key_counts / sizeof *key_counts; i++) {
         const int64_t keys = key_counts[i];
-        if (bytes_of(s, rows, keys) > machine->device_block_bytes) continue;
+        if (s->rounds && keys > MOST_SCORES) continue;
+        const bool groups = takes_groups(s, machine, keys);
+        if (bytes_of(s, rows, keys, groups) >
+            (groups ? machine->device_shared_bytes : machine->device_block_bytes))
+            continue;
         const double cycles = cycles_of(s, machine, rows, keys);
         if (cycles < best->cycles) *best = (choice){{rows, keys}, cycles};
     }

@@ -5,7 +5,8 @@
  * trip or of one before: the nearest trip whose element may be the same is found from the ring that both are indexed by
  * ((step + 2) % 3 and step % 3 meet a trip apart), and the events between the two are gone through as the hardware would: the first
  * commit closes the copy's group, each later one makes the group older by one, and `wait n` is enough once it is n commits old.
- * Commits and waits in branches count for nothing, but those beside what they close in a branch that later trips take, too.
+ * Commits and waits in branches count for nothing, but those beside what they close in a branch that later trips take, too. What loops and branches
+ * inside of the trip have counts where it can't be missed: behind the first event and around it, or in front of the second one and around that.
  *
  * Likewise what a wgmma axis reads is only written once a `wait wgmma` and a barrier behind it have told that this product is done, and what
  * is written (by a copy: once its wait has told so) is there for it behind a `fence` and a barrier. Sums are touched otherwise where no
@@ -34,6 +35,11 @@ typedef enum event_kind {
     NONE
 } event_kind;
 
+/* A loop or a branch inside of the trip, and what is around that. */
+typedef struct enclosure {
+    const struct enclosure *outer; /* NULL: the trip itself */
+} enclosure;
+
 typedef struct event {
     event_kind kind;
     const sinter_loop_stmt *stmt;
@@ -41,7 +47,8 @@ typedef struct event {
     const sinter_loop_stmt *piece; /* of warps, that does it; NULL: all do */
     const sinter_loop_stmt *
         branch; /* that it stands in, and in every trip behind one that takes it; NULL: it is in none such */
-    bool own; /* of no loop inside of the trip */
+    const enclosure *inside; /* NULL: it comes in every trip, or stands in `branch` */
+    bool own;                /* of no loop inside of the trip */
 } event;
 
 typedef struct trip {
@@ -80,12 +87,23 @@ typedef struct position {
     bool own;                 /* no loop inside of the trip has it */
     bool threads, multiplies; /* inside of thread axes, of a wgmma axis */
     const sinter_loop_stmt *piece, *branch;
+    const enclosure *inside;
 } position;
+
+static const enclosure *enclose(trip *t, const enclosure *outer) {
+    enclosure *made = SINTER_NEW(&t->v->scratch, enclosure);
+    made->outer = outer;
+    return made;
+}
 
 static void push_event(trip *t, event_kind kind, const sinter_loop_stmt *stmt,
                        const sinter_loop_access *access, const position *at) {
-    event e = {
-        .kind = kind, .stmt = stmt, .own = at->own, .piece = at->piece, .branch = at->branch};
+    event e = {.kind = kind,
+               .stmt = stmt,
+               .own = at->own,
+               .piece = at->piece,
+               .branch = at->branch,
+               .inside = at->inside};
     if (access) e.access = *access;
     sinter_vector_push(&t->v->scratch, &t->events, e);
 }
@@ -137,7 +155,9 @@ static void add_events(trip *t, const sinter_loop_stmt *first, position at) {
         const sinter_loop_access phases = {
             .buffer = stmt->buffer, .indices = stmt->arguments, .rank = stmt->argument_count};
         const bool lasts = at.branch && step != BARRIER && step != ARRIVE && step != AWAIT;
-        if ((at.plain || lasts) && step != NONE) push_event(t, step, stmt, &phases, &at);
+        const bool meets = step == ARRIVE || step == AWAIT;
+        if ((at.plain || lasts || (at.inside && !at.piece && !meets)) && step != NONE)
+            push_event(t, step, stmt, &phases, &at);
         position inside = at;
         inside.threads |= is_axis(stmt, SINTER_AXIS_THREAD);
         inside.multiplies |= is_axis(stmt, SINTER_AXIS_WGMMA);
@@ -147,8 +167,13 @@ static void add_events(trip *t, const sinter_loop_stmt *first, position at) {
         if (apart || (stmt->kind == SINTER_LOOP_IF && !at.plain)) inside.branch = NULL;
         inside.plain &= stmt->kind != SINTER_LOOP_IF && !apart;
         inside.own &= !apart;
+        position otherwise = inside;
+        if (apart || (stmt->kind == SINTER_LOOP_IF && !inside.branch)) {
+            inside.inside = enclose(t, at.inside);
+            otherwise.inside = enclose(t, at.inside);
+        }
         add_events(t, stmt->body, inside);
-        add_events(t, stmt->else_body, inside);
+        add_events(t, stmt->else_body, otherwise);
     }
 }
 
@@ -310,6 +335,19 @@ static bool is_barrier(const trip *t, size_t first, size_t second, size_t since,
     return false;
 }
 
+static bool is_around(const enclosure *outer, const enclosure *inner) {
+    while (inner && inner != outer) inner = inner->outer;
+    return inner == outer;
+}
+
+/* Event number `at` can't be missed on the way from the first event to the second one, which is number `last`. */
+static bool is_on_the_way(const trip *t, size_t first, size_t last, size_t at) {
+    const size_t count = t->events.count;
+    const enclosure *inside = t->events.items[at % count].inside;
+    return !inside || (at < count && is_around(inside, t->events.items[first].inside)) ||
+           (at / count == last / count && is_around(inside, t->events.items[last % count].inside));
+}
+
 /* They do, from the first event to the second one `distance` trips later. */
 static bool is_done(const trip *t, size_t first, size_t second, int64_t distance,
                     const passage *p) {
@@ -319,6 +357,7 @@ static bool is_done(const trip *t, size_t first, size_t second, int64_t distance
     size_t since = first;
     for (size_t i = first + 1; i < last; i++) {
         const event *e = &t->events.items[i % count];
+        if (!is_on_the_way(t, first, last, i)) continue;
         const bool own = is_same_piece(e, &t->events.items[first]) &&
                          (!e->branch || e->branch == t->events.items[first].branch);
         if (waited) {

@@ -106,7 +106,7 @@ sinter_expr sinter_block_zero(tiling *t, sinter_dtype dtype) {
 static sinter_expr row_in_tile(tiling *t, sinter_expr warp, sinter_expr row) {
     sinter_loop_builder *b = t->builder;
     sinter_expr warps = number(t, SINTER_WGMMA_WARPS);
-    if (t->asked->warpgroup)
+    if (t->asked->warpgroup && t->asked->thread_rows > 1)
         return sinter_block_place(
             t, sinter_block_place(t, sinter_loop_div(b, warp, warps), t->asked->thread_rows, row),
             SINTER_WGMMA_WARPS, sinter_loop_rem(b, warp, warps));
@@ -254,6 +254,7 @@ static void turn_ring(tiling *t, sinter_expr at) {
 }
 
 static void multiply_staged(tiling *t, sinter_expr step, const sinter_block_fragments *fragments) {
+    t->step = step;
     t->start = sinter_loop_mul(t->builder, step, number(t, t->asked->depth));
     if (t->asked->warpgroup)
         sinter_block_multiply_groups(t);
@@ -520,10 +521,11 @@ static void find_in_place(tiling *t, operand *o) {
                turned = is_var(o->value->arguments[1], o->loop->var) &&
                         is_var(o->value->arguments[0], c->loops[0]);
     if (!straight && !turned) return;
+    if (t->asked->warpgroup && !straight) return;
     o->tile = o->value->buffer;
     o->depth_last = straight;
     o->in_place = true;
-    if (!t->mma) return;
+    if (!t->mma || t->asked->warpgroup) return;
     const int64_t unit = ROW_BYTES * 8 / sinter_dtype_infos[info->dtype].bits,
                   units = (length + unit - 1) / unit;
     sinter_expr dims[2] = {info->dims[0], number(t, (units + 1 - units % 2) * unit)};
@@ -586,10 +588,36 @@ static bool prepare(tiling *t) {
     place_lanes(t);
     if (asked->boxes && !asked->warpgroup)
         return sinter_schedule_refuse(t->schedule, "boxes are for instructions of warpgroups");
-    if (asked->warpgroup) return sinter_block_fit_wgmma(t);
     find_in_place(t, &t->rows);
+    if (asked->warpgroup) return sinter_block_fit_wgmma(t);
     find_in_place(t, &t->columns);
     return true;
+}
+
+/* ---- scratch as warpgroups read it ---- */
+
+static uint32_t index_by_steps(void *user, sinter_loop_buffer buffer, sinter_expr *indices) {
+    tiling *t = user;
+    sinter_expr depth = number(t, t->asked->depth);
+    (void)buffer;
+    const sinter_expr row = indices[0], step = indices[1];
+    indices[0] = sinter_loop_div(t->builder, step, depth);
+    indices[1] = row;
+    indices[2] = sinter_loop_rem(t->builder, step, depth);
+    return 3;
+}
+
+/* [rows, steps] becomes [step, row, within], rows of 128 bytes with their swizzle. */
+static void regroup(tiling *t, const operand *o) {
+    sinter_loop_function *function = t->schedule->function;
+    sinter_loop_buffer_info *info = &function->buffers.items[o->tile];
+    sinter_expr dims[3] = {
+        sinter_loop_div(t->builder, t->sum.counts[0], number(t, t->asked->depth)), info->dims[0],
+        number(t, t->asked->depth)};
+    sinter_loop_change_indices(t->builder->arena, function->body, o->tile, index_by_steps, t);
+    info->dims = sinter_arena_copy(t->builder->arena, dims, sizeof dims);
+    info->rank = 3;
+    info->swizzle = SINTER_LOOP_SWIZZLE;
 }
 
 /* ---- together ---- */
@@ -643,6 +671,7 @@ bool sinter_schedule_block_tile(sinter_schedule *schedule, sinter_block_tile *as
         return sinter_schedule_refuse(schedule, "there is no such loop");
     if (!prepare(&t)) return false;
     sinter_loop_function *saved = sinter_loop_clone_function(schedule->program, schedule->function);
+    if (asked->warpgroup && t.rows.in_place) regroup(&t, &t.rows);
     sinter_loop_stmt **link = sinter_schedule_find_link(schedule, SINTER_LOOP_FOR,
                                                         asked->rows ? asked->rows : asked->columns);
     *link = (*link)->next;

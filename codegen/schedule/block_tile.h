@@ -17,7 +17,7 @@ typedef struct sinter_block_operand {
     int64_t pad;                  /* elements that its rows are longer */
     int64_t chunk;                /* its rows or columns lie in chunks of so many; 0: they do not */
     sinter_loop_buffer tile;      /* or the operand itself, */
-    bool in_place;                /* which is scratch of the block already */
+    bool in_place;                /* which is scratch of the block already; for instructions of warpgroups by steps, [step, row, within] */
     sinter_loop_buffer ahead; /* registers of what is staged by way of them; 0: none */
     struct {
         uint32_t rank;
@@ -36,7 +36,7 @@ typedef struct sinter_block_tiling {
     sinter_expr count;       /* of the reduction */
     bool rows_first;         /* of the factors */
     sinter_expr slot;        /* of the ring, that is read or written; NULL: there is none */
-    sinter_expr start;       /* of the step that is multiplied, in the reduction */
+    sinter_expr step, start; /* that is multiplied, and where it begins in the reduction */
     bool copies;             /* some operand is copied asynchronously */
     bool stores;             /* some operand is staged otherwise */
     sinter_loop_stmt **before_steps; /* where the loop over the steps of the ring is linked */

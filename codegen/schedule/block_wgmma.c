@@ -43,6 +43,10 @@ bool sinter_block_fit_wgmma(sinter_block_tiling *t) {
 static sinter_expr load(sinter_block_tiling *t, const sinter_block_operand *o, sinter_expr chunk,
                         sinter_expr within, sinter_expr depth) {
     sinter_loop_builder *b = t->builder;
+    if (o->in_place) {
+        const sinter_expr all[3] = {t->step, sinter_loop_add(b, o->first, within), depth};
+        return sinter_loop_load(b, o->tile, all);
+    }
     const sinter_expr apart[4] = {t->slot, chunk, depth, within},
                       together[3] = {t->slot, within, depth};
     return sinter_loop_load(b, o->tile, o->chunk ? apart : together);
@@ -159,8 +163,8 @@ static void multiply_steps(sinter_block_tiling *t, sinter_expr step) {
             b, sinter_loop_compare(b, SINTER_SCALAR_lt, sinter_block_int(t, ahead - 1), step));
     t->slot =
         ahead ? sinter_loop_rem(b, sinter_loop_add(b, step, sinter_block_int(t, 2)), ring) : slot;
-    t->start = sinter_loop_mul(b, sinter_loop_sub(b, step, sinter_block_int(t, ahead)),
-                               sinter_block_int(t, t->asked->depth));
+    t->step = sinter_loop_sub(b, step, sinter_block_int(t, ahead));
+    t->start = sinter_loop_mul(b, t->step, sinter_block_int(t, t->asked->depth));
     sinter_block_multiply_groups(t);
     sinter_loop_commit_products(b);
     sinter_loop_wait_products(b, 1);

@@ -39,6 +39,7 @@ CASES = [
     ("codegen/emit_cuda/attention_tiles.sir",),
     ("codegen/emit_cuda/attention_tiles.sir", "--precision=bf16"),
     ("codegen/emit_cuda/attention_mma.sir",),
+    ("codegen/emit_cuda/attention_wgmma.sir",),
     ("ops/normalization.sir",),
     ("ops/softmax.sir",),
 ]
@@ -47,6 +48,8 @@ REFUSED = {("--precision=tf32", "sm_75")}  # the compiler says so
 INSTRUCTIONS = [
     ("codegen/emit_cuda/contraction_wgmma.sir", "cuda:sm_90a", "HGMMA", 2),
     ("codegen/emit_cuda/contraction_wgmma.sir", "cuda:sm_90", "HMMA", 2),
+    ("codegen/emit_cuda/attention_wgmma.sir", "cuda:sm_90a", "HGMMA", 5),
+    ("codegen/emit_cuda/attention_wgmma.sir", "cuda:sm_90a", "HGMMA.64x8x16", 0),
     ("codegen/emit_cuda/contraction_pieces.sir", "cuda:sm_90a", "HGMMA.64x256x16", 2),
     ("codegen/emit_cuda/contraction_pieces.sir", "cuda:sm_90a", "SYNCS.PHASECHK", 2),
     ("codegen/emit_cuda/contraction_boxes.sir", "cuda:sm_90a", "HGMMA.64x256x16", 2),

@@ -228,8 +228,13 @@ static bool share_nests(sharing *s) {
     return true;
 }
 
+/* Instructions of warpgroups are in code that is for these GPUs alone. */
 static bool has_room(const sharing *s) {
-    return shared_bytes(s) <= sinter_target_shared_bytes(s->state->target);
+    bool own = false;
+    for (size_t i = 1; i < s->function->buffers.count; i++)
+        own |= s->function->buffers.items[i].swizzle != 0;
+    return shared_bytes(s) <= (own ? sinter_target_own_shared_bytes(s->state->target)
+                                   : sinter_target_shared_bytes(s->state->target));
 }
 
 /* As if nothing had been tried. */

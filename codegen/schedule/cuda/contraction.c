@@ -210,12 +210,8 @@ static sinter_loop_mma find_mma(const product *p) {
 
 /* All that code is made for are of the architecture whose own code has the instruction for warpgroups. */
 static bool has_warpgroups(const product *p, sinter_loop_mma mma) {
-    const sinter_target *target = p->state->target;
-    bool there = mma && sinter_loop_mma_infos[mma].warpgroup;
-    for (uint32_t i = 0; i < target->gpu_code_count; i++)
-        there &= target->gpu_codes[i].exact &&
-                 target->gpu_codes[i].architecture == sinter_loop_mma_infos[mma].warpgroup;
-    return there;
+    return mma && sinter_loop_mma_infos[mma].warpgroup &&
+           sinter_target_is_exactly(p->state->target, sinter_loop_mma_infos[mma].warpgroup);
 }
 
 /* False: it is too small to gain. out_known: the run has no say in them. */
@@ -467,14 +463,15 @@ static bool make_tiles_inside(product *p, sinter_loop_var nest,
         !find_sizes(p, &n, &known) || n.rows < LEAST_INSIDE || n.columns < LEAST_INSIDE ||
         (around->warps && around->grouped != (n.mma != SINTER_MMA_NONE)))
         return false;
-    n.sliced = n.warpgroups = false;
+    n.sliced = false;
     n.blocks = around->blocks;
     n.warps = around->warps;
     n.kept = around->kept;
     n.divides = true;
     n.rows_in_place = is_in_block(p, p->sum.factors[1 - p->column_factor]);
+    n.warpgroups &= n.rows_in_place; /* by steps of 128 bytes */
     if (make_tiles(p, n, out)) return true;
-    n.divides = n.rows_in_place = false;
+    n.divides = n.rows_in_place = n.warpgroups = false;
     return make_tiles(p, n, out);
 }
 

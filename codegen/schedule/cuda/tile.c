@@ -200,7 +200,8 @@ static int64_t choose_producers(const candidate *c, const sinter_gpu *gpu, const
     const int64_t sums = c->thread_rows * c->thread_columns * 4,
                   threads = (c->warps + with.producers) * LANES;
     const bool fits = threads * (sums + CONSUMER_REGISTERS) <= gpu->registers;
-    return c->warpgroup && c->warps >= 2 * SINTER_WGMMA_WARPS && fits && room_for(c, gpu, n) < 2
+    return c->warpgroup && !n->blocks && c->warps >= 2 * SINTER_WGMMA_WARPS && fits &&
+                   room_for(c, gpu, n) < 2
                ? with.producers
                : 0;
 }
@@ -222,6 +223,7 @@ static void try_candidate(const search *s, candidate c) {
     if ((most && c.thread_rows * c.thread_columns > most) ||
         (s->n->warps && c.warps != s->n->warps) || (s->n->divides && s->n->rows % rows_of(&c)) ||
         (s->n->rows_in_place && s->n->depth % c.depth) ||
+        (c.warpgroup && s->n->blocks && columns_of(&c) >= 2 * s->n->columns) || /* half empty */
         (s->staging == SINTER_STAGING_SHORT_RING &&
          c.depth == choose_depth(&c, SINTER_STAGING_RING)))
         return;

@@ -244,7 +244,7 @@ static bool read_entry(sinter_lexer *lexer, sinter_hardware *h, uint32_t *seen) 
 }
 
 static bool check(sinter_lexer *lexer, sinter_hardware *h) {
-    if (!h->compute[SINTER_DTYPE_f32])
+    if (!(h->compute[SINTER_DTYPE_f32] > 0))
         return sinter_lexer_error(lexer, "compute is missing: compute f32 83 GOP/s");
     if (!h->level_count)
         return sinter_lexer_error(lexer, "the memory is missing: level \"memory\" 8 GB 15 GB/s");

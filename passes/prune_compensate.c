@@ -15,7 +15,7 @@ typedef struct state {
     size_t first;          /* of a pair that this is the second of, or NO_LAYER */
     bool waits;            /* is the first of a pair whose second one has not been solved */
 } state;
-enum { NO_LAYER = SIZE_MAX };
+#define NO_LAYER SIZE_MAX
 
 typedef struct compensator {
     sinter_pass_context *context;

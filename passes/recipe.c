@@ -91,16 +91,20 @@ static bool expect_name(sinter_lexer *lexer, const name *names, int *out_value) 
     return false;
 }
 
-/* A whole number within [low, high], or within (low, high) where `whole` is false. */
+/* A whole number within [low, high], or within (low, high) where `whole` is false; *out is left alone where it is refused. */
 static bool expect_number(sinter_lexer *lexer, bool whole, double low, double high, double *out) {
     const char *start = lexer->token.position;
-    if (!sinter_lexer_expect_number(lexer, out)) return false;
-    if (whole ? *out >= low && *out <= high && floor(*out) == *out : *out > low && *out < high)
+    double found;
+    if (!sinter_lexer_expect_number(lexer, &found)) return false;
+    if (whole ? found >= low && found <= high && floor(found) == found
+              : found > low && found < high) {
+        *out = found;
         return true;
+    }
     return sinter_lexer_error_at(lexer, start,
                                  whole ? "expected a whole number from %.12g to %.12g, found %.12g"
                                        : "expected a number between %.12g and %.12g, found %.12g",
-                                 low, high, *out);
+                                 low, high, found);
 }
 
 /* "int" and digits, "block" and digits x digits: the prefix of an identifier, and what follows it. */

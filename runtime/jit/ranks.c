@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- loading ---- */
+/* ---- the folder ---- */
 
 const char *sinter_ranks_list(sinter_arena *arena, const char *folder) {
     return sinter_arena_format(arena, "%s/" SINTER_RANKS_LIST, folder);
@@ -30,18 +30,63 @@ bool sinter_ranks_is_folder(const char *path) {
     return is;
 }
 
-/* One `input` or `output` for each value that the programs have. */
-static bool read_values(sinter_ranks *r, sinter_lexer *lexer, const char *word, size_t count,
-                        const sinter_sharding **out_words) {
-    for (size_t i = 0; i < count; i++) {
+/* ---- the list ---- */
+
+/* `program`, its checksum and, where it is that of an earlier rank, `of` that one. */
+static bool read_program(sinter_ranks *r, sinter_lexer *lexer) {
+    sinter_ranks_entry one = {.checksum = lexer->token.integer,
+                                .rank = (int64_t)r->programs.count};
+    if (one.rank == r->count)
+        return sinter_lexer_error(lexer, "the mesh has %lld ranks", (long long)r->count);
+    if (lexer->token.kind != SINTER_TOKEN_HEX)
+        return sinter_lexer_error_expected(lexer, "the hash of a program");
+    sinter_lexer_next(lexer);
+    if (sinter_lexer_accept(lexer, "of")) {
+        const char *position = lexer->token.position;
+        if (!sinter_lexer_expect_integer(lexer, &one.rank)) return false;
+        if (one.rank < 0 || (size_t)one.rank >= r->programs.count ||
+            r->programs.items[one.rank].rank != one.rank)
+            return sinter_lexer_error_at(lexer, position,
+                                         "expected an earlier rank that has a program of its own");
+    }
+    sinter_vector_push(&r->arena, &r->programs, one);
+    return true;
+}
+
+/* `input` or `output`, as often as there are such values, each with its sharding if it is cut. */
+static bool read_words(sinter_ranks *r, sinter_lexer *lexer, const char *word,
+                       sinter_ranks_words *out) {
+    while (sinter_lexer_accept(lexer, word)) {
         sinter_sharding sharding;
-        if (!sinter_lexer_expect(lexer, word)) return false;
-        if (!sinter_lexer_is(lexer, "shard")) continue;
-        if (!sinter_sharding_read(lexer, &r->mesh, &r->arena, &sharding)) return false;
-        out_words[i] = sinter_sharding_copy(&r->arena, &sharding);
+        const sinter_sharding *words = NULL;
+        if (sinter_lexer_is(lexer, "shard")) {
+            if (!sinter_sharding_read(lexer, &r->mesh, &r->arena, &sharding)) return false;
+            words = sinter_sharding_copy(&r->arena, &sharding);
+        }
+        sinter_vector_push(&r->arena, out, words);
     }
     return true;
 }
+
+bool sinter_ranks_read(sinter_ranks *r, const char *path, const char *text, size_t size,
+                       sinter_diag *diag) {
+    sinter_lexer lexer;
+    const char *kept = sinter_arena_copy_string(&r->arena, text, size);
+    sinter_lexer_init(&lexer, path, kept, size, &r->arena, diag);
+    if (!sinter_lexer_expect(&lexer, "mesh") || !sinter_mesh_read(&lexer, &r->mesh)) return false;
+    r->hash = sinter_abi_hash(kept, size, 0);
+    r->count = sinter_mesh_rank_count(&r->mesh);
+    while (sinter_lexer_accept(&lexer, "program"))
+        if (!read_program(r, &lexer)) return false;
+    if ((int64_t)r->programs.count != r->count)
+        return sinter_lexer_error_expected(&lexer, "'program'");
+    return read_words(r, &lexer, "input", &r->input_words) &&
+           read_words(r, &lexer, "output", &r->output_words) &&
+           (lexer.token.kind == SINTER_TOKEN_END ||
+            sinter_lexer_error_expected(&lexer, "'program', then 'input', then 'output'"));
+}
+
+/* ---- loading ---- */
 
 /* A rank that is loaded. */
 static int64_t here(const sinter_ranks *r) {
@@ -71,48 +116,43 @@ static bool find_device(sinter_ranks *r, int64_t rank, const char *where,
 
 static void make_lists(sinter_ranks *r) {
     r->engines = SINTER_NEW_ARRAY(&r->arena, sinter_engine *, r->count);
-    r->files = SINTER_NEW_ARRAY(&r->arena, int64_t, r->count);
     r->devices = SINTER_NEW_ARRAY(&r->arena, sinter_device *, r->count);
 }
 
-/* `program`, its hash and, where it is that of an earlier rank, `of` that one. A rank that is another process is left to it. */
-static bool load_engine(sinter_ranks *r, int64_t rank, sinter_lexer *lexer, const char *folder,
+/* A rank that is another process is left to it. */
+static bool load_engine(sinter_ranks *r, int64_t rank, const char *folder,
                         const sinter_engine_options *options, sinter_diag *diag) {
-    int64_t file = rank;
-    if (!sinter_lexer_expect(lexer, "program")) return false;
-    uint64_t hash = lexer->token.integer;
-    if (lexer->token.kind != SINTER_TOKEN_HEX)
-        return sinter_lexer_error_expected(lexer, "the hash of a program");
-    sinter_lexer_next(lexer);
-    if (sinter_lexer_is(lexer, "of") &&
-        (!sinter_lexer_expect(lexer, "of") || !sinter_lexer_expect_integer(lexer, &file)))
-        return false;
+    const sinter_ranks_entry *program = &r->programs.items[rank];
     if (r->own >= 0 && rank != r->own) return true;
-    const char *name = sinter_ranks_path(&r->arena, folder, file);
-    r->files[rank] = file;
+    const char *name = sinter_ranks_path(&r->arena, folder, program->rank);
     sinter_engine_options own = *options;
     if (!find_device(r, rank, name, &own, diag)) return false;
     for (int64_t i = 0; i < rank && !r->engines[rank]; i++)
-        if (r->files[i] == file && r->engines[i] && r->devices[i] == own.device)
+        if (r->programs.items[i].rank == program->rank && r->engines[i] &&
+            r->devices[i] == own.device)
             r->engines[rank] = sinter_engine_share(r->engines[i]);
     if (!r->engines[rank] &&
         !sinter_engine_report(sinter_engine_load(name, &own, &r->engines[rank]), name, diag))
         return false;
-    if (sinter_engine_executable(r->engines[rank])->checksum != hash)
+    if (sinter_engine_executable(r->engines[rank])->checksum != program->checksum)
         return sinter_error(diag, name,
                             "is not the program of rank %lld that was made with the others",
                             (long long)rank);
     return count_values(r, name, r->engines[rank], diag);
 }
 
-static bool load_engines(sinter_ranks *r, sinter_lexer *lexer, const char *folder,
+static bool load_engines(sinter_ranks *r, const char *folder, const char *path,
                          const sinter_engine_options *options, sinter_diag *diag) {
     sinter_engine_options one = *options;
     one.thread_count = 1;
     make_lists(r);
     for (int64_t i = 0; i < r->count; i++)
-        if (!load_engine(r, i, lexer, folder, &one, diag)) return false;
-    return true;
+        if (!load_engine(r, i, folder, &one, diag)) return false;
+    if (r->input_words.count == r->input_count && r->output_words.count == r->output_count)
+        return true;
+    return sinter_error(diag, path, "has %zu inputs and %zu outputs, the programs have %zu and %zu",
+                        r->input_words.count, r->output_words.count, r->input_count,
+                        r->output_count);
 }
 
 /* What it is of the whole. */
@@ -146,11 +186,13 @@ static bool find_size(const sinter_ranks *r, const char *name, const sinter_tens
                       int64_t *out_size, sinter_diag *diag) {
     *out_size = -1;
     for (size_t i = 0; i < r->input_count; i++)
-        for (uint32_t d = 0; r->input_words[i] && d < r->input_words[i]->rank; d++) {
-            if (r->input_words[i]->dims[d].whole >= 0 || strcmp(r->inputs[i].dim_names[d], name))
+        for (uint32_t d = 0; r->input_words.items[i] && d < r->input_words.items[i]->rank; d++) {
+            if (r->input_words.items[i]->dims[d].whole >= 0 ||
+                strcmp(r->inputs[i].dim_names[d], name))
                 continue;
             int64_t size = d < inputs[i].rank ? inputs[i].dims[d] : -1;
-            if (!sinter_sharding_check_size(r->input_words[i], d, size, r->inputs[i].name, diag))
+            if (!sinter_sharding_check_size(r->input_words.items[i], d, size, r->inputs[i].name,
+                                            diag))
                 return false;
             if (*out_size >= 0 && size != *out_size)
                 return sinter_error(diag, r->inputs[i].name, "dim %u is %lld, but %s is %lld", d,
@@ -168,8 +210,8 @@ bool sinter_ranks_begin_run(sinter_ranks *r, const sinter_tensor *inputs, sinter
                 !find_size(r, r->inputs[i].dim_names[d], inputs, &size, diag))
                 return false;
     for (size_t i = 0; i < r->output_count; i++)
-        for (uint32_t d = 0; r->output_words[i] && d < r->output_words[i]->rank; d++) {
-            if (r->output_words[i]->dims[d].whole >= 0) continue;
+        for (uint32_t d = 0; r->output_words.items[i] && d < r->output_words.items[i]->rank; d++) {
+            if (r->output_words.items[i]->dims[d].whole >= 0) continue;
             if (!find_size(r, r->outputs[i].dim_names[d], inputs, &size, diag)) return false;
             r->run_words[i]->dims[d].whole = size;
         }
@@ -180,14 +222,15 @@ bool sinter_ranks_begin_run(sinter_ranks *r, const sinter_tensor *inputs, sinter
 static bool prepare_runs(sinter_ranks *r, const char *where, sinter_diag *diag) {
     r->run_words = SINTER_NEW_ARRAY(&r->arena, sinter_sharding *, r->output_count + 1);
     for (size_t i = 0; i < r->output_count; i++) {
-        const sinter_sharding *words = r->output_words[i];
+        const sinter_sharding *words = r->output_words.items[i];
         r->run_words[i] = words ? sinter_sharding_copy(&r->arena, words) : NULL;
         for (uint32_t d = 0; words && d < words->rank; d++) {
             bool found = words->dims[d].whole >= 0;
             for (size_t k = 0; !found && k < r->input_count; k++)
-                for (uint32_t e = 0; r->input_words[k] && e < r->input_words[k]->rank; e++)
+                for (uint32_t e = 0; r->input_words.items[k] && e < r->input_words.items[k]->rank;
+                     e++)
                     found =
-                        found || (r->input_words[k]->dims[e].whole < 0 &&
+                        found || (r->input_words.items[k]->dims[e].whole < 0 &&
                                   !strcmp(r->inputs[k].dim_names[e], r->outputs[i].dim_names[d]));
             if (!found)
                 return sinter_error(diag, where, "no input tells the size of dim %u of %s", d,
@@ -202,10 +245,10 @@ static bool describe_all(sinter_ranks *r, const char *where, sinter_diag *diag) 
     r->inputs = SINTER_NEW_ARRAY(&r->arena, sinter_abi_io, r->input_count + 1);
     r->outputs = SINTER_NEW_ARRAY(&r->arena, sinter_abi_io, r->output_count + 1);
     for (size_t i = 0; good && i < r->input_count; i++)
-        good = describe(r, sinter_engine_input(r->engines[here(r)], i), r->input_words[i],
+        good = describe(r, sinter_engine_input(r->engines[here(r)], i), r->input_words.items[i],
                         &r->inputs[i], where, diag);
     for (size_t i = 0; good && i < r->output_count; i++)
-        good = describe(r, sinter_engine_output(r->engines[here(r)], i), r->output_words[i],
+        good = describe(r, sinter_engine_output(r->engines[here(r)], i), r->output_words.items[i],
                         &r->outputs[i], where, diag);
     return good && prepare_runs(r, where, diag);
 }
@@ -241,32 +284,18 @@ static bool start(sinter_ranks *r, const char *folder, sinter_diag *diag) {
 static bool load(sinter_ranks *r, const char *folder, const sinter_engine_options *options,
                  sinter_diag *diag) {
     sinter_text text = {0};
-    sinter_lexer lexer;
     const char *path = sinter_ranks_list(&r->arena, folder);
     r->name = sinter_arena_copy_string(&r->arena, folder, strlen(folder));
-    bool good = open_job(r, folder, diag) && sinter_file_read_text(path, &text, diag);
-    if (good) {
-        const char *kept = sinter_arena_copy_string(&r->arena, text.data, text.size);
-        r->hash = sinter_abi_hash(kept, text.size, 0);
-        sinter_lexer_init(&lexer, path, kept, text.size, &r->arena, diag);
-        good = sinter_lexer_expect(&lexer, "mesh") && sinter_mesh_read(&lexer, &r->mesh);
-    }
+    bool good = open_job(r, folder, diag) && sinter_file_read_text(path, &text, diag) &&
+                sinter_ranks_read(r, path, text.data, text.size, diag);
     sinter_text_deinit(&text);
-    r->count = good ? sinter_mesh_rank_count(&r->mesh) : 0;
     if (!good) return false;
     if (r->job && sinter_job_rank_count(r->job) != r->count) return start(r, folder, diag);
     if (r->own >= r->count)
         return sinter_error(diag, path, "has %lld ranks, there is no rank %lld",
                             (long long)r->count, (long long)r->own);
-    if (!load_engines(r, &lexer, folder, options, diag)) return false;
-    r->input_words = SINTER_NEW_ARRAY(&r->arena, const sinter_sharding *, r->input_count + 1);
-    r->output_words = SINTER_NEW_ARRAY(&r->arena, const sinter_sharding *, r->output_count + 1);
-    if (!read_values(r, &lexer, "input", r->input_count, r->input_words) ||
-        !read_values(r, &lexer, "output", r->output_count, r->output_words))
-        return false;
-    if (lexer.token.kind != SINTER_TOKEN_END)
-        return sinter_lexer_error_expected(&lexer, "the end of the file");
-    return describe_all(r, path, diag) && start(r, folder, diag);
+    return load_engines(r, folder, path, options, diag) && describe_all(r, path, diag) &&
+           start(r, folder, diag);
 }
 
 static void take_options(sinter_ranks *r, const sinter_engine_options *options) {
@@ -302,10 +331,10 @@ sinter_ranks *sinter_ranks_load_one(const char *folder, int64_t rank,
 
 static void take_words(sinter_ranks *r, sinter_module *module, size_t count,
                        sinter_value (*at)(const sinter_module *, uint32_t),
-                       const sinter_sharding **out_words) {
+                       sinter_ranks_words *out) {
     for (uint32_t i = 0; i < count; i++) {
         const sinter_sharding *words = sinter_value_sharding(module, at(module, i));
-        out_words[i] = words ? sinter_sharding_copy(&r->arena, words) : NULL;
+        sinter_vector_push(&r->arena, out, words ? sinter_sharding_copy(&r->arena, words) : NULL);
     }
 }
 
@@ -366,10 +395,8 @@ static bool compile(sinter_ranks *r, sinter_module *module, const sinter_engine_
         axis->data = sinter_arena_copy_string(&r->arena, axis->data, axis->size);
     }
     if (!compile_programs(r, module, options, diag)) return false;
-    r->input_words = SINTER_NEW_ARRAY(&r->arena, const sinter_sharding *, r->input_count + 1);
-    r->output_words = SINTER_NEW_ARRAY(&r->arena, const sinter_sharding *, r->output_count + 1);
-    take_words(r, module, r->input_count, sinter_module_input, r->input_words);
-    take_words(r, module, r->output_count, sinter_module_output, r->output_words);
+    take_words(r, module, r->input_count, sinter_module_input, &r->input_words);
+    take_words(r, module, r->output_count, sinter_module_output, &r->output_words);
     return describe_all(r, name, diag) && start(r, name, diag);
 }
 
@@ -416,7 +443,7 @@ bool sinter_ranks_cut_inputs(const sinter_ranks *r, int64_t rank, const sinter_t
                              sinter_tensor *out_parts, sinter_diag *diag) {
     bool good = true;
     for (size_t i = 0; good && i < r->input_count; i++)
-        good = sinter_sharding_cut_tensor(&r->mesh, r->input_words[i], rank, &inputs[i],
+        good = sinter_sharding_cut_tensor(&r->mesh, r->input_words.items[i], rank, &inputs[i],
                                           &out_parts[i], diag);
     return good;
 }

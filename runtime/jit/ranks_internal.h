@@ -5,20 +5,26 @@
 #include "runtime/job.h"
 #include "runtime/jit/ranks.h"
 
+typedef struct sinter_ranks_entry {
+    uint64_t checksum; /* of its file */
+    int64_t rank;      /* whose file it is: an earlier rank's, or its own */
+} sinter_ranks_entry;
+typedef SINTER_VECTOR(const sinter_sharding *) sinter_ranks_words; /* NULL: nothing is cut */
+
 struct sinter_ranks {
     sinter_arena arena;
     const char *name; /* the folder, or the model, for messages */
     sinter_mesh mesh;
     int64_t count;
     sinter_engine **engines; /* by rank; of a job of processes the own one only */
-    int64_t *files;          /* by rank: whose program it is */
+    SINTER_VECTOR(sinter_ranks_entry) programs; /* by rank, of a folder */
     sinter_device **devices; /* by rank: what it runs on; NULL: the CPU */
     sinter_device_turns turns;
     bool one_device;         /* sinter_engine_options, as those below */
     sinter_exchange_way exchange;
     struct sinter_nccl **nccl;     /* by rank; NULL: they exchange on the host */
     sinter_abi_services *services; /* by rank, where they do not */
-    const sinter_sharding **input_words, **output_words; /* NULL: nothing is cut */
+    sinter_ranks_words input_words, output_words;
     sinter_sharding **run_words; /* those of the outputs, with the sizes of the run */
     sinter_abi_io *inputs, *outputs;
     size_t input_count, output_count;
@@ -35,6 +41,9 @@ struct sinter_ranks {
 #define SINTER_RANKS_LIST "ranks.txt"
 const char *sinter_ranks_list(sinter_arena *arena, const char *folder); /* the file ranks.txt */
 const char *sinter_ranks_path(sinter_arena *arena, const char *folder, int64_t rank); /* its program */
+
+/* What the list says: mesh, programs, words of inputs and outputs, and the hash of it all; before a program is loaded. `path` is for messages. */
+bool sinter_ranks_read(sinter_ranks *ranks, const char *path, const char *text, size_t size, sinter_diag *diag);
 
 /* Hashes of the text and the weights of a rank's program before it is compiled: programs are the same where both are. */
 typedef struct sinter_ranks_identity {

@@ -14,7 +14,7 @@
 
 enum { MOST_SLOTS = 1 << 20 };
 
-/* ---- loading ---- */
+/* ---- the folder ---- */
 
 const char *sinter_stages_path(sinter_arena *arena, const char *folder, uint32_t stage,
                                bool has_mesh) {
@@ -33,6 +33,8 @@ bool sinter_stages_is_folder(const char *path) {
     sinter_arena_deinit(&scratch);
     return is;
 }
+
+/* ---- the list ---- */
 
 /* A number, or in quotes what is one in a run: then -1, and its name. */
 static bool read_dim(sinter_stages *s, sinter_lexer *lexer, int64_t *out_dim,
@@ -138,35 +140,10 @@ static bool read_slots(sinter_stages *s, sinter_lexer *lexer, const char *word, 
     return true;
 }
 
-/* Its programs: all of them, or in a job that of this process. */
-static bool load_programs(sinter_stages *s, sinter_stage *one, const char *path, uint64_t hash,
-                          const sinter_engine_options *options, sinter_diag *diag) {
-    bool has_mesh = s->mesh.axis_count > 0;
-    if (has_mesh)
-        one->ranks = s->job ? sinter_ranks_load_one(path, s->own_rank, options, diag)
-                            : sinter_ranks_load(path, options, s->seconds, diag);
-    else if (!sinter_engine_report(sinter_engine_load(path, options, &one->engine), path, diag))
-        return false;
-    if (has_mesh && !one->ranks) return false;
-    if ((has_mesh ? one->ranks->hash : sinter_engine_executable(one->engine)->checksum) != hash)
-        return sinter_error(diag, path, "%s of stage %zu that %s made with the others",
-                            has_mesh ? "are not the programs" : "is not the program",
-                            s->stages.count - 1, has_mesh ? "were" : "was");
-    if (has_mesh && !sinter_mesh_equal(&one->ranks->mesh, &s->mesh))
-        return sinter_error(diag, path, "has another mesh than %s says", SINTER_STAGES_LIST);
-    size_t inputs = has_mesh ? one->ranks->input_count : sinter_engine_input_count(one->engine),
-           outputs = has_mesh ? one->ranks->output_count : sinter_engine_output_count(one->engine);
-    return (inputs == one->takes.count && outputs == one->gives.count) ||
-           sinter_error(diag, path, "takes or gives other values than %s says", SINTER_STAGES_LIST);
-}
-
-static bool load_stage(sinter_stages *s, sinter_lexer *lexer, const char *folder,
-                       const sinter_engine_options *options) {
-    sinter_stage one = {0};
-    uint32_t number = (uint32_t)s->stages.count;
-    const char *path = sinter_stages_path(&s->arena, folder, number, s->mesh.axis_count > 0);
-    uint64_t hash = lexer->token.integer;
-    if (number == SINTER_MOST_STAGES)
+/* The hash of its program, or of the list of its ranks' programs, then slots. */
+static bool read_stage(sinter_stages *s, sinter_lexer *lexer) {
+    sinter_stage one = {.hash = lexer->token.integer};
+    if (s->stages.count == SINTER_MOST_STAGES)
         return sinter_lexer_error(lexer, "there are at most %d stages", SINTER_MOST_STAGES);
     if (lexer->token.kind != SINTER_TOKEN_HEX)
         return sinter_lexer_error_expected(lexer, "the hash of a program");
@@ -178,12 +155,7 @@ static bool load_stage(sinter_stages *s, sinter_lexer *lexer, const char *folder
     for (size_t i = 0; i < one.gives.count; i++)
         if (one.gives.items[i] != s->slot_count++)
             return sinter_lexer_error(lexer, "stages number what they give in order");
-    if (s->job && number != s->own_stage) return true;
-    sinter_engine_options own = *options;
-    const int64_t turn = s->job || options->one_device ? 0 : number * s->rank_count;
-    return sinter_engine_report(sinter_device_turns_get(&s->turns, turn, &own.device), path,
-                                lexer->diag) &&
-           load_programs(s, &s->stages.items[number], path, hash, &own, lexer->diag);
+    return true;
 }
 
 static bool read_micro(sinter_stages *s, sinter_lexer *lexer) {
@@ -200,14 +172,10 @@ static bool read_mesh(sinter_stages *s, sinter_lexer *lexer) {
     s->mesh.rank = -1;
     if (sinter_lexer_accept(lexer, "mesh") && !sinter_mesh_read(lexer, &s->mesh)) return false;
     s->rank_count = sinter_mesh_rank_count(&s->mesh);
-    if (!s->job) return true;
-    s->own_stage = (uint32_t)(sinter_job_rank(s->job) / s->rank_count);
-    s->own_rank = sinter_job_rank(s->job) % s->rank_count;
     return true;
 }
 
-static bool read_list(sinter_stages *s, sinter_lexer *lexer, const char *folder,
-                      const sinter_engine_options *options) {
+static bool read_list(sinter_stages *s, sinter_lexer *lexer) {
     sinter_stages_io io;
     if (!read_micro(s, lexer) || !read_mesh(s, lexer)) return false;
     while (sinter_lexer_accept(lexer, "input")) {
@@ -217,7 +185,7 @@ static bool read_list(sinter_stages *s, sinter_lexer *lexer, const char *folder,
         s->slot_count++;
     }
     while (sinter_lexer_accept(lexer, "stage"))
-        if (!load_stage(s, lexer, folder, options)) return false;
+        if (!read_stage(s, lexer)) return false;
     while (sinter_lexer_accept(lexer, "output")) {
         if (!read_io(s, lexer, &io) || !read_slots(s, lexer, "of", 0, s->slot_count, &s->results))
             return false;
@@ -229,6 +197,60 @@ static bool read_list(sinter_stages *s, sinter_lexer *lexer, const char *folder,
     return s->stages.count && lexer->token.kind == SINTER_TOKEN_END
                ? true
                : sinter_lexer_error_expected(lexer, "'input', then 'stage', then 'output'");
+}
+
+bool sinter_stages_read(sinter_stages *s, const char *path, const char *text, size_t size,
+                        sinter_diag *diag) {
+    sinter_lexer lexer;
+    const char *kept = sinter_arena_copy_string(&s->arena, text, size);
+    s->hash = sinter_abi_hash(kept, size, 0);
+    sinter_lexer_init(&lexer, path, kept, size, &s->arena, diag);
+    return read_list(s, &lexer);
+}
+
+/* ---- loading ---- */
+
+/* Its programs: all of them, or in a job that of this process. */
+static bool load_programs(sinter_stages *s, uint32_t number, const char *path,
+                          const sinter_engine_options *options, sinter_diag *diag) {
+    sinter_stage *one = &s->stages.items[number];
+    bool has_mesh = s->mesh.axis_count > 0;
+    if (has_mesh)
+        one->ranks = s->job ? sinter_ranks_load_one(path, s->own_rank, options, diag)
+                            : sinter_ranks_load(path, options, s->seconds, diag);
+    else if (!sinter_engine_report(sinter_engine_load(path, options, &one->engine), path, diag))
+        return false;
+    if (has_mesh && !one->ranks) return false;
+    if ((has_mesh ? one->ranks->hash : sinter_engine_executable(one->engine)->checksum) !=
+        one->hash)
+        return sinter_error(diag, path, "%s of stage %u that %s made with the others",
+                            has_mesh ? "are not the programs" : "is not the program", number,
+                            has_mesh ? "were" : "was");
+    if (has_mesh && !sinter_mesh_equal(&one->ranks->mesh, &s->mesh))
+        return sinter_error(diag, path, "has another mesh than %s says", SINTER_STAGES_LIST);
+    size_t inputs = has_mesh ? one->ranks->input_count : sinter_engine_input_count(one->engine),
+           outputs = has_mesh ? one->ranks->output_count : sinter_engine_output_count(one->engine);
+    return (inputs == one->takes.count && outputs == one->gives.count) ||
+           sinter_error(diag, path, "takes or gives other values than %s says", SINTER_STAGES_LIST);
+}
+
+static bool load_stages(sinter_stages *s, const char *folder, const sinter_engine_options *options,
+                        sinter_diag *diag) {
+    if (s->job) {
+        s->own_stage = (uint32_t)(sinter_job_rank(s->job) / s->rank_count);
+        s->own_rank = sinter_job_rank(s->job) % s->rank_count;
+    }
+    for (uint32_t number = 0; number < s->stages.count; number++) {
+        if (s->job && number != s->own_stage) continue;
+        const char *path = sinter_stages_path(&s->arena, folder, number, s->mesh.axis_count > 0);
+        sinter_engine_options own = *options;
+        const int64_t turn = s->job || options->one_device ? 0 : number * s->rank_count;
+        if (!sinter_engine_report(sinter_device_turns_get(&s->turns, turn, &own.device), path,
+                                  diag) ||
+            !load_programs(s, number, path, &own, diag))
+            return false;
+    }
+    return true;
 }
 
 /* Of the stage that this process is in. */
@@ -251,19 +273,14 @@ static bool start(sinter_stages *s, const char *folder, sinter_diag *diag) {
 static bool load(sinter_stages *s, const char *folder, const sinter_engine_options *options,
                  sinter_diag *diag) {
     sinter_text text = {0};
-    sinter_lexer lexer;
     const char *path = sinter_stages_list(&s->arena, folder);
     bool good =
         (!sinter_job_is_one() ||
          sinter_engine_report(sinter_job_open(folder, s->seconds, &s->job), folder, diag)) &&
         sinter_file_read_text(path, &text, diag);
-    if (good) {
-        const char *kept = sinter_arena_copy_string(&s->arena, text.data, text.size);
-        s->hash = sinter_abi_hash(kept, text.size, 0);
-        sinter_lexer_init(&lexer, path, kept, text.size, &s->arena, diag);
-        if (s->job && options->any_order) sinter_job_allow_any_order(s->job);
-        good = read_list(s, &lexer, folder, options) && start(s, folder, diag);
-    }
+    if (good && s->job && options->any_order) sinter_job_allow_any_order(s->job);
+    good = good && sinter_stages_read(s, path, text.data, text.size, diag) &&
+           load_stages(s, folder, options, diag) && start(s, folder, diag);
     sinter_text_deinit(&text);
     return good;
 }

@@ -12,6 +12,7 @@ typedef SINTER_VECTOR(uint32_t) sinter_slot_list;
 typedef struct sinter_stage {
     sinter_engine *engine; /* its program, where it is one; of a job of processes only that of the own stage is there */
     sinter_ranks *ranks;   /* else those of the ranks of the mesh */
+    uint64_t hash;         /* of these, as the list says */
     sinter_slot_list takes, gives;
 } sinter_stage;
 
@@ -49,6 +50,9 @@ struct sinter_stages {
 
 #define SINTER_STAGES_LIST "stages.txt"
 const char *sinter_stages_list(sinter_arena *arena, const char *folder); /* the file stages.txt */
+/* What the list says: requests, mesh, values, stages and their slots, and the hash of it all; before a program is loaded. `path` is for
+ * messages. */
+bool sinter_stages_read(sinter_stages *stages, const char *path, const char *text, size_t size, sinter_diag *diag);
 /* The program of a stage; the folder of its ranks' programs. */
 const char *sinter_stages_path(sinter_arena *arena, const char *folder, uint32_t stage, bool has_mesh);
 
